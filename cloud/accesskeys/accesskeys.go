@@ -1,0 +1,96 @@
+// Package accesskeys keeps the access keys that API callers sign with. Secrets
+// are stored sealed by the master key and leave the package in two ways only:
+// once, to whoever creates the key, and to the signature check.
+package accesskeys
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base32"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"regexp"
+	"time"
+
+	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/awsapi/sigv4"
+	"github.com/fescue-edge/fescue/cloud/store"
+	"github.com/fescue-edge/fescue/pki"
+)
+
+// Keys keeps access keys in the store.
+type Keys struct {
+	store  *store.Store
+	master *pki.MasterKey
+	now    func() time.Time
+}
+
+// New makes the service.
+func New(s *store.Store, master *pki.MasterKey, now func() time.Time) *Keys {
+	return &Keys{store: s, master: master, now: now}
+}
+
+var idPattern = regexp.MustCompile(`^[A-Za-z0-9_]{16,128}$`)
+
+// ErrForm is wrapped when an id or a secret does not have the form of AWS's.
+var ErrForm = errors.New("malformed access key")
+
+func label(id string) string { return "access-key/" + id }
+
+// Put keeps a key that the operator chose, or a new secret for it.
+func (k *Keys) Put(ctx context.Context, id, secret, account, name string) error {
+	if !idPattern.MatchString(id) {
+		return fmt.Errorf("%w: the id %q must have 16 to 128 characters of [A-Za-z0-9_]", ErrForm, id)
+	}
+	if len(secret) < 16 || len(secret) > 128 {
+		return fmt.Errorf("%w: the secret of %s must have 16 to 128 characters", ErrForm, id)
+	}
+	sealed, err := k.master.Seal([]byte(secret), label(id))
+	if err != nil {
+		return err
+	}
+	return k.store.PutAccessKey(ctx, store.AccessKey{
+		ID: id, Account: account, Name: name, Sealed: sealed, CreatedAt: k.now().UTC(),
+	})
+}
+
+// Create makes a key. The secret is told only here.
+func (k *Keys) Create(ctx context.Context, account, name string) (id, secret string, err error) {
+	var raw [40]byte
+	if _, err := rand.Read(raw[:]); err != nil {
+		return "", "", err
+	}
+	id = "AKIA" + base32.StdEncoding.EncodeToString(raw[:10])
+	secret = base64.RawStdEncoding.EncodeToString(raw[10:])
+	return id, secret, k.Put(ctx, id, secret, account, name)
+}
+
+// List is every key, revoked ones included, without secrets.
+func (k *Keys) List(ctx context.Context) ([]store.AccessKey, error) { return k.store.AccessKeys(ctx) }
+
+// Revoke ends a key for good: from the next request on it is unknown.
+func (k *Keys) Revoke(ctx context.Context, id string) error { return k.store.RevokeAccessKey(ctx, id) }
+
+// AccessKey is the key that a request claims to be signed with. It implements
+// sigv4.KeySource.
+func (k *Keys) AccessKey(ctx context.Context, id string) (sigv4.Key, error) {
+	row, err := k.store.AccessKey(ctx, id)
+	if errors.Is(err, fescue.ErrNotFound) || err == nil && !row.RevokedAt.IsZero() {
+		return sigv4.Key{}, sigv4.ErrUnknownKey
+	}
+	if err != nil {
+		return sigv4.Key{}, err
+	}
+	secret, err := k.master.Open(row.Sealed, label(id))
+	if err != nil {
+		return sigv4.Key{}, err
+	}
+	return sigv4.Key{ID: id, Secret: string(secret), Account: row.Account}, nil
+}
+
+// KeyName is what the operator called a key, for GetCallerIdentity.
+func (k *Keys) KeyName(ctx context.Context, id string) (string, error) {
+	row, err := k.store.AccessKey(ctx, id)
+	return row.Name, err
+}

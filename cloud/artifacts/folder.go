@@ -1,0 +1,193 @@
+package artifacts
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/fescue-edge/fescue"
+)
+
+// Folder keeps blobs as files, each named by its hash, in 256 folders by the
+// hash's first two digits. A file has its name only once it is complete and
+// flushed: power may fail at any instant.
+type Folder struct {
+	dir   string
+	files Files
+}
+
+var _ Store = (*Folder)(nil)
+
+const (
+	tempFolder  = "tmp"
+	tempPattern = "put-*"
+	// tempLife is how long an upload may take before its temporary file counts
+	// as left behind by a crash. Another server process may be writing into the
+	// same folder while this one starts.
+	tempLife = 24 * time.Hour
+)
+
+// OpenFolder opens a folder of blobs, makes it if it is absent, and removes
+// what interrupted uploads left there.
+func OpenFolder(dir string) (*Folder, error) { return OpenFolderOn(Disk{}, dir) }
+
+// OpenFolderOn is OpenFolder on another file system.
+func OpenFolderOn(files Files, dir string) (*Folder, error) {
+	f := &Folder{dir: dir, files: files}
+	if err := files.MkdirAll(filepath.Join(dir, tempFolder)); err != nil {
+		return nil, fmt.Errorf("open artifact folder %s: %w", dir, err)
+	}
+	if err := f.removeLeftovers(); err != nil {
+		return nil, fmt.Errorf("open artifact folder %s: remove interrupted uploads: %w", dir, err)
+	}
+	return f, nil
+}
+
+func (f *Folder) removeLeftovers() error {
+	dir := filepath.Join(f.dir, tempFolder)
+	entries, err := f.files.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		info, err := e.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // its upload has just ended
+		}
+		if err != nil {
+			return err
+		}
+		if !strings.HasPrefix(e.Name(), "put-") || f.files.Now().Sub(info.ModTime()) < tempLife {
+			continue
+		}
+		if err := f.files.Remove(filepath.Join(dir, e.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+func (f *Folder) path(hash string) string { return filepath.Join(f.dir, hash[:2], hash) }
+
+// Put implements Store.
+func (f *Folder) Put(ctx context.Context, hash string, r io.Reader) (err error) {
+	if err := checkHash(hash); err != nil {
+		return err
+	}
+	temp, err := f.files.CreateTemp(filepath.Join(f.dir, tempFolder), tempPattern)
+	if err != nil {
+		return fmt.Errorf("put artifact %s: %w", hash, err)
+	}
+	defer func() {
+		if err != nil {
+			temp.Close() // again after a Close, which then changes nothing
+			f.files.Remove(temp.Name())
+			err = fmt.Errorf("put artifact %s: %w", hash, err)
+		}
+	}()
+	sum := sha256.New()
+	if _, err := io.Copy(io.MultiWriter(temp, sum), contextReader{ctx, r}); err != nil {
+		return err
+	}
+	if got := hex.EncodeToString(sum.Sum(nil)); got != hash {
+		return fmt.Errorf("SHA-256 is %s: %w", got, ErrContent)
+	}
+	if err := temp.Sync(); err != nil {
+		return err
+	}
+	if err := temp.Close(); err != nil {
+		return err
+	}
+	return f.adopt(temp.Name(), hash)
+}
+
+// adopt gives a complete file its name.
+func (f *Folder) adopt(temp, hash string) error {
+	path := f.path(hash)
+	shelf := filepath.Dir(path)
+	if err := f.files.MkdirAll(shelf); err != nil {
+		return err
+	}
+	if err := f.files.Rename(temp, path); err != nil {
+		return err
+	}
+	// The shelf's own name is flushed each time: whoever made it may have lost
+	// power before flushing it.
+	return errors.Join(f.files.SyncDir(shelf), f.files.SyncDir(f.dir))
+}
+
+// Open implements Store.
+func (f *Folder) Open(ctx context.Context, hash string, offset int64) (io.ReadCloser, error) {
+	if err := checkHash(hash); err != nil {
+		return nil, err
+	}
+	file, err := f.files.Open(f.path(hash))
+	if err != nil {
+		return nil, fmt.Errorf("open artifact %s: %w", hash, notFound(err))
+	}
+	if err := seek(file, offset); err != nil {
+		file.Close()
+		return nil, fmt.Errorf("open artifact %s at %d: %w", hash, offset, err)
+	}
+	return struct {
+		io.Reader
+		io.Closer
+	}{contextReader{ctx, file}, file}, nil
+}
+
+func seek(file File, offset int64) error {
+	info, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	if offset < 0 || offset > info.Size() {
+		return ErrOffset
+	}
+	_, err = file.Seek(offset, io.SeekStart)
+	return err
+}
+
+// Stat implements Store.
+func (f *Folder) Stat(_ context.Context, hash string) (Info, error) {
+	if err := checkHash(hash); err != nil {
+		return Info{}, err
+	}
+	info, err := f.files.Stat(f.path(hash))
+	if err != nil {
+		return Info{}, fmt.Errorf("stat artifact %s: %w", hash, notFound(err))
+	}
+	return Info{Size: info.Size(), StoredAt: info.ModTime().UTC()}, nil
+}
+
+// Delete implements Store.
+func (f *Folder) Delete(_ context.Context, hash string) error {
+	if err := checkHash(hash); err != nil {
+		return err
+	}
+	path := f.path(hash)
+	err := f.files.Remove(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = f.files.SyncDir(filepath.Dir(path))
+	}
+	if err != nil {
+		return fmt.Errorf("delete artifact %s: %w", hash, err)
+	}
+	return nil
+}
+
+func notFound(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return fescue.ErrNotFound
+	}
+	return err
+}

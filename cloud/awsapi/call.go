@@ -1,0 +1,62 @@
+// Package awsapi puts AWS wire protocols in front of the control plane's
+// services: one endpoint that verifies signatures, finds the service by the
+// signing name, and hands the request on. Each service spoken has a package of
+// its own below, with its own table of operations and errors. The package knows
+// nothing of what the services do.
+package awsapi
+
+import (
+	"net/http"
+
+	"github.com/fescue-edge/fescue"
+)
+
+// Call is one authenticated request on its way through a service.
+type Call struct {
+	// Partition is the account of the access key in the Region of the
+	// credential scope.
+	Partition fescue.Partition
+	// KeyID is the access key that signed.
+	KeyID string
+	// RequestID goes back in x-amzn-RequestId.
+	RequestID string
+	// Operation is set by the service once it knows, for metrics and logs.
+	Operation string
+}
+
+// Service answers the requests that are signed for one AWS service.
+type Service interface {
+	// ServeCall answers an authenticated request whose body is complete and
+	// bounded by MaxBody.
+	ServeCall(w http.ResponseWriter, r *http.Request, call *Call)
+	// MaxBody is the largest body, in bytes, that the service takes for the
+	// request. It is asked before the body is read.
+	MaxBody(r *http.Request) int64
+	// WriteError writes a refusal in the service's own form.
+	WriteError(w http.ResponseWriter, err *Error)
+}
+
+// Error is a refusal as it goes over the wire.
+type Error struct {
+	// Status is the HTTP status.
+	Status int
+	// Code is the exception's name. An empty one is sent without a type, as the
+	// original did for some Greengrass errors.
+	Code    string
+	Message string
+	// Details are the ErrorDetails of a Greengrass error.
+	Details []fescue.ErrorDetail
+	// Members are further members of the body, for example resourceArn.
+	Members map[string]string
+}
+
+// Error is the code and the message.
+func (e *Error) Error() string {
+	if e.Code == "" {
+		return e.Message
+	}
+	return e.Code + ": " + e.Message
+}
+
+// DefaultMaxBody bounds the body of an operation that says nothing else.
+const DefaultMaxBody = 1 << 20

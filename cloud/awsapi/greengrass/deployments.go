@@ -1,0 +1,100 @@
+package greengrass
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/awsapi/restjson"
+	"github.com/fescue-edge/fescue/cloud/deploy"
+)
+
+func (a *API) deploymentOperations() []restjson.Operation {
+	const base = "/greengrass/groups/{GroupId}/deployments"
+	return []restjson.Operation{
+		{Name: "CreateDeployment", Method: http.MethodPost, Path: base, Handle: a.createDeployment},
+		{Name: "GetDeploymentStatus", Method: http.MethodGet, Path: base + "/{DeploymentId}/status", Handle: a.getDeploymentStatus},
+		{Name: "ListDeployments", Method: http.MethodGet, Path: base, Handle: a.listDeployments},
+	}
+}
+
+func (a *API) createDeployment(ctx context.Context, r *restjson.Request) (any, error) {
+	var in struct {
+		DeploymentType fescue.DeploymentType
+		DeploymentId   string
+		GroupVersionId string
+	}
+	if err := restjson.Decode(r.Body, &in); err != nil {
+		return nil, malformed(err.Error())
+	}
+	t, err := token(r)
+	if err != nil {
+		return nil, err
+	}
+	group := r.Label("GroupId")
+	d, err := a.deployments.Create(ctx, r.Partition, group, in.DeploymentType, in.GroupVersionId, in.DeploymentId, t)
+	switch {
+	case errors.Is(err, deploy.ErrUnknownGroup):
+		return nil, refuse(http.StatusNotFound, resourceNotFound, "%s", kindTexts[fescue.GroupKind.Segment].other)
+	case errors.Is(err, deploy.ErrUnknownVersion):
+		return nil, refuse(http.StatusNotFound, resourceNotFound, "Version %s of Group Definition %s does not exist.", in.GroupVersionId, group)
+	case err != nil:
+		return nil, err
+	}
+	return struct{ DeploymentArn, DeploymentId string }{r.Partition.DeploymentARN(group, d.ID), d.ID}, nil
+}
+
+func (a *API) getDeploymentStatus(ctx context.Context, r *restjson.Request) (any, error) {
+	group, id := r.Label("GroupId"), r.Label("DeploymentId")
+	missing := refuse(http.StatusBadRequest, invalidInput, "Deployment '%s' does not exist.", id)
+	if !fescue.ValidID(group) || !fescue.ValidID(id) {
+		return nil, missing
+	}
+	d, err := a.deployments.Deployment(ctx, r.Partition, group, id)
+	if err != nil {
+		return nil, notFoundAs(err, missing)
+	}
+	return struct {
+		DeploymentStatus fescue.DeploymentStatus
+		DeploymentType   fescue.DeploymentType
+		ErrorDetails     []fescue.ErrorDetail `json:",omitempty"`
+		ErrorMessage     string               `json:",omitempty"`
+		UpdatedAt        string
+	}{d.Status, d.Type, d.ErrorDetails, d.ErrorMessage, fescue.Timestamp(d.UpdatedAt)}, nil
+}
+
+func (a *API) listDeployments(ctx context.Context, r *restjson.Request) (any, error) {
+	type item struct {
+		CreatedAt      string
+		DeploymentArn  string
+		DeploymentId   string
+		DeploymentType fescue.DeploymentType
+		GroupArn       string
+	}
+	pg, err := page(r)
+	if err != nil {
+		return nil, err
+	}
+	// An unknown group has no deployments: the original answers it with an
+	// empty list.
+	list, err := a.deployments.Deployments(ctx, r.Partition, r.Label("GroupId"), pg)
+	if err != nil {
+		return nil, err
+	}
+	list, next := cut(list, pg, func(d fescue.Deployment) string { return d.ID })
+	items := make([]item, 0, len(list))
+	for _, d := range list {
+		group := r.Partition.DefinitionARN(fescue.GroupKind, d.GroupID)
+		if d.GroupVersionID != "" {
+			group = r.Partition.VersionARN(fescue.GroupKind, d.GroupID, d.GroupVersionID)
+		}
+		items = append(items, item{
+			fescue.Timestamp(d.CreatedAt), r.Partition.DeploymentARN(d.GroupID, d.ID), d.ID, d.Type, group,
+		})
+	}
+	return struct {
+		Deployments []item
+		NextToken   string `json:",omitempty"`
+	}{items, next}, nil
+}

@@ -1,0 +1,147 @@
+// Package greengrass speaks the AWS IoT Greengrass V1 control plane API
+// (2017-06-07): the table of its operations, the shapes of its requests and
+// answers, and its error texts. What the operations do is in packages
+// definitions and deploy.
+package greengrass
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+	"unicode"
+
+	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/awsapi"
+	"github.com/fescue-edge/fescue/cloud/awsapi/restjson"
+	"github.com/fescue-edge/fescue/cloud/definitions"
+)
+
+// Deployments is what the API needs of the deployment engine.
+type Deployments interface {
+	Create(ctx context.Context, p fescue.Partition, groupID string, t fescue.DeploymentType, groupVersionID, deploymentID string, token fescue.Token) (fescue.Deployment, error)
+	Deployment(ctx context.Context, p fescue.Partition, groupID, id string) (fescue.Deployment, error)
+	Deployments(ctx context.Context, p fescue.Partition, groupID string, page fescue.Page) ([]fescue.Deployment, error)
+}
+
+// Roles keeps the service role (empty group id) and the groups' roles.
+type Roles interface {
+	AssociateRole(ctx context.Context, p fescue.Partition, groupID, roleARN string) (time.Time, error)
+	DisassociateRole(ctx context.Context, p fescue.Partition, groupID string) (time.Time, error)
+	AssociatedRole(ctx context.Context, p fescue.Partition, groupID string) (roleARN string, at time.Time, err error)
+}
+
+// API is the service.
+type API struct {
+	restjson.API
+	definitions *definitions.Service
+	deployments Deployments
+	roles       Roles
+}
+
+// New makes the service.
+func New(d *definitions.Service, deployments Deployments, roles Roles, logger *slog.Logger) *API {
+	a := &API{
+		API: restjson.API{
+			Translate: translate,
+			ErrorBody: errorBody,
+			Malformed: malformed,
+			Internal:  awsapi.Error{Code: "InternalServerErrorException", Message: "The server could not carry out the request. Its log has the request id and the cause."},
+			Logger:    logger,
+		},
+		definitions: d, deployments: deployments, roles: roles,
+	}
+	a.Register(slices.Concat(a.containerOperations(), a.deploymentOperations(), a.roleOperations()))
+	return a
+}
+
+func errorBody(e *awsapi.Error) any {
+	return struct {
+		Message      string
+		ErrorDetails []fescue.ErrorDetail `json:",omitempty"`
+	}{e.Message, e.Details}
+}
+
+// Paging: the original's page sizes are unknown; scripts that do not page get
+// as much as is reasonable.
+const maxPage = 1000
+
+// page reads MaxResults and NextToken. A page's key is an id, so tokens survive
+// inserts.
+func page(r *restjson.Request) (fescue.Page, error) {
+	p := fescue.Page{Limit: maxPage}
+	if text := r.Query.Get("MaxResults"); text != "" {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 {
+			return p, refuse(http.StatusBadRequest, badRequest, "MaxResults '%s' is not a number of at least 1.", text)
+		}
+		p.Limit = min(n, maxPage)
+	}
+	if token := r.Query.Get("NextToken"); token != "" {
+		id, err := base64.RawURLEncoding.DecodeString(token)
+		if err != nil || !fescue.ValidID(string(id)) {
+			return p, refuse(http.StatusBadRequest, badRequest, "NextToken is not one that this API gave out.")
+		}
+		p.After = string(id)
+	}
+	p.Limit++ // one more tells whether there is a next page
+	return p, nil
+}
+
+// cut drops the record beyond the page and returns the token of the next page,
+// empty on the last one.
+func cut[T any](list []T, p fescue.Page, id func(T) string) ([]T, string) {
+	if len(list) < p.Limit {
+		return list, ""
+	}
+	list = list[:p.Limit-1]
+	return list, base64.RawURLEncoding.EncodeToString([]byte(id(list[len(list)-1])))
+}
+
+// token reads X-Amzn-Client-Token, which makes a create call idempotent.
+func token(r *restjson.Request) (fescue.Token, error) {
+	value := r.Header.Get("X-Amzn-Client-Token")
+	if value == "" {
+		return fescue.Token{}, nil
+	}
+	for _, c := range value {
+		if c > unicode.MaxASCII || !unicode.IsPrint(c) {
+			return fescue.Token{}, refuse(http.StatusBadRequest, badRequest, "X-Amzn-Client-Token must be printable ASCII.")
+		}
+	}
+	if len(value) > 64 {
+		return fescue.Token{}, refuse(http.StatusBadRequest, badRequest, "X-Amzn-Client-Token has %d characters; at most 64 are allowed.", len(value))
+	}
+	h := sha256.New()
+	for _, name := range slices.Sorted(func(yield func(string) bool) {
+		for k := range r.Labels {
+			if !yield(k) {
+				return
+			}
+		}
+	}) {
+		h.Write([]byte(name + "=" + r.Labels[name] + "\x00"))
+	}
+	h.Write(canonicalJSON(r.Body))
+	return fescue.Token{Operation: r.Operation, Value: value, RequestHash: hex.EncodeToString(h.Sum(nil))}, nil
+}
+
+// canonicalJSON makes equal requests equal bytes, whatever the order of their
+// members.
+func canonicalJSON(body []byte) []byte {
+	var v any
+	if json.Unmarshal(body, &v) != nil {
+		return body
+	}
+	out, err := json.Marshal(v)
+	if err != nil {
+		return body
+	}
+	return out
+}

@@ -1,0 +1,241 @@
+package awsapi
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+	"golang.org/x/sync/semaphore"
+
+	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/awsapi/sigv4"
+)
+
+// Observer is told of each request that was answered.
+type Observer interface {
+	// ObserveRequest gets the signing name, the operation (empty when the
+	// request got no further than authentication), the HTTP status and the time
+	// from the request's header to the end of the answer.
+	ObserveRequest(service, operation string, status int, took time.Duration)
+}
+
+// Options is what a Handler is made of.
+type Options struct {
+	Verifier *sigv4.Verifier
+	// AWS is the first part of every ARN.
+	AWS string
+	// DefaultRegion stands in for the Region of the global services, whose
+	// credential scope names any.
+	DefaultRegion string
+	// Services by signing name.
+	Services map[string]Service
+	// SpoolDir holds large bodies while they are read.
+	SpoolDir string
+	Observer Observer
+	Logger   *slog.Logger
+}
+
+// Handler is the AWS endpoint: one for all services.
+type Handler struct {
+	Options
+	spools *semaphore.Weighted
+}
+
+// Body limits.
+const (
+	// memoryBody is how much of a body is kept in memory; what is larger goes to
+	// a file.
+	memoryBody = DefaultMaxBody
+	// maxSpools bounds the large bodies that are read at once.
+	maxSpools = 4
+)
+
+// New makes a handler.
+func New(o Options) *Handler {
+	return &Handler{Options: o, spools: semaphore.NewWeighted(maxSpools)}
+}
+
+// ServeHTTP authenticates a request and hands it to its service. Key, date and
+// scope are checked before the body is read; the signature covers the body, so
+// it is checked after, and before anything acts on the request.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	start := time.Now()
+	call := &Call{RequestID: uuid.NewString()}
+	rec := &recorder{ResponseWriter: w, status: http.StatusOK}
+	w.Header().Set("x-amzn-RequestId", call.RequestID)
+	name := h.serve(rec, r, call)
+	h.Observer.ObserveRequest(name, call.Operation, rec.status, time.Since(start))
+}
+
+func (h *Handler) serve(w http.ResponseWriter, r *http.Request, call *Call) (signingName string) {
+	pending, err := h.Verifier.Begin(r)
+	if err != nil {
+		h.refuse(w, h.Services[sigv4.ScopeService(r)], call, err)
+		return "unknown"
+	}
+	service, ok := h.Services[pending.Service]
+	if !ok {
+		writePlain(w, &Error{
+			Status: http.StatusNotFound, Code: "UnknownOperationException",
+			Message: fmt.Sprintf("Fescue does not serve the AWS service %q. docs/api-coverage.md lists those that it serves.", pending.Service),
+		})
+		return "unknown"
+	}
+	if !pending.NeedsBody() {
+		if err := pending.VerifyHeader(); err != nil {
+			h.refuse(w, service, call, err)
+			return pending.Service
+		}
+	}
+	body, sum, err := h.readBody(r, service.MaxBody(r))
+	if err != nil {
+		h.refuse(w, service, call, err)
+		return pending.Service
+	}
+	defer body.Close()
+	if err := pending.Verify(sum); err != nil {
+		h.refuse(w, service, call, err)
+		return pending.Service
+	}
+	region := pending.Region
+	if !slices.Contains(h.Verifier.Regions, region) {
+		region = h.DefaultRegion // iam and sts: every other service was refused
+	}
+	call.Partition = fescue.Partition{AWS: h.AWS, Account: pending.Account, Region: region}
+	call.KeyID = pending.KeyID
+	r.Body = body
+	service.ServeCall(w, r, call)
+	return pending.Service
+}
+
+func (h *Handler) refuse(w http.ResponseWriter, service Service, call *Call, err error) {
+	var wire *Error
+	var unsigned *sigv4.Error
+	switch {
+	case errors.As(err, &wire):
+	case errors.As(err, &unsigned):
+		wire = &Error{Status: unsigned.Status, Code: unsigned.Code, Message: unsigned.Message}
+	default:
+		if !errors.Is(err, context.Canceled) {
+			h.Logger.Error("request not authenticated", "request", call.RequestID, "error", err)
+		}
+		wire = &Error{
+			Status: http.StatusInternalServerError, Code: "InternalFailure",
+			Message: "The server could not check the request's signature. Its log has the request id and the cause.",
+		}
+	}
+	if service == nil {
+		writePlain(w, wire)
+		return
+	}
+	service.WriteError(w, wire)
+}
+
+// writePlain answers in REST-JSON's form, for requests of no known service.
+func writePlain(w http.ResponseWriter, e *Error) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("x-amzn-ErrorType", e.Code)
+	w.WriteHeader(e.Status)
+	json.NewEncoder(w).Encode(map[string]string{"message": e.Message})
+}
+
+// readBody reads a body of at most limit bytes and its SHA-256: into memory, or
+// into a file when it is large.
+func (h *Handler) readBody(r *http.Request, limit int64) (io.ReadCloser, [sha256.Size]byte, error) {
+	var sum [sha256.Size]byte
+	tooLarge := &Error{
+		Status: http.StatusRequestEntityTooLarge, Code: "RequestEntityTooLargeException",
+		Message: fmt.Sprintf("The body is larger than the %d bytes that this operation takes.", limit),
+	}
+	if r.ContentLength > limit {
+		return nil, sum, tooLarge
+	}
+	digest := sha256.New()
+	src := io.TeeReader(io.LimitReader(r.Body, limit+1), digest)
+	var head bytes.Buffer
+	n, err := io.CopyN(&head, src, memoryBody+1)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, sum, brokenBody(err)
+	}
+	body := io.NopCloser(io.Reader(&head))
+	if n > memoryBody && limit > memoryBody {
+		spooled, size, err := h.spool(r.Context(), &head, src)
+		if err != nil {
+			return nil, sum, err
+		}
+		body, n = spooled, size
+	}
+	if n > limit {
+		body.Close()
+		return nil, sum, tooLarge
+	}
+	return body, [sha256.Size]byte(digest.Sum(nil)), nil
+}
+
+func brokenBody(err error) error {
+	return &Error{Status: http.StatusBadRequest, Code: "RequestTimeout", Message: fmt.Sprintf("The body did not arrive whole: %v.", err)}
+}
+
+// spool writes head and the rest of src to an unlinked temporary file.
+func (h *Handler) spool(ctx context.Context, head io.Reader, src io.Reader) (io.ReadCloser, int64, error) {
+	if err := h.spools.Acquire(ctx, 1); err != nil {
+		return nil, 0, err
+	}
+	f, err := os.CreateTemp(h.SpoolDir, "body-*")
+	if err != nil {
+		h.spools.Release(1)
+		return nil, 0, fmt.Errorf("spool request body: %w", err)
+	}
+	body := &spooledBody{f, h.spools}
+	if err := os.Remove(f.Name()); err != nil {
+		body.Close()
+		return nil, 0, fmt.Errorf("spool request body: %w", err)
+	}
+	n, err := io.Copy(f, io.MultiReader(head, src))
+	if err != nil {
+		body.Close()
+		return nil, 0, brokenBody(err)
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		body.Close()
+		return nil, 0, fmt.Errorf("spool request body: %w", err)
+	}
+	return body, n, nil
+}
+
+// spooledBody is a body in a file that has no name any more.
+type spooledBody struct {
+	*os.File
+	slots *semaphore.Weighted
+}
+
+// Close gives the file and the slot back.
+func (b *spooledBody) Close() error {
+	b.slots.Release(1)
+	return b.File.Close()
+}
+
+// recorder remembers the status of an answer.
+type recorder struct {
+	http.ResponseWriter
+	status int
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (r *recorder) WriteHeader(status int) {
+	r.status = status
+	r.ResponseWriter.WriteHeader(status)
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }

@@ -1,0 +1,96 @@
+// Package iotdata speaks the AWS IoT data plane API (2015-05-28) for callers
+// that sign with an access key: the table of operations, the shapes of requests
+// and answers, and the table of errors. Messages go out through a Publisher; the
+// package knows nothing of brokers, sessions or device certificates.
+package iotdata
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+
+	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/awsapi"
+	"github.com/fescue-edge/fescue/cloud/awsapi/restjson"
+	"github.com/fescue-edge/fescue/topic"
+)
+
+// Publisher sends a message to all subscribers of a topic in a partition. It
+// returns once the broker has the message. The payload is not changed or kept
+// after that.
+type Publisher interface {
+	Publish(ctx context.Context, p fescue.Partition, topic string, payload []byte, qos byte, retain bool) error
+}
+
+// Options are what an API is made of. All members are required.
+type Options struct {
+	Publisher Publisher
+	Logger    *slog.Logger
+}
+
+// API is the service.
+type API struct {
+	restjson.API
+	publisher Publisher
+}
+
+var _ awsapi.Service = (*API)(nil)
+
+// New makes the service.
+func New(o Options) *API {
+	a := &API{
+		API: restjson.API{
+			Translate: translate,
+			ErrorBody: func(e *awsapi.Error) any { return map[string]string{"message": e.Message} },
+			Malformed: malformed,
+			Internal:  awsapi.Error{Code: "InternalFailureException", Message: "The server could not carry out the request. Its log has the request id and the cause."},
+			Logger:    o.Logger,
+		},
+		publisher: o.Publisher,
+	}
+	a.Register([]restjson.Operation{
+		{Name: "Publish", Method: http.MethodPost, Path: "/topics/{topic+}", MaxBody: MaxPayload, Handle: a.publish},
+	})
+	return a
+}
+
+// refusals is how errors go over the wire.
+var refusals = []struct {
+	is     error
+	status int
+	code   string
+}{
+	{topic.ErrEmpty, http.StatusBadRequest, invalidRequest},
+	{topic.ErrEncoding, http.StatusBadRequest, invalidRequest},
+	{topic.ErrTooLong, http.StatusBadRequest, invalidRequest},
+	{topic.ErrTooDeep, http.StatusBadRequest, invalidRequest},
+	{topic.ErrWildcard, http.StatusBadRequest, invalidRequest},
+	{context.DeadlineExceeded, http.StatusServiceUnavailable, "ServiceUnavailableException"},
+}
+
+const invalidRequest = "InvalidRequestException"
+
+func translate(err error) *awsapi.Error {
+	for _, row := range refusals {
+		if errors.Is(err, row.is) {
+			return refuse(row.status, row.code, "%v.", err)
+		}
+	}
+	return nil
+}
+
+func refuse(status int, code, format string, args ...any) *awsapi.Error {
+	return &awsapi.Error{Status: status, Code: code, Message: fmt.Sprintf(format, args...)}
+}
+
+func invalid(format string, args ...any) *awsapi.Error {
+	return refuse(http.StatusBadRequest, invalidRequest, format, args...)
+}
+
+// malformed answers for a path, body or query that does not decode.
+func malformed(cause string) *awsapi.Error {
+	return invalid("The request is malformed: %s.", strings.TrimSuffix(cause, "."))
+}

@@ -1,0 +1,98 @@
+package lambda
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/fescue-edge/fescue/cloud/awsapi"
+	"github.com/fescue-edge/fescue/cloud/awsapi/restjson"
+	"github.com/fescue-edge/fescue/cloud/functions"
+)
+
+// upload is a zip that came with a request, in a file of its own.
+type upload struct {
+	file *os.File // nil when the request had none
+	size int64
+}
+
+// receive decodes a request into v, apart from the zip at path, which goes from
+// base64 straight into a file: it is never in memory as a whole. The caller
+// discards the upload.
+func (a *API) receive(r *restjson.Request, path []string, v any) (_ *upload, err error) {
+	up := &upload{}
+	defer func() {
+		if err != nil {
+			up.discard()
+		}
+	}()
+	// A failure of this server's disk, not of the request.
+	var broken error
+	rest, _, err := restjson.Divert(r.Stream, awsapi.DefaultMaxBody, path, func(text io.Reader) error {
+		up.file, broken = os.CreateTemp(a.options.SpoolDir, "zip-*")
+		if broken != nil {
+			return broken
+		}
+		source := &failingReader{r: base64.NewDecoder(base64.StdEncoding, text)}
+		up.size, err = io.Copy(up.file, io.LimitReader(source, functions.MaxArchive+1))
+		if err != nil && source.err == nil {
+			broken = err
+		}
+		if err == nil && up.size > functions.MaxArchive {
+			err = errTooLarge
+		}
+		return err
+	})
+	var corrupt base64.CorruptInputError
+	switch {
+	case broken != nil:
+		return nil, fmt.Errorf("spool function code: %w", broken)
+	case errors.Is(err, errTooLarge):
+		return nil, &functions.Error{
+			Kind:    functions.ErrTooLarge,
+			Message: fmt.Sprintf("The zip is larger than the %d bytes that Lambda takes in a request.", functions.MaxArchive),
+		}
+	case errors.As(err, &corrupt), errors.Is(err, io.ErrUnexpectedEOF):
+		return nil, malformed("member \"ZipFile\" is not base64")
+	case err != nil:
+		return nil, malformed(err.Error())
+	}
+	if err := restjson.Decode(rest, v); err != nil {
+		return nil, malformed(err.Error())
+	}
+	return up, nil
+}
+
+var errTooLarge = errors.New("zip too large")
+
+// failingReader remembers that it was the source that failed, and not the
+// destination of a copy.
+type failingReader struct {
+	r   io.Reader
+	err error
+}
+
+func (f *failingReader) Read(p []byte) (int, error) {
+	n, err := f.r.Read(p)
+	if err != nil && err != io.EOF {
+		f.err = err
+	}
+	return n, err
+}
+
+// archive is nil when the request had no zip.
+func (u *upload) archive() *functions.Archive {
+	if u.file == nil {
+		return nil
+	}
+	return &functions.Archive{ReaderAt: u.file, Size: u.size}
+}
+
+func (u *upload) discard() {
+	if u.file != nil {
+		u.file.Close()
+		os.Remove(u.file.Name())
+	}
+}

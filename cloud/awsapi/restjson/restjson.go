@@ -1,0 +1,315 @@
+// Package restjson speaks AWS's REST-JSON protocol: it routes a request by
+// method and escaped path to an operation of a table, decodes labels and body,
+// and encodes the answer or the error. The services bring the tables.
+package restjson
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/fescue-edge/fescue/cloud/awsapi"
+)
+
+// Request is what an operation's handler gets.
+type Request struct {
+	*awsapi.Call
+	// Labels are the path's labels, unescaped, valid UTF-8 without NUL.
+	Labels map[string]string
+	Query  url.Values
+	Header http.Header
+	// Host is the host and port that the client addressed.
+	Host string
+	// Body is the body as it came, empty for an operation with Stream.
+	Body []byte
+	// Stream is the body of an operation with Stream, to be read once.
+	Stream io.Reader
+}
+
+// Label is the value of a path label.
+func (r *Request) Label(name string) string { return r.Labels[name] }
+
+// Handler answers one operation. The answer is encoded as JSON; nil is {}.
+// An *awsapi.Error goes out as it is, any other error through API.Translate.
+type Handler func(ctx context.Context, r *Request) (any, error)
+
+// Operation is one row of a service's table.
+type Operation struct {
+	Name   string
+	Method string
+	// Path has labels in braces, each one whole segment:
+	// "/greengrass/groups/{GroupId}". A label that ends in "+" takes the rest as
+	// it is, empty segments included.
+	Path string
+	// Status is the success status; 0 means 200.
+	Status int
+	// MaxBody in bytes; 0 means awsapi.DefaultMaxBody.
+	MaxBody int64
+	// Stream leaves the body to the handler to read, for operations whose body
+	// is too large to hold in memory.
+	Stream bool
+	Handle Handler
+}
+
+// Raw is an answer that is sent as it is, not as JSON of a Go value.
+type Raw struct {
+	ContentType string
+	Body        []byte
+}
+
+// API is a service that speaks REST-JSON.
+type API struct {
+	// Translate turns an error that is not an *awsapi.Error into one; nil stands
+	// for an internal error, which is logged and answered 500.
+	Translate func(error) *awsapi.Error
+	// ErrorBody is the JSON body of an error.
+	ErrorBody func(*awsapi.Error) any
+	// Malformed is the error for a body or label that does not decode.
+	Malformed func(cause string) *awsapi.Error
+	// Internal is the code and text of a 500.
+	Internal awsapi.Error
+	Logger   *slog.Logger
+
+	routes map[route][]*pattern
+}
+
+// route is what can be told from a request without looking at labels.
+type route struct {
+	method   string
+	segments int
+}
+
+type pattern struct {
+	op       *Operation
+	segments []string // a label as "{Name}"
+	rest     bool     // the last label takes the remaining segments
+}
+
+// Register adds the operations. It is called once, before the first request.
+func (a *API) Register(ops []Operation) {
+	if a.routes == nil {
+		a.routes = make(map[route][]*pattern)
+	}
+	for i := range ops {
+		op := &ops[i]
+		p := &pattern{op: op, segments: strings.Split(strings.TrimPrefix(op.Path, "/"), "/")}
+		key := route{op.Method, len(p.segments)}
+		if last := p.segments[len(p.segments)-1]; strings.HasSuffix(last, "+}") {
+			p.rest, key.segments = true, -1
+		}
+		a.routes[key] = append(a.routes[key], p)
+	}
+}
+
+// match finds the operation of a request and its labels. Literal segments win
+// over labels.
+func (a *API) match(r *http.Request) (*Operation, map[string]string, error) {
+	whole := strings.Split(strings.TrimPrefix(r.URL.EscapedPath(), "/"), "/")
+	for i, s := range whole {
+		plain, err := url.PathUnescape(s)
+		if err != nil || !utf8.ValidString(plain) || strings.ContainsRune(plain, 0) {
+			return nil, nil, fmt.Errorf("path segment %q is not valid", s)
+		}
+		whole[i] = plain
+	}
+	segments := whole
+	if n := len(segments); n > 1 && segments[n-1] == "" {
+		segments = segments[:n-1] // one trailing slash is forgiven
+	}
+	var best *pattern
+	for _, list := range [][]*pattern{a.routes[route{r.Method, len(segments)}], a.routes[route{r.Method, -1}]} {
+		for _, p := range list {
+			if p.rest {
+				segments = whole
+			}
+			if p.fits(segments) && (best == nil || p.labels() < best.labels()) {
+				best = p
+			}
+		}
+		if best != nil {
+			break
+		}
+	}
+	if best == nil {
+		return nil, nil, nil
+	}
+	labels := make(map[string]string, 2)
+	for i, s := range best.segments {
+		if name, ok := strings.CutPrefix(s, "{"); ok {
+			value := segments[i]
+			if best.rest && i == len(best.segments)-1 {
+				value = strings.Join(segments[i:], "/")
+				name = strings.TrimSuffix(name, "+}")
+			}
+			labels[strings.TrimSuffix(name, "}")] = value
+		}
+	}
+	return best.op, labels, nil
+}
+
+func (p *pattern) fits(segments []string) bool {
+	if p.rest && len(segments) < len(p.segments) {
+		return false
+	}
+	for i, s := range p.segments {
+		if !strings.HasPrefix(s, "{") && s != segments[i] {
+			return false
+		}
+		if strings.HasPrefix(s, "{") && segments[i] == "" && !strings.HasSuffix(s, "+}") {
+			return false
+		}
+	}
+	return true
+}
+
+func (p *pattern) labels() int {
+	n := 0
+	for _, s := range p.segments {
+		if strings.HasPrefix(s, "{") {
+			n++
+		}
+	}
+	return n
+}
+
+// MaxBody implements awsapi.Service.
+func (a *API) MaxBody(r *http.Request) int64 {
+	op, _, err := a.match(r)
+	if err != nil || op == nil || op.MaxBody == 0 {
+		return awsapi.DefaultMaxBody
+	}
+	return op.MaxBody
+}
+
+// ServeCall implements awsapi.Service.
+func (a *API) ServeCall(w http.ResponseWriter, r *http.Request, call *awsapi.Call) {
+	op, labels, err := a.match(r)
+	if err != nil {
+		a.WriteError(w, a.Malformed(err.Error()))
+		return
+	}
+	if op == nil {
+		a.WriteError(w, &awsapi.Error{
+			Status: http.StatusNotFound, Code: "UnknownOperationException",
+			Message: fmt.Sprintf("No operation of this service answers %s %s. docs/api-coverage.md lists those that Fescue serves.", r.Method, r.URL.EscapedPath()),
+		})
+		return
+	}
+	call.Operation = op.Name
+	request := &Request{Call: call, Labels: labels, Header: r.Header, Host: r.Host}
+	if op.Stream {
+		request.Stream = r.Body
+	} else if request.Body, err = io.ReadAll(r.Body); err != nil {
+		a.WriteError(w, a.Malformed("the body could not be read"))
+		return
+	}
+	if request.Query, err = url.ParseQuery(r.URL.RawQuery); err != nil {
+		a.WriteError(w, a.Malformed("the query string is not valid"))
+		return
+	}
+	answer, err := op.Handle(r.Context(), request)
+	if err != nil {
+		a.WriteError(w, a.wireError(r, call, err))
+		return
+	}
+	writeAnswer(w, op, answer)
+}
+
+func (a *API) wireError(r *http.Request, call *awsapi.Call, err error) *awsapi.Error {
+	var e *awsapi.Error
+	if errors.As(err, &e) {
+		return e
+	}
+	if a.Translate != nil {
+		if e := a.Translate(err); e != nil {
+			return e
+		}
+	}
+	if !errors.Is(err, context.Canceled) {
+		a.Logger.ErrorContext(r.Context(), "operation failed", "operation", call.Operation, "request", call.RequestID, "error", err)
+	}
+	internal := a.Internal
+	internal.Status = http.StatusInternalServerError
+	return &internal
+}
+
+func writeAnswer(w http.ResponseWriter, op *Operation, answer any) {
+	status := op.Status
+	if status == 0 {
+		status = http.StatusOK
+	}
+	if status == http.StatusNoContent {
+		w.WriteHeader(status)
+		return
+	}
+	contentType, body := "application/json", []byte("{}")
+	switch v := answer.(type) {
+	case nil:
+	case Raw:
+		contentType, body = v.ContentType, v.Body
+	default:
+		body = encode(v)
+	}
+	w.Header().Set("Content-Type", contentType)
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(status)
+	w.Write(body)
+}
+
+func encode(v any) []byte {
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		panic(fmt.Sprintf("restjson: answer %T does not encode: %v", v, err))
+	}
+	return bytes.TrimRight(buf.Bytes(), "\n")
+}
+
+// WriteError implements awsapi.Service.
+func (a *API) WriteError(w http.ResponseWriter, err *awsapi.Error) {
+	body := encode(a.ErrorBody(err))
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	if err.Code != "" {
+		w.Header().Set("x-amzn-ErrorType", err.Code)
+	}
+	w.WriteHeader(err.Status)
+	w.Write(body)
+}
+
+// Decode reads a JSON body into v; an empty body is {}. What does not fit is an
+// error whose text names the member. Texts with NUL are refused here, since no
+// database keeps them.
+func Decode(body []byte, v any) error {
+	if len(bytes.TrimSpace(body)) == 0 {
+		return nil
+	}
+	if !utf8.Valid(body) {
+		return errors.New("the body is not UTF-8")
+	}
+	dec := json.NewDecoder(bytes.NewReader(body))
+	if err := dec.Decode(v); err != nil {
+		var wrongType *json.UnmarshalTypeError
+		if errors.As(err, &wrongType) {
+			return fmt.Errorf("member %q must not be a %s", wrongType.Field, wrongType.Value)
+		}
+		return fmt.Errorf("the body is not valid JSON: %w", err)
+	}
+	if dec.More() {
+		return errors.New("the body has data after the JSON document")
+	}
+	if bytes.Contains(body, []byte(`\u0000`)) {
+		return errors.New("the body holds a NUL character")
+	}
+	return nil
+}

@@ -1,0 +1,177 @@
+package sigv4
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/hex"
+	"errors"
+	"net/http"
+	"time"
+)
+
+// Payload says what the signature covers of the body.
+type Payload int
+
+const (
+	// PayloadInBody means that the hash of the body is part of the signature
+	// and is not told beforehand: the whole body has to be read first.
+	PayloadInBody Payload = iota
+	// PayloadDeclared means that x-amz-content-sha256 tells the hash.
+	PayloadDeclared
+	// PayloadUnsigned means UNSIGNED-PAYLOAD: the body is not covered. S3 only.
+	PayloadUnsigned
+	// PayloadStreamingUnsigned means an aws-chunked body that is not covered,
+	// with a checksum in its trailer. S3 only.
+	PayloadStreamingUnsigned
+	// PayloadStreamingSigned means an aws-chunked body whose chunks carry
+	// signatures of their own, which this package does not check. S3 only.
+	PayloadStreamingSigned
+)
+
+// payloads are the values of x-amz-content-sha256 that are no hash (Amazon S3
+// API reference, "Authenticating Requests: Using the Authorization Header").
+var payloads = map[string]Payload{
+	"UNSIGNED-PAYLOAD":                           PayloadUnsigned,
+	"STREAMING-UNSIGNED-PAYLOAD-TRAILER":         PayloadStreamingUnsigned,
+	"STREAMING-AWS4-HMAC-SHA256-PAYLOAD":         PayloadStreamingSigned,
+	"STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER": PayloadStreamingSigned,
+}
+
+// Errors of using a Pending against its Payload. They are faults of the server.
+var (
+	// ErrNeedsBody is VerifyHeader's answer for PayloadInBody.
+	ErrNeedsBody = errors.New("sigv4: the signature covers the hash of the body, which the header does not tell; read the body and call Verify")
+	// ErrStreaming is Verify's answer for the streaming payloads.
+	ErrStreaming = errors.New("sigv4: no hash covers an aws-chunked body; call VerifyHeader and check the chunks while reading them")
+)
+
+// Pending is a request that Begin found plausible. Until VerifyHeader or Verify
+// has returned nil, nothing in it is proven. It is used by one goroutine.
+type Pending struct {
+	Account string // of the access key
+	KeyID   string
+	Region  string // of the credential scope
+	Service string // of the credential scope: "greengrass", "s3", …
+	// Time is the request's date.
+	Time time.Time
+	// Presigned is true for the query form.
+	Presigned bool
+	Payload   Payload
+	// SignedHeaders are the headers that the signature covers, in lower case.
+	// It covers every x-amz- header; anything else that matters to an
+	// operation, such as x-amzn-iot-principal, is the operation's to demand.
+	SignedHeaders []string
+
+	declared      [sha256.Size]byte
+	payloadLine   string // "" for PayloadInBody
+	canonical     []byte
+	authorization *authorization
+	secret        string
+	host          string
+	signingKeys   *keyCache
+	verified      bool
+}
+
+// NeedsBody says whether the signature can be checked only with the hash of the
+// body.
+func (p *Pending) NeedsBody() bool { return p.Payload == PayloadInBody }
+
+// VerifyHeader checks the signature of a request that NeedsBody is false for,
+// before its body is read. The body of PayloadDeclared has to be checked with
+// Verify later. A refusal is an *Error.
+func (p *Pending) VerifyHeader() error {
+	if p.NeedsBody() {
+		return ErrNeedsBody
+	}
+	return p.verify(p.payloadLine)
+}
+
+// Verify checks the signature and the SHA-256 of the body, as far as the
+// signature covers the body. A refusal is an *Error.
+func (p *Pending) Verify(payload [sha256.Size]byte) error {
+	switch p.Payload {
+	case PayloadInBody:
+		return p.verify(hex.EncodeToString(payload[:]))
+	case PayloadStreamingUnsigned, PayloadStreamingSigned:
+		return ErrStreaming
+	}
+	if err := p.VerifyHeader(); err != nil {
+		return err
+	}
+	if p.Payload == PayloadDeclared && subtle.ConstantTimeCompare(p.declared[:], payload[:]) != 1 {
+		return refuse(p.Service, badBody, "The provided 'x-amz-content-sha256' header does not match what was computed: the body that arrived is not the one that was signed. Check that no proxy changes it.")
+	}
+	return nil
+}
+
+func (p *Pending) verify(payloadLine string) error {
+	if p.verified {
+		return nil
+	}
+	a := p.authorization
+	request := sha256.Sum256(append(p.canonical, payloadLine...))
+
+	toSign := make([]byte, 0, 256)
+	toSign = append(toSign, algorithm+"\n"...)
+	toSign = a.time.AppendFormat(toSign, timeLayout)
+	toSign = append(toSign, '\n')
+	toSign = append(toSign, a.scope()...)
+	toSign = append(toSign, '\n')
+	toSign = hex.AppendEncode(toSign, request[:])
+
+	id := scopedKey{keyID: a.keyID, date: a.date, region: a.region, service: a.service}
+	signing, cached := p.signingKeys.get(id, p.secret)
+	if !cached {
+		signing = deriveKey(p.secret, a.date, a.region, a.service)
+	}
+	mac := hmac.New(sha256.New, signing[:])
+	mac.Write(toSign)
+	var sum [sha256.Size]byte
+	if !hmac.Equal(mac.Sum(sum[:0]), a.signature[:]) {
+		return refuse(p.Service, badSignature,
+			"The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key and signing method, and that no proxy changes the method, path, query, signed headers or body; the Host that arrived is %.300q.", p.host)
+	}
+	if !cached {
+		// Only proven keys enter the cache: strangers choose the scope's service.
+		p.signingKeys.put(id, p.secret, signing)
+	}
+	p.verified = true
+	return nil
+}
+
+// parsePayload reads what the request says about its body: the kind, the hash
+// and the last line of the canonical request.
+func parsePayload(r *http.Request, t *target, a *authorization) (kind Payload, declared [sha256.Size]byte, line string, err error) {
+	s3 := a.service == "s3"
+	values := r.Header[paramPayload]
+	if len(values) == 0 && a.presigned && s3 {
+		if value, ok := t.param(paramPayload); ok {
+			values = []string{value}
+		} else {
+			return PayloadUnsigned, declared, "UNSIGNED-PAYLOAD", nil
+		}
+	}
+	switch {
+	case len(values) == 0 && s3:
+		return 0, declared, "", refuse(a.service, badPayload, "Missing required header for this request: x-amz-content-sha256. Send and sign it.")
+	case len(values) == 0:
+		return PayloadInBody, declared, "", nil
+	case len(values) > 1:
+		return 0, declared, "", refuse(a.service, badPayload, "The header x-amz-content-sha256 stands there %d times, send it once.", len(values))
+	}
+	line = values[0]
+	if kind, ok := payloads[line]; ok {
+		if !s3 {
+			return 0, declared, "", refuse(a.service, badPayload, "x-amz-content-sha256 is %s, which only s3 accepts; %s needs the SHA-256 of the body.", line, a.service)
+		}
+		return kind, declared, line, nil
+	}
+	if len(line) == hex.EncodedLen(len(declared)) {
+		if _, err := hex.Decode(declared[:], []byte(line)); err == nil {
+			return PayloadDeclared, declared, line, nil
+		}
+	}
+	return 0, declared, "", refuse(a.service, badPayload,
+		"x-amz-content-sha256 must be the SHA-256 of the body in hexadecimal, or for s3 UNSIGNED-PAYLOAD, STREAMING-UNSIGNED-PAYLOAD-TRAILER or STREAMING-AWS4-HMAC-SHA256-PAYLOAD; it is %.100q.", line)
+}

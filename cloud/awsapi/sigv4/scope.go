@@ -1,0 +1,21 @@
+package sigv4
+
+import (
+	"net/http"
+	"strings"
+)
+
+// ScopeService is the service that a request claims to be signed for, empty when
+// it does not say. Nothing about it is proven: it serves to refuse a request in
+// the form that its sender understands.
+func ScopeService(r *http.Request) string {
+	credential := r.URL.Query().Get("X-Amz-Credential")
+	if _, rest, ok := strings.Cut(r.Header.Get("Authorization"), "Credential="); ok {
+		credential, _, _ = strings.Cut(rest, ",")
+	}
+	parts := strings.Split(credential, "/")
+	if len(parts) < 5 {
+		return ""
+	}
+	return parts[len(parts)-2]
+}

@@ -1,0 +1,229 @@
+// Package sigv4 verifies requests signed with AWS Signature Version 4, in the
+// Authorization header or in the query (presigned URLs), as a server.
+//
+// Verification has two steps. Begin checks everything that needs no body: that
+// the key exists, the date, the Region, what is signed. Only then is it worth
+// reading a body, whose hash Verify takes. When the request declares the hash
+// of its body in a header, VerifyHeader checks the signature before a byte of
+// the body is read.
+//
+// The package knows signatures and the codes that AWS's services use to refuse
+// them. It must not know operations, wire formats or what a key may do.
+//
+// Facts about the algorithm are from the IAM user guide, "Signature Version 4",
+// and for S3 from the Amazon S3 API reference, "Authenticating Requests".
+package sigv4
+
+import (
+	"context"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+)
+
+const (
+	// MaxSkew is how far a request's date may lie from the server's clock, in
+	// either direction.
+	MaxSkew = 15 * time.Minute
+	// MaxExpiry is the longest validity of a presigned URL.
+	MaxExpiry = 7 * 24 * time.Hour
+)
+
+// ErrUnknownKey is what a KeySource answers for a key that does not exist, was
+// revoked or has expired.
+var ErrUnknownKey = errors.New("access key is not known")
+
+// Key is an access key.
+type Key struct {
+	ID     string
+	Secret string
+	// Account is the twelve-digit account that the key acts in.
+	Account string
+	// SessionToken is set for temporary keys; a request must then carry it.
+	SessionToken string
+}
+
+// KeySource finds access keys. It is asked for each request, so that a revoked
+// key fails at once.
+type KeySource interface {
+	// AccessKey returns the key, ErrUnknownKey, or another error when it
+	// cannot tell.
+	AccessKey(ctx context.Context, id string) (Key, error)
+}
+
+// Verifier verifies requests. Its fields are set before the first use; then it
+// may be used from many goroutines. It must not be copied.
+type Verifier struct {
+	Keys KeySource
+	// Now is the clock; nil is time.Now.
+	Now func() time.Time
+	// Regions are those served; a signature for another one is refused. The
+	// global services iam and sts are served under any Region's name.
+	Regions []string
+
+	signingKeys keyCache
+}
+
+// globalServices ignore the Region of the credential scope: clients sign for
+// us-east-1 or for their own Region, by version.
+var globalServices = map[string]bool{"iam": true, "sts": true}
+
+// Begin checks what can be checked without the body. The request counts as
+// authentic only after VerifyHeader or Verify.
+//
+// A refusal is an *Error. Any other error means that the server could not
+// decide, for example because the key source failed; it is no fault of the
+// client.
+func (v *Verifier) Begin(r *http.Request) (*Pending, error) {
+	t, err := parseTarget(r)
+	if err != nil {
+		return nil, err
+	}
+	a, err := parseAuthorization(r, t)
+	if err != nil {
+		return nil, err
+	}
+	p, err := v.begin(r, t, a)
+	if err != nil && a.presigned {
+		return nil, asQuery(err)
+	}
+	return p, err
+}
+
+func (v *Verifier) begin(r *http.Request, t *target, a *authorization) (*Pending, error) {
+	if err := v.checkTime(a); err != nil {
+		return nil, err
+	}
+	if !globalServices[a.service] && !slices.Contains(v.Regions, a.region) {
+		return nil, refuse(a.service, wrongScope,
+			"Credential should be scoped to a Region served here: %s. The request is signed for %q; set AWS_REGION (or --region) to a Region that is served.",
+			strings.Join(v.Regions, ", "), a.region)
+	}
+	if err := checkSigned(r, a); err != nil {
+		return nil, err
+	}
+	payload, declared, line, err := parsePayload(r, t, a)
+	if err != nil {
+		return nil, err
+	}
+	key, err := v.key(r.Context(), a)
+	if err != nil {
+		return nil, err
+	}
+	canonical, err := appendCanonical(nil, r, t, a)
+	if err != nil {
+		return nil, err
+	}
+	return &Pending{
+		Account:       key.Account,
+		KeyID:         a.keyID,
+		Region:        a.region,
+		Service:       a.service,
+		Time:          a.time,
+		Presigned:     a.presigned,
+		Payload:       payload,
+		SignedHeaders: a.signedHeaders,
+		declared:      declared,
+		payloadLine:   line,
+		canonical:     canonical,
+		authorization: a,
+		secret:        key.Secret,
+		host:          r.Host,
+		signingKeys:   &v.signingKeys,
+	}, nil
+}
+
+// key asks for the key and checks the session token that belongs to it.
+func (v *Verifier) key(ctx context.Context, a *authorization) (Key, error) {
+	key, err := v.Keys.AccessKey(ctx, a.keyID)
+	switch {
+	case errors.Is(err, ErrUnknownKey):
+		return Key{}, refuse(a.service, unknownKey,
+			"The security token included in the request is invalid: this server has no active access key %q. Use an access key that was made on this server.", a.keyID)
+	case err != nil:
+		return Key{}, fmt.Errorf("look up access key %s: %w", a.keyID, err)
+	case key.Secret == "":
+		// Anyone can sign with an empty secret.
+		return Key{}, fmt.Errorf("look up access key %s: the key source returned no secret", a.keyID)
+	case subtle.ConstantTimeCompare([]byte(key.SessionToken), []byte(a.token)) == 1:
+		return key, nil
+	case key.SessionToken == "":
+		return Key{}, refuse(a.service, badToken,
+			"The security token included in the request is invalid: access key %q takes no session token. Unset AWS_SESSION_TOKEN.", a.keyID)
+	case a.token == "":
+		return Key{}, refuse(a.service, badToken,
+			"The security token included in the request is invalid: access key %q is temporary and its session token is missing. Set AWS_SESSION_TOKEN.", a.keyID)
+	default:
+		return Key{}, refuse(a.service, badToken,
+			"The security token included in the request is invalid: it is not the session token of access key %q.", a.keyID)
+	}
+}
+
+// checkTime checks the request's date against the clock and the scope.
+func (v *Verifier) checkTime(a *authorization) error {
+	now := time.Now
+	if v.Now != nil {
+		now = v.Now
+	}
+	at := now().UTC()
+	text := a.time.Format(timeLayout)
+	if !strings.HasPrefix(text, a.date) {
+		return refuse(a.service, wrongScope,
+			"Date in Credential scope does not match the date of the request: %q != %q. Sign both with the same UTC date.", a.date, text)
+	}
+	const remedy = " Set the client's clock (or the server's)."
+	lifetime, allowance := MaxSkew, "15 min"
+	if a.presigned && a.expires > 0 {
+		lifetime, allowance = a.expires, a.expires.String()
+	}
+	earliest, latest := at.Add(-lifetime), at.Add(MaxSkew)
+	expired, early := a.time.Before(earliest), a.time.After(latest)
+	switch {
+	case expired && a.presigned:
+		return refuse(a.service, expiredURL,
+			"Request has expired. Signature expired: %s is now earlier than %s (%s - %s). Ask for a new URL.",
+			text, earliest.Format(timeLayout), at.Format(timeLayout), allowance)
+	case (expired || early) && familyOf(a.service) == s3Family:
+		return refuse(a.service, skewed,
+			"The difference between the request time and the current time is too large: the request says %s, the server %s.%s",
+			text, at.Format(timeLayout), remedy)
+	case expired:
+		return refuse(a.service, skewed,
+			"Signature expired: %s is now earlier than %s (%s - %s).%s",
+			text, earliest.Format(timeLayout), at.Format(timeLayout), allowance, remedy)
+	case early:
+		return refuse(a.service, skewed,
+			"Signature not yet current: %s is still later than %s (%s + 15 min.).%s",
+			text, latest.Format(timeLayout), at.Format(timeLayout), remedy)
+	}
+	return nil
+}
+
+// checkSigned says whether the signature covers what it has to: the host and
+// every x-amz- header. A header that it names and that did not arrive is told
+// here, since a mere mismatch would not say why.
+func checkSigned(r *http.Request, a *authorization) error {
+	if !slices.Contains(a.signedHeaders, "host") {
+		return refuse(a.service, unsigned, "'Host' must be a 'SignedHeader' in the AWS Authorization. Add host to SignedHeaders.")
+	}
+	for name := range r.Header {
+		if len(name) < len("x-amz-") || !strings.EqualFold(name[:len("x-amz-")], "x-amz-") {
+			continue
+		}
+		if !slices.ContainsFunc(a.signedHeaders, func(signed string) bool { return strings.EqualFold(signed, name) }) {
+			return refuse(a.service, unsigned,
+				"There were headers present in the request which were not signed: %.100q. Sign every x-amz- header, or do not send it.", strings.ToLower(name))
+		}
+	}
+	for _, name := range a.signedHeaders {
+		if len(headerValues(r, name)) == 0 {
+			return refuse(a.service, badSignature,
+				"The signature covers the header %.100q, which did not arrive. Check that no proxy removes it.", name)
+		}
+	}
+	return nil
+}

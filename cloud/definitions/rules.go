@@ -1,0 +1,268 @@
+package definitions
+
+import (
+	"fmt"
+	"path"
+	"strings"
+
+	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/topic"
+)
+
+// shape is how the body of a kind's version decodes and what is asked of it.
+type shape struct {
+	make  func() any
+	check func(any) []string
+}
+
+func shapeOf[T any](check func(*T) []string) shape {
+	return shape{
+		make:  func() any { return new(T) },
+		check: func(v any) []string { return check(v.(*T)) },
+	}
+}
+
+// shapes are the bodies by kind.
+var shapes = map[string]shape{
+	fescue.GroupKind.Segment:        shapeOf(func(*fescue.GroupVersion) []string { return nil }),
+	fescue.ConnectorKind.Segment:    shapeOf(checkConnectors),
+	fescue.CoreKind.Segment:         shapeOf(checkCores),
+	fescue.DeviceKind.Segment:       shapeOf(checkDevices),
+	fescue.FunctionKind.Segment:     shapeOf(checkFunctions),
+	fescue.LoggerKind.Segment:       shapeOf(checkLoggers),
+	fescue.ResourceKind.Segment:     shapeOf(checkResources),
+	fescue.SubscriptionKind.Segment: shapeOf(checkSubscriptions),
+}
+
+// ids checks the Ids of a list: form and uniqueness.
+type ids struct {
+	problems []string
+	seen     map[string]bool
+}
+
+func (c *ids) add(what, id string) {
+	if c.seen == nil {
+		c.seen = make(map[string]bool)
+	}
+	switch {
+	case !fescue.ValidEntityID(id):
+		c.problems = append(c.problems, fmt.Sprintf("%s '%s' is invalid. It must have 1 to 128 characters of [a-zA-Z0-9:_-]", what, id))
+	case c.seen[what+id]:
+		c.problems = append(c.problems, fmt.Sprintf("%s '%s' is used more than once", what, id))
+	}
+	c.seen[what+id] = true
+}
+
+func (c *ids) fail(format string, args ...any) {
+	c.problems = append(c.problems, fmt.Sprintf(format, args...))
+}
+
+func checkCores(v *fescue.CoreDefinitionVersion) []string {
+	var c ids
+	if len(v.Cores) > 1 {
+		c.fail("A core definition version may have only one core, but has %d", len(v.Cores))
+	}
+	for _, e := range v.Cores {
+		c.add("Id", e.Id)
+		c.identity(e.Id, e.ThingArn, e.CertificateArn)
+	}
+	return c.problems
+}
+
+func checkDevices(v *fescue.DeviceDefinitionVersion) []string {
+	var c ids
+	for _, e := range v.Devices {
+		c.add("Id", e.Id)
+		c.identity(e.Id, e.ThingArn, e.CertificateArn)
+	}
+	return c.problems
+}
+
+func (c *ids) identity(id, thingARN, certARN string) {
+	if arn, err := fescue.ParseARN(thingARN); err != nil {
+		c.fail("ThingArn of '%s' is invalid: '%s'", id, thingARN)
+	} else if _, ok := arn.ThingName(); !ok {
+		c.fail("ThingArn of '%s' is not the ARN of a thing: '%s'", id, thingARN)
+	}
+	if arn, err := fescue.ParseARN(certARN); err != nil {
+		c.fail("CertificateArn of '%s' is invalid: '%s'", id, certARN)
+	} else if _, ok := arn.CertificateID(); !ok {
+		c.fail("CertificateArn of '%s' is not the ARN of a certificate: '%s'", id, certARN)
+	}
+}
+
+// unconfigurable are the system functions that take no Execution (documented in
+// the developer guide's troubleshooting table).
+var unconfigurable = map[string]bool{"GGIPDetector": true, "GGCloudSpooler": true}
+
+func checkFunctions(v *fescue.FunctionDefinitionVersion) []string {
+	var c ids
+	groupMode := fescue.GreengrassContainer
+	if v.DefaultConfig != nil && v.DefaultConfig.Execution != nil && v.DefaultConfig.Execution.IsolationMode != "" {
+		groupMode = v.DefaultConfig.Execution.IsolationMode
+		if !validMode(groupMode) {
+			c.fail("Your 'IsolationMode' configuration for the group is invalid.")
+			groupMode = fescue.GreengrassContainer
+		}
+	}
+	for _, f := range v.Functions {
+		c.add("Id", f.Id)
+		arn, err := fescue.ParseARN(f.FunctionArn)
+		name, _, ok := arn.Function()
+		if err != nil || !ok {
+			c.fail("FunctionArn of '%s' is not the ARN of a Lambda function: '%s'", f.Id, f.FunctionArn)
+			continue
+		}
+		c.isolation(f, groupMode, arn.Account == "" && unconfigurable[name], arn.Account == "")
+	}
+	return c.problems
+}
+
+// isolation checks what a function may ask for in its isolation mode. The texts
+// are the original's.
+func (c *ids) isolation(f fescue.Function, mode fescue.IsolationMode, noExecution, system bool) {
+	cfg := f.FunctionConfiguration
+	if cfg == nil {
+		return
+	}
+	env := cfg.Environment
+	if env == nil {
+		env = &fescue.FunctionEnvironment{}
+	}
+	if env.Execution != nil {
+		if noExecution {
+			c.fail("Execution configuration for function with arn %s is not allowed.", f.FunctionArn)
+		}
+		if m := env.Execution.IsolationMode; m != "" {
+			if !validMode(m) {
+				c.fail("Your 'IsolationMode' configuration for function with arn %s is invalid.", f.FunctionArn)
+				return
+			}
+			mode = m
+		}
+	}
+	if e := cfg.EncodingType; e != "" && e != "json" && e != "binary" {
+		c.fail("EncodingType of function with arn %s must be json or binary, but is '%s'", f.FunctionArn, e)
+	}
+	if system {
+		return
+	}
+	switch {
+	case mode == fescue.NoContainer && cfg.MemorySize != nil:
+		c.fail("MemorySize configuration for function with arn %s is not allowed in IsolationMode=NoContainer.", f.FunctionArn)
+	case mode == fescue.GreengrassContainer && cfg.MemorySize == nil:
+		c.fail("MemorySize configuration for function with arn %s is required in IsolationMode=GreengrassContainer.", f.FunctionArn)
+	}
+	if mode == fescue.NoContainer && env.AccessSysfs != nil && *env.AccessSysfs {
+		c.fail("Access Sysfs configuration for function with arn %s is not allowed in IsolationMode=NoContainer.", f.FunctionArn)
+	}
+	if cfg.Timeout != nil && *cfg.Timeout < 1 {
+		c.fail("Timeout of function with arn %s must be at least 1 second, but is %d", f.FunctionArn, *cfg.Timeout)
+	}
+}
+
+func validMode(m fescue.IsolationMode) bool {
+	return m == fescue.GreengrassContainer || m == fescue.NoContainer
+}
+
+func checkLoggers(v *fescue.LoggerDefinitionVersion) []string {
+	var c ids
+	for _, e := range v.Loggers {
+		c.add("Id", e.Id)
+		c.oneOf(e.Id, "Component", e.Component, "GreengrassSystem", "Lambda")
+		c.oneOf(e.Id, "Level", e.Level, "DEBUG", "INFO", "WARN", "ERROR", "FATAL")
+		c.oneOf(e.Id, "Type", e.Type, "FileSystem", "AWSCloudWatch")
+		if e.Space != nil && *e.Space < 1 {
+			c.fail("Space of logger '%s' must be at least 1 KB, but is %d", e.Id, *e.Space)
+		}
+	}
+	return c.problems
+}
+
+func (c *ids) oneOf(id, member, value string, allowed ...string) {
+	for _, a := range allowed {
+		if value == a {
+			return
+		}
+	}
+	c.fail("%s of logger '%s' must be one of %s, but is '%s'", member, id, strings.Join(allowed, ", "), value)
+}
+
+func checkResources(v *fescue.ResourceDefinitionVersion) []string {
+	var c ids
+	for _, e := range v.Resources {
+		c.add("Id", e.Id)
+		c.add("Name", e.Name)
+		d := e.ResourceDataContainer
+		n := 0
+		for _, set := range []bool{
+			d.LocalDeviceResourceData != nil, d.LocalVolumeResourceData != nil, d.S3MachineLearningModelResourceData != nil,
+			d.SageMakerMachineLearningModelResourceData != nil, d.SecretsManagerSecretResourceData != nil,
+		} {
+			if set {
+				n++
+			}
+		}
+		if n != 1 {
+			c.fail("ResourceDataContainer of '%s' must have exactly one member, but has %d", e.Id, n)
+			continue
+		}
+		if dev := d.LocalDeviceResourceData; dev != nil && !strings.HasPrefix(path.Clean(dev.SourcePath), "/dev/") {
+			c.fail("Device resource path should begin with /dev, but got: %s", dev.SourcePath)
+		}
+		if vol := d.LocalVolumeResourceData; vol != nil {
+			if p := path.Clean(vol.SourcePath); p == "/sys" || strings.HasPrefix(p, "/sys/") {
+				c.fail("Accessing /sys is prohibited")
+			}
+		}
+	}
+	return c.problems
+}
+
+func checkSubscriptions(v *fescue.SubscriptionDefinitionVersion) []string {
+	var c ids
+	for _, e := range v.Subscriptions {
+		c.add("Id", e.Id)
+		if !validEndpoint(e.Source) {
+			c.fail("Subscription source is invalid. ID is '%s' and Source is '%s'", e.Id, e.Source)
+		}
+		if !validEndpoint(e.Target) {
+			c.fail("Subscription target is invalid. ID is '%s' and Target is '%s'", e.Id, e.Target)
+		}
+		if err := topic.ValidFilter(e.Subject); err != nil {
+			c.fail("Subscription subject is invalid. ID is '%s' and Subject is '%s': %v", e.Id, e.Subject, err)
+		}
+	}
+	return c.problems
+}
+
+// validEndpoint reports whether s has the form of a subscription's end: cloud,
+// GGShadowService, or the ARN of a thing, a function or a connector.
+func validEndpoint(s string) bool {
+	if s == fescue.CloudEndpoint || s == fescue.ShadowServiceEndpoint {
+		return true
+	}
+	arn, err := fescue.ParseARN(s)
+	if err != nil {
+		return false
+	}
+	if _, ok := arn.ThingName(); ok {
+		return true
+	}
+	if _, _, ok := arn.Function(); ok {
+		return true
+	}
+	return arn.Service == "greengrass" && strings.HasPrefix(arn.Resource, "/connectors/")
+}
+
+func checkConnectors(v *fescue.ConnectorDefinitionVersion) []string {
+	var c ids
+	for _, e := range v.Connectors {
+		c.add("Id", e.Id)
+		arn, err := fescue.ParseARN(e.ConnectorArn)
+		if err != nil || arn.Service != "greengrass" || !strings.HasPrefix(arn.Resource, "/connectors/") {
+			c.fail("ConnectorArn of '%s' is not the ARN of a connector: '%s'", e.Id, e.ConnectorArn)
+		}
+	}
+	return c.problems
+}

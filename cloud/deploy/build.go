@@ -1,0 +1,131 @@
+package deploy
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/bundle"
+)
+
+// buildPatience is how long the engine tries to build a deployment in spite of
+// internal errors before it fails it: every deployment ends.
+const buildPatience = 5 * time.Minute
+
+// build takes a leased deployment out of Building: to InProgress, offered to its
+// core, or to Failure. An error means that it is still Building.
+func (e *Engine) build(ctx context.Context, d fescue.Deployment) error {
+	r, err := e.resolve(ctx, d)
+	if err == nil && len(r.problems) > 0 {
+		return e.fail(ctx, d, bundleMessage(d, r), r.problems)
+	}
+	if err == nil {
+		err = e.offer(ctx, d, r)
+	}
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, fescue.ErrInUse):
+		detail := fescue.CoreInOtherGroup.Detail(r.core.thing)
+		return e.fail(ctx, d, fescue.InvalidGroupMessage([]fescue.ErrorDetail{detail}), []fescue.ErrorDetail{detail})
+	case errors.Is(err, fescue.ErrConflict), errors.Is(err, fescue.ErrTransition), errors.Is(err, fescue.ErrEnded):
+		return nil // another server built it
+	case e.Now().Sub(d.CreatedAt) > buildPatience:
+		detail := fescue.InternalFailure.Detail(err)
+		return errors.Join(err, e.fail(ctx, d, fescue.FailureMessage(d, detail.DetailedErrorMessage), []fescue.ErrorDetail{detail}))
+	}
+	return err
+}
+
+// bundleMessage is the ErrorMessage for what resolve found. A missing service
+// role has the original's own text, which scripts look for.
+func bundleMessage(d fescue.Deployment, r *resolved) string {
+	if r.problems[0].DetailedErrorCode == string(fescue.ServiceRoleMissing) {
+		return fescue.FailureMessage(d, r.problems[0].DetailedErrorMessage)
+	}
+	return fescue.InvalidGroupMessage(r.problems)
+}
+
+func (e *Engine) fail(ctx context.Context, d fescue.Deployment, message string, details []fescue.ErrorDetail) error {
+	_, err := e.Store.ApplyStep(ctx, d, fescue.CloudActor, fescue.DeploymentStep{
+		Event: fescue.EventBuildFailed, At: e.Now().UTC(), Message: message, Details: details,
+	}, "")
+	if errors.Is(err, fescue.ErrConflict) || errors.Is(err, fescue.ErrEnded) {
+		return nil // another server was faster
+	}
+	if err == nil {
+		e.Logger.Info("deployment failed in Building", "deployment", d.ID, "group", d.GroupID, "problems", len(details))
+	}
+	return err
+}
+
+// offer renders, stores, signs and offers.
+func (e *Engine) offer(ctx context.Context, d fescue.Deployment, r *resolved) error {
+	group, err := r.render().Encode()
+	if err != nil {
+		return err
+	}
+	sum := sha256.Sum256(group)
+	groupHash := hex.EncodeToString(sum[:])
+	if err := e.Artifacts.Put(ctx, groupHash, bytes.NewReader(group)); err != nil {
+		return fmt.Errorf("store group.json: %w", err)
+	}
+	manifest := bundle.Manifest{
+		Format: bundle.ManifestFormat,
+		AWS:    d.Partition.AWS, Account: d.Partition.Account, Region: d.Partition.Region,
+		GroupID: d.GroupID, GroupVersionID: d.GroupVersionID, DeploymentID: d.ID, DeploymentType: d.Type,
+		CoreThingArn: d.Partition.ThingARN(r.core.thing),
+		CreatedAt:    e.Now().UTC(),
+		Group:        &bundle.Artifact{SHA256: groupHash, Size: int64(len(group))},
+		Functions:    r.artifacts(),
+	}
+	next, superseded, err := e.Store.Offer(ctx, d, r.core.thing, e.Now().UTC(), e.supersededBy(d),
+		func(epoch int64) (fescue.Offering, error) {
+			manifest.Epoch = epoch
+			envelope, err := bundle.Sign(manifest, e.SigningKey)
+			if err != nil {
+				return fescue.Offering{}, err
+			}
+			offering := fescue.Offering{Envelope: envelope}
+			for _, a := range manifest.Artifacts() {
+				offering.Artifacts = append(offering.Artifacts, a.SHA256)
+			}
+			return offering, nil
+		})
+	if err != nil {
+		return err
+	}
+	for _, old := range superseded {
+		e.Logger.Info("deployment superseded", "deployment", old.ID, "by", d.ID, "core", r.core.thing)
+	}
+	e.Logger.Info("deployment offered", "deployment", d.ID, "group", d.GroupID, "core", next.CoreThing, "epoch", next.Epoch)
+	e.wake(ctx, next)
+	return nil
+}
+
+func (e *Engine) supersededBy(d fescue.Deployment) fescue.DeploymentStep {
+	detail := fescue.DeploymentSuperseded.Detail(d.ID)
+	return fescue.DeploymentStep{
+		Event: fescue.EventSuperseded, At: e.Now().UTC(),
+		Message: detail.DetailedErrorMessage, Details: []fescue.ErrorDetail{detail},
+	}
+}
+
+// groupVersion reads the body of a group version.
+func (e *Engine) groupVersion(ctx context.Context, p fescue.Partition, groupID, version string) (fescue.GroupVersion, error) {
+	v, err := e.Store.Version(ctx, p, fescue.GroupKind, groupID, version)
+	if err != nil {
+		return fescue.GroupVersion{}, err
+	}
+	var g fescue.GroupVersion
+	if err := json.Unmarshal(v.Body, &g); err != nil {
+		return fescue.GroupVersion{}, fmt.Errorf("group version %s: %w", version, err)
+	}
+	return g, nil
+}

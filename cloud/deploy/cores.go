@@ -1,0 +1,128 @@
+package deploy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/corelink"
+)
+
+// recheck is how often a long poll looks at the database and at its caller's
+// right to wait, whether or not something woke it.
+const recheck = time.Second
+
+// Await is GetDeployment: the unfinished deployment with the lowest epoch above
+// after, as soon as there is one, at most wait long. allowed is asked before
+// every answer and while waiting; its error ends the wait. Without a deployment
+// the offer has only the core's epoch.
+func (e *Engine) Await(ctx context.Context, p fescue.Partition, thing string, after int64, wait time.Duration,
+	allowed func(ctx context.Context, d *fescue.Deployment) error,
+) (corelink.Offer, error) {
+	woken, leave := e.hub.wait(p, thing)
+	defer leave()
+	deadline := time.NewTimer(wait)
+	defer deadline.Stop()
+	tick := time.NewTicker(recheck)
+	defer tick.Stop()
+	for {
+		d, envelope, err := e.Store.Waiting(ctx, p, thing, after)
+		if err == nil {
+			if err := allowed(ctx, &d); err != nil {
+				return corelink.Offer{}, err
+			}
+			return corelink.Offer{
+				Epoch: d.Epoch, GroupID: d.GroupID, DeploymentID: d.ID, Phase: d.Phase, Envelope: envelope,
+			}, nil
+		}
+		if !errors.Is(err, fescue.ErrNotFound) {
+			return corelink.Offer{}, err
+		}
+		if err := allowed(ctx, nil); err != nil {
+			return corelink.Offer{}, err
+		}
+		select {
+		case <-woken:
+		case <-tick.C:
+		case <-deadline.C:
+			epoch, err := e.Store.Epoch(ctx, p, thing)
+			return corelink.Offer{Epoch: epoch}, err
+		case <-ctx.Done():
+			return corelink.Offer{}, ctx.Err()
+		}
+	}
+}
+
+// coreEvents are the events that a core may report.
+var coreEvents = []fescue.DeploymentEvent{
+	fescue.EventClaimed, fescue.EventStaged, fescue.EventSwitched, fescue.EventSucceeded, fescue.EventFailed,
+}
+
+// ErrReport means that a report does not make sense.
+var ErrReport = errors.New("malformed report")
+
+// maxReportText bounds each text of a report, in bytes.
+const maxReportText = 8 << 10
+
+// Report takes a core's report on a deployment. A report that the engine has
+// heard before is accepted again. The errors are the transition errors of
+// package fescue, fescue.ErrNotFound when the core has no such deployment, and
+// ErrReport.
+func (e *Engine) Report(ctx context.Context, p fescue.Partition, thing, groupID, id string, r corelink.StatusReport) (fescue.Deployment, error) {
+	if !slices.Contains(coreEvents, r.Event) || r.Epoch < 1 {
+		return fescue.Deployment{}, fmt.Errorf("%w: event %q, epoch %d", ErrReport, r.Event, r.Epoch)
+	}
+	if len(r.Message) > maxReportText || len(r.Note) > maxReportText || len(r.Details) > 200 {
+		return fescue.Deployment{}, fmt.Errorf("%w: texts too long", ErrReport)
+	}
+	if r.Event == fescue.EventFailed && r.Message == "" {
+		return fescue.Deployment{}, fmt.Errorf("%w: a failure without a message", ErrReport)
+	}
+	for {
+		d, err := e.Store.Deployment(ctx, p, groupID, id)
+		if err != nil {
+			return d, err
+		}
+		if d.CoreThing != thing {
+			return d, fmt.Errorf("deployment %s is not for core %s: %w", id, thing, fescue.ErrNotFound)
+		}
+		next, err := e.Store.ApplyStep(ctx, d, fescue.CoreActor, fescue.DeploymentStep{
+			Event: r.Event, At: e.Now().UTC(), Message: r.Message, Details: r.Details, Epoch: r.Epoch,
+		}, r.Note)
+		switch {
+		case errors.Is(err, fescue.ErrConflict):
+			continue // somebody was faster; look again
+		case errors.Is(err, fescue.ErrNoChange):
+			return d, nil
+		case err != nil:
+			return d, err
+		}
+		e.Logger.Info("deployment step", "deployment", d.ID, "group", d.GroupID, "core", thing,
+			"event", r.Event, "status", next.Status)
+		return next, nil
+	}
+}
+
+// MayFetch reports whether a core may fetch an artifact: its hash stands in the
+// manifest of an unfinished deployment that was offered to the core. Otherwise
+// the error is fescue.ErrNotFound.
+func (e *Engine) MayFetch(ctx context.Context, p fescue.Partition, thing, groupID, id, hash string) error {
+	d, err := e.Store.Deployment(ctx, p, groupID, id)
+	if err != nil {
+		return err
+	}
+	if d.CoreThing != thing {
+		return fescue.ErrNotFound
+	}
+	hashes, err := e.Store.OfferedArtifacts(ctx, d)
+	if err != nil {
+		return err
+	}
+	if !slices.Contains(hashes, hash) {
+		return fmt.Errorf("artifact %s is not part of deployment %s: %w", hash, id, fescue.ErrNotFound)
+	}
+	return nil
+}

@@ -1,0 +1,251 @@
+// Package deploy is the deployment engine: it accepts deployments, builds them
+// (resolves and checks the group version, renders group.json, signs the
+// manifest), offers them to cores and takes the cores' reports. The rules of a
+// deployment's life are in package fescue; this package drives them and keeps
+// no state of its own that another server, or this one after a crash, could not
+// take up from the database.
+package deploy
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/corelink"
+)
+
+// Store is what the engine needs of the database.
+type Store interface {
+	Definition(ctx context.Context, p fescue.Partition, k fescue.Kind, id string) (fescue.Definition, error)
+	Version(ctx context.Context, p fescue.Partition, k fescue.Kind, definitionID, id string) (fescue.DefinitionVersion, error)
+	AssociatedRole(ctx context.Context, p fescue.Partition, groupID string) (string, time.Time, error)
+
+	CreateDeployment(ctx context.Context, d fescue.Deployment, token fescue.Token) (fescue.Deployment, error)
+	Deployment(ctx context.Context, p fescue.Partition, groupID, id string) (fescue.Deployment, error)
+	Deployments(ctx context.Context, p fescue.Partition, groupID string, page fescue.Page) ([]fescue.Deployment, error)
+	LeaseBuilding(ctx context.Context, aws string, until time.Time) (fescue.Deployment, error)
+	ApplyStep(ctx context.Context, d fescue.Deployment, actor fescue.Actor, step fescue.DeploymentStep, note string) (fescue.Deployment, error)
+	Offer(ctx context.Context, d fescue.Deployment, coreThing string, at time.Time, superseded fescue.DeploymentStep,
+		sign func(epoch int64) (fescue.Offering, error)) (fescue.Deployment, []fescue.Deployment, error)
+	Waiting(ctx context.Context, p fescue.Partition, coreThing string, after int64) (fescue.Deployment, []byte, error)
+	Epoch(ctx context.Context, p fescue.Partition, coreThing string) (int64, error)
+	OfferedArtifacts(ctx context.Context, d fescue.Deployment) ([]string, error)
+}
+
+// Functions resolves what a group says of a function to a published version.
+type Functions interface {
+	// Resolve takes an alias or version ARN. The errors are fescue.ErrNotFound,
+	// and ErrUnpublished for $LATEST and for an ARN without a qualifier.
+	Resolve(ctx context.Context, p fescue.Partition, functionARN string) (v fescue.FunctionVersion, versionARN string, err error)
+}
+
+// Principals tells who a certificate is.
+type Principals interface {
+	Principal(ctx context.Context, certificateID string) (fescue.Principal, error)
+}
+
+// Artifacts keeps content by hash.
+type Artifacts interface {
+	Put(ctx context.Context, hash string, content io.Reader) error
+}
+
+// Publisher sends an MQTT message from the cloud.
+type Publisher interface {
+	Publish(ctx context.Context, p fescue.Partition, topic string, payload []byte, qos byte, retain bool) error
+}
+
+// Options is what an engine is made of. All but RequireServiceRole are needed.
+type Options struct {
+	Store      Store
+	Functions  Functions
+	Principals Principals
+	Artifacts  Artifacts
+	Publisher  Publisher
+	// SigningKey signs manifests.
+	SigningKey ed25519.PrivateKey
+	// AWS is the first part of every ARN.
+	AWS string
+	// RequireServiceRole fails deployments of a partition without a service
+	// role, as the original did. Fescue itself needs none.
+	RequireServiceRole bool
+	Now                func() time.Time
+	Logger             *slog.Logger
+}
+
+// Engine is the deployment engine.
+type Engine struct {
+	Options
+	hub  hub
+	kick chan struct{}
+}
+
+// New makes an engine. Run builds; everything else works without it.
+func New(o Options) *Engine {
+	return &Engine{Options: o, hub: newHub(), kick: make(chan struct{}, 1)}
+}
+
+// What Create refuses.
+var (
+	// ErrUnknownGroup and ErrUnknownVersion mean that the partition has no such
+	// group or the group no such version.
+	ErrUnknownGroup   = errors.New("unknown group")
+	ErrUnknownVersion = errors.New("unknown group version")
+	// ErrNoCore means that the group version refers to no core definition.
+	ErrNoCore = errors.New("the group version has no core")
+	// ErrConcurrent means that another deployment of the group is being built.
+	ErrConcurrent = errors.New("another deployment of the group is being built")
+	// ErrUnpublished means that a function ARN does not name a published version.
+	ErrUnpublished = errors.New("not a published function version")
+)
+
+// TypeError refuses a deployment type or what goes with it.
+type TypeError struct{ Text string }
+
+// Error is the text, the original's own where it is known.
+func (e *TypeError) Error() string { return e.Text }
+
+// Create accepts a deployment: it is Building when Create returns. A
+// Redeployment names an earlier deployment of the group, whose group version is
+// deployed again.
+func (e *Engine) Create(ctx context.Context, p fescue.Partition, groupID string, t fescue.DeploymentType, groupVersionID, deploymentID string, token fescue.Token) (fescue.Deployment, error) {
+	switch t {
+	case fescue.NewDeployment:
+		if groupVersionID == "" {
+			return fescue.Deployment{}, &TypeError{"Your request is missing the following required parameter(s): {GroupVersionId}."}
+		}
+	case fescue.Redeployment:
+		if deploymentID == "" {
+			return fescue.Deployment{}, &TypeError{"Your request is missing the following required parameter(s): {DeploymentId}."}
+		}
+	case fescue.ResetDeployment, fescue.ForceResetDeployment:
+		return fescue.Deployment{}, &TypeError{"That deployment type is not valid here. Reset a group's deployments with ResetDeployments."}
+	default:
+		return fescue.Deployment{}, &TypeError{"That deployment type is not valid.  Please specify one of the following types: {NewDeployment,Redeployment,ResetDeployment,ForceResetDeployment}."}
+	}
+	if !fescue.ValidID(groupID) {
+		return fescue.Deployment{}, ErrUnknownGroup
+	}
+	if _, err := e.Store.Definition(ctx, p, fescue.GroupKind, groupID); err != nil {
+		return fescue.Deployment{}, replace(err, fescue.ErrNotFound, ErrUnknownGroup)
+	}
+	if t == fescue.Redeployment {
+		var err error
+		if groupVersionID, err = e.deployedVersion(ctx, p, groupID, deploymentID); err != nil {
+			return fescue.Deployment{}, err
+		}
+	}
+	if !fescue.ValidID(groupVersionID) {
+		return fescue.Deployment{}, ErrUnknownVersion
+	}
+	version, err := e.groupVersion(ctx, p, groupID, groupVersionID)
+	if err != nil {
+		return fescue.Deployment{}, replace(err, fescue.ErrNotFound, ErrUnknownVersion)
+	}
+	if version.CoreDefinitionVersionArn == "" {
+		return fescue.Deployment{}, ErrNoCore
+	}
+	now := e.Now().UTC()
+	d, err := e.Store.CreateDeployment(ctx, fescue.Deployment{
+		Partition: p, ID: fescue.NewID(), GroupID: groupID, GroupVersionID: groupVersionID,
+		Type: t, Status: fescue.Building, CreatedAt: now, UpdatedAt: now,
+	}, token)
+	if err != nil {
+		return fescue.Deployment{}, replace(err, fescue.ErrConflict, ErrConcurrent)
+	}
+	e.wakeBuilder()
+	return d, nil
+}
+
+func (e *Engine) deployedVersion(ctx context.Context, p fescue.Partition, groupID, deploymentID string) (string, error) {
+	invalid := &TypeError{fmt.Sprintf("Deployment ID '%s' is invalid.", deploymentID)}
+	if !fescue.ValidID(deploymentID) {
+		return "", invalid
+	}
+	d, err := e.Store.Deployment(ctx, p, groupID, deploymentID)
+	if errors.Is(err, fescue.ErrNotFound) || err == nil && d.GroupVersionID == "" {
+		return "", invalid
+	}
+	return d.GroupVersionID, err
+}
+
+func replace(err, target, by error) error {
+	if errors.Is(err, target) {
+		return by
+	}
+	return err
+}
+
+// Deployment reads a deployment of a group.
+func (e *Engine) Deployment(ctx context.Context, p fescue.Partition, groupID, id string) (fescue.Deployment, error) {
+	return e.Store.Deployment(ctx, p, groupID, id)
+}
+
+// Deployments lists the deployments of a group, newest first.
+func (e *Engine) Deployments(ctx context.Context, p fescue.Partition, groupID string, page fescue.Page) ([]fescue.Deployment, error) {
+	return e.Store.Deployments(ctx, p, groupID, page)
+}
+
+func (e *Engine) wakeBuilder() {
+	select {
+	case e.kick <- struct{}{}:
+	default:
+	}
+}
+
+// Builders' timing.
+const (
+	// lease is how long a builder has a deployment to itself. When it dies,
+	// another takes the deployment up after that.
+	lease = 30 * time.Second
+	// idlePoll is how often builders look for work that another server accepted
+	// or a dead one left.
+	idlePoll = time.Second
+)
+
+// Run builds deployments until ctx ends.
+func (e *Engine) Run(ctx context.Context) {
+	tick := time.NewTicker(idlePoll)
+	defer tick.Stop()
+	for {
+		for e.buildNext(ctx) {
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-e.kick:
+		case <-tick.C:
+		}
+	}
+}
+
+// buildNext builds one deployment and reports whether there was one.
+func (e *Engine) buildNext(ctx context.Context) bool {
+	d, err := e.Store.LeaseBuilding(ctx, e.AWS, e.Now().Add(lease))
+	switch {
+	case errors.Is(err, fescue.ErrNotFound) || ctx.Err() != nil:
+		return false
+	case err != nil:
+		e.Logger.Error("deployments to be built could not be read", "error", err)
+		return false
+	}
+	if err := e.build(ctx, d); err != nil && ctx.Err() == nil {
+		e.Logger.Error("deployment not built; it is tried again", "deployment", d.ID, "group", d.GroupID, "error", err)
+	}
+	return true
+}
+
+// wake tells a core that a deployment waits: on this server at once through its
+// long poll, everywhere by MQTT.
+func (e *Engine) wake(ctx context.Context, d fescue.Deployment) {
+	e.hub.notify(d.Partition, d.CoreThing)
+	payload := fmt.Appendf(nil, `{"version":%d,"timestamp":%d,"state":{"deploymentId":%q,"groupId":%q}}`,
+		d.Epoch, e.Now().Unix(), d.ID, d.GroupID)
+	if err := e.Publisher.Publish(ctx, d.Partition, corelink.WakeTopic(d.CoreThing), payload, 0, false); err != nil {
+		e.Logger.Warn("core not woken by MQTT; its next poll finds the deployment", "core", d.CoreThing, "error", err)
+	}
+}

@@ -1,0 +1,350 @@
+package deploy
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/fescue-edge/fescue"
+)
+
+// resolved is a group version with everything that it refers to, and what is
+// wrong with it.
+type resolved struct {
+	deployment fescue.Deployment
+	problems   []fescue.ErrorDetail
+
+	core          identity
+	devices       []identity
+	defaults      *fescue.FunctionDefaultConfig
+	functions     []function
+	resources     []fescue.Resource
+	subscriptions []fescue.Subscription
+	connectors    []fescue.Connector
+	loggers       []fescue.Logger
+}
+
+// identity is a core or a client device.
+type identity struct {
+	thing, thingARN, certARN string
+	syncShadow               bool
+}
+
+// function is a function of the group with its alias resolved. System functions
+// (an empty account) have no version of their own in Lambda.
+type function struct {
+	fescue.Function
+	versionARN string
+	system     bool
+	code       fescue.FunctionVersion
+}
+
+func (r *resolved) problem(code fescue.FailureCode, values ...any) {
+	r.problems = append(r.problems, code.Detail(values...))
+}
+
+// quotas of a group (AWS General Reference, Greengrass V1 endpoints and quotas).
+const (
+	maxDevices       = 2500
+	maxFunctions     = 200
+	maxResources     = 200
+	maxSubscriptions = 10000
+)
+
+// resolve reads the group version of a deployment and checks every reference in
+// it. Problems are collected, all of them; an error means that the check itself
+// could not be made.
+func (e *Engine) resolve(ctx context.Context, d fescue.Deployment) (*resolved, error) {
+	r := &resolved{deployment: d}
+	if e.RequireServiceRole {
+		if _, _, err := e.Store.AssociatedRole(ctx, d.Partition, ""); errors.Is(err, fescue.ErrNotFound) {
+			r.problem(fescue.ServiceRoleMissing)
+			return r, nil
+		} else if err != nil {
+			return nil, err
+		}
+	}
+	g, err := e.groupVersion(ctx, d.Partition, d.GroupID, d.GroupVersionID)
+	if errors.Is(err, fescue.ErrNotFound) {
+		r.problem(fescue.DefinitionNotFound, "group", d.GroupVersionID)
+		return r, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var (
+		cores         fescue.CoreDefinitionVersion
+		devices       fescue.DeviceDefinitionVersion
+		functions     fescue.FunctionDefinitionVersion
+		resources     fescue.ResourceDefinitionVersion
+		subscriptions fescue.SubscriptionDefinitionVersion
+		connectors    fescue.ConnectorDefinitionVersion
+		loggers       fescue.LoggerDefinitionVersion
+	)
+	for _, part := range []struct {
+		kind fescue.Kind
+		into any
+	}{
+		{fescue.CoreKind, &cores}, {fescue.DeviceKind, &devices}, {fescue.FunctionKind, &functions},
+		{fescue.ResourceKind, &resources}, {fescue.SubscriptionKind, &subscriptions},
+		{fescue.ConnectorKind, &connectors}, {fescue.LoggerKind, &loggers},
+	} {
+		if err := e.definition(ctx, r, part.kind, g.Reference(part.kind), part.into); err != nil {
+			return nil, err
+		}
+	}
+	if len(r.problems) > 0 {
+		return r, nil // what is missing would be found missing again below
+	}
+	r.defaults, r.resources, r.connectors, r.loggers = functions.DefaultConfig, resources.Resources, connectors.Connectors, loggers.Loggers
+	if len(r.loggers) == 0 {
+		r.loggers = fescue.DefaultLoggers()
+	}
+	r.checkQuotas(len(devices.Devices), len(functions.Functions), len(subscriptions.Subscriptions))
+	if err := e.resolveIdentities(ctx, r, cores.Cores, devices.Devices); err != nil {
+		return nil, err
+	}
+	if err := e.resolveFunctions(ctx, r, functions.Functions); err != nil {
+		return nil, err
+	}
+	r.checkConnectors()
+	r.resolveSubscriptions(subscriptions.Subscriptions)
+	return r, nil
+}
+
+func (e *Engine) definition(ctx context.Context, r *resolved, k fescue.Kind, arn string, into any) error {
+	if arn == "" {
+		return nil
+	}
+	id, version, err := r.deployment.Partition.ParseVersionARN(k, arn)
+	if err != nil {
+		r.problem(fescue.DefinitionNotFound, strings.ToLower(k.Name), arn)
+		return nil
+	}
+	v, err := e.Store.Version(ctx, r.deployment.Partition, k, id, version)
+	if errors.Is(err, fescue.ErrNotFound) {
+		r.problem(fescue.DefinitionNotFound, strings.ToLower(k.Name), arn)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(v.Body, into); err != nil {
+		return fmt.Errorf("%s version %s: %w", k.Name, version, err)
+	}
+	return nil
+}
+
+func (r *resolved) checkQuotas(devices, functions, subscriptions int) {
+	for _, q := range []struct {
+		have int
+		what string
+		most int
+	}{
+		{devices, "client devices", maxDevices},
+		{functions, "functions", maxFunctions},
+		{len(r.resources), "resources", maxResources},
+		{subscriptions, "subscriptions", maxSubscriptions},
+	} {
+		if q.have > q.most {
+			r.problem(fescue.QuotaExceeded, q.have, q.what, q.most)
+		}
+	}
+}
+
+func (e *Engine) resolveIdentities(ctx context.Context, r *resolved, cores []fescue.Core, devices []fescue.Device) error {
+	if len(cores) != 1 {
+		r.problem(fescue.CoreCount, len(cores))
+	}
+	for i, c := range cores {
+		id, err := e.identity(ctx, r, "core", c.Id, c.ThingArn, c.CertificateArn, c.SyncShadow)
+		if err != nil {
+			return err
+		}
+		if i == 0 {
+			r.core = id
+		}
+	}
+	for _, d := range devices {
+		id, err := e.identity(ctx, r, "device", d.Id, d.ThingArn, d.CertificateArn, d.SyncShadow)
+		if err != nil {
+			return err
+		}
+		r.devices = append(r.devices, id)
+	}
+	return nil
+}
+
+// identity checks that the certificate is active and attached to the thing, both
+// in the deployment's partition.
+func (e *Engine) identity(ctx context.Context, r *resolved, what, id, thingARN, certARN string, sync *bool) (identity, error) {
+	out := identity{thingARN: thingARN, certARN: certARN, syncShadow: sync != nil && *sync}
+	thing, err1 := fescue.ParseARN(thingARN)
+	cert, err2 := fescue.ParseARN(certARN)
+	name, ok1 := thing.ThingName()
+	certID, ok2 := cert.CertificateID()
+	out.thing = name
+	found := err1 == nil && err2 == nil && ok1 && ok2 &&
+		thing.Partition() == r.deployment.Partition && cert.Partition() == r.deployment.Partition
+	if found {
+		p, err := e.Principals.Principal(ctx, certID)
+		if err != nil && !errors.Is(err, fescue.ErrNotFound) {
+			return out, err
+		}
+		found = err == nil && p.Partition == r.deployment.Partition &&
+			p.Certificate.Status == fescue.CertificateActive && slices.Contains(p.Things, name)
+	}
+	if !found {
+		r.problem(fescue.ThingCertNotFound, certARN, what, id, thingARN)
+	}
+	return out, nil
+}
+
+func (e *Engine) resolveFunctions(ctx context.Context, r *resolved, functions []fescue.Function) error {
+	seen := make(map[string]bool)
+	for _, f := range functions {
+		out := function{Function: f}
+		arn, err := fescue.ParseARN(f.FunctionArn)
+		if err != nil {
+			r.problem(fescue.FunctionNotFound, f.FunctionArn)
+			continue
+		}
+		if out.system = arn.Account == ""; out.system {
+			out.versionARN = f.FunctionArn
+		} else {
+			out.code, out.versionARN, err = e.Functions.Resolve(ctx, r.deployment.Partition, f.FunctionArn)
+			switch {
+			case errors.Is(err, ErrUnpublished):
+				r.problem(fescue.FunctionUnpublished, f.FunctionArn)
+				continue
+			case errors.Is(err, fescue.ErrNotFound):
+				r.problem(fescue.FunctionNotFound, f.FunctionArn)
+				continue
+			case err != nil:
+				return err
+			}
+		}
+		if seen[out.versionARN] {
+			r.problem(fescue.FunctionDuplicate, out.versionARN)
+			continue
+		}
+		seen[out.versionARN] = true
+		r.checkAttachments(out)
+		r.functions = append(r.functions, out)
+	}
+	return nil
+}
+
+// isolation is the mode in which a function runs.
+func (r *resolved) isolation(f function) fescue.IsolationMode {
+	for _, x := range []*fescue.FunctionExecution{f.execution(), defaultExecution(r.defaults)} {
+		if x != nil && x.IsolationMode != "" {
+			return x.IsolationMode
+		}
+	}
+	return fescue.GreengrassContainer
+}
+
+func (f function) execution() *fescue.FunctionExecution {
+	if env := f.environment(); env != nil {
+		return env.Execution
+	}
+	return nil
+}
+
+func (f function) environment() *fescue.FunctionEnvironment {
+	if f.FunctionConfiguration == nil {
+		return nil
+	}
+	return f.FunctionConfiguration.Environment
+}
+
+func defaultExecution(c *fescue.FunctionDefaultConfig) *fescue.FunctionExecution {
+	if c == nil {
+		return nil
+	}
+	return c.Execution
+}
+
+// checkAttachments checks the resources that a function refers to. The type
+// names are the original's.
+func (r *resolved) checkAttachments(f function) {
+	env := f.environment()
+	if env == nil {
+		return
+	}
+	for _, a := range env.ResourceAccessPolicies {
+		i := slices.IndexFunc(r.resources, func(x fescue.Resource) bool { return x.Id == a.ResourceId })
+		if i < 0 {
+			r.problem(fescue.ResourceNotFound, f.FunctionArn, a.ResourceId)
+			continue
+		}
+		kind, needsContainer := resourceType(r.resources[i].ResourceDataContainer)
+		if needsContainer && r.isolation(f) == fescue.NoContainer {
+			r.problem(fescue.ResourceUnexpected, f.FunctionArn, kind)
+		}
+	}
+}
+
+// resourceType is the original's name of a resource's type, and whether it can
+// only be given to a function in a container. Models with an owner can be given
+// to any function.
+func resourceType(d fescue.ResourceDataContainer) (name string, needsContainer bool) {
+	switch {
+	case d.LocalDeviceResourceData != nil:
+		return "Local.Device", true
+	case d.LocalVolumeResourceData != nil:
+		return "Local.Volume", true
+	case d.S3MachineLearningModelResourceData != nil:
+		return "ML_Model.S3_Object", d.S3MachineLearningModelResourceData.OwnerSetting == nil
+	case d.SageMakerMachineLearningModelResourceData != nil:
+		return "ML_Model.SageMaker.Job", d.SageMakerMachineLearningModelResourceData.OwnerSetting == nil
+	}
+	return "Secret", false
+}
+
+// checkConnectors: one instance and one version of a connector in a group.
+func (r *resolved) checkConnectors() {
+	seen := make(map[string]bool)
+	for _, c := range r.connectors {
+		name, _, _ := strings.Cut(c.ConnectorArn, "/versions/")
+		if seen[name] {
+			r.problem(fescue.ConnectorDuplicate, name)
+		}
+		seen[name] = true
+	}
+}
+
+// resolveSubscriptions checks that both ends of every subscription are in the
+// group, by the very text of their definition, and puts version ARNs in the
+// place of aliases.
+func (r *resolved) resolveSubscriptions(list []fescue.Subscription) {
+	ends := map[string]string{
+		fescue.CloudEndpoint:         fescue.CloudEndpoint,
+		fescue.ShadowServiceEndpoint: fescue.ShadowServiceEndpoint,
+	}
+	for _, d := range r.devices {
+		ends[d.thingARN] = d.thingARN
+	}
+	for _, f := range r.functions {
+		ends[f.FunctionArn] = f.versionARN
+	}
+	for _, c := range r.connectors {
+		ends[c.ConnectorArn] = c.ConnectorArn
+	}
+	for _, s := range list {
+		source, ok := ends[s.Source]
+		if !ok {
+			r.problem(fescue.EndpointNotFound, "source", s.Source, s.Id)
+		}
+		target, ok := ends[s.Target]
+		if !ok {
+			r.problem(fescue.EndpointNotFound, "target", s.Target, s.Id)
+		}
+		s.Source, s.Target = source, target
+		r.subscriptions = append(r.subscriptions, s)
+	}
+}

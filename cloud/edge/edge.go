@@ -1,0 +1,366 @@
+// Package edge answers what cores ask over mutual TLS. Who asks is told by the
+// certificate alone; whether they may is told by the IoT policies attached to
+// it, for each request again. What a deployment is and does is package deploy's.
+package edge
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/artifacts"
+	"github.com/fescue-edge/fescue/cloud/deploy"
+	"github.com/fescue-edge/fescue/corelink"
+	"github.com/fescue-edge/fescue/pki"
+	"github.com/fescue-edge/fescue/policy"
+)
+
+// Principals tells who a certificate is. Unknown certificates are
+// fescue.ErrNotFound.
+type Principals interface {
+	Principal(ctx context.Context, certificateID string) (fescue.Principal, error)
+}
+
+// Deployments is the engine's side towards cores.
+type Deployments interface {
+	Await(ctx context.Context, p fescue.Partition, thing string, after int64, wait time.Duration,
+		allowed func(ctx context.Context, d *fescue.Deployment) error) (corelink.Offer, error)
+	Report(ctx context.Context, p fescue.Partition, thing, groupID, id string, r corelink.StatusReport) (fescue.Deployment, error)
+	MayFetch(ctx context.Context, p fescue.Partition, thing, groupID, id, hash string) error
+}
+
+// Artifacts keeps content by hash.
+type Artifacts interface {
+	artifacts.Opener
+	Stat(ctx context.Context, hash string) (artifacts.Info, error)
+}
+
+// Options is what a Handler is made of.
+type Options struct {
+	Principals  Principals
+	Deployments Deployments
+	Artifacts   Artifacts
+	// SigningKeys are the public keys of manifests, newest first.
+	SigningKeys corelink.SigningKeys
+	Now         func() time.Time
+	Logger      *slog.Logger
+}
+
+// Handler is the edge API.
+type Handler struct {
+	Options
+	mux *http.ServeMux
+}
+
+// Bounds of a request.
+const (
+	maxReport = 1 << 20
+	// answerTimeout bounds the writing of a small answer, in addition to the
+	// time that a long poll waits.
+	answerTimeout = 30 * time.Second
+	// chunkTimeout bounds each step of an artifact's download: a reader that
+	// stops reading is dropped, a slow one is not.
+	chunkTimeout = 30 * time.Second
+)
+
+// New makes the handler.
+func New(o Options) *Handler {
+	h := &Handler{Options: o, mux: http.NewServeMux()}
+	h.mux.HandleFunc(corelink.GetDeploymentPattern, h.serve(h.getDeployment))
+	h.mux.HandleFunc(corelink.GetArtifactPattern, h.serve(h.getArtifact))
+	h.mux.HandleFunc(corelink.UpdateStatusPattern, h.serve(h.updateStatus))
+	h.mux.HandleFunc(corelink.GetSigningKeysPattern, h.serve(h.getSigningKeys))
+	h.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		writeError(w, refuse(http.StatusNotFound, "NotFound", "no operation answers %s %s on this port", r.Method, r.URL.EscapedPath()))
+	})
+	return h
+}
+
+// ServeHTTP implements http.Handler. Paths that ServeMux would clean and
+// redirect are refused: no client of this API sends them.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if p := r.URL.EscapedPath(); strings.Contains(p, "//") || strings.Contains(p, "/.") {
+		writeError(w, refuse(http.StatusBadRequest, "Invalid", "the path is not in its plain form"))
+		return
+	}
+	h.mux.ServeHTTP(w, r)
+}
+
+// Verify is the certificate check of the TLS handshake: registered, active,
+// within its validity.
+func (h *Handler) Verify(cert *x509.Certificate) error {
+	ctx, cancel := context.WithTimeout(context.Background(), answerTimeout)
+	defer cancel()
+	_, err := h.principal(ctx, cert)
+	return err
+}
+
+// refusal is an error with its HTTP status.
+type refusal struct {
+	status int
+	body   corelink.ErrorBody
+}
+
+// Error is the code and the message.
+func (e *refusal) Error() string { return e.body.Code + ": " + e.body.Message }
+
+func refuse(status int, code, format string, args ...any) *refusal {
+	return &refusal{status, corelink.ErrorBody{Code: code, Message: fmt.Sprintf(format, args...)}}
+}
+
+// principal is the certificate's owner, if the certificate may be used now.
+func (h *Handler) principal(ctx context.Context, cert *x509.Certificate) (fescue.Principal, error) {
+	id := pki.CertificateID(cert.Raw)
+	now := h.Now()
+	if now.Before(cert.NotBefore) || now.After(cert.NotAfter) {
+		return fescue.Principal{}, refuse(http.StatusUnauthorized, "CertificateExpired",
+			"the certificate %s is valid from %s to %s; the time here is %s", id,
+			cert.NotBefore.UTC().Format(time.RFC3339), cert.NotAfter.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339))
+	}
+	p, err := h.Principals.Principal(ctx, id)
+	if errors.Is(err, fescue.ErrNotFound) {
+		return p, refuse(http.StatusUnauthorized, "UnknownCertificate", "the certificate %s is not registered", id)
+	}
+	if err != nil {
+		return p, err
+	}
+	if p.Certificate.Status != fescue.CertificateActive {
+		return p, refuse(http.StatusUnauthorized, "CertificateNotActive",
+			"the certificate %s is %s; activate it with iot update-certificate --new-status ACTIVE", id, p.Certificate.Status)
+	}
+	return p, nil
+}
+
+// caller is who asks, and the request.
+type caller struct {
+	fescue.Principal
+	*http.Request
+}
+
+// serve authenticates, bounds the answer's time and writes errors.
+func (h *Handler) serve(handle func(http.ResponseWriter, *caller) error) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		http.NewResponseController(w).SetWriteDeadline(time.Now().Add(corelink.MaxPoll + answerTimeout))
+		p, err := h.principal(r.Context(), r.TLS.PeerCertificates[0])
+		if err == nil {
+			err = handle(w, &caller{p, r})
+		}
+		if err == nil {
+			return
+		}
+		wire := h.wireError(err)
+		if wire.status >= http.StatusInternalServerError && r.Context().Err() == nil {
+			h.Logger.Error("core's request failed", "method", r.Method, "path", r.URL.Path, "error", err)
+		}
+		writeError(w, wire)
+	}
+}
+
+// wireErrors maps what the engine refuses to the wire.
+var wireErrors = []struct {
+	target error
+	status int
+	code   string
+}{
+	{fescue.ErrNotFound, http.StatusNotFound, "NotFound"},
+	{fescue.ErrWrongEpoch, http.StatusConflict, "WrongEpoch"},
+	{fescue.ErrEnded, http.StatusConflict, "Ended"},
+	{fescue.ErrTransition, http.StatusConflict, "Conflict"},
+	{deploy.ErrReport, http.StatusBadRequest, "Invalid"},
+}
+
+func (h *Handler) wireError(err error) *refusal {
+	var wire *refusal
+	if errors.As(err, &wire) {
+		return wire
+	}
+	for _, row := range wireErrors {
+		if errors.Is(err, row.target) {
+			return refuse(row.status, row.code, "%v", err)
+		}
+	}
+	return refuse(http.StatusInternalServerError, "Internal", "the server could not carry out the request; its log has the cause")
+}
+
+func writeError(w http.ResponseWriter, e *refusal) {
+	writeJSON(w, e.status, e.body)
+}
+
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	json.NewEncoder(w).Encode(v)
+}
+
+// may asks the caller's policies; a denial is a 403 that names action and
+// resource.
+func may(p fescue.Principal, action, resource string) error {
+	set, err := policy.ParseAll(p.Policies)
+	if err != nil {
+		return fmt.Errorf("policies of certificate %s: %w", p.Certificate.ID, err)
+	}
+	request := policy.Request{Action: action, Resource: resource, Variables: map[string][]string{
+		"iot:CertificateId": {p.Certificate.ID},
+	}}
+	if set.Evaluate(request) == policy.Allowed {
+		return nil
+	}
+	return refuse(http.StatusForbidden, "Forbidden",
+		"403 Forbidden: no IoT policy of certificate %s allows %s on %s", p.Certificate.ID, action, resource)
+}
+
+// thing checks that the caller's certificate is attached to the thing.
+func (c *caller) thing(name string) error {
+	for _, t := range c.Things {
+		if t == name {
+			return nil
+		}
+	}
+	return refuse(http.StatusForbidden, "Forbidden", "the certificate %s is not attached to the thing %q", c.Certificate.ID, name)
+}
+
+// getDeployment is the long poll of a core.
+func (h *Handler) getDeployment(w http.ResponseWriter, c *caller) error {
+	thing := c.PathValue("ThingName")
+	if err := c.thing(thing); err != nil {
+		return err
+	}
+	after, err := strconv.ParseInt(c.FormValue("after"), 10, 64)
+	if err != nil || after < 0 {
+		return refuse(http.StatusBadRequest, "Invalid", "after must be an epoch, a number of at least 0")
+	}
+	seconds, err := strconv.Atoi(c.FormValue("wait"))
+	if err != nil || seconds < 0 {
+		return refuse(http.StatusBadRequest, "Invalid", "wait must be a number of seconds of at least 0")
+	}
+	cert := c.TLS.PeerCertificates[0]
+	offer, err := h.Deployments.Await(c.Context(), c.Partition, thing, after, min(time.Duration(seconds)*time.Second, corelink.MaxPoll),
+		func(ctx context.Context, d *fescue.Deployment) error {
+			p, err := h.principal(ctx, cert)
+			if err != nil || d == nil {
+				return err
+			}
+			return may(p, "greengrass:GetDeployment", c.Partition.DeploymentARN(d.GroupID, d.ID))
+		})
+	if err != nil {
+		return err
+	}
+	writeJSON(w, http.StatusOK, offer)
+	return nil
+}
+
+// deployment reads the path of a deployment.
+func (c *caller) deployment() (groupID, id string, err error) {
+	groupID, id = c.PathValue("GroupId"), c.PathValue("DeploymentId")
+	if !fescue.ValidID(groupID) || !fescue.ValidID(id) {
+		return "", "", refuse(http.StatusBadRequest, "Invalid", "group id or deployment id is not a UUID")
+	}
+	return groupID, id, nil
+}
+
+// getArtifact serves content that stands in the manifest of an unfinished
+// deployment of the caller, whole or from an offset.
+func (h *Handler) getArtifact(w http.ResponseWriter, c *caller) error {
+	groupID, id, err := c.deployment()
+	if err != nil {
+		return err
+	}
+	if err := may(c.Principal, "greengrass:GetDeploymentArtifacts", c.Partition.DeploymentARN(groupID, id)); err != nil {
+		return err
+	}
+	hash := c.PathValue("Hash")
+	if !fescue.ValidHash(hash) {
+		return refuse(http.StatusBadRequest, "Invalid", "the artifact's name is not a SHA-256")
+	}
+	if err := h.mayFetch(c, groupID, id, hash); err != nil {
+		return err
+	}
+	info, err := h.Artifacts.Stat(c.Context(), hash)
+	if err != nil {
+		return fmt.Errorf("artifact %s: %w", hash, err)
+	}
+	content := artifacts.NewSeeker(c.Context(), h.Artifacts, hash, info.Size)
+	defer content.Close()
+	w.Header().Set("Content-Type", "application/octet-stream")
+	w.Header().Set("ETag", `"`+hash+`"`)
+	http.ServeContent(&patientWriter{w, http.NewResponseController(w)}, c.Request, "", time.Time{}, content)
+	return nil
+}
+
+// mayFetch: an artifact may belong to any of the caller's things.
+func (h *Handler) mayFetch(c *caller, groupID, id, hash string) error {
+	err := error(fescue.ErrNotFound)
+	for _, thing := range c.Things {
+		if err = h.Deployments.MayFetch(c.Context(), c.Partition, thing, groupID, id, hash); err == nil {
+			return nil
+		}
+		if !errors.Is(err, fescue.ErrNotFound) {
+			return err
+		}
+	}
+	return err
+}
+
+// patientWriter gives each piece of an answer its own time.
+type patientWriter struct {
+	http.ResponseWriter
+	rc *http.ResponseController
+}
+
+// Write implements io.Writer.
+func (p *patientWriter) Write(b []byte) (int, error) {
+	if err := p.rc.SetWriteDeadline(time.Now().Add(chunkTimeout)); err != nil {
+		return 0, err
+	}
+	return p.ResponseWriter.Write(b)
+}
+
+// updateStatus takes a core's report.
+func (h *Handler) updateStatus(w http.ResponseWriter, c *caller) error {
+	groupID, id, err := c.deployment()
+	if err != nil {
+		return err
+	}
+	coreARN := c.PathValue("CoreArn")
+	arn, err := fescue.ParseARN(coreARN)
+	thing, ok := arn.ThingName()
+	if err != nil || !ok || !utf8.ValidString(coreARN) || !fescue.ValidThingName(thing) {
+		return refuse(http.StatusBadRequest, "Invalid", "the last path segment is not the ARN of a thing")
+	}
+	if arn.Partition() != c.Partition {
+		return refuse(http.StatusNotFound, "NotFound", "the core is not in this partition")
+	}
+	if err := c.thing(thing); err != nil {
+		return err
+	}
+	if err := may(c.Principal, "greengrass:UpdateCoreDeploymentStatus", c.Partition.CoreDeploymentARN(groupID, id, coreARN)); err != nil {
+		return err
+	}
+	var report corelink.StatusReport
+	dec := json.NewDecoder(http.MaxBytesReader(w, c.Body, maxReport))
+	if err := dec.Decode(&report); err != nil {
+		return refuse(http.StatusBadRequest, "Invalid", "the report does not parse: %v", err)
+	}
+	d, err := h.Deployments.Report(c.Context(), c.Partition, thing, groupID, id, report)
+	if err != nil {
+		return err
+	}
+	writeJSON(w, http.StatusOK, corelink.StatusAnswer{Status: d.Status, Phase: d.Phase, Epoch: d.Epoch})
+	return nil
+}
+
+// getSigningKeys tells any registered device the keys of manifests: they are
+// public.
+func (h *Handler) getSigningKeys(w http.ResponseWriter, _ *caller) error {
+	writeJSON(w, http.StatusOK, h.SigningKeys)
+	return nil
+}

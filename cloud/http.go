@@ -1,0 +1,78 @@
+package cloud
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/fescue-edge/fescue/pki"
+)
+
+// Endpoints answers GET /fescue/v1/endpoints: where devices find this server.
+// DescribeEndpoint of AWS IoT can tell only a host. Nothing in it is secret, so
+// the call needs no signature.
+type Endpoints struct {
+	// Host is the public host that DescribeEndpoint tells too.
+	Host string `json:"host"`
+	// DevicePort is the port of HTTPS with mutual TLS, MQTTPort that of MQTT.
+	DevicePort int `json:"devicePort"`
+	MQTTPort   int `json:"mqttPort"`
+	// CA is the authority of the device listeners' certificates, in PEM; empty
+	// when they use certificates of the operator's.
+	CA string `json:"ca,omitempty"`
+}
+
+func (s *Server) endpoints() Endpoints {
+	e := Endpoints{Host: s.o.PublicHosts[0], DevicePort: port(s.device), MQTTPort: port(s.mqtt)}
+	if s.o.DeviceCertFile == "" {
+		e.CA = string(s.authority.PEM())
+	}
+	return e
+}
+
+func port(l net.Listener) int {
+	_, text, _ := net.SplitHostPort(l.Addr().String())
+	n, _ := strconv.Atoi(text)
+	return n
+}
+
+// mux is the API listener: the AWS endpoint at every path but these.
+func (s *Server) mux(aws http.Handler, code http.Handler) http.Handler {
+	own := http.NewServeMux()
+	own.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	own.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+		if err := s.store.Ping(r.Context()); err != nil {
+			http.Error(w, "the database does not answer", http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, "ok")
+	})
+	own.Handle("GET /metrics", promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{}))
+	own.HandleFunc("GET /fescue/v1/endpoints", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		json.NewEncoder(w).Encode(s.endpoints())
+	})
+	own.Handle("GET /fescue/v1/code/", code)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// ServeMux cleans paths and redirects, which AWS paths do not survive: it
+		// is asked only for the paths that are its own.
+		if _, pattern := own.Handler(r); pattern != "" && r.Header.Get("Authorization") == "" && r.Method == http.MethodGet {
+			own.ServeHTTP(w, r)
+			return
+		}
+		aws.ServeHTTP(w, r)
+	})
+}
+
+// writeJSON writes a secret file.
+func writeJSON(path string, v any) error {
+	data, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return err
+	}
+	return pki.WriteFile(path, append(data, '\n'), 0o600)
+}

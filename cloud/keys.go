@@ -1,0 +1,71 @@
+package cloud
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/fescue-edge/fescue/cloud/accesskeys"
+)
+
+// AccessKey is an access key with its secret.
+type AccessKey struct {
+	ID     string `json:"accessKeyId"`
+	Secret string `json:"secretAccessKey"`
+}
+
+// AccessKeyFile is where the key that the first start makes is kept.
+func (s *Server) AccessKeyFile() string { return s.path(accessKeyName) }
+
+// seedKey keeps the operator's access key, or makes one when there is none.
+func (s *Server) seedKey(ctx context.Context) error {
+	if s.o.AccessKeyID != "" {
+		return s.keys.Put(ctx, s.o.AccessKeyID, s.o.SecretAccessKey, s.o.Account, "admin")
+	}
+	all, err := s.keys.List(ctx)
+	if err != nil || len(all) > 0 {
+		return err
+	}
+	id, secret, err := s.keys.Create(ctx, s.o.Account, "admin")
+	if err != nil {
+		return err
+	}
+	s.MadeKey = AccessKey{id, secret}
+	return writeJSON(s.AccessKeyFile(), s.MadeKey)
+}
+
+// AdminKey is the key that the operator gave, or the one that the first start
+// made, if it is still good.
+func (s *Server) AdminKey(ctx context.Context) (AccessKey, error) {
+	key := AccessKey{s.o.AccessKeyID, s.o.SecretAccessKey}
+	if key.ID == "" {
+		data, err := os.ReadFile(s.AccessKeyFile())
+		if errors.Is(err, os.ErrNotExist) {
+			return key, fmt.Errorf("%s is gone: make a key with fescue keys create and set FESCUE_ACCESS_KEY_ID and FESCUE_SECRET_ACCESS_KEY", s.AccessKeyFile())
+		}
+		if err == nil {
+			err = json.Unmarshal(data, &key)
+		}
+		if err != nil {
+			return key, fmt.Errorf("read access key: %w", err)
+		}
+	}
+	if _, err := s.keys.AccessKey(ctx, key.ID); err != nil {
+		return key, fmt.Errorf("access key %s: %w", key.ID, err)
+	}
+	return key, nil
+}
+
+// OpenKeys opens the access keys of a data folder, whether or not a server runs
+// on it.
+func OpenKeys(ctx context.Context, dataDir, masterKeyFile string, logger *slog.Logger) (*accesskeys.Keys, func() error, error) {
+	master, st, err := openState(ctx, dataDir, masterKeyFile, logger)
+	if err != nil {
+		return nil, nil, err
+	}
+	return accesskeys.New(st, master, time.Now), st.Close, nil
+}

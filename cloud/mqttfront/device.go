@@ -1,0 +1,414 @@
+package mqttfront
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/mqtt"
+	"github.com/fescue-edge/fescue/policy"
+)
+
+const (
+	maxClientID = 128 // bytes; AWS IoT Core quotas
+
+	// partingTime is how long the broker may take to end a session in peace. A
+	// session is clear for its successor when the broker has closed it.
+	partingTime = 5 * time.Second
+
+	// maxPendingSubscribes bounds the SUBSCRIBEs that the broker has not answered.
+	maxPendingSubscribes = 64
+
+	// willID is the packet identifier of a will, published when nothing else of
+	// this connection matters any more.
+	willID = 65535
+)
+
+// device is one connection of one client, and its Handler. Packet identifiers
+// pass through unchanged, so that the broker and the client acknowledge each
+// other's messages and the front remembers none.
+type device struct {
+	front      *Front
+	end        context.CancelCauseFunc // ends the connection
+	done       chan struct{}           // closed when nothing of it is left
+	connection map[string][]string     // policy variables
+	credential *credential
+
+	// Set by Connect, before anything else runs.
+	clientID  string
+	partition fescue.Partition
+	names     namer
+	key       string // the broker's client id
+	session   *mqtt.Session
+	will      *mqtt.Publish
+	link      *mqtt.Client
+	pumped    chan struct{}
+	lasting   bool
+
+	seen atomic.Pointer[view]
+
+	mu      sync.Mutex
+	filters map[string]bool   // subscribed on this connection
+	pending map[uint16][]byte // codes of SUBACKs to come, grantLater for the broker's
+}
+
+// grantLater stands in a pending SUBACK for a code that the broker decides.
+const grantLater byte = 0xff
+
+// Connect decides on the session and opens the one behind it.
+func (d *device) Connect(ctx context.Context, s *mqtt.Session, c *mqtt.Connect) mqtt.Connack {
+	f := d.front
+	d.clientID = c.ClientID
+	v := d.view()
+	switch {
+	case v == nil:
+		return mqtt.Connack{Code: mqtt.RefusedNotAuthorized}
+	case c.ClientID == "" || len(c.ClientID) > maxClientID:
+		return mqtt.Connack{Code: mqtt.RefusedIdentifier}
+	}
+	d.partition = v.principal.Partition
+	d.names = newNamer(d.partition)
+	d.key = d.names.client(c.ClientID)
+	d.session = s
+	d.filters = map[string]bool{}
+	d.pending = map[uint16][]byte{}
+	d.lasting = !c.CleanSession
+	if err := d.mayConnect(v, c); err != nil {
+		f.o.Logger.Info("MQTT connection refused", "partition", d.partition, "client", c.ClientID,
+			"certificate", d.credential.id, "cause", err)
+		return mqtt.Connack{Code: mqtt.RefusedNotAuthorized}
+	}
+	d.will = c.Will
+	if err := d.takeOver(ctx); err != nil {
+		return mqtt.Connack{Code: mqtt.RefusedUnavailable}
+	}
+	ack, err := d.connectUpstream(ctx, c.CleanSession)
+	if err != nil {
+		if ctx.Err() == nil {
+			f.o.Logger.Error("MQTT connection refused, the message broker does not take it", "client", c.ClientID, "error", err)
+		}
+		return mqtt.Connack{Code: mqtt.RefusedUnavailable}
+	}
+	f.counters.accepted.Add(1)
+	f.counters.connections.Add(1)
+	d.pumped = make(chan struct{})
+	go d.pump()
+	return mqtt.Connack{SessionPresent: ack.SessionPresent}
+}
+
+func (d *device) mayConnect(v *view, c *mqtt.Connect) error {
+	vars := maps.Clone(v.vars)
+	if !c.CleanSession {
+		vars[policy.KeyConnectAttributes] = append(vars[policy.KeyConnectAttributes], "PersistentConnect")
+	}
+	if c.Will != nil {
+		vars[policy.KeyConnectAttributes] = append(vars[policy.KeyConnectAttributes], "LastWill")
+	}
+	resource := d.partition.ClientARN(c.ClientID)
+	if v.principal.Policies.Evaluate(policy.Request{
+		Action: "iot:Connect", Resource: resource, Variables: vars,
+	}) != policy.Allowed {
+		return fmt.Errorf("%w: iot:Connect on %s", ErrForbidden, resource)
+	}
+	if c.Will == nil {
+		return nil
+	}
+	if c.Will.QoS > 1 {
+		return fmt.Errorf("%w: a will with QoS 2", ErrForbidden)
+	}
+	if err := d.mayPublish(c.Will.Topic, c.Will.Retain); err != nil {
+		return fmt.Errorf("will: %w", err)
+	}
+	return nil
+}
+
+// takeOver makes this the client id's connection: the older one is ended first,
+// and completely, since a broker that met both would take the newcomer for a
+// nuisance.
+func (d *device) takeOver(ctx context.Context) error {
+	f := d.front
+	f.mu.Lock()
+	old := f.sessions[d.key]
+	f.sessions[d.key] = d
+	f.mu.Unlock()
+	if old == nil {
+		return nil
+	}
+	old.end(ErrTakenOver)
+	// Waited for even if this connection has ended meanwhile: whoever takes it
+	// over waits for this one only.
+	<-old.done
+	return context.Cause(ctx)
+}
+
+func (d *device) connectUpstream(ctx context.Context, clean bool) (mqtt.Connack, error) {
+	if d.lasting {
+		// Before the session exists, so that none is ever left unrecorded.
+		if err := d.front.expiry.note(ctx, d.key); err != nil {
+			return mqtt.Connack{}, err
+		}
+	}
+	c := &mqtt.Connect{ClientID: d.key, CleanSession: clean}
+	if d.will != nil {
+		// The broker gets it for the case that the front itself dies.
+		w := *d.will
+		w.Topic = d.names.topic(w.Topic)
+		c.Will = &w
+	}
+	link, ack, err := d.front.openUpstream(ctx, c)
+	if err != nil {
+		return ack, err
+	}
+	d.link = link
+	if !d.lasting {
+		d.front.expiry.forget(d.key)
+	}
+	return ack, nil
+}
+
+// openUpstream connects to the broker as a client.
+func (f *Front) openUpstream(ctx context.Context, c *mqtt.Connect) (*mqtt.Client, mqtt.Connack, error) {
+	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
+	defer cancel()
+	conn, err := f.o.Broker.Dial(ctx)
+	if err != nil {
+		return nil, mqtt.Connack{}, err
+	}
+	c.Level = mqtt.Level311
+	if user, password := f.o.Broker.Credentials(); user != "" {
+		c.HasUsername, c.Username = true, user
+		c.HasPassword, c.Password = password != "", []byte(password)
+	}
+	// Names grow by the prefix and by escapes, so more is allowed from there.
+	return mqtt.Open(ctx, conn, c, mqtt.Options{MaxPacket: f.o.MaxPayload + (64 << 10)})
+}
+
+// finish ends the session behind after Serve has returned why the client's ended.
+func (d *device) finish(cause error) {
+	f := d.front
+	defer close(d.done)
+	defer func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if f.sessions[d.key] == d {
+			delete(f.sessions, d.key)
+		}
+	}()
+	if d.link == nil {
+		return
+	}
+	f.counters.connections.Add(-1)
+	if cause != nil && d.will != nil && d.mayPublish(d.will.Topic, d.will.Retain) == nil {
+		w := *d.will
+		w.Topic = d.names.topic(w.Topic)
+		if w.QoS > 0 {
+			w.ID = willID
+		}
+		if d.link.Send(&w) == nil {
+			f.counters.wills.Add(1)
+		}
+	}
+	// The will was published or is not to be: DISCONNECT makes the broker drop it.
+	d.link.Disconnect(partingTime)
+	<-d.pumped
+	d.link.Close()
+	if d.lasting {
+		f.expiry.parted(d.key)
+	}
+}
+
+// Publish passes a message on to the broker, which acknowledges it.
+func (d *device) Publish(_ context.Context, p *mqtt.Publish) error {
+	if err := d.checkMessage(p); err != nil {
+		d.front.counters.deniedPublish.Add(1)
+		return fmt.Errorf("publish: %w", err)
+	}
+	d.front.counters.published.Add(1)
+	up := *p
+	up.Topic = d.names.topic(p.Topic)
+	return d.toBroker(&up)
+}
+
+func (d *device) checkMessage(p *mqtt.Publish) error {
+	if p.QoS > 1 {
+		return fmt.Errorf("%w: QoS 2", ErrForbidden)
+	}
+	if n := len(p.Payload); n > d.front.o.MaxPayload {
+		return fmt.Errorf("%w: payload of %d bytes, at most %d are allowed", ErrForbidden, n, d.front.o.MaxPayload)
+	}
+	return d.mayPublish(p.Topic, p.Retain)
+}
+
+func (d *device) toBroker(p mqtt.Packet) error {
+	if err := d.link.Send(p); err != nil {
+		return fmt.Errorf("%w: %w", ErrBrokerLost, err)
+	}
+	return nil
+}
+
+// Puback passes the client's acknowledgement on.
+func (d *device) Puback(_ context.Context, id uint16) error { return d.toBroker(&mqtt.Puback{ID: id}) }
+
+// Subscribe asks the broker for the filters that are allowed, and answers for the
+// others.
+func (d *device) Subscribe(_ context.Context, p *mqtt.Subscribe) error {
+	if n := len(p.Filters); n > maxFiltersInPacket {
+		return fmt.Errorf("%w: %d filters in one SUBSCRIBE, at most %d are allowed", ErrForbidden, n, maxFiltersInPacket)
+	}
+	codes := make([]byte, len(p.Filters))
+	up := &mqtt.Subscribe{ID: p.ID}
+	for i, s := range p.Filters {
+		if s.QoS > 1 {
+			return fmt.Errorf("%w: subscription with QoS 2", ErrForbidden)
+		}
+		if !d.maySubscribe(s.Filter) {
+			d.front.counters.deniedSubscribe.Add(1)
+			codes[i] = mqtt.SubackFailure
+			continue
+		}
+		codes[i] = grantLater
+		up.Filters = append(up.Filters, mqtt.Subscription{Filter: d.names.filter(s.Filter), QoS: s.QoS})
+	}
+	if len(up.Filters) == 0 {
+		return d.session.Send(&mqtt.Suback{ID: p.ID, Codes: codes})
+	}
+	d.mu.Lock()
+	_, twice := d.pending[p.ID]
+	full := len(d.pending) >= maxPendingSubscribes
+	d.pending[p.ID] = codes
+	d.mu.Unlock()
+	if twice || full {
+		return fmt.Errorf("%w: SUBSCRIBE %d while %d wait for their answer", mqtt.ErrProtocol, p.ID, maxPendingSubscribes)
+	}
+	return d.toBroker(up)
+}
+
+// maySubscribe decides on a filter and remembers it.
+func (d *device) maySubscribe(filter string) bool {
+	if checkFilter(filter) != nil || !d.allowed("iot:Subscribe", d.partition.TopicFilterARN(filter)) {
+		return false
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.filters[filter] && len(d.filters) >= d.front.o.MaxSubscriptions {
+		return false
+	}
+	d.filters[filter] = true
+	return true
+}
+
+// Unsubscribe passes the filters on to the broker, which answers.
+func (d *device) Unsubscribe(_ context.Context, p *mqtt.Unsubscribe) error {
+	if n := len(p.Filters); n > maxFiltersInPacket {
+		return fmt.Errorf("%w: %d filters in one UNSUBSCRIBE, at most %d are allowed", ErrForbidden, n, maxFiltersInPacket)
+	}
+	up := &mqtt.Unsubscribe{ID: p.ID}
+	for _, filter := range p.Filters {
+		// What cannot have been subscribed is not there; the broker is not asked.
+		if checkFilter(filter) == nil {
+			up.Filters = append(up.Filters, d.names.filter(filter))
+		}
+	}
+	d.mu.Lock()
+	for _, filter := range p.Filters {
+		delete(d.filters, filter)
+	}
+	d.mu.Unlock()
+	if len(up.Filters) == 0 {
+		return d.session.Send(&mqtt.Unsuback{ID: p.ID})
+	}
+	return d.toBroker(up)
+}
+
+// pump takes what comes from the broker until that connection ends. It never
+// waits for the client, so that the broker never waits for the front.
+func (d *device) pump() {
+	defer close(d.pumped)
+	for {
+		p, err := d.link.Read()
+		if err != nil {
+			d.end(fmt.Errorf("%w: %w", ErrBrokerLost, err))
+			return
+		}
+		switch p := p.(type) {
+		case *mqtt.Publish:
+			d.deliver(p)
+		case *mqtt.Suback:
+			err = d.suback(p)
+		case *mqtt.Puback, *mqtt.Unsuback:
+			err = d.session.Send(p)
+		}
+		if err != nil && !errors.Is(err, mqtt.ErrClosed) {
+			d.end(err)
+		}
+	}
+}
+
+// suback answers a SUBSCRIBE with the broker's codes and those that Subscribe has
+// prepared.
+func (d *device) suback(p *mqtt.Suback) error {
+	d.mu.Lock()
+	codes, ok := d.pending[p.ID]
+	delete(d.pending, p.ID)
+	d.mu.Unlock()
+	if !ok {
+		return fmt.Errorf("%w: it sent a SUBACK that nobody waits for", ErrBrokerLost)
+	}
+	granted := p.Codes
+	for i, c := range codes {
+		if c != grantLater {
+			continue
+		}
+		codes[i] = mqtt.SubackFailure
+		if len(granted) > 0 {
+			codes[i], granted = granted[0], granted[1:]
+		}
+	}
+	return d.session.Send(&mqtt.Suback{ID: p.ID, Codes: codes})
+}
+
+// deliver passes a message on to the client, if the client may receive it.
+func (d *device) deliver(p *mqtt.Publish) {
+	f := d.front
+	name, ok := d.names.original(p.Topic)
+	if !ok || !d.wants(name, p.Retain) {
+		d.discard(p)
+		return
+	}
+	if !d.allowed("iot:Receive", d.partition.TopicARN(name)) {
+		f.counters.deniedReceive.Add(1)
+		d.discard(p)
+		return
+	}
+	down := *p
+	down.Topic = name
+	switch err := d.session.Send(&down); {
+	case err == nil:
+		f.counters.delivered.Add(1)
+	case errors.Is(err, mqtt.ErrDropped):
+		f.counters.dropped.Add(1)
+	}
+}
+
+// wants is false for a retained message that answers a subscription with
+// wildcards: AWS IoT Core sends it for the exact topic only.
+func (d *device) wants(name string, retained bool) bool {
+	if !retained {
+		return true
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.filters[name]
+}
+
+// discard acknowledges a message that the client does not get.
+func (d *device) discard(p *mqtt.Publish) {
+	if p.QoS > 0 {
+		_ = d.link.Offer(&mqtt.Puback{ID: p.ID}) // a failure ends the pump
+	}
+}

@@ -1,0 +1,20 @@
+// Package mqttfront is the part that AWS IoT Core's message broker played: it
+// terminates the MQTT of cores and devices over mutual TLS, decides on every
+// packet by the policies of the certificate, and keeps partitions apart by a
+// prefix on every name. Behind it lies a broker that speaks plain MQTT 3.1.1; for
+// each device there is one connection to it, so that sessions, QoS 1 and retained
+// messages live there and nothing is lost with the front.
+//
+// The package must not know where principals are stored (Directory), what
+// shadows, jobs or deployments mean, or how TLS is configured.
+//
+// Choices where AWS IoT Core leaves or takes one:
+//   - A denied CONNECT gets return code 5, the number of MQTT 3.1.1.
+//   - A denied or forbidden publish closes the connection. A denied subscription
+//     gets code 0x80 in its SUBACK and the connection goes on.
+//   - An unknown, inactive or expired certificate is disconnected after the TLS
+//     handshake, before any MQTT.
+//   - QoS 2, in a publish, a subscription or a will, closes the connection.
+//   - Retained messages reach a new subscription only when its filter is the
+//     very topic; a retained publish to a topic with $ closes the connection.
+package mqttfront

@@ -1,0 +1,12 @@
+package mqttfront
+
+import "github.com/fescue-edge/fescue"
+
+// BrokerTopic, BrokerFilter, BrokerClient and OriginalTopic let tests see the names that the
+// front uses towards its broker.
+func BrokerTopic(p fescue.Partition, name string) string    { return newNamer(p).topic(name) }
+func BrokerFilter(p fescue.Partition, filter string) string { return newNamer(p).filter(filter) }
+func BrokerClient(p fescue.Partition, id string) string     { return newNamer(p).client(id) }
+func OriginalTopic(p fescue.Partition, name string) (string, bool) {
+	return newNamer(p).original(name)
+}

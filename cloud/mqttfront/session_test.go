@@ -1,0 +1,320 @@
+package mqttfront_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/fescue-edge/fescue/cloud/mqttfront"
+	"github.com/fescue-edge/fescue/mqtt"
+)
+
+func TestPersistentSession(t *testing.T) {
+	t.Parallel()
+	c := startWith(t, mqttfront.BrokerOptions{Redeliver: time.Second}, nil)
+	who := c.device(home, quickStart)
+	p := c.connect(c.device(home, quickStart), "p")
+	lasting := mqtt.Connect{ClientID: "lasting"}
+	cl, ack, err := c.raw(who, lasting)
+	if err != nil || ack.SessionPresent {
+		t.Fatalf("session present: %v, error %v", ack.SessionPresent, err)
+	}
+	_ = cl.Send(&mqtt.Subscribe{ID: 1, Filters: []mqtt.Subscription{{Filter: "q/#", QoS: 1}}})
+	read[*mqtt.Suback](t, cl)
+
+	t.Run("not acknowledged, comes again", func(t *testing.T) {
+		p.publish("q/1", 1, "first")
+		if m := read[*mqtt.Publish](t, cl); string(m.Payload) != "first" || m.QoS != 1 {
+			t.Fatalf("got %+v", m)
+		}
+		cl.Close()
+		if cl, ack, err = c.raw(who, lasting); err != nil || !ack.SessionPresent {
+			t.Fatalf("session present: %v, error %v", ack.SessionPresent, err)
+		}
+		m := read[*mqtt.Publish](t, cl)
+		if string(m.Payload) != "first" || !m.Dup {
+			t.Errorf("got %+v", m)
+		}
+		_ = cl.Send(&mqtt.Puback{ID: m.ID})
+	})
+	t.Run("sent while away", func(t *testing.T) {
+		cl.Disconnect(patience)
+		until(t, "session ends", func() bool { return c.front.Stats().Connections == 1 })
+		p.publish("q/away", 0, "lost")
+		for i := range 10 {
+			p.publish("q/away", 1, fmt.Sprint(i))
+		}
+		if cl, _, err = c.raw(who, lasting); err != nil {
+			t.Fatal(err)
+		}
+		for i := range 10 {
+			m := read[*mqtt.Publish](t, cl)
+			if string(m.Payload) != fmt.Sprint(i) {
+				t.Errorf("message %d: %s", i, m.Payload)
+			}
+			_ = cl.Send(&mqtt.Puback{ID: m.ID})
+		}
+	})
+	t.Run("ends with a clean session", func(t *testing.T) {
+		cl.Disconnect(patience)
+		until(t, "session ends", func() bool { return c.front.Stats().Connections == 1 })
+		for range 2 {
+			cl, ack, err := c.raw(who, mqtt.Connect{ClientID: "lasting", CleanSession: true})
+			if err != nil || ack.SessionPresent {
+				t.Fatalf("session present: %v, error %v", ack.SessionPresent, err)
+			}
+			cl.Close()
+		}
+	})
+}
+
+func TestRestartKeepsMessages(t *testing.T) {
+	t.Parallel()
+	c := start(t, nil)
+	who, sender := c.device(home, quickStart), c.device(home, quickStart)
+	cl := c.connect(who, "lasting", persistent)
+	cl.subscribe("q", 1)
+	cl.Disconnect(100)
+	until(t, "session ends", func() bool { return c.front.Stats().Connections == 0 })
+	p := c.connect(sender, "p")
+	for i := range 20 {
+		p.publish("q", 1, fmt.Sprint(i))
+	}
+	c.stop()
+	p.ended()
+	c.up()
+	p = c.connect(sender, "p")
+	p.publish("q", 1, "after")
+	cl = c.connect(who, "lasting", persistent)
+	for i := range 20 {
+		cl.expect(fmt.Sprint("q ", i))
+	}
+	cl.expect("q after")
+}
+
+func TestBrokerLost(t *testing.T) {
+	t.Parallel()
+	c := start(t, nil)
+	who := c.device(home, quickStart)
+	cl := c.connect(who, "x")
+	if err := c.front.Publish(context.Background(), home, "t", nil, 1, false); err != nil {
+		t.Fatal(err)
+	}
+	c.broker.Shutdown()
+	cl.ended()
+	if _, ack, err := c.raw(who, mqtt.Connect{ClientID: "x"}); ack.Code != mqtt.RefusedUnavailable {
+		t.Errorf("return code %d, error %v", ack.Code, err)
+	}
+	if err := c.front.Publish(context.Background(), home, "t", nil, 1, false); err == nil {
+		t.Error("a message was published without a broker")
+	}
+}
+
+func TestSessionExpires(t *testing.T) {
+	t.Parallel()
+	const expiry = 300 * time.Millisecond
+	c := start(t, func(o *mqttfront.Options) { o.SessionExpiry = expiry })
+	who, stays := c.device(home, quickStart), c.device(home, quickStart)
+	here := c.connect(stays, "here", persistent)
+	here.subscribe("q", 1)
+	cl := c.connect(who, "away", persistent)
+	cl.subscribe("q", 1)
+	cl.Disconnect(100)
+	until(t, "session expires", func() bool { return c.front.Stats().ExpiredSessions == 1 })
+	_, ack, err := c.raw(who, mqtt.Connect{ClientID: "away"})
+	if err != nil || ack.SessionPresent {
+		t.Errorf("session present: %v, error %v", ack.SessionPresent, err)
+	}
+	if err := c.front.Publish(context.Background(), home, "q", []byte("x"), 1, false); err != nil {
+		t.Fatal(err)
+	}
+	here.expect("q x") // a connected client's session stays
+
+	t.Run("also one that a former server left", func(t *testing.T) {
+		gone := c.connect(who, "left", persistent)
+		gone.subscribe("q", 1)
+		c.stop()
+		c.up()
+		// here, away and left: none of them was connected at the end.
+		until(t, "sessions expire", func() bool { return c.front.Stats().ExpiredSessions == 3 })
+		_, ack, err := c.raw(who, mqtt.Connect{ClientID: "left"})
+		if err != nil || ack.SessionPresent {
+			t.Errorf("session present: %v, error %v", ack.SessionPresent, err)
+		}
+	})
+}
+
+func TestChangesTakeEffectWithinASecond(t *testing.T) {
+	t.Parallel()
+	c := start(t, nil)
+	change := func(what string, fn func(*mqttfront.Principal)) {
+		for _, how := range []string{"by itself", "at once by Invalidate"} {
+			t.Run(what+" "+how, func(t *testing.T) {
+				who := c.device(home, quickStart)
+				cl := c.connect(who, "x")
+				begin := time.Now()
+				c.directory.change(who.id, fn)
+				limit := 3 * time.Second // a second, and a busy machine
+				if how != "by itself" {
+					if err := c.front.Invalidate(who.id); err != nil {
+						t.Fatal(err)
+					}
+				}
+				cl.ended()
+				if took := time.Since(begin); took > limit {
+					t.Errorf("the connection ended after %v", took)
+				}
+			})
+		}
+	}
+	change("no longer active", func(p *mqttfront.Principal) { p.Active = false })
+	change("expired", func(p *mqttfront.Principal) { p.NotAfter = time.Now() })
+
+	t.Run("deleted", func(t *testing.T) {
+		who := c.device(home, quickStart)
+		cl := c.connect(who, "x")
+		c.directory.mu.Lock()
+		delete(c.directory.principals, who.id)
+		c.directory.mu.Unlock()
+		if err := c.front.Invalidate(who.id); err != nil {
+			t.Fatal(err)
+		}
+		cl.ended()
+	})
+	t.Run("policy", func(t *testing.T) {
+		who := c.device(home, quickStart)
+		cl := c.connect(who, "x")
+		cl.publish("t", 1, "allowed")
+		set := policies(t, statement("Allow", "iot:Publish", arn("topic/other")))
+		c.directory.change(who.id, func(p *mqttfront.Principal) { p.Policies = set })
+		if err := c.front.Invalidate(who.id); err != nil {
+			t.Fatal(err)
+		}
+		cl.publish("other", 1, "still allowed")
+		cl.Publish("t", 1, false, "denied")
+		cl.ended()
+	})
+	t.Run("nobody connected", func(t *testing.T) {
+		if err := c.front.Invalidate("0000"); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// revised counts what a Directory with revisions is asked.
+type revised struct {
+	*directory
+	mu       sync.Mutex
+	revision uint64
+	asked    int
+	reads    int
+}
+
+func (r *revised) Revision(context.Context) (uint64, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.asked++
+	return r.revision, nil
+}
+
+func (r *revised) Principal(ctx context.Context, id string) (mqttfront.Principal, error) {
+	r.mu.Lock()
+	r.reads++
+	r.mu.Unlock()
+	return r.directory.Principal(ctx, id)
+}
+
+func (r *revised) counts() (asked, reads int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.asked, r.reads
+}
+
+func TestRevisionsSpareReads(t *testing.T) {
+	t.Parallel()
+	var r *revised
+	c := start(t, func(o *mqttfront.Options) {
+		r = &revised{directory: o.Directory.(*directory)}
+		o.Directory, o.Refresh = r, 5*time.Millisecond
+	})
+	who := c.device(home, quickStart)
+	cl := c.connect(who, "x")
+	asked, _ := r.counts()
+	until(t, "a look after the connection", func() bool { a, _ := r.counts(); return a > asked+2 })
+	asked, reads := r.counts()
+	until(t, "ten looks", func() bool { a, _ := r.counts(); return a > asked+10 })
+	if _, now := r.counts(); now != reads {
+		t.Errorf("%d reads although nothing changed", now-reads)
+	}
+	c.directory.change(who.id, func(p *mqttfront.Principal) { p.Active = false })
+	r.mu.Lock()
+	r.revision++
+	r.mu.Unlock()
+	cl.ended()
+}
+
+func TestDirectoryFailing(t *testing.T) {
+	t.Parallel()
+	c := start(t, func(o *mqttfront.Options) {
+		o.Refresh, o.MaxStale = 5*time.Millisecond, 200*time.Millisecond
+	})
+	who := c.device(home, quickStart)
+	cl := c.connect(who, "x")
+	c.directory.fail(errors.New("disk on fire"))
+	if err := c.front.Invalidate(who.id); err == nil {
+		t.Error("Invalidate could not read and did not say so")
+	}
+	cl.publish("t", 1, "what was known counts for a while")
+	cl.ended()
+}
+
+func TestCloudPublishesAndSubscribes(t *testing.T) {
+	t.Parallel()
+	c := start(t, nil)
+	ctx := context.Background()
+	got := make(chan string, 100)
+	cancel, err := c.front.Subscribe(home, "$aws/things/+/shadow/#", func(name string, payload []byte) {
+		got <- name + " " + string(payload)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cl := c.connect(c.device(home, quickStart), "x")
+	cl.subscribe("$aws/things/x/shadow/update/+", 1)
+	for _, qos := range []byte{0, 1} {
+		cl.publish("$aws/things/x/shadow/update", qos, "{}")
+		if m := <-got; m != "$aws/things/x/shadow/update {}" {
+			t.Errorf("the cloud got %q", m)
+		}
+		if err := c.front.Publish(ctx, home, "$aws/things/x/shadow/update/accepted", []byte("yes"), qos, false); err != nil {
+			t.Fatal(err)
+		}
+		cl.expect("$aws/things/x/shadow/update/accepted yes")
+		<-got // the cloud's own message matches too
+	}
+	cancel()
+	for name, call := range map[string]func() error{
+		"topic with wildcard": func() error { return c.front.Publish(ctx, home, "a/+", nil, 0, false) },
+		"QoS 2":               func() error { return c.front.Publish(ctx, home, "a", nil, 2, false) },
+		"payload too large":   func() error { return c.front.Publish(ctx, home, "a", make([]byte, 128<<10+1), 0, false) },
+		"filter": func() error {
+			_, err := c.front.Subscribe(home, "a/#/b", func(string, []byte) {})
+			return err
+		},
+	} {
+		if call() == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+	c.front.Close()
+	if err := c.front.Publish(ctx, home, "t", nil, 1, false); !errors.Is(err, mqttfront.ErrClosed) {
+		t.Errorf("after Close: %v", err)
+	}
+	if _, err := c.front.Subscribe(home, "t", func(string, []byte) {}); err == nil {
+		t.Error("subscribed after Close")
+	}
+	cl.ended()
+}

@@ -1,0 +1,113 @@
+package cloud
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"slices"
+	"time"
+
+	"github.com/fescue-edge/fescue"
+)
+
+// Options configures a Server. DataDir, the addresses, Account, Region and
+// Logger are needed.
+type Options struct {
+	// DataDir holds everything that must survive: database, artifacts, messages,
+	// master key.
+	DataDir string
+	// APIAddr, DeviceAddr and MQTTAddr are "host:port"; port 0 chooses a free one.
+	APIAddr, DeviceAddr, MQTTAddr string
+
+	// AWS is the first part of every ARN: aws, aws-cn or aws-us-gov.
+	AWS string
+	// Account owns the seeded access key. Region is the first of Regions.
+	Account string
+	Regions []string
+
+	// PublicHosts are the names and addresses under which devices reach this
+	// server: the first is what DescribeEndpoint says, all stand in the
+	// listeners' certificates.
+	PublicHosts []string
+	// APICertFile and APIKeyFile, DeviceCertFile and DeviceKeyFile are PEM files
+	// to be used in place of leaves of Fescue's own authority.
+	APICertFile, APIKeyFile       string
+	DeviceCertFile, DeviceKeyFile string
+	// InsecureHTTP allows plain HTTP on an API address beyond loopback.
+	InsecureHTTP bool
+
+	// AccessKeyID and SecretAccessKey are a key to be kept at start; empty makes
+	// one on the first start.
+	AccessKeyID, SecretAccessKey string
+	// MasterKeyFile is where the master key lies; empty means DataDir/master.key.
+	MasterKeyFile string
+	// RequireServiceRole fails deployments of a partition without a service
+	// role, as the original did.
+	RequireServiceRole bool
+	// SyncMessages writes every QoS 1 message to disk before it is acknowledged.
+	SyncMessages bool
+
+	Now    func() time.Time
+	Logger *slog.Logger
+}
+
+// complete fills in defaults and refuses what cannot be.
+func (o *Options) complete() error {
+	if o.DataDir == "" {
+		return errors.New("no data folder: name one with --data")
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.AWS == "" {
+		o.AWS = "aws"
+	}
+	if len(o.Regions) == 0 {
+		return errors.New("no Region: name one with --region")
+	}
+	for _, region := range o.Regions {
+		p := fescue.Partition{AWS: o.AWS, Account: o.Account, Region: region}
+		if err := p.Validate(); err != nil {
+			return err
+		}
+	}
+	if len(o.PublicHosts) == 0 {
+		o.PublicHosts = []string{"localhost"}
+	}
+	if (o.APICertFile == "") != (o.APIKeyFile == "") {
+		return errors.New("--tls-cert and --tls-key go together")
+	}
+	if (o.DeviceCertFile == "") != (o.DeviceKeyFile == "") {
+		return errors.New("--device-tls-cert and --device-tls-key go together")
+	}
+	if (o.AccessKeyID == "") != (o.SecretAccessKey == "") {
+		return errors.New("FESCUE_ACCESS_KEY_ID and FESCUE_SECRET_ACCESS_KEY go together")
+	}
+	return nil
+}
+
+// certificateHosts are the names in the listeners' own certificates.
+func (o *Options) certificateHosts() []string {
+	hosts := slices.Clone(o.PublicHosts)
+	for _, h := range []string{"localhost", "127.0.0.1", "::1"} {
+		if !slices.Contains(hosts, h) {
+			hosts = append(hosts, h)
+		}
+	}
+	return hosts
+}
+
+// loopback reports whether an address can be reached from this machine only.
+func loopback(addr net.Addr) bool {
+	tcp, ok := addr.(*net.TCPAddr)
+	return ok && tcp.IP.IsLoopback()
+}
+
+func listen(flag, addr string) (net.Listener, error) {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("cannot listen on %s: %w; choose another address with %s", addr, errors.Unwrap(err), flag)
+	}
+	return l, nil
+}

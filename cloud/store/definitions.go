@@ -1,0 +1,238 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/fescue-edge/fescue"
+)
+
+// CreateDefinition writes a container and, when first is not nil, its first
+// version. With a token that was used before for the same request it returns
+// what was made then; for another request, fescue.ErrTokenReused.
+func (s *Store) CreateDefinition(ctx context.Context, p fescue.Partition, d fescue.Definition, first *fescue.DefinitionVersion, token fescue.Token) (fescue.Definition, error) {
+	err := s.update(ctx, func(tx *sql.Tx) error {
+		id, replayed, err := claimToken(ctx, tx, p, token, d.ID, millis(d.CreatedAt))
+		if err != nil {
+			return err
+		}
+		if replayed {
+			d, err = findDefinition(ctx, tx, p, d.Kind, id)
+			return err
+		}
+		if first != nil {
+			d.LatestVersion = first.ID
+		}
+		if d.Tags == nil {
+			d.Tags = map[string]string{}
+		}
+		_, err = tx.ExecContext(ctx, `
+			INSERT INTO definition (partition, kind, id, name, latest_version, tags_json, created_at, updated_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
+			p.Key(), d.Kind.Segment, d.ID, d.Name, d.LatestVersion, toJSON(d.Tags), millis(d.CreatedAt), millis(d.UpdatedAt))
+		if err != nil {
+			return err
+		}
+		if first != nil {
+			return insertVersion(ctx, tx, p, *first)
+		}
+		return nil
+	})
+	if err != nil {
+		return fescue.Definition{}, fmt.Errorf("create %s %s: %w", d.Kind.Name, d.ID, err)
+	}
+	return d, nil
+}
+
+// CreateVersion writes a version of a container and makes it the latest. Tokens
+// are as for CreateDefinition.
+func (s *Store) CreateVersion(ctx context.Context, p fescue.Partition, v fescue.DefinitionVersion, token fescue.Token) (fescue.DefinitionVersion, error) {
+	err := s.update(ctx, func(tx *sql.Tx) error {
+		id, replayed, err := claimToken(ctx, tx, p, token, v.ID, millis(v.CreatedAt))
+		if err != nil {
+			return err
+		}
+		if replayed {
+			v, err = findVersion(ctx, tx, p, v.Kind, v.DefinitionID, id)
+			return err
+		}
+		if err := changed(ctx, tx, `
+			UPDATE definition SET latest_version = $1 WHERE partition = $2 AND kind = $3 AND id = $4`,
+			v.ID, p.Key(), v.Kind.Segment, v.DefinitionID); err != nil {
+			return err
+		}
+		return insertVersion(ctx, tx, p, v)
+	})
+	if err != nil {
+		return fescue.DefinitionVersion{}, fmt.Errorf("create version of %s %s: %w", v.Kind.Name, v.DefinitionID, err)
+	}
+	return v, nil
+}
+
+func insertVersion(ctx context.Context, tx *sql.Tx, p fescue.Partition, v fescue.DefinitionVersion) error {
+	_, err := tx.ExecContext(ctx, `
+		INSERT INTO definition_version (partition, kind, definition_id, id, number, body_json, created_at)
+		SELECT $1, $2, $3, $4, coalesce(max(number), 0) + 1, $5, $6 FROM definition_version
+		WHERE partition = $1 AND kind = $2 AND definition_id = $3`,
+		p.Key(), v.Kind.Segment, v.DefinitionID, v.ID, string(v.Body), millis(v.CreatedAt))
+	return err
+}
+
+// claimToken records a client token for what is about to be made. When the same
+// request used it before it returns the id of what was made then.
+func claimToken(ctx context.Context, tx *sql.Tx, p fescue.Partition, t fescue.Token, subject string, now int64) (id string, replayed bool, err error) {
+	if t.Value == "" {
+		return subject, false, nil
+	}
+	res, err := tx.ExecContext(ctx, `
+		INSERT INTO client_token (partition, operation, value, request_hash, subject, created_at)
+		VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (partition, operation, value) DO NOTHING`,
+		p.Key(), t.Operation, t.Value, t.RequestHash, subject, now)
+	if err != nil {
+		return "", false, err
+	}
+	if n, err := res.RowsAffected(); err != nil || n == 1 {
+		return subject, false, err
+	}
+	var hash string
+	err = one(tx.QueryRowContext(ctx, `
+		SELECT request_hash, subject FROM client_token WHERE partition = $1 AND operation = $2 AND value = $3`,
+		p.Key(), t.Operation, t.Value), &hash, &id)
+	if err == nil && hash != t.RequestHash {
+		err = fescue.ErrTokenReused
+	}
+	return id, true, err
+}
+
+// RenameDefinition changes a container's name.
+func (s *Store) RenameDefinition(ctx context.Context, p fescue.Partition, k fescue.Kind, id, name string) error {
+	return s.update(ctx, func(tx *sql.Tx) error {
+		return changed(ctx, tx, `
+			UPDATE definition SET name = $1, updated_at = $2 WHERE partition = $3 AND kind = $4 AND id = $5`,
+			name, millis(s.now()), p.Key(), k.Segment, id)
+	})
+}
+
+// DeleteDefinition removes a container with all its versions. A group that is
+// deployed, or whose deployment has not ended, is fescue.ErrInUse.
+func (s *Store) DeleteDefinition(ctx context.Context, p fescue.Partition, k fescue.Kind, id string) error {
+	return s.update(ctx, func(tx *sql.Tx) error {
+		if err := changed(ctx, tx, `
+			DELETE FROM definition WHERE partition = $1 AND kind = $2 AND id = $3`, p.Key(), k.Segment, id); err != nil {
+			return err
+		}
+		if k != fescue.GroupKind {
+			return nil
+		}
+		var held int
+		if err := tx.QueryRowContext(ctx, `
+			SELECT (SELECT count(*) FROM core WHERE partition = $1 AND group_id = $2)
+			     + (SELECT count(*) FROM deployment WHERE partition = $1 AND group_id = $2 AND status IN ('Building', 'InProgress'))`,
+			p.Key(), id).Scan(&held); err != nil {
+			return err
+		}
+		if held > 0 {
+			return fescue.ErrInUse
+		}
+		_, err := tx.ExecContext(ctx, `DELETE FROM greengrass_role WHERE partition = $1 AND group_id = $2`, p.Key(), id)
+		return err
+	})
+}
+
+// Definition reads a container.
+func (s *Store) Definition(ctx context.Context, p fescue.Partition, k fescue.Kind, id string) (fescue.Definition, error) {
+	return findDefinition(ctx, s.read, p, k, id)
+}
+
+// Definitions lists containers in ascending order of their ids.
+func (s *Store) Definitions(ctx context.Context, p fescue.Partition, k fescue.Kind, page fescue.Page) ([]fescue.Definition, error) {
+	return all(ctx, s.read, scanDefinition(k), selectDefinition+`
+		WHERE partition = $1 AND kind = $2 AND id > $3 ORDER BY id LIMIT $4`,
+		p.Key(), k.Segment, page.After, page.Limit)
+}
+
+const selectDefinition = `
+	SELECT id, name, latest_version, tags_json, created_at, updated_at FROM definition`
+
+func findDefinition(ctx context.Context, q querier, p fescue.Partition, k fescue.Kind, id string) (fescue.Definition, error) {
+	list, err := all(ctx, q, scanDefinition(k), selectDefinition+`
+		WHERE partition = $1 AND kind = $2 AND id = $3`, p.Key(), k.Segment, id)
+	if err == nil && len(list) == 0 {
+		err = fescue.ErrNotFound
+	}
+	if err != nil {
+		return fescue.Definition{}, fmt.Errorf("%s %s: %w", k.Name, id, err)
+	}
+	return list[0], nil
+}
+
+func scanDefinition(k fescue.Kind) func(*sql.Rows) (fescue.Definition, error) {
+	return func(rows *sql.Rows) (fescue.Definition, error) {
+		d := fescue.Definition{Kind: k}
+		var tags string
+		var created, updated int64
+		if err := rows.Scan(&d.ID, &d.Name, &d.LatestVersion, &tags, &created, &updated); err != nil {
+			return d, err
+		}
+		d.CreatedAt, d.UpdatedAt = fromMillis(created), fromMillis(updated)
+		return d, fromJSON(tags, &d.Tags)
+	}
+}
+
+// Version reads a version of a container. When the container itself is unknown
+// the error wraps fescue.ErrNotFound of the container's kind: callers that need
+// to tell the two apart ask Definition.
+func (s *Store) Version(ctx context.Context, p fescue.Partition, k fescue.Kind, definitionID, id string) (fescue.DefinitionVersion, error) {
+	return findVersion(ctx, s.read, p, k, definitionID, id)
+}
+
+func findVersion(ctx context.Context, q querier, p fescue.Partition, k fescue.Kind, definitionID, id string) (fescue.DefinitionVersion, error) {
+	v := fescue.DefinitionVersion{Kind: k, DefinitionID: definitionID, ID: id}
+	var body string
+	var created int64
+	err := one(q.QueryRowContext(ctx, `
+		SELECT body_json, created_at FROM definition_version
+		WHERE partition = $1 AND kind = $2 AND definition_id = $3 AND id = $4`,
+		p.Key(), k.Segment, definitionID, id), &body, &created)
+	if err != nil {
+		return v, fmt.Errorf("version %s of %s %s: %w", id, k.Name, definitionID, err)
+	}
+	v.Body, v.CreatedAt = json.RawMessage(body), fromMillis(created)
+	return v, nil
+}
+
+// Versions lists the versions of a container without their bodies, newest
+// first. The page's key is a version id.
+func (s *Store) Versions(ctx context.Context, p fescue.Partition, k fescue.Kind, definitionID string, page fescue.Page) ([]fescue.DefinitionVersion, error) {
+	if _, err := findDefinition(ctx, s.read, p, k, definitionID); err != nil {
+		return nil, err
+	}
+	before := int64(1) << 62
+	if page.After != "" {
+		err := one(s.read.QueryRowContext(ctx, `
+			SELECT number FROM definition_version
+			WHERE partition = $1 AND kind = $2 AND definition_id = $3 AND id = $4`,
+			p.Key(), k.Segment, definitionID, page.After), &before)
+		if errors.Is(err, fescue.ErrNotFound) {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	scan := func(rows *sql.Rows) (fescue.DefinitionVersion, error) {
+		v := fescue.DefinitionVersion{Kind: k, DefinitionID: definitionID}
+		var created int64
+		err := rows.Scan(&v.ID, &created)
+		v.CreatedAt = fromMillis(created)
+		return v, err
+	}
+	return all(ctx, s.read, scan, `
+		SELECT id, created_at FROM definition_version
+		WHERE partition = $1 AND kind = $2 AND definition_id = $3 AND number < $4
+		ORDER BY number DESC LIMIT $5`,
+		p.Key(), k.Segment, definitionID, before, page.Limit)
+}

@@ -1,0 +1,288 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/fescue-edge/fescue"
+)
+
+// CreateDeployment writes a deployment that is to be built. A group of which
+// another deployment is being built is fescue.ErrConflict. Tokens are as for
+// CreateDefinition.
+func (s *Store) CreateDeployment(ctx context.Context, d fescue.Deployment, token fescue.Token) (fescue.Deployment, error) {
+	err := s.update(ctx, func(tx *sql.Tx) error {
+		id, replayed, err := claimToken(ctx, tx, d.Partition, token, d.ID, millis(d.CreatedAt))
+		if err != nil {
+			return err
+		}
+		if replayed {
+			d, err = findDeployment(ctx, tx, d.Partition, d.GroupID, id)
+			return err
+		}
+		_, err = tx.ExecContext(ctx, `
+			INSERT INTO deployment (partition, id, group_id, group_version_id, type, status, phase, core_thing, epoch,
+				error_message, details_json, envelope, artifacts_json, number, revision, leased_until, created_at, updated_at)
+			SELECT $1, $2, $3, $4, $5, $6, $7, '', 0, '', '', '', '', coalesce(max(number), 0) + 1, 1, 0, $8, $8
+			FROM deployment WHERE partition = $1 AND group_id = $3`,
+			d.Partition.Key(), d.ID, d.GroupID, d.GroupVersionID, d.Type, d.Status, d.Phase, millis(d.CreatedAt))
+		if isUnique(err) {
+			return fmt.Errorf("another deployment of the group is being built: %w", fescue.ErrConflict)
+		}
+		if err != nil {
+			return err
+		}
+		d.Revision = 1
+		return insertStep(ctx, tx, d, "Created", fescue.CloudActor, "", d.CreatedAt)
+	})
+	if err != nil {
+		return fescue.Deployment{}, fmt.Errorf("create deployment of group %s: %w", d.GroupID, err)
+	}
+	return d, nil
+}
+
+// Deployment reads a deployment of a group. Under another group it is not found.
+func (s *Store) Deployment(ctx context.Context, p fescue.Partition, groupID, id string) (fescue.Deployment, error) {
+	return findDeployment(ctx, s.read, p, groupID, id)
+}
+
+// Deployments lists the deployments of a group, newest first. The page's key is
+// a deployment id.
+func (s *Store) Deployments(ctx context.Context, p fescue.Partition, groupID string, page fescue.Page) ([]fescue.Deployment, error) {
+	before := int64(1) << 62
+	if page.After != "" {
+		err := one(s.read.QueryRowContext(ctx, `
+			SELECT number FROM deployment WHERE partition = $1 AND group_id = $2 AND id = $3`,
+			p.Key(), groupID, page.After), &before)
+		if errors.Is(err, fescue.ErrNotFound) {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return all(ctx, s.read, scanDeployment(p), selectDeployment+`
+		WHERE partition = $1 AND group_id = $2 AND number < $3 ORDER BY number DESC LIMIT $4`,
+		p.Key(), groupID, before, page.Limit)
+}
+
+const deploymentColumns = `id, group_id, group_version_id, type, status, phase, core_thing, epoch,
+	error_message, details_json, revision, created_at, updated_at`
+
+const selectDeployment = `SELECT ` + deploymentColumns + ` FROM deployment`
+
+func findDeployment(ctx context.Context, q querier, p fescue.Partition, groupID, id string) (fescue.Deployment, error) {
+	row := q.QueryRowContext(ctx, selectDeployment+` WHERE partition = $1 AND id = $2 AND group_id = $3`, p.Key(), id, groupID)
+	d, err := scanDeploymentRow(p, row)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = fescue.ErrNotFound
+	}
+	if err != nil {
+		return d, fmt.Errorf("deployment %s of group %s: %w", id, groupID, err)
+	}
+	return d, nil
+}
+
+func scanDeployment(p fescue.Partition) func(*sql.Rows) (fescue.Deployment, error) {
+	return func(rows *sql.Rows) (fescue.Deployment, error) { return scanDeploymentRow(p, rows) }
+}
+
+func scanDeploymentRow(p fescue.Partition, row interface{ Scan(...any) error }, more ...any) (fescue.Deployment, error) {
+	d := fescue.Deployment{Partition: p}
+	var details string
+	var created, updated int64
+	err := row.Scan(append([]any{&d.ID, &d.GroupID, &d.GroupVersionID, &d.Type, &d.Status, &d.Phase, &d.CoreThing, &d.Epoch,
+		&d.ErrorMessage, &details, &d.Revision, &created, &updated}, more...)...)
+	if err != nil {
+		return d, err
+	}
+	d.CreatedAt, d.UpdatedAt = fromMillis(created), fromMillis(updated)
+	return d, fromJSON(details, &d.ErrorDetails)
+}
+
+// LeaseBuilding hands out a deployment that is to be built and that nobody else
+// builds until then. The error is fescue.ErrNotFound when there is none.
+func (s *Store) LeaseBuilding(ctx context.Context, aws string, until time.Time) (fescue.Deployment, error) {
+	var d fescue.Deployment
+	err := s.update(ctx, func(tx *sql.Tx) error {
+		var key string
+		row := tx.QueryRowContext(ctx, `
+			UPDATE deployment SET leased_until = $1
+			WHERE (partition, id) = (SELECT partition, id FROM deployment
+				WHERE status = 'Building' AND leased_until < $2 ORDER BY leased_until, created_at LIMIT 1)
+			AND status = 'Building' AND leased_until < $2
+			RETURNING `+deploymentColumns+`, partition`, millis(until), millis(s.now()))
+		var err error
+		d, err = scanDeploymentRow(fescue.Partition{}, row, &key)
+		if errors.Is(err, sql.ErrNoRows) {
+			return fescue.ErrNotFound
+		}
+		d.Partition = partitionOf(aws, key)
+		return err
+	})
+	return d, err
+}
+
+// ApplyStep moves a deployment by a step that actor caused, if it has not
+// changed since d was read: otherwise fescue.ErrConflict, and the caller reads
+// again. The errors of fescue.Deployment.After come through.
+func (s *Store) ApplyStep(ctx context.Context, d fescue.Deployment, actor fescue.Actor, step fescue.DeploymentStep, note string) (fescue.Deployment, error) {
+	var next fescue.Deployment
+	err := s.update(ctx, func(tx *sql.Tx) (err error) {
+		next, err = applyStep(ctx, tx, d, actor, step, note)
+		if err == nil && step.Event == fescue.EventClaimed {
+			_, err = tx.ExecContext(ctx, `UPDATE core SET group_id = $1 WHERE partition = $2 AND thing = $3`,
+				d.GroupID, d.Partition.Key(), d.CoreThing)
+		}
+		return err
+	})
+	return next, err
+}
+
+func applyStep(ctx context.Context, tx *sql.Tx, d fescue.Deployment, actor fescue.Actor, step fescue.DeploymentStep, note string) (fescue.Deployment, error) {
+	next, err := d.After(actor, step)
+	if err != nil {
+		return d, err
+	}
+	err = changed(ctx, tx, `
+		UPDATE deployment SET status = $1, phase = $2, core_thing = $3, epoch = $4, error_message = $5,
+			details_json = $6, revision = $7, updated_at = $8
+		WHERE partition = $9 AND id = $10 AND revision = $11`,
+		next.Status, next.Phase, next.CoreThing, next.Epoch, next.ErrorMessage,
+		toJSON(next.ErrorDetails), next.Revision, millis(next.UpdatedAt), d.Partition.Key(), d.ID, d.Revision)
+	if errors.Is(err, fescue.ErrNotFound) {
+		return d, fmt.Errorf("deployment %s changed meanwhile: %w", d.ID, fescue.ErrConflict)
+	}
+	if err != nil {
+		return d, err
+	}
+	return next, insertStep(ctx, tx, next, step.Event, actor, note, step.At)
+}
+
+func insertStep(ctx context.Context, tx *sql.Tx, d fescue.Deployment, event fescue.DeploymentEvent, actor fescue.Actor, note string, at time.Time) error {
+	_, err := tx.ExecContext(ctx, `
+		INSERT INTO deployment_step (partition, deployment_id, number, event, actor, note, at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7)`, d.Partition.Key(), d.ID, d.Revision, event, actor, note, millis(at))
+	return err
+}
+
+// Offer moves a built deployment to InProgress: it raises the core's epoch, has
+// the manifest signed for it, and supersedes what the core has not claimed yet,
+// all in one transaction. A core that another group holds is fescue.ErrInUse.
+// It returns the deployment and those that it superseded.
+func (s *Store) Offer(ctx context.Context, d fescue.Deployment, coreThing string, at time.Time, superseded fescue.DeploymentStep,
+	sign func(epoch int64) (fescue.Offering, error),
+) (fescue.Deployment, []fescue.Deployment, error) {
+	var next fescue.Deployment
+	var replaced []fescue.Deployment
+	err := s.update(ctx, func(tx *sql.Tx) error {
+		replaced = nil
+		epoch, err := raiseEpoch(ctx, tx, d, coreThing)
+		if err != nil {
+			return err
+		}
+		waiting, err := all(ctx, tx, scanDeployment(d.Partition), selectDeployment+`
+			WHERE partition = $1 AND core_thing = $2 AND status = 'InProgress' AND phase = 'Offered'`,
+			d.Partition.Key(), coreThing)
+		if err != nil {
+			return err
+		}
+		for _, w := range waiting {
+			w, err := applyStep(ctx, tx, w, fescue.CloudActor, superseded, "by deployment "+d.ID)
+			if err != nil {
+				return err
+			}
+			replaced = append(replaced, w)
+		}
+		offering, err := sign(epoch)
+		if err != nil {
+			return err
+		}
+		next, err = applyStep(ctx, tx, d, fescue.CloudActor, fescue.DeploymentStep{
+			Event: fescue.EventBuilt, At: at, Epoch: epoch, CoreThing: coreThing,
+		}, "")
+		if err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, `
+			UPDATE deployment SET envelope = $1, artifacts_json = $2 WHERE partition = $3 AND id = $4`,
+			string(offering.Envelope), toJSON(offering.Artifacts), d.Partition.Key(), d.ID)
+		return err
+	})
+	if err != nil {
+		return d, nil, fmt.Errorf("offer deployment %s to core %s: %w", d.ID, coreThing, err)
+	}
+	return next, replaced, nil
+}
+
+func raiseEpoch(ctx context.Context, tx *sql.Tx, d fescue.Deployment, coreThing string) (int64, error) {
+	var epoch int64
+	var owner string
+	err := tx.QueryRowContext(ctx, `
+		INSERT INTO core (partition, thing, epoch, group_id) VALUES ($1, $2, 1, '')
+		ON CONFLICT (partition, thing) DO UPDATE SET epoch = core.epoch + 1
+		RETURNING epoch, group_id`, d.Partition.Key(), coreThing).Scan(&epoch, &owner)
+	if err != nil {
+		return 0, err
+	}
+	if owner != "" && owner != d.GroupID {
+		return 0, fmt.Errorf("core %s belongs to group %s: %w", coreThing, owner, fescue.ErrInUse)
+	}
+	return epoch, nil
+}
+
+// Waiting is what a core has to do next: the unfinished deployment with the
+// lowest epoch above after, with its signed manifest. The error is
+// fescue.ErrNotFound when there is none.
+func (s *Store) Waiting(ctx context.Context, p fescue.Partition, coreThing string, after int64) (fescue.Deployment, []byte, error) {
+	var envelope string
+	row := s.read.QueryRowContext(ctx, `SELECT `+deploymentColumns+`, envelope FROM deployment
+		WHERE partition = $1 AND core_thing = $2 AND status = 'InProgress' AND epoch > $3
+		ORDER BY epoch LIMIT 1`, p.Key(), coreThing, after)
+	d, err := scanDeploymentRow(p, row, &envelope)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = fescue.ErrNotFound
+	}
+	return d, []byte(envelope), err
+}
+
+// Epoch is the highest epoch that a core was given, 0 for none.
+func (s *Store) Epoch(ctx context.Context, p fescue.Partition, coreThing string) (int64, error) {
+	var epoch int64
+	err := one(s.read.QueryRowContext(ctx, `
+		SELECT epoch FROM core WHERE partition = $1 AND thing = $2`, p.Key(), coreThing), &epoch)
+	if errors.Is(err, fescue.ErrNotFound) {
+		return 0, nil
+	}
+	return epoch, err
+}
+
+// OfferedArtifacts lists the hashes that a deployment's core may fetch, while
+// the deployment has not ended.
+func (s *Store) OfferedArtifacts(ctx context.Context, d fescue.Deployment) ([]string, error) {
+	var text string
+	err := one(s.read.QueryRowContext(ctx, `
+		SELECT artifacts_json FROM deployment WHERE partition = $1 AND id = $2 AND status = 'InProgress'`,
+		d.Partition.Key(), d.ID), &text)
+	if err != nil {
+		return nil, err
+	}
+	var hashes []string
+	err = json.Unmarshal([]byte(text), &hashes)
+	return hashes, err
+}
+
+func partitionOf(aws, key string) fescue.Partition {
+	p := fescue.Partition{AWS: aws}
+	for i := range key {
+		if key[i] == '/' {
+			p.Account, p.Region = key[:i], key[i+1:]
+			break
+		}
+	}
+	return p
+}

@@ -1,0 +1,136 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/fescue-edge/fescue"
+)
+
+// AccessKey is a row of access_key: the secret is sealed by the master key.
+type AccessKey struct {
+	ID        string
+	Account   string
+	Name      string
+	Sealed    []byte
+	CreatedAt time.Time
+	// RevokedAt is zero while the key is good.
+	RevokedAt time.Time
+}
+
+// PutAccessKey writes a key, or its new secret when the id exists and is not
+// revoked; a revoked id is fescue.ErrConflict.
+func (s *Store) PutAccessKey(ctx context.Context, k AccessKey) error {
+	return s.update(ctx, func(tx *sql.Tx) error {
+		err := changed(ctx, tx, `
+			INSERT INTO access_key (id, account, name, sealed, created_at) VALUES ($1, $2, $3, $4, $5)
+			ON CONFLICT (id) DO UPDATE SET account = excluded.account, sealed = excluded.sealed
+			WHERE access_key.revoked_at IS NULL`,
+			k.ID, k.Account, k.Name, base64.StdEncoding.EncodeToString(k.Sealed), millis(k.CreatedAt))
+		if errors.Is(err, fescue.ErrNotFound) {
+			return fmt.Errorf("access key %s was revoked: %w", k.ID, fescue.ErrConflict)
+		}
+		return err
+	})
+}
+
+// AccessKey reads a key, revoked or not.
+func (s *Store) AccessKey(ctx context.Context, id string) (AccessKey, error) {
+	list, err := all(ctx, s.read, scanAccessKey, selectAccessKey+` WHERE id = $1`, id)
+	if err != nil {
+		return AccessKey{}, err
+	}
+	if len(list) == 0 {
+		return AccessKey{}, fmt.Errorf("access key %s: %w", id, fescue.ErrNotFound)
+	}
+	return list[0], nil
+}
+
+// AccessKeys lists all keys, oldest first.
+func (s *Store) AccessKeys(ctx context.Context) ([]AccessKey, error) {
+	return all(ctx, s.read, scanAccessKey, selectAccessKey+` ORDER BY created_at, id`)
+}
+
+// RevokeAccessKey ends a key for good.
+func (s *Store) RevokeAccessKey(ctx context.Context, id string) error {
+	err := s.update(ctx, func(tx *sql.Tx) error {
+		return changed(ctx, tx, `
+			UPDATE access_key SET revoked_at = $1 WHERE id = $2 AND revoked_at IS NULL`, millis(s.now()), id)
+	})
+	if err != nil {
+		return fmt.Errorf("access key %s: %w", id, err)
+	}
+	return nil
+}
+
+const selectAccessKey = `SELECT id, account, name, sealed, created_at, coalesce(revoked_at, 0) FROM access_key`
+
+func scanAccessKey(rows *sql.Rows) (AccessKey, error) {
+	var k AccessKey
+	var sealed string
+	var created, revoked int64
+	err := rows.Scan(&k.ID, &k.Account, &k.Name, &sealed, &created, &revoked)
+	if err != nil {
+		return k, err
+	}
+	k.CreatedAt, k.RevokedAt = fromMillis(created), fromMillis(revoked)
+	k.Sealed, err = base64.StdEncoding.DecodeString(sealed)
+	return k, err
+}
+
+// ServerKey is an authority or a signing key of the server: the private half is
+// sealed by the master key.
+type ServerKey struct {
+	ID        string
+	Purpose   string
+	PublicPEM string
+	Sealed    []byte
+	CreatedAt time.Time
+}
+
+// AddServerKey writes a key. Ids are chosen so that two servers which start at
+// once on an empty database choose the same ("listener-authority/1"): the first
+// wins, and ServerKeys then tells both the same.
+func (s *Store) AddServerKey(ctx context.Context, k ServerKey) error {
+	return s.update(ctx, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `
+			INSERT INTO server_key (id, purpose, public_pem, sealed, created_at)
+			VALUES ($1, $2, $3, $4, $5) ON CONFLICT (id) DO NOTHING`,
+			k.ID, k.Purpose, k.PublicPEM, base64.StdEncoding.EncodeToString(k.Sealed), millis(k.CreatedAt))
+		return err
+	})
+}
+
+// ServerKeys lists the keys of a purpose, newest first.
+func (s *Store) ServerKeys(ctx context.Context, purpose string) ([]ServerKey, error) {
+	scan := func(rows *sql.Rows) (ServerKey, error) {
+		k := ServerKey{Purpose: purpose}
+		var sealed string
+		var created int64
+		err := rows.Scan(&k.ID, &k.PublicPEM, &sealed, &created)
+		if err != nil {
+			return k, err
+		}
+		k.CreatedAt = fromMillis(created)
+		k.Sealed, err = base64.StdEncoding.DecodeString(sealed)
+		return k, err
+	}
+	return all(ctx, s.read, scan, `
+		SELECT id, public_pem, sealed, created_at FROM server_key WHERE purpose = $1 ORDER BY created_at DESC, id`, purpose)
+}
+
+// Setting keeps a server-wide value the first time and returns what is kept.
+func (s *Store) Setting(ctx context.Context, name, value string) (kept string, err error) {
+	err = s.update(ctx, func(tx *sql.Tx) error {
+		if _, err := tx.ExecContext(ctx, `
+			INSERT INTO server_setting (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING`, name, value); err != nil {
+			return err
+		}
+		return one(tx.QueryRowContext(ctx, `SELECT value FROM server_setting WHERE name = $1`, name), &kept)
+	})
+	return kept, err
+}

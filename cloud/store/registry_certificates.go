@@ -1,0 +1,201 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/fescue-edge/fescue"
+)
+
+// CreateCertificate writes a certificate. One that the partition has is
+// fescue.ErrExists, one that another partition has fescue.ErrConflict.
+func (s *Store) CreateCertificate(ctx context.Context, p fescue.Partition, c fescue.Certificate) error {
+	return s.update(ctx, func(tx *sql.Tx) error {
+		err := changed(ctx, tx, `
+			INSERT INTO certificate (id, partition, pem, status, mode, not_before, not_after, created_at, updated_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (id) DO NOTHING`,
+			c.ID, p.Key(), c.PEM, c.Status, c.Mode, millis(c.NotBefore), millis(c.NotAfter), millis(c.CreatedAt), millis(c.UpdatedAt))
+		if !errors.Is(err, fescue.ErrNotFound) {
+			return err
+		}
+		switch _, err := findCertificate(ctx, tx, p, c.ID); {
+		case err == nil:
+			return fmt.Errorf("certificate %s %w", c.ID, fescue.ErrExists)
+		case errors.Is(err, fescue.ErrNotFound):
+			return fmt.Errorf("certificate %s %w", c.ID, fescue.ErrConflict)
+		default:
+			return err
+		}
+	})
+}
+
+// Certificate reads a certificate.
+func (s *Store) Certificate(ctx context.Context, p fescue.Partition, id string) (fescue.Certificate, error) {
+	return findCertificate(ctx, s.read, p, id)
+}
+
+// Certificates lists at most limit certificates by time of creation, then id.
+// The list begins after the certificate whose CreatedAt and ID are given, or at
+// its start when the ID is empty.
+func (s *Store) Certificates(ctx context.Context, p fescue.Partition, after fescue.Certificate, ascending bool, limit int) ([]fescue.Certificate, error) {
+	query, at := byCreation(ascending, "id", after.CreatedAt, after.ID)
+	return all(ctx, s.read, scanCertificate, selectCertificate+query, p.Key(), at, after.ID, limit)
+}
+
+// byCreation is the rest of a query for a page in the order of creation: its
+// parameters are the partition, the time returned here, the key and the limit.
+// name is the column of the key, after and key are where the page before ended.
+func byCreation(ascending bool, name string, after time.Time, key string) (query string, at int64) {
+	compare, direction, start := "<", "DESC", int64(1)<<62
+	if ascending {
+		compare, direction, start = ">", "ASC", -1
+	}
+	if at = millis(after); key == "" {
+		at = start
+	}
+	return fmt.Sprintf(` WHERE partition = $1 AND (created_at, %[1]s) %[2]s ($2, $3) ORDER BY created_at %[3]s, %[1]s %[3]s LIMIT $4`,
+		name, compare, direction), at
+}
+
+const selectCertificate = `
+	SELECT id, pem, status, mode, not_before, not_after, created_at, updated_at FROM certificate`
+
+func findCertificate(ctx context.Context, q querier, p fescue.Partition, id string) (fescue.Certificate, error) {
+	list, err := all(ctx, q, scanCertificate, selectCertificate+` WHERE id = $1 AND partition = $2`, id, p.Key())
+	if err != nil {
+		return fescue.Certificate{}, fmt.Errorf("read certificate %s: %w", id, err)
+	}
+	if len(list) == 0 {
+		return fescue.Certificate{}, fmt.Errorf("certificate %s %w", id, fescue.ErrNotFound)
+	}
+	return list[0], nil
+}
+
+func scanCertificate(rows *sql.Rows) (fescue.Certificate, error) {
+	var c fescue.Certificate
+	var notBefore, notAfter, created, updated int64
+	err := rows.Scan(&c.ID, &c.PEM, &c.Status, &c.Mode, &notBefore, &notAfter, &created, &updated)
+	c.NotBefore, c.NotAfter = fromMillis(notBefore), fromMillis(notAfter)
+	c.CreatedAt, c.UpdatedAt = fromMillis(created), fromMillis(updated)
+	return c, err
+}
+
+// lockCertificate keeps a certificate as it is until the transaction ends: by
+// writing it, since SELECT … FOR UPDATE is not SQL that every engine has.
+func lockCertificate(ctx context.Context, tx *sql.Tx, p fescue.Partition, id string) error {
+	err := changed(ctx, tx, `
+		UPDATE certificate SET status = status WHERE id = $1 AND partition = $2`, id, p.Key())
+	if errors.Is(err, fescue.ErrNotFound) {
+		return fmt.Errorf("certificate %s %w", id, err)
+	}
+	return err
+}
+
+// SetCertificateStatus changes the status; leaving REVOKED is
+// fescue.ErrConflict.
+func (s *Store) SetCertificateStatus(ctx context.Context, p fescue.Partition, id string, status fescue.CertificateStatus, at time.Time) error {
+	return s.update(ctx, func(tx *sql.Tx) error {
+		if err := lockCertificate(ctx, tx, p, id); err != nil {
+			return err
+		}
+		err := changed(ctx, tx, `
+			UPDATE certificate SET status = $1, updated_at = $2
+			WHERE id = $3 AND (status <> $4 OR status = $1)`, status, millis(at), id, fescue.CertificateRevoked)
+		if errors.Is(err, fescue.ErrNotFound) {
+			return fmt.Errorf("status of certificate %s %w", id, fescue.ErrConflict)
+		}
+		return err
+	})
+}
+
+// DeleteCertificate removes a certificate, with force from its policies too. An
+// ACTIVE one is fescue.ErrConflict, an attached one fescue.ErrInUse.
+func (s *Store) DeleteCertificate(ctx context.Context, p fescue.Partition, id string, force bool) error {
+	return s.update(ctx, func(tx *sql.Tx) error {
+		if err := lockCertificate(ctx, tx, p, id); err != nil {
+			return err
+		}
+		if force {
+			if _, err := tx.ExecContext(ctx, `
+				DELETE FROM policy_target WHERE certificate_id = $1`, id); err != nil {
+				return err
+			}
+		}
+		err := changed(ctx, tx, `
+			DELETE FROM certificate WHERE id = $1 AND status <> $2`, id, fescue.CertificateActive)
+		switch {
+		case errors.Is(err, fescue.ErrNotFound):
+			return fmt.Errorf("status of certificate %s %w", id, fescue.ErrConflict)
+		case isForeignKey(err):
+			return fmt.Errorf("certificate %s is %w", id, fescue.ErrInUse)
+		}
+		return err
+	})
+}
+
+// The kinds of row of selectPrincipal.
+const (
+	rowCertificate = 0
+	rowThing       = 1
+	rowDocument    = 2
+)
+
+// selectPrincipal is one statement so that it sees all as of one moment.
+const selectPrincipal = `
+	SELECT 0, partition, pem, status, mode, not_before, not_after, created_at, updated_at
+	FROM certificate WHERE id = $1
+	UNION ALL
+	SELECT 1, partition, thing, '', '', 0, 0, 0, 0
+	FROM thing_certificate WHERE certificate_id = $1
+	UNION ALL
+	SELECT 2, t.partition, v.document, '', '', 0, 0, 0, 0
+	FROM policy_target t
+	JOIN policy p ON p.partition = t.partition AND p.name = t.policy
+	JOIN policy_version v ON v.partition = p.partition AND v.policy = p.name AND v.number = p.default_version
+	WHERE t.certificate_id = $1
+	ORDER BY 1, 3`
+
+// Principal reads, as of one moment, a certificate of any partition with its
+// things and acting documents. aws is the first part of ARNs.
+func (s *Store) Principal(ctx context.Context, aws, certificateID string) (fescue.Principal, error) {
+	p, err := s.findPrincipal(ctx, aws, certificateID)
+	if err == nil && p.Certificate.ID == "" {
+		err = fescue.ErrNotFound
+	}
+	if err != nil {
+		return fescue.Principal{}, fmt.Errorf("certificate %s %w", certificateID, err)
+	}
+	return p, nil
+}
+
+func (s *Store) findPrincipal(ctx context.Context, aws, certificateID string) (p fescue.Principal, err error) {
+	rows, err := s.principal.QueryContext(ctx, certificateID)
+	if err != nil {
+		return p, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var kind int
+		var partition, text string
+		var c fescue.Certificate
+		var notBefore, notAfter, created, updated int64
+		if err := rows.Scan(&kind, &partition, &text, &c.Status, &c.Mode, &notBefore, &notAfter, &created, &updated); err != nil {
+			return p, err
+		}
+		switch kind {
+		case rowCertificate:
+			c.ID, c.PEM = certificateID, text
+			c.NotBefore, c.NotAfter = fromMillis(notBefore), fromMillis(notAfter)
+			c.CreatedAt, c.UpdatedAt = fromMillis(created), fromMillis(updated)
+			p.Partition, p.Certificate = partitionOf(aws, partition), c
+		case rowThing:
+			p.Things = append(p.Things, text)
+		case rowDocument:
+			p.Policies = append(p.Policies, text)
+		}
+	}
+	return p, rows.Err()
+}

@@ -1,0 +1,144 @@
+package cloud
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/artifacts"
+	"github.com/fescue-edge/fescue/cloud/awsapi"
+	"github.com/fescue-edge/fescue/cloud/awsapi/greengrass"
+	"github.com/fescue-edge/fescue/cloud/awsapi/iot"
+	"github.com/fescue-edge/fescue/cloud/awsapi/iotdata"
+	"github.com/fescue-edge/fescue/cloud/awsapi/lambda"
+	"github.com/fescue-edge/fescue/cloud/awsapi/sigv4"
+	"github.com/fescue-edge/fescue/cloud/awsapi/sts"
+	"github.com/fescue-edge/fescue/cloud/definitions"
+	"github.com/fescue-edge/fescue/cloud/deploy"
+	"github.com/fescue-edge/fescue/cloud/edge"
+	"github.com/fescue-edge/fescue/cloud/functions"
+	"github.com/fescue-edge/fescue/cloud/mqttfront"
+	"github.com/fescue-edge/fescue/cloud/registry"
+	"github.com/fescue-edge/fescue/pki"
+	"github.com/fescue-edge/fescue/policy"
+)
+
+// wire makes the services and puts them together: store at the bottom, services,
+// then what speaks to callers, devices and cores.
+func (s *Server) wire(ctx context.Context) error {
+	o := s.o
+	blobs, err := artifacts.OpenFolder(s.path(artifactsName))
+	if err != nil {
+		return fmt.Errorf("open artifacts: %w", err)
+	}
+	devices, err := s.ring.authority(ctx, deviceAuthority, "Fescue device authority", pki.RSA)
+	if err != nil {
+		return err
+	}
+	things := registry.New(registry.Options{Store: s.store, Authority: devices, AWS: o.AWS, Now: o.Now, Logger: o.Logger})
+	if err := s.startMessages(things); err != nil {
+		return err
+	}
+	code := functions.New(functions.Options{Store: s.store, Code: blobs, Now: o.Now})
+
+	signing, public, err := s.ring.signing(ctx)
+	if err != nil {
+		return err
+	}
+	s.engine = deploy.New(deploy.Options{
+		Store: s.store, Functions: publishedFunctions{code}, Principals: things, Artifacts: blobs, Publisher: s.front,
+		SigningKey: signing, AWS: o.AWS, RequireServiceRole: o.RequireServiceRole, Now: o.Now, Logger: o.Logger,
+	})
+	s.edge = edge.New(edge.Options{
+		Principals: things, Deployments: s.engine, Artifacts: blobs, SigningKeys: public, Now: o.Now, Logger: o.Logger,
+	})
+
+	linkKey, err := s.master.Derive("links to function code")
+	if err != nil {
+		return err
+	}
+	links, err := lambda.NewCodeLinks(linkKey, code, o.Now, o.Logger)
+	if err != nil {
+		return err
+	}
+	api := awsapi.New(awsapi.Options{
+		Verifier: &sigv4.Verifier{Keys: s.keys, Now: o.Now, Regions: o.Regions},
+		AWS:      o.AWS, SpoolDir: s.path(spoolName), Observer: s.metrics, Logger: o.Logger,
+		DefaultRegion: o.Regions[0],
+		Services: map[string]awsapi.Service{
+			"greengrass": greengrass.New(definitions.New(s.store, o.Now), s.engine, s.store, o.Logger),
+			"iot":        iot.New(iot.Options{Registry: things, Host: o.PublicHosts[0], Logger: o.Logger}),
+			"iotdata":    iotdata.New(iotdata.Options{Publisher: s.front, Logger: o.Logger}),
+			"lambda": lambda.New(lambda.Options{
+				Functions: code, Links: links, Scheme: s.APIScheme(), SpoolDir: s.path(spoolName), Logger: o.Logger,
+			}),
+			"sts": sts.New(s.keys, o.Logger),
+		},
+	})
+	s.apiHandler = s.mux(api, links)
+	return nil
+}
+
+// startMessages starts the broker and the front that devices speak to, and has
+// the front look again at a certificate when the registry changes it.
+func (s *Server) startMessages(things *registry.Service) (err error) {
+	s.broker, err = mqttfront.StartBroker(mqttfront.BrokerOptions{
+		Dir: s.path(messagesName), SyncAlways: s.o.SyncMessages, Logger: s.o.Logger,
+	})
+	if err != nil {
+		return err
+	}
+	s.onClose(func() error { s.broker.Shutdown(); return nil })
+	s.front, err = mqttfront.New(mqttfront.Options{
+		Directory: directory{things}, Broker: s.broker, Logger: s.o.Logger, Now: s.o.Now,
+	})
+	if err != nil {
+		return err
+	}
+	s.onClose(func() error { s.front.Close(); return nil })
+	s.metrics.watchFront(s.front.Stats)
+	things.OnChange(func(certificateID string) {
+		if err := s.front.Invalidate(certificateID); err != nil {
+			s.o.Logger.Warn("live connections of a changed certificate not looked at; the next refresh does", "certificate", certificateID, "error", err)
+		}
+	})
+	return nil
+}
+
+// directory tells the MQTT front who a certificate is.
+type directory struct{ *registry.Service }
+
+// Principal implements mqttfront.Directory.
+func (d directory) Principal(ctx context.Context, certificateID string) (mqttfront.Principal, error) {
+	p, err := d.Service.Principal(ctx, certificateID)
+	if errors.Is(err, fescue.ErrNotFound) {
+		return mqttfront.Principal{}, mqttfront.ErrUnknownCertificate
+	}
+	if err != nil {
+		return mqttfront.Principal{}, err
+	}
+	set, err := policy.ParseAll(p.Policies)
+	if err != nil {
+		return mqttfront.Principal{}, fmt.Errorf("policies of certificate %s: %w", certificateID, err)
+	}
+	return mqttfront.Principal{
+		CertificateID: certificateID, Partition: p.Partition, Active: p.Certificate.Status == fescue.CertificateActive,
+		NotBefore: p.Certificate.NotBefore, NotAfter: p.Certificate.NotAfter, Things: p.Things, Policies: set,
+	}, nil
+}
+
+// publishedFunctions tells the engine what a function ARN means, in its terms.
+type publishedFunctions struct{ *functions.Service }
+
+// Resolve implements deploy.Functions.
+func (f publishedFunctions) Resolve(ctx context.Context, p fescue.Partition, arn string) (fescue.FunctionVersion, string, error) {
+	v, versionARN, err := f.Service.Resolve(ctx, p, arn)
+	switch {
+	case errors.Is(err, functions.ErrLatest), errors.Is(err, functions.ErrUnqualified):
+		err = fmt.Errorf("%w: %w", deploy.ErrUnpublished, err)
+	case errors.Is(err, fescue.ErrARN):
+		err = fmt.Errorf("%w: %w", fescue.ErrNotFound, err)
+	}
+	return v, versionARN, err
+}

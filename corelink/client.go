@@ -1,0 +1,190 @@
+package corelink
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Client speaks to the control plane's device port as one core.
+type Client struct {
+	base string
+	http *http.Client
+}
+
+// bounds of the client.
+const (
+	dialTimeout    = 10 * time.Second
+	requestTimeout = 30 * time.Second
+	maxAnswer      = 8 << 20
+)
+
+// Option changes how a Client works.
+type Option func(*http.Transport)
+
+// WithDial opens connections by dial, which may lead through a proxy, instead of
+// the system's dialer and the proxy that the environment names. TLS to the
+// control plane is spoken on what dial returns.
+func WithDial(dial func(ctx context.Context, network, address string) (net.Conn, error)) Option {
+	return func(t *http.Transport) {
+		t.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+			ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+			defer cancel()
+			return dial(ctx, network, address)
+		}
+		t.Proxy = nil
+	}
+}
+
+// NewClient makes a client for "host:port" with the core's certificate in cfg.
+func NewClient(hostPort string, cfg *tls.Config, options ...Option) *Client {
+	transport := &http.Transport{
+		DialContext:           (&net.Dialer{Timeout: dialTimeout}).DialContext,
+		TLSClientConfig:       cfg,
+		TLSHandshakeTimeout:   dialTimeout,
+		ResponseHeaderTimeout: MaxPoll + dialTimeout,
+		IdleConnTimeout:       2 * time.Minute,
+		MaxIdleConnsPerHost:   4,
+		Proxy:                 http.ProxyFromEnvironment,
+	}
+	for _, option := range options {
+		option(transport)
+	}
+	return &Client{base: "https://" + hostPort, http: &http.Client{Transport: transport}}
+}
+
+// Close drops idle connections.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// StatusError is a refusal by the control plane.
+type StatusError struct {
+	HTTPStatus int
+	Code       string
+	Message    string
+}
+
+// Error says what was refused and how.
+func (e *StatusError) Error() string {
+	return fmt.Sprintf("%d %s: %s (%s)", e.HTTPStatus, http.StatusText(e.HTTPStatus), e.Message, e.Code)
+}
+
+// Refused reports whether err is a refusal by the control plane, which trying
+// again does not cure, and returns it.
+func Refused(err error) (*StatusError, bool) {
+	var e *StatusError
+	ok := errors.As(err, &e) && e.HTTPStatus >= 400 && e.HTTPStatus < 500 && e.HTTPStatus != http.StatusTooManyRequests
+	return e, ok
+}
+
+// GetDeployment asks for the deployment that waits for the core, above epoch
+// after, and waits up to wait (at most MaxPoll) for one.
+func (c *Client) GetDeployment(ctx context.Context, thing string, after int64, wait time.Duration) (Offer, error) {
+	ctx, cancel := context.WithTimeout(ctx, min(wait, MaxPoll)+requestTimeout)
+	defer cancel()
+	var offer Offer
+	err := c.call(ctx, http.MethodGet, getDeploymentPath(thing, after, min(wait, MaxPoll)), nil, &offer)
+	if err != nil {
+		return Offer{}, fmt.Errorf("GetDeployment for core %s: %w", thing, err)
+	}
+	return offer, nil
+}
+
+// UpdateStatus reports an event of a deployment.
+func (c *Client) UpdateStatus(ctx context.Context, groupID, deploymentID, coreARN string, report StatusReport) (StatusAnswer, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	var answer StatusAnswer
+	err := c.call(ctx, http.MethodPut, statusPath(groupID, deploymentID, coreARN), report, &answer)
+	if err != nil {
+		return StatusAnswer{}, fmt.Errorf("UpdateCoreDeploymentStatus of deployment %s: %w", deploymentID, err)
+	}
+	return answer, nil
+}
+
+// SigningKeys asks for the keys that manifests are signed with.
+func (c *Client) SigningKeys(ctx context.Context) (SigningKeys, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	var keys SigningKeys
+	if err := c.call(ctx, http.MethodGet, "/greengrass/signingkeys", nil, &keys); err != nil {
+		return SigningKeys{}, fmt.Errorf("GetSigningKeys: %w", err)
+	}
+	return keys, nil
+}
+
+// GetArtifact opens an artifact of an offered deployment at an offset in bytes,
+// so that a broken download goes on where it stopped. The caller closes it and
+// verifies the hash of the whole.
+func (c *Client) GetArtifact(ctx context.Context, groupID, deploymentID, hash string, offset int64) (io.ReadCloser, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+artifactPath(groupID, deploymentID, hash), nil)
+	if err != nil {
+		return nil, err
+	}
+	if offset > 0 {
+		req.Header.Set("Range", "bytes="+strconv.FormatInt(offset, 10)+"-")
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("GetDeploymentArtifacts %s: %w", hash, err)
+	}
+	want := http.StatusOK
+	if offset > 0 {
+		want = http.StatusPartialContent
+	}
+	if resp.StatusCode != want {
+		defer resp.Body.Close()
+		return nil, fmt.Errorf("GetDeploymentArtifacts %s: %w", hash, refusal(resp))
+	}
+	return resp.Body, nil
+}
+
+func (c *Client) call(ctx context.Context, method, path string, in, out any) error {
+	var body io.Reader
+	if in != nil {
+		data, err := json.Marshal(in)
+		if err != nil {
+			return err
+		}
+		body = bytes.NewReader(data)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
+	if err != nil {
+		return err
+	}
+	if in != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return refusal(resp)
+	}
+	if err := json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(out); err != nil {
+		return fmt.Errorf("the answer does not parse: %w", err)
+	}
+	return nil
+}
+
+func refusal(resp *http.Response) error {
+	text, _ := io.ReadAll(io.LimitReader(resp.Body, 4096))
+	e := &StatusError{HTTPStatus: resp.StatusCode}
+	var body ErrorBody
+	if json.Unmarshal(text, &body) == nil && body.Message != "" {
+		e.Code, e.Message = body.Code, body.Message
+	} else {
+		e.Code, e.Message = "Unknown", strings.TrimSpace(string(text))
+	}
+	return e
+}

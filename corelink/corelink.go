@@ -1,0 +1,101 @@
+// Package corelink is the wire contract between a core and the control plane:
+// HTTPS with mutual TLS on the device port, paths named after the actions of the
+// core's IoT policy. It holds the types that both sides encode, the paths, and
+// the client that the core uses. It decides nothing: what a deployment may do is
+// the state machine's business, who may ask is the policy's.
+package corelink
+
+import (
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/fescue-edge/fescue"
+)
+
+// MaxPoll bounds how long GetDeployment waits for a deployment. It stays under
+// the minute after which middleboxes drop silent connections.
+const MaxPoll = 55 * time.Second
+
+// Paths of the operations, as ServeMux patterns.
+const (
+	GetDeploymentPattern       = "GET /greengrass/cores/{ThingName}/deployment"
+	GetArtifactPattern         = "GET /greengrass/groups/{GroupId}/deployments/{DeploymentId}/artifacts/{Hash}"
+	UpdateStatusPattern        = "PUT /greengrass/groups/{GroupId}/deployments/{DeploymentId}/cores/{CoreArn}"
+	GetSigningKeysPattern      = "GET /greengrass/signingkeys"
+	DeploymentDeltaTopicSuffix = "-gda/shadow/update/delta"
+)
+
+// WakeTopic is where the cloud tells a core over MQTT that a deployment waits:
+// the delta of the shadow that the original's deployment agent watched.
+func WakeTopic(coreThing string) string {
+	return "$aws/things/" + coreThing + DeploymentDeltaTopicSuffix
+}
+
+func getDeploymentPath(thing string, after int64, wait time.Duration) string {
+	q := url.Values{}
+	q.Set("after", strconv.FormatInt(after, 10))
+	q.Set("wait", strconv.Itoa(int(wait.Seconds())))
+	return "/greengrass/cores/" + url.PathEscape(thing) + "/deployment?" + q.Encode()
+}
+
+func artifactPath(groupID, deploymentID, hash string) string {
+	return "/greengrass/groups/" + groupID + "/deployments/" + deploymentID + "/artifacts/" + hash
+}
+
+func statusPath(groupID, deploymentID, coreARN string) string {
+	return "/greengrass/groups/" + groupID + "/deployments/" + deploymentID + "/cores/" + url.PathEscape(coreARN)
+}
+
+// Offer answers GetDeployment. Without a deployment it has only Epoch.
+type Offer struct {
+	// Epoch is the core's highest epoch that the cloud knows.
+	Epoch int64 `json:"epoch"`
+	// GroupID and DeploymentID name the deployment that waits for the core or
+	// that it has claimed and not ended.
+	GroupID      string                 `json:"groupId,omitempty"`
+	DeploymentID string                 `json:"deploymentId,omitempty"`
+	Phase        fescue.DeploymentPhase `json:"phase,omitempty"`
+	// Envelope is the signed manifest, as package bundle makes it.
+	Envelope []byte `json:"envelope,omitempty"`
+}
+
+// StatusReport is the body of UpdateCoreDeploymentStatus.
+type StatusReport struct {
+	// Event is one of the core's events: Claimed, Staged, Switched, Succeeded,
+	// Failed.
+	Event fescue.DeploymentEvent `json:"event"`
+	Epoch int64                  `json:"epoch"`
+	// Message and Details say why, when Event is Failed.
+	Message string               `json:"message,omitempty"`
+	Details []fescue.ErrorDetail `json:"details,omitempty"`
+	// Note is free text for the timeline, for example the bytes fetched.
+	Note string `json:"note,omitempty"`
+}
+
+// StatusAnswer is what the cloud makes of a report. A report of something that
+// the cloud has already heard is accepted again.
+type StatusAnswer struct {
+	Status fescue.DeploymentStatus `json:"status"`
+	Phase  fescue.DeploymentPhase  `json:"phase,omitempty"`
+	Epoch  int64                   `json:"epoch"`
+}
+
+// SigningKeys answers GetSigningKeys: the public keys that manifests are signed
+// with, newest first.
+type SigningKeys struct {
+	Keys []SigningKey `json:"keys"`
+}
+
+// SigningKey is one Ed25519 public key as a PEM block of type PUBLIC KEY.
+type SigningKey struct {
+	KeyID string `json:"keyId"`
+	PEM   string `json:"pem"`
+}
+
+// ErrorBody is the body of every refusal.
+type ErrorBody struct {
+	// Code is stable: Forbidden, NotFound, Conflict, WrongEpoch, Ended, Invalid.
+	Code    string `json:"code"`
+	Message string `json:"message"`
+}

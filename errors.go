@@ -1,0 +1,34 @@
+package fescue
+
+import "errors"
+
+// What the services and the store say when they refuse. Each wire (a package
+// under cloud/awsapi, cloud/edge) maps them to its own codes and texts.
+var (
+	// ErrNotFound means that the partition holds no such thing. Another
+	// partition's things are not found either.
+	ErrNotFound = errors.New("not found")
+	// ErrExists means that the name or id is taken.
+	ErrExists = errors.New("already exists")
+	// ErrConflict means that the record changed since it was read, or that its
+	// state forbids the change.
+	ErrConflict = errors.New("conflicts with the present state")
+	// ErrInUse means that something else still refers to the record.
+	ErrInUse = errors.New("still in use")
+	// ErrTokenReused means that a client token came back with another request.
+	ErrTokenReused = errors.New("client token was used for a different request")
+)
+
+// Token makes a create call idempotent: the same Value for the same Operation
+// with the same RequestHash yields the record that the first call made;
+// another RequestHash is refused with ErrTokenReused. The zero Token asks for
+// nothing.
+type Token struct {
+	// Operation is the API operation's name, for example "CreateGroup".
+	Operation string
+	// Value is what the caller sent as X-Amzn-Client-Token, at most 64 ASCII
+	// characters.
+	Value string
+	// RequestHash is the SHA-256 of everything else in the request.
+	RequestHash string
+}

@@ -1,0 +1,158 @@
+package pki
+
+import (
+	"bytes"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// MasterKey wraps secrets (private keys, access key secrets) before they are
+// stored, with AES-256-GCM. Whoever has the database without the master key has
+// no secret.
+type MasterKey struct {
+	aead cipher.AEAD
+	id   string
+	key  []byte
+}
+
+const masterKeySize = 32
+
+// ErrSealed is wrapped when a sealed value does not open: it was sealed with
+// another master key or was changed.
+var ErrSealed = errors.New("the sealed value does not open with this master key")
+
+// NewMasterKey makes a master key from its 32 bytes.
+func NewMasterKey(key []byte) (*MasterKey, error) {
+	if len(key) != masterKeySize {
+		return nil, fmt.Errorf("a master key has %d bytes, not %d", masterKeySize, len(key))
+	}
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, err
+	}
+	aead, err := cipher.NewGCM(block)
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256(append([]byte("fescue master key id\x00"), key...))
+	return &MasterKey{aead: aead, id: base64.RawURLEncoding.EncodeToString(sum[:9]), key: bytes.Clone(key)}, nil
+}
+
+// LoadMasterKey reads the master key from a file of base64 text. When the file
+// is absent and create is set, a new key is made and written with mode 0600.
+func LoadMasterKey(path string, create bool) (*MasterKey, error) {
+	text, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) && create {
+		return createMasterKey(path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read master key: %w", err)
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("read master key: %w", err)
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return nil, fmt.Errorf("master key %s can be read by others (mode %04o): run chmod 600 on it", path, info.Mode().Perm())
+	}
+	key, err := base64.StdEncoding.DecodeString(strings.TrimSpace(string(text)))
+	if err != nil {
+		return nil, fmt.Errorf("master key %s is not base64: %w", path, err)
+	}
+	return NewMasterKey(key)
+}
+
+func createMasterKey(path string) (*MasterKey, error) {
+	key := make([]byte, masterKeySize)
+	if _, err := rand.Read(key); err != nil {
+		return nil, fmt.Errorf("make master key: %w", err)
+	}
+	if err := WriteFile(path, []byte(base64.StdEncoding.EncodeToString(key)+"\n"), 0o600); err != nil {
+		return nil, fmt.Errorf("write master key: %w", err)
+	}
+	return NewMasterKey(key)
+}
+
+// ID names the key without telling anything about it, so that servers that
+// share a database can check that they share the key.
+func (k *MasterKey) ID() string { return k.id }
+
+// Derive makes a key of 32 bytes for one purpose, the same on every server that
+// has the master key. It tells nothing about the master key.
+func (k *MasterKey) Derive(purpose string) ([]byte, error) {
+	return hkdf.Expand(sha256.New, k.key, "fescue "+purpose, masterKeySize)
+}
+
+// Seal wraps a secret. The label says what the secret is (for example
+// "access-key/AKIA…") and must be given again to Open, so that sealed values
+// cannot be swapped.
+func (k *MasterKey) Seal(secret []byte, label string) ([]byte, error) {
+	nonce := make([]byte, k.aead.NonceSize())
+	if _, err := rand.Read(nonce); err != nil {
+		return nil, err
+	}
+	return k.aead.Seal(nonce, nonce, secret, []byte(label)), nil
+}
+
+// Open unwraps what Seal made.
+func (k *MasterKey) Open(sealed []byte, label string) ([]byte, error) {
+	n := k.aead.NonceSize()
+	if len(sealed) < n {
+		return nil, fmt.Errorf("%s: %w", label, ErrSealed)
+	}
+	secret, err := k.aead.Open(nil, sealed[:n], sealed[n:], []byte(label))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", label, ErrSealed)
+	}
+	return secret, nil
+}
+
+// WriteFile writes a file so that after a power cut it is there whole or not at
+// all: a temporary file in the same folder, synced, renamed, the folder synced.
+func WriteFile(path string, data []byte, mode os.FileMode) (err error) {
+	dir := filepath.Dir(path)
+	tmp, err := os.CreateTemp(dir, "."+filepath.Base(path)+"-*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			tmp.Close()
+			os.Remove(tmp.Name())
+		}
+	}()
+	if err = tmp.Chmod(mode); err != nil {
+		return err
+	}
+	if _, err = tmp.Write(data); err != nil {
+		return err
+	}
+	if err = tmp.Sync(); err != nil {
+		return err
+	}
+	if err = tmp.Close(); err != nil {
+		return err
+	}
+	if err = os.Rename(tmp.Name(), path); err != nil {
+		return err
+	}
+	return syncDir(dir)
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}
