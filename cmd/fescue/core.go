@@ -1,0 +1,20 @@
+package main
+
+// coreCommand runs a core from an original-format folder.
+type coreCommand struct {
+	Root    string `default:"/greengrass" type:"path" env:"FESCUE_CORE_ROOT" help:"The core's root folder, with config/config.json and certs/."`
+	IoTHost string `name:"iot-host" env:"FESCUE_IOT_HOST" placeholder:"HOST[:PORT]" help:"MQTT host in place of config.json's iotHost."`
+	GGHost  string `name:"gg-host" env:"FESCUE_GG_HOST" placeholder:"HOST[:PORT]" help:"HTTPS host in place of config.json's ggHost."`
+	CA      string `name:"ca" env:"FESCUE_CA" type:"path" placeholder:"FILE" help:"PEM file of the authority to trust, in place of config.json's."`
+}
+
+// Help implements kong.HelpProvider.
+func (coreCommand) Help() string {
+	return `Runs from a config/config.json in the original's format. A gateway's old file can
+stay as it is: --iot-host, --gg-host and --ca (or FESCUE_IOT_HOST, FESCUE_GG_HOST and
+FESCUE_CA) point it to a Fescue server.
+
+Examples:
+  fescue core --root /greengrass
+  fescue core --root /greengrass --iot-host gg.example.com --gg-host gg.example.com --ca /etc/fescue/ca.pem`
+}

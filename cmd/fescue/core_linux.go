@@ -1,0 +1,20 @@
+package main
+
+import (
+	"context"
+
+	"github.com/fescue-edge/fescue/core"
+)
+
+// Run runs a core until the context ends.
+func (c *coreCommand) Run(ctx context.Context, t *terminal) error {
+	edge, err := core.New(c.options(t))
+	if err != nil {
+		return err
+	}
+	return edge.Run(ctx)
+}
+
+func (c *coreCommand) options(t *terminal) core.Options {
+	return core.Options{Root: c.Root, IoTHost: c.IoTHost, GGHost: c.GGHost, CAFile: c.CA, Output: t.stderr}
+}

@@ -1,0 +1,129 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"text/tabwriter"
+	"time"
+
+	"github.com/fescue-edge/fescue/cloud"
+	"github.com/fescue-edge/fescue/cloud/accesskeys"
+)
+
+// keysCommand works on a data folder, also while a server runs on it.
+type keysCommand struct {
+	List   listKeys  `cmd:"" help:"List the access keys."`
+	Create createKey `cmd:"" help:"Create an access key and print its secret, once."`
+	Revoke revokeKey `cmd:"" help:"Revoke an access key for good."`
+}
+
+// Help implements kong.HelpProvider.
+func (keysCommand) Help() string {
+	return `Works on the data folder, whether or not a server runs on it. A revoked key is
+unknown from the next request on.
+
+Examples:
+  fescue keys list --data /var/lib/fescue
+  fescue keys create --data /var/lib/fescue --name build-server
+  fescue keys revoke --data /var/lib/fescue AKIAEXAMPLE`
+}
+
+type dataFlag struct {
+	Data string `required:"" type:"existingdir" env:"FESCUE_DATA" help:"The server's data folder."`
+	JSON bool   `name:"json" help:"Print JSON."`
+}
+
+func (f dataFlag) open(ctx context.Context, t *terminal, use func(*accesskeys.Keys) error) error {
+	keys, closeData, err := cloud.OpenKeys(ctx, f.Data, os.Getenv("FESCUE_MASTER_KEY_FILE"), t.logger)
+	if err != nil {
+		return err
+	}
+	defer closeData()
+	return use(keys)
+}
+
+func (f dataFlag) print(t *terminal, v any) error {
+	enc := json.NewEncoder(t.stdout)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}
+
+type keyRow struct {
+	ID        string     `json:"accessKeyId"`
+	Account   string     `json:"account"`
+	Name      string     `json:"name"`
+	CreatedAt time.Time  `json:"createdAt"`
+	RevokedAt *time.Time `json:"revokedAt,omitempty"`
+}
+
+type listKeys struct{ dataFlag }
+
+// Run prints the keys as a table or as JSON.
+func (c listKeys) Run(ctx context.Context, t *terminal) error {
+	return c.open(ctx, t, func(keys *accesskeys.Keys) error {
+		all, err := keys.List(ctx)
+		if err != nil {
+			return err
+		}
+		rows := make([]keyRow, 0, len(all))
+		for _, k := range all {
+			row := keyRow{ID: k.ID, Account: k.Account, Name: k.Name, CreatedAt: k.CreatedAt}
+			if !k.RevokedAt.IsZero() {
+				row.RevokedAt = &k.RevokedAt
+			}
+			rows = append(rows, row)
+		}
+		if c.JSON {
+			return c.print(t, rows)
+		}
+		w := tabwriter.NewWriter(t.stdout, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(w, "ACCESS KEY\tACCOUNT\tNAME\tCREATED\tREVOKED")
+		for _, r := range rows {
+			revoked := "-"
+			if r.RevokedAt != nil {
+				revoked = r.RevokedAt.Format(time.RFC3339)
+			}
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", r.ID, r.Account, r.Name, r.CreatedAt.Format(time.RFC3339), revoked)
+		}
+		return w.Flush()
+	})
+}
+
+type createKey struct {
+	dataFlag
+	Account string `default:"000000000000" env:"FESCUE_ACCOUNT" help:"Account that the key belongs to."`
+	Name    string `required:"" help:"What the key is for; shown by list and by sts get-caller-identity."`
+}
+
+// Run prints the new key; the secret is not told again.
+func (c createKey) Run(ctx context.Context, t *terminal) error {
+	return c.open(ctx, t, func(keys *accesskeys.Keys) error {
+		id, secret, err := keys.Create(ctx, c.Account, c.Name)
+		if err != nil {
+			return err
+		}
+		if c.JSON {
+			return c.print(t, cloud.AccessKey{ID: id, Secret: secret})
+		}
+		_, err = fmt.Fprintf(t.stdout, "AWS_ACCESS_KEY_ID=%s\nAWS_SECRET_ACCESS_KEY=%s\n", id, secret)
+		return err
+	})
+}
+
+type revokeKey struct {
+	dataFlag
+	ID string `arg:"" name:"access-key-id" help:"The key."`
+}
+
+// Run revokes the key.
+func (c revokeKey) Run(ctx context.Context, t *terminal) error {
+	return c.open(ctx, t, func(keys *accesskeys.Keys) error {
+		if err := keys.Revoke(ctx, c.ID); err != nil {
+			return fmt.Errorf("%w; fescue keys list shows the keys", err)
+		}
+		_, err := fmt.Fprintf(t.stdout, "revoked %s\n", c.ID)
+		return err
+	})
+}

@@ -1,0 +1,102 @@
+// Command fescue is the operator's program: it runs the control plane and a core,
+// provisions gateways and keeps access keys.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+const description = `Fescue is AWS IoT Greengrass V1, self-hosted: the control plane that your scripts
+call and the core that runs your functions.
+
+Examples:
+  fescue up                                     server, core and a first function on this machine
+  fescue server --data /var/lib/fescue          the control plane alone
+  fescue provision Mill_Core --root /greengrass make a core's identity and configuration
+  fescue core --root /greengrass                run the core
+`
+
+// commands is the command line.
+type commands struct {
+	Up        upCommand        `cmd:"" help:"Run a server and a core on this machine, and deploy a first function."`
+	Server    serverCommand    `cmd:"" help:"Run the control plane."`
+	Core      coreCommand      `cmd:"" help:"Run a core (Linux)."`
+	Provision provisionCommand `cmd:"" help:"Make a core's thing, certificate, policy and configuration."`
+	Keys      keysCommand      `cmd:"" help:"List, create and revoke access keys."`
+	Version   versionCommand   `cmd:"" help:"Print the version."`
+
+	LogLevel slog.Level `default:"INFO" env:"FESCUE_LOG_LEVEL" help:"Log DEBUG, INFO, WARN or ERROR and above (${env})."`
+}
+
+// terminal is where a command writes.
+type terminal struct {
+	stdout, stderr io.Writer
+	logger         *slog.Logger
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// run is the program: 0 is success, 1 a failure that was told, 2 a command line
+// that does not make sense.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	var cli commands
+	exit := -1
+	parser, err := kong.New(&cli,
+		kong.Name("fescue"), kong.Description(description),
+		kong.Writers(stdout, stderr), kong.UsageOnError(), kong.Exit(func(code int) { exit = code }),
+		kong.BindTo(ctx, (*context.Context)(nil)), kong.Vars{"local_endpoint": localEndpoint},
+	)
+	if err != nil {
+		fmt.Fprintln(stderr, "fescue:", err)
+		return 2
+	}
+	command, err := parser.Parse(args)
+	if exit >= 0 {
+		return exit // --help
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "fescue: %v\nRun fescue --help for the commands and their flags.\n", err)
+		return 2
+	}
+	t := &terminal{stdout, stderr, slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: cli.LogLevel}))}
+	err = command.Run(t)
+	if err != nil && !errors.Is(err, context.Canceled) {
+		fmt.Fprintln(stderr, "fescue:", err)
+		return 1
+	}
+	return 0
+}
+
+type versionCommand struct{}
+
+// Run prints the module's version and revision.
+func (versionCommand) Run(t *terminal) error {
+	version, revision := "devel", ""
+	if info, ok := debug.ReadBuildInfo(); ok {
+		if v := info.Main.Version; v != "" && v != "(devel)" {
+			version = v
+		}
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" {
+				revision = " " + s.Value
+			}
+		}
+	}
+	_, err := fmt.Fprintf(t.stdout, "fescue %s%s\n", version, revision)
+	return err
+}

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+
+	"github.com/fescue-edge/fescue/cloud"
+)
+
+// placeFlags say where the server's state lies and whose it is.
+type placeFlags struct {
+	Account   string   `default:"000000000000" env:"FESCUE_ACCOUNT" help:"Twelve-digit account of the first access key; ARNs carry it."`
+	Region    string   `default:"us-east-1" env:"FESCUE_REGION" help:"Region that ARNs carry."`
+	Regions   []string `help:"All Regions that are served, when there are more than one."`
+	Partition string   `default:"aws" enum:"aws,aws-cn,aws-us-gov" help:"First part of ARNs: ${enum}."`
+}
+
+func (f placeFlags) regions() []string {
+	regions := []string{f.Region}
+	for _, r := range f.Regions {
+		if r != f.Region {
+			regions = append(regions, r)
+		}
+	}
+	return regions
+}
+
+type serverCommand struct {
+	placeFlags
+	Data          string   `required:"" type:"path" env:"FESCUE_DATA" help:"Folder of everything that must survive."`
+	API           string   `default:"127.0.0.1:9080" help:"Address of the AWS API. Port 0 chooses a free one."`
+	Device        string   `default:"127.0.0.1:8443" help:"Address of HTTPS for cores and devices."`
+	MQTT          string   `name:"mqtt" default:"127.0.0.1:8883" help:"Address of MQTT for cores and devices."`
+	PublicHost    []string `default:"localhost" help:"Names or addresses under which devices reach this server; DescribeEndpoint says the first."`
+	TLSCert       string   `name:"tls-cert" type:"existingfile" help:"PEM certificate chain for the API."`
+	TLSKey        string   `name:"tls-key" type:"existingfile" help:"PEM key for the API."`
+	DeviceTLSCert string   `name:"device-tls-cert" type:"existingfile" help:"PEM certificate chain for the device listeners."`
+	DeviceTLSKey  string   `name:"device-tls-key" type:"existingfile" help:"PEM key for the device listeners."`
+	InsecureHTTP  bool     `name:"insecure-http" help:"Serve plain HTTP on an API address beyond loopback."`
+	ServiceRole   bool     `name:"require-service-role" help:"Fail deployments of an account without a service role, as AWS did."`
+	SyncMessages  bool     `help:"Write QoS 1 messages to disk before acknowledging them."`
+}
+
+// Help implements kong.HelpProvider.
+func (serverCommand) Help() string {
+	return `The first start makes an access key, keeps it in access-key.json of the data folder
+(mode 0600) and every later start uses the keys of the database. To choose the
+key, set FESCUE_ACCESS_KEY_ID and FESCUE_SECRET_ACCESS_KEY.
+
+Once it serves, the server prints api=, device= and mqtt= with the addresses, then
+ready.
+
+Examples:
+  fescue server --data /var/lib/fescue --account 123456789012 --region eu-west-1
+  fescue server --data /var/lib/fescue --api 0.0.0.0:443 --device 0.0.0.0:8443 --mqtt 0.0.0.0:8883 \
+      --public-host greengrass.example.com`
+}
+
+// options are the server's, from flags and environment.
+func (c *serverCommand) options(logger *slog.Logger) cloud.Options {
+	return cloud.Options{
+		DataDir: c.Data, APIAddr: c.API, DeviceAddr: c.Device, MQTTAddr: c.MQTT,
+		AWS: c.Partition, Account: c.Account, Regions: c.regions(), PublicHosts: c.PublicHost,
+		APICertFile: c.TLSCert, APIKeyFile: c.TLSKey,
+		DeviceCertFile: c.DeviceTLSCert, DeviceKeyFile: c.DeviceTLSKey, InsecureHTTP: c.InsecureHTTP,
+		AccessKeyID: os.Getenv("FESCUE_ACCESS_KEY_ID"), SecretAccessKey: os.Getenv("FESCUE_SECRET_ACCESS_KEY"),
+		MasterKeyFile: os.Getenv("FESCUE_MASTER_KEY_FILE"), RequireServiceRole: c.ServiceRole,
+		SyncMessages: c.SyncMessages, Logger: logger,
+	}
+}
+
+// Run serves until the context ends.
+func (c *serverCommand) Run(ctx context.Context, t *terminal) error {
+	server, err := cloud.New(ctx, c.options(t.logger))
+	if err != nil {
+		return err
+	}
+	if server.MadeKey.ID != "" {
+		fmt.Fprintf(t.stderr, "Made the access key %s; its secret is in %s.\n", server.MadeKey.ID, server.AccessKeyFile())
+	}
+	if server.OwnAPICertificate() {
+		fmt.Fprintf(t.stderr, "The API's certificate is of Fescue's own authority. To trust it: export AWS_CA_BUNDLE=%s\n", server.AuthorityFile())
+	}
+	if server.APIScheme() == "http" && c.InsecureHTTP {
+		fmt.Fprintln(t.stderr, "WARNING: the API is served over plain HTTP (--insecure-http): anyone on the network can read what is sent, secrets of functions included.")
+	}
+	var out strings.Builder
+	fmt.Fprintf(&out, "api=%s\ndevice=%s\nmqtt=%s\nready\n", server.APIAddr(), server.DeviceAddr(), server.MQTTAddr())
+	fmt.Fprint(t.stdout, out.String())
+	return server.Run(ctx)
+}

@@ -1,0 +1,229 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+
+	"github.com/fescue-edge/fescue/cloud"
+	"github.com/fescue-edge/fescue/core"
+	"github.com/fescue-edge/fescue/pki"
+)
+
+// upCore is the thing that up's core runs as.
+const upCore = "fescue-up-core"
+
+// nobody is whom functions run as when up is started by root.
+const nobody = 65534
+
+// upRun is one run of up.
+type upRun struct {
+	*upCommand
+	*terminal
+	started time.Time
+	logFile *os.File
+	stop    context.CancelCauseFunc // ends the run, for a reason
+	core    service
+	control service
+	server  *cloud.Server
+	key     cloud.AccessKey
+	client  *apiClient
+}
+
+// service is something that runs beside the terminal until it is stopped.
+type service struct {
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+}
+
+// start runs f in a context of its own, which outlives ctx: services are stopped
+// one after the other.
+func (s *service) start(ctx context.Context, f func(context.Context)) {
+	ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	s.running.Go(func() { f(ctx) })
+}
+
+// stop ends the service, if it was started, and waits for it.
+func (s *service) stop() {
+	if s.cancel != nil {
+		s.cancel()
+		s.running.Wait()
+	}
+}
+
+// Run starts everything, deploys, shows what happens and serves until the context
+// ends; then it stops everything and waits for it.
+func (c *upCommand) Run(ctx context.Context, t *terminal) error {
+	u := &upRun{upCommand: c, terminal: t, started: time.Now()}
+	ctx, u.stop = context.WithCancelCause(ctx)
+	err := u.start(ctx)
+	if err == nil {
+		<-ctx.Done()
+		fmt.Fprintln(u.stdout, "\nstopping…")
+	}
+	// What made everything stop tells more than the errors that follow from it.
+	if cause := context.Cause(ctx); cause != nil {
+		err = cause
+	}
+	u.core.stop() // while it can still report to the control plane
+	u.control.stop()
+	if u.logFile != nil {
+		u.logFile.Close()
+	}
+	if errors.Is(err, context.Canceled) {
+		fmt.Fprintln(u.stdout, "stopped")
+		return nil
+	}
+	return err
+}
+
+func (u *upRun) say(label, format string, args ...any) {
+	fmt.Fprintf(u.stdout, "%-11s%s\n", label, fmt.Sprintf(format, args...))
+}
+
+// start does all that up does before it only serves.
+func (u *upRun) start(ctx context.Context) (err error) {
+	if err := os.MkdirAll(u.Data, 0o755); err != nil {
+		return err
+	}
+	// Server and core log to a file; the terminal is for what happens.
+	u.logFile, err = os.OpenFile(filepath.Join(u.Data, "up.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	if err := u.startServer(ctx); err != nil {
+		return err
+	}
+	root := u.coreRoot()
+	if _, err := provision(ctx, u.client, upCore, root); err != nil && !errors.Is(err, errProvisioned) {
+		return err
+	}
+	if err := u.startCore(ctx, root); err != nil {
+		return err
+	}
+	viewer, err := u.startViewer(ctx)
+	if err != nil {
+		return err
+	}
+	defer viewer.close()
+	d, err := u.deployExample(ctx)
+	if err != nil {
+		return err
+	}
+	if err := d.watch(ctx); err != nil {
+		return err
+	}
+	viewer.show(ctx)
+	profile, err := u.writeProfile()
+	if err != nil {
+		return err
+	}
+	u.tellNext(profile, d)
+	return nil
+}
+
+func (u *upRun) startServer(ctx context.Context) (err error) {
+	u.server, err = cloud.New(ctx, cloud.Options{
+		DataDir: filepath.Join(u.Data, "server"), APIAddr: u.API, DeviceAddr: u.Device, MQTTAddr: u.MQTT,
+		AWS: u.Partition, Account: u.Account, Regions: u.regions(), PublicHosts: []string{"localhost"},
+		AccessKeyID: os.Getenv("FESCUE_ACCESS_KEY_ID"), SecretAccessKey: os.Getenv("FESCUE_SECRET_ACCESS_KEY"),
+		Logger: slog.New(slog.NewTextHandler(u.logFile, nil)),
+	})
+	if err != nil {
+		return err
+	}
+	u.control.start(ctx, func(ctx context.Context) {
+		if err := u.server.Run(ctx); err != nil {
+			u.stop(err)
+		}
+	})
+	if u.key, err = u.server.AdminKey(ctx); err != nil {
+		return err
+	}
+	u.client = newClient(u.endpoint(), aws.Config{
+		Region: u.Region, Credentials: credentials.NewStaticCredentialsProvider(u.key.ID, u.key.Secret, ""),
+	})
+	u.say("server", "API %s, devices https://%s, MQTT %s", u.endpoint(), u.server.DeviceAddr(), u.server.MQTTAddr())
+	return nil
+}
+
+func (u *upRun) endpoint() string { return u.server.APIScheme() + "://" + u.server.APIAddr() }
+
+// local is an address of the server as its certificate names it.
+func local(addr string) string {
+	_, port, _ := net.SplitHostPort(addr)
+	return net.JoinHostPort("localhost", port)
+}
+
+// coreRoot is the core's folder: below the data folder, unless functions run as
+// nobody and a parent folder keeps nobody out. Then it is below /var/lib.
+func (u *upRun) coreRoot() string {
+	if os.Geteuid() == 0 {
+		for dir := u.Data; dir != "/"; dir = filepath.Dir(dir) {
+			if info, err := os.Stat(dir); err == nil && info.Mode().Perm()&0o001 == 0 {
+				sum := sha256.Sum256([]byte(u.Data))
+				return filepath.Join("/var/lib/fescue-up", hex.EncodeToString(sum[:6]))
+			}
+		}
+	}
+	return filepath.Join(u.Data, "core")
+}
+
+// startCore runs a core beside the server, pointed to the ports of this run.
+func (u *upRun) startCore(ctx context.Context, root string) error {
+	o := core.Options{
+		Root: root, IoTHost: local(u.server.MQTTAddr()), GGHost: local(u.server.DeviceAddr()),
+		IPCPort: &u.IPC, Output: u.logFile,
+	}
+	if os.Geteuid() == 0 {
+		fmt.Fprintf(u.stderr, "WARN: started as root: functions run as user %d (nobody).\n", nobody)
+		id := uint32(nobody)
+		o.DefaultUID, o.DefaultGID = &id, &id
+	}
+	edge, err := core.New(o)
+	if err != nil {
+		return err
+	}
+	u.core.start(ctx, func(ctx context.Context) {
+		if err := edge.Run(ctx); err != nil {
+			u.stop(fmt.Errorf("core: %w", err))
+		}
+	})
+	u.say("core", "%s in %s", upCore, root)
+	return nil
+}
+
+// writeProfile writes an AWS configuration file with one profile, readable by its
+// owner alone.
+func (u *upRun) writeProfile() (path string, err error) {
+	path = filepath.Join(u.Data, "aws-profile")
+	text := fmt.Sprintf("[profile fescue]\naws_access_key_id = %s\naws_secret_access_key = %s\nregion = %s\nendpoint_url = %s\n",
+		u.key.ID, u.key.Secret, u.Region, u.endpoint())
+	return path, pki.WriteFile(path, []byte(text), 0o600)
+}
+
+// tellNext says how to go on with the AWS CLI.
+func (u *upRun) tellNext(profile string, d *exampleDeployment) {
+	exports := []string{"AWS_CONFIG_FILE=" + profile, "AWS_PROFILE=fescue"}
+	if u.PrintSecret {
+		exports = []string{"AWS_ACCESS_KEY_ID=" + u.key.ID, "AWS_SECRET_ACCESS_KEY=" + u.key.Secret, "AWS_DEFAULT_REGION=" + u.Region}
+	}
+	fmt.Fprintf(u.stdout, "\nTry next, in another terminal:\n\n  export %s\n", strings.Join(exports, "\n  export "))
+	fmt.Fprintf(u.stdout, "  aws --endpoint-url %s greengrass get-deployment-status --group-id %s --deployment-id %s\n\n",
+		u.endpoint(), d.groupID, d.id)
+	u.say("logs", "functions %s, server and core %s",
+		filepath.Join(u.coreRoot(), "ggc", "var", "log", "user"), filepath.Join(u.Data, "up.log"))
+	u.say("serving", "until Ctrl-C (up after %.1f s)", time.Since(u.started).Seconds())
+}

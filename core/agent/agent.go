@@ -1,0 +1,262 @@
+package agent
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/fescue-edge/fescue/corelink"
+)
+
+// Cloud is the control plane as a core sees it; corelink.Client is one.
+type Cloud interface {
+	GetDeployment(ctx context.Context, thing string, after int64, wait time.Duration) (corelink.Offer, error)
+	UpdateStatus(ctx context.Context, groupID, deploymentID, coreARN string, report corelink.StatusReport) (corelink.StatusAnswer, error)
+	SigningKeys(ctx context.Context) (corelink.SigningKeys, error)
+	GetArtifact(ctx context.Context, groupID, deploymentID, hash string, offset int64) (io.ReadCloser, error)
+}
+
+// Edge is what runs a deployment on this machine.
+type Edge interface {
+	// Check says which functions could not run here. It starts nothing.
+	Check(ctx context.Context, functions []Function) []Trouble
+	// Apply makes exactly this plan run, touching only what changes, and
+	// returns when it is being started.
+	Apply(ctx context.Context, plan Plan) error
+	// WaitReady waits, for as long as it finds right, for what the last Apply
+	// started, and gives what did not come up.
+	WaitReady(ctx context.Context) []Trouble
+	// Reset removes what functions left behind on this machine, such as their
+	// logs. Nothing runs when it is called.
+	Reset(ctx context.Context) error
+}
+
+// Trouble is a function that does not run, and why.
+type Trouble struct {
+	ARN, Cause string
+	// LastLines are the function's last log lines, oldest first.
+	LastLines []string
+}
+
+// Times are the agent's waits. A zero member takes the default given with it.
+type Times struct {
+	// Poll is the pause between polls while the cloud can wake the core over
+	// MQTT: 5 minutes.
+	Poll time.Duration
+	// Retry and MaxRetry bound the back-off after an error: 1 s and 60 s.
+	Retry, MaxRetry time.Duration
+	// Stall is how long a download may be silent: 60 s.
+	Stall time.Duration
+	// Note bounds a report that nothing waits for: 10 s.
+	Note time.Duration
+}
+
+func (t Times) withDefaults() Times {
+	for _, d := range []struct {
+		value    *time.Duration
+		standard time.Duration
+	}{
+		{&t.Poll, 5 * time.Minute},
+		{&t.Retry, time.Second},
+		{&t.MaxRetry, time.Minute},
+		{&t.Stall, time.Minute},
+		{&t.Note, 10 * time.Second},
+	} {
+		if *d.value <= 0 {
+			*d.value = d.standard
+		}
+	}
+	return t
+}
+
+// Options are what an agent stands on. Those without a default are required.
+type Options struct {
+	// ThingARN and ThingName are the core's identity.
+	ThingARN, ThingName string
+	// Folder is the deployment folder, KeyFile the file of trusted signing
+	// keys, both absolute.
+	Folder, KeyFile string
+	Cloud           Cloud
+	Edge            Edge
+	Logger          *slog.Logger
+	// Connected reports whether the cloud can wake the core over MQTT; nil
+	// means never.
+	Connected func() bool
+	// AllowRoot permits functions with UID or GID 0.
+	AllowRoot bool
+	// DefaultUID and DefaultGID take the place of ggc_user and ggc_group.
+	DefaultUID, DefaultGID *int
+	// Disk is the machine's file system if nil, Accounts its accounts.
+	Disk     FS
+	Accounts Accounts
+	Times    Times
+	// Now is the clock; time.Now if nil.
+	Now func() time.Time
+}
+
+// Agent brings deployments onto one core. Make one with New; Run owns it.
+type Agent struct {
+	thingARN, thingName    string
+	layout                 layout
+	keyFile                string
+	cloud                  Cloud
+	edge                   Edge
+	logger                 *slog.Logger
+	connected              func() bool
+	allowRoot              bool
+	defaultUID, defaultGID *int
+	disk                   FS
+	accounts               Accounts
+	times                  Times
+	now                    func() time.Time
+
+	wake  chan struct{}
+	ready chan struct{}
+
+	// The rest belongs to the goroutine of Run.
+
+	state state
+	// stateSaved says that a state file is on the disk.
+	stateSaved bool
+	// restored is false while the deployment on disk cannot be verified for
+	// want of a key.
+	restored bool
+	// current is what the core starts from, previous what it goes back to.
+	current, previous *deployed
+	// unapplied says that current has still to be started.
+	unapplied bool
+	// emptied says that an operator put `{}` into group.json.
+	emptied bool
+}
+
+// New makes an agent. It does nothing before Run.
+func New(o Options) *Agent {
+	a := &Agent{
+		thingARN: o.ThingARN, thingName: o.ThingName,
+		layout: layout{o.Folder}, keyFile: o.KeyFile,
+		cloud: o.Cloud, edge: o.Edge, logger: o.Logger,
+		connected: o.Connected, allowRoot: o.AllowRoot,
+		defaultUID: o.DefaultUID, defaultGID: o.DefaultGID,
+		disk: o.Disk, accounts: o.Accounts, times: o.Times.withDefaults(), now: o.Now,
+		wake:  make(chan struct{}, 1),
+		ready: make(chan struct{}),
+	}
+	if a.connected == nil {
+		a.connected = func() bool { return false }
+	}
+	if a.disk == nil {
+		a.disk = Disk{}
+	}
+	if a.accounts == nil {
+		a.accounts = System{}
+	}
+	if a.now == nil {
+		a.now = time.Now
+	}
+	return a
+}
+
+// Wake makes the agent ask the cloud soon. It is called when the cloud says over
+// MQTT that a deployment waits, and when that connection comes or goes. It never
+// waits.
+func (a *Agent) Wake() {
+	select {
+	case a.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Ready is closed when what lies on the disk has been started.
+func (a *Agent) Ready() <-chan struct{} { return a.ready }
+
+// Run starts what lies on the disk and then follows the cloud until ctx ends,
+// which is no error. The error is a disk that cannot be used at all.
+func (a *Agent) Run(ctx context.Context) error {
+	if err := a.restore(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	close(a.ready)
+	retry := backoff{first: a.times.Retry, most: a.times.MaxRetry}
+	for ctx.Err() == nil {
+		began := a.now()
+		again, err := a.step(ctx)
+		switch {
+		case ctx.Err() != nil:
+		case err != nil:
+			pause := retry.next()
+			a.logger.Warn("The deployment agent tries again.", slog.String("errorString", err.Error()), slog.Duration("after", pause))
+			// A wake shortens a long pause, but never below the first one.
+			if a.sleep(ctx, min(pause, a.times.Retry)) && pause > a.times.Retry {
+				a.idle(ctx, pause-a.times.Retry)
+			}
+		case again:
+			retry.reset()
+		case a.connected():
+			retry.reset()
+			a.idle(ctx, a.times.Poll)
+		default:
+			retry.reset()
+			// A long poll that is answered at once must not become a storm.
+			if passed := a.now().Sub(began); passed < a.times.Retry {
+				a.idle(ctx, a.times.Retry-passed)
+			}
+		}
+	}
+	return nil
+}
+
+// sleep waits and is false when ctx ended before.
+func (a *Agent) sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
+
+// idle waits for a wake, or for d.
+func (a *Agent) idle(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	case <-a.wake:
+	}
+}
+
+// step does the next thing that is to be done. With again there is more to do
+// at once.
+func (a *Agent) step(ctx context.Context) (again bool, err error) {
+	if err := a.firstContact(ctx); err != nil {
+		return false, err
+	}
+	if !a.restored {
+		return true, a.restoreDeployment(ctx)
+	}
+	if err := a.reconcile(ctx); err != nil {
+		return false, err
+	}
+	if a.state.Ended != nil {
+		return true, a.reportEnd(ctx)
+	}
+	wait := corelink.MaxPoll
+	if a.connected() {
+		wait = 0
+	}
+	offer, err := a.cloud.GetDeployment(ctx, a.thingName, a.state.Epoch, wait)
+	if err != nil {
+		return false, err
+	}
+	if offer.DeploymentID == "" {
+		return false, nil
+	}
+	return true, a.deploy(ctx, offer)
+}

@@ -1,0 +1,260 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/bundle"
+	"github.com/fescue-edge/fescue/topic"
+)
+
+// checker holds a group against what this core can do. It collects all problems
+// instead of stopping at the first.
+type checker struct {
+	agent    *Agent
+	manifest bundle.Manifest
+	defaults *fescue.FunctionDefaultConfig
+	// asRoot are the functions with UID or GID 0.
+	asRoot   []string
+	problems []Problem
+}
+
+func (c *checker) problem(function, code, format string, args ...any) {
+	c.problems = append(c.problems, Problem{function, code, fmt.Sprintf(format, args...)})
+}
+
+// systemPrefix begins the ARNs of the core's own components, which have neither
+// Region nor account.
+const systemPrefix = "arn:aws:lambda:::function:"
+
+// systemFunction is the name of a system component, with or without ":1".
+func systemFunction(arn string) (string, bool) {
+	name, ok := strings.CutPrefix(arn, systemPrefix)
+	name, _, _ = strings.Cut(name, ":")
+	return name, ok
+}
+
+// group checks what concerns no single function.
+func (c *checker) group(g bundle.Group) {
+	for _, r := range g.GroupDefinitions.Resources.Content {
+		c.problem("", codeFeature,
+			"The resource '%s' is of type '%s'; this version of the core runs groups without local, machine learning and secret resources. Remove it from the group's resource definition", r.Id, r.Type)
+	}
+	if c.defaults != nil && c.defaults.Execution != nil && !validMode(c.defaults.Execution.IsolationMode) {
+		c.problem("", codeIsolation, "Your 'IsolationMode' configuration for the group is invalid.")
+	}
+}
+
+// minSpool is the least that the original accepted, in bytes.
+const minSpool = 262144
+
+// system takes the settings of a system component that stands in the group.
+func (c *checker) system(name string, l bundle.Lambda, p *Plan) {
+	switch name {
+	case "GGIPDetector":
+	case "GGCloudSpooler":
+		text, ok := l.DeploymentConfiguration.Environment.Variables["GG_CONFIG_MAX_SIZE_BYTES"]
+		if !ok {
+			break
+		}
+		size, err := strconv.ParseInt(strings.TrimSpace(text), 10, 64)
+		switch {
+		case err != nil:
+			c.problem(l.FunctionArn, codeSpooler, "GG_CONFIG_MAX_SIZE_BYTES of GGCloudSpooler is %q; give a number of bytes", text)
+		case size < minSpool:
+			c.problem(l.FunctionArn, codeSpooler, "Spool size should be at least %d bytes.", minSpool)
+		default:
+			p.SpoolBytes = size
+		}
+	default:
+		c.problem(l.FunctionArn, codeFeature,
+			"The system component %s cannot be configured in this version of the core. Remove it from the group's function definition", name)
+		return
+	}
+	if l.DeploymentConfiguration.Environment.Execution != nil {
+		c.problem(l.FunctionArn, codeIsolation, "Execution configuration for function with arn %s is not allowed.", l.FunctionArn)
+	}
+}
+
+// function resolves one function. It is false when there is a problem.
+func (c *checker) function(l bundle.Lambda) (Function, bool) {
+	before := len(c.problems)
+	f := c.configure(l)
+	if len(c.problems) > before {
+		return f, false
+	}
+	c.isolation(l)
+	// Without an identity of its own a function would run as the core.
+	id, ok := c.identity(l)
+	f.RunAs = id
+	c.code(&f)
+	return f, ok && len(c.problems) == before
+}
+
+// configure copies the configuration.
+func (c *checker) configure(l bundle.Lambda) Function {
+	d := l.DeploymentConfiguration
+	arn, err := fescue.ParseARN(l.FunctionArn)
+	name, version, ok := arn.Function()
+	if err != nil || !ok || version == "" || strings.ContainsAny(l.FunctionArn, "/\x00") {
+		c.problem(l.FunctionArn, codeGroupFile, "%q in the group file is not the ARN of a function version", l.FunctionArn)
+		return Function{}
+	}
+	if arn.Account == "aws" {
+		c.problem(l.FunctionArn, codeFeature,
+			"The connector %s cannot run in this version of the core. Remove it from the group's connector definition", l.FunctionArn)
+		return Function{}
+	}
+	f := Function{
+		ARN: l.FunctionArn, Name: name, Version: version, Region: arn.Region, Account: arn.Account,
+		Runtime:     d.Runtime,
+		Handler:     d.Handler,
+		Arguments:   d.ExecArgs,
+		Pinned:      d.Pinned != nil && *d.Pinned,
+		Timeout:     defaultTimeout,
+		Encoding:    d.EncodingType,
+		Environment: d.Environment.Variables,
+	}
+	if d.Executable != "" {
+		f.Handler = d.Executable
+	}
+	if d.Timeout != nil {
+		f.Timeout = time.Duration(*d.Timeout) * time.Second
+	}
+	if f.Encoding == "" {
+		f.Encoding = "json"
+	}
+	if f.Encoding != "json" && f.Encoding != "binary" {
+		c.problem(f.ARN, codeGroupFile, "EncodingType %q of function %s is neither json nor binary", f.Encoding, f.ARN)
+	}
+	if f.Timeout < 0 || f.Timeout > 24*time.Hour {
+		c.problem(f.ARN, codeGroupFile, "Timeout of function %s is %d s; it must lie between 0 and a day", f.ARN, *d.Timeout)
+	}
+	for key := range f.Environment {
+		if key == "" || strings.ContainsAny(key, "=\x00") || strings.ContainsRune(f.Environment[key], 0) {
+			c.problem(f.ARN, codeGroupFile, "The environment variable %q of function %s cannot be given to a process", key, f.ARN)
+		}
+	}
+	return f
+}
+
+func validMode(m fescue.IsolationMode) bool {
+	return m == "" || m == fescue.GreengrassContainer || m == fescue.NoContainer
+}
+
+// isolation checks that the function runs without a container. The texts but the
+// first are the original's (AWS IoT Greengrass V1 developer guide,
+// "Troubleshooting").
+func (c *checker) isolation(l bundle.Lambda) {
+	d, arn := l.DeploymentConfiguration, l.FunctionArn
+	var mode fescue.IsolationMode
+	if c.defaults != nil && c.defaults.Execution != nil {
+		mode = c.defaults.Execution.IsolationMode
+	}
+	if e := d.Environment.Execution; e != nil && e.IsolationMode != "" {
+		mode = e.IsolationMode
+	}
+	switch {
+	case !validMode(mode):
+		c.problem(arn, codeIsolation, "Your 'IsolationMode' configuration for function with arn %s is invalid.", arn)
+		return
+	case mode != fescue.NoContainer:
+		c.problem(arn, codeContainer,
+			"Function %s is configured to run in IsolationMode=GreengrassContainer; this version of the core runs IsolationMode=NoContainer only. "+
+				"Set DefaultConfig.Execution.IsolationMode of the function definition, or Environment.Execution.IsolationMode of the function, to NoContainer and leave MemorySize out", arn)
+		return
+	}
+	if d.MemorySize != nil {
+		c.problem(arn, codeIsolation, "MemorySize configuration for function with arn %s is not allowed in IsolationMode=NoContainer.", arn)
+	}
+	if s := d.Environment.AccessSysfs; s != nil && *s {
+		c.problem(arn, codeIsolation, "Access Sysfs configuration for function with arn %s is not allowed in IsolationMode=NoContainer.", arn)
+	}
+}
+
+// code finds the function's folder and what runs it.
+func (c *checker) code(f *Function) {
+	i := slices.IndexFunc(c.manifest.Functions, func(a bundle.FunctionArtifact) bool { return a.FunctionArn == f.ARN })
+	if i < 0 {
+		c.problem(f.ARN, codeManifest, "The manifest names no package for function %s; deploy the group again", f.ARN)
+		return
+	}
+	f.CodeHash = c.manifest.Functions[i].SHA256
+	f.Dir = c.agent.layout.artifact(f.CodeHash)
+	info, err := c.agent.disk.Lstat(f.Dir)
+	if err != nil || !info.IsDir() {
+		c.problem(f.ARN, codeDisk, "The package of function %s is not in the deployment folder; deploy the group again", f.ARN)
+		return
+	}
+	if f.Runtime == fescue.ExecutableRuntime {
+		c.executable(f)
+	}
+}
+
+// runnable asks what runs functions whether it can run these, and gives those
+// that it can.
+func (c *checker) runnable(ctx context.Context, functions []Function) []Function {
+	for _, t := range c.agent.edge.Check(ctx, functions) {
+		c.problem(t.ARN, codeRuntime, "Function %s cannot run on this core: %s", t.ARN, t.Cause)
+		functions = slices.DeleteFunc(functions, func(f Function) bool { return f.ARN == t.ARN })
+	}
+	return functions
+}
+
+// executable finds the program of an executable function and makes it one that
+// everybody may run, as the original did.
+func (c *checker) executable(f *Function) {
+	name := path.Clean("/" + f.Handler)[1:]
+	program := filepath.Join(f.Dir, filepath.FromSlash(name))
+	missing := func(err error) {
+		c.problem(f.ARN, codeHandler,
+			"Unable to create server due to: failed to load group: chmod %s: %v. The handler of an executable function is the name of a file in its package; correct it, publish and deploy again",
+			filepath.Join(c.agent.layout.lambdas(), f.ARN, f.Handler), err)
+	}
+	info, err := c.agent.disk.Lstat(program)
+	switch {
+	case name == "" || err != nil:
+		missing(errNoSuchFile)
+		return
+	case !info.Mode().IsRegular():
+		missing(errNotAFile)
+		return
+	}
+	if info.Mode().Perm()&0o111 == 0 {
+		if err := c.agent.disk.Chmod(program, 0o755); err != nil {
+			missing(err)
+		}
+	}
+	f.Handler = name
+}
+
+// Words for a program that is not there, as the kernel puts them.
+var (
+	errNoSuchFile = errors.New("no such file or directory")
+	errNotAFile   = errors.New("not a regular file")
+)
+
+// subscriptions checks the rows of the routing table.
+func (c *checker) subscriptions(rows []fescue.Subscription) []fescue.Subscription {
+	var good []fescue.Subscription
+	for _, r := range rows {
+		if r.Source == "" || r.Target == "" {
+			c.problem("", codeRoute, "The subscription '%s' lacks a source or a target", r.Id)
+			continue
+		}
+		if err := topic.ValidFilter(r.Subject); err != nil {
+			c.problem("", codeRoute, "The subject of subscription '%s': %v", r.Id, err)
+			continue
+		}
+		good = append(good, r)
+	}
+	return good
+}

@@ -1,0 +1,171 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+
+	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/bundle"
+	"github.com/fescue-edge/fescue/corelink"
+)
+
+// reconcile brings what runs in line with what is written down. A deployment
+// that was switched to and has not ended is brought to its end; one that ended
+// badly is left for the one before. After a crash and in the middle of work the
+// same lines decide.
+func (a *Agent) reconcile(ctx context.Context) error {
+	switch {
+	case a.emptied:
+		return nil
+	case a.accepted() && a.unapplied:
+		return a.start(ctx, a.current)
+	case a.accepted():
+		return nil
+	case a.current.manifest.Epoch > a.state.Epoch:
+		return a.finish(ctx, a.current.manifest)
+	default:
+		return a.goBack(ctx)
+	}
+}
+
+// finish runs a deployment that was switched to, waits until it is healthy, and
+// writes down how it ended. Its error leaves the end open.
+func (a *Agent) finish(ctx context.Context, m bundle.Manifest) error {
+	problems := a.run(ctx, m)
+	if err := ctx.Err(); err != nil {
+		// What looks unhealthy may only be the core's own end.
+		return err
+	}
+	a.conclude(m, problems)
+	return nil
+}
+
+func (a *Agent) run(ctx context.Context, m bundle.Manifest) []Problem {
+	if err := a.derive(); err != nil {
+		return problemsOf(diskFailure("bring the deployment folder in line with the manifest", err), codeDisk)
+	}
+	plan, problems := a.plan(ctx, m)
+	if len(problems) > 0 {
+		return problems
+	}
+	if err := a.edge.Apply(ctx, plan); err != nil {
+		return []Problem{{Code: codeApply, Message: fmt.Sprintf("The functions could not be started: %v", err)}}
+	}
+	for _, t := range a.edge.WaitReady(ctx) {
+		message := fmt.Sprintf("Function %s is not healthy: %s", t.ARN, t.Cause)
+		if len(t.LastLines) > 0 {
+			message += ". Its last log lines:"
+			for _, line := range t.LastLines {
+				message += "\n" + cut(strings.TrimSpace(line), 300)
+			}
+		}
+		problems = append(problems, Problem{t.ARN, codeUnhealthy, message})
+	}
+	if len(problems) > 0 || m.Group != nil {
+		return problems
+	}
+	if err := a.reset(ctx); err != nil {
+		return problemsOf(diskFailure("reset the core", err), codeDisk)
+	}
+	return nil
+}
+
+// reset forgets what there was before: there is no way back from a reset.
+func (a *Agent) reset(ctx context.Context) error {
+	a.previous = nil
+	if err := a.writePrevious(); err != nil {
+		return err
+	}
+	if err := a.prune(); err != nil {
+		return err
+	}
+	return a.edge.Reset(ctx)
+}
+
+// conclude writes down how a deployment ended. If that cannot be written, the
+// next start brings it to its end again.
+func (a *Agent) conclude(m bundle.Manifest, problems []Problem) {
+	report := corelink.StatusReport{Event: fescue.EventSucceeded, Epoch: m.Epoch}
+	log := a.logger.With(slog.String("deploymentId", m.DeploymentID), slog.String("type", string(m.DeploymentType)))
+	if len(problems) == 0 {
+		log.Info("The deployment succeeded.")
+	} else {
+		report.Event = fescue.EventFailed
+		report.Message = failureMessage(m, problems)
+		report.Details = details(problems)
+		log.Error("Deployment failed.", slog.String("errorString", report.Message))
+	}
+	s := a.state
+	s.Epoch = max(s.Epoch, m.Epoch)
+	s.Ended = &ending{GroupID: m.GroupID, DeploymentID: m.DeploymentID, Report: report}
+	a.setState(s)
+}
+
+// giveUp writes down that the cloud ended a deployment by itself.
+func (a *Agent) giveUp(m bundle.Manifest) {
+	s := a.state
+	s.Epoch = max(s.Epoch, m.Epoch)
+	s.Ended = nil
+	a.setState(s)
+}
+
+// setState keeps the state even when it cannot be written: the core goes on by
+// it, and a start from the old file repeats a step and nothing worse.
+func (a *Agent) setState(s state) {
+	if err := a.saveState(s); err != nil {
+		a.logger.Error("The deployment state could not be written.", slog.String("errorString", err.Error()))
+		a.state = s
+	}
+}
+
+// reportEnd tells the cloud how a deployment ended, until it has heard it.
+func (a *Agent) reportEnd(ctx context.Context) error {
+	e := a.state.Ended
+	err := a.send(ctx, e.GroupID, e.DeploymentID, e.Report)
+	if err != nil && !errors.Is(err, errAbandoned) {
+		return err
+	}
+	s := a.state
+	s.Ended = nil
+	if err == nil && e.succeeded() {
+		s.Accepted = e.Report.Epoch
+	}
+	a.setState(s)
+	if err != nil {
+		a.logger.Error("The control plane had ended the deployment otherwise; the last accepted one stays or comes back.",
+			slog.String("deploymentId", e.DeploymentID), slog.String("reported", string(e.Report.Event)), slog.String("errorString", err.Error()))
+		if err := a.reconcile(ctx); err != nil {
+			return err
+		}
+	}
+	if err := a.prune(); err != nil {
+		a.logger.Warn("Old artifacts stay in the deployment folder.", slog.String("errorString", err.Error()))
+	}
+	return nil
+}
+
+// goBack returns to the last deployment that succeeded.
+func (a *Agent) goBack(ctx context.Context) error {
+	from := a.current.manifest
+	if err := a.switchBack(); err != nil {
+		return err
+	}
+	s := a.state
+	s.Accepted = 0
+	if a.current != nil {
+		s.Accepted = a.current.manifest.Epoch
+	}
+	if s.Accepted != a.state.Accepted {
+		a.setState(s)
+	}
+	log := a.logger.With(slog.String("from", from.DeploymentID))
+	if a.current == nil {
+		log.Warn("The core goes back to running nothing, as before the deployment.")
+		return a.start(ctx, nil)
+	}
+	log.Warn("The core goes back to the last deployment that succeeded.", slog.String("to", a.current.manifest.DeploymentID))
+	return a.start(ctx, a.current)
+}

@@ -1,0 +1,164 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+
+	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/bundle"
+	"github.com/fescue-edge/fescue/corelink"
+)
+
+// errAbandoned means that the cloud has ended the deployment by itself.
+var errAbandoned = errors.New("the deployment was ended by the control plane")
+
+// errReplay means that a manifest is not newer than what this core has seen.
+var errReplay = errors.New("the manifest is a replay")
+
+// deploy takes an offer up to the switch; reconcile does the rest. An error that
+// is no failure leaves everything so that the next attempt goes on from here.
+func (a *Agent) deploy(ctx context.Context, offer corelink.Offer) error {
+	m, err := a.verify(offer)
+	switch {
+	case errors.Is(err, errNoKey):
+		return err
+	case errors.Is(err, errReplay) && a.runs(m):
+		// The cloud has lost what it was told.
+		a.conclude(m, nil)
+		return nil
+	case err != nil:
+		return a.refuse(ctx, offer, err)
+	}
+	log := a.logger.With(slog.String("deploymentId", m.DeploymentID), slog.String("type", string(m.DeploymentType)))
+	if offer.Phase == fescue.Offered {
+		log.Info("A deployment is taken.", slog.Int64("epoch", m.Epoch))
+		if err := a.report(ctx, m, fescue.EventClaimed); err != nil {
+			return err
+		}
+	}
+	if err := a.prepare(ctx, m); err != nil {
+		return a.failed(ctx, m, err)
+	}
+	if err := a.report(ctx, m, fescue.EventStaged); err != nil {
+		return err
+	}
+	if err := a.switchTo(&deployed{m, offer.Envelope}); err != nil {
+		return a.failed(ctx, m, diskFailure("switch to the new deployment", err))
+	}
+	log.Info("The deployment is switched to.")
+	// The end will be reported until it is heard; this step need not be.
+	note, cancel := context.WithTimeout(ctx, a.times.Note)
+	defer cancel()
+	err = a.report(note, m, fescue.EventSwitched)
+	if errors.Is(err, errAbandoned) {
+		a.giveUp(m)
+		return err
+	}
+	if err != nil {
+		log.Warn("A report did not reach the control plane.", slog.String("errorString", err.Error()))
+	}
+	return nil
+}
+
+// prepare stages the deployment and checks that it can run here.
+func (a *Agent) prepare(ctx context.Context, m bundle.Manifest) error {
+	if err := a.stage(ctx, m); err != nil {
+		return err
+	}
+	if _, problems := a.plan(ctx, m); len(problems) > 0 {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		return &failure{problems}
+	}
+	return nil
+}
+
+// verify opens the manifest and holds it against the offer and this core.
+func (a *Agent) verify(offer corelink.Offer) (bundle.Manifest, error) {
+	keys, err := a.trustedKeys()
+	if err != nil {
+		return bundle.Manifest{}, err
+	}
+	m, err := bundle.Open(offer.Envelope, keys)
+	if err != nil {
+		return m, err
+	}
+	switch {
+	case m.CoreThingArn != a.thingARN:
+		return m, fmt.Errorf("%w: it is for core %s, this core is %s", bundle.ErrManifest, m.CoreThingArn, a.thingARN)
+	case m.DeploymentID != offer.DeploymentID || m.GroupID != offer.GroupID:
+		return m, fmt.Errorf("%w: it is of deployment %s, deployment %s was offered", bundle.ErrManifest, m.DeploymentID, offer.DeploymentID)
+	case m.Epoch <= a.seen():
+		return m, fmt.Errorf("%w: deployment %s has epoch %d, this core has seen %d; deploy the group again to get a higher one",
+			errReplay, m.DeploymentID, m.Epoch, a.seen())
+	}
+	return m, nil
+}
+
+// runs reports whether the core runs exactly this deployment, and well.
+func (a *Agent) runs(m bundle.Manifest) bool {
+	return a.current != nil && a.accepted() && !a.emptied &&
+		a.current.manifest.DeploymentID == m.DeploymentID && a.current.manifest.Epoch == m.Epoch
+}
+
+// seen is the highest epoch that counts as used up.
+func (a *Agent) seen() int64 {
+	if a.current != nil {
+		return max(a.state.Epoch, a.current.manifest.Epoch)
+	}
+	return a.state.Epoch
+}
+
+// refuse reports a manifest that must not be applied. Nothing in it is believed:
+// the ids are those of the offer.
+func (a *Agent) refuse(ctx context.Context, offer corelink.Offer, cause error) error {
+	a.logger.Error("A deployment is refused.", slog.String("deploymentId", offer.DeploymentID), slog.String("errorString", cause.Error()))
+	if !fescue.ValidID(offer.GroupID) || !fescue.ValidID(offer.DeploymentID) {
+		return cause
+	}
+	m := bundle.Manifest{GroupID: offer.GroupID, DeploymentID: offer.DeploymentID, DeploymentType: fescue.NewDeployment}
+	problems := []Problem{{Code: codeManifest, Message: cause.Error()}}
+	for _, report := range []corelink.StatusReport{
+		{Event: fescue.EventClaimed, Epoch: offer.Epoch},
+		{Event: fescue.EventFailed, Epoch: offer.Epoch, Message: failureMessage(m, problems), Details: details(problems)},
+	} {
+		if err := a.send(ctx, offer.GroupID, offer.DeploymentID, report); err != nil {
+			return errors.Join(cause, err)
+		}
+	}
+	return cause
+}
+
+// failed ends a deployment that cannot go on, and passes every other error on.
+func (a *Agent) failed(ctx context.Context, m bundle.Manifest, err error) error {
+	var f *failure
+	if !errors.As(err, &f) || ctx.Err() != nil {
+		return err
+	}
+	a.conclude(m, f.problems)
+	return nil
+}
+
+// report sends one step of a deployment.
+func (a *Agent) report(ctx context.Context, m bundle.Manifest, event fescue.DeploymentEvent) error {
+	return a.send(ctx, m.GroupID, m.DeploymentID, corelink.StatusReport{Event: event, Epoch: m.Epoch})
+}
+
+// send is errAbandoned when the cloud knows the deployment to have ended.
+func (a *Agent) send(ctx context.Context, groupID, deploymentID string, r corelink.StatusReport) error {
+	_, err := a.cloud.UpdateStatus(ctx, groupID, deploymentID, a.thingARN, r)
+	if e, ok := corelink.Refused(err); ok {
+		switch e.HTTPStatus {
+		case http.StatusConflict, http.StatusNotFound, http.StatusGone:
+			return fmt.Errorf("%w: %w", errAbandoned, err)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("failed to report deployment status back to cloud: %w", err)
+	}
+	return nil
+}

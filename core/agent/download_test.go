@@ -1,0 +1,263 @@
+package agent_test
+
+import (
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/bundle"
+	"github.com/fescue-edge/fescue/core/agent"
+)
+
+// large is a release whose package does not compress.
+func large(t testing.TB, epoch int64, size int) release {
+	random := rand.NewChaCha8([32]byte{byte(epoch)})
+	data := make([]byte, size)
+	random.Read(data)
+	return release{epoch: epoch, packages: map[string][]byte{
+		functionARN("hello", 1): zipOf(t, member{name: "app.py", content: "x"}, member{name: "data.bin", content: string(data)}),
+	}}
+}
+
+// breakAfter sends n bytes of what was asked for and cuts the connection.
+func breakAfter(w http.ResponseWriter, r *http.Request, content []byte, n int) {
+	from := 0
+	if rest, ok := strings.CutPrefix(r.Header.Get("Range"), "bytes="); ok {
+		for _, c := range strings.TrimSuffix(rest, "-") {
+			from = from*10 + int(c-'0')
+		}
+		w.WriteHeader(http.StatusPartialContent)
+	}
+	w.Write(content[from:min(from+n, len(content))])
+	w.(http.Flusher).Flush()
+	panic(http.ErrAbortHandler)
+}
+
+func TestDownload(t *testing.T) {
+	t.Parallel()
+	t.Run("goes on where it broke", func(t *testing.T) {
+		t.Parallel()
+		p := newPeer(t)
+		g := newGateway(t, p)
+		r := large(t, 1, 300_000)
+		m := r.build(p)
+		hash, broken := m.Functions[0].SHA256, 0
+		p.serve = func(w http.ResponseWriter, req *http.Request, content []byte) bool {
+			if hashOf(content) != hash || broken == 3 {
+				return false
+			}
+			broken++
+			breakAfter(w, req, content, 70_000)
+			return true
+		}
+		g.run()
+		p.expect(p.offer(m), fescue.Success)
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		ranges := p.offsets[hash]
+		if len(ranges) != 4 || ranges[0] != "" || slices.Contains(ranges[1:], "") {
+			t.Errorf("ranges %q", ranges)
+		}
+	})
+	t.Run("goes on after a restart of the core", func(t *testing.T) {
+		t.Parallel()
+		p := newPeer(t)
+		g := newGateway(t, p)
+		m := large(t, 1, 300_000).build(p)
+		hash, once := m.Functions[0].SHA256, false
+		p.serve = func(w http.ResponseWriter, req *http.Request, content []byte) bool {
+			if hashOf(content) != hash || once {
+				return false
+			}
+			once = true
+			p.change(func() { p.down = true })
+			breakAfter(w, req, content, 100_000)
+			return true
+		}
+		_, stop := g.run()
+		d := p.offer(m)
+		p.await("the outage", func() bool { return p.down })
+		g.await("the break", func() bool { return strings.Contains(g.log.String(), "broke after") || touchGateway(g) })
+		stop()
+		p.change(func() { p.down = false })
+		g.run()
+		p.expect(d, fescue.Success)
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if ranges := p.offsets[hash]; len(ranges) != 2 || ranges[1] == "" {
+			t.Errorf("ranges %q", ranges)
+		}
+	})
+	t.Run("begins anew when the part is damaged", func(t *testing.T) {
+		t.Parallel()
+		p := newPeer(t)
+		g := newGateway(t, p)
+		m := large(t, 1, 100_000).build(p)
+		if err := os.MkdirAll(g.path(".store"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		// A power cut left the right length and the wrong bytes.
+		if err := os.WriteFile(g.path(".store", m.Functions[0].SHA256+".part"), make([]byte, 50_000), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		g.run()
+		p.expect(p.offer(m), fescue.Success)
+	})
+	t.Run("begins anew when the server cannot continue", func(t *testing.T) {
+		t.Parallel()
+		p := newPeer(t)
+		g := newGateway(t, p)
+		m := large(t, 1, 100_000).build(p)
+		hash, broken := m.Functions[0].SHA256, false
+		p.serve = func(w http.ResponseWriter, req *http.Request, content []byte) bool {
+			switch {
+			case hashOf(content) != hash:
+				return false
+			case !broken:
+				broken = true
+				breakAfter(w, req, content, 50_000)
+			default:
+				w.Write(content) // without regard to Range
+			}
+			return true
+		}
+		g.run()
+		p.expect(p.offer(m), fescue.Success)
+	})
+	t.Run("does not wait for ever for a silent server", func(t *testing.T) {
+		t.Parallel()
+		p := newPeer(t)
+		g := newGateway(t, p)
+		g.times.Stall = 50 * time.Millisecond
+		m := large(t, 1, 100_000).build(p)
+		hash, silent := m.Functions[0].SHA256, false
+		p.serve = func(w http.ResponseWriter, req *http.Request, content []byte) bool {
+			if hashOf(content) != hash || silent {
+				return false
+			}
+			silent = true
+			w.Write(content[:1000])
+			w.(http.Flusher).Flush()
+			<-req.Context().Done()
+			return true
+		}
+		g.run()
+		p.expect(p.offer(m), fescue.Success)
+		if !strings.Contains(g.log.String(), "no data came for too long") {
+			t.Errorf("log:\n%s", g.log)
+		}
+	})
+}
+
+// touchGateway makes await look again soon.
+func touchGateway(g *gateway) bool {
+	time.AfterFunc(5*time.Millisecond, func() { g.change(func() {}) })
+	return false
+}
+
+func TestBadArtifacts(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name       string
+		change     func(t *testing.T, p *peer, m *bundle.Manifest)
+		code, want string
+	}{
+		{"changed bytes", func(t *testing.T, p *peer, m *bundle.Manifest) {
+			data := slices.Clone(p.content[m.Functions[0].SHA256])
+			data[len(data)/2] ^= 1
+			p.content[m.Functions[0].SHA256] = data
+		}, "ARTIFACT_HASH_ERROR", "does not have the SHA-256"},
+		{"changed group document", func(t *testing.T, p *peer, m *bundle.Manifest) {
+			data := slices.Clone(p.content[m.Group.SHA256])
+			data[len(data)/2] ^= 1
+			p.content[m.Group.SHA256] = data
+		}, "ARTIFACT_HASH_ERROR", "error while downloading the Group definition file"},
+		{"more bytes than the manifest says", func(t *testing.T, p *peer, m *bundle.Manifest) {
+			p.content[m.Functions[0].SHA256] = append(slices.Clone(p.content[m.Functions[0].SHA256]), make([]byte, 1000)...)
+		}, "ARTIFACT_HASH_ERROR", "it is longer than"},
+		{"a hash that the cloud does not give", func(t *testing.T, p *peer, m *bundle.Manifest) {
+			delete(p.content, m.Functions[0].SHA256)
+		}, "ARTIFACT_DOWNLOAD_ERROR", "404 Not Found"},
+		{"a package larger than any may be", func(t *testing.T, p *peer, m *bundle.Manifest) {
+			m.Functions[0].Size = 1 << 40
+		}, "ARTIFACT_DOWNLOAD_ERROR", "are accepted"},
+		{"a group document larger than any may be", func(t *testing.T, p *peer, m *bundle.Manifest) {
+			m.Group.Size = 1 << 40
+		}, "ARTIFACT_DOWNLOAD_ERROR", "are accepted"},
+		{"a package that is no zip", func(t *testing.T, p *peer, m *bundle.Manifest) {
+			m.Functions[0].Artifact = p.put([]byte("hello"))
+		}, "ARTIFACT_UNPACK_ERROR", "unable to download the artifact " + functionARN("hello", 2)},
+		{"an empty package", func(t *testing.T, p *peer, m *bundle.Manifest) {
+			m.Functions[0].Artifact = p.put(nil)
+		}, "ARTIFACT_UNPACK_ERROR", "not a valid zip file"},
+		{"a package that climbs out", func(t *testing.T, p *peer, m *bundle.Manifest) {
+			m.Functions[0].Artifact = p.put(zipOf(t, member{name: "../../evil", content: "x"}))
+		}, "ARTIFACT_UNPACK_ERROR", "reaches outside of the archive"},
+		{"a group document that is no JSON", func(t *testing.T, p *peer, m *bundle.Manifest) {
+			a := p.put([]byte("hello"))
+			m.Group = &a
+		}, "GROUP_FILE_ERROR", "unable to load the group file downloaded"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			p := newPeer(t)
+			g := newGateway(t, p)
+			g.run()
+			p.expect(p.offer(simple(t, 1, 1).build(p)), fescue.Success)
+			m := simple(t, 2, 2).build(p)
+			tc.change(t, p, &m)
+			end := p.expect(p.offer(m), fescue.Failure)
+			if len(end.ErrorDetails) != 1 || end.ErrorDetails[0].DetailedErrorCode != tc.code || !strings.Contains(end.ErrorDetails[0].DetailedErrorMessage, tc.want) {
+				t.Errorf("details %v; want %s with %q", end.ErrorDetails, tc.code, tc.want)
+			}
+			p.expect(p.offer(simple(t, 3, 3).build(p)), fescue.Success)
+			if _, err := os.Lstat(g.path("..", "evil")); err == nil {
+				t.Error("a file was written outside of the store")
+			}
+		})
+	}
+}
+
+// fullDisk has no room for files of a kind.
+type fullDisk struct {
+	agent.Disk
+	suffix string
+}
+
+func (d fullDisk) OpenFile(name string, flag int, perm os.FileMode) (agent.File, error) {
+	f, err := d.Disk.OpenFile(name, flag, perm)
+	if err == nil && flag&os.O_CREATE != 0 && strings.HasSuffix(name, d.suffix) {
+		return fullFile{f}, nil
+	}
+	return f, err
+}
+
+type fullFile struct{ agent.File }
+
+func (fullFile) Write([]byte) (int, error) {
+	return 0, &os.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC}
+}
+
+func TestFullDisk(t *testing.T) {
+	t.Parallel()
+	for _, suffix := range []string{".part", "app.py", "manifest.dsse.new"} {
+		t.Run("while writing "+suffix, func(t *testing.T) {
+			t.Parallel()
+			p := newPeer(t)
+			g := newGateway(t, p)
+			g.trust(p.publicKey)
+			g.disk = fullDisk{suffix: suffix}
+			g.run()
+			end := p.expect(p.offer(simple(t, 1, 1).build(p)), fescue.Failure)
+			if end.ErrorDetails[0].DetailedErrorCode != "CORE_DISK_FULL_ERROR" || !strings.Contains(end.ErrorMessage, "The core's disk is full") {
+				t.Errorf("details %v", end.ErrorDetails)
+			}
+		})
+	}
+}

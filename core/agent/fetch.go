@@ -1,0 +1,293 @@
+package agent
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/fescue-edge/fescue/bundle"
+	"github.com/fescue-edge/fescue/corelink"
+)
+
+// Limits of downloads.
+const (
+	// maxGroupFile bounds group.json, in bytes; 10,000 subscriptions need 4 MB.
+	maxGroupFile = 16 << 20
+	// maxPackage bounds a function's zip, in bytes.
+	maxPackage = MaxUnpackedBytes
+)
+
+// errStalled ends a download whose connection is up but silent.
+var errStalled = errors.New("no data came for too long")
+
+// stage brings everything that the manifest names into the store. Its errors are
+// a failure, or something that trying again may cure: then the next attempt goes
+// on where this one stopped.
+func (a *Agent) stage(ctx context.Context, m bundle.Manifest) error {
+	if err := makeFolder(a.disk, a.layout.store()); err != nil {
+		return diskFailure("prepare the deployment folder", err)
+	}
+	if m.Group != nil {
+		if err := a.stageGroup(ctx, m); err != nil {
+			return err
+		}
+	}
+	for _, f := range m.Functions {
+		if err := a.stagePackage(ctx, m, f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *Agent) stageGroup(ctx context.Context, m bundle.Manifest) error {
+	if there, err := exists(a.disk, a.layout.artifact(m.Group.SHA256)); there || err != nil {
+		return err
+	}
+	if m.Group.Size > maxGroupFile {
+		return fail(codeDownload, "the group file has %d bytes, at most %d are accepted", m.Group.Size, int64(maxGroupFile))
+	}
+	if err := a.fetch(ctx, m, *m.Group, "the Group definition file"); err != nil {
+		return err
+	}
+	part := a.layout.part(m.Group.SHA256)
+	// It may hold secrets in its environment variables.
+	err := a.disk.Chmod(part, 0o600)
+	if err == nil {
+		err = a.disk.Rename(part, a.layout.artifact(m.Group.SHA256))
+	}
+	if err == nil {
+		err = a.disk.SyncDir(a.layout.store())
+	}
+	if err != nil {
+		return diskFailure("store the group file", err)
+	}
+	return nil
+}
+
+func (a *Agent) stagePackage(ctx context.Context, m bundle.Manifest, f bundle.FunctionArtifact) error {
+	if there, err := exists(a.disk, a.layout.artifact(f.SHA256)); there || err != nil {
+		return err
+	}
+	if f.Size > maxPackage {
+		return fail(codeDownload, "the package of function %s has %d bytes, at most %d are accepted", f.FunctionArn, f.Size, int64(maxPackage))
+	}
+	if err := a.fetch(ctx, m, f.Artifact, f.FunctionArn); err != nil {
+		return err
+	}
+	if err := a.unpackPackage(ctx, f); err != nil {
+		if errors.Is(err, ErrArchive) {
+			return fail(codeUnpack, "unable to download the artifact %s: Error while processing. Error while unpacking the file: %v", f.FunctionArn, err)
+		}
+		if ctx.Err() != nil {
+			return err
+		}
+		return diskFailure("unpack the package of function "+f.FunctionArn, err)
+	}
+	return nil
+}
+
+func (a *Agent) unpackPackage(ctx context.Context, f bundle.FunctionArtifact) error {
+	part, temp := a.layout.part(f.SHA256), a.layout.unpacking(f.SHA256)
+	if err := a.disk.RemoveAll(temp); err != nil {
+		return err
+	}
+	archive, err := a.disk.OpenFile(part, os.O_RDONLY, 0)
+	if err != nil {
+		return err
+	}
+	err = errors.Join(Unpack(ctx, a.disk, archive, f.Size, temp), archive.Close())
+	if err != nil {
+		return errors.Join(err, a.disk.RemoveAll(temp))
+	}
+	if err := a.disk.Rename(temp, a.layout.artifact(f.SHA256)); err != nil {
+		return err
+	}
+	if err := a.disk.SyncDir(a.layout.store()); err != nil {
+		return err
+	}
+	return a.disk.Remove(part)
+}
+
+// fetch downloads an artifact into its part file, going on where an earlier
+// attempt stopped, and verifies its hash.
+func (a *Agent) fetch(ctx context.Context, m bundle.Manifest, art bundle.Artifact, name string) error {
+	resumed, err := a.partSize(art)
+	if err != nil {
+		return diskFailure("continue the download of "+name, err)
+	}
+	for {
+		if err := a.download(ctx, m, art, resumed, name); err != nil {
+			return err
+		}
+		ok, err := a.verifyPart(ctx, art)
+		if err != nil {
+			return err
+		}
+		if ok {
+			return nil
+		}
+		if err := removeIfThere(a.disk, a.layout.part(art.SHA256)); err != nil {
+			return diskFailure("remove a bad download", err)
+		}
+		if resumed == 0 {
+			return fail(codeHash, "unable to execute download step in deployment. error while downloading: error while downloading %s: the content does not have the SHA-256 %s that the manifest names", name, art.SHA256)
+		}
+		// A power cut may have left a part with holes: once more, from the start.
+		resumed = 0
+	}
+}
+
+// partSize is how much of an artifact lies on the disk already.
+func (a *Agent) partSize(art bundle.Artifact) (int64, error) {
+	info, err := a.disk.Lstat(a.layout.part(art.SHA256))
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	if !info.Mode().IsRegular() || info.Size() > art.Size {
+		return 0, a.disk.RemoveAll(a.layout.part(art.SHA256))
+	}
+	return info.Size(), nil
+}
+
+func (a *Agent) download(ctx context.Context, m bundle.Manifest, art bundle.Artifact, from int64, name string) (err error) {
+	flags := os.O_WRONLY | os.O_CREATE | os.O_APPEND
+	if from == 0 {
+		flags |= os.O_TRUNC
+	}
+	part, err := a.disk.OpenFile(a.layout.part(art.SHA256), flags, 0o600)
+	if err != nil {
+		return diskFailure("download "+name, err)
+	}
+	defer func() {
+		if closed := part.Close(); err == nil && closed != nil {
+			err = diskFailure("download "+name, closed)
+		}
+	}()
+	if from < art.Size || art.Size == 0 {
+		if err := a.receive(ctx, m, art, from, part, name); err != nil {
+			return err
+		}
+	}
+	if err := part.Sync(); err != nil {
+		return diskFailure("download "+name, err)
+	}
+	return nil
+}
+
+func (a *Agent) receive(ctx context.Context, m bundle.Manifest, art bundle.Artifact, from int64, part File, name string) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	watch := time.AfterFunc(a.times.Stall, func() { cancel(errStalled) })
+	defer watch.Stop()
+	body, err := a.cloud.GetArtifact(ctx, m.GroupID, m.DeploymentID, art.SHA256, from)
+	if err != nil {
+		return a.downloadError(ctx, art, from, name, err)
+	}
+	defer body.Close()
+	wanted := art.Size - from
+	buf := make([]byte, 64<<10)
+	for got := int64(0); ; {
+		n, err := body.Read(buf)
+		if n > 0 {
+			watch.Reset(a.times.Stall)
+			if got += int64(n); got > wanted {
+				// Not a byte beyond the manifest's size is kept.
+				return a.tooLong(art, name)
+			}
+			if _, err := part.Write(buf[:n]); err != nil {
+				return diskFailure("download "+name, err)
+			}
+		}
+		switch {
+		case err == io.EOF && got == wanted:
+			return nil
+		case err == io.EOF:
+			err = io.ErrUnexpectedEOF
+			fallthrough
+		case err != nil:
+			if cause := context.Cause(ctx); cause != nil {
+				err = cause
+			}
+			return fmt.Errorf("download of %s broke after %d of %d bytes: %w", name, from+got, art.Size, err)
+		}
+	}
+}
+
+func (a *Agent) tooLong(art bundle.Artifact, name string) error {
+	if err := removeIfThere(a.disk, a.layout.part(art.SHA256)); err != nil {
+		return diskFailure("remove a bad download", err)
+	}
+	return fail(codeHash, "unable to execute download step in deployment. error while downloading: error while downloading %s: it is longer than the %d bytes that the manifest names", name, art.Size)
+}
+
+// downloadError tells what trying again cannot cure from the rest.
+func (a *Agent) downloadError(ctx context.Context, art bundle.Artifact, from int64, name string, err error) error {
+	if cause := context.Cause(ctx); cause != nil {
+		return fmt.Errorf("download of %s: %w", name, cause)
+	}
+	if from > 0 && !isForbidden(err) {
+		var status *corelink.StatusError
+		if errors.As(err, &status) {
+			// The server does not continue this download: start it anew.
+			if err := removeIfThere(a.disk, a.layout.part(art.SHA256)); err != nil {
+				return diskFailure("remove a download that cannot be continued", err)
+			}
+			return fmt.Errorf("download of %s cannot be continued and starts anew: %w", name, err)
+		}
+	}
+	if _, refused := corelink.Refused(err); refused {
+		return fail(codeDownload, "unable to execute download step in deployment. error while downloading: error while downloading %s: %v", name, err)
+	}
+	return fmt.Errorf("download of %s: %w", name, err)
+}
+
+// verifyPart hashes what lies on the disk, not what came over the wire.
+func (a *Agent) verifyPart(ctx context.Context, art bundle.Artifact) (bool, error) {
+	f, err := a.disk.OpenFile(a.layout.part(art.SHA256), os.O_RDONLY, 0)
+	if err != nil {
+		return false, diskFailure("verify a download", err)
+	}
+	defer f.Close()
+	sum := sha256.New()
+	n, err := io.Copy(sum, contextReader{ctx, f})
+	if err != nil {
+		if ctx.Err() != nil {
+			return false, ctx.Err()
+		}
+		return false, diskFailure("verify a download", err)
+	}
+	if hex.EncodeToString(sum.Sum(nil)) != art.SHA256 || n != art.Size {
+		a.logger.Warn("A download does not have the hash that the manifest names.", slog.String("sha256", art.SHA256))
+		return false, nil
+	}
+	return true, nil
+}
+
+// contextReader stops reading when its context ends.
+type contextReader struct {
+	ctx context.Context
+	io.Reader
+}
+
+func (r contextReader) Read(p []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return r.Reader.Read(p)
+}
+
+func isForbidden(err error) bool {
+	e, ok := corelink.Refused(err)
+	return ok && e.HTTPStatus == 403
+}

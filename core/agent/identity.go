@@ -1,0 +1,160 @@
+package agent
+
+import (
+	"os"
+	"os/user"
+	"strconv"
+	"strings"
+
+	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/bundle"
+)
+
+// Accounts is who the core is and whom it can make functions be.
+type Accounts interface {
+	// Self is the user that the core runs as; UID 0 can become anyone.
+	Self() Identity
+	// UID and GID look a name up in the machine's accounts.
+	UID(user string) (int, error)
+	GID(group string) (int, error)
+}
+
+// System is the machine's own accounts.
+type System struct{}
+
+// Self is the effective user and group of this process.
+func (System) Self() Identity { return Identity{UID: os.Geteuid(), GID: os.Getegid()} }
+
+// UID looks up a user.
+func (System) UID(name string) (int, error) {
+	u, err := user.Lookup(name)
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(u.Uid)
+}
+
+// GID looks up a group.
+func (System) GID(name string) (int, error) {
+	g, err := user.LookupGroup(name)
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(g.Gid)
+}
+
+// The accounts that functions run as when the group says nothing (AWS IoT
+// Greengrass V1 developer guide, "Device authentication and authorization").
+const (
+	defaultUser  = "ggc_user"
+	defaultGroup = "ggc_group"
+)
+
+// identity resolves whom a function runs as: its own RunAs, then the group's,
+// then the core's default, each half for itself. It is nil and true for the user
+// that the core itself runs as, and false when there is a problem.
+func (c *checker) identity(l bundle.Lambda) (*Identity, bool) {
+	uid, gid := c.runAs(l)
+	self := c.agent.accounts.Self()
+	if self.UID != 0 {
+		if (uid != nil && *uid != self.UID) || (gid != nil && *gid != self.GID) {
+			c.problem(l.FunctionArn, codeUser,
+				"Function %s is configured to run as another user, and the core runs as UID %d without the right to change it. Run the core as root or remove RunAs", l.FunctionArn, self.UID)
+			return nil, false
+		}
+		return nil, true
+	}
+	id, ok := c.complete(l.FunctionArn, uid, gid)
+	if !ok {
+		return nil, false
+	}
+	if (id.UID == 0 || id.GID == 0) && !c.agent.allowRoot {
+		c.asRoot = append(c.asRoot, l.FunctionArn)
+		return nil, false
+	}
+	return &id, true
+}
+
+func (c *checker) runAs(l bundle.Lambda) (uid, gid *int) {
+	take := func(e *fescue.FunctionExecution) {
+		if e == nil || e.RunAs == nil {
+			return
+		}
+		if uid == nil {
+			uid = e.RunAs.Uid
+		}
+		if gid == nil {
+			gid = e.RunAs.Gid
+		}
+	}
+	take(l.DeploymentConfiguration.Environment.Execution)
+	if c.defaults != nil {
+		take(c.defaults.Execution)
+	}
+	return uid, gid
+}
+
+// complete fills in the halves that nobody gave.
+func (c *checker) complete(arn string, uid, gid *int) (Identity, bool) {
+	if uid == nil {
+		uid = c.agent.defaultUID
+	}
+	if gid == nil {
+		gid = c.agent.defaultGID
+	}
+	var id Identity
+	for _, half := range []struct {
+		given  *int
+		lookup func(string) (int, error)
+		name   string
+		kind   string
+		word   string
+		remedy string
+		store  *int
+	}{
+		{uid, c.agent.accounts.UID, defaultUser, "UID", "user", "useradd --system --no-create-home --gid ggc_group ggc_user", &id.UID},
+		{gid, c.agent.accounts.GID, defaultGroup, "GID", "group", "groupadd --system ggc_group", &id.GID},
+	} {
+		if half.given != nil {
+			if n := int64(*half.given); n < 0 || n >= 1<<32-1 {
+				c.problem(arn, codeUser, "RunAs of function %s has the %s %d, which is none", arn, half.kind, n)
+				return id, false
+			}
+			*half.store = *half.given
+			continue
+		}
+		n, err := half.lookup(half.name)
+		if err != nil {
+			c.once(codeUser, "unable to load the group file downloaded: could not find %s based on %s name, %sName: %s: %v. Make it on the gateway: %s",
+				half.kind, half.word, half.word, half.name, period(err), half.remedy)
+			return id, false
+		}
+		*half.store = n
+	}
+	return id, true
+}
+
+// once reports a problem that every function would meet again.
+func (c *checker) once(code, format string, args ...any) {
+	before := len(c.problems)
+	c.problem("", code, format, args...)
+	for _, p := range c.problems[:before] {
+		if p == c.problems[before] {
+			c.problems = c.problems[:before]
+			return
+		}
+	}
+}
+
+// period takes the period off an error's text.
+func period(err error) string { return strings.TrimSuffix(err.Error(), ".") }
+
+// roots reports the functions that may not run as root, in the original's words
+// (AWS IoT Greengrass V1 developer guide, "Troubleshooting").
+func (c *checker) roots() {
+	if len(c.asRoot) > 0 {
+		c.problem("", codeRoot,
+			"%s are configured to run as root but Greengrass is not configured to run Lambda functions with root permissions. Set runtime.allowFunctionsToRunAsRoot to \"yes\" in config.json and restart the core, or choose another RunAs",
+			strings.Join(c.asRoot, ", "))
+	}
+}

@@ -1,0 +1,323 @@
+package agent_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/bundle"
+	"github.com/fescue-edge/fescue/corelink"
+)
+
+const (
+	coreARN  = "arn:aws:iot:us-east-1:123456789012:thing/Mill_Core"
+	coreName = "Mill_Core"
+	groupID  = "11111111-1111-4111-8111-111111111111"
+)
+
+// peer is the cloud's end of the wire: a TLS server with the deployments of one
+// core, which go through the real state machine.
+type peer struct {
+	t      testing.TB
+	server *httptest.Server
+	key    ed25519.PrivateKey
+
+	mu          sync.Mutex
+	changed     chan struct{} // closed at each change
+	deployments []*offered
+	content     map[string][]byte
+	// serve answers a download instead of the peer when it returns true.
+	serve func(w http.ResponseWriter, r *http.Request, content []byte) bool
+	// refuse gives the status with which a report is refused, or 0.
+	refuse   func(corelink.StatusReport) int
+	offsets  map[string][]string // hash -> Range headers
+	down     bool
+	keyCalls int
+	// ignoreAfter makes the peer offer what the core has seen.
+	ignoreAfter bool
+	publicKey   []byte
+	polls       []string // the wait parameters
+}
+
+type offered struct {
+	fescue.Deployment
+	envelope []byte
+	events   []fescue.DeploymentEvent
+	// polls counts the polls since the end.
+	polls int
+}
+
+func newPeer(t testing.TB) *peer {
+	t.Helper()
+	public, private, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &peer{
+		t: t, key: private, changed: make(chan struct{}),
+		content: map[string][]byte{}, offsets: map[string][]string{}, publicKey: publicPEM(t, public),
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc(corelink.GetDeploymentPattern, p.getDeployment)
+	mux.HandleFunc(corelink.GetArtifactPattern, p.getArtifact)
+	mux.HandleFunc(corelink.UpdateStatusPattern, p.updateStatus)
+	mux.HandleFunc(corelink.GetSigningKeysPattern, p.getSigningKeys)
+	p.server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if p.isDown() {
+			panic(http.ErrAbortHandler)
+		}
+		mux.ServeHTTP(w, r)
+	}))
+	p.server.StartTLS()
+	t.Cleanup(func() {
+		p.server.CloseClientConnections()
+		p.server.Close()
+	})
+	return p
+}
+
+func publicPEM(t testing.TB, key ed25519.PublicKey) []byte {
+	t.Helper()
+	der, err := x509.MarshalPKIXPublicKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
+}
+
+func (p *peer) client() *corelink.Client {
+	roots := x509.NewCertPool()
+	roots.AddCert(p.server.Certificate())
+	return corelink.NewClient(p.server.Listener.Addr().String(), &tls.Config{RootCAs: roots, ServerName: "example.com"})
+}
+
+func (p *peer) isDown() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.down
+}
+
+// change runs f with the peer locked and tells everybody who waits.
+func (p *peer) change(f func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	f()
+	close(p.changed)
+	p.changed = make(chan struct{})
+}
+
+// await waits until cond, which is called with the peer locked, holds.
+func (p *peer) await(what string, cond func() bool) {
+	p.t.Helper()
+	deadline := time.NewTimer(20 * time.Second)
+	defer deadline.Stop()
+	for {
+		p.mu.Lock()
+		ok, changed := cond(), p.changed
+		p.mu.Unlock()
+		if ok {
+			return
+		}
+		select {
+		case <-changed:
+		case <-deadline.C:
+			p.t.Fatalf("timed out waiting for %s; deployments %s", what, p.describe())
+		}
+	}
+}
+
+func (p *peer) describe() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	type row struct {
+		Epoch  int64
+		Status fescue.DeploymentStatus
+		Phase  fescue.DeploymentPhase
+		Events []fescue.DeploymentEvent
+		Error  string
+	}
+	var rows []row
+	for _, d := range p.deployments {
+		rows = append(rows, row{d.Epoch, d.Status, d.Phase, d.events, d.ErrorMessage})
+	}
+	text, _ := json.Marshal(rows)
+	return string(text)
+}
+
+// ended waits for the end of a deployment.
+func (p *peer) ended(d *offered) fescue.Deployment {
+	p.t.Helper()
+	var end fescue.Deployment
+	p.await("the end of deployment "+d.ID, func() bool {
+		end = d.Deployment
+		return d.Status.Final()
+	})
+	return end
+}
+
+// expect waits for the end of a deployment and checks its status.
+func (p *peer) expect(d *offered, status fescue.DeploymentStatus) fescue.Deployment {
+	p.t.Helper()
+	end := p.ended(d)
+	if end.Status != status {
+		p.t.Fatalf("the deployment ended as %s: %s %v", end.Status, end.ErrorMessage, end.ErrorDetails)
+	}
+	return end
+}
+
+func hashOf(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}
+
+func (p *peer) put(data []byte) bundle.Artifact {
+	hash := hashOf(data)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.content[hash] = data
+	return bundle.Artifact{SHA256: hash, Size: int64(len(data))}
+}
+
+// offer signs a manifest and offers it.
+func (p *peer) offer(m bundle.Manifest) *offered {
+	p.t.Helper()
+	envelope, err := bundle.Sign(m, p.key)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return p.offerEnvelope(m, envelope)
+}
+
+func (p *peer) offerEnvelope(m bundle.Manifest, envelope []byte) *offered {
+	d := &offered{Deployment: fescue.Deployment{
+		ID: m.DeploymentID, GroupID: m.GroupID, Type: m.DeploymentType,
+		Status: fescue.InProgress, Phase: fescue.Offered, Epoch: m.Epoch, CoreThing: coreName,
+	}, envelope: envelope}
+	p.change(func() { p.deployments = append(p.deployments, d) })
+	return d
+}
+
+func (p *peer) getDeployment(w http.ResponseWriter, r *http.Request) {
+	after, _ := strconv.ParseInt(r.FormValue("after"), 10, 64)
+	seconds, _ := strconv.Atoi(r.FormValue("wait"))
+	p.change(func() {
+		p.polls = append(p.polls, r.FormValue("wait"))
+		for _, d := range p.deployments {
+			if d.Status.Final() {
+				d.polls++
+			}
+		}
+	})
+	timer := time.NewTimer(time.Duration(seconds) * time.Second)
+	defer timer.Stop()
+	for {
+		p.mu.Lock()
+		var offer corelink.Offer
+		for _, d := range p.deployments {
+			if !d.Status.Final() && (d.Epoch > after || p.ignoreAfter) {
+				offer = corelink.Offer{Epoch: d.Epoch, GroupID: d.GroupID, DeploymentID: d.ID, Phase: d.Phase, Envelope: d.envelope}
+			}
+		}
+		changed, down := p.changed, p.down
+		p.mu.Unlock()
+		if down {
+			panic(http.ErrAbortHandler)
+		}
+		if offer.DeploymentID != "" {
+			answer(w, http.StatusOK, offer)
+			return
+		}
+		select {
+		case <-changed:
+		case <-r.Context().Done():
+			return
+		case <-timer.C:
+			answer(w, http.StatusOK, corelink.Offer{})
+			return
+		}
+	}
+}
+
+func (p *peer) getArtifact(w http.ResponseWriter, r *http.Request) {
+	hash := r.PathValue("Hash")
+	p.mu.Lock()
+	content, ok := p.content[hash]
+	p.offsets[hash] = append(p.offsets[hash], r.Header.Get("Range"))
+	serve := p.serve
+	p.mu.Unlock()
+	if !ok {
+		answer(w, http.StatusNotFound, corelink.ErrorBody{Code: "NotFound", Message: "no such artifact in this deployment"})
+		return
+	}
+	if serve != nil && serve(w, r, content) {
+		return
+	}
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(content))
+}
+
+func (p *peer) updateStatus(w http.ResponseWriter, r *http.Request) {
+	var report corelink.StatusReport
+	if err := json.NewDecoder(r.Body).Decode(&report); err != nil || r.PathValue("CoreArn") != coreARN {
+		answer(w, http.StatusBadRequest, corelink.ErrorBody{Code: "Invalid", Message: "malformed"})
+		return
+	}
+	status := http.StatusNotFound
+	var body any = corelink.ErrorBody{Code: "NotFound", Message: "no such deployment"}
+	p.change(func() {
+		i := slices.IndexFunc(p.deployments, func(d *offered) bool { return d.ID == r.PathValue("DeploymentId") })
+		if i < 0 {
+			return
+		}
+		d := p.deployments[i]
+		if p.refuse != nil {
+			if code := p.refuse(report); code != 0 {
+				status, body = code, corelink.ErrorBody{Code: "Refused", Message: "refused by the test"}
+				return
+			}
+		}
+		next, err := d.After(fescue.CoreActor, fescue.DeploymentStep{
+			Event: report.Event, At: time.Now(), Message: report.Message, Details: report.Details, Epoch: report.Epoch,
+		})
+		if err != nil && !errors.Is(err, fescue.ErrNoChange) {
+			status, body = http.StatusConflict, corelink.ErrorBody{Code: "Ended", Message: err.Error()}
+			return
+		}
+		d.Deployment = next
+		d.events = append(d.events, report.Event)
+		status, body = http.StatusOK, corelink.StatusAnswer{Status: d.Status, Phase: d.Phase, Epoch: d.Epoch}
+	})
+	answer(w, status, body)
+}
+
+func (p *peer) getSigningKeys(w http.ResponseWriter, _ *http.Request) {
+	p.change(func() { p.keyCalls++ })
+	answer(w, http.StatusOK, corelink.SigningKeys{Keys: []corelink.SigningKey{{KeyID: "k", PEM: string(p.publicKey)}}})
+}
+
+func answer(w http.ResponseWriter, status int, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	json.NewEncoder(w).Encode(body)
+}
+
+// canceled is a context that has ended.
+func canceled() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}

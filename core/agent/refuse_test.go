@@ -1,0 +1,153 @@
+package agent_test
+
+import (
+	"crypto/ed25519"
+	"log/slog"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/bundle"
+)
+
+func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
+func TestRefusedManifests(t *testing.T) {
+	t.Parallel()
+	_, stranger, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sign := func(m bundle.Manifest, key ed25519.PrivateKey) []byte {
+		envelope, err := bundle.Sign(m, key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return envelope
+	}
+	for _, tc := range []struct {
+		name   string
+		change func(p *peer, m *bundle.Manifest) []byte
+		want   string
+	}{
+		{"of another core", func(p *peer, m *bundle.Manifest) []byte {
+			n := *m
+			n.CoreThingArn = "arn:aws:iot:us-east-1:123456789012:thing/Other_Core"
+			return sign(n, p.key)
+		}, "it is for core arn:aws:iot:us-east-1:123456789012:thing/Other_Core"},
+		{"of another deployment", func(p *peer, m *bundle.Manifest) []byte {
+			n := *m
+			n.DeploymentID = fescue.NewID()
+			return sign(n, p.key)
+		}, "was offered"},
+		{"by an unknown key", func(p *peer, m *bundle.Manifest) []byte { return sign(*m, stranger) }, "signed by no trusted key"},
+		{"with a wrong signature", func(p *peer, m *bundle.Manifest) []byte {
+			return []byte(strings.Replace(string(sign(*m, p.key)), `"sig":"`, `"sig":"AAAA`, 1))
+		}, "signature does not verify"},
+		{"with a changed payload", func(p *peer, m *bundle.Manifest) []byte {
+			return []byte(strings.Replace(string(sign(*m, p.key)), `"payload":"`, `"payload":"AAAA`, 1))
+		}, "signature does not verify"},
+		{"that is no envelope", func(p *peer, m *bundle.Manifest) []byte { return []byte(`[]`) }, "does not parse"},
+		{"that is empty", func(p *peer, m *bundle.Manifest) []byte { return nil }, "does not parse"},
+		{"with a lower epoch", func(p *peer, m *bundle.Manifest) []byte {
+			n := *m
+			n.Epoch = 4
+			return sign(n, p.key)
+		}, "the manifest is a replay"},
+		{"with an epoch that was used", func(p *peer, m *bundle.Manifest) []byte {
+			n := *m
+			n.Epoch = 5
+			return sign(n, p.key)
+		}, "the manifest is a replay"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			p := newPeer(t)
+			g := newGateway(t, p)
+			g.run()
+			p.expect(p.offer(simple(t, 5, 1).build(p)), fescue.Success)
+			m := simple(t, 6, 2).build(p)
+			end := p.expect(p.offerEnvelope(m, tc.change(p, &m)), fescue.Failure)
+			if !strings.Contains(end.ErrorMessage, tc.want) || end.ErrorDetails[0].DetailedErrorCode != "MANIFEST_REFUSED_ERROR" {
+				t.Errorf("message %q, details %v; want %q", end.ErrorMessage, end.ErrorDetails, tc.want)
+			}
+			if g.awaitPlan(functionARN("hello", 1)); len(g.plans) != 2 {
+				t.Errorf("something was applied: %d plans", len(g.plans))
+			}
+			// The refusal has not used the epoch up.
+			p.expect(p.offer(simple(t, 7, 3).build(p)), fescue.Success)
+		})
+	}
+}
+
+func TestCloudForgotTheEnd(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t)
+	g := newGateway(t, p)
+	g.run()
+	d := p.offer(simple(t, 1, 1).build(p))
+	p.expect(d, fescue.Success)
+	// A server that came up from an older copy of its store offers it again,
+	// and does not heed what the core says that it has seen.
+	again := &offered{Deployment: d.Deployment, envelope: d.envelope}
+	again.Status, again.Phase = fescue.InProgress, fescue.Switched
+	p.change(func() {
+		p.deployments = []*offered{again}
+		p.ignoreAfter = true
+	})
+	p.expect(again, fescue.Success)
+	g.awaitPlan(functionARN("hello", 1))
+}
+
+func TestTrustedKeys(t *testing.T) {
+	t.Parallel()
+	other, _, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Run("several keys may be trusted", func(t *testing.T) {
+		t.Parallel()
+		p := newPeer(t)
+		g := newGateway(t, p)
+		g.trust(append(publicPEM(t, other), p.publicKey...))
+		g.run()
+		p.expect(p.offer(simple(t, 1, 1).build(p)), fescue.Success)
+		if p.keyCalls != 0 {
+			t.Error("the core asked for keys although it has some")
+		}
+	})
+	t.Run("the cloud's own key does not replace them", func(t *testing.T) {
+		t.Parallel()
+		p := newPeer(t)
+		g := newGateway(t, p)
+		g.trust(publicPEM(t, other))
+		g.run()
+		end := p.expect(p.offer(simple(t, 1, 1).build(p)), fescue.Failure)
+		if !strings.Contains(end.ErrorMessage, "signed by no trusted key") {
+			t.Errorf("message %q", end.ErrorMessage)
+		}
+		data, err := os.ReadFile(g.keyFile())
+		if err != nil || string(data) != string(publicPEM(t, other)) {
+			t.Errorf("the key file was changed: %s, %v", data, err)
+		}
+	})
+	for _, tc := range []struct{ name, file string }{
+		{"an empty file", ""},
+		{"text", "hello"},
+		{"a private key", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"},
+		{"half a key", "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"},
+	} {
+		t.Run(tc.name+" trusts nobody", func(t *testing.T) {
+			t.Parallel()
+			p := newPeer(t)
+			g := newGateway(t, p)
+			g.trust([]byte(tc.file))
+			g.run()
+			end := p.expect(p.offer(simple(t, 1, 1).build(p)), fescue.Failure)
+			if !strings.Contains(end.ErrorMessage, "fescue-signing.pub") {
+				t.Errorf("message %q", end.ErrorMessage)
+			}
+		})
+	}
+}

@@ -1,0 +1,107 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+)
+
+// restore reads what lies on the disk and starts it, without the cloud.
+func (a *Agent) restore(ctx context.Context) error {
+	if err := makeFolder(a.disk, a.layout.root); err != nil {
+		return fmt.Errorf("prepare the deployment folder: %w", err)
+	}
+	if err := a.clean(a.now()); err != nil {
+		a.logger.Warn("Leftovers in the deployment folder stay.", slog.String("errorString", err.Error()))
+	}
+	s, err := loadState(a.disk, a.layout.state())
+	switch {
+	case err == nil:
+		a.state, a.stateSaved = s, true
+	case errors.Is(err, errNoState):
+		a.logger.Debug("The core has no deployment state.", slog.String("errorString", err.Error()))
+	default:
+		return err
+	}
+	return a.restoreDeployment(ctx)
+}
+
+// restoreDeployment starts the deployment on the disk. Without a trusted key it
+// starts nothing and leaves restored false.
+func (a *Agent) restoreDeployment(ctx context.Context) error {
+	current, err := a.loadDeployed(a.layout.manifest())
+	if errors.Is(err, errNoKey) {
+		a.logger.Warn("The deployment on disk cannot be verified before the first contact with the control plane; nothing is started from it.")
+		return a.start(ctx, nil)
+	}
+	if err != nil {
+		a.logger.Error("The deployment on disk is not started. Deploy the group again.", slog.String("errorString", err.Error()))
+	}
+	previous, err := a.loadDeployed(a.layout.previous())
+	if err != nil {
+		a.logger.Warn("There is no deployment to go back to.", slog.String("errorString", err.Error()))
+	}
+	a.current, a.previous, a.restored = current, previous, true
+	if current != nil && !a.stateSaved {
+		// The state file is lost. It is written before the first switch, so
+		// this is no deployment of which the end is still open.
+		epoch := current.manifest.Epoch
+		a.setState(state{Epoch: epoch, Accepted: epoch})
+	}
+	if a.emptied = a.groupEmptied(); a.emptied {
+		a.logger.Warn("group.json is empty: no function is started until the next deployment.", slog.String("file", a.layout.group()))
+		if !a.accepted() && a.current.manifest.Epoch > a.state.Epoch {
+			a.conclude(a.current.manifest, []Problem{{
+				Code:    codeInterrupted,
+				Message: "group.json was emptied on the core before the deployment was healthy",
+			}})
+		}
+		return a.start(ctx, nil)
+	}
+	if a.current == nil {
+		return a.start(ctx, nil)
+	}
+	if !a.accepted() {
+		// Its end is still open, or the way back was cut short.
+		if err := a.reconcile(ctx); err != nil && ctx.Err() != nil {
+			return err
+		} else if err != nil {
+			a.logger.Error("The deployment on disk could not be brought to its end.", slog.String("errorString", err.Error()))
+		}
+		return nil
+	}
+	if err := a.derive(); err != nil {
+		a.logger.Error("The deployment folder could not be brought in line with the manifest.", slog.String("errorString", err.Error()))
+	}
+	return a.start(ctx, a.current)
+}
+
+// accepted reports whether the current deployment may run: it has succeeded
+// here, even if the cloud has still to be told.
+func (a *Agent) accepted() bool {
+	if a.current == nil {
+		return true
+	}
+	epoch := a.current.manifest.Epoch
+	return epoch == a.state.Accepted || a.state.Ended.succeeded() && a.state.Ended.Report.Epoch == epoch
+}
+
+// start runs a deployment that was healthy before, or nothing for nil. What
+// cannot run any more is left out and named in the log.
+func (a *Agent) start(ctx context.Context, d *deployed) error {
+	var plan Plan
+	if d != nil {
+		var problems []Problem
+		plan, problems = a.plan(ctx, d.manifest)
+		for _, p := range problems {
+			a.logger.Error("Part of the deployed group does not run.", slog.String("funcArn", p.Function), slog.String("errorString", p.Message))
+		}
+	}
+	a.unapplied = true
+	if err := a.edge.Apply(ctx, plan); err != nil {
+		return fmt.Errorf("start the functions of deployment %q: %w", plan.DeploymentID, err)
+	}
+	a.unapplied = false
+	return nil
+}

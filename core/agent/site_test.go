@@ -1,0 +1,378 @@
+package agent_test
+
+import (
+	"archive/zip"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/bundle"
+	"github.com/fescue-edge/fescue/core/agent"
+)
+
+// gateway is the core's end: a folder, and a record of what was made to run.
+type gateway struct {
+	t      testing.TB
+	root   string
+	client agent.Cloud
+	log    *logBuffer
+
+	// The agent is made with these.
+	disk      agent.FS
+	accounts  agent.Accounts
+	connected func() bool
+	allowRoot bool
+	uid, gid  *int
+	times     agent.Times
+
+	mu      sync.Mutex
+	changed chan struct{}
+	plans   []agent.Plan
+	// sick are the functions that do not get ready, missing those that cannot
+	// run here, by ARN.
+	sick, missing map[string]string
+	resets        int
+	applyError    error
+	// waiting blocks WaitReady while it is not nil.
+	waiting chan struct{}
+}
+
+func newGateway(t testing.TB, p *peer) *gateway {
+	t.Helper()
+	g := &gateway{
+		t: t, root: t.TempDir(), client: p.client(), log: &logBuffer{},
+		accounts: ordinary{}, changed: make(chan struct{}),
+		sick: map[string]string{}, missing: map[string]string{},
+		times: agent.Times{Retry: time.Millisecond, MaxRetry: 20 * time.Millisecond},
+	}
+	if err := os.MkdirAll(filepath.Join(g.root, "certs"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+// trust puts the peer's key where an operator would.
+func (g *gateway) trust(pem []byte) {
+	g.t.Helper()
+	if err := os.WriteFile(g.keyFile(), pem, 0o644); err != nil {
+		g.t.Fatal(err)
+	}
+}
+
+func (g *gateway) keyFile() string { return filepath.Join(g.root, "certs", "fescue-signing.pub") }
+func (g *gateway) path(parts ...string) string {
+	return filepath.Join(append([]string{g.root, "ggc", "deployment"}, parts...)...)
+}
+
+// run starts an agent; stop ends it and waits.
+func (g *gateway) run() (a *agent.Agent, stop func()) {
+	g.t.Helper()
+	return g.runUntil(context.Background())
+}
+
+func (g *gateway) runUntil(ctx context.Context) (a *agent.Agent, stop func()) {
+	g.t.Helper()
+	a = agent.New(agent.Options{
+		ThingARN: coreARN, ThingName: coreName, Folder: g.path(), KeyFile: g.keyFile(),
+		Cloud: g.client, Edge: g, Logger: slog.New(slog.NewTextHandler(g.log, nil)), Connected: g.connected,
+		AllowRoot: g.allowRoot, DefaultUID: g.uid, DefaultGID: g.gid, Disk: g.disk, Accounts: g.accounts, Times: g.times,
+	})
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan error, 1)
+	go func() { done <- a.Run(ctx) }()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		select {
+		case err := <-done:
+			if err != nil {
+				g.t.Errorf("the agent ended with %v", err)
+			}
+		case <-time.After(20 * time.Second):
+			g.t.Error("the agent does not end")
+		}
+	})
+	g.t.Cleanup(stop)
+	return a, stop
+}
+
+func (g *gateway) change(f func()) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	f()
+	close(g.changed)
+	g.changed = make(chan struct{})
+}
+
+// await waits until cond, which is called with the gateway locked, holds.
+func (g *gateway) await(what string, cond func() bool) {
+	g.t.Helper()
+	deadline := time.NewTimer(20 * time.Second)
+	defer deadline.Stop()
+	for {
+		g.mu.Lock()
+		ok, changed := cond(), g.changed
+		g.mu.Unlock()
+		if ok {
+			return
+		}
+		select {
+		case <-changed:
+		case <-deadline.C:
+			g.t.Fatalf("timed out waiting for %s; log:\n%s", what, g.log)
+		}
+	}
+}
+
+// awaitPlan waits until exactly these functions run.
+func (g *gateway) awaitPlan(arns ...string) {
+	g.t.Helper()
+	g.await(fmt.Sprint("functions ", arns), func() bool {
+		return len(g.plans) > 0 && slices.Equal(running(g.plans[len(g.plans)-1]), arns)
+	})
+}
+
+func running(p agent.Plan) []string {
+	list := []string{}
+	for _, f := range p.Functions {
+		list = append(list, f.ARN)
+	}
+	return list
+}
+
+func (g *gateway) last() agent.Plan {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(g.plans) == 0 {
+		g.t.Fatal("nothing was applied")
+	}
+	return g.plans[len(g.plans)-1]
+}
+
+// Check implements agent.Edge.
+func (g *gateway) Check(_ context.Context, functions []agent.Function) []agent.Trouble {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	var list []agent.Trouble
+	for _, f := range functions {
+		if cause, ok := g.missing[f.ARN]; ok {
+			list = append(list, agent.Trouble{ARN: f.ARN, Cause: cause})
+		}
+	}
+	return list
+}
+
+// Apply implements agent.Edge.
+func (g *gateway) Apply(_ context.Context, p agent.Plan) error {
+	var err error
+	g.change(func() {
+		if err, g.applyError = g.applyError, nil; err == nil {
+			g.plans = append(g.plans, p)
+		}
+	})
+	return err
+}
+
+// WaitReady implements agent.Edge.
+func (g *gateway) WaitReady(ctx context.Context) []agent.Trouble {
+	g.mu.Lock()
+	waiting := g.waiting
+	g.mu.Unlock()
+	if waiting != nil {
+		select {
+		case <-waiting:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	var list []agent.Trouble
+	for _, f := range g.plans[len(g.plans)-1].Functions {
+		if cause, ok := g.sick[f.ARN]; ok {
+			list = append(list, agent.Trouble{ARN: f.ARN, Cause: cause, LastLines: []string{"line one", "line two"}})
+		}
+	}
+	return list
+}
+
+// Reset implements agent.Edge.
+func (g *gateway) Reset(context.Context) error {
+	g.change(func() { g.resets++ })
+	return nil
+}
+
+// ordinary is a machine on which the core is not root.
+type ordinary struct{}
+
+func (ordinary) Self() agent.Identity    { return agent.Identity{UID: 1000, GID: 1000} }
+func (ordinary) UID(string) (int, error) { return 0, errors.New("not to be asked") }
+func (ordinary) GID(string) (int, error) { return 0, errors.New("not to be asked") }
+
+// rooted is a machine on which the core is root, with these accounts.
+type rooted struct{ users, groups map[string]int }
+
+func (rooted) Self() agent.Identity { return agent.Identity{} }
+
+func (r rooted) UID(name string) (int, error) {
+	if id, ok := r.users[name]; ok {
+		return id, nil
+	}
+	return 0, errors.New("user: unknown user " + name)
+}
+
+func (r rooted) GID(name string) (int, error) {
+	if id, ok := r.groups[name]; ok {
+		return id, nil
+	}
+	return 0, errors.New("group: unknown group " + name)
+}
+
+// logBuffer collects log lines.
+type logBuffer struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// member is one entry of a zip.
+type member struct {
+	name, content string
+	mode          fs.FileMode
+}
+
+func zipOf(t testing.TB, members ...member) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := zip.NewWriter(&b)
+	for _, m := range members {
+		h := &zip.FileHeader{Name: m.name, Method: zip.Deflate}
+		if m.mode == 0 {
+			m.mode = 0o644
+		}
+		h.SetMode(m.mode)
+		f, err := w.CreateHeader(h)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.Write([]byte(m.content)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func functionARN(name string, version int) string {
+	return fmt.Sprintf("arn:aws:lambda:us-east-1:123456789012:function:%s:%d", name, version)
+}
+
+// release is a deployment in the making.
+type release struct {
+	epoch    int64
+	kind     fescue.DeploymentType
+	packages map[string][]byte // ARN -> zip
+	// edit changes the group document before it is hashed, manifest the
+	// manifest before it is signed.
+	edit     func(*bundle.Group)
+	manifest func(*bundle.Manifest)
+}
+
+// simple is a release of one Python function.
+func simple(t testing.TB, epoch int64, version int) release {
+	code := fmt.Sprintf("VERSION = %d\n", version)
+	return release{epoch: epoch, packages: map[string][]byte{
+		functionARN("hello", version): zipOf(t, member{name: "app.py", content: code}, member{name: "lib/", mode: fs.ModeDir | 0o755}, member{name: "lib/tool.sh", content: "#!/bin/sh\n", mode: 0o777}),
+	}}
+}
+
+// build puts the artifacts into the peer and makes the manifest.
+func (r release) build(p *peer) bundle.Manifest {
+	p.t.Helper()
+	if r.kind == "" {
+		r.kind = fescue.NewDeployment
+	}
+	m := bundle.Manifest{
+		Format: bundle.ManifestFormat, AWS: "aws", Account: "123456789012", Region: "us-east-1",
+		GroupID: groupID, DeploymentID: fescue.NewID(), DeploymentType: r.kind,
+		CoreThingArn: coreARN, Epoch: r.epoch, CreatedAt: time.Now().UTC().Truncate(time.Second),
+	}
+	if r.kind == fescue.ResetDeployment || r.kind == fescue.ForceResetDeployment {
+		return m
+	}
+	pinned := true
+	group := bundle.Group{Arn: "arn:aws:greengrass:us-east-1:123456789012:/greengrass/groups/" + groupID + "/versions/" + fescue.NewID()}
+	group.Cores = []bundle.Identity{{ThingArn: coreARN}}
+	for _, arn := range slices.Sorted(maps.Keys(r.packages)) {
+		l := bundle.Lambda{FunctionArn: arn, DeploymentConfiguration: bundle.LambdaConfiguration{
+			Priority: 1, Pinned: &pinned, Handler: "app.handler", Runtime: "python3.8",
+		}}
+		l.DeploymentConfiguration.Environment.Execution = &fescue.FunctionExecution{IsolationMode: fescue.NoContainer}
+		group.GroupDefinitions.Lambdas.Content = append(group.GroupDefinitions.Lambdas.Content, l)
+		m.Functions = append(m.Functions, bundle.FunctionArtifact{FunctionArn: arn, Artifact: p.put(r.packages[arn])})
+	}
+	if r.edit != nil {
+		r.edit(&group)
+	}
+	document, err := group.Encode()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	artifact := p.put(document)
+	m.Group = &artifact
+	if r.manifest != nil {
+		r.manifest(&m)
+	}
+	return m
+}
+
+// onDisk reads a file of the gateway.
+func (g *gateway) onDisk(parts ...string) string {
+	g.t.Helper()
+	data, err := os.ReadFile(g.path(parts...))
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	return string(data)
+}
+
+// names lists a folder of the gateway.
+func (g *gateway) names(parts ...string) []string {
+	g.t.Helper()
+	entries, err := os.ReadDir(g.path(parts...))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	list := []string{}
+	for _, e := range entries {
+		list = append(list, e.Name())
+	}
+	return list
+}

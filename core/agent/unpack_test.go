@@ -1,0 +1,237 @@
+package agent_test
+
+import (
+	"archive/zip"
+	"bytes"
+	"compress/flate"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/fescue-edge/fescue/core/agent"
+)
+
+// unpack unpacks into a folder below one that nothing may leave.
+func unpack(t testing.TB, data []byte) (dir string, err error) {
+	t.Helper()
+	dir = filepath.Join(t.TempDir(), "in")
+	return dir, agent.Unpack(context.Background(), agent.Disk{}, bytes.NewReader(data), int64(len(data)), dir)
+}
+
+func TestUnpack(t *testing.T) {
+	t.Parallel()
+	dir, err := unpack(t, zipOf(t,
+		member{name: "app.py", content: "hello", mode: 0o600},
+		member{name: "run", content: "x", mode: fs.ModeSetuid | 0o4711},
+		member{name: "a/b/c.txt", content: "deep", mode: 0o777},
+		member{name: "a/", mode: fs.ModeDir | 0o700},
+		member{name: "empty/", mode: fs.ModeDir | 0o777},
+		member{name: "./dot.txt", content: "dot"},
+		member{name: "ünï.txt", content: "ü"},
+	))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]struct {
+		mode    fs.FileMode
+		content string
+	}{
+		"app.py": {0o644, "hello"}, "run": {0o755, "x"}, "a/b/c.txt": {0o755, "deep"}, "dot.txt": {0o644, "dot"}, "ünï.txt": {0o644, "ü"},
+		"a": {fs.ModeDir | 0o755, ""}, "a/b": {fs.ModeDir | 0o755, ""}, "empty": {fs.ModeDir | 0o755, ""}, ".": {fs.ModeDir | 0o755, ""},
+	} {
+		info, err := os.Lstat(filepath.Join(dir, name))
+		if err != nil || info.Mode() != want.mode {
+			t.Errorf("%s has mode %v, %v; want %v", name, info, err, want.mode)
+			continue
+		}
+		if !info.IsDir() {
+			if got, err := os.ReadFile(filepath.Join(dir, name)); err != nil || string(got) != want.content {
+				t.Errorf("%s holds %q, %v", name, got, err)
+			}
+		}
+	}
+}
+
+// sink takes the content of files and keeps none of it.
+type sink struct{ agent.Disk }
+
+func (s sink) OpenFile(name string, flag int, perm fs.FileMode) (agent.File, error) {
+	f, err := s.Disk.OpenFile(name, flag, perm)
+	return sinkFile{f}, err
+}
+
+type sinkFile struct{ agent.File }
+
+func (sinkFile) Write(p []byte) (int, error) { return len(p), nil }
+
+func TestUnpackRefusesABomb(t *testing.T) {
+	t.Parallel()
+	// One compressed megabyte serves for all entries, which saves most of the time.
+	zeros := make([]byte, 1<<20)
+	var packed bytes.Buffer
+	deflate, err := flate.NewWriter(&packed, flate.BestSpeed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := deflate.Write(zeros); err != nil {
+		t.Fatal(err)
+	}
+	if err := deflate.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var bomb bytes.Buffer
+	w := zip.NewWriter(&bomb)
+	for i := range agent.MaxUnpackedBytes>>20 + 1 {
+		f, err := w.CreateRaw(&zip.FileHeader{
+			Name: fmt.Sprint("z", i), Method: zip.Deflate, CRC32: crc32.ChecksumIEEE(zeros),
+			CompressedSize64: uint64(packed.Len()), UncompressedSize64: uint64(len(zeros)),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.Write(packed.Bytes()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	err = agent.Unpack(context.Background(), sink{}, bytes.NewReader(bomb.Bytes()), int64(bomb.Len()), filepath.Join(t.TempDir(), "in"))
+	if !errors.Is(err, agent.ErrArchive) || !strings.Contains(err.Error(), "bytes unpacked") {
+		t.Errorf("error %v", err)
+	}
+}
+
+// raw makes a zip with one stored entry, whose header says what it likes.
+func raw(t testing.TB, h zip.FileHeader, content string) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := zip.NewWriter(&b)
+	f, err := w.CreateRaw(&h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Write([]byte(content)); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func attacks(t testing.TB) map[string][]byte {
+	many := make([]member, agent.MaxEntries+1)
+	for i := range many {
+		many[i] = member{name: fmt.Sprint("f", i)}
+	}
+	var deep []member
+	for i := range 30 {
+		deep = append(deep, member{name: strings.Repeat(fmt.Sprintf("d%02d/", i), 900) + "f"})
+	}
+	liar := zipOf(t, member{name: "a", content: strings.Repeat("a", 1000)})
+	// The central directory says that the file has 10 bytes.
+	i := bytes.LastIndex(liar, []byte("PK\x01\x02"))
+	binary.LittleEndian.PutUint32(liar[i+24:], 10)
+	encrypted := zipOf(t, member{name: "a", content: "x"})
+	i = bytes.LastIndex(encrypted, []byte("PK\x01\x02"))
+	encrypted[i+8] |= 1
+	return map[string][]byte{
+		"climbs out":                 zipOf(t, member{name: "../evil", content: "x"}),
+		"climbs out in the middle":   zipOf(t, member{name: "a/../../evil", content: "x"}),
+		"climbs with backslashes":    zipOf(t, member{name: `..\evil`, content: "x"}),
+		"absolute":                   zipOf(t, member{name: "/tmp/fescue-evil", content: "x"}),
+		"a symbolic link":            zipOf(t, member{name: "link", content: "/etc", mode: fs.ModeSymlink | 0o777}),
+		"through a symbolic link":    zipOf(t, member{name: "link", content: "/tmp", mode: fs.ModeSymlink | 0o777}, member{name: "link/evil", content: "x"}),
+		"a device":                   zipOf(t, member{name: "null", mode: fs.ModeDevice | fs.ModeCharDevice | 0o666}),
+		"a pipe":                     zipOf(t, member{name: "pipe", mode: fs.ModeNamedPipe | 0o666}),
+		"a name twice":               zipOf(t, member{name: "a", content: "1"}, member{name: "a", content: "2"}),
+		"a name twice, written so":   zipOf(t, member{name: "a", content: "1"}, member{name: "./a", content: "2"}),
+		"a file that is a folder":    zipOf(t, member{name: "a", content: "1"}, member{name: "a/b", content: "2"}),
+		"a folder that is a file":    zipOf(t, member{name: "a/b", content: "1"}, member{name: "a", content: "2"}),
+		"a zero byte":                zipOf(t, member{name: "a\x00b", content: "1"}),
+		"no name":                    zipOf(t, member{name: "", content: "1"}),
+		"a long name":                zipOf(t, member{name: strings.Repeat("a", 256), content: "1"}),
+		"a very long path":           zipOf(t, member{name: strings.Repeat("a/", 3000) + "a", content: "1"}),
+		"too many entries":           zipOf(t, many...),
+		"too many folders":           zipOf(t, deep...),
+		"a file longer than it says": liar,
+		"an encrypted file":          encrypted,
+		"an unknown method":          raw(t, zip.FileHeader{Name: "a", Method: 99, CompressedSize64: 1, UncompressedSize64: 1}, "x"),
+		"a wrong checksum":           raw(t, zip.FileHeader{Name: "a", Method: zip.Store, CRC32: 1, CompressedSize64: 1, UncompressedSize64: 1}, "x"),
+		"no zip":                     []byte("hello"),
+		"nothing":                    {},
+		"half a zip":                 zipOf(t, member{name: "a", content: "x"})[:40],
+	}
+}
+
+func TestUnpackRefuses(t *testing.T) {
+	t.Parallel()
+	for name, data := range attacks(t) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir, err := unpack(t, data)
+			if !errors.Is(err, agent.ErrArchive) {
+				t.Errorf("error %v, want one of the archive", err)
+			}
+			outside, err := os.ReadDir(filepath.Dir(dir))
+			if err != nil || len(outside) > 1 || len(outside) == 1 && outside[0].Name() != "in" {
+				t.Errorf("outside of the folder there is %v, %v", outside, err)
+			}
+		})
+	}
+	if _, err := os.Lstat("/tmp/fescue-evil"); err == nil {
+		t.Error("an absolute name was written")
+	}
+}
+
+func TestUnpackStops(t *testing.T) {
+	t.Parallel()
+	data := zipOf(t, member{name: "a", content: "x"})
+	err := agent.Unpack(canceled(), agent.Disk{}, bytes.NewReader(data), int64(len(data)), filepath.Join(t.TempDir(), "in"))
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v", err)
+	}
+}
+
+func FuzzUnpack(f *testing.F) {
+	for _, data := range attacks(f) {
+		if len(data) < 1<<16 {
+			f.Add(data)
+		}
+	}
+	f.Add(zipOf(f, member{name: "a/b", content: "hello", mode: 0o755}, member{name: "c/", mode: fs.ModeDir | 0o755}))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		dir, err := unpack(t, data)
+		outside, readErr := os.ReadDir(filepath.Dir(dir))
+		if readErr != nil || len(outside) > 1 || len(outside) == 1 && outside[0].Name() != "in" {
+			t.Fatalf("outside of the folder there is %v, %v", outside, readErr)
+		}
+		if err != nil {
+			return
+		}
+		err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+			if err != nil {
+				return err
+			}
+			info, err := d.Info()
+			if err != nil {
+				return err
+			}
+			if mode := info.Mode(); !mode.IsRegular() && !mode.IsDir() || mode.Perm() != 0o644 && mode.Perm() != 0o755 {
+				t.Errorf("%s has mode %v", path, mode)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	})
+}

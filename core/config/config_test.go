@@ -1,0 +1,245 @@
+package config_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/fescue-edge/fescue/core/config"
+)
+
+const root = "/greengrass"
+
+// minimal is the file as the console of the original made it.
+const minimal = `{"coreThing":{"caPath":"root.ca.pem","certPath":"x.pem.crt","keyPath":"x.pem.key",
+ "thingArn":"arn:aws:iot:us-east-1:123456789012:thing/Mill_Core",
+ "iotHost":"abc-ats.iot.us-east-1.amazonaws.com","ggHost":"greengrass-ats.iot.us-east-1.amazonaws.com","keepAlive":600},
+ "runtime":{"cgroup":{"useSystemd":"yes"}},"managedRespawn":false,
+ "crypto":{"caPath":"file:///greengrass/certs/AmazonRootCA1.pem","principals":{
+  "IoTCertificate":{"privateKeyPath":"file:///greengrass/certs/x.pem.key","certificatePath":"file://certs/x.pem.crt"},
+  "SecretsManager":{"privateKeyPath":"file:///greengrass/certs/x.pem.key"}}}}`
+
+// old is the format before version 1.7, without a crypto object.
+const old = `{"coreThing":{"caPath":"root.ca.pem","certPath":"x.pem.crt","keyPath":"sub/x.pem.key",
+ "thingArn":"arn:aws:iot:us-east-1:123456789012:thing/Mill_Core","iotHost":"iot","ggHost":"gg",
+ "mqttMaxConnectionRetryInterval":30}}`
+
+// edit replaces part of minimal.
+func edit(pairs ...string) string {
+	s := minimal
+	for i := 0; i < len(pairs); i += 2 {
+		if !strings.Contains(s, pairs[i]) {
+			panic("the sample has no " + pairs[i])
+		}
+		s = strings.Replace(s, pairs[i], pairs[i+1], 1)
+	}
+	return s
+}
+
+// with adds members to coreThing.
+func with(members string) string { return edit(`"keepAlive":600`, members) }
+
+func TestParseFillsInDefaults(t *testing.T) {
+	t.Parallel()
+	c, err := config.Parse([]byte(minimal), root, config.Overrides{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := config.Config{
+		Root:      root,
+		ThingName: "Mill_Core", ThingARN: "arn:aws:iot:us-east-1:123456789012:thing/Mill_Core", ClientID: "Mill_Core",
+		IoTMQTT: config.Endpoint{Host: "abc-ats.iot.us-east-1.amazonaws.com", Port: 8883},
+		IoTHTTP: config.Endpoint{Host: "abc-ats.iot.us-east-1.amazonaws.com", Port: 8443},
+		GGHTTP:  config.Endpoint{Host: "greengrass-ats.iot.us-east-1.amazonaws.com", Port: 8443},
+		Credentials: config.Credentials{
+			CAPath: "/greengrass/certs/AmazonRootCA1.pem", CertificatePath: "/greengrass/certs/x.pem.crt", PrivateKeyPath: "/greengrass/certs/x.pem.key",
+		},
+		KeepAlive: 600 * time.Second, OperationTimeout: 5 * time.Second, MaxRetryInterval: 60 * time.Second,
+		LocalMQTTPort: 8883, DaemonPort: 8000, AuthTimeout: 5 * time.Second,
+		MaxWorkItems: 1024, MaxConcurrent: 25, HealthTimeout: 30 * time.Second,
+		UseSystemd: true, ShadowSyncTimeout: 5 * time.Second, PIDFileDirectory: "/var/run",
+	}
+	want.Partition.AWS, want.Partition.Account, want.Partition.Region = "aws", "123456789012", "us-east-1"
+	if diff := cmp.Diff(want, *c); diff != "" {
+		t.Error(diff)
+	}
+	for _, folder := range []struct{ got, want string }{
+		{c.DeploymentFolder(), "/greengrass/ggc/deployment"},
+		{c.LogFolder(), "/greengrass/ggc/var/log"},
+		{c.StateFolder(), "/greengrass/ggc/var/state"},
+		{c.CertificateFolder(), "/greengrass/certs"},
+	} {
+		if folder.got != folder.want {
+			t.Errorf("folder %s, want %s", folder.got, folder.want)
+		}
+	}
+}
+
+func TestParseAccepts(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name, file string
+		overrides  config.Overrides
+		got        func(*config.Config) any
+		want       any
+	}{
+		{name: "paths of the old format", file: old, got: func(c *config.Config) any { return c.Credentials },
+			want: config.Credentials{CAPath: "/greengrass/certs/root.ca.pem", CertificatePath: "/greengrass/certs/x.pem.crt", PrivateKeyPath: "/greengrass/certs/sub/x.pem.key"}},
+		{name: "retry interval inside coreThing", file: old, got: func(c *config.Config) any { return c.MaxRetryInterval }, want: 30 * time.Second},
+		{name: "retry interval at the top", file: edit(`"managedRespawn":false`, `"mqttMaxConnectionRetryInterval":10`),
+			got: func(c *config.Config) any { return c.MaxRetryInterval }, want: 10 * time.Second},
+		{name: "port behind the host", file: edit("abc-ats.iot.us-east-1.amazonaws.com", "mill.local:1234"),
+			got: func(c *config.Config) any { return c.IoTMQTT.String() + " " + c.IoTHTTP.String() }, want: "mill.local:1234 mill.local:8443"},
+		{name: "ports of their own", file: with(`"iotMqttPort":443,"ggHttpPort":9443,"iotHttpPort":443`),
+			got: func(c *config.Config) any { return []int{c.IoTMQTT.Port, c.IoTHTTP.Port, c.GGHTTP.Port} }, want: []int{443, 443, 9443}},
+		{name: "IPv6 address", file: edit("abc-ats.iot.us-east-1.amazonaws.com", "[::1]:1883"),
+			got: func(c *config.Config) any { return c.IoTMQTT.String() }, want: "[::1]:1883"},
+		{name: "hosts from outside", file: minimal, overrides: config.Overrides{IoTHost: "localhost:1", GGHost: "localhost:2", CAFile: "/tmp/ca.pem"},
+			got: func(c *config.Config) any {
+				return []string{c.IoTMQTT.String(), c.GGHTTP.String(), c.Credentials.CAPath}
+			},
+			want: []string{"localhost:1", "localhost:2", "/tmp/ca.pem"}},
+		{name: "unknown members", file: with(`"unheardOf":{"a":[1]}`), got: func(c *config.Config) any { return c.KeepAlive }, want: 600 * time.Second},
+		{name: "client id", file: with(`"coreClientId":"mill-7"`), got: func(c *config.Config) any { return c.ClientID }, want: "mill-7"},
+		{name: "functions as root", file: edit(`"cgroup"`, `"allowFunctionsToRunAsRoot":"yes","cgroup"`), got: func(c *config.Config) any { return c.AllowRoot }, want: true},
+		{name: "functions not as root", file: edit(`"cgroup"`, `"allowFunctionsToRunAsRoot":"no","cgroup"`), got: func(c *config.Config) any { return c.AllowRoot }, want: false},
+		{name: "a switch as a boolean", file: edit(`"cgroup"`, `"allowFunctionsToRunAsRoot":true,"cgroup"`), got: func(c *config.Config) any { return c.AllowRoot }, want: true},
+		{name: "lruSize is a floor", file: edit(`"cgroup"`, `"lruSize":40,"maxConcurrentLimit":30,"cgroup"`), got: func(c *config.Config) any { return c.MaxConcurrent }, want: 40},
+		{name: "a lower concurrency limit", file: edit(`"cgroup"`, `"maxConcurrentLimit":3,"cgroup"`), got: func(c *config.Config) any { return c.MaxConcurrent }, want: 3},
+		{name: "write directory", file: edit(`"managedRespawn":false`, `"writeDirectory":"/data/gg"`),
+			got: func(c *config.Config) any { return c.DeploymentFolder() + " " + c.LogFolder() }, want: "/data/gg/deployment /data/gg/var/log"},
+		{name: "proxy", file: with(`"networkProxy":{"noProxyAddresses":"10.0.0.1, mill.local","proxy":{"url":"https://proxy","username":"u","password":"p"}}`),
+			got: func(c *config.Config) any { return c.Proxy.Variables() },
+			want: map[string]string{
+				"http_proxy": "https://u:p@proxy:443", "HTTP_PROXY": "https://u:p@proxy:443", "https_proxy": "https://u:p@proxy:443", "HTTPS_PROXY": "https://u:p@proxy:443",
+				"no_proxy": "10.0.0.1,mill.local,localhost,127.0.0.1", "NO_PROXY": "10.0.0.1,mill.local,localhost,127.0.0.1",
+			}},
+		{name: "proxy exceptions", file: with(`"networkProxy":{"noProxyAddresses":"mill.local","proxy":{"url":"http://proxy:1100"}}`),
+			got: func(c *config.Config) any { return []bool{c.Proxy.For("MILL.local"), c.Proxy.For("other")} }, want: []bool{false, true}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			c, err := config.Parse([]byte(tc.file), root, tc.overrides)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tc.want, tc.got(c)); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestParseRefuses(t *testing.T) {
+	t.Parallel()
+	const key = `"privateKeyPath":"file:///greengrass/certs/x.pem.key","cert`
+	for _, tc := range []struct {
+		name, file string
+		kind       error
+		text       string
+	}{
+		{"nothing", ``, config.ErrParse, "Failed to parse /greengrass/config/config.json."},
+		{"half a file", minimal[:100], config.ErrParse, "Failed to parse /greengrass/config/config.json."},
+		{"a list", `[]`, config.ErrParse, "Failed to parse /greengrass/config/config.json."},
+		{"a wrong type", with(`"keepAlive":"long"`), config.ErrParse, "keepAlive"},
+		{"a wrong switch", edit(`"useSystemd":"yes"`, `"useSystemd":"maybe"`), config.ErrParse, `"maybe" is neither "yes" nor "no"`},
+		{"nothing in it", `{}`, config.ErrMissingPaths, "The configuration file is missing the CaPath, CertPath or KeyPath."},
+		{"old format without key", strings.Replace(old, `"keyPath":"sub/x.pem.key",`, "", 1), config.ErrMissingPaths, "The configuration file is missing the CaPath, CertPath or KeyPath."},
+		{"crypto without key", edit(key, `"cert`), config.ErrMissingPaths, "missing the CaPath, CertPath or KeyPath."},
+		{"plain crypto path", edit(`"file:///greengrass/certs/AmazonRootCA1.pem"`, `"/greengrass/certs/AmazonRootCA1.pem"`), config.ErrUnknownURIScheme, "Error occurred while generating TLS config: ErrUnknownURIScheme"},
+		{"http crypto path", edit(`"file:///greengrass/certs/AmazonRootCA1.pem"`, `"http://x/ca"`), config.ErrUnknownURIScheme, "ErrUnknownURIScheme"},
+		{"file: without slashes", edit(`"file:///greengrass/certs/AmazonRootCA1.pem"`, `"file:x"`), config.ErrUnknownURIScheme, "ErrUnknownURIScheme"},
+		{"empty file URI", edit(`"file:///greengrass/certs/AmazonRootCA1.pem"`, `"file://"`), config.ErrUnknownURIScheme, "ErrUnknownURIScheme"},
+		{"hardware key", edit(key, `"privateKeyPath":"pkcs11:object=key;type=private","cert`), config.ErrPKCS11, "file:///path/to/private.key"},
+		{"no thing", edit(`"thingArn":"arn:aws:iot:us-east-1:123456789012:thing/Mill_Core",`, ""), config.ErrInvalid, "coreThing.thingArn is missing"},
+		{"no ARN", edit("arn:aws:iot:us-east-1:123456789012:thing/Mill_Core", "Mill_Core"), config.ErrInvalid, "coreThing.thingArn"},
+		{"another ARN", edit("arn:aws:iot:us-east-1:123456789012:thing/Mill_Core", "arn:aws:iot:us-east-1:123456789012:cert/ab"), config.ErrInvalid, "does not name an IoT thing"},
+		{"a thing with a slash", edit("thing/Mill_Core", "thing/../etc"), config.ErrInvalid, "does not name an IoT thing"},
+		{"no account", edit("us-east-1:123456789012", "us-east-1:"), config.ErrInvalid, "account"},
+		{"no iotHost", edit(`"iotHost":"abc-ats.iot.us-east-1.amazonaws.com",`, ""), config.ErrInvalid, "coreThing.iotHost"},
+		{"host is a URL", edit("abc-ats.iot.us-east-1.amazonaws.com", "https://mill"), config.ErrInvalid, "give a host name"},
+		{"host with a bad port", edit("abc-ats.iot.us-east-1.amazonaws.com", "mill:0"), config.ErrInvalid, "coreThing.iotHost"},
+		{"host with no port", edit("abc-ats.iot.us-east-1.amazonaws.com", "mill:"), config.ErrInvalid, "coreThing.iotHost"},
+		{"port out of range", with(`"iotMqttPort":70000`), config.ErrInvalid, "coreThing.iotMqttPort is 70000"},
+		{"keepAlive too short", with(`"keepAlive":29`), config.ErrInvalid, "coreThing.keepAlive is 29; it must lie between 30 and 1200"},
+		{"keepAlive too long", with(`"keepAlive":1201`), config.ErrInvalid, "coreThing.keepAlive"},
+		{"operation timeout", with(`"mqttOperationTimeout":4`), config.ErrInvalid, "coreThing.mqttOperationTimeout"},
+		{"daemon port", with(`"ggDaemonPort":80`), config.ErrInvalid, "coreThing.ggDaemonPort"},
+		{"local MQTT port", with(`"ggMqttPort":443`), config.ErrInvalid, "coreThing.ggMqttPort"},
+		{"authentication timeout", with(`"systemComponentAuthTimeout":5001`), config.ErrInvalid, "systemComponentAuthTimeout"},
+		{"client id", with(`"coreClientId":"` + strings.Repeat("x", 129) + `"`), config.ErrInvalid, "coreClientId"},
+		{"health timeout", edit(`"cgroup"`, `"postStartHealthCheckTimeout":0,"cgroup"`), config.ErrInvalid, "postStartHealthCheckTimeout"},
+		{"relative write directory", edit(`"managedRespawn":false`, `"writeDirectory":"data"`), config.ErrInvalid, "writeDirectory"},
+		{"SOCKS proxy", with(`"networkProxy":{"proxy":{"url":"socks5://proxy"}}`), config.ErrInvalid, "only http and https"},
+		{"bad proxy", with(`"networkProxy":{"proxy":{"url":"http://u:secret@:1"}}`), config.ErrInvalid, "networkProxy"},
+		{"too large", `{"x":"` + strings.Repeat("x", 1<<20) + `"}`, config.ErrInvalid, "larger than"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			_, err := config.Parse([]byte(tc.file), root, config.Overrides{})
+			if !errors.Is(err, tc.kind) || !strings.Contains(err.Error(), tc.text) {
+				t.Errorf("error %v, want %v with %q", err, tc.kind, tc.text)
+			}
+			if err != nil && strings.Contains(err.Error(), "secret") {
+				t.Errorf("the error tells a password: %v", err)
+			}
+		})
+	}
+}
+
+func TestLoad(t *testing.T) {
+	t.Parallel()
+	t.Run("names the file that is missing", func(t *testing.T) {
+		t.Parallel()
+		dir := t.TempDir()
+		_, err := config.Load(dir, config.Overrides{})
+		if want := "Couldn't find " + dir + "/config/config.json."; !errors.Is(err, config.ErrNotFound) || err.Error() != want {
+			t.Errorf("error %v, want %s", err, want)
+		}
+	})
+	t.Run("reads the file", func(t *testing.T) {
+		t.Parallel()
+		dir := t.TempDir()
+		if err := os.MkdirAll(filepath.Join(dir, "config"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(config.Path(dir), []byte(old), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c, err := config.Load(dir, config.Overrides{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := filepath.Join(dir, "certs", "x.pem.crt"); c.Credentials.CertificatePath != want {
+			t.Errorf("certificate %s, want %s", c.Credentials.CertificatePath, want)
+		}
+	})
+}
+
+func FuzzParse(f *testing.F) {
+	for _, seed := range []string{minimal, old, `{}`, `[]`, `{"crypto":{}}`, with(`"networkProxy":{"proxy":{"url":"http://u:p@h:1"}}`)} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		c, err := config.Parse(data, root, config.Overrides{})
+		if err != nil {
+			if c != nil || err.Error() == "" {
+				t.Errorf("config %v with error %q", c, err)
+			}
+			return
+		}
+		for _, path := range []string{c.Credentials.CAPath, c.Credentials.CertificatePath, c.Credentials.PrivateKeyPath, c.Variable()} {
+			if !filepath.IsAbs(path) {
+				t.Errorf("%q is not an absolute path", path)
+			}
+		}
+		if c.ThingName == "" || c.ClientID == "" || c.IoTMQTT.Host == "" || c.GGHTTP.Port < 1 {
+			t.Errorf("incomplete: %+v", c)
+		}
+	})
+}

@@ -1,0 +1,293 @@
+// Package core is the edge runtime: it joins the deployment agent, the function
+// supervisor, the local HTTP API, the message router and the link to the cloud
+// to what a Greengrass Core was. Each of these is a package below this one and
+// knows nothing of the others; here they meet.
+//
+// The package must not know the control plane's code, only its wire (corelink
+// and MQTT).
+package core
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/fescue-edge/fescue/core/agent"
+	"github.com/fescue-edge/fescue/core/config"
+	"github.com/fescue-edge/fescue/core/ipc"
+	"github.com/fescue-edge/fescue/core/lifecycle"
+	"github.com/fescue-edge/fescue/core/logs"
+	"github.com/fescue-edge/fescue/core/router"
+	"github.com/fescue-edge/fescue/core/spooler"
+	"github.com/fescue-edge/fescue/corelink"
+	"github.com/fescue-edge/fescue/runtimes"
+)
+
+// Version is the version of Greengrass Core that this core stands in for, which
+// functions find in GGC_VERSION.
+const Version = "1.11.6"
+
+// stopTimeout bounds the graceful end of functions and open calls.
+const stopTimeout = 15 * time.Second
+
+// Core is one edge runtime. Make one with New.
+type Core struct {
+	options Options
+	config  *config.Config
+	cloud   *corelink.Client
+	link    atomic.Pointer[spooler.Link]
+	port    atomic.Int64
+	ready   chan struct{}
+}
+
+// New reads the configuration and the certificates. It starts nothing, holds
+// nothing and leaves nothing to close.
+func New(o Options) (*Core, error) {
+	cfg, err := config.Load(o.Root, config.Overrides{IoTHost: o.IoTHost, GGHost: o.GGHost, CAFile: o.CAFile})
+	if err != nil {
+		return nil, err
+	}
+	if o.IPCPort != nil {
+		cfg.DaemonPort = *o.IPCPort
+	}
+	if o.HealthTimeout > 0 {
+		cfg.HealthTimeout = o.HealthTimeout
+	}
+	tls, err := cfg.Credentials.TLS(cfg.GGHTTP, config.ALPNHTTP)
+	if err != nil {
+		return nil, err
+	}
+	var dial []corelink.Option
+	if cfg.Proxy.For(cfg.GGHTTP.Host) {
+		dial = append(dial, corelink.WithDial(func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return cfg.Proxy.Dial(ctx, cfg.GGHTTP)
+		}))
+	}
+	return &Core{
+		options: o, config: cfg,
+		cloud: corelink.NewClient(cfg.GGHTTP.String(), tls, dial...),
+		ready: make(chan struct{}),
+	}, nil
+}
+
+// Ready is closed when the functions of the deployment on disk are started and
+// their API is served. It does not wait for the cloud.
+func (c *Core) Ready() <-chan struct{} { return c.ready }
+
+// IPCPort is the port of the local HTTP API; 0 before Ready.
+func (c *Core) IPCPort() int { return int(c.port.Load()) }
+
+// Connected reports whether the core has its MQTT connection to the cloud.
+func (c *Core) Connected() bool {
+	link := c.link.Load()
+	return link != nil && link.Connected()
+}
+
+// Run serves until ctx ends, then stops the functions, sends what is queued for
+// the cloud for a moment, and returns nil. It is called once. ErrRunning means
+// that another core has the folder.
+func (c *Core) Run(ctx context.Context) (err error) {
+	lock, err := lockRoot(c.config.Variable())
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	defer c.cloud.Close()
+	files, err := logs.Open(logs.Options{Dir: c.config.LogFolder(), System: component(nil, systemComponent), User: component(nil, lambdaComponent)})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, files.Close()) }()
+	logger := c.logger(files)
+	p, err := c.assemble(files, logger)
+	if err != nil {
+		logger.Error("The core cannot start.", slog.String("errorString", err.Error()))
+		return err
+	}
+	logger.Info("The core starts.", slog.String("thing", c.config.ThingName), slog.Int("port", p.listener.Port()),
+		slog.String("Group File Directory", filepath.Join(c.config.DeploymentFolder(), "group")))
+	err = c.serve(ctx, p)
+	if err != nil {
+		logger.Error("The core stops.", slog.String("errorString", err.Error()))
+	} else {
+		logger.Info("The core has stopped.")
+	}
+	return err
+}
+
+func (c *Core) logger(files *logs.Logs) *slog.Logger {
+	handler := files.Handler("runtime")
+	if c.options.Output != nil {
+		handler = slog.NewMultiHandler(handler, slog.NewTextHandler(c.options.Output, nil))
+	}
+	return slog.New(handler)
+}
+
+// parts are the running pieces of a core.
+type parts struct {
+	logger     *slog.Logger
+	supervisor *lifecycle.Supervisor
+	router     *router.Router
+	server     *ipc.Server
+	listener   *ipc.Listener
+	link       *spooler.Link
+	agent      *agent.Agent
+}
+
+// assemble makes the parts and joins them. What it opened is closed again when
+// it fails.
+func (c *Core) assemble(files *logs.Logs, logger *slog.Logger) (_ *parts, err error) {
+	p := &parts{logger: logger}
+	packages := filepath.Join(c.config.Variable(), "packages", "fescue", "runtime")
+	if err := runtimes.Extract(packages); err != nil {
+		return nil, err
+	}
+	if p.listener, err = ipc.Listen(c.config.DaemonPort); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, p.listener.Close())
+		}
+	}()
+	if p.link, err = c.newLink(p); err != nil {
+		return nil, err
+	}
+	p.supervisor, err = lifecycle.New(lifecycle.Options{
+		Logger: logger, Logs: files,
+		RuntimeDir:    packages,
+		Port:          p.listener.Port(),
+		Environment:   c.environment(),
+		SearchPath:    c.searchPath(),
+		RecordDir:     filepath.Join(c.config.StateFolder(), "workers"),
+		MaxWorkItems:  c.config.MaxWorkItems,
+		MaxConcurrent: c.config.MaxConcurrent,
+	})
+	if err != nil {
+		return nil, err
+	}
+	p.router = router.New(map[router.Kind]router.Endpoint{
+		router.KindFunction: router.ToFunctions(p.supervisor),
+		router.KindCloud: router.ToCloud(p.link, func(m router.Message, err error) {
+			logger.Warn("A message for the cloud was dropped.",
+				slog.String("source", m.Source), slog.String("topic", m.Topic), slog.String("errorString", err.Error()))
+		}),
+	}, logger)
+	p.server = ipc.New(ipc.Options{
+		Functions: p.supervisor, Publisher: p.router, Health: p.supervisor, Logs: p.supervisor, Logger: logger,
+	})
+	p.agent = agent.New(agent.Options{
+		ThingARN: c.config.ThingARN, ThingName: c.config.ThingName,
+		Folder:    c.config.DeploymentFolder(),
+		KeyFile:   filepath.Join(c.config.CertificateFolder(), "fescue-signing.pub"),
+		Cloud:     c.cloud,
+		Edge:      &edge{config: c.config, parts: p, files: files},
+		Logger:    logger,
+		Connected: p.link.Connected,
+		AllowRoot: c.config.AllowRoot,
+		DefaultUID: number(c.options.DefaultUID), DefaultGID: number(c.options.DefaultGID),
+	})
+	return p, nil
+}
+
+func number(id *uint32) *int {
+	if id == nil {
+		return nil
+	}
+	n := int(*id)
+	return &n
+}
+
+// newLink makes the MQTT link. What arrives on it goes to the parts, which are
+// complete before it runs.
+func (c *Core) newLink(p *parts) (*spooler.Link, error) {
+	tls, err := c.config.Credentials.TLS(c.config.IoTMQTT, config.ALPNMQTT)
+	if err != nil {
+		return nil, err
+	}
+	wake := corelink.WakeTopic(c.config.ThingName)
+	return spooler.New(spooler.Options{
+		Address:          c.config.IoTMQTT.String(),
+		TLS:              tls,
+		Dial:             func(ctx context.Context) (net.Conn, error) { return c.config.Proxy.Dial(ctx, c.config.IoTMQTT) },
+		ClientID:         c.config.ClientID,
+		KeepAlive:        c.config.KeepAlive,
+		OperationTimeout: c.config.OperationTimeout,
+		MaxRetry:         c.config.MaxRetryInterval,
+		Logger:           p.logger,
+		Changed: func(connected bool) {
+			if connected {
+				p.logger.Info("Deployment agent connected to cloud")
+			}
+			p.agent.Wake()
+		},
+		Deliver: func(topic string, payload []byte) {
+			if topic == wake {
+				p.agent.Wake()
+				return
+			}
+			if err := p.router.FromCloud(context.Background(), topic, payload); err != nil {
+				p.logger.Warn("A message from the cloud was dropped.", slog.String("topic", topic), slog.String("errorString", err.Error()))
+			}
+		},
+	}), nil
+}
+
+// serve runs the parts. They end in the order in which they need each other:
+// the agent, the functions, their API, and the link to the cloud last, so that
+// it can still send what functions said at their end.
+func (c *Core) serve(ctx context.Context, p *parts) error {
+	c.link.Store(p.link)
+	c.port.Store(int64(p.listener.Port()))
+	failed, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	linkCtx, endLink := context.WithCancel(context.WithoutCancel(ctx))
+	defer endLink()
+	var outer, inner errgroup.Group
+	outer.Go(func() error { return p.link.Run(linkCtx) })
+	outer.Go(func() error {
+		err := p.server.Serve(p.listener)
+		if err != nil {
+			fail(err)
+		}
+		return err
+	})
+	inner.Go(func() error {
+		err := p.agent.Run(failed)
+		if err != nil {
+			fail(err)
+		}
+		return err
+	})
+	inner.Go(func() error {
+		select {
+		case <-p.agent.Ready():
+			close(c.ready)
+		case <-failed.Done():
+		}
+		return nil
+	})
+	<-failed.Done()
+	err := inner.Wait()
+
+	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	defer cancel()
+	if stopped := p.supervisor.Shutdown(stopping); stopped != nil {
+		p.logger.Warn("Functions did not stop gracefully.", slog.String("errorString", stopped.Error()))
+	}
+	if stopped := p.server.Shutdown(stopping); stopped != nil {
+		p.logger.Warn("The function API did not stop gracefully.", slog.String("errorString", stopped.Error()))
+	}
+	endLink()
+	if served := outer.Wait(); served != nil {
+		err = errors.Join(err, fmt.Errorf("serve: %w", served))
+	}
+	return err
+}

@@ -1,0 +1,151 @@
+package core
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/fescue-edge/fescue/bundle"
+	"github.com/fescue-edge/fescue/core/agent"
+	"github.com/fescue-edge/fescue/core/config"
+	"github.com/fescue-edge/fescue/core/lifecycle"
+	"github.com/fescue-edge/fescue/core/logs"
+	"github.com/fescue-edge/fescue/core/router"
+	"github.com/fescue-edge/fescue/corelink"
+)
+
+// edge makes the parts run what the agent deploys.
+type edge struct {
+	config *config.Config
+	parts  *parts
+	files  *logs.Logs
+
+	mu sync.Mutex
+	// problems are what the last Apply could not start at all.
+	problems []lifecycle.Problem
+}
+
+// Check implements agent.Edge.
+func (e *edge) Check(ctx context.Context, functions []agent.Function) []agent.Trouble {
+	var list []agent.Trouble
+	for _, p := range e.parts.supervisor.Check(ctx, toLifecycle("", functions)) {
+		list = append(list, agent.Trouble{ARN: p.ARN, Cause: p.Err.Error()})
+	}
+	return list
+}
+
+// Apply implements agent.Edge.
+func (e *edge) Apply(ctx context.Context, plan agent.Plan) error {
+	rows := make([]router.Row, 0, len(plan.Subscriptions))
+	for _, s := range plan.Subscriptions {
+		rows = append(rows, router.Row{ID: s.Id, Source: s.Source, Subject: s.Subject, Target: s.Target})
+	}
+	table, err := router.NewTable(rows)
+	if err != nil {
+		return err
+	}
+	e.files.Configure(component(plan.Loggers, systemComponent), component(plan.Loggers, lambdaComponent))
+	// Functions publish as soon as they start, so their routes come first; the
+	// cloud sends as soon as it is asked, so its subscriptions come last.
+	e.parts.router.SetTable(table)
+	report, err := e.parts.supervisor.Apply(ctx, toLifecycle(plan.GroupID, plan.Functions))
+	if err != nil {
+		return err
+	}
+	e.mu.Lock()
+	e.problems = report.Problems
+	e.mu.Unlock()
+	e.parts.link.SetMaxBytes(plan.SpoolBytes)
+	e.parts.link.SetFilters(append(table.CloudFilters(), corelink.WakeTopic(e.config.ThingName)))
+	return nil
+}
+
+// WaitReady implements agent.Edge.
+func (e *edge) WaitReady(ctx context.Context) []agent.Trouble {
+	e.mu.Lock()
+	problems := e.problems
+	e.mu.Unlock()
+	var list []agent.Trouble
+	for _, p := range problems {
+		list = append(list, agent.Trouble{ARN: p.ARN, Cause: p.Err.Error()})
+	}
+	started, err := e.parts.supervisor.WaitReady(ctx, e.config.HealthTimeout)
+	if err != nil {
+		// Only the end of ctx, which the agent looks at itself.
+		return list
+	}
+	for _, s := range started {
+		if s.State != lifecycle.Failed {
+			continue
+		}
+		t := agent.Trouble{ARN: s.ARN, Cause: s.Cause}
+		for _, line := range s.Log {
+			t.LastLines = append(t.LastLines, line.Text)
+		}
+		list = append(list, t)
+	}
+	return list
+}
+
+// Reset implements agent.Edge: it removes what a reset removes (AWS IoT
+// Greengrass V1 developer guide, "Reset deployments") and this core has.
+func (e *edge) Reset(context.Context) error {
+	// Files that are still open would go on growing without a name.
+	err := e.files.Close()
+	err = errors.Join(err, os.RemoveAll(filepath.Join(e.config.LogFolder(), "user")))
+	server := os.Remove(filepath.Join(e.config.StateFolder(), "server", "server.crt"))
+	if server != nil && !errors.Is(server, fs.ErrNotExist) {
+		err = errors.Join(err, server)
+	}
+	return err
+}
+
+func toLifecycle(groupID string, functions []agent.Function) []lifecycle.Function {
+	list := make([]lifecycle.Function, 0, len(functions))
+	for _, f := range functions {
+		environment := map[string]string{"LOG_LEVEL": f.LogLevel}
+		if groupID != "" {
+			environment["GROUP_ID"] = groupID
+		}
+		maps.Copy(environment, f.Environment)
+		spec := lifecycle.Function{
+			ARN: f.ARN, Name: f.Name, Version: f.Version, Region: f.Region, Account: f.Account,
+			Dir: f.Dir, Runtime: f.Runtime, Handler: f.Handler, ExecArgs: f.Arguments,
+			Pinned: f.Pinned, Timeout: f.Timeout, Encoding: f.Encoding, Environment: environment,
+			Hash: f.Hash,
+		}
+		if f.RunAs != nil {
+			spec.Credential = &lifecycle.Credential{UID: uint32(f.RunAs.UID), GID: uint32(f.RunAs.GID)}
+		}
+		list = append(list, spec)
+	}
+	return list
+}
+
+// Components of a logger definition.
+const (
+	systemComponent = "GreengrassSystem"
+	lambdaComponent = "Lambda"
+)
+
+// component is the file log's configuration of one component; without one in the
+// group, INFO and 128 KB as the original has it.
+func component(loggers []bundle.Logger, name string) logs.Component {
+	c := logs.Component{Level: logs.Info}
+	for _, l := range loggers {
+		if l.Component != name || l.Type != "FileSystem" {
+			continue
+		}
+		if level, err := logs.ParseLevel(l.Level); err == nil {
+			c.Level = level
+		}
+		if l.Space != nil {
+			c.Space = *l.Space
+		}
+	}
+	return c
+}

@@ -1,0 +1,83 @@
+package ipc
+
+import (
+	"encoding/json"
+	"net/http"
+)
+
+// listWorkers is GET …/health/workers: everything, without authentication, as
+// the developer guide describes it.
+func (s *Server) listWorkers(w http.ResponseWriter, r *http.Request, _ Worker, _ string) {
+	if s.health == nil {
+		s.text(w, http.StatusNotFound, "this core does not offer the health API")
+		return
+	}
+	s.json(w, r, nonNil(s.health.Workers()))
+}
+
+// queryWorkers is POST …/health/workers: the workers of some functions.
+func (s *Server) queryWorkers(w http.ResponseWriter, r *http.Request, _ Worker, _ string) {
+	if s.health == nil {
+		s.text(w, http.StatusNotFound, "this core does not offer the health API")
+		return
+	}
+	body, err := s.body(w, r, maxSmallBody)
+	if err != nil {
+		s.refuse(w, r, err)
+		return
+	}
+	var query struct{ FuncArns []string }
+	if err := json.Unmarshal(body, &query); err != nil || len(query.FuncArns) == 0 {
+		s.text(w, http.StatusBadRequest, "Invalid request")
+		return
+	}
+	workers := s.health.Workers()
+	if len(query.FuncArns) > len(workers) {
+		s.text(w, http.StatusBadRequest, "Request exceeds max number of workers")
+		return
+	}
+	byARN := make(map[string][]WorkerStatus)
+	for _, worker := range workers {
+		byARN[worker.FuncArn] = append(byARN[worker.FuncArn], worker)
+	}
+	answer := struct {
+		Workers     []WorkerStatus
+		InvalidArns []string
+	}{[]WorkerStatus{}, []string{}}
+	asked := make(map[string]bool)
+	for _, arn := range query.FuncArns {
+		if asked[arn] {
+			continue
+		}
+		asked[arn] = true
+		if found := byARN[arn]; len(found) > 0 {
+			answer.Workers = append(answer.Workers, found...)
+		} else {
+			answer.InvalidArns = append(answer.InvalidArns, arn)
+		}
+	}
+	s.json(w, r, answer)
+}
+
+func nonNil(workers []WorkerStatus) []WorkerStatus {
+	if workers == nil {
+		return []WorkerStatus{}
+	}
+	return workers
+}
+
+func (s *Server) json(w http.ResponseWriter, r *http.Request, value any) {
+	body, err := json.Marshal(value)
+	if err != nil {
+		s.refuse(w, r, err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	s.answer(w, r, http.StatusOK, body)
+}
+
+// credentials stands where the original's token exchange service did.
+func (s *Server) credentials(w http.ResponseWriter, _ *http.Request, _ Worker, _ string) {
+	s.text(w, http.StatusNotFound,
+		"this core hands out no AWS credentials; give the function its own through its environment variables")
+}

@@ -1,0 +1,199 @@
+package ipc_test
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/fescue-edge/fescue/core/ipc"
+)
+
+const (
+	own   = "arn:aws:lambda:eu-west-1:123456789012:function:Own:1"
+	other = "arn:aws:lambda:eu-west-1:123456789012:function:Other:2"
+	token = "Basic dG9rZW4="
+)
+
+var self = ipc.Worker{ID: "w1", FunctionARN: own}
+
+// functions is a group with two functions and no processes.
+type functions struct {
+	mu    sync.Mutex
+	calls []string
+	work  chan ipc.Work
+	err   error
+	back  chan string
+	// polling is told of each poll that begins.
+	polling chan struct{}
+}
+
+func (f *functions) note(format string, args ...any) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.calls = append(f.calls, fmt.Sprintf(format, args...))
+}
+
+func (f *functions) take() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	calls := f.calls
+	f.calls = nil
+	return calls
+}
+
+func (f *functions) Authenticate(authorization string) (ipc.Worker, bool) {
+	if authorization != token {
+		return ipc.Worker{}, false
+	}
+	return self, true
+}
+
+func (f *functions) Invoke(_ context.Context, caller ipc.Worker, call ipc.Call) (string, error) {
+	f.note("invoke by %s: %s %s %s %s", caller.ID, call.ARN, call.Type, call.ClientContext, call.Payload)
+	return "id1", f.err
+}
+
+func (f *functions) Result(_ context.Context, caller ipc.Worker, arn, id string) (ipc.Outcome, error) {
+	f.note("result for %s: %s %s", caller.ID, arn, id)
+	switch id {
+	case "handled":
+		return ipc.Outcome{Payload: []byte(`{"errorMessage":"x"}`), Error: ipc.Handled}, f.err
+	}
+	return ipc.Outcome{Payload: []byte("result")}, f.err
+}
+
+func (f *functions) NextWork(ctx context.Context, _ ipc.Worker) (ipc.Work, error) {
+	if f.polling == nil {
+		return ipc.Work{ID: "at once"}, nil
+	}
+	f.polling <- struct{}{}
+	select {
+	case w := <-f.work:
+		return w, nil
+	case <-ctx.Done():
+		return ipc.Work{}, ctx.Err()
+	}
+}
+
+func (f *functions) Undelivered(_ ipc.Worker, id string) { f.back <- id }
+
+func (f *functions) Complete(_ context.Context, worker ipc.Worker, id string, o ipc.Outcome) error {
+	f.note("complete by %s: %s %s%s", worker.ID, id, o.Error, o.Payload)
+	return f.err
+}
+
+func (f *functions) Initialized(_ context.Context, worker ipc.Worker, i ipc.Initialization) error {
+	f.note("initialized %s: %v %s", worker.ID, i.Success, i.Response)
+	return f.err
+}
+
+func (f *functions) Publish(_ context.Context, source, topic string, payload []byte, all bool) error {
+	f.note("publish %s %s %s %v", source, topic, payload, all)
+	return f.err
+}
+
+func (f *functions) AppendLog(_ context.Context, worker ipc.Worker, lines []ipc.LogLine) error {
+	for _, line := range lines {
+		f.note("log %s: %s %s|%s", worker.ID, line.Time.Format(time.RFC3339), line.Level, line.Text)
+	}
+	return f.err
+}
+
+func (f *functions) Workers() []ipc.WorkerStatus {
+	return []ipc.WorkerStatus{
+		{FuncArn: own, WorkerId: "w1", ProcessId: "41", WorkerState: ipc.Working},
+		{FuncArn: own, WorkerId: "w2", ProcessId: "42", WorkerState: ipc.Waiting},
+		{FuncArn: other, WorkerId: "w3", ProcessId: "0", WorkerState: ipc.NotStarted},
+	}
+}
+
+// shadow is a system function.
+type shadow struct{ f *functions }
+
+func (s shadow) Invoke(_ context.Context, caller ipc.Worker, call ipc.Call) (ipc.Outcome, error) {
+	s.f.note("shadow by %s: %s", caller.ID, call.Payload)
+	return ipc.Outcome{Payload: []byte("document")}, s.f.err
+}
+
+type api struct {
+	*functions
+	port     int
+	server   *ipc.Server
+	shutdown func() error
+}
+
+func start(t *testing.T) *api {
+	t.Helper()
+	a := &api{functions: &functions{work: make(chan ipc.Work, 1), back: make(chan string, 1), polling: make(chan struct{}, 10)}}
+	a.server = ipc.New(ipc.Options{
+		Functions: a, Publisher: a, Health: a, Logs: a, System: map[string]ipc.SystemFunction{"GGShadowService": shadow{a.functions}},
+		Logger: slog.New(slog.DiscardHandler), MaxPayload: 100,
+	})
+	listener, err := ipc.Listen(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.port = listener.Port()
+	served := make(chan error, 1)
+	go func() { served <- a.server.Serve(listener) }()
+	a.shutdown = sync.OnceValue(func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		return errors.Join(a.server.Shutdown(ctx), <-served)
+	})
+	t.Cleanup(func() {
+		if err := a.shutdown(); err != nil {
+			t.Error(err)
+		}
+	})
+	return a
+}
+
+type answer struct {
+	status int
+	header http.Header
+	body   string
+}
+
+// send sends a request with the worker's token; header values named "-" are
+// left out.
+func (a *api) send(t *testing.T, method, path, body string, headers ...string) answer {
+	t.Helper()
+	request, err := http.NewRequest(method, fmt.Sprintf("http://localhost:%d%s", a.port, path), strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Authorization", token)
+	for i := 0; i < len(headers); i += 2 {
+		switch {
+		case headers[i+1] == "-":
+			request.Header.Del(headers[i])
+		case headers[i] == "Host":
+			request.Host = strings.ReplaceAll(headers[i+1], "PORT", fmt.Sprint(a.port))
+		default:
+			request.Header.Set(headers[i], headers[i+1])
+		}
+	}
+	response, err := http.DefaultTransport.RoundTrip(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	got, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer{response.StatusCode, response.Header, string(got)}
+}
+
+func encode(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
+
+func subject(s string) string { return encode(`{"custom":{"subject":"` + s + `"}}`) }

@@ -1,0 +1,177 @@
+package ipc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// Limits of what a process on this machine can make the server hold or wait for.
+const (
+	// MaxPayload is the default bound of an invocation's or result's body, in
+	// bytes: what AWS Lambda allows for a synchronous call.
+	MaxPayload = 6 << 20
+
+	maxHeader      = 64 << 10
+	maxSmallBody   = 1 << 20
+	maxConnections = 4096
+	headerTimeout  = 10 * time.Second
+	bodyTimeout    = 60 * time.Second
+	answerTimeout  = 30 * time.Second
+	idleTimeout    = 2 * time.Minute
+)
+
+// Options are what a Server stands on.
+type Options struct {
+	// Functions is required.
+	Functions Functions
+	// Publisher receives what functions publish through GGRouter; without one,
+	// publishing is answered as an unknown function.
+	Publisher Publisher
+	// System are the other system functions, by name without qualifier.
+	System map[string]SystemFunction
+	// Health answers the health API; without one it is not found.
+	Health Health
+	// Logs takes log lines sent by HTTP; without one that path is not found.
+	Logs LogIntake
+	// Logger is required.
+	Logger *slog.Logger
+	// MaxPayload is in bytes; 0 means the constant of that name.
+	MaxPayload int64
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
+}
+
+// Server serves the function API. Make one with New.
+type Server struct {
+	functions  Functions
+	publisher  Publisher
+	system     map[string]SystemFunction
+	health     Health
+	logs       LogIntake
+	logger     *slog.Logger
+	maxPayload int64
+	now        func() time.Time
+
+	results results
+	http    http.Server
+	// hosts are the values of Host that are served, set by Serve.
+	hosts  atomic.Pointer[map[string]bool]
+	cancel context.CancelFunc
+}
+
+// New makes a server that does not listen yet.
+func New(o Options) *Server {
+	s := &Server{
+		functions: o.Functions, publisher: o.Publisher, system: o.System, health: o.Health, logs: o.Logs,
+		logger: o.Logger, maxPayload: o.MaxPayload, now: o.Now,
+	}
+	if s.maxPayload <= 0 {
+		s.maxPayload = MaxPayload
+	}
+	if s.now == nil {
+		s.now = time.Now
+	}
+	s.results = results{now: s.now, kept: make(map[string]kept)}
+	base, cancel := context.WithCancel(context.Background())
+	s.cancel = cancel
+	s.http = http.Server{
+		Handler:           http.HandlerFunc(s.serve),
+		ReadHeaderTimeout: headerTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeader,
+		BaseContext:       func(net.Listener) context.Context { return base },
+		ErrorLog:          slog.NewLogLogger(s.logger.Handler(), slog.LevelDebug),
+	}
+	return s
+}
+
+// Serve answers calls until Shutdown; it returns nil then.
+func (s *Server) Serve(l *Listener) error {
+	hosts := make(map[string]bool)
+	for _, name := range []string{"localhost", "127.0.0.1", "[::1]"} {
+		hosts[name+":"+strconv.Itoa(l.Port())] = true
+		if l.Port() == 80 {
+			hosts[name] = true
+		}
+	}
+	s.hosts.Store(&hosts)
+	places := make(chan struct{}, maxConnections)
+	var group errgroup.Group
+	for _, each := range l.listeners {
+		group.Go(func() error {
+			if err := s.http.Serve(newLimited(each, places)); !errors.Is(err, http.ErrServerClosed) {
+				return fmt.Errorf("serve the function API on %s: %w", each.Addr(), err)
+			}
+			return nil
+		})
+	}
+	return group.Wait()
+}
+
+// Shutdown breaks off waiting polls and waits for the other calls to end, until
+// ctx does. Stop the functions first.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.cancel()
+	if err := s.http.Shutdown(ctx); err != nil {
+		return errors.Join(fmt.Errorf("stop the function API: %w", err), s.http.Close())
+	}
+	return nil
+}
+
+// serve admits a call and finds what it is for.
+func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
+	control := http.NewResponseController(w)
+	// Connections are reused, so the deadlines of the previous call must go.
+	// Errors mean that the connection is gone, which shows by itself.
+	_ = control.SetReadDeadline(time.Time{})
+	_ = control.SetWriteDeadline(s.now().Add(answerTimeout))
+
+	// A web page in a browser on this machine can reach the port: it either
+	// sends an Origin or, after rebinding its DNS name, a foreign Host.
+	hosts := s.hosts.Load()
+	if hosts == nil || !(*hosts)[strings.ToLower(r.Host)] {
+		s.text(w, http.StatusForbidden, fmt.Sprintf("Host %q is not served; use localhost", r.Host))
+		return
+	}
+	if _, present := r.Header["Origin"]; present {
+		s.text(w, http.StatusForbidden, "calls from web pages are not served")
+		return
+	}
+	s.route(w, r)
+}
+
+// write sends a complete answer and says whether it left this process.
+func (s *Server) write(w http.ResponseWriter, status int, body []byte) error {
+	control := http.NewResponseController(w)
+	_ = control.SetWriteDeadline(s.now().Add(answerTimeout))
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(status)
+	if _, err := w.Write(body); err != nil {
+		return err
+	}
+	return control.Flush()
+}
+
+// body reads all of a request's body, at most limit bytes.
+func (s *Server) body(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
+	control := http.NewResponseController(w)
+	_ = control.SetReadDeadline(s.now().Add(bodyTimeout))
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+	_ = control.SetReadDeadline(time.Time{})
+	var tooLarge *http.MaxBytesError
+	if err != nil && !errors.As(err, &tooLarge) {
+		return nil, fmt.Errorf("%w: the body could not be read: %w", ErrInvalid, err)
+	}
+	return body, err
+}

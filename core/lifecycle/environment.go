@@ -1,0 +1,113 @@
+package lifecycle
+
+import (
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Descriptors of the log pipes in a function's process. INFO and ERROR are
+// stdout and stderr, so programs that know nothing of levels are logged too;
+// the numbers are those of the original's successor.
+var logFDs = []struct {
+	fd    int
+	level string
+	// origin names the stream of a line that does not begin with its own origin.
+	origin string
+}{
+	{1, "INFO", "stdout"}, {2, "ERROR", "stderr"}, {3, "DEBUG", "log"},
+	{4, "WARN", "log"}, {5, "FATAL", "log"}, {6, "TRACE", "log"},
+}
+
+// environment is all that a function's process sees. It inherits nothing from
+// the core's own environment, which may hold secrets.
+//
+// There are three kinds of variables: reserved ones, which say who the function
+// is and how it reaches the core; lists, to which the core adds its part; and
+// all others, where the group's value wins. (Names and values as observed in
+// functions of the original.)
+func (s *Supervisor) environment(f *Function, token string, python bool) []string {
+	env := map[string]string{
+		"HOME": f.Dir,
+		"LANG": "C.UTF-8",
+
+		"AWS_REGION":         f.Region,
+		"AWS_DEFAULT_REGION": f.Region,
+		"LOG_LEVEL":          s.options.LogLevel,
+
+		"STREAM_MANAGER_SERVER_PORT": "8088",
+	}
+	maps.Copy(env, s.options.Environment)
+	for name, value := range f.Environment {
+		if !strings.HasPrefix(name, "_GG_LOG_FD_") {
+			env[name] = value
+		}
+	}
+
+	prepend(env, "PATH", ":", nil, []string{"/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin", f.Dir + "/"})
+	if python {
+		prepend(env, "PYTHONPATH", ":", []string{f.Dir}, nil)
+	}
+	for _, name := range []string{"no_proxy", "NO_PROXY"} {
+		if env["http_proxy"] != "" || env["HTTP_PROXY"] != "" || env[name] != "" {
+			prepend(env, name, ",", []string{"localhost", "127.0.0.1"}, nil)
+		}
+	}
+
+	encoding := f.Encoding
+	if encoding == "" {
+		encoding = EncodingJSON
+	}
+	if f.Runtime == RuntimeExecutable {
+		// Executables are binary only (developer guide).
+		encoding = EncodingBinary
+	}
+	port := strconv.Itoa(s.options.Port)
+	maps.Copy(env, map[string]string{
+		"AWS_CONTAINER_AUTHORIZATION_TOKEN":  token,
+		"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://localhost:" + port + "/2016-11-01/credentialprovider/",
+		"MY_FUNCTION_ARN":                    f.ARN,
+		"ROUTER_FUNCTION_ARN":                "arn:aws:lambda:::function:GGRouter",
+		"SHADOW_FUNCTION_ARN":                "arn:aws:lambda:::function:GGShadowService",
+		"SECRETS_MANAGER_FUNCTION_ARN":       "arn:aws:lambda:::function:GGSecretManager:1",
+		"ENCODING_TYPE":                      encoding,
+		"GGC_MAX_INTERFACE_VERSION":          "1.5",
+		"GG_DAEMON_PORT":                     port,
+		// In NoContainer mode, what a path inside a container is below (developer
+		// guide, "Access machine learning resources").
+		"AWS_GG_RESOURCE_PREFIX": f.Dir,
+	})
+	for _, name := range reservedForTheCore {
+		if value, ok := s.options.Environment[name]; ok {
+			env[name] = value
+		}
+	}
+	for _, log := range logFDs {
+		env["_GG_LOG_FD_"+log.level] = strconv.Itoa(log.fd)
+	}
+
+	list := make([]string, 0, len(env))
+	for _, name := range slices.Sorted(maps.Keys(env)) {
+		list = append(list, name+"="+env[name])
+	}
+	return list
+}
+
+// reservedForTheCore are variables about the core that functions cannot replace
+// when Options.Environment sets them. GROUP_ID and AWS_IOT_THING_ARN are not
+// among them: provisioning tools set those as variables of the function.
+var reservedForTheCore = []string{"AWS_IOT_THING_NAME", "GGC_VERSION", "IPC_SOCK_FILE", "STREAM_MANAGER_SERVER_PORT"}
+
+// prepend puts parts at both ends of a list in a variable, leaving out those
+// that the list has already.
+func prepend(env map[string]string, name, separator string, before, after []string) {
+	var present []string
+	if env[name] != "" {
+		present = strings.Split(env[name], separator)
+	}
+	missing := func(parts []string) []string {
+		return slices.DeleteFunc(slices.Clone(parts), func(part string) bool { return slices.Contains(present, part) })
+	}
+	env[name] = strings.Join(slices.Concat(missing(before), present, missing(after)), separator)
+}

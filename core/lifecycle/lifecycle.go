@@ -1,0 +1,229 @@
+// Package lifecycle keeps the processes of functions: long-lived ones that run
+// as long as the core does, and on-demand ones that are started when somebody
+// calls. It owns their queues, their time limits, their restarts and their end.
+//
+// It implements what package ipc serves to those processes. It must not know
+// HTTP, subscriptions, deployments or where logs are written: code arrives as
+// folders, calls through the methods of Supervisor, and lines leave through a
+// LogSink.
+package lifecycle
+
+import (
+	"fmt"
+	"log/slog"
+	"time"
+)
+
+// RuntimeExecutable is the runtime of a function that is a program by itself.
+const RuntimeExecutable = "arn:aws:greengrass:::runtime/function/executable"
+
+// Encodings of a function's payload.
+const (
+	EncodingJSON   = "json"
+	EncodingBinary = "binary"
+)
+
+// DefaultTimeout is how long a handler may take where the group does not say
+// (developer guide: 3 seconds).
+const DefaultTimeout = 3 * time.Second
+
+// Function is one function of the deployed group, ready to run.
+type Function struct {
+	// ARN is version-qualified; it identifies the function.
+	ARN string
+	// Name, Version, Region and Account are the ARN's parts.
+	Name, Version, Region, Account string
+	// Dir is the absolute path of the code; it is the working directory.
+	Dir string
+	// Runtime is Lambda's name for the interpreter, or RuntimeExecutable.
+	Runtime string
+	// Handler is "module.function", or the program's file name below Dir. An
+	// Executable of the group has already taken its place.
+	Handler string
+	// ExecArgs are appended to the command line.
+	ExecArgs []string
+	// Pinned functions are long-lived: exactly one process, started at once.
+	Pinned bool
+	// Timeout bounds one call of the handler; 0 means DefaultTimeout.
+	Timeout time.Duration
+	// Encoding is EncodingJSON (also when empty) or EncodingBinary.
+	Encoding string
+	// Environment are the variables that the group defines.
+	Environment map[string]string
+	// Credential is whom the process runs as; nil means as the core.
+	Credential *Credential
+	// Hash identifies code and configuration: while it stays the same, Apply
+	// leaves the function's processes alone.
+	Hash string
+}
+
+func (f *Function) timeout() time.Duration {
+	if f.Timeout <= 0 {
+		return DefaultTimeout
+	}
+	return f.Timeout
+}
+
+// Credential is a Linux identity.
+type Credential struct {
+	UID, GID uint32
+	// Groups are the supplementary groups; none are kept from the core.
+	Groups []uint32
+}
+
+// LogSink takes what functions write. It is called from many goroutines and
+// must not block for long: a function that writes waits for it.
+type LogSink interface {
+	// FunctionLine takes one line without its newline. Level is TRACE, DEBUG,
+	// INFO, WARN, ERROR or FATAL; origin is empty when the text begins with its
+	// own ("app.py:12,message"), else it says where the text came from.
+	FunctionLine(region, account, name string, at time.Time, level, origin, text string)
+}
+
+// Backoff are the pauses between attempts to keep a function running.
+type Backoff struct {
+	// First is the pause before the first restart, doubled each time up to Max.
+	First, Max time.Duration
+	// Reset is how long a process must have run for the next failure to count
+	// as the first again.
+	Reset time.Duration
+}
+
+func (b Backoff) pause(failures int) time.Duration {
+	pause := b.First
+	for range failures {
+		if pause >= b.Max/2 {
+			return b.Max
+		}
+		pause *= 2
+	}
+	return min(pause, b.Max)
+}
+
+// Options are what a Supervisor stands on. A zero duration or number means the
+// default given with it.
+type Options struct {
+	// Logger and Logs are required.
+	Logger *slog.Logger
+	Logs   LogSink
+	// RuntimeDir is the absolute path that the runtimes package was extracted to.
+	RuntimeDir string
+	// Port is where package ipc listens.
+	Port int
+	// Environment is added to every function's: the core thing's name and ARN,
+	// endpoints, proxies. Functions may replace the variables that are not
+	// reserved; see environment.go.
+	Environment map[string]string
+	// LogLevel is the level configured for functions; "INFO" if empty.
+	LogLevel string
+	// SearchPath are the folders in which interpreters are looked for; by
+	// default /usr/bin and /usr/local/bin, as the original did.
+	SearchPath []string
+	// RecordDir is an absolute path where running processes are written down, so
+	// that a core that was killed finds what survived it. Empty means nowhere.
+	RecordDir string
+
+	// MaxWorkItems bounds the queued items of all functions together:
+	// config.json's maxWorkItemCount, 1024.
+	MaxWorkItems int
+	// MaxBytes bounds the payloads that are queued, being worked on or waiting
+	// to be fetched, together; 64 MiB.
+	MaxBytes int64
+	// MaxConcurrent bounds the on-demand processes of all functions together:
+	// config.json's maxConcurrentLimit, 25.
+	MaxConcurrent int
+
+	// Idle is how long an on-demand process waits for more work; 60 s, as in
+	// the original's successor.
+	Idle time.Duration
+	// InitTimeout bounds the time until an on-demand process asks for work; 60 s.
+	InitTimeout time.Duration
+	// StopGrace is the time between SIGTERM and SIGKILL; 5 s.
+	StopGrace time.Duration
+	// KeepResult is how long a result waits for its caller, beyond the
+	// function's timeout; 60 s.
+	KeepResult time.Duration
+	// Backoff is 1 s doubling to 60 s, reset after 60 s.
+	Backoff Backoff
+	// Now is the clock for log lines and ages; time.Now.
+	Now func() time.Time
+}
+
+func (o Options) withDefaults() Options {
+	defaults := func(d *time.Duration, value time.Duration) {
+		if *d <= 0 {
+			*d = value
+		}
+	}
+	if len(o.SearchPath) == 0 {
+		o.SearchPath = []string{"/usr/bin", "/usr/local/bin"}
+	}
+	if o.LogLevel == "" {
+		o.LogLevel = "INFO"
+	}
+	if o.MaxWorkItems <= 0 {
+		o.MaxWorkItems = 1024
+	}
+	if o.MaxBytes <= 0 {
+		o.MaxBytes = 64 << 20
+	}
+	if o.MaxConcurrent <= 0 {
+		o.MaxConcurrent = 25
+	}
+	defaults(&o.Idle, time.Minute)
+	defaults(&o.InitTimeout, time.Minute)
+	defaults(&o.StopGrace, 5*time.Second)
+	defaults(&o.KeepResult, time.Minute)
+	defaults(&o.Backoff.First, time.Second)
+	defaults(&o.Backoff.Max, time.Minute)
+	defaults(&o.Backoff.Reset, time.Minute)
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return o
+}
+
+// Problem is a reason why a function cannot run on this machine.
+type Problem struct {
+	ARN string
+	Err error
+}
+
+func (p Problem) Error() string { return fmt.Sprintf("function %s: %v", p.ARN, p.Err) }
+
+func (p Problem) Unwrap() error { return p.Err }
+
+// UnsupportedRuntimeError means that this version of the core does not run
+// functions of that kind.
+type UnsupportedRuntimeError struct{ Runtime string }
+
+func (e *UnsupportedRuntimeError) Error() string {
+	return fmt.Sprintf("the runtime %s is not supported by this version of the core; it runs python2.7, python3.x and %s",
+		e.Runtime, RuntimeExecutable)
+}
+
+// InterpreterMissingError means that the program for a runtime is not installed.
+type InterpreterMissingError struct {
+	Runtime string
+	// Executable is the program's name, Paths where it was looked for.
+	Executable string
+	Paths      []string
+}
+
+func (e *InterpreterMissingError) Error() string {
+	return fmt.Sprintf("cannot find executable %s under any of the provided paths %v; install it to run %s functions",
+		e.Executable, e.Paths, e.Runtime)
+}
+
+// CodeError means that the function's folder does not hold what its handler
+// names.
+type CodeError struct {
+	Path string
+	Err  error
+}
+
+func (e *CodeError) Error() string {
+	return fmt.Sprintf("%s cannot be run: %v", e.Path, e.Err)
+}
+
+func (e *CodeError) Unwrap() error { return e.Err }

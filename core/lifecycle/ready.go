@@ -1,0 +1,105 @@
+package lifecycle
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Readiness is how a long-lived function fared after it was started.
+type Readiness string
+
+// What WaitReady finds.
+const (
+	// Ready means that it asked for work.
+	Ready Readiness = "Ready"
+	// Alive means that its process runs but has not asked for work: an
+	// executable that works by itself, or Python code that does not leave the
+	// module level.
+	Alive Readiness = "Alive"
+	// Failed means that its first process ended or said that it cannot start.
+	Failed Readiness = "Failed"
+)
+
+// Started is the report on one function.
+type Started struct {
+	ARN   string
+	State Readiness
+	// Cause is the exit status, the signal or the reason, when State is Failed.
+	Cause string
+	// Log are the last lines that the function wrote.
+	Log []LogLine
+}
+
+// gate is the open question whether a function came up; nil where nobody asks.
+type gate struct {
+	decided chan struct{}
+	once    sync.Once
+	state   Readiness
+	cause   string
+}
+
+func newGate() *gate { return &gate{decided: make(chan struct{})} }
+
+func (g *gate) decide(state Readiness, cause string) {
+	if g != nil {
+		g.once.Do(func() {
+			g.state, g.cause = state, cause
+			close(g.decided)
+		})
+	}
+}
+
+func (g *gate) ready()            { g.decide(Ready, "") }
+func (g *gate) fail(cause string) { g.decide(Failed, cause) }
+
+// WaitReady waits until each long-lived function that the last Apply started or
+// restarted is ready or has failed, at most for bound. Functions that are still
+// undecided then are Alive. The list is ordered by ARN; the error is that of ctx.
+func (s *Supervisor) WaitReady(ctx context.Context, bound time.Duration) ([]Started, error) {
+	type question struct {
+		f *function
+		g *gate
+	}
+	var questions []question
+	s.mu.Lock()
+	for _, f := range s.functions {
+		if f.gate != nil {
+			questions = append(questions, question{f, f.gate})
+		}
+	}
+	s.mu.Unlock()
+	slices.SortFunc(questions, func(a, b question) int { return strings.Compare(a.f.spec.ARN, b.f.spec.ARN) })
+
+	timer := time.NewTimer(bound)
+	defer timer.Stop()
+	var late bool
+	for _, q := range questions {
+		if late {
+			break
+		}
+		select {
+		case <-q.g.decided:
+		case <-timer.C:
+			late = true
+		case <-ctx.Done():
+			return nil, fmt.Errorf("wait for functions to start: %w", ctx.Err())
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list := make([]Started, 0, len(questions))
+	for _, q := range questions {
+		found := Started{ARN: q.f.spec.ARN, State: Alive, Log: q.f.tail.list()}
+		select {
+		case <-q.g.decided:
+			found.State, found.Cause = q.g.state, q.g.cause
+		default:
+		}
+		list = append(list, found)
+	}
+	return list, nil
+}

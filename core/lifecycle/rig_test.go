@@ -1,0 +1,380 @@
+package lifecycle_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/fescue-edge/fescue/core/ipc"
+	"github.com/fescue-edge/fescue/core/lifecycle"
+	"github.com/fescue-edge/fescue/core/router"
+	"github.com/fescue-edge/fescue/runtimes"
+)
+
+// runtimeDir is where TestMain lays out the function runtimes.
+var runtimeDir string
+
+// The test program is also the executable function of the tests, and a core
+// that gets killed.
+func TestMain(m *testing.M) {
+	if mode := os.Getenv("FESCUE_TEST_MODE"); mode != "" {
+		os.Exit(play(mode))
+	}
+	os.Exit(runTests(m))
+}
+
+func runTests(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "lifecycle-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	runtimeDir = filepath.Join(dir, "runtime")
+	if err := runtimes.Extract(runtimeDir); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return m.Run()
+}
+
+// play is what the test program does as a function.
+func play(mode string) int {
+	switch mode {
+	case "silent":
+		fmt.Println("silent speaking")
+		select {}
+	case "stubborn":
+		signal.Ignore(syscall.SIGTERM)
+		fmt.Println("stubborn speaking")
+		select {}
+	case "exit3":
+		fmt.Fprintln(os.Stderr, "giving up")
+		return 3
+	case "parent":
+		child := exec.Command("sleep", "1000")
+		if err := child.Start(); err != nil {
+			fmt.Println(err)
+			return 1
+		}
+		fmt.Printf("child %d\n", child.Process.Pid)
+		select {}
+	case "core":
+		return playCore()
+	case "upper", "crash":
+		return playWorker(mode)
+	}
+	return 99
+}
+
+// playWorker speaks the wire as an executable does that was linked with the
+// original's library.
+func playWorker(mode string) int {
+	work := "http://localhost:" + os.Getenv("GG_DAEMON_PORT") + "/2016-11-01/functions/" + os.Getenv("MY_FUNCTION_ARN") + "/work"
+	call := func(method, id string, body []byte) (*http.Response, []byte) {
+		request, err := http.NewRequest(method, work, bytes.NewReader(body))
+		if err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		request.Header.Set("Authorization", os.Getenv("AWS_CONTAINER_AUTHORIZATION_TOKEN"))
+		request.Header.Set("X-Amz-InvocationId", id)
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		defer response.Body.Close()
+		got, _ := io.ReadAll(response.Body)
+		return response, got
+	}
+	for {
+		response, payload := call(http.MethodGet, "", nil)
+		if response.StatusCode != http.StatusOK {
+			fmt.Println(response.Status, string(payload))
+			return 1
+		}
+		if mode == "crash" {
+			return 9
+		}
+		call(http.MethodPost, response.Header.Get("X-Amz-InvocationId"), bytes.ToUpper(payload))
+	}
+}
+
+// playCore runs a supervisor until it is killed.
+func playCore() int {
+	sup, err := lifecycle.New(lifecycle.Options{
+		Logger: slog.New(slog.DiscardHandler), Logs: &capture{}, RecordDir: os.Getenv("FESCUE_TEST_RECORDS"),
+	})
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	dir, _ := os.Getwd()
+	functions := []lifecycle.Function{
+		executable("Silent", dir, "silent"), executable("Parent", dir, "parent"),
+	}
+	if _, err := sup.Apply(context.Background(), functions); err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	for {
+		lines := sup.Tail(functions[1].ARN)
+		workers := sup.Workers()
+		if len(lines) > 0 && workers[0].ProcessId != "0" && workers[1].ProcessId != "0" {
+			fmt.Println(workers[0].ProcessId, workers[1].ProcessId, strings.TrimPrefix(lines[0].Text, "child "))
+			select {}
+		}
+		<-time.After(5 * time.Millisecond)
+	}
+}
+
+// capture keeps what functions log.
+type capture struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+func (c *capture) FunctionLine(region, account, name string, _ time.Time, level, origin, text string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.lines = append(c.lines, fmt.Sprintf("%s/%s/%s %s %s|%s", region, account, name, level, origin, text))
+}
+
+func (c *capture) String() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return strings.Join(c.lines, "\n")
+}
+
+// buffer is a log that tests read while it is written.
+type buffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+// rig is a whole edge: server, supervisor and router, wired as a core does it.
+type rig struct {
+	t       *testing.T
+	sup     *lifecycle.Supervisor
+	router  *router.Router
+	port    int
+	logs    *capture
+	runtime *buffer
+	cloud   chan router.Message
+}
+
+func (r *rig) PublishCloud(_ context.Context, topic string, payload []byte) error {
+	select {
+	case r.cloud <- router.Message{Topic: topic, Payload: payload}:
+		return nil
+	default:
+		return errors.New("spool full")
+	}
+}
+
+func newRig(t *testing.T, change ...func(*lifecycle.Options)) *rig {
+	t.Helper()
+	r := &rig{t: t, logs: &capture{}, runtime: &buffer{}, cloud: make(chan router.Message, 100)}
+	logger := slog.New(slog.NewTextHandler(r.runtime, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	listener, err := ipc.Listen(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.port = listener.Port()
+	options := lifecycle.Options{
+		Logger: logger, Logs: r.logs, RuntimeDir: runtimeDir, Port: r.port,
+		Environment: map[string]string{"AWS_IOT_THING_NAME": "Mill_Core"},
+		Backoff:     lifecycle.Backoff{First: time.Millisecond, Max: 20 * time.Millisecond},
+	}
+	for _, each := range change {
+		each(&options)
+	}
+	if r.sup, err = lifecycle.New(options); err != nil {
+		t.Fatal(err)
+	}
+	r.router = router.New(map[router.Kind]router.Endpoint{
+		router.KindFunction: router.ToFunctions(r.sup),
+		router.KindCloud: router.ToCloud(r, func(m router.Message, err error) {
+			logger.Error("lost", "topic", m.Topic, "errorString", err.Error())
+		}),
+	}, logger)
+	server := ipc.New(ipc.Options{Functions: r.sup, Publisher: r.router, Health: r.sup, Logs: r.sup, Logger: logger})
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		defer cancel()
+		if err := r.sup.Shutdown(ctx); err != nil {
+			t.Error(err)
+		}
+		if err := server.Shutdown(ctx); err != nil {
+			t.Error(err)
+		}
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+		if t.Failed() {
+			t.Logf("runtime.log:\n%s\nfunction logs:\n%s", r.runtime, r.logs)
+		}
+	})
+	return r
+}
+
+func arn(name string) string {
+	return "arn:aws:lambda:eu-west-1:123456789012:function:" + name + ":1"
+}
+
+func function(name string) lifecycle.Function {
+	return lifecycle.Function{
+		ARN: arn(name), Name: name, Version: "1", Region: "eu-west-1", Account: "123456789012",
+		Hash: "1", Pinned: true, Timeout: 20 * time.Second,
+	}
+}
+
+// executable is a function that is this test program; dir gets a link to it.
+func executable(name, dir, mode string) lifecycle.Function {
+	self, err := os.Executable()
+	if err == nil {
+		err = os.Symlink(self, filepath.Join(dir, "program"))
+	}
+	if err != nil && !errors.Is(err, os.ErrExist) {
+		panic(err)
+	}
+	f := function(name)
+	f.Dir, f.Handler, f.Runtime = dir, "program", lifecycle.RuntimeExecutable
+	f.Environment = map[string]string{"FESCUE_TEST_MODE": mode}
+	return f
+}
+
+// python is a function with a module app whose handler is named handler.
+func (r *rig) python(name, source string) lifecycle.Function {
+	r.t.Helper()
+	f := function(name)
+	f.Dir, f.Handler, f.Runtime = r.t.TempDir(), "app.handler", "python3.8"
+	f.Environment = map[string]string{"PYTHONDONTWRITEBYTECODE": "1"}
+	if err := os.WriteFile(filepath.Join(f.Dir, "app.py"), []byte(source), 0o644); err != nil {
+		r.t.Fatal(err)
+	}
+	var missing *lifecycle.InterpreterMissingError
+	for _, problem := range r.sup.Check(r.t.Context(), []lifecycle.Function{f}) {
+		if errors.As(problem, &missing) {
+			r.t.Skip("python3 is not installed in /usr/bin or /usr/local/bin; install it to run this test:", problem)
+		}
+		r.t.Fatal(problem)
+	}
+	return f
+}
+
+func (r *rig) apply(functions ...lifecycle.Function) lifecycle.Report {
+	r.t.Helper()
+	report, err := r.sup.Apply(r.t.Context(), functions)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return report
+}
+
+// invoke calls a function as the core itself.
+func (r *rig) invoke(name, payload string) ipc.Outcome {
+	r.t.Helper()
+	outcome, err := r.tryInvoke(name, payload)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return outcome
+}
+
+func (r *rig) tryInvoke(name, payload string) (ipc.Outcome, error) {
+	ctx, cancel := context.WithTimeout(r.t.Context(), 30*time.Second)
+	defer cancel()
+	id, err := r.sup.Invoke(ctx, ipc.Worker{}, ipc.Call{ARN: arn(name), Type: ipc.RequestResponse, Payload: []byte(payload)})
+	if err != nil {
+		return ipc.Outcome{}, err
+	}
+	return r.sup.Result(ctx, ipc.Worker{}, arn(name), id)
+}
+
+func (r *rig) wantResult(name, payload, want string) {
+	r.t.Helper()
+	if got := r.invoke(name, payload); got.Error != ipc.Succeeded || string(got.Payload) != want {
+		r.t.Errorf("%s(%s) = %s %q, want %q", name, payload, got.Error, got.Payload, want)
+	}
+}
+
+// eventually waits for a condition.
+func (r *rig) eventually(what string, condition func() bool) {
+	r.t.Helper()
+	deadline := time.After(30 * time.Second)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !condition() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			r.t.Fatalf("after 30 s still not: %s", what)
+		}
+	}
+}
+
+func (r *rig) workers(name string) []ipc.WorkerStatus {
+	var list []ipc.WorkerStatus
+	for _, w := range r.sup.Workers() {
+		if w.FuncArn == arn(name) {
+			list = append(list, w)
+		}
+	}
+	return list
+}
+
+// pid waits for a function to have a process in one of the states.
+func (r *rig) pid(name string, states ...ipc.WorkerState) string {
+	r.t.Helper()
+	var pid string
+	r.eventually(fmt.Sprintf("%s is one of %v", name, states), func() bool {
+		for _, w := range r.workers(name) {
+			for _, state := range states {
+				if w.WorkerState == state && w.ProcessId != "0" {
+					pid = w.ProcessId
+					return true
+				}
+			}
+		}
+		return false
+	})
+	return pid
+}
+
+func alive(pid string) bool {
+	text, err := os.ReadFile("/proc/" + pid + "/stat")
+	if err != nil {
+		return false
+	}
+	// A zombie that nobody in this machine's init reaps is dead all the same.
+	return !strings.Contains(string(text[bytes.LastIndexByte(text, ')'):]), ") Z ")
+}

@@ -1,0 +1,156 @@
+package lifecycle_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/fescue-edge/fescue/core/ipc"
+	"github.com/fescue-edge/fescue/core/lifecycle"
+)
+
+func TestStopping(t *testing.T) {
+	t.Parallel()
+
+	t.Run("SIGTERM lets a function end by itself", func(t *testing.T) {
+		t.Parallel()
+		r := newRig(t)
+		r.apply(r.python("Polite", "import atexit\natexit.register(lambda: print('bye'))\ndef handler(e, c):\n    pass\n"))
+		r.pid("Polite", ipc.Waiting)
+		r.apply()
+		if !strings.Contains(r.logs.String(), ",bye") {
+			t.Errorf("the function could not say goodbye: %s", r.logs)
+		}
+		if !strings.Contains(r.runtime.String(), "exited with status 0") {
+			t.Error("it did not end with status 0")
+		}
+	})
+
+	t.Run("SIGKILL ends one that ignores it", func(t *testing.T) {
+		t.Parallel()
+		r := newRig(t, func(o *lifecycle.Options) { o.StopGrace = 50 * time.Millisecond })
+		r.apply(executable("Stubborn", t.TempDir(), "stubborn"))
+		r.eventually("it ignores SIGTERM", func() bool { return strings.Contains(r.logs.String(), "speaking") })
+		pid := r.pid("Stubborn", ipc.Starting)
+		r.apply()
+		if alive(pid) {
+			t.Error("it is still there")
+		}
+		if !strings.Contains(r.runtime.String(), "did not end after SIGTERM") {
+			t.Error("runtime.log does not say so")
+		}
+	})
+
+	t.Run("children go with their function", func(t *testing.T) {
+		t.Parallel()
+		r := newRig(t)
+		r.apply(executable("Parent", t.TempDir(), "parent"))
+		var child string
+		r.eventually("the child runs", func() bool {
+			for _, line := range r.sup.Tail(arn("Parent")) {
+				child = strings.TrimPrefix(line.Text, "child ")
+			}
+			return child != ""
+		})
+		r.apply()
+		r.eventually("the child is gone", func() bool { return !alive(child) })
+	})
+
+	t.Run("a shutdown that takes too long kills, and nothing starts after it", func(t *testing.T) {
+		t.Parallel()
+		r := newRig(t, func(o *lifecycle.Options) { o.StopGrace = time.Hour })
+		r.apply(executable("Stubborn", t.TempDir(), "stubborn"))
+		r.eventually("it ignores SIGTERM", func() bool { return strings.Contains(r.logs.String(), "speaking") })
+		pid := r.pid("Stubborn", ipc.Starting)
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		defer cancel()
+		if err := r.sup.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v", err)
+		}
+		if alive(pid) {
+			t.Error("it is still there")
+		}
+		if _, err := r.sup.Apply(t.Context(), nil); !errors.Is(err, ipc.ErrShuttingDown) {
+			t.Errorf("Apply after Shutdown: %v", err)
+		}
+		if _, err := r.tryInvoke("Stubborn", ""); !errors.Is(err, ipc.ErrShuttingDown) {
+			t.Errorf("Invoke after Shutdown: %v", err)
+		}
+	})
+
+	t.Run("nothing survives a core that is killed", func(t *testing.T) {
+		t.Parallel()
+		dir, records := t.TempDir(), t.TempDir()
+		self, err := os.Executable()
+		if err != nil {
+			t.Fatal(err)
+		}
+		core := exec.Command(self)
+		core.Dir = dir
+		core.Env = append(os.Environ(), "FESCUE_TEST_MODE=core", "FESCUE_TEST_RECORDS="+records)
+		out, err := core.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := core.Start(); err != nil {
+			t.Fatal(err)
+		}
+		line, err := bufio.NewReader(out).ReadString('\n')
+		pids := strings.Fields(line)
+		killErr := core.Process.Kill()
+		_ = core.Wait()
+		if err != nil || killErr != nil || len(pids) != 3 {
+			t.Fatalf("the core said %q, %v, %v", line, err, killErr)
+		}
+		r := newRig(t)
+		r.eventually("the functions are gone", func() bool { return !alive(pids[0]) && !alive(pids[1]) })
+		if !alive(pids[2]) {
+			t.Log("the grandchild is gone already")
+		}
+		newRig(t, func(o *lifecycle.Options) { o.RecordDir = records })
+		r.eventually("the grandchild is gone", func() bool { return !alive(pids[2]) })
+		if left, err := os.ReadDir(records); err != nil || len(left) != 0 {
+			t.Errorf("records left: %v, %v", left, err)
+		}
+	})
+
+	t.Run("records of strangers kill nobody", func(t *testing.T) {
+		t.Parallel()
+		boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+		if err != nil {
+			t.Fatal(err)
+		}
+		stranger := exec.Command("sleep", "1000")
+		stranger.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+		if err := stranger.Start(); err != nil {
+			t.Fatal(err)
+		}
+		defer stranger.Wait()
+		defer stranger.Process.Kill()
+		records := t.TempDir()
+		for name, record := range map[string]string{
+			"number":  fmt.Sprintf(`{"PID": %d, "Start": 1, "Boot": %q, "ARN": "a"}`, stranger.Process.Pid, strings.TrimSpace(string(boot))),
+			"boot":    fmt.Sprintf(`{"PID": %d, "Start": 1, "Boot": "other", "ARN": "a"}`, stranger.Process.Pid),
+			"init":    fmt.Sprintf(`{"PID": 1, "Start": 0, "Boot": %q, "ARN": "a"}`, strings.TrimSpace(string(boot))),
+			"all":     fmt.Sprintf(`{"PID": -1, "Start": 0, "Boot": %q, "ARN": "a"}`, strings.TrimSpace(string(boot))),
+			"cut":     `{"PID": 12`,
+			"nothing": "",
+		} {
+			if err := os.WriteFile(filepath.Join(records, name+".worker.json"), []byte(record), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r := newRig(t, func(o *lifecycle.Options) { o.RecordDir = records })
+		if strings.Contains(r.runtime.String(), "left behind") || !alive(fmt.Sprint(stranger.Process.Pid)) {
+			t.Errorf("a stranger was killed: %s", r.runtime)
+		}
+	})
+}

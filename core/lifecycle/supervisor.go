@@ -1,0 +1,225 @@
+package lifecycle
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/fescue-edge/fescue/core/ipc"
+)
+
+// Supervisor runs the functions of one core. Make one with New.
+type Supervisor struct {
+	options  Options
+	launcher *launcher
+	records  records
+	spawner  *spawner
+
+	// applying makes one Apply or Shutdown follow the other.
+	applying sync.Mutex
+	// running counts the goroutines that own a process.
+	running sync.WaitGroup
+
+	// mu guards everything below, and what functions, workers and invocations
+	// hold. Nothing is waited for while it is held.
+	mu          sync.Mutex
+	closing     bool
+	functions   map[string]*function
+	workers     map[string]*worker
+	tokens      map[[sha256.Size]byte]*worker
+	invocations map[string]*invocation
+	// items and bytes are what MaxWorkItems and MaxBytes bound.
+	items int
+	bytes int64
+	// onDemand counts the processes that MaxConcurrent bounds.
+	onDemand int
+	sequence uint64
+}
+
+// New makes a supervisor without functions and ends what an earlier core, killed
+// without a chance to do it, left running.
+func New(o Options) (*Supervisor, error) {
+	o = o.withDefaults()
+	s := &Supervisor{
+		options:     o,
+		records:     records{dir: o.RecordDir},
+		functions:   make(map[string]*function),
+		workers:     make(map[string]*worker),
+		tokens:      make(map[[sha256.Size]byte]*worker),
+		invocations: make(map[string]*invocation),
+		launcher: &launcher{
+			searchPath: o.SearchPath, runtimeDir: o.RuntimeDir, warn: o.Logger.Warn,
+			found: make(map[string]string), warned: make(map[string]bool),
+		},
+	}
+	killed, err := s.records.clear()
+	if err != nil {
+		return nil, fmt.Errorf("end the functions of an earlier run: %w", err)
+	}
+	for _, pid := range killed {
+		o.Logger.Warn("Ended a process that an earlier run left behind.", "pid", pid)
+	}
+	s.spawner = newSpawner()
+	return s, nil
+}
+
+// Report says what Apply did, by function ARN.
+type Report struct {
+	Started, Stopped, Restarted, Unchanged []string
+	// Problems are functions that cannot run on this machine. They are known
+	// all the same: calling them yields the reason.
+	Problems []Problem
+}
+
+// Apply makes these the functions that run: it starts long-lived ones that are
+// new, stops what is gone, restarts what has another Hash and leaves everything
+// else alone. It returns when stopped processes have ended and new ones are
+// being started; WaitReady tells how those fare. The error is that of a
+// supervisor that is shutting down, or of ctx before anything was done.
+func (s *Supervisor) Apply(ctx context.Context, specs []Function) (Report, error) {
+	s.applying.Lock()
+	defer s.applying.Unlock()
+	if err := ctx.Err(); err != nil {
+		return Report{}, fmt.Errorf("apply functions: %w", err)
+	}
+	next := make(map[string]*function, len(specs))
+	for _, spec := range specs {
+		f := &function{spec: spec, supervisor: s, workers: make(map[*worker]struct{})}
+		f.spec.Environment = maps.Clone(spec.Environment)
+		if f.problem = f.spec.validate(); f.problem == nil {
+			f.command, f.problem = s.launcher.command(ctx, &f.spec)
+		}
+		next[spec.ARN] = f
+	}
+
+	var report Report
+	var ending []*worker
+	s.mu.Lock()
+	if s.closing {
+		s.mu.Unlock()
+		return Report{}, fmt.Errorf("apply functions: %w", ipc.ErrShuttingDown)
+	}
+	for arn, old := range s.functions {
+		f, stays := next[arn]
+		switch {
+		case !stays:
+			report.Stopped = append(report.Stopped, arn)
+			ending = append(ending, old.retire()...)
+			old.failQueue("the function was removed from the group")
+			delete(s.functions, arn)
+		case old.spec.Hash == f.spec.Hash && (old.problem == nil) == (f.problem == nil):
+			report.Unchanged = append(report.Unchanged, arn)
+			old.gate = nil
+			next[arn] = old
+		default:
+			report.Restarted = append(report.Restarted, arn)
+			ending = append(ending, old.retire()...)
+			f.adopt(old)
+			s.functions[arn] = f
+		}
+	}
+	var fresh []*function
+	for arn, f := range next {
+		if f.problem != nil {
+			report.Problems = append(report.Problems, Problem{arn, f.problem})
+		}
+		if s.functions[arn] == nil {
+			report.Started = append(report.Started, arn)
+			s.functions[arn] = f
+		}
+		if !slices.Contains(report.Unchanged, arn) {
+			fresh = append(fresh, f)
+			if f.spec.Pinned {
+				f.gate = newGate()
+			}
+		}
+	}
+	s.mu.Unlock()
+
+	// The old process goes before the new one comes: they may need the same
+	// port, device or file.
+	s.await(ending)
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	slices.SortFunc(fresh, func(a, b *function) int { return strings.Compare(a.spec.ARN, b.spec.ARN) })
+	for _, f := range fresh {
+		f.begin()
+	}
+	s.dispatchAll()
+	for _, list := range [][]string{report.Started, report.Stopped, report.Restarted, report.Unchanged} {
+		slices.Sort(list)
+	}
+	slices.SortFunc(report.Problems, func(a, b Problem) int { return strings.Compare(a.ARN, b.ARN) })
+	return report, nil
+}
+
+// Shutdown stops all functions and waits for their processes. When ctx ends
+// before, they are killed.
+func (s *Supervisor) Shutdown(ctx context.Context) error {
+	s.applying.Lock()
+	defer s.applying.Unlock()
+	s.mu.Lock()
+	already := s.closing
+	s.closing = true
+	for _, f := range s.functions {
+		f.retire()
+		f.failQueue(ipc.ErrShuttingDown.Error())
+	}
+	s.mu.Unlock()
+	if already {
+		return nil
+	}
+
+	ended := make(chan struct{})
+	go func() {
+		s.running.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+		s.spawner.stop()
+		return nil
+	case <-ctx.Done():
+	}
+	s.mu.Lock()
+	for _, w := range s.workers {
+		w.kill()
+	}
+	s.mu.Unlock()
+	err := fmt.Errorf("stop functions: they had to be killed: %w", context.Cause(ctx))
+	timer := time.NewTimer(unkillable)
+	defer timer.Stop()
+	select {
+	case <-ended:
+		s.spawner.stop()
+		return err
+	case <-timer.C:
+		// The spawning thread stays: a process may still be on its way out.
+		return fmt.Errorf("%w; some processes do not end", err)
+	}
+}
+
+// unkillable is how long a process may take to vanish after SIGKILL before the
+// core goes on without it: one that hangs in the kernel does not end.
+const unkillable = 10 * time.Second
+
+// await waits for workers that were told to stop.
+func (s *Supervisor) await(ending []*worker) {
+	timer := time.NewTimer(s.options.StopGrace + drainTime + unkillable)
+	defer timer.Stop()
+	for _, w := range ending {
+		select {
+		case <-w.done:
+		case <-timer.C:
+			s.options.Logger.Error("A function's process does not end, even when killed; going on without it.",
+				"funcArn", w.function.spec.ARN, "workerId", w.id)
+			return
+		}
+	}
+}

@@ -1,0 +1,253 @@
+package lifecycle_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/fescue-edge/fescue/core/ipc"
+	"github.com/fescue-edge/fescue/core/lifecycle"
+)
+
+func TestApply(t *testing.T) {
+	t.Parallel()
+
+	t.Run("only what changed is restarted", func(t *testing.T) {
+		t.Parallel()
+		r := newRig(t)
+		same := executable("Same", t.TempDir(), "upper")
+		changed := executable("Changed", t.TempDir(), "upper")
+		gone := executable("Gone", t.TempDir(), "upper")
+		report := r.apply(same, changed, gone)
+		if diff := cmp.Diff([]string{arn("Changed"), arn("Gone"), arn("Same")}, report.Started); diff != "" {
+			t.Error(diff)
+		}
+		pids := map[string]string{}
+		for _, name := range []string{"Same", "Changed", "Gone"} {
+			pids[name] = r.pid(name, ipc.Waiting)
+		}
+		changed.Hash = "2"
+		report = r.apply(same, changed, executable("New", t.TempDir(), "upper"))
+		want := lifecycle.Report{
+			Started: []string{arn("New")}, Stopped: []string{arn("Gone")},
+			Restarted: []string{arn("Changed")}, Unchanged: []string{arn("Same")},
+		}
+		if diff := cmp.Diff(want, report); diff != "" {
+			t.Error(diff)
+		}
+		if alive(pids["Gone"]) || alive(pids["Changed"]) {
+			t.Error("a process that was to stop still runs after Apply")
+		}
+		if got := r.pid("Same", ipc.Waiting); got != pids["Same"] {
+			t.Errorf("the unchanged function has process %s now, had %s", got, pids["Same"])
+		}
+		if got := r.pid("Changed", ipc.Waiting); got == pids["Changed"] {
+			t.Error("the changed function has its old process")
+		}
+		r.wantResult("New", "x", "X")
+		if _, err := r.tryInvoke("Gone", ""); !errors.Is(err, ipc.ErrNotFound) {
+			t.Errorf("calling a removed function: %v, want not found", err)
+		}
+	})
+
+	t.Run("what waits for a changed function reaches its new version", func(t *testing.T) {
+		t.Parallel()
+		r := newRig(t)
+		f := executable("F", t.TempDir(), "silent")
+		r.apply(f)
+		result := make(chan ipc.Outcome, 1)
+		go func() {
+			got, err := r.tryInvoke("F", "x")
+			if err != nil {
+				got.Payload = []byte(err.Error())
+			}
+			result <- got
+		}()
+		r.pid("F", ipc.Starting)
+		f.Hash, f.Environment = "2", map[string]string{"FESCUE_TEST_MODE": "upper"}
+		r.apply(f)
+		if got := <-result; string(got.Payload) != "X" {
+			t.Errorf("got %s %s, want X", got.Error, got.Payload)
+		}
+	})
+
+	t.Run("what cannot run is reported, and the rest runs", func(t *testing.T) {
+		t.Parallel()
+		r := newRig(t, func(o *lifecycle.Options) { o.SearchPath = []string{t.TempDir()} })
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, "plain"), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		with := func(name, runtime, handler string) lifecycle.Function {
+			f := function(name)
+			f.Dir, f.Runtime, f.Handler = dir, runtime, handler
+			return f
+		}
+		badEncoding := executable("Encoding", dir, "upper")
+		badEncoding.Encoding = "xml"
+		noDir := with("NoDir", "python3.8", "a.b")
+		noDir.Dir = filepath.Join(dir, "missing")
+		functions := []lifecycle.Function{
+			executable("Good", dir, "upper"), badEncoding, noDir,
+			with("Java", "java8", "a.B::c"), with("Node", "nodejs12.x", "a.b"), with("Python", "python3.8", "a.b"),
+			with("Python2", "python2.7", "a.b"), with("Python4", "python4.0", "a.b"),
+			with("NoFile", lifecycle.RuntimeExecutable, "missing"), with("NoExec", lifecycle.RuntimeExecutable, "plain"),
+			with("Outside", lifecycle.RuntimeExecutable, "../../../bin/sh"), with("Dir", lifecycle.RuntimeExecutable, "."),
+		}
+		report := r.apply(functions...)
+		got := map[string]string{}
+		for _, problem := range report.Problems {
+			var unsupported *lifecycle.UnsupportedRuntimeError
+			var missing *lifecycle.InterpreterMissingError
+			var code *lifecycle.CodeError
+			kind := "other"
+			switch {
+			case errors.As(problem, &unsupported):
+				kind = "unsupported"
+			case errors.As(problem, &missing):
+				kind = "missing"
+			case errors.As(problem, &code):
+				kind = "code"
+			}
+			got[problem.ARN] = kind
+		}
+		want := map[string]string{
+			arn("Encoding"): "other", arn("NoDir"): "code", arn("Java"): "unsupported", arn("Node"): "unsupported",
+			arn("Python"): "missing", arn("Python2"): "missing", arn("Python4"): "unsupported",
+			arn("NoFile"): "code", arn("NoExec"): "code", arn("Outside"): "code", arn("Dir"): "code",
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Error(diff)
+		}
+		if len(r.sup.Check(t.Context(), functions)) != len(want) {
+			t.Error("Check does not agree with Apply")
+		}
+		r.wantResult("Good", "x", "X")
+		if got := r.invoke("Java", ""); got.Error != ipc.Unhandled || !strings.Contains(string(got.Payload), "java8 is not supported") {
+			t.Errorf("calling it: %s %s", got.Error, got.Payload)
+		}
+	})
+
+	t.Run("another Python 3 takes over, with one warning", func(t *testing.T) {
+		t.Parallel()
+		real, err := exec.LookPath("/usr/bin/python3")
+		if err != nil {
+			t.Skip("python3 is not installed in /usr/bin; install it to run this test")
+		}
+		dir := t.TempDir()
+		if err := os.Symlink(real, filepath.Join(dir, "python3")); err != nil {
+			t.Fatal(err)
+		}
+		// A version switcher's stub: there, but not working.
+		if err := os.WriteFile(filepath.Join(dir, "python3.1"), []byte("#!/bin/sh\nexit 127\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		r := newRig(t, func(o *lifecycle.Options) { o.SearchPath = []string{dir} })
+		one := r.python("One", "def handler(e, c):\n    return 1\n")
+		two := r.python("Two", "def handler(e, c):\n    return 2\n")
+		one.Runtime, two.Runtime = "python3.1", "python3.1"
+		r.apply(one, two)
+		r.wantResult("One", "", "1")
+		r.wantResult("Two", "", "2")
+		log := r.runtime.String()
+		if strings.Count(log, "runtime=python3.1 installed=python3.") != 1 {
+			t.Errorf("want one warning that names both versions in:\n%s", log)
+		}
+	})
+}
+
+func TestWaitReady(t *testing.T) {
+	t.Parallel()
+
+	t.Run("it ends as soon as all are decided, and says how", func(t *testing.T) {
+		t.Parallel()
+		r := newRig(t)
+		r.apply(
+			executable("Ready", t.TempDir(), "upper"),
+			executable("Exit", t.TempDir(), "exit3"),
+			r.python("Broken", "print('before')\nraise Exception('no sensor')\n"),
+		)
+		got, err := r.sup.WaitReady(t.Context(), 10*time.Minute)
+		if err != nil {
+			t.Fatal(err)
+		}
+		find := func(name string) lifecycle.Started {
+			for _, each := range got {
+				if each.ARN == arn(name) {
+					return each
+				}
+			}
+			t.Fatalf("nothing about %s", name)
+			return lifecycle.Started{}
+		}
+		if got := find("Ready"); got.State != lifecycle.Ready {
+			t.Errorf("Ready: %+v", got)
+		}
+		exit := find("Exit")
+		if exit.State != lifecycle.Failed || exit.Cause != "exited with status 3" {
+			t.Errorf("Exit: %+v", exit)
+		}
+		if len(exit.Log) == 0 || exit.Log[0].Text != "giving up" || exit.Log[0].Level != "ERROR" {
+			t.Errorf("Exit's last lines: %+v", exit.Log)
+		}
+		broken := find("Broken")
+		if broken.State != lifecycle.Failed || !strings.Contains(broken.Cause, "no sensor") {
+			t.Errorf("Broken: %+v", broken)
+		}
+		if !strings.Contains(r.runtime.String(), "failed to initialize with reason Failed to import handler function") {
+			t.Error("runtime.log does not say why the function failed to initialize")
+		}
+	})
+
+	t.Run("at the bound, what runs is alive", func(t *testing.T) {
+		t.Parallel()
+		r := newRig(t)
+		r.apply(
+			executable("Silent", t.TempDir(), "silent"),
+			r.python("Looping", "import time\nprint('looping')\nwhile True:\n    time.sleep(1)\n"),
+		)
+		r.eventually("both have spoken", func() bool {
+			return strings.Contains(r.logs.String(), "looping") && strings.Contains(r.logs.String(), "speaking")
+		})
+		got, err := r.sup.WaitReady(t.Context(), time.Millisecond)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(got) != 2 || got[0].State != lifecycle.Alive || got[1].State != lifecycle.Alive {
+			t.Errorf("got %+v", got)
+		}
+	})
+
+	t.Run("it asks only for what the last Apply started", func(t *testing.T) {
+		t.Parallel()
+		r := newRig(t)
+		old := executable("Old", t.TempDir(), "silent")
+		r.apply(old)
+		r.apply(old, executable("New", t.TempDir(), "upper"))
+		got, err := r.sup.WaitReady(t.Context(), time.Minute)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(got) != 1 || got[0].ARN != arn("New") {
+			t.Errorf("got %+v", got)
+		}
+	})
+
+	t.Run("it heeds its context", func(t *testing.T) {
+		t.Parallel()
+		r := newRig(t)
+		r.apply(executable("Silent", t.TempDir(), "silent"))
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err := r.sup.WaitReady(ctx, time.Hour); !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v", err)
+		}
+	})
+}

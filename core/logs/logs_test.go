@@ -1,0 +1,218 @@
+package logs_test
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fescue-edge/fescue/core/logs"
+)
+
+func open(t *testing.T, user, system logs.Component) (*logs.Logs, string) {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "log")
+	l, err := logs.Open(logs.Options{Dir: dir, User: user, System: system})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return l, dir
+}
+
+func read(t *testing.T, elem ...string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(elem...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+var at = time.Date(2017, 7, 20, 12, 1, 58, 6e6, time.FixedZone("CEST", 7200))
+
+func TestFunctionLine(t *testing.T) {
+	t.Parallel()
+
+	t.Run("the documented place and form", func(t *testing.T) {
+		t.Parallel()
+		l, dir := open(t, logs.Component{Level: logs.Info}, logs.Component{})
+		l.FunctionLine("eu-west-1", "123456789012", "F", at, "ERROR", "", "app.py:3,broken")
+		l.FunctionLine("eu-west-1", "123456789012", "F", at, "INFO", "stdout", "said")
+		l.FunctionLine("eu-west-1", "123456789012", "F", at, "DEBUG", "", "too little")
+		l.FunctionLine("eu-west-1", "123456789012", "F", at, "INFO", "stdout", "one\n[2017-07-20T10:01:58.006Z][FATAL]-forged")
+		l.FunctionLine("eu-west-1", "123456789012", "F", at, "odd", "stdout", "level")
+		want := "[2017-07-20T10:01:58.006Z][ERROR]-app.py:3,broken\n" +
+			"[2017-07-20T10:01:58.006Z][INFO]-stdout,said\n" +
+			`[2017-07-20T10:01:58.006Z][INFO]-stdout,one\n[2017-07-20T10:01:58.006Z][FATAL]-forged` + "\n" +
+			"[2017-07-20T10:01:58.006Z][INFO]-stdout,level\n"
+		if got := read(t, dir, "user/eu-west-1/123456789012/F.log"); got != want {
+			t.Errorf("got\n%swant\n%s", got, want)
+		}
+	})
+
+	t.Run("only the owner can read it", func(t *testing.T) {
+		t.Parallel()
+		l, dir := open(t, logs.Component{}, logs.Component{})
+		l.FunctionLine("r", "a", "F", at, "INFO", "", "x")
+		for path, want := range map[string]os.FileMode{"user": 0o700, "user/r/a": 0o700, "user/r/a/F.log": 0o600} {
+			info, err := os.Stat(filepath.Join(dir, path))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if info.Mode().Perm() != want {
+				t.Errorf("%s has mode %v, want %v", path, info.Mode().Perm(), want)
+			}
+		}
+	})
+
+	t.Run("names stay inside the folder", func(t *testing.T) {
+		t.Parallel()
+		l, dir := open(t, logs.Component{}, logs.Component{})
+		for _, name := range []string{"..", "", "../../escape", "a/b", "a\x00b"} {
+			l.FunctionLine(name, name, name, at, "INFO", "", "x")
+		}
+		if l.Dropped() != 0 {
+			t.Errorf("%d lines dropped", l.Dropped())
+		}
+		entries, err := os.ReadDir(filepath.Dir(dir))
+		if err != nil || len(entries) != 1 {
+			t.Errorf("something was written outside: %v %v", entries, err)
+		}
+	})
+
+	t.Run("all files together keep to their space", func(t *testing.T) {
+		t.Parallel()
+		const space = 8
+		l, dir := open(t, logs.Component{Space: space}, logs.Component{})
+		for i := range 2000 {
+			l.FunctionLine("r", "a", "F", at, "INFO", "", fmt.Sprintf("x:1,line %d", i))
+		}
+		var total int64
+		entries, err := os.ReadDir(filepath.Join(dir, "user/r/a"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, entry := range entries {
+			info, err := entry.Info()
+			if err != nil {
+				t.Fatal(err)
+			}
+			total += info.Size()
+		}
+		if len(entries) != 4 || total > space<<10 || total < space<<9 {
+			t.Errorf("%d files with %d bytes, want 4 with at most %d", len(entries), total, space<<10)
+		}
+		if !strings.Contains(read(t, dir, "user/r/a/F.log"), "line 1999\n") {
+			t.Error("the last line is not in the current file")
+		}
+		l.FunctionLine("r", "a", "Long", at, "INFO", "", strings.Repeat("x", space<<12))
+		l.FunctionLine("r", "a", "Long", at, "INFO", "", "next")
+		if l.Dropped() != 0 {
+			t.Errorf("%d lines dropped", l.Dropped())
+		}
+	})
+
+	t.Run("a file that exists is continued", func(t *testing.T) {
+		t.Parallel()
+		l, dir := open(t, logs.Component{}, logs.Component{})
+		l.FunctionLine("r", "a", "F", at, "INFO", "", "one")
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		l.FunctionLine("r", "a", "F", at, "INFO", "", "two")
+		if got := read(t, dir, "user/r/a/F.log"); strings.Count(got, "\n") != 2 {
+			t.Errorf("got %s", got)
+		}
+	})
+
+	t.Run("what cannot be written is counted, and tried anew", func(t *testing.T) {
+		t.Parallel()
+		l, dir := open(t, logs.Component{}, logs.Component{})
+		obstacle := filepath.Join(dir, "user", "r")
+		if err := os.WriteFile(obstacle, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		l.FunctionLine("r", "a", "F", at, "INFO", "", "lost")
+		if l.Dropped() != 1 {
+			t.Errorf("%d lines dropped, want 1", l.Dropped())
+		}
+		if err := os.Remove(obstacle); err != nil {
+			t.Fatal(err)
+		}
+		l.FunctionLine("r", "a", "F", at, "INFO", "", "kept")
+		if got := read(t, dir, "user/r/a/F.log"); !strings.Contains(got, "kept") {
+			t.Errorf("got %s", got)
+		}
+	})
+
+	t.Run("more logs than files may be open", func(t *testing.T) {
+		t.Parallel()
+		l, dir := open(t, logs.Component{}, logs.Component{})
+		for range 2 {
+			for i := range 300 {
+				l.FunctionLine("r", "a", fmt.Sprint("F", i), at, "INFO", "", "x")
+			}
+		}
+		if got := read(t, dir, "user/r/a/F299.log"); strings.Count(got, "\n") != 2 || l.Dropped() != 0 {
+			t.Errorf("got %s, %d dropped", got, l.Dropped())
+		}
+	})
+}
+
+func TestHandler(t *testing.T) {
+	t.Parallel()
+	l, dir := open(t, logs.Component{}, logs.Component{Level: logs.Debug})
+	logger := slog.New(l.Handler("runtime"))
+	logger.Log(t.Context(), logs.SlogTrace, "not written")
+	logger.Debug("plain")
+	logger.With("funcArn", "a:b").WithGroup("g").Error("with <fields>", "n", 1, "d", time.Second, "e", errors.New("bad \"quote\""),
+		slog.Group("h", "x", true), "f", func() {}, "t", at)
+	logger.Log(t.Context(), logs.SlogFatal, "two\nlines", slog.Attr{})
+	logger.WithGroup("").Warn("warned", slog.Group("", "inline", 1))
+	l.Configure(logs.Component{Level: logs.Error}, logs.Component{})
+	logger.Info("no more")
+	l.Configure(logs.Component{}, logs.Component{})
+
+	lines := strings.SplitAfter(read(t, dir, "system/runtime.log"), "\n")
+	want := []string{
+		`[DEBUG]-logs_test\.go:\d+,plain`,
+		`[ERROR]-logs_test\.go:\d+,with <fields> {"funcArn": "a:b", "g\.n": 1, "g\.d": "1s", "g\.e": "bad \\"quote\\"", ` +
+			`"g\.h\.x": true, "g\.f": ".+", "g\.t": "2017-07-20T10:01:58.006Z"}`,
+		`[FATAL]-logs_test\.go:\d+,two\\nlines`,
+		`[WARN]-logs_test\.go:\d+,warned {"inline": 1}`,
+	}
+	if len(lines) != len(want)+1 {
+		t.Fatalf("got %d lines, want %d:\n%s", len(lines)-1, len(want), strings.Join(lines, ""))
+	}
+	for i := range want {
+		pattern := `^\[\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z\]` + strings.Replace(want[i], "[", `\[`, 1) + `\n$`
+		if !regexp.MustCompile(pattern).MatchString(lines[i]) {
+			t.Errorf("got  %swant %s", lines[i], want[i])
+		}
+	}
+}
+
+func TestParseLevel(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"} {
+		level, err := logs.ParseLevel(name)
+		if err != nil || level.String() != name {
+			t.Errorf("ParseLevel(%q) = %v, %v", name, level, err)
+		}
+	}
+	for _, name := range []string{"", "info", "WARNING", "NOTSET"} {
+		if _, err := logs.ParseLevel(name); err == nil {
+			t.Errorf("ParseLevel(%q) gave no error", name)
+		}
+	}
+}

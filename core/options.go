@@ -1,0 +1,28 @@
+package core
+
+import (
+	"io"
+	"time"
+)
+
+// Options say where a core lives and what its configuration file does not.
+type Options struct {
+	// Root is the install root, normally /greengrass, with config and certs.
+	Root string
+	// IoTHost and GGHost, "host" or "host:port", and CAFile, a plain path,
+	// replace what config.json says; empty ones do not.
+	IoTHost, GGHost, CAFile string
+	// IPCPort replaces ggDaemonPort; 0 takes any free port.
+	IPCPort *int
+	// DefaultUID and DefaultGID take the place of ggc_user and ggc_group. They
+	// count only for a core that runs as root.
+	DefaultUID, DefaultGID *uint32
+	// Output receives the core's own log as text, besides the log files; nil
+	// means the files alone.
+	Output io.Writer
+	// HealthTimeout replaces postStartHealthCheckTimeout; zero does not.
+	HealthTimeout time.Duration
+	// SearchPath are the folders in which interpreters are looked for. Without
+	// it these are /usr/bin and /usr/local/bin, then those of PATH.
+	SearchPath []string
+}

@@ -1,0 +1,120 @@
+package router
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"strings"
+)
+
+// The endpoints of a subscription that are words, not ARNs.
+const (
+	Cloud         = "cloud"
+	ShadowService = "GGShadowService"
+)
+
+// Kind is what a target is.
+type Kind string
+
+// The kinds of endpoint that a subscription can name.
+const (
+	KindFunction  Kind = "function"
+	KindCloud     Kind = "cloud"
+	KindDevice    Kind = "device"
+	KindConnector Kind = "connector"
+	KindShadow    Kind = "shadow"
+	KindUnknown   Kind = "unknown"
+)
+
+// KindOf tells from its name what an endpoint is.
+func KindOf(endpoint string) Kind {
+	switch endpoint {
+	case Cloud:
+		return KindCloud
+	case ShadowService:
+		return KindShadow
+	}
+	parts := strings.SplitN(endpoint, ":", 6)
+	if len(parts) != 6 || parts[0] != "arn" {
+		return KindUnknown
+	}
+	switch {
+	case parts[2] == "lambda" && strings.HasPrefix(parts[5], "function:"):
+		return KindFunction
+	case parts[2] == "iot" && strings.HasPrefix(parts[5], "thing/"):
+		return KindDevice
+	case parts[2] == "greengrass" && strings.HasPrefix(parts[5], "/connectors/"):
+		return KindConnector
+	}
+	return KindUnknown
+}
+
+// Message is what is being routed.
+type Message struct {
+	// Source is the endpoint that it came from.
+	Source  string
+	Topic   string
+	Payload []byte
+}
+
+// Endpoint takes messages for the targets of one kind, without waiting for
+// anything.
+type Endpoint interface {
+	// Reserve takes a place for a message. The returned function must be called
+	// once: with true it hands the message over, which cannot fail any more;
+	// with false it gives the place back.
+	Reserve(ctx context.Context, target string, m Message) (settle func(deliver bool), err error)
+}
+
+// Functions is the part of the function supervisor that the router needs.
+type Functions interface {
+	// ReserveEvent takes a place in a function's queue, as Endpoint.Reserve
+	// does. clientContext is base64 JSON.
+	ReserveEvent(arn, clientContext string, payload []byte) (settle func(deliver bool), err error)
+}
+
+// ToFunctions makes an endpoint of the functions: a message becomes an Event
+// invocation, with the topic in the client context, where the SDKs' users read
+// it (developer guide, Module 3 part 2).
+func ToFunctions(f Functions) Endpoint { return functions{f} }
+
+type functions struct{ Functions }
+
+func (f functions) Reserve(_ context.Context, target string, m Message) (func(bool), error) {
+	text, err := json.Marshal(map[string]any{"custom": map[string]string{"subject": m.Topic}})
+	if err != nil {
+		return nil, fmt.Errorf("make a client context: %w", err)
+	}
+	return f.ReserveEvent(target, base64.StdEncoding.EncodeToString(text), m.Payload)
+}
+
+// CloudLink is the part of the connection to the cloud that the router needs.
+type CloudLink interface {
+	// PublishCloud queues a message for the cloud. When its queue is full the
+	// oldest message gives way.
+	PublishCloud(ctx context.Context, topic string, payload []byte) error
+}
+
+// ToCloud makes an endpoint of the link to the cloud. Its queue always has room
+// for a message, so a place is not taken before the message is handed over;
+// failed is told if that does not succeed.
+func ToCloud(link CloudLink, failed func(m Message, err error)) Endpoint {
+	return cloud{link, failed}
+}
+
+type cloud struct {
+	link   CloudLink
+	failed func(Message, error)
+}
+
+func (c cloud) Reserve(ctx context.Context, _ string, m Message) (func(bool), error) {
+	return func(deliver bool) {
+		if !deliver {
+			return
+		}
+		if err := c.link.PublishCloud(ctx, m.Topic, m.Payload); err != nil {
+			c.failed(m, err)
+		}
+	}, nil
+}

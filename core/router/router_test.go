@@ -1,0 +1,273 @@
+package router_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/fescue-edge/fescue/core/router"
+)
+
+const (
+	functionA = "arn:aws:lambda:eu-west-1:123456789012:function:A:1"
+	functionB = "arn:aws:lambda:eu-west-1:123456789012:function:B:2"
+	device    = "arn:aws:iot:eu-west-1:123456789012:thing/Pump7"
+	connector = "arn:aws:greengrass:eu-west-1::/connectors/Modbus/versions/1"
+)
+
+func table(t testing.TB, rows ...router.Row) *router.Table {
+	t.Helper()
+	made, err := router.NewTable(rows)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return made
+}
+
+func TestRoute(t *testing.T) {
+	t.Parallel()
+	made := table(t,
+		router.Row{ID: "1", Source: functionA, Subject: "a/+", Target: functionB},
+		router.Row{ID: "2", Source: functionA, Subject: "a/b", Target: router.Cloud},
+		router.Row{ID: "3", Source: functionA, Subject: "#", Target: functionB},
+		router.Row{ID: "4", Source: functionA, Subject: "a/#", Target: device},
+		router.Row{ID: "5", Source: router.Cloud, Subject: "c/x", Target: functionA},
+		router.Row{ID: "6", Source: router.Cloud, Subject: "c/#", Target: functionA},
+		router.Row{ID: "7", Source: router.Cloud, Subject: "c/x", Target: functionB},
+	)
+	tests := []struct {
+		name, source, topic string
+		want                []string
+	}{
+		{"distinct targets in row order", functionA, "a/b", []string{functionB, router.Cloud, device}},
+		{"a level wildcard takes one level", functionA, "a/b/c", []string{functionB, device}},
+		{"a/# does not take a", functionA, "a", []string{functionB}},
+		{"# does not take reserved topics", functionA, "$aws/things/t/shadow/update", nil},
+		{"case matters", functionA, "A/B", []string{functionB}},
+		{"another source", functionB, "a/b", nil},
+		{"another version of the source", strings.TrimSuffix(functionA, "1") + "2", "a/b", nil},
+		{"from the cloud, exact before and after a filter", router.Cloud, "c/x", []string{functionA, functionB}},
+		{"unknown", "", "", nil},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			got := made.Route(test.source, test.topic)
+			if len(got) == 0 {
+				got = nil
+			}
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+	t.Run("the cloud's filters, each once", func(t *testing.T) {
+		t.Parallel()
+		if diff := cmp.Diff([]string{"c/x", "c/#"}, made.CloudFilters()); diff != "" {
+			t.Error(diff)
+		}
+	})
+	t.Run("the targets, each once", func(t *testing.T) {
+		t.Parallel()
+		if diff := cmp.Diff([]string{functionB, router.Cloud, device, functionA}, made.Targets()); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+func TestNewTable(t *testing.T) {
+	t.Parallel()
+	for name, row := range map[string]router.Row{
+		"no source":          {ID: "row7", Subject: "a", Target: "cloud"},
+		"no target":          {ID: "row7", Source: "cloud", Subject: "a"},
+		"no subject":         {ID: "row7", Source: "cloud", Target: functionA},
+		"misplaced #":        {ID: "row7", Source: "cloud", Subject: "a/#/b", Target: functionA},
+		"part of a level":    {ID: "row7", Source: "cloud", Subject: "a/b+", Target: functionA},
+		"a subject too long": {ID: "row7", Source: "cloud", Subject: strings.Repeat("x", 257), Target: functionA},
+	} {
+		t.Run("refuses "+name, func(t *testing.T) {
+			t.Parallel()
+			_, err := router.NewTable([]router.Row{{ID: "ok", Source: "cloud", Subject: "a", Target: functionA}, row})
+			if err == nil || !strings.Contains(err.Error(), `"row7"`) {
+				t.Errorf("got %v, want an error that names the row", err)
+			}
+		})
+	}
+}
+
+func TestKindOf(t *testing.T) {
+	t.Parallel()
+	for endpoint, want := range map[string]router.Kind{
+		functionA: router.KindFunction, device: router.KindDevice, connector: router.KindConnector,
+		"cloud": router.KindCloud, "GGShadowService": router.KindShadow,
+		"": router.KindUnknown, "Cloud": router.KindUnknown, "arn:aws:lambda:x": router.KindUnknown,
+		"arn:aws:iot:eu-west-1:123456789012:cert/x": router.KindUnknown,
+	} {
+		if got := router.KindOf(endpoint); got != want {
+			t.Errorf("KindOf(%q) = %s, want %s", endpoint, got, want)
+		}
+	}
+}
+
+// edge records what reaches functions and the cloud; full names what refuses.
+type edge struct {
+	mu       sync.Mutex
+	log      []string
+	full     map[string]bool
+	reserved int
+	cloudErr error
+}
+
+var errFull = errors.New("full")
+
+func (e *edge) ReserveEvent(arn, clientContext string, payload []byte) (func(bool), error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.full[arn] {
+		return nil, errFull
+	}
+	e.reserved++
+	return func(deliver bool) {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.reserved--
+		if deliver {
+			text, _ := base64.StdEncoding.DecodeString(clientContext)
+			e.log = append(e.log, fmt.Sprintf("%s %s %s", arn, text, payload))
+		}
+	}, nil
+}
+
+func (e *edge) PublishCloud(_ context.Context, topic string, payload []byte) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.log = append(e.log, fmt.Sprintf("cloud %s %s", topic, payload))
+	return e.cloudErr
+}
+
+func TestPublish(t *testing.T) {
+	t.Parallel()
+	rows := []router.Row{
+		{ID: "1", Source: functionA, Subject: "t", Target: router.Cloud},
+		{ID: "2", Source: functionA, Subject: "t", Target: functionB},
+		{ID: "3", Source: functionA, Subject: "t", Target: functionA},
+		{ID: "4", Source: functionA, Subject: "device", Target: device},
+		{ID: "5", Source: router.Cloud, Subject: `q"uote`, Target: functionB},
+	}
+	toA, toB := functionA+` {"custom":{"subject":"t"}} m`, functionB+` {"custom":{"subject":"t"}} m`
+	tests := []struct {
+		name          string
+		source, topic string
+		all           bool
+		full          string
+		cloudErr      error
+		want          []string
+		wantErr       error
+		wantLog       string
+	}{
+		{name: "to everyone, in row order", source: functionA, topic: "t", want: []string{"cloud t m", toB, toA}},
+		{name: "all, with room for all", source: functionA, topic: "t", all: true, want: []string{"cloud t m", toB, toA}},
+		{name: "best effort leaves out who is full", source: functionA, topic: "t", full: functionB,
+			want: []string{"cloud t m", toA}, wantLog: "A message was dropped."},
+		{name: "all, with one full, reaches nobody", source: functionA, topic: "t", all: true, full: functionA, wantErr: errFull},
+		{name: "no route is a success", source: functionB, topic: "t", all: true, wantLog: "Failed to get routes. Discarding message."},
+		{name: "a target that this core does not serve", source: functionA, topic: "device", wantLog: "A message was dropped."},
+		{name: "all, with such a target", source: functionA, topic: "device", all: true, wantErr: router.ErrNoEndpoint},
+		{name: "a message that the cloud link lost", source: functionA, topic: "t", cloudErr: errFull,
+			want: []string{"cloud t m", toB, toA}, wantLog: "lost"},
+		{name: "a topic that JSON must quote", source: router.Cloud, topic: `q"uote`,
+			want: []string{functionB + ` {"custom":{"subject":"q\"uote"}} m`}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			e := &edge{full: map[string]bool{test.full: true}, cloudErr: test.cloudErr}
+			var log bytes.Buffer
+			logger := slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+			r := router.New(map[router.Kind]router.Endpoint{
+				router.KindFunction: router.ToFunctions(e),
+				router.KindCloud:    router.ToCloud(e, func(m router.Message, err error) { logger.Error("lost", "topic", m.Topic) }),
+			}, logger)
+			r.SetTable(table(t, rows...))
+			if !strings.Contains(log.String(), "cannot be reached") || !strings.Contains(log.String(), device) {
+				t.Errorf("the log does not name the target that cannot be reached: %s", &log)
+			}
+			log.Reset()
+			err := r.Publish(t.Context(), test.source, test.topic, []byte("m"), test.all)
+			if !errors.Is(err, test.wantErr) || (err == nil) != (test.wantErr == nil) {
+				t.Errorf("got error %v, want %v", err, test.wantErr)
+			}
+			if diff := cmp.Diff(test.want, e.log); diff != "" {
+				t.Error(diff)
+			}
+			if e.reserved != 0 {
+				t.Errorf("%d places were not given back", e.reserved)
+			}
+			if !strings.Contains(log.String(), test.wantLog) {
+				t.Errorf("log lacks %q: %s", test.wantLog, &log)
+			}
+		})
+	}
+}
+
+func TestSetTable(t *testing.T) {
+	t.Parallel()
+	t.Run("a message goes by one table only", func(t *testing.T) {
+		t.Parallel()
+		e := &edge{}
+		r := router.New(map[router.Kind]router.Endpoint{router.KindFunction: router.ToFunctions(e)}, slog.New(slog.DiscardHandler))
+		tables := []*router.Table{
+			table(t, router.Row{ID: "1", Source: "cloud", Subject: "t", Target: functionA}),
+			table(t, router.Row{ID: "1", Source: "cloud", Subject: "#", Target: functionB}),
+		}
+		var wait sync.WaitGroup
+		wait.Go(func() {
+			for i := range 1000 {
+				r.SetTable(tables[i%2])
+			}
+		})
+		r.SetTable(tables[0])
+		for range 1000 {
+			if err := r.FromCloud(t.Context(), "t", nil); err != nil {
+				t.Error(err)
+			}
+		}
+		wait.Wait()
+		if len(e.log) != 1000 {
+			t.Errorf("%d deliveries of 1000 messages", len(e.log))
+		}
+		r.SetTable(tables[1])
+		if diff := cmp.Diff([]string{"#"}, r.CloudFilters()); diff != "" {
+			t.Error(diff)
+		}
+	})
+	t.Run("a new router has no routes", func(t *testing.T) {
+		t.Parallel()
+		r := router.New(nil, slog.New(slog.DiscardHandler))
+		if err := r.Publish(t.Context(), functionA, "t", nil, true); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func BenchmarkRoute(b *testing.B) {
+	rows := make([]router.Row, 10000)
+	for i := range rows {
+		rows[i] = router.Row{ID: fmt.Sprint(i), Source: functionA, Subject: fmt.Sprintf("a/%d/b", i), Target: functionB}
+		if i%100 == 0 {
+			rows[i].Subject = fmt.Sprintf("a/%d/+", i)
+		}
+	}
+	made := table(b, rows...)
+	for b.Loop() {
+		made.Route(functionA, "a/5000/b")
+	}
+}

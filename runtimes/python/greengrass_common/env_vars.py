@@ -1,0 +1,15 @@
+"""The environment of a function process, read once when it is imported."""
+
+import os
+
+AUTH_TOKEN = os.getenv('AWS_CONTAINER_AUTHORIZATION_TOKEN')
+
+MY_FUNCTION_ARN = os.getenv('MY_FUNCTION_ARN')
+
+SHADOW_FUNCTION_ARN = os.getenv('SHADOW_FUNCTION_ARN')
+ROUTER_FUNCTION_ARN = os.getenv('ROUTER_FUNCTION_ARN')
+SECRETS_MANAGER_FUNCTION_ARN = os.getenv('SECRETS_MANAGER_FUNCTION_ARN')
+
+GG_DAEMON_PORT = os.getenv('GG_DAEMON_PORT')
+GGC_MAX_INTERFACE_VERSION = os.getenv('GGC_MAX_INTERFACE_VERSION')
+ENCODING_TYPE = os.getenv('ENCODING_TYPE')

@@ -1,0 +1,1 @@
+"""How a function talks to the core: HTTP on the loopback interface."""

@@ -1,0 +1,185 @@
+// Package runtimes carries what a function's process loads from the core: the
+// program that runs a Python function, and the modules that the Greengrass Core
+// SDK expects to find there. It knows how to lay them out on disk; it must not
+// know processes, functions or how the core speaks to them.
+package runtimes
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// The patterns name files, not folders: a folder would leave out __init__.py
+// and could take in compiled leftovers.
+//
+//go:embed python/*.py python/*/*.py
+var files embed.FS
+
+// PythonMain is the program that runs a Python function, relative to the folder
+// that was given to Extract.
+const PythonMain = "python/lambda_runtime.py"
+
+// storePrefix begins the names of the folders that hold one version each.
+const storePrefix = ".runtimes-"
+
+// Extract lays the runtime files out below dir, which it makes if need be:
+// dir/python is a link to a folder named after the content, so a new version
+// replaces all files at once and an interrupted Extract leaves the old ones.
+// Files are 0644 and folders 0755, so that functions running as another user
+// can read them. Files that are identical are left alone, damaged ones are
+// written again, folders of earlier versions are removed.
+func Extract(dir string) error {
+	if err := extract(dir); err != nil {
+		return fmt.Errorf("lay out the function runtimes in %s: %w", dir, err)
+	}
+	return nil
+}
+
+func extract(dir string) error {
+	digest, err := Digest()
+	if err != nil {
+		return err
+	}
+	store := storePrefix + digest[:16]
+	if err := makeDir(dir); err != nil {
+		return err
+	}
+	err = fs.WalkDir(files, ".", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		target := filepath.Join(dir, store, filepath.FromSlash(path))
+		if entry.IsDir() {
+			return makeDir(target)
+		}
+		content, err := files.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		return writeFile(target, content)
+	})
+	if err != nil {
+		return err
+	}
+	if err := link(filepath.Join(store, "python"), filepath.Join(dir, "python")); err != nil {
+		return err
+	}
+	return removeOthers(dir, store)
+}
+
+// Digest is the hexadecimal SHA-256 over the names and contents of all files.
+func Digest() (string, error) {
+	hash := sha256.New()
+	err := fs.WalkDir(files, ".", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		content, err := files.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(hash, "%s %d\n", path, len(content))
+		hash.Write(content)
+		return nil
+	})
+	if err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(hash.Sum(nil)), nil
+}
+
+// makeDir makes a folder that everyone can enter, whatever the umask is.
+func makeDir(path string) error {
+	err := os.MkdirAll(path, 0o755)
+	if err != nil {
+		return err
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	if info.Mode().Perm()&0o755 == 0o755 {
+		return nil
+	}
+	return os.Chmod(path, info.Mode().Perm()|0o755)
+}
+
+// writeFile puts content in place by a rename, unless it is there already.
+func writeFile(path string, content []byte) error {
+	if same(path, content) {
+		return nil
+	}
+	temp, err := os.CreateTemp(filepath.Dir(path), ".new-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(temp.Name())
+	_, err = temp.Write(content)
+	if err == nil {
+		err = temp.Chmod(0o644)
+	}
+	if err == nil {
+		err = temp.Sync()
+	}
+	if err = errors.Join(err, temp.Close()); err != nil {
+		return err
+	}
+	return os.Rename(temp.Name(), path)
+}
+
+func same(path string, content []byte) bool {
+	info, err := os.Lstat(path)
+	if err != nil || !info.Mode().IsRegular() || info.Mode().Perm() != 0o644 || info.Size() != int64(len(content)) {
+		return false
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer file.Close()
+	present, err := io.ReadAll(io.LimitReader(file, int64(len(content))+1))
+	return err == nil && bytes.Equal(present, content)
+}
+
+// link makes name a symbolic link to target, in one step.
+func link(target, name string) error {
+	if present, err := os.Readlink(name); err == nil && present == target {
+		return nil
+	}
+	// A plain folder in the way is from something that was not made here.
+	if info, err := os.Lstat(name); err == nil && info.Mode()&os.ModeSymlink == 0 {
+		return fmt.Errorf("%s is in the way; move it elsewhere", name)
+	}
+	temp := name + ".new"
+	if err := os.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := os.Symlink(target, temp); err != nil {
+		return err
+	}
+	return os.Rename(temp, name)
+}
+
+func removeOthers(dir, store string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		if entry.IsDir() && strings.HasPrefix(entry.Name(), storePrefix) && entry.Name() != store {
+			if err := os.RemoveAll(filepath.Join(dir, entry.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
