@@ -1,0 +1,450 @@
+//go:build linux
+
+package test
+
+import (
+	"archive/zip"
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/greengrass"
+	"github.com/aws/aws-sdk-go-v2/service/greengrass/types"
+	"github.com/aws/aws-sdk-go-v2/service/iot"
+	"github.com/aws/aws-sdk-go-v2/service/lambda"
+	lambdatypes "github.com/aws/aws-sdk-go-v2/service/lambda/types"
+	mqtt "github.com/eclipse/paho.mqtt.golang"
+
+	"github.com/fescue-edge/fescue"
+)
+
+// Credentials and place of the tests.
+const (
+	keyID   = "AKIAFESCUETESTKEY000"
+	secret  = "a-secret-that-only-tests-know"
+	account = "123456789012"
+	region  = "eu-west-1"
+)
+
+// server is a running control plane.
+type server struct {
+	*process
+	data              string
+	args              []string
+	api, device, mqtt string
+}
+
+// startServer starts a control plane on free ports. Further flags may be given.
+func startServer(t testing.TB, flags ...string) *server {
+	t.Helper()
+	s := &server{data: t.TempDir()}
+	s.args = append([]string{
+		"server", "--data", s.data, "--api", "127.0.0.1:0", "--device", "127.0.0.1:0", "--mqtt", "127.0.0.1:0",
+		"--account", account, "--region", region,
+	}, flags...)
+	s.run(t)
+	return s
+}
+
+func (s *server) run(t testing.TB) {
+	t.Helper()
+	s.process = start(t, []string{"FESCUE_ACCESS_KEY_ID=" + keyID, "FESCUE_SECRET_ACCESS_KEY=" + secret}, s.args...)
+	eventually(t, "server ready", func() error {
+		select {
+		case <-s.done:
+			t.Fatalf("the server ended: %v\n%s", s.err, s.out)
+		default:
+		}
+		if _, ok := s.out.find(`(?m)^(ready)$`); !ok {
+			return errors.New("not ready")
+		}
+		return nil
+	})
+	for name, into := range map[string]*string{"api": &s.api, "device": &s.device, "mqtt": &s.mqtt} {
+		*into, _ = s.out.find(`(?m)^` + name + `=(.*)$`)
+	}
+}
+
+// restart kills the server and starts it again on the same data and ports.
+func (s *server) restart(t testing.TB) {
+	t.Helper()
+	s.kill()
+	for i, arg := range s.args {
+		switch arg {
+		case "--api":
+			s.args[i+1] = s.api
+		case "--device":
+			s.args[i+1] = s.device
+		case "--mqtt":
+			s.args[i+1] = s.mqtt
+		}
+	}
+	s.run(t)
+}
+
+// house is a server as one partition's caller sees it.
+type house struct {
+	*server
+	region     string
+	greengrass *greengrass.Client
+	iot        *iot.Client
+	lambda     *lambda.Client
+}
+
+func (s *server) house(region string) *house {
+	cfg := aws.Config{
+		Region: region, BaseEndpoint: aws.String("http://" + s.api),
+		Credentials: credentials.NewStaticCredentialsProvider(keyID, secret, ""),
+	}
+	return &house{s, region, greengrass.NewFromConfig(cfg), iot.NewFromConfig(cfg), lambda.NewFromConfig(cfg)}
+}
+
+func (h *house) environment() []string {
+	return []string{
+		"AWS_ACCESS_KEY_ID=" + keyID, "AWS_SECRET_ACCESS_KEY=" + secret,
+		"AWS_REGION=" + h.region, "AWS_ENDPOINT_URL=http://" + h.api,
+	}
+}
+
+// gateway is a provisioned core.
+type gateway struct {
+	*house
+	thing, root       string
+	thingARN, certARN string
+	process           *process
+}
+
+// provision makes a core's identity with the program's own command.
+func (h *house) provision(t testing.TB, thing string) *gateway {
+	t.Helper()
+	g := &gateway{house: h, thing: thing, root: openDir(t)}
+	p := start(t, h.environment(), "provision", thing, "--root", g.root)
+	<-p.done
+	if p.err != nil {
+		t.Fatalf("provision: %v\n%s", p.err, p.out)
+	}
+	g.thingARN, _ = p.out.find(`thing +(\S+)`)
+	g.certARN, _ = p.out.find(`certificate +(\S+)`)
+	// The core's own port for functions must not collide with another test's.
+	g.configure(t, "ggDaemonPort", freePort(t))
+	return g
+}
+
+// openDir is a temporary folder that functions of another user can reach.
+func openDir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "fescue-core-")
+	if err == nil {
+		err = os.Chmod(dir, 0o755)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
+func freePort(t testing.TB) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+// configure sets a member of coreThing in config.json.
+func (g *gateway) configure(t testing.TB, member string, value any) {
+	t.Helper()
+	file := filepath.Join(g.root, "config", "config.json")
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var config map[string]any
+	if err := json.Unmarshal(data, &config); err != nil {
+		t.Fatal(err)
+	}
+	config["coreThing"].(map[string]any)[member] = value
+	if data, err = json.Marshal(config); err == nil {
+		err = os.WriteFile(file, data, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// run starts the core.
+func (g *gateway) run(t testing.TB) {
+	t.Helper()
+	g.process = start(t, nil, "core", "--root", g.root)
+}
+
+// function is one function of a group.
+type function struct {
+	arn      string
+	pinned   bool
+	encoding types.EncodingType
+	// variables are its environment.
+	variables map[string]string
+	isolation types.FunctionIsolationMode
+	memory    *int32
+}
+
+// zipOf packs files, by name.
+func zipOf(t testing.TB, files map[string][]byte) []byte {
+	t.Helper()
+	var buf bytes.Buffer
+	w := zip.NewWriter(&buf)
+	for name, content := range files {
+		header := &zip.FileHeader{Name: name, Method: zip.Deflate}
+		header.SetMode(0o755)
+		f, err := w.CreateHeader(header)
+		if err == nil {
+			_, err = f.Write(content)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return buf.Bytes()
+}
+
+// publish makes or updates a Lambda function and returns the ARN of its new
+// version.
+func (h *house) publish(t testing.TB, name, runtime, handler string, code []byte) string {
+	t.Helper()
+	ctx := t.Context()
+	_, err := h.lambda.CreateFunction(ctx, &lambda.CreateFunctionInput{
+		FunctionName: &name, Runtime: lambdatypes.Runtime(runtime), Handler: &handler,
+		Role: aws.String("arn:aws:iam::" + account + ":role/lambda"), Code: &lambdatypes.FunctionCode{ZipFile: code},
+	})
+	var conflict *lambdatypes.ResourceConflictException
+	if errors.As(err, &conflict) {
+		_, err = h.lambda.UpdateFunctionCode(ctx, &lambda.UpdateFunctionCodeInput{FunctionName: &name, ZipFile: code})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := h.lambda.PublishVersion(ctx, &lambda.PublishVersionInput{FunctionName: &name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return *v.FunctionArn
+}
+
+// python publishes a Python function.
+func (h *house) python(t testing.TB, name, code string) string {
+	t.Helper()
+	return h.publish(t, name, "python3.7", "main.handler", zipOf(t, map[string][]byte{"main.py": []byte(code)}))
+}
+
+// route is a subscription.
+type route struct{ source, subject, target string }
+
+// groupVersion makes a group version with new definitions; an empty group makes
+// a new one.
+func (g *gateway) groupVersion(t testing.TB, group string, functions []function, routes []route) (groupID, versionID string) {
+	t.Helper()
+	ctx := t.Context()
+	core, err := g.greengrass.CreateCoreDefinition(ctx, &greengrass.CreateCoreDefinitionInput{
+		InitialVersion: &types.CoreDefinitionVersion{Cores: []types.Core{
+			{Id: aws.String("core"), ThingArn: &g.thingARN, CertificateArn: &g.certARN},
+		}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	definition := &types.FunctionDefinitionVersion{DefaultConfig: &types.FunctionDefaultConfig{
+		Execution: &types.FunctionDefaultExecutionConfig{IsolationMode: types.FunctionIsolationModeNoContainer, RunAs: g.runAs()},
+	}}
+	for i, f := range functions {
+		config := &types.FunctionConfiguration{
+			Pinned: aws.Bool(f.pinned), Timeout: aws.Int32(10), EncodingType: f.encoding, MemorySize: f.memory,
+			Environment: &types.FunctionConfigurationEnvironment{Variables: f.variables},
+		}
+		if f.isolation != "" {
+			config.Environment.Execution = &types.FunctionExecutionConfig{IsolationMode: f.isolation}
+		}
+		definition.Functions = append(definition.Functions, types.Function{
+			Id: aws.String(fmt.Sprintf("f%d", i)), FunctionArn: aws.String(f.arn), FunctionConfiguration: config,
+		})
+	}
+	funcs, err := g.greengrass.CreateFunctionDefinition(ctx, &greengrass.CreateFunctionDefinitionInput{InitialVersion: definition})
+	if err != nil {
+		t.Fatal(err)
+	}
+	table := &types.SubscriptionDefinitionVersion{}
+	for i, r := range routes {
+		table.Subscriptions = append(table.Subscriptions, types.Subscription{
+			Id: aws.String(fmt.Sprintf("s%d", i)), Source: aws.String(r.source), Subject: aws.String(r.subject), Target: aws.String(r.target),
+		})
+	}
+	subs, err := g.greengrass.CreateSubscriptionDefinition(ctx, &greengrass.CreateSubscriptionDefinitionInput{InitialVersion: table})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if group == "" {
+		made, err := g.greengrass.CreateGroup(ctx, &greengrass.CreateGroupInput{Name: aws.String(g.thing)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		group = *made.Id
+	}
+	version, err := g.greengrass.CreateGroupVersion(ctx, &greengrass.CreateGroupVersionInput{
+		GroupId: &group, CoreDefinitionVersionArn: core.LatestVersionArn,
+		FunctionDefinitionVersionArn: funcs.LatestVersionArn, SubscriptionDefinitionVersionArn: subs.LatestVersionArn,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return group, *version.Version
+}
+
+// runAs is whom functions run as: a test machine has no ggc_user.
+func (g *gateway) runAs() *types.FunctionRunAsConfig {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	return &types.FunctionRunAsConfig{Uid: aws.Int32(65534), Gid: aws.Int32(65534)}
+}
+
+// deploy creates a deployment.
+func (h *house) deploy(t testing.TB, group, version string) string {
+	t.Helper()
+	d, err := h.greengrass.CreateDeployment(t.Context(), &greengrass.CreateDeploymentInput{
+		GroupId: &group, GroupVersionId: &version, DeploymentType: types.DeploymentTypeNewDeployment,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return *d.DeploymentId
+}
+
+func (h *house) status(ctx context.Context, group, deployment string) (*greengrass.GetDeploymentStatusOutput, error) {
+	return h.greengrass.GetDeploymentStatus(ctx, &greengrass.GetDeploymentStatusInput{GroupId: &group, DeploymentId: &deployment})
+}
+
+// await polls until the deployment has a status, and fails when it ends otherwise.
+func (h *house) await(t testing.TB, group, deployment string, want fescue.DeploymentStatus) *greengrass.GetDeploymentStatusOutput {
+	t.Helper()
+	var last *greengrass.GetDeploymentStatusOutput
+	eventually(t, "deployment "+string(want), func() error {
+		out, err := h.status(t.Context(), group, deployment)
+		if err != nil {
+			return err
+		}
+		last = out
+		if got := fescue.DeploymentStatus(*out.DeploymentStatus); got != want {
+			if got.Final() {
+				t.Fatalf("deployment ended with %s: %s %+v", got, aws.ToString(out.ErrorMessage), details(out))
+			}
+			return fmt.Errorf("status %s", got)
+		}
+		return nil
+	})
+	return last
+}
+
+func details(out *greengrass.GetDeploymentStatusOutput) string {
+	var list []string
+	for _, d := range out.ErrorDetails {
+		list = append(list, aws.ToString(d.DetailedErrorCode)+": "+aws.ToString(d.DetailedErrorMessage))
+	}
+	return strings.Join(list, "\n")
+}
+
+// client is an MQTT client with a certificate of its own.
+type client struct {
+	mqtt.Client
+	messages chan mqtt.Message
+}
+
+// connect registers a device and connects it; it receives what it subscribes.
+func (h *house) connect(t testing.TB, thing string) *client {
+	t.Helper()
+	g := h.provision(t, thing)
+	certs := filepath.Join(g.root, "certs")
+	names, err := filepath.Glob(filepath.Join(certs, "*.cert.pem"))
+	if err != nil || len(names) != 1 {
+		t.Fatalf("certificates %v: %v", names, err)
+	}
+	pair, err := tls.LoadX509KeyPair(names[0], strings.TrimSuffix(names[0], ".cert.pem")+".private.key")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca, err := os.ReadFile(filepath.Join(certs, "root.ca.pem"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(ca)
+	c := &client{messages: make(chan mqtt.Message, 4096)}
+	c.Client = mqtt.NewClient(mqtt.NewClientOptions().AddBroker("ssl://" + h.mqtt).SetClientID(thing).
+		SetTLSConfig(&tls.Config{Certificates: []tls.Certificate{pair}, RootCAs: roots}).SetAutoReconnect(true))
+	await(t, "connect", c.Connect())
+	t.Cleanup(func() { c.Disconnect(0) })
+	return c
+}
+
+func await(t testing.TB, what string, token mqtt.Token) {
+	t.Helper()
+	if !token.WaitTimeout(patience) || token.Error() != nil {
+		t.Fatalf("%s: %v", what, token.Error())
+	}
+}
+
+// subscribe has messages of a filter arrive in c.messages.
+func (c *client) subscribe(t testing.TB, filter string) {
+	t.Helper()
+	await(t, "subscribe", c.Subscribe(filter, 1, func(_ mqtt.Client, m mqtt.Message) { c.messages <- m }))
+}
+
+// next waits for a message whose payload contains text.
+func (c *client) next(t testing.TB, text string) mqtt.Message {
+	t.Helper()
+	deadline := time.After(patience)
+	for {
+		select {
+		case m := <-c.messages:
+			if strings.Contains(string(m.Payload()), text) {
+				return m
+			}
+		case <-deadline:
+			t.Fatalf("no message with %q within %s", text, patience)
+		}
+	}
+}
+
+// httpGet reads a plain endpoint of the API listener.
+func (s *server) httpGet(t testing.TB, path string) (int, string) {
+	t.Helper()
+	resp, err := http.Get("http://" + s.api + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(body)
+}

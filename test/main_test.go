@@ -1,0 +1,128 @@
+//go:build linux
+
+package test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// Programs under test, built once.
+var (
+	fescueBin string
+	// echoBin is an executable function.
+	echoBin string
+)
+
+func TestMain(m *testing.M) { os.Exit(runTests(m)) }
+
+func runTests(m *testing.M) int {
+	// Functions may run as another user: the folder must be open to all.
+	dir, err := os.MkdirTemp("", "fescue-test-")
+	if err == nil {
+		err = os.Chmod(dir, 0o755)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	fescueBin, echoBin = filepath.Join(dir, "fescue"), filepath.Join(dir, "echo")
+	for bin, pkg := range map[string]string{fescueBin: "../cmd/fescue", echoBin: "./testdata/echo"} {
+		cmd := exec.Command("go", "build", "-o", bin, pkg)
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			fmt.Fprintf(os.Stderr, "build %s: %v\n%s", pkg, err, out)
+			return 1
+		}
+	}
+	return m.Run()
+}
+
+// patience is how long a test waits for something that should happen at once,
+// on a machine that may be busy.
+const patience = 60 * time.Second
+
+// eventually waits until f returns nil; its last error fails the test.
+func eventually(t testing.TB, what string, f func() error) {
+	t.Helper()
+	deadline := time.Now().Add(patience)
+	for {
+		err := f()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: not within %s: %v", what, patience, err)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// process is a started program whose output is kept for a failed test.
+type process struct {
+	*exec.Cmd
+	out  *output
+	done chan struct{}
+	err  error
+}
+
+// start starts a program of ours; the test's end kills what still runs.
+func start(t testing.TB, env []string, args ...string) *process {
+	t.Helper()
+	p := &process{Cmd: exec.Command(fescueBin, args...), out: new(output), done: make(chan struct{})}
+	p.Env = append(cleanEnvironment(), env...)
+	p.Stdout, p.Stderr = p.out, p.out
+	if err := p.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		p.err = p.Wait()
+		close(p.done)
+	}()
+	t.Cleanup(func() {
+		p.kill()
+		if t.Failed() {
+			t.Logf("fescue %v said:\n%s", args, p.out)
+		}
+	})
+	return p
+}
+
+// cleanEnvironment is the test's own without what would steer the AWS SDK.
+func cleanEnvironment() []string {
+	var env []string
+	for _, v := range os.Environ() {
+		if !bytes.HasPrefix([]byte(v), []byte("AWS_")) && !bytes.HasPrefix([]byte(v), []byte("FESCUE_")) {
+			env = append(env, v)
+		}
+	}
+	return env
+}
+
+// kill ends the process at once, as a power cut would, and waits for it.
+func (p *process) kill() {
+	p.Process.Kill()
+	<-p.done
+}
+
+// interrupt asks the process to end and returns how it did.
+func (p *process) interrupt(t testing.TB) error {
+	t.Helper()
+	p.Process.Signal(os.Interrupt)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	select {
+	case <-p.done:
+		return p.err
+	case <-ctx.Done():
+		t.Fatalf("%v did not end on interrupt", p.Args)
+		return nil
+	}
+}

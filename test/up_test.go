@@ -1,0 +1,61 @@
+//go:build linux
+
+package test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestUp runs `fescue up` twice on one folder, as a new user would.
+func TestUp(t *testing.T) {
+	data := filepath.Join(openDir(t), "data")
+	args := []string{
+		"up", "--data", data, "--api", "127.0.0.1:0", "--device", "127.0.0.1:0", "--mqtt", "127.0.0.1:0", "--ipc", "0",
+	}
+	for _, run := range []string{"first", "second"} {
+		t.Run(run+" run", func(t *testing.T) {
+			p := start(t, nil, args...)
+			eventually(t, "serving", func() error {
+				select {
+				case <-p.done:
+					t.Fatalf("up ended: %v\n%s", p.err, p.out)
+				default:
+				}
+				if _, ok := p.out.find(`(?m)^(serving)`); !ok {
+					return errors.New("not yet")
+				}
+				return nil
+			})
+			if err := matchAll(p.out.String(), `Building +after`, `InProgress +after`, `Success +after`,
+				`message +hello/world \{"message": ?"Hello`, `aws --endpoint-url http\S+ greengrass get-deployment-status --group-id \S+ --deployment-id \S+`); err != nil {
+				t.Error(err)
+			}
+			if err := p.interrupt(t); err != nil {
+				t.Errorf("up ended with %v", err)
+			}
+			if !strings.HasSuffix(p.out.String(), "stopped\n") {
+				t.Error("up did not say that it stopped")
+			}
+			info, err := os.Stat(filepath.Join(data, "aws-profile"))
+			if err != nil || info.Mode().Perm() != 0o600 {
+				t.Errorf("profile %v, %v: want mode 0600", info, err)
+			}
+		})
+	}
+}
+
+func TestUpTakenPort(t *testing.T) {
+	s := startServer(t)
+	p := start(t, nil, "up", "--data", filepath.Join(openDir(t), "data"), "--api", s.api)
+	<-p.done
+	if p.ProcessState.ExitCode() != 1 {
+		t.Errorf("exit code %d: want 1", p.ProcessState.ExitCode())
+	}
+	if err := matchAll(p.out.String(), `(?m)^fescue: .*`+s.api+`.*--api`); err != nil {
+		t.Error(err)
+	}
+}
