@@ -117,8 +117,9 @@ type DeploymentStep struct {
 	// Message and Details say why, for the events that end in Failure.
 	Message string
 	Details []ErrorDetail
-	// Epoch and CoreThing are given by EventBuilt and checked, when not zero,
-	// by every event of the core.
+	// Epoch and CoreThing are given by EventBuilt. Every event of the core gives
+	// its epoch, which is checked when it is not zero; that it is the core of
+	// the deployment is for the caller to check.
 	Epoch     int64
 	CoreThing string
 }
@@ -162,9 +163,11 @@ var transitions = map[DeploymentEvent]transition{
 // Transition errors.
 var (
 	// ErrNoChange means that the deployment is already where the event leads,
-	// or past it: a duplicate or late report, to be acknowledged and forgotten.
+	// or past it inside InProgress: a duplicate or late report, to be
+	// acknowledged and forgotten.
 	ErrNoChange = errors.New("the deployment is already there")
-	// ErrEnded means that the deployment has ended otherwise.
+	// ErrEnded means that the deployment has ended, and not in what the event
+	// leads to: whoever reports it must stop working on the deployment.
 	ErrEnded = errors.New("the deployment has ended")
 	// ErrWrongEpoch means that the core speaks of another epoch.
 	ErrWrongEpoch = errors.New("the epoch is not the deployment's")

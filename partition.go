@@ -36,7 +36,7 @@ func (p Partition) Validate() error {
 		return fmt.Errorf("account %q is not twelve digits", p.Account)
 	}
 	if !regionPattern.MatchString(p.Region) {
-		return fmt.Errorf("Region %q does not look like a Region name such as us-east-1", p.Region)
+		return fmt.Errorf("region %q does not look like a Region name such as us-east-1", p.Region)
 	}
 	return nil
 }

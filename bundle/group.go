@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/fescue-edge/fescue"
 )
@@ -136,7 +137,7 @@ func (g Group) Encode() ([]byte, error) {
 	d.Logging.Content = present(d.Logging.Content)
 	d.ShadowSync.Content = present(d.ShadowSync.Content)
 	d.ClientCertFingerprints.Content = present(d.ClientCertFingerprints.Content)
-	d.Lambdas.Content = present(d.Lambdas.Content)
+	d.Lambdas.Content = present(slices.Clone(d.Lambdas.Content))
 	for i := range d.Lambdas.Content {
 		c := &d.Lambdas.Content[i].DeploymentConfiguration
 		c.ExecArgs = present(c.ExecArgs)

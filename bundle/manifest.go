@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/fescue-edge/fescue"
@@ -100,7 +101,7 @@ func ParseManifest(data []byte) (Manifest, error) {
 	if err := dec.Decode(&m); err != nil {
 		return Manifest{}, fmt.Errorf("%w: it does not parse: %w", ErrManifest, err)
 	}
-	if dec.More() {
+	if _, err := dec.Token(); err != io.EOF {
 		return Manifest{}, fmt.Errorf("%w: data after the document", ErrManifest)
 	}
 	if err := m.validate(); err != nil {
@@ -122,6 +123,9 @@ func (m Manifest) validate() error {
 	if !fescue.ValidID(m.GroupID) || !fescue.ValidID(m.DeploymentID) {
 		return refuse("group id %q or deployment id %q is not a UUID", m.GroupID, m.DeploymentID)
 	}
+	if m.GroupVersionID != "" && !fescue.ValidID(m.GroupVersionID) {
+		return refuse("group version id %q is not a UUID", m.GroupVersionID)
+	}
 	if m.Epoch < 1 {
 		return refuse("epoch %d is not positive", m.Epoch)
 	}
@@ -129,7 +133,7 @@ func (m Manifest) validate() error {
 	if err != nil {
 		return refuse("core thing: %v", err)
 	}
-	if _, ok := arn.ThingName(); !ok || arn.Partition() != m.Partition() {
+	if name, ok := arn.ThingName(); !ok || !fescue.ValidThingName(name) || arn.Partition() != m.Partition() {
 		return refuse("core thing %q is not a thing of %s", m.CoreThingArn, m.Partition())
 	}
 	switch m.DeploymentType {
@@ -144,12 +148,17 @@ func (m Manifest) validate() error {
 	default:
 		return refuse("deployment type %q is unknown", m.DeploymentType)
 	}
+	sizes := make(map[string]int64)
 	for _, a := range m.Artifacts() {
 		if !fescue.ValidHash(a.SHA256) || a.Size < 0 {
 			return refuse("artifact %q of %d bytes is malformed", a.SHA256, a.Size)
 		}
+		sizes[a.SHA256] = a.Size
 	}
 	for _, f := range m.Functions {
+		if f.Size != sizes[f.SHA256] {
+			return refuse("artifact %q has %d bytes and %d bytes", f.SHA256, sizes[f.SHA256], f.Size)
+		}
 		arn, err := fescue.ParseARN(f.FunctionArn)
 		if err != nil {
 			return refuse("function: %v", err)

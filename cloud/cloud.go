@@ -114,7 +114,7 @@ func (s *Server) openData(ctx context.Context) error {
 	s.onClose(s.store.Close)
 	s.keys = accesskeys.New(s.store, s.master, s.o.Now)
 	s.ring = keyring{s.store, s.master, s.o.Now}
-	if s.authority, err = s.ring.authority(ctx, listenerAuthority, "Fescue listener authority", pki.ECDSA); err != nil {
+	if s.authority, err = s.ring.authority(ctx, listenerAuthority, "Fescue listener authority", pki.RSA); err != nil {
 		return err
 	}
 	if err := pki.WriteFile(s.path(authorityPEMName), s.authority.PEM(), 0o644); err != nil {
@@ -226,9 +226,10 @@ func (s *Server) Close() error {
 // Run serves until ctx ends, then finishes what is under way and closes
 // everything. A listener that fails ends it with that error.
 func (s *Server) Run(ctx context.Context) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	var running sync.WaitGroup
+	failures := make(chan error, 3) // one for each listener
 	api := s.httpServer(s.apiHandler)
 	device := s.httpServer(s.edge)
 	device.TLSConfig = pki.DeviceTLS(s.deviceTLS, s.edge.Verify)
@@ -243,7 +244,8 @@ func (s *Server) Run(ctx context.Context) error {
 	serve := func(what string, f func() error) {
 		running.Go(func() {
 			if err := f(); err != nil && !errors.Is(err, http.ErrServerClosed) && ctx.Err() == nil {
-				cancel(fmt.Errorf("%s listener: %w", what, err))
+				failures <- fmt.Errorf("%s listener: %w", what, err)
+				cancel()
 			}
 		})
 	}
@@ -262,11 +264,8 @@ func (s *Server) Run(ctx context.Context) error {
 		}
 	}
 	running.Wait()
-	err := s.Close()
-	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
-		return errors.Join(cause, err)
-	}
-	return err
+	close(failures)
+	return errors.Join(<-failures, s.Close())
 }
 
 // httpServer makes a server whose requests end when the process is to stop, so

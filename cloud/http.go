@@ -60,9 +60,11 @@ func (s *Server) mux(aws http.Handler, code http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// ServeMux cleans paths and redirects, which AWS paths do not survive: it
 		// is asked only for the paths that are its own.
-		if _, pattern := own.Handler(r); pattern != "" && r.Header.Get("Authorization") == "" && r.Method == http.MethodGet {
-			own.ServeHTTP(w, r)
-			return
+		if r.Method == http.MethodGet && r.Header.Get("Authorization") == "" {
+			if _, pattern := own.Handler(r); pattern != "" {
+				own.ServeHTTP(w, r)
+				return
+			}
 		}
 		aws.ServeHTTP(w, r)
 	})

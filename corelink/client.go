@@ -178,6 +178,9 @@ func (c *Client) call(ctx context.Context, method, path string, in, out any) err
 }
 
 func refusal(resp *http.Response) error {
+	if resp.StatusCode < http.StatusBadRequest {
+		return fmt.Errorf("unexpected answer %s", resp.Status)
+	}
 	text, _ := io.ReadAll(io.LimitReader(resp.Body, 4096))
 	e := &StatusError{HTTPStatus: resp.StatusCode}
 	var body ErrorBody

@@ -118,15 +118,25 @@ func ParseAuthority(data []byte) (*Authority, error) {
 	if !ok {
 		return nil, fmt.Errorf("authority: a %T cannot sign", key)
 	}
-	return parseAuthority(certBlock.Bytes, signer)
+	a, err := parseAuthority(certBlock.Bytes, signer)
+	if err != nil {
+		return nil, err
+	}
+	if public, ok := signer.Public().(interface{ Equal(crypto.PublicKey) bool }); !ok || !public.Equal(a.Certificate.PublicKey) {
+		return nil, errors.New("authority: the private key is not the certificate's")
+	}
+	return a, nil
 }
 
 // PEM is the authority's certificate, for those who are to trust it.
 func (a *Authority) PEM() []byte { return EncodeCertificate(a.Certificate.Raw) }
 
 // IssueServer makes a listener's certificate for the hosts (DNS names and IP
-// literals), valid for lifetime.
+// literals; at least one), valid for lifetime.
 func (a *Authority) IssueServer(alg Algorithm, hosts []string, now time.Time, lifetime time.Duration) (*tls.Certificate, error) {
+	if len(hosts) == 0 {
+		return nil, errors.New("a server certificate needs a host name or an IP address")
+	}
 	key, err := GenerateKey(alg)
 	if err != nil {
 		return nil, err

@@ -48,14 +48,32 @@ func TestUp(t *testing.T) {
 	}
 }
 
+// TestUpTakenPort: a port that is taken gives one line that names it and the flag.
 func TestUpTakenPort(t *testing.T) {
 	s := startServer(t)
-	p := start(t, nil, "up", "--data", filepath.Join(openDir(t), "data"), "--api", s.api)
-	<-p.done
-	if p.ProcessState.ExitCode() != 1 {
-		t.Errorf("exit code %d: want 1", p.ProcessState.ExitCode())
-	}
-	if err := matchAll(p.out.String(), `(?m)^fescue: .*`+s.api+`.*--api`); err != nil {
-		t.Error(err)
+	for flag, taken := range map[string]string{
+		"--api": s.api, "--device": s.device, "--mqtt": s.mqtt, "--ipc": s.api,
+	} {
+		t.Run(flag, func(t *testing.T) {
+			args := []string{"up", "--data", filepath.Join(openDir(t), "data")}
+			for _, f := range []string{"--api", "--device", "--mqtt", "--ipc"} {
+				value := "127.0.0.1:0"
+				if f == flag {
+					value = taken
+				}
+				if f == "--ipc" {
+					value = value[strings.LastIndex(value, ":")+1:]
+				}
+				args = append(args, f, value)
+			}
+			p := start(t, nil, args...)
+			<-p.done
+			if p.ProcessState.ExitCode() != 1 {
+				t.Errorf("exit code %d: want 1", p.ProcessState.ExitCode())
+			}
+			if err := matchAll(p.out.String(), `(?m)^fescue: .*`+taken+`.*`+flag+`$`); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }

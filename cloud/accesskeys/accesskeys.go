@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"sync"
 	"time"
 
 	"github.com/fescue-edge/fescue"
@@ -24,11 +25,27 @@ type Keys struct {
 	store  *store.Store
 	master *pki.MasterKey
 	now    func() time.Time
+
+	mu     sync.Mutex
+	recent map[string]recentKey
 }
+
+// recentKey is a key as it was read a moment ago.
+type recentKey struct {
+	key   sigv4.Key
+	until time.Time
+}
+
+// A key that was read is good for freshness without being read again: a key that
+// is revoked, here or by another program, is refused within that time.
+const (
+	freshness = time.Second
+	maxRecent = 4096
+)
 
 // New makes the service.
 func New(s *store.Store, master *pki.MasterKey, now func() time.Time) *Keys {
-	return &Keys{store: s, master: master, now: now}
+	return &Keys{store: s, master: master, now: now, recent: make(map[string]recentKey)}
 }
 
 var idPattern = regexp.MustCompile(`^[A-Za-z0-9_]{16,128}$`)
@@ -69,12 +86,33 @@ func (k *Keys) Create(ctx context.Context, account, name string) (id, secret str
 // List is every key, revoked ones included, without secrets.
 func (k *Keys) List(ctx context.Context) ([]store.AccessKey, error) { return k.store.AccessKeys(ctx) }
 
-// Revoke ends a key for good: from the next request on it is unknown.
+// Revoke ends a key for good: within a second it is unknown to every server.
 func (k *Keys) Revoke(ctx context.Context, id string) error { return k.store.RevokeAccessKey(ctx, id) }
 
 // AccessKey is the key that a request claims to be signed with. It implements
 // sigv4.KeySource.
 func (k *Keys) AccessKey(ctx context.Context, id string) (sigv4.Key, error) {
+	now := k.now()
+	k.mu.Lock()
+	hit, ok := k.recent[id]
+	k.mu.Unlock()
+	if ok && now.Before(hit.until) && now.After(hit.until.Add(-2*freshness)) {
+		return hit.key, nil
+	}
+	key, err := k.read(ctx, id)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if len(k.recent) >= maxRecent {
+		clear(k.recent)
+	}
+	delete(k.recent, id)
+	if err == nil {
+		k.recent[id] = recentKey{key, now.Add(freshness)}
+	}
+	return key, err
+}
+
+func (k *Keys) read(ctx context.Context, id string) (sigv4.Key, error) {
 	row, err := k.store.AccessKey(ctx, id)
 	if errors.Is(err, fescue.ErrNotFound) || err == nil && !row.RevokedAt.IsZero() {
 		return sigv4.Key{}, sigv4.ErrUnknownKey

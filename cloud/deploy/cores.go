@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/fescue-edge/fescue"
@@ -64,8 +65,11 @@ var coreEvents = []fescue.DeploymentEvent{
 // ErrReport means that a report does not make sense.
 var ErrReport = errors.New("malformed report")
 
-// maxReportText bounds each text of a report, in bytes.
-const maxReportText = 8 << 10
+// Bounds of a report.
+const (
+	maxReportText    = 8 << 10 // bytes of each text
+	maxReportDetails = 200
+)
 
 // Report takes a core's report on a deployment. A report that the engine has
 // heard before is accepted again. The errors are the transition errors of
@@ -75,11 +79,8 @@ func (e *Engine) Report(ctx context.Context, p fescue.Partition, thing, groupID,
 	if !slices.Contains(coreEvents, r.Event) || r.Epoch < 1 {
 		return fescue.Deployment{}, fmt.Errorf("%w: event %q, epoch %d", ErrReport, r.Event, r.Epoch)
 	}
-	if len(r.Message) > maxReportText || len(r.Note) > maxReportText || len(r.Details) > 200 {
-		return fescue.Deployment{}, fmt.Errorf("%w: texts too long", ErrReport)
-	}
-	if r.Event == fescue.EventFailed && r.Message == "" {
-		return fescue.Deployment{}, fmt.Errorf("%w: a failure without a message", ErrReport)
+	if err := checkTexts(r); err != nil {
+		return fescue.Deployment{}, err
 	}
 	for {
 		d, err := e.Store.Deployment(ctx, p, groupID, id)
@@ -90,8 +91,8 @@ func (e *Engine) Report(ctx context.Context, p fescue.Partition, thing, groupID,
 			return d, fmt.Errorf("deployment %s is not for core %s: %w", id, thing, fescue.ErrNotFound)
 		}
 		next, err := e.Store.ApplyStep(ctx, d, fescue.CoreActor, fescue.DeploymentStep{
-			Event: r.Event, At: e.Now().UTC(), Message: r.Message, Details: r.Details, Epoch: r.Epoch,
-		}, r.Note)
+			Event: r.Event, At: e.Now().UTC(), Message: plain(r.Message), Details: plainDetails(r.Details), Epoch: r.Epoch,
+		}, plain(r.Note))
 		switch {
 		case errors.Is(err, fescue.ErrConflict):
 			continue // somebody was faster; look again
@@ -104,6 +105,42 @@ func (e *Engine) Report(ctx context.Context, p fescue.Partition, thing, groupID,
 			"event", r.Event, "status", next.Status)
 		return next, nil
 	}
+}
+
+// checkTexts bounds the texts of a report.
+func checkTexts(r corelink.StatusReport) error {
+	if r.Event == fescue.EventFailed && r.Message == "" {
+		return fmt.Errorf("%w: a failure without a message", ErrReport)
+	}
+	if len(r.Details) > maxReportDetails {
+		return fmt.Errorf("%w: %d details, at most %d are taken", ErrReport, len(r.Details), maxReportDetails)
+	}
+	texts := []string{r.Message, r.Note}
+	for _, d := range r.Details {
+		texts = append(texts, d.DetailedErrorCode, d.DetailedErrorMessage)
+	}
+	for _, text := range texts {
+		if len(text) > maxReportText {
+			return fmt.Errorf("%w: a text of %d bytes, at most %d are taken", ErrReport, len(text), maxReportText)
+		}
+	}
+	return nil
+}
+
+// plain is a text as databases take it. What a function printed may stand in a
+// core's message, and a NUL in that must not keep the deployment from ending.
+func plain(text string) string {
+	return strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", "\uFFFD")
+}
+
+func plainDetails(list []fescue.ErrorDetail) []fescue.ErrorDetail {
+	list = slices.Clone(list)
+	for i, d := range list {
+		list[i] = fescue.ErrorDetail{
+			DetailedErrorCode: plain(d.DetailedErrorCode), DetailedErrorMessage: plain(d.DetailedErrorMessage),
+		}
+	}
+	return list
 }
 
 // MayFetch reports whether a core may fetch an artifact: its hash stands in the

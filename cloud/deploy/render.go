@@ -34,7 +34,7 @@ func (r *resolved) render() bundle.Group {
 		}
 	}
 	for _, res := range sorted(r.resources, func(x fescue.Resource) string { return x.Id }) {
-		defs.Resources.Content = append(defs.Resources.Content, renderResource(res))
+		defs.Resources.Content = append(defs.Resources.Content, renderResource(d.Partition, res))
 	}
 	defs.Lambdas.DefaultConfig = r.defaults
 	for _, f := range sorted(r.functions, func(x function) string { return x.versionARN }) {
@@ -55,7 +55,7 @@ func sorted[T any](list []T, key func(T) string) []T {
 	return out
 }
 
-func renderResource(res fescue.Resource) bundle.Resource {
+func renderResource(p fescue.Partition, res fescue.Resource) bundle.Resource {
 	out := bundle.Resource{Id: res.Id}
 	switch c := res.ResourceDataContainer; {
 	case c.LocalDeviceResourceData != nil:
@@ -72,7 +72,7 @@ func renderResource(res fescue.Resource) bundle.Resource {
 		d := c.S3MachineLearningModelResourceData
 		out.Type = "ML_MODEL_S3_OBJECT"
 		out.Data = bundle.ResourceData{
-			Class: "S3ObjectResourceData", DestinationPath: d.DestinationPath, OwnerSetting: d.OwnerSetting, S3Arn: s3ARN(d.S3Uri),
+			Class: "S3ObjectResourceData", DestinationPath: d.DestinationPath, OwnerSetting: d.OwnerSetting, S3Arn: s3ARN(p, d.S3Uri),
 		}
 	case c.SageMakerMachineLearningModelResourceData != nil:
 		d := c.SageMakerMachineLearningModelResourceData
@@ -91,9 +91,9 @@ func renderResource(res fescue.Resource) bundle.Resource {
 }
 
 // s3ARN is how group.json names an S3 object: a colon after the bucket.
-func s3ARN(uri string) string {
+func s3ARN(p fescue.Partition, uri string) string {
 	bucket, key, _ := strings.Cut(strings.TrimPrefix(uri, "s3://"), "/")
-	return "arn:aws:s3:::" + bucket + ":" + key
+	return "arn:" + p.AWS + ":s3:::" + bucket + ":" + key
 }
 
 func (r *resolved) renderFunction(f function) bundle.Lambda {

@@ -25,6 +25,9 @@ type resolved struct {
 	subscriptions []fescue.Subscription
 	connectors    []fescue.Connector
 	loggers       []fescue.Logger
+	// ends are what subscriptions may name, by the text of the definition, with
+	// what group.json calls it.
+	ends map[string]string
 }
 
 // identity is a core or a client device.
@@ -58,7 +61,10 @@ const (
 // it. Problems are collected, all of them; an error means that the check itself
 // could not be made.
 func (e *Engine) resolve(ctx context.Context, d fescue.Deployment) (*resolved, error) {
-	r := &resolved{deployment: d}
+	r := &resolved{deployment: d, ends: map[string]string{
+		fescue.CloudEndpoint:         fescue.CloudEndpoint,
+		fescue.ShadowServiceEndpoint: fescue.ShadowServiceEndpoint,
+	}}
 	if e.RequireServiceRole {
 		if _, _, err := e.Store.AssociatedRole(ctx, d.Partition, ""); errors.Is(err, fescue.ErrNotFound) {
 			r.problem(fescue.ServiceRoleMissing)
@@ -174,6 +180,7 @@ func (e *Engine) resolveIdentities(ctx context.Context, r *resolved, cores []fes
 			return err
 		}
 		r.devices = append(r.devices, id)
+		r.ends[id.thingARN] = id.thingARN
 	}
 	return nil
 }
@@ -207,6 +214,9 @@ func (e *Engine) resolveFunctions(ctx context.Context, r *resolved, functions []
 	seen := make(map[string]bool)
 	for _, f := range functions {
 		out := function{Function: f}
+		// A function that does not resolve is in the group all the same: its
+		// subscriptions are not to blame.
+		r.ends[f.FunctionArn] = f.FunctionArn
 		arn, err := fescue.ParseARN(f.FunctionArn)
 		if err != nil {
 			r.problem(fescue.FunctionNotFound, f.FunctionArn)
@@ -227,6 +237,7 @@ func (e *Engine) resolveFunctions(ctx context.Context, r *resolved, functions []
 				return err
 			}
 		}
+		r.ends[f.FunctionArn] = out.versionARN
 		if seen[out.versionARN] {
 			r.problem(fescue.FunctionDuplicate, out.versionARN)
 			continue
@@ -315,6 +326,7 @@ func (r *resolved) checkConnectors() {
 			r.problem(fescue.ConnectorDuplicate, name)
 		}
 		seen[name] = true
+		r.ends[c.ConnectorArn] = c.ConnectorArn
 	}
 }
 
@@ -322,25 +334,12 @@ func (r *resolved) checkConnectors() {
 // group, by the very text of their definition, and puts version ARNs in the
 // place of aliases.
 func (r *resolved) resolveSubscriptions(list []fescue.Subscription) {
-	ends := map[string]string{
-		fescue.CloudEndpoint:         fescue.CloudEndpoint,
-		fescue.ShadowServiceEndpoint: fescue.ShadowServiceEndpoint,
-	}
-	for _, d := range r.devices {
-		ends[d.thingARN] = d.thingARN
-	}
-	for _, f := range r.functions {
-		ends[f.FunctionArn] = f.versionARN
-	}
-	for _, c := range r.connectors {
-		ends[c.ConnectorArn] = c.ConnectorArn
-	}
 	for _, s := range list {
-		source, ok := ends[s.Source]
+		source, ok := r.ends[s.Source]
 		if !ok {
 			r.problem(fescue.EndpointNotFound, "source", s.Source, s.Id)
 		}
-		target, ok := ends[s.Target]
+		target, ok := r.ends[s.Target]
 		if !ok {
 			r.problem(fescue.EndpointNotFound, "target", s.Target, s.Id)
 		}

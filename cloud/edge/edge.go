@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"strconv"
@@ -67,6 +68,8 @@ const (
 	// answerTimeout bounds the writing of a small answer, in addition to the
 	// time that a long poll waits.
 	answerTimeout = 30 * time.Second
+	// reportTimeout bounds the reading of a report.
+	reportTimeout = 30 * time.Second
 	// chunkTimeout bounds each step of an artifact's download: a reader that
 	// stops reading is dropped, a slow one is not.
 	chunkTimeout = 30 * time.Second
@@ -88,6 +91,7 @@ func New(o Options) *Handler {
 // ServeHTTP implements http.Handler. Paths that ServeMux would clean and
 // redirect are refused: no client of this API sends them.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(corelink.MaxPoll + answerTimeout))
 	if p := r.URL.EscapedPath(); strings.Contains(p, "//") || strings.Contains(p, "/.") {
 		writeError(w, refuse(http.StatusBadRequest, "Invalid", "the path is not in its plain form"))
 		return
@@ -146,10 +150,9 @@ type caller struct {
 	*http.Request
 }
 
-// serve authenticates, bounds the answer's time and writes errors.
+// serve authenticates and writes errors.
 func (h *Handler) serve(handle func(http.ResponseWriter, *caller) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		http.NewResponseController(w).SetWriteDeadline(time.Now().Add(corelink.MaxPoll + answerTimeout))
 		p, err := h.principal(r.Context(), r.TLS.PeerCertificates[0])
 		if err == nil {
 			err = handle(w, &caller{p, r})
@@ -176,6 +179,8 @@ var wireErrors = []struct {
 	{fescue.ErrEnded, http.StatusConflict, "Ended"},
 	{fescue.ErrTransition, http.StatusConflict, "Conflict"},
 	{deploy.ErrReport, http.StatusBadRequest, "Invalid"},
+	// The caller has gone, or the server stops: then it is to try again.
+	{context.Canceled, http.StatusServiceUnavailable, "Unavailable"},
 }
 
 func (h *Handler) wireError(err error) *refusal {
@@ -243,7 +248,8 @@ func (h *Handler) getDeployment(w http.ResponseWriter, c *caller) error {
 		return refuse(http.StatusBadRequest, "Invalid", "wait must be a number of seconds of at least 0")
 	}
 	cert := c.TLS.PeerCertificates[0]
-	offer, err := h.Deployments.Await(c.Context(), c.Partition, thing, after, min(time.Duration(seconds)*time.Second, corelink.MaxPoll),
+	wait := time.Duration(min(seconds, int(corelink.MaxPoll/time.Second))) * time.Second
+	offer, err := h.Deployments.Await(c.Context(), c.Partition, thing, after, wait,
 		func(ctx context.Context, d *fescue.Deployment) error {
 			p, err := h.principal(ctx, cert)
 			if err != nil || d == nil {
@@ -345,10 +351,9 @@ func (h *Handler) updateStatus(w http.ResponseWriter, c *caller) error {
 	if err := may(c.Principal, "greengrass:UpdateCoreDeploymentStatus", c.Partition.CoreDeploymentARN(groupID, id, coreARN)); err != nil {
 		return err
 	}
-	var report corelink.StatusReport
-	dec := json.NewDecoder(http.MaxBytesReader(w, c.Body, maxReport))
-	if err := dec.Decode(&report); err != nil {
-		return refuse(http.StatusBadRequest, "Invalid", "the report does not parse: %v", err)
+	report, err := readReport(w, c.Request)
+	if err != nil {
+		return err
 	}
 	d, err := h.Deployments.Report(c.Context(), c.Partition, thing, groupID, id, report)
 	if err != nil {
@@ -356,6 +361,24 @@ func (h *Handler) updateStatus(w http.ResponseWriter, c *caller) error {
 	}
 	writeJSON(w, http.StatusOK, corelink.StatusAnswer{Status: d.Status, Phase: d.Phase, Epoch: d.Epoch})
 	return nil
+}
+
+func readReport(w http.ResponseWriter, r *http.Request) (corelink.StatusReport, error) {
+	var report corelink.StatusReport
+	if err := http.NewResponseController(w).SetReadDeadline(time.Now().Add(reportTimeout)); err != nil {
+		return report, err
+	}
+	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxReport))
+	err := dec.Decode(&report)
+	if err == nil {
+		if _, end := dec.Token(); !errors.Is(end, io.EOF) {
+			err = errors.New("something stands after it")
+		}
+	}
+	if err != nil {
+		return report, refuse(http.StatusBadRequest, "Invalid", "the report does not parse: %v", err)
+	}
+	return report, nil
 }
 
 // getSigningKeys tells any registered device the keys of manifests: they are

@@ -125,7 +125,7 @@ func checkEntries(files []*zip.File) error {
 		}
 	}
 	for _, f := range files {
-		if name := cleanName(f.Name); names[name] && folders[name] {
+		if name := cleanName(f.Name); !f.Mode().IsDir() && folders[name] {
 			return refuse(ErrInvalid, "The zip's entry %.300q is a file and a folder at once.", f.Name)
 		}
 	}
@@ -140,8 +140,6 @@ func cleanName(name string) string { return path.Clean(strings.ReplaceAll(name, 
 func unsafeEntry(f *zip.File) string {
 	name := strings.ReplaceAll(f.Name, `\`, "/")
 	switch {
-	case name == "" || cleanName(name) == ".":
-		return "has no name"
 	case !utf8.ValidString(name) || strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f }):
 		return "has a name with control characters or that is not UTF-8"
 	case strings.HasPrefix(name, "/") || (len(name) > 1 && name[1] == ':'):
@@ -158,6 +156,9 @@ func unsafeEntry(f *zip.File) string {
 		if len(segment) > maxSegment {
 			return fmt.Sprintf("has a file name of more than %d bytes", maxSegment)
 		}
+	}
+	if cleanName(name) == "." {
+		return "has no name"
 	}
 	switch mode := f.Mode(); {
 	case mode&fs.ModeSymlink != 0:

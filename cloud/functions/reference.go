@@ -15,10 +15,10 @@ type Reference struct {
 }
 
 var (
-	// referencePattern is what Lambda takes as FunctionName (Lambda API model):
-	// a name, account:function:name, or an ARN, each with or without qualifier.
-	referencePattern = regexp.MustCompile(
-		`^(?:arn:(aws[a-zA-Z-]*):lambda:)?(?:([a-z]{2}(?:-[a-z]+)+-[0-9]+):)?(?:([0-9]{12}):)?(?:function:)?([a-zA-Z0-9_-]+)(?::(\$LATEST|[a-zA-Z0-9_-]+))?$`)
+	// A FunctionName (Lambda API model) is an ARN, account:function:name, or a
+	// name, each with or without qualifier.
+	arnReference     = regexp.MustCompile(`^arn:(aws[a-zA-Z-]*):lambda:([a-z0-9-]+):([0-9]{12}):function:([a-zA-Z0-9_-]+)(?::(\$LATEST|[a-zA-Z0-9_-]+))?$`)
+	partialReference = regexp.MustCompile(`^()()(?:(?:([0-9]{12}):)?function:)?([a-zA-Z0-9_-]+)(?::(\$LATEST|[a-zA-Z0-9_-]+))?$`)
 	namePattern      = regexp.MustCompile(`^[a-zA-Z0-9_-]{1,64}$`)
 	qualifierPattern = regexp.MustCompile(`^(\$LATEST|[a-zA-Z0-9_-]{1,128})$`)
 	numberPattern    = regexp.MustCompile(`^[0-9]+$`)
@@ -32,8 +32,8 @@ const longestReference = 300
 // name the same. A function of another partition is fescue.ErrNotFound.
 func ParseReference(p fescue.Partition, function, qualifier string) (Reference, error) {
 	var c checks
-	m := referencePattern.FindStringSubmatch(function)
-	if m == nil || len(function) > longestReference || !namePattern.MatchString(m[4]) || len(m[5]) > 128 {
+	m := splitReference(function)
+	if !namePattern.MatchString(m[4]) || len(m[5]) > 128 {
 		c.add("functionName", function, "Member must be a function name of at most 64 characters of [a-zA-Z0-9-_], a partial ARN, or an ARN")
 	}
 	if qualifier != "" && !qualifierPattern.MatchString(qualifier) {
@@ -53,6 +53,19 @@ func ParseReference(p fescue.Partition, function, qualifier string) (Reference, 
 		return Reference{}, refuse(fescue.ErrNotFound, "Function not found: %s", function)
 	}
 	return ref, nil
+}
+
+// splitReference finds, after the whole, the AWS partition, Region, account,
+// name and qualifier in a reference; all are empty if it is none.
+func splitReference(function string) []string {
+	if len(function) <= longestReference {
+		for _, form := range []*regexp.Regexp{arnReference, partialReference} {
+			if m := form.FindStringSubmatch(function); m != nil {
+				return m
+			}
+		}
+	}
+	return make([]string, 6)
 }
 
 // differs reports whether an optional part of a reference is given and another.

@@ -74,8 +74,6 @@ type Options struct {
 	SessionExpiry time.Duration
 }
 
-const maxFiltersInPacket = 8 // AWS IoT Core quotas
-
 func (o *Options) setDefaults() error {
 	if o.Directory == nil || o.Broker == nil || o.Logger == nil {
 		return errors.New("MQTT front: Directory, Broker and Logger are required")
@@ -227,9 +225,17 @@ func (f *Front) serveAccepted(ctx context.Context, conn net.Conn) {
 		f.o.Logger.Error("MQTT: the listener does not speak TLS, connection closed", "remote", conn.RemoteAddr())
 		return
 	}
-	if err := f.ServeConn(ctx, t); err != nil {
-		f.o.Logger.Debug("MQTT connection ended", "remote", conn.RemoteAddr(), "cause", err)
+	err := f.ServeConn(ctx, t)
+	if err == nil {
+		return
 	}
+	level := slog.LevelDebug
+	for _, noteworthy := range []error{ErrForbidden, ErrRevoked, ErrTakenOver, mqtt.ErrStalled, mqtt.ErrOverflow} {
+		if errors.Is(err, noteworthy) {
+			level = slog.LevelInfo
+		}
+	}
+	f.o.Logger.Log(ctx, level, "MQTT connection ended", "remote", conn.RemoteAddr(), "cause", err)
 }
 
 // ServeConn serves one device and closes conn. It returns nil after the client's

@@ -99,8 +99,10 @@ func TestStalledSubscriber(t *testing.T) {
 	t.Parallel()
 	for _, qos := range []byte{0, 1} {
 		t.Run(fmt.Sprintf("QoS %d", qos), func(t *testing.T) {
+			// Who waited for the stalled client would wait that long.
+			const stall = 30 * time.Second
 			c := start(t, func(o *mqttfront.Options) {
-				o.Session.WriteTimeout = 3 * time.Second
+				o.Session.WriteTimeout = stall
 				o.Session.QueueBytes = 1 << 20
 			})
 			stalled := c.dial(c.device(home, quickStart))
@@ -123,8 +125,8 @@ func TestStalledSubscriber(t *testing.T) {
 				}
 			}
 
-			const clients, each = 3, 150
-			payload := string(make([]byte, 32<<10))
+			const clients, each = 3, 100
+			payload := string(make([]byte, 96<<10))
 			var all sync.WaitGroup
 			var worst atomic.Int64
 			for i := range clients {
@@ -156,15 +158,15 @@ func TestStalledSubscriber(t *testing.T) {
 			}
 			all.Wait()
 			t.Logf("slowest round trip of the others: %v", time.Duration(worst.Load()))
-			if w := time.Duration(worst.Load()); w > 2*time.Second {
+			if w := time.Duration(worst.Load()); w > stall/2 {
 				t.Errorf("another client waited %v", w)
 			}
-			until(t, "the stalled client is disconnected", func() bool { return c.front.Stats().Stalled == 1 })
-			if s := c.front.Stats(); qos == 0 && s.Dropped == 0 {
-				t.Errorf("nothing was dropped for the stalled client: %+v", s)
+			if qos == 1 {
+				until(t, "the stalled client is disconnected", func() bool { return c.front.Stats().Stalled == 1 })
+				return
 			}
-			if n := c.front.Stats().Connections; n != clients {
-				t.Errorf("%d connections are left, want %d", n, clients)
+			if s := c.front.Stats(); s.Dropped == 0 || s.Connections != clients+1 {
+				t.Errorf("nothing was dropped for the stalled client, or it was not there to the end: %+v", s)
 			}
 		})
 	}

@@ -172,7 +172,7 @@ func (s *Store) Principal(ctx context.Context, aws, certificateID string) (fescu
 }
 
 func (s *Store) findPrincipal(ctx context.Context, aws, certificateID string) (p fescue.Principal, err error) {
-	rows, err := s.principal.QueryContext(ctx, certificateID)
+	rows, err := s.read.QueryContext(ctx, selectPrincipal, certificateID)
 	if err != nil {
 		return p, err
 	}

@@ -35,10 +35,8 @@ var migrations embed.FS
 // Store is an open database.
 type Store struct {
 	write *sql.DB // one connection: SQLite has one writer
-	read  *sql.DB
+	read  *statements
 	now   func() time.Time
-
-	principal *sql.Stmt // selectPrincipal, read for connections and packets
 }
 
 // busyTimeout bounds how long a statement waits for another process's lock.
@@ -72,13 +70,7 @@ func OpenSQLite(ctx context.Context, path string, logger *slog.Logger) (*Store, 
 	readers := 2 * runtime.NumCPU()
 	read.SetMaxOpenConns(readers)
 	read.SetMaxIdleConns(readers)
-	principal, err := read.PrepareContext(ctx, selectPrincipal)
-	if err != nil {
-		write.Close()
-		read.Close()
-		return nil, fmt.Errorf("open database %s: %w", path, err)
-	}
-	return &Store{write: write, read: read, now: time.Now, principal: principal}, nil
+	return &Store{write: write, read: newStatements(read), now: time.Now}, nil
 }
 
 func migrate(ctx context.Context, db *sql.DB, logger *slog.Logger) error {

@@ -22,7 +22,7 @@ type keysCommand struct {
 // Help implements kong.HelpProvider.
 func (keysCommand) Help() string {
 	return `Works on the data folder, whether or not a server runs on it. A revoked key is
-unknown from the next request on.
+unknown within a second.
 
 Examples:
   fescue keys list --data /var/lib/fescue

@@ -65,6 +65,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "fescue:", err)
 		return 2
 	}
+	if len(args) == 0 {
+		parser.Stdout = stderr
+		parser.Parse([]string{"--help"})
+		return 2
+	}
 	command, err := parser.Parse(args)
 	if exit >= 0 {
 		return exit // --help

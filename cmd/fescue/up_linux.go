@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -197,8 +198,12 @@ func (u *upRun) startCore(ctx context.Context, root string) error {
 		return err
 	}
 	u.core.start(ctx, func(ctx context.Context) {
-		if err := edge.Run(ctx); err != nil {
-			u.stop(fmt.Errorf("core: %w", err))
+		err := edge.Run(ctx)
+		if errors.Is(err, syscall.EADDRINUSE) {
+			err = fmt.Errorf("cannot listen on 127.0.0.1:%d: address already in use; choose another port with --ipc", u.IPC)
+		}
+		if err != nil {
+			u.stop(err)
 		}
 	})
 	u.say("core", "%s in %s", upCore, root)

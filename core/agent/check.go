@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"path"
 	"path/filepath"
 	"slices"
@@ -56,12 +57,26 @@ func (c *checker) group(g bundle.Group) {
 // minSpool is the least that the original accepted, in bytes.
 const minSpool = 262144
 
+// lesserPromises are settings of the spooler that ask for more than this version
+// gives.
+var lesserPromises = []struct{ name, value, effect string }{
+	{"GG_CONFIG_STORAGE_TYPE", "FileSystem", "messages queued for the cloud are kept in memory and lost when the core stops"},
+	{"GG_CONFIG_SUBSCRIPTION_QUALITY", "AtLeastOncePersistent", "messages from the cloud come at most once"},
+}
+
 // system takes the settings of a system component that stands in the group.
 func (c *checker) system(name string, l bundle.Lambda, p *Plan) {
 	switch name {
 	case "GGIPDetector":
 	case "GGCloudSpooler":
-		text, ok := l.DeploymentConfiguration.Environment.Variables["GG_CONFIG_MAX_SIZE_BYTES"]
+		variables := l.DeploymentConfiguration.Environment.Variables
+		for _, v := range lesserPromises {
+			if variables[v.name] == v.value {
+				c.agent.logger.Warn("A setting of GGCloudSpooler is accepted without effect in this version of the core.",
+					slog.String("variable", v.name), slog.String("value", v.value), slog.String("effect", v.effect))
+			}
+		}
+		text, ok := variables["GG_CONFIG_MAX_SIZE_BYTES"]
 		if !ok {
 			break
 		}

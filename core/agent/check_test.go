@@ -225,3 +225,16 @@ func TestGroupsThatRun(t *testing.T) {
 		})
 	}
 }
+
+func TestSpoolerSettingsWithoutEffectAreNamed(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t)
+	g := newGateway(t, p)
+	g.run()
+	r := simple(t, 1, 1)
+	r.edit = system("GGCloudSpooler:1", map[string]string{"GG_CONFIG_STORAGE_TYPE": "FileSystem"})
+	p.expect(p.offer(r.build(p)), fescue.Success)
+	if !strings.Contains(g.log.String(), "variable=GG_CONFIG_STORAGE_TYPE value=FileSystem") {
+		t.Errorf("log:\n%s", g.log)
+	}
+}

@@ -64,7 +64,12 @@ func (a *Agent) restoreDeployment(ctx context.Context) error {
 	}
 	if !a.accepted() {
 		// Its end is still open, or the way back was cut short.
-		if err := a.reconcile(ctx); err != nil && ctx.Err() != nil {
+		err := a.reconcile(ctx)
+		if err == nil && !a.accepted() {
+			// It came to a bad end just now: the way back belongs to the start.
+			err = a.reconcile(ctx)
+		}
+		if err != nil && ctx.Err() != nil {
 			return err
 		} else if err != nil {
 			a.logger.Error("The deployment on disk could not be brought to its end.", slog.String("errorString", err.Error()))

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/fescue-edge/fescue"
 )
 
 // Descriptors of the log pipes in a function's process. INFO and ERROR are
@@ -59,7 +61,7 @@ func (s *Supervisor) environment(f *Function, token string, python bool) []strin
 	if encoding == "" {
 		encoding = EncodingJSON
 	}
-	if f.Runtime == RuntimeExecutable {
+	if f.Runtime == fescue.ExecutableRuntime {
 		// Executables are binary only (developer guide).
 		encoding = EncodingBinary
 	}

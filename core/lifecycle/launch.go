@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/runtimes"
 )
 
@@ -45,7 +46,7 @@ func (l *launcher) command(ctx context.Context, f *Function) (command, error) {
 		return command{}, &CodeError{f.Dir, errors.New("it is not the absolute path of a folder")}
 	}
 	switch {
-	case f.Runtime == RuntimeExecutable:
+	case f.Runtime == fescue.ExecutableRuntime:
 		return executable(f)
 	case pythonRuntime.MatchString(f.Runtime):
 		interpreter, err := l.python(ctx, f.Runtime)

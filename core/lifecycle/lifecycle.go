@@ -12,10 +12,9 @@ import (
 	"fmt"
 	"log/slog"
 	"time"
-)
 
-// RuntimeExecutable is the runtime of a function that is a program by itself.
-const RuntimeExecutable = "arn:aws:greengrass:::runtime/function/executable"
+	"github.com/fescue-edge/fescue"
+)
 
 // Encodings of a function's payload.
 const (
@@ -35,7 +34,7 @@ type Function struct {
 	Name, Version, Region, Account string
 	// Dir is the absolute path of the code; it is the working directory.
 	Dir string
-	// Runtime is Lambda's name for the interpreter, or RuntimeExecutable.
+	// Runtime is Lambda's name for the interpreter, or fescue.ExecutableRuntime.
 	Runtime string
 	// Handler is "module.function", or the program's file name below Dir. An
 	// Executable of the group has already taken its place.
@@ -199,7 +198,7 @@ type UnsupportedRuntimeError struct{ Runtime string }
 
 func (e *UnsupportedRuntimeError) Error() string {
 	return fmt.Sprintf("the runtime %s is not supported by this version of the core; it runs python2.7, python3.x and %s",
-		e.Runtime, RuntimeExecutable)
+		e.Runtime, fescue.ExecutableRuntime)
 }
 
 // InterpreterMissingError means that the program for a runtime is not installed.

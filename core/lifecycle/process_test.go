@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/core/lifecycle"
 )
 
@@ -109,7 +110,7 @@ func TestCredential(t *testing.T) {
 	}
 	r := newRig(t)
 	f := function("F")
-	f.Dir, f.Handler, f.Runtime = dir, "run.sh", lifecycle.RuntimeExecutable
+	f.Dir, f.Handler, f.Runtime = dir, "run.sh", fescue.ExecutableRuntime
 	f.Credential = &lifecycle.Credential{UID: 54321, GID: 54322, Groups: []uint32{54323}}
 	r.apply(f)
 	r.eventually("it has spoken", func() bool { return len(r.sup.Tail(f.ARN)) == 4 })

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/fescue-edge/fescue"
 )
 
 // Readiness is how a long-lived function fared after it was started.
@@ -56,9 +58,14 @@ func (g *gate) decide(state Readiness, cause string) {
 func (g *gate) ready()            { g.decide(Ready, "") }
 func (g *gate) fail(cause string) { g.decide(Failed, cause) }
 
+// executableBound is how long an executable has to stay alive: one that works by
+// itself never asks for work, and nothing else tells that it came up.
+const executableBound = 3 * time.Second
+
 // WaitReady waits until each long-lived function that the last Apply started or
-// restarted is ready or has failed, at most for bound. Functions that are still
-// undecided then are Alive. The list is ordered by ARN; the error is that of ctx.
+// restarted is ready or has failed, at most for bound, for an executable at most
+// for executableBound. Functions that are still undecided then are Alive. The
+// list is ordered by ARN; the error is that of ctx.
 func (s *Supervisor) WaitReady(ctx context.Context, bound time.Duration) ([]Started, error) {
 	type question struct {
 		f *function
@@ -74,17 +81,15 @@ func (s *Supervisor) WaitReady(ctx context.Context, bound time.Duration) ([]Star
 	s.mu.Unlock()
 	slices.SortFunc(questions, func(a, b question) int { return strings.Compare(a.f.spec.ARN, b.f.spec.ARN) })
 
-	timer := time.NewTimer(bound)
-	defer timer.Stop()
-	var late bool
+	begin := time.Now()
 	for _, q := range questions {
-		if late {
-			break
+		patience := bound
+		if q.f.spec.Runtime == fescue.ExecutableRuntime {
+			patience = min(bound, executableBound)
 		}
 		select {
 		case <-q.g.decided:
-		case <-timer.C:
-			late = true
+		case <-time.After(time.Until(begin.Add(patience))):
 		case <-ctx.Done():
 			return nil, fmt.Errorf("wait for functions to start: %w", ctx.Err())
 		}

@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/core/ipc"
 	"github.com/fescue-edge/fescue/core/lifecycle"
 	"github.com/fescue-edge/fescue/core/router"
@@ -267,7 +268,7 @@ func executable(name, dir, mode string) lifecycle.Function {
 		panic(err)
 	}
 	f := function(name)
-	f.Dir, f.Handler, f.Runtime = dir, "program", lifecycle.RuntimeExecutable
+	f.Dir, f.Handler, f.Runtime = dir, "program", fescue.ExecutableRuntime
 	f.Environment = map[string]string{"FESCUE_TEST_MODE": mode}
 	return f
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/core/ipc"
 	"github.com/fescue-edge/fescue/core/lifecycle"
 )
@@ -98,8 +99,8 @@ func TestApply(t *testing.T) {
 			executable("Good", dir, "upper"), badEncoding, noDir,
 			with("Java", "java8", "a.B::c"), with("Node", "nodejs12.x", "a.b"), with("Python", "python3.8", "a.b"),
 			with("Python2", "python2.7", "a.b"), with("Python4", "python4.0", "a.b"),
-			with("NoFile", lifecycle.RuntimeExecutable, "missing"), with("NoExec", lifecycle.RuntimeExecutable, "plain"),
-			with("Outside", lifecycle.RuntimeExecutable, "../../../bin/sh"), with("Dir", lifecycle.RuntimeExecutable, "."),
+			with("NoFile", fescue.ExecutableRuntime, "missing"), with("NoExec", fescue.ExecutableRuntime, "plain"),
+			with("Outside", fescue.ExecutableRuntime, "../../../bin/sh"), with("Dir", fescue.ExecutableRuntime, "."),
 		}
 		report := r.apply(functions...)
 		got := map[string]string{}

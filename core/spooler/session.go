@@ -185,7 +185,7 @@ func (s *session) cause(err error) error {
 // closedByCloud tells the cloud's way to refuse a message, which is to close the
 // connection, from a network that failed while the message was on its way.
 func closedByCloud(err error) bool {
-	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
 // drain sends what is queued, until ctx ends.

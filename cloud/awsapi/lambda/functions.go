@@ -67,34 +67,41 @@ func changedQualifier(v fescue.FunctionVersion) string {
 	return v.Version
 }
 
-// settings are the members that CreateFunction and UpdateFunctionConfiguration
-// share.
-type settings struct {
-	Runtime     *string
-	Role        *string
-	Handler     *string
-	Description *string
-	Timeout     *int
-	MemorySize  *int
-	Environment *environment
+// functionRequest is the body of CreateFunction and UpdateFunctionConfiguration;
+// each has some of the members.
+type functionRequest struct {
+	FunctionName  string
+	Runtime       *string
+	Role          *string
+	Handler       *string
+	Description   *string
+	Timeout       *int
+	MemorySize    *int
+	Environment   *environment
+	Code          source
+	PackageType   string
+	Publish       bool
+	Tags          map[string]string
+	Architectures []string
+	RevisionId    string
 }
 
-func (s settings) settings() functions.Settings {
-	out := functions.Settings{
-		Runtime: s.Runtime, Role: s.Role, Handler: s.Handler, Description: s.Description,
-		Timeout: s.Timeout, MemorySize: s.MemorySize,
+func (in functionRequest) settings() functions.Settings {
+	s := functions.Settings{
+		Runtime: in.Runtime, Role: in.Role, Handler: in.Handler, Description: in.Description,
+		Timeout: in.Timeout, MemorySize: in.MemorySize,
 	}
-	if s.Environment != nil {
-		if out.Environment = s.Environment.Variables; out.Environment == nil {
-			out.Environment = map[string]string{}
+	if in.Environment != nil {
+		if s.Environment = in.Environment.Variables; s.Environment == nil {
+			s.Environment = map[string]string{}
 		}
 	}
-	return out
+	return s
 }
 
 // source is where code may come from besides ZipFile.
 type source struct {
-	S3Bucket, S3Key, S3ObjectVersion, ImageUri string
+	S3Bucket, S3Key, ImageUri string
 }
 
 func (s source) check() error {
@@ -108,15 +115,7 @@ func (s source) check() error {
 }
 
 func (a *API) createFunction(ctx context.Context, r *restjson.Request) (any, error) {
-	var in struct {
-		FunctionName string
-		settings
-		Code          source
-		PackageType   string
-		Publish       bool
-		Tags          map[string]string
-		Architectures []string
-	}
+	var in functionRequest
 	zip, err := a.receive(r, []string{"Code", "ZipFile"}, &in)
 	if err != nil {
 		return nil, err
@@ -129,7 +128,7 @@ func (a *API) createFunction(ctx context.Context, r *restjson.Request) (any, err
 		return nil, err
 	}
 	v, err := a.functions.Create(ctx, r.Partition, functions.Creation{
-		Function: in.FunctionName, Settings: in.settings.settings(), Archive: zip.archive(),
+		Function: in.FunctionName, Settings: in.settings(), Archive: zip.archive(),
 		Architectures: in.Architectures, Tags: in.Tags, Publish: in.Publish,
 	})
 	if err != nil {
@@ -139,8 +138,11 @@ func (a *API) createFunction(ctx context.Context, r *restjson.Request) (any, err
 }
 
 func (a *API) updateCode(ctx context.Context, r *restjson.Request) (any, error) {
+	// Members of an embedded struct would have its name in errors.
 	var in struct {
-		source
+		S3Bucket      string
+		S3Key         string
+		ImageUri      string
 		Publish       bool
 		DryRun        bool
 		RevisionId    string
@@ -151,7 +153,7 @@ func (a *API) updateCode(ctx context.Context, r *restjson.Request) (any, error) 
 		return nil, err
 	}
 	defer zip.discard()
-	if err := in.source.check(); err != nil {
+	if err := (source{S3Bucket: in.S3Bucket, S3Key: in.S3Key, ImageUri: in.ImageUri}).check(); err != nil {
 		return nil, err
 	}
 	v, err := a.functions.UpdateCode(ctx, r.Partition, functions.CodeUpdate{
@@ -165,15 +167,12 @@ func (a *API) updateCode(ctx context.Context, r *restjson.Request) (any, error) 
 }
 
 func (a *API) updateConfiguration(ctx context.Context, r *restjson.Request) (any, error) {
-	var in struct {
-		settings
-		RevisionId string
-	}
+	var in functionRequest
 	if err := decode(r, &in); err != nil {
 		return nil, err
 	}
 	v, err := a.functions.UpdateConfiguration(ctx, r.Partition, functions.ConfigurationUpdate{
-		Function: r.Label("FunctionName"), Settings: in.settings.settings(), RevisionID: in.RevisionId,
+		Function: r.Label("FunctionName"), Settings: in.settings(), RevisionID: in.RevisionId,
 	})
 	if err != nil {
 		return nil, err

@@ -12,7 +12,7 @@ import (
 	"unicode/utf8"
 )
 
-// maxDepth bounds how deep a document may nest, as encoding/json does.
+// maxDepth bounds how deep a document may nest; no request needs ten levels.
 const maxDepth = 1000
 
 // errCut means that a document ends inside of something.

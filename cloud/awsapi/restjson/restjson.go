@@ -308,8 +308,23 @@ func Decode(body []byte, v any) error {
 	if dec.More() {
 		return errors.New("the body has data after the JSON document")
 	}
-	if bytes.Contains(body, []byte(`\u0000`)) {
+	if escapesNUL(body) {
 		return errors.New("the body holds a NUL character")
 	}
 	return nil
+}
+
+// escapesNUL finds \u0000 in valid JSON, unless its backslash is itself escaped.
+func escapesNUL(body []byte) bool {
+	for {
+		at := bytes.Index(body, []byte(`\u0000`))
+		if at < 0 {
+			return false
+		}
+		before := bytes.TrimRight(body[:at], `\`)
+		if (at-len(before))%2 == 0 {
+			return true
+		}
+		body = body[at+len(`\u0000`):]
+	}
 }

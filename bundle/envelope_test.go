@@ -1,0 +1,278 @@
+package bundle_test
+
+import (
+	"crypto/ed25519"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/fescue-edge/fescue/bundle"
+)
+
+// signer makes a signing key out of a seed.
+func signer(seed byte) ed25519.PrivateKey {
+	return ed25519.NewKeyFromSeed(slices.Repeat([]byte{seed}, ed25519.SeedSize))
+}
+
+func trust(keys ...ed25519.PrivateKey) map[string]ed25519.PublicKey {
+	trusted := make(map[string]ed25519.PublicKey)
+	for _, k := range keys {
+		public := k.Public().(ed25519.PublicKey)
+		trusted[bundle.KeyID(public)] = public
+	}
+	return trusted
+}
+
+func sign(t testing.TB, m bundle.Manifest, key ed25519.PrivateKey) []byte {
+	t.Helper()
+	data, err := bundle.Sign(m, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+func unwrap(t testing.TB, envelope []byte) bundle.Envelope {
+	t.Helper()
+	var env bundle.Envelope
+	if err := json.Unmarshal(envelope, &env); err != nil {
+		t.Fatal(err)
+	}
+	return env
+}
+
+func wrap(t testing.TB, env bundle.Envelope) []byte {
+	t.Helper()
+	data, err := json.Marshal(env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+func TestOpen(t *testing.T) {
+	t.Parallel()
+	envelope := sign(t, manifest(), signer(1))
+	t.Run("what was signed", func(t *testing.T) {
+		t.Parallel()
+		got, err := bundle.Open(envelope, trust(signer(2), signer(1)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(manifest(), got); diff != "" {
+			t.Error(diff)
+		}
+	})
+	t.Run("DSSE", func(t *testing.T) {
+		t.Parallel()
+		// The bytes that are signed, as the DSSE specification spells them.
+		env := unwrap(t, envelope)
+		pae := fmt.Sprintf("DSSEv1 %d %s %d %s", len(bundle.PayloadType), bundle.PayloadType, len(env.Payload), env.Payload)
+		if !ed25519.Verify(signer(1).Public().(ed25519.PublicKey), []byte(pae), env.Signatures[0].Sig) {
+			t.Error("the signature is not over DSSE's pre-authentication encoding")
+		}
+	})
+	t.Run("one of several signatures", func(t *testing.T) {
+		t.Parallel()
+		env, other := unwrap(t, envelope), unwrap(t, sign(t, manifest(), signer(2)))
+		env.Signatures = append(other.Signatures, env.Signatures...)
+		for _, key := range []ed25519.PrivateKey{signer(1), signer(2)} {
+			if _, err := bundle.Open(wrap(t, env), trust(key)); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	t.Run("a broken signature beside a good one of the same key", func(t *testing.T) {
+		t.Parallel()
+		env := unwrap(t, envelope)
+		env.Signatures = append([]bundle.Signature{{KeyID: env.Signatures[0].KeyID, Sig: []byte("x")}}, env.Signatures...)
+		if _, err := bundle.Open(wrap(t, env), trust(signer(1))); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Run("an invalid manifest is not signed", func(t *testing.T) {
+		t.Parallel()
+		m := manifest()
+		m.Epoch = 0
+		if data, err := bundle.Sign(m, signer(1)); !errors.Is(err, bundle.ErrManifest) {
+			t.Errorf("%s, %v", data, err)
+		}
+	})
+}
+
+func TestOpenRefuses(t *testing.T) {
+	t.Parallel()
+	key := signer(1)
+	good := unwrap(t, sign(t, manifest(), key))
+	// signed is an envelope over any payload, with a good signature.
+	signed := func(payloadType string, payload []byte) bundle.Envelope {
+		pae := fmt.Appendf(nil, "DSSEv1 %d %s %d %s", len(payloadType), payloadType, len(payload), payload)
+		return bundle.Envelope{PayloadType: payloadType, Payload: payload, Signatures: []bundle.Signature{
+			{KeyID: good.Signatures[0].KeyID, Sig: ed25519.Sign(key, pae)},
+		}}
+	}
+	change := func(f func(e *bundle.Envelope)) []byte {
+		env := good
+		env.Payload = slices.Clone(good.Payload)
+		env.Signatures = slices.Clone(good.Signatures)
+		f(&env)
+		return wrap(t, env)
+	}
+	huge := wrap(t, good)
+	huge = append(huge, strings.Repeat(" ", 4<<20)...)
+	for _, c := range []struct {
+		name     string
+		envelope []byte
+		trusted  map[string]ed25519.PublicKey
+		err      error
+	}{
+		{"unknown key", wrap(t, good), trust(signer(2)), bundle.ErrUnknownKey},
+		{"no trusted key", wrap(t, good), nil, bundle.ErrUnknownKey},
+		{"no signature", change(func(e *bundle.Envelope) { e.Signatures = nil }), trust(key), bundle.ErrUnknownKey},
+		{"another key's id", change(func(e *bundle.Envelope) { e.Signatures[0].KeyID = "" }), trust(key), bundle.ErrUnknownKey},
+		{"another key under the id", wrap(t, good), map[string]ed25519.PublicKey{good.Signatures[0].KeyID: signer(2).Public().(ed25519.PublicKey)}, bundle.ErrSignature},
+		{"a short key under the id", wrap(t, good), map[string]ed25519.PublicKey{good.Signatures[0].KeyID: make([]byte, 31)}, bundle.ErrUnknownKey},
+		{"no key under the id", wrap(t, good), map[string]ed25519.PublicKey{good.Signatures[0].KeyID: nil}, bundle.ErrUnknownKey},
+		{"empty signature", change(func(e *bundle.Envelope) { e.Signatures[0].Sig = nil }), trust(key), bundle.ErrSignature},
+		{"long signature", change(func(e *bundle.Envelope) { e.Signatures[0].Sig = append(slices.Clone(e.Signatures[0].Sig), 0) }), trust(key), bundle.ErrSignature},
+		{"empty payload", change(func(e *bundle.Envelope) { e.Payload = nil }), trust(key), bundle.ErrSignature},
+		{"payload grown", change(func(e *bundle.Envelope) { e.Payload = append(e.Payload, ' ') }), trust(key), bundle.ErrSignature},
+		{"wrong payload type", change(func(e *bundle.Envelope) { e.PayloadType = "application/json" }), trust(key), bundle.ErrManifest},
+		{"wrong payload type, signed", wrap(t, signed("application/vnd.fescue.key+json", good.Payload)), trust(key), bundle.ErrManifest},
+		{"signed, but no manifest", wrap(t, signed(bundle.PayloadType, []byte(`{}`))), trust(key), bundle.ErrManifest},
+		{"signed, but no JSON", wrap(t, signed(bundle.PayloadType, nil)), trust(key), bundle.ErrManifest},
+		{"oversize", huge, trust(key), bundle.ErrManifest},
+		{"nothing", nil, trust(key), bundle.ErrManifest},
+		{"a list", []byte(`[]`), trust(key), bundle.ErrManifest},
+		{"null", []byte(`null`), trust(key), bundle.ErrManifest},
+		{"no base64", []byte(`{"payloadType":"` + bundle.PayloadType + `","payload":"*","signatures":[]}`), trust(key), bundle.ErrManifest},
+		{"more after it", append(wrap(t, good), `{}`...), trust(key), bundle.ErrManifest},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			m, err := bundle.Open(c.envelope, c.trusted)
+			if !errors.Is(err, c.err) || !errors.Is(err, bundle.ErrManifest) || m.Format != 0 {
+				t.Errorf("%+v, %v; want %v", m, err, c.err)
+			}
+		})
+	}
+}
+
+// Every bit of every byte that is signed, and of the signature.
+func TestOpenEveryBit(t *testing.T) {
+	t.Parallel()
+	env, trusted := unwrap(t, sign(t, manifest(), signer(1))), trust(signer(1))
+	for name, bytes := range map[string][]byte{"payload": env.Payload, "signature": env.Signatures[0].Sig} {
+		for i := range bytes {
+			for bit := range 8 {
+				bytes[i] ^= 1 << bit
+				if _, err := bundle.Open(wrap(t, env), trusted); !errors.Is(err, bundle.ErrSignature) {
+					t.Fatalf("%s with bit %d of byte %d changed: %v", name, bit, i, err)
+				}
+				bytes[i] ^= 1 << bit
+			}
+		}
+	}
+	if _, err := bundle.Open(wrap(t, env), trusted); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Several changes at once, of the signed bytes: none is accepted.
+func TestOpenMutations(t *testing.T) {
+	t.Parallel()
+	good, trusted := unwrap(t, sign(t, manifest(), signer(1))), trust(signer(1))
+	random := rand.New(rand.NewPCG(1, 2))
+	original := string(good.Payload) + "\x00" + string(good.Signatures[0].Sig)
+	for i := range 20_000 {
+		env := good
+		env.Payload = slices.Clone(good.Payload)
+		env.Signatures = []bundle.Signature{{KeyID: good.Signatures[0].KeyID, Sig: slices.Clone(good.Signatures[0].Sig)}}
+		for range 1 + random.IntN(4) {
+			target := &env.Payload
+			if random.IntN(4) == 0 {
+				target = &env.Signatures[0].Sig
+			}
+			mutate(random, target)
+		}
+		if string(env.Payload)+"\x00"+string(env.Signatures[0].Sig) == original {
+			continue
+		}
+		if m, err := bundle.Open(wrap(t, env), trusted); err == nil {
+			t.Fatalf("mutation %d is accepted: %+v", i, m)
+		}
+	}
+}
+
+// Changes of the envelope's own text: it is refused, or still means the very
+// same manifest (white space, case of a member's name, unused bits of base64).
+func TestOpenEnvelopeMutations(t *testing.T) {
+	t.Parallel()
+	good, trusted := sign(t, manifest(), signer(1)), trust(signer(1))
+	random := rand.New(rand.NewPCG(3, 4))
+	for i := range 20_000 {
+		text := slices.Clone(good)
+		for range 1 + random.IntN(3) {
+			mutate(random, &text)
+		}
+		if m, err := bundle.Open(text, trusted); err == nil && !cmp.Equal(m, manifest()) {
+			t.Fatalf("mutation %d becomes %+v: %s", i, m, text)
+		}
+	}
+}
+
+// mutate changes, removes, inserts or doubles something.
+func mutate(random *rand.Rand, target *[]byte) {
+	b := *target
+	if len(b) == 0 {
+		*target = []byte{byte(random.Uint32())}
+		return
+	}
+	at := random.IntN(len(b))
+	switch random.IntN(5) {
+	case 0:
+		b[at] ^= byte(1 + random.IntN(255))
+	case 1:
+		*target = slices.Delete(b, at, at+1)
+	case 2:
+		*target = slices.Insert(b, at, byte(random.Uint32()))
+	case 3:
+		to := min(len(b), at+1+random.IntN(16))
+		*target = slices.Insert(b, at, slices.Clone(b[at:to])...)
+	case 4:
+		other := random.IntN(len(b))
+		b[at], b[other] = b[other], b[at]
+	}
+}
+
+func TestKeyID(t *testing.T) {
+	t.Parallel()
+	a, b := signer(1).Public().(ed25519.PublicKey), signer(2).Public().(ed25519.PublicKey)
+	if len(bundle.KeyID(a)) != 64 || bundle.KeyID(a) == bundle.KeyID(b) || bundle.KeyID(a) != strings.ToLower(bundle.KeyID(a)) {
+		t.Errorf("%s, %s", bundle.KeyID(a), bundle.KeyID(b))
+	}
+}
+
+func FuzzOpen(f *testing.F) {
+	good := sign(f, manifest(), signer(1))
+	f.Add(good)
+	f.Add([]byte(`{}`))
+	f.Add([]byte(`{"payloadType":"` + bundle.PayloadType + `","payload":"` + base64.StdEncoding.EncodeToString([]byte(`{}`)) + `","signatures":[{"keyid":"","sig":""}]}`))
+	trusted := trust(signer(1))
+	f.Fuzz(func(t *testing.T, envelope []byte) {
+		m, err := bundle.Open(envelope, trusted)
+		switch {
+		case err == nil && !cmp.Equal(m, manifest()):
+			t.Errorf("accepted %+v", m)
+		case err != nil && (!errors.Is(err, bundle.ErrManifest) || m.Format != 0):
+			t.Errorf("%+v, %v", m, err)
+		}
+	})
+}

@@ -1,0 +1,78 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"sync"
+)
+
+// statements is a database whose statements are prepared once each: parsing a
+// query takes SQLite longer than answering it. The queries are constants of this
+// package, so there are few.
+type statements struct {
+	db *sql.DB
+
+	mu      sync.RWMutex
+	byQuery map[string]*sql.Stmt
+}
+
+func newStatements(db *sql.DB) *statements {
+	return &statements{db: db, byQuery: make(map[string]*sql.Stmt)}
+}
+
+func (s *statements) prepare(ctx context.Context, query string) (*sql.Stmt, error) {
+	s.mu.RLock()
+	stmt, ok := s.byQuery[query]
+	s.mu.RUnlock()
+	if ok {
+		return stmt, nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if stmt, ok := s.byQuery[query]; ok {
+		return stmt, nil
+	}
+	stmt, err := s.db.PrepareContext(ctx, query)
+	if err == nil {
+		s.byQuery[query] = stmt
+	}
+	return stmt, err
+}
+
+// ExecContext implements querier.
+func (s *statements) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	stmt, err := s.prepare(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	return stmt.ExecContext(ctx, args...)
+}
+
+// QueryContext implements querier.
+func (s *statements) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	stmt, err := s.prepare(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	return stmt.QueryContext(ctx, args...)
+}
+
+// QueryRowContext implements querier.
+func (s *statements) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
+	stmt, err := s.prepare(ctx, query)
+	if err != nil {
+		return s.db.QueryRowContext(ctx, query, args...) // fails the same way, in the row
+	}
+	return stmt.QueryRowContext(ctx, args...)
+}
+
+// Close gives the statements and the database back.
+func (s *statements) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, stmt := range s.byQuery {
+		stmt.Close()
+	}
+	clear(s.byQuery)
+	return s.db.Close()
+}

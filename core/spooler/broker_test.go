@@ -1,0 +1,249 @@
+package spooler_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"log/slog"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/fescue-edge/fescue/core/spooler"
+	"github.com/fescue-edge/fescue/mqtt"
+	"github.com/fescue-edge/fescue/pki"
+)
+
+// broker is the cloud's end: it takes connections over TLS and does what the
+// test tells it to.
+type broker struct {
+	t        *testing.T
+	roots    *x509.CertPool
+	listener net.Listener
+	ctx      context.Context
+
+	mu      sync.Mutex
+	changed chan struct{}
+	// received are the topics of acknowledged messages, seen all that came.
+	received, seen []string
+	connects       []mqtt.Connect
+	filters        map[string]byte
+	packets        []int // filters for each SUBSCRIBE
+	session        *mqtt.Session
+	// refuse closes connections before CONNACK, silent leaves messages without
+	// acknowledgement.
+	refuse, silent bool
+	// poison are topics, poisonFilters filters at which the connection is
+	// closed; denied filters get 0x80.
+	poison, poisonFilters, denied map[string]bool
+	unacked                       []uint16
+}
+
+var errClosed = errors.New("closed by the test")
+
+func newBroker(t *testing.T) *broker {
+	t.Helper()
+	now := time.Now()
+	authority, err := pki.NewAuthority("test", pki.ECDSA, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf, err := authority.IssueServer(pki.ECDSA, []string{"localhost"}, now, time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	b := &broker{
+		t: t, roots: x509.NewCertPool(), listener: l, ctx: ctx, changed: make(chan struct{}),
+		filters: map[string]byte{}, poison: map[string]bool{}, poisonFilters: map[string]bool{}, denied: map[string]bool{},
+	}
+	b.roots.AddCert(authority.Certificate)
+	var running sync.WaitGroup
+	running.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			running.Go(func() {
+				_ = mqtt.Serve(ctx, tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{*leaf}}), &client{b: b}, mqtt.Options{})
+			})
+		}
+	})
+	t.Cleanup(func() {
+		cancel()
+		l.Close()
+		running.Wait()
+	})
+	return b
+}
+
+func (b *broker) change(f func()) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	f()
+	close(b.changed)
+	b.changed = make(chan struct{})
+}
+
+func (b *broker) await(what string, cond func() bool) {
+	b.t.Helper()
+	deadline := time.NewTimer(20 * time.Second)
+	defer deadline.Stop()
+	for {
+		b.mu.Lock()
+		ok, changed := cond(), b.changed
+		b.mu.Unlock()
+		if ok {
+			return
+		}
+		select {
+		case <-changed:
+		case <-deadline.C:
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			b.t.Fatalf("timed out waiting for %s; received %v, seen %v, filters %v, %d connects", what, b.received, b.seen, b.filters, len(b.connects))
+		}
+	}
+}
+
+// client is one connection.
+type client struct {
+	b *broker
+	s *mqtt.Session
+}
+
+func (c *client) Connect(_ context.Context, s *mqtt.Session, m *mqtt.Connect) mqtt.Connack {
+	c.s = s
+	ack := mqtt.Connack{}
+	c.b.change(func() {
+		c.b.connects = append(c.b.connects, *m)
+		if c.b.refuse {
+			ack.Code = mqtt.RefusedNotAuthorized
+			return
+		}
+		c.b.session = s
+		clear(c.b.filters)
+	})
+	return ack
+}
+
+func (c *client) Publish(_ context.Context, m *mqtt.Publish) error {
+	var err error
+	c.b.change(func() {
+		c.b.seen = append(c.b.seen, m.Topic)
+		switch {
+		case c.b.poison[m.Topic]:
+			err = errClosed
+		case c.b.silent:
+			c.b.unacked = append(c.b.unacked, m.ID)
+		default:
+			c.b.received = append(c.b.received, m.Topic)
+			err = c.s.Send(&mqtt.Puback{ID: m.ID})
+		}
+	})
+	return err
+}
+
+func (c *client) Subscribe(_ context.Context, m *mqtt.Subscribe) error {
+	var err error
+	c.b.change(func() {
+		ack := &mqtt.Suback{ID: m.ID}
+		c.b.packets = append(c.b.packets, len(m.Filters))
+		for _, f := range m.Filters {
+			if c.b.poisonFilters[f.Filter] {
+				err = errClosed
+				return
+			}
+		}
+		for _, f := range m.Filters {
+			if c.b.denied[f.Filter] {
+				ack.Codes = append(ack.Codes, mqtt.SubackFailure)
+				continue
+			}
+			c.b.filters[f.Filter] = f.QoS
+			ack.Codes = append(ack.Codes, f.QoS)
+		}
+		err = c.s.Send(ack)
+	})
+	return err
+}
+
+func (c *client) Unsubscribe(_ context.Context, m *mqtt.Unsubscribe) error {
+	c.b.change(func() {
+		for _, f := range m.Filters {
+			delete(c.b.filters, f)
+		}
+	})
+	return c.s.Send(&mqtt.Unsuback{ID: m.ID})
+}
+
+func (c *client) Puback(context.Context, uint16) error { return nil }
+
+// drop ends the present connection.
+func (b *broker) drop() {
+	b.mu.Lock()
+	s := b.session
+	b.mu.Unlock()
+	if s != nil {
+		s.Close(errClosed)
+	}
+}
+
+// link starts a link to the broker; stop ends it and waits.
+func (b *broker) link(edit func(*spooler.Options)) (l *spooler.Link, stop func()) {
+	b.t.Helper()
+	o := spooler.Options{
+		Address: b.listener.Addr().String(), TLS: &tls.Config{RootCAs: b.roots, ServerName: "localhost"},
+		ClientID: "Mill_Core", FirstRetry: time.Millisecond, MaxRetry: 20 * time.Millisecond,
+		Deliver: func(string, []byte) {}, Logger: slog.New(slog.DiscardHandler),
+		Changed: func(bool) { b.change(func() {}) },
+	}
+	if edit != nil {
+		edit(&o)
+	}
+	l = spooler.New(o)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := l.Run(ctx); err != nil {
+			b.t.Errorf("the link ended with %v", err)
+		}
+	}()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		select {
+		case <-done:
+		case <-time.After(20 * time.Second):
+			b.t.Error("the link does not end")
+		}
+	})
+	b.t.Cleanup(stop)
+	return l, stop
+}
+
+// lines is a log to look at.
+type lines struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}

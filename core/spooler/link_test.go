@@ -1,0 +1,382 @@
+package spooler_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/fescue-edge/fescue/core/spooler"
+	"github.com/fescue-edge/fescue/mqtt"
+)
+
+func publish(t *testing.T, l *spooler.Link, topics ...string) {
+	t.Helper()
+	for _, name := range topics {
+		if err := l.PublishCloud(context.Background(), name, []byte("payload")); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func numbered(n int) []string {
+	list := make([]string, n)
+	for i := range list {
+		list[i] = fmt.Sprintf("t/%04d", i)
+	}
+	return list
+}
+
+func TestPublish(t *testing.T) {
+	t.Parallel()
+	t.Run("sends in order, as the core", func(t *testing.T) {
+		t.Parallel()
+		b := newBroker(t)
+		l, _ := b.link(func(o *spooler.Options) { o.KeepAlive = 90 * time.Second })
+		publish(t, l, numbered(200)...)
+		b.await("all messages", func() bool { return len(b.received) == 200 })
+		if diff := cmp.Diff(numbered(200), b.received); diff != "" {
+			t.Error(diff)
+		}
+		c := b.connects[0]
+		if c.ClientID != "Mill_Core" || !c.CleanSession || c.KeepAlive != 90*time.Second || c.Level != mqtt.Level311 {
+			t.Errorf("CONNECT %+v", c)
+		}
+	})
+	t.Run("has one message in flight", func(t *testing.T) {
+		t.Parallel()
+		b := newBroker(t)
+		b.silent = true
+		l, _ := b.link(nil)
+		publish(t, l, numbered(3)...)
+		b.await("the first message", func() bool { return len(b.seen) == 1 })
+		b.change(func() {
+			b.silent = false
+			for _, id := range b.unacked {
+				if err := b.session.Send(&mqtt.Puback{ID: id}); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+		b.await("the rest", func() bool { return len(b.seen) == 3 })
+		if diff := cmp.Diff(numbered(3), b.seen); diff != "" {
+			t.Error(diff)
+		}
+	})
+	t.Run("keeps what was published before the connection", func(t *testing.T) {
+		t.Parallel()
+		b := newBroker(t)
+		b.refuse = true
+		l, _ := b.link(nil)
+		publish(t, l, "a", "b")
+		b.await("attempts", func() bool { return len(b.connects) >= 3 })
+		if got := l.Stats(); got.Messages != 2 || got.Dropped != 0 || l.Connected() {
+			t.Errorf("%+v", got)
+		}
+		b.change(func() { b.refuse = false })
+		b.await("the messages", func() bool { return slices.Equal(b.received, []string{"a", "b"}) })
+	})
+	t.Run("sends again what was not acknowledged", func(t *testing.T) {
+		t.Parallel()
+		b := newBroker(t)
+		b.silent = true
+		l, _ := b.link(nil)
+		publish(t, l, "a", "b")
+		b.await("the first message", func() bool { return len(b.seen) == 1 })
+		b.change(func() { b.silent = false })
+		b.drop()
+		b.await("both messages", func() bool { return slices.Equal(b.received, []string{"a", "b"}) })
+	})
+	t.Run("does not lose a message to a slow cloud", func(t *testing.T) {
+		t.Parallel()
+		b := newBroker(t)
+		b.silent = true
+		l, _ := b.link(func(o *spooler.Options) { o.OperationTimeout = 20 * time.Millisecond })
+		publish(t, l, "a")
+		b.await("many attempts", func() bool { return len(b.seen) > 5 })
+		b.change(func() { b.silent = false })
+		b.await("the message", func() bool { return slices.Equal(b.received, []string{"a"}) })
+	})
+	t.Run("drops a message at which the cloud closes the connection", func(t *testing.T) {
+		t.Parallel()
+		b := newBroker(t)
+		b.poison["bad"] = true
+		log := &lines{}
+		l, _ := b.link(func(o *spooler.Options) { o.Logger = slog.New(slog.NewTextHandler(log, nil)) })
+		publish(t, l, "a", "bad", "b")
+		b.await("the others", func() bool { return slices.Equal(b.received, []string{"a", "b"}) })
+		if got := l.Stats(); got.Dropped != 1 {
+			t.Errorf("%+v", got)
+		}
+		if n := count(b.seen, "bad"); n != 3 || !strings.Contains(log.String(), "level=ERROR msg=\"A message was dropped") {
+			t.Errorf("tried %d times; log:\n%s", n, log)
+		}
+	})
+}
+
+func count(list []string, s string) (n int) {
+	for _, e := range list {
+		if e == s {
+			n++
+		}
+	}
+	return n
+}
+
+func TestPublishRefuses(t *testing.T) {
+	t.Parallel()
+	l := spooler.New(spooler.Options{Logger: slog.New(slog.DiscardHandler)})
+	for _, tc := range []struct {
+		name, topic string
+		size        int
+		want        error
+	}{
+		{"a large message", "a", spooler.MaxMessage + 1, spooler.ErrTooLarge},
+		{"no topic", "", 1, spooler.ErrTopic},
+		{"a filter", "a/#", 1, spooler.ErrTopic},
+		{"a long topic", strings.Repeat("a", 257), 1, spooler.ErrTopic},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			if err := l.PublishCloud(context.Background(), tc.topic, make([]byte, tc.size)); !errors.Is(err, tc.want) {
+				t.Errorf("error %v, want %v", err, tc.want)
+			}
+		})
+	}
+	if got := l.Stats(); got.Messages != 0 {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestQueueIsBounded(t *testing.T) {
+	t.Parallel()
+	b := newBroker(t)
+	b.refuse = true
+	l, _ := b.link(func(o *spooler.Options) { o.MaxBytes = spooler.MinMaxBytes })
+	for i := range 10 {
+		if err := l.PublishCloud(context.Background(), fmt.Sprintf("t/%d", i), make([]byte, 100_000)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := l.Stats(); got.Messages != 2 || got.Dropped != 8 || got.Bytes > spooler.MinMaxBytes {
+		t.Errorf("%+v", got)
+	}
+	l.SetMaxBytes(150_000)
+	if got := l.Stats(); got.Messages != 1 || got.Dropped != 9 {
+		t.Errorf("after the bound was lowered: %+v", got)
+	}
+	b.change(func() { b.refuse = false })
+	b.await("the youngest", func() bool { return slices.Equal(b.received, []string{"t/9"}) })
+	l.SetMaxBytes(0)
+}
+
+func TestQueueKeepsWhatIsInFlight(t *testing.T) {
+	t.Parallel()
+	b := newBroker(t)
+	b.silent = true
+	l, _ := b.link(func(o *spooler.Options) { o.MaxBytes = spooler.MinMaxBytes })
+	publish(t, l, "first")
+	b.await("the first", func() bool { return len(b.seen) == 1 })
+	for i := range 5 {
+		if err := l.PublishCloud(context.Background(), fmt.Sprintf("t/%d", i), make([]byte, 100_000)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.change(func() {
+		b.silent = false
+		if err := b.session.Send(&mqtt.Puback{ID: b.unacked[0]}); err != nil {
+			t.Error(err)
+		}
+	})
+	b.await("the rest", func() bool { return slices.Equal(b.received, []string{"t/3", "t/4"}) })
+	if got := count(b.seen, "first"); got != 1 {
+		t.Errorf("the first was sent %d times", got)
+	}
+}
+
+func TestSubscriptions(t *testing.T) {
+	t.Parallel()
+	has := func(b *broker, filters ...string) func() bool {
+		return func() bool {
+			if len(b.filters) != len(filters) {
+				return false
+			}
+			for _, f := range filters {
+				if qos, ok := b.filters[f]; !ok || qos != 0 {
+					return false
+				}
+			}
+			return true
+		}
+	}
+	t.Run("follow the deployment and survive a reconnect", func(t *testing.T) {
+		t.Parallel()
+		b := newBroker(t)
+		l, _ := b.link(nil)
+		l.SetFilters([]string{"a/#", "b/+", "a/#"})
+		b.await("the first", has(b, "a/#", "b/+"))
+		l.SetFilters([]string{"b/+", "c"})
+		b.await("the change", has(b, "b/+", "c"))
+		b.drop()
+		b.await("a new connection", func() bool { return len(b.connects) == 2 })
+		b.await("the subscriptions again", has(b, "b/+", "c"))
+	})
+	t.Run("go in packets of eight", func(t *testing.T) {
+		t.Parallel()
+		b := newBroker(t)
+		l, _ := b.link(nil)
+		l.SetFilters(numbered(60))
+		b.await("all", has(b, numbered(60)...))
+		if slices.Max(b.packets) > 8 {
+			t.Errorf("packets of %v filters", b.packets)
+		}
+	})
+	t.Run("deliver", func(t *testing.T) {
+		t.Parallel()
+		b := newBroker(t)
+		got := make(chan string, 10)
+		l, _ := b.link(func(o *spooler.Options) {
+			o.Deliver = func(topic string, payload []byte) { got <- topic + "=" + string(payload) }
+		})
+		l.SetFilters([]string{"a/#"})
+		b.await("the subscription", has(b, "a/#"))
+		for _, name := range []string{"a/1", "a/2"} {
+			if err := b.session.Send(&mqtt.Publish{Topic: name, Payload: []byte("x")}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if first, second := <-got, <-got; first != "a/1=x" || second != "a/2=x" {
+			t.Errorf("delivered %s, %s", first, second)
+		}
+	})
+	t.Run("that are denied do not harm the others", func(t *testing.T) {
+		t.Parallel()
+		b := newBroker(t)
+		b.denied["no"] = true
+		log := &lines{}
+		l, _ := b.link(func(o *spooler.Options) { o.Logger = slog.New(slog.NewTextHandler(log, nil)) })
+		l.SetFilters([]string{"a", "no", "z"})
+		b.await("the others", has(b, "a", "z"))
+		publish(t, l, "t")
+		b.await("a message", func() bool { return len(b.received) == 1 })
+		if !strings.Contains(log.String(), "The cloud refuses a subscription") {
+			t.Errorf("log:\n%s", log)
+		}
+	})
+	t.Run("at which the cloud closes the connection are left out", func(t *testing.T) {
+		t.Parallel()
+		b := newBroker(t)
+		b.poisonFilters["no"] = true
+		l, _ := b.link(nil)
+		l.SetFilters([]string{"a", "no", "z"})
+		b.await("the others and the connection", func() bool { return has(b, "a", "z")() && l.Connected() })
+		if len(b.connects) > 4 {
+			t.Errorf("it took %d connections", len(b.connects))
+		}
+		b.change(func() { clear(b.poisonFilters) })
+		// A deployment gives everything another chance.
+		l.SetFilters([]string{"a", "no"})
+		b.await("all", has(b, "a", "no"))
+	})
+}
+
+func TestEnd(t *testing.T) {
+	t.Parallel()
+	t.Run("sends what is queued", func(t *testing.T) {
+		t.Parallel()
+		b := newBroker(t)
+		b.silent = true
+		l, stop := b.link(nil)
+		publish(t, l, numbered(20)...)
+		b.await("the first message", func() bool { return len(b.seen) == 1 })
+		ended := make(chan struct{})
+		go func() { defer close(ended); stop() }()
+		b.change(func() {
+			b.silent = false
+			if err := b.session.Send(&mqtt.Puback{ID: b.unacked[0]}); err != nil {
+				t.Error(err)
+			}
+		})
+		<-ended
+		if len(b.received) != 19 || len(b.seen) != 20 {
+			t.Errorf("%d messages acknowledged after the first, %d seen", len(b.received), len(b.seen))
+		}
+	})
+	t.Run("does not wait for ever", func(t *testing.T) {
+		t.Parallel()
+		b := newBroker(t)
+		b.silent = true
+		l, stop := b.link(func(o *spooler.Options) { o.Drain = 20 * time.Millisecond })
+		publish(t, l, "a", "b")
+		b.await("the first message", func() bool { return len(b.seen) == 1 })
+		stop()
+		if got := l.Stats(); got.Messages != 2 {
+			t.Errorf("%+v", got)
+		}
+	})
+	t.Run("breaks off connecting", func(t *testing.T) {
+		t.Parallel()
+		b := newBroker(t)
+		dialing := make(chan struct{}, 100)
+		_, stop := b.link(func(o *spooler.Options) {
+			o.Dial = func(ctx context.Context) (net.Conn, error) {
+				dialing <- struct{}{}
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
+		})
+		<-dialing
+		stop()
+	})
+}
+
+func TestConnectedIsObservable(t *testing.T) {
+	t.Parallel()
+	b := newBroker(t)
+	states := make(chan bool, 100)
+	l, stop := b.link(func(o *spooler.Options) { o.Changed = func(up bool) { states <- up } })
+	if !<-states || !l.Connected() {
+		t.Error("the connection was not told of")
+	}
+	b.drop()
+	if <-states {
+		t.Error("its end was not told of")
+	}
+	if !<-states {
+		t.Error("the new connection was not told of")
+	}
+	stop()
+	if <-states || l.Connected() {
+		t.Error("the end of the link was not told of")
+	}
+}
+
+func TestServerMustBeTrusted(t *testing.T) {
+	t.Parallel()
+	b := newBroker(t)
+	other := newBroker(t)
+	log := &lines{}
+	attempts := make(chan struct{}, 100)
+	l, _ := b.link(func(o *spooler.Options) {
+		o.TLS.RootCAs = other.roots
+		o.Logger = slog.New(slog.NewTextHandler(log, nil))
+		var d net.Dialer
+		o.Dial = func(ctx context.Context) (net.Conn, error) {
+			attempts <- struct{}{}
+			return d.DialContext(ctx, "tcp", b.listener.Addr().String())
+		}
+	})
+	publish(t, l, "secret")
+	for range 3 {
+		<-attempts
+	}
+	if l.Connected() || !strings.Contains(log.String(), "certificate signed by unknown authority") {
+		t.Errorf("connected %t; log:\n%s", l.Connected(), log)
+	}
+}

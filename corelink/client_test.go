@@ -1,0 +1,90 @@
+package corelink_test
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+
+	"github.com/fescue-edge/fescue/corelink"
+)
+
+// serve starts a TLS server with one handler and gives its roots.
+func serve(t *testing.T, pattern string, h http.HandlerFunc) (address string, cfg *tls.Config) {
+	t.Helper()
+	mux := http.NewServeMux()
+	mux.HandleFunc(pattern, h)
+	s := httptest.NewTLSServer(mux)
+	t.Cleanup(s.Close)
+	roots := x509.NewCertPool()
+	roots.AddCert(s.Certificate())
+	return s.Listener.Addr().String(), &tls.Config{RootCAs: roots, ServerName: "example.com"}
+}
+
+func TestWithDial(t *testing.T) {
+	t.Parallel()
+	address, cfg := serve(t, corelink.GetSigningKeysPattern, func(w http.ResponseWriter, _ *http.Request) {
+		json.NewEncoder(w).Encode(corelink.SigningKeys{Keys: []corelink.SigningKey{{KeyID: "k"}}})
+	})
+	var asked string
+	client := corelink.NewClient("mill.invalid:8443", cfg, corelink.WithDial(func(ctx context.Context, network, to string) (net.Conn, error) {
+		asked = to
+		var d net.Dialer
+		return d.DialContext(ctx, network, address)
+	}))
+	defer client.Close()
+	keys, err := client.SigningKeys(t.Context())
+	if err != nil || len(keys.Keys) != 1 || asked != "mill.invalid:8443" {
+		t.Errorf("keys %v, error %v, dialled %q", keys, err, asked)
+	}
+}
+
+func TestGetArtifact(t *testing.T) {
+	t.Parallel()
+	honour := true
+	address, cfg := serve(t, corelink.GetArtifactPattern, func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Range") == "bytes=2-" && honour {
+			w.WriteHeader(http.StatusPartialContent)
+			io.WriteString(w, "llo")
+			return
+		}
+		io.WriteString(w, "hello")
+	})
+	client := corelink.NewClient(address, cfg)
+	defer client.Close()
+	for _, tc := range []struct {
+		name   string
+		offset int64
+		honour bool
+		want   string
+		fails  bool
+	}{
+		{name: "the whole", want: "hello"},
+		{name: "the rest", offset: 2, honour: true, want: "llo"},
+		{name: "the rest from a server that sends the whole", offset: 2, fails: true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			honour = tc.honour
+			body, err := client.GetArtifact(t.Context(), "g", "d", "h", tc.offset)
+			if tc.fails {
+				if err == nil {
+					body.Close()
+					t.Error("it was accepted")
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer body.Close()
+			if got, err := io.ReadAll(body); err != nil || string(got) != tc.want {
+				t.Errorf("got %q, %v", got, err)
+			}
+		})
+	}
+}

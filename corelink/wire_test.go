@@ -1,0 +1,141 @@
+package corelink_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/corelink"
+)
+
+// What the client sends has to match the patterns that the server answers, odd
+// names included.
+func TestPaths(t *testing.T) {
+	t.Parallel()
+	t.Run("GetDeployment", func(t *testing.T) {
+		t.Parallel()
+		var thing, query string
+		address, cfg := serve(t, corelink.GetDeploymentPattern, func(w http.ResponseWriter, r *http.Request) {
+			thing, query = r.PathValue("ThingName"), r.URL.RawQuery
+			io.WriteString(w, `{"epoch":7,"groupId":"g","deploymentId":"d","phase":"Claimed","envelope":"aGk=","later":{}}`)
+		})
+		client := corelink.NewClient(address, cfg)
+		defer client.Close()
+		for _, name := range []string{"mill", "a:b_c-d", "a/../b", "%2f", "ü?#&"} {
+			offer, err := client.GetDeployment(t.Context(), name, 6, 90*time.Second)
+			if err != nil || thing != name {
+				t.Errorf("thing %q arrived as %q, %v", name, thing, err)
+			}
+			want := corelink.Offer{Epoch: 7, GroupID: "g", DeploymentID: "d", Phase: fescue.Claimed, Envelope: []byte("hi")}
+			if diff := cmp.Diff(want, offer); diff != "" {
+				t.Error(diff)
+			}
+		}
+		if query != "after=6&wait=55" {
+			t.Errorf("query %q", query)
+		}
+	})
+	t.Run("UpdateStatus", func(t *testing.T) {
+		t.Parallel()
+		var core, body string
+		address, cfg := serve(t, corelink.UpdateStatusPattern, func(w http.ResponseWriter, r *http.Request) {
+			data, _ := io.ReadAll(r.Body)
+			core, body = r.PathValue("CoreArn"), r.Header.Get("Content-Type")+" "+string(data)
+			io.WriteString(w, `{"status":"InProgress","phase":"Staged","epoch":3}`)
+		})
+		client := corelink.NewClient(address, cfg)
+		defer client.Close()
+		const arn = "arn:aws:iot:us-east-1:123456789012:thing/mill"
+		answer, err := client.UpdateStatus(t.Context(), "g", "d", arn, corelink.StatusReport{Event: fescue.EventStaged, Epoch: 3})
+		if err != nil || core != arn || answer != (corelink.StatusAnswer{Status: fescue.InProgress, Phase: fescue.Staged, Epoch: 3}) {
+			t.Errorf("core %q, answer %+v, %v", core, answer, err)
+		}
+		if want := `application/json {"event":"Staged","epoch":3}`; body != want {
+			t.Errorf("sent %s, want %s", body, want)
+		}
+	})
+	t.Run("WakeTopic", func(t *testing.T) {
+		t.Parallel()
+		if got := corelink.WakeTopic("mill"); got != "$aws/things/mill-gda/shadow/update/delta" {
+			t.Error(got)
+		}
+	})
+}
+
+func TestAnswers(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name, body string
+		status     int
+		// refused says that trying again is of no use; code is then the refusal's.
+		refused    bool
+		code, text string
+	}{
+		{"a refusal", `{"code":"Forbidden","message":"no policy allows it"}`, 403, true, "Forbidden", "no policy allows it"},
+		{"a refusal of another form", "<html>denied</html>\n", 403, true, "Unknown", "403 Forbidden: <html>denied</html> (Unknown)"},
+		{"an empty refusal", "", 404, true, "Unknown", "404 Not Found"},
+		{"null", "null", 409, true, "Unknown", "409 Conflict: null"},
+		{"a long refusal", strings.Repeat("x", 1<<20), 400, true, "Unknown", "400 Bad Request"},
+		{"too many requests", `{"code":"Slow","message":"wait"}`, 429, false, "", "wait"},
+		{"a broken server", `{"code":"Internal","message":"see the log"}`, 500, false, "", "see the log"},
+		{"a stopping server", `{"code":"Unavailable","message":"stopping"}`, 503, false, "", "stopping"},
+		{"a redirection", "", 304, false, "", "unexpected answer 304"},
+		{"no content", "", 204, false, "", "unexpected answer 204"},
+		{"no JSON", "hello", 200, false, "", "the answer does not parse"},
+		{"half an answer", `{"keys":[`, 200, false, "", "the answer does not parse"},
+		{"another type", `{"keys":7}`, 200, false, "", "the answer does not parse"},
+		{"an endless answer", `{"keys":[{"pem":"` + strings.Repeat("x", 9<<20), 200, false, "", "the answer does not parse"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			address, cfg := serve(t, corelink.GetSigningKeysPattern, func(w http.ResponseWriter, _ *http.Request) {
+				w.WriteHeader(tc.status)
+				io.WriteString(w, tc.body)
+			})
+			client := corelink.NewClient(address, cfg)
+			defer client.Close()
+			_, err := client.SigningKeys(t.Context())
+			if err == nil || !strings.Contains(err.Error(), tc.text) || !strings.HasPrefix(err.Error(), "GetSigningKeys: ") || len(err.Error()) > 5000 {
+				t.Fatalf("error %.300v, want %q", err, tc.text)
+			}
+			refusal, ok := corelink.Refused(err)
+			if ok != tc.refused || ok && (refusal.Code != tc.code || refusal.HTTPStatus != tc.status) {
+				t.Errorf("refused is %v: %+v", ok, refusal)
+			}
+		})
+	}
+	t.Run("a server of another name", func(t *testing.T) {
+		t.Parallel()
+		address, cfg := serve(t, corelink.GetSigningKeysPattern, func(http.ResponseWriter, *http.Request) {})
+		cfg.ServerName = "another.example.com"
+		client := corelink.NewClient(address, cfg)
+		defer client.Close()
+		_, err := client.SigningKeys(t.Context())
+		if _, ok := corelink.Refused(err); err == nil || ok {
+			t.Errorf("error %v, refused %v", err, ok)
+		}
+	})
+	t.Run("a caller who gives up", func(t *testing.T) {
+		t.Parallel()
+		entered, release := make(chan struct{}), make(chan struct{})
+		address, cfg := serve(t, corelink.GetDeploymentPattern, func(_ http.ResponseWriter, r *http.Request) {
+			close(entered)
+			<-release
+		})
+		defer close(release)
+		client := corelink.NewClient(address, cfg)
+		defer client.Close()
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() { <-entered; cancel() }()
+		if _, err := client.GetDeployment(ctx, "mill", 0, corelink.MaxPoll); !errors.Is(err, context.Canceled) {
+			t.Errorf("error %v", err)
+		}
+	})
+}

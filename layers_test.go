@@ -1,0 +1,143 @@
+package fescue_test
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/fescue-edge/fescue"
+
+// layers are the rooms of the house from the ground up. A package may import what
+// lies in a lower layer, and siblings only where its room says so.
+var layers = []struct {
+	rooms []string
+	// siblings may import each other below the same room.
+	siblings bool
+}{
+	{rooms: []string{"."}},
+	{rooms: []string{"pki", "policy", "shadow", "topic", "runtimes", "examples"}},
+	{rooms: []string{"corelink", "mqtt", "bundle"}},
+	{rooms: []string{"cloud", "core"}, siblings: true},
+	{rooms: []string{"cmd"}, siblings: true},
+	{rooms: []string{"test"}, siblings: true},
+}
+
+// pure packages do no I/O: they import nothing that opens files or connections.
+var pure = []string{".", "policy", "shadow", "topic", "bundle"}
+
+var impure = []string{"os", "net", "net/http", "database/sql", "os/exec", "io/ioutil", "syscall"}
+
+// TestArrowsPointDown keeps imports as the design draws them: cmd to cloud or
+// core, those to corelink, mqtt and bundle, those to pki, policy, shadow and
+// topic, all to the vocabulary; cloud and core never to each other.
+func TestArrowsPointDown(t *testing.T) {
+	imports := packageImports(t)
+	for pkg, list := range imports {
+		from, fromRoom := layerOf(pkg)
+		if from < 0 {
+			t.Errorf("package %s has no layer", pkg)
+			continue
+		}
+		for _, imp := range list {
+			rel, ours := strings.CutPrefix(imp, module)
+			if !ours {
+				continue
+			}
+			target := path.Clean("./" + rel)
+			to, toRoom := layerOf(target)
+			if to > from || to == from && !(layers[from].siblings && fromRoom == toRoom) {
+				t.Errorf("%s imports %s, which does not lie below it", pkg, target)
+			}
+		}
+	}
+	for _, pkg := range pure {
+		for _, imp := range imports[pkg] {
+			for _, bad := range impure {
+				if imp == bad {
+					t.Errorf("%s is pure but imports %s", pkg, imp)
+				}
+			}
+		}
+	}
+}
+
+// TestServicesDoNotKnowTheirWires: below cloud, what speaks to callers and devices
+// lies above the services, and the services above the store.
+func TestServicesDoNotKnowTheirWires(t *testing.T) {
+	services := []string{"cloud/deploy", "cloud/registry", "cloud/functions", "cloud/definitions", "cloud/artifacts", "cloud/store"}
+	above := []string{"cloud/awsapi", "cloud/edge", "cloud/mqttfront"}
+	for pkg, list := range packageImports(t) {
+		for _, imp := range list {
+			target := strings.TrimPrefix(imp, module+"/")
+			if within(pkg, services) && within(target, above) {
+				t.Errorf("the service %s imports the wire %s", pkg, target)
+			}
+			if within(pkg, services) && pkg != "cloud/store" && target == "cloud/store" {
+				t.Errorf("the service %s imports the store; it declares the interface that it needs", pkg)
+			}
+		}
+	}
+}
+
+func within(pkg string, rooms []string) bool {
+	for _, room := range rooms {
+		if pkg == room || strings.HasPrefix(pkg, room+"/") {
+			return true
+		}
+	}
+	return false
+}
+
+func layerOf(pkg string) (layer int, room string) {
+	room, _, _ = strings.Cut(pkg, "/")
+	for i, l := range layers {
+		for _, r := range l.rooms {
+			if r == room {
+				return i, room
+			}
+		}
+	}
+	return -1, room
+}
+
+// packageImports reads the imports of every package, without those of its tests.
+func packageImports(t *testing.T) map[string][]string {
+	t.Helper()
+	imports := make(map[string][]string)
+	err := filepath.WalkDir(".", func(file string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name := entry.Name()
+		if entry.IsDir() && (name == "testdata" || len(name) > 1 && strings.HasPrefix(name, ".")) {
+			return filepath.SkipDir
+		}
+		if !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
+			return nil
+		}
+		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		pkg := filepath.ToSlash(filepath.Dir(file))
+		imports[pkg] = append(imports[pkg], "")
+		for _, spec := range parsed.Imports {
+			p, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				return err
+			}
+			imports[pkg] = append(imports[pkg], p)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return imports
+}

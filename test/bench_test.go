@@ -1,0 +1,160 @@
+//go:build linux
+
+package test
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+	"github.com/aws/aws-sdk-go-v2/service/greengrass/types"
+
+	"github.com/fescue-edge/fescue"
+)
+
+// BenchmarkGetDeploymentStatus compares the call, signature verified, with a
+// bare handler that sends the same bytes from a process of its own. The ratio of
+// their rates is what counts.
+func BenchmarkGetDeploymentStatus(b *testing.B) {
+	s := startServer(b)
+	h := s.house(region)
+	g := h.provision(b, "Bench_Core")
+	group, version := g.groupVersion(b, "", nil, nil)
+	deployment := h.deploy(b, group, version)
+	h.await(b, group, deployment, fescue.InProgress)
+
+	path := "/greengrass/groups/" + group + "/deployments/" + deployment + "/status"
+	req, err := http.NewRequest(http.MethodGet, "http://"+s.api+path, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	empty := sha256.Sum256(nil)
+	if err := v4.NewSigner().SignHTTP(context.Background(), aws.Credentials{AccessKeyID: keyID, SecretAccessKey: secret},
+		req, hex.EncodeToString(empty[:]), "greengrass", region, time.Now()); err != nil {
+		b.Fatal(err)
+	}
+	body := fetch(b, http.DefaultClient, req)
+	bare := startBare(b, body)
+	plain, err := http.NewRequest(http.MethodGet, "http://"+bare+path, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+
+	rate := func(b *testing.B, req *http.Request) float64 {
+		client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
+		b.SetParallelism(4)
+		b.ResetTimer()
+		b.RunParallel(func(pb *testing.PB) {
+			for pb.Next() {
+				fetch(b, client, req.Clone(context.Background()))
+			}
+		})
+		perSecond := float64(b.N) / b.Elapsed().Seconds()
+		b.ReportMetric(perSecond, "req/s")
+		return perSecond
+	}
+	var fescueRate, bareRate float64
+	b.Run("bare", func(b *testing.B) { bareRate = rate(b, plain) })
+	b.Run("fescue", func(b *testing.B) {
+		fescueRate = rate(b, req)
+		b.ReportMetric(fescueRate/bareRate, "ratio")
+	})
+}
+
+func fetch(b *testing.B, client *http.Client, req *http.Request) string {
+	resp, err := client.Do(req)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		b.Fatalf("%s %s: %v", resp.Status, body, err)
+	}
+	return string(body)
+}
+
+// startBare builds and starts the baseline.
+func startBare(b *testing.B, body string) (addr string) {
+	bin := filepath.Join(b.TempDir(), "bare")
+	if out, err := exec.Command("go", "build", "-o", bin, "./testdata/bare").CombinedOutput(); err != nil {
+		b.Fatalf("build bare: %v\n%s", err, out)
+	}
+	out := new(output)
+	cmd := exec.Command(bin, body)
+	cmd.Stdout = out
+	if err := cmd.Start(); err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+	eventually(b, "baseline", func() error {
+		var ok bool
+		if addr, ok = out.find(`api=(.*)`); !ok {
+			return errors.New("not listening")
+		}
+		return nil
+	})
+	return addr
+}
+
+// BenchmarkCreateToSuccess measures a deployment to a warm core from
+// CreateDeployment to the first GetDeploymentStatus that says Success, and the
+// core's memory when idle.
+func BenchmarkCreateToSuccess(b *testing.B) {
+	for _, functions := range []int{0, 1} {
+		b.Run(fmt.Sprintf("%d functions", functions), func(b *testing.B) {
+			h := startServer(b).house(region)
+			g := h.provision(b, "Bench_Core")
+			g.run(b)
+			var list []function
+			if functions > 0 {
+				list = []function{{arn: h.echo(b, "Bench"), pinned: true, encoding: types.EncodingTypeBinary, variables: out(g.thing, "x")}}
+			}
+			group, version := g.groupVersion(b, "", list, nil)
+			h.await(b, group, h.deploy(b, group, version), fescue.Success)
+			var took []time.Duration
+			for b.Loop() {
+				start := time.Now()
+				h.await(b, group, h.deploy(b, group, version), fescue.Success)
+				took = append(took, time.Since(start))
+			}
+			slices.Sort(took)
+			b.ReportMetric(float64(took[len(took)/2].Milliseconds()), "p50-ms")
+			b.ReportMetric(float64(took[len(took)*95/100].Milliseconds()), "p95-ms")
+			b.ReportMetric(residentMB(b, g.process.Process.Pid), "core-MB")
+		})
+	}
+}
+
+// residentMB is a process's resident memory as the kernel counts it.
+func residentMB(b *testing.B, pid int) float64 {
+	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
+	if err != nil {
+		b.Fatal(err)
+	}
+	for line := range strings.Lines(string(data)) {
+		if text, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+			kb, err := strconv.Atoi(strings.Fields(text)[0])
+			if err != nil {
+				b.Fatal(err)
+			}
+			return float64(kb) / 1024
+		}
+	}
+	b.Fatal("no VmRSS")
+	return 0
+}
