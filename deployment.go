@@ -18,6 +18,9 @@ const (
 	ForceResetDeployment DeploymentType = "ForceResetDeployment"
 )
 
+// Reset reports whether the type clears the core.
+func (t DeploymentType) Reset() bool { return t == ResetDeployment || t == ForceResetDeployment }
+
 // DeploymentStatus is where a deployment is, in the words of
 // GetDeploymentStatus.
 type DeploymentStatus string
@@ -99,6 +102,12 @@ const (
 	// EventSuperseded: a newer deployment took the place of one that the core
 	// had not claimed.
 	EventSuperseded DeploymentEvent = "Superseded"
+	// EventForceReset: the cloud's side of a forced reset is done. It is a
+	// Success at once; the core resets if and when it comes.
+	EventForceReset DeploymentEvent = "ForceReset"
+	// EventForcedAway: a forced reset ended what a core had perhaps claimed, and
+	// raised the core's epoch.
+	EventForcedAway DeploymentEvent = "ForcedAway"
 )
 
 // Actor is who caused an event.
@@ -153,6 +162,8 @@ var transitions = map[DeploymentEvent]transition{
 	EventBuilt:       {CloudActor, []deploymentState{building}, offered},
 	EventBuildFailed: {CloudActor, []deploymentState{building}, failure},
 	EventSuperseded:  {CloudActor, []deploymentState{offered}, failure},
+	EventForceReset:  {CloudActor, []deploymentState{building}, success},
+	EventForcedAway:  {CloudActor, []deploymentState{offered, claimed, staged, switched}, failure},
 	EventClaimed:     {CoreActor, []deploymentState{offered}, claimed},
 	EventStaged:      {CoreActor, []deploymentState{claimed}, staged},
 	EventSwitched:    {CoreActor, []deploymentState{claimed, staged}, switched},
@@ -188,6 +199,8 @@ func (d Deployment) After(actor Actor, step DeploymentStep) (Deployment, error) 
 	}
 	now := deploymentState{d.Status, d.Phase}
 	switch {
+	case actor == CoreActor && d.Type == ForceResetDeployment && d.Status == Success:
+		return d, ErrNoChange // the core does what the cloud did not wait for
 	case slices.Contains(t.from, now):
 	case now == t.to, !t.to.status.Final() && now.passed(t.to):
 		return d, ErrNoChange
@@ -199,7 +212,7 @@ func (d Deployment) After(actor Actor, step DeploymentStep) (Deployment, error) 
 	d.Status, d.Phase = t.to.status, t.to.phase
 	d.UpdatedAt = step.At
 	d.Revision++
-	if step.Event == EventBuilt {
+	if step.Event == EventBuilt || step.Event == EventForceReset {
 		d.Epoch, d.CoreThing = step.Epoch, step.CoreThing
 	}
 	if d.Status == Failure {

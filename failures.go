@@ -27,6 +27,8 @@ const (
 	QuotaExceeded        FailureCode = "GROUP_QUOTA_EXCEEDED_ERROR"
 	ServiceRoleMissing   FailureCode = "SERVICE_ROLE_MISSING_ERROR"
 	DeploymentSuperseded FailureCode = "DEPLOYMENT_SUPERSEDED"
+	DeploymentForcedAway FailureCode = "DEPLOYMENT_FORCED_AWAY"
+	NothingToReset       FailureCode = "NOTHING_TO_RESET"
 	InternalFailure      FailureCode = "INTERNAL_FAILURE"
 )
 
@@ -110,6 +112,16 @@ var DeploymentFailures = []DeploymentFailure{
 		DeploymentSuperseded,
 		"The core had not claimed this deployment when deployment %s took its place",
 		"Nothing is to be done: poll the newer deployment.",
+	},
+	{
+		DeploymentForcedAway,
+		"The forced reset %s ended this deployment; what the core made of it is not known",
+		"Deploy the group again when the core is back.",
+	},
+	{
+		NothingToReset,
+		"Group id: %s has not been deployed or has already been reset",
+		"Nothing is to be done.",
 	},
 	{
 		InternalFailure,

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"os"
 	"path/filepath"
 	"strings"
@@ -366,11 +367,15 @@ func TestShutdown(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer idle.Close()
-		ended := make(chan error, 1)
+		sent, ended := make(chan struct{}), make(chan error, 1)
+		ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{
+			WroteRequest: func(httptrace.WroteRequestInfo) { close(sent) },
+		})
 		go func() {
-			_, err := link.GetDeployment(t.Context(), "mill", 0, corelink.MaxPoll)
+			_, err := link.GetDeployment(ctx, "mill", 0, corelink.MaxPoll)
 			ended <- err
 		}()
+		<-sent
 		start := time.Now()
 		s.stop()
 		t.Logf("ended after %v", time.Since(start))

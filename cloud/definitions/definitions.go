@@ -112,6 +112,9 @@ func decode(body []byte, v any) error {
 	err := json.NewDecoder(bytes.NewReader(body)).Decode(v)
 	var wrongType *json.UnmarshalTypeError
 	if errors.As(err, &wrongType) {
+		if wrongType.Field == "" {
+			return fmt.Errorf("a version must be a JSON object, it is a %s", wrongType.Value)
+		}
 		return fmt.Errorf("member %q must not be a %s", wrongType.Field, wrongType.Value)
 	}
 	return err

@@ -21,18 +21,27 @@ const buildPatience = 5 * time.Minute
 // build takes a leased deployment out of Building: to InProgress, offered to its
 // core, or to Failure. An error means that it is still Building.
 func (e *Engine) build(ctx context.Context, d fescue.Deployment) error {
+	if d.Type.Reset() {
+		return e.settle(ctx, d, e.buildReset(ctx, d), "")
+	}
 	r, err := e.resolve(ctx, d)
 	if err == nil && len(r.problems) > 0 {
 		return e.fail(ctx, d, bundleMessage(d, r), r.problems)
 	}
-	if err == nil {
-		err = e.offer(ctx, d, r)
+	if err != nil {
+		return e.settle(ctx, d, err, "")
 	}
+	return e.settle(ctx, d, e.offer(ctx, d, r), r.core.thing)
+}
+
+// settle decides what an error of building means: another try, a Failure, or
+// nothing.
+func (e *Engine) settle(ctx context.Context, d fescue.Deployment, err error, coreThing string) error {
 	switch {
 	case err == nil:
 		return nil
 	case errors.Is(err, fescue.ErrInUse):
-		detail := fescue.CoreInOtherGroup.Detail(r.core.thing)
+		detail := fescue.CoreInOtherGroup.Detail(coreThing)
 		return e.fail(ctx, d, fescue.InvalidGroupMessage([]fescue.ErrorDetail{detail}), []fescue.ErrorDetail{detail})
 	case errors.Is(err, fescue.ErrConflict), errors.Is(err, fescue.ErrTransition), errors.Is(err, fescue.ErrEnded):
 		return nil // another server built it
@@ -76,37 +85,52 @@ func (e *Engine) offer(ctx context.Context, d fescue.Deployment, r *resolved) er
 	if err := e.Artifacts.Put(ctx, groupHash, bytes.NewReader(group)); err != nil {
 		return fmt.Errorf("store group.json: %w", err)
 	}
-	manifest := bundle.Manifest{
-		Format: bundle.ManifestFormat,
-		AWS:    d.Partition.AWS, Account: d.Partition.Account, Region: d.Partition.Region,
-		GroupID: d.GroupID, GroupVersionID: d.GroupVersionID, DeploymentID: d.ID, DeploymentType: d.Type,
-		CoreThingArn: d.Partition.ThingARN(r.core.thing),
-		CreatedAt:    e.Now().UTC(),
-		Group:        &bundle.Artifact{SHA256: groupHash, Size: int64(len(group))},
-		Functions:    r.artifacts(),
-	}
-	next, superseded, err := e.Store.Offer(ctx, d, r.core.thing, e.Now().UTC(), e.supersededBy(d),
-		func(epoch int64) (fescue.Offering, error) {
-			manifest.Epoch = epoch
-			envelope, err := bundle.Sign(manifest, e.SigningKey)
-			if err != nil {
-				return fescue.Offering{}, err
-			}
-			offering := fescue.Offering{Envelope: envelope}
-			for _, a := range manifest.Artifacts() {
-				offering.Artifacts = append(offering.Artifacts, a.SHA256)
-			}
-			return offering, nil
-		})
+	manifest := e.manifest(d, r.core.thing)
+	manifest.Group = &bundle.Artifact{SHA256: groupHash, Size: int64(len(group))}
+	manifest.Functions = r.artifacts()
+	next, superseded, err := e.Store.Offer(ctx, d, r.core.thing, e.Now().UTC(), e.supersededBy(d), e.sign(manifest))
 	if err != nil {
 		return err
 	}
-	for _, old := range superseded {
-		e.Logger.Info("deployment superseded", "deployment", old.ID, "by", d.ID, "core", r.core.thing)
-	}
-	e.Logger.Info("deployment offered", "deployment", d.ID, "group", d.GroupID, "core", next.CoreThing, "epoch", next.Epoch)
-	e.wake(ctx, next)
+	e.announce(ctx, next, superseded)
 	return nil
+}
+
+// manifest is what every deployment's manifest has.
+func (e *Engine) manifest(d fescue.Deployment, coreThing string) bundle.Manifest {
+	return bundle.Manifest{
+		Format: bundle.ManifestFormat,
+		AWS:    d.Partition.AWS, Account: d.Partition.Account, Region: d.Partition.Region,
+		GroupID: d.GroupID, GroupVersionID: d.GroupVersionID, DeploymentID: d.ID, DeploymentType: d.Type,
+		CoreThingArn: d.Partition.ThingARN(coreThing),
+		CreatedAt:    e.Now().UTC(),
+	}
+}
+
+// sign completes a manifest once its epoch is known.
+func (e *Engine) sign(m bundle.Manifest) func(epoch int64) (fescue.Offering, error) {
+	return func(epoch int64) (fescue.Offering, error) {
+		m.Epoch = epoch
+		envelope, err := bundle.Sign(m, e.SigningKey)
+		if err != nil {
+			return fescue.Offering{}, err
+		}
+		offering := fescue.Offering{Envelope: envelope}
+		for _, a := range m.Artifacts() {
+			offering.Artifacts = append(offering.Artifacts, a.SHA256)
+		}
+		return offering, nil
+	}
+}
+
+// announce logs a deployment that was offered, and what it ended, and wakes the
+// core.
+func (e *Engine) announce(ctx context.Context, d fescue.Deployment, ended []fescue.Deployment) {
+	for _, old := range ended {
+		e.Logger.Info("deployment ended by a newer one", "deployment", old.ID, "by", d.ID, "core", d.CoreThing)
+	}
+	e.Logger.Info("deployment offered", "deployment", d.ID, "group", d.GroupID, "type", d.Type, "core", d.CoreThing, "epoch", d.Epoch)
+	e.wake(ctx, d)
 }
 
 func (e *Engine) supersededBy(d fescue.Deployment) fescue.DeploymentStep {

@@ -32,6 +32,10 @@ type Store interface {
 	ApplyStep(ctx context.Context, d fescue.Deployment, actor fescue.Actor, step fescue.DeploymentStep, note string) (fescue.Deployment, error)
 	Offer(ctx context.Context, d fescue.Deployment, coreThing string, at time.Time, superseded fescue.DeploymentStep,
 		sign func(epoch int64) (fescue.Offering, error)) (fescue.Deployment, []fescue.Deployment, error)
+	ForceReset(ctx context.Context, d fescue.Deployment, coreThing string, at time.Time, ended fescue.DeploymentStep,
+		sign func(epoch int64) (fescue.Offering, error)) (fescue.Deployment, []fescue.Deployment, error)
+	GroupCore(ctx context.Context, p fescue.Partition, groupID string) (thing string, err error)
+	Unfinished(ctx context.Context, p fescue.Partition, groupID string) (bool, error)
 	Waiting(ctx context.Context, p fescue.Partition, coreThing string, after int64) (fescue.Deployment, []byte, error)
 	Epoch(ctx context.Context, p fescue.Partition, coreThing string) (int64, error)
 	OfferedArtifacts(ctx context.Context, d fescue.Deployment) ([]string, error)
@@ -97,6 +101,10 @@ var (
 	ErrUnknownVersion = errors.New("unknown group version")
 	// ErrNoCore means that the group version refers to no core definition.
 	ErrNoCore = errors.New("the group version has no core")
+	// ErrNotDeployed means that a group without a core is to be reset.
+	ErrNotDeployed = errors.New("the group has not been deployed or has been reset")
+	// ErrUnfinished means that a reset has to wait for a deployment of the group.
+	ErrUnfinished = errors.New("a deployment of the group has not ended")
 	// ErrConcurrent means that another deployment of the group is being built.
 	ErrConcurrent = errors.New("another deployment of the group is being built")
 	// ErrUnpublished means that a function ARN does not name a published version.

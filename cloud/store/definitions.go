@@ -12,27 +12,35 @@ import (
 
 // CreateDefinition writes a container and, when first is not nil, its first
 // version. With a token that was used before for the same request it returns
-// what was made then; for another request, fescue.ErrTokenReused.
+// what was made then, unless that was deleted since; for another request,
+// fescue.ErrTokenReused.
 func (s *Store) CreateDefinition(ctx context.Context, p fescue.Partition, d fescue.Definition, first *fescue.DefinitionVersion, token fescue.Token) (fescue.Definition, error) {
+	made := d
 	err := s.update(ctx, func(tx *sql.Tx) error {
 		id, replayed, err := claimToken(ctx, tx, p, token, d.ID, millis(d.CreatedAt))
 		if err != nil {
 			return err
 		}
 		if replayed {
-			d, err = findDefinition(ctx, tx, p, d.Kind, id)
-			return err
+			made, err = findDefinition(ctx, tx, p, d.Kind, id)
+			if !errors.Is(err, fescue.ErrNotFound) {
+				return err
+			}
+			if err := moveToken(ctx, tx, p, token, d.ID); err != nil {
+				return err
+			}
 		}
+		made = d
 		if first != nil {
-			d.LatestVersion = first.ID
+			made.LatestVersion = first.ID
 		}
-		if d.Tags == nil {
-			d.Tags = map[string]string{}
+		if made.Tags == nil {
+			made.Tags = map[string]string{}
 		}
 		_, err = tx.ExecContext(ctx, `
 			INSERT INTO definition (partition, kind, id, name, latest_version, tags_json, created_at, updated_at)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
-			p.Key(), d.Kind.Segment, d.ID, d.Name, d.LatestVersion, toJSON(d.Tags), millis(d.CreatedAt), millis(d.UpdatedAt))
+			p.Key(), d.Kind.Segment, d.ID, d.Name, made.LatestVersion, toJSON(made.Tags), millis(d.CreatedAt), millis(d.UpdatedAt))
 		if err != nil {
 			return err
 		}
@@ -44,19 +52,20 @@ func (s *Store) CreateDefinition(ctx context.Context, p fescue.Partition, d fesc
 	if err != nil {
 		return fescue.Definition{}, fmt.Errorf("create %s %s: %w", d.Kind.Name, d.ID, err)
 	}
-	return d, nil
+	return made, nil
 }
 
 // CreateVersion writes a version of a container and makes it the latest. Tokens
 // are as for CreateDefinition.
 func (s *Store) CreateVersion(ctx context.Context, p fescue.Partition, v fescue.DefinitionVersion, token fescue.Token) (fescue.DefinitionVersion, error) {
+	made := v
 	err := s.update(ctx, func(tx *sql.Tx) error {
 		id, replayed, err := claimToken(ctx, tx, p, token, v.ID, millis(v.CreatedAt))
 		if err != nil {
 			return err
 		}
 		if replayed {
-			v, err = findVersion(ctx, tx, p, v.Kind, v.DefinitionID, id)
+			made, err = findVersion(ctx, tx, p, v.Kind, v.DefinitionID, id)
 			return err
 		}
 		if err := changed(ctx, tx, `
@@ -69,7 +78,7 @@ func (s *Store) CreateVersion(ctx context.Context, p fescue.Partition, v fescue.
 	if err != nil {
 		return fescue.DefinitionVersion{}, fmt.Errorf("create version of %s %s: %w", v.Kind.Name, v.DefinitionID, err)
 	}
-	return v, nil
+	return made, nil
 }
 
 func insertVersion(ctx context.Context, tx *sql.Tx, p fescue.Partition, v fescue.DefinitionVersion) error {
@@ -105,6 +114,14 @@ func claimToken(ctx context.Context, tx *sql.Tx, p fescue.Partition, t fescue.To
 		err = fescue.ErrTokenReused
 	}
 	return id, true, err
+}
+
+// moveToken gives a claimed token to what is made in the place of what it stood
+// for.
+func moveToken(ctx context.Context, tx *sql.Tx, p fescue.Partition, t fescue.Token, subject string) error {
+	return changed(ctx, tx, `
+		UPDATE client_token SET subject = $1 WHERE partition = $2 AND operation = $3 AND value = $4`,
+		subject, p.Key(), t.Operation, t.Value)
 }
 
 // RenameDefinition changes a container's name.

@@ -134,13 +134,24 @@ func (s *Store) ApplyStep(ctx context.Context, d fescue.Deployment, actor fescue
 	var next fescue.Deployment
 	err := s.update(ctx, func(tx *sql.Tx) (err error) {
 		next, err = applyStep(ctx, tx, d, actor, step, note)
-		if err == nil && step.Event == fescue.EventClaimed {
-			_, err = tx.ExecContext(ctx, `UPDATE core SET group_id = $1 WHERE partition = $2 AND thing = $3`,
-				d.GroupID, d.Partition.Key(), d.CoreThing)
+		switch {
+		case err != nil:
+			return err
+		case step.Event == fescue.EventClaimed && !d.Type.Reset():
+			return setCoreGroup(ctx, tx, d, d.GroupID)
+		case step.Event == fescue.EventSucceeded && d.Type.Reset():
+			return setCoreGroup(ctx, tx, d, "")
 		}
-		return err
+		return nil
 	})
 	return next, err
+}
+
+// setCoreGroup writes down which group owns a deployment's core.
+func setCoreGroup(ctx context.Context, tx *sql.Tx, d fescue.Deployment, groupID string) error {
+	_, err := tx.ExecContext(ctx, `UPDATE core SET group_id = $1 WHERE partition = $2 AND thing = $3`,
+		groupID, d.Partition.Key(), d.CoreThing)
+	return err
 }
 
 func applyStep(ctx context.Context, tx *sql.Tx, d fescue.Deployment, actor fescue.Actor, step fescue.DeploymentStep, note string) (fescue.Deployment, error) {
@@ -185,38 +196,108 @@ func (s *Store) Offer(ctx context.Context, d fescue.Deployment, coreThing string
 		if err != nil {
 			return err
 		}
-		waiting, err := all(ctx, tx, scanDeployment(d.Partition), selectDeployment+`
-			WHERE partition = $1 AND core_thing = $2 AND status = 'InProgress' AND phase = 'Offered'`,
-			d.Partition.Key(), coreThing)
-		if err != nil {
+		if replaced, err = endUnfinished(ctx, tx, d, coreThing, superseded); err != nil {
 			return err
 		}
-		for _, w := range waiting {
-			w, err := applyStep(ctx, tx, w, fescue.CloudActor, superseded, "by deployment "+d.ID)
-			if err != nil {
-				return err
-			}
-			replaced = append(replaced, w)
-		}
-		offering, err := sign(epoch)
-		if err != nil {
-			return err
-		}
-		next, err = applyStep(ctx, tx, d, fescue.CloudActor, fescue.DeploymentStep{
+		next, err = publish(ctx, tx, d, fescue.DeploymentStep{
 			Event: fescue.EventBuilt, At: at, Epoch: epoch, CoreThing: coreThing,
-		}, "")
-		if err != nil {
-			return err
-		}
-		_, err = tx.ExecContext(ctx, `
-			UPDATE deployment SET envelope = $1, artifacts_json = $2 WHERE partition = $3 AND id = $4`,
-			string(offering.Envelope), toJSON(offering.Artifacts), d.Partition.Key(), d.ID)
+		}, sign)
 		return err
 	})
 	if err != nil {
 		return d, nil, fmt.Errorf("offer deployment %s to core %s: %w", d.ID, coreThing, err)
 	}
 	return next, replaced, nil
+}
+
+// endUnfinished ends what a core has not finished, by EventSuperseded only what
+// it has not claimed.
+func endUnfinished(ctx context.Context, tx *sql.Tx, by fescue.Deployment, coreThing string, step fescue.DeploymentStep) ([]fescue.Deployment, error) {
+	list, err := all(ctx, tx, scanDeployment(by.Partition), selectDeployment+`
+		WHERE partition = $1 AND core_thing = $2 AND status = 'InProgress'`, by.Partition.Key(), coreThing)
+	if err != nil {
+		return nil, err
+	}
+	var ended []fescue.Deployment
+	for _, d := range list {
+		if d.Phase != fescue.Offered && step.Event == fescue.EventSuperseded {
+			continue
+		}
+		d, err := applyStep(ctx, tx, d, fescue.CloudActor, step, "by deployment "+by.ID)
+		if err != nil {
+			return nil, err
+		}
+		ended = append(ended, d)
+	}
+	return ended, nil
+}
+
+// publish takes a deployment out of Building with the manifest that sign makes.
+func publish(ctx context.Context, tx *sql.Tx, d fescue.Deployment, step fescue.DeploymentStep, sign func(epoch int64) (fescue.Offering, error)) (fescue.Deployment, error) {
+	offering, err := sign(step.Epoch)
+	if err != nil {
+		return d, err
+	}
+	next, err := applyStep(ctx, tx, d, fescue.CloudActor, step, "")
+	if err != nil {
+		return d, err
+	}
+	_, err = tx.ExecContext(ctx, `
+		UPDATE deployment SET envelope = $1, artifacts_json = $2 WHERE partition = $3 AND id = $4`,
+		string(offering.Envelope), toJSON(offering.Artifacts), d.Partition.Key(), d.ID)
+	return next, err
+}
+
+// ForceReset ends a forced reset in Success without waiting for the core: it ends
+// what the core has not finished, takes the core from the group, and leaves the
+// signed manifest for the core to find. Without a core it only ends.
+func (s *Store) ForceReset(ctx context.Context, d fescue.Deployment, coreThing string, at time.Time, ended fescue.DeploymentStep,
+	sign func(epoch int64) (fescue.Offering, error),
+) (fescue.Deployment, []fescue.Deployment, error) {
+	var next fescue.Deployment
+	var replaced []fescue.Deployment
+	err := s.update(ctx, func(tx *sql.Tx) (err error) {
+		step := fescue.DeploymentStep{Event: fescue.EventForceReset, At: at, CoreThing: coreThing}
+		if coreThing == "" {
+			next, err = applyStep(ctx, tx, d, fescue.CloudActor, step, "the group has no core")
+			return err
+		}
+		if step.Epoch, err = raiseEpoch(ctx, tx, d, coreThing); err != nil {
+			return err
+		}
+		if replaced, err = endUnfinished(ctx, tx, d, coreThing, ended); err != nil {
+			return err
+		}
+		if next, err = publish(ctx, tx, d, step, sign); err != nil {
+			return err
+		}
+		return setCoreGroup(ctx, tx, next, "")
+	})
+	if err != nil {
+		return d, nil, fmt.Errorf("force reset %s of group %s: %w", d.ID, d.GroupID, err)
+	}
+	return next, replaced, nil
+}
+
+// GroupCore is the thing of the core that a group owns, or has a deployment
+// waiting for. The error is fescue.ErrNotFound when there is none.
+func (s *Store) GroupCore(ctx context.Context, p fescue.Partition, groupID string) (thing string, err error) {
+	err = one(s.read.QueryRowContext(ctx, `
+		SELECT thing FROM core WHERE partition = $1 AND group_id = $2
+		UNION ALL
+		SELECT core_thing FROM deployment WHERE partition = $1 AND group_id = $2 AND status = 'InProgress'
+		LIMIT 1`, p.Key(), groupID), &thing)
+	return thing, err
+}
+
+// Unfinished reports whether a deployment of the group is Building or
+// InProgress.
+func (s *Store) Unfinished(ctx context.Context, p fescue.Partition, groupID string) (bool, error) {
+	var n int
+	err := s.read.QueryRowContext(ctx, `
+		SELECT count(*) FROM deployment
+		WHERE partition = $1 AND group_id = $2 AND status IN ('Building', 'InProgress')`, p.Key(), groupID).Scan(&n)
+	return n > 0, err
 }
 
 func raiseEpoch(ctx context.Context, tx *sql.Tx, d fescue.Deployment, coreThing string) (int64, error) {
@@ -235,13 +316,14 @@ func raiseEpoch(ctx context.Context, tx *sql.Tx, d fescue.Deployment, coreThing 
 	return epoch, nil
 }
 
-// Waiting is what a core has to do next: the unfinished deployment with the
-// lowest epoch above after, with its signed manifest. The error is
+// Waiting is what a core has to do next: the unfinished deployment, or forced
+// reset, with the lowest epoch above after, with its signed manifest. The error is
 // fescue.ErrNotFound when there is none.
 func (s *Store) Waiting(ctx context.Context, p fescue.Partition, coreThing string, after int64) (fescue.Deployment, []byte, error) {
 	var envelope string
 	row := s.read.QueryRowContext(ctx, `SELECT `+deploymentColumns+`, envelope FROM deployment
-		WHERE partition = $1 AND core_thing = $2 AND status = 'InProgress' AND epoch > $3
+		WHERE partition = $1 AND core_thing = $2 AND epoch > $3
+			AND (status = 'InProgress' OR type = 'ForceResetDeployment') AND status IN ('InProgress', 'Success')
 		ORDER BY epoch LIMIT 1`, p.Key(), coreThing, after)
 	d, err := scanDeploymentRow(p, row, &envelope)
 	if errors.Is(err, sql.ErrNoRows) {

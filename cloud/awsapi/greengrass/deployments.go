@@ -16,6 +16,7 @@ func (a *API) deploymentOperations() []restjson.Operation {
 		{Name: "CreateDeployment", Method: http.MethodPost, Path: base, Handle: a.createDeployment},
 		{Name: "GetDeploymentStatus", Method: http.MethodGet, Path: base + "/{DeploymentId}/status", Handle: a.getDeploymentStatus},
 		{Name: "ListDeployments", Method: http.MethodGet, Path: base, Handle: a.listDeployments},
+		{Name: "ResetDeployments", Method: http.MethodPost, Path: base + "/$reset", Handle: a.resetDeployments},
 	}
 }
 
@@ -42,7 +43,34 @@ func (a *API) createDeployment(ctx context.Context, r *restjson.Request) (any, e
 	case err != nil:
 		return nil, err
 	}
-	return struct{ DeploymentArn, DeploymentId string }{r.Partition.DeploymentARN(group, d.ID), d.ID}, nil
+	return created(r, d), nil
+}
+
+// created answers CreateDeployment and ResetDeployments.
+func created(r *restjson.Request, d fescue.Deployment) any {
+	return struct{ DeploymentArn, DeploymentId string }{r.Partition.DeploymentARN(d.GroupID, d.ID), d.ID}
+}
+
+func (a *API) resetDeployments(ctx context.Context, r *restjson.Request) (any, error) {
+	var in struct{ Force bool }
+	if err := restjson.Decode(r.Body, &in); err != nil {
+		return nil, malformed(err.Error())
+	}
+	t, err := token(r)
+	if err != nil {
+		return nil, err
+	}
+	group := r.Label("GroupId")
+	d, err := a.deployments.Reset(ctx, r.Partition, group, in.Force, t)
+	switch {
+	case errors.Is(err, deploy.ErrUnknownGroup):
+		return nil, refuse(http.StatusNotFound, resourceNotFound, "%s", kindTexts[fescue.GroupKind.Segment].get)
+	case errors.Is(err, deploy.ErrNotDeployed):
+		return nil, refuse(http.StatusNotFound, resourceNotFound, "Group id: %s has not been deployed or has already been reset.", group)
+	case err != nil:
+		return nil, err
+	}
+	return created(r, d), nil
 }
 
 func (a *API) getDeploymentStatus(ctx context.Context, r *restjson.Request) (any, error) {

@@ -114,6 +114,8 @@ func translate(err error) *awsapi.Error {
 		return refuse(http.StatusBadRequest, invalidInput, "%s", badType.Text)
 	case errors.Is(err, deploy.ErrNoCore):
 		return refuse(http.StatusBadRequest, missingCore, "%s", `{"ErrorDetails": [{"DetailedErrorCode": "GG-303", "DetailedErrorMessage": "You need a Greengrass Core in this Group before you can deploy."}]}`)
+	case errors.Is(err, deploy.ErrUnfinished):
+		return refuse(http.StatusBadRequest, concurrent, "A deployment of this group is Building or InProgress. Wait until it has ended, or reset with Force.")
 	case errors.Is(err, deploy.ErrConcurrent):
 		return refuse(http.StatusBadRequest, concurrent, "Another deployment of this group is being built. Poll its status with GetDeploymentStatus and try again when it is no longer Building.")
 	}

@@ -5,6 +5,7 @@
 package greengrass
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
@@ -26,6 +27,7 @@ import (
 // Deployments is what the API needs of the deployment engine.
 type Deployments interface {
 	Create(ctx context.Context, p fescue.Partition, groupID string, t fescue.DeploymentType, groupVersionID, deploymentID string, token fescue.Token) (fescue.Deployment, error)
+	Reset(ctx context.Context, p fescue.Partition, groupID string, force bool, token fescue.Token) (fescue.Deployment, error)
 	Deployment(ctx context.Context, p fescue.Partition, groupID, id string) (fescue.Deployment, error)
 	Deployments(ctx context.Context, p fescue.Partition, groupID string, page fescue.Page) ([]fescue.Deployment, error)
 }
@@ -136,7 +138,9 @@ func token(r *restjson.Request) (fescue.Token, error) {
 // members.
 func canonicalJSON(body []byte) []byte {
 	var v any
-	if json.Unmarshal(body, &v) != nil {
+	dec := json.NewDecoder(bytes.NewReader(body))
+	dec.UseNumber()
+	if dec.Decode(&v) != nil {
 		return body
 	}
 	out, err := json.Marshal(v)

@@ -301,11 +301,14 @@ func Decode(body []byte, v any) error {
 	if err := dec.Decode(v); err != nil {
 		var wrongType *json.UnmarshalTypeError
 		if errors.As(err, &wrongType) {
+			if wrongType.Field == "" {
+				return fmt.Errorf("the body must be a JSON object, it is a %s", wrongType.Value)
+			}
 			return fmt.Errorf("member %q must not be a %s", wrongType.Field, wrongType.Value)
 		}
 		return fmt.Errorf("the body is not valid JSON: %w", err)
 	}
-	if dec.More() {
+	if _, err := dec.Token(); err != io.EOF {
 		return errors.New("the body has data after the JSON document")
 	}
 	if escapesNUL(body) {

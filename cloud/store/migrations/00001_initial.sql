@@ -103,7 +103,8 @@ CREATE UNIQUE INDEX deployment_group ON deployment (partition, group_id, number)
 CREATE UNIQUE INDEX deployment_building ON deployment (partition, group_id) WHERE status = 'Building';
 CREATE INDEX deployment_building_lease ON deployment (leased_until) WHERE status = 'Building';
 -- What waits for a core or is under way on it.
-CREATE INDEX deployment_in_progress ON deployment (partition, core_thing, epoch) WHERE status = 'InProgress';
+CREATE INDEX deployment_waiting ON deployment (partition, core_thing, epoch)
+    WHERE status = 'InProgress' OR type = 'ForceResetDeployment';
 
 CREATE TABLE deployment_step (
     partition     TEXT   NOT NULL,
@@ -125,6 +126,7 @@ CREATE TABLE core (
     group_id  TEXT   NOT NULL, -- empty: no group
     PRIMARY KEY (partition, thing)
 );
+CREATE INDEX core_group ON core (partition, group_id);
 
 CREATE TABLE thing (
     partition       TEXT   NOT NULL,

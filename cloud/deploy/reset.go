@@ -1,0 +1,73 @@
+package deploy
+
+import (
+	"context"
+	"errors"
+
+	"github.com/fescue-edge/fescue"
+)
+
+// Reset accepts a reset of a group's deployments: it is Building when Reset
+// returns. Without force the group must own a core and have no deployment under
+// way; with force it succeeds without waiting for the core, and also when there
+// is nothing to reset, as clean-up scripts expect.
+func (e *Engine) Reset(ctx context.Context, p fescue.Partition, groupID string, force bool, token fescue.Token) (fescue.Deployment, error) {
+	if !fescue.ValidID(groupID) {
+		return fescue.Deployment{}, ErrUnknownGroup
+	}
+	if _, err := e.Store.Definition(ctx, p, fescue.GroupKind, groupID); err != nil {
+		return fescue.Deployment{}, replace(err, fescue.ErrNotFound, ErrUnknownGroup)
+	}
+	t := fescue.ForceResetDeployment
+	if !force {
+		t = fescue.ResetDeployment
+		unfinished, err := e.Store.Unfinished(ctx, p, groupID)
+		if err != nil {
+			return fescue.Deployment{}, err
+		}
+		if unfinished {
+			return fescue.Deployment{}, ErrUnfinished
+		}
+		if _, err := e.Store.GroupCore(ctx, p, groupID); err != nil {
+			return fescue.Deployment{}, replace(err, fescue.ErrNotFound, ErrNotDeployed)
+		}
+	}
+	now := e.Now().UTC()
+	d, err := e.Store.CreateDeployment(ctx, fescue.Deployment{
+		Partition: p, ID: fescue.NewID(), GroupID: groupID,
+		Type: t, Status: fescue.Building, CreatedAt: now, UpdatedAt: now,
+	}, token)
+	if err != nil {
+		return fescue.Deployment{}, replace(err, fescue.ErrConflict, ErrConcurrent)
+	}
+	e.wakeBuilder()
+	return d, nil
+}
+
+// buildReset takes a reset out of Building.
+func (e *Engine) buildReset(ctx context.Context, d fescue.Deployment) error {
+	thing, err := e.Store.GroupCore(ctx, d.Partition, d.GroupID)
+	if err != nil && !errors.Is(err, fescue.ErrNotFound) {
+		return err
+	}
+	if d.Type == fescue.ResetDeployment {
+		if err != nil { // another reset was faster
+			detail := fescue.NothingToReset.Detail(d.GroupID)
+			return e.fail(ctx, d, fescue.FailureMessage(d, detail.DetailedErrorMessage), []fescue.ErrorDetail{detail})
+		}
+		next, ended, err := e.Store.Offer(ctx, d, thing, e.Now().UTC(), e.supersededBy(d), e.sign(e.manifest(d, thing)))
+		if err == nil {
+			e.announce(ctx, next, ended)
+		}
+		return err
+	}
+	detail := fescue.DeploymentForcedAway.Detail(d.ID)
+	next, ended, err := e.Store.ForceReset(ctx, d, thing, e.Now().UTC(), fescue.DeploymentStep{
+		Event: fescue.EventForcedAway, At: e.Now().UTC(),
+		Message: detail.DetailedErrorMessage, Details: []fescue.ErrorDetail{detail},
+	}, e.sign(e.manifest(d, thing)))
+	if err == nil && thing != "" {
+		e.announce(ctx, next, ended)
+	}
+	return err
+}

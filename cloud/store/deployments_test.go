@@ -1,0 +1,347 @@
+package store_test
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	gocmp "github.com/google/go-cmp/cmp"
+
+	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/store"
+)
+
+func newDeployment(p fescue.Partition, group string) fescue.Deployment {
+	return fescue.Deployment{
+		Partition: p, ID: fescue.NewID(), GroupID: group, GroupVersionID: fescue.NewID(), Type: fescue.NewDeployment,
+		Status: fescue.Building, CreatedAt: madeAt, UpdatedAt: madeAt,
+	}
+}
+
+// run is a deployment on its way, the newest known revision.
+type run struct {
+	t *testing.T
+	s *store.Store
+	fescue.Deployment
+	// replaced are those that its offer superseded.
+	replaced []fescue.Deployment
+}
+
+func deploying(t *testing.T, s *store.Store, group string) *run {
+	t.Helper()
+	return deployingIn(t, s, homePartition, group)
+}
+
+func deployingIn(t *testing.T, s *store.Store, p fescue.Partition, group string) *run {
+	t.Helper()
+	return &run{t: t, s: s, Deployment: must(s.CreateDeployment(t.Context(), newDeployment(p, group), fescue.Token{}))(t)}
+}
+
+// superseding is the step that ends what a newer deployment replaces.
+var superseding = fescue.DeploymentStep{
+	Event: fescue.EventSuperseded, At: madeAt.Add(time.Minute), Message: "superseded", Details: []fescue.ErrorDetail{fescue.DeploymentSuperseded.Detail("x")},
+}
+
+// signing makes an envelope that tells the epoch.
+func signing(epoch int64) (fescue.Offering, error) {
+	return fescue.Offering{Envelope: fmt.Appendf(nil, `{"epoch":%d}`, epoch), Artifacts: []string{fmt.Sprintf("%064x", epoch)}}, nil
+}
+
+func (r *run) offer(thing string) *run {
+	r.t.Helper()
+	next, replaced, err := r.s.Offer(r.t.Context(), r.Deployment, thing, madeAt.Add(time.Minute), superseding, signing)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return &run{r.t, r.s, next, replaced}
+}
+
+func (r *run) step(event fescue.DeploymentEvent) *run {
+	r.t.Helper()
+	actor := fescue.CoreActor
+	if event == fescue.EventBuildFailed {
+		actor = fescue.CloudActor
+	}
+	next, err := r.s.ApplyStep(r.t.Context(), r.Deployment, actor, fescue.DeploymentStep{
+		Event: event, At: madeAt.Add(2 * time.Minute), Message: "m", Details: []fescue.ErrorDetail{{DetailedErrorCode: "A", DetailedErrorMessage: "b"}},
+	}, "note")
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return &run{r.t, r.s, next, nil}
+}
+
+// stored checks that the database has exactly this deployment.
+func (r *run) stored() {
+	r.t.Helper()
+	got := must(r.s.Deployment(r.t.Context(), r.Partition, r.GroupID, r.ID))(r.t)
+	if diff := gocmp.Diff(r.Deployment, got); diff != "" {
+		r.t.Error(diff)
+	}
+}
+
+func deploymentIDs(list []fescue.Deployment) []string {
+	var ids []string
+	for _, d := range list {
+		ids = append(ids, d.ID)
+	}
+	return ids
+}
+
+func testDeployments(t *testing.T, open opener) {
+	t.Parallel()
+	t.Run("written and read through its life", func(t *testing.T) {
+		t.Parallel()
+		s := open(t)
+		r := deploying(t, s, "g")
+		r.stored()
+		r = r.offer("core")
+		r.stored()
+		for _, event := range []fescue.DeploymentEvent{fescue.EventClaimed, fescue.EventStaged, fescue.EventSwitched, fescue.EventFailed} {
+			r = r.step(event)
+			r.stored()
+		}
+		if r.ErrorMessage != "m" || len(r.ErrorDetails) != 1 || r.Status != fescue.Failure {
+			t.Errorf("%+v", r.Deployment)
+		}
+	})
+	t.Run("what is not there", func(t *testing.T) {
+		t.Parallel()
+		s, ctx := open(t), t.Context()
+		r := deploying(t, s, "g")
+		for what, c := range map[string]struct {
+			p         fescue.Partition
+			group, id string
+		}{
+			"another id":      {homePartition, "g", fescue.NewID()},
+			"another group":   {homePartition, "g2", r.ID},
+			"another Region":  {elsewhere[0], "g", r.ID},
+			"another account": {elsewhere[1], "g", r.ID},
+		} {
+			_, err := s.Deployment(ctx, c.p, c.group, c.id)
+			refused(t, what, err, fescue.ErrNotFound)
+		}
+		for _, p := range elsewhere {
+			if list := must(s.Deployments(ctx, p, "g", fescue.Page{Limit: 9}))(t); len(list) != 0 {
+				t.Errorf("%v lists %v", p, list)
+			}
+		}
+		if list := must(s.Deployments(ctx, homePartition, "g2", fescue.Page{Limit: 9}))(t); len(list) != 0 {
+			t.Errorf("another group lists %v", list)
+		}
+	})
+	t.Run("page newest first, over inserts", func(t *testing.T) {
+		t.Parallel()
+		s, ctx := open(t), t.Context()
+		add := func(group string) string { return deploying(t, s, group).step(fescue.EventBuildFailed).ID }
+		var newest []string
+		for range 7 {
+			newest = append([]string{add("g")}, newest...)
+			add("g2")
+		}
+		var paged []string
+		page := fescue.Page{Limit: 3}
+		for {
+			ids := deploymentIDs(must(s.Deployments(ctx, homePartition, "g", page))(t))
+			if len(ids) == 0 {
+				break
+			}
+			paged = append(paged, ids...)
+			page.After = ids[len(ids)-1]
+			add("g")
+		}
+		if !slices.Equal(paged, newest) {
+			t.Errorf("%v, want %v", paged, newest)
+		}
+		for _, after := range []string{fescue.NewID(), deploymentIDs(must(s.Deployments(ctx, homePartition, "g2", fescue.Page{Limit: 1}))(t))[0]} {
+			if list := must(s.Deployments(ctx, homePartition, "g", fescue.Page{After: after, Limit: 9}))(t); len(list) != 0 {
+				t.Errorf("a key that is not of the group: %v", list)
+			}
+		}
+	})
+	t.Run("client tokens", func(t *testing.T) {
+		t.Parallel()
+		s, ctx := open(t), t.Context()
+		token := fescue.Token{Operation: "CreateDeployment", Value: "t", RequestHash: "h"}
+		first := &run{t: t, s: s, Deployment: must(s.CreateDeployment(ctx, newDeployment(homePartition, "g"), token))(t)}
+		// The first call's deployment comes back as it is by now, even while the
+		// group is being built.
+		if again := must(s.CreateDeployment(ctx, newDeployment(homePartition, "g"), token))(t); again.ID != first.ID {
+			t.Error("a second deployment was made")
+		}
+		ended := first.step(fescue.EventBuildFailed)
+		if again := must(s.CreateDeployment(ctx, newDeployment(homePartition, "g"), token))(t); !gocmp.Equal(again, ended.Deployment) {
+			t.Error(gocmp.Diff(ended.Deployment, again))
+		}
+		token.RequestHash = "h2"
+		_, err := s.CreateDeployment(ctx, newDeployment(homePartition, "g"), token)
+		refused(t, "another request", err, fescue.ErrTokenReused)
+	})
+	t.Run("a step is applied to the revision it was computed from", func(t *testing.T) {
+		t.Parallel()
+		s, ctx := open(t), t.Context()
+		r := deploying(t, s, "g").offer("core").step(fescue.EventClaimed)
+		next := r.step(fescue.EventStaged)
+		_, err := s.ApplyStep(ctx, r.Deployment, fescue.CoreActor, fescue.DeploymentStep{Event: fescue.EventSucceeded, At: madeAt}, "")
+		refused(t, "an old revision", err, fescue.ErrConflict)
+		next.stored()
+		for what, c := range map[string]struct {
+			d     fescue.Deployment
+			actor fescue.Actor
+			step  fescue.DeploymentStep
+			err   error
+		}{
+			"a duplicate":         {next.Deployment, fescue.CoreActor, fescue.DeploymentStep{Event: fescue.EventStaged}, fescue.ErrNoChange},
+			"another epoch":       {next.Deployment, fescue.CoreActor, fescue.DeploymentStep{Event: fescue.EventSwitched, Epoch: 9}, fescue.ErrWrongEpoch},
+			"the wrong actor":     {next.Deployment, fescue.CloudActor, fescue.DeploymentStep{Event: fescue.EventSwitched}, fescue.ErrTransition},
+			"what is not there":   {newDeployment(homePartition, "g"), fescue.CloudActor, fescue.DeploymentStep{Event: fescue.EventBuildFailed}, fescue.ErrConflict},
+			"another's partition": {moved(next.Deployment, elsewhere[0]), fescue.CoreActor, fescue.DeploymentStep{Event: fescue.EventSwitched}, fescue.ErrConflict},
+		} {
+			_, err := s.ApplyStep(ctx, c.d, c.actor, c.step, "")
+			refused(t, what, err, c.err)
+		}
+		next.stored()
+	})
+	t.Run("eight cores' reports at once, one is applied", func(t *testing.T) {
+		t.Parallel()
+		s, ctx := open(t), t.Context()
+		r := deploying(t, s, "g").offer("core").step(fescue.EventClaimed)
+		wins := eightTimes(func(i int) error {
+			event := fescue.EventSucceeded
+			if i%2 == 0 {
+				event = fescue.EventFailed
+			}
+			_, err := s.ApplyStep(ctx, r.Deployment, fescue.CoreActor, fescue.DeploymentStep{Event: event, At: madeAt}, "")
+			return err
+		}, fescue.ErrConflict, t)
+		if wins != 1 {
+			t.Errorf("%d were applied", wins)
+		}
+	})
+}
+
+func moved(d fescue.Deployment, p fescue.Partition) fescue.Deployment {
+	d.Partition = p
+	return d
+}
+
+// eightTimes calls f eight times at once and counts the successes; every other
+// call must fail with want.
+func eightTimes(f func(i int) error, want error, t *testing.T) int {
+	t.Helper()
+	var wg sync.WaitGroup
+	errs := make([]error, 8)
+	for i := range errs {
+		wg.Go(func() { errs[i] = f(i) })
+	}
+	wg.Wait()
+	wins := 0
+	for _, err := range errs {
+		if err == nil {
+			wins++
+		} else if !errors.Is(err, want) {
+			t.Errorf("error %v, want %v", err, want)
+		}
+	}
+	return wins
+}
+
+func testBuilding(t *testing.T, open opener) {
+	t.Parallel()
+	const aws = "aws"
+	soon := func() time.Time { return time.Now().Add(time.Hour) }
+	t.Run("one at a time for a group", func(t *testing.T) {
+		t.Parallel()
+		s, ctx := open(t), t.Context()
+		for round := range 3 {
+			var made sync.Map
+			wins := eightTimes(func(int) error {
+				d, err := s.CreateDeployment(ctx, newDeployment(homePartition, "g"), fescue.Token{})
+				if err == nil {
+					made.Store(d.ID, d)
+				}
+				return err
+			}, fescue.ErrConflict, t)
+			if wins != 1 {
+				t.Fatalf("round %d: %d were made", round, wins)
+			}
+			made.Range(func(_, d any) bool {
+				(&run{t: t, s: s, Deployment: d.(fescue.Deployment)}).step(fescue.EventBuildFailed)
+				return true
+			})
+		}
+		// Other groups and other partitions are not in the way.
+		deploying(t, s, "g")
+		deploying(t, s, "g2")
+		for _, p := range elsewhere {
+			deployingIn(t, s, p, "g")
+		}
+	})
+	t.Run("a refused deployment leaves nothing", func(t *testing.T) {
+		t.Parallel()
+		s, ctx := open(t), t.Context()
+		first := deploying(t, s, "g")
+		token := fescue.Token{Operation: "CreateDeployment", Value: "t", RequestHash: "h"}
+		_, err := s.CreateDeployment(ctx, newDeployment(homePartition, "g"), token)
+		refused(t, "while another is built", err, fescue.ErrConflict)
+		first.step(fescue.EventBuildFailed)
+		must(s.CreateDeployment(ctx, newDeployment(homePartition, "g"), token))(t)
+		if list := must(s.Deployments(ctx, homePartition, "g", fescue.Page{Limit: 9}))(t); len(list) != 2 {
+			t.Errorf("%d deployments", len(list))
+		}
+	})
+	t.Run("a lease is given once", func(t *testing.T) {
+		t.Parallel()
+		s, ctx := open(t), t.Context()
+		want := map[string]fescue.Partition{}
+		for i := range 3 {
+			want[deploying(t, s, fmt.Sprint("g", i)).ID] = homePartition
+		}
+		for _, p := range elsewhere {
+			want[deployingIn(t, s, p, "g").ID] = p
+		}
+		deploying(t, s, "offered").offer("core")
+		deploying(t, s, "failed").step(fescue.EventBuildFailed)
+		var got sync.Map
+		wins := eightTimes(func(int) error {
+			d, err := s.LeaseBuilding(ctx, aws, soon())
+			if err == nil {
+				if _, twice := got.LoadOrStore(d.ID, d); twice {
+					t.Errorf("%s is leased twice", d.ID)
+				}
+			}
+			return err
+		}, fescue.ErrNotFound, t)
+		if wins != len(want) {
+			t.Errorf("%d leases, want %d", wins, len(want))
+		}
+		got.Range(func(id, v any) bool {
+			d := v.(fescue.Deployment)
+			if p, ok := want[id.(string)]; !ok || d.Partition != p || d.Status != fescue.Building {
+				t.Errorf("leased %+v, want %v", d, p)
+			}
+			(&run{t: t, s: s, Deployment: d}).stored()
+			return true
+		})
+	})
+	t.Run("a lease that ran out is given again", func(t *testing.T) {
+		t.Parallel()
+		s, ctx := open(t), t.Context()
+		r := deploying(t, s, "g")
+		dead := must(s.LeaseBuilding(ctx, aws, time.Now().Add(-time.Millisecond)))(t)
+		again := must(s.LeaseBuilding(ctx, aws, soon()))(t)
+		if dead.ID != r.ID || again.ID != r.ID {
+			t.Errorf("leased %s and %s, want %s", dead.ID, again.ID, r.ID)
+		}
+		_, err := s.LeaseBuilding(ctx, aws, soon())
+		refused(t, "a third", err, fescue.ErrNotFound)
+	})
+	t.Run("nothing to build", func(t *testing.T) {
+		t.Parallel()
+		_, err := open(t).LeaseBuilding(t.Context(), aws, soon())
+		refused(t, "lease", err, fescue.ErrNotFound)
+	})
+}

@@ -1,0 +1,140 @@
+package store_test
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	gocmp "github.com/google/go-cmp/cmp"
+
+	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/store"
+)
+
+func testRoles(t *testing.T, open opener) {
+	t.Parallel()
+	s, ctx := open(t), t.Context()
+	const service = "" // the group id of the service role
+	read := func(p fescue.Partition, group, want string) {
+		t.Helper()
+		role, at, err := s.AssociatedRole(ctx, p, group)
+		if want == "" {
+			refused(t, "AssociatedRole", err, fescue.ErrNotFound)
+		} else if err != nil || role != want || time.Since(at) > time.Minute || at.Location() != time.UTC {
+			t.Errorf("%s: %q at %v, %v; want %q", group, role, at, err, want)
+		}
+	}
+	read(homePartition, service, "")
+	read(homePartition, "g", "")
+	at := must(s.AssociateRole(ctx, homePartition, "g", "role1"))(t)
+	if _, got, err := s.AssociatedRole(ctx, homePartition, "g"); err != nil || got.UnixMilli() != at.UnixMilli() {
+		t.Errorf("associated at %v, read %v, %v", at, got, err)
+	}
+	must(s.AssociateRole(ctx, homePartition, service, "role2"))(t)
+	must(s.AssociateRole(ctx, elsewhere[0], "g", "role3"))(t)
+	read(homePartition, "g", "role1")
+	read(homePartition, service, "role2")
+	read(elsewhere[0], "g", "role3")
+	read(elsewhere[0], service, "")
+	read(elsewhere[1], "g", "")
+	must(s.AssociateRole(ctx, homePartition, "g", "role4"))(t)
+	read(homePartition, "g", "role4")
+	for range 2 { // also when there is none
+		if at := must(s.DisassociateRole(ctx, homePartition, "g"))(t); time.Since(at) > time.Minute {
+			t.Errorf("disassociated at %v", at)
+		}
+		read(homePartition, "g", "")
+	}
+	read(homePartition, service, "role2")
+	read(elsewhere[0], "g", "role3")
+}
+
+func testKeys(t *testing.T, open opener) {
+	t.Parallel()
+	key := func(id string, after time.Duration) store.AccessKey {
+		return store.AccessKey{ID: id, Account: "123456789012", Name: "n", Sealed: []byte{0, 255, 1}, CreatedAt: madeAt.Add(after)}
+	}
+	t.Run("access keys", func(t *testing.T) {
+		t.Parallel()
+		s, ctx := open(t), t.Context()
+		a, b := key("B", 0), key("A", time.Second)
+		for _, k := range []store.AccessKey{b, a} {
+			if err := s.PutAccessKey(ctx, k); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if list := must(s.AccessKeys(ctx))(t); !gocmp.Equal(list, []store.AccessKey{a, b}) {
+			t.Errorf("not oldest first: %+v", list)
+		}
+		if got := must(s.AccessKey(ctx, "B"))(t); !gocmp.Equal(got, a) {
+			t.Error(gocmp.Diff(a, got))
+		}
+		a.Sealed = []byte("new")
+		if err := s.PutAccessKey(ctx, a); err != nil {
+			t.Fatal(err)
+		}
+		if got := must(s.AccessKey(ctx, "B"))(t); string(got.Sealed) != "new" {
+			t.Errorf("%+v", got)
+		}
+		if err := s.RevokeAccessKey(ctx, "B"); err != nil {
+			t.Fatal(err)
+		}
+		if got := must(s.AccessKey(ctx, "B"))(t); time.Since(got.RevokedAt) > time.Minute {
+			t.Errorf("%+v", got)
+		}
+		refused(t, "put a revoked key", s.PutAccessKey(ctx, a), fescue.ErrConflict)
+		refused(t, "revoke it again", s.RevokeAccessKey(ctx, "B"), fescue.ErrNotFound)
+		refused(t, "revoke an unknown one", s.RevokeAccessKey(ctx, "C"), fescue.ErrNotFound)
+		_, err := s.AccessKey(ctx, "C")
+		refused(t, "read an unknown one", err, fescue.ErrNotFound)
+		_, err = s.AccessKey(ctx, "a")
+		refused(t, "another case", err, fescue.ErrNotFound)
+		if got := must(s.AccessKey(ctx, "A"))(t); !got.RevokedAt.IsZero() {
+			t.Errorf("%+v", got)
+		}
+	})
+	t.Run("server keys", func(t *testing.T) {
+		t.Parallel()
+		s, ctx := open(t), t.Context()
+		make := func(id, purpose, sealed string, after time.Duration) store.ServerKey {
+			return store.ServerKey{ID: id, Purpose: purpose, PublicPEM: "pem\n", Sealed: []byte(sealed), CreatedAt: madeAt.Add(after)}
+		}
+		first, second := make("signing/1", "signing", "one", 0), make("signing/2", "signing", "two", time.Second)
+		for _, k := range []store.ServerKey{
+			first, make("signing/1", "signing", "another server's", -time.Second), second, make("device/1", "device-authority", "d", 0),
+		} {
+			if err := s.AddServerKey(ctx, k); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if list := must(s.ServerKeys(ctx, "signing"))(t); !gocmp.Equal(list, []store.ServerKey{second, first}) {
+			t.Errorf("%+v", list)
+		}
+		if list := must(s.ServerKeys(ctx, "none"))(t); len(list) != 0 {
+			t.Errorf("%+v", list)
+		}
+	})
+	t.Run("settings", func(t *testing.T) {
+		t.Parallel()
+		s, ctx := open(t), t.Context()
+		kept := make([]string, 8)
+		var wg sync.WaitGroup
+		for i := range kept {
+			wg.Go(func() {
+				var err error
+				if kept[i], err = s.Setting(ctx, "master-key", fmt.Sprint("id", i)); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		if slices.Sort(kept); kept[0] != kept[7] || kept[0] == "" {
+			t.Errorf("kept %v", kept)
+		}
+		if other := must(s.Setting(ctx, "other", "x"))(t); other != "x" {
+			t.Errorf("kept %q", other)
+		}
+	})
+}

@@ -1,0 +1,218 @@
+package store_test
+
+import (
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+
+	gocmp "github.com/google/go-cmp/cmp"
+
+	"github.com/fescue-edge/fescue"
+)
+
+func testOffers(t *testing.T, open opener) {
+	t.Parallel()
+	t.Run("raises the core's epoch", func(t *testing.T) {
+		t.Parallel()
+		s, ctx := open(t), t.Context()
+		if epoch := must(s.Epoch(ctx, homePartition, "core"))(t); epoch != 0 {
+			t.Errorf("epoch %d before any offer", epoch)
+		}
+		for want := int64(1); want <= 3; want++ {
+			r := deploying(t, s, "g").offer("core")
+			if r.Epoch != want || r.CoreThing != "core" || r.Status != fescue.InProgress || r.Phase != fescue.Offered {
+				t.Errorf("%+v", r.Deployment)
+			}
+			r.stored()
+			if epoch := must(s.Epoch(ctx, homePartition, "core"))(t); epoch != want {
+				t.Errorf("epoch %d, want %d", epoch, want)
+			}
+		}
+		// Other cores, and the core of that name elsewhere, count for themselves.
+		if r := deploying(t, s, "g2").offer("core2"); r.Epoch != 1 {
+			t.Errorf("epoch %d", r.Epoch)
+		}
+		for _, p := range elsewhere {
+			if r := deployingIn(t, s, p, "g").offer("core"); r.Epoch != 1 || len(r.replaced) != 0 {
+				t.Errorf("epoch %d, replaced %v", r.Epoch, r.replaced)
+			}
+		}
+	})
+	t.Run("supersedes what is not claimed", func(t *testing.T) {
+		t.Parallel()
+		s := open(t)
+		first := deploying(t, s, "g").offer("core")
+		second := deploying(t, s, "g").offer("core")
+		if len(second.replaced) != 1 || second.replaced[0].ID != first.ID {
+			t.Fatalf("replaced %+v", second.replaced)
+		}
+		old := &run{t: t, s: s, Deployment: second.replaced[0]}
+		old.stored()
+		if old.Status != fescue.Failure || old.ErrorMessage != superseding.Message || !gocmp.Equal(old.ErrorDetails, superseding.Details) {
+			t.Errorf("%+v", old.Deployment)
+		}
+		second.step(fescue.EventClaimed)
+		if third := deploying(t, s, "g").offer("core"); len(third.replaced) != 0 {
+			t.Errorf("a claimed deployment is superseded: %+v", third.replaced)
+		}
+	})
+	t.Run("of another group takes an unclaimed core", func(t *testing.T) {
+		t.Parallel()
+		s := open(t)
+		first := deploying(t, s, "g").offer("core")
+		if second := deploying(t, s, "g2").offer("core"); len(second.replaced) != 1 || second.replaced[0].ID != first.ID {
+			t.Errorf("replaced %+v", second.replaced)
+		}
+	})
+	t.Run("is refused for another group's core", func(t *testing.T) {
+		t.Parallel()
+		s, ctx := open(t), t.Context()
+		owner := deploying(t, s, "g").offer("core").step(fescue.EventClaimed)
+		other := deploying(t, s, "g2")
+		offer := func() error {
+			_, _, err := s.Offer(ctx, other.Deployment, "core", madeAt, superseding, signing)
+			return err
+		}
+		refused(t, "while it is under way", offer(), fescue.ErrInUse)
+		owner.step(fescue.EventFailed)
+		refused(t, "after it failed", offer(), fescue.ErrInUse)
+		other.stored()
+		if epoch := must(s.Epoch(ctx, homePartition, "core"))(t); epoch != 1 {
+			t.Errorf("a refused offer raised the epoch to %d", epoch)
+		}
+		deploying(t, s, "g").offer("core")
+	})
+	t.Run("that cannot be signed changes nothing", func(t *testing.T) {
+		t.Parallel()
+		s, ctx := open(t), t.Context()
+		waiting := deploying(t, s, "g").offer("core")
+		next := deploying(t, s, "g")
+		broken := errors.New("no key")
+		_, _, err := s.Offer(ctx, next.Deployment, "core", madeAt, superseding, func(epoch int64) (fescue.Offering, error) {
+			if epoch != 2 {
+				t.Errorf("signing epoch %d", epoch)
+			}
+			return fescue.Offering{}, broken
+		})
+		refused(t, "offer", err, broken)
+		next.stored()
+		waiting.stored()
+		if epoch := must(s.Epoch(ctx, homePartition, "core"))(t); epoch != 1 {
+			t.Errorf("epoch %d", epoch)
+		}
+	})
+	t.Run("of an old revision changes nothing", func(t *testing.T) {
+		t.Parallel()
+		s, ctx := open(t), t.Context()
+		built := deploying(t, s, "g")
+		failed := built.step(fescue.EventBuildFailed)
+		_, _, err := s.Offer(ctx, built.Deployment, "core", madeAt, superseding, signing)
+		refused(t, "offer", err, fescue.ErrConflict)
+		failed.stored()
+		if epoch := must(s.Epoch(ctx, homePartition, "core"))(t); epoch != 0 {
+			t.Errorf("epoch %d", epoch)
+		}
+	})
+	t.Run("of the same deployment by eight servers, one wins", func(t *testing.T) {
+		t.Parallel()
+		s, ctx := open(t), t.Context()
+		built := deploying(t, s, "g")
+		wins := eightTimes(func(int) error {
+			_, _, err := s.Offer(ctx, built.Deployment, "core", madeAt, superseding, signing)
+			return err
+		}, fescue.ErrConflict, t)
+		if epoch := must(s.Epoch(ctx, homePartition, "core"))(t); wins != 1 || epoch != 1 {
+			t.Errorf("%d offers, epoch %d", wins, epoch)
+		}
+	})
+	t.Run("of eight groups to one core, one stays", func(t *testing.T) {
+		t.Parallel()
+		s, ctx := open(t), t.Context()
+		var mu sync.Mutex
+		var epochs []int64
+		runs := make([]*run, 8)
+		for i := range runs {
+			runs[i] = deploying(t, s, string(rune('a'+i)))
+		}
+		wins := eightTimes(func(i int) error {
+			d, _, err := s.Offer(ctx, runs[i].Deployment, "core", madeAt, superseding, signing)
+			mu.Lock()
+			defer mu.Unlock()
+			epochs = append(epochs, d.Epoch)
+			return err
+		}, nil, t)
+		slices.Sort(epochs)
+		if wins != 8 || !slices.Equal(epochs, []int64{1, 2, 3, 4, 5, 6, 7, 8}) {
+			t.Errorf("%d offers, epochs %v", wins, epochs)
+		}
+		open := 0
+		for _, r := range runs {
+			if must(s.Deployment(ctx, homePartition, r.GroupID, r.ID))(t).Status == fescue.InProgress {
+				open++
+			}
+		}
+		if open != 1 {
+			t.Errorf("%d deployments wait for one core", open)
+		}
+	})
+	t.Run("wait in the order of their epochs", func(t *testing.T) {
+		t.Parallel()
+		s, ctx := open(t), t.Context()
+		waits := func(after int64, want *run) {
+			t.Helper()
+			d, envelope, err := s.Waiting(ctx, homePartition, "core", after)
+			if want == nil {
+				refused(t, "Waiting", err, fescue.ErrNotFound)
+				return
+			}
+			if err != nil || !gocmp.Equal(d, want.Deployment) {
+				t.Errorf("after %d: %v, %s", after, err, gocmp.Diff(want.Deployment, d))
+			}
+			offering, _ := signing(want.Epoch)
+			if string(envelope) != string(offering.Envelope) {
+				t.Errorf("envelope %s", envelope)
+			}
+		}
+		waits(0, nil)
+		claimed := deploying(t, s, "g").offer("core").step(fescue.EventClaimed)
+		building := deploying(t, s, "g")
+		waits(0, claimed)
+		waits(1, nil)
+		next := building.offer("core")
+		waits(0, claimed)
+		waits(1, next)
+		waits(2, nil)
+		claimed.step(fescue.EventSucceeded)
+		waits(0, next)
+		next.step(fescue.EventClaimed).step(fescue.EventFailed)
+		waits(0, nil)
+		for _, p := range elsewhere {
+			deployingIn(t, s, p, "g").offer("core")
+		}
+		deploying(t, s, "g2").offer("core2")
+		waits(0, nil)
+	})
+	t.Run("name the artifacts that may be fetched", func(t *testing.T) {
+		t.Parallel()
+		s, ctx := open(t), t.Context()
+		r := deploying(t, s, "g")
+		_, err := s.OfferedArtifacts(ctx, r.Deployment)
+		refused(t, "while it is built", err, fescue.ErrNotFound)
+		r = r.offer("core")
+		offering, _ := signing(r.Epoch)
+		for _, event := range []fescue.DeploymentEvent{"", fescue.EventClaimed, fescue.EventStaged, fescue.EventSwitched} {
+			if event != "" {
+				r = r.step(event)
+			}
+			if got := must(s.OfferedArtifacts(ctx, r.Deployment))(t); !slices.Equal(got, offering.Artifacts) {
+				t.Errorf("after %q: %v", event, got)
+			}
+		}
+		_, err = s.OfferedArtifacts(ctx, moved(r.Deployment, elsewhere[0]))
+		refused(t, "another's partition", err, fescue.ErrNotFound)
+		r = r.step(fescue.EventSucceeded)
+		_, err = s.OfferedArtifacts(ctx, r.Deployment)
+		refused(t, "when it has ended", err, fescue.ErrNotFound)
+	})
+}
