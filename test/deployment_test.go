@@ -126,7 +126,7 @@ func TestDeployment(t *testing.T) {
 		h.await(t, group, h.deploy(t, group, version), fescue.Success)
 		viewer.next(t, "started again")
 		g.process.kill()
-		g.run(t)
+		g.process = start(t, nil, "core", "--root", g.root) // the operator's program runs cores too
 		viewer.next(t, "started again")
 	})
 

@@ -189,10 +189,10 @@ func (g *gateway) configure(t testing.TB, member string, value any) {
 	}
 }
 
-// run starts the core.
+// run starts the core with the edge program.
 func (g *gateway) run(t testing.TB) {
 	t.Helper()
-	g.process = start(t, nil, "core", "--root", g.root)
+	g.process = startProgram(t, edgeBin, nil, "--root", g.root)
 }
 
 // function is one function of a group.

@@ -16,6 +16,8 @@ import (
 // Programs under test, built once.
 var (
 	fescueBin string
+	// edgeBin is the edge program alone, as gateways run it.
+	edgeBin string
 	// echoBin is an executable function.
 	echoBin string
 )
@@ -33,8 +35,8 @@ func runTests(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	fescueBin, echoBin = filepath.Join(dir, "fescue"), filepath.Join(dir, "echo")
-	for bin, pkg := range map[string]string{fescueBin: "../cmd/fescue", echoBin: "./testdata/echo"} {
+	fescueBin, edgeBin, echoBin = filepath.Join(dir, "fescue"), filepath.Join(dir, "fescue-core"), filepath.Join(dir, "echo")
+	for bin, pkg := range map[string]string{fescueBin: "../cmd/fescue", edgeBin: "../cmd/fescue-core", echoBin: "./testdata/echo"} {
 		cmd := exec.Command("go", "build", "-o", bin, pkg)
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := cmd.CombinedOutput(); err != nil {
@@ -73,10 +75,15 @@ type process struct {
 	err  error
 }
 
-// start starts a program of ours; the test's end kills what still runs.
+// start starts the operator's program; the test's end kills what still runs.
 func start(t testing.TB, env []string, args ...string) *process {
 	t.Helper()
-	p := &process{Cmd: exec.Command(fescueBin, args...), out: new(output), done: make(chan struct{})}
+	return startProgram(t, fescueBin, env, args...)
+}
+
+func startProgram(t testing.TB, bin string, env []string, args ...string) *process {
+	t.Helper()
+	p := &process{Cmd: exec.Command(bin, args...), out: new(output), done: make(chan struct{})}
 	p.Env = append(cleanEnvironment(), env...)
 	p.Stdout, p.Stderr = p.out, p.out
 	if err := p.Start(); err != nil {
@@ -89,7 +96,7 @@ func start(t testing.TB, env []string, args ...string) *process {
 	t.Cleanup(func() {
 		p.kill()
 		if t.Failed() {
-			t.Logf("fescue %v said:\n%s", args, p.out)
+			t.Logf("%s %v said:\n%s", filepath.Base(bin), args, p.out)
 		}
 	})
 	return p

@@ -149,6 +149,9 @@ func writePlain(w http.ResponseWriter, e *Error) {
 	json.NewEncoder(w).Encode(map[string]string{"message": e.Message})
 }
 
+// emptySum is the SHA-256 of no body, as most reads have it.
+var emptySum = sha256.Sum256(nil)
+
 // readBody reads a body of at most limit bytes and its SHA-256: into memory, or
 // into a file when it is large.
 func (h *Handler) readBody(r *http.Request, limit int64) (io.ReadCloser, [sha256.Size]byte, error) {
@@ -157,8 +160,11 @@ func (h *Handler) readBody(r *http.Request, limit int64) (io.ReadCloser, [sha256
 		Status: http.StatusRequestEntityTooLarge, Code: "RequestEntityTooLargeException",
 		Message: fmt.Sprintf("The body is larger than the %d bytes that this operation takes.", limit),
 	}
-	if r.ContentLength > limit {
+	switch {
+	case r.ContentLength > limit:
 		return nil, sum, tooLarge
+	case r.ContentLength == 0:
+		return http.NoBody, emptySum, nil
 	}
 	digest := sha256.New()
 	src := io.TeeReader(io.LimitReader(r.Body, limit+1), digest)

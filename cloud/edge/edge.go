@@ -20,6 +20,7 @@ import (
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/artifacts"
 	"github.com/fescue-edge/fescue/cloud/deploy"
+	"github.com/fescue-edge/fescue/cloud/policyvars"
 	"github.com/fescue-edge/fescue/corelink"
 	"github.com/fescue-edge/fescue/pki"
 	"github.com/fescue-edge/fescue/policy"
@@ -206,16 +207,17 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 	json.NewEncoder(w).Encode(v)
 }
 
-// may asks the caller's policies; a denial is a 403 that names action and
-// resource.
-func may(p fescue.Principal, action, resource string) error {
+// may asks the policies of p, the caller as of now; a denial is a 403 that names
+// action and resource.
+func (c *caller) may(p fescue.Principal, action, resource string) error {
 	set, err := policy.ParseAll(p.Policies)
 	if err != nil {
 		return fmt.Errorf("policies of certificate %s: %w", p.Certificate.ID, err)
 	}
-	request := policy.Request{Action: action, Resource: resource, Variables: map[string][]string{
-		"iot:CertificateId": {p.Certificate.ID},
-	}}
+	request := policy.Request{
+		Action: action, Resource: resource,
+		Variables: policyvars.Connection(c.RemoteAddr, *c.TLS, c.TLS.PeerCertificates[0], p.Certificate.ID),
+	}
 	if set.Evaluate(request) == policy.Allowed {
 		return nil
 	}
@@ -255,7 +257,7 @@ func (h *Handler) getDeployment(w http.ResponseWriter, c *caller) error {
 			if err != nil || d == nil {
 				return err
 			}
-			return may(p, "greengrass:GetDeployment", c.Partition.DeploymentARN(d.GroupID, d.ID))
+			return c.may(p, "greengrass:GetDeployment", c.Partition.DeploymentARN(d.GroupID, d.ID))
 		})
 	if err != nil {
 		return err
@@ -280,7 +282,7 @@ func (h *Handler) getArtifact(w http.ResponseWriter, c *caller) error {
 	if err != nil {
 		return err
 	}
-	if err := may(c.Principal, "greengrass:GetDeploymentArtifacts", c.Partition.DeploymentARN(groupID, id)); err != nil {
+	if err := c.may(c.Principal, "greengrass:GetDeploymentArtifacts", c.Partition.DeploymentARN(groupID, id)); err != nil {
 		return err
 	}
 	hash := c.PathValue("Hash")
@@ -348,7 +350,7 @@ func (h *Handler) updateStatus(w http.ResponseWriter, c *caller) error {
 	if err := c.thing(thing); err != nil {
 		return err
 	}
-	if err := may(c.Principal, "greengrass:UpdateCoreDeploymentStatus", c.Partition.CoreDeploymentARN(groupID, id, coreARN)); err != nil {
+	if err := c.may(c.Principal, "greengrass:UpdateCoreDeploymentStatus", c.Partition.CoreDeploymentARN(groupID, id, coreARN)); err != nil {
 		return err
 	}
 	report, err := readReport(w, c.Request)

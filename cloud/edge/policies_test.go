@@ -29,6 +29,10 @@ func statement(effect, action, resource string) string {
 	return fmt.Sprintf(`{"Version":"2012-10-17","Statement":[{"Effect":%q,"Action":%q,"Resource":%q}]}`, effect, action, resource)
 }
 
+func conditional(effect, condition string) string {
+	return fmt.Sprintf(`{"Version":"2012-10-17","Statement":[{"Effect":%q,"Action":"greengrass:*","Resource":"*","Condition":{%s}}]}`, effect, condition)
+}
+
 // Each of a core's actions is allowed by policy, and by nothing else.
 func TestPolicies(t *testing.T) {
 	t.Parallel()
@@ -56,6 +60,13 @@ func TestPolicies(t *testing.T) {
 		{"deployments of another account", []string{statement("Allow", "greengrass:*", "arn:aws:greengrass:us-east-1:210987654321:/greengrass/groups/*")}, []string{get, fetch, update}},
 		{"its own core only", []string{anyGet, statement("Allow", update, "arn:aws:greengrass:us-east-1:123456789012:/greengrass/groups/*/deployments/*/cores/arn%3Aaws%3Aiot%3Aus-east-1%3A123456789012%3Athing%2Fmill")}, nil},
 		{"another core only", []string{anyGet, statement("Allow", update, "*thing%2Fother")}, []string{update}},
+		{"over TLS only", []string{allowAll, conditional("Deny", `"Bool":{"aws:SecureTransport":"false"}`)}, nil},
+		{"not over TLS", []string{conditional("Allow", `"Bool":{"aws:SecureTransport":"false"}`)}, []string{get, fetch, update}},
+		{"from here", []string{conditional("Allow", `"IpAddress":{"aws:SourceIp":"127.0.0.0/8"}`)}, nil},
+		{"from elsewhere", []string{conditional("Allow", `"IpAddress":{"aws:SourceIp":"192.0.2.0/24"}`)}, []string{get, fetch, update}},
+		{"by the certificate's subject", []string{conditional("Allow", `"StringEquals":{"iot:Certificate.Subject.CommonName":"AWS IoT Certificate"}`)}, nil},
+		{"by another subject", []string{conditional("Allow", `"StringEquals":{"iot:Certificate.Subject.CommonName":"mill"}`)}, []string{get, fetch, update}},
+		{"by an MQTT connection's thing", []string{statement("Allow", "greengrass:*", "*${iot:Connection.Thing.ThingName}*")}, []string{get, fetch, update}},
 		{"by the certificate's id", []string{statement("Allow", "greengrass:*", "*${iot:CertificateId}*")}, []string{get, fetch, update}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

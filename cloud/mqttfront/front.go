@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/fescue-edge/fescue/cloud/policyvars"
 	"github.com/fescue-edge/fescue/mqtt"
 )
 
@@ -263,7 +264,7 @@ func (f *Front) ServeConn(ctx context.Context, conn *tls.Conn) error {
 	id := hex.EncodeToString(sum[:])
 	d := &device{
 		front: f, end: cancel, done: make(chan struct{}),
-		connection: connectionVariables(conn.RemoteAddr(), conn.ConnectionState(), leaf, id),
+		connection: policyvars.Connection(conn.RemoteAddr().String(), conn.ConnectionState(), leaf, id),
 	}
 	c, err := f.credentials.acquire(ctx, id, d)
 	if err != nil {

@@ -1,0 +1,71 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"github.com/fescue-edge/fescue"
+)
+
+// Connectivity reads where client devices reach a core.
+func (s *Store) Connectivity(ctx context.Context, p fescue.Partition, thing string) (fescue.Connectivity, error) {
+	var c fescue.Connectivity
+	var info string
+	var updated int64
+	err := one(s.read.QueryRowContext(ctx, `
+		SELECT version, info_json, updated_at FROM core_connectivity WHERE partition = $1 AND thing = $2`,
+		p.Key(), thing), &c.Version, &info, &updated)
+	if err == nil {
+		c.UpdatedAt = fromMillis(updated)
+		err = fromJSON(info, &c.Info)
+	}
+	if err != nil {
+		return fescue.Connectivity{}, fmt.Errorf("connectivity of core %s: %w", thing, err)
+	}
+	return c, nil
+}
+
+// PutConnectivity replaces a core's connectivity.
+func (s *Store) PutConnectivity(ctx context.Context, p fescue.Partition, thing string, c fescue.Connectivity) error {
+	return s.update(ctx, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `
+			INSERT INTO core_connectivity (partition, thing, version, info_json, updated_at) VALUES ($1, $2, $3, $4, $5)
+			ON CONFLICT (partition, thing) DO UPDATE
+			SET version = excluded.version, info_json = excluded.info_json, updated_at = excluded.updated_at`,
+			p.Key(), thing, c.Version, toJSON(c.Info), millis(c.UpdatedAt))
+		return err
+	})
+}
+
+// Telemetry reads what a core is to do about telemetry and what it last said it
+// does, each empty when nobody said so.
+func (s *Store) Telemetry(ctx context.Context, p fescue.Partition, thing string) (desired, reported fescue.Telemetry, err error) {
+	err = one(s.read.QueryRowContext(ctx, `
+		SELECT desired, reported FROM core_telemetry WHERE partition = $1 AND thing = $2`, p.Key(), thing), &desired, &reported)
+	if errors.Is(err, fescue.ErrNotFound) {
+		return "", "", nil
+	}
+	return desired, reported, err
+}
+
+// DesireTelemetry keeps what a core is to do.
+func (s *Store) DesireTelemetry(ctx context.Context, p fescue.Partition, thing string, t fescue.Telemetry) error {
+	return s.update(ctx, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `
+			INSERT INTO core_telemetry (partition, thing, desired, reported) VALUES ($1, $2, $3, '')
+			ON CONFLICT (partition, thing) DO UPDATE SET desired = excluded.desired`, p.Key(), thing, t)
+		return err
+	})
+}
+
+// ReportTelemetry keeps what a core says it does.
+func (s *Store) ReportTelemetry(ctx context.Context, p fescue.Partition, thing string, t fescue.Telemetry) error {
+	return s.update(ctx, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `
+			INSERT INTO core_telemetry (partition, thing, desired, reported) VALUES ($1, $2, '', $3)
+			ON CONFLICT (partition, thing) DO UPDATE SET reported = excluded.reported`, p.Key(), thing, t)
+		return err
+	})
+}
