@@ -24,6 +24,7 @@ const (
 	ResourceNotFound     FailureCode = "RESOURCE_NOT_FOUND_ERROR"
 	ResourceUnexpected   FailureCode = "RESOURCE_TYPE_UNEXPECTED_ERROR"
 	ConnectorDuplicate   FailureCode = "CONNECTOR_DUPLICATE_ERROR"
+	ConnectorUnsupported FailureCode = "CONNECTOR_UNSUPPORTED_ERROR"
 	QuotaExceeded        FailureCode = "GROUP_QUOTA_EXCEEDED_ERROR"
 	ServiceRoleMissing   FailureCode = "SERVICE_ROLE_MISSING_ERROR"
 	DeploymentSuperseded FailureCode = "DEPLOYMENT_SUPERSEDED"
@@ -97,6 +98,11 @@ var DeploymentFailures = []DeploymentFailure{
 		ConnectorDuplicate,
 		"The connector %s stands in the group more than once",
 		"Keep one instance and one version of each connector in a group.",
+	},
+	{
+		ConnectorUnsupported,
+		"The connector %s cannot be run by this version",
+		"Remove it from the group, or put a function in its place.",
 	},
 	{
 		QuotaExceeded,

@@ -14,10 +14,12 @@ import (
 	"github.com/fescue-edge/fescue/cloud/awsapi/lambda"
 	"github.com/fescue-edge/fescue/cloud/awsapi/sigv4"
 	"github.com/fescue-edge/fescue/cloud/awsapi/sts"
+	"github.com/fescue-edge/fescue/cloud/cores"
 	"github.com/fescue-edge/fescue/cloud/definitions"
 	"github.com/fescue-edge/fescue/cloud/deploy"
 	"github.com/fescue-edge/fescue/cloud/edge"
 	"github.com/fescue-edge/fescue/cloud/functions"
+	"github.com/fescue-edge/fescue/cloud/groupca"
 	"github.com/fescue-edge/fescue/cloud/mqttfront"
 	"github.com/fescue-edge/fescue/cloud/registry"
 	"github.com/fescue-edge/fescue/pki"
@@ -67,9 +69,12 @@ func (s *Server) wire(ctx context.Context) error {
 		AWS:      o.AWS, SpoolDir: s.path(spoolName), Observer: s.metrics, Logger: o.Logger,
 		DefaultRegion: o.Regions[0],
 		Services: map[string]awsapi.Service{
-			"greengrass": greengrass.New(definitions.New(s.store, o.Now), s.engine, s.store, o.Logger),
-			"iot":        iot.New(iot.Options{Registry: things, Host: o.PublicHosts[0], Logger: o.Logger}),
-			"iotdata":    iotdata.New(iotdata.Options{Publisher: s.front, Logger: o.Logger}),
+			"greengrass": greengrass.New(greengrass.Options{
+				Definitions: definitions.New(s.store, o.Now), Deployments: s.engine, Roles: s.store,
+				Cores: cores.New(s.store, o.Now), Authorities: groupca.New(s.store, s.master, o.Now), Logger: o.Logger,
+			}),
+			"iot":     iot.New(iot.Options{Registry: things, Host: o.PublicHosts[0], Logger: o.Logger}),
+			"iotdata": iotdata.New(iotdata.Options{Publisher: s.front, Logger: o.Logger}),
 			"lambda": lambda.New(lambda.Options{
 				Functions: code, Links: links, Scheme: s.APIScheme(), SpoolDir: s.path(spoolName), Logger: o.Logger,
 			}),

@@ -57,6 +57,11 @@ const backdate = time.Hour
 // NewAuthority makes a self-signed authority. It carries keyUsage and a subject
 // key id, which strict verifiers (Python 3.13) ask for.
 func NewAuthority(name string, alg Algorithm, now time.Time) (*Authority, error) {
+	return NewAuthorityFor(pkix.Name{CommonName: name, Organization: []string{"Fescue"}}, alg, now)
+}
+
+// NewAuthorityFor is NewAuthority with a whole subject.
+func NewAuthorityFor(subject pkix.Name, alg Algorithm, now time.Time) (*Authority, error) {
 	key, err := GenerateKey(alg)
 	if err != nil {
 		return nil, err
@@ -67,7 +72,7 @@ func NewAuthority(name string, alg Algorithm, now time.Time) (*Authority, error)
 	}
 	template := &x509.Certificate{
 		SerialNumber:          serial,
-		Subject:               pkix.Name{CommonName: name, Organization: []string{"Fescue"}},
+		Subject:               subject,
 		NotBefore:             now.Add(-backdate),
 		NotAfter:              farFuture,
 		IsCA:                  true,
@@ -76,7 +81,7 @@ func NewAuthority(name string, alg Algorithm, now time.Time) (*Authority, error)
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
-		return nil, fmt.Errorf("make authority %s: %w", name, err)
+		return nil, fmt.Errorf("make authority %s: %w", subject.CommonName, err)
 	}
 	return parseAuthority(der, key)
 }
@@ -131,15 +136,25 @@ func ParseAuthority(data []byte) (*Authority, error) {
 // PEM is the authority's certificate, for those who are to trust it.
 func (a *Authority) PEM() []byte { return EncodeCertificate(a.Certificate.Raw) }
 
-// IssueServer makes a listener's certificate for the hosts (DNS names and IP
-// literals; at least one), valid for lifetime.
+// IssueServer makes a listener's key and certificate for the hosts (DNS names and
+// IP literals; at least one), valid for lifetime.
 func (a *Authority) IssueServer(alg Algorithm, hosts []string, now time.Time, lifetime time.Duration) (*tls.Certificate, error) {
-	if len(hosts) == 0 {
-		return nil, errors.New("a server certificate needs a host name or an IP address")
-	}
 	key, err := GenerateKey(alg)
 	if err != nil {
 		return nil, err
+	}
+	leaf, err := a.SignServer(key.Public(), hosts, now, lifetime)
+	if err != nil {
+		return nil, err
+	}
+	return &tls.Certificate{Certificate: [][]byte{leaf.Raw, a.Certificate.Raw}, PrivateKey: key, Leaf: leaf}, nil
+}
+
+// SignServer makes a listener's certificate over a public key, as IssueServer
+// does.
+func (a *Authority) SignServer(public crypto.PublicKey, hosts []string, now time.Time, lifetime time.Duration) (*x509.Certificate, error) {
+	if len(hosts) == 0 {
+		return nil, errors.New("a server certificate needs a host name or an IP address")
 	}
 	template := &x509.Certificate{
 		Subject:     pkix.Name{CommonName: hosts[0]},
@@ -155,15 +170,11 @@ func (a *Authority) IssueServer(alg Algorithm, hosts []string, now time.Time, li
 			template.DNSNames = append(template.DNSNames, h)
 		}
 	}
-	der, err := a.issue(template, key.Public())
+	der, err := a.issue(template, public)
 	if err != nil {
 		return nil, err
 	}
-	leaf, err := x509.ParseCertificate(der)
-	if err != nil {
-		return nil, err
-	}
-	return &tls.Certificate{Certificate: [][]byte{der, a.Certificate.Raw}, PrivateKey: key, Leaf: leaf}, nil
+	return x509.ParseCertificate(der)
 }
 
 // IssueDevice makes a device certificate over a public key, with the profile of

@@ -23,6 +23,8 @@ type Store interface {
 	CreateVersion(ctx context.Context, p fescue.Partition, v fescue.DefinitionVersion, token fescue.Token) (fescue.DefinitionVersion, error)
 	RenameDefinition(ctx context.Context, p fescue.Partition, k fescue.Kind, id, name string) error
 	DeleteDefinition(ctx context.Context, p fescue.Partition, k fescue.Kind, id string) error
+	// ReplaceTags is fescue.ErrConflict when the tags no longer are old.
+	ReplaceTags(ctx context.Context, p fescue.Partition, k fescue.Kind, id string, old, tags map[string]string) error
 	Definition(ctx context.Context, p fescue.Partition, k fescue.Kind, id string) (fescue.Definition, error)
 	Definitions(ctx context.Context, p fescue.Partition, k fescue.Kind, page fescue.Page) ([]fescue.Definition, error)
 	Version(ctx context.Context, p fescue.Partition, k fescue.Kind, definitionID, id string) (fescue.DefinitionVersion, error)
@@ -58,6 +60,9 @@ var ErrMalformed = errors.New("malformed body")
 
 // Create makes a container and, when body is not nil, its first version.
 func (s *Service) Create(ctx context.Context, p fescue.Partition, k fescue.Kind, name string, body json.RawMessage, tags map[string]string, token fescue.Token) (fescue.Definition, error) {
+	if err := checkTags(tags); err != nil {
+		return fescue.Definition{}, err
+	}
 	now := s.now().UTC()
 	d := fescue.Definition{Kind: k, ID: fescue.NewID(), Name: name, CreatedAt: now, UpdatedAt: now, Tags: tags}
 	var first *fescue.DefinitionVersion

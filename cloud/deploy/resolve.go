@@ -317,13 +317,17 @@ func resourceType(d fescue.ResourceDataContainer) (name string, needsContainer b
 	return "Secret", false
 }
 
-// checkConnectors: one instance and one version of a connector in a group.
+// checkConnectors: one instance and one version of a connector in a group. Cores
+// of this version run none, and a deployment must not succeed without what it
+// names.
 func (r *resolved) checkConnectors() {
 	seen := make(map[string]bool)
 	for _, c := range r.connectors {
 		name, _, _ := strings.Cut(c.ConnectorArn, "/versions/")
 		if seen[name] {
 			r.problem(fescue.ConnectorDuplicate, name)
+		} else {
+			r.problem(fescue.ConnectorUnsupported, c.ConnectorArn)
 		}
 		seen[name] = true
 		r.ends[c.ConnectorArn] = c.ConnectorArn

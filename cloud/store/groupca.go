@@ -52,8 +52,8 @@ func (s *Store) AddFirstGroupAuthority(ctx context.Context, p fescue.Partition, 
 	return aboutGroup("add authority of", a.GroupID, err)
 }
 
-// RotateGroupAuthority makes a the authority that signs. The one before loses
-// its private key and stays until the certificates that it signed have ended.
+// RotateGroupAuthority makes a the authority that signs. The ones before lose
+// their private keys and stay until the certificates that they signed have ended.
 // With a token that was used before it changes nothing and returns the id that
 // was made then.
 func (s *Store) RotateGroupAuthority(ctx context.Context, p fescue.Partition, a fescue.GroupAuthority, token fescue.Token) (id string, err error) {
@@ -63,8 +63,7 @@ func (s *Store) RotateGroupAuthority(ctx context.Context, p fescue.Partition, a 
 			return err
 		}
 		if _, err := tx.ExecContext(ctx, `
-			DELETE FROM group_authority WHERE partition = $1 AND group_id = $2 AND leaves_until <= $3 AND number <
-				(SELECT max(number) FROM group_authority WHERE partition = $1 AND group_id = $2)`,
+			DELETE FROM group_authority WHERE partition = $1 AND group_id = $2 AND leaves_until <= $3`,
 			p.Key(), a.GroupID, millis(a.CreatedAt)); err != nil {
 			return err
 		}

@@ -391,6 +391,8 @@ func TestReportsUntilHeard(t *testing.T) {
 	g.run()
 	d := p.offer(simple(t, 1, 1).build(p))
 	p.expect(d, fescue.Success)
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	for _, event := range []fescue.DeploymentEvent{fescue.EventClaimed, fescue.EventStaged, fescue.EventSucceeded} {
 		if !slices.Contains(d.events, event) {
 			t.Errorf("%s was not heard: %v", event, d.events)
@@ -530,7 +532,7 @@ func TestInterruptedAfterSwitch(t *testing.T) {
 		if !strings.Contains(end.ErrorMessage, "group.json was emptied") {
 			t.Errorf("message %q", end.ErrorMessage)
 		}
-		if diff := cmp.Diff([]agent.Plan{{}}, g.plans); diff != "" {
+		if diff := cmp.Diff([]agent.Plan{{}}, g.applied()); diff != "" {
 			t.Error(diff)
 		}
 	})

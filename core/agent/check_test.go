@@ -131,7 +131,7 @@ func TestGroupsThatCannotRun(t *testing.T) {
 			if len(end.ErrorDetails) != 1 || end.ErrorDetails[0].DetailedErrorCode != tc.code || !strings.Contains(end.ErrorDetails[0].DetailedErrorMessage, tc.want) {
 				t.Errorf("details %q; want %s with %q", end.ErrorDetails, tc.code, tc.want)
 			}
-			for _, plan := range g.plans {
+			for _, plan := range g.applied() {
 				if len(plan.Functions) > 0 {
 					t.Errorf("functions %v were started", running(plan))
 				}

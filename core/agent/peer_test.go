@@ -163,7 +163,7 @@ func (p *peer) describe() string {
 func (p *peer) ended(d *offered) fescue.Deployment {
 	p.t.Helper()
 	var end fescue.Deployment
-	p.await("the end of deployment "+d.ID, func() bool {
+	p.await("the end of the deployment", func() bool {
 		end = d.Deployment
 		return d.Status.Final()
 	})

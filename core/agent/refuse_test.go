@@ -72,8 +72,8 @@ func TestRefusedManifests(t *testing.T) {
 			if !strings.Contains(end.ErrorMessage, tc.want) || end.ErrorDetails[0].DetailedErrorCode != "MANIFEST_REFUSED_ERROR" {
 				t.Errorf("message %q, details %v; want %q", end.ErrorMessage, end.ErrorDetails, tc.want)
 			}
-			if g.awaitPlan(functionARN("hello", 1)); len(g.plans) != 2 {
-				t.Errorf("something was applied: %d plans", len(g.plans))
+			if g.awaitPlan(functionARN("hello", 1)); len(g.applied()) != 2 {
+				t.Errorf("something was applied: %d plans", len(g.applied()))
 			}
 			// The refusal has not used the epoch up.
 			p.expect(p.offer(simple(t, 7, 3).build(p)), fescue.Success)

@@ -160,6 +160,13 @@ func (g *gateway) last() agent.Plan {
 	return g.plans[len(g.plans)-1]
 }
 
+// applied lists everything that was made to run.
+func (g *gateway) applied() []agent.Plan {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return slices.Clone(g.plans)
+}
+
 // Check implements agent.Edge.
 func (g *gateway) Check(_ context.Context, functions []agent.Function) []agent.Trouble {
 	g.mu.Lock()

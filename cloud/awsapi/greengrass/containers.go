@@ -100,7 +100,7 @@ func (c *container) create(ctx context.Context, r *restjson.Request) (any, error
 	var in struct {
 		Name           string
 		InitialVersion json.RawMessage
-		Tags           map[string]string `json:"tags"`
+		Tags           tagMap `json:"tags"`
 	}
 	if err := restjson.Decode(r.Body, &in); err != nil {
 		return nil, malformed(err.Error())

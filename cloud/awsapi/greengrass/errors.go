@@ -8,6 +8,7 @@ import (
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/awsapi"
+	"github.com/fescue-edge/fescue/cloud/cores"
 	"github.com/fescue-edge/fescue/cloud/definitions"
 	"github.com/fescue-edge/fescue/cloud/deploy"
 )
@@ -102,6 +103,8 @@ func malformed(cause string) *awsapi.Error {
 func translate(err error) *awsapi.Error {
 	var invalid *definitions.InvalidError
 	var badType *deploy.TypeError
+	var badTags *definitions.TagError
+	var badCore *cores.InvalidError
 	switch {
 	case errors.As(err, &invalid):
 		t := kindTexts[invalid.Kind.Segment]
@@ -110,6 +113,10 @@ func translate(err error) *awsapi.Error {
 		return malformed(err.Error())
 	case errors.Is(err, fescue.ErrTokenReused):
 		return refuse(http.StatusBadRequest, invalidInput, "The client token was used before for a different request. Use a new token.")
+	case errors.As(err, &badTags):
+		return refuse(http.StatusBadRequest, badRequest, "%s", badTags.Text)
+	case errors.As(err, &badCore):
+		return refuse(http.StatusBadRequest, badRequest, "%s", badCore.Text)
 	case errors.As(err, &badType):
 		return refuse(http.StatusBadRequest, invalidInput, "%s", badType.Text)
 	case errors.Is(err, deploy.ErrNoCore):

@@ -156,7 +156,7 @@ func TestMalformedBodies(t *testing.T) {
 		}{
 			{"create", "POST", c.path, map[string]string{
 				`{"Name":7}`: `"Name" must not be a number`, `{"Name":"n","tags":[]}`: `"tags" must not be a array`,
-				`{"Name":"n","tags":{"a":1}}`: `"tags.a" must not be a number`, `{"Name":"n","InitialVersion":[]}`: "must be a JSON object",
+				`{"Name":"n","tags":{"a":1}}`: `"tags" must not be a number`, `{"Name":"n","InitialVersion":[]}`: "must be a JSON object",
 				`{"Name":"n","InitialVersion":"x"}`: "must be a JSON object", `{"Name":"n","InitialVersion":7}`: "must be a JSON object",
 			}},
 			{"create version", "POST", c.path + "/" + id + "/versions", nil},

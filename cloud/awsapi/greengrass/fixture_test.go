@@ -18,9 +18,12 @@ import (
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/awsapi"
 	"github.com/fescue-edge/fescue/cloud/awsapi/greengrass"
+	"github.com/fescue-edge/fescue/cloud/cores"
 	"github.com/fescue-edge/fescue/cloud/definitions"
 	"github.com/fescue-edge/fescue/cloud/deploy"
+	"github.com/fescue-edge/fescue/cloud/groupca"
 	"github.com/fescue-edge/fescue/cloud/store"
+	"github.com/fescue-edge/fescue/pki"
 )
 
 var (
@@ -50,7 +53,14 @@ func open(t *testing.T) *api {
 		t.Fatal(err)
 	}
 	clock := func() time.Time { return now }
-	service := greengrass.New(definitions.New(s, clock), deploy.New(deploy.Options{Store: s, AWS: "aws", Now: clock, Logger: logger}), s, logger)
+	master, err := pki.NewMasterKey(make([]byte, 32))
+	if err != nil {
+		t.Fatal(err)
+	}
+	service := greengrass.New(greengrass.Options{
+		Definitions: definitions.New(s, clock), Deployments: deploy.New(deploy.Options{Store: s, AWS: "aws", Now: clock, Logger: logger}), Roles: s,
+		Cores: cores.New(s, clock), Authorities: groupca.New(s, master, clock), Logger: logger,
+	})
 	a := &api{t: t, store: s, servers: make(map[fescue.Partition]*httptest.Server)}
 	for _, p := range []fescue.Partition{here, there} {
 		a.servers[p] = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

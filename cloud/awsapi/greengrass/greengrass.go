@@ -1,7 +1,7 @@
 // Package greengrass speaks the AWS IoT Greengrass V1 control plane API
 // (2017-06-07): the table of its operations, the shapes of its requests and
 // answers, and its error texts. What the operations do is in packages
-// definitions and deploy.
+// definitions, deploy, cores and groupca.
 package greengrass
 
 import (
@@ -21,7 +21,9 @@ import (
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/awsapi"
 	"github.com/fescue-edge/fescue/cloud/awsapi/restjson"
+	"github.com/fescue-edge/fescue/cloud/cores"
 	"github.com/fescue-edge/fescue/cloud/definitions"
+	"github.com/fescue-edge/fescue/cloud/groupca"
 )
 
 // Deployments is what the API needs of the deployment engine.
@@ -39,27 +41,44 @@ type Roles interface {
 	AssociatedRole(ctx context.Context, p fescue.Partition, groupID string) (roleARN string, at time.Time, err error)
 }
 
+// Options are what an API is made of. All members are required.
+type Options struct {
+	Definitions *definitions.Service
+	Deployments Deployments
+	Roles       Roles
+	Cores       *cores.Service
+	Authorities *groupca.Service
+	Logger      *slog.Logger
+}
+
 // API is the service.
 type API struct {
 	restjson.API
 	definitions *definitions.Service
 	deployments Deployments
 	roles       Roles
+	cores       *cores.Service
+	authorities *groupca.Service
 }
 
+var _ awsapi.Service = (*API)(nil)
+
 // New makes the service.
-func New(d *definitions.Service, deployments Deployments, roles Roles, logger *slog.Logger) *API {
+func New(o Options) *API {
 	a := &API{
 		API: restjson.API{
 			Translate: translate,
 			ErrorBody: errorBody,
 			Malformed: malformed,
 			Internal:  awsapi.Error{Code: "InternalServerErrorException", Message: "The server could not carry out the request. Its log has the request id and the cause."},
-			Logger:    logger,
+			Logger:    o.Logger,
 		},
-		definitions: d, deployments: deployments, roles: roles,
+		definitions: o.Definitions, deployments: o.Deployments, roles: o.Roles, cores: o.Cores, authorities: o.Authorities,
 	}
-	a.Register(slices.Concat(a.containerOperations(), a.deploymentOperations(), a.roleOperations()))
+	a.Register(slices.Concat(
+		a.containerOperations(), a.deploymentOperations(), a.roleOperations(),
+		a.tagOperations(), a.coreOperations(), a.authorityOperations(),
+	))
 	return a
 }
 

@@ -11,8 +11,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -69,6 +71,9 @@ func (a *API) Register(ops []Operation) {
 		a.operations[op.Name] = op
 	}
 }
+
+// Operations lists the names of what is registered.
+func (a *API) Operations() []string { return slices.Sorted(maps.Keys(a.operations)) }
 
 // maxParams bounds the members of a form; a role with 50 tags has about 110.
 const maxParams = 1000

@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -108,6 +109,18 @@ func (a *API) Register(ops []Operation) {
 		}
 		a.routes[key] = append(a.routes[key], p)
 	}
+}
+
+// Operations lists what is registered, by name.
+func (a *API) Operations() []Operation {
+	var ops []Operation
+	for _, list := range a.routes {
+		for _, p := range list {
+			ops = append(ops, *p.op)
+		}
+	}
+	slices.SortFunc(ops, func(x, y Operation) int { return strings.Compare(x.Name, y.Name) })
+	return ops
 }
 
 // match finds the operation of a request and its labels. Literal segments win
