@@ -58,11 +58,50 @@ var life = []struct {
 	{fescue.EventBuilt, cloud, [7]outcome{offered, same, same, same, same, ended, ended}},
 	{fescue.EventBuildFailed, cloud, [7]outcome{failure, no, no, no, no, ended, same}},
 	{fescue.EventSuperseded, cloud, [7]outcome{no, failure, no, no, no, ended, same}},
+	{fescue.EventForceReset, cloud, [7]outcome{success, no, no, no, no, same, ended}},
+	{fescue.EventForcedAway, cloud, [7]outcome{no, failure, failure, failure, failure, ended, same}},
 	{fescue.EventClaimed, core, [7]outcome{no, claimed, same, same, same, ended, ended}},
 	{fescue.EventStaged, core, [7]outcome{no, no, staged, same, same, ended, ended}},
 	{fescue.EventSwitched, core, [7]outcome{no, no, switched, switched, same, ended, ended}},
 	{fescue.EventSucceeded, core, [7]outcome{no, no, success, success, success, same, ended}},
 	{fescue.EventFailed, core, [7]outcome{no, no, failure, failure, failure, ended, same}},
+}
+
+func TestDeploymentLifeIsWhole(t *testing.T) {
+	t.Parallel()
+	rows := make(map[string]int)
+	for _, row := range life {
+		rows[string(row.event)]++
+	}
+	for _, event := range declared(t, "deployment.go", "DeploymentEvent") {
+		if rows[event] != 1 {
+			t.Errorf("%s has %d rows", event, rows[event])
+		}
+		delete(rows, event)
+	}
+	if len(rows) != 0 {
+		t.Errorf("unknown events %v", rows)
+	}
+}
+
+// A forced reset succeeds before its core has heard of it; what the core reports
+// when it comes is heard and changes nothing.
+func TestForcedResetReports(t *testing.T) {
+	t.Parallel()
+	d := deployment(success)
+	d.Type = fescue.ForceResetDeployment
+	for _, row := range life {
+		if row.actor != core {
+			continue
+		}
+		got, err := d.After(core, fescue.DeploymentStep{Event: row.event, At: at, Epoch: 3, Message: "m"})
+		if !errors.Is(err, fescue.ErrNoChange) || !cmp.Equal(got, d) {
+			t.Errorf("%s: %v", row.event, err)
+		}
+		if got, err = d.After(core, fescue.DeploymentStep{Event: row.event, At: at, Epoch: 2}); !errors.Is(err, fescue.ErrWrongEpoch) || !cmp.Equal(got, d) {
+			t.Errorf("%s of another epoch: %v", row.event, err)
+		}
+	}
 }
 
 func deployment(p place) fescue.Deployment {

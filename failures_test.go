@@ -11,30 +11,30 @@ import (
 	"github.com/fescue-edge/fescue"
 )
 
-// declaredCodes reads the constants of type FailureCode out of the source, so
-// that a code without a row is found.
-func declaredCodes(t *testing.T) []fescue.FailureCode {
+// declared reads the constants of a type out of the source, so that one that a
+// table forgets is found.
+func declared(t *testing.T, file, typeName string) []string {
 	t.Helper()
-	file, err := parser.ParseFile(token.NewFileSet(), "failures.go", nil, 0)
+	parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var codes []fescue.FailureCode
-	ast.Inspect(file, func(n ast.Node) bool {
+	var values []string
+	ast.Inspect(parsed, func(n ast.Node) bool {
 		spec, ok := n.(*ast.ValueSpec)
 		if !ok {
 			return true
 		}
-		if name, ok := spec.Type.(*ast.Ident); ok && name.Name == "FailureCode" {
+		if name, ok := spec.Type.(*ast.Ident); ok && name.Name == typeName {
 			text, err := strconv.Unquote(spec.Values[0].(*ast.BasicLit).Value)
 			if err != nil {
 				t.Fatal(err)
 			}
-			codes = append(codes, fescue.FailureCode(text))
+			values = append(values, text)
 		}
 		return true
 	})
-	return codes
+	return values
 }
 
 func TestFailureTable(t *testing.T) {
@@ -69,10 +69,10 @@ func TestFailureTable(t *testing.T) {
 	}
 	t.Run("every code has one row", func(t *testing.T) {
 		t.Parallel()
-		codes := declaredCodes(t)
+		codes := declared(t, "failures.go", "FailureCode")
 		for _, code := range codes {
-			if rows[code] != 1 {
-				t.Errorf("%s has %d rows", code, rows[code])
+			if n := rows[fescue.FailureCode(code)]; n != 1 {
+				t.Errorf("%s has %d rows", code, n)
 			}
 		}
 		if len(codes) == 0 || len(codes) != len(rows) {

@@ -121,9 +121,14 @@ func (c *Client) SigningKeys(ctx context.Context) (SigningKeys, error) {
 	return keys, nil
 }
 
+// ErrNotContinued means that the control plane does not continue a download at
+// the offset that was asked for, which has to begin anew.
+var ErrNotContinued = errors.New("the download is not continued at its offset")
+
 // GetArtifact opens an artifact of an offered deployment at an offset in bytes,
 // so that a broken download goes on where it stopped. The caller closes it and
-// verifies the hash of the whole.
+// verifies the hash of the whole. For an offset above 0 the error may be
+// ErrNotContinued.
 func (c *Client) GetArtifact(ctx context.Context, groupID, deploymentID, hash string, offset int64) (io.ReadCloser, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+artifactPath(groupID, deploymentID, hash), nil)
 	if err != nil {
@@ -142,7 +147,11 @@ func (c *Client) GetArtifact(ctx context.Context, groupID, deploymentID, hash st
 	}
 	if resp.StatusCode != want {
 		defer resp.Body.Close()
-		return nil, fmt.Errorf("GetDeploymentArtifacts %s: %w", hash, refusal(resp))
+		err := refusal(resp)
+		if offset > 0 && (resp.StatusCode == http.StatusOK || resp.StatusCode == http.StatusRequestedRangeNotSatisfiable) {
+			err = fmt.Errorf("%w: %w", ErrNotContinued, err)
+		}
+		return nil, fmt.Errorf("GetDeploymentArtifacts %s: %w", hash, err)
 	}
 	return resp.Body, nil
 }

@@ -11,9 +11,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -432,19 +430,4 @@ func (c *client) next(t testing.TB, text string) mqtt.Message {
 			t.Fatalf("no message with %q within %s", text, patience)
 		}
 	}
-}
-
-// httpGet reads a plain endpoint of the API listener.
-func (s *server) httpGet(t testing.TB, path string) (int, string) {
-	t.Helper()
-	resp, err := http.Get("http://" + s.api + path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return resp.StatusCode, string(body)
 }

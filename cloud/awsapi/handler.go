@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net/http"
 	"os"
@@ -210,6 +211,10 @@ func (h *Handler) spool(ctx context.Context, head io.Reader, src io.Reader) (io.
 	n, err := io.Copy(f, io.MultiReader(head, src))
 	if err != nil {
 		body.Close()
+		var disk *fs.PathError
+		if errors.As(err, &disk) {
+			return nil, 0, fmt.Errorf("spool request body: %w", err)
+		}
 		return nil, 0, brokenBody(err)
 	}
 	if _, err := f.Seek(0, io.SeekStart); err != nil {

@@ -130,6 +130,34 @@ func TestDownload(t *testing.T) {
 		g.run()
 		p.expect(p.offer(m), fescue.Success)
 	})
+	t.Run("keeps what it has while the server is unavailable", func(t *testing.T) {
+		t.Parallel()
+		p := newPeer(t)
+		g := newGateway(t, p)
+		m := large(t, 1, 100_000).build(p)
+		hash, asked := m.Functions[0].SHA256, 0
+		p.serve = func(w http.ResponseWriter, req *http.Request, content []byte) bool {
+			if hashOf(content) != hash {
+				return false
+			}
+			switch asked++; asked {
+			case 1:
+				breakAfter(w, req, content, 50_000)
+			case 2, 3:
+				w.WriteHeader(http.StatusServiceUnavailable)
+			default:
+				return false
+			}
+			return true
+		}
+		g.run()
+		p.expect(p.offer(m), fescue.Success)
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if ranges := p.offsets[hash]; len(ranges) != 4 || slices.Contains(ranges[1:], "") {
+			t.Errorf("ranges %q", ranges)
+		}
+	})
 	t.Run("does not wait for ever for a silent server", func(t *testing.T) {
 		t.Parallel()
 		p := newPeer(t)

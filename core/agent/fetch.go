@@ -192,7 +192,7 @@ func (a *Agent) receive(ctx context.Context, m bundle.Manifest, art bundle.Artif
 	defer watch.Stop()
 	body, err := a.cloud.GetArtifact(ctx, m.GroupID, m.DeploymentID, art.SHA256, from)
 	if err != nil {
-		return a.downloadError(ctx, art, from, name, err)
+		return a.downloadError(ctx, art, name, err)
 	}
 	defer body.Close()
 	wanted := art.Size - from
@@ -232,19 +232,15 @@ func (a *Agent) tooLong(art bundle.Artifact, name string) error {
 }
 
 // downloadError tells what trying again cannot cure from the rest.
-func (a *Agent) downloadError(ctx context.Context, art bundle.Artifact, from int64, name string, err error) error {
+func (a *Agent) downloadError(ctx context.Context, art bundle.Artifact, name string, err error) error {
 	if cause := context.Cause(ctx); cause != nil {
 		return fmt.Errorf("download of %s: %w", name, cause)
 	}
-	if from > 0 && !isForbidden(err) {
-		var status *corelink.StatusError
-		if errors.As(err, &status) {
-			// The server does not continue this download: start it anew.
-			if err := removeIfThere(a.disk, a.layout.part(art.SHA256)); err != nil {
-				return diskFailure("remove a download that cannot be continued", err)
-			}
-			return fmt.Errorf("download of %s cannot be continued and starts anew: %w", name, err)
+	if errors.Is(err, corelink.ErrNotContinued) {
+		if err := removeIfThere(a.disk, a.layout.part(art.SHA256)); err != nil {
+			return diskFailure("remove a download that cannot be continued", err)
 		}
+		return fmt.Errorf("download of %s starts anew: %w", name, err)
 	}
 	if _, refused := corelink.Refused(err); refused {
 		return fail(codeDownload, "unable to execute download step in deployment. error while downloading: error while downloading %s: %v", name, err)
@@ -285,9 +281,4 @@ func (r contextReader) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	return r.Reader.Read(p)
-}
-
-func isForbidden(err error) bool {
-	e, ok := corelink.Refused(err)
-	return ok && e.HTTPStatus == 403
 }

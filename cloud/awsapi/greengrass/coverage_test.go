@@ -105,7 +105,7 @@ How answers differ from the original's is in [compatibility.md](compatibility.md
 ## Services around it
 
 Of these, what scripts for Greengrass call is served. Other operations are answered with UnknownOperationException
-(sts: InvalidAction).
+(sts: InvalidAction). Invoke and InvokeAsync only say that functions run on cores.
 `)
 	logger := slog.New(slog.DiscardHandler)
 	for _, service := range []struct {

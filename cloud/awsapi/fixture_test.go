@@ -1,0 +1,200 @@
+package awsapi_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+
+	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/awsapi"
+	"github.com/fescue-edge/fescue/cloud/awsapi/restjson"
+	"github.com/fescue-edge/fescue/cloud/awsapi/sigv4"
+	"github.com/fescue-edge/fescue/cloud/awsapi/sts"
+)
+
+const (
+	keyID   = "AKIDEXAMPLE"
+	secret  = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
+	account = "123456789012"
+	large   = 8 << 20 // the largest body of lambda here
+)
+
+var now = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+
+// keys is a key source with one key, or an error for every id.
+type keys struct{ fails error }
+
+func (k *keys) AccessKey(_ context.Context, id string) (sigv4.Key, error) {
+	if k.fails != nil {
+		return sigv4.Key{}, k.fails
+	}
+	if id != keyID {
+		return sigv4.Key{}, sigv4.ErrUnknownKey
+	}
+	return sigv4.Key{ID: id, Secret: secret, Account: account}, nil
+}
+
+// observed is what the observer was told.
+type observed struct {
+	service, operation string
+	status             int
+}
+
+// endpoint is a handler with services that remember what reached them.
+type endpoint struct {
+	*awsapi.Handler
+	keys *keys
+	logs *bytes.Buffer
+
+	mu       sync.Mutex
+	calls    []awsapi.Call
+	bodies   []string
+	observed []observed
+	// serving, if not nil, is asked while lambda holds its body.
+	serving func()
+}
+
+func (e *endpoint) ObserveRequest(service, operation string, status int, _ time.Duration) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.observed = append(e.observed, observed{service, operation, status})
+}
+
+func open(t *testing.T) *endpoint {
+	t.Helper()
+	e := &endpoint{keys: &keys{}, logs: new(bytes.Buffer)}
+	logger := slog.New(slog.NewTextHandler(e.logs, nil))
+	// api is a REST-JSON service with one operation, which keeps its call.
+	api := func(maxBody int64) *restjson.API {
+		a := &restjson.API{
+			ErrorBody: func(e *awsapi.Error) any { return struct{ Message string }{e.Message} },
+			Malformed: func(cause string) *awsapi.Error {
+				return &awsapi.Error{Status: 400, Code: "BadRequestException", Message: cause}
+			},
+			Internal: awsapi.Error{Code: "InternalServerErrorException", Message: "internal"},
+			Logger:   logger,
+		}
+		a.Register([]restjson.Operation{{Name: "Keep", Method: "POST", Path: "/keep", MaxBody: maxBody, Stream: true, Handle: e.keep}})
+		return a
+	}
+	e.Handler = awsapi.New(awsapi.Options{
+		Verifier: &sigv4.Verifier{Keys: e.keys, Now: func() time.Time { return now }, Regions: []string{"eu-west-1", "us-east-1"}},
+		AWS:      "aws", DefaultRegion: "eu-west-1",
+		Services: map[string]awsapi.Service{"greengrass": api(0), "lambda": api(large), "sts": sts.New(nil, logger)},
+		SpoolDir: t.TempDir(), Observer: e, Logger: logger,
+	})
+	return e
+}
+
+func (e *endpoint) keep(_ context.Context, r *restjson.Request) (any, error) {
+	if e.serving != nil {
+		e.serving()
+	}
+	body, err := io.ReadAll(r.Stream)
+	if err != nil {
+		return nil, err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.calls = append(e.calls, *r.Call)
+	e.bodies = append(e.bodies, string(body))
+	return nil, nil
+}
+
+// kept is how many calls reached a service.
+func (e *endpoint) kept() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.calls)
+}
+
+// call is a request that the AWS SDK signs.
+type call struct {
+	service, region string // greengrass, us-east-1
+	method, target  string // POST, /keep
+	body            string
+	key, secret     string
+	at              time.Time
+	declare         bool // tell the body's hash in x-amz-content-sha256
+	chunked         bool // without a Content-Length
+}
+
+// sign is the request as a server receives it, with the tampering done between
+// the signature and the wire.
+func (c call) sign(t *testing.T, tamper ...func(*http.Request)) *http.Request {
+	t.Helper()
+	or := func(s *string, value string) {
+		if *s == "" {
+			*s = value
+		}
+	}
+	or(&c.service, "greengrass")
+	or(&c.region, "us-east-1")
+	or(&c.method, "POST")
+	or(&c.target, "/keep")
+	or(&c.key, keyID)
+	or(&c.secret, secret)
+	if c.at.IsZero() {
+		c.at = now
+	}
+	r := httptest.NewRequestWithContext(t.Context(), c.method, c.target, strings.NewReader(c.body))
+	if c.chunked {
+		r.ContentLength = -1
+	}
+	sum := sha256.Sum256([]byte(c.body))
+	hash := hex.EncodeToString(sum[:])
+	if c.declare {
+		r.Header.Set("X-Amz-Content-Sha256", hash)
+	}
+	r.URL.Host = r.Host
+	credentials := aws.Credentials{AccessKeyID: c.key, SecretAccessKey: c.secret}
+	if err := v4.NewSigner().SignHTTP(t.Context(), credentials, r, hash, c.service, c.region, c.at); err != nil {
+		t.Fatal(err)
+	}
+	for _, change := range tamper {
+		change(r)
+	}
+	return r
+}
+
+func (e *endpoint) serve(r *http.Request) *httptest.ResponseRecorder {
+	w := httptest.NewRecorder()
+	e.ServeHTTP(w, r)
+	return w
+}
+
+// broken is a body that breaks off.
+type broken struct{ io.Reader }
+
+var errBroken = errors.New("connection reset")
+
+func (b broken) Read(p []byte) (int, error) {
+	n, err := b.Reader.Read(p)
+	if err == io.EOF {
+		err = errBroken
+	}
+	return n, err
+}
+
+// untouchable is a body that must not be read.
+type untouchable struct{ t *testing.T }
+
+func (u untouchable) Read([]byte) (int, error) {
+	u.t.Error("the body is read")
+	return 0, io.EOF
+}
+
+var home = fescue.Partition{AWS: "aws", Account: account, Region: "us-east-1"}

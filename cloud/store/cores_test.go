@@ -1,0 +1,107 @@
+package store_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/cores"
+	"github.com/fescue-edge/fescue/cloud/store"
+)
+
+var _ cores.Store = (*store.Store)(nil)
+
+func TestSQLiteCores(t *testing.T) {
+	t.Parallel()
+	t.Run("connectivity", func(t *testing.T) { testConnectivity(t, openSQLite) })
+	t.Run("telemetry", func(t *testing.T) { testTelemetry(t, openSQLite) })
+	t.Run("tags", func(t *testing.T) { testTags(t, openSQLite) })
+}
+
+func testConnectivity(t *testing.T, open opener) {
+	t.Parallel()
+	s, ctx := open(t), t.Context()
+	want := fescue.Connectivity{
+		Version: fescue.NewID(), UpdatedAt: madeAt,
+		Info: []fescue.ConnectivityInfo{
+			{HostAddress: "fe80::1", ID: "b", PortNumber: 8883}, {HostAddress: "gate.example.org", ID: "a", Metadata: "”'", PortNumber: 1},
+		},
+	}
+	t.Run("of a core that has none", func(t *testing.T) {
+		_, err := s.Connectivity(ctx, homePartition, "core")
+		refused(t, "read", err, fescue.ErrNotFound)
+	})
+	t.Run("is kept as it was put, in its order", func(t *testing.T) {
+		mustDo(t, s.PutConnectivity(ctx, homePartition, "core", want))
+		if diff := cmp.Diff(want, must(s.Connectivity(ctx, homePartition, "core"))(t)); diff != "" {
+			t.Error(diff)
+		}
+	})
+	t.Run("is replaced as a whole", func(t *testing.T) {
+		empty := fescue.Connectivity{Version: fescue.NewID(), UpdatedAt: madeAt.Add(time.Hour), Info: []fescue.ConnectivityInfo{}}
+		mustDo(t, s.PutConnectivity(ctx, homePartition, "core", empty))
+		if diff := cmp.Diff(empty, must(s.Connectivity(ctx, homePartition, "core"))(t)); diff != "" {
+			t.Error(diff)
+		}
+	})
+	t.Run("in another partition", func(t *testing.T) {
+		for _, p := range elsewhere {
+			_, err := s.Connectivity(ctx, p, "core")
+			refused(t, p.String(), err, fescue.ErrNotFound)
+		}
+	})
+}
+
+func testTelemetry(t *testing.T, open opener) {
+	t.Parallel()
+	s, ctx := open(t), t.Context()
+	is := func(t *testing.T, p fescue.Partition, thing string, desired, reported fescue.Telemetry) {
+		t.Helper()
+		gotDesired, gotReported, err := s.Telemetry(ctx, p, thing)
+		if err != nil || gotDesired != desired || gotReported != reported {
+			t.Errorf("%q, %q, %v; want %q, %q", gotDesired, gotReported, err, desired, reported)
+		}
+	}
+	is(t, homePartition, "core", "", "")
+	mustDo(t, s.ReportTelemetry(ctx, homePartition, "core", fescue.TelemetryOn))
+	is(t, homePartition, "core", "", fescue.TelemetryOn)
+	mustDo(t, s.DesireTelemetry(ctx, homePartition, "core", fescue.TelemetryOff), s.DesireTelemetry(ctx, homePartition, "other", fescue.TelemetryOn))
+	is(t, homePartition, "core", fescue.TelemetryOff, fescue.TelemetryOn)
+	is(t, homePartition, "other", fescue.TelemetryOn, "")
+	mustDo(t, s.ReportTelemetry(ctx, homePartition, "core", fescue.TelemetryOff))
+	is(t, homePartition, "core", fescue.TelemetryOff, fescue.TelemetryOff)
+	for _, p := range elsewhere {
+		is(t, p, "core", "", "")
+	}
+}
+
+func testTags(t *testing.T, open opener) {
+	t.Parallel()
+	s, ctx := open(t), t.Context()
+	d := newContainer(fescue.GroupKind, "mine")
+	must(s.CreateDefinition(ctx, homePartition, d, nil, fescue.Token{}))(t)
+	none, one := map[string]string{}, map[string]string{"a": "1", "b": ""}
+
+	t.Run("are replaced while they are what was read", func(t *testing.T) {
+		mustDo(t, s.ReplaceTags(ctx, homePartition, d.Kind, d.ID, nil, one))
+		got := must(s.Definition(ctx, homePartition, d.Kind, d.ID))(t)
+		if !cmp.Equal(got.Tags, one) || !got.UpdatedAt.Equal(d.UpdatedAt) {
+			t.Errorf("%+v", got)
+		}
+	})
+	t.Run("are not replaced after another's change", func(t *testing.T) {
+		refused(t, "replace", s.ReplaceTags(ctx, homePartition, d.Kind, d.ID, none, none), fescue.ErrConflict)
+		if got := must(s.Definition(ctx, homePartition, d.Kind, d.ID))(t); !cmp.Equal(got.Tags, one) {
+			t.Errorf("%+v", got)
+		}
+	})
+	t.Run("of what is not there", func(t *testing.T) {
+		refused(t, "unknown", s.ReplaceTags(ctx, homePartition, d.Kind, fescue.NewID(), none, one), fescue.ErrNotFound)
+		refused(t, "other kind", s.ReplaceTags(ctx, homePartition, fescue.CoreKind, d.ID, none, one), fescue.ErrNotFound)
+		for _, p := range elsewhere {
+			refused(t, p.String(), s.ReplaceTags(ctx, p, d.Kind, d.ID, one, none), fescue.ErrNotFound)
+		}
+	})
+}
