@@ -192,6 +192,7 @@ func (c *Core) assemble(files *logs.Logs, logger *slog.Logger) (_ *parts, err er
 		Logger:     logger,
 		Connected:  p.link.Connected,
 		AllowRoot:  c.config.AllowRoot,
+		Times:      agent.Times{MaxRetry: c.config.MaxRetryInterval},
 		DefaultUID: number(c.options.DefaultUID), DefaultGID: number(c.options.DefaultGID),
 	})
 	return p, nil

@@ -75,22 +75,25 @@ func TestResetDeployments(t *testing.T) {
 	})
 }
 
-// A retried call is answered as the first was, whatever happened in between.
-func TestResetTokens(t *testing.T) {
+// The retry of a forced reset is answered as the first call was.
+func TestForcedResetTokens(t *testing.T) {
 	t.Parallel()
 	a := open(t)
-	group, version := a.deployable(here)
-	path := "/greengrass/groups/" + group + "/deployments"
-	id := decoded(t, a.do("POST", path, newDeployment(version)).text)["DeploymentId"].(string)
-	a.runs(group, id)
-	reset := func() *answer { return a.call(here, "POST", path+"/$reset", "X-Amzn-Client-Token: t", `{}`) }
-	first := reset()
-	if again := reset(); again.status != 200 || again.text != first.text {
+	group, _ := a.deployable(here)
+	path := "/greengrass/groups/" + group + "/deployments/$reset"
+	reset := func(token string) *answer {
+		return a.call(here, "POST", path, "X-Amzn-Client-Token: "+token, `{"Force":true}`)
+	}
+	first := reset("t")
+	if again := reset("t"); again.status != 200 || again.text != first.text {
 		t.Errorf("while it is built: %s, again %d %s", first.text, again.status, again.text)
 	}
-	a.runs(group, decoded(t, first.text)["DeploymentId"].(string))
-	if again := reset(); again.status != 200 || again.text != first.text {
+	reset("t2").mentions(400, "ConcurrentDeployment", "being built")
+	a.ends(here, group, decoded(t, first.text)["DeploymentId"].(string))
+	if again := reset("t"); again.status != 200 || again.text != first.text {
 		t.Errorf("when it has ended: %s, again %d %s", first.text, again.status, again.text)
 	}
-	a.call(here, "POST", path+"/$reset", "X-Amzn-Client-Token: t", `{"Force":true}`).mentions(400, "InvalidInputException", "client token")
+	if next := reset("t2"); next.status != 200 || next.text == first.text {
+		t.Errorf("%d %s", next.status, next.text)
+	}
 }

@@ -107,18 +107,9 @@ func TestTagsOfWhatIsNotThere(t *testing.T) {
 			refused(t, arn, func(g *answer) { g.mentions(400, "BadRequestException", "is not the ARN of a group or a definition") })
 		})
 	}
-	for _, segment := range []string{"%zz", "%00", "arn%3Aaws%3A%ff", url.PathEscape(arnPrefix) + "%c0%80"} {
+	for _, segment := range []string{"%00", "arn%3Aaws%3A%ff", url.PathEscape(arnPrefix) + "%c0%80"} {
 		t.Run(segment, func(t *testing.T) {
-			a := a.with(t)
-			w := httptest.NewRecorder()
-			r := httptest.NewRequest("GET", "/tags/x", nil)
-			r.URL.Path, r.URL.RawPath = "/tags/x", ""
-			r.URL.Opaque = "/tags/" + segment
-			_ = w
-			if segment == "%zz" {
-				return // net/http does not let it through
-			}
-			a.do("GET", "/tags/"+segment, "").mentions(400, "BadRequestException", "malformed")
+			a.with(t).do("GET", "/tags/"+segment, "").mentions(400, "BadRequestException", "malformed")
 		})
 	}
 }
@@ -224,16 +215,14 @@ func FuzzTagARN(f *testing.F) {
 	service := greengrass.New(greengrass.Options{
 		Definitions: definitions.New(nil, nil), Cores: cores.New(nil, nil), Authorities: groupca.New(nil, nil, nil),
 	})
+	nowhere := fescue.Partition{AWS: "none", Account: "none", Region: "none"}
 	f.Fuzz(func(t *testing.T, arn string) {
-		if p, err := fescue.ParseARN(arn); err == nil && p.Partition() == here {
-			t.Skip("names something that would be looked up")
-		}
 		r, err := http.NewRequest("GET", "http://host/tags/"+url.PathEscape(arn), nil)
 		if err != nil {
-			t.Skip()
+			return
 		}
 		w := httptest.NewRecorder()
-		service.ServeCall(w, r, &awsapi.Call{Partition: here})
+		service.ServeCall(w, r, &awsapi.Call{Partition: nowhere})
 		if (w.Code != 400 && w.Code != 404) || !json.Valid(w.Body.Bytes()) {
 			t.Errorf("%q: status %d, body %q", arn, w.Code, w.Body)
 		}
