@@ -69,7 +69,7 @@ func (a *API) updateConnectivityInfo(ctx context.Context, r *restjson.Request) (
 	return struct {
 		Version string
 		Message string `json:"message"`
-	}{c.Version, fmt.Sprintf("Connectivity information of core %s has %d entries.", thing, len(c.Info))}, nil
+	}{c.Version, fmt.Sprintf("Connectivity information of core %s updated, entries: %d.", thing, len(c.Info))}, nil
 }
 
 func (a *API) getRuntimeConfiguration(ctx context.Context, r *restjson.Request) (any, error) {

@@ -18,15 +18,15 @@ func TestConnectivityInfo(t *testing.T) {
 	a := open(t)
 	const path = "/greengrass/things/GG_Core-1:x/connectivityInfo"
 	const none = `{"ConnectivityInfo":[],"message":"Client devices cannot find core GG_Core-1:x: it has no connectivity information."}`
-	const list = `[{"HostAddress":"127.0.0.1","Id":"AUTOIP_127.0.0.1_0","Metadata":"","PortNumber":8883},{"HostAddress":"gate.example.org","Id":"b","Metadata":"<hall>","PortNumber":443}]`
+	const list = `[{"HostAddress":"127.0.0.1","Id":"AUTOIP_127.0.0.1_0","Metadata":"","PortNumber":8883},{"HostAddress":"gate.example.org","Id":"b","Metadata":"hall & <-","PortNumber":443}]`
 	a.do("GET", path, "").is(200, none)
-	first := a.do("PUT", path, `{"ConnectivityInfo":`+list+`}`).is(200, `{"Version":"<version>","message":"Connectivity information of core GG_Core-1:x has 2 entries."}`)
+	first := a.do("PUT", path, `{"ConnectivityInfo":`+list+`}`).is(200, `{"Version":"<version>","message":"Connectivity information of core GG_Core-1:x updated, entries: 2."}`)
 	a.do("GET", path, "").is(200, `{"ConnectivityInfo":`+list+`}`)
 
 	t.Run("only the address and the Id are required", func(t *testing.T) {
 		a := a.with(t)
 		second := a.do("PUT", path, `{"ConnectivityInfo":[{"HostAddress":"::1","Id":"c","Metadata":null,"PortNumber":null}]}`).
-			is(200, `{"Version":"<version>","message":"Connectivity information of core GG_Core-1:x has 1 entries."}`)
+			is(200, `{"Version":"<version>","message":"Connectivity information of core GG_Core-1:x updated, entries: 1."}`)
 		if second["version"] == first["version"] {
 			t.Error("the version is the same")
 		}
@@ -48,7 +48,7 @@ func TestConnectivityInfo(t *testing.T) {
 			`{}`:                                "ConnectivityInfo is required",
 			`{"ConnectivityInfo":null}`:         "ConnectivityInfo is required",
 			`{"ConnectivityInfo":{}}`:           "must not be a object",
-			`[]`:                                "must not be a array",
+			`[]`:                                "must be a JSON object",
 			`{`:                                 "not valid JSON",
 			`{"ConnectivityInfo":["a"]}`:        "must not be a string",
 			`{"ConnectivityInfo":[null]}`:       "Id",

@@ -217,7 +217,7 @@ func FuzzTagARN(f *testing.F) {
 	})
 	nowhere := fescue.Partition{AWS: "none", Account: "none", Region: "none"}
 	f.Fuzz(func(t *testing.T, arn string) {
-		r, err := http.NewRequest("GET", "http://host/tags/"+url.PathEscape(arn), nil)
+		r, err := http.NewRequest("GET", "http://host/tags/"+url.PathEscape(arn), http.NoBody)
 		if err != nil {
 			return
 		}
