@@ -49,6 +49,12 @@ func (c *checker) group(g bundle.Group) {
 		c.problem("", codeFeature,
 			"The resource '%s' is of type '%s'; this version of the core runs groups without local, machine learning and secret resources. Remove it from the group's resource definition", r.Id, r.Type)
 	}
+	for _, l := range g.GroupDefinitions.Logging.Content {
+		if l.Type != "FileSystem" {
+			c.agent.logger.Warn("A logger is accepted without effect in this version of the core, which logs to files.",
+				slog.String("component", l.Component), slog.String("type", l.Type))
+		}
+	}
 	if c.defaults != nil && c.defaults.Execution != nil && !validMode(c.defaults.Execution.IsolationMode) {
 		c.problem("", codeIsolation, "Your 'IsolationMode' configuration for the group is invalid.")
 	}
