@@ -165,18 +165,18 @@ func TestOpenRefuses(t *testing.T) {
 	}
 }
 
-// Every bit of every byte that is signed, and of the signature.
-func TestOpenEveryBit(t *testing.T) {
+// Every byte that is signed, and of the signature: one bit of it, and all.
+func TestOpenEveryByte(t *testing.T) {
 	t.Parallel()
 	env, trusted := unwrap(t, sign(t, manifest(), signer(1))), trust(signer(1))
 	for name, bytes := range map[string][]byte{"payload": env.Payload, "signature": env.Signatures[0].Sig} {
 		for i := range bytes {
-			for bit := range 8 {
-				bytes[i] ^= 1 << bit
+			for _, mask := range []byte{1 << (i % 8), 0xff} {
+				bytes[i] ^= mask
 				if _, err := bundle.Open(wrap(t, env), trusted); !errors.Is(err, bundle.ErrSignature) {
-					t.Fatalf("%s with bit %d of byte %d changed: %v", name, bit, i, err)
+					t.Fatalf("%s with byte %d changed by %#x: %v", name, i, mask, err)
 				}
-				bytes[i] ^= 1 << bit
+				bytes[i] ^= mask
 			}
 		}
 	}
@@ -217,7 +217,7 @@ func TestOpenEnvelopeMutations(t *testing.T) {
 	t.Parallel()
 	good, trusted := sign(t, manifest(), signer(1)), trust(signer(1))
 	random := rand.New(rand.NewPCG(3, 4))
-	for i := range 20_000 {
+	for i := range 5_000 {
 		text := slices.Clone(good)
 		for range 1 + random.IntN(3) {
 			mutate(random, &text)

@@ -106,12 +106,13 @@ func TestUnauthenticated(t *testing.T) {
 			t.Run(c.name+", "+service, func(t *testing.T) {
 				t.Parallel()
 				e := open(t)
-				c.call.service = service
+				request := c.call
+				request.service = service
 				var tamper []func(*http.Request)
 				if c.tamper != nil {
 					tamper = append(tamper, c.tamper)
 				}
-				w := e.serve(c.call.sign(t, tamper...))
+				w := e.serve(request.sign(t, tamper...))
 				if service == "sts" && c.globalServed {
 					wantRefusal(t, service, w, 404, "InvalidAction", "")
 					return
