@@ -25,6 +25,7 @@ type Store interface {
 	Version(ctx context.Context, p fescue.Partition, k fescue.Kind, definitionID, id string) (fescue.DefinitionVersion, error)
 	AssociatedRole(ctx context.Context, p fescue.Partition, groupID string) (string, time.Time, error)
 
+	TokenSubject(ctx context.Context, p fescue.Partition, t fescue.Token) (id string, err error)
 	CreateDeployment(ctx context.Context, d fescue.Deployment, token fescue.Token) (fescue.Deployment, error)
 	Deployment(ctx context.Context, p fescue.Partition, groupID, id string) (fescue.Deployment, error)
 	Deployments(ctx context.Context, p fescue.Partition, groupID string, page fescue.Page) ([]fescue.Deployment, error)
@@ -138,6 +139,9 @@ func (e *Engine) Create(ctx context.Context, p fescue.Partition, groupID string,
 	if !fescue.ValidID(groupID) {
 		return fescue.Deployment{}, ErrUnknownGroup
 	}
+	if d, found, err := e.replayed(ctx, p, groupID, token); found || err != nil {
+		return d, err
+	}
 	if _, err := e.Store.Definition(ctx, p, fescue.GroupKind, groupID); err != nil {
 		return fescue.Deployment{}, replace(err, fescue.ErrNotFound, ErrUnknownGroup)
 	}
@@ -167,6 +171,22 @@ func (e *Engine) Create(ctx context.Context, p fescue.Partition, groupID string,
 	}
 	e.wakeBuilder()
 	return d, nil
+}
+
+// replayed finds what an earlier call with the same token made. A repeated call
+// answers that, whatever has become of the group since.
+func (e *Engine) replayed(ctx context.Context, p fescue.Partition, groupID string, token fescue.Token) (d fescue.Deployment, found bool, err error) {
+	if token.Value == "" {
+		return d, false, nil
+	}
+	id, err := e.Store.TokenSubject(ctx, p, token)
+	if err == nil {
+		d, err = e.Store.Deployment(ctx, p, groupID, id)
+	}
+	if errors.Is(err, fescue.ErrNotFound) {
+		return d, false, nil
+	}
+	return d, err == nil, err
 }
 
 func (e *Engine) deployedVersion(ctx context.Context, p fescue.Partition, groupID, deploymentID string) (string, error) {

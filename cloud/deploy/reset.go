@@ -15,6 +15,9 @@ func (e *Engine) Reset(ctx context.Context, p fescue.Partition, groupID string, 
 	if !fescue.ValidID(groupID) {
 		return fescue.Deployment{}, ErrUnknownGroup
 	}
+	if d, found, err := e.replayed(ctx, p, groupID, token); found || err != nil {
+		return d, err
+	}
 	if _, err := e.Store.Definition(ctx, p, fescue.GroupKind, groupID); err != nil {
 		return fescue.Deployment{}, replace(err, fescue.ErrNotFound, ErrUnknownGroup)
 	}

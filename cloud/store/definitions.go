@@ -90,40 +90,6 @@ func insertVersion(ctx context.Context, tx *sql.Tx, p fescue.Partition, v fescue
 	return err
 }
 
-// claimToken records a client token for what is about to be made. When the same
-// request used it before it returns the id of what was made then.
-func claimToken(ctx context.Context, tx *sql.Tx, p fescue.Partition, t fescue.Token, subject string, now int64) (id string, replayed bool, err error) {
-	if t.Value == "" {
-		return subject, false, nil
-	}
-	res, err := tx.ExecContext(ctx, `
-		INSERT INTO client_token (partition, operation, value, request_hash, subject, created_at)
-		VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (partition, operation, value) DO NOTHING`,
-		p.Key(), t.Operation, t.Value, t.RequestHash, subject, now)
-	if err != nil {
-		return "", false, err
-	}
-	if n, err := res.RowsAffected(); err != nil || n == 1 {
-		return subject, false, err
-	}
-	var hash string
-	err = one(tx.QueryRowContext(ctx, `
-		SELECT request_hash, subject FROM client_token WHERE partition = $1 AND operation = $2 AND value = $3`,
-		p.Key(), t.Operation, t.Value), &hash, &id)
-	if err == nil && hash != t.RequestHash {
-		err = fescue.ErrTokenReused
-	}
-	return id, true, err
-}
-
-// moveToken gives a claimed token to what is made in the place of what it stood
-// for.
-func moveToken(ctx context.Context, tx *sql.Tx, p fescue.Partition, t fescue.Token, subject string) error {
-	return changed(ctx, tx, `
-		UPDATE client_token SET subject = $1 WHERE partition = $2 AND operation = $3 AND value = $4`,
-		subject, p.Key(), t.Operation, t.Value)
-}
-
 // RenameDefinition changes a container's name.
 func (s *Store) RenameDefinition(ctx context.Context, p fescue.Partition, k fescue.Kind, id, name string) error {
 	return s.update(ctx, func(tx *sql.Tx) error {

@@ -1,0 +1,54 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+
+	"github.com/fescue-edge/fescue"
+)
+
+// TokenSubject is the id of what an earlier call with the token made. A token
+// that was not used is fescue.ErrNotFound, one that was used for another request
+// fescue.ErrTokenReused.
+func (s *Store) TokenSubject(ctx context.Context, p fescue.Partition, t fescue.Token) (id string, err error) {
+	return tokenSubject(ctx, s.read, p, t)
+}
+
+func tokenSubject(ctx context.Context, q querier, p fescue.Partition, t fescue.Token) (id string, err error) {
+	var hash string
+	err = one(q.QueryRowContext(ctx, `
+		SELECT request_hash, subject FROM client_token WHERE partition = $1 AND operation = $2 AND value = $3`,
+		p.Key(), t.Operation, t.Value), &hash, &id)
+	if err == nil && hash != t.RequestHash {
+		err = fescue.ErrTokenReused
+	}
+	return id, err
+}
+
+// claimToken records a client token for what is about to be made. When the same
+// request used it before it returns the id of what was made then.
+func claimToken(ctx context.Context, tx *sql.Tx, p fescue.Partition, t fescue.Token, subject string, now int64) (id string, replayed bool, err error) {
+	if t.Value == "" {
+		return subject, false, nil
+	}
+	res, err := tx.ExecContext(ctx, `
+		INSERT INTO client_token (partition, operation, value, request_hash, subject, created_at)
+		VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (partition, operation, value) DO NOTHING`,
+		p.Key(), t.Operation, t.Value, t.RequestHash, subject, now)
+	if err != nil {
+		return "", false, err
+	}
+	if n, err := res.RowsAffected(); err != nil || n == 1 {
+		return subject, false, err
+	}
+	id, err = tokenSubject(ctx, tx, p, t)
+	return id, true, err
+}
+
+// moveToken gives a claimed token to what is made in the place of what it stood
+// for.
+func moveToken(ctx context.Context, tx *sql.Tx, p fescue.Partition, t fescue.Token, subject string) error {
+	return changed(ctx, tx, `
+		UPDATE client_token SET subject = $1 WHERE partition = $2 AND operation = $3 AND value = $4`,
+		subject, p.Key(), t.Operation, t.Value)
+}
