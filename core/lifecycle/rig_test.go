@@ -52,16 +52,24 @@ func runTests(m *testing.M) int {
 	return m.Run()
 }
 
+// forever waits for a signal that nobody sends. A bare select would be taken for a
+// deadlock in a program without cgo.
+func forever() {
+	never := make(chan os.Signal, 1)
+	signal.Notify(never, syscall.SIGUSR2)
+	<-never
+}
+
 // play is what the test program does as a function.
 func play(mode string) int {
 	switch mode {
 	case "silent":
 		fmt.Println("silent speaking")
-		select {}
+		forever()
 	case "stubborn":
 		signal.Ignore(syscall.SIGTERM)
 		fmt.Println("stubborn speaking")
-		select {}
+		forever()
 	case "exit3":
 		fmt.Fprintln(os.Stderr, "giving up")
 		return 3
@@ -72,7 +80,7 @@ func play(mode string) int {
 			return 1
 		}
 		fmt.Printf("child %d\n", child.Process.Pid)
-		select {}
+		forever()
 	case "core":
 		return playCore()
 	case "upper", "crash":
@@ -137,7 +145,7 @@ func playCore() int {
 		workers := sup.Workers()
 		if len(lines) > 0 && workers[0].ProcessId != "0" && workers[1].ProcessId != "0" {
 			fmt.Println(workers[0].ProcessId, workers[1].ProcessId, strings.TrimPrefix(lines[0].Text, "child "))
-			select {}
+			forever()
 		}
 		<-time.After(5 * time.Millisecond)
 	}
