@@ -42,6 +42,10 @@ type Store struct {
 // busyTimeout bounds how long a statement waits for another process's lock.
 const busyTimeout = 10 * time.Second
 
+// minReaders is the least number of read connections: with fewer, requests wait
+// for a connection longer than for an answer.
+const minReaders = 16
+
 // OpenSQLite opens the SQLite file, makes it if it is absent, and brings its
 // schema up to date.
 func OpenSQLite(ctx context.Context, path string, logger *slog.Logger) (*Store, error) {
@@ -67,7 +71,7 @@ func OpenSQLite(ctx context.Context, path string, logger *slog.Logger) (*Store, 
 		write.Close()
 		return nil, fmt.Errorf("open database %s: %w", path, err)
 	}
-	readers := 2 * runtime.NumCPU()
+	readers := max(minReaders, 2*runtime.NumCPU())
 	read.SetMaxOpenConns(readers)
 	read.SetMaxIdleConns(readers)
 	return &Store{write: write, read: newStatements(read), now: time.Now}, nil
