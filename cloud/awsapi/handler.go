@@ -98,7 +98,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, call *Call) (sig
 			return pending.Service
 		}
 	}
-	body, sum, err := h.readBody(r, service.MaxBody(r))
+	body, sum, err := h.readBody(r, service)
 	if err != nil {
 		h.refuse(w, service, call, err)
 		return pending.Service
@@ -153,19 +153,20 @@ func writePlain(w http.ResponseWriter, e *Error) {
 // emptySum is the SHA-256 of no body, as most reads have it.
 var emptySum = sha256.Sum256(nil)
 
-// readBody reads a body of at most limit bytes and its SHA-256: into memory, or
-// into a file when it is large.
-func (h *Handler) readBody(r *http.Request, limit int64) (io.ReadCloser, [sha256.Size]byte, error) {
+// readBody reads a body as large as the service takes and its SHA-256: into
+// memory, or into a file when it is large.
+func (h *Handler) readBody(r *http.Request, service Service) (io.ReadCloser, [sha256.Size]byte, error) {
+	if r.ContentLength == 0 {
+		return http.NoBody, emptySum, nil
+	}
 	var sum [sha256.Size]byte
+	limit := service.MaxBody(r)
 	tooLarge := &Error{
 		Status: http.StatusRequestEntityTooLarge, Code: "RequestEntityTooLargeException",
 		Message: fmt.Sprintf("The body is larger than the %d bytes that this operation takes.", limit),
 	}
-	switch {
-	case r.ContentLength > limit:
+	if r.ContentLength > limit {
 		return nil, sum, tooLarge
-	case r.ContentLength == 0:
-		return http.NoBody, emptySum, nil
 	}
 	digest := sha256.New()
 	src := io.TeeReader(io.LimitReader(r.Body, limit+1), digest)

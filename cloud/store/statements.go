@@ -48,13 +48,18 @@ func (s *statements) ExecContext(ctx context.Context, query string, args ...any)
 	return stmt.ExecContext(ctx, args...)
 }
 
+// patient is ctx without its end. To watch for the end of a context, database/sql
+// and the driver start goroutines that take as long as a point read itself;
+// nothing that is read here takes long enough to be worth that.
+func patient(ctx context.Context) context.Context { return context.WithoutCancel(ctx) }
+
 // QueryContext implements querier.
 func (s *statements) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
 	stmt, err := s.prepare(ctx, query)
 	if err != nil {
 		return nil, err
 	}
-	return stmt.QueryContext(ctx, args...)
+	return stmt.QueryContext(patient(ctx), args...)
 }
 
 // QueryRowContext implements querier.
@@ -63,7 +68,7 @@ func (s *statements) QueryRowContext(ctx context.Context, query string, args ...
 	if err != nil {
 		return s.db.QueryRowContext(ctx, query, args...) // fails the same way, in the row
 	}
-	return stmt.QueryRowContext(ctx, args...)
+	return stmt.QueryRowContext(patient(ctx), args...)
 }
 
 // Close gives the statements and the database back.
