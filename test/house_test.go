@@ -49,7 +49,13 @@ type server struct {
 // startServer starts a control plane on free ports. Further flags may be given.
 func startServer(t testing.TB, flags ...string) *server {
 	t.Helper()
-	s := &server{data: t.TempDir()}
+	return startServerOn(t, t.TempDir(), flags...)
+}
+
+// startServerOn starts a control plane on a data folder.
+func startServerOn(t testing.TB, data string, flags ...string) *server {
+	t.Helper()
+	s := &server{data: data}
 	s.args = append([]string{
 		"server", "--data", s.data, "--api", "127.0.0.1:0", "--device", "127.0.0.1:0", "--mqtt", "127.0.0.1:0",
 		"--account", account, "--region", region,
