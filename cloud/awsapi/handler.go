@@ -98,7 +98,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, call *Call) (sig
 			return pending.Service
 		}
 	}
-	body, sum, err := h.readBody(r, service)
+	body, sum, err := h.readBody(w, r, service, pending)
 	if err != nil {
 		h.refuse(w, service, call, err)
 		return pending.Service
@@ -114,7 +114,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, call *Call) (sig
 	}
 	call.Partition = fescue.Partition{AWS: h.AWS, Account: pending.Account, Region: region}
 	call.KeyID = pending.KeyID
-	r.Body = body
+	r.Body, r.Trailer = body, pending.Trailer()
 	service.ServeCall(w, r, call)
 	return pending.Service
 }
@@ -153,10 +153,10 @@ func writePlain(w http.ResponseWriter, e *Error) {
 // emptySum is the SHA-256 of no body, as most reads have it.
 var emptySum = sha256.Sum256(nil)
 
-// readBody reads a body as large as the service takes and its SHA-256: into
-// memory, or into a file when it is large.
-func (h *Handler) readBody(r *http.Request, service Service) (io.ReadCloser, [sha256.Size]byte, error) {
-	if r.ContentLength == 0 {
+// readBody reads a body as large as the service takes, without its framing, and
+// its SHA-256: into memory, or into a file when it is large.
+func (h *Handler) readBody(w http.ResponseWriter, r *http.Request, service Service, pending *sigv4.Pending) (io.ReadCloser, [sha256.Size]byte, error) {
+	if r.ContentLength == 0 && !pending.Streaming() {
 		return http.NoBody, emptySum, nil
 	}
 	var sum [sha256.Size]byte
@@ -165,11 +165,16 @@ func (h *Handler) readBody(r *http.Request, service Service) (io.ReadCloser, [sh
 		Status: http.StatusRequestEntityTooLarge, Code: "RequestEntityTooLargeException",
 		Message: fmt.Sprintf("The body is larger than the %d bytes that this operation takes.", limit),
 	}
-	if r.ContentLength > limit {
+	if pending.DecodedLength() > limit {
 		return nil, sum, tooLarge
 	}
+	plain := pending.Body(r)
 	digest := sha256.New()
-	src := io.TeeReader(io.LimitReader(r.Body, limit+1), digest)
+	if pending.Payload == sigv4.PayloadInBody || pending.Payload == sigv4.PayloadDeclared {
+		plain = io.TeeReader(plain, digest)
+	}
+	src := impatient(w, io.LimitReader(plain, limit+1))
+	defer src.end()
 	var head bytes.Buffer
 	n, err := io.CopyN(&head, src, memoryBody+1)
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -190,7 +195,39 @@ func (h *Handler) readBody(r *http.Request, service Service) (io.ReadCloser, [sh
 	return body, [sha256.Size]byte(digest.Sum(nil)), nil
 }
 
+// patience is how long a body may bring nothing. A sender that stalls would
+// otherwise hold one of few spools for ever.
+const patience = time.Minute
+
+// impatientReader reads a request's body and gives up when nothing comes.
+type impatientReader struct {
+	io.Reader
+	connection *http.ResponseController
+	last       time.Time
+}
+
+func impatient(w http.ResponseWriter, body io.Reader) *impatientReader {
+	return &impatientReader{Reader: body, connection: http.NewResponseController(w)}
+}
+
+// Read implements io.Reader. A connection without deadlines is read as it is.
+func (i *impatientReader) Read(p []byte) (int, error) {
+	if now := time.Now(); now.Sub(i.last) > time.Second {
+		i.connection.SetReadDeadline(now.Add(patience))
+		i.last = now
+	}
+	return i.Reader.Read(p)
+}
+
+// end takes the deadline back: the connection goes on.
+func (i *impatientReader) end() { i.connection.SetReadDeadline(time.Time{}) }
+
+// brokenBody is the refusal for a body that could not be read. What its framing
+// refuses says so itself.
 func brokenBody(err error) error {
+	if refusal := (*sigv4.Error)(nil); errors.As(err, &refusal) {
+		return err
+	}
 	return &Error{Status: http.StatusBadRequest, Code: "RequestTimeout", Message: fmt.Sprintf("The body did not arrive whole: %v.", err)}
 }
 

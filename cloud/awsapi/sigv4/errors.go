@@ -58,6 +58,8 @@ const (
 	badPayload                // x-amz-content-sha256 is missing or malformed
 	badSignature              // the signature does not match
 	badBody                   // the body is not the one that was signed
+	badChunk                  // aws-chunked framing that cannot be read
+	badTrailer                // a trailer that is not the announced one
 	faults
 )
 
@@ -138,6 +140,9 @@ var refusals = [faults][families]refusal{
 		{"SignatureDoesNotMatch", http.StatusForbidden},
 		{"XAmzContentSHA256Mismatch", http.StatusBadRequest},
 	},
+	// Only s3 gets as far as a chunk.
+	badChunk:   {s3Family: {"IncompleteBody", http.StatusBadRequest}},
+	badTrailer: {s3Family: {"MalformedTrailerError", http.StatusBadRequest}},
 }
 
 // refuse is the Error of a fault as the service says it. An empty service, when

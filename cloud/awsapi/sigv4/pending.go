@@ -6,6 +6,7 @@ import (
 	"crypto/subtle"
 	"encoding/hex"
 	"errors"
+	"io"
 	"net/http"
 	"time"
 )
@@ -25,7 +26,7 @@ const (
 	// with a checksum in its trailer. S3 only.
 	PayloadStreamingUnsigned
 	// PayloadStreamingSigned means an aws-chunked body whose chunks carry
-	// signatures of their own, which this package does not check. S3 only.
+	// signatures of their own, which Body checks. S3 only.
 	PayloadStreamingSigned
 )
 
@@ -42,8 +43,9 @@ var payloads = map[string]Payload{
 var (
 	// ErrNeedsBody is VerifyHeader's answer for PayloadInBody.
 	ErrNeedsBody = errors.New("sigv4: the signature covers the hash of the body, which the header does not tell; read the body and call Verify")
-	// ErrStreaming is Verify's answer for the streaming payloads.
-	ErrStreaming = errors.New("sigv4: no hash covers an aws-chunked body; call VerifyHeader and check the chunks while reading them")
+	// ErrStreaming is Verify's answer for a streaming payload whose Body was not
+	// read to its end.
+	ErrStreaming = errors.New("sigv4: an aws-chunked body is proven only by its last chunk; read Body to its end first")
 )
 
 // Pending is a request that Begin found plausible. Until VerifyHeader or Verify
@@ -70,7 +72,10 @@ type Pending struct {
 	secret        string
 	host          string
 	signingKeys   *keyCache
+	signing       [sha256.Size]byte // once verified
 	verified      bool
+	contentLength int64
+	chunks        *chunkReader // of the streaming payloads
 }
 
 // NeedsBody says whether the signature can be checked only with the hash of the
@@ -90,14 +95,14 @@ func (p *Pending) VerifyHeader() error {
 // Verify checks the signature and the SHA-256 of the body, as far as the
 // signature covers the body. A refusal is an *Error.
 func (p *Pending) Verify(payload [sha256.Size]byte) error {
-	switch p.Payload {
-	case PayloadInBody:
+	if p.Payload == PayloadInBody {
 		return p.verify(hex.EncodeToString(payload[:]))
-	case PayloadStreamingUnsigned, PayloadStreamingSigned:
-		return ErrStreaming
 	}
 	if err := p.VerifyHeader(); err != nil {
 		return err
+	}
+	if p.chunks != nil && p.chunks.err != io.EOF {
+		return ErrStreaming
 	}
 	if p.Payload == PayloadDeclared && subtle.ConstantTimeCompare(p.declared[:], payload[:]) != 1 {
 		return refuse(p.Service, badBody, "The provided 'x-amz-content-sha256' header does not match what was computed: the body that arrived is not the one that was signed. Check that no proxy changes it.")
@@ -136,7 +141,7 @@ func (p *Pending) verify(payloadLine string) error {
 		// Only proven keys enter the cache: strangers choose the scope's service.
 		p.signingKeys.put(id, p.secret, signing)
 	}
-	p.verified = true
+	p.verified, p.signing = true, signing
 	return nil
 }
 

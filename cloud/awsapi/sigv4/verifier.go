@@ -118,6 +118,12 @@ func (v *Verifier) begin(r *http.Request, t *target, a *authorization) (*Pending
 	if err != nil {
 		return nil, err
 	}
+	var chunks *chunkReader
+	if payload == PayloadStreamingSigned || payload == PayloadStreamingUnsigned {
+		if chunks, err = newChunks(r, a, line); err != nil {
+			return nil, err
+		}
+	}
 	return &Pending{
 		Account:       key.Account,
 		KeyID:         a.keyID,
@@ -134,6 +140,8 @@ func (v *Verifier) begin(r *http.Request, t *target, a *authorization) (*Pending
 		secret:        key.Secret,
 		host:          r.Host,
 		signingKeys:   &v.signingKeys,
+		contentLength: r.ContentLength,
+		chunks:        chunks,
 	}, nil
 }
 
