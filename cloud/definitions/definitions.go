@@ -21,6 +21,10 @@ import (
 type Store interface {
 	CreateDefinition(ctx context.Context, p fescue.Partition, d fescue.Definition, first *fescue.DefinitionVersion, token fescue.Token) (fescue.Definition, error)
 	CreateVersion(ctx context.Context, p fescue.Partition, v fescue.DefinitionVersion, token fescue.Token) (fescue.DefinitionVersion, error)
+	// RestoreVersion writes a version, and its container where that is missing. It
+	// tells whether it wrote one; one that is there with another body is
+	// fescue.ErrExists.
+	RestoreVersion(ctx context.Context, p fescue.Partition, d fescue.Definition, v fescue.DefinitionVersion) (made bool, err error)
 	RenameDefinition(ctx context.Context, p fescue.Partition, k fescue.Kind, id, name string) error
 	DeleteDefinition(ctx context.Context, p fescue.Partition, k fescue.Kind, id string) error
 	// ReplaceTags is fescue.ErrConflict when the tags no longer are old.

@@ -113,16 +113,8 @@ func (s *Service) Create(ctx context.Context, p fescue.Partition, c Creation) (f
 		}
 		return fescue.FunctionVersion{}, err
 	}
-	latest := fescue.FunctionVersion{
-		Name: name, Version: fescue.LatestVersion,
-		Timeout: defaultTimeout, MemorySize: defaultMemorySize, Architectures: defaultArchitectures,
-		CodeSize: c.Archive.Size, RevisionID: newRevision(), UpdatedAt: s.now().UTC(),
-	}
-	c.apply(&latest)
-	if c.Architectures != nil {
-		latest.Architectures = slices.Clone(c.Architectures)
-	}
-	if latest.CodeHash, err = s.keep(ctx, c.Archive); err != nil {
+	latest, err := s.initial(ctx, name, c)
+	if err != nil {
 		return fescue.FunctionVersion{}, err
 	}
 	answer, first := latest, (*fescue.FunctionVersion)(nil)
@@ -136,4 +128,19 @@ func (s *Service) Create(ctx context.Context, p fescue.Partition, c Creation) (f
 		return fescue.FunctionVersion{}, exists
 	}
 	return answer, err
+}
+
+// initial is the $LATEST that a new function begins with. Its code is kept.
+func (s *Service) initial(ctx context.Context, name string, c Creation) (_ fescue.FunctionVersion, err error) {
+	latest := fescue.FunctionVersion{
+		Name: name, Version: fescue.LatestVersion,
+		Timeout: defaultTimeout, MemorySize: defaultMemorySize, Architectures: defaultArchitectures,
+		CodeSize: c.Archive.Size, RevisionID: newRevision(), UpdatedAt: s.now().UTC(),
+	}
+	c.apply(&latest)
+	if c.Architectures != nil {
+		latest.Architectures = slices.Clone(c.Architectures)
+	}
+	latest.CodeHash, err = s.keep(ctx, c.Archive)
+	return latest, err
 }

@@ -34,6 +34,11 @@ type Store interface {
 	// has the revision ifRevision, else fescue.ErrConflict. When nothing changed
 	// since the last publication it returns that one's version.
 	PublishFunction(ctx context.Context, p fescue.Partition, version fescue.FunctionVersion, ifRevision string) (fescue.FunctionVersion, error)
+	// RestoreFunctionVersion writes a published version under the number that it
+	// has; where the function is missing it is made, with latest as its $LATEST.
+	// It tells whether it wrote the version; one that is there and differs is
+	// fescue.ErrExists.
+	RestoreFunctionVersion(ctx context.Context, p fescue.Partition, latest, version fescue.FunctionVersion) (made bool, err error)
 	// DeleteFunction removes a function with all versions and aliases.
 	DeleteFunction(ctx context.Context, p fescue.Partition, name string) error
 	// DeleteFunctionVersion removes a published version; one that an alias

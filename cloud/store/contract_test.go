@@ -68,6 +68,7 @@ func TestSQLite(t *testing.T) {
 	t.Parallel()
 	t.Run("definitions", func(t *testing.T) { testDefinitions(t, openSQLite) })
 	t.Run("client tokens", func(t *testing.T) { testTokens(t, openSQLite) })
+	t.Run("restoring", func(t *testing.T) { testRestore(t, openSQLite) })
 	t.Run("deletion", func(t *testing.T) { testDeletion(t, openSQLite) })
 	t.Run("deployments", func(t *testing.T) { testDeployments(t, openSQLite) })
 	t.Run("building", func(t *testing.T) { testBuilding(t, openSQLite) })

@@ -81,11 +81,14 @@ func (s *Store) CreateVersion(ctx context.Context, p fescue.Partition, v fescue.
 	return made, nil
 }
 
+// insertVersionQuery gives the version the container's next number.
+const insertVersionQuery = `
+	INSERT INTO definition_version (partition, kind, definition_id, id, number, body_json, created_at)
+	SELECT $1, $2, $3, $4, coalesce(max(number), 0) + 1, $5, $6 FROM definition_version
+	WHERE partition = $1 AND kind = $2 AND definition_id = $3`
+
 func insertVersion(ctx context.Context, tx *sql.Tx, p fescue.Partition, v fescue.DefinitionVersion) error {
-	_, err := tx.ExecContext(ctx, `
-		INSERT INTO definition_version (partition, kind, definition_id, id, number, body_json, created_at)
-		SELECT $1, $2, $3, $4, coalesce(max(number), 0) + 1, $5, $6 FROM definition_version
-		WHERE partition = $1 AND kind = $2 AND definition_id = $3`,
+	_, err := tx.ExecContext(ctx, insertVersionQuery,
 		p.Key(), v.Kind.Segment, v.DefinitionID, v.ID, string(v.Body), millis(v.CreatedAt))
 	return err
 }

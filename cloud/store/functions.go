@@ -110,10 +110,12 @@ func publishFunction(ctx context.Context, tx *sql.Tx, p fescue.Partition, v fesc
 	return v, insertFunctionVersion(ctx, tx, p, v, number)
 }
 
+const insertFunctionVersionQuery = `
+	INSERT INTO lambda_version (partition, function, number, revision_id, code_hash, config_json, updated_at)
+	VALUES ($1, $2, $3, $4, $5, $6, $7)`
+
 func insertFunctionVersion(ctx context.Context, tx *sql.Tx, p fescue.Partition, v fescue.FunctionVersion, number int64) error {
-	_, err := tx.ExecContext(ctx, `
-		INSERT INTO lambda_version (partition, function, number, revision_id, code_hash, config_json, updated_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7)`,
+	_, err := tx.ExecContext(ctx, insertFunctionVersionQuery,
 		p.Key(), v.Name, number, v.RevisionID, v.CodeHash, toJSON(v), millis(v.UpdatedAt))
 	return err
 }

@@ -22,10 +22,18 @@ import (
 
 var update = flag.Bool("update", false, "write docs/api-coverage.md anew")
 
-// served are the operations that the services register, by name. Nothing is
-// called, so they need nothing behind them.
-func served() []restjson.Operation {
-	return greengrass.New(greengrass.Options{}).Operations()
+// served are the operations of the model that the service registers, by name,
+// and own those that are Fescue's. Nothing is called, so they need nothing behind
+// them.
+func served() (modelled, own []restjson.Operation) {
+	for _, op := range greengrass.New(greengrass.Options{}).Operations() {
+		if strings.HasPrefix(op.Path, "/fescue/") {
+			own = append(own, op)
+		} else {
+			modelled = append(modelled, op)
+		}
+	}
+	return modelled, own
 }
 
 func TestModel(t *testing.T) {
@@ -47,7 +55,8 @@ func TestModel(t *testing.T) {
 	t.Run("is what is served", func(t *testing.T) {
 		t.Parallel()
 		seen := make(map[string]bool)
-		for _, op := range served() {
+		modelled, _ := served()
+		for _, op := range modelled {
 			if want := model[op.Name]; op.Method != want.Method || op.Path != want.Path || seen[op.Name] {
 				t.Errorf("%s: %s %s, the model has %s %s", op.Name, op.Method, op.Path, want.Method, want.Path)
 			}
@@ -78,7 +87,8 @@ func TestCoverageDocument(t *testing.T) {
 
 func coverageDocument() string {
 	ours := make(map[string]bool)
-	for _, op := range served() {
+	modelled, own := served()
+	for _, op := range modelled {
 		ours[op.Name] = true
 	}
 	var doc strings.Builder
@@ -100,6 +110,10 @@ How answers differ from the original's is in [compatibility.md](compatibility.md
 			state = "yes"
 		}
 		fmt.Fprintf(&doc, "| %s | `%s %s` | %s |\n", op.Name, op.Method, op.Path, state)
+	}
+	doc.WriteString("\nBeside the model, signed for greengrass:\n\n| operation | method and path |\n|---|---|\n")
+	for _, op := range own {
+		fmt.Fprintf(&doc, "| %s | `%s %s` |\n", op.Name, op.Method, op.Path)
 	}
 	doc.WriteString(`
 ## Services around it

@@ -78,6 +78,7 @@ func New(o Options) *API {
 	a.Register(slices.Concat(
 		a.containerOperations(), a.deploymentOperations(), a.roleOperations(),
 		a.tagOperations(), a.coreOperations(), a.authorityOperations(),
+		[]restjson.Operation{a.restoreOperation()},
 	))
 	return a
 }

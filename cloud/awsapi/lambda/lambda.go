@@ -23,6 +23,7 @@ type Functions interface {
 	UpdateCode(ctx context.Context, p fescue.Partition, u functions.CodeUpdate) (fescue.FunctionVersion, error)
 	UpdateConfiguration(ctx context.Context, p fescue.Partition, u functions.ConfigurationUpdate) (fescue.FunctionVersion, error)
 	Publish(ctx context.Context, p fescue.Partition, pub functions.Publication) (fescue.FunctionVersion, error)
+	Restore(ctx context.Context, p fescue.Partition, version string, c functions.Creation) (v fescue.FunctionVersion, made bool, err error)
 	Get(ctx context.Context, p fescue.Partition, ref functions.Reference) (fescue.FunctionVersion, error)
 	Delete(ctx context.Context, p fescue.Partition, ref functions.Reference) error
 	List(ctx context.Context, p fescue.Partition, page functions.Page) ([]fescue.FunctionVersion, string, error)
@@ -109,6 +110,8 @@ func (a *API) operations() []restjson.Operation {
 		{Name: "ListTags", Method: get, Path: tags, Handle: a.listTags},
 		{Name: "TagResource", Method: post, Path: tags, Status: http.StatusNoContent, Handle: a.tagResource},
 		{Name: "UntagResource", Method: del, Path: tags, Status: http.StatusNoContent, Handle: a.untagResource},
+
+		{Name: "RestoreFunctionVersion", Method: put, Path: "/fescue/v1/functions/{FunctionName}/versions/{Version}", MaxBody: maxRequest, Stream: true, Handle: a.restoreFunctionVersion},
 
 		{Name: "Invoke", Method: post, Path: one + "/invocations", MaxBody: maxPayload, Stream: true, Handle: a.invoke},
 		{Name: "InvokeAsync", Method: post, Path: "/2014-11-13/functions/{FunctionName}/invoke-async", MaxBody: maxPayload, Stream: true, Handle: a.invoke},
