@@ -75,6 +75,9 @@ type Deployment struct {
 	// Epoch orders the deployments of one core, strictly rising from 1; zero
 	// until built. A core refuses what is lower than it has seen.
 	Epoch int64
+	// CancelRequestedAt is when somebody asked the core to stop, after it had
+	// claimed the deployment; zero when nobody did.
+	CancelRequestedAt time.Time
 	// ErrorMessage and ErrorDetails say why a deployment failed.
 	ErrorMessage string
 	ErrorDetails []ErrorDetail
@@ -105,9 +108,21 @@ const (
 	// EventForceReset: the cloud's side of a forced reset is done. It is a
 	// Success at once; the core resets if and when it comes.
 	EventForceReset DeploymentEvent = "ForceReset"
-	// EventForcedAway: a forced reset ended what a core had perhaps claimed, and
-	// raised the core's epoch.
+	// EventForcedAway: a forced reset or a forced cancel ended what a core had
+	// perhaps claimed.
 	EventForcedAway DeploymentEvent = "ForcedAway"
+	// EventCancelled: somebody ended what the core had not claimed.
+	EventCancelled DeploymentEvent = "Cancelled"
+	// EventCancelRequested: somebody asked the core to stop. Whether it still can
+	// is for the core to say: with EventFailed, or with EventSucceeded.
+	EventCancelRequested DeploymentEvent = "CancelRequested"
+	// EventExpired: the core did not come for it in time.
+	EventExpired DeploymentEvent = "Expired"
+	// EventTimedOut: the core claimed it and did not end it in time.
+	EventTimedOut DeploymentEvent = "TimedOut"
+	// EventWentBack: a core that had gone on with a deployment which the cloud
+	// had ended runs the last accepted one again.
+	EventWentBack DeploymentEvent = "WentBack"
 )
 
 // Actor is who caused an event.
@@ -123,6 +138,10 @@ const (
 type DeploymentStep struct {
 	Event DeploymentEvent
 	At    time.Time
+	// Note is free text for the timeline.
+	Note string
+	// Fetched is how many bytes the core has downloaded for the deployment.
+	Fetched int64
 	// Message and Details say why, for the events that end in Failure.
 	Message string
 	Details []ErrorDetail
@@ -143,7 +162,13 @@ type deploymentState struct {
 type transition struct {
 	actor Actor
 	from  []deploymentState
-	to    deploymentState
+	// to is where the event leads; the zero state means that the event is only
+	// written down and the deployment stays where it is.
+	to deploymentState
+	// raises means that the event takes from a core what it may be working on:
+	// the core's epoch rises with it, so that whatever the core still has of the
+	// deployment is old.
+	raises bool
 }
 
 var (
@@ -159,17 +184,25 @@ var (
 // transitions is the whole state machine. An event may skip phases of the core
 // (a report can be lost on the way) but never goes back.
 var transitions = map[DeploymentEvent]transition{
-	EventBuilt:       {CloudActor, []deploymentState{building}, offered},
-	EventBuildFailed: {CloudActor, []deploymentState{building}, failure},
-	EventSuperseded:  {CloudActor, []deploymentState{offered}, failure},
-	EventForceReset:  {CloudActor, []deploymentState{building}, success},
-	EventForcedAway:  {CloudActor, []deploymentState{offered, claimed, staged, switched}, failure},
-	EventClaimed:     {CoreActor, []deploymentState{offered}, claimed},
-	EventStaged:      {CoreActor, []deploymentState{claimed}, staged},
-	EventSwitched:    {CoreActor, []deploymentState{claimed, staged}, switched},
-	EventSucceeded:   {CoreActor, []deploymentState{claimed, staged, switched}, success},
-	EventFailed:      {CoreActor, []deploymentState{claimed, staged, switched}, failure},
+	EventBuilt:           {actor: CloudActor, from: []deploymentState{building}, to: offered},
+	EventBuildFailed:     {actor: CloudActor, from: []deploymentState{building}, to: failure},
+	EventSuperseded:      {actor: CloudActor, from: []deploymentState{offered}, to: failure},
+	EventForceReset:      {actor: CloudActor, from: []deploymentState{building}, to: success},
+	EventForcedAway:      {actor: CloudActor, from: []deploymentState{offered, claimed, staged, switched}, to: failure, raises: true},
+	EventCancelled:       {actor: CloudActor, from: []deploymentState{building, offered}, to: failure},
+	EventCancelRequested: {actor: CloudActor, from: []deploymentState{claimed, staged, switched}},
+	EventExpired:         {actor: CloudActor, from: []deploymentState{offered}, to: failure},
+	EventTimedOut:        {actor: CloudActor, from: []deploymentState{claimed, staged, switched}, to: failure, raises: true},
+	EventClaimed:         {actor: CoreActor, from: []deploymentState{offered}, to: claimed},
+	EventStaged:          {actor: CoreActor, from: []deploymentState{claimed}, to: staged},
+	EventSwitched:        {actor: CoreActor, from: []deploymentState{claimed, staged}, to: switched},
+	EventSucceeded:       {actor: CoreActor, from: []deploymentState{claimed, staged, switched}, to: success},
+	EventFailed:          {actor: CoreActor, from: []deploymentState{claimed, staged, switched}, to: failure},
+	EventWentBack:        {actor: CoreActor, from: []deploymentState{failure}},
 }
+
+// RaisesEpoch reports whether the core's epoch rises with the event.
+func (e DeploymentEvent) RaisesEpoch() bool { return transitions[e].raises }
 
 // Transition errors.
 var (
@@ -201,6 +234,8 @@ func (d Deployment) After(actor Actor, step DeploymentStep) (Deployment, error) 
 	switch {
 	case actor == CoreActor && d.Type == ForceResetDeployment && d.Status == Success:
 		return d, ErrNoChange // the core does what the cloud did not wait for
+	case step.Event == EventCancelRequested && !d.CancelRequestedAt.IsZero() && !d.Status.Final():
+		return d, ErrNoChange
 	case slices.Contains(t.from, now):
 	case now == t.to, !t.to.status.Final() && now.passed(t.to):
 		return d, ErrNoChange
@@ -209,9 +244,15 @@ func (d Deployment) After(actor Actor, step DeploymentStep) (Deployment, error) 
 	default:
 		return d, fmt.Errorf("event %s in %s %s: %w", step.Event, d.Status, d.Phase, ErrTransition)
 	}
+	d.Revision++
+	if t.to == (deploymentState{}) {
+		if step.Event == EventCancelRequested {
+			d.CancelRequestedAt = step.At
+		}
+		return d, nil
+	}
 	d.Status, d.Phase = t.to.status, t.to.phase
 	d.UpdatedAt = step.At
-	d.Revision++
 	if step.Event == EventBuilt || step.Event == EventForceReset {
 		d.Epoch, d.CoreThing = step.Epoch, step.CoreThing
 	}
@@ -236,4 +277,23 @@ type Offering struct {
 	Envelope []byte
 	// Artifacts are the hashes that the core may fetch for it.
 	Artifacts []string
+}
+
+// RecordedStep is a step as the timeline tells it.
+type RecordedStep struct {
+	Event   DeploymentEvent
+	Actor   Actor
+	At      time.Time
+	Note    string
+	Fetched int64
+}
+
+// Progress is what a core last said that it does for a deployment.
+type Progress struct {
+	// Activity is what the core does, in a few words.
+	Activity string
+	// Fetched of ToFetch bytes are downloaded.
+	Fetched, ToFetch int64
+	// At is when the core said so; zero when it has not.
+	At time.Time
 }

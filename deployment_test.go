@@ -30,6 +30,9 @@ var places = []place{
 // outcome is an error, or where the event leads.
 type outcome any
 
+// noted is the outcome of an event that is only written down.
+const noted = "noted"
+
 var (
 	offered  = place{fescue.InProgress, fescue.Offered}
 	claimed  = place{fescue.InProgress, fescue.Claimed}
@@ -60,11 +63,16 @@ var life = []struct {
 	{fescue.EventSuperseded, cloud, [7]outcome{no, failure, no, no, no, ended, same}},
 	{fescue.EventForceReset, cloud, [7]outcome{success, no, no, no, no, same, ended}},
 	{fescue.EventForcedAway, cloud, [7]outcome{no, failure, failure, failure, failure, ended, same}},
+	{fescue.EventCancelled, cloud, [7]outcome{failure, failure, no, no, no, ended, same}},
+	{fescue.EventCancelRequested, cloud, [7]outcome{no, no, noted, noted, noted, ended, ended}},
+	{fescue.EventExpired, cloud, [7]outcome{no, failure, no, no, no, ended, same}},
+	{fescue.EventTimedOut, cloud, [7]outcome{no, no, failure, failure, failure, ended, same}},
 	{fescue.EventClaimed, core, [7]outcome{no, claimed, same, same, same, ended, ended}},
 	{fescue.EventStaged, core, [7]outcome{no, no, staged, same, same, ended, ended}},
 	{fescue.EventSwitched, core, [7]outcome{no, no, switched, switched, same, ended, ended}},
 	{fescue.EventSucceeded, core, [7]outcome{no, no, success, success, success, same, ended}},
 	{fescue.EventFailed, core, [7]outcome{no, no, failure, failure, failure, ended, same}},
+	{fescue.EventWentBack, core, [7]outcome{no, no, no, no, no, ended, noted}},
 }
 
 func TestDeploymentLifeIsWhole(t *testing.T) {
@@ -131,6 +139,17 @@ func TestDeploymentLife(t *testing.T) {
 				}
 				got, err := before.After(row.actor, step)
 				want, moves := row.outcomes[i].(place)
+				if row.outcomes[i] == noted {
+					expected := before
+					expected.Revision = 8
+					if row.event == fescue.EventCancelRequested {
+						expected.CancelRequestedAt = at
+					}
+					if diff := cmp.Diff(expected, got); err != nil || diff != "" {
+						t.Errorf("%v\n%s", err, diff)
+					}
+					return
+				}
 				if !moves {
 					if !errors.Is(err, row.outcomes[i].(error)) {
 						t.Errorf("error %v, want %v", err, row.outcomes[i])
@@ -147,7 +166,7 @@ func TestDeploymentLife(t *testing.T) {
 				expected.Status, expected.Phase = want.status, want.phase
 				expected.UpdatedAt, expected.Revision = at, 8
 				expected.CoreThing, expected.Epoch = "core", 3
-				if row.event == fescue.EventBuildFailed {
+				if from.status == fescue.Building && want == failure {
 					expected.CoreThing, expected.Epoch = "", 0
 				}
 				if want == failure {
@@ -253,10 +272,16 @@ func TestDeploymentSequences(t *testing.T) {
 					t.Fatalf("%s by %s was refused (%v) and changed %+v to %+v", step.Event, actor, err, d, next)
 				case err != nil:
 					continue
-				case d.Status.Final():
-					t.Fatalf("%s by %s changed %+v", step.Event, actor, d)
 				case next.Revision != d.Revision+1:
 					t.Fatalf("%s by %s: revision %d after %d", step.Event, actor, next.Revision, d.Revision)
+				case step.Event == fescue.EventCancelRequested, step.Event == fescue.EventWentBack:
+					next.Revision = d.Revision
+					if next.CancelRequestedAt = d.CancelRequestedAt; !cmp.Equal(next, d) {
+						t.Fatalf("%s by %s changed %+v to %+v", step.Event, actor, d, next)
+					}
+					continue
+				case d.Status.Final():
+					t.Fatalf("%s by %s changed %+v", step.Event, actor, d)
 				case order[place{next.Status, next.Phase}] <= order[place{d.Status, d.Phase}]:
 					t.Fatalf("%s by %s went back: %+v, %+v", step.Event, actor, d, next)
 				case (next.Phase != "") != (next.Status == fescue.InProgress):
@@ -271,6 +296,55 @@ func TestDeploymentSequences(t *testing.T) {
 	for _, p := range places {
 		if ends[p] == 0 {
 			t.Errorf("%v is never reached", p)
+		}
+	}
+}
+
+// What takes a deployment from a core that may be working on it raises the epoch,
+// and nothing else does.
+func TestEventsThatRaiseTheEpoch(t *testing.T) {
+	t.Parallel()
+	for _, row := range life {
+		taken := row.actor == cloud && row.outcomes[2] == outcome(failure)
+		if row.event.RaisesEpoch() != taken {
+			t.Errorf("%s raises the epoch: %v", row.event, !taken)
+		}
+	}
+}
+
+func TestACancelIsRequestedOnce(t *testing.T) {
+	t.Parallel()
+	d, err := deployment(claimed).After(cloud, fescue.DeploymentStep{Event: fescue.EventCancelRequested, At: at})
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := d.After(cloud, fescue.DeploymentStep{Event: fescue.EventCancelRequested, At: at.Add(time.Hour)})
+	if !errors.Is(err, fescue.ErrNoChange) || !cmp.Equal(again, d) {
+		t.Errorf("%v, %+v", err, again)
+	}
+	done, err := d.After(core, fescue.DeploymentStep{Event: fescue.EventSucceeded, At: at, Epoch: 3})
+	if err != nil || done.Status != fescue.Success || done.CancelRequestedAt != at {
+		t.Errorf("%v, %+v", err, done)
+	}
+}
+
+func TestSightings(t *testing.T) {
+	t.Parallel()
+	for name, row := range map[string]struct {
+		fescue.Sighting
+		online bool
+		since  time.Time
+	}{
+		"never seen":             {},
+		"seen":                   {fescue.Sighting{SeenAt: at.Add(-time.Minute)}, true, at.Add(-time.Minute)},
+		"seen long ago":          {fescue.Sighting{SeenAt: at.Add(-8 * time.Minute)}, false, at.Add(-8 * time.Minute)},
+		"gone":                   {fescue.Sighting{SeenAt: at.Add(-2 * time.Minute), GoneAt: at.Add(-time.Minute)}, false, at.Add(-time.Minute)},
+		"gone and seen since":    {fescue.Sighting{SeenAt: at.Add(-time.Minute), GoneAt: at.Add(-2 * time.Minute)}, true, at.Add(-time.Minute)},
+		"gone at the same time":  {fescue.Sighting{SeenAt: at, GoneAt: at}, true, at},
+		"a connection that went": {fescue.Sighting{GoneAt: at}, false, at},
+	} {
+		if row.Online(at) != row.online || row.OfflineSince() != row.since {
+			t.Errorf("%s: online %v, since %v", name, row.Online(at), row.OfflineSince())
 		}
 	}
 }

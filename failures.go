@@ -29,6 +29,9 @@ const (
 	ServiceRoleMissing   FailureCode = "SERVICE_ROLE_MISSING_ERROR"
 	DeploymentSuperseded FailureCode = "DEPLOYMENT_SUPERSEDED"
 	DeploymentForcedAway FailureCode = "DEPLOYMENT_FORCED_AWAY"
+	DeploymentCancelled  FailureCode = "DEPLOYMENT_CANCELLED"
+	DeploymentExpired    FailureCode = "DEPLOYMENT_EXPIRED"
+	DeploymentTimedOut   FailureCode = "DEPLOYMENT_TIMED_OUT"
 	NothingToReset       FailureCode = "NOTHING_TO_RESET"
 	InternalFailure      FailureCode = "INTERNAL_FAILURE"
 )
@@ -121,8 +124,23 @@ var DeploymentFailures = []DeploymentFailure{
 	},
 	{
 		DeploymentForcedAway,
-		"The forced reset %s ended this deployment; what the core made of it is not known",
-		"Deploy the group again when the core is back.",
+		"%s ended this deployment; what the core made of it is not known",
+		"The core goes back to the last accepted deployment when it hears of that. Deploy the group again when it is back.",
+	},
+	{
+		DeploymentCancelled,
+		"The deployment was cancelled by %s",
+		"The core runs what it ran before. Deploy the group again when you want to.",
+	},
+	{
+		DeploymentExpired,
+		"The core %s did not come for this deployment within %v; it was last heard of: %v",
+		"Check that the gateway is on, that fescue-core runs and that it reaches this server, then deploy again; --offline-deadline sets how long a deployment waits.",
+	},
+	{
+		DeploymentTimedOut,
+		"The core %s claimed this deployment and did not end it: it was longer than %v in the phase %v",
+		"The core goes back to the last accepted deployment when it hears of that. Its runtime.log says what held it up; then deploy again.",
 	},
 	{
 		NothingToReset,

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/fescue-edge/fescue/cloud/accesskeys"
+	"github.com/fescue-edge/fescue/cloud/cores"
 	"github.com/fescue-edge/fescue/cloud/deploy"
 	"github.com/fescue-edge/fescue/cloud/edge"
 	"github.com/fescue-edge/fescue/cloud/mqttfront"
@@ -26,15 +27,16 @@ import (
 
 // Server is a running control plane.
 type Server struct {
-	o       Options
-	store   *store.Store
-	broker  *mqttfront.Broker
-	front   *mqttfront.Front
-	engine  *deploy.Engine
-	keys    *accesskeys.Keys
-	metrics *metrics
-	master  *pki.MasterKey
-	ring    keyring
+	o        Options
+	store    *store.Store
+	broker   *mqttfront.Broker
+	front    *mqttfront.Front
+	engine   *deploy.Engine
+	presence *cores.Presence
+	keys     *accesskeys.Keys
+	metrics  *metrics
+	master   *pki.MasterKey
+	ring     keyring
 
 	api, device, mqtt net.Listener
 	apiTLS            *pki.ListenerCertificates // nil for plain HTTP
@@ -241,6 +243,7 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	running.Go(func() { s.deviceTLS.Run(ctx) })
 	running.Go(func() { s.engine.Run(ctx) })
+	running.Go(func() { s.presence.Run(ctx) })
 	serve := func(what string, f func() error) {
 		running.Go(func() {
 			if err := f(); err != nil && !errors.Is(err, http.ErrServerClosed) && ctx.Err() == nil {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/deploy"
 )
 
 // Options configures a Server. DataDir, the addresses, Account, Region and
@@ -45,6 +46,8 @@ type Options struct {
 	// RequireServiceRole fails deployments of a partition without a service
 	// role, as the original did.
 	RequireServiceRole bool
+	// Deadlines bound how long deployments stay in their phases.
+	Deadlines deploy.Deadlines
 	// SyncMessages writes every QoS 1 message to disk before it is acknowledged.
 	SyncMessages bool
 

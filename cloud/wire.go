@@ -39,6 +39,7 @@ func (s *Server) wire(ctx context.Context) error {
 		return err
 	}
 	things := registry.New(registry.Options{Store: s.store, Authority: devices, AWS: o.AWS, Now: o.Now, Logger: o.Logger})
+	s.presence = cores.NewPresence(s.store, o.Now, o.Logger)
 	if err := s.startMessages(things); err != nil {
 		return err
 	}
@@ -50,10 +51,12 @@ func (s *Server) wire(ctx context.Context) error {
 	}
 	s.engine = deploy.New(deploy.Options{
 		Store: s.store, Functions: publishedFunctions{code}, Principals: things, Artifacts: blobs, Publisher: s.front,
-		SigningKey: signing, AWS: o.AWS, RequireServiceRole: o.RequireServiceRole, Now: o.Now, Logger: o.Logger,
+		SigningKey: signing, AWS: o.AWS, RequireServiceRole: o.RequireServiceRole,
+		Presence: s.presence, Deadlines: o.Deadlines, Now: o.Now, Logger: o.Logger,
 	})
 	s.edge = edge.New(edge.Options{
-		Principals: things, Deployments: s.engine, Artifacts: blobs, SigningKeys: public, Now: o.Now, Logger: o.Logger,
+		Principals: things, Deployments: s.engine, Artifacts: blobs, Presence: s.presence, SigningKeys: public,
+		Now: o.Now, Logger: o.Logger,
 	})
 
 	linkKey, err := s.master.Derive("links to function code")
@@ -96,7 +99,7 @@ func (s *Server) startMessages(things *registry.Service) (err error) {
 	}
 	s.onClose(func() error { s.broker.Shutdown(); return nil })
 	s.front, err = mqttfront.New(mqttfront.Options{
-		Directory: directory{things}, Broker: s.broker, Logger: s.o.Logger, Now: s.o.Now,
+		Directory: directory{things}, Broker: s.broker, Presence: s.presence, Logger: s.o.Logger, Now: s.o.Now,
 	})
 	if err != nil {
 		return err

@@ -110,6 +110,19 @@ func (c *Client) UpdateStatus(ctx context.Context, groupID, deploymentID, coreAR
 	return answer, nil
 }
 
+// UpdateProgress tells what the core does for a deployment, and asks whether it is
+// to go on.
+func (c *Client) UpdateProgress(ctx context.Context, groupID, deploymentID, coreARN string, report ProgressReport) (ProgressAnswer, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	var answer ProgressAnswer
+	err := c.call(ctx, http.MethodPut, statusPath(groupID, deploymentID, coreARN)+"/progress", report, &answer)
+	if err != nil {
+		return ProgressAnswer{}, fmt.Errorf("UpdateProgress of deployment %s: %w", deploymentID, err)
+	}
+	return answer, nil
+}
+
 // SigningKeys asks for the keys that manifests are signed with.
 func (c *Client) SigningKeys(ctx context.Context) (SigningKeys, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)

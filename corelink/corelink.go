@@ -22,6 +22,7 @@ const (
 	GetDeploymentPattern       = "GET /greengrass/cores/{ThingName}/deployment"
 	GetArtifactPattern         = "GET /greengrass/groups/{GroupId}/deployments/{DeploymentId}/artifacts/{Hash}"
 	UpdateStatusPattern        = "PUT /greengrass/groups/{GroupId}/deployments/{DeploymentId}/cores/{CoreArn}"
+	UpdateProgressPattern      = "PUT /greengrass/groups/{GroupId}/deployments/{DeploymentId}/cores/{CoreArn}/progress"
 	GetSigningKeysPattern      = "GET /greengrass/signingkeys"
 	DeploymentDeltaTopicSuffix = "-gda/shadow/update/delta"
 )
@@ -63,14 +64,33 @@ type Offer struct {
 // StatusReport is the body of UpdateCoreDeploymentStatus.
 type StatusReport struct {
 	// Event is one of the core's events: Claimed, Staged, Switched, Succeeded,
-	// Failed.
+	// Failed, WentBack.
 	Event fescue.DeploymentEvent `json:"event"`
 	Epoch int64                  `json:"epoch"`
 	// Message and Details say why, when Event is Failed.
 	Message string               `json:"message,omitempty"`
 	Details []fescue.ErrorDetail `json:"details,omitempty"`
-	// Note is free text for the timeline, for example the bytes fetched.
+	// Note is free text for the timeline.
 	Note string `json:"note,omitempty"`
+	// Fetched is how many bytes were downloaded for the deployment.
+	Fetched int64 `json:"fetched,omitempty"`
+}
+
+// ProgressReport is the body of UpdateProgress: what the core does now for a
+// deployment that it has claimed.
+type ProgressReport struct {
+	Epoch int64 `json:"epoch"`
+	// Activity is what the core does, in a few words.
+	Activity string `json:"activity"`
+	// Fetched of ToFetch bytes are downloaded.
+	Fetched int64 `json:"fetched"`
+	ToFetch int64 `json:"toFetch"`
+}
+
+// ProgressAnswer is what the cloud answers to that.
+type ProgressAnswer struct {
+	// Cancel asks the core to stop and to report Failed, if it still can.
+	Cancel bool `json:"cancel"`
 }
 
 // StatusAnswer is what the cloud makes of a report. A report of something that

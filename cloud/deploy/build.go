@@ -64,7 +64,7 @@ func bundleMessage(d fescue.Deployment, r *resolved) string {
 func (e *Engine) fail(ctx context.Context, d fescue.Deployment, message string, details []fescue.ErrorDetail) error {
 	_, err := e.Store.ApplyStep(ctx, d, fescue.CloudActor, fescue.DeploymentStep{
 		Event: fescue.EventBuildFailed, At: e.Now().UTC(), Message: message, Details: details,
-	}, "")
+	})
 	if errors.Is(err, fescue.ErrConflict) || errors.Is(err, fescue.ErrEnded) {
 		return nil // another server was faster
 	}

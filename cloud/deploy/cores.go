@@ -60,6 +60,7 @@ func (e *Engine) Await(ctx context.Context, p fescue.Partition, thing string, af
 // coreEvents are the events that a core may report.
 var coreEvents = []fescue.DeploymentEvent{
 	fescue.EventClaimed, fescue.EventStaged, fescue.EventSwitched, fescue.EventSucceeded, fescue.EventFailed,
+	fescue.EventWentBack,
 }
 
 // ErrReport means that a report does not make sense.
@@ -92,7 +93,8 @@ func (e *Engine) Report(ctx context.Context, p fescue.Partition, thing, groupID,
 		}
 		next, err := e.Store.ApplyStep(ctx, d, fescue.CoreActor, fescue.DeploymentStep{
 			Event: r.Event, At: e.Now().UTC(), Message: plain(r.Message), Details: plainDetails(r.Details), Epoch: r.Epoch,
-		}, plain(r.Note))
+			Note: plain(r.Note), Fetched: max(r.Fetched, 0),
+		})
 		switch {
 		case errors.Is(err, fescue.ErrConflict):
 			continue // somebody was faster; look again
@@ -105,6 +107,29 @@ func (e *Engine) Report(ctx context.Context, p fescue.Partition, thing, groupID,
 			"event", r.Event, "status", next.Status)
 		return next, nil
 	}
+}
+
+// Progress takes what a core says it does for a deployment, and answers whether
+// somebody asked it to stop. The errors are fescue.ErrEnded, fescue.ErrWrongEpoch,
+// fescue.ErrNotFound and ErrReport.
+func (e *Engine) Progress(ctx context.Context, p fescue.Partition, thing, groupID, id string, r corelink.ProgressReport) (cancel bool, err error) {
+	if r.Epoch < 1 || r.Fetched < 0 || r.ToFetch < 0 || len(r.Activity) > maxReportText {
+		return false, fmt.Errorf("%w: epoch %d, %d of %d bytes, an activity of %d bytes", ErrReport, r.Epoch, r.Fetched, r.ToFetch, len(r.Activity))
+	}
+	d, err := e.Store.Deployment(ctx, p, groupID, id)
+	switch {
+	case err != nil:
+		return false, err
+	case d.CoreThing != thing:
+		return false, fmt.Errorf("deployment %s is not for core %s: %w", id, thing, fescue.ErrNotFound)
+	case d.Epoch != r.Epoch:
+		return false, fmt.Errorf("epoch %d, the deployment has %d: %w", r.Epoch, d.Epoch, fescue.ErrWrongEpoch)
+	case d.Status.Final():
+		return false, fmt.Errorf("status is %s: %w", d.Status, fescue.ErrEnded)
+	}
+	return !d.CancelRequestedAt.IsZero(), e.Store.SetProgress(ctx, d, fescue.Progress{
+		Activity: plain(r.Activity), Fetched: r.Fetched, ToFetch: r.ToFetch, At: e.Now().UTC(),
+	})
 }
 
 // checkTexts bounds the texts of a report.

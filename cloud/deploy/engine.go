@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/fescue-edge/fescue"
@@ -30,7 +31,7 @@ type Store interface {
 	Deployment(ctx context.Context, p fescue.Partition, groupID, id string) (fescue.Deployment, error)
 	Deployments(ctx context.Context, p fescue.Partition, groupID string, page fescue.Page) ([]fescue.Deployment, error)
 	LeaseBuilding(ctx context.Context, aws string, until time.Time) (fescue.Deployment, error)
-	ApplyStep(ctx context.Context, d fescue.Deployment, actor fescue.Actor, step fescue.DeploymentStep, note string) (fescue.Deployment, error)
+	ApplyStep(ctx context.Context, d fescue.Deployment, actor fescue.Actor, step fescue.DeploymentStep) (fescue.Deployment, error)
 	Offer(ctx context.Context, d fescue.Deployment, coreThing string, at time.Time, superseded fescue.DeploymentStep,
 		sign func(epoch int64) (fescue.Offering, error)) (fescue.Deployment, []fescue.Deployment, error)
 	ForceReset(ctx context.Context, d fescue.Deployment, coreThing string, at time.Time, ended fescue.DeploymentStep,
@@ -40,6 +41,12 @@ type Store interface {
 	Waiting(ctx context.Context, p fescue.Partition, coreThing string, after int64) (fescue.Deployment, []byte, error)
 	Epoch(ctx context.Context, p fescue.Partition, coreThing string) (int64, error)
 	OfferedArtifacts(ctx context.Context, d fescue.Deployment) ([]string, error)
+
+	Overdue(ctx context.Context, aws string, phase fescue.DeploymentPhase, before time.Time, limit int) ([]fescue.Deployment, error)
+	Steps(ctx context.Context, p fescue.Partition, deploymentID string) ([]fescue.RecordedStep, error)
+	SetProgress(ctx context.Context, d fescue.Deployment, progress fescue.Progress) error
+	Progress(ctx context.Context, p fescue.Partition, deploymentID string) (fescue.Progress, error)
+	DeploymentsIn(ctx context.Context, p fescue.Partition, status fescue.DeploymentStatus, page fescue.Page) ([]fescue.Deployment, error)
 }
 
 // Functions resolves what a group says of a function to a published version.
@@ -64,7 +71,13 @@ type Publisher interface {
 	Publish(ctx context.Context, p fescue.Partition, topic string, payload []byte, qos byte, retain bool) error
 }
 
-// Options is what an engine is made of. All but RequireServiceRole are needed.
+// Presence tells when a core was last heard of.
+type Presence interface {
+	Sighting(ctx context.Context, p fescue.Partition, thing string) (fescue.Sighting, error)
+}
+
+// Options is what an engine is made of. All but RequireServiceRole and Deadlines
+// are needed.
 type Options struct {
 	Store      Store
 	Functions  Functions
@@ -78,8 +91,11 @@ type Options struct {
 	// RequireServiceRole fails deployments of a partition without a service
 	// role, as the original did. Fescue itself needs none.
 	RequireServiceRole bool
-	Now                func() time.Time
-	Logger             *slog.Logger
+	// Presence tells when a core was last heard of.
+	Presence  Presence
+	Deadlines Deadlines
+	Now       func() time.Time
+	Logger    *slog.Logger
 }
 
 // Engine is the deployment engine.
@@ -91,6 +107,7 @@ type Engine struct {
 
 // New makes an engine. Run builds; everything else works without it.
 func New(o Options) *Engine {
+	o.Deadlines = o.Deadlines.withDefaults()
 	return &Engine{Options: o, hub: newHub(), kick: make(chan struct{}, 1)}
 }
 
@@ -235,8 +252,12 @@ const (
 	idlePoll = time.Second
 )
 
-// Run builds deployments until ctx ends.
+// Run builds deployments and ends those that are past their deadline until ctx
+// ends.
 func (e *Engine) Run(ctx context.Context) {
+	var deadlines sync.WaitGroup
+	deadlines.Go(func() { e.watchDeadlines(ctx) })
+	defer deadlines.Wait()
 	tick := time.NewTicker(idlePoll)
 	defer tick.Stop()
 	for {

@@ -64,7 +64,7 @@ func (e *Engine) buildReset(ctx context.Context, d fescue.Deployment) error {
 		}
 		return err
 	}
-	detail := fescue.DeploymentForcedAway.Detail(d.ID)
+	detail := fescue.DeploymentForcedAway.Detail("The forced reset " + d.ID)
 	next, ended, err := e.Store.ForceReset(ctx, d, thing, e.Now().UTC(), fescue.DeploymentStep{
 		Event: fescue.EventForcedAway, At: e.Now().UTC(),
 		Message: detail.DetailedErrorMessage, Details: []fescue.ErrorDetail{detail},

@@ -19,6 +19,7 @@ import (
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/bundle"
 	"github.com/fescue-edge/fescue/cloud/artifacts"
+	"github.com/fescue-edge/fescue/cloud/cores"
 	"github.com/fescue-edge/fescue/cloud/deploy"
 	"github.com/fescue-edge/fescue/cloud/functions"
 	"github.com/fescue-edge/fescue/cloud/registry"
@@ -49,6 +50,7 @@ type site struct {
 	registry  *registry.Service
 	functions *functions.Service
 	blobs     *artifacts.Folder
+	presence  *cores.Presence
 	mqtt      *recordedMQTT
 	key       ed25519.PrivateKey
 	options   deploy.Options
@@ -82,9 +84,10 @@ func open(t *testing.T) *site {
 	}
 	s.registry = registry.New(registry.Options{Store: s.store, Authority: authority, AWS: "aws", Now: time.Now, Logger: logger})
 	s.functions = functions.New(functions.Options{Store: s.store, Code: s.blobs, Now: time.Now})
+	s.presence = cores.NewPresence(s.store, time.Now, logger)
 	s.options = deploy.Options{
 		Store: s.store, Functions: published{s.functions}, Principals: s.registry, Artifacts: s.blobs, Publisher: s.mqtt,
-		SigningKey: s.key, AWS: "aws", Now: time.Now, Logger: logger,
+		SigningKey: s.key, AWS: "aws", Presence: s.presence, Now: time.Now, Logger: logger,
 	}
 	s.Engine = deploy.New(s.options)
 	s.function("MillReader", "python3.7", "reader.handler", "1", "2")

@@ -38,6 +38,14 @@ type Deployments interface {
 		allowed func(ctx context.Context, d *fescue.Deployment) error) (corelink.Offer, error)
 	Report(ctx context.Context, p fescue.Partition, thing, groupID, id string, r corelink.StatusReport) (fescue.Deployment, error)
 	MayFetch(ctx context.Context, p fescue.Partition, thing, groupID, id, hash string) error
+	Progress(ctx context.Context, p fescue.Partition, thing, groupID, id string, r corelink.ProgressReport) (cancel bool, err error)
+}
+
+// Presence is told when a core was heard of.
+type Presence interface {
+	Saw(p fescue.Partition, thing string)
+	// Gone is told when the core's long poll broke.
+	Gone(p fescue.Partition, thing string)
 }
 
 // Artifacts keeps content by hash.
@@ -51,6 +59,7 @@ type Options struct {
 	Principals  Principals
 	Deployments Deployments
 	Artifacts   Artifacts
+	Presence    Presence
 	// SigningKeys are the public keys of manifests, newest first.
 	SigningKeys corelink.SigningKeys
 	Now         func() time.Time
@@ -82,6 +91,7 @@ func New(o Options) *Handler {
 	h.mux.HandleFunc(corelink.GetDeploymentPattern, h.serve(h.getDeployment))
 	h.mux.HandleFunc(corelink.GetArtifactPattern, h.serve(h.getArtifact))
 	h.mux.HandleFunc(corelink.UpdateStatusPattern, h.serve(h.updateStatus))
+	h.mux.HandleFunc(corelink.UpdateProgressPattern, h.serve(h.updateProgress))
 	h.mux.HandleFunc(corelink.GetSigningKeysPattern, h.serve(h.getSigningKeys))
 	h.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		writeError(w, refuse(http.StatusNotFound, "NotFound", "no operation answers %s %s on this port", r.Method, r.URL.EscapedPath()))
@@ -249,6 +259,7 @@ func (h *Handler) getDeployment(w http.ResponseWriter, c *caller) error {
 	if err != nil || seconds < 0 {
 		return refuse(http.StatusBadRequest, "Invalid", "wait must be a number of seconds of at least 0")
 	}
+	h.Presence.Saw(c.Partition, thing)
 	cert := c.TLS.PeerCertificates[0]
 	wait := time.Duration(min(seconds, int(corelink.MaxPoll/time.Second))) * time.Second
 	offer, err := h.Deployments.Await(c.Context(), c.Partition, thing, after, wait,
@@ -260,6 +271,9 @@ func (h *Handler) getDeployment(w http.ResponseWriter, c *caller) error {
 			return c.may(p, "greengrass:GetDeployment", c.Partition.DeploymentARN(d.GroupID, d.ID))
 		})
 	if err != nil {
+		if c.Context().Err() != nil {
+			h.Presence.Gone(c.Partition, thing)
+		}
 		return err
 	}
 	writeJSON(w, http.StatusOK, offer)
@@ -332,29 +346,39 @@ func (p *patientWriter) Write(b []byte) (int, error) {
 	return p.ResponseWriter.Write(b)
 }
 
-// updateStatus takes a core's report.
-func (h *Handler) updateStatus(w http.ResponseWriter, c *caller) error {
-	groupID, id, err := c.deployment()
-	if err != nil {
-		return err
+// reporter reads whose deployment a request is about, "…/cores/{CoreArn}", and
+// checks that the caller may report on it.
+func (h *Handler) reporter(c *caller) (groupID, id, thing string, err error) {
+	if groupID, id, err = c.deployment(); err != nil {
+		return "", "", "", err
 	}
 	coreARN := c.PathValue("CoreArn")
 	arn, err := fescue.ParseARN(coreARN)
 	thing, ok := arn.ThingName()
 	if err != nil || !ok || !utf8.ValidString(coreARN) || !fescue.ValidThingName(thing) {
-		return refuse(http.StatusBadRequest, "Invalid", "the last path segment is not the ARN of a thing")
+		return "", "", "", refuse(http.StatusBadRequest, "Invalid", "the path names no ARN of a thing")
 	}
 	if arn.Partition() != c.Partition {
-		return refuse(http.StatusNotFound, "NotFound", "the core is not in this partition")
+		return "", "", "", refuse(http.StatusNotFound, "NotFound", "the core is not in this partition")
 	}
 	if err := c.thing(thing); err != nil {
-		return err
+		return "", "", "", err
 	}
-	if err := c.may(c.Principal, "greengrass:UpdateCoreDeploymentStatus", c.Partition.CoreDeploymentARN(groupID, id, coreARN)); err != nil {
-		return err
+	err = c.may(c.Principal, "greengrass:UpdateCoreDeploymentStatus", c.Partition.CoreDeploymentARN(groupID, id, coreARN))
+	if err == nil {
+		h.Presence.Saw(c.Partition, thing)
 	}
-	report, err := readReport(w, c.Request)
+	return groupID, id, thing, err
+}
+
+// updateStatus takes a core's report.
+func (h *Handler) updateStatus(w http.ResponseWriter, c *caller) error {
+	groupID, id, thing, err := h.reporter(c)
 	if err != nil {
+		return err
+	}
+	var report corelink.StatusReport
+	if err := readReport(w, c.Request, &report); err != nil {
 		return err
 	}
 	d, err := h.Deployments.Report(c.Context(), c.Partition, thing, groupID, id, report)
@@ -365,22 +389,39 @@ func (h *Handler) updateStatus(w http.ResponseWriter, c *caller) error {
 	return nil
 }
 
-func readReport(w http.ResponseWriter, r *http.Request) (corelink.StatusReport, error) {
-	var report corelink.StatusReport
+// updateProgress takes what a core does now.
+func (h *Handler) updateProgress(w http.ResponseWriter, c *caller) error {
+	groupID, id, thing, err := h.reporter(c)
+	if err != nil {
+		return err
+	}
+	var report corelink.ProgressReport
+	if err := readReport(w, c.Request, &report); err != nil {
+		return err
+	}
+	cancel, err := h.Deployments.Progress(c.Context(), c.Partition, thing, groupID, id, report)
+	if err != nil {
+		return err
+	}
+	writeJSON(w, http.StatusOK, corelink.ProgressAnswer{Cancel: cancel})
+	return nil
+}
+
+func readReport(w http.ResponseWriter, r *http.Request, report any) error {
 	if err := http.NewResponseController(w).SetReadDeadline(time.Now().Add(reportTimeout)); err != nil {
-		return report, err
+		return err
 	}
 	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxReport))
-	err := dec.Decode(&report)
+	err := dec.Decode(report)
 	if err == nil {
 		if _, end := dec.Token(); !errors.Is(end, io.EOF) {
 			err = errors.New("something stands after it")
 		}
 	}
 	if err != nil {
-		return report, refuse(http.StatusBadRequest, "Invalid", "the report does not parse: %v", err)
+		return refuse(http.StatusBadRequest, "Invalid", "the report does not parse: %v", err)
 	}
-	return report, nil
+	return nil
 }
 
 // getSigningKeys tells any registered device the keys of manifests: they are

@@ -24,6 +24,7 @@ import (
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/bundle"
 	"github.com/fescue-edge/fescue/cloud/artifacts"
+	"github.com/fescue-edge/fescue/cloud/cores"
 	"github.com/fescue-edge/fescue/cloud/deploy"
 	"github.com/fescue-edge/fescue/cloud/edge"
 	"github.com/fescue-edge/fescue/cloud/functions"
@@ -52,6 +53,7 @@ type site struct {
 	functions *functions.Service
 	blobs     *artifacts.Folder
 	engine    *deploy.Engine
+	presence  *cores.Presence
 	devices   *pki.Authority
 	trust     *x509.CertPool
 	key       ed25519.PrivateKey
@@ -89,12 +91,14 @@ func open(t *testing.T) *site {
 	check(err)
 	s.registry = registry.New(registry.Options{Store: s.store, Authority: s.devices, AWS: "aws", Now: time.Now, Logger: logger})
 	s.functions = functions.New(functions.Options{Store: s.store, Code: s.blobs, Now: time.Now})
+	s.presence = cores.NewPresence(s.store, time.Now, logger)
 	s.engine = deploy.New(deploy.Options{
 		Store: s.store, Functions: s.functions, Principals: s.registry, Artifacts: s.blobs, Publisher: silence{},
-		SigningKey: s.key, AWS: "aws", Now: time.Now, Logger: logger,
+		SigningKey: s.key, AWS: "aws", Presence: s.presence, Now: time.Now, Logger: logger,
 	})
 	handler := edge.New(edge.Options{
 		Principals: s.registry, Deployments: watched{s.engine, s.polls}, Artifacts: s.blobs,
+		Presence:    s.presence,
 		SigningKeys: corelink.SigningKeys{Keys: []corelink.SigningKey{{KeyID: "k", PEM: "p"}}},
 		Now:         func() time.Time { return time.Now().Add(time.Duration(s.late.Load())) }, Logger: logger,
 	})

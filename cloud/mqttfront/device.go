@@ -46,6 +46,7 @@ type device struct {
 	link      *mqtt.Client
 	pumped    chan struct{}
 	lasting   bool
+	things    []string // whose presence this connection is
 
 	seen atomic.Pointer[view]
 
@@ -91,6 +92,10 @@ func (d *device) Connect(ctx context.Context, s *mqtt.Session, c *mqtt.Connect) 
 	f.counters.accepted.Add(1)
 	f.counters.connections.Add(1)
 	d.pumped = make(chan struct{})
+	d.things = v.principal.Things
+	for _, thing := range d.things {
+		f.o.Presence.Connected(d.partition, thing)
+	}
 	go d.pump()
 	return mqtt.Connack{SessionPresent: ack.SessionPresent}
 }
@@ -197,6 +202,9 @@ func (d *device) finish(cause error) {
 		return
 	}
 	f.counters.connections.Add(-1)
+	for _, thing := range d.things {
+		f.o.Presence.Gone(d.partition, thing)
+	}
 	if cause != nil && d.will != nil && d.mayPublish(d.will.Topic, d.will.Retain) == nil {
 		w := *d.will
 		w.Topic = d.names.topic(w.Topic)

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/policyvars"
 	"github.com/fescue-edge/fescue/mqtt"
 )
@@ -42,11 +43,19 @@ type Upstream interface {
 	Credentials() (username, password string)
 }
 
+// Presence is told when a thing opens a connection and when that ends.
+type Presence interface {
+	Connected(p fescue.Partition, thing string)
+	Gone(p fescue.Partition, thing string)
+}
+
 // Options configure a Front. Zero numbers take the defaults.
 type Options struct {
 	Directory Directory    // required
 	Broker    Upstream     // required
 	Logger    *slog.Logger // required
+	// Presence is told which things connect; nil for nobody.
+	Presence Presence
 	// Now is the clock for the validity of certificates and the age of
 	// sessions; default time.Now.
 	Now func() time.Time
@@ -82,6 +91,9 @@ func (o *Options) setDefaults() error {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if o.Presence == nil {
+		o.Presence = unwatched{}
+	}
 	setDefault(&o.HandshakeTimeout, 10*time.Second)
 	setDefault(&o.MaxConnections, 20_000)
 	setDefault(&o.MaxPayload, 128<<10)
@@ -91,6 +103,12 @@ func (o *Options) setDefaults() error {
 	setDefault(&o.SessionExpiry, time.Hour)
 	return nil
 }
+
+// unwatched is the Presence of nobody.
+type unwatched struct{}
+
+func (unwatched) Connected(fescue.Partition, string) {}
+func (unwatched) Gone(fescue.Partition, string)      {}
 
 func setDefault[T int | int64 | time.Duration](v *T, def T) {
 	if *v <= 0 {

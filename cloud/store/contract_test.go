@@ -73,6 +73,8 @@ func TestSQLite(t *testing.T) {
 	t.Run("deployments", func(t *testing.T) { testDeployments(t, openSQLite) })
 	t.Run("building", func(t *testing.T) { testBuilding(t, openSQLite) })
 	t.Run("offers", func(t *testing.T) { testOffers(t, openSQLite) })
+	t.Run("timelines", func(t *testing.T) { testTimelines(t, openSQLite) })
+	t.Run("presence", func(t *testing.T) { testPresence(t, openSQLite) })
 	t.Run("resets", func(t *testing.T) { testResets(t, openSQLite) })
 	t.Run("roles", func(t *testing.T) { testRoles(t, openSQLite) })
 	t.Run("keys", func(t *testing.T) { testKeys(t, openSQLite) })

@@ -37,7 +37,7 @@ func (s *Store) CreateDeployment(ctx context.Context, d fescue.Deployment, token
 			return err
 		}
 		d.Revision = 1
-		return insertStep(ctx, tx, d, "Created", fescue.CloudActor, "", d.CreatedAt)
+		return insertStep(ctx, tx, d, fescue.CloudActor, fescue.DeploymentStep{Event: "Created", At: d.CreatedAt})
 	})
 	if err != nil {
 		return fescue.Deployment{}, fmt.Errorf("create deployment of group %s: %w", d.GroupID, err)
@@ -71,7 +71,7 @@ func (s *Store) Deployments(ctx context.Context, p fescue.Partition, groupID str
 }
 
 const deploymentColumns = `id, group_id, group_version_id, type, status, phase, core_thing, epoch,
-	error_message, details_json, revision, created_at, updated_at`
+	error_message, details_json, revision, cancel_requested_at, created_at, updated_at`
 
 const selectDeployment = `SELECT ` + deploymentColumns + ` FROM deployment`
 
@@ -94,13 +94,13 @@ func scanDeployment(p fescue.Partition) func(*sql.Rows) (fescue.Deployment, erro
 func scanDeploymentRow(p fescue.Partition, row interface{ Scan(...any) error }, more ...any) (fescue.Deployment, error) {
 	d := fescue.Deployment{Partition: p}
 	var details string
-	var created, updated int64
+	var cancel, created, updated int64
 	err := row.Scan(append([]any{&d.ID, &d.GroupID, &d.GroupVersionID, &d.Type, &d.Status, &d.Phase, &d.CoreThing, &d.Epoch,
-		&d.ErrorMessage, &details, &d.Revision, &created, &updated}, more...)...)
+		&d.ErrorMessage, &details, &d.Revision, &cancel, &created, &updated}, more...)...)
 	if err != nil {
 		return d, err
 	}
-	d.CreatedAt, d.UpdatedAt = fromMillis(created), fromMillis(updated)
+	d.CancelRequestedAt, d.CreatedAt, d.UpdatedAt = fromMillis(cancel), fromMillis(created), fromMillis(updated)
 	return d, fromJSON(details, &d.ErrorDetails)
 }
 
@@ -130,12 +130,18 @@ func (s *Store) LeaseBuilding(ctx context.Context, aws string, until time.Time) 
 // ApplyStep moves a deployment by a step that actor caused, if it has not
 // changed since d was read: otherwise fescue.ErrConflict, and the caller reads
 // again. The errors of fescue.Deployment.After come through.
-func (s *Store) ApplyStep(ctx context.Context, d fescue.Deployment, actor fescue.Actor, step fescue.DeploymentStep, note string) (fescue.Deployment, error) {
+func (s *Store) ApplyStep(ctx context.Context, d fescue.Deployment, actor fescue.Actor, step fescue.DeploymentStep) (fescue.Deployment, error) {
 	var next fescue.Deployment
 	err := s.update(ctx, func(tx *sql.Tx) (err error) {
-		next, err = applyStep(ctx, tx, d, actor, step, note)
+		next, err = applyStep(ctx, tx, d, actor, step)
 		switch {
 		case err != nil:
+			return err
+		case step.Event.RaisesEpoch():
+			_, err := raiseEpoch(ctx, tx, d, d.CoreThing)
+			if errors.Is(err, fescue.ErrInUse) {
+				return nil // another group has the core by now, and its epoch is higher
+			}
 			return err
 		case step.Event == fescue.EventClaimed && !d.Type.Reset():
 			return setCoreGroup(ctx, tx, d, d.GroupID)
@@ -154,30 +160,32 @@ func setCoreGroup(ctx context.Context, tx *sql.Tx, d fescue.Deployment, groupID 
 	return err
 }
 
-func applyStep(ctx context.Context, tx *sql.Tx, d fescue.Deployment, actor fescue.Actor, step fescue.DeploymentStep, note string) (fescue.Deployment, error) {
+func applyStep(ctx context.Context, tx *sql.Tx, d fescue.Deployment, actor fescue.Actor, step fescue.DeploymentStep) (fescue.Deployment, error) {
 	next, err := d.After(actor, step)
 	if err != nil {
 		return d, err
 	}
 	err = changed(ctx, tx, `
 		UPDATE deployment SET status = $1, phase = $2, core_thing = $3, epoch = $4, error_message = $5,
-			details_json = $6, revision = $7, updated_at = $8
-		WHERE partition = $9 AND id = $10 AND revision = $11`,
-		next.Status, next.Phase, next.CoreThing, next.Epoch, next.ErrorMessage,
-		toJSON(next.ErrorDetails), next.Revision, millis(next.UpdatedAt), d.Partition.Key(), d.ID, d.Revision)
+			details_json = $6, revision = $7, updated_at = $8, cancel_requested_at = $9
+		WHERE partition = $10 AND id = $11 AND revision = $12`,
+		next.Status, next.Phase, next.CoreThing, next.Epoch, next.ErrorMessage, toJSON(next.ErrorDetails),
+		next.Revision, millis(next.UpdatedAt), millis(next.CancelRequestedAt), d.Partition.Key(), d.ID, d.Revision)
 	if errors.Is(err, fescue.ErrNotFound) {
 		return d, fmt.Errorf("deployment %s changed meanwhile: %w", d.ID, fescue.ErrConflict)
 	}
 	if err != nil {
 		return d, err
 	}
-	return next, insertStep(ctx, tx, next, step.Event, actor, note, step.At)
+	return next, insertStep(ctx, tx, next, actor, step)
 }
 
-func insertStep(ctx context.Context, tx *sql.Tx, d fescue.Deployment, event fescue.DeploymentEvent, actor fescue.Actor, note string, at time.Time) error {
+// insertStep writes the step down that led to d.
+func insertStep(ctx context.Context, tx *sql.Tx, d fescue.Deployment, actor fescue.Actor, step fescue.DeploymentStep) error {
 	_, err := tx.ExecContext(ctx, `
-		INSERT INTO deployment_step (partition, deployment_id, number, event, actor, note, at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7)`, d.Partition.Key(), d.ID, d.Revision, event, actor, note, millis(at))
+		INSERT INTO deployment_step (partition, deployment_id, number, event, actor, note, fetched, at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
+		d.Partition.Key(), d.ID, d.Revision, step.Event, actor, step.Note, step.Fetched, millis(step.At))
 	return err
 }
 
@@ -223,7 +231,8 @@ func endUnfinished(ctx context.Context, tx *sql.Tx, by fescue.Deployment, coreTh
 		if d.Phase != fescue.Offered && step.Event == fescue.EventSuperseded {
 			continue
 		}
-		d, err := applyStep(ctx, tx, d, fescue.CloudActor, step, "by deployment "+by.ID)
+		step.Note = "by deployment " + by.ID
+		d, err := applyStep(ctx, tx, d, fescue.CloudActor, step)
 		if err != nil {
 			return nil, err
 		}
@@ -238,7 +247,7 @@ func publish(ctx context.Context, tx *sql.Tx, d fescue.Deployment, step fescue.D
 	if err != nil {
 		return d, err
 	}
-	next, err := applyStep(ctx, tx, d, fescue.CloudActor, step, "")
+	next, err := applyStep(ctx, tx, d, fescue.CloudActor, step)
 	if err != nil {
 		return d, err
 	}
@@ -259,7 +268,8 @@ func (s *Store) ForceReset(ctx context.Context, d fescue.Deployment, coreThing s
 	err := s.update(ctx, func(tx *sql.Tx) (err error) {
 		step := fescue.DeploymentStep{Event: fescue.EventForceReset, At: at, CoreThing: coreThing}
 		if coreThing == "" {
-			next, err = applyStep(ctx, tx, d, fescue.CloudActor, step, "the group has no core")
+			step.Note = "the group has no core"
+			next, err = applyStep(ctx, tx, d, fescue.CloudActor, step)
 			return err
 		}
 		if step.Epoch, err = raiseEpoch(ctx, tx, d, coreThing); err != nil {

@@ -62,12 +62,13 @@ func (r *run) offer(thing string) *run {
 func (r *run) step(event fescue.DeploymentEvent) *run {
 	r.t.Helper()
 	actor := fescue.CoreActor
-	if event == fescue.EventBuildFailed {
+	switch event {
+	case fescue.EventBuildFailed, fescue.EventTimedOut, fescue.EventExpired:
 		actor = fescue.CloudActor
 	}
 	next, err := r.s.ApplyStep(r.t.Context(), r.Deployment, actor, fescue.DeploymentStep{
 		Event: event, At: madeAt.Add(2 * time.Minute), Message: "m", Details: []fescue.ErrorDetail{{DetailedErrorCode: "A", DetailedErrorMessage: "b"}},
-	}, "note")
+	})
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -185,7 +186,7 @@ func testDeployments(t *testing.T, open opener) {
 		s, ctx := open(t), t.Context()
 		r := deploying(t, s, "g").offer("core").step(fescue.EventClaimed)
 		next := r.step(fescue.EventStaged)
-		_, err := s.ApplyStep(ctx, r.Deployment, fescue.CoreActor, fescue.DeploymentStep{Event: fescue.EventSucceeded, At: madeAt}, "")
+		_, err := s.ApplyStep(ctx, r.Deployment, fescue.CoreActor, fescue.DeploymentStep{Event: fescue.EventSucceeded, At: madeAt})
 		refused(t, "an old revision", err, fescue.ErrConflict)
 		next.stored()
 		for what, c := range map[string]struct {
@@ -200,7 +201,7 @@ func testDeployments(t *testing.T, open opener) {
 			"what is not there":   {newDeployment(homePartition, "g"), fescue.CloudActor, fescue.DeploymentStep{Event: fescue.EventBuildFailed}, fescue.ErrConflict},
 			"another's partition": {moved(next.Deployment, elsewhere[0]), fescue.CoreActor, fescue.DeploymentStep{Event: fescue.EventSwitched}, fescue.ErrConflict},
 		} {
-			_, err := s.ApplyStep(ctx, c.d, c.actor, c.step, "")
+			_, err := s.ApplyStep(ctx, c.d, c.actor, c.step)
 			refused(t, what, err, c.err)
 		}
 		next.stored()
@@ -214,7 +215,7 @@ func testDeployments(t *testing.T, open opener) {
 			if i%2 == 0 {
 				event = fescue.EventFailed
 			}
-			_, err := s.ApplyStep(ctx, r.Deployment, fescue.CoreActor, fescue.DeploymentStep{Event: event, At: madeAt}, "")
+			_, err := s.ApplyStep(ctx, r.Deployment, fescue.CoreActor, fescue.DeploymentStep{Event: event, At: madeAt})
 			return err
 		}, fescue.ErrConflict, t)
 		if wins != 1 {

@@ -129,7 +129,7 @@ func testResets(t *testing.T, open opener) {
 					t.Errorf("epoch %d", epoch)
 				}
 				groupCore(t, s, homePartition, "g", "")
-				_, err := s.ApplyStep(ctx, busy.Deployment, fescue.CoreActor, fescue.DeploymentStep{Event: fescue.EventSucceeded, At: madeAt}, "")
+				_, err := s.ApplyStep(ctx, busy.Deployment, fescue.CoreActor, fescue.DeploymentStep{Event: fescue.EventSucceeded, At: madeAt})
 				if len(events) > 0 {
 					refused(t, "a late report", err, fescue.ErrConflict)
 				}

@@ -6,8 +6,10 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/fescue-edge/fescue/cloud"
+	"github.com/fescue-edge/fescue/cloud/deploy"
 )
 
 // placeFlags say where the server's state lies and whose it is.
@@ -28,8 +30,21 @@ func (f placeFlags) regions() []string {
 	return regions
 }
 
+// deadlineFlags bound the phases of deployments.
+type deadlineFlags struct {
+	OfflineDeadline time.Duration `default:"0" placeholder:"DURATION" help:"End a deployment in Failure when its core has not come for it in this time, for example 72h; 0 waits for ever."`
+	StageDeadline   time.Duration `default:"6h" help:"End a deployment when its core takes longer to download and unpack it."`
+	SwitchDeadline  time.Duration `default:"10m" help:"End a deployment when its core then takes longer to switch."`
+	HealthDeadline  time.Duration `default:"30m" help:"End a deployment when its functions then take longer to be healthy."`
+}
+
+func (f deadlineFlags) deadlines() deploy.Deadlines {
+	return deploy.Deadlines{Offline: f.OfflineDeadline, Stage: f.StageDeadline, Switch: f.SwitchDeadline, Health: f.HealthDeadline}
+}
+
 type serverCommand struct {
 	placeFlags
+	deadlineFlags
 	Data          string   `required:"" type:"path" env:"FESCUE_DATA" help:"Folder of everything that must survive."`
 	API           string   `default:"127.0.0.1:9080" help:"Address of the AWS API. Port 0 chooses a free one."`
 	Device        string   `default:"127.0.0.1:8443" help:"Address of HTTPS for cores and devices."`
@@ -68,7 +83,7 @@ func (c *serverCommand) options(logger *slog.Logger) cloud.Options {
 		DeviceCertFile: c.DeviceTLSCert, DeviceKeyFile: c.DeviceTLSKey, InsecureHTTP: c.InsecureHTTP,
 		AccessKeyID: os.Getenv("FESCUE_ACCESS_KEY_ID"), SecretAccessKey: os.Getenv("FESCUE_SECRET_ACCESS_KEY"),
 		MasterKeyFile: os.Getenv("FESCUE_MASTER_KEY_FILE"), RequireServiceRole: c.ServiceRole,
-		SyncMessages: c.SyncMessages, Logger: logger,
+		Deadlines: c.deadlines(), SyncMessages: c.SyncMessages, Logger: logger,
 	}
 }
 

@@ -27,7 +27,7 @@ func (a *api) ends(p fescue.Partition, group, id string) {
 	}
 	if _, err := a.store.ApplyStep(a.t.Context(), d, fescue.CloudActor, fescue.DeploymentStep{
 		Event: fescue.EventBuildFailed, At: now.Add(time.Second), Message: "no core", Details: []fescue.ErrorDetail{{DetailedErrorCode: "A", DetailedErrorMessage: "b"}},
-	}, ""); err != nil {
+	}); err != nil {
 		a.t.Fatal(err)
 	}
 }

@@ -19,7 +19,7 @@ func (a *api) runs(group, id string) {
 	}
 	for _, event := range []fescue.DeploymentEvent{fescue.EventClaimed, fescue.EventSucceeded} {
 		if err == nil {
-			d, err = a.store.ApplyStep(ctx, d, fescue.CoreActor, fescue.DeploymentStep{Event: event, At: now}, "")
+			d, err = a.store.ApplyStep(ctx, d, fescue.CoreActor, fescue.DeploymentStep{Event: event, At: now})
 		}
 	}
 	if err != nil {

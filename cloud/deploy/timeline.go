@@ -1,0 +1,51 @@
+package deploy
+
+import (
+	"context"
+	"time"
+
+	"github.com/fescue-edge/fescue"
+)
+
+// Timeline is everything that is known of a deployment.
+type Timeline struct {
+	fescue.Deployment
+	Steps    []fescue.RecordedStep
+	Progress fescue.Progress
+	// Core is when the deployment's core was heard of; zero before it is built.
+	Core fescue.Sighting
+	// Deadline is when the control plane ends the deployment if it stays in its
+	// phase; zero for never.
+	Deadline time.Time
+}
+
+// Timeline reads everything about a deployment. The error is fescue.ErrNotFound
+// when the group has none of that id.
+func (e *Engine) Timeline(ctx context.Context, p fescue.Partition, groupID, id string) (Timeline, error) {
+	var t Timeline
+	var err error
+	if t.Deployment, err = e.Store.Deployment(ctx, p, groupID, id); err != nil {
+		return t, err
+	}
+	if t.Steps, err = e.Store.Steps(ctx, p, id); err != nil {
+		return t, err
+	}
+	if t.Progress, err = e.Store.Progress(ctx, p, id); err != nil {
+		return t, err
+	}
+	if t.CoreThing != "" {
+		if t.Core, err = e.Presence.Sighting(ctx, p, t.CoreThing); err != nil {
+			return t, err
+		}
+	}
+	if limit := e.Deadlines.of(t.Phase); limit > 0 {
+		t.Deadline = t.UpdatedAt.Add(limit)
+	}
+	return t, nil
+}
+
+// DeploymentsIn lists the deployments of all groups that are in a status, newest
+// first.
+func (e *Engine) DeploymentsIn(ctx context.Context, p fescue.Partition, status fescue.DeploymentStatus, page fescue.Page) ([]fescue.Deployment, error) {
+	return e.Store.DeploymentsIn(ctx, p, status, page)
+}

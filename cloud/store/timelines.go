@@ -1,0 +1,82 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/fescue-edge/fescue"
+)
+
+// Steps is the timeline of a deployment, oldest step first.
+func (s *Store) Steps(ctx context.Context, p fescue.Partition, deploymentID string) ([]fescue.RecordedStep, error) {
+	return all(ctx, s.read, func(rows *sql.Rows) (fescue.RecordedStep, error) {
+		var step fescue.RecordedStep
+		var at int64
+		err := rows.Scan(&step.Event, &step.Actor, &step.Note, &step.Fetched, &at)
+		step.At = fromMillis(at)
+		return step, err
+	}, `SELECT event, actor, note, fetched, at FROM deployment_step
+		WHERE partition = $1 AND deployment_id = $2 ORDER BY number`, p.Key(), deploymentID)
+}
+
+// SetProgress writes down what a core does for an unfinished deployment. Of one
+// that has ended the error is fescue.ErrEnded.
+func (s *Store) SetProgress(ctx context.Context, d fescue.Deployment, progress fescue.Progress) error {
+	err := s.update(ctx, func(tx *sql.Tx) error {
+		return changed(ctx, tx, `
+			UPDATE deployment SET progress_json = $1 WHERE partition = $2 AND id = $3 AND status = 'InProgress'`,
+			toJSON(progress), d.Partition.Key(), d.ID)
+	})
+	if errors.Is(err, fescue.ErrNotFound) {
+		return fmt.Errorf("progress of deployment %s: %w", d.ID, fescue.ErrEnded)
+	}
+	return err
+}
+
+// Progress is what a deployment's core last said that it does.
+func (s *Store) Progress(ctx context.Context, p fescue.Partition, deploymentID string) (fescue.Progress, error) {
+	var text string
+	var progress fescue.Progress
+	err := one(s.read.QueryRowContext(ctx, `
+		SELECT progress_json FROM deployment WHERE partition = $1 AND id = $2`, p.Key(), deploymentID), &text)
+	if err == nil {
+		err = fromJSON(text, &progress)
+	}
+	return progress, err
+}
+
+// Overdue lists deployments, of every partition, that have been in a phase since
+// before a time, the longest first.
+func (s *Store) Overdue(ctx context.Context, aws string, phase fescue.DeploymentPhase, before time.Time, limit int) ([]fescue.Deployment, error) {
+	return all(ctx, s.read, func(rows *sql.Rows) (fescue.Deployment, error) {
+		var key string
+		d, err := scanDeploymentRow(fescue.Partition{}, rows, &key)
+		d.Partition = partitionOf(aws, key)
+		return d, err
+	}, `SELECT `+deploymentColumns+`, partition FROM deployment
+		WHERE status = 'InProgress' AND phase = $1 AND updated_at < $2 ORDER BY updated_at LIMIT $3`,
+		phase, millis(before), limit)
+}
+
+// DeploymentsIn lists the deployments of all groups that are in a status, newest
+// first. The page's key is a deployment id.
+func (s *Store) DeploymentsIn(ctx context.Context, p fescue.Partition, status fescue.DeploymentStatus, page fescue.Page) ([]fescue.Deployment, error) {
+	before, id := int64(1)<<62, ""
+	if page.After != "" {
+		id = page.After
+		err := one(s.read.QueryRowContext(ctx, `
+			SELECT created_at FROM deployment WHERE partition = $1 AND id = $2`, p.Key(), id), &before)
+		if errors.Is(err, fescue.ErrNotFound) {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return all(ctx, s.read, scanDeployment(p), selectDeployment+`
+		WHERE partition = $1 AND status = $2 AND (created_at, id) < ($3, $4)
+		ORDER BY created_at DESC, id DESC LIMIT $5`, p.Key(), status, before, id, page.Limit)
+}
