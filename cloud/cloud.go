@@ -101,7 +101,7 @@ func (s *Server) onClose(f func() error) { s.closers = append(s.closers, f) }
 // openData opens what lies in the data folder.
 func (s *Server) openData(ctx context.Context) error {
 	for _, dir := range []string{s.o.DataDir, s.path(spoolName)} {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
+		if err := pki.MakeFolder(dir, 0o700); err != nil {
 			return fmt.Errorf("make data folder: %w", err)
 		}
 	}

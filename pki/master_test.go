@@ -109,6 +109,27 @@ func TestLoadMasterKey(t *testing.T) {
 			t.Error("it was made")
 		}
 	})
+	t.Run("makes folders", func(t *testing.T) {
+		t.Parallel()
+		dir := filepath.Join(t.TempDir(), "a", "b")
+		for range 2 {
+			if err := pki.MakeFolder(dir, 0o700); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if info, err := os.Stat(dir); err != nil || info.Mode() != os.ModeDir|0o700 {
+			t.Errorf("mode %v, %v", info.Mode(), err)
+		}
+		file := filepath.Join(dir, "file")
+		if err := pki.WriteFile(file, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for _, bad := range []string{file, filepath.Join(file, "c")} {
+			if err := pki.MakeFolder(bad, 0o700); err == nil {
+				t.Errorf("%s is a folder now", bad)
+			}
+		}
+	})
 	t.Run("no folder", func(t *testing.T) {
 		t.Parallel()
 		if _, err := pki.LoadMasterKey(filepath.Join(t.TempDir(), "none", "k"), true); err == nil {

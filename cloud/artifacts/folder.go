@@ -44,6 +44,10 @@ func OpenFolderOn(files Files, dir string) (*Folder, error) {
 	if err := files.MkdirAll(filepath.Join(dir, tempFolder)); err != nil {
 		return nil, fmt.Errorf("open artifact folder %s: %w", dir, err)
 	}
+	// Each blob's last step flushes the names in dir, but not dir's own.
+	if err := files.SyncDir(filepath.Dir(filepath.Clean(dir))); err != nil {
+		return nil, fmt.Errorf("open artifact folder %s: %w", dir, err)
+	}
 	if err := f.removeLeftovers(); err != nil {
 		return nil, fmt.Errorf("open artifact folder %s: remove interrupted uploads: %w", dir, err)
 	}

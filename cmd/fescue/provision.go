@@ -78,7 +78,7 @@ func provision(ctx context.Context, c *apiClient, name, root string) (identity, 
 	short := dev.CertificateID[:10]
 	certs := filepath.Join(root, "certs")
 	for _, dir := range []string{certs, filepath.Dir(configFile)} {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
+		if err := pki.MakeFolder(dir, 0o755); err != nil {
 			return identity{}, err
 		}
 	}

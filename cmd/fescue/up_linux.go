@@ -96,7 +96,7 @@ func (u *upRun) say(label, format string, args ...any) {
 
 // start does all that up does before it only serves.
 func (u *upRun) start(ctx context.Context) (err error) {
-	if err := os.MkdirAll(u.Data, 0o755); err != nil {
+	if err := pki.MakeFolder(u.Data, 0o755); err != nil {
 		return err
 	}
 	// Server and core log to a file; the terminal is for what happens.
