@@ -130,16 +130,28 @@ func writeSynced(disk FS, name string, data []byte, perm fs.FileMode) error {
 	return disk.Chmod(name, perm)
 }
 
-// makeFolder makes a folder that functions' users can enter.
+// makeFolder makes a folder that functions' users can enter, and those above it.
+// Its name survives a power cut, also when an earlier attempt was cut short.
 func makeFolder(disk FS, name string) error {
-	if err := disk.MkdirAll(name, 0o755); err != nil {
+	parent := filepath.Dir(name)
+	there, err := exists(disk, parent)
+	if err == nil && !there {
+		err = makeFolder(disk, parent)
+	}
+	if err == nil {
+		err = disk.MkdirAll(name, 0o755)
+	}
+	if err != nil {
 		return err
 	}
 	info, err := disk.Lstat(name)
-	if err != nil || info.Mode().Perm()&0o755 == 0o755 {
+	if err == nil && info.Mode().Perm()&0o755 != 0o755 {
+		err = disk.Chmod(name, info.Mode().Perm()|0o755)
+	}
+	if err != nil {
 		return err
 	}
-	return disk.Chmod(name, info.Mode().Perm()|0o755)
+	return disk.SyncDir(parent)
 }
 
 // removeIfThere removes a file that need not exist.

@@ -56,6 +56,7 @@ type peer struct {
 
 type offered struct {
 	fescue.Deployment
+	peer     *peer
 	envelope []byte
 	events   []fescue.DeploymentEvent
 	// polls counts the polls since the end.
@@ -204,7 +205,7 @@ func (p *peer) offer(m bundle.Manifest) *offered {
 }
 
 func (p *peer) offerEnvelope(m bundle.Manifest, envelope []byte) *offered {
-	d := &offered{Deployment: fescue.Deployment{
+	d := &offered{peer: p, Deployment: fescue.Deployment{
 		ID: m.DeploymentID, GroupID: m.GroupID, Type: m.DeploymentType,
 		Status: fescue.InProgress, Phase: fescue.Offered, Epoch: m.Epoch, CoreThing: coreName,
 	}, envelope: envelope}

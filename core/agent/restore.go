@@ -31,6 +31,7 @@ func (a *Agent) restore(ctx context.Context) error {
 // starts nothing and leaves restored false.
 func (a *Agent) restoreDeployment(ctx context.Context) error {
 	current, err := a.loadDeployed(a.layout.manifest())
+	cleared := current == nil && err == nil
 	if errors.Is(err, errNoKey) {
 		a.logger.Warn("The deployment on disk cannot be verified before the first contact with the control plane; nothing is started from it.")
 		return a.start(ctx, nil)
@@ -60,6 +61,12 @@ func (a *Agent) restoreDeployment(ctx context.Context) error {
 		return a.start(ctx, nil)
 	}
 	if a.current == nil {
+		if cleared && a.stateSaved {
+			// The way back to nothing may have been cut short.
+			if err := a.derive(); err != nil {
+				a.logger.Error("The deployment folder could not be cleared.", slog.String("errorString", err.Error()))
+			}
+		}
 		return a.start(ctx, nil)
 	}
 	if !a.accepted() {

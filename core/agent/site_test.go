@@ -84,11 +84,7 @@ func (g *gateway) run() (a *agent.Agent, stop func()) {
 
 func (g *gateway) runUntil(ctx context.Context) (a *agent.Agent, stop func()) {
 	g.t.Helper()
-	a = agent.New(agent.Options{
-		ThingARN: coreARN, ThingName: coreName, Folder: g.path(), KeyFile: g.keyFile(),
-		Cloud: g.client, Edge: g, Logger: slog.New(slog.NewTextHandler(g.log, nil)), Connected: g.connected,
-		AllowRoot: g.allowRoot, DefaultUID: g.uid, DefaultGID: g.gid, Disk: g.disk, Accounts: g.accounts, Times: g.times,
-	})
+	a = g.agent()
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan error, 1)
 	go func() { done <- a.Run(ctx) }()
@@ -105,6 +101,15 @@ func (g *gateway) runUntil(ctx context.Context) (a *agent.Agent, stop func()) {
 	})
 	g.t.Cleanup(stop)
 	return a, stop
+}
+
+// agent makes an agent on this gateway.
+func (g *gateway) agent() *agent.Agent {
+	return agent.New(agent.Options{
+		ThingARN: coreARN, ThingName: coreName, Folder: g.path(), KeyFile: g.keyFile(),
+		Cloud: g.client, Edge: g, Logger: slog.New(slog.NewTextHandler(g.log, nil)), Connected: g.connected,
+		AllowRoot: g.allowRoot, DefaultUID: g.uid, DefaultGID: g.gid, Disk: g.disk, Accounts: g.accounts, Times: g.times,
+	})
 }
 
 func (g *gateway) change(f func()) {
