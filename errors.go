@@ -17,6 +17,10 @@ var (
 	ErrInUse = errors.New("still in use")
 	// ErrTokenReused means that a client token came back with another request.
 	ErrTokenReused = errors.New("client token was used for a different request")
+	// ErrPrecondition means that the record is not what the caller demanded of it.
+	ErrPrecondition = errors.New("precondition failed")
+	// ErrQuota means that the partition holds as many as it may.
+	ErrQuota = errors.New("quota is used up")
 )
 
 // Token makes a create call idempotent: the same Value for the same Operation

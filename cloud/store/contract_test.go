@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/buckets"
 	"github.com/fescue-edge/fescue/cloud/definitions"
 	"github.com/fescue-edge/fescue/cloud/deploy"
 	"github.com/fescue-edge/fescue/cloud/store"
@@ -16,6 +17,7 @@ import (
 var (
 	_ definitions.Store = (*store.Store)(nil)
 	_ deploy.Store      = (*store.Store)(nil)
+	_ buckets.Store     = (*store.Store)(nil)
 )
 
 // opener opens an empty database. The contracts below hold for every engine.

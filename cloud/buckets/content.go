@@ -1,0 +1,154 @@
+package buckets
+
+import (
+	"bytes"
+	"context"
+	"crypto/md5"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/fescue-edge/fescue"
+)
+
+// measure reads a content through once and tells its size, hash, ETag and its
+// checksum by the algorithm keep; what the caller said of it must be so.
+func measure(ctx context.Context, content io.ReadSeeker, wantMD5 []byte, want fescue.Checksum, keep string) (part fescue.ObjectPart, err error) {
+	sums := checksums{}
+	for _, algorithm := range []string{keep, want.Algorithm} {
+		if err := sums.add(algorithm); err != nil {
+			return part, err
+		}
+	}
+	if _, err := content.Seek(0, io.SeekStart); err != nil {
+		return part, err
+	}
+	tag, hash := md5.New(), sha256.New()
+	size, err := sums.read(contextReader{ctx, io.LimitReader(content, MaxPut+1)}, tag, hash)
+	if err != nil {
+		return part, err
+	}
+	if size > MaxPut {
+		return part, refuse(ErrTooLarge, "Your proposed upload exceeds the maximum allowed size: %d bytes.", int64(MaxPut))
+	}
+	if wantMD5 != nil && !bytes.Equal(tag.Sum(nil), wantMD5) {
+		return part, refuse(ErrDigest, "The Content-MD5 you specified did not match what we received.")
+	}
+	if got := sums.value(want.Algorithm); want.Value != "" && got != want.Value {
+		return part, differs(want, got)
+	}
+	return fescue.ObjectPart{
+		Hash: hex.EncodeToString(hash.Sum(nil)), Size: size, ETag: hex.EncodeToString(tag.Sum(nil)),
+		Checksum: fescue.Checksum{Algorithm: keep, Value: sums.value(keep)},
+	}, nil
+}
+
+// differs is the refusal of content that has another checksum than was said.
+func differs(want fescue.Checksum, got string) error {
+	return refuse(ErrDigest, "The %s you specified did not match the calculated checksum: %.100q instead of %q.", want.Algorithm, want.Value, got)
+}
+
+// contextReader ends with its context, since files do not.
+type contextReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (c contextReader) Read(p []byte) (int, error) {
+	if err := c.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return c.r.Read(p)
+}
+
+// open reads a range of an object's content. The first blob is opened at once, so
+// that one that is gone is told in time. When the object was replaced since it
+// was found the error is fescue.ErrConflict.
+func (s *Service) open(ctx context.Context, p fescue.Partition, o fescue.Object, want Range) (io.ReadCloser, error) {
+	parts, err := s.o.Store.ObjectParts(ctx, p, o.ContentID, 0, fescue.MaxObjectParts)
+	if err != nil {
+		return nil, err
+	}
+	var size int64
+	r := &reader{ctx: ctx, blobs: s.o.Blobs}
+	for _, part := range parts {
+		from, to := max(want.Offset-size, 0), min(want.Offset+want.Length-size, part.Size)
+		if from < to {
+			r.pieces = append(r.pieces, piece{part.Hash, from, to - from})
+		}
+		size += part.Size
+	}
+	if size != o.Size || len(parts) == 0 {
+		return nil, fmt.Errorf("content %s: %w", o.ContentID, fescue.ErrConflict)
+	}
+	if len(r.pieces) > 0 {
+		if err := r.next(); err != nil {
+			return nil, err
+		}
+	}
+	return r, nil
+}
+
+// piece is a part of a blob.
+type piece struct {
+	hash         string
+	offset, size int64
+}
+
+// reader reads pieces one after the other.
+type reader struct {
+	ctx    context.Context
+	blobs  Blobs
+	pieces []piece // not opened yet
+	open   io.ReadCloser
+	left   int64 // of what is open
+}
+
+func (r *reader) next() error {
+	first := r.pieces[0]
+	open, err := r.blobs.Open(r.ctx, first.hash, first.offset)
+	if errors.Is(err, fescue.ErrNotFound) {
+		// Not what a caller asked for: the server has lost it.
+		return fmt.Errorf("blob %s of an object is not in the artifact store", first.hash)
+	}
+	if err != nil {
+		return err
+	}
+	r.pieces, r.open, r.left = r.pieces[1:], open, first.size
+	return nil
+}
+
+// Read implements io.Reader.
+func (r *reader) Read(p []byte) (int, error) {
+	for r.left == 0 {
+		if err := r.Close(); err != nil {
+			return 0, err
+		}
+		if len(r.pieces) == 0 {
+			return 0, io.EOF
+		}
+		if err := r.next(); err != nil {
+			return 0, err
+		}
+	}
+	n, err := r.open.Read(p[:min(int64(len(p)), r.left)])
+	r.left -= int64(n)
+	if err == io.EOF {
+		if err = nil; r.left > 0 {
+			err = fmt.Errorf("blob of an object is %d bytes too short: %w", r.left, io.ErrUnexpectedEOF)
+		}
+	}
+	return n, err
+}
+
+// Close implements io.Closer.
+func (r *reader) Close() error {
+	if r.open == nil {
+		return nil
+	}
+	err := r.open.Close()
+	r.open = nil
+	return err
+}

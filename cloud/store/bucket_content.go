@@ -1,0 +1,143 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/fescue-edge/fescue"
+)
+
+// Blobs lie outside of the database, so that none can be written or removed in
+// one step with its name. bucket_garbage bridges that: whoever is about to put a
+// blob announces it (HoldBlob), and moves the announcement on in the transaction
+// that names it (nameBlob). A blob is removed only after CondemnBlob, which fails
+// when the announcement moved, and which nameBlob sees. What a crash leaves is
+// looked at when its time has come.
+
+// HoldBlob announces that a blob is going to be put and named before until. While
+// somebody removes that very blob it is fescue.ErrConflict.
+func (s *Store) HoldBlob(ctx context.Context, hash string, until time.Time) error {
+	err := s.update(ctx, func(tx *sql.Tx) error {
+		if err := lookAtBlob(ctx, tx, hash, until); err != nil {
+			return err
+		}
+		return nameBlob(ctx, tx, hash, until)
+	})
+	return aboutBlob("hold", hash, err)
+}
+
+// lookAtBlob has a blob looked at from a time on, or later if it already was to
+// be looked at later.
+func lookAtBlob(ctx context.Context, tx *sql.Tx, hash string, at time.Time) error {
+	_, err := tx.ExecContext(ctx, `
+		INSERT INTO bucket_garbage (hash, look_at, doomed_until) VALUES ($1, $2, 0)
+		ON CONFLICT (hash) DO UPDATE SET look_at = excluded.look_at WHERE bucket_garbage.look_at < excluded.look_at`,
+		hash, millis(at))
+	return err
+}
+
+// nameBlob moves the announcement of a blob on. If it is gone or the blob is being
+// removed, the blob has to be put again: fescue.ErrConflict.
+func nameBlob(ctx context.Context, tx *sql.Tx, hash string, until time.Time) error {
+	err := changed(ctx, tx, `
+		UPDATE bucket_garbage SET look_at = $1 WHERE hash = $2 AND doomed_until = 0`, millis(until), hash)
+	if errors.Is(err, fescue.ErrNotFound) {
+		return fescue.ErrConflict
+	}
+	return err
+}
+
+// releaseContent forgets the pieces of a content. Their blobs may be garbage now.
+func releaseContent(ctx context.Context, tx *sql.Tx, partition, content string, lookAt time.Time) error {
+	// In the order of hashes, so that two of these never wait for each other.
+	hashes, err := all(ctx, tx, scanText, `
+		SELECT DISTINCT hash FROM bucket_part WHERE partition = $1 AND content = $2 ORDER BY hash`, partition, content)
+	if err != nil {
+		return err
+	}
+	for _, hash := range hashes {
+		if err := lookAtBlob(ctx, tx, hash, lookAt); err != nil {
+			return err
+		}
+	}
+	_, err = tx.ExecContext(ctx, `DELETE FROM bucket_part WHERE partition = $1 AND content = $2`, partition, content)
+	return err
+}
+
+// insertPart writes a piece of a content.
+func insertPart(ctx context.Context, tx *sql.Tx, p fescue.Partition, content string, part fescue.ObjectPart) error {
+	_, err := tx.ExecContext(ctx, `
+		INSERT INTO bucket_part (partition, content, number, hash, size, etag, checksum_json, modified_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
+		p.Key(), content, part.Number, part.Hash, part.Size, part.ETag, toJSON(part.Checksum), millis(part.ModifiedAt))
+	return err
+}
+
+// ObjectParts lists the pieces of a content by number, after a number. A content
+// that is gone has none.
+func (s *Store) ObjectParts(ctx context.Context, p fescue.Partition, content string, after, limit int) ([]fescue.ObjectPart, error) {
+	return objectParts(ctx, s.read, p, content, after, limit)
+}
+
+func objectParts(ctx context.Context, q querier, p fescue.Partition, content string, after, limit int) ([]fescue.ObjectPart, error) {
+	return all(ctx, q, func(rows *sql.Rows) (part fescue.ObjectPart, err error) {
+		var checksum string
+		var modified int64
+		if err := rows.Scan(&part.Number, &part.Hash, &part.Size, &part.ETag, &checksum, &modified); err != nil {
+			return part, err
+		}
+		part.ModifiedAt = fromMillis(modified)
+		return part, fromJSON(checksum, &part.Checksum)
+	}, `
+		SELECT number, hash, size, etag, checksum_json, modified_at FROM bucket_part
+		WHERE partition = $1 AND content = $2 AND number > $3 ORDER BY number LIMIT $4`, p.Key(), content, after, limit)
+}
+
+// BlobsToLookAt lists blobs that may be garbage and whose time has come, also
+// those whose removal was begun and not finished.
+func (s *Store) BlobsToLookAt(ctx context.Context, now time.Time, limit int) ([]fescue.BlobLook, error) {
+	return all(ctx, s.read, func(rows *sql.Rows) (b fescue.BlobLook, err error) {
+		var at, doomed int64
+		err = rows.Scan(&b.Hash, &at, &doomed, &b.Named)
+		b.LookAt, b.DoomedUntil = fromMillis(at), fromMillis(doomed)
+		return b, err
+	}, `
+		SELECT hash, look_at, doomed_until, EXISTS (SELECT 1 FROM bucket_part p WHERE p.hash = g.hash)
+		FROM bucket_garbage g WHERE look_at <= $1 AND doomed_until <= $1 ORDER BY look_at LIMIT $2`, millis(now), limit)
+}
+
+// CondemnBlob says that the caller is going to remove a blob before until. If
+// anything happened to the blob since it was looked at it is fescue.ErrConflict.
+func (s *Store) CondemnBlob(ctx context.Context, b fescue.BlobLook, until time.Time) error {
+	err := s.update(ctx, func(tx *sql.Tx) error {
+		err := changed(ctx, tx, `
+			UPDATE bucket_garbage SET doomed_until = $1 WHERE hash = $2 AND look_at = $3 AND doomed_until = $4`,
+			millis(until), b.Hash, millis(b.LookAt), millis(b.DoomedUntil))
+		if errors.Is(err, fescue.ErrNotFound) {
+			return fescue.ErrConflict
+		}
+		return err
+	})
+	return aboutBlob("condemn", b.Hash, err)
+}
+
+// ForgetBlob says that a blob as it was looked at, or as it was condemned since,
+// needs no further look.
+func (s *Store) ForgetBlob(ctx context.Context, b fescue.BlobLook) error {
+	return s.update(ctx, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `
+			DELETE FROM bucket_garbage WHERE hash = $1 AND look_at = $2 AND doomed_until = $3`,
+			b.Hash, millis(b.LookAt), millis(b.DoomedUntil))
+		return err
+	})
+}
+
+func aboutBlob(doing, hash string, err error) error {
+	if err != nil {
+		return fmt.Errorf("%s blob %s: %w", doing, hash, err)
+	}
+	return nil
+}

@@ -1,0 +1,167 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"time"
+
+	"github.com/fescue-edge/fescue"
+)
+
+// CreateUpload writes a multipart upload without parts. A bucket that is not
+// there is fescue.ErrNotFound.
+func (s *Store) CreateUpload(ctx context.Context, p fescue.Partition, bucket string, u fescue.ObjectUpload) error {
+	err := s.update(ctx, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `
+			INSERT INTO bucket_upload (partition, bucket, id, object_key, checksum_json, settings_json, changes, created_at)
+			VALUES ($1, $2, $3, $4, $5, $6, 0, $7)`,
+			p.Key(), bucket, u.ID, u.Key, toJSON(u.Checksum), toJSON(u.ObjectSettings), millis(u.CreatedAt))
+		if isForeignKey(err) {
+			return fescue.ErrNotFound
+		}
+		return err
+	})
+	return aboutObject("begin upload of", bucket, u.Key, err)
+}
+
+const selectUpload = `SELECT id, object_key, checksum_json, settings_json, created_at FROM bucket_upload`
+
+func scanUpload(rows *sql.Rows) (u fescue.ObjectUpload, err error) {
+	var checksum, settings string
+	var created int64
+	if err := rows.Scan(&u.ID, &u.Key, &checksum, &settings, &created); err != nil {
+		return u, err
+	}
+	u.CreatedAt = fromMillis(created)
+	return u, errors.Join(fromJSON(checksum, &u.Checksum), fromJSON(settings, &u.ObjectSettings))
+}
+
+// Upload reads a multipart upload that is under way.
+func (s *Store) Upload(ctx context.Context, p fescue.Partition, bucket, id string) (fescue.ObjectUpload, error) {
+	list, err := all(ctx, s.read, scanUpload, selectUpload+`
+		WHERE partition = $1 AND bucket = $2 AND id = $3`, p.Key(), bucket, id)
+	if err == nil && len(list) == 0 {
+		err = fescue.ErrNotFound
+	}
+	if err != nil {
+		return fescue.ObjectUpload{}, aboutBucket("read an upload of", bucket, err)
+	}
+	return list[0], nil
+}
+
+// Uploads lists the uploads of a bucket by key and id, after both, from the key
+// called from on.
+func (s *Store) Uploads(ctx context.Context, p fescue.Partition, bucket, from, afterKey, afterID string, limit int) ([]fescue.ObjectUpload, error) {
+	return all(ctx, s.read, scanUpload, selectUpload+`
+		WHERE partition = $1 AND bucket = $2 AND object_key >= $3 AND (object_key > $4 OR (object_key = $4 AND id > $5))
+		ORDER BY object_key, id LIMIT $6`, p.Key(), bucket, from, afterKey, afterID, limit)
+}
+
+// PutPart writes a part whose blob was put under HoldBlob, in the place of the one
+// of its number. An upload that is not under way is fescue.ErrNotFound.
+func (s *Store) PutPart(ctx context.Context, p fescue.Partition, bucket, id string, part fescue.ObjectPart, w fescue.ObjectWrite) error {
+	err := s.update(ctx, func(tx *sql.Tx) error {
+		if err := changed(ctx, tx, `
+			UPDATE bucket_upload SET changes = changes + 1 WHERE partition = $1 AND bucket = $2 AND id = $3`,
+			p.Key(), bucket, id); err != nil {
+			return err
+		}
+		if err := nameBlob(ctx, tx, part.Hash, w.HoldUntil); err != nil {
+			return err
+		}
+		if err := releasePart(ctx, tx, p, id, part.Number, w.LookAt); err != nil {
+			return err
+		}
+		return insertPart(ctx, tx, p, id, part)
+	})
+	return aboutBucket("put a part into", bucket, err)
+}
+
+// releasePart forgets one piece of a content, if it is there.
+func releasePart(ctx context.Context, tx *sql.Tx, p fescue.Partition, content string, number int, lookAt time.Time) error {
+	hashes, err := all(ctx, tx, scanText, `
+		DELETE FROM bucket_part WHERE partition = $1 AND content = $2 AND number = $3 RETURNING hash`, p.Key(), content, number)
+	if err != nil {
+		return err
+	}
+	for _, hash := range hashes {
+		if err := lookAtBlob(ctx, tx, hash, lookAt); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// CompleteUpload makes the object o of an upload, whose id is the object's
+// ContentID, from some of its parts. If these are not what the upload has any
+// more it is fescue.ErrConflict; if the upload is not under way,
+// fescue.ErrNotFound.
+func (s *Store) CompleteUpload(ctx context.Context, p fescue.Partition, bucket string, o fescue.Object, chosen []fescue.ObjectPart, w fescue.ObjectWrite) error {
+	err := s.update(ctx, func(tx *sql.Tx) error {
+		// First the upload's row, for which PutPart waits.
+		if err := changed(ctx, tx, `
+			DELETE FROM bucket_upload WHERE partition = $1 AND bucket = $2 AND id = $3`, p.Key(), bucket, o.ContentID); err != nil {
+			return err
+		}
+		present, err := objectParts(ctx, tx, p, o.ContentID, 0, fescue.MaxObjectParts)
+		if err != nil {
+			return err
+		}
+		missing := chosen
+		for _, part := range present {
+			if len(missing) > 0 && missing[0].Number == part.Number {
+				if missing[0].Hash != part.Hash {
+					return fescue.ErrConflict
+				}
+				missing = missing[1:]
+				continue
+			}
+			if err := releasePart(ctx, tx, p, o.ContentID, part.Number, w.LookAt); err != nil {
+				return err
+			}
+		}
+		if len(missing) > 0 {
+			return fescue.ErrConflict
+		}
+		return replaceObject(ctx, tx, p, bucket, o, w)
+	})
+	return aboutObject("complete upload of", bucket, o.Key, err)
+}
+
+// AbortUpload forgets an upload and its parts. One that is not under way is
+// fescue.ErrNotFound.
+func (s *Store) AbortUpload(ctx context.Context, p fescue.Partition, bucket, id string, lookAt time.Time) error {
+	err := s.update(ctx, func(tx *sql.Tx) error {
+		if err := changed(ctx, tx, `
+			DELETE FROM bucket_upload WHERE partition = $1 AND bucket = $2 AND id = $3`, p.Key(), bucket, id); err != nil {
+			return err
+		}
+		return releaseContent(ctx, tx, p.Key(), id, lookAt)
+	})
+	return aboutBucket("abort an upload of", bucket, err)
+}
+
+// AbortOldUploads forgets some of the uploads of all partitions that began before
+// a time, and says how many.
+func (s *Store) AbortOldUploads(ctx context.Context, before time.Time, limit int, lookAt time.Time) (n int, err error) {
+	type upload struct{ partition, id string }
+	err = s.update(ctx, func(tx *sql.Tx) error {
+		old, err := all(ctx, tx, func(rows *sql.Rows) (u upload, err error) {
+			return u, rows.Scan(&u.partition, &u.id)
+		}, `
+			DELETE FROM bucket_upload WHERE id IN (SELECT id FROM bucket_upload WHERE created_at < $1 ORDER BY created_at LIMIT $2)
+			RETURNING partition, id`, millis(before), limit)
+		if err != nil {
+			return err
+		}
+		for _, u := range old {
+			if err := releaseContent(ctx, tx, u.partition, u.id, lookAt); err != nil {
+				return err
+			}
+		}
+		n = len(old)
+		return nil
+	})
+	return n, err
+}
