@@ -41,6 +41,7 @@ func options(dir string) cloud.Options {
 type server struct {
 	t *testing.T
 	*cloud.Server
+	dir string
 	key cloud.AccessKey
 	// stop ends it and waits; the test's end does too.
 	stop func()
@@ -52,7 +53,7 @@ func start(t *testing.T, o cloud.Options) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &server{t: t, Server: made}
+	s := &server{t: t, Server: made, dir: o.DataDir}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- made.Run(ctx) }()

@@ -12,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/greengrass"
 
 	"github.com/fescue-edge/fescue/cloud"
+	"github.com/fescue-edge/fescue/cloud/accesskeys"
 )
 
 func TestOptions(t *testing.T) {
@@ -121,7 +122,7 @@ func TestDataFolder(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer closeKeys()
-		id, secret, err := keys.Create(t.Context(), account, "ci")
+		id, secret, err := keys.Create(t.Context(), account, "ci", accesskeys.Grant{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -67,13 +67,14 @@ func (s *Server) wire(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	groups := definitions.New(s.store, o.Now)
 	api := awsapi.New(awsapi.Options{
 		Verifier: &sigv4.Verifier{Keys: s.keys, Now: o.Now, Regions: o.Regions},
 		AWS:      o.AWS, SpoolDir: s.path(spoolName), Observer: s.metrics, Logger: o.Logger,
 		DefaultRegion: o.Regions[0],
 		Services: map[string]awsapi.Service{
 			"greengrass": greengrass.New(greengrass.Options{
-				Definitions: definitions.New(s.store, o.Now), Deployments: s.engine, Roles: s.store,
+				Definitions: groups, Deployments: s.engine, Roles: s.store,
 				Cores: cores.New(s.store, o.Now), Authorities: groupca.New(s.store, s.master, o.Now), Logger: o.Logger,
 			}),
 			"iot":     iot.New(iot.Options{Registry: things, Host: o.PublicHosts[0], Logger: o.Logger}),
@@ -81,11 +82,21 @@ func (s *Server) wire(ctx context.Context) error {
 			"lambda": lambda.New(lambda.Options{
 				Functions: code, Links: links, Scheme: s.APIScheme(), SpoolDir: s.path(spoolName), Logger: o.Logger,
 			}),
-			"sts": sts.New(s.keys, o.Logger),
+			"sts": sts.New(o.Logger),
 		},
+		Callers: s.keys, Groups: groupTags{groups},
 	})
 	s.apiHandler = s.mux(api, links)
 	return nil
+}
+
+// groupTags tells the tags that limited access keys are measured by.
+type groupTags struct{ *definitions.Service }
+
+// GroupTags implements awsapi.Groups.
+func (g groupTags) GroupTags(ctx context.Context, p fescue.Partition, id string) (map[string]string, error) {
+	d, err := g.Definition(ctx, p, fescue.GroupKind, id)
+	return d.Tags, err
 }
 
 // startMessages starts the broker and the front that devices speak to, and has

@@ -4,6 +4,7 @@
 package accesskeys
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/base32"
@@ -15,9 +16,11 @@ import (
 	"time"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/awsapi"
 	"github.com/fescue-edge/fescue/cloud/awsapi/sigv4"
 	"github.com/fescue-edge/fescue/cloud/store"
 	"github.com/fescue-edge/fescue/pki"
+	"github.com/fescue-edge/fescue/policy"
 )
 
 // Keys keeps access keys in the store.
@@ -30,10 +33,11 @@ type Keys struct {
 	recent map[string]recentKey
 }
 
-// recentKey is a key as it was read a moment ago.
+// recentKey is a key as it was read a moment ago, and who it is.
 type recentKey struct {
-	key   sigv4.Key
-	until time.Time
+	key    sigv4.Key
+	caller awsapi.Caller
+	until  time.Time
 }
 
 // A key that was read is good for freshness without being read again: a key that
@@ -55,8 +59,12 @@ var ErrForm = errors.New("malformed access key")
 
 func label(id string) string { return "access-key/" + id }
 
-// Put keeps a key that the operator chose, or a new secret for it.
-func (k *Keys) Put(ctx context.Context, id, secret, account, name string) error {
+// Put keeps a key that the operator chose, or a new secret for it. A key that is
+// there already keeps its name and what it may do.
+func (k *Keys) Put(ctx context.Context, id, secret, account, name string, grant Grant) error {
+	if err := grant.Validate(); err != nil {
+		return err
+	}
 	if !idPattern.MatchString(id) {
 		return fmt.Errorf("%w: the id %q must have 16 to 128 characters of [A-Za-z0-9_]", ErrForm, id)
 	}
@@ -68,19 +76,20 @@ func (k *Keys) Put(ctx context.Context, id, secret, account, name string) error 
 		return err
 	}
 	return k.store.PutAccessKey(ctx, store.AccessKey{
-		ID: id, Account: account, Name: name, Sealed: sealed, CreatedAt: k.now().UTC(),
+		ID: id, Account: account, Name: name, Sealed: sealed,
+		Role: cmp.Or(grant.Role, Admin), GroupTag: grant.GroupTag, CreatedAt: k.now().UTC(),
 	})
 }
 
 // Create makes a key. The secret is told only here.
-func (k *Keys) Create(ctx context.Context, account, name string) (id, secret string, err error) {
+func (k *Keys) Create(ctx context.Context, account, name string, grant Grant) (id, secret string, err error) {
 	var raw [40]byte
 	if _, err := rand.Read(raw[:]); err != nil {
 		return "", "", err
 	}
 	id = "AKIA" + base32.StdEncoding.EncodeToString(raw[:10])
 	secret = base64.RawStdEncoding.EncodeToString(raw[10:])
-	return id, secret, k.Put(ctx, id, secret, account, name)
+	return id, secret, k.Put(ctx, id, secret, account, name, grant)
 }
 
 // List is every key, revoked ones included, without secrets.
@@ -92,14 +101,26 @@ func (k *Keys) Revoke(ctx context.Context, id string) error { return k.store.Rev
 // AccessKey is the key that a request claims to be signed with. It implements
 // sigv4.KeySource.
 func (k *Keys) AccessKey(ctx context.Context, id string) (sigv4.Key, error) {
+	known, err := k.find(ctx, id)
+	return known.key, err
+}
+
+// Caller is who signs with a key. It implements awsapi.Callers.
+func (k *Keys) Caller(ctx context.Context, id string) (awsapi.Caller, error) {
+	known, err := k.find(ctx, id)
+	return known.caller, err
+}
+
+func (k *Keys) find(ctx context.Context, id string) (recentKey, error) {
 	now := k.now()
 	k.mu.Lock()
 	hit, ok := k.recent[id]
 	k.mu.Unlock()
 	if ok && now.Before(hit.until) && now.After(hit.until.Add(-2*freshness)) {
-		return hit.key, nil
+		return hit, nil
 	}
-	key, err := k.read(ctx, id)
+	known, err := k.read(ctx, id)
+	known.until = now.Add(freshness)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if len(k.recent) >= maxRecent {
@@ -107,28 +128,44 @@ func (k *Keys) AccessKey(ctx context.Context, id string) (sigv4.Key, error) {
 	}
 	delete(k.recent, id)
 	if err == nil {
-		k.recent[id] = recentKey{key, now.Add(freshness)}
+		k.recent[id] = known
 	}
-	return key, err
+	return known, err
 }
 
-func (k *Keys) read(ctx context.Context, id string) (sigv4.Key, error) {
+func (k *Keys) read(ctx context.Context, id string) (recentKey, error) {
 	row, err := k.store.AccessKey(ctx, id)
 	if errors.Is(err, fescue.ErrNotFound) || err == nil && !row.RevokedAt.IsZero() {
-		return sigv4.Key{}, sigv4.ErrUnknownKey
+		return recentKey{}, sigv4.ErrUnknownKey
 	}
 	if err != nil {
-		return sigv4.Key{}, err
+		return recentKey{}, err
 	}
 	secret, err := k.master.Open(row.Sealed, label(id))
 	if err != nil {
-		return sigv4.Key{}, err
+		return recentKey{}, err
 	}
-	return sigv4.Key{ID: id, Secret: string(secret), Account: row.Account}, nil
+	grant := Grant{row.Role, row.GroupTag}
+	policies, err := grant.policies()
+	if err != nil {
+		return recentKey{}, fmt.Errorf("access key %s: %w", id, err)
+	}
+	return recentKey{
+		key: sigv4.Key{ID: id, Secret: string(secret), Account: row.Account},
+		caller: awsapi.Caller{
+			Name: row.Name, Identity: "user/" + userName(row), Role: row.Role,
+			Policies: []policy.Set{policies}, Conditional: row.GroupTag != "",
+		},
+	}, nil
 }
 
-// KeyName is what the operator called a key, for GetCallerIdentity.
-func (k *Keys) KeyName(ctx context.Context, id string) (string, error) {
-	row, err := k.store.AccessKey(ctx, id)
-	return row.Name, err
+// userPattern is what IAM takes as a user's name (IAM API model).
+var userPattern = regexp.MustCompile(`^[a-zA-Z0-9_+=,.@-]{1,64}$`)
+
+// userName is the key's name, or its id where no user can be called so.
+func userName(row store.AccessKey) string {
+	if userPattern.MatchString(row.Name) {
+		return row.Name
+	}
+	return row.ID
 }

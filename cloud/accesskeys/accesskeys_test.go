@@ -16,12 +16,16 @@ import (
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/accesskeys"
+	"github.com/fescue-edge/fescue/cloud/awsapi"
 	"github.com/fescue-edge/fescue/cloud/awsapi/sigv4"
 	"github.com/fescue-edge/fescue/cloud/store"
 	"github.com/fescue-edge/fescue/pki"
 )
 
-var _ sigv4.KeySource = (*accesskeys.Keys)(nil)
+var (
+	_ sigv4.KeySource = (*accesskeys.Keys)(nil)
+	_ awsapi.Callers  = (*accesskeys.Keys)(nil)
+)
 
 const (
 	account = "123456789012"
@@ -65,7 +69,7 @@ func open(t *testing.T) (*site, *accesskeys.Keys) {
 
 func put(t *testing.T, k *accesskeys.Keys, id, secret string) {
 	t.Helper()
-	if err := k.Put(t.Context(), id, secret, account, "admin"); err != nil {
+	if err := k.Put(t.Context(), id, secret, account, "admin", accesskeys.Grant{}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -91,14 +95,14 @@ func TestCreate(t *testing.T) {
 	idForm, secretForm := regexp.MustCompile(`^AKIA[A-Z2-7]{16}$`), regexp.MustCompile(`^[A-Za-z0-9+/]{40}$`)
 	seen := make(map[string]bool)
 	for i := range 10 {
-		id, secret, err := k.Create(t.Context(), account, fmt.Sprint("key", i))
+		id, secret, err := k.Create(t.Context(), account, fmt.Sprint("key", i), accesskeys.Grant{})
 		if err != nil || !idForm.MatchString(id) || !secretForm.MatchString(secret) || seen[id] || seen[secret] {
 			t.Fatalf("%q, %q, %v", id, secret, err)
 		}
 		seen[id], seen[secret] = true, true
 		wantSecret(t, k, id, secret)
-		if name, err := k.KeyName(t.Context(), id); err != nil || name != fmt.Sprint("key", i) {
-			t.Errorf("name %q, %v", name, err)
+		if c, err := k.Caller(t.Context(), id); err != nil || c.Name != fmt.Sprint("key", i) {
+			t.Errorf("caller %+v, %v", c, err)
 		}
 		s.pass(time.Second)
 	}
@@ -170,7 +174,7 @@ func TestPutRefuses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			err := k.Put(t.Context(), c.id, c.secret, account, "n")
+			err := k.Put(t.Context(), c.id, c.secret, account, "n", accesskeys.Grant{})
 			if !errors.Is(err, accesskeys.ErrForm) {
 				t.Errorf("%v", err)
 			}
@@ -200,7 +204,7 @@ func TestRevoke(t *testing.T) {
 	s.pass(time.Second)
 	wantUnknown(t, k, id)
 	wantUnknown(t, other, id)
-	if err := k.Put(t.Context(), id, secret, account, "n"); !errors.Is(err, fescue.ErrConflict) {
+	if err := k.Put(t.Context(), id, secret, account, "n", accesskeys.Grant{}); !errors.Is(err, fescue.ErrConflict) {
 		t.Errorf("put again: %v", err)
 	}
 	wantUnknown(t, k, id)

@@ -6,6 +6,7 @@
 package awsapi
 
 import (
+	"context"
 	"net/http"
 
 	"github.com/fescue-edge/fescue"
@@ -20,14 +21,30 @@ type Call struct {
 	KeyID string
 	// RequestID goes back in x-amzn-RequestId.
 	RequestID string
-	// Operation is set by the service once it knows, for metrics and logs.
+	// Caller is who signed.
+	Caller Caller
+	// Operation is set by Admit, for metrics and logs.
 	Operation string
+
+	// admit is the handler's gate; a call that no handler made has none.
+	admit func(context.Context, Target) error
+}
+
+// Admit says whether the caller may do what the call is about to do. A service
+// asks once for each call, when it knows the operation and before anything
+// happens; the error is the answer.
+func (c *Call) Admit(ctx context.Context, t Target) error {
+	c.Operation = t.Operation
+	if c.admit == nil {
+		return nil
+	}
+	return c.admit(ctx, t)
 }
 
 // Service answers the requests that are signed for one AWS service.
 type Service interface {
 	// ServeCall answers an authenticated request whose body is complete and
-	// bounded by MaxBody.
+	// bounded by MaxBody. Before it does what is asked it calls Admit.
 	ServeCall(w http.ResponseWriter, r *http.Request, call *Call)
 	// MaxBody is the largest body, in bytes, that the service takes for the
 	// request. It is asked before the body is read.

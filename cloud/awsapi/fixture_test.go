@@ -20,9 +20,11 @@ import (
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/awsapi"
+	"github.com/fescue-edge/fescue/cloud/awsapi/query"
 	"github.com/fescue-edge/fescue/cloud/awsapi/restjson"
 	"github.com/fescue-edge/fescue/cloud/awsapi/sigv4"
 	"github.com/fescue-edge/fescue/cloud/awsapi/sts"
+	"github.com/fescue-edge/fescue/policy"
 )
 
 const (
@@ -59,6 +61,11 @@ type endpoint struct {
 	keys *keys
 	logs *bytes.Buffer
 
+	// caller is who every key is; groups are tags by partition and id.
+	caller                  awsapi.Caller
+	callerFails, groupsFail error
+	groups                  map[string]map[string]string
+
 	mu       sync.Mutex
 	calls    []awsapi.Call
 	bodies   []string
@@ -73,9 +80,41 @@ func (e *endpoint) ObserveRequest(service, operation string, status int, _ time.
 	e.observed = append(e.observed, observed{service, operation, status})
 }
 
+// Caller implements awsapi.Callers.
+func (e *endpoint) Caller(context.Context, string) (awsapi.Caller, error) {
+	return e.caller, e.callerFails
+}
+
+// GroupTags implements awsapi.Groups.
+func (e *endpoint) GroupTags(_ context.Context, p fescue.Partition, id string) (map[string]string, error) {
+	if e.groupsFail != nil {
+		return nil, e.groupsFail
+	}
+	if tags, ok := e.groups[p.Key()+"/"+id]; ok {
+		return tags, nil
+	}
+	return nil, fescue.ErrNotFound
+}
+
+// everything is the policies of a caller who may do all.
+func everything(t *testing.T) []policy.Set {
+	t.Helper()
+	return []policy.Set{documents(t, `{"Statement":{"Effect":"Allow","Action":"*","Resource":"*"}}`)}
+}
+
+func documents(t *testing.T, texts ...string) policy.Set {
+	t.Helper()
+	set, err := policy.ParseAll(texts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return set
+}
+
 func open(t *testing.T) *endpoint {
 	t.Helper()
 	e := &endpoint{keys: &keys{}, logs: new(bytes.Buffer)}
+	e.caller = awsapi.Caller{Name: "build server", Identity: "user/build", Role: "admin", Policies: everything(t)}
 	logger := slog.New(slog.NewTextHandler(e.logs, nil))
 	// api is a REST-JSON service with one operation, which keeps its call.
 	api := func(maxBody int64) *restjson.API {
@@ -87,14 +126,24 @@ func open(t *testing.T) *endpoint {
 			Internal: awsapi.Error{Code: "InternalServerErrorException", Message: "internal"},
 			Logger:   logger,
 		}
-		a.Register([]restjson.Operation{{Name: "Keep", Method: "POST", Path: "/keep", MaxBody: maxBody, Stream: true, Handle: e.keep}})
+		a.Target = func(_ *restjson.Operation, r *restjson.Request) awsapi.Target {
+			return awsapi.Target{Resource: r.Header.Get("Resource"), RequestTags: func() map[string]string {
+				return map[string]string{"site": r.Header.Get("Tag")}
+			}}
+		}
+		a.Register([]restjson.Operation{
+			{Name: "Keep", Method: "POST", Path: "/keep", MaxBody: maxBody, Stream: true, Handle: e.keep},
+			{Name: "GetKept", Method: "GET", Path: "/kept", Stream: true, Handle: e.keep},
+		})
 		return a
 	}
+	form := &query.API{Namespace: "https://iam.amazonaws.com/doc/2010-05-08/", Version: "2010-05-08", Logger: logger}
+	form.Register([]query.Operation{{Name: "Forbidden", Handle: func(context.Context, *query.Request) (any, error) { return nil, nil }}})
 	e.Handler = awsapi.New(awsapi.Options{
 		Verifier: &sigv4.Verifier{Keys: e.keys, Now: func() time.Time { return now }, Regions: []string{"eu-west-1", "us-east-1"}},
 		AWS:      "aws", DefaultRegion: "eu-west-1",
-		Services: map[string]awsapi.Service{"greengrass": api(0), "lambda": api(large), "sts": sts.New(nil, logger)},
-		SpoolDir: t.TempDir(), Observer: e, Logger: logger,
+		Services: map[string]awsapi.Service{"greengrass": api(0), "lambda": api(large), "sts": sts.New(logger), "iam": form},
+		SpoolDir: t.TempDir(), Observer: e, Logger: logger, Callers: e, Groups: e,
 	})
 	return e
 }

@@ -40,6 +40,10 @@ type Options struct {
 	DefaultRegion string
 	// Services by signing name.
 	Services map[string]Service
+	// Callers tells who signs, and with it what a call may do.
+	Callers Callers
+	// Groups tells the tags of groups; nil knows no group.
+	Groups Groups
 	// SpoolDir holds large bodies while they are read.
 	SpoolDir string
 	Observer Observer
@@ -114,6 +118,11 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, call *Call) (sig
 	}
 	call.Partition = fescue.Partition{AWS: h.AWS, Account: pending.Account, Region: region}
 	call.KeyID = pending.KeyID
+	if call.Caller, err = h.Callers.Caller(r.Context(), pending.KeyID); err != nil {
+		h.refuse(w, service, call, fmt.Errorf("caller with access key %s: %w", pending.KeyID, err))
+		return pending.Service
+	}
+	call.admit = func(ctx context.Context, t Target) error { return h.authorize(ctx, pending.Service, r, call, t) }
 	r.Body, r.Trailer = body, pending.Trailer()
 	service.ServeCall(w, r, call)
 	return pending.Service

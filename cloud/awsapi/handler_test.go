@@ -24,9 +24,9 @@ func refusal(t *testing.T, service string, w *httptest.ResponseRecorder) (code, 
 	if !fescue.ValidID(requestID) {
 		t.Errorf("request id %q", requestID)
 	}
-	if service == "sts" {
+	if service == "sts" || service == "iam" {
 		var body struct {
-			XMLName xml.Name `xml:"https://sts.amazonaws.com/doc/2011-06-15/ ErrorResponse"`
+			XMLName xml.Name `xml:"ErrorResponse"`
 			Error   struct{ Type, Code, Message string }
 			ID      string `xml:"RequestId"`
 		}

@@ -13,24 +13,26 @@ import (
 
 // AccessKey is a row of access_key: the secret is sealed by the master key.
 type AccessKey struct {
-	ID        string
-	Account   string
-	Name      string
-	Sealed    []byte
-	CreatedAt time.Time
+	ID      string
+	Account string
+	Name    string
+	Sealed  []byte
+	// Role and GroupTag say what the key may do; see package accesskeys.
+	Role, GroupTag string
+	CreatedAt      time.Time
 	// RevokedAt is zero while the key is good.
 	RevokedAt time.Time
 }
 
-// PutAccessKey writes a key, or its new secret when the id exists and is not
-// revoked; a revoked id is fescue.ErrConflict.
+// PutAccessKey writes a key, or its new account and secret when the id exists and
+// is not revoked; a revoked id is fescue.ErrConflict.
 func (s *Store) PutAccessKey(ctx context.Context, k AccessKey) error {
 	return s.update(ctx, func(tx *sql.Tx) error {
 		err := changed(ctx, tx, `
-			INSERT INTO access_key (id, account, name, sealed, created_at) VALUES ($1, $2, $3, $4, $5)
+			INSERT INTO access_key (id, account, name, sealed, role, group_tag, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7)
 			ON CONFLICT (id) DO UPDATE SET account = excluded.account, sealed = excluded.sealed
 			WHERE access_key.revoked_at IS NULL`,
-			k.ID, k.Account, k.Name, base64.StdEncoding.EncodeToString(k.Sealed), millis(k.CreatedAt))
+			k.ID, k.Account, k.Name, base64.StdEncoding.EncodeToString(k.Sealed), k.Role, k.GroupTag, millis(k.CreatedAt))
 		if errors.Is(err, fescue.ErrNotFound) {
 			return fmt.Errorf("access key %s was revoked: %w", k.ID, fescue.ErrConflict)
 		}
@@ -67,13 +69,13 @@ func (s *Store) RevokeAccessKey(ctx context.Context, id string) error {
 	return nil
 }
 
-const selectAccessKey = `SELECT id, account, name, sealed, created_at, coalesce(revoked_at, 0) FROM access_key`
+const selectAccessKey = `SELECT id, account, name, sealed, role, group_tag, created_at, coalesce(revoked_at, 0) FROM access_key`
 
 func scanAccessKey(rows *sql.Rows) (AccessKey, error) {
 	var k AccessKey
 	var sealed string
 	var created, revoked int64
-	err := rows.Scan(&k.ID, &k.Account, &k.Name, &sealed, &created, &revoked)
+	err := rows.Scan(&k.ID, &k.Account, &k.Name, &sealed, &k.Role, &k.GroupTag, &created, &revoked)
 	if err != nil {
 		return k, err
 	}

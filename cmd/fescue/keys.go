@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -27,6 +28,7 @@ unknown within a second.
 Examples:
   fescue keys list --data /var/lib/fescue
   fescue keys create --data /var/lib/fescue --name build-server
+  fescue keys create --data /var/lib/fescue --name north --role deployer --groups site=north
   fescue keys revoke --data /var/lib/fescue AKIAEXAMPLE`
 }
 
@@ -54,6 +56,8 @@ type keyRow struct {
 	ID        string     `json:"accessKeyId"`
 	Account   string     `json:"account"`
 	Name      string     `json:"name"`
+	Role      string     `json:"role"`
+	Groups    string     `json:"groups,omitempty"`
 	CreatedAt time.Time  `json:"createdAt"`
 	RevokedAt *time.Time `json:"revokedAt,omitempty"`
 }
@@ -69,7 +73,7 @@ func (c listKeys) Run(ctx context.Context, t *terminal) error {
 		}
 		rows := make([]keyRow, 0, len(all))
 		for _, k := range all {
-			row := keyRow{ID: k.ID, Account: k.Account, Name: k.Name, CreatedAt: k.CreatedAt}
+			row := keyRow{ID: k.ID, Account: k.Account, Name: k.Name, Role: k.Role, Groups: k.GroupTag, CreatedAt: k.CreatedAt}
 			if !k.RevokedAt.IsZero() {
 				row.RevokedAt = &k.RevokedAt
 			}
@@ -79,13 +83,13 @@ func (c listKeys) Run(ctx context.Context, t *terminal) error {
 			return c.print(t, rows)
 		}
 		w := tabwriter.NewWriter(t.stdout, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(w, "ACCESS KEY\tACCOUNT\tNAME\tCREATED\tREVOKED")
+		fmt.Fprintln(w, "ACCESS KEY\tACCOUNT\tNAME\tROLE\tGROUPS\tCREATED\tREVOKED")
 		for _, r := range rows {
 			revoked := "-"
 			if r.RevokedAt != nil {
 				revoked = r.RevokedAt.Format(time.RFC3339)
 			}
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", r.ID, r.Account, r.Name, r.CreatedAt.Format(time.RFC3339), revoked)
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.ID, r.Account, r.Name, r.Role, cmp.Or(r.Groups, "all"), r.CreatedAt.Format(time.RFC3339), revoked)
 		}
 		return w.Flush()
 	})
@@ -95,12 +99,14 @@ type createKey struct {
 	dataFlag
 	Account string `default:"000000000000" env:"FESCUE_ACCOUNT" help:"Account that the key belongs to."`
 	Name    string `required:"" help:"What the key is for; shown by list and by sts get-caller-identity."`
+	Role    string `default:"admin" enum:"admin,deployer,reader" help:"What the key may do: ${enum}."`
+	Groups  string `placeholder:"TAG=VALUE" help:"Limit the key to groups with this tag."`
 }
 
 // Run prints the new key; the secret is not told again.
 func (c createKey) Run(ctx context.Context, t *terminal) error {
 	return c.open(ctx, t, func(keys *accesskeys.Keys) error {
-		id, secret, err := keys.Create(ctx, c.Account, c.Name)
+		id, secret, err := keys.Create(ctx, c.Account, c.Name, accesskeys.Grant{Role: c.Role, GroupTag: c.Groups})
 		if err != nil {
 			return err
 		}

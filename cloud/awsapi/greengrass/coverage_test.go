@@ -136,7 +136,7 @@ Of these, what scripts for Greengrass call is served. Other operations are answe
 		}
 	}
 	doc.WriteString("\n### AWS STS (sts, 2011-06-15)\n\n| operation |\n|---|\n")
-	for _, name := range sts.New(nil, logger).Operations() {
+	for _, name := range sts.New(logger).Operations() {
 		fmt.Fprintf(&doc, "| %s |\n", name)
 	}
 	return doc.String()

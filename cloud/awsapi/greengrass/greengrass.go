@@ -70,6 +70,7 @@ func New(o Options) *API {
 			Translate: translate,
 			ErrorBody: errorBody,
 			Malformed: malformed,
+			Target:    target,
 			Internal:  awsapi.Error{Code: "InternalServerErrorException", Message: "The server could not carry out the request. Its log has the request id and the cause."},
 			Logger:    o.Logger,
 		},

@@ -44,6 +44,7 @@ func New(o Options) *API {
 		API: restjson.API{
 			ErrorBody: errorBody,
 			Malformed: malformed,
+			Target:    target,
 			Internal:  awsapi.Error{Code: "InternalFailureException", Message: "The server could not carry out the request. Its log has the request id and the cause."},
 			Logger:    o.Logger,
 		},

@@ -46,8 +46,11 @@ func New(o Options) *API {
 			Translate: translate,
 			ErrorBody: func(e *awsapi.Error) any { return map[string]string{"message": e.Message} },
 			Malformed: malformed,
-			Internal:  awsapi.Error{Code: "InternalFailureException", Message: "The server could not carry out the request. Its log has the request id and the cause."},
-			Logger:    o.Logger,
+			Target: func(_ *restjson.Operation, r *restjson.Request) awsapi.Target {
+				return awsapi.Target{Resource: r.Partition.TopicARN(r.Label("topic"))}
+			},
+			Internal: awsapi.Error{Code: "InternalFailureException", Message: "The server could not carry out the request. Its log has the request id and the cause."},
+			Logger:   o.Logger,
 		},
 		publisher: o.Publisher,
 	}

@@ -70,7 +70,7 @@ func New(o Options) *API {
 	a := &API{functions: o.Functions, options: o}
 	a.API = restjson.API{
 		Translate: translate, ErrorBody: errorBody, Malformed: malformed,
-		Internal: internal, Logger: o.Logger,
+		Internal: internal, Target: targetOf, Logger: o.Logger,
 	}
 	a.Register(a.operations())
 	return a

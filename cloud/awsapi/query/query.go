@@ -55,7 +55,10 @@ type API struct {
 	// Translate turns an error that is not an *awsapi.Error into one; nil stands
 	// for an internal error, which is logged and answered 500. It may be nil.
 	Translate func(error) *awsapi.Error
-	Logger    *slog.Logger
+	// Resource is the ARN that a request acts on; nil stands for none in
+	// particular.
+	Resource func(*Request) string
+	Logger   *slog.Logger
 
 	operations map[string]Operation
 }
@@ -88,7 +91,6 @@ func (a *API) ServeCall(w http.ResponseWriter, r *http.Request, call *awsapi.Cal
 	if err == nil {
 		var op Operation
 		if op, err = a.operation(params); err == nil {
-			call.Operation = op.Name
 			a.serve(w, r, op, &Request{call, params})
 			return
 		}
@@ -97,7 +99,7 @@ func (a *API) ServeCall(w http.ResponseWriter, r *http.Request, call *awsapi.Cal
 }
 
 func (a *API) serve(w http.ResponseWriter, r *http.Request, op Operation, request *Request) {
-	result, err := op.Handle(r.Context(), request)
+	result, err := a.result(r.Context(), op, request)
 	if err == nil {
 		var body []byte
 		if body, err = a.answer(op.Name, result, request.RequestID); err == nil {
@@ -106,6 +108,18 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, op Operation, reques
 		}
 	}
 	a.WriteError(w, a.wireError(r, request.Call, err))
+}
+
+// result has the operation done, if the caller may.
+func (a *API) result(ctx context.Context, op Operation, r *Request) (any, error) {
+	t := awsapi.Target{Operation: op.Name}
+	if a.Resource != nil {
+		t.Resource = a.Resource(r)
+	}
+	if err := r.Admit(ctx, t); err != nil {
+		return nil, err
+	}
+	return op.Handle(ctx, r)
 }
 
 func badRequest(code, format string, args ...any) *awsapi.Error {

@@ -78,7 +78,10 @@ type API struct {
 	Malformed func(cause string) *awsapi.Error
 	// Internal is the code and text of a 500.
 	Internal awsapi.Error
-	Logger   *slog.Logger
+	// Target tells what a request acts on: its resource, and the tags of what it
+	// makes. nil stands for nothing in particular.
+	Target func(op *Operation, r *Request) awsapi.Target
+	Logger *slog.Logger
 
 	routes map[route][]*pattern
 }
@@ -217,7 +220,6 @@ func (a *API) ServeCall(w http.ResponseWriter, r *http.Request, call *awsapi.Cal
 		})
 		return
 	}
-	call.Operation = op.Name
 	request := &Request{Call: call, Labels: labels, Header: r.Header, Host: r.Host}
 	if op.Stream {
 		request.Stream = r.Body
@@ -229,12 +231,25 @@ func (a *API) ServeCall(w http.ResponseWriter, r *http.Request, call *awsapi.Cal
 		a.WriteError(w, a.Malformed("the query string is not valid"))
 		return
 	}
-	answer, err := op.Handle(r.Context(), request)
+	answer, err := a.answer(r.Context(), op, request)
 	if err != nil {
 		a.WriteError(w, a.wireError(r, call, err))
 		return
 	}
 	writeAnswer(w, op, answer)
+}
+
+// answer has the operation done, if the caller may.
+func (a *API) answer(ctx context.Context, op *Operation, r *Request) (any, error) {
+	var t awsapi.Target
+	if a.Target != nil {
+		t = a.Target(op, r)
+	}
+	t.Operation = op.Name
+	if err := r.Admit(ctx, t); err != nil {
+		return nil, err
+	}
+	return op.Handle(ctx, r)
 }
 
 func (a *API) wireError(r *http.Request, call *awsapi.Call, err error) *awsapi.Error {

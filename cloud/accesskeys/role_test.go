@@ -1,0 +1,163 @@
+package accesskeys_test
+
+import (
+	"errors"
+	"slices"
+	"testing"
+
+	"github.com/fescue-edge/fescue/cloud/accesskeys"
+	"github.com/fescue-edge/fescue/policy"
+)
+
+// policies are the documents of a key with the grant.
+func policies(t *testing.T, grant accesskeys.Grant) policy.Set {
+	t.Helper()
+	_, k := open(t)
+	id, _, err := k.Create(t.Context(), account, "n", grant)
+	if err != nil {
+		t.Fatal(err)
+	}
+	caller, err := k.Caller(t.Context(), id)
+	if err != nil || len(caller.Policies) != 1 {
+		t.Fatalf("%+v, %v", caller, err)
+	}
+	return caller.Policies[0]
+}
+
+func TestRoles(t *testing.T) {
+	t.Parallel()
+	sets := make(map[string]policy.Set)
+	for _, role := range accesskeys.Roles() {
+		sets[role] = policies(t, accesskeys.Grant{Role: role})
+	}
+	for action, who := range map[string][]string{
+		"greengrass:CreateDeployment":     {"admin", "deployer"},
+		"greengrass:ResetDeployments":     {"admin", "deployer"},
+		"greengrass:DeleteGroup":          {"admin"},
+		"greengrass:GetDeploymentStatus":  {"admin", "deployer", "reader"},
+		"greengrass:ListGroups":           {"admin", "deployer", "reader"},
+		"greengrass:UntagResource":        {"admin", "deployer"},
+		"iot:Publish":                     {"admin", "deployer"},
+		"iot:DescribeEndpoint":            {"admin", "deployer", "reader"},
+		"iot:CreateKeysAndCertificate":    {"admin", "deployer"},
+		"iot:DeleteThing":                 {"admin"},
+		"lambda:UpdateFunctionCode":       {"admin", "deployer"},
+		"lambda:GetFunction":              {"admin", "deployer", "reader"},
+		"lambda:DeleteAlias":              {"admin"},
+		"s3:PutObject":                    {"admin", "deployer"},
+		"s3:HeadObject":                   {"admin", "deployer", "reader"},
+		"s3:DeleteObjects":                {"admin"},
+		"iam:PutRolePolicy":               {"admin", "deployer"},
+		"iam:CreateAccessKey":             {"admin"},
+		"iam:GetRole":                     {"admin", "deployer", "reader"},
+		"secretsmanager:GetSecretValue":   {"admin"},
+		"secretsmanager:PutSecretValue":   {"admin", "deployer"},
+		"secretsmanager:DescribeSecret":   {"admin", "deployer", "reader"},
+		"sts:AssumeRole":                  {"admin", "deployer"},
+		"fescue:ListAuditRecords":         {"admin"},
+		"fescue:CancelDeployment":         {"admin", "deployer"},
+		"fescue:GetTimeline":              {"admin", "deployer", "reader"},
+		"aservicethatcomeslater:DoAThing": {"admin"},
+	} {
+		for role, set := range sets {
+			got := set.Evaluate(policy.Request{Action: action, Resource: "*"})
+			if (got == policy.Allowed) != slices.Contains(who, role) {
+				t.Errorf("%s as %s: %v", action, role, got)
+			}
+		}
+	}
+}
+
+func TestGroupLimit(t *testing.T) {
+	t.Parallel()
+	const (
+		group = "arn:aws:greengrass:us-east-1:123456789012:/greengrass/groups/g"
+		core  = "arn:aws:greengrass:us-east-1:123456789012:/greengrass/definition/cores/c"
+	)
+	site := func(value string) map[string][]string {
+		return map[string][]string{policy.KeyResourceTag("site"): {value}, policy.KeyRequestTag("site"): {value}}
+	}
+	north, south := site("north"), site("south")
+	set := policies(t, accesskeys.Grant{Role: "deployer", GroupTag: "site=north"})
+	for _, c := range []struct {
+		action, resource string
+		variables        map[string][]string
+		allowed          bool
+	}{
+		{"greengrass:CreateDeployment", group, north, true},
+		{"greengrass:CreateDeployment", group, south, false},
+		{"greengrass:CreateDeployment", group, nil, false},
+		{"greengrass:GetDeploymentStatus", group + "/deployments/d", north, true},
+		{"greengrass:GetDeploymentStatus", group + "/deployments/d", nil, false},
+		{"greengrass:TagResource", group, south, false},
+		{"greengrass:CreateGroup", "*", north, true},
+		{"greengrass:CreateGroup", "*", south, false},
+		{"greengrass:CreateGroup", "*", nil, false},
+		{"greengrass:DeleteGroup", group, north, false}, // as every deployer
+		{"greengrass:CreateCoreDefinition", "*", nil, true},
+		{"greengrass:GetCoreDefinition", core, nil, true},
+		{"greengrass:ListGroups", "*", nil, true},
+		{"greengrass:StartBulkDeployment", "*", nil, false},
+		{"greengrass:AssociateServiceRoleToAccount", "*", nil, false},
+		{"greengrass:AssociateRoleToGroup", group, north, true},
+		{"greengrass:UpdateConnectivityInfo", "*", nil, false},
+		{"greengrass:CreateSoftwareUpdateJob", "*", nil, false},
+		{"lambda:PublishVersion", "*", nil, true},
+		{"iot:DescribeThing", "*", nil, true},
+		{"iot:UpdateCertificate", "*", nil, false},
+		{"iot:Publish", "*", nil, false},
+		{"secretsmanager:PutSecretValue", "*", nil, false},
+		{"iam:CreateRole", "*", nil, false},
+		{"sts:AssumeRole", "*", nil, false},
+		{"fescue:CancelDeployment", group + "/deployments/d", north, true},
+		{"fescue:CancelDeployment", group + "/deployments/d", south, false},
+		{"fescue:ListDeployments", "*", nil, false},
+	} {
+		got := set.Evaluate(policy.Request{Action: c.action, Resource: c.resource, Variables: c.variables})
+		if (got == policy.Allowed) != c.allowed {
+			t.Errorf("%s on %s with %v: %v", c.action, c.resource, c.variables, got)
+		}
+	}
+	t.Run("a tag is no pattern", func(t *testing.T) {
+		t.Parallel()
+		for _, value := range []string{"*", "nor?h", "${aws:username}"} {
+			request := policy.Request{Action: "greengrass:GetGroup", Resource: group, Variables: north}
+			set := policies(t, accesskeys.Grant{Role: "reader", GroupTag: "site=" + value})
+			if set.Evaluate(request) == policy.Allowed {
+				t.Errorf("%s allows north", value)
+			}
+			if request.Variables = site(value); set.Evaluate(request) != policy.Allowed {
+				t.Errorf("%s does not allow itself", value)
+			}
+		}
+	})
+}
+
+func TestGrantRefused(t *testing.T) {
+	t.Parallel()
+	_, k := open(t)
+	for _, grant := range []accesskeys.Grant{
+		{Role: "root"}, {Role: "Admin"}, {Role: "reader "}, {GroupTag: "site"}, {GroupTag: "=north"}, {GroupTag: "site="},
+	} {
+		if id, _, err := k.Create(t.Context(), account, "n", grant); !errors.Is(err, accesskeys.ErrForm) {
+			t.Errorf("%+v: %q, %v", grant, id, err)
+		}
+	}
+	if list, err := k.List(t.Context()); err != nil || len(list) != 0 {
+		t.Errorf("%v, %v", list, err)
+	}
+}
+
+// A key that the operator names again keeps what it may do.
+func TestGrantStays(t *testing.T) {
+	t.Parallel()
+	_, k := open(t)
+	for _, grant := range []accesskeys.Grant{{Role: "reader", GroupTag: "site=north"}, {}} {
+		if err := k.Put(t.Context(), id, secret, account, "n", grant); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if c, err := k.Caller(t.Context(), id); err != nil || c.Role != "reader" || !c.Conditional {
+		t.Errorf("%+v, %v", c, err)
+	}
+}

@@ -1,0 +1,180 @@
+package awsapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/policy"
+)
+
+// Caller is who signed a call, and what decides about it.
+type Caller struct {
+	// Name is what the operator called the access key.
+	Name string
+	// Identity is the resource part of the caller's ARN: "user/admin", or
+	// "assumed-role/name/session" for a key that AssumeRole gave out.
+	Identity string
+	// Role is the key's role, for texts.
+	Role string
+	// Policies each have to allow what the caller does.
+	Policies []policy.Set
+	// Conditional is set when the policies look at more than action and resource:
+	// who calls from where, and the tags of groups.
+	Conditional bool
+}
+
+// ARN is the caller in ARNs that start with "arn:" and aws.
+func (c Caller) ARN(aws, account string) string {
+	service := "iam"
+	if strings.HasPrefix(c.Identity, "assumed-role/") {
+		service = "sts"
+	}
+	return "arn:" + aws + ":" + service + "::" + account + ":" + c.Identity
+}
+
+// Callers knows who signs with an access key.
+type Callers interface {
+	Caller(ctx context.Context, keyID string) (Caller, error)
+}
+
+// Groups knows the tags of Greengrass groups.
+type Groups interface {
+	// GroupTags of a group that the partition does not have is
+	// fescue.ErrNotFound.
+	GroupTags(ctx context.Context, p fescue.Partition, groupID string) (map[string]string, error)
+}
+
+// Target is what a call is about to do.
+type Target struct {
+	// Operation is the API's name of it, for example "CreateDeployment".
+	Operation string
+	// Resource is the ARN that it acts on; empty stands for none in particular.
+	Resource string
+	// RequestTags are the tags of what is to be made; nil when there are none.
+	// They are asked for only when the caller's policies are conditional.
+	RequestTags func() map[string]string
+}
+
+// actionPrefixes are the names before the colon of an action, where they are not
+// the signing name (Service Authorization Reference).
+var actionPrefixes = map[string]string{"iotdata": "iot"}
+
+// open are the actions that need no permission (AWS STS API reference).
+var open = map[string]bool{"sts:GetCallerIdentity": true, "sts:GetSessionToken": true}
+
+func action(service, operation string) string {
+	if prefix, ok := actionPrefixes[service]; ok {
+		service = prefix
+	}
+	return service + ":" + operation
+}
+
+// authorize decides by the caller's policies, default deny. The error is the
+// refusal in the service's form.
+func (h *Handler) authorize(ctx context.Context, service string, r *http.Request, call *Call, t Target) error {
+	act := action(service, t.Operation)
+	if open[act] {
+		return nil
+	}
+	resource := t.Resource
+	if resource == "" {
+		resource = "*"
+	}
+	variables, err := h.variables(ctx, r, call, t)
+	if err != nil {
+		return err
+	}
+	decision := policy.ImplicitDeny // of a caller without policies
+	for _, set := range call.Caller.Policies {
+		if decision = set.Evaluate(policy.Request{Action: act, Resource: resource, Variables: variables}); decision != policy.Allowed {
+			break
+		}
+	}
+	if decision == policy.Allowed {
+		return nil
+	}
+	because := "because no identity-based policy allows the " + act + " action"
+	if decision == policy.ExplicitDeny {
+		because = "with an explicit deny in an identity-based policy"
+	}
+	return denied.error(service, fmt.Sprintf("User: %s is not authorized to perform: %s on resource: %s %s (access key %s has the role %s)",
+		call.Caller.ARN(h.AWS, call.Partition.Account), act, resource, because, call.KeyID, call.Caller.Role))
+}
+
+// variables are what the conditions of policies may ask about.
+func (h *Handler) variables(ctx context.Context, r *http.Request, call *Call, t Target) (map[string][]string, error) {
+	if !call.Caller.Conditional {
+		return nil, nil
+	}
+	v := map[string][]string{
+		policy.KeyPrincipalARN:     {call.Caller.ARN(h.AWS, call.Partition.Account)},
+		policy.KeyPrincipalAccount: {call.Partition.Account},
+		policy.KeyRequestedRegion:  {call.Partition.Region},
+		policy.KeySourceIP:         {source(r)},
+		policy.KeySecureTransport:  {strconv.FormatBool(r.TLS != nil)},
+		policy.KeyUserAgent:        {r.UserAgent()},
+	}
+	if user, ok := strings.CutPrefix(call.Caller.Identity, "user/"); ok {
+		v[policy.KeyUserName] = []string{user}
+	}
+	if t.RequestTags != nil {
+		for key, value := range t.RequestTags() {
+			v[policy.KeyRequestTag(key)] = []string{value}
+			v[policy.KeyTagKeys] = append(v[policy.KeyTagKeys], key)
+		}
+	}
+	_, rest, ok := strings.Cut(t.Resource, ":/greengrass/groups/")
+	if !ok || h.Groups == nil {
+		return v, nil
+	}
+	id, _, _ := strings.Cut(rest, "/")
+	tags, err := h.Groups.GroupTags(ctx, call.Partition, id)
+	if err != nil && !errors.Is(err, fescue.ErrNotFound) {
+		return nil, fmt.Errorf("tags of group %s: %w", id, err)
+	}
+	for key, value := range tags {
+		v[policy.KeyResourceTag(key)] = []string{value}
+	}
+	return v, nil
+}
+
+// source is the address that a request comes from, without its port.
+func source(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	return host
+}
+
+// wording is how services word one kind of refusal: by signing name, "" for all
+// others.
+type wording map[string]Error
+
+// error is the refusal as the service says it.
+func (w wording) error(service, message string) *Error {
+	e, ok := w[service]
+	if !ok {
+		e = w[""]
+	}
+	if message != "" {
+		e.Message = message
+	}
+	return &e
+}
+
+// denied is for what the caller's policies do not allow ("Common Errors" of each
+// API reference; JSON 1.1 answers every client error with 400).
+var denied = wording{
+	"":               {Status: http.StatusForbidden, Code: "AccessDeniedException"},
+	"secretsmanager": {Status: http.StatusBadRequest, Code: "AccessDeniedException"},
+	"sts":            {Status: http.StatusForbidden, Code: "AccessDenied"},
+	"iam":            {Status: http.StatusForbidden, Code: "AccessDenied"},
+	"s3":             {Status: http.StatusForbidden, Code: "AccessDenied"},
+}
