@@ -20,6 +20,7 @@ import (
 	"github.com/fescue-edge/fescue/cloud/cores"
 	"github.com/fescue-edge/fescue/cloud/deploy"
 	"github.com/fescue-edge/fescue/cloud/edge"
+	"github.com/fescue-edge/fescue/cloud/events"
 	"github.com/fescue-edge/fescue/cloud/mqttfront"
 	"github.com/fescue-edge/fescue/cloud/store"
 	"github.com/fescue-edge/fescue/pki"
@@ -32,6 +33,7 @@ type Server struct {
 	broker   *mqttfront.Broker
 	front    *mqttfront.Front
 	engine   *deploy.Engine
+	events   *events.Service
 	presence *cores.Presence
 	keys     *accesskeys.Keys
 	metrics  *metrics
@@ -244,6 +246,7 @@ func (s *Server) Run(ctx context.Context) error {
 	running.Go(func() { s.deviceTLS.Run(ctx) })
 	running.Go(func() { s.engine.Run(ctx) })
 	running.Go(func() { s.presence.Run(ctx) })
+	running.Go(func() { s.events.Run(ctx) })
 	serve := func(what string, f func() error) {
 		running.Go(func() {
 			if err := f(); err != nil && !errors.Is(err, http.ErrServerClosed) && ctx.Err() == nil {

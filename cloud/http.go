@@ -56,6 +56,15 @@ func (s *Server) mux(aws http.Handler, code http.Handler) http.Handler {
 		w.Header().Set("Content-Type", "application/json")
 		json.NewEncoder(w).Encode(s.endpoints())
 	})
+	own.HandleFunc("GET /fescue/v1/events", func(w http.ResponseWriter, r *http.Request) {
+		list, err := s.events.Status(r.Context())
+		if err != nil {
+			http.Error(w, "the database does not answer", http.StatusServiceUnavailable)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		json.NewEncoder(w).Encode(map[string]any{"destinations": list})
+	})
 	own.Handle("GET /fescue/v1/code/", code)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// ServeMux cleans paths and redirects, which AWS paths do not survive: it

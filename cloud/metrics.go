@@ -1,12 +1,14 @@
 package cloud
 
 import (
+	"context"
 	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"github.com/fescue-edge/fescue/cloud/events"
 	"github.com/fescue-edge/fescue/cloud/mqttfront"
 )
 
@@ -64,4 +66,57 @@ func (m *metrics) watchFront(stats func() mqttfront.Stats) {
 		m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: c.name, Help: c.help},
 			func() float64 { return float64(c.value(stats())) }))
 	}
+}
+
+// eventCounts are a destination's counts and its backlog.
+var eventCounts = []struct {
+	desc  *prometheus.Desc
+	kind  prometheus.ValueType
+	value func(events.Status) float64
+}{
+	{eventDesc("delivered_total", "Events that the destination took."), prometheus.CounterValue, func(s events.Status) float64 { return float64(s.Delivered) }},
+	{eventDesc("failed_total", "Attempts to deliver an event that failed."), prometheus.CounterValue, func(s events.Status) float64 { return float64(s.Failed) }},
+	{eventDesc("dropped_total", "Events that grew too old before they could be delivered."), prometheus.CounterValue, func(s events.Status) float64 { return float64(s.Dropped) }},
+	{eventDesc("pending", "Events that wait to be delivered."), prometheus.GaugeValue, func(s events.Status) float64 { return float64(s.Pending) }},
+	{eventDesc("oldest_timestamp_seconds", "When the oldest event that waits was made; 0 when none does."), prometheus.GaugeValue, func(s events.Status) float64 {
+		if s.Oldest.IsZero() {
+			return 0
+		}
+		return float64(s.Oldest.UnixMilli()) / 1e3
+	}},
+}
+
+func eventDesc(name, help string) *prometheus.Desc {
+	return prometheus.NewDesc("fescue_events_"+name, help, []string{"destination"}, nil)
+}
+
+// eventMetrics asks for the state of the destinations when /metrics is read.
+type eventMetrics struct {
+	status func(context.Context) ([]events.Status, error)
+}
+
+// Describe implements prometheus.Collector.
+func (m eventMetrics) Describe(out chan<- *prometheus.Desc) {
+	for _, c := range eventCounts {
+		out <- c.desc
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (m eventMetrics) Collect(out chan<- prometheus.Metric) {
+	list, err := m.status(context.Background())
+	if err != nil {
+		out <- prometheus.NewInvalidMetric(eventCounts[0].desc, err)
+		return
+	}
+	for _, s := range list {
+		for _, c := range eventCounts {
+			out <- prometheus.MustNewConstMetric(c.desc, c.kind, c.value(s), s.Destination)
+		}
+	}
+}
+
+// watchEvents adds the destinations of events.
+func (m *metrics) watchEvents(status func(context.Context) ([]events.Status, error)) {
+	m.registry.MustRegister(eventMetrics{status})
 }

@@ -51,9 +51,18 @@ type Options struct {
 	// SyncMessages writes every QoS 1 message to disk before it is acknowledged.
 	SyncMessages bool
 
+	// EventURLs are webhooks that are told of every change of a deployment's
+	// status; EventSecret signs what they are sent. EventRetention is how long
+	// what cannot be delivered is kept; zero means three days.
+	EventURLs      []string
+	EventSecret    []byte
+	EventRetention time.Duration
+
 	Now    func() time.Time
 	Logger *slog.Logger
 }
+
+const defaultEventRetention = 72 * time.Hour
 
 // complete fills in defaults and refuses what cannot be.
 func (o *Options) complete() error {
@@ -77,6 +86,12 @@ func (o *Options) complete() error {
 	}
 	if len(o.PublicHosts) == 0 {
 		o.PublicHosts = []string{"localhost"}
+	}
+	if o.EventRetention == 0 {
+		o.EventRetention = defaultEventRetention
+	}
+	if o.EventRetention < 0 {
+		return fmt.Errorf("--event-retention %s is less than nothing", o.EventRetention)
 	}
 	if (o.APICertFile == "") != (o.APIKeyFile == "") {
 		return errors.New("--tls-cert and --tls-key go together")

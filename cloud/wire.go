@@ -18,6 +18,7 @@ import (
 	"github.com/fescue-edge/fescue/cloud/definitions"
 	"github.com/fescue-edge/fescue/cloud/deploy"
 	"github.com/fescue-edge/fescue/cloud/edge"
+	"github.com/fescue-edge/fescue/cloud/events"
 	"github.com/fescue-edge/fescue/cloud/functions"
 	"github.com/fescue-edge/fescue/cloud/groupca"
 	"github.com/fescue-edge/fescue/cloud/mqttfront"
@@ -41,6 +42,9 @@ func (s *Server) wire(ctx context.Context) error {
 	things := registry.New(registry.Options{Store: s.store, Authority: devices, AWS: o.AWS, Now: o.Now, Logger: o.Logger})
 	s.presence = cores.NewPresence(s.store, o.Now, o.Logger)
 	if err := s.startMessages(things); err != nil {
+		return err
+	}
+	if err := s.startEvents(ctx); err != nil {
 		return err
 	}
 	code := functions.New(functions.Options{Store: s.store, Code: blobs, Now: o.Now})
@@ -122,6 +126,26 @@ func (s *Server) startMessages(things *registry.Service) (err error) {
 			s.o.Logger.Warn("live connections of a changed certificate not looked at; the next refresh does", "certificate", certificateID, "error", err)
 		}
 	})
+	return nil
+}
+
+// startEvents has changes of deployments be told to MQTT and to the webhooks.
+func (s *Server) startEvents(ctx context.Context) (err error) {
+	to := []events.Destination{events.Topic{Publisher: s.front}}
+	for _, address := range s.o.EventURLs {
+		hook, err := events.NewWebhook(address, s.o.EventSecret, s.o.Now)
+		if err != nil {
+			return err
+		}
+		to = append(to, hook)
+	}
+	s.events, err = events.New(ctx, events.Options{
+		Store: s.store, Destinations: to, AWS: s.o.AWS, Retention: s.o.EventRetention, Now: s.o.Now, Logger: s.o.Logger,
+	})
+	if err != nil {
+		return err
+	}
+	s.metrics.watchEvents(s.events.Status)
 	return nil
 }
 

@@ -10,6 +10,9 @@ import (
 
 const thingTopics = "$aws/things/"
 
+// eventTopics are topics that the cloud alone publishes to.
+const eventTopics = "$aws/events/"
+
 // reservedFor is nil for the topics and filters that the rules for $ topics leave
 // to policies: those without $, and those below $aws/things/<thing>/.
 func reservedFor(s string) error {
@@ -52,6 +55,9 @@ func checkPublish(name string, retain bool) error {
 func checkFilter(filter string) error {
 	if err := topic.ValidFilter(filter); err != nil {
 		return fmt.Errorf("%w: %w", ErrForbidden, err)
+	}
+	if strings.HasPrefix(filter, eventTopics) {
+		return nil
 	}
 	return reservedFor(filter)
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/fescue-edge/fescue/cloud/buckets"
 	"github.com/fescue-edge/fescue/cloud/definitions"
 	"github.com/fescue-edge/fescue/cloud/deploy"
+	"github.com/fescue-edge/fescue/cloud/events"
 	"github.com/fescue-edge/fescue/cloud/store"
 )
 
@@ -18,6 +19,7 @@ var (
 	_ definitions.Store = (*store.Store)(nil)
 	_ deploy.Store      = (*store.Store)(nil)
 	_ buckets.Store     = (*store.Store)(nil)
+	_ events.Store      = (*store.Store)(nil)
 )
 
 // opener opens an empty database. The contracts below hold for every engine.
@@ -80,6 +82,8 @@ func TestSQLite(t *testing.T) {
 	t.Run("resets", func(t *testing.T) { testResets(t, openSQLite) })
 	t.Run("roles", func(t *testing.T) { testRoles(t, openSQLite) })
 	t.Run("keys", func(t *testing.T) { testKeys(t, openSQLite) })
+	t.Run("events", func(t *testing.T) { testEvents(t, openSQLite) })
+	t.Run("leases", func(t *testing.T) { testLeases(t, openSQLite) })
 }
 
 func TestSQLiteFile(t *testing.T) {

@@ -37,7 +37,10 @@ func (s *Store) CreateDeployment(ctx context.Context, d fescue.Deployment, token
 			return err
 		}
 		d.Revision = 1
-		return insertStep(ctx, tx, d, fescue.CloudActor, fescue.DeploymentStep{Event: "Created", At: d.CreatedAt})
+		if err := insertStep(ctx, tx, d, fescue.CloudActor, fescue.DeploymentStep{Event: "Created", At: d.CreatedAt}); err != nil {
+			return err
+		}
+		return insertEvent(ctx, tx, d)
 	})
 	if err != nil {
 		return fescue.Deployment{}, fmt.Errorf("create deployment of group %s: %w", d.GroupID, err)
@@ -177,7 +180,10 @@ func applyStep(ctx context.Context, tx *sql.Tx, d fescue.Deployment, actor fescu
 	if err != nil {
 		return d, err
 	}
-	return next, insertStep(ctx, tx, next, actor, step)
+	if err := insertStep(ctx, tx, next, actor, step); err != nil || next.Status == d.Status {
+		return next, err
+	}
+	return next, insertEvent(ctx, tx, next)
 }
 
 // insertStep writes the step down that led to d.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
@@ -57,6 +58,10 @@ type serverCommand struct {
 	InsecureHTTP  bool     `name:"insecure-http" help:"Serve plain HTTP on an API address beyond loopback."`
 	ServiceRole   bool     `name:"require-service-role" help:"Fail deployments of an account without a service role, as AWS did."`
 	SyncMessages  bool     `help:"Write QoS 1 messages to disk before acknowledging them."`
+
+	EventURL        []string      `name:"event-url" sep:"none" placeholder:"URL" help:"Webhook that is told of every change of a deployment's status; may be repeated. FESCUE_EVENT_SECRET signs what is sent."`
+	EventSecretFile string        `type:"existingfile" help:"File of the secret that signs events, in place of FESCUE_EVENT_SECRET."`
+	EventRetention  time.Duration `default:"72h" help:"How long events are kept that cannot be delivered."`
 }
 
 // Help implements kong.HelpProvider.
@@ -75,7 +80,15 @@ Examples:
 }
 
 // options are the server's, from flags and environment.
-func (c *serverCommand) options(logger *slog.Logger) cloud.Options {
+func (c *serverCommand) options(logger *slog.Logger) (cloud.Options, error) {
+	eventSecret := []byte(os.Getenv("FESCUE_EVENT_SECRET"))
+	if c.EventSecretFile != "" {
+		data, err := os.ReadFile(c.EventSecretFile)
+		if err != nil {
+			return cloud.Options{}, fmt.Errorf("read --event-secret-file: %w", err)
+		}
+		eventSecret = bytes.TrimRight(data, "\r\n")
+	}
 	return cloud.Options{
 		DataDir: c.Data, APIAddr: c.API, DeviceAddr: c.Device, MQTTAddr: c.MQTT,
 		AWS: c.Partition, Account: c.Account, Regions: c.regions(), PublicHosts: c.PublicHost,
@@ -83,13 +96,19 @@ func (c *serverCommand) options(logger *slog.Logger) cloud.Options {
 		DeviceCertFile: c.DeviceTLSCert, DeviceKeyFile: c.DeviceTLSKey, InsecureHTTP: c.InsecureHTTP,
 		AccessKeyID: os.Getenv("FESCUE_ACCESS_KEY_ID"), SecretAccessKey: os.Getenv("FESCUE_SECRET_ACCESS_KEY"),
 		MasterKeyFile: os.Getenv("FESCUE_MASTER_KEY_FILE"), RequireServiceRole: c.ServiceRole,
-		Deadlines: c.deadlines(), SyncMessages: c.SyncMessages, Logger: logger,
-	}
+		Deadlines: c.deadlines(), SyncMessages: c.SyncMessages,
+		EventURLs: c.EventURL, EventSecret: eventSecret, EventRetention: c.EventRetention,
+		Logger: logger,
+	}, nil
 }
 
 // Run serves until the context ends.
 func (c *serverCommand) Run(ctx context.Context, t *terminal) error {
-	server, err := cloud.New(ctx, c.options(t.logger))
+	o, err := c.options(t.logger)
+	if err != nil {
+		return err
+	}
+	server, err := cloud.New(ctx, o)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,140 @@
+package events
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/fescue-edge/fescue"
+)
+
+// Pace of a sender.
+const (
+	// batch is how many notifications are taken at once, of as many deployments.
+	batch = 64
+	// parallel is how many of them are under way at the same time.
+	parallel = 8
+	// idlePoll is how often an empty outbox is looked at.
+	idlePoll = 250 * time.Millisecond
+	// patience bounds one delivery.
+	patience = 10 * time.Second
+)
+
+// sender delivers to one destination.
+type sender struct {
+	o  *Options
+	to Destination
+
+	mu     sync.Mutex
+	counts Status
+}
+
+func (s *sender) count(f func(*Status)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f(&s.counts)
+}
+
+func (s *sender) status() Status {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := s.counts
+	st.Destination, st.Configured = s.to.Name(), true
+	return st
+}
+
+// run delivers until ctx ends. While nothing arrives, one notification at a time
+// tries whether the destination is back.
+func (s *sender) run(ctx context.Context) {
+	failures := 0
+	for ctx.Err() == nil {
+		limit := batch
+		if failures > 0 {
+			limit = 1
+		}
+		delivered, err := s.round(ctx, limit)
+		wait := idlePoll
+		switch {
+		case delivered > 0:
+			failures, wait = 0, 0
+		case err != nil:
+			failures++
+			wait = s.backoff(failures)
+		}
+		if err != nil && ctx.Err() == nil {
+			s.o.Logger.Warn("events not delivered; they are tried again", "destination", s.to.Name(), "error", err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(wait):
+		}
+	}
+}
+
+// backoff is how long to wait after so many failures in a row: between half of it
+// and the whole, so that not everything comes back at once.
+func (s *sender) backoff(failures int) time.Duration {
+	d := s.o.LastRetry
+	if shift := failures - 1; shift < 30 && s.o.FirstRetry<<shift < d {
+		d = s.o.FirstRetry << shift
+	}
+	return d/2 + rand.N(d/2+1)
+}
+
+// round delivers what is due, at most limit. The error is that of one that
+// failed; each of those waits for its own time, and what follows it with it.
+func (s *sender) round(ctx context.Context, limit int) (delivered int, err error) {
+	due, err := s.o.Store.DueNotifications(ctx, s.o.AWS, s.to.Name(), limit)
+	if err != nil || len(due) == 0 {
+		return 0, err
+	}
+	results := make([]error, len(due))
+	var all errgroup.Group
+	all.SetLimit(parallel)
+	for i, n := range due {
+		all.Go(func() error {
+			results[i] = s.deliver(ctx, n)
+			return nil
+		})
+	}
+	all.Wait()
+	var done []string
+	failed := make(map[string]time.Time)
+	var first error
+	for i, n := range due {
+		switch {
+		case results[i] == nil:
+			done = append(done, n.ID)
+		case ctx.Err() != nil: // ended by this server, not by the destination
+		default:
+			failed[n.ID] = s.o.Now().Add(s.backoff(n.Attempts + 1))
+			if first == nil {
+				first = results[i]
+			}
+		}
+	}
+	s.count(func(c *Status) {
+		c.Delivered += int64(len(done))
+		c.Failed += int64(len(failed))
+		if first != nil {
+			c.LastError = first.Error()
+		}
+	})
+	// What was delivered is written down even when this server is to stop.
+	finish, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	defer cancel()
+	if err := s.o.Store.FinishNotifications(finish, s.to.Name(), done, failed); err != nil {
+		return 0, errors.Join(first, err)
+	}
+	return len(done), first
+}
+
+func (s *sender) deliver(ctx context.Context, n fescue.Notification) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	return s.to.Deliver(ctx, n)
+}

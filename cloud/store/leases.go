@@ -1,0 +1,35 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"time"
+
+	"github.com/fescue-edge/fescue"
+)
+
+// TakeLease gives holder the sole right to a piece of the servers' work until a
+// time, or prolongs it. It reports whether holder has it: false while another
+// does.
+func (s *Store) TakeLease(ctx context.Context, name, holder string, until time.Time) (bool, error) {
+	err := s.update(ctx, func(tx *sql.Tx) error {
+		return changed(ctx, tx, `
+			INSERT INTO server_lease (name, holder, until) VALUES ($1, $2, $3)
+			ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until = excluded.until
+			WHERE server_lease.holder = excluded.holder OR server_lease.until < $4`,
+			name, holder, millis(until), millis(s.now()))
+	})
+	if errors.Is(err, fescue.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// ReleaseLease gives a lease back, if holder still has it.
+func (s *Store) ReleaseLease(ctx context.Context, name, holder string) error {
+	return s.update(ctx, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `DELETE FROM server_lease WHERE name = $1 AND holder = $2`, name, holder)
+		return err
+	})
+}

@@ -1,0 +1,85 @@
+package fescue
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// Notification is one "Greengrass Deployment Status Change" event on its way to
+// one destination. It is delivered at least once; a repeated one has the same
+// id.
+type Notification struct {
+	Destination string
+	// ID is the id in Body.
+	ID           string
+	Partition    Partition
+	DeploymentID string
+	// Revision orders the notifications of one deployment.
+	Revision int64
+	// Body is the event, as JSON.
+	Body []byte
+	// Attempts counts the failed attempts to deliver it.
+	Attempts int
+	// CreatedAt is when the deployment changed.
+	CreatedAt time.Time
+}
+
+// NotificationBacklog is what waits for one destination.
+type NotificationBacklog struct {
+	Destination string
+	Pending     int64
+	// Oldest is when the oldest of them was made.
+	Oldest time.Time
+}
+
+// StatusChange is the envelope of a notification, as EventBridge carried it
+// (AWS IoT Greengrass V1 developer guide, "Get deployment notifications").
+type StatusChange struct {
+	Version    string             `json:"version"`
+	ID         string             `json:"id"`
+	DetailType string             `json:"detail-type"`
+	Source     string             `json:"source"`
+	Account    string             `json:"account"`
+	Time       string             `json:"time"`
+	Region     string             `json:"region"`
+	Resources  []string           `json:"resources"`
+	Detail     StatusChangeDetail `json:"detail"`
+}
+
+// StatusChangeDetail says which deployment changed, and to what.
+type StatusChangeDetail struct {
+	GroupID        string           `json:"group-id"`
+	DeploymentID   string           `json:"deployment-id"`
+	DeploymentType DeploymentType   `json:"deployment-type"`
+	Status         DeploymentStatus `json:"status"`
+}
+
+// StatusChange is the event that tells the deployment's present status, under a
+// new id.
+func (d Deployment) StatusChange() StatusChange {
+	return StatusChange{
+		Version: "0", ID: NewID(), DetailType: "Greengrass Deployment Status Change", Source: "aws.greengrass",
+		Account: d.Partition.Account, Time: TimestampSeconds(d.UpdatedAt), Region: d.Partition.Region,
+		Resources: []string{},
+		Detail:    StatusChangeDetail{d.GroupID, d.ID, d.Type, d.Status},
+	}
+}
+
+// StatusChange reads the notification's body.
+func (n Notification) StatusChange() (StatusChange, error) {
+	var c StatusChange
+	if err := json.Unmarshal(n.Body, &c); err != nil {
+		return c, fmt.Errorf("notification %s: %w", n.ID, err)
+	}
+	return c, nil
+}
+
+// StatusChangeTopics is how the MQTT topics of notifications begin.
+const StatusChangeTopics = "$aws/events/greengrass/deployment/"
+
+// Topic is the MQTT topic of the event: its group, its deployment and its status
+// are levels, so that a filter can choose among them.
+func (c StatusChange) Topic() string {
+	return StatusChangeTopics + c.Detail.GroupID + "/" + c.Detail.DeploymentID + "/" + string(c.Detail.Status)
+}

@@ -1,0 +1,108 @@
+//go:build linux
+
+package test
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/greengrass"
+	"github.com/aws/aws-sdk-go-v2/service/greengrass/types"
+
+	"github.com/fescue-edge/fescue"
+)
+
+// TestEventsSurviveKills: a server that is killed again and again while it
+// deploys tells its webhook of every change of status, in order; what it tells
+// twice has the same id.
+func TestEventsSurviveKills(t *testing.T) {
+	var mu sync.Mutex
+	heard := make(map[string][]fescue.DeploymentStatus)
+	ids := make(map[string]string)
+	hook := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var change fescue.StatusChange
+		body, err := io.ReadAll(r.Body)
+		if err != nil || json.Unmarshal(body, &change) != nil {
+			w.WriteHeader(http.StatusBadRequest)
+			return
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if before, twice := ids[change.ID]; twice {
+			if before != string(body) {
+				t.Errorf("one id, two events: %s and %s", before, body)
+			}
+			return
+		}
+		if rand.N(3) == 0 { // heard, but the answer says otherwise, as a lost one would
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+		ids[change.ID] = string(body)
+		id := change.Detail.DeploymentID
+		heard[id] = append(heard[id], change.Detail.Status)
+	}))
+	defer hook.Close()
+	secretFile := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(secretFile, []byte("the webhook's own secret\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := startServer(t, "--event-url", hook.URL, "--event-secret-file", secretFile)
+	h := s.house(region)
+	want := make(map[string][]fescue.DeploymentStatus)
+	for range 5 {
+		for range 5 {
+			group, version := h.unbuildable(t)
+			want[h.deploy(t, group, version)] = []fescue.DeploymentStatus{fescue.Building, fescue.Failure}
+		}
+		time.Sleep(rand.N(30 * time.Millisecond)) // anywhere in its work
+		s.restart(t)
+	}
+	eventually(t, "every change heard", func() error {
+		mu.Lock()
+		defer mu.Unlock()
+		for id, statuses := range want {
+			if !slices.Equal(heard[id], statuses) {
+				return fmt.Errorf("deployment %s: heard %v, want %v", id, heard[id], statuses)
+			}
+		}
+		if len(heard) != len(want) {
+			return fmt.Errorf("%d deployments heard, %d made", len(heard), len(want))
+		}
+		return nil
+	})
+}
+
+// unbuildable is a group whose core nobody has registered: its deployments fail in
+// Building.
+func (h *house) unbuildable(t *testing.T) (group, version string) {
+	t.Helper()
+	core, err := h.greengrass.CreateCoreDefinition(t.Context(), &greengrass.CreateCoreDefinitionInput{
+		InitialVersion: &types.CoreDefinitionVersion{Cores: []types.Core{{
+			Id:             aws.String("core"),
+			ThingArn:       aws.String("arn:aws:iot:" + h.region + ":" + account + ":thing/Nobody"),
+			CertificateArn: aws.String("arn:aws:iot:" + h.region + ":" + account + ":cert/" + strings.Repeat("0", 64)),
+		}}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := h.greengrass.CreateGroup(t.Context(), &greengrass.CreateGroupInput{
+		Name: aws.String("unbuildable"), InitialVersion: &types.GroupVersion{CoreDefinitionVersionArn: core.LatestVersionArn},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return *g.Id, *g.LatestVersion
+}
