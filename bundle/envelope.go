@@ -14,7 +14,7 @@ import (
 const PayloadType = "application/vnd.fescue.deployment-manifest+json"
 
 // Envelope is a DSSE envelope (Dead Simple Signing Envelope, v1) around a
-// manifest.
+// manifest, or around a statement of trust.
 type Envelope struct {
 	PayloadType string      `json:"payloadType"`
 	Payload     []byte      `json:"payload"` // base64 in JSON
@@ -52,29 +52,53 @@ func Sign(m Manifest, key ed25519.PrivateKey) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	env := Envelope{
-		PayloadType: PayloadType,
-		Payload:     payload,
-		Signatures: []Signature{{
-			KeyID: KeyID(key.Public().(ed25519.PublicKey)),
-			Sig:   ed25519.Sign(key, preAuthentication(PayloadType, payload)),
-		}},
-	}
-	return json.Marshal(env)
+	return seal(PayloadType, payload, key)
 }
 
 // Open verifies an envelope against the trusted keys, by key id, and returns
 // the manifest. Nothing of the payload is read before a signature has verified.
 func Open(envelope []byte, trusted map[string]ed25519.PublicKey) (Manifest, error) {
-	if len(envelope) > maxEnvelope {
-		return Manifest{}, fmt.Errorf("%w: envelope of %d bytes", ErrManifest, len(envelope))
+	payload, _, err := unseal(envelope, PayloadType, trusted)
+	if err != nil {
+		return Manifest{}, fmt.Errorf("%w: %w", ErrManifest, err)
 	}
-	var env Envelope
-	if err := json.Unmarshal(envelope, &env); err != nil {
-		return Manifest{}, fmt.Errorf("%w: the envelope does not parse: %w", ErrManifest, err)
+	return ParseManifest(payload)
+}
+
+// Signers are the key ids that an envelope names, believed or not.
+func Signers(envelope []byte) ([]string, error) {
+	env, err := parseEnvelope(envelope)
+	if err != nil {
+		return nil, err
 	}
-	if env.PayloadType != PayloadType {
-		return Manifest{}, fmt.Errorf("%w: payload type %q", ErrManifest, env.PayloadType)
+	var ids []string
+	for _, s := range env.Signatures {
+		ids = append(ids, s.KeyID)
+	}
+	return ids, nil
+}
+
+// seal wraps a payload in an envelope, as JSON.
+func seal(payloadType string, payload []byte, key ed25519.PrivateKey) ([]byte, error) {
+	return json.Marshal(Envelope{
+		PayloadType: payloadType,
+		Payload:     payload,
+		Signatures: []Signature{{
+			KeyID: KeyID(key.Public().(ed25519.PublicKey)),
+			Sig:   ed25519.Sign(key, preAuthentication(payloadType, payload)),
+		}},
+	})
+}
+
+// unseal verifies an envelope and returns its payload with the id of the key that
+// signed it.
+func unseal(envelope []byte, payloadType string, trusted map[string]ed25519.PublicKey) (payload []byte, keyID string, err error) {
+	env, err := parseEnvelope(envelope)
+	if err != nil {
+		return nil, "", err
+	}
+	if env.PayloadType != payloadType {
+		return nil, "", fmt.Errorf("payload type %q", env.PayloadType)
 	}
 	message := preAuthentication(env.PayloadType, env.Payload)
 	known := false
@@ -85,13 +109,24 @@ func Open(envelope []byte, trusted map[string]ed25519.PublicKey) (Manifest, erro
 		}
 		known = true
 		if ed25519.Verify(key, message, s.Sig) {
-			return ParseManifest(env.Payload)
+			return env.Payload, s.KeyID, nil
 		}
 	}
 	if known {
-		return Manifest{}, fmt.Errorf("%w: %w", ErrManifest, ErrSignature)
+		return nil, "", ErrSignature
 	}
-	return Manifest{}, fmt.Errorf("%w: %w", ErrManifest, ErrUnknownKey)
+	return nil, "", ErrUnknownKey
+}
+
+func parseEnvelope(envelope []byte) (Envelope, error) {
+	var env Envelope
+	if len(envelope) > maxEnvelope {
+		return env, fmt.Errorf("envelope of %d bytes", len(envelope))
+	}
+	if err := json.Unmarshal(envelope, &env); err != nil {
+		return env, fmt.Errorf("the envelope does not parse: %w", err)
+	}
+	return env, nil
 }
 
 // preAuthentication is DSSE's PAE, the bytes that are signed.

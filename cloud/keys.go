@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/fescue-edge/fescue/cloud/accesskeys"
+	"github.com/fescue-edge/fescue/cloud/signing"
 )
 
 // AccessKey is an access key with its secret.
@@ -68,4 +69,14 @@ func OpenKeys(ctx context.Context, dataDir, masterKeyFile string, logger *slog.L
 		return nil, nil, err
 	}
 	return accesskeys.New(st, master, time.Now), st.Close, nil
+}
+
+// OpenSigningKeys opens the signing keys of a data folder, whether or not a server
+// runs on it.
+func OpenSigningKeys(ctx context.Context, dataDir, masterKeyFile string, logger *slog.Logger) (*signing.Keys, func() error, error) {
+	master, st, err := openState(ctx, dataDir, masterKeyFile, logger)
+	if err != nil {
+		return nil, nil, err
+	}
+	return signing.New(st, master, time.Now), st.Close, nil
 }

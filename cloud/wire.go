@@ -23,6 +23,7 @@ import (
 	"github.com/fescue-edge/fescue/cloud/groupca"
 	"github.com/fescue-edge/fescue/cloud/mqttfront"
 	"github.com/fescue-edge/fescue/cloud/registry"
+	"github.com/fescue-edge/fescue/cloud/signing"
 	"github.com/fescue-edge/fescue/pki"
 	"github.com/fescue-edge/fescue/policy"
 )
@@ -49,17 +50,17 @@ func (s *Server) wire(ctx context.Context) error {
 	}
 	code := functions.New(functions.Options{Store: s.store, Code: blobs, Now: o.Now})
 
-	signing, public, err := s.ring.signing(ctx)
-	if err != nil {
+	keys := signing.New(s.store, s.master, o.Now)
+	if err := keys.Prepare(ctx); err != nil {
 		return err
 	}
 	s.engine = deploy.New(deploy.Options{
 		Store: s.store, Functions: publishedFunctions{code}, Principals: things, Artifacts: blobs, Publisher: s.front,
-		SigningKey: signing, AWS: o.AWS, RequireServiceRole: o.RequireServiceRole,
+		Signer: keys, AWS: o.AWS, RequireServiceRole: o.RequireServiceRole,
 		Presence: s.presence, Deadlines: o.Deadlines, Now: o.Now, Logger: o.Logger,
 	})
 	s.edge = edge.New(edge.Options{
-		Principals: things, Deployments: s.engine, Artifacts: blobs, Presence: s.presence, SigningKeys: public,
+		Principals: things, Deployments: s.engine, Artifacts: blobs, Presence: s.presence, SigningKeys: keys,
 		Now: o.Now, Logger: o.Logger,
 	})
 

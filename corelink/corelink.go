@@ -59,6 +59,9 @@ type Offer struct {
 	Phase        fescue.DeploymentPhase `json:"phase,omitempty"`
 	// Envelope is the signed manifest, as package bundle makes it.
 	Envelope []byte `json:"envelope,omitempty"`
+	// SigningKeyID is the key that signs manifests now: a core that does not
+	// know it asks for the signing keys.
+	SigningKeyID string `json:"signingKeyId,omitempty"`
 }
 
 // StatusReport is the body of UpdateCoreDeploymentStatus.
@@ -101,10 +104,14 @@ type StatusAnswer struct {
 	Epoch  int64                   `json:"epoch"`
 }
 
-// SigningKeys answers GetSigningKeys: the public keys that manifests are signed
-// with, newest first.
+// SigningKeys answers GetSigningKeys.
 type SigningKeys struct {
+	// Keys are the public keys that are good, newest first: what a core trusts
+	// at its first contact.
 	Keys []SigningKey `json:"keys"`
+	// Chain are the statements by which each key follows from the one before, as
+	// package bundle makes them, oldest first: what a core trusts later.
+	Chain [][]byte `json:"chain,omitempty"`
 }
 
 // SigningKey is one Ed25519 public key as a PEM block of type PUBLIC KEY.

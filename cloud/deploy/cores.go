@@ -35,9 +35,9 @@ func (e *Engine) Await(ctx context.Context, p fescue.Partition, thing string, af
 			if err := allowed(ctx, &d); err != nil {
 				return corelink.Offer{}, err
 			}
-			return corelink.Offer{
+			return e.offering(ctx, corelink.Offer{
 				Epoch: d.Epoch, GroupID: d.GroupID, DeploymentID: d.ID, Phase: d.Phase, Envelope: envelope,
-			}, nil
+			})
 		}
 		if !errors.Is(err, fescue.ErrNotFound) {
 			return corelink.Offer{}, err
@@ -50,11 +50,21 @@ func (e *Engine) Await(ctx context.Context, p fescue.Partition, thing string, af
 		case <-tick.C:
 		case <-deadline.C:
 			epoch, err := e.Store.Epoch(ctx, p, thing)
-			return corelink.Offer{Epoch: epoch}, err
+			if err != nil {
+				return corelink.Offer{}, err
+			}
+			return e.offering(ctx, corelink.Offer{Epoch: epoch})
 		case <-ctx.Done():
 			return corelink.Offer{}, ctx.Err()
 		}
 	}
+}
+
+// offering completes an answer with the signing key in use. What an earlier key
+// signed is signed again, so that a core need trust no key but the newest.
+func (e *Engine) offering(ctx context.Context, o corelink.Offer) (_ corelink.Offer, err error) {
+	o.Envelope, o.SigningKeyID, err = e.Signer.Renew(ctx, o.Envelope)
+	return o, err
 }
 
 // coreEvents are the events that a core may report.

@@ -8,7 +8,6 @@ package deploy
 
 import (
 	"context"
-	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"io"
@@ -17,6 +16,7 @@ import (
 	"time"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/bundle"
 	"github.com/fescue-edge/fescue/corelink"
 )
 
@@ -71,6 +71,14 @@ type Publisher interface {
 	Publish(ctx context.Context, p fescue.Partition, topic string, payload []byte, qos byte, retain bool) error
 }
 
+// Signer signs manifests with the key that is in use now.
+type Signer interface {
+	Sign(ctx context.Context, m bundle.Manifest) ([]byte, error)
+	// Renew signs again what an earlier key signed, and tells the id of the key
+	// in use; a nil envelope stays nil.
+	Renew(ctx context.Context, envelope []byte) (renewed []byte, keyID string, err error)
+}
+
 // Presence tells when a core was last heard of.
 type Presence interface {
 	Sighting(ctx context.Context, p fescue.Partition, thing string) (fescue.Sighting, error)
@@ -84,8 +92,8 @@ type Options struct {
 	Principals Principals
 	Artifacts  Artifacts
 	Publisher  Publisher
-	// SigningKey signs manifests.
-	SigningKey ed25519.PrivateKey
+	// Signer signs manifests.
+	Signer Signer
 	// AWS is the first part of every ARN.
 	AWS string
 	// RequireServiceRole fails deployments of a partition without a service

@@ -87,7 +87,7 @@ func open(t *testing.T) *site {
 	s.presence = cores.NewPresence(s.store, time.Now, logger)
 	s.options = deploy.Options{
 		Store: s.store, Functions: published{s.functions}, Principals: s.registry, Artifacts: s.blobs, Publisher: s.mqtt,
-		SigningKey: s.key, AWS: "aws", Presence: s.presence, Now: time.Now, Logger: logger,
+		Signer: signer{s.key}, AWS: "aws", Presence: s.presence, Now: time.Now, Logger: logger,
 	}
 	s.Engine = deploy.New(s.options)
 	s.function("MillReader", "python3.7", "reader.handler", "1", "2")
@@ -123,6 +123,17 @@ func (s *site) run(e *deploy.Engine) (stop func()) {
 }
 
 // published is functions as the engine wants them.
+// signer is a signing key that is never rotated.
+type signer struct{ key ed25519.PrivateKey }
+
+func (s signer) Sign(_ context.Context, m bundle.Manifest) ([]byte, error) {
+	return bundle.Sign(m, s.key)
+}
+
+func (signer) Renew(_ context.Context, envelope []byte) ([]byte, string, error) {
+	return envelope, "", nil
+}
+
 type published struct{ *functions.Service }
 
 func (f published) Resolve(ctx context.Context, p fescue.Partition, arn string) (fescue.FunctionVersion, string, error) {

@@ -54,14 +54,18 @@ type Artifacts interface {
 	Stat(ctx context.Context, hash string) (artifacts.Info, error)
 }
 
+// SigningKeys tells the public keys of manifests.
+type SigningKeys interface {
+	Public(ctx context.Context) (corelink.SigningKeys, error)
+}
+
 // Options is what a Handler is made of.
 type Options struct {
 	Principals  Principals
 	Deployments Deployments
 	Artifacts   Artifacts
 	Presence    Presence
-	// SigningKeys are the public keys of manifests, newest first.
-	SigningKeys corelink.SigningKeys
+	SigningKeys SigningKeys
 	Now         func() time.Time
 	Logger      *slog.Logger
 }
@@ -426,7 +430,11 @@ func readReport(w http.ResponseWriter, r *http.Request, report any) error {
 
 // getSigningKeys tells any registered device the keys of manifests: they are
 // public.
-func (h *Handler) getSigningKeys(w http.ResponseWriter, _ *caller) error {
-	writeJSON(w, http.StatusOK, h.SigningKeys)
+func (h *Handler) getSigningKeys(w http.ResponseWriter, c *caller) error {
+	keys, err := h.SigningKeys.Public(c.Context())
+	if err != nil {
+		return err
+	}
+	writeJSON(w, http.StatusOK, keys)
 	return nil
 }

@@ -94,16 +94,31 @@ func open(t *testing.T) *site {
 	s.presence = cores.NewPresence(s.store, time.Now, logger)
 	s.engine = deploy.New(deploy.Options{
 		Store: s.store, Functions: s.functions, Principals: s.registry, Artifacts: s.blobs, Publisher: silence{},
-		SigningKey: s.key, AWS: "aws", Presence: s.presence, Now: time.Now, Logger: logger,
+		Signer: signer{s.key}, AWS: "aws", Presence: s.presence, Now: time.Now, Logger: logger,
 	})
 	handler := edge.New(edge.Options{
 		Principals: s.registry, Deployments: watched{s.engine, s.polls}, Artifacts: s.blobs,
 		Presence:    s.presence,
-		SigningKeys: corelink.SigningKeys{Keys: []corelink.SigningKey{{KeyID: "k", PEM: "p"}}},
+		SigningKeys: signer{s.key},
 		Now:         func() time.Time { return time.Now().Add(time.Duration(s.late.Load())) }, Logger: logger,
 	})
 	s.listen(handler)
 	return s
+}
+
+// signer is a signing key that is never rotated.
+type signer struct{ key ed25519.PrivateKey }
+
+func (s signer) Sign(_ context.Context, m bundle.Manifest) ([]byte, error) {
+	return bundle.Sign(m, s.key)
+}
+
+func (signer) Renew(_ context.Context, envelope []byte) ([]byte, string, error) {
+	return envelope, "", nil
+}
+
+func (signer) Public(context.Context) (corelink.SigningKeys, error) {
+	return corelink.SigningKeys{Keys: []corelink.SigningKey{{KeyID: "k", PEM: "p"}}}, nil
 }
 
 // silence is an MQTT publisher that nobody listens to.

@@ -84,47 +84,6 @@ func scanAccessKey(rows *sql.Rows) (AccessKey, error) {
 	return k, err
 }
 
-// ServerKey is an authority or a signing key of the server: the private half is
-// sealed by the master key.
-type ServerKey struct {
-	ID        string
-	Purpose   string
-	PublicPEM string
-	Sealed    []byte
-	CreatedAt time.Time
-}
-
-// AddServerKey writes a key. Ids are chosen so that two servers which start at
-// once on an empty database choose the same ("listener-authority/1"): the first
-// wins, and ServerKeys then tells both the same.
-func (s *Store) AddServerKey(ctx context.Context, k ServerKey) error {
-	return s.update(ctx, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, `
-			INSERT INTO server_key (id, purpose, public_pem, sealed, created_at)
-			VALUES ($1, $2, $3, $4, $5) ON CONFLICT (id) DO NOTHING`,
-			k.ID, k.Purpose, k.PublicPEM, base64.StdEncoding.EncodeToString(k.Sealed), millis(k.CreatedAt))
-		return err
-	})
-}
-
-// ServerKeys lists the keys of a purpose, newest first.
-func (s *Store) ServerKeys(ctx context.Context, purpose string) ([]ServerKey, error) {
-	scan := func(rows *sql.Rows) (ServerKey, error) {
-		k := ServerKey{Purpose: purpose}
-		var sealed string
-		var created int64
-		err := rows.Scan(&k.ID, &k.PublicPEM, &sealed, &created)
-		if err != nil {
-			return k, err
-		}
-		k.CreatedAt = fromMillis(created)
-		k.Sealed, err = base64.StdEncoding.DecodeString(sealed)
-		return k, err
-	}
-	return all(ctx, s.read, scan, `
-		SELECT id, public_pem, sealed, created_at FROM server_key WHERE purpose = $1 ORDER BY created_at DESC, id`, purpose)
-}
-
 // Setting keeps a server-wide value the first time and returns what is kept.
 func (s *Store) Setting(ctx context.Context, name, value string) (kept string, err error) {
 	err = s.update(ctx, func(tx *sql.Tx) error {

@@ -98,18 +98,27 @@ func testKeys(t *testing.T, open opener) {
 	t.Run("server keys", func(t *testing.T) {
 		t.Parallel()
 		s, ctx := open(t), t.Context()
-		make := func(id, purpose, sealed string, after time.Duration) store.ServerKey {
-			return store.ServerKey{ID: id, Purpose: purpose, PublicPEM: "pem\n", Sealed: []byte(sealed), CreatedAt: madeAt.Add(after)}
+		make := func(id, purpose string, number int, sealed string, after time.Duration) fescue.ServerKey {
+			return fescue.ServerKey{ID: id, Purpose: purpose, Number: number, PublicPEM: "pem\n", Sealed: []byte(sealed), CreatedAt: madeAt.Add(after)}
 		}
-		first, second := make("signing/1", "signing", "one", 0), make("signing/2", "signing", "two", time.Second)
-		for _, k := range []store.ServerKey{
-			first, make("signing/1", "signing", "another server's", -time.Second), second, make("device/1", "device-authority", "d", 0),
+		first, second, tenth := make("signing/1", "signing", 1, "one", 0), make("signing/2", "signing", 2, "two", time.Second), make("signing/10", "signing", 10, "ten", -time.Second)
+		second.Statement = []byte("one says two")
+		for _, tc := range []struct {
+			key   fescue.ServerKey
+			added bool
+		}{
+			{first, true},
+			{make("signing/1", "signing", 1, "another server's", -time.Second), false},
+			{make("another", "signing", 1, "another server's", -time.Second), false},
+			{tenth, true}, // the number counts, not the time
+			{second, true},
+			{make("device/1", "device-authority", 1, "d", 0), true},
 		} {
-			if err := s.AddServerKey(ctx, k); err != nil {
-				t.Fatal(err)
+			if added := must(s.AddServerKey(ctx, tc.key))(t); added != tc.added {
+				t.Errorf("%+v: added %t", tc.key, added)
 			}
 		}
-		if list := must(s.ServerKeys(ctx, "signing"))(t); !gocmp.Equal(list, []store.ServerKey{second, first}) {
+		if list := must(s.ServerKeys(ctx, "signing"))(t); !gocmp.Equal(list, []fescue.ServerKey{tenth, second, first}) {
 			t.Errorf("%+v", list)
 		}
 		if list := must(s.ServerKeys(ctx, "none"))(t); len(list) != 0 {

@@ -18,6 +18,8 @@ type keysCommand struct {
 	List   listKeys  `cmd:"" help:"List the access keys."`
 	Create createKey `cmd:"" help:"Create an access key and print its secret, once."`
 	Revoke revokeKey `cmd:"" help:"Revoke an access key for good."`
+
+	Signing signingCommand `cmd:"" help:"List and rotate the keys that sign deployments."`
 }
 
 // Help implements kong.HelpProvider.
@@ -29,7 +31,9 @@ Examples:
   fescue keys list --data /var/lib/fescue
   fescue keys create --data /var/lib/fescue --name build-server
   fescue keys create --data /var/lib/fescue --name north --role deployer --groups site=north
-  fescue keys revoke --data /var/lib/fescue AKIAEXAMPLE`
+  fescue keys revoke --data /var/lib/fescue AKIAEXAMPLE
+  fescue keys signing list --data /var/lib/fescue
+  fescue keys signing rotate --data /var/lib/fescue`
 }
 
 type dataFlag struct {

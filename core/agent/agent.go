@@ -128,6 +128,8 @@ type Agent struct {
 	unapplied bool
 	// emptied says that an operator put `{}` into group.json.
 	emptied bool
+	// noticedKey is the signing key that the cloud mentioned last.
+	noticedKey string
 }
 
 // New makes an agent. It does nothing before Run.
@@ -255,6 +257,7 @@ func (a *Agent) step(ctx context.Context) (again bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	a.noticeKey(ctx, offer.SigningKeyID)
 	if offer.DeploymentID == "" {
 		return false, nil
 	}

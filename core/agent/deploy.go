@@ -15,13 +15,20 @@ import (
 // errAbandoned means that the cloud has ended the deployment by itself.
 var errAbandoned = errors.New("the deployment was ended by the control plane")
 
-// errReplay means that a manifest is not newer than what this core has seen.
-var errReplay = errors.New("the manifest is a replay")
-
 // deploy takes an offer up to the switch; reconcile does the rest. An error that
 // is no failure leaves everything so that the next attempt goes on from here.
 func (a *Agent) deploy(ctx context.Context, offer corelink.Offer) error {
 	m, err := a.verify(offer)
+	if errors.Is(err, bundle.ErrUnknownKey) {
+		// Perhaps a key that followed the trusted ones.
+		learned, failed := a.learnKeys(ctx)
+		if failed != nil {
+			return failed
+		}
+		if learned {
+			m, err = a.verify(offer)
+		}
+	}
 	switch {
 	case errors.Is(err, errNoKey):
 		return err
@@ -77,28 +84,6 @@ func (a *Agent) prepare(ctx context.Context, m bundle.Manifest) error {
 	return nil
 }
 
-// verify opens the manifest and holds it against the offer and this core.
-func (a *Agent) verify(offer corelink.Offer) (bundle.Manifest, error) {
-	keys, err := a.trustedKeys()
-	if err != nil {
-		return bundle.Manifest{}, err
-	}
-	m, err := bundle.Open(offer.Envelope, keys)
-	if err != nil {
-		return m, err
-	}
-	switch {
-	case m.CoreThingArn != a.thingARN:
-		return m, fmt.Errorf("%w: it is for core %s, this core is %s", bundle.ErrManifest, m.CoreThingArn, a.thingARN)
-	case m.DeploymentID != offer.DeploymentID || m.GroupID != offer.GroupID:
-		return m, fmt.Errorf("%w: it is of deployment %s, deployment %s was offered", bundle.ErrManifest, m.DeploymentID, offer.DeploymentID)
-	case m.Epoch <= a.seen():
-		return m, fmt.Errorf("%w: deployment %s has epoch %d, this core has seen %d; deploy the group again to get a higher one",
-			errReplay, m.DeploymentID, m.Epoch, a.seen())
-	}
-	return m, nil
-}
-
 // runs reports whether the core runs exactly this deployment, and well.
 func (a *Agent) runs(m bundle.Manifest) bool {
 	return a.current != nil && a.accepted() && !a.emptied &&
@@ -111,26 +96,6 @@ func (a *Agent) seen() int64 {
 		return max(a.state.Epoch, a.current.manifest.Epoch)
 	}
 	return a.state.Epoch
-}
-
-// refuse reports a manifest that must not be applied. Nothing in it is believed:
-// the ids are those of the offer.
-func (a *Agent) refuse(ctx context.Context, offer corelink.Offer, cause error) error {
-	a.logger.Error("A deployment is refused.", slog.String("deploymentId", offer.DeploymentID), slog.String("errorString", cause.Error()))
-	if !fescue.ValidID(offer.GroupID) || !fescue.ValidID(offer.DeploymentID) {
-		return cause
-	}
-	m := bundle.Manifest{GroupID: offer.GroupID, DeploymentID: offer.DeploymentID, DeploymentType: fescue.NewDeployment}
-	problems := []Problem{{Code: codeManifest, Message: cause.Error()}}
-	for _, report := range []corelink.StatusReport{
-		{Event: fescue.EventClaimed, Epoch: offer.Epoch},
-		{Event: fescue.EventFailed, Epoch: offer.Epoch, Message: failureMessage(m, problems), Details: details(problems)},
-	} {
-		if err := a.send(ctx, offer.GroupID, offer.DeploymentID, report); err != nil {
-			return errors.Join(cause, err)
-		}
-	}
-	return cause
 }
 
 // failed ends a deployment that cannot go on, and passes every other error on.

@@ -21,10 +21,10 @@ var errNoKey = errors.New("no signing key is trusted yet")
 // maxKeyFile bounds the file of trusted keys, in bytes.
 const maxKeyFile = 64 << 10
 
-// trustedKeys reads the keys that may sign manifests. They are read anew for
-// each manifest, so that a key that an operator adds or takes away counts at
-// once.
-func (a *Agent) trustedKeys() (map[string]ed25519.PublicKey, error) {
+// keyring reads the keys that may sign manifests: those of the key file, and what
+// follows from them by the chain. They are read and followed anew for each
+// manifest, so that a key that an operator adds or takes away counts at once.
+func (a *Agent) keyring() (*bundle.Keyring, error) {
 	data, err := readFile(a.disk, a.keyFile, maxKeyFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, errNoKey
@@ -32,11 +32,20 @@ func (a *Agent) trustedKeys() (map[string]ed25519.PublicKey, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the trusted signing keys: %w", err)
 	}
-	keys, err := parseKeys(data)
+	roots, err := parseKeys(data)
 	if err != nil {
 		return nil, fmt.Errorf("trusted signing keys in %s: %w; remove the file to take the key from the control plane again", a.keyFile, err)
 	}
-	return keys, nil
+	ring := bundle.NewKeyring(roots)
+	chain, err := a.readChain()
+	if err != nil {
+		return nil, err
+	}
+	for _, statement := range chain {
+		// What follows from keys that the operator took away counts no more.
+		_, _, _ = ring.Add(statement)
+	}
+	return ring, nil
 }
 
 // parseKeys reads PEM blocks of type PUBLIC KEY, all of them Ed25519.

@@ -15,6 +15,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -51,7 +52,11 @@ type peer struct {
 	// ignoreAfter makes the peer offer what the core has seen.
 	ignoreAfter bool
 	publicKey   []byte
-	polls       []string // the wait parameters
+	// chain are the statements for later keys.
+	chain [][]byte
+	// keyID is the key that polls mention.
+	keyID string
+	polls []string // the wait parameters
 }
 
 type offered struct {
@@ -59,6 +64,7 @@ type offered struct {
 	peer     *peer
 	envelope []byte
 	events   []fescue.DeploymentEvent
+	notes    []string
 	// polls counts the polls since the end.
 	polls int
 }
@@ -181,6 +187,18 @@ func (p *peer) expect(d *offered, status fescue.DeploymentStatus) fescue.Deploym
 	return end
 }
 
+// notesOf are the notes of a deployment's reports.
+func (p *peer) notesOf(id string) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, d := range p.deployments {
+		if d.ID == id {
+			return strings.Join(d.notes, "; ")
+		}
+	}
+	return ""
+}
+
 func hashOf(data []byte) string {
 	sum := sha256.Sum256(data)
 	return hex.EncodeToString(sum[:])
@@ -234,6 +252,7 @@ func (p *peer) getDeployment(w http.ResponseWriter, r *http.Request) {
 				offer = corelink.Offer{Epoch: d.Epoch, GroupID: d.GroupID, DeploymentID: d.ID, Phase: d.Phase, Envelope: d.envelope}
 			}
 		}
+		offer.SigningKeyID = p.keyID
 		changed, down := p.changed, p.down
 		p.mu.Unlock()
 		if down {
@@ -248,7 +267,7 @@ func (p *peer) getDeployment(w http.ResponseWriter, r *http.Request) {
 		case <-r.Context().Done():
 			return
 		case <-timer.C:
-			answer(w, http.StatusOK, corelink.Offer{})
+			answer(w, http.StatusOK, offer)
 			return
 		}
 	}
@@ -300,6 +319,7 @@ func (p *peer) updateStatus(w http.ResponseWriter, r *http.Request) {
 		}
 		d.Deployment = next
 		d.events = append(d.events, report.Event)
+		d.notes = append(d.notes, report.Note)
 		status, body = http.StatusOK, corelink.StatusAnswer{Status: d.Status, Phase: d.Phase, Epoch: d.Epoch}
 	})
 	answer(w, status, body)
@@ -307,7 +327,10 @@ func (p *peer) updateStatus(w http.ResponseWriter, r *http.Request) {
 
 func (p *peer) getSigningKeys(w http.ResponseWriter, _ *http.Request) {
 	p.change(func() { p.keyCalls++ })
-	answer(w, http.StatusOK, corelink.SigningKeys{Keys: []corelink.SigningKey{{KeyID: "k", PEM: string(p.publicKey)}}})
+	p.mu.Lock()
+	keys := corelink.SigningKeys{Keys: []corelink.SigningKey{{KeyID: "k", PEM: string(p.publicKey)}}, Chain: p.chain}
+	p.mu.Unlock()
+	answer(w, http.StatusOK, keys)
 }
 
 func answer(w http.ResponseWriter, status int, body any) {

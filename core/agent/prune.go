@@ -40,7 +40,7 @@ func (a *Agent) clean(now time.Time) error {
 		info, err := e.Info()
 		return err == nil && now.Sub(info.ModTime()) > partAge
 	})
-	for _, name := range []string{a.layout.manifest(), a.layout.previous(), a.layout.state(), a.layout.group()} {
+	for _, name := range []string{a.layout.manifest(), a.layout.previous(), a.layout.state(), a.layout.group(), a.keyFile, a.chainFile()} {
 		err = errors.Join(err, removeIfThere(a.disk, name+newSuffix))
 	}
 	return err

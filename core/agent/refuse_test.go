@@ -30,36 +30,37 @@ func TestRefusedManifests(t *testing.T) {
 		name   string
 		change func(p *peer, m *bundle.Manifest) []byte
 		want   string
+		code   string
 	}{
 		{"of another core", func(p *peer, m *bundle.Manifest) []byte {
 			n := *m
 			n.CoreThingArn = "arn:aws:iot:us-east-1:123456789012:thing/Other_Core"
 			return sign(n, p.key)
-		}, "it is for core arn:aws:iot:us-east-1:123456789012:thing/Other_Core"},
+		}, "for arn:aws:iot:us-east-1:123456789012:thing/Other_Core", "MANIFEST_OTHER_CORE_ERROR"},
 		{"of another deployment", func(p *peer, m *bundle.Manifest) []byte {
 			n := *m
 			n.DeploymentID = fescue.NewID()
 			return sign(n, p.key)
-		}, "was offered"},
-		{"by an unknown key", func(p *peer, m *bundle.Manifest) []byte { return sign(*m, stranger) }, "signed by no trusted key"},
+		}, "was offered", "MANIFEST_OTHER_DEPLOYMENT_ERROR"},
+		{"by an unknown key", func(p *peer, m *bundle.Manifest) []byte { return sign(*m, stranger) }, "signed by no trusted key", "MANIFEST_KEY_UNKNOWN_ERROR"},
 		{"with a wrong signature", func(p *peer, m *bundle.Manifest) []byte {
 			return []byte(strings.Replace(string(sign(*m, p.key)), `"sig":"`, `"sig":"AAAA`, 1))
-		}, "signature does not verify"},
+		}, "signature does not verify", "MANIFEST_SIGNATURE_ERROR"},
 		{"with a changed payload", func(p *peer, m *bundle.Manifest) []byte {
 			return []byte(strings.Replace(string(sign(*m, p.key)), `"payload":"`, `"payload":"AAAA`, 1))
-		}, "signature does not verify"},
-		{"that is no envelope", func(p *peer, m *bundle.Manifest) []byte { return []byte(`[]`) }, "does not parse"},
-		{"that is empty", func(p *peer, m *bundle.Manifest) []byte { return nil }, "does not parse"},
+		}, "signature does not verify", "MANIFEST_SIGNATURE_ERROR"},
+		{"that is no envelope", func(p *peer, m *bundle.Manifest) []byte { return []byte(`[]`) }, "does not parse", "MANIFEST_REFUSED_ERROR"},
+		{"that is empty", func(p *peer, m *bundle.Manifest) []byte { return nil }, "does not parse", "MANIFEST_REFUSED_ERROR"},
 		{"with a lower epoch", func(p *peer, m *bundle.Manifest) []byte {
 			n := *m
 			n.Epoch = 4
 			return sign(n, p.key)
-		}, "the manifest is a replay"},
+		}, "has epoch 4, this core has seen 5", "MANIFEST_EPOCH_ERROR"},
 		{"with an epoch that was used", func(p *peer, m *bundle.Manifest) []byte {
 			n := *m
 			n.Epoch = 5
 			return sign(n, p.key)
-		}, "the manifest is a replay"},
+		}, "it is a replay", "MANIFEST_REPLAY_ERROR"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -69,8 +70,14 @@ func TestRefusedManifests(t *testing.T) {
 			p.expect(p.offer(simple(t, 5, 1).build(p)), fescue.Success)
 			m := simple(t, 6, 2).build(p)
 			end := p.expect(p.offerEnvelope(m, tc.change(p, &m)), fescue.Failure)
-			if !strings.Contains(end.ErrorMessage, tc.want) || end.ErrorDetails[0].DetailedErrorCode != "MANIFEST_REFUSED_ERROR" {
-				t.Errorf("message %q, details %v; want %q", end.ErrorMessage, end.ErrorDetails, tc.want)
+			if !strings.Contains(end.ErrorMessage, tc.want) || end.ErrorDetails[0].DetailedErrorCode != tc.code {
+				t.Errorf("message %q, details %v; want %s, %q", end.ErrorMessage, end.ErrorDetails, tc.code, tc.want)
+			}
+			if log := g.log.String(); !strings.Contains(log, tc.code) || !strings.Contains(log, m.DeploymentID) {
+				t.Errorf("the core's log does not tell of the refusal:\n%s", log)
+			}
+			if notes := p.notesOf(m.DeploymentID); !strings.Contains(notes, "refused: ") || !strings.Contains(notes, tc.code) {
+				t.Errorf("the timeline does not tell of the refusal: %q", notes)
 			}
 			if g.awaitPlan(functionARN("hello", 1)); len(g.applied()) != 2 {
 				t.Errorf("something was applied: %d plans", len(g.applied()))

@@ -32,11 +32,11 @@ func (a *Agent) loadDeployed(path string) (*deployed, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the deployed manifest: %w", err)
 	}
-	keys, err := a.trustedKeys()
+	keys, err := a.keyring()
 	if err != nil {
 		return nil, err
 	}
-	m, err := bundle.Open(envelope, keys)
+	m, err := keys.OpenAccepted(envelope)
 	if err == nil && m.CoreThingArn != a.thingARN {
 		err = fmt.Errorf("%w: it is for core %s, this core is %s", bundle.ErrManifest, m.CoreThingArn, a.thingARN)
 	}
