@@ -4,6 +4,8 @@ import (
 	"errors"
 	"log/slog"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -13,6 +15,7 @@ import (
 	"github.com/fescue-edge/fescue/cloud/deploy"
 	"github.com/fescue-edge/fescue/cloud/events"
 	"github.com/fescue-edge/fescue/cloud/store"
+	"github.com/fescue-edge/fescue/cloud/store/pgtest"
 )
 
 var (
@@ -22,12 +25,33 @@ var (
 	_ events.Store      = (*store.Store)(nil)
 )
 
+func TestMain(m *testing.M) { pgtest.Run(m) }
+
 // opener opens an empty database. The contracts below hold for every engine.
 type opener func(t *testing.T) *store.Store
 
+// engines are what a store can lie in.
+var engines = []struct {
+	name string
+	open opener
+}{
+	{"SQLite", openSQLite},
+	{"PostgreSQL", openPostgres},
+}
+
 func openSQLite(t *testing.T) *store.Store {
 	t.Helper()
-	s, err := store.OpenSQLite(t.Context(), filepath.Join(t.TempDir(), "fescue.db"), slog.New(slog.DiscardHandler))
+	return openStore(t, filepath.Join(t.TempDir(), "fescue.db"))
+}
+
+func openPostgres(t *testing.T) *store.Store {
+	t.Helper()
+	return openStore(t, pgtest.Database(t))
+}
+
+func openStore(t *testing.T, database string) *store.Store {
+	t.Helper()
+	s, err := store.Open(t.Context(), database, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,6 +61,74 @@ func openSQLite(t *testing.T) *store.Store {
 		}
 	})
 	return s
+}
+
+// contracts are what holds of the store, by the file that it is about. A file is
+// not complete without its row: see TestEveryFileHasContracts.
+var contracts = map[string]map[string]func(*testing.T, opener){
+	"cores.go":       {"connectivity": testConnectivity, "telemetry": testTelemetry},
+	"definitions.go": {"definitions": testDefinitions, "deletion": testDeletion},
+	"deployments.go": {
+		"deployments": testDeployments, "building": testBuilding, "offers": testOffers, "resets": testResets,
+	},
+	"functions.go":        {"functions": testFunctions},
+	"function_aliases.go": {"function aliases": testFunctionAliases},
+	"groupca.go": {
+		"rotation": testRotation, "rotations at once": testRotationsAtOnce, "rotation tokens": testRotationTokens,
+		"authorities without a group": testAuthoritiesWithoutGroup, "certificate expiry": testCertificateExpiry,
+	},
+	"keys.go":     {"keys": testKeys},
+	"presence.go": {"presence": testPresence},
+	"registry_certificates.go": {
+		"certificates": testCertificates, "certificate pages": testCertificatePages,
+		"principal": testPrincipal, "registry limits": testRegistryLimits,
+	},
+	"registry_policies.go": {"policies": testPolicies, "policy attachments": testPolicyAttachments},
+	"registry_things.go":   {"things": testThings, "thing attachments": testThingAttachments},
+	"restore.go":           {"restoring": testRestore},
+	"roles.go":             {"roles": testRoles},
+	"events.go":            {"events": testEvents}, "leases.go": {"leases": testLeases},
+	"tags.go":      {"tags": testTags},
+	"timelines.go": {"timelines": testTimelines},
+	"tokens.go":    {"client tokens": testTokens},
+}
+
+// notContracts are the files that hold what the others stand on, and those whose
+// contracts are the tests of the one service that uses them.
+var notContracts = []string{
+	"store.go", "sqlite.go", "postgres.go", "statements.go",
+	"buckets.go", "bucket_content.go", "bucket_uploads.go",
+}
+
+func TestContracts(t *testing.T) {
+	t.Parallel()
+	for _, engine := range engines {
+		t.Run(engine.name, func(t *testing.T) {
+			t.Parallel()
+			engine.open(t) // skipped once, not in every contract
+			for _, list := range contracts {
+				for name, contract := range list {
+					t.Run(name, func(t *testing.T) { contract(t, engine.open) })
+				}
+			}
+		})
+	}
+}
+
+func TestEveryFileHasContracts(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		if strings.HasSuffix(file, "_test.go") || slices.Contains(notContracts, file) {
+			continue
+		}
+		if len(contracts[file]) == 0 {
+			t.Errorf("%s has no contract: add what holds of it to the table, so that it is tested on every engine", file)
+		}
+	}
 }
 
 // The partitions of the contracts: the second and third differ from the first in
@@ -66,68 +158,4 @@ func refused(t *testing.T, what string, err, want error) {
 	if !errors.Is(err, want) {
 		t.Errorf("%s: error %v, want %v", what, err, want)
 	}
-}
-
-func TestSQLite(t *testing.T) {
-	t.Parallel()
-	t.Run("definitions", func(t *testing.T) { testDefinitions(t, openSQLite) })
-	t.Run("client tokens", func(t *testing.T) { testTokens(t, openSQLite) })
-	t.Run("restoring", func(t *testing.T) { testRestore(t, openSQLite) })
-	t.Run("deletion", func(t *testing.T) { testDeletion(t, openSQLite) })
-	t.Run("deployments", func(t *testing.T) { testDeployments(t, openSQLite) })
-	t.Run("building", func(t *testing.T) { testBuilding(t, openSQLite) })
-	t.Run("offers", func(t *testing.T) { testOffers(t, openSQLite) })
-	t.Run("timelines", func(t *testing.T) { testTimelines(t, openSQLite) })
-	t.Run("presence", func(t *testing.T) { testPresence(t, openSQLite) })
-	t.Run("resets", func(t *testing.T) { testResets(t, openSQLite) })
-	t.Run("roles", func(t *testing.T) { testRoles(t, openSQLite) })
-	t.Run("keys", func(t *testing.T) { testKeys(t, openSQLite) })
-	t.Run("events", func(t *testing.T) { testEvents(t, openSQLite) })
-	t.Run("leases", func(t *testing.T) { testLeases(t, openSQLite) })
-}
-
-func TestSQLiteFile(t *testing.T) {
-	t.Parallel()
-	open := func(t *testing.T, path string) (*store.Store, error) {
-		t.Helper()
-		return store.OpenSQLite(t.Context(), path, slog.New(slog.DiscardHandler))
-	}
-	t.Run("what was written is there when it is opened again", func(t *testing.T) {
-		t.Parallel()
-		path := filepath.Join(t.TempDir(), "a b?#%.db")
-		s := must(open(t, path))(t)
-		d := newContainer(fescue.CoreKind, "mine")
-		must(s.CreateDefinition(t.Context(), homePartition, d, nil, fescue.Token{}))(t)
-		if err := s.Close(); err != nil {
-			t.Fatal(err)
-		}
-		if s = must(open(t, path))(t); s.Ping(t.Context()) != nil {
-			t.Error("it does not answer")
-		}
-		if got := must(s.Definition(t.Context(), homePartition, d.Kind, d.ID))(t); got.Name != "mine" {
-			t.Errorf("%+v", got)
-		}
-		if err := s.Close(); err != nil {
-			t.Fatal(err)
-		}
-		if s.Ping(t.Context()) == nil {
-			t.Error("it answers after Close")
-		}
-	})
-	t.Run("no folder", func(t *testing.T) {
-		t.Parallel()
-		if s, err := open(t, filepath.Join(t.TempDir(), "none", "x.db")); err == nil {
-			s.Close()
-			t.Error("no error")
-		}
-	})
-	t.Run("no database", func(t *testing.T) {
-		t.Parallel()
-		path := filepath.Join(t.TempDir(), "x.db")
-		writeText(t, path, "this is not a database, and long enough to be looked at as one")
-		if s, err := open(t, path); err == nil {
-			s.Close()
-			t.Error("no error")
-		}
-	})
 }

@@ -13,13 +13,6 @@ import (
 
 var _ cores.Store = (*store.Store)(nil)
 
-func TestSQLiteCores(t *testing.T) {
-	t.Parallel()
-	t.Run("connectivity", func(t *testing.T) { testConnectivity(t, openSQLite) })
-	t.Run("telemetry", func(t *testing.T) { testTelemetry(t, openSQLite) })
-	t.Run("tags", func(t *testing.T) { testTags(t, openSQLite) })
-}
-
 func testConnectivity(t *testing.T, open opener) {
 	t.Parallel()
 	s, ctx := open(t), t.Context()

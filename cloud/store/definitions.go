@@ -26,7 +26,7 @@ func (s *Store) CreateDefinition(ctx context.Context, p fescue.Partition, d fesc
 			if !errors.Is(err, fescue.ErrNotFound) {
 				return err
 			}
-			if err := moveToken(ctx, tx, p, token, d.ID); err != nil {
+			if err := moveToken(ctx, tx, p, token, id, d.ID); err != nil {
 				return err
 			}
 		}

@@ -15,13 +15,14 @@ import (
 // another deployment is being built is fescue.ErrConflict. Tokens are as for
 // CreateDefinition.
 func (s *Store) CreateDeployment(ctx context.Context, d fescue.Deployment, token fescue.Token) (fescue.Deployment, error) {
+	made := d
 	err := s.update(ctx, func(tx *sql.Tx) error {
 		id, replayed, err := claimToken(ctx, tx, d.Partition, token, d.ID, millis(d.CreatedAt))
 		if err != nil {
 			return err
 		}
 		if replayed {
-			d, err = findDeployment(ctx, tx, d.Partition, d.GroupID, id)
+			made, err = findDeployment(ctx, tx, d.Partition, d.GroupID, id)
 			return err
 		}
 		_, err = tx.ExecContext(ctx, `
@@ -36,16 +37,17 @@ func (s *Store) CreateDeployment(ctx context.Context, d fescue.Deployment, token
 		if err != nil {
 			return err
 		}
-		d.Revision = 1
-		if err := insertStep(ctx, tx, d, fescue.CloudActor, fescue.DeploymentStep{Event: "Created", At: d.CreatedAt}); err != nil {
+		made = d
+		made.Revision = 1
+		if err := insertStep(ctx, tx, made, fescue.CloudActor, fescue.DeploymentStep{Event: "Created", At: d.CreatedAt}); err != nil {
 			return err
 		}
-		return insertEvent(ctx, tx, d)
+		return insertEvent(ctx, tx, made)
 	})
 	if err != nil {
 		return fescue.Deployment{}, fmt.Errorf("create deployment of group %s: %w", d.GroupID, err)
 	}
-	return d, nil
+	return made, nil
 }
 
 // Deployment reads a deployment of a group. Under another group it is not found.
@@ -112,19 +114,21 @@ func scanDeploymentRow(p fescue.Partition, row interface{ Scan(...any) error }, 
 func (s *Store) LeaseBuilding(ctx context.Context, aws string, until time.Time) (fescue.Deployment, error) {
 	var d fescue.Deployment
 	err := s.update(ctx, func(tx *sql.Tx) error {
-		var key string
-		row := tx.QueryRowContext(ctx, `
-			UPDATE deployment SET leased_until = $1
-			WHERE (partition, id) = (SELECT partition, id FROM deployment
-				WHERE status = 'Building' AND leased_until < $2 ORDER BY leased_until, created_at LIMIT 1)
-			AND status = 'Building' AND leased_until < $2
-			RETURNING `+deploymentColumns+`, partition`, millis(until), millis(s.now()))
-		var err error
-		d, err = scanDeploymentRow(fescue.Partition{}, row, &key)
-		if errors.Is(err, sql.ErrNoRows) {
-			return fescue.ErrNotFound
+		var partition, id string
+		err := one(tx.QueryRowContext(ctx, `
+			SELECT partition, id FROM deployment
+			WHERE status = 'Building' AND leased_until < $1 ORDER BY leased_until, created_at LIMIT 1`,
+			millis(s.now())), &partition, &id)
+		if err != nil {
+			return err
 		}
-		d.Partition = partitionOf(aws, key)
+		d, err = scanDeploymentRow(partitionOf(aws, partition), tx.QueryRowContext(ctx, `
+			UPDATE deployment SET leased_until = $1
+			WHERE partition = $2 AND id = $3 AND status = 'Building' AND leased_until < $4
+			RETURNING `+deploymentColumns, millis(until), partition, id, millis(s.now())))
+		if errors.Is(err, sql.ErrNoRows) { // another builder was faster; look for the next
+			err = errAgain
+		}
 		return err
 	})
 	return d, err
@@ -136,24 +140,33 @@ func (s *Store) LeaseBuilding(ctx context.Context, aws string, until time.Time) 
 func (s *Store) ApplyStep(ctx context.Context, d fescue.Deployment, actor fescue.Actor, step fescue.DeploymentStep) (fescue.Deployment, error) {
 	var next fescue.Deployment
 	err := s.update(ctx, func(tx *sql.Tx) (err error) {
-		next, err = applyStep(ctx, tx, d, actor, step)
-		switch {
-		case err != nil:
+		// The core's row before its deployments', always: of two that want both,
+		// one waits.
+		if err := moveCore(ctx, tx, d, step.Event); err != nil {
 			return err
-		case step.Event.RaisesEpoch():
-			_, err := raiseEpoch(ctx, tx, d, d.CoreThing)
-			if errors.Is(err, fescue.ErrInUse) {
-				return nil // another group has the core by now, and its epoch is higher
-			}
-			return err
-		case step.Event == fescue.EventClaimed && !d.Type.Reset():
-			return setCoreGroup(ctx, tx, d, d.GroupID)
-		case step.Event == fescue.EventSucceeded && d.Type.Reset():
-			return setCoreGroup(ctx, tx, d, "")
 		}
-		return nil
+		next, err = applyStep(ctx, tx, d, actor, step)
+		return err
 	})
 	return next, err
+}
+
+// moveCore does to a deployment's core what an event of the deployment means for
+// it.
+func moveCore(ctx context.Context, tx *sql.Tx, d fescue.Deployment, event fescue.DeploymentEvent) error {
+	switch {
+	case event.RaisesEpoch():
+		_, err := raiseEpoch(ctx, tx, d, d.CoreThing)
+		if errors.Is(err, fescue.ErrInUse) {
+			return nil // another group has the core by now, and its epoch is higher
+		}
+		return err
+	case event == fescue.EventClaimed && !d.Type.Reset():
+		return setCoreGroup(ctx, tx, d, d.GroupID)
+	case event == fescue.EventSucceeded && d.Type.Reset():
+		return setCoreGroup(ctx, tx, d, "")
+	}
+	return nil
 }
 
 // setCoreGroup writes down which group owns a deployment's core.
@@ -239,6 +252,9 @@ func endUnfinished(ctx context.Context, tx *sql.Tx, by fescue.Deployment, coreTh
 		}
 		step.Note = "by deployment " + by.ID
 		d, err := applyStep(ctx, tx, d, fescue.CloudActor, step)
+		if errors.Is(err, fescue.ErrConflict) { // its core was faster
+			err = errAgain
+		}
 		if err != nil {
 			return nil, err
 		}

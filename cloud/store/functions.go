@@ -71,6 +71,11 @@ func (s *Store) UpdateFunction(ctx context.Context, p fescue.Partition, latest f
 // the last publication it returns that one's version.
 func (s *Store) PublishFunction(ctx context.Context, p fescue.Partition, version fescue.FunctionVersion, ifRevision string) (v fescue.FunctionVersion, err error) {
 	err = s.update(ctx, func(tx *sql.Tx) (err error) {
+		// The function's row first, as in UpdateFunction.
+		if err := changed(ctx, tx, `
+			UPDATE lambda_function SET last_version = last_version WHERE partition = $1 AND name = $2`, p.Key(), version.Name); err != nil {
+			return err
+		}
 		v, err = publishFunction(ctx, tx, p, version, ifRevision)
 		return err
 	})

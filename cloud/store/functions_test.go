@@ -1,10 +1,7 @@
 package store_test
 
 import (
-	"context"
 	"errors"
-	"log/slog"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -19,16 +16,6 @@ import (
 var _ functions.Store = (*store.Store)(nil)
 
 var lambdaHome = fescue.Partition{AWS: "aws", Account: "123456789012", Region: "us-east-1"}
-
-func functionStore(t *testing.T) *store.Store {
-	t.Helper()
-	s, err := store.OpenSQLite(context.Background(), filepath.Join(t.TempDir(), "state.db"), slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { s.Close() })
-	return s
-}
 
 // latest is a $LATEST with everything in it.
 func latest(name, revision string) fescue.FunctionVersion {
@@ -51,17 +38,20 @@ func wantIs(t *testing.T, err, want error) {
 	}
 }
 
-func TestFunctions(t *testing.T) {
-	t.Parallel()
-	ctx := context.Background()
-	made := func(t *testing.T) *store.Store {
-		t.Helper()
-		s := functionStore(t)
-		if err := s.CreateFunction(ctx, lambdaHome, latest("f", "r1"), map[string]string{"k": "v"}, nil); err != nil {
-			t.Fatal(err)
-		}
-		return s
+// withFunction is a store with the function f.
+func withFunction(t *testing.T, open opener) *store.Store {
+	t.Helper()
+	s := open(t)
+	if err := s.CreateFunction(t.Context(), lambdaHome, latest("f", "r1"), map[string]string{"k": "v"}, nil); err != nil {
+		t.Fatal(err)
 	}
+	return s
+}
+
+func testFunctions(t *testing.T, open opener) {
+	t.Parallel()
+	ctx := t.Context()
+	made := func(t *testing.T) *store.Store { return withFunction(t, open) }
 
 	t.Run("what was written is read", func(t *testing.T) {
 		t.Parallel()
@@ -126,32 +116,6 @@ func TestFunctions(t *testing.T) {
 			}
 		}
 	})
-	t.Run("an alias keeps its version", func(t *testing.T) {
-		t.Parallel()
-		s := made(t)
-		if _, err := s.PublishFunction(ctx, lambdaHome, *published(latest("f", ""), "p"), "r1"); err != nil {
-			t.Fatal(err)
-		}
-		alias := fescue.FunctionAlias{Name: "PROD", FunctionVersion: "1", Description: "live", RevisionID: "a1"}
-		wantIs(t, s.CreateFunctionAlias(ctx, lambdaHome, "f", alias), nil)
-		wantIs(t, s.CreateFunctionAlias(ctx, lambdaHome, "f", alias), fescue.ErrExists)
-		wantIs(t, s.DeleteFunctionVersion(ctx, lambdaHome, "f", "1"), fescue.ErrInUse)
-		got, err := s.FunctionAlias(ctx, lambdaHome, "f", "PROD")
-		if err != nil || got != alias {
-			t.Errorf("%+v, %v", got, err)
-		}
-		alias.FunctionVersion, alias.RevisionID = "2", "a2"
-		wantIs(t, s.UpdateFunctionAlias(ctx, lambdaHome, "f", alias, "a1"), fescue.ErrNotFound)
-		alias.FunctionVersion = fescue.LatestVersion
-		wantIs(t, s.UpdateFunctionAlias(ctx, lambdaHome, "f", alias, "a0"), fescue.ErrConflict)
-		wantIs(t, s.UpdateFunctionAlias(ctx, lambdaHome, "f", alias, "a1"), nil)
-		wantIs(t, s.DeleteFunctionVersion(ctx, lambdaHome, "f", "1"), nil)
-		wantIs(t, s.DeleteFunctionVersion(ctx, lambdaHome, "f", "1"), fescue.ErrNotFound)
-		wantIs(t, s.DeleteFunction(ctx, lambdaHome, "f"), nil)
-		_, err = s.FunctionAlias(ctx, lambdaHome, "f", "PROD")
-		wantIs(t, err, fescue.ErrNotFound)
-		wantIs(t, s.DeleteFunction(ctx, lambdaHome, "f"), fescue.ErrNotFound)
-	})
 	t.Run("what is no version is not found", func(t *testing.T) {
 		t.Parallel()
 		s := made(t)
@@ -187,4 +151,31 @@ func TestFunctions(t *testing.T) {
 			}
 		}
 	})
+}
+
+func testFunctionAliases(t *testing.T, open opener) {
+	t.Parallel()
+	s, ctx := withFunction(t, open), t.Context()
+	if _, err := s.PublishFunction(ctx, lambdaHome, *published(latest("f", ""), "p"), "r1"); err != nil {
+		t.Fatal(err)
+	}
+	alias := fescue.FunctionAlias{Name: "PROD", FunctionVersion: "1", Description: "live", RevisionID: "a1"}
+	wantIs(t, s.CreateFunctionAlias(ctx, lambdaHome, "f", alias), nil)
+	wantIs(t, s.CreateFunctionAlias(ctx, lambdaHome, "f", alias), fescue.ErrExists)
+	wantIs(t, s.DeleteFunctionVersion(ctx, lambdaHome, "f", "1"), fescue.ErrInUse)
+	got, err := s.FunctionAlias(ctx, lambdaHome, "f", "PROD")
+	if err != nil || got != alias {
+		t.Errorf("%+v, %v", got, err)
+	}
+	alias.FunctionVersion, alias.RevisionID = "2", "a2"
+	wantIs(t, s.UpdateFunctionAlias(ctx, lambdaHome, "f", alias, "a1"), fescue.ErrNotFound)
+	alias.FunctionVersion = fescue.LatestVersion
+	wantIs(t, s.UpdateFunctionAlias(ctx, lambdaHome, "f", alias, "a0"), fescue.ErrConflict)
+	wantIs(t, s.UpdateFunctionAlias(ctx, lambdaHome, "f", alias, "a1"), nil)
+	wantIs(t, s.DeleteFunctionVersion(ctx, lambdaHome, "f", "1"), nil)
+	wantIs(t, s.DeleteFunctionVersion(ctx, lambdaHome, "f", "1"), fescue.ErrNotFound)
+	wantIs(t, s.DeleteFunction(ctx, lambdaHome, "f"), nil)
+	_, err = s.FunctionAlias(ctx, lambdaHome, "f", "PROD")
+	wantIs(t, err, fescue.ErrNotFound)
+	wantIs(t, s.DeleteFunction(ctx, lambdaHome, "f"), fescue.ErrNotFound)
 }

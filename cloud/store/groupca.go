@@ -62,6 +62,9 @@ func (s *Store) RotateGroupAuthority(ctx context.Context, p fescue.Partition, a 
 		if id, replayed, err = claimToken(ctx, tx, p, token, a.ID, millis(a.CreatedAt)); err != nil || replayed {
 			return err
 		}
+		if err := lockGroup(ctx, tx, p, a.GroupID); err != nil { // one rotation at a time
+			return err
+		}
 		if _, err := tx.ExecContext(ctx, `
 			DELETE FROM group_authority WHERE partition = $1 AND group_id = $2 AND leaves_until <= $3`,
 			p.Key(), a.GroupID, millis(a.CreatedAt)); err != nil {
@@ -79,6 +82,14 @@ func (s *Store) RotateGroupAuthority(ctx context.Context, p fescue.Partition, a 
 		return err
 	})
 	return id, aboutGroup("rotate authority of", a.GroupID, err)
+}
+
+// lockGroup keeps a group, and whatever else is written under this lock, as it is
+// until the transaction ends.
+func lockGroup(ctx context.Context, tx *sql.Tx, p fescue.Partition, groupID string) error {
+	return changed(ctx, tx, `
+		UPDATE definition SET updated_at = updated_at WHERE partition = $1 AND kind = $2 AND id = $3`,
+		p.Key(), fescue.GroupKind.Segment, groupID)
 }
 
 // RecordLeaf keeps that an authority signed a certificate that ends at a time.

@@ -15,15 +15,6 @@ import (
 
 var _ groupca.Store = (*store.Store)(nil)
 
-func TestSQLiteGroupAuthorities(t *testing.T) {
-	t.Parallel()
-	t.Run("rotation", func(t *testing.T) { testRotation(t, openSQLite) })
-	t.Run("at once", func(t *testing.T) { testRotationsAtOnce(t, openSQLite) })
-	t.Run("tokens", func(t *testing.T) { testRotationTokens(t, openSQLite) })
-	t.Run("without a group", func(t *testing.T) { testAuthoritiesWithoutGroup(t, openSQLite) })
-	t.Run("expiry", func(t *testing.T) { testCertificateExpiry(t, openSQLite) })
-}
-
 func newGroup(t *testing.T, s *store.Store) string {
 	t.Helper()
 	d := newContainer(fescue.GroupKind, "group")

@@ -22,9 +22,9 @@ func certificate(n int, status fescue.CertificateStatus) fescue.Certificate {
 	}
 }
 
-func TestCertificates(t *testing.T) {
+func testCertificates(t *testing.T, open opener) {
 	t.Parallel()
-	s, ctx := openRegistry(t), t.Context()
+	s, ctx := open(t), t.Context()
 	first := certificate(1, fescue.CertificateInactive)
 
 	t.Run("a certificate comes back as it was written", func(t *testing.T) {
@@ -84,9 +84,9 @@ func TestCertificates(t *testing.T) {
 	})
 }
 
-func TestCertificatesPageByCreation(t *testing.T) {
+func testCertificatePages(t *testing.T, open opener) {
 	t.Parallel()
-	s, ctx := openRegistry(t), t.Context()
+	s, ctx := open(t), t.Context()
 	same := certificate(3, fescue.CertificateActive)
 	same.ID = certID(2)
 	same.CreatedAt = certificate(1, "").CreatedAt // the same instant as another

@@ -18,9 +18,9 @@ func addPolicy(t *testing.T, s *store.Store, p fescue.Partition, name, document 
 	mustDo(t, s.CreatePolicy(t.Context(), p, fescue.Policy{Name: name, DefaultVersionID: "1", Document: document, CreatedAt: at, UpdatedAt: at}))
 }
 
-func TestPolicies(t *testing.T) {
+func testPolicies(t *testing.T, open opener) {
 	t.Parallel()
-	s, ctx := openRegistry(t), t.Context()
+	s, ctx := open(t), t.Context()
 	addPolicy(t, s, here, "p", " {\n\"é\":1}", epoch)
 
 	t.Run("a document comes back exactly", func(t *testing.T) {
@@ -107,9 +107,9 @@ func TestPolicies(t *testing.T) {
 	})
 }
 
-func TestPolicyAttachments(t *testing.T) {
+func testPolicyAttachments(t *testing.T, open opener) {
 	t.Parallel()
-	s, ctx := openRegistry(t), t.Context()
+	s, ctx := open(t), t.Context()
 	addPolicy(t, s, here, "p", "{}", epoch)
 	addPolicy(t, s, here, "q", "{}", epoch)
 	addPolicy(t, s, there, "far", "{}", epoch)

@@ -26,20 +26,6 @@ var (
 	epoch = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 )
 
-func openRegistry(t *testing.T) *store.Store {
-	t.Helper()
-	s, err := store.OpenSQLite(t.Context(), filepath.Join(t.TempDir(), "fescue.db"), slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return s
-}
-
 func mustDo(t *testing.T, errs ...error) {
 	t.Helper()
 	for _, err := range errs {
@@ -56,9 +42,9 @@ func wantError(t *testing.T, err, want error, mention string) {
 	}
 }
 
-func TestPrincipal(t *testing.T) {
+func testPrincipal(t *testing.T, open opener) {
 	t.Parallel()
-	s, ctx := openRegistry(t), t.Context()
+	s, ctx := open(t), t.Context()
 	c := certificate(1, fescue.CertificateActive)
 	mustDo(t, s.CreateCertificate(ctx, there, c))
 
@@ -98,9 +84,9 @@ func TestPrincipal(t *testing.T) {
 }
 
 // Many at once: what must hold is held by the database, not by the callers.
-func TestRegistryLimitsHoldUnderConcurrency(t *testing.T) {
+func testRegistryLimits(t *testing.T, open opener) {
 	t.Parallel()
-	s, ctx := openRegistry(t), t.Context()
+	s, ctx := open(t), t.Context()
 	const callers = 20
 	mustDo(t, s.CreateCertificate(ctx, here, certificate(1, fescue.CertificateActive)))
 	addPolicy(t, s, here, "versioned", "{}", epoch)

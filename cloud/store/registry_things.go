@@ -13,22 +13,23 @@ import (
 // CreateThing writes a thing. When the name is taken the error wraps
 // fescue.ErrExists and the thing returned is the one that is there.
 func (s *Store) CreateThing(ctx context.Context, p fescue.Partition, t fescue.Thing, at time.Time) (fescue.Thing, error) {
-	taken := false
+	made, taken := t, false
 	err := s.update(ctx, func(tx *sql.Tx) error {
+		made, taken = t, false
 		err := changed(ctx, tx, `
 			INSERT INTO thing (partition, name, id, type, attributes_json, version, created_at)
 			VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (partition, name) DO NOTHING`,
 			p.Key(), t.Name, t.ID, t.Type, toJSON(t.Attributes), t.Version, millis(at))
 		if errors.Is(err, fescue.ErrNotFound) {
 			taken = true
-			t, err = findThing(ctx, tx, p, t.Name)
+			made, err = findThing(ctx, tx, p, t.Name)
 		}
 		return err
 	})
 	if err == nil && taken {
 		err = fmt.Errorf("thing %s %w", t.Name, fescue.ErrExists)
 	}
-	return t, err
+	return made, err
 }
 
 // Thing reads a thing.

@@ -17,9 +17,9 @@ func addThing(t *testing.T, s *store.Store, p fescue.Partition, name string) {
 	mustDo(t, err)
 }
 
-func TestThings(t *testing.T) {
+func testThings(t *testing.T, open opener) {
 	t.Parallel()
-	s, ctx := openRegistry(t), t.Context()
+	s, ctx := open(t), t.Context()
 	lamp := fescue.Thing{Name: "lamp", ID: fescue.NewID(), Type: "light", Attributes: map[string]string{"colour": "red", "empty": ""}, Version: 1}
 
 	t.Run("a thing comes back as it was written", func(t *testing.T) {
@@ -97,9 +97,9 @@ func TestThings(t *testing.T) {
 	})
 }
 
-func TestThingAttachments(t *testing.T) {
+func testThingAttachments(t *testing.T, open opener) {
 	t.Parallel()
-	s, ctx := openRegistry(t), t.Context()
+	s, ctx := open(t), t.Context()
 	for _, name := range []string{"a", "b", "c"} {
 		addThing(t, s, here, name)
 	}

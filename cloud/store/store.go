@@ -17,13 +17,11 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"net/url"
-	"runtime"
+	"math/rand/v2"
 	"strings"
 	"time"
 
 	"github.com/pressly/goose/v3"
-	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 
 	"github.com/fescue-edge/fescue"
@@ -34,55 +32,47 @@ var migrations embed.FS
 
 // Store is an open database.
 type Store struct {
-	write *sql.DB // one connection: SQLite has one writer
-	read  *statements
-	now   func() time.Time
+	engine engine
+	write  *sql.DB
+	read   reader
+	now    func() time.Time
 }
 
-// busyTimeout bounds how long a statement waits for another process's lock.
-const busyTimeout = 10 * time.Second
-
-// minReaders is the least number of read connections: with fewer, requests wait
-// for a connection longer than for an answer.
-const minReaders = 16
-
-// OpenSQLite opens the SQLite file, makes it if it is absent, and brings its
-// schema up to date.
-func OpenSQLite(ctx context.Context, path string, logger *slog.Logger) (*Store, error) {
-	dsn := func(extra ...string) string {
-		q := url.Values{"_pragma": append([]string{
-			"journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(ON)",
-			fmt.Sprintf("busy_timeout(%d)", busyTimeout.Milliseconds()),
-		}, extra...)}
-		q.Set("_txlock", "immediate")
-		return "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + q.Encode()
-	}
-	write, err := sql.Open("sqlite", dsn())
-	if err != nil {
-		return nil, fmt.Errorf("open database %s: %w", path, err)
-	}
-	write.SetMaxOpenConns(1)
-	if err := migrate(ctx, write, logger); err != nil {
-		write.Close()
-		return nil, fmt.Errorf("open database %s: %w", path, err)
-	}
-	read, err := sql.Open("sqlite", dsn("query_only(ON)"))
-	if err != nil {
-		write.Close()
-		return nil, fmt.Errorf("open database %s: %w", path, err)
-	}
-	readers := max(minReaders, 2*runtime.NumCPU())
-	read.SetMaxOpenConns(readers)
-	read.SetMaxIdleConns(readers)
-	return &Store{write: write, read: newStatements(read), now: time.Now}, nil
+// engine is what tells one database from another.
+type engine struct {
+	dialect goose.Dialect
+	// schema makes the migrations what this database takes.
+	schema func(fs.FS) fs.FS
+	// again reports whether a transaction that failed so did nothing, and may
+	// succeed when it is run again.
+	again func(error) bool
 }
 
-func migrate(ctx context.Context, db *sql.DB, logger *slog.Logger) error {
+// reader is what reads outside transactions.
+type reader interface {
+	querier
+	Close() error
+}
+
+// Open opens a database and brings its schema up to date: a postgres:// URL, or
+// the path of a SQLite file, which is made if it is absent.
+func Open(ctx context.Context, database string, logger *slog.Logger) (*Store, error) {
+	scheme, _, isURL := strings.Cut(database, "://")
+	switch {
+	case scheme == "postgres" || scheme == "postgresql":
+		return OpenPostgres(ctx, database, logger)
+	case isURL:
+		return nil, fmt.Errorf("database URL of scheme %s: give postgres://user@host/database, or the path of a SQLite file", scheme)
+	}
+	return OpenSQLite(ctx, database, logger)
+}
+
+func (e engine) migrate(ctx context.Context, db *sql.DB, logger *slog.Logger, options ...goose.ProviderOption) error {
 	dir, err := fs.Sub(migrations, "migrations")
 	if err != nil {
 		return err
 	}
-	provider, err := goose.NewProvider(goose.DialectSQLite3, db, dir)
+	provider, err := goose.NewProvider(e.dialect, db, e.schema(dir), options...)
 	if err != nil {
 		return fmt.Errorf("schema: %w", err)
 	}
@@ -105,8 +95,37 @@ func (s *Store) Ping(ctx context.Context) error {
 	return s.read.QueryRowContext(ctx, `SELECT 1`).Scan(&one)
 }
 
-// update runs f in a write transaction.
+// errAgain ends a transaction that another one came before in a way that only a
+// fresh look tells: it is rolled back and run again.
+var errAgain = errors.New("another transaction came first")
+
+// A transaction that may be run again is, with a pause in between.
+const (
+	attempts   = 12
+	firstPause = 2 * time.Millisecond
+	longPause  = 250 * time.Millisecond
+)
+
+// update runs f in a write transaction. Where the database has several writers
+// it may find that two of them cannot both go on; one is then run again from the
+// start, so f sets what it hands out, and never adds to it.
 func (s *Store) update(ctx context.Context, f func(tx *sql.Tx) error) error {
+	pause := firstPause
+	for attempt := 1; ; attempt++ {
+		err := s.attempt(ctx, f)
+		if err == nil || attempt == attempts || !errors.Is(err, errAgain) && !s.engine.again(err) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(pause/2 + rand.N(pause)):
+		}
+		pause = min(2*pause, longPause)
+	}
+}
+
+func (s *Store) attempt(ctx context.Context, f func(tx *sql.Tx) error) error {
 	tx, err := s.write.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("begin transaction: %w", err)
@@ -172,16 +191,14 @@ func changed(ctx context.Context, q querier, query string, args ...any) error {
 	return nil
 }
 
-// Constraint failures, told apart by what SQLite reports.
+// Constraint failures, told apart by what the database reports.
 func isUnique(err error) bool {
-	var e *sqlite.Error
-	return errors.As(err, &e) &&
-		(e.Code() == sqlite3.SQLITE_CONSTRAINT_UNIQUE || e.Code() == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY)
+	return sqliteCode(err, sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY) ||
+		postgresCode(err, uniqueViolation)
 }
 
 func isForeignKey(err error) bool {
-	var e *sqlite.Error
-	return errors.As(err, &e) && e.Code() == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY
+	return sqliteCode(err, sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY) || postgresCode(err, foreignKeyViolation)
 }
 
 func millis(t time.Time) int64 {

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 
 	"github.com/fescue-edge/fescue"
 )
@@ -42,13 +43,20 @@ func claimToken(ctx context.Context, tx *sql.Tx, p fescue.Partition, t fescue.To
 		return subject, false, err
 	}
 	id, err = tokenSubject(ctx, tx, p, t)
+	if errors.Is(err, fescue.ErrNotFound) { // it was deleted for its age meanwhile
+		err = errAgain
+	}
 	return id, true, err
 }
 
 // moveToken gives a claimed token to what is made in the place of what it stood
-// for.
-func moveToken(ctx context.Context, tx *sql.Tx, p fescue.Partition, t fescue.Token, subject string) error {
-	return changed(ctx, tx, `
-		UPDATE client_token SET subject = $1 WHERE partition = $2 AND operation = $3 AND value = $4`,
-		subject, p.Key(), t.Operation, t.Value)
+// for, if it still stands for that.
+func moveToken(ctx context.Context, tx *sql.Tx, p fescue.Partition, t fescue.Token, from, to string) error {
+	err := changed(ctx, tx, `
+		UPDATE client_token SET subject = $1 WHERE partition = $2 AND operation = $3 AND value = $4 AND subject = $5`,
+		to, p.Key(), t.Operation, t.Value, from)
+	if errors.Is(err, fescue.ErrNotFound) {
+		return errAgain
+	}
+	return err
 }

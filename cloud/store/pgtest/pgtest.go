@@ -1,0 +1,202 @@
+// Package pgtest gives tests empty PostgreSQL databases: on the server whose URL stands
+// in FESCUE_TEST_POSTGRES, else on a private one that it starts from the binaries
+// of the machine and that ends with the test program. A test is skipped where
+// there is neither.
+package pgtest
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+)
+
+// serverVariable names a server to be used: the URL of a database in which
+// schemas may be created.
+const serverVariable = "FESCUE_TEST_POSTGRES"
+
+// startTime bounds how long a private server may take to start.
+const startTime = time.Minute
+
+// cluster is the server of this test program.
+var cluster struct {
+	running bool // Run was called
+	once    sync.Once
+	url     *url.URL
+	admin   *sql.DB
+	stop    func()
+	err     error
+	number  atomic.Int64
+}
+
+// Run runs a package's tests and ends the program; TestMain calls it.
+func Run(m *testing.M) {
+	cluster.running = true
+	code := m.Run()
+	if cluster.admin != nil {
+		cluster.admin.Close()
+	}
+	if cluster.stop != nil {
+		cluster.stop()
+	}
+	os.Exit(code)
+}
+
+// Database makes an empty schema of its own that goes with the test, which is
+// many times faster than a database, and returns the URL of a connection that
+// sees nothing else.
+func Database(t testing.TB) string {
+	t.Helper()
+	if !cluster.running {
+		t.Fatal("TestMain of this package has to call pgtest.Run")
+	}
+	cluster.once.Do(func() { cluster.err = open() })
+	if missing := (errMissing{}); errors.As(cluster.err, &missing) {
+		t.Skipf("no PostgreSQL: %v; install postgresql or set %s to a server's URL", cluster.err, serverVariable)
+	}
+	if cluster.err != nil {
+		t.Fatal(cluster.err)
+	}
+	name := fmt.Sprintf("fescue_test_%d_%d", os.Getpid(), cluster.number.Add(1))
+	// The names are made of letters and digits here.
+	if _, err := cluster.admin.ExecContext(t.Context(), `CREATE SCHEMA `+name); err != nil {
+		t.Fatal(err)
+	}
+	if cluster.stop == nil { // else all goes together
+		t.Cleanup(func() {
+			if _, err := cluster.admin.ExecContext(context.WithoutCancel(t.Context()), `DROP SCHEMA `+name+` CASCADE`); err != nil {
+				t.Errorf("drop %s: %v", name, err)
+			}
+		})
+	}
+	u := *cluster.url
+	q := u.Query()
+	q.Set("search_path", name)
+	u.RawQuery = q.Encode()
+	return u.String()
+}
+
+// errMissing says what the machine lacks.
+type errMissing struct{ what string }
+
+func (e errMissing) Error() string { return e.what }
+
+func open() (err error) {
+	text := os.Getenv(serverVariable)
+	if text == "" {
+		if text, cluster.stop, err = start(); err != nil {
+			return err
+		}
+	}
+	if cluster.url, err = url.Parse(text); err != nil {
+		return fmt.Errorf("%s: %w", serverVariable, err)
+	}
+	config, err := pgx.ParseConfig(text)
+	if err != nil {
+		return fmt.Errorf("%s: %w", serverVariable, err)
+	}
+	cluster.admin = stdlib.OpenDB(*config)
+	cluster.admin.SetMaxOpenConns(4)
+	return nil
+}
+
+// start makes and starts a private server that listens on a socket in its own
+// folder. It writes nothing through to the disk, and sorts texts unlike "C".
+func start() (text string, stop func(), err error) {
+	bin, err := binaries()
+	if err != nil {
+		return "", nil, err
+	}
+	dir, err := os.MkdirTemp("", "pgtest")
+	if err != nil {
+		return "", nil, err
+	}
+	remove := func() { os.RemoveAll(dir) }
+	defer func() {
+		if err != nil {
+			remove()
+		}
+	}()
+	user, err := unprivileged(dir)
+	if err != nil {
+		return "", nil, err
+	}
+	data := filepath.Join(dir, "data")
+	initialize := user.command(filepath.Join(bin, "initdb"), "-D", data, "-U", "fescue", "-A", "trust", "-E", "UTF8", "--no-sync",
+		"--locale=C.UTF-8", "--locale-provider=icu", "--icu-locale=en-US")
+	initialize.Dir = dir
+	if out, err := initialize.CombinedOutput(); err != nil {
+		return "", nil, fmt.Errorf("initdb: %w\n%s", err, out)
+	}
+	server := user.command(filepath.Join(bin, "postgres"), "-D", data, "-k", dir, "-c", "listen_addresses=", "-c", "max_connections=400",
+		"-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off", "-c", "autovacuum_naptime=10s")
+	server.Dir = dir
+	var log bytes.Buffer
+	server.Stdout, server.Stderr = &log, &log
+	wait, err := run(server)
+	if err != nil {
+		return "", nil, fmt.Errorf("start postgres: %w", err)
+	}
+	stop = func() {
+		server.Process.Signal(os.Interrupt) // ends its sessions and stops
+		wait()
+		remove()
+	}
+	u := url.URL{Scheme: "postgres", User: url.User("fescue"), Path: "/postgres", RawQuery: url.Values{"host": {dir}}.Encode()}
+	if err := answers(u.String()); err != nil {
+		stop()
+		return "", nil, fmt.Errorf("postgres: %w\n%s", err, log.Bytes())
+	}
+	return u.String(), stop, nil
+}
+
+// answers waits until a server takes connections.
+func answers(text string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), startTime)
+	defer cancel()
+	for {
+		conn, err := pgx.Connect(ctx, text)
+		if err == nil {
+			return conn.Close(ctx)
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// binaries is the folder of initdb and postgres: that of the newest version
+// where Debian keeps them, else the one on the path.
+func binaries() (string, error) {
+	versions, _ := filepath.Glob("/usr/lib/postgresql/*/bin/initdb") // the pattern is good
+	best, bestVersion := "", 0
+	for _, path := range versions {
+		var version int
+		fmt.Sscanf(path, "/usr/lib/postgresql/%d/", &version)
+		if version > bestVersion {
+			best, bestVersion = filepath.Dir(path), version
+		}
+	}
+	if best != "" {
+		return best, nil
+	}
+	path, err := exec.LookPath("initdb")
+	if err != nil {
+		return "", errMissing{"there is no initdb in /usr/lib/postgresql/*/bin or on the path"}
+	}
+	return filepath.Dir(path), nil
+}

@@ -1,0 +1,96 @@
+package store_test
+
+import (
+	"database/sql"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/store"
+	"github.com/fescue-edge/fescue/cloud/store/pgtest"
+)
+
+func TestPostgres(t *testing.T) {
+	t.Parallel()
+	logger := slog.New(slog.DiscardHandler)
+	t.Run("servers that start together on an empty database", func(t *testing.T) {
+		t.Parallel()
+		url := pgtest.Database(t)
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(func() {
+				s, err := store.Open(t.Context(), url, logger)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				defer s.Close()
+				if kept, err := s.Setting(t.Context(), "name", "value"); err != nil || kept != "value" {
+					t.Errorf("%q, %v", kept, err)
+				}
+			})
+		}
+		wg.Wait()
+	})
+	t.Run("every text compares byte by byte", func(t *testing.T) {
+		t.Parallel()
+		url := pgtest.Database(t)
+		s := openStore(t, url)
+		db := must(sql.Open("pgx", url))(t)
+		defer db.Close()
+		rows := must(db.QueryContext(t.Context(), `
+			SELECT table_name || '.' || column_name, coalesce(collation_name, '') FROM information_schema.columns
+			WHERE table_schema = current_schema() AND data_type = 'text'`))(t)
+		columns := 0
+		for rows.Next() {
+			var column, collation string
+			if err := rows.Scan(&column, &collation); err != nil {
+				t.Fatal(err)
+			}
+			if columns++; collation != "C" {
+				t.Errorf("%s has the collation %q", column, collation)
+			}
+		}
+		if err := rows.Err(); err != nil || columns < 50 {
+			t.Errorf("%d columns, %v", columns, err)
+		}
+		// The test's own server sorts a before B.
+		for _, name := range []string{"a", "B", "_", "é"} {
+			addThing(t, s, here, name)
+		}
+		var names []string
+		for _, thing := range must(s.Things(t.Context(), here, "", fescue.Page{Limit: 9}))(t) {
+			names = append(names, thing.Name)
+		}
+		if want := []string{"B", "_", "a", "é"}; !slices.Equal(names, want) {
+			t.Errorf("%v, want %v", names, want)
+		}
+	})
+}
+
+func TestOpen(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct{ name, database, says string }{
+		{"another engine", "mysql://u:secret@host/db", "postgres://"},
+		{"a malformed URL", "postgres://u:secret@host:port/db", "database URL"},
+		{"an unknown option", "postgres://u:secret@127.0.0.1/db?sslmode=none", "sslmode"},
+		{"nobody there", "postgres://u:secret@127.0.0.1:1/db", "127.0.0.1"},
+		{"no folder", filepath.Join(t.TempDir(), "none", "x.db"), "none"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			s, err := store.Open(t.Context(), tc.database, slog.New(slog.DiscardHandler))
+			if err == nil {
+				s.Close()
+				t.Fatal("it opens")
+			}
+			if !strings.Contains(err.Error(), tc.says) || strings.Contains(err.Error(), "secret") {
+				t.Error(err)
+			}
+		})
+	}
+}
