@@ -56,6 +56,15 @@ func (p Partition) arn(service, resource string) string {
 // ThingARN is the ARN of an IoT thing.
 func (p Partition) ThingARN(name string) string { return p.arn("iot", "thing/"+name) }
 
+// ShadowARN is the resource that IoT policies name for a shadow of a thing; an
+// empty name is the classic one.
+func (p Partition) ShadowARN(thing, name string) string {
+	if name != "" {
+		name = "/" + name
+	}
+	return p.ThingARN(thing) + name
+}
+
 // CertificateARN is the ARN of a device certificate. The id is the lowercase
 // hexadecimal SHA-256 of the certificate's DER form, as AWS IoT's is.
 func (p Partition) CertificateARN(id string) string { return p.arn("iot", "cert/"+id) }

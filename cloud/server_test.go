@@ -176,6 +176,17 @@ func (s *server) provision(region, thing string) core {
 	return core{thing: thing, certificateARN: *keys.CertificateArn, tls: pair}
 }
 
+// replacePolicy makes a document the acting one of a policy.
+func (s *server) replacePolicy(region, name, document string) {
+	s.t.Helper()
+	_, err := s.iot(region).CreatePolicyVersion(s.t.Context(), &iot.CreatePolicyVersionInput{
+		PolicyName: &name, PolicyDocument: &document, SetAsDefault: true,
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+}
+
 // link is the core's client.
 func (s *server) link(c core) *corelink.Client {
 	cfg := s.trusting()

@@ -48,6 +48,7 @@ func (s *Server) wire(ctx context.Context) error {
 	if err := s.startEvents(ctx); err != nil {
 		return err
 	}
+	shadowService := s.serveShadows()
 	code := functions.New(functions.Options{Store: s.store, Code: blobs, Now: o.Now})
 
 	keys := signing.New(s.store, s.master, o.Now)
@@ -60,7 +61,7 @@ func (s *Server) wire(ctx context.Context) error {
 		Presence: s.presence, Deadlines: o.Deadlines, Now: o.Now, Logger: o.Logger,
 	})
 	s.edge = edge.New(edge.Options{
-		Principals: things, Deployments: s.engine, Artifacts: blobs, Presence: s.presence, SigningKeys: keys,
+		Principals: things, Deployments: s.engine, Artifacts: blobs, Presence: s.presence, Shadows: shadowService, SigningKeys: keys,
 		Now: o.Now, Logger: o.Logger,
 	})
 
@@ -82,8 +83,10 @@ func (s *Server) wire(ctx context.Context) error {
 				Definitions: groups, Deployments: s.engine, Roles: s.store,
 				Cores: cores.New(s.store, o.Now), Authorities: groupca.New(s.store, s.master, o.Now), Logger: o.Logger,
 			}),
-			"iot":     iot.New(iot.Options{Registry: things, Host: o.PublicHosts[0], Logger: o.Logger}),
-			"iotdata": iotdata.New(iotdata.Options{Publisher: s.front, Logger: o.Logger}),
+			"iot": iot.New(iot.Options{Registry: things, Host: o.PublicHosts[0], Logger: o.Logger}),
+			"iotdata": iotdata.New(iotdata.Options{
+				Publisher: asking{s.front}, Shadows: shadowService, Now: o.Now, Logger: o.Logger,
+			}),
 			"lambda": lambda.New(lambda.Options{
 				Functions: code, Links: links, Scheme: s.APIScheme(), SpoolDir: s.path(spoolName), Logger: o.Logger,
 			}),

@@ -5,10 +5,10 @@ import (
 	"time"
 )
 
-// versionsKept is how long a deleted document's version is remembered: one that is
+// VersionsKept is how long a deleted document's version is remembered: one that is
 // made again within that time goes on counting, later it starts anew (AWS IoT Core
 // developer guide, "Deleting shadow data").
-const versionsKept = 48 * time.Hour
+const VersionsKept = 48 * time.Hour
 
 // Document is a shadow as it is kept. The zero Document is a shadow that never
 // was. Documents are values: what changes one returns another, and neither is to
@@ -40,7 +40,7 @@ func (d Document) Exists() bool { return d.Version > 0 && d.Deleted.IsZero() }
 // Expired reports whether a deleted document's version no longer counts, so that
 // nothing of it need be kept.
 func (d Document) Expired(at time.Time) bool {
-	return !d.Deleted.IsZero() && at.Sub(d.Deleted) > versionsKept
+	return !d.Deleted.IsZero() && at.Sub(d.Deleted) > VersionsKept
 }
 
 // Apply is the document after an update. Its error is an *Error.

@@ -194,3 +194,31 @@ func BenchmarkValidFilter(b *testing.B) {
 		}
 	}
 }
+
+func TestAnsweredBy(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct{ topic, want string }{
+		{"$aws/things/lamp/shadow/update/accepted", "shadow"},
+		{"$aws/things/lamp/shadow/get/rejected", "shadow"},
+		{"$aws/things/lamp/shadow/update/delta", "shadow"},
+		{"$aws/things/lamp/shadow/name/n/update/documents", "shadow"},
+		{"$aws/things/lamp/jobs/notify", "jobs"},
+		{"$aws/things/lamp/jobs/notify-next", "jobs"},
+		{"$aws/things/lamp/jobs/j/update/accepted", "jobs"},
+		{"$aws/things/lamp/jobs/start-next/rejected", "jobs"},
+
+		{"$aws/things/lamp/shadow/update", ""},
+		{"$aws/things/lamp/shadow/name/n/update", ""},
+		{"$aws/things/lamp/jobs/get", ""},
+		{"$aws/things/lamp/jobs/j/notify", ""},
+		{"$aws/things/lamp/jobs/j/delta", ""},
+		{"$aws/things/lamp/other/accepted", ""},
+		{"$aws/things/lamp/accepted", ""},
+		{"aws/things/lamp/shadow/update/accepted", ""},
+		{"", ""},
+	} {
+		if got := topic.AnsweredBy(tc.topic); got != tc.want {
+			t.Errorf("%s: %q, want %q", tc.topic, got, tc.want)
+		}
+	}
+}

@@ -65,6 +65,7 @@ type Options struct {
 	Deployments Deployments
 	Artifacts   Artifacts
 	Presence    Presence
+	Shadows     Shadows
 	SigningKeys SigningKeys
 	Now         func() time.Time
 	Logger      *slog.Logger
@@ -97,6 +98,7 @@ func New(o Options) *Handler {
 	h.mux.HandleFunc(corelink.UpdateStatusPattern, h.serve(h.updateStatus))
 	h.mux.HandleFunc(corelink.UpdateProgressPattern, h.serve(h.updateProgress))
 	h.mux.HandleFunc(corelink.GetSigningKeysPattern, h.serve(h.getSigningKeys))
+	h.serveShadows()
 	h.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		writeError(w, refuse(http.StatusNotFound, "NotFound", "no operation answers %s %s on this port", r.Method, r.URL.EscapedPath()))
 	})

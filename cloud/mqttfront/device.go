@@ -224,13 +224,15 @@ func (d *device) finish(cause error) {
 	}
 }
 
-// Publish passes a message on to the broker, which acknowledges it.
-func (d *device) Publish(_ context.Context, p *mqtt.Publish) error {
+// Publish passes a message on to the broker, which acknowledges it. What it asks
+// of the cloud itself is done before that, so that what was acknowledged was done.
+func (d *device) Publish(ctx context.Context, p *mqtt.Publish) error {
 	if err := d.checkMessage(p); err != nil {
 		d.front.counters.deniedPublish.Add(1)
 		return fmt.Errorf("publish: %w", err)
 	}
 	d.front.counters.published.Add(1)
+	d.front.receive(ctx, d.partition, p.Topic, p.Payload)
 	up := *p
 	up.Topic = d.names.topic(p.Topic)
 	return d.toBroker(&up)

@@ -3,7 +3,9 @@
 // packet by the policies of the certificate, and keeps partitions apart by a
 // prefix on every name. Behind it lies a broker that speaks plain MQTT 3.1.1; for
 // each device there is one connection to it, so that sessions, QoS 1 and retained
-// messages live there and nothing is lost with the front.
+// messages live there and nothing is lost with the front. What a device publishes
+// below $aws/things/ also goes to the receivers that Handle added: requests to
+// the cloud itself.
 //
 // The package must not know where principals are stored (Directory), what
 // shadows, jobs or deployments mean, or how TLS is configured.

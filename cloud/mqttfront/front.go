@@ -125,6 +125,8 @@ type Front struct {
 	speaker     *speaker
 	expiry      *expiry
 
+	receivers []Receiver
+
 	ctx    context.Context // ends with Close
 	cancel context.CancelCauseFunc
 	slots  chan struct{} // one for each connection of Serve

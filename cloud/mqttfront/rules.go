@@ -26,10 +26,6 @@ func reservedFor(s string) error {
 	return fmt.Errorf("%w: topics that start with $ are reserved, but for those below %s<thing>/", ErrForbidden, thingTopics)
 }
 
-// shadowAnswers are the last levels of topics that the shadow service alone
-// publishes to (AWS IoT Core developer guide, "Device Shadow MQTT topics").
-var shadowAnswers = map[string]bool{"accepted": true, "rejected": true, "delta": true, "documents": true}
-
 // checkPublish applies the rules for the topic of a message from a device.
 func checkPublish(name string, retain bool) error {
 	if err := topic.ValidName(name); err != nil {
@@ -44,9 +40,8 @@ func checkPublish(name string, retain bool) error {
 	if retain {
 		return fmt.Errorf("%w: topics that start with $ keep no retained message", ErrForbidden)
 	}
-	levels := strings.Split(name, "/")
-	if len(levels) > 4 && levels[3] == "shadow" && shadowAnswers[levels[len(levels)-1]] {
-		return fmt.Errorf("%w: %s is for the shadow service to publish to", ErrForbidden, name)
+	if service := topic.AnsweredBy(name); service != "" {
+		return fmt.Errorf("%w: %s is for the %s service to publish to", ErrForbidden, name, service)
 	}
 	return nil
 }

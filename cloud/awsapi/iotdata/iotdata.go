@@ -1,7 +1,8 @@
 // Package iotdata speaks the AWS IoT data plane API (2015-05-28) for callers
 // that sign with an access key: the table of operations, the shapes of requests
-// and answers, and the table of errors. Messages go out through a Publisher; the
-// package knows nothing of brokers, sessions or device certificates.
+// and answers, and the table of errors. Messages go out through a Publisher, what
+// shadows do is in package shadows; the package knows nothing of brokers, sessions
+// or device certificates.
 package iotdata
 
 import (
@@ -11,10 +12,13 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/awsapi"
 	"github.com/fescue-edge/fescue/cloud/awsapi/restjson"
+	"github.com/fescue-edge/fescue/cloud/shadows"
+	"github.com/fescue-edge/fescue/shadow"
 	"github.com/fescue-edge/fescue/topic"
 )
 
@@ -28,6 +32,8 @@ type Publisher interface {
 // Options are what an API is made of. All members are required.
 type Options struct {
 	Publisher Publisher
+	Shadows   *shadows.Service
+	Now       func() time.Time
 	Logger    *slog.Logger
 }
 
@@ -35,6 +41,8 @@ type Options struct {
 type API struct {
 	restjson.API
 	publisher Publisher
+	shadows   *shadows.Service
+	now       func() time.Time
 }
 
 var _ awsapi.Service = (*API)(nil)
@@ -44,20 +52,31 @@ func New(o Options) *API {
 	a := &API{
 		API: restjson.API{
 			Translate: translate,
-			ErrorBody: func(e *awsapi.Error) any { return map[string]string{"message": e.Message} },
+			ErrorBody: errorBody,
 			Malformed: malformed,
 			Target: func(_ *restjson.Operation, r *restjson.Request) awsapi.Target {
+				if thing, ok := r.Labels["thingName"]; ok {
+					return awsapi.Target{Resource: r.Partition.ShadowARN(thing, r.Query.Get("name"))}
+				}
 				return awsapi.Target{Resource: r.Partition.TopicARN(r.Label("topic"))}
 			},
 			Internal: awsapi.Error{Code: "InternalFailureException", Message: "The server could not carry out the request. Its log has the request id and the cause."},
 			Logger:   o.Logger,
 		},
-		publisher: o.Publisher,
+		publisher: o.Publisher, shadows: o.Shadows, now: o.Now,
 	}
-	a.Register([]restjson.Operation{
-		{Name: "Publish", Method: http.MethodPost, Path: "/topics/{topic+}", MaxBody: MaxPayload, Handle: a.publish},
-	})
+	a.Register(append(a.shadowOperations(), restjson.Operation{
+		Name: "Publish", Method: http.MethodPost, Path: "/topics/{topic+}", MaxBody: MaxPayload, Handle: a.publish,
+	}))
 	return a
+}
+
+// errorBody has the status as a number too, which clients of shadows read.
+func errorBody(e *awsapi.Error) any {
+	return struct {
+		Code    int    `json:"code"`
+		Message string `json:"message"`
+	}{e.Status, e.Message}
 }
 
 // refusals is how errors go over the wire.
@@ -77,6 +96,10 @@ var refusals = []struct {
 const invalidRequest = "InvalidRequestException"
 
 func translate(err error) *awsapi.Error {
+	var refusal *shadow.Error
+	if errors.As(err, &refusal) && shadowCodes[refusal.Code] != "" {
+		return refuse(refusal.Code, shadowCodes[refusal.Code], "%s", refusal.Message)
+	}
 	for _, row := range refusals {
 		if errors.Is(err, row.is) {
 			return refuse(row.status, row.code, "%v.", err)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"slices"
 	"strings"
 
 	"github.com/fescue-edge/fescue/cloud/awsapi/restjson"
@@ -68,10 +67,6 @@ func retained(r *restjson.Request) (bool, error) {
 
 const thingTopics = "$aws/things/"
 
-// shadowAnswers are the last levels of topics that the shadow service alone
-// publishes to (AWS IoT Core developer guide, "Device Shadow MQTT topics").
-var shadowAnswers = []string{"accepted", "rejected", "delta", "documents"}
-
 // reserved refuses the topics that begin with $, but for those of a thing whose
 // readers may expect anybody behind them. Devices are held to the same rules.
 func reserved(name string, retain bool) error {
@@ -85,8 +80,9 @@ func reserved(name string, retain bool) error {
 		return invalid("Topic %q is reserved. Of the topics that begin with $ only those below %s<thing>/ can be published to.", name, thingTopics)
 	case retain:
 		return invalid("Topic %q keeps no retained message, since it begins with $. Publish without retain.", name)
-	case len(levels) > 2 && levels[1] == "shadow" && slices.Contains(shadowAnswers, levels[len(levels)-1]):
-		return invalid("Topic %q is for the shadow service alone to publish to.", name)
+	}
+	if service := topic.AnsweredBy(name); service != "" {
+		return invalid("Topic %q is for the %s service alone to publish to.", name, service)
 	}
 	return nil
 }

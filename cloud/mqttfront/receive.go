@@ -1,0 +1,43 @@
+package mqttfront
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/fescue-edge/fescue"
+)
+
+// Receiver serves requests that devices make by publishing, such as those to
+// device shadows.
+type Receiver interface {
+	// Receive acts on a message of a device, which its policies allow, and
+	// leaves alone what is not for it. The payload must not be kept. The session
+	// waits: messages of one connection come one after another.
+	Receive(ctx context.Context, p fescue.Partition, topic string, payload []byte)
+}
+
+// receiveTimeout bounds what receivers do with one message.
+const receiveTimeout = 15 * time.Second
+
+// Handle has messages to topics below $aws/things/ given to r before the broker
+// gets them. It is called before Serve.
+func (f *Front) Handle(r Receiver) { f.receivers = append(f.receivers, r) }
+
+func (f *Front) receive(ctx context.Context, p fescue.Partition, topic string, payload []byte) {
+	if !strings.HasPrefix(topic, thingTopics) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, receiveTimeout)
+	defer cancel()
+	for _, r := range f.receivers {
+		r.Receive(ctx, p, topic, payload)
+	}
+}
+
+// Ask publishes a message for a caller of the cloud's API: like Publish, but what
+// the message asks of the cloud itself is done first, as for a device's.
+func (f *Front) Ask(ctx context.Context, p fescue.Partition, topic string, payload []byte, qos byte, retain bool) error {
+	f.receive(ctx, p, topic, payload)
+	return f.Publish(ctx, p, topic, payload, qos, retain)
+}

@@ -1,0 +1,158 @@
+// Package shadows is the device shadow service: it keeps documents, changes them
+// one version after another, and publishes what becomes of each request. What an
+// update makes of a document is package shadow's; how documents are kept, and who
+// may ask, it does not know. A shadow's thing need not be registered.
+package shadows
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/shadow"
+)
+
+// Store keeps documents.
+type Store interface {
+	// Shadow reads a document with its revision. One that never was is the zero
+	// document with revision 0.
+	Shadow(ctx context.Context, p fescue.Partition, id shadow.ID) (d shadow.Document, revision int64, err error)
+	// PutShadow writes a document over a revision, 0 standing for none; when
+	// that is not the present one the error wraps fescue.ErrConflict.
+	PutShadow(ctx context.Context, p fescue.Partition, id shadow.ID, d shadow.Document, over int64) error
+	// ShadowNames lists the names of a thing's named shadows that exist.
+	ShadowNames(ctx context.Context, p fescue.Partition, thing string, page fescue.Page) ([]string, error)
+	// ForgetShadows removes what is left of documents that were deleted before a
+	// time.
+	ForgetShadows(ctx context.Context, before time.Time) error
+}
+
+// Publisher sends an MQTT message to all subscribers of a topic in a partition.
+type Publisher interface {
+	Publish(ctx context.Context, p fescue.Partition, topic string, payload []byte, qos byte, retain bool) error
+}
+
+// Options are what a Service is made of. All members are required.
+type Options struct {
+	Store     Store
+	Publisher Publisher
+	Now       func() time.Time
+	Logger    *slog.Logger
+}
+
+// Service is the shadow service. Its methods may be called at the same time.
+// Their errors are *shadow.Error where the request is to blame.
+type Service struct {
+	Options
+	turns turns
+}
+
+// New makes the service.
+func New(o Options) *Service {
+	return &Service{Options: o, turns: newTurns()}
+}
+
+// writeAttempts bounds how often a change is worked out anew because another
+// server made one first. On this server requests for one shadow take turns.
+const writeAttempts = 20
+
+// publishTimeout bounds the sending of one message.
+const publishTimeout = 5 * time.Second
+
+// Get is the document as a get answers it.
+func (s *Service) Get(ctx context.Context, p fescue.Partition, id shadow.ID, clientToken string) ([]byte, error) {
+	if err := id.Validate(); err != nil {
+		return nil, err
+	}
+	d, _, err := s.Store.Shadow(ctx, p, id)
+	if err != nil {
+		return nil, fmt.Errorf("get shadow of thing %s: %w", id.Thing, err)
+	}
+	if !d.Exists() {
+		return nil, shadow.ErrNotFound(id)
+	}
+	return d.Got(s.Now(), clientToken), nil
+}
+
+// Update changes the document, publishes what came of it (delta, documents,
+// accepted) and returns the accepted message.
+func (s *Service) Update(ctx context.Context, p fescue.Partition, id shadow.ID, u shadow.Update) ([]byte, error) {
+	if err := id.Validate(); err != nil {
+		return nil, err
+	}
+	defer s.turns.take(p, id)()
+	before, after, at, err := s.change(ctx, p, id, func(d shadow.Document, at time.Time) (shadow.Document, error) {
+		return d.Apply(u, at, shadow.CloudLimits)
+	})
+	if err != nil {
+		return nil, err
+	}
+	accepted := after.Accepted(u, at)
+	if delta := after.DeltaMessage(at, u.ClientToken); delta != nil {
+		s.publish(ctx, p, id, "update/delta", delta)
+	}
+	s.publish(ctx, p, id, "update/documents", shadow.DocumentsMessage(before, after, at, u.ClientToken))
+	s.publish(ctx, p, id, "update/accepted", accepted)
+	return accepted, nil
+}
+
+// Delete removes the document, publishes that, and returns the accepted message.
+func (s *Service) Delete(ctx context.Context, p fescue.Partition, id shadow.ID, r shadow.Request) ([]byte, error) {
+	if err := id.Validate(); err != nil {
+		return nil, err
+	}
+	defer s.turns.take(p, id)()
+	_, after, at, err := s.change(ctx, p, id, func(d shadow.Document, at time.Time) (shadow.Document, error) {
+		return d.Delete(id, r, at)
+	})
+	if err != nil {
+		return nil, err
+	}
+	accepted := after.DeletedMessage(at, r.ClientToken)
+	s.publish(ctx, p, id, "delete/accepted", accepted)
+	if err := s.Store.ForgetShadows(ctx, at.Add(-shadow.VersionsKept)); err != nil {
+		s.Logger.Warn("what is left of long deleted shadows stays for now", "error", err)
+	}
+	return accepted, nil
+}
+
+// change replaces the document by what f makes of it.
+func (s *Service) change(ctx context.Context, p fescue.Partition, id shadow.ID, f func(shadow.Document, time.Time) (shadow.Document, error)) (before, after shadow.Document, at time.Time, err error) {
+	for attempt := 1; ; attempt++ {
+		var revision int64
+		if before, revision, err = s.Store.Shadow(ctx, p, id); err != nil {
+			return before, after, at, fmt.Errorf("read shadow of thing %s: %w", id.Thing, err)
+		}
+		at = s.Now().UTC()
+		if after, err = f(before, at); err != nil {
+			return before, after, at, err
+		}
+		err = s.Store.PutShadow(ctx, p, id, after, revision)
+		if err == nil {
+			return before, after, at, nil
+		}
+		if !errors.Is(err, fescue.ErrConflict) || attempt == writeAttempts {
+			return before, after, at, fmt.Errorf("write shadow of thing %s: %w", id.Thing, err)
+		}
+	}
+}
+
+// Names lists the named shadows of a thing, and the name after which to go on
+// when there are more.
+func (s *Service) Names(ctx context.Context, p fescue.Partition, thing string, page fescue.Page) (names []string, next string, err error) {
+	if err := (shadow.ID{Thing: thing}).Validate(); err != nil {
+		return nil, "", err
+	}
+	limit := page.Limit
+	page.Limit++
+	if names, err = s.Store.ShadowNames(ctx, p, thing, page); err != nil {
+		return nil, "", fmt.Errorf("list shadows of thing %s: %w", thing, err)
+	}
+	if len(names) > limit {
+		return names[:limit], names[limit-1], nil
+	}
+	return names, "", nil
+}

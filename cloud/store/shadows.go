@@ -1,0 +1,71 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/shadow"
+)
+
+// Shadow reads a document with its revision. One that never was is the zero
+// document with revision 0.
+func (s *Store) Shadow(ctx context.Context, p fescue.Partition, id shadow.ID) (shadow.Document, int64, error) {
+	var text string
+	var version, revision, deleted int64
+	err := one(s.read.QueryRowContext(ctx, `
+		SELECT document_json, version, revision, deleted_at FROM shadow
+		WHERE partition = $1 AND thing = $2 AND name = $3`, p.Key(), id.Thing, id.Name),
+		&text, &version, &revision, &deleted)
+	if errors.Is(err, fescue.ErrNotFound) {
+		return shadow.Document{}, 0, nil
+	}
+	if err != nil {
+		return shadow.Document{}, 0, err
+	}
+	d, err := shadow.Decode([]byte(text))
+	d.Version, d.Deleted = version, fromMillis(deleted)
+	return d, revision, err
+}
+
+// PutShadow writes a document over a revision, 0 standing for none; when that is
+// not the present one the error wraps fescue.ErrConflict.
+func (s *Store) PutShadow(ctx context.Context, p fescue.Partition, id shadow.ID, d shadow.Document, over int64) error {
+	return s.update(ctx, func(tx *sql.Tx) error {
+		query := `
+			UPDATE shadow SET document_json = $4, version = $5, deleted_at = $6, revision = revision + 1
+			WHERE partition = $1 AND thing = $2 AND name = $3 AND revision = $7`
+		args := []any{p.Key(), id.Thing, id.Name, string(d.Encode()), d.Version, millis(d.Deleted), over}
+		if over == 0 {
+			query = `
+				INSERT INTO shadow (partition, thing, name, document_json, version, deleted_at, revision)
+				VALUES ($1, $2, $3, $4, $5, $6, 1) ON CONFLICT (partition, thing, name) DO NOTHING`
+			args = args[:6]
+		}
+		err := changed(ctx, tx, query, args...)
+		if errors.Is(err, fescue.ErrNotFound) {
+			return fmt.Errorf("revision %d of the shadow %w", over, fescue.ErrConflict)
+		}
+		return err
+	})
+}
+
+// ShadowNames lists the names of a thing's named shadows that exist.
+func (s *Store) ShadowNames(ctx context.Context, p fescue.Partition, thing string, page fescue.Page) ([]string, error) {
+	return all(ctx, s.read, scanText, `
+		SELECT name FROM shadow
+		WHERE partition = $1 AND thing = $2 AND name > $3 AND deleted_at = 0 ORDER BY name LIMIT $4`,
+		p.Key(), thing, page.After, page.Limit)
+}
+
+// ForgetShadows removes what is left of documents that were deleted before a
+// time.
+func (s *Store) ForgetShadows(ctx context.Context, before time.Time) error {
+	return s.update(ctx, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `DELETE FROM shadow WHERE deleted_at > 0 AND deleted_at < $1`, millis(before))
+		return err
+	})
+}
