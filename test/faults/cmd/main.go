@@ -1,0 +1,54 @@
+//go:build linux
+
+// Command cmd runs the fault harness for as long as one likes:
+//
+//	go run ./test/faults/cmd -runs 2000 -seed 1
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+
+	"github.com/fescue-edge/fescue/test/faults"
+)
+
+func main() {
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func run() error {
+	o := faults.Options{Log: os.Stdout}
+	flag.IntVar(&o.Runs, "runs", 200, "number of runs")
+	flag.Uint64Var(&o.Seed, "seed", 1, "seed of the first episode")
+	flag.IntVar(&o.Parallel, "parallel", 4, "episodes at once")
+	flag.StringVar(&o.Dir, "dir", "", "folder for programs, data and logs (default: a temporary one)")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	dir, err := os.MkdirTemp(o.Dir, "fescue-faults-")
+	if err == nil {
+		err = os.Chmod(dir, 0o755)
+	}
+	if err != nil {
+		return err
+	}
+	o.Dir = dir
+	if o.Programs, err = faults.Build(ctx, dir); err != nil {
+		return err
+	}
+	report, err := faults.Run(ctx, o)
+	fmt.Print(report)
+	if err != nil {
+		return err
+	}
+	if len(report.Broken) > 0 {
+		return fmt.Errorf("%d episodes broke a promise", len(report.Broken))
+	}
+	return os.RemoveAll(dir)
+}

@@ -1,0 +1,243 @@
+//go:build linux
+
+package faults
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/greengrass"
+	"github.com/aws/aws-sdk-go-v2/service/lambda"
+)
+
+// Credentials and place of every site.
+const (
+	keyID   = "AKIAFESCUETESTKEY000"
+	secret  = "a-secret-that-only-tests-know"
+	account = "123456789012"
+	region  = "eu-west-1"
+)
+
+// diskSize is the size of the core's own disk, in bytes, where one can be mounted.
+const diskSize = 32 << 20
+
+// patience is how long everything that must happen at last may take, on a busy
+// machine: a build whose server died is taken up after 30 s.
+const patience = 150 * time.Second
+
+// site is a server and a core with a line between them.
+type site struct {
+	dir        string
+	server     program
+	core       program
+	https      *proxy
+	mqtt       *proxy
+	api        string
+	root       string
+	mounted    bool
+	thingARN   string
+	certARN    string
+	greengrass *greengrass.Client
+	lambda     *lambda.Client
+
+	// Each of these is held while the thing is away.
+	serverGone, coreGone, lineBad, diskFull sync.Mutex
+}
+
+// newSite starts a control plane and a core below a new folder. It is closed by
+// the caller, also after an error.
+func newSite(ctx context.Context, programs Programs, dir string) (*site, error) {
+	s := &site{dir: dir, root: filepath.Join(dir, "greengrass")}
+	for _, folder := range []string{s.root, filepath.Join(dir, "data")} {
+		if err := os.MkdirAll(folder, 0o755); err != nil {
+			return s, err
+		}
+	}
+	s.mounted = mount(s.root) == nil
+	s.server = program{
+		path: programs.Fescue, log: filepath.Join(dir, "server.log"),
+		env: []string{"FESCUE_ACCESS_KEY_ID=" + keyID, "FESCUE_SECRET_ACCESS_KEY=" + secret},
+		args: []string{"server", "--data", filepath.Join(dir, "data"), "--api", "127.0.0.1:0", "--device", "127.0.0.1:0",
+			"--mqtt", "127.0.0.1:0", "--account", account, "--region", region},
+	}
+	if err := s.server.start(); err != nil {
+		return s, err
+	}
+	if err := s.addresses(ctx); err != nil {
+		return s, err
+	}
+	cfg := aws.Config{
+		Region: region, BaseEndpoint: aws.String("http://" + s.api),
+		Credentials: credentials.NewStaticCredentialsProvider(keyID, secret, ""),
+	}
+	s.greengrass, s.lambda = greengrass.NewFromConfig(cfg), lambda.NewFromConfig(cfg)
+	if err := s.provision(ctx, programs); err != nil {
+		return s, err
+	}
+	s.core = program{path: programs.Core, log: filepath.Join(dir, "core.log"), args: []string{"--root", s.root}}
+	return s, s.core.start()
+}
+
+// mount gives the core a small disk of its own, so that it can be full.
+func mount(dir string) error {
+	return syscall.Mount("fescue-faults", dir, "tmpfs", 0, fmt.Sprintf("size=%d,mode=0755", diskSize))
+}
+
+func unmount(dir string) error { return syscall.Unmount(dir, syscall.MNT_DETACH) }
+
+// addresses waits for the server, puts proxies in front of its device ports, and
+// makes it take the same ports at each start.
+func (s *site) addresses(ctx context.Context) error {
+	found := make(map[string]string)
+	err := eventually(ctx, func() error {
+		if err := s.server.ended(); err != nil {
+			return err
+		}
+		text, _ := os.ReadFile(s.server.log)
+		if !bytes.Contains(text, []byte("\nready\n")) {
+			return errors.New("the server is not ready")
+		}
+		for _, m := range regexp.MustCompile(`(?m)^(api|device|mqtt)=(.*)$`).FindAllSubmatch(text, -1) {
+			found[string(m[1])] = string(m[2])
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for i, arg := range s.server.args {
+		if address := found[strings.TrimPrefix(arg, "--")]; address != "" {
+			s.server.args[i+1] = address
+		}
+	}
+	s.api = found["api"]
+	if s.https, err = newProxy(found["device"]); err == nil {
+		s.mqtt, err = newProxy(found["mqtt"])
+	}
+	return err
+}
+
+// provision makes the core's identity and has it speak through the proxies.
+func (s *site) provision(ctx context.Context, programs Programs) error {
+	cmd := exec.CommandContext(ctx, programs.Fescue, "provision", "Faults_Core", "--root", s.root)
+	cmd.Env = append(plainEnvironment(), "AWS_ACCESS_KEY_ID="+keyID, "AWS_SECRET_ACCESS_KEY="+secret, "AWS_REGION="+region, "AWS_ENDPOINT_URL=http://"+s.api)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("provision: %w\n%s", err, out)
+	}
+	for name, into := range map[string]*string{"thing": &s.thingARN, "certificate": &s.certARN} {
+		m := regexp.MustCompile(name + ` +(\S+)`).FindSubmatch(out)
+		if m == nil {
+			return fmt.Errorf("provision named no %s:\n%s", name, out)
+		}
+		*into = string(m[1])
+	}
+	file := filepath.Join(s.root, "config", "config.json")
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	var config map[string]any
+	if err := json.Unmarshal(data, &config); err != nil {
+		return err
+	}
+	daemon, err := freePort()
+	if err != nil {
+		return err
+	}
+	for member, value := range map[string]int{
+		"iotMqttPort": s.mqtt.port(), "iotHttpPort": s.https.port(), "ggHttpPort": s.https.port(),
+		"ggDaemonPort": daemon, "mqttMaxConnectionRetryInterval": 1,
+	} {
+		config["coreThing"].(map[string]any)[member] = value
+	}
+	if data, err = json.Marshal(config); err != nil {
+		return err
+	}
+	return os.WriteFile(file, data, 0o600)
+}
+
+func freePort() (int, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port, nil
+}
+
+// close ends everything. With keep the core's files are copied beside its disk
+// before that goes.
+func (s *site) close(keep bool) error {
+	for _, p := range []*program{&s.core, &s.server} {
+		p.signal(syscall.SIGKILL, true)
+	}
+	for _, p := range []*proxy{s.https, s.mqtt} {
+		if p != nil {
+			p.close()
+		}
+	}
+	err := eventually(context.Background(), func() error {
+		for _, f := range functions(s.root) {
+			return fmt.Errorf("process %d of function %s outlives the core", f.pid, f.arn)
+		}
+		return nil
+	})
+	if keep {
+		err = errors.Join(err, os.CopyFS(filepath.Join(s.dir, "kept"), noLinks{os.DirFS(s.root)}))
+	}
+	if s.mounted {
+		err = errors.Join(err, unmount(s.root))
+	}
+	if !keep {
+		err = errors.Join(err, os.RemoveAll(s.dir))
+	}
+	return err
+}
+
+// noLinks leaves links and the unpacked code out.
+type noLinks struct{ fs.FS }
+
+// ReadDir implements fs.ReadDirFS.
+func (n noLinks) ReadDir(name string) ([]fs.DirEntry, error) {
+	entries, err := fs.ReadDir(n.FS, name)
+	var list []fs.DirEntry
+	for _, e := range entries {
+		if e.Type()&fs.ModeSymlink == 0 && e.Name() != ".store" && e.Name() != "packages" {
+			list = append(list, e)
+		}
+	}
+	return list, err
+}
+
+// eventually waits until f gives nil; past patience its last error is given.
+func eventually(ctx context.Context, f func() error) error {
+	deadline := time.Now().Add(patience)
+	pause := 10 * time.Millisecond
+	for {
+		err := f()
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("not within %s: %w", patience, err)
+		}
+		time.Sleep(pause)
+		pause = min(pause*3/2, 200*time.Millisecond)
+	}
+}
