@@ -23,13 +23,14 @@ var layers = []struct {
 	{rooms: []string{"."}},
 	{rooms: []string{"pki", "policy", "shadow", "topic", "runtimes", "examples"}},
 	{rooms: []string{"corelink", "mqtt", "bundle"}},
+	{rooms: []string{"recovery"}},
 	{rooms: []string{"cloud", "core"}, siblings: true},
 	{rooms: []string{"cmd"}, siblings: true},
 	{rooms: []string{"test"}, siblings: true},
 }
 
 // pure packages do no I/O: they import nothing that opens files or connections.
-var pure = []string{".", "policy", "shadow", "topic", "bundle"}
+var pure = []string{".", "policy", "shadow", "topic", "bundle", "recovery"}
 
 var impure = []string{"os", "net", "net/http", "database/sql", "os/exec", "io/ioutil", "syscall"}
 

@@ -1,0 +1,5 @@
+import greengrasssdk
+
+
+def handler(event, context):
+    return event
