@@ -120,6 +120,9 @@ const (
 	EventExpired DeploymentEvent = "Expired"
 	// EventTimedOut: the core claimed it and did not end it in time.
 	EventTimedOut DeploymentEvent = "TimedOut"
+	// EventOutdated: the core is beyond it, and this server, restored from a
+	// backup, does not know how it ended there.
+	EventOutdated DeploymentEvent = "Outdated"
 	// EventWentBack: a core that had gone on with a deployment which the cloud
 	// had ended runs the last accepted one again.
 	EventWentBack DeploymentEvent = "WentBack"
@@ -193,6 +196,7 @@ var transitions = map[DeploymentEvent]transition{
 	EventCancelRequested: {actor: CloudActor, from: []deploymentState{claimed, staged, switched}},
 	EventExpired:         {actor: CloudActor, from: []deploymentState{offered}, to: failure},
 	EventTimedOut:        {actor: CloudActor, from: []deploymentState{claimed, staged, switched}, to: failure, raises: true},
+	EventOutdated:        {actor: CloudActor, from: []deploymentState{offered, claimed, staged, switched}, to: failure, raises: true},
 	EventClaimed:         {actor: CoreActor, from: []deploymentState{offered}, to: claimed},
 	EventStaged:          {actor: CoreActor, from: []deploymentState{claimed}, to: staged},
 	EventSwitched:        {actor: CoreActor, from: []deploymentState{claimed, staged}, to: switched},

@@ -72,6 +72,7 @@ var life = []struct {
 	{fescue.EventSwitched, core, [7]outcome{no, no, switched, switched, same, ended, ended}},
 	{fescue.EventSucceeded, core, [7]outcome{no, no, success, success, success, same, ended}},
 	{fescue.EventFailed, core, [7]outcome{no, no, failure, failure, failure, ended, same}},
+	{fescue.EventOutdated, cloud, [7]outcome{no, failure, failure, failure, failure, ended, same}},
 	{fescue.EventWentBack, core, [7]outcome{no, no, no, no, no, ended, noted}},
 }
 

@@ -32,6 +32,7 @@ const (
 	DeploymentCancelled  FailureCode = "DEPLOYMENT_CANCELLED"
 	DeploymentExpired    FailureCode = "DEPLOYMENT_EXPIRED"
 	DeploymentTimedOut   FailureCode = "DEPLOYMENT_TIMED_OUT"
+	DeploymentOutdated   FailureCode = "DEPLOYMENT_OUTDATED"
 	NothingToReset       FailureCode = "NOTHING_TO_RESET"
 	InternalFailure      FailureCode = "INTERNAL_FAILURE"
 )
@@ -141,6 +142,11 @@ var DeploymentFailures = []DeploymentFailure{
 		DeploymentTimedOut,
 		"The core %s claimed this deployment and did not end it: it was longer than %v in the phase %v",
 		"The core goes back to the last accepted deployment when it hears of that. Its runtime.log says what held it up; then deploy again.",
+	},
+	{
+		DeploymentOutdated,
+		"The core %s has been through a deployment with epoch %d, later than this one's %d, of which this server has lost the end: it was restored from a backup",
+		"The core runs what it ran before. Deploy the group again.",
 	},
 	{
 		NothingToReset,

@@ -71,6 +71,7 @@ func TestAwait(t *testing.T) {
 				t.Fatalf("answered %+v, %v; want deployment %s", w.offer, w.err, d.ID)
 			}
 			epoch = w.offer.Epoch
+			s.reports(s.read(d), fescue.EventClaimed, fescue.EventSucceeded)
 			s.until("the wake message", func() bool { return bytes.Contains(s.mqtt.last().payload, []byte(d.ID)) })
 			// The message goes out right after the change is committed.
 			took = append(took, w.at.Sub(s.mqtt.last().at))
@@ -92,7 +93,7 @@ func TestAwait(t *testing.T) {
 	})
 	t.Run("gives up with the core's epoch", func(t *testing.T) {
 		s := s.with(t)
-		d := s.offered(s.create(s.mill("idle")))
+		d := s.reports(s.offered(s.create(s.mill("idle"))), fescue.EventClaimed, fescue.EventSucceeded)
 		_, end := s.await(t.Context(), "idle", d.Epoch, 30*time.Millisecond, anybody)
 		if w := s.ended(end); w.err != nil || w.offer.Epoch != d.Epoch || w.offer.DeploymentID != "" || w.offer.Envelope != nil {
 			t.Errorf("answered %+v, %v", w.offer, w.err)

@@ -17,7 +17,8 @@ import (
 const recheck = time.Second
 
 // Await is GetDeployment: the unfinished deployment with the lowest epoch above
-// after, as soon as there is one, at most wait long. allowed is asked before
+// after, as soon as there is one, at most wait long. What the core says that it
+// has been through is believed, see catchUp. allowed is asked before
 // every answer and while waiting; its error ends the wait. Without a deployment
 // the offer has only the core's epoch.
 func (e *Engine) Await(ctx context.Context, p fescue.Partition, thing string, after int64, wait time.Duration,
@@ -29,6 +30,10 @@ func (e *Engine) Await(ctx context.Context, p fescue.Partition, thing string, af
 	defer deadline.Stop()
 	tick := time.NewTicker(recheck)
 	defer tick.Stop()
+	after, err := e.catchUp(ctx, p, thing, after, allowed)
+	if err != nil {
+		return corelink.Offer{}, err
+	}
 	for {
 		d, envelope, err := e.Store.Waiting(ctx, p, thing, after)
 		if err == nil {

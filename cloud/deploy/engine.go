@@ -40,6 +40,8 @@ type Store interface {
 	Unfinished(ctx context.Context, p fescue.Partition, groupID string) (bool, error)
 	Waiting(ctx context.Context, p fescue.Partition, coreThing string, after int64) (fescue.Deployment, []byte, error)
 	Epoch(ctx context.Context, p fescue.Partition, coreThing string) (int64, error)
+	Passed(ctx context.Context, p fescue.Partition, coreThing string, epoch int64) ([]fescue.Deployment, error)
+	CatchUp(ctx context.Context, p fescue.Partition, coreThing string, epoch int64) (raised bool, err error)
 	OfferedArtifacts(ctx context.Context, d fescue.Deployment) ([]string, error)
 
 	Overdue(ctx context.Context, aws string, phase fescue.DeploymentPhase, before time.Time, limit int) ([]fescue.Deployment, error)

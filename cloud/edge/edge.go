@@ -80,6 +80,9 @@ type Handler struct {
 // Bounds of a request.
 const (
 	maxReport = 1 << 20
+	// maxEpoch bounds the epoch that a core may say it has seen: whatever it says,
+	// there are higher ones to give out.
+	maxEpoch = 1 << 53
 	// answerTimeout bounds the writing of a small answer, in addition to the
 	// time that a long poll waits.
 	answerTimeout = 30 * time.Second
@@ -258,8 +261,8 @@ func (h *Handler) getDeployment(w http.ResponseWriter, c *caller) error {
 		return err
 	}
 	after, err := strconv.ParseInt(c.FormValue("after"), 10, 64)
-	if err != nil || after < 0 {
-		return refuse(http.StatusBadRequest, "Invalid", "after must be an epoch, a number of at least 0")
+	if err != nil || after < 0 || after > maxEpoch {
+		return refuse(http.StatusBadRequest, "Invalid", "after must be an epoch, a number from 0 to %d", int64(maxEpoch))
 	}
 	seconds, err := strconv.Atoi(c.FormValue("wait"))
 	if err != nil || seconds < 0 {

@@ -91,6 +91,7 @@ func TestPaths(t *testing.T) {
 	})
 	t.Run("a long wait is cut to the longest", func(t *testing.T) {
 		// 2^63 nanoseconds are less than this many seconds.
+		d.send(t, "PUT", cores+"arn:aws:iot:us-east-1:123456789012:thing%2Fmill", "", strings.Replace(claim, "Claimed", "Succeeded", 1))
 		path := fmt.Sprintf("/greengrass/cores/mill/deployment?after=%d&wait=9999999999", made.Epoch)
 		answered := make(chan string, 1)
 		go func() {

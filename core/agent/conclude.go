@@ -128,6 +128,12 @@ func (a *Agent) reportEnd(ctx context.Context) error {
 	if err != nil && !errors.Is(err, errAbandoned) {
 		return err
 	}
+	if errors.Is(err, errForgotten) && e.succeeded() {
+		// Nobody has said that it did not succeed: what was brought stays.
+		a.logger.Warn("The control plane does not know the deployment that succeeded here; it was perhaps restored from a backup.",
+			slog.String("deploymentId", e.DeploymentID), slog.String("errorString", err.Error()))
+		err = nil
+	}
 	s := a.state
 	s.Ended = nil
 	if err == nil && e.succeeded() {

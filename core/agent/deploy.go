@@ -15,6 +15,10 @@ import (
 // errAbandoned means that the cloud has ended the deployment by itself.
 var errAbandoned = errors.New("the deployment was ended by the control plane")
 
+// errForgotten is an errAbandoned of a control plane that does not know the
+// deployment: it was restored from a backup.
+var errForgotten = fmt.Errorf("%w: it does not know the deployment", errAbandoned)
+
 // deploy takes an offer up to the switch; reconcile does the rest. An error that
 // is no failure leaves everything so that the next attempt goes on from here.
 func (a *Agent) deploy(ctx context.Context, offer corelink.Offer) error {
@@ -33,7 +37,12 @@ func (a *Agent) deploy(ctx context.Context, offer corelink.Offer) error {
 	case errors.Is(err, errNoKey):
 		return err
 	case errors.Is(err, errReplay) && a.runs(m):
-		// The cloud has lost what it was told.
+		// The cloud has lost what it was told, perhaps from the claim on.
+		if offer.Phase == fescue.Offered {
+			if err := a.report(ctx, m, fescue.EventClaimed); err != nil {
+				return err
+			}
+		}
 		a.conclude(m, nil)
 		return nil
 	case err != nil:
@@ -60,7 +69,7 @@ func (a *Agent) deploy(ctx context.Context, offer corelink.Offer) error {
 	note, cancel := context.WithTimeout(ctx, a.times.Note)
 	defer cancel()
 	err = a.report(note, m, fescue.EventSwitched)
-	if errors.Is(err, errAbandoned) {
+	if errors.Is(err, errAbandoned) && !errors.Is(err, errForgotten) {
 		a.giveUp(m)
 		return err
 	}
@@ -118,7 +127,9 @@ func (a *Agent) send(ctx context.Context, groupID, deploymentID string, r coreli
 	_, err := a.cloud.UpdateStatus(ctx, groupID, deploymentID, a.thingARN, r)
 	if e, ok := corelink.Refused(err); ok {
 		switch e.HTTPStatus {
-		case http.StatusConflict, http.StatusNotFound, http.StatusGone:
+		case http.StatusNotFound:
+			return fmt.Errorf("%w: %w", errForgotten, err)
+		case http.StatusConflict, http.StatusGone:
 			return fmt.Errorf("%w: %w", errAbandoned, err)
 		}
 	}

@@ -3,12 +3,14 @@ package agent_test
 import (
 	"crypto/ed25519"
 	"log/slog"
+	"net/http"
 	"os"
 	"strings"
 	"testing"
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/bundle"
+	"github.com/fescue-edge/fescue/corelink"
 )
 
 func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
@@ -90,21 +92,79 @@ func TestRefusedManifests(t *testing.T) {
 
 func TestCloudForgotTheEnd(t *testing.T) {
 	t.Parallel()
-	p := newPeer(t)
-	g := newGateway(t, p)
-	g.run()
-	d := p.offer(simple(t, 1, 1).build(p))
-	p.expect(d, fescue.Success)
-	// A server that came up from an older copy of its store offers it again,
-	// and does not heed what the core says that it has seen.
-	again := &offered{Deployment: d.Deployment, envelope: d.envelope}
-	again.Status, again.Phase = fescue.InProgress, fescue.Switched
-	p.change(func() {
-		p.deployments = []*offered{again}
-		p.ignoreAfter = true
+	for _, phase := range []fescue.DeploymentPhase{fescue.Offered, fescue.Claimed, fescue.Switched} {
+		t.Run(string(phase), func(t *testing.T) {
+			t.Parallel()
+			p := newPeer(t)
+			g := newGateway(t, p)
+			g.run()
+			d := p.offer(simple(t, 1, 1).build(p))
+			p.expect(d, fescue.Success)
+			// A server that came up from an older copy of its store offers it
+			// again, whatever the core says that it has seen.
+			again := &offered{Deployment: d.Deployment, envelope: d.envelope}
+			again.Status, again.Phase = fescue.InProgress, phase
+			p.change(func() {
+				p.deployments = []*offered{again}
+				p.ignoreAfter = true
+			})
+			p.expect(again, fescue.Success)
+			if g.awaitPlan(functionARN("hello", 1)); len(g.applied()) != 2 {
+				t.Errorf("the function was touched: %d plans", len(g.applied()))
+			}
+		})
+	}
+}
+
+// A server that came up from an older copy of its store does not know the
+// deployment that the core is at: what succeeds stays, what fails goes back.
+func TestCloudForgotTheDeployment(t *testing.T) {
+	t.Parallel()
+	forget := func(p *peer, event fescue.DeploymentEvent) {
+		p.change(func() {
+			p.refuse = func(r corelink.StatusReport) int {
+				if r.Event != event {
+					return 0
+				}
+				// From here on it knows of nothing.
+				p.deployments = nil
+				return http.StatusNotFound
+			}
+		})
+	}
+	for _, event := range []fescue.DeploymentEvent{fescue.EventSwitched, fescue.EventSucceeded} {
+		t.Run("at "+string(event)+", and it is healthy", func(t *testing.T) {
+			t.Parallel()
+			p := newPeer(t)
+			g := newGateway(t, p)
+			_, stop := g.run()
+			p.expect(p.offer(simple(t, 1, 1).build(p)), fescue.Success)
+			forget(p, event)
+			p.offer(simple(t, 2, 2).build(p))
+			g.awaitPlan(functionARN("hello", 2))
+			p.await("polls again", func() bool { return len(p.deployments) == 0 })
+			p.change(func() { p.refuse, p.polls = nil, nil })
+			p.await("polls again", func() bool { return len(p.polls) > 0 })
+			stop()
+			before := len(g.applied())
+			g.run()
+			g.await("a start", func() bool { return len(g.plans) > before })
+			g.awaitPlan(functionARN("hello", 2))
+			p.expect(p.offer(simple(t, 3, 3).build(p)), fescue.Success)
+		})
+	}
+	t.Run("and it is not healthy", func(t *testing.T) {
+		t.Parallel()
+		p := newPeer(t)
+		g := newGateway(t, p)
+		g.run()
+		p.expect(p.offer(simple(t, 1, 1).build(p)), fescue.Success)
+		g.change(func() { g.sick[functionARN("hello", 2)] = "it died" })
+		forget(p, fescue.EventFailed)
+		p.offer(simple(t, 2, 2).build(p))
+		g.awaitPlan(functionARN("hello", 2))
+		g.awaitPlan(functionARN("hello", 1))
 	})
-	p.expect(again, fescue.Success)
-	g.awaitPlan(functionARN("hello", 1))
 }
 
 func TestTrustedKeys(t *testing.T) {

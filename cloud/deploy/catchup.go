@@ -1,0 +1,76 @@
+package deploy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/fescue-edge/fescue"
+)
+
+// catchUp compares what a core says that it has been through with what is known
+// here. A core asks for more only after it was told that its last end was heard,
+// so a difference means that this server has forgotten: it was restored from a
+// backup. Then
+//
+//   - the core's epoch rises to the core's, so that what is offered from now on
+//     lies above what the core accepts;
+//   - an unfinished deployment with exactly the core's epoch is offered again: the
+//     core runs it and says so, or refuses it;
+//   - unfinished ones below that end in Failure, since nobody knows any more what
+//     became of them.
+//
+// It returns the epoch above which the core is to be offered something. allowed is
+// asked before anything changes.
+func (e *Engine) catchUp(ctx context.Context, p fescue.Partition, thing string, after int64,
+	allowed func(ctx context.Context, d *fescue.Deployment) error,
+) (int64, error) {
+	if after == 0 {
+		return after, nil
+	}
+	known, err := e.Store.Epoch(ctx, p, thing)
+	if err != nil {
+		return after, err
+	}
+	passed, err := e.Store.Passed(ctx, p, thing, after)
+	if err != nil || known >= after && len(passed) == 0 {
+		return after, err
+	}
+	if err := allowed(ctx, nil); err != nil {
+		return after, err
+	}
+	if known < after {
+		raised, err := e.Store.CatchUp(ctx, p, thing, after)
+		if err != nil {
+			return after, fmt.Errorf("raise the epoch of core %s to %d: %w", thing, after, err)
+		}
+		if raised {
+			e.Logger.Warn("a core has been through more deployments than this server knows of: it was restored from a backup",
+				"core", thing, "epoch", after, "known", known)
+		}
+	}
+	for _, d := range passed {
+		if d.Epoch == after {
+			return after - 1, nil
+		}
+		if err := e.endOutdated(ctx, d, after); err != nil {
+			return after, err
+		}
+	}
+	return after, nil
+}
+
+func (e *Engine) endOutdated(ctx context.Context, d fescue.Deployment, epoch int64) error {
+	detail := fescue.DeploymentOutdated.Detail(d.CoreThing, epoch, d.Epoch)
+	_, err := e.Store.ApplyStep(ctx, d, fescue.CloudActor, fescue.DeploymentStep{
+		Event: fescue.EventOutdated, At: e.Now().UTC(), Note: fmt.Sprintf("the core has been through epoch %d", epoch),
+		Message: fescue.FailureMessage(d, detail.DetailedErrorMessage), Details: []fescue.ErrorDetail{detail},
+	})
+	if errors.Is(err, fescue.ErrConflict) || errors.Is(err, fescue.ErrEnded) || errors.Is(err, fescue.ErrTransition) {
+		return nil // it moved meanwhile
+	}
+	if err == nil {
+		e.Logger.Warn("deployment ended: its core is beyond it", "deployment", d.ID, "group", d.GroupID, "core", d.CoreThing, "epoch", epoch)
+	}
+	return err
+}
