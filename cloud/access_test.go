@@ -16,7 +16,7 @@ import (
 // keyWith makes an access key.
 func (s *server) keyWith(grant accesskeys.Grant) cloud.AccessKey {
 	s.t.Helper()
-	keys, closeKeys, err := cloud.OpenKeys(s.t.Context(), s.dir, "", options(s.dir).Logger)
+	keys, closeKeys, err := cloud.OpenKeys(s.t.Context(), cloud.State{DataDir: s.dir}, options(s.dir).Logger)
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -11,7 +11,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -112,7 +111,7 @@ func (s *Server) openData(ctx context.Context) error {
 		return err
 	}
 	s.onClose(unlock)
-	if s.master, s.store, err = openState(ctx, s.o.DataDir, s.o.MasterKeyFile, s.o.Logger); err != nil {
+	if s.master, s.store, err = s.o.state().open(ctx, s.o.Logger); err != nil {
 		return err
 	}
 	s.onClose(s.store.Close)
@@ -125,34 +124,6 @@ func (s *Server) openData(ctx context.Context) error {
 		return fmt.Errorf("write %s: %w", s.path(authorityPEMName), err)
 	}
 	return s.seedKey(ctx)
-}
-
-// openState opens the database and the master key of a data folder, making both
-// in an empty one. Other programs may have them open too.
-func openState(ctx context.Context, dir, masterKeyFile string, logger *slog.Logger) (*pki.MasterKey, *store.Store, error) {
-	if masterKeyFile == "" {
-		masterKeyFile = filepath.Join(dir, masterKeyName)
-	}
-	database := filepath.Join(dir, databaseName)
-	_, err := os.Stat(database)
-	fresh := errors.Is(err, os.ErrNotExist)
-	master, err := pki.LoadMasterKey(masterKeyFile, fresh)
-	if err != nil {
-		return nil, nil, fmt.Errorf("%w; the database in %s needs the master key that it was made with", err, dir)
-	}
-	st, err := store.OpenSQLite(ctx, database, logger)
-	if err != nil {
-		return nil, nil, err
-	}
-	id, err := st.Setting(ctx, "master-key-id", master.ID())
-	if err == nil && id != master.ID() {
-		err = fmt.Errorf("master key %s is not the one that the database in %s was made with", masterKeyFile, dir)
-	}
-	if err != nil {
-		st.Close()
-		return nil, nil, err
-	}
-	return master, st, nil
 }
 
 // listen opens the listeners and their certificates.

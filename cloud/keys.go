@@ -61,20 +61,18 @@ func (s *Server) AdminKey(ctx context.Context) (AccessKey, error) {
 	return key, nil
 }
 
-// OpenKeys opens the access keys of a data folder, whether or not a server runs
-// on it.
-func OpenKeys(ctx context.Context, dataDir, masterKeyFile string, logger *slog.Logger) (*accesskeys.Keys, func() error, error) {
-	master, st, err := openState(ctx, dataDir, masterKeyFile, logger)
+// OpenKeys opens the access keys, whether or not servers run.
+func OpenKeys(ctx context.Context, state State, logger *slog.Logger) (*accesskeys.Keys, func() error, error) {
+	master, st, err := state.open(ctx, logger)
 	if err != nil {
 		return nil, nil, err
 	}
 	return accesskeys.New(st, master, time.Now), st.Close, nil
 }
 
-// OpenSigningKeys opens the signing keys of a data folder, whether or not a server
-// runs on it.
-func OpenSigningKeys(ctx context.Context, dataDir, masterKeyFile string, logger *slog.Logger) (*signing.Keys, func() error, error) {
-	master, st, err := openState(ctx, dataDir, masterKeyFile, logger)
+// OpenSigningKeys opens the signing keys, whether or not servers run.
+func OpenSigningKeys(ctx context.Context, state State, logger *slog.Logger) (*signing.Keys, func() error, error) {
+	master, st, err := state.open(ctx, logger)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -16,8 +16,14 @@ import (
 // Logger are needed.
 type Options struct {
 	// DataDir holds everything that must survive: database, artifacts, messages,
-	// master key.
+	// master key, as far as they do not lie elsewhere.
 	DataDir string
+	// Database is a PostgreSQL URL; empty means a SQLite file in DataDir. Any
+	// number of servers may use one PostgreSQL database, each with a DataDir of its
+	// own, and all with one master key and one ArtifactsDir.
+	Database string
+	// ArtifactsDir is where artifacts lie; empty means DataDir/artifacts.
+	ArtifactsDir string
 	// APIAddr, DeviceAddr and MQTTAddr are "host:port"; port 0 chooses a free one.
 	APIAddr, DeviceAddr, MQTTAddr string
 

@@ -117,7 +117,7 @@ func TestDataFolder(t *testing.T) {
 		}
 	})
 	t.Run("a key made beside the running server is good, until it is revoked", func(t *testing.T) {
-		keys, closeKeys, err := cloud.OpenKeys(t.Context(), dir, "", options(dir).Logger)
+		keys, closeKeys, err := cloud.OpenKeys(t.Context(), cloud.State{DataDir: dir}, options(dir).Logger)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -239,7 +239,7 @@ func TestMasterKey(t *testing.T) {
 			if text := strings.TrimSpace(string(tc.content)); text != "" && strings.Contains(got, text) {
 				t.Errorf("error %q tells the key", got)
 			}
-			if _, _, err := cloud.OpenKeys(t.Context(), dir, "", options(dir).Logger); err == nil {
+			if _, _, err := cloud.OpenKeys(t.Context(), cloud.State{DataDir: dir}, options(dir).Logger); err == nil {
 				t.Error("OpenKeys took it")
 			}
 		})

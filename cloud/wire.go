@@ -6,7 +6,6 @@ import (
 	"fmt"
 
 	"github.com/fescue-edge/fescue"
-	"github.com/fescue-edge/fescue/cloud/artifacts"
 	"github.com/fescue-edge/fescue/cloud/awsapi"
 	"github.com/fescue-edge/fescue/cloud/awsapi/greengrass"
 	"github.com/fescue-edge/fescue/cloud/awsapi/iot"
@@ -32,9 +31,9 @@ import (
 // then what speaks to callers, devices and cores.
 func (s *Server) wire(ctx context.Context) error {
 	o := s.o
-	blobs, err := artifacts.OpenFolder(s.path(artifactsName))
+	blobs, err := s.openArtifacts(ctx)
 	if err != nil {
-		return fmt.Errorf("open artifacts: %w", err)
+		return err
 	}
 	devices, err := s.ring.authority(ctx, deviceAuthority, "Fescue device authority", pki.RSA)
 	if err != nil {

@@ -76,7 +76,22 @@ func createMasterKey(path string) (*MasterKey, error) {
 	if _, err := rand.Read(key); err != nil {
 		return nil, fmt.Errorf("make master key: %w", err)
 	}
-	if err := WriteFile(path, []byte(base64.StdEncoding.EncodeToString(key)+"\n"), 0o600); err != nil {
+	// Servers that share the file may start at once: the first one's key is it.
+	own := path + "." + rand.Text()
+	if err := WriteFile(own, []byte(base64.StdEncoding.EncodeToString(key)+"\n"), 0o600); err != nil {
+		return nil, fmt.Errorf("write master key: %w", err)
+	}
+	err := os.Link(own, path)
+	if removed := os.Remove(own); err == nil {
+		err = removed
+	}
+	if errors.Is(err, os.ErrExist) {
+		return LoadMasterKey(path, false)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("write master key: %w", err)
+	}
+	if err := syncDir(filepath.Dir(path)); err != nil {
 		return nil, fmt.Errorf("write master key: %w", err)
 	}
 	return NewMasterKey(key)

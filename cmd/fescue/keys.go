@@ -37,12 +37,17 @@ Examples:
 }
 
 type dataFlag struct {
+	databaseFlag
 	Data string `required:"" type:"existingdir" env:"FESCUE_DATA" help:"The server's data folder."`
 	JSON bool   `name:"json" help:"Print JSON."`
 }
 
+func (f dataFlag) state() cloud.State {
+	return cloud.State{DataDir: f.Data, Database: f.Database, MasterKeyFile: os.Getenv("FESCUE_MASTER_KEY_FILE")}
+}
+
 func (f dataFlag) open(ctx context.Context, t *terminal, use func(*accesskeys.Keys) error) error {
-	keys, closeData, err := cloud.OpenKeys(ctx, f.Data, os.Getenv("FESCUE_MASTER_KEY_FILE"), t.logger)
+	keys, closeData, err := cloud.OpenKeys(ctx, f.state(), t.logger)
 	if err != nil {
 		return err
 	}

@@ -31,6 +31,12 @@ func (f placeFlags) regions() []string {
 	return regions
 }
 
+// databaseFlag says where the database is. A password in it is better given by the
+// environment: arguments can be read by everyone on the machine.
+type databaseFlag struct {
+	Database string `env:"FESCUE_DATABASE" placeholder:"URL" help:"PostgreSQL database, for example postgres://fescue@db.example.com/fescue; the default is a file in the data folder. Give a password in FESCUE_DATABASE or PGPASSFILE, not here."`
+}
+
 // deadlineFlags bound the phases of deployments.
 type deadlineFlags struct {
 	OfflineDeadline time.Duration `default:"0" placeholder:"DURATION" help:"End a deployment in Failure when its core has not come for it in this time, for example 72h; 0 waits for ever."`
@@ -46,7 +52,9 @@ func (f deadlineFlags) deadlines() deploy.Deadlines {
 type serverCommand struct {
 	placeFlags
 	deadlineFlags
+	databaseFlag
 	Data          string   `required:"" type:"path" env:"FESCUE_DATA" help:"Folder of everything that must survive."`
+	Artifacts     string   `type:"path" placeholder:"DIR" help:"Folder of artifacts, one for all servers on a database; the default lies in the data folder."`
 	API           string   `default:"127.0.0.1:9080" help:"Address of the AWS API. Port 0 chooses a free one."`
 	Device        string   `default:"127.0.0.1:8443" help:"Address of HTTPS for cores and devices."`
 	MQTT          string   `name:"mqtt" default:"127.0.0.1:8883" help:"Address of MQTT for cores and devices."`
@@ -90,7 +98,7 @@ func (c *serverCommand) options(logger *slog.Logger) (cloud.Options, error) {
 		eventSecret = bytes.TrimRight(data, "\r\n")
 	}
 	return cloud.Options{
-		DataDir: c.Data, APIAddr: c.API, DeviceAddr: c.Device, MQTTAddr: c.MQTT,
+		DataDir: c.Data, Database: c.Database, ArtifactsDir: c.Artifacts, APIAddr: c.API, DeviceAddr: c.Device, MQTTAddr: c.MQTT,
 		AWS: c.Partition, Account: c.Account, Regions: c.regions(), PublicHosts: c.PublicHost,
 		APICertFile: c.TLSCert, APIKeyFile: c.TLSKey,
 		DeviceCertFile: c.DeviceTLSCert, DeviceKeyFile: c.DeviceTLSKey, InsecureHTTP: c.InsecureHTTP,

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
 	"text/tabwriter"
 	"time"
 
@@ -30,7 +29,7 @@ Examples:
 }
 
 func (f dataFlag) openSigning(ctx context.Context, t *terminal, use func(*signing.Keys) error) error {
-	keys, closeData, err := cloud.OpenSigningKeys(ctx, f.Data, os.Getenv("FESCUE_MASTER_KEY_FILE"), t.logger)
+	keys, closeData, err := cloud.OpenSigningKeys(ctx, f.state(), t.logger)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,80 @@
+package cloud_test
+
+import (
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/fescue-edge/fescue/cloud"
+	"github.com/fescue-edge/fescue/cloud/store/pgtest"
+)
+
+func TestMain(m *testing.M) { pgtest.Run(m) }
+
+func TestServersOnOneDatabase(t *testing.T) {
+	t.Parallel()
+	database, shared := pgtest.Database(t), t.TempDir()
+	o := func(data string) cloud.Options {
+		o := options(data)
+		o.Database = database
+		o.MasterKeyFile, o.ArtifactsDir = filepath.Join(shared, "key"), filepath.Join(shared, "artifacts")
+		return o
+	}
+	first, err := cloud.New(t.Context(), o(t.TempDir()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+
+	t.Run("a second one has the same authority", func(t *testing.T) {
+		second, err := cloud.New(t.Context(), o(t.TempDir()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer second.Close()
+		if string(second.AuthorityPEM()) != string(first.AuthorityPEM()) {
+			t.Error("the authorities differ")
+		}
+		if second.MadeKey.ID != "" {
+			t.Errorf("it made a key: %s", second.MadeKey.ID)
+		}
+	})
+	t.Run("keys are read without a server", func(t *testing.T) {
+		keys, closeKeys, err := cloud.OpenKeys(t.Context(), cloud.State{
+			DataDir: t.TempDir(), Database: database, MasterKeyFile: filepath.Join(shared, "key"),
+		}, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer closeKeys()
+		if list, err := keys.List(t.Context()); err != nil || len(list) != 1 {
+			t.Errorf("%v, %v", list, err)
+		}
+	})
+	for _, tc := range []struct {
+		name   string
+		change func(*cloud.Options)
+		says   string
+	}{
+		{"another master key", func(o *cloud.Options) {
+			o.MasterKeyFile = filepath.Join(t.TempDir(), "key")
+			key := strings.Repeat("A", 43) + "=\n"
+			if err := os.WriteFile(o.MasterKeyFile, []byte(key), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}, "FESCUE_MASTER_KEY_FILE"},
+		{"no master key", func(o *cloud.Options) { o.MasterKeyFile = "" }, "FESCUE_MASTER_KEY_FILE"},
+		{"artifacts of its own", func(o *cloud.Options) { o.ArtifactsDir = "" }, "--artifacts"},
+		{"no URL", func(o *cloud.Options) { o.Database = "fescue" }, "postgres://"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			o := o(t.TempDir())
+			tc.change(&o)
+			if got := refused(t, o); !strings.Contains(got, tc.says) {
+				t.Errorf("%q does not mention %s", got, tc.says)
+			}
+		})
+	}
+}

@@ -1,0 +1,134 @@
+package cloud
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"strings"
+
+	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/artifacts"
+	"github.com/fescue-edge/fescue/cloud/store"
+	"github.com/fescue-edge/fescue/pki"
+)
+
+// State says where the state of servers lies: as in Options.
+type State struct {
+	DataDir       string
+	Database      string
+	MasterKeyFile string
+}
+
+func (o *Options) state() State { return State{o.DataDir, o.Database, o.MasterKeyFile} }
+
+// Names of settings of the database.
+const (
+	masterKeySetting = "master-key-id"
+	artifactsSetting = "artifacts-mark"
+)
+
+// shared reports whether other servers may use the database.
+func (s State) shared() bool { return s.Database != "" }
+
+// what names the database in a message; a URL's password does not belong there.
+func (s State) what() string {
+	if s.shared() {
+		return "the database of --database"
+	}
+	return "the database in " + s.DataDir
+}
+
+// open opens the database and the master key, making both where there are none.
+// Other programs may have them open too.
+func (s State) open(ctx context.Context, logger *slog.Logger) (_ *pki.MasterKey, _ *store.Store, err error) {
+	database, keyFile := s.Database, s.MasterKeyFile
+	if !s.shared() {
+		database = filepath.Join(s.DataDir, databaseName)
+	} else if !strings.Contains(database, "://") {
+		return nil, nil, fmt.Errorf("--database %s is not a URL: give postgres://user@host/database, or leave it out for a file in the data folder", database)
+	}
+	if keyFile == "" {
+		keyFile = filepath.Join(s.DataDir, masterKeyName)
+	}
+	st, err := store.Open(ctx, database, logger)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() {
+		if err != nil {
+			st.Close()
+		}
+	}()
+	kept, err := st.KeptSetting(ctx, masterKeySetting)
+	if err != nil {
+		return nil, nil, err
+	}
+	master, err := pki.LoadMasterKey(keyFile, kept == "")
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w; %s needs the master key that it was made with%s", err, s.what(), s.remedy())
+	}
+	if kept, err = st.Setting(ctx, masterKeySetting, master.ID()); err != nil {
+		return nil, nil, err
+	}
+	if kept != master.ID() {
+		return nil, nil, fmt.Errorf("master key %s is not the one that %s was made with%s", keyFile, s.what(), s.remedy())
+	}
+	return master, st, nil
+}
+
+func (s State) remedy() string {
+	if !s.shared() {
+		return ""
+	}
+	return ": give every server the same file, with FESCUE_MASTER_KEY_FILE"
+}
+
+// openArtifacts opens the folder of artifacts. Servers on one database use one
+// folder: what one of them takes, cores fetch from another.
+func (s *Server) openArtifacts(ctx context.Context) (*artifacts.Folder, error) {
+	dir := s.o.ArtifactsDir
+	if dir == "" {
+		dir = s.path(artifactsName)
+	}
+	blobs, err := artifacts.OpenFolder(dir)
+	if err != nil {
+		return nil, fmt.Errorf("open artifacts: %w", err)
+	}
+	if !s.o.state().shared() {
+		return blobs, nil
+	}
+	if err := s.checkArtifacts(ctx, blobs); err != nil {
+		return nil, fmt.Errorf("artifacts in %s: %w", dir, err)
+	}
+	return blobs, nil
+}
+
+// checkArtifacts refuses artifacts that are not those of the other servers. The
+// first server puts one that says nothing; the others must find it.
+func (s *Server) checkArtifacts(ctx context.Context, blobs artifacts.Store) error {
+	hash, err := s.store.KeptSetting(ctx, artifactsSetting)
+	if err != nil {
+		return err
+	}
+	if hash == "" {
+		mark := "artifacts " + fescue.NewID()
+		sum := sha256.Sum256([]byte(mark))
+		hash = hex.EncodeToString(sum[:])
+		if err := blobs.Put(ctx, hash, strings.NewReader(mark)); err != nil {
+			return err
+		}
+		if hash, err = s.store.Setting(ctx, artifactsSetting, hash); err != nil {
+			return err
+		}
+	}
+	if _, err := blobs.Stat(ctx, hash); errors.Is(err, fescue.ErrNotFound) {
+		return errors.New("they are not those of the other servers on this database: share one folder among all of them and name it with --artifacts")
+	} else if err != nil {
+		return err
+	}
+	return nil
+}
