@@ -117,8 +117,9 @@ type Agent struct {
 	// The rest belongs to the goroutine of Run.
 
 	state state
-	// stateSaved says that a state file is on the disk.
-	stateSaved bool
+	// stateSaved says that a state file is on the disk, unsaved that it is older
+	// than state because the last could not be written.
+	stateSaved, unsaved bool
 	// restored is false while the deployment on disk cannot be verified for
 	// want of a key.
 	restored bool
@@ -197,6 +198,9 @@ func (a *Agent) Run(ctx context.Context) error {
 			}
 		case again:
 			retry.reset()
+		case a.unsaved:
+			retry.reset()
+			a.idle(ctx, min(a.times.MaxRetry, a.times.Poll))
 		case a.connected():
 			retry.reset()
 			a.idle(ctx, a.times.Poll)
@@ -246,11 +250,14 @@ func (a *Agent) step(ctx context.Context) (again bool, err error) {
 	if err := a.reconcile(ctx); err != nil {
 		return false, err
 	}
+	if a.unsaved {
+		a.setState(a.state)
+	}
 	if a.state.Ended != nil {
 		return true, a.reportEnd(ctx)
 	}
 	wait := corelink.MaxPoll
-	if a.connected() {
+	if a.connected() || a.unsaved {
 		wait = 0
 	}
 	offer, err := a.cloud.GetDeployment(ctx, a.thingName, a.state.Epoch, wait)

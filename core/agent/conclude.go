@@ -112,13 +112,16 @@ func (a *Agent) giveUp(m bundle.Manifest) {
 	a.setState(s)
 }
 
-// setState keeps the state even when it cannot be written: the core goes on by
-// it, and a start from the old file repeats a step and nothing worse.
+// setState keeps the state even when it cannot be written, which is then tried
+// again: the core goes on by it, and a start from the old file repeats a step and
+// nothing worse.
 func (a *Agent) setState(s state) {
-	if err := a.saveState(s); err != nil {
+	err := a.saveState(s)
+	if err != nil {
 		a.logger.Error("The deployment state could not be written.", slog.String("errorString", err.Error()))
 		a.state = s
 	}
+	a.unsaved = err != nil
 }
 
 // reportEnd tells the cloud how a deployment ended, until it has heard it.

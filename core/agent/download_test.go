@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -287,5 +288,49 @@ func TestFullDisk(t *testing.T) {
 				t.Errorf("details %v", end.ErrorDetails)
 			}
 		})
+	}
+}
+
+// crampedDisk has no room for the state while it is full.
+type crampedDisk struct {
+	agent.Disk
+	full *atomic.Bool
+}
+
+func (d crampedDisk) OpenFile(name string, flag int, perm os.FileMode) (agent.File, error) {
+	f, err := d.Disk.OpenFile(name, flag, perm)
+	if err == nil && d.full.Load() && strings.HasSuffix(name, "state.json.new") {
+		return fullFile{f}, nil
+	}
+	return f, err
+}
+
+func TestStateAfterFullDisk(t *testing.T) {
+	t.Parallel()
+	for _, connected := range []bool{false, true} {
+		p := newPeer(t)
+		g := newGateway(t, p)
+		g.connected = func() bool { return connected }
+		_, stop := g.run()
+		p.expect(p.offer(simple(t, 1, 1).build(p)), fescue.Success)
+		stop()
+		full := new(atomic.Bool)
+		full.Store(true)
+		g.disk = crampedDisk{full: full}
+		a, _ := g.run()
+		d := p.offer(simple(t, 2, 2).build(p))
+		a.Wake()
+		p.expect(d, fescue.Success)
+		if got := g.onDisk("state.json"); strings.Contains(got, `"accepted":2`) {
+			t.Errorf("the state on the full disk is %s", got)
+		}
+		full.Store(false)
+		deadline := time.Now().Add(20 * time.Second)
+		for !strings.Contains(g.onDisk("state.json"), `"accepted":2}`) {
+			if time.Now().After(deadline) {
+				t.Fatalf("the state stays %s", g.onDisk("state.json"))
+			}
+			time.Sleep(time.Millisecond)
+		}
 	}
 }

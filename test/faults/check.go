@@ -68,8 +68,9 @@ func (s *site) identity() (map[string][32]byte, error) {
 // signingKey is the one file of the identity that comes at the first contact.
 const signingKey = "certs/fescue-signing.pub"
 
-// never reports whether the group was never deployed.
-func (m *model) never() bool { return m.current == nil }
+// cleared reports whether there is nothing that could be cleared or deployed once
+// more.
+func (m *model) cleared() bool { return m.current == nil || m.current.reset }
 
 // check holds everything that can be seen after a run against the model.
 func (m *model) check(ctx context.Context, g *group, u run, attempts []attempt) error {

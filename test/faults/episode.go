@@ -121,11 +121,8 @@ func (g *group) play(ctx context.Context, u run, m *model) ([]attempt, error) {
 		if err := g.prepare(ctx, v); err != nil {
 			return nil, fmt.Errorf("make a version: %w", err)
 		}
-		if v.again && m.current == nil || v.again && m.current.reset {
-			continue // nothing to be deployed once more
-		}
-		if v.reset && m.never() {
-			continue // nothing to be cleared
+		if (v.again || v.reset) && m.cleared() {
+			continue
 		}
 		attempts = append(attempts, attempt{version: v})
 	}
