@@ -88,6 +88,7 @@ var contracts = map[string]map[string]func(*testing.T, opener){
 	"restore.go":           {"restoring": testRestore},
 	"roles.go":             {"roles": testRoles},
 	"events.go":            {"events": testEvents}, "leases.go": {"leases": testLeases},
+	"shadows.go":   {"shadows": testShadows, "shadows at once": testShadowRace},
 	"tags.go":      {"tags": testTags},
 	"timelines.go": {"timelines": testTimelines},
 	"tokens.go":    {"client tokens": testTokens},

@@ -17,12 +17,6 @@ import (
 
 var _ shadows.Store = (*store.Store)(nil)
 
-func TestSQLiteShadows(t *testing.T) {
-	t.Parallel()
-	t.Run("documents", func(t *testing.T) { testShadows(t, openSQLite) })
-	t.Run("at the same time", func(t *testing.T) { testShadowRace(t, openSQLite) })
-}
-
 func testShadows(t *testing.T, open opener) {
 	t.Parallel()
 	s, ctx := open(t), t.Context()
