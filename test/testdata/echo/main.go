@@ -1,6 +1,7 @@
 // Command echo is an executable Greengrass function for the tests. It speaks the
 // core's local HTTP API directly: it publishes what it is sent, under the topic
-// in OUT, and once at its start.
+// in OUT, and once at its start. With EVERY, a duration, it publishes numbers from
+// 1 on, one each time.
 package main
 
 import (
@@ -12,6 +13,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 )
 
 func main() {
@@ -23,6 +25,14 @@ func main() {
 	}()
 	self := os.Getenv("MY_FUNCTION_ARN")
 	publish([]byte(fmt.Sprintf("started %s pid=%d", os.Getenv("TAG"), os.Getpid())))
+	if every, err := time.ParseDuration(os.Getenv("EVERY")); err == nil {
+		go func() {
+			for n := 1; ; n++ {
+				publish([]byte(fmt.Sprintf("count %d pid=%d", n, os.Getpid())))
+				time.Sleep(every)
+			}
+		}()
+	}
 	for {
 		resp := call(http.MethodGet, self+"/work", nil, nil)
 		body, err := io.ReadAll(resp.Body)

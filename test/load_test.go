@@ -1,0 +1,99 @@
+//go:build linux
+
+package test
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/service/greengrass/types"
+
+	"github.com/fescue-edge/fescue"
+)
+
+// tally follows what a function publishes.
+type tally struct {
+	mu     sync.Mutex
+	counts []int        // the numbers, as they came
+	echoed map[int]bool // what was sent to it and came back
+	pids   map[int]bool
+}
+
+func (c *tally) hear(payload string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var n, pid int
+	if _, err := fmt.Sscanf(payload, "count %d pid=%d", &n, &pid); err == nil {
+		c.counts, c.pids[pid] = append(c.counts, n), true
+	} else if _, err := fmt.Sscanf(payload, "echo %d", &n); err == nil {
+		c.echoed[n] = true
+	}
+}
+
+func (c *tally) last() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.counts) == 0 {
+		return 0
+	}
+	return c.counts[len(c.counts)-1]
+}
+
+// TestHundredDeployments deploys again and again while a function that does not
+// change publishes and is spoken to: it keeps its process, and every message
+// arrives, once and in order.
+func TestHundredDeployments(t *testing.T) {
+	h := startServer(t).house(region)
+	g := h.provision(t, "Busy_Core")
+	viewer := h.connect(t, "Busy_Viewer")
+	viewer.subscribe(t, "Busy_Core/out")
+	heard := &tally{echoed: make(map[int]bool), pids: make(map[int]bool)}
+	go func() {
+		for m := range viewer.messages {
+			heard.hear(string(m.Payload()))
+		}
+	}()
+	g.run(t)
+	busy, changing := h.echo(t, "Busy"), h.echo(t, "Changing")
+	variables := out(g.thing, "busy")
+	variables["EVERY"] = "5ms"
+	sent, group := 0, ""
+	for i := range 100 {
+		var version string
+		group, version = g.groupVersion(t, group, []function{
+			{arn: busy, pinned: true, encoding: types.EncodingTypeBinary, variables: variables},
+			{arn: changing, pinned: true, encoding: types.EncodingTypeBinary, variables: map[string]string{"OUT": "nowhere", "TAG": fmt.Sprint(i)}},
+		}, ends(busy, g.thing))
+		deployment := h.deploy(t, group, version)
+		for ended := i == 0; !ended; { // nobody listens before the first
+			sent++
+			await(t, "publish", viewer.Publish(g.thing+"/in/x", 1, false, fmt.Sprint(sent)))
+			status, err := h.status(t.Context(), group, deployment)
+			ended = err != nil || fescue.DeploymentStatus(*status.DeploymentStatus).Final()
+		}
+		h.await(t, group, deployment, fescue.Success)
+	}
+	// Everything that was published until now is there a moment later.
+	target := heard.last() + 100
+	eventually(t, "the messages of the end", func() error {
+		heard.mu.Lock()
+		echoed := len(heard.echoed)
+		heard.mu.Unlock()
+		if last := heard.last(); last < target || echoed < sent {
+			return fmt.Errorf("number %d of %d, %d echoes of %d", last, target, echoed, sent)
+		}
+		return nil
+	})
+	heard.mu.Lock()
+	defer heard.mu.Unlock()
+	for i, n := range heard.counts {
+		if n != i+1 {
+			t.Fatalf("message %d is number %d", i+1, n)
+		}
+	}
+	if len(heard.pids) != 1 {
+		t.Errorf("the function that did not change ran as processes %v", heard.pids)
+	}
+	t.Logf("%d messages from the function, %d to it and back", len(heard.counts), sent)
+}
