@@ -1,7 +1,7 @@
 // Command echo is an executable Greengrass function for the tests. It speaks the
 // core's local HTTP API directly: it publishes what it is sent, under the topic
 // in OUT, and once at its start. With EVERY, a duration, it publishes numbers from
-// 1 on, one each time.
+// 1 on, one each time. With MUTE it never asks for work.
 package main
 
 import (
@@ -32,6 +32,9 @@ func main() {
 				time.Sleep(every)
 			}
 		}()
+	}
+	for os.Getenv("MUTE") != "" {
+		time.Sleep(time.Hour)
 	}
 	for {
 		resp := call(http.MethodGet, self+"/work", nil, nil)
