@@ -25,17 +25,23 @@ import (
 // the exception and the body.
 func (s *server) signed(region, service, method, path, body string) (status int, exception, answer string) {
 	s.t.Helper()
+	return s.signedWith(cloud.AccessKey{}, region, service, method, path, body)
+}
+
+// signedWith is signed with another key than the server's own.
+func (s *server) signedWith(key cloud.AccessKey, region, service, method, path, body string) (status int, exception, answer string) {
+	s.t.Helper()
 	client, base := s.client()
 	req, err := http.NewRequestWithContext(s.t.Context(), method, base+path, strings.NewReader(body))
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	key, err := s.credentials(cloud.AccessKey{}).Retrieve(s.t.Context())
+	credentials, err := s.credentials(key).Retrieve(s.t.Context())
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	sum := sha256.Sum256([]byte(body))
-	if err := v4.NewSigner().SignHTTP(s.t.Context(), key, req, hex.EncodeToString(sum[:]), service, region, time.Now()); err != nil {
+	if err := v4.NewSigner().SignHTTP(s.t.Context(), credentials, req, hex.EncodeToString(sum[:]), service, region, time.Now()); err != nil {
 		s.t.Fatal(err)
 	}
 	return answered(s.t, client, req)

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/pki"
@@ -244,4 +245,21 @@ func (g *Group) check() error {
 func CodeSHA256(zip []byte) string {
 	sum := sha256.Sum256(zip)
 	return base64.StdEncoding.EncodeToString(sum[:])
+}
+
+// SameJSON reports whether two texts are the same JSON value, whatever their
+// white space and the order of their members.
+func SameJSON(a, b []byte) bool {
+	var x, y any
+	for _, half := range []struct {
+		text []byte
+		into *any
+	}{{a, &x}, {b, &y}} {
+		dec := json.NewDecoder(bytes.NewReader(half.text))
+		dec.UseNumber()
+		if dec.Decode(half.into) != nil {
+			return false
+		}
+	}
+	return reflect.DeepEqual(x, y)
 }

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"time"
 
@@ -17,6 +18,10 @@ import (
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
+	"github.com/aws/smithy-go"
+
+	"github.com/fescue-edge/fescue"
 )
 
 // localEndpoint is where `fescue up` serves the API.
@@ -37,6 +42,12 @@ type apiClient struct {
 }
 
 func (f endpointFlag) client(ctx context.Context) (*apiClient, error) {
+	return f.clientIn(ctx, "us-east-1")
+}
+
+// clientIn is client, in a Region of the caller's where the configuration names
+// none.
+func (f endpointFlag) clientIn(ctx context.Context, region string) (*apiClient, error) {
 	cfg, err := config.LoadDefaultConfig(ctx, config.WithEC2IMDSClientEnableState(imds.ClientDisabled))
 	if err != nil {
 		return nil, fmt.Errorf("read AWS configuration: %w", err)
@@ -52,7 +63,7 @@ func (f endpointFlag) client(ctx context.Context) (*apiClient, error) {
 		endpoint = localEndpoint
 	}
 	if cfg.Region == "" {
-		cfg.Region = "us-east-1"
+		cfg.Region = region
 	}
 	return newClient(endpoint, cfg), nil
 }
@@ -84,12 +95,21 @@ func isCode(err error, code string) bool {
 	return errors.As(err, &e) && e.Code == code
 }
 
-const callTimeout = 30 * time.Second
+// isStatus reports whether err is an error answer with the HTTP status.
+func isStatus(err error, status int) bool {
+	var e *apiError
+	return errors.As(err, &e) && e.Status == status
+}
+
+// callTimeout bounds a call, and uploadRate, in bytes a second, what more time a
+// large body gets.
+const (
+	callTimeout = 30 * time.Second
+	uploadRate  = 256 << 10
+)
 
 // call sends a signed REST-JSON request. in and out may be nil.
 func (c *apiClient) call(ctx context.Context, service, operation, method, path string, in, out any, header ...string) error {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
 	var body []byte
 	if in != nil {
 		var err error
@@ -97,6 +117,8 @@ func (c *apiClient) call(ctx context.Context, service, operation, method, path s
 			return err
 		}
 	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout+time.Duration(len(body)/uploadRate)*time.Second)
+	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, method, c.endpoint+path, bytes.NewReader(body))
 	if err != nil {
 		return fmt.Errorf("%s: %w", operation, err)
@@ -140,4 +162,70 @@ func (c *apiClient) call(ctx context.Context, service, operation, method, path s
 		return fmt.Errorf("%s: the answer does not parse: %w", operation, err)
 	}
 	return nil
+}
+
+// partition is where the client's calls lie: the account of its key, in its
+// Region.
+func (c *apiClient) partition(ctx context.Context) (fescue.Partition, error) {
+	identity, err := sts.NewFromConfig(c.cfg, func(o *sts.Options) { o.BaseEndpoint = &c.endpoint }).
+		GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
+	var refused smithy.APIError
+	if errors.As(err, &refused) {
+		return fescue.Partition{}, fmt.Errorf("GetCallerIdentity: %s (%s)", refused.ErrorMessage(), refused.ErrorCode())
+	}
+	if err != nil {
+		return fescue.Partition{}, fmt.Errorf("GetCallerIdentity: is a server running at %s? %w", c.endpoint, err)
+	}
+	arn, err := fescue.ParseARN(aws.ToString(identity.Arn))
+	if err != nil {
+		return fescue.Partition{}, fmt.Errorf("GetCallerIdentity: %w", err)
+	}
+	return fescue.Partition{AWS: arn.AWS, Account: aws.ToString(identity.Account), Region: c.cfg.Region}, nil
+}
+
+// download reads at most limit bytes of a link that an answer gave.
+func (c *apiClient) download(ctx context.Context, link string, limit int64) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout+time.Duration(limit/uploadRate)*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, link, nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("download: %s", resp.Status)
+	}
+	data, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
+	if err == nil && int64(len(data)) > limit {
+		err = fmt.Errorf("download: more than %d bytes", limit)
+	}
+	return data, err
+}
+
+// pages calls a list operation until its pages end. The answer's token, under
+// nextToken or nextMarker, goes into the query as parameter.
+func (c *apiClient) pages(ctx context.Context, service, operation, method, path, parameter string, take func(json.RawMessage) error, header ...string) error {
+	query := ""
+	for {
+		var answer json.RawMessage
+		if err := c.call(ctx, service, operation, method, path+query, nil, &answer, header...); err != nil {
+			return err
+		}
+		if err := take(answer); err != nil {
+			return fmt.Errorf("%s: the answer does not parse: %w", operation, err)
+		}
+		var next struct{ NextToken, NextMarker string } // matches nextToken and nextMarker too
+		if err := json.Unmarshal(answer, &next); err != nil {
+			return fmt.Errorf("%s: the answer does not parse: %w", operation, err)
+		}
+		token := next.NextToken + next.NextMarker
+		if token == "" {
+			return nil
+		}
+		query = "?" + parameter + "=" + url.QueryEscape(token)
+	}
 }

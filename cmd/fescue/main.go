@@ -32,6 +32,9 @@ type commands struct {
 	Server    serverCommand    `cmd:"" help:"Run the control plane."`
 	Core      coreCommand      `cmd:"" help:"Run a core (Linux)."`
 	Provision provisionCommand `cmd:"" help:"Make a core's thing, certificate, policy and configuration."`
+	Recover   recoverCommand   `cmd:"" help:"Restore a group from the folder of a V1 core."`
+	Export    exportCommand    `cmd:"" help:"Write a group with everything that it refers to."`
+	Import    importCommand    `cmd:"" help:"Restore a group that export wrote."`
 	Keys      keysCommand      `cmd:"" help:"List, create and revoke access keys."`
 	Version   versionCommand   `cmd:"" help:"Print the version."`
 

@@ -15,6 +15,10 @@ func target(op *restjson.Operation, r *restjson.Request) awsapi.Target {
 	if arn, ok := r.Labels["resource-arn"]; ok {
 		return awsapi.Target{Resource: arn}
 	}
+	tags := func() map[string]string { return requestTags(r.Body) }
+	if kind, ok := kindOf(r.Label("Kind")); ok { // RestoreVersion, whose path is Fescue's own
+		return awsapi.Target{Resource: r.Partition.VersionARN(kind, r.Label("Id"), r.Label("VersionId")), RequestTags: tags}
+	}
 	segments := strings.Split(op.Path, "/")
 	end := 0
 	for i, s := range segments {
@@ -23,7 +27,7 @@ func target(op *restjson.Operation, r *restjson.Request) awsapi.Target {
 			end = i + 1
 		}
 	}
-	t := awsapi.Target{RequestTags: func() map[string]string { return requestTags(r.Body) }}
+	t := awsapi.Target{RequestTags: tags}
 	if end > 0 {
 		t.Resource = fescue.ARN{
 			AWS: r.Partition.AWS, Service: "greengrass", Region: r.Partition.Region, Account: r.Partition.Account,

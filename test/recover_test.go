@@ -1,0 +1,331 @@
+//go:build linux
+
+package test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/service/greengrass"
+	"github.com/aws/aws-sdk-go-v2/service/greengrass/types"
+	"github.com/aws/aws-sdk-go-v2/service/iot"
+	"github.com/aws/aws-sdk-go-v2/service/lambda"
+
+	"github.com/fescue-edge/fescue"
+)
+
+// fescue runs the operator's program against the house to its end.
+func (h *house) fescue(t testing.TB, args ...string) (stdout string, err error) {
+	t.Helper()
+	return runFescue(t, h.environment(), args...)
+}
+
+func runFescue(t testing.TB, env []string, args ...string) (stdout string, err error) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	cmd := exec.CommandContext(t.Context(), fescueBin, args...)
+	cmd.Env = append(cleanEnvironment(), env...)
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if err = cmd.Run(); err != nil {
+		err = fmt.Errorf("fescue %s: %w\n%s", strings.Join(args, " "), err, errs.String())
+	}
+	return out.String(), err
+}
+
+// restored is what recover and import print as JSON.
+type restored struct {
+	GroupID, GroupVersionID, RewrittenFrom string
+	Changed                                int
+	Parts                                  []struct{ What, State string }
+	Assumed, Supply, Warnings              []struct{ About, Text string }
+}
+
+func (h *house) restore(t testing.TB, args ...string) restored {
+	t.Helper()
+	out, err := h.fescue(t, append(args, "--json")...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var r restored
+	if err := json.Unmarshal([]byte(out), &r); err != nil {
+		t.Fatalf("%v in\n%s", err, out)
+	}
+	return r
+}
+
+func (r restored) count(state string) (n int) {
+	for _, p := range r.Parts {
+		if p.State == state {
+			n++
+		}
+	}
+	return n
+}
+
+// legacyFolder is a core's folder as a V1 core has it: the documented files, code
+// in plain folders, and nothing of Fescue's.
+func legacyFolder(t testing.TB, root string) string {
+	t.Helper()
+	dir := openDir(t)
+	copyFile := func(name string, change func(string) string) {
+		data := change(string(readFile(t, filepath.Join(root, name))))
+		file := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(data), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	same := func(text string) string { return text }
+	copyFile("config/config.json", func(text string) string { return strings.ReplaceAll(text, root, dir) })
+	copyFile("ggc/deployment/group/group.json", same)
+	certs, err := os.ReadDir(filepath.Join(root, "certs"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range certs {
+		if !strings.HasPrefix(c.Name(), "fescue") {
+			copyFile("certs/"+c.Name(), same)
+		}
+	}
+	lambdas := filepath.Join(root, "ggc/deployment/lambda")
+	functions, err := os.ReadDir(lambdas)
+	if err != nil || len(functions) == 0 {
+		t.Fatalf("functions %v: %v", functions, err)
+	}
+	for _, f := range functions {
+		code, err := filepath.EvalSymlinks(filepath.Join(lambdas, f.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.CopyFS(filepath.Join(dir, "ggc/deployment/lambda", f.Name()), os.DirFS(code)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// deployedFolder is the folder of a core that a group was deployed to, on a
+// server that is gone.
+func deployedFolder(t testing.TB) (root, group, version string) {
+	t.Helper()
+	h := startServer(t).house(region)
+	g := h.provision(t, "Mill_Core")
+	g.run(t)
+	var functions []function
+	var routes []route
+	executable := h.echo(t, "Echo")
+	h.echo(t, "Other") // numbers are not all 1
+	python := h.python(t, "Greeter", "# the first version")
+	python = h.python(t, "Greeter", greeter)
+	for _, arn := range []string{executable, python} {
+		functions = append(functions, function{arn: arn, pinned: true, variables: out(g.thing, "recovered"), encoding: types.EncodingTypeBinary})
+		routes = append(routes, ends(arn, g.thing)...)
+	}
+	group, version = g.groupVersion(t, "", functions, routes)
+	h.await(t, group, h.deploy(t, group, version), fescue.Success)
+	if err := g.process.interrupt(t); err != nil {
+		t.Fatal(err)
+	}
+	root = legacyFolder(t, g.root)
+	h.kill()
+	return root, group, version
+}
+
+// TestRecover: all that is left of a group is its core's folder. It is recovered
+// into an empty server, and deployed there to the same core.
+func TestRecover(t *testing.T) {
+	needPython(t)
+	root, group, version := deployedFolder(t)
+	h := startServer(t).house(region)
+	ctx := t.Context()
+
+	t.Run("a dry run changes nothing", func(t *testing.T) {
+		plan := h.restore(t, "recover", root, "--dry-run")
+		if plan.Changed != 0 || plan.count("missing") != len(plan.Parts) || len(plan.Parts) == 0 {
+			t.Errorf("%+v", plan)
+		}
+		groups, err := h.greengrass.ListGroups(ctx, &greengrass.ListGroupsInput{})
+		things, err2 := h.iot.ListThings(ctx, &iot.ListThingsInput{})
+		functions, err3 := h.lambda.ListFunctions(ctx, &lambda.ListFunctionsInput{})
+		if err != nil || err2 != nil || err3 != nil || len(groups.Groups)+len(things.Things)+len(functions.Functions) != 0 {
+			t.Errorf("%v %v %v, %v %v %v", groups, things, functions, err, err2, err3)
+		}
+	})
+	r := h.restore(t, "recover", root)
+	if r.GroupID != group || r.GroupVersionID != version || r.Changed != len(r.Parts) || len(r.Warnings) != 0 {
+		t.Fatalf("recovered %+v, want the group %s with its version %s", r, group, version)
+	}
+	t.Run("again: nothing changes", func(t *testing.T) {
+		again := h.restore(t, "recover", root)
+		if again.Changed != 0 || again.count("present") != len(r.Parts) {
+			t.Errorf("%+v", again)
+		}
+		text, err := h.fescue(t, "recover", root)
+		if err != nil || !strings.Contains(text, "Nothing changed: all") {
+			t.Errorf("%v, %s", err, text)
+		}
+	})
+	t.Run("with other options: refused, nothing changes", func(t *testing.T) {
+		_, err := h.fescue(t, "recover", root, "--alias", "live")
+		if err == nil || !strings.Contains(err.Error(), "nothing was changed") || !strings.Contains(err.Error(), "is there with other content") {
+			t.Errorf("error %v", err)
+		}
+		if _, err := h.lambda.GetAlias(ctx, &lambda.GetAliasInput{FunctionName: ptr("Echo"), Name: ptr("live")}); err == nil {
+			t.Error("the alias was made")
+		}
+	})
+	t.Run("deployed to the same core", func(t *testing.T) {
+		viewer := h.connect(t, "Viewer")
+		viewer.subscribe(t, "Mill_Core/out")
+		startProgram(t, edgeBin, nil, "--root", root, "--iot-host", local(h.mqtt), "--gg-host", local(h.device), "--ca", filepath.Join(h.data, "ca.pem"))
+		h.await(t, group, h.deploy(t, group, version), fescue.Success)
+		viewer.next(t, "started recovered")
+	})
+
+	t.Run("export and import", func(t *testing.T) {
+		dir := t.TempDir()
+		one, two := filepath.Join(dir, "one.json"), filepath.Join(dir, "two.json")
+		if _, err := h.fescue(t, "export", "--group", group, "--output", one); err != nil {
+			t.Fatal(err)
+		}
+		other := startServer(t).house(region)
+		made := other.restore(t, "import", one)
+		if made.Changed != len(made.Parts) || made.RewrittenFrom != "" {
+			t.Errorf("%+v", made)
+		}
+		if _, err := other.fescue(t, "export", "--group", group, "--version", version, "-o", two); err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(readFile(t, one), readFile(t, two)) {
+			t.Errorf("the exports differ:\n%.4000s\n%.4000s", readFile(t, one), readFile(t, two))
+		}
+		if again := other.restore(t, "import", one); again.Changed != 0 {
+			t.Errorf("%+v", again)
+		}
+		// The folder is the same group: nothing is missing.
+		if again := other.restore(t, "recover", root); again.Changed != 0 {
+			t.Errorf("%+v", again)
+		}
+		cut := filepath.Join(dir, "cut.json")
+		text := readFile(t, one)
+		if err := os.WriteFile(cut, text[:len(text)/2], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := other.fescue(t, "import", cut); err == nil || !strings.Contains(err.Error(), "not an exported group") {
+			t.Errorf("error %v", err)
+		}
+	})
+	t.Run("import into another account and Region", func(t *testing.T) {
+		file := filepath.Join(t.TempDir(), "mill.json")
+		if _, err := h.fescue(t, "export", "--group", group, "-o", file); err != nil {
+			t.Fatal(err)
+		}
+		other := startServer(t, "--account", "210987654321", "--region", "us-west-2").house("us-west-2")
+		made := other.restore(t, "import", file)
+		if made.RewrittenFrom != account+"/"+region || made.Changed != len(made.Parts) {
+			t.Errorf("%+v", made)
+		}
+		text, err := other.fescue(t, "export", "--group", group)
+		if err != nil || strings.Contains(text, account) || strings.Contains(text, region) {
+			t.Errorf("%v; the export still names the old account or Region:\n%.6000s", err, text)
+		}
+		moved := other.restore(t, "recover", root)
+		if moved.Changed != 0 || len(moved.Warnings) != 1 || !strings.Contains(moved.Warnings[0].Text, "arn:aws:iot:us-west-2:210987654321:thing/Mill_Core") {
+			t.Errorf("%+v", moved)
+		}
+	})
+}
+
+func ptr[T any](v T) *T { return &v }
+
+// lossy forwards to a server until something was changed through it; then the
+// answer is lost, and with it the connection.
+type lossy struct {
+	*httptest.Server
+	gone atomic.Bool
+}
+
+func newLossy(t testing.TB, h *house) *lossy {
+	t.Helper()
+	target := &url.URL{Scheme: "http", Host: h.api}
+	l := new(lossy)
+	proxy := &httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target); r.Out.Host = r.In.Host }, // the host is signed
+		ModifyResponse: func(resp *http.Response) error {
+			r := resp.Request
+			reads := r.Method == http.MethodGet || strings.HasPrefix(r.URL.Path, "/attached-policies/") || r.URL.Path == "/"
+			if !reads && resp.StatusCode/100 == 2 {
+				l.gone.Store(true)
+				return fmt.Errorf("the answer of %s %s is lost", r.Method, r.URL.Path)
+			}
+			return nil
+		},
+		ErrorHandler: func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) },
+	}
+	l.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if l.gone.Load() {
+			panic(http.ErrAbortHandler)
+		}
+		proxy.ServeHTTP(w, r)
+	}))
+	t.Cleanup(l.Close)
+	return l
+}
+
+var timestamps = regexp.MustCompile(`"(Creation|LastUpdated)Timestamp": "[^"]*"`)
+
+// TestRecoverInterrupted: the connection is lost after each change in turn, and
+// each run goes on where the one before was cut.
+func TestRecoverInterrupted(t *testing.T) {
+	root := filepath.Join("..", "recovery", "testdata", "mill")
+	const group = "5f0c2a7e-1d34-4c55-9a0b-7e21c0a1b001"
+	args := []string{"recover", root, "--alias", "live", "--certificates", filepath.Join("..", "recovery", "testdata", "devices")}
+	flags := []string{"--account", "111122223333"}
+
+	whole := startServer(t, flags...).house(region)
+	want := whole.restore(t, args...)
+	h := startServer(t, flags...).house(region)
+	cut := 0
+	for ; cut <= len(want.Parts); cut++ {
+		l := newLossy(t, h)
+		out, err := runFescue(t, h.environment(), append(args, "--endpoint", l.URL)...)
+		l.Close()
+		if err == nil {
+			if !strings.Contains(out, "Nothing changed: all") {
+				t.Errorf("the last run said:\n%s", out)
+			}
+			break
+		}
+		if !l.gone.Load() || !strings.Contains(err.Error(), "Run this again") {
+			t.Fatal(err)
+		}
+	}
+	if cut != want.Changed {
+		t.Errorf("done after %d cuts, there are %d changes", cut, want.Changed)
+	}
+	exports := make([]string, 0, 2)
+	for _, h := range []*house{whole, h} {
+		text, err := h.fescue(t, "export", "--group", group)
+		if err != nil {
+			t.Fatal(err)
+		}
+		exports = append(exports, timestamps.ReplaceAllString(text, ""))
+	}
+	if exports[0] != exports[1] {
+		t.Errorf("the group differs from one that was recovered at once:\n%s\n%s", exports[0], exports[1])
+	}
+}
