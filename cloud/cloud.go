@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/fescue-edge/fescue/cloud/accesskeys"
+	"github.com/fescue-edge/fescue/cloud/backup"
 	"github.com/fescue-edge/fescue/cloud/cores"
 	"github.com/fescue-edge/fescue/cloud/deploy"
 	"github.com/fescue-edge/fescue/cloud/edge"
@@ -54,12 +55,12 @@ type Server struct {
 
 // Names in the data folder.
 const (
-	databaseName     = "fescue.db"
-	masterKeyName    = "master.key"
-	artifactsName    = "artifacts"
+	databaseName     = backup.Database
+	masterKeyName    = backup.MasterKey
+	artifactsName    = backup.Artifacts
 	messagesName     = "messages"
 	spoolName        = "spool"
-	accessKeyName    = "access-key.json"
+	accessKeyName    = backup.AccessKey
 	authorityPEMName = "ca.pem"
 	lockName         = "server.lock"
 )

@@ -7,11 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/artifacts"
+	"github.com/fescue-edge/fescue/cloud/backup"
 	"github.com/fescue-edge/fescue/cloud/store"
 	"github.com/fescue-edge/fescue/pki"
 )
@@ -27,7 +29,7 @@ func (o *Options) state() State { return State{o.DataDir, o.Database, o.MasterKe
 
 // Names of settings of the database.
 const (
-	masterKeySetting = "master-key-id"
+	masterKeySetting = backup.MasterKeySetting
 	artifactsSetting = "artifacts-mark"
 )
 
@@ -53,6 +55,9 @@ func (s State) open(ctx context.Context, logger *slog.Logger) (_ *pki.MasterKey,
 	}
 	if keyFile == "" {
 		keyFile = filepath.Join(s.DataDir, masterKeyName)
+	}
+	if _, err := os.Lstat(filepath.Join(s.DataDir, backup.Unfinished)); err == nil {
+		return nil, nil, fmt.Errorf("a restore into %s was cut short: empty the folder and run fescue restore again", s.DataDir)
 	}
 	st, err := store.Open(ctx, database, logger)
 	if err != nil {

@@ -20,5 +20,5 @@ func MakeFolder(path string, mode os.FileMode) error {
 	if err := os.MkdirAll(path, mode); err != nil || there {
 		return err
 	}
-	return syncDir(parent)
+	return SyncFolder(parent)
 }

@@ -91,7 +91,7 @@ func createMasterKey(path string) (*MasterKey, error) {
 	if err != nil {
 		return nil, fmt.Errorf("write master key: %w", err)
 	}
-	if err := syncDir(filepath.Dir(path)); err != nil {
+	if err := SyncFolder(filepath.Dir(path)); err != nil {
 		return nil, fmt.Errorf("write master key: %w", err)
 	}
 	return NewMasterKey(key)
@@ -160,10 +160,11 @@ func WriteFile(path string, data []byte, mode os.FileMode) (err error) {
 	if err = os.Rename(tmp.Name(), path); err != nil {
 		return err
 	}
-	return syncDir(dir)
+	return SyncFolder(dir)
 }
 
-func syncDir(dir string) error {
+// SyncFolder makes the names in a folder survive a power cut.
+func SyncFolder(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
 		return err

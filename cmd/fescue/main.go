@@ -36,6 +36,8 @@ type commands struct {
 	Export    exportCommand    `cmd:"" help:"Write a group with everything that it refers to."`
 	Import    importCommand    `cmd:"" help:"Restore a group that export wrote."`
 	Keys      keysCommand      `cmd:"" help:"List, create and revoke access keys."`
+	Backup    backupCommand    `cmd:"" help:"Write a server's state into one file, while it runs."`
+	Restore   restoreCommand   `cmd:"" help:"Lay a backup out in an empty data folder."`
 	Version   versionCommand   `cmd:"" help:"Print the version."`
 
 	LogLevel slog.Level `default:"INFO" env:"FESCUE_LOG_LEVEL" help:"Log DEBUG, INFO, WARN or ERROR and above (${env})."`

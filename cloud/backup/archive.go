@@ -1,0 +1,134 @@
+// Package backup writes what a server must not lose into one file, while the
+// server runs, and lays it out again in an empty folder. An archive is a tar file
+// that begins with its table: every file, its size and its SHA-256. The package
+// knows the names in a data folder and nothing of what the files mean.
+package backup
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/fescue-edge/fescue"
+)
+
+// Format is the version of archives that this package writes and the only one
+// that it reads.
+const Format = 1
+
+// Names in a data folder.
+const (
+	Database  = "fescue.db"
+	Artifacts = "artifacts"
+	MasterKey = "master.key"
+	AccessKey = "access-key.json"
+)
+
+// Unfinished lies in a data folder while it is being restored: a server does not
+// start on it.
+const Unfinished = "restore-unfinished"
+
+// MasterKeySetting names the master key's id in the database.
+const MasterKeySetting = "master-key-id"
+
+const (
+	// tableName is the archive's first entry.
+	tableName = "backup.json"
+	// maxTable bounds it, in bytes: about half a million artifacts.
+	maxTable = 128 << 20
+)
+
+// Table says what an archive holds.
+type Table struct {
+	Format    int       `json:"format"`
+	CreatedAt time.Time `json:"createdAt"`
+	// MasterKeyID names the master key that the secrets in the database are
+	// wrapped by.
+	MasterKeyID string `json:"masterKeyId"`
+	Files       []File `json:"files"`
+}
+
+// File is one file of an archive.
+type File struct {
+	// Name is relative to the data folder, with slashes.
+	Name   string `json:"name"`
+	Size   int64  `json:"size"` // bytes
+	SHA256 string `json:"sha256"`
+}
+
+// Holds reports whether the archive has a file of this name.
+func (t Table) Holds(name string) bool {
+	for _, f := range t.Files {
+		if f.Name == name {
+			return true
+		}
+	}
+	return false
+}
+
+// Bytes is the size of all files.
+func (t Table) Bytes() (n int64) {
+	for _, f := range t.Files {
+		n += f.Size
+	}
+	return n
+}
+
+// ErrArchive is wrapped by every refusal of an archive.
+var ErrArchive = errors.New("not a usable backup")
+
+func parseTable(data []byte) (Table, error) {
+	var t Table
+	if err := json.Unmarshal(data, &t); err != nil {
+		return t, fmt.Errorf("%w: its table does not parse: %w", ErrArchive, err)
+	}
+	if t.Format != Format {
+		return t, fmt.Errorf("%w: format %d, this version reads %d", ErrArchive, t.Format, Format)
+	}
+	seen := make(map[string]bool, len(t.Files))
+	for _, f := range t.Files {
+		switch {
+		case !validName(f):
+			return t, fmt.Errorf("%w: a file named %q does not belong into a data folder", ErrArchive, f.Name)
+		case seen[f.Name]:
+			return t, fmt.Errorf("%w: it names %s twice", ErrArchive, f.Name)
+		case f.Size < 0 || !fescue.ValidHash(f.SHA256):
+			return t, fmt.Errorf("%w: %s has %d bytes and the hash %q", ErrArchive, f.Name, f.Size, f.SHA256)
+		}
+		seen[f.Name] = true
+	}
+	if !seen[Database] {
+		return t, fmt.Errorf("%w: it has no database", ErrArchive)
+	}
+	return t, nil
+}
+
+// validName reports whether a file may lie where it says: one of the few names,
+// or an artifact under its hash.
+func validName(f File) bool {
+	switch f.Name {
+	case Database, MasterKey, AccessKey:
+		return true
+	}
+	hash, ok := strings.CutPrefix(f.Name, Artifacts+"/")
+	return ok && len(hash) > 3 && f.Name == artifactName(hash[3:]) && f.SHA256 == hash[3:]
+}
+
+func artifactName(hash string) string {
+	if !fescue.ValidHash(hash) {
+		return ""
+	}
+	return path.Join(Artifacts, hash[:2], hash)
+}
+
+// Progress is told how far the work has come, by bytes. It may be nil.
+type Progress func(done, total int64)
+
+func (p Progress) tell(done, total int64) {
+	if p != nil {
+		p(done, total)
+	}
+}

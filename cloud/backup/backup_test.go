@@ -1,0 +1,374 @@
+package backup_test
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fescue-edge/fescue/cloud/artifacts"
+	"github.com/fescue-edge/fescue/cloud/backup"
+	"github.com/fescue-edge/fescue/cloud/store"
+)
+
+// dataFolder is a data folder with an open database and three artifacts.
+func dataFolder(t testing.TB) (dir string, hashes []string) {
+	t.Helper()
+	dir = t.TempDir()
+	st, err := store.OpenSQLite(t.Context(), filepath.Join(dir, backup.Database), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { st.Close() })
+	if _, err := st.Setting(t.Context(), backup.MasterKeySetting, "key-id"); err != nil {
+		t.Fatal(err)
+	}
+	blobs, err := artifacts.OpenFolder(filepath.Join(dir, backup.Artifacts))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 {
+		content := bytes.Repeat([]byte{byte(i)}, 1000*i)
+		hashes = append(hashes, hashOf(content))
+		if err := blobs.Put(t.Context(), hashes[i], bytes.NewReader(content)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, text := range map[string]string{backup.MasterKey: "a master key", backup.AccessKey: "an access key", "artifacts/tmp/put-1": "half"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir, hashes
+}
+
+func hashOf(b []byte) string {
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
+}
+
+func create(t testing.TB, dir string, secrets map[string]string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "backup.tar")
+	told := int64(0)
+	table, err := backup.Create(t.Context(), backup.Source{
+		Dir: dir, Secrets: secrets, Now: time.Now, Progress: func(done, _ int64) { told = done },
+	}, file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if told != table.Bytes() {
+		t.Errorf("told of %d bytes of %d", told, table.Bytes())
+	}
+	return file
+}
+
+// files lists a folder's files with their hashes.
+func files(t testing.TB, dir string) map[string]string {
+	t.Helper()
+	list := map[string]string{}
+	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		name, _ := filepath.Rel(dir, path)
+		list[filepath.ToSlash(name)] = hashOf(data)
+		return err
+	})
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		t.Fatal(err)
+	}
+	return list
+}
+
+func TestBackup(t *testing.T) {
+	t.Parallel()
+	dir, hashes := dataFolder(t)
+	for _, secrets := range []map[string]string{nil, {backup.MasterKey: filepath.Join(dir, backup.MasterKey), backup.AccessKey: filepath.Join(dir, backup.AccessKey)}} {
+		t.Run(fmt.Sprintf("%d secrets", len(secrets)), func(t *testing.T) {
+			t.Parallel()
+			file := create(t, dir, secrets)
+			if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 {
+				t.Errorf("mode %v, %v", info.Mode(), err)
+			}
+			if names := files(t, filepath.Dir(file)); len(names) != 1 {
+				t.Errorf("left behind: %v", names)
+			}
+			to := filepath.Join(t.TempDir(), "a", "b")
+			table, err := backup.Restore(t.Context(), file, to, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := files(t, to)
+			if len(got) != 1+len(hashes)+len(secrets) || len(table.Files) != len(got) || table.MasterKeyID != "key-id" {
+				t.Errorf("restored %v, table %+v", got, table)
+			}
+			for _, h := range hashes {
+				if got["artifacts/"+h[:2]+"/"+h] != h {
+					t.Errorf("artifact %s is %s", h, got["artifacts/"+h[:2]+"/"+h])
+				}
+			}
+			for name := range secrets {
+				if want := files(t, dir)[name]; got[name] != want || table.Holds(name) != true {
+					t.Errorf("%s is %s", name, got[name])
+				}
+			}
+			st, err := store.OpenSQLite(t.Context(), filepath.Join(to, backup.Database), slog.New(slog.DiscardHandler))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer st.Close()
+			if id, err := st.Setting(t.Context(), backup.MasterKeySetting, "other"); err != nil || id != "key-id" {
+				t.Errorf("setting %q, %v", id, err)
+			}
+		})
+	}
+}
+
+func TestCreateRefusals(t *testing.T) {
+	t.Parallel()
+	t.Run("no data folder", func(t *testing.T) {
+		t.Parallel()
+		refuseCreate(t, t.TempDir(), "no server's database")
+	})
+	t.Run("a damaged artifact", func(t *testing.T) {
+		t.Parallel()
+		dir, hashes := dataFolder(t)
+		path := filepath.Join(dir, "artifacts", hashes[1][:2], hashes[1])
+		if err := os.WriteFile(path, bytes.Repeat([]byte{9}, 1000), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		refuseCreate(t, dir, hashes[1])
+	})
+	t.Run("interrupted", func(t *testing.T) {
+		t.Parallel()
+		dir, _ := dataFolder(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		out := t.TempDir()
+		if _, err := backup.Create(ctx, backup.Source{Dir: dir, Now: time.Now}, filepath.Join(out, "b")); !errors.Is(err, context.Canceled) {
+			t.Errorf("error %v", err)
+		}
+		if left := files(t, out); len(left) != 0 {
+			t.Errorf("left %v", left)
+		}
+	})
+}
+
+// refuseCreate makes a backup that must fail and leave an older one alone.
+func refuseCreate(t *testing.T, dir, text string) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "backup.tar")
+	if err := os.WriteFile(file, []byte("the older one"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := backup.Create(t.Context(), backup.Source{Dir: dir, Now: time.Now}, file)
+	if err == nil || !strings.Contains(err.Error(), text) {
+		t.Errorf("error %v, want %q", err, text)
+	}
+	if left := files(t, filepath.Dir(file)); len(left) != 1 || left["backup.tar"] != hashOf([]byte("the older one")) {
+		t.Errorf("left %v", left)
+	}
+}
+
+// entry is a file of a forged archive.
+type entry struct {
+	name string
+	kind byte
+	data []byte
+	link string
+}
+
+func entriesOf(t testing.TB, file string) []entry {
+	t.Helper()
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list []entry
+	for r := tar.NewReader(bytes.NewReader(data)); ; {
+		h, err := r.Next()
+		if err == io.EOF {
+			return list
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		content, err := io.ReadAll(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, entry{h.Name, h.Typeflag, content, ""})
+	}
+}
+
+func pack(t testing.TB, list []entry) []byte {
+	t.Helper()
+	var buf bytes.Buffer
+	w := tar.NewWriter(&buf)
+	for _, e := range list {
+		h := &tar.Header{Name: e.name, Typeflag: e.kind, Size: int64(len(e.data)), Mode: 0o600, Linkname: e.link}
+		if err := w.WriteHeader(h); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Write(e.data); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return buf.Bytes()
+}
+
+func TestForgedArchives(t *testing.T) {
+	t.Parallel()
+	dir, _ := dataFolder(t)
+	good := entriesOf(t, create(t, dir, nil))
+	var table backup.Table
+	if err := json.Unmarshal(good[0].data, &table); err != nil {
+		t.Fatal(err)
+	}
+	forge := func(change func(*backup.Table)) []entry {
+		t.Helper()
+		forged := table
+		forged.Files = append([]backup.File(nil), table.Files...)
+		change(&forged)
+		data, err := json.Marshal(forged)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return append([]entry{{name: good[0].name, kind: tar.TypeReg, data: data}}, good[1:]...)
+	}
+	outside := func(name string) []entry {
+		list := forge(func(tb *backup.Table) { tb.Files[1].Name = name })
+		list[2].name = name
+		return list
+	}
+	replaced := func(i int, e entry) []entry {
+		list := append([]entry(nil), good...)
+		list[i] = e
+		return list
+	}
+	whole := pack(t, good)
+	for name, data := range map[string][]byte{
+		"empty":                   nil,
+		"no tar":                  []byte("hello"),
+		"without a table":         pack(t, good[1:]),
+		"cut in the middle":       whole[:len(whole)/2],
+		"cut at the end":          whole[:len(whole)-1024-600],
+		"a file missing":          pack(t, good[:len(good)-1]),
+		"a file too many":         pack(t, append(append([]entry(nil), good...), entry{name: "x", kind: tar.TypeReg})),
+		"another format":          pack(t, forge(func(tb *backup.Table) { tb.Format = 2 })),
+		"another master key":      pack(t, forge(func(tb *backup.Table) { tb.MasterKeyID = "other" })),
+		"no database":             pack(t, forge(func(tb *backup.Table) { tb.Files = tb.Files[1:] })),
+		"twice":                   pack(t, forge(func(tb *backup.Table) { tb.Files[1] = tb.Files[0] })),
+		"a wrong hash":            pack(t, forge(func(tb *backup.Table) { tb.Files[0].SHA256 = strings.Repeat("0", 64) })),
+		"no hash":                 pack(t, forge(func(tb *backup.Table) { tb.Files[0].SHA256 = "" })),
+		"a negative size":         pack(t, forge(func(tb *backup.Table) { tb.Files[0].Size = -1 })),
+		"a table that is no JSON": pack(t, replaced(0, entry{good[0].name, tar.TypeReg, []byte("{"), ""})),
+		"outside":                 pack(t, outside("../evil")),
+		"absolute":                pack(t, outside("/tmp/evil")),
+		"hidden outside":          pack(t, outside("artifacts/../../evil")),
+		"an unknown name":         pack(t, outside("server.lock")),
+		"an artifact elsewhere":   pack(t, outside("artifacts/zz/"+table.Files[1].SHA256)),
+		"a link":                  pack(t, replaced(2, entry{good[2].name, tar.TypeSymlink, nil, "/etc/passwd"})),
+		"a changed database":      pack(t, replaced(1, entry{good[1].name, tar.TypeReg, bytes.Replace(good[1].data, []byte("key-id"), []byte("kex-id"), 1), ""})),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			file, root := filepath.Join(t.TempDir(), "b.tar"), t.TempDir()
+			to := filepath.Join(root, "data")
+			if err := os.WriteFile(file, data, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			_, err := backup.Restore(t.Context(), file, to, nil)
+			if !errors.Is(err, backup.ErrArchive) {
+				t.Errorf("error %v", err)
+			}
+			left := files(t, root)
+			for name := range left {
+				if !strings.HasPrefix(name, "data/") {
+					t.Errorf("written outside: %s", name)
+				}
+			}
+			if _, marked := left["data/"+backup.Unfinished]; len(left) > 0 && !marked {
+				t.Errorf("a half restored folder is not marked: %v", left)
+			}
+		})
+	}
+}
+
+func TestRestoreIntoUsedFolder(t *testing.T) {
+	t.Parallel()
+	dir, _ := dataFolder(t)
+	file := create(t, dir, nil)
+	for _, name := range []string{"something", backup.Database, backup.Unfinished} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			to := t.TempDir()
+			if err := os.WriteFile(filepath.Join(to, name), nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := backup.Restore(t.Context(), file, to, nil); !errors.Is(err, backup.ErrNotEmpty) {
+				t.Errorf("error %v", err)
+			}
+			if left := files(t, to); len(left) != 1 {
+				t.Errorf("left %v", left)
+			}
+		})
+	}
+	t.Run("interrupted, then again", func(t *testing.T) {
+		t.Parallel()
+		to := filepath.Join(t.TempDir(), "data")
+		ctx, cancel := context.WithCancel(t.Context())
+		if _, err := backup.Restore(ctx, file, to, func(int64, int64) { cancel() }); !errors.Is(err, context.Canceled) {
+			t.Errorf("error %v", err)
+		}
+		if _, err := backup.Restore(t.Context(), file, to, nil); !errors.Is(err, backup.ErrNotEmpty) || !strings.Contains(err.Error(), "cut short") {
+			t.Errorf("error %v", err)
+		}
+	})
+}
+
+// FuzzRestore: whatever an archive holds, nothing is written outside of the
+// folder, and what is not whole is marked.
+func FuzzRestore(f *testing.F) {
+	dir, _ := dataFolder(f)
+	whole, err := os.ReadFile(create(f, dir, nil))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(whole)
+	f.Add(whole[:2048])
+	f.Fuzz(func(t *testing.T, data []byte) {
+		root := t.TempDir()
+		file, to := filepath.Join(root, "b.tar"), filepath.Join(root, "data")
+		if err := os.WriteFile(file, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := backup.Restore(t.Context(), file, to, nil)
+		left := files(t, root)
+		for name := range left {
+			if name != "b.tar" && !strings.HasPrefix(name, "data/") {
+				t.Fatalf("written outside: %s", name)
+			}
+		}
+		if _, marked := left["data/"+backup.Unfinished]; err != nil && len(left) > 1 && !marked {
+			t.Fatalf("%v, and %v is not marked", err, left)
+		}
+	})
+}

@@ -1,0 +1,63 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+
+	"github.com/fescue-edge/fescue"
+)
+
+// SnapshotSQLite writes the SQLite database at path, as it is at one instant, to
+// the file into, which must not exist. Others may write to the database all the
+// while. The schema is left as it is.
+func SnapshotSQLite(ctx context.Context, path, into string) error {
+	db, err := openPlain(path, "mode=rw")
+	if err != nil {
+		return err
+	}
+	_, err = db.ExecContext(ctx, `VACUUM INTO $1`, into)
+	if err := errors.Join(err, db.Close()); err != nil {
+		return fmt.Errorf("copy database %s: %w", path, err)
+	}
+	return nil
+}
+
+// CheckSQLite reads a whole SQLite file that nobody else has open, changes
+// nothing, and reports what is wrong with it. It returns a setting of the server,
+// empty when there is none.
+func CheckSQLite(ctx context.Context, path, setting string) (value string, err error) {
+	db, err := openPlain(path, "mode=ro&immutable=1")
+	if err != nil {
+		return "", err
+	}
+	defer func() {
+		if err = errors.Join(err, db.Close()); err != nil {
+			err = fmt.Errorf("check database %s: %w", path, err)
+		}
+	}()
+	var answer string
+	if err := db.QueryRowContext(ctx, `PRAGMA integrity_check(1)`).Scan(&answer); err != nil {
+		return "", err
+	}
+	if answer != "ok" {
+		return "", errors.New(answer)
+	}
+	err = one(db.QueryRowContext(ctx, `SELECT value FROM server_setting WHERE name = $1`, setting), &value)
+	if errors.Is(err, fescue.ErrNotFound) {
+		err = nil
+	}
+	return value, err
+}
+
+// openPlain opens a SQLite file that exists, without touching its schema.
+func openPlain(path, mode string) (*sql.DB, error) {
+	db, err := sql.Open("sqlite", fmt.Sprintf("file:%s?%s&_pragma=busy_timeout(%d)", (&url.URL{Path: path}).EscapedPath(), mode, busyTimeout.Milliseconds()))
+	if err != nil {
+		return nil, fmt.Errorf("open database %s: %w", path, err)
+	}
+	db.SetMaxOpenConns(1)
+	return db, nil
+}

@@ -1,0 +1,158 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/fescue-edge/fescue/cloud/backup"
+	"github.com/fescue-edge/fescue/pki"
+)
+
+type backupCommand struct {
+	databaseFlag
+	File             string `arg:"" type:"path" help:"File to write. An older backup of that name is replaced when the new one is complete."`
+	Data             string `required:"" type:"existingdir" env:"FESCUE_DATA" help:"The server's data folder."`
+	Artifacts        string `type:"existingdir" help:"Folder of artifacts, where the server has one outside of the data folder."`
+	IncludeMasterKey bool   `help:"Put the master key and access-key.json into the file: whoever has it then has every secret."`
+}
+
+// Help implements kong.HelpProvider.
+func (backupCommand) Help() string {
+	return `Writes the database as it is at one instant, the artifacts, and every key in its
+wrapped form. A server may run on the folder and deploy all the while. Messages that
+wait for MQTT sessions are not in it.
+
+Without --include-master-key the file opens no secret, and a restore needs the master
+key (master.key of the data folder, or FESCUE_MASTER_KEY_FILE) from elsewhere: keep
+a copy of it apart from the backups.
+
+Examples:
+  fescue backup /backup/fescue.tar --data /var/lib/fescue
+  fescue backup /backup/whole.tar --data /var/lib/fescue --include-master-key`
+}
+
+// Run makes the backup and says what is in it.
+func (c *backupCommand) Run(ctx context.Context, t *terminal) error {
+	if c.Database != "" {
+		return errors.New("the state is in PostgreSQL: back it up with pg_dump, then the folder of artifacts (--artifacts of the servers) with what backs up your files, in this order, " +
+			"so that everything that the dump names is there; and keep a copy of the master key. To restore, load the dump and put both back")
+	}
+	secrets, err := c.secrets()
+	if err != nil {
+		return err
+	}
+	table, err := backup.Create(ctx, backup.Source{
+		Dir: c.Data, Artifacts: c.Artifacts, Secrets: secrets, Now: time.Now, Progress: progress(t.stderr, "backed up"),
+	}, c.File)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(t.stdout, "backup      %s\nfiles       %d, %s\nmaster key  %s\n", c.File, len(table.Files), size(table.Bytes()), table.MasterKeyID)
+	if !table.Holds(backup.MasterKey) {
+		fmt.Fprintln(t.stdout, "\nThe master key is not in it: keep a copy of the key elsewhere.")
+	}
+	return nil
+}
+
+// secrets are the files that stay out of a backup unless they are wanted.
+func (c *backupCommand) secrets() (map[string]string, error) {
+	if !c.IncludeMasterKey {
+		return nil, nil
+	}
+	secrets := map[string]string{backup.MasterKey: masterKeyFile(c.Data)}
+	accessKey := filepath.Join(c.Data, backup.AccessKey)
+	_, err := os.Stat(accessKey)
+	switch {
+	case err == nil:
+		secrets[backup.AccessKey] = accessKey
+	case !errors.Is(err, os.ErrNotExist):
+		return nil, err
+	}
+	return secrets, nil
+}
+
+func masterKeyFile(data string) string {
+	if file := os.Getenv("FESCUE_MASTER_KEY_FILE"); file != "" {
+		return file
+	}
+	return filepath.Join(data, backup.MasterKey)
+}
+
+type restoreCommand struct {
+	File      string `arg:"" type:"existingfile" help:"The backup."`
+	Data      string `required:"" type:"path" env:"FESCUE_DATA" help:"Data folder to restore into: empty or absent."`
+	MasterKey string `type:"existingfile" help:"File of the master key, for a backup that does not have it; it is copied into the data folder."`
+}
+
+// Help implements kong.HelpProvider.
+func (restoreCommand) Help() string {
+	return `Lays a backup out in an empty folder and checks every byte of it. Start a server on
+the folder then: cores go on with it, also those that have been deployed to since
+the backup was made.
+
+Examples:
+  fescue restore /backup/fescue.tar --data /var/lib/fescue --master-key /safe/master.key
+  fescue restore /backup/whole.tar --data /var/lib/fescue`
+}
+
+// Run restores and says what is to be done next.
+func (c *restoreCommand) Run(ctx context.Context, t *terminal) error {
+	var key []byte
+	if c.MasterKey != "" {
+		var err error
+		if key, err = os.ReadFile(c.MasterKey); err != nil {
+			return err
+		}
+	}
+	table, err := backup.Restore(ctx, c.File, c.Data, progress(t.stderr, "restored"))
+	if err != nil {
+		return err
+	}
+	if key != nil && !table.Holds(backup.MasterKey) {
+		if err := pki.WriteFile(filepath.Join(c.Data, backup.MasterKey), key, 0o600); err != nil {
+			return fmt.Errorf("write the master key: %w", err)
+		}
+	}
+	fmt.Fprintf(t.stdout, "restored    %s, as of %s\nfiles       %d, %s\n", c.Data, table.CreatedAt.Format(time.RFC3339), len(table.Files), size(table.Bytes()))
+	if err := checkMasterKey(masterKeyFile(c.Data), table.MasterKeyID); err != nil {
+		fmt.Fprintf(t.stdout, "\nNext: put the master key %s into %s (mode 0600). Without it no server starts on the folder.\n(%v)\n",
+			table.MasterKeyID, masterKeyFile(c.Data), err)
+		return nil
+	}
+	fmt.Fprintf(t.stdout, "\nNext: start a server with the flags that it had before\n  fescue server --data %s\n", c.Data)
+	return nil
+}
+
+// checkMasterKey reports why a file is not the master key of a database.
+func checkMasterKey(file, id string) error {
+	key, err := pki.LoadMasterKey(file, false)
+	if err == nil && key.ID() != id {
+		err = fmt.Errorf("the key in %s is %s, another one", file, key.ID())
+	}
+	return err
+}
+
+// progress tells every few seconds how far long work has come.
+func progress(w io.Writer, what string) backup.Progress {
+	const interval = 2 * time.Second
+	last := time.Now()
+	return func(done, total int64) {
+		if now := time.Now(); now.Sub(last) >= interval {
+			last = now
+			fmt.Fprintf(w, "%s %s of %s\n", what, size(done), size(total))
+		}
+	}
+}
+
+// size is a number of bytes in words.
+func size(n int64) string {
+	if n < 1e6 {
+		return fmt.Sprintf("%.1f kB", float64(n)/1e3)
+	}
+	return fmt.Sprintf("%.1f MB", float64(n)/1e6)
+}
