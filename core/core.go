@@ -185,15 +185,16 @@ func (c *Core) assemble(files *logs.Logs, logger *slog.Logger) (_ *parts, err er
 	})
 	p.agent = agent.New(agent.Options{
 		ThingARN: c.config.ThingARN, ThingName: c.config.ThingName,
-		Folder:     c.config.DeploymentFolder(),
-		KeyFile:    filepath.Join(c.config.CertificateFolder(), "fescue-signing.pub"),
-		Cloud:      c.cloud,
-		Edge:       &edge{config: c.config, parts: p, files: files},
-		Logger:     logger,
-		Connected:  p.link.Connected,
-		AllowRoot:  c.config.AllowRoot,
-		Times:      agent.Times{MaxRetry: c.config.MaxRetryInterval},
-		DefaultUID: number(c.options.DefaultUID), DefaultGID: number(c.options.DefaultGID),
+		Folder:       c.config.DeploymentFolder(),
+		KeyFile:      filepath.Join(c.config.CertificateFolder(), "fescue-signing.pub"),
+		Cloud:        c.cloud,
+		Edge:         &edge{config: c.config, parts: p, files: files},
+		Logger:       logger,
+		Connected:    p.link.Connected,
+		Certificates: c.certificates,
+		AllowRoot:    c.config.AllowRoot,
+		Times:        agent.Times{MaxRetry: c.config.MaxRetryInterval},
+		DefaultUID:   number(c.options.DefaultUID), DefaultGID: number(c.options.DefaultGID),
 	})
 	return p, nil
 }

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -19,6 +20,8 @@ import (
 type Client struct {
 	base string
 	http *http.Client
+	// offset is what ClockOffset tells; nil before the first answer.
+	offset atomic.Pointer[time.Duration]
 }
 
 // bounds of the client.
@@ -152,8 +155,9 @@ func (c *Client) GetArtifact(ctx context.Context, groupID, deploymentID, hash st
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("GetDeploymentArtifacts %s: %w", hash, err)
+		return nil, fmt.Errorf("GetDeploymentArtifacts %s: %w", hash, withClock(err))
 	}
+	c.noticeClock(resp)
 	want := http.StatusOK
 	if offset > 0 {
 		want = http.StatusPartialContent
@@ -187,9 +191,10 @@ func (c *Client) call(ctx context.Context, method, path string, in, out any) err
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return err
+		return withClock(err)
 	}
 	defer resp.Body.Close()
+	c.noticeClock(resp)
 	if resp.StatusCode != http.StatusOK {
 		return refusal(resp)
 	}

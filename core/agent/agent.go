@@ -85,6 +85,8 @@ type Options struct {
 	Connected func() bool
 	// AllowRoot permits functions with UID or GID 0.
 	AllowRoot bool
+	// Certificates tells those that the core depends on; nil means none.
+	Certificates func() []Certificate
 	// DefaultUID and DefaultGID take the place of ggc_user and ggc_group.
 	DefaultUID, DefaultGID *int
 	// Disk is the machine's file system if nil, Accounts its accounts.
@@ -104,6 +106,7 @@ type Agent struct {
 	edge                   Edge
 	logger                 *slog.Logger
 	connected              func() bool
+	certificates           func() []Certificate
 	allowRoot              bool
 	defaultUID, defaultGID *int
 	disk                   FS
@@ -129,6 +132,9 @@ type Agent struct {
 	unapplied bool
 	// emptied says that an operator put `{}` into group.json.
 	emptied bool
+	// found are the findings that were logged, lookedAt when they were looked for.
+	found    []Finding
+	lookedAt time.Time
 	// noticedKey is the signing key that the cloud mentioned last.
 	noticedKey string
 }
@@ -144,6 +150,9 @@ func New(o Options) *Agent {
 		disk: o.Disk, accounts: o.Accounts, times: o.Times.withDefaults(), now: o.Now,
 		wake:  make(chan struct{}, 1),
 		ready: make(chan struct{}),
+	}
+	if a.certificates = o.Certificates; a.certificates == nil {
+		a.certificates = func() []Certificate { return nil }
 	}
 	if a.connected == nil {
 		a.connected = func() bool { return false }
@@ -264,6 +273,7 @@ func (a *Agent) step(ctx context.Context) (again bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	a.watchFindings()
 	a.noticeKey(ctx, offer.SigningKeyID)
 	if offer.DeploymentID == "" {
 		return false, nil

@@ -34,6 +34,13 @@ func (a *Agent) stage(ctx context.Context, m bundle.Manifest) error {
 	if err := makeFolder(a.disk, a.layout.store()); err != nil {
 		return diskFailure("prepare the deployment folder", err)
 	}
+	bytes, err := a.spaceToStage(m)
+	if err != nil {
+		return diskFailure("look for what is to be downloaded", err)
+	}
+	if err := a.needSpace("stage the deployment", bytes); err != nil {
+		return err
+	}
 	if m.Group != nil {
 		if err := a.stageGroup(ctx, m); err != nil {
 			return err
@@ -80,6 +87,13 @@ func (a *Agent) stagePackage(ctx context.Context, m bundle.Manifest, f bundle.Fu
 		return fail(codeDownload, "the package of function %s has %d bytes, at most %d are accepted", f.FunctionArn, f.Size, int64(maxPackage))
 	}
 	if err := a.fetch(ctx, m, f.Artifact, f.FunctionArn); err != nil {
+		return err
+	}
+	bytes, err := a.spaceToUnpack(f)
+	if err != nil {
+		return diskFailure("unpack the package of function "+f.FunctionArn, err)
+	}
+	if err := a.needSpace("unpack the package of function "+f.FunctionArn, bytes); err != nil {
 		return err
 	}
 	if err := a.unpackPackage(ctx, f); err != nil {

@@ -56,6 +56,8 @@ type peer struct {
 	chain [][]byte
 	// keyID is the key that polls mention.
 	keyID string
+	// ahead is by how much the peer's clock is ahead.
+	ahead time.Duration
 	polls []string // the wait parameters
 }
 
@@ -88,6 +90,9 @@ func newPeer(t testing.TB) *peer {
 		if p.isDown() {
 			panic(http.ErrAbortHandler)
 		}
+		if ahead := p.clock(); ahead != 0 {
+			w.Header().Set("Date", time.Now().Add(ahead).UTC().Format(http.TimeFormat))
+		}
 		mux.ServeHTTP(w, r)
 	}))
 	p.server.StartTLS()
@@ -117,6 +122,12 @@ func (p *peer) isDown() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.down
+}
+
+func (p *peer) clock() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.ahead
 }
 
 // change runs f with the peer locked and tells everybody who waits.

@@ -30,12 +30,13 @@ type gateway struct {
 	log    *logBuffer
 
 	// The agent is made with these.
-	disk      agent.FS
-	accounts  agent.Accounts
-	connected func() bool
-	allowRoot bool
-	uid, gid  *int
-	times     agent.Times
+	disk         agent.FS
+	accounts     agent.Accounts
+	connected    func() bool
+	allowRoot    bool
+	certificates func() []agent.Certificate
+	uid, gid     *int
+	times        agent.Times
 
 	mu      sync.Mutex
 	changed chan struct{}
@@ -107,7 +108,7 @@ func (g *gateway) runUntil(ctx context.Context) (a *agent.Agent, stop func()) {
 func (g *gateway) agent() *agent.Agent {
 	return agent.New(agent.Options{
 		ThingARN: coreARN, ThingName: coreName, Folder: g.path(), KeyFile: g.keyFile(),
-		Cloud: g.client, Edge: g, Logger: slog.New(slog.NewTextHandler(g.log, nil)), Connected: g.connected,
+		Cloud: g.client, Edge: g, Logger: slog.New(slog.NewTextHandler(g.log, nil)), Connected: g.connected, Certificates: g.certificates,
 		AllowRoot: g.allowRoot, DefaultUID: g.uid, DefaultGID: g.gid, Disk: g.disk, Accounts: g.accounts, Times: g.times,
 	})
 }

@@ -1,0 +1,100 @@
+package agent
+
+import (
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+)
+
+// Finding is something about this machine that will stand in the way of a
+// deployment, or soon will.
+type Finding struct {
+	// Code is stable; Message says what is wrong and what to do.
+	Code, Message string
+}
+
+// Codes of findings.
+const (
+	FindingDiskFull    = "CORE_DISK_FULL_ERROR"
+	FindingClock       = "CORE_CLOCK_WRONG"
+	FindingCertificate = "CORE_CERTIFICATE_EXPIRES"
+)
+
+const (
+	// clockTolerance is how far the core's clock may be from the control plane's.
+	clockTolerance = 5 * time.Minute
+	// expiryNotice is how long before its end a certificate is told of.
+	expiryNotice = 30 * 24 * time.Hour
+	// findingsEvery is how often findings are looked for, so that one is told
+	// soon and once.
+	findingsEvery = time.Minute
+)
+
+// Certificate is one that the core depends on.
+type Certificate struct {
+	// What says whose it is, for messages; File is where it lies.
+	What, File string
+	NotAfter   time.Time
+}
+
+// Findings looks at this machine now. It may be called at any time, by several.
+func (a *Agent) Findings() []Finding {
+	var list []Finding
+	if free, known := a.free(); known && free < spaceMargin {
+		list = append(list, Finding{FindingDiskFull, fmt.Sprintf(
+			"The disk of %s is full: %d kB are free, less than %d kB. Free space; no deployment can be staged until then", a.layout.root, free>>10, int64(spaceMargin)>>10)})
+	}
+	// A clock is compared with the control plane's, as its last answer told it.
+	if c, ok := a.cloud.(interface {
+		ClockOffset() (time.Duration, bool)
+	}); ok {
+		if offset, known := c.ClockOffset(); known && offset.Abs() > clockTolerance {
+			direction := "behind"
+			if offset > 0 {
+				direction = "ahead of"
+			}
+			list = append(list, Finding{FindingClock, fmt.Sprintf(
+				"The core's clock is %s %s the control plane's: it says %s. Set it, or have a time service keep it; certificates look expired or not yet valid otherwise",
+				offset.Abs().Round(time.Second), direction, a.now().UTC().Format(time.RFC3339))})
+		}
+	}
+	now := a.now()
+	for _, c := range a.certificates() {
+		left := c.NotAfter.Sub(now)
+		switch {
+		case left <= 0:
+			list = append(list, Finding{FindingCertificate, fmt.Sprintf(
+				"The certificate of %s in %s ended at %s. Replace it; if the clock of this machine (%s) is wrong, set it",
+				c.What, c.File, c.NotAfter.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339))})
+		case left < expiryNotice:
+			list = append(list, Finding{FindingCertificate, fmt.Sprintf(
+				"The certificate of %s in %s ends in %d days, at %s. Replace it before", c.What, c.File, int(left.Hours()/24), c.NotAfter.UTC().Format(time.RFC3339))})
+		}
+	}
+	return list
+}
+
+// watchFindings logs what is found new, and what is over.
+func (a *Agent) watchFindings() {
+	now := a.now()
+	if !a.lookedAt.IsZero() && now.Sub(a.lookedAt).Abs() < findingsEvery {
+		return
+	}
+	a.lookedAt = now
+	found := a.Findings()
+	has := func(list []Finding, code string) bool {
+		return slices.ContainsFunc(list, func(f Finding) bool { return f.Code == code })
+	}
+	for _, f := range found {
+		if !has(a.found, f.Code) {
+			a.logger.Warn("Something on this machine needs attention.", slog.String("code", f.Code), slog.String("errorString", f.Message))
+		}
+	}
+	for _, f := range a.found {
+		if !has(found, f.Code) {
+			a.logger.Info("What needed attention is over.", slog.String("code", f.Code))
+		}
+	}
+	a.found = found
+}

@@ -1,0 +1,88 @@
+package agent
+
+import (
+	"archive/zip"
+	"fmt"
+	"os"
+	"syscall"
+
+	"github.com/fescue-edge/fescue/bundle"
+)
+
+// spaceMargin is what must stay free on the core's disk besides what a deployment
+// takes, in bytes: for the manifest, the state, logs and functions' own files.
+const spaceMargin = 4 << 20
+
+// measured is a file system that knows how much room it has. One that does not is
+// full when a write says so.
+type measured interface {
+	// Free is how many bytes a file in the folder may still take.
+	Free(folder string) (int64, error)
+}
+
+// free is the room in the deployment folder, and whether it is known.
+func (a *Agent) free() (int64, bool) {
+	disk, ok := a.disk.(measured)
+	if !ok {
+		return 0, false
+	}
+	n, err := disk.Free(a.layout.root)
+	return n, err == nil
+}
+
+// needSpace is the failure of a disk that has no room for so many bytes and the
+// margin. What is found out before anything is written leaves the core as it is.
+func (a *Agent) needSpace(doing string, bytes int64) error {
+	if bytes == 0 {
+		return nil
+	}
+	if free, known := a.free(); known && free < bytes+spaceMargin {
+		return diskFailure(doing, fmt.Errorf("%d kB and %d kB to spare are needed, %d kB are free in %s: %w",
+			(bytes+1023)>>10, int64(spaceMargin)>>10, free>>10, a.layout.root, syscall.ENOSPC))
+	}
+	return nil
+}
+
+// spaceToStage is how many bytes staging takes at least: what is still to be
+// downloaded, and for a package as much again unpacked.
+func (a *Agent) spaceToStage(m bundle.Manifest) (int64, error) {
+	var bytes int64
+	for _, art := range m.Artifacts() {
+		if there, err := exists(a.disk, a.layout.artifact(art.SHA256)); err != nil {
+			return 0, err
+		} else if there {
+			continue
+		}
+		had, err := a.partSize(art)
+		if err != nil {
+			return 0, err
+		}
+		bytes += art.Size - had
+		if m.Group == nil || art.SHA256 != m.Group.SHA256 {
+			bytes += art.Size
+		}
+	}
+	return bytes, nil
+}
+
+// spaceToUnpack is how many bytes a downloaded package says that it takes, at most
+// what is accepted. What it says is no promise: the bytes are counted when they
+// come. Of what is no archive it is 0: unpacking refuses that.
+func (a *Agent) spaceToUnpack(f bundle.FunctionArtifact) (bytes int64, err error) {
+	part, err := a.disk.OpenFile(a.layout.part(f.SHA256), os.O_RDONLY, 0)
+	if err != nil {
+		return 0, err
+	}
+	defer part.Close()
+	archive, err := zip.NewReader(part, f.Size)
+	if err != nil {
+		return 0, nil
+	}
+	for _, e := range archive.File {
+		bytes += int64(min(e.UncompressedSize64, MaxUnpackedBytes))
+		if bytes > MaxUnpackedBytes {
+			return MaxUnpackedBytes, nil
+		}
+	}
+	return bytes, nil
+}
