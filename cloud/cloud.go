@@ -93,6 +93,7 @@ func New(ctx context.Context, o Options) (_ *Server, err error) {
 	if err := s.wire(ctx); err != nil {
 		return nil, err
 	}
+	s.metrics.watchHealth(s)
 	return s, nil
 }
 
@@ -217,6 +218,7 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	running.Go(func() { s.deviceTLS.Run(ctx) })
 	running.Go(func() { s.engine.Run(ctx) })
+	running.Go(func() { s.watchHealth(ctx) })
 	running.Go(func() { s.presence.Run(ctx) })
 	running.Go(func() { s.events.Run(ctx) })
 	serve := func(what string, f func() error) {

@@ -64,6 +64,9 @@ type Options struct {
 	EventSecret    []byte
 	EventRetention time.Duration
 
+	// Free is how many bytes a file in a folder may still take; nil asks the
+	// operating system.
+	Free   func(folder string) (int64, error)
 	Now    func() time.Time
 	Logger *slog.Logger
 }
@@ -74,6 +77,9 @@ const defaultEventRetention = 72 * time.Hour
 func (o *Options) complete() error {
 	if o.DataDir == "" {
 		return errors.New("no data folder: name one with --data")
+	}
+	if o.Free == nil {
+		o.Free = freeSpace
 	}
 	if o.Now == nil {
 		o.Now = time.Now

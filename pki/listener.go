@@ -88,6 +88,9 @@ func (c *ListenerCertificates) reload() error {
 	return nil
 }
 
+// NotAfter is when the certificate in use ends.
+func (c *ListenerCertificates) NotAfter() time.Time { return (*c.current.Load())[0].Leaf.NotAfter }
+
 // Run renews until ctx ends.
 func (c *ListenerCertificates) Run(ctx context.Context) {
 	tick := time.NewTicker(checkInterval)

@@ -113,3 +113,22 @@ func TestAuthorization(t *testing.T) {
 			"User: arn:aws:sts::123456789012:assumed-role/builder/s is not authorized to perform: iam:Forbidden")
 	})
 }
+
+func TestNoRoom(t *testing.T) {
+	t.Parallel()
+	e := open(t)
+	e.Room = func() error { return errors.New("no room") }
+	for _, service := range []string{"greengrass", "lambda"} {
+		wantRefusal(t, service, e.serve(call{service: service}.sign(t)), 503, "ServiceUnavailableException", "no room")
+	}
+	if e.kept() != 0 {
+		t.Error("it was done")
+	}
+	if w := e.serve(call{method: "GET", target: "/kept"}.sign(t)); w.Code != 200 {
+		t.Errorf("reading: %d %s", w.Code, w.Body)
+	}
+	e.Room = func() error { return nil }
+	if w := e.serve(call{}.sign(t)); w.Code != 200 {
+		t.Errorf("with room: %d %s", w.Code, w.Body)
+	}
+}

@@ -44,6 +44,8 @@ type Options struct {
 	Callers Callers
 	// Groups tells the tags of groups; nil knows no group.
 	Groups Groups
+	// Room says why nothing new can be kept now; nil never does.
+	Room func() error
 	// SpoolDir holds large bodies while they are read.
 	SpoolDir string
 	Observer Observer
@@ -122,7 +124,12 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, call *Call) (sig
 		h.refuse(w, service, call, fmt.Errorf("caller with access key %s: %w", pending.KeyID, err))
 		return pending.Service
 	}
-	call.admit = func(ctx context.Context, t Target) error { return h.authorize(ctx, pending.Service, r, call, t) }
+	call.admit = func(ctx context.Context, t Target) error {
+		if err := h.authorize(ctx, pending.Service, r, call, t); err != nil {
+			return err
+		}
+		return h.makeRoom(pending.Service, t.Operation)
+	}
 	r.Body, r.Trailer = body, pending.Trailer()
 	service.ServeCall(w, r, call)
 	return pending.Service

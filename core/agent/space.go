@@ -57,9 +57,12 @@ func (a *Agent) spaceToStage(m bundle.Manifest) (int64, error) {
 		if err != nil {
 			return 0, err
 		}
-		bytes += art.Size - had
-		if m.Group == nil || art.SHA256 != m.Group.SHA256 {
-			bytes += art.Size
+		// What is too large is refused for that, when its turn comes.
+		switch isGroup := m.Group != nil && art.SHA256 == m.Group.SHA256; {
+		case isGroup && art.Size <= maxGroupFile:
+			bytes += art.Size - had
+		case !isGroup && art.Size <= maxPackage:
+			bytes += 2*art.Size - had
 		}
 	}
 	return bytes, nil

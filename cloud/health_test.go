@@ -1,0 +1,103 @@
+package cloud_test
+
+import (
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/greengrass"
+)
+
+func TestFullDisk(t *testing.T) {
+	t.Parallel()
+	var free atomic.Int64
+	free.Store(1 << 40)
+	o := options(t.TempDir())
+	o.Free = func(dir string) (int64, error) {
+		if dir != o.DataDir {
+			t.Errorf("asked for the room in %s", dir)
+		}
+		return free.Load(), nil
+	}
+	s := start(t, o)
+	gg := s.greengrass("us-east-1", s.key)
+	create := func() (string, error) {
+		g, err := gg.CreateGroup(t.Context(), &greengrass.CreateGroupInput{Name: aws.String("g")})
+		if err != nil {
+			return "", err
+		}
+		return *g.Id, nil
+	}
+	id, err := create()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if status, text, _ := s.send(http.MethodGet, "/readyz"); status != 200 {
+		t.Errorf("ready: %d %s", status, text)
+	}
+	free.Store(1 << 20)
+	if _, err := create(); err == nil || !strings.Contains(err.Error(), "nearly full: 1 MB are free") || !strings.Contains(err.Error(), "ServiceUnavailable") {
+		t.Errorf("a group on a full disk: %v", err)
+	}
+	if status, text, _ := s.send(http.MethodGet, "/readyz"); status != 503 || !strings.Contains(text, "nearly full") {
+		t.Errorf("ready: %d %s", status, text)
+	}
+	if _, text, _ := s.send(http.MethodGet, "/metrics"); !strings.Contains(text, "fescue_data_free_bytes 1.048576e+06") || strings.Count(text, "fescue_certificate_end_timestamp_seconds{") != 2 {
+		t.Errorf("metrics:\n%s", text)
+	}
+	if _, err := gg.ListGroups(t.Context(), &greengrass.ListGroupsInput{}); err != nil {
+		t.Errorf("reading: %v", err)
+	}
+	if _, err := gg.DeleteGroup(t.Context(), &greengrass.DeleteGroupInput{GroupId: &id}); err != nil {
+		t.Errorf("deleting: %v", err)
+	}
+	free.Store(1 << 40)
+	if _, err := create(); err != nil {
+		t.Errorf("with room again: %v", err)
+	}
+}
+
+func TestHealthIsLogged(t *testing.T) {
+	t.Parallel()
+	var log lines
+	o := options(t.TempDir())
+	o.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	o.Free = func(string) (int64, error) { return 1, nil }
+	late := time.Date(2049, 12, 20, 0, 0, 0, 0, time.UTC) // the authority ends with that month
+	o.Now = func() time.Time { return late }
+	s := start(t, o)
+	deadline := time.Now().Add(patience)
+	for !strings.Contains(log.String(), "certificate authority") || !strings.Contains(log.String(), "nearly full") {
+		if time.Now().After(deadline) {
+			t.Fatalf("log:\n%s", log.String())
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	if !strings.Contains(log.String(), "ends at 2049-12-31") {
+		t.Errorf("log:\n%s", log.String())
+	}
+	s.stop()
+}
+
+// lines is a log that may be read while it is written.
+type lines struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}

@@ -1,0 +1,12 @@
+package cloud
+
+import "syscall"
+
+// freeSpace is how many bytes a file in the folder may still take.
+func freeSpace(folder string) (int64, error) {
+	var s syscall.Statfs_t
+	if err := syscall.Statfs(folder, &s); err != nil {
+		return 0, err
+	}
+	return int64(s.Bavail) * int64(s.Bsize), nil
+}
