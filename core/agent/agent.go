@@ -265,6 +265,7 @@ func (a *Agent) step(ctx context.Context) (again bool, err error) {
 	if a.state.Ended != nil {
 		return true, a.reportEnd(ctx)
 	}
+	a.watchFindings() // also while the control plane does not answer
 	wait := corelink.MaxPoll
 	if a.connected() || a.unsaved {
 		wait = 0
@@ -273,7 +274,6 @@ func (a *Agent) step(ctx context.Context) (again bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	a.watchFindings()
 	a.noticeKey(ctx, offer.SigningKeyID)
 	if offer.DeploymentID == "" {
 		return false, nil
