@@ -74,6 +74,7 @@ func TestServicesDoNotKnowTheirWires(t *testing.T) {
 	services := []string{
 		"cloud/artifacts",
 		"cloud/buckets",
+		"cloud/bulk",
 		"cloud/cores",
 		"cloud/definitions",
 		"cloud/deploy",

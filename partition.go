@@ -103,6 +103,11 @@ func (p Partition) DeploymentARN(groupID, deploymentID string) string {
 	return p.arn("greengrass", "/greengrass/groups/"+groupID+"/deployments/"+deploymentID)
 }
 
+// BulkDeploymentARN is the ARN of a bulk deployment.
+func (p Partition) BulkDeploymentARN(id string) string {
+	return p.arn("greengrass", "/greengrass/bulk/deployments/"+id)
+}
+
 // CoreDeploymentARN is the resource of greengrass:UpdateCoreDeploymentStatus:
 // one deployment on one core, whose thing ARN stands URL-encoded at the end.
 func (p Partition) CoreDeploymentARN(groupID, deploymentID, coreThingARN string) string {

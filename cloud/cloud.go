@@ -17,6 +17,8 @@ import (
 
 	"github.com/fescue-edge/fescue/cloud/accesskeys"
 	"github.com/fescue-edge/fescue/cloud/backup"
+	"github.com/fescue-edge/fescue/cloud/buckets"
+	"github.com/fescue-edge/fescue/cloud/bulk"
 	"github.com/fescue-edge/fescue/cloud/cores"
 	"github.com/fescue-edge/fescue/cloud/deploy"
 	"github.com/fescue-edge/fescue/cloud/edge"
@@ -35,6 +37,8 @@ type Server struct {
 	engine   *deploy.Engine
 	events   *events.Service
 	presence *cores.Presence
+	buckets  *buckets.Service
+	bulk     *bulk.Service
 	keys     *accesskeys.Keys
 	metrics  *metrics
 	master   *pki.MasterKey
@@ -58,6 +62,7 @@ const (
 	databaseName     = backup.Database
 	masterKeyName    = backup.MasterKey
 	artifactsName    = backup.Artifacts
+	bucketsName      = "buckets" // in artifacts: contents of objects
 	messagesName     = "messages"
 	spoolName        = "spool"
 	accessKeyName    = backup.AccessKey
@@ -219,6 +224,8 @@ func (s *Server) Run(ctx context.Context) error {
 	running.Go(func() { s.deviceTLS.Run(ctx) })
 	running.Go(func() { s.engine.Run(ctx) })
 	running.Go(func() { s.watchHealth(ctx) })
+	running.Go(func() { s.buckets.Run(ctx) })
+	running.Go(func() { s.bulk.Run(ctx) })
 	running.Go(func() { s.presence.Run(ctx) })
 	running.Go(func() { s.events.Run(ctx) })
 	serve := func(what string, f func() error) {

@@ -64,6 +64,10 @@ type Options struct {
 	EventSecret    []byte
 	EventRetention time.Duration
 
+	// BulkRate is how many deployments bulk deployments start a second at most;
+	// zero means 100.
+	BulkRate float64
+
 	// Free is how many bytes a file in a folder may still take; nil asks the
 	// operating system.
 	Free   func(folder string) (int64, error)
@@ -101,6 +105,9 @@ func (o *Options) complete() error {
 	}
 	if o.EventRetention == 0 {
 		o.EventRetention = defaultEventRetention
+	}
+	if o.BulkRate < 0 {
+		return fmt.Errorf("--bulk-rate %v is less than nothing", o.BulkRate)
 	}
 	if o.EventRetention < 0 {
 		return fmt.Errorf("--event-retention %s is less than nothing", o.EventRetention)

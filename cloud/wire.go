@@ -1,11 +1,14 @@
 package cloud
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/artifacts"
 	"github.com/fescue-edge/fescue/cloud/awsapi"
 	"github.com/fescue-edge/fescue/cloud/awsapi/greengrass"
 	"github.com/fescue-edge/fescue/cloud/awsapi/iot"
@@ -13,6 +16,8 @@ import (
 	"github.com/fescue-edge/fescue/cloud/awsapi/lambda"
 	"github.com/fescue-edge/fescue/cloud/awsapi/sigv4"
 	"github.com/fescue-edge/fescue/cloud/awsapi/sts"
+	"github.com/fescue-edge/fescue/cloud/buckets"
+	"github.com/fescue-edge/fescue/cloud/bulk"
 	"github.com/fescue-edge/fescue/cloud/cores"
 	"github.com/fescue-edge/fescue/cloud/definitions"
 	"github.com/fescue-edge/fescue/cloud/deploy"
@@ -49,6 +54,13 @@ func (s *Server) wire(ctx context.Context) error {
 	}
 	shadowService := s.serveShadows()
 	code := functions.New(functions.Options{Store: s.store, Code: blobs, Now: o.Now})
+	contents, err := artifacts.OpenFolder(filepath.Join(cmp.Or(o.ArtifactsDir, s.path(artifactsName)), bucketsName))
+	if err != nil {
+		return fmt.Errorf("open contents of buckets: %w", err)
+	}
+	s.buckets = buckets.New(buckets.Options{
+		Store: s.store, Blobs: contents, SpoolDir: s.path(spoolName), Now: o.Now, Logger: o.Logger,
+	})
 
 	keys := signing.New(s.store, s.master, o.Now)
 	if err := keys.Prepare(ctx); err != nil {
@@ -58,6 +70,9 @@ func (s *Server) wire(ctx context.Context) error {
 		Store: s.store, Functions: publishedFunctions{code}, Principals: things, Artifacts: blobs, Publisher: s.front,
 		Signer: keys, AWS: o.AWS, RequireServiceRole: o.RequireServiceRole,
 		Presence: s.presence, Deadlines: o.Deadlines, Now: o.Now, Logger: o.Logger,
+	})
+	s.bulk = bulk.New(bulk.Options{
+		Store: s.store, Objects: s.buckets, Deployments: s.engine, AWS: o.AWS, Rate: o.BulkRate, Now: o.Now, Logger: o.Logger,
 	})
 	s.edge = edge.New(edge.Options{
 		Principals: things, Deployments: s.engine, Artifacts: blobs, Presence: s.presence, Shadows: shadowService, SigningKeys: keys,
@@ -80,7 +95,8 @@ func (s *Server) wire(ctx context.Context) error {
 		Services: map[string]awsapi.Service{
 			"greengrass": greengrass.New(greengrass.Options{
 				Definitions: groups, Deployments: s.engine, Roles: s.store,
-				Cores: cores.New(s.store, o.Now), Authorities: groupca.New(s.store, s.master, o.Now), Logger: o.Logger,
+				Cores: cores.New(s.store, o.Now), Authorities: groupca.New(s.store, s.master, o.Now),
+				Bulk: s.bulk, Logger: o.Logger,
 			}),
 			"iot": iot.New(iot.Options{Registry: things, Host: o.PublicHosts[0], Logger: o.Logger}),
 			"iotdata": iotdata.New(iotdata.Options{

@@ -64,7 +64,7 @@ var ErrMalformed = errors.New("malformed body")
 
 // Create makes a container and, when body is not nil, its first version.
 func (s *Service) Create(ctx context.Context, p fescue.Partition, k fescue.Kind, name string, body json.RawMessage, tags map[string]string, token fescue.Token) (fescue.Definition, error) {
-	if err := checkTags(tags); err != nil {
+	if err := CheckTags(tags); err != nil {
 		return fescue.Definition{}, err
 	}
 	now := s.now().UTC()

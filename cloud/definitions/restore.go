@@ -28,7 +28,7 @@ type Restoration struct {
 // fescue.ErrExists, as versions never change.
 func (s *Service) Restore(ctx context.Context, p fescue.Partition, r Restoration) (made bool, err error) {
 	d := r.Definition
-	if err := checkTags(d.Tags); err != nil {
+	if err := CheckTags(d.Tags); err != nil {
 		return false, err
 	}
 	for _, id := range []string{d.ID, r.VersionID} {

@@ -33,7 +33,8 @@ func (e *TagError) Error() string { return e.Text }
 
 func badTags(format string, args ...any) error { return &TagError{fmt.Sprintf(format, args...)} }
 
-func checkTags(tags map[string]string) error {
+// CheckTags says what is wrong with the tags of a resource.
+func CheckTags(tags map[string]string) error {
 	if len(tags) > maxTags {
 		return badTags("A resource can have at most %d tags; these are %d.", maxTags, len(tags))
 	}
@@ -50,41 +51,71 @@ func checkTags(tags map[string]string) error {
 	return nil
 }
 
-// Tag adds tags to a container and replaces those with the same keys.
-func (s *Service) Tag(ctx context.Context, p fescue.Partition, k fescue.Kind, id string, tags map[string]string) error {
+// Tagged is a resource that has tags.
+type Tagged interface {
+	Tags(ctx context.Context) (map[string]string, error)
+	// ReplaceTags writes tags if they still are old, else fescue.ErrConflict.
+	ReplaceTags(ctx context.Context, old, tags map[string]string) error
+}
+
+// Tag adds tags to a resource and replaces those with the same keys.
+func Tag(ctx context.Context, r Tagged, tags map[string]string) error {
 	if len(tags) == 0 {
 		return badTags("tags must hold at least one tag.")
 	}
-	return s.retag(ctx, p, k, id, func(present map[string]string) { maps.Copy(present, tags) })
+	return retag(ctx, r, func(present map[string]string) { maps.Copy(present, tags) })
 }
 
-// Untag removes tags from a container; keys that it does not have are no error.
-func (s *Service) Untag(ctx context.Context, p fescue.Partition, k fescue.Kind, id string, keys []string) error {
+// Untag removes tags from a resource; keys that it does not have are no error.
+func Untag(ctx context.Context, r Tagged, keys []string) error {
 	if len(keys) == 0 {
 		return badTags("tagKeys must name at least one tag key.")
 	}
-	return s.retag(ctx, p, k, id, func(present map[string]string) {
+	return retag(ctx, r, func(present map[string]string) {
 		for _, key := range keys {
 			delete(present, key)
 		}
 	})
 }
 
-func (s *Service) retag(ctx context.Context, p fescue.Partition, k fescue.Kind, id string, change func(map[string]string)) error {
+func retag(ctx context.Context, r Tagged, change func(map[string]string)) error {
 	for attempt := 1; ; attempt++ {
-		d, err := s.Store.Definition(ctx, p, k, id)
+		old, err := r.Tags(ctx)
 		if err != nil {
 			return err
 		}
-		tags := make(map[string]string, len(d.Tags))
-		maps.Copy(tags, d.Tags)
+		tags := make(map[string]string, len(old))
+		maps.Copy(tags, old)
 		change(tags)
-		if err := checkTags(tags); err != nil {
+		if err := CheckTags(tags); err != nil {
 			return err
 		}
-		err = s.ReplaceTags(ctx, p, k, id, d.Tags, tags)
+		err = r.ReplaceTags(ctx, old, tags)
 		if !errors.Is(err, fescue.ErrConflict) || attempt == retagAttempts {
 			return err
 		}
 	}
+}
+
+// Tagged is a container as a resource that has tags.
+func (s *Service) Tagged(p fescue.Partition, k fescue.Kind, id string) Tagged {
+	return container{s, p, k, id}
+}
+
+type container struct {
+	s  *Service
+	p  fescue.Partition
+	k  fescue.Kind
+	id string
+}
+
+// Tags implements Tagged.
+func (c container) Tags(ctx context.Context) (map[string]string, error) {
+	d, err := c.s.Store.Definition(ctx, c.p, c.k, c.id)
+	return d.Tags, err
+}
+
+// ReplaceTags implements Tagged.
+func (c container) ReplaceTags(ctx context.Context, old, tags map[string]string) error {
+	return c.s.Store.ReplaceTags(ctx, c.p, c.k, c.id, old, tags)
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/buckets"
+	"github.com/fescue-edge/fescue/cloud/bulk"
 	"github.com/fescue-edge/fescue/cloud/definitions"
 	"github.com/fescue-edge/fescue/cloud/deploy"
 	"github.com/fescue-edge/fescue/cloud/events"
@@ -23,6 +24,7 @@ var (
 	_ deploy.Store      = (*store.Store)(nil)
 	_ buckets.Store     = (*store.Store)(nil)
 	_ events.Store      = (*store.Store)(nil)
+	_ bulk.Store        = (*store.Store)(nil)
 )
 
 func TestMain(m *testing.M) { pgtest.Run(m) }
@@ -87,6 +89,7 @@ var contracts = map[string]map[string]func(*testing.T, opener){
 	"registry_things.go":   {"things": testThings, "thing attachments": testThingAttachments},
 	"restore.go":           {"restoring": testRestore},
 	"roles.go":             {"roles": testRoles},
+	"bulk.go":              {"bulk deployments": testBulkDeployments, "bulk records": testBulkRecords},
 	"events.go":            {"events": testEvents}, "leases.go": {"leases": testLeases},
 	"shadows.go":   {"shadows": testShadows, "shadows at once": testShadowRace},
 	"tags.go":      {"tags": testTags},

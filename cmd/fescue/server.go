@@ -70,6 +70,8 @@ type serverCommand struct {
 	EventURL        []string      `name:"event-url" sep:"none" placeholder:"URL" help:"Webhook that is told of every change of a deployment's status; may be repeated. FESCUE_EVENT_SECRET signs what is sent."`
 	EventSecretFile string        `type:"existingfile" help:"File of the secret that signs events, in place of FESCUE_EVENT_SECRET."`
 	EventRetention  time.Duration `default:"72h" help:"How long events are kept that cannot be delivered."`
+
+	BulkRate float64 `default:"100" help:"How many deployments a second bulk deployments start at most."`
 }
 
 // Help implements kong.HelpProvider.
@@ -106,7 +108,8 @@ func (c *serverCommand) options(logger *slog.Logger) (cloud.Options, error) {
 		MasterKeyFile: os.Getenv("FESCUE_MASTER_KEY_FILE"), RequireServiceRole: c.ServiceRole,
 		Deadlines: c.deadlines(), SyncMessages: c.SyncMessages,
 		EventURLs: c.EventURL, EventSecret: eventSecret, EventRetention: c.EventRetention,
-		Logger: logger,
+		BulkRate: c.BulkRate,
+		Logger:   logger,
 	}, nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strings"
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/awsapi/restjson"
@@ -34,7 +35,7 @@ func (a *API) createDeployment(ctx context.Context, r *restjson.Request) (any, e
 		return nil, err
 	}
 	group := r.Label("GroupId")
-	d, err := a.deployments.Create(ctx, r.Partition, group, in.DeploymentType, in.GroupVersionId, in.DeploymentId, t)
+	d, err := a.deployments.Create(ctx, r.Partition, group, in.DeploymentType, in.GroupVersionId, plainID(r, in.DeploymentId), t)
 	switch {
 	case errors.Is(err, deploy.ErrUnknownGroup):
 		return nil, refuse(http.StatusNotFound, resourceNotFound, "%s", kindTexts[fescue.GroupKind.Segment].other)
@@ -74,7 +75,7 @@ func (a *API) resetDeployments(ctx context.Context, r *restjson.Request) (any, e
 }
 
 func (a *API) getDeploymentStatus(ctx context.Context, r *restjson.Request) (any, error) {
-	group, id := r.Label("GroupId"), r.Label("DeploymentId")
+	group, id := r.Label("GroupId"), plainID(r, r.Label("DeploymentId"))
 	missing := refuse(http.StatusBadRequest, invalidInput, "Deployment '%s' does not exist.", id)
 	if !fescue.ValidID(group) || !fescue.ValidID(id) {
 		return nil, missing
@@ -90,6 +91,12 @@ func (a *API) getDeploymentStatus(ctx context.Context, r *restjson.Request) (any
 		ErrorMessage     string               `json:",omitempty"`
 		UpdatedAt        string
 	}{d.Status, d.Type, d.ErrorDetails, d.ErrorMessage, fescue.Timestamp(d.UpdatedAt)}, nil
+}
+
+// plainID is a deployment's id without the account, which stands before it in the
+// reports of bulk deployments.
+func plainID(r *restjson.Request, id string) string {
+	return strings.TrimPrefix(id, r.Partition.Account+":")
 }
 
 func (a *API) listDeployments(ctx context.Context, r *restjson.Request) (any, error) {

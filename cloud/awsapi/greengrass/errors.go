@@ -8,6 +8,7 @@ import (
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/awsapi"
+	"github.com/fescue-edge/fescue/cloud/bulk"
 	"github.com/fescue-edge/fescue/cloud/cores"
 	"github.com/fescue-edge/fescue/cloud/definitions"
 	"github.com/fescue-edge/fescue/cloud/deploy"
@@ -85,6 +86,10 @@ func unknownVersion(k fescue.Kind, id, version string) *awsapi.Error {
 	return refuse(http.StatusNotFound, t.versionCode, "Version %s of %s Definition %s does not exist.", version, t.version, id)
 }
 
+// unknownBulk answers for a bulk deployment that is not there; the original's text
+// is not known.
+var unknownBulk = unknown("That bulk deployment does not exist.")
+
 // notFoundAs replaces fescue.ErrNotFound by a wire error and lets anything else
 // through.
 func notFoundAs(err error, e *awsapi.Error) error {
@@ -105,6 +110,7 @@ func translate(err error) *awsapi.Error {
 	var badType *deploy.TypeError
 	var badTags *definitions.TagError
 	var badCore *cores.InvalidError
+	var badURI *bulk.URIError
 	switch {
 	case errors.As(err, &invalid):
 		t := kindTexts[invalid.Kind.Segment]
@@ -117,6 +123,14 @@ func translate(err error) *awsapi.Error {
 		return refuse(http.StatusBadRequest, badRequest, "%s", badTags.Text)
 	case errors.As(err, &badCore):
 		return refuse(http.StatusBadRequest, badRequest, "%s", badCore.Text)
+	case errors.As(err, &badURI):
+		return refuse(http.StatusBadRequest, badRequest, "%s", badURI.Text)
+	case errors.Is(err, bulk.ErrRole):
+		return refuse(http.StatusBadRequest, badRequest, "That role ARN is invalid.")
+	case errors.Is(err, bulk.ErrFinished):
+		return refuse(http.StatusBadRequest, invalidInput, "Cannot change state of finished execution.")
+	case errors.Is(err, bulk.ErrActive):
+		return refuse(http.StatusBadRequest, concurrent, "Concurrent Deployment Error: another bulk deployment of this account and Region has not ended. Wait until it has, or end it with StopBulkDeployment.")
 	case errors.As(err, &badType):
 		return refuse(http.StatusBadRequest, invalidInput, "%s", badType.Text)
 	case errors.Is(err, deploy.ErrNoCore):

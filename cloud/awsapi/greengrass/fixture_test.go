@@ -18,6 +18,7 @@ import (
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/awsapi"
 	"github.com/fescue-edge/fescue/cloud/awsapi/greengrass"
+	"github.com/fescue-edge/fescue/cloud/bulk"
 	"github.com/fescue-edge/fescue/cloud/cores"
 	"github.com/fescue-edge/fescue/cloud/definitions"
 	"github.com/fescue-edge/fescue/cloud/deploy"
@@ -42,6 +43,8 @@ const (
 type api struct {
 	t       *testing.T
 	store   *store.Store
+	bulk    *bulk.Service // Run runs bulk deployments
+	input   *input
 	servers map[fescue.Partition]*httptest.Server
 }
 
@@ -57,11 +60,14 @@ func open(t *testing.T) *api {
 	if err != nil {
 		t.Fatal(err)
 	}
+	engine := deploy.New(deploy.Options{Store: s, AWS: "aws", Now: clock, Logger: logger})
+	objects := new(input)
+	bulks := bulk.New(bulk.Options{Store: s, Objects: objects, Deployments: engine, AWS: "aws", Now: clock, Logger: logger})
 	service := greengrass.New(greengrass.Options{
-		Definitions: definitions.New(s, clock), Deployments: deploy.New(deploy.Options{Store: s, AWS: "aws", Now: clock, Logger: logger}), Roles: s,
+		Definitions: definitions.New(s, clock), Deployments: engine, Roles: s, Bulk: bulks,
 		Cores: cores.New(s, clock), Authorities: groupca.New(s, master, clock), Logger: logger,
 	})
-	a := &api{t: t, store: s, servers: make(map[fescue.Partition]*httptest.Server)}
+	a := &api{t: t, store: s, bulk: bulks, input: objects, servers: make(map[fescue.Partition]*httptest.Server)}
 	for _, p := range []fescue.Partition{here, there} {
 		a.servers[p] = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			r.Body = http.MaxBytesReader(w, r.Body, service.MaxBody(r))
@@ -78,7 +84,9 @@ func open(t *testing.T) *api {
 }
 
 // with is the same server for a subtest.
-func (a *api) with(t *testing.T) *api { return &api{t: t, store: a.store, servers: a.servers} }
+func (a *api) with(t *testing.T) *api {
+	return &api{t: t, store: a.store, bulk: a.bulk, input: a.input, servers: a.servers}
+}
 
 // answer is what came back.
 type answer struct {

@@ -1,7 +1,7 @@
 // Package greengrass speaks the AWS IoT Greengrass V1 control plane API
 // (2017-06-07): the table of its operations, the shapes of its requests and
 // answers, and its error texts. What the operations do is in packages
-// definitions, deploy, cores and groupca.
+// definitions, deploy, bulk, cores and groupca.
 package greengrass
 
 import (
@@ -21,6 +21,7 @@ import (
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/awsapi"
 	"github.com/fescue-edge/fescue/cloud/awsapi/restjson"
+	"github.com/fescue-edge/fescue/cloud/bulk"
 	"github.com/fescue-edge/fescue/cloud/cores"
 	"github.com/fescue-edge/fescue/cloud/definitions"
 	"github.com/fescue-edge/fescue/cloud/groupca"
@@ -48,6 +49,7 @@ type Options struct {
 	Roles       Roles
 	Cores       *cores.Service
 	Authorities *groupca.Service
+	Bulk        *bulk.Service
 	Logger      *slog.Logger
 }
 
@@ -59,6 +61,7 @@ type API struct {
 	roles       Roles
 	cores       *cores.Service
 	authorities *groupca.Service
+	bulk        *bulk.Service
 }
 
 var _ awsapi.Service = (*API)(nil)
@@ -75,10 +78,11 @@ func New(o Options) *API {
 			Logger:    o.Logger,
 		},
 		definitions: o.Definitions, deployments: o.Deployments, roles: o.Roles, cores: o.Cores, authorities: o.Authorities,
+		bulk: o.Bulk,
 	}
 	a.Register(slices.Concat(
 		a.containerOperations(), a.deploymentOperations(), a.roleOperations(),
-		a.tagOperations(), a.coreOperations(), a.authorityOperations(),
+		a.tagOperations(), a.coreOperations(), a.authorityOperations(), a.bulkOperations(),
 		[]restjson.Operation{a.restoreOperation()},
 	))
 	return a
@@ -97,7 +101,10 @@ const maxPage = 1000
 
 // page reads MaxResults and NextToken. A page's key is an id, so tokens survive
 // inserts.
-func page(r *restjson.Request) (fescue.Page, error) {
+func page(r *restjson.Request) (fescue.Page, error) { return pageBy(r, fescue.ValidID) }
+
+// pageBy is page for keys of another form.
+func pageBy(r *restjson.Request, valid func(key string) bool) (fescue.Page, error) {
 	p := fescue.Page{Limit: maxPage}
 	if text := r.Query.Get("MaxResults"); text != "" {
 		n, err := strconv.Atoi(text)
@@ -107,11 +114,11 @@ func page(r *restjson.Request) (fescue.Page, error) {
 		p.Limit = min(n, maxPage)
 	}
 	if token := r.Query.Get("NextToken"); token != "" {
-		id, err := base64.RawURLEncoding.DecodeString(token)
-		if err != nil || !fescue.ValidID(string(id)) {
+		key, err := base64.RawURLEncoding.DecodeString(token)
+		if err != nil || !valid(string(key)) {
 			return p, refuse(http.StatusBadRequest, badRequest, "NextToken is not one that this API gave out.")
 		}
-		p.After = string(id)
+		p.After = string(key)
 	}
 	p.Limit++ // one more tells whether there is a next page
 	return p, nil

@@ -1,7 +1,6 @@
 package greengrass_test
 
 import (
-	"context"
 	"errors"
 	"testing"
 
@@ -14,12 +13,7 @@ import (
 func TestGroupSetUpWithSDK(t *testing.T) {
 	t.Parallel()
 	a, ctx := open(t), t.Context()
-	c := sdk.New(sdk.Options{
-		Region: here.Region, BaseEndpoint: aws.String(a.servers[here].URL),
-		Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
-			return aws.Credentials{AccessKeyID: "AKIDEXAMPLE", SecretAccessKey: "x"}, nil
-		}),
-	})
+	c := a.sdk()
 	check := func(_ any, err error) {
 		t.Helper()
 		if err != nil {

@@ -11,17 +11,22 @@ import (
 	"github.com/aws/smithy-go"
 )
 
-// An unmodified SDK makes a group with everything in it, reads it back, deploys
-// it and cleans up.
-func TestWithSDK(t *testing.T) {
-	t.Parallel()
-	a, ctx := open(t), t.Context()
-	c := sdk.New(sdk.Options{
+// sdk is an unmodified SDK's client of the first partition.
+func (a *api) sdk() *sdk.Client {
+	return sdk.New(sdk.Options{
 		Region: here.Region, BaseEndpoint: aws.String(a.servers[here].URL),
 		Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
 			return aws.Credentials{AccessKeyID: "AKIDEXAMPLE", SecretAccessKey: "x"}, nil
 		}),
 	})
+}
+
+// An unmodified SDK makes a group with everything in it, reads it back, deploys
+// it and cleans up.
+func TestWithSDK(t *testing.T) {
+	t.Parallel()
+	a, ctx := open(t), t.Context()
+	c := a.sdk()
 	check := func(_ any, err error) {
 		t.Helper()
 		if err != nil {

@@ -10,6 +10,7 @@ import (
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/awsapi"
 	"github.com/fescue-edge/fescue/cloud/awsapi/restjson"
+	"github.com/fescue-edge/fescue/cloud/definitions"
 )
 
 func (a *API) tagOperations() []restjson.Operation {
@@ -42,45 +43,55 @@ func (m *tagMap) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// tagged finds what the path's ARN names. Only groups and definitions have tags:
-// versions, deployments and authorities have none (AWS IoT Greengrass developer
-// guide). What lies in another partition is simply not there.
-func tagged(r *restjson.Request) (k fescue.Kind, id string, missing *awsapi.Error, err error) {
+// tagged finds what the path's ARN names, and the answer for when it is not there.
+// Groups, definitions and bulk deployments have tags: versions, deployments and
+// authorities have none (AWS IoT Greengrass developer guide). What lies in another
+// partition is simply not there.
+func (a *API) tagged(r *restjson.Request) (resource definitions.Tagged, missing *awsapi.Error, err error) {
 	text := r.Label("resource-arn")
 	arn, err := fescue.ParseARN(text)
-	if err == nil && arn.Service == "greengrass" {
-		for _, k := range append([]fescue.Kind{fescue.GroupKind}, fescue.DefinitionKinds...) {
-			id, ok := strings.CutPrefix(text, arn.Partition().DefinitionARN(k, ""))
-			if !ok || !fescue.ValidID(id) {
-				continue
-			}
-			missing := unknown(kindTexts[k.Segment].other)
-			if arn.Partition() != r.Partition {
-				return k, "", missing, missing
-			}
-			return k, id, missing, nil
+	if err != nil || arn.Service != "greengrass" {
+		return nil, nil, notTagged(text)
+	}
+	p := arn.Partition()
+	for _, k := range append([]fescue.Kind{fescue.GroupKind}, fescue.DefinitionKinds...) {
+		if id, ok := strings.CutPrefix(text, p.DefinitionARN(k, "")); ok && fescue.ValidID(id) {
+			resource, missing = a.definitions.Tagged(r.Partition, k, id), unknown(kindTexts[k.Segment].other)
 		}
 	}
-	return k, "", nil, refuse(http.StatusBadRequest, badRequest,
-		"%.300q is not the ARN of a group or a definition, as their Get operations tell it.", text)
+	if id, ok := strings.CutPrefix(text, p.BulkDeploymentARN("")); ok && fescue.ValidID(id) {
+		resource, missing = a.bulk.Tagged(r.Partition, id), unknownBulk
+	}
+	switch {
+	case resource == nil:
+		return nil, nil, notTagged(text)
+	case p != r.Partition:
+		return nil, nil, missing
+	}
+	return resource, missing, nil
+}
+
+func notTagged(text string) *awsapi.Error {
+	return refuse(http.StatusBadRequest, badRequest,
+		"%.300q is not the ARN of a group, a definition or a bulk deployment, as their operations tell it.", text)
 }
 
 func (a *API) listTags(ctx context.Context, r *restjson.Request) (any, error) {
-	k, id, missing, err := tagged(r)
+	resource, missing, err := a.tagged(r)
 	if err != nil {
 		return nil, err
 	}
-	d, err := a.definitions.Definition(ctx, r.Partition, k, id)
+	tags, err := resource.Tags(ctx)
 	if err != nil {
 		return nil, notFoundAs(err, missing)
 	}
 	return struct {
 		Tags map[string]string `json:"tags"`
-	}{d.Tags}, nil
+	}{tags}, nil
 }
 
 func (a *API) tag(ctx context.Context, r *restjson.Request) (any, error) {
-	k, id, missing, err := tagged(r)
+	resource, missing, err := a.tagged(r)
 	if err != nil {
 		return nil, err
 	}
@@ -90,14 +101,14 @@ func (a *API) tag(ctx context.Context, r *restjson.Request) (any, error) {
 	if err := restjson.Decode(r.Body, &in); err != nil {
 		return nil, malformed(err.Error())
 	}
-	return nil, notFoundAs(a.definitions.Tag(ctx, r.Partition, k, id, in.Tags), missing)
+	return nil, notFoundAs(definitions.Tag(ctx, resource, in.Tags), missing)
 }
 
 func (a *API) untag(ctx context.Context, r *restjson.Request) (any, error) {
-	k, id, missing, err := tagged(r)
+	resource, missing, err := a.tagged(r)
 	if err != nil {
 		return nil, err
 	}
 	keys := slices.DeleteFunc(r.Query["tagKeys"], func(key string) bool { return key == "" })
-	return nil, notFoundAs(a.definitions.Untag(ctx, r.Partition, k, id, keys), missing)
+	return nil, notFoundAs(definitions.Untag(ctx, resource, keys), missing)
 }

@@ -104,7 +104,9 @@ func TestTagsOfWhatIsNotThere(t *testing.T) {
 		arnPrefix + "/greengrass/groups/../definition/cores/" + id, "arn:aws:iot:us-east-1:123456789012:thing/t", strings.ToUpper(arnPrefix + "/greengrass/groups/" + id),
 	} {
 		t.Run(arn, func(t *testing.T) {
-			refused(t, arn, func(g *answer) { g.mentions(400, "BadRequestException", "is not the ARN of a group or a definition") })
+			refused(t, arn, func(g *answer) {
+				g.mentions(400, "BadRequestException", "is not the ARN of a group, a definition or a bulk deployment")
+			})
 		})
 	}
 	for _, segment := range []string{"%00", "arn%3Aaws%3A%ff", url.PathEscape(arnPrefix) + "%c0%80"} {

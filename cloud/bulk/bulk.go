@@ -1,0 +1,210 @@
+// Package bulk deploys to many groups at once: it reads a file of records from
+// the object store, checks it, and makes each record a deployment through the
+// same call as the API does, no faster than the builder keeps up. Each record is
+// a row and has a client token of its own, so that another server, or this one
+// after a crash, goes on where the last one was without doing anything twice.
+package bulk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"regexp"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/definitions"
+	"github.com/fescue-edge/fescue/cloud/lease"
+)
+
+// Store is what the service needs of the database.
+type Store interface {
+	lease.Store
+	// CreateBulkDeployment is fescue.ErrConflict while another of the partition has
+	// not ended.
+	CreateBulkDeployment(ctx context.Context, b fescue.BulkDeployment, token fescue.Token) (fescue.BulkDeployment, error)
+	BulkDeployment(ctx context.Context, p fescue.Partition, id string) (fescue.BulkDeployment, error)
+	BulkDeployments(ctx context.Context, p fescue.Partition, page fescue.Page) ([]fescue.BulkDeployment, error)
+	ActiveBulkDeployments(ctx context.Context, aws string) ([]fescue.BulkDeployment, error)
+	// MoveBulkDeployment is fescue.ErrConflict when the status is not b's any more.
+	MoveBulkDeployment(ctx context.Context, b fescue.BulkDeployment, to fescue.BulkStatus, message string, details []fescue.ErrorDetail) error
+	ReplaceBulkTags(ctx context.Context, p fescue.Partition, id string, old, tags map[string]string) error
+
+	AddBulkRecords(ctx context.Context, b fescue.BulkDeployment, records []fescue.BulkRecord) error
+	ClearBulkRecords(ctx context.Context, b fescue.BulkDeployment, limit int) (n int64, err error)
+	DueBulkRecords(ctx context.Context, b fescue.BulkDeployment, limit int) (due []fescue.BulkRecord, pending bool, err error)
+	FinishBulkRecord(ctx context.Context, b fescue.BulkDeployment, r fescue.BulkRecord, o fescue.BulkOutcome) error
+	StartedBulkRecords(ctx context.Context, b fescue.BulkDeployment, operation string) (map[string]fescue.BulkRecord, error)
+	BulkReports(ctx context.Context, p fescue.Partition, id string, page fescue.Page) ([]fescue.BulkReport, error)
+	BuildingDeployments(ctx context.Context) (int64, error)
+}
+
+// Objects is the object store that input is read from.
+type Objects interface {
+	// Open opens an object and tells its size. What is not there is
+	// fescue.ErrNotFound.
+	Open(ctx context.Context, p fescue.Partition, bucket, key string) (io.ReadCloser, int64, error)
+}
+
+// Deployments is the deployment engine.
+type Deployments interface {
+	Create(ctx context.Context, p fescue.Partition, groupID string, t fescue.DeploymentType, groupVersionID, deploymentID string, token fescue.Token) (fescue.Deployment, error)
+}
+
+// Options is what a Service is made of. All but Rate and FirstRetry are needed.
+type Options struct {
+	Store       Store
+	Objects     Objects
+	Deployments Deployments
+	// AWS is the first part of every ARN.
+	AWS string
+	// Rate is how many deployments a second are started at most, in all
+	// partitions together; zero means 100.
+	Rate float64
+	// FirstRetry is the wait before a second try; it doubles with each further one.
+	// Zero means a second.
+	FirstRetry time.Duration
+	Now        func() time.Time
+	Logger     *slog.Logger
+}
+
+// Service starts, stops and runs bulk deployments.
+type Service struct {
+	o     Options
+	pace  *rate.Limiter
+	kick  chan struct{}
+	mu    sync.Mutex
+	under map[string]bool // the ids of those that are being carried out
+}
+
+// Defaults of the options.
+const (
+	defaultRate  = 100
+	defaultRetry = time.Second
+)
+
+// New makes the service. Run carries out; everything else works without it.
+func New(o Options) *Service {
+	if o.Rate == 0 {
+		o.Rate = defaultRate
+	}
+	if o.FirstRetry == 0 {
+		o.FirstRetry = defaultRetry
+	}
+	return &Service{o: o, pace: rate.NewLimiter(rate.Limit(o.Rate), 1), kick: make(chan struct{}, 1), under: make(map[string]bool)}
+}
+
+// What the service refuses, beside fescue.ErrNotFound.
+var (
+	// ErrActive means that another bulk deployment of the partition has not ended.
+	ErrActive = errors.New("another bulk deployment has not ended")
+	// ErrFinished means that what is to be stopped has ended.
+	ErrFinished = errors.New("the bulk deployment has ended")
+	// ErrRole means that the execution role is not a role's ARN.
+	ErrRole = errors.New("not the ARN of a role")
+)
+
+// rolePattern is the form of a role's ARN. The role is not assumed: the bulk
+// deployment does what its caller may do.
+var rolePattern = regexp.MustCompile(`^arn:aws(-cn|-us-gov)?:iam::[0-9]{12}:role/[\w+=,.@/-]{1,512}$`)
+
+// Start accepts a bulk deployment: it is Initializing when Start returns.
+// Whether the object is there is found out later.
+func (s *Service) Start(ctx context.Context, p fescue.Partition, roleARN, inputURI string, tags map[string]string, token fescue.Token) (fescue.BulkDeployment, error) {
+	if !rolePattern.MatchString(roleARN) {
+		return fescue.BulkDeployment{}, ErrRole
+	}
+	bucket, key, err := ParseInputURI(inputURI, p.Region)
+	if err != nil {
+		return fescue.BulkDeployment{}, err
+	}
+	if err := definitions.CheckTags(tags); err != nil {
+		return fescue.BulkDeployment{}, err
+	}
+	b, err := s.o.Store.CreateBulkDeployment(ctx, fescue.BulkDeployment{
+		Partition: p, ID: fescue.NewID(), Status: fescue.BulkInitializing, ExecutionRoleARN: roleARN,
+		Bucket: bucket, Key: key, Tags: tags, CreatedAt: s.o.Now().UTC(),
+	}, token)
+	if errors.Is(err, fescue.ErrConflict) {
+		err = ErrActive
+	}
+	if err == nil {
+		s.wake()
+	}
+	return b, err
+}
+
+// Stop ends a bulk deployment: nothing is started a second after Stop returned.
+// What was started goes on. To stop it twice is no error.
+func (s *Service) Stop(ctx context.Context, p fescue.Partition, id string) error {
+	for {
+		b, err := s.BulkDeployment(ctx, p, id)
+		switch {
+		case err != nil:
+			return err
+		case b.Status == fescue.BulkStopping:
+			return nil
+		case b.Status.Final():
+			return ErrFinished
+		}
+		err = s.o.Store.MoveBulkDeployment(ctx, b, fescue.BulkStopping, "", nil)
+		if !errors.Is(err, fescue.ErrConflict) {
+			s.wake()
+			return err
+		}
+	}
+}
+
+func (s *Service) wake() {
+	select {
+	case s.kick <- struct{}{}:
+	default:
+	}
+}
+
+// BulkDeployment reads a bulk deployment.
+func (s *Service) BulkDeployment(ctx context.Context, p fescue.Partition, id string) (fescue.BulkDeployment, error) {
+	if !fescue.ValidID(id) {
+		return fescue.BulkDeployment{}, fmt.Errorf("bulk deployment %q: %w", id, fescue.ErrNotFound)
+	}
+	return s.o.Store.BulkDeployment(ctx, p, id)
+}
+
+// BulkDeployments lists those of a partition, newest first.
+func (s *Service) BulkDeployments(ctx context.Context, p fescue.Partition, page fescue.Page) ([]fescue.BulkDeployment, error) {
+	return s.o.Store.BulkDeployments(ctx, p, page)
+}
+
+// Reports lists the records that have become deployments or have failed, newest
+// first. The page's key is a report's number.
+func (s *Service) Reports(ctx context.Context, p fescue.Partition, id string, page fescue.Page) ([]fescue.BulkReport, error) {
+	if _, err := s.BulkDeployment(ctx, p, id); err != nil {
+		return nil, err
+	}
+	return s.o.Store.BulkReports(ctx, p, id, page)
+}
+
+// Tagged is a bulk deployment as a resource that has tags.
+func (s *Service) Tagged(p fescue.Partition, id string) definitions.Tagged { return tagged{s, p, id} }
+
+type tagged struct {
+	s  *Service
+	p  fescue.Partition
+	id string
+}
+
+// Tags implements definitions.Tagged.
+func (t tagged) Tags(ctx context.Context) (map[string]string, error) {
+	b, err := t.s.BulkDeployment(ctx, t.p, t.id)
+	return b.Tags, err
+}
+
+// ReplaceTags implements definitions.Tagged.
+func (t tagged) ReplaceTags(ctx context.Context, old, tags map[string]string) error {
+	return t.s.o.Store.ReplaceBulkTags(ctx, t.p, t.id, old, tags)
+}

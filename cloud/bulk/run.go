@@ -1,0 +1,352 @@
+package bulk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/deploy"
+	"github.com/fescue-edge/fescue/cloud/lease"
+)
+
+// Pace of a run.
+const (
+	// idlePoll is how often bulk deployments are looked for that another server
+	// accepted or stopped, or a dead one left.
+	idlePoll = 250 * time.Millisecond
+	// page is how many records are taken at once.
+	page = 50
+	// maxBuilding is how many deployments may wait to be built before a run waits
+	// for the builder: whoever deploys a single group must not wait behind it.
+	maxBuilding = 50
+	// buildPoll is how often it looks whether the builder has caught up.
+	buildPoll = 20 * time.Millisecond
+	// maxRetries is how often a record is tried again (developer guide).
+	maxRetries = 5
+	// maxReads is how often the input is tried to be read.
+	maxReads = 5
+)
+
+// Run carries out bulk deployments until ctx ends. Of several servers that share
+// a database one does at a time.
+func (s *Service) Run(ctx context.Context) {
+	l := lease.Lease{Store: s.o.Store, Name: "bulk deployments", Now: s.o.Now, Logger: s.o.Logger}
+	l.Run(ctx, s.carryAll)
+}
+
+// carryAll carries out all bulk deployments that have not ended, those of
+// different partitions at the same time.
+func (s *Service) carryAll(ctx context.Context) {
+	var running sync.WaitGroup
+	defer running.Wait()
+	tick := time.NewTicker(idlePoll)
+	defer tick.Stop()
+	for {
+		list, err := s.o.Store.ActiveBulkDeployments(ctx, s.o.AWS)
+		if err != nil && ctx.Err() == nil {
+			s.o.Logger.Error("bulk deployments could not be read", "error", err)
+		}
+		for _, b := range list {
+			if !s.begin(b.ID) {
+				continue
+			}
+			running.Go(func() {
+				defer s.end(b.ID)
+				s.carry(ctx, b)
+			})
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.kick:
+		case <-tick.C:
+		}
+	}
+}
+
+func (s *Service) begin(id string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.under[id] {
+		return false
+	}
+	s.under[id] = true
+	return true
+}
+
+func (s *Service) end(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.under, id)
+}
+
+// carry brings one bulk deployment to its end. What fails inside is tried again.
+func (s *Service) carry(ctx context.Context, b fescue.BulkDeployment) {
+	for ctx.Err() == nil {
+		b, err := s.o.Store.BulkDeployment(ctx, b.Partition, b.ID)
+		if err == nil {
+			switch b.Status {
+			case fescue.BulkInitializing:
+				err = s.load(ctx, b)
+			case fescue.BulkRunning:
+				err = s.process(ctx, b)
+			case fescue.BulkStopping:
+				err = s.finishStop(ctx, b)
+			default:
+				s.o.Logger.Info("bulk deployment ended", "bulk", b.ID, "status", b.Status,
+					"records", b.RecordsProcessed, "invalid", b.InvalidRecords, "error", b.ErrorMessage)
+				return
+			}
+		}
+		if err != nil && !errors.Is(err, fescue.ErrConflict) && ctx.Err() == nil {
+			s.o.Logger.Error("bulk deployment held up; it is tried again", "bulk", b.ID, "error", err)
+			pause(ctx, s.o.FirstRetry)
+		}
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}
+
+// load reads the input: it brings a bulk deployment from Initializing to Running,
+// or to Failed.
+func (s *Service) load(ctx context.Context, b fescue.BulkDeployment) error {
+	for attempt := range maxReads {
+		if attempt > 0 {
+			if err := s.rest(ctx, b, s.backoff(attempt)); err != nil {
+				return err
+			}
+		}
+		var bad *InputError
+		err := s.read(ctx, b)
+		switch {
+		case err == nil:
+			return s.o.Store.MoveBulkDeployment(ctx, b, fescue.BulkRunning, "", nil)
+		case errors.As(err, &bad):
+			return s.fail(ctx, b, "400", bad.Text)
+		case errors.Is(err, fescue.ErrNotFound):
+			return s.fail(ctx, b, "404", fmt.Sprintf("The input file s3://%s/%s does not exist in this account and Region.", b.Bucket, b.Key))
+		case errors.Is(err, fescue.ErrConflict) || ctx.Err() != nil: // stopped
+			return err
+		}
+		s.o.Logger.Warn("input of a bulk deployment not read; it is tried again", "bulk", b.ID, "error", err)
+	}
+	return s.fail(ctx, b, "500", fmt.Sprintf("The input file s3://%s/%s could not be read. The server's log has the cause.", b.Bucket, b.Key))
+}
+
+// fail ends a bulk deployment that has processed nothing.
+func (s *Service) fail(ctx context.Context, b fescue.BulkDeployment, code, message string) error {
+	if err := s.clear(ctx, b); err != nil {
+		return err
+	}
+	return s.o.Store.MoveBulkDeployment(ctx, b, fescue.BulkFailed, message,
+		[]fescue.ErrorDetail{{DetailedErrorCode: code, DetailedErrorMessage: message}})
+}
+
+// batch is how many rows one transaction writes.
+const batch = 500
+
+// clear forgets what an earlier reading left: the object may have been another.
+func (s *Service) clear(ctx context.Context, b fescue.BulkDeployment) error {
+	for {
+		if n, err := s.o.Store.ClearBulkRecords(ctx, b, batch); n == 0 || err != nil {
+			return err
+		}
+	}
+}
+
+func (s *Service) read(ctx context.Context, b fescue.BulkDeployment) error {
+	if err := s.clear(ctx, b); err != nil {
+		return err
+	}
+	object, size, err := s.o.Objects.Open(ctx, b.Partition, b.Bucket, b.Key)
+	if err != nil {
+		return err
+	}
+	defer object.Close()
+	if size >= maxInput {
+		return badInput("InvalidInputFile: The file has %d bytes. It must have less than %d.", size, maxInput)
+	}
+	records, total := make([]fescue.BulkRecord, 0, batch), 0
+	flush := func() error {
+		if err := s.stillIn(ctx, b); err != nil {
+			return err
+		}
+		total += len(records)
+		err := s.o.Store.AddBulkRecords(ctx, b, records)
+		records = records[:0]
+		return err
+	}
+	err = ReadInput(object, func(r fescue.BulkRecord) error {
+		if records = append(records, r); len(records) == batch {
+			return flush()
+		}
+		return nil
+	})
+	if err == nil {
+		err = flush()
+	}
+	if err == nil && total == 0 {
+		return badInput("InvalidInputFile: The file has no records.")
+	}
+	return err
+}
+
+// stillIn is fescue.ErrConflict when the bulk deployment has left its status.
+func (s *Service) stillIn(ctx context.Context, b fescue.BulkDeployment) error {
+	now, err := s.o.Store.BulkDeployment(ctx, b.Partition, b.ID)
+	if err == nil && now.Status != b.Status {
+		return fescue.ErrConflict
+	}
+	return err
+}
+
+// rest waits, as long as the bulk deployment stays where it is.
+func (s *Service) rest(ctx context.Context, b fescue.BulkDeployment, d time.Duration) error {
+	for until := time.Now().Add(d); ; {
+		if err := s.stillIn(ctx, b); err != nil || !time.Now().Before(until) {
+			return err
+		}
+		pause(ctx, min(idlePoll, time.Until(until)))
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+}
+
+// process makes records deployments until none is left, or the bulk deployment is
+// not Running any more, which is fescue.ErrConflict.
+func (s *Service) process(ctx context.Context, b fescue.BulkDeployment) error {
+	for {
+		due, pending, err := s.o.Store.DueBulkRecords(ctx, b, page)
+		switch {
+		case err != nil:
+			return err
+		case !pending:
+			return s.o.Store.MoveBulkDeployment(ctx, b, fescue.BulkCompleted, "", nil)
+		case len(due) == 0:
+			if err := s.rest(ctx, b, idlePoll); err != nil {
+				return err
+			}
+		}
+		for _, r := range due {
+			if err := s.turn(ctx, b); err != nil {
+				return err
+			}
+			// What was made is written down even when this server is to stop.
+			step := context.WithoutCancel(ctx)
+			if err := s.o.Store.FinishBulkRecord(step, b, r, s.try(step, b, r)); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// turn waits until the next deployment may be started. It is fescue.ErrConflict
+// when none may any more.
+func (s *Service) turn(ctx context.Context, b fescue.BulkDeployment) error {
+	if err := s.pace.Wait(ctx); err != nil {
+		return err
+	}
+	for {
+		if err := s.stillIn(ctx, b); err != nil {
+			return err
+		}
+		building, err := s.o.Store.BuildingDeployments(ctx)
+		if err != nil || building < maxBuilding {
+			return err
+		}
+		pause(ctx, buildPoll)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+}
+
+// tokenOperation is what the client tokens of records are for.
+const tokenOperation = "BulkDeployment"
+
+// refusals are why a record can never become a deployment.
+var refusals = []struct {
+	err  error
+	code string
+	text func(r fescue.BulkRecord) string
+}{
+	{deploy.ErrUnknownGroup, "404", func(r fescue.BulkRecord) string { return fmt.Sprintf("Group %s does not exist.", r.GroupID) }},
+	{deploy.ErrUnknownVersion, "404", func(r fescue.BulkRecord) string {
+		return fmt.Sprintf("Version %s of Group Definition %s does not exist.", r.GroupVersionID, r.GroupID)
+	}},
+	{deploy.ErrNoCore, "GG-303", func(fescue.BulkRecord) string {
+		return "You need a Greengrass Core in this Group before you can deploy."
+	}},
+}
+
+// try makes a record a deployment. A record that was tried before by a server
+// that died has its deployment already, which its token finds.
+func (s *Service) try(ctx context.Context, b fescue.BulkDeployment, r fescue.BulkRecord) fescue.BulkOutcome {
+	d, err := s.o.Deployments.Create(ctx, b.Partition, r.GroupID, fescue.NewDeployment, r.GroupVersionID, "", fescue.Token{
+		Operation: tokenOperation, Value: fmt.Sprintf("%s/%d", b.ID, r.Line), RequestHash: r.GroupID + "/" + r.GroupVersionID,
+	})
+	now := s.o.Now().UTC()
+	if err == nil {
+		return fescue.BulkOutcome{DeploymentID: d.ID, At: now}
+	}
+	for _, refusal := range refusals {
+		if errors.Is(err, refusal.err) {
+			return failure(now, true, refusal.code, fmt.Sprintf("Line %d: %s", r.Line, refusal.text(r)))
+		}
+	}
+	if r.Attempts < maxRetries {
+		if !errors.Is(err, deploy.ErrConcurrent) {
+			s.o.Logger.Warn("record not deployed; it is tried again", "bulk", b.ID, "line", r.Line, "error", err)
+		}
+		return fescue.BulkOutcome{RetryAt: now.Add(s.backoff(r.Attempts + 1)), At: now}
+	}
+	if errors.Is(err, deploy.ErrConcurrent) {
+		return failure(now, false, "ConcurrentDeployment",
+			fmt.Sprintf("Line %d: another deployment of the group was being built, also after %d retries.", r.Line, maxRetries))
+	}
+	s.o.Logger.Error("record not deployed", "bulk", b.ID, "line", r.Line, "error", err)
+	return failure(now, false, "500", fmt.Sprintf("Line %d: the server could not start the deployment. Its log has the cause.", r.Line))
+}
+
+func failure(at time.Time, invalid bool, code, message string) fescue.BulkOutcome {
+	return fescue.BulkOutcome{
+		ErrorMessage: message, ErrorDetails: []fescue.ErrorDetail{{DetailedErrorCode: code, DetailedErrorMessage: message}},
+		Invalid: invalid, At: at,
+	}
+}
+
+// backoff is the wait before the n-th retry, between half of it and the whole.
+func (s *Service) backoff(n int) time.Duration {
+	d := s.o.FirstRetry << (n - 1)
+	return d/2 + rand.N(d/2+1)
+}
+
+// finishStop brings a bulk deployment from Stopping to Stopped. What a server
+// that died had started and not written down is written down first; the rest of
+// the records is forgotten.
+func (s *Service) finishStop(ctx context.Context, b fescue.BulkDeployment) error {
+	started, err := s.o.Store.StartedBulkRecords(ctx, b, tokenOperation)
+	if err != nil {
+		return err
+	}
+	for deployment, r := range started {
+		err := s.o.Store.FinishBulkRecord(ctx, b, r, fescue.BulkOutcome{DeploymentID: deployment, At: s.o.Now().UTC()})
+		if err != nil {
+			return err
+		}
+	}
+	if err := s.clear(ctx, b); err != nil {
+		return err
+	}
+	return s.o.Store.MoveBulkDeployment(ctx, b, fescue.BulkStopped, "", nil)
+}

@@ -1,0 +1,298 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/fescue-edge/fescue"
+)
+
+// CreateBulkDeployment writes a bulk deployment that is to be read. While another
+// of the partition has not ended it is fescue.ErrConflict. Tokens are as for
+// CreateDefinition.
+func (s *Store) CreateBulkDeployment(ctx context.Context, b fescue.BulkDeployment, token fescue.Token) (fescue.BulkDeployment, error) {
+	err := s.update(ctx, func(tx *sql.Tx) error {
+		id, replayed, err := claimToken(ctx, tx, b.Partition, token, b.ID, millis(b.CreatedAt))
+		if err != nil {
+			return err
+		}
+		if replayed {
+			b, err = findBulkDeployment(ctx, tx, b.Partition, id)
+			return err
+		}
+		_, err = tx.ExecContext(ctx, `
+			INSERT INTO bulk_deployment (partition, id, number, status, execution_role, bucket, object_key, tags_json,
+				error_message, details_json, records_processed, invalid_records, retry_attempts, reports, created_at)
+			SELECT $1, $2, coalesce(max(number), 0) + 1, $3, $4, $5, $6, $7, '', '', 0, 0, 0, 0, $8
+			FROM bulk_deployment WHERE partition = $1`,
+			b.Partition.Key(), b.ID, b.Status, b.ExecutionRoleARN, b.Bucket, b.Key, tagsJSON(b.Tags), millis(b.CreatedAt))
+		if isUnique(err) {
+			return fmt.Errorf("another bulk deployment has not ended: %w", fescue.ErrConflict)
+		}
+		return err
+	})
+	if err != nil {
+		return fescue.BulkDeployment{}, fmt.Errorf("create bulk deployment: %w", err)
+	}
+	return b, nil
+}
+
+const selectBulkDeployment = `SELECT id, status, execution_role, bucket, object_key, tags_json, error_message, details_json,
+	records_processed, invalid_records, retry_attempts, created_at`
+
+func scanBulkDeployment(p fescue.Partition, row interface{ Scan(...any) error }, more ...any) (fescue.BulkDeployment, error) {
+	b := fescue.BulkDeployment{Partition: p}
+	var tags, details string
+	var created int64
+	err := row.Scan(append([]any{&b.ID, &b.Status, &b.ExecutionRoleARN, &b.Bucket, &b.Key, &tags, &b.ErrorMessage, &details,
+		&b.RecordsProcessed, &b.InvalidRecords, &b.RetryAttempts, &created}, more...)...)
+	if err != nil {
+		return b, err
+	}
+	b.CreatedAt = fromMillis(created)
+	return b, errors.Join(fromJSON(tags, &b.Tags), fromJSON(details, &b.ErrorDetails))
+}
+
+func findBulkDeployment(ctx context.Context, q querier, p fescue.Partition, id string) (fescue.BulkDeployment, error) {
+	b, err := scanBulkDeployment(p, q.QueryRowContext(ctx, selectBulkDeployment+`
+		FROM bulk_deployment WHERE partition = $1 AND id = $2`, p.Key(), id))
+	if errors.Is(err, sql.ErrNoRows) {
+		err = fescue.ErrNotFound
+	}
+	if err != nil {
+		return b, fmt.Errorf("bulk deployment %s: %w", id, err)
+	}
+	return b, nil
+}
+
+// BulkDeployment reads a bulk deployment.
+func (s *Store) BulkDeployment(ctx context.Context, p fescue.Partition, id string) (fescue.BulkDeployment, error) {
+	return findBulkDeployment(ctx, s.read, p, id)
+}
+
+// BulkDeployments lists those of a partition, newest first. The page's key is an
+// id.
+func (s *Store) BulkDeployments(ctx context.Context, p fescue.Partition, page fescue.Page) ([]fescue.BulkDeployment, error) {
+	before := int64(1) << 62
+	if page.After != "" {
+		err := one(s.read.QueryRowContext(ctx, `
+			SELECT number FROM bulk_deployment WHERE partition = $1 AND id = $2`, p.Key(), page.After), &before)
+		if errors.Is(err, fescue.ErrNotFound) {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	scan := func(rows *sql.Rows) (fescue.BulkDeployment, error) { return scanBulkDeployment(p, rows) }
+	return all(ctx, s.read, scan, selectBulkDeployment+`
+		FROM bulk_deployment WHERE partition = $1 AND number < $2 ORDER BY number DESC LIMIT $3`, p.Key(), before, page.Limit)
+}
+
+// ActiveBulkDeployments lists those of all partitions that have not ended.
+func (s *Store) ActiveBulkDeployments(ctx context.Context, aws string) ([]fescue.BulkDeployment, error) {
+	scan := func(rows *sql.Rows) (fescue.BulkDeployment, error) {
+		var key string
+		b, err := scanBulkDeployment(fescue.Partition{}, rows, &key)
+		b.Partition = partitionOf(aws, key)
+		return b, err
+	}
+	return all(ctx, s.read, scan, selectBulkDeployment+`, partition
+		FROM bulk_deployment WHERE status IN ('Initializing', 'Running', 'Stopping')`)
+}
+
+// MoveBulkDeployment brings a bulk deployment from its status in b to another,
+// with what is said of a failure. If it is no longer there it is
+// fescue.ErrConflict.
+func (s *Store) MoveBulkDeployment(ctx context.Context, b fescue.BulkDeployment, to fescue.BulkStatus, message string, details []fescue.ErrorDetail) error {
+	err := s.update(ctx, func(tx *sql.Tx) error {
+		return changed(ctx, tx, `
+			UPDATE bulk_deployment SET status = $1, error_message = $2, details_json = $3
+			WHERE partition = $4 AND id = $5 AND status = $6`,
+			to, message, toJSON(details), b.Partition.Key(), b.ID, b.Status)
+	})
+	if errors.Is(err, fescue.ErrNotFound) {
+		err = fescue.ErrConflict
+	}
+	if err != nil {
+		return fmt.Errorf("bulk deployment %s from %s to %s: %w", b.ID, b.Status, to, err)
+	}
+	return nil
+}
+
+// ReplaceBulkTags writes the tags of a bulk deployment if they still are old,
+// else fescue.ErrConflict.
+func (s *Store) ReplaceBulkTags(ctx context.Context, p fescue.Partition, id string, old, tags map[string]string) error {
+	return s.update(ctx, func(tx *sql.Tx) error {
+		err := changed(ctx, tx, `
+			UPDATE bulk_deployment SET tags_json = $1 WHERE partition = $2 AND id = $3 AND tags_json = $4`,
+			tagsJSON(tags), p.Key(), id, tagsJSON(old))
+		if !errors.Is(err, fescue.ErrNotFound) {
+			return err
+		}
+		if _, err := findBulkDeployment(ctx, tx, p, id); err != nil {
+			return err
+		}
+		return fescue.ErrConflict
+	})
+}
+
+// AddBulkRecords writes lines of the input.
+func (s *Store) AddBulkRecords(ctx context.Context, b fescue.BulkDeployment, records []fescue.BulkRecord) error {
+	return s.update(ctx, func(tx *sql.Tx) error {
+		stmt, err := tx.PrepareContext(ctx, `
+			INSERT INTO bulk_record (partition, bulk_id, line, group_id, group_version_id, attempts, due_at, report,
+				deployment_id, error_message, details_json, reported_at)
+			VALUES ($1, $2, $3, $4, $5, 0, 0, 0, '', '', '', 0)`)
+		if err != nil {
+			return err
+		}
+		defer stmt.Close()
+		for _, r := range records {
+			if _, err := stmt.ExecContext(ctx, b.Partition.Key(), b.ID, r.Line, r.GroupID, r.GroupVersionID); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// ClearBulkRecords forgets the lines that were not reported, and tells how many
+// of at most limit there were.
+func (s *Store) ClearBulkRecords(ctx context.Context, b fescue.BulkDeployment, limit int) (n int64, err error) {
+	err = s.update(ctx, func(tx *sql.Tx) error {
+		res, err := tx.ExecContext(ctx, `
+			DELETE FROM bulk_record WHERE partition = $1 AND bulk_id = $2 AND report = 0 AND line IN (
+				SELECT line FROM bulk_record WHERE partition = $1 AND bulk_id = $2 AND report = 0 LIMIT $3)`,
+			b.Partition.Key(), b.ID, limit)
+		if err != nil {
+			return err
+		}
+		n, err = res.RowsAffected()
+		return err
+	})
+	return n, err
+}
+
+// DueBulkRecords lists the records to be tried now, in the order in which they
+// are due. pending reports whether there are any at all, now or later.
+func (s *Store) DueBulkRecords(ctx context.Context, b fescue.BulkDeployment, limit int) (due []fescue.BulkRecord, pending bool, err error) {
+	type dated struct {
+		fescue.BulkRecord
+		due int64
+	}
+	scan := func(rows *sql.Rows) (r dated, err error) {
+		return r, rows.Scan(&r.Line, &r.GroupID, &r.GroupVersionID, &r.Attempts, &r.due)
+	}
+	list, err := all(ctx, s.read, scan, `
+		SELECT line, group_id, group_version_id, attempts, due_at FROM bulk_record
+		WHERE partition = $1 AND bulk_id = $2 AND report = 0 ORDER BY due_at, line LIMIT $3`, b.Partition.Key(), b.ID, limit)
+	now := millis(s.now())
+	for _, r := range list {
+		if r.due <= now {
+			due = append(due, r.BulkRecord)
+		}
+	}
+	return due, len(list) > 0, err
+}
+
+// FinishBulkRecord writes down what came of one try of a record, with the counts
+// of its bulk deployment. A record that meanwhile was tried or reported by
+// another is fescue.ErrConflict.
+func (s *Store) FinishBulkRecord(ctx context.Context, b fescue.BulkDeployment, r fescue.BulkRecord, o fescue.BulkOutcome) error {
+	err := s.update(ctx, func(tx *sql.Tx) error {
+		var first, invalid, retried, reported int64
+		if r.Attempts == 0 {
+			first = 1
+		}
+		if o.Invalid {
+			invalid = 1
+		}
+		if o.RetryAt.IsZero() {
+			reported = 1
+		} else {
+			retried = 1
+		}
+		var report int64
+		err := one(tx.QueryRowContext(ctx, `
+			UPDATE bulk_deployment SET records_processed = records_processed + $1, invalid_records = invalid_records + $2,
+				retry_attempts = retry_attempts + $3, reports = reports + $4
+			WHERE partition = $5 AND id = $6 RETURNING reports`,
+			first, invalid, retried, reported, b.Partition.Key(), b.ID), &report)
+		if err != nil {
+			return err
+		}
+		return changed(ctx, tx, `
+			UPDATE bulk_record SET attempts = attempts + 1, due_at = $1, report = $2, deployment_id = $3, error_message = $4,
+				details_json = $5, reported_at = $6
+			WHERE partition = $7 AND bulk_id = $8 AND line = $9 AND attempts = $10 AND report = 0`,
+			millis(o.RetryAt), report*reported, o.DeploymentID, o.ErrorMessage, toJSON(o.ErrorDetails), millis(o.At),
+			b.Partition.Key(), b.ID, r.Line, r.Attempts)
+	})
+	if errors.Is(err, fescue.ErrNotFound) {
+		err = fescue.ErrConflict
+	}
+	if err != nil {
+		return fmt.Errorf("line %d of bulk deployment %s: %w", r.Line, b.ID, err)
+	}
+	return nil
+}
+
+// StartedBulkRecords lists the records that are not reported although they have
+// become deployments, with the deployments' ids: their tokens, of operation, are
+// the bulk deployment's id, a slash and the line.
+func (s *Store) StartedBulkRecords(ctx context.Context, b fescue.BulkDeployment, operation string) (map[string]fescue.BulkRecord, error) {
+	started := make(map[string]fescue.BulkRecord)
+	scan := func(rows *sql.Rows) (r fescue.BulkRecord, err error) {
+		var deployment string
+		if err := rows.Scan(&r.Line, &r.GroupID, &r.GroupVersionID, &r.Attempts, &deployment); err != nil {
+			return r, err
+		}
+		started[deployment] = r
+		return r, nil
+	}
+	_, err := all(ctx, s.read, scan, `
+		SELECT r.line, r.group_id, r.group_version_id, r.attempts, t.subject FROM bulk_record AS r
+		JOIN client_token AS t ON t.partition = r.partition AND t.operation = $1
+			AND t.value = r.bulk_id || '/' || CAST(r.line AS TEXT)
+		WHERE r.partition = $2 AND r.bulk_id = $3 AND r.report = 0`, operation, b.Partition.Key(), b.ID)
+	return started, err
+}
+
+// BulkReports lists the records that have become deployments or failed, newest
+// first, with the deployments' present state. The page's key is a number.
+func (s *Store) BulkReports(ctx context.Context, p fescue.Partition, id string, page fescue.Page) ([]fescue.BulkReport, error) {
+	before := int64(1) << 62
+	if page.After != "" {
+		var err error
+		if before, err = strconv.ParseInt(page.After, 10, 64); err != nil {
+			return nil, fmt.Errorf("page after %q: %w", page.After, err)
+		}
+	}
+	scan := func(rows *sql.Rows) (r fescue.BulkReport, err error) {
+		var details, statusDetails string
+		var at int64
+		err = rows.Scan(&r.Number, &r.Line, &r.GroupID, &r.GroupVersionID, &r.Attempts, &r.DeploymentID, &r.ErrorMessage,
+			&details, &at, &r.Status, &r.StatusMessage, &statusDetails)
+		if err != nil {
+			return r, err
+		}
+		r.At = fromMillis(at)
+		return r, errors.Join(fromJSON(details, &r.ErrorDetails), fromJSON(statusDetails, &r.StatusDetails))
+	}
+	return all(ctx, s.read, scan, `
+		SELECT r.report, r.line, r.group_id, r.group_version_id, r.attempts, r.deployment_id, r.error_message, r.details_json,
+			r.reported_at, coalesce(d.status, ''), coalesce(d.error_message, ''), coalesce(d.details_json, '')
+		FROM bulk_record AS r LEFT JOIN deployment AS d ON d.partition = r.partition AND d.id = r.deployment_id
+		WHERE r.partition = $1 AND r.bulk_id = $2 AND r.report > 0 AND r.report < $3 ORDER BY r.report DESC LIMIT $4`,
+		p.Key(), id, before, page.Limit)
+}
+
+// BuildingDeployments counts the deployments that wait to be built, of all
+// partitions.
+func (s *Store) BuildingDeployments(ctx context.Context) (n int64, err error) {
+	return n, one(s.read.QueryRowContext(ctx, `SELECT count(*) FROM deployment WHERE status = 'Building'`), &n)
+}

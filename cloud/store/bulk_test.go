@@ -1,0 +1,264 @@
+package store_test
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	gocmp "github.com/google/go-cmp/cmp"
+
+	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/store"
+)
+
+func newBulk(p fescue.Partition) fescue.BulkDeployment {
+	return fescue.BulkDeployment{
+		Partition: p, ID: fescue.NewID(), Status: fescue.BulkInitializing, ExecutionRoleARN: "arn:aws:iam::123456789012:role/r",
+		Bucket: "b", Key: "k", Tags: map[string]string{"a": "b"}, CreatedAt: madeAt,
+	}
+}
+
+// ended is a bulk deployment that was and is no more.
+func ended(t *testing.T, s *store.Store, b fescue.BulkDeployment) fescue.BulkDeployment {
+	t.Helper()
+	b = must(s.CreateBulkDeployment(t.Context(), b, fescue.Token{}))(t)
+	mustDo(t, s.MoveBulkDeployment(t.Context(), b, fescue.BulkCompleted, "", nil))
+	b.Status = fescue.BulkCompleted
+	return b
+}
+
+func testBulkDeployments(t *testing.T, open opener) {
+	t.Parallel()
+	t.Run("written, moved and read", func(t *testing.T) {
+		t.Parallel()
+		s, ctx := open(t), t.Context()
+		b := must(s.CreateBulkDeployment(ctx, newBulk(homePartition), fescue.Token{}))(t)
+		stored := func() {
+			t.Helper()
+			if diff := gocmp.Diff(b, must(s.BulkDeployment(ctx, b.Partition, b.ID))(t)); diff != "" {
+				t.Error(diff)
+			}
+		}
+		stored()
+		if list := must(s.ActiveBulkDeployments(ctx, "aws"))(t); len(list) != 1 || !gocmp.Equal(list[0], b) {
+			t.Errorf("%+v", list)
+		}
+		details := []fescue.ErrorDetail{{DetailedErrorCode: "400", DetailedErrorMessage: "m"}}
+		mustDo(t, s.MoveBulkDeployment(ctx, b, fescue.BulkFailed, "m", details))
+		refused(t, "moved twice", s.MoveBulkDeployment(ctx, b, fescue.BulkRunning, "", nil), fescue.ErrConflict)
+		b.Status, b.ErrorMessage, b.ErrorDetails = fescue.BulkFailed, "m", details
+		stored()
+		tags := map[string]string{"c": "d"}
+		refused(t, "tags of another state", s.ReplaceBulkTags(ctx, b.Partition, b.ID, nil, tags), fescue.ErrConflict)
+		mustDo(t, s.ReplaceBulkTags(ctx, b.Partition, b.ID, b.Tags, tags))
+		b.Tags = tags
+		stored()
+		if list := must(s.ActiveBulkDeployments(ctx, "aws"))(t); len(list) != 0 {
+			t.Errorf("%+v", list)
+		}
+		for _, p := range elsewhere {
+			_, err := s.BulkDeployment(ctx, p, b.ID)
+			refused(t, p.String(), err, fescue.ErrNotFound)
+			refused(t, p.String(), s.ReplaceBulkTags(ctx, p, b.ID, tags, nil), fescue.ErrNotFound)
+			if list := must(s.BulkDeployments(ctx, p, fescue.Page{Limit: 9}))(t); len(list) != 0 {
+				t.Errorf("%s: %+v", p, list)
+			}
+		}
+	})
+	t.Run("one of a partition at a time", func(t *testing.T) {
+		t.Parallel()
+		s, ctx := open(t), t.Context()
+		var made atomic.Int64
+		var all sync.WaitGroup
+		for range 8 {
+			all.Go(func() {
+				_, err := s.CreateBulkDeployment(ctx, newBulk(homePartition), fescue.Token{})
+				if err == nil {
+					made.Add(1)
+				} else if !errors.Is(err, fescue.ErrConflict) {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		if made.Load() != 1 {
+			t.Errorf("%d made", made.Load())
+		}
+		for _, p := range elsewhere {
+			must(s.CreateBulkDeployment(ctx, newBulk(p), fescue.Token{}))(t)
+		}
+		if list := must(s.ActiveBulkDeployments(ctx, "aws"))(t); len(list) != 3 {
+			t.Errorf("%+v", list)
+		}
+	})
+	t.Run("tokens", func(t *testing.T) {
+		t.Parallel()
+		s, ctx := open(t), t.Context()
+		token := fescue.Token{Operation: "StartBulkDeployment", Value: "t", RequestHash: "h"}
+		b := must(s.CreateBulkDeployment(ctx, newBulk(homePartition), token))(t)
+		if again := must(s.CreateBulkDeployment(ctx, newBulk(homePartition), token))(t); again.ID != b.ID {
+			t.Errorf("%+v", again)
+		}
+		token.RequestHash = "other"
+		_, err := s.CreateBulkDeployment(ctx, newBulk(homePartition), token)
+		refused(t, "another request", err, fescue.ErrTokenReused)
+	})
+	t.Run("newest first, by page", func(t *testing.T) {
+		t.Parallel()
+		s, ctx := open(t), t.Context()
+		var want []string
+		for range 5 {
+			want = append([]string{ended(t, s, newBulk(homePartition)).ID}, want...)
+		}
+		var got []string
+		page := fescue.Page{Limit: 2}
+		for {
+			list := must(s.BulkDeployments(ctx, homePartition, page))(t)
+			if len(list) == 0 {
+				break
+			}
+			for _, b := range list {
+				got = append(got, b.ID)
+			}
+			page.After = got[len(got)-1]
+		}
+		if diff := gocmp.Diff(want, got); diff != "" {
+			t.Error(diff)
+		}
+		if list := must(s.BulkDeployments(ctx, homePartition, fescue.Page{After: fescue.NewID(), Limit: 2}))(t); len(list) != 0 {
+			t.Errorf("after what is not there: %+v", list)
+		}
+	})
+}
+
+func testBulkRecords(t *testing.T, open opener) {
+	t.Parallel()
+	begin := func(t *testing.T, s *store.Store, n int64) (fescue.BulkDeployment, []fescue.BulkRecord) {
+		t.Helper()
+		b := must(s.CreateBulkDeployment(t.Context(), newBulk(homePartition), fescue.Token{}))(t)
+		var records []fescue.BulkRecord
+		for line := int64(1); line <= n; line++ {
+			records = append(records, fescue.BulkRecord{Line: line, GroupID: fmt.Sprintf("g%d", line), GroupVersionID: "v"})
+		}
+		mustDo(t, s.AddBulkRecords(t.Context(), b, records))
+		return b, records
+	}
+	due := func(t *testing.T, s *store.Store, b fescue.BulkDeployment) (lines []int64, pending bool) {
+		t.Helper()
+		list, pending, err := s.DueBulkRecords(t.Context(), b, 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range list {
+			lines = append(lines, r.Line)
+		}
+		return lines, pending
+	}
+	t.Run("tried, reported and counted", func(t *testing.T) {
+		t.Parallel()
+		s, ctx := open(t), t.Context()
+		b, records := begin(t, s, 4)
+		if lines, _ := due(t, s, b); !gocmp.Equal(lines, []int64{1, 2, 3, 4}) {
+			t.Errorf("due %v", lines)
+		}
+		d := must(s.CreateDeployment(ctx, newDeployment(homePartition, "g1"), fescue.Token{}))(t)
+		details := []fescue.ErrorDetail{{DetailedErrorCode: "404", DetailedErrorMessage: "m"}}
+		made := fescue.BulkOutcome{DeploymentID: d.ID, At: madeAt}
+		mustDo(t, s.FinishBulkRecord(ctx, b, records[0], made))
+		mustDo(t, s.FinishBulkRecord(ctx, b, records[1], fescue.BulkOutcome{RetryAt: time.Now().Add(time.Hour), At: madeAt}))
+		mustDo(t, s.FinishBulkRecord(ctx, b, records[2], fescue.BulkOutcome{ErrorMessage: "m", ErrorDetails: details, Invalid: true, At: madeAt}))
+		refused(t, "reported twice", s.FinishBulkRecord(ctx, b, records[0], made), fescue.ErrConflict)
+		refused(t, "tried twice", s.FinishBulkRecord(ctx, b, records[1], made), fescue.ErrConflict)
+		if lines, pending := due(t, s, b); !gocmp.Equal(lines, []int64{4}) || !pending {
+			t.Errorf("due %v, pending %v", lines, pending)
+		}
+		records[1].Attempts = 1
+		mustDo(t, s.FinishBulkRecord(ctx, b, records[1], fescue.BulkOutcome{RetryAt: time.Now().Add(-time.Second), At: madeAt}))
+		if lines, _ := due(t, s, b); !gocmp.Equal(lines, []int64{4, 2}) {
+			t.Errorf("due %v: what waits longest is first", lines)
+		}
+		got := must(s.BulkDeployment(ctx, homePartition, b.ID))(t)
+		if got.RecordsProcessed != 3 || got.InvalidRecords != 1 || got.RetryAttempts != 2 {
+			t.Errorf("%+v", got)
+		}
+		want := []fescue.BulkReport{
+			{
+				Number: 2, BulkRecord: fescue.BulkRecord{Line: 3, GroupID: "g3", GroupVersionID: "v", Attempts: 1},
+				BulkOutcome: fescue.BulkOutcome{ErrorMessage: "m", ErrorDetails: details, At: madeAt},
+			},
+			{
+				Number: 1, BulkRecord: fescue.BulkRecord{Line: 1, GroupID: "g1", GroupVersionID: "v", Attempts: 1},
+				BulkOutcome: made, Status: fescue.Building,
+			},
+		}
+		if diff := gocmp.Diff(want, must(s.BulkReports(ctx, homePartition, b.ID, fescue.Page{Limit: 9}))(t)); diff != "" {
+			t.Error(diff)
+		}
+		if page := must(s.BulkReports(ctx, homePartition, b.ID, fescue.Page{Limit: 9, After: "2"}))(t); len(page) != 1 || page[0].Number != 1 {
+			t.Errorf("%+v", page)
+		}
+		for _, p := range elsewhere {
+			if list := must(s.BulkReports(ctx, p, b.ID, fescue.Page{Limit: 9}))(t); len(list) != 0 {
+				t.Errorf("%s: %+v", p, list)
+			}
+		}
+		if n := must(s.BuildingDeployments(ctx))(t); n != 1 {
+			t.Errorf("%d are being built", n)
+		}
+	})
+	t.Run("cleared", func(t *testing.T) {
+		t.Parallel()
+		s, ctx := open(t), t.Context()
+		b, records := begin(t, s, 5)
+		mustDo(t, s.FinishBulkRecord(ctx, b, records[2], fescue.BulkOutcome{DeploymentID: "d", At: madeAt}))
+		for _, want := range []int64{3, 1, 0} {
+			if n := must(s.ClearBulkRecords(ctx, b, 3))(t); n != want {
+				t.Errorf("cleared %d, want %d", n, want)
+			}
+		}
+		if lines, pending := due(t, s, b); len(lines) != 0 || pending {
+			t.Errorf("due %v", lines)
+		}
+		if list := must(s.BulkReports(ctx, homePartition, b.ID, fescue.Page{Limit: 9}))(t); len(list) != 1 {
+			t.Errorf("%+v", list)
+		}
+	})
+	t.Run("what was started is found by its token", func(t *testing.T) {
+		t.Parallel()
+		s, ctx := open(t), t.Context()
+		b, records := begin(t, s, 3)
+		for line, p := range map[int64]fescue.Partition{1: homePartition, 2: homePartition, 3: elsewhere[0]} {
+			d := newDeployment(p, fmt.Sprintf("g%d", line))
+			d.ID = fmt.Sprintf("d%d", line)
+			must(s.CreateDeployment(ctx, d, fescue.Token{Operation: "BulkDeployment", Value: fmt.Sprintf("%s/%d", b.ID, line), RequestHash: "h"}))(t)
+		}
+		mustDo(t, s.FinishBulkRecord(ctx, b, records[0], fescue.BulkOutcome{DeploymentID: "d1", At: madeAt}))
+		want := map[string]fescue.BulkRecord{"d2": records[1]}
+		if diff := gocmp.Diff(want, must(s.StartedBulkRecords(ctx, b, "BulkDeployment"))(t)); diff != "" {
+			t.Error(diff)
+		}
+	})
+	t.Run("one report of several that try the same record", func(t *testing.T) {
+		t.Parallel()
+		s, ctx := open(t), t.Context()
+		b, records := begin(t, s, 1)
+		var reported atomic.Int64
+		var all sync.WaitGroup
+		for range 8 {
+			all.Go(func() {
+				if err := s.FinishBulkRecord(ctx, b, records[0], fescue.BulkOutcome{DeploymentID: "d", At: madeAt}); err == nil {
+					reported.Add(1)
+				} else if !errors.Is(err, fescue.ErrConflict) {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		if got := must(s.BulkDeployment(ctx, homePartition, b.ID))(t); reported.Load() != 1 || got.RecordsProcessed != 1 {
+			t.Errorf("%d reports, %+v", reported.Load(), got)
+		}
+	})
+}
