@@ -79,8 +79,9 @@ var contracts = map[string]map[string]func(*testing.T, opener){
 		"rotation": testRotation, "rotations at once": testRotationsAtOnce, "rotation tokens": testRotationTokens,
 		"authorities without a group": testAuthoritiesWithoutGroup, "certificate expiry": testCertificateExpiry,
 	},
-	"keys.go":     {"keys": testKeys},
-	"presence.go": {"presence": testPresence},
+	"keys.go":       {"keys": testKeys},
+	"serverkeys.go": {"server keys": testServerKeys},
+	"presence.go":   {"presence": testPresence},
 	"registry_certificates.go": {
 		"certificates": testCertificates, "certificate pages": testCertificatePages,
 		"principal": testPrincipal, "registry limits": testRegistryLimits,
