@@ -39,47 +39,6 @@ func testOffers(t *testing.T, open opener) {
 			}
 		}
 	})
-	t.Run("lies above what a core was said to have seen", func(t *testing.T) {
-		t.Parallel()
-		s, ctx := open(t), t.Context()
-		first := deploying(t, s, "g").offer("core").step(fescue.EventClaimed)
-		for _, tc := range []struct {
-			epoch  int64
-			raised bool
-			want   int64
-		}{{1, false, 1}, {0, false, 1}, {7, true, 7}, {7, false, 7}, {5, false, 7}} {
-			if raised := must(s.CatchUp(ctx, homePartition, "core", tc.epoch))(t); raised != tc.raised {
-				t.Errorf("to %d: raised %t", tc.epoch, raised)
-			}
-			if epoch := must(s.Epoch(ctx, homePartition, "core"))(t); epoch != tc.want {
-				t.Errorf("to %d: epoch %d", tc.epoch, epoch)
-			}
-		}
-		if list := must(s.Passed(ctx, homePartition, "core", 7))(t); len(list) != 1 || list[0].ID != first.ID {
-			t.Errorf("passed %+v", list)
-		}
-		if list := must(s.Passed(ctx, homePartition, "core", 0))(t); len(list) != 0 {
-			t.Errorf("passed %+v", list)
-		}
-		first.step(fescue.EventFailed)
-		if list := must(s.Passed(ctx, homePartition, "core", 7))(t); len(list) != 0 {
-			t.Errorf("passed %+v", list)
-		}
-		if r := deploying(t, s, "g").offer("core"); r.Epoch != 8 {
-			t.Errorf("epoch %d", r.Epoch)
-		}
-		if raised := must(s.CatchUp(ctx, homePartition, "unknown", 3))(t); !raised {
-			t.Error("a core without an epoch was not raised")
-		}
-		if r := deploying(t, s, "g3").offer("unknown"); r.Epoch != 4 {
-			t.Errorf("epoch %d", r.Epoch)
-		}
-		for _, p := range elsewhere {
-			if epoch := must(s.Epoch(ctx, p, "core"))(t); epoch != 0 {
-				t.Errorf("epoch %d in %s", epoch, p)
-			}
-		}
-	})
 	t.Run("supersedes what is not claimed", func(t *testing.T) {
 		t.Parallel()
 		s := open(t)
