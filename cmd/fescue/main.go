@@ -24,6 +24,7 @@ Examples:
   fescue server --data /var/lib/fescue          the control plane alone
   fescue provision Mill_Core --root /greengrass make a core's identity and configuration
   fescue core --root /greengrass                run the core
+  fescue recover /greengrass --dry-run          see what can be restored from a V1 core's disk
 `
 
 // commands is the command line.
