@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/fescue-edge/fescue"
@@ -85,17 +86,12 @@ const expiry = time.Minute
 func (s *Service) Run(ctx context.Context) {
 	l := lease.Lease{Store: s.o.Store, Name: "events", Now: s.o.Now, Logger: s.o.Logger}
 	l.Run(ctx, func(ctx context.Context) {
-		done := make(chan struct{})
+		var sending sync.WaitGroup
+		defer sending.Wait()
 		for _, sender := range s.senders {
-			go func() {
-				defer func() { done <- struct{}{} }()
-				sender.run(ctx)
-			}()
+			sending.Go(func() { sender.run(ctx) })
 		}
 		s.expire(ctx)
-		for range s.senders {
-			<-done
-		}
 	})
 }
 
