@@ -51,6 +51,8 @@ type outage struct {
 	// status is the deployment's end, after what runs then.
 	status fescue.DeploymentStatus
 	after  []string
+	// rotated says that a key signs it which the core has still to learn of.
+	rotated bool
 }
 
 // TestPowerCut lets the power fail at every single write, synchronisation, rename
@@ -60,11 +62,12 @@ type outage struct {
 func TestPowerCut(t *testing.T) {
 	t.Parallel()
 	for _, o := range []outage{
-		{"first deployment", true, func(t testing.TB) release { return simple(t, 2, 2) }, false, fescue.Success, []string{functionARN("hello", 2)}},
-		{"first deployment that fails", true, func(t testing.TB) release { return simple(t, 2, 2) }, true, fescue.Failure, []string{}},
-		{"deployment", false, func(t testing.TB) release { return simple(t, 2, 2) }, false, fescue.Success, []string{functionARN("hello", 2)}},
-		{"rollback", false, func(t testing.TB) release { return simple(t, 2, 2) }, true, fescue.Failure, []string{functionARN("hello", 1)}},
-		{"reset", false, func(testing.TB) release { return release{epoch: 2, kind: fescue.ResetDeployment} }, false, fescue.Success, []string{}},
+		{"first deployment", true, func(t testing.TB) release { return simple(t, 2, 2) }, false, fescue.Success, []string{functionARN("hello", 2)}, false},
+		{"first deployment that fails", true, func(t testing.TB) release { return simple(t, 2, 2) }, true, fescue.Failure, []string{}, false},
+		{"deployment", false, func(t testing.TB) release { return simple(t, 2, 2) }, false, fescue.Success, []string{functionARN("hello", 2)}, false},
+		{"deployment by a new key", false, func(t testing.TB) release { return simple(t, 2, 2) }, false, fescue.Success, []string{functionARN("hello", 2)}, true},
+		{"rollback", false, func(t testing.TB) release { return simple(t, 2, 2) }, true, fescue.Failure, []string{functionARN("hello", 1)}, false},
+		{"reset", false, func(testing.TB) release { return release{epoch: 2, kind: fescue.ResetDeployment} }, false, fescue.Success, []string{}, false},
 	} {
 		for seed, fate := range fates {
 			t.Run(o.name+", "+fate.name, func(t *testing.T) {
@@ -129,6 +132,9 @@ func (o outage) cut(t *testing.T, step, again int, keep func() bool) (failed boo
 			_, stop := g.run()
 			p.expect(p.offer(simple(t, 1, 1).build(p)), fescue.Success)
 			stop()
+		}
+		if o.rotated {
+			p.rotate(false)
 		}
 		next := o.next(t)
 		if o.sick {
