@@ -19,6 +19,8 @@ var (
 	ErrTokenReused = errors.New("client token was used for a different request")
 	// ErrPrecondition means that the record is not what the caller demanded of it.
 	ErrPrecondition = errors.New("precondition failed")
+	// ErrDiskFull means that the server has no room to store anything.
+	ErrDiskFull = errors.New("the server's disk is full")
 	// ErrQuota means that the partition holds as many as it may.
 	ErrQuota = errors.New("quota is used up")
 )

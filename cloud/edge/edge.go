@@ -199,6 +199,7 @@ var wireErrors = []struct {
 	{fescue.ErrEnded, http.StatusConflict, "Ended"},
 	{fescue.ErrTransition, http.StatusConflict, "Conflict"},
 	{deploy.ErrReport, http.StatusBadRequest, "Invalid"},
+	{fescue.ErrDiskFull, http.StatusInsufficientStorage, "DiskFull"},
 	// The caller has gone, or the server stops: then it is to try again.
 	{context.Canceled, http.StatusServiceUnavailable, "Unavailable"},
 }

@@ -34,6 +34,7 @@ const (
 	foreignKeyViolation  = "23503"
 	serializationFailure = "40001"
 	deadlockDetected     = "40P01"
+	diskFull             = "53100"
 )
 
 // Bounds of one connection's waits, where the URL sets no others: for a lock that

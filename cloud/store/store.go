@@ -128,16 +128,24 @@ func (s *Store) update(ctx context.Context, f func(tx *sql.Tx) error) error {
 func (s *Store) attempt(ctx context.Context, f func(tx *sql.Tx) error) error {
 	tx, err := s.write.BeginTx(ctx, nil)
 	if err != nil {
-		return fmt.Errorf("begin transaction: %w", err)
+		return fmt.Errorf("begin transaction: %w", full(err))
 	}
 	defer tx.Rollback()
 	if err := f(tx); err != nil {
-		return err
+		return full(err)
 	}
 	if err := tx.Commit(); err != nil {
-		return fmt.Errorf("commit: %w", err)
+		return fmt.Errorf("commit: %w", full(err))
 	}
 	return nil
+}
+
+// full names a full disk as what it is.
+func full(err error) error {
+	if sqliteCode(err, sqlite3.SQLITE_FULL) || postgresCode(err, diskFull) {
+		return fmt.Errorf("%w: %w", fescue.ErrDiskFull, err)
+	}
+	return err
 }
 
 // querier is a database, a transaction or a connection.

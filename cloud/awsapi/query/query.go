@@ -198,7 +198,7 @@ func (a *API) wireError(r *http.Request, call *awsapi.Call, err error) *awsapi.E
 	}
 	return &awsapi.Error{
 		Status: http.StatusInternalServerError, Code: "InternalFailure",
-		Message: "The server could not do this. Its log has the request id and the cause.",
+		Message: awsapi.Because(err, "The server could not do this. Its log has the request id and the cause."),
 	}
 }
 

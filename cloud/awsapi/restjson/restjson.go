@@ -267,6 +267,7 @@ func (a *API) wireError(r *http.Request, call *awsapi.Call, err error) *awsapi.E
 	}
 	internal := a.Internal
 	internal.Status = http.StatusInternalServerError
+	internal.Message = awsapi.Because(err, internal.Message)
 	return &internal
 }
 
