@@ -113,19 +113,20 @@ func scanDeploymentRow(p fescue.Partition, row interface{ Scan(...any) error }, 
 // builds until then. The error is fescue.ErrNotFound when there is none.
 func (s *Store) LeaseBuilding(ctx context.Context, aws string, until time.Time) (fescue.Deployment, error) {
 	var d fescue.Deployment
+	now := s.now()
 	err := s.update(ctx, func(tx *sql.Tx) error {
 		var partition, id string
 		err := one(tx.QueryRowContext(ctx, `
 			SELECT partition, id FROM deployment
-			WHERE status = 'Building' AND leased_until < $1 ORDER BY leased_until, created_at LIMIT 1`,
-			millis(s.now())), &partition, &id)
+			WHERE status = 'Building' AND (leased_until < $1 OR leased_until > $2) ORDER BY leased_until, created_at LIMIT 1`,
+			millis(now), absurd(now, until)), &partition, &id)
 		if err != nil {
 			return err
 		}
 		d, err = scanDeploymentRow(partitionOf(aws, partition), tx.QueryRowContext(ctx, `
 			UPDATE deployment SET leased_until = $1
-			WHERE partition = $2 AND id = $3 AND status = 'Building' AND leased_until < $4
-			RETURNING `+deploymentColumns, millis(until), partition, id, millis(s.now())))
+			WHERE partition = $2 AND id = $3 AND status = 'Building' AND (leased_until < $4 OR leased_until > $5)
+			RETURNING `+deploymentColumns, millis(until), partition, id, millis(now), absurd(now, until)))
 		if errors.Is(err, sql.ErrNoRows) { // another builder was faster; look for the next
 			err = errAgain
 		}

@@ -340,6 +340,17 @@ func testBuilding(t *testing.T, open opener) {
 		_, err := s.LeaseBuilding(ctx, aws, soon())
 		refused(t, "a third", err, fescue.ErrNotFound)
 	})
+	t.Run("a lease of a clock that was wrong binds nobody", func(t *testing.T) {
+		t.Parallel()
+		s, ctx := open(t), t.Context()
+		r := deploying(t, s, "g")
+		must(s.LeaseBuilding(ctx, aws, time.Now().Add(24*time.Hour)))(t)
+		if again := must(s.LeaseBuilding(ctx, aws, soon()))(t); again.ID != r.ID {
+			t.Errorf("leased %s, want %s", again.ID, r.ID)
+		}
+		_, err := s.LeaseBuilding(ctx, aws, soon())
+		refused(t, "a third", err, fescue.ErrNotFound)
+	})
 	t.Run("nothing to build", func(t *testing.T) {
 		t.Parallel()
 		_, err := open(t).LeaseBuilding(t.Context(), aws, soon())

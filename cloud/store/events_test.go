@@ -216,10 +216,12 @@ func testLeases(t *testing.T, open opener) {
 			"given back by b":  s.ReleaseLease(ctx, "w", "b") == nil && take("w", "b", future),
 			"given back by a":  s.ReleaseLease(ctx, "w", "a") == nil && take("w", "b", past),
 			"after it ran out": take("w", "c", future),
+			"of a wrong clock": take("u", "a", future.Add(24*time.Hour)) && take("u", "b", future),
 		}
 		want := map[string]bool{
 			"free": true, "prolonged": true, "another's": false, "of another work": true,
 			"given back by b": false, "given back by a": true, "after it ran out": true,
+			"of a wrong clock": true,
 		}
 		for _, what := range slices.Sorted(maps.Keys(want)) {
 			if got[what] != want[what] {

@@ -13,12 +13,13 @@ import (
 // time, or prolongs it. It reports whether holder has it: false while another
 // does.
 func (s *Store) TakeLease(ctx context.Context, name, holder string, until time.Time) (bool, error) {
+	now := s.now()
 	err := s.update(ctx, func(tx *sql.Tx) error {
 		return changed(ctx, tx, `
 			INSERT INTO server_lease (name, holder, until) VALUES ($1, $2, $3)
 			ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until = excluded.until
-			WHERE server_lease.holder = excluded.holder OR server_lease.until < $4`,
-			name, holder, millis(until), millis(s.now()))
+			WHERE server_lease.holder = excluded.holder OR server_lease.until < $4 OR server_lease.until > $5`,
+			name, holder, millis(until), millis(now), absurd(now, until))
 	})
 	if errors.Is(err, fescue.ErrNotFound) {
 		return false, nil
@@ -32,4 +33,14 @@ func (s *Store) ReleaseLease(ctx context.Context, name, holder string) error {
 		_, err := tx.ExecContext(ctx, `DELETE FROM server_lease WHERE name = $1 AND holder = $2`, name, holder)
 		return err
 	})
+}
+
+// leastTerm is the least that servers' clocks may differ in, whatever the lease.
+const leastTerm = time.Minute
+
+// absurd is when no lease ends that was taken rightly, seen by one who wants one
+// of the same length now: the holder's clock was wrong, or the clock went back
+// since. Such a lease binds nobody, or work would lie until that time comes.
+func absurd(now, until time.Time) int64 {
+	return millis(now.Add(2 * max(until.Sub(now), leastTerm)))
 }
