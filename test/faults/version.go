@@ -26,7 +26,8 @@ type kind struct {
 	name string
 	// ends is how its deployment ends when nothing else is wrong.
 	ends fescue.DeploymentStatus
-	// says must stand in the details of its failure.
+	// says must stand in the details of its failure. A version that should
+	// succeed may fail if it is said.
 	says string
 	// mode is the executable's; python is the code of a Python function in its
 	// place.
@@ -54,7 +55,7 @@ var kinds = []kind{
 	{name: "good Python", ends: fescue.Success, python: pythonGood, weight: 2},
 	{name: "crashing at start", ends: fescue.Failure, says: "no such sensor", mode: "crash at start", weight: 4},
 	{name: "crashing at import", ends: fescue.Failure, says: "no such module", python: "raise RuntimeError('no such module')\n", weight: 2},
-	{name: "crashing later", ends: fescue.Success, mode: crashLater, weight: 2},
+	{name: "crashing later", ends: fescue.Success, says: "the sensor is gone", mode: crashLater, weight: 2},
 	{name: "never asking for work", ends: fescue.Success, mode: "mute", weight: 1},
 	{name: "missing file", ends: fescue.Failure, says: "no such file", executable: "nowhere", weight: 2},
 	{name: "too large", ends: fescue.Failure, says: "disk is full", huge: true, weight: 2},
