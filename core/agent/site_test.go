@@ -37,6 +37,7 @@ type gateway struct {
 	certificates func() []agent.Certificate
 	uid, gid     *int
 	times        agent.Times
+	now          func() time.Time
 
 	mu      sync.Mutex
 	changed chan struct{}
@@ -109,7 +110,7 @@ func (g *gateway) agent() *agent.Agent {
 	return agent.New(agent.Options{
 		ThingARN: coreARN, ThingName: coreName, Folder: g.path(), KeyFile: g.keyFile(),
 		Cloud: g.client, Edge: g, Logger: slog.New(slog.NewTextHandler(g.log, nil)), Connected: g.connected, Certificates: g.certificates,
-		AllowRoot: g.allowRoot, DefaultUID: g.uid, DefaultGID: g.gid, Disk: g.disk, Accounts: g.accounts, Times: g.times,
+		AllowRoot: g.allowRoot, DefaultUID: g.uid, DefaultGID: g.gid, Disk: g.disk, Accounts: g.accounts, Times: g.times, Now: g.now,
 	})
 }
 
