@@ -75,12 +75,10 @@ func (m *model) cleared() bool { return m.current == nil || m.current.reset }
 // check holds everything that can be seen after a run against the model.
 func (m *model) check(ctx context.Context, g *group, u run, attempts []attempt) error {
 	before := m.current
-	superseded := false
 	for i, a := range attempts {
 		if err := permitted(a, u, i+1 < len(attempts)); err != nil {
 			return err
 		}
-		superseded = superseded || i+1 < len(attempts) && a.status() == fescue.Failure
 		if a.status() == fescue.Success {
 			m.current = &a
 		}
@@ -111,7 +109,9 @@ func permitted(a attempt, u run, followed bool) error {
 		return fmt.Errorf("deployment %s failed without a cause", a.id)
 	case followed && strings.Contains(text, string(fescue.DeploymentSuperseded)):
 		return nil
-	case u.excused():
+	case u.suffered(killFunction):
+		return nil
+	case u.suffered(fillDisk) && (full(text) || a.ends == fescue.Failure):
 		return nil
 	case a.ends == fescue.Success && a.says != "" && strings.Contains(text, a.says):
 		return nil // it ended before a core that was frozen saw that it was ready
@@ -121,6 +121,11 @@ func permitted(a attempt, u run, followed bool) error {
 		return fmt.Errorf("deployment %s of a version that is %s failed without saying %q: %s", a.id, a.name, a.says, short)
 	}
 	return nil
+}
+
+// full reports whether a text names a full disk.
+func full(text string) bool {
+	return strings.Contains(text, "disk is full") || strings.Contains(text, "no space left")
 }
 
 // expected are the functions that must run.

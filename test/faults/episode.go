@@ -57,12 +57,13 @@ func (u run) describe() string {
 	return text
 }
 
-// excused reports whether a good version may fail, and restarted whether
-// functions may be started again, because of what happened.
-func (u run) excused() bool {
-	return slices.ContainsFunc(u.strikes, func(k strike) bool { return k.excuses })
+// suffered reports whether a fault came upon the run.
+func (u run) suffered(name string) bool {
+	return slices.ContainsFunc(u.strikes, func(k strike) bool { return k.name == name })
 }
 
+// restarted reports whether functions may be started again because of what
+// happened.
 func (u run) restarted() bool {
 	return slices.ContainsFunc(u.strikes, func(k strike) bool { return k.restarts })
 }

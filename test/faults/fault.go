@@ -14,14 +14,19 @@ import (
 // fault is one way to make trouble. It heals itself after a time.
 type fault struct {
 	name string
-	// excuses says that a version that is good may fail because of it.
-	excuses bool
 	// restarts says that functions may be started again because of it.
 	restarts bool
 	// disk says that it needs a disk of the core's own.
 	disk bool
 	do   func(s *site, lasts time.Duration, pick uint64)
 }
+
+// Faults that excuse the failure of a version that is good: the second one only
+// if the failure says so.
+const (
+	killFunction = "kill a function"
+	fillDisk     = "fill the disk"
+)
 
 // faults are all kinds of trouble.
 var faults = []fault{
@@ -60,7 +65,7 @@ var faults = []fault{
 		time.Sleep(lasts)
 		s.core.signal(syscall.SIGCONT, false)
 	}},
-	{name: "kill a function", excuses: true, restarts: true, do: func(s *site, _ time.Duration, pick uint64) {
+	{name: killFunction, restarts: true, do: func(s *site, _ time.Duration, pick uint64) {
 		if list := functions(s.root); len(list) > 0 {
 			syscall.Kill(list[pick%uint64(len(list))].pid, syscall.SIGKILL)
 		}
@@ -68,7 +73,7 @@ var faults = []fault{
 	{name: "cut the line", do: func(s *site, lasts time.Duration, _ uint64) { s.spoil(line{cut: true}, lasts) }},
 	{name: "stall the line", do: func(s *site, lasts time.Duration, _ uint64) { s.spoil(line{stalled: true}, lasts) }},
 	{name: "slow the line", do: func(s *site, lasts time.Duration, _ uint64) { s.spoil(line{delay: lasts / 20}, 2*lasts) }},
-	{name: "fill the disk", excuses: true, disk: true, do: func(s *site, lasts time.Duration, _ uint64) {
+	{name: fillDisk, disk: true, do: func(s *site, lasts time.Duration, _ uint64) {
 		s.diskFull.Lock()
 		defer s.diskFull.Unlock()
 		name := filepath.Join(s.root, "ballast")

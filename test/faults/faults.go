@@ -138,8 +138,8 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 				if err != nil {
 					report.Broken = append(report.Broken, Broken{seed, err, kept})
 				}
-				mu.Unlock()
 				fmt.Fprintf(o.Log, "seed %d: %d runs in %s: %s\n", seed, runs, time.Since(began).Round(time.Millisecond), verdict(err))
+				mu.Unlock()
 			}
 		})
 	}
