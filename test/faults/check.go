@@ -30,7 +30,8 @@ type model struct {
 	current *attempt
 	// ended are all deployments with the statuses that they must keep.
 	ended []attempt
-	epoch int64
+	// highest is the highest epoch that was given out, promised that of current.
+	highest, promised int64
 	// steady is the process of the function that never changes.
 	steady   int
 	identity map[string][32]byte
@@ -84,6 +85,9 @@ func (m *model) check(ctx context.Context, g *group, u run, attempts []attempt) 
 		}
 		m.ended = append(m.ended, a)
 	}
+	if err := m.timelines(ctx, g, attempts); err != nil {
+		return err
+	}
 	if err := eventually(ctx, func() error { return m.runs() }); err != nil {
 		return fmt.Errorf("what runs is not what was deployed last: %w", err)
 	}
@@ -108,6 +112,8 @@ func permitted(a attempt, u run, followed bool) error {
 	case text == "" || len(a.end.ErrorDetails) == 0:
 		return fmt.Errorf("deployment %s failed without a cause", a.id)
 	case followed && strings.Contains(text, string(fescue.DeploymentSuperseded)):
+		return nil
+	case u.cancel.after > 0 && (strings.Contains(text, string(fescue.DeploymentCancelled)) || u.cancel.force && strings.Contains(text, string(fescue.DeploymentForcedAway))):
 		return nil
 	case u.suffered(killFunction):
 		return nil
@@ -187,10 +193,9 @@ func (m *model) disk() error {
 	if manifest.DeploymentID != m.id() {
 		return fmt.Errorf("the manifest is of deployment %s, not of %s", manifest.DeploymentID, m.id())
 	}
-	if manifest.Epoch < m.epoch {
-		return fmt.Errorf("the epoch went from %d back to %d", m.epoch, manifest.Epoch)
+	if manifest.Epoch != m.promised {
+		return fmt.Errorf("the manifest has epoch %d, the deployment %d", manifest.Epoch, m.promised)
 	}
-	m.epoch = manifest.Epoch
 	if err := m.state(folder, manifest); err != nil {
 		return err
 	}

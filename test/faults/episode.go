@@ -4,9 +4,11 @@ package faults
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"net/http"
 	"slices"
 	"sync"
 	"time"
@@ -29,6 +31,14 @@ type run struct {
 	// apart is how much later the second deployment is created.
 	apart   time.Duration
 	strikes []strike
+	cancel  cancel
+}
+
+// cancel is somebody's wish to stop the first deployment; a zero after means
+// that nobody has it.
+type cancel struct {
+	after time.Duration
+	force bool
 }
 
 // drawRun draws everything before anything happens, so that a seed always means
@@ -40,6 +50,9 @@ func drawRun(r *rand.Rand, number int, disk bool) run {
 		u.versions = append(u.versions, &second)
 	}
 	u.strikes = drawStrikes(r, disk)
+	if r.IntN(6) == 0 {
+		u.cancel = cancel{after: time.Duration(1+r.IntN(600)) * time.Millisecond, force: r.IntN(2) == 0}
+	}
 	return u
 }
 
@@ -50,6 +63,9 @@ func (u run) describe() string {
 			text += fmt.Sprintf(", %s later ", u.apart)
 		}
 		text += v.name
+	}
+	if u.cancel.after > 0 {
+		text += fmt.Sprintf("; cancelled after %s, force %t", u.cancel.after, u.cancel.force)
 	}
 	for _, k := range u.strikes {
 		text += fmt.Sprintf("; after %s for %s: %s", k.after.Round(time.Millisecond), k.lasts, k.name)
@@ -140,6 +156,9 @@ func (g *group) play(ctx context.Context, u run, m *model) ([]attempt, error) {
 			err = fmt.Errorf("create a deployment: %w", err)
 			break
 		}
+		if i == 0 && u.cancel.after > 0 {
+			trouble.Go(func() { g.stop(ctx, attempts[0].id, u.cancel) })
+		}
 	}
 	trouble.Wait()
 	if err != nil {
@@ -186,6 +205,18 @@ func (g *group) create(ctx context.Context, v *version, m *model) (id string, er
 		return err
 	})
 	return id, err
+}
+
+// stop cancels a deployment. Whether that still did anything shows in its status.
+func (g *group) stop(ctx context.Context, id string, c cancel) {
+	time.Sleep(c.after)
+	eventually(ctx, func() error {
+		err := g.own(ctx, http.MethodPost, id, "cancel", map[string]bool{"Force": c.force}, nil)
+		if errors.Is(err, errEnded) {
+			return nil
+		}
+		return err
+	})
 }
 
 func (g *group) status(ctx context.Context, id string) (*greengrass.GetDeploymentStatusOutput, error) {

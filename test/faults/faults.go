@@ -122,6 +122,9 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 		for _, k := range u.strikes {
 			report.Faults[k.name]++
 		}
+		if u.cancel.after > 0 {
+			report.Faults["cancel"]++
+		}
 	}
 	episodes := make(chan uint64)
 	var workers sync.WaitGroup
