@@ -11,7 +11,7 @@ import (
 	"github.com/fescue-edge/fescue/cloud/store/pgtest"
 )
 
-func TestMain(m *testing.M) { pgtest.Run(m) }
+func TestMain(m *testing.M) { os.Exit(pgtest.Run(m)) }
 
 func TestServersOnOneDatabase(t *testing.T) {
 	t.Parallel()

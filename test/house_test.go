@@ -42,6 +42,7 @@ const (
 type server struct {
 	*process
 	data              string
+	environment       []string
 	args              []string
 	api, device, mqtt string
 }
@@ -55,7 +56,13 @@ func startServer(t testing.TB, flags ...string) *server {
 // startServerOn starts a control plane on a data folder.
 func startServerOn(t testing.TB, data string, flags ...string) *server {
 	t.Helper()
-	s := &server{data: data}
+	return startServerWith(t, nil, data, flags...)
+}
+
+// startServerWith starts a control plane with more in its environment.
+func startServerWith(t testing.TB, environment []string, data string, flags ...string) *server {
+	t.Helper()
+	s := &server{data: data, environment: environment}
 	s.args = append([]string{
 		"server", "--data", s.data, "--api", "127.0.0.1:0", "--device", "127.0.0.1:0", "--mqtt", "127.0.0.1:0",
 		"--account", account, "--region", region,
@@ -66,7 +73,7 @@ func startServerOn(t testing.TB, data string, flags ...string) *server {
 
 func (s *server) run(t testing.TB) {
 	t.Helper()
-	s.process = start(t, []string{"FESCUE_ACCESS_KEY_ID=" + keyID, "FESCUE_SECRET_ACCESS_KEY=" + secret}, s.args...)
+	s.process = start(t, append([]string{"FESCUE_ACCESS_KEY_ID=" + keyID, "FESCUE_SECRET_ACCESS_KEY=" + secret}, s.environment...), s.args...)
 	eventually(t, "server ready", func() error {
 		select {
 		case <-s.done:

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/fescue-edge/fescue/cloud/store/pgtest"
 )
 
 // Programs under test, built once.
@@ -44,7 +46,7 @@ func runTests(m *testing.M) int {
 			return 1
 		}
 	}
-	return m.Run()
+	return pgtest.Run(m)
 }
 
 // patience is how long a test waits for something that should happen at once,

@@ -43,6 +43,7 @@ type Store interface {
 	Passed(ctx context.Context, p fescue.Partition, coreThing string, epoch int64) ([]fescue.Deployment, error)
 	CatchUp(ctx context.Context, p fescue.Partition, coreThing string, epoch int64) (raised bool, err error)
 	OfferedArtifacts(ctx context.Context, d fescue.Deployment) ([]string, error)
+	WatchOffers(ctx context.Context, aws string, heard func(fescue.Deployment))
 
 	Overdue(ctx context.Context, aws string, phase fescue.DeploymentPhase, before time.Time, limit int) ([]fescue.Deployment, error)
 	Steps(ctx context.Context, p fescue.Partition, deploymentID string) ([]fescue.RecordedStep, error)
@@ -262,12 +263,13 @@ const (
 	idlePoll = time.Second
 )
 
-// Run builds deployments and ends those that are past their deadline until ctx
-// ends.
+// Run builds deployments, ends those that are past their deadline, and wakes cores
+// for what other servers offer, until ctx ends.
 func (e *Engine) Run(ctx context.Context) {
-	var deadlines sync.WaitGroup
-	deadlines.Go(func() { e.watchDeadlines(ctx) })
-	defer deadlines.Wait()
+	var watches sync.WaitGroup
+	watches.Go(func() { e.watchDeadlines(ctx) })
+	watches.Go(func() { e.Store.WatchOffers(ctx, e.AWS, func(d fescue.Deployment) { e.wake(ctx, d) }) })
+	defer watches.Wait()
 	tick := time.NewTicker(idlePoll)
 	defer tick.Stop()
 	for {
@@ -298,8 +300,8 @@ func (e *Engine) buildNext(ctx context.Context) bool {
 	return true
 }
 
-// wake tells a core that a deployment waits: on this server at once through its
-// long poll, everywhere by MQTT.
+// wake tells a core that is connected to this server that a deployment waits:
+// through its long poll and by MQTT. Other servers hear of it from the store.
 func (e *Engine) wake(ctx context.Context, d fescue.Deployment) {
 	e.hub.notify(d.Partition, d.CoreThing)
 	payload := fmt.Appendf(nil, `{"version":%d,"timestamp":%d,"state":{"deploymentId":%q,"groupId":%q}}`,

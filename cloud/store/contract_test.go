@@ -3,6 +3,7 @@ package store_test
 import (
 	"errors"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -27,7 +28,7 @@ var (
 	_ bulk.Store        = (*store.Store)(nil)
 )
 
-func TestMain(m *testing.M) { pgtest.Run(m) }
+func TestMain(m *testing.M) { os.Exit(pgtest.Run(m)) }
 
 // opener opens an empty database. The contracts below hold for every engine.
 type opener func(t *testing.T) *store.Store
@@ -83,6 +84,7 @@ var contracts = map[string]map[string]func(*testing.T, opener){
 	"keys.go":       {"keys": testKeys},
 	"serverkeys.go": {"server keys": testServerKeys},
 	"presence.go":   {"presence": testPresence},
+	"offers.go":     {"own offers": testOwnOffers},
 	"registry_certificates.go": {
 		"certificates": testCertificates, "certificate pages": testCertificatePages,
 		"principal": testPrincipal, "registry limits": testRegistryLimits,
@@ -94,6 +96,7 @@ var contracts = map[string]map[string]func(*testing.T, opener){
 	"bulk.go":              {"bulk deployments": testBulkDeployments, "bulk records": testBulkRecords},
 	"events.go":            {"events": testEvents}, "leases.go": {"leases": testLeases},
 	"shadows.go":   {"shadows": testShadows, "shadows at once": testShadowRace},
+	"epochs.go":    {"epochs": testEpochs},
 	"tags.go":      {"tags": testTags},
 	"timelines.go": {"timelines": testTimelines},
 	"tokens.go":    {"client tokens": testTokens},

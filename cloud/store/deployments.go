@@ -96,6 +96,16 @@ func scanDeployment(p fescue.Partition) func(*sql.Rows) (fescue.Deployment, erro
 	return func(rows *sql.Rows) (fescue.Deployment, error) { return scanDeploymentRow(p, rows) }
 }
 
+// scanAnywhere scans deploymentColumns and the partition.
+func scanAnywhere(aws string) func(*sql.Rows) (fescue.Deployment, error) {
+	return func(rows *sql.Rows) (fescue.Deployment, error) {
+		var key string
+		d, err := scanDeploymentRow(fescue.Partition{}, rows, &key)
+		d.Partition = partitionOf(aws, key)
+		return d, err
+	}
+}
+
 func scanDeploymentRow(p fescue.Partition, row interface{ Scan(...any) error }, more ...any) (fescue.Deployment, error) {
 	d := fescue.Deployment{Partition: p}
 	var details string
@@ -146,8 +156,10 @@ func (s *Store) ApplyStep(ctx context.Context, d fescue.Deployment, actor fescue
 		if err := moveCore(ctx, tx, d, step.Event); err != nil {
 			return err
 		}
-		next, err = applyStep(ctx, tx, d, actor, step)
-		return err
+		if next, err = applyStep(ctx, tx, d, actor, step); err != nil || actor != fescue.CloudActor {
+			return err
+		}
+		return s.tell(ctx, tx, next)
 	})
 	return next, err
 }
@@ -230,7 +242,10 @@ func (s *Store) Offer(ctx context.Context, d fescue.Deployment, coreThing string
 		next, err = publish(ctx, tx, d, fescue.DeploymentStep{
 			Event: fescue.EventBuilt, At: at, Epoch: epoch, CoreThing: coreThing,
 		}, sign)
-		return err
+		if err != nil {
+			return err
+		}
+		return s.tell(ctx, tx, next)
 	})
 	if err != nil {
 		return d, nil, fmt.Errorf("offer deployment %s to core %s: %w", d.ID, coreThing, err)
@@ -304,7 +319,10 @@ func (s *Store) ForceReset(ctx context.Context, d fescue.Deployment, coreThing s
 		if next, err = publish(ctx, tx, d, step, sign); err != nil {
 			return err
 		}
-		return setCoreGroup(ctx, tx, next, "")
+		if err := setCoreGroup(ctx, tx, next, ""); err != nil {
+			return err
+		}
+		return s.tell(ctx, tx, next)
 	})
 	if err != nil {
 		return d, nil, fmt.Errorf("force reset %s of group %s: %w", d.ID, d.GroupID, err)

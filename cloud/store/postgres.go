@@ -77,31 +77,33 @@ func OpenPostgres(ctx context.Context, url string, logger *slog.Logger) (*Store,
 	connections := max(minConnections, 4*runtime.NumCPU())
 	db.SetMaxOpenConns(connections)
 	db.SetMaxIdleConns(connections)
-	if err := preparePostgres(ctx, db, logger); err != nil {
+	schema, err := preparePostgres(ctx, db, logger)
+	if err != nil {
 		db.Close()
 		return nil, fmt.Errorf("open database %s on %s: %w", config.Database, config.Host, err)
 	}
-	return &Store{engine: postgresEngine, write: db, read: db, now: time.Now}, nil
+	return &Store{engine: postgresEngine, write: db, read: db, peers: newPeers(config, schema, logger), now: time.Now}, nil
 }
 
-func preparePostgres(ctx context.Context, db *sql.DB, logger *slog.Logger) error {
+// preparePostgres brings the schema up to date and returns its name.
+func preparePostgres(ctx context.Context, db *sql.DB, logger *slog.Logger) (string, error) {
 	var encoding string
 	var schema sql.NullString
 	if err := db.QueryRowContext(ctx, `SELECT current_setting('server_encoding'), current_schema()`).Scan(&encoding, &schema); err != nil {
-		return err
+		return "", err
 	}
 	if !schema.Valid {
-		return errors.New("the search path names no schema that there is: create it first")
+		return "", errors.New("the search path names no schema that there is: create it first")
 	}
 	if encoding != "UTF8" {
-		return fmt.Errorf("its encoding is %s: create it with ENCODING 'UTF8'", encoding)
+		return "", fmt.Errorf("its encoding is %s: create it with ENCODING 'UTF8'", encoding)
 	}
 	locker, err := lock.NewPostgresSessionLocker(
 		lock.WithLockID(int64(crc32.ChecksumIEEE([]byte("fescue schema "+schema.String)))), lock.WithLockTimeout(migrationLook, migrationLooks))
 	if err != nil {
-		return err
+		return "", err
 	}
-	return postgresEngine.migrate(ctx, db, logger, goose.WithSessionLocker(locker))
+	return schema.String, postgresEngine.migrate(ctx, db, logger, goose.WithSessionLocker(locker))
 }
 
 func postgresCode(err error, codes ...string) bool {

@@ -35,6 +35,7 @@ type Store struct {
 	engine engine
 	write  *sql.DB
 	read   reader
+	peers  *peers // nil where one server has the database to itself
 	now    func() time.Time
 }
 

@@ -51,12 +51,7 @@ func (s *Store) Progress(ctx context.Context, p fescue.Partition, deploymentID s
 // Overdue lists deployments, of every partition, that have been in a phase since
 // before a time, the longest first.
 func (s *Store) Overdue(ctx context.Context, aws string, phase fescue.DeploymentPhase, before time.Time, limit int) ([]fescue.Deployment, error) {
-	return all(ctx, s.read, func(rows *sql.Rows) (fescue.Deployment, error) {
-		var key string
-		d, err := scanDeploymentRow(fescue.Partition{}, rows, &key)
-		d.Partition = partitionOf(aws, key)
-		return d, err
-	}, `SELECT `+deploymentColumns+`, partition FROM deployment
+	return all(ctx, s.read, scanAnywhere(aws), `SELECT `+deploymentColumns+`, partition FROM deployment
 		WHERE status = 'InProgress' AND phase = $1 AND updated_at < $2 ORDER BY updated_at LIMIT $3`,
 		phase, millis(before), limit)
 }

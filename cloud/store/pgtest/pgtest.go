@@ -41,8 +41,8 @@ var cluster struct {
 	number  atomic.Int64
 }
 
-// Run runs a package's tests and ends the program; TestMain calls it.
-func Run(m *testing.M) {
+// Run runs a package's tests and returns their exit code; TestMain calls it.
+func Run(m *testing.M) int {
 	cluster.running = true
 	code := m.Run()
 	if cluster.admin != nil {
@@ -51,7 +51,7 @@ func Run(m *testing.M) {
 	if cluster.stop != nil {
 		cluster.stop()
 	}
-	os.Exit(code)
+	return code
 }
 
 // Database makes an empty schema of its own that goes with the test, which is

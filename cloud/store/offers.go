@@ -1,0 +1,204 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"log/slog"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/fescue-edge/fescue"
+)
+
+// Servers on one PostgreSQL database tell each other in the transaction itself
+// what waits for a core, so that the one to which the core is connected wakes it.
+// A notification is heard within milliseconds or not at all: each server sends
+// itself one now and then, and while it does not hear that, it looks for offers
+// once a second.
+
+// Timing of hearing.
+const (
+	heartbeat = 5 * time.Second
+	lookAgain = time.Second
+	// skew is how far back a look goes beyond the last one, for the clocks of
+	// other servers and transactions that took a while.
+	skew = 5 * time.Second
+	// mostOffers bounds one look. Cores find what it leaves out by themselves.
+	mostOffers = 1000
+)
+
+// peers is how a server hears of others.
+type peers struct {
+	config  *pgx.ConnConfig
+	channel string
+	self    string
+	logger  *slog.Logger
+}
+
+func newPeers(config *pgx.ConnConfig, schema string, logger *slog.Logger) *peers {
+	// Notifications are of a database; the servers of one schema are meant.
+	return &peers{config, fmt.Sprintf("fescue_%08x", crc32.ChecksumIEEE([]byte(schema))), fescue.NewID(), logger}
+}
+
+// notice is what one server tells the others. Without a core it is a heartbeat.
+type notice struct {
+	From       string `json:"from"`
+	Partition  string `json:"partition,omitempty"`
+	Core       string `json:"core,omitempty"`
+	Group      string `json:"group,omitempty"`
+	Deployment string `json:"deployment,omitempty"`
+	Epoch      int64  `json:"epoch,omitempty"`
+}
+
+const notify = `SELECT pg_notify($1, $2)`
+
+// tell has the other servers hear of a deployment's step that concerns its core,
+// once the transaction is committed.
+func (s *Store) tell(ctx context.Context, tx *sql.Tx, d fescue.Deployment) error {
+	if s.peers == nil || d.CoreThing == "" {
+		return nil
+	}
+	_, err := tx.ExecContext(ctx, notify, s.peers.channel, toJSON(notice{
+		s.peers.self, d.Partition.Key(), d.CoreThing, d.GroupID, d.ID, d.Epoch,
+	}))
+	return err
+}
+
+// WatchOffers calls heard for each step by which another server on the database
+// left something for a core to do, until ctx ends. Of the deployment heard gets
+// the partition, the core, the ids and the epoch. It may be called again for the
+// same step. On SQLite there is no other server.
+func (s *Store) WatchOffers(ctx context.Context, aws string, heard func(fescue.Deployment)) {
+	if s.peers == nil {
+		<-ctx.Done()
+		return
+	}
+	w := &watch{s: s, aws: aws, heard: heard, since: s.now()}
+	for {
+		err := w.listen(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if !w.deaf {
+			w.deaf = true
+			s.peers.logger.Warn("notifications of other servers do not arrive; looking for offers once a second", "error", err)
+		}
+		if err := w.look(ctx); err != nil && ctx.Err() == nil {
+			s.peers.logger.Debug("offers of other servers could not be read", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(lookAgain):
+		}
+	}
+}
+
+// watch is one server's hearing.
+type watch struct {
+	s     *Store
+	aws   string
+	heard func(fescue.Deployment)
+	deaf  bool
+	since time.Time       // what was offered before is known
+	told  map[string]bool // what the last look found
+}
+
+// listen hears notifications until they fail to arrive.
+func (w *watch) listen(ctx context.Context) error {
+	p := w.s.peers
+	conn, err := pgx.ConnectConfig(ctx, p.config)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), heartbeat)
+		defer cancel()
+		conn.Close(closing)
+	}()
+	if _, err := conn.Exec(ctx, `LISTEN `+p.channel); err != nil {
+		return err
+	}
+	beat := toJSON(notice{From: p.self})
+	if _, err := conn.Exec(ctx, notify, p.channel, beat); err != nil {
+		return err
+	}
+	for awaited := true; ; {
+		n, err := receive(ctx, conn)
+		switch {
+		case errors.Is(err, errQuiet) && awaited:
+			return err
+		case errors.Is(err, errQuiet):
+			if _, err := conn.Exec(ctx, notify, p.channel, beat); err != nil {
+				return err
+			}
+			awaited = true
+		case err != nil:
+			return err
+		default:
+			if awaited && n.From == p.self && n.Core == "" {
+				if err := w.hearing(ctx); err != nil {
+					return err
+				}
+				awaited = false
+			}
+			w.since = w.s.now()
+			if n.From != p.self && n.Core != "" {
+				w.heard(fescue.Deployment{
+					Partition: partitionOf(w.aws, n.Partition), CoreThing: n.Core, GroupID: n.Group, ID: n.Deployment, Epoch: n.Epoch,
+				})
+			}
+		}
+	}
+}
+
+// hearing is called when notifications arrive, to look for what did not.
+func (w *watch) hearing(ctx context.Context) error {
+	if w.deaf {
+		w.deaf = false
+		w.s.peers.logger.Info("notifications of other servers arrive")
+	}
+	return w.look(ctx)
+}
+
+// errQuiet means that nothing arrived for a heartbeat.
+var errQuiet = errors.New("no notification arrived, not even this server's own")
+
+func receive(ctx context.Context, conn *pgx.Conn) (n notice, err error) {
+	wait, cancel := context.WithTimeout(ctx, heartbeat)
+	defer cancel()
+	arrived, err := conn.WaitForNotification(wait)
+	if err != nil {
+		if wait.Err() != nil && ctx.Err() == nil && !conn.IsClosed() {
+			return n, errQuiet
+		}
+		return n, err
+	}
+	return n, json.Unmarshal([]byte(arrived.Payload), &n)
+}
+
+// look finds the offers since the last look or notification.
+func (w *watch) look(ctx context.Context) error {
+	now := w.s.now()
+	list, err := all(ctx, w.s.read, scanAnywhere(w.aws), `
+		SELECT `+deploymentColumns+`, partition FROM deployment
+		WHERE status = 'InProgress' AND phase = $1 AND updated_at >= $2 ORDER BY updated_at LIMIT $3`,
+		fescue.Offered, millis(w.since.Add(-skew)), mostOffers)
+	if err != nil {
+		return err
+	}
+	told := make(map[string]bool, len(list))
+	for _, d := range list {
+		told[d.ID] = true
+		if !w.told[d.ID] {
+			w.heard(d)
+		}
+	}
+	w.told, w.since = told, now
+	return nil
+}

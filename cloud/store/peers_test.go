@@ -1,0 +1,120 @@
+package store_test
+
+import (
+	"context"
+	"database/sql"
+	"testing"
+	"time"
+
+	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/store"
+	"github.com/fescue-edge/fescue/cloud/store/pgtest"
+)
+
+// hearing starts a watch that ends with the test.
+func hearing(t *testing.T, s *store.Store) <-chan fescue.Deployment {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	heard, ended := make(chan fescue.Deployment, 100), make(chan struct{})
+	go func() {
+		defer close(ended)
+		s.WatchOffers(ctx, "aws", func(d fescue.Deployment) { heard <- d })
+	}()
+	t.Cleanup(func() { cancel(); <-ended })
+	return heard
+}
+
+// hears waits for a deployment; others that are heard again are passed over.
+func hears(t *testing.T, heard <-chan fescue.Deployment, want fescue.Deployment) time.Duration {
+	t.Helper()
+	start := time.Now()
+	for {
+		select {
+		case d := <-heard:
+			if d.ID != want.ID {
+				continue
+			}
+			if d.Partition != want.Partition || d.CoreThing != want.CoreThing || d.GroupID != want.GroupID || d.Epoch != want.Epoch {
+				t.Errorf("heard %+v, want %+v", d, want)
+			}
+			return time.Since(start)
+		case <-time.After(30 * time.Second):
+			t.Fatalf("%s is not heard of", want.ID)
+		}
+	}
+}
+
+// testOwnOffers: a server does not hear of what it did itself.
+func testOwnOffers(t *testing.T, open opener) {
+	t.Parallel()
+	s := open(t)
+	heard := hearing(t, s)
+	r := deploying(t, s, "g").offer("core")
+	must(s.ApplyStep(t.Context(), r.Deployment, fescue.CloudActor, fescue.DeploymentStep{Event: fescue.EventExpired, At: madeAt}))(t)
+	select {
+	case d := <-heard:
+		t.Errorf("heard of %+v", d)
+	case <-time.After(100 * time.Millisecond): // nothing can be waited for
+	}
+}
+
+func TestServersHearOfEachOther(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Database(t)
+	mine, theirs := openStore(t, url), openStore(t, url)
+	heard := hearing(t, theirs)
+	// The first may be made before they listen: then they look for it.
+	first := deployingIn(t, mine, elsewhere[1], "g")
+	first.CreatedAt = time.Now()
+	must(0, offerNow(t, mine, first))(t)
+	hears(t, heard, first.Deployment)
+
+	second := deploying(t, mine, "g").offer("core")
+	if took := hears(t, heard, second.Deployment); took > time.Second {
+		t.Logf("an offer was heard of after %s", took)
+	}
+	t.Run("of what ends a deployment", func(t *testing.T) {
+		hears(t, heard, deploying(t, mine, "g").offer("core").step(fescue.EventExpired).Deployment)
+		hears(t, heard, resetting(t, mine, "g", fescue.ForceResetDeployment).force("core").Deployment)
+	})
+	t.Run("after the connection was lost", func(t *testing.T) {
+		db := must(sql.Open("pgx", url))(t)
+		defer db.Close()
+		for range 3 {
+			if _, err := db.ExecContext(t.Context(), `
+				SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+				WHERE query LIKE '%pg_notify%' AND pid <> pg_backend_pid() AND datname = current_database()`); err != nil {
+				t.Fatal(err)
+			}
+			r := deploying(t, mine, fescue.NewID())
+			must(0, offerNow(t, mine, r))(t)
+			hears(t, heard, r.Deployment)
+		}
+	})
+	t.Run("and not of what is rolled back", func(t *testing.T) {
+		owner := deploying(t, mine, "owner").offer("held").step(fescue.EventClaimed)
+		thief := deploying(t, mine, "thief")
+		_, _, err := mine.Offer(t.Context(), thief.Deployment, "held", madeAt, fescue.DeploymentStep{Event: fescue.EventSuperseded, At: madeAt}, signing)
+		refused(t, "Offer", err, fescue.ErrInUse)
+		last := deploying(t, mine, "last").offer("other")
+		for {
+			d := <-heard
+			if d.ID == thief.ID {
+				t.Errorf("heard of %+v", d)
+			}
+			if d.ID == last.ID {
+				break
+			}
+		}
+		owner.stored()
+	})
+}
+
+// offerNow offers at the present time, as servers do.
+func offerNow(t *testing.T, s *store.Store, r *run) error {
+	t.Helper()
+	next, _, err := s.Offer(t.Context(), r.Deployment, "core of "+r.GroupID, time.Now(),
+		fescue.DeploymentStep{Event: fescue.EventSuperseded, At: time.Now()}, signing)
+	r.Deployment = next
+	return err
+}
