@@ -83,6 +83,7 @@ func TestServicesDoNotKnowTheirWires(t *testing.T) {
 		"cloud/groupca",
 		"cloud/lease",
 		"cloud/registry",
+		"cloud/retention",
 		"cloud/shadows",
 		"cloud/signing",
 		"cloud/store",

@@ -24,6 +24,7 @@ import (
 	"github.com/fescue-edge/fescue/cloud/edge"
 	"github.com/fescue-edge/fescue/cloud/events"
 	"github.com/fescue-edge/fescue/cloud/mqttfront"
+	"github.com/fescue-edge/fescue/cloud/retention"
 	"github.com/fescue-edge/fescue/cloud/store"
 	"github.com/fescue-edge/fescue/pki"
 )
@@ -37,12 +38,14 @@ type Server struct {
 	engine   *deploy.Engine
 	events   *events.Service
 	presence *cores.Presence
-	buckets  *buckets.Service
-	bulk     *bulk.Service
-	keys     *accesskeys.Keys
-	metrics  *metrics
-	master   *pki.MasterKey
-	ring     keyring
+	// retention removes what is old.
+	retention *retention.Sweeper
+	buckets   *buckets.Service
+	bulk      *bulk.Service
+	keys      *accesskeys.Keys
+	metrics   *metrics
+	master    *pki.MasterKey
+	ring      keyring
 
 	api, device, mqtt net.Listener
 	apiTLS            *pki.ListenerCertificates // nil for plain HTTP
@@ -228,6 +231,7 @@ func (s *Server) Run(ctx context.Context) error {
 	running.Go(func() { s.bulk.Run(ctx) })
 	running.Go(func() { s.presence.Run(ctx) })
 	running.Go(func() { s.events.Run(ctx) })
+	running.Go(func() { s.retention.Run(ctx) })
 	serve := func(what string, f func() error) {
 		running.Go(func() {
 			if err := f(); err != nil && !errors.Is(err, http.ErrServerClosed) && ctx.Err() == nil {

@@ -54,6 +54,9 @@ type Options struct {
 	RequireServiceRole bool
 	// Deadlines bound how long deployments stay in their phases.
 	Deadlines deploy.Deadlines
+	// Retention is how long tokens, ended deployments and audit records are kept;
+	// nil means fescue.DefaultRetention.
+	Retention fescue.Retention
 	// SyncMessages writes every QoS 1 message to disk before it is acknowledged.
 	SyncMessages bool
 
@@ -99,6 +102,12 @@ func (o *Options) complete() error {
 		if err := p.Validate(); err != nil {
 			return err
 		}
+	}
+	if o.Retention == nil {
+		o.Retention = fescue.DefaultRetention()
+	}
+	if err := o.Retention.Validate(); err != nil {
+		return err
 	}
 	if len(o.PublicHosts) == 0 {
 		o.PublicHosts = []string{"localhost"}

@@ -27,6 +27,7 @@ import (
 	"github.com/fescue-edge/fescue/cloud/groupca"
 	"github.com/fescue-edge/fescue/cloud/mqttfront"
 	"github.com/fescue-edge/fescue/cloud/registry"
+	"github.com/fescue-edge/fescue/cloud/retention"
 	"github.com/fescue-edge/fescue/cloud/signing"
 	"github.com/fescue-edge/fescue/pki"
 	"github.com/fescue-edge/fescue/policy"
@@ -53,6 +54,7 @@ func (s *Server) wire(ctx context.Context) error {
 		return err
 	}
 	shadowService := s.serveShadows()
+	s.retention = retention.New(retention.Options{Store: s.store, Ages: o.Retention, Now: o.Now, Logger: o.Logger})
 	code := functions.New(functions.Options{Store: s.store, Code: blobs, Now: o.Now})
 	contents, err := artifacts.OpenFolder(filepath.Join(cmp.Or(o.ArtifactsDir, s.path(artifactsName)), bucketsName))
 	if err != nil {

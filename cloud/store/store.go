@@ -73,6 +73,9 @@ func (e engine) migrate(ctx context.Context, db *sql.DB, logger *slog.Logger, op
 	if err != nil {
 		return err
 	}
+	// Migrations are merged in any order: one that is missing is made up for,
+	// whatever its number.
+	options = append(options, goose.WithAllowOutofOrder(true))
 	provider, err := goose.NewProvider(e.dialect, db, e.schema(dir), options...)
 	if err != nil {
 		return fmt.Errorf("schema: %w", err)

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud"
 	"github.com/fescue-edge/fescue/cloud/deploy"
 )
@@ -49,9 +50,23 @@ func (f deadlineFlags) deadlines() deploy.Deadlines {
 	return deploy.Deadlines{Offline: f.OfflineDeadline, Stage: f.StageDeadline, Switch: f.SwitchDeadline, Health: f.HealthDeadline}
 }
 
+// retentionFlags say how long things are kept.
+type retentionFlags struct {
+	TokenRetention      time.Duration `default:"168h" help:"How long client tokens are remembered, after which a repeated call does its work again; 0 for ever."`
+	DeploymentRetention time.Duration `default:"8760h" help:"How long deployments are kept after their end, beside the last ten of each group and what runs; 0 for ever."`
+	AuditRetention      time.Duration `default:"8760h" help:"How long audit records are kept; 0 for ever."`
+}
+
+func (f retentionFlags) retention() fescue.Retention {
+	return fescue.Retention{
+		fescue.RetainedTokens: f.TokenRetention, fescue.RetainedDeployments: f.DeploymentRetention, fescue.RetainedAudit: f.AuditRetention,
+	}
+}
+
 type serverCommand struct {
 	placeFlags
 	deadlineFlags
+	retentionFlags
 	databaseFlag
 	Data          string   `required:"" type:"path" env:"FESCUE_DATA" help:"Folder of everything that must survive."`
 	Artifacts     string   `type:"path" placeholder:"DIR" help:"Folder of artifacts, one for all servers on a database; the default lies in the data folder."`
@@ -106,7 +121,7 @@ func (c *serverCommand) options(logger *slog.Logger) (cloud.Options, error) {
 		DeviceCertFile: c.DeviceTLSCert, DeviceKeyFile: c.DeviceTLSKey, InsecureHTTP: c.InsecureHTTP,
 		AccessKeyID: os.Getenv("FESCUE_ACCESS_KEY_ID"), SecretAccessKey: os.Getenv("FESCUE_SECRET_ACCESS_KEY"),
 		MasterKeyFile: os.Getenv("FESCUE_MASTER_KEY_FILE"), RequireServiceRole: c.ServiceRole,
-		Deadlines: c.deadlines(), SyncMessages: c.SyncMessages,
+		Deadlines: c.deadlines(), Retention: c.retention(), SyncMessages: c.SyncMessages,
 		EventURLs: c.EventURL, EventSecret: eventSecret, EventRetention: c.EventRetention,
 		BulkRate: c.BulkRate,
 		Logger:   logger,

@@ -1,0 +1,100 @@
+// Package retention removes what is older than it is to be kept, in small pieces,
+// by one server at a time.
+package retention
+
+import (
+	"context"
+	"log/slog"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/lease"
+)
+
+// Store keeps what ages.
+type Store interface {
+	lease.Store
+	// Expire looks at about limit rows from a time on that are older than before,
+	// removes those that may go, and returns up to which time it looked, zero when
+	// there were none.
+	Expire(ctx context.Context, what fescue.Retained, from, before time.Time, limit int) (removed int64, upTo time.Time, err error)
+}
+
+// Options is what a Sweeper is made of. All are needed.
+type Options struct {
+	Store  Store
+	Ages   fescue.Retention
+	Now    func() time.Time
+	Logger *slog.Logger
+}
+
+// Sweeper removes what is too old.
+type Sweeper struct{ Options }
+
+// New makes a Sweeper.
+func New(o Options) *Sweeper { return &Sweeper{o} }
+
+// Pace: what an hour brings is removed in pieces that no caller notices.
+const (
+	every = time.Hour
+	piece = 200
+	pause = 20 * time.Millisecond
+)
+
+// Run sweeps now and then until ctx ends, while no other server does.
+func (s *Sweeper) Run(ctx context.Context) {
+	l := lease.Lease{Store: s.Store, Name: "retention", Now: s.Now, Logger: s.Logger}
+	l.Run(ctx, func(ctx context.Context) {
+		for {
+			s.Sweep(ctx)
+			if !sleep(ctx, every) {
+				return
+			}
+		}
+	})
+}
+
+// Sweep removes all that is too old now.
+func (s *Sweeper) Sweep(ctx context.Context) {
+	for _, what := range slices.Sorted(maps.Keys(s.Ages)) {
+		age := s.Ages[what]
+		if age <= 0 {
+			continue
+		}
+		removed, err := s.sweep(ctx, what, s.Now().Add(-age))
+		if removed > 0 {
+			s.Logger.Info("removed what was older than it is to be kept", "what", what, "rows", removed, "age", age)
+		}
+		if err != nil && ctx.Err() == nil {
+			s.Logger.Error("old rows not removed; it is tried again", "what", what, "error", err)
+		}
+	}
+}
+
+func (s *Sweeper) sweep(ctx context.Context, what fescue.Retained, before time.Time) (total int64, err error) {
+	var from time.Time
+	for {
+		removed, upTo, err := s.Store.Expire(ctx, what, from, before, piece)
+		total += removed
+		if err != nil || upTo.IsZero() {
+			return total, err
+		}
+		if from = upTo; !sleep(ctx, pause) {
+			return total, nil
+		}
+	}
+}
+
+// sleep reports whether it slept to its end.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}

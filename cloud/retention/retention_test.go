@@ -1,0 +1,65 @@
+package retention_test
+
+import (
+	"log/slog"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/retention"
+	"github.com/fescue-edge/fescue/cloud/store"
+)
+
+func TestSweep(t *testing.T) {
+	t.Parallel()
+	logger := slog.New(slog.DiscardHandler)
+	s, err := store.OpenSQLite(t.Context(), filepath.Join(t.TempDir(), "fescue.db"), logger)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	p := fescue.Partition{AWS: "aws", Account: "123456789012", Region: "us-east-1"}
+	now := time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)
+	const day = 24 * time.Hour
+	const each = 300 // more than one piece
+	token := func(age time.Duration, i int) fescue.Token {
+		return fescue.Token{Operation: "CreateCoreDefinition", Value: age.String() + string(rune('a'+i%26)) + time.Duration(i).String(), RequestHash: "h"}
+	}
+	ages := []time.Duration{day, 3 * day, 30 * day}
+	for _, age := range ages {
+		for i := range each {
+			_, err := s.CreateDefinition(t.Context(), p, fescue.Definition{
+				Kind: fescue.CoreKind, ID: fescue.NewID(), CreatedAt: now.Add(-age - time.Duration(i)*time.Second),
+			}, nil, token(age, i))
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	kept := func() (n int) {
+		t.Helper()
+		for _, age := range ages {
+			for i := range each {
+				if _, err := s.TokenSubject(t.Context(), p, token(age, i)); err == nil {
+					n++
+				}
+			}
+		}
+		return n
+	}
+	for _, tc := range []struct {
+		name string
+		age  time.Duration
+		want int
+	}{{"for ever", 0, 3 * each}, {"a week", 7 * day, 2 * each}, {"two days", 2 * day, each}, {"an hour", time.Hour, 0}} {
+		t.Run(tc.name, func(t *testing.T) {
+			retention.New(retention.Options{
+				Store: s, Ages: fescue.Retention{fescue.RetainedTokens: tc.age}, Now: func() time.Time { return now }, Logger: logger,
+			}).Sweep(t.Context())
+			if got := kept(); got != tc.want {
+				t.Errorf("%d tokens are kept, want %d", got, tc.want)
+			}
+		})
+	}
+}

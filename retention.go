@@ -1,0 +1,45 @@
+package fescue
+
+import (
+	"fmt"
+	"time"
+)
+
+// Retained names what is kept for a time only.
+type Retained string
+
+// What ends by its age.
+const (
+	// RetainedTokens are the client tokens of calls: a call that is repeated after
+	// that does its work again.
+	RetainedTokens Retained = "tokens"
+	// RetainedDeployments are deployments that have ended, with their steps. What
+	// runs on a core stays, and so do the last deployments of each group.
+	RetainedDeployments Retained = "deployments"
+	// RetainedAudit are the records of calls.
+	RetainedAudit Retained = "audit"
+)
+
+// Retention is how long things are kept; 0 means for ever.
+type Retention map[Retained]time.Duration
+
+// Validate refuses ages that contradict each other: a token must not outlive the
+// deployment that it stands for, or a repeated call would find neither.
+func (r Retention) Validate() error {
+	for what, age := range r {
+		if age < 0 {
+			return fmt.Errorf("retention of %s: %s is negative; 0 keeps them for ever", what, age)
+		}
+	}
+	tokens, deployments := r[RetainedTokens], r[RetainedDeployments]
+	if deployments > 0 && (tokens == 0 || tokens > deployments) {
+		return fmt.Errorf("retention of tokens must not be longer than that of deployments, %s", deployments)
+	}
+	return nil
+}
+
+// DefaultRetention is what an operator gets who chooses nothing.
+func DefaultRetention() Retention {
+	const day = 24 * time.Hour
+	return Retention{RetainedTokens: 7 * day, RetainedDeployments: 365 * day, RetainedAudit: 365 * day}
+}
