@@ -71,6 +71,7 @@ func openStore(t *testing.T, database string) *store.Store {
 var contracts = map[string]map[string]func(*testing.T, opener){
 	"cores.go":       {"connectivity": testConnectivity, "telemetry": testTelemetry},
 	"definitions.go": {"definitions": testDefinitions, "deletion": testDeletion},
+	"store.go":       {"eight callers": testEightfold},
 	"deployments.go": {
 		"deployments": testDeployments, "building": testBuilding, "offers": testOffers, "resets": testResets,
 	},
@@ -105,7 +106,7 @@ var contracts = map[string]map[string]func(*testing.T, opener){
 // notContracts are the files that hold what the others stand on, and those whose
 // contracts are the tests of the one service that uses them.
 var notContracts = []string{
-	"store.go", "sqlite.go", "postgres.go", "statements.go",
+	"sqlite.go", "postgres.go", "statements.go",
 	"buckets.go", "bucket_content.go", "bucket_uploads.go",
 }
 
