@@ -21,6 +21,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+	"github.com/aws/aws-sdk-go-v2/service/greengrass"
 	"github.com/aws/aws-sdk-go-v2/service/greengrass/types"
 
 	"github.com/fescue-edge/fescue"
@@ -70,6 +71,23 @@ func BenchmarkGetDeploymentStatus(b *testing.B) {
 	var fescueRate, bareRate float64
 	b.Run("bare", func(b *testing.B) { bareRate = rate(b, plain) })
 	b.Run("fescue", func(b *testing.B) {
+		fescueRate = rate(b, req)
+		b.ReportMetric(fescueRate/bareRate, "ratio")
+	})
+	// The same for a deployment that has ended, which may be remembered.
+	reset, err := h.greengrass.ResetDeployments(b.Context(), &greengrass.ResetDeploymentsInput{GroupId: &group, Force: aws.Bool(true)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	h.await(b, group, *reset.DeploymentId, fescue.Success)
+	if req, err = http.NewRequest(http.MethodGet, "http://"+s.api+strings.Replace(path, deployment, *reset.DeploymentId, 1), nil); err != nil {
+		b.Fatal(err)
+	}
+	if err := v4.NewSigner().SignHTTP(context.Background(), aws.Credentials{AccessKeyID: keyID, SecretAccessKey: secret},
+		req, hex.EncodeToString(empty[:]), "greengrass", region, time.Now()); err != nil {
+		b.Fatal(err)
+	}
+	b.Run("fescue, ended", func(b *testing.B) {
 		fescueRate = rate(b, req)
 		b.ReportMetric(fescueRate/bareRate, "ratio")
 	})

@@ -112,14 +112,15 @@ type Options struct {
 // Engine is the deployment engine.
 type Engine struct {
 	Options
-	hub  hub
-	kick chan struct{}
+	hub   hub
+	kick  chan struct{}
+	ended *ended
 }
 
 // New makes an engine. Run builds; everything else works without it.
 func New(o Options) *Engine {
 	o.Deadlines = o.Deadlines.withDefaults()
-	return &Engine{Options: o, hub: newHub(), kick: make(chan struct{}, 1)}
+	return &Engine{Options: o, hub: newHub(), kick: make(chan struct{}, 1), ended: newEnded(o.Now)}
 }
 
 // What Create refuses.
@@ -236,9 +237,17 @@ func replace(err, target, by error) error {
 	return err
 }
 
-// Deployment reads a deployment of a group.
+// Deployment reads a deployment of a group. One that has ended may have been read
+// a moment ago.
 func (e *Engine) Deployment(ctx context.Context, p fescue.Partition, groupID, id string) (fescue.Deployment, error) {
-	return e.Store.Deployment(ctx, p, groupID, id)
+	if d, ok := e.ended.find(p, groupID, id); ok {
+		return d, nil
+	}
+	d, err := e.Store.Deployment(ctx, p, groupID, id)
+	if err == nil {
+		e.ended.keep(d)
+	}
+	return d, err
 }
 
 // Deployments lists the deployments of a group, newest first.
