@@ -61,10 +61,16 @@ type site struct {
 // MillStats, version 1, whose aliases prod point to MillReader:2 and MillStats:1.
 func open(t *testing.T) *site {
 	t.Helper()
+	return openOn(t, filepath.Join(t.TempDir(), "fescue.db"))
+}
+
+// openOn is open on a database.
+func openOn(t *testing.T, database string) *site {
+	t.Helper()
 	dir, logger := t.TempDir(), slog.New(slog.DiscardHandler)
 	s := &site{t: t, mqtt: new(recordedMQTT)}
 	var err error
-	if s.store, err = store.OpenSQLite(t.Context(), filepath.Join(dir, "fescue.db"), logger); err != nil {
+	if s.store, err = store.Open(t.Context(), database, logger); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

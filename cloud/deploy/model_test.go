@@ -1,0 +1,307 @@
+package deploy_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/definitions"
+	"github.com/fescue-edge/fescue/cloud/deploy"
+	"github.com/fescue-edge/fescue/cloud/store/pgtest"
+)
+
+func TestMain(m *testing.M) { os.Exit(pgtest.Run(m)) }
+
+// The model of what the services promise: groups, whose versions only grow in
+// number, deployments that end once, and cores that one group owns at a time.
+type (
+	modelGroup struct {
+		id, thing   string
+		body        json.RawMessage
+		gone        bool
+		versions    []string
+		deployments []*modelDeployment // oldest first
+	}
+	modelDeployment struct {
+		group       *modelGroup
+		id, version string
+		reset       bool
+		status      fescue.DeploymentStatus
+		claimed     bool
+	}
+	model struct {
+		groups []*modelGroup
+		owner  map[string]*modelGroup // of cores
+	}
+)
+
+func (g *modelGroup) unfinished() bool {
+	return slices.ContainsFunc(g.deployments, func(d *modelDeployment) bool { return d.status == fescue.InProgress })
+}
+
+// underWay is what a core has not finished.
+func (m *model) underWay(thing string) (list []*modelDeployment) {
+	for _, g := range m.groups {
+		for _, d := range g.deployments {
+			if g.thing == thing && d.status == fescue.InProgress {
+				list = append(list, d)
+			}
+		}
+	}
+	return list
+}
+
+// offer is what becomes of a deployment that is built.
+func (m *model) offer(d *modelDeployment) {
+	if owner := m.owner[d.group.thing]; owner != nil && owner != d.group {
+		d.status = fescue.Failure
+		return
+	}
+	for _, other := range m.underWay(d.group.thing) {
+		if !other.claimed {
+			other.status = fescue.Failure
+		}
+	}
+	d.status = fescue.InProgress
+}
+
+// play drives the services and the model by the same steps.
+type play struct {
+	*site
+	model
+	random      *rand.Rand
+	engines     []*deploy.Engine
+	definitions *definitions.Service
+	done        []string
+}
+
+func (p *play) group() *modelGroup     { return p.groups[p.random.IntN(len(p.groups))] }
+func (p *play) engine() *deploy.Engine { return p.engines[p.random.IntN(len(p.engines))] }
+
+// wants checks what a call said.
+func (p *play) wants(err, want error) bool {
+	p.t.Helper()
+	if !errors.Is(err, want) || (err == nil) != (want == nil) {
+		p.t.Fatalf("error %v, want %v", err, want)
+	}
+	return want == nil
+}
+
+// take has the model know a deployment that was accepted, once it is built.
+func (p *play) take(g *modelGroup, made fescue.Deployment, d *modelDeployment) *modelDeployment {
+	p.t.Helper()
+	d.id, d.group = p.built(made).ID, g
+	g.deployments = append(g.deployments, d)
+	return d
+}
+
+// steps are what may happen, by name.
+var steps = map[string]func(p *play){
+	"a version is made": func(p *play) {
+		g := p.group()
+		v, err := p.definitions.AddVersion(p.t.Context(), home, fescue.GroupKind, g.id, g.body, fescue.Token{})
+		if want := map[bool]error{true: fescue.ErrNotFound}[g.gone]; p.wants(err, want) {
+			g.versions = append(g.versions, v.ID)
+		}
+	},
+	"the group is deleted": func(p *play) {
+		g := p.group()
+		var want error
+		switch {
+		case g.gone:
+			want = fescue.ErrNotFound
+		case p.owner[g.thing] == g || g.unfinished():
+			want = fescue.ErrInUse
+		}
+		if p.wants(p.store.DeleteDefinition(p.t.Context(), home, fescue.GroupKind, g.id), want) {
+			g.gone = true
+		}
+	},
+	"a version is deployed": func(p *play) {
+		g := p.group()
+		version, want := g.versions[p.random.IntN(len(g.versions))], error(nil)
+		if p.random.IntN(8) == 0 {
+			version, want = fescue.NewID(), deploy.ErrUnknownVersion
+		}
+		if g.gone {
+			want = deploy.ErrUnknownGroup
+		}
+		made, err := p.engine().Create(p.t.Context(), home, g.id, fescue.NewDeployment, version, "", fescue.Token{})
+		if p.wants(err, want) {
+			p.offer(p.take(g, made, &modelDeployment{version: version}))
+		}
+	},
+	"a deployment is repeated": func(p *play) {
+		g, of := p.group(), p.group()
+		if len(of.deployments) == 0 {
+			return
+		}
+		earlier := of.deployments[p.random.IntN(len(of.deployments))]
+		made, err := p.engine().Create(p.t.Context(), home, g.id, fescue.Redeployment, "", earlier.id, fescue.Token{})
+		var refusal *deploy.TypeError
+		switch {
+		case g.gone:
+			p.wants(err, deploy.ErrUnknownGroup)
+		case of != g || earlier.reset:
+			if !errors.As(err, &refusal) {
+				p.t.Fatalf("error %v", err)
+			}
+		default:
+			p.wants(err, nil)
+			if made.GroupVersionID != earlier.version {
+				p.t.Fatalf("version %s is deployed again, not %s", made.GroupVersionID, earlier.version)
+			}
+			p.offer(p.take(g, made, &modelDeployment{version: earlier.version}))
+		}
+	},
+	"deployments are reset": func(p *play) {
+		g := p.group()
+		var want error
+		switch {
+		case g.gone:
+			want = deploy.ErrUnknownGroup
+		case g.unfinished():
+			want = deploy.ErrUnfinished
+		case p.owner[g.thing] != g:
+			want = deploy.ErrNotDeployed
+		}
+		made, err := p.engine().Reset(p.t.Context(), home, g.id, false, fescue.Token{})
+		if p.wants(err, want) {
+			p.offer(p.take(g, made, &modelDeployment{reset: true}))
+		}
+	},
+	"deployments are reset by force": func(p *play) {
+		g := p.group()
+		made, err := p.engine().Reset(p.t.Context(), home, g.id, true, fescue.Token{})
+		if want := map[bool]error{true: deploy.ErrUnknownGroup}[g.gone]; p.wants(err, want) {
+			if p.owner[g.thing] == g || g.unfinished() {
+				for _, d := range p.underWay(g.thing) {
+					d.status = fescue.Failure
+				}
+				p.owner[g.thing] = nil
+			}
+			p.take(g, made, &modelDeployment{reset: true}).status = fescue.Success
+		}
+	},
+	"a core goes on": func(p *play) {
+		list := p.underWay(p.group().thing)
+		if len(list) == 0 {
+			return
+		}
+		d := list[0] // the oldest, as cores do
+		stored := p.read(fescue.Deployment{GroupID: d.group.id, ID: d.id})
+		event := fescue.EventSucceeded
+		switch {
+		case !d.claimed:
+			event = fescue.EventClaimed
+			if d.claimed = true; !d.reset {
+				p.owner[d.group.thing] = d.group
+			}
+		case p.random.IntN(3) == 0:
+			event, d.status = fescue.EventFailed, fescue.Failure
+		default:
+			if d.status = fescue.Success; d.reset {
+				p.owner[d.group.thing] = nil
+			}
+		}
+		p.reports(stored, event)
+	},
+}
+
+// agrees compares everything that can be seen.
+func (p *play) agrees() {
+	p.t.Helper()
+	ctx := p.t.Context()
+	for i, g := range p.groups {
+		d, err := p.store.Definition(ctx, home, fescue.GroupKind, g.id)
+		if g.gone != errors.Is(err, fescue.ErrNotFound) {
+			p.t.Fatalf("group %d: gone %v in the model, %v", i, g.gone, err)
+		}
+		if !g.gone && d.LatestVersion != g.versions[len(g.versions)-1] {
+			p.t.Fatalf("group %d: the latest version is %s", i, d.LatestVersion)
+		}
+		list, err := p.engine().Deployments(ctx, home, g.id, fescue.Page{Limit: 1000})
+		if err != nil || len(list) != len(g.deployments) {
+			p.t.Fatalf("group %d: %d deployments, want %d, %v", i, len(list), len(g.deployments), err)
+		}
+		for n, want := range g.deployments {
+			got := list[len(list)-1-n]
+			read, err := p.engine().Deployment(ctx, home, g.id, want.id)
+			if err != nil || got.ID != want.id || got.Status != want.status || read.Status != want.status || got.GroupVersionID != want.version {
+				p.t.Fatalf("group %d, deployment %d: %s, read %s, %q, %v; want %s", i, n, got.Status, read.Status, got.ErrorMessage, err, want.status)
+			}
+		}
+		var owner string
+		if !g.gone && p.owner[g.thing] == g {
+			owner = g.thing
+		}
+		if thing, err := p.store.GroupCore(ctx, home, g.id); !g.unfinished() && thing != owner {
+			p.t.Fatalf("group %d owns the core %q, want %q, %v", i, thing, owner, err)
+		}
+	}
+}
+
+// TestModel: whatever order versions, deletions, deployments, resets and
+// redeployments come in, through two servers, the services agree with the model.
+func TestModel(t *testing.T) {
+	t.Parallel()
+	databases := map[string]func(t *testing.T) string{
+		"SQLite":     func(t *testing.T) string { return filepath.Join(t.TempDir(), "fescue.db") },
+		"PostgreSQL": func(t *testing.T) string { return pgtest.Database(t) },
+	}
+	for name, database := range databases {
+		for _, seed := range []uint64{1, 2, uint64(time.Now().UnixNano())} {
+			t.Run(fmt.Sprint(name, " seed ", seed), func(t *testing.T) {
+				t.Parallel()
+				p := &play{site: openOn(t, database(t)), random: rand.New(rand.NewPCG(seed, 0))}
+				p.owner = make(map[string]*modelGroup)
+				p.engines = []*deploy.Engine{p.Engine, p.another(nil)}
+				for _, e := range p.engines {
+					p.run(e)
+				}
+				p.definitions = definitions.New(p.store, time.Now)
+				shared := p.mill("Shared") // two groups want one core
+				for i, g := range []group{shared, shared, p.mill("Own")} {
+					id, version := p.create(g)
+					v, err := p.store.Version(t.Context(), home, fescue.GroupKind, id, version)
+					if err != nil {
+						t.Fatal(err)
+					}
+					p.groups = append(p.groups, &modelGroup{
+						id: id, thing: []string{"Shared", "Shared", "Own"}[i], versions: []string{version}, body: v.Body,
+					})
+				}
+				defer func() {
+					if t.Failed() {
+						t.Logf("seed %d, after: %v", seed, p.done)
+					}
+				}()
+				names := make([]string, 0, len(steps))
+				for name := range steps {
+					names = append(names, name)
+				}
+				slices.Sort(names)
+				end := time.Now().Add(20 * time.Second)
+				for range 150 {
+					name := names[p.random.IntN(len(names))]
+					if name == "the group is deleted" && p.random.IntN(4) != 0 {
+						name = "a core goes on" // or all groups are soon gone
+					}
+					p.done = append(p.done, name)
+					steps[name](p)
+					if p.agrees(); time.Now().After(end) {
+						t.Logf("%d steps until the time was over", len(p.done))
+						break
+					}
+				}
+			})
+		}
+	}
+}
