@@ -57,6 +57,8 @@ type Offer struct {
 	GroupID      string                 `json:"groupId,omitempty"`
 	DeploymentID string                 `json:"deploymentId,omitempty"`
 	Phase        fescue.DeploymentPhase `json:"phase,omitempty"`
+	// Cancel asks the core to report Failed instead, if it still can.
+	Cancel bool `json:"cancel,omitempty"`
 	// Envelope is the signed manifest, as package bundle makes it.
 	Envelope []byte `json:"envelope,omitempty"`
 	// SigningKeyID is the key that signs manifests now: a core that does not
@@ -102,6 +104,8 @@ type StatusAnswer struct {
 	Status fescue.DeploymentStatus `json:"status"`
 	Phase  fescue.DeploymentPhase  `json:"phase,omitempty"`
 	Epoch  int64                   `json:"epoch"`
+	// Cancel asks the core to stop and to report Failed, if it still can.
+	Cancel bool `json:"cancel,omitempty"`
 }
 
 // SigningKeys answers GetSigningKeys.

@@ -42,6 +42,7 @@ func (e *Engine) Await(ctx context.Context, p fescue.Partition, thing string, af
 			}
 			return e.offering(ctx, corelink.Offer{
 				Epoch: d.Epoch, GroupID: d.GroupID, DeploymentID: d.ID, Phase: d.Phase, Envelope: envelope,
+				Cancel: !d.CancelRequestedAt.IsZero(),
 			})
 		}
 		if !errors.Is(err, fescue.ErrNotFound) {

@@ -395,7 +395,9 @@ func (h *Handler) updateStatus(w http.ResponseWriter, c *caller) error {
 	if err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusOK, corelink.StatusAnswer{Status: d.Status, Phase: d.Phase, Epoch: d.Epoch})
+	writeJSON(w, http.StatusOK, corelink.StatusAnswer{
+		Status: d.Status, Phase: d.Phase, Epoch: d.Epoch, Cancel: !d.Status.Final() && !d.CancelRequestedAt.IsZero(),
+	})
 	return nil
 }
 

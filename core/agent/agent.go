@@ -13,6 +13,7 @@ import (
 type Cloud interface {
 	GetDeployment(ctx context.Context, thing string, after int64, wait time.Duration) (corelink.Offer, error)
 	UpdateStatus(ctx context.Context, groupID, deploymentID, coreARN string, report corelink.StatusReport) (corelink.StatusAnswer, error)
+	UpdateProgress(ctx context.Context, groupID, deploymentID, coreARN string, report corelink.ProgressReport) (corelink.ProgressAnswer, error)
 	SigningKeys(ctx context.Context) (corelink.SigningKeys, error)
 	GetArtifact(ctx context.Context, groupID, deploymentID, hash string, offset int64) (io.ReadCloser, error)
 }
@@ -50,6 +51,8 @@ type Times struct {
 	Stall time.Duration
 	// Note bounds a report that nothing waits for: 10 s.
 	Note time.Duration
+	// Progress is the pause between reports on work that takes longer: 5 s.
+	Progress time.Duration
 }
 
 func (t Times) withDefaults() Times {
@@ -62,6 +65,7 @@ func (t Times) withDefaults() Times {
 		{&t.MaxRetry, time.Minute},
 		{&t.Stall, time.Minute},
 		{&t.Note, 10 * time.Second},
+		{&t.Progress, 5 * time.Second},
 	} {
 		if *d.value <= 0 {
 			*d.value = d.standard
@@ -120,6 +124,8 @@ type Agent struct {
 	// The rest belongs to the goroutine of Run.
 
 	state state
+	// work is what is done for the deployment under way.
+	work *work
 	// stateSaved says that a state file is on the disk, unsaved that it is older
 	// than state because the last could not be written.
 	stateSaved, unsaved bool
@@ -130,6 +136,8 @@ type Agent struct {
 	current, previous *deployed
 	// unapplied says that current has still to be started.
 	unapplied bool
+	// resumed says that what is under way was taken up from the disk.
+	resumed bool
 	// emptied says that an operator put `{}` into group.json.
 	emptied bool
 	// found are the findings that were logged, lookedAt when they were looked for.
@@ -150,6 +158,7 @@ func New(o Options) *Agent {
 		disk: o.Disk, accounts: o.Accounts, times: o.Times.withDefaults(), now: o.Now,
 		wake:  make(chan struct{}, 1),
 		ready: make(chan struct{}),
+		work:  new(work),
 	}
 	if a.certificates = o.Certificates; a.certificates == nil {
 		a.certificates = func() []Certificate { return nil }

@@ -34,10 +34,21 @@ func (a *Agent) reconcile(ctx context.Context) error {
 // finish runs a deployment that was switched to, waits until it is healthy, and
 // writes down how it ended. Its error leaves the end open.
 func (a *Agent) finish(ctx context.Context, m bundle.Manifest) error {
-	problems := a.run(ctx, m)
+	work, leave := a.attend(ctx, m, a.resumed)
+	problems := a.run(work, m)
+	stopped := leave()
 	if err := ctx.Err(); err != nil {
 		// What looks unhealthy may only be the core's own end.
 		return err
+	}
+	if stopped != nil {
+		a.stopped(m, stopped)
+		return nil
+	}
+	if len(problems) == 0 && m.Group == nil {
+		if err := a.reset(ctx); err != nil {
+			problems = problemsOf(diskFailure("reset the core", err), codeDisk)
+		}
 	}
 	a.conclude(m, problems)
 	return nil
@@ -51,9 +62,11 @@ func (a *Agent) run(ctx context.Context, m bundle.Manifest) []Problem {
 	if len(problems) > 0 {
 		return problems
 	}
+	a.work.doing("starting what changed")
 	if err := a.edge.Apply(ctx, plan); err != nil {
 		return []Problem{{Code: codeApply, Message: fmt.Sprintf("The functions could not be started: %v", err)}}
 	}
+	a.work.doing("waiting until the functions are healthy")
 	for _, t := range a.edge.WaitReady(ctx) {
 		message := fmt.Sprintf("Function %s is not healthy: %s", t.ARN, t.Cause)
 		if len(t.LastLines) > 0 {
@@ -64,13 +77,7 @@ func (a *Agent) run(ctx context.Context, m bundle.Manifest) []Problem {
 		}
 		problems = append(problems, Problem{t.ARN, codeUnhealthy, message})
 	}
-	if len(problems) > 0 || m.Group != nil {
-		return problems
-	}
-	if err := a.reset(ctx); err != nil {
-		return problemsOf(diskFailure("reset the core", err), codeDisk)
-	}
-	return nil
+	return problems
 }
 
 // reset forgets what there was before: there is no way back from a reset.
@@ -104,12 +111,29 @@ func (a *Agent) conclude(m bundle.Manifest, problems []Problem) {
 	a.setState(s)
 }
 
-// giveUp writes down that the cloud ended a deployment by itself.
+// giveUp writes down that the cloud ended a deployment by itself. That the core
+// runs the last accepted one again is told when it does.
 func (a *Agent) giveUp(m bundle.Manifest) {
+	a.logger.Error("The control plane had ended the deployment otherwise; the last accepted one stays or comes back.",
+		slog.String("deploymentId", m.DeploymentID))
 	s := a.state
 	s.Epoch = max(s.Epoch, m.Epoch)
-	s.Ended = nil
+	s.Ended = a.wentBack(m.GroupID, m.DeploymentID, m.Epoch)
 	a.setState(s)
+}
+
+// wentBack is the report that a deployment, which the cloud had ended, does not
+// run here.
+func (a *Agent) wentBack(groupID, deploymentID string, epoch int64) *ending {
+	note := "the core runs nothing, as before the deployment"
+	for _, d := range []*deployed{a.previous, a.current} {
+		if d != nil && d.manifest.Epoch == a.state.Accepted {
+			note = fmt.Sprintf("the core runs deployment %s", d.manifest.DeploymentID)
+		}
+	}
+	return &ending{GroupID: groupID, DeploymentID: deploymentID, Report: corelink.StatusReport{
+		Event: fescue.EventWentBack, Epoch: epoch, Note: note,
+	}}
 }
 
 // setState keeps the state even when it cannot be written, which is then tried
@@ -127,7 +151,7 @@ func (a *Agent) setState(s state) {
 // reportEnd tells the cloud how a deployment ended, until it has heard it.
 func (a *Agent) reportEnd(ctx context.Context) error {
 	e := a.state.Ended
-	err := a.send(ctx, e.GroupID, e.DeploymentID, e.Report)
+	_, err := a.send(ctx, e.GroupID, e.DeploymentID, e.Report)
 	if err != nil && !errors.Is(err, errAbandoned) {
 		return err
 	}
@@ -137,19 +161,18 @@ func (a *Agent) reportEnd(ctx context.Context) error {
 			slog.String("deploymentId", e.DeploymentID), slog.String("errorString", err.Error()))
 		err = nil
 	}
+	if err != nil && e.Report.Event != fescue.EventWentBack {
+		a.logger.Warn("The control plane does not take how the deployment ended here.",
+			slog.String("reported", string(e.Report.Event)), slog.String("errorString", err.Error()))
+		a.giveUp(bundle.Manifest{GroupID: e.GroupID, DeploymentID: e.DeploymentID, Epoch: e.Report.Epoch})
+		return a.reconcile(ctx)
+	}
 	s := a.state
 	s.Ended = nil
 	if err == nil && e.succeeded() {
 		s.Accepted = e.Report.Epoch
 	}
 	a.setState(s)
-	if err != nil {
-		a.logger.Error("The control plane had ended the deployment otherwise; the last accepted one stays or comes back.",
-			slog.String("deploymentId", e.DeploymentID), slog.String("reported", string(e.Report.Event)), slog.String("errorString", err.Error()))
-		if err := a.reconcile(ctx); err != nil {
-			return err
-		}
-	}
 	if err := a.prune(); err != nil {
 		a.logger.Warn("Old artifacts stay in the deployment folder.", slog.String("errorString", err.Error()))
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/bundle"
@@ -49,17 +48,25 @@ func (a *Agent) deploy(ctx context.Context, offer corelink.Offer) error {
 		return a.refuse(ctx, offer, err)
 	}
 	log := a.logger.With(slog.String("deploymentId", m.DeploymentID), slog.String("type", string(m.DeploymentType)))
+	if offer.Cancel {
+		a.stopped(m, errCancelled)
+		return nil
+	}
 	if offer.Phase == fescue.Offered {
 		log.Info("A deployment is taken.", slog.Int64("epoch", m.Epoch))
-		if err := a.report(ctx, m, fescue.EventClaimed); err != nil {
-			return err
+		switch err := a.report(ctx, m, fescue.EventClaimed); {
+		case errors.Is(err, errCancelled):
+			a.stopped(m, err)
+			return nil
+		case err != nil:
+			return err // also when somebody was faster: nothing was begun
 		}
 	}
 	if err := a.prepare(ctx, m); err != nil {
 		return a.failed(ctx, m, err)
 	}
 	if err := a.report(ctx, m, fescue.EventStaged); err != nil {
-		return err
+		return a.failed(ctx, m, err)
 	}
 	if err := a.switchTo(&deployed{m, offer.Envelope}); err != nil {
 		return a.failed(ctx, m, diskFailure("switch to the new deployment", err))
@@ -69,9 +76,9 @@ func (a *Agent) deploy(ctx context.Context, offer corelink.Offer) error {
 	note, cancel := context.WithTimeout(ctx, a.times.Note)
 	defer cancel()
 	err = a.report(note, m, fescue.EventSwitched)
-	if errors.Is(err, errAbandoned) && !errors.Is(err, errForgotten) {
-		a.giveUp(m)
-		return err
+	if errors.Is(err, errAbandoned) && !errors.Is(err, errForgotten) || errors.Is(err, errCancelled) {
+		a.stopped(m, err)
+		return nil
 	}
 	if err != nil {
 		log.Warn("A report did not reach the control plane.", slog.String("errorString", err.Error()))
@@ -81,13 +88,22 @@ func (a *Agent) deploy(ctx context.Context, offer corelink.Offer) error {
 
 // prepare stages the deployment and checks that it can run here.
 func (a *Agent) prepare(ctx context.Context, m bundle.Manifest) error {
-	if err := a.stage(ctx, m); err != nil {
-		return err
+	a.work = new(work)
+	work, leave := a.attend(ctx, m, false)
+	err := a.stage(work, m)
+	var problems []Problem
+	if err == nil {
+		a.work.doing("checking whether this core can run the group")
+		_, problems = a.plan(work, m)
 	}
-	if _, problems := a.plan(ctx, m); len(problems) > 0 {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
+	switch stopped := leave(); {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case stopped != nil:
+		return stopped
+	case err != nil:
+		return err
+	case len(problems) > 0:
 		return &failure{problems}
 	}
 	return nil
@@ -107,34 +123,46 @@ func (a *Agent) seen() int64 {
 	return a.state.Epoch
 }
 
-// failed ends a deployment that cannot go on, and passes every other error on.
+// failed ends a deployment that cannot or shall not go on, and passes every other
+// error on.
 func (a *Agent) failed(ctx context.Context, m bundle.Manifest, err error) error {
 	var f *failure
-	if !errors.As(err, &f) || ctx.Err() != nil {
+	switch {
+	case ctx.Err() != nil:
+		return err
+	case errors.As(err, &f):
+		a.conclude(m, f.problems)
+	case errors.Is(err, errAbandoned), errors.Is(err, errCancelled):
+		a.stopped(m, err)
+	default:
 		return err
 	}
-	a.conclude(m, f.problems)
 	return nil
 }
 
-// report sends one step of a deployment.
+// report sends one step of a deployment. It is errCancelled when the answer asks
+// to stop.
 func (a *Agent) report(ctx context.Context, m bundle.Manifest, event fescue.DeploymentEvent) error {
-	return a.send(ctx, m.GroupID, m.DeploymentID, corelink.StatusReport{Event: event, Epoch: m.Epoch})
+	report := corelink.StatusReport{Event: event, Epoch: m.Epoch}
+	if event == fescue.EventStaged {
+		report.Fetched = a.work.fetched.Load()
+	}
+	cancel, err := a.send(ctx, m.GroupID, m.DeploymentID, report)
+	if err == nil && cancel {
+		err = errCancelled
+	}
+	return err
 }
 
-// send is errAbandoned when the cloud knows the deployment to have ended.
-func (a *Agent) send(ctx context.Context, groupID, deploymentID string, r corelink.StatusReport) error {
-	_, err := a.cloud.UpdateStatus(ctx, groupID, deploymentID, a.thingARN, r)
-	if e, ok := corelink.Refused(err); ok {
-		switch e.HTTPStatus {
-		case http.StatusNotFound:
-			return fmt.Errorf("%w: %w", errForgotten, err)
-		case http.StatusConflict, http.StatusGone:
-			return fmt.Errorf("%w: %w", errAbandoned, err)
-		}
+// send sends a report and is errAbandoned when the cloud knows the deployment to
+// have ended. cancel says that the core is to stop.
+func (a *Agent) send(ctx context.Context, groupID, deploymentID string, r corelink.StatusReport) (cancel bool, err error) {
+	answer, err := a.cloud.UpdateStatus(ctx, groupID, deploymentID, a.thingARN, r)
+	if over := abandoned(err); over != nil {
+		return false, over
 	}
 	if err != nil {
-		return fmt.Errorf("failed to report deployment status back to cloud: %w", err)
+		return false, fmt.Errorf("failed to report deployment status back to cloud: %w", err)
 	}
-	return nil
+	return answer.Cancel, nil
 }

@@ -41,6 +41,11 @@ func (a *Agent) stage(ctx context.Context, m bundle.Manifest) error {
 	if err := a.needSpace("stage the deployment", bytes); err != nil {
 		return err
 	}
+	missing, err := a.missing(m)
+	if err != nil {
+		return diskFailure("look into the deployment folder", err)
+	}
+	a.work.toFetch.Store(missing)
 	if m.Group != nil {
 		if err := a.stageGroup(ctx, m); err != nil {
 			return err
@@ -52,6 +57,26 @@ func (a *Agent) stage(ctx context.Context, m bundle.Manifest) error {
 		}
 	}
 	return nil
+}
+
+// missing is how many bytes of the manifest's artifacts are not on the disk.
+func (a *Agent) missing(m bundle.Manifest) (int64, error) {
+	var bytes int64
+	for _, art := range m.Artifacts() {
+		there, err := exists(a.disk, a.layout.artifact(art.SHA256))
+		if err != nil {
+			return 0, err
+		}
+		if there {
+			continue
+		}
+		part, err := a.partSize(art)
+		if err != nil {
+			return 0, err
+		}
+		bytes += art.Size - part
+	}
+	return bytes, nil
 }
 
 func (a *Agent) stageGroup(ctx context.Context, m bundle.Manifest) error {
@@ -96,6 +121,7 @@ func (a *Agent) stagePackage(ctx context.Context, m bundle.Manifest, f bundle.Fu
 	if err := a.needSpace("unpack the package of function "+f.FunctionArn, bytes); err != nil {
 		return err
 	}
+	a.work.doing("unpacking %s", f.FunctionArn)
 	if err := a.unpackPackage(ctx, f); err != nil {
 		if errors.Is(err, ErrArchive) {
 			return fail(codeUnpack, "unable to download the artifact %s: Error while processing. Error while unpacking the file: %v", f.FunctionArn, err)
@@ -133,6 +159,7 @@ func (a *Agent) unpackPackage(ctx context.Context, f bundle.FunctionArtifact) er
 // fetch downloads an artifact into its part file, going on where an earlier
 // attempt stopped, and verifies its hash.
 func (a *Agent) fetch(ctx context.Context, m bundle.Manifest, art bundle.Artifact, name string) error {
+	a.work.doing("downloading %s", name)
 	resumed, err := a.partSize(art)
 	if err != nil {
 		return diskFailure("continue the download of "+name, err)
@@ -222,6 +249,7 @@ func (a *Agent) receive(ctx context.Context, m bundle.Manifest, art bundle.Artif
 			if _, err := part.Write(buf[:n]); err != nil {
 				return diskFailure("download "+name, err)
 			}
+			a.work.fetched.Add(int64(n))
 		}
 		switch {
 		case err == io.EOF && got == wanted:

@@ -66,9 +66,21 @@ type offered struct {
 	peer     *peer
 	envelope []byte
 	events   []fescue.DeploymentEvent
-	notes    []string
 	// polls counts the polls since the end.
 	polls int
+	// progress and reports are what the core said, in order.
+	progress []corelink.ProgressReport
+	reports  []corelink.StatusReport
+}
+
+// cancel asks the core to stop.
+func (p *peer) cancel(d *offered) {
+	p.change(func() { d.CancelRequestedAt = time.Now() })
+}
+
+// end ends a deployment as a deadline does.
+func (p *peer) end(d *offered) {
+	p.change(func() { d.Status, d.Phase = fescue.Failure, "" })
 }
 
 func newPeer(t testing.TB) *peer {
@@ -85,6 +97,7 @@ func newPeer(t testing.TB) *peer {
 	mux.HandleFunc(corelink.GetDeploymentPattern, p.getDeployment)
 	mux.HandleFunc(corelink.GetArtifactPattern, p.getArtifact)
 	mux.HandleFunc(corelink.UpdateStatusPattern, p.updateStatus)
+	mux.HandleFunc(corelink.UpdateProgressPattern, p.updateProgress)
 	mux.HandleFunc(corelink.GetSigningKeysPattern, p.getSigningKeys)
 	p.server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if p.isDown() {
@@ -204,7 +217,11 @@ func (p *peer) notesOf(id string) string {
 	defer p.mu.Unlock()
 	for _, d := range p.deployments {
 		if d.ID == id {
-			return strings.Join(d.notes, "; ")
+			var notes []string
+			for _, r := range d.reports {
+				notes = append(notes, r.Note)
+			}
+			return strings.Join(notes, "; ")
 		}
 	}
 	return ""
@@ -260,7 +277,7 @@ func (p *peer) getDeployment(w http.ResponseWriter, r *http.Request) {
 		var offer corelink.Offer
 		for _, d := range p.deployments {
 			if !d.Status.Final() && (d.Epoch > after || p.ignoreAfter) {
-				offer = corelink.Offer{Epoch: d.Epoch, GroupID: d.GroupID, DeploymentID: d.ID, Phase: d.Phase, Envelope: d.envelope}
+				offer = corelink.Offer{Epoch: d.Epoch, GroupID: d.GroupID, DeploymentID: d.ID, Phase: d.Phase, Envelope: d.envelope, Cancel: !d.CancelRequestedAt.IsZero()}
 			}
 		}
 		offer.SigningKeyID = p.keyID
@@ -330,8 +347,28 @@ func (p *peer) updateStatus(w http.ResponseWriter, r *http.Request) {
 		}
 		d.Deployment = next
 		d.events = append(d.events, report.Event)
-		d.notes = append(d.notes, report.Note)
-		status, body = http.StatusOK, corelink.StatusAnswer{Status: d.Status, Phase: d.Phase, Epoch: d.Epoch}
+		d.reports = append(d.reports, report)
+		status, body = http.StatusOK, corelink.StatusAnswer{
+			Status: d.Status, Phase: d.Phase, Epoch: d.Epoch, Cancel: !d.Status.Final() && !d.CancelRequestedAt.IsZero(),
+		}
+	})
+	answer(w, status, body)
+}
+
+func (p *peer) updateProgress(w http.ResponseWriter, r *http.Request) {
+	var report corelink.ProgressReport
+	if err := json.NewDecoder(r.Body).Decode(&report); err != nil {
+		answer(w, http.StatusBadRequest, corelink.ErrorBody{Code: "Invalid", Message: "malformed"})
+		return
+	}
+	status, body := http.StatusConflict, any(corelink.ErrorBody{Code: "Ended", Message: "it has ended"})
+	p.change(func() {
+		for _, d := range p.deployments {
+			if d.ID == r.PathValue("DeploymentId") && !d.Status.Final() && d.Epoch == report.Epoch {
+				d.progress = append(d.progress, report)
+				status, body = http.StatusOK, corelink.ProgressAnswer{Cancel: !d.CancelRequestedAt.IsZero()}
+			}
+		}
 	})
 	answer(w, status, body)
 }

@@ -71,7 +71,9 @@ func (a *Agent) restoreDeployment(ctx context.Context) error {
 	}
 	if !a.accepted() {
 		// Its end is still open, or the way back was cut short.
+		a.resumed = true
 		err := a.reconcile(ctx)
+		a.resumed = false
 		if err == nil && !a.accepted() {
 			// It came to a bad end just now: the way back belongs to the start.
 			err = a.reconcile(ctx)

@@ -102,7 +102,7 @@ func (a *Agent) refuse(ctx context.Context, offer corelink.Offer, cause error) e
 			Note: "refused: " + cut(problem.Message, 4096),
 		},
 	} {
-		if err := a.send(ctx, offer.GroupID, offer.DeploymentID, report); err != nil {
+		if _, err := a.send(ctx, offer.GroupID, offer.DeploymentID, report); err != nil {
 			return errors.Join(cause, err)
 		}
 	}
