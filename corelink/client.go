@@ -126,6 +126,17 @@ func (c *Client) UpdateProgress(ctx context.Context, groupID, deploymentID, core
 	return answer, nil
 }
 
+// AnswerCheck tells what a check found.
+func (c *Client) AnswerCheck(ctx context.Context, groupID, checkID, coreARN string, report CheckReport) error {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	var answer struct{}
+	if err := c.call(ctx, http.MethodPut, statusPath(groupID, checkID, coreARN)+"/check", report, &answer); err != nil {
+		return fmt.Errorf("AnswerCheck %s: %w", checkID, err)
+	}
+	return nil
+}
+
 // SigningKeys asks for the keys that manifests are signed with.
 func (c *Client) SigningKeys(ctx context.Context) (SigningKeys, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)

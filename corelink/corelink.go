@@ -6,6 +6,7 @@
 package corelink
 
 import (
+	"encoding/json"
 	"net/url"
 	"strconv"
 	"time"
@@ -23,6 +24,7 @@ const (
 	GetArtifactPattern         = "GET /greengrass/groups/{GroupId}/deployments/{DeploymentId}/artifacts/{Hash}"
 	UpdateStatusPattern        = "PUT /greengrass/groups/{GroupId}/deployments/{DeploymentId}/cores/{CoreArn}"
 	UpdateProgressPattern      = "PUT /greengrass/groups/{GroupId}/deployments/{DeploymentId}/cores/{CoreArn}/progress"
+	AnswerCheckPattern         = "PUT /greengrass/groups/{GroupId}/deployments/{DeploymentId}/cores/{CoreArn}/check"
 	GetSigningKeysPattern      = "GET /greengrass/signingkeys"
 	DeploymentDeltaTopicSuffix = "-gda/shadow/update/delta"
 )
@@ -64,6 +66,35 @@ type Offer struct {
 	// SigningKeyID is the key that signs manifests now: a core that does not
 	// know it asks for the signing keys.
 	SigningKeyID string `json:"signingKeyId,omitempty"`
+	// Check is a question, when no deployment waits.
+	Check *Check `json:"check,omitempty"`
+}
+
+// Check asks a core whether it could run a group, which it is not to do. It is not
+// signed: nothing starts from it.
+type Check struct {
+	// ID stands in the place of a deployment's in the path of the answer.
+	ID      string `json:"id"`
+	GroupID string `json:"groupId"`
+	// Group is the document group.json.
+	Group     json.RawMessage   `json:"group"`
+	Functions []CheckedFunction `json:"functions,omitempty"`
+}
+
+// CheckedFunction is the package of a function.
+type CheckedFunction struct {
+	ARN    string `json:"arn"`
+	SHA256 string `json:"sha256"`
+	// Size is in bytes.
+	Size int64 `json:"size"`
+}
+
+// CheckReport is the body of AnswerCheck.
+type CheckReport struct {
+	// Problems would fail the deployment on the core.
+	Problems []fescue.ErrorDetail `json:"problems,omitempty"`
+	// ToFetch is how many bytes the core would download.
+	ToFetch int64 `json:"toFetch"`
 }
 
 // StatusReport is the body of UpdateCoreDeploymentStatus.

@@ -17,8 +17,8 @@ import (
 const recheck = time.Second
 
 // Await is GetDeployment: the unfinished deployment with the lowest epoch above
-// after, as soon as there is one, at most wait long. What the core says that it
-// has been through is believed, see catchUp. allowed is asked before
+// after, else a check, as soon as there is one, at most wait long. What the core
+// says that it has been through is believed, see catchUp. allowed is asked before
 // every answer and while waiting; its error ends the wait. Without a deployment
 // the offer has only the core's epoch.
 func (e *Engine) Await(ctx context.Context, p fescue.Partition, thing string, after int64, wait time.Duration,
@@ -50,6 +50,13 @@ func (e *Engine) Await(ctx context.Context, p fescue.Partition, thing string, af
 		}
 		if err := allowed(ctx, nil); err != nil {
 			return corelink.Offer{}, err
+		}
+		check, err := e.waitingCheck(ctx, p, thing)
+		if err != nil {
+			return corelink.Offer{}, err
+		}
+		if check != nil {
+			return corelink.Offer{Check: check}, allowed(ctx, &fescue.Deployment{GroupID: check.GroupID, ID: check.ID})
 		}
 		select {
 		case <-woken:

@@ -49,6 +49,12 @@ type Store interface {
 	Steps(ctx context.Context, p fescue.Partition, deploymentID string) ([]fescue.RecordedStep, error)
 	SetProgress(ctx context.Context, d fescue.Deployment, progress fescue.Progress) error
 	Progress(ctx context.Context, p fescue.Partition, deploymentID string) (fescue.Progress, error)
+	CoreOwner(ctx context.Context, p fescue.Partition, thing string) (groupID string, err error)
+	AskCheck(ctx context.Context, p fescue.Partition, thing, id string, request []byte, expires time.Time) error
+	WaitingCheck(ctx context.Context, p fescue.Partition, thing string) (id string, request []byte, err error)
+	AnswerCheck(ctx context.Context, p fescue.Partition, thing, id string, answer []byte) error
+	CheckAnswer(ctx context.Context, p fescue.Partition, id string) ([]byte, error)
+	ForgetCheck(ctx context.Context, p fescue.Partition, id string) error
 	DeploymentsIn(ctx context.Context, p fescue.Partition, status fescue.DeploymentStatus, page fescue.Page) ([]fescue.Deployment, error)
 }
 
@@ -137,6 +143,8 @@ var (
 	ErrUnfinished = errors.New("a deployment of the group has not ended")
 	// ErrConcurrent means that another deployment of the group is being built.
 	ErrConcurrent = errors.New("another deployment of the group is being built")
+	// ErrTooLarge means that a group is too large for what was asked.
+	ErrTooLarge = errors.New("too large")
 	// ErrUnpublished means that a function ARN does not name a published version.
 	ErrUnpublished = errors.New("not a published function version")
 )
@@ -309,13 +317,18 @@ func (e *Engine) buildNext(ctx context.Context) bool {
 	return true
 }
 
-// wake tells a core that is connected to this server that a deployment waits:
-// through its long poll and by MQTT. Other servers hear of it from the store.
+// wake tells a core that is connected to this server that something has become of
+// its deployment. Other servers hear of it from the store.
 func (e *Engine) wake(ctx context.Context, d fescue.Deployment) {
-	e.hub.notify(d.Partition, d.CoreThing)
-	payload := fmt.Appendf(nil, `{"version":%d,"timestamp":%d,"state":{"deploymentId":%q,"groupId":%q}}`,
-		d.Epoch, e.Now().Unix(), d.ID, d.GroupID)
-	if err := e.Publisher.Publish(ctx, d.Partition, corelink.WakeTopic(d.CoreThing), payload, 0, false); err != nil {
-		e.Logger.Warn("core not woken by MQTT; its next poll finds the deployment", "core", d.CoreThing, "error", err)
+	e.rouse(ctx, d.Partition, d.CoreThing, fmt.Appendf(nil, `{"version":%d,"timestamp":%d,"state":{"deploymentId":%q,"groupId":%q}}`,
+		d.Epoch, e.Now().Unix(), d.ID, d.GroupID))
+}
+
+// rouse has a core that is connected to this server ask for what waits: through its
+// long poll and by MQTT.
+func (e *Engine) rouse(ctx context.Context, p fescue.Partition, thing string, payload []byte) {
+	e.hub.notify(p, thing)
+	if err := e.Publisher.Publish(ctx, p, corelink.WakeTopic(thing), payload, 0, false); err != nil {
+		e.Logger.Warn("core not woken by MQTT; its next poll finds what waits", "core", thing, "error", err)
 	}
 }

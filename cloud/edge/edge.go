@@ -39,6 +39,7 @@ type Deployments interface {
 	Report(ctx context.Context, p fescue.Partition, thing, groupID, id string, r corelink.StatusReport) (fescue.Deployment, error)
 	MayFetch(ctx context.Context, p fescue.Partition, thing, groupID, id, hash string) error
 	Progress(ctx context.Context, p fescue.Partition, thing, groupID, id string, r corelink.ProgressReport) (cancel bool, err error)
+	Checked(ctx context.Context, p fescue.Partition, thing, id string, report corelink.CheckReport) error
 }
 
 // Presence is told when a core was heard of.
@@ -100,6 +101,7 @@ func New(o Options) *Handler {
 	h.mux.HandleFunc(corelink.GetArtifactPattern, h.serve(h.getArtifact))
 	h.mux.HandleFunc(corelink.UpdateStatusPattern, h.serve(h.updateStatus))
 	h.mux.HandleFunc(corelink.UpdateProgressPattern, h.serve(h.updateProgress))
+	h.mux.HandleFunc(corelink.AnswerCheckPattern, h.serve(h.answerCheck))
 	h.mux.HandleFunc(corelink.GetSigningKeysPattern, h.serve(h.getSigningKeys))
 	h.serveShadows()
 	h.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
@@ -416,6 +418,23 @@ func (h *Handler) updateProgress(w http.ResponseWriter, c *caller) error {
 		return err
 	}
 	writeJSON(w, http.StatusOK, corelink.ProgressAnswer{Cancel: cancel})
+	return nil
+}
+
+// answerCheck takes what a core found.
+func (h *Handler) answerCheck(w http.ResponseWriter, c *caller) error {
+	_, id, thing, err := h.reporter(c)
+	if err != nil {
+		return err
+	}
+	var report corelink.CheckReport
+	if err := readReport(w, c.Request, &report); err != nil {
+		return err
+	}
+	if err := h.Deployments.Checked(c.Context(), c.Partition, thing, id, report); err != nil {
+		return err
+	}
+	writeJSON(w, http.StatusOK, struct{}{})
 	return nil
 }
 

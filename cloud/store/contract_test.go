@@ -69,6 +69,7 @@ func openStore(t *testing.T, database string) *store.Store {
 // contracts are what holds of the store, by the file that it is about. A file is
 // not complete without its row: see TestEveryFileHasContracts.
 var contracts = map[string]map[string]func(*testing.T, opener){
+	"checks.go":      {"checks": testChecks},
 	"cores.go":       {"connectivity": testConnectivity, "telemetry": testTelemetry},
 	"definitions.go": {"definitions": testDefinitions, "deletion": testDeletion},
 	"store.go":       {"eight callers": testEightfold},

@@ -89,16 +89,23 @@ func (e *apiError) Error() string {
 	return fmt.Sprintf("%s: %s (%d %s)", e.Operation, e.Message, e.Status, e.Code)
 }
 
+// asAPIError gives the error answer that err is.
+func asAPIError(err error) (*apiError, bool) {
+	var e *apiError
+	ok := errors.As(err, &e)
+	return e, ok
+}
+
 // isCode reports whether err is an error answer with the code.
 func isCode(err error, code string) bool {
-	var e *apiError
-	return errors.As(err, &e) && e.Code == code
+	e, ok := asAPIError(err)
+	return ok && e.Code == code
 }
 
 // isStatus reports whether err is an error answer with the HTTP status.
 func isStatus(err error, status int) bool {
-	var e *apiError
-	return errors.As(err, &e) && e.Status == status
+	e, ok := asAPIError(err)
+	return ok && e.Status == status
 }
 
 // callTimeout bounds a call, and uploadRate, in bytes a second, what more time a
@@ -110,6 +117,11 @@ const (
 
 // call sends a signed REST-JSON request. in and out may be nil.
 func (c *apiClient) call(ctx context.Context, service, operation, method, path string, in, out any, header ...string) error {
+	return c.callWithin(ctx, callTimeout, service, operation, method, path, in, out, header...)
+}
+
+// callWithin is call for an operation that takes its time.
+func (c *apiClient) callWithin(ctx context.Context, timeout time.Duration, service, operation, method, path string, in, out any, header ...string) error {
 	var body []byte
 	if in != nil {
 		var err error
@@ -117,7 +129,7 @@ func (c *apiClient) call(ctx context.Context, service, operation, method, path s
 			return err
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, callTimeout+time.Duration(len(body)/uploadRate)*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, timeout+time.Duration(len(body)/uploadRate)*time.Second)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, method, c.endpoint+path, bytes.NewReader(body))
 	if err != nil {
@@ -185,7 +197,7 @@ func (c *apiClient) partition(ctx context.Context) (fescue.Partition, error) {
 
 // download reads at most limit bytes of a link that an answer gave.
 func (c *apiClient) download(ctx context.Context, link string, limit int64) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout+time.Duration(limit/uploadRate)*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, timeout+time.Duration(limit/uploadRate)*time.Second)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, link, nil)
 	if err != nil {

@@ -33,13 +33,19 @@ type commands struct {
 	Server    serverCommand    `cmd:"" help:"Run the control plane."`
 	Core      coreCommand      `cmd:"" help:"Run a core (Linux)."`
 	Provision provisionCommand `cmd:"" help:"Make a core's thing, certificate, policy and configuration."`
-	Recover   recoverCommand   `cmd:"" help:"Restore a group from the folder of a V1 core."`
-	Export    exportCommand    `cmd:"" help:"Write a group with everything that it refers to."`
-	Import    importCommand    `cmd:"" help:"Restore a group that export wrote."`
-	Keys      keysCommand      `cmd:"" help:"List, create and revoke access keys."`
-	Backup    backupCommand    `cmd:"" help:"Write a server's state into one file, while it runs."`
-	Restore   restoreCommand   `cmd:"" help:"Lay a backup out in an empty data folder."`
-	Version   versionCommand   `cmd:"" help:"Print the version."`
+	Check     checkCommand     `cmd:"" help:"Find what deploying a group would find, without deploying it."`
+	Watch     watchCommand     `cmd:"" help:"Show the steps of a deployment as they happen."`
+	Cancel    cancelCommand    `cmd:"" help:"End a deployment, or ask its core to."`
+
+	Deployments deploymentsCommand `cmd:"" help:"List the deployments of all groups by status."`
+
+	Recover recoverCommand `cmd:"" help:"Restore a group from the folder of a V1 core."`
+	Export  exportCommand  `cmd:"" help:"Write a group with everything that it refers to."`
+	Import  importCommand  `cmd:"" help:"Restore a group that export wrote."`
+	Keys    keysCommand    `cmd:"" help:"List, create and revoke access keys."`
+	Backup  backupCommand  `cmd:"" help:"Write a server's state into one file, while it runs."`
+	Restore restoreCommand `cmd:"" help:"Lay a backup out in an empty data folder."`
+	Version versionCommand `cmd:"" help:"Print the version."`
 
 	LogLevel slog.Level `default:"INFO" env:"FESCUE_LOG_LEVEL" help:"Log DEBUG, INFO, WARN or ERROR and above (${env})."`
 }
@@ -88,10 +94,23 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	err = command.Run(t)
 	if err != nil && !errors.Is(err, context.Canceled) {
 		fmt.Fprintln(stderr, "fescue:", err)
+		var exit *exitError
+		if errors.As(err, &exit) {
+			return exit.code
+		}
 		return 1
 	}
 	return 0
 }
+
+// exitError is a failure with an exit code of its own.
+type exitError struct {
+	code int
+	text string
+}
+
+// Error is what happened.
+func (e *exitError) Error() string { return e.text }
 
 type versionCommand struct{}
 

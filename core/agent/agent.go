@@ -14,6 +14,7 @@ type Cloud interface {
 	GetDeployment(ctx context.Context, thing string, after int64, wait time.Duration) (corelink.Offer, error)
 	UpdateStatus(ctx context.Context, groupID, deploymentID, coreARN string, report corelink.StatusReport) (corelink.StatusAnswer, error)
 	UpdateProgress(ctx context.Context, groupID, deploymentID, coreARN string, report corelink.ProgressReport) (corelink.ProgressAnswer, error)
+	AnswerCheck(ctx context.Context, groupID, checkID, coreARN string, report corelink.CheckReport) error
 	SigningKeys(ctx context.Context) (corelink.SigningKeys, error)
 	GetArtifact(ctx context.Context, groupID, deploymentID, hash string, offset int64) (io.ReadCloser, error)
 }
@@ -284,6 +285,9 @@ func (a *Agent) step(ctx context.Context) (again bool, err error) {
 		return false, err
 	}
 	a.noticeKey(ctx, offer.SigningKeyID)
+	if offer.Check != nil {
+		return true, a.answer(ctx, *offer.Check)
+	}
 	if offer.DeploymentID == "" {
 		return false, nil
 	}

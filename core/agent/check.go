@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"path"
 	"path/filepath"
@@ -23,6 +24,8 @@ type checker struct {
 	agent    *Agent
 	manifest bundle.Manifest
 	defaults *fescue.FunctionDefaultConfig
+	// dry takes a package that is not here for one that would be fetched.
+	dry bool
 	// asRoot are the functions with UID or GID 0.
 	asRoot   []string
 	problems []Problem
@@ -211,6 +214,9 @@ func (c *checker) code(f *Function) {
 	f.CodeHash = c.manifest.Functions[i].SHA256
 	f.Dir = c.agent.layout.artifact(f.CodeHash)
 	info, err := c.agent.disk.Lstat(f.Dir)
+	if c.dry && errors.Is(err, fs.ErrNotExist) {
+		return
+	}
 	if err != nil || !info.IsDir() {
 		c.problem(f.ARN, codeDisk, "The package of function %s is not in the deployment folder; deploy the group again", f.ARN)
 		return
@@ -249,7 +255,7 @@ func (c *checker) executable(f *Function) {
 		missing(errNotAFile)
 		return
 	}
-	if info.Mode().Perm()&0o111 == 0 {
+	if info.Mode().Perm()&0o111 == 0 && !c.dry {
 		if err := c.agent.disk.Chmod(program, 0o755); err != nil {
 			missing(err)
 		}

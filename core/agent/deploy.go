@@ -54,6 +54,11 @@ func (a *Agent) deploy(ctx context.Context, offer corelink.Offer) error {
 	}
 	if offer.Phase == fescue.Offered {
 		log.Info("A deployment is taken.", slog.Int64("epoch", m.Epoch))
+		// The wake that brought the core here is not one to ask again for.
+		select {
+		case <-a.wake:
+		default:
+		}
 		switch err := a.report(ctx, m, fescue.EventClaimed); {
 		case errors.Is(err, errCancelled):
 			a.stopped(m, err)

@@ -59,6 +59,9 @@ type peer struct {
 	// ahead is by how much the peer's clock is ahead.
 	ahead time.Duration
 	polls []string // the wait parameters
+	// check waits for the core, report is its answer.
+	check  *corelink.Check
+	report *corelink.CheckReport
 }
 
 type offered struct {
@@ -97,6 +100,7 @@ func newPeer(t testing.TB) *peer {
 	mux.HandleFunc(corelink.GetDeploymentPattern, p.getDeployment)
 	mux.HandleFunc(corelink.GetArtifactPattern, p.getArtifact)
 	mux.HandleFunc(corelink.UpdateStatusPattern, p.updateStatus)
+	mux.HandleFunc(corelink.AnswerCheckPattern, p.answerCheck)
 	mux.HandleFunc(corelink.UpdateProgressPattern, p.updateProgress)
 	mux.HandleFunc(corelink.GetSigningKeysPattern, p.getSigningKeys)
 	p.server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -281,12 +285,15 @@ func (p *peer) getDeployment(w http.ResponseWriter, r *http.Request) {
 			}
 		}
 		offer.SigningKeyID = p.keyID
+		if offer.DeploymentID == "" && p.check != nil {
+			offer.Check = p.check
+		}
 		changed, down := p.changed, p.down
 		p.mu.Unlock()
 		if down {
 			panic(http.ErrAbortHandler)
 		}
-		if offer.DeploymentID != "" {
+		if offer.DeploymentID != "" || offer.Check != nil {
 			answer(w, http.StatusOK, offer)
 			return
 		}
@@ -353,6 +360,35 @@ func (p *peer) updateStatus(w http.ResponseWriter, r *http.Request) {
 		}
 	})
 	answer(w, status, body)
+}
+
+// ask has the core check a group.
+func (p *peer) ask(check corelink.Check) corelink.CheckReport {
+	p.t.Helper()
+	p.change(func() { p.check, p.report = &check, nil })
+	var report corelink.CheckReport
+	p.await("the answer to a check", func() bool {
+		if p.report != nil {
+			report = *p.report
+		}
+		return p.report != nil
+	})
+	return report
+}
+
+func (p *peer) answerCheck(w http.ResponseWriter, r *http.Request) {
+	report := new(corelink.CheckReport)
+	if err := json.NewDecoder(r.Body).Decode(report); err != nil {
+		answer(w, http.StatusBadRequest, corelink.ErrorBody{Code: "Invalid", Message: "malformed"})
+		return
+	}
+	status := http.StatusNotFound
+	p.change(func() {
+		if p.check != nil && p.check.ID == r.PathValue("DeploymentId") {
+			p.check, p.report, status = nil, report, http.StatusOK
+		}
+	})
+	answer(w, status, struct{}{})
 }
 
 func (p *peer) updateProgress(w http.ResponseWriter, r *http.Request) {

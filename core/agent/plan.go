@@ -70,8 +70,12 @@ func (a *Agent) plan(ctx context.Context, m bundle.Manifest) (Plan, []Problem) {
 	if err != nil {
 		return p, []Problem{{Code: codeGroupFile, Message: "unable to load the group file downloaded: " + err.Error()}}
 	}
+	return a.planGroup(ctx, &checker{agent: a, manifest: m, defaults: group.GroupDefinitions.Lambdas.DefaultConfig}, group, p)
+}
+
+// planGroup resolves a group into the plan.
+func (a *Agent) planGroup(ctx context.Context, check *checker, group bundle.Group, p Plan) (Plan, []Problem) {
 	d := group.GroupDefinitions
-	check := checker{agent: a, manifest: m, defaults: d.Lambdas.DefaultConfig}
 	check.group(group)
 	p.Loggers = d.Logging.Content
 	if p.Loggers == nil {

@@ -60,7 +60,7 @@ func open(t *testing.T) *api {
 	if err != nil {
 		t.Fatal(err)
 	}
-	engine := deploy.New(deploy.Options{Store: s, AWS: "aws", Now: clock, Logger: logger})
+	engine := deploy.New(deploy.Options{Store: s, AWS: "aws", Presence: cores.NewPresence(s, clock, logger), Now: clock, Logger: logger})
 	objects := new(input)
 	bulks := bulk.New(bulk.Options{Store: s, Objects: objects, Deployments: engine, AWS: "aws", Now: clock, Logger: logger})
 	service := greengrass.New(greengrass.Options{

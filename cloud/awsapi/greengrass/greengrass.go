@@ -24,6 +24,7 @@ import (
 	"github.com/fescue-edge/fescue/cloud/bulk"
 	"github.com/fescue-edge/fescue/cloud/cores"
 	"github.com/fescue-edge/fescue/cloud/definitions"
+	"github.com/fescue-edge/fescue/cloud/deploy"
 	"github.com/fescue-edge/fescue/cloud/groupca"
 )
 
@@ -33,6 +34,10 @@ type Deployments interface {
 	Reset(ctx context.Context, p fescue.Partition, groupID string, force bool, token fescue.Token) (fescue.Deployment, error)
 	Deployment(ctx context.Context, p fescue.Partition, groupID, id string) (fescue.Deployment, error)
 	Deployments(ctx context.Context, p fescue.Partition, groupID string, page fescue.Page) ([]fescue.Deployment, error)
+	DeploymentsIn(ctx context.Context, p fescue.Partition, status fescue.DeploymentStatus, page fescue.Page) ([]fescue.Deployment, error)
+	Timeline(ctx context.Context, p fescue.Partition, groupID, id string) (deploy.Timeline, error)
+	Cancel(ctx context.Context, p fescue.Partition, groupID, id string, force bool, by string) (fescue.Deployment, error)
+	Check(ctx context.Context, p fescue.Partition, groupID, groupVersionID string, wait time.Duration) (deploy.Check, error)
 }
 
 // Roles keeps the service role (empty group id) and the groups' roles.
@@ -81,7 +86,7 @@ func New(o Options) *API {
 		bulk: o.Bulk,
 	}
 	a.Register(slices.Concat(
-		a.containerOperations(), a.deploymentOperations(), a.roleOperations(),
+		a.containerOperations(), a.deploymentOperations(), a.timelineOperations(), a.roleOperations(),
 		a.tagOperations(), a.coreOperations(), a.authorityOperations(), a.bulkOperations(),
 		[]restjson.Operation{a.restoreOperation()},
 	))

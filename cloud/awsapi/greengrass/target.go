@@ -10,7 +10,8 @@ import (
 
 // target is what an operation acts on. The resource part of a Greengrass ARN is
 // the path of the API, so a resource is the path up to its last label: the
-// group of CreateDeployment, the deployment of GetDeploymentStatus.
+// group of CreateDeployment, the deployment of GetDeploymentStatus. Fescue's own
+// operations act on the same resources.
 func target(op *restjson.Operation, r *restjson.Request) awsapi.Target {
 	if arn, ok := r.Labels["resource-arn"]; ok {
 		return awsapi.Target{Resource: arn}
@@ -28,6 +29,11 @@ func target(op *restjson.Operation, r *restjson.Request) awsapi.Target {
 		}
 	}
 	t := awsapi.Target{RequestTags: tags}
+	if end > 0 && segments[1] == "fescue" {
+		// Fescue's own operations act on what "/greengrass/…" names.
+		segments = append([]string{"", "greengrass"}, segments[3:]...) // after /fescue/v1
+		end--
+	}
 	if end > 0 {
 		t.Resource = fescue.ARN{
 			AWS: r.Partition.AWS, Service: "greengrass", Region: r.Partition.Region, Account: r.Partition.Account,

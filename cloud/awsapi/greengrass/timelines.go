@@ -1,0 +1,264 @@
+package greengrass
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/awsapi"
+	"github.com/fescue-edge/fescue/cloud/awsapi/restjson"
+	"github.com/fescue-edge/fescue/cloud/deploy"
+)
+
+// timelineOperations are Fescue's own: what the original's API cannot say of a
+// deployment, and how to end one.
+func (a *API) timelineOperations() []restjson.Operation {
+	const base = "/fescue/v1/groups/{GroupId}/deployments/{DeploymentId}"
+	return []restjson.Operation{
+		{Name: "CancelDeployment", Method: http.MethodPost, Path: base + "/cancel", Handle: a.cancelDeployment},
+		{Name: "GetDeploymentTimeline", Method: http.MethodGet, Path: base + "/timeline", Handle: a.getTimeline},
+		{Name: "ListDeploymentsByStatus", Method: http.MethodGet, Path: "/fescue/v1/deployments", Handle: a.listByStatus},
+		{Name: "CheckGroupVersion", Method: http.MethodPost, Path: "/fescue/v1/groups/{GroupId}/versions/{GroupVersionId}/check", Handle: a.checkGroupVersion},
+	}
+}
+
+// DeploymentSummary is a deployment as Fescue's own operations tell it. Times are
+// as everywhere in this API: RFC 3339 in UTC with milliseconds.
+type DeploymentSummary struct {
+	DeploymentId      string
+	GroupId           string
+	GroupVersionId    string `json:",omitempty"`
+	DeploymentType    fescue.DeploymentType
+	DeploymentStatus  fescue.DeploymentStatus
+	Phase             fescue.DeploymentPhase `json:",omitempty"`
+	CoreThing         string                 `json:",omitempty"`
+	Epoch             int64                  `json:",omitempty"`
+	CreatedAt         string
+	UpdatedAt         string
+	CancelRequestedAt string               `json:",omitempty"`
+	ErrorMessage      string               `json:",omitempty"`
+	ErrorDetails      []fescue.ErrorDetail `json:",omitempty"`
+}
+
+func summary(d fescue.Deployment) DeploymentSummary {
+	return DeploymentSummary{
+		DeploymentId: d.ID, GroupId: d.GroupID, GroupVersionId: d.GroupVersionID, DeploymentType: d.Type,
+		DeploymentStatus: d.Status, Phase: d.Phase, CoreThing: d.CoreThing, Epoch: d.Epoch,
+		CreatedAt: fescue.Timestamp(d.CreatedAt), UpdatedAt: fescue.Timestamp(d.UpdatedAt),
+		CancelRequestedAt: timestamp(d.CancelRequestedAt),
+		ErrorMessage:      d.ErrorMessage, ErrorDetails: d.ErrorDetails,
+	}
+}
+
+// timestamp is empty for the zero time.
+func timestamp(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return fescue.Timestamp(t)
+}
+
+// CoreState is what is known of a core.
+type CoreState struct {
+	ThingName string
+	Online    bool
+	// LastSeen is empty for a core that was never heard of, OfflineSince while
+	// the core is online.
+	LastSeen     string `json:",omitempty"`
+	OfflineSince string `json:",omitempty"`
+}
+
+func coreState(thing string, s fescue.Sighting) *CoreState {
+	if thing == "" {
+		return nil
+	}
+	state := &CoreState{ThingName: thing, Online: s.Online(time.Now()), LastSeen: timestamp(s.SeenAt)}
+	if !state.Online {
+		state.OfflineSince = timestamp(s.OfflineSince())
+	}
+	return state
+}
+
+// TimelineStep is one event of a deployment.
+type TimelineStep struct {
+	Event fescue.DeploymentEvent
+	Actor fescue.Actor
+	At    string
+	Note  string `json:",omitempty"`
+	// BytesFetched is how much the core had downloaded.
+	BytesFetched int64 `json:",omitempty"`
+}
+
+// Timeline answers GetDeploymentTimeline.
+type Timeline struct {
+	DeploymentSummary
+	// Deadline is when the control plane ends the deployment if it stays in its
+	// phase.
+	Deadline string     `json:",omitempty"`
+	Core     *CoreState `json:",omitempty"`
+	// Activity is what the core last said that it does, at ActivityAt.
+	Activity     string `json:",omitempty"`
+	ActivityAt   string `json:",omitempty"`
+	BytesFetched int64  `json:",omitempty"`
+	BytesToFetch int64  `json:",omitempty"`
+	Steps        []TimelineStep
+}
+
+// unknownDeployment answers an id that is not there.
+func unknownDeployment(r *restjson.Request) *awsapi.Error {
+	return refuse(http.StatusNotFound, resourceNotFound, "Deployment '%s' of group '%s' does not exist.", r.Label("DeploymentId"), r.Label("GroupId"))
+}
+
+// deploymentLabels reads the ids of the path.
+func deploymentLabels(r *restjson.Request) (groupID, id string, err error) {
+	groupID, id = r.Label("GroupId"), r.Label("DeploymentId")
+	if !fescue.ValidID(groupID) || !fescue.ValidID(id) {
+		return "", "", unknownDeployment(r)
+	}
+	return groupID, id, nil
+}
+
+func (a *API) cancelDeployment(ctx context.Context, r *restjson.Request) (any, error) {
+	group, id, err := deploymentLabels(r)
+	if err != nil {
+		return nil, err
+	}
+	var in struct{ Force bool }
+	if err := restjson.Decode(r.Body, &in); err != nil {
+		return nil, malformed(err.Error())
+	}
+	d, err := a.deployments.Cancel(ctx, r.Partition, group, id, in.Force, "access key "+r.KeyID)
+	switch {
+	case errors.Is(err, fescue.ErrNotFound):
+		return nil, unknownDeployment(r)
+	case errors.Is(err, fescue.ErrEnded):
+		return nil, refuse(http.StatusConflict, "ConflictException", "Deployment '%s' ended in %s at %s and never changes again.", id, d.Status, fescue.Timestamp(d.UpdatedAt))
+	case err != nil:
+		return nil, err
+	}
+	return summary(d), nil
+}
+
+func (a *API) getTimeline(ctx context.Context, r *restjson.Request) (any, error) {
+	group, id, err := deploymentLabels(r)
+	if err != nil {
+		return nil, err
+	}
+	t, err := a.deployments.Timeline(ctx, r.Partition, group, id)
+	if err != nil {
+		return nil, notFoundAs(err, unknownDeployment(r))
+	}
+	out := Timeline{
+		DeploymentSummary: summary(t.Deployment), Deadline: timestamp(t.Deadline), Core: coreState(t.CoreThing, t.Core),
+		Activity: t.Progress.Activity, ActivityAt: timestamp(t.Progress.At),
+		BytesFetched: t.Progress.Fetched, BytesToFetch: t.Progress.ToFetch, Steps: []TimelineStep{},
+	}
+	for _, s := range t.Steps {
+		out.Steps = append(out.Steps, TimelineStep{s.Event, s.Actor, fescue.Timestamp(s.At), s.Note, s.Fetched})
+	}
+	return out, nil
+}
+
+// statuses are what ListDeploymentsByStatus can be asked for.
+var statuses = []fescue.DeploymentStatus{fescue.Building, fescue.InProgress, fescue.Success, fescue.Failure}
+
+// DeploymentList answers ListDeploymentsByStatus.
+type DeploymentList struct {
+	Deployments []DeploymentSummary
+	NextToken   string `json:",omitempty"`
+}
+
+func (a *API) listByStatus(ctx context.Context, r *restjson.Request) (any, error) {
+	status := fescue.DeploymentStatus(r.Query.Get("Status"))
+	if !slices.Contains(statuses, status) {
+		return nil, refuse(http.StatusBadRequest, badRequest, "Status '%.64s' is none of Building, InProgress, Success and Failure.", status)
+	}
+	pg, err := page(r)
+	if err != nil {
+		return nil, err
+	}
+	list, err := a.deployments.DeploymentsIn(ctx, r.Partition, status, pg)
+	if err != nil {
+		return nil, err
+	}
+	list, next := cut(list, pg, func(d fescue.Deployment) string { return d.ID })
+	out := DeploymentList{Deployments: make([]DeploymentSummary, 0, len(list)), NextToken: next}
+	for _, d := range list {
+		out.Deployments = append(out.Deployments, summary(d))
+	}
+	return out, nil
+}
+
+// CheckResult answers CheckGroupVersion.
+type CheckResult struct {
+	// Deployable reports that nothing was found. Where the core was not asked or
+	// did not answer, that holds for the control plane's part alone: see Core.
+	Deployable bool
+	// Building is what would fail the deployment in the control plane, OnCore
+	// what would fail it on the core.
+	Building []fescue.ErrorDetail
+	OnCore   []fescue.ErrorDetail
+	Core     *CoreState `json:",omitempty"`
+	// CoreAnswered reports whether the core has checked its part; Reason says why
+	// not.
+	CoreAnswered bool
+	Reason       string `json:",omitempty"`
+	// BytesToFetch is what the core would download.
+	BytesToFetch int64
+}
+
+// checkWait is how long a check waits for the core's answer when the caller does
+// not say; maxCheckWait bounds what a caller may say.
+const (
+	checkWait    = 10 * time.Second
+	maxCheckWait = 50 * time.Second
+)
+
+func (a *API) checkGroupVersion(ctx context.Context, r *restjson.Request) (any, error) {
+	var in struct{ WaitSeconds *int }
+	if err := restjson.Decode(r.Body, &in); err != nil {
+		return nil, malformed(err.Error())
+	}
+	wait := checkWait
+	if in.WaitSeconds != nil {
+		wait = time.Duration(*in.WaitSeconds) * time.Second
+		if wait < 0 || wait > maxCheckWait {
+			return nil, refuse(http.StatusBadRequest, badRequest, "WaitSeconds must lie between 0 and %d.", int(maxCheckWait.Seconds()))
+		}
+	}
+	group, version := r.Label("GroupId"), r.Label("GroupVersionId")
+	c, err := a.deployments.Check(ctx, r.Partition, group, version, wait)
+	switch {
+	case errors.Is(err, deploy.ErrUnknownGroup):
+		return nil, refuse(http.StatusNotFound, resourceNotFound, "%s", kindTexts[fescue.GroupKind.Segment].other)
+	case errors.Is(err, deploy.ErrUnknownVersion):
+		return nil, refuse(http.StatusNotFound, resourceNotFound, "Version %s of Group Definition %s does not exist.", version, group)
+	case errors.Is(err, deploy.ErrTooLarge):
+		return nil, refuse(http.StatusRequestEntityTooLarge, badRequest, "%s", strings.TrimSuffix(err.Error(), ": "+deploy.ErrTooLarge.Error()))
+	case err != nil:
+		return nil, err
+	}
+	out := CheckResult{
+		Building: append([]fescue.ErrorDetail{}, c.Building...), OnCore: []fescue.ErrorDetail{},
+		Core: coreState(c.CoreThing, c.Core), CoreAnswered: c.Answer != nil,
+	}
+	switch {
+	case c.Answer != nil:
+		out.OnCore = append(out.OnCore, c.Answer.Problems...)
+		out.BytesToFetch = c.Answer.ToFetch
+	case c.Asked:
+		out.Reason = "The core did not answer in time; it may be busy with a deployment."
+	case len(c.Building) > 0:
+		out.Reason = "The core was not asked: the control plane could not build the deployment."
+	case out.Core != nil && !out.Core.Online:
+		out.Reason = "The core is offline."
+	default:
+		out.Reason = "The core was not asked."
+	}
+	out.Deployable = len(out.Building) == 0 && len(out.OnCore) == 0
+	return out, nil
+}

@@ -1,0 +1,174 @@
+package deploy
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/corelink"
+)
+
+// Check is what a dry run of a group version found.
+type Check struct {
+	// Building is what would fail the deployment in the control plane.
+	Building []fescue.ErrorDetail
+	// CoreThing is the core's thing; empty when the group version has no core
+	// that can be told.
+	CoreThing string
+	Core      fescue.Sighting
+	// Asked reports whether the core was asked; it is when it is online and
+	// Building is empty.
+	Asked bool
+	// Answer is what the core says; nil when it did not answer in time.
+	Answer *corelink.CheckReport
+}
+
+// maxCheckedGroup bounds the group document that is sent to a core to be checked,
+// in bytes.
+const maxCheckedGroup = 4 << 20
+
+// answerPoll is how often a core's answer is looked for.
+const answerPoll = 50 * time.Millisecond
+
+// Check finds what deploying a group version would find, without deploying it:
+// everything that Building checks, and from a connected core, for at most wait,
+// everything that it can tell without the packages. The errors are those of
+// Create.
+func (e *Engine) Check(ctx context.Context, p fescue.Partition, groupID, groupVersionID string, wait time.Duration) (Check, error) {
+	var c Check
+	if !fescue.ValidID(groupID) {
+		return c, ErrUnknownGroup
+	}
+	if _, err := e.Store.Definition(ctx, p, fescue.GroupKind, groupID); err != nil {
+		return c, replace(err, fescue.ErrNotFound, ErrUnknownGroup)
+	}
+	if !fescue.ValidID(groupVersionID) {
+		return c, ErrUnknownVersion
+	}
+	version, err := e.groupVersion(ctx, p, groupID, groupVersionID)
+	if err != nil {
+		return c, replace(err, fescue.ErrNotFound, ErrUnknownVersion)
+	}
+	if version.CoreDefinitionVersionArn == "" {
+		return c, ErrNoCore
+	}
+	r, err := e.resolve(ctx, fescue.Deployment{
+		Partition: p, ID: fescue.NewID(), GroupID: groupID, GroupVersionID: groupVersionID, Type: fescue.NewDeployment,
+	})
+	if err != nil {
+		return c, err
+	}
+	c.Building, c.CoreThing = r.problems, r.core.thing
+	if c.CoreThing == "" {
+		return c, nil
+	}
+	owner, err := e.Store.CoreOwner(ctx, p, c.CoreThing)
+	if err != nil {
+		return c, err
+	}
+	if owner != "" && owner != groupID {
+		c.Building = append(c.Building, fescue.CoreInOtherGroup.Detail(c.CoreThing))
+	}
+	if c.Core, err = e.Presence.Sighting(ctx, p, c.CoreThing); err != nil {
+		return c, err
+	}
+	if len(c.Building) > 0 || !c.Core.Online(e.Now()) || wait <= 0 {
+		return c, nil
+	}
+	c.Asked = true
+	c.Answer, err = e.ask(ctx, r, wait)
+	return c, err
+}
+
+// ask has the core check a group. Without an answer in time the report is nil.
+func (e *Engine) ask(ctx context.Context, r *resolved, wait time.Duration) (*corelink.CheckReport, error) {
+	group, err := r.render().Encode()
+	if err != nil {
+		return nil, err
+	}
+	if len(group) > maxCheckedGroup {
+		return nil, fmt.Errorf("group document of %d bytes: at most %d are sent to a core to be checked: %w", len(group), maxCheckedGroup, ErrTooLarge)
+	}
+	p, thing := r.deployment.Partition, r.core.thing
+	check := corelink.Check{ID: r.deployment.ID, GroupID: r.deployment.GroupID, Group: group}
+	for _, f := range r.artifacts() {
+		check.Functions = append(check.Functions, corelink.CheckedFunction{ARN: f.FunctionArn, SHA256: f.SHA256, Size: f.Size})
+	}
+	request, err := json.Marshal(check)
+	if err != nil {
+		return nil, err
+	}
+	if err := e.Store.AskCheck(ctx, p, thing, check.ID, request, e.Now().Add(wait)); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err := e.Store.ForgetCheck(context.WithoutCancel(ctx), p, check.ID); err != nil {
+			e.Logger.Warn("a check that was answered stays until it expires", "check", check.ID, "error", err)
+		}
+	}()
+	e.rouse(ctx, p, thing, fmt.Appendf(nil, `{"timestamp":%d,"state":{"checkId":%q,"groupId":%q}}`, e.Now().Unix(), check.ID, check.GroupID))
+	deadline := time.NewTimer(wait)
+	defer deadline.Stop()
+	tick := time.NewTicker(answerPoll)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-deadline.C:
+			return nil, nil
+		case <-tick.C:
+		}
+		answer, err := e.Store.CheckAnswer(ctx, p, check.ID)
+		if err != nil {
+			return nil, replaceNil(err)
+		}
+		if answer != nil {
+			var report corelink.CheckReport
+			return &report, json.Unmarshal(answer, &report)
+		}
+	}
+}
+
+// replaceNil takes a check that somebody removed for one that was not answered.
+func replaceNil(err error) error {
+	if errors.Is(err, fescue.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+// waitingCheck is the check that waits for a core, nil for none.
+func (e *Engine) waitingCheck(ctx context.Context, p fescue.Partition, thing string) (*corelink.Check, error) {
+	_, request, err := e.Store.WaitingCheck(ctx, p, thing)
+	if errors.Is(err, fescue.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	check := new(corelink.Check)
+	return check, json.Unmarshal(request, check)
+}
+
+// Checked takes a core's answer to a check. The errors are fescue.ErrNotFound when
+// nobody waits for it, and ErrReport.
+func (e *Engine) Checked(ctx context.Context, p fescue.Partition, thing, id string, report corelink.CheckReport) error {
+	if len(report.Problems) > maxReportDetails || report.ToFetch < 0 {
+		return fmt.Errorf("%w: %d problems, %d bytes", ErrReport, len(report.Problems), report.ToFetch)
+	}
+	report.Problems = plainDetails(report.Problems)
+	for _, d := range report.Problems {
+		if len(d.DetailedErrorCode)+len(d.DetailedErrorMessage) > maxReportText {
+			return fmt.Errorf("%w: a problem of more than %d bytes", ErrReport, maxReportText)
+		}
+	}
+	answer, err := json.Marshal(report)
+	if err != nil {
+		return err
+	}
+	return e.Store.AnswerCheck(ctx, p, thing, id, answer)
+}

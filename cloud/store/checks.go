@@ -1,0 +1,74 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"time"
+
+	"github.com/fescue-edge/fescue"
+)
+
+// AskCheck leaves a check for a core, until it expires. What has expired is
+// removed.
+func (s *Store) AskCheck(ctx context.Context, p fescue.Partition, thing, id string, request []byte, expires time.Time) error {
+	return s.update(ctx, func(tx *sql.Tx) error {
+		if _, err := tx.ExecContext(ctx, `DELETE FROM core_check WHERE expires_at < $1`, millis(s.now())); err != nil {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, `
+			INSERT INTO core_check (partition, id, thing, request_json, answer_json, expires_at)
+			VALUES ($1, $2, $3, $4, '', $5)`, p.Key(), id, thing, string(request), millis(expires))
+		return err
+	})
+}
+
+// WaitingCheck is a check that a core has not answered. The error is
+// fescue.ErrNotFound when there is none.
+func (s *Store) WaitingCheck(ctx context.Context, p fescue.Partition, thing string) (id string, request []byte, err error) {
+	var text string
+	err = one(s.read.QueryRowContext(ctx, `
+		SELECT id, request_json FROM core_check
+		WHERE partition = $1 AND thing = $2 AND answer_json = '' AND expires_at > $3 ORDER BY expires_at LIMIT 1`,
+		p.Key(), thing, millis(s.now())), &id, &text)
+	return id, []byte(text), err
+}
+
+// AnswerCheck keeps a core's answer. The error is fescue.ErrNotFound when nobody
+// waits for it.
+func (s *Store) AnswerCheck(ctx context.Context, p fescue.Partition, thing, id string, answer []byte) error {
+	return s.update(ctx, func(tx *sql.Tx) error {
+		return changed(ctx, tx, `
+			UPDATE core_check SET answer_json = $1
+			WHERE partition = $2 AND thing = $3 AND id = $4 AND answer_json = ''`, string(answer), p.Key(), thing, id)
+	})
+}
+
+// CheckAnswer is a core's answer, nil while there is none.
+func (s *Store) CheckAnswer(ctx context.Context, p fescue.Partition, id string) ([]byte, error) {
+	var text string
+	err := one(s.read.QueryRowContext(ctx, `
+		SELECT answer_json FROM core_check WHERE partition = $1 AND id = $2`, p.Key(), id), &text)
+	if text == "" {
+		return nil, err
+	}
+	return []byte(text), err
+}
+
+// ForgetCheck removes a check that nobody waits for any more.
+func (s *Store) ForgetCheck(ctx context.Context, p fescue.Partition, id string) error {
+	return s.update(ctx, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `DELETE FROM core_check WHERE partition = $1 AND id = $2`, p.Key(), id)
+		return err
+	})
+}
+
+// CoreOwner is the group that owns a core, empty for none.
+func (s *Store) CoreOwner(ctx context.Context, p fescue.Partition, thing string) (groupID string, err error) {
+	err = one(s.read.QueryRowContext(ctx, `
+		SELECT group_id FROM core WHERE partition = $1 AND thing = $2`, p.Key(), thing), &groupID)
+	if errors.Is(err, fescue.ErrNotFound) {
+		return "", nil
+	}
+	return groupID, err
+}

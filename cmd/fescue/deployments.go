@@ -1,0 +1,341 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/awsapi/greengrass"
+)
+
+// printJSON prints an indented document.
+func printJSON(w io.Writer, v any) error {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}
+
+type deploymentsCommand struct {
+	endpointFlag
+	Status []fescue.DeploymentStatus `enum:"Building,InProgress,Success,Failure" default:"Building,InProgress" help:"Which deployments: ${enum}."`
+	Limit  int                       `default:"100" help:"At most so many of each status, the newest."`
+	JSON   bool                      `name:"json" help:"Print JSON."`
+}
+
+// Help implements kong.HelpProvider.
+func (deploymentsCommand) Help() string {
+	return `Lists deployments of all groups by status, newest first. Without --status those that
+have not ended.
+
+Examples:
+  fescue deployments
+  fescue deployments --status Failure --limit 20
+  fescue deployments --status InProgress --json`
+}
+
+// Run prints a table or JSON.
+func (c *deploymentsCommand) Run(ctx context.Context, t *terminal) error {
+	client, err := c.client(ctx)
+	if err != nil {
+		return err
+	}
+	list := []greengrass.DeploymentSummary{}
+	for _, status := range c.Status {
+		part, err := listDeployments(ctx, client, status, c.Limit)
+		if err != nil {
+			return err
+		}
+		list = append(list, part...)
+	}
+	if c.JSON {
+		return printJSON(t.stdout, list)
+	}
+	w := tabwriter.NewWriter(t.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "DEPLOYMENT\tGROUP\tTYPE\tSTATUS\tCORE\tCREATED\tWHY")
+	for _, d := range list {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", d.DeploymentId, d.GroupId, d.DeploymentType,
+			where(d), orDash(d.CoreThing), d.CreatedAt, orDash(codes(d.ErrorDetails)))
+	}
+	return w.Flush()
+}
+
+func listDeployments(ctx context.Context, c *apiClient, status fescue.DeploymentStatus, limit int) ([]greengrass.DeploymentSummary, error) {
+	var list []greengrass.DeploymentSummary
+	for token := ""; ; {
+		q := url.Values{"Status": {string(status)}, "NextToken": {token}}
+		var page greengrass.DeploymentList
+		if err := c.call(ctx, "greengrass", "ListDeploymentsByStatus", http.MethodGet, "/fescue/v1/deployments?"+q.Encode(), nil, &page); err != nil {
+			return nil, err
+		}
+		list = append(list, page.Deployments...)
+		if token = page.NextToken; token == "" || len(list) >= limit {
+			return list[:min(len(list), limit)], nil
+		}
+	}
+}
+
+// where is status and phase: "InProgress (Claimed)".
+func where(d greengrass.DeploymentSummary) string {
+	if d.Phase == "" {
+		return string(d.DeploymentStatus)
+	}
+	return fmt.Sprintf("%s (%s)", d.DeploymentStatus, d.Phase)
+}
+
+func codes(details []fescue.ErrorDetail) string {
+	var list []string
+	for _, d := range details {
+		list = append(list, d.DetailedErrorCode)
+	}
+	return strings.Join(list, ",")
+}
+
+func orDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+// deploymentFlag names a deployment of a group.
+type deploymentFlag struct {
+	endpointFlag
+	groupFlag
+	Deployment string `arg:"" optional:"" name:"deployment-id" help:"The deployment. Default: the newest of the group."`
+}
+
+// find reads the group and the deployment's id.
+func (f deploymentFlag) find(ctx context.Context, c *apiClient) (groupID, id string, err error) {
+	g, err := f.groupFlag.find(ctx, c)
+	if err != nil {
+		return "", "", err
+	}
+	if f.Deployment != "" {
+		return g.Id, f.Deployment, nil
+	}
+	var page struct {
+		Deployments []struct{ DeploymentId string }
+	}
+	err = c.call(ctx, "greengrass", "ListDeployments", http.MethodGet, "/greengrass/groups/"+g.Id+"/deployments?MaxResults=1", nil, &page)
+	if err != nil {
+		return "", "", err
+	}
+	if len(page.Deployments) == 0 {
+		return "", "", fmt.Errorf("the group %s has never been deployed; aws greengrass create-deployment deploys it", g.Name)
+	}
+	return g.Id, page.Deployments[0].DeploymentId, nil
+}
+
+func deploymentPath(groupID, id, action string) string {
+	return "/fescue/v1/groups/" + groupID + "/deployments/" + url.PathEscape(id) + "/" + action
+}
+
+type cancelCommand struct {
+	deploymentFlag
+	Force bool `help:"Do not wait for the core: end the deployment in Failure now. The core goes back when it hears of that."`
+	JSON  bool `name:"json" help:"Print JSON."`
+}
+
+// Help implements kong.HelpProvider.
+func (cancelCommand) Help() string {
+	return `Before its core has claimed a deployment, it ends at once. After that the core is asked
+to stop: it ends the deployment in Failure and runs what it ran before, or in Success
+if it was too late. fescue watch shows which.
+
+Examples:
+  fescue cancel --group Mill
+  fescue cancel --group Mill 9b19e214-1d04-47b7-b82b-10707ed2d722 --force`
+}
+
+// Run cancels the deployment.
+func (c *cancelCommand) Run(ctx context.Context, t *terminal) error {
+	client, err := c.client(ctx)
+	if err != nil {
+		return err
+	}
+	groupID, id, err := c.find(ctx, client)
+	if err != nil {
+		return err
+	}
+	var d greengrass.DeploymentSummary
+	if err := client.call(ctx, "greengrass", "CancelDeployment", http.MethodPost, deploymentPath(groupID, id, "cancel"),
+		struct{ Force bool }{c.Force}, &d); err != nil {
+		return err
+	}
+	if c.JSON {
+		return printJSON(t.stdout, d)
+	}
+	if d.CancelRequestedAt != "" && d.DeploymentStatus == fescue.InProgress {
+		_, err = fmt.Fprintf(t.stdout, "asked the core %s to stop deployment %s; it is %s\n", d.CoreThing, id, where(d))
+		return err
+	}
+	_, err = fmt.Fprintf(t.stdout, "cancelled deployment %s\n", id)
+	return err
+}
+
+type watchCommand struct {
+	deploymentFlag
+	Timeout time.Duration `default:"0" placeholder:"DURATION" help:"Give up after this time, with exit code 3; 0 watches until the deployment ends."`
+	JSON    bool          `name:"json" help:"Print each change as one line of JSON."`
+}
+
+// Help implements kong.HelpProvider.
+func (watchCommand) Help() string {
+	return `Shows each step of a deployment as it happens, what the core does, and the bytes that it
+has. Ends with the deployment: exit code 0 for Success, 1 for Failure.
+
+Examples:
+  fescue watch --group Mill
+  fescue watch --group Mill 9b19e214-1d04-47b7-b82b-10707ed2d722 --timeout 10m
+  fescue watch --group Mill --json`
+}
+
+// errWatchTimeout ends a watch whose time ran out.
+var errWatchTimeout = &exitError{code: 3, text: "the deployment has not ended within --timeout"}
+
+// watchPoll is how often a watch looks.
+const watchPoll = 500 * time.Millisecond
+
+// Run watches the deployment.
+func (c *watchCommand) Run(ctx context.Context, t *terminal) error {
+	client, err := c.client(ctx)
+	if err != nil {
+		return err
+	}
+	groupID, id, err := c.find(ctx, client)
+	if err != nil {
+		return err
+	}
+	if c.Timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, c.Timeout, errWatchTimeout)
+		defer cancel()
+	}
+	w := watch{out: t.stdout, json: c.JSON}
+	for {
+		var timeline greengrass.Timeline
+		err := client.call(ctx, "greengrass", "GetDeploymentTimeline", http.MethodGet, deploymentPath(groupID, id, "timeline"), nil, &timeline)
+		switch {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case err != nil && !transient(err):
+			return err
+		case err != nil:
+			t.logger.Warn("the server does not answer; watching goes on", "error", err)
+		default:
+			if err := w.show(timeline); err != nil {
+				return err
+			}
+			switch timeline.DeploymentStatus {
+			case fescue.Success:
+				return nil
+			case fescue.Failure:
+				return &exitError{code: 1, text: "the deployment ended in Failure"}
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(watchPoll):
+		}
+	}
+}
+
+// transient reports whether asking again can help: the server did not answer, or
+// not for a reason that lies in the question.
+func transient(err error) bool {
+	e, ok := asAPIError(err)
+	return !ok || e.Status >= 500 || e.Status == http.StatusTooManyRequests
+}
+
+// watch prints what is new in a timeline.
+type watch struct {
+	out  io.Writer
+	json bool
+
+	began    bool
+	steps    int
+	activity string
+	last     string
+}
+
+func (w *watch) show(t greengrass.Timeline) error {
+	if w.json {
+		line, err := json.Marshal(t)
+		if err != nil || string(line) == w.last {
+			return err
+		}
+		w.last = string(line)
+		_, err = fmt.Fprintln(w.out, w.last)
+		return err
+	}
+	var b strings.Builder
+	if !w.began {
+		w.began = true
+		fmt.Fprintf(&b, "deployment %s  %s of group %s\n", t.DeploymentId, t.DeploymentType, t.GroupId)
+	}
+	for _, s := range t.Steps[min(w.steps, len(t.Steps)):] {
+		fmt.Fprintf(&b, "%s  %-15s  %-5s", s.At, s.Event, s.Actor)
+		if s.BytesFetched > 0 {
+			fmt.Fprintf(&b, "  %s fetched", size(s.BytesFetched))
+		}
+		if s.Note != "" {
+			fmt.Fprintf(&b, "  %s", s.Note)
+		}
+		b.WriteByte('\n')
+	}
+	w.steps = len(t.Steps)
+	if now := doing(t); now != "" && now != w.activity {
+		w.activity = now
+		fmt.Fprintf(&b, "%24s  %s\n", "", now)
+	}
+	if t.DeploymentStatus == fescue.Success || t.DeploymentStatus == fescue.Failure {
+		fmt.Fprintf(&b, "%s\n", t.DeploymentStatus)
+		if len(t.ErrorDetails) == 0 && t.ErrorMessage != "" {
+			fmt.Fprintf(&b, "  %s\n", t.ErrorMessage)
+		}
+		for _, d := range t.ErrorDetails {
+			fmt.Fprintf(&b, "  %s\n    %s\n", d.DetailedErrorCode, strings.ReplaceAll(d.DetailedErrorMessage, "\n", "\n    "))
+		}
+	}
+	_, err := io.WriteString(w.out, b.String())
+	return err
+}
+
+// doing says what goes on in a deployment that has not ended.
+func doing(t greengrass.Timeline) string {
+	switch {
+	case t.DeploymentStatus != fescue.InProgress || t.Core == nil:
+		return ""
+	case !t.Core.Online && t.Core.LastSeen == "":
+		return fmt.Sprintf("waits for core %s, which was never seen", t.Core.ThingName)
+	case !t.Core.Online:
+		return fmt.Sprintf("waits for core %s, offline since %s", t.Core.ThingName, t.Core.OfflineSince)
+	case t.Activity == "":
+		return ""
+	case t.BytesToFetch > 0:
+		return fmt.Sprintf("%s (%s of %s)", t.Activity, size(t.BytesFetched), size(t.BytesToFetch))
+	}
+	return t.Activity
+}
+
+// size is a number of bytes for people.
+func size(n int64) string {
+	for _, unit := range []struct {
+		bytes float64
+		name  string
+	}{{1e9, "GB"}, {1e6, "MB"}, {1e3, "KB"}} {
+		if float64(n) >= unit.bytes {
+			return fmt.Sprintf("%.1f %s", float64(n)/unit.bytes, unit.name)
+		}
+	}
+	return fmt.Sprintf("%d bytes", n)
+}

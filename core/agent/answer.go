@@ -1,0 +1,51 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+
+	"github.com/fescue-edge/fescue/bundle"
+	"github.com/fescue-edge/fescue/corelink"
+)
+
+// answer tells the control plane whether this core could run a group. It changes
+// and starts nothing.
+func (a *Agent) answer(ctx context.Context, c corelink.Check) error {
+	a.logger.Info("A group is checked without being deployed.", slog.String("groupId", c.GroupID), slog.String("checkId", c.ID))
+	problems, toFetch := a.check(ctx, c)
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	err := a.cloud.AnswerCheck(ctx, c.GroupID, c.ID, a.thingARN, corelink.CheckReport{Problems: details(problems), ToFetch: toFetch})
+	if over(err) {
+		return nil // nobody waits for it any more
+	}
+	if err != nil {
+		return errors.Join(errors.New("the answer to a check did not reach the control plane"), err)
+	}
+	return nil
+}
+
+// check is what deploying the group here would find, as far as that can be told
+// without its packages, and how many bytes would have to be fetched.
+func (a *Agent) check(ctx context.Context, c corelink.Check) ([]Problem, int64) {
+	group, err := bundle.ParseGroup(c.Group)
+	if err != nil {
+		return []Problem{{Code: codeGroupFile, Message: "unable to load the group file downloaded: " + err.Error()}}, 0
+	}
+	m := bundle.Manifest{GroupID: c.GroupID, DeploymentID: c.ID}
+	for _, f := range c.Functions {
+		m.Functions = append(m.Functions, bundle.FunctionArtifact{
+			FunctionArn: f.ARN, Artifact: bundle.Artifact{SHA256: f.SHA256, Size: f.Size},
+		})
+	}
+	toFetch, err := a.missing(m)
+	if err != nil {
+		return problemsOf(diskFailure("look into the deployment folder", err), codeDisk), 0
+	}
+	_, problems := a.planGroup(ctx, &checker{
+		agent: a, manifest: m, defaults: group.GroupDefinitions.Lambdas.DefaultConfig, dry: true,
+	}, group, Plan{})
+	return problems, toFetch
+}
