@@ -18,7 +18,7 @@ func (a *Agent) answer(ctx context.Context, c corelink.Check) error {
 		return err
 	}
 	err := a.cloud.AnswerCheck(ctx, c.GroupID, c.ID, a.thingARN, corelink.CheckReport{Problems: details(problems), ToFetch: toFetch})
-	if over(err) {
+	if abandoned(err) != nil {
 		return nil // nobody waits for it any more
 	}
 	if err != nil {
