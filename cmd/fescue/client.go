@@ -197,7 +197,7 @@ func (c *apiClient) partition(ctx context.Context) (fescue.Partition, error) {
 
 // download reads at most limit bytes of a link that an answer gave.
 func (c *apiClient) download(ctx context.Context, link string, limit int64) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, timeout+time.Duration(limit/uploadRate)*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, callTimeout+time.Duration(limit/uploadRate)*time.Second)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, link, nil)
 	if err != nil {

@@ -15,14 +15,6 @@ import (
 	"github.com/fescue-edge/fescue/cloud/awsapi/greengrass"
 )
 
-// printJSON prints an indented document.
-func printJSON(w io.Writer, v any) error {
-	enc := json.NewEncoder(w)
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
-	return enc.Encode(v)
-}
-
 type deploymentsCommand struct {
 	endpointFlag
 	Status []fescue.DeploymentStatus `enum:"Building,InProgress,Success,Failure" default:"Building,InProgress" help:"Which deployments: ${enum}."`
@@ -325,17 +317,4 @@ func doing(t greengrass.Timeline) string {
 		return fmt.Sprintf("%s (%s of %s)", t.Activity, size(t.BytesFetched), size(t.BytesToFetch))
 	}
 	return t.Activity
-}
-
-// size is a number of bytes for people.
-func size(n int64) string {
-	for _, unit := range []struct {
-		bytes float64
-		name  string
-	}{{1e9, "GB"}, {1e6, "MB"}, {1e3, "KB"}} {
-		if float64(n) >= unit.bytes {
-			return fmt.Sprintf("%.1f %s", float64(n)/unit.bytes, unit.name)
-		}
-	}
-	return fmt.Sprintf("%d bytes", n)
 }

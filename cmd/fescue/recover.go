@@ -196,6 +196,7 @@ func (c *recoverCommand) tell(t *terminal, r recovered) error {
 	return nil
 }
 
+// printJSON prints an indented document.
 func printJSON(w io.Writer, v any) error {
 	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)
