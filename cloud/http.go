@@ -72,8 +72,9 @@ func (s *Server) mux(aws http.Handler, code http.Handler) http.Handler {
 	own.Handle("GET /fescue/v1/code/", code)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// ServeMux cleans paths and redirects, which AWS paths do not survive: it
-		// is asked only for the paths that are its own.
-		if r.Method == http.MethodGet && r.Header.Get("Authorization") == "" {
+		// is asked only for the paths that are its own, and never for what is
+		// signed: a bucket may have the name of one.
+		if r.Method == http.MethodGet && r.Header.Get("Authorization") == "" && !r.URL.Query().Has("X-Amz-Signature") {
 			if _, pattern := own.Handler(r); pattern != "" {
 				own.ServeHTTP(w, r)
 				return

@@ -92,24 +92,26 @@ func (s State) remedy() string {
 	return ": give every server the same file, with FESCUE_MASTER_KEY_FILE"
 }
 
-// openArtifacts opens the folder of artifacts. Servers on one database use one
+// openArtifacts opens the folder of artifacts, and in it that of the contents of
+// buckets, which are collected by another rule. Servers on one database use one
 // folder: what one of them takes, cores fetch from another.
-func (s *Server) openArtifacts(ctx context.Context) (*artifacts.Folder, error) {
+func (s *Server) openArtifacts(ctx context.Context) (blobs, contents artifacts.Store, err error) {
 	dir := s.o.ArtifactsDir
 	if dir == "" {
 		dir = s.path(artifactsName)
 	}
-	blobs, err := artifacts.OpenFolder(dir)
+	if blobs, err = artifacts.OpenFolder(dir); err == nil {
+		contents, err = artifacts.OpenFolder(filepath.Join(dir, bucketsName))
+	}
 	if err != nil {
-		return nil, fmt.Errorf("open artifacts: %w", err)
+		return nil, nil, fmt.Errorf("open artifacts: %w", err)
 	}
-	if !s.o.state().shared() {
-		return blobs, nil
+	if s.o.state().shared() {
+		if err := s.checkArtifacts(ctx, blobs); err != nil {
+			return nil, nil, fmt.Errorf("artifacts in %s: %w", dir, err)
+		}
 	}
-	if err := s.checkArtifacts(ctx, blobs); err != nil {
-		return nil, fmt.Errorf("artifacts in %s: %w", dir, err)
-	}
-	return blobs, nil
+	return blobs, contents, nil
 }
 
 // checkArtifacts refuses artifacts that are not those of the other servers. The

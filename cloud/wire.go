@@ -1,19 +1,17 @@
 package cloud
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 
 	"github.com/fescue-edge/fescue"
-	"github.com/fescue-edge/fescue/cloud/artifacts"
 	"github.com/fescue-edge/fescue/cloud/awsapi"
 	"github.com/fescue-edge/fescue/cloud/awsapi/greengrass"
 	"github.com/fescue-edge/fescue/cloud/awsapi/iot"
 	"github.com/fescue-edge/fescue/cloud/awsapi/iotdata"
 	"github.com/fescue-edge/fescue/cloud/awsapi/lambda"
+	"github.com/fescue-edge/fescue/cloud/awsapi/s3"
 	"github.com/fescue-edge/fescue/cloud/awsapi/sigv4"
 	"github.com/fescue-edge/fescue/cloud/awsapi/sts"
 	"github.com/fescue-edge/fescue/cloud/buckets"
@@ -37,7 +35,7 @@ import (
 // then what speaks to callers, devices and cores.
 func (s *Server) wire(ctx context.Context) error {
 	o := s.o
-	blobs, err := s.openArtifacts(ctx)
+	blobs, contents, err := s.openArtifacts(ctx)
 	if err != nil {
 		return err
 	}
@@ -56,10 +54,6 @@ func (s *Server) wire(ctx context.Context) error {
 	shadowService := s.serveShadows()
 	s.retention = retention.New(retention.Options{Store: s.store, Ages: o.Retention, Now: o.Now, Logger: o.Logger})
 	code := functions.New(functions.Options{Store: s.store, Code: blobs, Now: o.Now})
-	contents, err := artifacts.OpenFolder(filepath.Join(cmp.Or(o.ArtifactsDir, s.path(artifactsName)), bucketsName))
-	if err != nil {
-		return fmt.Errorf("open contents of buckets: %w", err)
-	}
 	s.buckets = buckets.New(buckets.Options{
 		Store: s.store, Blobs: contents, SpoolDir: s.path(spoolName), Now: o.Now, Logger: o.Logger,
 	})
@@ -105,8 +99,9 @@ func (s *Server) wire(ctx context.Context) error {
 				Publisher: asking{s.front}, Shadows: shadowService, Now: o.Now, Logger: o.Logger,
 			}),
 			"lambda": lambda.New(lambda.Options{
-				Functions: code, Links: links, Scheme: s.APIScheme(), SpoolDir: s.path(spoolName), Logger: o.Logger,
+				Functions: code, Buckets: s.buckets, Links: links, Scheme: s.APIScheme(), SpoolDir: s.path(spoolName), Logger: o.Logger,
 			}),
+			"s3":  s3.New(s3.Options{Buckets: s.buckets, Hosts: o.PublicHosts, Logger: o.Logger}),
 			"sts": sts.New(o.Logger),
 		},
 		Callers: s.keys, Groups: groupTags{groups},

@@ -152,3 +152,28 @@ func (r *reader) Close() error {
 	r.open = nil
 	return err
 }
+
+// Check compares a content with what its sender said of it.
+func Check(ctx context.Context, content io.ReadSeeker, wantMD5 []byte, want fescue.Checksum) error {
+	_, err := measure(ctx, content, wantMD5, want, "")
+	return err
+}
+
+// PartRange is where the part of a number lies in an object. An object that was
+// put at once has part 1.
+func (s *Service) PartRange(ctx context.Context, p fescue.Partition, o fescue.Object, number int) (want Range, err error) {
+	parts, err := s.o.Store.ObjectParts(ctx, p, o.ContentID, 0, fescue.MaxObjectParts)
+	if err != nil {
+		return want, err
+	}
+	// Parts are counted as they follow each other: the numbers of an upload may
+	// have gaps, those of an object have none.
+	if number > len(parts) {
+		return want, refuse(ErrRange, "The requested partnumber is not satisfiable.")
+	}
+	for _, part := range parts[:number-1] {
+		want.Offset += part.Size
+	}
+	want.Length = parts[number-1].Size
+	return want, nil
+}

@@ -40,6 +40,17 @@ type Archive struct {
 	io.ReaderAt
 	// Size is in bytes.
 	Size int64
+	// Stored says that it comes from a bucket, where zips may be as large as what
+	// they hold.
+	Stored bool
+}
+
+// limit is how large the zip may be, in bytes.
+func (a *Archive) limit() int64 {
+	if a.Stored {
+		return MaxUnpacked
+	}
+	return MaxArchive
 }
 
 func (a *Archive) reader() *io.SectionReader { return io.NewSectionReader(a, 0, a.Size) }
@@ -64,8 +75,8 @@ func (s *Service) keep(ctx context.Context, a *Archive) (hash string, err error)
 // inflated once, so that a damaged zip is found here and not on a gateway; the
 // declared sizes, which bound the work, are held against what comes out.
 func CheckArchive(ctx context.Context, a *Archive) error {
-	if a.Size > MaxArchive {
-		return refuse(ErrTooLarge, "The zip of %d bytes is larger than the %d bytes that Lambda takes in a request.", a.Size, MaxArchive)
+	if limit := a.limit(); a.Size > limit {
+		return refuse(ErrTooLarge, "The zip of %d bytes is larger than the %d bytes that Lambda takes.", a.Size, limit)
 	}
 	source := &budgetReader{r: a, left: maxDirectory}
 	z, err := zip.NewReader(source, a.Size)

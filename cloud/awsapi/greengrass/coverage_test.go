@@ -17,6 +17,7 @@ import (
 	"github.com/fescue-edge/fescue/cloud/awsapi/iotdata"
 	"github.com/fescue-edge/fescue/cloud/awsapi/lambda"
 	"github.com/fescue-edge/fescue/cloud/awsapi/restjson"
+	"github.com/fescue-edge/fescue/cloud/awsapi/s3"
 	"github.com/fescue-edge/fescue/cloud/awsapi/sts"
 )
 
@@ -134,6 +135,10 @@ Of these, what scripts for Greengrass call is served. Other operations are answe
 		for _, op := range service.api.Operations() {
 			fmt.Fprintf(&doc, "| %s | `%s %s` |\n", op.Name, op.Method, op.Path)
 		}
+	}
+	doc.WriteString("\n### Amazon S3 (s3, 2006-03-01)\n\nPath style, or virtual-host style below localhost and s3.PUBLIC-HOST. What is not served is answered with NotImplemented.\n\n| operation |\n|---|\n")
+	for _, name := range s3.Operations() {
+		fmt.Fprintf(&doc, "| %s |\n", name)
 	}
 	doc.WriteString("\n### AWS STS (sts, 2011-06-15)\n\n| operation |\n|---|\n")
 	for _, name := range sts.New(logger).Operations() {

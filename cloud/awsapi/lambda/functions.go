@@ -99,21 +99,6 @@ func (in functionRequest) settings() functions.Settings {
 	return s
 }
 
-// source is where code may come from besides ZipFile.
-type source struct {
-	S3Bucket, S3Key, ImageUri string
-}
-
-func (s source) check() error {
-	switch {
-	case s.ImageUri != "":
-		return invalid("Container images are not supported: a Greengrass core runs functions from zips. Send the code as ZipFile.")
-	case s != (source{}):
-		return invalid("Code from an S3 bucket (S3Bucket, S3Key) is not supported by this server. Send the zip itself as ZipFile.")
-	}
-	return nil
-}
-
 func (a *API) createFunction(ctx context.Context, r *restjson.Request) (any, error) {
 	var in functionRequest
 	zip, err := a.receive(r, []string{"Code", "ZipFile"}, &in)
@@ -124,7 +109,7 @@ func (a *API) createFunction(ctx context.Context, r *restjson.Request) (any, err
 	if in.PackageType != "" && in.PackageType != "Zip" {
 		return nil, invalid("PackageType %.20q is not supported: a Greengrass core runs functions from zips.", in.PackageType)
 	}
-	if err := in.Code.check(); err != nil {
+	if err := a.fetch(ctx, r.Partition, in.Code, zip); err != nil {
 		return nil, err
 	}
 	v, err := a.functions.Create(ctx, r.Partition, functions.Creation{
@@ -140,20 +125,21 @@ func (a *API) createFunction(ctx context.Context, r *restjson.Request) (any, err
 func (a *API) updateCode(ctx context.Context, r *restjson.Request) (any, error) {
 	// Members of an embedded struct would have its name in errors.
 	var in struct {
-		S3Bucket      string
-		S3Key         string
-		ImageUri      string
-		Publish       bool
-		DryRun        bool
-		RevisionId    string
-		Architectures []string
+		S3Bucket        string
+		S3Key           string
+		S3ObjectVersion string
+		ImageUri        string
+		Publish         bool
+		DryRun          bool
+		RevisionId      string
+		Architectures   []string
 	}
 	zip, err := a.receive(r, []string{"ZipFile"}, &in)
 	if err != nil {
 		return nil, err
 	}
 	defer zip.discard()
-	if err := (source{S3Bucket: in.S3Bucket, S3Key: in.S3Key, ImageUri: in.ImageUri}).check(); err != nil {
+	if err := a.fetch(ctx, r.Partition, source{in.S3Bucket, in.S3Key, in.S3ObjectVersion, in.ImageUri}, zip); err != nil {
 		return nil, err
 	}
 	v, err := a.functions.UpdateCode(ctx, r.Partition, functions.CodeUpdate{

@@ -11,6 +11,8 @@ import (
 	"net/http"
 	"net/url"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/awsapi"
 	"github.com/fescue-edge/fescue/cloud/awsapi/restjson"
@@ -44,6 +46,8 @@ type Functions interface {
 // Options is what an API is made of.
 type Options struct {
 	Functions Functions
+	// Buckets hold code that requests name by S3Bucket and S3Key.
+	Buckets Buckets
 	// Links are for Code.Location of GetFunction.
 	Links *CodeLinks
 	// Scheme, "http" or "https", and BasePath, empty or "/like/this", are how
@@ -61,13 +65,14 @@ type API struct {
 	restjson.API
 	functions Functions
 	options   Options
+	fetches   *semaphore.Weighted // from buckets
 }
 
 var _ awsapi.Service = (*API)(nil)
 
 // New makes an API.
 func New(o Options) *API {
-	a := &API{functions: o.Functions, options: o}
+	a := &API{functions: o.Functions, options: o, fetches: semaphore.NewWeighted(maxFetches)}
 	a.API = restjson.API{
 		Translate: translate, ErrorBody: errorBody, Malformed: malformed,
 		Internal: internal, Target: targetOf, Logger: o.Logger,

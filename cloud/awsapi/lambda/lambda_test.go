@@ -21,6 +21,7 @@ import (
 	"github.com/fescue-edge/fescue/cloud/artifacts"
 	"github.com/fescue-edge/fescue/cloud/awsapi"
 	"github.com/fescue-edge/fescue/cloud/awsapi/lambda"
+	"github.com/fescue-edge/fescue/cloud/buckets"
 	"github.com/fescue-edge/fescue/cloud/functions"
 	"github.com/fescue-edge/fescue/cloud/store"
 )
@@ -36,8 +37,9 @@ const (
 // cloud is the API over real storage, without signatures.
 type cloud struct {
 	*httptest.Server
-	spool string
-	now   time.Time
+	spool   string
+	now     time.Time
+	buckets *buckets.Service
 }
 
 func newCloud(t *testing.T) *cloud {
@@ -63,7 +65,12 @@ func newCloud(t *testing.T) *cloud {
 	if err != nil {
 		t.Fatal(err)
 	}
-	api := lambda.New(lambda.Options{Functions: service, Links: links, Scheme: "http", SpoolDir: c.spool, Logger: logger})
+	contents, err := artifacts.OpenFolder(filepath.Join(dir, "buckets"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.buckets = buckets.New(buckets.Options{Store: db, Blobs: contents, SpoolDir: c.spool, Now: clock, Logger: logger})
+	api := lambda.New(lambda.Options{Functions: service, Buckets: c.buckets, Links: links, Scheme: "http", SpoolDir: c.spool, Logger: logger})
 	mux := http.NewServeMux()
 	mux.Handle(lambda.CodePath, links)
 	c.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -264,8 +271,12 @@ func TestRefusals(t *testing.T) {
 		{"code that is no text", "PUT", code, `{"ZipFile":7}`, 400, value, "source for function code"},
 		{"no code", "PUT", code, `{}`, 400, value, "source for function code"},
 		{"no zip", "PUT", code, `{"ZipFile":"QUJD"}`, 400, value, "Could not unzip uploaded file. Please check your file, then try to upload again."},
-		{"code in S3", "PUT", code, `{"S3Bucket":"b","S3Key":"k"}`, 400, value, "S3 bucket"},
-		{"new function with code in S3", "POST", all, other(`"ZipFile":"`, `"S3Bucket":"b","S3Key":"`), 400, value, "S3 bucket"},
+		{"code in a bucket that is not there", "PUT", code, `{"S3Bucket":"none","S3Key":"k"}`, 400, value, "The specified bucket does not exist"},
+		{"code in what cannot be a bucket", "PUT", code, `{"S3Bucket":"b","S3Key":"k"}`, 400, value, "The specified bucket is not valid"},
+		{"code in a bucket without a key", "PUT", code, `{"S3Bucket":"none"}`, 400, value, "both S3Bucket and S3Key"},
+		{"code of a version", "PUT", code, `{"S3Bucket":"none","S3Key":"k","S3ObjectVersion":"7"}`, 400, value, "no versions of objects"},
+		{"code from two places", "PUT", code, `{"S3Bucket":"none","S3Key":"k","ZipFile":"` + encoded(t, "x") + `"}`, 400, value, "when providing a ZipFile"},
+		{"new function with code in a bucket that is not there", "POST", all, other(`"ZipFile":"`, `"S3Bucket":"none","S3Key":"`), 400, value, "The specified bucket does not exist"},
 		{"an image", "POST", all, other(`"ZipFile":"`, `"ImageUri":"`), 400, value, "Container images"},
 		{"package type", "POST", all, other(`"Runtime"`, `"PackageType":"Image","Runtime"`), 400, value, "PackageType"},
 		{"stale revision", "PUT", code, `{"RevisionId":"old","ZipFile":"` + encoded(t, "x") + `"}`, 412, "PreconditionFailedException", "Revision Id"},

@@ -12,10 +12,12 @@ import (
 	"github.com/fescue-edge/fescue/cloud/functions"
 )
 
-// upload is a zip that came with a request, in a file of its own.
+// upload is a zip that came with a request, or that it named in a bucket, in a
+// file of its own.
 type upload struct {
-	file *os.File // nil when the request had none
-	size int64
+	file   *os.File // nil when the request had none
+	size   int64
+	stored bool // in a bucket
 }
 
 // receive decodes a request into v, apart from the zip at path, which goes from
@@ -87,7 +89,7 @@ func (u *upload) archive() *functions.Archive {
 	if u.file == nil {
 		return nil
 	}
-	return &functions.Archive{ReaderAt: u.file, Size: u.size}
+	return &functions.Archive{ReaderAt: u.file, Size: u.size, Stored: u.stored}
 }
 
 func (u *upload) discard() {

@@ -32,6 +32,7 @@ const (
 	paramSignature     = "X-Amz-Signature"
 	paramToken         = "X-Amz-Security-Token"
 	paramPayload       = "X-Amz-Content-Sha256"
+	paramV2Key         = "AWSAccessKeyId" // of Signature Version 2
 )
 
 // authorization is what the signature says about itself.
@@ -66,8 +67,18 @@ func parseAuthorization(r *http.Request, t *target) (*authorization, error) {
 		return parseHeader(r, headers[0])
 	case inQuery:
 		return parseQuery(t)
+	case hasV2(t):
+		return nil, refuse("s3", malformed, "The URL is presigned with Signature Version 2, which is not supported. Presign with Signature Version 4 (%s): AWS CLI version 1 does after `aws configure set default.s3.signature_version s3v4`.", algorithm)
 	}
 	return nil, refuse("", missing, "Missing Authentication Token: the request is not signed. Sign it with AWS Signature Version 4 (configure an access key for the client).")
+}
+
+// hasV2 reports whether a URL is presigned as it was before Signature Version 4.
+// Only S3 had that.
+func hasV2(t *target) bool {
+	_, key := t.param(paramV2Key)
+	_, signature := t.param("Signature")
+	return key && signature
 }
 
 func parseHeader(r *http.Request, header string) (*authorization, error) {

@@ -9,7 +9,11 @@ import (
 // it does not say. Nothing about it is proven: it serves to refuse a request in
 // the form that its sender understands.
 func ScopeService(r *http.Request) string {
-	credential := r.URL.Query().Get("X-Amz-Credential")
+	query := r.URL.Query()
+	if query.Has(paramV2Key) {
+		return "s3"
+	}
+	credential := query.Get(paramCredential)
 	if _, rest, ok := strings.Cut(r.Header.Get("Authorization"), "Credential="); ok {
 		credential, _, _ = strings.Cut(rest, ",")
 	}

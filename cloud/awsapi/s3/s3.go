@@ -1,0 +1,152 @@
+// Package s3 speaks the Amazon S3 REST API (2006-03-01) as far as scripts for
+// Greengrass use it: buckets, objects, multipart uploads, lists. It translates
+// between the wire and package buckets, and has no rules of its own.
+//
+// Requests are routed by the escaped path as it arrived: a key may hold "//",
+// "..", and %2F, which an http.ServeMux would clean away.
+package s3
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+
+	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/awsapi"
+	"github.com/fescue-edge/fescue/cloud/buckets"
+)
+
+// Buckets is the service behind the API; buckets.Service is one.
+type Buckets interface {
+	CreateBucket(ctx context.Context, p fescue.Partition, name string) error
+	Buckets(ctx context.Context, p fescue.Partition) ([]fescue.Bucket, error)
+	Bucket(ctx context.Context, p fescue.Partition, name string) (fescue.Bucket, error)
+	DeleteBucket(ctx context.Context, p fescue.Partition, name string) error
+
+	Put(ctx context.Context, p fescue.Partition, bucket, key string, content io.ReadSeeker, put buckets.Put) (fescue.Object, error)
+	Object(ctx context.Context, p fescue.Partition, bucket, key string) (fescue.Object, error)
+	Read(ctx context.Context, p fescue.Partition, bucket, key string, choose func(fescue.Object) (buckets.Range, error)) (fescue.Object, io.ReadCloser, error)
+	PartRange(ctx context.Context, p fescue.Partition, o fescue.Object, number int) (buckets.Range, error)
+	Delete(ctx context.Context, p fescue.Partition, bucket, key string) error
+	Copy(ctx context.Context, p fescue.Partition, c buckets.Copy) (fescue.Object, error)
+	List(ctx context.Context, p fescue.Partition, bucket string, q buckets.List) (buckets.Listing, error)
+
+	CreateUpload(ctx context.Context, p fescue.Partition, bucket, key string, checksum fescue.Checksum, settings fescue.ObjectSettings) (fescue.ObjectUpload, error)
+	Upload(ctx context.Context, p fescue.Partition, bucket, key, id string) (fescue.ObjectUpload, error)
+	Uploads(ctx context.Context, p fescue.Partition, bucket string, q buckets.Uploads) ([]fescue.ObjectUpload, error)
+	Parts(ctx context.Context, p fescue.Partition, u fescue.ObjectUpload, after, limit int) ([]fescue.ObjectPart, error)
+	PutPart(ctx context.Context, p fescue.Partition, bucket, key, id string, number int, content io.ReadSeeker, wantMD5 []byte, want fescue.Checksum) (fescue.ObjectPart, error)
+	CopyPart(ctx context.Context, p fescue.Partition, c buckets.PartCopy) (fescue.ObjectPart, error)
+	Complete(ctx context.Context, p fescue.Partition, bucket, key, id string, chosen []buckets.ChosenPart, put buckets.Put) (fescue.Object, error)
+	Abort(ctx context.Context, p fescue.Partition, bucket, key, id string) error
+}
+
+// Options is what an API is made of.
+type Options struct {
+	Buckets Buckets
+	// Hosts are names of this server. Below s3.<host>, and below localhost, the
+	// first part of a request's host is the bucket (virtual-host style).
+	Hosts  []string
+	Logger *slog.Logger
+}
+
+// API answers the requests that are signed for s3.
+type API struct{ o Options }
+
+var _ awsapi.Service = (*API)(nil)
+
+// New makes an API.
+func New(o Options) *API { return &API{o} }
+
+// request is one request on its way through an operation.
+type request struct {
+	*awsapi.Call
+	http   *http.Request
+	query  url.Values
+	header http.Header // the request's, or what a presigned URL has in its place
+	bucket string
+	key    string
+}
+
+// MaxBody implements awsapi.Service.
+func (a *API) MaxBody(r *http.Request) int64 {
+	req, err := a.parse(r)
+	if err != nil {
+		return awsapi.DefaultMaxBody
+	}
+	op, err := match(req)
+	if err != nil || op.maxBody == 0 {
+		return awsapi.DefaultMaxBody
+	}
+	return op.maxBody
+}
+
+// ServeCall implements awsapi.Service.
+func (a *API) ServeCall(w http.ResponseWriter, r *http.Request, call *awsapi.Call) {
+	w.Header().Set("x-amz-request-id", call.RequestID)
+	err := a.serve(w, r, call)
+	if err != nil {
+		a.WriteError(w, a.wireError(r, call, err))
+	}
+}
+
+func (a *API) serve(w http.ResponseWriter, r *http.Request, call *awsapi.Call) error {
+	req, err := a.parse(r)
+	if err != nil {
+		return err
+	}
+	req.Call = call
+	op, err := match(req)
+	if err != nil {
+		return err
+	}
+	if op.action != "" {
+		if err := req.admit(op.action, req.bucket, req.key); err != nil {
+			return about(req, err)
+		}
+	}
+	call.Operation = op.name
+	if err := checkHeaders(req); err != nil {
+		return about(req, err)
+	}
+	return about(req, op.handle(a, w, req))
+}
+
+// admit asks whether the caller may do something to a bucket or an object.
+func (r *request) admit(action, bucket, key string) error {
+	resource := ""
+	if bucket != "" {
+		resource = "arn:" + r.Partition.AWS + ":s3:::" + bucket
+	}
+	if key != "" {
+		resource += "/" + key
+	}
+	return r.Admit(r.http.Context(), awsapi.Target{Operation: action, Resource: resource})
+}
+
+// content is the body, to be read more than once.
+func (r *request) content() (io.ReadSeeker, error) {
+	if file, ok := r.http.Body.(io.ReadSeeker); ok {
+		return file, nil
+	}
+	data, err := io.ReadAll(r.http.Body)
+	if err != nil {
+		return nil, err
+	}
+	return bytes.NewReader(data), nil
+}
+
+func (a *API) wireError(r *http.Request, call *awsapi.Call, err error) *awsapi.Error {
+	var wire *awsapi.Error
+	if errors.As(err, &wire) {
+		return wire
+	}
+	if !errors.Is(err, context.Canceled) {
+		a.o.Logger.ErrorContext(r.Context(), "operation failed", "operation", call.Operation, "request", call.RequestID, "error", err)
+	}
+	return &internal
+}
