@@ -19,7 +19,7 @@ func TestServersOnOneDatabase(t *testing.T) {
 	o := func(data string) cloud.Options {
 		o := options(data)
 		o.Database = database
-		o.MasterKeyFile, o.ArtifactsDir = filepath.Join(shared, "key"), filepath.Join(shared, "artifacts")
+		o.MasterKeyFile, o.Artifacts = filepath.Join(shared, "key"), filepath.Join(shared, "artifacts")
 		return o
 	}
 	first, err := cloud.New(t.Context(), o(t.TempDir()))
@@ -66,7 +66,7 @@ func TestServersOnOneDatabase(t *testing.T) {
 			}
 		}, "FESCUE_MASTER_KEY_FILE"},
 		{"no master key", func(o *cloud.Options) { o.MasterKeyFile = "" }, "FESCUE_MASTER_KEY_FILE"},
-		{"artifacts of its own", func(o *cloud.Options) { o.ArtifactsDir = "" }, "--artifacts"},
+		{"artifacts of its own", func(o *cloud.Options) { o.Artifacts = "" }, "--artifacts"},
 		{"no URL", func(o *cloud.Options) { o.Database = "fescue" }, "postgres://"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -20,10 +20,12 @@ type Options struct {
 	DataDir string
 	// Database is a PostgreSQL URL; empty means a SQLite file in DataDir. Any
 	// number of servers may use one PostgreSQL database, each with a DataDir of its
-	// own, and all with one master key and one ArtifactsDir.
+	// own, and all with one master key and the same Artifacts.
 	Database string
-	// ArtifactsDir is where artifacts lie; empty means DataDir/artifacts.
-	ArtifactsDir string
+	// Artifacts is where artifacts lie: a folder, or s3://bucket/prefix in a store
+	// that the AWS SDK's environment variables lead to; empty means
+	// DataDir/artifacts.
+	Artifacts string
 	// APIAddr, DeviceAddr and MQTTAddr are "host:port"; port 0 chooses a free one.
 	APIAddr, DeviceAddr, MQTTAddr string
 

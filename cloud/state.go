@@ -13,6 +13,7 @@ import (
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/artifacts"
+	"github.com/fescue-edge/fescue/cloud/artifacts/s3store"
 	"github.com/fescue-edge/fescue/cloud/backup"
 	"github.com/fescue-edge/fescue/cloud/store"
 	"github.com/fescue-edge/fescue/pki"
@@ -92,23 +93,28 @@ func (s State) remedy() string {
 	return ": give every server the same file, with FESCUE_MASTER_KEY_FILE"
 }
 
-// openArtifacts opens the folder of artifacts, and in it that of the contents of
-// buckets, which are collected by another rule. Servers on one database use one
-// folder: what one of them takes, cores fetch from another.
+// openArtifacts opens the artifacts, and beside them the contents of buckets, which
+// are collected by another rule. Servers on one database use the same: what one of
+// them takes, cores fetch from another.
 func (s *Server) openArtifacts(ctx context.Context) (blobs, contents artifacts.Store, err error) {
-	dir := s.o.ArtifactsDir
-	if dir == "" {
-		dir = s.path(artifactsName)
+	place := s.o.Artifacts
+	if place == "" {
+		place = s.path(artifactsName)
 	}
-	if blobs, err = artifacts.OpenFolder(dir); err == nil {
-		contents, err = artifacts.OpenFolder(filepath.Join(dir, bucketsName))
+	if strings.HasPrefix(place, s3store.Scheme) {
+		var external *s3store.Store
+		if external, err = s3store.Open(ctx, place, s.path(spoolName)); err == nil {
+			blobs, contents = external, external.Within(bucketsName)
+		}
+	} else if blobs, err = artifacts.OpenFolder(place); err == nil {
+		contents, err = artifacts.OpenFolder(filepath.Join(place, bucketsName))
 	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("open artifacts: %w", err)
 	}
 	if s.o.state().shared() {
 		if err := s.checkArtifacts(ctx, blobs); err != nil {
-			return nil, nil, fmt.Errorf("artifacts in %s: %w", dir, err)
+			return nil, nil, fmt.Errorf("artifacts in %s: %w", place, err)
 		}
 	}
 	return blobs, contents, nil
@@ -133,7 +139,7 @@ func (s *Server) checkArtifacts(ctx context.Context, blobs artifacts.Store) erro
 		}
 	}
 	if _, err := blobs.Stat(ctx, hash); errors.Is(err, fescue.ErrNotFound) {
-		return errors.New("they are not those of the other servers on this database: share one folder among all of them and name it with --artifacts")
+		return errors.New("they are not those of the other servers on this database: share one folder or bucket among all of them and name it with --artifacts")
 	} else if err != nil {
 		return err
 	}

@@ -69,7 +69,7 @@ type serverCommand struct {
 	retentionFlags
 	databaseFlag
 	Data          string   `required:"" type:"path" env:"FESCUE_DATA" help:"Folder of everything that must survive."`
-	Artifacts     string   `type:"path" placeholder:"DIR" help:"Folder of artifacts, one for all servers on a database; the default lies in the data folder."`
+	Artifacts     string   `env:"FESCUE_ARTIFACTS" placeholder:"PLACE" help:"Folder of artifacts, or s3://bucket/prefix in a store that AWS_ENDPOINT_URL_S3, AWS_REGION and the credentials lead to; the default is in the data folder."`
 	API           string   `default:"127.0.0.1:9080" help:"Address of the AWS API. Port 0 chooses a free one."`
 	Device        string   `default:"127.0.0.1:8443" help:"Address of HTTPS for cores and devices."`
 	MQTT          string   `name:"mqtt" default:"127.0.0.1:8883" help:"Address of MQTT for cores and devices."`
@@ -115,7 +115,7 @@ func (c *serverCommand) options(logger *slog.Logger) (cloud.Options, error) {
 		eventSecret = bytes.TrimRight(data, "\r\n")
 	}
 	return cloud.Options{
-		DataDir: c.Data, Database: c.Database, ArtifactsDir: c.Artifacts, APIAddr: c.API, DeviceAddr: c.Device, MQTTAddr: c.MQTT,
+		DataDir: c.Data, Database: c.Database, Artifacts: c.Artifacts, APIAddr: c.API, DeviceAddr: c.Device, MQTTAddr: c.MQTT,
 		AWS: c.Partition, Account: c.Account, Regions: c.regions(), PublicHosts: c.PublicHost,
 		APICertFile: c.TLSCert, APIKeyFile: c.TLSKey,
 		DeviceCertFile: c.DeviceTLSCert, DeviceKeyFile: c.DeviceTLSKey, InsecureHTTP: c.InsecureHTTP,
