@@ -65,7 +65,7 @@ const (
 	databaseName     = backup.Database
 	masterKeyName    = backup.MasterKey
 	artifactsName    = backup.Artifacts
-	bucketsName      = "buckets" // in artifacts: contents of objects
+	bucketsName      = backup.Buckets
 	messagesName     = "messages"
 	spoolName        = "spool"
 	accessKeyName    = backup.AccessKey

@@ -23,6 +23,7 @@ const Format = 1
 const (
 	Database  = "fescue.db"
 	Artifacts = "artifacts"
+	Buckets   = "buckets" // in Artifacts: contents of objects
 	MasterKey = "master.key"
 	AccessKey = "access-key.json"
 )
@@ -113,15 +114,11 @@ func validName(f File) bool {
 	case Database, MasterKey, AccessKey:
 		return true
 	}
-	hash, ok := strings.CutPrefix(f.Name, Artifacts+"/")
-	return ok && len(hash) > 3 && f.Name == artifactName(hash[3:]) && f.SHA256 == hash[3:]
-}
-
-func artifactName(hash string) string {
-	if !fescue.ValidHash(hash) {
-		return ""
+	if !fescue.ValidHash(f.SHA256) {
+		return false
 	}
-	return path.Join(Artifacts, hash[:2], hash)
+	shelf, found := strings.CutSuffix(f.Name, "/"+f.SHA256[:2]+"/"+f.SHA256)
+	return found && (shelf == Artifacts || shelf == path.Join(Artifacts, Buckets))
 }
 
 // Progress is told how far the work has come, by bytes. It may be nil.

@@ -46,6 +46,14 @@ func dataFolder(t testing.TB) (dir string, hashes []string) {
 			t.Fatal(err)
 		}
 	}
+	// An object has the content of an artifact.
+	contents, err := artifacts.OpenFolder(filepath.Join(dir, backup.Artifacts, backup.Buckets))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := contents.Put(t.Context(), hashes[1], bytes.NewReader(bytes.Repeat([]byte{1}, 1000))); err != nil {
+		t.Fatal(err)
+	}
 	for name, text := range map[string]string{backup.MasterKey: "a master key", backup.AccessKey: "an access key", "artifacts/tmp/put-1": "half"} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -113,8 +121,11 @@ func TestBackup(t *testing.T) {
 				t.Fatal(err)
 			}
 			got := files(t, to)
-			if len(got) != 1+len(hashes)+len(secrets) || len(table.Files) != len(got) || table.MasterKeyID != "key-id" {
+			if len(got) != 2+len(hashes)+len(secrets) || len(table.Files) != len(got) || table.MasterKeyID != "key-id" {
 				t.Errorf("restored %v, table %+v", got, table)
+			}
+			if object := "artifacts/buckets/" + hashes[1][:2] + "/" + hashes[1]; got[object] != hashes[1] {
+				t.Errorf("the content of an object is not restored: %v", got)
 			}
 			for _, h := range hashes {
 				if got["artifacts/"+h[:2]+"/"+h] != h {

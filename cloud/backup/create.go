@@ -117,8 +117,8 @@ func (w *writer) add(ctx context.Context, name, path string) error {
 	return nil
 }
 
-// addArtifacts puts the artifacts into the table. Their names are their hashes,
-// which writing checks.
+// addArtifacts puts the artifacts, and the contents of buckets, into the table.
+// Their names are their hashes, which writing checks.
 func (w *writer) addArtifacts(ctx context.Context) error {
 	root := w.Artifacts
 	if root == "" {
@@ -140,8 +140,15 @@ func (w *writer) addArtifacts(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		w.table.Files = append(w.table.Files, File{artifactName(e.Name()), info.Size(), e.Name()})
-		w.from = append(w.from, path)
+		within, err := filepath.Rel(root, path)
+		if err != nil {
+			return err
+		}
+		f := File{Artifacts + "/" + filepath.ToSlash(within), info.Size(), e.Name()}
+		if validName(f) {
+			w.table.Files = append(w.table.Files, f)
+			w.from = append(w.from, path)
+		}
 		return ctx.Err()
 	})
 	if err != nil {

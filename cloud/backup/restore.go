@@ -150,7 +150,7 @@ func (r *reader) finish() error {
 			return err
 		}
 	}
-	for _, dir := range []string{filepath.Join(r.dir, Artifacts), r.dir} {
+	for _, dir := range []string{filepath.Join(r.dir, Artifacts, Buckets), filepath.Join(r.dir, Artifacts), r.dir} {
 		if err := pki.SyncFolder(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
