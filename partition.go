@@ -120,6 +120,12 @@ func (p Partition) ArtifactARN(groupID, deploymentID, kind, id string) string {
 	return p.DeploymentARN(groupID, deploymentID) + "/artifacts/" + kind + "/" + id
 }
 
+var roleARNPattern = regexp.MustCompile(`^arn:aws(-cn|-us-gov)?:iam::[0-9]{12}:role/[\w+=,.@/-]{1,512}$`)
+
+// ValidRoleARN reports whether s has the form of an IAM role's ARN. That there is
+// such a role is not asked, as the original did not.
+func ValidRoleARN(s string) bool { return roleARNPattern.MatchString(s) }
+
 // ARN is a parsed Amazon Resource Name.
 type ARN struct {
 	AWS, Service, Region, Account, Resource string

@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"regexp"
 	"sync"
 	"time"
 
@@ -109,14 +108,11 @@ var (
 	ErrRole = errors.New("not the ARN of a role")
 )
 
-// rolePattern is the form of a role's ARN. The role is not assumed: the bulk
-// deployment does what its caller may do.
-var rolePattern = regexp.MustCompile(`^arn:aws(-cn|-us-gov)?:iam::[0-9]{12}:role/[\w+=,.@/-]{1,512}$`)
-
 // Start accepts a bulk deployment: it is Initializing when Start returns.
-// Whether the object is there is found out later.
+// Whether the object is there is found out later. The role must have a role's
+// form; it is not assumed, the caller's own rights count.
 func (s *Service) Start(ctx context.Context, p fescue.Partition, roleARN, inputURI string, tags map[string]string, token fescue.Token) (fescue.BulkDeployment, error) {
-	if !rolePattern.MatchString(roleARN) {
+	if !fescue.ValidRoleARN(roleARN) {
 		return fescue.BulkDeployment{}, ErrRole
 	}
 	bucket, key, err := ParseInputURI(inputURI, p.Region)

@@ -204,9 +204,14 @@ func TestRetries(t *testing.T) {
 	if diff := gocmp.Diff(want, s.deployments(groups)); diff != "" {
 		t.Error(diff)
 	}
-	if last := s.reports(b.ID)[0]; last.GroupID != groups[3] || last.DeploymentID != "" ||
-		last.ErrorMessage != "Line 4: another deployment of the group was being built, also after 5 retries." {
-		t.Errorf("%+v", last)
+	for _, r := range s.reports(b.ID) {
+		var message string
+		if r.GroupID == groups[3] {
+			message = "Line 4: another deployment of the group was being built, also after 5 retries."
+		}
+		if r.ErrorMessage != message || (r.DeploymentID == "") != (message != "") {
+			t.Errorf("%+v", r)
+		}
 	}
 }
 
@@ -230,13 +235,17 @@ func TestStop(t *testing.T) {
 		if err := s.Stop(t.Context(), home, b.ID); err != nil {
 			t.Fatal(err)
 		}
-		start := time.Now()
+		atStop, err := s.BulkDeployment(t.Context(), home, b.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
 		if err := s.Stop(t.Context(), home, b.ID); err != nil && !errors.Is(err, bulk.ErrFinished) {
 			t.Errorf("stopped twice: %v", err)
 		}
 		got := s.until(b.ID, fescue.BulkStopped)
-		if took := time.Since(start); took > time.Second {
-			t.Errorf("stopped after %v", took)
+		// At this rate a second is 50 records, however busy the machine is.
+		if more := got.RecordsProcessed - atStop.RecordsProcessed; more > 50 {
+			t.Errorf("%d more were processed", more)
 		}
 		made := s.deployments(groups)
 		if len(made) != int(got.RecordsProcessed) || len(made) >= 200 || len(s.reports(b.ID)) != len(made) {

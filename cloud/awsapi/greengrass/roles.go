@@ -3,7 +3,6 @@ package greengrass
 import (
 	"context"
 	"net/http"
-	"regexp"
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/awsapi"
@@ -24,10 +23,6 @@ func (a *API) roleOperations() []restjson.Operation {
 	}
 }
 
-// rolePattern is the form of a role ARN. That the role exists is not checked,
-// as the original did not.
-var rolePattern = regexp.MustCompile(`^arn:aws(-cn|-us-gov)?:iam::[0-9]{12}:role/[\w+=,.@/-]{1,512}$`)
-
 // The same three handlers serve the group's role and, without a GroupId label,
 // the service role. Any group id is accepted, known or not, as the original did.
 
@@ -36,7 +31,7 @@ func (a *API) associateRole(ctx context.Context, r *restjson.Request) (any, erro
 	if err := restjson.Decode(r.Body, &in); err != nil {
 		return nil, malformed(err.Error())
 	}
-	if !rolePattern.MatchString(in.RoleArn) {
+	if !fescue.ValidRoleARN(in.RoleArn) {
 		return nil, refuse(http.StatusBadRequest, badRequest, "That role ARN is invalid.")
 	}
 	at, err := a.roles.AssociateRole(ctx, r.Partition, r.Label("GroupId"), in.RoleArn)
