@@ -11,8 +11,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/greengrass/types"
 )
 
-// fescue runs the operator's program to its end.
-func (h *house) fescue(t testing.TB, args ...string) (out string, code int) {
+// exits runs the operator's program to its end and tells its exit code.
+func (h *house) exits(t testing.TB, args ...string) (out string, code int) {
 	t.Helper()
 	p := start(t, h.environment(), args...)
 	<-p.done
@@ -22,7 +22,7 @@ func (h *house) fescue(t testing.TB, args ...string) (out string, code int) {
 // says runs the program and checks its exit code and what it prints.
 func (h *house) says(t testing.TB, code int, texts []string, args ...string) string {
 	t.Helper()
-	out, got := h.fescue(t, args...)
+	out, got := h.exits(t, args...)
 	if got != code {
 		t.Errorf("fescue %v: exit code %d, want %d\n%s", args, got, code, out)
 	}
@@ -57,7 +57,7 @@ func TestWatchCheckAndCancel(t *testing.T) {
 	t.Run("while the core is offline", func(t *testing.T) {
 		id := h.deploy(t, group, version)
 		eventually(t, "offered", func() error {
-			if out, _ := h.fescue(t, "deployments"); !strings.Contains(out, "InProgress (Offered)") || !strings.Contains(out, id) {
+			if out, _ := h.exits(t, "deployments"); !strings.Contains(out, "InProgress (Offered)") || !strings.Contains(out, id) {
 				return fmt.Errorf("%s", out)
 			}
 			return nil
@@ -75,7 +75,7 @@ func TestWatchCheckAndCancel(t *testing.T) {
 	t.Run("a deployment that succeeds", func(t *testing.T) {
 		h.says(t, 0, []string{"Created", "Built", "Claimed", "Staged", "fetched", "Switched", "Succeeded", "Success\n"}, "watch", "--group", group)
 		var list []struct{ DeploymentId string }
-		text, _ := h.fescue(t, "deployments", "--status", "Success", "--json")
+		text, _ := h.exits(t, "deployments", "--status", "Success", "--json")
 		if err := json.Unmarshal([]byte(text), &list); err != nil || len(list) != 1 || list[0].DeploymentId != id {
 			t.Errorf("%v: %s", err, text)
 		}
@@ -97,7 +97,7 @@ func TestWatchCheckAndCancel(t *testing.T) {
 		_, other := g.groupVersion(t, group, append(functions, function{arn: slow, pinned: true}), ends(arn, g.thing))
 		id := h.deploy(t, group, other)
 		eventually(t, "switched", func() error {
-			if out, _ := h.fescue(t, "deployments"); !strings.Contains(out, "InProgress (Switched)") {
+			if out, _ := h.exits(t, "deployments"); !strings.Contains(out, "InProgress (Switched)") {
 				return fmt.Errorf("%s", out)
 			}
 			return nil
