@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"database/sql"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -163,6 +164,36 @@ func TestCreateRefusals(t *testing.T) {
 			t.Fatal(err)
 		}
 		refuseCreate(t, dir, hashes[1])
+	})
+	t.Run("artifacts that lie elsewhere", func(t *testing.T) {
+		t.Parallel()
+		dir, hashes := dataFolder(t)
+		db, err := sql.Open("sqlite", filepath.Join(dir, backup.Database))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		for _, statement := range []string{
+			`INSERT INTO lambda_function (partition, name, last_version, unpublished, tags_json, created_at) VALUES ('1/r', 'f', 0, true, '{}', 0)`,
+			`INSERT INTO lambda_version (partition, function, number, revision_id, code_hash, config_json, updated_at) VALUES ('1/r', 'f', 0, 'r', '` + hashes[1] + `', '{}', 0)`,
+		} {
+			if _, err := db.ExecContext(t.Context(), statement); err != nil {
+				t.Fatal(err)
+			}
+		}
+		create(t, dir, nil) // they are there
+		elsewhere := filepath.Join(t.TempDir(), "elsewhere")
+		if err := os.Rename(filepath.Join(dir, backup.Artifacts), elsewhere); err != nil {
+			t.Fatal(err)
+		}
+		refuseCreate(t, dir, "--artifacts")
+		for _, s := range []backup.Source{{Artifacts: elsewhere}, {WithoutArtifacts: true}} {
+			s.Dir, s.Now = dir, time.Now
+			table, err := backup.Create(t.Context(), s, filepath.Join(t.TempDir(), "b"))
+			if err != nil || table.Holds("artifacts/"+hashes[1][:2]+"/"+hashes[1]) == s.WithoutArtifacts {
+				t.Errorf("%+v, %v", table, err)
+			}
+		}
 	})
 	t.Run("interrupted", func(t *testing.T) {
 		t.Parallel()

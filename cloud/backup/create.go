@@ -26,6 +26,8 @@ type Source struct {
 	Dir string
 	// Artifacts is the folder of artifacts; empty is the one in Dir.
 	Artifacts string
+	// WithoutArtifacts leaves them out, where something else backs them up.
+	WithoutArtifacts bool
 	// Secrets are files that open everything else, by their names in the
 	// archive; without them the archive alone opens no secret.
 	Secrets map[string]string
@@ -97,7 +99,39 @@ func (w *writer) collect(ctx context.Context) error {
 			return err
 		}
 	}
-	return w.addArtifacts(ctx)
+	if w.WithoutArtifacts {
+		return nil
+	}
+	if err := w.addArtifacts(ctx); err != nil {
+		return err
+	}
+	return w.checkNamed(ctx)
+}
+
+// checkNamed refuses a backup that lacks what functions and deployments need:
+// then the artifacts lie somewhere else.
+func (w *writer) checkNamed(ctx context.Context) error {
+	named, err := store.NamedArtifacts(ctx, w.database())
+	if err != nil {
+		return err
+	}
+	has := make(map[string]bool, len(w.table.Files))
+	for _, f := range w.table.Files {
+		has[f.Name] = true
+	}
+	for _, hash := range named {
+		if name := Artifacts + "/" + hash[:2] + "/" + hash; !has[name] {
+			return fmt.Errorf("%s, which the database names, is not in %s: name the folder of artifacts with --artifacts, or leave them out with --without-artifacts where they lie in a store that has its own backup", name, w.artifacts())
+		}
+	}
+	return nil
+}
+
+func (w *writer) artifacts() string {
+	if w.Artifacts != "" {
+		return w.Artifacts
+	}
+	return filepath.Join(w.Dir, Artifacts)
 }
 
 // add hashes a file and puts it into the table.
@@ -120,10 +154,7 @@ func (w *writer) add(ctx context.Context, name, path string) error {
 // addArtifacts puts the artifacts, and the contents of buckets, into the table.
 // Their names are their hashes, which writing checks.
 func (w *writer) addArtifacts(ctx context.Context) error {
-	root := w.Artifacts
-	if root == "" {
-		root = filepath.Join(w.Dir, Artifacts)
-	}
+	root := w.artifacts()
 	err := filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
 		switch {
 		case errors.Is(err, fs.ErrNotExist):

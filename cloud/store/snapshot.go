@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 
 	"github.com/fescue-edge/fescue"
 )
@@ -50,6 +51,37 @@ func CheckSQLite(ctx context.Context, path, setting string) (value string, err e
 		err = nil
 	}
 	return value, err
+}
+
+// NamedArtifacts lists the hashes of the artifacts that a SQLite file, which
+// nobody else has open, needs: the code of functions, and what unfinished
+// deployments offer.
+func NamedArtifacts(ctx context.Context, path string) (hashes []string, err error) {
+	db, err := openPlain(path, "mode=ro&immutable=1")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	text := func(rows *sql.Rows) (s string, err error) {
+		err = rows.Scan(&s)
+		return s, err
+	}
+	hashes, err = all(ctx, db, text, `SELECT DISTINCT code_hash FROM lambda_version WHERE code_hash <> ''`)
+	if err != nil {
+		return nil, err
+	}
+	offered, err := all(ctx, db, text, `SELECT artifacts_json FROM deployment WHERE status = 'InProgress' AND artifacts_json <> ''`)
+	if err != nil {
+		return nil, err
+	}
+	for _, list := range offered {
+		var more []string
+		if err := fromJSON(list, &more); err != nil {
+			return nil, err
+		}
+		hashes = append(hashes, more...)
+	}
+	return slices.DeleteFunc(hashes, func(h string) bool { return !fescue.ValidHash(h) }), nil
 }
 
 // openPlain opens a SQLite file that exists, without touching its schema.

@@ -18,6 +18,7 @@ type backupCommand struct {
 	File             string `arg:"" type:"path" help:"File to write. An older backup of that name is replaced when the new one is complete."`
 	Data             string `required:"" type:"existingdir" env:"FESCUE_DATA" help:"The server's data folder."`
 	Artifacts        string `type:"existingdir" help:"Folder of artifacts, where the server has one outside of the data folder."`
+	WithoutArtifacts bool   `help:"Leave the artifacts out, where they lie in a store that has its own backup."`
 	IncludeMasterKey bool   `help:"Put the master key and access-key.json into the file: whoever has it then has every secret."`
 }
 
@@ -47,7 +48,7 @@ func (c *backupCommand) Run(ctx context.Context, t *terminal) error {
 		return err
 	}
 	table, err := backup.Create(ctx, backup.Source{
-		Dir: c.Data, Artifacts: c.Artifacts, Secrets: secrets, Now: time.Now, Progress: progress(t.stderr, "backed up"),
+		Dir: c.Data, Artifacts: c.Artifacts, WithoutArtifacts: c.WithoutArtifacts, Secrets: secrets, Now: time.Now, Progress: progress(t.stderr, "backed up"),
 	}, c.File)
 	if err != nil {
 		return err
