@@ -50,10 +50,16 @@ func drawRun(r *rand.Rand, number int, disk bool) run {
 		u.versions = append(u.versions, &second)
 	}
 	u.strikes = drawStrikes(r, disk)
-	if r.IntN(6) == 0 {
-		u.cancel = cancel{after: time.Duration(1+r.IntN(600)) * time.Millisecond, force: r.IntN(2) == 0}
-	}
 	return u
+}
+
+// drawCancel draws a wish that one run in six has.
+func drawCancel(r *rand.Rand) cancel {
+	c := cancel{after: time.Duration(1+r.IntN(600)) * time.Millisecond, force: r.IntN(2) == 0}
+	if r.IntN(6) > 0 {
+		return cancel{}
+	}
+	return c
 }
 
 func (u run) describe() string {
@@ -114,9 +120,12 @@ func episode(ctx context.Context, s *site, programs Programs, seed uint64, runs 
 	if err != nil {
 		return fmt.Errorf("prepare: %w", err)
 	}
-	r := rand.New(rand.NewPCG(seed, 0))
+	// What was added later has a sequence of its own, so that seeds keep their
+	// meaning.
+	r, wishes := rand.New(rand.NewPCG(seed, 0)), rand.New(rand.NewPCG(seed, 1))
 	for number := range runs {
 		u := drawRun(r, number, s.mounted)
+		u.cancel = drawCancel(wishes)
 		began := time.Now()
 		attempts, err := g.play(ctx, u, m)
 		if err == nil {
