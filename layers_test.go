@@ -81,12 +81,14 @@ func TestServicesDoNotKnowTheirWires(t *testing.T) {
 		"cloud/events",
 		"cloud/functions",
 		"cloud/groupca",
+		"cloud/jobs",
 		"cloud/lease",
 		"cloud/registry",
 		"cloud/retention",
 		"cloud/shadows",
 		"cloud/signing",
 		"cloud/store",
+		"cloud/turns",
 	}
 	above := []string{"cloud/awsapi", "cloud/edge", "cloud/mqttfront"}
 	for pkg, list := range packageImports(t) {

@@ -65,6 +65,12 @@ func (p Partition) ShadowARN(thing, name string) string {
 	return p.ThingARN(thing) + name
 }
 
+// JobARN is the ARN of an IoT job.
+func (p Partition) JobARN(id string) string { return p.arn("iot", "job/"+id) }
+
+// RoleAliasARN is the ARN of an IoT role alias.
+func (p Partition) RoleAliasARN(name string) string { return p.arn("iot", "rolealias/"+name) }
+
 // CertificateARN is the ARN of a device certificate. The id is the lowercase
 // hexadecimal SHA-256 of the certificate's DER form, as AWS IoT's is.
 func (p Partition) CertificateARN(id string) string { return p.arn("iot", "cert/"+id) }

@@ -23,6 +23,7 @@ import (
 	"github.com/fescue-edge/fescue/cloud/deploy"
 	"github.com/fescue-edge/fescue/cloud/edge"
 	"github.com/fescue-edge/fescue/cloud/events"
+	"github.com/fescue-edge/fescue/cloud/jobs"
 	"github.com/fescue-edge/fescue/cloud/mqttfront"
 	"github.com/fescue-edge/fescue/cloud/retention"
 	"github.com/fescue-edge/fescue/cloud/store"
@@ -36,6 +37,7 @@ type Server struct {
 	broker   *mqttfront.Broker
 	front    *mqttfront.Front
 	engine   *deploy.Engine
+	jobs     *jobs.Service
 	events   *events.Service
 	presence *cores.Presence
 	// retention removes what is old.
@@ -229,6 +231,7 @@ func (s *Server) Run(ctx context.Context) error {
 	running.Go(func() { s.watchHealth(ctx) })
 	running.Go(func() { s.buckets.Run(ctx) })
 	running.Go(func() { s.bulk.Run(ctx) })
+	running.Go(func() { s.jobs.Run(ctx) })
 	running.Go(func() { s.presence.Run(ctx) })
 	running.Go(func() { s.events.Run(ctx) })
 	running.Go(func() { s.retention.Run(ctx) })

@@ -4,7 +4,10 @@ import (
 	"context"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/cores"
+	"github.com/fescue-edge/fescue/cloud/jobs"
 	"github.com/fescue-edge/fescue/cloud/mqttfront"
+	"github.com/fescue-edge/fescue/cloud/registry"
 	"github.com/fescue-edge/fescue/cloud/shadows"
 )
 
@@ -13,6 +16,25 @@ func (s *Server) serveShadows() *shadows.Service {
 	service := shadows.New(shadows.Options{Store: s.store, Publisher: s.front, Now: s.o.Now, Logger: s.o.Logger})
 	s.front.Handle(service)
 	return service
+}
+
+// serveJobs makes the jobs service, which hears what things publish.
+func (s *Server) serveJobs(things *registry.Service) *jobs.Service {
+	service := jobs.New(jobs.Options{Store: s.store, Things: things, Publisher: s.front, AWS: s.o.AWS, Now: s.o.Now, Logger: s.o.Logger})
+	s.front.Handle(service)
+	return service
+}
+
+// sightings tells the jobs service, too, that a core asked for deployments.
+type sightings struct {
+	*cores.Presence
+	jobs *jobs.Service
+}
+
+// Saw implements edge.Presence.
+func (s sightings) Saw(p fescue.Partition, thing string) {
+	s.Presence.Saw(p, thing)
+	s.jobs.SawCore(p, thing)
 }
 
 // asking publishes for callers of the API, whose messages may be requests.

@@ -10,6 +10,7 @@ import (
 	"github.com/fescue-edge/fescue/cloud/awsapi/greengrass"
 	"github.com/fescue-edge/fescue/cloud/awsapi/iot"
 	"github.com/fescue-edge/fescue/cloud/awsapi/iotdata"
+	"github.com/fescue-edge/fescue/cloud/awsapi/iotjobsdata"
 	"github.com/fescue-edge/fescue/cloud/awsapi/lambda"
 	"github.com/fescue-edge/fescue/cloud/awsapi/s3"
 	"github.com/fescue-edge/fescue/cloud/awsapi/sigv4"
@@ -53,6 +54,7 @@ func (s *Server) wire(ctx context.Context) error {
 	}
 	shadowService := s.serveShadows()
 	s.retention = retention.New(retention.Options{Store: s.store, Ages: o.Retention, Now: o.Now, Logger: o.Logger})
+	s.jobs = s.serveJobs(things)
 	code := functions.New(functions.Options{Store: s.store, Code: blobs, Now: o.Now})
 	s.buckets = buckets.New(buckets.Options{
 		Store: s.store, Blobs: contents, SpoolDir: s.path(spoolName), Now: o.Now, Logger: o.Logger,
@@ -71,7 +73,7 @@ func (s *Server) wire(ctx context.Context) error {
 		Store: s.store, Objects: s.buckets, Deployments: s.engine, AWS: o.AWS, Rate: o.BulkRate, Now: o.Now, Logger: o.Logger,
 	})
 	s.edge = edge.New(edge.Options{
-		Principals: things, Deployments: s.engine, Artifacts: blobs, Presence: s.presence, Shadows: shadowService, SigningKeys: keys,
+		Principals: things, Deployments: s.engine, Artifacts: blobs, Presence: sightings{s.presence, s.jobs}, Shadows: shadowService, SigningKeys: keys,
 		Now: o.Now, Logger: o.Logger,
 	})
 
@@ -92,9 +94,10 @@ func (s *Server) wire(ctx context.Context) error {
 			"greengrass": greengrass.New(greengrass.Options{
 				Definitions: groups, Deployments: s.engine, Roles: s.store,
 				Cores: cores.New(s.store, o.Now), Authorities: groupca.New(s.store, s.master, o.Now),
-				Bulk: s.bulk, Logger: o.Logger,
+				Bulk: s.bulk, Updates: s.jobs, Logger: o.Logger,
 			}),
-			"iot": iot.New(iot.Options{Registry: things, Host: o.PublicHosts[0], Logger: o.Logger}),
+			"iot":           iot.New(iot.Options{Registry: things, Jobs: s.jobs, Now: o.Now, Host: o.PublicHosts[0], Logger: o.Logger}),
+			"iot-jobs-data": iotjobsdata.New(iotjobsdata.Options{Jobs: s.jobs, Now: o.Now, Logger: o.Logger}),
 			"iotdata": iotdata.New(iotdata.Options{
 				Publisher: asking{s.front}, Shadows: shadowService, Now: o.Now, Logger: o.Logger,
 			}),

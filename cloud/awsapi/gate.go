@@ -63,7 +63,7 @@ type Target struct {
 
 // actionPrefixes are the names before the colon of an action, where they are not
 // the signing name (Service Authorization Reference).
-var actionPrefixes = map[string]string{"iotdata": "iot"}
+var actionPrefixes = map[string]string{"iotdata": "iot", "iot-jobs-data": "iotjobsdata"}
 
 // open are the actions that need no permission (AWS STS API reference).
 var open = map[string]bool{"sts:GetCallerIdentity": true, "sts:GetSessionToken": true}

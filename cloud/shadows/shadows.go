@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/turns"
 	"github.com/fescue-edge/fescue/shadow"
 )
 
@@ -47,12 +48,19 @@ type Options struct {
 // Their errors are *shadow.Error where the request is to blame.
 type Service struct {
 	Options
-	turns turns
+	// turns lets one request at a time change a shadow and publish what came of
+	// it, so that messages leave this server in the order of versions.
+	turns turns.Turns[key]
+}
+
+type key struct {
+	partition fescue.Partition
+	id        shadow.ID
 }
 
 // New makes the service.
 func New(o Options) *Service {
-	return &Service{Options: o, turns: newTurns()}
+	return &Service{Options: o}
 }
 
 // writeAttempts bounds how often a change is worked out anew because another
@@ -83,7 +91,7 @@ func (s *Service) Update(ctx context.Context, p fescue.Partition, id shadow.ID, 
 	if err := id.Validate(); err != nil {
 		return nil, err
 	}
-	defer s.turns.take(p, id)()
+	defer s.turns.Take(key{p, id})()
 	before, after, at, err := s.change(ctx, p, id, func(d shadow.Document, at time.Time) (shadow.Document, error) {
 		return d.Apply(u, at, shadow.CloudLimits)
 	})
@@ -104,7 +112,7 @@ func (s *Service) Delete(ctx context.Context, p fescue.Partition, id shadow.ID, 
 	if err := id.Validate(); err != nil {
 		return nil, err
 	}
-	defer s.turns.take(p, id)()
+	defer s.turns.Take(key{p, id})()
 	_, after, at, err := s.change(ctx, p, id, func(d shadow.Document, at time.Time) (shadow.Document, error) {
 		return d.Delete(id, r, at)
 	})

@@ -15,6 +15,7 @@ import (
 	"github.com/fescue-edge/fescue/cloud/awsapi/greengrass"
 	"github.com/fescue-edge/fescue/cloud/awsapi/iot"
 	"github.com/fescue-edge/fescue/cloud/awsapi/iotdata"
+	"github.com/fescue-edge/fescue/cloud/awsapi/iotjobsdata"
 	"github.com/fescue-edge/fescue/cloud/awsapi/lambda"
 	"github.com/fescue-edge/fescue/cloud/awsapi/restjson"
 	"github.com/fescue-edge/fescue/cloud/awsapi/s3"
@@ -129,6 +130,7 @@ Of these, what scripts for Greengrass call is served. Other operations are answe
 	}{
 		{"AWS IoT (iot, 2015-05-28)", iot.New(iot.Options{Logger: logger})},
 		{"AWS IoT data plane (iotdata, 2015-05-28)", iotdata.New(iotdata.Options{Logger: logger})},
+		{"AWS IoT jobs data plane (iot-jobs-data, 2017-09-29)", iotjobsdata.New(iotjobsdata.Options{Logger: logger})},
 		{"AWS Lambda (lambda, 2015-03-31)", lambda.New(lambda.Options{Logger: logger})},
 	} {
 		fmt.Fprintf(&doc, "\n### %s\n\n| operation | method and path |\n|---|---|\n", service.title)

@@ -12,6 +12,7 @@ import (
 	"github.com/fescue-edge/fescue/cloud/cores"
 	"github.com/fescue-edge/fescue/cloud/definitions"
 	"github.com/fescue-edge/fescue/cloud/deploy"
+	"github.com/fescue-edge/fescue/cloud/jobs"
 )
 
 // Exception names. Live codes are wider than the API model's two.
@@ -111,6 +112,7 @@ func translate(err error) *awsapi.Error {
 	var badTags *definitions.TagError
 	var badCore *cores.InvalidError
 	var badURI *bulk.URIError
+	var badJob *jobs.InvalidError
 	switch {
 	case errors.As(err, &invalid):
 		t := kindTexts[invalid.Kind.Segment]
@@ -131,6 +133,8 @@ func translate(err error) *awsapi.Error {
 		return refuse(http.StatusBadRequest, invalidInput, "Cannot change state of finished execution.")
 	case errors.Is(err, bulk.ErrActive):
 		return refuse(http.StatusBadRequest, concurrent, "Concurrent Deployment Error: another bulk deployment of this account and Region has not ended. Wait until it has, or end it with StopBulkDeployment.")
+	case errors.As(err, &badJob):
+		return refuse(http.StatusBadRequest, invalidInput, "%s.", strings.ToUpper(badJob.Text[:1])+badJob.Text[1:])
 	case errors.As(err, &badType):
 		return refuse(http.StatusBadRequest, invalidInput, "%s", badType.Text)
 	case errors.Is(err, deploy.ErrNoCore):

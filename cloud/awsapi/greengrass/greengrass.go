@@ -1,7 +1,7 @@
 // Package greengrass speaks the AWS IoT Greengrass V1 control plane API
 // (2017-06-07): the table of its operations, the shapes of its requests and
 // answers, and its error texts. What the operations do is in packages
-// definitions, deploy, bulk, cores and groupca.
+// definitions, deploy, bulk, cores, groupca and jobs.
 package greengrass
 
 import (
@@ -55,6 +55,7 @@ type Options struct {
 	Cores       *cores.Service
 	Authorities *groupca.Service
 	Bulk        *bulk.Service
+	Updates     Updates
 	Logger      *slog.Logger
 }
 
@@ -67,6 +68,7 @@ type API struct {
 	cores       *cores.Service
 	authorities *groupca.Service
 	bulk        *bulk.Service
+	updates     Updates
 }
 
 var _ awsapi.Service = (*API)(nil)
@@ -83,11 +85,11 @@ func New(o Options) *API {
 			Logger:    o.Logger,
 		},
 		definitions: o.Definitions, deployments: o.Deployments, roles: o.Roles, cores: o.Cores, authorities: o.Authorities,
-		bulk: o.Bulk,
+		bulk: o.Bulk, updates: o.Updates,
 	}
 	a.Register(slices.Concat(
 		a.containerOperations(), a.deploymentOperations(), a.timelineOperations(), a.roleOperations(),
-		a.tagOperations(), a.coreOperations(), a.authorityOperations(), a.bulkOperations(),
+		a.tagOperations(), a.coreOperations(), a.authorityOperations(), a.bulkOperations(), a.updateOperations(),
 		[]restjson.Operation{a.restoreOperation()},
 	))
 	return a

@@ -8,6 +8,7 @@ import (
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/awsapi"
+	"github.com/fescue-edge/fescue/cloud/jobs"
 	"github.com/fescue-edge/fescue/cloud/registry"
 	"github.com/fescue-edge/fescue/policy"
 )
@@ -51,6 +52,7 @@ func translate(err error) error {
 	var refusal *registry.Refusal
 	var argument *registry.InvalidError
 	var size *registry.SizeError
+	var job *jobs.InvalidError
 	var wire *awsapi.Error
 	switch {
 	case err == nil, errors.As(err, &wire):
@@ -74,10 +76,26 @@ func translate(err error) error {
 		return refuse(http.StatusBadRequest, malformedPolicy, "%v.", err)
 	case errors.Is(err, registry.ErrCertificateInvalid):
 		return refuse(http.StatusBadRequest, "CertificateValidationException", "certificatePem %v.", err)
+	case errors.As(err, &job):
+		return invalid("%s.", job.Text)
+	case errors.Is(err, jobs.ErrExists):
+		return refuse(http.StatusConflict, "ResourceAlreadyExistsException", "%s.", capital(err))
+	case errors.Is(err, jobs.ErrUnderWay):
+		return refuse(http.StatusConflict, "InvalidStateTransitionException", "%s.", capital(err))
+	case errors.Is(err, jobs.ErrEnded):
+		return invalid("%s.", capital(err))
+	case errors.Is(err, jobs.ErrVersion):
+		return refuse(http.StatusConflict, "VersionConflictException", "%s.", capital(err))
 	case errors.Is(err, fescue.ErrNotFound):
 		return refuse(http.StatusNotFound, resourceNotFound, "%v.", err)
 	}
 	return err
+}
+
+// capital is an error's text as a sentence begins.
+func capital(err error) string {
+	text := err.Error()
+	return strings.ToUpper(text[:1]) + text[1:]
 }
 
 func refuse(status int, code, format string, args ...any) *awsapi.Error {

@@ -1,7 +1,7 @@
 // Package iot speaks the part of the AWS IoT control plane API (2015-05-28) that
-// provisions devices: things, certificates, policies, attachments and the
-// endpoint. It has the table of operations, the shapes of requests and answers,
-// and the table of errors. What the operations do is in package registry; how a
+// provisions devices, things, certificates, policies, attachments and the
+// endpoint, and jobs. It has the table of operations, the shapes of requests and answers,
+// and the table of errors. What the operations do is in packages registry and jobs; how a
 // request was signed is package awsapi's.
 package iot
 
@@ -17,12 +17,15 @@ import (
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/awsapi"
 	"github.com/fescue-edge/fescue/cloud/awsapi/restjson"
+	"github.com/fescue-edge/fescue/cloud/jobs"
 	"github.com/fescue-edge/fescue/cloud/registry"
 )
 
 // Options are what an API is made of. All members are required.
 type Options struct {
 	Registry *registry.Service
+	Jobs     *jobs.Service
+	Now      func() time.Time
 	// Host is the public name of the device listeners, without scheme and port:
 	// clients add the port themselves.
 	Host   string
@@ -33,6 +36,8 @@ type Options struct {
 type API struct {
 	restjson.API
 	registry *registry.Service
+	jobs     *jobs.Service
+	now      func() time.Time
 	host     string
 }
 
@@ -48,12 +53,13 @@ func New(o Options) *API {
 			Internal:  awsapi.Error{Code: "InternalFailureException", Message: "The server could not carry out the request. Its log has the request id and the cause."},
 			Logger:    o.Logger,
 		},
-		registry: o.Registry,
-		host:     o.Host,
+		registry: o.Registry, jobs: o.Jobs, now: o.Now,
+		host: o.Host,
 	}
-	ops := slices.Concat(a.thingOperations(), a.certificateOperations(), a.policyOperations(), a.attachmentOperations(), []restjson.Operation{
-		{Name: "DescribeEndpoint", Method: http.MethodGet, Path: "/endpoint", Handle: a.describeEndpoint},
-	})
+	ops := slices.Concat(a.thingOperations(), a.certificateOperations(), a.policyOperations(), a.attachmentOperations(),
+		a.jobOperations(), a.jobExecutionOperations(), []restjson.Operation{
+			{Name: "DescribeEndpoint", Method: http.MethodGet, Path: "/endpoint", Handle: a.describeEndpoint},
+		})
 	for i := range ops {
 		ops[i].Handle = refusing(ops[i].Handle)
 	}

@@ -14,6 +14,7 @@ var resources = []struct {
 	{"thingName", fescue.Partition.ThingARN},
 	{"policyName", fescue.Partition.PolicyARN},
 	{"certificateId", fescue.Partition.CertificateARN},
+	{"jobId", fescue.Partition.JobARN},
 	{"target", func(_ fescue.Partition, arn string) string { return arn }},
 }
 
