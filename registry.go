@@ -66,3 +66,15 @@ type Principal struct {
 	// Policies are the acting documents of the attached policies.
 	Policies []string
 }
+
+// RoleAlias is a name for a role whose credentials devices may ask for.
+type RoleAlias struct {
+	Name    string
+	RoleARN string
+	// Owner is the account that made it.
+	Owner string
+	// Lifetime is how long such credentials last, in whole seconds.
+	Lifetime  time.Duration
+	CreatedAt time.Time
+	UpdatedAt time.Time
+}

@@ -102,6 +102,7 @@ type Store interface {
 	ThingStore
 	CertificateStore
 	PolicyStore
+	RoleAliasStore
 }
 
 // Options are what a Service is made of. All members are required.

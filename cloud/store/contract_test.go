@@ -101,10 +101,11 @@ var contracts = map[string]map[string]func(*testing.T, opener){
 	"roles.go":             {"roles": testRoles},
 	"bulk.go":              {"bulk deployments": testBulkDeployments, "bulk records": testBulkRecords},
 	"events.go":            {"events": testEvents}, "leases.go": {"leases": testLeases},
-	"shadows.go":   {"shadows": testShadows, "shadows at once": testShadowRace},
-	"tags.go":      {"tags": testTags},
-	"timelines.go": {"timelines": testTimelines},
-	"tokens.go":    {"client tokens": testTokens},
+	"registry_rolealiases.go": {"role aliases": testRoleAliases},
+	"shadows.go":              {"shadows": testShadows, "shadows at once": testShadowRace},
+	"tags.go":                 {"tags": testTags},
+	"timelines.go":            {"timelines": testTimelines},
+	"tokens.go":               {"client tokens": testTokens},
 }
 
 // notContracts are the files that hold what the others stand on, and those whose

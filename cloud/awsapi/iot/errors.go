@@ -43,6 +43,8 @@ var refusals = []struct {
 	{registry.ErrPolicyHasVersions, http.StatusConflict, "DeleteConflictException", "Cannot delete the policy because it has one or more policy versions attached to it (name={name})"},
 	{registry.ErrVersionIsDefault, http.StatusBadRequest, invalidRequest, "Cannot delete the default version of a policy"},
 	{registry.ErrVersionLimit, http.StatusConflict, "VersionsLimitExceededException", fmt.Sprintf("The policy {name} already has the maximum number of versions (%d). Delete one first.", registry.MaxPolicyVersions)},
+	{registry.ErrRoleAliasExists, http.StatusConflict, "ResourceAlreadyExistsException", "RoleAlias cannot be created - already exists (name={name})"},
+	{registry.ErrRoleAliasUnknown, http.StatusNotFound, resourceNotFound, "RoleAlias not found (name= {name})"},
 	{registry.ErrPolicyLimit, http.StatusGone, "LimitExceededException", fmt.Sprintf("The certificate already has the maximum number of policies (%d). Detach one first (arn: {arn})", registry.MaxPolicies)},
 }
 

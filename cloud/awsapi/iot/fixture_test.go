@@ -2,6 +2,7 @@ package iot_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -20,6 +21,7 @@ import (
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/awsapi"
 	"github.com/fescue-edge/fescue/cloud/awsapi/iot"
+	"github.com/fescue-edge/fescue/cloud/jobs"
 	"github.com/fescue-edge/fescue/cloud/registry"
 	"github.com/fescue-edge/fescue/cloud/store"
 	"github.com/fescue-edge/fescue/pki"
@@ -42,23 +44,30 @@ type api struct {
 	servers map[fescue.Partition]*httptest.Server
 }
 
-func open(t *testing.T) *api {
+// serve makes the service on an empty store.
+func serve(t testing.TB) *iot.API {
 	t.Helper()
 	logger := slog.New(slog.DiscardHandler)
 	s, err := store.OpenSQLite(t.Context(), filepath.Join(t.TempDir(), "fescue.db"), logger)
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { s.Close() })
 	authority, err := pki.NewAuthority("devices", pki.ECDSA, now)
 	if err != nil {
 		t.Fatal(err)
 	}
-	service := iot.New(iot.Options{
-		Registry: registry.New(registry.Options{
-			Store: s, Authority: authority, AWS: "aws", Now: func() time.Time { return now }, Logger: logger,
-		}),
-		Host: "iot.example.org", Logger: logger,
+	clock := func() time.Time { return now }
+	things := registry.New(registry.Options{Store: s, Authority: authority, AWS: "aws", Now: clock, Logger: logger})
+	return iot.New(iot.Options{
+		Registry: things, Now: clock, Host: "iot.example.org", Logger: logger,
+		Jobs: jobs.New(jobs.Options{Store: s, Things: things, Publisher: silence{}, AWS: "aws", Now: clock, Logger: logger}),
 	})
+}
+
+func open(t *testing.T) *api {
+	t.Helper()
+	service := serve(t)
 	a := &api{t: t, servers: make(map[fescue.Partition]*httptest.Server)}
 	for _, p := range []fescue.Partition{here, there} {
 		a.servers[p] = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -70,9 +79,15 @@ func open(t *testing.T) *api {
 		for _, server := range a.servers {
 			server.Close()
 		}
-		s.Close()
 	})
 	return a
+}
+
+// silence is a publisher that nobody listens to.
+type silence struct{}
+
+func (silence) Publish(context.Context, fescue.Partition, string, []byte, byte, bool) error {
+	return nil
 }
 
 // with is the same server for a subtest.

@@ -2,39 +2,19 @@ package iot_test
 
 import (
 	"encoding/json"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/fescue-edge/fescue/cloud/awsapi"
-	"github.com/fescue-edge/fescue/cloud/awsapi/iot"
-	"github.com/fescue-edge/fescue/cloud/registry"
-	"github.com/fescue-edge/fescue/cloud/store"
-	"github.com/fescue-edge/fescue/pki"
 )
 
 // Whatever a caller sends in the places that are parsed here, the answer is JSON
 // and never a server's fault.
 func FuzzRequests(f *testing.F) {
-	logger := slog.New(slog.DiscardHandler)
-	s, err := store.OpenSQLite(f.Context(), filepath.Join(f.TempDir(), "fescue.db"), logger)
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Cleanup(func() { s.Close() })
-	authority, err := pki.NewAuthority("devices", pki.ECDSA, now)
-	if err != nil {
-		f.Fatal(err)
-	}
-	service := iot.New(iot.Options{
-		Registry: registry.New(registry.Options{Store: s, Authority: authority, AWS: "aws", Now: time.Now, Logger: logger}),
-		Host:     "iot.example.org", Logger: logger,
-	})
+	service := serve(f)
 	for _, text := range []string{
 		"", "eyJrIjoiYSJ9", "eyJrIjoiYSIsInQiOi0xfQ", "bnVsbA", "..%2f", "a\x00", "\xff", `{"target":"x"}`,
 		arnPrefix + "cert/" + strings.Repeat("0", 64), "arn:aws:iot:::cert/", "-1", "99999999999999999999",
@@ -47,6 +27,9 @@ func FuzzRequests(f *testing.F) {
 			"GET /certificates?marker=" + escaped, "GET /policies?isAscendingOrder=true&marker=" + escaped,
 			"GET /things?nextToken=" + escaped, "GET /things?attributeName=" + escaped,
 			"POST /things/x", "POST /policies/x", "POST /target-policies/x", "GET /principals/things",
+			"PUT /jobs/x", "PUT /jobs/" + url.PathEscape(text) + "/cancel", "GET /jobs?nextToken=" + escaped, "GET /jobs/" + url.PathEscape(text),
+			"POST /role-aliases/x", "PUT /role-aliases/" + url.PathEscape(text), "GET /role-aliases?marker=" + escaped,
+			"PUT /things/x/jobs/" + url.PathEscape(text) + "/cancel", "GET /things/" + url.PathEscape(text) + "/jobs",
 			"POST /attached-policies/" + url.PathEscape(text), "GET /things/" + url.PathEscape(text), "DELETE /policies/x/version/" + url.PathEscape(text),
 		} {
 			method, target, _ := strings.Cut(path, " ")

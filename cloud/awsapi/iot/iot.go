@@ -57,7 +57,7 @@ func New(o Options) *API {
 		host: o.Host,
 	}
 	ops := slices.Concat(a.thingOperations(), a.certificateOperations(), a.policyOperations(), a.attachmentOperations(),
-		a.jobOperations(), a.jobExecutionOperations(), []restjson.Operation{
+		a.roleAliasOperations(), a.jobOperations(), a.jobExecutionOperations(), []restjson.Operation{
 			{Name: "DescribeEndpoint", Method: http.MethodGet, Path: "/endpoint", Handle: a.describeEndpoint},
 		})
 	for i := range ops {

@@ -27,7 +27,7 @@ func TestUnknownOperations(t *testing.T) {
 	t.Parallel()
 	a := open(t)
 	for _, tc := range []struct{ method, path string }{
-		{"GET", "/"}, {"PUT", "/things/x"}, {"POST", "/role-aliases/x"}, {"POST", "/cacertificate"}, {"GET", "/registrationcode"}, {"GET", "/things/x/y/z"},
+		{"GET", "/"}, {"PUT", "/things/x"}, {"POST", "/thing-groups/x"}, {"POST", "/cacertificate"}, {"GET", "/registrationcode"}, {"GET", "/things/x/y/z"},
 	} {
 		t.Run(tc.method+" "+tc.path, func(t *testing.T) {
 			a := a.with(t)

@@ -14,6 +14,7 @@ var resources = []struct {
 	{"thingName", fescue.Partition.ThingARN},
 	{"policyName", fescue.Partition.PolicyARN},
 	{"certificateId", fescue.Partition.CertificateARN},
+	{"roleAlias", fescue.Partition.RoleAliasARN},
 	{"jobId", fescue.Partition.JobARN},
 	{"target", func(_ fescue.Partition, arn string) string { return arn }},
 }

@@ -1,0 +1,70 @@
+package store_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/fescue-edge/fescue"
+)
+
+func testRoleAliases(t *testing.T, open opener) {
+	t.Parallel()
+	s, ctx := open(t), t.Context()
+	alias := func(name string, at time.Time) fescue.RoleAlias {
+		return fescue.RoleAlias{Name: name, RoleARN: "arn:" + name, Owner: "123456789012", Lifetime: time.Hour, CreatedAt: at, UpdatedAt: at}
+	}
+	want := alias("a", madeAt)
+	mustDo(t, s.CreateRoleAlias(ctx, homePartition, want), s.CreateRoleAlias(ctx, homePartition, alias("b", madeAt.Add(time.Second))))
+	refused(t, "a taken name", s.CreateRoleAlias(ctx, homePartition, want), fescue.ErrExists)
+	is := func(t *testing.T) {
+		t.Helper()
+		if diff := cmp.Diff(want, must(s.RoleAlias(ctx, homePartition, "a"))(t)); diff != "" {
+			t.Error(diff)
+		}
+	}
+	t.Run("is read", is)
+	t.Run("an update leaves what it does not say", func(t *testing.T) {
+		want.UpdatedAt = madeAt.Add(time.Minute)
+		for _, change := range []func(*fescue.RoleAlias){
+			func(*fescue.RoleAlias) {},
+			func(r *fescue.RoleAlias) { r.RoleARN, want.RoleARN = "new", "new" },
+			func(r *fescue.RoleAlias) { r.Lifetime, want.Lifetime = 2*time.Hour, 2*time.Hour },
+		} {
+			r := fescue.RoleAlias{Name: "a", UpdatedAt: want.UpdatedAt}
+			change(&r)
+			mustDo(t, s.UpdateRoleAlias(ctx, homePartition, r))
+			is(t)
+		}
+	})
+	t.Run("lists", func(t *testing.T) {
+		for _, tc := range []struct {
+			ascending bool
+			want      string
+		}{{true, "a"}, {false, "b"}} {
+			first := must(s.RoleAliases(ctx, homePartition, fescue.RoleAlias{}, tc.ascending, 1))(t)
+			rest := must(s.RoleAliases(ctx, homePartition, first[0], tc.ascending, 9))(t)
+			if len(first) != 1 || first[0].Name != tc.want || len(rest) != 1 || rest[0].Name == tc.want {
+				t.Errorf("ascending %v: %v, %v", tc.ascending, first, rest)
+			}
+		}
+	})
+	t.Run("what is not there", func(t *testing.T) {
+		for _, p := range append(elsewhere, homePartition) {
+			name := "a"
+			if p == homePartition {
+				name = "none"
+			}
+			_, err := s.RoleAlias(ctx, p, name)
+			refused(t, "read", err, fescue.ErrNotFound)
+			refused(t, "update", s.UpdateRoleAlias(ctx, p, fescue.RoleAlias{Name: name, RoleARN: "x"}), fescue.ErrNotFound)
+			refused(t, "delete", s.DeleteRoleAlias(ctx, p, name), fescue.ErrNotFound)
+		}
+	})
+	t.Run("is deleted", func(t *testing.T) {
+		mustDo(t, s.DeleteRoleAlias(ctx, homePartition, "a"))
+		_, err := s.RoleAlias(ctx, homePartition, "a")
+		refused(t, "read", err, fescue.ErrNotFound)
+	})
+}
