@@ -52,6 +52,8 @@ type Store interface {
 	// functions, by name and number, after afterName and afterNumber.
 	FunctionVersions(ctx context.Context, p fescue.Partition, name, afterName string, afterNumber int64, limit int) ([]fescue.FunctionVersion, error)
 
+	PermissionStore
+
 	// FunctionTags reads a function's tags.
 	FunctionTags(ctx context.Context, p fescue.Partition, name string) (map[string]string, error)
 	// ReplaceFunctionTags writes tags if they still are old, else

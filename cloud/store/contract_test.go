@@ -77,9 +77,10 @@ var contracts = map[string]map[string]func(*testing.T, opener){
 	"deployments.go": {
 		"deployments": testDeployments, "building": testBuilding, "offers": testOffers, "resets": testResets,
 	},
-	"epochs.go":           {"epochs": testEpochs},
-	"functions.go":        {"functions": testFunctions},
-	"function_aliases.go": {"function aliases": testFunctionAliases},
+	"epochs.go":               {"epochs": testEpochs},
+	"functions.go":            {"functions": testFunctions},
+	"function_aliases.go":     {"function aliases": testFunctionAliases},
+	"function_permissions.go": {"function permissions": testFunctionPermissions},
 	"groupca.go": {
 		"rotation": testRotation, "rotations at once": testRotationsAtOnce, "rotation tokens": testRotationTokens,
 		"authorities without a group": testAuthoritiesWithoutGroup, "certificate expiry": testCertificateExpiry,

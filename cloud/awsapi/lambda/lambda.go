@@ -38,6 +38,10 @@ type Functions interface {
 	DeleteAlias(ctx context.Context, p fescue.Partition, function, name string) error
 	ListAliases(ctx context.Context, p fescue.Partition, function, version string, page functions.Page) ([]fescue.FunctionAlias, string, error)
 
+	AddPermission(ctx context.Context, p fescue.Partition, function, qualifier string, permission functions.Permission) (statement string, err error)
+	Policy(ctx context.Context, p fescue.Partition, function, qualifier string) (string, error)
+	RemovePermission(ctx context.Context, p fescue.Partition, function, qualifier, id string) error
+
 	Tags(ctx context.Context, p fescue.Partition, function string) (map[string]string, error)
 	Tag(ctx context.Context, p fescue.Partition, function string, tags map[string]string) error
 	Untag(ctx context.Context, p fescue.Partition, function string, keys []string) error
@@ -111,6 +115,10 @@ func (a *API) operations() []restjson.Operation {
 		{Name: "UpdateAlias", Method: put, Path: alias, Handle: a.updateAlias},
 		{Name: "DeleteAlias", Method: del, Path: alias, Status: http.StatusNoContent, Handle: a.deleteAlias},
 		{Name: "ListAliases", Method: get, Path: aliases, Handle: a.listAliases},
+
+		{Name: "AddPermission", Method: post, Path: one + "/policy", Status: http.StatusCreated, Handle: a.addPermission},
+		{Name: "GetPolicy", Method: get, Path: one + "/policy", Handle: a.getPolicy},
+		{Name: "RemovePermission", Method: del, Path: one + "/policy/{StatementId}", Status: http.StatusNoContent, Handle: a.removePermission},
 
 		{Name: "ListTags", Method: get, Path: tags, Handle: a.listTags},
 		{Name: "TagResource", Method: post, Path: tags, Status: http.StatusNoContent, Handle: a.tagResource},

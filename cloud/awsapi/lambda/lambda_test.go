@@ -295,7 +295,7 @@ func TestRefusals(t *testing.T) {
 		{"marker", "GET", all + "?Marker=%21", "", 400, value, "Marker"},
 		{"listing", "GET", all + "?FunctionVersion=1", "", 400, value, "FunctionVersion"},
 		{"invoke", "POST", all + "/f/invocations", `{}`, 400, "UnknownOperationException", "Invoke is not available"},
-		{"unknown operation", "GET", all + "/f/policy", "", 404, "UnknownOperationException", "GET"},
+		{"unknown operation", "GET", all + "/f/concurrency", "", 404, "UnknownOperationException", "GET"},
 	} {
 		t.Run(r.name, func(t *testing.T) {
 			t.Parallel()
