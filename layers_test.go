@@ -73,6 +73,7 @@ func TestArrowsPointDown(t *testing.T) {
 func TestServicesDoNotKnowTheirWires(t *testing.T) {
 	services := []string{
 		"cloud/artifacts",
+		"cloud/audit",
 		"cloud/buckets",
 		"cloud/bulk",
 		"cloud/cores",

@@ -1,6 +1,7 @@
 package cloud_test
 
 import (
+	"encoding/json"
 	"errors"
 	"strings"
 	"testing"
@@ -8,9 +9,11 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/greengrass"
 	"github.com/aws/aws-sdk-go-v2/service/greengrass/types"
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/fescue-edge/fescue/cloud"
 	"github.com/fescue-edge/fescue/cloud/accesskeys"
+	wire "github.com/fescue-edge/fescue/cloud/awsapi/greengrass"
 )
 
 // keyWith makes an access key.
@@ -94,5 +97,92 @@ func TestRolesOfKeys(t *testing.T) {
 			t.Fatal(err)
 		}
 		wantDenied(t, deploy(north, own), "greengrass:CreateDeployment", *own.Arn)
+	})
+}
+
+func TestAuditOfCalls(t *testing.T) {
+	t.Parallel()
+	s, ctx := start(t, options(t.TempDir())), t.Context()
+	reader := s.keyWith(accesskeys.Grant{Role: "reader"})
+	home, away := s.greengrass("us-east-1", cloud.AccessKey{}), s.greengrass("eu-west-1", cloud.AccessKey{})
+	made, err := home.CreateGroup(ctx, &greengrass.CreateGroupInput{Name: aws.String("g")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := away.CreateGroup(ctx, &greengrass.CreateGroupInput{Name: aws.String("g")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := home.ListGroups(ctx, &greengrass.ListGroupsInput{}); err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.greengrass("us-east-1", reader).DeleteGroup(ctx, &greengrass.DeleteGroupInput{GroupId: made.Id})
+	wantDenied(t, err, "greengrass:DeleteGroup", *made.Arn)
+
+	read := func(region string, key cloud.AccessKey, query string) (page wire.AuditRecords, status int) {
+		t.Helper()
+		status, body, header := s.sendAs(region, key, "GET", "/fescue/v1/audit?"+query)
+		if header.Get("x-amzn-RequestId") == "" {
+			t.Error("no request id")
+		}
+		if err := json.Unmarshal([]byte(body), &page); err != nil {
+			t.Fatalf("%s: %v", body, err)
+		}
+		return page, status
+	}
+	summary := func(page wire.AuditRecords) (list []string) {
+		for _, r := range page.Records {
+			list = append(list, strings.Join([]string{r.KeyName, r.Region, r.Service + ":" + r.Operation, r.Resource, r.ErrorCode}, " "))
+		}
+		return list
+	}
+	operator := "operator  fescue:CreateAccessKey " + reader.ID + " "
+	page, _ := read("us-east-1", s.key, "")
+	want := []string{
+		"operator  fescue:CreateAccessKey " + s.key.ID + " ", operator,
+		"admin us-east-1 greengrass:CreateGroup " + *made.Arn + " ",
+		"limited us-east-1 greengrass:DeleteGroup " + *made.Arn + " AccessDeniedException",
+	}
+	if diff := cmp.Diff(want, summary(page)); diff != "" {
+		t.Error(diff)
+	}
+	if r := page.Records[2]; r.SourceIP != "127.0.0.1" || r.AccessKeyID != s.key.ID || r.Status != 201 || r.RequestID == "" || r.Account != account {
+		t.Errorf("%+v", r)
+	}
+	page, _ = read("eu-west-1", s.key, "Operation=CreateGroup&AccessKeyId="+s.key.ID)
+	if diff := cmp.Diff([]string{"admin eu-west-1 greengrass:CreateGroup " + *other.Arn + " "}, summary(page)); diff != "" {
+		t.Error(diff)
+	}
+	t.Run("pages", func(t *testing.T) {
+		var all []string
+		query := "MaxResults=1"
+		for {
+			page, _ := read("us-east-1", s.key, query)
+			if all = append(all, summary(page)...); page.NextToken == "" {
+				break
+			}
+			query = "MaxResults=1&NextToken=" + page.NextToken
+		}
+		if diff := cmp.Diff(want, all); diff != "" {
+			t.Error(diff)
+		}
+	})
+	t.Run("times", func(t *testing.T) {
+		if page, _ := read("us-east-1", s.key, "From=2099-01-01T00:00:00Z"); len(page.Records) != 0 {
+			t.Errorf("%+v", page)
+		}
+		if page, _ := read("us-east-1", s.key, "To=2099-01-01T00:00:00Z"); len(page.Records) != len(want) {
+			t.Errorf("%+v", page)
+		}
+	})
+	t.Run("refused", func(t *testing.T) {
+		for _, query := range []string{"From=yesterday", "To=1", "MaxResults=0", "MaxResults=1001", "MaxResults=x", "NextToken=x", "NextToken=MS94"} {
+			if _, status := read("us-east-1", s.key, query); status != 400 {
+				t.Errorf("%s: %d", query, status)
+			}
+		}
+		if _, status := read("us-east-1", reader, ""); status != 403 {
+			t.Errorf("a reader: %d", status)
+		}
 	})
 }

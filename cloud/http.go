@@ -7,8 +7,10 @@ import (
 	"net/http"
 	"strconv"
 
+	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/fescue-edge/fescue/cloud/awsapi"
 	"github.com/fescue-edge/fescue/pki"
 )
 
@@ -76,6 +78,7 @@ func (s *Server) mux(aws http.Handler, code http.Handler) http.Handler {
 		// signed: a bucket may have the name of one.
 		if r.Method == http.MethodGet && r.Header.Get("Authorization") == "" && !r.URL.Query().Has("X-Amz-Signature") {
 			if _, pattern := own.Handler(r); pattern != "" {
+				w.Header().Set(awsapi.RequestIDHeader, uuid.NewString())
 				own.ServeHTTP(w, r)
 				return
 			}

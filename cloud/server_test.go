@@ -3,8 +3,10 @@ package cloud_test
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/hex"
 	"io"
 	"log/slog"
 	"net/http"
@@ -14,6 +16,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/greengrass"
 	"github.com/aws/aws-sdk-go-v2/service/iot"
@@ -109,6 +112,31 @@ func (s *server) send(method, path string) (status int, body string, header http
 	client, base := s.client()
 	req, err := http.NewRequestWithContext(s.t.Context(), method, base+path, nil)
 	if err != nil {
+		s.t.Fatal(err)
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(resp.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return resp.StatusCode, string(data), resp.Header
+}
+
+// sendAs sends a request without a body, signed for greengrass.
+func (s *server) sendAs(region string, key cloud.AccessKey, method, path string) (status int, body string, header http.Header) {
+	s.t.Helper()
+	client, base := s.client()
+	req, err := http.NewRequestWithContext(s.t.Context(), method, base+path, nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	sum := sha256.Sum256(nil)
+	credentials := aws.Credentials{AccessKeyID: key.ID, SecretAccessKey: key.Secret}
+	if err := v4.NewSigner().SignHTTP(s.t.Context(), credentials, req, hex.EncodeToString(sum[:]), "greengrass", region, time.Now()); err != nil {
 		s.t.Fatal(err)
 	}
 	resp, err := client.Do(req)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/audit"
 	"github.com/fescue-edge/fescue/cloud/awsapi"
 	"github.com/fescue-edge/fescue/cloud/awsapi/greengrass"
 	"github.com/fescue-edge/fescue/cloud/awsapi/iot"
@@ -85,6 +86,7 @@ func (s *Server) wire(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	records := audit.New(s.store, o.Logger)
 	groups := definitions.New(s.store, o.Now)
 	api := awsapi.New(awsapi.Options{
 		Verifier: &sigv4.Verifier{Keys: s.keys, Now: o.Now, Regions: o.Regions},
@@ -94,7 +96,7 @@ func (s *Server) wire(ctx context.Context) error {
 			"greengrass": greengrass.New(greengrass.Options{
 				Definitions: groups, Deployments: s.engine, Roles: s.store,
 				Cores: cores.New(s.store, o.Now), Authorities: groupca.New(s.store, s.master, o.Now),
-				Bulk: s.bulk, Updates: s.jobs, Logger: o.Logger,
+				Bulk: s.bulk, Updates: s.jobs, Audit: records, Logger: o.Logger,
 			}),
 			"iot":           iot.New(iot.Options{Registry: things, Jobs: s.jobs, Now: o.Now, Host: o.PublicHosts[0], Logger: o.Logger}),
 			"iot-jobs-data": iotjobsdata.New(iotjobsdata.Options{Jobs: s.jobs, Now: o.Now, Logger: o.Logger}),
@@ -107,7 +109,7 @@ func (s *Server) wire(ctx context.Context) error {
 			"s3":  s3.New(s3.Options{Buckets: s.buckets, Hosts: o.PublicHosts, Logger: o.Logger}),
 			"sts": sts.New(o.Logger),
 		},
-		Callers: s.keys, Groups: groupTags{groups},
+		Callers: s.keys, Groups: groupTags{groups}, Audit: records,
 	})
 	s.apiHandler = s.mux(api, links)
 	return nil

@@ -11,9 +11,12 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"net/http"
 	"regexp"
 	"sync"
 	"time"
+
+	"github.com/google/uuid"
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/awsapi"
@@ -62,6 +65,10 @@ func label(id string) string { return "access-key/" + id }
 // Put keeps a key that the operator chose, or a new secret for it. A key that is
 // there already keeps its name and what it may do.
 func (k *Keys) Put(ctx context.Context, id, secret, account, name string, grant Grant) error {
+	return k.put(ctx, id, secret, account, name, grant)
+}
+
+func (k *Keys) put(ctx context.Context, id, secret, account, name string, grant Grant, records ...fescue.AuditRecord) error {
 	if err := grant.Validate(); err != nil {
 		return err
 	}
@@ -78,10 +85,10 @@ func (k *Keys) Put(ctx context.Context, id, secret, account, name string, grant 
 	return k.store.PutAccessKey(ctx, store.AccessKey{
 		ID: id, Account: account, Name: name, Sealed: sealed,
 		Role: cmp.Or(grant.Role, Admin), GroupTag: grant.GroupTag, CreatedAt: k.now().UTC(),
-	})
+	}, records...)
 }
 
-// Create makes a key. The secret is told only here.
+// Create makes a key, and the audit record of it. The secret is told only here.
 func (k *Keys) Create(ctx context.Context, account, name string, grant Grant) (id, secret string, err error) {
 	var raw [40]byte
 	if _, err := rand.Read(raw[:]); err != nil {
@@ -89,14 +96,28 @@ func (k *Keys) Create(ctx context.Context, account, name string, grant Grant) (i
 	}
 	id = "AKIA" + base32.StdEncoding.EncodeToString(raw[:10])
 	secret = base64.RawStdEncoding.EncodeToString(raw[10:])
-	return id, secret, k.Put(ctx, id, secret, account, name, grant)
+	return id, secret, k.put(ctx, id, secret, account, name, grant, k.record("CreateAccessKey", account, id))
 }
 
 // List is every key, revoked ones included, without secrets.
 func (k *Keys) List(ctx context.Context) ([]store.AccessKey, error) { return k.store.AccessKeys(ctx) }
 
 // Revoke ends a key for good: within a second it is unknown to every server.
-func (k *Keys) Revoke(ctx context.Context, id string) error { return k.store.RevokeAccessKey(ctx, id) }
+func (k *Keys) Revoke(ctx context.Context, id string) error {
+	row, err := k.store.AccessKey(ctx, id)
+	if err != nil {
+		return err
+	}
+	return k.store.RevokeAccessKey(ctx, id, k.record("DeleteAccessKey", row.Account, id))
+}
+
+// record is the audit record of what an operator does on the data folder.
+func (k *Keys) record(operation, account, id string) fescue.AuditRecord {
+	return fescue.AuditRecord{
+		Partition: fescue.Partition{Account: account}, At: k.now().UTC(), ID: uuid.NewString(), KeyName: "operator",
+		Service: "fescue", Operation: operation, Resource: id, Status: http.StatusOK,
+	}
+}
 
 // AccessKey is the key that a request claims to be signed with. It implements
 // sigv4.KeySource.

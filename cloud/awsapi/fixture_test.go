@@ -65,6 +65,8 @@ type endpoint struct {
 	caller                  awsapi.Caller
 	callerFails, groupsFail error
 	groups                  map[string]map[string]string
+	// operation is what iot does, result its answer.
+	operation, result string
 
 	mu       sync.Mutex
 	calls    []awsapi.Call
@@ -142,11 +144,26 @@ func open(t *testing.T) *endpoint {
 	e.Handler = awsapi.New(awsapi.Options{
 		Verifier: &sigv4.Verifier{Keys: e.keys, Now: func() time.Time { return now }, Regions: []string{"eu-west-1", "us-east-1"}},
 		AWS:      "aws", DefaultRegion: "eu-west-1",
-		Services: map[string]awsapi.Service{"greengrass": api(0), "lambda": api(large), "sts": sts.New(logger), "iam": form},
+		Services: map[string]awsapi.Service{"greengrass": api(0), "lambda": api(large), "sts": sts.New(logger), "iam": form, "iot": named{e}},
 		SpoolDir: t.TempDir(), Observer: e, Logger: logger, Callers: e, Groups: e,
 	})
 	return e
 }
+
+// named is a service that does what its endpoint is told.
+type named struct{ *endpoint }
+
+func (n named) ServeCall(w http.ResponseWriter, r *http.Request, call *awsapi.Call) {
+	if err := call.Admit(r.Context(), awsapi.Target{Operation: n.operation, Resource: r.Header.Get("Resource")}); err != nil {
+		w.WriteHeader(http.StatusForbidden)
+		return
+	}
+	io.WriteString(w, n.result)
+}
+
+func (named) MaxBody(*http.Request) int64 { return 0 }
+
+func (named) WriteError(w http.ResponseWriter, e *awsapi.Error) { w.WriteHeader(e.Status) }
 
 func (e *endpoint) keep(_ context.Context, r *restjson.Request) (any, error) {
 	if e.serving != nil {

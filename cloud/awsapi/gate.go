@@ -54,12 +54,18 @@ type Groups interface {
 type Target struct {
 	// Operation is the API's name of it, for example "CreateDeployment".
 	Operation string
+	// Own marks an operation of Fescue's own, below OwnPath, whatever service its
+	// request is signed for.
+	Own bool
 	// Resource is the ARN that it acts on; empty stands for none in particular.
 	Resource string
 	// RequestTags are the tags of what is to be made; nil when there are none.
 	// They are asked for only when the caller's policies are conditional.
 	RequestTags func() map[string]string
 }
+
+// OwnPath begins the paths of operations that the original did not have.
+const OwnPath = "/fescue/v1/"
 
 // actionPrefixes are the names before the colon of an action, where they are not
 // the signing name (Service Authorization Reference).
@@ -68,17 +74,24 @@ var actionPrefixes = map[string]string{"iotdata": "iot", "iot-jobs-data": "iotjo
 // open are the actions that need no permission (AWS STS API reference).
 var open = map[string]bool{"sts:GetCallerIdentity": true, "sts:GetSessionToken": true}
 
-func action(service, operation string) string {
-	if prefix, ok := actionPrefixes[service]; ok {
-		service = prefix
+// action is what a call does, as policies name it.
+func action(service string, t Target) string {
+	prefix := service
+	if p, ok := actionPrefixes[service]; ok {
+		prefix = p
 	}
-	return service + ":" + operation
+	if t.Own {
+		prefix = ownPrefix
+	}
+	return prefix + ":" + t.Operation
 }
+
+// ownPrefix is that of the operations that are Fescue's own.
+const ownPrefix = "fescue"
 
 // authorize decides by the caller's policies, default deny. The error is the
 // refusal in the service's form.
-func (h *Handler) authorize(ctx context.Context, service string, r *http.Request, call *Call, t Target) error {
-	act := action(service, t.Operation)
+func (h *Handler) authorize(ctx context.Context, service, act string, r *http.Request, call *Call, t Target) error {
 	if open[act] {
 		return nil
 	}

@@ -46,6 +46,8 @@ type Options struct {
 	Groups Groups
 	// Room says why nothing new can be kept now; nil never does.
 	Room func() error
+	// Audit keeps the record of calls that change something; nil keeps none.
+	Audit Audit
 	// SpoolDir holds large bodies while they are read.
 	SpoolDir string
 	Observer Observer
@@ -78,13 +80,16 @@ func New(o Options) *Handler {
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
 	call := &Call{RequestID: uuid.NewString()}
-	rec := &recorder{ResponseWriter: w, status: http.StatusOK}
-	w.Header().Set("x-amzn-RequestId", call.RequestID)
-	name := h.serve(rec, r, call)
-	h.Observer.ObserveRequest(name, call.Operation, rec.status, time.Since(start))
+	a := &answer{ResponseWriter: w, status: http.StatusOK}
+	w.Header().Set(RequestIDHeader, call.RequestID)
+	name := h.serve(a, r, call)
+	h.Observer.ObserveRequest(name, call.Operation, a.status, time.Since(start))
 }
 
-func (h *Handler) serve(w http.ResponseWriter, r *http.Request, call *Call) (signingName string) {
+// RequestIDHeader is on every answer.
+const RequestIDHeader = "x-amzn-RequestId"
+
+func (h *Handler) serve(w *answer, r *http.Request, call *Call) (signingName string) {
 	pending, err := h.Verifier.Begin(r)
 	if err != nil {
 		h.refuse(w, h.Services[sigv4.ScopeService(r)], call, err)
@@ -124,14 +129,27 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, call *Call) (sig
 		h.refuse(w, service, call, fmt.Errorf("caller with access key %s: %w", pending.KeyID, err))
 		return pending.Service
 	}
-	call.admit = func(ctx context.Context, t Target) error {
-		if err := h.authorize(ctx, pending.Service, r, call, t); err != nil {
+	var record *fescue.AuditRecord // of a call that changes something
+	call.admit = func(ctx context.Context, t Target) (err error) {
+		act := action(pending.Service, t)
+		if changes(act) {
+			if record, err = h.beginAudit(ctx, pending.Service, r, call, t); err != nil {
+				return err
+			}
+			if record != nil {
+				w.hold()
+			}
+		}
+		if err := h.authorize(ctx, pending.Service, act, r, call, t); err != nil {
 			return err
 		}
 		return h.makeRoom(pending.Service, t.Operation)
 	}
 	r.Body, r.Trailer = body, pending.Trailer()
 	service.ServeCall(w, r, call)
+	if record != nil {
+		h.endAudit(r.Context(), service, w, *record)
+	}
 	return pending.Service
 }
 
@@ -289,18 +307,3 @@ func (b *spooledBody) Close() error {
 	b.slots.Release(1)
 	return b.File.Close()
 }
-
-// recorder remembers the status of an answer.
-type recorder struct {
-	http.ResponseWriter
-	status int
-}
-
-// WriteHeader implements http.ResponseWriter.
-func (r *recorder) WriteHeader(status int) {
-	r.status = status
-	r.ResponseWriter.WriteHeader(status)
-}
-
-// Unwrap lets http.ResponseController reach the connection.
-func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }

@@ -71,6 +71,7 @@ func openStore(t *testing.T, database string) *store.Store {
 var contracts = map[string]map[string]func(*testing.T, opener){
 	"checks.go":  {"checks": testChecks},
 	"buckets.go": {"buckets": testBuckets}, "bucket_uploads.go": {"uploads": testUploads}, "bucket_content.go": {"blobs": testBlobs},
+	"audit.go":       {"audit": testAudit},
 	"cores.go":       {"connectivity": testConnectivity, "telemetry": testTelemetry},
 	"definitions.go": {"definitions": testDefinitions, "deletion": testDeletion},
 	"store.go":       {"eight callers": testEightfold},

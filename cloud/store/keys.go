@@ -25,8 +25,9 @@ type AccessKey struct {
 }
 
 // PutAccessKey writes a key, or its new account and secret when the id exists and
-// is not revoked; a revoked id is fescue.ErrConflict.
-func (s *Store) PutAccessKey(ctx context.Context, k AccessKey) error {
+// is not revoked; a revoked id is fescue.ErrConflict. What is recorded of it is
+// written with it.
+func (s *Store) PutAccessKey(ctx context.Context, k AccessKey, records ...fescue.AuditRecord) error {
 	return s.update(ctx, func(tx *sql.Tx) error {
 		err := changed(ctx, tx, `
 			INSERT INTO access_key (id, account, name, sealed, role, group_tag, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7)
@@ -36,7 +37,10 @@ func (s *Store) PutAccessKey(ctx context.Context, k AccessKey) error {
 		if errors.Is(err, fescue.ErrNotFound) {
 			return fmt.Errorf("access key %s was revoked: %w", k.ID, fescue.ErrConflict)
 		}
-		return err
+		if err != nil {
+			return err
+		}
+		return addAuditRecords(ctx, tx, records)
 	})
 }
 
@@ -57,11 +61,15 @@ func (s *Store) AccessKeys(ctx context.Context) ([]AccessKey, error) {
 	return all(ctx, s.read, scanAccessKey, selectAccessKey+` ORDER BY created_at, id`)
 }
 
-// RevokeAccessKey ends a key for good.
-func (s *Store) RevokeAccessKey(ctx context.Context, id string) error {
+// RevokeAccessKey ends a key for good. What is recorded of it is written with it.
+func (s *Store) RevokeAccessKey(ctx context.Context, id string, records ...fescue.AuditRecord) error {
 	err := s.update(ctx, func(tx *sql.Tx) error {
-		return changed(ctx, tx, `
+		err := changed(ctx, tx, `
 			UPDATE access_key SET revoked_at = $1 WHERE id = $2 AND revoked_at IS NULL`, millis(s.now()), id)
+		if err != nil {
+			return err
+		}
+		return addAuditRecords(ctx, tx, records)
 	})
 	if err != nil {
 		return fmt.Errorf("access key %s: %w", id, err)

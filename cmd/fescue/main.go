@@ -43,6 +43,7 @@ type commands struct {
 	Export  exportCommand  `cmd:"" help:"Write a group with everything that it refers to."`
 	Import  importCommand  `cmd:"" help:"Restore a group that export wrote."`
 	Keys    keysCommand    `cmd:"" help:"List, create and revoke access keys."`
+	Audit   auditCommand   `cmd:"" help:"Show the calls that changed something."`
 	Backup  backupCommand  `cmd:"" help:"Write a server's state into one file, while it runs."`
 	Restore restoreCommand `cmd:"" help:"Lay a backup out in an empty data folder."`
 	Version versionCommand `cmd:"" help:"Print the version."`

@@ -56,6 +56,7 @@ type Options struct {
 	Authorities *groupca.Service
 	Bulk        *bulk.Service
 	Updates     Updates
+	Audit       Audit
 	Logger      *slog.Logger
 }
 
@@ -69,6 +70,7 @@ type API struct {
 	authorities *groupca.Service
 	bulk        *bulk.Service
 	updates     Updates
+	audit       Audit
 }
 
 var _ awsapi.Service = (*API)(nil)
@@ -85,12 +87,12 @@ func New(o Options) *API {
 			Logger:    o.Logger,
 		},
 		definitions: o.Definitions, deployments: o.Deployments, roles: o.Roles, cores: o.Cores, authorities: o.Authorities,
-		bulk: o.Bulk, updates: o.Updates,
+		bulk: o.Bulk, updates: o.Updates, audit: o.Audit,
 	}
 	a.Register(slices.Concat(
 		a.containerOperations(), a.deploymentOperations(), a.timelineOperations(), a.roleOperations(),
 		a.tagOperations(), a.coreOperations(), a.authorityOperations(), a.bulkOperations(), a.updateOperations(),
-		[]restjson.Operation{a.restoreOperation()},
+		[]restjson.Operation{a.restoreOperation(), a.auditOperation()},
 	))
 	return a
 }

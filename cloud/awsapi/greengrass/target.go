@@ -20,7 +20,11 @@ func target(op *restjson.Operation, r *restjson.Request) awsapi.Target {
 	if kind, ok := kindOf(r.Label("Kind")); ok { // RestoreVersion, whose path is Fescue's own
 		return awsapi.Target{Resource: r.Partition.VersionARN(kind, r.Label("Id"), r.Label("VersionId")), RequestTags: tags}
 	}
-	segments := strings.Split(op.Path, "/")
+	path := op.Path
+	if rest, ok := strings.CutPrefix(path, awsapi.OwnPath); ok {
+		path = "/greengrass/" + rest
+	}
+	segments := strings.Split(path, "/")
 	end := 0
 	for i, s := range segments {
 		if label, ok := strings.CutPrefix(s, "{"); ok {

@@ -238,6 +238,7 @@ func (a *API) answer(name string, result any, requestID string) ([]byte, error) 
 // WriteError implements awsapi.Service. The request id is the one that is in
 // the answer's header already.
 func (a *API) WriteError(w http.ResponseWriter, e *awsapi.Error) {
+	awsapi.NoteCode(w, e.Code)
 	kind := "Sender"
 	if e.Status >= http.StatusInternalServerError {
 		kind = "Receiver"
@@ -250,7 +251,7 @@ func (a *API) WriteError(w http.ResponseWriter, e *awsapi.Error) {
 		Namespace string   `xml:"xmlns,attr"`
 		Error     wire
 		RequestID string `xml:"RequestId"`
-	}{Namespace: a.Namespace, Error: wire{kind, e.Code, e.Message}, RequestID: w.Header().Get("x-amzn-RequestId")})
+	}{Namespace: a.Namespace, Error: wire{kind, e.Code, e.Message}, RequestID: w.Header().Get(awsapi.RequestIDHeader)})
 	if err != nil {
 		panic(fmt.Sprintf("query: an error of strings does not encode: %v", err))
 	}

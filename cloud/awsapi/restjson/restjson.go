@@ -245,7 +245,7 @@ func (a *API) answer(ctx context.Context, op *Operation, r *Request) (any, error
 	if a.Target != nil {
 		t = a.Target(op, r)
 	}
-	t.Operation = op.Name
+	t.Operation, t.Own = op.Name, strings.HasPrefix(op.Path, awsapi.OwnPath)
 	if err := r.Admit(ctx, t); err != nil {
 		return nil, err
 	}
@@ -306,6 +306,7 @@ func encode(v any) []byte {
 
 // WriteError implements awsapi.Service.
 func (a *API) WriteError(w http.ResponseWriter, err *awsapi.Error) {
+	awsapi.NoteCode(w, err.Code)
 	body := encode(a.ErrorBody(err))
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))

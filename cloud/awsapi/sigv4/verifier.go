@@ -171,13 +171,17 @@ func (v *Verifier) key(ctx context.Context, a *authorization) (Key, error) {
 	}
 }
 
+// Clock is the time now.
+func (v *Verifier) Clock() time.Time {
+	if v.Now != nil {
+		return v.Now()
+	}
+	return time.Now()
+}
+
 // checkTime checks the request's date against the clock and the scope.
 func (v *Verifier) checkTime(a *authorization) error {
-	now := time.Now
-	if v.Now != nil {
-		now = v.Now
-	}
-	at := now().UTC()
+	at := v.Clock().UTC()
 	text := a.time.Format(timeLayout)
 	if !strings.HasPrefix(text, a.date) {
 		return refuse(a.service, wrongScope,

@@ -1,0 +1,41 @@
+package fescue
+
+import "time"
+
+// AuditRecord is one call that changed something, or was refused when it meant
+// to. It never holds secrets or bodies.
+type AuditRecord struct {
+	// Partition is where the call acted. Its Region is empty for what belongs to
+	// an account in whatever Region: access keys, IAM, STS.
+	Partition Partition
+	// At is when the call was answered.
+	At time.Time
+	// ID is the request's, x-amzn-RequestId.
+	ID string
+	// KeyID and KeyName are the access key that signed; KeyName alone is set, to
+	// "operator", for what was done on the data folder.
+	KeyID, KeyName string
+	// Source is the address that the call came from.
+	Source string
+	// Service is the signing name.
+	Service   string
+	Operation string
+	// Resource is the ARN of what was changed or made, "*" where the call names
+	// nothing.
+	Resource string
+	// Status is the HTTP status; Code is the error's name, empty for success.
+	Status int
+	Code   string
+}
+
+// AuditFilter chooses audit records of a partition, and the account's own.
+type AuditFilter struct {
+	// From is included, To is not; zero stands for no bound.
+	From, To time.Time
+	// KeyID and Operation, when set, are those of the records.
+	KeyID, Operation string
+	// AfterAt and AfterID continue behind a record.
+	AfterAt time.Time
+	AfterID string
+	Limit   int
+}

@@ -1,0 +1,84 @@
+// Package audit keeps the record of every call that changes something. It is
+// append-only: the package has no way to change or remove a record.
+//
+// A record is written after the call was carried out and before it is answered.
+// When that fails the caller is told so, the record goes to the log and waits,
+// and no further call that changes something is carried out until what waits is
+// written: a database that takes changes but no records does not go on silently.
+package audit
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/fescue-edge/fescue"
+)
+
+// Store keeps records.
+type Store interface {
+	AddAuditRecord(ctx context.Context, r fescue.AuditRecord) error
+	// AuditRecords are oldest first.
+	AuditRecords(ctx context.Context, p fescue.Partition, f fescue.AuditFilter) ([]fescue.AuditRecord, error)
+}
+
+// Service is the record.
+type Service struct {
+	store  Store
+	logger *slog.Logger
+
+	mu sync.Mutex
+	// waiting are records that could not be written.
+	waiting []fescue.AuditRecord
+}
+
+// New makes the service.
+func New(store Store, logger *slog.Logger) *Service {
+	return &Service{store: store, logger: logger}
+}
+
+// writeTimeout bounds how long a call waits for its record.
+const writeTimeout = 10 * time.Second
+
+// Ready writes what waits. While it fails, nothing is to be changed.
+func (s *Service) Ready(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for len(s.waiting) > 0 {
+		if err := s.add(ctx, s.waiting[0]); err != nil {
+			return fmt.Errorf("%d audit records wait to be written: %w", len(s.waiting), err)
+		}
+		s.waiting = s.waiting[1:]
+	}
+	return nil
+}
+
+// Add writes the record of a call that was carried out or refused. After an
+// error the record waits, and Ready fails.
+func (s *Service) Add(ctx context.Context, r fescue.AuditRecord) error {
+	// The caller may be gone; what it did is recorded all the same.
+	err := s.add(context.WithoutCancel(ctx), r)
+	if err == nil {
+		return nil
+	}
+	s.logger.Error("audit record not written; calls that change something are refused until it is",
+		"error", err, "request", r.ID, "partition", r.Partition, "at", r.At, "key", r.KeyID, "source", r.Source,
+		"service", r.Service, "operation", r.Operation, "resource", r.Resource, "status", r.Status, "code", r.Code)
+	s.mu.Lock()
+	s.waiting = append(s.waiting, r)
+	s.mu.Unlock()
+	return fmt.Errorf("write audit record: %w", err)
+}
+
+func (s *Service) add(ctx context.Context, r fescue.AuditRecord) error {
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	return s.store.AddAuditRecord(ctx, r)
+}
+
+// Records are the records of a partition and of its account, oldest first.
+func (s *Service) Records(ctx context.Context, p fescue.Partition, f fescue.AuditFilter) ([]fescue.AuditRecord, error) {
+	return s.store.AuditRecords(ctx, p, f)
+}

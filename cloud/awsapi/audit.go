@@ -1,0 +1,110 @@
+package awsapi
+
+import (
+	"context"
+	"net/http"
+	"regexp"
+	"strings"
+
+	"github.com/fescue-edge/fescue"
+)
+
+// Audit keeps the record of calls that change something.
+type Audit interface {
+	// Ready fails while records cannot be written: nothing is to be changed then.
+	Ready(ctx context.Context) error
+	// Add appends a record.
+	Add(ctx context.Context, r fescue.AuditRecord) error
+}
+
+// reading are the beginnings of operations that change nothing.
+var reading = []string{"Get", "List", "Describe", "Head", "Check"}
+
+// recorded are the exceptions: what they read is worth a record.
+var recorded = map[string]bool{
+	"secretsmanager:GetSecretValue": true, "sts:GetSessionToken": true,
+}
+
+// changes says whether an action is recorded.
+func changes(action string) bool {
+	if recorded[action] {
+		return true
+	}
+	_, operation, _ := strings.Cut(action, ":")
+	for _, verb := range reading {
+		if strings.HasPrefix(operation, verb) {
+			return false
+		}
+	}
+	return true
+}
+
+// maxResource bounds the resource in a record; an ARN has at most 2,048
+// characters.
+const maxResource = 2048
+
+// beginAudit makes the record of a call that is about to change something, if
+// records can be written.
+func (h *Handler) beginAudit(ctx context.Context, service string, r *http.Request, call *Call, t Target) (*fescue.AuditRecord, error) {
+	if h.Audit == nil {
+		return nil, nil
+	}
+	if err := h.Audit.Ready(ctx); err != nil {
+		h.Logger.Error("call refused: the audit record cannot be written", "request", call.RequestID, "error", err)
+		return nil, &Error{
+			Status: http.StatusServiceUnavailable, Code: "ServiceUnavailableException",
+			Message: "The server cannot write its audit record and changes nothing until it can. Its log has the cause.",
+		}
+	}
+	record := &fescue.AuditRecord{
+		Partition: call.Partition, ID: call.RequestID, KeyID: call.KeyID, KeyName: call.Caller.Name, Source: source(r),
+		Service: service, Operation: t.Operation, Resource: t.Resource,
+	}
+	if global[service] {
+		record.Partition.Region = ""
+	}
+	return record, nil
+}
+
+// global are the services whose resources belong to no Region.
+var global = map[string]bool{"iam": true, "sts": true}
+
+// endAudit writes the record and sends the answer. A call whose record cannot be
+// written is answered as an error, though it was carried out.
+func (h *Handler) endAudit(ctx context.Context, service Service, w *answer, record fescue.AuditRecord) {
+	record.At, record.Status, record.Code = h.Verifier.Clock().UTC(), w.status, w.code
+	if w.status < http.StatusBadRequest {
+		record.Resource = made(record, w.body.Bytes())
+	}
+	if record.Resource == "" {
+		record.Resource = "*"
+	}
+	record.Resource = strings.ToValidUTF8(record.Resource[:min(len(record.Resource), maxResource)], "")
+	if err := h.Audit.Add(ctx, record); err == nil {
+		w.release()
+		return
+	}
+	w.discard()
+	service.WriteError(w, &Error{
+		Status: http.StatusInternalServerError, Code: "InternalFailure",
+		Message: "The request was carried out as far as it could be, but its audit record could not be written. The server's log has both; look at what there is before you repeat the request.",
+	})
+}
+
+// making are the beginnings of operations that make what their answer names.
+var making = []string{"Create", "Register", "Start", "Publish"}
+
+// answeredARN finds the first ARN of an answer, in JSON or XML.
+var answeredARN = regexp.MustCompile(`(?:"[A-Za-z]*[Aa](?:rn|RN)" *: *"|<[A-Za-z]*Arn>)(arn:[^"<]+)`)
+
+// made is the ARN of what an operation made, or the resource that it was told.
+func made(record fescue.AuditRecord, body []byte) string {
+	for _, verb := range making {
+		if strings.HasPrefix(record.Operation, verb) {
+			if m := answeredARN.FindSubmatch(body); m != nil {
+				return string(m[1])
+			}
+		}
+	}
+	return record.Resource
+}

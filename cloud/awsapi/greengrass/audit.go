@@ -1,0 +1,116 @@
+package greengrass
+
+import (
+	"context"
+	"encoding/base64"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/awsapi"
+	"github.com/fescue-edge/fescue/cloud/awsapi/restjson"
+)
+
+// Audit reads the record of calls that changed something.
+type Audit interface {
+	// Records are oldest first.
+	Records(ctx context.Context, p fescue.Partition, f fescue.AuditFilter) ([]fescue.AuditRecord, error)
+}
+
+// AuditRecord is a record as the API shows it.
+type AuditRecord struct {
+	Time        string
+	RequestID   string `json:"RequestId"`
+	AccessKeyID string `json:"AccessKeyId,omitempty"`
+	KeyName     string
+	Account     string
+	Region      string `json:",omitempty"`
+	SourceIP    string `json:"SourceIp,omitempty"`
+	Service     string
+	Operation   string
+	Resource    string
+	Status      int
+	ErrorCode   string `json:",omitempty"`
+}
+
+// AuditRecords is the answer of ListAuditRecords.
+type AuditRecords struct {
+	Records   []AuditRecord
+	NextToken string `json:",omitempty"`
+}
+
+func (a *API) auditOperation() restjson.Operation {
+	return restjson.Operation{Name: "ListAuditRecords", Method: http.MethodGet, Path: awsapi.OwnPath + "audit", Handle: a.listAuditRecords}
+}
+
+const maxAuditPage = 1000
+
+func (a *API) listAuditRecords(ctx context.Context, r *restjson.Request) (any, error) {
+	filter := fescue.AuditFilter{KeyID: r.Query.Get("AccessKeyId"), Operation: r.Query.Get("Operation"), Limit: maxAuditPage}
+	for _, bound := range []struct {
+		name string
+		into *time.Time
+	}{{"From", &filter.From}, {"To", &filter.To}} {
+		text := r.Query.Get(bound.name)
+		if text == "" {
+			continue
+		}
+		var err error
+		if *bound.into, err = time.Parse(time.RFC3339, text); err != nil {
+			return nil, refuse(http.StatusBadRequest, badRequest, "%s '%.64s' is not a time such as 2026-11-25T12:00:00Z.", bound.name, text)
+		}
+	}
+	if text := r.Query.Get("MaxResults"); text != "" {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 || n > maxAuditPage {
+			return nil, refuse(http.StatusBadRequest, badRequest, "MaxResults '%.32s' is not a number from 1 to %d.", text, maxAuditPage)
+		}
+		filter.Limit = n
+	}
+	if token := r.Query.Get("NextToken"); token != "" {
+		var ok bool
+		if filter.AfterAt, filter.AfterID, ok = parseAuditToken(token); !ok {
+			return nil, refuse(http.StatusBadRequest, badRequest, "NextToken is not one that this API gave out.")
+		}
+	}
+	limit := filter.Limit
+	filter.Limit++ // one more tells whether there is a next page
+	list, err := a.audit.Records(ctx, r.Partition, filter)
+	if err != nil {
+		return nil, err
+	}
+	var answer AuditRecords
+	if len(list) > limit {
+		list = list[:limit]
+		answer.NextToken = auditToken(list[limit-1])
+	}
+	answer.Records = make([]AuditRecord, 0, len(list))
+	for _, rec := range list {
+		answer.Records = append(answer.Records, AuditRecord{
+			Time: fescue.Timestamp(rec.At), RequestID: rec.ID, AccessKeyID: rec.KeyID, KeyName: rec.KeyName,
+			Account: rec.Partition.Account, Region: rec.Partition.Region, SourceIP: rec.Source,
+			Service: rec.Service, Operation: rec.Operation, Resource: rec.Resource, Status: rec.Status, ErrorCode: rec.Code,
+		})
+	}
+	return answer, nil
+}
+
+// auditToken is the place behind a record.
+func auditToken(r fescue.AuditRecord) string {
+	return base64.RawURLEncoding.EncodeToString([]byte(strconv.FormatInt(r.At.UnixMilli(), 10) + "/" + r.ID))
+}
+
+func parseAuditToken(token string) (at time.Time, id string, ok bool) {
+	data, err := base64.RawURLEncoding.DecodeString(token)
+	if err != nil {
+		return at, "", false
+	}
+	text, id, ok := strings.Cut(string(data), "/")
+	ms, err := strconv.ParseInt(text, 10, 64)
+	if !ok || err != nil || ms < 0 || !fescue.ValidID(id) {
+		return at, "", false
+	}
+	return time.UnixMilli(ms), id, true
+}

@@ -1,0 +1,67 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/fescue-edge/fescue"
+)
+
+// AddAuditRecord appends a record. Nothing changes one later.
+func (s *Store) AddAuditRecord(ctx context.Context, r fescue.AuditRecord) error {
+	return s.update(ctx, func(tx *sql.Tx) error { return addAuditRecords(ctx, tx, []fescue.AuditRecord{r}) })
+}
+
+func addAuditRecords(ctx context.Context, tx *sql.Tx, records []fescue.AuditRecord) error {
+	for _, r := range records {
+		if _, err := tx.ExecContext(ctx, `
+			INSERT INTO audit_record (partition, at, id, key_id, key_name, source, service, operation, resource, status, code)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
+			r.Partition.Key(), millis(r.At), r.ID, r.KeyID, r.KeyName, r.Source, r.Service, r.Operation, r.Resource, r.Status, r.Code); err != nil {
+			return fmt.Errorf("audit record %s: %w", r.ID, err)
+		}
+	}
+	return nil
+}
+
+// AuditRecords lists records of the partition and of its account, oldest first.
+func (s *Store) AuditRecords(ctx context.Context, p fescue.Partition, f fescue.AuditFilter) ([]fescue.AuditRecord, error) {
+	account := fescue.Partition{AWS: p.AWS, Account: p.Account}
+	scan := func(rows *sql.Rows) (fescue.AuditRecord, error) {
+		r := fescue.AuditRecord{Partition: p}
+		var partition string
+		var at int64
+		err := rows.Scan(&partition, &at, &r.ID, &r.KeyID, &r.KeyName, &r.Source, &r.Service, &r.Operation, &r.Resource, &r.Status, &r.Code)
+		if r.At = fromMillis(at); partition == account.Key() {
+			r.Partition = account
+		}
+		return r, err
+	}
+	to := int64(math.MaxInt64)
+	if !f.To.IsZero() {
+		to = millis(f.To)
+	}
+	return all(ctx, s.read, scan, `
+		SELECT partition, at, id, key_id, key_name, source, service, operation, resource, status, code FROM audit_record
+		WHERE partition IN ($1, $2) AND at >= $3 AND at < $4 AND (at > $5 OR at = $5 AND id > $6)
+		AND ($7 = '' OR key_id = $7) AND ($8 = '' OR operation = $8)
+		ORDER BY at, id LIMIT $9`,
+		p.Key(), account.Key(), millis(f.From), to, millis(f.AfterAt), f.AfterID, f.KeyID, f.Operation, f.Limit)
+}
+
+// DropAuditRecords removes the records from before a time, of all partitions: the
+// only way in which a record goes. It returns how many went.
+func (s *Store) DropAuditRecords(ctx context.Context, before time.Time) (dropped int64, err error) {
+	err = s.update(ctx, func(tx *sql.Tx) error {
+		res, err := tx.ExecContext(ctx, `DELETE FROM audit_record WHERE at < $1`, millis(before))
+		if err != nil {
+			return err
+		}
+		dropped, err = res.RowsAffected()
+		return err
+	})
+	return dropped, err
+}
