@@ -86,6 +86,8 @@ func TestServicesDoNotKnowTheirWires(t *testing.T) {
 		"cloud/lease",
 		"cloud/registry",
 		"cloud/retention",
+		"cloud/roles",
+		"cloud/secrets",
 		"cloud/shadows",
 		"cloud/signing",
 		"cloud/store",

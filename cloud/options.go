@@ -59,6 +59,9 @@ type Options struct {
 	// Retention is how long tokens, ended deployments and audit records are kept;
 	// nil means fescue.DefaultRetention.
 	Retention fescue.Retention
+	// Throttle is how many calls a second each access key may make of an
+	// operation, by its name or "*"; empty is no limit.
+	Throttle map[string]float64
 	// SyncMessages writes every QoS 1 message to disk before it is acknowledged.
 	SyncMessages bool
 
@@ -122,6 +125,11 @@ func (o *Options) complete() error {
 	}
 	if o.EventRetention < 0 {
 		return fmt.Errorf("--event-retention %s is less than nothing", o.EventRetention)
+	}
+	for operation, rate := range o.Throttle {
+		if !(rate > 0) {
+			return fmt.Errorf("--throttle %s=%v: the rate must be more than nothing", operation, rate)
+		}
 	}
 	if (o.APICertFile == "") != (o.APIKeyFile == "") {
 		return errors.New("--tls-cert and --tls-key go together")

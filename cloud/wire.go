@@ -9,11 +9,13 @@ import (
 	"github.com/fescue-edge/fescue/cloud/audit"
 	"github.com/fescue-edge/fescue/cloud/awsapi"
 	"github.com/fescue-edge/fescue/cloud/awsapi/greengrass"
+	"github.com/fescue-edge/fescue/cloud/awsapi/iam"
 	"github.com/fescue-edge/fescue/cloud/awsapi/iot"
 	"github.com/fescue-edge/fescue/cloud/awsapi/iotdata"
 	"github.com/fescue-edge/fescue/cloud/awsapi/iotjobsdata"
 	"github.com/fescue-edge/fescue/cloud/awsapi/lambda"
 	"github.com/fescue-edge/fescue/cloud/awsapi/s3"
+	"github.com/fescue-edge/fescue/cloud/awsapi/secretsmanager"
 	"github.com/fescue-edge/fescue/cloud/awsapi/sigv4"
 	"github.com/fescue-edge/fescue/cloud/awsapi/sts"
 	"github.com/fescue-edge/fescue/cloud/buckets"
@@ -28,6 +30,8 @@ import (
 	"github.com/fescue-edge/fescue/cloud/mqttfront"
 	"github.com/fescue-edge/fescue/cloud/registry"
 	"github.com/fescue-edge/fescue/cloud/retention"
+	"github.com/fescue-edge/fescue/cloud/roles"
+	"github.com/fescue-edge/fescue/cloud/secrets"
 	"github.com/fescue-edge/fescue/cloud/signing"
 	"github.com/fescue-edge/fescue/pki"
 	"github.com/fescue-edge/fescue/policy"
@@ -88,6 +92,8 @@ func (s *Server) wire(ctx context.Context) error {
 	}
 	records := audit.New(s.store, o.Logger)
 	groups := definitions.New(s.store, o.Now)
+	iamRoles := roles.New(s.store, o.Now)
+	s.keys.UseRoles(iamRoles)
 	api := awsapi.New(awsapi.Options{
 		Verifier: &sigv4.Verifier{Keys: s.keys, Now: o.Now, Regions: o.Regions},
 		AWS:      o.AWS, SpoolDir: s.path(spoolName), Observer: s.metrics, Logger: o.Logger,
@@ -106,10 +112,12 @@ func (s *Server) wire(ctx context.Context) error {
 			"lambda": lambda.New(lambda.Options{
 				Functions: code, Buckets: s.buckets, Links: links, Scheme: s.APIScheme(), SpoolDir: s.path(spoolName), Logger: o.Logger,
 			}),
-			"s3":  s3.New(s3.Options{Buckets: s.buckets, Hosts: o.PublicHosts, Logger: o.Logger}),
-			"sts": sts.New(o.Logger),
+			"iam":            iam.New(iamRoles, o.Logger),
+			"s3":             s3.New(s3.Options{Buckets: s.buckets, Hosts: o.PublicHosts, Logger: o.Logger}),
+			"secretsmanager": secretsmanager.New(secrets.New(s.store, s.master, o.Now), o.Logger),
+			"sts":            sts.New(s.keys, iamRoles, o.Logger),
 		},
-		Callers: s.keys, Groups: groupTags{groups}, Audit: records,
+		Callers: s.keys, Groups: groupTags{groups}, Audit: records, Rates: o.Throttle,
 	})
 	s.apiHandler = s.mux(api, links)
 	return nil

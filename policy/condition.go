@@ -107,7 +107,7 @@ func parseOperator(name string) (condition, error) {
 	bare, c.ifExists = strings.CutSuffix(bare, "IfExists")
 	op, ok := operators[bare]
 	if !ok || !known || op.kind == onPresence && (c.ifExists || c.quantifier != plain) {
-		return c, fmt.Errorf("operator %q is not supported; known are String…, Bool, IpAddress, NotIpAddress and Null, with ForAllValues: or ForAnyValue: before and IfExists after", name)
+		return c, fmt.Errorf("operator %q is %w; known are String…, Bool, IpAddress, NotIpAddress and Null, with ForAllValues: or ForAnyValue: before and IfExists after", name, ErrUnsupported)
 	}
 	c.operator = op
 	return c, nil
@@ -116,7 +116,7 @@ func parseOperator(name string) (condition, error) {
 func (c *condition) checkKey() error {
 	switch typ := c.key.typ(); {
 	case typ == unknownKey:
-		return errors.New("is not a condition key that this server evaluates; see the documented iot: and aws: keys")
+		return fmt.Errorf("is not a condition key that this server evaluates; see the documented iot: and aws: keys (%w)", ErrUnsupported)
 	case c.kind == onBool && typ != boolKey:
 		return errors.New("is not true or false; use a String operator")
 	case c.kind == onAddress && typ != addressKey:

@@ -32,6 +32,10 @@ const (
 // place and the cause, and is fit for the user who sent the document.
 var ErrMalformed = errors.New("policy document is malformed")
 
+// ErrUnsupported is wrapped beside ErrMalformed when a document is well formed as
+// far as it was read, and asks for a condition that is not evaluated here.
+var ErrUnsupported = errors.New("not supported")
+
 // Document is a compiled policy document. It never changes and may be shared.
 type Document struct {
 	statements []statement
@@ -67,37 +71,9 @@ func Parse(document string) (*Document, error) {
 }
 
 func parseDocument(raw json.RawMessage) (*Document, error) {
-	members, err := parseObject(raw)
+	version, statements, err := parseStatements(raw)
 	if err != nil {
 		return nil, err
-	}
-	version := version2008
-	var list json.RawMessage
-	for _, m := range members {
-		switch m.name {
-		case "Version":
-			if version, err = parseString(m.value); err != nil {
-				return nil, fmt.Errorf("member Version: %w", err)
-			}
-			if version != version2012 && version != version2008 {
-				return nil, fmt.Errorf("version %q is not known, use %q", version, version2012)
-			}
-		case "Id":
-			if _, err := parseString(m.value); err != nil {
-				return nil, fmt.Errorf("member Id: %w", err)
-			}
-		case "Statement":
-			list = m.value
-		default:
-			return nil, fmt.Errorf("member %q is not known, a document has Version, Id and Statement", m.name)
-		}
-	}
-	if list == nil {
-		return nil, errors.New("member Statement is missing")
-	}
-	statements, err := parseList(list)
-	if err != nil {
-		return nil, fmt.Errorf("member Statement: %w", err)
 	}
 	d := &Document{statements: make([]statement, len(statements))}
 	for i, s := range statements {
@@ -106,6 +82,43 @@ func parseDocument(raw json.RawMessage) (*Document, error) {
 		}
 	}
 	return d, nil
+}
+
+// parseStatements reads the frame of a document: its version, and its statements
+// as they stand there.
+func parseStatements(raw json.RawMessage) (version string, statements []json.RawMessage, err error) {
+	members, err := parseObject(raw)
+	if err != nil {
+		return "", nil, err
+	}
+	version = version2008
+	var list json.RawMessage
+	for _, m := range members {
+		switch m.name {
+		case "Version":
+			if version, err = parseString(m.value); err != nil {
+				return "", nil, fmt.Errorf("member Version: %w", err)
+			}
+			if version != version2012 && version != version2008 {
+				return "", nil, fmt.Errorf("version %q is not known, use %q", version, version2012)
+			}
+		case "Id":
+			if _, err := parseString(m.value); err != nil {
+				return "", nil, fmt.Errorf("member Id: %w", err)
+			}
+		case "Statement":
+			list = m.value
+		default:
+			return "", nil, fmt.Errorf("member %q is not known, a document has Version, Id and Statement", m.name)
+		}
+	}
+	if list == nil {
+		return "", nil, errors.New("member Statement is missing")
+	}
+	if statements, err = parseList(list); err != nil {
+		return "", nil, fmt.Errorf("member Statement: %w", err)
+	}
+	return version, statements, nil
 }
 
 // parse compiles one statement; without variables (the old language version)

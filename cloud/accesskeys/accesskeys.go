@@ -31,6 +31,7 @@ type Keys struct {
 	store  *store.Store
 	master *pki.MasterKey
 	now    func() time.Time
+	roles  RolePolicies // nil knows none
 
 	mu     sync.Mutex
 	recent map[string]recentKey
@@ -71,6 +72,9 @@ func (k *Keys) Put(ctx context.Context, id, secret, account, name string, grant 
 func (k *Keys) put(ctx context.Context, id, secret, account, name string, grant Grant, records ...fescue.AuditRecord) error {
 	if err := grant.Validate(); err != nil {
 		return err
+	}
+	if IsSession(id) {
+		return fmt.Errorf("%w: the id %q begins as those of temporary keys do", ErrForm, id)
 	}
 	if !idPattern.MatchString(id) {
 		return fmt.Errorf("%w: the id %q must have 16 to 128 characters of [A-Za-z0-9_]", ErrForm, id)
@@ -140,7 +144,11 @@ func (k *Keys) find(ctx context.Context, id string) (recentKey, error) {
 	if ok && now.Before(hit.until) && now.After(hit.until.Add(-2*freshness)) {
 		return hit, nil
 	}
-	known, err := k.read(ctx, id)
+	read := k.read
+	if IsSession(id) {
+		read = k.readSession
+	}
+	known, err := read(ctx, id)
 	known.until = now.Add(freshness)
 	k.mu.Lock()
 	defer k.mu.Unlock()

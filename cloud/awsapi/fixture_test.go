@@ -144,7 +144,7 @@ func open(t *testing.T) *endpoint {
 	e.Handler = awsapi.New(awsapi.Options{
 		Verifier: &sigv4.Verifier{Keys: e.keys, Now: func() time.Time { return now }, Regions: []string{"eu-west-1", "us-east-1"}},
 		AWS:      "aws", DefaultRegion: "eu-west-1",
-		Services: map[string]awsapi.Service{"greengrass": api(0), "lambda": api(large), "sts": sts.New(logger), "iam": form, "iot": named{e}},
+		Services: map[string]awsapi.Service{"greengrass": api(0), "lambda": api(large), "sts": sts.New(nil, nil, logger), "iam": form, "iot": named{e}},
 		SpoolDir: t.TempDir(), Observer: e, Logger: logger, Callers: e, Groups: e,
 	})
 	return e

@@ -46,6 +46,8 @@ type Options struct {
 	Groups Groups
 	// Room says why nothing new can be kept now; nil never does.
 	Room func() error
+	// Rates limit how often a key may call; nil does not.
+	Rates Rates
 	// Audit keeps the record of calls that change something; nil keeps none.
 	Audit Audit
 	// SpoolDir holds large bodies while they are read.
@@ -57,7 +59,8 @@ type Options struct {
 // Handler is the AWS endpoint: one for all services.
 type Handler struct {
 	Options
-	spools *semaphore.Weighted
+	spools   *semaphore.Weighted
+	throttle throttle
 }
 
 // Body limits.
@@ -131,6 +134,9 @@ func (h *Handler) serve(w *answer, r *http.Request, call *Call) (signingName str
 	}
 	var record *fescue.AuditRecord // of a call that changes something
 	call.admit = func(ctx context.Context, t Target) (err error) {
+		if err := h.slowDown(pending.Service, call, t); err != nil {
+			return err
+		}
 		act := action(pending.Service, t)
 		if changes(act) {
 			if record, err = h.beginAudit(ctx, pending.Service, r, call, t); err != nil {

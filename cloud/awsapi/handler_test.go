@@ -224,7 +224,7 @@ func TestUnknown(t *testing.T) {
 		e := open(t)
 		wantRefusal(t, "greengrass", e.serve(call{target: "/other"}.sign(t)), 404, "UnknownOperationException", "POST /other")
 		wantRefusal(t, "greengrass", e.serve(call{method: "GET"}.sign(t)), 404, "UnknownOperationException", "GET /keep")
-		wantRefusal(t, "sts", e.serve(call{service: "sts", target: "/", body: "Action=AssumeRole&Version=2011-06-15"}.sign(t)), 400, "InvalidAction", "AssumeRole")
+		wantRefusal(t, "sts", e.serve(call{service: "sts", target: "/", body: "Action=GetFederationToken&Version=2011-06-15"}.sign(t)), 400, "InvalidAction", "GetFederationToken")
 		wantRefusal(t, "sts", e.serve(call{service: "sts", target: "/"}.sign(t)), 400, "MissingAction", "")
 		for _, o := range e.observed {
 			if o.operation != "" || o.status < 400 {

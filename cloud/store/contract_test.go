@@ -92,6 +92,9 @@ var contracts = map[string]map[string]func(*testing.T, opener){
 	"offers.go":         {"own offers": testOwnOffers},
 	"job_executions.go": {"job executions": testJobExecutions, "job executions at once": testJobRace},
 	"jobs.go":           {"jobs": testJobs},
+	"iam.go":            {"IAM": testIAM},
+	"secrets.go":        {"secrets": testSecrets},
+	"sessions.go":       {"sessions": testSessions},
 	"registry_certificates.go": {
 		"certificates": testCertificates, "certificate pages": testCertificatePages,
 		"principal": testPrincipal, "registry limits": testRegistryLimits,

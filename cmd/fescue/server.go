@@ -68,19 +68,20 @@ type serverCommand struct {
 	deadlineFlags
 	retentionFlags
 	databaseFlag
-	Data          string   `required:"" type:"path" env:"FESCUE_DATA" help:"Folder of everything that must survive."`
-	Artifacts     string   `env:"FESCUE_ARTIFACTS" placeholder:"PLACE" help:"Folder of artifacts, or s3://bucket/prefix in a store that AWS_ENDPOINT_URL_S3, AWS_REGION and the credentials lead to; the default is in the data folder."`
-	API           string   `default:"127.0.0.1:9080" help:"Address of the AWS API. Port 0 chooses a free one."`
-	Device        string   `default:"127.0.0.1:8443" help:"Address of HTTPS for cores and devices."`
-	MQTT          string   `name:"mqtt" default:"127.0.0.1:8883" help:"Address of MQTT for cores and devices."`
-	PublicHost    []string `default:"localhost" help:"Names or addresses under which devices reach this server; DescribeEndpoint says the first."`
-	TLSCert       string   `name:"tls-cert" type:"existingfile" help:"PEM certificate chain for the API."`
-	TLSKey        string   `name:"tls-key" type:"existingfile" help:"PEM key for the API."`
-	DeviceTLSCert string   `name:"device-tls-cert" type:"existingfile" help:"PEM certificate chain for the device listeners."`
-	DeviceTLSKey  string   `name:"device-tls-key" type:"existingfile" help:"PEM key for the device listeners."`
-	InsecureHTTP  bool     `name:"insecure-http" help:"Serve plain HTTP on an API address beyond loopback."`
-	ServiceRole   bool     `name:"require-service-role" help:"Fail deployments of an account without a service role, as AWS did."`
-	SyncMessages  bool     `help:"Write QoS 1 messages to disk before acknowledging them."`
+	Data          string             `required:"" type:"path" env:"FESCUE_DATA" help:"Folder of everything that must survive."`
+	Artifacts     string             `env:"FESCUE_ARTIFACTS" placeholder:"PLACE" help:"Folder of artifacts, or s3://bucket/prefix in a store that AWS_ENDPOINT_URL_S3, AWS_REGION and the credentials lead to; the default is in the data folder."`
+	API           string             `default:"127.0.0.1:9080" help:"Address of the AWS API. Port 0 chooses a free one."`
+	Device        string             `default:"127.0.0.1:8443" help:"Address of HTTPS for cores and devices."`
+	MQTT          string             `name:"mqtt" default:"127.0.0.1:8883" help:"Address of MQTT for cores and devices."`
+	PublicHost    []string           `default:"localhost" help:"Names or addresses under which devices reach this server; DescribeEndpoint says the first."`
+	TLSCert       string             `name:"tls-cert" type:"existingfile" help:"PEM certificate chain for the API."`
+	TLSKey        string             `name:"tls-key" type:"existingfile" help:"PEM key for the API."`
+	DeviceTLSCert string             `name:"device-tls-cert" type:"existingfile" help:"PEM certificate chain for the device listeners."`
+	DeviceTLSKey  string             `name:"device-tls-key" type:"existingfile" help:"PEM key for the device listeners."`
+	InsecureHTTP  bool               `name:"insecure-http" help:"Serve plain HTTP on an API address beyond loopback."`
+	ServiceRole   bool               `name:"require-service-role" help:"Fail deployments of an account without a service role, as AWS did."`
+	SyncMessages  bool               `help:"Write QoS 1 messages to disk before acknowledging them."`
+	Throttle      map[string]float64 `placeholder:"OPERATION=RATE;..." help:"Calls a second that each access key may make of an operation, for example '*=30;CreateDeployment=20', which were AWS's. Default: no limit."`
 
 	EventURL        []string      `name:"event-url" sep:"none" placeholder:"URL" help:"Webhook that is told of every change of a deployment's status; may be repeated. FESCUE_EVENT_SECRET signs what is sent."`
 	EventSecretFile string        `type:"existingfile" help:"File of the secret that signs events, in place of FESCUE_EVENT_SECRET."`
@@ -121,7 +122,7 @@ func (c *serverCommand) options(logger *slog.Logger) (cloud.Options, error) {
 		DeviceCertFile: c.DeviceTLSCert, DeviceKeyFile: c.DeviceTLSKey, InsecureHTTP: c.InsecureHTTP,
 		AccessKeyID: os.Getenv("FESCUE_ACCESS_KEY_ID"), SecretAccessKey: os.Getenv("FESCUE_SECRET_ACCESS_KEY"),
 		MasterKeyFile: os.Getenv("FESCUE_MASTER_KEY_FILE"), RequireServiceRole: c.ServiceRole,
-		Deadlines: c.deadlines(), Retention: c.retention(), SyncMessages: c.SyncMessages,
+		Deadlines: c.deadlines(), Retention: c.retention(), SyncMessages: c.SyncMessages, Throttle: c.Throttle,
 		EventURLs: c.EventURL, EventSecret: eventSecret, EventRetention: c.EventRetention,
 		BulkRate: c.BulkRate,
 		Logger:   logger,

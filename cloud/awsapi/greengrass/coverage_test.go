@@ -13,12 +13,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/fescue-edge/fescue/cloud/awsapi/greengrass"
+	"github.com/fescue-edge/fescue/cloud/awsapi/iam"
 	"github.com/fescue-edge/fescue/cloud/awsapi/iot"
 	"github.com/fescue-edge/fescue/cloud/awsapi/iotdata"
 	"github.com/fescue-edge/fescue/cloud/awsapi/iotjobsdata"
 	"github.com/fescue-edge/fescue/cloud/awsapi/lambda"
 	"github.com/fescue-edge/fescue/cloud/awsapi/restjson"
 	"github.com/fescue-edge/fescue/cloud/awsapi/s3"
+	"github.com/fescue-edge/fescue/cloud/awsapi/secretsmanager"
 	"github.com/fescue-edge/fescue/cloud/awsapi/sts"
 )
 
@@ -121,7 +123,7 @@ How answers differ from the original's is in [compatibility.md](compatibility.md
 ## Services around it
 
 Of these, what scripts for Greengrass call is served. Other operations are answered with UnknownOperationException
-(sts: InvalidAction). Invoke and InvokeAsync only say that functions run on cores.
+(iam and sts: InvalidAction). Invoke and InvokeAsync only say that functions run on cores.
 `)
 	logger := slog.New(slog.DiscardHandler)
 	for _, service := range []struct {
@@ -142,9 +144,18 @@ Of these, what scripts for Greengrass call is served. Other operations are answe
 	for _, name := range s3.Operations() {
 		fmt.Fprintf(&doc, "| %s |\n", name)
 	}
-	doc.WriteString("\n### AWS STS (sts, 2011-06-15)\n\n| operation |\n|---|\n")
-	for _, name := range sts.New(logger).Operations() {
-		fmt.Fprintf(&doc, "| %s |\n", name)
+	for _, service := range []struct {
+		title string
+		api   interface{ Operations() []string }
+	}{
+		{"AWS IAM (iam, 2010-05-08)", iam.New(nil, logger)},
+		{"AWS Secrets Manager (secretsmanager, 2017-10-17)", secretsmanager.New(nil, logger)},
+		{"AWS STS (sts, 2011-06-15)", sts.New(nil, nil, logger)},
+	} {
+		fmt.Fprintf(&doc, "\n### %s\n\n| operation |\n|---|\n", service.title)
+		for _, name := range service.api.Operations() {
+			fmt.Fprintf(&doc, "| %s |\n", name)
+		}
 	}
 	return doc.String()
 }

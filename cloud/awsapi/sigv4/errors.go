@@ -52,6 +52,7 @@ const (
 	wrongScope                // date or Region of the credential scope
 	unknownKey                // no such access key
 	badToken                  // session token missing, wrong or unwanted
+	expiredKey                // temporary key past its time
 	skewed                    // date too far from the clock
 	expiredURL                // presigned URL past its time
 	unsigned                  // a header that must be signed is not
@@ -103,6 +104,12 @@ var refusals = [faults][families]refusal{
 		{"UnrecognizedClientException", http.StatusBadRequest},
 		{"InvalidClientTokenId", http.StatusForbidden},
 		{"InvalidToken", http.StatusBadRequest},
+	},
+	expiredKey: {
+		{"ExpiredTokenException", http.StatusForbidden},
+		{"ExpiredTokenException", http.StatusBadRequest},
+		{"ExpiredToken", http.StatusForbidden},
+		{"ExpiredToken", http.StatusBadRequest},
 	},
 	skewed: {
 		{"InvalidSignatureException", http.StatusForbidden},

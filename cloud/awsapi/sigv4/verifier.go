@@ -33,9 +33,14 @@ const (
 	MaxExpiry = 7 * 24 * time.Hour
 )
 
-// ErrUnknownKey is what a KeySource answers for a key that does not exist, was
-// revoked or has expired.
-var ErrUnknownKey = errors.New("access key is not known")
+// What a KeySource answers for keys that are not good.
+var (
+	// ErrUnknownKey means that the key does not exist or was revoked.
+	ErrUnknownKey = errors.New("access key is not known")
+	// ErrExpiredKey means that a temporary key has ended: clients that can ask for
+	// another one.
+	ErrExpiredKey = errors.New("temporary access key has expired")
+)
 
 // Key is an access key.
 type Key struct {
@@ -50,8 +55,8 @@ type Key struct {
 // KeySource finds access keys. It is asked for each request, so that a revoked
 // key fails at once.
 type KeySource interface {
-	// AccessKey returns the key, ErrUnknownKey, or another error when it
-	// cannot tell.
+	// AccessKey returns the key, ErrUnknownKey, ErrExpiredKey, or another error
+	// when it cannot tell.
 	AccessKey(ctx context.Context, id string) (Key, error)
 }
 
@@ -152,6 +157,9 @@ func (v *Verifier) key(ctx context.Context, a *authorization) (Key, error) {
 	case errors.Is(err, ErrUnknownKey):
 		return Key{}, refuse(a.service, unknownKey,
 			"The security token included in the request is invalid: this server has no active access key %q. Use an access key that was made on this server.", a.keyID)
+	case errors.Is(err, ErrExpiredKey):
+		return Key{}, refuse(a.service, expiredKey,
+			"The security token included in the request is expired: the temporary access key %q has ended. Ask sts for another one.", a.keyID)
 	case err != nil:
 		return Key{}, fmt.Errorf("look up access key %s: %w", a.keyID, err)
 	case key.Secret == "":

@@ -1,6 +1,6 @@
-// Package sts speaks the one operation of AWS STS that scripts for Greengrass
-// call: GetCallerIdentity, which tells them their account. It gives out no
-// credentials.
+// Package sts speaks the operations of AWS STS that scripts for Greengrass call:
+// GetCallerIdentity, which tells them their account, and those that give out
+// temporary keys.
 package sts
 
 import (
@@ -14,14 +14,24 @@ import (
 )
 
 // API answers the requests that are signed for sts.
-type API struct{ query.API }
+type API struct {
+	query.API
+	sessions Sessions
+	roles    Roles
+}
 
 // New makes an API.
-func New(logger *slog.Logger) *API {
-	a := &API{query.API{
+func New(sessions Sessions, roles Roles, logger *slog.Logger) *API {
+	a := &API{sessions: sessions, roles: roles}
+	a.API = query.API{
 		Namespace: "https://sts.amazonaws.com/doc/2011-06-15/", Version: "2011-06-15", Logger: logger,
-	}}
-	a.Register([]query.Operation{{Name: "GetCallerIdentity", Handle: a.getCallerIdentity}})
+		Resource: func(r *query.Request) string { return r.Param("RoleArn") },
+	}
+	a.Register([]query.Operation{
+		{Name: "AssumeRole", Handle: a.assumeRole},
+		{Name: "GetCallerIdentity", Handle: a.getCallerIdentity},
+		{Name: "GetSessionToken", Handle: a.getSessionToken},
+	})
 	return a
 }
 

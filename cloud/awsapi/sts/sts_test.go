@@ -21,7 +21,7 @@ import (
 
 func newServer(t *testing.T, caller awsapi.Caller) *httptest.Server {
 	t.Helper()
-	api := sts.New(slog.New(slog.DiscardHandler))
+	api := sts.New(nil, nil, slog.New(slog.DiscardHandler))
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("x-amzn-RequestId", "request-1")
 		api.ServeCall(w, r, &awsapi.Call{

@@ -1,0 +1,136 @@
+package accesskeys
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base32"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/awsapi/sigv4"
+	"github.com/fescue-edge/fescue/cloud/store"
+	"github.com/fescue-edge/fescue/policy"
+)
+
+// Session is a temporary key with its secrets. They are derived from the id by
+// the master key, so that nothing of them is stored.
+type Session struct {
+	ID, Secret, Token string
+	ExpiresAt         time.Time
+}
+
+// sessionPrefix begins the ids of temporary keys, as AWS's do.
+const sessionPrefix = "ASIA"
+
+// IsSession says whether a key id is that of a temporary key.
+func IsSession(id string) bool { return strings.HasPrefix(id, sessionPrefix) }
+
+// RolePolicies tells the policies of IAM roles.
+type RolePolicies interface {
+	// RoleDocuments are the documents that decide for a role; an unknown role is
+	// fescue.ErrNotFound.
+	RoleDocuments(ctx context.Context, account, role string) ([]string, error)
+}
+
+// UseRoles has the keys of assumed roles limited by the roles' policies. It is
+// called once, before the first key is asked for.
+func (k *Keys) UseRoles(r RolePolicies) { k.roles = r }
+
+// StartSession makes a temporary key of the key that signed. With a role it may
+// do what both the parent and the role's policies allow; without one it may do
+// what its parent may. It ends with its parent.
+func (k *Keys) StartSession(ctx context.Context, signer, identity, role string, life time.Duration) (Session, error) {
+	parent := signer
+	if IsSession(signer) {
+		row, err := k.store.SessionKey(ctx, signer)
+		if err != nil {
+			return Session{}, err
+		}
+		parent = row.Parent
+	}
+	var raw [10]byte
+	if _, err := rand.Read(raw[:]); err != nil {
+		return Session{}, err
+	}
+	now := k.now().UTC()
+	row := store.SessionKey{
+		ID: sessionPrefix + base32.StdEncoding.EncodeToString(raw[:]), Parent: parent, Identity: identity, Role: role,
+		CreatedAt: now, ExpiresAt: now.Add(life),
+	}
+	s, err := k.session(row)
+	if err != nil {
+		return Session{}, err
+	}
+	return s, k.store.AddSessionKey(ctx, row)
+}
+
+// session derives the secrets of a row.
+func (k *Keys) session(row store.SessionKey) (Session, error) {
+	key, err := k.master.Derive("session keys")
+	if err != nil {
+		return Session{}, err
+	}
+	derive := func(purpose string) []byte {
+		mac := hmac.New(sha256.New, key)
+		mac.Write([]byte(purpose + "/" + row.ID))
+		return mac.Sum(nil)
+	}
+	return Session{
+		ID: row.ID, Secret: base64.StdEncoding.EncodeToString(derive("secret")[:30]),
+		Token: base64.StdEncoding.EncodeToString(slices.Concat([]byte("fescue"), derive("token"), derive("token, continued"))), ExpiresAt: row.ExpiresAt,
+	}, nil
+}
+
+// readSession reads a temporary key and who it is.
+func (k *Keys) readSession(ctx context.Context, id string) (recentKey, error) {
+	row, err := k.store.SessionKey(ctx, id)
+	if errors.Is(err, fescue.ErrNotFound) {
+		return recentKey{}, sigv4.ErrUnknownKey
+	}
+	if err != nil {
+		return recentKey{}, err
+	}
+	if !k.now().Before(row.ExpiresAt) {
+		return recentKey{}, sigv4.ErrExpiredKey
+	}
+	known, err := k.read(ctx, row.Parent)
+	if err != nil {
+		return recentKey{}, err
+	}
+	s, err := k.session(row)
+	if err != nil {
+		return recentKey{}, err
+	}
+	known.key.ID, known.key.Secret, known.key.SessionToken = s.ID, s.Secret, s.Token
+	if row.Role == "" {
+		return known, nil
+	}
+	set, err := k.rolePolicies(ctx, known.key.Account, row.Role)
+	if errors.Is(err, fescue.ErrNotFound) {
+		return recentKey{}, sigv4.ErrUnknownKey // the role was deleted
+	}
+	if err != nil {
+		return recentKey{}, fmt.Errorf("session key %s of role %s: %w", id, row.Role, err)
+	}
+	known.caller.Identity, known.caller.Conditional = row.Identity, true
+	known.caller.Policies = append(slices.Clone(known.caller.Policies), set)
+	return known, nil
+}
+
+func (k *Keys) rolePolicies(ctx context.Context, account, role string) (policy.Set, error) {
+	if k.roles == nil {
+		return nil, fescue.ErrNotFound
+	}
+	documents, err := k.roles.RoleDocuments(ctx, account, role)
+	if err != nil {
+		return nil, err
+	}
+	return policy.ParseAll(documents)
+}

@@ -1,0 +1,124 @@
+package accesskeys_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/accesskeys"
+	"github.com/fescue-edge/fescue/cloud/awsapi/sigv4"
+	"github.com/fescue-edge/fescue/policy"
+)
+
+// rolePolicies are documents by role.
+type rolePolicies map[string][]string
+
+func (r rolePolicies) RoleDocuments(_ context.Context, _, role string) ([]string, error) {
+	documents, ok := r[role]
+	if !ok {
+		return nil, fescue.ErrNotFound
+	}
+	return documents, nil
+}
+
+func allows(t *testing.T, k *accesskeys.Keys, id, action string) bool {
+	t.Helper()
+	caller, err := k.Caller(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, set := range caller.Policies {
+		if set.Evaluate(policy.Request{Action: action, Resource: "*"}) != policy.Allowed {
+			return false
+		}
+	}
+	return len(caller.Policies) > 0
+}
+
+func TestSessions(t *testing.T) {
+	t.Parallel()
+	s, k := open(t)
+	roles := rolePolicies{"r": {`{"Statement":{"Effect":"Allow","Action":["greengrass:*","iot:Delete*"],"Resource":"*"}}`}, "empty": nil}
+	k.UseRoles(roles)
+	parent, _, err := k.Create(t.Context(), account, "ci", accesskeys.Grant{Role: "deployer"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := func(signer, identity, role string) accesskeys.Session {
+		t.Helper()
+		made, err := k.StartSession(t.Context(), signer, identity, role, time.Hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if key, err := k.AccessKey(t.Context(), made.ID); err != nil || key != (sigv4.Key{ID: made.ID, Secret: made.Secret, Account: account, SessionToken: made.Token}) {
+			t.Errorf("%+v, %v; made %+v", key, err, made)
+		}
+		if !accesskeys.IsSession(made.ID) || len(made.Secret) != 40 || len(made.Token) < 90 || !made.ExpiresAt.Equal(s.now().Add(time.Hour)) {
+			t.Errorf("%+v", made)
+		}
+		return made
+	}
+	own := start(parent, "", "")
+	assumed := start(parent, "assumed-role/r/s", "r")
+	chained := start(assumed.ID, "assumed-role/empty/s", "empty")
+	if own.Secret == assumed.Secret || own.Token == assumed.Token {
+		t.Error("two sessions share a secret")
+	}
+	for _, c := range []struct {
+		id, action string
+		allowed    bool
+	}{
+		{own.ID, "greengrass:CreateGroup", true},
+		{own.ID, "lambda:GetFunction", true},
+		{own.ID, "greengrass:DeleteGroup", false},
+		{assumed.ID, "greengrass:CreateGroup", true},
+		{assumed.ID, "lambda:GetFunction", false}, // not the role's
+		{assumed.ID, "iot:DeleteThing", false},    // not the parent's
+		{chained.ID, "greengrass:CreateGroup", false},
+	} {
+		if got := allows(t, k, c.id, c.action); got != c.allowed {
+			t.Errorf("%s with %s: %v", c.action, c.id, got)
+		}
+	}
+	for id, identity := range map[string]string{own.ID: "user/ci", assumed.ID: "assumed-role/r/s", chained.ID: "assumed-role/empty/s"} {
+		if c, err := k.Caller(t.Context(), id); err != nil || c.Identity != identity || c.Name != "ci" {
+			t.Errorf("%+v, %v", c, err)
+		}
+	}
+	t.Run("another master key makes other secrets", func(t *testing.T) {
+		other := s.keys(t, 2)
+		if key, err := other.AccessKey(t.Context(), own.ID); err == nil {
+			t.Errorf("%+v", key)
+		}
+	})
+	t.Run("a deleted role", func(t *testing.T) {
+		delete(roles, "r")
+		s.pass(time.Second)
+		wantUnknown(t, k, assumed.ID)
+	})
+	t.Run("the end", func(t *testing.T) {
+		s.pass(time.Hour)
+		if key, err := k.AccessKey(t.Context(), own.ID); !errors.Is(err, sigv4.ErrExpiredKey) || key != (sigv4.Key{}) {
+			t.Errorf("%+v, %v", key, err)
+		}
+	})
+	t.Run("a revoked parent", func(t *testing.T) {
+		last := start(parent, "", "")
+		if err := k.Revoke(t.Context(), parent); err != nil {
+			t.Fatal(err)
+		}
+		s.pass(time.Second)
+		wantUnknown(t, k, last.ID)
+	})
+	t.Run("what is no session", func(t *testing.T) {
+		wantUnknown(t, k, "ASIAAAAAAAAAAAAAAAAA")
+		if err := k.Put(t.Context(), "ASIAAAAAAAAAAAAAAAAA", secret, account, "n", accesskeys.Grant{}); !errors.Is(err, accesskeys.ErrForm) {
+			t.Errorf("%v", err)
+		}
+		if _, err := k.StartSession(t.Context(), "AKIAUNKNOWNEXAMPLE77", "", "", time.Hour); err == nil {
+			t.Error("a session without a parent")
+		}
+	})
+}

@@ -1,0 +1,65 @@
+package awsapi
+
+import (
+	"cmp"
+	"net/http"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// Rates are how many calls a second each access key may make of an operation, by
+// the operation's name; "*" is for those that are not named. Zero, as where
+// nothing is named, is no limit.
+type Rates map[string]float64
+
+// rate is that of an operation.
+func (r Rates) rate(operation string) float64 { return cmp.Or(r[operation], r["*"]) }
+
+// throttle counts calls by key and operation.
+type throttle struct {
+	mu      sync.Mutex
+	buckets map[bucketID]*rate.Limiter
+}
+
+type bucketID struct{ key, service, operation string }
+
+// maxBuckets bounds what is remembered; beyond it everyone begins anew.
+const maxBuckets = 100_000
+
+// allow takes a call from its bucket, which holds those of a second.
+func (t *throttle) allow(id bucketID, perSecond float64, now time.Time) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	b, ok := t.buckets[id]
+	if !ok {
+		if t.buckets == nil || len(t.buckets) >= maxBuckets {
+			t.buckets = make(map[bucketID]*rate.Limiter)
+		}
+		b = rate.NewLimiter(rate.Limit(perSecond), max(1, int(perSecond)))
+		t.buckets[id] = b
+	}
+	return b.AllowN(now, 1)
+}
+
+// throttled is how services word a call too many ("Common Errors" of each API
+// reference); SDKs retry all of these.
+var throttled = wording{
+	"":               {Status: http.StatusTooManyRequests, Code: "ThrottlingException", Message: "Rate exceeded"},
+	"iot":            {Status: http.StatusBadRequest, Code: "ThrottlingException", Message: "Rate exceeded"},
+	"lambda":         {Status: http.StatusTooManyRequests, Code: "TooManyRequestsException", Message: "Rate Exceeded."},
+	"secretsmanager": {Status: http.StatusBadRequest, Code: "ThrottlingException", Message: "Rate exceeded"},
+	"sts":            {Status: http.StatusBadRequest, Code: "Throttling", Message: "Rate exceeded"},
+	"iam":            {Status: http.StatusBadRequest, Code: "Throttling", Message: "Rate exceeded"},
+	"s3":             {Status: http.StatusServiceUnavailable, Code: "SlowDown", Message: "Please reduce your request rate."},
+}
+
+// slowDown refuses a call too many.
+func (h *Handler) slowDown(service string, call *Call, t Target) error {
+	perSecond := h.Rates.rate(t.Operation)
+	if perSecond <= 0 || h.throttle.allow(bucketID{call.KeyID, service, t.Operation}, perSecond, h.Verifier.Clock()) {
+		return nil
+	}
+	return throttled.error(service, "")
+}

@@ -1,0 +1,48 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"time"
+)
+
+// SessionKey is a row of session_key: a temporary key, whose secret and token
+// are derived from its id.
+type SessionKey struct {
+	ID string
+	// Parent is the access key that it came from, and ends with.
+	Parent string
+	// Identity is the resource part of the caller's ARN; Role is the IAM role
+	// that was assumed, both empty for the parent's own.
+	Identity, Role       string
+	CreatedAt, ExpiresAt time.Time
+}
+
+// AddSessionKey writes a temporary key, and removes those that ended a day before
+// it began.
+func (s *Store) AddSessionKey(ctx context.Context, k SessionKey) error {
+	return s.update(ctx, func(tx *sql.Tx) error {
+		if _, err := tx.ExecContext(ctx, `DELETE FROM session_key WHERE expires_at < $1`, millis(k.CreatedAt.AddDate(0, 0, -1))); err != nil {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, `
+			INSERT INTO session_key (id, parent, identity, role, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6)`,
+			k.ID, k.Parent, k.Identity, k.Role, millis(k.CreatedAt), millis(k.ExpiresAt))
+		return err
+	})
+}
+
+// SessionKey reads a temporary key, also one that has ended a moment ago.
+func (s *Store) SessionKey(ctx context.Context, id string) (SessionKey, error) {
+	k := SessionKey{ID: id}
+	var created, expires int64
+	err := one(s.read.QueryRowContext(ctx, `
+		SELECT parent, identity, role, created_at, expires_at FROM session_key WHERE id = $1`, id),
+		&k.Parent, &k.Identity, &k.Role, &created, &expires)
+	if err != nil {
+		return SessionKey{}, fmt.Errorf("session key %s: %w", id, err)
+	}
+	k.CreatedAt, k.ExpiresAt = fromMillis(created), fromMillis(expires)
+	return k, nil
+}

@@ -1,0 +1,43 @@
+package store_test
+
+import (
+	"testing"
+	"time"
+
+	gocmp "github.com/google/go-cmp/cmp"
+
+	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/store"
+)
+
+func testSessions(t *testing.T, open opener) {
+	t.Parallel()
+	s, ctx := open(t), t.Context()
+	if err := s.PutAccessKey(ctx, store.AccessKey{ID: "A", Account: "123456789012", Name: "n", Role: "admin", CreatedAt: madeAt}); err != nil {
+		t.Fatal(err)
+	}
+	session := func(id string, begins time.Duration) store.SessionKey {
+		return store.SessionKey{ID: id, Parent: "A", Identity: "assumed-role/r/s", Role: "r", CreatedAt: madeAt.Add(begins), ExpiresAt: madeAt.Add(begins + time.Hour)}
+	}
+	first := session("1", 0)
+	for _, k := range []store.SessionKey{first, session("2", 12*time.Hour)} {
+		if err := s.AddSessionKey(ctx, k); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := must(s.SessionKey(ctx, "1"))(t); !gocmp.Equal(got, first) {
+		t.Error(gocmp.Diff(first, got))
+	}
+	_, err := s.SessionKey(ctx, "3")
+	refused(t, "an unknown one", err, fescue.ErrNotFound)
+	if err := s.AddSessionKey(ctx, session("3", 26*time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.SessionKey(ctx, "1")
+	refused(t, "one that ended long ago", err, fescue.ErrNotFound)
+	must(s.SessionKey(ctx, "2"))(t)
+	orphan := session("4", 0)
+	if orphan.Parent = "B"; s.AddSessionKey(ctx, orphan) == nil {
+		t.Error("a session without a parent")
+	}
+}

@@ -1,0 +1,43 @@
+package fescue
+
+import "time"
+
+// Secret is a named value with versions, as AWS Secrets Manager keeps them.
+type Secret struct {
+	Name string
+	// Suffix is the six random characters at the end of the ARN.
+	Suffix      string
+	Description string
+	KMSKeyID    string
+	Tags        map[string]string
+	CreatedAt   time.Time
+	ChangedAt   time.Time
+	// DeletedAt and PurgeAt are zero unless the secret is deleted: it can be
+	// restored until PurgeAt.
+	DeletedAt, PurgeAt time.Time
+	// Stages are the staging labels, each on one version.
+	Stages map[string]string
+}
+
+// SecretVersion is a value of a secret. It never changes.
+type SecretVersion struct {
+	ID string
+	// Sealed is the value, wrapped by the master key.
+	Sealed []byte
+	// Binary is set when the value came as SecretBinary.
+	Binary    bool
+	CreatedAt time.Time
+	// Stages are the labels on it: those it gets, or those it has.
+	Stages []string
+}
+
+// The staging labels that Secrets Manager moves itself.
+const (
+	StageCurrent  = "AWSCURRENT"
+	StagePrevious = "AWSPREVIOUS"
+)
+
+// SecretARN is the ARN of a secret.
+func (p Partition) SecretARN(name, suffix string) string {
+	return p.arn("secretsmanager", "secret:"+name+"-"+suffix)
+}
