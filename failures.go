@@ -9,154 +9,430 @@ import (
 // scripts may compare DetailedErrorCode with them.
 type FailureCode string
 
-// The failure codes of the Building phase, found by the control plane.
-// THING_CERT_NOT_FOUND_ERROR and RESOURCE_TYPE_UNEXPECTED_ERROR were seen from
-// the original; the others follow their form.
+// The failure codes. THING_CERT_NOT_FOUND_ERROR and RESOURCE_TYPE_UNEXPECTED_ERROR
+// were seen from the original; the others follow their form.
 const (
-	DefinitionNotFound   FailureCode = "DEFINITION_VERSION_NOT_FOUND_ERROR"
-	CoreCount            FailureCode = "CORE_COUNT_ERROR"
-	ThingCertNotFound    FailureCode = "THING_CERT_NOT_FOUND_ERROR"
-	CoreInOtherGroup     FailureCode = "CORE_IN_OTHER_GROUP_ERROR"
-	FunctionNotFound     FailureCode = "FUNCTION_NOT_FOUND_ERROR"
-	FunctionUnpublished  FailureCode = "FUNCTION_VERSION_UNPUBLISHED_ERROR"
-	FunctionDuplicate    FailureCode = "FUNCTION_DUPLICATE_ERROR"
-	EndpointNotFound     FailureCode = "SUBSCRIPTION_ENDPOINT_NOT_FOUND_ERROR"
-	ResourceNotFound     FailureCode = "RESOURCE_NOT_FOUND_ERROR"
-	ResourceUnexpected   FailureCode = "RESOURCE_TYPE_UNEXPECTED_ERROR"
-	ConnectorDuplicate   FailureCode = "CONNECTOR_DUPLICATE_ERROR"
-	ConnectorUnsupported FailureCode = "CONNECTOR_UNSUPPORTED_ERROR"
-	QuotaExceeded        FailureCode = "GROUP_QUOTA_EXCEEDED_ERROR"
-	ServiceRoleMissing   FailureCode = "SERVICE_ROLE_MISSING_ERROR"
-	DeploymentSuperseded FailureCode = "DEPLOYMENT_SUPERSEDED"
-	DeploymentForcedAway FailureCode = "DEPLOYMENT_FORCED_AWAY"
-	DeploymentCancelled  FailureCode = "DEPLOYMENT_CANCELLED"
-	DeploymentExpired    FailureCode = "DEPLOYMENT_EXPIRED"
-	DeploymentTimedOut   FailureCode = "DEPLOYMENT_TIMED_OUT"
-	DeploymentOutdated   FailureCode = "DEPLOYMENT_OUTDATED"
-	NothingToReset       FailureCode = "NOTHING_TO_RESET"
-	InternalFailure      FailureCode = "INTERNAL_FAILURE"
+	DefinitionNotFound         FailureCode = "DEFINITION_VERSION_NOT_FOUND_ERROR"
+	CoreCount                  FailureCode = "CORE_COUNT_ERROR"
+	ThingCertNotFound          FailureCode = "THING_CERT_NOT_FOUND_ERROR"
+	CoreInOtherGroup           FailureCode = "CORE_IN_OTHER_GROUP_ERROR"
+	FunctionNotFound           FailureCode = "FUNCTION_NOT_FOUND_ERROR"
+	FunctionUnpublished        FailureCode = "FUNCTION_VERSION_UNPUBLISHED_ERROR"
+	FunctionDuplicate          FailureCode = "FUNCTION_DUPLICATE_ERROR"
+	EndpointNotFound           FailureCode = "SUBSCRIPTION_ENDPOINT_NOT_FOUND_ERROR"
+	ResourceNotFound           FailureCode = "RESOURCE_NOT_FOUND_ERROR"
+	ResourceUnexpected         FailureCode = "RESOURCE_TYPE_UNEXPECTED_ERROR"
+	ModelOwnerInvalid          FailureCode = "ML_MODEL_OWNER_ERROR"
+	ModelPermissionUnexpected  FailureCode = "ML_MODEL_PERMISSION_UNEXPECTED_ERROR"
+	ModelPermissionMissing     FailureCode = "ML_MODEL_PERMISSION_MISSING_ERROR"
+	ModelPermissionWider       FailureCode = "ML_MODEL_PERMISSION_ERROR"
+	ConnectorDuplicate         FailureCode = "CONNECTOR_DUPLICATE_ERROR"
+	ConnectorUnsupported       FailureCode = "CONNECTOR_UNSUPPORTED_ERROR"
+	QuotaExceeded              FailureCode = "GROUP_QUOTA_EXCEEDED_ERROR"
+	ServiceRoleMissing         FailureCode = "SERVICE_ROLE_MISSING_ERROR"
+	NothingToReset             FailureCode = "NOTHING_TO_RESET"
+	InternalFailure            FailureCode = "INTERNAL_FAILURE"
+	DeploymentSuperseded       FailureCode = "DEPLOYMENT_SUPERSEDED"
+	DeploymentExpired          FailureCode = "DEPLOYMENT_EXPIRED"
+	DeploymentCancelled        FailureCode = "DEPLOYMENT_CANCELLED"
+	DeploymentForcedAway       FailureCode = "DEPLOYMENT_FORCED_AWAY"
+	DeploymentTimedOut         FailureCode = "DEPLOYMENT_TIMED_OUT"
+	DeploymentOutdated         FailureCode = "DEPLOYMENT_OUTDATED"
+	ManifestRefused            FailureCode = "MANIFEST_REFUSED_ERROR"
+	ManifestKeyUnknown         FailureCode = "MANIFEST_KEY_UNKNOWN_ERROR"
+	ManifestKeyRevoked         FailureCode = "MANIFEST_KEY_REVOKED_ERROR"
+	ManifestSignature          FailureCode = "MANIFEST_SIGNATURE_ERROR"
+	ManifestOtherCore          FailureCode = "MANIFEST_OTHER_CORE_ERROR"
+	ManifestOtherDeployment    FailureCode = "MANIFEST_OTHER_DEPLOYMENT_ERROR"
+	ManifestReplay             FailureCode = "MANIFEST_REPLAY_ERROR"
+	ManifestEpoch              FailureCode = "MANIFEST_EPOCH_ERROR"
+	ManifestIncomplete         FailureCode = "MANIFEST_INCOMPLETE_ERROR"
+	ArtifactDownload           FailureCode = "ARTIFACT_DOWNLOAD_ERROR"
+	ArtifactTooLarge           FailureCode = "ARTIFACT_TOO_LARGE_ERROR"
+	ArtifactHash               FailureCode = "ARTIFACT_HASH_ERROR"
+	ArtifactUnpack             FailureCode = "ARTIFACT_UNPACK_ERROR"
+	CoreDiskFull               FailureCode = "CORE_DISK_FULL_ERROR"
+	CoreFileSystem             FailureCode = "CORE_FILE_SYSTEM_ERROR"
+	PackageMissing             FailureCode = "PACKAGE_MISSING_ERROR"
+	GroupFile                  FailureCode = "GROUP_FILE_ERROR"
+	FunctionMisconfigured      FailureCode = "FUNCTION_CONFIGURATION_ERROR"
+	ContainerUnsupported       FailureCode = "CONTAINER_UNSUPPORTED_ERROR"
+	IsolationModeOfGroup       FailureCode = "ISOLATION_MODE_GROUP_ERROR"
+	IsolationModeOfFunction    FailureCode = "ISOLATION_MODE_FUNCTION_ERROR"
+	MemorySizeUnexpected       FailureCode = "MEMORY_SIZE_ERROR"
+	AccessSysfsUnexpected      FailureCode = "ACCESS_SYSFS_ERROR"
+	ExecutionUnexpected        FailureCode = "EXECUTION_ERROR"
+	RuntimeMissing             FailureCode = "RUNTIME_MISSING_ERROR"
+	AccountMissing             FailureCode = "ACCOUNT_MISSING_ERROR"
+	RunAsOtherUser             FailureCode = "RUN_AS_OTHER_USER_ERROR"
+	RunAsInvalid               FailureCode = "RUN_AS_ID_ERROR"
+	RunAsRoot                  FailureCode = "RUN_AS_ROOT_ERROR"
+	HandlerMissing             FailureCode = "HANDLER_MISSING_ERROR"
+	ResourceUnsupported        FailureCode = "RESOURCE_UNSUPPORTED_ERROR"
+	SystemComponentUnsupported FailureCode = "SYSTEM_COMPONENT_UNSUPPORTED_ERROR"
+	SpoolSize                  FailureCode = "SPOOL_SIZE_ERROR"
+	SpoolSizeInvalid           FailureCode = "SPOOL_SIZE_INVALID_ERROR"
+	SubscriptionInvalid        FailureCode = "SUBSCRIPTION_INVALID_ERROR"
+	FunctionsNotStarted        FailureCode = "FUNCTIONS_APPLY_ERROR"
+	FunctionUnhealthy          FailureCode = "FUNCTION_UNHEALTHY_ERROR"
+	DeploymentInterrupted      FailureCode = "DEPLOYMENT_INTERRUPTED_ERROR"
+)
+
+// FailurePhase is where in a deployment's life a failure is found.
+type FailurePhase string
+
+// The phases of failures.
+const (
+	// FailsBuilding: the control plane finds it in the group version.
+	FailsBuilding FailurePhase = "Building"
+	// FailsOffered: the core has not come for the deployment.
+	FailsOffered FailurePhase = "Offered"
+	// FailsClaimed: the core finds it before it changes anything.
+	FailsClaimed FailurePhase = "Claimed"
+	// FailsSwitched: the core finds it when it runs the new version, and goes back.
+	FailsSwitched FailurePhase = "Switched"
+	// FailsAnywhere: it can come up in several.
+	FailsAnywhere FailurePhase = "any"
 )
 
 // DeploymentFailure is one row of the table of deployment failures.
 type DeploymentFailure struct {
-	Code FailureCode
-	// Text is the problem, a format for the values that Detail is given.
+	Code  FailureCode
+	Phase FailurePhase
+	// Concerns is what the text names: a function, a resource, the core …
+	Concerns string
+	// Text is the cause, a format for the values that Detail is given, without a
+	// full stop.
 	Text string
-	// Remedy is what to do about it.
+	// Remedy is what to do about it: whole sentences.
 	Remedy string
+	// Original says that the text is the original's own, as far as it is
+	// documented: the AWS IoT Greengrass V1 developer guide ("Troubleshooting",
+	// "Access machine learning resources") and what its users saw.
+	Original bool
 }
 
-// DeploymentFailures is the table. Texts that the original documented are kept.
+// DeploymentFailures is the table. docs/deployment-errors.md is made from it.
 var DeploymentFailures = []DeploymentFailure{
 	{
-		DefinitionNotFound,
-		"The group version refers to the %s definition version %s, which does not exist any more",
-		"Create the definition version again and a group version that refers to it, then deploy that.",
+		Code: DefinitionNotFound, Phase: FailsBuilding, Concerns: "definition",
+		Text:   "The group version refers to the %s definition version %s, which does not exist any more",
+		Remedy: "Create the definition version again and a group version that refers to it, then deploy that.",
 	},
 	{
-		CoreCount,
-		"The core definition version must have exactly one core to be deployed, but has %d",
-		"Create a core definition version with one core and a group version that refers to it.",
+		Code: CoreCount, Phase: FailsBuilding, Concerns: "group",
+		Text:   "The core definition version must have exactly one core to be deployed, but has %d",
+		Remedy: "Create a core definition version with one core and a group version that refers to it.",
 	},
 	{
-		ThingCertNotFound,
-		"The certificate %s of %s '%s' is not an ACTIVE certificate attached to thing %s",
-		"Activate it with iot update-certificate, attach it with iot attach-thing-principal, or name the right pair in the definition.",
+		Code: ThingCertNotFound, Phase: FailsBuilding, Concerns: "certificate",
+		Text:   "The certificate %s of %s '%s' is not an ACTIVE certificate attached to thing %s",
+		Remedy: "Activate it with iot update-certificate, attach it with iot attach-thing-principal, or name the right pair in the definition.",
 	},
 	{
-		CoreInOtherGroup,
-		"The core %s is deployed by another group",
-		"Reset that group's deployments with ResetDeployments, then deploy this group.",
+		Code: CoreInOtherGroup, Phase: FailsBuilding, Concerns: "core",
+		Text:   "The core %s is deployed by another group",
+		Remedy: "Reset that group's deployments with ResetDeployments, then deploy this group.",
 	},
 	{
-		FunctionNotFound,
-		"The function %s does not exist",
-		"Publish the version or create the alias in Lambda, or name an existing one in the function definition.",
+		Code: FunctionNotFound, Phase: FailsBuilding, Concerns: "function",
+		Text:   "The function %s does not exist",
+		Remedy: "Publish the version or create the alias in Lambda, or name an existing one in the function definition.",
 	},
 	{
-		FunctionUnpublished,
-		"The function %s does not name a published version",
-		"Publish a version with lambda publish-version and refer to it by its number or by an alias that points to it; $LATEST cannot be deployed.",
+		Code: FunctionUnpublished, Phase: FailsBuilding, Concerns: "function",
+		Text:   "The function %s does not name a published version",
+		Remedy: "Publish a version with lambda publish-version and refer to it by its number or by an alias that points to it; $LATEST cannot be deployed.",
 	},
 	{
-		FunctionDuplicate,
-		"The function version %s stands in the group more than once",
-		"Keep one entry for each function version in the function definition.",
+		Code: FunctionDuplicate, Phase: FailsBuilding, Concerns: "function",
+		Text:   "The function version %s stands in the group more than once",
+		Remedy: "Keep one entry for each function version in the function definition.",
 	},
 	{
-		EndpointNotFound,
-		"The %s %s of subscription '%s' is not in the group",
-		"Use the ARN exactly as it stands in the group's function, device or connector definition, or add it there.",
+		Code: EndpointNotFound, Phase: FailsBuilding, Concerns: "subscription",
+		Text:   "The %s %s of subscription '%s' is not in the group",
+		Remedy: "Use the ARN exactly as it stands in the group's function, device or connector definition, or add it there.",
 	},
 	{
-		ResourceNotFound,
-		"The function %s refers to the resource '%s', which is not in the group",
-		"Add the resource to the group's resource definition or remove it from the function's ResourceAccessPolicies.",
+		Code: ResourceNotFound, Phase: FailsBuilding, Concerns: "resource",
+		Text:   "The function %s refers to the resource '%s', which is not in the group",
+		Remedy: "Add the resource to the group's resource definition or remove it from the function's ResourceAccessPolicies.",
 	},
 	{
-		ResourceUnexpected,
-		"Function %s refers to resource of type '%s' that is not allowed in IsolationMode='NoContainer'",
-		"Detach the resource from the function or run the function in a container.",
+		Code: ResourceUnexpected, Phase: FailsBuilding, Concerns: "resource", Original: true,
+		Text:   "Function %s refers to resource of type '%s' that is not allowed in IsolationMode='NoContainer'",
+		Remedy: "Detach the resource from the function or run the function in a container.",
 	},
 	{
-		ConnectorDuplicate,
-		"The connector %s stands in the group more than once",
-		"Keep one instance and one version of each connector in a group.",
+		Code: ModelOwnerInvalid, Phase: FailsBuilding, Concerns: "resource", Original: true,
+		Text:   "InvalidMLModelOwner - GroupOwnerSetting is provided in ML model resource, but GroupOwner or GroupPermission is not present (resource '%s')",
+		Remedy: "Give OwnerSetting of the resource both GroupOwner and GroupPermission.",
 	},
 	{
-		ConnectorUnsupported,
-		"The connector %s cannot be run by this version",
-		"Remove it from the group, or put a function in its place.",
+		Code: ModelPermissionUnexpected, Phase: FailsBuilding, Concerns: "resource", Original: true,
+		Text:   "NoContainer function cannot configure permission when attaching Machine Learning resources. %s refers to Machine Learnin resource %s with permission %s in resource access policy",
+		Remedy: "Leave Permission out of the function's ResourceAccessPolicies; GroupPermission of the resource decides.",
 	},
 	{
-		QuotaExceeded,
-		"The group has %d %s; at most %d can be deployed",
-		"Split the group.",
+		Code: ModelPermissionMissing, Phase: FailsBuilding, Concerns: "resource", Original: true,
+		Text:   "Function %s refers to Machine Learning resource %s with missing permission in both ResourceAccessPolicy and resource OwnerSetting",
+		Remedy: "Give Permission in the function's ResourceAccessPolicies or OwnerSetting of the resource.",
 	},
 	{
-		ServiceRoleMissing,
-		"TES service role is not associated with this account",
-		"Associate one with greengrass associate-service-role-to-account, or start the server without --require-service-role.",
+		Code: ModelPermissionWider, Phase: FailsBuilding, Concerns: "resource", Original: true,
+		Text:   "Function %s refers to Machine Learning resource %s with permission \"rw\", while resource owner setting GroupPermission only allows \"ro\"",
+		Remedy: "Ask for ro in the function, or give rw in OwnerSetting of the resource.",
 	},
 	{
-		DeploymentSuperseded,
-		"The core had not claimed this deployment when deployment %s took its place",
-		"Nothing is to be done: poll the newer deployment.",
+		Code: ConnectorDuplicate, Phase: FailsBuilding, Concerns: "connector",
+		Text:   "The connector %s stands in the group more than once",
+		Remedy: "Keep one instance and one version of each connector in a group.",
 	},
 	{
-		DeploymentForcedAway,
-		"%s ended this deployment; what the core made of it is not known",
-		"The core goes back to the last accepted deployment when it hears of that. Deploy the group again when it is back.",
+		Code: ConnectorUnsupported, Phase: FailsBuilding, Concerns: "connector",
+		Text:   "The connector %s cannot be run by this version",
+		Remedy: "Remove it from the group, or put a function in its place.",
 	},
 	{
-		DeploymentCancelled,
-		"The deployment was cancelled by %s",
-		"The core runs what it ran before. Deploy the group again when you want to.",
+		Code: QuotaExceeded, Phase: FailsBuilding, Concerns: "group",
+		Text:   "The group has %d %s; at most %d can be deployed",
+		Remedy: "Split the group.",
 	},
 	{
-		DeploymentExpired,
-		"The core %s did not come for this deployment within %v; it was last heard of: %v",
-		"Check that the gateway is on, that fescue-core runs and that it reaches this server, then deploy again; --offline-deadline sets how long a deployment waits.",
+		Code: ServiceRoleMissing, Phase: FailsBuilding, Concerns: "account", Original: true,
+		Text:   "TES service role is not associated with this account",
+		Remedy: "Associate one with greengrass associate-service-role-to-account, or start the server without --require-service-role.",
 	},
 	{
-		DeploymentTimedOut,
-		"The core %s claimed this deployment and did not end it: it was longer than %v in the phase %v",
-		"The core goes back to the last accepted deployment when it hears of that. Its runtime.log says what held it up; then deploy again.",
+		Code: NothingToReset, Phase: FailsBuilding, Concerns: "group",
+		Text:   "Group id: %s has not been deployed or has already been reset",
+		Remedy: "Nothing is to be done.",
 	},
 	{
-		DeploymentOutdated,
-		"The core %s has been through a deployment with epoch %d, later than this one's %d, of which this server has lost the end: it was restored from a backup",
-		"The core runs what it ran before. Deploy the group again.",
+		Code: InternalFailure, Phase: FailsBuilding, Concerns: "server",
+		Text:   "The server could not build the deployment: %s",
+		Remedy: "Deploy again; if it fails again, the server's log has the cause.",
 	},
 	{
-		NothingToReset,
-		"Group id: %s has not been deployed or has already been reset",
-		"Nothing is to be done.",
+		Code: DeploymentSuperseded, Phase: FailsOffered, Concerns: "deployment",
+		Text:   "The core had not claimed this deployment when deployment %s took its place",
+		Remedy: "Nothing is to be done: poll the newer deployment.",
 	},
 	{
-		InternalFailure,
-		"The server could not build the deployment: %s",
-		"Deploy again; if it fails again, the server's log has the cause.",
+		Code: DeploymentExpired, Phase: FailsOffered, Concerns: "core",
+		Text:   "The core %s did not come for this deployment within %v; it was last heard of: %v",
+		Remedy: "Check that the gateway is on, that fescue-core runs and that it reaches this server, then deploy again; --offline-deadline sets how long a deployment waits.",
+	},
+	{
+		Code: DeploymentCancelled, Phase: FailsAnywhere, Concerns: "deployment",
+		Text:   "The deployment was cancelled by %s",
+		Remedy: "The core runs what it ran before. Deploy the group again when you want to.",
+	},
+	{
+		Code: DeploymentForcedAway, Phase: FailsAnywhere, Concerns: "core",
+		Text:   "%s ended this deployment; what the core made of it is not known",
+		Remedy: "The core goes back to the last accepted deployment when it hears of that. Deploy the group again when it is back.",
+	},
+	{
+		Code: DeploymentTimedOut, Phase: FailsAnywhere, Concerns: "core",
+		Text:   "The core %s claimed this deployment and did not end it: it was longer than %v in the phase %v",
+		Remedy: "The core goes back to the last accepted deployment when it hears of that. Its runtime.log says what held it up; then deploy again.",
+	},
+	{
+		Code: DeploymentOutdated, Phase: FailsAnywhere, Concerns: "core",
+		Text:   "The core %s has been through a deployment with epoch %d, later than this one's %d, of which this server has lost the end: it was restored from a backup",
+		Remedy: "The core runs what it ran before. Deploy the group again.",
+	},
+	{
+		Code: ManifestRefused, Phase: FailsClaimed, Concerns: "manifest",
+		Text:   "%v",
+		Remedy: "Deploy the group again.",
+	},
+	{
+		Code: ManifestKeyUnknown, Phase: FailsClaimed, Concerns: "manifest",
+		Text:   "%v; the core trusts the keys in %s and %s",
+		Remedy: "If the control plane was set up anew, remove these files: the core then takes the key at its next contact. Otherwise find out who signed this.",
+	},
+	{
+		Code: ManifestKeyRevoked, Phase: FailsClaimed, Concerns: "manifest",
+		Text:   "%v; the core trusts the keys in %s and %s",
+		Remedy: "Deploy the group again: the newest key then signs it. If the control plane was restored from a backup that is older than the revocation, put its key into the first of these files and remove the second.",
+	},
+	{
+		Code: ManifestSignature, Phase: FailsClaimed, Concerns: "manifest",
+		Text:   "%v",
+		Remedy: "It was changed on the way or at the control plane. Deploy the group again.",
+	},
+	{
+		Code: ManifestOtherCore, Phase: FailsClaimed, Concerns: "manifest",
+		Text:   "%v",
+		Remedy: "Deploy the group again, from the control plane that this core belongs to.",
+	},
+	{
+		Code: ManifestOtherDeployment, Phase: FailsClaimed, Concerns: "manifest",
+		Text:   "%v",
+		Remedy: "Deploy the group again.",
+	},
+	{
+		Code: ManifestReplay, Phase: FailsClaimed, Concerns: "manifest",
+		Text:   "%v",
+		Remedy: "Deploy the group again to get a higher one.",
+	},
+	{
+		Code: ManifestEpoch, Phase: FailsClaimed, Concerns: "manifest",
+		Text:   "%v",
+		Remedy: "Deploy the group again to get a higher one.",
+	},
+	{
+		Code: ManifestIncomplete, Phase: FailsClaimed, Concerns: "function",
+		Text:   "The manifest names no package for function %s",
+		Remedy: "Deploy the group again.",
+	},
+	{
+		Code: ArtifactDownload, Phase: FailsClaimed, Concerns: "artifact", Original: true,
+		Text:   "unable to execute download step in deployment. error while downloading: error while downloading %s: %v",
+		Remedy: "Deploy the group again; if it fails again, the server's log says why it does not give the artifact.",
+	},
+	{
+		Code: ArtifactTooLarge, Phase: FailsClaimed, Concerns: "artifact",
+		Text:   "%s has %d bytes, at most %d are accepted",
+		Remedy: "Make the package smaller, publish and deploy again.",
+	},
+	{
+		Code: ArtifactHash, Phase: FailsClaimed, Concerns: "artifact", Original: true,
+		Text:   "unable to execute download step in deployment. error while downloading: error while downloading %s: %s",
+		Remedy: "The artifact was damaged on the way or at the control plane. Deploy the group again; if it fails again, restore the server's artifacts from a backup or publish the function anew.",
+	},
+	{
+		Code: ArtifactUnpack, Phase: FailsClaimed, Concerns: "function", Original: true,
+		Text:   "unable to download the artifact %s: Error while processing. Error while unpacking the file: %v",
+		Remedy: "Make a zip with plain relative names and without links, publish and deploy again.",
+	},
+	{
+		Code: CoreDiskFull, Phase: FailsAnywhere, Concerns: "core",
+		Text:   "%s: %v. The core's disk is full",
+		Remedy: "Free space in the deployment folder and deploy again.",
+	},
+	{
+		Code: CoreFileSystem, Phase: FailsAnywhere, Concerns: "core",
+		Text:   "%s: %v",
+		Remedy: "Put the core's file system right, for example its permissions or a read-only mount, and deploy again.",
+	},
+	{
+		Code: PackageMissing, Phase: FailsClaimed, Concerns: "function",
+		Text:   "The package of function %s is not in the deployment folder",
+		Remedy: "Deploy the group again.",
+	},
+	{
+		Code: GroupFile, Phase: FailsClaimed, Concerns: "group", Original: true,
+		Text:   "unable to load the group file downloaded: %v",
+		Remedy: "Deploy the group again, from a control plane and to a core of the same version.",
+	},
+	{
+		Code: FunctionMisconfigured, Phase: FailsClaimed, Concerns: "function",
+		Text:   "The configuration of function %s cannot be used: %s",
+		Remedy: "Correct the function definition and deploy a group version with it.",
+	},
+	{
+		Code: ContainerUnsupported, Phase: FailsClaimed, Concerns: "function",
+		Text:   "Function %s is configured to run in IsolationMode=GreengrassContainer; this version of the core runs IsolationMode=NoContainer only",
+		Remedy: "Set DefaultConfig.Execution.IsolationMode of the function definition, or Environment.Execution.IsolationMode of the function, to NoContainer and leave MemorySize out.",
+	},
+	{
+		Code: IsolationModeOfGroup, Phase: FailsClaimed, Concerns: "group", Original: true,
+		Text:   "Your 'IsolationMode' configuration for the group is invalid",
+		Remedy: "Set DefaultConfig.Execution.IsolationMode to GreengrassContainer or NoContainer.",
+	},
+	{
+		Code: IsolationModeOfFunction, Phase: FailsClaimed, Concerns: "function", Original: true,
+		Text:   "Your 'IsolationMode' configuration for function with arn %s is invalid",
+		Remedy: "Set Environment.Execution.IsolationMode to GreengrassContainer or NoContainer.",
+	},
+	{
+		Code: MemorySizeUnexpected, Phase: FailsClaimed, Concerns: "function", Original: true,
+		Text:   "MemorySize configuration for function with arn %s is not allowed in IsolationMode=NoContainer",
+		Remedy: "Leave MemorySize out.",
+	},
+	{
+		Code: AccessSysfsUnexpected, Phase: FailsClaimed, Concerns: "function", Original: true,
+		Text:   "Access Sysfs configuration for function with arn %s is not allowed in IsolationMode=NoContainer",
+		Remedy: "Set AccessSysfs to false.",
+	},
+	{
+		Code: ExecutionUnexpected, Phase: FailsClaimed, Concerns: "function", Original: true,
+		Text:   "Execution configuration for function with arn %s is not allowed",
+		Remedy: "Leave Environment.Execution out.",
+	},
+	{
+		Code: RuntimeMissing, Phase: FailsClaimed, Concerns: "function",
+		Text:   "Function %s cannot run on this core: %s",
+		Remedy: "Install what is missing on the gateway, or give the function another runtime.",
+	},
+	{
+		Code: AccountMissing, Phase: FailsClaimed, Concerns: "core", Original: true,
+		Text:   "unable to load the group file downloaded: could not find %s based on %s name, %sName: %s: %v",
+		Remedy: "Make the accounts on the gateway: groupadd --system ggc_group; useradd --system --no-create-home --gid ggc_group ggc_user.",
+	},
+	{
+		Code: RunAsOtherUser, Phase: FailsClaimed, Concerns: "function",
+		Text:   "Function %s is configured to run as another user, and the core runs as UID %d without the right to change it",
+		Remedy: "Run the core as root or remove RunAs.",
+	},
+	{
+		Code: RunAsInvalid, Phase: FailsClaimed, Concerns: "function",
+		Text:   "RunAs of function %s has the %s %d, which is none",
+		Remedy: "Give RunAs the numbers of a user and a group of the gateway, 0 and above.",
+	},
+	{
+		Code: RunAsRoot, Phase: FailsClaimed, Concerns: "function", Original: true,
+		Text:   "%s are configured to run as root but Greengrass is not configured to run Lambda functions with root permissions",
+		Remedy: "Set runtime.allowFunctionsToRunAsRoot to \"yes\" in config.json and restart the core, or choose another RunAs.",
+	},
+	{
+		Code: HandlerMissing, Phase: FailsClaimed, Concerns: "function", Original: true,
+		Text:   "Unable to create server due to: failed to load group: chmod %s: %v",
+		Remedy: "The handler of an executable function is the name of a file in its package: correct it, publish and deploy again.",
+	},
+	{
+		Code: ResourceUnsupported, Phase: FailsClaimed, Concerns: "resource",
+		Text:   "The resource '%s' is of type '%s'; this version of the core runs groups without local, machine learning and secret resources",
+		Remedy: "Remove it from the group's resource definition.",
+	},
+	{
+		Code: SystemComponentUnsupported, Phase: FailsClaimed, Concerns: "function",
+		Text:   "The system component %s cannot be configured in this version of the core",
+		Remedy: "Remove it from the group's function definition.",
+	},
+	{
+		Code: SpoolSize, Phase: FailsClaimed, Concerns: "function", Original: true,
+		Text:   "Spool size should be at least %d bytes",
+		Remedy: "Raise GG_CONFIG_MAX_SIZE_BYTES of GGCloudSpooler.",
+	},
+	{
+		Code: SpoolSizeInvalid, Phase: FailsClaimed, Concerns: "function",
+		Text:   "GG_CONFIG_MAX_SIZE_BYTES of GGCloudSpooler is %q",
+		Remedy: "Give a number of bytes.",
+	},
+	{
+		Code: SubscriptionInvalid, Phase: FailsClaimed, Concerns: "subscription",
+		Text:   "The subscription '%s' cannot be routed: %v",
+		Remedy: "Correct the subscription definition and deploy a group version with it.",
+	},
+	{
+		Code: FunctionsNotStarted, Phase: FailsSwitched, Concerns: "core",
+		Text:   "The functions could not be started: %v",
+		Remedy: "The core's runtime.log has more; put it right and deploy again.",
+	},
+	{
+		Code: FunctionUnhealthy, Phase: FailsSwitched, Concerns: "function",
+		Text:   "Function %s is not healthy: %s",
+		Remedy: "The core runs what it ran before. Correct the function, publish and deploy again.",
+	},
+	{
+		Code: DeploymentInterrupted, Phase: FailsSwitched, Concerns: "core",
+		Text:   "group.json was emptied on the core before the deployment was healthy",
+		Remedy: "Deploy the group again.",
 	},
 }
 
@@ -167,7 +443,7 @@ func (c FailureCode) Detail(values ...any) ErrorDetail {
 		if f.Code == c {
 			return ErrorDetail{
 				DetailedErrorCode:    string(c),
-				DetailedErrorMessage: fmt.Sprintf(f.Text, values...) + ". " + f.Remedy,
+				DetailedErrorMessage: strings.TrimSuffix(fmt.Sprintf(f.Text, values...), ".") + ". " + f.Remedy,
 			}
 		}
 	}

@@ -4,6 +4,8 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -15,11 +17,17 @@ import (
 // table forgets is found.
 func declared(t *testing.T, file, typeName string) []string {
 	t.Helper()
+	return slices.Collect(maps.Values(declaredNames(t, file, typeName)))
+}
+
+// declaredNames are their values by name.
+func declaredNames(t *testing.T, file, typeName string) map[string]string {
+	t.Helper()
 	parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var values []string
+	values := make(map[string]string)
 	ast.Inspect(parsed, func(n ast.Node) bool {
 		spec, ok := n.(*ast.ValueSpec)
 		if !ok {
@@ -30,7 +38,7 @@ func declared(t *testing.T, file, typeName string) []string {
 			if err != nil {
 				t.Fatal(err)
 			}
-			values = append(values, text)
+			values[spec.Names[0].Name] = text
 		}
 		return true
 	})
@@ -44,6 +52,9 @@ func TestFailureTable(t *testing.T) {
 		rows[f.Code]++
 		t.Run(string(f.Code), func(t *testing.T) {
 			t.Parallel()
+			if f.Phase == "" || f.Concerns == "" {
+				t.Errorf("phase %q, concerns %q", f.Phase, f.Concerns)
+			}
 			if f.Text == "" || strings.HasSuffix(f.Text, ".") || !strings.HasSuffix(f.Remedy, ".") {
 				t.Errorf("text %q, remedy %q: the text goes without a full stop, the remedy with one", f.Text, f.Remedy)
 			}

@@ -3,6 +3,7 @@ package deploy_test
 import (
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/deploy"
@@ -18,6 +19,19 @@ func TestReset(t *testing.T) {
 	s := open(t)
 	s.run(s.Engine)
 
+	t.Run("another reset was faster", func(t *testing.T) {
+		s := s.with(t)
+		id, _ := s.create(s.mill("raced"))
+		// What Create leaves when the group still had its core at that instant.
+		d, err := s.store.CreateDeployment(t.Context(), fescue.Deployment{
+			Partition: home, ID: fescue.NewID(), GroupID: id, Type: fescue.ResetDeployment,
+			Status: fescue.Building, CreatedAt: time.Now(), UpdatedAt: time.Now(),
+		}, fescue.Token{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.wantFailure(s.built(d), problem{fescue.NothingToReset, "Group id: " + id + " has not been deployed or has already been reset"})
+	})
 	t.Run("it waits for the core and gives it free", func(t *testing.T) {
 		s := s.with(t)
 		id, version := s.create(s.mill("reset"))

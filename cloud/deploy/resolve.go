@@ -296,8 +296,41 @@ func (r *resolved) checkAttachments(f function) {
 		kind, needsContainer := resourceType(r.resources[i].ResourceDataContainer)
 		if needsContainer && r.isolation(f) == fescue.NoContainer {
 			r.problem(fescue.ResourceUnexpected, f.FunctionArn, kind)
+			continue
 		}
+		r.checkModel(f, a, r.resources[i].ResourceDataContainer)
 	}
+}
+
+// checkModel checks who may do what with a machine learning model. The texts are
+// the original's (AWS IoT Greengrass V1 developer guide, "Access machine learning
+// resources").
+func (r *resolved) checkModel(f function, a fescue.ResourceAccessPolicy, d fescue.ResourceDataContainer) {
+	owner, model := modelOwner(d)
+	if !model {
+		return
+	}
+	switch asked := a.Permission; {
+	case owner != nil && (owner.GroupOwner == "" || owner.GroupPermission == ""):
+		r.problem(fescue.ModelOwnerInvalid, a.ResourceId)
+	case r.isolation(f) == fescue.NoContainer && asked != "":
+		r.problem(fescue.ModelPermissionUnexpected, f.FunctionArn, a.ResourceId, asked)
+	case owner == nil && asked == "":
+		r.problem(fescue.ModelPermissionMissing, f.FunctionArn, a.ResourceId)
+	case owner != nil && asked == "rw" && owner.GroupPermission == "ro":
+		r.problem(fescue.ModelPermissionWider, f.FunctionArn, a.ResourceId)
+	}
+}
+
+// modelOwner is the owner of a machine learning model, nil when it has none.
+func modelOwner(d fescue.ResourceDataContainer) (owner *fescue.OwnerSetting, model bool) {
+	switch {
+	case d.S3MachineLearningModelResourceData != nil:
+		return d.S3MachineLearningModelResourceData.OwnerSetting, true
+	case d.SageMakerMachineLearningModelResourceData != nil:
+		return d.SageMakerMachineLearningModelResourceData.OwnerSetting, true
+	}
+	return nil, false
 }
 
 // resourceType is the original's name of a resource's type, and whether it can

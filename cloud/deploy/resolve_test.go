@@ -49,6 +49,13 @@ func container(mode fescue.IsolationMode, attached ...string) *fescue.FunctionCo
 	return &fescue.FunctionConfiguration{Environment: env}
 }
 
+// asking is a function that asks for a resource with a permission.
+func asking(mode fescue.IsolationMode, id, permission string) *fescue.FunctionConfiguration {
+	c := container(mode, id)
+	c.Environment.ResourceAccessPolicies[0].Permission = permission
+	return c
+}
+
 func oneFunction(defaultMode fescue.IsolationMode, cfg *fescue.FunctionConfiguration) fescue.FunctionDefinitionVersion {
 	v := fescue.FunctionDefinitionVersion{Functions: []fescue.Function{{Id: "f", FunctionArn: reader + ":1", FunctionConfiguration: cfg}}}
 	if defaultMode != "" {
@@ -63,6 +70,8 @@ var resources = fescue.ResourceDefinitionVersion{Resources: []fescue.Resource{
 	{Id: "s3", ResourceDataContainer: fescue.ResourceDataContainer{S3MachineLearningModelResourceData: &fescue.S3ModelResourceData{S3Uri: "s3://b/k"}}},
 	{Id: "owned", ResourceDataContainer: fescue.ResourceDataContainer{S3MachineLearningModelResourceData: &fescue.S3ModelResourceData{
 		S3Uri: "s3://b/k", OwnerSetting: &fescue.OwnerSetting{GroupOwner: "1", GroupPermission: "ro"}}}},
+	{Id: "half", ResourceDataContainer: fescue.ResourceDataContainer{S3MachineLearningModelResourceData: &fescue.S3ModelResourceData{
+		S3Uri: "s3://b/k", OwnerSetting: &fescue.OwnerSetting{GroupOwner: "1"}}}},
 	{Id: "job", ResourceDataContainer: fescue.ResourceDataContainer{SageMakerMachineLearningModelResourceData: &fescue.SageMakerModelResourceData{}}},
 	{Id: "secret", ResourceDataContainer: fescue.ResourceDataContainer{SecretsManagerSecretResourceData: &fescue.SecretsManagerSecretResourceData{}}},
 }}
@@ -184,6 +193,18 @@ func TestProblems(t *testing.T) {
 		{"a subscription of a function that is there twice", func(g group) {
 			g.functions(reader+":2", reader+":prod").subscriptions(sub(reader+":prod", "cloud"))
 		}, []problem{{fescue.FunctionDuplicate, reader + ":2"}}},
+		{"an owned model without a container", func(g group) {
+			g.set(fescue.ResourceKind, resources).set(fescue.FunctionKind, oneFunction("", asking(fescue.NoContainer, "owned", "")))
+		}, nil},
+		{"a model of half an owner", func(g group) {
+			g.set(fescue.ResourceKind, resources).set(fescue.FunctionKind, oneFunction("", asking("", "half", "ro")))
+		}, []problem{{fescue.ModelOwnerInvalid, "InvalidMLModelOwner - GroupOwnerSetting is provided"}}},
+		{"a model that nobody permits", func(g group) {
+			g.set(fescue.ResourceKind, resources).set(fescue.FunctionKind, oneFunction("", asking("", "job", "")))
+		}, []problem{{fescue.ModelPermissionMissing, "refers to Machine Learning resource job with missing permission in both"}}},
+		{"a model that is wanted for more than its owner gives", func(g group) {
+			g.set(fescue.ResourceKind, resources).set(fescue.FunctionKind, oneFunction("", asking("", "owned", "rw")))
+		}, []problem{{fescue.ModelPermissionWider, `owned with permission "rw", while resource owner setting GroupPermission only allows "ro"`}}},
 		{"a resource that is not there", func(g group) {
 			g.set(fescue.ResourceKind, resources).set(fescue.FunctionKind, oneFunction("", container("", "volume", "disk")))
 		}, []problem{{fescue.ResourceNotFound, "'disk'"}}},
@@ -195,6 +216,7 @@ func TestProblems(t *testing.T) {
 		}, []problem{
 			{fescue.ResourceUnexpected, "resource of type 'Local.Device' that is not allowed in IsolationMode='NoContainer'"},
 			{fescue.ResourceUnexpected, "'Local.Volume'"}, {fescue.ResourceUnexpected, "'ML_Model.S3_Object'"},
+			{fescue.ModelPermissionUnexpected, reader + ":1 refers to Machine Learnin resource owned with permission ro"},
 			{fescue.ResourceUnexpected, "'ML_Model.SageMaker.Job'"},
 		}},
 		{"resources without a container by the group's default", func(g group) {

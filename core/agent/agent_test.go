@@ -300,7 +300,7 @@ func TestRollback(t *testing.T) {
 		}
 		want := []fescue.ErrorDetail{{
 			DetailedErrorCode:    "FUNCTION_UNHEALTHY_ERROR",
-			DetailedErrorMessage: "Function " + functionARN("hello", 2) + " is not healthy: exit status 1. Its last log lines:\nline one\nline two",
+			DetailedErrorMessage: "Function " + functionARN("hello", 2) + " is not healthy: exit status 1. The core runs what it ran before. Correct the function, publish and deploy again. Its last log lines:\nline one\nline two",
 		}}
 		if diff := cmp.Diff(want, end.ErrorDetails); diff != "" {
 			t.Error(diff)
@@ -336,7 +336,7 @@ func TestRollback(t *testing.T) {
 	t.Run("when the functions cannot be started at all", func(t *testing.T) {
 		g.change(func() { g.applyError = os.ErrPermission })
 		end := p.expect(p.offer(simple(t, 4, 4).build(p)), fescue.Failure)
-		if !strings.Contains(end.ErrorMessage, "permission denied") {
+		if !strings.Contains(end.ErrorMessage, "permission denied") || end.ErrorDetails[0].DetailedErrorCode != string(fescue.FunctionsNotStarted) {
 			t.Errorf("message %q", end.ErrorMessage)
 		}
 		g.awaitPlan(functionARN("hello", 3))
@@ -529,13 +529,38 @@ func TestInterruptedAfterSwitch(t *testing.T) {
 		g.change(func() { close(g.waiting); g.waiting = nil })
 		g.run()
 		end := p.expect(d, fescue.Failure)
-		if !strings.Contains(end.ErrorMessage, "group.json was emptied") {
+		if !strings.Contains(end.ErrorMessage, "group.json was emptied") || end.ErrorDetails[0].DetailedErrorCode != string(fescue.DeploymentInterrupted) {
 			t.Errorf("message %q", end.ErrorMessage)
 		}
 		if diff := cmp.Diff([]agent.Plan{{}}, g.applied()); diff != "" {
 			t.Error(diff)
 		}
 	})
+}
+
+// A package that is gone when the core comes back after the switch.
+func TestPackageLostAfterSwitch(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t)
+	g := newGateway(t, p)
+	_, stop := g.run()
+	p.expect(p.offer(simple(t, 1, 1).build(p)), fescue.Success)
+	g.change(func() { g.waiting = make(chan struct{}) })
+	r := simple(t, 2, 2)
+	d := p.offer(r.build(p))
+	p.await("the switch", func() bool { return d.Phase == fescue.Switched })
+	g.awaitPlan(functionARN("hello", 2))
+	stop()
+	if err := os.RemoveAll(g.path(".store", hashOf(r.packages[functionARN("hello", 2)]))); err != nil {
+		t.Fatal(err)
+	}
+	g.change(func() { close(g.waiting); g.waiting = nil })
+	g.run()
+	end := p.expect(d, fescue.Failure)
+	if end.ErrorDetails[0].DetailedErrorCode != string(fescue.PackageMissing) {
+		t.Errorf("%v", end.ErrorDetails)
+	}
+	g.awaitPlan(functionARN("hello", 1))
 }
 
 func TestForeignFiles(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 
+	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/bundle"
 	"github.com/fescue-edge/fescue/corelink"
 )
@@ -32,7 +33,7 @@ func (a *Agent) answer(ctx context.Context, c corelink.Check) error {
 func (a *Agent) check(ctx context.Context, c corelink.Check) ([]Problem, int64) {
 	group, err := bundle.ParseGroup(c.Group)
 	if err != nil {
-		return []Problem{{Code: codeGroupFile, Message: "unable to load the group file downloaded: " + err.Error()}}, 0
+		return []Problem{problem("", fescue.GroupFile, err)}, 0
 	}
 	m := bundle.Manifest{GroupID: c.GroupID, DeploymentID: c.ID}
 	for _, f := range c.Functions {
@@ -42,7 +43,7 @@ func (a *Agent) check(ctx context.Context, c corelink.Check) ([]Problem, int64) 
 	}
 	toFetch, err := a.missing(m)
 	if err != nil {
-		return problemsOf(diskFailure("look into the deployment folder", err), codeDisk), 0
+		return problemsOf(diskFailure("look into the deployment folder", err)), 0
 	}
 	_, problems := a.planGroup(ctx, &checker{
 		agent: a, manifest: m, defaults: group.GroupDefinitions.Lambdas.DefaultConfig, dry: true,

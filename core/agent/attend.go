@@ -114,8 +114,7 @@ func abandoned(err error) error {
 // stopped writes down the end of work that attend's leave, or a report, ended.
 func (a *Agent) stopped(m bundle.Manifest, cause error) {
 	if errors.Is(cause, errCancelled) {
-		detail := fescue.DeploymentCancelled.Detail("an operator")
-		a.conclude(m, []Problem{{Code: detail.DetailedErrorCode, Message: detail.DetailedErrorMessage}})
+		a.conclude(m, []Problem{problem("", fescue.DeploymentCancelled, "an operator")})
 		return
 	}
 	a.giveUp(m)

@@ -31,8 +31,8 @@ type checker struct {
 	problems []Problem
 }
 
-func (c *checker) problem(function, code, format string, args ...any) {
-	c.problems = append(c.problems, Problem{function, code, fmt.Sprintf(format, args...)})
+func (c *checker) problem(function string, code fescue.FailureCode, values ...any) {
+	c.problems = append(c.problems, problem(function, code, values...))
 }
 
 // systemPrefix begins the ARNs of the core's own components, which have neither
@@ -49,8 +49,7 @@ func systemFunction(arn string) (string, bool) {
 // group checks what concerns no single function.
 func (c *checker) group(g bundle.Group) {
 	for _, r := range g.GroupDefinitions.Resources.Content {
-		c.problem("", codeFeature,
-			"The resource '%s' is of type '%s'; this version of the core runs groups without local, machine learning and secret resources. Remove it from the group's resource definition", r.Id, r.Type)
+		c.problem("", fescue.ResourceUnsupported, r.Id, r.Type)
 	}
 	for _, l := range g.GroupDefinitions.Logging.Content {
 		if l.Type != "FileSystem" {
@@ -59,7 +58,7 @@ func (c *checker) group(g bundle.Group) {
 		}
 	}
 	if c.defaults != nil && c.defaults.Execution != nil && !validMode(c.defaults.Execution.IsolationMode) {
-		c.problem("", codeIsolation, "Your 'IsolationMode' configuration for the group is invalid.")
+		c.problem("", fescue.IsolationModeOfGroup)
 	}
 }
 
@@ -92,19 +91,18 @@ func (c *checker) system(name string, l bundle.Lambda, p *Plan) {
 		size, err := strconv.ParseInt(strings.TrimSpace(text), 10, 64)
 		switch {
 		case err != nil:
-			c.problem(l.FunctionArn, codeSpooler, "GG_CONFIG_MAX_SIZE_BYTES of GGCloudSpooler is %q; give a number of bytes", text)
+			c.problem(l.FunctionArn, fescue.SpoolSizeInvalid, text)
 		case size < minSpool:
-			c.problem(l.FunctionArn, codeSpooler, "Spool size should be at least %d bytes.", minSpool)
+			c.problem(l.FunctionArn, fescue.SpoolSize, minSpool)
 		default:
 			p.SpoolBytes = size
 		}
 	default:
-		c.problem(l.FunctionArn, codeFeature,
-			"The system component %s cannot be configured in this version of the core. Remove it from the group's function definition", name)
+		c.problem(l.FunctionArn, fescue.SystemComponentUnsupported, name)
 		return
 	}
 	if l.DeploymentConfiguration.Environment.Execution != nil {
-		c.problem(l.FunctionArn, codeIsolation, "Execution configuration for function with arn %s is not allowed.", l.FunctionArn)
+		c.problem(l.FunctionArn, fescue.ExecutionUnexpected, l.FunctionArn)
 	}
 }
 
@@ -129,12 +127,11 @@ func (c *checker) configure(l bundle.Lambda) Function {
 	arn, err := fescue.ParseARN(l.FunctionArn)
 	name, version, ok := arn.Function()
 	if err != nil || !ok || version == "" || strings.ContainsAny(l.FunctionArn, "/\x00") {
-		c.problem(l.FunctionArn, codeGroupFile, "%q in the group file is not the ARN of a function version", l.FunctionArn)
+		c.problem(l.FunctionArn, fescue.FunctionMisconfigured, strconv.Quote(l.FunctionArn), "that is not the ARN of a function version")
 		return Function{}
 	}
 	if arn.Account == "aws" {
-		c.problem(l.FunctionArn, codeFeature,
-			"The connector %s cannot run in this version of the core. Remove it from the group's connector definition", l.FunctionArn)
+		c.problem(l.FunctionArn, fescue.ConnectorUnsupported, l.FunctionArn)
 		return Function{}
 	}
 	f := Function{
@@ -157,14 +154,14 @@ func (c *checker) configure(l bundle.Lambda) Function {
 		f.Encoding = "json"
 	}
 	if f.Encoding != "json" && f.Encoding != "binary" {
-		c.problem(f.ARN, codeGroupFile, "EncodingType %q of function %s is neither json nor binary", f.Encoding, f.ARN)
+		c.problem(f.ARN, fescue.FunctionMisconfigured, f.ARN, fmt.Sprintf("EncodingType %q is neither json nor binary", f.Encoding))
 	}
 	if f.Timeout < 0 || f.Timeout > 24*time.Hour {
-		c.problem(f.ARN, codeGroupFile, "Timeout of function %s is %d s; it must lie between 0 and a day", f.ARN, *d.Timeout)
+		c.problem(f.ARN, fescue.FunctionMisconfigured, f.ARN, fmt.Sprintf("Timeout is %d s; it must lie between 0 and a day", *d.Timeout))
 	}
 	for key := range f.Environment {
 		if key == "" || strings.ContainsAny(key, "=\x00") || strings.ContainsRune(f.Environment[key], 0) {
-			c.problem(f.ARN, codeGroupFile, "The environment variable %q of function %s cannot be given to a process", key, f.ARN)
+			c.problem(f.ARN, fescue.FunctionMisconfigured, f.ARN, fmt.Sprintf("the environment variable %q cannot be given to a process", key))
 		}
 	}
 	return f
@@ -174,9 +171,7 @@ func validMode(m fescue.IsolationMode) bool {
 	return m == "" || m == fescue.GreengrassContainer || m == fescue.NoContainer
 }
 
-// isolation checks that the function runs without a container. The texts but the
-// first are the original's (AWS IoT Greengrass V1 developer guide,
-// "Troubleshooting").
+// isolation checks that the function runs without a container.
 func (c *checker) isolation(l bundle.Lambda) {
 	d, arn := l.DeploymentConfiguration, l.FunctionArn
 	var mode fescue.IsolationMode
@@ -188,19 +183,17 @@ func (c *checker) isolation(l bundle.Lambda) {
 	}
 	switch {
 	case !validMode(mode):
-		c.problem(arn, codeIsolation, "Your 'IsolationMode' configuration for function with arn %s is invalid.", arn)
+		c.problem(arn, fescue.IsolationModeOfFunction, arn)
 		return
 	case mode != fescue.NoContainer:
-		c.problem(arn, codeContainer,
-			"Function %s is configured to run in IsolationMode=GreengrassContainer; this version of the core runs IsolationMode=NoContainer only. "+
-				"Set DefaultConfig.Execution.IsolationMode of the function definition, or Environment.Execution.IsolationMode of the function, to NoContainer and leave MemorySize out", arn)
+		c.problem(arn, fescue.ContainerUnsupported, arn)
 		return
 	}
 	if d.MemorySize != nil {
-		c.problem(arn, codeIsolation, "MemorySize configuration for function with arn %s is not allowed in IsolationMode=NoContainer.", arn)
+		c.problem(arn, fescue.MemorySizeUnexpected, arn)
 	}
 	if s := d.Environment.AccessSysfs; s != nil && *s {
-		c.problem(arn, codeIsolation, "Access Sysfs configuration for function with arn %s is not allowed in IsolationMode=NoContainer.", arn)
+		c.problem(arn, fescue.AccessSysfsUnexpected, arn)
 	}
 }
 
@@ -208,7 +201,7 @@ func (c *checker) isolation(l bundle.Lambda) {
 func (c *checker) code(f *Function) {
 	i := slices.IndexFunc(c.manifest.Functions, func(a bundle.FunctionArtifact) bool { return a.FunctionArn == f.ARN })
 	if i < 0 {
-		c.problem(f.ARN, codeManifest, "The manifest names no package for function %s; deploy the group again", f.ARN)
+		c.problem(f.ARN, fescue.ManifestIncomplete, f.ARN)
 		return
 	}
 	f.CodeHash = c.manifest.Functions[i].SHA256
@@ -218,7 +211,7 @@ func (c *checker) code(f *Function) {
 		return
 	}
 	if err != nil || !info.IsDir() {
-		c.problem(f.ARN, codeDisk, "The package of function %s is not in the deployment folder; deploy the group again", f.ARN)
+		c.problem(f.ARN, fescue.PackageMissing, f.ARN)
 		return
 	}
 	if f.Runtime == fescue.ExecutableRuntime {
@@ -230,7 +223,7 @@ func (c *checker) code(f *Function) {
 // that it can.
 func (c *checker) runnable(ctx context.Context, functions []Function) []Function {
 	for _, t := range c.agent.edge.Check(ctx, functions) {
-		c.problem(t.ARN, codeRuntime, "Function %s cannot run on this core: %s", t.ARN, t.Cause)
+		c.problem(t.ARN, fescue.RuntimeMissing, t.ARN, t.Cause)
 		functions = slices.DeleteFunc(functions, func(f Function) bool { return f.ARN == t.ARN })
 	}
 	return functions
@@ -242,9 +235,7 @@ func (c *checker) executable(f *Function) {
 	name := path.Clean("/" + f.Handler)[1:]
 	program := filepath.Join(f.Dir, filepath.FromSlash(name))
 	missing := func(err error) {
-		c.problem(f.ARN, codeHandler,
-			"Unable to create server due to: failed to load group: chmod %s: %v. The handler of an executable function is the name of a file in its package; correct it, publish and deploy again",
-			filepath.Join(c.agent.layout.lambdas(), f.ARN, f.Handler), err)
+		c.problem(f.ARN, fescue.HandlerMissing, filepath.Join(c.agent.layout.lambdas(), f.ARN, f.Handler), err)
 	}
 	info, err := c.agent.disk.Lstat(program)
 	switch {
@@ -274,11 +265,11 @@ func (c *checker) subscriptions(rows []fescue.Subscription) []fescue.Subscriptio
 	var good []fescue.Subscription
 	for _, r := range rows {
 		if r.Source == "" || r.Target == "" {
-			c.problem("", codeRoute, "The subscription '%s' lacks a source or a target", r.Id)
+			c.problem("", fescue.SubscriptionInvalid, r.Id, "it lacks a source or a target")
 			continue
 		}
 		if err := topic.ValidFilter(r.Subject); err != nil {
-			c.problem("", codeRoute, "The subject of subscription '%s': %v", r.Id, err)
+			c.problem("", fescue.SubscriptionInvalid, r.Id, err)
 			continue
 		}
 		good = append(good, r)

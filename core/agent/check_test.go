@@ -40,79 +40,88 @@ func TestGroupsThatCannotRun(t *testing.T) {
 	t.Parallel()
 	arn := functionARN("hello", 1)
 	for _, tc := range []struct {
-		name       string
-		edit       func(*bundle.Group)
-		gateway    func(*gateway)
-		release    func(*release)
-		code, want string
+		name    string
+		edit    func(*bundle.Group)
+		gateway func(*gateway)
+		release func(*release)
+		code    fescue.FailureCode
+		want    string
 	}{
+		{name: "in a mode that is none, as a group", edit: func(g *bundle.Group) {
+			g.GroupDefinitions.Lambdas.DefaultConfig = &fescue.FunctionDefaultConfig{Execution: &fescue.FunctionExecution{IsolationMode: "Jail"}}
+		}, code: fescue.IsolationModeOfGroup, want: "Your 'IsolationMode' configuration for the group is invalid."},
+		{name: "a system component with an execution", edit: func(g *bundle.Group) {
+			system("GGCloudSpooler:1", nil)(g)
+			l := g.GroupDefinitions.Lambdas.Content
+			l[len(l)-1].DeploymentConfiguration.Environment.Execution = &fescue.FunctionExecution{}
+		}, code: fescue.ExecutionUnexpected, want: "Execution configuration for function with arn arn:aws:lambda:::function:GGCloudSpooler:1 is not allowed."},
 		{name: "in a container by default", edit: lambda(func(l *bundle.LambdaConfiguration) { l.Environment.Execution = nil }),
-			code: "CONTAINER_UNSUPPORTED_ERROR", want: "this version of the core runs IsolationMode=NoContainer only. Set DefaultConfig.Execution.IsolationMode"},
+			code: fescue.ContainerUnsupported, want: "this version of the core runs IsolationMode=NoContainer only. Set DefaultConfig.Execution.IsolationMode"},
 		{name: "in a container by its own word", edit: lambda(func(l *bundle.LambdaConfiguration) {
 			l.Environment.Execution.IsolationMode = fescue.GreengrassContainer
 		}),
-			code: "CONTAINER_UNSUPPORTED_ERROR", want: arn},
+			code: fescue.ContainerUnsupported, want: arn},
 		{name: "in an unknown mode", edit: lambda(func(l *bundle.LambdaConfiguration) { l.Environment.Execution.IsolationMode = "Jail" }),
-			code: "ISOLATION_MODE_ERROR", want: "Your 'IsolationMode' configuration for function with arn " + arn + " is invalid."},
+			code: fescue.IsolationModeOfFunction, want: "Your 'IsolationMode' configuration for function with arn " + arn + " is invalid."},
 		{name: "with a memory size", edit: lambda(func(l *bundle.LambdaConfiguration) { l.MemorySize = ptr(16384) }),
-			code: "ISOLATION_MODE_ERROR", want: "MemorySize configuration for function with arn " + arn + " is not allowed in IsolationMode=NoContainer."},
+			code: fescue.MemorySizeUnexpected, want: "MemorySize configuration for function with arn " + arn + " is not allowed in IsolationMode=NoContainer."},
 		{name: "with access to sysfs", edit: lambda(func(l *bundle.LambdaConfiguration) { l.Environment.AccessSysfs = ptr(true) }),
-			code: "ISOLATION_MODE_ERROR", want: "Access Sysfs configuration for function with arn " + arn + " is not allowed in IsolationMode=NoContainer."},
+			code: fescue.AccessSysfsUnexpected, want: "Access Sysfs configuration for function with arn " + arn + " is not allowed in IsolationMode=NoContainer."},
 		{name: "without its interpreter", gateway: func(g *gateway) { g.missing[arn] = "cannot find executable python3.8" },
-			code: "RUNTIME_MISSING_ERROR", want: "cannot find executable python3.8"},
+			code: fescue.RuntimeMissing, want: "cannot find executable python3.8"},
 		{name: "as another user without being root", edit: runAs(ptr(1001), nil),
-			code: "RUN_AS_USER_ERROR", want: "Run the core as root or remove RunAs"},
+			code: fescue.RunAsOtherUser, want: "Run the core as root or remove RunAs"},
 		{name: "without ggc_user", gateway: func(g *gateway) { g.accounts = rooted{groups: known.groups} },
-			code: "RUN_AS_USER_ERROR", want: "unable to load the group file downloaded: could not find UID based on user name, userName: ggc_user: user: unknown user ggc_user. Make it on the gateway: useradd"},
+			code: fescue.AccountMissing, want: "unable to load the group file downloaded: could not find UID based on user name, userName: ggc_user: user: unknown user ggc_user. Make the accounts on the gateway: groupadd"},
 		{name: "without ggc_group", gateway: func(g *gateway) { g.accounts = rooted{users: known.users} },
-			code: "RUN_AS_USER_ERROR", want: "groupName: ggc_group: group: unknown group ggc_group. Make it on the gateway: groupadd"},
+			code: fescue.AccountMissing, want: "groupName: ggc_group: group: unknown group ggc_group. Make the accounts"},
 		{name: "as root", edit: runAs(ptr(0), ptr(0)), gateway: func(g *gateway) { g.accounts = known },
-			code: "RUN_AS_ROOT_ERROR", want: arn + " are configured to run as root but Greengrass is not configured to run Lambda functions with root permissions."},
+			code: fescue.RunAsRoot, want: arn + " are configured to run as root but Greengrass is not configured to run Lambda functions with root permissions."},
 		{name: "in root's group", edit: runAs(nil, ptr(0)), gateway: func(g *gateway) { g.accounts = known },
-			code: "RUN_AS_ROOT_ERROR", want: "allowFunctionsToRunAsRoot"},
+			code: fescue.RunAsRoot, want: "allowFunctionsToRunAsRoot"},
 		{name: "as a user that is none", edit: runAs(ptr(-1), nil), gateway: func(g *gateway) { g.accounts = known },
-			code: "RUN_AS_USER_ERROR", want: "has the UID -1"},
+			code: fescue.RunAsInvalid, want: "has the UID -1"},
 		{name: "an executable that is not there", edit: lambda(func(l *bundle.LambdaConfiguration) { l.Runtime, l.Handler = fescue.ExecutableRuntime, "server" }),
-			code: "HANDLER_MISSING_ERROR", want: "Unable to create server due to: failed to load group: chmod "},
+			code: fescue.HandlerMissing, want: "Unable to create server due to: failed to load group: chmod "},
 		{name: "an executable that is a folder", edit: lambda(func(l *bundle.LambdaConfiguration) { l.Runtime, l.Handler = fescue.ExecutableRuntime, "lib" }),
-			code: "HANDLER_MISSING_ERROR", want: "not a regular file"},
+			code: fescue.HandlerMissing, want: "not a regular file"},
 		{name: "an executable without a name", edit: lambda(func(l *bundle.LambdaConfiguration) { l.Runtime, l.Handler = fescue.ExecutableRuntime, "" }),
-			code: "HANDLER_MISSING_ERROR", want: "no such file"},
+			code: fescue.HandlerMissing, want: "no such file"},
 		{name: "an executable outside", edit: lambda(func(l *bundle.LambdaConfiguration) {
 			l.Runtime, l.Handler = fescue.ExecutableRuntime, "../../../../../../../../bin/sh"
-		}), code: "HANDLER_MISSING_ERROR", want: "no such file"},
+		}), code: fescue.HandlerMissing, want: "no such file"},
 		{name: "an encoding that is none", edit: lambda(func(l *bundle.LambdaConfiguration) { l.EncodingType = "xml" }),
-			code: "GROUP_FILE_ERROR", want: `EncodingType "xml"`},
+			code: fescue.FunctionMisconfigured, want: `EncodingType "xml"`},
 		{name: "a timeout that is none", edit: lambda(func(l *bundle.LambdaConfiguration) { l.Timeout = ptr(-1) }),
-			code: "GROUP_FILE_ERROR", want: "Timeout of function"},
+			code: fescue.FunctionMisconfigured, want: "Timeout is -1 s"},
 		{name: "a variable that is none", edit: lambda(func(l *bundle.LambdaConfiguration) { l.Environment.Variables = map[string]string{"A=B": ""} }),
-			code: "GROUP_FILE_ERROR", want: `environment variable "A=B"`},
+			code: fescue.FunctionMisconfigured, want: `environment variable "A=B"`},
 		{name: "a function without a package", release: func(r *release) { r.manifest = func(m *bundle.Manifest) { m.Functions = nil } },
-			code: "MANIFEST_REFUSED_ERROR", want: "names no package for function " + arn},
+			code: fescue.ManifestIncomplete, want: "names no package for function " + arn},
 		{name: "a function twice", edit: func(g *bundle.Group) {
 			l := &g.GroupDefinitions.Lambdas
 			l.Content = append(l.Content, l.Content[0])
-		}, code: "GROUP_FILE_ERROR", want: "stands in the group file twice"},
+		}, code: fescue.FunctionMisconfigured, want: "stands in the group file twice"},
 		{name: "a function by alias", edit: func(g *bundle.Group) {
 			g.GroupDefinitions.Lambdas.Content[0].FunctionArn = "arn:aws:lambda:us-east-1:123456789012:function:hello"
-		}, code: "GROUP_FILE_ERROR", want: "is not the ARN of a function version"},
+		}, code: fescue.FunctionMisconfigured, want: "not the ARN of a function version"},
 		{name: "a connector", edit: func(g *bundle.Group) {
 			g.GroupDefinitions.Lambdas.Content[0].FunctionArn = "arn:aws:lambda:us-east-1:aws:function:KinesisFirehose:1"
-		}, code: "FEATURE_UNSUPPORTED_ERROR", want: "The connector arn:aws:lambda:us-east-1:aws:function:KinesisFirehose:1 cannot run"},
-		{name: "stream manager", edit: system("GGStreamManager:1", nil), code: "FEATURE_UNSUPPORTED_ERROR", want: "GGStreamManager"},
+		}, code: fescue.ConnectorUnsupported, want: "The connector arn:aws:lambda:us-east-1:aws:function:KinesisFirehose:1 cannot be run"},
+		{name: "stream manager", edit: system("GGStreamManager:1", nil), code: fescue.SystemComponentUnsupported, want: "GGStreamManager"},
 		{name: "a resource", edit: func(g *bundle.Group) {
 			g.GroupDefinitions.Resources.Content = []bundle.Resource{{Id: "serial", Type: "LOCAL_DEVICE"}}
-		}, code: "FEATURE_UNSUPPORTED_ERROR", want: "The resource 'serial' is of type 'LOCAL_DEVICE'"},
+		}, code: fescue.ResourceUnsupported, want: "The resource 'serial' is of type 'LOCAL_DEVICE'"},
 		{name: "a small spool", edit: system("GGCloudSpooler:1", map[string]string{"GG_CONFIG_MAX_SIZE_BYTES": "262143"}),
-			code: "SPOOLER_CONFIGURATION_ERROR", want: "Spool size should be at least 262144 bytes."},
+			code: fescue.SpoolSize, want: "Spool size should be at least 262144 bytes."},
 		{name: "a spool that is no number", edit: system("GGCloudSpooler", map[string]string{"GG_CONFIG_MAX_SIZE_BYTES": "big"}),
-			code: "SPOOLER_CONFIGURATION_ERROR", want: `is "big"`},
+			code: fescue.SpoolSizeInvalid, want: `is "big"`},
 		{name: "a subscription to no topic", edit: func(g *bundle.Group) {
 			g.GroupDefinitions.Subscriptions.Content = []fescue.Subscription{{Id: "s1", Source: "cloud", Subject: "a/#/b", Target: arn}}
-		}, code: "SUBSCRIPTION_INVALID_ERROR", want: "The subject of subscription 's1'"},
+		}, code: fescue.SubscriptionInvalid, want: "The subscription 's1' cannot be routed: "},
 		{name: "a subscription from nowhere", edit: func(g *bundle.Group) {
 			g.GroupDefinitions.Subscriptions.Content = []fescue.Subscription{{Id: "s1", Subject: "a", Target: arn}}
-		}, code: "SUBSCRIPTION_INVALID_ERROR", want: "'s1' lacks a source"},
+		}, code: fescue.SubscriptionInvalid, want: "'s1' cannot be routed: it lacks a source"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -128,7 +137,7 @@ func TestGroupsThatCannotRun(t *testing.T) {
 				tc.release(&r)
 			}
 			end := p.expect(p.offer(r.build(p)), fescue.Failure)
-			if len(end.ErrorDetails) != 1 || end.ErrorDetails[0].DetailedErrorCode != tc.code || !strings.Contains(end.ErrorDetails[0].DetailedErrorMessage, tc.want) {
+			if len(end.ErrorDetails) != 1 || end.ErrorDetails[0].DetailedErrorCode != string(tc.code) || !strings.Contains(end.ErrorDetails[0].DetailedErrorMessage, tc.want) {
 				t.Errorf("details %q; want %s with %q", end.ErrorDetails, tc.code, tc.want)
 			}
 			for _, plan := range g.applied() {
@@ -158,7 +167,7 @@ func TestSeveralProblemsAtOnce(t *testing.T) {
 		codes = append(codes, d.DetailedErrorCode)
 	}
 	// ggc_user is missing for both functions and named once.
-	want := []string{"ISOLATION_MODE_ERROR", "RUN_AS_USER_ERROR", "FEATURE_UNSUPPORTED_ERROR"}
+	want := []string{string(fescue.MemorySizeUnexpected), string(fescue.AccountMissing), string(fescue.SystemComponentUnsupported)}
 	if diff := cmp.Diff(want, codes); diff != "" {
 		t.Error(diff, end.ErrorDetails)
 	}

@@ -47,7 +47,7 @@ func (a *Agent) finish(ctx context.Context, m bundle.Manifest) error {
 	}
 	if len(problems) == 0 && m.Group == nil {
 		if err := a.reset(ctx); err != nil {
-			problems = problemsOf(diskFailure("reset the core", err), codeDisk)
+			problems = problemsOf(diskFailure("reset the core", err))
 		}
 	}
 	a.conclude(m, problems)
@@ -56,7 +56,7 @@ func (a *Agent) finish(ctx context.Context, m bundle.Manifest) error {
 
 func (a *Agent) run(ctx context.Context, m bundle.Manifest) []Problem {
 	if err := a.derive(); err != nil {
-		return problemsOf(diskFailure("bring the deployment folder in line with the manifest", err), codeDisk)
+		return problemsOf(diskFailure("bring the deployment folder in line with the manifest", err))
 	}
 	plan, problems := a.plan(ctx, m)
 	if len(problems) > 0 {
@@ -64,18 +64,18 @@ func (a *Agent) run(ctx context.Context, m bundle.Manifest) []Problem {
 	}
 	a.work.doing("starting what changed")
 	if err := a.edge.Apply(ctx, plan); err != nil {
-		return []Problem{{Code: codeApply, Message: fmt.Sprintf("The functions could not be started: %v", err)}}
+		return []Problem{problem("", fescue.FunctionsNotStarted, err)}
 	}
 	a.work.doing("waiting until the functions are healthy")
 	for _, t := range a.edge.WaitReady(ctx) {
-		message := fmt.Sprintf("Function %s is not healthy: %s", t.ARN, t.Cause)
+		p := problem(t.ARN, fescue.FunctionUnhealthy, t.ARN, t.Cause)
 		if len(t.LastLines) > 0 {
-			message += ". Its last log lines:"
+			p.Message += " Its last log lines:"
 			for _, line := range t.LastLines {
-				message += "\n" + cut(strings.TrimSpace(line), 300)
+				p.Message += "\n" + cut(strings.TrimSpace(line), 300)
 			}
 		}
-		problems = append(problems, Problem{t.ARN, codeUnhealthy, message})
+		problems = append(problems, p)
 	}
 	return problems
 }

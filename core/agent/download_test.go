@@ -215,10 +215,10 @@ func TestBadArtifacts(t *testing.T) {
 		}, "ARTIFACT_DOWNLOAD_ERROR", "404 Not Found"},
 		{"a package larger than any may be", func(t *testing.T, p *peer, m *bundle.Manifest) {
 			m.Functions[0].Size = 1 << 40
-		}, "ARTIFACT_DOWNLOAD_ERROR", "are accepted"},
+		}, string(fescue.ArtifactTooLarge), "are accepted"},
 		{"a group document larger than any may be", func(t *testing.T, p *peer, m *bundle.Manifest) {
 			m.Group.Size = 1 << 40
-		}, "ARTIFACT_DOWNLOAD_ERROR", "are accepted"},
+		}, string(fescue.ArtifactTooLarge), "are accepted"},
 		{"a package that is no zip", func(t *testing.T, p *peer, m *bundle.Manifest) {
 			m.Functions[0].Artifact = p.put([]byte("hello"))
 		}, "ARTIFACT_UNPACK_ERROR", "unable to download the artifact " + functionARN("hello", 2)},
@@ -257,20 +257,43 @@ func TestBadArtifacts(t *testing.T) {
 type fullDisk struct {
 	agent.Disk
 	suffix string
+	// cause is what writing fails with; 0 stands for ENOSPC.
+	cause syscall.Errno
 }
 
 func (d fullDisk) OpenFile(name string, flag int, perm os.FileMode) (agent.File, error) {
 	f, err := d.Disk.OpenFile(name, flag, perm)
 	if err == nil && flag&os.O_CREATE != 0 && strings.HasSuffix(name, d.suffix) {
-		return fullFile{f}, nil
+		cause := d.cause
+		if cause == 0 {
+			cause = syscall.ENOSPC
+		}
+		return fullFile{f, cause}, nil
 	}
 	return f, err
 }
 
-type fullFile struct{ agent.File }
+type fullFile struct {
+	agent.File
+	cause syscall.Errno
+}
 
-func (fullFile) Write([]byte) (int, error) {
-	return 0, &os.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC}
+func (f fullFile) Write([]byte) (int, error) {
+	return 0, &os.PathError{Op: "write", Path: "x", Err: f.cause}
+}
+
+// A file system that fails for another reason than its size.
+func TestBrokenDisk(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t)
+	g := newGateway(t, p)
+	g.trust(p.publicKey)
+	g.disk = fullDisk{suffix: ".part", cause: syscall.EROFS}
+	g.run()
+	end := p.expect(p.offer(simple(t, 1, 1).build(p)), fescue.Failure)
+	if end.ErrorDetails[0].DetailedErrorCode != string(fescue.CoreFileSystem) || !strings.Contains(end.ErrorMessage, "read-only file system") {
+		t.Errorf("details %v", end.ErrorDetails)
+	}
 }
 
 func TestFullDisk(t *testing.T) {
@@ -300,7 +323,7 @@ type crampedDisk struct {
 func (d crampedDisk) OpenFile(name string, flag int, perm os.FileMode) (agent.File, error) {
 	f, err := d.Disk.OpenFile(name, flag, perm)
 	if err == nil && d.full.Load() && strings.HasSuffix(name, "state.json.new") {
-		return fullFile{f}, nil
+		return fullFile{f, syscall.ENOSPC}, nil
 	}
 	return f, err
 }

@@ -12,6 +12,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/bundle"
 	"github.com/fescue-edge/fescue/corelink"
 )
@@ -84,7 +85,7 @@ func (a *Agent) stageGroup(ctx context.Context, m bundle.Manifest) error {
 		return err
 	}
 	if m.Group.Size > maxGroupFile {
-		return fail(codeDownload, "the group file has %d bytes, at most %d are accepted", m.Group.Size, int64(maxGroupFile))
+		return fail(fescue.ArtifactTooLarge, "the group file", m.Group.Size, int64(maxGroupFile))
 	}
 	if err := a.fetch(ctx, m, *m.Group, "the Group definition file"); err != nil {
 		return err
@@ -109,7 +110,7 @@ func (a *Agent) stagePackage(ctx context.Context, m bundle.Manifest, f bundle.Fu
 		return err
 	}
 	if f.Size > maxPackage {
-		return fail(codeDownload, "the package of function %s has %d bytes, at most %d are accepted", f.FunctionArn, f.Size, int64(maxPackage))
+		return fail(fescue.ArtifactTooLarge, "the package of function "+f.FunctionArn, f.Size, int64(maxPackage))
 	}
 	if err := a.fetch(ctx, m, f.Artifact, f.FunctionArn); err != nil {
 		return err
@@ -124,7 +125,7 @@ func (a *Agent) stagePackage(ctx context.Context, m bundle.Manifest, f bundle.Fu
 	a.work.doing("unpacking %s", f.FunctionArn)
 	if err := a.unpackPackage(ctx, f); err != nil {
 		if errors.Is(err, ErrArchive) {
-			return fail(codeUnpack, "unable to download the artifact %s: Error while processing. Error while unpacking the file: %v", f.FunctionArn, err)
+			return fail(fescue.ArtifactUnpack, f.FunctionArn, err)
 		}
 		if ctx.Err() != nil {
 			return err
@@ -179,7 +180,7 @@ func (a *Agent) fetch(ctx context.Context, m bundle.Manifest, art bundle.Artifac
 			return diskFailure("remove a bad download", err)
 		}
 		if resumed == 0 {
-			return fail(codeHash, "unable to execute download step in deployment. error while downloading: error while downloading %s: the content does not have the SHA-256 %s that the manifest names", name, art.SHA256)
+			return fail(fescue.ArtifactHash, name, "the content does not have the SHA-256 "+art.SHA256+" that the manifest names")
 		}
 		// A power cut may have left a part with holes: once more, from the start.
 		resumed = 0
@@ -270,7 +271,7 @@ func (a *Agent) tooLong(art bundle.Artifact, name string) error {
 	if err := removeIfThere(a.disk, a.layout.part(art.SHA256)); err != nil {
 		return diskFailure("remove a bad download", err)
 	}
-	return fail(codeHash, "unable to execute download step in deployment. error while downloading: error while downloading %s: it is longer than the %d bytes that the manifest names", name, art.Size)
+	return fail(fescue.ArtifactHash, name, fmt.Sprintf("it is longer than the %d bytes that the manifest names", art.Size))
 }
 
 // downloadError tells what trying again cannot cure from the rest.
@@ -285,7 +286,7 @@ func (a *Agent) downloadError(ctx context.Context, art bundle.Artifact, name str
 		return fmt.Errorf("download of %s starts anew: %w", name, err)
 	}
 	if _, refused := corelink.Refused(err); refused {
-		return fail(codeDownload, "unable to execute download step in deployment. error while downloading: error while downloading %s: %v", name, err)
+		return fail(fescue.ArtifactDownload, name, err)
 	}
 	return fmt.Errorf("download of %s: %w", name, err)
 }

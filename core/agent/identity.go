@@ -58,8 +58,7 @@ func (c *checker) identity(l bundle.Lambda) (*Identity, bool) {
 	self := c.agent.accounts.Self()
 	if self.UID != 0 {
 		if (uid != nil && *uid != self.UID) || (gid != nil && *gid != self.GID) {
-			c.problem(l.FunctionArn, codeUser,
-				"Function %s is configured to run as another user, and the core runs as UID %d without the right to change it. Run the core as root or remove RunAs", l.FunctionArn, self.UID)
+			c.problem(l.FunctionArn, fescue.RunAsOtherUser, l.FunctionArn, self.UID)
 			return nil, false
 		}
 		return nil, true
@@ -109,15 +108,14 @@ func (c *checker) complete(arn string, uid, gid *int) (Identity, bool) {
 		name   string
 		kind   string
 		word   string
-		remedy string
 		store  *int
 	}{
-		{uid, c.agent.accounts.UID, defaultUser, "UID", "user", "useradd --system --no-create-home --gid ggc_group ggc_user", &id.UID},
-		{gid, c.agent.accounts.GID, defaultGroup, "GID", "group", "groupadd --system ggc_group", &id.GID},
+		{uid, c.agent.accounts.UID, defaultUser, "UID", "user", &id.UID},
+		{gid, c.agent.accounts.GID, defaultGroup, "GID", "group", &id.GID},
 	} {
 		if half.given != nil {
 			if n := int64(*half.given); n < 0 || n >= 1<<32-1 {
-				c.problem(arn, codeUser, "RunAs of function %s has the %s %d, which is none", arn, half.kind, n)
+				c.problem(arn, fescue.RunAsInvalid, arn, half.kind, n)
 				return id, false
 			}
 			*half.store = *half.given
@@ -125,8 +123,7 @@ func (c *checker) complete(arn string, uid, gid *int) (Identity, bool) {
 		}
 		n, err := half.lookup(half.name)
 		if err != nil {
-			c.once(codeUser, "unable to load the group file downloaded: could not find %s based on %s name, %sName: %s: %v. Make it on the gateway: %s",
-				half.kind, half.word, half.word, half.name, period(err), half.remedy)
+			c.once(fescue.AccountMissing, half.kind, half.word, half.word, half.name, err)
 			return id, false
 		}
 		*half.store = n
@@ -135,9 +132,9 @@ func (c *checker) complete(arn string, uid, gid *int) (Identity, bool) {
 }
 
 // once reports a problem that every function would meet again.
-func (c *checker) once(code, format string, args ...any) {
+func (c *checker) once(code fescue.FailureCode, values ...any) {
 	before := len(c.problems)
-	c.problem("", code, format, args...)
+	c.problem("", code, values...)
 	for _, p := range c.problems[:before] {
 		if p == c.problems[before] {
 			c.problems = c.problems[:before]
@@ -146,15 +143,10 @@ func (c *checker) once(code, format string, args ...any) {
 	}
 }
 
-// period takes the period off an error's text.
-func period(err error) string { return strings.TrimSuffix(err.Error(), ".") }
-
 // roots reports the functions that may not run as root, in the original's words
 // (AWS IoT Greengrass V1 developer guide, "Troubleshooting").
 func (c *checker) roots() {
 	if len(c.asRoot) > 0 {
-		c.problem("", codeRoot,
-			"%s are configured to run as root but Greengrass is not configured to run Lambda functions with root permissions. Set runtime.allowFunctionsToRunAsRoot to \"yes\" in config.json and restart the core, or choose another RunAs",
-			strings.Join(c.asRoot, ", "))
+		c.problem("", fescue.RunAsRoot, strings.Join(c.asRoot, ", "))
 	}
 }

@@ -68,7 +68,7 @@ func (a *Agent) plan(ctx context.Context, m bundle.Manifest) (Plan, []Problem) {
 	}
 	group, err := a.readGroup(m)
 	if err != nil {
-		return p, []Problem{{Code: codeGroupFile, Message: "unable to load the group file downloaded: " + err.Error()}}
+		return p, []Problem{problem("", fescue.GroupFile, err)}
 	}
 	return a.planGroup(ctx, &checker{agent: a, manifest: m, defaults: group.GroupDefinitions.Lambdas.DefaultConfig}, group, p)
 }
@@ -89,7 +89,7 @@ func (a *Agent) planGroup(ctx context.Context, check *checker, group bundle.Grou
 			continue
 		}
 		if seen[l.FunctionArn] {
-			check.problem(l.FunctionArn, codeGroupFile, "The function %s stands in the group file twice", l.FunctionArn)
+			check.problem(l.FunctionArn, fescue.FunctionMisconfigured, l.FunctionArn, "it stands in the group file twice")
 			continue
 		}
 		seen[l.FunctionArn] = true

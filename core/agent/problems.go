@@ -2,7 +2,6 @@ package agent
 
 import (
 	"errors"
-	"fmt"
 	"strings"
 	"syscall"
 
@@ -14,40 +13,16 @@ import (
 type Problem struct {
 	// Function is the ARN of the function concerned, empty for the whole group.
 	Function string
-	// Code is stable and becomes DetailedErrorCode; Message says what is wrong
-	// and what to do.
+	// Code is a fescue.FailureCode and becomes DetailedErrorCode; Message says
+	// what is wrong and what to do.
 	Code, Message string
 }
 
-// Codes of what a core finds. The original's codes of this phase are not known.
-const (
-	codeManifest        = "MANIFEST_REFUSED_ERROR"
-	codeKeyUnknown      = "MANIFEST_KEY_UNKNOWN_ERROR"
-	codeKeyRevoked      = "MANIFEST_KEY_REVOKED_ERROR"
-	codeSignature       = "MANIFEST_SIGNATURE_ERROR"
-	codeOtherCore       = "MANIFEST_OTHER_CORE_ERROR"
-	codeOtherDeployment = "MANIFEST_OTHER_DEPLOYMENT_ERROR"
-	codeReplay          = "MANIFEST_REPLAY_ERROR"
-	codeEpoch           = "MANIFEST_EPOCH_ERROR"
-	codeDownload        = "ARTIFACT_DOWNLOAD_ERROR"
-	codeHash            = "ARTIFACT_HASH_ERROR"
-	codeUnpack          = "ARTIFACT_UNPACK_ERROR"
-	codeDiskFull        = "CORE_DISK_FULL_ERROR"
-	codeDisk            = "CORE_FILE_SYSTEM_ERROR"
-	codeGroupFile       = "GROUP_FILE_ERROR"
-	codeContainer       = "CONTAINER_UNSUPPORTED_ERROR"
-	codeIsolation       = "ISOLATION_MODE_ERROR"
-	codeRuntime         = "RUNTIME_MISSING_ERROR"
-	codeUser            = "RUN_AS_USER_ERROR"
-	codeRoot            = "RUN_AS_ROOT_ERROR"
-	codeHandler         = "HANDLER_MISSING_ERROR"
-	codeFeature         = "FEATURE_UNSUPPORTED_ERROR"
-	codeSpooler         = "SPOOLER_CONFIGURATION_ERROR"
-	codeRoute           = "SUBSCRIPTION_INVALID_ERROR"
-	codeApply           = "FUNCTIONS_APPLY_ERROR"
-	codeUnhealthy       = "FUNCTION_UNHEALTHY_ERROR"
-	codeInterrupted     = "DEPLOYMENT_INTERRUPTED_ERROR"
-)
+// problem is a row of the table of deployment failures, filled in.
+func problem(function string, code fescue.FailureCode, values ...any) Problem {
+	detail := code.Detail(values...)
+	return Problem{function, detail.DetailedErrorCode, detail.DetailedErrorMessage}
+}
 
 // failure ends a deployment: trying again would not help.
 type failure struct{ problems []Problem }
@@ -61,25 +36,25 @@ func (f *failure) Error() string {
 	return strings.Join(texts, "; ")
 }
 
-func fail(code, format string, args ...any) error {
-	return &failure{[]Problem{{Code: code, Message: fmt.Sprintf(format, args...)}}}
+func fail(code fescue.FailureCode, values ...any) error {
+	return &failure{[]Problem{problem("", code, values...)}}
 }
 
 // diskFailure is the end of a deployment by the core's own file system.
 func diskFailure(doing string, err error) error {
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		return fail(codeDiskFull, "%s: %v. The core's disk is full: free space in the deployment folder and deploy again", doing, err)
+		return fail(fescue.CoreDiskFull, doing, err)
 	}
-	return fail(codeDisk, "%s: %v", doing, err)
+	return fail(fescue.CoreFileSystem, doing, err)
 }
 
-// problemsOf gives the problems of any error.
-func problemsOf(err error, code string) []Problem {
+// problemsOf gives the problems of a failure.
+func problemsOf(err error) []Problem {
 	var f *failure
 	if errors.As(err, &f) {
 		return f.problems
 	}
-	return []Problem{{Code: code, Message: err.Error()}}
+	return []Problem{problem("", fescue.CoreFileSystem, "go on with the deployment", err)}
 }
 
 // details is the problems as a report carries them, within its limits.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+
+	"github.com/fescue-edge/fescue"
 )
 
 // restore reads what lies on the disk and starts it, without the cloud.
@@ -53,10 +55,7 @@ func (a *Agent) restoreDeployment(ctx context.Context) error {
 	if a.emptied = a.groupEmptied(); a.emptied {
 		a.logger.Warn("group.json is empty: no function is started until the next deployment.", slog.String("file", a.layout.group()))
 		if !a.accepted() && a.current.manifest.Epoch > a.state.Epoch {
-			a.conclude(a.current.manifest, []Problem{{
-				Code:    codeInterrupted,
-				Message: "group.json was emptied on the core before the deployment was healthy",
-			}})
+			a.conclude(a.current.manifest, []Problem{problem("", fescue.DeploymentInterrupted)})
 		}
 		return a.start(ctx, nil)
 	}

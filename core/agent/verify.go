@@ -21,26 +21,19 @@ var (
 	errLowerEpoch = errors.New("its epoch is lower than one that this core has seen")
 )
 
-// refusals are the ways in which a manifest is refused, and what to do about
-// each. The first that fits counts.
+// refusals are the ways in which a manifest is refused. The first that fits
+// counts.
 var refusals = []struct {
-	cause  error
-	code   string
-	remedy string
+	cause error
+	code  fescue.FailureCode
 }{
-	{
-		bundle.ErrKeyRevoked, codeKeyRevoked,
-		"Deploy the group again: the newest key then signs it. If the control plane was restored from a backup that is older than the revocation, put its key into %s and remove %s",
-	},
-	{
-		bundle.ErrUnknownKey, codeKeyUnknown,
-		"If the control plane was set up anew, remove %s and %s: the core then takes the key at its next contact. Otherwise find out who signed this",
-	},
-	{bundle.ErrSignature, codeSignature, "It was changed on the way or at the control plane. Deploy the group again"},
-	{errOtherCore, codeOtherCore, "Deploy the group again, from the control plane that this core belongs to"},
-	{errOtherDeployment, codeOtherDeployment, "Deploy the group again"},
-	{errReplay, codeReplay, "Deploy the group again to get a higher one"},
-	{errLowerEpoch, codeEpoch, "Deploy the group again to get a higher one"},
+	{bundle.ErrKeyRevoked, fescue.ManifestKeyRevoked},
+	{bundle.ErrUnknownKey, fescue.ManifestKeyUnknown},
+	{bundle.ErrSignature, fescue.ManifestSignature},
+	{errOtherCore, fescue.ManifestOtherCore},
+	{errOtherDeployment, fescue.ManifestOtherDeployment},
+	{errReplay, fescue.ManifestReplay},
+	{errLowerEpoch, fescue.ManifestEpoch},
 }
 
 // verify opens the manifest and holds it against the offer and this core.
@@ -72,16 +65,15 @@ func (a *Agent) verify(offer corelink.Offer) (bundle.Manifest, error) {
 // refusal is the problem that a refused manifest is.
 func (a *Agent) refusal(cause error) Problem {
 	for _, r := range refusals {
-		if !errors.Is(cause, r.cause) {
+		switch {
+		case !errors.Is(cause, r.cause):
 			continue
+		case r.code == fescue.ManifestKeyRevoked, r.code == fescue.ManifestKeyUnknown:
+			return problem("", r.code, cause, a.keyFile, a.chainFile())
 		}
-		remedy := r.remedy
-		if r.code == codeKeyRevoked || r.code == codeKeyUnknown {
-			remedy = fmt.Sprintf(remedy, a.keyFile, a.chainFile())
-		}
-		return Problem{Code: r.code, Message: cause.Error() + ". " + remedy}
+		return problem("", r.code, cause)
 	}
-	return Problem{Code: codeManifest, Message: cause.Error()}
+	return problem("", fescue.ManifestRefused, cause)
 }
 
 // refuse reports a manifest that must not be applied. Nothing in it is believed:
