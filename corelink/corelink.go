@@ -93,6 +93,8 @@ type CheckedFunction struct {
 type CheckReport struct {
 	// Problems would fail the deployment on the core.
 	Problems []fescue.ErrorDetail `json:"problems,omitempty"`
+	// Warnings are about the machine and may soon be in the way.
+	Warnings []fescue.ErrorDetail `json:"warnings,omitempty"`
 	// ToFetch is how many bytes the core would download.
 	ToFetch int64 `json:"toFetch"`
 }

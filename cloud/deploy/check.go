@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/fescue-edge/fescue"
@@ -157,11 +158,11 @@ func (e *Engine) waitingCheck(ctx context.Context, p fescue.Partition, thing str
 // Checked takes a core's answer to a check. The errors are fescue.ErrNotFound when
 // nobody waits for it, and ErrReport.
 func (e *Engine) Checked(ctx context.Context, p fescue.Partition, thing, id string, report corelink.CheckReport) error {
-	if len(report.Problems) > maxReportDetails || report.ToFetch < 0 {
-		return fmt.Errorf("%w: %d problems, %d bytes", ErrReport, len(report.Problems), report.ToFetch)
+	if len(report.Problems)+len(report.Warnings) > maxReportDetails || report.ToFetch < 0 {
+		return fmt.Errorf("%w: %d problems, %d warnings, %d bytes", ErrReport, len(report.Problems), len(report.Warnings), report.ToFetch)
 	}
-	report.Problems = plainDetails(report.Problems)
-	for _, d := range report.Problems {
+	report.Problems, report.Warnings = plainDetails(report.Problems), plainDetails(report.Warnings)
+	for _, d := range slices.Concat(report.Problems, report.Warnings) {
 		if len(d.DetailedErrorCode)+len(d.DetailedErrorMessage) > maxReportText {
 			return fmt.Errorf("%w: a problem of more than %d bytes", ErrReport, maxReportText)
 		}

@@ -85,6 +85,9 @@ func checkText(g group, version string, r greengrass.CheckResult) string {
 	list("control plane", r.Building)
 	if r.CoreAnswered {
 		list("core", r.OnCore)
+		if len(r.Warnings) > 0 {
+			list("its machine", r.Warnings)
+		}
 		if r.BytesToFetch > 0 {
 			fmt.Fprintf(&b, "%-14s %s\n", "to download", size(r.BytesToFetch))
 		}

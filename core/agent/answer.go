@@ -18,7 +18,11 @@ func (a *Agent) answer(ctx context.Context, c corelink.Check) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	err := a.cloud.AnswerCheck(ctx, c.GroupID, c.ID, a.thingARN, corelink.CheckReport{Problems: details(problems), ToFetch: toFetch})
+	report := corelink.CheckReport{Problems: details(problems), ToFetch: toFetch}
+	for _, f := range a.Findings() {
+		report.Warnings = append(report.Warnings, fescue.ErrorDetail{DetailedErrorCode: f.Code, DetailedErrorMessage: f.Message})
+	}
+	err := a.cloud.AnswerCheck(ctx, c.GroupID, c.ID, a.thingARN, report)
 	if abandoned(err) != nil {
 		return nil // nobody waits for it any more
 	}
@@ -45,8 +49,16 @@ func (a *Agent) check(ctx context.Context, c corelink.Check) ([]Problem, int64) 
 	if err != nil {
 		return problemsOf(diskFailure("look into the deployment folder", err)), 0
 	}
-	_, problems := a.planGroup(ctx, &checker{
+	var problems []Problem
+	bytes, err := a.spaceToStage(m)
+	if err == nil {
+		err = a.needSpace("stage the deployment", bytes)
+	}
+	if err != nil {
+		problems = problemsOf(err)
+	}
+	_, found := a.planGroup(ctx, &checker{
 		agent: a, manifest: m, defaults: group.GroupDefinitions.Lambdas.DefaultConfig, dry: true,
 	}, group, Plan{})
-	return problems, toFetch
+	return append(problems, found...), toFetch
 }

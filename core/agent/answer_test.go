@@ -6,6 +6,7 @@ import (
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/bundle"
+	"github.com/fescue-edge/fescue/core/agent"
 	"github.com/fescue-edge/fescue/corelink"
 )
 
@@ -13,6 +14,8 @@ func TestCheckWithoutDeploying(t *testing.T) {
 	t.Parallel()
 	p := newPeer(t)
 	g := newGateway(t, p)
+	disk := room(1 << 30)
+	g.disk = disk
 	g.run()
 	p.expect(p.offer(simple(t, 1, 1).build(p)), fescue.Success)
 	before := g.onDisk("manifest.dsse")
@@ -59,6 +62,15 @@ func TestCheckWithoutDeploying(t *testing.T) {
 	t.Run("a document that is none", func(t *testing.T) {
 		report := ask(simple(t, 2, 2), func(c *corelink.Check) { c.Group = json.RawMessage(`{"Cores":7}`) })
 		if len(report.Problems) != 1 || report.Problems[0].DetailedErrorCode != "GROUP_FILE_ERROR" {
+			t.Errorf("%+v", report)
+		}
+	})
+	t.Run("a disk without room, and a machine that is not well", func(t *testing.T) {
+		disk.free.Store(1 << 20)
+		defer disk.free.Store(1 << 30)
+		report := ask(simple(t, 2, 4), nil)
+		if len(report.Problems) != 1 || report.Problems[0].DetailedErrorCode != string(fescue.CoreDiskFull) ||
+			len(report.Warnings) != 1 || report.Warnings[0].DetailedErrorCode != agent.FindingDiskFull {
 			t.Errorf("%+v", report)
 		}
 	})

@@ -202,7 +202,9 @@ type CheckResult struct {
 	// what would fail it on the core.
 	Building []fescue.ErrorDetail
 	OnCore   []fescue.ErrorDetail
-	Core     *CoreState `json:",omitempty"`
+	// Warnings are about the core's machine and may soon be in the way.
+	Warnings []fescue.ErrorDetail `json:",omitempty"`
+	Core     *CoreState           `json:",omitempty"`
 	// CoreAnswered reports whether the core has checked its part; Reason says why
 	// not.
 	CoreAnswered bool
@@ -249,7 +251,7 @@ func (a *API) checkGroupVersion(ctx context.Context, r *restjson.Request) (any, 
 	switch {
 	case c.Answer != nil:
 		out.OnCore = append(out.OnCore, c.Answer.Problems...)
-		out.BytesToFetch = c.Answer.ToFetch
+		out.BytesToFetch, out.Warnings = c.Answer.ToFetch, c.Answer.Warnings
 	case c.Asked:
 		out.Reason = "The core did not answer in time; it may be busy with a deployment."
 	case len(c.Building) > 0:
