@@ -1,0 +1,189 @@
+//go:build linux
+
+package test
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/greengrass"
+	"github.com/aws/aws-sdk-go-v2/service/greengrass/types"
+	_ "modernc.org/sqlite"
+
+	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/store/pgtest"
+)
+
+// Each group of the benchmark has that many deployments.
+const storedPerGroup = 10
+
+// BenchmarkStored measures calls through HTTP with that many deployments stored as
+// FESCUE_BENCH_STORED lists, 1,000 and 100,000 by default.
+func BenchmarkStored(b *testing.B) {
+	sizes := []int{1000, 100_000}
+	if text := os.Getenv("FESCUE_BENCH_STORED"); text != "" {
+		sizes = nil
+		for _, field := range strings.Split(text, ",") {
+			n, err := strconv.Atoi(field)
+			if err != nil {
+				b.Fatal(err)
+			}
+			sizes = append(sizes, n)
+		}
+	}
+	for _, engine := range []string{"SQLite", "PostgreSQL"} {
+		for _, n := range sizes {
+			b.Run(fmt.Sprintf("%s/%d", engine, n), func(b *testing.B) { benchmarkStored(b, engine, n) })
+		}
+	}
+}
+
+func benchmarkStored(b *testing.B, engine string, n int) {
+	data := b.TempDir()
+	driver, database := "sqlite", filepath.Join(data, "fescue.db")
+	var environment []string
+	if engine == "PostgreSQL" {
+		driver, database = "pgx", pgtest.Database(b)
+		environment = []string{"FESCUE_DATABASE=" + database}
+	}
+	s := startServerWith(b, environment, data)
+	h := s.house(region)
+	g := h.provision(b, "Stored_Core")
+	_, version := g.groupVersion(b, "", nil, nil)
+	s.kill()
+	ids := storeMany(b, driver, database, version, n)
+	s.restart(b)
+	h = s.house(region)
+
+	ctx := context.Background()
+	for _, call := range []struct {
+		name string
+		do   func(i int) error
+	}{
+		{"GetDeploymentStatus", func(i int) error {
+			id := ids[i*7919%len(ids)]
+			_, err := h.status(ctx, id.group, id.deployment)
+			return err
+		}},
+		{"CreateDeployment", func(i int) error {
+			id := ids[i*storedPerGroup%len(ids)]
+			_, err := h.greengrass.CreateDeployment(ctx, &greengrass.CreateDeploymentInput{
+				GroupId: &id.group, GroupVersionId: &id.version, DeploymentType: types.DeploymentTypeNewDeployment,
+			})
+			if err != nil && strings.Contains(err.Error(), "is being built") {
+				err = nil // refused by the same statement
+			}
+			return err
+		}},
+		{"ListGroups", func(int) error {
+			_, err := h.greengrass.ListGroups(ctx, &greengrass.ListGroupsInput{MaxResults: aws.String("50")})
+			return err
+		}},
+	} {
+		b.Run(call.name, func(b *testing.B) {
+			var mu sync.Mutex
+			var took []time.Duration
+			next := 0
+			b.SetParallelism(4)
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					mu.Lock()
+					i := next
+					next++
+					mu.Unlock()
+					start := time.Now()
+					if err := call.do(i); err != nil {
+						b.Error(err)
+						return
+					}
+					mu.Lock()
+					took = append(took, time.Since(start))
+					mu.Unlock()
+				}
+			})
+			if len(took) == 0 {
+				return
+			}
+			slices.Sort(took)
+			b.ReportMetric(float64(len(took))/b.Elapsed().Seconds(), "req/s")
+			b.ReportMetric(float64(took[len(took)*99/100].Microseconds())/1000, "p99-ms")
+		})
+	}
+}
+
+type storedID struct{ group, version, deployment string }
+
+// storeMany writes groups like the one of a version, and their deployments, all ended,
+// into a database that no server has open.
+func storeMany(b *testing.B, driver, database, version string, n int) []storedID {
+	b.Helper()
+	db, err := sql.Open(driver, database)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer db.Close()
+	tx, err := db.Begin()
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer tx.Rollback()
+	var partition, body string
+	if err := tx.QueryRow(`SELECT partition, body_json FROM definition_version WHERE kind = 'groups' AND id = $1`, version).Scan(&partition, &body); err != nil {
+		b.Fatal(err)
+	}
+	prepare := func(query string) func(args ...any) {
+		stmt, err := tx.Prepare(query)
+		if err != nil {
+			b.Fatal(err)
+		}
+		return func(args ...any) {
+			if _, err := stmt.Exec(args...); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	group := prepare(`INSERT INTO definition (partition, kind, id, name, latest_version, tags_json, created_at, updated_at)
+		VALUES ($1, 'groups', $2, 'stored', $3, '{}', $4, $4)`)
+	groupVersion := prepare(`INSERT INTO definition_version (partition, kind, definition_id, id, number, body_json, created_at)
+		VALUES ($1, 'groups', $2, $3, 1, $4, $5)`)
+	deployment := prepare(`INSERT INTO deployment (partition, id, group_id, group_version_id, type, status, phase, core_thing, epoch,
+			error_message, details_json, envelope, artifacts_json, number, revision, leased_until, created_at, updated_at)
+		VALUES ($1, $2, $3, $4, 'NewDeployment', 'Success', '', 'Stored_Core', 0, '', '', $5, '[]', $6, 2, 0, $7, $7)`)
+	step := prepare(`INSERT INTO deployment_step (partition, deployment_id, number, event, actor, note, at)
+		VALUES ($1, $2, $3, $4, 'cloud', '', $5)`)
+	envelope := strings.Repeat("x", 1500) // as a small manifest
+	at := time.Now().UnixMilli()
+	ids := make([]storedID, 0, n)
+	for i := range n {
+		id := storedID{fescue.NewID(), fescue.NewID(), fescue.NewID()}
+		if i%storedPerGroup != 0 {
+			id.group, id.version = ids[i-1].group, ids[i-1].version
+		} else {
+			group(partition, id.group, id.version, at)
+			groupVersion(partition, id.group, id.version, body, at)
+		}
+		deployment(partition, id.deployment, id.group, id.version, envelope, 1+i%storedPerGroup, at)
+		step(partition, id.deployment, 1, "Created", at)
+		step(partition, id.deployment, 2, "Succeeded", at)
+		ids = append(ids, id)
+	}
+	if err := tx.Commit(); err != nil {
+		b.Fatal(err)
+	}
+	for _, table := range []string{"definition", "definition_version", "deployment", "deployment_step"} {
+		if _, err := db.Exec("ANALYZE " + table); err != nil {
+			b.Fatal(err)
+		}
+	}
+	return ids
+}
