@@ -84,6 +84,38 @@ func TestEventsSurviveKills(t *testing.T) {
 	})
 }
 
+// TestEventsOverMQTT: a device whose policy allows it hears of changes, and the
+// server tells how its destinations do.
+func TestEventsOverMQTT(t *testing.T) {
+	h := startServer(t).house(region)
+	viewer := h.connect(t, "Viewer")
+	viewer.subscribe(t, fescue.StatusChangeTopics+"+/+/Failure")
+	group, version := h.unbuildable(t)
+	deployment := h.deploy(t, group, version)
+	select {
+	case m := <-viewer.messages:
+		var change fescue.StatusChange
+		if err := json.Unmarshal(m.Payload(), &change); err != nil || change.Detail.DeploymentID != deployment ||
+			change.Detail.GroupID != group || change.Account != account || change.Region != region || m.Topic() != change.Topic() {
+			t.Errorf("%s: %s, %v", m.Topic(), m.Payload(), err)
+		}
+	case <-time.After(patience):
+		t.Fatal("no event")
+	}
+	eventually(t, "nothing waits", func() error {
+		resp, err := http.Get("http://" + h.api + "/fescue/v1/events")
+		if err != nil {
+			return err
+		}
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		if err != nil {
+			return err
+		}
+		return matchAll(string(body), `"destination":"mqtt","configured":true,"pending":0,"delivered":2,"failed":0,"dropped":0`)
+	})
+}
+
 // unbuildable is a group whose core nobody has registered: its deployments fail in
 // Building.
 func (h *house) unbuildable(t *testing.T) (group, version string) {
