@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"fmt"
 	"math"
-	"time"
 
 	"github.com/fescue-edge/fescue"
 )
@@ -50,18 +49,4 @@ func (s *Store) AuditRecords(ctx context.Context, p fescue.Partition, f fescue.A
 		AND ($7 = '' OR key_id = $7) AND ($8 = '' OR operation = $8)
 		ORDER BY at, id LIMIT $9`,
 		p.Key(), account.Key(), millis(f.From), to, millis(f.AfterAt), f.AfterID, f.KeyID, f.Operation, f.Limit)
-}
-
-// DropAuditRecords removes the records from before a time, of all partitions: the
-// only way in which a record goes. It returns how many went.
-func (s *Store) DropAuditRecords(ctx context.Context, before time.Time) (dropped int64, err error) {
-	err = s.update(ctx, func(tx *sql.Tx) error {
-		res, err := tx.ExecContext(ctx, `DELETE FROM audit_record WHERE at < $1`, millis(before))
-		if err != nil {
-			return err
-		}
-		dropped, err = res.RowsAffected()
-		return err
-	})
-	return dropped, err
 }

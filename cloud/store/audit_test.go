@@ -47,12 +47,6 @@ func testAudit(t *testing.T, open opener) {
 			t.Errorf("%s: %s", name, gocmp.Diff(q.want, got))
 		}
 	}
-	if n := must(s.DropAuditRecords(ctx, c.At))(t); n != 4 {
-		t.Errorf("dropped %d", n)
-	}
-	if got := must(s.AuditRecords(ctx, homePartition, fescue.AuditFilter{Limit: 9}))(t); len(got) != 2 {
-		t.Errorf("%+v", got)
-	}
 	t.Run("many at once", func(t *testing.T) {
 		var wg sync.WaitGroup
 		for i := range 8 {
