@@ -129,8 +129,8 @@ func deployedFolder(t testing.TB) (root, group, version string) {
 	var routes []route
 	executable := h.echo(t, "Echo")
 	h.echo(t, "Other") // numbers are not all 1
-	python := h.python(t, "Greeter", "# the first version")
-	python = h.python(t, "Greeter", greeter)
+	h.python(t, "Greeter", "# the first version")
+	python := h.python(t, "Greeter", greeter)
 	for _, arn := range []string{executable, python} {
 		functions = append(functions, function{arn: arn, pinned: true, variables: out(g.thing, "recovered"), encoding: types.EncodingTypeBinary})
 		routes = append(routes, ends(arn, g.thing)...)

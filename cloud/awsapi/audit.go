@@ -53,7 +53,7 @@ func (h *Handler) beginAudit(ctx context.Context, service string, r *http.Reques
 		h.Logger.Error("call refused: the audit record cannot be written", "request", call.RequestID, "error", err)
 		return nil, &Error{
 			Status: http.StatusServiceUnavailable, Code: "ServiceUnavailableException",
-			Message: "The server cannot write its audit record and changes nothing until it can. Its log has the cause.",
+			Message: Because(err, "The server cannot write its audit record and changes nothing until it can. Its log has the cause."),
 		}
 	}
 	record := &fescue.AuditRecord{
@@ -80,14 +80,16 @@ func (h *Handler) endAudit(ctx context.Context, service Service, w *answer, reco
 		record.Resource = "*"
 	}
 	record.Resource = strings.ToValidUTF8(record.Resource[:min(len(record.Resource), maxResource)], "")
-	if err := h.Audit.Add(ctx, record); err == nil {
+	err := h.Audit.Add(ctx, record)
+	if err == nil {
 		w.release()
 		return
 	}
 	w.discard()
 	service.WriteError(w, &Error{
 		Status: http.StatusInternalServerError, Code: "InternalFailure",
-		Message: "The request was carried out as far as it could be, but its audit record could not be written. The server's log has both; look at what there is before you repeat the request.",
+		Message: Because(err, "The server's log has the cause.") +
+			" The request was carried out as far as it could be, but its audit record could not be written: look at what there is before you repeat it.",
 	})
 }
 

@@ -124,9 +124,6 @@ func (a *API) WriteError(w http.ResponseWriter, err *awsapi.Error) {
 	}{Code: code, Message: err.Message, BucketName: err.Members["BucketName"], Key: err.Members["Key"], RequestID: id})
 }
 
-// namespace is that of every answer but errors.
-const namespace = "http://s3.amazonaws.com/doc/2006-03-01/"
-
 // writeXML answers with a document.
 func writeXML(w http.ResponseWriter, status int, v any) {
 	body, err := xml.Marshal(v)
