@@ -4,10 +4,10 @@ package test
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -129,33 +129,106 @@ func startBare(b *testing.B, body string) (addr string) {
 	return addr
 }
 
-// BenchmarkCreateToSuccess measures a deployment to a warm core from
-// CreateDeployment to the first GetDeploymentStatus that says Success, and the
-// core's memory when idle.
+// BenchmarkCreateToSuccess measures from CreateDeployment to the first status that
+// says Success, on a warm core: with nothing to run, with nothing that changed, with
+// one function that changed, and with one of which a megabyte changed. It also tells
+// the core's memory when idle.
 func BenchmarkCreateToSuccess(b *testing.B) {
-	for _, functions := range []int{0, 1} {
-		b.Run(fmt.Sprintf("%d functions", functions), func(b *testing.B) {
+	for _, c := range []struct {
+		name     string
+		function bool
+		// changed is how many bytes of the function change each time.
+		changed int
+	}{{"nothing to run", false, 0}, {"no change", true, 0}, {"one function changed", true, 16}, {"1 MB changed", true, 1 << 20}} {
+		b.Run(c.name, func(b *testing.B) {
 			h := startServer(b).house(region)
 			g := h.provision(b, "Bench_Core")
 			g.run(b)
-			var list []function
-			if functions > 0 {
-				list = []function{{arn: h.echo(b, "Bench"), pinned: true, encoding: types.EncodingTypeBinary, variables: out(g.thing, "x")}}
+			var group, version string
+			change := func() {
+				var list []function
+				if c.function {
+					list = []function{{arn: h.benchFunction(b, c.changed), pinned: true, variables: out(g.thing, "x")}}
+				}
+				group, version = g.groupVersion(b, group, list, nil)
 			}
-			group, version := g.groupVersion(b, "", list, nil)
+			change()
 			h.await(b, group, h.deploy(b, group, version), fescue.Success)
 			var took []time.Duration
 			for b.Loop() {
+				if c.changed > 0 {
+					b.StopTimer()
+					change()
+					b.StartTimer()
+				}
 				start := time.Now()
 				h.await(b, group, h.deploy(b, group, version), fescue.Success)
 				took = append(took, time.Since(start))
 			}
-			slices.Sort(took)
-			b.ReportMetric(float64(took[len(took)/2].Milliseconds()), "p50-ms")
-			b.ReportMetric(float64(took[len(took)*95/100].Milliseconds()), "p95-ms")
+			reportTimes(b, took)
 			b.ReportMetric(residentMB(b, g.process.Process.Pid), "core-MB")
 		})
 	}
+}
+
+// benchFunction publishes a Python function of which some bytes are new.
+func (h *house) benchFunction(b *testing.B, changed int) string {
+	b.Helper()
+	if _, err := exec.LookPath("python3"); err != nil {
+		b.Skip("python3 is not installed")
+	}
+	filler := make([]byte, max(changed, 1))
+	if changed > 0 {
+		rand.Read(filler)
+	}
+	return h.publish(b, "Bench", "python3.8", "app.handler", zipOf(b, map[string][]byte{"app.py": []byte(greeter), "filler": filler}))
+}
+
+// BenchmarkRollback measures from the death of a new version to the first message
+// of the version before, which runs again.
+func BenchmarkRollback(b *testing.B) {
+	h := startServer(b).house(region)
+	g := h.provision(b, "Bench_Core")
+	viewer := h.connect(b, "Viewer")
+	viewer.subscribe(b, "Bench_Core/out")
+	g.run(b)
+	died := filepath.Join(openDir(b), "died")
+	if err := os.WriteFile(died, nil, 0o666); err != nil {
+		b.Fatal(err)
+	}
+	if err := os.Chmod(died, 0o666); err != nil { // the umask takes bits away
+		b.Fatal(err)
+	}
+	code := readFile(b, echoBin)
+	versionOf := func(group string, files map[string][]byte, handler string) (string, string) {
+		arn := h.publish(b, "Bench", fescue.ExecutableRuntime, handler, zipOf(b, files))
+		variables := out(g.thing, "bench")
+		variables["DIED"] = died
+		return g.groupVersion(b, group, []function{{arn: arn, pinned: true, encoding: types.EncodingTypeBinary, variables: variables}}, ends(arn, g.thing))
+	}
+	group, good := versionOf("", map[string][]byte{"run": code}, "run")
+	_, bad := versionOf(group, map[string][]byte{"run": []byte("#!/bin/sh\ndate +%s%N > \"$DIED\"\nexit 1\n")}, "run")
+	h.await(b, group, h.deploy(b, group, good), fescue.Success)
+	viewer.next(b, "started bench")
+	var took []time.Duration
+	for b.Loop() {
+		id := h.deploy(b, group, bad)
+		viewer.next(b, "started bench")
+		back := time.Now()
+		at, err := strconv.ParseInt(strings.TrimSpace(string(readFile(b, died))), 10, 64)
+		if err != nil {
+			b.Fatal(err)
+		}
+		took = append(took, back.Sub(time.Unix(0, at)))
+		h.await(b, group, id, fescue.Failure)
+	}
+	reportTimes(b, took)
+}
+
+func reportTimes(b *testing.B, took []time.Duration) {
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)/2].Milliseconds()), "p50-ms")
+	b.ReportMetric(float64(took[len(took)*95/100].Milliseconds()), "p95-ms")
 }
 
 // residentMB is a process's resident memory as the kernel counts it.

@@ -121,7 +121,7 @@ func TestWatchCheckAndCancel(t *testing.T) {
 			args []string
 		}{
 			{0, "control plane  ok", []string{"check", "--group", group, "--version", version}},
-			{1, "is not authorized to perform: greengrass:CancelDeployment on resource: arn:aws:greengrass:" + region + ":" + account + ":/greengrass/groups/" + group + "/deployments/" + id,
+			{1, "is not authorized to perform: fescue:CancelDeployment on resource: arn:aws:greengrass:" + region + ":" + account + ":/greengrass/groups/" + group + "/deployments/" + id,
 				[]string{"cancel", "--group", group, id}},
 		} {
 			p := start(t, environment, row.args...)

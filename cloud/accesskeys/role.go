@@ -33,7 +33,7 @@ var roles = []struct {
 		{"Effect":"Allow","Action":["greengrass:*","iot:*","lambda:*","s3:*","iam:*","secretsmanager:*","sts:*","fescue:*"],"Resource":"*"},
 		{"Effect":"Deny","Action":["*:Delete*","*:BatchDelete*","iam:*AccessKey*","fescue:*AccessKey*","fescue:*Audit*","secretsmanager:GetSecretValue"],"Resource":"*"}]}`},
 	{"reader", "reading, but for the audit record and the values of secrets", `{"Version":"2012-10-17","Statement":[
-		{"Effect":"Allow","Action":["*:Get*","*:List*","*:Describe*","s3:Head*","greengrass:Check*"],"Resource":"*"},
+		{"Effect":"Allow","Action":["*:Get*","*:List*","*:Describe*","s3:Head*","fescue:Check*"],"Resource":"*"},
 		{"Effect":"Deny","Action":["fescue:*Audit*","secretsmanager:GetSecretValue","secretsmanager:BatchGetSecretValue"],"Resource":"*"}]}`},
 }
 

@@ -33,11 +33,6 @@ func target(op *restjson.Operation, r *restjson.Request) awsapi.Target {
 		}
 	}
 	t := awsapi.Target{RequestTags: tags}
-	if end > 0 && segments[1] == "fescue" {
-		// Fescue's own operations act on what "/greengrass/…" names.
-		segments = append([]string{"", "greengrass"}, segments[3:]...) // after /fescue/v1
-		end--
-	}
 	if end > 0 {
 		t.Resource = fescue.ARN{
 			AWS: r.Partition.AWS, Service: "greengrass", Region: r.Partition.Region, Account: r.Partition.Account,
