@@ -47,7 +47,7 @@ func TestRestoreIsLimited(t *testing.T) {
 		{"a deployer", s.keyWith(accesskeys.Grant{Role: "deployer"}), groups["none"], 200},
 	} {
 		status, answer := restore(c.key, c.group)
-		if status != c.status || c.status == 403 && !strings.Contains(answer, "greengrass:RestoreVersion on resource: arn:aws:greengrass:us-east-1:"+account+":/greengrass/groups/"+c.group+"/versions/") {
+		if status != c.status || c.status == 403 && !strings.Contains(answer, "fescue:RestoreVersion on resource: arn:aws:greengrass:us-east-1:"+account+":/greengrass/groups/"+c.group+"/versions/") {
 			t.Errorf("%s: %d %s, want %d", c.name, status, answer, c.status)
 		}
 	}

@@ -19,7 +19,10 @@ func (s *Store) AskCheck(ctx context.Context, p fescue.Partition, thing, id stri
 		_, err := tx.ExecContext(ctx, `
 			INSERT INTO core_check (partition, id, thing, request_json, answer_json, expires_at)
 			VALUES ($1, $2, $3, $4, '', $5)`, p.Key(), id, thing, string(request), millis(expires))
-		return err
+		if err != nil {
+			return err
+		}
+		return s.tell(ctx, tx, fescue.Deployment{Partition: p, CoreThing: thing, ID: id})
 	})
 }
 

@@ -77,6 +77,20 @@ func TestServersHearOfEachOther(t *testing.T) {
 		hears(t, heard, deploying(t, mine, "g").offer("core").step(fescue.EventExpired).Deployment)
 		hears(t, heard, resetting(t, mine, "g", fescue.ForceResetDeployment).force("core").Deployment)
 	})
+	t.Run("of a check", func(t *testing.T) {
+		id := fescue.NewID()
+		if err := mine.AskCheck(t.Context(), homePartition, "asked", id, []byte(`{}`), time.Now().Add(time.Minute)); err != nil {
+			t.Fatal(err)
+		}
+		for {
+			if d := <-heard; d.ID == id {
+				if d.CoreThing != "asked" || d.Partition != homePartition {
+					t.Errorf("heard of %+v", d)
+				}
+				break
+			}
+		}
+	})
 	t.Run("after the connection was lost", func(t *testing.T) {
 		db := must(sql.Open("pgx", url))(t)
 		defer db.Close()
