@@ -34,7 +34,9 @@ func (e *Engine) Await(ctx context.Context, p fescue.Partition, thing string, af
 	if err != nil {
 		return corelink.Offer{}, err
 	}
-	for {
+	// Whoever asks for a check wakes the core: it is looked for when the poll
+	// begins and at each wake, not every second for every core that waits.
+	for roused := true; ; {
 		d, envelope, err := e.Store.Waiting(ctx, p, thing, after)
 		if err == nil {
 			if err := allowed(ctx, &d); err != nil {
@@ -51,16 +53,20 @@ func (e *Engine) Await(ctx context.Context, p fescue.Partition, thing string, af
 		if err := allowed(ctx, nil); err != nil {
 			return corelink.Offer{}, err
 		}
-		check, err := e.waitingCheck(ctx, p, thing)
-		if err != nil {
-			return corelink.Offer{}, err
-		}
-		if check != nil {
-			return corelink.Offer{Check: check}, allowed(ctx, &fescue.Deployment{GroupID: check.GroupID, ID: check.ID})
+		if roused {
+			check, err := e.waitingCheck(ctx, p, thing)
+			if err != nil {
+				return corelink.Offer{}, err
+			}
+			if check != nil {
+				return corelink.Offer{Check: check}, allowed(ctx, &fescue.Deployment{GroupID: check.GroupID, ID: check.ID})
+			}
 		}
 		select {
 		case <-woken:
+			roused = true
 		case <-tick.C:
+			roused = false
 		case <-deadline.C:
 			epoch, err := e.Store.Epoch(ctx, p, thing)
 			if err != nil {

@@ -122,7 +122,7 @@ func (s *Service) Delete(ctx context.Context, p fescue.Partition, id shadow.ID, 
 	accepted := after.DeletedMessage(at, r.ClientToken)
 	s.publish(ctx, p, id, "delete/accepted", accepted)
 	if err := s.Store.ForgetShadows(ctx, at.Add(-shadow.VersionsKept)); err != nil {
-		s.Logger.Warn("what is left of long deleted shadows stays for now", "error", err)
+		s.Logger.Warn("what is left of long deleted shadows stays; the next deletion tries again", "error", err)
 	}
 	return accepted, nil
 }

@@ -45,20 +45,16 @@ func (a *Agent) check(ctx context.Context, c corelink.Check) ([]Problem, int64) 
 			FunctionArn: f.ARN, Artifact: bundle.Artifact{SHA256: f.SHA256, Size: f.Size},
 		})
 	}
-	toFetch, err := a.missing(m)
+	list, err := a.lacking(m)
 	if err != nil {
 		return problemsOf(diskFailure("look into the deployment folder", err)), 0
 	}
 	var problems []Problem
-	bytes, err := a.spaceToStage(m)
-	if err == nil {
-		err = a.needSpace("stage the deployment", bytes)
-	}
-	if err != nil {
+	if err := a.needSpace("stage the deployment", spaceToStage(m, list)); err != nil {
 		problems = problemsOf(err)
 	}
 	_, found := a.planGroup(ctx, &checker{
 		agent: a, manifest: m, defaults: group.GroupDefinitions.Lambdas.DefaultConfig, dry: true,
 	}, group, Plan{})
-	return append(problems, found...), toFetch
+	return append(problems, found...), toFetch(list)
 }

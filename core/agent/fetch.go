@@ -35,18 +35,14 @@ func (a *Agent) stage(ctx context.Context, m bundle.Manifest) error {
 	if err := makeFolder(a.disk, a.layout.store()); err != nil {
 		return diskFailure("prepare the deployment folder", err)
 	}
-	bytes, err := a.spaceToStage(m)
+	list, err := a.lacking(m)
 	if err != nil {
 		return diskFailure("look for what is to be downloaded", err)
 	}
-	if err := a.needSpace("stage the deployment", bytes); err != nil {
+	if err := a.needSpace("stage the deployment", spaceToStage(m, list)); err != nil {
 		return err
 	}
-	missing, err := a.missing(m)
-	if err != nil {
-		return diskFailure("look into the deployment folder", err)
-	}
-	a.work.toFetch.Store(missing)
+	a.work.toFetch.Store(toFetch(list))
 	if m.Group != nil {
 		if err := a.stageGroup(ctx, m); err != nil {
 			return err
@@ -60,24 +56,38 @@ func (a *Agent) stage(ctx context.Context, m bundle.Manifest) error {
 	return nil
 }
 
-// missing is how many bytes of the manifest's artifacts are not on the disk.
-func (a *Agent) missing(m bundle.Manifest) (int64, error) {
-	var bytes int64
+// lack is an artifact that is not on the disk, or not whole: had bytes of it are.
+type lack struct {
+	bundle.Artifact
+	had int64
+}
+
+// lacking lists what of a manifest is not on the disk.
+func (a *Agent) lacking(m bundle.Manifest) ([]lack, error) {
+	var list []lack
 	for _, art := range m.Artifacts() {
 		there, err := exists(a.disk, a.layout.artifact(art.SHA256))
 		if err != nil {
-			return 0, err
+			return nil, err
 		}
 		if there {
 			continue
 		}
-		part, err := a.partSize(art)
+		had, err := a.partSize(art)
 		if err != nil {
-			return 0, err
+			return nil, err
 		}
-		bytes += art.Size - part
+		list = append(list, lack{art, had})
 	}
-	return bytes, nil
+	return list, nil
+}
+
+// toFetch is how many bytes are to be downloaded.
+func toFetch(list []lack) (bytes int64) {
+	for _, l := range list {
+		bytes += l.Size - l.had
+	}
+	return bytes
 }
 
 func (a *Agent) stageGroup(ctx context.Context, m bundle.Manifest) error {

@@ -45,27 +45,17 @@ func (a *Agent) needSpace(doing string, bytes int64) error {
 
 // spaceToStage is how many bytes staging takes at least: what is still to be
 // downloaded, and for a package as much again unpacked.
-func (a *Agent) spaceToStage(m bundle.Manifest) (int64, error) {
-	var bytes int64
-	for _, art := range m.Artifacts() {
-		if there, err := exists(a.disk, a.layout.artifact(art.SHA256)); err != nil {
-			return 0, err
-		} else if there {
-			continue
-		}
-		had, err := a.partSize(art)
-		if err != nil {
-			return 0, err
-		}
+func spaceToStage(m bundle.Manifest, list []lack) (bytes int64) {
+	for _, l := range list {
 		// What is too large is refused for that, when its turn comes.
-		switch isGroup := m.Group != nil && art.SHA256 == m.Group.SHA256; {
-		case isGroup && art.Size <= maxGroupFile:
-			bytes += art.Size - had
-		case !isGroup && art.Size <= maxPackage:
-			bytes += 2*art.Size - had
+		switch isGroup := m.Group != nil && l.SHA256 == m.Group.SHA256; {
+		case isGroup && l.Size <= maxGroupFile:
+			bytes += l.Size - l.had
+		case !isGroup && l.Size <= maxPackage:
+			bytes += 2*l.Size - l.had
 		}
 	}
-	return bytes, nil
+	return bytes
 }
 
 // spaceToUnpack is how many bytes a downloaded package says that it takes, at most
