@@ -236,8 +236,8 @@ func (d Deployment) After(actor Actor, step DeploymentStep) (Deployment, error) 
 	}
 	now := deploymentState{d.Status, d.Phase}
 	switch {
-	case actor == CoreActor && d.Type == ForceResetDeployment && d.Status == Success:
-		return d, ErrNoChange // the core does what the cloud did not wait for
+	case actor == CoreActor && d.unawaited():
+		return d, ErrNoChange
 	case step.Event == EventCancelRequested && !d.CancelRequestedAt.IsZero() && !d.Status.Final():
 		return d, ErrNoChange
 	case slices.Contains(t.from, now):
@@ -265,6 +265,13 @@ func (d Deployment) After(actor Actor, step DeploymentStep) (Deployment, error) 
 	}
 	return d, nil
 }
+
+// unawaited reports whether the core does what the cloud did not wait for.
+func (d Deployment) unawaited() bool { return d.Type == ForceResetDeployment && d.Status == Success }
+
+// Over reports whether the core is to stop working on the deployment: it has
+// ended, and is no forced reset, which succeeds before its core hears of it.
+func (d Deployment) Over() bool { return d.Status.Final() && !d.unawaited() }
 
 var phaseOrder = []DeploymentPhase{Offered, Claimed, Staged, Switched}
 

@@ -153,7 +153,7 @@ func (e *Engine) Progress(ctx context.Context, p fescue.Partition, thing, groupI
 		return false, fmt.Errorf("deployment %s is not for core %s: %w", id, thing, fescue.ErrNotFound)
 	case d.Epoch != r.Epoch:
 		return false, fmt.Errorf("epoch %d, the deployment has %d: %w", r.Epoch, d.Epoch, fescue.ErrWrongEpoch)
-	case d.Status.Final():
+	case d.Over():
 		return false, fmt.Errorf("status is %s: %w", d.Status, fescue.ErrEnded)
 	}
 	return !d.CancelRequestedAt.IsZero(), e.Store.SetProgress(ctx, d, fescue.Progress{

@@ -7,6 +7,7 @@ import (
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/deploy"
+	"github.com/fescue-edge/fescue/corelink"
 )
 
 func (s *site) reset(group string, force bool, token fescue.Token) (fescue.Deployment, error) {
@@ -103,7 +104,11 @@ func TestReset(t *testing.T) {
 		if offer := s.poll("lost", claimed.Epoch); offer.DeploymentID != d.ID || offer.Epoch <= claimed.Epoch {
 			t.Errorf("offer %+v", offer)
 		}
-		s.reports(d, fescue.EventClaimed, fescue.EventSucceeded)
+		s.reports(d, fescue.EventClaimed)
+		if _, err := s.Progress(t.Context(), home, "lost", d.GroupID, d.ID, corelink.ProgressReport{Epoch: d.Epoch, Activity: "clearing"}); err != nil {
+			t.Errorf("its core says what it does: %v", err)
+		}
+		s.reports(d, fescue.EventSucceeded)
 	})
 	t.Run("forced, it succeeds without a core", func(t *testing.T) {
 		s := s.with(t)

@@ -22,12 +22,13 @@ func (s *Store) Steps(ctx context.Context, p fescue.Partition, deploymentID stri
 		WHERE partition = $1 AND deployment_id = $2 ORDER BY number`, p.Key(), deploymentID)
 }
 
-// SetProgress writes down what a core does for an unfinished deployment. Of one
-// that has ended the error is fescue.ErrEnded.
+// SetProgress writes down what a core does for a deployment that is not over for
+// it, as Deployment.Over says, else the error is fescue.ErrEnded.
 func (s *Store) SetProgress(ctx context.Context, d fescue.Deployment, progress fescue.Progress) error {
 	err := s.update(ctx, func(tx *sql.Tx) error {
 		return changed(ctx, tx, `
-			UPDATE deployment SET progress_json = $1 WHERE partition = $2 AND id = $3 AND status = 'InProgress'`,
+			UPDATE deployment SET progress_json = $1 WHERE partition = $2 AND id = $3
+				AND (status = 'InProgress' OR status = 'Success' AND type = 'ForceResetDeployment')`,
 			toJSON(progress), d.Partition.Key(), d.ID)
 	})
 	if errors.Is(err, fescue.ErrNotFound) {

@@ -75,6 +75,10 @@ func testTimelines(t *testing.T, open opener) {
 		r.stored() // no revision: a report that is under way is not disturbed
 		ended := r.step(fescue.EventSucceeded)
 		refused(t, "after the end", s.SetProgress(ctx, ended.Deployment, want), fescue.ErrEnded)
+		forced := resetting(t, s, "g", fescue.ForceResetDeployment).force("core")
+		if err := s.SetProgress(ctx, forced.Deployment, want); err != nil {
+			t.Errorf("of a forced reset, which its core hears of after its end: %v", err)
+		}
 		refused(t, "of another partition", s.SetProgress(ctx, moved(r.Deployment, elsewhere[0]), want), fescue.ErrEnded)
 		_, err := s.Progress(ctx, elsewhere[0], r.ID)
 		refused(t, "read in another partition", err, fescue.ErrNotFound)
