@@ -290,6 +290,15 @@ type Offering struct {
 	Artifacts []string
 }
 
+// CurrentStatus is what GetDeploymentStatus tells of a deployment.
+type CurrentStatus struct {
+	Type         DeploymentType
+	Status       DeploymentStatus
+	ErrorMessage string
+	ErrorDetails []ErrorDetail
+	UpdatedAt    time.Time
+}
+
 // RecordedStep is a step as the timeline tells it.
 type RecordedStep struct {
 	Event   DeploymentEvent

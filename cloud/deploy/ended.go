@@ -15,7 +15,7 @@ type ended struct {
 	now func() time.Time
 
 	mu   sync.RWMutex
-	byID map[endedKey]endedDeployment
+	byID map[endedKey]endedStatus
 }
 
 const (
@@ -30,25 +30,25 @@ type endedKey struct {
 	groupID, id string
 }
 
-type endedDeployment struct {
-	fescue.Deployment
+type endedStatus struct {
+	fescue.CurrentStatus
 	until time.Time
 }
 
 func newEnded(now func() time.Time) *ended {
-	return &ended{now: now, byID: make(map[endedKey]endedDeployment)}
+	return &ended{now: now, byID: make(map[endedKey]endedStatus)}
 }
 
-func (e *ended) find(p fescue.Partition, groupID, id string) (fescue.Deployment, bool) {
+func (e *ended) find(key endedKey) (fescue.CurrentStatus, bool) {
 	e.mu.RLock()
 	defer e.mu.RUnlock()
-	d, ok := e.byID[endedKey{p, groupID, id}]
-	return d.Deployment, ok && e.now().Before(d.until)
+	s, ok := e.byID[key]
+	return s.CurrentStatus, ok && e.now().Before(s.until)
 }
 
-// keep remembers a deployment if it has ended.
-func (e *ended) keep(d fescue.Deployment) {
-	if !d.Status.Final() {
+// keep remembers how a deployment ended, if it has.
+func (e *ended) keep(key endedKey, s fescue.CurrentStatus) {
+	if !s.Status.Final() {
 		return
 	}
 	e.mu.Lock()
@@ -56,5 +56,5 @@ func (e *ended) keep(d fescue.Deployment) {
 	if len(e.byID) >= mostEnded {
 		clear(e.byID)
 	}
-	e.byID[endedKey{d.Partition, d.GroupID, d.ID}] = endedDeployment{d, e.now().Add(remembrance)}
+	e.byID[key] = endedStatus{s, e.now().Add(remembrance)}
 }

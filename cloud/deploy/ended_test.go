@@ -18,11 +18,11 @@ type forgetful struct {
 	asked int
 }
 
-func (f *forgetful) Deployment(ctx context.Context, p fescue.Partition, groupID, id string) (fescue.Deployment, error) {
+func (f *forgetful) DeploymentStatus(ctx context.Context, p fescue.Partition, groupID, id string) (fescue.CurrentStatus, error) {
 	if f.asked++; f.gone {
-		return fescue.Deployment{}, fescue.ErrNotFound
+		return fescue.CurrentStatus{}, fescue.ErrNotFound
 	}
-	return f.Store.Deployment(ctx, p, groupID, id)
+	return f.Store.DeploymentStatus(ctx, p, groupID, id)
 }
 
 func TestEndedDeploymentsAreRemembered(t *testing.T) {
@@ -35,7 +35,7 @@ func TestEndedDeploymentsAreRemembered(t *testing.T) {
 	e := s.another(func(o *deploy.Options) { o.Store, o.Now = f, func() time.Time { return now } })
 	status := func(want fescue.DeploymentStatus, asked int) {
 		t.Helper()
-		got, err := e.Deployment(t.Context(), home, d.GroupID, d.ID)
+		got, err := e.Status(t.Context(), home, d.GroupID, d.ID)
 		if err != nil || got.Status != want || f.asked != asked {
 			t.Fatalf("%s, asked %d times, %v; want %s, asked %d times", got.Status, f.asked, err, want, asked)
 		}
@@ -50,7 +50,7 @@ func TestEndedDeploymentsAreRemembered(t *testing.T) {
 		p         fescue.Partition
 		group, id string
 	}{{home, fescue.NewID(), d.ID}, {home, d.GroupID, fescue.NewID()}, {fescue.Partition{AWS: "aws", Account: "1", Region: "r"}, d.GroupID, d.ID}} {
-		if _, err := e.Deployment(t.Context(), other.p, other.group, other.id); !errors.Is(err, fescue.ErrNotFound) {
+		if _, err := e.Status(t.Context(), other.p, other.group, other.id); !errors.Is(err, fescue.ErrNotFound) {
 			t.Errorf("%+v: %v", other, err)
 		}
 	}
@@ -58,7 +58,7 @@ func TestEndedDeploymentsAreRemembered(t *testing.T) {
 	now = now.Add(4 * time.Second)
 	status(fescue.Success, 3)
 	now = now.Add(2 * time.Second)
-	if _, err := e.Deployment(t.Context(), home, d.GroupID, d.ID); !errors.Is(err, fescue.ErrNotFound) {
+	if _, err := e.Status(t.Context(), home, d.GroupID, d.ID); !errors.Is(err, fescue.ErrNotFound) {
 		t.Errorf("what was removed is remembered for ever: %v", err)
 	}
 }

@@ -29,6 +29,7 @@ type Store interface {
 	TokenSubject(ctx context.Context, p fescue.Partition, t fescue.Token) (id string, err error)
 	CreateDeployment(ctx context.Context, d fescue.Deployment, token fescue.Token) (fescue.Deployment, error)
 	Deployment(ctx context.Context, p fescue.Partition, groupID, id string) (fescue.Deployment, error)
+	DeploymentStatus(ctx context.Context, p fescue.Partition, groupID, id string) (fescue.CurrentStatus, error)
 	Deployments(ctx context.Context, p fescue.Partition, groupID string, page fescue.Page) ([]fescue.Deployment, error)
 	LeaseBuilding(ctx context.Context, aws string, until time.Time) (fescue.Deployment, error)
 	ApplyStep(ctx context.Context, d fescue.Deployment, actor fescue.Actor, step fescue.DeploymentStep) (fescue.Deployment, error)
@@ -245,17 +246,18 @@ func replace(err, target, by error) error {
 	return err
 }
 
-// Deployment reads a deployment of a group. One that has ended may have been read
-// a moment ago.
-func (e *Engine) Deployment(ctx context.Context, p fescue.Partition, groupID, id string) (fescue.Deployment, error) {
-	if d, ok := e.ended.find(p, groupID, id); ok {
-		return d, nil
+// Status reads how it stands with a deployment of a group. Of one that has ended it
+// may have been read a moment ago.
+func (e *Engine) Status(ctx context.Context, p fescue.Partition, groupID, id string) (fescue.CurrentStatus, error) {
+	key := endedKey{p, groupID, id}
+	if s, ok := e.ended.find(key); ok {
+		return s, nil
 	}
-	d, err := e.Store.Deployment(ctx, p, groupID, id)
+	s, err := e.Store.DeploymentStatus(ctx, p, groupID, id)
 	if err == nil {
-		e.ended.keep(d)
+		e.ended.keep(key, s)
 	}
-	return d, err
+	return s, err
 }
 
 // Deployments lists the deployments of a group, newest first.

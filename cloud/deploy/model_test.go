@@ -233,7 +233,7 @@ func (p *play) agrees() {
 		}
 		for n, want := range g.deployments {
 			got := list[len(list)-1-n]
-			read, err := p.engine().Deployment(ctx, home, g.id, want.id)
+			read, err := p.engine().Status(ctx, home, g.id, want.id)
 			if err != nil || got.ID != want.id || got.Status != want.status || read.Status != want.status || got.GroupVersionID != want.version {
 				p.t.Fatalf("group %d, deployment %d: %s, read %s, %q, %v; want %s", i, n, got.Status, read.Status, got.ErrorMessage, err, want.status)
 			}

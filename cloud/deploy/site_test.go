@@ -350,7 +350,7 @@ func (s *site) built(d fescue.Deployment) fescue.Deployment {
 
 func (s *site) read(d fescue.Deployment) fescue.Deployment {
 	s.t.Helper()
-	got, err := s.Deployment(s.t.Context(), home, d.GroupID, d.ID)
+	got, err := s.store.Deployment(s.t.Context(), home, d.GroupID, d.ID)
 	if err != nil {
 		s.t.Fatal(err)
 	}

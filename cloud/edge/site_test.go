@@ -290,7 +290,7 @@ func (s *site) deploy(t *testing.T, group, version string) fescue.Deployment {
 		case <-deadline:
 			t.Fatal("the deployment is not built")
 		}
-		if made, err = s.engine.Deployment(t.Context(), home, group, made.ID); err != nil {
+		if made, err = s.store.Deployment(t.Context(), home, group, made.ID); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -55,6 +55,24 @@ func (s *Store) Deployment(ctx context.Context, p fescue.Partition, groupID, id 
 	return findDeployment(ctx, s.read, p, groupID, id)
 }
 
+// DeploymentStatus reads no more of a deployment than its status, which is asked
+// for more often than everything else together: each column costs. Under another
+// group it is not found.
+func (s *Store) DeploymentStatus(ctx context.Context, p fescue.Partition, groupID, id string) (fescue.CurrentStatus, error) {
+	var c fescue.CurrentStatus
+	var details string
+	var updated int64
+	err := one(s.read.QueryRowContext(ctx, `
+		SELECT type, status, error_message, details_json, updated_at FROM deployment
+		WHERE partition = $1 AND id = $2 AND group_id = $3`, p.Key(), id, groupID),
+		&c.Type, &c.Status, &c.ErrorMessage, &details, &updated)
+	if err != nil {
+		return c, fmt.Errorf("status of deployment %s of group %s: %w", id, groupID, err)
+	}
+	c.UpdatedAt = fromMillis(updated)
+	return c, fromJSON(details, &c.ErrorDetails)
+}
+
 // Deployments lists the deployments of a group, newest first. The page's key is
 // a deployment id.
 func (s *Store) Deployments(ctx context.Context, p fescue.Partition, groupID string, page fescue.Page) ([]fescue.Deployment, error) {

@@ -82,6 +82,10 @@ func (r *run) stored() {
 	if diff := gocmp.Diff(r.Deployment, got); diff != "" {
 		r.t.Error(diff)
 	}
+	want := fescue.CurrentStatus{Type: r.Type, Status: r.Status, ErrorMessage: r.ErrorMessage, ErrorDetails: r.ErrorDetails, UpdatedAt: r.UpdatedAt}
+	if diff := gocmp.Diff(want, must(r.s.DeploymentStatus(r.t.Context(), r.Partition, r.GroupID, r.ID))(r.t)); diff != "" {
+		r.t.Error(diff)
+	}
 }
 
 func deploymentIDs(list []fescue.Deployment) []string {
@@ -123,6 +127,8 @@ func testDeployments(t *testing.T, open opener) {
 			"another account": {elsewhere[1], "g", r.ID},
 		} {
 			_, err := s.Deployment(ctx, c.p, c.group, c.id)
+			refused(t, what, err, fescue.ErrNotFound)
+			_, err = s.DeploymentStatus(ctx, c.p, c.group, c.id)
 			refused(t, what, err, fescue.ErrNotFound)
 		}
 		for _, p := range elsewhere {

@@ -480,7 +480,7 @@ var races = []race{
 var readers = []string{
 	"AccessKey", "AccessKeys", "AssociatedRole", "BlobsToLookAt", "Bucket", "Buckets", "Certificate", "CertificateExpiry",
 	"CertificatePolicies", "CertificateThings", "Certificates", "Connectivity", "Definition", "Definitions", "Deployment",
-	"Deployments", "DeploymentsIn", "DueNotifications", "Epoch", "FunctionAlias", "FunctionAliases", "FunctionCodeNamed",
+	"DeploymentStatus", "Deployments", "DeploymentsIn", "DueNotifications", "Epoch", "FunctionAlias", "FunctionAliases", "FunctionCodeNamed",
 	"FunctionTags", "FunctionVersion", "FunctionVersions", "Functions", "GroupAuthorities", "GroupCore", "KeptSetting",
 	"NotificationBacklog", "Object", "ObjectParts", "Objects", "OfferedArtifacts", "Overdue", "Passed", "Ping", "Policies", "Policy",
 	"PolicyCertificates", "PolicyVersion", "PolicyVersions", "Principal", "Progress", "ServerKeys", "Shadow", "ShadowNames",

@@ -80,7 +80,7 @@ func (a *API) getDeploymentStatus(ctx context.Context, r *restjson.Request) (any
 	if !fescue.ValidID(group) || !fescue.ValidID(id) {
 		return nil, missing
 	}
-	d, err := a.deployments.Deployment(ctx, r.Partition, group, id)
+	s, err := a.deployments.Status(ctx, r.Partition, group, id)
 	if err != nil {
 		return nil, notFoundAs(err, missing)
 	}
@@ -90,7 +90,7 @@ func (a *API) getDeploymentStatus(ctx context.Context, r *restjson.Request) (any
 		ErrorDetails     []fescue.ErrorDetail `json:",omitempty"`
 		ErrorMessage     string               `json:",omitempty"`
 		UpdatedAt        string
-	}{d.Status, d.Type, d.ErrorDetails, d.ErrorMessage, fescue.Timestamp(d.UpdatedAt)}, nil
+	}{s.Status, s.Type, s.ErrorDetails, s.ErrorMessage, fescue.Timestamp(s.UpdatedAt)}, nil
 }
 
 // plainID is a deployment's id without the account, which stands before it in the

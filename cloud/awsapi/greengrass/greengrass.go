@@ -32,7 +32,7 @@ import (
 type Deployments interface {
 	Create(ctx context.Context, p fescue.Partition, groupID string, t fescue.DeploymentType, groupVersionID, deploymentID string, token fescue.Token) (fescue.Deployment, error)
 	Reset(ctx context.Context, p fescue.Partition, groupID string, force bool, token fescue.Token) (fescue.Deployment, error)
-	Deployment(ctx context.Context, p fescue.Partition, groupID, id string) (fescue.Deployment, error)
+	Status(ctx context.Context, p fescue.Partition, groupID, id string) (fescue.CurrentStatus, error)
 	Deployments(ctx context.Context, p fescue.Partition, groupID string, page fescue.Page) ([]fescue.Deployment, error)
 	DeploymentsIn(ctx context.Context, p fescue.Partition, status fescue.DeploymentStatus, page fescue.Page) ([]fescue.Deployment, error)
 	Timeline(ctx context.Context, p fescue.Partition, groupID, id string) (deploy.Timeline, error)
