@@ -10,7 +10,8 @@ type AuditRecord struct {
 	Partition Partition
 	// At is when the call was answered.
 	At time.Time
-	// ID is the request's, x-amzn-RequestId.
+	// ID is the request's, x-amzn-RequestId. A request that changed several things
+	// has a record for each: "/2" and so on stand behind the id.
 	ID string
 	// KeyID and KeyName are the access key that signed; KeyName alone is set, to
 	// "operator", for what was done on the data folder.

@@ -19,7 +19,8 @@ import (
 
 // Store keeps records.
 type Store interface {
-	AddAuditRecord(ctx context.Context, r fescue.AuditRecord) error
+	// AddAuditRecords adds all or none.
+	AddAuditRecords(ctx context.Context, records ...fescue.AuditRecord) error
 	// AuditRecords are oldest first.
 	AuditRecords(ctx context.Context, p fescue.Partition, f fescue.AuditFilter) ([]fescue.AuditRecord, error)
 }
@@ -55,27 +56,29 @@ func (s *Service) Ready(ctx context.Context) error {
 	return nil
 }
 
-// Add writes the record of a call that was carried out or refused. After an
-// error the record waits, and Ready fails.
-func (s *Service) Add(ctx context.Context, r fescue.AuditRecord) error {
+// Add writes the records of a call that was carried out or refused. After an
+// error they wait, and Ready fails.
+func (s *Service) Add(ctx context.Context, records ...fescue.AuditRecord) error {
 	// The caller may be gone; what it did is recorded all the same.
-	err := s.add(context.WithoutCancel(ctx), r)
+	err := s.add(context.WithoutCancel(ctx), records...)
 	if err == nil {
 		return nil
 	}
-	s.logger.Error("audit record not written; calls that change something are refused until it is",
-		"error", err, "request", r.ID, "partition", r.Partition, "at", r.At, "key", r.KeyID, "source", r.Source,
-		"service", r.Service, "operation", r.Operation, "resource", r.Resource, "status", r.Status, "code", r.Code)
+	for _, r := range records {
+		s.logger.Error("audit record not written; calls that change something are refused until it is",
+			"error", err, "request", r.ID, "partition", r.Partition, "at", r.At, "key", r.KeyID, "source", r.Source,
+			"service", r.Service, "operation", r.Operation, "resource", r.Resource, "status", r.Status, "code", r.Code)
+	}
 	s.mu.Lock()
-	s.waiting = append(s.waiting, r)
+	s.waiting = append(s.waiting, records...)
 	s.mu.Unlock()
 	return fmt.Errorf("write audit record: %w", err)
 }
 
-func (s *Service) add(ctx context.Context, r fescue.AuditRecord) error {
+func (s *Service) add(ctx context.Context, records ...fescue.AuditRecord) error {
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
-	return s.store.AddAuditRecord(ctx, r)
+	return s.store.AddAuditRecords(ctx, records...)
 }
 
 // Records are the records of a partition and of its account, oldest first.

@@ -18,11 +18,11 @@ type records struct {
 	fails error
 }
 
-func (r *records) AddAuditRecord(ctx context.Context, rec fescue.AuditRecord) error {
+func (r *records) AddAuditRecords(ctx context.Context, list ...fescue.AuditRecord) error {
 	if err := errors.Join(r.fails, ctx.Err()); err != nil {
 		return err
 	}
-	r.list = append(r.list, rec)
+	r.list = append(r.list, list...)
 	return nil
 }
 

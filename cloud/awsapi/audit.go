@@ -2,6 +2,7 @@ package awsapi
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"regexp"
 	"strings"
@@ -13,8 +14,8 @@ import (
 type Audit interface {
 	// Ready fails while records cannot be written: nothing is to be changed then.
 	Ready(ctx context.Context) error
-	// Add appends a record.
-	Add(ctx context.Context, r fescue.AuditRecord) error
+	// Add appends records, all or none.
+	Add(ctx context.Context, records ...fescue.AuditRecord) error
 }
 
 // reading are the beginnings of operations that change nothing.
@@ -69,18 +70,25 @@ func (h *Handler) beginAudit(ctx context.Context, service string, r *http.Reques
 // global are the services whose resources belong to no Region.
 var global = map[string]bool{"iam": true, "sts": true}
 
-// endAudit writes the record and sends the answer. A call whose record cannot be
-// written is answered as an error, though it was carried out.
-func (h *Handler) endAudit(ctx context.Context, service Service, w *answer, record fescue.AuditRecord) {
-	record.At, record.Status, record.Code = h.Verifier.Clock().UTC(), w.status, w.code
-	if w.status < http.StatusBadRequest {
-		record.Resource = made(record, w.body.Bytes())
+// endAudit writes a call's records, one for each thing that it asked for, and sends
+// the answer. A call whose records cannot be written is answered as an error, though
+// it was carried out.
+func (h *Handler) endAudit(ctx context.Context, service Service, w *answer, records []fescue.AuditRecord) {
+	at := h.Verifier.Clock().UTC()
+	for i := range records {
+		r := &records[i]
+		if r.At, r.Status, r.Code = at, w.status, w.code; i > 0 {
+			r.ID = fmt.Sprintf("%s/%d", r.ID, i+1)
+		}
+		if w.status < http.StatusBadRequest {
+			r.Resource = made(*r, w.body.Bytes())
+		}
+		if r.Resource == "" {
+			r.Resource = "*"
+		}
+		r.Resource = strings.ToValidUTF8(r.Resource[:min(len(r.Resource), maxResource)], "")
 	}
-	if record.Resource == "" {
-		record.Resource = "*"
-	}
-	record.Resource = strings.ToValidUTF8(record.Resource[:min(len(record.Resource), maxResource)], "")
-	err := h.Audit.Add(ctx, record)
+	err := h.Audit.Add(ctx, records...)
 	if err == nil {
 		w.release()
 		return

@@ -3,6 +3,7 @@ package awsapi_test
 import (
 	"context"
 	"errors"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -20,11 +21,11 @@ type ledger struct {
 
 func (l *ledger) Ready(context.Context) error { return l.notReady }
 
-func (l *ledger) Add(_ context.Context, r fescue.AuditRecord) error {
+func (l *ledger) Add(_ context.Context, records ...fescue.AuditRecord) error {
 	if l.addFail != nil {
 		return l.addFail
 	}
-	l.records = append(l.records, r)
+	l.records = append(l.records, records...)
 	return nil
 }
 
@@ -70,6 +71,20 @@ func TestAudit(t *testing.T) {
 		global.Service, global.Operation, global.Partition.Region = "iam", "Forbidden", ""
 		global.Resource, global.Status, global.Code = "*", 403, "AccessDenied"
 		if diff := cmp.Diff([]fescue.AuditRecord{kept, code, refused, global}, l.records); diff != "" {
+			t.Error(diff)
+		}
+	})
+	t.Run("everything that one call changes", func(t *testing.T) {
+		t.Parallel()
+		e, l := start(t)
+		e.operation = "DeleteObject"
+		w := e.serve(call{service: "iot"}.sign(t, func(r *http.Request) { r.Header["Resource"] = []string{"a", "b", ""} }))
+		var got []string
+		for _, r := range l.records {
+			got = append(got, r.ID+" "+r.Resource)
+		}
+		id := w.Header().Get("x-amzn-RequestId")
+		if diff := cmp.Diff([]string{id + " a", id + "/2 b", id + "/3 *"}, got); diff != "" {
 			t.Error(diff)
 		}
 	})

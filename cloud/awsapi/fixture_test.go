@@ -154,9 +154,11 @@ func open(t *testing.T) *endpoint {
 type named struct{ *endpoint }
 
 func (n named) ServeCall(w http.ResponseWriter, r *http.Request, call *awsapi.Call) {
-	if err := call.Admit(r.Context(), awsapi.Target{Operation: n.operation, Resource: r.Header.Get("Resource")}); err != nil {
-		w.WriteHeader(http.StatusForbidden)
-		return
+	for _, resource := range r.Header.Values("Resource") {
+		if err := call.Admit(r.Context(), awsapi.Target{Operation: n.operation, Resource: resource}); err != nil {
+			w.WriteHeader(http.StatusForbidden)
+			return
+		}
 	}
 	io.WriteString(w, n.result)
 }

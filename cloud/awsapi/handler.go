@@ -132,17 +132,19 @@ func (h *Handler) serve(w *answer, r *http.Request, call *Call) (signingName str
 		h.refuse(w, service, call, fmt.Errorf("caller with access key %s: %w", pending.KeyID, err))
 		return pending.Service
 	}
-	var record *fescue.AuditRecord // of a call that changes something
+	var records []fescue.AuditRecord // of a call that changes something
 	call.admit = func(ctx context.Context, t Target) (err error) {
 		if err := h.slowDown(pending.Service, call, t); err != nil {
 			return err
 		}
 		act := action(pending.Service, t)
 		if changes(act) {
-			if record, err = h.beginAudit(ctx, pending.Service, r, call, t); err != nil {
+			record, err := h.beginAudit(ctx, pending.Service, r, call, t)
+			if err != nil {
 				return err
 			}
 			if record != nil {
+				records = append(records, *record)
 				w.hold()
 			}
 		}
@@ -153,8 +155,8 @@ func (h *Handler) serve(w *answer, r *http.Request, call *Call) (signingName str
 	}
 	r.Body, r.Trailer = body, pending.Trailer()
 	service.ServeCall(w, r, call)
-	if record != nil {
-		h.endAudit(r.Context(), service, w, *record)
+	if len(records) > 0 {
+		h.endAudit(r.Context(), service, w, records)
 	}
 	return pending.Service
 }

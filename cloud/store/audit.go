@@ -9,9 +9,9 @@ import (
 	"github.com/fescue-edge/fescue"
 )
 
-// AddAuditRecord appends a record. Nothing changes one later.
-func (s *Store) AddAuditRecord(ctx context.Context, r fescue.AuditRecord) error {
-	return s.update(ctx, func(tx *sql.Tx) error { return addAuditRecords(ctx, tx, []fescue.AuditRecord{r}) })
+// AddAuditRecords appends records, all or none. Nothing changes one later.
+func (s *Store) AddAuditRecords(ctx context.Context, records ...fescue.AuditRecord) error {
+	return s.update(ctx, func(tx *sql.Tx) error { return addAuditRecords(ctx, tx, records) })
 }
 
 func addAuditRecords(ctx context.Context, tx *sql.Tx, records []fescue.AuditRecord) error {

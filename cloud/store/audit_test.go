@@ -23,12 +23,15 @@ func testAudit(t *testing.T, open opener) {
 	}
 	b, a, c, account := record(homePartition, "b", 0), record(homePartition, "a", 0), record(homePartition, "c", time.Second), record(wide, "d", 2*time.Second)
 	for _, r := range []fescue.AuditRecord{c, b, a, account, record(elsewhere[0], "x", 0), record(elsewhere[1], "y", 0)} {
-		if err := s.AddAuditRecord(ctx, r); err != nil {
+		if err := s.AddAuditRecords(ctx, r); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := s.AddAuditRecord(ctx, a); err == nil {
+	if err := s.AddAuditRecords(ctx, a); err == nil {
 		t.Error("a record was written twice")
+	}
+	if err := s.AddAuditRecords(ctx, record(homePartition, "new", 0), a); err == nil {
+		t.Error("a record was written twice beside a new one")
 	}
 	for name, q := range map[string]struct {
 		filter fescue.AuditFilter
@@ -52,7 +55,7 @@ func testAudit(t *testing.T, open opener) {
 		for i := range 8 {
 			wg.Go(func() {
 				for n := range 8 {
-					if err := s.AddAuditRecord(ctx, record(homePartition, fmt.Sprint(i, "-", n), time.Hour)); err != nil {
+					if err := s.AddAuditRecords(ctx, record(homePartition, fmt.Sprint(i, "-", n), time.Hour)); err != nil {
 						t.Error(err)
 					}
 				}
