@@ -30,20 +30,24 @@ func (s *Store) HoldBlob(ctx context.Context, hash string, until time.Time) erro
 }
 
 // lookAtBlob has a blob looked at from a time on, or later if it already was to
-// be looked at later.
+// be looked at later. What was seen of the blob before counts no more.
 func lookAtBlob(ctx context.Context, tx *sql.Tx, hash string, at time.Time) error {
 	_, err := tx.ExecContext(ctx, `
 		INSERT INTO bucket_garbage (hash, look_at, doomed_until) VALUES ($1, $2, 0)
-		ON CONFLICT (hash) DO UPDATE SET look_at = excluded.look_at WHERE bucket_garbage.look_at < excluded.look_at`,
+		ON CONFLICT (hash) DO UPDATE SET look_at =
+			CASE WHEN bucket_garbage.look_at < excluded.look_at THEN excluded.look_at ELSE bucket_garbage.look_at + 1 END`,
 		hash, millis(at))
 	return err
 }
 
-// nameBlob moves the announcement of a blob on. If it is gone or the blob is being
-// removed, the blob has to be put again: fescue.ErrConflict.
+// nameBlob moves the announcement of a blob on, and be it by a millisecond: who
+// looked at the blob before may not condemn it any more. If the announcement is
+// gone or the blob is being removed, the blob has to be put again:
+// fescue.ErrConflict.
 func nameBlob(ctx context.Context, tx *sql.Tx, hash string, until time.Time) error {
 	err := changed(ctx, tx, `
-		UPDATE bucket_garbage SET look_at = $1 WHERE hash = $2 AND doomed_until = 0`, millis(until), hash)
+		UPDATE bucket_garbage SET look_at = CASE WHEN look_at < $1 THEN $1 ELSE look_at + 1 END
+		WHERE hash = $2 AND doomed_until = 0`, millis(until), hash)
 	if errors.Is(err, fescue.ErrNotFound) {
 		return fescue.ErrConflict
 	}

@@ -223,11 +223,13 @@ func testBlobs(t *testing.T, open opener) {
 	if list := must(s.BlobsToLookAt(ctx, at.Add(5*time.Hour), 10))(t); len(list) != 0 {
 		t.Errorf("looked at too early: %+v", list)
 	}
-	stale := look()
-	if err := s.HoldBlob(ctx, blobOf("x"), at.Add(7*time.Hour)); err != nil {
-		t.Fatal(err)
+	for _, until := range []time.Duration{6 * time.Hour, 5 * time.Hour} { // also for no longer than before
+		stale := look()
+		if err := s.HoldBlob(ctx, blobOf("x"), at.Add(until)); err != nil {
+			t.Fatal(err)
+		}
+		refused(t, "condemn what is wanted again", s.CondemnBlob(ctx, stale, at.Add(8*time.Hour)), fescue.ErrConflict)
 	}
-	refused(t, "condemn what is wanted again", s.CondemnBlob(ctx, stale, at.Add(8*time.Hour)), fescue.ErrConflict)
 	seen := look()
 	if err := s.CondemnBlob(ctx, seen, at.Add(8*time.Hour)); err != nil {
 		t.Fatal(err)
