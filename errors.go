@@ -1,6 +1,9 @@
 package fescue
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
 // What the services and the store say when they refuse. Each wire (a package
 // under cloud/awsapi, cloud/edge) maps them to its own codes and texts.
@@ -24,6 +27,25 @@ var (
 	// ErrQuota means that the partition holds as many as it may.
 	ErrQuota = errors.New("quota is used up")
 )
+
+// Refusal is an error whose text is fit for the caller, most often in the words
+// of the original.
+type Refusal struct {
+	// Kind is one of the errors above or of a service's own.
+	Kind error
+	Text string
+}
+
+// Refuse makes a Refusal.
+func Refuse(kind error, format string, args ...any) error {
+	return &Refusal{kind, fmt.Sprintf(format, args...)}
+}
+
+// Error is the text for the caller.
+func (r *Refusal) Error() string { return r.Text }
+
+// Unwrap is the kind.
+func (r *Refusal) Unwrap() error { return r.Kind }
 
 // Token makes a create call idempotent: the same Value for the same Operation
 // with the same RequestHash yields the record that the first call made;

@@ -54,7 +54,7 @@ func (h *Handler) beginAudit(ctx context.Context, service string, r *http.Reques
 		h.Logger.Error("call refused: the audit record cannot be written", "request", call.RequestID, "error", err)
 		return nil, &Error{
 			Status: http.StatusServiceUnavailable, Code: "ServiceUnavailableException",
-			Message: Because(err, "The server cannot write its audit record and changes nothing until it can. Its log has the cause."),
+			Message: because(err, "The server cannot write its audit record and changes nothing until it can. Its log has the cause."),
 		}
 	}
 	record := &fescue.AuditRecord{
@@ -96,7 +96,7 @@ func (h *Handler) endAudit(ctx context.Context, service Service, w *answer, reco
 	w.discard()
 	service.WriteError(w, &Error{
 		Status: http.StatusInternalServerError, Code: "InternalFailure",
-		Message: Because(err, "The server's log has the cause.") +
+		Message: because(err, "The server's log has the cause.") +
 			" The request was carried out as far as it could be, but its audit record could not be written: look at what there is before you repeat it.",
 	})
 }

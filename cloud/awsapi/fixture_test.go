@@ -121,12 +121,11 @@ func open(t *testing.T) *endpoint {
 	// api is a REST-JSON service with one operation, which keeps its call.
 	api := func(maxBody int64) *restjson.API {
 		a := &restjson.API{
+			Failing:   awsapi.Failing{Internal: "InternalServerErrorException", Logger: logger},
 			ErrorBody: func(e *awsapi.Error) any { return struct{ Message string }{e.Message} },
 			Malformed: func(cause string) *awsapi.Error {
 				return &awsapi.Error{Status: 400, Code: "BadRequestException", Message: cause}
 			},
-			Internal: awsapi.Error{Code: "InternalServerErrorException", Message: "internal"},
-			Logger:   logger,
 		}
 		a.Target = func(_ *restjson.Operation, r *restjson.Request) awsapi.Target {
 			return awsapi.Target{Resource: r.Header.Get("Resource"), RequestTags: func() map[string]string {
@@ -139,7 +138,7 @@ func open(t *testing.T) *endpoint {
 		})
 		return a
 	}
-	form := &query.API{Namespace: "https://iam.amazonaws.com/doc/2010-05-08/", Version: "2010-05-08", Logger: logger}
+	form := &query.API{Namespace: "https://iam.amazonaws.com/doc/2010-05-08/", Version: "2010-05-08"}
 	form.Register([]query.Operation{{Name: "Forbidden", Handle: func(context.Context, *query.Request) (any, error) { return nil, nil }}})
 	e.Handler = awsapi.New(awsapi.Options{
 		Verifier: &sigv4.Verifier{Keys: e.keys, Now: func() time.Time { return now }, Regions: []string{"eu-west-1", "us-east-1"}},

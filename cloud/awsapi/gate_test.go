@@ -92,7 +92,7 @@ func TestAuthorization(t *testing.T) {
 		}
 		e.groupsFail = errors.New("disk on fire")
 		w := e.serve(call{}.sign(t, header("Resource", group)))
-		if wantRefusal(t, "greengrass", w, 500, "InternalServerErrorException", "internal"); !strings.Contains(e.logs.String(), "fire") {
+		if wantRefusal(t, "greengrass", w, 500, "InternalServerErrorException", "log"); !strings.Contains(e.logs.String(), "fire") {
 			t.Errorf("log %s", e.logs)
 		}
 	})

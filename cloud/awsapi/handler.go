@@ -174,7 +174,7 @@ func (h *Handler) refuse(w http.ResponseWriter, service Service, call *Call, err
 		}
 		wire = &Error{
 			Status: http.StatusInternalServerError, Code: "InternalFailure",
-			Message: Because(err, "The server could not check the request's signature. Its log has the request id and the cause."),
+			Message: because(err, "The server could not check the request's signature. Its log has the request id and the cause."),
 		}
 	}
 	if service == nil {

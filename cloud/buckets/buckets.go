@@ -113,23 +113,6 @@ var (
 	ErrBusy = errors.New("busy")
 )
 
-// Error is a refusal with a text for the caller.
-type Error struct {
-	// Kind is one of this package's or package fescue's sentinels.
-	Kind    error
-	Message string
-}
-
-// Error is the text for the caller.
-func (e *Error) Error() string { return e.Message }
-
-// Unwrap is the kind.
-func (e *Error) Unwrap() error { return e.Kind }
-
-func refuse(kind error, format string, args ...any) error {
-	return &Error{Kind: kind, Message: fmt.Sprintf(format, args...)}
-}
-
 // Options is what a Service is made from; all of it is required.
 type Options struct {
 	Store Store
@@ -164,7 +147,7 @@ var addressPattern = regexp.MustCompile(`^[0-9]+\.[0-9]+\.[0-9]+\.[0-9]+$`)
 // CheckName refuses what cannot be a bucket's name.
 func CheckName(name string) error {
 	if !namePattern.MatchString(name) || strings.Contains(name, "..") || addressPattern.MatchString(name) {
-		return refuse(ErrBucketName, "The specified bucket is not valid: %.100q. A name has 3 to 63 lower-case letters, digits, dots and hyphens, begins and ends with a letter or digit, and is no IP address.", name)
+		return fescue.Refuse(ErrBucketName, "The specified bucket is not valid: %.100q. A name has 3 to 63 lower-case letters, digits, dots and hyphens, begins and ends with a letter or digit, and is no IP address.", name)
 	}
 	return nil
 }
@@ -172,9 +155,9 @@ func CheckName(name string) error {
 func checkKey(key string) error {
 	switch {
 	case len(key) > MaxKey:
-		return refuse(ErrKeyTooLong, "Your key is too long: it has %d bytes, at most %d are allowed.", len(key), MaxKey)
+		return fescue.Refuse(ErrKeyTooLong, "Your key is too long: it has %d bytes, at most %d are allowed.", len(key), MaxKey)
 	case key == "" || !utf8.ValidString(key) || strings.ContainsRune(key, 0):
-		return refuse(ErrKey, "The key must be UTF-8 text of at least one character, without NUL.")
+		return fescue.Refuse(ErrKey, "The key must be UTF-8 text of at least one character, without NUL.")
 	}
 	return nil
 }
@@ -187,10 +170,10 @@ func checkPlace(bucket, key string) error {
 }
 
 func noBucket(name string) error {
-	return refuse(ErrNoBucket, "The specified bucket does not exist: %s.", name)
+	return fescue.Refuse(ErrNoBucket, "The specified bucket does not exist: %s.", name)
 }
 
-func noKey(key string) error { return refuse(ErrNoKey, "The specified key does not exist.") }
+func noKey(key string) error { return fescue.Refuse(ErrNoKey, "The specified key does not exist.") }
 
 // CreateBucket makes a bucket. One that the partition has already is
 // fescue.ErrExists.
@@ -201,9 +184,9 @@ func (s *Service) CreateBucket(ctx context.Context, p fescue.Partition, name str
 	err := s.o.Store.CreateBucket(ctx, p, fescue.Bucket{Name: name, CreatedAt: s.now()}, MaxBuckets)
 	switch {
 	case errors.Is(err, fescue.ErrExists):
-		return refuse(fescue.ErrExists, "Your previous request to create the named bucket succeeded and you already own it.")
+		return fescue.Refuse(fescue.ErrExists, "Your previous request to create the named bucket succeeded and you already own it.")
 	case errors.Is(err, fescue.ErrQuota):
-		return refuse(fescue.ErrQuota, "You have attempted to create more buckets than allowed: %d. Delete one first.", MaxBuckets)
+		return fescue.Refuse(fescue.ErrQuota, "You have attempted to create more buckets than allowed: %d. Delete one first.", MaxBuckets)
 	}
 	return err
 }
@@ -235,7 +218,7 @@ func (s *Service) DeleteBucket(ctx context.Context, p fescue.Partition, name str
 	case errors.Is(err, fescue.ErrNotFound):
 		return noBucket(name)
 	case errors.Is(err, fescue.ErrInUse):
-		return refuse(fescue.ErrInUse, "The bucket you tried to delete is not empty: %s. Delete its objects first.", name)
+		return fescue.Refuse(fescue.ErrInUse, "The bucket you tried to delete is not empty: %s. Delete its objects first.", name)
 	}
 	return err
 }
@@ -256,7 +239,7 @@ const attempts = 16
 // retry runs a round until no other write comes between.
 func retry(ctx context.Context, round func() error) error {
 	for attempt := range attempts {
-		var refusal *Error
+		var refusal *fescue.Refusal
 		err := round()
 		if !errors.Is(err, fescue.ErrConflict) || errors.As(err, &refusal) {
 			return err
@@ -267,5 +250,5 @@ func retry(ctx context.Context, round func() error) error {
 		case <-time.After(time.Duration(attempt) * 20 * time.Millisecond):
 		}
 	}
-	return refuse(ErrBusy, "Please reduce your request rate: other writes to the same object came between %d times.", attempts)
+	return fescue.Refuse(ErrBusy, "Please reduce your request rate: other writes to the same object came between %d times.", attempts)
 }

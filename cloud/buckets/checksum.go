@@ -58,7 +58,7 @@ func (c checksums) add(name string) error {
 	}
 	a, ok := algorithms[name]
 	if !ok {
-		return refuse(ErrAlgorithm, "Checksum algorithm provided is unsupported: %.40q. Use one of %s.", name, strings.Join(Algorithms(), ", "))
+		return fescue.Refuse(ErrAlgorithm, "Checksum algorithm provided is unsupported: %.40q. Use one of %s.", name, strings.Join(Algorithms(), ", "))
 	}
 	c[name] = a.new()
 	return nil
@@ -87,7 +87,7 @@ func (c checksums) value(name string) string {
 func CheckUpload(name string, full *bool) (fescue.Checksum, error) {
 	if name == "" {
 		if full != nil {
-			return fescue.Checksum{}, refuse(ErrAlgorithm, "The x-amz-checksum-type header can only be used with the x-amz-checksum-algorithm header.")
+			return fescue.Checksum{}, fescue.Refuse(ErrAlgorithm, "The x-amz-checksum-type header can only be used with the x-amz-checksum-algorithm header.")
 		}
 		name = CRC64NVME
 	}
@@ -99,7 +99,7 @@ func CheckUpload(name string, full *bool) (fescue.Checksum, error) {
 		composite = !*full
 	}
 	if composite && name == CRC64NVME || !composite && algorithms[name].width == 0 {
-		return fescue.Checksum{}, refuse(ErrAlgorithm, "The checksum type of an upload with %s cannot be that: CRC64NVME is of the full object, SHA1 and SHA256 are composite.", name)
+		return fescue.Checksum{}, fescue.Refuse(ErrAlgorithm, "The checksum type of an upload with %s cannot be that: CRC64NVME is of the full object, SHA1 and SHA256 are composite.", name)
 	}
 	return fescue.Checksum{Algorithm: name, Composite: composite}, nil
 }
@@ -111,7 +111,7 @@ func join(kind fescue.Checksum, parts []fescue.ObjectPart) (fescue.Checksum, err
 	for _, part := range parts {
 		sum, err := base64.StdEncoding.DecodeString(part.Checksum.Value)
 		if err != nil || part.Checksum.Algorithm != kind.Algorithm {
-			return kind, refuse(ErrPart, "Part %d has no %s checksum: upload it again.", part.Number, kind.Algorithm)
+			return kind, fescue.Refuse(ErrPart, "Part %d has no %s checksum: upload it again.", part.Number, kind.Algorithm)
 		}
 		composite.Write(sum)
 		if !kind.Composite {

@@ -31,10 +31,10 @@ func measure(ctx context.Context, content io.ReadSeeker, wantMD5 []byte, want fe
 		return part, err
 	}
 	if size > MaxPut {
-		return part, refuse(ErrTooLarge, "Your proposed upload exceeds the maximum allowed size: %d bytes.", int64(MaxPut))
+		return part, fescue.Refuse(ErrTooLarge, "Your proposed upload exceeds the maximum allowed size: %d bytes.", int64(MaxPut))
 	}
 	if wantMD5 != nil && !bytes.Equal(tag.Sum(nil), wantMD5) {
-		return part, refuse(ErrDigest, "The Content-MD5 you specified did not match what we received.")
+		return part, fescue.Refuse(ErrDigest, "The Content-MD5 you specified did not match what we received.")
 	}
 	if got := sums.value(want.Algorithm); want.Value != "" && got != want.Value {
 		return part, differs(want, got)
@@ -47,7 +47,7 @@ func measure(ctx context.Context, content io.ReadSeeker, wantMD5 []byte, want fe
 
 // differs is the refusal of content that has another checksum than was said.
 func differs(want fescue.Checksum, got string) error {
-	return refuse(ErrDigest, "The %s you specified did not match the calculated checksum: %.100q instead of %q.", want.Algorithm, want.Value, got)
+	return fescue.Refuse(ErrDigest, "The %s you specified did not match the calculated checksum: %.100q instead of %q.", want.Algorithm, want.Value, got)
 }
 
 // contextReader ends with its context, since files do not.
@@ -169,7 +169,7 @@ func (s *Service) PartRange(ctx context.Context, p fescue.Partition, o fescue.Ob
 	// Parts are counted as they follow each other: the numbers of an upload may
 	// have gaps, those of an object have none.
 	if number > len(parts) {
-		return want, refuse(ErrRange, "The requested partnumber is not satisfiable.")
+		return want, fescue.Refuse(ErrRange, "The requested partnumber is not satisfiable.")
 	}
 	for _, part := range parts[:number-1] {
 		want.Offset += part.Size

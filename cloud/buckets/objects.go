@@ -77,7 +77,7 @@ func (s *Service) notWritten(ctx context.Context, p fescue.Partition, bucket, ke
 		if _, err := s.Object(ctx, p, bucket, key); err != nil {
 			return err
 		}
-		return refuse(fescue.ErrPrecondition, "At least one of the pre-conditions you specified did not hold.")
+		return fescue.Refuse(fescue.ErrPrecondition, "At least one of the pre-conditions you specified did not hold.")
 	}
 	return err
 }
@@ -88,7 +88,7 @@ func checkSettings(o fescue.ObjectSettings) error {
 		size += len(name) + len(value)
 	}
 	if size > MaxMetadata {
-		return refuse(ErrMetadata, "Your metadata headers exceed the maximum allowed metadata size: %d of %d bytes.", size, MaxMetadata)
+		return fescue.Refuse(ErrMetadata, "Your metadata headers exceed the maximum allowed metadata size: %d of %d bytes.", size, MaxMetadata)
 	}
 	return nil
 }
@@ -131,7 +131,7 @@ func (s *Service) Read(ctx context.Context, p fescue.Partition, bucket, key stri
 			return err
 		}
 		if want.Offset < 0 || want.Length < 0 || want.Length > o.Size-want.Offset {
-			return refuse(ErrRange, "The requested range is not satisfiable.")
+			return fescue.Refuse(ErrRange, "The requested range is not satisfiable.")
 		}
 		r, err = s.open(ctx, p, o, want)
 		return err
@@ -184,7 +184,7 @@ func (s *Service) Copy(ctx context.Context, p fescue.Partition, c Copy) (fescue.
 			return fescue.Object{}, err
 		}
 	} else if c.FromBucket == c.Bucket && c.FromKey == c.Key {
-		return fescue.Object{}, refuse(ErrSelfCopy, "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata.")
+		return fescue.Object{}, fescue.Refuse(ErrSelfCopy, "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata.")
 	}
 	var o fescue.Object
 	err := retry(ctx, func() (err error) {

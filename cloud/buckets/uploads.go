@@ -16,7 +16,7 @@ import (
 )
 
 func noUpload() error {
-	return refuse(ErrNoUpload, "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.")
+	return fescue.Refuse(ErrNoUpload, "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.")
 }
 
 // CreateUpload begins a multipart upload. checksum is what CheckUpload answered.
@@ -111,7 +111,7 @@ func (s *Service) PutPart(ctx context.Context, p fescue.Partition, bucket, key, 
 // CheckPartNumber refuses what cannot be a part's number.
 func CheckPartNumber(number int) error {
 	if number < 1 || number > fescue.MaxObjectParts {
-		return refuse(ErrPartNumber, "Part number must be an integer between 1 and %d, inclusive.", fescue.MaxObjectParts)
+		return fescue.Refuse(ErrPartNumber, "Part number must be an integer between 1 and %d, inclusive.", fescue.MaxObjectParts)
 	}
 	return nil
 }
@@ -129,7 +129,7 @@ func (s *Service) CopyPart(ctx context.Context, p fescue.Partition, c PartCopy) 
 	_, r, err := s.Read(ctx, p, c.FromBucket, c.FromKey, func(o fescue.Object) (Range, error) {
 		want, err := c.Choose(o)
 		if err == nil && want.Length > MaxPut {
-			err = refuse(ErrTooLarge, "The specified copy source is larger than the maximum allowable size for a copy source: %d bytes.", int64(MaxPut))
+			err = fescue.Refuse(ErrTooLarge, "The specified copy source is larger than the maximum allowable size for a copy source: %d bytes.", int64(MaxPut))
 		}
 		return want, err
 	})
@@ -168,7 +168,7 @@ type ChosenPart struct {
 func (s *Service) Complete(ctx context.Context, p fescue.Partition, bucket, key, id string, chosen []ChosenPart, put Put) (o fescue.Object, err error) {
 	for i, c := range chosen {
 		if i > 0 && c.Number <= chosen[i-1].Number {
-			return o, refuse(ErrPartOrder, "The list of parts was not in ascending order. The parts list must be specified in order by part number.")
+			return o, fescue.Refuse(ErrPartOrder, "The list of parts was not in ascending order. The parts list must be specified in order by part number.")
 		}
 	}
 	err = retry(ctx, func() error {
@@ -217,10 +217,10 @@ func pick(present []fescue.ObjectPart, chosen []ChosenPart) ([]fescue.ObjectPart
 		part, ok := byNumber[c.Number]
 		sameSum := c.Checksum.Value == "" || c.Checksum.Algorithm != part.Checksum.Algorithm || c.Checksum.Value == part.Checksum.Value
 		if !ok || part.ETag != c.ETag || !sameSum {
-			return nil, refuse(ErrPart, "One or more of the specified parts could not be found. The part may not have been uploaded, or the specified entity tag may not match the part's entity tag: part %d.", c.Number)
+			return nil, fescue.Refuse(ErrPart, "One or more of the specified parts could not be found. The part may not have been uploaded, or the specified entity tag may not match the part's entity tag: part %d.", c.Number)
 		}
 		if i < len(chosen)-1 && part.Size < MinPart {
-			return nil, refuse(ErrPartTooSmall, "Your proposed upload is smaller than the minimum allowed size: part %d has %d bytes, all parts but the last need %d.", c.Number, part.Size, MinPart)
+			return nil, fescue.Refuse(ErrPartTooSmall, "Your proposed upload is smaller than the minimum allowed size: part %d has %d bytes, all parts but the last need %d.", c.Number, part.Size, MinPart)
 		}
 		parts = append(parts, part)
 	}
@@ -240,7 +240,7 @@ func assemble(u fescue.ObjectUpload, parts []fescue.ObjectPart) (fescue.Object, 
 		sums.Write(sum)
 	}
 	if o.Size > MaxObject {
-		return o, refuse(ErrTooLarge, "Your proposed upload exceeds the maximum allowed size: %d bytes.", int64(MaxObject))
+		return o, fescue.Refuse(ErrTooLarge, "Your proposed upload exceeds the maximum allowed size: %d bytes.", int64(MaxObject))
 	}
 	o.ETag = fmt.Sprintf("%x-%d", sums.Sum(nil), len(parts))
 	var err error

@@ -60,7 +60,7 @@ func (s *Service) CreateAlias(ctx context.Context, p fescue.Partition, c AliasCh
 	set(&a.Description, c.Description)
 	err = s.store.CreateFunctionAlias(ctx, p, function, a)
 	if errors.Is(err, fescue.ErrExists) {
-		return fescue.FunctionAlias{}, refuse(fescue.ErrExists, "Alias already exists: %s", qualified(p, function, a.Name))
+		return fescue.FunctionAlias{}, fescue.Refuse(fescue.ErrExists, "Alias already exists: %s", qualified(p, function, a.Name))
 	}
 	if errors.Is(err, fescue.ErrNotFound) {
 		return fescue.FunctionAlias{}, s.errNoVersion(ctx, p, function, a.FunctionVersion)
@@ -88,7 +88,7 @@ func (s *Service) Alias(ctx context.Context, p fescue.Partition, function, name 
 
 func aliasNotFound(err error, p fescue.Partition, function, name string) error {
 	if errors.Is(err, fescue.ErrNotFound) {
-		return refuse(fescue.ErrNotFound, "Cannot find alias arn: %s", qualified(p, function, name))
+		return fescue.Refuse(fescue.ErrNotFound, "Cannot find alias arn: %s", qualified(p, function, name))
 	}
 	return err
 }

@@ -12,6 +12,8 @@ import (
 	"path"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/fescue-edge/fescue"
 )
 
 // Limits of a function's zip.
@@ -76,7 +78,7 @@ func (s *Service) keep(ctx context.Context, a *Archive) (hash string, err error)
 // declared sizes, which bound the work, are held against what comes out.
 func CheckArchive(ctx context.Context, a *Archive) error {
 	if limit := a.limit(); a.Size > limit {
-		return refuse(ErrTooLarge, "The zip of %d bytes is larger than the %d bytes that Lambda takes.", a.Size, limit)
+		return fescue.Refuse(ErrTooLarge, "The zip of %d bytes is larger than the %d bytes that Lambda takes.", a.Size, limit)
 	}
 	source := &budgetReader{r: a, left: maxDirectory}
 	z, err := zip.NewReader(source, a.Size)
@@ -84,16 +86,16 @@ func CheckArchive(ctx context.Context, a *Archive) error {
 	case source.failed != nil:
 		return fmt.Errorf("read function code: %w", source.failed)
 	case source.spent:
-		return refuse(ErrInvalid, "The zip's directory is larger than %d bytes.", maxDirectory)
+		return fescue.Refuse(ErrInvalid, "The zip's directory is larger than %d bytes.", maxDirectory)
 	case err != nil:
-		return refuse(ErrInvalid, "Could not unzip uploaded file. Please check your file, then try to upload again.")
+		return fescue.Refuse(ErrInvalid, "Could not unzip uploaded file. Please check your file, then try to upload again.")
 	}
 	source.left = -1 // what follows is bounded by MaxUnpacked
 	if len(z.File) == 0 {
-		return refuse(ErrInvalid, "Uploaded file must be a non-empty zip")
+		return fescue.Refuse(ErrInvalid, "Uploaded file must be a non-empty zip")
 	}
 	if len(z.File) > MaxEntries {
-		return refuse(ErrInvalid, "The zip has %d entries; at most %d can be deployed.", len(z.File), MaxEntries)
+		return fescue.Refuse(ErrInvalid, "The zip has %d entries; at most %d can be deployed.", len(z.File), MaxEntries)
 	}
 	if err := checkEntries(z.File); err != nil {
 		return err
@@ -114,10 +116,10 @@ func checkEntries(files []*zip.File) error {
 	var total uint64
 	for _, f := range files {
 		if why := unsafeEntry(f); why != "" {
-			return refuse(ErrInvalid, "The zip's entry %.300q %s.", f.Name, why)
+			return fescue.Refuse(ErrInvalid, "The zip's entry %.300q %s.", f.Name, why)
 		}
 		if f.UncompressedSize64 > MaxUnpacked || total+f.UncompressedSize64 > MaxUnpacked {
-			return refuse(ErrInvalid, "Unzipped size must be smaller than %d bytes; the zip exceeds it with its entry %.300q.", MaxUnpacked, f.Name)
+			return fescue.Refuse(ErrInvalid, "Unzipped size must be smaller than %d bytes; the zip exceeds it with its entry %.300q.", MaxUnpacked, f.Name)
 		}
 		total += f.UncompressedSize64
 		name := cleanName(f.Name)
@@ -126,7 +128,7 @@ func checkEntries(files []*zip.File) error {
 			continue
 		}
 		if names[name] {
-			return refuse(ErrInvalid, "The zip has the entry %.300q more than once.", f.Name)
+			return fescue.Refuse(ErrInvalid, "The zip has the entry %.300q more than once.", f.Name)
 		}
 		names[name] = true
 	}
@@ -137,7 +139,7 @@ func checkEntries(files []*zip.File) error {
 	}
 	for _, f := range files {
 		if name := cleanName(f.Name); !f.Mode().IsDir() && folders[name] {
-			return refuse(ErrInvalid, "The zip's entry %.300q is a file and a folder at once.", f.Name)
+			return fescue.Refuse(ErrInvalid, "The zip's entry %.300q is a file and a folder at once.", f.Name)
 		}
 	}
 	return nil
@@ -188,7 +190,7 @@ func inflate(ctx context.Context, f *zip.File) error {
 		return err
 	}
 	damaged := func() error {
-		return refuse(ErrInvalid, "Could not unzip uploaded file: its entry %.300q is damaged. Please check your file, then try to upload again.", f.Name)
+		return fescue.Refuse(ErrInvalid, "Could not unzip uploaded file: its entry %.300q is damaged. Please check your file, then try to upload again.", f.Name)
 	}
 	r, err := f.Open()
 	if err != nil {

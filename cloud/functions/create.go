@@ -86,7 +86,7 @@ func (c Creation) check(p fescue.Partition) (name string, err error) {
 		return "", err
 	}
 	if c.Runtime == nil || c.Handler == nil {
-		return "", refuse(ErrInvalid, "Runtime and Handler are mandatory parameters for functions created with deployment packages.")
+		return "", fescue.Refuse(ErrInvalid, "Runtime and Handler are mandatory parameters for functions created with deployment packages.")
 	}
 	if c.Archive == nil {
 		return "", errNoCode()
@@ -95,7 +95,7 @@ func (c Creation) check(p fescue.Partition) (name string, err error) {
 }
 
 func errNoCode() error {
-	return refuse(ErrInvalid, "Please provide a source for function code: the zip as ZipFile.")
+	return fescue.Refuse(ErrInvalid, "Please provide a source for function code: the zip as ZipFile.")
 }
 
 // Create makes a function and answers its $LATEST, or its version 1 when that
@@ -105,7 +105,7 @@ func (s *Service) Create(ctx context.Context, p fescue.Partition, c Creation) (f
 	if err != nil {
 		return fescue.FunctionVersion{}, err
 	}
-	exists := refuse(fescue.ErrExists, "Function already exist: %s", name)
+	exists := fescue.Refuse(fescue.ErrExists, "Function already exist: %s", name)
 	// The unique name decides below; asking first spares the zip's checks.
 	if _, err := s.store.FunctionVersion(ctx, p, name, fescue.LatestVersion); !errors.Is(err, fescue.ErrNotFound) {
 		if err == nil {

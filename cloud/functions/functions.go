@@ -8,7 +8,6 @@ package functions
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"time"
 
@@ -118,30 +117,13 @@ var (
 	ErrLatest = errors.New("function ARN names $LATEST, which is not published")
 )
 
-// Error is a refusal with a text for the caller.
-type Error struct {
-	// Kind is one of this package's or package fescue's sentinels.
-	Kind    error
-	Message string
-}
-
-// Error is the text for the caller.
-func (e *Error) Error() string { return e.Message }
-
-// Unwrap is the kind.
-func (e *Error) Unwrap() error { return e.Kind }
-
-func refuse(kind error, format string, args ...any) error {
-	return &Error{Kind: kind, Message: fmt.Sprintf(format, args...)}
-}
-
 // attempts bounds how often a change is tried again because another one came
 // between reading and writing.
 const attempts = 16
 
 // errContended stands for a change that lost every attempt.
 func errContended(arn string) error {
-	return refuse(fescue.ErrConflict, "The operation cannot be performed at this time. An update is in progress for resource: %s", arn)
+	return fescue.Refuse(fescue.ErrConflict, "The operation cannot be performed at this time. An update is in progress for resource: %s", arn)
 }
 
 // retry runs one round of read, change, compare-and-set until it does not lose
@@ -158,7 +140,7 @@ func retry(arn string, round func() error) error {
 // lost reports a compare-and-set that came too late, and not a refusal for the
 // caller.
 func lost(err error) bool {
-	var refusal *Error
+	var refusal *fescue.Refusal
 	return errors.Is(err, fescue.ErrConflict) && !errors.As(err, &refusal)
 }
 
@@ -171,7 +153,7 @@ func checkRevision(want, present string) error {
 	if want == "" || want == present {
 		return nil
 	}
-	return refuse(ErrPrecondition, "The Revision Id provided does not match the latest Revision Id. Call the GetFunction/GetAlias API to retrieve the latest Revision Id")
+	return fescue.Refuse(ErrPrecondition, "The Revision Id provided does not match the latest Revision Id. Call the GetFunction/GetAlias API to retrieve the latest Revision Id")
 }
 
 // qualified is a function's ARN with a qualifier, if there is one.
@@ -187,7 +169,7 @@ func qualified(p fescue.Partition, name, qualifier string) string {
 // errors pass.
 func functionNotFound(err error, p fescue.Partition, name, qualifier string) error {
 	if errors.Is(err, fescue.ErrNotFound) {
-		return refuse(fescue.ErrNotFound, "Function not found: %s", qualified(p, name, qualifier))
+		return fescue.Refuse(fescue.ErrNotFound, "Function not found: %s", qualified(p, name, qualifier))
 	}
 	return err
 }

@@ -45,7 +45,7 @@ func (pg Page) read() (after string, limit int, err error) {
 }
 
 func errMarker() error {
-	return refuse(ErrInvalid, "The Marker is not one that this operation gave out as NextMarker.")
+	return fescue.Refuse(ErrInvalid, "The Marker is not one that this operation gave out as NextMarker.")
 }
 
 // cut takes a page off a list that may have one record more, and marks where

@@ -68,12 +68,12 @@ func (s *Service) AddPermission(ctx context.Context, p fescue.Partition, functio
 		return "", err
 	}
 	if len(there) >= maxPermissions {
-		return "", refuse(ErrInvalid, "The policy has %d statements, which is the most. Remove one first.", len(there))
+		return "", fescue.Refuse(ErrInvalid, "The policy has %d statements, which is the most. Remove one first.", len(there))
 	}
 	statement := permission.statement(p, ref)
 	err = s.store.AddFunctionPermission(ctx, p, ref.Name, ref.Qualifier, permission.ID, statement, s.now().UTC())
 	if errors.Is(err, fescue.ErrExists) {
-		return "", refuse(fescue.ErrExists, "The statement id (%s) provided already exists. Please provide a new statement id, or remove the existing statement.", permission.ID)
+		return "", fescue.Refuse(fescue.ErrExists, "The statement id (%s) provided already exists. Please provide a new statement id, or remove the existing statement.", permission.ID)
 	}
 	return statement, functionNotFound(err, p, ref.Name, ref.Qualifier)
 }
@@ -125,7 +125,7 @@ func (s *Service) Policy(ctx context.Context, p fescue.Partition, function, qual
 		return "", err
 	}
 	if len(list) == 0 {
-		return "", refuse(fescue.ErrNotFound, "The resource you requested does not exist.")
+		return "", fescue.Refuse(fescue.ErrNotFound, "The resource you requested does not exist.")
 	}
 	policy := struct {
 		Version   string
@@ -147,7 +147,7 @@ func (s *Service) RemovePermission(ctx context.Context, p fescue.Partition, func
 	}
 	err = s.store.RemoveFunctionPermission(ctx, p, ref.Name, ref.Qualifier, id)
 	if errors.Is(err, fescue.ErrNotFound) {
-		return refuse(fescue.ErrNotFound, "Statement %.100s is not found in resource policy.", id)
+		return fescue.Refuse(fescue.ErrNotFound, "Statement %.100s is not found in resource policy.", id)
 	}
 	return err
 }
@@ -159,7 +159,7 @@ func (s *Service) existing(ctx context.Context, p fescue.Partition, function, qu
 		return ref, err
 	}
 	if ref.Qualifier == fescue.LatestVersion {
-		return ref, refuse(ErrInvalid, "We currently do not support adding policies for $LATEST.")
+		return ref, fescue.Refuse(ErrInvalid, "We currently do not support adding policies for $LATEST.")
 	}
 	if ref.Qualifier != "" && !isNumber(ref.Qualifier) {
 		_, err = s.Alias(ctx, p, ref.Name, ref.Qualifier)

@@ -44,13 +44,13 @@ func ParseReference(p fescue.Partition, function, qualifier string) (Reference, 
 	}
 	ref := Reference{Name: m[4], Qualifier: m[5]}
 	if qualifier != "" && ref.Qualifier != "" && qualifier != ref.Qualifier {
-		return Reference{}, refuse(ErrInvalid, "The derived qualifier from the function name does not match the specified qualifier.")
+		return Reference{}, fescue.Refuse(ErrInvalid, "The derived qualifier from the function name does not match the specified qualifier.")
 	}
 	if ref.Qualifier == "" {
 		ref.Qualifier = qualifier
 	}
 	if differs(m[1], p.AWS) || differs(m[2], p.Region) || differs(m[3], p.Account) {
-		return Reference{}, refuse(fescue.ErrNotFound, "Function not found: %s", function)
+		return Reference{}, fescue.Refuse(fescue.ErrNotFound, "Function not found: %s", function)
 	}
 	return ref, nil
 }
@@ -74,7 +74,7 @@ func differs(given, own string) bool { return given != "" && given != own }
 // changeable refuses references to anything but $LATEST.
 func (r Reference) changeable() error {
 	if r.Qualifier != "" && r.Qualifier != fescue.LatestVersion {
-		return refuse(ErrInvalid, "A published version or an alias cannot be changed: leave out the qualifier %s, which means $LATEST.", r.Qualifier)
+		return fescue.Refuse(ErrInvalid, "A published version or an alias cannot be changed: leave out the qualifier %s, which means $LATEST.", r.Qualifier)
 	}
 	return nil
 }
@@ -82,7 +82,7 @@ func (r Reference) changeable() error {
 // unqualified refuses references with a qualifier.
 func (r Reference) unqualified() error {
 	if r.Qualifier != "" {
-		return refuse(ErrInvalid, "The function name must not have the qualifier %s here.", r.Qualifier)
+		return fescue.Refuse(ErrInvalid, "The function name must not have the qualifier %s here.", r.Qualifier)
 	}
 	return nil
 }

@@ -34,7 +34,7 @@ func (s *Service) Restore(ctx context.Context, p fescue.Partition, version strin
 	v.Version = version
 	made, err = s.store.RestoreFunctionVersion(ctx, p, latest, v)
 	if errors.Is(err, fescue.ErrExists) {
-		return v, false, refuse(fescue.ErrExists, "Version %s of %s exists with other code or settings. A published version never changes.", version, p.FunctionARN(name))
+		return v, false, fescue.Refuse(fescue.ErrExists, "Version %s of %s exists with other code or settings. A published version never changes.", version, p.FunctionARN(name))
 	}
 	return v, made, err
 }

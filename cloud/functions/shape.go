@@ -6,6 +6,8 @@ import (
 	"sort"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/fescue-edge/fescue"
 )
 
 // Limits of AWS Lambda (developer guide, "Lambda quotas"; API model).
@@ -71,9 +73,9 @@ func (c *checks) err() error {
 	case 0:
 		return nil
 	case 1:
-		return refuse(ErrShape, "1 validation error detected: %s", c.found[0])
+		return fescue.Refuse(ErrShape, "1 validation error detected: %s", c.found[0])
 	default:
-		return refuse(ErrShape, "%d validation errors detected: %s", len(c.found), strings.Join(c.found, "; "))
+		return fescue.Refuse(ErrShape, "%d validation errors detected: %s", len(c.found), strings.Join(c.found, "; "))
 	}
 }
 
@@ -124,23 +126,23 @@ func checkEnvironment(variables map[string]string) error {
 		size += len(name) + len(value)
 	}
 	if size > maxEnvironment {
-		return refuse(ErrInvalid, "Lambda was unable to configure your environment variables because the environment variables you have provided exceeded the 4KB limit.")
+		return fescue.Refuse(ErrInvalid, "Lambda was unable to configure your environment variables because the environment variables you have provided exceeded the 4KB limit.")
 	}
 	return nil
 }
 
 func checkTags(tags map[string]string) error {
 	if len(tags) > maxTags {
-		return refuse(ErrInvalid, "A function can have at most %d tags.", maxTags)
+		return fescue.Refuse(ErrInvalid, "A function can have at most %d tags.", maxTags)
 	}
 	for key, value := range tags {
 		switch {
 		case key == "" || utf8.RuneCountInString(key) > maxTagKey:
-			return refuse(ErrInvalid, "The tag key %.200q must have 1 to %d characters.", key, maxTagKey)
+			return fescue.Refuse(ErrInvalid, "The tag key %.200q must have 1 to %d characters.", key, maxTagKey)
 		case strings.HasPrefix(strings.ToLower(key), "aws:"):
-			return refuse(ErrInvalid, "The tag key %q starts with aws:, which is reserved.", key)
+			return fescue.Refuse(ErrInvalid, "The tag key %q starts with aws:, which is reserved.", key)
 		case utf8.RuneCountInString(value) > maxTagValue:
-			return refuse(ErrInvalid, "The value of the tag %q is longer than %d characters.", key, maxTagValue)
+			return fescue.Refuse(ErrInvalid, "The value of the tag %q is longer than %d characters.", key, maxTagValue)
 		}
 	}
 	return nil

@@ -22,7 +22,7 @@ func (s *Service) Tags(ctx context.Context, p fescue.Partition, function string)
 // Tag adds tags to a function, and replaces those with the same keys.
 func (s *Service) Tag(ctx context.Context, p fescue.Partition, function string, tags map[string]string) error {
 	if len(tags) == 0 {
-		return refuse(ErrInvalid, "Tags must name at least one tag.")
+		return fescue.Refuse(ErrInvalid, "Tags must name at least one tag.")
 	}
 	return s.retag(ctx, p, function, func(present map[string]string) { maps.Copy(present, tags) })
 }
@@ -30,7 +30,7 @@ func (s *Service) Tag(ctx context.Context, p fescue.Partition, function string, 
 // Untag removes tags from a function; keys that it does not have are no error.
 func (s *Service) Untag(ctx context.Context, p fescue.Partition, function string, keys []string) error {
 	if len(keys) == 0 {
-		return refuse(ErrInvalid, "tagKeys must name at least one tag key.")
+		return fescue.Refuse(ErrInvalid, "tagKeys must name at least one tag key.")
 	}
 	return s.retag(ctx, p, function, func(present map[string]string) {
 		for _, k := range keys {
@@ -76,7 +76,7 @@ func (s *Service) OpenCode(ctx context.Context, p fescue.Partition, hash string,
 	}
 	r, err := s.code.Open(ctx, hash, offset)
 	if errors.Is(err, fescue.ErrNotFound) {
-		return nil, refuse(fescue.ErrNotFound, "The code %s is gone from the artifact store: restore it from a backup, or upload it again.", hash)
+		return nil, fescue.Refuse(fescue.ErrNotFound, "The code %s is gone from the artifact store: restore it from a backup, or upload it again.", hash)
 	}
 	return r, err
 }

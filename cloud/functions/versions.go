@@ -44,7 +44,7 @@ func (s *Service) Publish(ctx context.Context, p fescue.Partition, pub Publicati
 			return err
 		}
 		if present := CodeSHA256(latest); pub.CodeSHA256 != "" && pub.CodeSHA256 != present {
-			return refuse(ErrInvalid, "CodeSHA256 (%.64s) is different from current CodeSHA256 in $LATEST (%s). Please try again with the CodeSHA256 in $LATEST.", pub.CodeSHA256, present)
+			return fescue.Refuse(ErrInvalid, "CodeSHA256 (%.64s) is different from current CodeSHA256 in $LATEST (%s). Please try again with the CodeSHA256 in $LATEST.", pub.CodeSHA256, present)
 		}
 		next := publication(latest, pub.Description)
 		next.UpdatedAt = s.now().UTC()
@@ -135,9 +135,9 @@ func (s *Service) Delete(ctx context.Context, p fescue.Partition, ref Reference)
 	case ref.Qualifier == "":
 		return functionNotFound(s.store.DeleteFunction(ctx, p, ref.Name), p, ref.Name, "")
 	case ref.Qualifier == fescue.LatestVersion:
-		return refuse(ErrInvalid, "$LATEST version cannot be deleted without deleting the function.")
+		return fescue.Refuse(ErrInvalid, "$LATEST version cannot be deleted without deleting the function.")
 	case !isNumber(ref.Qualifier):
-		return refuse(ErrInvalid, "Deletion of aliases is not currently supported.")
+		return fescue.Refuse(ErrInvalid, "Deletion of aliases is not currently supported.")
 	}
 	if _, err := s.store.FunctionVersion(ctx, p, ref.Name, fescue.LatestVersion); err != nil {
 		return functionNotFound(err, p, ref.Name, "")
@@ -162,5 +162,5 @@ func (s *Service) errPointedTo(ctx context.Context, p fescue.Partition, ref Refe
 	for i, a := range aliases {
 		names[i] = a.Name
 	}
-	return refuse(fescue.ErrInUse, "Unable to delete version because the following aliases reference it: [%s]", strings.Join(names, ", "))
+	return fescue.Refuse(fescue.ErrInUse, "Unable to delete version because the following aliases reference it: [%s]", strings.Join(names, ", "))
 }

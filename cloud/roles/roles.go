@@ -8,7 +8,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"fmt"
 	"maps"
 	"regexp"
 	"slices"
@@ -38,7 +37,8 @@ type Store interface {
 	DeleteIAMPolicy(ctx context.Context, account, name, arn string) error
 }
 
-// Service is the roles.
+// Service is the roles. What it refuses is a *fescue.Refusal of fescue.ErrNotFound,
+// ErrExists or ErrInUse, of ErrInvalid or of policy.ErrMalformed.
 type Service struct {
 	store Store
 	now   func() time.Time
@@ -47,31 +47,13 @@ type Service struct {
 // New makes the service.
 func New(store Store, now func() time.Time) *Service { return &Service{store, now} }
 
-// Refusal is an error with the words of the original. It wraps what it is of:
-// fescue.ErrNotFound, ErrExists and ErrInUse, ErrInvalid, or
-// policy.ErrMalformed.
-type Refusal struct {
-	kind error
-	text string
-}
-
-// Error is the text for the caller.
-func (r *Refusal) Error() string { return r.text }
-
-// Unwrap is the kind.
-func (r *Refusal) Unwrap() error { return r.kind }
-
 // ErrInvalid is a value that IAM does not take.
 var ErrInvalid = errors.New("invalid value")
-
-func refuse(kind error, format string, args ...any) error {
-	return &Refusal{kind, fmt.Sprintf(format, args...)}
-}
 
 // as gives an error of the store its words; another one passes.
 func as(err, kind error, format string, args ...any) error {
 	if errors.Is(err, kind) {
-		return refuse(kind, format, args...)
+		return fescue.Refuse(kind, format, args...)
 	}
 	return err
 }
@@ -100,7 +82,7 @@ const (
 
 func check(what, value string, form *regexp.Regexp) error {
 	if !form.MatchString(value) {
-		return refuse(ErrInvalid, "The specified value for %s is invalid: %.128q must match %s.", what, value, form)
+		return fescue.Refuse(ErrInvalid, "The specified value for %s is invalid: %.128q must match %s.", what, value, form)
 	}
 	return nil
 }
@@ -109,20 +91,20 @@ func check(what, value string, form *regexp.Regexp) error {
 // which are not evaluated here is kept: most are never evaluated.
 func checkDocument(document string, most int) error {
 	if policy.Size(document) > most {
-		return refuse(policy.ErrMalformed, "The policy has %d characters; at most %d are allowed.", policy.Size(document), most)
+		return fescue.Refuse(policy.ErrMalformed, "The policy has %d characters; at most %d are allowed.", policy.Size(document), most)
 	}
 	if _, err := policy.Parse(document); err != nil && !errors.Is(err, policy.ErrUnsupported) {
-		return refuse(policy.ErrMalformed, "%v.", err)
+		return fescue.Refuse(policy.ErrMalformed, "%v.", err)
 	}
 	return nil
 }
 
 func checkTrust(document string) error {
 	if policy.Size(document) > maxTrust {
-		return refuse(policy.ErrMalformed, "The trust policy has %d characters; at most %d are allowed.", policy.Size(document), maxTrust)
+		return fescue.Refuse(policy.ErrMalformed, "The trust policy has %d characters; at most %d are allowed.", policy.Size(document), maxTrust)
 	}
 	if _, err := policy.ParseTrust(document); err != nil {
-		return refuse(policy.ErrMalformed, "%v.", err)
+		return fescue.Refuse(policy.ErrMalformed, "%v.", err)
 	}
 	return nil
 }
@@ -138,15 +120,15 @@ func (s *Service) Create(ctx context.Context, account string, r fescue.IAMRole) 
 		r.MaxSession = defaultMaxSession
 	}
 	if err := errors.Join(check("roleName", r.Name, roleName), check("path", r.Path, pathForm)); err != nil {
-		return r, refuse(ErrInvalid, "%v", err)
+		return r, fescue.Refuse(ErrInvalid, "%v", err)
 	}
 	switch {
 	case len(r.Description) > maxDescription:
-		return r, refuse(ErrInvalid, "The description has more than %d characters.", maxDescription)
+		return r, fescue.Refuse(ErrInvalid, "The description has more than %d characters.", maxDescription)
 	case r.MaxSession < time.Hour || r.MaxSession > longestMaxSession:
-		return r, refuse(ErrInvalid, "MaxSessionDuration must be 3600 to 43200.")
+		return r, fescue.Refuse(ErrInvalid, "MaxSessionDuration must be 3600 to 43200.")
 	case len(r.Tags) > maxTags:
-		return r, refuse(ErrInvalid, "A role has at most %d tags.", maxTags)
+		return r, fescue.Refuse(ErrInvalid, "A role has at most %d tags.", maxTags)
 	}
 	if err := checkTrust(r.Trust); err != nil {
 		return r, err
@@ -207,7 +189,7 @@ func (s *Service) RolePolicy(ctx context.Context, account, role, name string) (s
 	}
 	document, ok := policies[name]
 	if !ok {
-		return "", refuse(fescue.ErrNotFound, "The role policy with name %s cannot be found.", name)
+		return "", fescue.Refuse(fescue.ErrNotFound, "The role policy with name %s cannot be found.", name)
 	}
 	return document, nil
 }
@@ -224,7 +206,7 @@ func (s *Service) DeletePolicy(ctx context.Context, account, role, name string) 
 // of AWS.
 func (s *Service) Attach(ctx context.Context, account, role, arn string) error {
 	if !policyARN.MatchString(arn) {
-		return refuse(ErrInvalid, "ARN %.256s is not valid.", arn)
+		return fescue.Refuse(ErrInvalid, "ARN %.256s is not valid.", arn)
 	}
 	return noRole(s.store.AttachIAMPolicy(ctx, account, role, arn), role)
 }
@@ -251,10 +233,10 @@ func (s *Service) CreatePolicy(ctx context.Context, account string, p fescue.IAM
 		p.Path = "/"
 	}
 	if err := errors.Join(check("policyName", p.Name, policyName), check("path", p.Path, pathForm)); err != nil {
-		return p, refuse(ErrInvalid, "%v", err)
+		return p, fescue.Refuse(ErrInvalid, "%v", err)
 	}
 	if len(p.Description) > maxDescription {
-		return p, refuse(ErrInvalid, "The description has more than %d characters.", maxDescription)
+		return p, fescue.Refuse(ErrInvalid, "The description has more than %d characters.", maxDescription)
 	}
 	if err := checkDocument(p.Document, maxManaged); err != nil {
 		return p, err

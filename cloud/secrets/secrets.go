@@ -8,7 +8,6 @@ import (
 	"crypto/rand"
 	"crypto/subtle"
 	"errors"
-	"fmt"
 	"maps"
 	"regexp"
 	"slices"
@@ -58,20 +57,7 @@ var (
 	ErrState = errors.New("invalid request")
 )
 
-// refusal is an error with the words of the original.
-type refusal struct {
-	kind error
-	text string
-}
-
-func (r *refusal) Error() string { return r.text }
-func (r *refusal) Unwrap() error { return r.kind }
-
-func refuse(kind error, format string, args ...any) error {
-	return &refusal{kind, fmt.Sprintf(format, args...)}
-}
-
-var errUnknown = refuse(fescue.ErrNotFound, "Secrets Manager can't find the specified secret.")
+var errUnknown = fescue.Refuse(fescue.ErrNotFound, "Secrets Manager can't find the specified secret.")
 
 // Limits (Secrets Manager user guide, "Quotas").
 const (
@@ -93,14 +79,14 @@ type Value struct {
 func (v Value) bytes() (data []byte, binary, some bool, err error) {
 	switch {
 	case v.Text != nil && v.Binary != nil:
-		return nil, false, false, refuse(ErrParameter, "You can't specify both a binary secret value and a string secret value in the same secret.")
+		return nil, false, false, fescue.Refuse(ErrParameter, "You can't specify both a binary secret value and a string secret value in the same secret.")
 	case v.Text != nil:
 		data, some = []byte(*v.Text), true
 	case v.Binary != nil:
 		data, binary, some = v.Binary, true, true
 	}
 	if some && (len(data) < 1 || len(data) > maxValue) {
-		return nil, false, false, refuse(ErrParameter, "The secret value has %d bytes; it must have 1 to %d.", len(data), maxValue)
+		return nil, false, false, fescue.Refuse(ErrParameter, "The secret value has %d bytes; it must have 1 to %d.", len(data), maxValue)
 	}
 	return data, binary, some, nil
 }
@@ -128,7 +114,7 @@ type Description struct {
 // token with the same value again answers as before.
 func (s *Service) Create(ctx context.Context, p fescue.Partition, name string, d Description, tags map[string]string, value Value, token string) (secret fescue.Secret, versionID string, err error) {
 	if !namePattern.MatchString(name) {
-		return secret, "", refuse(ErrParameter, "Invalid name. Must be a valid name containing alphanumeric characters, or any of the following: -/_+=.@!")
+		return secret, "", fescue.Refuse(ErrParameter, "Invalid name. Must be a valid name containing alphanumeric characters, or any of the following: -/_+=.@!")
 	}
 	if err := checkTags(tags); err != nil {
 		return secret, "", err
@@ -160,14 +146,14 @@ func (s *Service) created(ctx context.Context, p fescue.Partition, name string, 
 		return secret, "", err
 	}
 	if !secret.DeletedAt.IsZero() {
-		return secret, "", refuse(ErrState, "You can't create this secret because a secret with this name is already scheduled for deletion.")
+		return secret, "", fescue.Refuse(ErrState, "You can't create this secret because a secret with this name is already scheduled for deletion.")
 	}
 	if token != "" {
 		if err := s.same(ctx, p, secret, value, token); err == nil {
 			return secret, token, nil
 		}
 	}
-	return secret, "", refuse(fescue.ErrExists, "The operation failed because the secret %s already exists.", name)
+	return secret, "", fescue.Refuse(fescue.ErrExists, "The operation failed because the secret %s already exists.", name)
 }
 
 func (d Description) apply(s *fescue.Secret) {
@@ -181,11 +167,11 @@ func (d Description) apply(s *fescue.Secret) {
 
 func checkTags(tags map[string]string) error {
 	if len(tags) > maxTags {
-		return refuse(ErrParameter, "A secret has at most %d tags.", maxTags)
+		return fescue.Refuse(ErrParameter, "A secret has at most %d tags.", maxTags)
 	}
 	for key, value := range tags {
 		if key == "" || len(key) > 128 || len(value) > 256 {
-			return refuse(ErrParameter, "The tag %.128q must have a key of 1 to 128 characters and a value of at most 256.", key)
+			return fescue.Refuse(ErrParameter, "The tag %.128q must have a key of 1 to 128 characters and a value of at most 256.", key)
 		}
 	}
 	return nil
@@ -206,7 +192,7 @@ func (s *Service) version(p fescue.Partition, secret fescue.Secret, value Value,
 		return nil, err
 	}
 	if token != "" && !tokenPattern.MatchString(token) {
-		return nil, refuse(ErrParameter, "ClientRequestToken must have 32 to 64 letters, digits or dashes, as a UUID has.")
+		return nil, fescue.Refuse(ErrParameter, "ClientRequestToken must have 32 to 64 letters, digits or dashes, as a UUID has.")
 	}
 	if !some {
 		return nil, nil
@@ -261,7 +247,7 @@ func (s *Service) purged(secret fescue.Secret) bool {
 func (s *Service) live(ctx context.Context, p fescue.Partition, id string) (fescue.Secret, error) {
 	secret, err := s.Find(ctx, p, id)
 	if err == nil && !secret.DeletedAt.IsZero() {
-		return secret, refuse(ErrState, "You can't perform this operation on the secret because it was marked for deletion.")
+		return secret, fescue.Refuse(ErrState, "You can't perform this operation on the secret because it was marked for deletion.")
 	}
 	return secret, err
 }
@@ -277,14 +263,14 @@ func (s *Service) Put(ctx context.Context, p fescue.Partition, id string, value 
 		stages = []string{fescue.StageCurrent}
 	}
 	if len(stages) > maxStages || slices.ContainsFunc(stages, func(s string) bool { return !stagePattern.MatchString(s) }) {
-		return secret, fescue.SecretVersion{}, refuse(ErrParameter, "A version has 1 to %d staging labels of letters, digits and -/_+=.@", maxStages)
+		return secret, fescue.SecretVersion{}, fescue.Refuse(ErrParameter, "A version has 1 to %d staging labels of letters, digits and -/_+=.@", maxStages)
 	}
 	v, err := s.version(p, secret, value, token, stages)
 	if err != nil {
 		return secret, fescue.SecretVersion{}, err
 	}
 	if v == nil {
-		return secret, fescue.SecretVersion{}, refuse(ErrParameter, "You must provide either SecretString or SecretBinary.")
+		return secret, fescue.SecretVersion{}, fescue.Refuse(ErrParameter, "You must provide either SecretString or SecretBinary.")
 	}
 	err = s.store.AddSecretVersion(ctx, p, secret.Name, secret.Suffix, *v, v.CreatedAt.Add(-unlabelledLife))
 	switch {
@@ -308,7 +294,7 @@ func (s *Service) same(ctx context.Context, p fescue.Partition, secret fescue.Se
 	}
 	got, _, _, err := v.Value.bytes()
 	if err == nil && (binary != v.Binary || subtle.ConstantTimeCompare(got, want) != 1) {
-		err = refuse(fescue.ErrExists, "You can't use ClientRequestToken %s because that value is already in use for a version of secret %s.", id, p.SecretARN(secret.Name, secret.Suffix))
+		err = fescue.Refuse(fescue.ErrExists, "You can't use ClientRequestToken %s because that value is already in use for a version of secret %s.", id, p.SecretARN(secret.Name, secret.Suffix))
 	}
 	return err
 }
@@ -355,7 +341,7 @@ func (s *Service) Value(ctx context.Context, p fescue.Partition, id, versionID, 
 		if versionID != "" {
 			what = "VersionId: " + versionID
 		}
-		err = refuse(fescue.ErrNotFound, "Secrets Manager can't find the specified secret value for %s", what)
+		err = fescue.Refuse(fescue.ErrNotFound, "Secrets Manager can't find the specified secret value for %s", what)
 	}
 	return secret, v, err
 }
@@ -462,11 +448,11 @@ func (s *Service) Untag(ctx context.Context, p fescue.Partition, id string, keys
 func (s *Service) Delete(ctx context.Context, p fescue.Partition, id string, days int, force bool) (fescue.Secret, time.Time, error) {
 	switch {
 	case force && days != 0:
-		return fescue.Secret{}, time.Time{}, refuse(ErrParameter, "You can't use ForceDeleteWithoutRecovery in conjunction with RecoveryWindowInDays.")
+		return fescue.Secret{}, time.Time{}, fescue.Refuse(ErrParameter, "You can't use ForceDeleteWithoutRecovery in conjunction with RecoveryWindowInDays.")
 	case !force && days == 0:
 		days = maxRecovery
 	case !force && (days < minRecovery || days > maxRecovery):
-		return fescue.Secret{}, time.Time{}, refuse(ErrParameter, "The RecoveryWindowInDays value must be between %d and %d days (inclusive).", minRecovery, maxRecovery)
+		return fescue.Secret{}, time.Time{}, fescue.Refuse(ErrParameter, "The RecoveryWindowInDays value must be between %d and %d days (inclusive).", minRecovery, maxRecovery)
 	}
 	now := s.now().UTC()
 	if force {

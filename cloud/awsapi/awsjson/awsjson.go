@@ -7,10 +7,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"maps"
 	"net/http"
 	"slices"
@@ -27,7 +25,7 @@ type Request struct {
 }
 
 // Handler answers one operation. The answer is encoded as JSON; nil is {}. An
-// *awsapi.Error goes out as it is, any other error through API.Translate.
+// *awsapi.Error goes out as it is, any other error through API.Refusal.
 type Handler func(ctx context.Context, r *Request) (any, error)
 
 // Operation is one row of a service's table.
@@ -38,17 +36,12 @@ type Operation struct {
 
 // API is a service that speaks JSON 1.1.
 type API struct {
+	awsapi.Failing
 	// Prefix stands before the operation in X-Amz-Target, without its dot.
 	Prefix string
-	// Translate turns an error that is not an *awsapi.Error into one; nil stands
-	// for an internal error, which is logged and answered 500. It may be nil.
-	Translate func(error) *awsapi.Error
 	// Resource is the ARN that a request acts on; nil stands for none in
 	// particular.
 	Resource func(*Request) string
-	// Internal is the code of a 500.
-	Internal string
-	Logger   *slog.Logger
 
 	operations map[string]Operation
 }
@@ -75,7 +68,7 @@ func (a *API) MaxBody(*http.Request) int64 { return awsapi.DefaultMaxBody }
 func (a *API) ServeCall(w http.ResponseWriter, r *http.Request, call *awsapi.Call) {
 	answer, err := a.serve(r, call)
 	if err != nil {
-		a.WriteError(w, a.wireError(r, call, err))
+		a.WriteError(w, a.Refusal(r.Context(), call, err))
 		return
 	}
 	write(w, http.StatusOK, answer)
@@ -132,25 +125,6 @@ func (a *API) operation(r *http.Request) (Operation, error) {
 			r.Method, r.URL.Path, target, a.Prefix)
 	}
 	return op, nil
-}
-
-func (a *API) wireError(r *http.Request, call *awsapi.Call, err error) *awsapi.Error {
-	var e *awsapi.Error
-	if errors.As(err, &e) {
-		return e
-	}
-	if a.Translate != nil {
-		if e := a.Translate(err); e != nil {
-			return e
-		}
-	}
-	if !errors.Is(err, context.Canceled) {
-		a.Logger.ErrorContext(r.Context(), "operation failed", "operation", call.Operation, "request", call.RequestID, "error", err)
-	}
-	return &awsapi.Error{
-		Status: http.StatusInternalServerError, Code: a.Internal,
-		Message: "The server could not do this. Its log has the request id and the cause.",
-	}
 }
 
 // WriteError implements awsapi.Service.

@@ -20,12 +20,15 @@ var errGone = errors.New("gone")
 
 func newAPI() *awsjson.API {
 	a := &awsjson.API{
-		Prefix: "secretsmanager", Internal: "InternalServiceError", Logger: slog.New(slog.DiscardHandler),
-		Translate: func(err error) *awsapi.Error {
-			if errors.Is(err, errGone) {
-				return &awsapi.Error{Status: http.StatusBadRequest, Code: "ResourceNotFoundException", Message: "it is <gone>"}
-			}
-			return nil
+		Prefix: "secretsmanager",
+		Failing: awsapi.Failing{
+			Internal: "InternalServiceError", Logger: slog.New(slog.DiscardHandler),
+			Translate: func(err error) *awsapi.Error {
+				if errors.Is(err, errGone) {
+					return &awsapi.Error{Status: http.StatusBadRequest, Code: "ResourceNotFoundException", Message: "it is <gone>"}
+				}
+				return nil
+			},
 		},
 		Resource: func(r *awsjson.Request) string { return string(r.Body) },
 	}
@@ -66,7 +69,7 @@ func TestServeCall(t *testing.T) {
 		{"no answer", "POST", "/", "secretsmanager.Nothing", ``, 200, `{}`},
 		{"translated", "POST", "/", "secretsmanager.Gone", ``, 400, `{"__type":"ResourceNotFoundException","Message":"it is <gone>"}`},
 		{"as it is", "POST", "/", "secretsmanager.Taken", ``, 400, `{"__type":"ResourceExistsException","Message":"taken"}`},
-		{"internal", "POST", "/", "secretsmanager.Broken", ``, 500, `{"__type":"InternalServiceError","Message":"The server could not do this. Its log has the request id and the cause."}`},
+		{"internal", "POST", "/", "secretsmanager.Broken", ``, 500, `{"__type":"InternalServiceError","Message":"The server could not carry out the request. Its log has the request id and the cause."}`},
 		{"an answer that does not encode", "POST", "/", "secretsmanager.Unencodable", ``, 500, `"InternalServiceError"`},
 		{"no target", "POST", "/", "", ``, 400, `"UnknownOperationException"`},
 		{"another service's target", "POST", "/", "logs.Echo", ``, 400, `logs.Echo`},

@@ -79,12 +79,10 @@ var _ awsapi.Service = (*API)(nil)
 func New(o Options) *API {
 	a := &API{
 		API: restjson.API{
-			Translate: translate,
+			Failing:   awsapi.Failing{Translate: translate, Internal: "InternalServerErrorException", Logger: o.Logger},
 			ErrorBody: errorBody,
 			Malformed: malformed,
 			Target:    target,
-			Internal:  awsapi.Error{Code: "InternalServerErrorException", Message: "The server could not carry out the request. Its log has the request id and the cause."},
-			Logger:    o.Logger,
 		},
 		definitions: o.Definitions, deployments: o.Deployments, roles: o.Roles, cores: o.Cores, authorities: o.Authorities,
 		bulk: o.Bulk, updates: o.Updates, audit: o.Audit,

@@ -34,7 +34,8 @@ func New(r *roles.Service, logger *slog.Logger) *API {
 	a := &API{roles: r}
 	a.API = query.API{
 		Namespace: "https://iam.amazonaws.com/doc/2010-05-08/", Version: "2010-05-08",
-		Translate: translate, Resource: resource, Logger: logger,
+		Failing:  awsapi.Failing{Translate: translate, Internal: query.Internal, Logger: logger},
+		Resource: resource,
 	}
 	a.Register([]query.Operation{
 		{Name: "AttachRolePolicy", Handle: a.attach},
@@ -72,7 +73,7 @@ var refusals = []struct {
 }
 
 func translate(err error) *awsapi.Error {
-	var refusal *roles.Refusal
+	var refusal *fescue.Refusal
 	if !errors.As(err, &refusal) {
 		return nil
 	}

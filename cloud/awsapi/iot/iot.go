@@ -47,11 +47,10 @@ var _ awsapi.Service = (*API)(nil)
 func New(o Options) *API {
 	a := &API{
 		API: restjson.API{
+			Failing:   awsapi.Failing{Internal: "InternalFailureException", Logger: o.Logger},
 			ErrorBody: errorBody,
 			Malformed: malformed,
 			Target:    target,
-			Internal:  awsapi.Error{Code: "InternalFailureException", Message: "The server could not carry out the request. Its log has the request id and the cause."},
-			Logger:    o.Logger,
 		},
 		registry: o.Registry, jobs: o.Jobs, now: o.Now,
 		host: o.Host,

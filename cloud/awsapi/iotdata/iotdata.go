@@ -51,7 +51,7 @@ var _ awsapi.Service = (*API)(nil)
 func New(o Options) *API {
 	a := &API{
 		API: restjson.API{
-			Translate: translate,
+			Failing:   awsapi.Failing{Translate: translate, Internal: "InternalFailureException", Logger: o.Logger},
 			ErrorBody: errorBody,
 			Malformed: malformed,
 			Target: func(_ *restjson.Operation, r *restjson.Request) awsapi.Target {
@@ -60,8 +60,6 @@ func New(o Options) *API {
 				}
 				return awsapi.Target{Resource: r.Partition.TopicARN(r.Label("topic"))}
 			},
-			Internal: awsapi.Error{Code: "InternalFailureException", Message: "The server could not carry out the request. Its log has the request id and the cause."},
-			Logger:   o.Logger,
 		},
 		publisher: o.Publisher, shadows: o.Shadows, now: o.Now,
 	}

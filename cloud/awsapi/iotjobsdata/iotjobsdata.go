@@ -39,14 +39,12 @@ var _ awsapi.Service = (*API)(nil)
 func New(o Options) *API {
 	a := &API{
 		API: restjson.API{
-			Translate: translate,
+			Failing:   awsapi.Failing{Translate: translate, Internal: "ServiceUnavailableException", Logger: o.Logger},
 			ErrorBody: func(e *awsapi.Error) any { return map[string]string{"message": e.Message} },
 			Malformed: malformed,
 			Target: func(_ *restjson.Operation, r *restjson.Request) awsapi.Target {
 				return awsapi.Target{Resource: r.Partition.ThingARN(r.Label("thingName"))}
 			},
-			Internal: awsapi.Error{Code: "ServiceUnavailableException", Message: "The server could not carry out the request. Its log has the request id and the cause."},
-			Logger:   o.Logger,
 		},
 		jobs: o.Jobs, now: o.Now,
 	}

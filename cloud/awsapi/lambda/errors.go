@@ -26,11 +26,6 @@ var refusals = []struct {
 	{fescue.ErrConflict, http.StatusConflict, "ResourceConflictException"},
 }
 
-var internal = awsapi.Error{
-	Code:    "ServiceException",
-	Message: "The server could not do this. Its log has the request id and the cause.",
-}
-
 func translate(err error) *awsapi.Error {
 	for _, row := range refusals {
 		if errors.Is(err, row.kind) {

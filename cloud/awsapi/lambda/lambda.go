@@ -78,8 +78,8 @@ var _ awsapi.Service = (*API)(nil)
 func New(o Options) *API {
 	a := &API{functions: o.Functions, options: o, fetches: semaphore.NewWeighted(maxFetches)}
 	a.API = restjson.API{
-		Translate: translate, ErrorBody: errorBody, Malformed: malformed,
-		Internal: internal, Target: targetOf, Logger: o.Logger,
+		Failing:   awsapi.Failing{Translate: translate, Internal: "ServiceException", Logger: o.Logger},
+		ErrorBody: errorBody, Malformed: malformed, Target: targetOf,
 	}
 	a.Register(a.operations())
 	return a

@@ -8,13 +8,12 @@ import (
 	"os"
 
 	"github.com/fescue-edge/fescue"
-	"github.com/fescue-edge/fescue/cloud/buckets"
 	"github.com/fescue-edge/fescue/cloud/functions"
 )
 
 // Buckets opens objects; buckets.Service does.
 type Buckets interface {
-	// Open opens an object and tells its size. A refusal is a *buckets.Error.
+	// Open opens an object and tells its size. A refusal is a *fescue.Refusal.
 	Open(ctx context.Context, p fescue.Partition, bucket, key string) (io.ReadCloser, int64, error)
 }
 
@@ -47,7 +46,7 @@ func (a *API) fetch(ctx context.Context, p fescue.Partition, s source, zip *uplo
 	}
 	defer a.fetches.Release(1)
 	r, size, err := a.options.Buckets.Open(ctx, p, s.S3Bucket, s.S3Key)
-	if refusal := (*buckets.Error)(nil); errors.As(err, &refusal) {
+	if refusal := (*fescue.Refusal)(nil); errors.As(err, &refusal) {
 		return invalid("Error occurred while GetObject of s3://%.100s/%.300s: %s", s.S3Bucket, s.S3Key, refusal)
 	}
 	if err != nil {
@@ -55,10 +54,7 @@ func (a *API) fetch(ctx context.Context, p fescue.Partition, s source, zip *uplo
 	}
 	defer r.Close()
 	if size > functions.MaxUnpacked {
-		return &functions.Error{
-			Kind:    functions.ErrTooLarge,
-			Message: fmt.Sprintf("The zip of %d bytes is larger than the %d bytes that Lambda takes.", size, functions.MaxUnpacked),
-		}
+		return fescue.Refuse(functions.ErrTooLarge, "The zip of %d bytes is larger than the %d bytes that Lambda takes.", size, functions.MaxUnpacked)
 	}
 	if zip.file, err = os.CreateTemp(a.options.SpoolDir, "zip-*"); err != nil {
 		return fmt.Errorf("spool function code: %w", err)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 
+	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/awsapi"
 	"github.com/fescue-edge/fescue/cloud/awsapi/restjson"
 	"github.com/fescue-edge/fescue/cloud/functions"
@@ -52,10 +53,7 @@ func (a *API) receive(r *restjson.Request, path []string, v any) (_ *upload, err
 	case broken != nil:
 		return nil, fmt.Errorf("spool function code: %w", broken)
 	case errors.Is(err, errTooLarge):
-		return nil, &functions.Error{
-			Kind:    functions.ErrTooLarge,
-			Message: fmt.Sprintf("The zip is larger than the %d bytes that Lambda takes in a request.", functions.MaxArchive),
-		}
+		return nil, fescue.Refuse(functions.ErrTooLarge, "The zip is larger than the %d bytes that Lambda takes in a request.", functions.MaxArchive)
 	case errors.As(err, &corrupt), errors.Is(err, io.ErrUnexpectedEOF):
 		return nil, malformed("member \"ZipFile\" is not base64")
 	case err != nil:

@@ -7,10 +7,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/xml"
-	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"maps"
 	"net/http"
 	"net/url"
@@ -34,7 +32,7 @@ func (r *Request) Param(name string) string { return r.Params.Get(name) }
 
 // Handler answers one operation. The answer is a struct that encoding/xml
 // writes as the operation's Result element; nil leaves that element out. An
-// *awsapi.Error goes out as it is, any other error through API.Translate.
+// *awsapi.Error goes out as it is, any other error through API.Refusal.
 type Handler func(ctx context.Context, r *Request) (any, error)
 
 // Operation is one row of a service's table.
@@ -44,21 +42,21 @@ type Operation struct {
 	Handle Handler
 }
 
+// Internal is the protocol's own code for an internal error.
+const Internal = "InternalFailure"
+
 // API is a service that speaks the query protocol.
 type API struct {
+	awsapi.Failing
 	// Namespace is the XML namespace of answers and errors, for example
 	// "https://sts.amazonaws.com/doc/2011-06-15/".
 	Namespace string
 	// Version is the only Version that the form may name, for example
 	// "2011-06-15".
 	Version string
-	// Translate turns an error that is not an *awsapi.Error into one; nil stands
-	// for an internal error, which is logged and answered 500. It may be nil.
-	Translate func(error) *awsapi.Error
 	// Resource is the ARN that a request acts on; nil stands for none in
 	// particular.
 	Resource func(*Request) string
-	Logger   *slog.Logger
 
 	operations map[string]Operation
 }
@@ -95,7 +93,7 @@ func (a *API) ServeCall(w http.ResponseWriter, r *http.Request, call *awsapi.Cal
 			return
 		}
 	}
-	a.WriteError(w, a.wireError(r, call, err))
+	a.WriteError(w, a.Refusal(r.Context(), call, err))
 }
 
 func (a *API) serve(w http.ResponseWriter, r *http.Request, op Operation, request *Request) {
@@ -107,7 +105,7 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, op Operation, reques
 			return
 		}
 	}
-	a.WriteError(w, a.wireError(r, request.Call, err))
+	a.WriteError(w, a.Refusal(r.Context(), request.Call, err))
 }
 
 // result has the operation done, if the caller may.
@@ -181,25 +179,6 @@ func (a *API) operation(params url.Values) (Operation, error) {
 			"Could not find operation %.100s for version %.20s. docs/api-coverage.md lists those that Fescue serves.", action, version)
 	}
 	return op, nil
-}
-
-func (a *API) wireError(r *http.Request, call *awsapi.Call, err error) *awsapi.Error {
-	var e *awsapi.Error
-	if errors.As(err, &e) {
-		return e
-	}
-	if a.Translate != nil {
-		if e := a.Translate(err); e != nil {
-			return e
-		}
-	}
-	if !errors.Is(err, context.Canceled) {
-		a.Logger.ErrorContext(r.Context(), "operation failed", "operation", call.Operation, "request", call.RequestID, "error", err)
-	}
-	return &awsapi.Error{
-		Status: http.StatusInternalServerError, Code: "InternalFailure",
-		Message: awsapi.Because(err, "The server could not do this. Its log has the request id and the cause."),
-	}
 }
 
 // metadata ends every answer.

@@ -24,12 +24,15 @@ type role struct{ RoleName, Path string }
 
 func newAPI() *query.API {
 	a := &query.API{
-		Namespace: namespace, Version: "2010-05-08", Logger: slog.New(slog.DiscardHandler),
-		Translate: func(err error) *awsapi.Error {
-			if errors.Is(err, errGone) {
-				return &awsapi.Error{Status: http.StatusNotFound, Code: "NoSuchEntity", Message: "The role <x> cannot be found."}
-			}
-			return nil
+		Namespace: namespace, Version: "2010-05-08",
+		Failing: awsapi.Failing{
+			Internal: query.Internal, Logger: slog.New(slog.DiscardHandler),
+			Translate: func(err error) *awsapi.Error {
+				if errors.Is(err, errGone) {
+					return &awsapi.Error{Status: http.StatusNotFound, Code: "NoSuchEntity", Message: "The role <x> cannot be found."}
+				}
+				return nil
+			},
 		},
 	}
 	fail := func(err error) query.Handler {

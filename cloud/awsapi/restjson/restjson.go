@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/url"
 	"slices"
@@ -40,7 +39,7 @@ type Request struct {
 func (r *Request) Label(name string) string { return r.Labels[name] }
 
 // Handler answers one operation. The answer is encoded as JSON; nil is {}.
-// An *awsapi.Error goes out as it is, any other error through API.Translate.
+// An *awsapi.Error goes out as it is, any other error through API.Refusal.
 type Handler func(ctx context.Context, r *Request) (any, error)
 
 // Operation is one row of a service's table.
@@ -69,19 +68,14 @@ type Raw struct {
 
 // API is a service that speaks REST-JSON.
 type API struct {
-	// Translate turns an error that is not an *awsapi.Error into one; nil stands
-	// for an internal error, which is logged and answered 500.
-	Translate func(error) *awsapi.Error
+	awsapi.Failing
 	// ErrorBody is the JSON body of an error.
 	ErrorBody func(*awsapi.Error) any
 	// Malformed is the error for a body or label that does not decode.
 	Malformed func(cause string) *awsapi.Error
-	// Internal is the code and text of a 500.
-	Internal awsapi.Error
 	// Target tells what a request acts on: its resource, and the tags of what it
 	// makes. nil stands for nothing in particular.
 	Target func(op *Operation, r *Request) awsapi.Target
-	Logger *slog.Logger
 
 	routes map[route][]*pattern
 }
@@ -233,7 +227,7 @@ func (a *API) ServeCall(w http.ResponseWriter, r *http.Request, call *awsapi.Cal
 	}
 	answer, err := a.answer(r.Context(), op, request)
 	if err != nil {
-		a.WriteError(w, a.wireError(r, call, err))
+		a.WriteError(w, a.Refusal(r.Context(), call, err))
 		return
 	}
 	writeAnswer(w, op, answer)
@@ -250,25 +244,6 @@ func (a *API) answer(ctx context.Context, op *Operation, r *Request) (any, error
 		return nil, err
 	}
 	return op.Handle(ctx, r)
-}
-
-func (a *API) wireError(r *http.Request, call *awsapi.Call, err error) *awsapi.Error {
-	var e *awsapi.Error
-	if errors.As(err, &e) {
-		return e
-	}
-	if a.Translate != nil {
-		if e := a.Translate(err); e != nil {
-			return e
-		}
-	}
-	if !errors.Is(err, context.Canceled) {
-		a.Logger.ErrorContext(r.Context(), "operation failed", "operation", call.Operation, "request", call.RequestID, "error", err)
-	}
-	internal := a.Internal
-	internal.Status = http.StatusInternalServerError
-	internal.Message = awsapi.Because(err, internal.Message)
-	return &internal
 }
 
 func writeAnswer(w http.ResponseWriter, op *Operation, answer any) {

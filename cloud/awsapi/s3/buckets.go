@@ -22,7 +22,7 @@ func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z
 type owner struct{ ID string }
 
 func (a *API) listBuckets(w http.ResponseWriter, r *request) error {
-	list, err := a.o.Buckets.Buckets(r.http.Context(), r.Partition)
+	list, err := a.buckets.Buckets(r.http.Context(), r.Partition)
 	if err != nil {
 		return err
 	}
@@ -68,7 +68,7 @@ func (a *API) createBucket(w http.ResponseWriter, r *request) error {
 		return wire(http.StatusBadRequest, "IllegalLocationConstraintException",
 			"The %.40s location constraint is incompatible for the region specific endpoint this request was sent to: it is signed for %s.", in.LocationConstraint, r.Partition.Region)
 	}
-	err = a.o.Buckets.CreateBucket(r.http.Context(), r.Partition, r.bucket)
+	err = a.buckets.CreateBucket(r.http.Context(), r.Partition, r.bucket)
 	if errors.Is(err, fescue.ErrExists) && r.Partition.Region == firstRegion {
 		err = nil
 	}
@@ -81,7 +81,7 @@ func (a *API) createBucket(w http.ResponseWriter, r *request) error {
 }
 
 func (a *API) headBucket(w http.ResponseWriter, r *request) error {
-	if _, err := a.o.Buckets.Bucket(r.http.Context(), r.Partition, r.bucket); err != nil {
+	if _, err := a.buckets.Bucket(r.http.Context(), r.Partition, r.bucket); err != nil {
 		return err
 	}
 	w.Header().Set("X-Amz-Bucket-Region", r.Partition.Region)
@@ -90,7 +90,7 @@ func (a *API) headBucket(w http.ResponseWriter, r *request) error {
 }
 
 func (a *API) deleteBucket(w http.ResponseWriter, r *request) error {
-	if err := a.o.Buckets.DeleteBucket(r.http.Context(), r.Partition, r.bucket); err != nil {
+	if err := a.buckets.DeleteBucket(r.http.Context(), r.Partition, r.bucket); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)
@@ -98,7 +98,7 @@ func (a *API) deleteBucket(w http.ResponseWriter, r *request) error {
 }
 
 func (a *API) getBucketLocation(w http.ResponseWriter, r *request) error {
-	if _, err := a.o.Buckets.Bucket(r.http.Context(), r.Partition, r.bucket); err != nil {
+	if _, err := a.buckets.Bucket(r.http.Context(), r.Partition, r.bucket); err != nil {
 		return err
 	}
 	region := r.Partition.Region
@@ -114,7 +114,7 @@ func (a *API) getBucketLocation(w http.ResponseWriter, r *request) error {
 
 // getBucketVersioning says that versioning was never enabled.
 func (a *API) getBucketVersioning(w http.ResponseWriter, r *request) error {
-	if _, err := a.o.Buckets.Bucket(r.http.Context(), r.Partition, r.bucket); err != nil {
+	if _, err := a.buckets.Bucket(r.http.Context(), r.Partition, r.bucket); err != nil {
 		return err
 	}
 	writeXML(w, http.StatusOK, struct {
@@ -139,7 +139,7 @@ func (a *API) deleteObjects(w http.ResponseWriter, r *request) error {
 	if xml.Unmarshal(body, &in) != nil || len(in.Object) == 0 || len(in.Object) > maxDeleted {
 		return malformedXML
 	}
-	if _, err := a.o.Buckets.Bucket(r.http.Context(), r.Partition, r.bucket); err != nil {
+	if _, err := a.buckets.Bucket(r.http.Context(), r.Partition, r.bucket); err != nil {
 		return err
 	}
 	type deleted struct{ Key string }
@@ -155,7 +155,7 @@ func (a *API) deleteObjects(w http.ResponseWriter, r *request) error {
 		if o.VersionId != "" && o.VersionId != "null" {
 			err = wire(http.StatusNotFound, "NoSuchVersion", "The specified version does not exist: this server keeps no versions of objects.")
 		} else if err = r.admit("DeleteObject", r.bucket, o.Key); err == nil {
-			err = a.o.Buckets.Delete(r.http.Context(), r.Partition, r.bucket, o.Key)
+			err = a.buckets.Delete(r.http.Context(), r.Partition, r.bucket, o.Key)
 		}
 		switch e := new(awsapi.Error); {
 		case err == nil && !in.Quiet:

@@ -42,6 +42,9 @@ var refusals = []struct {
 	{fescue.ErrPrecondition, http.StatusPreconditionFailed, "PreconditionFailed"},
 }
 
+// internal is S3's code for what went wrong in here.
+const internal = "InternalError"
+
 // handlerCodes are S3's codes for what the endpoint refuses before it knows that
 // a request is for s3.
 var handlerCodes = map[string]struct {
@@ -49,12 +52,7 @@ var handlerCodes = map[string]struct {
 	code   string
 }{
 	"RequestEntityTooLargeException": {http.StatusBadRequest, "EntityTooLarge"},
-	"InternalFailure":                {http.StatusInternalServerError, "InternalError"},
-}
-
-var internal = awsapi.Error{
-	Status: http.StatusInternalServerError, Code: "InternalError",
-	Message: "We encountered an internal error. Please try again. The server's log has the request id and the cause.",
+	"InternalFailure":                {http.StatusInternalServerError, internal},
 }
 
 func wire(status int, code, format string, args ...any) *awsapi.Error {

@@ -104,7 +104,7 @@ func (a *API) list(r *request, after string, at buckets.Position, withOwner bool
 		return listing{}, buckets.Listing{}, err
 	}
 	q := buckets.List{Prefix: r.query.Get("prefix"), Delimiter: r.query.Get("delimiter"), After: after, Position: at, Limit: limit}
-	page, err := a.o.Buckets.List(r.http.Context(), r.Partition, r.bucket, q)
+	page, err := a.buckets.List(r.http.Context(), r.Partition, r.bucket, q)
 	if err != nil {
 		return listing{}, page, err
 	}

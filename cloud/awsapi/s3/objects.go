@@ -34,7 +34,7 @@ func (a *API) putObject(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	o, err := a.o.Buckets.Put(r.http.Context(), r.Partition, r.bucket, r.key, content, put)
+	o, err := a.buckets.Put(r.http.Context(), r.Partition, r.bucket, r.key, content, put)
 	if err != nil {
 		return err
 	}
@@ -87,11 +87,11 @@ func (a *API) getObject(w http.ResponseWriter, r *request) error {
 	var body io.ReadCloser
 	var err error
 	if r.http.Method == http.MethodHead {
-		if o, err = a.o.Buckets.Object(r.http.Context(), r.Partition, r.bucket, r.key); err == nil {
+		if o, err = a.buckets.Object(r.http.Context(), r.Partition, r.bucket, r.key); err == nil {
 			_, err = choose(o)
 		}
 	} else {
-		o, body, err = a.o.Buckets.Read(r.http.Context(), r.Partition, r.bucket, r.key, choose)
+		o, body, err = a.buckets.Read(r.http.Context(), r.Partition, r.bucket, r.key, choose)
 	}
 	if err != nil {
 		return err
@@ -122,7 +122,7 @@ func (a *API) getObject(w http.ResponseWriter, r *request) error {
 	io.Copy(w, source)
 	if source.err != nil && !errors.Is(source.err, context.Canceled) {
 		// The answer is cut short, which the client sees by its length.
-		a.o.Logger.ErrorContext(r.http.Context(), "object not sent whole", "request", r.RequestID, "bucket", r.bucket, "error", source.err)
+		a.Logger.ErrorContext(r.http.Context(), "object not sent whole", "request", r.RequestID, "bucket", r.bucket, "error", source.err)
 	}
 	return nil
 }
@@ -154,7 +154,7 @@ func (a *API) partRange(r *request, o fescue.Object, text string) (buckets.Range
 	if r.header.Get("Range") != "" {
 		return buckets.Range{}, false, wire(http.StatusBadRequest, "InvalidRequest", "Cannot specify both Range header and partNumber query parameter.")
 	}
-	want, err := a.o.Buckets.PartRange(r.http.Context(), r.Partition, o, number)
+	want, err := a.buckets.PartRange(r.http.Context(), r.Partition, o, number)
 	return want, want.Length > 0, err
 }
 
@@ -162,7 +162,7 @@ func (a *API) deleteObject(w http.ResponseWriter, r *request) error {
 	if r.header.Get("If-Match") != "" {
 		return notImplemented("DeleteObject with If-Match")
 	}
-	if err := a.o.Buckets.Delete(r.http.Context(), r.Partition, r.bucket, r.key); err != nil {
+	if err := a.buckets.Delete(r.http.Context(), r.Partition, r.bucket, r.key); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)
@@ -223,7 +223,7 @@ func (a *API) copyObject(w http.ResponseWriter, r *request) error {
 	if c.OnlyNew, c.OnlyETag, err = r.writeConditions(); err != nil {
 		return err
 	}
-	o, err := a.o.Buckets.Copy(r.http.Context(), r.Partition, c)
+	o, err := a.buckets.Copy(r.http.Context(), r.Partition, c)
 	if err != nil {
 		return err
 	}
@@ -243,7 +243,7 @@ func (r *request) allowSource(o fescue.Object) error {
 
 // getObjectTagging says that there are no tags; tools ask before they copy.
 func (a *API) getObjectTagging(w http.ResponseWriter, r *request) error {
-	if _, err := a.o.Buckets.Object(r.http.Context(), r.Partition, r.bucket, r.key); err != nil {
+	if _, err := a.buckets.Object(r.http.Context(), r.Partition, r.bucket, r.key); err != nil {
 		return err
 	}
 	writeXML(w, http.StatusOK, struct {

@@ -123,7 +123,7 @@ func (a *API) hostBucket(host string) string {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
 	}
-	for _, base := range append([]string{"localhost"}, a.o.Hosts...) {
+	for _, base := range append([]string{"localhost"}, a.hosts...) {
 		if base != "localhost" {
 			base = "s3." + base
 		}

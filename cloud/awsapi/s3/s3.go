@@ -9,7 +9,6 @@ package s3
 import (
 	"bytes"
 	"context"
-	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -55,12 +54,18 @@ type Options struct {
 }
 
 // API answers the requests that are signed for s3.
-type API struct{ o Options }
+type API struct {
+	awsapi.Failing
+	buckets Buckets
+	hosts   []string
+}
 
 var _ awsapi.Service = (*API)(nil)
 
 // New makes an API.
-func New(o Options) *API { return &API{o} }
+func New(o Options) *API {
+	return &API{awsapi.Failing{Internal: internal, Logger: o.Logger}, o.Buckets, o.Hosts}
+}
 
 // request is one request on its way through an operation.
 type request struct {
@@ -90,7 +95,7 @@ func (a *API) ServeCall(w http.ResponseWriter, r *http.Request, call *awsapi.Cal
 	w.Header().Set("x-amz-request-id", call.RequestID)
 	err := a.serve(w, r, call)
 	if err != nil {
-		a.WriteError(w, a.wireError(r, call, err))
+		a.WriteError(w, a.Refusal(r.Context(), call, err))
 	}
 }
 
@@ -138,15 +143,4 @@ func (r *request) content() (io.ReadSeeker, error) {
 		return nil, err
 	}
 	return bytes.NewReader(data), nil
-}
-
-func (a *API) wireError(r *http.Request, call *awsapi.Call, err error) *awsapi.Error {
-	var wire *awsapi.Error
-	if errors.As(err, &wire) {
-		return wire
-	}
-	if !errors.Is(err, context.Canceled) {
-		a.o.Logger.ErrorContext(r.Context(), "operation failed", "operation", call.Operation, "request", call.RequestID, "error", err)
-	}
-	return &internal
 }

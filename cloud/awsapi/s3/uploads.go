@@ -19,7 +19,7 @@ func (a *API) createUpload(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	u, err := a.o.Buckets.CreateUpload(r.http.Context(), r.Partition, r.bucket, r.key, sum, settings)
+	u, err := a.buckets.CreateUpload(r.http.Context(), r.Partition, r.bucket, r.key, sum, settings)
 	if err != nil {
 		return err
 	}
@@ -54,7 +54,7 @@ func (a *API) uploadPart(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	part, err := a.o.Buckets.PutPart(r.http.Context(), r.Partition, r.bucket, r.key, r.query.Get("uploadId"), number, content, md5, sum)
+	part, err := a.buckets.PutPart(r.http.Context(), r.Partition, r.bucket, r.key, r.query.Get("uploadId"), number, content, md5, sum)
 	if err != nil {
 		return err
 	}
@@ -86,7 +86,7 @@ func (a *API) uploadPartCopy(w http.ResponseWriter, r *request) error {
 		}
 		return want, err
 	}
-	part, err := a.o.Buckets.CopyPart(r.http.Context(), r.Partition, c)
+	part, err := a.buckets.CopyPart(r.http.Context(), r.Partition, c)
 	if err != nil {
 		return err
 	}
@@ -111,7 +111,7 @@ func (a *API) completeUpload(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	o, err := a.o.Buckets.Complete(r.http.Context(), r.Partition, r.bucket, r.key, r.query.Get("uploadId"), chosen, put)
+	o, err := a.buckets.Complete(r.http.Context(), r.Partition, r.bucket, r.key, r.query.Get("uploadId"), chosen, put)
 	if err != nil {
 		return err
 	}
@@ -148,7 +148,7 @@ func (r *request) chosenParts() ([]buckets.ChosenPart, error) {
 }
 
 func (a *API) abortUpload(w http.ResponseWriter, r *request) error {
-	if err := a.o.Buckets.Abort(r.http.Context(), r.Partition, r.bucket, r.key, r.query.Get("uploadId")); err != nil {
+	if err := a.buckets.Abort(r.http.Context(), r.Partition, r.bucket, r.key, r.query.Get("uploadId")); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)
@@ -164,11 +164,11 @@ func (a *API) listParts(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	u, err := a.o.Buckets.Upload(r.http.Context(), r.Partition, r.bucket, r.key, r.query.Get("uploadId"))
+	u, err := a.buckets.Upload(r.http.Context(), r.Partition, r.bucket, r.key, r.query.Get("uploadId"))
 	if err != nil {
 		return err
 	}
-	list, err := a.o.Buckets.Parts(r.http.Context(), r.Partition, u, after, limit)
+	list, err := a.buckets.Parts(r.http.Context(), r.Partition, u, after, limit)
 	if err != nil {
 		return err
 	}
@@ -218,7 +218,7 @@ func (a *API) listUploads(w http.ResponseWriter, r *request) error {
 			q.AfterID = afterEveryID
 		}
 	}
-	list, err := a.o.Buckets.Uploads(r.http.Context(), r.Partition, r.bucket, q)
+	list, err := a.buckets.Uploads(r.http.Context(), r.Partition, r.bucket, q)
 	if err != nil {
 		return err
 	}

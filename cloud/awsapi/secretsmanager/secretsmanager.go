@@ -32,7 +32,8 @@ type API struct {
 func New(s *secrets.Service, logger *slog.Logger) *API {
 	a := &API{secrets: s}
 	a.API = awsjson.API{
-		Prefix: "secretsmanager", Translate: translate, Resource: resource, Internal: "InternalServiceError", Logger: logger,
+		Failing: awsapi.Failing{Translate: translate, Internal: "InternalServiceError", Logger: logger},
+		Prefix:  "secretsmanager", Resource: resource,
 	}
 	a.Register([]awsjson.Operation{
 		{Name: "CreateSecret", Handle: a.create},

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"strings"
 
+	"github.com/fescue-edge/fescue/cloud/awsapi"
 	"github.com/fescue-edge/fescue/cloud/awsapi/query"
 )
 
@@ -24,7 +25,8 @@ type API struct {
 func New(sessions Sessions, roles Roles, logger *slog.Logger) *API {
 	a := &API{sessions: sessions, roles: roles}
 	a.API = query.API{
-		Namespace: "https://sts.amazonaws.com/doc/2011-06-15/", Version: "2011-06-15", Logger: logger,
+		Namespace: "https://sts.amazonaws.com/doc/2011-06-15/", Version: "2011-06-15",
+		Failing:  awsapi.Failing{Internal: query.Internal, Logger: logger},
 		Resource: func(r *query.Request) string { return r.Param("RoleArn") },
 	}
 	a.Register([]query.Operation{
