@@ -228,8 +228,7 @@ func TestServerRestart(t *testing.T) {
 		token.Wait()
 		return token.Error()
 	})
-	await(t, "publish", viewer.Publish("Patient_Core/in/x", 1, false, "still there"))
-	viewer.next(t, "echo still there")
+	viewer.ask(t, "Patient_Core/in/x", "still there", "echo still there")
 	list, err := h.greengrass.ListDeployments(t.Context(), &greengrass.ListDeploymentsInput{GroupId: &group})
 	if err != nil {
 		t.Fatal(err)

@@ -429,6 +429,24 @@ func (c *client) subscribe(t testing.TB, filter string) {
 	await(t, "subscribe", c.Subscribe(filter, 1, func(_ mqtt.Client, m mqtt.Message) { c.messages <- m }))
 }
 
+// ask publishes until a message that contains text comes back: whoever answers may
+// only be about to subscribe.
+func (c *client) ask(t testing.TB, topic, payload, text string) {
+	t.Helper()
+	eventually(t, "an answer to "+payload, func() error {
+		await(t, "publish", c.Publish(topic, 1, false, payload))
+		select {
+		case m := <-c.messages:
+			if strings.Contains(string(m.Payload()), text) {
+				return nil
+			}
+			return fmt.Errorf("%s", m.Payload())
+		case <-time.After(time.Second):
+			return errors.New("nothing came")
+		}
+	})
+}
+
 // next waits for a message whose payload contains text.
 func (c *client) next(t testing.TB, text string) mqtt.Message {
 	t.Helper()
