@@ -150,7 +150,8 @@ func (s *Store) AbortOldUploads(ctx context.Context, before time.Time, limit int
 		old, err := all(ctx, tx, func(rows *sql.Rows) (u upload, err error) {
 			return u, rows.Scan(&u.partition, &u.id)
 		}, `
-			DELETE FROM bucket_upload WHERE id IN (SELECT id FROM bucket_upload WHERE created_at < $1 ORDER BY created_at LIMIT $2)
+			DELETE FROM bucket_upload WHERE (partition, bucket, id) IN (
+				SELECT partition, bucket, id FROM bucket_upload WHERE created_at < $1 ORDER BY created_at LIMIT $2)
 			RETURNING partition, id`, millis(before), limit)
 		if err != nil {
 			return err

@@ -275,7 +275,7 @@ func (s *Store) Offer(ctx context.Context, d fescue.Deployment, coreThing string
 // it has not claimed.
 func endUnfinished(ctx context.Context, tx *sql.Tx, by fescue.Deployment, coreThing string, step fescue.DeploymentStep) ([]fescue.Deployment, error) {
 	list, err := all(ctx, tx, scanDeployment(by.Partition), selectDeployment+`
-		WHERE partition = $1 AND core_thing = $2 AND status = 'InProgress'`, by.Partition.Key(), coreThing)
+		WHERE partition = $1 AND core_thing = $2 AND epoch > 0 AND status = 'InProgress'`, by.Partition.Key(), coreThing)
 	if err != nil {
 		return nil, err
 	}
@@ -354,7 +354,7 @@ func (s *Store) GroupCore(ctx context.Context, p fescue.Partition, groupID strin
 	err = one(s.read.QueryRowContext(ctx, `
 		SELECT thing FROM core WHERE partition = $1 AND group_id = $2
 		UNION ALL
-		SELECT core_thing FROM deployment WHERE partition = $1 AND group_id = $2 AND status = 'InProgress'
+		SELECT core_thing FROM deployment WHERE partition = $1 AND group_id = $2 AND number > 0 AND status = 'InProgress'
 		LIMIT 1`, p.Key(), groupID), &thing)
 	return thing, err
 }
