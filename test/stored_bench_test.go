@@ -28,6 +28,9 @@ import (
 const (
 	// storedPerGroup is how many deployments each group of the benchmark has.
 	storedPerGroup = 10
+	// storedWaiting: the last deployment of one group in that many waits for a core
+	// that is offline, each for its own; all others have ended.
+	storedWaiting = 10
 	// storedFresh is how many groups more have none: CreateDeployment gets one of
 	// them each time, at every size, as a group that is being built refuses.
 	storedFresh = 20_000
@@ -128,8 +131,8 @@ func benchmarkStored(b *testing.B, engine string, n int) {
 
 type storedID struct{ group, version, deployment string }
 
-// storeMany writes groups like the one of a version, and their deployments, all ended,
-// into a database that no server has open.
+// storeMany writes groups like the one of a version, and their deployments, into a
+// database that no server has open.
 func storeMany(b *testing.B, driver, database, version string, n int) []storedID {
 	b.Helper()
 	db, err := sql.Open(driver, database)
@@ -137,17 +140,20 @@ func storeMany(b *testing.B, driver, database, version string, n int) []storedID
 		b.Fatal(err)
 	}
 	defer db.Close()
-	tx, err := db.Begin()
-	if err != nil {
-		b.Fatal(err)
+	db.SetMaxOpenConns(1) // one connection, which begins and commits by itself
+	exec := func(statements ...string) {
+		for _, statement := range statements {
+			if _, err := db.Exec(statement); err != nil {
+				b.Fatal(err)
+			}
+		}
 	}
-	defer tx.Rollback()
 	var partition, body string
-	if err := tx.QueryRow(`SELECT partition, body_json FROM definition_version WHERE kind = 'groups' AND id = $1`, version).Scan(&partition, &body); err != nil {
+	if err := db.QueryRow(`SELECT partition, body_json FROM definition_version WHERE kind = 'groups' AND id = $1`, version).Scan(&partition, &body); err != nil {
 		b.Fatal(err)
 	}
 	prepare := func(query string) func(args ...any) {
-		stmt, err := tx.Prepare(query)
+		stmt, err := db.Prepare(query)
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -163,13 +169,21 @@ func storeMany(b *testing.B, driver, database, version string, n int) []storedID
 		VALUES ($1, 'groups', $2, $3, 1, $4, $5)`)
 	deployment := prepare(`INSERT INTO deployment (partition, id, group_id, group_version_id, type, status, phase, core_thing, epoch,
 			error_message, details_json, envelope, artifacts_json, number, revision, leased_until, created_at, updated_at)
-		VALUES ($1, $2, $3, $4, 'NewDeployment', 'Success', '', 'Stored_Core', 0, '', '', $5, '[]', $6, 2, 0, $7, $7)`)
+		VALUES ($1, $2, $3, $4, 'NewDeployment', $5, $6, $7, 1, '', '', $8, '[]', $9, 2, 0, $10, $10)`)
 	step := prepare(`INSERT INTO deployment_step (partition, deployment_id, number, event, actor, note, at)
 		VALUES ($1, $2, $3, $4, 'cloud', '', $5)`)
 	envelope := strings.Repeat("x", 1500) // as a small manifest
 	at := time.Now().UnixMilli()
 	ids := make([]storedID, 0, n+storedFresh)
+	exec("BEGIN")
 	for i := range n + storedFresh {
+		if i%10_000 == 9_999 {
+			exec("COMMIT")
+			if driver == "pgx" { // as its autovacuum does in time; SQLite keeps no statistics by itself
+				exec("ANALYZE")
+			}
+			exec("BEGIN")
+		}
 		id := storedID{fescue.NewID(), fescue.NewID(), fescue.NewID()}
 		if i < n && i%storedPerGroup != 0 {
 			id.group, id.version = ids[i-1].group, ids[i-1].version
@@ -181,17 +195,14 @@ func storeMany(b *testing.B, driver, database, version string, n int) []storedID
 		if i >= n {
 			continue
 		}
-		deployment(partition, id.deployment, id.group, id.version, envelope, 1+i%storedPerGroup, at)
-		step(partition, id.deployment, 1, "Created", at)
-		step(partition, id.deployment, 2, "Succeeded", at)
-	}
-	if err := tx.Commit(); err != nil {
-		b.Fatal(err)
-	}
-	for _, table := range []string{"definition", "definition_version", "deployment", "deployment_step"} {
-		if _, err := db.Exec("ANALYZE " + table); err != nil {
-			b.Fatal(err)
+		status, phase, core, last := fescue.Success, fescue.DeploymentPhase(""), "Stored_Core", "Succeeded"
+		if i%(storedPerGroup*storedWaiting) == storedPerGroup-1 {
+			status, phase, core, last = fescue.InProgress, fescue.Offered, fmt.Sprintf("Offline_Core_%d", i), "Built"
 		}
+		deployment(partition, id.deployment, id.group, id.version, status, phase, core, envelope, 1+i%storedPerGroup, at)
+		step(partition, id.deployment, 1, "Created", at)
+		step(partition, id.deployment, 2, last, at)
 	}
+	exec("COMMIT")
 	return ids
 }
