@@ -19,7 +19,13 @@ import (
 // keyWith makes an access key.
 func (s *server) keyWith(grant accesskeys.Grant) cloud.AccessKey {
 	s.t.Helper()
-	keys, closeKeys, err := cloud.OpenKeys(s.t.Context(), cloud.State{DataDir: s.dir}, options(s.dir).Logger)
+	return s.keyOf(account, grant)
+}
+
+// keyOf makes an access key of an account.
+func (s *server) keyOf(account string, grant accesskeys.Grant) cloud.AccessKey {
+	s.t.Helper()
+	keys, closeKeys, err := cloud.OpenKeys(s.t.Context(), cloud.State{DataDir: s.dir, Database: s.database}, options(s.dir).Logger)
 	if err != nil {
 		s.t.Fatal(err)
 	}

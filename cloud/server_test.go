@@ -45,7 +45,9 @@ type server struct {
 	t *testing.T
 	*cloud.Server
 	dir string
-	key cloud.AccessKey
+	// database is its PostgreSQL database, if it has one.
+	database string
+	key      cloud.AccessKey
 	// stop ends it and waits; the test's end does too.
 	stop func()
 }
@@ -56,7 +58,7 @@ func start(t *testing.T, o cloud.Options) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &server{t: t, Server: made, dir: o.DataDir}
+	s := &server{t: t, Server: made, dir: o.DataDir, database: o.Database}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- made.Run(ctx) }()
