@@ -204,5 +204,8 @@ func storeMany(b *testing.B, driver, database, version string, n int) []storedID
 		step(partition, id.deployment, 2, last, at)
 	}
 	exec("COMMIT")
+	if driver == "pgx" {
+		exec("VACUUM ANALYZE")
+	}
 	return ids
 }

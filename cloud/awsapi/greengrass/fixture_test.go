@@ -41,14 +41,14 @@ const (
 // api is a server that takes every request for signed, in one of two partitions.
 // Deployments stay Building: nothing builds them.
 type api struct {
-	t       *testing.T
+	t       testing.TB
 	store   *store.Store
 	bulk    *bulk.Service // Run runs bulk deployments
 	input   *input
 	servers map[fescue.Partition]*httptest.Server
 }
 
-func open(t *testing.T) *api {
+func open(t testing.TB) *api {
 	t.Helper()
 	logger := slog.New(slog.DiscardHandler)
 	s, err := store.OpenSQLite(t.Context(), filepath.Join(t.TempDir(), "fescue.db"), logger)
@@ -84,13 +84,13 @@ func open(t *testing.T) *api {
 }
 
 // with is the same server for a subtest.
-func (a *api) with(t *testing.T) *api {
+func (a *api) with(t testing.TB) *api {
 	return &api{t: t, store: a.store, bulk: a.bulk, input: a.input, servers: a.servers}
 }
 
 // answer is what came back.
 type answer struct {
-	t      *testing.T
+	t      testing.TB
 	what   string
 	status int
 	code   []string // the x-amzn-ErrorType headers
@@ -182,7 +182,7 @@ func (g *answer) mentions(status int, code, text string) {
 	}
 }
 
-func decoded(t *testing.T, text string) map[string]any {
+func decoded(t testing.TB, text string) map[string]any {
 	t.Helper()
 	var m map[string]any
 	if err := json.Unmarshal([]byte(text), &m); err != nil {
