@@ -19,6 +19,9 @@ import (
 // Store is what the service needs of the database. Reads and writes of what is
 // not there are fescue.ErrNotFound.
 type Store interface {
+	// TokenSubject is the id of what an earlier call with the token made. A token
+	// that was used for another request is fescue.ErrTokenReused.
+	TokenSubject(ctx context.Context, p fescue.Partition, t fescue.Token) (id string, err error)
 	CreateDefinition(ctx context.Context, p fescue.Partition, d fescue.Definition, first *fescue.DefinitionVersion, token fescue.Token) (fescue.Definition, error)
 	CreateVersion(ctx context.Context, p fescue.Partition, v fescue.DefinitionVersion, token fescue.Token) (fescue.DefinitionVersion, error)
 	// RestoreVersion writes a version, and its container where that is missing. It
@@ -67,6 +70,10 @@ func (s *Service) Create(ctx context.Context, p fescue.Partition, k fescue.Kind,
 	if err := CheckTags(tags); err != nil {
 		return fescue.Definition{}, err
 	}
+	made, found, err := replayed(ctx, s, p, token, func(id string) (fescue.Definition, error) { return s.Store.Definition(ctx, p, k, id) })
+	if found || err != nil {
+		return made, err
+	}
 	now := s.now().UTC()
 	d := fescue.Definition{Kind: k, ID: fescue.NewID(), Name: name, CreatedAt: now, UpdatedAt: now, Tags: tags}
 	var first *fescue.DefinitionVersion
@@ -82,6 +89,10 @@ func (s *Service) Create(ctx context.Context, p fescue.Partition, k fescue.Kind,
 
 // AddVersion makes a version of a container; it becomes the latest.
 func (s *Service) AddVersion(ctx context.Context, p fescue.Partition, k fescue.Kind, id string, body json.RawMessage, token fescue.Token) (fescue.DefinitionVersion, error) {
+	made, found, err := replayed(ctx, s, p, token, func(version string) (fescue.DefinitionVersion, error) { return s.Store.Version(ctx, p, k, id, version) })
+	if found || err != nil {
+		return made, err
+	}
 	if _, err := s.Store.Definition(ctx, p, k, id); err != nil {
 		return fescue.DefinitionVersion{}, err
 	}
@@ -90,6 +101,22 @@ func (s *Service) AddVersion(ctx context.Context, p fescue.Partition, k fescue.K
 		return fescue.DefinitionVersion{}, err
 	}
 	return s.Store.CreateVersion(ctx, p, v, token)
+}
+
+// replayed finds what an earlier call with the same token made, and is still
+// there. It is answered whatever has become since of what the request names.
+func replayed[T any](ctx context.Context, s *Service, p fescue.Partition, token fescue.Token, find func(id string) (T, error)) (made T, found bool, err error) {
+	if token.Value == "" {
+		return made, false, nil
+	}
+	id, err := s.Store.TokenSubject(ctx, p, token)
+	if err == nil {
+		made, err = find(id)
+	}
+	if errors.Is(err, fescue.ErrNotFound) {
+		return made, false, nil
+	}
+	return made, err == nil, err
 }
 
 func (s *Service) newVersion(ctx context.Context, p fescue.Partition, k fescue.Kind, id string, body json.RawMessage, now time.Time) (fescue.DefinitionVersion, error) {

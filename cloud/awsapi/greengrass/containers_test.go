@@ -279,6 +279,28 @@ func TestClientTokens(t *testing.T) {
 			a.call(here, "POST", item+"/versions", header+"t1", c.body).mentions(404, "IdNotFoundException", "does not exist")
 		})
 	}
+	t.Run("whatever has become of what the request names", func(t *testing.T) {
+		t.Parallel()
+		a := a.with(t)
+		core, version := a.made(here, containers()[2])
+		body := `{"CoreDefinitionVersionArn":"` + here.VersionARN(fescue.CoreKind, core, version) + `"}`
+		create := func() *answer {
+			return a.call(here, "POST", "/greengrass/groups", header+"gone", `{"Name":"g","InitialVersion":`+body+`}`)
+		}
+		group := create()
+		add := func() *answer {
+			return a.call(here, "POST", "/greengrass/groups/"+decoded(t, group.text)["Id"].(string)+"/versions", header+"gone", body)
+		}
+		added := add()
+		latest := create()
+		a.do("DELETE", "/greengrass/definition/cores/"+core, "").is(200, `{}`)
+		if again := create(); group.status != 201 || again.status != 201 || again.text != latest.text {
+			t.Errorf("%s, again %s", latest.text, again.text)
+		}
+		if again := add(); added.status != 201 || again.status != 201 || again.text != added.text {
+			t.Errorf("%s, again %s", added.text, again.text)
+		}
+	})
 	t.Run("malformed", func(t *testing.T) {
 		t.Parallel()
 		a := a.with(t)
