@@ -444,12 +444,36 @@ func TestConformance(t *testing.T) {
 			t.Parallel()
 			o := options(t.TempDir())
 			o.BulkRate, o.Database = 1, database(t)
-			conform(t, start(t, o))
+			server := start(t, o)
+			repeats := conform(t, server)
+			server.stop()
+			server = start(t, o)
+			client, base := server.client()
+			for _, r := range repeats {
+				r.site.t, r.site.client, r.site.base = t, client, base
+				if got := r.call(r.op, r.values, r.body, r.header); got != r.first {
+					t.Errorf("%s with a token, after a restart: %+v\nfirst: %+v", r.op.Name, got, r.first)
+				}
+			}
+			if len(repeats) != 21 {
+				t.Errorf("%d operations take a token", len(repeats))
+			}
 		})
 	}
 }
 
-func conform(t *testing.T, server *server) {
+// repeat is a request with a client token, and what it was answered.
+type repeat struct {
+	site
+	op     operation
+	values map[string]string
+	body   string
+	header http.Header
+	first  answer
+}
+
+// conform returns the requests that were sent with a token.
+func conform(t *testing.T, server *server) (repeats []repeat) {
 	here := newSite(t, server, "us-east-1", server.key)
 	others := []*site{newSite(t, server, "eu-west-1", server.key), newSite(t, server, "us-east-1", server.keyOf("210987654321", accesskeys.Grant{}))}
 	for _, m := range model.Model {
@@ -463,10 +487,11 @@ func conform(t *testing.T, server *server) {
 				t.Run("body", func(t *testing.T) { s.bodies(t, op) })
 			}
 			if _, ok := op.input().FieldByName("AmznClientToken"); ok {
-				t.Run("token", func(t *testing.T) { s.token(t, op) })
+				t.Run("token", func(t *testing.T) { repeats = append(repeats, s.token(t, op)) })
 			}
 		})
 	}
+	return repeats
 }
 
 // succeeds checks the shape of the answer, and that the SDK reads the same
@@ -749,8 +774,8 @@ func leaves(v any, visit func(path string, member any, set func(any))) {
 }
 
 // token checks that a request with a token that was used is answered as it was,
-// and that another request with it is refused.
-func (s site) token(t *testing.T, op operation) {
+// and that another request with it is refused. It returns the first.
+func (s site) token(t *testing.T, op operation) repeat {
 	s.t = t
 	values := s.values(op)
 	body := fill(op.body, values)
@@ -759,8 +784,9 @@ func (s site) token(t *testing.T, op operation) {
 	if again := s.call(op, values, body, header); first.status/100 != 2 || again != first {
 		t.Errorf("again: %+v\nfirst: %+v", again, first)
 	}
+	made := repeat{s, op, values, body, header, first}
 	if body == "" {
-		return
+		return made
 	}
 	var v any
 	if err := json.Unmarshal([]byte(body), &v); err != nil {
@@ -780,4 +806,5 @@ func (s site) token(t *testing.T, op operation) {
 	if got := s.call(op, values, body, http.Header{"X-Amzn-Client-Token": {strings.Repeat("x", 65)}}); got.status != http.StatusBadRequest {
 		t.Errorf("a token that is too long: %+v", got)
 	}
+	return made
 }
