@@ -196,8 +196,8 @@ var DeploymentFailures = []DeploymentFailure{
 	},
 	{
 		Code: QuotaExceeded, Phase: FailsBuilding, Concerns: "group",
-		Text:   "The group has %d %s; at most %d can be deployed",
-		Remedy: "Split the group.",
+		Text:   "The group has %d %s; at most %d can be deployed (quota %s)",
+		Remedy: "Split the group, or start the server with another --quota.",
 	},
 	{
 		Code: ServiceRoleMissing, Phase: FailsBuilding, Concerns: "account", Original: true,

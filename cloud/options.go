@@ -54,6 +54,8 @@ type Options struct {
 	// RequireServiceRole fails deployments of a partition without a service
 	// role, as the original did.
 	RequireServiceRole bool
+	// Quotas are those of a group that differ from fescue.QuotaFacts.
+	Quotas fescue.Quotas
 	// Deadlines bound how long deployments stay in their phases.
 	Deadlines deploy.Deadlines
 	// Retention is how long tokens, ended deployments and audit records are kept;
@@ -113,6 +115,9 @@ func (o *Options) complete() error {
 	}
 	if err := o.Retention.Validate(); err != nil {
 		return err
+	}
+	if err := o.Quotas.Validate(); err != nil {
+		return fmt.Errorf("--quota: %w", err)
 	}
 	if len(o.PublicHosts) == 0 {
 		o.PublicHosts = []string{"localhost"}

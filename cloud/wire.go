@@ -71,7 +71,7 @@ func (s *Server) wire(ctx context.Context) error {
 	}
 	s.engine = deploy.New(deploy.Options{
 		Store: s.store, Functions: publishedFunctions{code}, Principals: things, Artifacts: blobs, Publisher: s.front,
-		Signer: keys, AWS: o.AWS, RequireServiceRole: o.RequireServiceRole,
+		Signer: keys, AWS: o.AWS, RequireServiceRole: o.RequireServiceRole, Quotas: o.Quotas,
 		Presence: s.presence, Deadlines: o.Deadlines, Now: o.Now, Logger: o.Logger,
 	})
 	s.bulk = bulk.New(bulk.Options{

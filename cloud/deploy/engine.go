@@ -94,7 +94,7 @@ type Presence interface {
 	Sighting(ctx context.Context, p fescue.Partition, thing string) (fescue.Sighting, error)
 }
 
-// Options is what an engine is made of. All but RequireServiceRole and Deadlines
+// Options is what an engine is made of. All but RequireServiceRole, Quotas and Deadlines
 // are needed.
 type Options struct {
 	Store      Store
@@ -109,6 +109,8 @@ type Options struct {
 	// RequireServiceRole fails deployments of a partition without a service
 	// role, as the original did. Fescue itself needs none.
 	RequireServiceRole bool
+	// Quotas bound what a group may have that is deployed.
+	Quotas fescue.Quotas
 	// Presence tells when a core was last heard of.
 	Presence  Presence
 	Deadlines Deadlines

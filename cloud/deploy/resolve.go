@@ -49,14 +49,6 @@ func (r *resolved) problem(code fescue.FailureCode, values ...any) {
 	r.problems = append(r.problems, code.Detail(values...))
 }
 
-// quotas of a group (AWS General Reference, Greengrass V1 endpoints and quotas).
-const (
-	maxDevices       = 2500
-	maxFunctions     = 200
-	maxResources     = 200
-	maxSubscriptions = 10000
-)
-
 // resolve reads the group version of a deployment and checks every reference in
 // it. Problems are collected, all of them; an error means that the check itself
 // could not be made.
@@ -109,7 +101,12 @@ func (e *Engine) resolve(ctx context.Context, d fescue.Deployment) (*resolved, e
 	if len(r.loggers) == 0 {
 		r.loggers = fescue.DefaultLoggers()
 	}
-	r.checkQuotas(len(devices.Devices), len(functions.Functions), len(subscriptions.Subscriptions))
+	r.checkQuotas(e.Quotas, map[fescue.Quota]int{
+		fescue.QuotaDevices: len(devices.Devices), fescue.QuotaFunctions: len(functions.Functions), fescue.QuotaResources: len(r.resources),
+		fescue.QuotaFunctionResources: mostResources(functions.Functions),
+		fescue.QuotaSubscriptions:     len(subscriptions.Subscriptions), fescue.QuotaCloudSubscriptions: fromCloud(subscriptions.Subscriptions),
+		fescue.QuotaCoreName: longestName(cores.Cores),
+	})
 	if err := e.resolveIdentities(ctx, r, cores.Cores, devices.Devices); err != nil {
 		return nil, err
 	}
@@ -144,21 +141,39 @@ func (e *Engine) definition(ctx context.Context, r *resolved, k fescue.Kind, arn
 	return nil
 }
 
-func (r *resolved) checkQuotas(devices, functions, subscriptions int) {
-	for _, q := range []struct {
-		have int
-		what string
-		most int
-	}{
-		{devices, "client devices", maxDevices},
-		{functions, "functions", maxFunctions},
-		{len(r.resources), "resources", maxResources},
-		{subscriptions, "subscriptions", maxSubscriptions},
-	} {
-		if q.have > q.most {
-			r.problem(fescue.QuotaExceeded, q.have, q.what, q.most)
+func (r *resolved) checkQuotas(quotas fescue.Quotas, have map[fescue.Quota]int) {
+	for _, f := range fescue.QuotaFacts {
+		if most := quotas.Most(f); most > 0 && have[f.Quota] > most {
+			r.problem(fescue.QuotaExceeded, have[f.Quota], f.Counts, most, f.Quota)
 		}
 	}
+}
+
+// mostResources is how many resources the function has that has most.
+func mostResources(list []fescue.Function) (most int) {
+	for _, f := range list {
+		if c := f.FunctionConfiguration; c != nil && c.Environment != nil {
+			most = max(most, len(c.Environment.ResourceAccessPolicies))
+		}
+	}
+	return most
+}
+
+func fromCloud(list []fescue.Subscription) (n int) {
+	for _, s := range list {
+		if s.Source == fescue.CloudEndpoint {
+			n++
+		}
+	}
+	return n
+}
+
+// longestName is the length in bytes of the longest name of a core's thing.
+func longestName(cores []fescue.Core) (longest int) {
+	for _, c := range cores {
+		longest = max(longest, len(c.ThingArn[strings.LastIndex(c.ThingArn, "/")+1:]))
+	}
+	return longest
 }
 
 func (e *Engine) resolveIdentities(ctx context.Context, r *resolved, cores []fescue.Core, devices []fescue.Device) error {

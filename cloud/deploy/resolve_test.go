@@ -232,14 +232,14 @@ func TestProblems(t *testing.T) {
 		}, []problem{{fescue.ConnectorUnsupported, "/connectors/SNS/versions/1 "}, {fescue.ConnectorDuplicate, "/connectors/SNS "}}},
 		{"200 functions", func(g group) { g.functions(many(200)...) }, nil},
 		{"201 functions", func(g group) { g.functions(many(201)...) },
-			[]problem{{fescue.QuotaExceeded, "201 functions; at most 200"}}},
+			[]problem{{fescue.QuotaExceeded, "201 functions; at most 200 can be deployed (quota functions)"}}},
 		{"201 resources", func(g group) {
 			g.set(fescue.ResourceKind, fescue.ResourceDefinitionVersion{Resources: make([]fescue.Resource, 201)})
 		}, []problem{{fescue.QuotaExceeded, "201 resources"}}},
 		{"10001 subscriptions", func(g group) {
 			list := make([]fescue.Subscription, 10001)
 			for i := range list {
-				list[i] = fescue.Subscription{Source: "cloud", Target: "cloud"}
+				list[i] = fescue.Subscription{Source: "GGShadowService", Target: "cloud"}
 			}
 			g.subscriptions(list...)
 		}, []problem{{fescue.QuotaExceeded, "10001 subscriptions; at most 10000"}}},

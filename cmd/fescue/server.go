@@ -87,7 +87,8 @@ type serverCommand struct {
 	EventSecretFile string        `type:"existingfile" help:"File of the secret that signs events, in place of FESCUE_EVENT_SECRET."`
 	EventRetention  time.Duration `default:"72h" help:"How long events are kept that cannot be delivered."`
 
-	BulkRate float64 `default:"100" help:"How many deployments a second bulk deployments start at most."`
+	Quota    map[fescue.Quota]int `placeholder:"QUOTA=N;..." help:"How many there may be in a group that is deployed, where AWS's number does not suit, for example 'functions=300;devices=0'; 0 is any number. docs/server.md lists the quotas."`
+	BulkRate float64              `default:"100" help:"How many deployments a second bulk deployments start at most."`
 }
 
 // Help implements kong.HelpProvider.
@@ -124,8 +125,8 @@ func (c *serverCommand) options(logger *slog.Logger) (cloud.Options, error) {
 		MasterKeyFile: os.Getenv("FESCUE_MASTER_KEY_FILE"), RequireServiceRole: c.ServiceRole,
 		Deadlines: c.deadlines(), Retention: c.retention(), SyncMessages: c.SyncMessages, Throttle: c.Throttle,
 		EventURLs: c.EventURL, EventSecret: eventSecret, EventRetention: c.EventRetention,
-		BulkRate: c.BulkRate,
-		Logger:   logger,
+		BulkRate: c.BulkRate, Quotas: c.Quota,
+		Logger: logger,
 	}, nil
 }
 

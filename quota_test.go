@@ -1,0 +1,38 @@
+package fescue_test
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/fescue-edge/fescue"
+)
+
+func TestQuotas(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		quotas fescue.Quotas
+		says   string
+	}{
+		{nil, ""},
+		{fescue.Quotas{fescue.QuotaDevices: 0, fescue.QuotaFunctions: 1 << 30}, ""},
+		{fescue.Quotas{"gadgets": 1}, `"gadgets"; there are devices, functions, `},
+		{fescue.Quotas{fescue.QuotaDevices: -1}, "devices: -1 is negative"},
+	} {
+		err := tc.quotas.Validate()
+		if (tc.says == "") != (err == nil) || err != nil && !strings.Contains(err.Error(), tc.says) {
+			t.Errorf("%v: %v", tc.quotas, err)
+		}
+	}
+	// The document has a row for each.
+	doc, err := os.ReadFile("docs/server.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range fescue.QuotaFacts {
+		if row := fmt.Sprintf("| %s | %d | %s |\n", f.Quota, f.Default, f.Counts); !strings.Contains(string(doc), row) {
+			t.Errorf("docs/server.md lacks %s", row)
+		}
+	}
+}
