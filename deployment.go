@@ -266,6 +266,17 @@ func (d Deployment) After(actor Actor, step DeploymentStep) (Deployment, error) 
 	return d, nil
 }
 
+// Dated is a step with a time that is not before the step before it, whatever the
+// clock says: a timeline goes forward.
+func (d Deployment) Dated(step DeploymentStep) DeploymentStep {
+	for _, at := range []time.Time{d.UpdatedAt, d.CancelRequestedAt} {
+		if step.At.Before(at) {
+			step.At = at
+		}
+	}
+	return step
+}
+
 // unawaited reports whether the core does what the cloud did not wait for.
 func (d Deployment) unawaited() bool { return d.Type == ForceResetDeployment && d.Status == Success }
 

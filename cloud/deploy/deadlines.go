@@ -73,7 +73,17 @@ func (e *Engine) watchDeadlines(ctx context.Context) {
 	}
 }
 
+// clockTolerance is how far the clocks of servers may be apart.
+const clockTolerance = time.Minute
+
 func (e *Engine) endOverdue(ctx context.Context) error {
+	now := e.Now()
+	switch n, err := e.Store.Redate(ctx, now.Add(clockTolerance), now, overdueBatch); {
+	case err != nil:
+		return err
+	case n > 0:
+		e.Logger.Warn("The clock was ahead, here or on another server: deployments seemed to have come to their phase in the future, and their deadlines count from now.", "deployments", n)
+	}
 	for _, phase := range []fescue.DeploymentPhase{fescue.Offered, fescue.Claimed, fescue.Staged, fescue.Switched} {
 		limit := e.Deadlines.of(phase)
 		if limit <= 0 {

@@ -46,6 +46,7 @@ type Store interface {
 	OfferedArtifacts(ctx context.Context, d fescue.Deployment) ([]string, error)
 	WatchOffers(ctx context.Context, aws string, heard func(fescue.Deployment))
 
+	Redate(ctx context.Context, late, now time.Time, limit int) (n int, err error)
 	Overdue(ctx context.Context, aws string, phase fescue.DeploymentPhase, before time.Time, limit int) ([]fescue.Deployment, error)
 	Steps(ctx context.Context, p fescue.Partition, deploymentID string) ([]fescue.RecordedStep, error)
 	SetProgress(ctx context.Context, d fescue.Deployment, progress fescue.Progress) error

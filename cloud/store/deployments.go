@@ -208,6 +208,7 @@ func setCoreGroup(ctx context.Context, tx *sql.Tx, d fescue.Deployment, groupID 
 }
 
 func applyStep(ctx context.Context, tx *sql.Tx, d fescue.Deployment, actor fescue.Actor, step fescue.DeploymentStep) (fescue.Deployment, error) {
+	step = d.Dated(step)
 	next, err := d.After(actor, step)
 	if err != nil {
 		return d, err

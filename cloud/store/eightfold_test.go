@@ -471,6 +471,9 @@ var races = []race{
 	{"ForgetBlob", 8, nil, each(func(ctx context.Context, s *store.Store, _ int) error {
 		return s.ForgetBlob(ctx, fescue.BlobLook{Hash: certID(2)})
 	})},
+	{"Redate", 8, nil, each(func(ctx context.Context, s *store.Store, _ int) error {
+		return second(s.Redate(ctx, epoch, epoch, 9))
+	})},
 	{"DeleteBucket", 0, fescue.ErrInUse, each(func(ctx context.Context, s *store.Store, _ int) error {
 		return s.DeleteBucket(ctx, here, "eight", epoch)
 	})},

@@ -57,6 +57,42 @@ func (s *Store) Overdue(ctx context.Context, aws string, phase fescue.Deployment
 		phase, millis(before), limit)
 }
 
+// Redate has deployments under way that seem to have come to their phase later
+// than a time have come there now, and says how many: a clock was ahead, and their
+// deadlines would be that far away.
+func (s *Store) Redate(ctx context.Context, late, now time.Time, limit int) (n int, err error) {
+	type key struct{ partition, id string }
+	scan := func(rows *sql.Rows) (k key, err error) { return k, rows.Scan(&k.partition, &k.id) }
+	ahead, err := all(ctx, s.read, scan, `
+		SELECT partition, id FROM deployment
+		WHERE status = 'InProgress' AND phase IN ('Offered', 'Claimed', 'Staged', 'Switched') AND updated_at > $1 LIMIT $2`, millis(late), limit)
+	if err != nil || len(ahead) == 0 {
+		return 0, err
+	}
+	err = s.update(ctx, func(tx *sql.Tx) error {
+		n = 0
+		for _, k := range ahead {
+			err := changed(ctx, tx, `
+				UPDATE deployment SET updated_at = $1,
+					cancel_requested_at = CASE WHEN cancel_requested_at > $1 THEN $1 ELSE cancel_requested_at END
+				WHERE partition = $2 AND id = $3 AND status = 'InProgress' AND updated_at > $4`, millis(now), k.partition, k.id, millis(late))
+			if errors.Is(err, fescue.ErrNotFound) {
+				continue // it ended
+			}
+			if err != nil {
+				return err
+			}
+			n++
+			if _, err := tx.ExecContext(ctx, `
+				UPDATE deployment_step SET at = $1 WHERE partition = $2 AND deployment_id = $3 AND at > $1`, millis(now), k.partition, k.id); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return n, err
+}
+
 // DeploymentsIn lists the deployments of all groups that are in a status, newest
 // first. The page's key is a deployment id.
 func (s *Store) DeploymentsIn(ctx context.Context, p fescue.Partition, status fescue.DeploymentStatus, page fescue.Page) ([]fescue.Deployment, error) {

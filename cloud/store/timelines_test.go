@@ -107,6 +107,43 @@ func testTimelines(t *testing.T, open opener) {
 			t.Errorf("%d, at most 2 were asked for", len(list))
 		}
 	})
+	t.Run("what a clock that was ahead has dated", func(t *testing.T) {
+		t.Parallel()
+		s, ctx := open(t), t.Context()
+		ahead := deploying(t, s, "ahead").offer("a").step(fescue.EventClaimed)
+		right := deploying(t, s, "right").offer("b")
+		ended := deploying(t, s, "ended").offer("c").step(fescue.EventClaimed).step(fescue.EventSucceeded)
+		before := must(s.Steps(ctx, homePartition, right.ID))(t)
+		now := ahead.UpdatedAt
+		if n := must(s.Redate(ctx, now, now, 9))(t); n != 0 {
+			t.Fatalf("%d deployments were ahead of %s", n, now)
+		}
+		later := ahead.UpdatedAt.Add(time.Hour)
+		next := must(s.ApplyStep(ctx, ahead.Deployment, fescue.CoreActor, fescue.DeploymentStep{Event: fescue.EventStaged, At: later, Epoch: ahead.Epoch}))(t)
+		if n := must(s.Redate(ctx, later.Add(-time.Minute), now, 9))(t); n != 1 {
+			t.Fatalf("%d deployments were redated", n)
+		}
+		got := must(s.Deployment(ctx, homePartition, ahead.GroupID, ahead.ID))(t)
+		if !got.UpdatedAt.Equal(now) || got.Phase != fescue.Staged || got.Revision != next.Revision {
+			t.Errorf("%+v", got)
+		}
+		for _, step := range must(s.Steps(ctx, homePartition, ahead.ID))(t) {
+			if step.At.After(now) {
+				t.Errorf("%s is told to be at %s", step.Event, step.At)
+			}
+		}
+		if diff := gocmp.Diff(before, must(s.Steps(ctx, homePartition, right.ID))(t)); diff != "" {
+			t.Error(diff)
+		}
+		if got := must(s.Deployment(ctx, homePartition, ended.GroupID, ended.ID))(t); !got.UpdatedAt.Equal(ended.UpdatedAt) {
+			t.Errorf("one that ended is told to have ended at %s", got.UpdatedAt)
+		}
+		// A clock that went back dates no step before the one before it.
+		last := must(s.ApplyStep(ctx, got, fescue.CoreActor, fescue.DeploymentStep{Event: fescue.EventSucceeded, At: now.Add(-time.Hour), Epoch: got.Epoch}))(t)
+		if steps := must(s.Steps(ctx, homePartition, ahead.ID))(t); !last.UpdatedAt.Equal(now) || !steps[len(steps)-1].At.Equal(now) {
+			t.Errorf("%+v, %+v", last, steps)
+		}
+	})
 	t.Run("by status across groups, newest first", func(t *testing.T) {
 		t.Parallel()
 		s, ctx := open(t), t.Context()

@@ -115,6 +115,8 @@ func permitted(a attempt, u run, followed bool) error {
 		return nil
 	case u.cancel.after > 0 && (strings.Contains(text, string(fescue.DeploymentCancelled)) || u.cancel.force && strings.Contains(text, string(fescue.DeploymentForcedAway))):
 		return nil
+	case u.misled() && strings.Contains(text, string(fescue.DeploymentTimedOut)):
+		return nil
 	case u.suffered(killFunction):
 		return nil
 	case u.suffered(fillDisk) && (full(text) || a.ends == fescue.Failure):

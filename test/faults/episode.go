@@ -84,6 +84,11 @@ func (u run) suffered(name string) bool {
 	return slices.ContainsFunc(u.strikes, func(k strike) bool { return k.name == name })
 }
 
+// misled reports whether a clock was wrong by which deadlines go.
+func (u run) misled() bool {
+	return slices.ContainsFunc(u.strikes, func(k strike) bool { return k.clock })
+}
+
 // restarted reports whether functions may be started again because of what
 // happened.
 func (u run) restarted() bool {
@@ -122,10 +127,11 @@ func episode(ctx context.Context, s *site, programs Programs, seed uint64, runs 
 	}
 	// What was added later has a sequence of its own, so that seeds keep their
 	// meaning.
-	r, wishes := rand.New(rand.NewPCG(seed, 0)), rand.New(rand.NewPCG(seed, 1))
+	r, wishes, clocks := rand.New(rand.NewPCG(seed, 0)), rand.New(rand.NewPCG(seed, 1)), rand.New(rand.NewPCG(seed, 2))
 	for number := range runs {
 		u := drawRun(r, number, s.mounted)
 		u.cancel = drawCancel(wishes)
+		u.strikes = append(u.strikes, drawClock(clocks)...)
 		began := time.Now()
 		attempts, err := g.play(ctx, u, m)
 		if err == nil {

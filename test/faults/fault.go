@@ -18,7 +18,9 @@ type fault struct {
 	restarts bool
 	// disk says that it needs a disk of the core's own.
 	disk bool
-	do   func(s *site, lasts time.Duration, pick uint64)
+	// clock says that deadlines may seem to have passed.
+	clock bool
+	do    func(s *site, lasts time.Duration, pick uint64)
 }
 
 // Faults that excuse the failure of a version that is good: the second one only
@@ -125,19 +127,22 @@ type strike struct {
 func drawStrikes(r *rand.Rand, disk bool) []strike {
 	var list []strike
 	for range []int{0, 1, 1, 1, 2, 2, 3}[r.IntN(7)] {
-		// Most of what a deployment does happens within the first half second.
-		early := r.Float64()
-		s := strike{
-			fault: &faults[r.IntN(len(faults))],
-			after: time.Duration(early * early * 1200 * float64(time.Millisecond)),
-			lasts: time.Duration(50+r.IntN(1200)) * time.Millisecond,
-			pick:  r.Uint64(),
-		}
-		if disk || !s.disk {
+		if s := drawStrike(r, faults); disk || !s.disk {
 			list = append(list, s)
 		}
 	}
 	return list
+}
+
+func drawStrike(r *rand.Rand, of []fault) strike {
+	// Most of what a deployment does happens within the first half second.
+	early := r.Float64()
+	return strike{
+		fault: &of[r.IntN(len(of))],
+		after: time.Duration(early * early * 1200 * float64(time.Millisecond)),
+		lasts: time.Duration(50+r.IntN(1200)) * time.Millisecond,
+		pick:  r.Uint64(),
+	}
 }
 
 // happen waits for the strike's time, strikes and heals.

@@ -26,8 +26,12 @@ type Programs struct {
 // Build builds the programs into a folder that everybody may enter.
 func Build(ctx context.Context, dir string) (Programs, error) {
 	p := Programs{filepath.Join(dir, "fescue"), filepath.Join(dir, "fescue-core"), filepath.Join(dir, "subject")}
+	clocks, err := overlay(dir)
+	if err != nil {
+		return p, fmt.Errorf("give the programs a clock: %w", err)
+	}
 	for bin, pkg := range map[string]string{p.Fescue: "cmd/fescue", p.Core: "cmd/fescue-core", p.Subject: "test/faults/testdata/subject"} {
-		cmd := exec.CommandContext(ctx, "go", "build", "-ldflags=-s -w", "-o", bin, "github.com/fescue-edge/fescue/"+pkg)
+		cmd := exec.CommandContext(ctx, "go", "build", "-overlay", clocks, "-ldflags=-s -w", "-o", bin, "github.com/fescue-edge/fescue/"+pkg)
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return p, fmt.Errorf("build %s: %w\n%s", pkg, err, out)

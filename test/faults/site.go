@@ -42,18 +42,20 @@ const patience = 150 * time.Second
 
 // site is a server and a core with a line between them.
 type site struct {
-	dir        string
-	server     program
-	core       program
-	https      *proxy
-	mqtt       *proxy
-	api        string
-	root       string
-	mounted    bool
-	thingARN   string
-	certARN    string
-	greengrass *greengrass.Client
-	lambda     *lambda.Client
+	dir      string
+	server   program
+	core     program
+	https    *proxy
+	mqtt     *proxy
+	api      string
+	root     string
+	mounted  bool
+	thingARN string
+	certARN  string
+	// The clocks of server and core.
+	serverClock, coreClock *clock
+	greengrass             *greengrass.Client
+	lambda                 *lambda.Client
 
 	// Each of these is held while the thing is away.
 	serverGone, coreGone, lineBad, diskFull sync.Mutex
@@ -69,9 +71,16 @@ func newSite(ctx context.Context, programs Programs, dir string) (*site, error) 
 		}
 	}
 	s.mounted = mount(s.root) == nil
+	var err error
+	if s.serverClock, err = newClock(filepath.Join(dir, "server.clock")); err == nil {
+		s.coreClock, err = newClock(filepath.Join(dir, "core.clock"))
+	}
+	if err != nil {
+		return s, err
+	}
 	s.server = program{
 		path: programs.Fescue, log: filepath.Join(dir, "server.log"),
-		env: []string{"FESCUE_ACCESS_KEY_ID=" + keyID, "FESCUE_SECRET_ACCESS_KEY=" + secret},
+		env: []string{"FESCUE_ACCESS_KEY_ID=" + keyID, "FESCUE_SECRET_ACCESS_KEY=" + secret, clockVariable + "=" + s.serverClock.file},
 		args: []string{"server", "--data", filepath.Join(dir, "data"), "--api", "127.0.0.1:0", "--device", "127.0.0.1:0",
 			"--mqtt", "127.0.0.1:0", "--account", account, "--region", region},
 	}
@@ -89,7 +98,7 @@ func newSite(ctx context.Context, programs Programs, dir string) (*site, error) 
 	if err := s.provision(ctx, programs); err != nil {
 		return s, err
 	}
-	s.core = program{path: programs.Core, log: filepath.Join(dir, "core.log"), args: []string{"--root", s.root}}
+	s.core = program{path: programs.Core, log: filepath.Join(dir, "core.log"), args: []string{"--root", s.root}, env: []string{clockVariable + "=" + s.coreClock.file}}
 	return s, s.core.start()
 }
 

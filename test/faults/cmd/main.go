@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"syscall"
 
 	"github.com/fescue-edge/fescue/test/faults"
 )
@@ -29,7 +30,7 @@ func run() error {
 	flag.IntVar(&o.Parallel, "parallel", 4, "episodes at once")
 	flag.StringVar(&o.Dir, "dir", "", "folder for programs, data and logs (default: a temporary one)")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	dir, err := os.MkdirTemp(o.Dir, "fescue-faults-")
 	if err == nil {
