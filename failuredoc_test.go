@@ -3,9 +3,7 @@ package fescue_test
 import (
 	"flag"
 	"fmt"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -13,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/test/reached"
 )
 
 //go:generate go test . -run TestFailureDocument -update
@@ -94,35 +93,24 @@ func TestFailureDocument(t *testing.T) {
 	}
 }
 
-// TestEveryFailureIsReached: each row is named by a test of the engine, of the
-// agent or of the programs, beside the table's own.
+// TestEveryFailureIsReached: each row is named by the engine or by the agent, whose
+// tests have to make a deployment fail with each that they name (package
+// reached).
 func TestEveryFailureIsReached(t *testing.T) {
 	t.Parallel()
-	names := make(map[string]string)
-	for name, code := range declaredNames(t, "failures.go", "FailureCode") {
-		names[name] = code
-	}
-	for _, root := range []string{"cloud", "core", "test"} {
-		err := filepath.WalkDir(root, func(file string, _ fs.DirEntry, err error) error {
-			if err != nil || !strings.HasSuffix(file, "_test.go") || len(names) == 0 {
-				return err
-			}
-			text, err := os.ReadFile(file)
-			if err != nil {
-				return err
-			}
-			for name, code := range names {
-				if regexp.MustCompile(`fescue\.`+name+`\b`).Match(text) || strings.Contains(string(text), `"`+code+`"`) {
-					delete(names, name)
-				}
-			}
-			return nil
-		})
+	named := make(map[string]bool)
+	for _, pkg := range []string{"cloud/deploy", "core/agent"} {
+		codes, err := reached.Used(pkg)
 		if err != nil {
 			t.Fatal(err)
 		}
+		for _, code := range codes {
+			named[code] = true
+		}
 	}
-	for name, code := range names {
-		t.Errorf("no test reaches %s (%s)", name, code)
+	for _, f := range fescue.DeploymentFailures {
+		if !named[string(f.Code)] {
+			t.Errorf("nobody reports %s", f.Code)
+		}
 	}
 }

@@ -15,9 +15,10 @@ import (
 	"github.com/fescue-edge/fescue/cloud/definitions"
 	"github.com/fescue-edge/fescue/cloud/deploy"
 	"github.com/fescue-edge/fescue/cloud/store/pgtest"
+	"github.com/fescue-edge/fescue/test/reached"
 )
 
-func TestMain(m *testing.M) { os.Exit(pgtest.Run(m)) }
+func TestMain(m *testing.M) { os.Exit(reached.Check(pgtest.Run(m))) }
 
 // The model of what the services promise: groups, whose versions only grow in
 // number, deployments that end once, and cores that one group owns at a time.

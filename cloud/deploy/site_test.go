@@ -26,6 +26,7 @@ import (
 	"github.com/fescue-edge/fescue/cloud/store"
 	"github.com/fescue-edge/fescue/corelink"
 	"github.com/fescue-edge/fescue/pki"
+	"github.com/fescue-edge/fescue/test/reached"
 )
 
 var (
@@ -74,6 +75,13 @@ func openOn(t *testing.T, database string) *site {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
+		failed, err := s.store.DeploymentsIn(context.Background(), home, fescue.Failure, fescue.Page{Limit: 1000})
+		if err != nil {
+			t.Error(err)
+		}
+		for _, d := range failed {
+			reached.Note(d.ErrorDetails)
+		}
 		if err := s.store.Close(); err != nil {
 			t.Error(err)
 		}

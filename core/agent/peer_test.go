@@ -13,6 +13,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -23,6 +24,7 @@ import (
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/bundle"
 	"github.com/fescue-edge/fescue/corelink"
+	"github.com/fescue-edge/fescue/test/reached"
 )
 
 const (
@@ -30,6 +32,9 @@ const (
 	coreName = "Mill_Core"
 	groupID  = "11111111-1111-4111-8111-111111111111"
 )
+
+// TestMain checks that the tests make deployments fail in every way.
+func TestMain(m *testing.M) { os.Exit(reached.Check(m.Run())) }
 
 // peer is the cloud's end of the wire: a TLS server with the deployments of one
 // core, which go through the real state machine.
@@ -353,6 +358,9 @@ func (p *peer) updateStatus(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		d.Deployment = next
+		if report.Event == fescue.EventFailed {
+			reached.Note(report.Details)
+		}
 		d.events = append(d.events, report.Event)
 		d.reports = append(d.reports, report)
 		status, body = http.StatusOK, corelink.StatusAnswer{
