@@ -149,7 +149,10 @@ func (a *Agent) failed(ctx context.Context, m bundle.Manifest, err error) error 
 // to stop.
 func (a *Agent) report(ctx context.Context, m bundle.Manifest, event fescue.DeploymentEvent) error {
 	report := corelink.StatusReport{Event: event, Epoch: m.Epoch}
-	if event == fescue.EventStaged {
+	switch event {
+	case fescue.EventClaimed:
+		report.Note = note(a.Findings())
+	case fescue.EventStaged:
 		report.Fetched = a.work.fetched.Load()
 	}
 	cancel, err := a.send(ctx, m.GroupID, m.DeploymentID, report)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -73,6 +74,15 @@ func (a *Agent) Findings() []Finding {
 		}
 	}
 	return list
+}
+
+// note tells of findings in a deployment's timeline.
+func note(list []Finding) string {
+	var texts []string
+	for _, f := range list {
+		texts = append(texts, f.Code+": "+cut(f.Message, 1000)+".")
+	}
+	return strings.Join(texts, " ")
 }
 
 // watchFindings logs what is found new, and what is over.

@@ -130,6 +130,15 @@ func TestFindings(t *testing.T) {
 		}
 		check(tc.want...)
 	}
+	// What is found is told with the next claim.
+	ends.Store(&soon)
+	d := p.offer(simple(t, 5, 5).build(p))
+	p.expect(d, fescue.Success)
+	p.change(func() {
+		if claim := d.reports[0]; claim.Event != fescue.EventClaimed || !strings.Contains(claim.Note, agent.FindingCertificate+": The certificate of this core") {
+			t.Errorf("%+v", claim)
+		}
+	})
 }
 
 func TestFindingsAreLogged(t *testing.T) {
