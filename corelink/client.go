@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -80,11 +81,15 @@ func (e *StatusError) Error() string {
 	return fmt.Sprintf("%d %s: %s (%s)", e.HTTPStatus, http.StatusText(e.HTTPStatus), e.Message, e.Code)
 }
 
+// passing are the statuses of refusals that may be over by themselves: a
+// certificate that is inactive, or not valid by a clock that is wrong.
+var passing = []int{http.StatusUnauthorized, http.StatusTooManyRequests}
+
 // Refused reports whether err is a refusal by the control plane, which trying
 // again does not cure, and returns it.
 func Refused(err error) (*StatusError, bool) {
 	var e *StatusError
-	ok := errors.As(err, &e) && e.HTTPStatus >= 400 && e.HTTPStatus < 500 && e.HTTPStatus != http.StatusTooManyRequests
+	ok := errors.As(err, &e) && e.HTTPStatus >= 400 && e.HTTPStatus < 500 && !slices.Contains(passing, e.HTTPStatus)
 	return e, ok
 }
 

@@ -83,6 +83,7 @@ func TestAnswers(t *testing.T) {
 		{"an empty refusal", "", 404, true, "Unknown", "404 Not Found"},
 		{"null", "null", 409, true, "Unknown", "409 Conflict: null"},
 		{"a long refusal", strings.Repeat("x", 1<<20), 400, true, "Unknown", "400 Bad Request"},
+		{"a certificate that is not valid now", `{"code":"CertificateExpired","message":"the time here is"}`, 401, false, "", "the time here is"},
 		{"too many requests", `{"code":"Slow","message":"wait"}`, 429, false, "", "wait"},
 		{"a broken server", `{"code":"Internal","message":"see the log"}`, 500, false, "", "see the log"},
 		{"a stopping server", `{"code":"Unavailable","message":"stopping"}`, 503, false, "", "stopping"},

@@ -23,8 +23,8 @@ const (
 )
 
 // ListenerCertificates supplies a listener's certificates: leaves of Fescue's
-// own authority in ECDSA and RSA, renewed before they end, or a pair of PEM
-// files that is read again when it changes.
+// own authority in ECDSA and RSA, renewed before they end and after the clock
+// was set back, or a pair of PEM files that is read again when it changes.
 type ListenerCertificates struct {
 	load    func(now time.Time) ([]*tls.Certificate, error)
 	stale   func(now time.Time) bool
@@ -48,7 +48,10 @@ func OwnCertificates(a *Authority, hosts []string, now func() time.Time, logger 
 		return leaves, nil
 	}
 	c.stale = func(now time.Time) bool {
-		return now.After((*c.current.Load())[0].Leaf.NotAfter.Add(-renewBefore))
+		leaf := (*c.current.Load())[0].Leaf
+		// A leaf that was issued in what is now the future, by a clock that was
+		// ahead, is not valid for clients yet.
+		return now.After(leaf.NotAfter.Add(-renewBefore)) || now.Before(leaf.NotBefore.Add(backdate/2))
 	}
 	return c, c.reload()
 }

@@ -280,8 +280,12 @@ func running(t *testing.T, c *pki.ListenerCertificates) (tick func()) {
 
 func shown(t *testing.T, c *pki.ListenerCertificates) string {
 	t.Helper()
-	leaf := handshake(t, pki.ServerTLS(c), &tls.Config{InsecureSkipVerify: true, Time: clock}).ok(t)
-	return pki.CertificateID(leaf.Raw)
+	return pki.CertificateID(leafOf(t, c).Raw)
+}
+
+func leafOf(t *testing.T, c *pki.ListenerCertificates) *x509.Certificate {
+	t.Helper()
+	return handshake(t, pki.ServerTLS(c), &tls.Config{InsecureSkipVerify: true, Time: clock}).ok(t)
 }
 
 func TestFileCertificates(t *testing.T) {
@@ -377,6 +381,15 @@ func TestOwnCertificatesRenew(t *testing.T) {
 			tick()
 			if got := shown(t, c); (got == first) != c2.same {
 				t.Errorf("after %v: the same leaf: %v", c2.after, got == first)
+			}
+		}
+		// The clock was ahead, and the leaf that it came to be renewed with is not
+		// valid now.
+		for _, after := range []time.Duration{0, 90 * day, 60 * day, -40 * day, 0} {
+			passed.Store(int64(after))
+			tick()
+			if leaf := leafOf(t, c); leaf.NotBefore.After(at().Add(-20*time.Minute)) || leaf.NotAfter.Before(at().Add(29*day)) {
+				t.Errorf("after %v the leaf is valid from %v to %v", after, leaf.NotBefore, leaf.NotAfter)
 			}
 		}
 		second := shown(t, c)

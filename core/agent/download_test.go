@@ -14,6 +14,7 @@ import (
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/bundle"
 	"github.com/fescue-edge/fescue/core/agent"
+	"github.com/fescue-edge/fescue/corelink"
 )
 
 // large is a release whose package does not compress.
@@ -250,6 +251,27 @@ func TestBadArtifacts(t *testing.T) {
 				t.Error("a file was written outside of the store")
 			}
 		})
+	}
+}
+
+// A certificate that the control plane does not take for a while, because it was
+// switched off or by a clock that is wrong, ends no deployment.
+func TestDownloadWhileNotLetIn(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t)
+	g := newGateway(t, p)
+	var refusals atomic.Int64
+	p.serve = func(w http.ResponseWriter, _ *http.Request, _ []byte) bool {
+		if refusals.Add(1) > 2 {
+			return false
+		}
+		answer(w, http.StatusUnauthorized, corelink.ErrorBody{Code: "CertificateExpired", Message: "the time here is another"})
+		return true
+	}
+	g.run()
+	p.expect(p.offer(simple(t, 1, 1).build(p)), fescue.Success)
+	if refusals.Load() < 3 {
+		t.Errorf("%d requests", refusals.Load())
 	}
 }
 
