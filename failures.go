@@ -30,6 +30,7 @@ const (
 	ConnectorUnsupported       FailureCode = "CONNECTOR_UNSUPPORTED_ERROR"
 	QuotaExceeded              FailureCode = "GROUP_QUOTA_EXCEEDED_ERROR"
 	ServiceRoleMissing         FailureCode = "SERVICE_ROLE_MISSING_ERROR"
+	ServiceRoleRefused         FailureCode = "SERVICE_ROLE_REFUSED_ERROR"
 	NothingToReset             FailureCode = "NOTHING_TO_RESET"
 	InternalFailure            FailureCode = "INTERNAL_FAILURE"
 	DeploymentSuperseded       FailureCode = "DEPLOYMENT_SUPERSEDED"
@@ -203,6 +204,11 @@ var DeploymentFailures = []DeploymentFailure{
 		Code: ServiceRoleMissing, Phase: FailsBuilding, Concerns: "account", Original: true,
 		Text:   "TES service role is not associated with this account",
 		Remedy: "Associate one with greengrass associate-service-role-to-account, or start the server without --require-service-role.",
+	},
+	{
+		Code: ServiceRoleRefused, Phase: FailsBuilding, Concerns: "account", Original: true,
+		Text:   "GreenGrass is not authorized to assume the Service Role associated with this account",
+		Remedy: "Make the role in IAM, with a trust policy that lets greengrass.amazonaws.com take sts:AssumeRole; associate another; or start the server without --require-service-role.",
 	},
 	{
 		Code: NothingToReset, Phase: FailsBuilding, Concerns: "group",

@@ -52,10 +52,10 @@ func (e *Engine) settle(ctx context.Context, d fescue.Deployment, err error, cor
 	return err
 }
 
-// bundleMessage is the ErrorMessage for what resolve found. A missing service
-// role has the original's own text, which scripts look for.
+// bundleMessage is the ErrorMessage for what resolve found. What is wrong with a
+// service role has the original's own text, which scripts look for.
 func bundleMessage(d fescue.Deployment, r *resolved) string {
-	if r.problems[0].DetailedErrorCode == string(fescue.ServiceRoleMissing) {
+	if code := fescue.FailureCode(r.problems[0].DetailedErrorCode); code == fescue.ServiceRoleMissing || code == fescue.ServiceRoleRefused {
 		return fescue.FailureMessage(d, r.problems[0].DetailedErrorMessage)
 	}
 	return fescue.InvalidGroupMessage(r.problems)

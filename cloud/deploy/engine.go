@@ -24,6 +24,7 @@ import (
 type Store interface {
 	Definition(ctx context.Context, p fescue.Partition, k fescue.Kind, id string) (fescue.Definition, error)
 	Version(ctx context.Context, p fescue.Partition, k fescue.Kind, definitionID, id string) (fescue.DefinitionVersion, error)
+	IAMRole(ctx context.Context, account, name string) (fescue.IAMRole, error)
 	AssociatedRole(ctx context.Context, p fescue.Partition, groupID string) (string, time.Time, error)
 
 	TokenSubject(ctx context.Context, p fescue.Partition, t fescue.Token) (id string, err error)

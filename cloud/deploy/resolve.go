@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/policy"
 )
 
 // resolved is a group version with everything that it refers to, and what is
@@ -58,11 +59,8 @@ func (e *Engine) resolve(ctx context.Context, d fescue.Deployment) (*resolved, e
 		fescue.ShadowServiceEndpoint: fescue.ShadowServiceEndpoint,
 	}}
 	if e.RequireServiceRole {
-		if _, _, err := e.Store.AssociatedRole(ctx, d.Partition, ""); errors.Is(err, fescue.ErrNotFound) {
-			r.problem(fescue.ServiceRoleMissing)
-			return r, nil
-		} else if err != nil {
-			return nil, err
+		if err := e.checkServiceRole(ctx, r); err != nil || len(r.problems) > 0 {
+			return r, err
 		}
 	}
 	g, err := e.groupVersion(ctx, d.Partition, d.GroupID, d.GroupVersionID)
@@ -116,6 +114,35 @@ func (e *Engine) resolve(ctx context.Context, d fescue.Deployment) (*resolved, e
 	r.checkConnectors()
 	r.resolveSubscriptions(subscriptions.Subscriptions)
 	return r, nil
+}
+
+// checkServiceRole asks for what the original could not deploy without: a role
+// that it may assume.
+func (e *Engine) checkServiceRole(ctx context.Context, r *resolved) error {
+	p := r.deployment.Partition
+	arn, _, err := e.Store.AssociatedRole(ctx, p, "")
+	if errors.Is(err, fescue.ErrNotFound) {
+		r.problem(fescue.ServiceRoleMissing)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	role, err := e.Store.IAMRole(ctx, p.Account, arn[strings.LastIndexByte(arn, '/')+1:])
+	if err != nil && !errors.Is(err, fescue.ErrNotFound) {
+		return err
+	}
+	if err == nil && p.RoleARN(role.Path, role.Name) == arn {
+		trust, err := policy.ParseTrust(role.Trust)
+		if err != nil {
+			return fmt.Errorf("trust policy of role %s: %w", arn, err)
+		}
+		if trust.Allows("greengrass.amazonaws.com", "", "sts:AssumeRole") {
+			return nil
+		}
+	}
+	r.problem(fescue.ServiceRoleRefused)
+	return nil
 }
 
 func (e *Engine) definition(ctx context.Context, r *resolved, k fescue.Kind, arn string, into any) error {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/deploy"
@@ -325,10 +326,34 @@ func TestServiceRole(t *testing.T) {
 		s.with(t).wantFailure(s.with(t).deploy(id, version), problem{fescue.ServiceRoleMissing, "TES"})
 	})
 	t.Run("associated", func(t *testing.T) {
-		if _, err := s.store.AssociateRole(t.Context(), home, "", "arn:aws:iam::123456789012:role/gg"); err != nil {
+		if _, err := s.store.AssociateRole(t.Context(), home, "", "arn:aws:iam::123456789012:role/service-role/gg"); err != nil {
+			t.Fatal(err)
+		}
+		refused := func(why string) {
+			t.Helper()
+			d := s.with(t).deploy(id, version)
+			s.with(t).wantFailure(d, problem{fescue.ServiceRoleRefused, "GreenGrass is not authorized to assume the Service Role associated with this account"})
+			if t.Failed() {
+				t.Fatal(why)
+			}
+		}
+		refused("it does not exist")
+		trusting := func(service string) string {
+			return `{"Statement":{"Effect":"Allow","Principal":{"Service":"` + service + `"},"Action":"sts:AssumeRole"}}`
+		}
+		role := fescue.IAMRole{Name: "gg", Path: "/service-role/", ID: "AROA1", Trust: trusting("lambda.amazonaws.com"), MaxSession: time.Hour, CreatedAt: time.Now()}
+		if err := s.store.CreateIAMRole(t.Context(), home.Account, role); err != nil {
+			t.Fatal(err)
+		}
+		refused("it trusts another service")
+		if err := s.store.SetIAMRoleTrust(t.Context(), home.Account, "gg", trusting("greengrass.amazonaws.com")); err != nil {
 			t.Fatal(err)
 		}
 		s.with(t).offered(id, version)
+		if _, err := s.store.AssociateRole(t.Context(), home, "", "arn:aws:iam::123456789012:role/gg"); err != nil {
+			t.Fatal(err)
+		}
+		refused("it has another path")
 	})
 }
 

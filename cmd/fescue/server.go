@@ -79,7 +79,7 @@ type serverCommand struct {
 	DeviceTLSCert string             `name:"device-tls-cert" type:"existingfile" help:"PEM certificate chain for the device listeners."`
 	DeviceTLSKey  string             `name:"device-tls-key" type:"existingfile" help:"PEM key for the device listeners."`
 	InsecureHTTP  bool               `name:"insecure-http" help:"Serve plain HTTP on an API address beyond loopback."`
-	ServiceRole   bool               `name:"require-service-role" help:"Fail deployments of an account without a service role, as AWS did."`
+	ServiceRole   bool               `name:"require-service-role" help:"Fail deployments of an account without a service role that Greengrass may assume, as AWS did."`
 	SyncMessages  bool               `help:"Write QoS 1 messages to disk before acknowledging them."`
 	Throttle      map[string]float64 `placeholder:"OPERATION=RATE;..." help:"Calls a second that each access key may make of an operation, for example '*=30;CreateDeployment=20', which were AWS's. Default: no limit."`
 
