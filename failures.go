@@ -26,6 +26,7 @@ const (
 	ModelPermissionUnexpected  FailureCode = "ML_MODEL_PERMISSION_UNEXPECTED_ERROR"
 	ModelPermissionMissing     FailureCode = "ML_MODEL_PERMISSION_MISSING_ERROR"
 	ModelPermissionWider       FailureCode = "ML_MODEL_PERMISSION_ERROR"
+	ModelPathsNested           FailureCode = "ML_MODEL_NESTED_PATH_ERROR"
 	ConnectorDuplicate         FailureCode = "CONNECTOR_DUPLICATE_ERROR"
 	ConnectorUnsupported       FailureCode = "CONNECTOR_UNSUPPORTED_ERROR"
 	QuotaExceeded              FailureCode = "GROUP_QUOTA_EXCEEDED_ERROR"
@@ -184,6 +185,11 @@ var DeploymentFailures = []DeploymentFailure{
 		Code: ModelPermissionWider, Phase: FailsBuilding, Concerns: "resource", Original: true,
 		Text:   "Function %s refers to Machine Learning resource %s with permission \"rw\", while resource owner setting GroupPermission only allows \"ro\"",
 		Remedy: "Ask for ro in the function, or give rw in OwnerSetting of the resource.",
+	},
+	{
+		Code: ModelPathsNested, Phase: FailsBuilding, Concerns: "function", Original: true,
+		Text:   "NoContainer Function %s refers to resources of nested destination path",
+		Remedy: "Give each machine learning resource of the function a destination path that does not lie in another's.",
 	},
 	{
 		Code: ConnectorDuplicate, Phase: FailsBuilding, Concerns: "connector",
@@ -371,8 +377,8 @@ var DeploymentFailures = []DeploymentFailure{
 		Remedy: "Leave Environment.Execution out.",
 	},
 	{
-		Code: RuntimeMissing, Phase: FailsClaimed, Concerns: "function",
-		Text:   "Function %s cannot run on this core: %s",
+		Code: RuntimeMissing, Phase: FailsClaimed, Concerns: "function", Original: true,
+		Text:   "unable to create worker process for %s. %s",
 		Remedy: "Install what is missing on the gateway, or give the function another runtime.",
 	},
 	{

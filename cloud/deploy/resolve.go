@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 
@@ -329,6 +330,7 @@ func (r *resolved) checkAttachments(f function) {
 	if env == nil {
 		return
 	}
+	var destinations []string
 	for _, a := range env.ResourceAccessPolicies {
 		i := slices.IndexFunc(r.resources, func(x fescue.Resource) bool { return x.Id == a.ResourceId })
 		if i < 0 {
@@ -341,7 +343,25 @@ func (r *resolved) checkAttachments(f function) {
 			continue
 		}
 		r.checkModel(f, a, r.resources[i].ResourceDataContainer)
+		if d := modelDestination(r.resources[i].ResourceDataContainer); d != "" {
+			destinations = append(destinations, d)
+		}
 	}
+	if r.isolation(f) == fescue.NoContainer && nested(destinations) {
+		r.problem(fescue.ModelPathsNested, f.FunctionArn)
+	}
+}
+
+// nested reports whether one path is another, or lies in it.
+func nested(paths []string) bool {
+	for i, p := range paths {
+		for j, q := range paths {
+			if i != j && strings.HasPrefix(path.Clean(q)+"/", path.Clean(p)+"/") {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // checkModel checks who may do what with a machine learning model. The texts are
@@ -373,6 +393,18 @@ func modelOwner(d fescue.ResourceDataContainer) (owner *fescue.OwnerSetting, mod
 		return d.SageMakerMachineLearningModelResourceData.OwnerSetting, true
 	}
 	return nil, false
+}
+
+// modelDestination is where a machine learning model comes to lie, empty for
+// other resources.
+func modelDestination(d fescue.ResourceDataContainer) string {
+	switch {
+	case d.S3MachineLearningModelResourceData != nil:
+		return d.S3MachineLearningModelResourceData.DestinationPath
+	case d.SageMakerMachineLearningModelResourceData != nil:
+		return d.SageMakerMachineLearningModelResourceData.DestinationPath
+	}
+	return ""
 }
 
 // resourceType is the original's name of a resource's type, and whether it can

@@ -50,6 +50,15 @@ func container(mode fescue.IsolationMode, attached ...string) *fescue.FunctionCo
 	return &fescue.FunctionConfiguration{Environment: env}
 }
 
+// bare is a function without a container that has what its resources' owners give.
+func bare(attached ...string) *fescue.FunctionConfiguration {
+	c := container(fescue.NoContainer, attached...)
+	for i := range c.Environment.ResourceAccessPolicies {
+		c.Environment.ResourceAccessPolicies[i].Permission = ""
+	}
+	return c
+}
+
 // asking is a function that asks for a resource with a permission.
 func asking(mode fescue.IsolationMode, id, permission string) *fescue.FunctionConfiguration {
 	c := container(mode, id)
@@ -73,6 +82,12 @@ var resources = fescue.ResourceDefinitionVersion{Resources: []fescue.Resource{
 		S3Uri: "s3://b/k", OwnerSetting: &fescue.OwnerSetting{GroupOwner: "1", GroupPermission: "ro"}}}},
 	{Id: "half", ResourceDataContainer: fescue.ResourceDataContainer{S3MachineLearningModelResourceData: &fescue.S3ModelResourceData{
 		S3Uri: "s3://b/k", OwnerSetting: &fescue.OwnerSetting{GroupOwner: "1"}}}},
+	{Id: "models", ResourceDataContainer: fescue.ResourceDataContainer{S3MachineLearningModelResourceData: &fescue.S3ModelResourceData{
+		S3Uri: "s3://b/k", DestinationPath: "/models", OwnerSetting: &fescue.OwnerSetting{GroupOwner: "1", GroupPermission: "ro"}}}},
+	{Id: "within", ResourceDataContainer: fescue.ResourceDataContainer{SageMakerMachineLearningModelResourceData: &fescue.SageMakerModelResourceData{
+		DestinationPath: "/models/x/", OwnerSetting: &fescue.OwnerSetting{GroupOwner: "1", GroupPermission: "ro"}}}},
+	{Id: "beside", ResourceDataContainer: fescue.ResourceDataContainer{SageMakerMachineLearningModelResourceData: &fescue.SageMakerModelResourceData{
+		DestinationPath: "/models2", OwnerSetting: &fescue.OwnerSetting{GroupOwner: "1", GroupPermission: "ro"}}}},
 	{Id: "job", ResourceDataContainer: fescue.ResourceDataContainer{SageMakerMachineLearningModelResourceData: &fescue.SageMakerModelResourceData{}}},
 	{Id: "secret", ResourceDataContainer: fescue.ResourceDataContainer{SecretsManagerSecretResourceData: &fescue.SecretsManagerSecretResourceData{}}},
 }}
@@ -206,6 +221,18 @@ func TestProblems(t *testing.T) {
 		{"a model that is wanted for more than its owner gives", func(g group) {
 			g.set(fescue.ResourceKind, resources).set(fescue.FunctionKind, oneFunction("", asking("", "owned", "rw")))
 		}, []problem{{fescue.ModelPermissionWider, `owned with permission "rw", while resource owner setting GroupPermission only allows "ro"`}}},
+		{"models within each other, without a container", func(g group) {
+			g.set(fescue.ResourceKind, resources).set(fescue.FunctionKind, oneFunction("", bare("models", "beside", "within")))
+		}, []problem{{fescue.ModelPathsNested, "NoContainer Function " + reader + ":1 refers to resources of nested destination path"}}},
+		{"models at the same place, without a container", func(g group) {
+			g.set(fescue.ResourceKind, resources).set(fescue.FunctionKind, oneFunction("", bare("models", "models")))
+		}, []problem{{fescue.ModelPathsNested, reader}}},
+		{"models beside each other, without a container", func(g group) {
+			g.set(fescue.ResourceKind, resources).set(fescue.FunctionKind, oneFunction("", bare("models", "beside")))
+		}, nil},
+		{"models within each other in a container", func(g group) {
+			g.set(fescue.ResourceKind, resources).set(fescue.FunctionKind, oneFunction("", container("", "models", "within")))
+		}, nil},
 		{"a resource that is not there", func(g group) {
 			g.set(fescue.ResourceKind, resources).set(fescue.FunctionKind, oneFunction("", container("", "volume", "disk")))
 		}, []problem{{fescue.ResourceNotFound, "'disk'"}}},
