@@ -321,6 +321,16 @@ func (s *site) operation(name string) operation {
 	return op
 }
 
+// status is that of a success with a body: creating a container or a version of
+// one is answered with 201.
+func (op operation) status() int {
+	made := strings.TrimSuffix(strings.TrimPrefix(op.Name, "Create"), "Version")
+	if op.Method == http.MethodPost && slices.ContainsFunc(kinds, func(k kindFacts) bool { return k.noun == made }) {
+		return http.StatusCreated
+	}
+	return http.StatusOK
+}
+
 func (op operation) input() reflect.Type  { return op.method.Type().In(1).Elem() }
 func (op operation) output() reflect.Type { return op.method.Type().Out(0).Elem() }
 
@@ -506,8 +516,8 @@ func (s site) succeeds(t *testing.T, op operation) {
 		}
 	} else {
 		var v map[string]any
-		if err := json.Unmarshal([]byte(got.body), &v); err != nil || got.status/100 != 2 {
-			t.Fatalf("%+v, %v", got, err)
+		if err := json.Unmarshal([]byte(got.body), &v); err != nil || got.status != op.status() {
+			t.Fatalf("%+v, %v, want status %d", got, err, op.status())
 		}
 		checkShape(t, op.Name, v, op.output())
 		checkMembers(t, op, slices.Collect(maps.Keys(v)))
@@ -664,6 +674,11 @@ func (s site) unknown(t *testing.T, op operation, others []*site) {
 			json.Unmarshal([]byte(got.body), &e)
 			if text := fmt.Sprintf("%d %s: %s", got.status, got.exception, e.Message); text != fill(want, values) {
 				t.Errorf("%s %s is answered\n%s\nwant\n%s", label, id, text, fill(want, values))
+			}
+			var refusal smithy.APIError
+			_, err := s.throughSDK(op, values, fill(op.body, values))
+			if !errors.As(err, &refusal) || refusal.ErrorMessage() != e.Message || got.exception != "" && refusal.ErrorCode() != got.exception {
+				t.Errorf("%s %s through the SDK: %v, over HTTP %+v", label, id, err, got)
 			}
 			return got
 		}
