@@ -37,6 +37,18 @@ func (s *Store) WaitingCheck(ctx context.Context, p fescue.Partition, thing stri
 	return id, []byte(text), err
 }
 
+// waitingChecks are the checks, of all partitions, that no core has answered, as
+// what a watch hears of.
+func (s *Store) waitingChecks(ctx context.Context, aws string, now time.Time) ([]fescue.Deployment, error) {
+	return all(ctx, s.read, func(rows *sql.Rows) (d fescue.Deployment, err error) {
+		var partition string
+		err = rows.Scan(&partition, &d.CoreThing, &d.ID)
+		d.Partition = partitionOf(aws, partition)
+		return d, err
+	}, `
+		SELECT partition, thing, id FROM core_check WHERE answer_json = '' AND expires_at > $1 LIMIT $2`, millis(now), mostOffers)
+}
+
 // AnswerCheck keeps a core's answer. The error is fescue.ErrNotFound when nobody
 // waits for it.
 func (s *Store) AnswerCheck(ctx context.Context, p fescue.Partition, thing, id string, answer []byte) error {

@@ -182,7 +182,8 @@ func receive(ctx context.Context, conn *pgx.Conn) (n notice, err error) {
 	return n, json.Unmarshal([]byte(arrived.Payload), &n)
 }
 
-// look finds the offers since the last look or notification.
+// look finds the offers since the last look or notification, and the checks that
+// wait.
 func (w *watch) look(ctx context.Context) error {
 	now := w.s.now()
 	list, err := all(ctx, w.s.read, scanAnywhere(w.aws), `
@@ -192,8 +193,12 @@ func (w *watch) look(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	told := make(map[string]bool, len(list))
-	for _, d := range list {
+	waiting, err := w.s.waitingChecks(ctx, w.aws, now)
+	if err != nil {
+		return err
+	}
+	told := make(map[string]bool, len(list)+len(waiting))
+	for _, d := range append(list, waiting...) {
 		told[d.ID] = true
 		if !w.told[d.ID] {
 			w.heard(d)

@@ -28,6 +28,27 @@ func hearing(t *testing.T, s *store.Store) <-chan fescue.Deployment {
 func hears(t *testing.T, heard <-chan fescue.Deployment, want fescue.Deployment) time.Duration {
 	t.Helper()
 	start := time.Now()
+	if !hearsWithin(t, heard, want, 30*time.Second) {
+		t.Fatalf("%s is not heard of", want.ID)
+	}
+	return time.Since(start)
+}
+
+// hearsOf makes something anew until it is heard of: a watch that has just lost its
+// connection misses what it cannot look for.
+func hearsOf(t *testing.T, heard <-chan fescue.Deployment, do func() fescue.Deployment) {
+	t.Helper()
+	for range 12 {
+		if hearsWithin(t, heard, do(), 5*time.Second) {
+			return
+		}
+	}
+	t.Fatal("nothing of it is heard of")
+}
+
+func hearsWithin(t *testing.T, heard <-chan fescue.Deployment, want fescue.Deployment, patience time.Duration) bool {
+	t.Helper()
+	deadline := time.After(patience)
 	for {
 		select {
 		case d := <-heard:
@@ -37,9 +58,9 @@ func hears(t *testing.T, heard <-chan fescue.Deployment, want fescue.Deployment)
 			if d.Partition != want.Partition || d.CoreThing != want.CoreThing || d.GroupID != want.GroupID || d.Epoch != want.Epoch {
 				t.Errorf("heard %+v, want %+v", d, want)
 			}
-			return time.Since(start)
-		case <-time.After(30 * time.Second):
-			t.Fatalf("%s is not heard of", want.ID)
+			return true
+		case <-deadline:
+			return false
 		}
 	}
 }
@@ -69,27 +90,32 @@ func TestServersHearOfEachOther(t *testing.T) {
 	must(0, offerNow(t, mine, first))(t)
 	hears(t, heard, first.Deployment)
 
-	second := deploying(t, mine, "g").offer("core")
+	second := deploying(t, mine, "g")
+	must(0, offerNow(t, mine, second))(t)
 	if took := hears(t, heard, second.Deployment); took > time.Second {
 		t.Logf("an offer was heard of after %s", took)
 	}
 	t.Run("of what ends a deployment", func(t *testing.T) {
-		hears(t, heard, deploying(t, mine, "g").offer("core").step(fescue.EventExpired).Deployment)
-		hears(t, heard, resetting(t, mine, "g", fescue.ForceResetDeployment).force("core").Deployment)
+		hearsOf(t, heard, func() fescue.Deployment {
+			return deploying(t, mine, "g").offer("core").step(fescue.EventExpired).Deployment
+		})
+		hearsOf(t, heard, func() fescue.Deployment {
+			return resetting(t, mine, "g", fescue.ForceResetDeployment).force("core").Deployment
+		})
 	})
 	t.Run("of a check", func(t *testing.T) {
 		id := fescue.NewID()
 		if err := mine.AskCheck(t.Context(), homePartition, "asked", id, []byte(`{}`), time.Now().Add(time.Minute)); err != nil {
 			t.Fatal(err)
 		}
-		for {
-			if d := <-heard; d.ID == id {
-				if d.CoreThing != "asked" || d.Partition != homePartition {
-					t.Errorf("heard of %+v", d)
-				}
-				break
-			}
+		hears(t, heard, fescue.Deployment{ID: id, Partition: homePartition, CoreThing: "asked"})
+	})
+	t.Run("of a check that was asked before they listen", func(t *testing.T) {
+		id := fescue.NewID()
+		if err := mine.AskCheck(t.Context(), homePartition, "early", id, []byte(`{}`), time.Now().Add(time.Minute)); err != nil {
+			t.Fatal(err)
 		}
+		hears(t, hearing(t, openStore(t, url)), fescue.Deployment{ID: id, Partition: homePartition, CoreThing: "early"})
 	})
 	t.Run("after the connection was lost", func(t *testing.T) {
 		db := must(sql.Open("pgx", url))(t)
@@ -110,15 +136,21 @@ func TestServersHearOfEachOther(t *testing.T) {
 		thief := deploying(t, mine, "thief")
 		_, _, err := mine.Offer(t.Context(), thief.Deployment, "held", madeAt, fescue.DeploymentStep{Event: fescue.EventSuperseded, At: madeAt}, signing)
 		refused(t, "Offer", err, fescue.ErrInUse)
-		last := deploying(t, mine, "last").offer("other")
-		for {
-			d := <-heard
-			if d.ID == thief.ID {
-				t.Errorf("heard of %+v", d)
+		last := deploying(t, mine, "last")
+		must(0, offerNow(t, mine, last))(t)
+		for deadline := time.After(30 * time.Second); ; {
+			select {
+			case d := <-heard:
+				if d.ID == thief.ID {
+					t.Errorf("heard of %+v", d)
+				}
+				if d.ID != last.ID {
+					continue
+				}
+			case <-deadline:
+				t.Fatal("what came after it is not heard of")
 			}
-			if d.ID == last.ID {
-				break
-			}
+			break
 		}
 		owner.stored()
 	})

@@ -39,6 +39,7 @@ var whole = []string{
 	"SELECT count(*) FROM deployment WHERE status = 'Building'",
 	// What expires within minutes, and what waits to be told.
 	"DELETE FROM core_check WHERE expires_at < $1",
+	"FROM core_check WHERE answer_json = ''",
 	"FROM event_outbox GROUP BY destination",
 }
 
