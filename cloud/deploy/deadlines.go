@@ -59,8 +59,9 @@ const overdueBatch = 100
 // watchDeadlines ends what is past its deadline until ctx ends. Several servers
 // may do so at once: each deployment is ended by one.
 func (e *Engine) watchDeadlines(ctx context.Context) {
-	tick := time.NewTicker(idlePoll)
+	tick, redate := time.NewTicker(idlePoll), time.NewTicker(redatePause)
 	defer tick.Stop()
+	defer redate.Stop()
 	for {
 		if err := e.endOverdue(ctx); err != nil && ctx.Err() == nil {
 			e.Logger.Error("deployments past their deadline not ended; they are looked at again", "error", err)
@@ -69,21 +70,34 @@ func (e *Engine) watchDeadlines(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+		case <-redate.C:
+			if err := e.redate(ctx); err != nil && ctx.Err() == nil {
+				e.Logger.Error("deployments of a wrong clock not dated anew; they are looked at again", "error", err)
+			}
 		}
 	}
 }
 
-// clockTolerance is how far the clocks of servers may be apart.
-const clockTolerance = time.Minute
+const (
+	// redatePause is how often it is looked for what a clock that was ahead has
+	// dated: seldom, as a clock that is behind for a moment makes all else look so.
+	redatePause = time.Minute
+	// clockTolerance is how far the clocks of servers may be apart.
+	clockTolerance = time.Minute
+)
 
-func (e *Engine) endOverdue(ctx context.Context) error {
+// redate has deployments that seem to have come to their phase in the future count
+// from now.
+func (e *Engine) redate(ctx context.Context) error {
 	now := e.Now()
-	switch n, err := e.Store.Redate(ctx, now.Add(clockTolerance), now, overdueBatch); {
-	case err != nil:
-		return err
-	case n > 0:
+	n, err := e.Store.Redate(ctx, now.Add(clockTolerance), now, overdueBatch)
+	if n > 0 {
 		e.Logger.Warn("The clock was ahead, here or on another server: deployments seemed to have come to their phase in the future, and their deadlines count from now.", "deployments", n)
 	}
+	return err
+}
+
+func (e *Engine) endOverdue(ctx context.Context) error {
 	for _, phase := range []fescue.DeploymentPhase{fescue.Offered, fescue.Claimed, fescue.Staged, fescue.Switched} {
 		limit := e.Deadlines.of(phase)
 		if limit <= 0 {

@@ -141,8 +141,8 @@ func TestRevokedDuringLongPoll(t *testing.T) {
 			tc.change(d)
 			select {
 			case err := <-ended:
-				refusal, ok := corelink.Refused(err)
-				if !ok || refusal.HTTPStatus != tc.status || refusal.Code != tc.code {
+				var refusal *corelink.StatusError
+				if !errors.As(err, &refusal) || refusal.HTTPStatus != tc.status || refusal.Code != tc.code {
 					t.Errorf("error %v", err)
 				}
 				t.Logf("ended after %v", time.Since(start))

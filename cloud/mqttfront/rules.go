@@ -77,10 +77,16 @@ func (d *device) view() *view {
 	return v
 }
 
-// allowed evaluates the policies for one action.
+// allowed evaluates the policies for one action. It ends the connection of a
+// certificate that may not be used: a client that went without its messages in
+// silence would not know that it has to ask.
 func (d *device) allowed(action, resource string) bool {
 	v := d.view()
-	return v != nil && v.principal.Policies.Evaluate(policy.Request{
+	if v == nil {
+		d.end(ErrRevoked)
+		return false
+	}
+	return v.principal.Policies.Evaluate(policy.Request{
 		Action: action, Resource: resource, Variables: v.vars,
 	}) == policy.Allowed
 }

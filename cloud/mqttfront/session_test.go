@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -145,6 +146,24 @@ func TestSessionExpires(t *testing.T) {
 			t.Errorf("session present: %v, error %v", ack.SessionPresent, err)
 		}
 	})
+}
+
+// A message that a certificate's validity keeps back ends the connection: whoever
+// comes back looks for what was missed.
+func TestMissedMessageEndsConnection(t *testing.T) {
+	t.Parallel()
+	var wrong atomic.Int64 // how far the clock is off
+	c := start(t, func(o *mqttfront.Options) {
+		o.Now = func() time.Time { return time.Now().Add(time.Duration(wrong.Load())) }
+		o.Refresh = time.Hour // which would find it, too
+	})
+	cl := c.connect(c.device(home, quickStart), "x")
+	cl.subscribe("t", 1)
+	wrong.Store(int64(-48 * time.Hour))
+	if err := c.front.Publish(t.Context(), home, "t", []byte("wake"), 1, false); err != nil {
+		t.Fatal(err)
+	}
+	cl.ended()
 }
 
 func TestChangesTakeEffectWithinASecond(t *testing.T) {
