@@ -26,6 +26,8 @@ var (
 	ErrDiskFull = errors.New("the server's disk is full")
 	// ErrQuota means that the partition holds as many as it may.
 	ErrQuota = errors.New("quota is used up")
+	// ErrPage: the record behind which a page begins is not in the list.
+	ErrPage = errors.New("the page begins behind a record that is not there")
 )
 
 // Refusal is an error whose text is fit for the caller, most often in the words

@@ -28,7 +28,6 @@ import (
 	"github.com/fescue-edge/fescue/cloud"
 	"github.com/fescue-edge/fescue/cloud/accesskeys"
 	model "github.com/fescue-edge/fescue/cloud/awsapi/greengrass"
-	"github.com/fescue-edge/fescue/cloud/store/pgtest"
 )
 
 // row is what the conformance test knows of an operation beside the model and the
@@ -446,30 +445,24 @@ func TestConformance(t *testing.T) {
 	if len(rows()) != len(model.Model) {
 		t.Fatalf("%d rows for %d operations", len(rows()), len(model.Model))
 	}
-	for name, database := range map[string]func(t *testing.T) string{
-		"SQLite":     func(*testing.T) string { return "" },
-		"PostgreSQL": func(t *testing.T) string { return pgtest.Database(t) },
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			o := options(t.TempDir())
-			o.BulkRate, o.Database = 1, database(t)
-			server := start(t, o)
-			repeats := conform(t, server)
-			server.stop()
-			server = start(t, o)
-			client, base := server.client()
-			for _, r := range repeats {
-				r.site.t, r.site.client, r.site.base = t, client, base
-				if got := r.call(r.op, r.values, r.body, r.header); got != r.first {
-					t.Errorf("%s with a token, after a restart: %+v\nfirst: %+v", r.op.Name, got, r.first)
-				}
+	onEachDatabase(t, func(t *testing.T, database string) {
+		o := options(t.TempDir())
+		o.BulkRate, o.Database = 1, database
+		server := start(t, o)
+		repeats := conform(t, server)
+		server.stop()
+		server = start(t, o)
+		client, base := server.client()
+		for _, r := range repeats {
+			r.site.t, r.site.client, r.site.base = t, client, base
+			if got := r.call(r.op, r.values, r.body, r.header); got != r.first {
+				t.Errorf("%s with a token, after a restart: %+v\nfirst: %+v", r.op.Name, got, r.first)
 			}
-			if len(repeats) != 21 {
-				t.Errorf("%d operations take a token", len(repeats))
-			}
-		})
-	}
+		}
+		if len(repeats) != 21 {
+			t.Errorf("%d operations take a token", len(repeats))
+		}
+	})
 }
 
 // repeat is a request with a client token, and what it was answered.

@@ -13,6 +13,20 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(pgtest.Run(m)) }
 
+// onEachDatabase runs a test on an embedded database and on PostgreSQL, of which
+// it gets the URL.
+func onEachDatabase(t *testing.T, test func(t *testing.T, database string)) {
+	for name, database := range map[string]func(t *testing.T) string{
+		"SQLite":     func(*testing.T) string { return "" },
+		"PostgreSQL": func(t *testing.T) string { return pgtest.Database(t) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, database(t))
+		})
+	}
+}
+
 func TestServersOnOneDatabase(t *testing.T) {
 	t.Parallel()
 	database, shared := pgtest.Database(t), t.TempDir()

@@ -76,16 +76,9 @@ func (s *Store) BulkDeployment(ctx context.Context, p fescue.Partition, id strin
 // BulkDeployments lists those of a partition, newest first. The page's key is an
 // id.
 func (s *Store) BulkDeployments(ctx context.Context, p fescue.Partition, page fescue.Page) ([]fescue.BulkDeployment, error) {
-	before := int64(1) << 62
-	if page.After != "" {
-		err := one(s.read.QueryRowContext(ctx, `
-			SELECT number FROM bulk_deployment WHERE partition = $1 AND id = $2`, p.Key(), page.After), &before)
-		if errors.Is(err, fescue.ErrNotFound) {
-			return nil, nil
-		}
-		if err != nil {
-			return nil, err
-		}
+	before, err := pageStart(ctx, s.read, page, `SELECT number FROM bulk_deployment WHERE partition = $1 AND id = $2`, p.Key(), page.After)
+	if err != nil {
+		return nil, err
 	}
 	scan := func(rows *sql.Rows) (fescue.BulkDeployment, error) { return scanBulkDeployment(p, rows) }
 	return all(ctx, s.read, scan, selectBulkDeployment+`

@@ -196,18 +196,11 @@ func (s *Store) Versions(ctx context.Context, p fescue.Partition, k fescue.Kind,
 	if _, err := findDefinition(ctx, s.read, p, k, definitionID); err != nil {
 		return nil, err
 	}
-	before := int64(1) << 62
-	if page.After != "" {
-		err := one(s.read.QueryRowContext(ctx, `
-			SELECT number FROM definition_version
-			WHERE partition = $1 AND kind = $2 AND definition_id = $3 AND id = $4`,
-			p.Key(), k.Segment, definitionID, page.After), &before)
-		if errors.Is(err, fescue.ErrNotFound) {
-			return nil, nil
-		}
-		if err != nil {
-			return nil, err
-		}
+	before, err := pageStart(ctx, s.read, page, `
+		SELECT number FROM definition_version WHERE partition = $1 AND kind = $2 AND definition_id = $3 AND id = $4`,
+		p.Key(), k.Segment, definitionID, page.After)
+	if err != nil {
+		return nil, err
 	}
 	scan := func(rows *sql.Rows) (fescue.DefinitionVersion, error) {
 		v := fescue.DefinitionVersion{Kind: k, DefinitionID: definitionID}

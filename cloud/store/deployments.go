@@ -76,17 +76,10 @@ func (s *Store) DeploymentStatus(ctx context.Context, p fescue.Partition, groupI
 // Deployments lists the deployments of a group, newest first. The page's key is
 // a deployment id.
 func (s *Store) Deployments(ctx context.Context, p fescue.Partition, groupID string, page fescue.Page) ([]fescue.Deployment, error) {
-	before := int64(1) << 62
-	if page.After != "" {
-		err := one(s.read.QueryRowContext(ctx, `
-			SELECT number FROM deployment WHERE partition = $1 AND group_id = $2 AND id = $3`,
-			p.Key(), groupID, page.After), &before)
-		if errors.Is(err, fescue.ErrNotFound) {
-			return nil, nil
-		}
-		if err != nil {
-			return nil, err
-		}
+	before, err := pageStart(ctx, s.read, page, `SELECT number FROM deployment WHERE partition = $1 AND group_id = $2 AND id = $3`,
+		p.Key(), groupID, page.After)
+	if err != nil {
+		return nil, err
 	}
 	return all(ctx, s.read, scanDeployment(p), selectDeployment+`
 		WHERE partition = $1 AND group_id = $2 AND number < $3 ORDER BY number DESC LIMIT $4`,

@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"math"
 	"math/rand/v2"
 	"strings"
 	"time"
@@ -166,6 +167,20 @@ func one(row *sql.Row, dest ...any) error {
 		return fescue.ErrNotFound
 	}
 	return err
+}
+
+// pageStart is the place in a list, newest first, behind which a page of it
+// begins: what query reads of the record that page.After names, beyond all
+// without one. If that record is not there any more, or never was, it is
+// fescue.ErrPage: what is behind it cannot be told.
+func pageStart(ctx context.Context, q querier, page fescue.Page, query string, args ...any) (before int64, err error) {
+	if page.After == "" {
+		return math.MaxInt64, nil
+	}
+	if err = one(q.QueryRowContext(ctx, query, args...), &before); errors.Is(err, fescue.ErrNotFound) {
+		err = fescue.ErrPage
+	}
+	return before, err
 }
 
 // all scans every row of a query.

@@ -96,19 +96,11 @@ func (s *Store) Redate(ctx context.Context, late, now time.Time, limit int) (n i
 // DeploymentsIn lists the deployments of all groups that are in a status, newest
 // first. The page's key is a deployment id.
 func (s *Store) DeploymentsIn(ctx context.Context, p fescue.Partition, status fescue.DeploymentStatus, page fescue.Page) ([]fescue.Deployment, error) {
-	before, id := int64(1)<<62, ""
-	if page.After != "" {
-		id = page.After
-		err := one(s.read.QueryRowContext(ctx, `
-			SELECT created_at FROM deployment WHERE partition = $1 AND id = $2`, p.Key(), id), &before)
-		if errors.Is(err, fescue.ErrNotFound) {
-			return nil, nil
-		}
-		if err != nil {
-			return nil, err
-		}
+	before, err := pageStart(ctx, s.read, page, `SELECT created_at FROM deployment WHERE partition = $1 AND id = $2`, p.Key(), page.After)
+	if err != nil {
+		return nil, err
 	}
 	return all(ctx, s.read, scanDeployment(p), selectDeployment+`
 		WHERE partition = $1 AND status = $2 AND (created_at, id) < ($3, $4)
-		ORDER BY created_at DESC, id DESC LIMIT $5`, p.Key(), status, before, id, page.Limit)
+		ORDER BY created_at DESC, id DESC LIMIT $5`, p.Key(), status, before, page.After, page.Limit)
 }

@@ -72,7 +72,7 @@ func (a *API) listAuditRecords(ctx context.Context, r *restjson.Request) (any, e
 	if token := r.Query.Get("NextToken"); token != "" {
 		var ok bool
 		if filter.AfterAt, filter.AfterID, ok = parseAuditToken(token); !ok {
-			return nil, refuse(http.StatusBadRequest, badRequest, "NextToken is not one that this API gave out.")
+			return nil, refuse(http.StatusBadRequest, badRequest, "%s", foreignToken)
 		}
 	}
 	limit := filter.Limit

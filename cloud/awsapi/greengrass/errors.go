@@ -121,6 +121,8 @@ func translate(err error) *awsapi.Error {
 		return malformed(err.Error())
 	case errors.Is(err, fescue.ErrTokenReused):
 		return refuse(http.StatusBadRequest, invalidInput, "The client token was used before for a different request. Use a new token.")
+	case errors.Is(err, fescue.ErrPage):
+		return refuse(http.StatusBadRequest, badRequest, "%s", foreignToken)
 	case errors.As(err, &badTags):
 		return refuse(http.StatusBadRequest, badRequest, "%s", badTags.Text)
 	case errors.As(err, &badCore):

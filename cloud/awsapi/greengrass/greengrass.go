@@ -106,6 +106,10 @@ func errorBody(e *awsapi.Error) any {
 // as much as is reasonable.
 const maxPage = 1000
 
+// foreignToken is said of a NextToken of another list, of no list, and of one
+// whose record is gone.
+const foreignToken = "NextToken is not one that this API gave out for this list, or the record it stood for is gone. List again from the beginning."
+
 // page reads MaxResults and NextToken. A page's key is an id, so tokens survive
 // inserts.
 func page(r *restjson.Request) (fescue.Page, error) { return pageBy(r, fescue.ValidID) }
@@ -123,7 +127,7 @@ func pageBy(r *restjson.Request, valid func(key string) bool) (fescue.Page, erro
 	if token := r.Query.Get("NextToken"); token != "" {
 		key, err := base64.RawURLEncoding.DecodeString(token)
 		if err != nil || !valid(string(key)) {
-			return p, refuse(http.StatusBadRequest, badRequest, "NextToken is not one that this API gave out.")
+			return p, refuse(http.StatusBadRequest, badRequest, "%s", foreignToken)
 		}
 		p.After = string(key)
 	}
