@@ -89,6 +89,9 @@ type ObjectWrite struct {
 	OnlyETag string
 	// LookAt is from when on the blobs of what was replaced may be removed.
 	LookAt time.Time
+	// Hold is the announcement under which the new blob was put; a write without a
+	// new blob has none.
+	Hold string
 	// HoldUntil is until when the new blob is not looked at.
 	HoldUntil time.Time
 }

@@ -58,7 +58,7 @@ type Store interface {
 
 	// HoldBlob announces a blob before it is put; while it is being removed it is
 	// fescue.ErrConflict.
-	HoldBlob(ctx context.Context, hash string, until time.Time) error
+	HoldBlob(ctx context.Context, hash string, until time.Time) (hold string, err error)
 	// BlobsToLookAt lists blobs that may be garbage and whose time has come.
 	BlobsToLookAt(ctx context.Context, now time.Time, limit int) ([]fescue.BlobLook, error)
 	// CondemnBlob announces that a blob is going to be removed.

@@ -54,10 +54,13 @@ func (s *Service) Put(ctx context.Context, p fescue.Partition, bucket, key strin
 			Key: key, ContentID: uuid.NewString(), Size: part.Size, ETag: part.ETag, ModifiedAt: now,
 			Checksum: part.Checksum, ObjectSettings: put.ObjectSettings,
 		}
-		if err := s.keep(ctx, part.Hash, content); err != nil {
+		held, err := s.keep(ctx, part.Hash, content)
+		if err != nil {
 			return err
 		}
-		err := s.o.Store.PutObject(ctx, p, bucket, o, part, s.write(put.OnlyNew, put.OnlyETag))
+		w := s.write(put.OnlyNew, put.OnlyETag)
+		w.Hold = held
+		err = s.o.Store.PutObject(ctx, p, bucket, o, part, w)
 		return s.notWritten(ctx, p, bucket, key, err)
 	})
 	return o, err
@@ -93,15 +96,17 @@ func checkSettings(o fescue.ObjectSettings) error {
 	return nil
 }
 
-// keep puts a blob, announced so that it is not collected before it is named.
-func (s *Service) keep(ctx context.Context, hash string, content io.ReadSeeker) error {
-	if err := s.o.Store.HoldBlob(ctx, hash, s.now().Add(hold)); err != nil {
-		return err
+// keep puts a blob, announced so that it is not collected before it is named; it
+// returns the announcement.
+func (s *Service) keep(ctx context.Context, hash string, content io.ReadSeeker) (held string, err error) {
+	held, err = s.o.Store.HoldBlob(ctx, hash, s.now().Add(hold))
+	if err != nil {
+		return "", err
 	}
 	if _, err := content.Seek(0, io.SeekStart); err != nil {
-		return err
+		return "", err
 	}
-	return s.o.Blobs.Put(ctx, hash, content)
+	return held, s.o.Blobs.Put(ctx, hash, content)
 }
 
 // Object finds an object.

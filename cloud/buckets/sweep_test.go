@@ -160,6 +160,26 @@ func TestSweep(t *testing.T) {
 		s.put(t, here, "bucket", "k", "x")
 		s.wantContent(t, here, "bucket", "k", "x")
 	})
+	t.Run("a removal during a put, and another put begun since", func(t *testing.T) {
+		t.Parallel()
+		s := open(t)
+		s.bucket(t, here, "bucket")
+		removed := false
+		s.blobs.afterPut = func(hash string) error {
+			if removed {
+				return nil
+			}
+			removed = true
+			s.pass(7 * time.Hour)
+			if err := s.Sweep(t.Context()); err != nil {
+				return err
+			}
+			_, err := s.store.HoldBlob(t.Context(), hash, s.clock().Add(6*time.Hour)) // and died
+			return err
+		}
+		s.put(t, here, "bucket", "k", "x")
+		s.wantContent(t, here, "bucket", "k", "x")
+	})
 }
 
 // Writers of the same few contents and a sweeper never lose one that is named.

@@ -96,10 +96,13 @@ func (s *Service) PutPart(ctx context.Context, p fescue.Partition, bucket, key, 
 	part.Number = number
 	err = retry(ctx, func() error {
 		part.ModifiedAt = s.now()
-		if err := s.keep(ctx, part.Hash, content); err != nil {
+		held, err := s.keep(ctx, part.Hash, content)
+		if err != nil {
 			return err
 		}
-		err := s.o.Store.PutPart(ctx, p, bucket, id, part, s.write(false, ""))
+		w := s.write(false, "")
+		w.Hold = held
+		err = s.o.Store.PutPart(ctx, p, bucket, id, part, w)
 		if errors.Is(err, fescue.ErrNotFound) {
 			return noUpload()
 		}

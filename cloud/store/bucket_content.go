@@ -14,40 +14,46 @@ import (
 // one step with its name. bucket_garbage bridges that: whoever is about to put a
 // blob announces it (HoldBlob), and moves the announcement on in the transaction
 // that names it (nameBlob). A blob is removed only after CondemnBlob, which fails
-// when the announcement moved, and which nameBlob sees. What a crash leaves is
-// looked at when its time has come.
+// when the announcement moved, and which nameBlob sees: by the mark while it is
+// being removed, and by the announcement's id once it has been. What a crash
+// leaves is looked at when its time has come.
 
-// HoldBlob announces that a blob is going to be put and named before until. While
-// somebody removes that very blob it is fescue.ErrConflict.
-func (s *Store) HoldBlob(ctx context.Context, hash string, until time.Time) error {
-	err := s.update(ctx, func(tx *sql.Tx) error {
+// HoldBlob announces that a blob is going to be put and named before until, and
+// returns the announcement's id, by which it is named. While somebody removes that
+// very blob it is fescue.ErrConflict.
+func (s *Store) HoldBlob(ctx context.Context, hash string, until time.Time) (hold string, err error) {
+	err = s.update(ctx, func(tx *sql.Tx) error {
 		if err := lookAtBlob(ctx, tx, hash, until); err != nil {
 			return err
 		}
-		return nameBlob(ctx, tx, hash, until)
+		err := one(tx.QueryRowContext(ctx, `SELECT hold FROM bucket_garbage WHERE hash = $1 AND doomed_until = 0`, hash), &hold)
+		if errors.Is(err, fescue.ErrNotFound) {
+			err = fescue.ErrConflict
+		}
+		return err
 	})
-	return aboutBlob("hold", hash, err)
+	return hold, aboutBlob("hold", hash, err)
 }
 
 // lookAtBlob has a blob looked at from a time on, or later if it already was to
 // be looked at later. What was seen of the blob before counts no more.
 func lookAtBlob(ctx context.Context, tx *sql.Tx, hash string, at time.Time) error {
 	_, err := tx.ExecContext(ctx, `
-		INSERT INTO bucket_garbage (hash, look_at, doomed_until) VALUES ($1, $2, 0)
+		INSERT INTO bucket_garbage (hash, look_at, doomed_until, hold) VALUES ($1, $2, 0, $3)
 		ON CONFLICT (hash) DO UPDATE SET look_at =
 			CASE WHEN bucket_garbage.look_at < excluded.look_at THEN excluded.look_at ELSE bucket_garbage.look_at + 1 END`,
-		hash, millis(at))
+		hash, millis(at), fescue.NewID())
 	return err
 }
 
-// nameBlob moves the announcement of a blob on, and be it by a millisecond: who
-// looked at the blob before may not condemn it any more. If the announcement is
-// gone or the blob is being removed, the blob has to be put again:
-// fescue.ErrConflict.
-func nameBlob(ctx context.Context, tx *sql.Tx, hash string, until time.Time) error {
+// nameBlob moves the announcement under which a blob was put on, and be it by a
+// millisecond: who looked at the blob before may not condemn it any more. If that
+// announcement is gone, and be there another of the same blob, or the blob is
+// being removed, it has to be put again: fescue.ErrConflict.
+func nameBlob(ctx context.Context, tx *sql.Tx, hash string, w fescue.ObjectWrite) error {
 	err := changed(ctx, tx, `
 		UPDATE bucket_garbage SET look_at = CASE WHEN look_at < $1 THEN $1 ELSE look_at + 1 END
-		WHERE hash = $2 AND doomed_until = 0`, millis(until), hash)
+		WHERE hash = $2 AND hold = $3 AND doomed_until = 0`, millis(w.HoldUntil), hash, w.Hold)
 	if errors.Is(err, fescue.ErrNotFound) {
 		return fescue.ErrConflict
 	}

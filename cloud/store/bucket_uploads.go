@@ -67,7 +67,7 @@ func (s *Store) PutPart(ctx context.Context, p fescue.Partition, bucket, id stri
 			p.Key(), bucket, id); err != nil {
 			return err
 		}
-		if err := nameBlob(ctx, tx, part.Hash, w.HoldUntil); err != nil {
+		if err := nameBlob(ctx, tx, part.Hash, w); err != nil {
 			return err
 		}
 		if err := releasePart(ctx, tx, p, id, part.Number, w.LookAt); err != nil {

@@ -100,7 +100,7 @@ func (s *Store) Objects(ctx context.Context, p fescue.Partition, bucket, from, e
 // or a blob that was collected, fescue.ErrConflict.
 func (s *Store) PutObject(ctx context.Context, p fescue.Partition, bucket string, o fescue.Object, part fescue.ObjectPart, w fescue.ObjectWrite) error {
 	err := s.update(ctx, func(tx *sql.Tx) error {
-		if err := nameBlob(ctx, tx, part.Hash, w.HoldUntil); err != nil {
+		if err := nameBlob(ctx, tx, part.Hash, w); err != nil {
 			return err
 		}
 		if err := insertPart(ctx, tx, p, o.ContentID, part); err != nil {

@@ -35,7 +35,8 @@ func testBuckets(t *testing.T, open opener) {
 	t.Parallel()
 	s, ctx := open(t), t.Context()
 	put := func(p fescue.Partition, bucket, key, content string, w fescue.ObjectWrite) error {
-		if err := s.HoldBlob(ctx, blobOf(content), w.HoldUntil); err != nil {
+		var err error
+		if w.Hold, err = s.HoldBlob(ctx, blobOf(content), w.HoldUntil); err != nil {
 			return err
 		}
 		return s.PutObject(ctx, p, bucket, objectOf(key, content), pieceOf(content, 1), w)
@@ -148,10 +149,12 @@ func testUploads(t *testing.T, open opener) {
 		return u
 	}
 	put := func(u fescue.ObjectUpload, content string, number int) error {
-		if err := s.HoldBlob(ctx, blobOf(content), madeAt.Add(6*time.Hour)); err != nil {
+		w := writing()
+		var err error
+		if w.Hold, err = s.HoldBlob(ctx, blobOf(content), w.HoldUntil); err != nil {
 			return err
 		}
-		return s.PutPart(ctx, homePartition, "b", u.ID, pieceOf(content, number), writing())
+		return s.PutPart(ctx, homePartition, "b", u.ID, pieceOf(content, number), w)
 	}
 	complete := func(u fescue.ObjectUpload, parts ...fescue.ObjectPart) error {
 		o := objectOf(u.Key, "whole")
@@ -217,16 +220,15 @@ func testBlobs(t *testing.T, open opener) {
 		}
 		return list[0]
 	}
-	if err := s.HoldBlob(ctx, blobOf("x"), at.Add(6*time.Hour)); err != nil {
-		t.Fatal(err)
-	}
+	hold := func(until time.Duration) (string, error) { return s.HoldBlob(ctx, blobOf("x"), at.Add(until)) }
+	first := must(hold(6 * time.Hour))(t)
 	if list := must(s.BlobsToLookAt(ctx, at.Add(5*time.Hour), 10))(t); len(list) != 0 {
 		t.Errorf("looked at too early: %+v", list)
 	}
 	for _, until := range []time.Duration{6 * time.Hour, 5 * time.Hour} { // also for no longer than before
 		stale := look()
-		if err := s.HoldBlob(ctx, blobOf("x"), at.Add(until)); err != nil {
-			t.Fatal(err)
+		if again := must(hold(until))(t); again != first {
+			t.Errorf("held by %s and %s", first, again)
 		}
 		refused(t, "condemn what is wanted again", s.CondemnBlob(ctx, stale, at.Add(8*time.Hour)), fescue.ErrConflict)
 	}
@@ -235,7 +237,8 @@ func testBlobs(t *testing.T, open opener) {
 		t.Fatal(err)
 	}
 	refused(t, "condemn twice", s.CondemnBlob(ctx, seen, at.Add(8*time.Hour)), fescue.ErrConflict)
-	refused(t, "hold what is condemned", s.HoldBlob(ctx, blobOf("x"), at.Add(9*time.Hour)), fescue.ErrConflict)
+	_, err := hold(9 * time.Hour)
+	refused(t, "hold what is condemned", err, fescue.ErrConflict)
 	if list := must(s.BlobsToLookAt(ctx, at.Add(7*time.Hour), 10))(t); len(list) != 0 {
 		t.Errorf("somebody is at it: %+v", list)
 	}
@@ -249,7 +252,17 @@ func testBlobs(t *testing.T, open opener) {
 	if err := s.ForgetBlob(ctx, late[0]); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.HoldBlob(ctx, blobOf("x"), at.Add(9*time.Hour)); err != nil {
+	second := must(hold(9 * time.Hour))(t)
+	if err := s.CreateBucket(ctx, homePartition, fescue.Bucket{Name: "b", CreatedAt: madeAt}, 2); err != nil {
+		t.Fatal(err)
+	}
+	name := func(hold string) error {
+		w := writing()
+		w.Hold = hold
+		return s.PutObject(ctx, homePartition, "b", objectOf("k", "x"), pieceOf("x", 1), w)
+	}
+	refused(t, "what was put before the removal", name(first), fescue.ErrConflict)
+	if err := name(second); err != nil {
 		t.Error(err)
 	}
 }

@@ -424,11 +424,12 @@ var races = []race{
 		return s.CreateBucket(ctx, here, fescue.Bucket{Name: "eight", CreatedAt: epoch}, 100)
 	})},
 	{"HoldBlob", 8, nil, each(func(ctx context.Context, s *store.Store, _ int) error {
-		return s.HoldBlob(ctx, certID(1), time.Now().Add(time.Hour))
+		return second(s.HoldBlob(ctx, certID(1), time.Now().Add(time.Hour)))
 	})},
 	{"PutObject", 1, fescue.ErrPrecondition, each(func(ctx context.Context, s *store.Store, i int) error {
-		return s.PutObject(ctx, here, "eight", fescue.Object{Key: "k", ContentID: fmt.Sprint("c", i), ETag: "e"},
-			fescue.ObjectPart{Number: 1, Hash: certID(1)}, fescue.ObjectWrite{OnlyNew: true, HoldUntil: time.Now().Add(time.Hour)})
+		hold, err := s.HoldBlob(ctx, certID(1), epoch)
+		return errors.Join(err, s.PutObject(ctx, here, "eight", fescue.Object{Key: "k", ContentID: fmt.Sprint("c", i), ETag: "e"},
+			fescue.ObjectPart{Number: 1, Hash: certID(1)}, fescue.ObjectWrite{OnlyNew: true, Hold: hold, HoldUntil: time.Now().Add(time.Hour)}))
 	})},
 	{"CopyObject", 1, fescue.ErrPrecondition, func(t *testing.T, s *store.Store) (func(int) error, func(*testing.T)) {
 		from := must(s.Object(t.Context(), here, "eight", "k"))(t).ContentID
@@ -440,7 +441,9 @@ var races = []race{
 		return s.CreateUpload(ctx, here, "eight", fescue.ObjectUpload{ID: fmt.Sprint("u", i), Key: "k", CreatedAt: epoch})
 	})},
 	{"PutPart", 8, nil, each(func(ctx context.Context, s *store.Store, i int) error {
-		return s.PutPart(ctx, here, "eight", "u0", fescue.ObjectPart{Number: 1 + i%2, Hash: certID(1), ETag: "e"}, fescue.ObjectWrite{LookAt: epoch, HoldUntil: time.Now().Add(time.Hour)})
+		hold, err := s.HoldBlob(ctx, certID(1), epoch)
+		return errors.Join(err, s.PutPart(ctx, here, "eight", "u0", fescue.ObjectPart{Number: 1 + i%2, Hash: certID(1), ETag: "e"},
+			fescue.ObjectWrite{LookAt: epoch, Hold: hold, HoldUntil: time.Now().Add(time.Hour)}))
 	})},
 	{"CompleteUpload", 1, fescue.ErrNotFound, each(func(ctx context.Context, s *store.Store, _ int) error {
 		parts, err := s.ObjectParts(ctx, here, "u0", 0, 9)
@@ -459,7 +462,7 @@ var races = []race{
 		return s.DeleteObject(ctx, here, "eight", "k", epoch)
 	})},
 	{"CondemnBlob", 1, fescue.ErrConflict, func(t *testing.T, s *store.Store) (func(int) error, func(*testing.T)) {
-		mustDo(t, s.HoldBlob(t.Context(), certID(2), epoch))
+		must(s.HoldBlob(t.Context(), certID(2), epoch))(t)
 		var look fescue.BlobLook
 		for _, b := range must(s.BlobsToLookAt(t.Context(), time.Now(), 99))(t) {
 			if b.Hash == certID(2) {
