@@ -39,7 +39,10 @@ const cannotOccur = `
 |---|---|
 | containers: mounts of ` + "`proc`, `/dev/shm`, `/var/run`" + `, overlay file systems, ` + "`exec setns`" + `, the container test, ` + "`wait 1s for container to stop`" + ` | functions run without a container in this version; one that asks for a container fails with CONTAINER_UNSUPPORTED_ERROR |
 | Java for the stream manager | there is no stream manager in this version: SYSTEM_COMPONENT_UNSUPPORTED_ERROR |
-| access to local resources: ` + "`don't have rw permission on the file`" + `, nested destination paths, shared group owners | local resources fail with RESOURCE_UNSUPPORTED_ERROR in this version |
+| access to local resources: ` + "`don't have rw permission on the file`" + ` | local resources fail with RESOURCE_UNSUPPORTED_ERROR in this version |
+| a function that shares the group owner of a model by the group's name | machine learning models fail with RESOURCE_UNSUPPORTED_ERROR on a core of this version; by its number the control plane finds it: ML_MODEL_GROUP_SHARED_ERROR |
+| connector parameters: ` + "`does not match required pattern`" + ` | connectors fail with CONNECTOR_UNSUPPORTED_ERROR in this version |
+| discovery: ` + "`Device is a member of too many groups`" + ` | no failure of a deployment, and discovery is not served in this version |
 | model buckets and secrets that the service role cannot read | the control plane reads its own store with its own rights |
 | MemorySize that is missing in a container, ` + "`SourcePath`" + ` outside of /dev | refused when the definition is made, with the original's text |
 | a clock that is wrong: ` + "`x509: certificate has expired or is not yet valid`" + `; a status that cannot be reported: ` + "`failed to report deployment status back to cloud`" + `; ` + "`403 Forbidden`" + ` | no failure of the deployment: the core cannot tell anybody. They stand in its runtime.log, it tries again, and the deployment ends by its deadline |

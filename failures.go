@@ -27,6 +27,7 @@ const (
 	ModelPermissionMissing     FailureCode = "ML_MODEL_PERMISSION_MISSING_ERROR"
 	ModelPermissionWider       FailureCode = "ML_MODEL_PERMISSION_ERROR"
 	ModelPathsNested           FailureCode = "ML_MODEL_NESTED_PATH_ERROR"
+	ModelGroupShared           FailureCode = "ML_MODEL_GROUP_SHARED_ERROR"
 	ConnectorDuplicate         FailureCode = "CONNECTOR_DUPLICATE_ERROR"
 	ConnectorUnsupported       FailureCode = "CONNECTOR_UNSUPPORTED_ERROR"
 	QuotaExceeded              FailureCode = "GROUP_QUOTA_EXCEEDED_ERROR"
@@ -190,6 +191,11 @@ var DeploymentFailures = []DeploymentFailure{
 		Code: ModelPathsNested, Phase: FailsBuilding, Concerns: "function", Original: true,
 		Text:   "NoContainer Function %s refers to resources of nested destination path",
 		Remedy: "Give each machine learning resource of the function a destination path that does not lie in another's.",
+	},
+	{
+		Code: ModelGroupShared, Phase: FailsBuilding, Concerns: "resource", Original: true,
+		Text:   "Lambda %s gains access to resource %s by sharing the same group owner id",
+		Remedy: "Attach the resource to the function, or give one of the two another group: Gid of the function's RunAs, or GroupOwner of the resource.",
 	},
 	{
 		Code: ConnectorDuplicate, Phase: FailsBuilding, Concerns: "connector",

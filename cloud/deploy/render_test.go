@@ -32,7 +32,7 @@ func wholeGroup(core, pump string) group {
 			DestinationPath: "/models/job", SageMakerJobArn: "arn:aws:sagemaker:us-east-1:123456789012:training-job/x",
 		}}},
 		{Id: "c-model", Name: "C", ResourceDataContainer: fescue.ResourceDataContainer{S3MachineLearningModelResourceData: &fescue.S3ModelResourceData{
-			DestinationPath: "/models/wear", S3Uri: "s3://mill-models/wear/wear-2023.tar.gz", OwnerSetting: &fescue.OwnerSetting{GroupOwner: "1002", GroupPermission: "ro"},
+			DestinationPath: "/models/wear", S3Uri: "s3://mill-models/wear/wear-2023.tar.gz", OwnerSetting: &fescue.OwnerSetting{GroupOwner: "1003", GroupPermission: "ro"},
 		}}},
 		{Id: "b-serial", Name: "B", ResourceDataContainer: fescue.ResourceDataContainer{LocalDeviceResourceData: &fescue.LocalDeviceResourceData{
 			SourcePath: "/dev/ttyS1", GroupOwnerSetting: &fescue.GroupOwnerSetting{AutoAddGroupOwner: ptr(true)},
@@ -81,7 +81,7 @@ const expectedGroup = `{"$Schema":null,
 "Resources":{"ref":null,"Content":[
 {"Id":"B-data","Type":"LOCAL_VOLUME","Data":{"type":"LocalVolumeResourceData","SourcePath":"/srv/mill","DestinationPath":"/data","GroupOwnerSetting":{"AutoAddGroupOwner":false,"GroupOwner":"mill"}}},
 {"Id":"b-serial","Type":"LOCAL_DEVICE","Data":{"type":"LocalDeviceResourceData","SourcePath":"/dev/ttyS1","GroupOwnerSetting":{"AutoAddGroupOwner":true}}},
-{"Id":"c-model","Type":"ML_MODEL_S3_OBJECT","Data":{"type":"S3ObjectResourceData","DestinationPath":"/models/wear","S3Arn":"arn:aws:s3:::mill-models:wear/wear-2023.tar.gz","OwnerSetting":{"GroupOwner":"1002","GroupPermission":"ro"}}},
+{"Id":"c-model","Type":"ML_MODEL_S3_OBJECT","Data":{"type":"S3ObjectResourceData","DestinationPath":"/models/wear","S3Arn":"arn:aws:s3:::mill-models:wear/wear-2023.tar.gz","OwnerSetting":{"GroupOwner":"1003","GroupPermission":"ro"}}},
 {"Id":"d-job","Type":"ML_MODEL_SAGEMAKER_JOB","Data":{"type":"SageMakerJobResourceData","DestinationPath":"/models/job","SageMakerJobArn":"arn:aws:sagemaker:us-east-1:123456789012:training-job/x"}},
 {"Id":"e-secret","Type":"SECRETS_MANAGER_SECRET","Data":{"type":"SecretsManagerSecretResourceData","ARN":"arn:aws:secretsmanager:us-east-1:123456789012:secret:x-a1b2c3","AdditionalStagingLabelsToDownload":["old"]}}]},
 "Lambdas":{"ref":null,"DefaultConfig":{"Execution":{"RunAs":{"Uid":1001}}},"Content":[

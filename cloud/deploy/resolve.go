@@ -287,6 +287,7 @@ func (e *Engine) resolveFunctions(ctx context.Context, r *resolved, functions []
 		}
 		seen[out.versionARN] = true
 		r.checkAttachments(out)
+		r.checkSharedGroups(out)
 		r.functions = append(r.functions, out)
 	}
 	return nil
@@ -350,6 +351,39 @@ func (r *resolved) checkAttachments(f function) {
 	if r.isolation(f) == fescue.NoContainer && nested(destinations) {
 		r.problem(fescue.ModelPathsNested, f.FunctionArn)
 	}
+}
+
+// checkSharedGroups looks for models that a function can read without having been
+// given them, as the group it runs as owns them. What root can read is no
+// question. A group called by its name is the core's to look up.
+func (r *resolved) checkSharedGroups(f function) {
+	as := r.runAs(f)
+	if as == nil || as.Gid == nil || (as.Uid != nil && *as.Uid == 0) {
+		return
+	}
+	var given []fescue.ResourceAccessPolicy
+	if env := f.environment(); env != nil {
+		given = env.ResourceAccessPolicies
+	}
+	for _, resource := range r.resources {
+		owner, _ := modelOwner(resource.ResourceDataContainer)
+		if owner == nil || owner.GroupOwner != fmt.Sprint(*as.Gid) {
+			continue
+		}
+		if !slices.ContainsFunc(given, func(a fescue.ResourceAccessPolicy) bool { return a.ResourceId == resource.Id }) {
+			r.problem(fescue.ModelGroupShared, f.FunctionArn, resource.Id)
+		}
+	}
+}
+
+// runAs is whom a function runs as, nil if neither it nor the group says so.
+func (r *resolved) runAs(f function) *fescue.RunAs {
+	for _, x := range []*fescue.FunctionExecution{f.execution(), defaultExecution(r.defaults)} {
+		if x != nil && x.RunAs != nil {
+			return x.RunAs
+		}
+	}
+	return nil
 }
 
 // nested reports whether one path is another, or lies in it.

@@ -66,6 +66,13 @@ func asking(mode fescue.IsolationMode, id, permission string) *fescue.FunctionCo
 	return c
 }
 
+// ranAs is a function that runs as a user and a group.
+func ranAs(uid, gid int, attached ...string) *fescue.FunctionConfiguration {
+	c := container("", attached...)
+	c.Environment.Execution = &fescue.FunctionExecution{RunAs: &fescue.RunAs{Uid: &uid, Gid: &gid}}
+	return c
+}
+
 func oneFunction(defaultMode fescue.IsolationMode, cfg *fescue.FunctionConfiguration) fescue.FunctionDefinitionVersion {
 	v := fescue.FunctionDefinitionVersion{Functions: []fescue.Function{{Id: "f", FunctionArn: reader + ":1", FunctionConfiguration: cfg}}}
 	if defaultMode != "" {
@@ -79,7 +86,7 @@ var resources = fescue.ResourceDefinitionVersion{Resources: []fescue.Resource{
 	{Id: "volume", ResourceDataContainer: fescue.ResourceDataContainer{LocalVolumeResourceData: &fescue.LocalVolumeResourceData{SourcePath: "/srv", DestinationPath: "/data"}}},
 	{Id: "s3", ResourceDataContainer: fescue.ResourceDataContainer{S3MachineLearningModelResourceData: &fescue.S3ModelResourceData{S3Uri: "s3://b/k"}}},
 	{Id: "owned", ResourceDataContainer: fescue.ResourceDataContainer{S3MachineLearningModelResourceData: &fescue.S3ModelResourceData{
-		S3Uri: "s3://b/k", OwnerSetting: &fescue.OwnerSetting{GroupOwner: "1", GroupPermission: "ro"}}}},
+		S3Uri: "s3://b/k", OwnerSetting: &fescue.OwnerSetting{GroupOwner: "5", GroupPermission: "ro"}}}},
 	{Id: "half", ResourceDataContainer: fescue.ResourceDataContainer{S3MachineLearningModelResourceData: &fescue.S3ModelResourceData{
 		S3Uri: "s3://b/k", OwnerSetting: &fescue.OwnerSetting{GroupOwner: "1"}}}},
 	{Id: "models", ResourceDataContainer: fescue.ResourceDataContainer{S3MachineLearningModelResourceData: &fescue.S3ModelResourceData{
@@ -232,6 +239,23 @@ func TestProblems(t *testing.T) {
 		}, nil},
 		{"models within each other in a container", func(g group) {
 			g.set(fescue.ResourceKind, resources).set(fescue.FunctionKind, oneFunction("", container("", "models", "within")))
+		}, nil},
+		{"a model of the group that a function runs as", func(g group) {
+			g.set(fescue.ResourceKind, resources).set(fescue.FunctionKind, oneFunction("", ranAs(7, 5)))
+		}, []problem{{fescue.ModelGroupShared, "Lambda " + reader + ":1 gains access to resource owned by sharing the same group owner id"}}},
+		{"a model of the group that all functions run as", func(g group) {
+			v, as := oneFunction("", nil), ranAs(7, 5).Environment.Execution
+			v.DefaultConfig = &fescue.FunctionDefaultConfig{Execution: as}
+			g.set(fescue.ResourceKind, resources).set(fescue.FunctionKind, v)
+		}, []problem{{fescue.ModelGroupShared, reader}}},
+		{"a model of the same group that was given", func(g group) {
+			g.set(fescue.ResourceKind, resources).set(fescue.FunctionKind, oneFunction("", ranAs(7, 5, "owned")))
+		}, nil},
+		{"a model of another group", func(g group) {
+			g.set(fescue.ResourceKind, resources).set(fescue.FunctionKind, oneFunction("", ranAs(7, 2)))
+		}, nil},
+		{"a model of root's group", func(g group) {
+			g.set(fescue.ResourceKind, resources).set(fescue.FunctionKind, oneFunction("", ranAs(0, 5)))
 		}, nil},
 		{"a resource that is not there", func(g group) {
 			g.set(fescue.ResourceKind, resources).set(fescue.FunctionKind, oneFunction("", container("", "volume", "disk")))
