@@ -188,8 +188,37 @@ func (c *ids) oneOf(id, member, value string, allowed ...string) {
 	c.fail("%s of logger '%s' must be one of %s, but is '%s'", member, id, strings.Join(allowed, ", "), value)
 }
 
+// places are what resources may name once in a definition version. The rules are
+// the original's, its words for them are not known.
+type places map[string]fescue.Resource
+
+// take is for the resource alone; it returns the other that has the place.
+func (p places) take(place string, e fescue.Resource) (other fescue.Resource, taken bool) {
+	if other, taken = p[place]; !taken {
+		p[place] = e
+	}
+	return other, taken
+}
+
+// cleaned is a path in its shortest form; none stays none.
+func cleaned(p string) string {
+	if p == "" {
+		return ""
+	}
+	return path.Clean(p)
+}
+
 func checkResources(v *fescue.ResourceDefinitionVersion) []string {
 	var c ids
+	devices, volumes, models, secrets := places{}, places{}, places{}, places{}
+	once := func(p places, what, place string, e fescue.Resource) {
+		if place == "" {
+			return
+		}
+		if other, taken := p.take(place, e); taken {
+			c.fail("Resources '%s' and '%s' have the same %s '%s'", other.Id, e.Id, what, place)
+		}
+	}
 	for _, e := range v.Resources {
 		c.add("Id", e.Id)
 		c.add("Name", e.Name)
@@ -207,13 +236,31 @@ func checkResources(v *fescue.ResourceDefinitionVersion) []string {
 			c.fail("ResourceDataContainer of '%s' must have exactly one member, but has %d", e.Id, n)
 			continue
 		}
-		if dev := d.LocalDeviceResourceData; dev != nil && !strings.HasPrefix(path.Clean(dev.SourcePath), "/dev/") {
-			c.fail("Device resource path should begin with /dev, but got: %s", dev.SourcePath)
+		if dev := d.LocalDeviceResourceData; dev != nil {
+			p := cleaned(dev.SourcePath)
+			if !strings.HasPrefix(p, "/dev/") {
+				c.fail("Device resource path should begin with /dev, but got: %s", dev.SourcePath)
+			}
+			once(devices, "device path", p, e)
 		}
 		if vol := d.LocalVolumeResourceData; vol != nil {
-			if p := path.Clean(vol.SourcePath); p == "/sys" || strings.HasPrefix(p, "/sys/") {
+			p := cleaned(vol.SourcePath)
+			if p == "/sys" || strings.HasPrefix(p, "/sys/") {
 				c.fail("Accessing /sys is prohibited")
 			}
+			other, taken := volumes.take(p, e)
+			if taken && cleaned(other.ResourceDataContainer.LocalVolumeResourceData.DestinationPath) != cleaned(vol.DestinationPath) {
+				c.fail("Volume '%s' is given two destinations by the resources '%s' and '%s'", p, other.Id, e.Id)
+			}
+		}
+		if model := d.S3MachineLearningModelResourceData; model != nil {
+			once(models, "destination path", cleaned(model.DestinationPath), e)
+		}
+		if model := d.SageMakerMachineLearningModelResourceData; model != nil {
+			once(models, "destination path", cleaned(model.DestinationPath), e)
+		}
+		if secret := d.SecretsManagerSecretResourceData; secret != nil {
+			once(secrets, "secret", secret.ARN, e)
 		}
 	}
 	return c.problems

@@ -3,6 +3,7 @@ package definitions_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -24,6 +25,15 @@ const (
 
 func function(configuration string) string {
 	return `{"Functions":[{"Id":"f","FunctionArn":"` + fn + `","FunctionConfiguration":` + configuration + `}]}`
+}
+
+// resources are r0, r1 and so on.
+func resources(data ...string) string {
+	var list []string
+	for i, d := range data {
+		list = append(list, fmt.Sprintf(`{"Id":"r%d","Name":"n%d","ResourceDataContainer":%s}`, i, i, d))
+	}
+	return `{"Resources":[` + strings.Join(list, ",") + `]}`
 }
 
 func resource(data string) string {
@@ -94,6 +104,17 @@ var rules = []struct {
 	{fescue.ResourceKind, "/sys", resource(`{"LocalVolumeResourceData":{"SourcePath":"/sys"}}`), []string{"Accessing /sys is prohibited"}},
 	{fescue.ResourceKind, "below /sys", resource(`{"LocalVolumeResourceData":{"SourcePath":"/sys/class"}}`), []string{"Accessing /sys is prohibited"}},
 	{fescue.ResourceKind, "/sys by a detour", resource(`{"LocalVolumeResourceData":{"SourcePath":"/srv/..//sys/."}}`), []string{"Accessing /sys is prohibited"}},
+	{fescue.ResourceKind, "two devices", resources(`{"LocalDeviceResourceData":{"SourcePath":"/dev/a"}}`, `{"LocalDeviceResourceData":{"SourcePath":"/dev/b"}}`), nil},
+	{fescue.ResourceKind, "a device twice", resources(`{"LocalDeviceResourceData":{"SourcePath":"/dev/a"}}`, `{"LocalDeviceResourceData":{"SourcePath":"/dev//a"}}`),
+		[]string{"Resources 'r0' and 'r1' have the same device path '/dev/a'"}},
+	{fescue.ResourceKind, "a volume at two places", resources(`{"LocalVolumeResourceData":{"SourcePath":"/a","DestinationPath":"/x"}}`, `{"LocalVolumeResourceData":{"SourcePath":"/a/","DestinationPath":"/y"}}`),
+		[]string{"Volume '/a' is given two destinations by the resources 'r0' and 'r1'"}},
+	{fescue.ResourceKind, "a volume twice at one place", resources(`{"LocalVolumeResourceData":{"SourcePath":"/a","DestinationPath":"/x"}}`, `{"LocalVolumeResourceData":{"SourcePath":"/a","DestinationPath":"/x"}}`), nil},
+	{fescue.ResourceKind, "two models at a place", resources(`{"S3MachineLearningModelResourceData":{"S3Uri":"s3://b/a","DestinationPath":"/m"}}`, `{"SageMakerMachineLearningModelResourceData":{"DestinationPath":"/m"}}`),
+		[]string{"Resources 'r0' and 'r1' have the same destination path '/m'"}},
+	{fescue.ResourceKind, "a model at two places", resources(`{"S3MachineLearningModelResourceData":{"S3Uri":"s3://b/a","DestinationPath":"/m"}}`, `{"S3MachineLearningModelResourceData":{"S3Uri":"s3://b/a","DestinationPath":"/n"}}`), nil},
+	{fescue.ResourceKind, "a secret twice", resources(`{"SecretsManagerSecretResourceData":{"ARN":"a"}}`, `{"SecretsManagerSecretResourceData":{"ARN":"a","AdditionalStagingLabelsToDownload":["x"]}}`),
+		[]string{"Resources 'r0' and 'r1' have the same secret 'a'"}},
 	{fescue.ResourceKind, "no data", resource(`{}`), []string{"ResourceDataContainer of 'r' must have exactly one member, but has 0"}},
 	{fescue.ResourceKind, "two kinds of data", resource(`{"LocalVolumeResourceData":{"SourcePath":"/sys"},"SecretsManagerSecretResourceData":{}}`), []string{"ResourceDataContainer of 'r' must have exactly one member, but has 2"}},
 	{fescue.ResourceKind, "a name twice", `{"Resources":[{"Id":"a","Name":"n","ResourceDataContainer":{"SecretsManagerSecretResourceData":{}}},{"Id":"n","Name":"n","ResourceDataContainer":{"SecretsManagerSecretResourceData":{}}}]}`, []string{"Name 'n' is used more than once"}},
