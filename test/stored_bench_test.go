@@ -86,6 +86,12 @@ func benchmarkStored(b *testing.B, engine string, n int) {
 			_, err := h.status(ctx, id.group, id.deployment)
 			return err
 		}},
+		{"GetDeploymentStatusOfOneThatWaits", func(i int) error { // always read anew
+			const every = storedPerGroup * storedWaiting
+			id := ids[i*7919%(n/every)*every+storedPerGroup-1]
+			_, err := h.status(ctx, id.group, id.deployment)
+			return err
+		}},
 		{"CreateDeployment", func(int) error {
 			id := fresh[created.Add(1)%storedFresh]
 			_, err := h.greengrass.CreateDeployment(ctx, &greengrass.CreateDeploymentInput{
