@@ -35,9 +35,13 @@ import (
 // bears its mark.
 type stranger struct {
 	*site
-	mark   string
-	core   core
-	link   *corelink.Client
+	mark string
+	core core
+	link *corelink.Client
+	// port is the URL of the port for cores and devices, door a client of it with
+	// the core's certificate.
+	port   string
+	door   *http.Client
 	device *mqttClient
 
 	// pool are values for labels, ids everything that only this partition may show:
@@ -158,6 +162,10 @@ func newStranger(t *testing.T, server *server, region string, key cloud.AccessKe
 	s.core.tls, err = tls.X509KeyPair([]byte(*keys.CertificatePem), []byte(*keys.KeyPair.PrivateKey))
 	must(err)
 	s.link, s.device = server.link(s.core), server.mqttClient(s.core)
+	transport := &http.Transport{TLSClientConfig: server.trusting()}
+	transport.TLSClientConfig.Certificates = []tls.Certificate{s.core.tls}
+	t.Cleanup(transport.CloseIdleConnections)
+	s.port, s.door = "https://"+server.DeviceAddr(), &http.Client{Transport: transport, Timeout: patience}
 	s.device.wait("SUBSCRIBE", s.device.SubscribeMultiple(map[string]byte{
 		"#": 1, "shared/#": 1, "$aws/things/Twin/shadow/#": 1, "$aws/events/greengrass/deployment/#": 1,
 	}, func(_ paho.Client, m paho.Message) {
@@ -236,7 +244,7 @@ func (s *stranger) act(r *rand.Rand, other *stranger) (what, sent, got string) {
 		}
 		return service + " " + method + " " + target, target + " " + body, a.body
 	}
-	switch r.IntN(14) {
+	switch r.IntN(15) {
 	case 0:
 		return call("s3", "PUT", "/fleet/"+strconv.Itoa(r.IntN(5)), s.mark+" object")
 	case 1:
@@ -274,6 +282,8 @@ func (s *stranger) act(r *rand.Rand, other *stranger) (what, sent, got string) {
 		return "MQTT", "", ""
 	case 10:
 		return s.fetch(r, other)
+	case 11:
+		return s.knock(r, other)
 	default:
 		return s.operate(r, other)
 	}
@@ -297,6 +307,42 @@ func (s *stranger) fetch(r *rand.Rand, other *stranger) (what, sent, got string)
 		s.t.Errorf("%s was given the artifact %s of %s", s.mark, hash, other.mark)
 	}
 	return what, hash, string(content)
+}
+
+// knock calls what cores and devices call, as its own core.
+func (s *stranger) knock(r *rand.Rand, other *stranger) (what, sent, got string) {
+	theirs := "/greengrass/groups/" + other.group + "/deployments/" + other.deployment + "/cores/" +
+		url.PathEscape(strings.Join(strings.Split(other.core.certificateARN, ":")[:5], ":")+":thing/Twin")
+	request := []struct{ method, path, body string }{
+		{"GET", "/things/Twin/shadow", ""},
+		{"POST", "/things/Twin/shadow", `{"state":{"reported":{"core":"` + s.mark + `"}}}`},
+		{"GET", "/greengrass/cores/Twin/deployment", ""},
+		{"GET", "/greengrass/discover/thing/Twin", ""}, // not served yet; it must not tell of others once it is
+		{"PUT", theirs, `{"Status":"Success","Epoch":1}`},
+		{"PUT", theirs + "/progress", `{"Step":"` + s.mark + `"}`},
+		{"PUT", theirs + "/check", `{"Id":"` + fescue.NewID() + `"}`},
+	}[r.IntN(7)]
+	if request.method == "PUT" && other == s {
+		request.method = "GET" // it would end its own deployment
+	}
+	req, err := http.NewRequestWithContext(s.t.Context(), request.method, s.port+request.path, strings.NewReader(request.body))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	resp, err := s.door.Do(req)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	what = request.method + " " + request.path
+	if resp.StatusCode >= 500 || request.method == "PUT" && resp.StatusCode < 400 {
+		s.t.Errorf("%s of %s: %d %s", what, s.mark, resp.StatusCode, body)
+	}
+	return what, request.path + request.body, string(body)
 }
 
 // operate calls one of the 92 operations.
