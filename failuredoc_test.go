@@ -38,11 +38,13 @@ const cannotOccur = `
 | documented for | why it cannot come up |
 |---|---|
 | containers: mounts of ` + "`proc`, `/dev/shm`, `/var/run`" + `, overlay file systems, ` + "`exec setns`" + `, the container test, ` + "`wait 1s for container to stop`" + ` | functions run without a container in this version; one that asks for a container fails with CONTAINER_UNSUPPORTED_ERROR |
-| Java for the stream manager | there is no stream manager in this version: SYSTEM_COMPONENT_UNSUPPORTED_ERROR |
+| Java for the stream manager | there is no stream manager in this version: SYSTEM_COMPONENT_UNSUPPORTED_ERROR. A Java function is RUNTIME_MISSING_ERROR: this version runs executables and Python |
 | access to local resources: ` + "`don't have rw permission on the file`" + ` | local resources fail with RESOURCE_UNSUPPORTED_ERROR in this version |
 | a function that shares the group owner of a model by the group's name | machine learning models fail with RESOURCE_UNSUPPORTED_ERROR on a core of this version; by its number the control plane finds it: ML_MODEL_GROUP_SHARED_ERROR |
 | connector parameters: ` + "`does not match required pattern`" + ` | connectors fail with CONNECTOR_UNSUPPORTED_ERROR in this version |
 | discovery: ` + "`Device is a member of too many groups`" + ` | no failure of a deployment, and discovery is not served in this version |
+| ` + "`Artifact download retry exceeded the max retries`" + ` | ARTIFACT_DOWNLOAD_ERROR names the artifact and what went wrong with it |
+| ` + "`security token included in the request is invalid`, `We're having a problem right now`" + ` | the control plane asks no other service with tokens of its own; what goes wrong inside of it is INTERNAL_FAILURE |
 | model buckets and secrets that the service role cannot read | the control plane reads its own store with its own rights |
 | MemorySize that is missing in a container, ` + "`SourcePath`" + ` outside of /dev | refused when the definition is made, with the original's text |
 | a clock that is wrong: ` + "`x509: certificate has expired or is not yet valid`" + `; a status that cannot be reported: ` + "`failed to report deployment status back to cloud`" + `; ` + "`403 Forbidden`" + ` | no failure of the deployment: the core cannot tell anybody. They stand in its runtime.log, it tries again, and the deployment ends by its deadline |
