@@ -52,34 +52,15 @@ type server struct {
 	stop func()
 }
 
-// errorLog keeps what a server logs.
-type errorLog struct {
-	mu   sync.Mutex
-	text []byte
-}
-
-func (l *errorLog) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.text = append(l.text, p...)
-	return len(p), nil
-}
-
-func (l *errorLog) take() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return string(l.text)
-}
-
 // start runs a server; what it logs as an error is shown if the test fails.
 func start(t *testing.T, o cloud.Options) *server {
 	t.Helper()
 	if !o.Logger.Enabled(t.Context(), slog.LevelError) {
-		errors := &errorLog{}
-		o.Logger = slog.New(slog.NewTextHandler(errors, &slog.HandlerOptions{Level: slog.LevelError}))
+		var errors lines
+		o.Logger = slog.New(slog.NewTextHandler(&errors, &slog.HandlerOptions{Level: slog.LevelError}))
 		t.Cleanup(func() {
 			if t.Failed() {
-				t.Logf("errors of the server:\n%s", errors.take())
+				t.Logf("errors of the server:\n%s", errors.String())
 			}
 		})
 	}

@@ -1,6 +1,7 @@
 package deploy
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -295,12 +296,19 @@ func (e *Engine) resolveFunctions(ctx context.Context, r *resolved, functions []
 
 // isolation is the mode in which a function runs.
 func (r *resolved) isolation(f function) fescue.IsolationMode {
-	for _, x := range []*fescue.FunctionExecution{f.execution(), defaultExecution(r.defaults)} {
-		if x != nil && x.IsolationMode != "" {
+	for _, x := range r.executions(f) {
+		if x.IsolationMode != "" {
 			return x.IsolationMode
 		}
 	}
 	return fescue.GreengrassContainer
+}
+
+// executions are what is said of how a function runs: by itself, then by the
+// group, as far as they say anything.
+func (r *resolved) executions(f function) []*fescue.FunctionExecution {
+	return slices.DeleteFunc([]*fescue.FunctionExecution{f.execution(), defaultExecution(r.defaults)},
+		func(x *fescue.FunctionExecution) bool { return x == nil })
 }
 
 func (f function) execution() *fescue.FunctionExecution {
@@ -357,8 +365,8 @@ func (r *resolved) checkAttachments(f function) {
 // given them, as the group it runs as owns them. What root can read is no
 // question. A group called by its name is the core's to look up.
 func (r *resolved) checkSharedGroups(f function) {
-	as := r.runAs(f)
-	if as == nil || as.Gid == nil || (as.Uid != nil && *as.Uid == 0) {
+	uid, gid := r.runAs(f)
+	if gid == nil || (uid != nil && *uid == 0) {
 		return
 	}
 	var given []fescue.ResourceAccessPolicy
@@ -367,7 +375,7 @@ func (r *resolved) checkSharedGroups(f function) {
 	}
 	for _, resource := range r.resources {
 		owner, _ := modelOwner(resource.ResourceDataContainer)
-		if owner == nil || owner.GroupOwner != fmt.Sprint(*as.Gid) {
+		if owner == nil || owner.GroupOwner != fmt.Sprint(*gid) {
 			continue
 		}
 		if !slices.ContainsFunc(given, func(a fescue.ResourceAccessPolicy) bool { return a.ResourceId == resource.Id }) {
@@ -376,14 +384,15 @@ func (r *resolved) checkSharedGroups(f function) {
 	}
 }
 
-// runAs is whom a function runs as, nil if neither it nor the group says so.
-func (r *resolved) runAs(f function) *fescue.RunAs {
-	for _, x := range []*fescue.FunctionExecution{f.execution(), defaultExecution(r.defaults)} {
-		if x != nil && x.RunAs != nil {
-			return x.RunAs
+// runAs is whom a function runs as; nil is what neither it nor the group says. As
+// on the core, each of the two may come from either.
+func (r *resolved) runAs(f function) (uid, gid *int) {
+	for _, x := range r.executions(f) {
+		if x.RunAs != nil {
+			uid, gid = cmp.Or(uid, x.RunAs.Uid), cmp.Or(gid, x.RunAs.Gid)
 		}
 	}
-	return nil
+	return uid, gid
 }
 
 // nested reports whether one path is another, or lies in it.

@@ -248,6 +248,13 @@ func TestProblems(t *testing.T) {
 			v.DefaultConfig = &fescue.FunctionDefaultConfig{Execution: as}
 			g.set(fescue.ResourceKind, resources).set(fescue.FunctionKind, v)
 		}, []problem{{fescue.ModelGroupShared, reader}}},
+		{"a model of the group that all functions run as, and one of them as another user", func(g group) {
+			own := ranAs(7, 5)
+			own.Environment.Execution.RunAs.Gid = nil
+			v := oneFunction("", own)
+			v.DefaultConfig = &fescue.FunctionDefaultConfig{Execution: ranAs(8, 5).Environment.Execution}
+			g.set(fescue.ResourceKind, resources).set(fescue.FunctionKind, v)
+		}, []problem{{fescue.ModelGroupShared, reader}}},
 		{"a model of the same group that was given", func(g group) {
 			g.set(fescue.ResourceKind, resources).set(fescue.FunctionKind, oneFunction("", ranAs(7, 5, "owned")))
 		}, nil},
