@@ -60,6 +60,7 @@ type kindFacts struct {
 	version          string // JSON of a version
 	get, other, made string // of an unknown container: Get, others, Create…Version
 	unknownVersion   string // of GetVersion
+	subject          string // begins the refusal of a version
 }
 
 var kinds = []kindFacts{
@@ -67,16 +68,19 @@ var kinds = []kindFacts{
 		"ConnectorDefinition", `{"Connectors":[{"Id":"c","ConnectorArn":"arn:aws:greengrass:us-east-1::/connectors/SNS/versions/4","Parameters":{"DefaultSNSArn":"arn:aws:sns:us-east-1:123456789012:t"}}]}`,
 		"That Connector List Definition does not exist.", "That connectors definition does not exist.", "That connectors definition does not exist.",
 		"404 VersionNotFoundException: Version {id} of Connector List Definition {ConnectorDefinitionId} does not exist.",
+		"The connectors definition is invalid or corrupted.",
 	},
 	{
 		"CoreDefinition", `{"Cores":[{"Id":"c","CertificateArn":"{certificate}","ThingArn":"arn:aws:iot:us-east-1:123456789012:thing/{ThingName}","SyncShadow":true}]}`,
 		"That Core List Definition does not exist", "That cores definition does not exist.", "That cores definition does not exist.",
 		"404 VersionNotFoundException: Version {id} of Core List Definition {CoreDefinitionId} does not exist.",
+		"The cores definition is invalid or corrupted.",
 	},
 	{
 		"DeviceDefinition", `{"Devices":[{"Id":"d","CertificateArn":"{certificate}","ThingArn":"arn:aws:iot:us-east-1:123456789012:thing/{ThingName}","SyncShadow":false}]}`,
 		"That Device List Definition does not exist.", "That devices definition does not exist.", "That devices definition does not exist.",
 		"404 VersionNotFoundException: Version {id} of Device List Definition {DeviceDefinitionId} does not exist.",
+		"The devices definition is invalid or corrupted.",
 	},
 	{
 		"FunctionDefinition", `{"DefaultConfig":{"Execution":{"IsolationMode":"GreengrassContainer","RunAs":{"Uid":0,"Gid":0}}},
@@ -86,16 +90,19 @@ var kinds = []kindFacts{
 					"Execution":{"IsolationMode":"GreengrassContainer","RunAs":{"Uid":1,"Gid":1}}}}}]}`,
 		"That Lambda List Definition does not exist.", "That lambdas definition does not exist.", "That lambdas does not exist.",
 		"404 IdNotFoundException: Version {id} of Lambda List Definition {FunctionDefinitionId} does not exist.",
+		"The lambdas definition is invalid or corrupted.",
 	},
 	{
 		"Group", `{"CoreDefinitionVersionArn":"{cores}"}`,
 		"That Group Definition does not exist.", "That group definition does not exist.", "That group does not exist.",
 		"404 VersionNotFoundException: Version {id} of Group Definition {GroupId} does not exist.",
+		"The group is invalid or corrupted.",
 	},
 	{
 		"LoggerDefinition", `{"Loggers":[{"Id":"l","Component":"Lambda","Level":"DEBUG","Space":1024,"Type":"FileSystem"}]}`,
 		"That Logger List Definition does not exist.", "That loggers definition does not exist.", "That loggers definition does not exist.",
 		"404 VersionNotFoundException: Version {id} of Logger List Definition {LoggerDefinitionId} does not exist.",
+		"The loggers definition is invalid or corrupted.",
 	},
 	{
 		"ResourceDefinition", `{"Resources":[{"Id":"r","Name":"data","ResourceDataContainer":{"LocalVolumeResourceData":{
@@ -103,11 +110,13 @@ var kinds = []kindFacts{
 			{"Id":"s","Name":"secret","ResourceDataContainer":{"SecretsManagerSecretResourceData":{"ARN":"arn:aws:secretsmanager:us-east-1:123456789012:secret:greengrass-x-AbCdEf","AdditionalStagingLabelsToDownload":["a"]}}}]}`,
 		"That Resource List Definition does not exist.", "That resources definition does not exist.", "That resource definition does not exist.",
 		"404 VersionNotFoundException: Version {id} of Resource List Definition {ResourceDefinitionId} does not exist.",
+		"The resources definition is invalid.",
 	},
 	{
 		"SubscriptionDefinition", `{"Subscriptions":[{"Id":"s","Source":"cloud","Subject":"a/#","Target":"GGShadowService"}]}`,
 		"That Subscription List Definition does not exist.", "That subscriptions definition does not exist.", "That subscriptions does not exist.",
 		"404 VersionNotFoundException: Version {id} of Subscription List Definition {SubscriptionDefinitionId} does not exist.",
+		"The subscriptions definition is invalid or corrupted.",
 	},
 }
 

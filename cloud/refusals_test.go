@@ -254,14 +254,6 @@ func local(data ...string) string {
 	return `{"Resources":[` + strings.Join(data, ",") + `]}`
 }
 
-// subjects begin the refusal of a version of each kind.
-var subjects = map[string]string{
-	"Group": "The group is invalid or corrupted.", "CoreDefinition": "The cores definition is invalid or corrupted.",
-	"DeviceDefinition": "The devices definition is invalid or corrupted.", "FunctionDefinition": "The lambdas definition is invalid or corrupted.",
-	"ResourceDefinition": "The resources definition is invalid.", "SubscriptionDefinition": "The subscriptions definition is invalid or corrupted.",
-	"ConnectorDefinition": "The connectors definition is invalid or corrupted.", "LoggerDefinition": "The loggers definition is invalid or corrupted.",
-}
-
 // refusalsOf are an operation's: its own, and what it shares with its likes.
 func refusalsOf(op operation) (list []refusal) {
 	for _, r := range refusals {
@@ -269,16 +261,17 @@ func refusalsOf(op operation) (list []refusal) {
 			list = append(list, r)
 		}
 	}
-	for _, f := range faults {
-		want := "400 : " + subjects[f.noun] + " (ErrorDetails: [" + f.problems + "])"
-		switch op.Name {
-		case "Create" + f.noun:
-			list = append(list, refusal{what: f.what, body: `{"Name":"n","InitialVersion":` + f.version + `}`, want: want})
-		case "Create" + f.noun + "Version":
-			list = append(list, refusal{what: f.what, body: f.version, want: want})
-		}
-	}
 	for _, k := range kinds {
+		for _, f := range faults {
+			want := "400 : " + k.subject + " (ErrorDetails: [" + f.problems + "])"
+			switch {
+			case f.noun != k.noun:
+			case op.Name == "Create"+k.noun:
+				list = append(list, refusal{what: f.what, body: `{"Name":"n","InitialVersion":` + f.version + `}`, want: want})
+			case op.Name == "Create"+k.noun+"Version":
+				list = append(list, refusal{what: f.what, body: f.version, want: want})
+			}
+		}
 		switch op.Name {
 		case "Create" + k.noun:
 			list = append(list, refusal{what: "a reserved tag", body: `{"Name":"n","tags":{"aws:a":"b"}}`, want: reservedTag})

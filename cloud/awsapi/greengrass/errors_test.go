@@ -195,7 +195,6 @@ func TestMalformedBodies(t *testing.T) {
 func TestRefusals(t *testing.T) {
 	t.Parallel()
 	a := open(t)
-	const unknownCore = arnPrefix + "/greengrass/definition/cores/5f0c2a7e-1d34-4c55-9a0b-7e21c0a1b001/versions/8a4be6d2-90f1-4b7c-8c11-2d5f3e6a9002"
 	byName := make(map[string]container)
 	for _, c := range containers() {
 		byName[c.Name] = c
@@ -215,42 +214,6 @@ func TestRefusals(t *testing.T) {
 			}
 		}
 	})
-	for _, c := range []struct{ name, kind, body, message string }{
-		{
-			"references that do not resolve", "Group",
-			`{"CoreDefinitionVersionArn":"` + unknownCore + `","DeviceDefinitionVersionArn":"x","FunctionDefinitionVersionArn":"` + unknownCore + `","ResourceDefinitionVersionArn":"x","SubscriptionDefinitionVersionArn":"x"}`,
-			"The group is invalid or corrupted. (ErrorDetails: [Cores definition reference does not exist, Lambda definition reference does not exist, Resource definition reference does not exist, Devices definition reference does not exist, Subscription definition reference does not exist])",
-		},
-		{
-			"a volume below /sys", "Resource",
-			`{"Resources":[{"Id":"r","Name":"r","ResourceDataContainer":{"LocalVolumeResourceData":{"SourcePath":"/sys/class","DestinationPath":"/d"}}}]}`,
-			"The resources definition is invalid. (ErrorDetails: [Accessing /sys is prohibited])",
-		},
-		{
-			"a device outside /dev", "Resource",
-			`{"Resources":[{"Id":"r","Name":"r","ResourceDataContainer":{"LocalDeviceResourceData":{"SourcePath":"/foo/bar"}}}]}`,
-			"The resources definition is invalid. (ErrorDetails: [Device resource path should begin with /dev, but got: /foo/bar])",
-		},
-		{
-			"a bad source", "Subscription",
-			`{"Subscriptions":[{"Id":"123456","Source":"foo","Subject":"a","Target":"cloud"}]}`,
-			"The subscriptions definition is invalid or corrupted. (ErrorDetails: [Subscription source is invalid. ID is '123456' and Source is 'foo'])",
-		},
-		{
-			"a bad target", "Subscription",
-			`{"Subscriptions":[{"Id":"123456","Source":"cloud","Subject":"a","Target":"foo"}]}`,
-			"The subscriptions definition is invalid or corrupted. (ErrorDetails: [Subscription target is invalid. ID is '123456' and Target is 'foo'])",
-		},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			a := a.with(t)
-			kind := byName[c.kind]
-			a.do("POST", kind.path, `{"Name":"n","InitialVersion":`+c.body+`}`).refused(400, "", c.message)
-			id, _ := a.made(here, kind)
-			a.do("POST", kind.path+"/"+id+"/versions", c.body).refused(400, "", c.message)
-		})
-	}
 	t.Run("another partition's reference", func(t *testing.T) {
 		t.Parallel()
 		a := a.with(t)
