@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -229,7 +230,8 @@ func TestReportLostAfterSwitch(t *testing.T) {
 }
 
 func TestCoreBackAfterItsDeadline(t *testing.T) {
-	h := startServer(t, "--health-deadline", "1s").house(region)
+	s := startServer(t, "--health-deadline", "1s")
+	h := s.house(region)
 	for _, tc := range []struct {
 		name, thing string
 		freeze      bool
@@ -241,6 +243,14 @@ func TestCoreBackAfterItsDeadline(t *testing.T) {
 			g, group, second := versions(t, h, tc.thing)
 			deployment := h.deploy(t, group, second)
 			g.switched(t, deployment)
+			// Functions have their time from the report of the switch, which the core
+			// sends after it has switched.
+			eventually(t, "report of the switch", func() error {
+				if _, ok := s.out.find(`deployment=(` + deployment + `) .*event=Switched`); !ok {
+					return errors.New("not yet")
+				}
+				return nil
+			})
 			if tc.freeze {
 				g.process.Process.Signal(syscall.SIGSTOP)
 			}
