@@ -299,6 +299,8 @@ type Offering struct {
 	Envelope []byte
 	// Artifacts are the hashes that the core may fetch for it.
 	Artifacts []string
+	// Devices are the client devices of the group; a reset has none.
+	Devices []ClientDevice
 }
 
 // CurrentStatus is what GetDeploymentStatus tells of a deployment.

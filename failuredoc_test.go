@@ -42,7 +42,7 @@ const cannotOccur = `
 | access to local resources: ` + "`don't have rw permission on the file`" + ` | local resources fail with RESOURCE_UNSUPPORTED_ERROR in this version |
 | a function that shares the group owner of a model by the group's name | machine learning models fail with RESOURCE_UNSUPPORTED_ERROR on a core of this version; by its number the control plane finds it: ML_MODEL_GROUP_SHARED_ERROR |
 | connector parameters: ` + "`does not match required pattern`" + ` | connectors fail with CONNECTOR_UNSUPPORTED_ERROR in this version |
-| discovery: ` + "`Device is a member of too many groups`" + ` | no failure of a deployment, and discovery is not served in this version |
+| discovery: ` + "`Device is a member of too many groups`" + ` | no failure of a deployment: discovery answers the device with it |
 | ` + "`Artifact download retry exceeded the max retries`" + ` | ARTIFACT_DOWNLOAD_ERROR names the artifact and what went wrong with it |
 | ` + "`security token included in the request is invalid`, `We're having a problem right now`" + ` | the control plane asks no other service with tokens of its own; what goes wrong inside of it is INTERNAL_FAILURE |
 | model buckets and secrets that the service role cannot read | the control plane reads its own store with its own rights |

@@ -79,6 +79,7 @@ func TestServicesDoNotKnowTheirWires(t *testing.T) {
 		"cloud/cores",
 		"cloud/definitions",
 		"cloud/deploy",
+		"cloud/discovery",
 		"cloud/events",
 		"cloud/functions",
 		"cloud/groupca",

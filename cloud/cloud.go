@@ -218,8 +218,7 @@ func (s *Server) Run(ctx context.Context) error {
 	var running sync.WaitGroup
 	failures := make(chan error, 3) // one for each listener
 	api := s.httpServer(s.apiHandler)
-	device := s.httpServer(s.edge)
-	device.TLSConfig = pki.DeviceTLS(s.deviceTLS, s.edge.Verify)
+	device := s.httpServer(nil) // s.edge answers
 
 	apiListener := s.api
 	if s.apiTLS != nil {
@@ -244,7 +243,7 @@ func (s *Server) Run(ctx context.Context) error {
 		})
 	}
 	serve("API", func() error { return api.Serve(apiListener) })
-	serve("device", func() error { return device.Serve(tls.NewListener(s.device, device.TLSConfig)) })
+	serve("device", func() error { return s.edge.Serve(device, s.device, s.deviceTLS) })
 	serve("MQTT", func() error {
 		return s.front.Serve(ctx, tls.NewListener(s.mqtt, pki.DeviceTLS(s.deviceTLS, s.edge.Verify)))
 	})

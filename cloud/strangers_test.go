@@ -204,15 +204,37 @@ func newStranger(t *testing.T, server *server, region string, key cloud.AccessKe
 	thing := "arn:aws:iot:" + region + ":" + account + ":thing/Twin"
 	cores := arn("cores", `{"Name":"`+mark+`","InitialVersion":{"Cores":[{"Id":"`+mark+`","CertificateArn":"`+s.core.certificateARN+`","ThingArn":"`+thing+`"}]}}`)
 	functions := arn("functions", `{"Name":"`+mark+`","InitialVersion":{"Functions":[{"Id":"`+mark+`","FunctionArn":"arn:aws:lambda:`+region+`:`+account+`:function:Twin:1","FunctionConfiguration":{"MemorySize":16384}}]}}`)
+	devices := arn("devices", `{"Name":"`+mark+`","InitialVersion":{"Devices":[{"Id":"`+mark+`","CertificateArn":"`+s.core.certificateARN+`","ThingArn":"`+thing+`"}]}}`)
 	var group struct{ Id, LatestVersion string }
-	got := s.send("greengrass", "POST", "/greengrass/groups", nil, `{"Name":"`+mark+`","InitialVersion":{"CoreDefinitionVersionArn":"`+cores+`","FunctionDefinitionVersionArn":"`+functions+`"}}`)
+	got := s.send("greengrass", "POST", "/greengrass/groups", nil, `{"Name":"`+mark+`","InitialVersion":{"CoreDefinitionVersionArn":"`+cores+
+		`","DeviceDefinitionVersionArn":"`+devices+`","FunctionDefinitionVersionArn":"`+functions+`"}}`)
 	must(json.Unmarshal([]byte(got.body), &group))
-	var deployment struct{ DeploymentId string }
-	got = s.send("greengrass", "POST", "/greengrass/groups/"+group.Id+"/deployments", nil, `{"DeploymentType":"NewDeployment","GroupVersionId":"`+group.LatestVersion+`"}`)
-	must(json.Unmarshal([]byte(got.body), &deployment))
-	s.group, s.deployment = group.Id, deployment.DeploymentId
-	offer, err := s.link.GetDeployment(ctx, "Twin", 0, patience)
-	must(err)
+	s.group = group.Id
+	offered := func(epoch int64) corelink.Offer {
+		t.Helper()
+		var deployment struct{ DeploymentId string }
+		got := s.send("greengrass", "POST", "/greengrass/groups/"+group.Id+"/deployments", nil, `{"DeploymentType":"NewDeployment","GroupVersionId":"`+group.LatestVersion+`"}`)
+		must(json.Unmarshal([]byte(got.body), &deployment))
+		s.deployment = deployment.DeploymentId
+		offer, err := s.link.GetDeployment(ctx, "Twin", epoch, patience)
+		must(err)
+		return offer
+	}
+	// The first deployment succeeds: discovery tells of the group from here on.
+	offer := offered(0)
+	for _, event := range []fescue.DeploymentEvent{fescue.EventClaimed, fescue.EventStaged, fescue.EventSwitched, fescue.EventSucceeded} {
+		_, err = s.link.UpdateStatus(ctx, s.group, s.deployment, thing, corelink.StatusReport{Event: event, Epoch: offer.Epoch})
+		must(err)
+	}
+	got = s.send("greengrass", "PUT", "/greengrass/things/Twin/connectivityInfo", nil, `{"ConnectivityInfo":[{"Id":"`+mark+`","HostAddress":"10.0.0.1","Metadata":"`+mark+`"}]}`)
+	if got.status != http.StatusOK {
+		t.Fatalf("%+v", got)
+	}
+	if found := s.ask("GET", "/greengrass/discover/thing/Twin", ""); found.status != http.StatusOK || strings.Count(found.body, "GGGroupId") != 1 ||
+		!strings.Contains(found.body, s.group) || !strings.Contains(found.body, mark) {
+		t.Fatalf("discovery: %+v", found)
+	}
+	offer = offered(offer.Epoch)
 	var envelope struct{ Payload string }
 	must(json.Unmarshal(offer.Envelope, &envelope))
 	manifest, err := base64.StdEncoding.DecodeString(envelope.Payload)
@@ -317,7 +339,7 @@ func (s *stranger) knock(r *rand.Rand, other *stranger) (what, sent, got string)
 		{"GET", "/things/Twin/shadow", ""},
 		{"POST", "/things/Twin/shadow", `{"state":{"reported":{"core":"` + s.mark + `"}}}`},
 		{"GET", "/greengrass/cores/Twin/deployment", ""},
-		{"GET", "/greengrass/discover/thing/Twin", ""}, // not served yet; it must not tell of others once it is
+		{"GET", "/greengrass/discover/thing/Twin", ""},
 		{"PUT", theirs, `{"Status":"Success","Epoch":1}`},
 		{"PUT", theirs + "/progress", `{"Step":"` + s.mark + `"}`},
 		{"PUT", theirs + "/check", `{"Id":"` + fescue.NewID() + `"}`},
@@ -325,7 +347,18 @@ func (s *stranger) knock(r *rand.Rand, other *stranger) (what, sent, got string)
 	if request.method == "PUT" && other == s {
 		request.method = "GET" // it would end its own deployment
 	}
-	req, err := http.NewRequestWithContext(s.t.Context(), request.method, s.port+request.path, strings.NewReader(request.body))
+	answer := s.ask(request.method, request.path, request.body)
+	what = request.method + " " + request.path
+	if answer.status >= 500 || request.method == "PUT" && answer.status < 400 {
+		s.t.Errorf("%s of %s: %+v", what, s.mark, answer)
+	}
+	return what, request.path + request.body, answer.body
+}
+
+// ask sends a request to the port for cores and devices.
+func (s *stranger) ask(method, path, body string) answer {
+	s.t.Helper()
+	req, err := http.NewRequestWithContext(s.t.Context(), method, s.port+path, strings.NewReader(body))
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -334,15 +367,11 @@ func (s *stranger) knock(r *rand.Rand, other *stranger) (what, sent, got string)
 		s.t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
+	data, err := io.ReadAll(resp.Body)
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	what = request.method + " " + request.path
-	if resp.StatusCode >= 500 || request.method == "PUT" && resp.StatusCode < 400 {
-		s.t.Errorf("%s of %s: %d %s", what, s.mark, resp.StatusCode, body)
-	}
-	return what, request.path + request.body, string(body)
+	return answer{status: resp.StatusCode, body: string(data)}
 }
 
 // operate calls one of the 92 operations.

@@ -23,6 +23,7 @@ import (
 	"github.com/fescue-edge/fescue/cloud/cores"
 	"github.com/fescue-edge/fescue/cloud/definitions"
 	"github.com/fescue-edge/fescue/cloud/deploy"
+	"github.com/fescue-edge/fescue/cloud/discovery"
 	"github.com/fescue-edge/fescue/cloud/edge"
 	"github.com/fescue-edge/fescue/cloud/events"
 	"github.com/fescue-edge/fescue/cloud/functions"
@@ -77,9 +78,12 @@ func (s *Server) wire(ctx context.Context) error {
 	s.bulk = bulk.New(bulk.Options{
 		Store: s.store, Objects: s.buckets, Deployments: s.engine, AWS: o.AWS, Rate: o.BulkRate, Now: o.Now, Logger: o.Logger,
 	})
+	coreService := cores.New(s.store, o.Now)
+	authorities := groupca.New(s.store, s.master, o.Now)
 	s.edge = edge.New(edge.Options{
 		Principals: things, Deployments: s.engine, Artifacts: blobs, Presence: sightings{s.presence, s.jobs}, Shadows: shadowService, SigningKeys: keys,
-		Now: o.Now, Logger: o.Logger,
+		Discovery: discovery.New(s.store, coreService, authorities),
+		Now:       o.Now, Logger: o.Logger,
 	})
 
 	linkKey, err := s.master.Derive("links to function code")
@@ -101,7 +105,7 @@ func (s *Server) wire(ctx context.Context) error {
 		Services: map[string]awsapi.Service{
 			"greengrass": greengrass.New(greengrass.Options{
 				Definitions: groups, Deployments: s.engine, Roles: s.store,
-				Cores: cores.New(s.store, o.Now), Authorities: groupca.New(s.store, s.master, o.Now),
+				Cores: coreService, Authorities: authorities,
 				Bulk: s.bulk, Updates: s.jobs, Audit: records, Logger: o.Logger,
 			}),
 			"iot":           iot.New(iot.Options{Registry: things, Jobs: s.jobs, Now: o.Now, Host: o.PublicHosts[0], Logger: o.Logger}),

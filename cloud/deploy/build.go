@@ -88,7 +88,7 @@ func (e *Engine) offer(ctx context.Context, d fescue.Deployment, r *resolved) er
 	manifest := e.manifest(d, r.core.thing)
 	manifest.Group = &bundle.Artifact{SHA256: groupHash, Size: int64(len(group))}
 	manifest.Functions = r.artifacts()
-	next, superseded, err := e.Store.Offer(ctx, d, r.core.thing, e.Now().UTC(), e.supersededBy(d), e.sign(ctx, manifest))
+	next, superseded, err := e.Store.Offer(ctx, d, r.core.thing, e.Now().UTC(), e.supersededBy(d), e.sign(ctx, manifest, r.clientDevices()))
 	if err != nil {
 		return err
 	}
@@ -108,14 +108,14 @@ func (e *Engine) manifest(d fescue.Deployment, coreThing string) bundle.Manifest
 }
 
 // sign completes a manifest once its epoch is known.
-func (e *Engine) sign(ctx context.Context, m bundle.Manifest) func(epoch int64) (fescue.Offering, error) {
+func (e *Engine) sign(ctx context.Context, m bundle.Manifest, devices []fescue.ClientDevice) func(epoch int64) (fescue.Offering, error) {
 	return func(epoch int64) (fescue.Offering, error) {
 		m.Epoch = epoch
 		envelope, err := e.Signer.Sign(ctx, m)
 		if err != nil {
 			return fescue.Offering{}, err
 		}
-		offering := fescue.Offering{Envelope: envelope}
+		offering := fescue.Offering{Envelope: envelope, Devices: devices}
 		for _, a := range m.Artifacts() {
 			offering.Artifacts = append(offering.Artifacts, a.SHA256)
 		}

@@ -229,6 +229,15 @@ func (e *Engine) resolveIdentities(ctx context.Context, r *resolved, cores []fes
 	return nil
 }
 
+// clientDevices are the devices as discovery knows them.
+func (r *resolved) clientDevices() []fescue.ClientDevice {
+	var list []fescue.ClientDevice
+	for _, d := range r.devices {
+		list = append(list, fescue.ClientDevice{Thing: d.thing, CertificateARN: d.certARN})
+	}
+	return list
+}
+
 // identity checks that the certificate is active and attached to the thing, both
 // in the deployment's partition.
 func (e *Engine) identity(ctx context.Context, r *resolved, what, id, thingARN, certARN string, sync *bool) (identity, error) {

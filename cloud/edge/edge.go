@@ -1,4 +1,4 @@
-// Package edge answers what cores ask over mutual TLS. Who asks is told by the
+// Package edge answers what cores and client devices ask over mutual TLS. Who asks is told by the
 // certificate alone; whether they may is told by the IoT policies attached to
 // it, for each request again. What a deployment is and does is package deploy's.
 package edge
@@ -67,6 +67,7 @@ type Options struct {
 	Artifacts   Artifacts
 	Presence    Presence
 	Shadows     Shadows
+	Discovery   Discovery
 	SigningKeys SigningKeys
 	Now         func() time.Time
 	Logger      *slog.Logger
@@ -103,6 +104,7 @@ func New(o Options) *Handler {
 	h.mux.HandleFunc(corelink.UpdateProgressPattern, h.serve(h.updateProgress))
 	h.mux.HandleFunc(corelink.AnswerCheckPattern, h.serve(h.answerCheck))
 	h.mux.HandleFunc(corelink.GetSigningKeysPattern, h.serve(h.getSigningKeys))
+	h.mux.Handle(corelink.DiscoverPattern, framed(h.serve(h.discover)))
 	h.serveShadows()
 	h.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		writeError(w, refuse(http.StatusNotFound, "NotFound", "no operation answers %s %s on this port", r.Method, r.URL.EscapedPath()))
@@ -113,6 +115,7 @@ func New(o Options) *Handler {
 // ServeHTTP implements http.Handler. Paths that ServeMux would clean and
 // redirect are refused: no client of this API sends them.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	r.TLS = tlsState(r)
 	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(corelink.MaxPoll + answerTimeout))
 	if p := r.URL.EscapedPath(); strings.Contains(p, "//") || strings.Contains(p, "/.") {
 		writeError(w, refuse(http.StatusBadRequest, "Invalid", "the path is not in its plain form"))

@@ -26,8 +26,10 @@ import (
 	"github.com/fescue-edge/fescue/cloud/artifacts"
 	"github.com/fescue-edge/fescue/cloud/cores"
 	"github.com/fescue-edge/fescue/cloud/deploy"
+	"github.com/fescue-edge/fescue/cloud/discovery"
 	"github.com/fescue-edge/fescue/cloud/edge"
 	"github.com/fescue-edge/fescue/cloud/functions"
+	"github.com/fescue-edge/fescue/cloud/groupca"
 	"github.com/fescue-edge/fescue/cloud/registry"
 	"github.com/fescue-edge/fescue/cloud/store"
 	"github.com/fescue-edge/fescue/corelink"
@@ -54,10 +56,13 @@ type site struct {
 	blobs     *artifacts.Folder
 	engine    *deploy.Engine
 	presence  *cores.Presence
-	devices   *pki.Authority
-	trust     *x509.CertPool
-	key       ed25519.PrivateKey
-	address   string
+	cores     *cores.Service
+	// authorities are those of groups, devices what signs certificates of devices.
+	authorities *groupca.Service
+	devices     *pki.Authority
+	trust       *x509.CertPool
+	key         ed25519.PrivateKey
+	address     string
 	// late is by how much the listener's clock is ahead, in nanoseconds.
 	late atomic.Int64
 	made atomic.Int64
@@ -96,9 +101,12 @@ func open(t *testing.T) *site {
 		Store: s.store, Functions: s.functions, Principals: s.registry, Artifacts: s.blobs, Publisher: silence{},
 		Signer: signer{s.key}, AWS: "aws", Presence: s.presence, Now: time.Now, Logger: logger,
 	})
+	s.cores = cores.New(s.store, time.Now)
+	s.authorities = groupca.New(s.store, plain{}, time.Now)
 	handler := edge.New(edge.Options{
 		Principals: s.registry, Deployments: watched{s.engine, s.polls}, Artifacts: s.blobs,
 		Presence:    s.presence,
+		Discovery:   discovery.New(s.store, s.cores, s.authorities),
 		SigningKeys: signer{s.key},
 		Now:         func() time.Time { return time.Now().Add(time.Duration(s.late.Load())) }, Logger: logger,
 	})
@@ -120,6 +128,12 @@ func (signer) Renew(_ context.Context, envelope []byte) ([]byte, string, error) 
 func (signer) Public(context.Context) (corelink.SigningKeys, error) {
 	return corelink.SigningKeys{Keys: []corelink.SigningKey{{KeyID: "k", PEM: "p"}}}, nil
 }
+
+// plain keeps private keys as they are.
+type plain struct{}
+
+func (plain) Seal(secret []byte, _ string) ([]byte, error) { return secret, nil }
+func (plain) Open(sealed []byte, _ string) ([]byte, error) { return sealed, nil }
 
 // silence is an MQTT publisher that nobody listens to.
 type silence struct{}
@@ -172,11 +186,11 @@ func (s *site) listen(handler *edge.Handler) {
 	s.address = tcp.Addr().String()
 	ctx, cancel := context.WithCancel(context.Background())
 	server := &http.Server{
-		Handler: handler, ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
+		ErrorLog:    slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
 		BaseContext: func(net.Listener) context.Context { return ctx },
 	}
 	var running sync.WaitGroup
-	running.Go(func() { server.Serve(tls.NewListener(tcp, pki.DeviceTLS(certificates, handler.Verify))) })
+	running.Go(func() { handler.Serve(server, tcp, certificates) })
 	running.Go(func() { s.engine.Run(ctx) })
 	t.Cleanup(func() {
 		cancel()

@@ -78,6 +78,7 @@ var contracts = map[string]map[string]func(*testing.T, opener){
 	"deployments.go": {
 		"deployments": testDeployments, "building": testBuilding, "offers": testOffers, "resets": testResets,
 	},
+	"discovery.go":            {"discovery": testDiscovery},
 	"epochs.go":               {"epochs": testEpochs},
 	"functions.go":            {"functions": testFunctions},
 	"function_aliases.go":     {"function aliases": testFunctionAliases},

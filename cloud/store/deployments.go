@@ -221,6 +221,9 @@ func applyStep(ctx context.Context, tx *sql.Tx, d fescue.Deployment, actor fescu
 	if err := insertStep(ctx, tx, next, actor, step); err != nil || next.Status == d.Status {
 		return next, err
 	}
+	if err := settleDevices(ctx, tx, next); err != nil {
+		return next, err
+	}
 	return next, insertEvent(ctx, tx, next)
 }
 
@@ -304,7 +307,10 @@ func publish(ctx context.Context, tx *sql.Tx, d fescue.Deployment, step fescue.D
 	_, err = tx.ExecContext(ctx, `
 		UPDATE deployment SET envelope = $1, artifacts_json = $2 WHERE partition = $3 AND id = $4`,
 		string(offering.Envelope), toJSON(offering.Artifacts), d.Partition.Key(), d.ID)
-	return next, err
+	if err != nil {
+		return next, err
+	}
+	return next, insertDevices(ctx, tx, next, offering.Devices)
 }
 
 // ForceReset ends a forced reset in Success without waiting for the core: it ends

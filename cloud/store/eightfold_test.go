@@ -487,7 +487,7 @@ var readers = []string{
 	"AccessKey", "AccessKeys", "AssociatedRole", "BlobsToLookAt", "Bucket", "Buckets", "Certificate", "CertificateExpiry",
 	"CertificatePolicies", "CertificateThings", "Certificates", "Connectivity", "Definition", "Definitions", "Deployment",
 	"DeploymentStatus", "Deployments", "DeploymentsIn", "DueNotifications", "Epoch", "FunctionAlias", "FunctionAliases", "FunctionCodeNamed",
-	"FunctionTags", "FunctionVersion", "FunctionVersions", "Functions", "GroupAuthorities", "GroupCore", "KeptSetting",
+	"FunctionTags", "FunctionVersion", "FunctionVersions", "Functions", "GroupAuthorities", "GroupCore", "KeptSetting", "Memberships",
 	"NotificationBacklog", "Object", "ObjectParts", "Objects", "OfferedArtifacts", "Overdue", "Passed", "Ping", "Policies", "Policy",
 	"PolicyCertificates", "PolicyVersion", "PolicyVersions", "Principal", "Progress", "ServerKeys", "Shadow", "ShadowNames",
 	"Sighting", "Steps", "Telemetry", "Thing", "ThingCertificates", "Things", "TokenSubject", "Unfinished", "Upload", "Uploads",

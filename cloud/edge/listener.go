@@ -1,0 +1,149 @@
+package edge
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+
+	"github.com/fescue-edge/fescue/pki"
+)
+
+// protocols are what the port negotiates with a client that asks: the original's
+// name for HTTPS with a client certificate, and the usual one.
+var protocols = []string{"x-amzn-http-ca", "http/1.1"}
+
+// Serve has a server answer with h on a listener, until the server is shut down.
+func (h *Handler) Serve(server *http.Server, l net.Listener, certificates *pki.ListenerCertificates) error {
+	cfg := pki.DeviceTLS(certificates, h.Verify)
+	cfg.NextProtos = protocols
+	server.Handler = h
+	server.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
+		return context.WithValue(ctx, connKey{}, c)
+	}
+	return server.Serve(&listener{l, cfg, h.Logger})
+}
+
+// connKey is the key of the request's *conn in its context. net/http tells the TLS
+// state of a *tls.Conn only, and serves none that has negotiated a protocol which
+// it does not know.
+type connKey struct{}
+
+// tlsState is that of a request's connection.
+func tlsState(r *http.Request) *tls.ConnectionState {
+	state := r.Context().Value(connKey{}).(*conn).ConnectionState()
+	return &state
+}
+
+// listener makes conns.
+type listener struct {
+	net.Listener
+	cfg    *tls.Config
+	logger *slog.Logger
+}
+
+// Accept implements net.Listener.
+func (l *listener) Accept() (net.Conn, error) {
+	raw, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &conn{Conn: tls.Server(raw, l.cfg), logger: l.logger}, nil
+}
+
+// conn is a connection whose first request may lack a Host line: those of
+// FreeRTOS for discovery do, and net/http would refuse them.
+type conn struct {
+	*tls.Conn
+	logger *slog.Logger
+	looked bool
+	// head was read and is to be handed on, then err.
+	head []byte
+	err  error
+}
+
+// maxHead bounds the head of a request for discovery.
+const maxHead = 8 << 10
+
+// Read implements net.Conn.
+func (c *conn) Read(p []byte) (int, error) {
+	if !c.looked {
+		c.looked = true
+		head, err := c.readHead()
+		c.head, c.err = withHost(head), err
+	}
+	switch {
+	case len(c.head) > 0:
+		n := copy(p, c.head)
+		c.head = c.head[n:]
+		return n, nil
+	case c.err != nil:
+		return 0, c.err
+	}
+	return c.Conn.Read(p)
+}
+
+// readHead reads until it is clear that no request for discovery comes, or until
+// its head is complete.
+func (c *conn) readHead() ([]byte, error) {
+	if err := c.Handshake(); err != nil {
+		c.logger.Debug("TLS handshake failed", "remote", c.RemoteAddr(), "error", err)
+		var plain tls.RecordHeaderError
+		if errors.As(err, &plain) && plain.Conn != nil && looksLikeHTTP(plain.RecordHeader) {
+			io.WriteString(plain.Conn, "HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n")
+		}
+		return nil, err
+	}
+	head := make([]byte, 0, 512)
+	for len(head) < maxHead && forDiscovery(head) && !bytes.Contains(head, []byte("\r\n\r\n")) {
+		n, err := c.Conn.Read(head[len(head):cap(head)])
+		head = head[:len(head)+n]
+		if err != nil {
+			return head, err
+		}
+		if len(head) == cap(head) {
+			head = append(head, 0)[:len(head)]
+		}
+	}
+	return head, nil
+}
+
+func looksLikeHTTP(start [5]byte) bool {
+	switch string(start[:]) {
+	case "GET /", "HEAD ", "POST ", "PUT /", "OPTIO":
+		return true
+	}
+	return false
+}
+
+var discoveryRequest = []byte("GET /greengrass/discover/")
+
+// forDiscovery reports whether a request that begins with head may be one for
+// discovery.
+func forDiscovery(head []byte) bool {
+	n := min(len(head), len(discoveryRequest))
+	return bytes.Equal(head[:n], discoveryRequest[:n])
+}
+
+// withHost puts a Host line into the head of a request for discovery that has
+// none. Everything else stays as it is.
+func withHost(head []byte) []byte {
+	if !bytes.HasPrefix(head, discoveryRequest) {
+		return head
+	}
+	lines, _, complete := bytes.Cut(head, []byte("\r\n\r\n"))
+	request, fields, _ := bytes.Cut(lines, []byte("\r\n"))
+	if !complete || !bytes.HasSuffix(request, []byte(" HTTP/1.1")) {
+		return head
+	}
+	for field := range bytes.SplitSeq(fields, []byte("\r\n")) {
+		if name, _, ok := bytes.Cut(field, []byte(":")); ok && bytes.EqualFold(name, []byte("Host")) {
+			return head
+		}
+	}
+	return append(append(bytes.Clone(request), "\r\nHost: discovery"...), head[len(request):]...)
+}

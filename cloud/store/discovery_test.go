@@ -1,0 +1,90 @@
+package store_test
+
+import (
+	"fmt"
+	"testing"
+
+	gocmp "github.com/google/go-cmp/cmp"
+
+	"github.com/fescue-edge/fescue"
+)
+
+func testDiscovery(t *testing.T, open opener) {
+	t.Parallel()
+	s, ctx := open(t), t.Context()
+	offered := func(p fescue.Partition, group, core string, devices ...fescue.ClientDevice) *run {
+		t.Helper()
+		r := deployingIn(t, s, p, group)
+		next, replaced, err := s.Offer(ctx, r.Deployment, core, madeAt, superseding, func(epoch int64) (fescue.Offering, error) {
+			offering, err := signing(epoch)
+			offering.Devices = devices
+			return offering, err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &run{t, s, next, replaced}
+	}
+	device := func(thing, certificate string) fescue.ClientDevice {
+		return fescue.ClientDevice{Thing: thing, CertificateARN: certificate}
+	}
+	in := func(group, certificate string) fescue.Membership {
+		return fescue.Membership{GroupID: group, CoreThing: "core-" + group, CertificateARN: certificate}
+	}
+	finds := func(when string, p fescue.Partition, thing string, want ...fescue.Membership) {
+		t.Helper()
+		if diff := gocmp.Diff(want, must(s.Memberships(ctx, p, thing, 100))(t)); diff != "" {
+			t.Errorf("%s, %s: %s", when, thing, diff)
+		}
+	}
+	succeed := func(r *run) {
+		t.Helper()
+		if r.Phase == fescue.Offered {
+			r = r.step(fescue.EventClaimed)
+		}
+		r.step(fescue.EventStaged).step(fescue.EventSwitched).step(fescue.EventSucceeded)
+	}
+
+	first := offered(homePartition, "g", "core-g", device("lamp", "c1"), device("lamp", "c1"), device("lamp", "c2"), device("fan", "c3"))
+	finds("offered", homePartition, "lamp")
+	succeed(first)
+	finds("deployed", homePartition, "lamp", in("g", "c1"), in("g", "c2"))
+	finds("deployed", homePartition, "fan", in("g", "c3"))
+	for _, p := range elsewhere {
+		finds("elsewhere", p, "lamp")
+	}
+
+	offered(homePartition, "g", "core-g", device("fan", "c4")).step(fescue.EventClaimed).step(fescue.EventFailed)
+	finds("a later one failed", homePartition, "lamp", in("g", "c1"), in("g", "c2"))
+	finds("a later one failed", homePartition, "fan", in("g", "c3"))
+
+	second := offered(homePartition, "g", "core-g", device("fan", "c5"))
+	finds("a later one is offered", homePartition, "fan", in("g", "c3"))
+	succeed(second)
+	finds("a later one succeeded", homePartition, "lamp")
+	finds("a later one succeeded", homePartition, "fan", in("g", "c5"))
+
+	for i := range 3 {
+		group := fmt.Sprint("h", i)
+		succeed(offered(homePartition, group, "core-"+group, device("fan", "c6")))
+	}
+	finds("in several groups", homePartition, "fan", in("g", "c5"), in("h0", "c6"), in("h1", "c6"), in("h2", "c6"))
+	if got := must(s.Memberships(ctx, homePartition, "fan", 2))(t); len(got) != 2 {
+		t.Errorf("two at most: %v", got)
+	}
+
+	reset := resetting(t, s, "g", fescue.ResetDeployment).offer("core-g")
+	finds("a reset is offered", homePartition, "fan", in("g", "c5"), in("h0", "c6"), in("h1", "c6"), in("h2", "c6"))
+	succeed(reset)
+	finds("reset", homePartition, "fan", in("h0", "c6"), in("h1", "c6"), in("h2", "c6"))
+	resetting(t, s, "h0", fescue.ForceResetDeployment).force("core-h0")
+	finds("reset by force", homePartition, "fan", in("h1", "c6"), in("h2", "c6"))
+
+	// One that goes on while a later one is offered leaves that one its devices.
+	slow := offered(homePartition, "h1", "core-h1", device("fan", "c7")).step(fescue.EventClaimed)
+	next := offered(homePartition, "h1", "core-h1", device("fan", "c8"))
+	succeed(slow)
+	finds("the slow one succeeded", homePartition, "fan", in("h1", "c7"), in("h2", "c6"))
+	succeed(next)
+	finds("the next one succeeded", homePartition, "fan", in("h1", "c8"), in("h2", "c6"))
+}
