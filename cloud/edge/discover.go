@@ -56,7 +56,7 @@ func (h *Handler) discover(w http.ResponseWriter, c *caller) error {
 // is not the last line, and no chunks. net/http writes neither.
 func framed(handle http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		answer := &bufferedAnswer{header: http.Header{}, status: http.StatusOK}
+		answer := &bufferedAnswer{header: w.Header(), status: http.StatusOK}
 		handle.ServeHTTP(answer, r)
 		conn, _, err := http.NewResponseController(w).Hijack()
 		if err != nil {
@@ -67,7 +67,8 @@ func framed(handle http.Handler) http.Handler {
 		var wire bytes.Buffer
 		fmt.Fprintf(&wire, "HTTP/1.1 %d %s\r\n", answer.status, http.StatusText(answer.status))
 		fmt.Fprintf(&wire, "content-type: %s\r\ncontent-length: %d\r\n", answer.header.Get("Content-Type"), len(body))
-		fmt.Fprintf(&wire, "date: %s\r\nx-amzn-RequestId: %s\r\nconnection: close\r\n\r\n", time.Now().UTC().Format(http.TimeFormat), fescue.NewID())
+		fmt.Fprintf(&wire, "date: %s\r\n%s: %s\r\nconnection: close\r\n\r\n",
+			time.Now().UTC().Format(http.TimeFormat), requestIDHeader, answer.header.Get(requestIDHeader))
 		if r.Method != http.MethodHead {
 			wire.Write(body)
 		}

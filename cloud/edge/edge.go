@@ -112,10 +112,14 @@ func New(o Options) *Handler {
 	return h
 }
 
+// requestIDHeader is on every answer, as on the API's.
+const requestIDHeader = "x-amzn-RequestId"
+
 // ServeHTTP implements http.Handler. Paths that ServeMux would clean and
 // redirect are refused: no client of this API sends them.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r.TLS = tlsState(r)
+	w.Header().Set(requestIDHeader, fescue.NewID())
 	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(corelink.MaxPoll + answerTimeout))
 	if p := r.URL.EscapedPath(); strings.Contains(p, "//") || strings.Contains(p, "/.") {
 		writeError(w, refuse(http.StatusBadRequest, "Invalid", "the path is not in its plain form"))
@@ -187,7 +191,7 @@ func (h *Handler) serve(handle func(http.ResponseWriter, *caller) error) http.Ha
 		}
 		wire := h.wireError(err)
 		if wire.status >= http.StatusInternalServerError && r.Context().Err() == nil {
-			h.Logger.Error("core's request failed", "method", r.Method, "path", r.URL.Path, "error", err)
+			h.Logger.Error("device's request failed", "request", w.Header().Get(requestIDHeader), "method", r.Method, "path", r.URL.Path, "error", err)
 		}
 		writeError(w, wire)
 	}
