@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -19,6 +18,7 @@ import (
 	"github.com/fescue-edge/fescue/cloud/awsapi"
 	"github.com/fescue-edge/fescue/cloud/awsapi/sigv4"
 	"github.com/fescue-edge/fescue/cloud/store"
+	"github.com/fescue-edge/fescue/cloud/store/storetest"
 	"github.com/fescue-edge/fescue/pki"
 )
 
@@ -58,12 +58,8 @@ func (s *site) keys(t *testing.T, seed byte) *accesskeys.Keys {
 
 func open(t *testing.T) (*site, *accesskeys.Keys) {
 	t.Helper()
-	s := &site{dir: t.TempDir()}
-	var err error
-	if s.store, err = store.OpenSQLite(t.Context(), filepath.Join(s.dir, "fescue.db"), slog.New(slog.DiscardHandler)); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { s.store.Close() })
+	dir := t.TempDir()
+	s := &site{dir: dir, store: storetest.OpenOn(t, filepath.Join(dir, "fescue.db"))}
 	return s, s.keys(t, 1)
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -15,7 +16,10 @@ import (
 	"github.com/fescue-edge/fescue/cloud/artifacts"
 	"github.com/fescue-edge/fescue/cloud/buckets"
 	"github.com/fescue-edge/fescue/cloud/store"
+	"github.com/fescue-edge/fescue/cloud/store/storetest"
 )
+
+func TestMain(m *testing.M) { os.Exit(storetest.Run(m)) }
 
 var (
 	here      = fescue.Partition{AWS: "aws", Account: "123456789012", Region: "eu-west-1"}
@@ -73,11 +77,7 @@ func (b *blobs) count(t *testing.T) int {
 func open(t testing.TB) *site {
 	t.Helper()
 	logger := slog.New(slog.DiscardHandler)
-	st, err := store.OpenSQLite(t.Context(), filepath.Join(t.TempDir(), "fescue.db"), logger)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { st.Close() })
+	st := storetest.Open(t)
 	dir := t.TempDir()
 	folder, err := artifacts.OpenFolder(dir)
 	if err != nil {

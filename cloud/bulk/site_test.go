@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"path/filepath"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -18,8 +18,11 @@ import (
 	"github.com/fescue-edge/fescue/cloud/deploy"
 	"github.com/fescue-edge/fescue/cloud/registry"
 	"github.com/fescue-edge/fescue/cloud/store"
+	"github.com/fescue-edge/fescue/cloud/store/storetest"
 	"github.com/fescue-edge/fescue/pki"
 )
+
+func TestMain(m *testing.M) { os.Exit(storetest.Run(m)) }
 
 var (
 	home      = fescue.Partition{AWS: "aws", Account: "123456789012", Region: "us-east-1"}
@@ -47,11 +50,7 @@ type site struct {
 func open(t *testing.T) *site {
 	t.Helper()
 	logger := slog.New(slog.DiscardHandler)
-	s, err := store.OpenSQLite(t.Context(), filepath.Join(t.TempDir(), "fescue.db"), logger)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { s.Close() })
+	s := storetest.Open(t)
 	authority, err := pki.NewAuthority("devices", pki.ECDSA, time.Now())
 	if err != nil {
 		t.Fatal(err)

@@ -1,11 +1,9 @@
 package cores_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"log/slog"
-	"path/filepath"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -14,8 +12,10 @@ import (
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/cores"
-	"github.com/fescue-edge/fescue/cloud/store"
+	"github.com/fescue-edge/fescue/cloud/store/storetest"
 )
+
+func TestMain(m *testing.M) { os.Exit(storetest.Run(m)) }
 
 var (
 	here  = fescue.Partition{AWS: "aws", Account: "123456789012", Region: "us-east-1"}
@@ -25,11 +25,7 @@ var (
 
 func open(t testing.TB) *cores.Service {
 	t.Helper()
-	s, err := store.OpenSQLite(context.Background(), filepath.Join(t.TempDir(), "fescue.db"), slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { s.Close() })
+	s := storetest.Open(t)
 	return cores.New(s, func() time.Time { return now })
 }
 

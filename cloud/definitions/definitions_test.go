@@ -3,8 +3,7 @@ package definitions_test
 import (
 	"encoding/json"
 	"errors"
-	"log/slog"
-	"path/filepath"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -13,8 +12,10 @@ import (
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/definitions"
-	"github.com/fescue-edge/fescue/cloud/store"
+	"github.com/fescue-edge/fescue/cloud/store/storetest"
 )
+
+func TestMain(m *testing.M) { os.Exit(storetest.Run(m)) }
 
 var (
 	here = fescue.Partition{AWS: "aws", Account: "123456789012", Region: "us-east-1"}
@@ -23,11 +24,7 @@ var (
 
 func open(t *testing.T) *definitions.Service {
 	t.Helper()
-	s, err := store.OpenSQLite(t.Context(), filepath.Join(t.TempDir(), "fescue.db"), slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { s.Close() })
+	s := storetest.Open(t)
 	return definitions.New(s, func() time.Time { return now })
 }
 

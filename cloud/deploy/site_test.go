@@ -24,6 +24,7 @@ import (
 	"github.com/fescue-edge/fescue/cloud/functions"
 	"github.com/fescue-edge/fescue/cloud/registry"
 	"github.com/fescue-edge/fescue/cloud/store"
+	"github.com/fescue-edge/fescue/cloud/store/storetest"
 	"github.com/fescue-edge/fescue/corelink"
 	"github.com/fescue-edge/fescue/pki"
 	"github.com/fescue-edge/fescue/test/reached"
@@ -62,18 +63,14 @@ type site struct {
 // MillStats, version 1, whose aliases prod point to MillReader:2 and MillStats:1.
 func open(t *testing.T) *site {
 	t.Helper()
-	return openOn(t, filepath.Join(t.TempDir(), "fescue.db"))
+	return openOn(t, storetest.Database(t))
 }
 
 // openOn is open on a database.
 func openOn(t *testing.T, database string) *site {
 	t.Helper()
 	dir, logger := t.TempDir(), slog.New(slog.DiscardHandler)
-	s := &site{t: t, mqtt: new(recordedMQTT)}
-	var err error
-	if s.store, err = store.Open(t.Context(), database, logger); err != nil {
-		t.Fatal(err)
-	}
+	s := &site{t: t, store: storetest.OpenOn(t, database), mqtt: new(recordedMQTT)}
 	t.Cleanup(func() {
 		failed, err := s.store.DeploymentsIn(context.Background(), home, fescue.Failure, fescue.Page{Limit: 1000})
 		if err != nil {
@@ -82,10 +79,8 @@ func openOn(t *testing.T, database string) *site {
 		for _, d := range failed {
 			reached.Note(d.ErrorDetails)
 		}
-		if err := s.store.Close(); err != nil {
-			t.Error(err)
-		}
 	})
+	var err error
 	if s.blobs, err = artifacts.OpenFolder(filepath.Join(dir, "artifacts")); err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -32,9 +33,12 @@ import (
 	"github.com/fescue-edge/fescue/cloud/groupca"
 	"github.com/fescue-edge/fescue/cloud/registry"
 	"github.com/fescue-edge/fescue/cloud/store"
+	"github.com/fescue-edge/fescue/cloud/store/storetest"
 	"github.com/fescue-edge/fescue/corelink"
 	"github.com/fescue-edge/fescue/pki"
 )
+
+func TestMain(m *testing.M) { os.Exit(storetest.Run(m)) }
 
 var (
 	home      = fescue.Partition{AWS: "aws", Account: "123456789012", Region: "us-east-1"}
@@ -81,13 +85,7 @@ func open(t *testing.T) *site {
 			t.Fatal(err)
 		}
 	}
-	s.store, err = store.OpenSQLite(t.Context(), filepath.Join(dir, "fescue.db"), logger)
-	check(err)
-	t.Cleanup(func() {
-		if err := s.store.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	s.store = storetest.Open(t)
 	s.blobs, err = artifacts.OpenFolder(filepath.Join(dir, "artifacts"))
 	check(err)
 	s.devices, err = pki.NewAuthority("devices", pki.ECDSA, time.Now())
@@ -411,5 +409,8 @@ func (a *answer) refused(status int, code, text string) {
 	}
 	if got := a.header.Get("Content-Type"); got != "application/json" {
 		a.t.Errorf("%s: Content-Type %q", a.what, got)
+	}
+	if id := a.header.Get("x-amzn-RequestId"); !fescue.ValidID(id) {
+		a.t.Errorf("%s: request id %q", a.what, id)
 	}
 }

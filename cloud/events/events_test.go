@@ -12,7 +12,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,23 +25,16 @@ import (
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/events"
 	"github.com/fescue-edge/fescue/cloud/store"
+	"github.com/fescue-edge/fescue/cloud/store/storetest"
 )
+
+func TestMain(m *testing.M) { os.Exit(storetest.Run(m)) }
 
 var home = fescue.Partition{AWS: "aws", Account: "123456789012", Region: "us-east-1"}
 
 const patience = 20 * time.Second
 
 var secret = []byte("a secret of the webhook's owner")
-
-func open(t *testing.T) *store.Store {
-	t.Helper()
-	s, err := store.OpenSQLite(t.Context(), filepath.Join(t.TempDir(), "fescue.db"), slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { s.Close() })
-	return s
-}
 
 // hook is a webhook's receiver.
 type hook struct {
@@ -198,7 +191,7 @@ func TestDelivery(t *testing.T) {
 	t.Parallel()
 	t.Run("a signature that the receiver can check", func(t *testing.T) {
 		t.Parallel()
-		s := open(t)
+		s := storetest.Open(t)
 		h := receive(t, func(r *http.Request, body []byte) int {
 			at, mac, ok := strings.Cut(strings.TrimPrefix(r.Header.Get(events.SignatureHeader), "t="), ",v1=")
 			seconds, err := strconv.ParseInt(at, 10, 64)
@@ -222,7 +215,7 @@ func TestDelivery(t *testing.T) {
 	})
 	t.Run("a dead destination does not hold the others", func(t *testing.T) {
 		t.Parallel()
-		s := open(t)
+		s := storetest.Open(t)
 		alive, dead := receive(t, nil), receive(t, nil)
 		gone := dead.destination(t)
 		dead.Close()
@@ -246,7 +239,7 @@ func TestDelivery(t *testing.T) {
 	})
 	t.Run("one that comes back hears everything, in order", func(t *testing.T) {
 		t.Parallel()
-		s := open(t)
+		s := storetest.Open(t)
 		var mu sync.Mutex
 		refusals := 30
 		h := receive(t, func(*http.Request, []byte) int {
@@ -267,7 +260,7 @@ func TestDelivery(t *testing.T) {
 	})
 	t.Run("one event that is always refused holds only its deployment", func(t *testing.T) {
 		t.Parallel()
-		s := open(t)
+		s := storetest.Open(t)
 		var poison string
 		h := receive(t, func(_ *http.Request, body []byte) int {
 			if strings.Contains(string(body), poison) {
@@ -289,7 +282,7 @@ func TestDelivery(t *testing.T) {
 	})
 	t.Run("what two servers share goes out once", func(t *testing.T) {
 		t.Parallel()
-		s := open(t)
+		s := storetest.Open(t)
 		h := receive(t, nil)
 		first, second := serve(t, s, h.destination(t)), serve(t, s, h.destination(t))
 		stop := run(t, first)
@@ -315,7 +308,7 @@ func TestDelivery(t *testing.T) {
 	})
 	t.Run("what is too old is dropped and counted", func(t *testing.T) {
 		t.Parallel()
-		s := open(t)
+		s := storetest.Open(t)
 		h := receive(t, func(*http.Request, []byte) int { return http.StatusTeapot })
 		serve(t, s, h.destination(t))
 		fail(t, s)
@@ -336,7 +329,7 @@ func TestDelivery(t *testing.T) {
 	})
 	t.Run("a destination of an earlier start is told of", func(t *testing.T) {
 		t.Parallel()
-		s := open(t)
+		s := storetest.Open(t)
 		h := receive(t, nil)
 		serve(t, s, h.destination(t))
 		id := fail(t, s)
@@ -371,7 +364,7 @@ func (r *recorder) Publish(_ context.Context, p fescue.Partition, topic string, 
 
 func TestTopic(t *testing.T) {
 	t.Parallel()
-	s := open(t)
+	s := storetest.Open(t)
 	r := &recorder{failures: 3}
 	run(t, serve(t, s, events.Topic{Publisher: r}))
 	id := fail(t, s)
@@ -422,7 +415,7 @@ func TestWebhookURLs(t *testing.T) {
 	}
 	h := receive(t, nil)
 	if _, err := events.New(t.Context(), events.Options{
-		Store: open(t), Destinations: []events.Destination{h.destination(t), h.destination(t)},
+		Store: storetest.Open(t), Destinations: []events.Destination{h.destination(t), h.destination(t)},
 	}); err == nil {
 		t.Error("the same URL twice is taken")
 	}

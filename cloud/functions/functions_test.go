@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -17,8 +17,10 @@ import (
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/artifacts"
 	"github.com/fescue-edge/fescue/cloud/functions"
-	"github.com/fescue-edge/fescue/cloud/store"
+	"github.com/fescue-edge/fescue/cloud/store/storetest"
 )
+
+func TestMain(m *testing.M) { os.Exit(storetest.Run(m)) }
 
 var elsewhere = fescue.Partition{AWS: "aws", Account: "123456789012", Region: "eu-west-1"}
 
@@ -27,15 +29,7 @@ const role = "arn:aws:iam::123456789012:role/lambda"
 func newService(t *testing.T) *functions.Service {
 	t.Helper()
 	dir := t.TempDir()
-	db, err := store.OpenSQLite(context.Background(), filepath.Join(dir, "state.db"), slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := db.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	db := storetest.Open(t)
 	blobs, err := artifacts.OpenFolder(filepath.Join(dir, "artifacts"))
 	if err != nil {
 		t.Fatal(err)

@@ -10,9 +10,8 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"errors"
-	"log/slog"
 	"math/big"
-	"path/filepath"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -22,8 +21,11 @@ import (
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/groupca"
 	"github.com/fescue-edge/fescue/cloud/store"
+	"github.com/fescue-edge/fescue/cloud/store/storetest"
 	"github.com/fescue-edge/fescue/pki"
 )
+
+func TestMain(m *testing.M) { os.Exit(storetest.Run(m)) }
 
 var (
 	here  = fescue.Partition{AWS: "aws", Account: "123456789012", Region: "us-east-1"}
@@ -43,11 +45,7 @@ type site struct {
 
 func open(t *testing.T) *site {
 	t.Helper()
-	st, err := store.OpenSQLite(t.Context(), filepath.Join(t.TempDir(), "fescue.db"), slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { st.Close() })
+	st := storetest.Open(t)
 	s := &site{t: t, store: st, now: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)}
 	s.Service = s.service(1)
 	s.group = s.newGroup(here)

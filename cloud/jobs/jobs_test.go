@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"path/filepath"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -14,8 +14,10 @@ import (
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/jobs"
-	"github.com/fescue-edge/fescue/cloud/store"
+	"github.com/fescue-edge/fescue/cloud/store/storetest"
 )
+
+func TestMain(m *testing.M) { os.Exit(storetest.Run(m)) }
 
 var home = fescue.Partition{AWS: "aws", Account: "123456789012", Region: "us-east-1"}
 
@@ -70,15 +72,7 @@ func (s *site) pass(d time.Duration) {
 func open(t testing.TB) *site {
 	t.Helper()
 	logger := slog.New(slog.DiscardHandler)
-	st, err := store.Open(t.Context(), filepath.Join(t.TempDir(), "fescue.db"), logger)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := st.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	st := storetest.Open(t)
 	s := &site{t: t, now: time.Unix(1000, 0).UTC()}
 	s.Service = jobs.New(jobs.Options{Store: st, Things: everything{}, Publisher: s, AWS: "aws", Now: s.clock, Logger: logger})
 	return s

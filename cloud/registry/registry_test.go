@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"path/filepath"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -14,9 +14,11 @@ import (
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/registry"
-	"github.com/fescue-edge/fescue/cloud/store"
+	"github.com/fescue-edge/fescue/cloud/store/storetest"
 	"github.com/fescue-edge/fescue/pki"
 )
+
+func TestMain(m *testing.M) { os.Exit(storetest.Run(m)) }
 
 var (
 	here  = fescue.Partition{AWS: "aws-cn", Account: "123456789012", Region: "cn-north-1"}
@@ -29,19 +31,9 @@ const allowAll = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action
 func open(t *testing.T) *registry.Service {
 	t.Helper()
 	return registry.New(registry.Options{
-		Store: openStore(t), Authority: authority(t), AWS: here.AWS,
+		Store: storetest.Open(t), Authority: authority(t), AWS: here.AWS,
 		Now: func() time.Time { return now }, Logger: slog.New(slog.DiscardHandler),
 	})
-}
-
-func openStore(t *testing.T) *store.Store {
-	t.Helper()
-	s, err := store.OpenSQLite(t.Context(), filepath.Join(t.TempDir(), "fescue.db"), slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { s.Close() })
-	return s
 }
 
 func authority(t *testing.T) *pki.Authority {

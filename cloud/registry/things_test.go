@@ -13,6 +13,7 @@ import (
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/registry"
+	"github.com/fescue-edge/fescue/cloud/store/storetest"
 )
 
 func TestCreateThing(t *testing.T) {
@@ -227,7 +228,7 @@ func (c *contended) ReplaceThing(context.Context, fescue.Partition, fescue.Thing
 
 func TestUpdateThingGivesUp(t *testing.T) {
 	t.Parallel()
-	c := &contended{Store: openStore(t)}
+	c := &contended{Store: storetest.Open(t)}
 	s := registry.New(registry.Options{Store: c, Authority: authority(t), AWS: "aws", Now: time.Now, Logger: slog.New(slog.DiscardHandler)})
 	must(s.CreateThing(t.Context(), here, "lamp", "", nil))
 	wantError(t, s.UpdateThing(t.Context(), here, "lamp", registry.ThingChange{}), registry.ErrThingVersion)

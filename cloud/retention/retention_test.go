@@ -2,23 +2,21 @@ package retention_test
 
 import (
 	"log/slog"
-	"path/filepath"
+	"os"
 	"testing"
 	"time"
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/retention"
-	"github.com/fescue-edge/fescue/cloud/store"
+	"github.com/fescue-edge/fescue/cloud/store/storetest"
 )
+
+func TestMain(m *testing.M) { os.Exit(storetest.Run(m)) }
 
 func TestSweep(t *testing.T) {
 	t.Parallel()
 	logger := slog.New(slog.DiscardHandler)
-	s, err := store.OpenSQLite(t.Context(), filepath.Join(t.TempDir(), "fescue.db"), logger)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
+	s := storetest.Open(t)
 	p := fescue.Partition{AWS: "aws", Account: "123456789012", Region: "us-east-1"}
 	now := time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)
 	const day = 24 * time.Hour

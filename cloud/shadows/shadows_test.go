@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"path/filepath"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -17,9 +17,11 @@ import (
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/shadows"
-	"github.com/fescue-edge/fescue/cloud/store"
+	"github.com/fescue-edge/fescue/cloud/store/storetest"
 	"github.com/fescue-edge/fescue/shadow"
 )
+
+func TestMain(m *testing.M) { os.Exit(storetest.Run(m)) }
 
 var (
 	home      = fescue.Partition{AWS: "aws", Account: "123456789012", Region: "us-east-1"}
@@ -63,15 +65,7 @@ func (r *recorder) take() []message {
 func open(t testing.TB) (*shadows.Service, *recorder) {
 	t.Helper()
 	logger := slog.New(slog.DiscardHandler)
-	s, err := store.OpenSQLite(t.Context(), filepath.Join(t.TempDir(), "fescue.db"), logger)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	s := storetest.Open(t)
 	r := &recorder{}
 	return shadows.New(shadows.Options{Store: s, Publisher: r, Now: func() time.Time { return time.Unix(1000, 0) }, Logger: logger}), r
 }

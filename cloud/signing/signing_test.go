@@ -4,8 +4,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"errors"
-	"log/slog"
-	"path/filepath"
+	"os"
 	"slices"
 	"sync"
 	"testing"
@@ -14,18 +13,16 @@ import (
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/bundle"
 	"github.com/fescue-edge/fescue/cloud/signing"
-	"github.com/fescue-edge/fescue/cloud/store"
+	"github.com/fescue-edge/fescue/cloud/store/storetest"
 	"github.com/fescue-edge/fescue/pki"
 )
+
+func TestMain(m *testing.M) { os.Exit(storetest.Run(m)) }
 
 // open makes a database, and two servers' services on it.
 func open(t *testing.T) (first, second *signing.Keys) {
 	t.Helper()
-	s, err := store.OpenSQLite(t.Context(), filepath.Join(t.TempDir(), "fescue.db"), slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { s.Close() })
+	s := storetest.Open(t)
 	master, err := pki.NewMasterKey(slices.Repeat([]byte{7}, 32))
 	if err != nil {
 		t.Fatal(err)

@@ -7,7 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
+	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -24,8 +24,11 @@ import (
 	"github.com/fescue-edge/fescue/cloud/deploy"
 	"github.com/fescue-edge/fescue/cloud/groupca"
 	"github.com/fescue-edge/fescue/cloud/store"
+	"github.com/fescue-edge/fescue/cloud/store/storetest"
 	"github.com/fescue-edge/fescue/pki"
 )
+
+func TestMain(m *testing.M) { os.Exit(storetest.Run(m)) }
 
 var (
 	here  = fescue.Partition{AWS: "aws", Account: "123456789012", Region: "us-east-1"}
@@ -51,10 +54,7 @@ type api struct {
 func open(t testing.TB) *api {
 	t.Helper()
 	logger := slog.New(slog.DiscardHandler)
-	s, err := store.OpenSQLite(t.Context(), filepath.Join(t.TempDir(), "fescue.db"), logger)
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := storetest.Open(t)
 	clock := func() time.Time { return now }
 	master, err := pki.NewMasterKey(make([]byte, 32))
 	if err != nil {

@@ -5,7 +5,7 @@ import (
 	"log/slog"
 	"net/http/httptest"
 	"net/url"
-	"path/filepath"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -14,8 +14,10 @@ import (
 	"github.com/fescue-edge/fescue/cloud/awsapi"
 	"github.com/fescue-edge/fescue/cloud/awsapi/iam"
 	"github.com/fescue-edge/fescue/cloud/roles"
-	"github.com/fescue-edge/fescue/cloud/store"
+	"github.com/fescue-edge/fescue/cloud/store/storetest"
 )
+
+func TestMain(m *testing.M) { os.Exit(storetest.Run(m)) }
 
 const (
 	trust    = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"greengrass.amazonaws.com"},"Action":"sts:AssumeRole"}]}`
@@ -29,11 +31,7 @@ type site struct {
 
 func open(t *testing.T) *site {
 	t.Helper()
-	st, err := store.Open(t.Context(), filepath.Join(t.TempDir(), "fescue.db"), slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { st.Close() })
+	st := storetest.Open(t)
 	now := func() time.Time { return time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC) }
 	return &site{t, iam.New(roles.New(st, now), slog.New(slog.DiscardHandler))}
 }

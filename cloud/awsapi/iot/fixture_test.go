@@ -13,7 +13,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -23,9 +23,11 @@ import (
 	"github.com/fescue-edge/fescue/cloud/awsapi/iot"
 	"github.com/fescue-edge/fescue/cloud/jobs"
 	"github.com/fescue-edge/fescue/cloud/registry"
-	"github.com/fescue-edge/fescue/cloud/store"
+	"github.com/fescue-edge/fescue/cloud/store/storetest"
 	"github.com/fescue-edge/fescue/pki"
 )
+
+func TestMain(m *testing.M) { os.Exit(storetest.Run(m)) }
 
 var (
 	here  = fescue.Partition{AWS: "aws", Account: "123456789012", Region: "us-east-1"}
@@ -48,11 +50,7 @@ type api struct {
 func serve(t testing.TB) *iot.API {
 	t.Helper()
 	logger := slog.New(slog.DiscardHandler)
-	s, err := store.OpenSQLite(t.Context(), filepath.Join(t.TempDir(), "fescue.db"), logger)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { s.Close() })
+	s := storetest.Open(t)
 	authority, err := pki.NewAuthority("devices", pki.ECDSA, now)
 	if err != nil {
 		t.Fatal(err)

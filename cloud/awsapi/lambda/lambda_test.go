@@ -3,7 +3,6 @@ package lambda_test
 import (
 	"archive/zip"
 	"bytes"
-	"context"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -23,8 +22,10 @@ import (
 	"github.com/fescue-edge/fescue/cloud/awsapi/lambda"
 	"github.com/fescue-edge/fescue/cloud/buckets"
 	"github.com/fescue-edge/fescue/cloud/functions"
-	"github.com/fescue-edge/fescue/cloud/store"
+	"github.com/fescue-edge/fescue/cloud/store/storetest"
 )
+
+func TestMain(m *testing.M) { os.Exit(storetest.Run(m)) }
 
 var home = fescue.Partition{AWS: "aws", Account: "123456789012", Region: "us-east-1"}
 
@@ -50,11 +51,7 @@ func newCloud(t *testing.T) *cloud {
 		t.Fatal(err)
 	}
 	logger := slog.New(slog.DiscardHandler)
-	db, err := store.OpenSQLite(context.Background(), filepath.Join(dir, "state.db"), logger)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { db.Close() })
+	db := storetest.Open(t)
 	blobs, err := artifacts.OpenFolder(filepath.Join(dir, "artifacts"))
 	if err != nil {
 		t.Fatal(err)

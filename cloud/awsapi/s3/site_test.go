@@ -12,7 +12,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"path/filepath"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -28,9 +28,11 @@ import (
 	"github.com/fescue-edge/fescue/cloud/awsapi/s3"
 	"github.com/fescue-edge/fescue/cloud/awsapi/sigv4"
 	"github.com/fescue-edge/fescue/cloud/buckets"
-	"github.com/fescue-edge/fescue/cloud/store"
+	"github.com/fescue-edge/fescue/cloud/store/storetest"
 	"github.com/fescue-edge/fescue/policy"
 )
+
+func TestMain(m *testing.M) { os.Exit(storetest.Run(m)) }
 
 const secret = "a-secret-that-only-tests-know"
 
@@ -89,11 +91,7 @@ func open(t testing.TB, tls bool) *site {
 
 func service(t testing.TB, logger *slog.Logger) *buckets.Service {
 	t.Helper()
-	st, err := store.OpenSQLite(t.Context(), filepath.Join(t.TempDir(), "fescue.db"), logger)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { st.Close() })
+	st := storetest.Open(t)
 	folder, err := artifacts.OpenFolder(t.TempDir())
 	if err != nil {
 		t.Fatal(err)

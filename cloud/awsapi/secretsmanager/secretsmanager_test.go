@@ -17,7 +17,7 @@ import (
 	"github.com/fescue-edge/fescue/cloud/awsapi"
 	"github.com/fescue-edge/fescue/cloud/awsapi/secretsmanager"
 	"github.com/fescue-edge/fescue/cloud/secrets"
-	"github.com/fescue-edge/fescue/cloud/store"
+	"github.com/fescue-edge/fescue/cloud/store/storetest"
 	"github.com/fescue-edge/fescue/pki"
 )
 
@@ -42,11 +42,7 @@ type site struct {
 func open(t *testing.T) *site {
 	t.Helper()
 	s := &site{T: t, dir: t.TempDir(), now: time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)}
-	st, err := store.Open(t.Context(), filepath.Join(s.dir, "fescue.db"), slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { st.Close() })
+	st := storetest.OpenOn(t, filepath.Join(s.dir, "fescue.db"))
 	master, err := pki.NewMasterKey(bytes.Repeat([]byte{1}, 32))
 	if err != nil {
 		t.Fatal(err)
