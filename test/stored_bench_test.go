@@ -31,6 +31,9 @@ const (
 	// storedWaiting: the last deployment of one group in that many waits for a core
 	// that is offline, each for its own; all others have ended.
 	storedWaiting = 10
+	// storedAsked is how many deployments scripts ask for again and again, spread over
+	// all that are stored.
+	storedAsked = 1000
 	// storedFresh is how many groups more have none: CreateDeployment gets one of
 	// them each time, at every size, as a group that is being built refuses.
 	storedFresh = 20_000
@@ -81,7 +84,12 @@ func benchmarkStored(b *testing.B, engine string, n int) {
 		name string
 		do   func(i int) error
 	}{
-		{"GetDeploymentStatus", func(i int) error {
+		{"GetDeploymentStatus", func(i int) error { // of the same number, whatever is stored besides
+			id := ids[i%storedAsked*7919%n]
+			_, err := h.status(ctx, id.group, id.deployment)
+			return err
+		}},
+		{"GetDeploymentStatusOfEach", func(i int) error { // of every one once
 			id := ids[i*7919%n]
 			_, err := h.status(ctx, id.group, id.deployment)
 			return err
@@ -174,8 +182,9 @@ func storeMany(b *testing.B, driver, database, version string, n int) []storedID
 	groupVersion := prepare(`INSERT INTO definition_version (partition, kind, definition_id, id, number, body_json, created_at)
 		VALUES ($1, 'groups', $2, $3, 1, $4, $5)`)
 	deployment := prepare(`INSERT INTO deployment (partition, id, group_id, group_version_id, type, status, phase, core_thing, epoch,
-			error_message, details_json, envelope, artifacts_json, number, revision, leased_until, created_at, updated_at)
-		VALUES ($1, $2, $3, $4, 'NewDeployment', $5, $6, $7, 1, '', '', $8, '[]', $9, 2, 0, $10, $10)`)
+			error_message, details_json, number, revision, leased_until, created_at, updated_at)
+		VALUES ($1, $2, $3, $4, 'NewDeployment', $5, $6, $7, 1, '', '', $8, 2, 0, $9, $9)`)
+	manifest := prepare(`INSERT INTO manifest (partition, deployment_id, envelope, artifacts_json) VALUES ($1, $2, $3, '[]')`)
 	step := prepare(`INSERT INTO deployment_step (partition, deployment_id, number, event, actor, note, at)
 		VALUES ($1, $2, $3, $4, 'cloud', '', $5)`)
 	envelope := strings.Repeat("x", 1500) // as a small manifest
@@ -205,7 +214,10 @@ func storeMany(b *testing.B, driver, database, version string, n int) []storedID
 		if i%(storedPerGroup*storedWaiting) == storedPerGroup-1 {
 			status, phase, core, last = fescue.InProgress, fescue.Offered, fmt.Sprintf("Offline_Core_%d", i), "Built"
 		}
-		deployment(partition, id.deployment, id.group, id.version, status, phase, core, envelope, 1+i%storedPerGroup, at)
+		deployment(partition, id.deployment, id.group, id.version, status, phase, core, 1+i%storedPerGroup, at)
+		if status == fescue.InProgress {
+			manifest(partition, id.deployment, envelope)
+		}
 		step(partition, id.deployment, 1, "Created", at)
 		step(partition, id.deployment, 2, last, at)
 	}

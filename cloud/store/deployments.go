@@ -27,8 +27,8 @@ func (s *Store) CreateDeployment(ctx context.Context, d fescue.Deployment, token
 		}
 		_, err = tx.ExecContext(ctx, `
 			INSERT INTO deployment (partition, id, group_id, group_version_id, type, status, phase, core_thing, epoch,
-				error_message, details_json, envelope, artifacts_json, number, revision, leased_until, created_at, updated_at)
-			SELECT $1, $2, $3, $4, $5, $6, $7, '', 0, '', '', '', '', coalesce(max(number), 0) + 1, 1, 0, $8, $8
+				error_message, details_json, number, revision, leased_until, created_at, updated_at)
+			SELECT $1, $2, $3, $4, $5, $6, $7, '', 0, '', '', coalesce(max(number), 0) + 1, 1, 0, $8, $8
 			FROM deployment WHERE partition = $1 AND group_id = $3`,
 			d.Partition.Key(), d.ID, d.GroupID, d.GroupVersionID, d.Type, d.Status, d.Phase, millis(d.CreatedAt))
 		if isUnique(err) {
@@ -221,10 +221,22 @@ func applyStep(ctx context.Context, tx *sql.Tx, d fescue.Deployment, actor fescu
 	if err := insertStep(ctx, tx, next, actor, step); err != nil || next.Status == d.Status {
 		return next, err
 	}
-	if err := settleDevices(ctx, tx, next); err != nil {
-		return next, err
+	if next.Status.Final() {
+		if err := forgetOffer(ctx, tx, next); err != nil {
+			return next, err
+		}
 	}
 	return next, insertEvent(ctx, tx, next)
+}
+
+// forgetOffer forgets what was kept for the core of a deployment that has ended.
+// What a forced reset leaves for the core to find is written after its end.
+func forgetOffer(ctx context.Context, tx *sql.Tx, d fescue.Deployment) error {
+	_, err := tx.ExecContext(ctx, `DELETE FROM manifest WHERE partition = $1 AND deployment_id = $2`, d.Partition.Key(), d.ID)
+	if err != nil {
+		return err
+	}
+	return settleDevices(ctx, tx, d)
 }
 
 // insertStep writes the step down that led to d.
@@ -305,8 +317,8 @@ func publish(ctx context.Context, tx *sql.Tx, d fescue.Deployment, step fescue.D
 		return d, err
 	}
 	_, err = tx.ExecContext(ctx, `
-		UPDATE deployment SET envelope = $1, artifacts_json = $2 WHERE partition = $3 AND id = $4`,
-		string(offering.Envelope), toJSON(offering.Artifacts), d.Partition.Key(), d.ID)
+		INSERT INTO manifest (partition, deployment_id, envelope, artifacts_json) VALUES ($1, $2, $3, $4)`,
+		d.Partition.Key(), d.ID, string(offering.Envelope), toJSON(offering.Artifacts))
 	if err != nil {
 		return next, err
 	}
@@ -391,7 +403,8 @@ func raiseEpoch(ctx context.Context, tx *sql.Tx, d fescue.Deployment, coreThing 
 func (s *Store) Waiting(ctx context.Context, p fescue.Partition, coreThing string, after int64) (fescue.Deployment, []byte, error) {
 	var envelope string
 	row := s.read.QueryRowContext(ctx, `SELECT `+deploymentColumns+`, envelope FROM deployment
-		WHERE partition = $1 AND core_thing = $2 AND epoch > $3
+		JOIN manifest ON manifest.partition = deployment.partition AND manifest.deployment_id = deployment.id
+		WHERE deployment.partition = $1 AND core_thing = $2 AND epoch > $3
 			AND (status = 'InProgress' OR type = 'ForceResetDeployment') AND status IN ('InProgress', 'Success')
 		ORDER BY epoch LIMIT 1`, p.Key(), coreThing, after)
 	d, err := scanDeploymentRow(p, row, &envelope)
@@ -417,7 +430,8 @@ func (s *Store) Epoch(ctx context.Context, p fescue.Partition, coreThing string)
 func (s *Store) OfferedArtifacts(ctx context.Context, d fescue.Deployment) ([]string, error) {
 	var text string
 	err := one(s.read.QueryRowContext(ctx, `
-		SELECT artifacts_json FROM deployment WHERE partition = $1 AND id = $2 AND status = 'InProgress'`,
+		SELECT artifacts_json FROM manifest JOIN deployment ON deployment.partition = manifest.partition AND deployment.id = manifest.deployment_id
+		WHERE manifest.partition = $1 AND manifest.deployment_id = $2 AND status = 'InProgress'`,
 		d.Partition.Key(), d.ID), &text)
 	if err != nil {
 		return nil, err

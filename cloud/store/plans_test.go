@@ -32,7 +32,7 @@ var scans = regexp.MustCompile(`^SCAN (\w+)|^SEARCH (deployment) USING .*\((?:pa
 var whole = []string{
 	// For a backup, of a copy of the database.
 	"SELECT DISTINCT code_hash FROM lambda_version",
-	"SELECT artifacts_json FROM deployment WHERE status = 'InProgress'",
+	"SELECT artifacts_json FROM manifest",
 	// Over an index that has only the rows asked for.
 	"FROM bulk_deployment WHERE status IN ('Initializing', 'Running', 'Stopping')",
 	"WHERE status = 'Building' AND (leased_until < $1",

@@ -70,7 +70,7 @@ func NamedArtifacts(ctx context.Context, path string) (hashes []string, err erro
 	if err != nil {
 		return nil, err
 	}
-	offered, err := all(ctx, db, text, `SELECT artifacts_json FROM deployment WHERE status = 'InProgress' AND artifacts_json <> ''`)
+	offered, err := all(ctx, db, text, `SELECT artifacts_json FROM manifest`)
 	if err != nil {
 		return nil, err
 	}
