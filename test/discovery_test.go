@@ -7,7 +7,6 @@ import (
 	"net"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -27,17 +26,12 @@ type discovered struct {
 // discover asks as a device does that speaks HTTP by itself.
 func (g *gateway) discover(t *testing.T, host string) discovered {
 	t.Helper()
-	certs := filepath.Join(g.root, "certs")
-	names, err := filepath.Glob(filepath.Join(certs, "*.cert.pem"))
-	if err != nil || len(names) != 1 {
-		t.Fatalf("certificates %v: %v", names, err)
-	}
+	cert, key, ca := g.identity(t)
 	address, port, err := net.SplitHostPort(g.device)
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, err := exec.Command("python3", filepath.Join("testdata", "discover.py"), address, port, filepath.Join(certs, "root.ca.pem"),
-		names[0], strings.TrimSuffix(names[0], ".cert.pem")+".private.key", g.thing, host).CombinedOutput()
+	out, err := exec.Command("python3", filepath.Join("testdata", "discover.py"), address, port, ca, cert, key, g.thing, host).CombinedOutput()
 	var got discovered
 	if err == nil {
 		err = json.Unmarshal(out, &got)

@@ -383,6 +383,30 @@ func details(out *greengrass.GetDeploymentStatusOutput) string {
 	return strings.Join(list, "\n")
 }
 
+// identity are the files of the certificate, its key, and the authority to trust.
+func (g *gateway) identity(t testing.TB) (cert, key, ca string) {
+	t.Helper()
+	certs := filepath.Join(g.root, "certs")
+	names, err := filepath.Glob(filepath.Join(certs, "*.cert.pem"))
+	if err != nil || len(names) != 1 {
+		t.Fatalf("certificates %v: %v", names, err)
+	}
+	return names[0], strings.TrimSuffix(names[0], ".cert.pem") + ".private.key", filepath.Join(certs, "root.ca.pem")
+}
+
+// tls is what they make.
+func (g *gateway) tls(t testing.TB) *tls.Config {
+	t.Helper()
+	cert, key, ca := g.identity(t)
+	pair, err := tls.LoadX509KeyPair(cert, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(readFile(t, ca))
+	return &tls.Config{Certificates: []tls.Certificate{pair}, RootCAs: roots}
+}
+
 // client is an MQTT client with a certificate of its own.
 type client struct {
 	mqtt.Client
@@ -392,25 +416,10 @@ type client struct {
 // connect registers a device and connects it; it receives what it subscribes.
 func (h *house) connect(t testing.TB, thing string) *client {
 	t.Helper()
-	g := h.provision(t, thing)
-	certs := filepath.Join(g.root, "certs")
-	names, err := filepath.Glob(filepath.Join(certs, "*.cert.pem"))
-	if err != nil || len(names) != 1 {
-		t.Fatalf("certificates %v: %v", names, err)
-	}
-	pair, err := tls.LoadX509KeyPair(names[0], strings.TrimSuffix(names[0], ".cert.pem")+".private.key")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ca, err := os.ReadFile(filepath.Join(certs, "root.ca.pem"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(ca)
+	cfg := h.provision(t, thing).tls(t)
 	c := &client{messages: make(chan mqtt.Message, 4096)}
 	c.Client = mqtt.NewClient(mqtt.NewClientOptions().AddBroker("ssl://" + h.mqtt).SetClientID(thing).
-		SetTLSConfig(&tls.Config{Certificates: []tls.Certificate{pair}, RootCAs: roots}).SetAutoReconnect(true))
+		SetTLSConfig(cfg).SetAutoReconnect(true))
 	await(t, "connect", c.Connect())
 	t.Cleanup(func() { c.Disconnect(0) })
 	return c

@@ -4,8 +4,6 @@ package test
 
 import (
 	"bytes"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"os"
@@ -25,18 +23,9 @@ import (
 // as speaks to the control plane with a core's certificate.
 func (g *gateway) as(t *testing.T) *corelink.Client {
 	t.Helper()
-	certs := filepath.Join(g.root, "certs")
-	names, err := filepath.Glob(filepath.Join(certs, "*.cert.pem"))
-	if err != nil || len(names) != 1 {
-		t.Fatalf("certificates %v: %v", names, err)
-	}
-	pair, err := tls.LoadX509KeyPair(names[0], strings.TrimSuffix(names[0], ".cert.pem")+".private.key")
-	if err != nil {
-		t.Fatal(err)
-	}
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(readFile(t, filepath.Join(certs, "root.ca.pem")))
-	c := corelink.NewClient(g.device, &tls.Config{Certificates: []tls.Certificate{pair}, RootCAs: roots, ServerName: "localhost"})
+	cfg := g.tls(t)
+	cfg.ServerName = "localhost"
+	c := corelink.NewClient(g.device, cfg)
 	t.Cleanup(c.Close)
 	return c
 }

@@ -2,7 +2,6 @@ package store_test
 
 import (
 	"errors"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,6 +17,7 @@ import (
 	"github.com/fescue-edge/fescue/cloud/events"
 	"github.com/fescue-edge/fescue/cloud/store"
 	"github.com/fescue-edge/fescue/cloud/store/pgtest"
+	"github.com/fescue-edge/fescue/cloud/store/storetest"
 )
 
 var (
@@ -44,26 +44,12 @@ var engines = []struct {
 
 func openSQLite(t *testing.T) *store.Store {
 	t.Helper()
-	return openStore(t, filepath.Join(t.TempDir(), "fescue.db"))
+	return storetest.OpenOn(t, filepath.Join(t.TempDir(), "fescue.db"))
 }
 
 func openPostgres(t *testing.T) *store.Store {
 	t.Helper()
-	return openStore(t, pgtest.Database(t))
-}
-
-func openStore(t *testing.T, database string) *store.Store {
-	t.Helper()
-	s, err := store.Open(t.Context(), database, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return s
+	return storetest.OpenOn(t, pgtest.Database(t))
 }
 
 // contracts are what holds of the store, by the file that it is about. A file is

@@ -9,6 +9,7 @@ import (
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/store"
 	"github.com/fescue-edge/fescue/cloud/store/pgtest"
+	"github.com/fescue-edge/fescue/cloud/store/storetest"
 )
 
 // hearing starts a watch that ends with the test.
@@ -82,7 +83,7 @@ func testOwnOffers(t *testing.T, open opener) {
 func TestServersHearOfEachOther(t *testing.T) {
 	t.Parallel()
 	url := pgtest.Database(t)
-	mine, theirs := openStore(t, url), openStore(t, url)
+	mine, theirs := storetest.OpenOn(t, url), storetest.OpenOn(t, url)
 	heard := hearing(t, theirs)
 	// The first may be made before they listen: then they look for it.
 	first := deployingIn(t, mine, elsewhere[1], "g")
@@ -115,7 +116,7 @@ func TestServersHearOfEachOther(t *testing.T) {
 		if err := mine.AskCheck(t.Context(), homePartition, "early", id, []byte(`{}`), time.Now().Add(time.Minute)); err != nil {
 			t.Fatal(err)
 		}
-		hears(t, hearing(t, openStore(t, url)), fescue.Deployment{ID: id, Partition: homePartition, CoreThing: "early"})
+		hears(t, hearing(t, storetest.OpenOn(t, url)), fescue.Deployment{ID: id, Partition: homePartition, CoreThing: "early"})
 	})
 	t.Run("after the connection was lost", func(t *testing.T) {
 		db := must(sql.Open("pgx", url))(t)

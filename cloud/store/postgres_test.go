@@ -12,6 +12,7 @@ import (
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/store"
 	"github.com/fescue-edge/fescue/cloud/store/pgtest"
+	"github.com/fescue-edge/fescue/cloud/store/storetest"
 )
 
 func TestPostgres(t *testing.T) {
@@ -39,7 +40,7 @@ func TestPostgres(t *testing.T) {
 	t.Run("every text compares byte by byte", func(t *testing.T) {
 		t.Parallel()
 		url := pgtest.Database(t)
-		s := openStore(t, url)
+		s := storetest.OpenOn(t, url)
 		db := must(sql.Open("pgx", url))(t)
 		defer db.Close()
 		rows := must(db.QueryContext(t.Context(), `
