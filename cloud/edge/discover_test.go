@@ -147,6 +147,7 @@ func TestDiscover(t *testing.T) {
 		"over TLS 1.2":                   {func(cfg *tls.Config) { cfg.MaxVersion = tls.VersionTLS12 }, []string{path + "Host: fescue\r\n\r\n"}},
 		"without Host":                   {nil, []string{path + "\r\n"}},
 		"without Host, with other lines": {nil, []string{path + "User-Agent: freertos\r\nx-host: h\r\n\r\n"}},
+		"with bare line ends":            {nil, []string{strings.TrimSuffix(path, "\r\n") + "\nx: y\n\n"}},
 		"a byte at a time":               {nil, strings.Split(path+"\r\n", "")},
 		"with a long line":               {nil, []string{path + "x: " + strings.Repeat("y", 4000), "\r\nhost: fescue\r\n\r\n"}},
 		"with more than it looks at":     {nil, []string{path + "Host: fescue\r\nx: " + strings.Repeat("y", 20_000) + "\r\n\r\n"}},

@@ -99,7 +99,7 @@ func (c *conn) readHead() ([]byte, error) {
 		return nil, err
 	}
 	head := make([]byte, 0, 512)
-	for len(head) < maxHead && forDiscovery(head) && !bytes.Contains(head, []byte("\r\n\r\n")) {
+	for len(head) < maxHead && forDiscovery(head) && headEnd(head) < 0 {
 		n, err := c.Conn.Read(head[len(head):cap(head)])
 		head = head[:len(head)+n]
 		if err != nil {
@@ -129,21 +129,34 @@ func forDiscovery(head []byte) bool {
 	return bytes.Equal(head[:n], discoveryRequest[:n])
 }
 
+// headEnd is where the lines of a head end, each by "\n" with or without "\r"; -1
+// when they have not yet.
+func headEnd(head []byte) int {
+	end := -1
+	for _, blank := range []string{"\n\r\n", "\n\n"} {
+		if i := bytes.Index(head, []byte(blank)); i >= 0 && (end < 0 || i < end) {
+			end = i
+		}
+	}
+	return end
+}
+
 // withHost puts a Host line into the head of a request for discovery that has
 // none. Everything else stays as it is.
 func withHost(head []byte) []byte {
-	if !bytes.HasPrefix(head, discoveryRequest) {
+	end := headEnd(head)
+	if end < 0 || !bytes.HasPrefix(head, discoveryRequest) {
 		return head
 	}
-	lines, _, complete := bytes.Cut(head, []byte("\r\n\r\n"))
-	request, fields, _ := bytes.Cut(lines, []byte("\r\n"))
-	if !complete || !bytes.HasSuffix(request, []byte(" HTTP/1.1")) {
+	request, fields, _ := bytes.Cut(head[:end+1], []byte("\n"))
+	if !bytes.HasSuffix(bytes.TrimSuffix(request, []byte("\r")), []byte(" HTTP/1.1")) {
 		return head
 	}
-	for field := range bytes.SplitSeq(fields, []byte("\r\n")) {
+	for field := range bytes.SplitSeq(fields, []byte("\n")) {
 		if name, _, ok := bytes.Cut(field, []byte(":")); ok && bytes.EqualFold(name, []byte("Host")) {
 			return head
 		}
 	}
-	return append(append(bytes.Clone(request), "\r\nHost: discovery"...), head[len(request):]...)
+	with := append(bytes.Clone(head[:len(request)+1]), "Host: discovery\r\n"...)
+	return append(with, head[len(request)+1:]...)
 }

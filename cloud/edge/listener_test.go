@@ -18,11 +18,13 @@ func FuzzHost(f *testing.F) {
 		"GET /greengrass/discover/\r\n\r\n",
 		"GET /greengrass/discover/ HTTP/1.1\r\n Host: folded\r\n\r\n",
 		"GET /greengrass/cores/c/deployment HTTP/1.1\r\n\r\n",
+		"GET /greengrass/discover/ HTTP/1.1\r\nt : h\nhost:\r\n\r\n",
+		"GET /greengrass/discover/ HTTP/1.1\n\n",
 		"GET /greengrass/dis",
 	} {
 		f.Add([]byte(seed))
 	}
-	const line = "\r\nHost: discovery"
+	const line = "Host: discovery\r\n"
 	f.Fuzz(func(t *testing.T, head []byte) {
 		before := bytes.Clone(head)
 		got := withHost(head)
