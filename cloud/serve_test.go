@@ -76,9 +76,8 @@ func TestOwnPaths(t *testing.T) {
 	} {
 		t.Run(request+" needs a signature", func(t *testing.T) {
 			method, path, _ := strings.Cut(request, " ")
-			status, body, header := s.with(t).send(method, path)
-			if status != http.StatusForbidden || header.Get("x-amzn-ErrorType") != "MissingAuthenticationTokenException" || !json.Valid([]byte(body)) {
-				t.Errorf("%d %s %s", status, header.Get("x-amzn-ErrorType"), body)
+			if status, body, _ := s.with(t).send(method, path); status != http.StatusForbidden || !strings.Contains(body, "the request is not signed") {
+				t.Errorf("%d %s", status, body)
 			}
 		})
 	}

@@ -1,6 +1,6 @@
 // Package awsapi puts AWS wire protocols in front of the control plane's
-// services: one endpoint that verifies signatures, finds the service by the
-// signing name, and hands the request on. Each service spoken has a package of
+// services: one endpoint that verifies signatures, finds the service by what
+// they are signed for, and hands the request on. Each service spoken has a package of
 // its own below, with its own table of operations and errors. The package knows
 // nothing of what the services do.
 package awsapi

@@ -89,38 +89,41 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Observer.ObserveRequest(name, call.Operation, a.status, time.Since(start))
 }
 
+// unknown stands in metrics for what is not known to be for a service: strangers
+// choose the names.
+const unknown = "unknown"
+
 // RequestIDHeader is on every answer.
 const RequestIDHeader = "x-amzn-RequestId"
 
-func (h *Handler) serve(w *answer, r *http.Request, call *Call) (signingName string) {
+func (h *Handler) serve(w *answer, r *http.Request, call *Call) (name string) {
 	pending, err := h.Verifier.Begin(r)
 	if err != nil {
-		h.refuse(w, h.Services[sigv4.ScopeService(r)], call, err)
-		return "unknown"
+		h.refuse(w, r, h.addressed(r, sigv4.ScopeService(r)), call, err)
+		return unknown
 	}
-	service, ok := h.Services[pending.Service]
+	name = h.addressed(r, pending.Service)
+	service, ok := h.Services[name]
 	if !ok {
-		writePlain(w, &Error{
-			Status: http.StatusNotFound, Code: "UnknownOperationException",
-			Message: fmt.Sprintf("Fescue does not serve the AWS service %q. docs/api-coverage.md lists those that it serves.", pending.Service),
-		})
-		return "unknown"
+		h.refuse(w, r, name, call, notServed.error(spoken(r), fmt.Sprintf(
+			"Fescue does not serve the AWS service %q. docs/api-coverage.md lists those that it serves.", pending.Service)))
+		return unknown
 	}
 	if !pending.NeedsBody() {
 		if err := pending.VerifyHeader(); err != nil {
-			h.refuse(w, service, call, err)
-			return pending.Service
+			h.refuse(w, r, name, call, err)
+			return name
 		}
 	}
 	body, sum, err := h.readBody(w, r, service, pending)
 	if err != nil {
-		h.refuse(w, service, call, err)
-		return pending.Service
+		h.refuse(w, r, name, call, err)
+		return name
 	}
 	defer body.Close()
 	if err := pending.Verify(sum); err != nil {
-		h.refuse(w, service, call, err)
-		return pending.Service
+		h.refuse(w, r, name, call, err)
+		return name
 	}
 	region := pending.Region
 	if !slices.Contains(h.Verifier.Regions, region) {
@@ -129,17 +132,17 @@ func (h *Handler) serve(w *answer, r *http.Request, call *Call) (signingName str
 	call.Partition = fescue.Partition{AWS: h.AWS, Account: pending.Account, Region: region}
 	call.KeyID = pending.KeyID
 	if call.Caller, err = h.Callers.Caller(r.Context(), pending.KeyID); err != nil {
-		h.refuse(w, service, call, fmt.Errorf("caller with access key %s: %w", pending.KeyID, err))
-		return pending.Service
+		h.refuse(w, r, name, call, fmt.Errorf("caller with access key %s: %w", pending.KeyID, err))
+		return name
 	}
 	var records []fescue.AuditRecord // of a call that changes something
 	call.admit = func(ctx context.Context, t Target) (err error) {
-		if err := h.slowDown(pending.Service, call, t); err != nil {
+		if err := h.slowDown(name, call, t); err != nil {
 			return err
 		}
-		act := action(pending.Service, t)
+		act := action(name, t)
 		if changes(act) {
-			record, err := h.beginAudit(ctx, pending.Service, r, call, t)
+			record, err := h.beginAudit(ctx, name, r, call, t)
 			if err != nil {
 				return err
 			}
@@ -148,26 +151,34 @@ func (h *Handler) serve(w *answer, r *http.Request, call *Call) (signingName str
 				w.hold()
 			}
 		}
-		if err := h.authorize(ctx, pending.Service, act, r, call, t); err != nil {
+		if err := h.authorize(ctx, name, act, r, call, t); err != nil {
 			return err
 		}
-		return h.makeRoom(pending.Service, t.Operation)
+		return h.makeRoom(name, t.Operation)
 	}
 	r.Body, r.Trailer = body, pending.Trailer()
 	service.ServeCall(w, r, call)
 	if len(records) > 0 {
 		h.endAudit(r.Context(), service, w, records)
 	}
-	return pending.Service
+	return name
 }
 
-func (h *Handler) refuse(w http.ResponseWriter, service Service, call *Call, err error) {
+// refuse answers in the form of the named service, or for one that is not served
+// in that of the request's protocol.
+func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, name string, call *Call, err error) {
+	service, ok := h.Services[name]
+	if !ok {
+		name = spoken(r)
+		service, ok = h.Services[name]
+	}
 	var wire *Error
 	var unsigned *sigv4.Error
 	switch {
 	case errors.As(err, &wire):
 	case errors.As(err, &unsigned):
-		wire = &Error{Status: unsigned.Status, Code: unsigned.Code, Message: unsigned.Message}
+		told := unsigned.In(name)
+		wire = &Error{Status: told.Status, Code: told.Code, Message: told.Message}
 	default:
 		if !errors.Is(err, context.Canceled) {
 			h.Logger.Error("request not authenticated", "request", call.RequestID, "error", err)
@@ -177,7 +188,7 @@ func (h *Handler) refuse(w http.ResponseWriter, service Service, call *Call, err
 			Message: because(err, "The server could not check the request's signature. Its log has the request id and the cause."),
 		}
 	}
-	if service == nil {
+	if !ok {
 		writePlain(w, wire)
 		return
 	}

@@ -137,7 +137,7 @@ func TestUnauthenticated(t *testing.T) {
 			}
 			if w := e.serve(r); w.Code < 400 || w.Code >= 500 {
 				t.Errorf("%q: %d %s", authorization, w.Code, w.Body)
-			} else if code, _ := refusal(t, "", w); code == "" {
+			} else if code, _ := refusal(t, "greengrass", w); code == "" {
 				t.Errorf("%q: no code", authorization)
 			}
 		}

@@ -443,14 +443,16 @@ func (s *Service) Untag(ctx context.Context, p fescue.Partition, id string, keys
 	return err
 }
 
-// Delete marks a secret as deleted for so many days, 0 meaning 30, after which it
-// is gone; force removes it at once. It returns when it goes.
-func (s *Service) Delete(ctx context.Context, p fescue.Partition, id string, days int, force bool) (fescue.Secret, time.Time, error) {
+// Delete marks a secret as deleted for so many days, nil meaning 30, after which
+// it is gone; force removes it at once. It returns when it goes.
+func (s *Service) Delete(ctx context.Context, p fescue.Partition, id string, window *int, force bool) (fescue.Secret, time.Time, error) {
+	days := maxRecovery
+	if window != nil {
+		days = *window
+	}
 	switch {
-	case force && days != 0:
+	case force && window != nil:
 		return fescue.Secret{}, time.Time{}, fescue.Refuse(ErrParameter, "You can't use ForceDeleteWithoutRecovery in conjunction with RecoveryWindowInDays.")
-	case !force && days == 0:
-		days = maxRecovery
 	case !force && (days < minRecovery || days > maxRecovery):
 		return fescue.Secret{}, time.Time{}, fescue.Refuse(ErrParameter, "The RecoveryWindowInDays value must be between %d and %d days (inclusive).", minRecovery, maxRecovery)
 	}

@@ -191,6 +191,12 @@ func (p *pattern) labels() int {
 	return n
 }
 
+// Routes implements awsapi.Router.
+func (a *API) Routes(r *http.Request) bool {
+	op, _, err := a.match(r)
+	return err == nil && op != nil
+}
+
 // MaxBody implements awsapi.Service.
 func (a *API) MaxBody(r *http.Request) int64 {
 	op, _, err := a.match(r)

@@ -366,7 +366,7 @@ func (a *API) list(ctx context.Context, r *awsjson.Request) (any, error) {
 func (a *API) delete(ctx context.Context, r *awsjson.Request) (any, error) {
 	var in struct {
 		SecretId                   string
-		RecoveryWindowInDays       int
+		RecoveryWindowInDays       *int
 		ForceDeleteWithoutRecovery bool
 	}
 	if err := decode(r, &in); err != nil {

@@ -2,7 +2,6 @@ package sigv4
 
 import (
 	"encoding/hex"
-	"errors"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -66,7 +65,8 @@ func parseAuthorization(r *http.Request, t *target) (*authorization, error) {
 	case len(headers) == 1:
 		return parseHeader(r, headers[0])
 	case inQuery:
-		return parseQuery(t)
+		a, err := parseQuery(t)
+		return a, asQuery(err)
 	case hasV2(t):
 		return nil, refuse("s3", malformed, "The URL is presigned with Signature Version 2, which is not supported. Presign with Signature Version 4 (%s): AWS CLI version 1 does after `aws configure set default.s3.signature_version s3v4`.", algorithm)
 	}
@@ -166,10 +166,10 @@ func parseQuery(t *target) (*authorization, error) {
 	}
 	a := &authorization{presigned: true, token: values[paramToken]}
 	if err := a.parse(values[paramCredential], values[paramSignedHeaders], values[paramSignature]); err != nil {
-		return nil, asQuery(err)
+		return nil, err
 	}
 	if err := a.parseTime(values[paramDate]); err != nil {
-		return nil, asQuery(err)
+		return nil, err
 	}
 	s, given := values[paramExpires]
 	if !given && familyOf(a.service) != s3Family {
@@ -177,19 +177,10 @@ func parseQuery(t *target) (*authorization, error) {
 	}
 	seconds, err := strconv.ParseUint(s, 10, 32)
 	if err != nil || seconds == 0 || time.Duration(seconds)*time.Second > MaxExpiry {
-		return nil, asQuery(refuse(a.service, malformed, "X-Amz-Expires is %.100q; write a number of seconds from 1 to %d.", s, int(MaxExpiry.Seconds())))
+		return nil, refuse(a.service, malformed, "X-Amz-Expires is %.100q; write a number of seconds from 1 to %d.", s, int(MaxExpiry.Seconds()))
 	}
 	a.expires = time.Duration(seconds) * time.Second
 	return a, nil
-}
-
-// asQuery gives a malformed presigned URL the code that S3 has for it.
-func asQuery(err error) error {
-	var e *Error
-	if errors.As(err, &e) && e.Code == refusals[malformed][s3Family].code {
-		e.Code = "AuthorizationQueryParametersError"
-	}
-	return err
 }
 
 func checkAlgorithm(s string) error {

@@ -1,6 +1,7 @@
 package sigv4
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 )
@@ -15,10 +16,36 @@ type Error struct {
 	// Message says what is wrong and what to do. It holds no secret and no
 	// signature.
 	Message string
+
+	fault     fault
+	service   string // of the credential scope, "" when none could be read
+	presigned bool
 }
 
 // Error is the code and the message.
 func (e *Error) Error() string { return e.Code + ": " + e.Message }
+
+// In is the refusal with the code and the status that a service has for it:
+// where a signature is missing or cannot be read, it does not tell which service
+// it is for.
+func (e *Error) In(service string) *Error {
+	row := refusals[e.fault][familyOf(service)]
+	told := *e
+	told.Code, told.Status = row.code, row.status
+	if e.presigned && told.Code == "AuthorizationHeaderMalformed" {
+		told.Code = "AuthorizationQueryParametersError"
+	}
+	return &told
+}
+
+// asQuery marks a refusal as one of a presigned URL: S3 has a code for them.
+func asQuery(err error) error {
+	if e := (*Error)(nil); errors.As(err, &e) {
+		e.presigned = true
+		return e.In(e.service)
+	}
+	return err
+}
 
 // family is the services that name their errors alike.
 type family int
@@ -155,6 +182,6 @@ var refusals = [faults][families]refusal{
 // refuse is the Error of a fault as the service says it. An empty service, when
 // none could be read, speaks REST-JSON.
 func refuse(service string, f fault, format string, args ...any) *Error {
-	row := refusals[f][familyOf(service)]
-	return &Error{Code: row.code, Status: row.status, Message: fmt.Sprintf(format, args...)}
+	e := &Error{Message: fmt.Sprintf(format, args...), fault: f, service: service}
+	return e.In(service)
 }
