@@ -113,10 +113,32 @@ func checkFunctions(v *fescue.FunctionDefinitionVersion) []string {
 			c.fail("FunctionArn of '%s' is not the ARN of a Lambda function: '%s'", f.Id, f.FunctionArn)
 			continue
 		}
-		c.isolation(f, groupMode, arn.Account == "" && unconfigurable[name], arn.Account == "")
+		system := arn.Account == ""
+		c.attachments(f)
+		c.isolation(f, groupMode, system && unconfigurable[name], system)
+		if system && name == "GGStreamManager" && f.FunctionConfiguration != nil && f.FunctionConfiguration.Pinned != nil && !*f.FunctionConfiguration.Pinned {
+			c.fail("Pinned of function with arn %s must be true", f.FunctionArn)
+		}
 	}
 	return c.problems
 }
+
+// attachments checks how a function refers to resources.
+func (c *ids) attachments(f fescue.Function) {
+	if f.FunctionConfiguration == nil || f.FunctionConfiguration.Environment == nil {
+		return
+	}
+	for _, a := range f.FunctionConfiguration.Environment.ResourceAccessPolicies {
+		if a.ResourceId == "" {
+			c.fail("A resource access policy of function with arn %s has no ResourceId", f.FunctionArn)
+		}
+		if a.Permission != "" && !validPermission(a.Permission) {
+			c.fail("Permission of resource '%s' for function with arn %s must be ro or rw, but is '%s'", a.ResourceId, f.FunctionArn, a.Permission)
+		}
+	}
+}
+
+func validPermission(p string) bool { return p == "ro" || p == "rw" }
 
 // isolation checks what a function may ask for in its isolation mode. The texts
 // are the original's.
@@ -245,6 +267,10 @@ func checkResources(v *fescue.ResourceDefinitionVersion) []string {
 		}
 		if vol := d.LocalVolumeResourceData; vol != nil {
 			p := cleaned(vol.SourcePath)
+			c.absolute(e.Id, "SourcePath", vol.SourcePath)
+			if vol.DestinationPath != "" {
+				c.absolute(e.Id, "DestinationPath", vol.DestinationPath)
+			}
 			if p == "/sys" || strings.HasPrefix(p, "/sys/") {
 				c.fail("Accessing /sys is prohibited")
 			}
@@ -255,15 +281,31 @@ func checkResources(v *fescue.ResourceDefinitionVersion) []string {
 		}
 		if model := d.S3MachineLearningModelResourceData; model != nil {
 			once(models, "destination path", cleaned(model.DestinationPath), e)
+			c.owner(e.Id, model.OwnerSetting)
 		}
 		if model := d.SageMakerMachineLearningModelResourceData; model != nil {
 			once(models, "destination path", cleaned(model.DestinationPath), e)
+			c.owner(e.Id, model.OwnerSetting)
 		}
 		if secret := d.SecretsManagerSecretResourceData; secret != nil {
 			once(secrets, "secret", secret.ARN, e)
 		}
 	}
 	return c.problems
+}
+
+func (c *ids) absolute(id, member, p string) {
+	if !path.IsAbs(p) {
+		c.fail("%s of '%s' must be an absolute path, but is '%s'", member, id, p)
+	}
+}
+
+// owner checks what an owner may be given. That one lacks a member is the
+// deployment's to say, with the text that the original has for it.
+func (c *ids) owner(id string, o *fescue.OwnerSetting) {
+	if o != nil && o.GroupPermission != "" && !validPermission(o.GroupPermission) {
+		c.fail("GroupPermission of '%s' must be ro or rw, but is '%s'", id, o.GroupPermission)
+	}
 }
 
 func checkSubscriptions(v *fescue.SubscriptionDefinitionVersion) []string {

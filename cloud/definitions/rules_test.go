@@ -19,6 +19,7 @@ const (
 	identity  = `,"ThingArn":` + thing + `,"CertificateArn":` + cert
 	fn        = "arn:aws:lambda:us-east-1:123456789012:function:f:1"
 	detector  = "arn:aws:lambda:::function:GGIPDetector:1"
+	streams   = "arn:aws:lambda:::function:GGStreamManager:1"
 	badID     = " is invalid. It must have 1 to 128 characters of [a-zA-Z0-9:_-]"
 	connector = `"arn:aws:greengrass:us-east-1::/connectors/SNS/versions/1"`
 )
@@ -91,6 +92,11 @@ var rules = []struct {
 	{fescue.FunctionKind, "a thing's ARN", `{"Functions":[{"Id":"f","FunctionArn":` + thing + `}]}`, []string{"FunctionArn of 'f' is not the ARN of a Lambda function: 'arn:aws:iot:us-east-1:123456789012:thing/t'"}},
 	{fescue.FunctionKind, "encoding", function(`{"MemorySize":1,"EncodingType":"text"}`), []string{"EncodingType of function with arn " + fn + " must be json or binary, but is 'text'"}},
 	{fescue.FunctionKind, "no time", function(`{"MemorySize":1,"Timeout":0}`), []string{"Timeout of function with arn " + fn + " must be at least 1 second, but is 0"}},
+	{fescue.FunctionKind, "attached resources", function(`{"MemorySize":1,"Environment":{"ResourceAccessPolicies":[{"ResourceId":"r","Permission":"rw"},{"ResourceId":"s"}]}}`), nil},
+	{fescue.FunctionKind, "unknown permission", function(`{"MemorySize":1,"Environment":{"ResourceAccessPolicies":[{"ResourceId":"r","Permission":"RW"}]}}`), []string{"Permission of resource 'r' for function with arn " + fn + " must be ro or rw, but is 'RW'"}},
+	{fescue.FunctionKind, "an attachment to nothing", function(`{"MemorySize":1,"Environment":{"ResourceAccessPolicies":[null]}}`), []string{"A resource access policy of function with arn " + fn + " has no ResourceId"}},
+	{fescue.FunctionKind, "stream manager on demand", `{"Functions":[{"Id":"s","FunctionArn":"` + streams + `","FunctionConfiguration":{"Pinned":false}}]}`, []string{"Pinned of function with arn " + streams + " must be true"}},
+	{fescue.FunctionKind, "stream manager", `{"Functions":[{"Id":"s","FunctionArn":"` + streams + `","FunctionConfiguration":{"Pinned":true}}]}`, nil},
 	{fescue.FunctionKind, "system functions", `{"Functions":[{"Id":"d","FunctionArn":"` + detector + `","FunctionConfiguration":{}},{"Id":"s","FunctionArn":"arn:aws:lambda:::function:GGStreamManager:1","FunctionConfiguration":{"Environment":{"Execution":{"IsolationMode":"NoContainer"}}}}]}`, nil},
 	{fescue.FunctionKind, "execution of a system function", `{"Functions":[{"Id":"d","FunctionArn":"` + detector + `","FunctionConfiguration":{"Environment":{"Execution":{}}}}]}`, []string{"Execution configuration for function with arn " + detector + " is not allowed."}},
 	{fescue.FunctionKind, "execution of a namesake", `{"Functions":[{"Id":"d","FunctionArn":"arn:aws:lambda:us-east-1:123456789012:function:GGIPDetector:1","FunctionConfiguration":{"MemorySize":1,"Environment":{"Execution":{}}}}]}`, nil},
@@ -104,6 +110,8 @@ var rules = []struct {
 	{fescue.ResourceKind, "/sys", resource(`{"LocalVolumeResourceData":{"SourcePath":"/sys"}}`), []string{"Accessing /sys is prohibited"}},
 	{fescue.ResourceKind, "below /sys", resource(`{"LocalVolumeResourceData":{"SourcePath":"/sys/class"}}`), []string{"Accessing /sys is prohibited"}},
 	{fescue.ResourceKind, "/sys by a detour", resource(`{"LocalVolumeResourceData":{"SourcePath":"/srv/..//sys/."}}`), []string{"Accessing /sys is prohibited"}},
+	{fescue.ResourceKind, "a volume of no certain place", resource(`{"LocalVolumeResourceData":{"SourcePath":"srv","DestinationPath":"d"}}`), []string{"SourcePath of 'r' must be an absolute path, but is 'srv'", "DestinationPath of 'r' must be an absolute path, but is 'd'"}},
+	{fescue.ResourceKind, "a model's owner", resource(`{"S3MachineLearningModelResourceData":{"OwnerSetting":{"GroupOwner":"g","GroupPermission":"all"}}}`), []string{"GroupPermission of 'r' must be ro or rw, but is 'all'"}},
 	{fescue.ResourceKind, "two devices", resources(`{"LocalDeviceResourceData":{"SourcePath":"/dev/a"}}`, `{"LocalDeviceResourceData":{"SourcePath":"/dev/b"}}`), nil},
 	{fescue.ResourceKind, "a device twice", resources(`{"LocalDeviceResourceData":{"SourcePath":"/dev/a"}}`, `{"LocalDeviceResourceData":{"SourcePath":"/dev//a"}}`),
 		[]string{"Resources 'r0' and 'r1' have the same device path '/dev/a'"}},
