@@ -122,8 +122,8 @@ How answers differ from the original's is in [compatibility.md](compatibility.md
 	doc.WriteString(`
 ## Services around it
 
-Of these, what scripts for Greengrass call is served. Other operations are answered with UnknownOperationException
-(iam and sts: InvalidAction). Invoke and InvokeAsync only say that functions run on cores.
+Of these, what scripts for Greengrass call is served. All others, of which those of AWS IoT and AWS Lambda stand here as "not yet", are answered
+with an error that names them: UnknownOperationException, of iam and sts InvalidAction. Invoke and InvokeAsync only say that functions run on cores.
 `)
 	logger := slog.New(slog.DiscardHandler)
 	for _, service := range []struct {
@@ -136,8 +136,16 @@ Of these, what scripts for Greengrass call is served. Other operations are answe
 		{"AWS Lambda (lambda, 2015-03-31)", lambda.New(lambda.Options{Logger: logger})},
 	} {
 		fmt.Fprintf(&doc, "\n### %s\n\n| operation | method and path |\n|---|---|\n", service.title)
+		var notYet []string
 		for _, op := range service.api.Operations() {
+			if op.Handle == nil {
+				notYet = append(notYet, op.Name)
+				continue
+			}
 			fmt.Fprintf(&doc, "| %s | `%s %s` |\n", op.Name, op.Method, op.Path)
+		}
+		if len(notYet) > 0 {
+			fmt.Fprintf(&doc, "\nNot yet: %s.\n", strings.Join(notYet, ", "))
 		}
 	}
 	doc.WriteString("\n### Amazon S3 (s3, 2006-03-01)\n\nPath style, or virtual-host style below localhost and s3.PUBLIC-HOST. What is not served is answered with NotImplemented.\n\n| operation |\n|---|\n")

@@ -63,6 +63,7 @@ func New(o Options) *API {
 		ops[i].Handle = refusing(ops[i].Handle)
 	}
 	a.Register(ops)
+	a.RegisterNotServed(notServed)
 	return a
 }
 

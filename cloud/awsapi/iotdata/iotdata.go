@@ -66,6 +66,7 @@ func New(o Options) *API {
 	a.Register(append(a.shadowOperations(), restjson.Operation{
 		Name: "Publish", Method: http.MethodPost, Path: "/topics/{topic+}", MaxBody: MaxPayload, Handle: a.publish,
 	}))
+	a.RegisterNotServed(notServed)
 	return a
 }
 

@@ -82,6 +82,7 @@ func New(o Options) *API {
 		ErrorBody: errorBody, Malformed: malformed, Target: targetOf,
 	}
 	a.Register(a.operations())
+	a.RegisterNotServed(notServed)
 	return a
 }
 

@@ -57,6 +57,7 @@ type Operation struct {
 	// Stream leaves the body to the handler to read, for operations whose body
 	// is too large to hold in memory.
 	Stream bool
+	// Handle is nil for an operation that is not served.
 	Handle Handler
 }
 
@@ -106,6 +107,17 @@ func (a *API) Register(ops []Operation) {
 		}
 		a.routes[key] = append(a.routes[key], p)
 	}
+}
+
+// RegisterNotServed adds operations that are known only to be refused by name:
+// one in a line, "Name METHOD /path".
+func (a *API) RegisterNotServed(table string) {
+	var ops []Operation
+	for line := range strings.Lines(strings.TrimSpace(table)) {
+		f := strings.Fields(line)
+		ops = append(ops, Operation{Name: f[0], Method: f[1], Path: f[2]})
+	}
+	a.Register(ops)
 }
 
 // Operations lists what is registered, by name.
@@ -213,10 +225,14 @@ func (a *API) ServeCall(w http.ResponseWriter, r *http.Request, call *awsapi.Cal
 		a.WriteError(w, a.Malformed(err.Error()))
 		return
 	}
-	if op == nil {
+	if op == nil || op.Handle == nil {
+		what := "No operation of this service answers"
+		if op != nil {
+			what = "Fescue does not serve " + op.Name + ","
+		}
 		a.WriteError(w, &awsapi.Error{
 			Status: http.StatusNotFound, Code: "UnknownOperationException",
-			Message: fmt.Sprintf("No operation of this service answers %s %s. docs/api-coverage.md lists those that Fescue serves.", r.Method, r.URL.EscapedPath()),
+			Message: fmt.Sprintf("%s %s %s. docs/api-coverage.md lists the operations that Fescue serves.", what, r.Method, r.URL.EscapedPath()),
 		})
 		return
 	}
