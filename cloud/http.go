@@ -1,11 +1,13 @@
 package cloud
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -72,7 +74,7 @@ func (s *Server) mux(aws http.Handler, code http.Handler) http.Handler {
 		json.NewEncoder(w).Encode(map[string]any{"destinations": list})
 	})
 	own.Handle("GET /fescue/v1/code/", code)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return below(s.o.BasePath, func(w http.ResponseWriter, r *http.Request) {
 		// ServeMux cleans paths and redirects, which AWS paths do not survive: it
 		// is asked only for the paths that are its own, and never for what is
 		// signed: a bucket may have the name of one.
@@ -84,6 +86,21 @@ func (s *Server) mux(aws http.Handler, code http.Handler) http.Handler {
 			}
 		}
 		aws.ServeHTTP(w, r)
+	})
+}
+
+// below takes the base path off the requests that have it. What was signed stays in
+// RequestURI.
+func below(base string, serve http.HandlerFunc) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		rest, ok := strings.CutPrefix(r.URL.EscapedPath(), base)
+		if base == "" || !ok || rest != "" && rest[0] != '/' {
+			serve(w, r)
+			return
+		}
+		inner := r.Clone(r.Context())
+		inner.URL.Path, inner.URL.RawPath = cmp.Or(strings.TrimPrefix(r.URL.Path, base), "/"), rest
+		serve(w, inner)
 	})
 }
 

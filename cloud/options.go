@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"regexp"
 	"slices"
 	"time"
 
@@ -34,6 +35,10 @@ type Options struct {
 	// Account owns the seeded access key. Region is the first of Regions.
 	Account string
 	Regions []string
+
+	// BasePath, empty or "/like/this", begins the path of every request when it is
+	// part of the URL that clients have of the API: signatures cover it.
+	BasePath string
 
 	// PublicHosts are the names and addresses under which devices reach this
 	// server: the first is what DescribeEndpoint says, all stand in the
@@ -122,6 +127,9 @@ func (o *Options) complete() error {
 	if len(o.PublicHosts) == 0 {
 		o.PublicHosts = []string{"localhost"}
 	}
+	if o.BasePath != "" && !basePath.MatchString(o.BasePath) {
+		return fmt.Errorf("--base-path %q is not in the form /like/this, of letters, digits, '-', '_' and '~'", o.BasePath)
+	}
 	if o.EventRetention == 0 {
 		o.EventRetention = defaultEventRetention
 	}
@@ -147,6 +155,8 @@ func (o *Options) complete() error {
 	}
 	return nil
 }
+
+var basePath = regexp.MustCompile(`^(/[A-Za-z0-9_~-]+)+$`)
 
 // certificateHosts are the names in the listeners' own certificates.
 func (o *Options) certificateHosts() []string {

@@ -114,7 +114,7 @@ func (s *Server) wire(ctx context.Context) error {
 				Publisher: asking{s.front}, Shadows: shadowService, Now: o.Now, Logger: o.Logger,
 			}),
 			"lambda": lambda.New(lambda.Options{
-				Functions: code, Buckets: s.buckets, Links: links, Scheme: s.APIScheme(), SpoolDir: s.path(spoolName), Logger: o.Logger,
+				Functions: code, Buckets: s.buckets, Links: links, Scheme: s.APIScheme(), BasePath: o.BasePath, SpoolDir: s.path(spoolName), Logger: o.Logger,
 			}),
 			"iam":            iam.New(iamRoles, o.Logger),
 			"s3":             s3.New(s3.Options{Buckets: s.buckets, Hosts: o.PublicHosts, Logger: o.Logger}),

@@ -74,6 +74,7 @@ type serverCommand struct {
 	Device        string             `default:"127.0.0.1:8443" help:"Address of HTTPS for cores and devices."`
 	MQTT          string             `name:"mqtt" default:"127.0.0.1:8883" help:"Address of MQTT for cores and devices."`
 	PublicHost    []string           `default:"localhost" help:"Names or addresses under which devices reach this server; DescribeEndpoint says the first."`
+	BasePath      string             `placeholder:"PATH" help:"Path in the URL that clients have of the API, for example /greengrass-v1 behind a proxy that passes on several services."`
 	TLSCert       string             `name:"tls-cert" type:"existingfile" help:"PEM certificate chain for the API."`
 	TLSKey        string             `name:"tls-key" type:"existingfile" help:"PEM key for the API."`
 	DeviceTLSCert string             `name:"device-tls-cert" type:"existingfile" help:"PEM certificate chain for the device listeners."`
@@ -119,6 +120,7 @@ func (c *serverCommand) options(logger *slog.Logger) (cloud.Options, error) {
 	return cloud.Options{
 		DataDir: c.Data, Database: c.Database, Artifacts: c.Artifacts, APIAddr: c.API, DeviceAddr: c.Device, MQTTAddr: c.MQTT,
 		AWS: c.Partition, Account: c.Account, Regions: c.regions(), PublicHosts: c.PublicHost,
+		BasePath:    c.BasePath,
 		APICertFile: c.TLSCert, APIKeyFile: c.TLSKey,
 		DeviceCertFile: c.DeviceTLSCert, DeviceKeyFile: c.DeviceTLSKey, InsecureHTTP: c.InsecureHTTP,
 		AccessKeyID: os.Getenv("FESCUE_ACCESS_KEY_ID"), SecretAccessKey: os.Getenv("FESCUE_SECRET_ACCESS_KEY"),
