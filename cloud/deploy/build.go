@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"time"
 
 	"github.com/fescue-edge/fescue"
@@ -22,16 +23,34 @@ const buildPatience = 5 * time.Minute
 // core, or to Failure. An error means that it is still Building.
 func (e *Engine) build(ctx context.Context, d fescue.Deployment) error {
 	if d.Type.Reset() {
-		return e.settle(ctx, d, e.buildReset(ctx, d), "")
+		return e.settle(ctx, d, e.guarded(d, func() error { return e.buildReset(ctx, d) }), "")
 	}
-	r, err := e.resolve(ctx, d)
-	if err == nil && len(r.problems) > 0 {
+	var r *resolved
+	err := e.guarded(d, func() (err error) {
+		if r, err = e.resolve(ctx, d); err != nil || len(r.problems) > 0 {
+			return err
+		}
+		return e.offer(ctx, d, r)
+	})
+	switch {
+	case r == nil:
+		return e.settle(ctx, d, err, "")
+	case err == nil && len(r.problems) > 0:
 		return e.fail(ctx, d, bundleMessage(d, r), r.problems)
 	}
-	if err != nil {
-		return e.settle(ctx, d, err, "")
-	}
-	return e.settle(ctx, d, e.offer(ctx, d, r), r.core.thing)
+	return e.settle(ctx, d, err, r.core.thing)
+}
+
+// guarded makes a panic an error: what one group brings about must not stop the
+// deployments of all others, also not at the next start.
+func (e *Engine) guarded(d fescue.Deployment, work func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v", p)
+			e.Logger.Error("building a deployment panicked", "deployment", d.ID, "group", d.GroupID, "panic", p, "stack", string(debug.Stack()))
+		}
+	}()
+	return work()
 }
 
 // settle decides what an error of building means: another try, a Failure, or

@@ -333,21 +333,36 @@ func TestLease(t *testing.T) {
 }
 
 // brokenArtifacts takes nothing.
-type brokenArtifacts struct{ puts atomic.Int64 }
+type brokenArtifacts struct {
+	puts   atomic.Int64
+	panics bool
+}
 
 func (b *brokenArtifacts) Put(context.Context, string, io.Reader) error {
 	b.puts.Add(1)
+	if b.panics {
+		panic("no space left on device")
+	}
 	return errors.New("no space left on device")
 }
 
 func TestInternalError(t *testing.T) {
 	t.Parallel()
+	for name, panics := range map[string]bool{"error": false, "panic": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			testInternalError(t, panics)
+		})
+	}
+}
+
+func testInternalError(t *testing.T, panics bool) {
 	s := open(t)
 	// The engine's clock is behind, so that its leases are over at once and it
 	// tries again without delay.
 	var behind atomic.Int64
 	behind.Store(int64(time.Hour))
-	broken := new(brokenArtifacts)
+	broken := &brokenArtifacts{panics: panics}
 	s.Engine = s.another(func(o *deploy.Options) {
 		o.Artifacts = broken
 		o.Now = func() time.Time { return time.Now().Add(-time.Duration(behind.Load())) }
