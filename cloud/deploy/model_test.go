@@ -1,6 +1,7 @@
 package deploy_test
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -24,22 +25,25 @@ func TestMain(m *testing.M) { os.Exit(reached.Check(pgtest.Run(m))) }
 // number, deployments that end once, and cores that one group owns at a time.
 type (
 	modelGroup struct {
-		id, thing   string
-		body        json.RawMessage
+		id          string
 		gone        bool
-		versions    []string
+		versions    []modelVersion
 		deployments []*modelDeployment // oldest first
 	}
+	// modelVersion is a version of a group that names a core.
+	modelVersion    struct{ id, thing string }
 	modelDeployment struct {
-		group       *modelGroup
-		id, version string
-		reset       bool
-		status      fescue.DeploymentStatus
-		claimed     bool
+		group   *modelGroup
+		id      string
+		of      modelVersion // of a reset the core alone
+		reset   bool
+		status  fescue.DeploymentStatus
+		claimed bool
 	}
 	model struct {
 		groups []*modelGroup
-		owner  map[string]*modelGroup // of cores
+		owner  map[string]*modelGroup     // of cores
+		bodies map[string]json.RawMessage // of group versions, by core
 	}
 )
 
@@ -47,11 +51,21 @@ func (g *modelGroup) unfinished() bool {
 	return slices.ContainsFunc(g.deployments, func(d *modelDeployment) bool { return d.status == fescue.InProgress })
 }
 
-// underWay is what a core has not finished.
-func (m *model) underWay(thing string) (list []*modelDeployment) {
+// core is the one that a group owns.
+func (m *model) core(g *modelGroup) string {
+	for thing, owner := range m.owner {
+		if owner == g {
+			return thing
+		}
+	}
+	return ""
+}
+
+// underWay is what has not ended and is for a core or, on whatever core, of a group.
+func (m *model) underWay(thing string, of *modelGroup) (list []*modelDeployment) {
 	for _, g := range m.groups {
 		for _, d := range g.deployments {
-			if g.thing == thing && d.status == fescue.InProgress {
+			if (g == of || d.of.thing == thing) && d.status == fescue.InProgress {
 				list = append(list, d)
 			}
 		}
@@ -61,11 +75,11 @@ func (m *model) underWay(thing string) (list []*modelDeployment) {
 
 // offer is what becomes of a deployment that is built.
 func (m *model) offer(d *modelDeployment) {
-	if owner := m.owner[d.group.thing]; owner != nil && owner != d.group {
+	if owner := m.owner[d.of.thing]; owner != nil && owner != d.group {
 		d.status = fescue.Failure
 		return
 	}
-	for _, other := range m.underWay(d.group.thing) {
+	for _, other := range m.underWay(d.of.thing, d.group) {
 		if !other.claimed {
 			other.status = fescue.Failure
 		}
@@ -106,10 +120,10 @@ func (p *play) take(g *modelGroup, made fescue.Deployment, d *modelDeployment) *
 // steps are what may happen, by name.
 var steps = map[string]func(p *play){
 	"a version is made": func(p *play) {
-		g := p.group()
-		v, err := p.definitions.AddVersion(p.t.Context(), home, fescue.GroupKind, g.id, g.body, fescue.Token{})
+		g, thing := p.group(), []string{"Shared", "Own"}[p.random.IntN(2)]
+		v, err := p.definitions.AddVersion(p.t.Context(), home, fescue.GroupKind, g.id, p.bodies[thing], fescue.Token{})
 		if want := map[bool]error{true: fescue.ErrNotFound}[g.gone]; p.wants(err, want) {
-			g.versions = append(g.versions, v.ID)
+			g.versions = append(g.versions, modelVersion{v.ID, thing})
 		}
 	},
 	"the group is deleted": func(p *play) {
@@ -118,7 +132,7 @@ var steps = map[string]func(p *play){
 		switch {
 		case g.gone:
 			want = fescue.ErrNotFound
-		case p.owner[g.thing] == g || g.unfinished():
+		case p.core(g) != "" || g.unfinished():
 			want = fescue.ErrInUse
 		}
 		if p.wants(p.store.DeleteDefinition(p.t.Context(), home, fescue.GroupKind, g.id), want) {
@@ -129,14 +143,14 @@ var steps = map[string]func(p *play){
 		g := p.group()
 		version, want := g.versions[p.random.IntN(len(g.versions))], error(nil)
 		if p.random.IntN(8) == 0 {
-			version, want = fescue.NewID(), deploy.ErrUnknownVersion
+			version.id, want = fescue.NewID(), deploy.ErrUnknownVersion
 		}
 		if g.gone {
 			want = deploy.ErrUnknownGroup
 		}
-		made, err := p.engine().Create(p.t.Context(), home, g.id, fescue.NewDeployment, version, "", fescue.Token{})
+		made, err := p.engine().Create(p.t.Context(), home, g.id, fescue.NewDeployment, version.id, "", fescue.Token{})
 		if p.wants(err, want) {
-			p.offer(p.take(g, made, &modelDeployment{version: version}))
+			p.offer(p.take(g, made, &modelDeployment{of: version}))
 		}
 	},
 	"a deployment is repeated": func(p *play) {
@@ -156,10 +170,10 @@ var steps = map[string]func(p *play){
 			}
 		default:
 			p.wants(err, nil)
-			if made.GroupVersionID != earlier.version {
-				p.t.Fatalf("version %s is deployed again, not %s", made.GroupVersionID, earlier.version)
+			if made.GroupVersionID != earlier.of.id {
+				p.t.Fatalf("version %s is deployed again, not %s", made.GroupVersionID, earlier.of.id)
 			}
-			p.offer(p.take(g, made, &modelDeployment{version: earlier.version}))
+			p.offer(p.take(g, made, &modelDeployment{of: earlier.of}))
 		}
 	},
 	"deployments are reset": func(p *play) {
@@ -170,29 +184,28 @@ var steps = map[string]func(p *play){
 			want = deploy.ErrUnknownGroup
 		case g.unfinished():
 			want = deploy.ErrUnfinished
-		case p.owner[g.thing] != g:
+		case p.core(g) == "":
 			want = deploy.ErrNotDeployed
 		}
 		made, err := p.engine().Reset(p.t.Context(), home, g.id, false, fescue.Token{})
 		if p.wants(err, want) {
-			p.offer(p.take(g, made, &modelDeployment{reset: true}))
+			p.offer(p.take(g, made, &modelDeployment{reset: true, of: modelVersion{thing: p.core(g)}}))
 		}
 	},
 	"deployments are reset by force": func(p *play) {
 		g := p.group()
 		made, err := p.engine().Reset(p.t.Context(), home, g.id, true, fescue.Token{})
 		if want := map[bool]error{true: deploy.ErrUnknownGroup}[g.gone]; p.wants(err, want) {
-			if p.owner[g.thing] == g || g.unfinished() {
-				for _, d := range p.underWay(g.thing) {
-					d.status = fescue.Failure
-				}
-				p.owner[g.thing] = nil
+			thing := p.core(g)
+			for _, d := range p.underWay(cmp.Or(thing, "none"), g) {
+				d.status = fescue.Failure
 			}
+			delete(p.owner, thing)
 			p.take(g, made, &modelDeployment{reset: true}).status = fescue.Success
 		}
 	},
 	"a core goes on": func(p *play) {
-		list := p.underWay(p.group().thing)
+		list := p.underWay([]string{"Shared", "Own"}[p.random.IntN(2)], nil)
 		if len(list) == 0 {
 			return
 		}
@@ -203,13 +216,14 @@ var steps = map[string]func(p *play){
 		case !d.claimed:
 			event = fescue.EventClaimed
 			if d.claimed = true; !d.reset {
-				p.owner[d.group.thing] = d.group
+				delete(p.owner, p.core(d.group))
+				p.owner[d.of.thing] = d.group
 			}
 		case p.random.IntN(3) == 0:
 			event, d.status = fescue.EventFailed, fescue.Failure
 		default:
-			if d.status = fescue.Success; d.reset {
-				p.owner[d.group.thing] = nil
+			if d.status = fescue.Success; d.reset && p.owner[d.of.thing] == d.group {
+				delete(p.owner, d.of.thing)
 			}
 		}
 		p.reports(stored, event)
@@ -225,7 +239,7 @@ func (p *play) agrees() {
 		if g.gone != errors.Is(err, fescue.ErrNotFound) {
 			p.t.Fatalf("group %d: gone %v in the model, %v", i, g.gone, err)
 		}
-		if !g.gone && d.LatestVersion != g.versions[len(g.versions)-1] {
+		if !g.gone && d.LatestVersion != g.versions[len(g.versions)-1].id {
 			p.t.Fatalf("group %d: the latest version is %s", i, d.LatestVersion)
 		}
 		list, err := p.engine().Deployments(ctx, home, g.id, fescue.Page{Limit: 1000})
@@ -235,13 +249,13 @@ func (p *play) agrees() {
 		for n, want := range g.deployments {
 			got := list[len(list)-1-n]
 			read, err := p.engine().Status(ctx, home, g.id, want.id)
-			if err != nil || got.ID != want.id || got.Status != want.status || read.Status != want.status || got.GroupVersionID != want.version {
+			if err != nil || got.ID != want.id || got.Status != want.status || read.Status != want.status || got.GroupVersionID != want.of.id {
 				p.t.Fatalf("group %d, deployment %d: %s, read %s, %q, %v; want %s", i, n, got.Status, read.Status, got.ErrorMessage, err, want.status)
 			}
 		}
 		var owner string
-		if !g.gone && p.owner[g.thing] == g {
-			owner = g.thing
+		if !g.gone {
+			owner = p.core(g)
 		}
 		if thing, err := p.store.GroupCore(ctx, home, g.id); !g.unfinished() && thing != owner {
 			p.t.Fatalf("group %d owns the core %q, want %q, %v", i, thing, owner, err)
@@ -268,6 +282,7 @@ func TestModel(t *testing.T) {
 					p.run(e)
 				}
 				p.definitions = definitions.New(p.store, time.Now)
+				p.bodies = make(map[string]json.RawMessage)
 				shared := p.mill("Shared") // two groups want one core
 				for i, g := range []group{shared, shared, p.mill("Own")} {
 					id, version := p.create(g)
@@ -275,9 +290,9 @@ func TestModel(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					p.groups = append(p.groups, &modelGroup{
-						id: id, thing: []string{"Shared", "Shared", "Own"}[i], versions: []string{version}, body: v.Body,
-					})
+					thing := []string{"Shared", "Shared", "Own"}[i]
+					p.bodies[thing] = v.Body
+					p.groups = append(p.groups, &modelGroup{id: id, versions: []modelVersion{{version, thing}}})
 				}
 				defer func() {
 					if t.Failed() {
@@ -290,7 +305,7 @@ func TestModel(t *testing.T) {
 				}
 				slices.Sort(names)
 				end := time.Now().Add(20 * time.Second)
-				for range 150 {
+				for range 300 {
 					name := names[p.random.IntN(len(names))]
 					if name == "the group is deleted" && p.random.IntN(4) != 0 {
 						name = "a core goes on" // or all groups are soon gone

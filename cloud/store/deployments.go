@@ -186,17 +186,26 @@ func moveCore(ctx context.Context, tx *sql.Tx, d fescue.Deployment, event fescue
 		}
 		return err
 	case event == fescue.EventClaimed && !d.Type.Reset():
-		return setCoreGroup(ctx, tx, d, d.GroupID)
+		return takeCore(ctx, tx, d)
 	case event == fescue.EventSucceeded && d.Type.Reset():
-		return setCoreGroup(ctx, tx, d, "")
+		return freeCore(ctx, tx, d, d.CoreThing)
 	}
 	return nil
 }
 
-// setCoreGroup writes down which group owns a deployment's core.
-func setCoreGroup(ctx context.Context, tx *sql.Tx, d fescue.Deployment, groupID string) error {
-	_, err := tx.ExecContext(ctx, `UPDATE core SET group_id = $1 WHERE partition = $2 AND thing = $3`,
-		groupID, d.Partition.Key(), d.CoreThing)
+// takeCore gives a deployment's core to its group. A group owns one core at most:
+// one that it had before is free.
+func takeCore(ctx context.Context, tx *sql.Tx, d fescue.Deployment) error {
+	_, err := tx.ExecContext(ctx, `
+		UPDATE core SET group_id = CASE WHEN thing = $1 THEN $2 ELSE '' END
+		WHERE partition = $3 AND (thing = $1 OR group_id = $2)`, d.CoreThing, d.GroupID, d.Partition.Key())
+	return err
+}
+
+// freeCore takes a core from the deployment's group, if that owns it.
+func freeCore(ctx context.Context, tx *sql.Tx, d fescue.Deployment, thing string) error {
+	_, err := tx.ExecContext(ctx, `
+		UPDATE core SET group_id = '' WHERE partition = $1 AND thing = $2 AND group_id = $3`, d.Partition.Key(), thing, d.GroupID)
 	return err
 }
 
@@ -280,11 +289,14 @@ func (s *Store) Offer(ctx context.Context, d fescue.Deployment, coreThing string
 	return next, replaced, nil
 }
 
-// endUnfinished ends what a core has not finished, by EventSuperseded only what
-// it has not claimed.
+// endUnfinished ends what a core or, on whatever core, a group has not finished, by
+// EventSuperseded only what is not claimed.
 func endUnfinished(ctx context.Context, tx *sql.Tx, by fescue.Deployment, coreThing string, step fescue.DeploymentStep) ([]fescue.Deployment, error) {
 	list, err := all(ctx, tx, scanDeployment(by.Partition), selectDeployment+`
-		WHERE partition = $1 AND core_thing = $2 AND epoch > 0 AND status = 'InProgress'`, by.Partition.Key(), coreThing)
+		WHERE partition = $1 AND core_thing = $2 AND epoch > 0 AND status = 'InProgress'
+		UNION ALL `+selectDeployment+`
+		WHERE partition = $1 AND group_id = $3 AND status = 'InProgress' AND core_thing <> $2`,
+		by.Partition.Key(), coreThing, by.GroupID)
 	if err != nil {
 		return nil, err
 	}
@@ -349,7 +361,7 @@ func (s *Store) ForceReset(ctx context.Context, d fescue.Deployment, coreThing s
 		if next, err = publish(ctx, tx, d, step, sign); err != nil {
 			return err
 		}
-		if err := setCoreGroup(ctx, tx, next, ""); err != nil {
+		if err := freeCore(ctx, tx, next, coreThing); err != nil {
 			return err
 		}
 		return s.tell(ctx, tx, next)
@@ -366,7 +378,7 @@ func (s *Store) GroupCore(ctx context.Context, p fescue.Partition, groupID strin
 	err = one(s.read.QueryRowContext(ctx, `
 		SELECT thing FROM core WHERE partition = $1 AND group_id = $2
 		UNION ALL
-		SELECT core_thing FROM deployment WHERE partition = $1 AND group_id = $2 AND number > 0 AND status = 'InProgress'
+		SELECT core_thing FROM deployment WHERE partition = $1 AND group_id = $2 AND status = 'InProgress'
 		LIMIT 1`, p.Key(), groupID), &thing)
 	return thing, err
 }
@@ -376,8 +388,8 @@ func (s *Store) GroupCore(ctx context.Context, p fescue.Partition, groupID strin
 func (s *Store) Unfinished(ctx context.Context, p fescue.Partition, groupID string) (bool, error) {
 	var n int
 	err := s.read.QueryRowContext(ctx, `
-		SELECT count(*) FROM deployment
-		WHERE partition = $1 AND group_id = $2 AND status IN ('Building', 'InProgress')`, p.Key(), groupID).Scan(&n)
+		SELECT (SELECT count(*) FROM deployment WHERE partition = $1 AND group_id = $2 AND status = 'Building')
+		     + (SELECT count(*) FROM deployment WHERE partition = $1 AND group_id = $2 AND status = 'InProgress')`, p.Key(), groupID).Scan(&n)
 	return n > 0, err
 }
 

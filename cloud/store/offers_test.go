@@ -65,6 +65,52 @@ func testOffers(t *testing.T, open opener) {
 			t.Errorf("replaced %+v", second.replaced)
 		}
 	})
+	t.Run("to another core supersedes what the group's former core has not claimed", func(t *testing.T) {
+		t.Parallel()
+		s, ctx := open(t), t.Context()
+		for _, p := range elsewhere {
+			deployingIn(t, s, p, "g").offer("former")
+		}
+		first := deploying(t, s, "g").offer("former")
+		second := deploying(t, s, "g").offer("core")
+		if len(second.replaced) != 1 || second.replaced[0].ID != first.ID {
+			t.Errorf("replaced %+v", second.replaced)
+		}
+		_, _, err := s.Waiting(ctx, homePartition, "former", 0)
+		refused(t, "what waits for the former core", err, fescue.ErrNotFound)
+		for _, p := range elsewhere {
+			if _, _, err := s.Waiting(ctx, p, "former", 0); err != nil {
+				t.Errorf("elsewhere: %v", err)
+			}
+		}
+	})
+	t.Run("to another core lets the former one finish, and frees it", func(t *testing.T) {
+		t.Parallel()
+		s, ctx := open(t), t.Context()
+		owner := func(thing, want string) {
+			t.Helper()
+			got, err := s.CoreOwner(ctx, homePartition, thing)
+			if got != want || err != nil {
+				t.Errorf("core %s belongs to %q, %v; want %q", thing, got, err, want)
+			}
+		}
+		first := deploying(t, s, "g").offer("former").step(fescue.EventClaimed)
+		deploying(t, s, "g2").offer("bystander").step(fescue.EventClaimed)
+		second := deploying(t, s, "g").offer("core")
+		if len(second.replaced) != 0 {
+			t.Errorf("replaced %+v", second.replaced)
+		}
+		owner("former", "g")
+		second.step(fescue.EventClaimed)
+		owner("former", "")
+		owner("core", "g")
+		owner("bystander", "g2")
+		first.step(fescue.EventSucceeded)
+		owner("former", "")
+		deploying(t, s, "g3").offer("former").step(fescue.EventClaimed)
+		owner("former", "g3")
+		owner("core", "g")
+	})
 	t.Run("is refused for another group's core", func(t *testing.T) {
 		t.Parallel()
 		s, ctx := open(t), t.Context()

@@ -139,6 +139,20 @@ func testResets(t *testing.T, open opener) {
 			})
 		}
 	})
+	t.Run("a forced reset ends what is under way on the group's former core", func(t *testing.T) {
+		t.Parallel()
+		s, ctx := open(t), t.Context()
+		former := deploying(t, s, "g").offer("former").step(fescue.EventClaimed)
+		busy := deploying(t, s, "g").offer("core").step(fescue.EventClaimed)
+		r := resetting(t, s, "g", fescue.ForceResetDeployment).force("core")
+		if got := deploymentIDs(r.replaced); !slices.Contains(got, former.ID) || !slices.Contains(got, busy.ID) || len(got) != 2 {
+			t.Errorf("ended %v", got)
+		}
+		groupCore(t, s, homePartition, "g", "")
+		if must(s.Unfinished(ctx, homePartition, "g"))(t) {
+			t.Error("something is unfinished")
+		}
+	})
 	t.Run("a forced reset waits for its core, behind nothing and before what is newer", func(t *testing.T) {
 		t.Parallel()
 		s, ctx := open(t), t.Context()
