@@ -122,8 +122,8 @@ How answers differ from the original's is in [compatibility.md](compatibility.md
 	doc.WriteString(`
 ## Services around it
 
-Of these, what scripts for Greengrass call is served. All others, of which those of AWS IoT and AWS Lambda stand here as "not yet", are answered
-with an error that names them: UnknownOperationException, of iam and sts InvalidAction. Invoke and InvokeAsync only say that functions run on cores.
+Of these, what scripts for Greengrass call is served. All others, of which those of AWS IoT, Lambda and S3 stand here as "not yet", are answered
+with an error that names them: UnknownOperationException, of iam and sts InvalidAction, of s3 NotImplemented. Invoke and InvokeAsync only say that functions run on cores.
 `)
 	logger := slog.New(slog.DiscardHandler)
 	for _, service := range []struct {
@@ -148,10 +148,12 @@ with an error that names them: UnknownOperationException, of iam and sts Invalid
 			fmt.Fprintf(&doc, "\nNot yet: %s.\n", strings.Join(notYet, ", "))
 		}
 	}
-	doc.WriteString("\n### Amazon S3 (s3, 2006-03-01)\n\nPath style, or virtual-host style below localhost and s3.PUBLIC-HOST. What is not served is answered with NotImplemented.\n\n| operation |\n|---|\n")
-	for _, name := range s3.Operations() {
+	doc.WriteString("\n### Amazon S3 (s3, 2006-03-01)\n\nPath style, or virtual-host style below localhost and s3.PUBLIC-HOST.\n\n| operation |\n|---|\n")
+	objects, notYet := s3.Operations()
+	for _, name := range objects {
 		fmt.Fprintf(&doc, "| %s |\n", name)
 	}
+	fmt.Fprintf(&doc, "\nNot yet: %s.\n", strings.Join(notYet, ", "))
 	for _, service := range []struct {
 		title string
 		api   interface{ Operations() []string }

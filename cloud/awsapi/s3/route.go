@@ -68,25 +68,28 @@ var table = []operation{
 	{name: "DeleteObject", action: "DeleteObject", method: "DELETE", level: objectLevel, handle: (*API).deleteObject},
 }
 
-// Operations lists what is served, by name.
-func Operations() []string {
-	var names []string
-	for _, op := range table {
-		names = append(names, op.name)
+// Operations lists what is served, by name, and what is known not to be.
+func Operations() (served, notYet []string) {
+	names := func(ops []operation) (list []string) {
+		for _, op := range ops {
+			list = append(list, op.name)
+		}
+		return slices.Sorted(slices.Values(list))
 	}
-	slices.Sort(names)
-	return names
+	return names(table), names(notServed)
 }
 
-// subresources are parameters that make another operation of a request. Those
-// that no row of the table claims are refused: without them the request would be
-// taken for something else.
-var subresources = []string{
-	"abac", "accelerate", "acl", "analytics", "attributes", "cors", "delete", "encryption", "intelligent-tiering", "inventory", "legal-hold",
-	"lifecycle", "logging", "metadataConfiguration", "metadataInventoryTable", "metadataJournalTable", "metadataTable", "metrics", "notification", "object-lock", "ownershipControls",
-	"policy", "policyStatus", "publicAccessBlock", "renameObject", "replication", "requestPayment", "restore", "retention", "select", "session",
-	"tagging", "torrent", "uploads", "versioning", "versions", "website", "location",
-}
+// subresources are parameters that make another operation of a request, those of
+// notServed among them.
+var subresources = func() []string {
+	names := []string{"delete", "location", "uploads"}
+	for _, op := range notServed {
+		if !slices.Contains(names, op.query) {
+			names = append(names, op.query)
+		}
+	}
+	return names
+}()
 
 // parse finds out what a request is about.
 func (a *API) parse(r *http.Request) (*request, error) {
@@ -165,16 +168,33 @@ func match(r *request) (*operation, error) {
 	for i := range table {
 		op := &table[i]
 		if op.method == r.http.Method && op.level == at && (op.query == "" || r.query.Has(op.query)) && (op.header == "" || r.header.Get(op.header) != "") {
-			for _, name := range subresources {
-				if r.query.Has(name) && name != op.query {
-					return nil, notImplemented("%s with ?%s", r.http.Method, name)
-				}
+			if err := r.otherThan(op.query); err != nil {
+				return nil, err
 			}
 			return op, nil
 		}
+	}
+	if err := r.otherThan(""); err != nil {
+		return nil, err
 	}
 	if at == objectLevel || r.http.Method == "GET" || r.http.Method == "PUT" {
 		return nil, notImplemented("%s of this path", r.http.Method)
 	}
 	return nil, wire(http.StatusMethodNotAllowed, "MethodNotAllowed", "The specified method is not allowed against this resource.")
+}
+
+// otherThan refuses a request with a subresource that is not the one given.
+func (r *request) otherThan(served string) error {
+	for _, name := range subresources {
+		if name == served || !r.query.Has(name) {
+			continue
+		}
+		for _, op := range notServed {
+			if op.query == name && op.method == r.http.Method && op.level == r.level() {
+				return notImplemented("%s, %s with ?%s", op.name, op.method, name)
+			}
+		}
+		return notImplemented("%s with ?%s", r.http.Method, name)
+	}
+	return nil
 }

@@ -162,6 +162,16 @@ func TestRefusals(t *testing.T) {
 	if a := s.send(t, raw{method: "GET", target: "/bucket/k"}); a.body != "0123456789" {
 		t.Errorf("the object changed: %q", a.body)
 	}
+	for target, name := range map[string]string{
+		"GET /bucket?policy": "GetBucketPolicy", "GET /bucket/k?acl": "GetObjectAcl", "GET /bucket?acl": "GetBucketAcl",
+		"PUT /unmade?abac": "PutBucketAbac", "POST /bucket?metadataTable": "CreateBucketMetadataTableConfiguration",
+		"POST /bucket/k?select&select-type=2": "SelectObjectContent", "DELETE /bucket/k?policy": "DELETE with ?policy",
+	} {
+		method, path, _ := strings.Cut(target, " ")
+		if a := s.send(t, raw{method: method, target: path}); a.code != "NotImplemented" || !strings.Contains(a.body, " "+name) {
+			t.Errorf("%s: %d %s, want it to name %s", target, a.StatusCode, a.body, name)
+		}
+	}
 	for r, want := range map[string]string{
 		"bytes=0-0": "0", "bytes=2-4": "234", "bytes=7-": "789", "bytes=-3": "789", "bytes=-30": "0123456789", "bytes=5-100": "56789",
 		"bytes=0-1,3-4": "0123456789", "bytes=4-2": "0123456789", "lines=1-2": "0123456789", "bytes=a-b": "0123456789", "bytes=-": "0123456789",
