@@ -3,7 +3,6 @@ package cloud_test
 import (
 	"archive/zip"
 	"bytes"
-	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -29,22 +28,14 @@ func TestBasePath(t *testing.T) {
 	client, root := s.client()
 	base := root + o.BasePath
 	config := aws.Config{Region: "us-east-1", BaseEndpoint: &base, HTTPClient: client, Credentials: s.credentials(cloud.AccessKey{})}
-	read := func(method, url string) (int, string) {
+	read := func(url string) (int, string) {
 		t.Helper()
-		r, err := http.NewRequestWithContext(ctx, method, url, nil)
+		r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		resp, err := client.Do(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer resp.Body.Close()
-		body, err := io.ReadAll(resp.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return resp.StatusCode, string(body)
+		status, _, body := answered(t, client, r)
+		return status, body
 	}
 
 	if _, err := greengrass.NewFromConfig(config).CreateGroup(ctx, &greengrass.CreateGroupInput{Name: aws.String("mill")}); err != nil {
@@ -72,7 +63,7 @@ func TestBasePath(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if status, body := read("GET", link.URL); status != http.StatusOK || body != "content" || !strings.HasPrefix(link.URL, base+"/legacy/") {
+	if status, body := read(link.URL); status != http.StatusOK || body != "content" || !strings.HasPrefix(link.URL, base+"/legacy/") {
 		t.Errorf("%s: %d %s", link.URL, status, body)
 	}
 
@@ -96,7 +87,7 @@ func TestBasePath(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if status, body := read("GET", *got.Code.Location); status != http.StatusOK || body != code.String() || !strings.HasPrefix(*got.Code.Location, base) {
+	if status, body := read(*got.Code.Location); status != http.StatusOK || body != code.String() || !strings.HasPrefix(*got.Code.Location, base) {
 		t.Errorf("%s: %d", *got.Code.Location, status)
 	}
 
@@ -104,7 +95,7 @@ func TestBasePath(t *testing.T) {
 		root + "/healthz": http.StatusOK, base + "/healthz": http.StatusOK, base + "/fescue/v1/endpoints": http.StatusOK,
 		base: http.StatusForbidden, base + "/": http.StatusForbidden, base + "x/healthz": http.StatusForbidden, root + "/legacy%2Fgreengrass-v1/healthz": http.StatusForbidden,
 	} {
-		if status, body := read("GET", url); status != want {
+		if status, body := read(url); status != want {
 			t.Errorf("%s: %d %s, want %d", url, status, body, want)
 		}
 	}
