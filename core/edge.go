@@ -7,7 +7,6 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"sync"
 
 	"github.com/fescue-edge/fescue/bundle"
 	"github.com/fescue-edge/fescue/core/agent"
@@ -23,10 +22,6 @@ type edge struct {
 	config *config.Config
 	parts  *parts
 	files  *logs.Logs
-
-	mu sync.Mutex
-	// problems are what the last Apply could not start at all.
-	problems []lifecycle.Problem
 }
 
 // Check implements agent.Edge.
@@ -52,13 +47,9 @@ func (e *edge) Apply(ctx context.Context, plan agent.Plan) error {
 	// Functions publish as soon as they start, so their routes come first; the
 	// cloud sends as soon as it is asked, so its subscriptions come last.
 	e.parts.router.SetTable(table)
-	report, err := e.parts.supervisor.Apply(ctx, toLifecycle(plan.GroupID, plan.Functions))
-	if err != nil {
+	if _, err := e.parts.supervisor.Apply(ctx, toLifecycle(plan.GroupID, plan.Functions)); err != nil {
 		return err
 	}
-	e.mu.Lock()
-	e.problems = report.Problems
-	e.mu.Unlock()
 	e.parts.link.SetMaxBytes(plan.SpoolBytes)
 	e.parts.link.SetFilters(append(table.CloudFilters(), corelink.WakeTopic(e.config.ThingName)))
 	return nil
@@ -66,18 +57,12 @@ func (e *edge) Apply(ctx context.Context, plan agent.Plan) error {
 
 // WaitReady implements agent.Edge.
 func (e *edge) WaitReady(ctx context.Context) []agent.Trouble {
-	e.mu.Lock()
-	problems := e.problems
-	e.mu.Unlock()
-	var list []agent.Trouble
-	for _, p := range problems {
-		list = append(list, agent.Trouble{ARN: p.ARN, Cause: p.Err.Error()})
-	}
 	started, err := e.parts.supervisor.WaitReady(ctx, e.config.HealthTimeout)
 	if err != nil {
 		// Only the end of ctx, which the agent looks at itself.
-		return list
+		return nil
 	}
+	var list []agent.Trouble
 	for _, s := range started {
 		if s.State != lifecycle.Failed {
 			continue

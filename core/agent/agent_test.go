@@ -298,6 +298,10 @@ func TestRollback(t *testing.T) {
 		if !strings.HasPrefix(end.ErrorMessage, prefix) {
 			t.Errorf("message %q", end.ErrorMessage)
 		}
+		if cause, _ := strings.CutPrefix(end.ErrorMessage, prefix); cause != "Function "+functionARN("hello", 2)+
+			" is not healthy: exit status 1. The core runs what it ran before. Correct the function, publish and deploy again." {
+			t.Errorf("the cause is %q", cause)
+		}
 		want := []fescue.ErrorDetail{{
 			DetailedErrorCode:    "FUNCTION_UNHEALTHY_ERROR",
 			DetailedErrorMessage: "Function " + functionARN("hello", 2) + " is not healthy: exit status 1. The core runs what it ran before. Correct the function, publish and deploy again. Its last log lines:\nline one\nline two",

@@ -70,9 +70,9 @@ func (a *Agent) run(ctx context.Context, m bundle.Manifest) []Problem {
 	for _, t := range a.edge.WaitReady(ctx) {
 		p := problem(t.ARN, fescue.FunctionUnhealthy, t.ARN, t.Cause)
 		if len(t.LastLines) > 0 {
-			p.Message += " Its last log lines:"
+			p.Log = " Its last log lines:"
 			for _, line := range t.LastLines {
-				p.Message += "\n" + cut(strings.TrimSpace(line), 300)
+				p.Log += "\n" + cut(strings.TrimSpace(line), 300)
 			}
 		}
 		problems = append(problems, p)

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"syscall"
 
@@ -16,12 +17,14 @@ type Problem struct {
 	// Code is a fescue.FailureCode and becomes DetailedErrorCode; Message says
 	// what is wrong and what to do.
 	Code, Message string
+	// Log are lines that show more of it; they stand in the ErrorDetails alone.
+	Log string
 }
 
 // problem is a row of the table of deployment failures, filled in.
 func problem(function string, code fescue.FailureCode, values ...any) Problem {
 	detail := code.Detail(values...)
-	return Problem{function, detail.DetailedErrorCode, detail.DetailedErrorMessage}
+	return Problem{Function: function, Code: detail.DetailedErrorCode, Message: detail.DetailedErrorMessage}
 }
 
 // failure ends a deployment: trying again would not help.
@@ -62,7 +65,7 @@ func details(problems []Problem) []fescue.ErrorDetail {
 	const most, longest = 20, 4096
 	list := make([]fescue.ErrorDetail, 0, len(problems))
 	for _, p := range problems[:min(len(problems), most)] {
-		list = append(list, fescue.ErrorDetail{DetailedErrorCode: p.Code, DetailedErrorMessage: cut(p.Message, longest)})
+		list = append(list, fescue.ErrorDetail{DetailedErrorCode: p.Code, DetailedErrorMessage: cut(p.Message+p.Log, longest)})
 	}
 	return list
 }
@@ -76,11 +79,21 @@ func cut(s string, n int) string {
 }
 
 // failureMessage is the deployment's ErrorMessage, in the original's words (AWS
-// IoT Greengrass V1 developer guide, "Troubleshooting").
+// IoT Greengrass V1 developer guide, "Troubleshooting"): the first problem in one
+// line, and how many others the ErrorDetails hold.
 func failureMessage(m bundle.Manifest, problems []Problem) string {
+	const longest = 1024
+	cause := cut(strings.Join(strings.Fields(problems[0].Message), " "), longest)
+	switch more := len(problems) - 1; more {
+	case 0:
+	case 1:
+		cause += " There is 1 more problem, see ErrorDetails."
+	default:
+		cause += fmt.Sprintf(" There are %d more problems, see ErrorDetails.", more)
+	}
 	return fescue.FailureMessage(fescue.Deployment{
 		ID:      m.DeploymentID,
 		Type:    m.DeploymentType,
 		GroupID: m.GroupID,
-	}, cut((&failure{problems}).Error(), 4096))
+	}, cause)
 }

@@ -1,6 +1,7 @@
 package lifecycle
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -201,25 +202,35 @@ func (s *Supervisor) Complete(_ context.Context, caller ipc.Worker, id string, o
 	return nil
 }
 
-// Initialized records what a process says about its start.
+// Initialized records what a process says about its start. Only the first
+// failure of a process counts. Its reason stands elsewhere in one sentence; what
+// is longer goes into the function's own log.
 func (s *Supervisor) Initialized(_ context.Context, caller ipc.Worker, result ipc.Initialization) error {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	w := s.workers[caller.ID]
 	if w == nil {
+		s.mu.Unlock()
 		return fmt.Errorf("%w: the worker is gone", ipc.ErrForbidden)
 	}
-	if result.Success {
-		w.initialized = true
+	if result.Success || w.failure != "" {
+		w.initialized = w.initialized || result.Success
+		s.mu.Unlock()
 		return nil
 	}
-	reason := result.Response
-	if reason == "" {
-		reason = "it gave no reason"
-	}
+	reason := cmp.Or(sentence(result.Response), "it gave no reason")
+	w.failure = "it failed to initialize: " + reason
+	s.mu.Unlock()
+
 	s.options.Logger.Error(fmt.Sprintf("worker with %s failed to initialize with reason %s", w.id, reason),
 		"funcArn", w.function.spec.ARN, "workerId", w.id)
-	w.fail("it failed to initialize: " + reason)
+	if strings.TrimSpace(result.Response) != reason {
+		for line := range strings.Lines(ends(result.Response, maxReasonLog)) {
+			s.logLine(w.function, s.options.Now().UTC(), "ERROR", "initialized", strings.TrimRight(line, "\r\n"))
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	w.function.gate.fail(w.failure)
 	return nil
 }
 

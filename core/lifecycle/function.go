@@ -193,7 +193,7 @@ func (f *function) ended(w *worker, cause string) {
 	s.options.Logger.Log(context.Background(), level, "A function's process ended.",
 		"funcArn", f.spec.ARN, "workerId", w.id, "pid", w.pid, "cause", cause)
 	if !expected {
-		f.gate.fail(cause)
+		f.gate.fail(f.why(w, cause))
 	}
 	if s.closing {
 		return

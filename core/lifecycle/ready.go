@@ -62,10 +62,16 @@ func (g *gate) fail(cause string) { g.decide(Failed, cause) }
 // itself never asks for work, and nothing else tells that it came up.
 const executableBound = 3 * time.Second
 
+// failureGrace is how long WaitReady goes on after the first failure, so that
+// functions that fail for the same reason are reported together.
+const failureGrace = time.Second
+
 // WaitReady waits until each long-lived function that the last Apply started or
 // restarted is ready or has failed, at most for bound, for an executable at most
-// for executableBound. Functions that are still undecided then are Alive. The
-// list is ordered by ARN; the error is that of ctx.
+// for executableBound; once one has failed, only failureGrace longer. Functions
+// that are still undecided then are Alive. One that cannot run on this machine
+// has failed from the beginning, an on-demand one too. The list is ordered by
+// ARN; the error is that of ctx.
 func (s *Supervisor) WaitReady(ctx context.Context, bound time.Duration) ([]Started, error) {
 	type question struct {
 		f *function
@@ -81,18 +87,30 @@ func (s *Supervisor) WaitReady(ctx context.Context, bound time.Duration) ([]Star
 	s.mu.Unlock()
 	slices.SortFunc(questions, func(a, b question) int { return strings.Compare(a.f.spec.ARN, b.f.spec.ARN) })
 
-	begin := time.Now()
+	waiting, stop := context.WithCancel(ctx)
+	defer stop()
+	var undecided sync.WaitGroup
 	for _, q := range questions {
 		patience := bound
 		if q.f.spec.Runtime == fescue.ExecutableRuntime {
 			patience = min(bound, executableBound)
 		}
-		select {
-		case <-q.g.decided:
-		case <-time.After(time.Until(begin.Add(patience))):
-		case <-ctx.Done():
-			return nil, fmt.Errorf("wait for functions to start: %w", ctx.Err())
-		}
+		undecided.Go(func() {
+			timer := time.NewTimer(patience)
+			defer timer.Stop()
+			select {
+			case <-q.g.decided:
+				if q.g.state == Failed {
+					time.AfterFunc(failureGrace, stop)
+				}
+			case <-timer.C:
+			case <-waiting.Done():
+			}
+		})
+	}
+	undecided.Wait()
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("wait for functions to start: %w", err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -116,6 +116,10 @@ func (s *Supervisor) Apply(ctx context.Context, specs []Function) (Report, error
 			report.Unchanged = append(report.Unchanged, arn)
 			old.gate = nil
 			next[arn] = old
+			if old.problem != nil {
+				old.gate = newGate()
+				old.gate.fail(old.problem.Error())
+			}
 		default:
 			report.Restarted = append(report.Restarted, arn)
 			ending = append(ending, old.retire()...)
@@ -134,7 +138,7 @@ func (s *Supervisor) Apply(ctx context.Context, specs []Function) (Report, error
 		}
 		if !slices.Contains(report.Unchanged, arn) {
 			fresh = append(fresh, f)
-			if f.spec.Pinned {
+			if f.spec.Pinned || f.problem != nil {
 				f.gate = newGate()
 			}
 		}

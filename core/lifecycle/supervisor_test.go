@@ -192,7 +192,7 @@ func TestWaitReady(t *testing.T) {
 			t.Errorf("Ready: %+v", got)
 		}
 		exit := find("Exit")
-		if exit.State != lifecycle.Failed || exit.Cause != "exited with status 3" {
+		if exit.State != lifecycle.Failed || exit.Cause != `exited with status 3 after it wrote "giving up"` {
 			t.Errorf("Exit: %+v", exit)
 		}
 		if len(exit.Log) == 0 || exit.Log[0].Text != "giving up" || exit.Log[0].Level != "ERROR" {
@@ -204,6 +204,71 @@ func TestWaitReady(t *testing.T) {
 		}
 		if !strings.Contains(r.runtime.String(), "failed to initialize with reason Failed to import handler function") {
 			t.Error("runtime.log does not say why the function failed to initialize")
+		}
+	})
+
+	t.Run("it does not wait for the others once one has failed", func(t *testing.T) {
+		t.Parallel()
+		r := newRig(t)
+		onDemand := executable("Missing", t.TempDir(), "upper")
+		onDemand.Handler, onDemand.Pinned = "nothing", false
+		for name, failing := range map[string]lifecycle.Function{
+			"a process that ends":           executable("Exit", t.TempDir(), "exit3"),
+			"a function that cannot be run": onDemand,
+		} {
+			looping := r.python("Looping", "import time\nprint('looping')\nwhile True:\n    time.sleep(1)\n")
+			r.apply(failing, looping)
+			begin := time.Now()
+			got, err := r.sup.WaitReady(t.Context(), 10*time.Minute)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if took := time.Since(begin); took > time.Minute {
+				t.Errorf("%s: it took %v", name, took)
+			}
+			var failed []string
+			for _, each := range got {
+				if each.State == lifecycle.Failed {
+					failed = append(failed, each.ARN)
+				}
+			}
+			if diff := cmp.Diff([]string{failing.ARN}, failed); diff != "" {
+				t.Errorf("%s: %s", name, diff)
+			}
+			r.apply()
+		}
+	})
+
+	t.Run("of a reason with a traceback one sentence counts, and its log has all", func(t *testing.T) {
+		t.Parallel()
+		r := newRig(t)
+		r.apply(r.python("Wordy", `
+import os
+from greengrass_ipc_python_sdk.ipc_client import IPCClient
+ipc = IPCClient()
+reason = 'Traceback (most recent call last):\n  File "app.py", line 7\n' + '    at it\n' * 50000 + 'KeyError: no sensor\n'
+for n in range(20):
+    ipc.put_initialization_result(os.environ['MY_FUNCTION_ARN'], reason)
+os._exit(4)
+`))
+		got, err := r.sup.WaitReady(t.Context(), 10*time.Minute)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(got) != 1 || !strings.HasPrefix(got[0].Cause, "it failed to initialize: KeyError: no sensor") {
+			t.Errorf("got %.2000v", got)
+		}
+		r.apply()
+		log := r.runtime.String()
+		if n := strings.Count(log, "failed to initialize with reason KeyError: no sensor"); n == 0 || n > strings.Count(log, "A function's process started.") {
+			t.Errorf("the reason stands in runtime.log %d times:\n%.2000s", n, log)
+		}
+		if strings.Contains(log, "at it") || len(log) > 100<<10 {
+			t.Errorf("runtime.log has %d bytes: %.2000s", len(log), log)
+		}
+		if own := r.logs.String(); !strings.Contains(own, `ERROR initialized|  File "app.py", line 7`) ||
+			!strings.Contains(own, "ERROR initialized|KeyError: no sensor") || len(own) > 1<<20 {
+			t.Errorf("the function's log lacks the traceback: %.2000s", r.logs)
 		}
 	})
 
