@@ -11,8 +11,8 @@ const SightingPatience = 7 * time.Minute
 type Sighting struct {
 	// SeenAt is the last sign of life.
 	SeenAt time.Time
-	// GoneAt is when the core's MQTT connection ended; zero while it is there and
-	// when there was none.
+	// GoneAt is when the last of the core's connections ended; zero while there is
+	// one and when there was none.
 	GoneAt time.Time
 }
 

@@ -63,7 +63,8 @@ func TestWatchCheckAndCancel(t *testing.T) {
 			return nil
 		})
 		h.says(t, 3, []string{"Created", "Built", "waits for core Watched_Core, which was never seen", "has not ended within"}, "watch", "--group", group, "--timeout", "1s")
-		h.says(t, 0, []string{"control plane  ok", "core           not checked: The core is offline."}, "check", "--group", group)
+		h.says(t, 3, []string{"control plane  ok", "core           not checked: The core is offline."}, "check", "--group", group)
+		h.says(t, 0, []string{"control plane  ok", "core           not checked"}, "check", "--group", group, "--wait", "0")
 		h.says(t, 0, []string{"cancelled deployment " + id}, "cancel", "--group", group)
 		h.says(t, 1, []string{"Cancelled", "cloud  access key " + keyID, "Failure", "DEPLOYMENT_CANCELLED", "was cancelled by access key " + keyID}, "watch", "--group", group)
 		h.says(t, 1, []string{"ended in Failure", "409 ConflictException"}, "cancel", "--group", group, id)

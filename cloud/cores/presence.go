@@ -27,9 +27,11 @@ type Seen struct {
 	Core bool
 }
 
-// Presence keeps when each core was last heard of. What it is told is written in
-// the background, a batch each second: a whole fleet that comes back at once must
-// not wait for that, and a second that is lost with the process harms nobody.
+// Presence keeps when each core was last heard of, and how many connections each
+// thing has to this server: a thing is gone when its last one ends. What it is
+// told is written in the background, a batch each second: a whole fleet that comes
+// back at once must not wait for that, and a second that is lost with the process
+// harms nobody.
 type Presence struct {
 	store  PresenceStore
 	now    func() time.Time
@@ -37,6 +39,8 @@ type Presence struct {
 
 	mu      sync.Mutex
 	pending map[seenKey]Seen
+	// open counts the connections of each thing that has any.
+	open map[seenKey]int
 }
 
 type seenKey struct {
@@ -46,7 +50,7 @@ type seenKey struct {
 
 // NewPresence makes a Presence. Run writes what it is told.
 func NewPresence(store PresenceStore, now func() time.Time, logger *slog.Logger) *Presence {
-	return &Presence{store: store, now: now, logger: logger, pending: make(map[seenKey]Seen)}
+	return &Presence{store: store, now: now, logger: logger, pending: make(map[seenKey]Seen), open: make(map[seenKey]int)}
 }
 
 // Saw takes note that a core spoke.
@@ -54,16 +58,45 @@ func (p *Presence) Saw(partition fescue.Partition, thing string) {
 	p.note(partition, thing, func(s *Seen) { s.SeenAt, s.Core = p.now().UTC(), true })
 }
 
-// Connected takes note that a thing, perhaps a core, opened a connection.
+// Connected takes note that a thing, perhaps a core, opened a connection or waits
+// for an answer. Gone or Done follows for each.
 func (p *Presence) Connected(partition fescue.Partition, thing string) {
-	p.note(partition, thing, func(s *Seen) { s.SeenAt = p.now().UTC() })
+	p.note(partition, thing, func(s *Seen) {
+		s.SeenAt = p.now().UTC()
+		p.open[seenKey{partition, thing}]++
+	})
 }
 
-// Gone takes note that a thing's connection ended.
+// Gone takes note that a connection of a thing broke or was closed. The thing
+// itself is gone when it has no other.
 func (p *Presence) Gone(partition fescue.Partition, thing string) {
-	p.note(partition, thing, func(s *Seen) { s.GoneAt = p.now().UTC() })
+	p.note(partition, thing, func(s *Seen) {
+		if p.end(seenKey{partition, thing}) == 0 {
+			s.GoneAt = p.now().UTC()
+		}
+	})
 }
 
+// Done takes note that what a thing waited for was answered, which says nothing
+// about whether it is still there.
+func (p *Presence) Done(partition fescue.Partition, thing string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.end(seenKey{partition, thing})
+}
+
+// end counts one connection less and returns how many are left. mu is held.
+func (p *Presence) end(key seenKey) int {
+	left := p.open[key] - 1
+	if left <= 0 {
+		delete(p.open, key)
+		return 0
+	}
+	p.open[key] = left
+	return left
+}
+
+// note changes what is to be written of a thing; change runs under mu.
 func (p *Presence) note(partition fescue.Partition, thing string, change func(*Seen)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -86,6 +119,9 @@ func (p *Presence) Sighting(ctx context.Context, partition fescue.Partition, thi
 	defer p.mu.Unlock()
 	fresh := p.pending[seenKey{partition, thing}]
 	s.SeenAt, s.GoneAt = latest(s.SeenAt, fresh.SeenAt), latest(s.GoneAt, fresh.GoneAt)
+	if p.open[seenKey{partition, thing}] > 0 && !s.SeenAt.IsZero() {
+		s.SeenAt, s.GoneAt = p.now().UTC(), time.Time{} // it is there now
+	}
 	return s, nil
 }
 
@@ -96,15 +132,24 @@ func latest(a, b time.Time) time.Time {
 	return a
 }
 
-// presenceBatch bounds how many sightings one transaction writes.
-const presenceBatch = 1000
+const (
+	// presenceBatch bounds how many sightings one transaction writes.
+	presenceBatch = 1000
+	// renewEvery is how often things that are connected are noted again: another
+	// server on the database, where another connection of theirs ended, takes them
+	// for gone until then.
+	renewEvery = time.Minute
+)
 
 // Run writes down what was noted, once a second, until ctx ends.
 func (p *Presence) Run(ctx context.Context) {
-	tick := time.NewTicker(time.Second)
+	tick, renew := time.NewTicker(time.Second), time.NewTicker(renewEvery)
 	defer tick.Stop()
+	defer renew.Stop()
 	for {
 		select {
+		case <-renew.C:
+			p.renew()
 		case <-ctx.Done():
 			// What was noted last is worth a try, not a wait.
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
@@ -114,6 +159,18 @@ func (p *Presence) Run(ctx context.Context) {
 		case <-tick.C:
 			p.flush(ctx)
 		}
+	}
+}
+
+// renew notes every thing that is connected.
+func (p *Presence) renew() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := p.now().UTC()
+	for key := range p.open {
+		s := p.pending[key]
+		s.Partition, s.Thing, s.SeenAt = key.partition, key.thing, now
+		p.pending[key] = s
 	}
 }
 

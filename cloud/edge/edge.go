@@ -42,10 +42,12 @@ type Deployments interface {
 	Checked(ctx context.Context, p fescue.Partition, thing, id string, report corelink.CheckReport) error
 }
 
-// Presence is told when a core was heard of.
+// Presence is told when a core was heard of, and when its long poll begins and ends:
+// with Done when it is answered, with Gone when it broke.
 type Presence interface {
 	Saw(p fescue.Partition, thing string)
-	// Gone is told when the core's long poll broke.
+	Connected(p fescue.Partition, thing string)
+	Done(p fescue.Partition, thing string)
 	Gone(p fescue.Partition, thing string)
 }
 
@@ -279,6 +281,9 @@ func (h *Handler) getDeployment(w http.ResponseWriter, c *caller) error {
 		return refuse(http.StatusBadRequest, "Invalid", "wait must be a number of seconds of at least 0")
 	}
 	h.Presence.Saw(c.Partition, thing)
+	h.Presence.Connected(c.Partition, thing)
+	ended := h.Presence.Done
+	defer func() { ended(c.Partition, thing) }()
 	cert := c.TLS.PeerCertificates[0]
 	wait := time.Duration(min(seconds, int(corelink.MaxPoll/time.Second))) * time.Second
 	offer, err := h.Deployments.Await(c.Context(), c.Partition, thing, after, wait,
@@ -291,7 +296,7 @@ func (h *Handler) getDeployment(w http.ResponseWriter, c *caller) error {
 		})
 	if err != nil {
 		if c.Context().Err() != nil {
-			h.Presence.Gone(c.Partition, thing)
+			ended = h.Presence.Gone
 		}
 		return err
 	}

@@ -2,12 +2,14 @@ package edge_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -211,6 +213,45 @@ func TestOfferOnTheWire(t *testing.T) {
 			t.Errorf("answered %+v, %v", got.offer, got.err)
 		}
 	})
+}
+
+// A core is there for as long as any of its connections is.
+func TestPollsThatBreak(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	d := s.core(t, home, "mill", allowAll)
+	poll := func() (abort func()) {
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			d.GetDeployment(ctx, "mill", 0, corelink.MaxPoll)
+		}()
+		<-s.polls
+		return func() {
+			cancel()
+			<-ended
+			<-s.broken
+		}
+	}
+	online := func(want bool) {
+		t.Helper()
+		seen, err := s.presence.Sighting(t.Context(), home, "mill")
+		if err != nil || seen.Online(time.Now()) != want {
+			t.Errorf("%+v, %v; online is to be %v", seen, err, want)
+		}
+	}
+	// Written down, so that the store knows the core.
+	ctx, cancel := context.WithCancel(t.Context())
+	s.presence.Saw(home, "mill")
+	cancel()
+	s.presence.Run(ctx)
+	first, second := poll(), poll()
+	online(true)
+	first()
+	online(true)
+	second()
+	online(false)
 }
 
 func TestArtifacts(t *testing.T) {

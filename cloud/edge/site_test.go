@@ -72,12 +72,14 @@ type site struct {
 	made atomic.Int64
 	// polls gets a word for every long poll that has begun to wait.
 	polls chan struct{}
+	// broken gets a word for every long poll that broke.
+	broken chan struct{}
 }
 
 func open(t *testing.T) *site {
 	t.Helper()
 	dir, logger := t.TempDir(), slog.New(slog.DiscardHandler)
-	s := &site{t: t, polls: make(chan struct{}, 100)}
+	s := &site{t: t, polls: make(chan struct{}, 100), broken: make(chan struct{}, 100)}
 	var err error
 	check := func(err error) {
 		t.Helper()
@@ -103,7 +105,7 @@ func open(t *testing.T) *site {
 	s.authorities = groupca.New(s.store, plain{}, time.Now)
 	handler := edge.New(edge.Options{
 		Principals: s.registry, Deployments: watched{s.engine, s.polls}, Artifacts: s.blobs,
-		Presence:    s.presence,
+		Presence:    noticed{s.presence, s.broken},
 		Discovery:   discovery.New(s.store, s.cores, s.authorities),
 		SigningKeys: signer{s.key},
 		Now:         func() time.Time { return time.Now().Add(time.Duration(s.late.Load())) }, Logger: logger,
@@ -138,6 +140,17 @@ type silence struct{}
 
 func (silence) Publish(context.Context, fescue.Partition, string, []byte, byte, bool) error {
 	return nil
+}
+
+// noticed is a Presence that tells when a long poll broke.
+type noticed struct {
+	*cores.Presence
+	broken chan<- struct{}
+}
+
+func (n noticed) Gone(p fescue.Partition, thing string) {
+	n.Presence.Gone(p, thing)
+	n.broken <- struct{}{}
 }
 
 // watched is an engine that tells when a long poll waits.

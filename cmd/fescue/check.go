@@ -24,7 +24,9 @@ type checkCommand struct {
 func (checkCommand) Help() string {
 	return `Finds what a deployment of a group version would find, without deploying anything: all
 that the control plane checks while Building, and, when the core is connected, what the
-core would miss: interpreters, users, resources, space. Exit code 1 when something was found.
+core would miss: interpreters, users, resources, space. Exit code 0 when nothing was found, 1
+when something was, 3 when nothing was found so far but the core did not answer: it is offline
+or busy. With --wait 0 the core is not asked, and that is no failure.
 
 Examples:
   fescue check --group Mill
@@ -64,6 +66,9 @@ func (c *checkCommand) Run(ctx context.Context, t *terminal) error {
 	}
 	if !result.Deployable {
 		return &exitError{code: 1, text: "the group version cannot be deployed as it is"}
+	}
+	if !result.CoreAnswered && c.Wait > 0 {
+		return &exitError{code: exitNoAnswer, text: "the core was not checked; --wait 0 checks without it"}
 	}
 	return nil
 }

@@ -191,7 +191,7 @@ Examples:
 }
 
 // errWatchTimeout ends a watch whose time ran out.
-var errWatchTimeout = &exitError{code: 3, text: "the deployment has not ended within --timeout"}
+var errWatchTimeout = &exitError{code: exitNoAnswer, text: "the deployment has not ended within --timeout"}
 
 // watchPoll is how often a watch looks.
 const watchPoll = 500 * time.Millisecond

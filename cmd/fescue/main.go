@@ -104,6 +104,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return 0
 }
 
+// exitNoAnswer is the exit code when what was waited for did not come in time.
+const exitNoAnswer = 3
+
 // exitError is a failure with an exit code of its own.
 type exitError struct {
 	code int
