@@ -352,6 +352,16 @@ func (op operation) labels() (names []string) {
 	return names
 }
 
+// wireLabel is a label as the path has it.
+func (op operation) wireLabel(name string) string {
+	for _, m := range labelPattern.FindAllStringSubmatch(op.Path, -1) {
+		if sdkName(m[1]) == name {
+			return m[1]
+		}
+	}
+	return ""
+}
+
 func sdkName(label string) string {
 	if label == "resource-arn" {
 		return "ResourceArn"
@@ -690,12 +700,25 @@ func (s site) unknown(t *testing.T, op operation, others []*site) {
 			never = "arn:aws:greengrass:us-east-1:" + account + ":/greengrass/groups/" + never
 		}
 		try(never)
+		s.empty(op, known, label)
 		for _, other := range others {
 			if other := *other; limited {
 				other.t = t
 				try(other.values(op)[label])
 			}
 		}
+	}
+}
+
+// empty checks that a label left empty is refused by its name, and is no other
+// operation's path.
+func (s site) empty(op operation, known map[string]string, label string) {
+	s.t.Helper()
+	values := maps.Clone(known)
+	values[label] = ""
+	got := s.call(op, values, fill(op.body, values), nil)
+	if want := " of " + op.Name + " is empty"; got.status != http.StatusBadRequest || !strings.Contains(got.body, want) || !strings.Contains(got.body, op.wireLabel(label)) {
+		s.t.Errorf("without %s: %+v", label, got)
 	}
 }
 

@@ -4,6 +4,7 @@ package test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -21,18 +22,21 @@ func TestAWSCLI(t *testing.T) {
 		t.Skip("aws (the AWS CLI, Debian's package awscli) is not installed")
 	}
 	h := startServer(t).house(region)
-	aws := func(t *testing.T, args ...string) map[string]any {
-		t.Helper()
+	run := func(args ...string) ([]byte, error) {
 		cmd := exec.Command("aws", append([]string{"--endpoint-url", "http://" + h.api, "--output", "json"}, args...)...)
 		cmd.Env = append(cleanEnvironment(), "AWS_ACCESS_KEY_ID="+keyID, "AWS_SECRET_ACCESS_KEY="+secret, "AWS_DEFAULT_REGION="+region,
 			"AWS_CONFIG_FILE=/nonexistent", "AWS_EC2_METADATA_DISABLED=true", "AWS_PAGER=")
 		out, err := cmd.Output()
+		if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
+			err = fmt.Errorf("%w: %s", err, exit.Stderr)
+		}
+		return out, err
+	}
+	aws := func(t *testing.T, args ...string) map[string]any {
+		t.Helper()
+		out, err := run(args...)
 		if err != nil {
-			var stderr string
-			if exit, ok := err.(*exec.ExitError); ok {
-				stderr = string(exit.Stderr)
-			}
-			t.Fatalf("aws %s: %v\n%s", strings.Join(args, " "), err, stderr)
+			t.Fatalf("aws %s: %v", strings.Join(args, " "), err)
 		}
 		var answer map[string]any
 		if len(out) > 0 && args[0] != "s3" { // which prints text
@@ -88,6 +92,17 @@ func TestAWSCLI(t *testing.T) {
 		"--subscription-definition-version-arn", subscriptions), "Version")
 	deployment := text(aws(t, "greengrass", "create-deployment", "--deployment-type", "NewDeployment",
 		"--group-id", group, "--group-version-id", groupVersion), "DeploymentId")
+
+	t.Run("ids that paths take for themselves", func(t *testing.T) {
+		for _, command := range []string{"greengrass get-group", "greengrass list-group-versions", "greengrass delete-group", "greengrass list-deployments"} {
+			for _, id := range []string{"", ".", ".."} {
+				args := append(strings.Fields(command), "--group-id", id)
+				if _, err := run(args...); err == nil || !strings.Contains(err.Error(), "(BadRequestException)") || !strings.Contains(err.Error(), "GroupId") {
+					t.Errorf("aws %q: %v", args, err)
+				}
+			}
+		}
+	})
 
 	// The core is the script's own: its certificate goes into a folder in the
 	// original's format.

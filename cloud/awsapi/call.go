@@ -23,6 +23,9 @@ type Call struct {
 	RequestID string
 	// Caller is who signed.
 	Caller Caller
+	// PathNormalized is true when the signature covers the path only without its
+	// empty segments, "." and "..": a service must not act on one that has such.
+	PathNormalized bool
 	// Operation is set by Admit, for metrics and logs.
 	Operation string
 

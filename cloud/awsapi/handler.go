@@ -130,7 +130,7 @@ func (h *Handler) serve(w *answer, r *http.Request, call *Call) (name string) {
 		region = h.DefaultRegion // iam and sts: every other service was refused
 	}
 	call.Partition = fescue.Partition{AWS: h.AWS, Account: pending.Account, Region: region}
-	call.KeyID = pending.KeyID
+	call.KeyID, call.PathNormalized = pending.KeyID, pending.PathNormalized
 	if call.Caller, err = h.Callers.Caller(r.Context(), pending.KeyID); err != nil {
 		h.refuse(w, r, name, call, fmt.Errorf("caller with access key %s: %w", pending.KeyID, err))
 		return name

@@ -113,9 +113,6 @@ func TestPaths(t *testing.T) {
 			{"GET", "/greengrass"},
 			{"GET", "//greengrass/groups"},
 			{"GET", "/greengrass//groups"},
-			{"GET", "/greengrass/groups//"},
-			{"GET", "/greengrass/groups//versions"},
-			{"PUT", "/greengrass/groups//role"},
 			{"GET", "/greengrass/groups/" + id + "//"},
 			{"GET", "/greengrass/groups/" + id + "/Versions"},
 			{"GET", "/Greengrass/groups"},
@@ -129,6 +126,20 @@ func TestPaths(t *testing.T) {
 			{"POST", "/greengrass/groups/" + id},
 		} {
 			a.do(c[0], c[1], "").mentions(404, "UnknownOperationException", c[0]+" "+c[1])
+		}
+	})
+	t.Run("that lack a label", func(t *testing.T) {
+		t.Parallel()
+		a := a.with(t)
+		for _, c := range [][3]string{
+			{"GET", "/greengrass/groups/", "GroupId of GetGroup is empty"},
+			{"GET", "/greengrass/groups//", "GroupId of GetGroup is empty"},
+			{"DELETE", "/greengrass/groups/", "GroupId of DeleteGroup is empty"},
+			{"GET", "/greengrass/groups//versions", "GroupId of ListGroupVersions is empty"},
+			{"PUT", "/greengrass/groups//role", "GroupId of AssociateRoleToGroup is empty"},
+			{"GET", "/greengrass/groups/" + id + "/versions/", "GroupVersionId of GetGroupVersion is empty"},
+		} {
+			a.do(c[0], c[1], "").mentions(400, "BadRequestException", c[2])
 		}
 	})
 	t.Run("that end in a slash", func(t *testing.T) {

@@ -107,7 +107,7 @@ func (a *API) operations() []restjson.Operation {
 		{Name: "UpdateFunctionCode", Method: put, Path: one + "/code", MaxBody: maxRequest, Stream: true, Handle: a.updateCode},
 		{Name: "UpdateFunctionConfiguration", Method: put, Path: one + "/configuration", Handle: a.updateConfiguration},
 		{Name: "DeleteFunction", Method: del, Path: one, Status: http.StatusNoContent, Handle: a.deleteFunction},
-		{Name: "ListFunctions", Method: get, Path: all, Handle: a.listFunctions},
+		{Name: "ListFunctions", Method: get, Path: all + "/", Handle: a.listFunctions},
 		{Name: "PublishVersion", Method: post, Path: one + "/versions", Status: http.StatusCreated, Handle: a.publishVersion},
 		{Name: "ListVersionsByFunction", Method: get, Path: one + "/versions", Handle: a.listVersions},
 

@@ -48,7 +48,8 @@ type Operation struct {
 	Method string
 	// Path has labels in braces, each one whole segment:
 	// "/greengrass/groups/{GroupId}". A label that ends in "+" takes the rest as
-	// it is, empty segments included.
+	// it is, empty segments included; no other is ever empty. A path that ends in
+	// a slash is taken without it, too.
 	Path string
 	// Status is the success status; 0 means 200.
 	Status int
@@ -78,7 +79,8 @@ type API struct {
 	// makes. nil stands for nothing in particular.
 	Target func(op *Operation, r *Request) awsapi.Target
 
-	routes map[route][]*pattern
+	operations []Operation
+	routes     map[route][]*pattern
 }
 
 // route is what can be told from a request without looking at labels.
@@ -98,15 +100,23 @@ func (a *API) Register(ops []Operation) {
 	if a.routes == nil {
 		a.routes = make(map[route][]*pattern)
 	}
+	a.operations = append(a.operations, ops...)
 	for i := range ops {
-		op := &ops[i]
-		p := &pattern{op: op, segments: strings.Split(strings.TrimPrefix(op.Path, "/"), "/")}
-		key := route{op.Method, len(p.segments)}
-		if last := p.segments[len(p.segments)-1]; strings.HasSuffix(last, "+}") {
-			p.rest, key.segments = true, -1
+		a.route(&ops[i], ops[i].Path)
+		if short, ok := strings.CutSuffix(ops[i].Path, "/"); ok {
+			a.route(&ops[i], short)
 		}
-		a.routes[key] = append(a.routes[key], p)
 	}
+}
+
+// route leads requests for the path to the operation.
+func (a *API) route(op *Operation, path string) {
+	p := &pattern{op: op, segments: strings.Split(strings.TrimPrefix(path, "/"), "/")}
+	key := route{op.Method, len(p.segments)}
+	if last := p.segments[len(p.segments)-1]; strings.HasSuffix(last, "+}") {
+		p.rest, key.segments = true, -1
+	}
+	a.routes[key] = append(a.routes[key], p)
 }
 
 // RegisterNotServed adds operations that are known only to be refused by name:
@@ -122,44 +132,27 @@ func (a *API) RegisterNotServed(table string) {
 
 // Operations lists what is registered, by name.
 func (a *API) Operations() []Operation {
-	var ops []Operation
-	for _, list := range a.routes {
-		for _, p := range list {
-			ops = append(ops, *p.op)
-		}
-	}
+	ops := slices.Clone(a.operations)
 	slices.SortFunc(ops, func(x, y Operation) int { return strings.Compare(x.Name, y.Name) })
 	return ops
 }
 
 // match finds the operation of a request and its labels. Literal segments win
-// over labels.
+// over labels. A label that was left empty is there with "": the request is for
+// that operation and for no other.
 func (a *API) match(r *http.Request) (*Operation, map[string]string, error) {
-	whole := strings.Split(strings.TrimPrefix(r.URL.EscapedPath(), "/"), "/")
-	for i, s := range whole {
+	segments := strings.Split(strings.TrimPrefix(r.URL.EscapedPath(), "/"), "/")
+	for i, s := range segments {
 		plain, err := url.PathUnescape(s)
 		if err != nil || !utf8.ValidString(plain) || strings.ContainsRune(plain, 0) {
 			return nil, nil, fmt.Errorf("path segment %q is not valid", s)
 		}
-		whole[i] = plain
+		segments[i] = plain
 	}
-	segments := whole
-	if n := len(segments); n > 1 && segments[n-1] == "" {
+	best := a.find(r.Method, segments)
+	if n := len(segments); best == nil && n > 1 && segments[n-1] == "" {
 		segments = segments[:n-1] // one trailing slash is forgiven
-	}
-	var best *pattern
-	for _, list := range [][]*pattern{a.routes[route{r.Method, len(segments)}], a.routes[route{r.Method, -1}]} {
-		for _, p := range list {
-			if p.rest {
-				segments = whole
-			}
-			if p.fits(segments) && (best == nil || p.labels() < best.labels()) {
-				best = p
-			}
-		}
-		if best != nil {
-			break
-		}
+		best = a.find(r.Method, segments)
 	}
 	if best == nil {
 		return nil, nil, nil
@@ -178,15 +171,28 @@ func (a *API) match(r *http.Request) (*Operation, map[string]string, error) {
 	return best.op, labels, nil
 }
 
+// find returns the pattern that fits best, nil when none does.
+func (a *API) find(method string, segments []string) *pattern {
+	var best *pattern
+	for _, list := range [][]*pattern{a.routes[route{method, len(segments)}], a.routes[route{method, -1}]} {
+		for _, p := range list {
+			if p.fits(segments) && (best == nil || p.labels() < best.labels()) {
+				best = p
+			}
+		}
+		if best != nil {
+			break
+		}
+	}
+	return best
+}
+
 func (p *pattern) fits(segments []string) bool {
 	if p.rest && len(segments) < len(p.segments) {
 		return false
 	}
 	for i, s := range p.segments {
 		if !strings.HasPrefix(s, "{") && s != segments[i] {
-			return false
-		}
-		if strings.HasPrefix(s, "{") && segments[i] == "" && !strings.HasSuffix(s, "+}") {
 			return false
 		}
 	}
@@ -236,6 +242,10 @@ func (a *API) ServeCall(w http.ResponseWriter, r *http.Request, call *awsapi.Cal
 		})
 		return
 	}
+	if err := checkLabels(op, labels, call.PathNormalized); err != nil {
+		a.WriteError(w, a.Malformed(err.Error()))
+		return
+	}
 	request := &Request{Call: call, Labels: labels, Header: r.Header, Host: r.Host}
 	if op.Stream {
 		request.Stream = r.Body
@@ -254,6 +264,29 @@ func (a *API) ServeCall(w http.ResponseWriter, r *http.Request, call *awsapi.Cal
 	}
 	writeAnswer(w, op, answer)
 }
+
+// checkLabels refuses a label that is empty, and one with segments that the
+// signature of a normalised path leaves out: nobody signed that they stand there.
+func checkLabels(op *Operation, labels map[string]string, normalized bool) error {
+	for segment := range strings.SplitSeq(op.Path, "/") {
+		name, ok := strings.CutPrefix(strings.TrimSuffix(segment, "}"), "{")
+		if !ok {
+			continue
+		}
+		name, rest := strings.CutSuffix(name, "+")
+		value := labels[name]
+		if value == "" && !rest {
+			return fmt.Errorf("%s of %s is empty", name, op.Name)
+		}
+		if normalized && slices.ContainsFunc(strings.Split(value, "/"), leftOut) {
+			return fmt.Errorf("%s %.200q of %s is not covered by the signature, which leaves segments that are empty, \".\" or \"..\" out of the path; a slash in a value is written as %%2F", name, value, op.Name)
+		}
+	}
+	return nil
+}
+
+// leftOut reports whether a path is signed without the segment.
+func leftOut(segment string) bool { return segment == "" || segment == "." || segment == ".." }
 
 // answer has the operation done, if the caller may.
 func (a *API) answer(ctx context.Context, op *Operation, r *Request) (any, error) {

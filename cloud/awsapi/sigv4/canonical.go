@@ -93,25 +93,58 @@ func (t *target) count(name string) int {
 	return n
 }
 
-// appendCanonical appends the canonical request up to the line of the payload
-// hash, which is the last.
-func appendCanonical(b []byte, r *http.Request, t *target, a *authorization) ([]byte, error) {
-	if b == nil {
-		b = make([]byte, 0, 1024)
-	}
-	b = append(b, r.Method...)
-	b = append(b, '\n')
+// canonicalRequests are the canonical requests that a client may have signed, up
+// to the line of the payload hash, which is the last: one with the path as it
+// was sent, and one with the normalised path where that is another one. Not
+// every SDK normalises; S3's paths never are.
+func canonicalRequests(r *http.Request, t *target, a *authorization) ([][]byte, error) {
 	if a.service == "s3" {
-		var ok bool
-		if b, ok = appendRecoded(b, t.path, false); !ok {
+		path, ok := appendRecoded(nil, t.path, false)
+		if !ok {
 			return nil, refuse(a.service, malformed, "The path %.100q is not percent-encoded properly.", t.path)
 		}
-	} else {
-		// What the client sent, encoded once more.
-		for i := range len(t.path) {
-			b = appendEncoded(b, t.path[i], true)
+		return [][]byte{canonicalRequest(r, t, a, path)}, nil
+	}
+	requests := [][]byte{canonicalRequest(r, t, a, encodedAgain(t.path))}
+	if normal := normalized(t.path); normal != t.path {
+		requests = append(requests, canonicalRequest(r, t, a, encodedAgain(normal)))
+	}
+	return requests, nil
+}
+
+// encodedAgain is a path as the client sent it, encoded once more.
+func encodedAgain(path string) []byte {
+	b := make([]byte, 0, len(path)+32)
+	for i := range len(path) {
+		b = appendEncoded(b, path[i], true)
+	}
+	return b
+}
+
+// normalized is a path without empty segments, "." and "..", as SDKs sign it:
+// "/a/./b//../c/" is "/a/c/".
+func normalized(path string) string {
+	var kept []string
+	for segment := range strings.SplitSeq(path, "/") {
+		switch segment {
+		case "", ".":
+		case "..":
+			kept = kept[:max(0, len(kept)-1)]
+		default:
+			kept = append(kept, segment)
 		}
 	}
+	if len(kept) > 0 && strings.HasSuffix(path, "/") {
+		kept = append(kept, "")
+	}
+	return "/" + strings.Join(kept, "/")
+}
+
+func canonicalRequest(r *http.Request, t *target, a *authorization, path []byte) []byte {
+	b := make([]byte, 0, 1024)
+	b = append(b, r.Method...)
+	b = append(b, '\n')
+	b = append(b, path...)
 	b = append(b, '\n')
 	first := true
 	for _, p := range t.params {
@@ -145,7 +178,7 @@ func appendCanonical(b []byte, r *http.Request, t *target, a *authorization) ([]
 		}
 		b = append(b, name...)
 	}
-	return append(b, '\n'), nil
+	return append(b, '\n')
 }
 
 // headerValues are the lines of a header, by its lower-case name. Some headers

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"time"
 )
 
@@ -64,10 +65,14 @@ type Pending struct {
 	// It covers every x-amz- header; anything else that matters to an
 	// operation, such as x-amzn-iot-principal, is the operation's to demand.
 	SignedHeaders []string
+	// PathNormalized is true of a request whose signature covers its path only
+	// without empty segments, "." and "..", once it is verified. Which of them
+	// were sent, and where, is not proven.
+	PathNormalized bool
 
 	declared      [sha256.Size]byte
-	payloadLine   string // "" for PayloadInBody
-	canonical     []byte
+	payloadLine   string   // "" for PayloadInBody
+	canonical     [][]byte // the last is that of the normalised path, if there are two
 	authorization *authorization
 	secret        string
 	host          string
@@ -115,25 +120,15 @@ func (p *Pending) verify(payloadLine string) error {
 		return nil
 	}
 	a := p.authorization
-	request := sha256.Sum256(append(p.canonical, payloadLine...))
-
-	toSign := make([]byte, 0, 256)
-	toSign = append(toSign, algorithm+"\n"...)
-	toSign = a.time.AppendFormat(toSign, timeLayout)
-	toSign = append(toSign, '\n')
-	toSign = append(toSign, a.scope()...)
-	toSign = append(toSign, '\n')
-	toSign = hex.AppendEncode(toSign, request[:])
-
 	id := scopedKey{keyID: a.keyID, date: a.date, region: a.region, service: a.service}
 	signing, cached := p.signingKeys.get(id, p.secret)
 	if !cached {
 		signing = deriveKey(p.secret, a.date, a.region, a.service)
 	}
-	mac := hmac.New(sha256.New, signing[:])
-	mac.Write(toSign)
-	var sum [sha256.Size]byte
-	if !hmac.Equal(mac.Sum(sum[:0]), a.signature[:]) {
+	matched := slices.IndexFunc(p.canonical, func(canonical []byte) bool {
+		return hmac.Equal(a.signatureOf(append(canonical, payloadLine...), signing), a.signature[:])
+	})
+	if matched < 0 {
 		return refuse(p.Service, badSignature,
 			"The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key and signing method, and that no proxy changes the method, path, query, signed headers or body; the Host that arrived is %.300q.", p.host)
 	}
@@ -141,8 +136,23 @@ func (p *Pending) verify(payloadLine string) error {
 		// Only proven keys enter the cache: strangers choose the scope's service.
 		p.signingKeys.put(id, p.secret, signing)
 	}
-	p.verified, p.signing = true, signing
+	p.verified, p.signing, p.PathNormalized = true, signing, matched > 0
 	return nil
+}
+
+// signatureOf is the signature of a canonical request.
+func (a *authorization) signatureOf(canonical []byte, signing [sha256.Size]byte) []byte {
+	request := sha256.Sum256(canonical)
+	toSign := make([]byte, 0, 256)
+	toSign = append(toSign, algorithm+"\n"...)
+	toSign = a.time.AppendFormat(toSign, timeLayout)
+	toSign = append(toSign, '\n')
+	toSign = append(toSign, a.scope()...)
+	toSign = append(toSign, '\n')
+	toSign = hex.AppendEncode(toSign, request[:])
+	mac := hmac.New(sha256.New, signing[:])
+	mac.Write(toSign)
+	return mac.Sum(nil)
 }
 
 // parsePayload reads what the request says about its body: the kind, the hash

@@ -61,7 +61,7 @@ func TestTampering(t *testing.T) {
 		{"method", post, func(r *http.Request) { r.Method = "PUT" }, mismatch, 403, "does not match"},
 		{"path", post, replaceTarget("/groups", "/group5"), mismatch, 403, "does not match"},
 		{"path by an escape", post, replaceTarget("/groups", "/group%73"), mismatch, 403, "does not match"},
-		{"path by a slash", post, replaceTarget("/groups", "//groups"), mismatch, 403, "does not match"},
+		{"path by a last slash", post, replaceTarget("/groups?", "/groups/?"), mismatch, 403, "does not match"},
 		{"query value", post, replaceTarget("a=1", "a=2"), mismatch, 403, "does not match"},
 		{"query removed", post, replaceTarget("?a=1&b=2", ""), mismatch, 403, "does not match"},
 		{"query added", post, replaceTarget("a=1", "a=1&c=3"), mismatch, 403, "does not match"},

@@ -269,6 +269,52 @@ func TestVerify(t *testing.T) {
 	}
 }
 
+// TestNormalizedPaths: most SDKs sign a path without empty segments, "." and "..",
+// and send it as it is; the others sign what they send.
+func TestNormalizedPaths(t *testing.T) {
+	t.Parallel()
+	const host = "http://127.0.0.1:8080"
+	for _, tc := range []struct{ sent, signed string }{
+		{"/greengrass/groups//versions", "/greengrass/groups/versions"},
+		{"/greengrass/groups/./versions", "/greengrass/groups/versions"},
+		{"/greengrass/groups/../versions", "/greengrass/versions"},
+		{"/greengrass/groups/..", "/greengrass"},
+		{"/greengrass/groups/.", "/greengrass/groups"},
+		{"//greengrass/groups//", "/greengrass/groups/"},
+		{"/greengrass/../../../a", "/a"},
+		{"/..", "/"},
+		{"/./", "/"},
+		{"//", "/"},
+		{"/things/a%2F..%2Fb//shadow", "/things/a%2F..%2Fb/shadow"},
+	} {
+		for _, presign := range []bool{false, true} {
+			moved := func(r *http.Request) {
+				r.URL.Opaque = "//" + r.Host + tc.sent
+			}
+			p, err := verify(newVerifier(newKeys()), call{url: host + tc.signed, presign: presign}.sign(t, moved))
+			if err != nil || !p.PathNormalized {
+				t.Errorf("%s signed as %s: %+v, %v", tc.sent, tc.signed, p, err)
+			}
+			if p, err = verify(newVerifier(newKeys()), call{url: host + tc.sent, presign: presign}.sign(t)); err != nil || p.PathNormalized {
+				t.Errorf("%s signed as it is: %+v, %v", tc.sent, p, err)
+			}
+			_, err = verify(newVerifier(newKeys()), call{url: host + tc.signed + "x", presign: presign}.sign(t, moved))
+			wantCode(t, err, "InvalidSignatureException", 403, "does not match")
+		}
+	}
+	for _, sent := range []string{"/greengrass/groups", "/greengrass/groups/", "/", "/a/...", "/a/.b/c..", "/%2e%2e/a"} {
+		if p, err := verify(newVerifier(newKeys()), call{url: host + sent}.sign(t)); err != nil || p.PathNormalized {
+			t.Errorf("%s: %+v, %v", sent, p, err)
+		}
+	}
+	t.Run("s3 names objects so", func(t *testing.T) {
+		moved := func(r *http.Request) { r.URL.Opaque = "//" + r.Host + "/bucket/a//b" }
+		s3 := call{service: "s3", url: host + "/bucket/a/b", header: http.Header{"X-Amz-Content-Sha256": {hashOf("")}}}
+		_, err := verify(newVerifier(newKeys()), s3.sign(t, moved))
+		wantCode(t, err, "SignatureDoesNotMatch", 403, "does not match")
+	})
+}
+
 func hashOf(s string) string {
 	sum := sha256.Sum256([]byte(s))
 	return hex.EncodeToString(sum[:])

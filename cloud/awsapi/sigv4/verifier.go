@@ -119,7 +119,7 @@ func (v *Verifier) begin(r *http.Request, t *target, a *authorization) (*Pending
 	if err != nil {
 		return nil, err
 	}
-	canonical, err := appendCanonical(nil, r, t, a)
+	canonical, err := canonicalRequests(r, t, a)
 	if err != nil {
 		return nil, err
 	}
