@@ -31,10 +31,10 @@ var roles = []struct {
 		{"Effect":"Allow","Action":"*","Resource":"*"}]}`},
 	{"deployer", "everything but deletions, access keys, the audit record and the values of secrets", `{"Version":"2012-10-17","Statement":[
 		{"Effect":"Allow","Action":["greengrass:*","iot:*","lambda:*","s3:*","iam:*","secretsmanager:*","sts:*","fescue:*"],"Resource":"*"},
-		{"Effect":"Deny","Action":["*:Delete*","*:BatchDelete*","iam:*AccessKey*","fescue:*AccessKey*","fescue:*Audit*","secretsmanager:GetSecretValue"],"Resource":"*"}]}`},
+		{"Effect":"Deny","Action":["*:Delete*","*:BatchDelete*","iam:*AccessKey*","fescue:*AccessKey*","fescue:*Audit*","secretsmanager:*GetSecretValue"],"Resource":"*"}]}`},
 	{"reader", "reading, but for the audit record and the values of secrets", `{"Version":"2012-10-17","Statement":[
 		{"Effect":"Allow","Action":["*:Get*","*:List*","*:Describe*","s3:Head*","fescue:Check*"],"Resource":"*"},
-		{"Effect":"Deny","Action":["fescue:*Audit*","secretsmanager:GetSecretValue","secretsmanager:BatchGetSecretValue"],"Resource":"*"}]}`},
+		{"Effect":"Deny","Action":["fescue:*Audit*","secretsmanager:*GetSecretValue"],"Resource":"*"}]}`},
 }
 
 // Roles are the names of the roles.
@@ -106,7 +106,7 @@ func groupLimit(tag string) (*policy.Document, error) {
 			{"Effect": "Deny", "Resource": "*", "Action": []string{
 				"greengrass:*BulkDeployment*", "greengrass:AssociateService*", "greengrass:DisassociateService*",
 				"greengrass:CreateSoftwareUpdateJob", "greengrass:Update*Connectivity*", "greengrass:UpdateThing*",
-				"secretsmanager:GetSecretValue", "sts:AssumeRole",
+				"secretsmanager:*GetSecretValue", "sts:AssumeRole",
 			}},
 			{"Effect": "Deny", "Action": "*", "Resource": groups, "Condition": unless("ResourceTag")},
 			{"Effect": "Deny", "Action": "fescue:*", "NotResource": groups},

@@ -23,7 +23,7 @@ var reading = []string{"Get", "List", "Describe", "Head", "Check"}
 
 // recorded are the exceptions: what they read is worth a record.
 var recorded = map[string]bool{
-	"secretsmanager:GetSecretValue": true, "sts:GetSessionToken": true,
+	"secretsmanager:GetSecretValue": true, "secretsmanager:BatchGetSecretValue": true, "sts:GetSessionToken": true,
 }
 
 // changes says whether an action is recorded.
