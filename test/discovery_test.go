@@ -12,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/greengrass"
 	"github.com/aws/aws-sdk-go-v2/service/greengrass/types"
+	"github.com/aws/aws-sdk-go-v2/service/iot"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/fescue-edge/fescue"
@@ -65,6 +66,13 @@ func TestDiscovery(t *testing.T) {
 			}
 		}
 	}
+	// What provision made is a core's identity, and cores do not discover.
+	told("without the right", discovered{Status: 401})
+	_, err := h.iot.CreatePolicy(ctx, &iot.CreatePolicyInput{PolicyName: aws.String("lamps"), PolicyDocument: aws.String(
+		`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"greengrass:Discover","Resource":"` + lamp.thingARN + `"}]}`)})
+	check(err)
+	_, err = h.iot.AttachPolicy(ctx, &iot.AttachPolicyInput{PolicyName: aws.String("lamps"), Target: &lamp.certARN})
+	check(err)
 	nothing := discovered{Status: 404}
 
 	group, without := core.groupVersion(t, "", nil, nil)

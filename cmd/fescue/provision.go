@@ -10,25 +10,32 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud"
 	"github.com/fescue-edge/fescue/pki"
+	"github.com/fescue-edge/fescue/policy"
+	"github.com/fescue-edge/fescue/topic"
 )
 
 type provisionCommand struct {
 	endpointFlag
-	Name string `arg:"" help:"Name of the core's thing, for example Mill_Core."`
-	Root string `required:"" type:"path" help:"The core's root folder, for example /greengrass."`
+	Name   string   `arg:"" help:"Name of the core's thing, for example Mill_Core."`
+	Root   string   `required:"" type:"path" help:"The core's root folder, for example /greengrass."`
+	Topics []string `placeholder:"FILTER" help:"MQTT filters of the topics that functions may use in the cloud, as far as the certificate's policy decides it; + covers any number of levels there, as # does. Default: every topic."`
 }
 
 // Help implements kong.HelpProvider.
 func (provisionCommand) Help() string {
 	return `Makes thing, key, certificate, policy and attachments through the server's API, and
 writes certs/ and config/config.json in the original's format below the root folder.
-Credentials and Region are found the way the AWS CLI finds them.
+The policy allows what a core needs and no more: to connect as itself, its own
+shadows and deployments, and the topics. Credentials and Region are found the way
+the AWS CLI finds them.
 
 Examples:
   fescue provision Mill_Core --root /greengrass
-  fescue provision Mill_Core --root /greengrass --endpoint https://greengrass.example.com`
+  fescue provision Mill_Core --root /greengrass --endpoint https://greengrass.example.com
+  fescue provision Mill_Core --root /greengrass --topics 'mill/#,alarms/+/mill'`
 }
 
 // Run provisions a core.
@@ -37,7 +44,7 @@ func (c *provisionCommand) Run(ctx context.Context, t *terminal) error {
 	if err != nil {
 		return err
 	}
-	id, err := provision(ctx, client, c.Name, c.Root)
+	id, err := provision(ctx, client, c.Name, c.Root, c.Topics)
 	if err != nil {
 		return err
 	}
@@ -51,27 +58,35 @@ type identity struct {
 	ThingARN, CertificateARN, Policy, ConfigFile string
 }
 
-// quickStartPolicy is the policy of AWS's quick start for cores.
-const quickStartPolicy = `{"Version":"2012-10-17","Statement":[` +
-	`{"Effect":"Allow","Action":["iot:Publish","iot:Subscribe","iot:Connect","iot:Receive"],"Resource":["*"]},` +
-	`{"Effect":"Allow","Action":["greengrass:*"],"Resource":["*"]}]}`
-
 // errProvisioned means that the root folder has a configuration already.
 var errProvisioned = errors.New("is provisioned already")
 
 // provision makes a core's identity through the API and writes it below root.
 // The configuration is written last, so that a run that was cut short can be
 // repeated.
-func provision(ctx context.Context, c *apiClient, name, root string) (identity, error) {
+func provision(ctx context.Context, c *apiClient, name, root string, topics []string) (identity, error) {
 	configFile := filepath.Join(root, "config", "config.json")
 	if _, err := os.Stat(configFile); err == nil {
 		return identity{}, fmt.Errorf("%s %w: remove it to make a new identity", configFile, errProvisioned)
+	}
+	for _, filter := range topics {
+		if err := topic.ValidFilter(filter); err != nil {
+			return identity{}, fmt.Errorf("--topics %q: %w", filter, err)
+		}
+	}
+	p, err := c.partition(ctx)
+	if err != nil {
+		return identity{}, err
+	}
+	document := fescue.CorePolicy(p, name, topics)
+	if n := policy.Size(document); n > policy.MaxIoTDocument {
+		return identity{}, fmt.Errorf("the core's policy would have %d characters, at most %d are allowed: give fewer or wider --topics", n, policy.MaxIoTDocument)
 	}
 	var endpoints cloud.Endpoints
 	if err := c.call(ctx, "", "GetEndpoints", http.MethodGet, "/fescue/v1/endpoints", nil, &endpoints); err != nil {
 		return identity{}, err
 	}
-	dev, err := registerDevice(ctx, c, name)
+	dev, err := registerDevice(ctx, c, name, document)
 	if err != nil {
 		return identity{}, err
 	}
@@ -133,8 +148,9 @@ type device struct {
 	CertificatePEM, PrivateKey, PublicKey           string
 }
 
-// registerDevice makes a thing, a certificate and a policy, and attaches them.
-func registerDevice(ctx context.Context, c *apiClient, name string) (device, error) {
+// registerDevice makes a thing, a certificate and a policy with the document, and
+// attaches them.
+func registerDevice(ctx context.Context, c *apiClient, name, document string) (device, error) {
 	var thing struct{ ThingArn string }
 	if err := c.call(ctx, "iot", "CreateThing", http.MethodPost, "/things/"+url.PathEscape(name), struct{}{}, &thing); err != nil {
 		return device{}, err
@@ -146,13 +162,13 @@ func registerDevice(ctx context.Context, c *apiClient, name string) (device, err
 	if err := c.call(ctx, "iot", "CreateKeysAndCertificate", http.MethodPost, "/keys-and-certificate?setAsActive=true", nil, &cert); err != nil {
 		return device{}, err
 	}
-	policy := name + "-policy"
-	err := c.call(ctx, "iot", "CreatePolicy", http.MethodPost, "/policies/"+url.PathEscape(policy),
-		map[string]string{"policyDocument": quickStartPolicy}, nil)
+	attached := name + "-policy"
+	err := c.call(ctx, "iot", "CreatePolicy", http.MethodPost, "/policies/"+url.PathEscape(attached),
+		map[string]string{"policyDocument": document}, nil)
 	if err != nil && !isCode(err, "ResourceAlreadyExistsException") {
 		return device{}, err
 	}
-	if err := c.call(ctx, "iot", "AttachPolicy", http.MethodPut, "/target-policies/"+url.PathEscape(policy),
+	if err := c.call(ctx, "iot", "AttachPolicy", http.MethodPut, "/target-policies/"+url.PathEscape(attached),
 		map[string]string{"target": cert.CertificateArn}, nil); err != nil {
 		return device{}, err
 	}
@@ -161,7 +177,7 @@ func registerDevice(ctx context.Context, c *apiClient, name string) (device, err
 		return device{}, err
 	}
 	return device{
-		thing.ThingArn, cert.CertificateArn, cert.CertificateId, policy,
+		thing.ThingArn, cert.CertificateArn, cert.CertificateId, attached,
 		cert.CertificatePem, cert.KeyPair.PrivateKey, cert.KeyPair.PublicKey,
 	}, nil
 }

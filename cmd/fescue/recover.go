@@ -44,6 +44,12 @@ Examples:
   fescue recover /greengrass --deployment /data/gg/deployment --certificates ./device-certs`
 }
 
+// quickStartPolicy is the policy of AWS's quick start for cores, which stands in
+// for one that nobody knows: what it allowed must go on working.
+const quickStartPolicy = `{"Version":"2012-10-17","Statement":[` +
+	`{"Effect":"Allow","Action":["iot:Publish","iot:Subscribe","iot:Connect","iot:Receive"],"Resource":["*"]},` +
+	`{"Effect":"Allow","Action":["greengrass:*"],"Resource":["*"]}]}`
+
 // devicePolicy stands in for the policies of client devices: what they need to
 // find a core, and to speak to it and to AWS IoT.
 const devicePolicy = `{"Version":"2012-10-17","Statement":[` +

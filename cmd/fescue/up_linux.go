@@ -108,7 +108,7 @@ func (u *upRun) start(ctx context.Context) (err error) {
 		return err
 	}
 	root := u.coreRoot()
-	if _, err := provision(ctx, u.client, upCore, root); err != nil && !errors.Is(err, errProvisioned) {
+	if _, err := provision(ctx, u.client, upCore, root, nil); err != nil && !errors.Is(err, errProvisioned) {
 		return err
 	}
 	if err := u.startCore(ctx, root); err != nil {

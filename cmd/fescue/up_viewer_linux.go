@@ -12,6 +12,7 @@ import (
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 
+	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/pki"
 )
 
@@ -68,7 +69,11 @@ func (u *upRun) viewerIdentity(ctx context.Context) (tls.Certificate, error) {
 	if !errors.Is(err, os.ErrNotExist) {
 		return pair, err
 	}
-	dev, err := registerDevice(ctx, u.client, upViewer)
+	place, err := u.client.partition(ctx)
+	if err != nil {
+		return pair, err
+	}
+	dev, err := registerDevice(ctx, u.client, upViewer, fescue.CorePolicy(place, upViewer, []string{exampleTopic}))
 	if err != nil {
 		return pair, err
 	}
