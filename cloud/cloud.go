@@ -127,6 +127,9 @@ func (s *Server) openData(ctx context.Context) error {
 		return err
 	}
 	s.onClose(s.store.Close)
+	if err := s.keepPlace(ctx); err != nil {
+		return err
+	}
 	s.keys = accesskeys.New(s.store, s.master, s.o.Now)
 	s.ring = keyring{s.store, s.master, s.o.Now}
 	if s.authority, err = s.ring.authority(ctx, listenerAuthority, "Fescue listener authority", pki.RSA); err != nil {

@@ -62,10 +62,15 @@ func startServerOn(t testing.TB, data string, flags ...string) *server {
 // startServerWith starts a control plane with more in its environment.
 func startServerWith(t testing.TB, environment []string, data string, flags ...string) *server {
 	t.Helper()
+	return startBareServer(t, environment, data, append([]string{"--account", account, "--region", region}, flags...)...)
+}
+
+// startBareServer starts a control plane that is not told whose it is.
+func startBareServer(t testing.TB, environment []string, data string, flags ...string) *server {
+	t.Helper()
 	s := &server{data: data, environment: environment}
 	s.args = append([]string{
 		"server", "--data", s.data, "--api", "127.0.0.1:0", "--device", "127.0.0.1:0", "--mqtt", "127.0.0.1:0",
-		"--account", account, "--region", region,
 	}, flags...)
 	s.run(t)
 	return s

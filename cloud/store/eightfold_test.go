@@ -230,6 +230,9 @@ var races = []race{
 	{"ReleaseLease", 8, nil, each(func(ctx context.Context, s *store.Store, i int) error {
 		return s.ReleaseLease(ctx, "eight", fmt.Sprint(i))
 	})},
+	{"PutSetting", 8, nil, each(func(ctx context.Context, s *store.Store, i int) error {
+		return s.PutSetting(ctx, "put", fmt.Sprint(i))
+	})},
 	{"Setting", 8, nil, func(t *testing.T, s *store.Store) (func(int) error, func(*testing.T)) {
 		var mu sync.Mutex
 		kept := map[string]bool{}
@@ -488,7 +491,7 @@ var readers = []string{
 	"CertificatePolicies", "CertificateThings", "Certificates", "Connectivity", "Definition", "Definitions", "Deployment",
 	"DeploymentStatus", "Deployments", "DeploymentsIn", "DueNotifications", "Epoch", "FunctionAlias", "FunctionAliases", "FunctionCodeNamed",
 	"FunctionTags", "FunctionVersion", "FunctionVersions", "Functions", "GroupAuthorities", "GroupCore", "KeptSetting", "Memberships",
-	"NotificationBacklog", "Object", "ObjectParts", "Objects", "OfferedArtifacts", "Overdue", "Passed", "Ping", "Policies", "Policy",
+	"NotificationBacklog", "Object", "ObjectParts", "Objects", "OfferedArtifacts", "Overdue", "Partitions", "Passed", "Ping", "Policies", "Policy",
 	"PolicyCertificates", "PolicyVersion", "PolicyVersions", "Principal", "Progress", "ServerKeys", "Shadow", "ShadowNames",
 	"Sighting", "Steps", "Telemetry", "Thing", "ThingCertificates", "Things", "TokenSubject", "Unfinished", "Upload", "Uploads",
 	"Version", "Versions", "Waiting",

@@ -91,24 +91,3 @@ func scanAccessKey(rows *sql.Rows) (AccessKey, error) {
 	k.Sealed, err = base64.StdEncoding.DecodeString(sealed)
 	return k, err
 }
-
-// KeptSetting is a server-wide value, empty when none was kept.
-func (s *Store) KeptSetting(ctx context.Context, name string) (kept string, err error) {
-	err = one(s.read.QueryRowContext(ctx, `SELECT value FROM server_setting WHERE name = $1`, name), &kept)
-	if errors.Is(err, fescue.ErrNotFound) {
-		return "", nil
-	}
-	return kept, err
-}
-
-// Setting keeps a server-wide value the first time and returns what is kept.
-func (s *Store) Setting(ctx context.Context, name, value string) (kept string, err error) {
-	err = s.update(ctx, func(tx *sql.Tx) error {
-		if _, err := tx.ExecContext(ctx, `
-			INSERT INTO server_setting (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING`, name, value); err != nil {
-			return err
-		}
-		return one(tx.QueryRowContext(ctx, `SELECT value FROM server_setting WHERE name = $1`, name), &kept)
-	})
-	return kept, err
-}

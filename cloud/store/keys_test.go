@@ -1,9 +1,6 @@
 package store_test
 
 import (
-	"fmt"
-	"slices"
-	"sync"
 	"testing"
 	"time"
 
@@ -93,27 +90,6 @@ func testKeys(t *testing.T, open opener) {
 		refused(t, "another case", err, fescue.ErrNotFound)
 		if got := must(s.AccessKey(ctx, "A"))(t); !got.RevokedAt.IsZero() {
 			t.Errorf("%+v", got)
-		}
-	})
-	t.Run("settings", func(t *testing.T) {
-		t.Parallel()
-		s, ctx := open(t), t.Context()
-		kept := make([]string, 8)
-		var wg sync.WaitGroup
-		for i := range kept {
-			wg.Go(func() {
-				var err error
-				if kept[i], err = s.Setting(ctx, "master-key", fmt.Sprint("id", i)); err != nil {
-					t.Error(err)
-				}
-			})
-		}
-		wg.Wait()
-		if slices.Sort(kept); kept[0] != kept[7] || kept[0] == "" {
-			t.Errorf("kept %v", kept)
-		}
-		if other := must(s.Setting(ctx, "other", "x"))(t); other != "x" {
-			t.Errorf("kept %q", other)
 		}
 	})
 }

@@ -33,6 +33,8 @@ var whole = []string{
 	// For a backup, of a copy of the database.
 	"SELECT DISTINCT code_hash FROM lambda_version",
 	"SELECT artifacts_json FROM manifest",
+	// Once, of a database that an early version wrote.
+	"SELECT partition, min(created_at) AS oldest FROM (",
 	// Over an index that has only the rows asked for.
 	"FROM bulk_deployment WHERE status IN ('Initializing', 'Running', 'Stopping')",
 	"WHERE status = 'Building' AND (leased_until < $1",

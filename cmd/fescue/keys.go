@@ -29,7 +29,7 @@ unknown within a second.
 
 Examples:
   fescue keys list --data /var/lib/fescue
-  fescue keys create --data /var/lib/fescue --name build-server
+  fescue keys create --data /var/lib/fescue --name build-server --role deployer
   fescue keys create --data /var/lib/fescue --name north --role deployer --groups site=north
   fescue keys revoke --data /var/lib/fescue AKIAEXAMPLE
   fescue keys signing list --data /var/lib/fescue
@@ -106,14 +106,23 @@ func (c listKeys) Run(ctx context.Context, t *terminal) error {
 
 type createKey struct {
 	dataFlag
-	Account string `default:"000000000000" env:"FESCUE_ACCOUNT" help:"Account that the key belongs to."`
+	Account string `env:"FESCUE_ACCOUNT" help:"Account that the key belongs to. Default: the data folder's."`
 	Name    string `required:"" help:"What the key is for; shown by list and by sts get-caller-identity."`
-	Role    string `default:"admin" enum:"admin,deployer,reader" help:"What the key may do: ${enum}."`
+	Role    string `required:"" enum:"admin,deployer,reader" help:"What the key may do: ${enum}."`
 	Groups  string `placeholder:"TAG=VALUE" help:"Limit the key to groups with this tag."`
 }
 
 // Run prints the new key; the secret is not told again.
 func (c createKey) Run(ctx context.Context, t *terminal) error {
+	if c.Account == "" {
+		known, err := cloud.KnownPlace(ctx, c.state(), t.logger)
+		if err != nil {
+			return err
+		}
+		if c.Account = known.Account; c.Account == "" {
+			return fmt.Errorf("no server has run on %s yet: name the key's account with --account", c.Data)
+		}
+	}
 	return c.open(ctx, t, func(keys *accesskeys.Keys) error {
 		id, secret, err := keys.Create(ctx, c.Account, c.Name, accesskeys.Grant{Role: c.Role, GroupTag: c.Groups})
 		if err != nil {

@@ -2,10 +2,12 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,22 +16,41 @@ import (
 	"github.com/fescue-edge/fescue/cloud/deploy"
 )
 
-// placeFlags say where the server's state lies and whose it is.
+// placeFlags say what ARNs carry. What is not given is as it was when a server last
+// ran on the state.
 type placeFlags struct {
-	Account   string   `default:"000000000000" env:"FESCUE_ACCOUNT" help:"Twelve-digit account of the first access key; ARNs carry it."`
-	Region    string   `default:"us-east-1" env:"FESCUE_REGION" help:"Region that ARNs carry."`
-	Regions   []string `help:"All Regions that are served, when there are more than one."`
-	Partition string   `default:"aws" enum:"aws,aws-cn,aws-us-gov" help:"First part of ARNs: ${enum}."`
+	Account   string   `env:"FESCUE_ACCOUNT" help:"Twelve-digit account of the first access key; ARNs carry it. Default: the data folder's, 000000000000 for a new one."`
+	Region    string   `env:"FESCUE_REGION" help:"Region that ARNs carry. Default: the data folder's, us-east-1 for a new one."`
+	Regions   []string `help:"All Regions that are served, when there are more than one. Default: the data folder's."`
+	Partition string   `default:"" enum:",aws,aws-cn,aws-us-gov" help:"First part of ARNs: aws, aws-cn or aws-us-gov. Default: the data folder's, aws for a new one."`
 }
 
-func (f placeFlags) regions() []string {
-	regions := []string{f.Region}
-	for _, r := range f.Regions {
-		if r != f.Region {
-			regions = append(regions, r)
+// settle makes the flags complete from what the state tells. Region is then the
+// first of Regions.
+func (f *placeFlags) settle(ctx context.Context, state cloud.State, logger *slog.Logger) error {
+	known, err := cloud.KnownPlace(ctx, state, logger)
+	if err != nil {
+		return err
+	}
+	regions := f.Regions
+	if f.Region != "" {
+		regions = append([]string{f.Region}, regions...)
+	}
+	if len(regions) == 0 {
+		regions = known.Regions
+	}
+	if len(regions) == 0 {
+		regions = []string{"us-east-1"}
+	}
+	f.Regions = nil
+	for _, r := range regions {
+		if !slices.Contains(f.Regions, r) {
+			f.Regions = append(f.Regions, r)
 		}
 	}
-	return regions
+	f.Region = f.Regions[0]
+	f.Account, f.Partition = cmp.Or(f.Account, known.Account, "000000000000"), cmp.Or(f.Partition, known.AWS, "aws")
+	return nil
 }
 
 // databaseFlag says where the database is. A password in it is better given by the
@@ -119,7 +140,7 @@ func (c *serverCommand) options(logger *slog.Logger) (cloud.Options, error) {
 	}
 	return cloud.Options{
 		DataDir: c.Data, Database: c.Database, Artifacts: c.Artifacts, APIAddr: c.API, DeviceAddr: c.Device, MQTTAddr: c.MQTT,
-		AWS: c.Partition, Account: c.Account, Regions: c.regions(), PublicHosts: c.PublicHost,
+		AWS: c.Partition, Account: c.Account, Regions: c.Regions, PublicHosts: c.PublicHost,
 		BasePath:    c.BasePath,
 		APICertFile: c.TLSCert, APIKeyFile: c.TLSKey,
 		DeviceCertFile: c.DeviceTLSCert, DeviceKeyFile: c.DeviceTLSKey, InsecureHTTP: c.InsecureHTTP,
@@ -134,6 +155,10 @@ func (c *serverCommand) options(logger *slog.Logger) (cloud.Options, error) {
 
 // Run serves until the context ends.
 func (c *serverCommand) Run(ctx context.Context, t *terminal) error {
+	state := cloud.State{DataDir: c.Data, Database: c.Database, MasterKeyFile: os.Getenv("FESCUE_MASTER_KEY_FILE")}
+	if err := c.settle(ctx, state, t.logger); err != nil {
+		return err
+	}
 	o, err := c.options(t.logger)
 	if err != nil {
 		return err

@@ -136,11 +136,15 @@ func (u *upRun) start(ctx context.Context) (err error) {
 }
 
 func (u *upRun) startServer(ctx context.Context) (err error) {
+	data, logger := filepath.Join(u.Data, "server"), slog.New(slog.NewTextHandler(u.logFile, nil))
+	if err := u.settle(ctx, cloud.State{DataDir: data}, logger); err != nil {
+		return err
+	}
 	u.server, err = cloud.New(ctx, cloud.Options{
-		DataDir: filepath.Join(u.Data, "server"), APIAddr: u.API, DeviceAddr: u.Device, MQTTAddr: u.MQTT,
-		AWS: u.Partition, Account: u.Account, Regions: u.regions(), PublicHosts: []string{"localhost"},
+		DataDir: data, APIAddr: u.API, DeviceAddr: u.Device, MQTTAddr: u.MQTT,
+		AWS: u.Partition, Account: u.Account, Regions: u.Regions, PublicHosts: []string{"localhost"},
 		AccessKeyID: os.Getenv("FESCUE_ACCESS_KEY_ID"), SecretAccessKey: os.Getenv("FESCUE_SECRET_ACCESS_KEY"),
-		Logger: slog.New(slog.NewTextHandler(u.logFile, nil)),
+		Logger: logger,
 	})
 	if err != nil {
 		return err

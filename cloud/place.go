@@ -1,0 +1,86 @@
+package cloud
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/fescue-edge/fescue/cloud/store"
+)
+
+// Place is what the ARNs of a server's own resources carry.
+type Place struct {
+	// AWS is the first part of ARNs, empty where nothing tells it.
+	AWS string `json:"aws"`
+	// Account is the one of the first access key.
+	Account string `json:"account"`
+	// Regions are those that are served, the first one first.
+	Regions []string `json:"regions"`
+}
+
+const placeSetting = "place"
+
+// KnownPlace is the place of the server that last ran on the state; of a state
+// that none has run on yet it is empty. Servers of early versions did not keep
+// theirs: then it is what access keys, groups, things and functions tell.
+func KnownPlace(ctx context.Context, state State, logger *slog.Logger) (Place, error) {
+	if !state.shared() {
+		if _, err := os.Stat(filepath.Join(state.DataDir, databaseName)); errors.Is(err, fs.ErrNotExist) {
+			return Place{}, nil
+		}
+	}
+	_, st, err := state.open(ctx, logger)
+	if err != nil {
+		return Place{}, err
+	}
+	defer st.Close()
+	return keptPlace(ctx, st)
+}
+
+func keptPlace(ctx context.Context, st *store.Store) (p Place, err error) {
+	kept, err := st.KeptSetting(ctx, placeSetting)
+	if err != nil {
+		return p, err
+	}
+	if kept != "" {
+		if err := json.Unmarshal([]byte(kept), &p); err != nil {
+			return p, fmt.Errorf("the setting %s of the database: %w", placeSetting, err)
+		}
+		return p, nil
+	}
+	keys, err := st.AccessKeys(ctx)
+	if err != nil || len(keys) == 0 {
+		return p, err
+	}
+	p.Account = keys[0].Account
+	partitions, err := st.Partitions(ctx, "", p.Account)
+	for _, in := range partitions {
+		p.Regions = append(p.Regions, in.Region)
+	}
+	return p, err
+}
+
+// keepPlace keeps the server's place for later starts. What an earlier server
+// served and this one does not is logged: it is still there, and unreachable.
+func (s *Server) keepPlace(ctx context.Context) error {
+	before, err := keptPlace(ctx, s.store)
+	if err != nil {
+		return err
+	}
+	without := slices.DeleteFunc(before.Regions, func(region string) bool { return slices.Contains(s.o.Regions, region) })
+	if len(without) > 0 {
+		s.o.Logger.Warn("Regions that were served before are not served now; name them with --regions", "regions", strings.Join(without, ","))
+	}
+	now, err := json.Marshal(Place{s.o.AWS, s.o.Account, s.o.Regions})
+	if err != nil {
+		return err
+	}
+	return s.store.PutSetting(ctx, placeSetting, string(now))
+}
