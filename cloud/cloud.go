@@ -27,6 +27,7 @@ import (
 	"github.com/fescue-edge/fescue/cloud/mqttfront"
 	"github.com/fescue-edge/fescue/cloud/retention"
 	"github.com/fescue-edge/fescue/cloud/store"
+	"github.com/fescue-edge/fescue/disk"
 	"github.com/fescue-edge/fescue/pki"
 )
 
@@ -114,7 +115,7 @@ func (s *Server) onClose(f func() error) { s.closers = append(s.closers, f) }
 // openData opens what lies in the data folder.
 func (s *Server) openData(ctx context.Context) error {
 	for _, dir := range []string{s.o.DataDir, s.path(spoolName)} {
-		if err := pki.MakeFolder(dir, 0o700); err != nil {
+		if err := disk.MakeFolder(dir, 0o700); err != nil {
 			return fmt.Errorf("make data folder: %w", err)
 		}
 	}
@@ -135,7 +136,7 @@ func (s *Server) openData(ctx context.Context) error {
 	if s.authority, err = s.ring.authority(ctx, listenerAuthority, "Fescue listener authority", pki.RSA); err != nil {
 		return err
 	}
-	if err := pki.WriteFile(s.path(authorityPEMName), s.authority.PEM(), 0o644); err != nil {
+	if err := disk.WriteFile(s.path(authorityPEMName), s.authority.PEM(), 0o644); err != nil {
 		return fmt.Errorf("write %s: %w", s.path(authorityPEMName), err)
 	}
 	return s.seedKey(ctx)

@@ -13,7 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/fescue-edge/fescue/cloud/awsapi"
-	"github.com/fescue-edge/fescue/pki"
+	"github.com/fescue-edge/fescue/disk"
 )
 
 // Endpoints answers GET /fescue/v1/endpoints: where devices find this server.
@@ -110,5 +110,5 @@ func writeJSON(path string, v any) error {
 	if err != nil {
 		return err
 	}
-	return pki.WriteFile(path, append(data, '\n'), 0o600)
+	return disk.WriteFile(path, append(data, '\n'), 0o600)
 }

@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/fescue-edge/fescue/pki"
+	"github.com/fescue-edge/fescue/disk"
 )
 
 // ErrRunning means that another core runs on the same root.
@@ -20,7 +20,7 @@ var ErrRunning = errors.New("another core runs on this folder")
 // lockRoot makes sure that exactly one core runs on a folder. The lock goes with
 // the process, however it ends.
 func lockRoot(folder string) (*os.File, error) {
-	if err := pki.MakeFolder(folder, 0o755); err != nil {
+	if err := disk.MakeFolder(folder, 0o755); err != nil {
 		return nil, fmt.Errorf("make the core's folder: %w", err)
 	}
 	path := filepath.Join(folder, "core.lock")

@@ -13,6 +13,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/fescue-edge/fescue/disk"
 )
 
 // MasterKey wraps secrets (private keys, access key secrets) before they are
@@ -78,7 +80,7 @@ func createMasterKey(path string) (*MasterKey, error) {
 	}
 	// Servers that share the file may start at once: the first one's key is it.
 	own := path + "." + rand.Text()
-	if err := WriteFile(own, []byte(base64.StdEncoding.EncodeToString(key)+"\n"), 0o600); err != nil {
+	if err := disk.WriteFile(own, []byte(base64.StdEncoding.EncodeToString(key)+"\n"), 0o600); err != nil {
 		return nil, fmt.Errorf("write master key: %w", err)
 	}
 	err := os.Link(own, path)
@@ -91,7 +93,7 @@ func createMasterKey(path string) (*MasterKey, error) {
 	if err != nil {
 		return nil, fmt.Errorf("write master key: %w", err)
 	}
-	if err := SyncFolder(filepath.Dir(path)); err != nil {
+	if err := disk.SyncFolder(filepath.Dir(path)); err != nil {
 		return nil, fmt.Errorf("write master key: %w", err)
 	}
 	return NewMasterKey(key)
@@ -129,46 +131,4 @@ func (k *MasterKey) Open(sealed []byte, label string) ([]byte, error) {
 		return nil, fmt.Errorf("%s: %w", label, ErrSealed)
 	}
 	return secret, nil
-}
-
-// WriteFile writes a file so that after a power cut it is there whole or not at
-// all: a temporary file in the same folder, synced, renamed, the folder synced.
-func WriteFile(path string, data []byte, mode os.FileMode) (err error) {
-	dir := filepath.Dir(path)
-	tmp, err := os.CreateTemp(dir, "."+filepath.Base(path)+"-*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			tmp.Close()
-			os.Remove(tmp.Name())
-		}
-	}()
-	if err = tmp.Chmod(mode); err != nil {
-		return err
-	}
-	if _, err = tmp.Write(data); err != nil {
-		return err
-	}
-	if err = tmp.Sync(); err != nil {
-		return err
-	}
-	if err = tmp.Close(); err != nil {
-		return err
-	}
-	if err = os.Rename(tmp.Name(), path); err != nil {
-		return err
-	}
-	return SyncFolder(dir)
-}
-
-// SyncFolder makes the names in a folder survive a power cut.
-func SyncFolder(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
 }

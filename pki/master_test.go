@@ -109,27 +109,6 @@ func TestLoadMasterKey(t *testing.T) {
 			t.Error("it was made")
 		}
 	})
-	t.Run("makes folders", func(t *testing.T) {
-		t.Parallel()
-		dir := filepath.Join(t.TempDir(), "a", "b")
-		for range 2 {
-			if err := pki.MakeFolder(dir, 0o700); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if info, err := os.Stat(dir); err != nil || info.Mode() != os.ModeDir|0o700 {
-			t.Errorf("mode %v, %v", info.Mode(), err)
-		}
-		file := filepath.Join(dir, "file")
-		if err := pki.WriteFile(file, nil, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		for _, bad := range []string{file, filepath.Join(file, "c")} {
-			if err := pki.MakeFolder(bad, 0o700); err == nil {
-				t.Errorf("%s is a folder now", bad)
-			}
-		}
-	})
 	t.Run("no folder", func(t *testing.T) {
 		t.Parallel()
 		if _, err := pki.LoadMasterKey(filepath.Join(t.TempDir(), "none", "k"), true); err == nil {
@@ -228,55 +207,4 @@ func TestNewMasterKey(t *testing.T) {
 	if after, err := k.Derive("x"); err != nil || !bytes.Equal(before, after) {
 		t.Error("the caller's bytes are still used")
 	}
-}
-
-func TestWriteFile(t *testing.T) {
-	t.Parallel()
-	// alone checks that nothing but names lies in the folder.
-	alone := func(t *testing.T, dir string, names ...string) {
-		t.Helper()
-		entries, err := os.ReadDir(dir)
-		if err != nil || len(entries) != len(names) {
-			t.Errorf("the folder holds %v, %v", entries, err)
-		}
-	}
-	t.Run("writes and replaces", func(t *testing.T) {
-		t.Parallel()
-		dir := t.TempDir()
-		path := filepath.Join(dir, "f")
-		for _, c := range []struct {
-			text string
-			mode os.FileMode
-		}{{"one", 0o600}, {"", 0o644}, {"three", 0o400}, {"four", 0o640}} {
-			if err := pki.WriteFile(path, []byte(c.text), c.mode); err != nil {
-				t.Fatal(err)
-			}
-			text, err := os.ReadFile(path)
-			if err != nil || string(text) != c.text {
-				t.Errorf("%q, %v", text, err)
-			}
-			if info, err := os.Stat(path); err != nil || info.Mode() != c.mode {
-				t.Errorf("mode %v, %v", info.Mode(), err)
-			}
-		}
-		alone(t, dir, "f")
-	})
-	t.Run("leaves nothing behind when it fails", func(t *testing.T) {
-		t.Parallel()
-		dir := t.TempDir()
-		path := filepath.Join(dir, "taken")
-		if err := os.MkdirAll(filepath.Join(path, "x"), 0o700); err != nil {
-			t.Fatal(err)
-		}
-		if err := pki.WriteFile(path, []byte("text"), 0o600); err == nil {
-			t.Error("it took the place of a folder")
-		}
-		alone(t, dir, "taken")
-	})
-	t.Run("no folder", func(t *testing.T) {
-		t.Parallel()
-		if err := pki.WriteFile(filepath.Join(t.TempDir(), "none", "f"), nil, 0o600); !errors.Is(err, os.ErrNotExist) {
-			t.Errorf("%v", err)
-		}
-	})
 }

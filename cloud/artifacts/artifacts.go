@@ -58,16 +58,3 @@ func checkHash(hash string) error {
 	}
 	return nil
 }
-
-// contextReader ends with its context, since files do not.
-type contextReader struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (c contextReader) Read(p []byte) (int, error) {
-	if err := c.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return c.r.Read(p)
-}

@@ -8,11 +8,13 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/disk"
 )
 
 // Folder keeps blobs as files, each named by its hash, in 256 folders by the
@@ -20,12 +22,15 @@ import (
 // flushed: power may fail at any instant.
 type Folder struct {
 	dir   string
-	files Files
+	files disk.FS
+	// now dates temporary files.
+	now func() time.Time
 }
 
 var _ Store = (*Folder)(nil)
 
 const (
+	folderMode  = 0o700
 	tempFolder  = "tmp"
 	tempPattern = "put-*"
 	// tempLife is how long an upload may take before its temporary file counts
@@ -36,12 +41,12 @@ const (
 
 // OpenFolder opens a folder of blobs, makes it if it is absent, and removes
 // what interrupted uploads left there.
-func OpenFolder(dir string) (*Folder, error) { return OpenFolderOn(Disk{}, dir) }
+func OpenFolder(dir string) (*Folder, error) { return OpenFolderOn(disk.Local{}, dir, time.Now) }
 
-// OpenFolderOn is OpenFolder on another file system.
-func OpenFolderOn(files Files, dir string) (*Folder, error) {
-	f := &Folder{dir: dir, files: files}
-	if err := files.MkdirAll(filepath.Join(dir, tempFolder)); err != nil {
+// OpenFolderOn is OpenFolder on another file system, with another clock.
+func OpenFolderOn(files disk.FS, dir string, now func() time.Time) (*Folder, error) {
+	f := &Folder{dir: dir, files: files, now: now}
+	if err := files.MkdirAll(filepath.Join(dir, tempFolder), folderMode); err != nil {
 		return nil, fmt.Errorf("open artifact folder %s: %w", dir, err)
 	}
 	// Each blob's last step flushes the names in dir, but not dir's own.
@@ -68,7 +73,7 @@ func (f *Folder) removeLeftovers() error {
 		if err != nil {
 			return err
 		}
-		if !strings.HasPrefix(e.Name(), "put-") || f.files.Now().Sub(info.ModTime()) < tempLife {
+		if !strings.HasPrefix(e.Name(), "put-") || f.now().Sub(info.ModTime()) < tempLife {
 			continue
 		}
 		if err := f.files.Remove(filepath.Join(dir, e.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -97,7 +102,7 @@ func (f *Folder) Put(ctx context.Context, hash string, r io.Reader) (err error) 
 		}
 	}()
 	sum := sha256.New()
-	if _, err := io.Copy(io.MultiWriter(temp, sum), contextReader{ctx, r}); err != nil {
+	if _, err := io.Copy(io.MultiWriter(temp, sum), disk.Reader(ctx, r)); err != nil {
 		return err
 	}
 	if got := hex.EncodeToString(sum.Sum(nil)); got != hash {
@@ -116,7 +121,7 @@ func (f *Folder) Put(ctx context.Context, hash string, r io.Reader) (err error) 
 func (f *Folder) adopt(temp, hash string) error {
 	path := f.path(hash)
 	shelf := filepath.Dir(path)
-	if err := f.files.MkdirAll(shelf); err != nil {
+	if err := f.files.MkdirAll(shelf, folderMode); err != nil {
 		return err
 	}
 	if err := f.files.Rename(temp, path); err != nil {
@@ -132,7 +137,7 @@ func (f *Folder) Open(ctx context.Context, hash string, offset int64) (io.ReadCl
 	if err := checkHash(hash); err != nil {
 		return nil, err
 	}
-	file, err := f.files.Open(f.path(hash))
+	file, err := f.files.OpenFile(f.path(hash), os.O_RDONLY, 0)
 	if err != nil {
 		return nil, fmt.Errorf("open artifact %s: %w", hash, notFound(err))
 	}
@@ -143,10 +148,10 @@ func (f *Folder) Open(ctx context.Context, hash string, offset int64) (io.ReadCl
 	return struct {
 		io.Reader
 		io.Closer
-	}{contextReader{ctx, file}, file}, nil
+	}{disk.Reader(ctx, file), file}, nil
 }
 
-func seek(file File, offset int64) error {
+func seek(file disk.File, offset int64) error {
 	info, err := file.Stat()
 	if err != nil {
 		return err
@@ -163,7 +168,7 @@ func (f *Folder) Stat(_ context.Context, hash string) (Info, error) {
 	if err := checkHash(hash); err != nil {
 		return Info{}, err
 	}
-	info, err := f.files.Stat(f.path(hash))
+	info, err := f.files.Lstat(f.path(hash))
 	if err != nil {
 		return Info{}, fmt.Errorf("stat artifact %s: %w", hash, notFound(err))
 	}

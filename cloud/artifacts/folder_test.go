@@ -16,6 +16,7 @@ import (
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/artifacts"
 	"github.com/fescue-edge/fescue/cloud/artifacts/artifactstest"
+	"github.com/fescue-edge/fescue/disk"
 )
 
 func TestFolder(t *testing.T) {
@@ -38,9 +39,8 @@ var errDisk = errors.New("no space left on device")
 
 // faultyDisk fails at one named step.
 type faultyDisk struct {
-	artifacts.Disk
+	disk.Local
 	step string
-	now  time.Time
 }
 
 func (d *faultyDisk) fail(step string) error {
@@ -50,15 +50,15 @@ func (d *faultyDisk) fail(step string) error {
 	return nil
 }
 
-func (d *faultyDisk) MkdirAll(dir string) error {
-	return errors.Join(d.fail("mkdir"), d.Disk.MkdirAll(dir))
+func (d *faultyDisk) MkdirAll(dir string, perm fs.FileMode) error {
+	return errors.Join(d.fail("mkdir"), d.Local.MkdirAll(dir, perm))
 }
 
-func (d *faultyDisk) CreateTemp(dir, pattern string) (artifacts.File, error) {
+func (d *faultyDisk) CreateTemp(dir, pattern string) (disk.File, error) {
 	if err := d.fail("create"); err != nil {
 		return nil, err
 	}
-	f, err := d.Disk.CreateTemp(dir, pattern)
+	f, err := d.Local.CreateTemp(dir, pattern)
 	return faultyFile{f, d}, err
 }
 
@@ -66,24 +66,22 @@ func (d *faultyDisk) Rename(from, to string) error {
 	if err := d.fail("rename"); err != nil {
 		return err
 	}
-	return d.Disk.Rename(from, to)
+	return d.Local.Rename(from, to)
 }
 
 func (d *faultyDisk) Remove(path string) error {
 	if err := d.fail("remove"); err != nil {
 		return err
 	}
-	return d.Disk.Remove(path)
+	return d.Local.Remove(path)
 }
 
 func (d *faultyDisk) SyncDir(dir string) error {
-	return errors.Join(d.fail("sync folder"), d.Disk.SyncDir(dir))
+	return errors.Join(d.fail("sync folder"), d.Local.SyncDir(dir))
 }
 
-func (d *faultyDisk) Now() time.Time { return d.now }
-
 type faultyFile struct {
-	artifacts.File
+	disk.File
 	disk *faultyDisk
 }
 
@@ -110,8 +108,8 @@ func TestFolderFaults(t *testing.T) {
 		t.Run("put fails at "+step, func(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
-			disk := &faultyDisk{now: time.Now()}
-			f, err := artifacts.OpenFolderOn(disk, dir)
+			disk := &faultyDisk{}
+			f, err := artifacts.OpenFolderOn(disk, dir, time.Now)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -134,8 +132,8 @@ func TestFolderFaults(t *testing.T) {
 	}
 	t.Run("delete reports a fault", func(t *testing.T) {
 		t.Parallel()
-		disk := &faultyDisk{now: time.Now()}
-		f, err := artifacts.OpenFolderOn(disk, t.TempDir())
+		disk := &faultyDisk{}
+		f, err := artifacts.OpenFolderOn(disk, t.TempDir(), time.Now)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -177,7 +175,7 @@ func TestOpenFolder(t *testing.T) {
 		if _, err := os.Stat(name); err != nil {
 			t.Fatalf("young upload: %v", err)
 		}
-		if _, err := artifacts.OpenFolderOn(&faultyDisk{now: time.Now().Add(25 * time.Hour)}, dir); err != nil {
+		if _, err := artifacts.OpenFolderOn(disk.Local{}, dir, func() time.Time { return time.Now().Add(25 * time.Hour) }); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := os.Stat(name); !errors.Is(err, fs.ErrNotExist) {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"os"
 	"testing"
 	"time"
 
@@ -14,30 +13,6 @@ import (
 	"github.com/fescue-edge/fescue/cloud/artifacts/artifactstest"
 	"github.com/fescue-edge/fescue/test/volatile"
 )
-
-// mains is the volatile disk as a Folder takes it.
-type mains struct{ *volatile.Disk }
-
-func (m mains) MkdirAll(dir string) error { return m.Disk.MkdirAll(dir, 0o700) }
-
-func (m mains) CreateTemp(dir, pattern string) (artifacts.File, error) {
-	return file(m.Disk.CreateTemp(dir, pattern))
-}
-
-func (m mains) Open(path string) (artifacts.File, error) {
-	return file(m.Disk.OpenFile(path, os.O_RDONLY, 0))
-}
-
-func file(f *volatile.File, err error) (artifacts.File, error) {
-	if err != nil {
-		return nil, err // not a File that holds a nil *volatile.File
-	}
-	return f, nil
-}
-
-func (m mains) Stat(path string) (os.FileInfo, error) { return m.Disk.Lstat(path) }
-
-func (m mains) Now() time.Time { return time.Now() }
 
 // TestPowerCut lets the power fail at every step of storing and deleting. What was
 // promised is there then and whole; what was not is whole or absent.
@@ -59,15 +34,15 @@ func TestPowerCut(t *testing.T) {
 			t.Parallel()
 			for step, more := 0, true; more; step++ {
 				r := rand.New(rand.NewPCG(uint64(fate.keep), uint64(step)))
-				disk := mains{volatile.New()}
-				if err := disk.MkdirAll("/data"); err != nil {
+				disk := volatile.New()
+				if err := disk.MkdirAll("/data", 0o700); err != nil {
 					t.Fatal(err)
 				}
 				disk.Restore(func() bool { return true })
 				disk.FailAfter(step, func() {})
 				stored, deleted := make(map[string]bool), make(map[string]bool)
 				err := func() error {
-					f, err := artifacts.OpenFolderOn(disk, "/data/artifacts")
+					f, err := artifacts.OpenFolderOn(disk, "/data/artifacts", time.Now)
 					if err != nil {
 						return err
 					}
@@ -88,7 +63,7 @@ func TestPowerCut(t *testing.T) {
 					t.Fatal(err)
 				}
 				disk.Restore(func() bool { return r.IntN(100) < fate.keep })
-				f, err := artifacts.OpenFolderOn(disk, "/data/artifacts")
+				f, err := artifacts.OpenFolderOn(disk, "/data/artifacts", time.Now)
 				if err != nil {
 					t.Fatalf("step %d: %v", step, err)
 				}

@@ -17,7 +17,7 @@ import (
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/store"
-	"github.com/fescue-edge/fescue/pki"
+	"github.com/fescue-edge/fescue/disk"
 )
 
 // Source is what to back up.
@@ -59,7 +59,7 @@ func Create(ctx context.Context, s Source, file string) (_ Table, err error) {
 	if err := os.Rename(w.archive(), file); err != nil {
 		return Table{}, fmt.Errorf("back up to %s: %w", file, err)
 	}
-	if err := pki.SyncFolder(filepath.Dir(file)); err != nil {
+	if err := disk.SyncFolder(filepath.Dir(file)); err != nil {
 		return Table{}, fmt.Errorf("back up to %s: %w", file, err)
 	}
 	return w.table, nil
@@ -142,7 +142,7 @@ func (w *writer) add(ctx context.Context, name, path string) error {
 	}
 	defer f.Close()
 	sum := sha256.New()
-	n, err := io.Copy(sum, contextReader{ctx, f})
+	n, err := io.Copy(sum, disk.Reader(ctx, f))
 	if err != nil {
 		return fmt.Errorf("read %s: %w", path, err)
 	}
@@ -235,7 +235,7 @@ func (w *writer) copy(ctx context.Context, archive *tar.Writer, f File, path str
 		return err
 	}
 	sum := sha256.New()
-	n, err := io.Copy(io.MultiWriter(archive, sum, counter{w}), contextReader{ctx, io.LimitReader(in, f.Size)})
+	n, err := io.Copy(io.MultiWriter(archive, sum, counter{w}), disk.Reader(ctx, io.LimitReader(in, f.Size)))
 	if err != nil {
 		return fmt.Errorf("copy %s: %w", f.Name, err)
 	}
@@ -255,16 +255,3 @@ func (c counter) Write(b []byte) (int, error) {
 }
 
 func sumOf(h hash.Hash) string { return hex.EncodeToString(h.Sum(nil)) }
-
-// contextReader stops reading when its context ends.
-type contextReader struct {
-	ctx context.Context
-	io.Reader
-}
-
-func (r contextReader) Read(p []byte) (int, error) {
-	if err := r.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return r.Reader.Read(p)
-}

@@ -12,7 +12,7 @@ import (
 	"path/filepath"
 
 	"github.com/fescue-edge/fescue/cloud/store"
-	"github.com/fescue-edge/fescue/pki"
+	"github.com/fescue-edge/fescue/disk"
 )
 
 // ErrNotEmpty means that there is something where a backup was to be restored.
@@ -27,7 +27,7 @@ func Restore(ctx context.Context, file, dir string, progress Progress) (Table, e
 		return Table{}, fmt.Errorf("restore: %w", err)
 	}
 	defer in.Close()
-	r := reader{archive: tar.NewReader(contextReader{ctx, in}), dir: dir, progress: progress}
+	r := reader{archive: tar.NewReader(disk.Reader(ctx, in)), dir: dir, progress: progress}
 	if err := r.readTable(); err != nil {
 		return Table{}, fmt.Errorf("restore %s: %w", file, err)
 	}
@@ -71,7 +71,7 @@ func (r *reader) readTable() error {
 
 // begin marks the folder before anything else is in it.
 func (r *reader) begin() error {
-	if err := pki.MakeFolder(r.dir, 0o700); err != nil {
+	if err := disk.MakeFolder(r.dir, 0o700); err != nil {
 		return err
 	}
 	if _, err := os.Lstat(filepath.Join(r.dir, Unfinished)); err == nil {
@@ -86,7 +86,7 @@ func (r *reader) begin() error {
 			return fmt.Errorf("%w: it has %s; restore into an empty folder", ErrNotEmpty, e.Name())
 		}
 	}
-	return pki.WriteFile(filepath.Join(r.dir, Unfinished), []byte("A restore was begun here and has not ended.\n"), 0o600)
+	return disk.WriteFile(filepath.Join(r.dir, Unfinished), []byte("A restore was begun here and has not ended.\n"), 0o600)
 }
 
 func (r *reader) unpack(ctx context.Context) error {
@@ -146,17 +146,17 @@ func (r *reader) file(f File) (err error) {
 // finish flushes the folders, then takes the mark away.
 func (r *reader) finish() error {
 	for shelf := range r.shelves {
-		if err := pki.SyncFolder(shelf); err != nil {
+		if err := disk.SyncFolder(shelf); err != nil {
 			return err
 		}
 	}
 	for _, dir := range []string{filepath.Join(r.dir, Artifacts, Buckets), filepath.Join(r.dir, Artifacts), r.dir} {
-		if err := pki.SyncFolder(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := disk.SyncFolder(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}
 	if err := os.Remove(filepath.Join(r.dir, Unfinished)); err != nil {
 		return err
 	}
-	return pki.SyncFolder(r.dir)
+	return disk.SyncFolder(r.dir)
 }

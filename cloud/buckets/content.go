@@ -11,6 +11,7 @@ import (
 	"io"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/disk"
 )
 
 // measure reads a content through once and tells its size, hash, ETag and its
@@ -26,7 +27,7 @@ func measure(ctx context.Context, content io.ReadSeeker, wantMD5 []byte, want fe
 		return part, err
 	}
 	tag, hash := md5.New(), sha256.New()
-	size, err := sums.read(contextReader{ctx, io.LimitReader(content, MaxPut+1)}, tag, hash)
+	size, err := sums.read(disk.Reader(ctx, io.LimitReader(content, MaxPut+1)), tag, hash)
 	if err != nil {
 		return part, err
 	}
@@ -48,19 +49,6 @@ func measure(ctx context.Context, content io.ReadSeeker, wantMD5 []byte, want fe
 // differs is the refusal of content that has another checksum than was said.
 func differs(want fescue.Checksum, got string) error {
 	return fescue.Refuse(ErrDigest, "The %s you specified did not match the calculated checksum: %.100q instead of %q.", want.Algorithm, want.Value, got)
-}
-
-// contextReader ends with its context, since files do not.
-type contextReader struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (c contextReader) Read(p []byte) (int, error) {
-	if err := c.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return c.r.Read(p)
 }
 
 // open reads a range of an object's content. The first blob is opened at once, so

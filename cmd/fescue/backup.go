@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/fescue-edge/fescue/cloud/backup"
+	"github.com/fescue-edge/fescue/disk"
 	"github.com/fescue-edge/fescue/pki"
 )
 
@@ -115,7 +116,7 @@ func (c *restoreCommand) Run(ctx context.Context, t *terminal) error {
 		return err
 	}
 	if key != nil && !table.Holds(backup.MasterKey) {
-		if err := pki.WriteFile(filepath.Join(c.Data, backup.MasterKey), key, 0o600); err != nil {
+		if err := disk.WriteFile(filepath.Join(c.Data, backup.MasterKey), key, 0o600); err != nil {
 			return fmt.Errorf("write the master key: %w", err)
 		}
 	}

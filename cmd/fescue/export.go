@@ -10,7 +10,7 @@ import (
 	"strings"
 
 	"github.com/fescue-edge/fescue"
-	"github.com/fescue-edge/fescue/pki"
+	"github.com/fescue-edge/fescue/disk"
 	"github.com/fescue-edge/fescue/recovery"
 )
 
@@ -60,7 +60,7 @@ func (c *exportCommand) Run(ctx context.Context, t *terminal) error {
 		_, err = t.stdout.Write(data)
 		return err
 	}
-	if err := pki.WriteFile(c.Output, data, 0o600); err != nil {
+	if err := disk.WriteFile(c.Output, data, 0o600); err != nil {
 		return err
 	}
 	fmt.Fprintf(t.stderr, "%s: %d versions of the group, %d definitions, %d functions, %d things\n",

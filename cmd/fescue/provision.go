@@ -12,7 +12,7 @@ import (
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud"
-	"github.com/fescue-edge/fescue/pki"
+	"github.com/fescue-edge/fescue/disk"
 	"github.com/fescue-edge/fescue/policy"
 	"github.com/fescue-edge/fescue/topic"
 )
@@ -93,7 +93,7 @@ func provision(ctx context.Context, c *apiClient, name, root string, topics []st
 	short := dev.CertificateID[:10]
 	certs := filepath.Join(root, "certs")
 	for _, dir := range []string{certs, filepath.Dir(configFile)} {
-		if err := pki.MakeFolder(dir, 0o755); err != nil {
+		if err := disk.MakeFolder(dir, 0o755); err != nil {
 			return identity{}, err
 		}
 	}
@@ -105,7 +105,7 @@ func provision(ctx context.Context, c *apiClient, name, root string, topics []st
 		{keyFile, dev.PrivateKey, 0o600}, {short + ".public.key", dev.PublicKey, 0o644},
 		{certFile, dev.CertificatePEM, 0o644}, {caFile, endpoints.CA, 0o644},
 	} {
-		if err := pki.WriteFile(filepath.Join(certs, f.name), []byte(f.text), f.mode); err != nil {
+		if err := disk.WriteFile(filepath.Join(certs, f.name), []byte(f.text), f.mode); err != nil {
 			return identity{}, err
 		}
 	}
@@ -136,7 +136,7 @@ func provision(ctx context.Context, c *apiClient, name, root string, topics []st
 	if err != nil {
 		return identity{}, err
 	}
-	if err := pki.WriteFile(configFile, append(config, '\n'), 0o600); err != nil {
+	if err := disk.WriteFile(configFile, append(config, '\n'), 0o600); err != nil {
 		return identity{}, err
 	}
 	return identity{dev.ThingARN, dev.CertificateARN, dev.Policy, configFile}, nil

@@ -16,8 +16,8 @@ import (
 	"time"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/disk"
 	"github.com/fescue-edge/fescue/examples"
-	"github.com/fescue-edge/fescue/pki"
 )
 
 // exampleTopic is where the first function publishes.
@@ -157,7 +157,7 @@ func (u *upRun) makeGroup(ctx context.Context, e example, functionARN string) (g
 	if err != nil {
 		return "", "", err
 	}
-	return want.GroupID, want.GroupVersionID, pki.WriteFile(stateFile, data, 0o600)
+	return want.GroupID, want.GroupVersionID, disk.WriteFile(stateFile, data, 0o600)
 }
 
 // newGroup makes a version of the group of an earlier run, or a new group, with

@@ -20,7 +20,7 @@ import (
 
 	"github.com/fescue-edge/fescue/cloud"
 	"github.com/fescue-edge/fescue/core"
-	"github.com/fescue-edge/fescue/pki"
+	"github.com/fescue-edge/fescue/disk"
 )
 
 // upCore is the thing that up's core runs as.
@@ -96,7 +96,7 @@ func (u *upRun) say(label, format string, args ...any) {
 
 // start does all that up does before it only serves.
 func (u *upRun) start(ctx context.Context) (err error) {
-	if err := pki.MakeFolder(u.Data, 0o755); err != nil {
+	if err := disk.MakeFolder(u.Data, 0o755); err != nil {
 		return err
 	}
 	// Server and core log to a file; the terminal is for what happens.
@@ -220,7 +220,7 @@ func (u *upRun) writeProfile() (path string, err error) {
 	path = filepath.Join(u.Data, "aws-profile")
 	text := fmt.Sprintf("[profile fescue]\naws_access_key_id = %s\naws_secret_access_key = %s\nregion = %s\nendpoint_url = %s\n",
 		u.key.ID, u.key.Secret, u.Region, u.endpoint())
-	return path, pki.WriteFile(path, []byte(text), 0o600)
+	return path, disk.WriteFile(path, []byte(text), 0o600)
 }
 
 // tellNext says how to go on with the AWS CLI.

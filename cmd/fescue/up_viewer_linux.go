@@ -13,7 +13,7 @@ import (
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 
 	"github.com/fescue-edge/fescue"
-	"github.com/fescue-edge/fescue/pki"
+	"github.com/fescue-edge/fescue/disk"
 )
 
 // upViewer is the thing as which up listens to the function's messages.
@@ -77,10 +77,10 @@ func (u *upRun) viewerIdentity(ctx context.Context) (tls.Certificate, error) {
 	if err != nil {
 		return pair, err
 	}
-	if err := pki.WriteFile(keyFile, []byte(dev.PrivateKey), 0o600); err != nil {
+	if err := disk.WriteFile(keyFile, []byte(dev.PrivateKey), 0o600); err != nil {
 		return pair, err
 	}
-	if err := pki.WriteFile(certFile, []byte(dev.CertificatePEM), 0o644); err != nil {
+	if err := disk.WriteFile(certFile, []byte(dev.CertificatePEM), 0o644); err != nil {
 		return pair, err
 	}
 	return tls.LoadX509KeyPair(certFile, keyFile)

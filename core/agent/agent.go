@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/fescue-edge/fescue/corelink"
+	"github.com/fescue-edge/fescue/disk"
 )
 
 // Cloud is the control plane as a core sees it; corelink.Client is one.
@@ -95,7 +96,7 @@ type Options struct {
 	// DefaultUID and DefaultGID take the place of ggc_user and ggc_group.
 	DefaultUID, DefaultGID *int
 	// Disk is the machine's file system if nil, Accounts its accounts.
-	Disk     FS
+	Disk     disk.FS
 	Accounts Accounts
 	Times    Times
 	// Now is the clock; time.Now if nil.
@@ -114,7 +115,7 @@ type Agent struct {
 	certificates           func() []Certificate
 	allowRoot              bool
 	defaultUID, defaultGID *int
-	disk                   FS
+	disk                   disk.FS
 	accounts               Accounts
 	times                  Times
 	now                    func() time.Time
@@ -168,7 +169,7 @@ func New(o Options) *Agent {
 		a.connected = func() bool { return false }
 	}
 	if a.disk == nil {
-		a.disk = Disk{}
+		a.disk = disk.Local{}
 	}
 	if a.accounts == nil {
 		a.accounts = System{}

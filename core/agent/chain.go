@@ -9,6 +9,7 @@ import (
 	"log/slog"
 
 	"github.com/fescue-edge/fescue/bundle"
+	"github.com/fescue-edge/fescue/disk"
 )
 
 // maxChain bounds the file of key statements, in bytes: a thousand of them.
@@ -17,7 +18,7 @@ const maxChain = 2 << 20
 // readChain reads the statements by which the control plane's later keys follow
 // from the trusted ones, one on each line, oldest first.
 func (a *Agent) readChain() ([][]byte, error) {
-	data, err := readFile(a.disk, a.chainFile(), maxChain)
+	data, err := disk.ReadFile(a.disk, a.chainFile(), maxChain)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -71,7 +72,7 @@ func (a *Agent) learnKeys(ctx context.Context) (learned bool, err error) {
 	if len(text) > maxChain {
 		return false, fmt.Errorf("keep the signing keys' chain: it has %d bytes, at most %d are accepted; put the newest key into %s and remove %s", len(text), maxChain, a.keyFile, a.chainFile())
 	}
-	if err := replaceFile(a.disk, a.chainFile(), text, 0o644); err != nil {
+	if err := disk.ReplaceFile(a.disk, a.chainFile(), text, 0o644); err != nil {
 		return false, fmt.Errorf("keep the signing keys' chain: %w", err)
 	}
 	a.logger.Warn("The control plane signs with a new key: it is trusted, because a trusted one vouches for it.",

@@ -3,7 +3,6 @@ package agent_test
 import (
 	"context"
 	"fmt"
-	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -11,20 +10,8 @@ import (
 	"testing"
 
 	"github.com/fescue-edge/fescue"
-	"github.com/fescue-edge/fescue/core/agent"
 	"github.com/fescue-edge/fescue/test/volatile"
 )
-
-// mains is the volatile disk as an agent takes it.
-type mains struct{ *volatile.Disk }
-
-func (m mains) OpenFile(name string, flag int, perm fs.FileMode) (agent.File, error) {
-	f, err := m.Disk.OpenFile(name, flag, perm)
-	if err != nil {
-		return nil, err // not a File that holds a nil *volatile.File
-	}
-	return f, nil
-}
 
 // fates say what a power cut leaves of what was not synchronised.
 var fates = []struct {
@@ -99,10 +86,10 @@ var identity = map[string]string{"config/config.json": `{"coreThing":{}}`, "cert
 
 // volatileGateway is a gateway on a disk that forgets. Its folders, config.json
 // and certificates were there before the core software.
-func volatileGateway(t *testing.T, p *peer) (*gateway, mains) {
+func volatileGateway(t *testing.T, p *peer) (*gateway, *volatile.Disk) {
 	t.Helper()
 	g := newGateway(t, p)
-	disk := mains{volatile.New()}
+	disk := volatile.New()
 	g.root, g.disk = "/greengrass", disk
 	for _, folder := range []string{"certs", "config", "ggc"} {
 		if err := disk.MkdirAll(filepath.Join(g.root, folder), 0o755); err != nil {
@@ -186,7 +173,7 @@ func (o outage) cut(t *testing.T, step, again int, keep func() bool) (failed boo
 
 // untilCut runs an agent until the power fails after some steps, or until the
 // deployment has ended and its end is dealt with; it is false then.
-func (g *gateway) untilCut(disk mains, steps int, d *offered) bool {
+func (g *gateway) untilCut(disk *volatile.Disk, steps int, d *offered) bool {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	disk.FailAfter(steps, cancel)

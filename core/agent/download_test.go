@@ -13,8 +13,8 @@ import (
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/bundle"
-	"github.com/fescue-edge/fescue/core/agent"
 	"github.com/fescue-edge/fescue/corelink"
+	"github.com/fescue-edge/fescue/disk"
 )
 
 // large is a release whose package does not compress.
@@ -277,14 +277,14 @@ func TestDownloadWhileNotLetIn(t *testing.T) {
 
 // fullDisk has no room for files of a kind.
 type fullDisk struct {
-	agent.Disk
+	disk.Local
 	suffix string
 	// cause is what writing fails with; 0 stands for ENOSPC.
 	cause syscall.Errno
 }
 
-func (d fullDisk) OpenFile(name string, flag int, perm os.FileMode) (agent.File, error) {
-	f, err := d.Disk.OpenFile(name, flag, perm)
+func (d fullDisk) OpenFile(name string, flag int, perm os.FileMode) (disk.File, error) {
+	f, err := d.Local.OpenFile(name, flag, perm)
 	if err == nil && flag&os.O_CREATE != 0 && strings.HasSuffix(name, d.suffix) {
 		cause := d.cause
 		if cause == 0 {
@@ -296,7 +296,7 @@ func (d fullDisk) OpenFile(name string, flag int, perm os.FileMode) (agent.File,
 }
 
 type fullFile struct {
-	agent.File
+	disk.File
 	cause syscall.Errno
 }
 
@@ -338,12 +338,12 @@ func TestFullDisk(t *testing.T) {
 
 // crampedDisk has no room for the state while it is full.
 type crampedDisk struct {
-	agent.Disk
+	disk.Local
 	full *atomic.Bool
 }
 
-func (d crampedDisk) OpenFile(name string, flag int, perm os.FileMode) (agent.File, error) {
-	f, err := d.Disk.OpenFile(name, flag, perm)
+func (d crampedDisk) OpenFile(name string, flag int, perm os.FileMode) (disk.File, error) {
+	f, err := d.Local.OpenFile(name, flag, perm)
 	if err == nil && d.full.Load() && strings.HasSuffix(name, "state.json.new") {
 		return fullFile{f, syscall.ENOSPC}, nil
 	}

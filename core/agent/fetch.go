@@ -15,6 +15,7 @@ import (
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/bundle"
 	"github.com/fescue-edge/fescue/corelink"
+	"github.com/fescue-edge/fescue/disk"
 )
 
 // Limits of downloads.
@@ -66,7 +67,7 @@ type lack struct {
 func (a *Agent) lacking(m bundle.Manifest) ([]lack, error) {
 	var list []lack
 	for _, art := range m.Artifacts() {
-		there, err := exists(a.disk, a.layout.artifact(art.SHA256))
+		there, err := disk.Exists(a.disk, a.layout.artifact(art.SHA256))
 		if err != nil {
 			return nil, err
 		}
@@ -91,7 +92,7 @@ func toFetch(list []lack) (bytes int64) {
 }
 
 func (a *Agent) stageGroup(ctx context.Context, m bundle.Manifest) error {
-	if there, err := exists(a.disk, a.layout.artifact(m.Group.SHA256)); there || err != nil {
+	if there, err := disk.Exists(a.disk, a.layout.artifact(m.Group.SHA256)); there || err != nil {
 		return err
 	}
 	if m.Group.Size > maxGroupFile {
@@ -116,7 +117,7 @@ func (a *Agent) stageGroup(ctx context.Context, m bundle.Manifest) error {
 }
 
 func (a *Agent) stagePackage(ctx context.Context, m bundle.Manifest, f bundle.FunctionArtifact) error {
-	if there, err := exists(a.disk, a.layout.artifact(f.SHA256)); there || err != nil {
+	if there, err := disk.Exists(a.disk, a.layout.artifact(f.SHA256)); there || err != nil {
 		return err
 	}
 	if f.Size > maxPackage {
@@ -186,7 +187,7 @@ func (a *Agent) fetch(ctx context.Context, m bundle.Manifest, art bundle.Artifac
 		if ok {
 			return nil
 		}
-		if err := removeIfThere(a.disk, a.layout.part(art.SHA256)); err != nil {
+		if err := disk.RemoveIfThere(a.disk, a.layout.part(art.SHA256)); err != nil {
 			return diskFailure("remove a bad download", err)
 		}
 		if resumed == 0 {
@@ -237,7 +238,7 @@ func (a *Agent) download(ctx context.Context, m bundle.Manifest, art bundle.Arti
 	return nil
 }
 
-func (a *Agent) receive(ctx context.Context, m bundle.Manifest, art bundle.Artifact, from int64, part File, name string) error {
+func (a *Agent) receive(ctx context.Context, m bundle.Manifest, art bundle.Artifact, from int64, part disk.File, name string) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	watch := time.AfterFunc(a.times.Stall, func() { cancel(errStalled) })
@@ -278,7 +279,7 @@ func (a *Agent) receive(ctx context.Context, m bundle.Manifest, art bundle.Artif
 }
 
 func (a *Agent) tooLong(art bundle.Artifact, name string) error {
-	if err := removeIfThere(a.disk, a.layout.part(art.SHA256)); err != nil {
+	if err := disk.RemoveIfThere(a.disk, a.layout.part(art.SHA256)); err != nil {
 		return diskFailure("remove a bad download", err)
 	}
 	return fail(fescue.ArtifactHash, name, fmt.Sprintf("it is longer than the %d bytes that the manifest names", art.Size))
@@ -290,7 +291,7 @@ func (a *Agent) downloadError(ctx context.Context, art bundle.Artifact, name str
 		return fmt.Errorf("download of %s: %w", name, cause)
 	}
 	if errors.Is(err, corelink.ErrNotContinued) {
-		if err := removeIfThere(a.disk, a.layout.part(art.SHA256)); err != nil {
+		if err := disk.RemoveIfThere(a.disk, a.layout.part(art.SHA256)); err != nil {
 			return diskFailure("remove a download that cannot be continued", err)
 		}
 		return fmt.Errorf("download of %s starts anew: %w", name, err)
@@ -309,7 +310,7 @@ func (a *Agent) verifyPart(ctx context.Context, art bundle.Artifact) (bool, erro
 	}
 	defer f.Close()
 	sum := sha256.New()
-	n, err := io.Copy(sum, contextReader{ctx, f})
+	n, err := io.Copy(sum, disk.Reader(ctx, f))
 	if err != nil {
 		if ctx.Err() != nil {
 			return false, ctx.Err()
@@ -321,17 +322,4 @@ func (a *Agent) verifyPart(ctx context.Context, art bundle.Artifact) (bool, erro
 		return false, nil
 	}
 	return true, nil
-}
-
-// contextReader stops reading when its context ends.
-type contextReader struct {
-	ctx context.Context
-	io.Reader
-}
-
-func (r contextReader) Read(p []byte) (int, error) {
-	if err := r.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return r.Reader.Read(p)
 }

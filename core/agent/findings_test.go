@@ -8,11 +8,12 @@ import (
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/core/agent"
+	"github.com/fescue-edge/fescue/disk"
 )
 
 // roomy is a disk that says how much room it has.
 type roomy struct {
-	agent.Disk
+	disk.Local
 	free *atomic.Int64
 }
 

@@ -13,6 +13,7 @@ import (
 	"slices"
 
 	"github.com/fescue-edge/fescue/bundle"
+	"github.com/fescue-edge/fescue/disk"
 )
 
 // errNoKey means that the core has not met its control plane yet.
@@ -25,7 +26,7 @@ const maxKeyFile = 64 << 10
 // follows from them by the chain. They are read and followed anew for each
 // manifest, so that a key that an operator adds or takes away counts at once.
 func (a *Agent) keyring() (*bundle.Keyring, error) {
-	data, err := readFile(a.disk, a.keyFile, maxKeyFile)
+	data, err := disk.ReadFile(a.disk, a.keyFile, maxKeyFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, errNoKey
 	}
@@ -81,7 +82,7 @@ func parseKeys(data []byte) (map[string]ed25519.PublicKey, error) {
 // firstContact takes the signing keys over the mutual-TLS connection when the
 // core has none yet, and keeps them: from then on nothing else is trusted.
 func (a *Agent) firstContact(ctx context.Context) error {
-	there, err := exists(a.disk, a.keyFile)
+	there, err := disk.Exists(a.disk, a.keyFile)
 	if err != nil {
 		return fmt.Errorf("look for the trusted signing keys: %w", err)
 	}
@@ -103,7 +104,7 @@ func (a *Agent) firstContact(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("signing keys from the control plane: %w", err)
 	}
-	if err := replaceFile(a.disk, a.keyFile, text.Bytes(), 0o644); err != nil {
+	if err := disk.ReplaceFile(a.disk, a.keyFile, text.Bytes(), 0o644); err != nil {
 		return fmt.Errorf("keep the signing keys: %w", err)
 	}
 	ids := make([]string, 0, len(keys))

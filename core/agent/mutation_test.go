@@ -36,7 +36,7 @@ func TestMutatedArchives(t *testing.T) {
 	count, unpacked := spoil.Count(t, 10_000), 0
 	for range count {
 		data := spoil.Bytes(r, seeds[r.IntN(len(seeds))])
-		disk := mains{volatile.New()}
+		disk := volatile.New()
 		if err := disk.MkdirAll("/store", 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -61,7 +61,7 @@ func TestMutatedArchives(t *testing.T) {
 }
 
 // plain checks that a folder holds files and folders alone, and gives its size.
-func plain(t *testing.T, disk mains, name string) (size int64) {
+func plain(t *testing.T, disk *volatile.Disk, name string) (size int64) {
 	t.Helper()
 	entries, err := disk.ReadDir(name)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -93,7 +93,7 @@ func TestMutatedDownloads(t *testing.T) {
 	t.Parallel()
 	p := newPeer(t)
 	g := newGateway(t, p)
-	g.disk = mains{volatile.New()}
+	g.disk = volatile.New()
 	g.root = "/greengrass"
 	if err := g.disk.MkdirAll("/greengrass/certs", 0o755); err != nil {
 		t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/bundle"
+	"github.com/fescue-edge/fescue/disk"
 )
 
 // Plan is a deployment as it is to run on this core: everything resolved,
@@ -118,7 +119,7 @@ func (a *Agent) readGroup(m bundle.Manifest) (bundle.Group, error) {
 }
 
 func (a *Agent) groupDocument(m bundle.Manifest) ([]byte, error) {
-	data, err := readFile(a.disk, a.layout.artifact(m.Group.SHA256), maxGroupFile)
+	data, err := disk.ReadFile(a.disk, a.layout.artifact(m.Group.SHA256), maxGroupFile)
 	if err != nil {
 		return nil, err
 	}

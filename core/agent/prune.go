@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/fescue-edge/fescue/disk"
 )
 
 // partAge is how long a download that was not continued is kept.
@@ -31,7 +33,7 @@ func (a *Agent) prune() error {
 // download is continued unless it is old.
 func (a *Agent) clean(now time.Time) error {
 	err := a.sweep(func(e fs.DirEntry) bool {
-		if strings.HasSuffix(e.Name(), newSuffix) {
+		if strings.HasSuffix(e.Name(), disk.NewSuffix) {
 			return true
 		}
 		if !strings.HasSuffix(e.Name(), partSuffix) {
@@ -41,7 +43,7 @@ func (a *Agent) clean(now time.Time) error {
 		return err == nil && now.Sub(info.ModTime()) > partAge
 	})
 	for _, name := range []string{a.layout.manifest(), a.layout.previous(), a.layout.state(), a.layout.group(), a.keyFile, a.chainFile()} {
-		err = errors.Join(err, removeIfThere(a.disk, name+newSuffix))
+		err = errors.Join(err, disk.RemoveIfThere(a.disk, name+disk.NewSuffix))
 	}
 	return err
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/bundle"
 	"github.com/fescue-edge/fescue/core/agent"
+	"github.com/fescue-edge/fescue/disk"
 )
 
 // gateway is the core's end: a folder, and a record of what was made to run.
@@ -30,7 +31,7 @@ type gateway struct {
 	log    *logBuffer
 
 	// The agent is made with these.
-	disk         agent.FS
+	disk         disk.FS
 	accounts     agent.Accounts
 	connected    func() bool
 	allowRoot    bool

@@ -8,6 +8,7 @@ import (
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/corelink"
+	"github.com/fescue-edge/fescue/disk"
 )
 
 // state is what the manifest on disk cannot say: which deployments have ended
@@ -38,8 +39,8 @@ const maxState = 4 << 20
 // errNoState means that the file is missing or damaged.
 var errNoState = errors.New("no usable state file")
 
-func loadState(disk FS, path string) (state, error) {
-	data, err := readFile(disk, path, maxState)
+func loadState(on disk.FS, path string) (state, error) {
+	data, err := disk.ReadFile(on, path, maxState)
 	if errors.Is(err, fs.ErrNotExist) {
 		return state{}, fmt.Errorf("%w: %w", errNoState, err)
 	}
@@ -58,7 +59,7 @@ func (a *Agent) saveState(s state) error {
 	if err != nil {
 		return fmt.Errorf("encode the deployment state: %w", err)
 	}
-	if err := replaceFile(a.disk, a.layout.state(), append(data, '\n'), 0o600); err != nil {
+	if err := disk.ReplaceFile(a.disk, a.layout.state(), append(data, '\n'), 0o600); err != nil {
 		return fmt.Errorf("write the deployment state: %w", err)
 	}
 	a.state, a.stateSaved = s, true

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/fescue-edge/fescue/bundle"
+	"github.com/fescue-edge/fescue/disk"
 )
 
 // deployed is a verified manifest that lies on the disk.
@@ -25,7 +26,7 @@ const maxEnvelopeFile = 8 << 20
 // loadDeployed reads and verifies a manifest; nil without an error when there is
 // none.
 func (a *Agent) loadDeployed(path string) (*deployed, error) {
-	envelope, err := readFile(a.disk, path, maxEnvelopeFile)
+	envelope, err := disk.ReadFile(a.disk, path, maxEnvelopeFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -63,7 +64,7 @@ func (a *Agent) switchTo(next *deployed) error {
 	if err := a.keepPrevious(); err != nil {
 		return err
 	}
-	if err := replaceFile(a.disk, a.layout.manifest(), next.envelope, 0o600); err != nil {
+	if err := disk.ReplaceFile(a.disk, a.layout.manifest(), next.envelope, 0o600); err != nil {
 		return fmt.Errorf("switch to the manifest of deployment %s: %w", next.manifest.DeploymentID, err)
 	}
 	a.current, a.emptied = next, false
@@ -90,9 +91,9 @@ func (a *Agent) keepPrevious() error {
 
 func (a *Agent) writePrevious() error {
 	if a.previous != nil {
-		return replaceFile(a.disk, a.layout.previous(), a.previous.envelope, 0o600)
+		return disk.ReplaceFile(a.disk, a.layout.previous(), a.previous.envelope, 0o600)
 	}
-	if err := removeIfThere(a.disk, a.layout.previous()); err != nil {
+	if err := disk.RemoveIfThere(a.disk, a.layout.previous()); err != nil {
 		return err
 	}
 	return a.disk.SyncDir(a.layout.root)
@@ -101,13 +102,13 @@ func (a *Agent) writePrevious() error {
 // switchBack makes the last deployment that succeeded what the core starts from.
 func (a *Agent) switchBack() error {
 	if a.previous == nil {
-		if err := removeIfThere(a.disk, a.layout.manifest()); err != nil {
+		if err := disk.RemoveIfThere(a.disk, a.layout.manifest()); err != nil {
 			return fmt.Errorf("go back to no deployment: %w", err)
 		}
 		if err := a.disk.SyncDir(a.layout.root); err != nil {
 			return fmt.Errorf("go back to no deployment: %w", err)
 		}
-	} else if err := replaceFile(a.disk, a.layout.manifest(), a.previous.envelope, 0o600); err != nil {
+	} else if err := disk.ReplaceFile(a.disk, a.layout.manifest(), a.previous.envelope, 0o600); err != nil {
 		return fmt.Errorf("go back to deployment %s: %w", a.previous.manifest.DeploymentID, err)
 	}
 	a.current = a.previous
@@ -134,10 +135,10 @@ func (a *Agent) derive() error {
 	if err != nil {
 		return err
 	}
-	if now, err := readFile(a.disk, a.layout.group(), maxGroupFile); err == nil && bytes.Equal(now, document) {
+	if now, err := disk.ReadFile(a.disk, a.layout.group(), maxGroupFile); err == nil && bytes.Equal(now, document) {
 		return a.disk.Chmod(a.layout.group(), 0o600)
 	}
-	if err := replaceFile(a.disk, a.layout.group(), document, 0o600); err != nil {
+	if err := disk.ReplaceFile(a.disk, a.layout.group(), document, 0o600); err != nil {
 		return fmt.Errorf("write group.json: %w", err)
 	}
 	return nil
@@ -169,7 +170,7 @@ const (
 
 // groupEmptied reports whether an operator has put `{}` into group.json.
 func (a *Agent) groupEmptied() bool {
-	data, err := readFile(a.disk, a.layout.group(), maxGroupFile)
+	data, err := disk.ReadFile(a.disk, a.layout.group(), maxGroupFile)
 	return err == nil && string(bytes.Join(bytes.Fields(data), nil)) == emptyGroup
 }
 
@@ -213,8 +214,8 @@ func (a *Agent) linkFunction(name, target string) error {
 			return err
 		}
 	}
-	temp := name + newSuffix
-	if err := removeIfThere(a.disk, temp); err != nil {
+	temp := name + disk.NewSuffix
+	if err := disk.RemoveIfThere(a.disk, temp); err != nil {
 		return err
 	}
 	if err := a.disk.Symlink(target, temp); err != nil {
@@ -229,7 +230,7 @@ func (a *Agent) keepForeign() error {
 	if a.current != nil || a.stateSaved {
 		return nil
 	}
-	data, err := readFile(a.disk, a.layout.group(), maxGroupFile)
+	data, err := disk.ReadFile(a.disk, a.layout.group(), maxGroupFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -245,7 +246,7 @@ func (a *Agent) keepForeign() error {
 // away before stays.
 func (a *Agent) putAway(name, as string) error {
 	to := filepath.Join(a.layout.before(), as)
-	there, err := exists(a.disk, to)
+	there, err := disk.Exists(a.disk, to)
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,8 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+
+	"github.com/fescue-edge/fescue/disk"
 )
 
 // Limits of a function's package. The first is AWS Lambda's own ("Lambda
@@ -31,7 +33,7 @@ var ErrArchive = errors.New("the archive cannot be unpacked")
 // error. Archives that reach outside of dir, name something twice, hold anything
 // but files and folders, or grow beyond the limits are refused with ErrArchive;
 // dir then holds a part and is the caller's to remove.
-func Unpack(ctx context.Context, disk FS, archive io.ReaderAt, size int64, dir string) error {
+func Unpack(ctx context.Context, on disk.FS, archive io.ReaderAt, size int64, dir string) error {
 	r, err := zip.NewReader(archive, size)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrArchive, err)
@@ -40,10 +42,10 @@ func Unpack(ctx context.Context, disk FS, archive io.ReaderAt, size int64, dir s
 	if err != nil {
 		return err
 	}
-	if err := disk.MkdirAll(dir, 0o755); err != nil {
+	if err := on.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	if err := disk.Chmod(dir, 0o755); err != nil {
+	if err := on.Chmod(dir, 0o755); err != nil {
 		return err
 	}
 	left := int64(MaxUnpackedBytes)
@@ -53,9 +55,9 @@ func Unpack(ctx context.Context, disk FS, archive io.ReaderAt, size int64, dir s
 		}
 		target := filepath.Join(dir, filepath.FromSlash(e.name))
 		if e.file == nil {
-			err = makeUnpacked(disk, target)
+			err = makeUnpacked(on, target)
 		} else {
-			err = unpackFile(disk, e, target, &left)
+			err = unpackFile(on, e, target, &left)
 		}
 		if err != nil {
 			return err
@@ -63,21 +65,21 @@ func Unpack(ctx context.Context, disk FS, archive io.ReaderAt, size int64, dir s
 	}
 	// Folders are synchronised last: their entries are complete now.
 	for _, folder := range entries.folders() {
-		if err := disk.SyncDir(filepath.Join(dir, filepath.FromSlash(folder))); err != nil {
+		if err := on.SyncDir(filepath.Join(dir, filepath.FromSlash(folder))); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func makeUnpacked(disk FS, name string) error {
-	if err := disk.MkdirAll(name, 0o755); err != nil {
+func makeUnpacked(on disk.FS, name string) error {
+	if err := on.MkdirAll(name, 0o755); err != nil {
 		return err
 	}
-	return disk.Chmod(name, 0o755)
+	return on.Chmod(name, 0o755)
 }
 
-func unpackFile(disk FS, e entry, target string, left *int64) (err error) {
+func unpackFile(on disk.FS, e entry, target string, left *int64) (err error) {
 	in, err := e.file.Open()
 	if err != nil {
 		return fmt.Errorf("%w: %q: %w", ErrArchive, e.name, err)
@@ -87,7 +89,7 @@ func unpackFile(disk FS, e entry, target string, left *int64) (err error) {
 	if e.file.Mode()&0o111 != 0 {
 		mode = 0o755
 	}
-	out, err := disk.OpenFile(target, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	out, err := on.OpenFile(target, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 	if err != nil {
 		return err
 	}
@@ -104,7 +106,7 @@ func unpackFile(disk FS, e entry, target string, left *int64) (err error) {
 	if err := written.Flush(); err != nil {
 		return err
 	}
-	if err := disk.Chmod(target, mode); err != nil {
+	if err := on.Chmod(target, mode); err != nil {
 		return err
 	}
 	return out.Sync()

@@ -16,13 +16,14 @@ import (
 	"testing"
 
 	"github.com/fescue-edge/fescue/core/agent"
+	"github.com/fescue-edge/fescue/disk"
 )
 
 // unpack unpacks into a folder below one that nothing may leave.
 func unpack(t testing.TB, data []byte) (dir string, err error) {
 	t.Helper()
 	dir = filepath.Join(t.TempDir(), "in")
-	return dir, agent.Unpack(context.Background(), agent.Disk{}, bytes.NewReader(data), int64(len(data)), dir)
+	return dir, agent.Unpack(context.Background(), disk.Local{}, bytes.NewReader(data), int64(len(data)), dir)
 }
 
 func TestUnpack(t *testing.T) {
@@ -60,14 +61,14 @@ func TestUnpack(t *testing.T) {
 }
 
 // sink takes the content of files and keeps none of it.
-type sink struct{ agent.Disk }
+type sink struct{ disk.Local }
 
-func (s sink) OpenFile(name string, flag int, perm fs.FileMode) (agent.File, error) {
-	f, err := s.Disk.OpenFile(name, flag, perm)
+func (s sink) OpenFile(name string, flag int, perm fs.FileMode) (disk.File, error) {
+	f, err := s.Local.OpenFile(name, flag, perm)
 	return sinkFile{f}, err
 }
 
-type sinkFile struct{ agent.File }
+type sinkFile struct{ disk.File }
 
 func (sinkFile) Write(p []byte) (int, error) { return len(p), nil }
 
@@ -195,7 +196,7 @@ func TestUnpackRefuses(t *testing.T) {
 func TestUnpackStops(t *testing.T) {
 	t.Parallel()
 	data := zipOf(t, member{name: "a", content: "x"})
-	err := agent.Unpack(canceled(), agent.Disk{}, bytes.NewReader(data), int64(len(data)), filepath.Join(t.TempDir(), "in"))
+	err := agent.Unpack(canceled(), disk.Local{}, bytes.NewReader(data), int64(len(data)), filepath.Join(t.TempDir(), "in"))
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v", err)
 	}

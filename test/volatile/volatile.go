@@ -22,6 +22,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/fescue-edge/fescue/disk"
 )
 
 // ErrPower is what every operation gives once the power has failed.
@@ -69,6 +71,8 @@ type naming struct {
 	name   string
 	to     *node // nil removes the name
 }
+
+var _ disk.FS = (*Disk)(nil)
 
 // New makes an empty file system.
 func New() *Disk {
@@ -428,7 +432,7 @@ func (d *Disk) SyncDir(name string) error {
 }
 
 // OpenFile is os.OpenFile.
-func (d *Disk) OpenFile(name string, flag int, perm fs.FileMode) (*File, error) {
+func (d *Disk) OpenFile(name string, flag int, perm fs.FileMode) (disk.File, error) {
 	var file *File
 	changes := flag&(os.O_CREATE|os.O_TRUNC) != 0
 	err := d.do("open", name, changes, func() error {
@@ -455,11 +459,14 @@ func (d *Disk) OpenFile(name string, flag int, perm fs.FileMode) (*File, error) 
 		file = &File{disk: d, node: n, name: name, flag: flag}
 		return nil
 	})
-	return file, err
+	if err != nil {
+		return nil, err // not a disk.File that holds a nil *File
+	}
+	return file, nil
 }
 
 // CreateTemp is os.CreateTemp for a pattern that ends in a star.
-func (d *Disk) CreateTemp(dir, pattern string) (*File, error) {
+func (d *Disk) CreateTemp(dir, pattern string) (disk.File, error) {
 	d.mu.Lock()
 	d.temps++
 	name := strings.TrimSuffix(pattern, "*") + strconv.Itoa(d.temps)

@@ -26,6 +26,7 @@ import (
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/artifacts"
+	"github.com/fescue-edge/fescue/disk"
 )
 
 // Scheme is how the URL of such a store begins.
@@ -146,7 +147,7 @@ func (s *Store) Put(ctx context.Context, hash string, r io.Reader) error {
 		return s.about("put", hash, err)
 	}
 	sum := sha256.New()
-	size, err := io.Copy(sum, contextReader{ctx, content})
+	size, err := io.Copy(sum, disk.Reader(ctx, content))
 	if err != nil {
 		return s.about("put", hash, err)
 	}
@@ -186,19 +187,6 @@ func (s *Store) rereadable(r io.Reader) (content io.ReadSeeker, done func(), err
 		return nil, nil, err
 	}
 	return f, done, nil
-}
-
-// contextReader ends with its context, since files do not.
-type contextReader struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (c contextReader) Read(p []byte) (int, error) {
-	if err := c.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return c.r.Read(p)
 }
 
 // Stat implements artifacts.Store.

@@ -1,9 +1,9 @@
-package agent
+package disk
 
 import "syscall"
 
 // Free is how many bytes a file in the folder may still take.
-func (Disk) Free(folder string) (int64, error) {
+func (Local) Free(folder string) (int64, error) {
 	var s syscall.Statfs_t
 	if err := syscall.Statfs(folder, &s); err != nil {
 		return 0, err
