@@ -110,6 +110,13 @@ func TestWatchCheckAndCancel(t *testing.T) {
 		viewer.next(t, "echo still there")
 	})
 
+	t.Run("the epoch of a core is reset", func(t *testing.T) {
+		h.says(t, 0, []string{"the epoch of core Watched_Core is 70000, it was "}, "reset-epoch", "--core", "Watched_Core", "--epoch", "70000")
+		h.says(t, 0, []string{`"Before": 70000`}, "reset-epoch", "--core", "Watched_Core", "--json")
+		h.says(t, 1, []string{"No core with the thing Nobody"}, "reset-epoch", "--core", "Nobody")
+		h.says(t, 1, []string{"-1 does not lie between 0 and"}, "reset-epoch", "--core", "Watched_Core", "--epoch=-1")
+	})
+
 	t.Run("a key that may only read cannot cancel", func(t *testing.T) {
 		p := start(t, nil, "keys", "create", "--data", s.data, "--account", account, "--name", "looker", "--role", "reader")
 		<-p.done

@@ -8,6 +8,18 @@ import (
 	"github.com/fescue-edge/fescue"
 )
 
+// maxCatchUp is by how much a core's word may raise its epoch at once: more
+// deployments than a core is given between a backup and the restore of it. Without
+// a bound one poll could use up all epochs.
+const maxCatchUp = 10_000
+
+// maxEpoch bounds epochs altogether: above it the next ones would not be numbers.
+const maxEpoch = 1 << 62
+
+// ErrEpochJump means that a core says that it has been through far more
+// deployments than this server knows of.
+var ErrEpochJump = errors.New("the core's epoch is too far ahead")
+
 // catchUp compares what a core says that it has been through with what is known
 // here. A core asks for more only after it was told that its last end was heard,
 // so a difference means that this server has forgotten: it was restored from a
@@ -22,6 +34,8 @@ import (
 //
 // It returns the epoch above which the core is to be offered something. allowed is
 // asked before anything changes.
+//
+// A core's word that is further ahead than maxCatchUp is ErrEpochJump.
 func (e *Engine) catchUp(ctx context.Context, p fescue.Partition, thing string, after int64,
 	allowed func(ctx context.Context, d *fescue.Deployment) error,
 ) (int64, error) {
@@ -31,6 +45,9 @@ func (e *Engine) catchUp(ctx context.Context, p fescue.Partition, thing string, 
 	known, err := e.Store.Epoch(ctx, p, thing)
 	if err != nil {
 		return after, err
+	}
+	if after-known > maxCatchUp {
+		return after, jump(thing, known, after)
 	}
 	passed, err := e.Store.Passed(ctx, p, thing, after)
 	if err != nil || known >= after && len(passed) == 0 {
@@ -58,6 +75,33 @@ func (e *Engine) catchUp(ctx context.Context, p fescue.Partition, thing string, 
 		}
 	}
 	return after, nil
+}
+
+func jump(thing string, known, after int64) error {
+	return fmt.Errorf("%w: core %s says that it has been through epoch %d, this server knows of %d and believes %d more at most. If it is so, run fescue reset-epoch --core %s --epoch %d",
+		ErrEpochJump, thing, after, known, maxCatchUp, thing, after)
+}
+
+// ErrEpoch means that an epoch cannot be set to that.
+var ErrEpoch = errors.New("not an epoch that can be set")
+
+// EpochReset says what a core's epoch was and is.
+type EpochReset struct{ Before, Now int64 }
+
+// ResetEpoch sets what is known of the epochs that a core has been through, to
+// epoch or, if that is higher, to that of the last of its deployments that this
+// server has. The next deployment lies above it. The errors are ErrEpoch and, for a
+// core that is not known, fescue.ErrNotFound.
+func (e *Engine) ResetEpoch(ctx context.Context, p fescue.Partition, thing string, epoch int64) (EpochReset, error) {
+	if epoch < 0 || epoch > maxEpoch {
+		return EpochReset{}, fmt.Errorf("%w: %d does not lie between 0 and %d", ErrEpoch, epoch, int64(maxEpoch))
+	}
+	before, now, err := e.Store.SetEpoch(ctx, p, thing, epoch)
+	if err != nil {
+		return EpochReset{}, fmt.Errorf("reset the epoch of core %s: %w", thing, err)
+	}
+	e.Logger.Warn("a core's epoch was reset", "core", thing, "epoch", now, "before", before)
+	return EpochReset{before, now}, nil
 }
 
 func (e *Engine) endOutdated(ctx context.Context, d fescue.Deployment, epoch int64) error {

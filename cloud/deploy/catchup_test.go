@@ -1,9 +1,13 @@
 package deploy_test
 
 import (
+	"errors"
+	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/deploy"
 )
 
 // A core that has been through more than this server knows of: the server was
@@ -63,6 +67,51 @@ func TestRestoredServer(t *testing.T) {
 			}
 		})
 	}
+	t.Run("no poll uses up a core's epochs", func(t *testing.T) {
+		s := s.with(t)
+		waiting := s.offered(s.create(s.mill("leaper")))
+		for _, after := range []int64{10_002, 1 << 53, 1<<63 - 1} {
+			_, err := s.Await(t.Context(), home, "leaper", after, 0, anybody)
+			if !errors.Is(err, deploy.ErrEpochJump) || !strings.Contains(err.Error(), fmt.Sprintf("fescue reset-epoch --core leaper --epoch %d", after)) {
+				t.Errorf("after %d: %v", after, err)
+			}
+		}
+		if offer := s.poll("leaper", 0); offer.DeploymentID != waiting.ID {
+			t.Errorf("offered %+v", offer)
+		}
+		if offer := s.poll("leaper", 10_001); offer.Epoch < 10_001 || offer.DeploymentID != "" {
+			t.Errorf("the most that is believed: %+v", offer)
+		}
+	})
+	t.Run("an operator resets the epoch of a core", func(t *testing.T) {
+		s := s.with(t)
+		reset := func(thing string, to int64, want deploy.EpochReset) {
+			t.Helper()
+			if got, err := s.ResetEpoch(t.Context(), home, thing, to); err != nil || got != want {
+				t.Errorf("reset to %d: %+v, %v", to, got, err)
+			}
+		}
+		group, version := s.create(s.mill("reset"))
+		s.reports(s.offered(group, version), fescue.EventClaimed, fescue.EventSucceeded)
+		reset("reset", 1<<53, deploy.EpochReset{Before: 1, Now: 1 << 53})
+		// What an earlier version let happen heals by itself, too.
+		if offer := s.poll("reset", 1<<53+7); offer.Epoch != 1<<53+7 {
+			t.Errorf("told %+v", offer)
+		}
+		reset("reset", 0, deploy.EpochReset{Before: 1<<53 + 7, Now: 1})
+		if d := s.offered(group, version); d.Epoch != 2 {
+			t.Errorf("epoch %d", d.Epoch)
+		}
+		for _, tc := range []struct {
+			thing string
+			epoch int64
+			want  error
+		}{{"reset", -1, deploy.ErrEpoch}, {"reset", 1<<62 + 1, deploy.ErrEpoch}, {"nobody", 1, fescue.ErrNotFound}} {
+			if _, err := s.ResetEpoch(t.Context(), home, tc.thing, tc.epoch); !errors.Is(err, tc.want) {
+				t.Errorf("%s to %d: %v", tc.thing, tc.epoch, err)
+			}
+		}
+	})
 	t.Run("a forced reset that the core has done is not offered again", func(t *testing.T) {
 		s := s.with(t)
 		id, version := s.create(s.mill("forced"))

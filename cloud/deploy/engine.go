@@ -44,6 +44,7 @@ type Store interface {
 	Epoch(ctx context.Context, p fescue.Partition, coreThing string) (int64, error)
 	Passed(ctx context.Context, p fescue.Partition, coreThing string, epoch int64) ([]fescue.Deployment, error)
 	CatchUp(ctx context.Context, p fescue.Partition, coreThing string, epoch int64) (raised bool, err error)
+	SetEpoch(ctx context.Context, p fescue.Partition, coreThing string, epoch int64) (before, now int64, err error)
 	OfferedArtifacts(ctx context.Context, d fescue.Deployment) ([]string, error)
 	WatchOffers(ctx context.Context, aws string, heard func(fescue.Deployment))
 

@@ -84,9 +84,6 @@ type Handler struct {
 // Bounds of a request.
 const (
 	maxReport = 1 << 20
-	// maxEpoch bounds the epoch that a core may say it has seen: whatever it says,
-	// there are higher ones to give out.
-	maxEpoch = 1 << 53
 	// answerTimeout bounds the writing of a small answer, in addition to the
 	// time that a long poll waits.
 	answerTimeout = 30 * time.Second
@@ -210,6 +207,7 @@ var wireErrors = []struct {
 	{fescue.ErrEnded, http.StatusConflict, "Ended"},
 	{fescue.ErrTransition, http.StatusConflict, "Conflict"},
 	{deploy.ErrReport, http.StatusBadRequest, "Invalid"},
+	{deploy.ErrEpochJump, http.StatusConflict, "EpochJump"},
 	{fescue.ErrDiskFull, http.StatusInsufficientStorage, "DiskFull"},
 	// The caller has gone, or the server stops: then it is to try again.
 	{context.Canceled, http.StatusServiceUnavailable, "Unavailable"},
@@ -273,8 +271,8 @@ func (h *Handler) getDeployment(w http.ResponseWriter, c *caller) error {
 		return err
 	}
 	after, err := strconv.ParseInt(c.FormValue("after"), 10, 64)
-	if err != nil || after < 0 || after > maxEpoch {
-		return refuse(http.StatusBadRequest, "Invalid", "after must be an epoch, a number from 0 to %d", int64(maxEpoch))
+	if err != nil || after < 0 {
+		return refuse(http.StatusBadRequest, "Invalid", "after must be an epoch, a number of at least 0")
 	}
 	seconds, err := strconv.Atoi(c.FormValue("wait"))
 	if err != nil || seconds < 0 {

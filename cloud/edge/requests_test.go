@@ -51,6 +51,8 @@ func TestPaths(t *testing.T) {
 		{"GET", "/greengrass/cores/mill/deployment?after=-1&wait=0", 400, "Invalid"},
 		{"GET", "/greengrass/cores/mill/deployment?after=0x1&wait=0", 400, "Invalid"},
 		{"GET", "/greengrass/cores/mill/deployment?after=99999999999999999999&wait=0", 400, "Invalid"},
+		{"GET", "/greengrass/cores/mill/deployment?after=9007199254740992&wait=0", 409, "EpochJump"},
+		{"GET", "/greengrass/cores/mill/deployment?after=9223372036854775807&wait=0", 409, "EpochJump"},
 		{"GET", "/greengrass/cores/mill/deployment?after=0&wait=-1", 400, "Invalid"},
 		{"GET", "/greengrass/cores/mill/deployment?after=0&wait=1e3", 400, "Invalid"},
 		{"GET", "/greengrass/cores/mill/deployment?after=0&wait=%zz", 400, "Invalid"},

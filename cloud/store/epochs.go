@@ -32,3 +32,24 @@ func (s *Store) CatchUp(ctx context.Context, p fescue.Partition, coreThing strin
 	})
 	return raised, err
 }
+
+// SetEpoch sets a core's epoch, but not below that of a deployment of it. The error
+// is fescue.ErrNotFound for a core that was never given an epoch nor heard of.
+func (s *Store) SetEpoch(ctx context.Context, p fescue.Partition, coreThing string, epoch int64) (before, now int64, err error) {
+	err = s.update(ctx, func(tx *sql.Tx) error {
+		// Read by a change, so that no other transaction comes between.
+		err := one(tx.QueryRowContext(ctx, `UPDATE core SET epoch = epoch WHERE partition = $1 AND thing = $2 RETURNING epoch`, p.Key(), coreThing), &before)
+		if err != nil {
+			return err
+		}
+		var last int64
+		err = one(tx.QueryRowContext(ctx, `
+			SELECT COALESCE(MAX(epoch), 0) FROM deployment WHERE partition = $1 AND core_thing = $2`, p.Key(), coreThing), &last)
+		if err != nil {
+			return err
+		}
+		now = max(epoch, last)
+		return changed(ctx, tx, `UPDATE core SET epoch = $1 WHERE partition = $2 AND thing = $3`, now, p.Key(), coreThing)
+	})
+	return before, now, err
+}

@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/fescue-edge/fescue"
@@ -42,7 +43,24 @@ func testEpochs(t *testing.T, open opener) {
 	if r := deploying(t, s, "g3").offer("unknown"); r.Epoch != 4 {
 		t.Errorf("epoch %d", r.Epoch)
 	}
+	for _, tc := range []struct{ epoch, before, now int64 }{
+		{1 << 53, 8, 1 << 53},
+		{9, 1 << 53, 9},
+		{0, 9, 8}, // not below the last deployment
+		{8, 8, 8},
+	} {
+		before, now, err := s.SetEpoch(ctx, homePartition, "core", tc.epoch)
+		if err != nil || before != tc.before || now != tc.now {
+			t.Errorf("set to %d: from %d to %d, %v", tc.epoch, before, now, err)
+		}
+		if epoch := must(s.Epoch(ctx, homePartition, "core"))(t); epoch != tc.now {
+			t.Errorf("set to %d: epoch %d", tc.epoch, epoch)
+		}
+	}
 	for _, p := range elsewhere {
+		if _, _, err := s.SetEpoch(ctx, p, "core", 5); !errors.Is(err, fescue.ErrNotFound) {
+			t.Errorf("set in %s: %v", p, err)
+		}
 		if epoch := must(s.Epoch(ctx, p, "core"))(t); epoch != 0 {
 			t.Errorf("epoch %d in %s", epoch, p)
 		}

@@ -39,6 +39,8 @@ type commands struct {
 
 	Deployments deploymentsCommand `cmd:"" help:"List the deployments of all groups by status."`
 
+	ResetEpoch resetEpochCommand `cmd:"" help:"Set the epoch that a core is taken to have been through."`
+
 	Recover recoverCommand `cmd:"" help:"Restore a group from the folder of a V1 core."`
 	Export  exportCommand  `cmd:"" help:"Write a group with everything that it refers to."`
 	Import  importCommand  `cmd:"" help:"Restore a group that export wrote."`

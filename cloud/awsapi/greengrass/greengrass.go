@@ -38,6 +38,7 @@ type Deployments interface {
 	Timeline(ctx context.Context, p fescue.Partition, groupID, id string) (deploy.Timeline, error)
 	Cancel(ctx context.Context, p fescue.Partition, groupID, id string, force bool, by string) (fescue.Deployment, error)
 	Check(ctx context.Context, p fescue.Partition, groupID, groupVersionID string, wait time.Duration) (deploy.Check, error)
+	ResetEpoch(ctx context.Context, p fescue.Partition, thing string, epoch int64) (deploy.EpochReset, error)
 }
 
 // Roles keeps the service role (empty group id) and the groups' roles.

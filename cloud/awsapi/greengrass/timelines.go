@@ -23,6 +23,7 @@ func (a *API) timelineOperations() []restjson.Operation {
 		{Name: "GetDeploymentTimeline", Method: http.MethodGet, Path: base + "/timeline", Handle: a.getTimeline},
 		{Name: "ListDeploymentsByStatus", Method: http.MethodGet, Path: "/fescue/v1/deployments", Handle: a.listByStatus},
 		{Name: "CheckGroupVersion", Method: http.MethodPost, Path: "/fescue/v1/groups/{GroupId}/versions/{GroupVersionId}/check", Handle: a.checkGroupVersion},
+		{Name: "ResetCoreEpoch", Method: http.MethodPost, Path: "/fescue/v1/cores/{ThingName}/epoch", Handle: a.resetEpoch},
 	}
 }
 
@@ -263,4 +264,32 @@ func (a *API) checkGroupVersion(ctx context.Context, r *restjson.Request) (any, 
 	}
 	out.Deployable = len(out.Building) == 0 && len(out.OnCore) == 0
 	return out, nil
+}
+
+// CoreEpoch answers ResetCoreEpoch.
+type CoreEpoch struct {
+	ThingName string
+	// Epoch is what the control plane takes the core to have been through, Before
+	// what it took it for.
+	Epoch, Before int64
+}
+
+// resetEpoch is for a core whose word on its epochs is not believed, or was and
+// was not true.
+func (a *API) resetEpoch(ctx context.Context, r *restjson.Request) (any, error) {
+	var in struct{ Epoch int64 }
+	if err := restjson.Decode(r.Body, &in); err != nil {
+		return nil, malformed(err.Error())
+	}
+	thing := r.Label("ThingName")
+	reset, err := a.deployments.ResetEpoch(ctx, r.Partition, thing, in.Epoch)
+	switch {
+	case errors.Is(err, fescue.ErrNotFound):
+		return nil, refuse(http.StatusNotFound, resourceNotFound, "No core with the thing %s was deployed to or heard of.", thing)
+	case errors.Is(err, deploy.ErrEpoch):
+		return nil, refuse(http.StatusBadRequest, badRequest, "%s.", err)
+	case err != nil:
+		return nil, err
+	}
+	return CoreEpoch{thing, reset.Now, reset.Before}, nil
 }
