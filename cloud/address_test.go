@@ -42,7 +42,7 @@ func TestOldScopes(t *testing.T) {
 			t.Errorf("%s %s %s: %d %s %s, want %d %s %s", c.scope, c.method, c.path, status, exception, answer, c.status, c.exception, c.answer)
 		}
 	}
-	_, metrics, _ := s.send("GET", "/metrics")
+	_, metrics, _ := s.sendAs("us-east-1", s.key, "GET", "/fescue/v1/metrics")
 	for _, want := range []string{`{operation="CreateThing",service="iot",status="200"} 1`, `{operation="GetThingShadow",service="iotdata",status="200"} 2`} {
 		if !strings.Contains(metrics, want) {
 			t.Errorf("metrics lack %s", want)

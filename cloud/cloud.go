@@ -5,15 +5,11 @@ package cloud
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/http"
 	"path/filepath"
-	"sync"
-	"time"
 
 	"github.com/fescue-edge/fescue/cloud/accesskeys"
 	"github.com/fescue-edge/fescue/cloud/backup"
@@ -23,6 +19,7 @@ import (
 	"github.com/fescue-edge/fescue/cloud/deploy"
 	"github.com/fescue-edge/fescue/cloud/edge"
 	"github.com/fescue-edge/fescue/cloud/events"
+	"github.com/fescue-edge/fescue/cloud/inbound"
 	"github.com/fescue-edge/fescue/cloud/jobs"
 	"github.com/fescue-edge/fescue/cloud/mqttfront"
 	"github.com/fescue-edge/fescue/cloud/retention"
@@ -50,12 +47,16 @@ type Server struct {
 	master    *pki.MasterKey
 	ring      keyring
 
-	api, device, mqtt net.Listener
+	api, device, mqtt *inbound.Listener
+	ops               *inbound.Listener         // nil without an address for operators
 	apiTLS            *pki.ListenerCertificates // nil for plain HTTP
 	deviceTLS         *pki.ListenerCertificates
 	apiHandler        http.Handler
-	edge              *edge.Handler
-	authority         *pki.Authority
+	opsHandler        http.Handler
+	// httpsWanted tells clients of the API that speak plain HTTP to a TLS port.
+	httpsWanted http.Handler
+	edge        *edge.Handler
+	authority   *pki.Authority
 
 	// MadeKey is the access key that this start made, empty on later ones.
 	MadeKey AccessKey
@@ -74,13 +75,6 @@ const (
 	accessKeyName    = backup.AccessKey
 	authorityPEMName = "ca.pem"
 	lockName         = "server.lock"
-)
-
-// Timing of the listeners.
-const (
-	readHeaderTimeout = 10 * time.Second
-	idleTimeout       = 2 * time.Minute
-	shutdownTimeout   = 10 * time.Second
 )
 
 // New opens the data folder, brings it up to date and listens. Close or Run must
@@ -142,38 +136,6 @@ func (s *Server) openData(ctx context.Context) error {
 	return s.seedKey(ctx)
 }
 
-// listen opens the listeners and their certificates.
-func (s *Server) listen() (err error) {
-	for _, l := range []struct {
-		into *net.Listener
-		flag string
-		addr string
-	}{
-		{&s.api, "--api", s.o.APIAddr}, {&s.device, "--device", s.o.DeviceAddr}, {&s.mqtt, "--mqtt", s.o.MQTTAddr},
-	} {
-		if *l.into, err = listen(l.flag, l.addr); err != nil {
-			return err
-		}
-		s.onClose((*l.into).Close)
-	}
-	s.deviceTLS, err = s.certificates(s.o.DeviceCertFile, s.o.DeviceKeyFile)
-	if err != nil {
-		return err
-	}
-	if s.o.APICertFile == "" && (loopback(s.api.Addr()) || s.o.InsecureHTTP) {
-		return nil
-	}
-	s.apiTLS, err = s.certificates(s.o.APICertFile, s.o.APIKeyFile)
-	return err
-}
-
-func (s *Server) certificates(certFile, keyFile string) (*pki.ListenerCertificates, error) {
-	if certFile != "" {
-		return pki.FileCertificates(certFile, keyFile, s.o.Now, s.o.Logger)
-	}
-	return pki.OwnCertificates(s.authority, s.o.certificateHosts(), s.o.Now, s.o.Logger)
-}
-
 // APIAddr, DeviceAddr and MQTTAddr are where the server listens, "host:port".
 func (s *Server) APIAddr() string { return s.api.Addr().String() }
 
@@ -182,6 +144,14 @@ func (s *Server) DeviceAddr() string { return s.device.Addr().String() }
 
 // MQTTAddr is the address of the MQTT listener.
 func (s *Server) MQTTAddr() string { return s.mqtt.Addr().String() }
+
+// OpsAddr is the address of the operator's listener, empty for none.
+func (s *Server) OpsAddr() string {
+	if s.ops == nil {
+		return ""
+	}
+	return s.ops.Addr().String()
+}
 
 // APIScheme is "https" or "http".
 func (s *Server) APIScheme() string {
@@ -212,71 +182,4 @@ func (s *Server) Close() error {
 	}
 	s.closers = nil
 	return errors.Join(errs...)
-}
-
-// Run serves until ctx ends, then finishes what is under way and closes
-// everything. A listener that fails ends it with that error.
-func (s *Server) Run(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	var running sync.WaitGroup
-	failures := make(chan error, 3) // one for each listener
-	api := s.httpServer(s.apiHandler)
-	device := s.httpServer(nil) // s.edge answers
-
-	apiListener := s.api
-	if s.apiTLS != nil {
-		running.Go(func() { s.apiTLS.Run(ctx) })
-		apiListener = tls.NewListener(s.api, pki.ServerTLS(s.apiTLS))
-	}
-	running.Go(func() { s.deviceTLS.Run(ctx) })
-	running.Go(func() { s.engine.Run(ctx) })
-	running.Go(func() { s.watchHealth(ctx) })
-	running.Go(func() { s.buckets.Run(ctx) })
-	running.Go(func() { s.bulk.Run(ctx) })
-	running.Go(func() { s.jobs.Run(ctx) })
-	running.Go(func() { s.presence.Run(ctx) })
-	running.Go(func() { s.events.Run(ctx) })
-	running.Go(func() { s.retention.Run(ctx) })
-	serve := func(what string, f func() error) {
-		running.Go(func() {
-			if err := f(); err != nil && !errors.Is(err, http.ErrServerClosed) && ctx.Err() == nil {
-				failures <- fmt.Errorf("%s listener: %w", what, err)
-				cancel()
-			}
-		})
-	}
-	serve("API", func() error { return api.Serve(apiListener) })
-	serve("device", func() error { return s.edge.Serve(device, s.device, s.deviceTLS) })
-	serve("MQTT", func() error {
-		return s.front.Serve(ctx, tls.NewListener(s.mqtt, pki.DeviceTLS(s.deviceTLS, s.edge.Verify)))
-	})
-
-	<-ctx.Done()
-	stop, done := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
-	defer done()
-	for _, srv := range []*http.Server{api, device} {
-		if srv.Shutdown(stop) != nil {
-			srv.Close()
-		}
-	}
-	running.Wait()
-	close(failures)
-	return errors.Join(<-failures, s.Close())
-}
-
-// httpServer makes a server whose requests end when the process is to stop, so
-// that long polls do not hold it up.
-func (s *Server) httpServer(h http.Handler) *http.Server {
-	base, cancel := context.WithCancel(context.Background())
-	srv := &http.Server{
-		Handler:           h,
-		ReadHeaderTimeout: readHeaderTimeout,
-		IdleTimeout:       idleTimeout,
-		MaxHeaderBytes:    64 << 10,
-		BaseContext:       func(net.Listener) context.Context { return base },
-		ErrorLog:          slog.NewLogLogger(s.o.Logger.Handler(), slog.LevelDebug),
-	}
-	srv.RegisterOnShutdown(cancel)
-	return srv
 }

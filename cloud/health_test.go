@@ -47,7 +47,7 @@ func TestFullDisk(t *testing.T) {
 	if status, text, _ := s.send(http.MethodGet, "/readyz"); status != 503 || !strings.Contains(text, "nearly full") {
 		t.Errorf("ready: %d %s", status, text)
 	}
-	if _, text, _ := s.send(http.MethodGet, "/metrics"); !strings.Contains(text, "fescue_data_free_bytes 1.048576e+06") || strings.Count(text, "fescue_certificate_end_timestamp_seconds{") != 2 {
+	if _, text, _ := s.sendAs("us-east-1", s.key, http.MethodGet, "/fescue/v1/metrics"); !strings.Contains(text, "fescue_data_free_bytes 1.048576e+06") || strings.Count(text, "fescue_certificate_end_timestamp_seconds{") != 2 {
 		t.Errorf("metrics:\n%s", text)
 	}
 	if _, err := gg.ListGroups(t.Context(), &greengrass.ListGroupsInput{}); err != nil {

@@ -1,18 +1,23 @@
 package cloud
 
 import (
+	"bytes"
 	"cmp"
+	"context"
 	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
+	"path"
 	"strconv"
 	"strings"
 
 	"github.com/google/uuid"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/prometheus/common/expfmt"
 
 	"github.com/fescue-edge/fescue/cloud/awsapi"
+	"github.com/fescue-edge/fescue/cloud/awsapi/greengrass"
+	"github.com/fescue-edge/fescue/cloud/events"
 	"github.com/fescue-edge/fescue/disk"
 )
 
@@ -47,8 +52,40 @@ func port(l net.Listener) int {
 // mux is the API listener: the AWS endpoint at every path but these.
 func (s *Server) mux(aws http.Handler, code http.Handler) http.Handler {
 	own := http.NewServeMux()
-	own.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
-	own.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+	s.serveHealth(own)
+	own.HandleFunc("GET /fescue/v1/endpoints", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		json.NewEncoder(w).Encode(s.endpoints())
+	})
+	for address, signed := range map[string]string{"/metrics": "metrics", awsapi.OwnPath + "events": "events"} {
+		own.HandleFunc("GET "+address, func(w http.ResponseWriter, _ *http.Request) {
+			http.Error(w, fmt.Sprintf("the request is not signed: GET %s%s signed for greengrass with an access key of account %s, or ask the operators' address, which --ops names and which needs no signature",
+				awsapi.OwnPath, signed, s.o.Account), http.StatusForbidden)
+		})
+	}
+	own.Handle("GET /fescue/v1/code/", code)
+	return below(s.o.BasePath, func(w http.ResponseWriter, r *http.Request) {
+		// ServeMux cleans paths and redirects, which AWS paths do not survive: it
+		// is asked only for the paths that are its own, and never for what is
+		// signed: a bucket may have the name of one.
+		if r.Method == http.MethodGet && r.Header.Get("Authorization") == "" && !r.URL.Query().Has("X-Amz-Signature") && plainPath(r) {
+			if _, pattern := own.Handler(r); pattern != "" {
+				w.Header().Set(awsapi.RequestIDHeader, uuid.NewString())
+				own.ServeHTTP(w, r)
+				return
+			}
+		}
+		aws.ServeHTTP(w, r)
+	})
+}
+
+// plainPath reports whether a path is one that ServeMux leaves as it is.
+func plainPath(r *http.Request) bool { return path.Clean(r.URL.Path) == r.URL.Path }
+
+// serveHealth answers whether the server lives, and whether it can work.
+func (s *Server) serveHealth(mux *http.ServeMux) {
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
 		if err := s.store.Ping(r.Context()); err != nil {
 			http.Error(w, "the database does not answer", http.StatusServiceUnavailable)
 			return
@@ -59,34 +96,63 @@ func (s *Server) mux(aws http.Handler, code http.Handler) http.Handler {
 		}
 		fmt.Fprintln(w, "ok")
 	})
-	own.Handle("GET /metrics", promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{}))
-	own.HandleFunc("GET /fescue/v1/endpoints", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		json.NewEncoder(w).Encode(s.endpoints())
+}
+
+// opsMux is the operators' listener: whoever reaches it is one.
+func (s *Server) opsMux() http.Handler {
+	mux := http.NewServeMux()
+	s.serveHealth(mux)
+	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
+		contentType, text, err := operator{s}.Metrics()
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		w.Header().Set("Content-Type", contentType)
+		w.Write(text)
 	})
-	own.HandleFunc("GET /fescue/v1/events", func(w http.ResponseWriter, r *http.Request) {
+	mux.HandleFunc("GET "+awsapi.OwnPath+"events", func(w http.ResponseWriter, r *http.Request) {
 		list, err := s.events.Status(r.Context())
 		if err != nil {
 			http.Error(w, "the database does not answer", http.StatusServiceUnavailable)
 			return
 		}
 		w.Header().Set("Content-Type", "application/json")
-		json.NewEncoder(w).Encode(map[string]any{"destinations": list})
+		json.NewEncoder(w).Encode(greengrass.EventDestinations{Destinations: list})
 	})
-	own.Handle("GET /fescue/v1/code/", code)
-	return below(s.o.BasePath, func(w http.ResponseWriter, r *http.Request) {
-		// ServeMux cleans paths and redirects, which AWS paths do not survive: it
-		// is asked only for the paths that are its own, and never for what is
-		// signed: a bucket may have the name of one.
-		if r.Method == http.MethodGet && r.Header.Get("Authorization") == "" && !r.URL.Query().Has("X-Amz-Signature") {
-			if _, pattern := own.Handler(r); pattern != "" {
-				w.Header().Set(awsapi.RequestIDHeader, uuid.NewString())
-				own.ServeHTTP(w, r)
-				return
-			}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !plainPath(r) {
+			http.NotFound(w, r)
+			return
 		}
-		aws.ServeHTTP(w, r)
+		mux.ServeHTTP(w, r)
 	})
+}
+
+// operator tells how the server does, to who asks with a signature.
+type operator struct{ *Server }
+
+// Account implements greengrass.Operator.
+func (o operator) Account() string { return o.o.Account }
+
+// Events implements greengrass.Operator.
+func (o operator) Events(ctx context.Context) ([]events.Status, error) { return o.events.Status(ctx) }
+
+// Metrics implements greengrass.Operator.
+func (o operator) Metrics() (contentType string, text []byte, err error) {
+	families, err := o.metrics.registry.Gather()
+	if err != nil {
+		return "", nil, fmt.Errorf("collect metrics: %w", err)
+	}
+	var b bytes.Buffer
+	format := expfmt.NewFormat(expfmt.TypeTextPlain)
+	encoder := expfmt.NewEncoder(&b, format)
+	for _, family := range families {
+		if err := encoder.Encode(family); err != nil {
+			return "", nil, fmt.Errorf("write metrics: %w", err)
+		}
+	}
+	return string(format), b.Bytes(), nil
 }
 
 // below takes the base path off the requests that have it. What was signed stays in

@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/fescue-edge/fescue/cloud/events"
+	"github.com/fescue-edge/fescue/cloud/inbound"
 	"github.com/fescue-edge/fescue/cloud/mqttfront"
 )
 
@@ -66,6 +67,18 @@ func (m *metrics) watchFront(stats func() mqttfront.Stats) {
 		m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: c.name, Help: c.help},
 			func() float64 { return float64(c.value(stats())) }))
 	}
+}
+
+// watchListener adds the connections of a listener.
+func (m *metrics) watchListener(name string, l *inbound.Listener, most int) {
+	labels := prometheus.Labels{"listener": name}
+	m.registry.MustRegister(
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "fescue_connections", Help: "Open connections of a listener.", ConstLabels: labels},
+			func() float64 { open, _ := l.Stats(); return float64(open) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "fescue_connections_max", Help: "How many connections a listener may have.", ConstLabels: labels},
+			func() float64 { return float64(most) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "fescue_connections_closed_total", Help: "Connections closed because a listener had all that it may have.", ConstLabels: labels},
+			func() float64 { _, closed := l.Stats(); return float64(closed) }))
 }
 
 // eventCounts are a destination's counts and its backlog.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/deploy"
+	"github.com/fescue-edge/fescue/cloud/inbound"
 )
 
 // Options configures a Server. DataDir, the addresses, Account, Region and
@@ -29,6 +30,14 @@ type Options struct {
 	Artifacts string
 	// APIAddr, DeviceAddr and MQTTAddr are "host:port"; port 0 chooses a free one.
 	APIAddr, DeviceAddr, MQTTAddr string
+	// OpsAddr is where metrics and the state of events are told to operators without
+	// a signature, over plain HTTP; empty is nowhere.
+	OpsAddr string
+	// Descriptors is how many files and connections the process may have open, which
+	// are divided among the listeners; zero asks the operating system.
+	Descriptors int
+	// Pace is how slowly a client may send a body and read an answer.
+	Pace inbound.Pace
 
 	// AWS is the first part of every ARN: aws, aws-cn or aws-us-gov.
 	AWS string
@@ -96,6 +105,9 @@ const defaultEventRetention = 72 * time.Hour
 func (o *Options) complete() error {
 	if o.DataDir == "" {
 		return errors.New("no data folder: name one with --data")
+	}
+	if o.Descriptors == 0 {
+		o.Descriptors = inbound.Descriptors()
 	}
 	if o.Free == nil {
 		o.Free = freeSpace
@@ -173,12 +185,4 @@ func (o *Options) certificateHosts() []string {
 func loopback(addr net.Addr) bool {
 	tcp, ok := addr.(*net.TCPAddr)
 	return ok && tcp.IP.IsLoopback()
-}
-
-func listen(flag, addr string) (net.Listener, error) {
-	l, err := net.Listen("tcp", addr)
-	if err != nil {
-		return nil, fmt.Errorf("cannot listen on %s: %w; choose another address with %s", addr, errors.Unwrap(err), flag)
-	}
-	return l, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/audit"
@@ -83,7 +84,7 @@ func (s *Server) wire(ctx context.Context) error {
 	s.edge = edge.New(edge.Options{
 		Principals: things, Deployments: s.engine, Artifacts: blobs, Presence: sightings{s.presence, s.jobs}, Shadows: shadowService, SigningKeys: keys,
 		Discovery: discovery.New(s.store, coreService, authorities),
-		Now:       o.Now, Logger: o.Logger,
+		Pace:      o.Pace, Now: o.Now, Logger: o.Logger,
 	})
 
 	linkKey, err := s.master.Derive("links to function code")
@@ -106,7 +107,7 @@ func (s *Server) wire(ctx context.Context) error {
 			"greengrass": greengrass.New(greengrass.Options{
 				Definitions: groups, Deployments: s.engine, Roles: s.store,
 				Cores: coreService, Authorities: authorities,
-				Bulk: s.bulk, Updates: s.jobs, Audit: records, Logger: o.Logger,
+				Bulk: s.bulk, Updates: s.jobs, Audit: records, Operator: operator{s}, Logger: o.Logger,
 			}),
 			"iot":           iot.New(iot.Options{Registry: things, Jobs: s.jobs, Now: o.Now, Host: o.PublicHosts[0], Logger: o.Logger}),
 			"iot-jobs-data": iotjobsdata.New(iotjobsdata.Options{Jobs: s.jobs, Now: o.Now, Logger: o.Logger}),
@@ -123,7 +124,7 @@ func (s *Server) wire(ctx context.Context) error {
 		},
 		Callers: s.keys, Groups: groupTags{groups}, Audit: records, Rates: o.Throttle,
 	})
-	s.apiHandler = s.mux(api, links)
+	s.apiHandler, s.opsHandler, s.httpsWanted = s.mux(api, links), s.opsMux(), http.HandlerFunc(api.WantHTTPS)
 	return nil
 }
 

@@ -87,7 +87,7 @@ func TestEventsSurviveKills(t *testing.T) {
 // TestEventsOverMQTT: a device whose policy allows it hears of changes, and the
 // server tells how its destinations do.
 func TestEventsOverMQTT(t *testing.T) {
-	h := startServer(t).house(region)
+	h := startServer(t, "--ops", "127.0.0.1:0").house(region)
 	viewer := h.connect(t, "Viewer")
 	viewer.subscribe(t, fescue.StatusChangeTopics+"+/+/Failure")
 	group, version := h.unbuildable(t)
@@ -103,7 +103,7 @@ func TestEventsOverMQTT(t *testing.T) {
 		t.Fatal("no event")
 	}
 	eventually(t, "nothing waits", func() error {
-		resp, err := http.Get("http://" + h.api + "/fescue/v1/events")
+		resp, err := http.Get("http://" + h.ops + "/fescue/v1/events")
 		if err != nil {
 			return err
 		}

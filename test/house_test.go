@@ -45,6 +45,7 @@ type server struct {
 	environment       []string
 	args              []string
 	api, device, mqtt string
+	ops               string // of a server with --ops
 }
 
 // startServer starts a control plane on free ports. Further flags may be given.
@@ -90,7 +91,7 @@ func (s *server) run(t testing.TB) {
 		}
 		return nil
 	})
-	for name, into := range map[string]*string{"api": &s.api, "device": &s.device, "mqtt": &s.mqtt} {
+	for name, into := range map[string]*string{"api": &s.api, "device": &s.device, "mqtt": &s.mqtt, "ops": &s.ops} {
 		*into, _ = s.out.find(`(?m)^` + name + `=(.*)$`)
 	}
 }
@@ -107,6 +108,8 @@ func (s *server) restart(t testing.TB) {
 			s.args[i+1] = s.device
 		case "--mqtt":
 			s.args[i+1] = s.mqtt
+		case "--ops":
+			s.args[i+1] = s.ops
 		}
 	}
 	s.run(t)

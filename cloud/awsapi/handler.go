@@ -164,6 +164,17 @@ func (h *Handler) serve(w *answer, r *http.Request, call *Call) (name string) {
 	return name
 }
 
+// WantHTTPS refuses a request that came in plain text to a port of TLS, in the form
+// that its client reads. Nothing of it is looked at but that.
+func (h *Handler) WantHTTPS(w http.ResponseWriter, r *http.Request) {
+	call := &Call{RequestID: uuid.NewString()}
+	w.Header().Set(RequestIDHeader, call.RequestID)
+	h.refuse(&answer{ResponseWriter: w}, r, h.addressed(r, sigv4.ScopeService(r)), call, &Error{
+		Status: http.StatusBadRequest, Code: "InvalidRequest",
+		Message: fmt.Sprintf("This port speaks HTTPS, and the request came as HTTP: have the endpoint URL begin with https://, for example AWS_ENDPOINT_URL=https://%.255s", r.Host),
+	})
+}
+
 // refuse answers in the form of the named service, or for one that is not served
 // in that of the request's protocol.
 func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, name string, call *Call, err error) {

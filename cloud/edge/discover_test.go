@@ -2,7 +2,6 @@ package edge_test
 
 import (
 	"bufio"
-	"bytes"
 	"crypto/tls"
 	"encoding/json"
 	"fmt"
@@ -279,22 +278,6 @@ func TestDiscoverRefuses(t *testing.T) {
 		}
 		if status, body := discovered(t, string(answer)); status != "401" || !strings.Contains(body, "INACTIVE") {
 			t.Errorf("%s %s", status, body)
-		}
-	})
-	t.Run("a request in the clear", func(t *testing.T) {
-		conn, err := net.DialTimeout("tcp", s.address, patience)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer conn.Close()
-		conn.SetDeadline(time.Now().Add(patience))
-		if _, err := io.WriteString(conn, discoverThing("lamp")); err != nil {
-			t.Fatal(err)
-		}
-		answer := make([]byte, 1024)
-		n, err := io.ReadFull(conn, answer)
-		if !bytes.Contains(answer[:n], []byte("HTTP request to an HTTPS server")) {
-			t.Errorf("%q, %v", answer[:n], err)
 		}
 	})
 }

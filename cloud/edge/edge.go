@@ -20,6 +20,7 @@ import (
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/artifacts"
 	"github.com/fescue-edge/fescue/cloud/deploy"
+	"github.com/fescue-edge/fescue/cloud/inbound"
 	"github.com/fescue-edge/fescue/cloud/policyvars"
 	"github.com/fescue-edge/fescue/corelink"
 	"github.com/fescue-edge/fescue/pki"
@@ -71,8 +72,10 @@ type Options struct {
 	Shadows     Shadows
 	Discovery   Discovery
 	SigningKeys SigningKeys
-	Now         func() time.Time
-	Logger      *slog.Logger
+	// Pace is how slowly a client may send a body and read an answer.
+	Pace   inbound.Pace
+	Now    func() time.Time
+	Logger *slog.Logger
 }
 
 // Handler is the edge API.
@@ -83,15 +86,11 @@ type Handler struct {
 
 // Bounds of a request.
 const (
-	maxReport = 1 << 20
-	// answerTimeout bounds the writing of a small answer, in addition to the
-	// time that a long poll waits.
+	// maxBody bounds a request's body in bytes, whatever its operation.
+	maxBody = 1 << 20
+	// answerTimeout bounds the look at a certificate in a handshake, and the writing
+	// of an answer that net/http does not write.
 	answerTimeout = 30 * time.Second
-	// reportTimeout bounds the reading of a report.
-	reportTimeout = 30 * time.Second
-	// chunkTimeout bounds each step of an artifact's download: a reader that
-	// stops reading is dropped, a slow one is not.
-	chunkTimeout = 30 * time.Second
 )
 
 // New makes the handler.
@@ -119,7 +118,6 @@ const requestIDHeader = "x-amzn-RequestId"
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r.TLS = tlsState(r)
 	w.Header().Set(requestIDHeader, fescue.NewID())
-	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(corelink.MaxPoll + answerTimeout))
 	if p := r.URL.EscapedPath(); strings.Contains(p, "//") || strings.Contains(p, "/.") {
 		writeError(w, refuse(http.StatusBadRequest, "Invalid", "the path is not in its plain form"))
 		return
@@ -270,11 +268,12 @@ func (h *Handler) getDeployment(w http.ResponseWriter, c *caller) error {
 	if err := c.thing(thing); err != nil {
 		return err
 	}
-	after, err := strconv.ParseInt(c.FormValue("after"), 10, 64)
+	query := c.URL.Query()
+	after, err := strconv.ParseInt(query.Get("after"), 10, 64)
 	if err != nil || after < 0 {
 		return refuse(http.StatusBadRequest, "Invalid", "after must be an epoch, a number of at least 0")
 	}
-	seconds, err := strconv.Atoi(c.FormValue("wait"))
+	seconds, err := strconv.Atoi(query.Get("wait"))
 	if err != nil || seconds < 0 {
 		return refuse(http.StatusBadRequest, "Invalid", "wait must be a number of seconds of at least 0")
 	}
@@ -336,7 +335,7 @@ func (h *Handler) getArtifact(w http.ResponseWriter, c *caller) error {
 	defer content.Close()
 	w.Header().Set("Content-Type", "application/octet-stream")
 	w.Header().Set("ETag", `"`+hash+`"`)
-	http.ServeContent(&patientWriter{w, http.NewResponseController(w)}, c.Request, "", time.Time{}, content)
+	http.ServeContent(w, c.Request, "", time.Time{}, content)
 	return nil
 }
 
@@ -352,20 +351,6 @@ func (h *Handler) mayFetch(c *caller, groupID, id, hash string) error {
 		}
 	}
 	return err
-}
-
-// patientWriter gives each piece of an answer its own time.
-type patientWriter struct {
-	http.ResponseWriter
-	rc *http.ResponseController
-}
-
-// Write implements io.Writer.
-func (p *patientWriter) Write(b []byte) (int, error) {
-	if err := p.rc.SetWriteDeadline(time.Now().Add(chunkTimeout)); err != nil {
-		return 0, err
-	}
-	return p.ResponseWriter.Write(b)
 }
 
 // reporter reads whose deployment a request is about, "…/cores/{CoreArn}", and
@@ -400,7 +385,7 @@ func (h *Handler) updateStatus(w http.ResponseWriter, c *caller) error {
 		return err
 	}
 	var report corelink.StatusReport
-	if err := readReport(w, c.Request, &report); err != nil {
+	if err := readReport(c.Request, &report); err != nil {
 		return err
 	}
 	d, err := h.Deployments.Report(c.Context(), c.Partition, thing, groupID, id, report)
@@ -420,7 +405,7 @@ func (h *Handler) updateProgress(w http.ResponseWriter, c *caller) error {
 		return err
 	}
 	var report corelink.ProgressReport
-	if err := readReport(w, c.Request, &report); err != nil {
+	if err := readReport(c.Request, &report); err != nil {
 		return err
 	}
 	cancel, err := h.Deployments.Progress(c.Context(), c.Partition, thing, groupID, id, report)
@@ -438,7 +423,7 @@ func (h *Handler) answerCheck(w http.ResponseWriter, c *caller) error {
 		return err
 	}
 	var report corelink.CheckReport
-	if err := readReport(w, c.Request, &report); err != nil {
+	if err := readReport(c.Request, &report); err != nil {
 		return err
 	}
 	if err := h.Deployments.Checked(c.Context(), c.Partition, thing, id, report); err != nil {
@@ -448,11 +433,8 @@ func (h *Handler) answerCheck(w http.ResponseWriter, c *caller) error {
 	return nil
 }
 
-func readReport(w http.ResponseWriter, r *http.Request, report any) error {
-	if err := http.NewResponseController(w).SetReadDeadline(time.Now().Add(reportTimeout)); err != nil {
-		return err
-	}
-	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxReport))
+func readReport(r *http.Request, report any) error {
+	dec := json.NewDecoder(r.Body)
 	err := dec.Decode(report)
 	if err == nil {
 		if _, end := dec.Token(); !errors.Is(end, io.EOF) {

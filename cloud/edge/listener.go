@@ -4,12 +4,11 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
-	"errors"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
 
+	"github.com/fescue-edge/fescue/cloud/inbound"
 	"github.com/fescue-edge/fescue/pki"
 )
 
@@ -21,10 +20,11 @@ var protocols = []string{"x-amzn-http-ca", "http/1.1"}
 func (h *Handler) Serve(server *http.Server, l net.Listener, certificates *pki.ListenerCertificates) error {
 	cfg := pki.DeviceTLS(certificates, h.Verify)
 	cfg.NextProtos = protocols
-	server.Handler = h
+	server.Handler = h.Pace.Handler(h, maxBody)
 	server.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
 		return context.WithValue(ctx, connKey{}, c)
 	}
+	inbound.Watch(server)
 	return server.Serve(&listener{l, cfg, h.Logger})
 }
 
@@ -92,10 +92,6 @@ func (c *conn) Read(p []byte) (int, error) {
 func (c *conn) readHead() ([]byte, error) {
 	if err := c.Handshake(); err != nil {
 		c.logger.Debug("TLS handshake failed", "remote", c.RemoteAddr(), "error", err)
-		var plain tls.RecordHeaderError
-		if errors.As(err, &plain) && plain.Conn != nil && looksLikeHTTP(plain.RecordHeader) {
-			io.WriteString(plain.Conn, "HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n")
-		}
 		return nil, err
 	}
 	head := make([]byte, 0, 512)
@@ -110,14 +106,6 @@ func (c *conn) readHead() ([]byte, error) {
 		}
 	}
 	return head, nil
-}
-
-func looksLikeHTTP(start [5]byte) bool {
-	switch string(start[:]) {
-	case "GET /", "HEAD ", "POST ", "PUT /", "OPTIO":
-		return true
-	}
-	return false
 }
 
 var discoveryRequest = []byte("GET /greengrass/discover/")

@@ -350,3 +350,30 @@ func TestArtifacts(t *testing.T) {
 		d.send(t, "GET", path, "", "").refused(http.StatusNotFound, "NotFound", "not found")
 	})
 }
+
+// Parameters are the query's alone: a form is never read, whatever its size.
+func TestFormsAreNotRead(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	d := s.core(t, home, "mill")
+	for _, form := range []string{"application/x-www-form-urlencoded", "multipart/form-data; boundary=b"} {
+		body := "after=0&wait=0"
+		if strings.HasPrefix(form, "multipart") {
+			body = "--b\r\nContent-Disposition: form-data; name=after\r\n\r\n0\r\n--b\r\nContent-Disposition: form-data; name=wait\r\n\r\n0\r\n--b--\r\n"
+		}
+		request, err := http.NewRequestWithContext(t.Context(), "GET", "https://"+s.address+"/greengrass/cores/mill/deployment", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Header.Set("Content-Type", form)
+		answer, err := d.plain.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(answer.Body)
+		answer.Body.Close()
+		if err != nil || answer.StatusCode != 400 || !strings.Contains(string(text), "after must be an epoch") {
+			t.Errorf("%s: %d %s, %v", form, answer.StatusCode, text, err)
+		}
+	}
+}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"time"
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/shadow"
@@ -72,9 +71,6 @@ func (h *Handler) onShadow(w http.ResponseWriter, c *caller, id shadow.ID, actio
 		return nil, err
 	}
 	if err := c.may(c.Principal, action, c.Partition.ShadowARN(id.Thing, id.Name)); err != nil {
-		return nil, err
-	}
-	if err := http.NewResponseController(w).SetReadDeadline(time.Now().Add(reportTimeout)); err != nil {
 		return nil, err
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, c.Body, maxShadowRequest))

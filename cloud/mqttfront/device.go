@@ -33,6 +33,7 @@ type device struct {
 	front      *Front
 	end        context.CancelCauseFunc // ends the connection
 	done       chan struct{}           // closed when nothing of it is left
+	admitted   func()                  // told that the connection is no stranger's
 	connection map[string][]string     // policy variables
 	credential *credential
 
@@ -89,6 +90,7 @@ func (d *device) Connect(ctx context.Context, s *mqtt.Session, c *mqtt.Connect) 
 		}
 		return mqtt.Connack{Code: mqtt.RefusedUnavailable}
 	}
+	d.admitted()
 	f.counters.accepted.Add(1)
 	f.counters.connections.Add(1)
 	d.pumped = make(chan struct{})

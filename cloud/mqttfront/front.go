@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/inbound"
 	"github.com/fescue-edge/fescue/cloud/policyvars"
 	"github.com/fescue-edge/fescue/mqtt"
 )
@@ -64,9 +65,6 @@ type Options struct {
 	Session mqtt.Options
 	// HandshakeTimeout is how long TLS may take; default 10 s.
 	HandshakeTimeout time.Duration
-	// MaxConnections bounds the connections of Serve; more wait to be accepted.
-	// Default 20,000.
-	MaxConnections int
 	// MaxPayload is the largest payload in bytes; default 128 KiB (AWS IoT Core
 	// quotas).
 	MaxPayload int
@@ -95,7 +93,6 @@ func (o *Options) setDefaults() error {
 		o.Presence = unwatched{}
 	}
 	setDefault(&o.HandshakeTimeout, 10*time.Second)
-	setDefault(&o.MaxConnections, 20_000)
 	setDefault(&o.MaxPayload, 128<<10)
 	setDefault(&o.MaxSubscriptions, 50)
 	setDefault(&o.Refresh, 750*time.Millisecond)
@@ -129,7 +126,6 @@ type Front struct {
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelCauseFunc
-	slots  chan struct{} // one for each connection of Serve
 
 	mu       sync.Mutex
 	closed   bool
@@ -147,7 +143,6 @@ func New(o Options) (*Front, error) {
 		credentials: &credentials{
 			directory: o.Directory, now: o.Now, maxStale: o.MaxStale, byID: map[string]*credential{},
 		},
-		slots:    make(chan struct{}, o.MaxConnections),
 		sessions: map[string]*device{},
 	}
 	f.ctx, f.cancel = context.WithCancelCause(context.Background())
@@ -198,7 +193,8 @@ func (f *Front) Invalidate(certificateID string) error {
 
 // Serve accepts connections until ctx ends or the front is closed, then closes
 // ln, ends the connections and returns nil after the last. ln yields *tls.Conn
-// whose configuration asks for, and checks possession of, a client certificate.
+// whose configuration asks for, and checks possession of, a client certificate, and
+// bounds how many there are.
 func (f *Front) Serve(ctx context.Context, ln net.Listener) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -208,14 +204,8 @@ func (f *Front) Serve(ctx context.Context, ln net.Listener) error {
 	defer conns.Wait()
 	defer cancel(ErrClosed) // runs before the wait
 	for pause := time.Duration(0); ; {
-		select {
-		case f.slots <- struct{}{}:
-		case <-ctx.Done():
-			return nil
-		}
 		conn, err := ln.Accept()
 		if err != nil {
-			<-f.slots
 			if ctx.Err() != nil {
 				return nil
 			}
@@ -232,10 +222,7 @@ func (f *Front) Serve(ctx context.Context, ln net.Listener) error {
 			continue
 		}
 		pause = 0
-		conns.Go(func() {
-			defer func() { <-f.slots }()
-			f.serveAccepted(ctx, conn)
-		})
+		conns.Go(func() { f.serveAccepted(ctx, conn) })
 	}
 }
 
@@ -283,7 +270,7 @@ func (f *Front) ServeConn(ctx context.Context, conn *tls.Conn) error {
 	sum := sha256.Sum256(leaf.Raw)
 	id := hex.EncodeToString(sum[:])
 	d := &device{
-		front: f, end: cancel, done: make(chan struct{}),
+		front: f, end: cancel, done: make(chan struct{}), admitted: func() { inbound.Work(conn) },
 		connection: policyvars.Connection(conn.RemoteAddr().String(), conn.ConnectionState(), leaf, id),
 	}
 	c, err := f.credentials.acquire(ctx, id, d)

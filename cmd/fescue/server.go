@@ -94,6 +94,7 @@ type serverCommand struct {
 	API           string             `default:"127.0.0.1:9080" help:"Address of the AWS API. Port 0 chooses a free one."`
 	Device        string             `default:"127.0.0.1:8443" help:"Address of HTTPS for cores and devices."`
 	MQTT          string             `name:"mqtt" default:"127.0.0.1:8883" help:"Address of MQTT for cores and devices."`
+	Ops           string             `placeholder:"ADDRESS" help:"Address of operators, for example 127.0.0.1:9090: /metrics, /fescue/v1/events, /healthz and /readyz over plain HTTP, without a signature. Default: none; on the API address metrics and events need a signature."`
 	PublicHost    []string           `default:"localhost" help:"Names or addresses under which devices reach this server; DescribeEndpoint says the first."`
 	BasePath      string             `placeholder:"PATH" help:"Path in the URL that clients have of the API, for example /greengrass-v1 behind a proxy that passes on several services."`
 	TLSCert       string             `name:"tls-cert" type:"existingfile" help:"PEM certificate chain for the API."`
@@ -139,7 +140,7 @@ func (c *serverCommand) options(logger *slog.Logger) (cloud.Options, error) {
 		eventSecret = bytes.TrimRight(data, "\r\n")
 	}
 	return cloud.Options{
-		DataDir: c.Data, Database: c.Database, Artifacts: c.Artifacts, APIAddr: c.API, DeviceAddr: c.Device, MQTTAddr: c.MQTT,
+		DataDir: c.Data, Database: c.Database, Artifacts: c.Artifacts, APIAddr: c.API, DeviceAddr: c.Device, MQTTAddr: c.MQTT, OpsAddr: c.Ops,
 		AWS: c.Partition, Account: c.Account, Regions: c.Regions, PublicHosts: c.PublicHost,
 		BasePath:    c.BasePath,
 		APICertFile: c.TLSCert, APIKeyFile: c.TLSKey,
@@ -177,7 +178,11 @@ func (c *serverCommand) Run(ctx context.Context, t *terminal) error {
 		fmt.Fprintln(t.stderr, "WARNING: the API is served over plain HTTP (--insecure-http): anyone on the network can read what is sent, secrets of functions included.")
 	}
 	var out strings.Builder
-	fmt.Fprintf(&out, "api=%s\ndevice=%s\nmqtt=%s\nready\n", server.APIAddr(), server.DeviceAddr(), server.MQTTAddr())
+	fmt.Fprintf(&out, "api=%s\ndevice=%s\nmqtt=%s\n", server.APIAddr(), server.DeviceAddr(), server.MQTTAddr())
+	if ops := server.OpsAddr(); ops != "" {
+		fmt.Fprintf(&out, "ops=%s\n", ops)
+	}
+	out.WriteString("ready\n")
 	fmt.Fprint(t.stdout, out.String())
 	return server.Run(ctx)
 }

@@ -58,6 +58,7 @@ type Options struct {
 	Bulk        *bulk.Service
 	Updates     Updates
 	Audit       Audit
+	Operator    Operator
 	Logger      *slog.Logger
 }
 
@@ -72,6 +73,7 @@ type API struct {
 	bulk        *bulk.Service
 	updates     Updates
 	audit       Audit
+	operator    Operator
 }
 
 var _ awsapi.Service = (*API)(nil)
@@ -86,11 +88,11 @@ func New(o Options) *API {
 			Target:    target,
 		},
 		definitions: o.Definitions, deployments: o.Deployments, roles: o.Roles, cores: o.Cores, authorities: o.Authorities,
-		bulk: o.Bulk, updates: o.Updates, audit: o.Audit,
+		bulk: o.Bulk, updates: o.Updates, audit: o.Audit, operator: o.Operator,
 	}
 	a.Register(slices.Concat(
 		a.containerOperations(), a.deploymentOperations(), a.timelineOperations(), a.roleOperations(),
-		a.tagOperations(), a.coreOperations(), a.authorityOperations(), a.bulkOperations(), a.updateOperations(),
+		a.tagOperations(), a.coreOperations(), a.authorityOperations(), a.bulkOperations(), a.updateOperations(), a.operatorOperations(),
 		[]restjson.Operation{a.restoreOperation(), a.auditOperation()},
 	))
 	return a

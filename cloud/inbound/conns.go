@@ -1,0 +1,191 @@
+// Package inbound bounds what strangers can hold of a server: how many connections
+// a listener has, and how slowly one may send or read. It knows TCP and HTTP, and
+// nothing of what is asked.
+package inbound
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// Listener has at most so many connections at a time. When one more comes, it takes
+// the place of one that waits: that has sent no whole request yet, or has none
+// under way. Of those it is the oldest of the address that has the most
+// connections. If all are at work the new one is closed at once, so that its
+// client hears of it.
+type Listener struct {
+	net.Listener
+	max    int
+	name   string
+	logger *slog.Logger
+
+	mu     sync.Mutex
+	conns  map[*Conn]struct{}
+	of     map[string]int // how many an address has
+	closed uint64
+	warned time.Time
+}
+
+// Limit bounds the connections of a listener; name is its name in the log.
+func Limit(l net.Listener, max int, name string, logger *slog.Logger) *Listener {
+	return &Listener{Listener: l, max: max, name: name, logger: logger, conns: make(map[*Conn]struct{}), of: make(map[string]int)}
+}
+
+// warnEvery is how often the log tells that connections were closed.
+const warnEvery = time.Minute
+
+// Accept implements net.Listener.
+func (l *Listener) Accept() (net.Conn, error) {
+	for {
+		raw, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		c := &Conn{Conn: raw, of: l, address: host(raw), waiting: true, since: time.Now()}
+		loser := l.add(c)
+		if loser != nil {
+			loser.Conn.Close()
+		}
+		if loser != c {
+			return c, nil
+		}
+	}
+}
+
+// add takes a connection in, and returns the one that has to go for it.
+func (l *Listener) add(c *Conn) (loser *Conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.conns) >= l.max {
+		l.warn(c)
+		if loser = l.oldest(); loser == nil {
+			return c
+		}
+		l.remove(loser)
+	}
+	l.conns[c] = struct{}{}
+	l.of[c.address]++
+	return loser
+}
+
+// oldest is the connection that waits longest of the address that has most.
+func (l *Listener) oldest() (found *Conn) {
+	for c := range l.conns {
+		if !c.waiting {
+			continue
+		}
+		if found == nil || l.of[c.address] > l.of[found.address] ||
+			l.of[c.address] == l.of[found.address] && c.since.Before(found.since) {
+			found = c
+		}
+	}
+	return found
+}
+
+func (l *Listener) warn(c *Conn) {
+	l.closed++
+	if now := time.Now(); now.Sub(l.warned) > warnEvery {
+		l.warned = now
+		l.logger.Warn("a listener has all the connections that it may have: those that wait are closed for new ones; raise the limit of open files (LimitNOFILE) if they are wanted",
+			"listener", l.name, "connections", l.max, "from", c.address, "closed", l.closed)
+	}
+}
+
+func (l *Listener) remove(c *Conn) {
+	if _, ok := l.conns[c]; !ok {
+		return
+	}
+	delete(l.conns, c)
+	if l.of[c.address]--; l.of[c.address] == 0 {
+		delete(l.of, c.address)
+	}
+}
+
+// Stats are how many connections there are, and how many were closed for want of
+// room since the start.
+func (l *Listener) Stats() (open int, closed uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.conns), l.closed
+}
+
+// Conn is a connection of a Listener.
+type Conn struct {
+	net.Conn
+	of      *Listener
+	address string
+
+	// Under the listener's lock.
+	waiting bool
+	since   time.Time // it waits, or does not
+}
+
+// Close implements net.Conn.
+func (c *Conn) Close() error {
+	c.of.mu.Lock()
+	c.of.remove(c)
+	c.of.mu.Unlock()
+	return c.Conn.Close()
+}
+
+// wait says whether the connection waits for its client, so that it may be closed
+// for another one.
+func (c *Conn) wait(waits bool) {
+	c.of.mu.Lock()
+	defer c.of.mu.Unlock()
+	c.waiting, c.since = waits, time.Now()
+}
+
+// Work keeps a connection, which may be wrapped by others, from being closed for
+// another one. It does nothing for a connection of no Listener.
+func Work(c net.Conn) { setWaiting(c, false) }
+
+func setWaiting(c net.Conn, waits bool) {
+	for {
+		switch inner := c.(type) {
+		case *Conn:
+			inner.wait(waits)
+			return
+		case interface{ NetConn() net.Conn }:
+			c = inner.NetConn()
+		default:
+			return
+		}
+	}
+}
+
+// connKey is the key of a request's net.Conn in its context.
+type connKey struct{}
+
+// Watch has an HTTP server tell the Listener below it which of its connections
+// have a request under way.
+func Watch(server *http.Server) {
+	outer := server.ConnContext
+	server.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
+		if outer != nil {
+			ctx = outer(ctx, c)
+		}
+		return context.WithValue(ctx, connKey{}, c)
+	}
+	server.ConnState = func(c net.Conn, state http.ConnState) {
+		switch state {
+		case http.StateActive: // the head of a request is complete
+			setWaiting(c, false)
+		case http.StateIdle:
+			setWaiting(c, true)
+		}
+	}
+}
+
+// host is the address at the other end, without its port.
+func host(c net.Conn) string {
+	name, _, err := net.SplitHostPort(c.RemoteAddr().String())
+	if err != nil {
+		return c.RemoteAddr().String()
+	}
+	return name
+}

@@ -1,0 +1,163 @@
+package cloud
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/fescue-edge/fescue/cloud/inbound"
+	"github.com/fescue-edge/fescue/pki"
+)
+
+// Timing of the listeners. How slowly a body may come and an answer be read is the
+// pace's.
+const (
+	readHeaderTimeout = 10 * time.Second
+	idleTimeout       = 2 * time.Minute
+	shutdownTimeout   = 10 * time.Second
+	// maxHeader bounds the head of a request in bytes.
+	maxHeader = 64 << 10
+)
+
+// listen opens the listeners and their certificates.
+func (s *Server) listen() (err error) {
+	shares := inbound.Share(s.o.Descriptors)
+	for _, l := range []struct {
+		into       **inbound.Listener
+		name, addr string
+		max        int
+	}{
+		{&s.api, "api", s.o.APIAddr, shares.API}, {&s.device, "device", s.o.DeviceAddr, shares.Device},
+		{&s.mqtt, "mqtt", s.o.MQTTAddr, shares.MQTT}, {&s.ops, "ops", s.o.OpsAddr, shares.Ops},
+	} {
+		if l.addr == "" {
+			continue
+		}
+		open, err := net.Listen("tcp", l.addr)
+		if err != nil {
+			return fmt.Errorf("cannot listen on %s: %w; choose another address with --%s", l.addr, errors.Unwrap(err), l.name)
+		}
+		*l.into = inbound.Limit(open, l.max, l.name, s.o.Logger)
+		s.metrics.watchListener(l.name, *l.into, l.max)
+		s.onClose(open.Close)
+	}
+	s.deviceTLS, err = s.certificates(s.o.DeviceCertFile, s.o.DeviceKeyFile)
+	if err != nil {
+		return err
+	}
+	if s.o.APICertFile == "" && (loopback(s.api.Addr()) || s.o.InsecureHTTP) {
+		return nil
+	}
+	s.apiTLS, err = s.certificates(s.o.APICertFile, s.o.APIKeyFile)
+	return err
+}
+
+func (s *Server) certificates(certFile, keyFile string) (*pki.ListenerCertificates, error) {
+	if certFile != "" {
+		return pki.FileCertificates(certFile, keyFile, s.o.Now, s.o.Logger)
+	}
+	return pki.OwnCertificates(s.authority, s.o.certificateHosts(), s.o.Now, s.o.Logger)
+}
+
+// Run serves until ctx ends, then finishes what is under way and closes
+// everything. A listener that fails ends it with that error.
+func (s *Server) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var running sync.WaitGroup
+	for _, run := range []func(context.Context){
+		s.deviceTLS.Run, s.engine.Run, s.watchHealth, s.buckets.Run, s.bulk.Run, s.jobs.Run, s.presence.Run, s.events.Run, s.retention.Run,
+	} {
+		running.Go(func() { run(ctx) })
+	}
+	if s.apiTLS != nil {
+		running.Go(func() { s.apiTLS.Run(ctx) })
+	}
+	services := s.services(ctx)
+	failures := make(chan error, len(services))
+	for _, l := range services {
+		running.Go(func() {
+			if err := l.serve(); err != nil && !errors.Is(err, http.ErrServerClosed) && ctx.Err() == nil {
+				failures <- fmt.Errorf("%s listener: %w", l.name, err)
+				cancel()
+			}
+		})
+	}
+
+	<-ctx.Done()
+	stop, done := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
+	defer done()
+	for _, l := range services {
+		if l.server != nil && l.server.Shutdown(stop) != nil {
+			l.server.Close()
+		}
+	}
+	running.Wait()
+	close(failures)
+	return errors.Join(<-failures, s.Close())
+}
+
+// service is one protocol on one listener.
+type service struct {
+	name   string
+	server *http.Server // nil for MQTT
+	serve  func() error
+}
+
+// services are what is served. What comes in plain text to a port of TLS is told
+// so, in the form that its client reads.
+func (s *Server) services(ctx context.Context) []service {
+	var list []service
+	overHTTP := func(name string, l net.Listener, h http.Handler) {
+		server := s.httpServer(s.o.Pace.Handler(h, 0))
+		inbound.Watch(server)
+		list = append(list, service{name, server, func() error { return server.Serve(l) }})
+	}
+	secure := func(name string, l net.Listener, wanted http.Handler) net.Listener {
+		secure, plain := inbound.Split(l, readHeaderTimeout)
+		overHTTP("plain "+name, plain, wanted)
+		return secure
+	}
+	if s.apiTLS == nil {
+		overHTTP("API", s.api, s.apiHandler)
+	} else {
+		overHTTP("API", tls.NewListener(secure("API", s.api, s.httpsWanted), pki.ServerTLS(s.apiTLS)), s.apiHandler)
+	}
+	if s.ops != nil {
+		overHTTP("operator", s.ops, s.opsHandler)
+	}
+	device, server := secure("device", s.device, tlsWanted("HTTPS with a client certificate: the URL begins with https://")), s.httpServer(nil)
+	list = append(list, service{"device", server, func() error { return s.edge.Serve(server, device, s.deviceTLS) }})
+	mqtt := tls.NewListener(secure("MQTT", s.mqtt, tlsWanted("MQTT over TLS with a client certificate")), pki.DeviceTLS(s.deviceTLS, s.edge.Verify))
+	return append(list, service{"MQTT", nil, func() error { return s.front.Serve(ctx, mqtt) }})
+}
+
+// tlsWanted answers plain HTTP on a port that speaks something else.
+func tlsWanted(spoken string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Connection", "close")
+		http.Error(w, "This port speaks "+spoken+".", http.StatusBadRequest)
+	})
+}
+
+// httpServer makes a server whose requests end when the process is to stop, so
+// that long polls do not hold it up.
+func (s *Server) httpServer(h http.Handler) *http.Server {
+	base, cancel := context.WithCancel(context.Background())
+	srv := &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: readHeaderTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeader,
+		BaseContext:       func(net.Listener) context.Context { return base },
+		ErrorLog:          slog.NewLogLogger(s.o.Logger.Handler(), slog.LevelDebug),
+	}
+	srv.RegisterOnShutdown(cancel)
+	return srv
+}
