@@ -66,6 +66,8 @@ const (
 	AccessSysfsUnexpected      FailureCode = "ACCESS_SYSFS_ERROR"
 	ExecutionUnexpected        FailureCode = "EXECUTION_ERROR"
 	RuntimeMissing             FailureCode = "RUNTIME_MISSING_ERROR"
+	FunctionClosed             FailureCode = "FUNCTION_ACCESS_ERROR"
+	ProgramInvalid             FailureCode = "FUNCTION_PROGRAM_ERROR"
 	AccountMissing             FailureCode = "ACCOUNT_MISSING_ERROR"
 	RunAsOtherUser             FailureCode = "RUN_AS_OTHER_USER_ERROR"
 	RunAsInvalid               FailureCode = "RUN_AS_ID_ERROR"
@@ -386,6 +388,16 @@ var DeploymentFailures = []DeploymentFailure{
 		Code: RuntimeMissing, Phase: FailsClaimed, Concerns: "function", Original: true,
 		Text:   "unable to create worker process for %s. %s",
 		Remedy: "Install what is missing on the gateway, or give the function another runtime.",
+	},
+	{
+		Code: FunctionClosed, Phase: FailsClaimed, Concerns: "function",
+		Text:   "The user of function %s cannot use what it needs to run: %s",
+		Remedy: "Open it to that user on the gateway (chmod o+x a folder, chmod o+rx a program), move the core's folder to where the user may go, or give the function a RunAs that may.",
+	},
+	{
+		Code: ProgramInvalid, Phase: FailsClaimed, Concerns: "function",
+		Text:   "Function %s cannot be started: %s",
+		Remedy: "Correct the package, publish a version and deploy it, or install on the gateway what the text names.",
 	},
 	{
 		Code: AccountMissing, Phase: FailsClaimed, Concerns: "core", Original: true,

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"path/filepath"
 	"sync/atomic"
 	"time"
@@ -25,6 +26,7 @@ import (
 	"github.com/fescue-edge/fescue/core/lifecycle"
 	"github.com/fescue-edge/fescue/core/logs"
 	"github.com/fescue-edge/fescue/core/router"
+	"github.com/fescue-edge/fescue/core/sandbox"
 	"github.com/fescue-edge/fescue/core/spooler"
 	"github.com/fescue-edge/fescue/corelink"
 	"github.com/fescue-edge/fescue/runtimes"
@@ -133,6 +135,7 @@ func (c *Core) logger(files *logs.Logs) *slog.Logger {
 // parts are the running pieces of a core.
 type parts struct {
 	logger     *slog.Logger
+	sandbox    *sandbox.Sandbox
 	supervisor *lifecycle.Supervisor
 	router     *router.Router
 	server     *ipc.Server
@@ -160,19 +163,18 @@ func (c *Core) assemble(files *logs.Logs, logger *slog.Logger) (_ *parts, err er
 	if p.link, err = c.newLink(p); err != nil {
 		return nil, err
 	}
-	p.supervisor, err = lifecycle.New(lifecycle.Options{
-		Logger: logger, Logs: files,
+	if p.sandbox, err = c.openSandbox(logger); err != nil {
+		return nil, err
+	}
+	p.supervisor = lifecycle.New(lifecycle.Options{
+		Logger: logger, Logs: files, Sandbox: p.sandbox,
 		RuntimeDir:    packages,
 		Port:          p.listener.Port(),
 		Environment:   c.environment(),
 		SearchPath:    c.searchPath(),
-		RecordDir:     filepath.Join(c.config.StateFolder(), "workers"),
 		MaxWorkItems:  c.config.MaxWorkItems,
 		MaxConcurrent: c.config.MaxConcurrent,
 	})
-	if err != nil {
-		return nil, err
-	}
 	p.router = router.New(map[router.Kind]router.Endpoint{
 		router.KindFunction: router.ToFunctions(p.supervisor),
 		router.KindCloud: router.ToCloud(p.link, func(m router.Message, err error) {
@@ -197,6 +199,16 @@ func (c *Core) assemble(files *logs.Logs, logger *slog.Logger) (_ *parts, err er
 		DefaultUID:   number(c.options.DefaultUID), DefaultGID: number(c.options.DefaultGID),
 	})
 	return p, nil
+}
+
+// openSandbox ends what an earlier core, killed without a chance to do it, left
+// running.
+func (c *Core) openSandbox(logger *slog.Logger) (*sandbox.Sandbox, error) {
+	// Earlier versions wrote down here what ran.
+	if err := os.RemoveAll(filepath.Join(c.config.StateFolder(), "workers")); err != nil {
+		return nil, err
+	}
+	return sandbox.Open(sandbox.Options{Folder: filepath.Join(c.config.StateFolder(), "sandbox"), Logger: logger})
 }
 
 func number(id *uint32) *int {
@@ -283,6 +295,9 @@ func (c *Core) serve(ctx context.Context, p *parts) error {
 	defer cancel()
 	if stopped := p.supervisor.Shutdown(stopping); stopped != nil {
 		p.logger.Warn("Functions did not stop gracefully.", slog.String("errorString", stopped.Error()))
+	}
+	if closed := p.sandbox.Close(); closed != nil {
+		p.logger.Warn("The sandbox of the functions did not close.", slog.String("errorString", closed.Error()))
 	}
 	if stopped := p.server.Shutdown(stopping); stopped != nil {
 		p.logger.Warn("The function API did not stop gracefully.", slog.String("errorString", stopped.Error()))

@@ -14,6 +14,7 @@ import (
 	"github.com/fescue-edge/fescue/core/lifecycle"
 	"github.com/fescue-edge/fescue/core/logs"
 	"github.com/fescue-edge/fescue/core/router"
+	"github.com/fescue-edge/fescue/core/sandbox"
 	"github.com/fescue-edge/fescue/corelink"
 )
 
@@ -28,9 +29,23 @@ type edge struct {
 func (e *edge) Check(ctx context.Context, functions []agent.Function) []agent.Trouble {
 	var list []agent.Trouble
 	for _, p := range e.parts.supervisor.Check(ctx, toLifecycle("", functions)) {
-		list = append(list, agent.Trouble{ARN: p.ARN, Cause: p.Err.Error()})
+		list = append(list, agent.Trouble{ARN: p.ARN, Cause: p.Err.Error(), Kind: kindOf(p.Err)})
 	}
 	return list
+}
+
+// kindOf tells what to do about a function that cannot be started.
+func kindOf(err error) agent.TroubleKind {
+	var access *sandbox.AccessError
+	var program *sandbox.ProgramError
+	var code *lifecycle.CodeError
+	switch {
+	case errors.As(err, &access):
+		return agent.Closed
+	case errors.As(err, &program), errors.As(err, &code):
+		return agent.ProgramInvalid
+	}
+	return agent.RuntimeMissing
 }
 
 // Apply implements agent.Edge.
@@ -104,7 +119,7 @@ func toLifecycle(groupID string, functions []agent.Function) []lifecycle.Functio
 			Hash: f.Hash,
 		}
 		if f.RunAs != nil {
-			spec.Credential = &lifecycle.Credential{UID: uint32(f.RunAs.UID), GID: uint32(f.RunAs.GID)}
+			spec.Credential = &sandbox.Credential{UID: uint32(f.RunAs.UID), GID: uint32(f.RunAs.GID)}
 		}
 		list = append(list, spec)
 	}

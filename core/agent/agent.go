@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/corelink"
 	"github.com/fescue-edge/fescue/disk"
 )
@@ -38,8 +39,34 @@ type Edge interface {
 // Trouble is a function that does not run, and why.
 type Trouble struct {
 	ARN, Cause string
+	// Kind is for what Check finds.
+	Kind TroubleKind
 	// LastLines are the function's last log lines, oldest first.
 	LastLines []string
+}
+
+// TroubleKind is why a function could not run here.
+type TroubleKind int
+
+// What Check finds.
+const (
+	// RuntimeMissing: nothing on this machine runs functions of its kind.
+	RuntimeMissing TroubleKind = iota
+	// Closed: its user may not use a file or a folder that it needs.
+	Closed
+	// ProgramInvalid: its program or package is not one that can be started.
+	ProgramInvalid
+)
+
+// code is the deployment's failure.
+func (k TroubleKind) code() fescue.FailureCode {
+	switch k {
+	case Closed:
+		return fescue.FunctionClosed
+	case ProgramInvalid:
+		return fescue.ProgramInvalid
+	}
+	return fescue.RuntimeMissing
 }
 
 // Times are the agent's waits. A zero member takes the default given with it.

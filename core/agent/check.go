@@ -223,7 +223,7 @@ func (c *checker) code(f *Function) {
 // that it can.
 func (c *checker) runnable(ctx context.Context, functions []Function) []Function {
 	for _, t := range c.agent.edge.Check(ctx, functions) {
-		c.problem(t.ARN, fescue.RuntimeMissing, t.ARN, t.Cause)
+		c.problem(t.ARN, t.Kind.code(), t.ARN, t.Cause)
 		functions = slices.DeleteFunc(functions, func(f Function) bool { return f.ARN == t.ARN })
 	}
 	return functions

@@ -46,8 +46,10 @@ type gateway struct {
 	// sick are the functions that do not get ready, missing those that cannot
 	// run here, by ARN.
 	sick, missing map[string]string
-	resets        int
-	applyError    error
+	// kind is what the missing ones lack.
+	kind       agent.TroubleKind
+	resets     int
+	applyError error
 	// waiting blocks WaitReady while it is not nil.
 	waiting chan struct{}
 }
@@ -182,7 +184,7 @@ func (g *gateway) Check(_ context.Context, functions []agent.Function) []agent.T
 	var list []agent.Trouble
 	for _, f := range functions {
 		if cause, ok := g.missing[f.ARN]; ok {
-			list = append(list, agent.Trouble{ARN: f.ARN, Cause: cause})
+			list = append(list, agent.Trouble{ARN: f.ARN, Cause: cause, Kind: g.kind})
 		}
 	}
 	return list

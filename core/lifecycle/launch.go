@@ -1,9 +1,11 @@
 package lifecycle
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +16,7 @@ import (
 	"time"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/core/sandbox"
 	"github.com/fescue-edge/fescue/runtimes"
 )
 
@@ -22,6 +25,8 @@ type command struct {
 	path   string
 	args   []string
 	python bool
+	// reads are what the function's user must be able to read for it.
+	reads []string
 }
 
 // launcher finds the programs that run functions. It remembers what it found,
@@ -40,21 +45,17 @@ var pythonRuntime = regexp.MustCompile(`^python([0-9]+)\.([0-9]+)$`)
 
 // command resolves a function's command line, or says why it cannot run here.
 func (l *launcher) command(ctx context.Context, f *Function) (command, error) {
-	if info, err := os.Stat(f.Dir); err != nil {
-		return command{}, &CodeError{f.Dir, err}
-	} else if !info.IsDir() || !filepath.IsAbs(f.Dir) {
-		return command{}, &CodeError{f.Dir, errors.New("it is not the absolute path of a folder")}
-	}
 	switch {
 	case f.Runtime == fescue.ExecutableRuntime:
 		return executable(f)
 	case pythonRuntime.MatchString(f.Runtime):
-		interpreter, err := l.python(ctx, f.Runtime)
+		interpreter, err := l.python(ctx, f.Runtime, f.Credential)
 		if err != nil {
 			return command{}, err
 		}
-		args := []string{"-u", filepath.Join(l.runtimeDir, filepath.FromSlash(runtimes.PythonMain)), "--handler=" + f.Handler}
-		return command{path: interpreter, args: append(args, f.ExecArgs...), python: true}, nil
+		main := filepath.Join(l.runtimeDir, filepath.FromSlash(runtimes.PythonMain))
+		args := []string{"-u", main, "--handler=" + f.Handler}
+		return command{path: interpreter, args: append(args, f.ExecArgs...), python: true, reads: []string{f.Dir, main}}, nil
 	}
 	return command{}, &UnsupportedRuntimeError{f.Runtime}
 }
@@ -76,16 +77,18 @@ func executable(f *Function) (command, error) {
 	return command{path: path, args: f.ExecArgs}, nil
 }
 
-// python returns the interpreter of a runtime: that very version when it is
-// installed; for Python 3 otherwise another 3.x, which the log says once.
-func (l *launcher) python(ctx context.Context, runtime string) (string, error) {
+// python returns the interpreter of a runtime for a user: that very version when it
+// is installed where the user may execute it; for Python 3 otherwise another 3.x,
+// which the log says once.
+func (l *launcher) python(ctx context.Context, runtime string, who *sandbox.Credential) (string, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if path, ok := l.found[runtime]; ok {
+	key := runtime + " for " + who.String()
+	if path, ok := l.found[key]; ok {
 		if _, err := os.Stat(path); err == nil {
 			return path, nil
 		}
-		delete(l.found, runtime)
+		delete(l.found, key)
 	}
 	parts := pythonRuntime.FindStringSubmatch(runtime)
 	if parts[1] != "2" && parts[1] != "3" {
@@ -99,6 +102,8 @@ func (l *launcher) python(ctx context.Context, runtime string) (string, error) {
 			candidates = append(candidates, "python3."+strconv.Itoa(minor))
 		}
 	}
+	// closed is why the first that would do cannot be used.
+	var closed error
 	for _, name := range candidates {
 		for _, dir := range l.searchPath {
 			path := filepath.Join(dir, name)
@@ -110,14 +115,21 @@ func (l *launcher) python(ctx context.Context, runtime string) (string, error) {
 			if name == runtime && !exact {
 				continue
 			}
+			if err := sandbox.Examine(sandbox.Spec{Program: path, Dir: "/", Credential: who}); err != nil {
+				closed = cmp.Or(closed, err)
+				continue
+			}
 			if !exact && !l.warned[runtime] {
 				l.warned[runtime] = true
 				l.warn("The function runtime is not installed; another Python runs its functions.",
 					"runtime", runtime, "installed", "python"+version, "executable", path)
 			}
-			l.found[runtime] = path
+			l.found[key] = path
 			return path, nil
 		}
+	}
+	if closed != nil {
+		return "", closed
 	}
 	return "", &InterpreterMissingError{Runtime: runtime, Executable: runtime, Paths: l.searchPath}
 }
@@ -144,14 +156,34 @@ func pythonVersion(ctx context.Context, path string) (string, bool) {
 func (s *Supervisor) Check(ctx context.Context, functions []Function) []Problem {
 	var problems []Problem
 	for i := range functions {
-		if _, err := s.launcher.command(ctx, &functions[i]); err != nil {
-			problems = append(problems, Problem{functions[i].ARN, err})
-		}
-		if err := functions[i].validate(); err != nil {
+		// A package that is not here is one that the deployment would fetch.
+		_, err := os.Lstat(functions[i].Dir)
+		if _, err := s.resolve(ctx, &functions[i], !errors.Is(err, fs.ErrNotExist)); err != nil {
 			problems = append(problems, Problem{functions[i].ARN, err})
 		}
 	}
 	return problems
+}
+
+// resolve is the command line of a function that can run here. Of one whose package
+// is not here it sees only what the machine lacks.
+func (s *Supervisor) resolve(ctx context.Context, f *Function, here bool) (command, error) {
+	if err := f.validate(); err != nil {
+		return command{}, err
+	}
+	if !here && f.Runtime == fescue.ExecutableRuntime {
+		return command{}, f.Credential.MayEnter(f.Dir)
+	}
+	if info, err := os.Stat(f.Dir); here && err != nil {
+		return command{}, &CodeError{f.Dir, err}
+	} else if here && !info.IsDir() || !filepath.IsAbs(f.Dir) {
+		return command{}, &CodeError{f.Dir, errors.New("it is not the absolute path of a folder")}
+	}
+	c, err := s.launcher.command(ctx, f)
+	if err != nil {
+		return command{}, err
+	}
+	return c, sandbox.Examine(s.spec(f, c, "", ""))
 }
 
 func (f *Function) validate() error {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/core/sandbox"
 )
 
 // Encodings of a function's payload.
@@ -50,7 +51,7 @@ type Function struct {
 	// Environment are the variables that the group defines.
 	Environment map[string]string
 	// Credential is whom the process runs as; nil means as the core.
-	Credential *Credential
+	Credential *sandbox.Credential
 	// Hash identifies code and configuration: while it stays the same, Apply
 	// leaves the function's processes alone.
 	Hash string
@@ -61,13 +62,6 @@ func (f *Function) timeout() time.Duration {
 		return DefaultTimeout
 	}
 	return f.Timeout
-}
-
-// Credential is a Linux identity.
-type Credential struct {
-	UID, GID uint32
-	// Groups are the supplementary groups; none are kept from the core.
-	Groups []uint32
 }
 
 // LogSink takes what functions write. It is called from many goroutines and
@@ -102,9 +96,10 @@ func (b Backoff) pause(failures int) time.Duration {
 // Options are what a Supervisor stands on. A zero duration or number means the
 // default given with it.
 type Options struct {
-	// Logger and Logs are required.
-	Logger *slog.Logger
-	Logs   LogSink
+	// Logger, Logs and Sandbox are required.
+	Logger  *slog.Logger
+	Logs    LogSink
+	Sandbox Sandbox
 	// RuntimeDir is the absolute path that the runtimes package was extracted to.
 	RuntimeDir string
 	// Port is where package ipc listens.
@@ -118,9 +113,6 @@ type Options struct {
 	// SearchPath are the folders in which interpreters are looked for; by
 	// default /usr/bin and /usr/local/bin, as the original did.
 	SearchPath []string
-	// RecordDir is an absolute path where running processes are written down, so
-	// that a core that was killed finds what survived it. Empty means nowhere.
-	RecordDir string
 
 	// MaxWorkItems bounds the queued items of all functions together:
 	// config.json's maxWorkItemCount, 1024.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/core/lifecycle"
+	"github.com/fescue-edge/fescue/core/sandbox"
 )
 
 func TestEnvironment(t *testing.T) {
@@ -39,6 +40,10 @@ func TestEnvironment(t *testing.T) {
 		t.Errorf("token %q", got["AWS_CONTAINER_AUTHORIZATION_TOKEN"])
 	}
 	delete(got, "AWS_CONTAINER_AUTHORIZATION_TOKEN")
+	if !strings.HasSuffix(got["FESCUE_PROCESS"], "/"+r.workers("F")[0].WorkerId) {
+		t.Errorf("mark %q", got["FESCUE_PROCESS"])
+	}
+	delete(got, "FESCUE_PROCESS")
 	delete(got, "LC_CTYPE") // Python sets it itself
 	want := map[string]string{
 		"MINE": "as given = $HOME", "MY_FUNCTION_ARN": arn("F"), "GG_DAEMON_PORT": fmt.Sprint(r.port),
@@ -111,7 +116,7 @@ func TestCredential(t *testing.T) {
 	r := newRig(t)
 	f := function("F")
 	f.Dir, f.Handler, f.Runtime = dir, "run.sh", fescue.ExecutableRuntime
-	f.Credential = &lifecycle.Credential{UID: 54321, GID: 54322, Groups: []uint32{54323}}
+	f.Credential = &sandbox.Credential{UID: 54321, GID: 54322, Groups: []uint32{54323}}
 	r.apply(f)
 	r.eventually("it has spoken", func() bool { return len(r.sup.Tail(f.ARN)) == 4 })
 	var got []string

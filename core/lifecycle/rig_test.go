@@ -22,6 +22,7 @@ import (
 	"github.com/fescue-edge/fescue/core/ipc"
 	"github.com/fescue-edge/fescue/core/lifecycle"
 	"github.com/fescue-edge/fescue/core/router"
+	"github.com/fescue-edge/fescue/core/sandbox"
 	"github.com/fescue-edge/fescue/runtimes"
 )
 
@@ -75,6 +76,8 @@ func play(mode string) int {
 		return 3
 	case "parent":
 		child := exec.Command("sleep", "1000")
+		// As daemons do it: out of the process group.
+		child.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 		if err := child.Start(); err != nil {
 			fmt.Println(err)
 			return 1
@@ -125,13 +128,13 @@ func playWorker(mode string) int {
 
 // playCore runs a supervisor until it is killed.
 func playCore() int {
-	sup, err := lifecycle.New(lifecycle.Options{
-		Logger: slog.New(slog.DiscardHandler), Logs: &capture{}, RecordDir: os.Getenv("FESCUE_TEST_RECORDS"),
-	})
+	logger := slog.New(slog.DiscardHandler)
+	box, err := sandbox.Open(sandbox.Options{Folder: os.Getenv("FESCUE_TEST_SANDBOX"), Logger: logger})
 	if err != nil {
 		fmt.Println(err)
 		return 1
 	}
+	sup := lifecycle.New(lifecycle.Options{Logger: logger, Logs: &capture{}, Sandbox: box})
 	dir, _ := os.Getwd()
 	functions := []lifecycle.Function{
 		executable("Silent", dir, "silent"), executable("Parent", dir, "parent"),
@@ -224,9 +227,12 @@ func newRig(t *testing.T, change ...func(*lifecycle.Options)) *rig {
 	for _, each := range change {
 		each(&options)
 	}
-	if r.sup, err = lifecycle.New(options); err != nil {
+	box, err := sandbox.Open(sandbox.Options{Logger: logger})
+	if err != nil {
 		t.Fatal(err)
 	}
+	options.Sandbox = box
+	r.sup = lifecycle.New(options)
 	r.router = router.New(map[router.Kind]router.Endpoint{
 		router.KindFunction: router.ToFunctions(r.sup),
 		router.KindCloud: router.ToCloud(r, func(m router.Message, err error) {
@@ -240,6 +246,9 @@ func newRig(t *testing.T, change ...func(*lifecycle.Options)) *rig {
 		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 		defer cancel()
 		if err := r.sup.Shutdown(ctx); err != nil {
+			t.Error(err)
+		}
+		if err := box.Close(); err != nil {
 			t.Error(err)
 		}
 		if err := server.Shutdown(ctx); err != nil {

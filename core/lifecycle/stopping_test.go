@@ -4,17 +4,16 @@ import (
 	"bufio"
 	"context"
 	"errors"
-	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/fescue-edge/fescue/core/ipc"
 	"github.com/fescue-edge/fescue/core/lifecycle"
+	"github.com/fescue-edge/fescue/core/sandbox"
 )
 
 func TestStopping(t *testing.T) {
@@ -88,14 +87,14 @@ func TestStopping(t *testing.T) {
 
 	t.Run("nothing survives a core that is killed", func(t *testing.T) {
 		t.Parallel()
-		dir, records := t.TempDir(), t.TempDir()
+		dir, folder := t.TempDir(), t.TempDir()
 		self, err := os.Executable()
 		if err != nil {
 			t.Fatal(err)
 		}
 		core := exec.Command(self)
 		core.Dir = dir
-		core.Env = append(os.Environ(), "FESCUE_TEST_MODE=core", "FESCUE_TEST_RECORDS="+records)
+		core.Env = append(os.Environ(), "FESCUE_TEST_MODE=core", "FESCUE_TEST_SANDBOX="+folder)
 		out, err := core.StdoutPipe()
 		if err != nil {
 			t.Fatal(err)
@@ -115,42 +114,11 @@ func TestStopping(t *testing.T) {
 		if !alive(pids[2]) {
 			t.Log("the grandchild is gone already")
 		}
-		newRig(t, func(o *lifecycle.Options) { o.RecordDir = records })
-		r.eventually("the grandchild is gone", func() bool { return !alive(pids[2]) })
-		if left, err := os.ReadDir(records); err != nil || len(left) != 0 {
-			t.Errorf("records left: %v, %v", left, err)
-		}
-	})
-
-	t.Run("records of strangers kill nobody", func(t *testing.T) {
-		t.Parallel()
-		boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+		box, err := sandbox.Open(sandbox.Options{Folder: folder, Logger: slog.New(slog.DiscardHandler)})
 		if err != nil {
 			t.Fatal(err)
 		}
-		stranger := exec.Command("sleep", "1000")
-		stranger.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-		if err := stranger.Start(); err != nil {
-			t.Fatal(err)
-		}
-		defer stranger.Wait()
-		defer stranger.Process.Kill()
-		records := t.TempDir()
-		for name, record := range map[string]string{
-			"number":  fmt.Sprintf(`{"PID": %d, "Start": 1, "Boot": %q, "ARN": "a"}`, stranger.Process.Pid, strings.TrimSpace(string(boot))),
-			"boot":    fmt.Sprintf(`{"PID": %d, "Start": 1, "Boot": "other", "ARN": "a"}`, stranger.Process.Pid),
-			"init":    fmt.Sprintf(`{"PID": 1, "Start": 0, "Boot": %q, "ARN": "a"}`, strings.TrimSpace(string(boot))),
-			"all":     fmt.Sprintf(`{"PID": -1, "Start": 0, "Boot": %q, "ARN": "a"}`, strings.TrimSpace(string(boot))),
-			"cut":     `{"PID": 12`,
-			"nothing": "",
-		} {
-			if err := os.WriteFile(filepath.Join(records, name+".worker.json"), []byte(record), 0o600); err != nil {
-				t.Fatal(err)
-			}
-		}
-		r := newRig(t, func(o *lifecycle.Options) { o.RecordDir = records })
-		if strings.Contains(r.runtime.String(), "left behind") || !alive(fmt.Sprint(stranger.Process.Pid)) {
-			t.Errorf("a stranger was killed: %s", r.runtime)
-		}
+		defer box.Close()
+		r.eventually("the grandchild is gone", func() bool { return !alive(pids[2]) })
 	})
 }

@@ -11,14 +11,13 @@ import (
 	"time"
 
 	"github.com/fescue-edge/fescue/core/ipc"
+	"github.com/fescue-edge/fescue/core/sandbox"
 )
 
 // Supervisor runs the functions of one core. Make one with New.
 type Supervisor struct {
 	options  Options
 	launcher *launcher
-	records  records
-	spawner  *spawner
 
 	// applying makes one Apply or Shutdown follow the other.
 	applying sync.Mutex
@@ -41,13 +40,11 @@ type Supervisor struct {
 	sequence uint64
 }
 
-// New makes a supervisor without functions and ends what an earlier core, killed
-// without a chance to do it, left running.
-func New(o Options) (*Supervisor, error) {
+// New makes a supervisor without functions.
+func New(o Options) *Supervisor {
 	o = o.withDefaults()
-	s := &Supervisor{
+	return &Supervisor{
 		options:     o,
-		records:     records{dir: o.RecordDir},
 		functions:   make(map[string]*function),
 		workers:     make(map[string]*worker),
 		tokens:      make(map[[sha256.Size]byte]*worker),
@@ -57,15 +54,6 @@ func New(o Options) (*Supervisor, error) {
 			found: make(map[string]string), warned: make(map[string]bool),
 		},
 	}
-	killed, err := s.records.clear()
-	if err != nil {
-		return nil, fmt.Errorf("end the functions of an earlier run: %w", err)
-	}
-	for _, pid := range killed {
-		o.Logger.Warn("Ended a process that an earlier run left behind.", "pid", pid)
-	}
-	s.spawner = newSpawner()
-	return s, nil
 }
 
 // Report says what Apply did, by function ARN.
@@ -91,9 +79,7 @@ func (s *Supervisor) Apply(ctx context.Context, specs []Function) (Report, error
 	for _, spec := range specs {
 		f := &function{spec: spec, supervisor: s, workers: make(map[*worker]struct{})}
 		f.spec.Environment = maps.Clone(spec.Environment)
-		if f.problem = f.spec.validate(); f.problem == nil {
-			f.command, f.problem = s.launcher.command(ctx, &f.spec)
-		}
+		f.command, f.problem = s.resolve(ctx, &f.spec, true)
 		next[spec.ARN] = f
 	}
 
@@ -187,7 +173,6 @@ func (s *Supervisor) Shutdown(ctx context.Context) error {
 	}()
 	select {
 	case <-ended:
-		s.spawner.stop()
 		return nil
 	case <-ctx.Done():
 	}
@@ -197,14 +182,12 @@ func (s *Supervisor) Shutdown(ctx context.Context) error {
 	}
 	s.mu.Unlock()
 	err := fmt.Errorf("stop functions: they had to be killed: %w", context.Cause(ctx))
-	timer := time.NewTimer(unkillable)
+	timer := time.NewTimer(sandbox.EndTime + unkillable)
 	defer timer.Stop()
 	select {
 	case <-ended:
-		s.spawner.stop()
 		return err
 	case <-timer.C:
-		// The spawning thread stays: a process may still be on its way out.
 		return fmt.Errorf("%w; some processes do not end", err)
 	}
 }
@@ -215,7 +198,7 @@ const unkillable = 10 * time.Second
 
 // await waits for workers that were told to stop.
 func (s *Supervisor) await(ending []*worker) {
-	timer := time.NewTimer(s.options.StopGrace + drainTime + unkillable)
+	timer := time.NewTimer(s.options.StopGrace + sandbox.EndTime + unkillable)
 	defer timer.Stop()
 	for _, w := range ending {
 		select {

@@ -14,6 +14,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/fescue-edge/fescue/core/ipc"
+	"github.com/fescue-edge/fescue/core/sandbox"
 )
 
 // worker is one process of a function. Fields and methods, but for run, are for
@@ -90,35 +91,26 @@ func (w *worker) begin() {
 // run is the life of the process.
 func (w *worker) run() {
 	s, f := w.function.supervisor, w.function
-	p, err := s.startProcess(&f.spec, f.command, w.token, func(pipe int, line string) {
-		s.logLine(f, s.options.Now().UTC(), logFDs[pipe].level, logFDs[pipe].origin, line)
-	})
+	p, err := w.start()
 	if err != nil {
 		w.settle(err.Error())
 		return
 	}
-	if err := s.records.add(w.id, p.pid, f.spec.ARN); err != nil {
-		s.options.Logger.Warn("A running function could not be written down.", "funcArn", f.spec.ARN, "errorString", err.Error())
-	}
 	s.mu.Lock()
-	w.pid = p.pid
+	w.pid = p.PID()
 	s.mu.Unlock()
-	s.options.Logger.Info("A function's process started.", "funcArn", f.spec.ARN, "workerId", w.id, "pid", p.pid)
+	s.options.Logger.Info("A function's process started.", "funcArn", f.spec.ARN, "workerId", w.id, "pid", p.PID())
 
 	ended := make(chan string, 1)
-	go func() { ended <- describe(p.wait()) }()
-	cause := w.see(p, ended)
-	if err := s.records.remove(w.id); err != nil {
-		s.options.Logger.Warn("The record of a function that ended could not be removed.", "funcArn", f.spec.ARN, "errorString", err.Error())
-	}
-	w.settle(cause)
+	go func() { ended <- describe(p.Wait()) }()
+	w.settle(w.see(p, ended))
 }
 
 // see waits for the end of the process and brings it about when it is asked to.
-func (w *worker) see(p *process, ended <-chan string) string {
+func (w *worker) see(p sandbox.Process, ended <-chan string) string {
 	s := w.function.supervisor
 	send := func(signal syscall.Signal) {
-		if err := p.signal(signal); err != nil {
+		if err := p.Signal(signal); err != nil {
 			s.options.Logger.Error("A function's process cannot be signalled.", "funcArn", w.function.spec.ARN, "errorString", err.Error())
 		}
 	}

@@ -1,0 +1,27 @@
+package sandbox
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"strings"
+)
+
+// maxLine bounds a line of output, in bytes; longer ones are cut in pieces.
+const maxLine = 32 << 10
+
+// readLines calls sink for each line until the other end is closed.
+func readLines(r io.Reader, sink func(line string)) {
+	reader := bufio.NewReaderSize(r, maxLine)
+	for {
+		line, err := reader.ReadSlice('\n')
+		if len(line) > 0 {
+			text := strings.ToValidUTF8(strings.TrimRight(string(line), "\r\n"), "\uFFFD")
+			// The C SDK's users end their text with the NUL of their strings.
+			sink(strings.TrimRight(text, "\x00"))
+		}
+		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
+			return
+		}
+	}
+}

@@ -1,0 +1,175 @@
+// Package sandbox starts functions' processes and ends all that came of them:
+// the process, its children, and those that left its group and its session. It
+// knows nothing of functions, calls or deployments.
+//
+// What a process started is told apart from everything else on the machine by a
+// control group of its own, where the core may make one, else by the process tree;
+// see tracker. The same mark tells the next core what a killed one left behind.
+package sandbox
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+
+	"github.com/fescue-edge/fescue/disk"
+)
+
+// Spec is a process to be started.
+type Spec struct {
+	// ID is unique among the processes of this core and those before it, and fit
+	// for a file name.
+	ID string
+	// Program is an absolute path, Dir the working directory.
+	Program, Dir string
+	Args         []string
+	// Reads are files and folders that it must be able to read, for Examine.
+	Reads []string
+	// Env is all that the process has of an environment, "name=value".
+	Env []string
+	// Credential is whom it runs as; nil means as the core.
+	Credential *Credential
+	// Output takes the lines that the process writes to its descriptors 1, 2 and
+	// so on, each without its newline. It inherits no others of the core.
+	Output []func(line string)
+}
+
+// Process is a started process.
+type Process interface {
+	// PID is its number on this machine.
+	PID() int
+	// Signal sends a signal to the process and its group. One that has ended is no
+	// error.
+	Signal(syscall.Signal) error
+	// Wait returns when the process has ended, all that came of it is killed and
+	// its output has been read. It is called once.
+	Wait() *os.ProcessState
+}
+
+// Options are what a Sandbox stands on.
+type Options struct {
+	// Folder is an absolute path, where the sandbox keeps the name by which the
+	// next core finds what this one left behind. Empty means nowhere.
+	Folder string
+	Logger *slog.Logger
+	// Tracking is how processes are told apart: the first that works here. Empty
+	// means all, in the order of the constants.
+	Tracking []Tracking
+}
+
+// Tracking is a way to know what came of a process.
+type Tracking string
+
+// The ways, the surest first.
+const (
+	// CgroupV2 needs Linux 5.14 and the right to make groups below the core's own.
+	CgroupV2 Tracking = "cgroup v2"
+	// CgroupV1 needs root and the freezer, pids or devices hierarchy.
+	CgroupV1 Tracking = "cgroup v1"
+	// Tree works everywhere: orphans come to the core, which reads in their
+	// environment whose they are.
+	Tree Tracking = "process tree"
+)
+
+// tracker knows what came of a process.
+type tracker interface {
+	// place makes room for a process that is about to be started with attr from
+	// the calling thread. placed is called on the same thread afterwards.
+	place(id string, attr *syscall.SysProcAttr) (placed func() error, err error)
+	// kill ends what came of a process that has itself ended, but is still a
+	// zombie with that pid, and gives what it found alive: nothing when it is done.
+	kill(id string, pid int) ([]victim, error)
+	// release gives up the room of a process of which nothing is left.
+	release(id string) error
+	close() error
+}
+
+// Sandbox starts processes. Make one with Open.
+type Sandbox struct {
+	id      string
+	logger  *slog.Logger
+	tracker tracker
+	spawner *spawner
+}
+
+// Open makes a sandbox and ends what an earlier one with the same folder left
+// running. Nobody else may use the folder.
+func Open(o Options) (*Sandbox, error) {
+	id, err := identity(o.Folder)
+	if err != nil {
+		return nil, fmt.Errorf("read the sandbox's name: %w", err)
+	}
+	s := &Sandbox{id: id, logger: o.Logger}
+	if err := s.clean(); err != nil {
+		return nil, fmt.Errorf("end the functions of an earlier run: %w", err)
+	}
+	if len(o.Tracking) == 0 {
+		o.Tracking = []Tracking{CgroupV2, CgroupV1, Tree}
+	}
+	var causes error
+	for _, way := range o.Tracking {
+		if s.tracker, err = s.track(way); err == nil {
+			o.Logger.Debug("The sandbox follows what functions start.", slog.String("by", string(way)))
+			s.spawner = newSpawner()
+			return s, nil
+		}
+		causes = errors.Join(causes, fmt.Errorf("%s: %w", way, err))
+	}
+	return nil, fmt.Errorf("what functions start cannot be followed: %w", causes)
+}
+
+func (s *Sandbox) track(way Tracking) (tracker, error) {
+	switch way {
+	case CgroupV2:
+		return newCgroups(s.id, unifiedHierarchy)
+	case CgroupV1:
+		return newCgroups(s.id, legacyHierarchy)
+	}
+	return newTree(s.id)
+}
+
+// Close ends the sandbox. Its processes must have ended.
+func (s *Sandbox) Close() error {
+	s.spawner.stop()
+	return s.tracker.close()
+}
+
+// Start starts a process. When ctx ends before its turn comes, it is not started.
+func (s *Sandbox) Start(ctx context.Context, spec Spec) (Process, error) {
+	return s.startPlain(ctx, spec)
+}
+
+var identityPattern = regexp.MustCompile(`^[0-9a-f]{32}$`)
+
+// identity is the name of the sandbox that has a folder; a new one if it has none
+// that can be read.
+func identity(folder string) (string, error) {
+	random := make([]byte, 16)
+	// It never fails: crypto/rand ends the program instead.
+	_, _ = rand.Read(random)
+	fresh := hex.EncodeToString(random)
+	if folder == "" {
+		return fresh, nil
+	}
+	path := filepath.Join(folder, "id")
+	text, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", err
+	}
+	if id := strings.TrimSpace(string(text)); identityPattern.MatchString(id) {
+		return id, nil
+	}
+	if err := disk.MakeFolder(folder, 0o700); err != nil {
+		return "", err
+	}
+	return fresh, disk.WriteFile(path, []byte(fresh+"\n"), 0o600)
+}

@@ -1,0 +1,221 @@
+package sandbox_test
+
+import (
+	"bufio"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/fescue-edge/fescue/core/sandbox"
+)
+
+var kinds = []string{"plain", "session", "orphan", "bare"}
+
+func TestNothingOutlivesItsProcess(t *testing.T) {
+	everyTracking(t, func(t *testing.T, tracking sandbox.Tracking) {
+		s, _ := open(t, tracking, "")
+		p, out := run(t, s, parent(kinds...))
+		other, others := run(t, s, parent("orphan"))
+		end(t, p)
+		for kind, pid := range out.pids() {
+			// Without its environment an orphan may be the other's.
+			if alive(pid) && (kind != "bare" || tracking != sandbox.Tree) {
+				t.Errorf("the %s child still runs", kind)
+			}
+		}
+		if !alive(others.pids()["orphan"]) {
+			t.Error("the child of another process was ended with it")
+		}
+		end(t, other)
+		if alive(others.pids()["orphan"]) || alive(out.pids()["bare"]) {
+			t.Error("something still runs")
+		}
+	})
+}
+
+// TestOrphansThatEndAreReaped: a process may start many daemons in its life.
+func TestOrphansThatEndAreReaped(t *testing.T) {
+	s, _ := open(t, sandbox.Tree, "")
+	p, out := run(t, s, parent("orphan"))
+	orphan := out.pids()["orphan"]
+	if err := syscall.Kill(orphan, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the zombie is gone", func() bool {
+		_, err := os.Stat(fmt.Sprintf("/proc/%d", orphan))
+		return os.IsNotExist(err)
+	})
+	end(t, p)
+}
+
+func TestWhatAKilledCoreLeftIsEnded(t *testing.T) {
+	everyTracking(t, func(t *testing.T, tracking sandbox.Tracking) {
+		folder := filepath.Join(t.TempDir(), "sandbox")
+		mine := slices.Clone(kinds)
+		if tracking == sandbox.Tree {
+			// Without an environment nothing says whose it was.
+			mine = mine[:3]
+		}
+		core := exec.Command("/proc/self/exe", append([]string{"play", "core", string(tracking), folder}, mine...)...)
+		stdout, err := core.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := core.Start(); err != nil {
+			t.Fatal(err)
+		}
+		out := &lines{}
+		scanner := bufio.NewScanner(stdout)
+		for len(out.pids()) < len(mine)+1 && scanner.Scan() {
+			out.add(scanner.Text())
+		}
+		pids := out.pids()
+		killed := core.Process.Kill()
+		_ = core.Wait()
+		if len(pids) != len(mine)+1 || killed != nil {
+			if strings.Contains(out.String(), "cannot be followed") {
+				t.Skip(out)
+			}
+			t.Fatalf("the core said %q; %v", out, killed)
+		}
+		if !alive(pids["orphan"]) {
+			t.Fatal("the orphan ended with the core; this shows nothing")
+		}
+		// The next core need not follow processes in the same way.
+		_, log := open(t, sandbox.Tree, folder)
+		for kind, pid := range pids {
+			if alive(pid) {
+				t.Errorf("%s %d still runs", kind, pid)
+			}
+		}
+		if !strings.Contains(log.String(), "left behind") {
+			t.Errorf("the log does not say so: %s", log)
+		}
+	})
+}
+
+func TestStrangersLive(t *testing.T) {
+	for name, id := range map[string]string{
+		"empty": "", "cut short": "0123", "no name": "/", "all": "..", "damaged": strings.Repeat("z", 32), "other": strings.Repeat("0", 32),
+	} {
+		t.Run(name, func(t *testing.T) {
+			folder := t.TempDir()
+			if err := os.WriteFile(filepath.Join(folder, "id"), []byte(id), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			stranger := exec.Command("sleep", "1000")
+			stranger.Env = []string{"FESCUE_PROCESS=" + strings.Repeat("1", 32) + "/x"}
+			if err := stranger.Start(); err != nil {
+				t.Fatal(err)
+			}
+			defer stranger.Wait()
+			defer stranger.Process.Kill()
+			_, log := open(t, sandbox.Tree, folder)
+			if !alive(stranger.Process.Pid) || log.String() != "" {
+				t.Errorf("a stranger was ended: %s", log)
+			}
+		})
+	}
+}
+
+func TestNothingIsInherited(t *testing.T) {
+	// As a program that was started with an open descriptor has it.
+	fd, err := unix.Open("/etc/passwd", unix.O_RDONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	t.Setenv("FESCUE_TEST_SECRET", "of the core")
+	everyTracking(t, func(t *testing.T, tracking sandbox.Tracking) {
+		if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0); err != nil {
+			t.Fatal(err)
+		}
+		s, _ := open(t, tracking, "")
+		out := &lines{}
+		spec := parent()
+		spec.Program, spec.Args = "/bin/sh", []string{"-c", "i=0; while [ $i -lt 64 ]; do [ -e /proc/$$/fd/$i ] && echo $i; i=$((i+1)); done; export; exit 7"}
+		spec.Output = []func(string){out.add, out.add, out.add}
+		p, err := s.Start(t.Context(), spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if state := p.Wait(); state.ExitCode() != 7 {
+			t.Errorf("it ended with %v", state)
+		}
+		if !strings.HasPrefix(out.String(), "0\n1\n2\n3\nexport") || strings.Contains(out.String(), "of the core") {
+			t.Errorf("the process has\n%s", out)
+		}
+	})
+}
+
+func TestAnotherUser(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root can start processes as somebody else; run the tests as root to include this one")
+	}
+	everyTracking(t, func(t *testing.T, tracking sandbox.Tracking) {
+		s, _ := open(t, tracking, "")
+		out := &lines{}
+		spec := parent()
+		spec.Program, spec.Args = "/bin/sh", []string{"-c", "id -u; id -g; id -G; pwd"}
+		spec.Credential = &sandbox.Credential{UID: 54321, GID: 54322, Groups: []uint32{54323}}
+		spec.Output = []func(string){out.add, out.add}
+		p, err := s.Start(t.Context(), spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.Wait()
+		if got := out.String(); got != "54321\n54322\n54322 54323\n/" {
+			t.Errorf("got\n%s", got)
+		}
+	})
+}
+
+// TestOrdinaryUser: a core without root's rights follows its processes, too.
+func TestOrdinaryUser(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("as an ordinary user all tests show this; run them as root to include this one")
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The folders of tests are closed to other users.
+	folder, err := os.MkdirTemp("", "sandbox-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(folder)
+	program := filepath.Join(folder, "test")
+	text, err := os.ReadFile(self)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(program, text, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(folder, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(program, "-test.run=TestNothingOutlives|TestOrphans|TestWhatAKilled|TestNothingIs", "-test.v")
+	cmd.Dir, cmd.Env = folder, []string{"TMPDIR=" + folder, "PATH=/usr/bin:/bin"}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 54321, Gid: 54321}}
+	out, err := cmd.CombinedOutput()
+	if err != nil || strings.Count(string(out), "--- PASS") < 4 {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+func TestNoWayToFollow(t *testing.T) {
+	_, err := sandbox.Open(sandbox.Options{Folder: "/proc/nowhere", Logger: slog.New(slog.DiscardHandler)})
+	if err == nil || !strings.Contains(err.Error(), "sandbox's name") {
+		t.Errorf("got %v", err)
+	}
+}
