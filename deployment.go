@@ -148,6 +148,8 @@ type DeploymentStep struct {
 	// Message and Details say why, for the events that end in Failure.
 	Message string
 	Details []ErrorDetail
+	// Warnings are what was found that fails nothing.
+	Warnings []ErrorDetail
 	// Epoch and CoreThing are given by EventBuilt. Every event of the core gives
 	// its epoch, which is checked when it is not zero; that it is the core of
 	// the deployment is for the caller to check.
@@ -301,6 +303,8 @@ type Offering struct {
 	Artifacts []string
 	// Devices are the client devices of the group; a reset has none.
 	Devices []ClientDevice
+	// Warnings are what was found in Building that fails nothing.
+	Warnings []ErrorDetail
 }
 
 // CurrentStatus is what GetDeploymentStatus tells of a deployment.
@@ -314,11 +318,12 @@ type CurrentStatus struct {
 
 // RecordedStep is a step as the timeline tells it.
 type RecordedStep struct {
-	Event   DeploymentEvent
-	Actor   Actor
-	At      time.Time
-	Note    string
-	Fetched int64
+	Event    DeploymentEvent
+	Actor    Actor
+	At       time.Time
+	Note     string
+	Fetched  int64
+	Warnings []ErrorDetail
 }
 
 // Progress is what a core last said that it does for a deployment.

@@ -187,12 +187,6 @@ type Subscription struct {
 	Target  string
 }
 
-// Endpoints of subscriptions that are not ARNs.
-const (
-	CloudEndpoint         = "cloud"
-	ShadowServiceEndpoint = "GGShadowService"
-)
-
 // ConnectorDefinitionVersion lists connectors.
 type ConnectorDefinitionVersion struct {
 	Connectors []Connector `json:",omitzero"`
@@ -232,7 +226,3 @@ func DefaultLoggers() []Logger {
 		{Type: "FileSystem", Component: "Lambda", Level: "INFO", Space: &space},
 	}
 }
-
-// ExecutableRuntime is the Lambda runtime of native programs on a core; the
-// handler is the file's name.
-const ExecutableRuntime = "arn:aws:greengrass:::runtime/function/executable"

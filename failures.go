@@ -72,6 +72,7 @@ const (
 	RunAsOtherUser             FailureCode = "RUN_AS_OTHER_USER_ERROR"
 	RunAsInvalid               FailureCode = "RUN_AS_ID_ERROR"
 	RunAsRoot                  FailureCode = "RUN_AS_ROOT_ERROR"
+	RunAsPrivileged            FailureCode = "RUN_AS_PRIVILEGED_ERROR"
 	HandlerMissing             FailureCode = "HANDLER_MISSING_ERROR"
 	ResourceUnsupported        FailureCode = "RESOURCE_UNSUPPORTED_ERROR"
 	SystemComponentUnsupported FailureCode = "SYSTEM_COMPONENT_UNSUPPORTED_ERROR"
@@ -81,6 +82,26 @@ const (
 	FunctionsNotStarted        FailureCode = "FUNCTIONS_APPLY_ERROR"
 	FunctionUnhealthy          FailureCode = "FUNCTION_UNHEALTHY_ERROR"
 	DeploymentInterrupted      FailureCode = "DEPLOYMENT_INTERRUPTED_ERROR"
+)
+
+// The codes of what cores of this version do not serve, beside those above: see
+// UnservedFeatures.
+const (
+	DeviceSubscriptionUnsupported FailureCode = "SUBSCRIPTION_DEVICE_UNSUPPORTED_ERROR"
+	ShadowSubscriptionUnsupported FailureCode = "SUBSCRIPTION_SHADOW_UNSUPPORTED_ERROR"
+	RuntimeUnsupported            FailureCode = "RUNTIME_UNSUPPORTED_ERROR"
+)
+
+// The codes of warnings: the deployment goes on, and something of its group has
+// no effect or deserves a look.
+const (
+	ClientDevicesUnserved  FailureCode = "CLIENT_DEVICES_UNSERVED"
+	ShadowSyncUnserved     FailureCode = "SHADOW_SYNC_UNSERVED"
+	LoggerUnserved         FailureCode = "LOGGER_UNSERVED"
+	SpoolerSettingUnserved FailureCode = "SPOOLER_SETTING_UNSERVED"
+	IPDetectorUnserved     FailureCode = "IP_DETECTOR_UNSERVED"
+	GroupRoleUnserved      FailureCode = "GROUP_ROLE_UNSERVED"
+	RunAsSystemID          FailureCode = "RUN_AS_SYSTEM_ID"
 )
 
 // FailurePhase is where in a deployment's life a failure is found.
@@ -98,6 +119,9 @@ const (
 	FailsSwitched FailurePhase = "Switched"
 	// FailsAnywhere: it can come up in several.
 	FailsAnywhere FailurePhase = "any"
+	// OnlyWarns: it fails nothing. The timeline and a check tell it,
+	// GetDeploymentStatus does not.
+	OnlyWarns FailurePhase = "warning"
 )
 
 // DeploymentFailure is one row of the table of deployment failures.
@@ -208,6 +232,21 @@ var DeploymentFailures = []DeploymentFailure{
 		Code: ConnectorUnsupported, Phase: FailsBuilding, Concerns: "connector",
 		Text:   "The connector %s cannot be run by this version",
 		Remedy: "Remove it from the group, or put a function in its place.",
+	},
+	{
+		Code: DeviceSubscriptionUnsupported, Phase: FailsBuilding, Concerns: "subscription",
+		Text:   "The %s of subscription '%s' is the client device %s; this version of the core has no MQTT server for client devices",
+		Remedy: "Remove the subscription, and have the device connect to the server's own MQTT port, from where a subscription with the source cloud brings its messages to functions.",
+	},
+	{
+		Code: ShadowSubscriptionUnsupported, Phase: FailsBuilding, Concerns: "subscription",
+		Text:   "The %s of subscription '%s' is GGShadowService; this version of the core has no local shadows",
+		Remedy: "Put cloud in its place: the server's shadows answer on the same topics.",
+	},
+	{
+		Code: RuntimeUnsupported, Phase: FailsBuilding, Concerns: "function",
+		Text:   "Function %s has the runtime %s; this version of the core runs Python and executables",
+		Remedy: "Publish the function for Python or as an executable, or remove it from the group.",
 	},
 	{
 		Code: QuotaExceeded, Phase: FailsBuilding, Concerns: "group",
@@ -355,7 +394,7 @@ var DeploymentFailures = []DeploymentFailure{
 		Remedy: "Correct the function definition and deploy a group version with it.",
 	},
 	{
-		Code: ContainerUnsupported, Phase: FailsClaimed, Concerns: "function",
+		Code: ContainerUnsupported, Phase: FailsBuilding, Concerns: "function",
 		Text:   "Function %s is configured to run in IsolationMode=GreengrassContainer; this version of the core runs IsolationMode=NoContainer only",
 		Remedy: "Set DefaultConfig.Execution.IsolationMode of the function definition, or Environment.Execution.IsolationMode of the function, to NoContainer and leave MemorySize out.",
 	},
@@ -420,17 +459,22 @@ var DeploymentFailures = []DeploymentFailure{
 		Remedy: "Set runtime.allowFunctionsToRunAsRoot to \"yes\" in config.json and restart the core, or choose another RunAs.",
 	},
 	{
+		Code: RunAsPrivileged, Phase: FailsClaimed, Concerns: "function",
+		Text:   "Function %s is configured to run with the %s %d, which is %s on this machine and amounts to root, but Greengrass is not configured to run Lambda functions with root permissions",
+		Remedy: "Choose another RunAs, or set runtime.allowFunctionsToRunAsRoot to \"yes\" in config.json and restart the core.",
+	},
+	{
 		Code: HandlerMissing, Phase: FailsClaimed, Concerns: "function", Original: true,
 		Text:   "Unable to create server due to: failed to load group: chmod %s: %v",
 		Remedy: "The handler of an executable function is the name of a file in its package: correct it, publish and deploy again.",
 	},
 	{
-		Code: ResourceUnsupported, Phase: FailsClaimed, Concerns: "resource",
+		Code: ResourceUnsupported, Phase: FailsBuilding, Concerns: "resource",
 		Text:   "The resource '%s' is of type '%s'; this version of the core runs groups without local, machine learning and secret resources",
 		Remedy: "Remove it from the group's resource definition.",
 	},
 	{
-		Code: SystemComponentUnsupported, Phase: FailsClaimed, Concerns: "function",
+		Code: SystemComponentUnsupported, Phase: FailsBuilding, Concerns: "function",
 		Text:   "The system component %s cannot be configured in this version of the core",
 		Remedy: "Remove it from the group's function definition.",
 	},
@@ -464,20 +508,64 @@ var DeploymentFailures = []DeploymentFailure{
 		Text:   "group.json was emptied on the core before the deployment was healthy",
 		Remedy: "Deploy the group again.",
 	},
+	{
+		Code: ClientDevicesUnserved, Phase: OnlyWarns, Concerns: "device",
+		Text:   "The group has client devices (%s); this version of the core has no MQTT server for them",
+		Remedy: "They find the core by discovery and cannot connect to it. Have them connect to the server's own MQTT port.",
+	},
+	{
+		Code: ShadowSyncUnserved, Phase: OnlyWarns, Concerns: "device",
+		Text:   "SyncShadow is set for %s; this version of the core has no local shadows to sync",
+		Remedy: "It has no effect; the server's shadows can be used over subscriptions with cloud.",
+	},
+	{
+		Code: LoggerUnserved, Phase: OnlyWarns, Concerns: "logger",
+		Text:   "The logger of %s is of type %s; this version of the core logs to files only",
+		Remedy: "It has no effect. Add a logger of type FileSystem to set the level and space of the files.",
+	},
+	{
+		Code: SpoolerSettingUnserved, Phase: OnlyWarns, Concerns: "function",
+		Text:   "%s of GGCloudSpooler is %s; in this version of the core %s",
+		Remedy: "The setting has no effect.",
+	},
+	{
+		Code: IPDetectorUnserved, Phase: OnlyWarns, Concerns: "function",
+		Text:   "The group has GGIPDetector, which has no effect in this version of the core",
+		Remedy: "Set where client devices reach the core with greengrass update-connectivity-info.",
+	},
+	{
+		Code: GroupRoleUnserved, Phase: OnlyWarns, Concerns: "group",
+		Text:   "The group has the role %s; this version of the core gives functions no credentials for it",
+		Remedy: "Functions that call AWS services need credentials of their own.",
+	},
+	{
+		Code: RunAsSystemID, Phase: OnlyWarns, Concerns: "function",
+		Text:   "Function %s runs with the %s %d (%s), which is the system's own",
+		Remedy: "It has that account's rights: make sure that this is meant, as for video, dialout or gpio.",
+	},
 }
+
+// row is the code's row of the table. It panics for a code that has none.
+func (c FailureCode) row() DeploymentFailure {
+	for _, f := range DeploymentFailures {
+		if f.Code == c {
+			return f
+		}
+	}
+	panic("fescue: failure code " + string(c) + " is not in the table")
+}
+
+// Warns reports whether the code fails nothing.
+func (c FailureCode) Warns() bool { return c.row().Phase == OnlyWarns }
 
 // Detail is the failure as an ErrorDetail, its text filled in and the remedy
 // added. It panics for a code that is not in the table.
 func (c FailureCode) Detail(values ...any) ErrorDetail {
-	for _, f := range DeploymentFailures {
-		if f.Code == c {
-			return ErrorDetail{
-				DetailedErrorCode:    string(c),
-				DetailedErrorMessage: strings.TrimSuffix(fmt.Sprintf(f.Text, values...), ".") + ". " + f.Remedy,
-			}
-		}
+	f := c.row()
+	return ErrorDetail{
+		DetailedErrorCode:    string(c),
+		DetailedErrorMessage: strings.TrimSuffix(fmt.Sprintf(f.Text, values...), ".") + ". " + f.Remedy,
 	}
-	panic("fescue: failure code " + string(c) + " is not in the table")
 }
 
 // InvalidGroupMessage is the ErrorMessage of a deployment that failed in

@@ -203,7 +203,7 @@ func newStranger(t *testing.T, server *server, region string, key cloud.AccessKe
 	}
 	thing := "arn:aws:iot:" + region + ":" + account + ":thing/Twin"
 	cores := arn("cores", `{"Name":"`+mark+`","InitialVersion":{"Cores":[{"Id":"`+mark+`","CertificateArn":"`+s.core.certificateARN+`","ThingArn":"`+thing+`"}]}}`)
-	functions := arn("functions", `{"Name":"`+mark+`","InitialVersion":{"Functions":[{"Id":"`+mark+`","FunctionArn":"arn:aws:lambda:`+region+`:`+account+`:function:Twin:1","FunctionConfiguration":{"MemorySize":16384}}]}}`)
+	functions := arn("functions", `{"Name":"`+mark+`","InitialVersion":{"Functions":[{"Id":"`+mark+`","FunctionArn":"arn:aws:lambda:`+region+`:`+account+`:function:Twin:1","FunctionConfiguration":{"Environment":{"Execution":{"IsolationMode":"NoContainer"}}}}]}}`)
 	devices := arn("devices", `{"Name":"`+mark+`","InitialVersion":{"Devices":[{"Id":"`+mark+`","CertificateArn":"`+s.core.certificateARN+`","ThingArn":"`+thing+`"}]}}`)
 	var group struct{ Id, LatestVersion string }
 	got := s.send("greengrass", "POST", "/greengrass/groups", nil, `{"Name":"`+mark+`","InitialVersion":{"CoreDefinitionVersionArn":"`+cores+

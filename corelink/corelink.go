@@ -93,7 +93,8 @@ type CheckedFunction struct {
 type CheckReport struct {
 	// Problems would fail the deployment on the core.
 	Problems []fescue.ErrorDetail `json:"problems,omitempty"`
-	// Warnings are about the machine and may soon be in the way.
+	// Warnings fail nothing: parts of the group that have no effect, and what on
+	// the machine may soon be in the way.
 	Warnings []fescue.ErrorDetail `json:"warnings,omitempty"`
 	// ToFetch is how many bytes the core would download.
 	ToFetch int64 `json:"toFetch"`
@@ -110,6 +111,8 @@ type StatusReport struct {
 	Details []fescue.ErrorDetail `json:"details,omitempty"`
 	// Note is free text for the timeline.
 	Note string `json:"note,omitempty"`
+	// Warnings are what the core found that fails nothing.
+	Warnings []fescue.ErrorDetail `json:"warnings,omitempty"`
 	// Fetched is how many bytes were downloaded for the deployment.
 	Fetched int64 `json:"fetched,omitempty"`
 }

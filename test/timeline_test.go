@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/service/greengrass/types"
+
+	"github.com/fescue-edge/fescue"
 )
 
 // exits runs the operator's program to its end and tells its exit code.
@@ -84,12 +86,28 @@ func TestWatchCheckAndCancel(t *testing.T) {
 
 	t.Run("a check asks the core", func(t *testing.T) {
 		h.says(t, 0, []string{"control plane  ok\n", "core           ok\n"}, "check", "--group", group)
-		java := h.publish(t, "Java", "java8", "com.example.Main::handle", zipOf(t, map[string][]byte{"x": []byte("x")}))
-		_, other := g.groupVersion(t, group, append(functions, function{arn: java, pinned: true}), nil)
-		h.says(t, 1, []string{"control plane  ok", "core           1 found", "RUNTIME_MISSING_ERROR", java}, "check", "--group", group, "--version", other)
-		_, broken := g.groupVersion(t, group, append(functions, function{arn: java + "7", pinned: true}), nil)
+		old := h.publish(t, "Old", "python2.6", "app.handler", zipOf(t, map[string][]byte{"x": []byte("x")}))
+		_, other := g.groupVersion(t, group, append(functions, function{arn: old, pinned: true}), nil)
+		h.says(t, 1, []string{"control plane  ok", "core           1 found", "RUNTIME_MISSING_ERROR", old}, "check", "--group", group, "--version", other)
+		_, broken := g.groupVersion(t, group, append(functions, function{arn: old + "7", pinned: true}), nil)
 		h.says(t, 1, []string{"control plane  1 found", "FUNCTION_NOT_FOUND_ERROR", "core           not checked"}, "check", "--group", group, "--version", broken)
 		h.says(t, 1, []string{"Version " + group + " of Group Definition"}, "check", "--group", group, "--version", group)
+	})
+
+	t.Run("what has no effect is a warning", func(t *testing.T) {
+		spooler := function{arn: "arn:aws:lambda:::function:GGCloudSpooler:1", pinned: true, variables: map[string]string{"GG_CONFIG_STORAGE_TYPE": "FileSystem"}}
+		_, other := g.groupVersion(t, group, append(functions, spooler), nil)
+		warned := []string{"warnings", "SPOOLER_SETTING_UNSERVED", "GG_CONFIG_STORAGE_TYPE of GGCloudSpooler is FileSystem"}
+		told := h.says(t, 0, append([]string{"control plane  ok\n", "core           ok\n"}, warned...), "check", "--group", group, "--version", other)
+		if n := strings.Count(told, "SPOOLER_SETTING_UNSERVED"); n != 1 {
+			t.Errorf("told %d times:\n%s", n, told)
+		}
+		h.await(t, group, h.deploy(t, group, other), fescue.Success)
+		told = h.says(t, 0, append(append([]string{"Built"}, warned...), "Claimed", "Success\n"), "watch", "--group", group)
+		if n := strings.Count(told, "SPOOLER_SETTING_UNSERVED"); n != 1 {
+			t.Errorf("told %d times:\n%s", n, told)
+		}
+		h.await(t, group, h.deploy(t, group, version), fescue.Success)
 	})
 
 	t.Run("a cancel in the middle, and what ran goes on", func(t *testing.T) {

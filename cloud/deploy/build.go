@@ -36,7 +36,7 @@ func (e *Engine) build(ctx context.Context, d fescue.Deployment) error {
 	case r == nil:
 		return e.settle(ctx, d, err, "")
 	case err == nil && len(r.problems) > 0:
-		return e.fail(ctx, d, bundleMessage(d, r), r.problems)
+		return e.fail(ctx, d, bundleMessage(d, r), r.problems, r.warnings...)
 	}
 	return e.settle(ctx, d, err, r.core.thing)
 }
@@ -80,9 +80,9 @@ func bundleMessage(d fescue.Deployment, r *resolved) string {
 	return fescue.InvalidGroupMessage(r.problems)
 }
 
-func (e *Engine) fail(ctx context.Context, d fescue.Deployment, message string, details []fescue.ErrorDetail) error {
+func (e *Engine) fail(ctx context.Context, d fescue.Deployment, message string, details []fescue.ErrorDetail, warnings ...fescue.ErrorDetail) error {
 	_, err := e.Store.ApplyStep(ctx, d, fescue.CloudActor, fescue.DeploymentStep{
-		Event: fescue.EventBuildFailed, At: e.Now().UTC(), Message: message, Details: details,
+		Event: fescue.EventBuildFailed, At: e.Now().UTC(), Message: message, Details: details, Warnings: warnings,
 	})
 	if errors.Is(err, fescue.ErrConflict) || errors.Is(err, fescue.ErrEnded) {
 		return nil // another server was faster
@@ -107,7 +107,7 @@ func (e *Engine) offer(ctx context.Context, d fescue.Deployment, r *resolved) er
 	manifest := e.manifest(d, r.core.thing)
 	manifest.Group = &bundle.Artifact{SHA256: groupHash, Size: int64(len(group))}
 	manifest.Functions = r.artifacts()
-	next, superseded, err := e.Store.Offer(ctx, d, r.core.thing, e.Now().UTC(), e.supersededBy(d), e.sign(ctx, manifest, r.clientDevices()))
+	next, superseded, err := e.Store.Offer(ctx, d, r.core.thing, e.Now().UTC(), e.supersededBy(d), e.sign(ctx, manifest, fescue.Offering{Devices: r.clientDevices(), Warnings: r.warnings}))
 	if err != nil {
 		return err
 	}
@@ -126,15 +126,16 @@ func (e *Engine) manifest(d fescue.Deployment, coreThing string) bundle.Manifest
 	}
 }
 
-// sign completes a manifest once its epoch is known.
-func (e *Engine) sign(ctx context.Context, m bundle.Manifest, devices []fescue.ClientDevice) func(epoch int64) (fescue.Offering, error) {
+// sign completes a manifest, and with it an offering, once its epoch is known.
+func (e *Engine) sign(ctx context.Context, m bundle.Manifest, offering fescue.Offering) func(epoch int64) (fescue.Offering, error) {
 	return func(epoch int64) (fescue.Offering, error) {
 		m.Epoch = epoch
 		envelope, err := e.Signer.Sign(ctx, m)
 		if err != nil {
 			return fescue.Offering{}, err
 		}
-		offering := fescue.Offering{Envelope: envelope, Devices: devices}
+		offering := offering
+		offering.Envelope = envelope
 		for _, a := range m.Artifacts() {
 			offering.Artifacts = append(offering.Artifacts, a.SHA256)
 		}

@@ -14,8 +14,9 @@ import (
 
 // Check is what a dry run of a group version found.
 type Check struct {
-	// Building is what would fail the deployment in the control plane.
-	Building []fescue.ErrorDetail
+	// Building is what would fail the deployment in the control plane, Warnings
+	// what it would only warn of.
+	Building, Warnings []fescue.ErrorDetail
 	// CoreThing is the core's thing; empty when the group version has no core
 	// that can be told.
 	CoreThing string
@@ -62,7 +63,7 @@ func (e *Engine) Check(ctx context.Context, p fescue.Partition, groupID, groupVe
 	if err != nil {
 		return c, err
 	}
-	c.Building, c.CoreThing = r.problems, r.core.thing
+	c.Building, c.Warnings, c.CoreThing = r.problems, r.warnings, r.core.thing
 	if c.CoreThing == "" {
 		return c, nil
 	}

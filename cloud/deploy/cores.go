@@ -122,7 +122,7 @@ func (e *Engine) Report(ctx context.Context, p fescue.Partition, thing, groupID,
 		}
 		next, err := e.Store.ApplyStep(ctx, d, fescue.CoreActor, fescue.DeploymentStep{
 			Event: r.Event, At: e.Now().UTC(), Message: plain(r.Message), Details: plainDetails(r.Details), Epoch: r.Epoch,
-			Note: plain(r.Note), Fetched: max(r.Fetched, 0),
+			Note: plain(r.Note), Fetched: max(r.Fetched, 0), Warnings: plainDetails(r.Warnings),
 		})
 		switch {
 		case errors.Is(err, fescue.ErrConflict):
@@ -166,11 +166,11 @@ func checkTexts(r corelink.StatusReport) error {
 	if r.Event == fescue.EventFailed && r.Message == "" {
 		return fmt.Errorf("%w: a failure without a message", ErrReport)
 	}
-	if len(r.Details) > maxReportDetails {
-		return fmt.Errorf("%w: %d details, at most %d are taken", ErrReport, len(r.Details), maxReportDetails)
+	if len(r.Details)+len(r.Warnings) > maxReportDetails {
+		return fmt.Errorf("%w: %d details and %d warnings, at most %d are taken", ErrReport, len(r.Details), len(r.Warnings), maxReportDetails)
 	}
 	texts := []string{r.Message, r.Note}
-	for _, d := range r.Details {
+	for _, d := range slices.Concat(r.Details, r.Warnings) {
 		texts = append(texts, d.DetailedErrorCode, d.DetailedErrorMessage)
 	}
 	for _, text := range texts {

@@ -97,8 +97,8 @@ type Presence interface {
 	Sighting(ctx context.Context, p fescue.Partition, thing string) (fescue.Sighting, error)
 }
 
-// Options is what an engine is made of. All but RequireServiceRole, Quotas and Deadlines
-// are needed.
+// Options is what an engine is made of. All but RequireServiceRole, Quotas, Serves and
+// Deadlines are needed.
 type Options struct {
 	Store      Store
 	Functions  Functions
@@ -114,6 +114,9 @@ type Options struct {
 	RequireServiceRole bool
 	// Quotas bound what a group may have that is deployed.
 	Quotas fescue.Quotas
+	// Serves reports whether cores serve a feature that a group needs; nil is
+	// fescue.Served.
+	Serves func(fescue.Feature) bool
 	// Presence tells when a core was last heard of.
 	Presence  Presence
 	Deadlines Deadlines
@@ -132,6 +135,9 @@ type Engine struct {
 // New makes an engine. Run builds; everything else works without it.
 func New(o Options) *Engine {
 	o.Deadlines = o.Deadlines.withDefaults()
+	if o.Serves == nil {
+		o.Serves = fescue.Served
+	}
 	return &Engine{Options: o, hub: newHub(), kick: make(chan struct{}, 1), ended: newEnded(o.Now)}
 }
 

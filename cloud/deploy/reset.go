@@ -58,7 +58,7 @@ func (e *Engine) buildReset(ctx context.Context, d fescue.Deployment) error {
 			detail := fescue.NothingToReset.Detail(d.GroupID)
 			return e.fail(ctx, d, fescue.FailureMessage(d, detail.DetailedErrorMessage), []fescue.ErrorDetail{detail})
 		}
-		next, ended, err := e.Store.Offer(ctx, d, thing, e.Now().UTC(), e.supersededBy(d), e.sign(ctx, e.manifest(d, thing), nil))
+		next, ended, err := e.Store.Offer(ctx, d, thing, e.Now().UTC(), e.supersededBy(d), e.sign(ctx, e.manifest(d, thing), fescue.Offering{}))
 		if err == nil {
 			e.announce(ctx, next, ended)
 		}
@@ -68,7 +68,7 @@ func (e *Engine) buildReset(ctx context.Context, d fescue.Deployment) error {
 	next, ended, err := e.Store.ForceReset(ctx, d, thing, e.Now().UTC(), fescue.DeploymentStep{
 		Event: fescue.EventForcedAway, At: e.Now().UTC(),
 		Message: detail.DetailedErrorMessage, Details: []fescue.ErrorDetail{detail},
-	}, e.sign(ctx, e.manifest(d, thing), nil))
+	}, e.sign(ctx, e.manifest(d, thing), fescue.Offering{}))
 	if err == nil && thing != "" {
 		e.announce(ctx, next, ended)
 	}

@@ -1,7 +1,6 @@
 package deploy
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -18,7 +17,8 @@ import (
 // wrong with it.
 type resolved struct {
 	deployment fescue.Deployment
-	problems   []fescue.ErrorDetail
+	// problems fail the deployment, warnings do not.
+	problems, warnings []fescue.ErrorDetail
 
 	core          identity
 	devices       []identity
@@ -115,7 +115,29 @@ func (e *Engine) resolve(ctx context.Context, d fescue.Deployment) (*resolved, e
 	}
 	r.checkConnectors()
 	r.resolveSubscriptions(subscriptions.Subscriptions)
-	return r, nil
+	return r, e.judge(ctx, r)
+}
+
+// judge holds the group against what cores serve.
+func (e *Engine) judge(ctx context.Context, r *resolved) error {
+	needs := r.render().Needs()
+	for _, c := range r.connectors {
+		needs = append(needs, fescue.Need{Feature: fescue.FeatureConnectors, Values: []any{c.ConnectorArn}})
+	}
+	role, _, err := e.Store.AssociatedRole(ctx, r.deployment.Partition, r.deployment.GroupID)
+	if err == nil {
+		needs = append(needs, fescue.Need{Feature: fescue.FeatureGroupRole, Values: []any{role}})
+	} else if !errors.Is(err, fescue.ErrNotFound) {
+		return err
+	}
+	failures, warnings := fescue.Judge(needs, e.Serves)
+	for _, f := range failures {
+		r.problems = append(r.problems, f.Detail)
+	}
+	for _, w := range warnings {
+		r.warnings = append(r.warnings, w.Detail)
+	}
+	return nil
 }
 
 // checkServiceRole asks for what the original could not deploy without: a role
@@ -275,7 +297,7 @@ func (e *Engine) resolveFunctions(ctx context.Context, r *resolved, functions []
 			r.problem(fescue.FunctionNotFound, f.FunctionArn)
 			continue
 		}
-		if out.system = arn.Account == ""; out.system {
+		if _, out.system = arn.SystemFunction(); out.system {
 			out.versionARN = f.FunctionArn
 		} else {
 			out.code, out.versionARN, err = e.Functions.Resolve(ctx, r.deployment.Partition, f.FunctionArn)
@@ -305,19 +327,7 @@ func (e *Engine) resolveFunctions(ctx context.Context, r *resolved, functions []
 
 // isolation is the mode in which a function runs.
 func (r *resolved) isolation(f function) fescue.IsolationMode {
-	for _, x := range r.executions(f) {
-		if x.IsolationMode != "" {
-			return x.IsolationMode
-		}
-	}
-	return fescue.GreengrassContainer
-}
-
-// executions are what is said of how a function runs: by itself, then by the
-// group, as far as they say anything.
-func (r *resolved) executions(f function) []*fescue.FunctionExecution {
-	return slices.DeleteFunc([]*fescue.FunctionExecution{f.execution(), defaultExecution(r.defaults)},
-		func(x *fescue.FunctionExecution) bool { return x == nil })
+	return fescue.Isolation(f.execution(), r.defaults.DefaultExecution())
 }
 
 func (f function) execution() *fescue.FunctionExecution {
@@ -332,13 +342,6 @@ func (f function) environment() *fescue.FunctionEnvironment {
 		return nil
 	}
 	return f.FunctionConfiguration.Environment
-}
-
-func defaultExecution(c *fescue.FunctionDefaultConfig) *fescue.FunctionExecution {
-	if c == nil {
-		return nil
-	}
-	return c.Execution
 }
 
 // checkAttachments checks the resources that a function refers to. The type
@@ -374,7 +377,7 @@ func (r *resolved) checkAttachments(f function) {
 // given them, as the group it runs as owns them. What root can read is no
 // question. A group called by its name is the core's to look up.
 func (r *resolved) checkSharedGroups(f function) {
-	uid, gid := r.runAs(f)
+	uid, gid := fescue.Identity(f.execution(), r.defaults.DefaultExecution())
 	if gid == nil || (uid != nil && *uid == 0) {
 		return
 	}
@@ -391,17 +394,6 @@ func (r *resolved) checkSharedGroups(f function) {
 			r.problem(fescue.ModelGroupShared, f.FunctionArn, resource.Id)
 		}
 	}
-}
-
-// runAs is whom a function runs as; nil is what neither it nor the group says. As
-// on the core, each of the two may come from either.
-func (r *resolved) runAs(f function) (uid, gid *int) {
-	for _, x := range r.executions(f) {
-		if x.RunAs != nil {
-			uid, gid = cmp.Or(uid, x.RunAs.Uid), cmp.Or(gid, x.RunAs.Gid)
-		}
-	}
-	return uid, gid
 }
 
 // nested reports whether one path is another, or lies in it.
@@ -476,17 +468,13 @@ func resourceType(d fescue.ResourceDataContainer) (name string, needsContainer b
 	return "Secret", false
 }
 
-// checkConnectors: one instance and one version of a connector in a group. Cores
-// of this version run none, and a deployment must not succeed without what it
-// names.
+// checkConnectors: one instance and one version of a connector in a group.
 func (r *resolved) checkConnectors() {
 	seen := make(map[string]bool)
 	for _, c := range r.connectors {
 		name, _, _ := strings.Cut(c.ConnectorArn, "/versions/")
 		if seen[name] {
 			r.problem(fescue.ConnectorDuplicate, name)
-		} else {
-			r.problem(fescue.ConnectorUnsupported, c.ConnectorArn)
 		}
 		seen[name] = true
 		r.ends[c.ConnectorArn] = c.ConnectorArn

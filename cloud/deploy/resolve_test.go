@@ -288,7 +288,7 @@ func TestProblems(t *testing.T) {
 			g.set(fescue.ConnectorKind, fescue.ConnectorDefinitionVersion{Connectors: []fescue.Connector{
 				{Id: "a", ConnectorArn: connector + "1"}, {Id: "b", ConnectorArn: connector + "2"},
 			}})
-		}, []problem{{fescue.ConnectorUnsupported, "/connectors/SNS/versions/1 "}, {fescue.ConnectorDuplicate, "/connectors/SNS "}}},
+		}, []problem{{fescue.ConnectorDuplicate, "/connectors/SNS "}}},
 		{"200 functions", func(g group) { g.functions(many(200)...) }, nil},
 		{"201 functions", func(g group) { g.functions(many(201)...) },
 			[]problem{{fescue.QuotaExceeded, "201 functions; at most 200 can be deployed (quota functions)"}}},

@@ -97,6 +97,8 @@ func openOn(t *testing.T, database string) *site {
 	s.options = deploy.Options{
 		Store: s.store, Functions: published{s.functions}, Principals: s.registry, Artifacts: s.blobs, Publisher: s.mqtt,
 		Signer: signer{s.key}, AWS: "aws", Presence: s.presence, Now: time.Now, Logger: logger,
+		// What cores of a version do not serve is tested by itself.
+		Serves: func(fescue.Feature) bool { return true },
 	}
 	s.Engine = deploy.New(s.options)
 	s.function("MillReader", "python3.7", "reader.handler", "1", "2")

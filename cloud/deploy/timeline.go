@@ -2,6 +2,7 @@ package deploy
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/fescue-edge/fescue"
@@ -30,6 +31,7 @@ func (e *Engine) Timeline(ctx context.Context, p fescue.Partition, groupID, id s
 	if t.Steps, err = e.Store.Steps(ctx, p, id); err != nil {
 		return t, err
 	}
+	onlyNewWarnings(t.Steps)
 	if t.Progress, err = e.Store.Progress(ctx, p, id); err != nil {
 		return t, err
 	}
@@ -42,6 +44,19 @@ func (e *Engine) Timeline(ctx context.Context, p fescue.Partition, groupID, id s
 		t.Deadline = t.UpdatedAt.Add(limit)
 	}
 	return t, nil
+}
+
+// onlyNewWarnings takes from each step the warnings that an earlier one had: core
+// and control plane find the same things in a group.
+func onlyNewWarnings(steps []fescue.RecordedStep) {
+	seen := make(map[fescue.ErrorDetail]bool)
+	for i := range steps {
+		steps[i].Warnings = slices.DeleteFunc(steps[i].Warnings, func(w fescue.ErrorDetail) bool {
+			before := seen[w]
+			seen[w] = true
+			return before
+		})
+	}
 }
 
 // DeploymentsIn lists the deployments of all groups that are in a status, newest

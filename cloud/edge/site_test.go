@@ -290,7 +290,7 @@ func (s *site) deployment(t *testing.T, d *device, thing string) fescue.Deployme
 	s.function(t, name)
 	functionID, functionVersion := s.definition(t, fescue.FunctionKind, fescue.FunctionDefinitionVersion{Functions: []fescue.Function{
 		{Id: "f", FunctionArn: home.FunctionARN(name) + ":1"},
-	}})
+	}, DefaultConfig: &fescue.FunctionDefaultConfig{Execution: &fescue.FunctionExecution{IsolationMode: fescue.NoContainer}}})
 	coreID, coreVersion := s.definition(t, fescue.CoreKind, fescue.CoreDefinitionVersion{Cores: []fescue.Core{
 		{Id: "c", ThingArn: home.ThingARN(thing), CertificateArn: home.CertificateARN(d.id)},
 	}})

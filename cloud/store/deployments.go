@@ -251,9 +251,9 @@ func forgetOffer(ctx context.Context, tx *sql.Tx, d fescue.Deployment) error {
 // insertStep writes the step down that led to d.
 func insertStep(ctx context.Context, tx *sql.Tx, d fescue.Deployment, actor fescue.Actor, step fescue.DeploymentStep) error {
 	_, err := tx.ExecContext(ctx, `
-		INSERT INTO deployment_step (partition, deployment_id, number, event, actor, note, fetched, at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
-		d.Partition.Key(), d.ID, d.Revision, step.Event, actor, step.Note, step.Fetched, millis(step.At))
+		INSERT INTO deployment_step (partition, deployment_id, number, event, actor, note, fetched, warnings_json, at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
+		d.Partition.Key(), d.ID, d.Revision, step.Event, actor, step.Note, step.Fetched, toJSON(step.Warnings), millis(step.At))
 	return err
 }
 
@@ -324,6 +324,7 @@ func publish(ctx context.Context, tx *sql.Tx, d fescue.Deployment, step fescue.D
 	if err != nil {
 		return d, err
 	}
+	step.Warnings = offering.Warnings
 	next, err := applyStep(ctx, tx, d, fescue.CloudActor, step)
 	if err != nil {
 		return d, err

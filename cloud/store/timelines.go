@@ -15,10 +15,14 @@ func (s *Store) Steps(ctx context.Context, p fescue.Partition, deploymentID stri
 	return all(ctx, s.read, func(rows *sql.Rows) (fescue.RecordedStep, error) {
 		var step fescue.RecordedStep
 		var at int64
-		err := rows.Scan(&step.Event, &step.Actor, &step.Note, &step.Fetched, &at)
+		var warnings string
+		err := rows.Scan(&step.Event, &step.Actor, &step.Note, &step.Fetched, &warnings, &at)
+		if err == nil {
+			err = fromJSON(warnings, &step.Warnings)
+		}
 		step.At = fromMillis(at)
 		return step, err
-	}, `SELECT event, actor, note, fetched, at FROM deployment_step
+	}, `SELECT event, actor, note, fetched, warnings_json, at FROM deployment_step
 		WHERE partition = $1 AND deployment_id = $2 ORDER BY number`, p.Key(), deploymentID)
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -24,8 +25,9 @@ type checkCommand struct {
 func (checkCommand) Help() string {
 	return `Finds what a deployment of a group version would find, without deploying anything: all
 that the control plane checks while Building, and, when the core is connected, what the
-core would miss: interpreters, users, resources, space. Exit code 0 when nothing was found, 1
-when something was, 3 when nothing was found so far but the core did not answer: it is offline
+core would miss: interpreters, users, resources, space. Exit code 0 when nothing was found or
+only warnings, of what would run without having an effect; 1 when something was that would
+fail a deployment; 3 when nothing was found so far but the core did not answer: it is offline
 or busy. With --wait 0 the core is not asked, and that is no failure.
 
 Examples:
@@ -83,16 +85,16 @@ func checkText(g group, version string, r greengrass.CheckResult) string {
 			return
 		}
 		fmt.Fprintf(&b, "%-14s %d found\n", where, len(details))
-		for _, d := range details {
-			fmt.Fprintf(&b, "  %s\n    %s\n", d.DetailedErrorCode, strings.ReplaceAll(d.DetailedErrorMessage, "\n", "\n    "))
-		}
+		writeDetails(&b, "  ", details)
 	}
 	list("control plane", r.Building)
 	if r.CoreAnswered {
 		list("core", r.OnCore)
-		if len(r.Warnings) > 0 {
-			list("its machine", r.Warnings)
-		}
+	}
+	if len(r.Warnings) > 0 {
+		list("warnings", r.Warnings)
+	}
+	if r.CoreAnswered {
 		if r.BytesToFetch > 0 {
 			fmt.Fprintf(&b, "%-14s %s\n", "to download", size(r.BytesToFetch))
 		}
@@ -104,4 +106,11 @@ func checkText(g group, version string, r greengrass.CheckResult) string {
 	}
 	b.WriteByte('\n')
 	return b.String()
+}
+
+// writeDetails prints problems or warnings, each with its code above it.
+func writeDetails(w io.Writer, indent string, details []fescue.ErrorDetail) {
+	for _, d := range details {
+		fmt.Fprintf(w, "%s%s\n%s  %s\n", indent, d.DetailedErrorCode, indent, strings.ReplaceAll(d.DetailedErrorMessage, "\n", "\n  "+indent))
+	}
 }

@@ -283,6 +283,10 @@ func (w *watch) show(t greengrass.Timeline) error {
 			fmt.Fprintf(&b, "  %s", s.Note)
 		}
 		b.WriteByte('\n')
+		if len(s.Warnings) > 0 {
+			fmt.Fprintf(&b, "%24s  warnings\n", "")
+			writeDetails(&b, strings.Repeat(" ", 28), s.Warnings)
+		}
 	}
 	w.steps = len(t.Steps)
 	if now := doing(t); now != "" && now != w.activity {
@@ -294,9 +298,7 @@ func (w *watch) show(t greengrass.Timeline) error {
 		if len(t.ErrorDetails) == 0 && t.ErrorMessage != "" {
 			fmt.Fprintf(&b, "  %s\n", t.ErrorMessage)
 		}
-		for _, d := range t.ErrorDetails {
-			fmt.Fprintf(&b, "  %s\n    %s\n", d.DetailedErrorCode, strings.ReplaceAll(d.DetailedErrorMessage, "\n", "\n    "))
-		}
+		writeDetails(&b, "  ", t.ErrorDetails)
 	}
 	_, err := io.WriteString(w.out, b.String())
 	return err

@@ -14,11 +14,11 @@ import (
 // and starts nothing.
 func (a *Agent) answer(ctx context.Context, c corelink.Check) error {
 	a.logger.Info("A group is checked without being deployed.", slog.String("groupId", c.GroupID), slog.String("checkId", c.ID))
-	problems, toFetch := a.check(ctx, c)
+	problems, warnings, toFetch := a.check(ctx, c)
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	report := corelink.CheckReport{Problems: details(problems), ToFetch: toFetch}
+	report := corelink.CheckReport{Problems: details(problems), Warnings: bounded(warnings), ToFetch: toFetch}
 	for _, f := range a.Findings() {
 		report.Warnings = append(report.Warnings, fescue.ErrorDetail{DetailedErrorCode: f.Code, DetailedErrorMessage: f.Message})
 	}
@@ -34,10 +34,10 @@ func (a *Agent) answer(ctx context.Context, c corelink.Check) error {
 
 // check is what deploying the group here would find, as far as that can be told
 // without its packages, and how many bytes would have to be fetched.
-func (a *Agent) check(ctx context.Context, c corelink.Check) ([]Problem, int64) {
+func (a *Agent) check(ctx context.Context, c corelink.Check) ([]Problem, []fescue.ErrorDetail, int64) {
 	group, err := bundle.ParseGroup(c.Group)
 	if err != nil {
-		return []Problem{problem("", fescue.GroupFile, err)}, 0
+		return []Problem{problem("", fescue.GroupFile, err)}, nil, 0
 	}
 	m := bundle.Manifest{GroupID: c.GroupID, DeploymentID: c.ID}
 	for _, f := range c.Functions {
@@ -47,14 +47,14 @@ func (a *Agent) check(ctx context.Context, c corelink.Check) ([]Problem, int64) 
 	}
 	list, err := a.lacking(m)
 	if err != nil {
-		return problemsOf(diskFailure("look into the deployment folder", err)), 0
+		return problemsOf(diskFailure("look into the deployment folder", err)), nil, 0
 	}
 	var problems []Problem
 	if err := a.needSpace("stage the deployment", spaceToStage(m, list)); err != nil {
 		problems = problemsOf(err)
 	}
-	_, found := a.planGroup(ctx, &checker{
+	plan, found := a.planGroup(ctx, &checker{
 		agent: a, manifest: m, defaults: group.GroupDefinitions.Lambdas.DefaultConfig, dry: true,
 	}, group, Plan{})
-	return append(problems, found...), toFetch(list)
+	return append(problems, found...), plan.Warnings, toFetch(list)
 }

@@ -43,6 +43,14 @@ func TestCheckWithoutDeploying(t *testing.T) {
 			t.Errorf("%+v", report)
 		}
 	})
+	t.Run("what fails nothing is a warning", func(t *testing.T) {
+		r := simple(t, 2, 2)
+		r.edit = system("GGIPDetector:1", nil)
+		report := ask(r, nil)
+		if len(report.Problems) != 0 || len(report.Warnings) != 1 || report.Warnings[0].DetailedErrorCode != string(fescue.IPDetectorUnserved) {
+			t.Errorf("%+v", report)
+		}
+	})
 	t.Run("what is on the disk is not fetched again", func(t *testing.T) {
 		if report := ask(simple(t, 2, 1), nil); len(report.Problems) != 0 || report.ToFetch != 0 {
 			t.Errorf("%+v", report)

@@ -22,6 +22,8 @@ var errCancelled = errors.New("the deployment was cancelled")
 type work struct {
 	activity         atomic.Pointer[string]
 	fetched, toFetch atomic.Int64
+	// warnings are for the report that the deployment is staged.
+	warnings []fescue.ErrorDetail
 }
 
 // doing says what is done now.

@@ -29,35 +29,34 @@ type checker struct {
 	// asRoot are the functions with UID or GID 0.
 	asRoot   []string
 	problems []Problem
+	// unserved are functions that need what this core does not serve.
+	unserved map[string]bool
+	// warnings are what fails nothing.
+	warnings []fescue.ErrorDetail
 }
 
 func (c *checker) problem(function string, code fescue.FailureCode, values ...any) {
 	c.problems = append(c.problems, problem(function, code, values...))
 }
 
-// systemPrefix begins the ARNs of the core's own components, which have neither
-// Region nor account.
-const systemPrefix = "arn:aws:lambda:::function:"
-
-// systemFunction is the name of a system component, with or without ":1".
-func systemFunction(arn string) (string, bool) {
-	name, ok := strings.CutPrefix(arn, systemPrefix)
-	name, _, _ = strings.Cut(name, ":")
-	return name, ok
+func (c *checker) warn(detail fescue.ErrorDetail) {
+	c.warnings = append(c.warnings, detail)
+	c.agent.logger.Warn("Something in the group has no effect, or deserves a look.",
+		slog.String("code", detail.DetailedErrorCode), slog.String("errorString", detail.DetailedErrorMessage))
 }
 
 // group checks what concerns no single function.
 func (c *checker) group(g bundle.Group) {
-	for _, r := range g.GroupDefinitions.Resources.Content {
-		c.problem("", fescue.ResourceUnsupported, r.Id, r.Type)
+	failures, warnings := fescue.Judge(g.Needs(), fescue.Served)
+	c.unserved = make(map[string]bool)
+	for _, f := range failures {
+		c.problems = append(c.problems, Problem{Function: f.Function, Code: f.Detail.DetailedErrorCode, Message: f.Detail.DetailedErrorMessage})
+		c.unserved[f.Function] = true
 	}
-	for _, l := range g.GroupDefinitions.Logging.Content {
-		if l.Type != "FileSystem" {
-			c.agent.logger.Warn("A logger is accepted without effect in this version of the core, which logs to files.",
-				slog.String("component", l.Component), slog.String("type", l.Type))
-		}
+	for _, w := range warnings {
+		c.warn(w.Detail)
 	}
-	if c.defaults != nil && c.defaults.Execution != nil && !validMode(c.defaults.Execution.IsolationMode) {
+	if e := c.defaults.DefaultExecution(); e != nil && e.IsolationMode != "" && !e.IsolationMode.Valid() {
 		c.problem("", fescue.IsolationModeOfGroup)
 	}
 }
@@ -65,44 +64,24 @@ func (c *checker) group(g bundle.Group) {
 // minSpool is the least that the original accepted, in bytes.
 const minSpool = 262144
 
-// lesserPromises are settings of the spooler that ask for more than this version
-// gives.
-var lesserPromises = []struct{ name, value, effect string }{
-	{"GG_CONFIG_STORAGE_TYPE", "FileSystem", "messages queued for the cloud are kept in memory and lost when the core stops"},
-	{"GG_CONFIG_SUBSCRIPTION_QUALITY", "AtLeastOncePersistent", "messages from the cloud come at most once"},
-}
-
-// system takes the settings of a system component that stands in the group.
-func (c *checker) system(name string, l bundle.Lambda, p *Plan) {
-	switch name {
-	case "GGIPDetector":
-	case "GGCloudSpooler":
-		variables := l.DeploymentConfiguration.Environment.Variables
-		for _, v := range lesserPromises {
-			if variables[v.name] == v.value {
-				c.agent.logger.Warn("A setting of GGCloudSpooler is accepted without effect in this version of the core.",
-					slog.String("variable", v.name), slog.String("value", v.value), slog.String("effect", v.effect))
-			}
-		}
-		text, ok := variables["GG_CONFIG_MAX_SIZE_BYTES"]
-		if !ok {
-			break
-		}
-		size, err := strconv.ParseInt(strings.TrimSpace(text), 10, 64)
-		switch {
-		case err != nil:
-			c.problem(l.FunctionArn, fescue.SpoolSizeInvalid, text)
-		case size < minSpool:
-			c.problem(l.FunctionArn, fescue.SpoolSize, minSpool)
-		default:
-			p.SpoolBytes = size
-		}
-	default:
-		c.problem(l.FunctionArn, fescue.SystemComponentUnsupported, name)
+// system takes the settings of a system function that stands in the group.
+func (c *checker) system(name fescue.SystemFunction, l bundle.Lambda, p *Plan) {
+	environment := l.DeploymentConfiguration.Environment
+	if name.Facts().FixedExecution && environment.Execution != nil {
+		c.problem(l.FunctionArn, fescue.ExecutionUnexpected, l.FunctionArn)
+	}
+	text, ok := environment.Variables["GG_CONFIG_MAX_SIZE_BYTES"]
+	if !ok || name != fescue.SpoolerFunction {
 		return
 	}
-	if l.DeploymentConfiguration.Environment.Execution != nil {
-		c.problem(l.FunctionArn, fescue.ExecutionUnexpected, l.FunctionArn)
+	size, err := strconv.ParseInt(strings.TrimSpace(text), 10, 64)
+	switch {
+	case err != nil:
+		c.problem(l.FunctionArn, fescue.SpoolSizeInvalid, text)
+	case size < minSpool:
+		c.problem(l.FunctionArn, fescue.SpoolSize, minSpool)
+	default:
+		p.SpoolBytes = size
 	}
 }
 
@@ -118,7 +97,7 @@ func (c *checker) function(l bundle.Lambda) (Function, bool) {
 	id, ok := c.identity(l)
 	f.RunAs = id
 	c.code(&f)
-	return f, ok && len(c.problems) == before
+	return f, ok && len(c.problems) == before && !c.unserved[l.FunctionArn]
 }
 
 // configure copies the configuration.
@@ -130,22 +109,15 @@ func (c *checker) configure(l bundle.Lambda) Function {
 		c.problem(l.FunctionArn, fescue.FunctionMisconfigured, strconv.Quote(l.FunctionArn), "that is not the ARN of a function version")
 		return Function{}
 	}
-	if arn.Account == "aws" {
-		c.problem(l.FunctionArn, fescue.ConnectorUnsupported, l.FunctionArn)
-		return Function{}
-	}
 	f := Function{
 		ARN: l.FunctionArn, Name: name, Version: version, Region: arn.Region, Account: arn.Account,
 		Runtime:     d.Runtime,
-		Handler:     d.Handler,
+		Handler:     fescue.EntryPoint(d.Runtime, d.Handler, d.Executable),
 		Arguments:   d.ExecArgs,
 		Pinned:      d.Pinned != nil && *d.Pinned,
 		Timeout:     defaultTimeout,
 		Encoding:    d.EncodingType,
 		Environment: d.Environment.Variables,
-	}
-	if d.Executable != "" {
-		f.Handler = d.Executable
 	}
 	if d.Timeout != nil {
 		f.Timeout = time.Duration(*d.Timeout) * time.Second
@@ -167,26 +139,14 @@ func (c *checker) configure(l bundle.Lambda) Function {
 	return f
 }
 
-func validMode(m fescue.IsolationMode) bool {
-	return m == "" || m == fescue.GreengrassContainer || m == fescue.NoContainer
-}
-
-// isolation checks that the function runs without a container.
+// isolation checks that a function asks for nothing that its mode does not have.
 func (c *checker) isolation(l bundle.Lambda) {
 	d, arn := l.DeploymentConfiguration, l.FunctionArn
-	var mode fescue.IsolationMode
-	if c.defaults != nil && c.defaults.Execution != nil {
-		mode = c.defaults.Execution.IsolationMode
-	}
-	if e := d.Environment.Execution; e != nil && e.IsolationMode != "" {
-		mode = e.IsolationMode
-	}
-	switch {
-	case !validMode(mode):
+	switch mode := fescue.Isolation(d.Environment.Execution, c.defaults.DefaultExecution()); {
+	case !mode.Valid():
 		c.problem(arn, fescue.IsolationModeOfFunction, arn)
 		return
 	case mode != fescue.NoContainer:
-		c.problem(arn, fescue.ContainerUnsupported, arn)
 		return
 	}
 	if d.MemorySize != nil {
@@ -201,7 +161,9 @@ func (c *checker) isolation(l bundle.Lambda) {
 func (c *checker) code(f *Function) {
 	i := slices.IndexFunc(c.manifest.Functions, func(a bundle.FunctionArtifact) bool { return a.FunctionArn == f.ARN })
 	if i < 0 {
-		c.problem(f.ARN, fescue.ManifestIncomplete, f.ARN)
+		if !c.unserved[f.ARN] {
+			c.problem(f.ARN, fescue.ManifestIncomplete, f.ARN)
+		}
 		return
 	}
 	f.CodeHash = c.manifest.Functions[i].SHA256

@@ -10,6 +10,7 @@ import (
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/bundle"
 	"github.com/fescue-edge/fescue/core/agent"
+	"github.com/fescue-edge/fescue/test/reached"
 )
 
 func ptr[T any](v T) *T { return &v }
@@ -35,6 +36,17 @@ func system(name string, variables map[string]string) func(*bundle.Group) {
 }
 
 var known = rooted{users: map[string]int{"ggc_user": 112}, groups: map[string]int{"ggc_group": 119}}
+
+// peopled is a machine with the groups of a distribution.
+var peopled = rooted{
+	users:  map[string]int{"ggc_user": 112, "daemon": 1},
+	groups: map[string]int{"ggc_group": 119, "shadow": 42, "video": 44, "docker": 998, "whale": 998},
+}
+
+// rows are the group's subscriptions.
+func rows(list ...fescue.Subscription) func(*bundle.Group) {
+	return func(g *bundle.Group) { g.GroupDefinitions.Subscriptions.Content = list }
+}
 
 func TestGroupsThatCannotRun(t *testing.T) {
 	t.Parallel()
@@ -81,6 +93,10 @@ func TestGroupsThatCannotRun(t *testing.T) {
 			code: fescue.AccountMissing, want: "groupName: ggc_group: group: unknown group ggc_group. Make the accounts"},
 		{name: "as root", edit: runAs(ptr(0), ptr(0)), gateway: func(g *gateway) { g.accounts = known },
 			code: fescue.RunAsRoot, want: arn + " are configured to run as root but Greengrass is not configured to run Lambda functions with root permissions."},
+		{name: "in a group that amounts to root", edit: runAs(nil, ptr(42)), gateway: func(g *gateway) { g.accounts = peopled },
+			code: fescue.RunAsPrivileged, want: arn + " is configured to run with the GID 42, which is shadow on this machine and amounts to root"},
+		{name: "in another one, by a second name", edit: runAs(nil, ptr(998)), gateway: func(g *gateway) { g.accounts = peopled },
+			code: fescue.RunAsPrivileged, want: "which is docker on this machine"},
 		{name: "in root's group", edit: runAs(nil, ptr(0)), gateway: func(g *gateway) { g.accounts = known },
 			code: fescue.RunAsRoot, want: "allowFunctionsToRunAsRoot"},
 		{name: "as a user that is none", edit: runAs(ptr(-1), nil), gateway: func(g *gateway) { g.accounts = known },
@@ -116,6 +132,13 @@ func TestGroupsThatCannotRun(t *testing.T) {
 		{name: "a resource", edit: func(g *bundle.Group) {
 			g.GroupDefinitions.Resources.Content = []bundle.Resource{{Id: "serial", Type: "LOCAL_DEVICE"}}
 		}, code: fescue.ResourceUnsupported, want: "The resource 'serial' is of type 'LOCAL_DEVICE'"},
+		{name: "in Node.js", edit: lambda(func(l *bundle.LambdaConfiguration) { l.Runtime = "nodejs12.x" }),
+			code: fescue.RuntimeUnsupported, want: arn + " has the runtime nodejs12.x"},
+		{name: "a subscription of a device", edit: rows(fescue.Subscription{Id: "s1", Source: "arn:aws:iot:us-east-1:123456789012:thing/pump", Subject: "a", Target: arn}),
+			code: fescue.DeviceSubscriptionUnsupported, want: "The source of subscription 's1' is the client device"},
+		{name: "a subscription of the shadow service", edit: rows(fescue.Subscription{Id: "s1", Source: arn, Subject: "a", Target: "GGShadowService"}),
+			code: fescue.ShadowSubscriptionUnsupported, want: "The target of subscription 's1' is GGShadowService"},
+		{name: "a component that is not to be configured", edit: system("GGTES", nil), code: fescue.SystemComponentUnsupported, want: "GGTES"},
 		{name: "a small spool", edit: system("GGCloudSpooler:1", map[string]string{"GG_CONFIG_MAX_SIZE_BYTES": "262143"}),
 			code: fescue.SpoolSize, want: "Spool size should be at least 262144 bytes."},
 		{name: "a spool that is no number", edit: system("GGCloudSpooler", map[string]string{"GG_CONFIG_MAX_SIZE_BYTES": "big"}),
@@ -171,7 +194,7 @@ func TestSeveralProblemsAtOnce(t *testing.T) {
 		codes = append(codes, d.DetailedErrorCode)
 	}
 	// ggc_user is missing for both functions and named once.
-	want := []string{string(fescue.MemorySizeUnexpected), string(fescue.AccountMissing), string(fescue.SystemComponentUnsupported)}
+	want := []string{string(fescue.SystemComponentUnsupported), string(fescue.MemorySizeUnexpected), string(fescue.AccountMissing)}
 	if diff := cmp.Diff(want, codes); diff != "" {
 		t.Error(diff, end.ErrorDetails)
 	}
@@ -206,6 +229,13 @@ func TestGroupsThatRun(t *testing.T) {
 			lambda(func(l *bundle.LambdaConfiguration) { l.Environment.Execution = nil })(g)
 			g.GroupDefinitions.Lambdas.DefaultConfig = &fescue.FunctionDefaultConfig{Execution: &fescue.FunctionExecution{IsolationMode: fescue.NoContainer}}
 		}, got: func(p agent.Plan) any { return len(p.Functions) }, want: 1},
+		{name: "in a group that amounts to root where that is allowed", edit: runAs(nil, ptr(42)),
+			gateway: func(g *gateway) { g.accounts, g.allowRoot = peopled, true },
+			got:     func(p agent.Plan) any { return p.Functions[0].RunAs }, want: &agent.Identity{UID: 112, GID: 42}},
+		{name: "a handler beside the name of an interpreter", edit: lambda(func(l *bundle.LambdaConfiguration) { l.Executable = "python3.7" }),
+			got: func(p agent.Plan) any { return p.Functions[0].Handler }, want: "app.handler"},
+		{name: "a handler that only Executable names", edit: lambda(func(l *bundle.LambdaConfiguration) { l.Handler, l.Executable = "", "app.handler" }),
+			got: func(p agent.Plan) any { return p.Functions[0].Handler }, want: "app.handler"},
 		{name: "an executable", edit: lambda(func(l *bundle.LambdaConfiguration) {
 			l.Runtime, l.Handler, l.Executable = fescue.ExecutableRuntime, "ignored", "app.py"
 		}), got: func(p agent.Plan) any {
@@ -239,15 +269,68 @@ func TestGroupsThatRun(t *testing.T) {
 	}
 }
 
-func TestSpoolerSettingsWithoutEffectAreNamed(t *testing.T) {
+// TestWarnings: what fails nothing is told with the report that the deployment is
+// staged, by the answer to a check, and in the log.
+func TestWarnings(t *testing.T) {
 	t.Parallel()
-	p := newPeer(t)
-	g := newGateway(t, p)
-	g.run()
-	r := simple(t, 1, 1)
-	r.edit = system("GGCloudSpooler:1", map[string]string{"GG_CONFIG_STORAGE_TYPE": "FileSystem"})
-	p.expect(p.offer(r.build(p)), fescue.Success)
-	if !strings.Contains(g.log.String(), "variable=GG_CONFIG_STORAGE_TYPE value=FileSystem") {
-		t.Errorf("log:\n%s", g.log)
+	for _, tc := range []struct {
+		name string
+		edit func(*bundle.Group)
+		code fescue.FailureCode
+		want string
+	}{
+		{name: "nothing"},
+		{name: "a setting of the spooler", edit: system("GGCloudSpooler:1", map[string]string{"GG_CONFIG_STORAGE_TYPE": "FileSystem"}),
+			code: fescue.SpoolerSettingUnserved, want: "GG_CONFIG_STORAGE_TYPE of GGCloudSpooler is FileSystem"},
+		{name: "the IP detector", edit: system("GGIPDetector:1", nil), code: fescue.IPDetectorUnserved, want: "GGIPDetector"},
+		{name: "a logger", edit: func(g *bundle.Group) {
+			g.GroupDefinitions.Logging.Content = []bundle.Logger{{Type: "AWSCloudWatch", Component: "Lambda", Level: "INFO"}}
+		}, code: fescue.LoggerUnserved, want: "AWSCloudWatch"},
+		{name: "devices", edit: func(g *bundle.Group) {
+			for range 7 {
+				g.Devices = append(g.Devices, bundle.Identity{ThingArn: "arn:aws:iot:us-east-1:123456789012:thing/pump"})
+			}
+		}, code: fescue.ClientDevicesUnserved, want: "(pump, pump, pump, pump, pump and 2 more)"},
+		{name: "a shadow to sync", edit: func(g *bundle.Group) {
+			g.GroupDefinitions.ShadowSync.Content = []bundle.ShadowSync{{ThingArn: "arn:aws:iot:us-east-1:123456789012:thing/pump"}}
+		}, code: fescue.ShadowSyncUnserved, want: "for pump"},
+		{name: "a group of the system", edit: runAs(nil, ptr(44)), code: fescue.RunAsSystemID, want: "GID 44 (video)"},
+		{name: "a user of the system", edit: runAs(ptr(1), nil), code: fescue.RunAsSystemID, want: "UID 1 (daemon)"},
+		{name: "a group that there is not", edit: runAs(nil, ptr(999)), code: fescue.RunAsSystemID, want: "GID 999 (without a name)"},
+		{name: "ggc_user by its number", edit: runAs(ptr(112), ptr(119))},
+		{name: "a person", edit: runAs(ptr(1000), ptr(1000))},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			p := newPeer(t)
+			g := newGateway(t, p)
+			g.accounts = peopled
+			g.run()
+			r := simple(t, 1, 1)
+			r.edit = tc.edit
+			d := p.offer(r.build(p))
+			p.expect(d, fescue.Success)
+			var told []fescue.ErrorDetail
+			p.change(func() {
+				for _, report := range d.reports {
+					if report.Event == fescue.EventStaged {
+						told = report.Warnings
+					}
+				}
+			})
+			reached.Note(told)
+			if tc.want == "" {
+				if len(told) != 0 {
+					t.Errorf("warnings %q", told)
+				}
+				return
+			}
+			if len(told) != 1 || told[0].DetailedErrorCode != string(tc.code) || !strings.Contains(told[0].DetailedErrorMessage, tc.want) {
+				t.Fatalf("warnings %q, want %s with %q", told, tc.code, tc.want)
+			}
+			if !strings.Contains(g.log.String(), "code="+string(tc.code)) {
+				t.Errorf("log:\n%s", g.log)
+			}
+		})
 	}
 }

@@ -99,7 +99,9 @@ func (a *Agent) prepare(ctx context.Context, m bundle.Manifest) error {
 	var problems []Problem
 	if err == nil {
 		a.work.doing("checking whether this core can run the group")
-		_, problems = a.plan(work, m)
+		var plan Plan
+		plan, problems = a.plan(work, m)
+		a.work.warnings = plan.Warnings
 	}
 	switch stopped := leave(); {
 	case ctx.Err() != nil:
@@ -153,7 +155,7 @@ func (a *Agent) report(ctx context.Context, m bundle.Manifest, event fescue.Depl
 	case fescue.EventClaimed:
 		report.Note = note(a.Findings())
 	case fescue.EventStaged:
-		report.Fetched = a.work.fetched.Load()
+		report.Fetched, report.Warnings = a.work.fetched.Load(), bounded(a.work.warnings)
 	}
 	cancel, err := a.send(ctx, m.GroupID, m.DeploymentID, report)
 	if err == nil && cancel {

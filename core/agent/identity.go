@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"os"
 	"os/user"
 	"strconv"
@@ -17,6 +18,9 @@ type Accounts interface {
 	// UID and GID look a name up in the machine's accounts.
 	UID(user string) (int, error)
 	GID(group string) (int, error)
+	// UserName and GroupName are the name of an id, empty for none.
+	UserName(uid int) string
+	GroupName(gid int) string
 }
 
 // System is the machine's own accounts.
@@ -43,6 +47,24 @@ func (System) GID(name string) (int, error) {
 	return strconv.Atoi(g.Gid)
 }
 
+// UserName looks up a user by its number.
+func (System) UserName(uid int) string {
+	u, err := user.LookupId(strconv.Itoa(uid))
+	if err != nil {
+		return ""
+	}
+	return u.Username
+}
+
+// GroupName looks up a group by its number.
+func (System) GroupName(gid int) string {
+	g, err := user.LookupGroupId(strconv.Itoa(gid))
+	if err != nil {
+		return ""
+	}
+	return g.Name
+}
+
 // The accounts that functions run as when the group says nothing (AWS IoT
 // Greengrass V1 developer guide, "Device authentication and authorization").
 const (
@@ -54,7 +76,7 @@ const (
 // then the core's default, each half for itself. It is nil and true for the user
 // that the core itself runs as, and false when there is a problem.
 func (c *checker) identity(l bundle.Lambda) (*Identity, bool) {
-	uid, gid := c.runAs(l)
+	uid, gid := fescue.Identity(l.DeploymentConfiguration.Environment.Execution, c.defaults.DefaultExecution())
 	self := c.agent.accounts.Self()
 	if self.UID != 0 {
 		if (uid != nil && *uid != self.UID) || (gid != nil && *gid != self.GID) {
@@ -67,30 +89,45 @@ func (c *checker) identity(l bundle.Lambda) (*Identity, bool) {
 	if !ok {
 		return nil, false
 	}
-	if (id.UID == 0 || id.GID == 0) && !c.agent.allowRoot {
-		c.asRoot = append(c.asRoot, l.FunctionArn)
-		return nil, false
-	}
-	return &id, true
+	return &id, c.permitted(l.FunctionArn, id, uid, gid)
 }
 
-func (c *checker) runAs(l bundle.Lambda) (uid, gid *int) {
-	take := func(e *fescue.FunctionExecution) {
-		if e == nil || e.RunAs == nil {
-			return
-		}
-		if uid == nil {
-			uid = e.RunAs.Uid
-		}
-		if gid == nil {
-			gid = e.RunAs.Gid
+// permitted reports whether a function may have an identity, of which uid and gid
+// are what the group said: nil for nothing. Where functions may run as root,
+// everything is permitted.
+func (c *checker) permitted(arn string, id Identity, uid, gid *int) bool {
+	if c.agent.allowRoot {
+		return true
+	}
+	if id.UID == 0 || id.GID == 0 {
+		c.asRoot = append(c.asRoot, arn)
+		return false
+	}
+	for _, name := range fescue.PrivilegedGroups {
+		if n, err := c.agent.accounts.GID(name); err == nil && n == id.GID {
+			c.problem(arn, fescue.RunAsPrivileged, arn, "GID", id.GID, name)
+			return false
 		}
 	}
-	take(l.DeploymentConfiguration.Environment.Execution)
-	if c.defaults != nil {
-		take(c.defaults.Execution)
+	for _, half := range []struct {
+		given  *int
+		kind   string
+		own    string
+		lookup func(string) (int, error)
+		name   func(int) string
+	}{
+		{uid, "UID", defaultUser, c.agent.accounts.UID, c.agent.accounts.UserName},
+		{gid, "GID", defaultGroup, c.agent.accounts.GID, c.agent.accounts.GroupName},
+	} {
+		if half.given == nil || *half.given >= fescue.FirstOrdinaryID {
+			continue
+		}
+		if n, err := half.lookup(half.own); err == nil && n == *half.given {
+			continue // what it would have run as anyway
+		}
+		c.warn(fescue.RunAsSystemID.Detail(arn, half.kind, *half.given, cmp.Or(half.name(*half.given), "without a name")))
 	}
-	return uid, gid
+	return true
 }
 
 // complete fills in the halves that nobody gave.

@@ -21,6 +21,8 @@ type Plan struct {
 	Subscriptions         []fescue.Subscription
 	// Loggers are the group's; nil before the first deployment.
 	Loggers []bundle.Logger
+	// Warnings are what was found in the group that fails nothing.
+	Warnings []fescue.ErrorDetail
 	// SpoolBytes bounds the queue of messages for the cloud; 0 is the default.
 	SpoolBytes int64
 }
@@ -85,7 +87,7 @@ func (a *Agent) planGroup(ctx context.Context, check *checker, group bundle.Grou
 	level := functionLevel(p.Loggers)
 	seen := make(map[string]bool)
 	for _, l := range d.Lambdas.Content {
-		if name, ok := systemFunction(l.FunctionArn); ok {
+		if name, ok := fescue.SystemFunctionOf(l.FunctionArn); ok {
 			check.system(name, l, &p)
 			continue
 		}
@@ -105,6 +107,7 @@ func (a *Agent) planGroup(ctx context.Context, check *checker, group bundle.Grou
 	p.Subscriptions = check.subscriptions(d.Subscriptions.Content)
 	check.roots()
 	p.Functions = check.runnable(ctx, p.Functions)
+	p.Warnings = check.warnings
 	return p, check.problems
 }
 

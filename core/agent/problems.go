@@ -3,6 +3,7 @@ package agent
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -60,12 +61,21 @@ func problemsOf(err error) []Problem {
 	return []Problem{problem("", fescue.CoreFileSystem, "go on with the deployment", err)}
 }
 
-// details is the problems as a report carries them, within its limits.
+// details is the problems as a report carries them.
 func details(problems []Problem) []fescue.ErrorDetail {
-	const most, longest = 20, 4096
 	list := make([]fescue.ErrorDetail, 0, len(problems))
-	for _, p := range problems[:min(len(problems), most)] {
-		list = append(list, fescue.ErrorDetail{DetailedErrorCode: p.Code, DetailedErrorMessage: cut(p.Message+p.Log, longest)})
+	for _, p := range problems {
+		list = append(list, fescue.ErrorDetail{DetailedErrorCode: p.Code, DetailedErrorMessage: p.Message + p.Log})
+	}
+	return bounded(list)
+}
+
+// bounded is a list within the limits of a report.
+func bounded(list []fescue.ErrorDetail) []fescue.ErrorDetail {
+	const most, longest = 20, 4096
+	list = slices.Clone(list[:min(len(list), most)])
+	for i := range list {
+		list[i].DetailedErrorMessage = cut(list[i].DetailedErrorMessage, longest)
 	}
 	return list
 }

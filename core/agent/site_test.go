@@ -236,6 +236,8 @@ type ordinary struct{}
 func (ordinary) Self() agent.Identity    { return agent.Identity{UID: 1000, GID: 1000} }
 func (ordinary) UID(string) (int, error) { return 0, errors.New("not to be asked") }
 func (ordinary) GID(string) (int, error) { return 0, errors.New("not to be asked") }
+func (ordinary) UserName(int) string     { return "" }
+func (ordinary) GroupName(int) string    { return "" }
 
 // rooted is a machine on which the core is root, with these accounts.
 type rooted struct{ users, groups map[string]int }
@@ -254,6 +256,18 @@ func (r rooted) GID(name string) (int, error) {
 		return id, nil
 	}
 	return 0, errors.New("group: unknown group " + name)
+}
+
+func (r rooted) UserName(uid int) string  { return nameOf(r.users, uid) }
+func (r rooted) GroupName(gid int) string { return nameOf(r.groups, gid) }
+
+func nameOf(accounts map[string]int, id int) string {
+	for name, n := range accounts {
+		if n == id {
+			return name
+		}
+	}
+	return ""
 }
 
 // logBuffer collects log lines.

@@ -26,7 +26,8 @@ var (
 	seen = make(map[string]bool)
 )
 
-// Note takes down the details of a deployment that ended in Failure.
+// Note takes down the details of a deployment that ended in Failure, or its
+// warnings.
 func Note(details []fescue.ErrorDetail) {
 	mu.Lock()
 	defer mu.Unlock()
@@ -36,8 +37,9 @@ func Note(details []fescue.ErrorDetail) {
 }
 
 // Check is for TestMain, which gives it what its tests came to: if all were run
-// and passed, every code that the package's source names must have been noted.
-func Check(status int) int {
+// and passed, every code that the package's source names must have been noted, and
+// those that it reports besides.
+func Check(status int, besides ...fescue.FailureCode) int {
 	if status != 0 || testing.Short() || flag.Lookup("test.run").Value.String() != "" || flag.Lookup("test.skip").Value.String() != "" ||
 		flag.Lookup("test.list").Value.String() != "" || flag.Lookup("test.fuzz").Value.String() != "" {
 		return status
@@ -47,6 +49,9 @@ func Check(status int) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
+	for _, code := range besides {
+		used = append(used, string(code))
+	}
 	for _, code := range used {
 		if !seen[code] {
 			fmt.Fprintf(os.Stderr, "no test makes a deployment fail with %s\n", code)
@@ -54,6 +59,17 @@ func Check(status int) int {
 		}
 	}
 	return status
+}
+
+// Unserved are the codes of what cores do not serve, which package fescue's judge
+// reports.
+func Unserved() (list []fescue.FailureCode) {
+	for _, u := range fescue.UnservedFeatures {
+		if !slices.Contains(list, u.Code) {
+			list = append(list, u.Code)
+		}
+	}
+	return list
 }
 
 // Used are the failure codes that the source of a package names.

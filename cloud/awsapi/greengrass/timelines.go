@@ -92,6 +92,9 @@ type TimelineStep struct {
 	Note  string `json:",omitempty"`
 	// BytesFetched is how much the core had downloaded.
 	BytesFetched int64 `json:",omitempty"`
+	// Warnings are what was found at this step, and at none before, that fails
+	// nothing.
+	Warnings []fescue.ErrorDetail `json:",omitempty"`
 }
 
 // Timeline answers GetDeploymentTimeline.
@@ -159,7 +162,7 @@ func (a *API) getTimeline(ctx context.Context, r *restjson.Request) (any, error)
 		BytesFetched: t.Progress.Fetched, BytesToFetch: t.Progress.ToFetch, Steps: []TimelineStep{},
 	}
 	for _, s := range t.Steps {
-		out.Steps = append(out.Steps, TimelineStep{s.Event, s.Actor, fescue.Timestamp(s.At), s.Note, s.Fetched})
+		out.Steps = append(out.Steps, TimelineStep{s.Event, s.Actor, fescue.Timestamp(s.At), s.Note, s.Fetched, s.Warnings})
 	}
 	return out, nil
 }
@@ -196,14 +199,15 @@ func (a *API) listByStatus(ctx context.Context, r *restjson.Request) (any, error
 
 // CheckResult answers CheckGroupVersion.
 type CheckResult struct {
-	// Deployable reports that nothing was found. Where the core was not asked or
+	// Deployable reports that nothing was found but warnings. Where the core was not asked or
 	// did not answer, that holds for the control plane's part alone: see Core.
 	Deployable bool
 	// Building is what would fail the deployment in the control plane, OnCore
 	// what would fail it on the core.
 	Building []fescue.ErrorDetail
 	OnCore   []fescue.ErrorDetail
-	// Warnings are about the core's machine and may soon be in the way.
+	// Warnings fail nothing: parts of the group that have no effect, and what on
+	// the core's machine may soon be in the way.
 	Warnings []fescue.ErrorDetail `json:",omitempty"`
 	Core     *CoreState           `json:",omitempty"`
 	// CoreAnswered reports whether the core has checked its part; Reason says why
@@ -247,12 +251,17 @@ func (a *API) checkGroupVersion(ctx context.Context, r *restjson.Request) (any, 
 	}
 	out := CheckResult{
 		Building: append([]fescue.ErrorDetail{}, c.Building...), OnCore: []fescue.ErrorDetail{},
-		Core: coreState(c.CoreThing, c.Core), CoreAnswered: c.Answer != nil,
+		Warnings: c.Warnings, Core: coreState(c.CoreThing, c.Core), CoreAnswered: c.Answer != nil,
 	}
 	switch {
 	case c.Answer != nil:
 		out.OnCore = append(out.OnCore, c.Answer.Problems...)
-		out.BytesToFetch, out.Warnings = c.Answer.ToFetch, c.Answer.Warnings
+		out.BytesToFetch = c.Answer.ToFetch
+		for _, w := range c.Answer.Warnings {
+			if !slices.Contains(out.Warnings, w) {
+				out.Warnings = append(out.Warnings, w)
+			}
+		}
 	case c.Asked:
 		out.Reason = "The core did not answer in time; it may be busy with a deployment."
 	case len(c.Building) > 0:

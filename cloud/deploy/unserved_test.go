@@ -1,0 +1,200 @@
+package deploy_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/deploy"
+	"github.com/fescue-edge/fescue/corelink"
+	"github.com/fescue-edge/fescue/test/reached"
+)
+
+// system is a system function in a group.
+func system(name string, variables map[string]string) fescue.Function {
+	return fescue.Function{Id: name, FunctionArn: "arn:aws:lambda:::function:" + name + ":1", FunctionConfiguration: &fescue.FunctionConfiguration{
+		Pinned: ptr(true), Environment: &fescue.FunctionEnvironment{Variables: variables},
+	}}
+}
+
+// TestUnserved: what cores of this version cannot do fails a deployment, or warns
+// where the rest of the group runs all the same.
+func TestUnserved(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	s.Engine = s.another(func(o *deploy.Options) { o.Serves = nil })
+	s.run(s.Engine)
+	s.function("Nodes", "nodejs12.x", "index.handler", "1")
+	s.function("Beans", "java8", "App::handle", "1")
+	s.function("Gems", "ruby2.5", "app.handler", "1")
+	const nodes, beans, gems = "arn:aws:lambda:us-east-1:123456789012:function:Nodes:1", "arn:aws:lambda:us-east-1:123456789012:function:Beans:1",
+		"arn:aws:lambda:us-east-1:123456789012:function:Gems:1"
+	pump := home.ThingARN("pump")
+	device := fescue.Device{Id: "pump", ThingArn: pump, CertificateArn: home.CertificateARN(s.certificate(home, "pump")), SyncShadow: ptr(true)}
+	withDevice := func(g group, sync bool) group {
+		d := device
+		d.SyncShadow = &sync
+		return g.set(fescue.DeviceKind, fescue.DeviceDefinitionVersion{Devices: []fescue.Device{d}})
+	}
+	functions := func(g group, list ...fescue.Function) group {
+		return g.set(fescue.FunctionKind, fescue.FunctionDefinitionVersion{Functions: list})
+	}
+	spooler := func(name, value string) func(group) {
+		return func(g group) { functions(g, system("GGCloudSpooler", map[string]string{name: value})) }
+	}
+	for name, row := range map[string]struct {
+		change func(group)
+		// fails and warns are what is found; both empty for a group that runs.
+		fails, warns []problem
+	}{
+		"a function without a container": {func(g group) {
+			functions(g, fescue.Function{Id: "f", FunctionArn: reader + ":1", FunctionConfiguration: bare()})
+		}, nil, nil},
+		"a container": {func(g group) { g.functions(reader + ":1") }, []problem{{fescue.ContainerUnsupported, reader + ":1"}}, nil},
+		"other runtimes": {func(g group) {
+			functions(g, fescue.Function{Id: "n", FunctionArn: nodes, FunctionConfiguration: bare()},
+				fescue.Function{Id: "b", FunctionArn: beans, FunctionConfiguration: bare()}, fescue.Function{Id: "g", FunctionArn: gems, FunctionConfiguration: bare()})
+		}, []problem{{fescue.RuntimeUnsupported, beans + " has the runtime java8"}, {fescue.RuntimeUnsupported, gems + " has the runtime ruby2.5"},
+			{fescue.RuntimeUnsupported, nodes + " has the runtime nodejs12.x"}}, nil},
+		"a connector": {func(g group) {
+			g.set(fescue.ConnectorKind, fescue.ConnectorDefinitionVersion{Connectors: []fescue.Connector{
+				{Id: "sns", ConnectorArn: "arn:aws:greengrass:us-east-1::/connectors/SNS/versions/1"},
+			}})
+		}, []problem{{fescue.ConnectorUnsupported, "/connectors/SNS/versions/1"}}, nil},
+		"resources": {func(g group) {
+			g.set(fescue.ResourceKind, fescue.ResourceDefinitionVersion{Resources: []fescue.Resource{
+				{Id: "device", ResourceDataContainer: fescue.ResourceDataContainer{LocalDeviceResourceData: &fescue.LocalDeviceResourceData{SourcePath: "/dev/ttyS1"}}},
+				{Id: "model", ResourceDataContainer: fescue.ResourceDataContainer{S3MachineLearningModelResourceData: &fescue.S3ModelResourceData{S3Uri: "s3://b/k"}}},
+				{Id: "secret", ResourceDataContainer: fescue.ResourceDataContainer{SecretsManagerSecretResourceData: &fescue.SecretsManagerSecretResourceData{ARN: "arn:s"}}},
+			}})
+		}, []problem{{fescue.ResourceUnsupported, "'device' is of type 'LOCAL_DEVICE'"}, {fescue.ResourceUnsupported, "'model'"},
+			{fescue.ResourceUnsupported, "'secret'"}}, nil},
+		"the stream manager":            {func(g group) { functions(g, system("GGStreamManager", nil)) }, []problem{{fescue.SystemComponentUnsupported, "GGStreamManager"}}, nil},
+		"a component that is not to be": {func(g group) { functions(g, system("GGTES", nil)) }, []problem{{fescue.SystemComponentUnsupported, "GGTES"}}, nil},
+		"subscriptions of a device": {func(g group) {
+			withDevice(g, false).subscriptions(fescue.Subscription{Id: "s1", Source: pump, Subject: "a", Target: "cloud"},
+				fescue.Subscription{Id: "s2", Source: "cloud", Subject: "b", Target: pump})
+		}, []problem{{fescue.DeviceSubscriptionUnsupported, "The source of subscription 's1' is the client device " + pump},
+			{fescue.DeviceSubscriptionUnsupported, "The target of subscription 's2'"}}, nil},
+		"subscriptions of the shadow service": {func(g group) {
+			g.subscriptions(fescue.Subscription{Id: "s1", Source: "GGShadowService", Subject: "a", Target: "cloud"},
+				fescue.Subscription{Id: "s2", Source: "cloud", Subject: "b", Target: "GGShadowService"})
+		}, []problem{{fescue.ShadowSubscriptionUnsupported, "The source of subscription 's1'"}, {fescue.ShadowSubscriptionUnsupported, "The target of subscription 's2'"}}, nil},
+		"devices without a subscription": {func(g group) { withDevice(g, false) }, nil, []problem{{fescue.ClientDevicesUnserved, "(pump)"}}},
+		"SyncShadow of a device": {func(g group) { withDevice(g, true) }, nil,
+			[]problem{{fescue.ClientDevicesUnserved, "(pump)"}, {fescue.ShadowSyncUnserved, "for pump;"}}},
+		"SyncShadow of the core": {func(g group) {
+			cores := g.bodies[fescue.CoreKind.Segment].(fescue.CoreDefinitionVersion)
+			core := cores.Cores[0]
+			core.SyncShadow = ptr(true)
+			g.set(fescue.CoreKind, fescue.CoreDefinitionVersion{Cores: []fescue.Core{core}})
+		}, nil, []problem{{fescue.ShadowSyncUnserved, "for mill;"}}},
+		"a logger": {func(g group) {
+			g.set(fescue.LoggerKind, fescue.LoggerDefinitionVersion{Loggers: []fescue.Logger{
+				{Id: "a", Component: "Lambda", Level: "INFO", Type: "AWSCloudWatch"}, {Id: "b", Component: "GreengrassSystem", Level: "INFO", Type: "FileSystem"},
+			}})
+		}, nil, []problem{{fescue.LoggerUnserved, "logger of Lambda is of type AWSCloudWatch"}}},
+		"a queue on the disk":        {spooler("GG_CONFIG_STORAGE_TYPE", "FileSystem"), nil, []problem{{fescue.SpoolerSettingUnserved, "GG_CONFIG_STORAGE_TYPE of GGCloudSpooler is FileSystem"}}},
+		"persistent subscriptions":   {spooler("GG_CONFIG_SUBSCRIPTION_QUALITY", "AtLeastOncePersistent"), nil, []problem{{fescue.SpoolerSettingUnserved, "AtLeastOncePersistent"}}},
+		"a setting that is none":     {spooler("GG_CONFIG_STORAGE_TYPE", "Disk"), nil, []problem{{fescue.SpoolerSettingUnserved, "is Disk"}}},
+		"a queue in memory":          {spooler("GG_CONFIG_STORAGE_TYPE", "Memory"), nil, nil},
+		"subscriptions at most once": {spooler("GG_CONFIG_SUBSCRIPTION_QUALITY", "AtMostOnce"), nil, nil},
+		"the IP detector":            {func(g group) { functions(g, system("GGIPDetector", nil)) }, nil, []problem{{fescue.IPDetectorUnserved, "GGIPDetector"}}},
+		"failures and warnings at once": {func(g group) { withDevice(g, true).functions(reader + ":1") }, []problem{{fescue.ContainerUnsupported, reader}},
+			[]problem{{fescue.ClientDevicesUnserved, "pump"}, {fescue.ShadowSyncUnserved, "pump"}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := s.with(t)
+			g := s.mill(strings.ReplaceAll(name, " ", "-"))
+			if strings.Contains(name, "the core") {
+				g = s.mill("mill")
+			}
+			row.change(g)
+			id, version := s.create(g)
+			c, err := s.Check(t.Context(), home, id, version, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			wantDetails(t, "a check's problems", c.Building, row.fails)
+			wantDetails(t, "a check's warnings", c.Warnings, row.warns)
+
+			d := s.deploy(id, version)
+			if row.fails != nil {
+				s.wantFailure(d, row.fails...)
+			} else if d.Status != fescue.InProgress {
+				t.Errorf("deployment is %s: %s", d.Status, d.ErrorMessage)
+			}
+			timeline, err := s.Timeline(t.Context(), home, d.GroupID, d.ID)
+			if err != nil {
+				t.Fatal(err)
+			}
+			reached.Note(timeline.Steps[1].Warnings)
+			wantDetails(t, "the timeline's warnings", timeline.Steps[1].Warnings, row.warns)
+			if len(timeline.Steps) != 2 || len(timeline.Steps[0].Warnings) != 0 {
+				t.Errorf("steps %+v", timeline.Steps)
+			}
+			status, err := s.store.DeploymentStatus(t.Context(), home, d.GroupID, d.ID)
+			if err != nil || row.fails == nil && (status.ErrorMessage != "" || len(status.ErrorDetails) != 0) {
+				t.Errorf("status %+v, %v", status, err)
+			}
+		})
+	}
+	t.Run("the group's role", func(t *testing.T) {
+		s := s.with(t)
+		id, version := s.create(s.mill("role"))
+		if _, err := s.store.AssociateRole(t.Context(), home, id, "arn:aws:iam::123456789012:role/mill"); err != nil {
+			t.Fatal(err)
+		}
+		d := s.offered(id, version)
+		timeline, err := s.Timeline(t.Context(), home, d.GroupID, d.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		reached.Note(timeline.Steps[1].Warnings)
+		wantDetails(t, "warnings", timeline.Steps[1].Warnings, []problem{{fescue.GroupRoleUnserved, "role/mill"}})
+	})
+	t.Run("a core's warnings stand at its step, without those that were there", func(t *testing.T) {
+		s := s.with(t)
+		g := s.mill("warns")
+		d := s.reports(s.offered(s.create(withDevice(g, false))), fescue.EventClaimed)
+		timeline, err := s.Timeline(t.Context(), home, d.GroupID, d.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		own := fescue.RunAsSystemID.Detail("f", "GID", 44, "video\x00")
+		_, err = s.Report(t.Context(), home, d.CoreThing, d.GroupID, d.ID, corelink.StatusReport{
+			Event: fescue.EventStaged, Epoch: d.Epoch, Warnings: append(timeline.Steps[1].Warnings, own),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if timeline, err = s.Timeline(t.Context(), home, d.GroupID, d.ID); err != nil {
+			t.Fatal(err)
+		}
+		wantDetails(t, "warnings of Built", timeline.Steps[1].Warnings, []problem{{fescue.ClientDevicesUnserved, "pump"}})
+		wantDetails(t, "warnings of Staged", timeline.Steps[3].Warnings, []problem{{fescue.RunAsSystemID, "GID 44 (video\uFFFD)"}})
+	})
+	t.Run("too many warnings are refused", func(t *testing.T) {
+		s := s.with(t)
+		d := s.offered(s.create(s.mill("chatty")))
+		_, err := s.Report(t.Context(), home, d.CoreThing, d.GroupID, d.ID, corelink.StatusReport{
+			Event: fescue.EventClaimed, Epoch: d.Epoch, Warnings: make([]fescue.ErrorDetail, 201),
+		})
+		if err == nil || !strings.Contains(err.Error(), "201 warnings") {
+			t.Errorf("error %v", err)
+		}
+	})
+}
+
+func wantDetails(t *testing.T, what string, got []fescue.ErrorDetail, want []problem) {
+	t.Helper()
+	if len(got) != len(want) {
+		t.Errorf("%s are %q, want %q", what, got, want)
+		return
+	}
+	for i, w := range want {
+		if got[i].DetailedErrorCode != string(w.code) || !strings.Contains(got[i].DetailedErrorMessage, w.text) {
+			t.Errorf("%s: %d is %q, want %s with %q", what, i, got[i], w.code, w.text)
+		}
+	}
+}
