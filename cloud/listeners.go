@@ -28,13 +28,17 @@ const (
 // listen opens the listeners and their certificates.
 func (s *Server) listen() (err error) {
 	shares := inbound.Share(s.o.Descriptors)
+	mqttAddr := s.o.MQTTAddr
+	if s.o.onePort() {
+		mqttAddr, shares.Device = "", shares.Device+shares.MQTT
+	}
 	for _, l := range []struct {
 		into       **inbound.Listener
 		name, addr string
 		max        int
 	}{
 		{&s.api, "api", s.o.APIAddr, shares.API}, {&s.device, "device", s.o.DeviceAddr, shares.Device},
-		{&s.mqtt, "mqtt", s.o.MQTTAddr, shares.MQTT}, {&s.ops, "ops", s.o.OpsAddr, shares.Ops},
+		{&s.mqtt, "mqtt", mqttAddr, shares.MQTT}, {&s.ops, "ops", s.o.OpsAddr, shares.Ops},
 	} {
 		if l.addr == "" {
 			continue
@@ -46,6 +50,9 @@ func (s *Server) listen() (err error) {
 		*l.into = inbound.Limit(open, l.max, l.name, s.o.Logger)
 		s.metrics.watchListener(l.name, *l.into, l.max)
 		s.onClose(open.Close)
+	}
+	if s.mqtt == nil {
+		s.mqtt = s.device
 	}
 	s.deviceTLS, err = s.certificates(s.o.DeviceCertFile, s.o.DeviceKeyFile)
 	if err != nil {
@@ -133,9 +140,29 @@ func (s *Server) services(ctx context.Context) []service {
 		overHTTP("operator", s.ops, s.opsHandler)
 	}
 	device, server := secure("device", s.device, tlsWanted("HTTPS with a client certificate: the URL begins with https://")), s.httpServer(nil)
-	list = append(list, service{"device", server, func() error { return s.edge.Serve(server, device, s.deviceTLS) }})
-	mqtt := tls.NewListener(secure("MQTT", s.mqtt, tlsWanted("MQTT over TLS with a client certificate")), pki.DeviceTLS(s.deviceTLS, s.edge.Verify))
-	return append(list, service{"MQTT", nil, func() error { return s.front.Serve(ctx, mqtt) }})
+	overMQTT := func(name string, l net.Listener) {
+		list = append(list, service{name, nil, func() error { return s.front.Serve(ctx, l) }})
+	}
+	messages, requests := inbound.ByProtocol(device, s.edge.TLS(s.deviceTLS), mqttProtocol, readHeaderTimeout, func(from net.Addr, err error) {
+		s.o.Logger.Debug("TLS handshake failed", "listener", "device", "remote", from, "error", err)
+	})
+	list = append(list, service{"device", server, func() error { return s.edge.Serve(server, requests) }})
+	overMQTT("device MQTT", messages)
+	if s.mqtt != s.device {
+		mqtt := secure("MQTT", s.mqtt, tlsWanted("MQTT over TLS with a client certificate"))
+		overMQTT("MQTT", inbound.Negotiate(mqtt, pki.DeviceTLS(s.deviceTLS, s.edge.Verify), mqttProtocol))
+	}
+	return list
+}
+
+// mqttProtocol is what clients negotiate by ALPN for MQTT on a port that speaks
+// HTTPS too (AWS IoT Core developer guide, "Device communication protocols").
+const mqttProtocol = "x-amzn-mqtt-ca"
+
+// onePort reports whether devices' HTTPS and MQTT are to share one port.
+func (o *Options) onePort() bool {
+	_, port, err := net.SplitHostPort(o.MQTTAddr)
+	return o.MQTTAddr == o.DeviceAddr && err == nil && port != "0"
 }
 
 // tlsWanted answers plain HTTP on a port that speaks something else.

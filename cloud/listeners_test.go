@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"strings"
@@ -56,6 +57,65 @@ func TestSilentConnections(t *testing.T) {
 	if err != nil || !strings.Contains(string(metrics), fmt.Sprintf("fescue_connections_max{listener=\"api\"} %d", shares.API)) ||
 		!strings.Contains(string(metrics), "fescue_connections_closed_total{listener=\"mqtt\"}") {
 		t.Errorf("metrics %s, %v", metrics, err)
+	}
+}
+
+// MQTT is spoken on the port for devices too, with those who negotiate it, and one
+// port serves both when it is given for both.
+func TestOnePort(t *testing.T) {
+	t.Parallel()
+	for _, shared := range []bool{false, true} {
+		t.Run(fmt.Sprintf("shared %v", shared), func(t *testing.T) {
+			t.Parallel()
+			o := options(t.TempDir())
+			if shared {
+				// An address of this test alone, so that its port is free.
+				host := fmt.Sprintf("127.%d.%d.%d", 1+rand.N(250), rand.N(250), 2+rand.N(250))
+				o.DeviceAddr = net.JoinHostPort(host, "18443")
+				o.MQTTAddr, o.PublicHosts = o.DeviceAddr, []string{host}
+			}
+			s := start(t, o)
+			if (s.MQTTAddr() == s.DeviceAddr()) != shared {
+				t.Errorf("MQTT at %s, HTTPS at %s", s.MQTTAddr(), s.DeviceAddr())
+			}
+			mill, lamp := s.provision("us-east-1", "mill"), s.provision("us-east-1", "lamp")
+			asks := func(protocols ...string) func(*tls.Config) {
+				return func(cfg *tls.Config) { cfg.NextProtos = protocols }
+			}
+			first := s.mqttClientAt(s.DeviceAddr(), mill, asks("x-amzn-mqtt-ca"))
+			second := s.mqttClientAt(s.DeviceAddr(), lamp, asks("x-amzn-mqtt-ca"))
+			first.wait("SUBSCRIBE", first.Subscribe("a/b", 1, nil))
+			second.publish("a/b", `{"from":"lamp"}`)
+			if topic, body := first.next(); topic != "a/b" || body["from"] != "lamp" {
+				t.Errorf("%s %v", topic, body)
+			}
+			if _, err := s.link(mill).SigningKeys(t.Context()); err != nil {
+				t.Errorf("HTTPS beside it: %v", err)
+			}
+			for what, tc := range map[string]struct {
+				address   string
+				protocols []string
+				want      string // "" for a handshake that is refused
+			}{
+				"HTTPS by its name":            {s.DeviceAddr(), []string{"x-amzn-http-ca"}, "x-amzn-http-ca"},
+				"MQTT by its name":             {s.DeviceAddr(), []string{"x-amzn-mqtt-ca"}, "x-amzn-mqtt-ca"},
+				"another protocol":             {s.DeviceAddr(), []string{"h2"}, ""},
+				"MQTT on its own port by name": {s.MQTTAddr(), []string{"x-amzn-mqtt-ca"}, "x-amzn-mqtt-ca"},
+			} {
+				cfg := s.trusting()
+				cfg.Certificates, cfg.NextProtos = []tls.Certificate{mill.tls}, tc.protocols
+				c, err := tls.Dial("tcp", tc.address, cfg)
+				if (err == nil) != (tc.want != "") || err == nil && c.ConnectionState().NegotiatedProtocol != tc.want {
+					t.Errorf("%s: %v", what, err)
+				}
+				if err == nil {
+					c.Close()
+				}
+			}
+			if !shared {
+				s.mqttClientAt(s.MQTTAddr(), mill, asks("mqtt", "anything"))
+			}
+		})
 	}
 }
 

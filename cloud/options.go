@@ -29,6 +29,8 @@ type Options struct {
 	// DataDir/artifacts.
 	Artifacts string
 	// APIAddr, DeviceAddr and MQTTAddr are "host:port"; port 0 chooses a free one.
+	// MQTT with ALPN is spoken at DeviceAddr too, and only there when MQTTAddr is
+	// the same.
 	APIAddr, DeviceAddr, MQTTAddr string
 	// OpsAddr is where metrics and the state of events are told to operators without
 	// a signature, over plain HTTP; empty is nowhere.

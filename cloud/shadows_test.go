@@ -71,10 +71,16 @@ type mqttClient struct {
 
 func (s *server) mqttClient(c core) *mqttClient {
 	s.t.Helper()
+	return s.mqttClientAt(s.MQTTAddr(), c, func(*tls.Config) {})
+}
+
+func (s *server) mqttClientAt(address string, c core, set func(*tls.Config)) *mqttClient {
+	s.t.Helper()
 	cfg := s.trusting()
 	cfg.Certificates = []tls.Certificate{c.tls}
+	set(cfg)
 	m := &mqttClient{t: s.t, got: make(chan paho.Message, 1000), lost: make(chan error, 1)}
-	m.Client = paho.NewClient(paho.NewClientOptions().AddBroker("ssl://" + s.MQTTAddr()).SetClientID(c.thing).
+	m.Client = paho.NewClient(paho.NewClientOptions().AddBroker("ssl://" + address).SetClientID(c.thing).
 		SetTLSConfig(cfg).SetAutoReconnect(false).SetConnectTimeout(patience).
 		SetConnectionLostHandler(func(_ paho.Client, err error) { m.lost <- err }).
 		SetDefaultPublishHandler(func(_ paho.Client, msg paho.Message) { m.got <- msg }))

@@ -16,16 +16,22 @@ import (
 // name for HTTPS with a client certificate, and the usual one.
 var protocols = []string{"x-amzn-http-ca", "http/1.1"}
 
-// Serve has a server answer with h on a listener, until the server is shut down.
-func (h *Handler) Serve(server *http.Server, l net.Listener, certificates *pki.ListenerCertificates) error {
+// TLS is the configuration of a listener for Serve.
+func (h *Handler) TLS(certificates *pki.ListenerCertificates) *tls.Config {
 	cfg := pki.DeviceTLS(certificates, h.Verify)
 	cfg.NextProtos = protocols
+	return cfg
+}
+
+// Serve has a server answer with h on a listener of *tls.Conn, until the server is
+// shut down.
+func (h *Handler) Serve(server *http.Server, l net.Listener) error {
 	server.Handler = h.Pace.Handler(h, maxBody)
 	server.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
 		return context.WithValue(ctx, connKey{}, c)
 	}
 	inbound.Watch(server)
-	return server.Serve(&listener{l, cfg, h.Logger})
+	return server.Serve(&listener{l, h.Logger})
 }
 
 // connKey is the key of the request's *conn in its context. net/http tells the TLS
@@ -42,17 +48,16 @@ func tlsState(r *http.Request) *tls.ConnectionState {
 // listener makes conns.
 type listener struct {
 	net.Listener
-	cfg    *tls.Config
 	logger *slog.Logger
 }
 
 // Accept implements net.Listener.
 func (l *listener) Accept() (net.Conn, error) {
-	raw, err := l.Listener.Accept()
+	c, err := l.Listener.Accept()
 	if err != nil {
 		return nil, err
 	}
-	return &conn{Conn: tls.Server(raw, l.cfg), logger: l.logger}, nil
+	return &conn{Conn: c.(*tls.Conn), logger: l.logger}, nil
 }
 
 // conn is a connection whose first request may lack a Host line: those of

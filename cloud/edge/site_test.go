@@ -201,7 +201,7 @@ func (s *site) listen(handler *edge.Handler) {
 		BaseContext: func(net.Listener) context.Context { return ctx },
 	}
 	var running sync.WaitGroup
-	running.Go(func() { handler.Serve(server, tcp, certificates) })
+	running.Go(func() { handler.Serve(server, tls.NewListener(tcp, handler.TLS(certificates))) })
 	running.Go(func() { s.engine.Run(ctx) })
 	t.Cleanup(func() {
 		cancel()

@@ -12,27 +12,41 @@ import (
 //
 // Both listeners have to be served. Closing one of them closes l, and ends both.
 func Split(l net.Listener, patience time.Duration) (secure, plain net.Listener) {
-	s := &splitter{Listener: l, patience: patience, secure: make(chan net.Conn), plain: make(chan net.Conn), done: make(chan struct{})}
-	go s.run()
-	return &side{s, s.secure}, &side{s, s.plain}
-}
-
-// splitter accepts for both sides.
-type splitter struct {
-	net.Listener
-	patience      time.Duration
-	secure, plain chan net.Conn
-	// done is closed when no more connections come, because of err.
-	done chan struct{}
-	err  error
+	return sortConns(l, func(c net.Conn) (net.Conn, bool) {
+		first := make([]byte, 1)
+		c.SetReadDeadline(time.Now().Add(patience))
+		if _, err := c.Read(first); err != nil {
+			return nil, false
+		}
+		c.SetReadDeadline(time.Time{})
+		return &begun{Conn: c, first: first}, first[0] == handshakeRecord
+	})
 }
 
 // handshakeRecord is the first byte of a TLS connection.
 const handshakeRecord = 0x16
 
-func (s *splitter) run() {
+// sorter accepts for two sides.
+type sorter struct {
+	net.Listener
+	// look tells to which side a connection belongs and gives it as that side gets
+	// it; nil for one that is to be closed. It may take its time.
+	look        func(net.Conn) (c net.Conn, left bool)
+	left, right chan net.Conn
+	// done is closed when no more connections come, because of err.
+	done chan struct{}
+	err  error
+}
+
+func sortConns(l net.Listener, look func(net.Conn) (net.Conn, bool)) (left, right net.Listener) {
+	s := &sorter{Listener: l, look: look, left: make(chan net.Conn), right: make(chan net.Conn), done: make(chan struct{})}
+	go s.run()
+	return &side{s, s.left}, &side{s, s.right}
+}
+
+func (s *sorter) run() {
 	for {
-		c, err := s.Accept()
+		c, err := s.Listener.Accept()
 		if isTemporary(err) {
 			time.Sleep(acceptPause)
 			continue
@@ -55,28 +69,26 @@ func isTemporary(err error) bool {
 }
 
 // sort hands a connection to its side.
-func (s *splitter) sort(c net.Conn) {
-	first := make([]byte, 1)
-	c.SetReadDeadline(time.Now().Add(s.patience))
-	if _, err := c.Read(first); err != nil {
-		c.Close()
+func (s *sorter) sort(raw net.Conn) {
+	c, left := s.look(raw)
+	if c == nil {
+		raw.Close()
 		return
 	}
-	c.SetReadDeadline(time.Time{})
-	to := s.plain
-	if first[0] == handshakeRecord {
-		to = s.secure
+	to := s.right
+	if left {
+		to = s.left
 	}
 	select {
-	case to <- &begun{Conn: c, first: first}:
+	case to <- c:
 	case <-s.done:
-		c.Close()
+		raw.Close()
 	}
 }
 
 // side is one of the two listeners.
 type side struct {
-	*splitter
+	*sorter
 	conns chan net.Conn
 }
 

@@ -93,7 +93,7 @@ type serverCommand struct {
 	Artifacts     string             `env:"FESCUE_ARTIFACTS" placeholder:"PLACE" help:"Folder of artifacts, or s3://bucket/prefix in a store that AWS_ENDPOINT_URL_S3, AWS_REGION and the credentials lead to; the default is in the data folder."`
 	API           string             `default:"127.0.0.1:9080" help:"Address of the AWS API. Port 0 chooses a free one."`
 	Device        string             `default:"127.0.0.1:8443" help:"Address of HTTPS for cores and devices."`
-	MQTT          string             `name:"mqtt" default:"127.0.0.1:8883" help:"Address of MQTT for cores and devices."`
+	MQTT          string             `name:"mqtt" default:"127.0.0.1:8883" help:"Address of MQTT for cores and devices; the same as --device for one port, where MQTT is negotiated by ALPN."`
 	Ops           string             `placeholder:"ADDRESS" help:"Address of operators, for example 127.0.0.1:9090: /metrics, /fescue/v1/events, /healthz and /readyz over plain HTTP, without a signature. Default: none; on the API address metrics and events need a signature."`
 	PublicHost    []string           `default:"localhost" help:"Names or addresses under which devices reach this server; DescribeEndpoint says the first."`
 	BasePath      string             `placeholder:"PATH" help:"Path in the URL that clients have of the API, for example /greengrass-v1 behind a proxy that passes on several services."`
