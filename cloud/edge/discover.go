@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/fescue-edge/fescue"
@@ -20,22 +19,21 @@ type Discovery interface {
 	Discover(ctx context.Context, who fescue.Principal, thing string) (corelink.Discovery, error)
 }
 
-// discover answers a client device. Clients know 400, 401, 404 and 429 apart.
+// discover answers a client device. Clients know 400, 401, 404 and 429 apart; the
+// original's answer to a known certificate without the right was 403 (public
+// reports), which they print.
 func (h *Handler) discover(w http.ResponseWriter, c *caller) error {
 	thing := c.PathValue("ThingName")
 	if !fescue.ValidThingName(thing) {
 		return refuse(http.StatusBadRequest, "Invalid", "%.200q is not the name of a thing", thing)
 	}
-	var forbidden *refusal
-	if err := c.may(c.Principal, "greengrass:Discover", c.Partition.ThingARN(thing)); errors.As(err, &forbidden) {
-		return refuse(http.StatusUnauthorized, "Unauthorized", "%s", strings.TrimPrefix(forbidden.body.Message, "403 Forbidden: "))
-	} else if err != nil {
+	if err := c.may(c.Principal, "greengrass:Discover", c.Partition.ThingARN(thing)); err != nil {
 		return err
 	}
 	found, err := h.Discovery.Discover(c.Context(), c.Principal, thing)
 	switch {
 	case errors.Is(err, discovery.ErrForeign):
-		return refuse(http.StatusUnauthorized, "Unauthorized",
+		return refuse(http.StatusForbidden, "Forbidden",
 			"the certificate %s is neither attached to the thing %s nor the CertificateArn of that device in a deployed group; attach it with iot attach-thing-principal",
 			c.Certificate.ID, thing)
 	case errors.Is(err, discovery.ErrTooManyGroups):
