@@ -128,7 +128,8 @@ func writeSettings(h http.Header, o fescue.ObjectSettings, query url.Values) {
 		}
 	}
 	for name, value := range o.Metadata {
-		h.Set(metaPrefix+name, value)
+		// In lower case, which Set would not keep: boto3 shows names as they come.
+		h[strings.ToLower(metaPrefix+name)] = []string{value}
 	}
 }
 
