@@ -366,7 +366,7 @@ var DeploymentFailures = []DeploymentFailure{
 	{
 		Code: ArtifactUnpack, Phase: FailsClaimed, Concerns: "function", Original: true,
 		Text:   "unable to download the artifact %s: Error while processing. Error while unpacking the file: %v",
-		Remedy: "Make a zip with plain relative names and without links, publish and deploy again.",
+		Remedy: "Make a zip with relative names, and without links that lead out of it, publish and deploy again.",
 	},
 	{
 		Code: CoreDiskFull, Phase: FailsAnywhere, Concerns: "core",

@@ -7,9 +7,9 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"path"
 	"strings"
-	"unicode/utf8"
+
+	"github.com/fescue-edge/fescue/bundle"
 )
 
 // Limits of what is read, in bytes. group.json of the largest group that the
@@ -19,11 +19,7 @@ const (
 	maxGroupFile  = 16 << 20
 	maxConfigFile = 1 << 20
 	maxCertFile   = 64 << 10
-	maxUnpacked   = 250 << 20
 	maxPacked     = 50 << 20
-	maxEntries    = 10_000
-	maxNameBytes  = 2048
-	maxPartBytes  = 255
 )
 
 // readFile reads a regular file of at most limit bytes. What is behind a link is
@@ -55,16 +51,18 @@ func readFile(f fs.FS, name string, limit int64) ([]byte, error) {
 type codeFile struct {
 	name   string // below the function's folder; a folder's ends in a slash
 	size   int64
-	script bool // marked executable
+	script bool   // marked executable
+	target string // of a symbolic link
 }
 
 // scanCode lists a function's folder without reading the files. It refuses what a
-// zip cannot carry to another core: nothing is followed, and nothing outside is
+// zip cannot carry to another core: links are not followed, and nothing outside is
 // looked at.
 func scanCode(f fs.FS, dir string) ([]codeFile, error) {
 	var files []codeFile
 	var problems []error
 	var total int64
+	links := make(map[string]string)
 	err := fs.WalkDir(f, dir, func(name string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -75,8 +73,8 @@ func scanCode(f fs.FS, dir string) ([]codeFile, error) {
 			}
 			return nil
 		}
-		if len(files) == maxEntries {
-			return fmt.Errorf("%s holds more than the %d files and folders that can be deployed", dir, maxEntries)
+		if len(files) == bundle.MaxEntries {
+			return fmt.Errorf("%s holds more than the %d files and folders that can be deployed", dir, bundle.MaxEntries)
 		}
 		rel := strings.TrimPrefix(name, dir+"/")
 		if why := unfit(rel, entry.Type()); why != "" {
@@ -90,12 +88,17 @@ func scanCode(f fs.FS, dir string) ([]codeFile, error) {
 			files = append(files, codeFile{name: rel + "/"})
 			return nil
 		}
+		if entry.Type() == fs.ModeSymlink {
+			links[rel], err = fs.ReadLink(f, name)
+			files = append(files, codeFile{name: rel, target: links[rel]})
+			return err
+		}
 		info, err := entry.Info()
 		if err != nil {
 			return err
 		}
-		if total += info.Size(); total > maxUnpacked {
-			return fmt.Errorf("%s holds more than the %d bytes that can be deployed", dir, maxUnpacked)
+		if total += info.Size(); total > bundle.MaxUnpacked {
+			return fmt.Errorf("%s holds more than the %d bytes that can be deployed", dir, bundle.MaxUnpacked)
 		}
 		files = append(files, codeFile{name: rel, size: info.Size(), script: info.Mode()&0o111 != 0})
 		return nil
@@ -103,22 +106,22 @@ func scanCode(f fs.FS, dir string) ([]codeFile, error) {
 	if err != nil {
 		problems = append(problems, err)
 	}
+	if err := bundle.CheckLinks(links); err != nil {
+		problems = append(problems, fmt.Errorf("%w; put the file itself in its place (cp -rL copies a folder so)", err))
+	}
 	return files, errors.Join(problems...)
 }
 
 // unfit says why a file cannot go into a function's zip, or nothing.
 func unfit(rel string, mode fs.FileMode) string {
 	switch {
-	case mode&fs.ModeSymlink != 0:
-		return "is a symbolic link, which is not followed; put the file itself in its place (cp -rL copies a folder so)"
-	case !mode.IsRegular() && !mode.IsDir():
+	case !mode.IsRegular() && !mode.IsDir() && mode != fs.ModeSymlink:
 		return "is neither a file nor a folder"
-	case !utf8.ValidString(rel) || strings.ContainsFunc(rel, func(r rune) bool { return r < ' ' || r == 0x7f || r == '\\' }):
-		return "has a name that is not UTF-8 or has control characters or a backslash"
-	case len(rel) > maxNameBytes || len(path.Base(rel)) > maxPartBytes:
-		return "has a name that is too long"
-	case len(rel) > 1 && rel[1] == ':':
-		return "has a name that looks like a drive of Windows"
+	case strings.Contains(rel, `\`):
+		return "has a backslash in its name, which a zip takes for a folder's end"
+	}
+	if err := bundle.CheckName(rel); err != nil {
+		return err.Error()
 	}
 	return ""
 }
@@ -135,13 +138,19 @@ func packCode(f fs.FS, dir string, files []codeFile, program string) ([]byte, er
 		case strings.HasSuffix(file.name, "/"):
 			header.Method = zip.Store
 			header.SetMode(fs.ModeDir | 0o755)
+		case file.target != "":
+			header.SetMode(fs.ModeSymlink | 0o777)
 		case file.script || file.name == program:
 			header.SetMode(0o755)
 		default:
 			header.SetMode(0o644)
 		}
 		out, err := w.CreateHeader(header)
-		if err == nil && header.Method != zip.Store {
+		switch {
+		case err != nil || header.Method == zip.Store:
+		case file.target != "":
+			_, err = io.WriteString(out, file.target)
+		default:
 			err = copyCode(out, f, dir+"/"+file.name, file.size)
 		}
 		if err != nil {

@@ -18,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/bundle"
 	"github.com/fescue-edge/fescue/recovery"
 )
 
@@ -524,9 +525,6 @@ func TestRefusals(t *testing.T) {
 			refuse(t, fixture(t, "broken/"+name), operator, text)
 		})
 	}
-	link := func(f fstest.MapFS) {
-		f[readerDir+"/lib/link.py"] = &fstest.MapFile{Data: []byte("/etc/passwd"), Mode: fs.ModeSymlink | 0o777}
-	}
 	device := func(f fstest.MapFS) { f[readerDir+"/pipe"] = &fstest.MapFile{Mode: fs.ModeNamedPipe | 0o644} }
 	for name, c := range map[string]struct {
 		change func(fstest.MapFS)
@@ -537,17 +535,15 @@ func TestRefusals(t *testing.T) {
 			removed(groupFile)(f)
 			replaced(configFile, `"managedRespawn"`, `"writeDirectory":"/data/gg","managedRespawn"`)(f)
 		}, "--deployment /data/gg/deployment"},
-		"group.json is a folder":          {func(f fstest.MapFS) { removed(groupFile)(f); f[groupFile+"/x"] = &fstest.MapFile{} }, "is not a file"},
-		"group.json without end":          {func(f fstest.MapFS) { f[groupFile].Data = bytes.Repeat([]byte(" "), 16<<20+1) }, "is larger than"},
-		"a symbolic link in the code":     {link, "is a symbolic link"},
-		"a pipe in the code":              {device, "is neither a file nor a folder"},
-		"a name with a control character": {func(f fstest.MapFS) { f[readerDir+"/a\nb"] = &fstest.MapFile{} }, "control characters"},
-		"a name with a backslash":         {func(f fstest.MapFS) { f[readerDir+`/..\..\x`] = &fstest.MapFile{} }, "backslash"},
-		"a name that is too long":         {func(f fstest.MapFS) { f[readerDir+"/"+strings.Repeat("x", 256)] = &fstest.MapFile{} }, "too long"},
-		"a file in place of the code":     {func(f fstest.MapFS) { removed(readerDir)(f); f[readerDir] = &fstest.MapFile{Data: []byte("x")} }, "is not a folder"},
-		"config.json does not parse":      {func(f fstest.MapFS) { f[configFile].Data = []byte("{") }, "does not parse"},
-		"config.json of another core":     {replaced(configFile, "thing/Mill_Core", "thing/Other"), "these are files of two cores"},
-		"the certificate is the key":      {replaced(configFile, ".cert.pem", ".private.key"), "as certificate and as private key"},
+		"group.json is a folder":      {func(f fstest.MapFS) { removed(groupFile)(f); f[groupFile+"/x"] = &fstest.MapFile{} }, "is not a file"},
+		"group.json without end":      {func(f fstest.MapFS) { f[groupFile].Data = bytes.Repeat([]byte(" "), 16<<20+1) }, "is larger than"},
+		"a pipe in the code":          {device, "is neither a file nor a folder"},
+		"a name with a backslash":     {func(f fstest.MapFS) { f[readerDir+`/..\..\x`] = &fstest.MapFile{} }, "backslash"},
+		"a name that is too long":     {func(f fstest.MapFS) { f[readerDir+"/"+strings.Repeat("x", 256)] = &fstest.MapFile{} }, "more than 255 bytes"},
+		"a file in place of the code": {func(f fstest.MapFS) { removed(readerDir)(f); f[readerDir] = &fstest.MapFile{Data: []byte("x")} }, "is not a folder"},
+		"config.json does not parse":  {func(f fstest.MapFS) { f[configFile].Data = []byte("{") }, "does not parse"},
+		"config.json of another core": {replaced(configFile, "thing/Mill_Core", "thing/Other"), "these are files of two cores"},
+		"the certificate is the key":  {replaced(configFile, ".cert.pem", ".private.key"), "as certificate and as private key"},
 		"the certificate file holds the key": {func(f fstest.MapFS) {
 			f["certs/724a2ffff7.cert.pem"].Data = append(f["certs/724a2ffff7.cert.pem"].Data, "-----BEGIN EC PRIVATE KEY-----\nAA==\n-----END EC PRIVATE KEY-----\n"...)
 		}, "it holds a private key"},
@@ -648,6 +644,29 @@ func TestFolderOnDisk(t *testing.T) {
 			t.Error("the code is not that of the link's target")
 		}
 	})
+	t.Run("links inside of the code", func(t *testing.T) {
+		t.Parallel()
+		dir := copied(t)
+		swap(t, dir, readerDir+"/lib/link.py", "../lib")
+		g, _, err := recovery.Read(open(t, dir), operator)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := unpacked(t, g.Functions[1]); got["lib/link.py"] != "Lrwxrwxrwx ../lib" {
+			t.Errorf("%q", got)
+		}
+	})
+	for target, text := range map[string]string{"/etc/passwd": "is a symbolic link to an absolute path", "../../../group": "is a symbolic link that leads out"} {
+		t.Run("a link out of the code to "+target, func(t *testing.T) {
+			t.Parallel()
+			dir := copied(t)
+			swap(t, dir, readerDir+"/lib/link.py", target)
+			_, _, err := recovery.Read(open(t, dir), operator)
+			if !errors.Is(err, recovery.ErrFolder) || !strings.Contains(err.Error(), text) {
+				t.Errorf("error %v, want %q", err, text)
+			}
+		})
+	}
 	t.Run("more code than can be deployed", func(t *testing.T) {
 		t.Parallel()
 		dir := copied(t)
@@ -663,13 +682,13 @@ func TestFolderOnDisk(t *testing.T) {
 	t.Run("more files than can be deployed", func(t *testing.T) {
 		t.Parallel()
 		dir := copied(t)
-		for i := range 10_001 {
+		for i := range bundle.MaxEntries + 1 {
 			if err := os.WriteFile(path.Join(dir, readerDir, strconv.Itoa(i)), nil, 0o644); err != nil {
 				t.Fatal(err)
 			}
 		}
 		_, _, err := recovery.Read(open(t, dir), operator)
-		if !errors.Is(err, recovery.ErrFolder) || !strings.Contains(err.Error(), "more than the 10000 files") {
+		if !errors.Is(err, recovery.ErrFolder) || !strings.Contains(err.Error(), "more than the 20000 files") {
 			t.Errorf("error %v", err)
 		}
 	})

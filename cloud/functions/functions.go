@@ -104,7 +104,7 @@ var (
 	ErrInvalid = errors.New("invalid parameter value")
 	// ErrShape means that a value lies outside of its pattern, length or range.
 	ErrShape = errors.New("value out of its bounds")
-	// ErrTooLarge means that a zip is larger than MaxArchive, or than MaxUnpacked
+	// ErrTooLarge means that a zip is larger than MaxArchive, or than bundle.MaxUnpacked
 	// when it comes from a bucket.
 	ErrTooLarge = errors.New("archive too large")
 	// ErrPrecondition means that the caller's RevisionId is not the present one.

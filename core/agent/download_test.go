@@ -228,7 +228,7 @@ func TestBadArtifacts(t *testing.T) {
 		}, "ARTIFACT_UNPACK_ERROR", "not a valid zip file"},
 		{"a package that climbs out", func(t *testing.T, p *peer, m *bundle.Manifest) {
 			m.Functions[0].Artifact = p.put(zipOf(t, member{name: "../../evil", content: "x"}))
-		}, "ARTIFACT_UNPACK_ERROR", "reaches outside of the archive"},
+		}, "ARTIFACT_UNPACK_ERROR", "leads out of its folder"},
 		{"a group document that is no JSON", func(t *testing.T, p *peer, m *bundle.Manifest) {
 			a := p.put([]byte("hello"))
 			m.Group = &a

@@ -23,7 +23,7 @@ const (
 	// maxGroupFile bounds group.json, in bytes; 10,000 subscriptions need 4 MB.
 	maxGroupFile = 16 << 20
 	// maxPackage bounds a function's zip, in bytes.
-	maxPackage = MaxUnpackedBytes
+	maxPackage = bundle.MaxUnpacked
 )
 
 // errStalled ends a download whose connection is up but silent.

@@ -72,9 +72,9 @@ func (a *Agent) spaceToUnpack(f bundle.FunctionArtifact) (bytes int64, err error
 		return 0, nil
 	}
 	for _, e := range archive.File {
-		bytes += int64(min(e.UncompressedSize64, MaxUnpackedBytes))
-		if bytes > MaxUnpackedBytes {
-			return MaxUnpackedBytes, nil
+		bytes += int64(min(e.UncompressedSize64, bundle.MaxUnpacked))
+		if bytes > bundle.MaxUnpacked {
+			return bundle.MaxUnpacked, nil
 		}
 	}
 	return bytes, nil

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/fescue-edge/fescue/bundle"
 	"github.com/fescue-edge/fescue/core/agent"
 	"github.com/fescue-edge/fescue/disk"
 )
@@ -36,6 +37,12 @@ func TestUnpack(t *testing.T) {
 		member{name: "empty/", mode: fs.ModeDir | 0o777},
 		member{name: "./dot.txt", content: "dot"},
 		member{name: "ünï.txt", content: "ü"},
+		member{name: "./", mode: fs.ModeDir | 0o700},
+		member{name: `win\`, mode: 0},
+		member{name: `win\dows.txt`, content: "w"},
+		member{name: "twice", content: "first"},
+		member{name: "./twice", content: "last"},
+		member{name: "a/up", content: "../run", mode: fs.ModeSymlink | 0o777},
 	))
 	if err != nil {
 		t.Fatal(err)
@@ -44,7 +51,7 @@ func TestUnpack(t *testing.T) {
 		mode    fs.FileMode
 		content string
 	}{
-		"app.py": {0o644, "hello"}, "run": {0o755, "x"}, "a/b/c.txt": {0o755, "deep"}, "dot.txt": {0o644, "dot"}, "ünï.txt": {0o644, "ü"},
+		"app.py": {0o644, "hello"}, "run": {0o755, "x"}, "a/b/c.txt": {0o755, "deep"}, "dot.txt": {0o644, "dot"}, "ünï.txt": {0o644, "ü"}, "win/dows.txt": {0o644, "w"}, "twice": {0o644, "last"}, "a/up": {fs.ModeSymlink | 0o777, "x"},
 		"a": {fs.ModeDir | 0o755, ""}, "a/b": {fs.ModeDir | 0o755, ""}, "empty": {fs.ModeDir | 0o755, ""}, ".": {fs.ModeDir | 0o755, ""},
 	} {
 		info, err := os.Lstat(filepath.Join(dir, name))
@@ -89,7 +96,7 @@ func TestUnpackRefusesABomb(t *testing.T) {
 	}
 	var bomb bytes.Buffer
 	w := zip.NewWriter(&bomb)
-	for i := range agent.MaxUnpackedBytes>>20 + 1 {
+	for i := range bundle.MaxUnpacked>>20 + 1 {
 		f, err := w.CreateRaw(&zip.FileHeader{
 			Name: fmt.Sprint("z", i), Method: zip.Deflate, CRC32: crc32.ChecksumIEEE(zeros),
 			CompressedSize64: uint64(packed.Len()), UncompressedSize64: uint64(len(zeros)),
@@ -129,7 +136,7 @@ func raw(t testing.TB, h zip.FileHeader, content string) []byte {
 }
 
 func attacks(t testing.TB) map[string][]byte {
-	many := make([]member, agent.MaxEntries+1)
+	many := make([]member, bundle.MaxEntries+1)
 	for i := range many {
 		many[i] = member{name: fmt.Sprint("f", i)}
 	}
@@ -151,10 +158,10 @@ func attacks(t testing.TB) map[string][]byte {
 		"absolute":                   zipOf(t, member{name: "/tmp/fescue-evil", content: "x"}),
 		"a symbolic link":            zipOf(t, member{name: "link", content: "/etc", mode: fs.ModeSymlink | 0o777}),
 		"through a symbolic link":    zipOf(t, member{name: "link", content: "/tmp", mode: fs.ModeSymlink | 0o777}, member{name: "link/evil", content: "x"}),
+		"a link that climbs out":     zipOf(t, member{name: "a/link", content: "../../evil", mode: fs.ModeSymlink | 0o777}),
+		"by way of another link":     zipOf(t, member{name: "a/b/c"}, member{name: "in", content: "a/b", mode: fs.ModeSymlink | 0o777}, member{name: "out", content: "in/../../..", mode: fs.ModeSymlink | 0o777}),
 		"a device":                   zipOf(t, member{name: "null", mode: fs.ModeDevice | fs.ModeCharDevice | 0o666}),
 		"a pipe":                     zipOf(t, member{name: "pipe", mode: fs.ModeNamedPipe | 0o666}),
-		"a name twice":               zipOf(t, member{name: "a", content: "1"}, member{name: "a", content: "2"}),
-		"a name twice, written so":   zipOf(t, member{name: "a", content: "1"}, member{name: "./a", content: "2"}),
 		"a file that is a folder":    zipOf(t, member{name: "a", content: "1"}, member{name: "a/b", content: "2"}),
 		"a folder that is a file":    zipOf(t, member{name: "a/b", content: "1"}, member{name: "a", content: "2"}),
 		"a zero byte":                zipOf(t, member{name: "a\x00b", content: "1"}),
@@ -209,6 +216,7 @@ func FuzzUnpack(f *testing.F) {
 		}
 	}
 	f.Add(zipOf(f, member{name: "a/b", content: "hello", mode: 0o755}, member{name: "c/", mode: fs.ModeDir | 0o755}))
+	f.Add(zipOf(f, member{name: "a/b", content: "hello"}, member{name: "c", content: "a", mode: fs.ModeSymlink | 0o777}, member{name: "d", content: "c/../a/b", mode: fs.ModeSymlink | 0o777}))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		dir, err := unpack(t, data)
 		outside, readErr := os.ReadDir(filepath.Dir(dir))
@@ -227,7 +235,9 @@ func FuzzUnpack(f *testing.F) {
 				return err
 			}
 			if mode := info.Mode(); !mode.IsRegular() && !mode.IsDir() || mode.Perm() != 0o644 && mode.Perm() != 0o755 {
-				t.Errorf("%s has mode %v", path, mode)
+				if leads, err := filepath.EvalSymlinks(path); mode.Type() != fs.ModeSymlink || err == nil && leads != dir && !strings.HasPrefix(leads, dir+"/") {
+					t.Errorf("%s has mode %v and leads to %s, %v", path, mode, leads, err)
+				}
 			}
 			return nil
 		})

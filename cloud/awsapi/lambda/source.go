@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/bundle"
 	"github.com/fescue-edge/fescue/cloud/functions"
 )
 
@@ -23,7 +24,7 @@ type source struct {
 }
 
 // maxFetches bounds the zips that are read from buckets at once; each takes up to
-// functions.MaxUnpacked of the disk.
+// bundle.MaxUnpacked of the disk.
 const maxFetches = 4
 
 // fetch reads the zip that a request names in a bucket into the upload, in a file
@@ -53,8 +54,8 @@ func (a *API) fetch(ctx context.Context, p fescue.Partition, s source, zip *uplo
 		return fmt.Errorf("open function code in bucket %s: %w", s.S3Bucket, err)
 	}
 	defer r.Close()
-	if size > functions.MaxUnpacked {
-		return fescue.Refuse(functions.ErrTooLarge, "The zip of %d bytes is larger than the %d bytes that Lambda takes.", size, functions.MaxUnpacked)
+	if size > bundle.MaxUnpacked {
+		return fescue.Refuse(functions.ErrTooLarge, "The zip of %d bytes is larger than the %d bytes that Lambda takes.", size, bundle.MaxUnpacked)
 	}
 	if zip.file, err = os.CreateTemp(a.options.SpoolDir, "zip-*"); err != nil {
 		return fmt.Errorf("spool function code: %w", err)
