@@ -56,7 +56,7 @@ func TestBackup(t *testing.T) {
 		}
 	}()
 	for id := range deploying {
-		runProgram(t, "backup", file, "--data", s.data)
+		runProgram(t, "backup", file, "--data", s.data, "--overwrite")
 		t.Logf("a backup while deployment %s was made", id)
 	}
 

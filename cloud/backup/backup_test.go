@@ -119,7 +119,7 @@ func TestBackup(t *testing.T) {
 				t.Errorf("left behind: %v", names)
 			}
 			to := filepath.Join(t.TempDir(), "a", "b")
-			table, err := backup.Restore(t.Context(), file, to, nil)
+			table, err := backup.Restore(t.Context(), file, to, nil, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -339,7 +339,7 @@ func TestForgedArchives(t *testing.T) {
 			if err := os.WriteFile(file, data, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			_, err := backup.Restore(t.Context(), file, to, nil)
+			_, err := backup.Restore(t.Context(), file, to, nil, nil)
 			if !errors.Is(err, backup.ErrArchive) {
 				t.Errorf("error %v", err)
 			}
@@ -360,30 +360,64 @@ func TestRestoreIntoUsedFolder(t *testing.T) {
 	t.Parallel()
 	dir, _ := dataFolder(t)
 	file := create(t, dir, nil)
-	for _, name := range []string{"something", backup.Database, backup.Unfinished} {
-		t.Run(name, func(t *testing.T) {
+	for _, names := range [][]string{
+		{"something"}, {backup.Database}, {backup.MasterKey}, {backup.Unfinished, "something"}, {backup.Unfinished, "artifacts-of-mine"},
+	} {
+		t.Run(strings.Join(names, " and "), func(t *testing.T) {
 			t.Parallel()
 			to := t.TempDir()
-			if err := os.WriteFile(filepath.Join(to, name), nil, 0o600); err != nil {
-				t.Fatal(err)
+			for _, name := range names {
+				if err := os.WriteFile(filepath.Join(to, name), nil, 0o600); err != nil {
+					t.Fatal(err)
+				}
 			}
-			if _, err := backup.Restore(t.Context(), file, to, nil); !errors.Is(err, backup.ErrNotEmpty) {
+			if _, err := backup.Restore(t.Context(), file, to, nil, nil); !errors.Is(err, backup.ErrNotEmpty) {
 				t.Errorf("error %v", err)
 			}
-			if left := files(t, to); len(left) != 1 {
+			if left := files(t, to); len(left) != len(names) {
 				t.Errorf("left %v", left)
 			}
 		})
 	}
+	t.Run("what is not accepted leaves nothing", func(t *testing.T) {
+		t.Parallel()
+		to := filepath.Join(t.TempDir(), "data")
+		no := errors.New("no")
+		_, err := backup.Restore(t.Context(), file, to, func(table backup.Table) (map[string][]byte, error) {
+			if table.MasterKeyID != "key-id" {
+				t.Errorf("table %+v", table)
+			}
+			return nil, no
+		}, nil)
+		if left := files(t, to); !errors.Is(err, no) || len(left) > 0 {
+			t.Errorf("error %v, left %v", err, left)
+		}
+	})
 	t.Run("interrupted, then again", func(t *testing.T) {
 		t.Parallel()
 		to := filepath.Join(t.TempDir(), "data")
 		ctx, cancel := context.WithCancel(t.Context())
-		if _, err := backup.Restore(ctx, file, to, func(int64, int64) { cancel() }); !errors.Is(err, context.Canceled) {
+		if _, err := backup.Restore(ctx, file, to, nil, func(int64, int64) { cancel() }); !errors.Is(err, context.Canceled) {
 			t.Errorf("error %v", err)
 		}
-		if _, err := backup.Restore(t.Context(), file, to, nil); !errors.Is(err, backup.ErrNotEmpty) || !strings.Contains(err.Error(), "cut short") {
-			t.Errorf("error %v", err)
+		for _, name := range []string{backup.MasterKey, "." + backup.Unfinished + "-123", backup.Database + "-wal"} {
+			if err := os.WriteFile(filepath.Join(to, name), []byte("left"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		beside := func(backup.Table) (map[string][]byte, error) {
+			return map[string][]byte{backup.MasterKey: []byte("key")}, nil
+		}
+		table, err := backup.Restore(t.Context(), file, to, beside, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		left := files(t, to)
+		if _, marked := left[backup.Unfinished]; marked || len(left) != len(table.Files)+1 {
+			t.Errorf("left %v", left)
+		}
+		if key, err := os.ReadFile(filepath.Join(to, backup.MasterKey)); string(key) != "key" {
+			t.Errorf("the key beside it is %q, %v", key, err)
 		}
 	})
 }
@@ -419,7 +453,7 @@ func FuzzRestore(f *testing.F) {
 		if err := os.WriteFile(file, slices.Concat(before, database, after), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		table, err := backup.Restore(t.Context(), file, to, nil)
+		table, err := backup.Restore(t.Context(), file, to, nil, nil)
 		left := files(t, root)
 		for name := range left {
 			if name != "b.tar" && !strings.HasPrefix(name, "data/") {

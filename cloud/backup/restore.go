@@ -10,6 +10,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/fescue-edge/fescue/cloud/store"
 	"github.com/fescue-edge/fescue/disk"
@@ -18,10 +20,15 @@ import (
 // ErrNotEmpty means that there is something where a backup was to be restored.
 var ErrNotEmpty = errors.New("the folder is not empty")
 
+// Accept is asked before anything is written whether an archive with the table is to
+// be restored. What it gives, by names of the data folder, is written beside the
+// archive's files.
+type Accept func(Table) (beside map[string][]byte, err error)
+
 // Restore lays a backup out in a folder that is empty or absent, and checks every
-// byte of it. A folder in which that was cut short is told by the file
-// Unfinished: no server starts on it.
-func Restore(ctx context.Context, file, dir string, progress Progress) (Table, error) {
+// byte of it; accept may be nil. A folder in which that was cut short is told by the
+// file Unfinished: no server starts on it, and the next Restore begins anew in it.
+func Restore(ctx context.Context, file, dir string, accept Accept, progress Progress) (Table, error) {
 	in, err := os.Open(file)
 	if err != nil {
 		return Table{}, fmt.Errorf("restore: %w", err)
@@ -31,11 +38,22 @@ func Restore(ctx context.Context, file, dir string, progress Progress) (Table, e
 	if err := r.readTable(); err != nil {
 		return Table{}, fmt.Errorf("restore %s: %w", file, err)
 	}
+	var beside map[string][]byte
+	if accept != nil {
+		if beside, err = accept(r.table); err != nil {
+			return Table{}, fmt.Errorf("restore %s: %w", file, err)
+		}
+	}
 	if err := r.begin(); err != nil {
 		return Table{}, fmt.Errorf("restore into %s: %w", dir, err)
 	}
 	if err := r.unpack(ctx); err != nil {
-		return Table{}, fmt.Errorf("restore %s: %w; %s is not usable: empty it before the next attempt", file, err, dir)
+		return Table{}, fmt.Errorf("restore %s: %w; no server starts on %s, and restoring into it begins anew", file, err, dir)
+	}
+	for name, data := range beside {
+		if err := disk.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
+			return Table{}, fmt.Errorf("restore into %s: %w", dir, err)
+		}
 	}
 	if err := r.finish(); err != nil {
 		return Table{}, fmt.Errorf("restore into %s: %w", dir, err)
@@ -74,19 +92,47 @@ func (r *reader) begin() error {
 	if err := disk.MakeFolder(r.dir, 0o700); err != nil {
 		return err
 	}
-	if _, err := os.Lstat(filepath.Join(r.dir, Unfinished)); err == nil {
-		return fmt.Errorf("%w: an earlier restore was cut short; empty it and restore again", ErrNotEmpty)
-	}
 	entries, err := os.ReadDir(r.dir)
 	if err != nil {
 		return err
 	}
+	_, err = os.Lstat(filepath.Join(r.dir, Unfinished))
+	again := err == nil
 	for _, e := range entries {
-		if e.Name() != "lost+found" { // of a file system that was just made
-			return fmt.Errorf("%w: it has %s; restore into an empty folder", ErrNotEmpty, e.Name())
+		switch name := e.Name(); {
+		case name == "lost+found": // of a file system that was just made
+		case again && ours(name):
+		default:
+			return fmt.Errorf("%w: it has %s; restore into an empty folder", ErrNotEmpty, name)
 		}
 	}
+	if again {
+		return r.clear(entries)
+	}
 	return disk.WriteFile(filepath.Join(r.dir, Unfinished), []byte("A restore was begun here and has not ended.\n"), 0o600)
+}
+
+// ours reports whether a restore may have left something of this name: what it
+// writes, temporary files of that, and SQLite's files beside a database.
+func ours(name string) bool {
+	for _, w := range []string{Database, Artifacts, MasterKey, AccessKey, Unfinished} {
+		if name == w || strings.HasPrefix(name, "."+w+"-") {
+			return true
+		}
+	}
+	return slices.Contains([]string{Database + "-wal", Database + "-shm", Database + "-journal"}, name)
+}
+
+// clear removes what an earlier restore left, but its mark.
+func (r *reader) clear(entries []fs.DirEntry) error {
+	for _, e := range entries {
+		if name := e.Name(); ours(name) && name != Unfinished {
+			if err := os.RemoveAll(filepath.Join(r.dir, name)); err != nil {
+				return err
+			}
+		}
+	}
+	return disk.SyncFolder(r.dir)
 }
 
 func (r *reader) unpack(ctx context.Context) error {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/core"
 )
 
@@ -21,12 +22,24 @@ type flags struct {
 	IoTHost string `name:"iot-host" env:"FESCUE_IOT_HOST" placeholder:"HOST[:PORT]" help:"MQTT host in place of config.json's iotHost."`
 	GGHost  string `name:"gg-host" env:"FESCUE_GG_HOST" placeholder:"HOST[:PORT]" help:"HTTPS host in place of config.json's ggHost."`
 	CA      string `name:"ca" env:"FESCUE_CA" type:"path" placeholder:"FILE" help:"PEM file of the authority to trust, in place of config.json's."`
+
+	Version kong.VersionFlag `help:"Print version, commit and date of the build."`
 }
+
+const description = `Runs a Greengrass core from a folder in the original's format.
+
+Examples:
+  fescue-core --root /greengrass
+  fescue-core --root /greengrass --iot-host gg.example.com --gg-host gg.example.com --ca /etc/fescue/ca.pem`
 
 func main() {
 	var f flags
-	kong.Parse(&f, kong.Name("fescue-core"),
-		kong.Description("Runs a Greengrass core from a folder in the original's format.\n\nExample:\n  fescue-core --root /greengrass"))
+	parser := kong.Must(&f, kong.Name("fescue-core"), kong.Description(description),
+		kong.Vars{"version": "fescue-core " + fescue.ReadBuild().String()})
+	if _, err := parser.Parse(os.Args[1:]); err != nil {
+		fmt.Fprintf(os.Stderr, "fescue-core: %v\nRun fescue-core --help for its flags and examples.\n", err)
+		os.Exit(2)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, f)
 	stop()

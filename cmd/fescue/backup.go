@@ -10,16 +10,16 @@ import (
 	"time"
 
 	"github.com/fescue-edge/fescue/cloud/backup"
-	"github.com/fescue-edge/fescue/disk"
 	"github.com/fescue-edge/fescue/pki"
 )
 
 type backupCommand struct {
 	databaseFlag
-	File             string `arg:"" type:"path" help:"File to write. An older backup of that name is replaced when the new one is complete."`
+	File             string `arg:"" type:"path" help:"File to write."`
 	Data             string `required:"" type:"existingdir" env:"FESCUE_DATA" help:"The server's data folder."`
 	Artifacts        string `type:"existingdir" help:"Folder of artifacts, where the server has one outside of the data folder."`
 	WithoutArtifacts bool   `help:"Leave the artifacts out, where they lie in a store that has its own backup."`
+	Overwrite        bool   `help:"Replace FILE, when the new backup is complete, if it is there already."`
 	IncludeMasterKey bool   `help:"Put the master key and access-key.json into the file: whoever has it then has every secret."`
 }
 
@@ -35,6 +35,7 @@ a copy of it apart from the backups.
 
 Examples:
   fescue backup /backup/fescue.tar --data /var/lib/fescue
+  fescue backup /backup/latest.tar --data /var/lib/fescue --overwrite
   fescue backup /backup/whole.tar --data /var/lib/fescue --include-master-key`
 }
 
@@ -43,6 +44,9 @@ func (c *backupCommand) Run(ctx context.Context, t *terminal) error {
 	if c.Database != "" {
 		return errors.New("the state is in PostgreSQL: back it up with pg_dump, then the folder of artifacts (--artifacts of the servers) with what backs up your files, in this order, " +
 			"so that everything that the dump names is there; and keep a copy of the master key. To restore, load the dump and put both back")
+	}
+	if err := mayWrite(c.File, c.Overwrite); err != nil {
+		return err
 	}
 	secrets, err := c.secrets()
 	if err != nil {
@@ -85,17 +89,27 @@ func masterKeyFile(data string) string {
 	return filepath.Join(data, backup.MasterKey)
 }
 
+// mayWrite refuses to replace what is there unless that is wanted.
+func mayWrite(file string, overwrite bool) error {
+	if _, err := os.Lstat(file); err != nil || overwrite {
+		return nil // what else is wrong with it, writing tells
+	}
+	return fmt.Errorf("%s is there already: choose another name, or give --overwrite", file)
+}
+
 type restoreCommand struct {
-	File      string `arg:"" type:"existingfile" help:"The backup."`
-	Data      string `required:"" type:"path" env:"FESCUE_DATA" help:"Data folder to restore into: empty or absent."`
-	MasterKey string `type:"existingfile" help:"File of the master key, for a backup that does not have it; it is copied into the data folder."`
+	File             string `arg:"" type:"existingfile" help:"The backup."`
+	Data             string `required:"" type:"path" env:"FESCUE_DATA" help:"Data folder to restore into: empty or absent, or one in which a restore was cut short."`
+	MasterKey        string `type:"existingfile" xor:"key" help:"File of the master key, for a backup that does not have it; it is copied into the data folder. Default: FESCUE_MASTER_KEY_FILE, which is left where it is."`
+	WithoutMasterKey bool   `xor:"key" help:"Restore without the master key. No server starts on the folder until the key is put there."`
 }
 
 // Help implements kong.HelpProvider.
 func (restoreCommand) Help() string {
 	return `Lays a backup out in an empty folder and checks every byte of it. Start a server on
 the folder then: cores go on with it, also those that have been deployed to since
-the backup was made.
+the backup was made. A backup that does not have its master key is refused before
+anything is written, unless the key is given.
 
 Examples:
   fescue restore /backup/fescue.tar --data /var/lib/fescue --master-key /safe/master.key
@@ -104,39 +118,45 @@ Examples:
 
 // Run restores and says what is to be done next.
 func (c *restoreCommand) Run(ctx context.Context, t *terminal) error {
-	var key []byte
-	if c.MasterKey != "" {
-		var err error
-		if key, err = os.ReadFile(c.MasterKey); err != nil {
-			return err
-		}
-	}
-	table, err := backup.Restore(ctx, c.File, c.Data, progress(t.stderr, "restored"))
+	table, err := backup.Restore(ctx, c.File, c.Data, c.accept, progress(t.stderr, "restored"))
 	if err != nil {
 		return err
 	}
-	if key != nil && !table.Holds(backup.MasterKey) {
-		if err := disk.WriteFile(filepath.Join(c.Data, backup.MasterKey), key, 0o600); err != nil {
-			return fmt.Errorf("write the master key: %w", err)
-		}
-	}
 	fmt.Fprintf(t.stdout, "restored    %s, as of %s\nfiles       %d, %s\n", c.Data, table.CreatedAt.Format(time.RFC3339), len(table.Files), size(table.Bytes()))
-	if err := checkMasterKey(masterKeyFile(c.Data), table.MasterKeyID); err != nil {
-		fmt.Fprintf(t.stdout, "\nNext: put the master key %s into %s (mode 0600). Without it no server starts on the folder.\n(%v)\n",
-			table.MasterKeyID, masterKeyFile(c.Data), err)
+	if c.WithoutMasterKey && !table.Holds(backup.MasterKey) {
+		fmt.Fprintf(t.stdout, "\nNext: put the master key %s into %s (mode 0600). Without it no server starts on the folder.\n",
+			table.MasterKeyID, masterKeyFile(c.Data))
 		return nil
 	}
 	fmt.Fprintf(t.stdout, "\nNext: start a server with the flags that it had before\n  fescue server --data %s\n", c.Data)
 	return nil
 }
 
-// checkMasterKey reports why a file is not the master key of a database.
-func checkMasterKey(file, id string) error {
-	key, err := pki.LoadMasterKey(file, false)
-	if err == nil && key.ID() != id {
-		err = fmt.Errorf("the key in %s is %s, another one", file, key.ID())
+// accept finds the master key of a backup and gives it to be written with it, or
+// says what is missing.
+func (c *restoreCommand) accept(table backup.Table) (map[string][]byte, error) {
+	file := c.MasterKey
+	if file == "" {
+		if c.WithoutMasterKey || table.Holds(backup.MasterKey) {
+			return nil, nil
+		}
+		if file = os.Getenv("FESCUE_MASTER_KEY_FILE"); file == "" {
+			return nil, fmt.Errorf("the master key %s is not in it: give its file with --master-key (a copy of master.key of the server that made the backup), "+
+				"or --without-master-key to put it there later; nothing was written", table.MasterKeyID)
+		}
 	}
-	return err
+	key, err := pki.LoadMasterKey(file, false)
+	if err != nil {
+		return nil, err
+	}
+	if key.ID() != table.MasterKeyID {
+		return nil, fmt.Errorf("the key in %s is %s, another one than the backup's %s; nothing was written", file, key.ID(), table.MasterKeyID)
+	}
+	if c.MasterKey == "" || table.Holds(backup.MasterKey) {
+		return nil, nil
+	}
+	text, err := os.ReadFile(file)
+	return map[string][]byte{backup.MasterKey: text}, err
 }
 
 // progress tells every few seconds how far long work has come.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -30,6 +31,7 @@ const localEndpoint = "http://127.0.0.1:9080"
 // endpointFlag is on every command that calls a server.
 type endpointFlag struct {
 	Endpoint string `help:"URL of the server's API. Default: AWS_ENDPOINT_URL, else ${local_endpoint}." placeholder:"URL"`
+	Region   string `help:"Region to call, one that the server serves. Default: AWS_REGION, else the profile's." placeholder:"REGION"`
 }
 
 // apiClient calls a server's API as one access key. Credentials, Region and trust
@@ -62,9 +64,7 @@ func (f endpointFlag) clientIn(ctx context.Context, region string) (*apiClient, 
 	if endpoint == "" {
 		endpoint = localEndpoint
 	}
-	if cfg.Region == "" {
-		cfg.Region = region
-	}
+	cfg.Region = cmp.Or(f.Region, cfg.Region, region)
 	return newClient(endpoint, cfg), nil
 }
 

@@ -7,8 +7,8 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/fescue-edge/fescue"
@@ -35,6 +35,9 @@ Examples:
 
 // Run prints a table or JSON.
 func (c *deploymentsCommand) Run(ctx context.Context, t *terminal) error {
+	if c.Limit < 1 {
+		return &exitError{code: 2, text: fmt.Sprintf("--limit %d: at least one is to be shown", c.Limit)}
+	}
 	client, err := c.client(ctx)
 	if err != nil {
 		return err
@@ -50,19 +53,36 @@ func (c *deploymentsCommand) Run(ctx context.Context, t *terminal) error {
 	if c.JSON {
 		return printJSON(t.stdout, list)
 	}
-	w := tabwriter.NewWriter(t.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "DEPLOYMENT\tGROUP\tTYPE\tSTATUS\tCORE\tCREATED\tWHY")
+	var rows [][]string
 	for _, d := range list {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", d.DeploymentId, d.GroupId, d.DeploymentType,
-			where(d), orDash(d.CoreThing), d.CreatedAt, orDash(codes(d.ErrorDetails)))
+		rows = append(rows, []string{
+			d.DeploymentId, d.GroupName, d.GroupId, string(d.DeploymentType), where(d), d.CoreThing, d.CreatedAt, codes(d.ErrorDetails),
+		})
 	}
-	return w.Flush()
+	return t.table("No deployment is "+orList(c.Status)+".",
+		[]string{"DEPLOYMENT", "GROUP", "GROUP ID", "TYPE", "STATUS", "CORE", "CREATED", "WHY"}, rows)
+}
+
+// orList is "Building, InProgress or Failure".
+func orList[T ~string](list []T) string {
+	var b strings.Builder
+	for i, item := range list {
+		switch {
+		case i == 0:
+		case i == len(list)-1:
+			b.WriteString(" or ")
+		default:
+			b.WriteString(", ")
+		}
+		b.WriteString(string(item))
+	}
+	return b.String()
 }
 
 func listDeployments(ctx context.Context, c *apiClient, status fescue.DeploymentStatus, limit int) ([]greengrass.DeploymentSummary, error) {
 	var list []greengrass.DeploymentSummary
 	for token := ""; ; {
-		q := url.Values{"Status": {string(status)}, "NextToken": {token}}
+		q := url.Values{"Status": {string(status)}, "NextToken": {token}, "MaxResults": {strconv.Itoa(limit - len(list))}}
 		var page greengrass.DeploymentList
 		if err := c.call(ctx, "greengrass", "ListDeploymentsByStatus", http.MethodGet, "/fescue/v1/deployments?"+q.Encode(), nil, &page); err != nil {
 			return nil, err
@@ -82,19 +102,21 @@ func where(d greengrass.DeploymentSummary) string {
 	return fmt.Sprintf("%s (%s)", d.DeploymentStatus, d.Phase)
 }
 
+// codes are the codes of errors, each once, with how often when that is more.
 func codes(details []fescue.ErrorDetail) string {
+	times := make(map[string]int)
 	var list []string
 	for _, d := range details {
-		list = append(list, d.DetailedErrorCode)
+		if times[d.DetailedErrorCode]++; times[d.DetailedErrorCode] == 1 {
+			list = append(list, d.DetailedErrorCode)
+		}
 	}
-	return strings.Join(list, ",")
-}
-
-func orDash(s string) string {
-	if s == "" {
-		return "-"
+	for i, code := range list {
+		if n := times[code]; n > 1 {
+			list[i] = fmt.Sprintf("%s (%d)", code, n)
+		}
 	}
-	return s
+	return strings.Join(list, ", ")
 }
 
 // deploymentFlag names a deployment of a group.

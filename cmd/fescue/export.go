@@ -16,9 +16,10 @@ import (
 
 type exportCommand struct {
 	endpointFlag
-	Group   string `required:"" help:"Id of the group." placeholder:"ID"`
-	Version string `help:"Id of the one version to export. Default: all versions." placeholder:"ID"`
-	Output  string `short:"o" type:"path" help:"File to write. Default: standard output." placeholder:"FILE"`
+	groupFlag
+	Version   string `help:"Id of the one version to export. Default: all versions." placeholder:"ID"`
+	Output    string `short:"o" type:"path" help:"File to write. Default: standard output." placeholder:"FILE"`
+	Overwrite bool   `help:"Replace the file if it is there already."`
 }
 
 // Help implements kong.HelpProvider.
@@ -31,12 +32,17 @@ or another. Private keys, secrets, roles and deployments are not in it.
 Credentials and Region are found the way the AWS CLI finds them.
 
 Examples:
-  fescue export --group 5f0c2a7e-1d34-4c55-9a0b-7e21c0a1b001 --output mill.json
+  fescue export --group Mill --output mill.json
   fescue export --group 5f0c2a7e-1d34-4c55-9a0b-7e21c0a1b001 --version 8a4be6d2-90f1-4b7c-8c11-2d5f3e6a9002 | jq .Definitions`
 }
 
 // Run exports a group.
 func (c *exportCommand) Run(ctx context.Context, t *terminal) error {
+	if c.Output != "" {
+		if err := mayWrite(c.Output, c.Overwrite); err != nil {
+			return err
+		}
+	}
 	client, err := c.client(ctx)
 	if err != nil {
 		return err
@@ -45,8 +51,12 @@ func (c *exportCommand) Run(ctx context.Context, t *terminal) error {
 	if err != nil {
 		return err
 	}
+	g, err := c.find(ctx, client)
+	if err != nil {
+		return err
+	}
 	e := &exporter{apiClient: client, partition: p, group: &recovery.Group{Format: recovery.Format, Partition: recovery.Partition(p)}}
-	if err := e.collect(ctx, c.Group, c.Version); err != nil {
+	if err := e.collect(ctx, g.Id, c.Version); err != nil {
 		return err
 	}
 	for _, text := range e.left {

@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -53,12 +52,6 @@ type commands struct {
 	LogLevel slog.Level `default:"INFO" env:"FESCUE_LOG_LEVEL" help:"Log DEBUG, INFO, WARN or ERROR and above (${env})."`
 }
 
-// terminal is where a command writes.
-type terminal struct {
-	stdout, stderr io.Writer
-	logger         *slog.Logger
-}
-
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
@@ -90,7 +83,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return exit // --help
 	}
 	if err != nil {
-		fmt.Fprintf(stderr, "fescue: %v\nRun fescue --help for the commands and their flags.\n", err)
+		fmt.Fprint(stderr, usage(err))
 		return 2
 	}
 	t := &terminal{stdout, stderr, slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: cli.LogLevel}))}
@@ -109,6 +102,24 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 // exitNoAnswer is the exit code when what was waited for did not come in time.
 const exitNoAnswer = 3
 
+// usage says what is wrong with a command line, and which command's help tells
+// more.
+func usage(err error) string {
+	command, what := "fescue", "the commands"
+	var parsing *kong.ParseError
+	if errors.As(err, &parsing) {
+		for _, p := range parsing.Context.Path {
+			if p.Command != nil {
+				command = p.Command.FullPath()
+			}
+		}
+	}
+	if command != "fescue" {
+		what = "its flags and examples"
+	}
+	return fmt.Sprintf("fescue: %v\nRun %s --help for %s.\n", err, command, what)
+}
+
 // exitError is a failure with an exit code of its own.
 type exitError struct {
 	code int
@@ -117,22 +128,3 @@ type exitError struct {
 
 // Error is what happened.
 func (e *exitError) Error() string { return e.text }
-
-type versionCommand struct{}
-
-// Run prints the module's version and revision.
-func (versionCommand) Run(t *terminal) error {
-	version, revision := "devel", ""
-	if info, ok := debug.ReadBuildInfo(); ok {
-		if v := info.Main.Version; v != "" && v != "(devel)" {
-			version = v
-		}
-		for _, s := range info.Settings {
-			if s.Key == "vcs.revision" {
-				revision = " " + s.Value
-			}
-		}
-	}
-	_, err := fmt.Fprintf(t.stdout, "fescue %s%s\n", version, revision)
-	return err
-}

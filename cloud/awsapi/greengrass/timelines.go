@@ -30,8 +30,10 @@ func (a *API) timelineOperations() []restjson.Operation {
 // DeploymentSummary is a deployment as Fescue's own operations tell it. Times are
 // as everywhere in this API: RFC 3339 in UTC with milliseconds.
 type DeploymentSummary struct {
-	DeploymentId      string
-	GroupId           string
+	DeploymentId string
+	GroupId      string
+	// GroupName is told by lists, of groups that are still there.
+	GroupName         string `json:",omitempty"`
 	GroupVersionId    string `json:",omitempty"`
 	DeploymentType    fescue.DeploymentType
 	DeploymentStatus  fescue.DeploymentStatus
@@ -191,8 +193,18 @@ func (a *API) listByStatus(ctx context.Context, r *restjson.Request) (any, error
 	}
 	list, next := cut(list, pg, func(d fescue.Deployment) string { return d.ID })
 	out := DeploymentList{Deployments: make([]DeploymentSummary, 0, len(list)), NextToken: next}
+	names := make(map[string]string) // of groups
 	for _, d := range list {
-		out.Deployments = append(out.Deployments, summary(d))
+		if _, known := names[d.GroupID]; !known {
+			group, err := a.definitions.Definition(ctx, r.Partition, fescue.GroupKind, d.GroupID)
+			if err != nil && !errors.Is(err, fescue.ErrNotFound) {
+				return nil, err
+			}
+			names[d.GroupID] = group.Name
+		}
+		s := summary(d)
+		s.GroupName = names[d.GroupID]
+		out.Deployments = append(out.Deployments, s)
 	}
 	return out, nil
 }
