@@ -129,7 +129,7 @@ func (c *Core) logger(files *logs.Logs) *slog.Logger {
 	if c.options.Output != nil {
 		handler = slog.NewMultiHandler(handler, slog.NewTextHandler(c.options.Output, nil))
 	}
-	return slog.New(handler)
+	return slog.New(logs.Limited(handler))
 }
 
 // parts are the running pieces of a core.

@@ -216,3 +216,38 @@ func TestParseLevel(t *testing.T) {
 		}
 	}
 }
+
+func TestLimited(t *testing.T) {
+	t.Parallel()
+	start := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	l, dir := open(t, logs.Component{}, logs.Component{Level: logs.Info, Space: 10000})
+	handler := logs.Limited(l.Handler("runtime"))
+	say := func(after time.Duration, message string, attrs ...slog.Attr) {
+		r := slog.NewRecord(start.Add(after), slog.LevelWarn, message, 0)
+		r.AddAttrs(attrs...)
+		if err := handler.Handle(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 100 {
+		say(0, "failed", slog.String("funcArn", "F"))
+		say(0, "failed", slog.String("funcArn", "G"))
+		say(0, "dropped", slog.String("topic", "t"))
+		say(0, "free")
+	}
+	say(10*time.Second, "again", slog.String("funcArn", "F"))
+	say(10*time.Second, "cut", slog.Any("errorString", errors.New(strings.Repeat("x", 1<<20))))
+	text := read(t, dir, "system", "runtime.log")
+	for line, want := range map[string]int{
+		`failed {"funcArn": "F"}`: 30, `failed {"funcArn": "G"}`: 30, `dropped {"topic": "t"}`: 30, "free": 100,
+		`again {"funcArn": "F", "suppressed": 70}`: 1,
+		`x… (1048576 bytes)"}`:                     1,
+	} {
+		if got := strings.Count(text, line+"\n"); got != want {
+			t.Errorf("%q stands there %d times, want %d", line, got, want)
+		}
+	}
+	if len(text) > 50<<10 {
+		t.Errorf("the log has %d bytes", len(text))
+	}
+}

@@ -126,7 +126,7 @@ func (l *Link) PublishCloud(_ context.Context, name string, payload []byte) erro
 	if n := l.queue.push(&message{topic: name, payload: slices.Clone(payload)}); n > 0 {
 		_, _, dropped := l.queue.stats()
 		l.options.Logger.Warn("The queue to the cloud is full; the oldest messages were dropped.",
-			slog.Int("messages", n), slog.Uint64("droppedMessageCount", dropped))
+			slog.String("topic", name), slog.Int("messages", n), slog.Uint64("droppedMessageCount", dropped))
 	}
 	return nil
 }
