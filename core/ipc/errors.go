@@ -3,7 +3,6 @@ package ipc
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"strings"
 )
@@ -19,6 +18,7 @@ var statuses = []struct {
 	{ErrNotFound, http.StatusNotFound},
 	{ErrTooLarge, http.StatusRequestEntityTooLarge},
 	{ErrQueueFull, http.StatusTooManyRequests},
+	{ErrBusy, http.StatusTooManyRequests},
 	{ErrShuttingDown, http.StatusServiceUnavailable},
 }
 
@@ -29,10 +29,7 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	if r.Context().Err() != nil || errors.Is(err, context.Canceled) {
 		panic(http.ErrAbortHandler)
 	}
-	var tooLarge *http.MaxBytesError
-	if errors.As(err, &tooLarge) {
-		err = fmt.Errorf("%w: the limit is %d bytes", ErrTooLarge, tooLarge.Limit)
-	}
+	s.drain(w, r)
 	for _, known := range statuses {
 		if errors.Is(err, known.err) {
 			if known.status == http.StatusTooManyRequests {
@@ -42,7 +39,7 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 			return
 		}
 	}
-	s.logger.Error("A function's call failed.", "method", r.Method, "path", r.URL.Path, "errorString", err.Error())
+	s.logger.Error("A function's call failed.", "source", connOf(r).owner(), "method", r.Method, "path", r.URL.Path, "errorString", err.Error())
 	s.text(w, http.StatusInternalServerError, "the core failed to do that; its runtime.log says why")
 }
 

@@ -2,6 +2,7 @@ package ipc
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 )
@@ -36,11 +37,13 @@ func (s *Server) invoke(w http.ResponseWriter, r *http.Request, worker Worker, a
 		s.refuse(w, r, fmt.Errorf("%w: %s is longer than %d bytes", ErrInvalid, headerClientContext, maxContext))
 		return
 	}
-	var err error
-	if call.Payload, err = s.body(w, r, s.maxPayload); err != nil {
+	payload, done, err := s.body(w, r, s.maxPayload)
+	if err != nil {
 		s.refuse(w, r, err)
 		return
 	}
+	defer done()
+	call.Payload = payload
 	id := ""
 	if name, ok := systemName(arn); ok {
 		id, err = s.invokeSystem(r.Context(), worker, name, call)
@@ -85,7 +88,7 @@ func (s *Server) result(w http.ResponseWriter, r *http.Request, worker Worker, a
 // work waits for the worker's next item, without limit.
 func (s *Server) work(w http.ResponseWriter, r *http.Request, worker Worker, _ string) {
 	// Reading the (empty) body lets the server notice that the client left.
-	if _, err := s.body(w, r, maxSmallBody); err != nil {
+	if _, _, err := s.body(w, r, 0); err != nil {
 		s.refuse(w, r, err)
 		return
 	}
@@ -120,8 +123,17 @@ func (s *Server) complete(w http.ResponseWriter, r *http.Request, worker Worker,
 		s.refuse(w, r, fmt.Errorf("%w: %s must be Handled, Unhandled or empty", ErrInvalid, headerFunctionError))
 		return
 	}
-	var err error
-	if outcome.Payload, err = s.body(w, r, s.maxPayload); err == nil {
+	payload, done, err := s.body(w, r, s.maxPayload)
+	var tooLarge *tooLargeError
+	switch {
+	case errors.As(err, &tooLarge):
+		// The caller learns it at once; nothing better will come.
+		if ended := s.functions.Complete(r.Context(), worker, id, tooLarge.outcome(outcome.Error)); ended != nil {
+			err = ended
+		}
+	case err == nil:
+		defer done()
+		outcome.Payload = payload
 		err = s.functions.Complete(r.Context(), worker, id, outcome)
 	}
 	if err != nil {
@@ -133,11 +145,19 @@ func (s *Server) complete(w http.ResponseWriter, r *http.Request, worker Worker,
 
 // initialized takes what a worker says about its start.
 func (s *Server) initialized(w http.ResponseWriter, r *http.Request, worker Worker, _ string) {
-	body, err := s.body(w, r, maxSmallBody)
+	body, done, err := s.body(w, r, maxSmallBody)
+	var tooLarge *tooLargeError
+	if errors.As(err, &tooLarge) {
+		// Only a failure has that much to say.
+		s.drain(w, r)
+		s.initialization(w, r, worker, Initialization{Response: "its reason could not be taken: " + err.Error()})
+		return
+	}
 	if err != nil {
 		s.refuse(w, r, err)
 		return
 	}
+	defer done()
 	var said struct {
 		Success  *bool
 		Response string
@@ -146,8 +166,11 @@ func (s *Server) initialized(w http.ResponseWriter, r *http.Request, worker Work
 		s.refuse(w, r, fmt.Errorf(`%w: the body must be {"Success": bool, "Response": text}`, ErrInvalid))
 		return
 	}
-	err = s.functions.Initialized(r.Context(), worker, Initialization{Success: *said.Success, Response: said.Response})
-	if err != nil {
+	s.initialization(w, r, worker, Initialization{Success: *said.Success, Response: said.Response})
+}
+
+func (s *Server) initialization(w http.ResponseWriter, r *http.Request, worker Worker, i Initialization) {
+	if err := s.functions.Initialized(r.Context(), worker, i); err != nil {
 		s.refuse(w, r, err)
 		return
 	}

@@ -21,11 +21,12 @@ func (s *Server) queryWorkers(w http.ResponseWriter, r *http.Request, _ Worker, 
 		s.text(w, http.StatusNotFound, "this core does not offer the health API")
 		return
 	}
-	body, err := s.body(w, r, maxSmallBody)
+	body, done, err := s.body(w, r, maxOpenBody)
 	if err != nil {
 		s.refuse(w, r, err)
 		return
 	}
+	defer done()
 	var query struct{ FuncArns []string }
 	if err := json.Unmarshal(body, &query); err != nil || len(query.FuncArns) == 0 {
 		s.text(w, http.StatusBadRequest, "Invalid request")

@@ -169,6 +169,8 @@ var (
 	ErrTooLarge = errors.New("message too large")
 	// ErrQueueFull means that the message does not fit now.
 	ErrQueueFull = errors.New("work queue full")
+	// ErrBusy means that the caller has too much under way.
+	ErrBusy = errors.New("too many calls at a time")
 	// ErrShuttingDown means that the core is stopping.
 	ErrShuttingDown = errors.New("the core is shutting down")
 )

@@ -22,11 +22,12 @@ func (s *Server) appendLogs(w http.ResponseWriter, r *http.Request, worker Worke
 		s.text(w, http.StatusNotFound, "this core takes no log lines by HTTP")
 		return
 	}
-	body, err := s.body(w, r, maxSmallBody)
+	body, done, err := s.body(w, r, maxSmallBody)
 	if err != nil {
 		s.refuse(w, r, err)
 		return
 	}
+	defer done()
 	lines, err := parseLogEvents(body)
 	if err == nil {
 		err = s.logs.AppendLog(r.Context(), worker, lines)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -41,6 +42,12 @@ func (f *functions) note(format string, args ...any) {
 	f.calls = append(f.calls, fmt.Sprintf(format, args...))
 }
 
+func (f *functions) peek() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.calls)
+}
+
 func (f *functions) take() []string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -57,7 +64,7 @@ func (f *functions) Authenticate(authorization string) (ipc.Worker, bool) {
 }
 
 func (f *functions) Invoke(_ context.Context, caller ipc.Worker, call ipc.Call) (string, error) {
-	f.note("invoke by %s: %s %s %s %s", caller.ID, call.ARN, call.Type, call.ClientContext, call.Payload)
+	f.note("invoke by %s: %s %s %s %.100s", caller.ID, call.ARN, call.Type, call.ClientContext, call.Payload)
 	return "id1", f.err
 }
 
@@ -132,10 +139,15 @@ type api struct {
 
 func start(t *testing.T) *api {
 	t.Helper()
+	return startWith(t, 100)
+}
+
+func startWith(t *testing.T, maxPayload int64) *api {
+	t.Helper()
 	a := &api{functions: &functions{work: make(chan ipc.Work, 1), back: make(chan string, 1), polling: make(chan struct{}, 10)}}
 	a.server = ipc.New(ipc.Options{
 		Functions: a, Publisher: a, Health: a, Logs: a, System: map[string]ipc.SystemFunction{"GGShadowService": shadow{a.functions}},
-		Logger: slog.New(slog.DiscardHandler), MaxPayload: 100,
+		Logger: slog.New(slog.DiscardHandler), MaxPayload: maxPayload,
 	})
 	listener, err := ipc.Listen(0)
 	if err != nil {

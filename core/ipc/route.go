@@ -57,6 +57,11 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request) {
 					"the token is missing or unknown; send AWS_CONTAINER_AUTHORIZATION_TOKEN as Authorization")
 				return
 			}
+			if !connOf(r).belong(worker.ID) {
+				w.Header().Set("Connection", "close")
+				s.refuse(w, r, fmt.Errorf("%w: this function has too many open connections", ErrBusy))
+				return
+			}
 		}
 		if each.own && subtle.ConstantTimeCompare([]byte(arn), []byte(worker.FunctionARN)) != 1 {
 			s.refuse(w, r, fmt.Errorf("%w: %s is not this token's function", ErrForbidden, arn))

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -16,19 +15,17 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// Limits of what a process on this machine can make the server hold or wait for.
+// Bounds of requests, in bytes; see connections.go and body.go for the others.
 const (
-	// MaxPayload is the default bound of an invocation's or result's body, in
-	// bytes: what AWS Lambda allows for a synchronous call.
+	// MaxPayload is the default bound of an invocation's or result's body: what
+	// AWS Lambda allows for a synchronous call.
 	MaxPayload = 6 << 20
 
-	maxHeader      = 64 << 10
-	maxSmallBody   = 1 << 20
-	maxConnections = 4096
-	headerTimeout  = 10 * time.Second
-	bodyTimeout    = 60 * time.Second
-	answerTimeout  = 30 * time.Second
-	idleTimeout    = 2 * time.Minute
+	maxHeader = 64 << 10
+	// maxSmallBody bounds a worker's other bodies, maxOpenBody what anyone may
+	// send: the names of all functions of a group fit.
+	maxSmallBody = 1 << 20
+	maxOpenBody  = 64 << 10
 )
 
 // Options are what a Server stands on.
@@ -88,9 +85,12 @@ func New(o Options) *Server {
 	s.http = http.Server{
 		Handler:           http.HandlerFunc(s.serve),
 		ReadHeaderTimeout: headerTimeout,
+		ReadTimeout:       requestTimeout,
+		WriteTimeout:      answerTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,
 		BaseContext:       func(net.Listener) context.Context { return base },
+		ConnContext:       withConn,
 		ErrorLog:          slog.NewLogLogger(s.logger.Handler(), slog.LevelDebug),
 	}
 	return s
@@ -106,11 +106,11 @@ func (s *Server) Serve(l *Listener) error {
 		}
 	}
 	s.hosts.Store(&hosts)
-	places := make(chan struct{}, maxConnections)
+	open := newConnections(s.maxPayload)
 	var group errgroup.Group
 	for _, each := range l.listeners {
 		group.Go(func() error {
-			if err := s.http.Serve(newLimited(each, places)); !errors.Is(err, http.ErrServerClosed) {
+			if err := s.http.Serve(listener{each, open}); !errors.Is(err, http.ErrServerClosed) {
 				return fmt.Errorf("serve the function API on %s: %w", each.Addr(), err)
 			}
 			return nil
@@ -131,12 +131,6 @@ func (s *Server) Shutdown(ctx context.Context) error {
 
 // serve admits a call and finds what it is for.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
-	control := http.NewResponseController(w)
-	// Connections are reused, so the deadlines of the previous call must go.
-	// Errors mean that the connection is gone, which shows by itself.
-	_ = control.SetReadDeadline(time.Time{})
-	_ = control.SetWriteDeadline(s.now().Add(answerTimeout))
-
 	// A web page in a browser on this machine can reach the port: it either
 	// sends an Origin or, after rebinding its DNS name, a foreign Host.
 	hosts := s.hosts.Load()
@@ -154,24 +148,12 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 // write sends a complete answer and says whether it left this process.
 func (s *Server) write(w http.ResponseWriter, status int, body []byte) error {
 	control := http.NewResponseController(w)
-	_ = control.SetWriteDeadline(s.now().Add(answerTimeout))
+	// Waiting for the answer may have taken longer than sending it may.
+	_ = control.SetWriteDeadline(time.Now().Add(answerTimeout))
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
 	if _, err := w.Write(body); err != nil {
 		return err
 	}
 	return control.Flush()
-}
-
-// body reads all of a request's body, at most limit bytes.
-func (s *Server) body(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
-	control := http.NewResponseController(w)
-	_ = control.SetReadDeadline(s.now().Add(bodyTimeout))
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
-	_ = control.SetReadDeadline(time.Time{})
-	var tooLarge *http.MaxBytesError
-	if err != nil && !errors.As(err, &tooLarge) {
-		return nil, fmt.Errorf("%w: the body could not be read: %w", ErrInvalid, err)
-	}
-	return body, err
 }

@@ -119,6 +119,34 @@ def publish(topic, payload, policy=""):
 		}
 	})
 
+	t.Run("a result or an error that is too large ends its call at once, and nothing else", func(t *testing.T) {
+		t.Parallel()
+		r := newRig(t)
+		large := r.python("Large", `
+def handler(event, context):
+    if event == 'raise':
+        raise ValueError('x' * (7 << 20))
+    return 'x' * event
+`)
+		large.Timeout = 10 * time.Minute
+		r.apply(large)
+		pid := r.pid("Large", ipc.Waiting)
+		for payload, want := range map[string]string{
+			"7340032":  "the function's result has 7340034 bytes; the core passes on at most 6291456",
+			"99000000": "the function's result has 99000002 bytes; the core passes on at most 6291456",
+			`"raise"`:  "the function's error has 7340052 bytes; the core passes on at most 6291456",
+		} {
+			got := r.invoke("Large", payload)
+			if got.Error != ipc.Unhandled || string(got.Payload) != `{"errorMessage":"`+want+`"}` {
+				t.Errorf("%s: %s %.300s", payload, got.Error, got.Payload)
+			}
+		}
+		r.wantResult("Large", "3", `"xxx"`)
+		if again := r.pid("Large", ipc.Waiting); again != pid {
+			t.Error("the process was replaced")
+		}
+	})
+
 	t.Run("a process that dies at work fails the call and comes back", func(t *testing.T) {
 		t.Parallel()
 		r := newRig(t)

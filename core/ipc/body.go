@@ -1,0 +1,121 @@
+package ipc
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+)
+
+// Deadlines of a request. A stranger's has to be there within requestTimeout as
+// a whole; a worker's body gets longer the larger it is. Only the answer to a
+// poll, or to who waits for a result, may take as long as it takes.
+const (
+	headerTimeout  = 5 * time.Second
+	requestTimeout = 10 * time.Second
+	// minBodyRate is in bytes per second.
+	minBodyRate = 256 << 10
+	// roomTimeout is how long a body waits for room among others.
+	roomTimeout = 10 * time.Second
+	// maxDrain bounds what is read of a body that is refused, in bytes.
+	maxDrain = 1 << 30
+
+	answerTimeout = 30 * time.Second
+	idleTimeout   = 2 * time.Minute
+)
+
+// tooLargeError means that a body is larger than it may be.
+type tooLargeError struct {
+	// size is in bytes, 0 where the request does not say it; limit is what it
+	// may have.
+	size, limit int64
+}
+
+func (e *tooLargeError) Error() string {
+	if e.size == 0 {
+		return fmt.Sprintf("%v: it has more than the %d bytes that it may have", ErrTooLarge, e.limit)
+	}
+	return fmt.Sprintf("%v: it has %d bytes, and may have %d", ErrTooLarge, e.size, e.limit)
+}
+
+func (e *tooLargeError) Unwrap() error { return ErrTooLarge }
+
+// body reads all of a request's body, at most limit bytes; a larger one that
+// says so is not read at all. done is called when it is counted elsewhere.
+func (s *Server) body(w http.ResponseWriter, r *http.Request, limit int64) (body []byte, done func(), err error) {
+	size := r.ContentLength
+	if size > limit {
+		return nil, nil, &tooLargeError{size: size, limit: limit}
+	}
+	if size < 0 {
+		size = limit
+	}
+	from := connOf(r)
+	ctx, cancel := context.WithTimeout(r.Context(), roomTimeout)
+	defer cancel()
+	if done, err = from.room(ctx, size); err != nil {
+		if r.Context().Err() != nil {
+			return nil, nil, err
+		}
+		return nil, nil, fmt.Errorf("%w: other calls are being read; call again", ErrBusy)
+	}
+	if from.known() {
+		s.extend(w, requestTimeout+time.Duration(size/minBodyRate)*time.Second)
+	}
+	buffer := bytes.NewBuffer(make([]byte, 0, max(r.ContentLength, 0)+bytes.MinRead))
+	_, err = buffer.ReadFrom(io.LimitReader(r.Body, limit+1))
+	switch {
+	case err != nil:
+		err = fmt.Errorf("%w: the body could not be read: %w", ErrInvalid, err)
+	case int64(buffer.Len()) > limit:
+		err = &tooLargeError{limit: limit}
+	default:
+		return buffer.Bytes(), done, nil
+	}
+	done()
+	return nil, nil, err
+}
+
+// drain throws away what is left of a worker's body, so that the client, which
+// may send all of it before it reads, gets the answer.
+func (s *Server) drain(w http.ResponseWriter, r *http.Request) {
+	if r.Header.Get("Expect") != "" || !connOf(r).known() {
+		return
+	}
+	for read := int64(0); read < maxDrain; {
+		s.extend(w, requestTimeout)
+		n, err := io.CopyN(io.Discard, r.Body, requestTimeoutBytes)
+		read += n
+		if err != nil {
+			return
+		}
+	}
+}
+
+// requestTimeoutBytes are those that have to come within requestTimeout.
+const requestTimeoutBytes = int64(requestTimeout/time.Second) * minBodyRate
+
+// extend lets a request take that long from now.
+func (s *Server) extend(w http.ResponseWriter, more time.Duration) {
+	// An error means that the connection is gone, which shows by itself.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(more))
+}
+
+// outcome is how an invocation ends whose result or error is too large.
+func (e *tooLargeError) outcome(kind FunctionError) Outcome {
+	what := "result"
+	if kind != Succeeded {
+		what = "error"
+	}
+	size := fmt.Sprintf("more than %d bytes", e.limit)
+	if e.size > 0 {
+		size = fmt.Sprintf("%d bytes", e.size)
+	}
+	text := fmt.Sprintf("the function's %s has %s; the core passes on at most %d", what, size, e.limit)
+	// A map of text always encodes.
+	body, _ := json.Marshal(map[string]string{"errorMessage": text})
+	return Outcome{Payload: body, Error: Unhandled}
+}
