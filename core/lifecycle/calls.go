@@ -41,40 +41,31 @@ func (s *Supervisor) Authenticate(authorization string) (ipc.Worker, bool) {
 func (s *Supervisor) Invoke(_ context.Context, caller ipc.Worker, call ipc.Call) (string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	f := s.functions[call.ARN]
-	if f == nil {
-		return "", fmt.Errorf("%w: no function %s in this group; name it with the version that is deployed", ipc.ErrNotFound, call.ARN)
-	}
-	item := s.newInvocation(f, caller, call.Type, call.ClientContext, call.Payload)
-	if err := s.room(item.size); err != nil {
+	item, err := s.reserve(call.ARN, caller, cmp.Or(caller.FunctionARN, coreCaller), call)
+	if err != nil {
 		return "", err
 	}
-	s.reserve(item)
 	s.enqueue(item)
 	return item.id, nil
 }
 
-// ReserveEvent takes a place for an Event in a function's queue. settle, called
-// once, uses it or gives it back.
-func (s *Supervisor) ReserveEvent(arn, clientContext string, payload []byte) (settle func(deliver bool), err error) {
+// ReserveEvent takes a place for an Event in a function's queue, of the share of
+// the source that its message came from. settle, called once, uses it or gives it
+// back.
+func (s *Supervisor) ReserveEvent(arn, source, clientContext string, payload []byte) (settle func(deliver bool), err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	f := s.functions[arn]
-	if f == nil {
-		return nil, fmt.Errorf("%w: no function %s in this group", ipc.ErrNotFound, arn)
-	}
-	item := s.newInvocation(f, ipc.Worker{}, ipc.Event, clientContext, payload)
-	if err := s.room(item.size); err != nil {
+	call := ipc.Call{ARN: arn, Type: ipc.Event, ClientContext: clientContext, Payload: payload}
+	item, err := s.reserve(arn, ipc.Worker{}, source, call)
+	if err != nil {
 		return nil, err
 	}
-	s.reserve(item)
 	return func(deliver bool) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		// The function may have been replaced or removed meanwhile.
 		f := s.functions[arn]
 		if !deliver || f == nil || s.closing {
-			s.items--
 			s.end(item, ipc.Outcome{})
 			return
 		}
@@ -182,7 +173,7 @@ func (s *Supervisor) putBack(w *worker, item *invocation) {
 	if current := s.functions[f.spec.ARN]; current != nil {
 		item.function = current
 	}
-	s.items++
+	s.count(item, usage{1, item.counted.bytes})
 	item.function.queue = slices.Insert(item.function.queue, 0, item)
 	item.function.dispatch()
 }

@@ -109,7 +109,7 @@ def publish(topic, payload, policy=""):
 			t.Errorf("got %s %s, want Unhandled %s", got.Error, got.Payload, want)
 		}
 		r.eventually("the process is gone", func() bool { return !alive(pid) })
-		for _, want := range []string{"Timing out work item.", "invoker=router", "invocationId=", "workerId="} {
+		for _, want := range []string{"Timing out work item.", `invoker="the core"`, "invocationId=", "workerId="} {
 			if !strings.Contains(r.runtime.String(), want) {
 				t.Errorf("runtime.log lacks %q", want)
 			}
@@ -212,8 +212,12 @@ def handler(event, context):
 		}
 		r.router.SetTable(table)
 		call := ipc.Call{ARN: arn("Silent"), Type: ipc.Event, Payload: []byte("x")}
-		if _, err := r.sup.Invoke(t.Context(), ipc.Worker{}, call); err != nil {
-			t.Fatal(err)
+		if n := r.flood("s", "Silent", 1); n != 2 {
+			t.Errorf("%d items were taken, want 2", n)
+		}
+		for range 4 {
+			r.flood("others", "Silent", 1)
+			_, _ = r.sup.Invoke(t.Context(), ipc.Worker{}, call)
 		}
 		if err := r.router.Publish(t.Context(), "s", "t", []byte("m"), true); !errors.Is(err, ipc.ErrQueueFull) {
 			t.Errorf("all or error: %v, want a full queue", err)
@@ -228,7 +232,7 @@ def handler(event, context):
 			t.Error("the cloud did not get the message that there was room for")
 		}
 		if _, err := r.sup.Invoke(t.Context(), ipc.Worker{}, call); !errors.Is(err, ipc.ErrQueueFull) {
-			t.Errorf("a third item: %v, want a full queue", err)
+			t.Errorf("one more item: %v, want a full queue", err)
 		}
 		call.Payload = make([]byte, 1001)
 		if _, err := r.sup.Invoke(t.Context(), ipc.Worker{}, call); !errors.Is(err, ipc.ErrTooLarge) {

@@ -1,7 +1,6 @@
 package lifecycle
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -78,7 +77,6 @@ func (f *function) failQueue(reason string) {
 	queue := f.queue
 	f.queue = nil
 	for _, item := range queue {
-		f.supervisor.items--
 		f.supervisor.end(item, unhandled(reason))
 	}
 }
@@ -92,27 +90,29 @@ func (f *function) push(item *invocation) {
 // dispatch hands waiting items to waiting processes, and starts on-demand ones
 // for the rest.
 func (f *function) dispatch() {
+	f.assign()
+	if f.needs() {
+		f.supervisor.startOnDemand()
+	}
+}
+
+// assign hands waiting items to waiting processes.
+func (f *function) assign() {
 	s := f.supervisor
 	for len(f.queue) > 0 {
 		w := f.waiting()
 		if w == nil {
 			break
 		}
+		if s.owes(w) {
+			w.stop()
+			continue
+		}
 		item := f.queue[0]
 		f.queue[0] = nil
 		f.queue = f.queue[1:]
-		s.items--
+		s.leftQueue(item)
 		w.assign(item)
-	}
-	if f.spec.Pinned || !f.begun || f.retired || f.problem != nil || f.retry != nil || s.closing {
-		return
-	}
-	for need := len(f.queue) - f.coming(); need > 0; need-- {
-		if s.onDemand >= s.options.MaxConcurrent {
-			s.evict()
-			return
-		}
-		f.start()
 	}
 }
 
@@ -229,49 +229,9 @@ func (f *function) giveUp(w *worker, cause string) {
 		return item.attempts >= maxAttempts
 	})
 	for _, item := range given {
-		s.items--
 		s.options.Logger.Error("WorkItem reached max retry limit.",
 			"invocationId", item.id, "funcArn", f.spec.ARN, "workerId", w.id)
 		s.end(item, unhandled(fmt.Sprintf("worker with %s failed to initialize with reason %s", w.id, cause)))
-	}
-}
-
-// dispatchAll gives every function's queue a chance, the one that waits longest
-// first.
-func (s *Supervisor) dispatchAll() {
-	var waiting []*function
-	for _, f := range s.functions {
-		if len(f.queue) > 0 {
-			waiting = append(waiting, f)
-		}
-	}
-	slices.SortFunc(waiting, func(a, b *function) int { return cmp.Compare(a.queue[0].sequence, b.queue[0].sequence) })
-	for _, f := range waiting {
-		f.dispatch()
-	}
-}
-
-// evict ends the on-demand process that has been idle longest, to make room for
-// another. Its end sets off the next dispatch.
-func (s *Supervisor) evict() {
-	var oldest *worker
-	for _, w := range s.workers {
-		if w.function.spec.Pinned {
-			continue
-		}
-		if w.stopping {
-			// One is on its way out already.
-			return
-		}
-		if !w.idle() || len(w.function.queue) > 0 {
-			continue
-		}
-		if oldest == nil || w.idleSince.Before(oldest.idleSince) {
-			oldest = w
-		}
-	}
-	if oldest != nil {
-		oldest.stop()
 	}
 }
 

@@ -16,13 +16,15 @@ type invocation struct {
 	id       string
 	sequence uint64
 	function *function
-	// caller is the worker that called; zero for the router.
+	// caller is the worker that called, zero for the core itself; source is what
+	// it counts as: the worker's function, or where a message came from.
 	caller  ipc.Worker
+	source  string
 	kind    ipc.InvocationType
 	context string
 	payload []byte
-	// size is what the invocation counts for in Supervisor.bytes.
-	size     int64
+	// counted is its part in Supervisor.shares.
+	counted  usage
 	attempts int
 
 	// worker holds the item; timer is its time limit, later the time after
@@ -34,40 +36,41 @@ type invocation struct {
 	done    chan struct{}
 }
 
-func (s *Supervisor) newInvocation(f *function, caller ipc.Worker, kind ipc.InvocationType, context string, payload []byte) *invocation {
-	s.sequence++
-	return &invocation{
-		id: uuid.NewString(), sequence: s.sequence, function: f, caller: caller, kind: kind,
-		context: context, payload: payload, size: int64(len(payload) + len(context)), done: make(chan struct{}),
-	}
-}
-
-// room says whether one more item of some size can be queued.
-func (s *Supervisor) room(size int64) error {
+// reserve makes an invocation that has its place in the queue of a function.
+func (s *Supervisor) reserve(arn string, caller ipc.Worker, source string, call ipc.Call) (*invocation, error) {
+	f := s.functions[arn]
 	switch {
+	case f == nil:
+		return nil, fmt.Errorf("%w: no function %s in this group; name it with the version that is deployed", ipc.ErrNotFound, arn)
 	case s.closing:
-		return ipc.ErrShuttingDown
-	case size > s.options.MaxBytes:
-		return fmt.Errorf("%w: %d bytes, all queues together hold %d", ipc.ErrTooLarge, size, s.options.MaxBytes)
-	case s.items >= s.options.MaxWorkItems:
-		return fmt.Errorf("%w: it holds %d items; raise runtime.maxWorkItemCount or publish more slowly", ipc.ErrQueueFull, s.items)
-	case s.bytes+size > s.options.MaxBytes:
-		return fmt.Errorf("%w: it holds %d bytes of %d", ipc.ErrQueueFull, s.bytes, s.options.MaxBytes)
+		return nil, ipc.ErrShuttingDown
 	}
-	return nil
+	size := int64(len(call.Payload) + len(call.ClientContext))
+	if err := s.shares.check(arn, source, size); err != nil {
+		return nil, err
+	}
+	s.sequence++
+	i := &invocation{
+		id: uuid.NewString(), sequence: s.sequence, function: f, caller: caller, source: source, kind: call.Type,
+		context: call.ClientContext, payload: call.Payload, done: make(chan struct{}),
+	}
+	s.count(i, usage{1, size})
+	s.invocations[i.id] = i
+	return i, nil
 }
 
-// reserve takes the place that room promised.
-func (s *Supervisor) reserve(item *invocation) {
-	s.items++
-	s.bytes += item.size
-	s.invocations[item.id] = item
+// count sets what an invocation counts for.
+func (s *Supervisor) count(i *invocation, now usage) {
+	s.shares.add(i.function.spec.ARN, i.source, now.minus(i.counted))
+	i.counted = now
 }
+
+// leftQueue counts an item that waits no longer.
+func (s *Supervisor) leftQueue(i *invocation) { s.count(i, usage{0, i.counted.bytes}) }
 
 // enqueue puts an item that has its place into its function's queue.
 func (s *Supervisor) enqueue(item *invocation) {
 	if item.function.problem != nil {
-		s.items--
 		s.end(item, unhandled(item.function.problem.Error()))
 		return
 	}
@@ -86,7 +89,7 @@ func (i *invocation) hand(w *worker) {
 		if i.ended || i.timer != timer {
 			return
 		}
-		s.options.Logger.Error("Timing out work item.", "invoker", i.invoker(),
+		s.options.Logger.Error("Timing out work item.", "invoker", i.source,
 			"invocationId", i.id, "funcArn", i.function.spec.ARN, "workerId", w.id)
 		s.end(i, unhandled(fmt.Sprintf("%s timed out after %v seconds", i.function.spec.ARN, limit.Seconds())))
 		if w.reason == "" {
@@ -95,13 +98,6 @@ func (i *invocation) hand(w *worker) {
 		w.kill()
 	})
 	i.timer = timer
-}
-
-func (i *invocation) invoker() string {
-	if i.caller.FunctionARN == "" {
-		return "router"
-	}
-	return i.caller.FunctionARN
 }
 
 // end settles an invocation that is in no queue any more.
@@ -118,19 +114,21 @@ func (s *Supervisor) end(i *invocation, outcome ipc.Outcome) {
 		delete(i.worker.held, i.id)
 	}
 	if outcome.Error == ipc.Unhandled {
-		s.options.Logger.Warn("An invocation failed.", "invoker", i.invoker(), "invocationId", i.id,
+		s.options.Logger.Warn("An invocation failed.", "invoker", i.source, "invocationId", i.id,
 			"funcArn", i.function.spec.ARN, "errorString", string(outcome.Payload))
 	}
-	s.bytes -= i.size
-	i.payload, i.size = nil, 0
+	i.payload = nil
+	s.count(i, usage{})
 	close(i.done)
 	if i.kind != ipc.RequestResponse {
 		delete(s.invocations, i.id)
 		return
 	}
+	if size := int64(len(outcome.Payload)); !s.results.take(i.source, size) {
+		outcome = unhandled(fmt.Sprintf("there is no room for the result of %d bytes: too many others of %s and all wait to be fetched", size, i.source))
+		s.results.add(i.source, int64(len(outcome.Payload)))
+	}
 	i.outcome = outcome
-	i.size = int64(len(outcome.Payload))
-	s.bytes += i.size
 	i.timer = time.AfterFunc(i.function.spec.timeout()+s.options.KeepResult, func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -150,8 +148,7 @@ func (s *Supervisor) drop(i *invocation) {
 		i.timer.Stop()
 	}
 	delete(s.invocations, i.id)
-	s.bytes -= i.size
-	i.size = 0
+	s.results.add(i.source, -int64(len(i.outcome.Payload)))
 }
 
 // forget drops the results that a worker, now gone, will not fetch.

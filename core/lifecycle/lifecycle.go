@@ -114,11 +114,12 @@ type Options struct {
 	// default /usr/bin and /usr/local/bin, as the original did.
 	SearchPath []string
 
-	// MaxWorkItems bounds the queued items of all functions together:
-	// config.json's maxWorkItemCount, 1024.
+	// MaxWorkItems bounds the items that one caller may have waiting with one
+	// function: config.json's maxWorkItemCount, 1024. All together are at most
+	// three times as many; see shares.
 	MaxWorkItems int
-	// MaxBytes bounds the payloads that are queued, being worked on or waiting
-	// to be fetched, together; 64 MiB.
+	// MaxBytes bounds the payloads that are queued or being worked on, and as
+	// much of results that wait to be fetched; 64 MiB each.
 	MaxBytes int64
 	// MaxConcurrent bounds the on-demand processes of all functions together:
 	// config.json's maxConcurrentLimit, 25.

@@ -11,13 +11,14 @@ import (
 	"github.com/fescue-edge/fescue/core/lifecycle"
 )
 
+// onDemand makes a function one that is started when somebody calls.
+func onDemand(f lifecycle.Function) lifecycle.Function {
+	f.Pinned = false
+	return f
+}
+
 func TestOnDemand(t *testing.T) {
 	t.Parallel()
-	onDemand := func(f lifecycle.Function) lifecycle.Function {
-		f.Pinned = false
-		return f
-	}
-
 	t.Run("it starts when called, and is used again", func(t *testing.T) {
 		t.Parallel()
 		r := newRig(t)

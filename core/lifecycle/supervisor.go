@@ -32,9 +32,9 @@ type Supervisor struct {
 	workers     map[string]*worker
 	tokens      map[[sha256.Size]byte]*worker
 	invocations map[string]*invocation
-	// items and bytes are what MaxWorkItems and MaxBytes bound.
-	items int
-	bytes int64
+	// shares are what MaxWorkItems and MaxBytes bound.
+	shares  *shares
+	results results
 	// onDemand counts the processes that MaxConcurrent bounds.
 	onDemand int
 	sequence uint64
@@ -49,6 +49,8 @@ func New(o Options) *Supervisor {
 		workers:     make(map[string]*worker),
 		tokens:      make(map[[sha256.Size]byte]*worker),
 		invocations: make(map[string]*invocation),
+		shares:      newShares(o.MaxWorkItems, o.MaxBytes),
+		results:     results{room: o.MaxBytes, by: make(map[string]int64)},
 		launcher: &launcher{
 			searchPath: o.SearchPath, runtimeDir: o.RuntimeDir, warn: o.Logger.Warn,
 			found: make(map[string]string), warned: make(map[string]bool),

@@ -69,9 +69,9 @@ type Endpoint interface {
 
 // Functions is the part of the function supervisor that the router needs.
 type Functions interface {
-	// ReserveEvent takes a place in a function's queue, as Endpoint.Reserve
-	// does. clientContext is base64 JSON.
-	ReserveEvent(arn, clientContext string, payload []byte) (settle func(deliver bool), err error)
+	// ReserveEvent takes a place in a function's queue for a message from a
+	// source, as Endpoint.Reserve does. clientContext is base64 JSON.
+	ReserveEvent(arn, source, clientContext string, payload []byte) (settle func(deliver bool), err error)
 }
 
 // ToFunctions makes an endpoint of the functions: a message becomes an Event
@@ -86,7 +86,7 @@ func (f functions) Reserve(_ context.Context, target string, m Message) (func(bo
 	if err != nil {
 		return nil, fmt.Errorf("make a client context: %w", err)
 	}
-	return f.ReserveEvent(target, base64.StdEncoding.EncodeToString(text), m.Payload)
+	return f.ReserveEvent(target, m.Source, base64.StdEncoding.EncodeToString(text), m.Payload)
 }
 
 // CloudLink is the part of the connection to the cloud that the router needs.

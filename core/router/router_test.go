@@ -128,7 +128,7 @@ type edge struct {
 
 var errFull = errors.New("full")
 
-func (e *edge) ReserveEvent(arn, clientContext string, payload []byte) (func(bool), error) {
+func (e *edge) ReserveEvent(arn, _, clientContext string, payload []byte) (func(bool), error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.full[arn] {

@@ -1,0 +1,147 @@
+package lifecycle_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fescue-edge/fescue/core/ipc"
+	"github.com/fescue-edge/fescue/core/lifecycle"
+	"github.com/fescue-edge/fescue/core/router"
+)
+
+// flood sends messages until one is refused and says how many were taken.
+func (r *rig) flood(source, name string, size int) int {
+	r.t.Helper()
+	for n := range 100000 {
+		settle, err := r.sup.ReserveEvent(arn(name), source, "", make([]byte, size))
+		if err != nil {
+			if !errors.Is(err, ipc.ErrQueueFull) {
+				r.t.Fatal(err)
+			}
+			return n
+		}
+		settle(true)
+	}
+	r.t.Fatal("nothing is ever refused")
+	return 0
+}
+
+func TestShares(t *testing.T) {
+	t.Parallel()
+	silent := func(t *testing.T, names ...string) *rig {
+		r := newRig(t, func(o *lifecycle.Options) { o.MaxWorkItems = 100; o.MaxBytes = 30000 })
+		var functions []lifecycle.Function
+		for _, name := range names {
+			functions = append(functions, executable(name, t.TempDir(), "silent"))
+		}
+		r.apply(functions...)
+		return r
+	}
+	const device = "arn:aws:iot:eu-west-1:123456789012:thing/Press"
+
+	t.Run("one caller of one function has what is configured", func(t *testing.T) {
+		t.Parallel()
+		r := silent(t, "Busy", "Quiet")
+		if n := r.flood(router.Cloud, "Busy", 0); n != 100 {
+			t.Errorf("%d items were taken, want 100", n)
+		}
+		_, err := r.sup.ReserveEvent(arn("Busy"), router.Cloud, "", nil)
+		if want := "the share of cloud in the queue of " + arn("Busy") + " holds 100 items"; err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %q", err, want)
+		}
+		for _, source := range []string{device, arn("Quiet")} {
+			if n := r.flood(source, "Busy", 0); n == 0 {
+				t.Errorf("%s finds no room in the same queue", source)
+			}
+		}
+		for _, source := range []string{router.Cloud, device, arn("Quiet")} {
+			if n := r.flood(source, "Quiet", 0); n == 0 {
+				t.Errorf("%s finds no room for another function", source)
+			}
+		}
+	})
+
+	t.Run("many callers of many functions that do no work leave room for another", func(t *testing.T) {
+		t.Parallel()
+		names := []string{"A", "B", "C", "D", "E", "F", "G", "H", "I", "J", "K", "L", "M", "N", "O", "P"}
+		r := silent(t, append(names, "Quiet")...)
+		for _, source := range []string{arn("A"), router.Cloud, device} {
+			for _, name := range names {
+				r.flood(source, name, 100)
+			}
+		}
+		if n := r.flood(router.Cloud, "Quiet", 100); n < 8 {
+			t.Errorf("there is room for %d items", n)
+		}
+	})
+
+	t.Run("the same of bytes", func(t *testing.T) {
+		t.Parallel()
+		r := silent(t, "Busy", "Quiet")
+		if n := r.flood(router.Cloud, "Busy", 1000); n != 10 {
+			t.Errorf("%d items of 1000 bytes of 30000 were taken, want 10", n)
+		}
+		if n := r.flood(router.Cloud, "Quiet", 1000); n == 0 {
+			t.Error("there is no room for another function")
+		}
+	})
+
+	t.Run("work that is done gives its room back", func(t *testing.T) {
+		t.Parallel()
+		r := newRig(t, func(o *lifecycle.Options) { o.MaxWorkItems = 2; o.MaxBytes = 1000 })
+		r.apply(executable("Upper", t.TempDir(), "upper"))
+		for n := range 50 {
+			r.wantResult("Upper", fmt.Sprintf("%0100d", n), fmt.Sprintf("%0100d", n))
+		}
+	})
+
+	t.Run("results that are not fetched are bounded, and those of others not lost", func(t *testing.T) {
+		t.Parallel()
+		r := newRig(t, func(o *lifecycle.Options) { o.MaxBytes = 10000 })
+		// Results of a worker that is gone are dropped, so this one lives.
+		r.apply(r.python("Large", "def handler(event, context):\n    return 'x' * event\n"), executable("Hoarder", t.TempDir(), "silent"))
+		r.pid("Hoarder", ipc.Starting)
+		hoarder := ipc.Worker{ID: r.workers("Hoarder")[0].WorkerId, FunctionARN: arn("Hoarder")}
+		for range 8 {
+			_, err := r.sup.Invoke(t.Context(), hoarder, ipc.Call{ARN: arn("Large"), Type: ipc.RequestResponse, Payload: []byte("2000")})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		got := r.invoke("Large", "500")
+		if got.Error != ipc.Succeeded || len(got.Payload) != 502 {
+			t.Errorf("another caller got %s %.200s", got.Error, got.Payload)
+		}
+		if got := r.invoke("Large", "9000"); got.Error != ipc.Unhandled || !strings.Contains(string(got.Payload), "there is no room for the result of 9002 bytes") {
+			t.Errorf("a result that finds no room: %s %.200s", got.Error, got.Payload)
+		}
+	})
+
+	t.Run("a function with endless work gives a place to one without any", func(t *testing.T) {
+		t.Parallel()
+		r := newRig(t, func(o *lifecycle.Options) { o.MaxConcurrent = 2 })
+		r.apply(onDemand(executable("Busy", t.TempDir(), "upper")), onDemand(executable("Quiet", t.TempDir(), "upper")))
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		fed := make(chan struct{})
+		go func() {
+			defer close(fed)
+			for ctx.Err() == nil {
+				settle, err := r.sup.ReserveEvent(arn("Busy"), router.Cloud, "", []byte("x"))
+				if err != nil {
+					<-time.After(time.Millisecond)
+					continue
+				}
+				settle(true)
+			}
+		}()
+		r.eventually("both places are taken", func() bool { return len(r.workers("Busy")) == 2 })
+		r.wantResult("Quiet", "y", "Y")
+		cancel()
+		<-fed
+	})
+}
