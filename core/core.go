@@ -29,6 +29,7 @@ import (
 	"github.com/fescue-edge/fescue/core/sandbox"
 	"github.com/fescue-edge/fescue/core/spooler"
 	"github.com/fescue-edge/fescue/corelink"
+	"github.com/fescue-edge/fescue/disk"
 	"github.com/fescue-edge/fescue/runtimes"
 )
 
@@ -149,6 +150,10 @@ type parts struct {
 func (c *Core) assemble(files *logs.Logs, logger *slog.Logger) (_ *parts, err error) {
 	p := &parts{logger: logger}
 	packages := filepath.Join(c.config.Variable(), "packages", "fescue", "runtime")
+	// Functions read what lies there, whatever the core's umask is.
+	if err := disk.MakeFolder(packages, 0o755); err != nil {
+		return nil, err
+	}
 	if err := runtimes.Extract(packages); err != nil {
 		return nil, err
 	}

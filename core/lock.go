@@ -20,13 +20,18 @@ var ErrRunning = errors.New("another core runs on this folder")
 // lockRoot makes sure that exactly one core runs on a folder. The lock goes with
 // the process, however it ends.
 func lockRoot(folder string) (*os.File, error) {
-	if err := disk.MakeFolder(folder, 0o755); err != nil {
+	if err := disk.MakeFolder(folder, 0o711); err != nil {
 		return nil, fmt.Errorf("make the core's folder: %w", err)
 	}
 	path := filepath.Join(folder, "core.lock")
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open the core's lock: %w", err)
+	}
+	// Whoever may open the file may hold its lock.
+	if err := f.Chmod(0o600); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("keep others from the core's lock: %w", err)
 	}
 	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 	if errors.Is(err, unix.EWOULDBLOCK) {

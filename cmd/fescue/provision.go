@@ -92,8 +92,12 @@ func provision(ctx context.Context, c *apiClient, name, root string, topics []st
 	}
 	short := dev.CertificateID[:10]
 	certs := filepath.Join(root, "certs")
-	for _, dir := range []string{certs, filepath.Dir(configFile)} {
-		if err := disk.MakeFolder(dir, 0o755); err != nil {
+	// Functions read the authority's certificate and nothing else of what lies here.
+	for dir, mode := range map[string]os.FileMode{certs: 0o711, filepath.Dir(configFile): 0o700} {
+		if err := disk.MakeFolder(filepath.Dir(dir), 0o755); err != nil {
+			return identity{}, err
+		}
+		if err := disk.MakeFolder(dir, mode); err != nil {
 			return identity{}, err
 		}
 	}
@@ -102,8 +106,8 @@ func provision(ctx context.Context, c *apiClient, name, root string, topics []st
 		name, text string
 		mode       os.FileMode
 	}{
-		{keyFile, dev.PrivateKey, 0o600}, {short + ".public.key", dev.PublicKey, 0o644},
-		{certFile, dev.CertificatePEM, 0o644}, {caFile, endpoints.CA, 0o644},
+		{keyFile, dev.PrivateKey, 0o600}, {short + ".public.key", dev.PublicKey, 0o600},
+		{certFile, dev.CertificatePEM, 0o600}, {caFile, endpoints.CA, 0o644},
 	} {
 		if err := disk.WriteFile(filepath.Join(certs, f.name), []byte(f.text), f.mode); err != nil {
 			return identity{}, err

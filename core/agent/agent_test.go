@@ -41,7 +41,7 @@ func TestDeployment(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if info.Mode().Perm() != 0o644 || p.keyCalls != 1 {
+		if info.Mode().Perm() != 0o600 || p.keyCalls != 1 {
 			t.Errorf("key file %v after %d calls", info.Mode(), p.keyCalls)
 		}
 		if !strings.Contains(g.log.String(), "level=WARN msg=\"First contact") {

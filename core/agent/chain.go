@@ -72,7 +72,7 @@ func (a *Agent) learnKeys(ctx context.Context) (learned bool, err error) {
 	if len(text) > maxChain {
 		return false, fmt.Errorf("keep the signing keys' chain: it has %d bytes, at most %d are accepted; put the newest key into %s and remove %s", len(text), maxChain, a.keyFile, a.chainFile())
 	}
-	if err := disk.ReplaceFile(a.disk, a.chainFile(), text, 0o644); err != nil {
+	if err := disk.ReplaceFile(a.disk, a.chainFile(), text, 0o600); err != nil {
 		return false, fmt.Errorf("keep the signing keys' chain: %w", err)
 	}
 	a.logger.Warn("The control plane signs with a new key: it is trusted, because a trusted one vouches for it.",

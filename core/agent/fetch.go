@@ -33,7 +33,7 @@ var errStalled = errors.New("no data came for too long")
 // a failure, or something that trying again may cure: then the next attempt goes
 // on where this one stopped.
 func (a *Agent) stage(ctx context.Context, m bundle.Manifest) error {
-	if err := makeFolder(a.disk, a.layout.store()); err != nil {
+	if err := makeFolder(a.disk, a.layout.store(), passable); err != nil {
 		return diskFailure("prepare the deployment folder", err)
 	}
 	list, err := a.lacking(m)

@@ -1,16 +1,27 @@
 package agent
 
-import "github.com/fescue-edge/fescue/disk"
+import (
+	"io/fs"
 
-// makeFolder makes a folder that functions' users can enter, also where it is there
-// already, and those above it.
-func makeFolder(on disk.FS, name string) error {
-	if err := disk.MakeFolderOn(on, name, 0o755); err != nil {
+	"github.com/fescue-edge/fescue/disk"
+)
+
+// Modes of folders. Functions need the code that they are given by its path; they
+// list nothing above it.
+const (
+	passable fs.FileMode = 0o711
+	private  fs.FileMode = 0o700
+)
+
+// makeFolder makes a folder with a mode, also where it is there already, and those
+// above it.
+func makeFolder(on disk.FS, name string, mode fs.FileMode) error {
+	if err := disk.MakeFolderOn(on, name, mode); err != nil {
 		return err
 	}
 	info, err := on.Lstat(name)
-	if err == nil && info.Mode().Perm()&0o755 != 0o755 {
-		err = on.Chmod(name, info.Mode().Perm()|0o755)
+	if err == nil && info.Mode().Perm() != mode {
+		err = on.Chmod(name, mode)
 	}
 	return err
 }

@@ -104,7 +104,7 @@ func (a *Agent) firstContact(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("signing keys from the control plane: %w", err)
 	}
-	if err := disk.ReplaceFile(a.disk, a.keyFile, text.Bytes(), 0o644); err != nil {
+	if err := disk.ReplaceFile(a.disk, a.keyFile, text.Bytes(), 0o600); err != nil {
 		return fmt.Errorf("keep the signing keys: %w", err)
 	}
 	ids := make([]string, 0, len(keys))

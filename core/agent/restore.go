@@ -11,7 +11,7 @@ import (
 
 // restore reads what lies on the disk and starts it, without the cloud.
 func (a *Agent) restore(ctx context.Context) error {
-	if err := makeFolder(a.disk, a.layout.root); err != nil {
+	if err := makeFolder(a.disk, a.layout.root, passable); err != nil {
 		return fmt.Errorf("prepare the deployment folder: %w", err)
 	}
 	if err := a.clean(a.now()); err != nil {

@@ -123,8 +123,8 @@ func (a *Agent) derive() error {
 			want[f.FunctionArn] = filepath.Join("..", filepath.Base(a.layout.store()), f.SHA256)
 		}
 	}
-	for _, folder := range []string{a.layout.lambdas(), a.layout.groupFolder()} {
-		if err := makeFolder(a.disk, folder); err != nil {
+	for folder, mode := range map[string]fs.FileMode{a.layout.lambdas(): passable, a.layout.groupFolder(): private} {
+		if err := makeFolder(a.disk, folder, mode); err != nil {
 			return fmt.Errorf("prepare the deployment folder: %w", err)
 		}
 	}
