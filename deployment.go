@@ -123,6 +123,9 @@ const (
 	// EventOutdated: the core is beyond it, and this server, restored from a
 	// backup, does not know how it ended there.
 	EventOutdated DeploymentEvent = "Outdated"
+	// EventUnreadable: the core's software reads no manifest format in which this
+	// server can write the deployment.
+	EventUnreadable DeploymentEvent = "Unreadable"
 	// EventWentBack: a core that had gone on with a deployment which the cloud
 	// had ended runs the last accepted one again.
 	EventWentBack DeploymentEvent = "WentBack"
@@ -199,6 +202,7 @@ var transitions = map[DeploymentEvent]transition{
 	EventExpired:         {actor: CloudActor, from: []deploymentState{offered}, to: failure},
 	EventTimedOut:        {actor: CloudActor, from: []deploymentState{claimed, staged, switched}, to: failure, raises: true},
 	EventOutdated:        {actor: CloudActor, from: []deploymentState{offered, claimed, staged, switched}, to: failure, raises: true},
+	EventUnreadable:      {actor: CloudActor, from: []deploymentState{offered, claimed, staged, switched}, to: failure, raises: true},
 	EventClaimed:         {actor: CoreActor, from: []deploymentState{offered}, to: claimed},
 	EventStaged:          {actor: CoreActor, from: []deploymentState{claimed}, to: staged},
 	EventSwitched:        {actor: CoreActor, from: []deploymentState{claimed, staged}, to: switched},
@@ -305,6 +309,8 @@ type Offering struct {
 	Devices []ClientDevice
 	// Warnings are what was found in Building that fails nothing.
 	Warnings []ErrorDetail
+	// Note is for the timeline: what the group was judged by.
+	Note string
 }
 
 // CurrentStatus is what GetDeploymentStatus tells of a deployment.

@@ -73,6 +73,7 @@ var life = []struct {
 	{fescue.EventSucceeded, core, [7]outcome{no, no, success, success, success, same, ended}},
 	{fescue.EventFailed, core, [7]outcome{no, no, failure, failure, failure, ended, same}},
 	{fescue.EventOutdated, cloud, [7]outcome{no, failure, failure, failure, failure, ended, same}},
+	{fescue.EventUnreadable, cloud, [7]outcome{no, failure, failure, failure, failure, ended, same}},
 	{fescue.EventWentBack, core, [7]outcome{no, no, no, no, no, ended, noted}},
 }
 

@@ -41,6 +41,7 @@ const (
 	DeploymentForcedAway       FailureCode = "DEPLOYMENT_FORCED_AWAY"
 	DeploymentTimedOut         FailureCode = "DEPLOYMENT_TIMED_OUT"
 	DeploymentOutdated         FailureCode = "DEPLOYMENT_OUTDATED"
+	ManifestUnreadable         FailureCode = "MANIFEST_UNREADABLE_ERROR"
 	ManifestRefused            FailureCode = "MANIFEST_REFUSED_ERROR"
 	ManifestKeyUnknown         FailureCode = "MANIFEST_KEY_UNKNOWN_ERROR"
 	ManifestKeyRevoked         FailureCode = "MANIFEST_KEY_REVOKED_ERROR"
@@ -302,6 +303,11 @@ var DeploymentFailures = []DeploymentFailure{
 		Code: DeploymentOutdated, Phase: FailsAnywhere, Concerns: "core",
 		Text:   "The core %s has been through a deployment with epoch %d, later than this one's %d, of which this server has lost the end: it was restored from a backup",
 		Remedy: "The core runs what it ran before. Deploy the group again.",
+	},
+	{
+		Code: ManifestUnreadable, Phase: FailsAnywhere, Concerns: "core",
+		Text:   "The core %s has version %q of the core software, which reads the manifest formats %v; this server cannot write the deployment in any of them",
+		Remedy: "Bring fescue-core on the gateway and the server to versions that lie at most one apart, then deploy the group again.",
 	},
 	{
 		Code: ManifestRefused, Phase: FailsClaimed, Concerns: "manifest",

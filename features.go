@@ -61,6 +61,15 @@ var UnservedFeatures = []UnservedFeature{
 	{FeatureGroupRole, GroupRoleUnserved},
 }
 
+// UnservedNames are the features that cores of this version do not serve.
+func UnservedNames() []Feature {
+	list := make([]Feature, len(UnservedFeatures))
+	for i, u := range UnservedFeatures {
+		list[i] = u.Feature
+	}
+	return list
+}
+
 // Served reports whether cores of this version serve a feature.
 func Served(f Feature) bool {
 	for _, u := range UnservedFeatures {

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 )
 
@@ -19,6 +20,10 @@ type Envelope struct {
 	PayloadType string      `json:"payloadType"`
 	Payload     []byte      `json:"payload"` // base64 in JSON
 	Signatures  []Signature `json:"signatures"`
+	// Newer is the same manifest in a newer format, signed by itself. Versions
+	// that do not know the member read the payload: a core that is taken back to
+	// the version before starts from what the newer one wrote.
+	Newer *Envelope `json:"newer,omitempty"`
 }
 
 // Signature is an Ed25519 signature over the payload type and the payload.
@@ -46,57 +51,95 @@ func KeyID(key ed25519.PublicKey) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// Sign encodes the manifest and wraps it in an envelope, as JSON.
-func Sign(m Manifest, key ed25519.PrivateKey) ([]byte, error) {
-	payload, err := m.Encode()
-	if err != nil {
-		return nil, err
+// Sign encodes the manifest in formats that its reader knows, of those that this
+// version writes, and wraps it in an envelope, as JSON. The payload is in the oldest
+// of them that can say what is in the manifest, the newest is beside it. Without
+// formats it is the oldest that there is. The error is ErrFormat when none fits.
+func Sign(m Manifest, key ed25519.PrivateKey, read ...int) ([]byte, error) {
+	if len(read) == 0 {
+		read = []int{OldestFormat}
 	}
-	return seal(PayloadType, payload, key)
+	var written []Envelope
+	unfit := fmt.Errorf("%w: formats %v are read, this version writes %v", ErrFormat, read, Formats())
+	for _, f := range formats {
+		if !slices.Contains(read, f.number) {
+			continue
+		}
+		payload, err := f.encode(m)
+		if errors.Is(err, ErrFormat) {
+			unfit = err
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		written = append(written, seal(PayloadType, payload, key))
+	}
+	if len(written) == 0 {
+		return nil, unfit
+	}
+	envelope := written[0]
+	if len(written) > 1 {
+		envelope.Newer = &written[len(written)-1]
+	}
+	return json.Marshal(envelope)
 }
 
 // Open verifies an envelope against the trusted keys, by key id, and returns
 // the manifest. Nothing of the payload is read before a signature has verified.
 func Open(envelope []byte, trusted map[string]ed25519.PublicKey) (Manifest, error) {
-	payload, _, err := unseal(envelope, PayloadType, trusted)
+	return open(envelope, func(env Envelope) ([]byte, error) {
+		payload, _, err := env.verify(PayloadType, trusted)
+		return payload, err
+	})
+}
+
+// open reads the manifest in the newest format that the envelope has and this
+// version reads. verify gives the payload of an envelope that is trusted.
+func open(envelope []byte, verify func(Envelope) ([]byte, error)) (Manifest, error) {
+	env, err := parseEnvelope(envelope)
 	if err != nil {
 		return Manifest{}, fmt.Errorf("%w: %w", ErrManifest, err)
 	}
-	return ParseManifest(payload)
-}
-
-// Signers are the key ids that an envelope names, believed or not.
-func Signers(envelope []byte) ([]string, error) {
-	env, err := parseEnvelope(envelope)
+	payload, err := verify(env)
 	if err != nil {
-		return nil, err
+		return Manifest{}, fmt.Errorf("%w: %w", ErrManifest, err)
 	}
-	var ids []string
-	for _, s := range env.Signatures {
-		ids = append(ids, s.KeyID)
+	if env.Newer == nil {
+		return ParseManifest(payload)
 	}
-	return ids, nil
+	newer, err := verify(*env.Newer)
+	if err != nil {
+		return Manifest{}, fmt.Errorf("%w: in its newer format: %w", ErrManifest, err)
+	}
+	if _, err := formatOf(newer); err != nil {
+		return ParseManifest(payload)
+	}
+	m, err := ParseManifest(newer)
+	if err != nil {
+		return Manifest{}, err
+	}
+	if old, err := ParseManifest(payload); err == nil && (old.DeploymentID != m.DeploymentID || old.Epoch != m.Epoch) {
+		return Manifest{}, refuse("its two formats are of deployments %s and %s, epochs %d and %d", old.DeploymentID, m.DeploymentID, old.Epoch, m.Epoch)
+	}
+	return m, nil
 }
 
-// seal wraps a payload in an envelope, as JSON.
-func seal(payloadType string, payload []byte, key ed25519.PrivateKey) ([]byte, error) {
-	return json.Marshal(Envelope{
+// seal wraps a payload in an envelope.
+func seal(payloadType string, payload []byte, key ed25519.PrivateKey) Envelope {
+	return Envelope{
 		PayloadType: payloadType,
 		Payload:     payload,
 		Signatures: []Signature{{
 			KeyID: KeyID(key.Public().(ed25519.PublicKey)),
 			Sig:   ed25519.Sign(key, preAuthentication(payloadType, payload)),
 		}},
-	})
+	}
 }
 
-// unseal verifies an envelope and returns its payload with the id of the key that
-// signed it.
-func unseal(envelope []byte, payloadType string, trusted map[string]ed25519.PublicKey) (payload []byte, keyID string, err error) {
-	env, err := parseEnvelope(envelope)
-	if err != nil {
-		return nil, "", err
-	}
+// verify returns the payload of an envelope that one of the keys signed, with the
+// id of that key.
+func (env Envelope) verify(payloadType string, trusted map[string]ed25519.PublicKey) (payload []byte, keyID string, err error) {
 	if env.PayloadType != payloadType {
 		return nil, "", fmt.Errorf("payload type %q", env.PayloadType)
 	}

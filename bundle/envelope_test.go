@@ -107,6 +107,108 @@ func TestOpen(t *testing.T) {
 	})
 }
 
+// TestFormats: what is written for readers of several formats, and what they read.
+func TestFormats(t *testing.T) {
+	t.Parallel()
+	key, trusted := signer(1), trust(signer(1))
+	signed := func(t *testing.T, formats ...int) bundle.Envelope {
+		t.Helper()
+		envelope, err := bundle.Sign(manifest(), key, formats...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return unwrap(t, envelope)
+	}
+	format := func(t *testing.T, env bundle.Envelope) int {
+		t.Helper()
+		var head struct{ Format int }
+		if err := json.Unmarshal(env.Payload, &head); err != nil {
+			t.Fatal(err)
+		}
+		return head.Format
+	}
+	for _, c := range []struct {
+		name    string
+		formats []int
+		payload int
+		newer   int // 0 for none
+	}{
+		{"a reader that does not say", nil, 1, 0},
+		{"the first readers", []int{1}, 1, 0},
+		{"readers of the newest only", []int{2}, 2, 0},
+		{"readers of both", []int{1, 2}, 1, 2},
+		{"readers of later ones, too", []int{7, 2, 1, 3}, 1, 2},
+		{"readers that gave the first up", []int{2, 3}, 2, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			env := signed(t, c.formats...)
+			newer := 0
+			if env.Newer != nil {
+				newer = format(t, *env.Newer)
+			}
+			if got := format(t, env); got != c.payload || newer != c.newer {
+				t.Errorf("formats %d and %d", got, newer)
+			}
+			got, err := bundle.Open(wrap(t, env), trusted)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(manifest(), got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+	t.Run("no reader in common", func(t *testing.T) {
+		t.Parallel()
+		for _, formats := range [][]int{{3}, {0}, {-1, 9}} {
+			if data, err := bundle.Sign(manifest(), key, formats...); !errors.Is(err, bundle.ErrFormat) {
+				t.Errorf("%v: %s, %v", formats, data, err)
+			}
+		}
+	})
+	t.Run("a newer format that this version does not read", func(t *testing.T) {
+		t.Parallel()
+		env := signed(t, 1)
+		payload := []byte(`{"format":3,"all":"different"}`)
+		env.Newer = &bundle.Envelope{PayloadType: bundle.PayloadType, Payload: payload, Signatures: sealed(key, payload)}
+		if got, err := bundle.Open(wrap(t, env), trusted); err != nil || !cmp.Equal(got, manifest()) {
+			t.Errorf("%+v, %v", got, err)
+		}
+	})
+	later := manifest()
+	later.Epoch++
+	for name, change := range map[string]func(t *testing.T, env *bundle.Envelope){
+		"a stranger's newer format":        func(t *testing.T, env *bundle.Envelope) { env.Newer.Signatures = sealed(signer(2), env.Newer.Payload) },
+		"a newer format without signature": func(t *testing.T, env *bundle.Envelope) { env.Newer.Signatures = nil },
+		"a newer format of another type":   func(t *testing.T, env *bundle.Envelope) { env.Newer.PayloadType = "application/json" },
+		"a payload that a stranger signed": func(t *testing.T, env *bundle.Envelope) { env.Signatures = sealed(signer(2), env.Payload) },
+		"formats of two deployments": func(t *testing.T, env *bundle.Envelope) {
+			other := unwrap(t, sign(t, later, key))
+			env.Payload, env.Signatures = other.Payload, other.Signatures
+		},
+		"a newer format that is no manifest": func(t *testing.T, env *bundle.Envelope) {
+			env.Newer.Payload = []byte(`{"format":2}`)
+			env.Newer.Signatures = sealed(key, env.Newer.Payload)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			env := signed(t, 1, 2)
+			change(t, &env)
+			if m, err := bundle.Open(wrap(t, env), trusted); !errors.Is(err, bundle.ErrManifest) || m.Epoch != 0 {
+				t.Errorf("%+v, %v", m, err)
+			}
+		})
+	}
+}
+
+// sealed signs a payload as the DSSE specification says.
+func sealed(key ed25519.PrivateKey, payload []byte) []bundle.Signature {
+	pae := fmt.Sprintf("DSSEv1 %d %s %d %s", len(bundle.PayloadType), bundle.PayloadType, len(payload), payload)
+	return []bundle.Signature{{KeyID: bundle.KeyID(key.Public().(ed25519.PublicKey)), Sig: ed25519.Sign(key, []byte(pae))}}
+}
+
 func TestOpenRefuses(t *testing.T) {
 	t.Parallel()
 	key := signer(1)
@@ -158,7 +260,7 @@ func TestOpenRefuses(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			m, err := bundle.Open(c.envelope, c.trusted)
-			if !errors.Is(err, c.err) || !errors.Is(err, bundle.ErrManifest) || m.Format != 0 {
+			if !errors.Is(err, c.err) || !errors.Is(err, bundle.ErrManifest) || m.Epoch != 0 {
 				t.Errorf("%+v, %v; want %v", m, err, c.err)
 			}
 		})
@@ -271,7 +373,7 @@ func FuzzOpen(f *testing.F) {
 		switch {
 		case err == nil && !cmp.Equal(m, manifest()):
 			t.Errorf("accepted %+v", m)
-		case err != nil && (!errors.Is(err, bundle.ErrManifest) || m.Format != 0):
+		case err != nil && (!errors.Is(err, bundle.ErrManifest) || m.Epoch != 0):
 			t.Errorf("%+v, %v", m, err)
 		}
 	})

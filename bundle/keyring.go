@@ -55,7 +55,7 @@ func SignKey(s KeyStatement, key ed25519.PrivateKey) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode key statement: %w", err)
 	}
-	return seal(KeyPayloadType, payload, key)
+	return json.Marshal(seal(KeyPayloadType, payload, key))
 }
 
 func (s KeyStatement) validate() error {
@@ -121,7 +121,11 @@ func (k *Keyring) IDs() []string {
 // belongs behind those that were taken before. The errors are ErrUnknownKey,
 // ErrKeyRevoked, ErrSignature and others that wrap ErrStatement.
 func (k *Keyring) Add(envelope []byte) (id string, added bool, err error) {
-	payload, signer, err := unseal(envelope, KeyPayloadType, k.known)
+	env, err := parseEnvelope(envelope)
+	if err != nil {
+		return "", false, fmt.Errorf("%w: %w", ErrStatement, err)
+	}
+	payload, signer, err := env.verify(KeyPayloadType, k.known)
 	if err != nil {
 		return "", false, fmt.Errorf("%w: %w", ErrStatement, err)
 	}
@@ -152,14 +156,13 @@ func (k *Keyring) Add(envelope []byte) (id string, added bool, err error) {
 // Open is the package's Open for a manifest that is offered: revoked keys do not
 // count, and the error for one of them is ErrKeyRevoked.
 func (k *Keyring) Open(envelope []byte) (Manifest, error) {
-	payload, signer, err := unseal(envelope, PayloadType, k.known)
-	if err == nil && k.revoked[signer] {
-		err = ErrKeyRevoked
-	}
-	if err != nil {
-		return Manifest{}, fmt.Errorf("%w: %w", ErrManifest, err)
-	}
-	return ParseManifest(payload)
+	return open(envelope, func(env Envelope) ([]byte, error) {
+		payload, signer, err := env.verify(PayloadType, k.known)
+		if err == nil && k.revoked[signer] {
+			err = ErrKeyRevoked
+		}
+		return payload, err
+	})
 }
 
 // OpenAccepted is Open for a manifest that was accepted before: a key that was

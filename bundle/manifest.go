@@ -1,56 +1,106 @@
 package bundle
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"time"
 
 	"github.com/fescue-edge/fescue"
 )
 
-// ManifestFormat is the version of the manifest that this package writes and
-// the only one that it reads.
-const ManifestFormat = 1
-
 // Manifest says what one deployment to one core consists of. Everything in it
 // is named by its hash, so that two deployments share what they have in common.
+// It is the same whatever format it is written in, see Formats.
 type Manifest struct {
-	Format int `json:"format"`
 	// AWS, Account and Region are the partition.
-	AWS     string `json:"aws"`
-	Account string `json:"account"`
-	Region  string `json:"region"`
+	AWS, Account, Region string
 
-	GroupID        string                `json:"groupId"`
-	GroupVersionID string                `json:"groupVersionId,omitempty"`
-	DeploymentID   string                `json:"deploymentId"`
-	DeploymentType fescue.DeploymentType `json:"deploymentType"`
+	GroupID, DeploymentID string
+	// GroupVersionID is empty in a reset.
+	GroupVersionID string
+	DeploymentType fescue.DeploymentType
 	// CoreThingArn is the only core that may apply the manifest.
-	CoreThingArn string `json:"coreThingArn"`
+	CoreThingArn string
 	// Epoch rises strictly for a core. A lower one than was applied is a replay.
-	Epoch     int64     `json:"epoch"`
-	CreatedAt time.Time `json:"createdAt"`
-	// Group is group.json. It is absent from a reset.
-	Group *Artifact `json:"group,omitempty"`
-	// Functions are the code packages, one for each function version that has
-	// code of its own, in the order of their ARNs.
-	Functions []FunctionArtifact `json:"functions,omitempty"`
+	Epoch     int64
+	CreatedAt time.Time
+	// Artifacts is what the core needs: the group document first, then the
+	// functions' packages in the order of their ARNs. A reset has none.
+	Artifacts []Artifact
 }
 
-// Artifact is a piece of content, named by its SHA-256 in lowercase hexadecimal.
+// Artifact is a piece of content that a core downloads.
 type Artifact struct {
+	Kind ArtifactKind `json:"kind"`
+	// Name says whose it is, by kind: nothing for the group document, the ARN of
+	// the function version, qualified with a number, for a package.
+	Name string `json:"name,omitempty"`
+	// SHA256 is of the content as it is downloaded, in lowercase hexadecimal;
+	// Size is its length in bytes.
 	SHA256 string `json:"sha256"`
-	Size   int64  `json:"size"` // bytes
+	Size   int64  `json:"size"`
+	// Unpack is how the content becomes what lies on the core's disk.
+	Unpack Packing `json:"unpack,omitempty"`
 }
 
-// FunctionArtifact is the zip of a function version.
-type FunctionArtifact struct {
-	// FunctionArn is qualified with a version number.
-	FunctionArn string `json:"functionArn"`
-	Artifact
+// ArtifactKind is what an artifact is for.
+type ArtifactKind string
+
+// The kinds of artifacts.
+const (
+	// GroupDocument is group.json.
+	GroupDocument ArtifactKind = "group"
+	// FunctionPackage is the code of one function version.
+	FunctionPackage ArtifactKind = "function"
+)
+
+// Packing is how an artifact is packed.
+type Packing string
+
+// The packings.
+const (
+	// Plain content is kept as the file that it is.
+	Plain Packing = ""
+	// Zip is an archive that is laid out as a folder.
+	Zip Packing = "zip"
+)
+
+// kinds is what may be in a manifest.
+var kinds = map[ArtifactKind]struct {
+	packing Packing
+	// name refuses what the artifact's name must not be.
+	name func(string) error
+}{
+	GroupDocument:   {Plain, noName},
+	FunctionPackage: {Zip, functionVersion},
+}
+
+func noName(name string) error {
+	if name != "" {
+		return fmt.Errorf("a group document named %q", name)
+	}
+	return nil
+}
+
+func functionVersion(name string) error {
+	arn, err := fescue.ParseARN(name)
+	if err != nil {
+		return fmt.Errorf("function: %w", err)
+	}
+	if _, version, ok := arn.Function(); !ok || version == "" {
+		return fmt.Errorf("%q is not a function version", name)
+	}
+	return nil
+}
+
+// GroupArtifact is that of the group document. hash and size are of group.json.
+func GroupArtifact(hash string, size int64) Artifact {
+	return Artifact{Kind: GroupDocument, SHA256: hash, Size: size}
+}
+
+// PackageArtifact is that of a function version's zip.
+func PackageArtifact(functionARN, hash string, size int64) Artifact {
+	return Artifact{Kind: FunctionPackage, Name: functionARN, SHA256: hash, Size: size, Unpack: Zip}
 }
 
 // ErrManifest is wrapped by every refusal of a manifest.
@@ -61,62 +111,46 @@ func (m Manifest) Partition() fescue.Partition {
 	return fescue.Partition{AWS: m.AWS, Account: m.Account, Region: m.Region}
 }
 
-// Artifacts lists everything to be downloaded, each hash once.
-func (m Manifest) Artifacts() []Artifact {
-	var all []Artifact
-	seen := make(map[string]bool)
-	add := func(a Artifact) {
-		if !seen[a.SHA256] {
-			seen[a.SHA256] = true
-			all = append(all, a)
+// GroupDocument is the group document; false for a reset, which has none.
+func (m Manifest) GroupDocument() (Artifact, bool) {
+	for _, a := range m.Artifacts {
+		if a.Kind == GroupDocument {
+			return a, true
 		}
 	}
-	if m.Group != nil {
-		add(*m.Group)
-	}
-	for _, f := range m.Functions {
-		add(f.Artifact)
-	}
-	return all
+	return Artifact{}, false
 }
 
-// Encode is the manifest as it is signed.
-func (m Manifest) Encode() ([]byte, error) {
-	if err := m.validate(); err != nil {
-		return nil, err
+// Package is the package of a function version; false when it has none.
+func (m Manifest) Package(functionARN string) (Artifact, bool) {
+	for _, a := range m.Artifacts {
+		if a.Kind == FunctionPackage && a.Name == functionARN {
+			return a, true
+		}
 	}
-	data, err := json.Marshal(m)
-	if err != nil {
-		return nil, fmt.Errorf("encode manifest: %w", err)
-	}
-	return data, nil
+	return Artifact{}, false
 }
 
-// ParseManifest reads a manifest whose signature has been verified. Unknown
-// members are refused: what a core does not understand it must not apply.
-func ParseManifest(data []byte) (Manifest, error) {
-	var m Manifest
-	dec := json.NewDecoder(bytes.NewReader(data))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&m); err != nil {
-		return Manifest{}, fmt.Errorf("%w: it does not parse: %w", ErrManifest, err)
+// Downloads lists everything to be downloaded, each hash once, under the first of
+// its names.
+func (m Manifest) Downloads() []Artifact {
+	var list []Artifact
+	seen := make(map[string]bool, len(m.Artifacts))
+	for _, a := range m.Artifacts {
+		if !seen[a.SHA256] {
+			seen[a.SHA256] = true
+			list = append(list, a)
+		}
 	}
-	if _, err := dec.Token(); err != io.EOF {
-		return Manifest{}, fmt.Errorf("%w: data after the document", ErrManifest)
-	}
-	if err := m.validate(); err != nil {
-		return Manifest{}, err
-	}
-	return m, nil
+	return list
 }
 
+func refuse(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", ErrManifest, fmt.Sprintf(format, args...))
+}
+
+// validate refuses what no core may apply, in whatever format it came.
 func (m Manifest) validate() error {
-	refuse := func(format string, args ...any) error {
-		return fmt.Errorf("%w: %s", ErrManifest, fmt.Sprintf(format, args...))
-	}
-	if m.Format != ManifestFormat {
-		return refuse("format %d, this version reads %d", m.Format, ManifestFormat)
-	}
 	if err := m.Partition().Validate(); err != nil {
 		return refuse("%v", err)
 	}
@@ -138,34 +172,48 @@ func (m Manifest) validate() error {
 	}
 	switch m.DeploymentType {
 	case fescue.NewDeployment, fescue.Redeployment:
-		if m.Group == nil {
+		if _, ok := m.GroupDocument(); !ok {
 			return refuse("a %s without a group document", m.DeploymentType)
 		}
 	case fescue.ResetDeployment, fescue.ForceResetDeployment:
-		if m.Group != nil || len(m.Functions) > 0 {
+		if len(m.Artifacts) > 0 {
 			return refuse("a %s with artifacts", m.DeploymentType)
 		}
 	default:
 		return refuse("deployment type %q is unknown", m.DeploymentType)
 	}
-	sizes := make(map[string]int64)
-	for _, a := range m.Artifacts() {
+	return m.validateArtifacts()
+}
+
+func (m Manifest) validateArtifacts() error {
+	known := make(map[string]Artifact, len(m.Artifacts))
+	type of struct {
+		kind ArtifactKind
+		name string
+	}
+	named := make(map[of]bool, len(m.Artifacts))
+	for _, a := range m.Artifacts {
+		kind, ok := kinds[a.Kind]
+		if !ok {
+			return refuse("artifact %q is of kind %q, which this version does not know", a.Name, a.Kind)
+		}
+		if err := kind.name(a.Name); err != nil {
+			return refuse("%v", err)
+		}
+		if a.Unpack != kind.packing {
+			return refuse("a %s packed as %q", a.Kind, a.Unpack)
+		}
 		if !fescue.ValidHash(a.SHA256) || a.Size < 0 {
 			return refuse("artifact %q of %d bytes is malformed", a.SHA256, a.Size)
 		}
-		sizes[a.SHA256] = a.Size
-	}
-	for _, f := range m.Functions {
-		if f.Size != sizes[f.SHA256] {
-			return refuse("artifact %q has %d bytes and %d bytes", f.SHA256, sizes[f.SHA256], f.Size)
+		if named[of{a.Kind, a.Name}] {
+			return refuse("two artifacts are the %s %q", a.Kind, a.Name)
 		}
-		arn, err := fescue.ParseARN(f.FunctionArn)
-		if err != nil {
-			return refuse("function: %v", err)
+		named[of{a.Kind, a.Name}] = true
+		if k, twice := known[a.SHA256]; twice && (k.Size != a.Size || k.Unpack != a.Unpack) {
+			return refuse("artifact %q has %d bytes packed as %q and %d bytes packed as %q", a.SHA256, k.Size, k.Unpack, a.Size, a.Unpack)
 		}
-		if _, version, ok := arn.Function(); !ok || version == "" {
-			return refuse("%q is not a function version", f.FunctionArn)
-		}
+		known[a.SHA256] = a
 	}
 	return nil
 }

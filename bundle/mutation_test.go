@@ -2,7 +2,6 @@ package bundle_test
 
 import (
 	"crypto/ed25519"
-	"encoding/json"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -23,7 +22,10 @@ func TestMutatedManifests(t *testing.T) {
 	owner, other, stranger := signer(1), signer(2), signer(3)
 	trusted := trust(owner, other)
 	valid := manifest()
-	envelope := sign(t, valid, owner)
+	envelope, err := bundle.Sign(valid, owner, bundle.Formats()...)
+	if err != nil {
+		t.Fatal(err)
+	}
 	older := valid
 	older.Epoch, older.DeploymentID = valid.Epoch-1, fescue.NewID()
 	old := unwrap(t, sign(t, older, other))
@@ -36,24 +38,19 @@ func TestMutatedManifests(t *testing.T) {
 		func(r *rand.Rand, m *bundle.Manifest) { m.GroupID = fescue.NewID() },
 		func(r *rand.Rand, m *bundle.Manifest) { m.Account = "999999999999" },
 		func(r *rand.Rand, m *bundle.Manifest) {
-			m.DeploymentType, m.Group, m.Functions = fescue.ResetDeployment, nil, nil
+			m.DeploymentType, m.Artifacts = fescue.ResetDeployment, nil
 		},
 		func(r *rand.Rand, m *bundle.Manifest) {
 			m.CreatedAt = m.CreatedAt.Add(time.Duration(1+r.IntN(1e6)) * time.Second)
 		},
-		func(r *rand.Rand, m *bundle.Manifest) { m.Group.Size++ },
-		func(r *rand.Rand, m *bundle.Manifest) { m.Functions = m.Functions[1:] },
+		func(r *rand.Rand, m *bundle.Manifest) { m.Artifacts[0].Size++ },
+		func(r *rand.Rand, m *bundle.Manifest) { m.Artifacts = m.Artifacts[:2] },
 	}
 	lie := func(r *rand.Rand) []byte {
 		m := valid
-		group := *valid.Group
-		m.Group, m.Functions = &group, slices.Clone(valid.Functions)
+		m.Artifacts = slices.Clone(valid.Artifacts)
 		lies[r.IntN(len(lies))](r, &m)
-		payload, err := json.Marshal(m)
-		if err != nil {
-			t.Error(err)
-		}
-		return payload
+		return spelled(t, m)
 	}
 	resign := func(key ed25519.PrivateKey, payload []byte, as string) bundle.Envelope {
 		env := bundle.Envelope{PayloadType: bundle.PayloadType, Payload: payload}

@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/fescue-edge/fescue/cloud"
+	"github.com/fescue-edge/fescue/corelink"
 )
 
 func thingARN(region, name string) string {
@@ -333,7 +334,7 @@ func TestSoftwareUpdateJob(t *testing.T) {
 		}
 	})
 	t.Run("ends with the reason when the core asks for deployments", func(t *testing.T) {
-		if _, err := s.link(mill).GetDeployment(ctx, "mill", 0, 0); err != nil {
+		if _, err := s.link(mill).GetDeployment(ctx, "mill", corelink.Poll{}); err != nil {
 			t.Fatal(err)
 		}
 		until(t, "the job has ended", func() bool { return describe().Status == types.JobStatusCompleted })

@@ -324,7 +324,7 @@ func TestRestart(t *testing.T) {
 	if diff := cmp.Diff(keys, again); diff != "" {
 		t.Error(diff)
 	}
-	offer, err := second.link(mill).GetDeployment(t.Context(), "mill", 0, 0)
+	offer, err := second.link(mill).GetDeployment(t.Context(), "mill", corelink.Poll{})
 	if err != nil || offer.GroupID != group || offer.DeploymentID != deployment || offer.Epoch != 1 || len(offer.Envelope) == 0 {
 		t.Errorf("offered %+v, %v", offer, err)
 	}
@@ -366,7 +366,7 @@ func TestShutdown(t *testing.T) {
 			WroteRequest: func(httptrace.WroteRequestInfo) { close(sent) },
 		})
 		go func() {
-			_, err := link.GetDeployment(ctx, "mill", 0, corelink.MaxPoll)
+			_, err := link.GetDeployment(ctx, "mill", corelink.Poll{Wait: corelink.MaxPoll})
 			ended <- err
 		}()
 		<-sent

@@ -216,7 +216,7 @@ func newStranger(t *testing.T, server *server, region string, key cloud.AccessKe
 		got := s.send("greengrass", "POST", "/greengrass/groups/"+group.Id+"/deployments", nil, `{"DeploymentType":"NewDeployment","GroupVersionId":"`+group.LatestVersion+`"}`)
 		must(json.Unmarshal([]byte(got.body), &deployment))
 		s.deployment = deployment.DeploymentId
-		offer, err := s.link.GetDeployment(ctx, "Twin", epoch, patience)
+		offer, err := s.link.GetDeployment(ctx, "Twin", corelink.Poll{After: epoch, Wait: patience})
 		must(err)
 		return offer
 	}

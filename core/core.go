@@ -199,6 +199,7 @@ func (c *Core) assemble(files *logs.Logs, logger *slog.Logger) (_ *parts, err er
 		Logger:       logger,
 		Connected:    p.link.Connected,
 		Certificates: c.certificates,
+		Info:         c.info,
 		AllowRoot:    c.config.AllowRoot,
 		Times:        agent.Times{MaxRetry: c.config.MaxRetryInterval},
 		DefaultUID:   number(c.options.DefaultUID), DefaultGID: number(c.options.DefaultGID),

@@ -184,23 +184,23 @@ func (c *cloud) getDeployment(w http.ResponseWriter, r *http.Request) {
 // deploy offers a group and wakes the core.
 func (c *cloud) deploy(epoch int64, group bundle.Group, packages map[string][]byte) {
 	c.t.Helper()
-	put := func(data []byte) bundle.Artifact {
+	put := func(data []byte) (hash string, size int64) {
 		sum := sha256.Sum256(data)
-		hash := hex.EncodeToString(sum[:])
+		hash = hex.EncodeToString(sum[:])
 		c.change(func() { c.content[hash] = data })
-		return bundle.Artifact{SHA256: hash, Size: int64(len(data))}
+		return hash, int64(len(data))
 	}
 	m := bundle.Manifest{DeploymentType: fescue.NewDeployment}
 	for arn, data := range packages {
-		m.Functions = append(m.Functions, bundle.FunctionArtifact{FunctionArn: arn, Artifact: put(data)})
+		hash, size := put(data)
+		m.Artifacts = append(m.Artifacts, bundle.PackageArtifact(arn, hash, size))
 	}
 	group.Cores = []bundle.Identity{{ThingArn: coreARN}}
 	document, err := group.Encode()
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	artifact := put(document)
-	m.Group = &artifact
+	m.Artifacts = append(m.Artifacts, bundle.GroupArtifact(put(document)))
 	c.submit(epoch, m)
 }
 
@@ -212,7 +212,7 @@ func (c *cloud) reset(epoch int64) {
 
 func (c *cloud) submit(epoch int64, m bundle.Manifest) {
 	c.t.Helper()
-	m.Format, m.AWS, m.Account, m.Region = bundle.ManifestFormat, "aws", "123456789012", "us-east-1"
+	m.AWS, m.Account, m.Region = "aws", "123456789012", "us-east-1"
 	m.GroupID, m.DeploymentID, m.CoreThingArn, m.Epoch, m.CreatedAt = groupID, fescue.NewID(), coreARN, epoch, time.Now().UTC()
 	envelope, err := bundle.Sign(m, c.key)
 	if err != nil {

@@ -15,6 +15,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/fescue-edge/fescue"
 )
 
 // Client speaks to the control plane's device port as one core.
@@ -93,17 +95,29 @@ func Refused(err error) (*StatusError, bool) {
 	return e, ok
 }
 
-// GetDeployment asks for the deployment that waits for the core, above epoch
-// after, and waits up to wait (at most MaxPoll) for one.
-func (c *Client) GetDeployment(ctx context.Context, thing string, after int64, wait time.Duration) (Offer, error) {
-	ctx, cancel := context.WithTimeout(ctx, min(wait, MaxPoll)+requestTimeout)
+// GetDeployment asks for the deployment that waits for the core, and waits for
+// one as long as the poll says.
+func (c *Client) GetDeployment(ctx context.Context, thing string, poll Poll) (Offer, error) {
+	ctx, cancel := context.WithTimeout(ctx, min(poll.Wait, MaxPoll)+requestTimeout)
 	defer cancel()
 	var offer Offer
-	err := c.call(ctx, http.MethodGet, getDeploymentPath(thing, after, min(wait, MaxPoll)), nil, &offer)
+	err := c.call(ctx, http.MethodGet, corePath(thing)+"/deployment?"+poll.query(), nil, &offer)
 	if err != nil {
 		return Offer{}, fmt.Errorf("GetDeployment for core %s: %w", thing, err)
 	}
 	return offer, nil
+}
+
+// ReportCore tells what the core is. Control planes from before there was this
+// operation refuse it with 404.
+func (c *Client) ReportCore(ctx context.Context, thing string, info fescue.CoreInfo) error {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	var answer struct{}
+	if err := c.call(ctx, http.MethodPut, corePath(thing), info, &answer); err != nil {
+		return fmt.Errorf("ReportCore %s: %w", thing, err)
+	}
+	return nil
 }
 
 // UpdateStatus reports an event of a deployment.

@@ -7,8 +7,11 @@ package corelink
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/fescue-edge/fescue"
@@ -20,6 +23,7 @@ const MaxPoll = 55 * time.Second
 
 // Paths of the operations, as ServeMux patterns.
 const (
+	ReportCorePattern          = "PUT /greengrass/cores/{ThingName}"
 	GetDeploymentPattern       = "GET /greengrass/cores/{ThingName}/deployment"
 	GetArtifactPattern         = "GET /greengrass/groups/{GroupId}/deployments/{DeploymentId}/artifacts/{Hash}"
 	UpdateStatusPattern        = "PUT /greengrass/groups/{GroupId}/deployments/{DeploymentId}/cores/{CoreArn}"
@@ -35,11 +39,66 @@ func WakeTopic(coreThing string) string {
 	return "$aws/things/" + coreThing + DeploymentDeltaTopicSuffix
 }
 
-func getDeploymentPath(thing string, after int64, wait time.Duration) string {
+func corePath(thing string) string { return "/greengrass/cores/" + url.PathEscape(thing) }
+
+// Poll is what a core asks with for the deployment that waits for it.
+type Poll struct {
+	// After is the highest epoch that the core has been through.
+	After int64
+	// Wait is how long to wait for a deployment, at most MaxPoll.
+	Wait time.Duration
+	// Formats are the manifest formats that the core reads. The first cores do not
+	// say so; they read bundle.OldestFormat.
+	Formats []int
+	// Info is the hash of what the core has reported of itself; empty to be asked
+	// for nothing.
+	Info string
+}
+
+// maxPollFormats bounds how many formats a poll may name.
+const maxPollFormats = 32
+
+// query is the poll as the query of its URL.
+func (p Poll) query() string {
 	q := url.Values{}
-	q.Set("after", strconv.FormatInt(after, 10))
-	q.Set("wait", strconv.Itoa(int(wait.Seconds())))
-	return "/greengrass/cores/" + url.PathEscape(thing) + "/deployment?" + q.Encode()
+	q.Set("after", strconv.FormatInt(p.After, 10))
+	q.Set("wait", strconv.Itoa(int(min(p.Wait, MaxPoll).Seconds())))
+	if len(p.Formats) > 0 {
+		texts := make([]string, len(p.Formats))
+		for i, f := range p.Formats {
+			texts[i] = strconv.Itoa(f)
+		}
+		q.Set("formats", strings.Join(texts, ","))
+	}
+	if p.Info != "" {
+		q.Set("info", p.Info)
+	}
+	return q.Encode()
+}
+
+// ParsePoll reads the query of a poll.
+func ParsePoll(q url.Values) (p Poll, err error) {
+	if p.After, err = strconv.ParseInt(q.Get("after"), 10, 64); err != nil || p.After < 0 {
+		return Poll{}, errors.New("after must be an epoch, a number of at least 0")
+	}
+	seconds, err := strconv.Atoi(q.Get("wait"))
+	if err != nil || seconds < 0 {
+		return Poll{}, errors.New("wait must be a number of seconds of at least 0")
+	}
+	p.Wait = time.Duration(min(seconds, int(MaxPoll/time.Second))) * time.Second
+	if text := q.Get("formats"); text != "" {
+		for _, number := range strings.SplitN(text, ",", maxPollFormats+1) {
+			format, err := strconv.Atoi(number)
+			if err != nil || len(p.Formats) == maxPollFormats {
+				return Poll{}, fmt.Errorf("formats must be at most %d numbers with commas between them", maxPollFormats)
+			}
+			p.Formats = append(p.Formats, format)
+		}
+	}
+	if p.Info = q.Get("info"); p.Info != "" && !fescue.ValidHash(p.Info) {
+		return Poll{}, errors.New("info must be a SHA-256")
+	}
+	return p, nil
 }
 
 func artifactPath(groupID, deploymentID, hash string) string {
@@ -66,6 +125,9 @@ type Offer struct {
 	// SigningKeyID is the key that signs manifests now: a core that does not
 	// know it asks for the signing keys.
 	SigningKeyID string `json:"signingKeyId,omitempty"`
+	// WantInfo asks the core to report what it is: the control plane knows
+	// something else of it, or nothing.
+	WantInfo bool `json:"wantInfo,omitempty"`
 	// Check is a question, when no deployment waits.
 	Check *Check `json:"check,omitempty"`
 }

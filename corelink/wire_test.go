@@ -29,7 +29,7 @@ func TestPaths(t *testing.T) {
 		client := corelink.NewClient(address, cfg)
 		defer client.Close()
 		for _, name := range []string{"mill", "a:b_c-d", "a/../b", "%2f", "ü?#&"} {
-			offer, err := client.GetDeployment(t.Context(), name, 6, 90*time.Second)
+			offer, err := client.GetDeployment(t.Context(), name, corelink.Poll{After: 6, Wait: 90 * time.Second})
 			if err != nil || thing != name {
 				t.Errorf("thing %q arrived as %q, %v", name, thing, err)
 			}
@@ -135,7 +135,7 @@ func TestAnswers(t *testing.T) {
 		defer client.Close()
 		ctx, cancel := context.WithCancel(t.Context())
 		go func() { <-entered; cancel() }()
-		if _, err := client.GetDeployment(ctx, "mill", 0, corelink.MaxPoll); !errors.Is(err, context.Canceled) {
+		if _, err := client.GetDeployment(ctx, "mill", corelink.Poll{Wait: corelink.MaxPoll}); !errors.Is(err, context.Canceled) {
 			t.Errorf("error %v", err)
 		}
 	})

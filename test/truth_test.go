@@ -60,7 +60,7 @@ func TestReportsTwiceAndOutOfOrder(t *testing.T) {
 			g := h.provision(t, "Order_"+fescue.NewID())
 			core := g.as(t)
 			group, deployment := g.offered(t, arn)
-			offer, err := core.GetDeployment(t.Context(), g.thing, 0, 0)
+			offer, err := core.GetDeployment(t.Context(), g.thing, corelink.Poll{})
 			if err != nil || offer.DeploymentID != deployment {
 				t.Fatalf("offer %+v, %v", offer, err)
 			}
@@ -84,7 +84,7 @@ func TestLyingCore(t *testing.T) {
 	honest, liar := h.provision(t, "Honest_Core"), h.provision(t, "Lying_Core")
 	group, deployment := honest.offered(t, arn)
 	ownGroup, own := liar.offered(t, arn)
-	offer, err := honest.as(t).GetDeployment(t.Context(), honest.thing, 0, 0)
+	offer, err := honest.as(t).GetDeployment(t.Context(), honest.thing, corelink.Poll{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,7 +107,7 @@ func TestLyingCore(t *testing.T) {
 	})
 	t.Run("with the certificate of another thing", func(t *testing.T) {
 		lies(t, liar.as(t), group, deployment, honest.thingARN, success(offer.Epoch))
-		if _, err := liar.as(t).GetDeployment(t.Context(), honest.thing, 0, 0); err == nil {
+		if _, err := liar.as(t).GetDeployment(t.Context(), honest.thing, corelink.Poll{}); err == nil {
 			t.Error("it was offered another core's deployment")
 		}
 	})

@@ -26,7 +26,7 @@ func (s *site) await(ctx context.Context, thing string, after int64, wait time.D
 	looked, ended := make(chan struct{}), make(chan waited, 1)
 	go func() {
 		first := true
-		offer, err := s.Await(ctx, home, thing, after, wait, func(ctx context.Context, d *fescue.Deployment) error {
+		offer, err := s.Await(ctx, home, thing, corelink.Poll{After: after, Wait: wait}, func(ctx context.Context, d *fescue.Deployment) error {
 			if first {
 				first = false
 				close(looked)
@@ -105,7 +105,7 @@ func TestAwait(t *testing.T) {
 	t.Run("tells nothing of another Region's core of the same name", func(t *testing.T) {
 		s := s.with(t)
 		s.offered(s.create(s.mill("twin")))
-		offer, err := s.Await(t.Context(), elsewhere, "twin", 0, 0, anybody)
+		offer, err := s.Await(t.Context(), elsewhere, "twin", corelink.Poll{}, anybody)
 		if err != nil || offer.Epoch != 0 || offer.DeploymentID != "" {
 			t.Errorf("answered %+v, %v", offer, err)
 		}
@@ -114,7 +114,7 @@ func TestAwait(t *testing.T) {
 		s := s.with(t)
 		denied := errors.New("denied")
 		d := s.offered(s.create(s.mill("denied")))
-		offer, err := s.Await(t.Context(), home, "denied", 0, time.Minute, func(_ context.Context, got *fescue.Deployment) error {
+		offer, err := s.Await(t.Context(), home, "denied", corelink.Poll{Wait: time.Minute}, func(_ context.Context, got *fescue.Deployment) error {
 			if got == nil || got.ID != d.ID {
 				t.Errorf("asked for %+v", got)
 			}

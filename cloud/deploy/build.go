@@ -105,9 +105,8 @@ func (e *Engine) offer(ctx context.Context, d fescue.Deployment, r *resolved) er
 		return fmt.Errorf("store group.json: %w", err)
 	}
 	manifest := e.manifest(d, r.core.thing)
-	manifest.Group = &bundle.Artifact{SHA256: groupHash, Size: int64(len(group))}
-	manifest.Functions = r.artifacts()
-	next, superseded, err := e.Store.Offer(ctx, d, r.core.thing, e.Now().UTC(), e.supersededBy(d), e.sign(ctx, manifest, fescue.Offering{Devices: r.clientDevices(), Warnings: r.warnings}))
+	manifest.Artifacts = append([]bundle.Artifact{bundle.GroupArtifact(groupHash, int64(len(group)))}, r.packages()...)
+	next, superseded, err := e.Store.Offer(ctx, d, r.core.thing, e.Now().UTC(), e.supersededBy(d), e.sign(ctx, manifest, fescue.Offering{Devices: r.clientDevices(), Note: r.note, Warnings: r.warnings}))
 	if err != nil {
 		return err
 	}
@@ -118,8 +117,7 @@ func (e *Engine) offer(ctx context.Context, d fescue.Deployment, r *resolved) er
 // manifest is what every deployment's manifest has.
 func (e *Engine) manifest(d fescue.Deployment, coreThing string) bundle.Manifest {
 	return bundle.Manifest{
-		Format: bundle.ManifestFormat,
-		AWS:    d.Partition.AWS, Account: d.Partition.Account, Region: d.Partition.Region,
+		AWS: d.Partition.AWS, Account: d.Partition.Account, Region: d.Partition.Region,
 		GroupID: d.GroupID, GroupVersionID: d.GroupVersionID, DeploymentID: d.ID, DeploymentType: d.Type,
 		CoreThingArn: d.Partition.ThingARN(coreThing),
 		CreatedAt:    e.Now().UTC(),
@@ -130,13 +128,14 @@ func (e *Engine) manifest(d fescue.Deployment, coreThing string) bundle.Manifest
 func (e *Engine) sign(ctx context.Context, m bundle.Manifest, offering fescue.Offering) func(epoch int64) (fescue.Offering, error) {
 	return func(epoch int64) (fescue.Offering, error) {
 		m.Epoch = epoch
-		envelope, err := e.Signer.Sign(ctx, m)
+		// It is signed again for the formats that the core reads when it asks.
+		envelope, err := e.Signer.Sign(ctx, m, bundle.Formats()...)
 		if err != nil {
 			return fescue.Offering{}, err
 		}
 		offering := offering
 		offering.Envelope = envelope
-		for _, a := range m.Artifacts() {
+		for _, a := range m.Downloads() {
 			offering.Artifacts = append(offering.Artifacts, a.SHA256)
 		}
 		return offering, nil

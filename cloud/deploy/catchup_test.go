@@ -8,6 +8,7 @@ import (
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/deploy"
+	"github.com/fescue-edge/fescue/corelink"
 )
 
 // A core that has been through more than this server knows of: the server was
@@ -71,7 +72,7 @@ func TestRestoredServer(t *testing.T) {
 		s := s.with(t)
 		waiting := s.offered(s.create(s.mill("leaper")))
 		for _, after := range []int64{10_002, 1 << 53, 1<<63 - 1} {
-			_, err := s.Await(t.Context(), home, "leaper", after, 0, anybody)
+			_, err := s.Await(t.Context(), home, "leaper", corelink.Poll{After: after}, anybody)
 			if !errors.Is(err, deploy.ErrEpochJump) || !strings.Contains(err.Error(), fmt.Sprintf("fescue reset-epoch --core leaper --epoch %d", after)) {
 				t.Errorf("after %d: %v", after, err)
 			}

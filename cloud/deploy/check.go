@@ -96,8 +96,8 @@ func (e *Engine) ask(ctx context.Context, r *resolved, wait time.Duration) (*cor
 	}
 	p, thing := r.deployment.Partition, r.core.thing
 	check := corelink.Check{ID: r.deployment.ID, GroupID: r.deployment.GroupID, Group: group}
-	for _, f := range r.artifacts() {
-		check.Functions = append(check.Functions, corelink.CheckedFunction{ARN: f.FunctionArn, SHA256: f.SHA256, Size: f.Size})
+	for _, a := range r.packages() {
+		check.Functions = append(check.Functions, corelink.CheckedFunction{ARN: a.Name, SHA256: a.SHA256, Size: a.Size})
 	}
 	request, err := json.Marshal(check)
 	if err != nil {

@@ -30,7 +30,7 @@ func TestCheck(t *testing.T) {
 		s.presence.Saw(home, thing)
 		got := make(chan corelink.Offer, 1)
 		go func() {
-			offer, err := s.Await(context.Background(), home, thing, 0, patience, anybody)
+			offer, err := s.Await(context.Background(), home, thing, corelink.Poll{Wait: patience}, anybody)
 			if err == nil && offer.Check != nil {
 				err = s.Checked(context.Background(), home, thing, offer.Check.ID, report)
 			}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/deploy"
+	"github.com/fescue-edge/fescue/corelink"
 )
 
 func TestWrongClock(t *testing.T) {
@@ -21,7 +22,7 @@ func TestWrongClock(t *testing.T) {
 			t.Fatal(err)
 		}
 		s.run(s.another(nil))
-		offer, err := s.Await(t.Context(), home, "mill", 0, patience, anybody)
+		offer, err := s.Await(t.Context(), home, "mill", corelink.Poll{Wait: patience}, anybody)
 		if err != nil || offer.DeploymentID != d.ID {
 			t.Errorf("offered %+v, %v, want %s", offer, err, d.ID)
 		}

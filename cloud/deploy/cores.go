@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/bundle"
 	"github.com/fescue-edge/fescue/corelink"
 )
 
@@ -17,20 +18,36 @@ import (
 const recheck = time.Second
 
 // Await is GetDeployment: the unfinished deployment with the lowest epoch above
-// after, else a check, as soon as there is one, at most wait long. What the core
-// says that it has been through is believed, see catchUp. allowed is asked before
-// every answer and while waiting; its error ends the wait. Without a deployment
-// the offer has only the core's epoch.
-func (e *Engine) Await(ctx context.Context, p fescue.Partition, thing string, after int64, wait time.Duration,
+// the poll's, else a check, as soon as there is one, at most as long as the poll
+// waits. What the core says that it has been through is believed, see catchUp.
+// allowed is asked before every answer and while waiting; its error ends the wait.
+// Without a deployment the offer has only the core's epoch, at once when the core
+// is to report what it is.
+func (e *Engine) Await(ctx context.Context, p fescue.Partition, thing string, poll corelink.Poll,
+	allowed func(ctx context.Context, d *fescue.Deployment) error,
+) (corelink.Offer, error) {
+	wantInfo, err := e.wantsInfo(ctx, p, thing, poll)
+	if err != nil {
+		return corelink.Offer{}, err
+	}
+	if wantInfo {
+		poll.Wait = 0
+	}
+	offer, err := e.await(ctx, p, thing, poll, allowed)
+	offer.WantInfo = wantInfo
+	return offer, err
+}
+
+func (e *Engine) await(ctx context.Context, p fescue.Partition, thing string, poll corelink.Poll,
 	allowed func(ctx context.Context, d *fescue.Deployment) error,
 ) (corelink.Offer, error) {
 	woken, leave := e.hub.wait(p, thing)
 	defer leave()
-	deadline := time.NewTimer(wait)
+	deadline := time.NewTimer(poll.Wait)
 	defer deadline.Stop()
 	tick := time.NewTicker(recheck)
 	defer tick.Stop()
-	after, err := e.catchUp(ctx, p, thing, after, allowed)
+	after, err := e.catchUp(ctx, p, thing, poll.After, allowed)
 	if err != nil {
 		return corelink.Offer{}, err
 	}
@@ -42,10 +59,17 @@ func (e *Engine) Await(ctx context.Context, p fescue.Partition, thing string, af
 			if err := allowed(ctx, &d); err != nil {
 				return corelink.Offer{}, err
 			}
-			return e.offering(ctx, corelink.Offer{
+			offer, err := e.offering(ctx, corelink.Offer{
 				Epoch: d.Epoch, GroupID: d.GroupID, DeploymentID: d.ID, Phase: d.Phase, Envelope: envelope,
 				Cancel: !d.CancelRequestedAt.IsZero(),
-			})
+			}, poll.Formats)
+			if errors.Is(err, bundle.ErrFormat) && !d.Status.Final() {
+				if err := e.endUnreadable(ctx, d, poll.Formats); err != nil {
+					return corelink.Offer{}, err
+				}
+				continue
+			}
+			return offer, err
 		}
 		if !errors.Is(err, fescue.ErrNotFound) {
 			return corelink.Offer{}, err
@@ -72,17 +96,18 @@ func (e *Engine) Await(ctx context.Context, p fescue.Partition, thing string, af
 			if err != nil {
 				return corelink.Offer{}, err
 			}
-			return e.offering(ctx, corelink.Offer{Epoch: epoch})
+			return e.offering(ctx, corelink.Offer{Epoch: epoch}, nil)
 		case <-ctx.Done():
 			return corelink.Offer{}, ctx.Err()
 		}
 	}
 }
 
-// offering completes an answer with the signing key in use. What an earlier key
-// signed is signed again, so that a core need trust no key but the newest.
-func (e *Engine) offering(ctx context.Context, o corelink.Offer) (_ corelink.Offer, err error) {
-	o.Envelope, o.SigningKeyID, err = e.Signer.Renew(ctx, o.Envelope)
+// offering completes an answer with the signing key in use. The manifest is signed
+// again with that key, so that a core need trust no other, and in formats that the
+// core reads.
+func (e *Engine) offering(ctx context.Context, o corelink.Offer, formats []int) (_ corelink.Offer, err error) {
+	o.Envelope, o.SigningKeyID, err = e.Signer.Renew(ctx, o.Envelope, formats...)
 	return o, err
 }
 

@@ -46,6 +46,8 @@ type Store interface {
 	CatchUp(ctx context.Context, p fescue.Partition, coreThing string, epoch int64) (raised bool, err error)
 	SetEpoch(ctx context.Context, p fescue.Partition, coreThing string, epoch int64) (before, now int64, err error)
 	OfferedArtifacts(ctx context.Context, d fescue.Deployment) ([]string, error)
+	CoreInfo(ctx context.Context, p fescue.Partition, thing string) (info fescue.CoreInfo, at time.Time, err error)
+	SetCoreInfo(ctx context.Context, p fescue.Partition, thing string, info fescue.CoreInfo, at time.Time) error
 	WatchOffers(ctx context.Context, aws string, heard func(fescue.Deployment))
 
 	Redate(ctx context.Context, late, now time.Time, limit int) (n int, err error)
@@ -86,10 +88,11 @@ type Publisher interface {
 
 // Signer signs manifests with the key that is in use now.
 type Signer interface {
-	Sign(ctx context.Context, m bundle.Manifest) ([]byte, error)
-	// Renew signs again what an earlier key signed, and tells the id of the key
-	// in use; a nil envelope stays nil.
-	Renew(ctx context.Context, envelope []byte) (renewed []byte, keyID string, err error)
+	// Sign makes an envelope for readers of the formats, as bundle.Sign does.
+	Sign(ctx context.Context, m bundle.Manifest, formats ...int) ([]byte, error)
+	// Renew signs again what Sign signed, perhaps with an earlier key, for readers
+	// of the formats, and tells the id of the key in use; a nil envelope stays nil.
+	Renew(ctx context.Context, envelope []byte, formats ...int) (renewed []byte, keyID string, err error)
 }
 
 // Presence tells when a core was last heard of.

@@ -234,14 +234,14 @@ func TestMayFetch(t *testing.T) {
 	d := s.offered(id, version)
 	m := s.manifest(s.poll("fetching", 0))
 	other := s.offered(s.create(s.mill("other").functions(stats + ":1")))
-	foreign := s.manifest(s.poll("other", 0)).Functions[0].SHA256
+	foreign := s.manifest(s.poll("other", 0)).Artifacts[1].SHA256
 
-	for _, a := range m.Artifacts() {
+	for _, a := range m.Artifacts {
 		if err := s.MayFetch(t.Context(), home, "fetching", id, d.ID, a.SHA256); err != nil {
 			t.Errorf("artifact of the manifest: %v", err)
 		}
 	}
-	group := m.Group.SHA256
+	group := m.Artifacts[0].SHA256
 	for _, tc := range []struct {
 		name, thing, group, deployment, hash string
 		partition                            fescue.Partition

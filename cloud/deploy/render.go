@@ -125,15 +125,12 @@ func (r *resolved) renderFunction(f function) bundle.Lambda {
 	return out
 }
 
-// artifacts are the code packages of the manifest.
-func (r *resolved) artifacts() []bundle.FunctionArtifact {
-	var list []bundle.FunctionArtifact
+// packages are the functions' code in the manifest.
+func (r *resolved) packages() []bundle.Artifact {
+	var list []bundle.Artifact
 	for _, f := range sorted(r.functions, func(x function) string { return x.versionARN }) {
 		if !f.system {
-			list = append(list, bundle.FunctionArtifact{
-				FunctionArn: f.versionARN,
-				Artifact:    bundle.Artifact{SHA256: f.code.CodeHash, Size: f.code.CodeSize},
-			})
+			list = append(list, bundle.PackageArtifact(f.versionARN, f.code.CodeHash, f.code.CodeSize))
 		}
 	}
 	return list

@@ -147,9 +147,9 @@ func TestRender(t *testing.T) {
 			s := s.with(t)
 			d := s.offered(s.create(tc.group))
 			m := s.manifest(s.poll(tc.thing, 0))
-			got := string(s.blob(m.Group.SHA256))
-			if m.Group.Size != int64(len(got)) {
-				t.Errorf("manifest says %d bytes, group.json has %d", m.Group.Size, len(got))
+			got := string(s.blob(m.Artifacts[0].SHA256))
+			if m.Artifacts[0].Size != int64(len(got)) {
+				t.Errorf("manifest says %d bytes, group.json has %d", m.Artifacts[0].Size, len(got))
 			}
 			ids := make(map[string]bool)
 			for _, match := range artifactID.FindAllStringSubmatch(got, -1) {
@@ -179,12 +179,13 @@ func TestRender(t *testing.T) {
 		offer := s.poll("manifest-core", 0)
 		m := s.manifest(offer)
 		want := bundle.Manifest{
-			Format: 1, AWS: "aws", Account: home.Account, Region: home.Region,
+			AWS: "aws", Account: home.Account, Region: home.Region,
 			GroupID: d.GroupID, GroupVersionID: d.GroupVersionID, DeploymentID: d.ID, DeploymentType: fescue.NewDeployment,
-			CoreThingArn: home.ThingARN("manifest-core"), Epoch: 1, CreatedAt: m.CreatedAt, Group: m.Group,
-			Functions: []bundle.FunctionArtifact{
-				{FunctionArn: reader + ":2", Artifact: bundle.Artifact{SHA256: readerCode.CodeHash, Size: readerCode.CodeSize}},
-				{FunctionArn: stats + ":1", Artifact: bundle.Artifact{SHA256: statsCode.CodeHash, Size: statsCode.CodeSize}},
+			CoreThingArn: home.ThingARN("manifest-core"), Epoch: 1, CreatedAt: m.CreatedAt,
+			Artifacts: []bundle.Artifact{
+				m.Artifacts[0],
+				bundle.PackageArtifact(reader+":2", readerCode.CodeHash, readerCode.CodeSize),
+				bundle.PackageArtifact(stats+":1", statsCode.CodeHash, statsCode.CodeSize),
 			},
 		}
 		if diff := cmp.Diff(want, m); diff != "" {
@@ -209,11 +210,11 @@ func TestRender(t *testing.T) {
 			d := s.offered(id, version)
 			m := s.manifest(s.poll("alias-core", d.Epoch-1))
 			var doc bundle.Group
-			if err := json.Unmarshal(s.blob(m.Group.SHA256), &doc); err != nil {
+			if err := json.Unmarshal(s.blob(m.Artifacts[0].SHA256), &doc); err != nil {
 				t.Fatal(err)
 			}
-			if got := doc.GroupDefinitions.Lambdas.Content[0].FunctionArn; got != reader+":"+v || m.Functions[0].FunctionArn != got {
-				t.Errorf("alias at %s: group.json has %s, the manifest %s", v, got, m.Functions[0].FunctionArn)
+			if got := doc.GroupDefinitions.Lambdas.Content[0].FunctionArn; got != reader+":"+v || m.Artifacts[1].Name != got {
+				t.Errorf("alias at %s: group.json has %s, the manifest %s", v, got, m.Artifacts[1].Name)
 			}
 		}
 	})

@@ -46,7 +46,7 @@ func TestReset(t *testing.T) {
 			t.Fatalf("%s %s: want it offered", d.Status, d.Phase)
 		}
 		m := s.manifest(s.poll("reset", 1))
-		if m.DeploymentID != d.ID || m.DeploymentType != fescue.ResetDeployment || m.Group != nil {
+		if m.DeploymentID != d.ID || m.DeploymentType != fescue.ResetDeployment || len(m.Artifacts) != 0 {
 			t.Errorf("manifest %+v", m)
 		}
 		s.reports(d, fescue.EventClaimed, fescue.EventStaged, fescue.EventSwitched, fescue.EventSucceeded)

@@ -19,6 +19,8 @@ type resolved struct {
 	deployment fescue.Deployment
 	// problems fail the deployment, warnings do not.
 	problems, warnings []fescue.ErrorDetail
+	// note is for the timeline: what the group was judged by.
+	note string
 
 	core          identity
 	devices       []identity
@@ -118,7 +120,8 @@ func (e *Engine) resolve(ctx context.Context, d fescue.Deployment) (*resolved, e
 	return r, e.judge(ctx, r)
 }
 
-// judge holds the group against what cores serve.
+// judge holds the group against what its core serves, as far as the core has said,
+// else against what cores of this version do.
 func (e *Engine) judge(ctx context.Context, r *resolved) error {
 	needs := r.render().Needs()
 	for _, c := range r.connectors {
@@ -130,7 +133,15 @@ func (e *Engine) judge(ctx context.Context, r *resolved) error {
 	} else if !errors.Is(err, fescue.ErrNotFound) {
 		return err
 	}
-	failures, warnings := fescue.Judge(needs, e.Serves)
+	core, err := e.aboutCore(ctx, r)
+	if err != nil {
+		return err
+	}
+	serves := e.Serves
+	if core.Known() {
+		serves = core.Serves
+	}
+	failures, warnings := fescue.Judge(needs, serves)
 	for _, f := range failures {
 		r.problems = append(r.problems, f.Detail)
 	}

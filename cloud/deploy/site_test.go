@@ -137,12 +137,21 @@ func (s *site) run(e *deploy.Engine) (stop func()) {
 // signer is a signing key that is never rotated.
 type signer struct{ key ed25519.PrivateKey }
 
-func (s signer) Sign(_ context.Context, m bundle.Manifest) ([]byte, error) {
-	return bundle.Sign(m, s.key)
+func (s signer) Sign(_ context.Context, m bundle.Manifest, formats ...int) ([]byte, error) {
+	return bundle.Sign(m, s.key, formats...)
 }
 
-func (signer) Renew(_ context.Context, envelope []byte) ([]byte, string, error) {
-	return envelope, "", nil
+func (s signer) Renew(_ context.Context, envelope []byte, formats ...int) ([]byte, string, error) {
+	if envelope == nil {
+		return nil, "", nil
+	}
+	public := s.key.Public().(ed25519.PublicKey)
+	m, err := bundle.Open(envelope, map[string]ed25519.PublicKey{bundle.KeyID(public): public})
+	if err != nil {
+		return nil, "", err
+	}
+	renewed, err := bundle.Sign(m, s.key, formats...)
+	return renewed, "", err
 }
 
 type published struct{ *functions.Service }
@@ -404,7 +413,7 @@ func anybody(context.Context, *fescue.Deployment) error { return nil }
 // poll is a core's question for what waits above an epoch.
 func (s *site) poll(thing string, after int64) corelink.Offer {
 	s.t.Helper()
-	offer, err := s.Await(s.t.Context(), home, thing, after, 0, anybody)
+	offer, err := s.Await(s.t.Context(), home, thing, corelink.Poll{After: after}, anybody)
 	if err != nil {
 		s.t.Fatal(err)
 	}

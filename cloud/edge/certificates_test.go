@@ -133,7 +133,7 @@ func TestRevokedDuringLongPoll(t *testing.T) {
 			d := s.core(t, home, "polling", allowAll)
 			ended := make(chan error, 1)
 			go func() {
-				_, err := d.GetDeployment(t.Context(), "polling", 0, corelink.MaxPoll)
+				_, err := d.GetDeployment(t.Context(), "polling", corelink.Poll{Wait: corelink.MaxPoll})
 				ended <- err
 			}()
 			<-s.polls

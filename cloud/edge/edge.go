@@ -12,12 +12,12 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/bundle"
 	"github.com/fescue-edge/fescue/cloud/artifacts"
 	"github.com/fescue-edge/fescue/cloud/deploy"
 	"github.com/fescue-edge/fescue/cloud/inbound"
@@ -35,12 +35,13 @@ type Principals interface {
 
 // Deployments is the engine's side towards cores.
 type Deployments interface {
-	Await(ctx context.Context, p fescue.Partition, thing string, after int64, wait time.Duration,
+	Await(ctx context.Context, p fescue.Partition, thing string, poll corelink.Poll,
 		allowed func(ctx context.Context, d *fescue.Deployment) error) (corelink.Offer, error)
 	Report(ctx context.Context, p fescue.Partition, thing, groupID, id string, r corelink.StatusReport) (fescue.Deployment, error)
 	MayFetch(ctx context.Context, p fescue.Partition, thing, groupID, id, hash string) error
 	Progress(ctx context.Context, p fescue.Partition, thing, groupID, id string, r corelink.ProgressReport) (cancel bool, err error)
 	Checked(ctx context.Context, p fescue.Partition, thing, id string, report corelink.CheckReport) error
+	ReportCore(ctx context.Context, p fescue.Partition, thing string, info fescue.CoreInfo) error
 }
 
 // Presence is told when a core was heard of, and when its long poll begins and ends:
@@ -96,6 +97,7 @@ const (
 // New makes the handler.
 func New(o Options) *Handler {
 	h := &Handler{Options: o, mux: http.NewServeMux()}
+	h.mux.HandleFunc(corelink.ReportCorePattern, h.serve(h.reportCore))
 	h.mux.HandleFunc(corelink.GetDeploymentPattern, h.serve(h.getDeployment))
 	h.mux.HandleFunc(corelink.GetArtifactPattern, h.serve(h.getArtifact))
 	h.mux.HandleFunc(corelink.UpdateStatusPattern, h.serve(h.updateStatus))
@@ -206,6 +208,7 @@ var wireErrors = []struct {
 	{fescue.ErrTransition, http.StatusConflict, "Conflict"},
 	{deploy.ErrReport, http.StatusBadRequest, "Invalid"},
 	{deploy.ErrEpochJump, http.StatusConflict, "EpochJump"},
+	{bundle.ErrFormat, http.StatusUpgradeRequired, "UpgradeRequired"},
 	{fescue.ErrDiskFull, http.StatusInsufficientStorage, "DiskFull"},
 	// The caller has gone, or the server stops: then it is to try again.
 	{context.Canceled, http.StatusServiceUnavailable, "Unavailable"},
@@ -268,22 +271,16 @@ func (h *Handler) getDeployment(w http.ResponseWriter, c *caller) error {
 	if err := c.thing(thing); err != nil {
 		return err
 	}
-	query := c.URL.Query()
-	after, err := strconv.ParseInt(query.Get("after"), 10, 64)
-	if err != nil || after < 0 {
-		return refuse(http.StatusBadRequest, "Invalid", "after must be an epoch, a number of at least 0")
-	}
-	seconds, err := strconv.Atoi(query.Get("wait"))
-	if err != nil || seconds < 0 {
-		return refuse(http.StatusBadRequest, "Invalid", "wait must be a number of seconds of at least 0")
+	poll, err := corelink.ParsePoll(c.URL.Query())
+	if err != nil {
+		return refuse(http.StatusBadRequest, "Invalid", "%v", err)
 	}
 	h.Presence.Saw(c.Partition, thing)
 	h.Presence.Connected(c.Partition, thing)
 	ended := h.Presence.Done
 	defer func() { ended(c.Partition, thing) }()
 	cert := c.TLS.PeerCertificates[0]
-	wait := time.Duration(min(seconds, int(corelink.MaxPoll/time.Second))) * time.Second
-	offer, err := h.Deployments.Await(c.Context(), c.Partition, thing, after, wait,
+	offer, err := h.Deployments.Await(c.Context(), c.Partition, thing, poll,
 		func(ctx context.Context, d *fescue.Deployment) error {
 			p, err := h.principal(ctx, cert)
 			if err != nil || d == nil {
@@ -298,6 +295,25 @@ func (h *Handler) getDeployment(w http.ResponseWriter, c *caller) error {
 		return err
 	}
 	writeJSON(w, http.StatusOK, offer)
+	return nil
+}
+
+// reportCore takes what a core says of itself. Like the poll, it asks for no right
+// but the certificate's thing.
+func (h *Handler) reportCore(w http.ResponseWriter, c *caller) error {
+	thing := c.PathValue("ThingName")
+	if err := c.thing(thing); err != nil {
+		return err
+	}
+	var info fescue.CoreInfo
+	if err := readReport(c.Request, &info); err != nil {
+		return err
+	}
+	if err := h.Deployments.ReportCore(c.Context(), c.Partition, thing, info); err != nil {
+		return err
+	}
+	h.Presence.Saw(c.Partition, thing)
+	writeJSON(w, http.StatusOK, struct{}{})
 	return nil
 }
 

@@ -56,6 +56,10 @@ func TestPaths(t *testing.T) {
 		{"GET", "/greengrass/cores/mill/deployment?after=0&wait=-1", 400, "Invalid"},
 		{"GET", "/greengrass/cores/mill/deployment?after=0&wait=1e3", 400, "Invalid"},
 		{"GET", "/greengrass/cores/mill/deployment?after=0&wait=%zz", 400, "Invalid"},
+		{"PUT", "/greengrass/cores/mill", 400, "Invalid"},
+		{"PUT", "/greengrass/cores/Mill", 403, "Forbidden"},
+		{"GET", "/greengrass/cores/mill/deployment?after=0&wait=0&formats=one", 400, "Invalid"},
+		{"GET", "/greengrass/cores/mill/deployment?after=0&wait=0&info=x", 400, "Invalid"},
 		{"GET", "/greengrass/cores/Mill/deployment?after=0&wait=0", 403, "Forbidden"},
 		{"GET", "/greengrass/cores/mi%00ll/deployment?after=0&wait=0", 403, "Forbidden"},
 		{"GET", "/greengrass/cores/%ff%fe/deployment?after=0&wait=0", 403, "Forbidden"},
@@ -205,7 +209,7 @@ func TestOfferOnTheWire(t *testing.T) {
 		}
 		ended := make(chan end, 1)
 		go func() {
-			offer, err := d.GetDeployment(t.Context(), "mill", 0, corelink.MaxPoll)
+			offer, err := d.GetDeployment(t.Context(), "mill", corelink.Poll{Wait: corelink.MaxPoll})
 			ended <- end{offer, err}
 		}()
 		<-s.polls
@@ -227,7 +231,7 @@ func TestPollsThatBreak(t *testing.T) {
 		ended := make(chan struct{})
 		go func() {
 			defer close(ended)
-			d.GetDeployment(ctx, "mill", 0, corelink.MaxPoll)
+			d.GetDeployment(ctx, "mill", corelink.Poll{Wait: corelink.MaxPoll})
 		}()
 		<-s.polls
 		return func() {
@@ -262,7 +266,7 @@ func TestArtifacts(t *testing.T) {
 	d := s.core(t, home, "mill", allowAll)
 	made := s.deployment(t, d, "mill")
 	m := d.manifest(t, "mill")
-	code := m.Functions[0].Artifact
+	code := m.Artifacts[1]
 	path := artifactPath(made, code.SHA256)
 	reader, err := s.blobs.Open(t.Context(), code.SHA256, 0)
 	if err != nil {
@@ -329,8 +333,8 @@ func TestArtifacts(t *testing.T) {
 		})
 	}
 	t.Run("group.json", func(t *testing.T) {
-		got := d.send(t, "GET", artifactPath(made, m.Group.SHA256), "", "")
-		if got.status != http.StatusOK || !json.Valid(got.body) || int64(len(got.body)) != m.Group.Size {
+		got := d.send(t, "GET", artifactPath(made, m.Artifacts[0].SHA256), "", "")
+		if got.status != http.StatusOK || !json.Valid(got.body) || int64(len(got.body)) != m.Artifacts[0].Size {
 			t.Errorf("status %d, %s", got.status, got.body)
 		}
 	})

@@ -117,12 +117,21 @@ func open(t *testing.T) *site {
 // signer is a signing key that is never rotated.
 type signer struct{ key ed25519.PrivateKey }
 
-func (s signer) Sign(_ context.Context, m bundle.Manifest) ([]byte, error) {
-	return bundle.Sign(m, s.key)
+func (s signer) Sign(_ context.Context, m bundle.Manifest, formats ...int) ([]byte, error) {
+	return bundle.Sign(m, s.key, formats...)
 }
 
-func (signer) Renew(_ context.Context, envelope []byte) ([]byte, string, error) {
-	return envelope, "", nil
+func (s signer) Renew(_ context.Context, envelope []byte, formats ...int) ([]byte, string, error) {
+	if envelope == nil {
+		return nil, "", nil
+	}
+	public := s.key.Public().(ed25519.PublicKey)
+	m, err := bundle.Open(envelope, map[string]ed25519.PublicKey{bundle.KeyID(public): public})
+	if err != nil {
+		return nil, "", err
+	}
+	renewed, err := bundle.Sign(m, s.key, formats...)
+	return renewed, "", err
 }
 
 func (signer) Public(context.Context) (corelink.SigningKeys, error) {
@@ -159,11 +168,11 @@ type watched struct {
 	polls chan<- struct{}
 }
 
-func (w watched) Await(ctx context.Context, p fescue.Partition, thing string, after int64, wait time.Duration,
+func (w watched) Await(ctx context.Context, p fescue.Partition, thing string, poll corelink.Poll,
 	allowed func(context.Context, *fescue.Deployment) error,
 ) (corelink.Offer, error) {
 	told := false
-	return w.Engine.Await(ctx, p, thing, after, wait, func(ctx context.Context, d *fescue.Deployment) error {
+	return w.Engine.Await(ctx, p, thing, poll, func(ctx context.Context, d *fescue.Deployment) error {
 		err := allowed(ctx, d)
 		if err == nil && d == nil && !told {
 			told = true
@@ -366,7 +375,7 @@ func (s *site) definition(t *testing.T, k fescue.Kind, body any) (id, version st
 // manifest reads what is offered to the device.
 func (d *device) manifest(t *testing.T, thing string) bundle.Manifest {
 	t.Helper()
-	offer, err := d.GetDeployment(t.Context(), thing, 0, 0)
+	offer, err := d.GetDeployment(t.Context(), thing, corelink.Poll{})
 	if err != nil {
 		t.Fatal(err)
 	}

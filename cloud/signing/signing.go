@@ -189,24 +189,21 @@ func (k *Keys) current(ctx context.Context) (Key, error) {
 	return key, nil
 }
 
-// Sign signs a manifest with the newest key.
-func (k *Keys) Sign(ctx context.Context, m bundle.Manifest) ([]byte, error) {
+// Sign signs a manifest with the newest key, for readers of the formats. The
+// errors are those of bundle.Sign.
+func (k *Keys) Sign(ctx context.Context, m bundle.Manifest, formats ...int) ([]byte, error) {
 	key, err := k.current(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return bundle.Sign(m, key.private)
+	return bundle.Sign(m, key.private, formats...)
 }
 
-// Renew signs a manifest of this control plane again if an earlier key signed
-// it, and tells the id of the newest key. A nil envelope stays nil.
-func (k *Keys) Renew(ctx context.Context, envelope []byte) (renewed []byte, keyID string, err error) {
+// Renew signs a manifest of this control plane again, with the newest key and for
+// readers of the formats, and tells the id of that key. A nil envelope stays nil.
+func (k *Keys) Renew(ctx context.Context, envelope []byte, formats ...int) (renewed []byte, keyID string, err error) {
 	key, err := k.current(ctx)
 	if err != nil || len(envelope) == 0 {
-		return envelope, key.ID, err
-	}
-	signers, err := bundle.Signers(envelope)
-	if err != nil || slices.Contains(signers, key.ID) {
 		return envelope, key.ID, err
 	}
 	keys, err := k.List(ctx)
@@ -221,7 +218,7 @@ func (k *Keys) Renew(ctx context.Context, envelope []byte) (renewed []byte, keyI
 	if err != nil {
 		return nil, "", fmt.Errorf("sign a manifest again: %w", err)
 	}
-	renewed, err = bundle.Sign(m, key.private)
+	renewed, err = bundle.Sign(m, key.private, formats...)
 	return renewed, key.ID, err
 }
 

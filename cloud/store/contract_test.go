@@ -58,6 +58,7 @@ var contracts = map[string]map[string]func(*testing.T, opener){
 	"checks.go":  {"checks": testChecks},
 	"buckets.go": {"buckets": testBuckets}, "bucket_uploads.go": {"uploads": testUploads}, "bucket_content.go": {"blobs": testBlobs},
 	"audit.go":       {"audit": testAudit},
+	"coreinfo.go":    {"what cores are": testCoreInfo},
 	"cores.go":       {"connectivity": testConnectivity, "telemetry": testTelemetry},
 	"definitions.go": {"definitions": testDefinitions, "deletion": testDeletion},
 	"store.go":       {"eight callers": testEightfold},

@@ -324,7 +324,7 @@ func publish(ctx context.Context, tx *sql.Tx, d fescue.Deployment, step fescue.D
 	if err != nil {
 		return d, err
 	}
-	step.Warnings = offering.Warnings
+	step.Note, step.Warnings = offering.Note, offering.Warnings
 	next, err := applyStep(ctx, tx, d, fescue.CloudActor, step)
 	if err != nil {
 		return d, err

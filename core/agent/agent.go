@@ -7,13 +7,15 @@ import (
 	"time"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/bundle"
 	"github.com/fescue-edge/fescue/corelink"
 	"github.com/fescue-edge/fescue/disk"
 )
 
 // Cloud is the control plane as a core sees it; corelink.Client is one.
 type Cloud interface {
-	GetDeployment(ctx context.Context, thing string, after int64, wait time.Duration) (corelink.Offer, error)
+	GetDeployment(ctx context.Context, thing string, poll corelink.Poll) (corelink.Offer, error)
+	ReportCore(ctx context.Context, thing string, info fescue.CoreInfo) error
 	UpdateStatus(ctx context.Context, groupID, deploymentID, coreARN string, report corelink.StatusReport) (corelink.StatusAnswer, error)
 	UpdateProgress(ctx context.Context, groupID, deploymentID, coreARN string, report corelink.ProgressReport) (corelink.ProgressAnswer, error)
 	AnswerCheck(ctx context.Context, groupID, checkID, coreARN string, report corelink.CheckReport) error
@@ -120,6 +122,9 @@ type Options struct {
 	AllowRoot bool
 	// Certificates tells those that the core depends on; nil means none.
 	Certificates func() []Certificate
+	// Info tells what the core is, but for what its software reads and serves, which
+	// the agent adds; nil means nothing.
+	Info func(ctx context.Context) fescue.CoreInfo
 	// DefaultUID and DefaultGID take the place of ggc_user and ggc_group.
 	DefaultUID, DefaultGID *int
 	// Disk is the machine's file system if nil, Accounts its accounts.
@@ -140,6 +145,7 @@ type Agent struct {
 	logger                 *slog.Logger
 	connected              func() bool
 	certificates           func() []Certificate
+	info                   func(context.Context) fescue.CoreInfo
 	allowRoot              bool
 	defaultUID, defaultGID *int
 	disk                   disk.FS
@@ -174,6 +180,9 @@ type Agent struct {
 	lookedAt time.Time
 	// noticedKey is the signing key that the cloud mentioned last.
 	noticedKey string
+	// silentUntil is when the cloud, which would not hear what the core is, is to be
+	// told again.
+	silentUntil time.Time
 }
 
 // New makes an agent. It does nothing before Run.
@@ -191,6 +200,9 @@ func New(o Options) *Agent {
 	}
 	if a.certificates = o.Certificates; a.certificates == nil {
 		a.certificates = func() []Certificate { return nil }
+	}
+	if a.info = o.Info; a.info == nil {
+		a.info = func(context.Context) fescue.CoreInfo { return fescue.CoreInfo{} }
 	}
 	if a.connected == nil {
 		a.connected = func() bool { return false }
@@ -308,16 +320,35 @@ func (a *Agent) step(ctx context.Context) (again bool, err error) {
 	if a.connected() || a.unsaved {
 		wait = 0
 	}
-	offer, err := a.cloud.GetDeployment(ctx, a.thingName, a.state.Epoch, wait)
+	info := a.info(ctx)
+	info.Formats, info.Unserved = bundle.Formats(), fescue.UnservedNames()
+	poll := corelink.Poll{After: a.state.Epoch, Wait: wait, Formats: info.Formats}
+	if !a.now().Before(a.silentUntil) {
+		poll.Info = info.Hash()
+	}
+	offer, err := a.cloud.GetDeployment(ctx, a.thingName, poll)
 	if err != nil {
 		return false, err
+	}
+	if offer.WantInfo {
+		a.reportCore(ctx, info)
 	}
 	a.noticeKey(ctx, offer.SigningKeyID)
 	if offer.Check != nil {
 		return true, a.answer(ctx, *offer.Check)
 	}
 	if offer.DeploymentID == "" {
-		return false, nil
+		return offer.WantInfo, nil
 	}
 	return true, a.deploy(ctx, offer)
+}
+
+// reportCore tells the cloud what the core is. What waits for the core is not to
+// wait for that, so it is left for later when it fails.
+func (a *Agent) reportCore(ctx context.Context, info fescue.CoreInfo) {
+	if err := a.cloud.ReportCore(ctx, a.thingName, info); err != nil {
+		a.silentUntil = a.now().Add(a.times.Poll)
+		a.logger.Warn("The control plane was not told what this core is; it is told again later.",
+			slog.String("errorString", err.Error()), slog.Duration("after", a.times.Poll))
+	}
 }

@@ -51,7 +51,7 @@ func TestDeployment(t *testing.T) {
 	arn := functionARN("hello", 1)
 	t.Run("unpacks the code beside, linked by ARN", func(t *testing.T) {
 		link, err := os.Readlink(g.path("lambda", arn))
-		if want := filepath.Join("..", ".store", m.Functions[0].SHA256); err != nil || link != want {
+		if want := filepath.Join("..", ".store", packagesOf(m)[0].SHA256); err != nil || link != want {
 			t.Errorf("link %s, %v; want %s", link, err, want)
 		}
 		if got := g.onDisk("lambda", arn, "app.py"); got != "VERSION = 1\n" {
@@ -69,7 +69,7 @@ func TestDeployment(t *testing.T) {
 		if err != nil || info.Mode().Perm() != 0o600 {
 			t.Errorf("mode %v, %v", info.Mode(), err)
 		}
-		if hashOf([]byte(g.onDisk("group", "group.json"))) != m.Group.SHA256 {
+		if hashOf([]byte(g.onDisk("group", "group.json"))) != documentOf(m).SHA256 {
 			t.Error("group.json is not the document of the manifest")
 		}
 	})
@@ -77,7 +77,7 @@ func TestDeployment(t *testing.T) {
 		f := g.last().Functions[0]
 		want := agent.Function{
 			ARN: arn, Name: "hello", Version: "1", Region: "us-east-1", Account: "123456789012",
-			CodeHash: m.Functions[0].SHA256, Dir: g.path(".store", m.Functions[0].SHA256),
+			CodeHash: packagesOf(m)[0].SHA256, Dir: g.path(".store", packagesOf(m)[0].SHA256),
 			Runtime: "python3.8", Handler: "app.handler", Arguments: []string{}, Pinned: true, Timeout: 3 * time.Second, Encoding: "json",
 			LogLevel: "INFO", Hash: f.Hash,
 		}
@@ -190,15 +190,15 @@ func TestStartWithoutCloud(t *testing.T) {
 		}
 	})
 	t.Run("starts nothing from a group document that was changed", func(t *testing.T) {
-		var m bundle.Manifest
 		var env bundle.Envelope
 		if err := json.Unmarshal([]byte(g.onDisk("manifest.dsse")), &env); err != nil {
 			t.Fatal(err)
 		}
-		if err := json.Unmarshal(env.Payload, &m); err != nil {
+		m, err := bundle.ParseManifest(env.Payload)
+		if err != nil {
 			t.Fatal(err)
 		}
-		name := g.path(".store", m.Group.SHA256)
+		name := g.path(".store", documentOf(m).SHA256)
 		good, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)
@@ -266,7 +266,7 @@ func TestRedeployment(t *testing.T) {
 		p.expect(p.offer(m3), fescue.Success)
 		want := []string{}
 		for _, m := range []bundle.Manifest{m2, m3} {
-			for _, a := range m.Artifacts() {
+			for _, a := range m.Artifacts {
 				want = append(want, a.SHA256)
 			}
 		}

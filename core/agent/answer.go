@@ -41,16 +41,14 @@ func (a *Agent) check(ctx context.Context, c corelink.Check) ([]Problem, []fescu
 	}
 	m := bundle.Manifest{GroupID: c.GroupID, DeploymentID: c.ID}
 	for _, f := range c.Functions {
-		m.Functions = append(m.Functions, bundle.FunctionArtifact{
-			FunctionArn: f.ARN, Artifact: bundle.Artifact{SHA256: f.SHA256, Size: f.Size},
-		})
+		m.Artifacts = append(m.Artifacts, bundle.PackageArtifact(f.ARN, f.SHA256, f.Size))
 	}
 	list, err := a.lacking(m)
 	if err != nil {
 		return problemsOf(diskFailure("look into the deployment folder", err)), nil, 0
 	}
 	var problems []Problem
-	if err := a.needSpace("stage the deployment", spaceToStage(m, list)); err != nil {
+	if err := a.needSpace("stage the deployment", spaceToStage(list)); err != nil {
 		problems = problemsOf(err)
 	}
 	plan, found := a.planGroup(ctx, &checker{

@@ -25,10 +25,10 @@ func TestCheckWithoutDeploying(t *testing.T) {
 		t.Helper()
 		m := r.build(p)
 		p.mu.Lock()
-		check := corelink.Check{ID: fescue.NewID(), GroupID: groupID, Group: json.RawMessage(p.content[m.Group.SHA256])}
+		check := corelink.Check{ID: fescue.NewID(), GroupID: groupID, Group: json.RawMessage(p.content[documentOf(m).SHA256])}
 		p.mu.Unlock()
-		for _, f := range m.Functions {
-			check.Functions = append(check.Functions, corelink.CheckedFunction{ARN: f.FunctionArn, SHA256: f.SHA256, Size: f.Size})
+		for _, a := range packagesOf(m) {
+			check.Functions = append(check.Functions, corelink.CheckedFunction{ARN: a.Name, SHA256: a.SHA256, Size: a.Size})
 		}
 		if change != nil {
 			change(&check)

@@ -63,7 +63,7 @@ func TestProgressAndCancel(t *testing.T) {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		last := d.progress[len(d.progress)-1]
-		want := m.Group.Size + m.Functions[0].Size
+		want := documentOf(m).Size + packagesOf(m)[0].Size
 		if last.Epoch != 2 || last.ToFetch != want || !strings.HasPrefix(last.Activity, "downloading ") {
 			t.Errorf("%+v, want %d bytes to fetch", last, want)
 		}
@@ -77,7 +77,7 @@ func TestProgressAndCancel(t *testing.T) {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		for _, r := range d.reports {
-			if want := m.Group.Size + m.Functions[0].Size; r.Event == fescue.EventStaged && r.Fetched != want {
+			if want := documentOf(m).Size + packagesOf(m)[0].Size; r.Event == fescue.EventStaged && r.Fetched != want {
 				t.Errorf("fetched %d, want %d", r.Fetched, want)
 			}
 		}

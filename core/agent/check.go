@@ -159,14 +159,14 @@ func (c *checker) isolation(l bundle.Lambda) {
 
 // code finds the function's folder and what runs it.
 func (c *checker) code(f *Function) {
-	i := slices.IndexFunc(c.manifest.Functions, func(a bundle.FunctionArtifact) bool { return a.FunctionArn == f.ARN })
-	if i < 0 {
+	code, ok := c.manifest.Package(f.ARN)
+	if !ok {
 		if !c.unserved[f.ARN] {
 			c.problem(f.ARN, fescue.ManifestIncomplete, f.ARN)
 		}
 		return
 	}
-	f.CodeHash = c.manifest.Functions[i].SHA256
+	f.CodeHash = code.SHA256
 	f.Dir = c.agent.layout.artifact(f.CodeHash)
 	info, err := c.agent.disk.Lstat(f.Dir)
 	if c.dry && errors.Is(err, fs.ErrNotExist) {

@@ -116,7 +116,7 @@ func TestGroupsThatCannotRun(t *testing.T) {
 			code: fescue.FunctionMisconfigured, want: "Timeout is -1 s"},
 		{name: "a variable that is none", edit: lambda(func(l *bundle.LambdaConfiguration) { l.Environment.Variables = map[string]string{"A=B": ""} }),
 			code: fescue.FunctionMisconfigured, want: `environment variable "A=B"`},
-		{name: "a function without a package", release: func(r *release) { r.manifest = func(m *bundle.Manifest) { m.Functions = nil } },
+		{name: "a function without a package", release: func(r *release) { r.manifest = func(m *bundle.Manifest) { m.Artifacts = m.Artifacts[:1] } },
 			code: fescue.ManifestIncomplete, want: "names no package for function " + arn},
 		{name: "a function twice", edit: func(g *bundle.Group) {
 			l := &g.GroupDefinitions.Lambdas

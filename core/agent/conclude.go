@@ -45,7 +45,7 @@ func (a *Agent) finish(ctx context.Context, m bundle.Manifest) error {
 		a.stopped(m, stopped)
 		return nil
 	}
-	if len(problems) == 0 && m.Group == nil {
+	if len(problems) == 0 && m.DeploymentType.Reset() {
 		if err := a.reset(ctx); err != nil {
 			problems = problemsOf(diskFailure("reset the core", err))
 		}

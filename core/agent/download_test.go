@@ -49,7 +49,7 @@ func TestDownload(t *testing.T) {
 		g := newGateway(t, p)
 		r := large(t, 1, 300_000)
 		m := r.build(p)
-		hash, broken := m.Functions[0].SHA256, 0
+		hash, broken := packagesOf(m)[0].SHA256, 0
 		p.serve = func(w http.ResponseWriter, req *http.Request, content []byte) bool {
 			if hashOf(content) != hash || broken == 3 {
 				return false
@@ -72,7 +72,7 @@ func TestDownload(t *testing.T) {
 		p := newPeer(t)
 		g := newGateway(t, p)
 		m := large(t, 1, 300_000).build(p)
-		hash, once := m.Functions[0].SHA256, false
+		hash, once := packagesOf(m)[0].SHA256, false
 		p.serve = func(w http.ResponseWriter, req *http.Request, content []byte) bool {
 			if hashOf(content) != hash || once {
 				return false
@@ -105,7 +105,7 @@ func TestDownload(t *testing.T) {
 			t.Fatal(err)
 		}
 		// A power cut left the right length and the wrong bytes.
-		if err := os.WriteFile(g.path(".store", m.Functions[0].SHA256+".part"), make([]byte, 50_000), 0o600); err != nil {
+		if err := os.WriteFile(g.path(".store", packagesOf(m)[0].SHA256+".part"), make([]byte, 50_000), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		g.run()
@@ -116,7 +116,7 @@ func TestDownload(t *testing.T) {
 		p := newPeer(t)
 		g := newGateway(t, p)
 		m := large(t, 1, 100_000).build(p)
-		hash, broken := m.Functions[0].SHA256, false
+		hash, broken := packagesOf(m)[0].SHA256, false
 		p.serve = func(w http.ResponseWriter, req *http.Request, content []byte) bool {
 			switch {
 			case hashOf(content) != hash:
@@ -137,7 +137,7 @@ func TestDownload(t *testing.T) {
 		p := newPeer(t)
 		g := newGateway(t, p)
 		m := large(t, 1, 100_000).build(p)
-		hash, asked := m.Functions[0].SHA256, 0
+		hash, asked := packagesOf(m)[0].SHA256, 0
 		p.serve = func(w http.ResponseWriter, req *http.Request, content []byte) bool {
 			if hashOf(content) != hash {
 				return false
@@ -166,7 +166,7 @@ func TestDownload(t *testing.T) {
 		g := newGateway(t, p)
 		g.times.Stall = 50 * time.Millisecond
 		m := large(t, 1, 100_000).build(p)
-		hash, silent := m.Functions[0].SHA256, false
+		hash, silent := packagesOf(m)[0].SHA256, false
 		p.serve = func(w http.ResponseWriter, req *http.Request, content []byte) bool {
 			if hashOf(content) != hash || silent {
 				return false
@@ -199,39 +199,38 @@ func TestBadArtifacts(t *testing.T) {
 		code, want string
 	}{
 		{"changed bytes", func(t *testing.T, p *peer, m *bundle.Manifest) {
-			data := slices.Clone(p.content[m.Functions[0].SHA256])
+			data := slices.Clone(p.content[packagesOf(*m)[0].SHA256])
 			data[len(data)/2] ^= 1
-			p.content[m.Functions[0].SHA256] = data
+			p.content[packagesOf(*m)[0].SHA256] = data
 		}, "ARTIFACT_HASH_ERROR", "does not have the SHA-256"},
 		{"changed group document", func(t *testing.T, p *peer, m *bundle.Manifest) {
-			data := slices.Clone(p.content[m.Group.SHA256])
+			data := slices.Clone(p.content[documentOf(*m).SHA256])
 			data[len(data)/2] ^= 1
-			p.content[m.Group.SHA256] = data
+			p.content[documentOf(*m).SHA256] = data
 		}, "ARTIFACT_HASH_ERROR", "error while downloading the Group definition file"},
 		{"more bytes than the manifest says", func(t *testing.T, p *peer, m *bundle.Manifest) {
-			p.content[m.Functions[0].SHA256] = append(slices.Clone(p.content[m.Functions[0].SHA256]), make([]byte, 1000)...)
+			p.content[packagesOf(*m)[0].SHA256] = append(slices.Clone(p.content[packagesOf(*m)[0].SHA256]), make([]byte, 1000)...)
 		}, "ARTIFACT_HASH_ERROR", "it is longer than"},
 		{"a hash that the cloud does not give", func(t *testing.T, p *peer, m *bundle.Manifest) {
-			delete(p.content, m.Functions[0].SHA256)
+			delete(p.content, packagesOf(*m)[0].SHA256)
 		}, "ARTIFACT_DOWNLOAD_ERROR", "404 Not Found"},
 		{"a package larger than any may be", func(t *testing.T, p *peer, m *bundle.Manifest) {
-			m.Functions[0].Size = 1 << 40
+			packagesOf(*m)[0].Size = 1 << 40
 		}, string(fescue.ArtifactTooLarge), "are accepted"},
 		{"a group document larger than any may be", func(t *testing.T, p *peer, m *bundle.Manifest) {
-			m.Group.Size = 1 << 40
+			documentOf(*m).Size = 1 << 40
 		}, string(fescue.ArtifactTooLarge), "are accepted"},
 		{"a package that is no zip", func(t *testing.T, p *peer, m *bundle.Manifest) {
-			m.Functions[0].Artifact = p.put([]byte("hello"))
+			packagesOf(*m)[0].SHA256, packagesOf(*m)[0].Size = p.put([]byte("hello"))
 		}, "ARTIFACT_UNPACK_ERROR", "unable to download the artifact " + functionARN("hello", 2)},
 		{"an empty package", func(t *testing.T, p *peer, m *bundle.Manifest) {
-			m.Functions[0].Artifact = p.put(nil)
+			packagesOf(*m)[0].SHA256, packagesOf(*m)[0].Size = p.put(nil)
 		}, "ARTIFACT_UNPACK_ERROR", "not a valid zip file"},
 		{"a package that climbs out", func(t *testing.T, p *peer, m *bundle.Manifest) {
-			m.Functions[0].Artifact = p.put(zipOf(t, member{name: "../../evil", content: "x"}))
+			packagesOf(*m)[0].SHA256, packagesOf(*m)[0].Size = p.put(zipOf(t, member{name: "../../evil", content: "x"}))
 		}, "ARTIFACT_UNPACK_ERROR", "leads out of its folder"},
 		{"a group document that is no JSON", func(t *testing.T, p *peer, m *bundle.Manifest) {
-			a := p.put([]byte("hello"))
-			m.Group = &a
+			documentOf(*m).SHA256, documentOf(*m).Size = p.put([]byte("hello"))
 		}, "GROUP_FILE_ERROR", "unable to load the group file downloaded"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -40,17 +40,12 @@ func (a *Agent) stage(ctx context.Context, m bundle.Manifest) error {
 	if err != nil {
 		return diskFailure("look for what is to be downloaded", err)
 	}
-	if err := a.needSpace("stage the deployment", spaceToStage(m, list)); err != nil {
+	if err := a.needSpace("stage the deployment", spaceToStage(list)); err != nil {
 		return err
 	}
 	a.work.toFetch.Store(toFetch(list))
-	if m.Group != nil {
-		if err := a.stageGroup(ctx, m); err != nil {
-			return err
-		}
-	}
-	for _, f := range m.Functions {
-		if err := a.stagePackage(ctx, m, f); err != nil {
+	for _, art := range m.Artifacts {
+		if err := a.stageArtifact(ctx, m, art); err != nil {
 			return err
 		}
 	}
@@ -66,7 +61,7 @@ type lack struct {
 // lacking lists what of a manifest is not on the disk.
 func (a *Agent) lacking(m bundle.Manifest) ([]lack, error) {
 	var list []lack
-	for _, art := range m.Artifacts() {
+	for _, art := range m.Downloads() {
 		there, err := disk.Exists(a.disk, a.layout.artifact(art.SHA256))
 		if err != nil {
 			return nil, err
@@ -91,63 +86,82 @@ func toFetch(list []lack) (bytes int64) {
 	return bytes
 }
 
-func (a *Agent) stageGroup(ctx context.Context, m bundle.Manifest) error {
-	if there, err := disk.Exists(a.disk, a.layout.artifact(m.Group.SHA256)); there || err != nil {
-		return err
+// maxSize bounds what is downloaded, in bytes.
+func maxSize(art bundle.Artifact) int64 {
+	if art.Kind == bundle.GroupDocument {
+		return maxGroupFile
 	}
-	if m.Group.Size > maxGroupFile {
-		return fail(fescue.ArtifactTooLarge, "the group file", m.Group.Size, int64(maxGroupFile))
-	}
-	if err := a.fetch(ctx, m, *m.Group, "the Group definition file"); err != nil {
-		return err
-	}
-	part := a.layout.part(m.Group.SHA256)
-	// It may hold secrets in its environment variables.
-	err := a.disk.Chmod(part, 0o600)
-	if err == nil {
-		err = a.disk.Rename(part, a.layout.artifact(m.Group.SHA256))
-	}
-	if err == nil {
-		err = a.disk.SyncDir(a.layout.store())
-	}
-	if err != nil {
-		return diskFailure("store the group file", err)
-	}
-	return nil
+	return maxPackage
 }
 
-func (a *Agent) stagePackage(ctx context.Context, m bundle.Manifest, f bundle.FunctionArtifact) error {
-	if there, err := disk.Exists(a.disk, a.layout.artifact(f.SHA256)); there || err != nil {
-		return err
+// title is what the original's messages call an artifact.
+func title(art bundle.Artifact) string {
+	if art.Kind == bundle.GroupDocument {
+		return "the Group definition file"
 	}
-	if f.Size > maxPackage {
-		return fail(fescue.ArtifactTooLarge, "the package of function "+f.FunctionArn, f.Size, int64(maxPackage))
-	}
-	if err := a.fetch(ctx, m, f.Artifact, f.FunctionArn); err != nil {
-		return err
-	}
-	bytes, err := a.spaceToUnpack(f)
-	if err != nil {
-		return diskFailure("unpack the package of function "+f.FunctionArn, err)
-	}
-	if err := a.needSpace("unpack the package of function "+f.FunctionArn, bytes); err != nil {
-		return err
-	}
-	a.work.doing("unpacking %s", f.FunctionArn)
-	if err := a.unpackPackage(ctx, f); err != nil {
-		if errors.Is(err, ErrArchive) {
-			return fail(fescue.ArtifactUnpack, f.FunctionArn, err)
-		}
-		if ctx.Err() != nil {
-			return err
-		}
-		return diskFailure("unpack the package of function "+f.FunctionArn, err)
-	}
-	return nil
+	return art.Name
 }
 
-func (a *Agent) unpackPackage(ctx context.Context, f bundle.FunctionArtifact) error {
-	part, temp := a.layout.part(f.SHA256), a.layout.unpacking(f.SHA256)
+// described is what the core's own messages call an artifact.
+func described(art bundle.Artifact) string {
+	if art.Kind == bundle.GroupDocument {
+		return "the group file"
+	}
+	return "the package of function " + art.Name
+}
+
+func (a *Agent) stageArtifact(ctx context.Context, m bundle.Manifest, art bundle.Artifact) error {
+	if there, err := disk.Exists(a.disk, a.layout.artifact(art.SHA256)); there || err != nil {
+		return err
+	}
+	if art.Size > maxSize(art) {
+		return fail(fescue.ArtifactTooLarge, described(art), art.Size, maxSize(art))
+	}
+	if err := a.fetch(ctx, m, art); err != nil {
+		return err
+	}
+	if art.Unpack == bundle.Plain {
+		if err := a.keepFile(art); err != nil {
+			return diskFailure("store "+described(art), err)
+		}
+		return nil
+	}
+	bytes, err := a.spaceToUnpack(art)
+	if err != nil {
+		return diskFailure("unpack "+described(art), err)
+	}
+	if err := a.needSpace("unpack "+described(art), bytes); err != nil {
+		return err
+	}
+	a.work.doing("unpacking %s", title(art))
+	switch err := a.unpack(ctx, art); {
+	case err == nil:
+		return nil
+	case errors.Is(err, ErrArchive):
+		return fail(fescue.ArtifactUnpack, art.Name, err)
+	case ctx.Err() != nil:
+		return err
+	default:
+		return diskFailure("unpack "+described(art), err)
+	}
+}
+
+// keepFile puts what was downloaded in its place, as it is.
+func (a *Agent) keepFile(art bundle.Artifact) error {
+	part := a.layout.part(art.SHA256)
+	// A group document may hold secrets in its environment variables.
+	if err := a.disk.Chmod(part, 0o600); err != nil {
+		return err
+	}
+	if err := a.disk.Rename(part, a.layout.artifact(art.SHA256)); err != nil {
+		return err
+	}
+	return a.disk.SyncDir(a.layout.store())
+}
+
+// unpack lays out what was downloaded, and removes the archive.
+func (a *Agent) unpack(ctx context.Context, art bundle.Artifact) error {
+	part, temp := a.layout.part(art.SHA256), a.layout.unpacking(art.SHA256)
 	if err := a.disk.RemoveAll(temp); err != nil {
 		return err
 	}
@@ -155,11 +169,11 @@ func (a *Agent) unpackPackage(ctx context.Context, f bundle.FunctionArtifact) er
 	if err != nil {
 		return err
 	}
-	err = errors.Join(Unpack(ctx, a.disk, archive, f.Size, temp), archive.Close())
+	err = errors.Join(Unpack(ctx, a.disk, archive, art.Size, temp), archive.Close())
 	if err != nil {
 		return errors.Join(err, a.disk.RemoveAll(temp))
 	}
-	if err := a.disk.Rename(temp, a.layout.artifact(f.SHA256)); err != nil {
+	if err := a.disk.Rename(temp, a.layout.artifact(art.SHA256)); err != nil {
 		return err
 	}
 	if err := a.disk.SyncDir(a.layout.store()); err != nil {
@@ -170,7 +184,8 @@ func (a *Agent) unpackPackage(ctx context.Context, f bundle.FunctionArtifact) er
 
 // fetch downloads an artifact into its part file, going on where an earlier
 // attempt stopped, and verifies its hash.
-func (a *Agent) fetch(ctx context.Context, m bundle.Manifest, art bundle.Artifact, name string) error {
+func (a *Agent) fetch(ctx context.Context, m bundle.Manifest, art bundle.Artifact) error {
+	name := title(art)
 	a.work.doing("downloading %s", name)
 	resumed, err := a.partSize(art)
 	if err != nil {

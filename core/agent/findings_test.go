@@ -46,7 +46,7 @@ func TestSpaceIsLookedForFirst(t *testing.T) {
 		m := large(t, 2, 300_000).build(p)
 		wantFull(t, p.expect(p.offer(m), fescue.Failure))
 		p.mu.Lock()
-		asked := len(p.offsets[m.Functions[0].SHA256]) + len(p.offsets[m.Group.SHA256])
+		asked := len(p.offsets[packagesOf(m)[0].SHA256]) + len(p.offsets[documentOf(m).SHA256])
 		p.mu.Unlock()
 		if asked != 0 {
 			t.Errorf("%d downloads were begun", asked)
@@ -67,7 +67,7 @@ func TestSpaceIsLookedForFirst(t *testing.T) {
 		m := r.build(p)
 		wantFull(t, p.expect(p.offer(m), fescue.Failure))
 		for _, name := range g.names(".store") {
-			if name == m.Functions[0].SHA256 || strings.HasSuffix(name, ".new") {
+			if name == packagesOf(m)[0].SHA256 || strings.HasSuffix(name, ".new") {
 				t.Errorf("%s was unpacked", name)
 			}
 		}

@@ -64,6 +64,12 @@ type peer struct {
 	// ahead is by how much the peer's clock is ahead.
 	ahead time.Duration
 	polls []string // the wait parameters
+	// first makes the peer one that knows nothing of reports on cores; otherwise info
+	// is what it was told, deaf how many reports are refused.
+	first bool
+	info  fescue.CoreInfo
+	heard int
+	deaf  int
 	// check waits for the core, report is its answer.
 	check  *corelink.Check
 	report *corelink.CheckReport
@@ -103,6 +109,7 @@ func newPeer(t testing.TB) *peer {
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc(corelink.GetDeploymentPattern, p.getDeployment)
+	mux.HandleFunc(corelink.ReportCorePattern, p.reportCore)
 	mux.HandleFunc(corelink.GetArtifactPattern, p.getArtifact)
 	mux.HandleFunc(corelink.UpdateStatusPattern, p.updateStatus)
 	mux.HandleFunc(corelink.AnswerCheckPattern, p.answerCheck)
@@ -241,18 +248,34 @@ func hashOf(data []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-func (p *peer) put(data []byte) bundle.Artifact {
-	hash := hashOf(data)
+// put keeps content to be downloaded.
+func (p *peer) put(data []byte) (hash string, size int64) {
+	hash = hashOf(data)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.content[hash] = data
-	return bundle.Artifact{SHA256: hash, Size: int64(len(data))}
+	return hash, int64(len(data))
+}
+
+func (p *peer) reportCore(w http.ResponseWriter, r *http.Request) {
+	p.change(func() {
+		if p.deaf > 0 {
+			p.deaf--
+			w.WriteHeader(http.StatusInternalServerError)
+			return
+		}
+		if err := json.NewDecoder(r.Body).Decode(&p.info); err != nil {
+			p.t.Error(err)
+		}
+		p.heard++
+		w.Write([]byte("{}"))
+	})
 }
 
 // offer signs a manifest and offers it.
 func (p *peer) offer(m bundle.Manifest) *offered {
 	p.t.Helper()
-	envelope, err := bundle.Sign(m, p.key)
+	envelope, err := bundle.Sign(m, p.key, bundle.Formats()...)
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -290,6 +313,7 @@ func (p *peer) getDeployment(w http.ResponseWriter, r *http.Request) {
 			}
 		}
 		offer.SigningKeyID = p.keyID
+		offer.WantInfo = r.FormValue("info") != "" && r.FormValue("info") != p.info.Hash() && !p.first
 		if offer.DeploymentID == "" && p.check != nil {
 			offer.Check = p.check
 		}
@@ -298,7 +322,7 @@ func (p *peer) getDeployment(w http.ResponseWriter, r *http.Request) {
 		if down {
 			panic(http.ErrAbortHandler)
 		}
-		if offer.DeploymentID != "" || offer.Check != nil {
+		if offer.DeploymentID != "" || offer.Check != nil || offer.WantInfo {
 			answer(w, http.StatusOK, offer)
 			return
 		}

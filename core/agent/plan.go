@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -66,7 +67,7 @@ const defaultLogLevel = "INFO"
 // from running here; the Plan then holds what has none.
 func (a *Agent) plan(ctx context.Context, m bundle.Manifest) (Plan, []Problem) {
 	p := Plan{GroupID: m.GroupID, DeploymentID: m.DeploymentID}
-	if m.Group == nil {
+	if m.DeploymentType.Reset() {
 		return p, nil
 	}
 	group, err := a.readGroup(m)
@@ -122,11 +123,15 @@ func (a *Agent) readGroup(m bundle.Manifest) (bundle.Group, error) {
 }
 
 func (a *Agent) groupDocument(m bundle.Manifest) ([]byte, error) {
-	data, err := disk.ReadFile(a.disk, a.layout.artifact(m.Group.SHA256), maxGroupFile)
+	document, ok := m.GroupDocument()
+	if !ok {
+		return nil, errors.New("the manifest names no group document")
+	}
+	data, err := disk.ReadFile(a.disk, a.layout.artifact(document.SHA256), maxGroupFile)
 	if err != nil {
 		return nil, err
 	}
-	if sum := sha256.Sum256(data); hex.EncodeToString(sum[:]) != m.Group.SHA256 {
+	if sum := sha256.Sum256(data); hex.EncodeToString(sum[:]) != document.SHA256 {
 		return nil, fmt.Errorf("the group document in the store was changed since it was verified; deploy the group again")
 	}
 	return data, nil

@@ -22,7 +22,7 @@ func (a *Agent) prune() error {
 		if d == nil {
 			continue
 		}
-		for _, art := range d.manifest.Artifacts() {
+		for _, art := range d.manifest.Artifacts {
 			keep[art.SHA256] = true
 		}
 	}

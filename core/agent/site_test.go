@@ -25,6 +25,7 @@ import (
 
 // gateway is the core's end: a folder, and a record of what was made to run.
 type gateway struct {
+	info   func(context.Context) fescue.CoreInfo
 	t      testing.TB
 	root   string
 	client agent.Cloud
@@ -112,7 +113,7 @@ func (g *gateway) runUntil(ctx context.Context) (a *agent.Agent, stop func()) {
 func (g *gateway) agent() *agent.Agent {
 	return agent.New(agent.Options{
 		ThingARN: coreARN, ThingName: coreName, Folder: g.path(), KeyFile: g.keyFile(),
-		Cloud: g.client, Edge: g, Logger: slog.New(slog.NewTextHandler(g.log, nil)), Connected: g.connected, Certificates: g.certificates,
+		Cloud: g.client, Edge: g, Logger: slog.New(slog.NewTextHandler(g.log, nil)), Connected: g.connected, Certificates: g.certificates, Info: g.info,
 		AllowRoot: g.allowRoot, DefaultUID: g.uid, DefaultGID: g.gid, Disk: g.disk, Accounts: g.accounts, Times: g.times, Now: g.now,
 	})
 }
@@ -348,7 +349,7 @@ func (r release) build(p *peer) bundle.Manifest {
 		r.kind = fescue.NewDeployment
 	}
 	m := bundle.Manifest{
-		Format: bundle.ManifestFormat, AWS: "aws", Account: "123456789012", Region: "us-east-1",
+		AWS: "aws", Account: "123456789012", Region: "us-east-1",
 		GroupID: groupID, DeploymentID: fescue.NewID(), DeploymentType: r.kind,
 		CoreThingArn: coreARN, Epoch: r.epoch, CreatedAt: time.Now().UTC().Truncate(time.Second),
 	}
@@ -358,13 +359,15 @@ func (r release) build(p *peer) bundle.Manifest {
 	pinned := true
 	group := bundle.Group{Arn: "arn:aws:greengrass:us-east-1:123456789012:/greengrass/groups/" + groupID + "/versions/" + fescue.NewID()}
 	group.Cores = []bundle.Identity{{ThingArn: coreARN}}
+	var packages []bundle.Artifact
 	for _, arn := range slices.Sorted(maps.Keys(r.packages)) {
 		l := bundle.Lambda{FunctionArn: arn, DeploymentConfiguration: bundle.LambdaConfiguration{
 			Priority: 1, Pinned: &pinned, Handler: "app.handler", Runtime: "python3.8",
 		}}
 		l.DeploymentConfiguration.Environment.Execution = &fescue.FunctionExecution{IsolationMode: fescue.NoContainer}
 		group.GroupDefinitions.Lambdas.Content = append(group.GroupDefinitions.Lambdas.Content, l)
-		m.Functions = append(m.Functions, bundle.FunctionArtifact{FunctionArn: arn, Artifact: p.put(r.packages[arn])})
+		hash, size := p.put(r.packages[arn])
+		packages = append(packages, bundle.PackageArtifact(arn, hash, size))
 	}
 	if r.edit != nil {
 		r.edit(&group)
@@ -373,13 +376,17 @@ func (r release) build(p *peer) bundle.Manifest {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	artifact := p.put(document)
-	m.Group = &artifact
+	m.Artifacts = append([]bundle.Artifact{bundle.GroupArtifact(p.put(document))}, packages...)
 	if r.manifest != nil {
 		r.manifest(&m)
 	}
 	return m
 }
+
+// documentOf and packagesOf are the artifacts of a manifest by kind.
+func documentOf(m bundle.Manifest) *bundle.Artifact { return &m.Artifacts[0] }
+
+func packagesOf(m bundle.Manifest) []bundle.Artifact { return m.Artifacts[1:] }
 
 // onDisk reads a file of the gateway.
 func (g *gateway) onDisk(parts ...string) string {

@@ -45,13 +45,14 @@ func (a *Agent) needSpace(doing string, bytes int64) error {
 
 // spaceToStage is how many bytes staging takes at least: what is still to be
 // downloaded, and for a package as much again unpacked.
-func spaceToStage(m bundle.Manifest, list []lack) (bytes int64) {
+func spaceToStage(list []lack) (bytes int64) {
 	for _, l := range list {
 		// What is too large is refused for that, when its turn comes.
-		switch isGroup := m.Group != nil && l.SHA256 == m.Group.SHA256; {
-		case isGroup && l.Size <= maxGroupFile:
+		switch {
+		case l.Size > maxSize(l.Artifact):
+		case l.Unpack == bundle.Plain:
 			bytes += l.Size - l.had
-		case !isGroup && l.Size <= maxPackage:
+		default:
 			bytes += 2*l.Size - l.had
 		}
 	}
@@ -61,13 +62,13 @@ func spaceToStage(m bundle.Manifest, list []lack) (bytes int64) {
 // spaceToUnpack is how many bytes a downloaded package says that it takes, at most
 // what is accepted. What it says is no promise: the bytes are counted when they
 // come. Of what is no archive it is 0: unpacking refuses that.
-func (a *Agent) spaceToUnpack(f bundle.FunctionArtifact) (bytes int64, err error) {
-	part, err := a.disk.OpenFile(a.layout.part(f.SHA256), os.O_RDONLY, 0)
+func (a *Agent) spaceToUnpack(art bundle.Artifact) (bytes int64, err error) {
+	part, err := a.disk.OpenFile(a.layout.part(art.SHA256), os.O_RDONLY, 0)
 	if err != nil {
 		return 0, err
 	}
 	defer part.Close()
-	archive, err := zip.NewReader(part, f.Size)
+	archive, err := zip.NewReader(part, art.Size)
 	if err != nil {
 		return 0, nil
 	}

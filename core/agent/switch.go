@@ -119,8 +119,10 @@ func (a *Agent) switchBack() error {
 func (a *Agent) derive() error {
 	want := make(map[string]string)
 	if a.current != nil {
-		for _, f := range a.current.manifest.Functions {
-			want[f.FunctionArn] = filepath.Join("..", filepath.Base(a.layout.store()), f.SHA256)
+		for _, art := range a.current.manifest.Artifacts {
+			if art.Kind == bundle.FunctionPackage {
+				want[art.Name] = filepath.Join("..", filepath.Base(a.layout.store()), art.SHA256)
+			}
 		}
 	}
 	for folder, mode := range map[string]fs.FileMode{a.layout.lambdas(): passable, a.layout.groupFolder(): private} {
@@ -149,7 +151,7 @@ func (a *Agent) document() ([]byte, error) {
 	switch {
 	case a.emptied:
 		return []byte(emptyGroup), nil
-	case a.current == nil || a.current.manifest.Group == nil:
+	case a.current == nil || a.current.manifest.DeploymentType.Reset():
 		return []byte(initialGroup), nil
 	}
 	data, err := a.groupDocument(a.current.manifest)

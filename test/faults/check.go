@@ -242,9 +242,12 @@ func (m *model) state(folder string, manifest bundle.Manifest) error {
 // links checks what is derived from the manifest.
 func (m *model) links(folder string, manifest bundle.Manifest) error {
 	var want, got []string
-	for _, f := range manifest.Functions {
-		want = append(want, f.FunctionArn)
-		if _, err := os.Stat(filepath.Join(folder, "lambda", f.FunctionArn, ".")); err != nil {
+	for _, a := range manifest.Artifacts {
+		if a.Kind != bundle.FunctionPackage {
+			continue
+		}
+		want = append(want, a.Name)
+		if _, err := os.Stat(filepath.Join(folder, "lambda", a.Name, ".")); err != nil {
 			return err
 		}
 	}
@@ -259,11 +262,12 @@ func (m *model) links(folder string, manifest bundle.Manifest) error {
 	if !slices.Equal(got, want) {
 		return fmt.Errorf("links %v, the manifest names %v", got, want)
 	}
-	if manifest.Group == nil {
+	group, ok := manifest.GroupDocument()
+	if !ok {
 		return nil
 	}
 	document, err := os.ReadFile(filepath.Join(folder, "group", "group.json"))
-	if err == nil && fmt.Sprintf("%x", sha256.Sum256(document)) != manifest.Group.SHA256 {
+	if err == nil && fmt.Sprintf("%x", sha256.Sum256(document)) != group.SHA256 {
 		err = errors.New("group.json is not the manifest's")
 	}
 	return err
