@@ -584,15 +584,36 @@ func TestForeignFiles(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	_, stop := g.run()
+	// A deployment that fails, and a start after it, leave the file alone.
+	refused := simple(t, 1, 1)
+	refused.edit = lambda(func(l *bundle.LambdaConfiguration) { l.MemorySize = ptr(1) })
+	p.expect(p.offer(refused.build(p)), fescue.Failure)
+	if !strings.Contains(g.log.String(), "nothing of it runs. Restore it on the server with fescue recover") {
+		t.Errorf("the log does not say what the folder is:\n%s", g.log)
+	}
+	stop()
+	_, stop = g.run()
+	refused.epoch = 2
+	p.expect(p.offer(refused.build(p)), fescue.Failure)
+	if got := g.onDisk("group", "group.json"); !strings.Contains(got, `"Arn":"x"`) {
+		t.Errorf("after failures the group.json is %q", got)
+	}
+	p.expect(p.offer(simple(t, 3, 1).build(p)), fescue.Success)
+	stop()
+	warned := strings.Count(g.log.String(), "nothing of it runs")
 	g.run()
-	p.expect(p.offer(simple(t, 1, 1).build(p)), fescue.Success)
+	p.expect(p.offer(simple(t, 4, 2).build(p)), fescue.Success)
+	if n := strings.Count(g.log.String(), "nothing of it runs"); n != warned || n != 2 {
+		t.Errorf("told %d times, and %d times with a deployment that runs", warned, n-warned)
+	}
 	if got := g.onDisk("before-fescue", "group", "group.json"); !strings.Contains(got, `"Arn":"x"`) {
 		t.Errorf("the group.json of before is %q", got)
 	}
 	if g.onDisk("before-fescue", "lambda", arn, "old.py") != "old" || g.onDisk("lambda", "keep", "x.py") != "x" {
 		t.Error("code of before is lost")
 	}
-	if g.onDisk("lambda", arn, "app.py") != "VERSION = 1\n" {
+	if g.onDisk("lambda", functionARN("hello", 2), "app.py") != "VERSION = 2\n" {
 		t.Error("the new code is not linked")
 	}
 }

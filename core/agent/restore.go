@@ -60,7 +60,10 @@ func (a *Agent) restoreDeployment(ctx context.Context) error {
 		return a.start(ctx, nil)
 	}
 	if a.current == nil {
-		if cleared && a.stateSaved {
+		if a.foreign() {
+			a.logger.Warn("This folder holds a group of another core software that was never deployed by this one: nothing of it runs. "+
+				"Restore it on the server with fescue recover, which takes the core's root folder, and deploy it.", slog.String("file", a.layout.group()))
+		} else if cleared && a.stateSaved {
 			// The way back to nothing may have been cut short.
 			if err := a.derive(); err != nil {
 				a.logger.Error("The deployment folder could not be cleared.", slog.String("errorString", err.Error()))

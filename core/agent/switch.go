@@ -2,6 +2,8 @@ package agent
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -226,22 +228,29 @@ func (a *Agent) linkFunction(name, target string) error {
 	return a.disk.Rename(temp, name)
 }
 
-// keepForeign puts a group.json away that another core software wrote, before
-// the first switch replaces it: a group can be recovered from it.
+// keepForeign puts a group.json away that another core software wrote, before a
+// switch replaces it: a group can be recovered from it.
 func (a *Agent) keepForeign() error {
-	if a.current != nil || a.stateSaved {
+	if a.current != nil || !a.foreign() {
 		return nil
-	}
-	data, err := disk.ReadFile(a.disk, a.layout.group(), maxGroupFile)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err == nil {
-		if g, err := bundle.ParseGroup(data); err == nil && len(g.Cores) == 0 {
-			return nil
-		}
 	}
 	return a.putAway(a.layout.group(), filepath.Join("group", "group.json"))
+}
+
+// foreign reports whether group.json is of another core software. Where nothing is
+// deployed, that is one with a core of which the store has no artifact: the
+// agent's own are copies of what the store has.
+func (a *Agent) foreign() bool {
+	data, err := disk.ReadFile(a.disk, a.layout.group(), maxGroupFile)
+	if err != nil {
+		return !errors.Is(err, fs.ErrNotExist)
+	}
+	if g, err := bundle.ParseGroup(data); err == nil && len(g.Cores) == 0 {
+		return false
+	}
+	sum := sha256.Sum256(data)
+	_, err = a.disk.Lstat(a.layout.artifact(hex.EncodeToString(sum[:])))
+	return err != nil
 }
 
 // putAway moves something that is not the agent's out of the way. What was put
