@@ -32,6 +32,9 @@ type configFile struct {
 			} `json:"IoTCertificate"`
 		} `json:"principals"`
 	} `json:"crypto"`
+	Runtime struct {
+		AllowFunctionsToRunAsRoot json.RawMessage `json:"allowFunctionsToRunAsRoot"`
+	} `json:"runtime"`
 	WriteDirectory string `json:"writeDirectory"`
 }
 

@@ -13,9 +13,6 @@ import (
 	"github.com/fescue-edge/fescue/bundle"
 )
 
-// connectorAccount is the account of the functions that connectors ran as.
-const connectorAccount = "aws"
-
 var versionNumber = regexp.MustCompile(`^[1-9][0-9]{0,17}$`)
 
 // readFunctions restores functions with their code, and connectors, which stood
@@ -44,7 +41,7 @@ func (r *reading) readFunctions() error {
 		case !versionNumber.MatchString(number):
 			problems = append(problems, fmt.Errorf("group.json: the function %.256q has no version number", f.FunctionArn))
 			continue
-		case arn.Account == connectorAccount:
+		case arn.Account == bundle.ConnectorAccount:
 			connectors.Connectors = append(connectors.Connectors, r.connector(f, arn, name, number))
 			continue
 		case arn.Partition() != r.partition:
@@ -153,10 +150,7 @@ func (r *reading) publish(f bundle.Lambda, name, number string, folders map[stri
 	}
 	program := ""
 	if c.Runtime == fescue.ExecutableRuntime {
-		program = c.Handler
-		if c.Executable != "" {
-			program = c.Executable
-		}
+		program = fescue.EntryPoint(c.Runtime, c.Handler, c.Executable)
 		if !slices.ContainsFunc(files, func(x codeFile) bool { return x.name == program }) {
 			r.report.warn(about, "its program %.128q is not in lambda/%s", program, folder)
 		}

@@ -30,6 +30,8 @@ type Options struct {
 	// Alias, when it is not empty, is made for each function and stands in the
 	// place of version numbers.
 	Alias string
+	// NoContainer has functions run without a container that had one.
+	NoContainer bool
 	// CorePolicy and DevicePolicy are the IoT policies that stand in for the
 	// originals, which no folder has.
 	CorePolicy, DevicePolicy string
@@ -80,6 +82,10 @@ func (r *reading) read() error {
 		return err
 	}
 	r.nameGroup()
+	if r.NoContainer {
+		r.leaveContainers()
+	}
+	r.judge()
 	var problems []error
 	for _, step := range []func() error{r.readCore, r.readDevices, r.readFunctions, r.readResources, r.readSubscriptions, r.readLoggers} {
 		problems = append(problems, step())

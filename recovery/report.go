@@ -1,6 +1,10 @@
 package recovery
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/fescue-edge/fescue"
+)
 
 // Note is something that an operator should know of what was read.
 type Note struct {
@@ -20,6 +24,9 @@ type Report struct {
 	Supply []Note
 	// Warnings are of things in the folder that do not fit together.
 	Warnings []Note
+	// CannotRun is what fails a deployment of the group to a core of this version,
+	// and what to do about each; NoEffect is what it would only warn of.
+	CannotRun, NoEffect []fescue.ErrorDetail
 }
 
 func (r *Report) assume(about, format string, args ...any) {

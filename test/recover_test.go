@@ -49,7 +49,9 @@ type restored struct {
 	GroupID, GroupVersionID, RewrittenFrom string
 	Changed                                int
 	Parts                                  []struct{ What, State string }
+	Region                                 string
 	Assumed, Supply, Warnings              []struct{ About, Text string }
+	CannotRun, NoEffect                    []fescue.ErrorDetail
 }
 
 func (h *house) restore(t testing.TB, args ...string) restored {
@@ -169,6 +171,9 @@ func TestRecover(t *testing.T) {
 	if r.GroupID != group || r.GroupVersionID != version || r.Changed != len(r.Parts) || len(r.Warnings) != 0 {
 		t.Fatalf("recovered %+v, want the group %s with its version %s", r, group, version)
 	}
+	if len(r.CannotRun)+len(r.NoEffect) != 0 {
+		t.Errorf("a group that runs is said not to: %+v", r)
+	}
 	t.Run("again: nothing changes", func(t *testing.T) {
 		again := h.restore(t, "recover", root)
 		if again.Changed != 0 || again.count("present") != len(r.Parts) {
@@ -235,7 +240,12 @@ func TestRecover(t *testing.T) {
 			t.Fatal(err)
 		}
 		other := startServer(t, "--account", "210987654321", "--region", "us-west-2").house("us-west-2")
-		made := other.restore(t, "import", file)
+		for _, command := range [][]string{{"import", file}, {"recover", root}} {
+			if _, err := other.fescue(t, command...); err == nil || !strings.Contains(err.Error(), "--rewrite") || !strings.Contains(err.Error(), account) {
+				t.Errorf("fescue %v with a key of another account: %v", command, err)
+			}
+		}
+		made := other.restore(t, "import", file, "--rewrite")
 		if made.RewrittenFrom != account+"/"+region || made.Changed != len(made.Parts) {
 			t.Errorf("%+v", made)
 		}
@@ -243,7 +253,7 @@ func TestRecover(t *testing.T) {
 		if err != nil || strings.Contains(text, account) || strings.Contains(text, region) {
 			t.Errorf("%v; the export still names the old account or Region:\n%.6000s", err, text)
 		}
-		moved := other.restore(t, "recover", root)
+		moved := other.restore(t, "recover", root, "--rewrite")
 		if moved.Changed != 0 || len(moved.Warnings) != 1 || !strings.Contains(moved.Warnings[0].Text, "arn:aws:iot:us-west-2:210987654321:thing/Mill_Core") {
 			t.Errorf("%+v", moved)
 		}
@@ -328,4 +338,50 @@ func TestRecoverInterrupted(t *testing.T) {
 	if exports[0] != exports[1] {
 		t.Errorf("the group differs from one that was recovered at once:\n%s\n%s", exports[0], exports[1])
 	}
+}
+
+// TestRecoverOfAnotherRegion: a folder's Region is kept, whatever the environment
+// says, when the server serves it.
+func TestRecoverOfAnotherRegion(t *testing.T) {
+	root := filepath.Join("..", "recovery", "testdata", "mill")
+	t.Run("that is served", func(t *testing.T) {
+		h := startServer(t, "--account", "111122223333", "--region", "us-east-1", "--regions", "eu-west-1").house("us-east-1")
+		kept := h.restore(t, "recover", root, "--dry-run")
+		if kept.Region != "eu-west-1" || strings.Contains(fmt.Sprint(kept), "rewritten") {
+			t.Errorf("%+v", kept)
+		}
+		moved := h.restore(t, "recover", root, "--dry-run", "--rewrite")
+		if moved.Region != "us-east-1" || !strings.Contains(fmt.Sprint(moved.Warnings), "ARNs are rewritten") {
+			t.Errorf("%+v", moved)
+		}
+	})
+	t.Run("that is not served", func(t *testing.T) {
+		h := startServer(t, "--account", "111122223333", "--region", "us-east-1").house("us-east-1")
+		_, err := h.fescue(t, "recover", root, "--dry-run")
+		if err == nil || !strings.Contains(err.Error(), "does not serve eu-west-1") || !strings.Contains(err.Error(), "--rewrite") {
+			t.Errorf("error %v", err)
+		}
+	})
+}
+
+// TestRecoverVerdict: recover says at its end whether the group can run, and with
+// --isolation what becomes of its functions.
+func TestRecoverVerdict(t *testing.T) {
+	root := filepath.Join("..", "recovery", "testdata", "mill")
+	h := startServer(t, "--account", "111122223333").house(region)
+	h.says(t, 0, []string{
+		"Nothing was changed.", "Without effect on cores of this version:", "IP_DETECTOR_UNSERVED", "cannot run this group; a deployment would fail:",
+		"CONTAINER_UNSUPPORTED_ERROR", "SUBSCRIPTION_DEVICE_UNSUPPORTED_ERROR", "With --isolation NoContainer", "make a group version without what cannot run",
+	}, "recover", root, "--dry-run")
+	told := h.says(t, 0, []string{
+		"assumed    function arn:aws:lambda:eu-west-1:111122223333:function:MillReader:7: IsolationMode NoContainer in place of GreengrassContainer, without MemorySize 32768 KB",
+		"cannot run this group",
+	}, "recover", root, "--dry-run", "--isolation", "NoContainer")
+	if strings.Contains(told, "CONTAINER_UNSUPPORTED_ERROR") {
+		t.Errorf("a container is left:\n%s", told)
+	}
+	china := startServer(t, "--partition", "aws-cn", "--account", "444455556666", "--region", "cn-north-1").house("cn-north-1")
+	china.says(t, 0, []string{"Nothing in the folder keeps cores of this version from running this group.", "aws greengrass create-deployment"},
+		"recover", filepath.Join("..", "recovery", "testdata", "minimal"), "--dry-run")
+	h.says(t, 2, []string{"--isolation"}, "recover", root, "--isolation", "Jail")
 }

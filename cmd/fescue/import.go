@@ -12,6 +12,7 @@ import (
 
 type importCommand struct {
 	endpointFlag
+	rewriteFlag
 	File   string `arg:"" type:"existingfile" help:"What export wrote."`
 	DryRun bool   `help:"Print what is missing, and change nothing."`
 	JSON   bool   `name:"json" help:"Print JSON."`
@@ -22,15 +23,14 @@ func (importCommand) Help() string {
 	return `Restores a group that export wrote, with everything that it refers to, under the
 same ids. What is there already with the same content stays as it is, so it can be
 run again, also after it was interrupted; what is there with other content is
-named, and nothing is changed. In another account or Region, ARNs are rewritten.
+named, and nothing is changed.
 
-Credentials and Region are found the way the AWS CLI finds them; without a Region
-the file's own is taken.
+` + rewriteHelp + `
 
 Examples:
   fescue import mill.json --dry-run
   fescue import mill.json --endpoint https://greengrass.example.com
-  AWS_REGION=eu-central-1 fescue import mill.json`
+  AWS_REGION=eu-central-1 fescue import mill.json --rewrite`
 }
 
 // imported is what import prints as JSON.
@@ -64,11 +64,7 @@ func (c *importCommand) Run(ctx context.Context, t *terminal) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", c.File, err)
 	}
-	client, err := c.clientIn(ctx, group.Partition.Region)
-	if err != nil {
-		return err
-	}
-	p, err := client.partition(ctx)
+	client, p, err := c.rewriteFlag.client(ctx, c.endpointFlag, fescue.Partition(group.Partition))
 	if err != nil {
 		return err
 	}

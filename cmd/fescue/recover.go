@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,10 +19,12 @@ import (
 
 type recoverCommand struct {
 	endpointFlag
+	rewriteFlag
 	Path         string `arg:"" type:"existingdir" help:"The core's root folder, or a copy of it: config/, certs/, ggc/."`
 	Deployment   string `type:"existingdir" help:"Its deployment folder, where that is not PATH/ggc/deployment." placeholder:"DIR"`
 	Name         string `help:"Name of the group. Default: the core's name without _Core."`
 	Alias        string `help:"Make this alias for each function, and name functions by it instead of by version number."`
+	Isolation    string `enum:",NoContainer" default:"" placeholder:"NoContainer" help:"With NoContainer, functions that ran in a container run without one, and lose what only a container has: MemorySize, AccessSysfs, local resources. Each is named."`
 	Certificates string `type:"existingdir" help:"Folder with certificates of client devices, as PEM files. Those that the group names are registered." placeholder:"DIR"`
 	DryRun       bool   `help:"Print what is missing, and change nothing."`
 	JSON         bool   `name:"json" help:"Print JSON."`
@@ -33,13 +36,14 @@ func (recoverCommand) Help() string {
 API what it was deployed from: things, certificates, functions with their code,
 definitions, and the group with its old id and version id. Prints what it had to
 assume, and what only you can supply. What is there already stays as it is, so it
-can be run again, also after it was interrupted. Private keys are not read.
+can be run again, also after it was interrupted. Private keys are not read. At the end
+it says what of the group cores of this version cannot run, and what to do about it.
 
-Credentials and Region are found the way the AWS CLI finds them; without a Region
-the core's own is taken. In another account or Region, ARNs are rewritten.
+` + rewriteHelp + `
 
 Examples:
   fescue recover /greengrass --dry-run
+  fescue recover /greengrass --dry-run --isolation NoContainer
   fescue recover ./copy-of-greengrass --name Mill --alias live
   fescue recover /greengrass --deployment /data/gg/deployment --certificates ./device-certs`
 }
@@ -70,6 +74,9 @@ type recovered struct {
 	Assumed        []recovery.Note `json:"assumed"`
 	Supply         []recovery.Note `json:"supply"`
 	Warnings       []recovery.Note `json:"warnings"`
+	// CannotRun fails a deployment to a core of this version, NoEffect does not.
+	CannotRun []fescue.ErrorDetail `json:"cannotRun"`
+	NoEffect  []fescue.ErrorDetail `json:"noEffect"`
 }
 
 // Run recovers a group.
@@ -84,7 +91,7 @@ func (c *recoverCommand) Run(ctx context.Context, t *terminal) error {
 		return err
 	}
 	defer deployment.Close()
-	o := recovery.Options{Name: c.Name, Alias: c.Alias, CorePolicy: quickStartPolicy, DevicePolicy: devicePolicy, Now: time.Now()}
+	o := recovery.Options{Name: c.Name, Alias: c.Alias, NoContainer: c.Isolation == string(fescue.NoContainer), CorePolicy: quickStartPolicy, DevicePolicy: devicePolicy, Now: time.Now()}
 	if o.DeviceCertificates, err = c.deviceCertificates(); err != nil {
 		return err
 	}
@@ -92,11 +99,7 @@ func (c *recoverCommand) Run(ctx context.Context, t *terminal) error {
 	if err != nil {
 		return err
 	}
-	client, err := c.clientIn(ctx, group.Partition.Region)
-	if err != nil {
-		return err
-	}
-	p, err := client.partition(ctx)
+	client, p, err := c.rewriteFlag.client(ctx, c.endpointFlag, fescue.Partition(group.Partition))
 	if err != nil {
 		return err
 	}
@@ -117,15 +120,16 @@ func (c *recoverCommand) Run(ctx context.Context, t *terminal) error {
 		GroupID: group.Group.Id, GroupVersionID: group.Group.Versions[0].Version, GroupName: group.Group.Name, DeploymentID: report.DeploymentID,
 		Account: p.Account, Region: p.Region, DryRun: c.DryRun, Changed: changes(outcomes), Parts: outcomes,
 		Assumed: present(report.Assumed), Supply: present(report.Supply), Warnings: present(report.Warnings),
+		CannotRun: present(report.CannotRun), NoEffect: present(report.NoEffect),
 	}), err)
 }
 
 // present is a list that JSON shows as one, also when it is empty.
-func present(notes []recovery.Note) []recovery.Note {
-	if notes == nil {
-		return []recovery.Note{}
+func present[T any](list []T) []T {
+	if list == nil {
+		return []T{}
 	}
-	return notes
+	return list
 }
 
 // deployment opens the deployment folder. No link leads out of it.
@@ -197,9 +201,29 @@ func (c *recoverCommand) tell(t *terminal, r recovered) error {
 		}
 	}
 	tellOutcomes(w, r.Parts)
-	fmt.Fprintf(w, "Next: supply what is named above, and deploy:\n"+
-		"  aws greengrass create-deployment --deployment-type NewDeployment --group-id %s --group-version-id %s\n", r.GroupID, r.GroupVersionID)
+	writeVerdict(w, r)
 	return nil
+}
+
+// writeVerdict says what cores of this version cannot run of the group, and what
+// to do next.
+func writeVerdict(w io.Writer, r recovered) {
+	if len(r.NoEffect) > 0 {
+		fmt.Fprintln(w, "\nWithout effect on cores of this version:")
+		writeDetails(w, "  ", r.NoEffect)
+	}
+	if len(r.CannotRun) > 0 {
+		fmt.Fprintln(w, "\nCores of this version cannot run this group; a deployment would fail:")
+		writeDetails(w, "  ", r.CannotRun)
+		containers := func(d fescue.ErrorDetail) bool { return d.DetailedErrorCode == string(fescue.ContainerUnsupported) }
+		if slices.ContainsFunc(r.CannotRun, containers) {
+			fmt.Fprintln(w, "  With --isolation NoContainer, functions are recovered to run without a container.")
+		}
+		fmt.Fprintln(w, "Next: supply what is named above, make a group version without what cannot run, and deploy that.")
+		return
+	}
+	fmt.Fprintf(w, "\nNothing in the folder keeps cores of this version from running this group. Next: supply what is named above, and deploy:\n"+
+		"  aws greengrass create-deployment --deployment-type NewDeployment --group-id %s --group-version-id %s\n", r.GroupID, r.GroupVersionID)
 }
 
 // printJSON prints an indented document.
