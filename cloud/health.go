@@ -29,6 +29,17 @@ func (s *Server) room() error {
 	return fmt.Errorf("the disk of the server's data folder is nearly full: %d MB are free, %d MB have to be. Free space on it; until then only reading and deleting work", free>>20, minFree>>20)
 }
 
+// space is the error of a data folder without room for bytes of large bodies. They
+// leave twice what has to stay free: what is small goes on while no more of them are
+// taken.
+func (s *Server) space(bytes int64) error {
+	free, err := s.o.Free(s.o.DataDir)
+	if err != nil || free-bytes >= 2*minFree {
+		return nil
+	}
+	return fmt.Errorf("the disk of the server's data folder has no room for this: it takes up to %d MB with what is being sent already, %d MB are free, and %d MB have to stay so. Free space on it", bytes>>20, free>>20, 2*minFree>>20)
+}
+
 // certificateEnds are the ends of the certificates that the server uses.
 func (s *Server) certificateEnds() map[string]time.Time {
 	ends := map[string]time.Time{"authority": s.authority.Certificate.NotAfter, "device": s.deviceTLS.NotAfter()}

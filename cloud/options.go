@@ -80,6 +80,10 @@ type Options struct {
 	// Throttle is how many calls a second each access key may make of an
 	// operation, by its name or "*"; empty is no limit.
 	Throttle map[string]float64
+	// Refusals is how many refusals a second an access key, or an address whose
+	// requests prove none, is told; ten times as many may come at once. Zero means 50,
+	// less than zero any number.
+	Refusals float64
 	// SyncMessages writes every QoS 1 message to disk before it is acknowledged.
 	SyncMessages bool
 
@@ -101,7 +105,10 @@ type Options struct {
 	Logger *slog.Logger
 }
 
-const defaultEventRetention = 72 * time.Hour
+const (
+	defaultEventRetention = 72 * time.Hour
+	defaultRefusals       = 50
+)
 
 // complete fills in defaults and refuses what cannot be.
 func (o *Options) complete() error {
@@ -143,6 +150,9 @@ func (o *Options) complete() error {
 	}
 	if o.BasePath != "" && !basePath.MatchString(o.BasePath) {
 		return fmt.Errorf("--base-path %q is not in the form /like/this, of letters, digits, '-', '_' and '~'", o.BasePath)
+	}
+	if o.Refusals == 0 {
+		o.Refusals = defaultRefusals
 	}
 	if o.EventRetention == 0 {
 		o.EventRetention = defaultEventRetention

@@ -102,7 +102,7 @@ func (s *Server) wire(ctx context.Context) error {
 	api := awsapi.New(awsapi.Options{
 		Verifier: &sigv4.Verifier{Keys: s.keys, Now: o.Now, Regions: o.Regions},
 		AWS:      o.AWS, SpoolDir: s.path(spoolName), Observer: s.metrics, Logger: o.Logger,
-		DefaultRegion: o.Regions[0], Room: s.room,
+		DefaultRegion: o.Regions[0], Room: s.room, Space: s.space, Refusals: max(o.Refusals, 0),
 		Services: map[string]awsapi.Service{
 			"greengrass": greengrass.New(greengrass.Options{
 				Definitions: groups, Deployments: s.engine, Roles: s.store,

@@ -78,6 +78,39 @@ func (s Set) Evaluate(r Request) Decision {
 	return decision
 }
 
+// Possible reports whether a request with the action may be allowed, on some
+// resource and with some values of variables. Where that cannot be told it is true.
+func (s Set) Possible(action string) bool {
+	allowed := false
+	for _, d := range s {
+		if d == nil {
+			continue
+		}
+		for i := range d.statements {
+			st := &d.statements[i]
+			switch {
+			case !st.action.covers(action, nil, false):
+			case !st.deny:
+				allowed = true
+			case len(st.conditions) == 0 && st.resource.coversAll():
+				return false
+			}
+		}
+	}
+	return allowed
+}
+
+// coversAll reports whether the element is "*".
+func (e *element) coversAll() bool {
+	for i := range e.patterns {
+		// Nothing has this name: only a pattern without any text of its own matches.
+		if matched, _ := e.patterns[i].match("\x00", nil, false); matched && !e.not {
+			return true
+		}
+	}
+	return false
+}
+
 // statement is one compiled entry of a document.
 type statement struct {
 	deny       bool

@@ -164,6 +164,8 @@ func (n named) ServeCall(w http.ResponseWriter, r *http.Request, call *awsapi.Ca
 
 func (named) MaxBody(*http.Request) int64 { return 0 }
 
+func (named) Foresee(*http.Request, *awsapi.Call) awsapi.Target { return awsapi.Target{} }
+
 func (named) WriteError(w http.ResponseWriter, e *awsapi.Error) { w.WriteHeader(e.Status) }
 
 func (e *endpoint) keep(_ context.Context, r *restjson.Request) (any, error) {

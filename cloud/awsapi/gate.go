@@ -112,12 +112,28 @@ func (h *Handler) authorize(ctx context.Context, service, act string, r *http.Re
 	if decision == policy.Allowed {
 		return nil
 	}
+	return h.denied(service, act, resource, call, decision)
+}
+
+// denied is the refusal of a call that the caller's policies do not allow.
+func (h *Handler) denied(service, act, resource string, call *Call, decision policy.Decision) *Error {
 	because := "because no identity-based policy allows the " + act + " action"
 	if decision == policy.ExplicitDeny {
 		because = "with an explicit deny in an identity-based policy"
 	}
 	return denied.error(service, fmt.Sprintf("User: %s is not authorized to perform: %s on resource: %s %s (access key %s has the role %s)",
 		call.Caller.ARN(h.AWS, call.Partition.Account), act, resource, because, call.KeyID, call.Caller.Role))
+}
+
+// mayEver reports whether the caller's policies may allow an action, whatever it is
+// on.
+func (c Caller) mayEver(action string) bool {
+	for _, set := range c.Policies {
+		if !set.Possible(action) {
+			return false
+		}
+	}
+	return len(c.Policies) > 0
 }
 
 // variables are what the conditions of policies may ask about.

@@ -1,22 +1,16 @@
 package awsapi
 
 import (
-	"bytes"
 	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"log/slog"
 	"net/http"
-	"os"
 	"slices"
 	"time"
 
 	"github.com/google/uuid"
-	"golang.org/x/sync/semaphore"
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/awsapi/sigv4"
@@ -46,8 +40,15 @@ type Options struct {
 	Groups Groups
 	// Room says why nothing new can be kept now; nil never does.
 	Room func() error
+	// Space says why there is no room for so many bytes of large bodies; nil never
+	// does.
+	Space func(bytes int64) error
 	// Rates limit how often a key may call; nil does not.
 	Rates Rates
+	// Refusals is how many refusals a second a key, or an address that proves none,
+	// is told; further ones are told to come slower. Ten times as many may come at
+	// once. Zero is any number. What is served does not count.
+	Refusals float64
 	// Audit keeps the record of calls that change something; nil keeps none.
 	Audit Audit
 	// SpoolDir holds large bodies while they are read.
@@ -59,27 +60,18 @@ type Options struct {
 // Handler is the AWS endpoint: one for all services.
 type Handler struct {
 	Options
-	spools   *semaphore.Weighted
+	bodies   bodies
 	throttle throttle
+	refusals throttle
 }
-
-// Body limits.
-const (
-	// memoryBody is how much of a body is kept in memory; what is larger goes to
-	// a file.
-	memoryBody = DefaultMaxBody
-	// maxSpools bounds the large bodies that are read at once.
-	maxSpools = 4
-)
 
 // New makes a handler.
-func New(o Options) *Handler {
-	return &Handler{Options: o, spools: semaphore.NewWeighted(maxSpools)}
-}
+func New(o Options) *Handler { return &Handler{Options: o} }
 
-// ServeHTTP authenticates a request and hands it to its service. Key, date and
-// scope are checked before the body is read; the signature covers the body, so
-// it is checked after, and before anything acts on the request.
+// ServeHTTP authenticates a request and hands it to its service. What can be decided
+// by the head is decided before a large body is read: key, date, scope, the
+// signature where the head has the body's hash, the operation, the caller's right
+// to it, and room. Nothing acts on the request before the signature is checked.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
 	call := &Call{RequestID: uuid.NewString()}
@@ -99,7 +91,8 @@ const RequestIDHeader = "x-amzn-RequestId"
 func (h *Handler) serve(w *answer, r *http.Request, call *Call) (name string) {
 	pending, err := h.Verifier.Begin(r)
 	if err != nil {
-		h.refuse(w, r, h.addressed(r, sigv4.ScopeService(r)), call, err)
+		name := h.addressed(r, sigv4.ScopeService(r))
+		h.refuse(w, r, name, call, h.unproven(r, name, err))
 		return unknown
 	}
 	name = h.addressed(r, pending.Service)
@@ -111,57 +104,62 @@ func (h *Handler) serve(w *answer, r *http.Request, call *Call) (name string) {
 	}
 	if !pending.NeedsBody() {
 		if err := pending.VerifyHeader(); err != nil {
-			h.refuse(w, r, name, call, err)
+			h.refuse(w, r, name, call, h.unproven(r, name, err))
 			return name
 		}
 	}
-	body, sum, err := h.readBody(w, r, service, pending)
+	if err := h.identify(r.Context(), call, pending); err != nil {
+		h.refuse(w, r, name, call, err)
+		return name
+	}
+	a := &admission{Handler: h, service: service, name: name, w: w, r: r, call: call}
+	incoming, err := h.openBody(r, name, service.MaxBody(r), pending)
+	if err == nil && !incoming.small() {
+		err = a.foresee(r.Context())
+	}
 	if err != nil {
 		h.refuse(w, r, name, call, err)
 		return name
 	}
-	defer body.Close()
-	if err := pending.Verify(sum); err != nil {
-		h.refuse(w, r, name, call, err)
+	if a.denial != nil && incoming.proven {
+		a.refuse(r.Context())
 		return name
 	}
+	// For whom it is not proven yet the body is read, but not kept: the signature
+	// comes before the denial, which says whose key it is.
+	body, err := incoming.read(r.Context(), a.denial == nil)
+	if err != nil {
+		h.refuse(w, r, name, call, h.unproven(r, name, err))
+		return name
+	}
+	defer body.Close()
+	if err := pending.Verify(body.sum); err != nil {
+		h.refuse(w, r, name, call, h.unproven(r, name, err))
+		return name
+	}
+	if a.denial != nil {
+		a.refuse(r.Context())
+		return name
+	}
+	call.admit = a.admit
+	r.Body, r.Trailer = body, pending.Trailer()
+	service.ServeCall(w, r, call)
+	a.end(r.Context())
+	return name
+}
+
+// identify fills in who calls. It is proven when the signature is verified.
+func (h *Handler) identify(ctx context.Context, call *Call, pending *sigv4.Pending) (err error) {
 	region := pending.Region
 	if !slices.Contains(h.Verifier.Regions, region) {
 		region = h.DefaultRegion // iam and sts: every other service was refused
 	}
 	call.Partition = fescue.Partition{AWS: h.AWS, Account: pending.Account, Region: region}
 	call.KeyID, call.PathNormalized = pending.KeyID, pending.PathNormalized
-	if call.Caller, err = h.Callers.Caller(r.Context(), pending.KeyID); err != nil {
-		h.refuse(w, r, name, call, fmt.Errorf("caller with access key %s: %w", pending.KeyID, err))
-		return name
+	if call.Caller, err = h.Callers.Caller(ctx, pending.KeyID); err != nil {
+		return fmt.Errorf("caller with access key %s: %w", pending.KeyID, err)
 	}
-	var records []fescue.AuditRecord // of a call that changes something
-	call.admit = func(ctx context.Context, t Target) (err error) {
-		if err := h.slowDown(name, call, t); err != nil {
-			return err
-		}
-		act := action(name, t)
-		if changes(act) {
-			record, err := h.beginAudit(ctx, name, r, call, t)
-			if err != nil {
-				return err
-			}
-			if record != nil {
-				records = append(records, *record)
-				w.hold()
-			}
-		}
-		if err := h.authorize(ctx, name, act, r, call, t); err != nil {
-			return err
-		}
-		return h.makeRoom(name, t.Operation)
-	}
-	r.Body, r.Trailer = body, pending.Trailer()
-	service.ServeCall(w, r, call)
-	if len(records) > 0 {
-		h.endAudit(r.Context(), service, w, records)
-	}
-	return name
+	return nil
 }
 
 // WantHTTPS refuses a request that came in plain text to a port of TLS, in the form
@@ -212,128 +210,4 @@ func writePlain(w http.ResponseWriter, e *Error) {
 	w.Header().Set("x-amzn-ErrorType", e.Code)
 	w.WriteHeader(e.Status)
 	json.NewEncoder(w).Encode(map[string]string{"message": e.Message})
-}
-
-// emptySum is the SHA-256 of no body, as most reads have it.
-var emptySum = sha256.Sum256(nil)
-
-// readBody reads a body as large as the service takes, without its framing, and
-// its SHA-256: into memory, or into a file when it is large.
-func (h *Handler) readBody(w http.ResponseWriter, r *http.Request, service Service, pending *sigv4.Pending) (io.ReadCloser, [sha256.Size]byte, error) {
-	if r.ContentLength == 0 && !pending.Streaming() {
-		return http.NoBody, emptySum, nil
-	}
-	var sum [sha256.Size]byte
-	limit := service.MaxBody(r)
-	tooLarge := &Error{
-		Status: http.StatusRequestEntityTooLarge, Code: "RequestEntityTooLargeException",
-		Message: fmt.Sprintf("The body is larger than the %d bytes that this operation takes.", limit),
-	}
-	if pending.DecodedLength() > limit {
-		return nil, sum, tooLarge
-	}
-	plain := pending.Body(r)
-	digest := sha256.New()
-	if pending.Payload == sigv4.PayloadInBody || pending.Payload == sigv4.PayloadDeclared {
-		plain = io.TeeReader(plain, digest)
-	}
-	src := impatient(w, io.LimitReader(plain, limit+1))
-	defer src.end()
-	var head bytes.Buffer
-	n, err := io.CopyN(&head, src, memoryBody+1)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, sum, brokenBody(err)
-	}
-	body := io.NopCloser(io.Reader(&head))
-	if n > memoryBody && limit > memoryBody {
-		spooled, size, err := h.spool(r.Context(), &head, src)
-		if err != nil {
-			return nil, sum, err
-		}
-		body, n = spooled, size
-	}
-	if n > limit {
-		body.Close()
-		return nil, sum, tooLarge
-	}
-	return body, [sha256.Size]byte(digest.Sum(nil)), nil
-}
-
-// patience is how long a body may bring nothing. A sender that stalls would
-// otherwise hold one of few spools for ever.
-const patience = time.Minute
-
-// impatientReader reads a request's body and gives up when nothing comes.
-type impatientReader struct {
-	io.Reader
-	connection *http.ResponseController
-	last       time.Time
-}
-
-func impatient(w http.ResponseWriter, body io.Reader) *impatientReader {
-	return &impatientReader{Reader: body, connection: http.NewResponseController(w)}
-}
-
-// Read implements io.Reader. A connection without deadlines is read as it is.
-func (i *impatientReader) Read(p []byte) (int, error) {
-	if now := time.Now(); now.Sub(i.last) > time.Second {
-		i.connection.SetReadDeadline(now.Add(patience))
-		i.last = now
-	}
-	return i.Reader.Read(p)
-}
-
-// end takes the deadline back: the connection goes on.
-func (i *impatientReader) end() { i.connection.SetReadDeadline(time.Time{}) }
-
-// brokenBody is the refusal for a body that could not be read. What its framing
-// refuses says so itself.
-func brokenBody(err error) error {
-	if refusal := (*sigv4.Error)(nil); errors.As(err, &refusal) {
-		return err
-	}
-	return &Error{Status: http.StatusBadRequest, Code: "RequestTimeout", Message: fmt.Sprintf("The body did not arrive whole: %v.", err)}
-}
-
-// spool writes head and the rest of src to an unlinked temporary file.
-func (h *Handler) spool(ctx context.Context, head io.Reader, src io.Reader) (io.ReadCloser, int64, error) {
-	if err := h.spools.Acquire(ctx, 1); err != nil {
-		return nil, 0, err
-	}
-	f, err := os.CreateTemp(h.SpoolDir, "body-*")
-	if err != nil {
-		h.spools.Release(1)
-		return nil, 0, fmt.Errorf("spool request body: %w", err)
-	}
-	body := &spooledBody{f, h.spools}
-	if err := os.Remove(f.Name()); err != nil {
-		body.Close()
-		return nil, 0, fmt.Errorf("spool request body: %w", err)
-	}
-	n, err := io.Copy(f, io.MultiReader(head, src))
-	if err != nil {
-		body.Close()
-		var disk *fs.PathError
-		if errors.As(err, &disk) {
-			return nil, 0, fmt.Errorf("spool request body: %w", err)
-		}
-		return nil, 0, brokenBody(err)
-	}
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		body.Close()
-		return nil, 0, fmt.Errorf("spool request body: %w", err)
-	}
-	return body, n, nil
-}
-
-// spooledBody is a body in a file that has no name any more.
-type spooledBody struct {
-	*os.File
-	slots *semaphore.Weighted
-}
-
-// Close gives the file and the slot back.
-func (b *spooledBody) Close() error {
-	b.slots.Release(1)
-	return b.File.Close()
 }

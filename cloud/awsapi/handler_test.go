@@ -250,6 +250,10 @@ func TestOversize(t *testing.T) {
 			t.Run("chunked", func(t *testing.T) {
 				for _, declare := range []bool{false, true} {
 					w := e.serve(call{service: service, body: over, chunked: true, declare: declare}.sign(t))
+					if limit > small { // which is more than is taken without a length
+						wantRefusal(t, service, w, 411, "MissingContentLength", "")
+						continue
+					}
 					wantRefusal(t, service, w, 413, "RequestEntityTooLargeException", text)
 				}
 			})
@@ -257,7 +261,7 @@ func TestOversize(t *testing.T) {
 				if service == "sts" {
 					return
 				}
-				for _, chunked := range []bool{false, true} {
+				for _, chunked := range []bool{false, limit == small} {
 					if w := e.serve(call{service: service, body: over[1:], chunked: chunked}.sign(t)); w.Code != 200 {
 						t.Errorf("%d %s", w.Code, w.Body)
 					}

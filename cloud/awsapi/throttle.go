@@ -28,8 +28,8 @@ type bucketID struct{ key, service, operation string }
 // maxBuckets bounds what is remembered; beyond it everyone begins anew.
 const maxBuckets = 100_000
 
-// allow takes a call from its bucket, which holds those of a second.
-func (t *throttle) allow(id bucketID, perSecond float64, now time.Time) bool {
+// allow takes a call from its bucket, which holds at most burst.
+func (t *throttle) allow(id bucketID, perSecond, burst float64, now time.Time) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	b, ok := t.buckets[id]
@@ -37,7 +37,7 @@ func (t *throttle) allow(id bucketID, perSecond float64, now time.Time) bool {
 		if t.buckets == nil || len(t.buckets) >= maxBuckets {
 			t.buckets = make(map[bucketID]*rate.Limiter)
 		}
-		b = rate.NewLimiter(rate.Limit(perSecond), max(1, int(perSecond)))
+		b = rate.NewLimiter(rate.Limit(perSecond), max(1, int(burst)))
 		t.buckets[id] = b
 	}
 	return b.AllowN(now, 1)
@@ -58,7 +58,7 @@ var throttled = wording{
 // slowDown refuses a call too many.
 func (h *Handler) slowDown(service string, call *Call, t Target) error {
 	perSecond := h.Rates.rate(t.Operation)
-	if perSecond <= 0 || h.throttle.allow(bucketID{call.KeyID, service, t.Operation}, perSecond, h.Verifier.Clock()) {
+	if perSecond <= 0 || h.throttle.allow(bucketID{call.KeyID, service, t.Operation}, perSecond, perSecond, h.Verifier.Clock()) {
 		return nil
 	}
 	return throttled.error(service, "")

@@ -1,10 +1,13 @@
 package awsapi_test
 
 import (
+	"net/http"
+	"net/http/httptest"
 	"testing"
 	"time"
 
 	"github.com/fescue-edge/fescue/cloud/awsapi"
+	"github.com/fescue-edge/fescue/policy"
 )
 
 func TestThrottling(t *testing.T) {
@@ -51,4 +54,37 @@ func TestThrottling(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Refusals are told so often, to a key and to an address each; then it is said to
+// come slower, and nothing is recorded. What is served does not count.
+func TestRefusalsAreThrottled(t *testing.T) {
+	t.Parallel()
+	e, l := open(t), &ledger{}
+	e.Audit, e.Refusals = l, 5
+	at := now
+	e.Verifier.Now = func() time.Time { return at }
+	const burst = 50
+	e.caller.Policies = []policy.Set{documents(t, `{"Statement":{"Effect":"Allow","Action":"greengrass:GetKept","Resource":"*"}}`)}
+	denied := func() *httptest.ResponseRecorder { return e.serve(call{}.sign(t)) }
+	unsigned := func(from string) *httptest.ResponseRecorder {
+		return e.serve(call{secret: "wrong"}.sign(t, func(r *http.Request) { r.RemoteAddr = from + ":1" }))
+	}
+	for range burst {
+		wantRefusal(t, "greengrass", denied(), 403, "AccessDeniedException", "")
+		wantRefusal(t, "greengrass", unsigned("192.0.2.1"), 403, "InvalidSignatureException", "")
+	}
+	wantRefusal(t, "greengrass", denied(), 429, "ThrottlingException", "Rate exceeded")
+	wantRefusal(t, "greengrass", unsigned("192.0.2.1"), 429, "ThrottlingException", "Rate exceeded")
+	wantRefusal(t, "greengrass", unsigned("192.0.2.2"), 403, "InvalidSignatureException", "")
+	wantRefusal(t, "greengrass", e.serve(httptest.NewRequest("GET", "/kept", nil)), 429, "ThrottlingException", "Rate exceeded")
+	if len(l.records) != burst {
+		t.Errorf("%d records", len(l.records))
+	}
+	if w := e.serve(call{method: "GET", target: "/kept"}.sign(t)); w.Code != 200 {
+		t.Errorf("what is allowed: %d", w.Code)
+	}
+	at = at.Add(time.Second / 5)
+	wantRefusal(t, "greengrass", denied(), 403, "AccessDeniedException", "")
+	wantRefusal(t, "greengrass", denied(), 429, "ThrottlingException", "")
 }

@@ -68,14 +68,12 @@ type body struct {
 	// credit is the time that the sender still has. It is spent only while
 	// somebody waits for the body.
 	credit time.Duration
-	begun  bool
 	ended  bool
 }
 
 // Read implements io.Reader.
 func (b *body) Read(p []byte) (int, error) {
 	start := time.Now()
-	b.begun = true
 	b.connection.SetReadDeadline(start.Add(b.credit))
 	n, err := b.ReadCloser.Read(p)
 	b.credit = min(b.credit-time.Since(start)+b.pace.time(n), 2*b.pace.Grace)
@@ -133,11 +131,6 @@ func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 func (a *answer) end(r *http.Request) {
 	a.begin(0)
 	if !a.unread() {
-		return
-	}
-	if !a.body.begun && r.Header.Get("Expect") != "" {
-		// Who waits for 100 Continue sends no body after an answer: none is waited for.
-		a.connection.SetReadDeadline(time.Now())
 		return
 	}
 	if a.connection.Flush() != nil {

@@ -105,6 +105,7 @@ type serverCommand struct {
 	ServiceRole   bool               `name:"require-service-role" help:"Fail deployments of an account without a service role that Greengrass may assume, as AWS did."`
 	SyncMessages  bool               `help:"Write QoS 1 messages to disk before acknowledging them."`
 	Throttle      map[string]float64 `placeholder:"OPERATION=RATE;..." help:"Calls a second that each access key may make of an operation, for example '*=30;CreateDeployment=20', which were AWS's. Default: no limit."`
+	Refusals      float64            `default:"50" help:"Refusals a second that each access key, or address whose requests prove none, is told before it is told to come slower; ten times as many may come at once; 0 is any number."`
 
 	EventURL        []string      `name:"event-url" sep:"none" placeholder:"URL" help:"Webhook that is told of every change of a deployment's status; may be repeated. FESCUE_EVENT_SECRET signs what is sent."`
 	EventSecretFile string        `type:"existingfile" help:"File of the secret that signs events, in place of FESCUE_EVENT_SECRET."`
@@ -147,7 +148,7 @@ func (c *serverCommand) options(logger *slog.Logger) (cloud.Options, error) {
 		DeviceCertFile: c.DeviceTLSCert, DeviceKeyFile: c.DeviceTLSKey, InsecureHTTP: c.InsecureHTTP,
 		AccessKeyID: os.Getenv("FESCUE_ACCESS_KEY_ID"), SecretAccessKey: os.Getenv("FESCUE_SECRET_ACCESS_KEY"),
 		MasterKeyFile: os.Getenv("FESCUE_MASTER_KEY_FILE"), RequireServiceRole: c.ServiceRole,
-		Deadlines: c.deadlines(), Retention: c.retention(), SyncMessages: c.SyncMessages, Throttle: c.Throttle,
+		Deadlines: c.deadlines(), Retention: c.retention(), SyncMessages: c.SyncMessages, Throttle: c.Throttle, Refusals: cmp.Or(c.Refusals, -1),
 		EventURLs: c.EventURL, EventSecret: eventSecret, EventRetention: c.EventRetention,
 		BulkRate: c.BulkRate, Quotas: c.Quota,
 		Logger: logger,

@@ -64,6 +64,15 @@ func (a *API) Operations() []string { return slices.Sorted(maps.Keys(a.operation
 // MaxBody implements awsapi.Service.
 func (a *API) MaxBody(*http.Request) int64 { return awsapi.DefaultMaxBody }
 
+// Foresee implements awsapi.Service: the resource stands in the body.
+func (a *API) Foresee(r *http.Request, _ *awsapi.Call) awsapi.Target {
+	op, err := a.operation(r)
+	if err != nil {
+		return awsapi.Target{}
+	}
+	return awsapi.Target{Operation: op.Name}
+}
+
 // ServeCall implements awsapi.Service.
 func (a *API) ServeCall(w http.ResponseWriter, r *http.Request, call *awsapi.Call) {
 	answer, err := a.serve(r, call)

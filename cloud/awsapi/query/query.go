@@ -82,6 +82,9 @@ const maxParams = 1000
 // MaxBody implements awsapi.Service.
 func (a *API) MaxBody(*http.Request) int64 { return awsapi.DefaultMaxBody }
 
+// Foresee implements awsapi.Service: the body names the operation.
+func (a *API) Foresee(*http.Request, *awsapi.Call) awsapi.Target { return awsapi.Target{} }
+
 // ServeCall implements awsapi.Service. A POST brings the form as its body, a GET
 // (a presigned URL) as its query.
 func (a *API) ServeCall(w http.ResponseWriter, r *http.Request, call *awsapi.Call) {

@@ -224,6 +224,24 @@ func (a *API) MaxBody(r *http.Request) int64 {
 	return op.MaxBody
 }
 
+// Foresee implements awsapi.Service.
+func (a *API) Foresee(r *http.Request, call *awsapi.Call) awsapi.Target {
+	op, labels, err := a.match(r)
+	if err != nil || op == nil || op.Handle == nil {
+		return awsapi.Target{}
+	}
+	return a.target(op, &Request{Call: call, Labels: labels, Header: r.Header, Host: r.Host})
+}
+
+// target is what an operation acts on.
+func (a *API) target(op *Operation, r *Request) (t awsapi.Target) {
+	if a.Target != nil {
+		t = a.Target(op, r)
+	}
+	t.Operation, t.Own = op.Name, strings.HasPrefix(op.Path, awsapi.OwnPath)
+	return t
+}
+
 // ServeCall implements awsapi.Service.
 func (a *API) ServeCall(w http.ResponseWriter, r *http.Request, call *awsapi.Call) {
 	op, labels, err := a.match(r)
@@ -290,12 +308,7 @@ func leftOut(segment string) bool { return segment == "" || segment == "." || se
 
 // answer has the operation done, if the caller may.
 func (a *API) answer(ctx context.Context, op *Operation, r *Request) (any, error) {
-	var t awsapi.Target
-	if a.Target != nil {
-		t = a.Target(op, r)
-	}
-	t.Operation, t.Own = op.Name, strings.HasPrefix(op.Path, awsapi.OwnPath)
-	if err := r.Admit(ctx, t); err != nil {
+	if err := r.Admit(ctx, a.target(op, r)); err != nil {
 		return nil, err
 	}
 	return op.Handle(ctx, r)

@@ -90,6 +90,20 @@ func (a *API) MaxBody(r *http.Request) int64 {
 	return op.maxBody
 }
 
+// Foresee implements awsapi.Service.
+func (a *API) Foresee(r *http.Request, call *awsapi.Call) awsapi.Target {
+	req, err := a.parse(r)
+	if err != nil {
+		return awsapi.Target{}
+	}
+	req.Call = call
+	op, err := match(req)
+	if err != nil || op.action == "" {
+		return awsapi.Target{}
+	}
+	return req.target(op.action, req.bucket, req.key)
+}
+
 // ServeCall implements awsapi.Service.
 func (a *API) ServeCall(w http.ResponseWriter, r *http.Request, call *awsapi.Call) {
 	w.Header().Set("x-amz-request-id", call.RequestID)
@@ -123,6 +137,11 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, call *awsapi.Call) e
 
 // admit asks whether the caller may do something to a bucket or an object.
 func (r *request) admit(action, bucket, key string) error {
+	return r.Admit(r.http.Context(), r.target(action, bucket, key))
+}
+
+// target is an action on a bucket or an object.
+func (r *request) target(action, bucket, key string) awsapi.Target {
 	resource := ""
 	if bucket != "" {
 		resource = "arn:" + r.Partition.AWS + ":s3:::" + bucket
@@ -130,7 +149,7 @@ func (r *request) admit(action, bucket, key string) error {
 	if key != "" {
 		resource += "/" + key
 	}
-	return r.Admit(r.http.Context(), awsapi.Target{Operation: action, Resource: resource})
+	return awsapi.Target{Operation: action, Resource: resource}
 }
 
 // content is the body, to be read more than once.

@@ -1,0 +1,270 @@
+package awsapi
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"io/fs"
+	"net/http"
+	"os"
+
+	"github.com/fescue-edge/fescue/cloud/awsapi/sigv4"
+)
+
+// Bounds of bodies, in bytes where nothing else is said.
+const (
+	// smallBody is read before it is known what its sender may do: that costs less
+	// than to find it out twice.
+	smallBody = 64 << 10
+	// memoryBody is how much of a body is kept in memory; what is larger goes to
+	// a file.
+	memoryBody = DefaultMaxBody
+	// memoryStep is how much memory a body takes at a time, as it comes.
+	memoryStep = 64 << 10
+
+	// All bodies in memory, and those of one holder; for small ones as much again.
+	memoryForAll = 64 << 20
+	memoryForOne = 16 << 20
+	// Large bodies at a time, those of one key, and those of one address whose
+	// signatures cannot be checked before the body is whole.
+	spoolsForAll     = 32
+	spoolsForKey     = 16
+	spoolsForAddress = 8
+	// A spool that is not free is waited for, by so many of a holder.
+	spoolWaiters = 32
+)
+
+// bodies is what bodies take of the server.
+type bodies struct {
+	// Of those that are read before anything is decided, and of others.
+	small, memory shares
+	spools        shares
+	room          reservation
+}
+
+// holder is whose share a body takes: the key's that is proven to have signed, else
+// the address's.
+func holder(r *http.Request, pending *sigv4.Pending) (name string, proven bool) {
+	if pending.NeedsBody() {
+		return "from " + source(r), false
+	}
+	return pending.KeyID, true
+}
+
+// content is the body of a request: in memory, or in a file without a name.
+type content struct {
+	io.ReadSeeker
+	sum  [sha256.Size]byte
+	free func()
+}
+
+// Close gives back what the body took.
+func (c *content) Close() error {
+	if c.free != nil {
+		c.free()
+		c.free = nil
+	}
+	return nil
+}
+
+// emptySum is the SHA-256 of no body, as most reads have it.
+var emptySum = sha256.Sum256(nil)
+
+// bodyReader reads the body of one request.
+type bodyReader struct {
+	*Handler
+	service string // for refusals
+	limit   int64
+	length  int64 // what the head says, -1 for nothing
+	holder  string
+	proven  bool
+	src     io.Reader // nil for no body
+	digest  hash.Hash
+}
+
+// openBody looks at what the head says of the body; nothing is read yet.
+func (h *Handler) openBody(r *http.Request, name string, limit int64, pending *sigv4.Pending) (*bodyReader, error) {
+	b := &bodyReader{Handler: h, service: name, limit: limit, length: pending.DecodedLength(), digest: sha256.New()}
+	b.holder, b.proven = holder(r, pending)
+	if b.length > limit {
+		return nil, b.tooLarge()
+	}
+	if r.ContentLength == 0 && !pending.Streaming() {
+		return b, nil
+	}
+	if b.length > memoryBody {
+		if err := b.bodies.room.check(b.onDisk(), b.Space); err != nil {
+			return nil, full.error(name, err.Error())
+		}
+	}
+	plain := pending.Body(r)
+	if pending.Payload == sigv4.PayloadInBody || pending.Payload == sigv4.PayloadDeclared {
+		plain = io.TeeReader(plain, b.digest)
+	}
+	b.src = io.LimitReader(plain, limit+1)
+	return b, nil
+}
+
+func (b *bodyReader) tooLarge() error {
+	return &Error{
+		Status: http.StatusRequestEntityTooLarge, Code: "RequestEntityTooLargeException",
+		Message: fmt.Sprintf("The body is larger than the %d bytes that this operation takes.", b.limit),
+	}
+}
+
+// onDisk is how much of the disk a body takes: it is kept once while it comes, and
+// once more where it is to stay.
+func (b *bodyReader) onDisk() int64 { return 2 * b.length }
+
+// small reports whether a body is one that may be read before anything is decided.
+func (b *bodyReader) small() bool { return b.length >= 0 && b.length <= smallBody }
+
+// discard reads the body for its hash alone.
+func (b *bodyReader) discard() (*content, error) {
+	n, err := io.Copy(io.Discard, b.src)
+	if err != nil {
+		return nil, brokenBody(err)
+	}
+	if n > b.limit {
+		return nil, b.tooLarge()
+	}
+	return &content{ReadSeeker: bytes.NewReader(nil), sum: [sha256.Size]byte(b.digest.Sum(nil))}, nil
+}
+
+// read reads the body: into memory, or into a file when it is large. One that is
+// not to be kept is only read for its hash.
+func (b *bodyReader) read(ctx context.Context, keep bool) (_ *content, err error) {
+	if b.src == nil {
+		return &content{ReadSeeker: bytes.NewReader(nil), sum: emptySum}, nil
+	}
+	if !keep {
+		return b.discard()
+	}
+	c := &content{}
+	memory, step := &b.bodies.memory, int64(memoryStep)
+	if b.small() {
+		memory, step = &b.bodies.small, b.length+1
+	}
+	var taken int64
+	c.free = func() { memory.give(b.holder, taken) }
+	defer func() {
+		if err != nil {
+			c.Close()
+		}
+	}()
+	var head bytes.Buffer
+	for more := true; more && head.Len() <= memoryBody; {
+		if !memory.take(b.holder, step, memoryForOne, memoryForAll) {
+			return nil, b.busy("The bodies that are being read take all the memory that they may")
+		}
+		taken += step
+		n, err := io.CopyN(&head, b.src, step)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return nil, brokenBody(err)
+		}
+		more = n == step
+	}
+	size := int64(head.Len())
+	c.ReadSeeker = bytes.NewReader(head.Bytes())
+	if size > memoryBody && b.limit > memoryBody {
+		if size, err = b.spool(ctx, c, &head); err != nil {
+			return nil, err
+		}
+		memory.give(b.holder, taken)
+		taken = 0
+	}
+	if size > b.limit {
+		return nil, b.tooLarge()
+	}
+	c.sum = [sha256.Size]byte(b.digest.Sum(nil))
+	return c, nil
+}
+
+// busy refuses a body that others leave no place for: SDKs wait and try again.
+func (b *bodyReader) busy(cause string) error {
+	return throttled.error(b.service, cause+". Try again in a moment, with fewer large requests at a time.")
+}
+
+// spool puts head and what follows it into a file that has no name any more.
+func (b *bodyReader) spool(ctx context.Context, c *content, head io.Reader) (size int64, err error) {
+	if b.length < 0 {
+		return 0, &Error{
+			Status: http.StatusLengthRequired, Code: "MissingContentLength",
+			Message: fmt.Sprintf("A body of more than %d bytes needs its length: send the Content-Length HTTP header.", memoryBody),
+		}
+	}
+	forOne := int64(spoolsForAddress)
+	if b.proven {
+		forOne = spoolsForKey
+	}
+	if err := b.bodies.spools.wait(ctx, b.holder, 1, forOne, spoolsForAll, spoolWaiters); err != nil {
+		if ctx.Err() != nil {
+			return 0, ctx.Err()
+		}
+		return 0, b.busy("Too many large bodies are being read")
+	}
+	reserved := b.onDisk()
+	if err := b.bodies.room.reserve(reserved, b.Space); err != nil {
+		b.bodies.spools.give(b.holder, 1)
+		return 0, full.error(b.service, err.Error())
+	}
+	f, err := os.CreateTemp(b.SpoolDir, "body-*")
+	inMemory := c.free
+	c.free = func() {
+		if f != nil {
+			f.Close()
+		}
+		b.bodies.room.release(reserved)
+		b.bodies.spools.give(b.holder, 1)
+		inMemory()
+	}
+	if err == nil {
+		err = os.Remove(f.Name())
+	}
+	if err != nil {
+		return 0, fmt.Errorf("spool request body: %w", err)
+	}
+	size, err = io.Copy(&reservedWriter{f, &b.bodies.room, &reserved}, io.MultiReader(head, b.src))
+	if err != nil {
+		var disk *fs.PathError
+		if errors.As(err, &disk) {
+			return 0, fmt.Errorf("spool request body: %w", err)
+		}
+		return 0, brokenBody(err)
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return 0, fmt.Errorf("spool request body: %w", err)
+	}
+	c.ReadSeeker = f
+	return size, nil
+}
+
+// reservedWriter gives back what was reserved as it is written: the disk knows of it
+// then.
+type reservedWriter struct {
+	w        io.Writer
+	room     *reservation
+	reserved *int64
+}
+
+// Write implements io.Writer.
+func (r *reservedWriter) Write(p []byte) (int, error) {
+	n, err := r.w.Write(p)
+	back := min(int64(n), *r.reserved)
+	*r.reserved -= back
+	r.room.release(back)
+	return n, err
+}
+
+// brokenBody is the refusal for a body that could not be read. What its framing
+// refuses says so itself.
+func brokenBody(err error) error {
+	if refusal := (*sigv4.Error)(nil); errors.As(err, &refusal) {
+		return err
+	}
+	return &Error{Status: http.StatusBadRequest, Code: "RequestTimeout", Message: fmt.Sprintf("The body did not arrive whole: %v.", err)}
+}
