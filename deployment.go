@@ -214,6 +214,13 @@ var transitions = map[DeploymentEvent]transition{
 // RaisesEpoch reports whether the core's epoch rises with the event.
 func (e DeploymentEvent) RaisesEpoch() bool { return transitions[e].raises }
 
+// Fails reports whether the event ends a deployment in Failure.
+func (e DeploymentEvent) Fails() bool { return transitions[e].to == failure }
+
+// Held reports whether the core has the deployment in hand: it claimed it, and
+// nobody has ended it.
+func (d Deployment) Held() bool { return d.Status == InProgress && d.Phase != Offered }
+
 // Transition errors.
 var (
 	// ErrNoChange means that the deployment is already where the event leads,

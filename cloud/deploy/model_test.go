@@ -42,8 +42,9 @@ type (
 	}
 	model struct {
 		groups []*modelGroup
-		owner  map[string]*modelGroup     // of cores
-		bodies map[string]json.RawMessage // of group versions, by core
+		owner  map[string]*modelGroup      // of cores
+		ran    map[string]*modelDeployment // what succeeded last on each core
+		bodies map[string]json.RawMessage  // of group versions, by core
 	}
 )
 
@@ -85,6 +86,32 @@ func (m *model) offer(d *modelDeployment) {
 		}
 	}
 	d.status = fescue.InProgress
+}
+
+// giveBack frees the core of a deployment that failed and that runs nothing of the
+// group; the core on which the group runs is its own again.
+func (m *model) giveBack(d *modelDeployment) {
+	var runs *modelDeployment
+	for _, other := range d.group.deployments {
+		if other.status == fescue.Success {
+			runs = other
+		}
+	}
+	if runs != nil && runs.reset {
+		runs = nil
+	}
+	if m.owner[d.of.thing] != d.group || runs != nil && runs.of.thing == d.of.thing {
+		return
+	}
+	for _, other := range d.group.deployments {
+		if other.of.thing == d.of.thing && other.claimed && other.status == fescue.InProgress {
+			return
+		}
+	}
+	delete(m.owner, d.of.thing)
+	if runs != nil && m.owner[runs.of.thing] == nil && m.ran[runs.of.thing] == runs {
+		m.owner[runs.of.thing] = d.group
+	}
 }
 
 // play drives the services and the model by the same steps.
@@ -201,7 +228,9 @@ var steps = map[string]func(p *play){
 				d.status = fescue.Failure
 			}
 			delete(p.owner, thing)
-			p.take(g, made, &modelDeployment{reset: true}).status = fescue.Success
+			d := p.take(g, made, &modelDeployment{reset: true})
+			d.status = fescue.Success
+			p.ran[thing] = d
 		}
 	},
 	"a core goes on": func(p *play) {
@@ -221,7 +250,9 @@ var steps = map[string]func(p *play){
 			}
 		case p.random.IntN(3) == 0:
 			event, d.status = fescue.EventFailed, fescue.Failure
+			p.giveBack(d)
 		default:
+			p.ran[d.of.thing] = d
 			if d.status = fescue.Success; d.reset && p.owner[d.of.thing] == d.group {
 				delete(p.owner, d.of.thing)
 			}
@@ -276,7 +307,7 @@ func TestModel(t *testing.T) {
 			t.Run(fmt.Sprint(name, " seed ", seed), func(t *testing.T) {
 				t.Parallel()
 				p := &play{site: openOn(t, database(t)), random: rand.New(rand.NewPCG(seed, 0))}
-				p.owner = make(map[string]*modelGroup)
+				p.owner, p.ran = make(map[string]*modelGroup), make(map[string]*modelDeployment)
 				p.engines = []*deploy.Engine{p.Engine, p.another(nil)}
 				for _, e := range p.engines {
 					p.run(e)

@@ -429,8 +429,15 @@ func TestCoreOfAnotherGroup(t *testing.T) {
 		next := s.offered(second, secondVersion)
 		s.wantFailure(s.read(old), problem{fescue.DeploymentSuperseded, next.ID})
 		s.reports(next, fescue.EventClaimed)
+		s.wantFailure(s.deploy(first, firstVersion), problem{fescue.CoreInOtherGroup, "The core shared is deployed by another group"})
+		s.reports(next, fescue.EventFailed)
 	})
-	t.Run("after the claim it is refused", func(t *testing.T) {
+	t.Run("a claimed deployment that failed leaves the core free", func(t *testing.T) {
+		s := s.with(t)
+		s.reports(s.offered(first, firstVersion), fescue.EventClaimed, fescue.EventFailed)
+		s.reports(s.offered(second, secondVersion), fescue.EventClaimed, fescue.EventSucceeded)
+	})
+	t.Run("while its group runs it is refused", func(t *testing.T) {
 		s := s.with(t)
 		epoch := s.poll("shared", 99).Epoch
 		d := s.deploy(first, firstVersion)

@@ -178,17 +178,22 @@ func (s *Store) ApplyStep(ctx context.Context, d fescue.Deployment, actor fescue
 // moveCore does to a deployment's core what an event of the deployment means for
 // it.
 func moveCore(ctx context.Context, tx *sql.Tx, d fescue.Deployment, event fescue.DeploymentEvent) error {
-	switch {
-	case event.RaisesEpoch():
-		_, err := raiseEpoch(ctx, tx, d, d.CoreThing)
-		if errors.Is(err, fescue.ErrInUse) {
-			return nil // another group has the core by now, and its epoch is higher
+	if event.RaisesEpoch() {
+		// Another group may have the core by now, and its epoch is higher.
+		if _, err := raiseEpoch(ctx, tx, d, d.CoreThing); err != nil && !errors.Is(err, fescue.ErrInUse) {
+			return err
 		}
-		return err
+	}
+	switch {
 	case event == fescue.EventClaimed && !d.Type.Reset():
 		return takeCore(ctx, tx, d)
 	case event == fescue.EventSucceeded && d.Type.Reset():
-		return freeCore(ctx, tx, d, d.CoreThing)
+		_, err := freeCore(ctx, tx, d, d.CoreThing)
+		return err
+	case event == fescue.EventOutdated:
+		return nil // the core may run it
+	case event.Fails() && d.Held():
+		return giveBackCore(ctx, tx, d)
 	}
 	return nil
 }
@@ -202,10 +207,51 @@ func takeCore(ctx context.Context, tx *sql.Tx, d fescue.Deployment) error {
 	return err
 }
 
-// freeCore takes a core from the deployment's group, if that owns it.
-func freeCore(ctx context.Context, tx *sql.Tx, d fescue.Deployment, thing string) error {
-	_, err := tx.ExecContext(ctx, `
+// freeCore takes a core from the deployment's group, and reports whether that owned
+// it.
+func freeCore(ctx context.Context, tx *sql.Tx, d fescue.Deployment, thing string) (bool, error) {
+	err := changed(ctx, tx, `
 		UPDATE core SET group_id = '' WHERE partition = $1 AND thing = $2 AND group_id = $3`, d.Partition.Key(), thing, d.GroupID)
+	if errors.Is(err, fescue.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// giveBackCore frees the core of a deployment that is about to fail, unless the core
+// runs what succeeded of the group before, or has more of the group in hand. The
+// group owns the core again that it had then, if nobody else has taken it.
+func giveBackCore(ctx context.Context, tx *sql.Tx, d fescue.Deployment) error {
+	var last fescue.Deployment
+	err := one(tx.QueryRowContext(ctx, `
+		SELECT type, core_thing, epoch FROM deployment
+		WHERE partition = $1 AND group_id = $2 AND status = 'Success' ORDER BY number DESC LIMIT 1`,
+		d.Partition.Key(), d.GroupID), &last.Type, &last.CoreThing, &last.Epoch)
+	if err != nil && !errors.Is(err, fescue.ErrNotFound) {
+		return err
+	}
+	if last.Type.Reset() {
+		last.CoreThing = ""
+	}
+	if last.CoreThing == d.CoreThing {
+		return nil
+	}
+	var held int
+	err = tx.QueryRowContext(ctx, `
+		SELECT count(*) FROM deployment
+		WHERE partition = $1 AND group_id = $2 AND status = 'InProgress' AND core_thing = $3 AND phase <> $4 AND id <> $5`,
+		d.Partition.Key(), d.GroupID, d.CoreThing, fescue.Offered, d.ID).Scan(&held)
+	if err != nil || held > 0 {
+		return err
+	}
+	freed, err := freeCore(ctx, tx, d, d.CoreThing)
+	if err != nil || !freed || last.CoreThing == "" {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, `
+		UPDATE core SET group_id = $1 WHERE partition = $2 AND thing = $3 AND group_id = ''
+		AND NOT EXISTS (SELECT 1 FROM deployment WHERE partition = $2 AND core_thing = $3 AND epoch > $4 AND status = 'Success')`,
+		d.GroupID, d.Partition.Key(), last.CoreThing, last.Epoch)
 	return err
 }
 
@@ -362,7 +408,7 @@ func (s *Store) ForceReset(ctx context.Context, d fescue.Deployment, coreThing s
 		if next, err = publish(ctx, tx, d, step, sign); err != nil {
 			return err
 		}
-		if err := freeCore(ctx, tx, next, coreThing); err != nil {
+		if _, err := freeCore(ctx, tx, next, coreThing); err != nil {
 			return err
 		}
 		return s.tell(ctx, tx, next)

@@ -63,7 +63,7 @@ func (r *run) step(event fescue.DeploymentEvent) *run {
 	r.t.Helper()
 	actor := fescue.CoreActor
 	switch event {
-	case fescue.EventBuildFailed, fescue.EventTimedOut, fescue.EventExpired:
+	case fescue.EventBuildFailed, fescue.EventTimedOut, fescue.EventExpired, fescue.EventForcedAway, fescue.EventOutdated:
 		actor = fescue.CloudActor
 	}
 	next, err := r.s.ApplyStep(r.t.Context(), r.Deployment, actor, fescue.DeploymentStep{

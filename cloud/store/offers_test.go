@@ -111,6 +111,45 @@ func testOffers(t *testing.T, open opener) {
 		owner("former", "g3")
 		owner("core", "g")
 	})
+	t.Run("leaves a core free that runs nothing of its group", func(t *testing.T) {
+		t.Parallel()
+		for _, event := range []fescue.DeploymentEvent{fescue.EventFailed, fescue.EventTimedOut, fescue.EventForcedAway} {
+			s, ctx := open(t), t.Context()
+			owner := func(thing, want string) {
+				t.Helper()
+				got, err := s.CoreOwner(ctx, homePartition, thing)
+				if got != want || err != nil {
+					t.Errorf("after %s the core %s belongs to %q, %v; want %q", event, thing, got, err, want)
+				}
+			}
+			first := deploying(t, s, "g").offer("core").step(fescue.EventClaimed)
+			owner("core", "g")
+			first.step(event)
+			owner("core", "")
+			deploying(t, s, "g2").offer("core").step(fescue.EventClaimed).step(fescue.EventSucceeded)
+			owner("core", "g2")
+			deploying(t, s, "g2").offer("core").step(fescue.EventClaimed).step(event)
+			owner("core", "g2") // which still runs what succeeded
+
+			// The other core runs nothing of the group, the former one still does.
+			deploying(t, s, "g2").offer("next").step(fescue.EventClaimed).step(event)
+			owner("next", "")
+			owner("core", "g2")
+			next := deploying(t, s, "g2").offer("next").step(fescue.EventClaimed)
+			deploying(t, s, "g3").offer("core").step(fescue.EventClaimed).step(fescue.EventSucceeded)
+			next.step(event)
+			owner("next", "")
+			owner("core", "g3")
+		}
+	})
+	t.Run("stays the core's when nobody knows how it ended there", func(t *testing.T) {
+		t.Parallel()
+		s := open(t)
+		deploying(t, s, "g").offer("core").step(fescue.EventClaimed).step(fescue.EventOutdated)
+		if owner := must(s.CoreOwner(t.Context(), homePartition, "core"))(t); owner != "g" {
+			t.Errorf("the core belongs to %q", owner)
+		}
+	})
 	t.Run("is refused for another group's core", func(t *testing.T) {
 		t.Parallel()
 		s, ctx := open(t), t.Context()
@@ -121,13 +160,14 @@ func testOffers(t *testing.T, open opener) {
 			return err
 		}
 		refused(t, "while it is under way", offer(), fescue.ErrInUse)
-		owner.step(fescue.EventFailed)
-		refused(t, "after it failed", offer(), fescue.ErrInUse)
+		owner.step(fescue.EventSucceeded)
+		refused(t, "after it succeeded", offer(), fescue.ErrInUse)
 		other.stored()
 		if epoch := must(s.Epoch(ctx, homePartition, "core"))(t); epoch != 1 {
 			t.Errorf("a refused offer raised the epoch to %d", epoch)
 		}
-		deploying(t, s, "g").offer("core")
+		deploying(t, s, "g").offer("core").step(fescue.EventClaimed).step(fescue.EventFailed)
+		refused(t, "after another one failed", offer(), fescue.ErrInUse)
 	})
 	t.Run("that cannot be signed changes nothing", func(t *testing.T) {
 		t.Parallel()

@@ -70,9 +70,14 @@ func testResets(t *testing.T, open opener) {
 		r = r.step(fescue.EventClaimed)
 		groupCore(t, s, homePartition, "g", "core")
 		unfinished(true)
-		r.step(fescue.EventFailed) // what ran before may run again
+		r.step(fescue.EventSucceeded)
 		groupCore(t, s, homePartition, "g", "core")
 		unfinished(false)
+		deploying(t, s, "g").offer("core").step(fescue.EventClaimed).step(fescue.EventFailed) // what ran before runs again
+		groupCore(t, s, homePartition, "g", "core")
+		unfinished(false)
+		deploying(t, s, "g3").offer("core3").step(fescue.EventClaimed).step(fescue.EventFailed) // nothing of it runs
+		groupCore(t, s, homePartition, "g3", "")
 	})
 	t.Run("a reset frees the core when it has succeeded", func(t *testing.T) {
 		t.Parallel()

@@ -1,8 +1,11 @@
 package store_test
 
 import (
+	"database/sql"
 	"log/slog"
+	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/fescue-edge/fescue"
@@ -53,4 +56,39 @@ func TestSQLiteFile(t *testing.T) {
 			t.Error("no error")
 		}
 	})
+}
+
+// TestCoresThatRunNothing: what earlier versions left to groups of which nothing
+// succeeded becomes free.
+func TestCoresThatRunNothing(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "x.db")
+	s := must(store.Open(t.Context(), path, slog.New(slog.DiscardHandler)))(t)
+	defer s.Close()
+	deploying(t, s, "failed").offer("a").step(fescue.EventClaimed).step(fescue.EventFailed)
+	deploying(t, s, "works").offer("b").step(fescue.EventClaimed).step(fescue.EventSucceeded)
+	deploying(t, s, "works").offer("b").step(fescue.EventClaimed).step(fescue.EventFailed)
+	deploying(t, s, "under way").offer("c").step(fescue.EventClaimed)
+	deploying(t, s, "moved").offer("d").step(fescue.EventClaimed).step(fescue.EventSucceeded)
+	deploying(t, s, "moved").offer("e").step(fescue.EventClaimed).step(fescue.EventSucceeded)
+	owners := map[string]string{"a": "failed", "b": "works", "c": "under way", "d": "moved", "e": "moved"}
+	db := must(sql.Open("sqlite", path))(t)
+	defer db.Close()
+	for thing, group := range owners {
+		if _, err := db.ExecContext(t.Context(), `UPDATE core SET group_id = $1 WHERE thing = $2`, group, thing); err != nil {
+			t.Fatal(err)
+		}
+	}
+	migration := string(must(os.ReadFile("migrations/00016_cores_that_run_nothing.sql"))(t))
+	from := strings.Index(migration, "UPDATE core")
+	length := strings.Index(migration[from:], ";")
+	if _, err := db.ExecContext(t.Context(), migration[from:from+length]); err != nil {
+		t.Fatal(err)
+	}
+	owners["a"], owners["d"] = "", ""
+	for thing, want := range owners {
+		if got := must(s.CoreOwner(t.Context(), homePartition, thing))(t); got != want {
+			t.Errorf("the core %s belongs to %q, want %q", thing, got, want)
+		}
+	}
 }
