@@ -42,6 +42,7 @@ const (
 type server struct {
 	*process
 	data              string
+	program           string // fescueBin if empty
 	environment       []string
 	args              []string
 	api, device, mqtt string
@@ -79,7 +80,10 @@ func startBareServer(t testing.TB, environment []string, data string, flags ...s
 
 func (s *server) run(t testing.TB) {
 	t.Helper()
-	s.process = start(t, append([]string{"FESCUE_ACCESS_KEY_ID=" + keyID, "FESCUE_SECRET_ACCESS_KEY=" + secret}, s.environment...), s.args...)
+	if s.program == "" {
+		s.program = fescueBin
+	}
+	s.process = startProgram(t, s.program, append([]string{"FESCUE_ACCESS_KEY_ID=" + keyID, "FESCUE_SECRET_ACCESS_KEY=" + secret}, s.environment...), s.args...)
 	eventually(t, "server ready", func() error {
 		select {
 		case <-s.done:
