@@ -70,6 +70,7 @@ const (
 	FunctionClosed             FailureCode = "FUNCTION_ACCESS_ERROR"
 	ProgramInvalid             FailureCode = "FUNCTION_PROGRAM_ERROR"
 	AccountMissing             FailureCode = "ACCOUNT_MISSING_ERROR"
+	FunctionUIDMissing         FailureCode = "FUNCTION_UID_ERROR"
 	RunAsOtherUser             FailureCode = "RUN_AS_OTHER_USER_ERROR"
 	RunAsInvalid               FailureCode = "RUN_AS_ID_ERROR"
 	RunAsRoot                  FailureCode = "RUN_AS_ROOT_ERROR"
@@ -448,6 +449,11 @@ var DeploymentFailures = []DeploymentFailure{
 		Code: AccountMissing, Phase: FailsClaimed, Concerns: "core", Original: true,
 		Text:   "unable to load the group file downloaded: could not find %s based on %s name, %sName: %s: %v",
 		Remedy: "Make the accounts on the gateway: groupadd --system ggc_group; useradd --system --no-create-home --gid ggc_group ggc_user.",
+	},
+	{
+		Code: FunctionUIDMissing, Phase: FailsClaimed, Concerns: "function",
+		Text:   "Function %s gets no user of its own: %v",
+		Remedy: "Give runtime.functionUids in config.json a wider range of numbers without accounts and restart the core, or give the function a RunAs.",
 	},
 	{
 		Code: RunAsOtherUser, Phase: FailsClaimed, Concerns: "function",

@@ -149,6 +149,10 @@ type parts struct {
 // it fails.
 func (c *Core) assemble(files *logs.Logs, logger *slog.Logger) (_ *parts, err error) {
 	p := &parts{logger: logger}
+	uids, err := c.functionUIDs()
+	if err != nil {
+		return nil, err
+	}
 	packages := filepath.Join(c.config.Variable(), "packages", "fescue", "runtime")
 	// Functions read what lies there, whatever the core's umask is.
 	if err := disk.MakeFolder(packages, 0o755); err != nil {
@@ -203,6 +207,7 @@ func (c *Core) assemble(files *logs.Logs, logger *slog.Logger) (_ *parts, err er
 		AllowRoot:    c.config.AllowRoot,
 		Times:        agent.Times{MaxRetry: c.config.MaxRetryInterval},
 		DefaultUID:   number(c.options.DefaultUID), DefaultGID: number(c.options.DefaultGID),
+		FunctionUIDs: uids,
 	})
 	return p, nil
 }
@@ -215,6 +220,18 @@ func (c *Core) openSandbox(logger *slog.Logger) (*sandbox.Sandbox, error) {
 		return nil, err
 	}
 	return sandbox.Open(sandbox.Options{Folder: filepath.Join(c.config.StateFolder(), "sandbox"), Logger: logger})
+}
+
+// functionUIDs is nil where functions share a user.
+func (c *Core) functionUIDs() (agent.FunctionUIDs, error) {
+	uids := c.config.FunctionUIDs
+	if uids == (config.UIDRange{}) {
+		return nil, nil
+	}
+	if os.Geteuid() != 0 {
+		return nil, errors.New("runtime.functionUids in config.json needs a core that runs as root; run it so or leave the range out")
+	}
+	return newFunctionUIDs(uids, filepath.Join(c.config.StateFolder(), "function-uids.json"))
 }
 
 func number(id *uint32) *int {

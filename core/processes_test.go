@@ -1,8 +1,10 @@
 package core_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -114,6 +116,116 @@ func TestDaemonsEndWithTheirFunction(t *testing.T) {
 	}
 	if alive(third) {
 		t.Error("a daemon survived the core's stop")
+	}
+}
+
+// setRuntime puts a member of runtime into config.json.
+func setRuntime(t *testing.T, root, member, value string) {
+	t.Helper()
+	path := filepath.Join(root, "config", "config.json")
+	text, err := os.ReadFile(path)
+	if err == nil {
+		err = os.WriteFile(path, []byte(strings.Replace(string(text), "{", fmt.Sprintf(`{"runtime":{%q:%q},`, member, value), 1)), 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// spy is a function that reads what another function was started with.
+const spy = echo + `
+def handler(event, context):
+    try:
+        with open("/proc/%d/environ" % event) as f:
+            found = "token" if "AWS_CONTAINER_AUTHORIZATION_TOKEN=Basic " in f.read() else "nothing"
+    except OSError as e:
+        found = e.strerror
+    publish("up/spied", found)
+publish("up/user", "%s %d %d" % (os.environ["MY_FUNCTION_ARN"], os.getuid(), os.getgid()))
+`
+
+func TestUserForEachFunction(t *testing.T) {
+	t.Parallel()
+	needRoot(t)
+	needPython(t)
+	const other = "arn:aws:lambda:us-east-1:123456789012:function:other:1"
+	for _, tc := range []struct{ name, uids, user, other, spied string }{
+		{"all share one", "", "65534", "65534", "token"},
+		{"each has its own", "70000-70009", "70000", "70001", "Permission denied"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			c := newCloud(t)
+			root := newRoot(t, c)
+			if tc.uids != "" {
+				setRuntime(t, root, "functionUids", tc.uids)
+			}
+			k, _, stop := start(t, root, nil)
+			g, packages := echoGroup("1", spy, t)
+			second := g.GroupDefinitions.Lambdas.Content[0]
+			second.FunctionArn, packages[other] = other, packages[echoARN+"1"]
+			g.GroupDefinitions.Lambdas.Content = append(g.GroupDefinitions.Lambdas.Content, second)
+			for _, row := range g.GroupDefinitions.Subscriptions.Content[:1] {
+				row.Id, row.Source = "3", other
+				g.GroupDefinitions.Subscriptions.Content = append(g.GroupDefinitions.Subscriptions.Content, row)
+			}
+			c.deploy(1, g, packages)
+			if end := c.outcome(); end.Event != fescue.EventSucceeded {
+				t.Fatalf("the deployment failed: %s", end.Message)
+			}
+			users := func(times int) {
+				t.Helper()
+				for arn, user := range map[string]string{echoARN + "1": tc.user, other: tc.other} {
+					want := "up/user=" + arn + " " + user + " 65534"
+					c.await(want, func() bool { return count(c.messages, want) == times })
+				}
+			}
+			users(1)
+			for _, w := range workers(t, k) {
+				if w["FuncArn"] == other {
+					c.await("the subscription", func() bool { return c.filters["down/#"] })
+					c.publish("down/x", w["ProcessId"])
+				}
+			}
+			if got := c.message("up/spied"); got != tc.spied {
+				t.Errorf("a function finds in another's environment: %s, want %s", got, tc.spied)
+			}
+			// They keep their users, though they come in another order.
+			if err := stop(); err != nil {
+				t.Fatal(err)
+			}
+			start(t, root, nil)
+			users(2)
+			slices.Reverse(g.GroupDefinitions.Lambdas.Content)
+			g.GroupDefinitions.Lambdas.Content[0].DeploymentConfiguration.ExecArgs = []string{"new"}
+			g.GroupDefinitions.Lambdas.Content[1].DeploymentConfiguration.ExecArgs = []string{"new"}
+			c.deploy(2, g, packages)
+			if end := c.outcome(); end.Event != fescue.EventSucceeded {
+				t.Fatalf("the deployment failed: %s", end.Message)
+			}
+			users(3)
+		})
+	}
+	for _, tc := range []struct{ name, uids, want string }{
+		{"the range is used up", "70000-70000", "all of runtime.functionUids (70000-70000) are given"},
+		{"an account has the number", "65534-65600", "UID 65534 of runtime.functionUids is the account nobody of this machine"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			c := newCloud(t)
+			root := newRoot(t, c)
+			setRuntime(t, root, "functionUids", tc.uids)
+			start(t, root, nil)
+			g, packages := echoGroup("1", echo, t)
+			second := g.GroupDefinitions.Lambdas.Content[0]
+			second.FunctionArn, packages[other] = other, packages[echoARN+"1"]
+			g.GroupDefinitions.Lambdas.Content = append(g.GroupDefinitions.Lambdas.Content, second)
+			c.deploy(1, g, packages)
+			end := c.outcome()
+			if end.Event != fescue.EventFailed || !strings.Contains(end.Message, tc.want) || end.Details[0].DetailedErrorCode != string(fescue.FunctionUIDMissing) {
+				t.Errorf("report %+v, want one that says %q", end, tc.want)
+			}
+		})
 	}
 }
 

@@ -127,6 +127,8 @@ type Options struct {
 	Info func(ctx context.Context) fescue.CoreInfo
 	// DefaultUID and DefaultGID take the place of ggc_user and ggc_group.
 	DefaultUID, DefaultGID *int
+	// FunctionUIDs takes the place of DefaultUID; nil where functions share it.
+	FunctionUIDs FunctionUIDs
 	// Disk is the machine's file system if nil, Accounts its accounts.
 	Disk     disk.FS
 	Accounts Accounts
@@ -148,6 +150,7 @@ type Agent struct {
 	info                   func(context.Context) fescue.CoreInfo
 	allowRoot              bool
 	defaultUID, defaultGID *int
+	functionUIDs           FunctionUIDs
 	disk                   disk.FS
 	accounts               Accounts
 	times                  Times
@@ -192,7 +195,7 @@ func New(o Options) *Agent {
 		layout: layout{o.Folder}, keyFile: o.KeyFile,
 		cloud: o.Cloud, edge: o.Edge, logger: o.Logger,
 		connected: o.Connected, allowRoot: o.AllowRoot,
-		defaultUID: o.DefaultUID, defaultGID: o.DefaultGID,
+		defaultUID: o.DefaultUID, defaultGID: o.DefaultGID, functionUIDs: o.FunctionUIDs,
 		disk: o.Disk, accounts: o.Accounts, times: o.Times.withDefaults(), now: o.Now,
 		wake:  make(chan struct{}, 1),
 		ready: make(chan struct{}),

@@ -1,6 +1,7 @@
 package agent_test
 
 import (
+	"errors"
 	"os"
 	"strings"
 	"testing"
@@ -36,6 +37,13 @@ func system(name string, variables map[string]string) func(*bundle.Group) {
 }
 
 var known = rooted{users: map[string]int{"ggc_user": 112}, groups: map[string]int{"ggc_group": 119}}
+
+// noUIDs has no users left.
+type noUIDs struct{}
+
+func (noUIDs) UID(function string) (int, error) {
+	return 0, errors.New("no number is left for " + function)
+}
 
 // peopled is a machine with the groups of a distribution.
 var peopled = rooted{
@@ -91,6 +99,8 @@ func TestGroupsThatCannotRun(t *testing.T) {
 			code: fescue.AccountMissing, want: "unable to load the group file downloaded: could not find UID based on user name, userName: ggc_user: user: unknown user ggc_user. Make the accounts on the gateway: groupadd"},
 		{name: "without ggc_group", gateway: func(g *gateway) { g.accounts = rooted{users: known.users} },
 			code: fescue.AccountMissing, want: "groupName: ggc_group: group: unknown group ggc_group. Make the accounts"},
+		{name: "without a user of its own", gateway: func(g *gateway) { g.accounts, g.functionUIDs = known, noUIDs{} },
+			code: fescue.FunctionUIDMissing, want: arn + " gets no user of its own: no number is left for " + strings.TrimSuffix(arn, ":1")},
 		{name: "as root", edit: runAs(ptr(0), ptr(0)), gateway: func(g *gateway) { g.accounts = known },
 			code: fescue.RunAsRoot, want: arn + " are configured to run as root but Greengrass is not configured to run Lambda functions with root permissions."},
 		{name: "in a group that amounts to root", edit: runAs(nil, ptr(42)), gateway: func(g *gateway) { g.accounts = peopled },

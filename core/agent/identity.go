@@ -23,6 +23,12 @@ type Accounts interface {
 	GroupName(gid int) string
 }
 
+// FunctionUIDs gives functions users of their own. It is asked with ARNs without a
+// version, and gives each the same number for good and no other the same.
+type FunctionUIDs interface {
+	UID(function string) (int, error)
+}
+
 // System is the machine's own accounts.
 type System struct{}
 
@@ -132,6 +138,14 @@ func (c *checker) permitted(arn string, id Identity, uid, gid *int) bool {
 
 // complete fills in the halves that nobody gave.
 func (c *checker) complete(arn string, uid, gid *int) (Identity, bool) {
+	if uid == nil && c.agent.functionUIDs != nil {
+		own, err := c.agent.functionUIDs.UID(arn[:strings.LastIndexByte(arn, ':')])
+		if err != nil {
+			c.problem(arn, fescue.FunctionUIDMissing, arn, err)
+			return Identity{}, false
+		}
+		uid = &own
+	}
 	if uid == nil {
 		uid = c.agent.defaultUID
 	}

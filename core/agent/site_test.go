@@ -38,6 +38,7 @@ type gateway struct {
 	allowRoot    bool
 	certificates func() []agent.Certificate
 	uid, gid     *int
+	functionUIDs agent.FunctionUIDs
 	times        agent.Times
 	now          func() time.Time
 
@@ -114,7 +115,7 @@ func (g *gateway) agent() *agent.Agent {
 	return agent.New(agent.Options{
 		ThingARN: coreARN, ThingName: coreName, Folder: g.path(), KeyFile: g.keyFile(),
 		Cloud: g.client, Edge: g, Logger: slog.New(slog.NewTextHandler(g.log, nil)), Connected: g.connected, Certificates: g.certificates, Info: g.info,
-		AllowRoot: g.allowRoot, DefaultUID: g.uid, DefaultGID: g.gid, Disk: g.disk, Accounts: g.accounts, Times: g.times, Now: g.now,
+		AllowRoot: g.allowRoot, DefaultUID: g.uid, DefaultGID: g.gid, FunctionUIDs: g.functionUIDs, Disk: g.disk, Accounts: g.accounts, Times: g.times, Now: g.now,
 	})
 }
 

@@ -52,6 +52,9 @@ type Config struct {
 	HealthTimeout time.Duration
 	// AllowRoot permits functions with UID or GID 0.
 	AllowRoot bool
+	// FunctionUIDs are the users of which each function without RunAs gets one of
+	// its own; none where all have the same.
+	FunctionUIDs UIDRange
 	// UseSystemd and MountAllBlockDevices concern containers.
 	UseSystemd, MountAllBlockDevices bool
 	// ManagedRespawn and OverlayTmpfs are kept for the parts that use them.
@@ -148,6 +151,9 @@ func (f *file) resolve(root string, o Overrides) (*Config, error) {
 	}
 	if !clientIDPattern.MatchString(c.ClientID) {
 		return nil, invalid("coreThing.coreClientId %q is not 1 to 128 printable characters", c.ClientID)
+	}
+	if c.FunctionUIDs, err = parseUIDRange(f.Runtime.FunctionUids); err != nil {
+		return nil, err
 	}
 	if err := c.numbers(f); err != nil {
 		return nil, err

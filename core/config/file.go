@@ -35,7 +35,9 @@ type file struct {
 		MountAllBlockDevices      yesNo `json:"mountAllBlockDevices"`
 		PostStartHealthCheck      *int  `json:"postStartHealthCheckTimeout"`
 		AllowFunctionsToRunAsRoot yesNo `json:"allowFunctionsToRunAsRoot"`
-		Cgroup                    struct {
+		// FunctionUids is Fescue's own.
+		FunctionUids string `json:"functionUids"`
+		Cgroup       struct {
 			UseSystemd yesNo `json:"useSystemd"`
 		} `json:"cgroup"`
 	} `json:"runtime"`
