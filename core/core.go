@@ -1,7 +1,8 @@
 // Package core is the edge runtime: it joins the deployment agent, the function
 // supervisor, the local HTTP API, the message router and the link to the cloud
-// to what a Greengrass Core was. Each of these is a package below this one and
-// knows nothing of the others; here they meet.
+// to what a Greengrass Core was. Each of these is a package below this one; they
+// share the calls of package invoke and know nothing else of each other. Here
+// they meet.
 //
 // The package must not know the control plane's code, only its wire (corelink
 // and MQTT).
@@ -20,8 +21,10 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/core/agent"
 	"github.com/fescue-edge/fescue/core/config"
+	"github.com/fescue-edge/fescue/core/invoke"
 	"github.com/fescue-edge/fescue/core/ipc"
 	"github.com/fescue-edge/fescue/core/lifecycle"
 	"github.com/fescue-edge/fescue/core/logs"
@@ -175,8 +178,9 @@ func (c *Core) assemble(files *logs.Logs, logger *slog.Logger) (_ *parts, err er
 	if p.sandbox, err = c.openSandbox(logger); err != nil {
 		return nil, err
 	}
+	registry := invoke.NewRegistry(invoke.Options{})
 	p.supervisor = lifecycle.New(lifecycle.Options{
-		Logger: logger, Logs: files, Sandbox: p.sandbox,
+		Logger: logger, Logs: files, Sandbox: p.sandbox, Registry: registry,
 		RuntimeDir:    packages,
 		Port:          p.listener.Port(),
 		Environment:   c.environment(),
@@ -191,9 +195,8 @@ func (c *Core) assemble(files *logs.Logs, logger *slog.Logger) (_ *parts, err er
 				slog.String("source", m.Source), slog.String("topic", m.Topic), slog.String("errorString", err.Error()))
 		}),
 	}, logger)
-	p.server = ipc.New(ipc.Options{
-		Functions: p.supervisor, Publisher: p.router, Health: p.supervisor, Logs: p.supervisor, Logger: logger,
-	})
+	registry.Register(fescue.RouterFunction.ARN(), router.Function(p.router))
+	p.server = ipc.New(ipc.Options{Calls: registry, Workers: p.supervisor, Logger: logger})
 	p.agent = agent.New(agent.Options{
 		ThingARN: c.config.ThingARN, ThingName: c.config.ThingName,
 		Folder:       c.config.DeploymentFolder(),

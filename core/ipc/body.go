@@ -3,11 +3,12 @@ package ipc
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"time"
+
+	"github.com/fescue-edge/fescue/core/invoke"
 )
 
 // Deadlines of a request. A stranger's has to be there within requestTimeout as
@@ -36,12 +37,12 @@ type tooLargeError struct {
 
 func (e *tooLargeError) Error() string {
 	if e.size == 0 {
-		return fmt.Sprintf("%v: it has more than the %d bytes that it may have", ErrTooLarge, e.limit)
+		return fmt.Sprintf("%v: it has more than the %d bytes that it may have", invoke.ErrTooLarge, e.limit)
 	}
-	return fmt.Sprintf("%v: it has %d bytes, and may have %d", ErrTooLarge, e.size, e.limit)
+	return fmt.Sprintf("%v: it has %d bytes, and may have %d", invoke.ErrTooLarge, e.size, e.limit)
 }
 
-func (e *tooLargeError) Unwrap() error { return ErrTooLarge }
+func (e *tooLargeError) Unwrap() error { return invoke.ErrTooLarge }
 
 // body reads all of a request's body, at most limit bytes; a larger one that
 // says so is not read at all. done is called when it is counted elsewhere.
@@ -60,7 +61,7 @@ func (s *Server) body(w http.ResponseWriter, r *http.Request, limit int64) (body
 		if r.Context().Err() != nil {
 			return nil, nil, err
 		}
-		return nil, nil, fmt.Errorf("%w: other calls are being read; call again", ErrBusy)
+		return nil, nil, fmt.Errorf("%w: other calls are being read; call again", invoke.ErrBusy)
 	}
 	if from.known() {
 		s.extend(w, requestTimeout+time.Duration(size/minBodyRate)*time.Second)
@@ -69,7 +70,7 @@ func (s *Server) body(w http.ResponseWriter, r *http.Request, limit int64) (body
 	_, err = buffer.ReadFrom(io.LimitReader(r.Body, limit+1))
 	switch {
 	case err != nil:
-		err = fmt.Errorf("%w: the body could not be read: %w", ErrInvalid, err)
+		err = fmt.Errorf("%w: the body could not be read: %w", invoke.ErrInvalid, err)
 	case int64(buffer.Len()) > limit:
 		err = &tooLargeError{limit: limit}
 	default:
@@ -102,20 +103,4 @@ const requestTimeoutBytes = int64(requestTimeout/time.Second) * minBodyRate
 func (s *Server) extend(w http.ResponseWriter, more time.Duration) {
 	// An error means that the connection is gone, which shows by itself.
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(more))
-}
-
-// outcome is how an invocation ends whose result or error is too large.
-func (e *tooLargeError) outcome(kind FunctionError) Outcome {
-	what := "result"
-	if kind != Succeeded {
-		what = "error"
-	}
-	size := fmt.Sprintf("more than %d bytes", e.limit)
-	if e.size > 0 {
-		size = fmt.Sprintf("%d bytes", e.size)
-	}
-	text := fmt.Sprintf("the function's %s has %s; the core passes on at most %d", what, size, e.limit)
-	// A map of text always encodes.
-	body, _ := json.Marshal(map[string]string{"errorMessage": text})
-	return Outcome{Payload: body, Error: Unhandled}
 }

@@ -8,7 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/fescue-edge/fescue/core/ipc"
+	"github.com/fescue-edge/fescue/core/invoke"
 )
 
 func TestCalls(t *testing.T) {
@@ -41,22 +41,21 @@ func TestCalls(t *testing.T) {
 		{name: "a context too long", method: "POST", path: base + other,
 			headers: []string{"X-Amz-Client-Context", strings.Repeat("A", 40<<10)}, status: 400},
 		{name: "a payload too long", method: "POST", path: base + other, body: strings.Repeat("x", 101), status: 413},
-		{name: "an unknown function", method: "POST", path: base + other, err: ipc.ErrNotFound, status: 404,
+		{name: "an unknown function", method: "POST", path: base + other, err: invoke.ErrNotFound, status: 404,
 			want: []string{"invoke by w1: " + other + " RequestResponse  "}},
-		{name: "a full queue", method: "POST", path: base + other, err: ipc.ErrQueueFull, status: 429,
+		{name: "a full queue", method: "POST", path: base + other, err: invoke.ErrQueueFull, status: 429,
 			want: []string{"invoke by w1: " + other + " RequestResponse  "}},
-		{name: "a core that stops", method: "POST", path: base + other, err: ipc.ErrShuttingDown, status: 503,
+		{name: "a core that stops", method: "POST", path: base + other, err: invoke.ErrShuttingDown, status: 503,
 			want: []string{"invoke by w1: " + other + " RequestResponse  "}},
 		{name: "an error of its own", method: "POST", path: base + other, err: errors.New("disk"), status: 500,
 			want: []string{"invoke by w1: " + other + " RequestResponse  "}},
 		{name: "no token", method: "POST", path: base + other, headers: []string{"Authorization", "-"}, status: 401},
 		{name: "an unknown token", method: "POST", path: base + other, headers: []string{"Authorization", token + "x"}, status: 401},
 
-		{name: "result", method: "GET", path: base + other, headers: []string{"X-Amz-InvocationId", "id1"}, status: 200,
-			want: []string{"result for w1: " + other + " id1"}},
 		{name: "result without an id", method: "GET", path: base + other, status: 400},
-		{name: "somebody else's result", method: "GET", path: base + other, headers: []string{"X-Amz-InvocationId", "id1"},
-			err: ipc.ErrNotFound, status: 404, want: []string{"result for w1: " + other + " id1"}},
+		{name: "the result of an invocation that there is not", method: "GET", path: base + other,
+			headers: []string{"X-Amz-InvocationId", "id1"}, status: 404},
+		{name: "invoke a function that is not there", method: "POST", path: base + other + "x", status: 404},
 
 		{name: "answer", method: "POST", path: base + own + "/work", body: "r", headers: []string{"X-Amz-InvocationId", "id1"},
 			status: 200, want: []string{"complete by w1: id1 r"}},
@@ -76,11 +75,11 @@ func TestCalls(t *testing.T) {
 			headers: []string{"X-Amz-InvocationId", "id1", "X-Amz-Function-Error", "Handled"}, status: 413,
 			want: []string{`complete by w1: id1 Unhandled{"errorMessage":"the function's error has 9437184 bytes; the core passes on at most 100"}`}},
 		{name: "an answer too long for an item that ended", method: "POST", path: base + own + "/work", body: strings.Repeat("x", 9<<20),
-			headers: []string{"X-Amz-InvocationId", "id1"}, err: ipc.ErrNotFound, status: 404,
+			headers: []string{"X-Amz-InvocationId", "id1"}, err: invoke.ErrNotFound, status: 404,
 			want: []string{`complete by w1: id1 Unhandled{"errorMessage":"the function's result has 9437184 bytes; the core passes on at most 100"}`}},
 		{name: "an answer too long without an id", method: "POST", path: base + own + "/work", body: strings.Repeat("x", 9<<20), status: 400},
 		{name: "an answer too late", method: "POST", path: base + own + "/work", headers: []string{"X-Amz-InvocationId", "id1"},
-			err: ipc.ErrNotFound, status: 404, want: []string{"complete by w1: id1 "}},
+			err: invoke.ErrNotFound, status: 404, want: []string{"complete by w1: id1 "}},
 		{name: "another function's work", method: "GET", path: base + other + "/work", status: 403},
 		{name: "answer another function's work", method: "POST", path: base + other + "/work", status: 403},
 
@@ -120,7 +119,7 @@ func TestCalls(t *testing.T) {
 			headers: []string{"X-Amz-Client-Context", encode(`{"custom":{"subject":"a","queueFullPolicy":"Never"}}`)}},
 		{name: "publish with custom text", method: "POST", path: router, status: 400,
 			headers: []string{"X-Amz-Client-Context", encode(`{"custom":"a"}`)}},
-		{name: "publish into a full queue", method: "POST", path: router, err: fmt.Errorf("x: %w", ipc.ErrQueueFull), status: 429,
+		{name: "publish into a full queue", method: "POST", path: router, err: fmt.Errorf("x: %w", invoke.ErrQueueFull), status: 429,
 			headers: []string{"X-Amz-Client-Context", subject("a")}, want: []string{"publish " + own + " a  false"}},
 
 		{name: "a system function", method: "POST", path: base + "arn:aws:lambda:::function:GGShadowService", body: "q", status: 200,

@@ -9,6 +9,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sync/semaphore"
+
+	"github.com/fescue-edge/fescue/core/invoke"
 )
 
 // Bounds of open connections and of bodies that are being read. Every user of
@@ -24,7 +26,7 @@ const (
 	// among those of the same worker, or of all strangers, and among all.
 	freeBody          = 16 << 10
 	maxBodies         = 64 << 20
-	maxWorkerBodies   = 2*MaxPayload + 2*freeBody
+	maxWorkerBodies   = 2*invoke.MaxPayload + 2*freeBody
 	maxStrangerBodies = 1 << 20
 )
 

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+
+	"github.com/fescue-edge/fescue/core/invoke"
 )
 
 // statuses says how each refusal looks on the wire. The SDKs distinguish only
@@ -13,13 +15,13 @@ var statuses = []struct {
 	err    error
 	status int
 }{
-	{ErrInvalid, http.StatusBadRequest},
-	{ErrForbidden, http.StatusForbidden},
-	{ErrNotFound, http.StatusNotFound},
-	{ErrTooLarge, http.StatusRequestEntityTooLarge},
-	{ErrQueueFull, http.StatusTooManyRequests},
-	{ErrBusy, http.StatusTooManyRequests},
-	{ErrShuttingDown, http.StatusServiceUnavailable},
+	{invoke.ErrInvalid, http.StatusBadRequest},
+	{invoke.ErrForbidden, http.StatusForbidden},
+	{invoke.ErrNotFound, http.StatusNotFound},
+	{invoke.ErrTooLarge, http.StatusRequestEntityTooLarge},
+	{invoke.ErrQueueFull, http.StatusTooManyRequests},
+	{invoke.ErrBusy, http.StatusTooManyRequests},
+	{invoke.ErrShuttingDown, http.StatusServiceUnavailable},
 }
 
 // refuse writes an error as text: SDKs copy it into the function's log. A call

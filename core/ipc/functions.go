@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+
+	"github.com/fescue-edge/fescue/core/invoke"
 )
 
 const (
@@ -18,23 +20,23 @@ const (
 // cannot read a header line above 64 KiB.
 const maxContext = 32 << 10
 
-// invoke queues work for another function and answers with the invocation's id.
-func (s *Server) invoke(w http.ResponseWriter, r *http.Request, worker Worker, arn string) {
-	call := Call{
-		ARN:           arn,
-		Type:          InvocationType(r.Header.Get(headerInvocationType)),
+// invoke passes a call on and answers with the invocation's id.
+func (s *Server) invoke(w http.ResponseWriter, r *http.Request, worker invoke.Worker) {
+	call := invoke.Call{
+		ARN:           r.PathValue("arn"),
+		Type:          invoke.Type(r.Header.Get(headerInvocationType)),
 		ClientContext: r.Header.Get(headerClientContext),
 	}
 	switch call.Type {
-	case Event, RequestResponse:
+	case invoke.Event, invoke.RequestResponse:
 	case "":
-		call.Type = RequestResponse
+		call.Type = invoke.RequestResponse
 	default:
-		s.refuse(w, r, fmt.Errorf("%w: %s must be Event or RequestResponse", ErrInvalid, headerInvocationType))
+		s.refuse(w, r, fmt.Errorf("%w: %s must be Event or RequestResponse", invoke.ErrInvalid, headerInvocationType))
 		return
 	}
 	if len(call.ClientContext) > maxContext {
-		s.refuse(w, r, fmt.Errorf("%w: %s is longer than %d bytes", ErrInvalid, headerClientContext, maxContext))
+		s.refuse(w, r, fmt.Errorf("%w: %s is longer than %d bytes", invoke.ErrInvalid, headerClientContext, maxContext))
 		return
 	}
 	payload, done, err := s.body(w, r, s.maxPayload)
@@ -44,55 +46,53 @@ func (s *Server) invoke(w http.ResponseWriter, r *http.Request, worker Worker, a
 	}
 	defer done()
 	call.Payload = payload
-	id := ""
-	if name, ok := systemName(arn); ok {
-		id, err = s.invokeSystem(r.Context(), worker, name, call)
-	} else {
-		id, err = s.functions.Invoke(r.Context(), worker, call)
-	}
+	id, err := s.calls.Invoke(r.Context(), worker, call)
 	if err != nil {
 		s.refuse(w, r, err)
 		return
 	}
 	status := http.StatusOK
-	if call.Type == Event {
+	if call.Type == invoke.Event {
 		status = http.StatusAccepted
 	}
 	w.Header().Set(headerInvocationID, id)
 	s.answer(w, r, status, nil)
 }
 
-// result waits for an invocation that this worker started.
-func (s *Server) result(w http.ResponseWriter, r *http.Request, worker Worker, arn string) {
-	id := r.Header.Get(headerInvocationID)
+// invocationID is the one that a request names; without it the request is
+// refused.
+func (s *Server) invocationID(w http.ResponseWriter, r *http.Request) (id string, ok bool) {
+	id = r.Header.Get(headerInvocationID)
 	if id == "" {
-		s.refuse(w, r, fmt.Errorf("%w: %s is missing", ErrInvalid, headerInvocationID))
+		s.refuse(w, r, fmt.Errorf("%w: %s is missing", invoke.ErrInvalid, headerInvocationID))
+	}
+	return id, id != ""
+}
+
+// result waits for an invocation that this worker started.
+func (s *Server) result(w http.ResponseWriter, r *http.Request, worker invoke.Worker) {
+	id, ok := s.invocationID(w, r)
+	if !ok {
 		return
 	}
-	var outcome Outcome
-	var err error
-	if _, ok := systemName(arn); ok {
-		outcome, err = s.results.take(worker, arn, id)
-	} else {
-		outcome, err = s.functions.Result(r.Context(), worker, arn, id)
-	}
+	err := s.calls.Result(r.Context(), worker, r.PathValue("arn"), id, func(outcome invoke.Outcome) {
+		// Always there: clients compare it with the empty string.
+		w.Header().Set(headerFunctionError, string(outcome.Error))
+		s.answer(w, r, http.StatusOK, outcome.Payload)
+	})
 	if err != nil {
 		s.refuse(w, r, err)
-		return
 	}
-	// Always there: clients compare it with the empty string.
-	w.Header().Set(headerFunctionError, string(outcome.Error))
-	s.answer(w, r, http.StatusOK, outcome.Payload)
 }
 
 // work waits for the worker's next item, without limit.
-func (s *Server) work(w http.ResponseWriter, r *http.Request, worker Worker, _ string) {
+func (s *Server) work(w http.ResponseWriter, r *http.Request, worker invoke.Worker) {
 	// Reading the (empty) body lets the server notice that the client left.
 	if _, _, err := s.body(w, r, 0); err != nil {
 		s.refuse(w, r, err)
 		return
 	}
-	item, err := s.functions.NextWork(r.Context(), worker)
+	item, err := s.workers.NextWork(r.Context(), worker)
 	if err != nil {
 		s.refuse(w, r, err)
 		return
@@ -104,23 +104,22 @@ func (s *Server) work(w http.ResponseWriter, r *http.Request, worker Worker, _ s
 		err = s.write(w, http.StatusOK, item.Payload)
 	}
 	if err != nil {
-		s.functions.Undelivered(worker, item.ID)
+		s.workers.Undelivered(worker, item.ID)
 		panic(http.ErrAbortHandler)
 	}
 }
 
 // complete takes the result or the error of an item.
-func (s *Server) complete(w http.ResponseWriter, r *http.Request, worker Worker, _ string) {
-	id := r.Header.Get(headerInvocationID)
-	if id == "" {
-		s.refuse(w, r, fmt.Errorf("%w: %s is missing", ErrInvalid, headerInvocationID))
+func (s *Server) complete(w http.ResponseWriter, r *http.Request, worker invoke.Worker) {
+	id, ok := s.invocationID(w, r)
+	if !ok {
 		return
 	}
-	outcome := Outcome{Error: FunctionError(r.Header.Get(headerFunctionError))}
+	outcome := invoke.Outcome{Error: invoke.FunctionError(r.Header.Get(headerFunctionError))}
 	switch outcome.Error {
-	case Succeeded, Handled, Unhandled:
+	case invoke.Succeeded, invoke.Handled, invoke.Unhandled:
 	default:
-		s.refuse(w, r, fmt.Errorf("%w: %s must be Handled, Unhandled or empty", ErrInvalid, headerFunctionError))
+		s.refuse(w, r, fmt.Errorf("%w: %s must be Handled, Unhandled or empty", invoke.ErrInvalid, headerFunctionError))
 		return
 	}
 	payload, done, err := s.body(w, r, s.maxPayload)
@@ -128,13 +127,14 @@ func (s *Server) complete(w http.ResponseWriter, r *http.Request, worker Worker,
 	switch {
 	case errors.As(err, &tooLarge):
 		// The caller learns it at once; nothing better will come.
-		if ended := s.functions.Complete(r.Context(), worker, id, tooLarge.outcome(outcome.Error)); ended != nil {
+		outcome = invoke.TooLarge(outcome.Error, tooLarge.size, tooLarge.limit)
+		if ended := s.workers.Complete(r.Context(), worker, id, outcome); ended != nil {
 			err = ended
 		}
 	case err == nil:
 		defer done()
 		outcome.Payload = payload
-		err = s.functions.Complete(r.Context(), worker, id, outcome)
+		err = s.workers.Complete(r.Context(), worker, id, outcome)
 	}
 	if err != nil {
 		s.refuse(w, r, err)
@@ -144,18 +144,28 @@ func (s *Server) complete(w http.ResponseWriter, r *http.Request, worker Worker,
 }
 
 // initialized takes what a worker says about its start.
-func (s *Server) initialized(w http.ResponseWriter, r *http.Request, worker Worker, _ string) {
+func (s *Server) initialized(w http.ResponseWriter, r *http.Request, worker invoke.Worker) {
+	said, err := s.initialization(w, r)
+	if err == nil {
+		err = s.workers.Initialized(r.Context(), worker, said)
+	}
+	if err != nil {
+		s.refuse(w, r, err)
+		return
+	}
+	s.answer(w, r, http.StatusOK, nil)
+}
+
+func (s *Server) initialization(w http.ResponseWriter, r *http.Request) (invoke.Initialization, error) {
 	body, done, err := s.body(w, r, maxSmallBody)
 	var tooLarge *tooLargeError
 	if errors.As(err, &tooLarge) {
 		// Only a failure has that much to say.
 		s.drain(w, r)
-		s.initialization(w, r, worker, Initialization{Response: "its reason could not be taken: " + err.Error()})
-		return
+		return invoke.Initialization{Response: "its reason could not be taken: " + err.Error()}, nil
 	}
 	if err != nil {
-		s.refuse(w, r, err)
-		return
+		return invoke.Initialization{}, err
 	}
 	defer done()
 	var said struct {
@@ -163,18 +173,9 @@ func (s *Server) initialized(w http.ResponseWriter, r *http.Request, worker Work
 		Response string
 	}
 	if err := json.Unmarshal(body, &said); err != nil || said.Success == nil {
-		s.refuse(w, r, fmt.Errorf(`%w: the body must be {"Success": bool, "Response": text}`, ErrInvalid))
-		return
+		return invoke.Initialization{}, fmt.Errorf(`%w: the body must be {"Success": bool, "Response": text}`, invoke.ErrInvalid)
 	}
-	s.initialization(w, r, worker, Initialization{Success: *said.Success, Response: said.Response})
-}
-
-func (s *Server) initialization(w http.ResponseWriter, r *http.Request, worker Worker, i Initialization) {
-	if err := s.functions.Initialized(r.Context(), worker, i); err != nil {
-		s.refuse(w, r, err)
-		return
-	}
-	s.answer(w, r, http.StatusOK, nil)
+	return invoke.Initialization{Success: *said.Success, Response: said.Response}, nil
 }
 
 // answer sends an answer that the core can do nothing about if it is lost.

@@ -3,24 +3,18 @@ package ipc
 import (
 	"encoding/json"
 	"net/http"
+
+	"github.com/fescue-edge/fescue/core/invoke"
 )
 
 // listWorkers is GET …/health/workers: everything, without authentication, as
 // the developer guide describes it.
-func (s *Server) listWorkers(w http.ResponseWriter, r *http.Request, _ Worker, _ string) {
-	if s.health == nil {
-		s.text(w, http.StatusNotFound, "this core does not offer the health API")
-		return
-	}
-	s.json(w, r, nonNil(s.health.Workers()))
+func (s *Server) listWorkers(w http.ResponseWriter, r *http.Request, _ invoke.Worker) {
+	s.json(w, r, nonNil(s.workers.Workers()))
 }
 
 // queryWorkers is POST …/health/workers: the workers of some functions.
-func (s *Server) queryWorkers(w http.ResponseWriter, r *http.Request, _ Worker, _ string) {
-	if s.health == nil {
-		s.text(w, http.StatusNotFound, "this core does not offer the health API")
-		return
-	}
+func (s *Server) queryWorkers(w http.ResponseWriter, r *http.Request, _ invoke.Worker) {
 	body, done, err := s.body(w, r, maxOpenBody)
 	if err != nil {
 		s.refuse(w, r, err)
@@ -32,19 +26,19 @@ func (s *Server) queryWorkers(w http.ResponseWriter, r *http.Request, _ Worker, 
 		s.text(w, http.StatusBadRequest, "Invalid request")
 		return
 	}
-	workers := s.health.Workers()
+	workers := s.workers.Workers()
 	if len(query.FuncArns) > len(workers) {
 		s.text(w, http.StatusBadRequest, "Request exceeds max number of workers")
 		return
 	}
-	byARN := make(map[string][]WorkerStatus)
+	byARN := make(map[string][]invoke.WorkerStatus)
 	for _, worker := range workers {
 		byARN[worker.FuncArn] = append(byARN[worker.FuncArn], worker)
 	}
 	answer := struct {
-		Workers     []WorkerStatus
+		Workers     []invoke.WorkerStatus
 		InvalidArns []string
-	}{[]WorkerStatus{}, []string{}}
+	}{[]invoke.WorkerStatus{}, []string{}}
 	asked := make(map[string]bool)
 	for _, arn := range query.FuncArns {
 		if asked[arn] {
@@ -60,9 +54,9 @@ func (s *Server) queryWorkers(w http.ResponseWriter, r *http.Request, _ Worker, 
 	s.json(w, r, answer)
 }
 
-func nonNil(workers []WorkerStatus) []WorkerStatus {
+func nonNil(workers []invoke.WorkerStatus) []invoke.WorkerStatus {
 	if workers == nil {
-		return []WorkerStatus{}
+		return []invoke.WorkerStatus{}
 	}
 	return workers
 }
@@ -78,7 +72,7 @@ func (s *Server) json(w http.ResponseWriter, r *http.Request, value any) {
 }
 
 // credentials stands where the original's token exchange service did.
-func (s *Server) credentials(w http.ResponseWriter, _ *http.Request, _ Worker, _ string) {
+func (s *Server) credentials(w http.ResponseWriter, _ *http.Request, _ invoke.Worker) {
 	s.text(w, http.StatusNotFound,
 		"this core hands out no AWS credentials; give the function its own through its environment variables")
 }

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/fescue-edge/fescue/core/invoke"
 )
 
 // levels are the names that a log line can begin with, and what they mean here.
@@ -17,11 +19,7 @@ var levels = map[string]string{
 // appendLogs takes a request of the form of CloudWatch's PutLogEvents, which is
 // what the log handlers bundled with the earliest functions send. Every line
 // goes into the log of the worker that sent it, whatever group it names.
-func (s *Server) appendLogs(w http.ResponseWriter, r *http.Request, worker Worker, _ string) {
-	if s.logs == nil {
-		s.text(w, http.StatusNotFound, "this core takes no log lines by HTTP")
-		return
-	}
+func (s *Server) appendLogs(w http.ResponseWriter, r *http.Request, worker invoke.Worker) {
 	body, done, err := s.body(w, r, maxSmallBody)
 	if err != nil {
 		s.refuse(w, r, err)
@@ -30,7 +28,7 @@ func (s *Server) appendLogs(w http.ResponseWriter, r *http.Request, worker Worke
 	defer done()
 	lines, err := parseLogEvents(body)
 	if err == nil {
-		err = s.logs.AppendLog(r.Context(), worker, lines)
+		err = s.workers.AppendLog(r.Context(), worker, lines)
 	}
 	if err != nil {
 		s.refuse(w, r, err)
@@ -39,7 +37,7 @@ func (s *Server) appendLogs(w http.ResponseWriter, r *http.Request, worker Worke
 	s.json(w, r, struct{}{})
 }
 
-func parseLogEvents(body []byte) ([]LogLine, error) {
+func parseLogEvents(body []byte) ([]invoke.LogLine, error) {
 	var request struct {
 		Events []struct {
 			Timestamp int64  `json:"timestamp"`
@@ -47,9 +45,9 @@ func parseLogEvents(body []byte) ([]LogLine, error) {
 		} `json:"logEvents"`
 	}
 	if err := json.Unmarshal(body, &request); err != nil || len(request.Events) == 0 {
-		return nil, fmt.Errorf(`%w: the body must be {"logEvents": [{"timestamp": ms, "message": text}]}`, ErrInvalid)
+		return nil, fmt.Errorf(`%w: the body must be {"logEvents": [{"timestamp": ms, "message": text}]}`, invoke.ErrInvalid)
 	}
-	var lines []LogLine
+	var lines []invoke.LogLine
 	for _, event := range request.Events {
 		level, text := "INFO", event.Message
 		if name, rest, ok := strings.Cut(strings.TrimPrefix(text, "["), "]-"); ok && levels[name] != "" {
@@ -57,7 +55,7 @@ func parseLogEvents(body []byte) ([]LogLine, error) {
 		}
 		at := time.UnixMilli(event.Timestamp).UTC()
 		for line := range strings.Lines(text) {
-			lines = append(lines, LogLine{Time: at, Level: level, Text: strings.TrimRight(line, "\r\n")})
+			lines = append(lines, invoke.LogLine{Time: at, Level: level, Text: strings.TrimRight(line, "\r\n")})
 		}
 	}
 	return lines, nil

@@ -14,7 +14,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fescue-edge/fescue/core/invoke"
 	"github.com/fescue-edge/fescue/core/ipc"
+	"github.com/fescue-edge/fescue/core/router"
 )
 
 const (
@@ -23,13 +25,13 @@ const (
 	token = "Basic dG9rZW4="
 )
 
-var self = ipc.Worker{ID: "w1", FunctionARN: own}
+var self = invoke.Worker{ID: "w1", FunctionARN: own}
 
 // functions is a group with two functions and no processes.
 type functions struct {
 	mu    sync.Mutex
 	calls []string
-	work  chan ipc.Work
+	work  chan invoke.Work
 	err   error
 	back  chan string
 	// polling is told of each poll that begins.
@@ -56,48 +58,48 @@ func (f *functions) take() []string {
 	return calls
 }
 
-func (f *functions) Authenticate(authorization string) (ipc.Worker, bool) {
+func (f *functions) Authenticate(authorization string) (invoke.Worker, bool) {
 	if authorization != token {
-		return ipc.Worker{}, false
+		return invoke.Worker{}, false
 	}
 	return self, true
 }
 
-func (f *functions) Invoke(_ context.Context, caller ipc.Worker, call ipc.Call) (string, error) {
-	f.note("invoke by %s: %s %s %s %.100s", caller.ID, call.ARN, call.Type, call.ClientContext, call.Payload)
-	return "id1", f.err
-}
-
-func (f *functions) Result(_ context.Context, caller ipc.Worker, arn, id string) (ipc.Outcome, error) {
-	f.note("result for %s: %s %s", caller.ID, arn, id)
-	switch id {
-	case "handled":
-		return ipc.Outcome{Payload: []byte(`{"errorMessage":"x"}`), Error: ipc.Handled}, f.err
+// Invoke answers at once.
+func (f *functions) Invoke(_ context.Context, i *invoke.Invocation) error {
+	f.note("invoke by %s: %s %s %s %.100s", i.Caller.ID, i.ARN, i.Type, i.ClientContext, i.Payload)
+	if f.err != nil {
+		return f.err
 	}
-	return ipc.Outcome{Payload: []byte("result")}, f.err
+	if string(i.Payload) == "raise" {
+		i.End(invoke.Outcome{Payload: []byte(`{"errorMessage":"x"}`), Error: invoke.Handled})
+	} else {
+		i.End(invoke.Outcome{Payload: []byte("result")})
+	}
+	return nil
 }
 
-func (f *functions) NextWork(ctx context.Context, _ ipc.Worker) (ipc.Work, error) {
+func (f *functions) NextWork(ctx context.Context, _ invoke.Worker) (invoke.Work, error) {
 	if f.polling == nil {
-		return ipc.Work{ID: "at once"}, nil
+		return invoke.Work{ID: "at once"}, nil
 	}
 	f.polling <- struct{}{}
 	select {
 	case w := <-f.work:
 		return w, nil
 	case <-ctx.Done():
-		return ipc.Work{}, ctx.Err()
+		return invoke.Work{}, ctx.Err()
 	}
 }
 
-func (f *functions) Undelivered(_ ipc.Worker, id string) { f.back <- id }
+func (f *functions) Undelivered(_ invoke.Worker, id string) { f.back <- id }
 
-func (f *functions) Complete(_ context.Context, worker ipc.Worker, id string, o ipc.Outcome) error {
+func (f *functions) Complete(_ context.Context, worker invoke.Worker, id string, o invoke.Outcome) error {
 	f.note("complete by %s: %s %s%s", worker.ID, id, o.Error, o.Payload)
 	return f.err
 }
 
-func (f *functions) Initialized(_ context.Context, worker ipc.Worker, i ipc.Initialization) error {
+func (f *functions) Initialized(_ context.Context, worker invoke.Worker, i invoke.Initialization) error {
 	f.note("initialized %s: %v %s", worker.ID, i.Success, i.Response)
 	return f.err
 }
@@ -107,27 +109,34 @@ func (f *functions) Publish(_ context.Context, source, topic string, payload []b
 	return f.err
 }
 
-func (f *functions) AppendLog(_ context.Context, worker ipc.Worker, lines []ipc.LogLine) error {
+func (f *functions) AppendLog(_ context.Context, worker invoke.Worker, lines []invoke.LogLine) error {
 	for _, line := range lines {
 		f.note("log %s: %s %s|%s", worker.ID, line.Time.Format(time.RFC3339), line.Level, line.Text)
 	}
 	return f.err
 }
 
-func (f *functions) Workers() []ipc.WorkerStatus {
-	return []ipc.WorkerStatus{
-		{FuncArn: own, WorkerId: "w1", ProcessId: "41", WorkerState: ipc.Working},
-		{FuncArn: own, WorkerId: "w2", ProcessId: "42", WorkerState: ipc.Waiting},
-		{FuncArn: other, WorkerId: "w3", ProcessId: "0", WorkerState: ipc.NotStarted},
+func (f *functions) Workers() []invoke.WorkerStatus {
+	return []invoke.WorkerStatus{
+		{FuncArn: own, WorkerId: "w1", ProcessId: "41", WorkerState: invoke.Working},
+		{FuncArn: own, WorkerId: "w2", ProcessId: "42", WorkerState: invoke.Waiting},
+		{FuncArn: other, WorkerId: "w3", ProcessId: "0", WorkerState: invoke.NotStarted},
 	}
 }
 
 // shadow is a system function.
-type shadow struct{ f *functions }
+func (f *functions) shadow(_ context.Context, caller invoke.Worker, call invoke.Call) (invoke.Outcome, error) {
+	f.note("shadow by %s: %s", caller.ID, call.Payload)
+	return invoke.Outcome{Payload: []byte("document")}, f.err
+}
 
-func (s shadow) Invoke(_ context.Context, caller ipc.Worker, call ipc.Call) (ipc.Outcome, error) {
-	s.f.note("shadow by %s: %s", caller.ID, call.Payload)
-	return ipc.Outcome{Payload: []byte("document")}, s.f.err
+// registry has another function and two system functions, which are all f.
+func (f *functions) registry() *invoke.Registry {
+	r := invoke.NewRegistry(invoke.Options{})
+	r.Register(other, f)
+	r.Register("arn:aws:lambda:::function:GGRouter", router.Function(f))
+	r.Register("arn:aws:lambda:::function:GGShadowService:1", invoke.Func(f.shadow))
+	return r
 }
 
 type api struct {
@@ -144,10 +153,9 @@ func start(t *testing.T) *api {
 
 func startWith(t *testing.T, maxPayload int64) *api {
 	t.Helper()
-	a := &api{functions: &functions{work: make(chan ipc.Work, 1), back: make(chan string, 1), polling: make(chan struct{}, 10)}}
+	a := &api{functions: &functions{work: make(chan invoke.Work, 1), back: make(chan string, 1), polling: make(chan struct{}, 10)}}
 	a.server = ipc.New(ipc.Options{
-		Functions: a, Publisher: a, Health: a, Logs: a, System: map[string]ipc.SystemFunction{"GGShadowService": shadow{a.functions}},
-		Logger: slog.New(slog.DiscardHandler), MaxPayload: maxPayload,
+		Calls: a.registry(), Workers: a, Logger: slog.New(slog.DiscardHandler), MaxPayload: maxPayload,
 	})
 	listener, err := ipc.Listen(0)
 	if err != nil {

@@ -1,23 +1,28 @@
 package ipc
 
 import (
-	"crypto/subtle"
 	"fmt"
 	"net/http"
-	"net/url"
+	"path"
+	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/fescue-edge/fescue/core/invoke"
 )
 
 const version = "2016-11-01"
 
-// handler serves one method of one path. The worker is zero where the path
-// needs no token; arn is the path's, unescaped.
-type handler func(s *Server, w http.ResponseWriter, r *http.Request, worker Worker, arn string)
+// maxPath bounds a path, in bytes.
+const maxPath = 2048
 
-// paths is the whole API: the path below the version, {arn} for one segment,
-// and what each method does. own paths are for the token's own function only.
-var paths = []struct {
+// handler serves one method of one path. The worker is zero where the path needs
+// no token; an ARN in the path is its value "arn".
+type handler func(s *Server, w http.ResponseWriter, r *http.Request, worker invoke.Worker)
+
+// routes is the whole API: the path below the version and what each method does.
+// Anyone may call open ones; own ones are for the token's own function only.
+var routes = []struct {
 	path    string
 	open    bool
 	own     bool
@@ -31,78 +36,74 @@ var paths = []struct {
 	{path: "credentialprovider", open: true, methods: map[string]handler{"GET": (*Server).credentials}},
 }
 
-func (s *Server) route(w http.ResponseWriter, r *http.Request) {
-	segments, ok := split(r.URL.EscapedPath())
-	if !ok || len(segments) < 2 || segments[0] != version {
-		s.text(w, http.StatusNotFound, "no such path; the function API is below /"+version)
-		return
-	}
-	for _, each := range paths {
-		arn, ok := match(each.path, segments[1:])
-		if !ok {
-			continue
-		}
-		handle, ok := each.methods[r.Method]
-		if !ok {
-			for method := range each.methods {
-				w.Header().Add("Allow", method)
+// mux serves the routes. A slash at the end of a path does not count.
+func (s *Server) mux() *http.ServeMux {
+	mux := http.NewServeMux()
+	for _, route := range routes {
+		var allowed []string
+		for method, handle := range route.methods {
+			allowed = append(allowed, method)
+			serve := func(w http.ResponseWriter, r *http.Request) { s.admit(w, r, route.open, route.own, handle) }
+			for _, end := range []string{"", "/{$}"} {
+				mux.HandleFunc(method+" /"+version+"/"+route.path+end, serve)
 			}
+		}
+		slices.Sort(allowed)
+		refuse := func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Allow", strings.Join(allowed, ", "))
 			s.text(w, http.StatusMethodNotAllowed, r.Method+" is not possible here")
-			return
 		}
-		var worker Worker
-		if !each.open {
-			if worker, ok = s.functions.Authenticate(r.Header.Get("Authorization")); !ok {
-				s.text(w, http.StatusUnauthorized,
-					"the token is missing or unknown; send AWS_CONTAINER_AUTHORIZATION_TOKEN as Authorization")
-				return
-			}
-			if !connOf(r).belong(worker.ID) {
-				w.Header().Set("Connection", "close")
-				s.refuse(w, r, fmt.Errorf("%w: this function has too many open connections", ErrBusy))
-				return
-			}
+		for _, end := range []string{"", "/{$}"} {
+			mux.HandleFunc("/"+version+"/"+route.path+end, refuse)
 		}
-		if each.own && subtle.ConstantTimeCompare([]byte(arn), []byte(worker.FunctionARN)) != 1 {
-			s.refuse(w, r, fmt.Errorf("%w: %s is not this token's function", ErrForbidden, arn))
-			return
-		}
-		handle(s, w, r, worker, arn)
+	}
+	mux.HandleFunc("/", notFound(s))
+	return mux
+}
+
+func notFound(s *Server) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		s.text(w, http.StatusNotFound, "no such path; the function API is below /"+version)
+	}
+}
+
+// admit finds out who calls, and whether that one may.
+func (s *Server) admit(w http.ResponseWriter, r *http.Request, open, own bool, handle handler) {
+	arn := r.PathValue("arn")
+	if !plain(arn) {
+		notFound(s)(w, r)
 		return
 	}
-	s.text(w, http.StatusNotFound, "no such path in the function API")
-}
-
-// split takes an escaped path apart; a slash at the end does not count. Colons
-// of an ARN arrive plain or as %3A. It refuses what no ARN can hold.
-func split(escaped string) ([]string, bool) {
-	if len(escaped) > 2048 || !strings.HasPrefix(escaped, "/") {
-		return nil, false
-	}
-	segments := strings.Split(strings.TrimSuffix(escaped[1:], "/"), "/")
-	for i, segment := range segments {
-		plain, err := url.PathUnescape(segment)
-		if err != nil || plain == "" || !utf8.ValidString(plain) ||
-			strings.ContainsFunc(plain, func(r rune) bool { return r <= ' ' || r == '/' || r == 0x7f }) {
-			return nil, false
+	var worker invoke.Worker
+	if !open {
+		var ok bool
+		if worker, ok = s.workers.Authenticate(r.Header.Get("Authorization")); !ok {
+			s.text(w, http.StatusUnauthorized,
+				"the token is missing or unknown; send AWS_CONTAINER_AUTHORIZATION_TOKEN as Authorization")
+			return
 		}
-		segments[i] = plain
-	}
-	return segments, true
-}
-
-func match(pattern string, segments []string) (arn string, ok bool) {
-	parts := strings.Split(pattern, "/")
-	if len(parts) != len(segments) {
-		return "", false
-	}
-	for i, part := range parts {
-		switch {
-		case part == "{arn}":
-			arn = segments[i]
-		case part != segments[i]:
-			return "", false
+		if !connOf(r).belong(worker.ID) {
+			w.Header().Set("Connection", "close")
+			s.refuse(w, r, fmt.Errorf("%w: this function has too many open connections", invoke.ErrBusy))
+			return
 		}
 	}
-	return arn, true
+	if own && arn != worker.FunctionARN {
+		s.refuse(w, r, fmt.Errorf("%w: %s is not this token's function", invoke.ErrForbidden, arn))
+		return
+	}
+	handle(s, w, r, worker)
+}
+
+// clean says whether a path means what it says. ServeMux would redirect others,
+// which no client of this API follows with its body.
+func clean(escaped string) bool {
+	cleaned := path.Clean(escaped)
+	return len(escaped) <= maxPath && (escaped == cleaned || escaped == cleaned+"/")
+}
+
+// plain says whether an unescaped path segment can be an ARN. Its colons arrive
+// plain or as %3A.
+func plain(arn string) bool {
+	return utf8.ValidString(arn) && !strings.ContainsFunc(arn, func(r rune) bool { return r <= ' ' || r == '/' || r == 0x7f })
 }

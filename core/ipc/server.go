@@ -1,6 +1,7 @@
 package ipc
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,14 +14,12 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/fescue-edge/fescue/core/invoke"
 )
 
 // Bounds of requests, in bytes; see connections.go and body.go for the others.
 const (
-	// MaxPayload is the default bound of an invocation's or result's body: what
-	// AWS Lambda allows for a synchronous call.
-	MaxPayload = 6 << 20
-
 	maxHeader = 64 << 10
 	// maxSmallBody bounds a worker's other bodies, maxOpenBody what anyone may
 	// send: the names of all functions of a group fit.
@@ -28,40 +27,25 @@ const (
 	maxOpenBody  = 64 << 10
 )
 
-// Options are what a Server stands on.
+// Options are what a Server stands on. Calls, Workers and Logger are required.
 type Options struct {
-	// Functions is required.
-	Functions Functions
-	// Publisher receives what functions publish through GGRouter; without one,
-	// publishing is answered as an unknown function.
-	Publisher Publisher
-	// System are the other system functions, by name without qualifier.
-	System map[string]SystemFunction
-	// Health answers the health API; without one it is not found.
-	Health Health
-	// Logs takes log lines sent by HTTP; without one that path is not found.
-	Logs LogIntake
-	// Logger is required.
-	Logger *slog.Logger
-	// MaxPayload is in bytes; 0 means the constant of that name.
+	Calls   Calls
+	Workers Workers
+	Logger  *slog.Logger
+	// MaxPayload bounds the body of an invocation or a result, in bytes; 0 means
+	// invoke.MaxPayload.
 	MaxPayload int64
-	// Now is the clock; nil means time.Now.
-	Now func() time.Time
 }
 
 // Server serves the function API. Make one with New.
 type Server struct {
-	functions  Functions
-	publisher  Publisher
-	system     map[string]SystemFunction
-	health     Health
-	logs       LogIntake
+	calls      Calls
+	workers    Workers
 	logger     *slog.Logger
 	maxPayload int64
-	now        func() time.Time
 
-	results results
-	http    http.Server
+	routes *http.ServeMux
+	http   http.Server
 	// hosts are the values of Host that are served, set by Serve.
 	hosts  atomic.Pointer[map[string]bool]
 	cancel context.CancelFunc
@@ -69,17 +53,8 @@ type Server struct {
 
 // New makes a server that does not listen yet.
 func New(o Options) *Server {
-	s := &Server{
-		functions: o.Functions, publisher: o.Publisher, system: o.System, health: o.Health, logs: o.Logs,
-		logger: o.Logger, maxPayload: o.MaxPayload, now: o.Now,
-	}
-	if s.maxPayload <= 0 {
-		s.maxPayload = MaxPayload
-	}
-	if s.now == nil {
-		s.now = time.Now
-	}
-	s.results = results{now: s.now, kept: make(map[string]kept)}
+	s := &Server{calls: o.Calls, workers: o.Workers, logger: o.Logger, maxPayload: cmp.Or(o.MaxPayload, invoke.MaxPayload)}
+	s.routes = s.mux()
 	base, cancel := context.WithCancel(context.Background())
 	s.cancel = cancel
 	s.http = http.Server{
@@ -142,7 +117,11 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		s.text(w, http.StatusForbidden, "calls from web pages are not served")
 		return
 	}
-	s.route(w, r)
+	if !clean(r.URL.EscapedPath()) {
+		notFound(s)(w, r)
+		return
+	}
+	s.routes.ServeHTTP(w, r)
 }
 
 // write sends a complete answer and says whether it left this process.

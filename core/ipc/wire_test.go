@@ -12,29 +12,29 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/fescue-edge/fescue/core/invoke"
 	"github.com/fescue-edge/fescue/core/ipc"
 )
 
 func TestWire(t *testing.T) {
 	t.Parallel()
 
-	t.Run("the answer to an invocation names it and is empty", func(t *testing.T) {
+	t.Run("the answer to an invocation names it and is empty, and its result always has the error header", func(t *testing.T) {
 		t.Parallel()
 		a := start(t)
-		got := a.send(t, "POST", "/2016-11-01/functions/"+other, "x")
-		if got.header.Get("X-Amz-InvocationId") != "id1" || got.body != "" {
-			t.Errorf("got %+v", got)
+		result := func(payload string) answer {
+			got := a.send(t, "POST", "/2016-11-01/functions/"+other, payload)
+			id := got.header.Get("X-Amz-InvocationId")
+			if id == "" || got.body != "" {
+				t.Errorf("got %+v", got)
+			}
+			return a.send(t, "GET", "/2016-11-01/functions/"+other, "", "X-Amz-InvocationId", id)
 		}
-	})
-
-	t.Run("a result always has the error header", func(t *testing.T) {
-		t.Parallel()
-		a := start(t)
-		got := a.send(t, "GET", "/2016-11-01/functions/"+other, "", "X-Amz-InvocationId", "id1")
+		got := result("x")
 		if value, ok := got.header["X-Amz-Function-Error"]; !ok || value[0] != "" || got.body != "result" {
 			t.Errorf("success: %+v", got)
 		}
-		got = a.send(t, "GET", "/2016-11-01/functions/"+other, "", "X-Amz-InvocationId", "handled")
+		got = result("raise")
 		if got.header.Get("X-Amz-Function-Error") != "Handled" || got.body != `{"errorMessage":"x"}` {
 			t.Errorf("error: %+v", got)
 		}
@@ -69,14 +69,14 @@ func TestWire(t *testing.T) {
 		answers := make(chan answer, 1)
 		go func() { answers <- a.send(t, "GET", "/2016-11-01/functions/"+own+"/work", "") }()
 		<-a.polling
-		a.work <- ipc.Work{ID: "id7", ClientContext: "Y3R4", Payload: []byte("event")}
+		a.work <- invoke.Work{ID: "id7", ClientContext: "Y3R4", Payload: []byte("event")}
 		got := <-answers
 		if got.status != 200 || got.body != "event" || got.header.Get("X-Amz-InvocationId") != "id7" || got.header.Get("X-Amz-Client-Context") != "Y3R4" {
 			t.Errorf("got %+v", got)
 		}
 		go func() { answers <- a.send(t, "GET", "/2016-11-01/functions/"+own+"/work", "") }()
 		<-a.polling
-		a.work <- ipc.Work{ID: "id8"}
+		a.work <- invoke.Work{ID: "id8"}
 		got = <-answers
 		if _, ok := got.header["X-Amz-Client-Context"]; !ok || got.body != "" {
 			t.Errorf("an item without context and payload: %+v", got)

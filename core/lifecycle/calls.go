@@ -10,14 +10,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/fescue-edge/fescue/core/ipc"
-)
-
-// The calls of functions, as package ipc declares them.
-var (
-	_ ipc.Functions = (*Supervisor)(nil)
-	_ ipc.Health    = (*Supervisor)(nil)
-	_ ipc.LogIntake = (*Supervisor)(nil)
+	"github.com/fescue-edge/fescue/core/invoke"
 )
 
 // errStopping ends a poll of a worker that is to get no more work.
@@ -25,28 +18,28 @@ var errStopping = errors.New("the worker is being stopped")
 
 // Authenticate finds the worker of a token. The lookup goes by the token's
 // hash, so its time says nothing about how much of a guess is right.
-func (s *Supervisor) Authenticate(authorization string) (ipc.Worker, bool) {
+func (s *Supervisor) Authenticate(authorization string) (invoke.Worker, bool) {
 	hash := sha256.Sum256([]byte(authorization))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	w := s.tokens[hash]
 	if w == nil || subtle.ConstantTimeCompare([]byte(w.token), []byte(authorization)) != 1 {
-		return ipc.Worker{}, false
+		return invoke.Worker{}, false
 	}
-	return w.ipcWorker(), true
+	return w.identity(), true
 }
 
-// Invoke queues a call. The target must be a function of the group, with the
-// very version that runs.
-func (s *Supervisor) Invoke(_ context.Context, caller ipc.Worker, call ipc.Call) (string, error) {
+// Invoke implements invoke.Target for every function of the group: it queues the
+// call.
+func (s *Supervisor) Invoke(_ context.Context, i *invoke.Invocation) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	item, err := s.reserve(call.ARN, caller, cmp.Or(caller.FunctionARN, coreCaller), call)
+	item, err := s.reserve(i)
 	if err != nil {
-		return "", err
+		return err
 	}
 	s.enqueue(item)
-	return item.id, nil
+	return nil
 }
 
 // ReserveEvent takes a place for an Event in a function's queue, of the share of
@@ -55,8 +48,7 @@ func (s *Supervisor) Invoke(_ context.Context, caller ipc.Worker, call ipc.Call)
 func (s *Supervisor) ReserveEvent(arn, source, clientContext string, payload []byte) (settle func(deliver bool), err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	call := ipc.Call{ARN: arn, Type: ipc.Event, ClientContext: clientContext, Payload: payload}
-	item, err := s.reserve(arn, ipc.Worker{}, source, call)
+	item, err := s.reserve(invoke.NewEvent(source, invoke.Call{ARN: arn, ClientContext: clientContext, Payload: payload}))
 	if err != nil {
 		return nil, err
 	}
@@ -66,7 +58,7 @@ func (s *Supervisor) ReserveEvent(arn, source, clientContext string, payload []b
 		// The function may have been replaced or removed meanwhile.
 		f := s.functions[arn]
 		if !deliver || f == nil || s.closing {
-			s.end(item, ipc.Outcome{})
+			s.end(item, invoke.Outcome{})
 			return
 		}
 		item.function = f
@@ -74,38 +66,14 @@ func (s *Supervisor) ReserveEvent(arn, source, clientContext string, payload []b
 	}, nil
 }
 
-// Result waits for a call to end.
-func (s *Supervisor) Result(ctx context.Context, caller ipc.Worker, arn, id string) (ipc.Outcome, error) {
-	missing := fmt.Errorf("%w: no invocation %s of %s by this worker", ipc.ErrNotFound, strings.ToValidUTF8(id, "?"), arn)
-	s.mu.Lock()
-	item := s.invocations[id]
-	if item == nil || item.caller.ID != caller.ID || item.function.spec.ARN != arn || item.kind != ipc.RequestResponse {
-		s.mu.Unlock()
-		return ipc.Outcome{}, missing
-	}
-	s.mu.Unlock()
-	select {
-	case <-item.done:
-	case <-ctx.Done():
-		return ipc.Outcome{}, fmt.Errorf("wait for invocation %s: %w", id, ctx.Err())
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.invocations[id] != item {
-		return ipc.Outcome{}, missing
-	}
-	s.drop(item)
-	return item.outcome, nil
-}
-
 // NextWork waits for an item. A worker that is being stopped waits in vain: its
 // process is about to get a signal.
-func (s *Supervisor) NextWork(ctx context.Context, caller ipc.Worker) (ipc.Work, error) {
+func (s *Supervisor) NextWork(ctx context.Context, caller invoke.Worker) (invoke.Work, error) {
 	s.mu.Lock()
 	w := s.workers[caller.ID]
 	if w == nil {
 		s.mu.Unlock()
-		return ipc.Work{}, fmt.Errorf("%w: the worker is gone", ipc.ErrForbidden)
+		return invoke.Work{}, fmt.Errorf("%w: the worker is gone", invoke.ErrForbidden)
 	}
 	poll := make(chan delivery, 1)
 	w.polls = append(w.polls, poll)
@@ -125,7 +93,7 @@ func (s *Supervisor) NextWork(ctx context.Context, caller ipc.Worker) (ipc.Work,
 	select {
 	case got, ok := <-poll:
 		if !ok {
-			return ipc.Work{}, fmt.Errorf("%w: %w", ipc.ErrShuttingDown, errStopping)
+			return invoke.Work{}, fmt.Errorf("%w: %w", invoke.ErrShuttingDown, errStopping)
 		}
 		return got.work, nil
 	case <-ctx.Done():
@@ -140,11 +108,11 @@ func (s *Supervisor) NextWork(ctx context.Context, caller ipc.Worker) (ipc.Work,
 		}
 	default:
 	}
-	return ipc.Work{}, fmt.Errorf("wait for work: %w", ctx.Err())
+	return invoke.Work{}, fmt.Errorf("wait for work: %w", ctx.Err())
 }
 
 // Undelivered puts an item back that did not reach the worker.
-func (s *Supervisor) Undelivered(caller ipc.Worker, id string) {
+func (s *Supervisor) Undelivered(caller invoke.Worker, id string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	w := s.workers[caller.ID]
@@ -155,19 +123,19 @@ func (s *Supervisor) Undelivered(caller ipc.Worker, id string) {
 }
 
 // putBack makes an item the first of its queue again.
-func (s *Supervisor) putBack(w *worker, item *invocation) {
+func (s *Supervisor) putBack(w *worker, item *item) {
 	if item.ended {
 		return
 	}
-	delete(w.held, item.id)
+	delete(w.held, item.ID)
 	item.worker = nil
 	item.timer.Stop()
 	item.timer = nil
 	item.attempts++
 	f := item.function
 	if item.attempts >= maxAttempts || f.retired && s.functions[f.spec.ARN] == nil {
-		s.options.Logger.Error("WorkItem reached max retry limit.", "invocationId", item.id, "funcArn", f.spec.ARN, "workerId", w.id)
-		s.end(item, unhandled("the call could not be handed to the function's process"))
+		s.options.Logger.Error("WorkItem reached max retry limit.", "invocationId", item.ID, "funcArn", f.spec.ARN, "workerId", w.id)
+		s.end(item, invoke.Failed("the call could not be handed to the function's process"))
 		return
 	}
 	if current := s.functions[f.spec.ARN]; current != nil {
@@ -179,12 +147,12 @@ func (s *Supervisor) putBack(w *worker, item *invocation) {
 }
 
 // Complete ends an item with what the function says.
-func (s *Supervisor) Complete(_ context.Context, caller ipc.Worker, id string, outcome ipc.Outcome) error {
+func (s *Supervisor) Complete(_ context.Context, caller invoke.Worker, id string, outcome invoke.Outcome) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	w := s.workers[caller.ID]
 	if w == nil || w.held[id] == nil {
-		return fmt.Errorf("%w: this worker holds no item %s; it may have timed out", ipc.ErrNotFound, strings.ToValidUTF8(id, "?"))
+		return fmt.Errorf("%w: this worker holds no item %s; it may have timed out", invoke.ErrNotFound, strings.ToValidUTF8(id, "?"))
 	}
 	s.end(w.held[id], outcome)
 	if len(w.held) == 0 {
@@ -196,12 +164,12 @@ func (s *Supervisor) Complete(_ context.Context, caller ipc.Worker, id string, o
 // Initialized records what a process says about its start. Only the first
 // failure of a process counts. Its reason stands elsewhere in one sentence; what
 // is longer goes into the function's own log.
-func (s *Supervisor) Initialized(_ context.Context, caller ipc.Worker, result ipc.Initialization) error {
+func (s *Supervisor) Initialized(_ context.Context, caller invoke.Worker, result invoke.Initialization) error {
 	s.mu.Lock()
 	w := s.workers[caller.ID]
 	if w == nil {
 		s.mu.Unlock()
-		return fmt.Errorf("%w: the worker is gone", ipc.ErrForbidden)
+		return fmt.Errorf("%w: the worker is gone", invoke.ErrForbidden)
 	}
 	if result.Success || w.failure != "" {
 		w.initialized = w.initialized || result.Success
@@ -226,14 +194,14 @@ func (s *Supervisor) Initialized(_ context.Context, caller ipc.Worker, result ip
 }
 
 // Workers lists all workers for the health API, by function.
-func (s *Supervisor) Workers() []ipc.WorkerStatus {
+func (s *Supervisor) Workers() []invoke.WorkerStatus {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var list []ipc.WorkerStatus
+	var list []invoke.WorkerStatus
 	for _, f := range s.functions {
 		list = append(list, f.status()...)
 	}
-	slices.SortFunc(list, func(a, b ipc.WorkerStatus) int {
+	slices.SortFunc(list, func(a, b invoke.WorkerStatus) int {
 		if order := strings.Compare(a.FuncArn, b.FuncArn); order != 0 {
 			return order
 		}
@@ -243,12 +211,12 @@ func (s *Supervisor) Workers() []ipc.WorkerStatus {
 }
 
 // AppendLog takes log lines that a worker sends by HTTP.
-func (s *Supervisor) AppendLog(_ context.Context, caller ipc.Worker, lines []ipc.LogLine) error {
+func (s *Supervisor) AppendLog(_ context.Context, caller invoke.Worker, lines []invoke.LogLine) error {
 	s.mu.Lock()
 	w := s.workers[caller.ID]
 	s.mu.Unlock()
 	if w == nil {
-		return fmt.Errorf("%w: the worker is gone", ipc.ErrForbidden)
+		return fmt.Errorf("%w: the worker is gone", invoke.ErrForbidden)
 	}
 	for _, line := range lines {
 		s.logLine(w.function, line.Time, line.Level, "log", line.Text)

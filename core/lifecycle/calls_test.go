@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fescue-edge/fescue/core/ipc"
+	"github.com/fescue-edge/fescue/core/invoke"
 	"github.com/fescue-edge/fescue/core/lifecycle"
 	"github.com/fescue-edge/fescue/core/router"
 )
@@ -44,7 +44,7 @@ def handler(event, context):
 		)
 		r.wantResult("Caller", `{"target": "Doubler"}`, `{"payload": "{\"n\": 40}", "error": ""}`)
 		r.wantResult("Caller", `{"target": "Refuser"}`, `{"payload": "{\"errorMessage\": \"not twenty\"}", "error": "Handled"}`)
-		if got := r.invoke("Caller", `{"target": "Nobody"}`); got.Error != ipc.Handled || !strings.Contains(string(got.Payload), "HTTP Error 404") {
+		if got := r.invoke("Caller", `{"target": "Nobody"}`); got.Error != invoke.Handled || !strings.Contains(string(got.Payload), "HTTP Error 404") {
 			t.Errorf("calling an unknown function: %s %s", got.Error, got.Payload)
 		}
 	})
@@ -88,7 +88,7 @@ def publish(topic, payload, policy=""):
 		if want := "Failed to get routes. Discarding message."; !strings.Contains(r.runtime.String(), want) {
 			t.Errorf("runtime.log lacks %q", want)
 		}
-		if got := r.invoke("Publisher", `{"topic": "in/#"}`); got.Error != ipc.Handled || !strings.Contains(string(got.Payload), "HTTP Error 400") {
+		if got := r.invoke("Publisher", `{"topic": "in/#"}`); got.Error != invoke.Handled || !strings.Contains(string(got.Payload), "HTTP Error 400") {
 			t.Errorf("publishing to a filter: %s %s", got.Error, got.Payload)
 		}
 		if err := r.router.FromCloud(t.Context(), "x", nil); err != nil {
@@ -102,10 +102,10 @@ def publish(topic, payload, policy=""):
 		slow := r.python("Slow", "import time\ndef handler(event, context):\n    while event: time.sleep(1)\n    return 'quick'\n")
 		slow.Timeout = 500 * time.Millisecond
 		r.apply(slow)
-		pid := r.pid("Slow", ipc.Waiting)
+		pid := r.pid("Slow", invoke.Waiting)
 		got := r.invoke("Slow", "1")
 		want := `{"errorMessage":"` + arn("Slow") + ` timed out after 0.5 seconds"}`
-		if got.Error != ipc.Unhandled || string(got.Payload) != want {
+		if got.Error != invoke.Unhandled || string(got.Payload) != want {
 			t.Errorf("got %s %s, want Unhandled %s", got.Error, got.Payload, want)
 		}
 		r.eventually("the process is gone", func() bool { return !alive(pid) })
@@ -114,7 +114,7 @@ def publish(topic, payload, policy=""):
 				t.Errorf("runtime.log lacks %q", want)
 			}
 		}
-		if again := r.pid("Slow", ipc.Waiting); again == pid {
+		if again := r.pid("Slow", invoke.Waiting); again == pid {
 			t.Error("the same process goes on")
 		}
 	})
@@ -130,19 +130,19 @@ def handler(event, context):
 `)
 		large.Timeout = 10 * time.Minute
 		r.apply(large)
-		pid := r.pid("Large", ipc.Waiting)
+		pid := r.pid("Large", invoke.Waiting)
 		for payload, want := range map[string]string{
 			"7340032":  "the function's result has 7340034 bytes; the core passes on at most 6291456",
 			"99000000": "the function's result has 99000002 bytes; the core passes on at most 6291456",
 			`"raise"`:  "the function's error has 7340052 bytes; the core passes on at most 6291456",
 		} {
 			got := r.invoke("Large", payload)
-			if got.Error != ipc.Unhandled || string(got.Payload) != `{"errorMessage":"`+want+`"}` {
+			if got.Error != invoke.Unhandled || string(got.Payload) != `{"errorMessage":"`+want+`"}` {
 				t.Errorf("%s: %s %.300s", payload, got.Error, got.Payload)
 			}
 		}
 		r.wantResult("Large", "3", `"xxx"`)
-		if again := r.pid("Large", ipc.Waiting); again != pid {
+		if again := r.pid("Large", invoke.Waiting); again != pid {
 			t.Error("the process was replaced")
 		}
 	})
@@ -151,12 +151,12 @@ def handler(event, context):
 		t.Parallel()
 		r := newRig(t)
 		r.apply(executable("Crash", t.TempDir(), "crash"))
-		first := r.pid("Crash", ipc.Waiting)
+		first := r.pid("Crash", invoke.Waiting)
 		got := r.invoke("Crash", "x")
-		if got.Error != ipc.Unhandled || !strings.Contains(string(got.Payload), "exited with status 9") {
+		if got.Error != invoke.Unhandled || !strings.Contains(string(got.Payload), "exited with status 9") {
 			t.Errorf("got %s %s, want Unhandled with the exit status", got.Error, got.Payload)
 		}
-		if second := r.pid("Crash", ipc.Waiting); second == first {
+		if second := r.pid("Crash", invoke.Waiting); second == first {
 			t.Error("the same process goes on")
 		}
 	})
@@ -211,15 +211,15 @@ def handler(event, context):
 			t.Fatal(err)
 		}
 		r.router.SetTable(table)
-		call := ipc.Call{ARN: arn("Silent"), Type: ipc.Event, Payload: []byte("x")}
+		call := invoke.Call{ARN: arn("Silent"), Type: invoke.Event, Payload: []byte("x")}
 		if n := r.flood("s", "Silent", 1); n != 2 {
 			t.Errorf("%d items were taken, want 2", n)
 		}
 		for range 4 {
 			r.flood("others", "Silent", 1)
-			_, _ = r.sup.Invoke(t.Context(), ipc.Worker{}, call)
+			_, _ = r.calls.Invoke(t.Context(), invoke.Worker{}, call)
 		}
-		if err := r.router.Publish(t.Context(), "s", "t", []byte("m"), true); !errors.Is(err, ipc.ErrQueueFull) {
+		if err := r.router.Publish(t.Context(), "s", "t", []byte("m"), true); !errors.Is(err, invoke.ErrQueueFull) {
 			t.Errorf("all or error: %v, want a full queue", err)
 		}
 		if len(r.cloud) != 0 {
@@ -231,34 +231,12 @@ def handler(event, context):
 		if len(r.cloud) != 1 {
 			t.Error("the cloud did not get the message that there was room for")
 		}
-		if _, err := r.sup.Invoke(t.Context(), ipc.Worker{}, call); !errors.Is(err, ipc.ErrQueueFull) {
+		if _, err := r.calls.Invoke(t.Context(), invoke.Worker{}, call); !errors.Is(err, invoke.ErrQueueFull) {
 			t.Errorf("one more item: %v, want a full queue", err)
 		}
 		call.Payload = make([]byte, 1001)
-		if _, err := r.sup.Invoke(t.Context(), ipc.Worker{}, call); !errors.Is(err, ipc.ErrTooLarge) {
+		if _, err := r.calls.Invoke(t.Context(), invoke.Worker{}, call); !errors.Is(err, invoke.ErrTooLarge) {
 			t.Errorf("an item larger than the queue: %v, want too large", err)
-		}
-	})
-
-	t.Run("results belong to their caller and are handed out once", func(t *testing.T) {
-		t.Parallel()
-		r := newRig(t)
-		r.apply(executable("Upper", t.TempDir(), "upper"))
-		id, err := r.sup.Invoke(t.Context(), ipc.Worker{}, ipc.Call{ARN: arn("Upper"), Type: ipc.RequestResponse, Payload: []byte("x")})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := r.sup.Result(t.Context(), ipc.Worker{ID: "other"}, arn("Upper"), id); !errors.Is(err, ipc.ErrNotFound) {
-			t.Errorf("another caller: %v, want not found", err)
-		}
-		if _, err := r.sup.Result(t.Context(), ipc.Worker{}, arn("Other"), id); !errors.Is(err, ipc.ErrNotFound) {
-			t.Errorf("another function: %v, want not found", err)
-		}
-		if _, err := r.sup.Result(t.Context(), ipc.Worker{}, arn("Upper"), id); err != nil {
-			t.Error(err)
-		}
-		if _, err := r.sup.Result(t.Context(), ipc.Worker{}, arn("Upper"), id); !errors.Is(err, ipc.ErrNotFound) {
-			t.Errorf("a second time: %v, want not found", err)
 		}
 	})
 
@@ -266,9 +244,9 @@ def handler(event, context):
 		t.Parallel()
 		r := newRig(t)
 		r.apply(executable("Silent", t.TempDir(), "silent"))
-		r.pid("Silent", ipc.Starting)
-		worker := ipc.Worker{ID: r.workers("Silent")[0].WorkerId, FunctionARN: arn("Silent")}
-		id, err := r.sup.Invoke(t.Context(), ipc.Worker{}, ipc.Call{ARN: arn("Silent"), Type: ipc.RequestResponse, Payload: []byte("x")})
+		r.pid("Silent", invoke.Starting)
+		worker := invoke.Worker{ID: r.workers("Silent")[0].WorkerId, FunctionARN: arn("Silent")}
+		id, err := r.calls.Invoke(t.Context(), invoke.Worker{}, invoke.Call{ARN: arn("Silent"), Type: invoke.RequestResponse, Payload: []byte("x")})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -279,8 +257,8 @@ def handler(event, context):
 			}
 			r.sup.Undelivered(worker, id)
 		}
-		got, err := r.sup.Result(t.Context(), ipc.Worker{}, arn("Silent"), id)
-		if err != nil || got.Error != ipc.Unhandled {
+		got, err := r.result(t.Context(), invoke.Worker{}, arn("Silent"), id)
+		if err != nil || got.Error != invoke.Unhandled {
 			t.Errorf("got %+v, %v, want Unhandled", got, err)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
@@ -288,7 +266,7 @@ def handler(event, context):
 		if _, err := r.sup.NextWork(ctx, worker); !errors.Is(err, context.Canceled) {
 			t.Errorf("a poll that was given up: %v", err)
 		}
-		if err := r.sup.Complete(t.Context(), worker, id, ipc.Outcome{}); !errors.Is(err, ipc.ErrNotFound) {
+		if err := r.sup.Complete(t.Context(), worker, id, invoke.Outcome{}); !errors.Is(err, invoke.ErrNotFound) {
 			t.Errorf("answering an item that is not held: %v, want not found", err)
 		}
 	})
@@ -297,8 +275,8 @@ def handler(event, context):
 		t.Parallel()
 		r := newRig(t)
 		r.apply(executable("Upper", t.TempDir(), "upper"), executable("Silent", t.TempDir(), "silent"))
-		r.pid("Upper", ipc.Waiting)
-		r.pid("Silent", ipc.Starting)
+		r.pid("Upper", invoke.Waiting)
+		r.pid("Silent", invoke.Starting)
 		response, err := http.Get(fmt.Sprintf("http://localhost:%d/2016-11-01/health/workers", r.port))
 		if err != nil {
 			t.Fatal(err)

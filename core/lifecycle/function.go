@@ -7,7 +7,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/fescue-edge/fescue/core/ipc"
+	"github.com/fescue-edge/fescue/core/invoke"
 )
 
 // maxAttempts is how often an item is offered to a process before it is given
@@ -25,7 +25,7 @@ type function struct {
 	// begun is set when processes may be started, retired when none may any more.
 	begun, retired bool
 
-	queue   []*invocation
+	queue   []*item
 	workers map[*worker]struct{}
 	// failures counts the attempts in a row that went wrong.
 	failures int
@@ -77,12 +77,12 @@ func (f *function) failQueue(reason string) {
 	queue := f.queue
 	f.queue = nil
 	for _, item := range queue {
-		f.supervisor.end(item, unhandled(reason))
+		f.supervisor.end(item, invoke.Failed(reason))
 	}
 }
 
 // push puts an item into the queue; its place is counted already.
-func (f *function) push(item *invocation) {
+func (f *function) push(item *item) {
 	f.queue = append(f.queue, item)
 	f.dispatch()
 }
@@ -184,7 +184,7 @@ func (f *function) ended(w *worker, cause string) {
 		s.onDemand--
 	}
 	for _, item := range w.heldItems() {
-		s.end(item, unhandled(fmt.Sprintf("the function's process ended before it answered: %s", cause)))
+		s.end(item, invoke.Failed(fmt.Sprintf("the function's process ended before it answered: %s", cause)))
 	}
 	level, expected := slog.LevelError, w.stopping && w.failure == "" && w.reason == ""
 	if expected {
@@ -220,8 +220,8 @@ func (f *function) ended(w *worker, cause string) {
 // waited for too many.
 func (f *function) giveUp(w *worker, cause string) {
 	s := f.supervisor
-	var given []*invocation
-	f.queue = slices.DeleteFunc(f.queue, func(item *invocation) bool {
+	var given []*item
+	f.queue = slices.DeleteFunc(f.queue, func(item *item) bool {
 		item.attempts++
 		if item.attempts >= maxAttempts {
 			given = append(given, item)
@@ -230,20 +230,20 @@ func (f *function) giveUp(w *worker, cause string) {
 	})
 	for _, item := range given {
 		s.options.Logger.Error("WorkItem reached max retry limit.",
-			"invocationId", item.id, "funcArn", f.spec.ARN, "workerId", w.id)
-		s.end(item, unhandled(fmt.Sprintf("worker with %s failed to initialize with reason %s", w.id, cause)))
+			"invocationId", item.ID, "funcArn", f.spec.ARN, "workerId", w.id)
+		s.end(item, invoke.Failed(fmt.Sprintf("worker with %s failed to initialize with reason %s", w.id, cause)))
 	}
 }
 
 // status lists a function's entries for the health API.
-func (f *function) status() []ipc.WorkerStatus {
-	var list []ipc.WorkerStatus
+func (f *function) status() []invoke.WorkerStatus {
+	var list []invoke.WorkerStatus
 	for w := range f.workers {
 		list = append(list, w.status())
 	}
 	if len(list) == 0 && f.spec.Pinned {
-		list = append(list, ipc.WorkerStatus{
-			FuncArn: f.spec.ARN, WorkerId: f.last, ProcessId: "0", WorkerState: ipc.NotStarted,
+		list = append(list, invoke.WorkerStatus{
+			FuncArn: f.spec.ARN, WorkerId: f.last, ProcessId: "0", WorkerState: invoke.NotStarted,
 		})
 	}
 	return list

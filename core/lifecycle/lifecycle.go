@@ -2,10 +2,10 @@
 // as long as the core does, and on-demand ones that are started when somebody
 // calls. It owns their queues, their time limits, their restarts and their end.
 //
-// It implements what package ipc serves to those processes. It must not know
-// HTTP, subscriptions, deployments or where logs are written: code arrives as
-// folders, calls through the methods of Supervisor, and lines leave through a
-// LogSink.
+// Its functions are targets of package invoke, and their processes get their work
+// by what package ipc serves. It must not know HTTP, subscriptions, deployments
+// or where logs are written: code arrives as folders, calls through the methods
+// of Supervisor, and lines leave through a LogSink.
 package lifecycle
 
 import (
@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/core/invoke"
 	"github.com/fescue-edge/fescue/core/sandbox"
 )
 
@@ -96,10 +97,12 @@ func (b Backoff) pause(failures int) time.Duration {
 // Options are what a Supervisor stands on. A zero duration or number means the
 // default given with it.
 type Options struct {
-	// Logger, Logs and Sandbox are required.
-	Logger  *slog.Logger
-	Logs    LogSink
-	Sandbox Sandbox
+	// Logger, Logs, Sandbox and Registry are required. The group's functions are
+	// registered while they are applied.
+	Logger   *slog.Logger
+	Logs     LogSink
+	Sandbox  Sandbox
+	Registry *invoke.Registry
 	// RuntimeDir is the absolute path that the runtimes package was extracted to.
 	RuntimeDir string
 	// Port is where package ipc listens.
@@ -118,8 +121,7 @@ type Options struct {
 	// function: config.json's maxWorkItemCount, 1024. All together are at most
 	// three times as many; see shares.
 	MaxWorkItems int
-	// MaxBytes bounds the payloads that are queued or being worked on, and as
-	// much of results that wait to be fetched; 64 MiB each.
+	// MaxBytes bounds the payloads that are queued or being worked on; 64 MiB.
 	MaxBytes int64
 	// MaxConcurrent bounds the on-demand processes of all functions together:
 	// config.json's maxConcurrentLimit, 25.
@@ -132,9 +134,6 @@ type Options struct {
 	InitTimeout time.Duration
 	// StopGrace is the time between SIGTERM and SIGKILL; 5 s.
 	StopGrace time.Duration
-	// KeepResult is how long a result waits for its caller, beyond the
-	// function's timeout; 60 s.
-	KeepResult time.Duration
 	// Backoff is 1 s doubling to 60 s, reset after 60 s.
 	Backoff Backoff
 	// Now is the clock for log lines and ages; time.Now.
@@ -165,7 +164,6 @@ func (o Options) withDefaults() Options {
 	defaults(&o.Idle, time.Minute)
 	defaults(&o.InitTimeout, time.Minute)
 	defaults(&o.StopGrace, 5*time.Second)
-	defaults(&o.KeepResult, time.Minute)
 	defaults(&o.Backoff.First, time.Second)
 	defaults(&o.Backoff.Max, time.Minute)
 	defaults(&o.Backoff.Reset, time.Minute)

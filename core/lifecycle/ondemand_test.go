@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fescue-edge/fescue/core/ipc"
+	"github.com/fescue-edge/fescue/core/invoke"
 	"github.com/fescue-edge/fescue/core/lifecycle"
 )
 
@@ -49,7 +49,7 @@ def handler(event, context):
 		for i := range 2 {
 			wait.Go(func() {
 				got, err := r.tryInvoke("F", fmt.Sprintf(`{"mine": "%[1]s/%[2]d", "other": "%[1]s/%[3]d"}`, dir, i, 1-i))
-				if err != nil || got.Error != ipc.Succeeded {
+				if err != nil || got.Error != invoke.Succeeded {
 					t.Errorf("%v %s %s", err, got.Error, got.Payload)
 				}
 				pids[i] = string(got.Payload)
@@ -80,7 +80,7 @@ def handler(event, context):
 		)
 		r.wantResult("A", "a", "A")
 		r.wantResult("B", "b", "B")
-		r.pid("A", ipc.Waiting)
+		r.pid("A", invoke.Waiting)
 		r.wantResult("C", "c", "C")
 		if len(r.workers("A")) != 0 || len(r.workers("B")) != 1 || len(r.workers("C")) != 1 {
 			t.Errorf("got %v", r.sup.Workers())
@@ -92,7 +92,7 @@ def handler(event, context):
 		r := newRig(t)
 		r.apply(onDemand(executable("F", t.TempDir(), "exit3")))
 		got := r.invoke("F", "x")
-		if got.Error != ipc.Unhandled || !strings.Contains(string(got.Payload), "failed to initialize with reason exited with status 3") {
+		if got.Error != invoke.Unhandled || !strings.Contains(string(got.Payload), "failed to initialize with reason exited with status 3") {
 			t.Errorf("got %s %s", got.Error, got.Payload)
 		}
 		if !strings.Contains(r.runtime.String(), "WorkItem reached max retry limit.") {
@@ -105,7 +105,7 @@ def handler(event, context):
 		r := newRig(t, func(o *lifecycle.Options) { o.InitTimeout = 50 * time.Millisecond })
 		r.apply(onDemand(executable("F", t.TempDir(), "silent")))
 		got := r.invoke("F", "x")
-		if got.Error != ipc.Unhandled || !strings.Contains(string(got.Payload), "did not ask for work within 50ms") {
+		if got.Error != invoke.Unhandled || !strings.Contains(string(got.Payload), "did not ask for work within 50ms") {
 			t.Errorf("got %s %s", got.Error, got.Payload)
 		}
 	})

@@ -3,34 +3,28 @@ package lifecycle
 import (
 	"strings"
 	"time"
+
+	"github.com/fescue-edge/fescue/core/invoke"
 )
 
 // tailLines is how many lines of each function are kept in memory.
 const tailLines = 20
 
-// LogLine is a line that a function wrote.
-type LogLine struct {
-	Time time.Time
-	// Level is TRACE, DEBUG, INFO, WARN, ERROR or FATAL.
-	Level string
-	Text  string
-}
-
 // tail keeps the last lines of a function.
 type tail struct {
-	lines [tailLines]LogLine
+	lines [tailLines]invoke.LogLine
 	count int
 }
 
-func (t *tail) add(line LogLine) {
+func (t *tail) add(line invoke.LogLine) {
 	t.lines[t.count%tailLines] = line
 	t.count++
 }
 
 // list returns the lines, the oldest first.
-func (t *tail) list() []LogLine {
+func (t *tail) list() []invoke.LogLine {
 	first := max(0, t.count-tailLines)
-	list := make([]LogLine, 0, t.count-first)
+	list := make([]invoke.LogLine, 0, t.count-first)
 	for i := first; i < t.count; i++ {
 		list = append(list, t.lines[i%tailLines])
 	}
@@ -56,14 +50,14 @@ func (s *Supervisor) logLine(f *function, at time.Time, level, origin, text stri
 		origin = ""
 	}
 	s.mu.Lock()
-	f.tail.add(LogLine{Time: at, Level: level, Text: text})
+	f.tail.add(invoke.LogLine{Time: at, Level: level, Text: text})
 	region, account, name := f.spec.Region, f.spec.Account, f.spec.Name
 	s.mu.Unlock()
 	s.options.Logs.FunctionLine(region, account, name, at, level, origin, text)
 }
 
 // Tail returns the last lines that a function wrote, the oldest first.
-func (s *Supervisor) Tail(arn string) []LogLine {
+func (s *Supervisor) Tail(arn string) []invoke.LogLine {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if f := s.functions[arn]; f != nil {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/core/invoke"
 )
 
 // Readiness is how a long-lived function fared after it was started.
@@ -33,7 +34,7 @@ type Started struct {
 	// Cause is the exit status, the signal or the reason, when State is Failed.
 	Cause string
 	// Log are the last lines that the function wrote.
-	Log []LogLine
+	Log []invoke.LogLine
 }
 
 // gate is the open question whether a function came up; nil where nobody asks.

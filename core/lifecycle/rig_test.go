@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/core/invoke"
 	"github.com/fescue-edge/fescue/core/ipc"
 	"github.com/fescue-edge/fescue/core/lifecycle"
 	"github.com/fescue-edge/fescue/core/router"
@@ -134,7 +135,9 @@ func playCore() int {
 		fmt.Println(err)
 		return 1
 	}
-	sup := lifecycle.New(lifecycle.Options{Logger: logger, Logs: &capture{}, Sandbox: box})
+	sup := lifecycle.New(lifecycle.Options{
+		Logger: logger, Logs: &capture{}, Sandbox: box, Registry: invoke.NewRegistry(invoke.Options{}),
+	})
 	dir, _ := os.Getwd()
 	functions := []lifecycle.Function{
 		executable("Silent", dir, "silent"), executable("Parent", dir, "parent"),
@@ -194,6 +197,7 @@ func (b *buffer) String() string {
 type rig struct {
 	t       *testing.T
 	sup     *lifecycle.Supervisor
+	calls   *invoke.Registry
 	router  *router.Router
 	port    int
 	logs    *capture
@@ -212,7 +216,7 @@ func (r *rig) PublishCloud(_ context.Context, topic string, payload []byte) erro
 
 func newRig(t *testing.T, change ...func(*lifecycle.Options)) *rig {
 	t.Helper()
-	r := &rig{t: t, logs: &capture{}, runtime: &buffer{}, cloud: make(chan router.Message, 100)}
+	r := &rig{t: t, calls: invoke.NewRegistry(invoke.Options{}), logs: &capture{}, runtime: &buffer{}, cloud: make(chan router.Message, 100)}
 	logger := slog.New(slog.NewTextHandler(r.runtime, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	listener, err := ipc.Listen(0)
 	if err != nil {
@@ -220,7 +224,7 @@ func newRig(t *testing.T, change ...func(*lifecycle.Options)) *rig {
 	}
 	r.port = listener.Port()
 	options := lifecycle.Options{
-		Logger: logger, Logs: r.logs, RuntimeDir: runtimeDir, Port: r.port,
+		Logger: logger, Logs: r.logs, Registry: r.calls, RuntimeDir: runtimeDir, Port: r.port,
 		Environment: map[string]string{"AWS_IOT_THING_NAME": "Mill_Core"},
 		Backoff:     lifecycle.Backoff{First: time.Millisecond, Max: 20 * time.Millisecond},
 	}
@@ -239,7 +243,8 @@ func newRig(t *testing.T, change ...func(*lifecycle.Options)) *rig {
 			logger.Error("lost", "topic", m.Topic, "errorString", err.Error())
 		}),
 	}, logger)
-	server := ipc.New(ipc.Options{Functions: r.sup, Publisher: r.router, Health: r.sup, Logs: r.sup, Logger: logger})
+	r.calls.Register(fescue.RouterFunction.ARN(), router.Function(r.router))
+	server := ipc.New(ipc.Options{Calls: r.calls, Workers: r.sup, Logger: logger})
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	t.Cleanup(func() {
@@ -319,7 +324,7 @@ func (r *rig) apply(functions ...lifecycle.Function) lifecycle.Report {
 }
 
 // invoke calls a function as the core itself.
-func (r *rig) invoke(name, payload string) ipc.Outcome {
+func (r *rig) invoke(name, payload string) invoke.Outcome {
 	r.t.Helper()
 	outcome, err := r.tryInvoke(name, payload)
 	if err != nil {
@@ -328,19 +333,24 @@ func (r *rig) invoke(name, payload string) ipc.Outcome {
 	return outcome
 }
 
-func (r *rig) tryInvoke(name, payload string) (ipc.Outcome, error) {
+func (r *rig) tryInvoke(name, payload string) (invoke.Outcome, error) {
 	ctx, cancel := context.WithTimeout(r.t.Context(), 30*time.Second)
 	defer cancel()
-	id, err := r.sup.Invoke(ctx, ipc.Worker{}, ipc.Call{ARN: arn(name), Type: ipc.RequestResponse, Payload: []byte(payload)})
+	id, err := r.calls.Invoke(ctx, invoke.Worker{}, invoke.Call{ARN: arn(name), Type: invoke.RequestResponse, Payload: []byte(payload)})
 	if err != nil {
-		return ipc.Outcome{}, err
+		return invoke.Outcome{}, err
 	}
-	return r.sup.Result(ctx, ipc.Worker{}, arn(name), id)
+	return r.result(ctx, invoke.Worker{}, arn(name), id)
+}
+
+func (r *rig) result(ctx context.Context, caller invoke.Worker, arn, id string) (got invoke.Outcome, err error) {
+	err = r.calls.Result(ctx, caller, arn, id, func(o invoke.Outcome) { got = o })
+	return got, err
 }
 
 func (r *rig) wantResult(name, payload, want string) {
 	r.t.Helper()
-	if got := r.invoke(name, payload); got.Error != ipc.Succeeded || string(got.Payload) != want {
+	if got := r.invoke(name, payload); got.Error != invoke.Succeeded || string(got.Payload) != want {
 		r.t.Errorf("%s(%s) = %s %q, want %q", name, payload, got.Error, got.Payload, want)
 	}
 }
@@ -360,8 +370,8 @@ func (r *rig) eventually(what string, condition func() bool) {
 	}
 }
 
-func (r *rig) workers(name string) []ipc.WorkerStatus {
-	var list []ipc.WorkerStatus
+func (r *rig) workers(name string) []invoke.WorkerStatus {
+	var list []invoke.WorkerStatus
 	for _, w := range r.sup.Workers() {
 		if w.FuncArn == arn(name) {
 			list = append(list, w)
@@ -371,7 +381,7 @@ func (r *rig) workers(name string) []ipc.WorkerStatus {
 }
 
 // pid waits for a function to have a process in one of the states.
-func (r *rig) pid(name string, states ...ipc.WorkerState) string {
+func (r *rig) pid(name string, states ...invoke.WorkerState) string {
 	r.t.Helper()
 	var pid string
 	r.eventually(fmt.Sprintf("%s is one of %v", name, states), func() bool {

@@ -3,7 +3,8 @@ package lifecycle
 import (
 	"fmt"
 
-	"github.com/fescue-edge/fescue/core/ipc"
+	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/core/invoke"
 )
 
 // shares divide the room of the work queue, so that neither one function nor one
@@ -59,16 +60,10 @@ func newShares(items int, bytes int64) *shares {
 	}
 }
 
-// Callers that are no functions.
-const (
-	cloudCaller = "cloud"
-	coreCaller  = "the core"
-)
-
 // check says whether one more item of some size can be queued.
 func (s *shares) check(function, caller string, size int64) error {
 	if size > s.room.bytes {
-		return fmt.Errorf("%w: %d bytes, all queues together hold %d", ipc.ErrTooLarge, size, s.room.bytes)
+		return fmt.Errorf("%w: %d bytes, all queues together hold %d", invoke.ErrTooLarge, size, s.room.bytes)
 	}
 	free := s.room.minus(s.used)
 	ofFunction, ofCaller, ofBoth := s.by[share{function: function}], s.by[share{caller: caller}], s.by[share{function, caller}]
@@ -77,10 +72,10 @@ func (s *shares) check(function, caller string, size int64) error {
 		return nil
 	case free.items < 1 || free.bytes < size:
 		return fmt.Errorf("%w: it holds %d items with %d bytes; raise runtime.maxWorkItemCount or publish more slowly",
-			ipc.ErrQueueFull, s.used.items, s.used.bytes)
+			invoke.ErrQueueFull, s.used.items, s.used.bytes)
 	case !ofFunction.below(free):
 		return fullShare(function, ofFunction)
-	case caller != cloudCaller && !ofCaller.below(free):
+	case caller != fescue.CloudEndpoint && !ofCaller.below(free):
 		return fullShare(caller, ofCaller)
 	case !ofBoth.below(free.minus(ofFunction)):
 		return fullShare(caller+" in the queue of "+function, ofBoth)
@@ -90,7 +85,7 @@ func (s *shares) check(function, caller string, size int64) error {
 
 func fullShare(whose string, used usage) error {
 	return fmt.Errorf("%w: the share of %s holds %d items with %d bytes; publish more slowly, or raise runtime.maxWorkItemCount",
-		ipc.ErrQueueFull, whose, used.items, used.bytes)
+		invoke.ErrQueueFull, whose, used.items, used.bytes)
 }
 
 // add counts work that comes, or that goes when it is negative.

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fescue-edge/fescue/core/ipc"
+	"github.com/fescue-edge/fescue/core/invoke"
 	"github.com/fescue-edge/fescue/core/lifecycle"
 	"github.com/fescue-edge/fescue/core/router"
 )
@@ -19,7 +19,7 @@ func (r *rig) flood(source, name string, size int) int {
 	for n := range 100000 {
 		settle, err := r.sup.ReserveEvent(arn(name), source, "", make([]byte, size))
 		if err != nil {
-			if !errors.Is(err, ipc.ErrQueueFull) {
+			if !errors.Is(err, invoke.ErrQueueFull) {
 				r.t.Fatal(err)
 			}
 			return n
@@ -96,28 +96,6 @@ func TestShares(t *testing.T) {
 		r.apply(executable("Upper", t.TempDir(), "upper"))
 		for n := range 50 {
 			r.wantResult("Upper", fmt.Sprintf("%0100d", n), fmt.Sprintf("%0100d", n))
-		}
-	})
-
-	t.Run("results that are not fetched are bounded, and those of others not lost", func(t *testing.T) {
-		t.Parallel()
-		r := newRig(t, func(o *lifecycle.Options) { o.MaxBytes = 10000 })
-		// Results of a worker that is gone are dropped, so this one lives.
-		r.apply(r.python("Large", "def handler(event, context):\n    return 'x' * event\n"), executable("Hoarder", t.TempDir(), "silent"))
-		r.pid("Hoarder", ipc.Starting)
-		hoarder := ipc.Worker{ID: r.workers("Hoarder")[0].WorkerId, FunctionARN: arn("Hoarder")}
-		for range 8 {
-			_, err := r.sup.Invoke(t.Context(), hoarder, ipc.Call{ARN: arn("Large"), Type: ipc.RequestResponse, Payload: []byte("2000")})
-			if err != nil {
-				t.Fatal(err)
-			}
-		}
-		got := r.invoke("Large", "500")
-		if got.Error != ipc.Succeeded || len(got.Payload) != 502 {
-			t.Errorf("another caller got %s %.200s", got.Error, got.Payload)
-		}
-		if got := r.invoke("Large", "9000"); got.Error != ipc.Unhandled || !strings.Contains(string(got.Payload), "there is no room for the result of 9002 bytes") {
-			t.Errorf("a result that finds no room: %s %.200s", got.Error, got.Payload)
 		}
 	})
 

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fescue-edge/fescue/core/ipc"
+	"github.com/fescue-edge/fescue/core/invoke"
 	"github.com/fescue-edge/fescue/core/lifecycle"
 	"github.com/fescue-edge/fescue/core/sandbox"
 )
@@ -23,7 +23,7 @@ func TestStopping(t *testing.T) {
 		t.Parallel()
 		r := newRig(t)
 		r.apply(r.python("Polite", "import atexit\natexit.register(lambda: print('bye'))\ndef handler(e, c):\n    pass\n"))
-		r.pid("Polite", ipc.Waiting)
+		r.pid("Polite", invoke.Waiting)
 		r.apply()
 		if !strings.Contains(r.logs.String(), ",bye") {
 			t.Errorf("the function could not say goodbye: %s", r.logs)
@@ -38,7 +38,7 @@ func TestStopping(t *testing.T) {
 		r := newRig(t, func(o *lifecycle.Options) { o.StopGrace = 50 * time.Millisecond })
 		r.apply(executable("Stubborn", t.TempDir(), "stubborn"))
 		r.eventually("it ignores SIGTERM", func() bool { return strings.Contains(r.logs.String(), "speaking") })
-		pid := r.pid("Stubborn", ipc.Starting)
+		pid := r.pid("Stubborn", invoke.Starting)
 		r.apply()
 		if alive(pid) {
 			t.Error("it is still there")
@@ -68,7 +68,7 @@ func TestStopping(t *testing.T) {
 		r := newRig(t, func(o *lifecycle.Options) { o.StopGrace = time.Hour })
 		r.apply(executable("Stubborn", t.TempDir(), "stubborn"))
 		r.eventually("it ignores SIGTERM", func() bool { return strings.Contains(r.logs.String(), "speaking") })
-		pid := r.pid("Stubborn", ipc.Starting)
+		pid := r.pid("Stubborn", invoke.Starting)
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 		defer cancel()
 		if err := r.sup.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
@@ -77,10 +77,10 @@ func TestStopping(t *testing.T) {
 		if alive(pid) {
 			t.Error("it is still there")
 		}
-		if _, err := r.sup.Apply(t.Context(), nil); !errors.Is(err, ipc.ErrShuttingDown) {
+		if _, err := r.sup.Apply(t.Context(), nil); !errors.Is(err, invoke.ErrShuttingDown) {
 			t.Errorf("Apply after Shutdown: %v", err)
 		}
-		if _, err := r.tryInvoke("Stubborn", ""); !errors.Is(err, ipc.ErrShuttingDown) {
+		if _, err := r.tryInvoke("Stubborn", ""); !errors.Is(err, invoke.ErrShuttingDown) {
 			t.Errorf("Invoke after Shutdown: %v", err)
 		}
 	})

@@ -10,7 +10,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/fescue-edge/fescue/core/ipc"
+	"github.com/fescue-edge/fescue/core/invoke"
 	"github.com/fescue-edge/fescue/core/sandbox"
 )
 
@@ -24,17 +24,15 @@ type Supervisor struct {
 	// running counts the goroutines that own a process.
 	running sync.WaitGroup
 
-	// mu guards everything below, and what functions, workers and invocations
+	// mu guards everything below, and what functions, workers and items
 	// hold. Nothing is waited for while it is held.
-	mu          sync.Mutex
-	closing     bool
-	functions   map[string]*function
-	workers     map[string]*worker
-	tokens      map[[sha256.Size]byte]*worker
-	invocations map[string]*invocation
+	mu        sync.Mutex
+	closing   bool
+	functions map[string]*function
+	workers   map[string]*worker
+	tokens    map[[sha256.Size]byte]*worker
 	// shares are what MaxWorkItems and MaxBytes bound.
-	shares  *shares
-	results results
+	shares *shares
 	// onDemand counts the processes that MaxConcurrent bounds.
 	onDemand int
 	sequence uint64
@@ -44,13 +42,11 @@ type Supervisor struct {
 func New(o Options) *Supervisor {
 	o = o.withDefaults()
 	return &Supervisor{
-		options:     o,
-		functions:   make(map[string]*function),
-		workers:     make(map[string]*worker),
-		tokens:      make(map[[sha256.Size]byte]*worker),
-		invocations: make(map[string]*invocation),
-		shares:      newShares(o.MaxWorkItems, o.MaxBytes),
-		results:     results{room: o.MaxBytes, by: make(map[string]int64)},
+		options:   o,
+		functions: make(map[string]*function),
+		workers:   make(map[string]*worker),
+		tokens:    make(map[[sha256.Size]byte]*worker),
+		shares:    newShares(o.MaxWorkItems, o.MaxBytes),
 		launcher: &launcher{
 			searchPath: o.SearchPath, runtimeDir: o.RuntimeDir, warn: o.Logger.Warn,
 			found: make(map[string]string), warned: make(map[string]bool),
@@ -90,7 +86,7 @@ func (s *Supervisor) Apply(ctx context.Context, specs []Function) (Report, error
 	s.mu.Lock()
 	if s.closing {
 		s.mu.Unlock()
-		return Report{}, fmt.Errorf("apply functions: %w", ipc.ErrShuttingDown)
+		return Report{}, fmt.Errorf("apply functions: %w", invoke.ErrShuttingDown)
 	}
 	for arn, old := range s.functions {
 		f, stays := next[arn]
@@ -100,6 +96,7 @@ func (s *Supervisor) Apply(ctx context.Context, specs []Function) (Report, error
 			ending = append(ending, old.retire()...)
 			old.failQueue("the function was removed from the group")
 			delete(s.functions, arn)
+			s.options.Registry.Unregister(arn)
 		case old.spec.Hash == f.spec.Hash && (old.problem == nil) == (f.problem == nil):
 			report.Unchanged = append(report.Unchanged, arn)
 			old.gate = nil
@@ -123,6 +120,7 @@ func (s *Supervisor) Apply(ctx context.Context, specs []Function) (Report, error
 		if s.functions[arn] == nil {
 			report.Started = append(report.Started, arn)
 			s.functions[arn] = f
+			s.options.Registry.Register(arn, s)
 		}
 		if !slices.Contains(report.Unchanged, arn) {
 			fresh = append(fresh, f)
@@ -161,7 +159,7 @@ func (s *Supervisor) Shutdown(ctx context.Context) error {
 	s.closing = true
 	for _, f := range s.functions {
 		f.retire()
-		f.failQueue(ipc.ErrShuttingDown.Error())
+		f.failQueue(invoke.ErrShuttingDown.Error())
 	}
 	s.mu.Unlock()
 	if already {

@@ -13,7 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/fescue-edge/fescue"
-	"github.com/fescue-edge/fescue/core/ipc"
+	"github.com/fescue-edge/fescue/core/invoke"
 	"github.com/fescue-edge/fescue/core/lifecycle"
 )
 
@@ -32,7 +32,7 @@ func TestApply(t *testing.T) {
 		}
 		pids := map[string]string{}
 		for _, name := range []string{"Same", "Changed", "Gone"} {
-			pids[name] = r.pid(name, ipc.Waiting)
+			pids[name] = r.pid(name, invoke.Waiting)
 		}
 		changed.Hash = "2"
 		report = r.apply(same, changed, executable("New", t.TempDir(), "upper"))
@@ -46,14 +46,14 @@ func TestApply(t *testing.T) {
 		if alive(pids["Gone"]) || alive(pids["Changed"]) {
 			t.Error("a process that was to stop still runs after Apply")
 		}
-		if got := r.pid("Same", ipc.Waiting); got != pids["Same"] {
+		if got := r.pid("Same", invoke.Waiting); got != pids["Same"] {
 			t.Errorf("the unchanged function has process %s now, had %s", got, pids["Same"])
 		}
-		if got := r.pid("Changed", ipc.Waiting); got == pids["Changed"] {
+		if got := r.pid("Changed", invoke.Waiting); got == pids["Changed"] {
 			t.Error("the changed function has its old process")
 		}
 		r.wantResult("New", "x", "X")
-		if _, err := r.tryInvoke("Gone", ""); !errors.Is(err, ipc.ErrNotFound) {
+		if _, err := r.tryInvoke("Gone", ""); !errors.Is(err, invoke.ErrNotFound) {
 			t.Errorf("calling a removed function: %v, want not found", err)
 		}
 	})
@@ -63,7 +63,7 @@ func TestApply(t *testing.T) {
 		r := newRig(t)
 		f := executable("F", t.TempDir(), "silent")
 		r.apply(f)
-		result := make(chan ipc.Outcome, 1)
+		result := make(chan invoke.Outcome, 1)
 		go func() {
 			got, err := r.tryInvoke("F", "x")
 			if err != nil {
@@ -71,7 +71,7 @@ func TestApply(t *testing.T) {
 			}
 			result <- got
 		}()
-		r.pid("F", ipc.Starting)
+		r.pid("F", invoke.Starting)
 		f.Hash, f.Environment = "2", map[string]string{"FESCUE_TEST_MODE": "upper"}
 		r.apply(f)
 		if got := <-result; string(got.Payload) != "X" {
@@ -131,7 +131,7 @@ func TestApply(t *testing.T) {
 			t.Error("Check does not agree with Apply")
 		}
 		r.wantResult("Good", "x", "X")
-		if got := r.invoke("Java", ""); got.Error != ipc.Unhandled || !strings.Contains(string(got.Payload), "java8 is not supported") {
+		if got := r.invoke("Java", ""); got.Error != invoke.Unhandled || !strings.Contains(string(got.Payload), "java8 is not supported") {
 			t.Errorf("calling it: %s %s", got.Error, got.Payload)
 		}
 	})

@@ -13,7 +13,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/fescue-edge/fescue/core/ipc"
+	"github.com/fescue-edge/fescue/core/invoke"
 	"github.com/fescue-edge/fescue/core/sandbox"
 )
 
@@ -33,7 +33,7 @@ type worker struct {
 	failure, reason    string
 	// polls wait for work, held is what was handed out and not answered.
 	polls     []chan delivery
-	held      map[string]*invocation
+	held      map[string]*item
 	idleSince time.Time
 	// idleTimer ends an on-demand process that has nothing to do, initTimer one
 	// that never asks.
@@ -48,8 +48,8 @@ type worker struct {
 // delivery is an item on its way to a poll, with what may be read of it without
 // holding mu.
 type delivery struct {
-	item *invocation
-	work ipc.Work
+	item *item
+	work invoke.Work
 }
 
 // newWorker makes a worker that has its token and its place, but no process.
@@ -60,7 +60,7 @@ func newWorker(f *function) *worker {
 	s := f.supervisor
 	w := &worker{
 		id: uuid.NewString(), function: f, token: "Basic " + base64.StdEncoding.EncodeToString(secret),
-		started: s.options.Now(), held: make(map[string]*invocation),
+		started: s.options.Now(), held: make(map[string]*item),
 		stopped: make(chan struct{}), killed: make(chan struct{}), done: make(chan struct{}),
 	}
 	f.workers[w] = struct{}{}
@@ -158,7 +158,7 @@ func (w *worker) settle(cause string) {
 		cause = why + "; " + cause
 	}
 	w.function.ended(w, cause)
-	s.forget(w.id)
+	s.options.Registry.Forget(w.id)
 }
 
 // stop ends the process with SIGTERM, and SIGKILL after the grace.
@@ -211,47 +211,47 @@ func (w *worker) rest() {
 }
 
 // assign hands an item to the latest poll.
-func (w *worker) assign(item *invocation) {
+func (w *worker) assign(item *item) {
 	poll := w.polls[len(w.polls)-1]
 	w.polls = w.polls[:len(w.polls)-1]
-	w.held[item.id] = item
+	w.held[item.ID] = item
 	item.hand(w)
-	poll <- delivery{item, ipc.Work{ID: item.id, ClientContext: item.context, Payload: item.payload}}
+	poll <- delivery{item, invoke.Work{ID: item.ID, ClientContext: item.ClientContext, Payload: item.Payload}}
 }
 
 // heldItems are the unanswered items, in the order of the queue.
-func (w *worker) heldItems() []*invocation {
-	list := make([]*invocation, 0, len(w.held))
+func (w *worker) heldItems() []*item {
+	list := make([]*item, 0, len(w.held))
 	for _, item := range w.held {
 		list = append(list, item)
 	}
-	slices.SortFunc(list, func(a, b *invocation) int { return cmp.Compare(a.sequence, b.sequence) })
+	slices.SortFunc(list, func(a, b *item) int { return cmp.Compare(a.sequence, b.sequence) })
 	return list
 }
 
-func (w *worker) state() ipc.WorkerState {
+func (w *worker) state() invoke.WorkerState {
 	switch {
 	case w.failure != "":
-		return ipc.FailedInitialization
+		return invoke.FailedInitialization
 	case w.stopping:
-		return ipc.Terminated
+		return invoke.Terminated
 	case len(w.held) > 0:
-		return ipc.Working
+		return invoke.Working
 	case w.asked:
-		return ipc.Waiting
+		return invoke.Waiting
 	case w.initialized:
-		return ipc.Initialized
+		return invoke.Initialized
 	}
-	return ipc.Starting
+	return invoke.Starting
 }
 
-func (w *worker) status() ipc.WorkerStatus {
-	return ipc.WorkerStatus{
+func (w *worker) status() invoke.WorkerStatus {
+	return invoke.WorkerStatus{
 		FuncArn: w.function.spec.ARN, WorkerId: w.id, ProcessId: strconv.Itoa(w.pid), WorkerState: w.state(),
 	}
 }
 
-// ipcWorker is how the worker is known to package ipc.
-func (w *worker) ipcWorker() ipc.Worker {
-	return ipc.Worker{ID: w.id, FunctionARN: w.function.spec.ARN}
+// identity is how others know the worker.
+func (w *worker) identity() invoke.Worker {
+	return invoke.Worker{ID: w.id, FunctionARN: w.function.spec.ARN}
 }
