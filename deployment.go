@@ -78,6 +78,9 @@ type Deployment struct {
 	// CancelRequestedAt is when somebody asked the core to stop, after it had
 	// claimed the deployment; zero when nobody did.
 	CancelRequestedAt time.Time
+	// GroupTag, as "site=north", is of who created the deployment and may touch
+	// only groups with that tag; empty for all.
+	GroupTag string
 	// ErrorMessage and ErrorDetails say why a deployment failed.
 	ErrorMessage string
 	ErrorDetails []ErrorDetail
@@ -318,6 +321,9 @@ type Offering struct {
 	Warnings []ErrorDetail
 	// Note is for the timeline: what the group was judged by.
 	Note string
+	// Holds are the ARNs of what the group has once it runs this, and its own
+	// definitions'; a reset has none.
+	Holds []string
 }
 
 // CurrentStatus is what GetDeploymentStatus tells of a deployment.

@@ -93,6 +93,9 @@ func (p Partition) TopicFilterARN(filter string) string {
 // FunctionARN is the unqualified ARN of a Lambda function.
 func (p Partition) FunctionARN(name string) string { return p.arn("lambda", "function:"+name) }
 
+// BucketARN is the ARN of a bucket. Buckets' ARNs name neither account nor Region.
+func (p Partition) BucketARN(name string) string { return "arn:" + p.AWS + ":s3:::" + name }
+
 // DefinitionARN is the ARN of a group or a definition. The resource part starts
 // with a slash, as the original's did.
 func (p Partition) DefinitionARN(k Kind, id string) string {

@@ -37,6 +37,9 @@ const (
 	StagePrevious = "AWSPREVIOUS"
 )
 
+// UnknownSuffix stands in the ARN of a secret that was named without its suffix.
+const UnknownSuffix = "??????"
+
 // SecretARN is the ARN of a secret.
 func (p Partition) SecretARN(name, suffix string) string {
 	return p.arn("secretsmanager", "secret:"+name+"-"+suffix)

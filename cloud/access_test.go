@@ -11,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/greengrass/types"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud"
 	"github.com/fescue-edge/fescue/cloud/accesskeys"
 	wire "github.com/fescue-edge/fescue/cloud/awsapi/greengrass"
@@ -56,7 +57,7 @@ func TestRolesOfKeys(t *testing.T) {
 	admin := s.greengrass("us-east-1", cloud.AccessKey{})
 	reader := s.greengrass("us-east-1", s.keyWith(accesskeys.Grant{Role: "reader"}))
 	deployer := s.greengrass("us-east-1", s.keyWith(accesskeys.Grant{Role: "deployer"}))
-	north := s.greengrass("us-east-1", s.keyWith(accesskeys.Grant{Role: "deployer", GroupTag: "site=north"}))
+	north := s.greengrass("us-east-1", s.keyWith(accesskeys.Grant{Role: "deployer", Limit: fescue.Limit{GroupTag: "site=north"}}))
 	create := func(c *greengrass.Client, site string) (*greengrass.CreateGroupOutput, error) {
 		return c.CreateGroup(ctx, &greengrass.CreateGroupInput{Name: aws.String("g"), Tags: map[string]string{"site": site}})
 	}

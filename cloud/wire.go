@@ -35,6 +35,7 @@ import (
 	"github.com/fescue-edge/fescue/cloud/roles"
 	"github.com/fescue-edge/fescue/cloud/secrets"
 	"github.com/fescue-edge/fescue/cloud/signing"
+	"github.com/fescue-edge/fescue/cloud/store"
 	"github.com/fescue-edge/fescue/pki"
 	"github.com/fescue-edge/fescue/policy"
 )
@@ -76,6 +77,9 @@ func (s *Server) wire(ctx context.Context) error {
 		Signer: keys, AWS: o.AWS, RequireServiceRole: o.RequireServiceRole, Quotas: o.Quotas,
 		Presence: s.presence, Deadlines: o.Deadlines, Now: o.Now, Logger: o.Logger,
 	})
+	if err := s.keepHoldings(ctx); err != nil {
+		return err
+	}
 	s.bulk = bulk.New(bulk.Options{
 		Store: s.store, Objects: s.buckets, Deployments: s.engine, AWS: o.AWS, Rate: o.BulkRate, Now: o.Now, Logger: o.Logger,
 	})
@@ -96,7 +100,7 @@ func (s *Server) wire(ctx context.Context) error {
 		return err
 	}
 	records := audit.New(s.store, o.Logger)
-	groups := definitions.New(s.store, o.Now)
+	groups, secretService := definitions.New(s.store, o.Now), secrets.New(s.store, s.master, o.Now)
 	iamRoles := roles.New(s.store, o.Now)
 	s.keys.UseRoles(iamRoles)
 	api := awsapi.New(awsapi.Options{
@@ -119,22 +123,44 @@ func (s *Server) wire(ctx context.Context) error {
 			}),
 			"iam":            iam.New(iamRoles, o.Logger),
 			"s3":             s3.New(s3.Options{Buckets: s.buckets, Hosts: o.PublicHosts, Logger: o.Logger}),
-			"secretsmanager": secretsmanager.New(secrets.New(s.store, s.master, o.Now), o.Logger),
+			"secretsmanager": secretsmanager.New(secretService, o.Logger),
 			"sts":            sts.New(s.keys, iamRoles, o.Logger),
 		},
-		Callers: s.keys, Groups: groupTags{groups}, Audit: records, Rates: o.Throttle,
+		Callers: s.keys, Inventory: inventory{s.store, secretService}, Audit: records, Rates: o.Throttle,
 	})
 	s.apiHandler, s.opsHandler, s.httpsWanted = s.mux(api, links), s.opsMux(), http.HandlerFunc(api.WantHTTPS)
 	return nil
 }
 
-// groupTags tells the tags that limited access keys are measured by.
-type groupTags struct{ *definitions.Service }
+// keepHoldings has the engine keep once what earlier versions deployed.
+func (s *Server) keepHoldings(ctx context.Context) error {
+	const setting = "holdings"
+	kept, err := s.store.KeptSetting(ctx, setting)
+	if err != nil || kept != "" {
+		return err
+	}
+	if err := s.engine.KeepHoldings(ctx); err != nil {
+		return err
+	}
+	_, err = s.store.Setting(ctx, setting, "kept")
+	return err
+}
 
-// GroupTags implements awsapi.Groups.
-func (g groupTags) GroupTags(ctx context.Context, p fescue.Partition, id string) (map[string]string, error) {
-	d, err := g.Definition(ctx, p, fescue.GroupKind, id)
+// inventory tells what limited access keys are measured by.
+type inventory struct {
+	*store.Store
+	secrets *secrets.Service
+}
+
+// DefinitionTags implements identity.Inventory.
+func (i inventory) DefinitionTags(ctx context.Context, p fescue.Partition, k fescue.Kind, id string) (map[string]string, error) {
+	d, err := i.Definition(ctx, p, k, id)
 	return d.Tags, err
+}
+
+// Secret implements identity.Inventory.
+func (i inventory) Secret(ctx context.Context, p fescue.Partition, id string) (fescue.Secret, error) {
+	return i.secrets.Find(ctx, p, id)
 }
 
 // startMessages starts the broker and the front that devices speak to, and has

@@ -88,7 +88,7 @@ func (k *Keys) put(ctx context.Context, id, secret, account, name string, grant 
 	}
 	return k.store.PutAccessKey(ctx, store.AccessKey{
 		ID: id, Account: account, Name: name, Sealed: sealed,
-		Role: cmp.Or(grant.Role, Admin), GroupTag: grant.GroupTag, CreatedAt: k.now().UTC(),
+		Role: cmp.Or(grant.Role, Admin), Limit: grant.Limit, CreatedAt: k.now().UTC(),
 	}, records...)
 }
 
@@ -174,8 +174,7 @@ func (k *Keys) read(ctx context.Context, id string) (recentKey, error) {
 	if err != nil {
 		return recentKey{}, err
 	}
-	grant := Grant{row.Role, row.GroupTag}
-	policies, err := grant.policies()
+	policies, scope, err := Grant{row.Role, row.Limit}.compile()
 	if err != nil {
 		return recentKey{}, fmt.Errorf("access key %s: %w", id, err)
 	}
@@ -183,7 +182,7 @@ func (k *Keys) read(ctx context.Context, id string) (recentKey, error) {
 		key: sigv4.Key{ID: id, Secret: string(secret), Account: row.Account},
 		caller: awsapi.Caller{
 			Name: row.Name, Identity: "user/" + userName(row), Role: row.Role,
-			Policies: []policy.Set{policies}, Conditional: row.GroupTag != "",
+			Policies: []policy.Set{policies}, Scope: scope,
 		},
 	}, nil
 }

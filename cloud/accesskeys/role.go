@@ -1,12 +1,12 @@
 package accesskeys
 
 import (
-	"encoding/json"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 
+	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/identity"
 	"github.com/fescue-edge/fescue/policy"
 )
 
@@ -14,8 +14,8 @@ import (
 type Grant struct {
 	// Role is one of Roles; empty means admin.
 	Role string
-	// GroupTag, as "site=north", limits the key to groups with that tag.
-	GroupTag string
+	// Limit is what the key may act on.
+	Limit fescue.Limit
 }
 
 // Admin is the role that may do everything.
@@ -61,64 +61,23 @@ var compiledRoles = sync.OnceValue(func() map[string]policy.Set {
 
 // Validate says what is wrong with a grant that an operator asks for.
 func (g Grant) Validate() error {
-	_, err := g.policies()
+	_, _, err := g.compile()
 	return err
 }
 
-// policies are the documents of the grant: those of its role, and the limit to
-// groups, which only denies.
-func (g Grant) policies() (policy.Set, error) {
+// compile is the documents of the role and the scope of the limit.
+func (g Grant) compile() (policy.Set, *identity.Scope, error) {
 	role := g.Role
 	if role == "" {
 		role = Admin
 	}
 	set, ok := compiledRoles()[role]
 	if !ok {
-		return nil, fmt.Errorf("%w: role %q is not one of %s", ErrForm, role, strings.Join(Roles(), ", "))
+		return nil, nil, fmt.Errorf("%w: role %q is not one of %s", ErrForm, role, strings.Join(Roles(), ", "))
 	}
-	if g.GroupTag == "" {
-		return set, nil
-	}
-	limit, err := groupLimit(g.GroupTag)
+	scope, err := identity.NewScope(g.Limit)
 	if err != nil {
-		return nil, err
+		return nil, nil, fmt.Errorf("%w: %w", ErrForm, err)
 	}
-	return append(slices.Clone(set), limit), nil
-}
-
-// groupLimit denies what reaches beyond the groups with a tag. Definitions, code
-// and objects belong to no group, and do nothing until a deployment of a group
-// names them; what acts on the fleet without naming a group is denied.
-func groupLimit(tag string) (*policy.Document, error) {
-	key, value, ok := strings.Cut(tag, "=")
-	if !ok || key == "" || value == "" || len(key) > 128 || len(value) > 256 {
-		return nil, fmt.Errorf("%w: the limit to groups %q is not tag=value", ErrForm, tag)
-	}
-	const groups = "arn:*:greengrass:*:*:/greengrass/groups/*"
-	type object = map[string]any
-	unless := func(kind string) object {
-		return object{"StringNotEquals": object{"aws:" + kind + "/" + key: value}}
-	}
-	document, err := json.Marshal(object{
-		"Version": "2008-10-17", // in which ${ in a tag is ordinary text
-		"Statement": []object{
-			{"Effect": "Deny", "NotAction": []string{"greengrass:*", "lambda:*", "s3:*", "sts:*", "fescue:*", "*:Get*", "*:List*", "*:Describe*"}, "Resource": "*"},
-			{"Effect": "Deny", "Resource": "*", "Action": []string{
-				"greengrass:*BulkDeployment*", "greengrass:AssociateService*", "greengrass:DisassociateService*",
-				"greengrass:CreateSoftwareUpdateJob", "greengrass:Update*Connectivity*", "greengrass:UpdateThing*",
-				"secretsmanager:*GetSecretValue", "sts:AssumeRole",
-			}},
-			{"Effect": "Deny", "Action": "*", "Resource": groups, "Condition": unless("ResourceTag")},
-			{"Effect": "Deny", "Action": "fescue:*", "NotResource": groups},
-			{"Effect": "Deny", "Action": "greengrass:CreateGroup", "Resource": "*", "Condition": unless("RequestTag")},
-		},
-	})
-	if err != nil {
-		return nil, err
-	}
-	d, err := policy.Parse(string(document))
-	if err != nil {
-		return nil, fmt.Errorf("%w: the limit to groups %q: %w", ErrForm, tag, err)
-	}
-	return d, nil
+	return set, scope, nil
 }

@@ -21,6 +21,8 @@ type admission struct {
 	r       *http.Request
 	call    *Call
 
+	// action is what was admitted last.
+	action string
 	// records are of a call that changes something.
 	records []fescue.AuditRecord
 	// denial is what foresee found, about target.
@@ -33,7 +35,8 @@ func (a *admission) admit(ctx context.Context, t Target) error {
 	if err := a.slowDown(a.name, a.call, t); err != nil {
 		return err
 	}
-	denial := a.authorize(ctx, a.name, action(a.name, t), a.r, a.call, t)
+	a.action = action(a.name, t)
+	denial := a.authorize(ctx, a.name, a.action, a.r, a.call, t)
 	if err := a.record(ctx, t, denial); err != nil {
 		return err
 	}
@@ -41,6 +44,20 @@ func (a *admission) admit(ctx context.Context, t Target) error {
 		return denial
 	}
 	return a.makeRoom(a.name, t.Operation)
+}
+
+// covers implements Call.Covers.
+func (a *admission) covers(ctx context.Context, arns []string) error {
+	for _, arn := range arns {
+		covered, err := a.call.Caller.Scope.Covers(ctx, a.Inventory, a.call.Partition, arn)
+		if err != nil {
+			return err
+		}
+		if !covered {
+			return a.refusal(a.name, a.action, a.call, arn, notCovered)
+		}
+	}
+	return nil
 }
 
 // record begins the record of a call that is about to change something, or was
@@ -71,7 +88,7 @@ func (a *admission) foresee(ctx context.Context) error {
 		return err
 	}
 	act := action(a.name, a.target)
-	if a.target.Resource == "" || a.call.Caller.Conditional && a.target.RequestTags != nil {
+	if a.target.Resource == "" || a.call.Caller.looksAtTags() && a.target.RequestTags != nil {
 		// Only the body tells what is asked whole.
 		if !a.call.Caller.mayEver(act) {
 			a.denial = a.denied(a.name, act, "*", a.call, policy.ImplicitDeny)

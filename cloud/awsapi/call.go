@@ -29,8 +29,20 @@ type Call struct {
 	// Operation is set by Admit, for metrics and logs.
 	Operation string
 
-	// admit is the handler's gate; a call that no handler made has none.
-	admit func(context.Context, Target) error
+	// admit and covers are the handler's gate; a call that no handler made has
+	// none.
+	admit  func(context.Context, Target) error
+	covers func(ctx context.Context, arns []string) error
+}
+
+// Covers says whether the caller may use what the request names beside its
+// target: a thing in a definition, the bucket that code is read from. The error is
+// the answer. Only limited callers are refused.
+func (c *Call) Covers(ctx context.Context, arns ...string) error {
+	if c.covers == nil || c.Caller.Scope == nil {
+		return nil
+	}
+	return c.covers(ctx, arns)
 }
 
 // Admit says whether the caller may do what the call is about to do. A service

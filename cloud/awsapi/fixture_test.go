@@ -87,8 +87,8 @@ func (e *endpoint) Caller(context.Context, string) (awsapi.Caller, error) {
 	return e.caller, e.callerFails
 }
 
-// GroupTags implements awsapi.Groups.
-func (e *endpoint) GroupTags(_ context.Context, p fescue.Partition, id string) (map[string]string, error) {
+// DefinitionTags implements identity.Inventory.
+func (e *endpoint) DefinitionTags(_ context.Context, p fescue.Partition, _ fescue.Kind, id string) (map[string]string, error) {
 	if e.groupsFail != nil {
 		return nil, e.groupsFail
 	}
@@ -96,6 +96,16 @@ func (e *endpoint) GroupTags(_ context.Context, p fescue.Partition, id string) (
 		return tags, nil
 	}
 	return nil, fescue.ErrNotFound
+}
+
+// HolderTags implements identity.Inventory: no group holds anything.
+func (e *endpoint) HolderTags(context.Context, fescue.Partition, string) ([]map[string]string, error) {
+	return nil, nil
+}
+
+// Secret implements identity.Inventory.
+func (e *endpoint) Secret(context.Context, fescue.Partition, string) (fescue.Secret, error) {
+	return fescue.Secret{}, fescue.ErrNotFound
 }
 
 // everything is the policies of a caller who may do all.
@@ -144,7 +154,7 @@ func open(t *testing.T) *endpoint {
 		Verifier: &sigv4.Verifier{Keys: e.keys, Now: func() time.Time { return now }, Regions: []string{"eu-west-1", "us-east-1"}},
 		AWS:      "aws", DefaultRegion: "eu-west-1",
 		Services: map[string]awsapi.Service{"greengrass": api(0), "lambda": api(large), "sts": sts.New(nil, nil, logger), "iam": form, "iot": named{e}},
-		SpoolDir: t.TempDir(), Observer: e, Logger: logger, Callers: e, Groups: e,
+		SpoolDir: t.TempDir(), Observer: e, Logger: logger, Callers: e, Inventory: e,
 	})
 	return e
 }

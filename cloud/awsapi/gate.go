@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/identity"
 	"github.com/fescue-edge/fescue/policy"
 )
 
@@ -24,6 +25,8 @@ type Caller struct {
 	Role string
 	// Policies each have to allow what the caller does.
 	Policies []policy.Set
+	// Scope is what a limited caller may act on; nil is everything.
+	Scope *identity.Scope
 	// Conditional is set when the policies look at more than action and resource:
 	// who calls from where, and the tags of groups.
 	Conditional bool
@@ -41,13 +44,6 @@ func (c Caller) ARN(aws, account string) string {
 // Callers knows who signs with an access key.
 type Callers interface {
 	Caller(ctx context.Context, keyID string) (Caller, error)
-}
-
-// Groups knows the tags of Greengrass groups.
-type Groups interface {
-	// GroupTags of a group that the partition does not have is
-	// fescue.ErrNotFound.
-	GroupTags(ctx context.Context, p fescue.Partition, groupID string) (map[string]string, error)
 }
 
 // Target is what a call is about to do.
@@ -110,7 +106,7 @@ func (h *Handler) authorize(ctx context.Context, service, act string, r *http.Re
 		}
 	}
 	if decision == policy.Allowed {
-		return nil
+		return h.within(ctx, service, act, call, resource, t)
 	}
 	return h.denied(service, act, resource, call, decision)
 }
@@ -121,9 +117,37 @@ func (h *Handler) denied(service, act, resource string, call *Call, decision pol
 	if decision == policy.ExplicitDeny {
 		because = "with an explicit deny in an identity-based policy"
 	}
-	return denied.error(service, fmt.Sprintf("User: %s is not authorized to perform: %s on resource: %s %s (access key %s has the role %s)",
-		call.Caller.ARN(h.AWS, call.Partition.Account), act, resource, because, call.KeyID, call.Caller.Role))
+	return h.refusal(service, act, call, resource, because)
 }
+
+func (h *Handler) refusal(service, act string, call *Call, resource, because string) *Error {
+	limited := ""
+	if call.Caller.Scope != nil {
+		limited = ", limited to " + call.Caller.Scope.String()
+	}
+	return denied.error(service, fmt.Sprintf("User: %s is not authorized to perform: %s on resource: %s %s (access key %s has the role %s%s)",
+		call.Caller.ARN(h.AWS, call.Partition.Account), act, resource, because, call.KeyID, call.Caller.Role, limited))
+}
+
+// notCovered is why a limited caller is refused.
+const notCovered = "because the limit of the access key does not cover it"
+
+// within decides by the caller's limit what its policies allow.
+func (h *Handler) within(ctx context.Context, service, act string, call *Call, resource string, t Target) error {
+	if call.Caller.Scope == nil {
+		return nil
+	}
+	allowed, err := call.Caller.Scope.Allows(ctx, h.Inventory, call.Partition, identity.Act{
+		Action: act, Resource: resource, Changes: changes(act), RequestTags: t.RequestTags,
+	})
+	if err != nil || allowed {
+		return err
+	}
+	return h.refusal(service, act, call, resource, notCovered)
+}
+
+// looksAtTags reports whether the tags of a request may decide.
+func (c Caller) looksAtTags() bool { return c.Conditional || c.Scope != nil }
 
 // mayEver reports whether the caller's policies may allow an action, whatever it is
 // on.
@@ -159,11 +183,11 @@ func (h *Handler) variables(ctx context.Context, r *http.Request, call *Call, t 
 		}
 	}
 	_, rest, ok := strings.Cut(t.Resource, ":/greengrass/groups/")
-	if !ok || h.Groups == nil {
+	if !ok || h.Inventory == nil {
 		return v, nil
 	}
 	id, _, _ := strings.Cut(rest, "/")
-	tags, err := h.Groups.GroupTags(ctx, call.Partition, id)
+	tags, err := h.Inventory.DefinitionTags(ctx, call.Partition, fescue.GroupKind, id)
 	if err != nil && !errors.Is(err, fescue.ErrNotFound) {
 		return nil, fmt.Errorf("tags of group %s: %w", id, err)
 	}

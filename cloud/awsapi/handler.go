@@ -14,6 +14,7 @@ import (
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/awsapi/sigv4"
+	"github.com/fescue-edge/fescue/cloud/identity"
 )
 
 // Observer is told of each request that was answered.
@@ -36,8 +37,8 @@ type Options struct {
 	Services map[string]Service
 	// Callers tells who signs, and with it what a call may do.
 	Callers Callers
-	// Groups tells the tags of groups; nil knows no group.
-	Groups Groups
+	// Inventory tells what limits and conditions ask about; nil knows no group.
+	Inventory identity.Inventory
 	// Room says why nothing new can be kept now; nil never does.
 	Room func() error
 	// Space says why there is no room for so many bytes of large bodies; nil never
@@ -141,7 +142,7 @@ func (h *Handler) serve(w *answer, r *http.Request, call *Call) (name string) {
 		a.refuse(r.Context())
 		return name
 	}
-	call.admit = a.admit
+	call.admit, call.covers = a.admit, a.covers
 	r.Body, r.Trailer = body, pending.Trailer()
 	service.ServeCall(w, r, call)
 	a.end(r.Context())

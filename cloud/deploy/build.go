@@ -106,7 +106,7 @@ func (e *Engine) offer(ctx context.Context, d fescue.Deployment, r *resolved) er
 	}
 	manifest := e.manifest(d, r.core.thing)
 	manifest.Artifacts = append([]bundle.Artifact{bundle.GroupArtifact(groupHash, int64(len(group)))}, r.packages()...)
-	next, superseded, err := e.Store.Offer(ctx, d, r.core.thing, e.Now().UTC(), e.supersededBy(d), e.sign(ctx, manifest, fescue.Offering{Devices: r.clientDevices(), Note: r.note, Warnings: r.warnings}))
+	next, superseded, err := e.Store.Offer(ctx, d, r.core.thing, e.Now().UTC(), e.supersededBy(d), e.sign(ctx, manifest, fescue.Offering{Devices: r.clientDevices(), Holds: r.holds, Note: r.note, Warnings: r.warnings}))
 	if err != nil {
 		return err
 	}

@@ -38,6 +38,8 @@ type Store interface {
 		sign func(epoch int64) (fescue.Offering, error)) (fescue.Deployment, []fescue.Deployment, error)
 	ForceReset(ctx context.Context, d fescue.Deployment, coreThing string, at time.Time, ended fescue.DeploymentStep,
 		sign func(epoch int64) (fescue.Offering, error)) (fescue.Deployment, []fescue.Deployment, error)
+	Running(ctx context.Context, aws string) ([]fescue.Deployment, error)
+	Hold(ctx context.Context, d fescue.Deployment, arns []string) error
 	GroupCore(ctx context.Context, p fescue.Partition, groupID string) (thing string, err error)
 	Unfinished(ctx context.Context, p fescue.Partition, groupID string) (bool, error)
 	Waiting(ctx context.Context, p fescue.Partition, coreThing string, after int64) (fescue.Deployment, []byte, error)
@@ -174,6 +176,13 @@ func (e *TypeError) Error() string { return e.Text }
 // Redeployment names an earlier deployment of the group, whose group version is
 // deployed again.
 func (e *Engine) Create(ctx context.Context, p fescue.Partition, groupID string, t fescue.DeploymentType, groupVersionID, deploymentID string, token fescue.Token) (fescue.Deployment, error) {
+	return e.CreateWithin(ctx, p, "", groupID, t, groupVersionID, deploymentID, token)
+}
+
+// CreateWithin is Create for a caller who may touch only the groups with a tag
+// ("site=north"; empty is all): the deployment ends in Failure when it would take
+// a core from what another group has waiting for it.
+func (e *Engine) CreateWithin(ctx context.Context, p fescue.Partition, groupTag, groupID string, t fescue.DeploymentType, groupVersionID, deploymentID string, token fescue.Token) (fescue.Deployment, error) {
 	switch t {
 	case fescue.NewDeployment:
 		if groupVersionID == "" {
@@ -199,7 +208,11 @@ func (e *Engine) Create(ctx context.Context, p fescue.Partition, groupID string,
 	}
 	if t == fescue.Redeployment {
 		var err error
-		if groupVersionID, err = e.deployedVersion(ctx, p, groupID, deploymentID); err != nil {
+		groupVersionID, err = e.Deployed(ctx, p, groupID, deploymentID)
+		if errors.Is(err, fescue.ErrNotFound) {
+			err = &TypeError{fmt.Sprintf("Deployment ID '%s' is invalid.", deploymentID)}
+		}
+		if err != nil {
 			return fescue.Deployment{}, err
 		}
 	}
@@ -216,7 +229,7 @@ func (e *Engine) Create(ctx context.Context, p fescue.Partition, groupID string,
 	now := e.Now().UTC()
 	d, err := e.Store.CreateDeployment(ctx, fescue.Deployment{
 		Partition: p, ID: fescue.NewID(), GroupID: groupID, GroupVersionID: groupVersionID,
-		Type: t, Status: fescue.Building, CreatedAt: now, UpdatedAt: now,
+		Type: t, Status: fescue.Building, GroupTag: groupTag, CreatedAt: now, UpdatedAt: now,
 	}, token)
 	if err != nil {
 		return fescue.Deployment{}, replace(err, fescue.ErrConflict, ErrConcurrent)
@@ -241,14 +254,15 @@ func (e *Engine) replayed(ctx context.Context, p fescue.Partition, groupID strin
 	return d, err == nil, err
 }
 
-func (e *Engine) deployedVersion(ctx context.Context, p fescue.Partition, groupID, deploymentID string) (string, error) {
-	invalid := &TypeError{fmt.Sprintf("Deployment ID '%s' is invalid.", deploymentID)}
+// Deployed is the group version that a deployment of the group deployed; of a
+// reset, and of what is no deployment, the error is fescue.ErrNotFound.
+func (e *Engine) Deployed(ctx context.Context, p fescue.Partition, groupID, deploymentID string) (groupVersionID string, err error) {
 	if !fescue.ValidID(deploymentID) {
-		return "", invalid
+		return "", fescue.ErrNotFound
 	}
 	d, err := e.Store.Deployment(ctx, p, groupID, deploymentID)
-	if errors.Is(err, fescue.ErrNotFound) || err == nil && d.GroupVersionID == "" {
-		return "", invalid
+	if err == nil && d.GroupVersionID == "" {
+		err = fescue.ErrNotFound
 	}
 	return d.GroupVersionID, err
 }

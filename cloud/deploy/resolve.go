@@ -30,6 +30,8 @@ type resolved struct {
 	subscriptions []fescue.Subscription
 	connectors    []fescue.Connector
 	loggers       []fescue.Logger
+	// holds are the ARNs of the definitions and of what they give to the group.
+	holds []string
 	// ends are what subscriptions may name, by the text of the definition, with
 	// what group.json calls it.
 	ends map[string]string
@@ -200,6 +202,7 @@ func (e *Engine) definition(ctx context.Context, r *resolved, k fescue.Kind, arn
 	if err := json.Unmarshal(v.Body, into); err != nil {
 		return fmt.Errorf("%s version %s: %w", k.Name, version, err)
 	}
+	r.holds = append(append(r.holds, r.deployment.Partition.DefinitionARN(k, id)), fescue.Named(r.deployment.Partition, k, v.Body)...)
 	return nil
 }
 

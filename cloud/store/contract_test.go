@@ -68,6 +68,7 @@ var contracts = map[string]map[string]func(*testing.T, opener){
 	"discovery.go":            {"discovery": testDiscovery},
 	"epochs.go":               {"epochs": testEpochs},
 	"functions.go":            {"functions": testFunctions},
+	"holdings.go":             {"holdings": testHoldings, "touching": testTouching},
 	"function_aliases.go":     {"function aliases": testFunctionAliases},
 	"function_permissions.go": {"function permissions": testFunctionPermissions},
 	"groupca.go": {

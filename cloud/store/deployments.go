@@ -27,10 +27,10 @@ func (s *Store) CreateDeployment(ctx context.Context, d fescue.Deployment, token
 		}
 		_, err = tx.ExecContext(ctx, `
 			INSERT INTO deployment (partition, id, group_id, group_version_id, type, status, phase, core_thing, epoch,
-				error_message, details_json, number, revision, leased_until, created_at, updated_at)
-			SELECT $1, $2, $3, $4, $5, $6, $7, '', 0, '', '', coalesce(max(number), 0) + 1, 1, 0, $8, $8
+				group_tag, error_message, details_json, number, revision, leased_until, created_at, updated_at)
+			SELECT $1, $2, $3, $4, $5, $6, $7, '', 0, $8, '', '', coalesce(max(number), 0) + 1, 1, 0, $9, $9
 			FROM deployment WHERE partition = $1 AND group_id = $3`,
-			d.Partition.Key(), d.ID, d.GroupID, d.GroupVersionID, d.Type, d.Status, d.Phase, millis(d.CreatedAt))
+			d.Partition.Key(), d.ID, d.GroupID, d.GroupVersionID, d.Type, d.Status, d.Phase, d.GroupTag, millis(d.CreatedAt))
 		if isUnique(err) {
 			return fmt.Errorf("another deployment of the group is being built: %w", fescue.ErrConflict)
 		}
@@ -86,7 +86,7 @@ func (s *Store) Deployments(ctx context.Context, p fescue.Partition, groupID str
 		p.Key(), groupID, before, page.Limit)
 }
 
-const deploymentColumns = `id, group_id, group_version_id, type, status, phase, core_thing, epoch,
+const deploymentColumns = `id, group_id, group_version_id, type, status, phase, core_thing, epoch, group_tag,
 	error_message, details_json, revision, cancel_requested_at, created_at, updated_at`
 
 const selectDeployment = `SELECT ` + deploymentColumns + ` FROM deployment`
@@ -121,7 +121,7 @@ func scanDeploymentRow(p fescue.Partition, row interface{ Scan(...any) error }, 
 	d := fescue.Deployment{Partition: p}
 	var details string
 	var cancel, created, updated int64
-	err := row.Scan(append([]any{&d.ID, &d.GroupID, &d.GroupVersionID, &d.Type, &d.Status, &d.Phase, &d.CoreThing, &d.Epoch,
+	err := row.Scan(append([]any{&d.ID, &d.GroupID, &d.GroupVersionID, &d.Type, &d.Status, &d.Phase, &d.CoreThing, &d.Epoch, &d.GroupTag,
 		&d.ErrorMessage, &details, &d.Revision, &cancel, &created, &updated}, more...)...)
 	if err != nil {
 		return d, err
@@ -291,7 +291,7 @@ func forgetOffer(ctx context.Context, tx *sql.Tx, d fescue.Deployment) error {
 	if err != nil {
 		return err
 	}
-	return settleDevices(ctx, tx, d)
+	return errors.Join(settleDevices(ctx, tx, d), settleHoldings(ctx, tx, d))
 }
 
 // insertStep writes the step down that led to d.
@@ -305,7 +305,8 @@ func insertStep(ctx context.Context, tx *sql.Tx, d fescue.Deployment, actor fesc
 
 // Offer moves a built deployment to InProgress: it raises the core's epoch, has
 // the manifest signed for it, and supersedes what the core has not claimed yet,
-// all in one transaction. A core that another group holds is fescue.ErrInUse.
+// all in one transaction. A core that another group holds, or has a deployment
+// waiting for that whoever created d may not touch, is fescue.ErrInUse.
 // It returns the deployment and those that it superseded.
 func (s *Store) Offer(ctx context.Context, d fescue.Deployment, coreThing string, at time.Time, superseded fescue.DeploymentStep,
 	sign func(epoch int64) (fescue.Offering, error),
@@ -351,6 +352,9 @@ func endUnfinished(ctx context.Context, tx *sql.Tx, by fescue.Deployment, coreTh
 		if d.Phase != fescue.Offered && step.Event == fescue.EventSuperseded {
 			continue
 		}
+		if err := mayTouch(ctx, tx, by, d.GroupID); err != nil {
+			return nil, err
+		}
 		step.Note = "by deployment " + by.ID
 		d, err := applyStep(ctx, tx, d, fescue.CloudActor, step)
 		if errors.Is(err, fescue.ErrConflict) { // its core was faster
@@ -379,6 +383,9 @@ func publish(ctx context.Context, tx *sql.Tx, d fescue.Deployment, step fescue.D
 		INSERT INTO manifest (partition, deployment_id, envelope, artifacts_json) VALUES ($1, $2, $3, $4)`,
 		d.Partition.Key(), d.ID, string(offering.Envelope), toJSON(offering.Artifacts))
 	if err != nil {
+		return next, err
+	}
+	if err := insertHoldings(ctx, tx, next, offering.Holds); err != nil {
 		return next, err
 	}
 	return next, insertDevices(ctx, tx, next, offering.Devices)

@@ -152,6 +152,10 @@ var races = []race{
 				}
 			}
 	}},
+	{"Hold", 8, nil, func(t *testing.T, s *store.Store) (func(int) error, func(*testing.T)) {
+		r := deploying(t, s, "holding")
+		return func(int) error { return s.Hold(t.Context(), r.Deployment, []string{"a", "b"}) }, func(*testing.T) {}
+	}},
 	{"ApplyStep", 1, fescue.ErrConflict, func(t *testing.T, s *store.Store) (func(int) error, func(*testing.T)) {
 		r := deploying(t, s, "stepped").offer("stepped")
 		return func(i int) error {
@@ -490,9 +494,9 @@ var readers = []string{
 	"AccessKey", "AccessKeys", "AssociatedRole", "BlobsToLookAt", "Bucket", "Buckets", "Certificate", "CertificateExpiry",
 	"CertificatePolicies", "CertificateThings", "Certificates", "Connectivity", "Definition", "Definitions", "Deployment",
 	"DeploymentStatus", "Deployments", "DeploymentsIn", "DueNotifications", "Epoch", "FunctionAlias", "FunctionAliases", "FunctionCodeNamed",
-	"FunctionTags", "FunctionVersion", "FunctionVersions", "Functions", "GroupAuthorities", "GroupCore", "KeptSetting", "Memberships",
+	"FunctionTags", "FunctionVersion", "FunctionVersions", "Functions", "GroupAuthorities", "GroupCore", "HolderTags", "KeptSetting", "Memberships",
 	"NotificationBacklog", "Object", "ObjectParts", "Objects", "OfferedArtifacts", "Overdue", "Partitions", "Passed", "Ping", "Policies", "Policy",
-	"PolicyCertificates", "PolicyVersion", "PolicyVersions", "Principal", "Progress", "ServerKeys", "Shadow", "ShadowNames",
+	"PolicyCertificates", "PolicyVersion", "PolicyVersions", "Principal", "Progress", "Running", "ServerKeys", "Shadow", "ShadowNames",
 	"Sighting", "Steps", "Telemetry", "Thing", "ThingCertificates", "Things", "TokenSubject", "Unfinished", "Upload", "Uploads",
 	"Version", "Versions", "Waiting",
 }

@@ -17,9 +17,10 @@ type AccessKey struct {
 	Account string
 	Name    string
 	Sealed  []byte
-	// Role and GroupTag say what the key may do; see package accesskeys.
-	Role, GroupTag string
-	CreatedAt      time.Time
+	// Role and Limit say what the key may do; see package accesskeys.
+	Role      string
+	Limit     fescue.Limit
+	CreatedAt time.Time
 	// RevokedAt is zero while the key is good.
 	RevokedAt time.Time
 }
@@ -30,10 +31,10 @@ type AccessKey struct {
 func (s *Store) PutAccessKey(ctx context.Context, k AccessKey, records ...fescue.AuditRecord) error {
 	return s.update(ctx, func(tx *sql.Tx) error {
 		err := changed(ctx, tx, `
-			INSERT INTO access_key (id, account, name, sealed, role, group_tag, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7)
+			INSERT INTO access_key (id, account, name, sealed, role, group_tag, limit_json, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 			ON CONFLICT (id) DO UPDATE SET account = excluded.account, sealed = excluded.sealed
 			WHERE access_key.revoked_at IS NULL`,
-			k.ID, k.Account, k.Name, base64.StdEncoding.EncodeToString(k.Sealed), k.Role, k.GroupTag, millis(k.CreatedAt))
+			k.ID, k.Account, k.Name, base64.StdEncoding.EncodeToString(k.Sealed), k.Role, k.Limit.GroupTag, toJSON(k.Limit), millis(k.CreatedAt))
 		if errors.Is(err, fescue.ErrNotFound) {
 			return fmt.Errorf("access key %s was revoked: %w", k.ID, fescue.ErrConflict)
 		}
@@ -77,15 +78,22 @@ func (s *Store) RevokeAccessKey(ctx context.Context, id string, records ...fescu
 	return nil
 }
 
-const selectAccessKey = `SELECT id, account, name, sealed, role, group_tag, created_at, coalesce(revoked_at, 0) FROM access_key`
+const selectAccessKey = `SELECT id, account, name, sealed, role, group_tag, limit_json, created_at, coalesce(revoked_at, 0) FROM access_key`
 
 func scanAccessKey(rows *sql.Rows) (AccessKey, error) {
 	var k AccessKey
-	var sealed string
+	var sealed, groupTag, limit string
 	var created, revoked int64
-	err := rows.Scan(&k.ID, &k.Account, &k.Name, &sealed, &k.Role, &k.GroupTag, &created, &revoked)
+	err := rows.Scan(&k.ID, &k.Account, &k.Name, &sealed, &k.Role, &groupTag, &limit, &created, &revoked)
 	if err != nil {
 		return k, err
+	}
+	// What early versions wrote has only the tag.
+	if k.Limit.GroupTag = groupTag; limit != "" {
+		k.Limit = fescue.Limit{}
+		if err := fromJSON(limit, &k.Limit); err != nil {
+			return k, err
+		}
 	}
 	k.CreatedAt, k.RevokedAt = fromMillis(created), fromMillis(revoked)
 	k.Sealed, err = base64.StdEncoding.DecodeString(sealed)

@@ -34,6 +34,7 @@ var whole = []string{
 	"SELECT DISTINCT code_hash FROM lambda_version",
 	"SELECT artifacts_json FROM manifest",
 	// Once, of a database that an early version wrote.
+	"WHERE status = 'Success' AND group_version_id <> ''",
 	"SELECT partition, min(created_at) AS oldest FROM (",
 	// Over an index that has only the rows asked for.
 	"FROM bulk_deployment WHERE status IN ('Initializing', 'Running', 'Stopping')",

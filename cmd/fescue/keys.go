@@ -9,6 +9,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud"
 	"github.com/fescue-edge/fescue/cloud/accesskeys"
 )
@@ -30,7 +31,7 @@ unknown within a second.
 Examples:
   fescue keys list --data /var/lib/fescue
   fescue keys create --data /var/lib/fescue --name build-server --role deployer
-  fescue keys create --data /var/lib/fescue --name north --role deployer --groups site=north
+  fescue keys create --data /var/lib/fescue --name north --role deployer --groups site=north --things 'north-*' --functions 'north-*'
   fescue keys revoke --data /var/lib/fescue AKIAEXAMPLE
   fescue keys signing list --data /var/lib/fescue
   fescue keys signing rotate --data /var/lib/fescue`
@@ -62,13 +63,14 @@ func (f dataFlag) print(t *terminal, v any) error {
 }
 
 type keyRow struct {
-	ID        string     `json:"accessKeyId"`
-	Account   string     `json:"account"`
-	Name      string     `json:"name"`
-	Role      string     `json:"role"`
-	Groups    string     `json:"groups,omitempty"`
-	CreatedAt time.Time  `json:"createdAt"`
-	RevokedAt *time.Time `json:"revokedAt,omitempty"`
+	ID        string       `json:"accessKeyId"`
+	Account   string       `json:"account"`
+	Name      string       `json:"name"`
+	Role      string       `json:"role"`
+	Groups    string       `json:"groups,omitempty"`
+	Limit     fescue.Limit `json:"limit,omitzero"`
+	CreatedAt time.Time    `json:"createdAt"`
+	RevokedAt *time.Time   `json:"revokedAt,omitempty"`
 }
 
 type listKeys struct{ dataFlag }
@@ -82,7 +84,7 @@ func (c listKeys) Run(ctx context.Context, t *terminal) error {
 		}
 		rows := make([]keyRow, 0, len(all))
 		for _, k := range all {
-			row := keyRow{ID: k.ID, Account: k.Account, Name: k.Name, Role: k.Role, Groups: k.GroupTag, CreatedAt: k.CreatedAt}
+			row := keyRow{ID: k.ID, Account: k.Account, Name: k.Name, Role: k.Role, Groups: k.Limit.GroupTag, Limit: k.Limit, CreatedAt: k.CreatedAt}
 			if !k.RevokedAt.IsZero() {
 				row.RevokedAt = &k.RevokedAt
 			}
@@ -92,13 +94,13 @@ func (c listKeys) Run(ctx context.Context, t *terminal) error {
 			return c.print(t, rows)
 		}
 		w := tabwriter.NewWriter(t.stdout, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(w, "ACCESS KEY\tACCOUNT\tNAME\tROLE\tGROUPS\tCREATED\tREVOKED")
+		fmt.Fprintln(w, "ACCESS KEY\tACCOUNT\tNAME\tROLE\tLIMIT\tCREATED\tREVOKED")
 		for _, r := range rows {
 			revoked := "-"
 			if r.RevokedAt != nil {
 				revoked = r.RevokedAt.Format(time.RFC3339)
 			}
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.ID, r.Account, r.Name, r.Role, cmp.Or(r.Groups, "all"), r.CreatedAt.Format(time.RFC3339), revoked)
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.ID, r.Account, r.Name, r.Role, cmp.Or(r.Limit.String(), "none"), r.CreatedAt.Format(time.RFC3339), revoked)
 		}
 		return w.Flush()
 	})
@@ -109,7 +111,12 @@ type createKey struct {
 	Account string `env:"FESCUE_ACCOUNT" help:"Account that the key belongs to. Default: the data folder's."`
 	Name    string `required:"" help:"What the key is for; shown by list and by sts get-caller-identity."`
 	Role    string `required:"" enum:"admin,deployer,reader" help:"What the key may do: ${enum}."`
-	Groups  string `placeholder:"TAG=VALUE" help:"Limit the key to groups with this tag."`
+	Groups  string `placeholder:"TAG=VALUE" help:"Limit the key to groups and definitions with this tag, and to what those groups run."`
+
+	Things    []string `placeholder:"PATTERN" help:"Limit the key to things with such names, besides those of its groups; * and ? are wildcards."`
+	Functions []string `placeholder:"PATTERN" help:"Limit the key to functions with such names, besides those of its groups."`
+	Secrets   []string `placeholder:"PATTERN" help:"Limit the key to secrets with such names, besides those of its groups."`
+	Buckets   []string `placeholder:"PATTERN" help:"Limit the key to buckets with such names, besides those of its groups."`
 }
 
 // Run prints the new key; the secret is not told again.
@@ -124,7 +131,9 @@ func (c createKey) Run(ctx context.Context, t *terminal) error {
 		}
 	}
 	return c.open(ctx, t, func(keys *accesskeys.Keys) error {
-		id, secret, err := keys.Create(ctx, c.Account, c.Name, accesskeys.Grant{Role: c.Role, GroupTag: c.Groups})
+		id, secret, err := keys.Create(ctx, c.Account, c.Name, accesskeys.Grant{
+			Role: c.Role, Limit: fescue.Limit{GroupTag: c.Groups, Things: c.Things, Functions: c.Functions, Secrets: c.Secrets, Buckets: c.Buckets},
+		})
 		if err != nil {
 			return err
 		}

@@ -88,6 +88,7 @@ func (a *API) serve(r *http.Request, call *awsapi.Call) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	call.Operation = op.Name
 	request := &Request{Call: call}
 	if request.Body, err = io.ReadAll(r.Body); err != nil {
 		return nil, refuse("SerializationException", "The body could not be read.")

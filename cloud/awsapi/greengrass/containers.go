@@ -96,6 +96,20 @@ type container struct {
 	idLabel, versionLabel string
 }
 
+// covered refuses a version whose body names what a limited caller may not use. A
+// deployment asks again: others may have made the version, or the limit may have
+// changed.
+func (a *API) covered(ctx context.Context, r *restjson.Request, k fescue.Kind, body json.RawMessage) error {
+	if r.Caller.Scope == nil {
+		return nil
+	}
+	names, err := a.definitions.Named(ctx, r.Partition, k, body)
+	if err != nil {
+		return err
+	}
+	return r.Covers(ctx, names...)
+}
+
 func (c *container) create(ctx context.Context, r *restjson.Request) (any, error) {
 	var in struct {
 		Name           string
@@ -115,7 +129,14 @@ func (c *container) create(ctx context.Context, r *restjson.Request) (any, error
 	if err != nil {
 		return nil, err
 	}
-	d, err := c.definitions.Create(ctx, r.Partition, c.kind, in.Name, in.InitialVersion, in.Tags, t)
+	if err := c.covered(ctx, r, c.kind, in.InitialVersion); err != nil {
+		return nil, err
+	}
+	tags := in.Tags
+	if r.Caller.Scope != nil {
+		tags = r.Caller.Scope.Tags(tags)
+	}
+	d, err := c.definitions.Create(ctx, r.Partition, c.kind, in.Name, in.InitialVersion, tags, t)
 	if err != nil {
 		return nil, err
 	}
@@ -138,6 +159,9 @@ func (c *container) createVersion(ctx context.Context, r *restjson.Request) (any
 	}
 	t, err := token(r)
 	if err != nil {
+		return nil, err
+	}
+	if err := c.covered(ctx, r, c.kind, body); err != nil {
 		return nil, err
 	}
 	v, err := c.definitions.AddVersion(ctx, r.Partition, c.kind, id, body, t)

@@ -35,7 +35,11 @@ func (a *API) createDeployment(ctx context.Context, r *restjson.Request) (any, e
 		return nil, err
 	}
 	group := r.Label("GroupId")
-	d, err := a.deployments.Create(ctx, r.Partition, group, in.DeploymentType, in.GroupVersionId, plainID(r, in.DeploymentId), t)
+	within, err := a.coveredDeployment(ctx, r, group, in.GroupVersionId, plainID(r, in.DeploymentId))
+	if err != nil {
+		return nil, err
+	}
+	d, err := a.deployments.CreateWithin(ctx, r.Partition, within, group, in.DeploymentType, in.GroupVersionId, plainID(r, in.DeploymentId), t)
 	switch {
 	case errors.Is(err, deploy.ErrUnknownGroup):
 		return nil, refuse(http.StatusNotFound, resourceNotFound, "%s", kindTexts[fescue.GroupKind.Segment].other)
@@ -45,6 +49,36 @@ func (a *API) createDeployment(ctx context.Context, r *restjson.Request) (any, e
 		return nil, err
 	}
 	return created(r, d), nil
+}
+
+// coveredDeployment refuses to deploy what a limited caller may not use, whoever
+// defined it. within is the tag of the groups that the deployment may touch, empty
+// for all.
+func (a *API) coveredDeployment(ctx context.Context, r *restjson.Request, group, version, deployment string) (within string, err error) {
+	scope := r.Caller.Scope
+	if scope == nil {
+		return "", nil
+	}
+	// A redeployment has both; the engine takes the one that the type asks for.
+	if d, err := a.deployments.Deployed(ctx, r.Partition, group, deployment); err == nil {
+		if err := a.coveredVersion(ctx, r, group, d); err != nil {
+			return "", err
+		}
+	} else if !errors.Is(err, fescue.ErrNotFound) {
+		return "", err
+	}
+	return scope.GroupTag, a.coveredVersion(ctx, r, group, version)
+}
+
+func (a *API) coveredVersion(ctx context.Context, r *restjson.Request, group, version string) error {
+	v, err := a.definitions.Version(ctx, r.Partition, fescue.GroupKind, group, version)
+	if errors.Is(err, fescue.ErrNotFound) {
+		return nil // and is refused for that
+	}
+	if err != nil {
+		return err
+	}
+	return a.covered(ctx, r, fescue.GroupKind, v.Body)
 }
 
 // created answers CreateDeployment and ResetDeployments.

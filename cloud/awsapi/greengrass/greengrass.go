@@ -30,7 +30,8 @@ import (
 
 // Deployments is what the API needs of the deployment engine.
 type Deployments interface {
-	Create(ctx context.Context, p fescue.Partition, groupID string, t fescue.DeploymentType, groupVersionID, deploymentID string, token fescue.Token) (fescue.Deployment, error)
+	CreateWithin(ctx context.Context, p fescue.Partition, groupTag, groupID string, t fescue.DeploymentType, groupVersionID, deploymentID string, token fescue.Token) (fescue.Deployment, error)
+	Deployed(ctx context.Context, p fescue.Partition, groupID, deploymentID string) (groupVersionID string, err error)
 	Reset(ctx context.Context, p fescue.Partition, groupID string, force bool, token fescue.Token) (fescue.Deployment, error)
 	Status(ctx context.Context, p fescue.Partition, groupID, id string) (fescue.CurrentStatus, error)
 	Deployments(ctx context.Context, p fescue.Partition, groupID string, page fescue.Page) ([]fescue.Deployment, error)

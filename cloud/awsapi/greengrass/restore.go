@@ -67,6 +67,9 @@ func (a *API) restoreVersion(ctx context.Context, r *restjson.Request) (any, err
 		}
 		*at.into = when.UTC()
 	}
+	if err := a.covered(ctx, r, kind, restoration.Body); err != nil {
+		return nil, err
+	}
 	made, err := a.definitions.Restore(ctx, r.Partition, restoration)
 	if errors.Is(err, fescue.ErrExists) {
 		return nil, refuse(http.StatusConflict, "ConflictException",

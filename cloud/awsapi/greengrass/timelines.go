@@ -250,6 +250,9 @@ func (a *API) checkGroupVersion(ctx context.Context, r *restjson.Request) (any, 
 		}
 	}
 	group, version := r.Label("GroupId"), r.Label("GroupVersionId")
+	if err := a.coveredVersion(ctx, r, group, version); err != nil {
+		return nil, err
+	}
 	c, err := a.deployments.Check(ctx, r.Partition, group, version, wait)
 	switch {
 	case errors.Is(err, deploy.ErrUnknownGroup):

@@ -2,6 +2,7 @@ package lambda
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strconv"
 
@@ -106,10 +107,13 @@ func (a *API) createFunction(ctx context.Context, r *restjson.Request) (any, err
 		return nil, err
 	}
 	defer zip.discard()
+	if err := r.Covers(ctx, functionARN(r, in.FunctionName)); err != nil {
+		return nil, err
+	}
 	if in.PackageType != "" && in.PackageType != "Zip" {
 		return nil, invalid("PackageType %.20q is not supported: a Greengrass core runs functions from zips.", in.PackageType)
 	}
-	if err := a.fetch(ctx, r.Partition, in.Code, zip); err != nil {
+	if err := a.fetch(ctx, r.Call, in.Code, zip); err != nil {
 		return nil, err
 	}
 	v, err := a.functions.Create(ctx, r.Partition, functions.Creation{
@@ -139,7 +143,7 @@ func (a *API) updateCode(ctx context.Context, r *restjson.Request) (any, error) 
 		return nil, err
 	}
 	defer zip.discard()
-	if err := a.fetch(ctx, r.Partition, source{in.S3Bucket, in.S3Key, in.S3ObjectVersion, in.ImageUri}, zip); err != nil {
+	if err := a.fetch(ctx, r.Call, source{in.S3Bucket, in.S3Key, in.S3ObjectVersion, in.ImageUri}, zip); err != nil {
 		return nil, err
 	}
 	v, err := a.functions.UpdateCode(ctx, r.Partition, functions.CodeUpdate{
@@ -250,10 +254,29 @@ func (a *API) listFunctions(ctx context.Context, r *restjson.Request) (any, erro
 	if err != nil {
 		return nil, err
 	}
+	if versions, err = shown(ctx, r, versions); err != nil {
+		return nil, err
+	}
 	return struct {
 		Functions  []configuration
 		NextMarker string `json:",omitempty"`
 	}{configureAll(r.Partition, versions, qualify), next}, nil
+}
+
+// shown leaves out of a list what a limited caller may not read: configurations
+// have the functions' environment.
+func shown(ctx context.Context, r *restjson.Request, list []fescue.FunctionVersion) (shown []fescue.FunctionVersion, err error) {
+	for _, v := range list {
+		err := r.Covers(ctx, r.Partition.FunctionARN(v.Name))
+		if refused := (*awsapi.Error)(nil); errors.As(err, &refused) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		shown = append(shown, v)
+	}
+	return shown, nil
 }
 
 func (a *API) publishVersion(ctx context.Context, r *restjson.Request) (any, error) {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/bundle"
+	"github.com/fescue-edge/fescue/cloud/awsapi"
 	"github.com/fescue-edge/fescue/cloud/functions"
 )
 
@@ -29,7 +30,7 @@ const maxFetches = 4
 
 // fetch reads the zip that a request names in a bucket into the upload, in a file
 // of its own. A source that names nothing changes nothing.
-func (a *API) fetch(ctx context.Context, p fescue.Partition, s source, zip *upload) error {
+func (a *API) fetch(ctx context.Context, call *awsapi.Call, s source, zip *upload) error {
 	switch {
 	case s.ImageUri != "":
 		return invalid("Container images are not supported: a Greengrass core runs functions from zips. Send the code as ZipFile, or name it in a bucket.")
@@ -42,11 +43,14 @@ func (a *API) fetch(ctx context.Context, p fescue.Partition, s source, zip *uplo
 	case s.S3ObjectVersion != "" && s.S3ObjectVersion != "null":
 		return invalid("S3ObjectVersion names a version, and this server keeps no versions of objects. Leave it out.")
 	}
+	if err := call.Covers(ctx, call.Partition.BucketARN(s.S3Bucket)); err != nil {
+		return err
+	}
 	if err := a.fetches.Acquire(ctx, 1); err != nil {
 		return err
 	}
 	defer a.fetches.Release(1)
-	r, size, err := a.options.Buckets.Open(ctx, p, s.S3Bucket, s.S3Key)
+	r, size, err := a.options.Buckets.Open(ctx, call.Partition, s.S3Bucket, s.S3Key)
 	if refusal := (*fescue.Refusal)(nil); errors.As(err, &refusal) {
 		return invalid("Error occurred while GetObject of s3://%.100s/%.300s: %s", s.S3Bucket, s.S3Key, refusal)
 	}

@@ -10,14 +10,19 @@ import (
 // targetOf is what an operation acts on: the function that the path names.
 func targetOf(_ *restjson.Operation, r *restjson.Request) awsapi.Target {
 	name := r.Label("FunctionName")
-	switch {
-	case name == "":
+	if name == "" {
 		return awsapi.Target{Resource: r.Label("ARN")}
-	case strings.HasPrefix(name, "arn:"):
-		return awsapi.Target{Resource: name}
+	}
+	return awsapi.Target{Resource: functionARN(r, name)}
+}
+
+// functionARN is the ARN behind a FunctionName, which may be one.
+func functionARN(r *restjson.Request, name string) string {
+	if strings.HasPrefix(name, "arn:") {
+		return name
 	}
 	if _, rest, ok := strings.Cut(name, "function:"); ok {
 		name = rest
 	}
-	return awsapi.Target{Resource: r.Partition.FunctionARN(name)}
+	return r.Partition.FunctionARN(name)
 }

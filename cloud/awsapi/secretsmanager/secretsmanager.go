@@ -80,23 +80,20 @@ func decode(r *awsjson.Request, in any) error {
 }
 
 // resource is the secret that a request names, as the ARN that it gives or that
-// its name has, with ?????? for the suffix, which only the store knows.
+// its name has, without the suffix, which only the store knows.
 func resource(r *awsjson.Request) string {
 	var in struct{ SecretId, Name string }
 	if json.Unmarshal(r.Body, &in) != nil {
 		return ""
 	}
 	id := in.SecretId
-	switch {
-	case id == "":
+	if r.Operation == "CreateSecret" {
 		id = in.Name
-	case strings.HasPrefix(id, "arn:"):
+	}
+	if id == "" || strings.HasPrefix(id, "arn:") {
 		return id
 	}
-	if id == "" {
-		return ""
-	}
-	return r.Partition.SecretARN(id, "??????")
+	return r.Partition.SecretARN(id, fescue.UnknownSuffix)
 }
 
 // tag is a tag as the API has it.

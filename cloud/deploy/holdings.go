@@ -1,0 +1,25 @@
+package deploy
+
+import (
+	"context"
+	"fmt"
+)
+
+// KeepHoldings keeps what every group has that an earlier version deployed, which
+// kept nothing of it. Limited access keys may use what a group of theirs holds.
+func (e *Engine) KeepHoldings(ctx context.Context) error {
+	list, err := e.Store.Running(ctx, e.AWS)
+	if err != nil {
+		return err
+	}
+	for _, d := range list {
+		r, err := e.resolve(ctx, d)
+		if err != nil {
+			return fmt.Errorf("what group %s holds: %w", d.GroupID, err)
+		}
+		if err := e.Store.Hold(ctx, d, r.holds); err != nil {
+			return err
+		}
+	}
+	return nil
+}

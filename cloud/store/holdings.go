@@ -1,0 +1,104 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"github.com/fescue-edge/fescue"
+)
+
+// insertHoldings keeps what a group has by a deployment.
+func insertHoldings(ctx context.Context, tx *sql.Tx, d fescue.Deployment, arns []string) error {
+	if len(arns) == 0 {
+		return nil
+	}
+	insert, err := tx.PrepareContext(ctx, `
+		INSERT INTO holding (partition, group_id, number, arn)
+		SELECT partition, group_id, number, $1 FROM deployment WHERE partition = $2 AND id = $3
+		ON CONFLICT DO NOTHING`)
+	if err != nil {
+		return err
+	}
+	defer insert.Close()
+	for _, arn := range arns {
+		if _, err := insert.ExecContext(ctx, arn, d.Partition.Key(), d.ID); err != nil {
+			return fmt.Errorf("holding %s: %w", arn, err)
+		}
+	}
+	return nil
+}
+
+// settleHoldings forgets what a deployment's end leaves in no group, as
+// settleDevices does.
+func settleHoldings(ctx context.Context, tx *sql.Tx, d fescue.Deployment) error {
+	var err error
+	switch d.Status {
+	case fescue.Success:
+		_, err = tx.ExecContext(ctx, `
+			DELETE FROM holding WHERE partition = $1 AND group_id = $2
+			AND number < (SELECT number FROM deployment WHERE partition = $1 AND id = $3)`, d.Partition.Key(), d.GroupID, d.ID)
+	case fescue.Failure:
+		_, err = tx.ExecContext(ctx, `
+			DELETE FROM holding WHERE partition = $1 AND group_id = $2
+			AND number = (SELECT number FROM deployment WHERE partition = $1 AND id = $3)`, d.Partition.Key(), d.GroupID, d.ID)
+	}
+	return err
+}
+
+// Hold keeps what a group has by a deployment that ended before holdings were
+// kept.
+func (s *Store) Hold(ctx context.Context, d fescue.Deployment, arns []string) error {
+	return s.update(ctx, func(tx *sql.Tx) error { return insertHoldings(ctx, tx, d, arns) })
+}
+
+// HolderTags are the tags of the groups whose last deployment that succeeded has a
+// thing, function, secret, bucket or definition: each distinct set once.
+func (s *Store) HolderTags(ctx context.Context, p fescue.Partition, arn string) ([]map[string]string, error) {
+	scan := func(rows *sql.Rows) (tags map[string]string, err error) {
+		var text string
+		if err := rows.Scan(&text); err != nil {
+			return nil, err
+		}
+		return tags, fromJSON(text, &tags)
+	}
+	list, err := all(ctx, s.read, scan, `
+		SELECT DISTINCT coalesce(g.tags_json, '') FROM holding h
+		JOIN deployment d ON d.partition = h.partition AND d.group_id = h.group_id AND d.number = h.number
+		LEFT JOIN definition g ON g.partition = h.partition AND g.kind = $1 AND g.id = h.group_id
+		WHERE h.partition = $2 AND h.arn = $3 AND d.status = 'Success'`, fescue.GroupKind.Segment, p.Key(), arn)
+	if err != nil {
+		return nil, fmt.Errorf("groups that hold %s: %w", arn, err)
+	}
+	return list, nil
+}
+
+// Running lists the last deployment that succeeded of every group, unless it was a
+// reset.
+func (s *Store) Running(ctx context.Context, aws string) ([]fescue.Deployment, error) {
+	list, err := all(ctx, s.read, scanAnywhere(aws), `SELECT `+deploymentColumns+`, partition FROM deployment
+		WHERE status = 'Success' AND group_version_id <> '' AND number = (
+			SELECT max(number) FROM deployment later
+			WHERE later.partition = deployment.partition AND later.group_id = deployment.group_id AND later.status = 'Success')`)
+	if err != nil {
+		return nil, fmt.Errorf("what every group runs: %w", err)
+	}
+	return list, nil
+}
+
+// mayTouch is fescue.ErrInUse for a group that whoever created a deployment may not
+// touch.
+func mayTouch(ctx context.Context, tx *sql.Tx, by fescue.Deployment, groupID string) error {
+	if by.GroupTag == "" || groupID == by.GroupID {
+		return nil
+	}
+	group, err := findDefinition(ctx, tx, by.Partition, fescue.GroupKind, groupID)
+	if err != nil && !errors.Is(err, fescue.ErrNotFound) {
+		return err
+	}
+	if !(fescue.Limit{GroupTag: by.GroupTag}).Tagged(group.Tags) {
+		return fmt.Errorf("group %s waits for the core and is not one of %s: %w", groupID, by.GroupTag, fescue.ErrInUse)
+	}
+	return nil
+}
