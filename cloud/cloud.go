@@ -108,10 +108,14 @@ func (s *Server) onClose(f func() error) { s.closers = append(s.closers, f) }
 
 // openData opens what lies in the data folder.
 func (s *Server) openData(ctx context.Context) error {
-	for _, dir := range []string{s.o.DataDir, s.path(spoolName)} {
-		if err := disk.MakeFolder(dir, 0o700); err != nil {
-			return fmt.Errorf("make data folder: %w", err)
-		}
+	if err := disk.MakeFolder(s.o.DataDir, 0o700); err != nil {
+		return fmt.Errorf("make data folder: %w", err)
+	}
+	if err := keepPrivate(s.o.DataDir, s.o.Logger); err != nil {
+		return err
+	}
+	if err := disk.MakeFolder(s.path(spoolName), 0o700); err != nil {
+		return fmt.Errorf("make data folder: %w", err)
 	}
 	unlock, err := lock(s.path(lockName))
 	if err != nil {

@@ -60,6 +60,11 @@ func (s State) open(ctx context.Context, logger *slog.Logger) (_ *pki.MasterKey,
 	if _, err := os.Lstat(filepath.Join(s.DataDir, backup.Unfinished)); err == nil {
 		return nil, nil, fmt.Errorf("a restore into %s was cut short: empty the folder and run fescue restore again", s.DataDir)
 	}
+	if _, err := os.Stat(s.DataDir); err == nil {
+		if err := keepPrivate(s.DataDir, logger); err != nil {
+			return nil, nil, err
+		}
+	}
 	st, err := store.Open(ctx, database, logger)
 	if err != nil {
 		return nil, nil, err

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/url"
+	"os"
 	"runtime"
 	"slices"
 	"time"
@@ -41,6 +42,9 @@ func OpenSQLite(ctx context.Context, path string, logger *slog.Logger) (*Store, 
 		q.Set("_txlock", "immediate")
 		return "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + q.Encode()
 	}
+	if err := keepPrivate(path); err != nil {
+		return nil, fmt.Errorf("open database %s: %w", path, err)
+	}
 	write, err := sql.Open("sqlite", dsn())
 	if err != nil {
 		return nil, fmt.Errorf("open database %s: %w", path, err)
@@ -59,6 +63,29 @@ func OpenSQLite(ctx context.Context, path string, logger *slog.Logger) (*Store, 
 	read.SetMaxOpenConns(readers)
 	read.SetMaxIdleConns(readers)
 	return &Store{engine: sqliteEngine, write: write, read: newStatements(read), now: time.Now}, nil
+}
+
+// keepPrivate makes the file, if it is absent, and leaves it and those beside it to
+// their owner, whatever the umask is: whoever may read a database may lock it.
+// SQLite gives files that it makes beside it the same mode.
+func keepPrivate(path string) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	for _, name := range []string{path, path + "-wal", path + "-shm"} {
+		info, err := os.Stat(name)
+		if err == nil && info.Mode()&0o077 != 0 {
+			err = os.Chmod(name, 0o600)
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
 }
 
 func sqliteCode(err error, codes ...int) bool {

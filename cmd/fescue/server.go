@@ -157,6 +157,7 @@ func (c *serverCommand) options(logger *slog.Logger) (cloud.Options, error) {
 
 // Run serves until the context ends.
 func (c *serverCommand) Run(ctx context.Context, t *terminal) error {
+	filesOfOwnUser()
 	state := cloud.State{DataDir: c.Data, Database: c.Database, MasterKeyFile: os.Getenv("FESCUE_MASTER_KEY_FILE")}
 	if err := c.settle(ctx, state, t.logger); err != nil {
 		return err
