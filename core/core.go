@@ -23,6 +23,7 @@ import (
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/core/agent"
+	"github.com/fescue-edge/fescue/core/cloudlink"
 	"github.com/fescue-edge/fescue/core/config"
 	"github.com/fescue-edge/fescue/core/invoke"
 	"github.com/fescue-edge/fescue/core/ipc"
@@ -30,7 +31,6 @@ import (
 	"github.com/fescue-edge/fescue/core/logs"
 	"github.com/fescue-edge/fescue/core/router"
 	"github.com/fescue-edge/fescue/core/sandbox"
-	"github.com/fescue-edge/fescue/core/spooler"
 	"github.com/fescue-edge/fescue/corelink"
 	"github.com/fescue-edge/fescue/disk"
 	"github.com/fescue-edge/fescue/runtimes"
@@ -48,7 +48,7 @@ type Core struct {
 	options Options
 	config  *config.Config
 	cloud   *corelink.Client
-	link    atomic.Pointer[spooler.Link]
+	link    atomic.Pointer[cloudlink.Link]
 	port    atomic.Int64
 	ready   chan struct{}
 }
@@ -144,8 +144,11 @@ type parts struct {
 	router     *router.Router
 	server     *ipc.Server
 	listener   *ipc.Listener
-	link       *spooler.Link
-	agent      *agent.Agent
+	link       *cloudlink.Link
+	// wake is what the cloud wakes the core by, subscribed what the group has
+	// subscribed to in the cloud.
+	wake, subscribed *cloudlink.Subscription
+	agent            *agent.Agent
 }
 
 // assemble makes the parts and joins them. What it opened is closed again when
@@ -172,9 +175,16 @@ func (c *Core) assemble(files *logs.Logs, logger *slog.Logger) (_ *parts, err er
 			err = errors.Join(err, p.listener.Close())
 		}
 	}()
-	if p.link, err = c.newLink(p); err != nil {
+	p.link, err = c.newLink(logger, func(connected bool) {
+		if connected {
+			logger.Info("Deployment agent connected to cloud")
+		}
+		p.agent.Wake()
+	})
+	if err != nil {
 		return nil, err
 	}
+	p.subscribe(c.config.ThingName)
 	if p.sandbox, err = c.openSandbox(logger); err != nil {
 		return nil, err
 	}
@@ -204,7 +214,7 @@ func (c *Core) assemble(files *logs.Logs, logger *slog.Logger) (_ *parts, err er
 		Cloud:        c.cloud,
 		Edge:         &edge{config: c.config, parts: p, files: files},
 		Logger:       logger,
-		Connected:    p.link.Connected,
+		Connected:    p.wake.Active,
 		Certificates: c.certificates,
 		Info:         c.info,
 		AllowRoot:    c.config.AllowRoot,
@@ -245,39 +255,37 @@ func number(id *uint32) *int {
 	return &n
 }
 
-// newLink makes the MQTT link. What arrives on it goes to the parts, which are
-// complete before it runs.
-func (c *Core) newLink(p *parts) (*spooler.Link, error) {
+// newLink makes the MQTT link.
+func (c *Core) newLink(logger *slog.Logger, changed func(connected bool)) (*cloudlink.Link, error) {
 	tls, err := c.config.Credentials.TLS(c.config.IoTMQTT, config.ALPNMQTT)
 	if err != nil {
 		return nil, err
 	}
-	wake := corelink.WakeTopic(c.config.ThingName)
-	return spooler.New(spooler.Options{
+	return cloudlink.New(cloudlink.Options{
 		Address:          c.config.IoTMQTT.String(),
 		TLS:              tls,
 		Dial:             func(ctx context.Context) (net.Conn, error) { return c.config.Proxy.Dial(ctx, c.config.IoTMQTT) },
 		ClientID:         c.config.ClientID,
+		ExtraClientID:    c.config.ThingName,
 		KeepAlive:        c.config.KeepAlive,
 		OperationTimeout: c.config.OperationTimeout,
 		MaxRetry:         c.config.MaxRetryInterval,
-		Logger:           p.logger,
-		Changed: func(connected bool) {
-			if connected {
-				p.logger.Info("Deployment agent connected to cloud")
-			}
-			p.agent.Wake()
-		},
-		Deliver: func(topic string, payload []byte) {
-			if topic == wake {
-				p.agent.Wake()
-				return
-			}
-			if err := p.router.FromCloud(context.Background(), topic, payload); err != nil {
-				p.logger.Warn("A message from the cloud was dropped.", slog.String("topic", topic), slog.String("errorString", err.Error()))
-			}
-		},
+		Logger:           logger,
+		Changed:          changed,
 	}), nil
+}
+
+// subscribe has what the cloud sends go to the parts, which are complete before the
+// link runs.
+func (p *parts) subscribe(thing string) {
+	p.wake = p.link.Subscribe(func(cloudlink.Message) error {
+		p.agent.Wake()
+		return nil
+	})
+	p.wake.SetFilters(corelink.WakeTopic(thing))
+	p.subscribed = p.link.Subscribe(func(m cloudlink.Message) error {
+		return p.router.FromCloud(context.Background(), m.Topic, m.Payload)
+	})
 }
 
 // serve runs the parts. They end in the order in which they need each other:

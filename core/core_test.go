@@ -51,6 +51,8 @@ type cloud struct {
 	reports  []corelink.StatusReport
 	messages []string // "topic=payload"
 	filters  map[string]bool
+	denied   map[string]bool
+	waits    []string // of polls
 	session  *mqtt.Session
 }
 
@@ -166,6 +168,7 @@ func (c *cloud) await(what string, cond func() bool) {
 }
 
 func (c *cloud) getDeployment(w http.ResponseWriter, r *http.Request) {
+	c.change(func() { c.waits = append(c.waits, r.FormValue("wait")) })
 	c.mu.Lock()
 	offer, changed := c.offer, c.changed
 	c.mu.Unlock()
@@ -270,6 +273,10 @@ func (k *client) Subscribe(_ context.Context, m *mqtt.Subscribe) error {
 	ack := &mqtt.Suback{ID: m.ID}
 	k.c.change(func() {
 		for _, f := range m.Filters {
+			if k.c.denied[f.Filter] {
+				ack.Codes = append(ack.Codes, mqtt.SubackFailure)
+				continue
+			}
 			k.c.filters[f.Filter] = true
 			ack.Codes = append(ack.Codes, f.QoS)
 		}
@@ -457,6 +464,26 @@ func echoGroup(version, code string, t *testing.T) (bundle.Group, map[string][]b
 		{Id: "2", Source: "cloud", Subject: "down/#", Target: arn},
 	}
 	return g, map[string][]byte{arn: archive(t, "app.py", code)}
+}
+
+// A core that may not subscribe to its wake topic waits for deployments at the cloud.
+func TestWakeRefused(t *testing.T) {
+	t.Parallel()
+	c := newCloud(t)
+	wake := corelink.WakeTopic("Mill_Core")
+	c.denied = map[string]bool{wake: true}
+	_, output, _ := start(t, newRoot(t, c), nil)
+	c.await("a long poll", func() bool { return contains(c.waits, "55") })
+	eventually(t, "the refusal is in the log", func() bool {
+		return strings.Contains(output.String(), "The cloud refuses a subscription") && strings.Contains(output.String(), wake)
+	})
+	for epoch := range int64(2) {
+		c.deploy(epoch+1, bundle.Group{}, nil)
+		if end := c.outcome(); end.Event != fescue.EventSucceeded {
+			t.Fatalf("deployment %d: %+v", epoch+1, end)
+		}
+	}
+	c.await("another long poll", func() bool { return len(c.waits) > 2 && c.waits[len(c.waits)-1] == "55" })
 }
 
 func TestCore(t *testing.T) {

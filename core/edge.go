@@ -15,7 +15,6 @@ import (
 	"github.com/fescue-edge/fescue/core/logs"
 	"github.com/fescue-edge/fescue/core/router"
 	"github.com/fescue-edge/fescue/core/sandbox"
-	"github.com/fescue-edge/fescue/corelink"
 )
 
 // edge makes the parts run what the agent deploys.
@@ -66,7 +65,7 @@ func (e *edge) Apply(ctx context.Context, plan agent.Plan) error {
 		return err
 	}
 	e.parts.link.SetMaxBytes(plan.SpoolBytes)
-	e.parts.link.SetFilters(append(table.CloudFilters(), corelink.WakeTopic(e.config.ThingName)))
+	e.parts.subscribed.SetFilters(table.CloudFilters()...)
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/fescue-edge/fescue"
@@ -156,10 +157,16 @@ type Agent struct {
 	times                  Times
 	now                    func() time.Time
 
-	wake  chan struct{}
+	wake chan struct{}
+	// woken is true after a wake, however it was heeded, until the next poll.
+	woken atomic.Bool
 	ready chan struct{}
 
 	// The rest belongs to the goroutine of Run.
+
+	// overslept says that the agent asks without having been woken, unheard that
+	// the cloud's wakes do not arrive.
+	overslept, unheard bool
 
 	state state
 	// work is what is done for the deployment under way.
@@ -226,6 +233,7 @@ func New(o Options) *Agent {
 // MQTT that a deployment waits, and when that connection comes or goes. It never
 // waits.
 func (a *Agent) Wake() {
+	a.woken.Store(true)
 	select {
 	case a.wake <- struct{}{}:
 	default:
@@ -263,9 +271,9 @@ func (a *Agent) Run(ctx context.Context) error {
 		case a.unsaved:
 			retry.reset()
 			a.idle(ctx, min(a.times.MaxRetry, a.times.Poll))
-		case a.connected():
+		case a.canBeWoken():
 			retry.reset()
-			a.idle(ctx, a.times.Poll)
+			a.overslept = !a.idle(ctx, a.times.Poll)
 		default:
 			retry.reset()
 			// A long poll that is answered at once must not become a storm.
@@ -289,15 +297,31 @@ func (a *Agent) sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// idle waits for a wake, or for d.
-func (a *Agent) idle(ctx context.Context, d time.Duration) {
+// idle waits for a wake, or for d, and reports whether there was a wake.
+func (a *Agent) idle(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
 	case <-timer.C:
 	case <-a.wake:
+		return true
 	}
+	return false
+}
+
+// canBeWoken reports whether it is enough to poll now and then.
+func (a *Agent) canBeWoken() bool { return a.connected() && !a.unheard }
+
+// oversleep takes note that something waited for the core when it asked without
+// having been woken: until a wake comes it waits at the cloud.
+func (a *Agent) oversleep() {
+	if !a.overslept || !a.canBeWoken() {
+		return
+	}
+	a.unheard = true
+	a.logger.Warn("The cloud's word that a deployment waits did not arrive over MQTT; the core polls for deployments until it does. Check the core's IoT policy for iot:Receive.",
+		slog.String("topic", corelink.WakeTopic(a.thingName)))
 }
 
 // step does the next thing that is to be done. With again there is more to do
@@ -319,8 +343,11 @@ func (a *Agent) step(ctx context.Context) (again bool, err error) {
 		return true, a.reportEnd(ctx)
 	}
 	a.watchFindings() // also while the control plane does not answer
+	if a.woken.Swap(false) {
+		a.overslept, a.unheard = false, false
+	}
 	wait := corelink.MaxPoll
-	if a.connected() || a.unsaved {
+	if a.canBeWoken() || a.unsaved {
 		wait = 0
 	}
 	info := a.info(ctx)
@@ -336,6 +363,10 @@ func (a *Agent) step(ctx context.Context) (again bool, err error) {
 	if offer.WantInfo {
 		a.reportCore(ctx, info)
 	}
+	if offer.Check != nil || offer.DeploymentID != "" {
+		a.oversleep()
+	}
+	a.overslept = false
 	a.noticeKey(ctx, offer.SigningKeyID)
 	if offer.Check != nil {
 		return true, a.answer(ctx, *offer.Check)

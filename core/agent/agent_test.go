@@ -493,6 +493,20 @@ func TestPolling(t *testing.T) {
 		g.run()
 		p.expect(p.offer(simple(t, 1, 1).build(p)), fescue.Success)
 	})
+	t.Run("waits at the cloud when its wakes do not arrive, until one does", func(t *testing.T) {
+		t.Parallel()
+		p := newPeer(t)
+		g := newGateway(t, p)
+		g.connected = func() bool { return true }
+		g.times.Poll = 20 * time.Millisecond
+		a, _ := g.run()
+		p.await("polls in peace", func() bool { return len(p.polls) >= 3 })
+		p.expect(p.offer(simple(t, 1, 1).build(p)), fescue.Success)
+		p.await("a long poll", func() bool { return slices.Contains(p.polls, "55") })
+		a.Wake()
+		p.expect(p.offer(simple(t, 2, 2).build(p)), fescue.Success)
+		p.await("short polls again", func() bool { return p.polls[len(p.polls)-1] == "0" })
+	})
 	t.Run("comes back after an outage", func(t *testing.T) {
 		t.Parallel()
 		p := newPeer(t)

@@ -1,4 +1,4 @@
-package spooler_test
+package cloudlink_test
 
 import (
 	"bytes"
@@ -7,14 +7,16 @@ import (
 	"crypto/x509"
 	"errors"
 	"log/slog"
+	"maps"
 	"net"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/fescue-edge/fescue/core/spooler"
+	"github.com/fescue-edge/fescue/core/cloudlink"
 	"github.com/fescue-edge/fescue/mqtt"
 	"github.com/fescue-edge/fescue/pki"
+	"github.com/fescue-edge/fescue/topic"
 )
 
 // broker is the cloud's end: it takes connections over TLS and does what the
@@ -30,9 +32,12 @@ type broker struct {
 	// received are the topics of acknowledged messages, seen all that came.
 	received, seen []string
 	connects       []mqtt.Connect
-	filters        map[string]byte
-	packets        []int // filters for each SUBSCRIBE
-	session        *mqtt.Session
+	clients        map[string]*client // by client id
+	packets        []int              // filters for each SUBSCRIBE
+	session        *mqtt.Session      // of the core's first connection
+	// copies sends a message once for each filter that matches, not once for each
+	// connection.
+	copies bool
 	// refuse closes connections before CONNACK, silent leaves messages without
 	// acknowledgement.
 	refuse, silent bool
@@ -62,7 +67,7 @@ func newBroker(t *testing.T) *broker {
 	ctx, cancel := context.WithCancel(context.Background())
 	b := &broker{
 		t: t, roots: x509.NewCertPool(), listener: l, ctx: ctx, changed: make(chan struct{}),
-		filters: map[string]byte{}, poison: map[string]bool{}, poisonFilters: map[string]bool{}, denied: map[string]bool{},
+		clients: map[string]*client{}, poison: map[string]bool{}, poisonFilters: map[string]bool{}, denied: map[string]bool{},
 	}
 	b.roots.AddCert(authority.Certificate)
 	var running sync.WaitGroup
@@ -73,7 +78,9 @@ func newBroker(t *testing.T) *broker {
 				return
 			}
 			running.Go(func() {
-				_ = mqtt.Serve(ctx, tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{*leaf}}), &client{b: b}, mqtt.Options{})
+				c := &client{b: b, filters: map[string]byte{}}
+				_ = mqtt.Serve(ctx, tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{*leaf}}), c, mqtt.Options{})
+				b.change(func() { maps.DeleteFunc(b.clients, func(_ string, other *client) bool { return other == c }) })
 			})
 		}
 	})
@@ -97,6 +104,8 @@ func (b *broker) await(what string, cond func() bool) {
 	b.t.Helper()
 	deadline := time.NewTimer(20 * time.Second)
 	defer deadline.Stop()
+	tick := time.NewTicker(5 * time.Millisecond) // for what the link alone knows
+	defer tick.Stop()
 	for {
 		b.mu.Lock()
 		ok, changed := cond(), b.changed
@@ -106,18 +115,49 @@ func (b *broker) await(what string, cond func() bool) {
 		}
 		select {
 		case <-changed:
+		case <-tick.C:
 		case <-deadline.C:
 			b.mu.Lock()
 			defer b.mu.Unlock()
-			b.t.Fatalf("timed out waiting for %s; received %v, seen %v, filters %v, %d connects", what, b.received, b.seen, b.filters, len(b.connects))
+			b.t.Fatalf("timed out waiting for %s; received %v, seen %v, filters %v, %d connects", what, b.received, b.seen, b.filters(), len(b.connects))
 		}
 	}
 }
 
 // client is one connection.
 type client struct {
-	b *broker
-	s *mqtt.Session
+	b       *broker
+	s       *mqtt.Session
+	filters map[string]byte
+}
+
+// filters are those of all connections. mu is held.
+func (b *broker) filters() map[string]byte {
+	all := map[string]byte{}
+	for _, c := range b.clients {
+		maps.Copy(all, c.filters)
+	}
+	return all
+}
+
+// send brings a message to all connections. mu is not held.
+func (b *broker) send(name, payload string) {
+	b.t.Helper()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, c := range b.clients {
+		for f := range c.filters {
+			if !topic.Match(f, name) {
+				continue
+			}
+			if err := c.s.Send(&mqtt.Publish{Topic: name, Payload: []byte(payload)}); err != nil {
+				b.t.Error(err)
+			}
+			if !b.copies {
+				break
+			}
+		}
+	}
 }
 
 func (c *client) Connect(_ context.Context, s *mqtt.Session, m *mqtt.Connect) mqtt.Connack {
@@ -129,8 +169,10 @@ func (c *client) Connect(_ context.Context, s *mqtt.Session, m *mqtt.Connect) mq
 			ack.Code = mqtt.RefusedNotAuthorized
 			return
 		}
-		c.b.session = s
-		clear(c.b.filters)
+		if m.ClientID == "Mill_Core" {
+			c.b.session = s
+		}
+		c.b.clients[m.ClientID] = c
 	})
 	return ack
 }
@@ -168,7 +210,7 @@ func (c *client) Subscribe(_ context.Context, m *mqtt.Subscribe) error {
 				ack.Codes = append(ack.Codes, mqtt.SubackFailure)
 				continue
 			}
-			c.b.filters[f.Filter] = f.QoS
+			c.filters[f.Filter] = f.QoS
 			ack.Codes = append(ack.Codes, f.QoS)
 		}
 		err = c.s.Send(ack)
@@ -179,7 +221,7 @@ func (c *client) Subscribe(_ context.Context, m *mqtt.Subscribe) error {
 func (c *client) Unsubscribe(_ context.Context, m *mqtt.Unsubscribe) error {
 	c.b.change(func() {
 		for _, f := range m.Filters {
-			delete(c.b.filters, f)
+			delete(c.filters, f)
 		}
 	})
 	return c.s.Send(&mqtt.Unsuback{ID: m.ID})
@@ -198,18 +240,18 @@ func (b *broker) drop() {
 }
 
 // link starts a link to the broker; stop ends it and waits.
-func (b *broker) link(edit func(*spooler.Options)) (l *spooler.Link, stop func()) {
+func (b *broker) link(edit func(*cloudlink.Options)) (l *cloudlink.Link, stop func()) {
 	b.t.Helper()
-	o := spooler.Options{
+	o := cloudlink.Options{
 		Address: b.listener.Addr().String(), TLS: &tls.Config{RootCAs: b.roots, ServerName: "localhost"},
 		ClientID: "Mill_Core", FirstRetry: time.Millisecond, MaxRetry: 20 * time.Millisecond,
-		Deliver: func(string, []byte) {}, Logger: slog.New(slog.DiscardHandler),
+		Logger:  slog.New(slog.DiscardHandler),
 		Changed: func(bool) { b.change(func() {}) },
 	}
 	if edit != nil {
 		edit(&o)
 	}
-	l = spooler.New(o)
+	l = cloudlink.New(o)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {

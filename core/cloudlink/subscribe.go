@@ -1,4 +1,4 @@
-package spooler
+package cloudlink
 
 import (
 	"context"
@@ -36,15 +36,15 @@ const refused = 0x80
 // subscribe brings the connection's subscriptions in line with what is wanted.
 func (s *session) subscribe(ctx context.Context) error {
 	batches, gone := s.plan()
-	if len(gone) > 0 {
-		for chunk := range slices.Chunk(gone, maxFilters) {
-			if err := s.wait(ctx, s.client.Unsubscribe(chunk...)); err != nil {
-				return fmt.Errorf("unsubscribe: %w", err)
-			}
-			for _, f := range chunk {
-				delete(s.subscribed, f)
-			}
+	for chunk := range slices.Chunk(gone, maxFilters) {
+		if err := s.wait(ctx, s.client.Unsubscribe(chunk...)); err != nil {
+			return fmt.Errorf("unsubscribe: %w", err)
 		}
+		s.link.mu.Lock()
+		for _, f := range chunk {
+			delete(s.subscribed, f)
+		}
+		s.link.mu.Unlock()
 	}
 	for _, batch := range batches {
 		if err := s.subscribeTo(ctx, batch); err != nil {
@@ -62,16 +62,16 @@ func (s *session) plan() (batches [][]string, gone []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for f := range s.subscribed {
-		if !slices.Contains(l.filters, f) {
+		if !slices.Contains(s.wanted, f) {
 			gone = append(gone, f)
 		}
 	}
 	slices.Sort(gone)
 	var good, alone []string
-	for _, f := range l.filters {
-		switch of := l.suspects[f]; {
-		case s.subscribed[f], time.Now().Before(of.until):
-		case of.closes > 0:
+	for _, f := range s.wanted {
+		switch {
+		case s.subscribed[f]:
+		case l.suspects[f].closes > 0:
 			alone = append(alone, f)
 		default:
 			good = append(good, f)
@@ -100,18 +100,24 @@ func (s *session) subscribeTo(ctx context.Context, batch []string) error {
 	if t, ok := token.(*mqtt.SubscribeToken); ok {
 		codes = t.Result()
 	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	rearrange := false
 	for _, f := range batch {
 		if codes[f] == refused {
 			l.options.Logger.Error("The cloud refuses a subscription. Check the core's IoT policy for iot:Subscribe.", slog.String("filter", f))
-			l.mu.Lock()
 			l.suspects[f] = suspicion{maxCloses, time.Now().Add(suspicionLasts)}
-			l.mu.Unlock()
+			rearrange = true // it covers nothing any more
 			continue
 		}
 		s.subscribed[f] = true
-		l.mu.Lock()
-		delete(l.suspects, f)
-		l.mu.Unlock()
+		if l.suspects[f].closes > 0 {
+			delete(l.suspects, f)
+			rearrange = true // it may cover others
+		}
+	}
+	if rearrange {
+		l.arrange()
 	}
 	return nil
 }
@@ -129,6 +135,7 @@ func (s *session) suspect(batch []string) {
 		}
 		l.suspects[f] = of
 	}
+	l.arrange()
 }
 
 // wait waits for one operation, for as long as one may take.

@@ -1,4 +1,4 @@
-package spooler_test
+package cloudlink_test
 
 import (
 	"context"
@@ -13,11 +13,11 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/fescue-edge/fescue/core/spooler"
+	"github.com/fescue-edge/fescue/core/cloudlink"
 	"github.com/fescue-edge/fescue/mqtt"
 )
 
-func publish(t *testing.T, l *spooler.Link, topics ...string) {
+func publish(t *testing.T, l *cloudlink.Link, topics ...string) {
 	t.Helper()
 	for _, name := range topics {
 		if err := l.PublishCloud(context.Background(), name, []byte("payload")); err != nil {
@@ -39,7 +39,7 @@ func TestPublish(t *testing.T) {
 	t.Run("sends in order, as the core", func(t *testing.T) {
 		t.Parallel()
 		b := newBroker(t)
-		l, _ := b.link(func(o *spooler.Options) { o.KeepAlive = 90 * time.Second })
+		l, _ := b.link(func(o *cloudlink.Options) { o.KeepAlive = 90 * time.Second })
 		publish(t, l, numbered(200)...)
 		b.await("all messages", func() bool { return len(b.received) == 200 })
 		if diff := cmp.Diff(numbered(200), b.received); diff != "" {
@@ -98,7 +98,7 @@ func TestPublish(t *testing.T) {
 		t.Parallel()
 		b := newBroker(t)
 		b.silent = true
-		l, _ := b.link(func(o *spooler.Options) { o.OperationTimeout = 20 * time.Millisecond })
+		l, _ := b.link(func(o *cloudlink.Options) { o.OperationTimeout = 20 * time.Millisecond })
 		publish(t, l, "a")
 		b.await("many attempts", func() bool { return len(b.seen) > 5 })
 		b.change(func() { b.silent = false })
@@ -109,7 +109,7 @@ func TestPublish(t *testing.T) {
 		b := newBroker(t)
 		b.poison["bad"] = true
 		log := &lines{}
-		l, _ := b.link(func(o *spooler.Options) { o.Logger = slog.New(slog.NewTextHandler(log, nil)) })
+		l, _ := b.link(func(o *cloudlink.Options) { o.Logger = slog.New(slog.NewTextHandler(log, nil)) })
 		publish(t, l, "a", "bad", "b")
 		b.await("the others", func() bool { return slices.Equal(b.received, []string{"a", "b"}) })
 		if got := l.Stats(); got.Dropped != 1 {
@@ -132,16 +132,16 @@ func count(list []string, s string) (n int) {
 
 func TestPublishRefuses(t *testing.T) {
 	t.Parallel()
-	l := spooler.New(spooler.Options{Logger: slog.New(slog.DiscardHandler)})
+	l := cloudlink.New(cloudlink.Options{Logger: slog.New(slog.DiscardHandler)})
 	for _, tc := range []struct {
 		name, topic string
 		size        int
 		want        error
 	}{
-		{"a large message", "a", spooler.MaxMessage + 1, spooler.ErrTooLarge},
-		{"no topic", "", 1, spooler.ErrTopic},
-		{"a filter", "a/#", 1, spooler.ErrTopic},
-		{"a long topic", strings.Repeat("a", 257), 1, spooler.ErrTopic},
+		{"a large message", "a", cloudlink.MaxMessage + 1, cloudlink.ErrTooLarge},
+		{"no topic", "", 1, cloudlink.ErrTopic},
+		{"a filter", "a/#", 1, cloudlink.ErrTopic},
+		{"a long topic", strings.Repeat("a", 257), 1, cloudlink.ErrTopic},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			if err := l.PublishCloud(context.Background(), tc.topic, make([]byte, tc.size)); !errors.Is(err, tc.want) {
@@ -158,13 +158,13 @@ func TestQueueIsBounded(t *testing.T) {
 	t.Parallel()
 	b := newBroker(t)
 	b.refuse = true
-	l, _ := b.link(func(o *spooler.Options) { o.MaxBytes = spooler.MinMaxBytes })
+	l, _ := b.link(func(o *cloudlink.Options) { o.Queue = cloudlink.NewMemory(cloudlink.MinMaxBytes) })
 	for i := range 10 {
 		if err := l.PublishCloud(context.Background(), fmt.Sprintf("t/%d", i), make([]byte, 100_000)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if got := l.Stats(); got.Messages != 2 || got.Dropped != 8 || got.Bytes > spooler.MinMaxBytes {
+	if got := l.Stats(); got.Messages != 2 || got.Dropped != 8 || got.Bytes > cloudlink.MinMaxBytes {
 		t.Errorf("%+v", got)
 	}
 	l.SetMaxBytes(150_000)
@@ -180,7 +180,7 @@ func TestQueueKeepsWhatIsInFlight(t *testing.T) {
 	t.Parallel()
 	b := newBroker(t)
 	b.silent = true
-	l, _ := b.link(func(o *spooler.Options) { o.MaxBytes = spooler.MinMaxBytes })
+	l, _ := b.link(func(o *cloudlink.Options) { o.Queue = cloudlink.NewMemory(cloudlink.MinMaxBytes) })
 	publish(t, l, "first")
 	b.await("the first", func() bool { return len(b.seen) == 1 })
 	for i := range 5 {
@@ -204,11 +204,11 @@ func TestSubscriptions(t *testing.T) {
 	t.Parallel()
 	has := func(b *broker, filters ...string) func() bool {
 		return func() bool {
-			if len(b.filters) != len(filters) {
+			if len(b.filters()) != len(filters) {
 				return false
 			}
 			for _, f := range filters {
-				if qos, ok := b.filters[f]; !ok || qos != 0 {
+				if qos, ok := b.filters()[f]; !ok || qos != 0 {
 					return false
 				}
 			}
@@ -219,9 +219,10 @@ func TestSubscriptions(t *testing.T) {
 		t.Parallel()
 		b := newBroker(t)
 		l, _ := b.link(nil)
-		l.SetFilters([]string{"a/#", "b/+", "a/#"})
+		sub := l.Subscribe(ignore)
+		sub.SetFilters("a/#", "b/+", "a/#")
 		b.await("the first", has(b, "a/#", "b/+"))
-		l.SetFilters([]string{"b/+", "c"})
+		sub.SetFilters("b/+", "c")
 		b.await("the change", has(b, "b/+", "c"))
 		b.drop()
 		b.await("a new connection", func() bool { return len(b.connects) == 2 })
@@ -231,8 +232,12 @@ func TestSubscriptions(t *testing.T) {
 		t.Parallel()
 		b := newBroker(t)
 		l, _ := b.link(nil)
-		l.SetFilters(numbered(60))
-		b.await("all", has(b, numbered(60)...))
+		l.Subscribe(ignore).SetFilters(numbered(120)...)
+		b.await("all", has(b, numbered(120)...))
+		b.await("fifty on each connection", func() bool {
+			return len(b.clients) == 3 && len(b.clients["Mill_Core"].filters) == 50 &&
+				len(b.clients["Mill_Core-c00"].filters) == 50 && len(b.clients["Mill_Core-c01"].filters) == 20
+		})
 		if slices.Max(b.packets) > 8 {
 			t.Errorf("packets of %v filters", b.packets)
 		}
@@ -241,10 +246,11 @@ func TestSubscriptions(t *testing.T) {
 		t.Parallel()
 		b := newBroker(t)
 		got := make(chan string, 10)
-		l, _ := b.link(func(o *spooler.Options) {
-			o.Deliver = func(topic string, payload []byte) { got <- topic + "=" + string(payload) }
-		})
-		l.SetFilters([]string{"a/#"})
+		l, _ := b.link(nil)
+		l.Subscribe(func(m cloudlink.Message) error {
+			got <- m.Topic + "=" + string(m.Payload)
+			return nil
+		}).SetFilters("a/#")
 		b.await("the subscription", has(b, "a/#"))
 		for _, name := range []string{"a/1", "a/2"} {
 			if err := b.session.Send(&mqtt.Publish{Topic: name, Payload: []byte("x")}); err != nil {
@@ -260,30 +266,120 @@ func TestSubscriptions(t *testing.T) {
 		b := newBroker(t)
 		b.denied["no"] = true
 		log := &lines{}
-		l, _ := b.link(func(o *spooler.Options) { o.Logger = slog.New(slog.NewTextHandler(log, nil)) })
-		l.SetFilters([]string{"a", "no", "z"})
+		l, _ := b.link(func(o *cloudlink.Options) { o.Logger = slog.New(slog.NewTextHandler(log, nil)) })
+		sub, refused := l.Subscribe(ignore), l.Subscribe(ignore)
+		sub.SetFilters("a", "z")
+		refused.SetFilters("no")
 		b.await("the others", has(b, "a", "z"))
 		publish(t, l, "t")
 		b.await("a message", func() bool { return len(b.received) == 1 })
 		if !strings.Contains(log.String(), "The cloud refuses a subscription") {
 			t.Errorf("log:\n%s", log)
 		}
+		if !sub.Active() || refused.Active() {
+			t.Errorf("active: what is granted %v, what is refused %v", sub.Active(), refused.Active())
+		}
+		b.change(func() { clear(b.denied) })
+		refused.SetFilters("no")
+		b.await("another chance", func() bool { return has(b, "a", "no", "z")() })
+		b.await("to be active", refused.Active)
 	})
 	t.Run("at which the cloud closes the connection are left out", func(t *testing.T) {
 		t.Parallel()
 		b := newBroker(t)
 		b.poisonFilters["no"] = true
 		l, _ := b.link(nil)
-		l.SetFilters([]string{"a", "no", "z"})
+		sub := l.Subscribe(ignore)
+		sub.SetFilters("a", "no", "z")
 		b.await("the others and the connection", func() bool { return has(b, "a", "z")() && l.Connected() })
 		if len(b.connects) > 4 {
 			t.Errorf("it took %d connections", len(b.connects))
 		}
 		b.change(func() { clear(b.poisonFilters) })
 		// A deployment gives everything another chance.
-		l.SetFilters([]string{"a", "no"})
+		sub.SetFilters("a", "no")
 		b.await("all", has(b, "a", "no"))
 	})
+}
+
+// ignore is the Handler of tests that look at filters alone.
+func ignore(cloudlink.Message) error { return nil }
+
+// Each handler gets each message once, whatever the broker sends and however many
+// of its filters match.
+func TestEachMessageOnce(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		first, second []string // the filters of two handlers
+		denied        []string
+		topic         string
+		want          []string // of the handlers
+		connections   int
+	}{
+		"the topic and a filter that covers it": {first: []string{"a/job"}, second: []string{"a/#"}, topic: "a/job", want: []string{"first", "second"}, connections: 1},
+		"five filters":                          {first: []string{"a/job", "a/#", "#", "+/job", "a/+"}, topic: "a/job", want: []string{"first"}, connections: 1},
+		"filters that overlap in part":          {first: []string{"a/+"}, second: []string{"+/job"}, topic: "a/job", want: []string{"first", "second"}, connections: 2},
+		"only one of them matches":              {first: []string{"a/+"}, second: []string{"+/job"}, topic: "b/job", want: []string{"second"}, connections: 2},
+		"three that overlap in part":            {first: []string{"a/+/c", "+/b/c"}, second: []string{"a/b/+"}, topic: "a/b/c", want: []string{"first", "second"}, connections: 3},
+		"what covers is refused":                {first: []string{"a/job"}, second: []string{"a/#"}, denied: []string{"a/#"}, topic: "a/job", want: []string{"first", "second"}, connections: 1},
+		"a filter and its parent":               {first: []string{"a"}, second: []string{"a/#"}, topic: "a", want: []string{"first"}, connections: 1},
+		"reserved topics":                       {first: []string{"#"}, second: []string{"$aws/things/+/shadow/#"}, topic: "$aws/things/x/shadow/get", want: []string{"second"}, connections: 1},
+	} {
+		for _, copies := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, copies %v", name, copies), func(t *testing.T) {
+				t.Parallel()
+				b := newBroker(t)
+				b.copies = copies
+				for _, f := range tc.denied {
+					b.denied[f] = true
+				}
+				got := make(chan string, 100)
+				take := func(who string) cloudlink.Handler {
+					return func(m cloudlink.Message) error {
+						got <- string(m.Payload) + " for " + who
+						return nil
+					}
+				}
+				l, stop := b.link(nil)
+				first, second, end := l.Subscribe(take("first")), l.Subscribe(take("second")), l.Subscribe(take("end"))
+				end.SetFilters("$end")
+				first.SetFilters(tc.first...)
+				second.SetFilters(tc.second...)
+				b.await("the subscriptions", func() bool {
+					return len(b.clients) == tc.connections && end.Active() && first.Active() && (second.Active() || len(tc.denied) > 0)
+				})
+				want := []string{}
+				for i := range 20 {
+					b.send(tc.topic, fmt.Sprint(i))
+					for _, who := range tc.want {
+						want = append(want, fmt.Sprintf("%d for %s", i, who))
+					}
+				}
+				b.send("$end", "all")
+				// Whatever else came, on any connection, came before or comes now.
+				var all []string
+				for !slices.Contains(all, "all for end") || len(all) <= len(want) {
+					select {
+					case each := <-got:
+						all = append(all, each)
+					case <-time.After(20 * time.Second):
+						t.Fatalf("got %v", all)
+					}
+				}
+				stop()
+				close(got)
+				for each := range got {
+					all = append(all, each)
+				}
+				slices.Sort(all)
+				want = append(want, "all for end")
+				slices.Sort(want)
+				if diff := cmp.Diff(want, all); diff != "" {
+					t.Error(diff)
+				}
+			})
+		}
+	}
 }
 
 func TestEnd(t *testing.T) {
@@ -312,7 +408,7 @@ func TestEnd(t *testing.T) {
 		t.Parallel()
 		b := newBroker(t)
 		b.silent = true
-		l, stop := b.link(func(o *spooler.Options) { o.Drain = 20 * time.Millisecond })
+		l, stop := b.link(func(o *cloudlink.Options) { o.Drain = 20 * time.Millisecond })
 		publish(t, l, "a", "b")
 		b.await("the first message", func() bool { return len(b.seen) == 1 })
 		stop()
@@ -324,7 +420,7 @@ func TestEnd(t *testing.T) {
 		t.Parallel()
 		b := newBroker(t)
 		dialing := make(chan struct{}, 100)
-		_, stop := b.link(func(o *spooler.Options) {
+		_, stop := b.link(func(o *cloudlink.Options) {
 			o.Dial = func(ctx context.Context) (net.Conn, error) {
 				dialing <- struct{}{}
 				<-ctx.Done()
@@ -340,7 +436,7 @@ func TestConnectedIsObservable(t *testing.T) {
 	t.Parallel()
 	b := newBroker(t)
 	states := make(chan bool, 100)
-	l, stop := b.link(func(o *spooler.Options) { o.Changed = func(up bool) { states <- up } })
+	l, stop := b.link(func(o *cloudlink.Options) { o.Changed = func(up bool) { states <- up } })
 	if !<-states || !l.Connected() {
 		t.Error("the connection was not told of")
 	}
@@ -363,7 +459,7 @@ func TestServerMustBeTrusted(t *testing.T) {
 	other := newBroker(t)
 	log := &lines{}
 	attempts := make(chan struct{}, 100)
-	l, _ := b.link(func(o *spooler.Options) {
+	l, _ := b.link(func(o *cloudlink.Options) {
 		o.TLS.RootCAs = other.roots
 		o.Logger = slog.New(slog.NewTextHandler(log, nil))
 		var d net.Dialer

@@ -1,4 +1,4 @@
-package spooler
+package cloudlink
 
 import (
 	"context"
@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"net"
 	"slices"
 	"sync"
@@ -37,8 +36,8 @@ var (
 	ErrTopic = errors.New("not a topic to publish to")
 )
 
-// Options are what a Link stands on. Address, TLS, ClientID, Deliver and Logger
-// are required.
+// Options are what a Link stands on. Address, TLS, ClientID and Logger are
+// required.
 type Options struct {
 	// Address is the broker's "host:port"; TLS is spoken on it.
 	Address string
@@ -46,6 +45,9 @@ type Options struct {
 	// Dial opens the connection under TLS; nil dials Address.
 	Dial     func(ctx context.Context) (net.Conn, error)
 	ClientID string
+	// ExtraClientID begins the client ids of further connections, which end in -c00,
+	// -c01 and so on; ClientID if empty.
+	ExtraClientID string
 	// KeepAlive is 600 s if zero.
 	KeepAlive time.Duration
 	// OperationTimeout bounds a connect, publish, subscribe or unsubscribe; 5 s
@@ -56,10 +58,8 @@ type Options struct {
 	// Drain bounds how long the end of Run waits for the queue to empty; 2 s if
 	// zero.
 	Drain time.Duration
-	// MaxBytes bounds the queue; DefaultMaxBytes if zero.
-	MaxBytes int64
-	// Deliver takes what arrives, in order. It must not wait for the Link.
-	Deliver func(topic string, payload []byte)
+	// Queue holds what is published; nil is one of DefaultMaxBytes in memory.
+	Queue Queue
 	// Changed is told when the connection comes (with its subscriptions) and
 	// goes; nil tells nobody.
 	Changed func(connected bool)
@@ -70,14 +70,19 @@ type Options struct {
 // owns it. Its methods may be called from any goroutine, before Run too.
 type Link struct {
 	options Options
-	queue   *queue
-	// refilter has an element when the filters may have changed.
-	refilter chan struct{}
+	queue   Queue
+	// queued has an element when there may be something to send.
+	queued chan struct{}
+	// arranged has an element when there may be more or fewer connections to run.
+	arranged chan struct{}
 
-	mu        sync.Mutex
-	filters   []string
-	connected bool
-	suspects  map[string]suspicion
+	mu            sync.Mutex
+	subscriptions []*Subscription
+	suspects      map[string]suspicion
+	// connections are at least one; the first is the one that publishes.
+	connections []*connection
+	// lost counts the messages that were given up.
+	lost uint64
 }
 
 // New makes a link. It does nothing before Run.
@@ -96,8 +101,11 @@ func New(o Options) *Link {
 			*d.value = d.standard
 		}
 	}
-	if o.MaxBytes <= 0 {
-		o.MaxBytes = DefaultMaxBytes
+	if o.Queue == nil {
+		o.Queue = NewMemory(DefaultMaxBytes)
+	}
+	if o.ExtraClientID == "" {
+		o.ExtraClientID = o.ClientID
 	}
 	if o.Changed == nil {
 		o.Changed = func(bool) {}
@@ -106,16 +114,19 @@ func New(o Options) *Link {
 		var d net.Dialer
 		o.Dial = func(ctx context.Context) (net.Conn, error) { return d.DialContext(ctx, "tcp", o.Address) }
 	}
-	return &Link{
+	l := &Link{
 		options:  o,
-		queue:    newQueue(o.MaxBytes),
-		refilter: make(chan struct{}, 1),
+		queue:    o.Queue,
+		queued:   make(chan struct{}, 1),
+		arranged: make(chan struct{}, 1),
 		suspects: make(map[string]suspicion),
 	}
+	l.connections = []*connection{newConnection(l, 0)}
+	return l
 }
 
 // PublishCloud queues a message and never waits. When the queue is full the
-// oldest messages give way. The error is ErrTooLarge or ErrTopic.
+// oldest messages give way. The error is ErrTooLarge, ErrTopic or the queue's.
 func (l *Link) PublishCloud(_ context.Context, name string, payload []byte) error {
 	if len(payload) > MaxMessage {
 		return fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, len(payload), MaxMessage)
@@ -123,25 +134,16 @@ func (l *Link) PublishCloud(_ context.Context, name string, payload []byte) erro
 	if err := topic.ValidName(name); err != nil {
 		return fmt.Errorf("%w: %w", ErrTopic, err)
 	}
-	if n := l.queue.push(&message{topic: name, payload: slices.Clone(payload)}); n > 0 {
-		_, _, dropped := l.queue.stats()
+	dropped, err := l.queue.Push(Message{name, slices.Clone(payload)})
+	if err != nil {
+		return fmt.Errorf("queue a message for the cloud: %w", err)
+	}
+	signal(l.queued)
+	if dropped > 0 {
 		l.options.Logger.Warn("The queue to the cloud is full; the oldest messages were dropped.",
-			slog.String("topic", name), slog.Int("messages", n), slog.Uint64("droppedMessageCount", dropped))
+			slog.String("topic", name), slog.Int("messages", dropped), slog.Uint64("droppedMessageCount", l.Stats().Dropped))
 	}
 	return nil
-}
-
-// SetFilters makes these the subscriptions: new ones are added, others removed,
-// now if connected, else at the next connection.
-func (l *Link) SetFilters(filters []string) {
-	l.mu.Lock()
-	l.filters = slices.Compact(slices.Sorted(slices.Values(filters)))
-	clear(l.suspects)
-	l.mu.Unlock()
-	select {
-	case l.refilter <- struct{}{}:
-	default:
-	}
 }
 
 // SetMaxBytes changes the bound of the queue; 0 is the default.
@@ -149,14 +151,14 @@ func (l *Link) SetMaxBytes(n int64) {
 	if n <= 0 {
 		n = DefaultMaxBytes
 	}
-	l.queue.setLimit(n)
+	l.queue.SetLimit(n)
 }
 
 // Connected reports whether the link is up, with its subscriptions.
 func (l *Link) Connected() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.connected
+	return l.connections[0].up
 }
 
 // Stats are the link's figures of the moment.
@@ -169,64 +171,70 @@ type Stats struct {
 
 // Stats returns the figures.
 func (l *Link) Stats() Stats {
-	n, bytes, dropped := l.queue.stats()
-	return Stats{n, bytes, dropped}
+	n, bytes, dropped := l.queue.Waiting()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return Stats{n, bytes, dropped + l.lost}
 }
 
 // Run connects, again and again, until ctx ends; then it tries to send what is
 // queued for a bounded time and disconnects. It always returns nil.
 func (l *Link) Run(ctx context.Context) error {
-	failures := 0
-	for ctx.Err() == nil {
-		began := time.Now()
-		err := l.session(ctx)
-		if ctx.Err() != nil {
-			break
-		}
-		// A connection that lasted starts the back-off anew; one that the cloud
-		// closes at once does not.
-		if time.Since(began) > l.options.MaxRetry {
-			failures = 0
-		}
-		pause := l.pause(failures)
-		failures++
-		l.options.Logger.Warn("The connection to the cloud is down.",
-			slog.String("address", l.options.Address), slog.String("clientId", l.options.ClientID),
-			slog.String("errorString", err.Error()), slog.Duration("retryAfter", pause))
-		timer := time.NewTimer(pause)
-		select {
-		case <-ctx.Done():
-		case <-timer.C:
-		}
-		timer.Stop()
-	}
-	if n, bytes, _ := l.queue.stats(); n > 0 {
-		l.options.Logger.Warn("Messages for the cloud are lost with the end of the core.", slog.Int("messages", n), slog.Int64("bytes", bytes))
+	var running sync.WaitGroup
+	running.Go(func() { l.runExtra(ctx) })
+	l.connections[0].run(ctx)
+	running.Wait()
+	if s := l.Stats(); s.Messages > 0 {
+		l.options.Logger.Warn("Messages for the cloud are lost with the end of the core.", slog.Int("messages", s.Messages), slog.Int64("bytes", s.Bytes))
 	}
 	return nil
 }
 
-// pause doubles up to MaxRetry, shortened by up to a half at random so that a
-// fleet does not come back all at once.
-func (l *Link) pause(failures int) time.Duration {
-	pause := l.options.FirstRetry
-	for range failures {
-		if pause >= l.options.MaxRetry/2 {
-			pause = l.options.MaxRetry
-			break
-		}
-		pause *= 2
+// runExtra runs the connections beside the first, as many as there are to be, until
+// ctx ends.
+func (l *Link) runExtra(ctx context.Context) {
+	var wait sync.WaitGroup
+	defer wait.Wait()
+	type running struct {
+		end   context.CancelFunc
+		ended chan struct{}
 	}
-	pause = min(pause, l.options.MaxRetry)
-	return pause - rand.N(pause/2+1)
+	all := make(map[*connection]running)
+	for {
+		l.mu.Lock()
+		extra := slices.Clone(l.connections[1:])
+		l.mu.Unlock()
+		for c, r := range all {
+			if !slices.Contains(extra, c) {
+				r.end()
+				<-r.ended // before another one has its client id
+				delete(all, c)
+			}
+		}
+		for _, c := range extra {
+			if _, runs := all[c]; runs {
+				continue
+			}
+			own, end := context.WithCancel(ctx)
+			r := running{end, make(chan struct{})}
+			all[c] = r
+			wait.Go(func() {
+				defer close(r.ended)
+				c.run(own)
+			})
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-l.arranged:
+		}
+	}
 }
 
-func (l *Link) setConnected(up bool) {
-	l.mu.Lock()
-	was := l.connected
-	l.connected = up
-	l.mu.Unlock()
-	if was != up {
-		l.options.Changed(up)
+// signal leaves a word for the one who waits.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
 	}
 }
