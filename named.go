@@ -36,10 +36,13 @@ func Named(p Partition, k Kind, body json.RawMessage) (list []string) {
 		}
 	case FunctionKind:
 		for _, f := range v.Functions {
-			arn, err := ParseARN(f.FunctionArn)
+			if _, ok := SystemFunctionOf(f.FunctionArn); ok {
+				continue
+			}
+			arn, _ := ParseARN(f.FunctionArn)
 			if name, _, ok := arn.Function(); ok && arn.Partition() == p {
 				list = append(list, p.FunctionARN(name))
-			} else if err != nil || arn.Account != "" { // system functions have no account
+			} else {
 				list = append(list, f.FunctionArn)
 			}
 		}

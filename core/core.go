@@ -198,9 +198,9 @@ func (c *Core) assemble(files *logs.Logs, logger *slog.Logger) (_ *parts, err er
 		MaxWorkItems:  c.config.MaxWorkItems,
 		MaxConcurrent: c.config.MaxConcurrent,
 	})
-	p.router = router.New(map[router.Kind]router.Endpoint{
-		router.KindFunction: router.ToFunctions(p.supervisor),
-		router.KindCloud: router.ToCloud(p.link, func(m router.Message, err error) {
+	p.router = router.New(map[fescue.EndpointKind]router.Endpoint{
+		fescue.EndpointFunction: router.ToFunctions(p.supervisor),
+		fescue.EndpointCloud: router.ToCloud(p.link, func(m router.Message, err error) {
 			logger.Warn("A message for the cloud was dropped.",
 				slog.String("source", m.Source), slog.String("topic", m.Topic), slog.String("errorString", err.Error()))
 		}),

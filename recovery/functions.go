@@ -32,12 +32,13 @@ func (r *reading) readFunctions() error {
 	for _, f := range lambdas.Content {
 		arn, err := fescue.ParseARN(f.FunctionArn)
 		name, number, ok := arn.Function()
+		_, system := arn.SystemFunction()
 		switch {
 		case err != nil || !ok:
 			problems = append(problems, fmt.Errorf("group.json: %.256q is not the ARN of a function", f.FunctionArn))
 			continue
-		case arn.Account == "":
-			r.renamed[f.FunctionArn] = f.FunctionArn // a system function: no code
+		case system:
+			r.renamed[f.FunctionArn] = f.FunctionArn // it has no code
 		case !versionNumber.MatchString(number):
 			problems = append(problems, fmt.Errorf("group.json: the function %.256q has no version number", f.FunctionArn))
 			continue

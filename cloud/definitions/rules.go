@@ -91,10 +91,6 @@ func (c *ids) identity(id, thingARN, certARN string) {
 	}
 }
 
-// unconfigurable are the system functions that take no Execution (documented in
-// the developer guide's troubleshooting table).
-var unconfigurable = map[string]bool{"GGIPDetector": true, "GGCloudSpooler": true}
-
 func checkFunctions(v *fescue.FunctionDefinitionVersion) []string {
 	var c ids
 	groupMode := fescue.GreengrassContainer
@@ -108,15 +104,14 @@ func checkFunctions(v *fescue.FunctionDefinitionVersion) []string {
 	for _, f := range v.Functions {
 		c.add("Id", f.Id)
 		arn, err := fescue.ParseARN(f.FunctionArn)
-		name, _, ok := arn.Function()
-		if err != nil || !ok {
+		if _, _, ok := arn.Function(); err != nil || !ok {
 			c.fail("FunctionArn of '%s' is not the ARN of a Lambda function: '%s'", f.Id, f.FunctionArn)
 			continue
 		}
-		system := arn.Account == ""
+		name, system := arn.SystemFunction()
 		c.attachments(f)
-		c.isolation(f, groupMode, system && unconfigurable[name], system)
-		if system && name == "GGStreamManager" && f.FunctionConfiguration != nil && f.FunctionConfiguration.Pinned != nil && !*f.FunctionConfiguration.Pinned {
+		c.isolation(f, groupMode, name.Facts().FixedExecution, system)
+		if name.Facts().AlwaysPinned && f.FunctionConfiguration != nil && f.FunctionConfiguration.Pinned != nil && !*f.FunctionConfiguration.Pinned {
 			c.fail("Pinned of function with arn %s must be true", f.FunctionArn)
 		}
 	}
@@ -312,10 +307,10 @@ func checkSubscriptions(v *fescue.SubscriptionDefinitionVersion) []string {
 	var c ids
 	for _, e := range v.Subscriptions {
 		c.add("Id", e.Id)
-		if !validEndpoint(e.Source) {
+		if fescue.EndpointKindOf(e.Source) == fescue.EndpointUnknown {
 			c.fail("Subscription source is invalid. ID is '%s' and Source is '%s'", e.Id, e.Source)
 		}
-		if !validEndpoint(e.Target) {
+		if fescue.EndpointKindOf(e.Target) == fescue.EndpointUnknown {
 			c.fail("Subscription target is invalid. ID is '%s' and Target is '%s'", e.Id, e.Target)
 		}
 		if err := topic.ValidFilter(e.Subject); err != nil {
@@ -325,31 +320,12 @@ func checkSubscriptions(v *fescue.SubscriptionDefinitionVersion) []string {
 	return c.problems
 }
 
-// validEndpoint reports whether s has the form of a subscription's end: cloud,
-// GGShadowService, or the ARN of a thing, a function or a connector.
-func validEndpoint(s string) bool {
-	if s == fescue.CloudEndpoint || s == fescue.ShadowServiceEndpoint {
-		return true
-	}
-	arn, err := fescue.ParseARN(s)
-	if err != nil {
-		return false
-	}
-	if _, ok := arn.ThingName(); ok {
-		return true
-	}
-	if _, _, ok := arn.Function(); ok {
-		return true
-	}
-	return arn.Service == "greengrass" && strings.HasPrefix(arn.Resource, "/connectors/")
-}
-
 func checkConnectors(v *fescue.ConnectorDefinitionVersion) []string {
 	var c ids
 	for _, e := range v.Connectors {
 		c.add("Id", e.Id)
 		arn, err := fescue.ParseARN(e.ConnectorArn)
-		if err != nil || arn.Service != "greengrass" || !strings.HasPrefix(arn.Resource, "/connectors/") {
+		if err != nil || !arn.Connector() {
 			c.fail("ConnectorArn of '%s' is not the ARN of a connector: '%s'", e.Id, e.ConnectorArn)
 		}
 	}

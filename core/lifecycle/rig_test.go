@@ -237,9 +237,9 @@ func newRig(t *testing.T, change ...func(*lifecycle.Options)) *rig {
 	}
 	options.Sandbox = box
 	r.sup = lifecycle.New(options)
-	r.router = router.New(map[router.Kind]router.Endpoint{
-		router.KindFunction: router.ToFunctions(r.sup),
-		router.KindCloud: router.ToCloud(r, func(m router.Message, err error) {
+	r.router = router.New(map[fescue.EndpointKind]router.Endpoint{
+		fescue.EndpointFunction: router.ToFunctions(r.sup),
+		fescue.EndpointCloud: router.ToCloud(r, func(m router.Message, err error) {
 			logger.Error("lost", "topic", m.Topic, "errorString", err.Error())
 		}),
 	}, logger)

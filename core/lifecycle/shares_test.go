@@ -8,9 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/core/invoke"
 	"github.com/fescue-edge/fescue/core/lifecycle"
-	"github.com/fescue-edge/fescue/core/router"
 )
 
 // flood sends messages until one is refused and says how many were taken.
@@ -46,10 +46,10 @@ func TestShares(t *testing.T) {
 	t.Run("one caller of one function has what is configured", func(t *testing.T) {
 		t.Parallel()
 		r := silent(t, "Busy", "Quiet")
-		if n := r.flood(router.Cloud, "Busy", 0); n != 100 {
+		if n := r.flood(fescue.CloudEndpoint, "Busy", 0); n != 100 {
 			t.Errorf("%d items were taken, want 100", n)
 		}
-		_, err := r.sup.ReserveEvent(arn("Busy"), router.Cloud, "", nil)
+		_, err := r.sup.ReserveEvent(arn("Busy"), fescue.CloudEndpoint, "", nil)
 		if want := "the share of cloud in the queue of " + arn("Busy") + " holds 100 items"; err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q", err, want)
 		}
@@ -58,7 +58,7 @@ func TestShares(t *testing.T) {
 				t.Errorf("%s finds no room in the same queue", source)
 			}
 		}
-		for _, source := range []string{router.Cloud, device, arn("Quiet")} {
+		for _, source := range []string{fescue.CloudEndpoint, device, arn("Quiet")} {
 			if n := r.flood(source, "Quiet", 0); n == 0 {
 				t.Errorf("%s finds no room for another function", source)
 			}
@@ -69,12 +69,12 @@ func TestShares(t *testing.T) {
 		t.Parallel()
 		names := []string{"A", "B", "C", "D", "E", "F", "G", "H", "I", "J", "K", "L", "M", "N", "O", "P"}
 		r := silent(t, append(names, "Quiet")...)
-		for _, source := range []string{arn("A"), router.Cloud, device} {
+		for _, source := range []string{arn("A"), fescue.CloudEndpoint, device} {
 			for _, name := range names {
 				r.flood(source, name, 100)
 			}
 		}
-		if n := r.flood(router.Cloud, "Quiet", 100); n < 8 {
+		if n := r.flood(fescue.CloudEndpoint, "Quiet", 100); n < 8 {
 			t.Errorf("there is room for %d items", n)
 		}
 	})
@@ -82,10 +82,10 @@ func TestShares(t *testing.T) {
 	t.Run("the same of bytes", func(t *testing.T) {
 		t.Parallel()
 		r := silent(t, "Busy", "Quiet")
-		if n := r.flood(router.Cloud, "Busy", 1000); n != 10 {
+		if n := r.flood(fescue.CloudEndpoint, "Busy", 1000); n != 10 {
 			t.Errorf("%d items of 1000 bytes of 30000 were taken, want 10", n)
 		}
-		if n := r.flood(router.Cloud, "Quiet", 1000); n == 0 {
+		if n := r.flood(fescue.CloudEndpoint, "Quiet", 1000); n == 0 {
 			t.Error("there is no room for another function")
 		}
 	})
@@ -109,7 +109,7 @@ func TestShares(t *testing.T) {
 		go func() {
 			defer close(fed)
 			for ctx.Err() == nil {
-				settle, err := r.sup.ReserveEvent(arn("Busy"), router.Cloud, "", []byte("x"))
+				settle, err := r.sup.ReserveEvent(arn("Busy"), fescue.CloudEndpoint, "", []byte("x"))
 				if err != nil {
 					<-time.After(time.Millisecond)
 					continue

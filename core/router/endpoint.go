@@ -5,50 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"strings"
 )
-
-// The endpoints of a subscription that are words, not ARNs.
-const (
-	Cloud         = "cloud"
-	ShadowService = "GGShadowService"
-)
-
-// Kind is what a target is.
-type Kind string
-
-// The kinds of endpoint that a subscription can name.
-const (
-	KindFunction  Kind = "function"
-	KindCloud     Kind = "cloud"
-	KindDevice    Kind = "device"
-	KindConnector Kind = "connector"
-	KindShadow    Kind = "shadow"
-	KindUnknown   Kind = "unknown"
-)
-
-// KindOf tells from its name what an endpoint is.
-func KindOf(endpoint string) Kind {
-	switch endpoint {
-	case Cloud:
-		return KindCloud
-	case ShadowService:
-		return KindShadow
-	}
-	parts := strings.SplitN(endpoint, ":", 6)
-	if len(parts) != 6 || parts[0] != "arn" {
-		return KindUnknown
-	}
-	switch {
-	case parts[2] == "lambda" && strings.HasPrefix(parts[5], "function:"):
-		return KindFunction
-	case parts[2] == "iot" && strings.HasPrefix(parts[5], "thing/"):
-		return KindDevice
-	case parts[2] == "greengrass" && strings.HasPrefix(parts[5], "/connectors/"):
-		return KindConnector
-	}
-	return KindUnknown
-}
 
 // Message is what is being routed.
 type Message struct {

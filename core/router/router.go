@@ -12,6 +12,8 @@ import (
 	"fmt"
 	"log/slog"
 	"sync/atomic"
+
+	"github.com/fescue-edge/fescue"
 )
 
 // ErrNoEndpoint means that this core cannot reach targets of that kind.
@@ -19,14 +21,14 @@ var ErrNoEndpoint = errors.New("this core serves no such endpoint")
 
 // Router delivers by the table of the moment. Make one with New.
 type Router struct {
-	endpoints map[Kind]Endpoint
+	endpoints map[fescue.EndpointKind]Endpoint
 	logger    *slog.Logger
 	table     atomic.Pointer[Table]
 }
 
 // New makes a router with an empty table. The endpoints are those that this
 // core serves; the map is not changed afterwards.
-func New(endpoints map[Kind]Endpoint, logger *slog.Logger) *Router {
+func New(endpoints map[fescue.EndpointKind]Endpoint, logger *slog.Logger) *Router {
 	r := &Router{endpoints: endpoints, logger: logger}
 	r.table.Store(&Table{})
 	return r
@@ -36,9 +38,9 @@ func New(endpoints map[Kind]Endpoint, logger *slog.Logger) *Router {
 // one, never by both. Targets that this core cannot reach are named in the log.
 func (r *Router) SetTable(t *Table) {
 	for _, target := range t.targets {
-		if r.endpoints[KindOf(target)] == nil {
+		if r.endpoints[fescue.EndpointKindOf(target)] == nil {
 			r.logger.Warn("A subscription's target cannot be reached; its messages will be dropped.",
-				"target", target, "kind", string(KindOf(target)))
+				"target", target, "kind", string(fescue.EndpointKindOf(target)))
 		}
 	}
 	r.table.Store(t)
@@ -84,17 +86,17 @@ func (r *Router) Publish(ctx context.Context, source, topic string, payload []by
 }
 
 // FromCloud sends a message that arrived from the cloud, with best effort. A
-// link that acknowledges only what was queued calls Publish with source Cloud
+// link that acknowledges only what was queued calls Publish with the cloud as source
 // and allOrError instead.
 func (r *Router) FromCloud(ctx context.Context, topic string, payload []byte) error {
-	return r.Publish(ctx, Cloud, topic, payload, false)
+	return r.Publish(ctx, fescue.CloudEndpoint, topic, payload, false)
 }
 
 // CloudFilters lists what the core subscribes to in the cloud.
 func (r *Router) CloudFilters() []string { return r.table.Load().CloudFilters() }
 
 func (r *Router) reserve(ctx context.Context, target string, m Message) (func(bool), error) {
-	kind := KindOf(target)
+	kind := fescue.EndpointKindOf(target)
 	endpoint := r.endpoints[kind]
 	if endpoint == nil {
 		return nil, fmt.Errorf("%w (%s)", ErrNoEndpoint, kind)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/core/router"
 )
 
@@ -36,25 +37,25 @@ func TestRoute(t *testing.T) {
 	t.Parallel()
 	made := table(t,
 		router.Row{ID: "1", Source: functionA, Subject: "a/+", Target: functionB},
-		router.Row{ID: "2", Source: functionA, Subject: "a/b", Target: router.Cloud},
+		router.Row{ID: "2", Source: functionA, Subject: "a/b", Target: fescue.CloudEndpoint},
 		router.Row{ID: "3", Source: functionA, Subject: "#", Target: functionB},
 		router.Row{ID: "4", Source: functionA, Subject: "a/#", Target: device},
-		router.Row{ID: "5", Source: router.Cloud, Subject: "c/x", Target: functionA},
-		router.Row{ID: "6", Source: router.Cloud, Subject: "c/#", Target: functionA},
-		router.Row{ID: "7", Source: router.Cloud, Subject: "c/x", Target: functionB},
+		router.Row{ID: "5", Source: fescue.CloudEndpoint, Subject: "c/x", Target: functionA},
+		router.Row{ID: "6", Source: fescue.CloudEndpoint, Subject: "c/#", Target: functionA},
+		router.Row{ID: "7", Source: fescue.CloudEndpoint, Subject: "c/x", Target: functionB},
 	)
 	tests := []struct {
 		name, source, topic string
 		want                []string
 	}{
-		{"distinct targets in row order", functionA, "a/b", []string{functionB, router.Cloud, device}},
+		{"distinct targets in row order", functionA, "a/b", []string{functionB, fescue.CloudEndpoint, device}},
 		{"a level wildcard takes one level", functionA, "a/b/c", []string{functionB, device}},
 		{"a/# does not take a", functionA, "a", []string{functionB}},
 		{"# does not take reserved topics", functionA, "$aws/things/t/shadow/update", nil},
 		{"case matters", functionA, "A/B", []string{functionB}},
 		{"another source", functionB, "a/b", nil},
 		{"another version of the source", strings.TrimSuffix(functionA, "1") + "2", "a/b", nil},
-		{"from the cloud, exact before and after a filter", router.Cloud, "c/x", []string{functionA, functionB}},
+		{"from the cloud, exact before and after a filter", fescue.CloudEndpoint, "c/x", []string{functionA, functionB}},
 		{"unknown", "", "", nil},
 	}
 	for _, test := range tests {
@@ -77,7 +78,7 @@ func TestRoute(t *testing.T) {
 	})
 	t.Run("the targets, each once", func(t *testing.T) {
 		t.Parallel()
-		if diff := cmp.Diff([]string{functionB, router.Cloud, device, functionA}, made.Targets()); diff != "" {
+		if diff := cmp.Diff([]string{functionB, fescue.CloudEndpoint, device, functionA}, made.Targets()); diff != "" {
 			t.Error(diff)
 		}
 	})
@@ -100,20 +101,6 @@ func TestNewTable(t *testing.T) {
 				t.Errorf("got %v, want an error that names the row", err)
 			}
 		})
-	}
-}
-
-func TestKindOf(t *testing.T) {
-	t.Parallel()
-	for endpoint, want := range map[string]router.Kind{
-		functionA: router.KindFunction, device: router.KindDevice, connector: router.KindConnector,
-		"cloud": router.KindCloud, "GGShadowService": router.KindShadow,
-		"": router.KindUnknown, "Cloud": router.KindUnknown, "arn:aws:lambda:x": router.KindUnknown,
-		"arn:aws:iot:eu-west-1:123456789012:cert/x": router.KindUnknown,
-	} {
-		if got := router.KindOf(endpoint); got != want {
-			t.Errorf("KindOf(%q) = %s, want %s", endpoint, got, want)
-		}
 	}
 }
 
@@ -156,11 +143,11 @@ func (e *edge) PublishCloud(_ context.Context, topic string, payload []byte) err
 func TestPublish(t *testing.T) {
 	t.Parallel()
 	rows := []router.Row{
-		{ID: "1", Source: functionA, Subject: "t", Target: router.Cloud},
+		{ID: "1", Source: functionA, Subject: "t", Target: fescue.CloudEndpoint},
 		{ID: "2", Source: functionA, Subject: "t", Target: functionB},
 		{ID: "3", Source: functionA, Subject: "t", Target: functionA},
 		{ID: "4", Source: functionA, Subject: "device", Target: device},
-		{ID: "5", Source: router.Cloud, Subject: `q"uote`, Target: functionB},
+		{ID: "5", Source: fescue.CloudEndpoint, Subject: `q"uote`, Target: functionB},
 	}
 	toA, toB := functionA+` {"custom":{"subject":"t"}} m`, functionB+` {"custom":{"subject":"t"}} m`
 	tests := []struct {
@@ -183,7 +170,7 @@ func TestPublish(t *testing.T) {
 		{name: "all, with such a target", source: functionA, topic: "device", all: true, wantErr: router.ErrNoEndpoint},
 		{name: "a message that the cloud link lost", source: functionA, topic: "t", cloudErr: errFull,
 			want: []string{"cloud t m", toB, toA}, wantLog: "lost"},
-		{name: "a topic that JSON must quote", source: router.Cloud, topic: `q"uote`,
+		{name: "a topic that JSON must quote", source: fescue.CloudEndpoint, topic: `q"uote`,
 			want: []string{functionB + ` {"custom":{"subject":"q\"uote"}} m`}},
 	}
 	for _, test := range tests {
@@ -192,9 +179,9 @@ func TestPublish(t *testing.T) {
 			e := &edge{full: map[string]bool{test.full: true}, cloudErr: test.cloudErr}
 			var log bytes.Buffer
 			logger := slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-			r := router.New(map[router.Kind]router.Endpoint{
-				router.KindFunction: router.ToFunctions(e),
-				router.KindCloud:    router.ToCloud(e, func(m router.Message, err error) { logger.Error("lost", "topic", m.Topic) }),
+			r := router.New(map[fescue.EndpointKind]router.Endpoint{
+				fescue.EndpointFunction: router.ToFunctions(e),
+				fescue.EndpointCloud:    router.ToCloud(e, func(m router.Message, err error) { logger.Error("lost", "topic", m.Topic) }),
 			}, logger)
 			r.SetTable(table(t, rows...))
 			if !strings.Contains(log.String(), "cannot be reached") || !strings.Contains(log.String(), device) {
@@ -223,7 +210,7 @@ func TestSetTable(t *testing.T) {
 	t.Run("a message goes by one table only", func(t *testing.T) {
 		t.Parallel()
 		e := &edge{}
-		r := router.New(map[router.Kind]router.Endpoint{router.KindFunction: router.ToFunctions(e)}, slog.New(slog.DiscardHandler))
+		r := router.New(map[fescue.EndpointKind]router.Endpoint{fescue.EndpointFunction: router.ToFunctions(e)}, slog.New(slog.DiscardHandler))
 		tables := []*router.Table{
 			table(t, router.Row{ID: "1", Source: "cloud", Subject: "t", Target: functionA}),
 			table(t, router.Row{ID: "1", Source: "cloud", Subject: "#", Target: functionB}),

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/topic"
 )
 
@@ -73,7 +74,7 @@ func NewTable(rows []Row) (*Table, error) {
 			targets[row.Target] = true
 			t.targets = append(t.targets, row.Target)
 		}
-		if row.Source == Cloud && !subjects[row.Subject] {
+		if row.Source == fescue.CloudEndpoint && !subjects[row.Subject] {
 			subjects[row.Subject] = true
 			t.cloud = append(t.cloud, row.Subject)
 		}
