@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/greengrass"
@@ -193,10 +194,27 @@ func TestDeploymentFailures(t *testing.T) {
 		h.await(t, group, h.deploy(t, group, version), fescue.Success)
 		viewer.next(t, "started good")
 		bad := h.python(t, "Steady", "raise RuntimeError('no such sensor')")
-		_, broken := g.groupVersion(t, group, []function{{arn: bad, pinned: true, variables: out(g.thing, "bad")}}, ends(bad, g.thing))
+		// This one would be waited for until the health bound, 30 s.
+		busy := h.python(t, "Busy", "import time\nwhile True: time.sleep(1)")
+		_, broken := g.groupVersion(t, group, []function{
+			{arn: bad, pinned: true, variables: out(g.thing, "bad")}, {arn: busy, pinned: true},
+		}, ends(bad, g.thing))
+		begin := time.Now()
 		status := h.await(t, group, h.deploy(t, group, broken), fescue.Failure)
-		if got := details(status); !strings.Contains(got, "no such sensor") || !strings.Contains(got, bad) {
-			t.Errorf("details %q have neither the function nor its last words", got)
+		if took := time.Since(begin); took > 25*time.Second {
+			t.Errorf("the failure was reported after %v", took)
+		}
+		message := *status.ErrorMessage
+		for _, want := range []string{"failed error: Function " + bad, "no such sensor", "publish and deploy again"} {
+			if !strings.Contains(message, want) {
+				t.Errorf("message %q lacks %q", message, want)
+			}
+		}
+		if strings.ContainsAny(message, "\n") || strings.Contains(message, "Traceback") || strings.Contains(message, "log lines") {
+			t.Errorf("message %q has more than the cause", message)
+		}
+		if got := details(status); !strings.Contains(got, "Traceback") || !strings.Contains(got, "no such sensor") || !strings.Contains(got, bad) {
+			t.Errorf("details %q have not the function and its traceback", got)
 		}
 		viewer.next(t, "started good")
 		await(t, "publish", viewer.Publish("Rollback_Core/in/x", 1, false, `"alive"`))

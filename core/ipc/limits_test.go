@@ -149,6 +149,9 @@ func TestBoundsOfAWorker(t *testing.T) {
 		if got := a.send(t, "GET", "/2016-11-01/health/workers", "", "Authorization", "-"); got.status != http.StatusOK {
 			t.Errorf("the health API beside them: %+v", got)
 		}
+		if got := a.send(t, "POST", "/2016-11-01/functions/"+other, "x", "Authorization", second); got.status != http.StatusOK {
+			t.Errorf("another worker beside them: %+v", got)
+		}
 	})
 
 	t.Run("bodies that it sends at a time", func(t *testing.T) {
@@ -158,6 +161,9 @@ func TestBoundsOfAWorker(t *testing.T) {
 		conns := []net.Conn{a.connect(t, large), a.connect(t, large), a.connect(t, large)}
 		if got := a.send(t, "POST", "/2016-11-01/functions/"+other, "small"); got.status != http.StatusOK {
 			t.Errorf("a small call beside them: %+v", got)
+		}
+		if got := a.send(t, "POST", "/2016-11-01/functions/"+other, strings.Repeat("x", 6<<20), "Authorization", second); got.status != http.StatusOK {
+			t.Errorf("a large call of another worker beside them: %+v", got)
 		}
 		// Two are read, whichever came first.
 		var status int

@@ -23,9 +23,11 @@ const (
 	own   = "arn:aws:lambda:eu-west-1:123456789012:function:Own:1"
 	other = "arn:aws:lambda:eu-west-1:123456789012:function:Other:2"
 	token = "Basic dG9rZW4="
+	// second is the token of a worker of the other function.
+	second = "Basic c2Vjb25k"
 )
 
-var self = invoke.Worker{ID: "w1", FunctionARN: own}
+var workers = map[string]invoke.Worker{token: {ID: "w1", FunctionARN: own}, second: {ID: "w2", FunctionARN: other}}
 
 // functions is a group with two functions and no processes.
 type functions struct {
@@ -59,10 +61,8 @@ func (f *functions) take() []string {
 }
 
 func (f *functions) Authenticate(authorization string) (invoke.Worker, bool) {
-	if authorization != token {
-		return invoke.Worker{}, false
-	}
-	return self, true
+	worker, ok := workers[authorization]
+	return worker, ok
 }
 
 // Invoke answers at once.

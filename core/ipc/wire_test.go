@@ -53,6 +53,22 @@ func TestWire(t *testing.T) {
 		}
 	})
 
+	t.Run("a result is its caller's, and work its function's", func(t *testing.T) {
+		t.Parallel()
+		a := start(t)
+		const path = "/2016-11-01/functions/"
+		id := a.send(t, "POST", path+other, "x").header.Get("X-Amz-InvocationId")
+		if got := a.send(t, "GET", path+other, "", "X-Amz-InvocationId", id, "Authorization", second); got.status != 404 {
+			t.Errorf("another worker got the result: %+v", got)
+		}
+		if got := a.send(t, "GET", path+other, "", "X-Amz-InvocationId", id); got.status != 200 {
+			t.Errorf("the caller got %+v", got)
+		}
+		if got := a.send(t, "GET", path+own+"/work", "", "Authorization", second); got.status != 403 {
+			t.Errorf("another function's work: %+v", got)
+		}
+	})
+
 	t.Run("an event's result is not kept", func(t *testing.T) {
 		t.Parallel()
 		a := start(t)
