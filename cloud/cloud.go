@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 
 	"github.com/fescue-edge/fescue/cloud/accesskeys"
+	"github.com/fescue-edge/fescue/cloud/audit"
 	"github.com/fescue-edge/fescue/cloud/backup"
 	"github.com/fescue-edge/fescue/cloud/buckets"
 	"github.com/fescue-edge/fescue/cloud/bulk"
@@ -43,6 +44,7 @@ type Server struct {
 	buckets   *buckets.Service
 	bulk      *bulk.Service
 	keys      *accesskeys.Keys
+	audit     *audit.Service
 	metrics   *metrics
 	master    *pki.MasterKey
 	ring      keyring

@@ -99,7 +99,8 @@ func (s *Server) wire(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	records := audit.New(s.store, o.Logger)
+	s.audit = audit.New(s.store, o.Logger)
+	s.onClose(s.audit.Flush)
 	groups, secretService := definitions.New(s.store, o.Now), secrets.New(s.store, s.master, o.Now)
 	iamRoles := roles.New(s.store, o.Now)
 	s.keys.UseRoles(iamRoles)
@@ -111,7 +112,7 @@ func (s *Server) wire(ctx context.Context) error {
 			"greengrass": greengrass.New(greengrass.Options{
 				Definitions: groups, Deployments: s.engine, Roles: s.store,
 				Cores: coreService, Authorities: authorities,
-				Bulk: s.bulk, Updates: s.jobs, Audit: records, Operator: operator{s}, Logger: o.Logger,
+				Bulk: s.bulk, Updates: s.jobs, Audit: s.audit, Operator: operator{s}, Logger: o.Logger,
 			}),
 			"iot":           iot.New(iot.Options{Registry: things, Jobs: s.jobs, Now: o.Now, Host: o.PublicHosts[0], Logger: o.Logger}),
 			"iot-jobs-data": iotjobsdata.New(iotjobsdata.Options{Jobs: s.jobs, Now: o.Now, Logger: o.Logger}),
@@ -126,7 +127,7 @@ func (s *Server) wire(ctx context.Context) error {
 			"secretsmanager": secretsmanager.New(secretService, o.Logger),
 			"sts":            sts.New(s.keys, iamRoles, o.Logger),
 		},
-		Callers: s.keys, Inventory: inventory{s.store, secretService}, Audit: records, Rates: o.Throttle,
+		Callers: s.keys, Inventory: inventory{s.store, secretService}, Audit: s.audit, Rates: o.Throttle,
 	})
 	s.apiHandler, s.opsHandler, s.httpsWanted = s.mux(api, links), s.opsMux(), http.HandlerFunc(api.WantHTTPS)
 	return nil

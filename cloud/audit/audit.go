@@ -5,6 +5,9 @@
 // When that fails the caller is told so, the record goes to the log and waits,
 // and no further call that changes something is carried out until what waits is
 // written: a database that takes changes but no records does not go on silently.
+//
+// Of calls that are refused alike the first has a record, and the others of the same
+// minute have one together: nobody fills the record with what he may not do.
 package audit
 
 import (
@@ -33,6 +36,7 @@ type Service struct {
 	mu sync.Mutex
 	// waiting are records that could not be written.
 	waiting []fescue.AuditRecord
+	refused refusals
 }
 
 // New makes the service.
@@ -56,9 +60,19 @@ func (s *Service) Ready(ctx context.Context) error {
 	return nil
 }
 
-// Add writes the records of a call that was carried out or refused. After an
-// error they wait, and Ready fails.
+// Add writes the records of a call that was carried out or refused, but for those of
+// refusals that are only counted. After an error they wait, and Ready fails.
 func (s *Service) Add(ctx context.Context, records ...fescue.AuditRecord) error {
+	s.mu.Lock()
+	records = s.refused.first(records)
+	s.mu.Unlock()
+	return s.write(ctx, records)
+}
+
+func (s *Service) write(ctx context.Context, records []fescue.AuditRecord) error {
+	if len(records) == 0 {
+		return nil
+	}
 	// The caller may be gone; what it did is recorded all the same.
 	err := s.add(context.WithoutCancel(ctx), records...)
 	if err == nil {
@@ -73,6 +87,28 @@ func (s *Service) Add(ctx context.Context, records ...fescue.AuditRecord) error 
 	s.waiting = append(s.waiting, records...)
 	s.mu.Unlock()
 	return fmt.Errorf("write audit record: %w", err)
+}
+
+// Run writes once a minute what was counted, until ctx ends.
+func (s *Service) Run(ctx context.Context) {
+	tick := time.NewTicker(window)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			s.Flush() // what fails is logged, and waits
+		}
+	}
+}
+
+// Flush writes the records of the refusals that were counted since the last time.
+func (s *Service) Flush() error {
+	s.mu.Lock()
+	records := s.refused.counted()
+	s.mu.Unlock()
+	return s.write(context.Background(), records)
 }
 
 func (s *Service) add(ctx context.Context, records ...fescue.AuditRecord) error {

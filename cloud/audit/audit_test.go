@@ -4,9 +4,13 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/audit"
@@ -72,4 +76,107 @@ func TestCallerThatIsGone(t *testing.T) {
 	if err := s.Add(ctx, fescue.AuditRecord{ID: "1"}); err != nil || len(st.list) != 1 {
 		t.Errorf("%v, %+v", err, st.list)
 	}
+}
+
+// Refusals that are alike have two records in a minute, however many they are.
+func TestRefusals(t *testing.T) {
+	t.Parallel()
+	start := func() (*records, *audit.Service) {
+		st := &records{}
+		return st, audit.New(st, slog.New(slog.DiscardHandler))
+	}
+	at := time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
+	refusal := fescue.AuditRecord{
+		Partition: fescue.Partition{AWS: "aws", Account: "123456789012", Region: "us-east-1"}, KeyID: "AKIAREADER", KeyName: "reader", Source: "192.0.2.1",
+		Service: "greengrass", Operation: "DeleteGroup", Resource: "arn:g", Status: 403, Code: "AccessDeniedException",
+	}
+	add := func(t *testing.T, s *audit.Service, i int, change ...func(*fescue.AuditRecord)) {
+		r := refusal
+		r.ID, r.At = fmt.Sprint("request-", i), at.Add(time.Duration(i)*time.Millisecond)
+		for _, f := range change {
+			f(&r)
+		}
+		if err := s.Add(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Run("alike", func(t *testing.T) {
+		t.Parallel()
+		st, s := start()
+		for i := range 10_000 {
+			add(t, s, i)
+		}
+		if len(st.list) != 1 || st.list[0].ID != "request-0" || st.list[0].Repeats != 0 {
+			t.Errorf("%+v", st.list)
+		}
+		if err := errors.Join(s.Flush(), s.Flush()); err != nil {
+			t.Fatal(err)
+		}
+		want := refusal
+		want.At, want.Repeats = at.Add(9_999*time.Millisecond), 9_999
+		if len(st.list) != 2 || !fescue.ValidID(st.list[1].ID) {
+			t.Fatalf("%+v", st.list)
+		}
+		want.ID = st.list[1].ID
+		if diff := cmp.Diff(want, st.list[1]); diff != "" {
+			t.Error(diff)
+		}
+		add(t, s, 1) // of the next minute
+		if len(st.list) != 3 {
+			t.Errorf("%+v", st.list[2:])
+		}
+	})
+	t.Run("what was carried out, or may have been, and what differs", func(t *testing.T) {
+		t.Parallel()
+		st, s := start()
+		for i := range 10 {
+			add(t, s, i, func(r *fescue.AuditRecord) { r.Status, r.Code = 200, "" })
+			add(t, s, i, func(r *fescue.AuditRecord) { r.Status, r.Code = 500, "InternalFailure" })
+		}
+		for _, change := range []func(*fescue.AuditRecord){
+			func(*fescue.AuditRecord) {},
+			func(r *fescue.AuditRecord) { r.KeyID = "AKIAOTHER" },
+			func(r *fescue.AuditRecord) { r.Source = "192.0.2.2" },
+			func(r *fescue.AuditRecord) { r.Operation = "DeleteThing" },
+			func(r *fescue.AuditRecord) { r.Resource = "arn:h" },
+			func(r *fescue.AuditRecord) { r.Partition.Region = "eu-west-1" },
+			func(r *fescue.AuditRecord) { r.Status, r.Code = 400, "BadRequestException" },
+		} {
+			add(t, s, 0, change)
+		}
+		if len(st.list) != 27 {
+			t.Errorf("%d records", len(st.list))
+		}
+	})
+	t.Run("resources and addresses at random", func(t *testing.T) {
+		t.Parallel()
+		st, s := start()
+		const calls = 5_000
+		for i := range calls {
+			add(t, s, i, func(r *fescue.AuditRecord) {
+				r.Resource, r.Source = fmt.Sprint("arn:", i), fmt.Sprint("192.0.2.", i%200)
+			})
+		}
+		if err := s.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		last := st.list[len(st.list)-1]
+		if len(st.list) != 102 || last.Resource != "*" || last.Source != "" || last.Repeats != calls-101 {
+			t.Errorf("%d records, the last %+v", len(st.list), last)
+		}
+	})
+	t.Run("what cannot be written waits", func(t *testing.T) {
+		t.Parallel()
+		st, s := start()
+		add(t, s, 0)
+		add(t, s, 1)
+		st.fails = errors.New("disk full")
+		if err := s.Flush(); err == nil {
+			t.Error("flushed")
+		}
+		st.fails = nil
+		if err := s.Ready(t.Context()); err != nil || len(st.list) != 2 || st.list[1].Repeats != 1 {
+			t.Errorf("%+v, %v", st.list, err)
+		}
+	})
 }

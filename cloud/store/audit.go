@@ -17,9 +17,9 @@ func (s *Store) AddAuditRecords(ctx context.Context, records ...fescue.AuditReco
 func addAuditRecords(ctx context.Context, tx *sql.Tx, records []fescue.AuditRecord) error {
 	for _, r := range records {
 		if _, err := tx.ExecContext(ctx, `
-			INSERT INTO audit_record (partition, at, id, key_id, key_name, source, service, operation, resource, status, code)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
-			r.Partition.Key(), millis(r.At), r.ID, r.KeyID, r.KeyName, r.Source, r.Service, r.Operation, r.Resource, r.Status, r.Code); err != nil {
+			INSERT INTO audit_record (partition, at, id, key_id, key_name, source, service, operation, resource, status, code, repeats)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
+			r.Partition.Key(), millis(r.At), r.ID, r.KeyID, r.KeyName, r.Source, r.Service, r.Operation, r.Resource, r.Status, r.Code, r.Repeats); err != nil {
 			return fmt.Errorf("audit record %s: %w", r.ID, err)
 		}
 	}
@@ -33,7 +33,7 @@ func (s *Store) AuditRecords(ctx context.Context, p fescue.Partition, f fescue.A
 		r := fescue.AuditRecord{Partition: p}
 		var partition string
 		var at int64
-		err := rows.Scan(&partition, &at, &r.ID, &r.KeyID, &r.KeyName, &r.Source, &r.Service, &r.Operation, &r.Resource, &r.Status, &r.Code)
+		err := rows.Scan(&partition, &at, &r.ID, &r.KeyID, &r.KeyName, &r.Source, &r.Service, &r.Operation, &r.Resource, &r.Status, &r.Code, &r.Repeats)
 		if r.At = fromMillis(at); partition == account.Key() {
 			r.Partition = account
 		}
@@ -44,7 +44,7 @@ func (s *Store) AuditRecords(ctx context.Context, p fescue.Partition, f fescue.A
 		to = millis(f.To)
 	}
 	return all(ctx, s.read, scan, `
-		SELECT partition, at, id, key_id, key_name, source, service, operation, resource, status, code FROM audit_record
+		SELECT partition, at, id, key_id, key_name, source, service, operation, resource, status, code, repeats FROM audit_record
 		WHERE partition IN ($1, $2) AND at >= $3 AND at < $4 AND (at > $5 OR at = $5 AND id > $6)
 		AND ($7 = '' OR key_id = $7) AND ($8 = '' OR operation = $8)
 		ORDER BY at, id LIMIT $9`,

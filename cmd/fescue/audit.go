@@ -150,7 +150,11 @@ func (c auditCommand) table(out io.Writer) func([]greengrass.AuditRecord) error 
 			if r.AccessKeyID != "" {
 				who += " (" + r.AccessKeyID + ")"
 			}
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s:%s\t%s\t%d %s\n", r.Time, who, cmp.Or(r.SourceIP, "-"), r.Service, r.Operation, r.Resource, r.Status, cmp.Or(r.ErrorCode, "OK"))
+			outcome := fmt.Sprintf("%d %s", r.Status, cmp.Or(r.ErrorCode, "OK"))
+			if r.Repeats > 0 {
+				outcome += fmt.Sprintf(", %d more alike", r.Repeats)
+			}
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s:%s\t%s\t%s\n", r.Time, who, cmp.Or(r.SourceIP, "-"), r.Service, r.Operation, r.Resource, outcome)
 		}
 		return w.Flush()
 	}

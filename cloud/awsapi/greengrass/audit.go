@@ -33,6 +33,9 @@ type AuditRecord struct {
 	Resource    string
 	Status      int
 	ErrorCode   string `json:",omitempty"`
+	// Repeats is how many calls a record stands for that were refused alike, after
+	// one that has its own.
+	Repeats int `json:",omitempty"`
 }
 
 // AuditRecords is the answer of ListAuditRecords.
@@ -91,7 +94,7 @@ func (a *API) listAuditRecords(ctx context.Context, r *restjson.Request) (any, e
 		answer.Records = append(answer.Records, AuditRecord{
 			Time: fescue.Timestamp(rec.At), RequestID: rec.ID, AccessKeyID: rec.KeyID, KeyName: rec.KeyName,
 			Account: rec.Partition.Account, Region: rec.Partition.Region, SourceIP: rec.Source,
-			Service: rec.Service, Operation: rec.Operation, Resource: rec.Resource, Status: rec.Status, ErrorCode: rec.Code,
+			Service: rec.Service, Operation: rec.Operation, Resource: rec.Resource, Status: rec.Status, ErrorCode: rec.Code, Repeats: rec.Repeats,
 		})
 	}
 	return answer, nil

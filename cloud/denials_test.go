@@ -1,0 +1,52 @@
+package cloud_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/accesskeys"
+	wire "github.com/fescue-edge/fescue/cloud/awsapi/greengrass"
+)
+
+// A key that asks again and again for what it may not do fills no disk, and what it
+// may do goes on.
+func TestDenialsAgainAndAgain(t *testing.T) {
+	t.Parallel()
+	o := options(t.TempDir())
+	s := start(t, o)
+	reader := s.keyWith(accesskeys.Grant{Role: "reader"})
+	group := "/greengrass/groups/" + fescue.NewID()
+	told := make(map[int]int)
+	for range 700 {
+		status, text, _ := s.sendAs("us-east-1", reader, "DELETE", group)
+		if told[status]++; status != 403 && !(status == 429 && strings.Contains(text, "Rate exceeded")) {
+			t.Fatalf("%d %s", status, text)
+		}
+	}
+	if told[403] < 500 || told[429] == 0 {
+		t.Errorf("answers by status %v", told)
+	}
+	if status, text, _ := s.sendAs("us-east-1", reader, "GET", "/greengrass/groups"); status != 200 {
+		t.Errorf("what the key may do: %d %s", status, text)
+	}
+	if status, text, _ := s.sendAs("us-east-1", s.keyWith(accesskeys.Grant{Role: "reader"}), "DELETE", group); status != 403 {
+		t.Errorf("another key: %d %s", status, text)
+	}
+	s.stop()
+
+	s = start(t, o)
+	_, text, _ := s.sendAs("us-east-1", s.key, "GET", "/fescue/v1/audit?MaxResults=1000&Operation=DeleteGroup&AccessKeyId="+reader.ID)
+	var page wire.AuditRecords
+	if err := json.Unmarshal([]byte(text), &page); err != nil {
+		t.Fatal(err)
+	}
+	calls := 0
+	for _, r := range page.Records {
+		calls += max(r.Repeats, 1)
+	}
+	if len(page.Records) < 2 || len(page.Records) > 10 || calls != told[403] { // by how many minutes it took
+		t.Errorf("%d records of %d calls: %s", len(page.Records), told[403], text)
+	}
+}
