@@ -147,6 +147,29 @@ def handler(event, context):
 		}
 	})
 
+	t.Run("an exception that cannot say what it is fails its call alone", func(t *testing.T) {
+		t.Parallel()
+		r := newRig(t)
+		r.apply(r.python("Mute", `
+class Mute(Exception):
+    def __str__(self):
+        raise ValueError('no words')
+    __repr__ = __str__
+def handler(event, context):
+    if event:
+        raise Mute()
+    return 'fine'
+`))
+		pid := r.pid("Mute", invoke.Waiting)
+		if got := r.invoke("Mute", "1"); got.Error != invoke.Handled || string(got.Payload) != `{"errorMessage": "Mute"}` {
+			t.Errorf("got %s %s", got.Error, got.Payload)
+		}
+		r.wantResult("Mute", "0", `"fine"`)
+		if again := r.pid("Mute", invoke.Waiting); again != pid {
+			t.Error("the process was replaced")
+		}
+	})
+
 	t.Run("a process that dies at work fails the call and comes back", func(t *testing.T) {
 		t.Parallel()
 		r := newRig(t)
@@ -268,6 +291,21 @@ def handler(event, context):
 		}
 		if err := r.sup.Complete(t.Context(), worker, id, invoke.Outcome{}); !errors.Is(err, invoke.ErrNotFound) {
 			t.Errorf("answering an item that is not held: %v, want not found", err)
+		}
+	})
+
+	t.Run("a log line sent by HTTP is as long as others at most", func(t *testing.T) {
+		t.Parallel()
+		r := newRig(t)
+		r.apply(executable("Silent", t.TempDir(), "silent"))
+		r.pid("Silent", invoke.Starting)
+		worker := invoke.Worker{ID: r.workers("Silent")[0].WorkerId, FunctionARN: arn("Silent")}
+		line := invoke.LogLine{Level: "WARN", Text: strings.Repeat("x", 1<<20)}
+		if err := r.sup.AppendLog(t.Context(), worker, []invoke.LogLine{line}); err != nil {
+			t.Fatal(err)
+		}
+		if own := r.logs.String(); !strings.Contains(own, "WARN log|xxx") || len(own) > 64<<10 {
+			t.Errorf("its log has %d bytes", len(own))
 		}
 	})
 

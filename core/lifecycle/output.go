@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/fescue-edge/fescue/core/invoke"
+	"github.com/fescue-edge/fescue/core/sandbox"
 )
 
 // tailLines is how many lines of each function are kept in memory.
@@ -44,8 +45,10 @@ func hasOrigin(line string) bool {
 	return !strings.ContainsFunc(number, func(r rune) bool { return r < '0' || r > '9' })
 }
 
-// logLine passes a line on and remembers it.
+// logLine passes a line on and remembers it; one that came otherwise than through
+// a pipe may be longer, and is cut.
 func (s *Supervisor) logLine(f *function, at time.Time, level, origin, text string) {
+	text = cut(text, sandbox.MaxLine)
 	if hasOrigin(text) {
 		origin = ""
 	}

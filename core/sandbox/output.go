@@ -7,12 +7,12 @@ import (
 	"strings"
 )
 
-// maxLine bounds a line of output, in bytes; longer ones are cut in pieces.
-const maxLine = 32 << 10
+// MaxLine bounds a line of output, in bytes; longer ones are cut in pieces.
+const MaxLine = 32 << 10
 
 // readLines calls sink for each line until the other end is closed.
 func readLines(r io.Reader, sink func(line string)) {
-	reader := bufio.NewReaderSize(r, maxLine)
+	reader := bufio.NewReaderSize(r, MaxLine)
 	for {
 		line, err := reader.ReadSlice('\n')
 		if len(line) > 0 {

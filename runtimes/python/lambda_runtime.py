@@ -214,6 +214,8 @@ def describe(cause):
         text = str(cause)
     except UnicodeError:  # Python 2, unicode outside ASCII
         return repr(cause)
+    except Exception:  # An exception of the function's own that cannot say what it is.
+        return type(cause).__name__
     if isinstance(text, bytes):  # Python 2, any bytes
         return text.decode('utf-8', 'replace')
     return text
