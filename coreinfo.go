@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -31,6 +32,8 @@ type CoreInfo struct {
 	Runtimes []CoreRuntime `json:"runtimes,omitempty"`
 	// Unserved are the features that the core does not serve.
 	Unserved []Feature `json:"unserved,omitempty"`
+	// Findings are what is wrong with the machine, by code, as of when each came up.
+	Findings []ErrorDetail `json:"findings,omitempty"`
 	// Formats are the manifest formats that the core reads, rising.
 	Formats []int `json:"formats,omitempty"`
 }
@@ -50,10 +53,17 @@ const (
 	maxCoreRuntimes = 100
 	maxCoreFormats  = 32
 	maxCoreUnserved = 200
+	maxCoreFindings = 20
+	maxFindingText  = 2000 // bytes of a finding's message
 )
 
-// Hash names what is said, so that a core need not say it again.
+// Hash names what is said, so that a core need not say it again. Of findings only the
+// codes count: their messages have numbers that change all the time.
 func (c CoreInfo) Hash() string {
+	c.Findings = slices.Clone(c.Findings)
+	for i := range c.Findings {
+		c.Findings[i].DetailedErrorMessage = ""
+	}
 	// A struct of strings, numbers and lists of them always encodes.
 	data, err := json.Marshal(c)
 	if err != nil {
@@ -75,6 +85,9 @@ func (c CoreInfo) Validate() error {
 		return fmt.Errorf("%d runtimes, %d formats and %d features; at most %d, %d and %d are taken",
 			len(c.Runtimes), len(c.Formats), len(c.Unserved), maxCoreRuntimes, maxCoreFormats, maxCoreUnserved)
 	}
+	if len(c.Findings) > maxCoreFindings {
+		return fmt.Errorf("%d findings, at most %d are taken", len(c.Findings), maxCoreFindings)
+	}
 	if len(c.Formats) == 0 {
 		return fmt.Errorf("it says no manifest format that the core reads")
 	}
@@ -86,9 +99,21 @@ func (c CoreInfo) Validate() error {
 		texts = append(texts, string(f))
 	}
 	for _, text := range texts {
-		if len(text) > maxCoreText || !utf8.ValidString(text) || strings.ContainsFunc(text, func(r rune) bool { return r < ' ' }) {
-			return fmt.Errorf("%q is longer than %d bytes or no plain text", text, maxCoreText)
+		if err := checkCoreText(text, maxCoreText); err != nil {
+			return err
 		}
+	}
+	for _, f := range c.Findings {
+		if err := errors.Join(checkCoreText(f.DetailedErrorCode, maxCoreText), checkCoreText(f.DetailedErrorMessage, maxFindingText)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkCoreText(text string, limit int) error {
+	if len(text) > limit || !utf8.ValidString(text) || strings.ContainsFunc(text, func(r rune) bool { return r < ' ' }) {
+		return fmt.Errorf("%.300q is longer than %d bytes or no plain text", text, limit)
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package fescue
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -565,6 +566,11 @@ func (c FailureCode) row() DeploymentFailure {
 		}
 	}
 	panic("fescue: failure code " + string(c) + " is not in the table")
+}
+
+// Known reports whether the code is in the table.
+func (c FailureCode) Known() bool {
+	return slices.ContainsFunc(DeploymentFailures, func(f DeploymentFailure) bool { return f.Code == c })
 }
 
 // Warns reports whether the code fails nothing.

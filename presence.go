@@ -14,6 +14,11 @@ type Sighting struct {
 	// GoneAt is when the last of the core's connections ended; zero while there is
 	// one and when there was none.
 	GoneAt time.Time
+	// ConnectedAt is when the core came that is online, or was at last; zero for one
+	// that was not seen to connect. Address is the host that it last connected from,
+	// as the control plane sees it.
+	ConnectedAt time.Time
+	Address     string
 }
 
 // Online reports whether the core can be expected to answer.
@@ -27,4 +32,24 @@ func (s Sighting) OfflineSince() time.Time {
 		return s.GoneAt
 	}
 	return s.SeenAt
+}
+
+// Then is a sighting with a later one on top of it.
+func (s Sighting) Then(later Sighting) Sighting {
+	came := !later.ConnectedAt.IsZero() && (s.ConnectedAt.IsZero() || !s.Online(later.ConnectedAt))
+	if came {
+		s.ConnectedAt = later.ConnectedAt
+	}
+	if later.Address != "" {
+		s.Address = later.Address
+	}
+	s.SeenAt, s.GoneAt = latest(s.SeenAt, later.SeenAt), latest(s.GoneAt, later.GoneAt)
+	return s
+}
+
+func latest(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }

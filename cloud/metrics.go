@@ -18,6 +18,8 @@ type metrics struct {
 	registry *prometheus.Registry
 	requests *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
+	// ended counts deployments by type, end and code.
+	ended *prometheus.CounterVec
 }
 
 func newMetrics() *metrics {
@@ -31,7 +33,10 @@ func newMetrics() *metrics {
 			Buckets: prometheus.ExponentialBuckets(0.0002, 4, 8),
 		}, []string{"service"}),
 	}
-	m.registry.MustRegister(m.requests, m.seconds, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.ended = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "fescue_deployments_ended_total", Help: "Deployments that this server saw end, by type, end (Success or Failure) and the code of the first error.",
+	}, []string{"type", "end", "code"})
+	m.registry.MustRegister(m.requests, m.seconds, m.ended, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 

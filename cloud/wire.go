@@ -54,6 +54,7 @@ func (s *Server) wire(ctx context.Context) error {
 	}
 	things := registry.New(registry.Options{Store: s.store, Authority: devices, AWS: o.AWS, Now: o.Now, Logger: o.Logger})
 	s.presence = cores.NewPresence(s.store, o.Now, o.Logger)
+	s.metrics.watchCores(func(ctx context.Context) (known, online int, err error) { return s.store.CountCores(ctx, o.Now()) })
 	if err := s.startMessages(things); err != nil {
 		return err
 	}
@@ -73,7 +74,7 @@ func (s *Server) wire(ctx context.Context) error {
 		return err
 	}
 	s.engine = deploy.New(deploy.Options{
-		Store: s.store, Functions: publishedFunctions{code}, Principals: things, Artifacts: blobs, Publisher: s.front,
+		Store: countedEnds{s.store, s.metrics.ended}, Functions: publishedFunctions{code}, Principals: things, Artifacts: blobs, Publisher: s.front,
 		Signer: keys, AWS: o.AWS, RequireServiceRole: o.RequireServiceRole, Quotas: o.Quotas,
 		Presence: s.presence, Deadlines: o.Deadlines, Now: o.Now, Logger: o.Logger,
 	})
@@ -111,7 +112,7 @@ func (s *Server) wire(ctx context.Context) error {
 		Services: map[string]awsapi.Service{
 			"greengrass": greengrass.New(greengrass.Options{
 				Definitions: groups, Deployments: s.engine, Roles: s.store,
-				Cores: coreService, Authorities: authorities,
+				Cores: coreService, Fleet: cores.Fleet{Store: s.store, Presence: s.presence}, Authorities: authorities,
 				Bulk: s.bulk, Updates: s.jobs, Audit: s.audit, Operator: operator{s}, Logger: o.Logger,
 			}),
 			"iot":           iot.New(iot.Options{Registry: things, Jobs: s.jobs, Now: o.Now, Host: o.PublicHosts[0], Logger: o.Logger}),

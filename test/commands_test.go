@@ -51,6 +51,10 @@ func TestCommandLines(t *testing.T) {
 		{"check", "--group", "fescue check --help"},
 		{"check --bogus", "unknown flag --bogus", "fescue check --help"},
 		{"check --group Mill --wait soon", "--wait", "fescue check --help"},
+		{"deploy --group Mill --redeploy --reset", "can't be used together", "fescue deploy --help"},
+		{"deploy --group Mill --force", "--force is for --reset", "fescue deploy --help"},
+		{"deploy --group Mill --timeout 1s", "--timeout is for --wait", "fescue deploy --help"},
+		{"deploy --group Mill --deployment x", "--deployment is for --redeploy", "fescue deploy --help"},
 		{"export", "--group", "fescue export --help"},
 		{"deployments --status Foo", "--status must be one of", "fescue deployments --help"},
 		{"keys", `"list"`, "fescue keys --help"},
@@ -90,7 +94,7 @@ func TestCommandLines(t *testing.T) {
 func TestHelp(t *testing.T) {
 	t.Parallel()
 	for _, line := range []string{
-		"", "up", "server", "core", "provision", "check", "watch", "cancel", "deployments", "recover", "export", "import",
+		"", "up", "server", "core", "provision", "check", "watch", "cancel", "deploy", "deployments", "cores", "recover", "export", "import",
 		"keys", "keys create", "keys signing", "audit", "backup", "restore",
 	} {
 		t.Run("fescue "+line, func(t *testing.T) {

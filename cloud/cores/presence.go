@@ -58,11 +58,12 @@ func (p *Presence) Saw(partition fescue.Partition, thing string) {
 	p.note(partition, thing, func(s *Seen) { s.SeenAt, s.Core = p.now().UTC(), true })
 }
 
-// Connected takes note that a thing, perhaps a core, opened a connection or waits
-// for an answer. Gone or Done follows for each.
-func (p *Presence) Connected(partition fescue.Partition, thing string) {
+// Connected takes note that a thing, perhaps a core, opened a connection from a host
+// or waits for an answer. Gone or Done follows for each.
+func (p *Presence) Connected(partition fescue.Partition, thing, host string) {
 	p.note(partition, thing, func(s *Seen) {
 		s.SeenAt = p.now().UTC()
+		s.ConnectedAt, s.Address = s.SeenAt, host
 		p.open[seenKey{partition, thing}]++
 	})
 }
@@ -115,21 +116,19 @@ func (p *Presence) Sighting(ctx context.Context, partition fescue.Partition, thi
 	if err != nil {
 		return s, err
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	fresh := p.pending[seenKey{partition, thing}]
-	s.SeenAt, s.GoneAt = latest(s.SeenAt, fresh.SeenAt), latest(s.GoneAt, fresh.GoneAt)
-	if p.open[seenKey{partition, thing}] > 0 && !s.SeenAt.IsZero() {
-		s.SeenAt, s.GoneAt = p.now().UTC(), time.Time{} // it is there now
-	}
-	return s, nil
+	return p.fresh(partition, thing, s), nil
 }
 
-func latest(a, b time.Time) time.Time {
-	if b.After(a) {
-		return b
+// fresh is a sighting with what is not written yet.
+func (p *Presence) fresh(partition fescue.Partition, thing string, s fescue.Sighting) fescue.Sighting {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	key := seenKey{partition, thing}
+	s = s.Then(p.pending[key].Sighting)
+	if p.open[key] > 0 && !s.SeenAt.IsZero() {
+		s.SeenAt, s.GoneAt = p.now().UTC(), time.Time{} // it is there now
 	}
-	return a
+	return s
 }
 
 const (

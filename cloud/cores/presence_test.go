@@ -18,11 +18,11 @@ func TestPresence(t *testing.T) {
 	const thing = "Mill_Core"
 	var (
 		speaks     step = func(p *cores.Presence) { p.Saw(here, thing) }
-		connects   step = func(p *cores.Presence) { p.Connected(here, thing) }
+		connects   step = func(p *cores.Presence) { p.Connected(here, thing, "10.0.0.7") }
 		breaks     step = func(p *cores.Presence) { p.Gone(here, thing) }
 		isAnswered step = func(p *cores.Presence) { p.Done(here, thing) }
-		namesake   step = func(p *cores.Presence) { p.Connected(there, thing); p.Gone(there, thing) }
-		other      step = func(p *cores.Presence) { p.Connected(here, "Mill_Core2"); p.Gone(here, "Mill_Core2") }
+		namesake   step = func(p *cores.Presence) { p.Connected(there, thing, "10.0.0.8"); p.Gone(there, thing) }
+		other      step = func(p *cores.Presence) { p.Connected(here, "Mill_Core2", "10.0.0.9"); p.Gone(here, "Mill_Core2") }
 	)
 	for name, tc := range map[string]struct {
 		steps  []step
@@ -59,12 +59,31 @@ func TestPresence(t *testing.T) {
 		})
 	}
 
+	t.Run("since when, and from where, before it is written and after", func(t *testing.T) {
+		t.Parallel()
+		clock := now
+		p := cores.NewPresence(storetest.Open(t), func() time.Time { return clock }, slog.New(slog.DiscardHandler))
+		p.Saw(here, thing)
+		p.Connected(here, thing, "10.0.0.7")
+		for _, when := range []string{"before", "after"} {
+			if s, err := p.Sighting(t.Context(), here, thing); err != nil || when == "after" && (!s.ConnectedAt.Equal(now) || s.Address != "10.0.0.7") {
+				t.Errorf("%s: %+v, %v", when, s, err)
+			}
+			write(t, p)
+		}
+		clock = now.Add(time.Hour)
+		p.Connected(here, thing, "10.0.0.9")
+		write(t, p)
+		if s, err := p.Sighting(t.Context(), here, thing); err != nil || s.Address != "10.0.0.9" || !s.Online(clock) {
+			t.Errorf("a second connection: %+v, %v", s, err)
+		}
+	})
 	t.Run("a connection is a sign of life for as long as it lasts", func(t *testing.T) {
 		t.Parallel()
 		clock := now
 		p := cores.NewPresence(storetest.Open(t), func() time.Time { return clock }, slog.New(slog.DiscardHandler))
 		p.Saw(here, thing)
-		p.Connected(here, thing)
+		p.Connected(here, thing, "10.0.0.7")
 		write(t, p)
 		clock = now.Add(2 * fescue.SightingPatience)
 		if s, err := p.Sighting(t.Context(), here, thing); err != nil || !s.Online(clock) {

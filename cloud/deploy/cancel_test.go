@@ -162,7 +162,7 @@ func TestDeadlines(t *testing.T) {
 	switched := s.reports(s.offered(s.create(s.mill("switched"))), fescue.EventClaimed, fescue.EventSwitched)
 	stop()
 	s.presence.Saw(home, "waiting")
-	s.presence.Connected(home, "waiting")
+	s.presence.Connected(home, "waiting", "10.0.0.7")
 	s.presence.Gone(home, "waiting")
 
 	// An hour later the deadlines of switching and of health have passed.

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -48,7 +49,7 @@ type Deployments interface {
 // with Done when it is answered, with Gone when it broke.
 type Presence interface {
 	Saw(p fescue.Partition, thing string)
-	Connected(p fescue.Partition, thing string)
+	Connected(p fescue.Partition, thing, host string)
 	Done(p fescue.Partition, thing string)
 	Gone(p fescue.Partition, thing string)
 }
@@ -276,7 +277,8 @@ func (h *Handler) getDeployment(w http.ResponseWriter, c *caller) error {
 		return refuse(http.StatusBadRequest, "Invalid", "%v", err)
 	}
 	h.Presence.Saw(c.Partition, thing)
-	h.Presence.Connected(c.Partition, thing)
+	host, _, _ := net.SplitHostPort(c.RemoteAddr)
+	h.Presence.Connected(c.Partition, thing, host)
 	ended := h.Presence.Done
 	defer func() { ended(c.Partition, thing) }()
 	cert := c.TLS.PeerCertificates[0]

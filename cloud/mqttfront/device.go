@@ -56,6 +56,14 @@ type device struct {
 	pending map[uint16][]byte // codes of SUBACKs to come, grantLater for the broker's
 }
 
+// host is where the connection comes from.
+func (d *device) host() string {
+	if list := d.connection[policy.KeySourceIP]; len(list) > 0 {
+		return list[0]
+	}
+	return ""
+}
+
 // Connect decides on the session and opens the one behind it.
 func (d *device) Connect(ctx context.Context, s *mqtt.Session, c *mqtt.Connect) mqtt.Connack {
 	f := d.front
@@ -96,7 +104,7 @@ func (d *device) Connect(ctx context.Context, s *mqtt.Session, c *mqtt.Connect) 
 	d.pumped = make(chan struct{})
 	d.things = v.principal.Things
 	for _, thing := range d.things {
-		f.o.Presence.Connected(d.partition, thing)
+		f.o.Presence.Connected(d.partition, thing, d.host())
 	}
 	go d.pump()
 	return mqtt.Connack{SessionPresent: ack.SessionPresent}

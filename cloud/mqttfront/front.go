@@ -46,7 +46,7 @@ type Upstream interface {
 
 // Presence is told when a thing opens a connection and when that ends.
 type Presence interface {
-	Connected(p fescue.Partition, thing string)
+	Connected(p fescue.Partition, thing, host string)
 	Gone(p fescue.Partition, thing string)
 }
 
@@ -104,8 +104,8 @@ func (o *Options) setDefaults() error {
 // unwatched is the Presence of nobody.
 type unwatched struct{}
 
-func (unwatched) Connected(fescue.Partition, string) {}
-func (unwatched) Gone(fescue.Partition, string)      {}
+func (unwatched) Connected(fescue.Partition, string, string) {}
+func (unwatched) Gone(fescue.Partition, string)              {}
 
 func setDefault[T int | int64 | time.Duration](v *T, def T) {
 	if *v <= 0 {

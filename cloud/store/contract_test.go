@@ -79,6 +79,7 @@ var contracts = map[string]map[string]func(*testing.T, opener){
 	"settings.go":       {"settings": testSettings, "partitions": testPartitions},
 	"serverkeys.go":     {"server keys": testServerKeys},
 	"presence.go":       {"presence": testPresence},
+	"fleet.go":          {"fleet": testFleet},
 	"offers.go":         {"own offers": testOwnOffers},
 	"job_executions.go": {"job executions": testJobExecutions, "job executions at once": testJobRace},
 	"jobs.go":           {"jobs": testJobs},

@@ -492,7 +492,7 @@ var races = []race{
 // readers read, while all of the races go on.
 var readers = []string{
 	"AccessKey", "AccessKeys", "AssociatedRole", "BlobsToLookAt", "Bucket", "Buckets", "Certificate", "CertificateExpiry",
-	"CertificatePolicies", "CertificateThings", "Certificates", "Connectivity", "Definition", "Definitions", "Deployment",
+	"CertificatePolicies", "CertificateThings", "Certificates", "Connectivity", "Cores", "CountCores", "Definition", "Definitions", "Deployment",
 	"DeploymentStatus", "Deployments", "DeploymentsIn", "DueNotifications", "Epoch", "FunctionAlias", "FunctionAliases", "FunctionCodeNamed",
 	"FunctionTags", "FunctionVersion", "FunctionVersions", "Functions", "GroupAuthorities", "GroupCore", "HolderTags", "KeptSetting", "Memberships",
 	"NotificationBacklog", "Object", "ObjectParts", "Objects", "OfferedArtifacts", "Overdue", "Partitions", "Passed", "Ping", "Policies", "Policy",

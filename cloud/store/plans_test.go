@@ -36,6 +36,8 @@ var whole = []string{
 	// Once, of a database that an early version wrote.
 	"WHERE status = 'Success' AND group_version_id <> ''",
 	"SELECT partition, min(created_at) AS oldest FROM (",
+	// For /metrics.
+	"FROM core WHERE seen_at > 0",
 	// Over an index that has only the rows asked for.
 	"FROM bulk_deployment WHERE status IN ('Initializing', 'Running', 'Stopping')",
 	"WHERE status = 'Building' AND (leased_until < $1",

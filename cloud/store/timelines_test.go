@@ -196,11 +196,97 @@ func testPresence(t *testing.T, open opener) {
 	see(cores.Seen{Partition: homePartition, Thing: "core", Sighting: fescue.Sighting{SeenAt: at(1), GoneAt: at(3)}})
 	want(homePartition, "core", fescue.Sighting{SeenAt: at(2), GoneAt: at(3)})
 	want(elsewhere[0], "core", fescue.Sighting{})
+	// Since when it is online, and from where: as fescue.Sighting.Then says.
+	mirror := fescue.Sighting{SeenAt: at(2), GoneAt: at(3)}
+	for _, next := range []fescue.Sighting{
+		{SeenAt: at(5), ConnectedAt: at(5), Address: "10.0.0.7"},
+		{SeenAt: at(6), ConnectedAt: at(6), Address: "10.0.0.8"}, // a second connection
+		{SeenAt: at(7)},
+		{SeenAt: at(9), ConnectedAt: at(8), GoneAt: at(9)},
+		{SeenAt: at(20), ConnectedAt: at(20)}, // silent for too long
+		{GoneAt: at(21)},
+		{SeenAt: at(22), ConnectedAt: at(22), Address: "::1"}, // came back
+		{SeenAt: at(1), ConnectedAt: at(1)},                   // late news
+	} {
+		see(cores.Seen{Partition: homePartition, Thing: "core", Sighting: next})
+		mirror = mirror.Then(next)
+		want(homePartition, "core", mirror)
+	}
+	if mirror.ConnectedAt != at(22) || mirror.Address != "::1" {
+		t.Errorf("online %+v", mirror)
+	}
+	for minutes, online := range map[int]int{22: 1, 28: 1, 29: 0} {
+		known, got, err := s.CountCores(ctx, at(minutes))
+		if err != nil || known != 1 || got != online {
+			t.Errorf("after %d minutes %d of %d online, %v", minutes, got, known, err)
+		}
+	}
 	if epoch := must(s.Epoch(ctx, homePartition, "core"))(t); epoch != 0 {
 		t.Errorf("epoch %d", epoch)
 	}
 	if r := deploying(t, s, "g").offer("core"); r.Epoch != 1 {
 		t.Errorf("the first epoch is %d", r.Epoch)
 	}
-	want(homePartition, "core", fescue.Sighting{SeenAt: at(2), GoneAt: at(3)})
+	want(homePartition, "core", mirror)
+}
+
+func testFleet(t *testing.T, open opener) {
+	t.Parallel()
+	s, ctx := open(t), t.Context()
+	all := fescue.Page{Limit: 10}
+	none := must(s.Cores(ctx, homePartition, "", all))(t)
+	if len(none) > 0 {
+		t.Errorf("cores of an empty store: %v", none)
+	}
+	group := must(s.CreateDefinition(ctx, homePartition, fescue.Definition{Kind: fescue.GroupKind, ID: fescue.NewID(), Name: "Mill", CreatedAt: madeAt, UpdatedAt: madeAt}, nil, fescue.Token{}))(t)
+	good := deploying(t, s, group.ID).offer("b").step(fescue.EventClaimed).step(fescue.EventStaged).step(fescue.EventSwitched).step(fescue.EventSucceeded)
+	bad := deploying(t, s, group.ID).offer("b").step(fescue.EventClaimed).step(fescue.EventFailed)
+	waiting := deploying(t, s, fescue.NewID()).offer("a")
+	info := fescue.CoreInfo{Version: "1.9", Formats: []int{2}, Findings: []fescue.ErrorDetail{{DetailedErrorCode: "X", DetailedErrorMessage: "y"}}}
+	mustDo(t, s.SetCoreInfo(ctx, homePartition, "c", info, madeAt))
+	mustDo(t, s.See(ctx, []cores.Seen{{Partition: homePartition, Thing: "c", Sighting: fescue.Sighting{SeenAt: madeAt, ConnectedAt: madeAt, Address: "10.0.0.7"}}}))
+	mustDo(t, s.See(ctx, []cores.Seen{{Partition: elsewhere[0], Thing: "d", Core: true, Sighting: fescue.Sighting{SeenAt: madeAt}}}))
+
+	list := must(s.Cores(ctx, homePartition, "", all))(t)
+	if len(list) != 3 || list[0].Thing != "a" || list[1].Thing != "b" || list[2].Thing != "c" {
+		t.Fatalf("cores %+v", list)
+	}
+	if a := list[0]; a.Runs.ID != "" || a.Last.ID != waiting.ID || a.Last.Phase != fescue.Offered || a.GroupName != "" {
+		t.Errorf("one that waits: %+v", a)
+	}
+	if b := list[1]; b.Runs.ID != good.ID || b.Last.ID != bad.ID || b.Last.Status != fescue.Failure || len(b.Last.ErrorDetails) != 1 || b.GroupID != group.ID || b.GroupName != "Mill" {
+		t.Errorf("one whose last deployment failed: %+v", b)
+	}
+	if c := list[2]; c.Info.Version != "1.9" || len(c.Info.Findings) != 1 || c.SaidAt != madeAt || c.Address != "10.0.0.7" || c.Last.ID != "" || c.GroupID != "" {
+		t.Errorf("one that only spoke: %+v", c)
+	}
+	t.Run("pages", func(t *testing.T) {
+		got := must(s.Cores(ctx, homePartition, "", fescue.Page{After: "a", Limit: 1}))(t)
+		if len(got) != 1 || got[0].Thing != "b" {
+			t.Errorf("%+v", got)
+		}
+	})
+	t.Run("of one group", func(t *testing.T) {
+		if got := must(s.Cores(ctx, homePartition, group.ID, all))(t); len(got) != 1 || got[0].Thing != "b" {
+			t.Errorf("%+v", got)
+		}
+		if got := must(s.Cores(ctx, homePartition, fescue.NewID(), all))(t); len(got) != 0 {
+			t.Errorf("of an unknown one %+v", got)
+		}
+	})
+	t.Run("in another partition", func(t *testing.T) {
+		if got := must(s.Cores(ctx, elsewhere[0], "", all))(t); len(got) != 1 || got[0].Thing != "d" {
+			t.Errorf("%+v", got)
+		}
+	})
+	t.Run("after a reset", func(t *testing.T) {
+		d := newDeployment(homePartition, group.ID)
+		d.Type, d.GroupVersionID = fescue.ResetDeployment, ""
+		r := &run{t: t, s: s, Deployment: must(s.CreateDeployment(ctx, d, fescue.Token{}))(t)}
+		r.offer("b").step(fescue.EventClaimed).step(fescue.EventSwitched).step(fescue.EventSucceeded)
+		got := must(s.Cores(ctx, homePartition, "", fescue.Page{After: "a", Limit: 1}))(t)
+		if got[0].Runs.ID != "" || got[0].GroupID != "" || got[0].Last.Type != fescue.ResetDeployment {
+			t.Errorf("%+v", got[0])
+		}
+	})
 }

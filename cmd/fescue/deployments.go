@@ -143,7 +143,7 @@ func (f deploymentFlag) find(ctx context.Context, c *apiClient) (groupID, id str
 		return "", "", err
 	}
 	if len(page.Deployments) == 0 {
-		return "", "", fmt.Errorf("the group %s has never been deployed; aws greengrass create-deployment deploys it", g.Name)
+		return "", "", fmt.Errorf("the group %s has never been deployed; fescue deploy deploys it", g.Name)
 	}
 	return g.Id, page.Deployments[0].DeploymentId, nil
 }
@@ -212,12 +212,6 @@ Examples:
   fescue watch --group Mill --json`
 }
 
-// errWatchTimeout ends a watch whose time ran out.
-var errWatchTimeout = &exitError{code: exitNoAnswer, text: "the deployment has not ended within --timeout"}
-
-// watchPoll is how often a watch looks.
-const watchPoll = 500 * time.Millisecond
-
 // Run watches the deployment.
 func (c *watchCommand) Run(ctx context.Context, t *terminal) error {
 	client, err := c.client(ctx)
@@ -228,12 +222,24 @@ func (c *watchCommand) Run(ctx context.Context, t *terminal) error {
 	if err != nil {
 		return err
 	}
-	if c.Timeout > 0 {
+	return watchDeployment(ctx, t, client, groupID, id, c.Timeout, c.JSON)
+}
+
+// errWatchTimeout ends a watch whose time ran out.
+var errWatchTimeout = &exitError{code: exitNoAnswer, text: "the deployment has not ended within --timeout"}
+
+// watchPoll is how often a watch looks.
+const watchPoll = 500 * time.Millisecond
+
+// watchDeployment shows a deployment until it ends, or for the timeout when that is
+// not 0. A Failure is an error with exit code 1.
+func watchDeployment(ctx context.Context, t *terminal, client *apiClient, groupID, id string, timeout time.Duration, json bool) error {
+	if timeout > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, c.Timeout, errWatchTimeout)
+		ctx, cancel = context.WithTimeoutCause(ctx, timeout, errWatchTimeout)
 		defer cancel()
 	}
-	w := watch{out: t.stdout, json: c.JSON}
+	w := watch{out: t.stdout, json: json}
 	for {
 		var timeline greengrass.Timeline
 		err := client.call(ctx, "greengrass", "GetDeploymentTimeline", http.MethodGet, deploymentPath(groupID, id, "timeline"), nil, &timeline)

@@ -33,9 +33,11 @@ type commands struct {
 	Core      coreCommand      `cmd:"" help:"Run a core (Linux)."`
 	Provision provisionCommand `cmd:"" help:"Make a core's thing, certificate, policy and configuration."`
 	Check     checkCommand     `cmd:"" help:"Find what deploying a group would find, without deploying it."`
+	Deploy    deployCommand    `cmd:"" help:"Deploy a group to its core, again, or take it off."`
 	Watch     watchCommand     `cmd:"" help:"Show the steps of a deployment as they happen."`
 	Cancel    cancelCommand    `cmd:"" help:"End a deployment, or ask its core to."`
 
+	Cores       coresCommand       `cmd:"" help:"List cores: connected, since when, from where, what runs, what is wrong."`
 	Deployments deploymentsCommand `cmd:"" help:"List the deployments of all groups by status."`
 
 	ResetEpoch resetEpochCommand `cmd:"" help:"Set the epoch that a core is taken to have been through."`

@@ -351,7 +351,7 @@ func (a *Agent) step(ctx context.Context) (again bool, err error) {
 		wait = 0
 	}
 	info := a.info(ctx)
-	info.Formats, info.Unserved = bundle.Formats(), fescue.UnservedNames()
+	info.Formats, info.Unserved, info.Findings = bundle.Formats(), fescue.UnservedNames(), a.attention()
 	poll := corelink.Poll{After: a.state.Epoch, Wait: wait, Formats: info.Formats}
 	if !a.now().Before(a.silentUntil) {
 		poll.Info = info.Hash()

@@ -19,9 +19,7 @@ func (a *Agent) answer(ctx context.Context, c corelink.Check) error {
 		return err
 	}
 	report := corelink.CheckReport{Problems: details(problems), Warnings: bounded(warnings), ToFetch: toFetch}
-	for _, f := range a.Findings() {
-		report.Warnings = append(report.Warnings, fescue.ErrorDetail{DetailedErrorCode: f.Code, DetailedErrorMessage: f.Message})
-	}
+	report.Warnings = append(report.Warnings, a.attention()...)
 	err := a.cloud.AnswerCheck(ctx, c.GroupID, c.ID, a.thingARN, report)
 	if abandoned(err) != nil {
 		return nil // nobody waits for it any more

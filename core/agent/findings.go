@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/fescue-edge/fescue"
 )
 
 // Finding is something about this machine that will stand in the way of a
@@ -72,6 +74,14 @@ func (a *Agent) Findings() []Finding {
 			list = append(list, Finding{FindingCertificate, fmt.Sprintf(
 				"The certificate of %s in %s ends in %d days, at %s. Replace it before", c.What, c.File, int(left.Hours()/24), c.NotAfter.UTC().Format(time.RFC3339))})
 		}
+	}
+	return list
+}
+
+// attention is the findings of now as the control plane is told of them.
+func (a *Agent) attention() (list []fescue.ErrorDetail) {
+	for _, f := range a.Findings() {
+		list = append(list, fescue.ErrorDetail{DetailedErrorCode: f.Code, DetailedErrorMessage: cut(f.Message, 1000)})
 	}
 	return list
 }

@@ -65,6 +65,7 @@ func open(t testing.TB) *api {
 	bulks := bulk.New(bulk.Options{Store: s, Objects: objects, Deployments: engine, AWS: "aws", Now: clock, Logger: logger})
 	service := greengrass.New(greengrass.Options{
 		Definitions: definitions.New(s, clock), Deployments: engine, Roles: s, Bulk: bulks,
+		Fleet: cores.Fleet{Store: s, Presence: cores.NewPresence(s, clock, logger)},
 		Cores: cores.New(s, clock), Authorities: groupca.New(s, master, clock), Logger: logger,
 	})
 	a := &api{t: t, store: s, bulk: bulks, input: objects, servers: make(map[fescue.Partition]*httptest.Server)}

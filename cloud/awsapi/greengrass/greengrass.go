@@ -55,6 +55,7 @@ type Options struct {
 	Deployments Deployments
 	Roles       Roles
 	Cores       *cores.Service
+	Fleet       Fleet
 	Authorities *groupca.Service
 	Bulk        *bulk.Service
 	Updates     Updates
@@ -70,6 +71,7 @@ type API struct {
 	deployments Deployments
 	roles       Roles
 	cores       *cores.Service
+	fleet       Fleet
 	authorities *groupca.Service
 	bulk        *bulk.Service
 	updates     Updates
@@ -88,12 +90,12 @@ func New(o Options) *API {
 			Malformed: malformed,
 			Target:    target,
 		},
-		definitions: o.Definitions, deployments: o.Deployments, roles: o.Roles, cores: o.Cores, authorities: o.Authorities,
+		definitions: o.Definitions, deployments: o.Deployments, roles: o.Roles, cores: o.Cores, fleet: o.Fleet, authorities: o.Authorities,
 		bulk: o.Bulk, updates: o.Updates, audit: o.Audit, operator: o.Operator,
 	}
 	a.Register(slices.Concat(
 		a.containerOperations(), a.deploymentOperations(), a.timelineOperations(), a.roleOperations(),
-		a.tagOperations(), a.coreOperations(), a.authorityOperations(), a.bulkOperations(), a.updateOperations(), a.operatorOperations(),
+		a.tagOperations(), a.coreOperations(), a.fleetOperations(), a.authorityOperations(), a.bulkOperations(), a.updateOperations(), a.operatorOperations(),
 		[]restjson.Operation{a.restoreOperation(), a.auditOperation()},
 	))
 	return a

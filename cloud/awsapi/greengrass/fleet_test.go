@@ -1,0 +1,62 @@
+package greengrass_test
+
+import (
+	"testing"
+
+	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/awsapi/greengrass"
+	"github.com/fescue-edge/fescue/cloud/cores"
+)
+
+func TestListCores(t *testing.T) {
+	t.Parallel()
+	a := open(t)
+	var group struct{ Id string }
+	decode(t, a.do("POST", "/greengrass/groups", `{"Name":"Mill"}`).text, &group)
+	info := fescue.CoreInfo{Version: "1.9", Architecture: "arm64", Formats: []int{2}, Findings: []fescue.ErrorDetail{{DetailedErrorCode: "CORE_DISK_FULL", DetailedErrorMessage: "m"}}}
+	for _, thing := range []string{"A", "B", "C"} {
+		seen := fescue.Sighting{SeenAt: now, ConnectedAt: now, Address: "10.0.0.7"}
+		if err := a.store.See(t.Context(), []cores.Seen{{Partition: here, Thing: thing, Core: true, Sighting: seen}}); err != nil {
+			t.Fatal(err)
+		}
+		if err := a.store.SetCoreInfo(t.Context(), here, thing, info, now); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Run("all, in pages", func(t *testing.T) {
+		var names []string
+		path := "/fescue/v1/cores?MaxResults=2"
+		for range 2 {
+			var page greengrass.CoreList
+			decode(t, a.with(t).do("GET", path, "").text, &page)
+			for _, c := range page.Cores {
+				names = append(names, c.ThingName)
+				if c.Address != "10.0.0.7" || c.Version != "1.9" || c.Architecture != "arm64" || len(c.Findings) != 1 || c.SaidAt != stamp || c.LastSeen != stamp || c.Runs != nil {
+					t.Errorf("%+v", c)
+				}
+			}
+			path += "&NextToken=" + page.NextToken
+		}
+		if len(names) != 3 || names[0] != "A" || names[2] != "C" {
+			t.Errorf("cores %v", names)
+		}
+	})
+	t.Run("of a group without one", func(t *testing.T) {
+		if text := a.with(t).do("GET", "/fescue/v1/groups/"+group.Id+"/cores", "").text; text != `{"Cores":[]}` {
+			t.Error(text)
+		}
+	})
+	for _, tc := range []struct {
+		path, code, text string
+		status           int
+	}{
+		{"/fescue/v1/groups/" + knownID + "/cores", "ResourceNotFoundException", "That group definition does not exist.", 404},
+		{"/fescue/v1/groups/g/cores", "ResourceNotFoundException", "That group definition does not exist.", 404},
+		{"/fescue/v1/cores?MaxResults=0", "BadRequestException", "MaxResults '0' is not a number of at least 1.", 400},
+		{"/fescue/v1/cores?NextToken=x", "BadRequestException", "NextToken is not one that this API gave out for this list, or the record it stood for is gone. List again from the beginning.", 400},
+	} {
+		t.Run(tc.path, func(t *testing.T) {
+			a.with(t).do("GET", tc.path, "").refused(tc.status, tc.code, tc.text)
+		})
+	}
+}

@@ -1,0 +1,61 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+
+	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/cores"
+)
+
+// selectCores reads cores with what runs (r) and what came last (l).
+const selectCores = `
+	SELECT c.thing, c.info_json, c.info_at, c.seen_at, c.gone_at, c.connected_at, c.address, c.group_id, coalesce(g.name, ''),
+		coalesce(r.id, ''), coalesce(r.group_id, ''), coalesce(r.group_version_id, ''), coalesce(r.type, ''), coalesce(r.status, ''), coalesce(r.updated_at, 0),
+		coalesce(l.id, ''), coalesce(l.group_id, ''), coalesce(l.group_version_id, ''), coalesce(l.type, ''), coalesce(l.status, ''), coalesce(l.updated_at, 0),
+		coalesce(l.phase, ''), coalesce(l.error_message, ''), coalesce(l.details_json, '')
+	FROM core c
+	LEFT JOIN definition g ON g.partition = c.partition AND g.kind = 'groups' AND g.id = c.group_id
+	LEFT JOIN deployment r ON r.partition = c.partition AND r.id = (
+		SELECT id FROM deployment WHERE partition = c.partition AND core_thing = c.thing AND status = 'Success' ORDER BY epoch DESC LIMIT 1)
+	LEFT JOIN deployment l ON l.partition = c.partition AND l.id = (
+		SELECT id FROM deployment WHERE partition = c.partition AND core_thing = c.thing ORDER BY epoch DESC LIMIT 1)
+	WHERE c.partition = $1`
+
+// Cores implements cores.FleetStore.
+func (s *Store) Cores(ctx context.Context, p fescue.Partition, groupID string, page fescue.Page) ([]cores.Core, error) {
+	var list []cores.Core
+	var err error
+	if groupID != "" {
+		list, err = all(ctx, s.read, scanCore, selectCores+` AND c.group_id = $2 AND c.thing > $3 ORDER BY c.thing LIMIT $4`, p.Key(), groupID, page.After, page.Limit)
+	} else {
+		list, err = all(ctx, s.read, scanCore, selectCores+` AND c.thing > $2 ORDER BY c.thing LIMIT $3`, p.Key(), page.After, page.Limit)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list cores: %w", err)
+	}
+	return list, nil
+}
+
+func scanCore(rows *sql.Rows) (cores.Core, error) {
+	var c cores.Core
+	var saidAt, seen, gone, connected, ranAt, lastAt int64
+	var info, details string
+	err := rows.Scan(&c.Thing, &info, &saidAt, &seen, &gone, &connected, &c.Address, &c.GroupID, &c.GroupName,
+		&c.Runs.ID, &c.Runs.GroupID, &c.Runs.GroupVersionID, &c.Runs.Type, &c.Runs.Status, &ranAt,
+		&c.Last.ID, &c.Last.GroupID, &c.Last.GroupVersionID, &c.Last.Type, &c.Last.Status, &lastAt,
+		&c.Last.Phase, &c.Last.ErrorMessage, &details)
+	if err == nil && details != "" {
+		err = fromJSON(details, &c.Last.ErrorDetails)
+	}
+	if err == nil && info != "" {
+		err = fromJSON(info, &c.Info)
+	}
+	c.Sighting = sighting(seen, gone, connected, c.Address)
+	c.Runs.UpdatedAt, c.Last.UpdatedAt, c.SaidAt = fromMillis(ranAt), fromMillis(lastAt), fromMillis(saidAt)
+	if c.Runs.Type.Reset() {
+		c.Runs = fescue.Deployment{} // it runs nothing since then
+	}
+	return c, err
+}
