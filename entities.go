@@ -37,34 +37,6 @@ type FunctionDefinitionVersion struct {
 	Functions     []Function             `json:",omitzero"`
 }
 
-// FunctionDefaultConfig holds what functions inherit when they say nothing.
-type FunctionDefaultConfig struct {
-	Execution *FunctionExecution `json:",omitempty"`
-}
-
-// FunctionExecution says how a function is isolated and as whom it runs.
-type FunctionExecution struct {
-	// IsolationMode is GreengrassContainer (also when empty) or NoContainer.
-	IsolationMode IsolationMode `json:",omitempty"`
-	RunAs         *RunAs        `json:",omitempty"`
-}
-
-// IsolationMode is how far a function is kept from the host.
-type IsolationMode string
-
-// The isolation modes.
-const (
-	GreengrassContainer IsolationMode = "GreengrassContainer"
-	NoContainer         IsolationMode = "NoContainer"
-)
-
-// RunAs is a numeric identity; a missing half falls back to the group's
-// default, and that to ggc_user or ggc_group.
-type RunAs struct {
-	Gid *int `json:",omitempty"`
-	Uid *int `json:",omitempty"`
-}
-
 // Function is one Lambda function on the core.
 type Function struct {
 	// FunctionArn is an alias or version ARN. An alias is resolved to its
@@ -98,80 +70,6 @@ type FunctionEnvironment struct {
 	Execution              *FunctionExecution     `json:",omitempty"`
 	ResourceAccessPolicies []ResourceAccessPolicy `json:",omitzero"`
 	Variables              map[string]string      `json:",omitzero"`
-}
-
-// ResourceAccessPolicy attaches a resource of the group to a function.
-type ResourceAccessPolicy struct {
-	// Permission is "ro" or "rw".
-	Permission string `json:",omitempty"`
-	ResourceId string
-}
-
-// ResourceDefinitionVersion lists local resources, models and secrets.
-type ResourceDefinitionVersion struct {
-	Resources []Resource `json:",omitzero"`
-}
-
-// Resource is something outside a function that it may be given.
-type Resource struct {
-	Id                    string
-	Name                  string
-	ResourceDataContainer ResourceDataContainer
-}
-
-// ResourceDataContainer holds exactly one of its members.
-type ResourceDataContainer struct {
-	LocalDeviceResourceData                   *LocalDeviceResourceData          `json:",omitempty"`
-	LocalVolumeResourceData                   *LocalVolumeResourceData          `json:",omitempty"`
-	S3MachineLearningModelResourceData        *S3ModelResourceData              `json:",omitempty"`
-	SageMakerMachineLearningModelResourceData *SageMakerModelResourceData       `json:",omitempty"`
-	SecretsManagerSecretResourceData          *SecretsManagerSecretResourceData `json:",omitempty"`
-}
-
-// LocalDeviceResourceData is a character or block device under /dev.
-type LocalDeviceResourceData struct {
-	GroupOwnerSetting *GroupOwnerSetting `json:",omitempty"`
-	SourcePath        string             `json:",omitempty"`
-}
-
-// LocalVolumeResourceData is a directory or file of the host.
-type LocalVolumeResourceData struct {
-	DestinationPath   string             `json:",omitempty"`
-	GroupOwnerSetting *GroupOwnerSetting `json:",omitempty"`
-	SourcePath        string             `json:",omitempty"`
-}
-
-// GroupOwnerSetting adds a Linux group to the processes that use a resource.
-type GroupOwnerSetting struct {
-	AutoAddGroupOwner *bool  `json:",omitempty"`
-	GroupOwner        string `json:",omitempty"`
-}
-
-// S3ModelResourceData is a machine learning model archive in S3.
-type S3ModelResourceData struct {
-	DestinationPath string        `json:",omitempty"`
-	OwnerSetting    *OwnerSetting `json:",omitempty"`
-	S3Uri           string        `json:",omitempty"`
-}
-
-// SageMakerModelResourceData is a model made by a SageMaker training job.
-type SageMakerModelResourceData struct {
-	DestinationPath string        `json:",omitempty"`
-	OwnerSetting    *OwnerSetting `json:",omitempty"`
-	SageMakerJobArn string        `json:",omitempty"`
-}
-
-// OwnerSetting names the Linux group that owns a downloaded model.
-type OwnerSetting struct {
-	GroupOwner      string
-	GroupPermission string
-}
-
-// SecretsManagerSecretResourceData is a secret; its AWSCURRENT value is always
-// fetched.
-type SecretsManagerSecretResourceData struct {
-	ARN                               string   `json:",omitempty"`
-	AdditionalStagingLabelsToDownload []string `json:",omitzero"`
 }
 
 // SubscriptionDefinitionVersion is the routing table of the group.

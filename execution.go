@@ -2,8 +2,33 @@ package fescue
 
 import "cmp"
 
-// How a function runs: what its own configuration and its group's defaults say
-// together.
+// FunctionDefaultConfig holds what functions inherit when they say nothing.
+type FunctionDefaultConfig struct {
+	Execution *FunctionExecution `json:",omitempty"`
+}
+
+// FunctionExecution says how a function is isolated and as whom it runs.
+type FunctionExecution struct {
+	// IsolationMode is GreengrassContainer (also when empty) or NoContainer.
+	IsolationMode IsolationMode `json:",omitempty"`
+	RunAs         *RunAs        `json:",omitempty"`
+}
+
+// IsolationMode is how far a function is kept from the host.
+type IsolationMode string
+
+// The isolation modes.
+const (
+	GreengrassContainer IsolationMode = "GreengrassContainer"
+	NoContainer         IsolationMode = "NoContainer"
+)
+
+// RunAs is a numeric identity; a missing half falls back to the group's
+// default, and that to ggc_user or ggc_group.
+type RunAs struct {
+	Gid *int `json:",omitempty"`
+	Uid *int `json:",omitempty"`
+}
 
 // Valid reports whether the mode is one that there is. A mode that was left out
 // is none: Isolation says what it becomes.
@@ -31,6 +56,21 @@ func Identity(own, group *FunctionExecution) (uid, gid *int) {
 	return uid, gid
 }
 
+// ModeConflicts lists what a function has that its isolation mode does not, as the
+// codes that name it.
+func ModeConflicts(mode IsolationMode, memorySize *int, accessSysfs *bool) (list []FailureCode) {
+	if mode != NoContainer {
+		return nil
+	}
+	if memorySize != nil {
+		list = append(list, MemorySizeUnexpected)
+	}
+	if accessSysfs != nil && *accessSysfs {
+		list = append(list, AccessSysfsUnexpected)
+	}
+	return list
+}
+
 // DefaultExecution is what the group's defaults say of how functions run; nil for
 // nothing.
 func (c *FunctionDefaultConfig) DefaultExecution() *FunctionExecution {
@@ -39,6 +79,16 @@ func (c *FunctionDefaultConfig) DefaultExecution() *FunctionExecution {
 	}
 	return c.Execution
 }
+
+// Encodings of what goes to a function and comes from it. A function that says
+// nothing has JSON.
+const (
+	EncodingJSON   = "json"
+	EncodingBinary = "binary"
+)
+
+// ValidEncoding reports whether an EncodingType is one that there is, or none.
+func ValidEncoding(e string) bool { return e == "" || e == EncodingJSON || e == EncodingBinary }
 
 // EntryPoint is what of a function's version is started. A program is the file
 // that Executable names, else Handler. In a runtime that calls a handler the

@@ -579,11 +579,12 @@ func (c FailureCode) Warns() bool { return c.row().Phase == OnlyWarns }
 // Detail is the failure as an ErrorDetail, its text filled in and the remedy
 // added. It panics for a code that is not in the table.
 func (c FailureCode) Detail(values ...any) ErrorDetail {
-	f := c.row()
-	return ErrorDetail{
-		DetailedErrorCode:    string(c),
-		DetailedErrorMessage: strings.TrimSuffix(fmt.Sprintf(f.Text, values...), ".") + ". " + f.Remedy,
-	}
+	return ErrorDetail{DetailedErrorCode: string(c), DetailedErrorMessage: c.Cause(values...) + " " + c.row().Remedy}
+}
+
+// Cause is the failure's text filled in, a sentence without the remedy.
+func (c FailureCode) Cause(values ...any) string {
+	return strings.TrimSuffix(fmt.Sprintf(c.row().Text, values...), ".") + "."
 }
 
 // InvalidGroupMessage is the ErrorMessage of a deployment that failed in

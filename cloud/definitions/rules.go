@@ -2,7 +2,6 @@ package definitions
 
 import (
 	"fmt"
-	"path"
 	"strings"
 
 	"github.com/fescue-edge/fescue"
@@ -93,13 +92,10 @@ func (c *ids) identity(id, thingARN, certARN string) {
 
 func checkFunctions(v *fescue.FunctionDefinitionVersion) []string {
 	var c ids
-	groupMode := fescue.GreengrassContainer
-	if v.DefaultConfig != nil && v.DefaultConfig.Execution != nil && v.DefaultConfig.Execution.IsolationMode != "" {
-		groupMode = v.DefaultConfig.Execution.IsolationMode
-		if !validMode(groupMode) {
-			c.fail("Your 'IsolationMode' configuration for the group is invalid.")
-			groupMode = fescue.GreengrassContainer
-		}
+	group := v.DefaultConfig.DefaultExecution()
+	if !fescue.Isolation(group, nil).Valid() {
+		c.fail("%s", fescue.IsolationModeOfGroup.Cause())
+		group = nil
 	}
 	for _, f := range v.Functions {
 		c.add("Id", f.Id)
@@ -110,7 +106,7 @@ func checkFunctions(v *fescue.FunctionDefinitionVersion) []string {
 		}
 		name, system := arn.SystemFunction()
 		c.attachments(f)
-		c.isolation(f, groupMode, name.Facts().FixedExecution, system)
+		c.configuration(f, group, name.Facts(), system)
 		if name.Facts().AlwaysPinned && f.FunctionConfiguration != nil && f.FunctionConfiguration.Pinned != nil && !*f.FunctionConfiguration.Pinned {
 			c.fail("Pinned of function with arn %s must be true", f.FunctionArn)
 		}
@@ -127,17 +123,15 @@ func (c *ids) attachments(f fescue.Function) {
 		if a.ResourceId == "" {
 			c.fail("A resource access policy of function with arn %s has no ResourceId", f.FunctionArn)
 		}
-		if a.Permission != "" && !validPermission(a.Permission) {
+		if a.Permission != "" && !fescue.ValidPermission(a.Permission) {
 			c.fail("Permission of resource '%s' for function with arn %s must be ro or rw, but is '%s'", a.ResourceId, f.FunctionArn, a.Permission)
 		}
 	}
 }
 
-func validPermission(p string) bool { return p == "ro" || p == "rw" }
-
-// isolation checks what a function may ask for in its isolation mode. The texts
+// configuration checks what a function may ask for in its isolation mode. The texts
 // are the original's.
-func (c *ids) isolation(f fescue.Function, mode fescue.IsolationMode, noExecution, system bool) {
+func (c *ids) configuration(f fescue.Function, group *fescue.FunctionExecution, facts fescue.SystemFunctionFacts, system bool) {
 	cfg := f.FunctionConfiguration
 	if cfg == nil {
 		return
@@ -146,40 +140,29 @@ func (c *ids) isolation(f fescue.Function, mode fescue.IsolationMode, noExecutio
 	if env == nil {
 		env = &fescue.FunctionEnvironment{}
 	}
-	if env.Execution != nil {
-		if noExecution {
-			c.fail("Execution configuration for function with arn %s is not allowed.", f.FunctionArn)
-		}
-		if m := env.Execution.IsolationMode; m != "" {
-			if !validMode(m) {
-				c.fail("Your 'IsolationMode' configuration for function with arn %s is invalid.", f.FunctionArn)
-				return
-			}
-			mode = m
-		}
+	if facts.FixedExecution && env.Execution != nil {
+		c.fail("%s", fescue.ExecutionUnexpected.Cause(f.FunctionArn))
 	}
-	if e := cfg.EncodingType; e != "" && e != "json" && e != "binary" {
-		c.fail("EncodingType of function with arn %s must be json or binary, but is '%s'", f.FunctionArn, e)
+	mode := fescue.Isolation(env.Execution, group)
+	if !mode.Valid() {
+		c.fail("%s", fescue.IsolationModeOfFunction.Cause(f.FunctionArn))
+		return
+	}
+	if !fescue.ValidEncoding(cfg.EncodingType) {
+		c.fail("EncodingType of function with arn %s must be json or binary, but is '%s'", f.FunctionArn, cfg.EncodingType)
 	}
 	if system {
 		return
 	}
-	switch {
-	case mode == fescue.NoContainer && cfg.MemorySize != nil:
-		c.fail("MemorySize configuration for function with arn %s is not allowed in IsolationMode=NoContainer.", f.FunctionArn)
-	case mode == fescue.GreengrassContainer && cfg.MemorySize == nil:
+	if mode == fescue.GreengrassContainer && cfg.MemorySize == nil {
 		c.fail("MemorySize configuration for function with arn %s is required in IsolationMode=GreengrassContainer.", f.FunctionArn)
 	}
-	if mode == fescue.NoContainer && env.AccessSysfs != nil && *env.AccessSysfs {
-		c.fail("Access Sysfs configuration for function with arn %s is not allowed in IsolationMode=NoContainer.", f.FunctionArn)
+	for _, code := range fescue.ModeConflicts(mode, cfg.MemorySize, env.AccessSysfs) {
+		c.fail("%s", code.Cause(f.FunctionArn))
 	}
 	if cfg.Timeout != nil && *cfg.Timeout < 1 {
 		c.fail("Timeout of function with arn %s must be at least 1 second, but is %d", f.FunctionArn, *cfg.Timeout)
 	}
-}
-
-func validMode(m fescue.IsolationMode) bool {
-	return m == fescue.GreengrassContainer || m == fescue.NoContainer
 }
 
 func checkLoggers(v *fescue.LoggerDefinitionVersion) []string {
@@ -205,102 +188,13 @@ func (c *ids) oneOf(id, member, value string, allowed ...string) {
 	c.fail("%s of logger '%s' must be one of %s, but is '%s'", member, id, strings.Join(allowed, ", "), value)
 }
 
-// places are what resources may name once in a definition version. The rules are
-// the original's, its words for them are not known.
-type places map[string]fescue.Resource
-
-// take is for the resource alone; it returns the other that has the place.
-func (p places) take(place string, e fescue.Resource) (other fescue.Resource, taken bool) {
-	if other, taken = p[place]; !taken {
-		p[place] = e
-	}
-	return other, taken
-}
-
-// cleaned is a path in its shortest form; none stays none.
-func cleaned(p string) string {
-	if p == "" {
-		return ""
-	}
-	return path.Clean(p)
-}
-
 func checkResources(v *fescue.ResourceDefinitionVersion) []string {
 	var c ids
-	devices, volumes, models, secrets := places{}, places{}, places{}, places{}
-	once := func(p places, what, place string, e fescue.Resource) {
-		if place == "" {
-			return
-		}
-		if other, taken := p.take(place, e); taken {
-			c.fail("Resources '%s' and '%s' have the same %s '%s'", other.Id, e.Id, what, place)
-		}
-	}
 	for _, e := range v.Resources {
 		c.add("Id", e.Id)
 		c.add("Name", e.Name)
-		d := e.ResourceDataContainer
-		n := 0
-		for _, set := range []bool{
-			d.LocalDeviceResourceData != nil, d.LocalVolumeResourceData != nil, d.S3MachineLearningModelResourceData != nil,
-			d.SageMakerMachineLearningModelResourceData != nil, d.SecretsManagerSecretResourceData != nil,
-		} {
-			if set {
-				n++
-			}
-		}
-		if n != 1 {
-			c.fail("ResourceDataContainer of '%s' must have exactly one member, but has %d", e.Id, n)
-			continue
-		}
-		if dev := d.LocalDeviceResourceData; dev != nil {
-			p := cleaned(dev.SourcePath)
-			if !strings.HasPrefix(p, "/dev/") {
-				c.fail("Device resource path should begin with /dev, but got: %s", dev.SourcePath)
-			}
-			once(devices, "device path", p, e)
-		}
-		if vol := d.LocalVolumeResourceData; vol != nil {
-			p := cleaned(vol.SourcePath)
-			c.absolute(e.Id, "SourcePath", vol.SourcePath)
-			if vol.DestinationPath != "" {
-				c.absolute(e.Id, "DestinationPath", vol.DestinationPath)
-			}
-			if p == "/sys" || strings.HasPrefix(p, "/sys/") {
-				c.fail("Accessing /sys is prohibited")
-			}
-			other, taken := volumes.take(p, e)
-			if taken && cleaned(other.ResourceDataContainer.LocalVolumeResourceData.DestinationPath) != cleaned(vol.DestinationPath) {
-				c.fail("Volume '%s' is given two destinations by the resources '%s' and '%s'", p, other.Id, e.Id)
-			}
-		}
-		if model := d.S3MachineLearningModelResourceData; model != nil {
-			once(models, "destination path", cleaned(model.DestinationPath), e)
-			c.owner(e.Id, model.OwnerSetting)
-		}
-		if model := d.SageMakerMachineLearningModelResourceData; model != nil {
-			once(models, "destination path", cleaned(model.DestinationPath), e)
-			c.owner(e.Id, model.OwnerSetting)
-		}
-		if secret := d.SecretsManagerSecretResourceData; secret != nil {
-			once(secrets, "secret", secret.ARN, e)
-		}
 	}
-	return c.problems
-}
-
-func (c *ids) absolute(id, member, p string) {
-	if !path.IsAbs(p) {
-		c.fail("%s of '%s' must be an absolute path, but is '%s'", member, id, p)
-	}
-}
-
-// owner checks what an owner may be given. That one lacks a member is the
-// deployment's to say, with the text that the original has for it.
-func (c *ids) owner(id string, o *fescue.OwnerSetting) {
-	if o != nil && o.GroupPermission != "" && !validPermission(o.GroupPermission) {
-		c.fail("GroupPermission of '%s' must be ro or rw, but is '%s'", id, o.GroupPermission)
-	}
+	return append(c.problems, v.Problems()...)
 }
 
 func checkSubscriptions(v *fescue.SubscriptionDefinitionVersion) []string {

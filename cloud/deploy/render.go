@@ -55,37 +55,27 @@ func sorted[T any](list []T, key func(T) string) []T {
 	return out
 }
 
-func renderResource(p fescue.Partition, res fescue.Resource) bundle.Resource {
-	out := bundle.Resource{Id: res.Id}
-	switch c := res.ResourceDataContainer; {
+func renderResource(p fescue.Partition, r fescue.Resource) bundle.Resource {
+	c := r.ResourceDataContainer
+	t := c.Type()
+	out := bundle.Resource{Id: r.Id, Type: t.Document, Data: bundle.ResourceData{Class: t.Class}}
+	if model, ok := c.Model(); ok {
+		out.Data.DestinationPath, out.Data.OwnerSetting = model.Destination, model.Owner
+	}
+	switch {
 	case c.LocalDeviceResourceData != nil:
 		d := c.LocalDeviceResourceData
-		out.Type = "LOCAL_DEVICE"
-		out.Data = bundle.ResourceData{Class: "LocalDeviceResourceData", SourcePath: d.SourcePath, GroupOwnerSetting: d.GroupOwnerSetting}
+		out.Data.SourcePath, out.Data.GroupOwnerSetting = d.SourcePath, d.GroupOwnerSetting
 	case c.LocalVolumeResourceData != nil:
 		d := c.LocalVolumeResourceData
-		out.Type = "LOCAL_VOLUME"
-		out.Data = bundle.ResourceData{
-			Class: "LocalVolumeResourceData", SourcePath: d.SourcePath, DestinationPath: d.DestinationPath, GroupOwnerSetting: d.GroupOwnerSetting,
-		}
+		out.Data.SourcePath, out.Data.DestinationPath, out.Data.GroupOwnerSetting = d.SourcePath, d.DestinationPath, d.GroupOwnerSetting
 	case c.S3MachineLearningModelResourceData != nil:
-		d := c.S3MachineLearningModelResourceData
-		out.Type = "ML_MODEL_S3_OBJECT"
-		out.Data = bundle.ResourceData{
-			Class: "S3ObjectResourceData", DestinationPath: d.DestinationPath, OwnerSetting: d.OwnerSetting, S3Arn: s3ARN(p, d.S3Uri),
-		}
+		out.Data.S3Arn = s3ARN(p, c.S3MachineLearningModelResourceData.S3Uri)
 	case c.SageMakerMachineLearningModelResourceData != nil:
-		d := c.SageMakerMachineLearningModelResourceData
-		out.Type = "ML_MODEL_SAGEMAKER_JOB"
-		out.Data = bundle.ResourceData{
-			Class: "SageMakerJobResourceData", DestinationPath: d.DestinationPath, OwnerSetting: d.OwnerSetting, SageMakerJobArn: d.SageMakerJobArn,
-		}
+		out.Data.SageMakerJobArn = c.SageMakerMachineLearningModelResourceData.SageMakerJobArn
 	case c.SecretsManagerSecretResourceData != nil:
 		d := c.SecretsManagerSecretResourceData
-		out.Type = "SECRETS_MANAGER_SECRET"
-		out.Data = bundle.ResourceData{
-			Class: "SecretsManagerSecretResourceData", ARN: d.ARN, AdditionalStagingLabelsToDownload: d.AdditionalStagingLabelsToDownload,
-		}
+		out.Data.ARN, out.Data.AdditionalStagingLabelsToDownload = d.ARN, d.AdditionalStagingLabelsToDownload
 	}
 	return out
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"path"
 	"slices"
 	"strings"
 
@@ -332,154 +331,24 @@ func (e *Engine) resolveFunctions(ctx context.Context, r *resolved, functions []
 			continue
 		}
 		seen[out.versionARN] = true
-		r.checkAttachments(out)
-		r.checkSharedGroups(out)
+		r.checkResources(out)
 		r.functions = append(r.functions, out)
 	}
 	return nil
 }
 
-// isolation is the mode in which a function runs.
-func (r *resolved) isolation(f function) fescue.IsolationMode {
-	return fescue.Isolation(f.execution(), r.defaults.DefaultExecution())
-}
-
-func (f function) execution() *fescue.FunctionExecution {
-	if env := f.environment(); env != nil {
-		return env.Execution
+// checkResources checks the resources that a function is given, and those that it
+// could read besides.
+func (r *resolved) checkResources(f function) {
+	var env fescue.FunctionEnvironment
+	if c := f.FunctionConfiguration; c != nil && c.Environment != nil {
+		env = *c.Environment
 	}
-	return nil
-}
-
-func (f function) environment() *fescue.FunctionEnvironment {
-	if f.FunctionConfiguration == nil {
-		return nil
-	}
-	return f.FunctionConfiguration.Environment
-}
-
-// checkAttachments checks the resources that a function refers to. The type
-// names are the original's.
-func (r *resolved) checkAttachments(f function) {
-	env := f.environment()
-	if env == nil {
-		return
-	}
-	var destinations []string
-	for _, a := range env.ResourceAccessPolicies {
-		i := slices.IndexFunc(r.resources, func(x fescue.Resource) bool { return x.Id == a.ResourceId })
-		if i < 0 {
-			r.problem(fescue.ResourceNotFound, f.FunctionArn, a.ResourceId)
-			continue
-		}
-		kind, needsContainer := resourceType(r.resources[i].ResourceDataContainer)
-		if needsContainer && r.isolation(f) == fescue.NoContainer {
-			r.problem(fescue.ResourceUnexpected, f.FunctionArn, kind)
-			continue
-		}
-		r.checkModel(f, a, r.resources[i].ResourceDataContainer)
-		if d := modelDestination(r.resources[i].ResourceDataContainer); d != "" {
-			destinations = append(destinations, d)
-		}
-	}
-	if r.isolation(f) == fescue.NoContainer && nested(destinations) {
-		r.problem(fescue.ModelPathsNested, f.FunctionArn)
-	}
-}
-
-// checkSharedGroups looks for models that a function can read without having been
-// given them, as the group it runs as owns them. What root can read is no
-// question. A group called by its name is the core's to look up.
-func (r *resolved) checkSharedGroups(f function) {
-	uid, gid := fescue.Identity(f.execution(), r.defaults.DefaultExecution())
-	if gid == nil || (uid != nil && *uid == 0) {
-		return
-	}
-	var given []fescue.ResourceAccessPolicy
-	if env := f.environment(); env != nil {
-		given = env.ResourceAccessPolicies
-	}
-	for _, resource := range r.resources {
-		owner, _ := modelOwner(resource.ResourceDataContainer)
-		if owner == nil || owner.GroupOwner != fmt.Sprint(*gid) {
-			continue
-		}
-		if !slices.ContainsFunc(given, func(a fescue.ResourceAccessPolicy) bool { return a.ResourceId == resource.Id }) {
-			r.problem(fescue.ModelGroupShared, f.FunctionArn, resource.Id)
-		}
-	}
-}
-
-// nested reports whether one path is another, or lies in it.
-func nested(paths []string) bool {
-	for i, p := range paths {
-		for j, q := range paths {
-			if i != j && strings.HasPrefix(path.Clean(q)+"/", path.Clean(p)+"/") {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// checkModel checks who may do what with a machine learning model. The texts are
-// the original's (AWS IoT Greengrass V1 developer guide, "Access machine learning
-// resources").
-func (r *resolved) checkModel(f function, a fescue.ResourceAccessPolicy, d fescue.ResourceDataContainer) {
-	owner, model := modelOwner(d)
-	if !model {
-		return
-	}
-	switch asked := a.Permission; {
-	case owner != nil && (owner.GroupOwner == "" || owner.GroupPermission == ""):
-		r.problem(fescue.ModelOwnerInvalid, a.ResourceId)
-	case r.isolation(f) == fescue.NoContainer && asked != "":
-		r.problem(fescue.ModelPermissionUnexpected, f.FunctionArn, a.ResourceId, asked)
-	case owner == nil && asked == "":
-		r.problem(fescue.ModelPermissionMissing, f.FunctionArn, a.ResourceId)
-	case owner != nil && asked == "rw" && owner.GroupPermission == "ro":
-		r.problem(fescue.ModelPermissionWider, f.FunctionArn, a.ResourceId)
-	}
-}
-
-// modelOwner is the owner of a machine learning model, nil when it has none.
-func modelOwner(d fescue.ResourceDataContainer) (owner *fescue.OwnerSetting, model bool) {
-	switch {
-	case d.S3MachineLearningModelResourceData != nil:
-		return d.S3MachineLearningModelResourceData.OwnerSetting, true
-	case d.SageMakerMachineLearningModelResourceData != nil:
-		return d.SageMakerMachineLearningModelResourceData.OwnerSetting, true
-	}
-	return nil, false
-}
-
-// modelDestination is where a machine learning model comes to lie, empty for
-// other resources.
-func modelDestination(d fescue.ResourceDataContainer) string {
-	switch {
-	case d.S3MachineLearningModelResourceData != nil:
-		return d.S3MachineLearningModelResourceData.DestinationPath
-	case d.SageMakerMachineLearningModelResourceData != nil:
-		return d.SageMakerMachineLearningModelResourceData.DestinationPath
-	}
-	return ""
-}
-
-// resourceType is the original's name of a resource's type, and whether it can
-// only be given to a function in a container. Models with an owner can be given
-// to any function.
-func resourceType(d fescue.ResourceDataContainer) (name string, needsContainer bool) {
-	switch {
-	case d.LocalDeviceResourceData != nil:
-		return "Local.Device", true
-	case d.LocalVolumeResourceData != nil:
-		return "Local.Volume", true
-	case d.S3MachineLearningModelResourceData != nil:
-		return "ML_Model.S3_Object", d.S3MachineLearningModelResourceData.OwnerSetting == nil
-	case d.SageMakerMachineLearningModelResourceData != nil:
-		return "ML_Model.SageMaker.Job", d.SageMakerMachineLearningModelResourceData.OwnerSetting == nil
-	}
-	return "Secret", false
+	group, given := r.defaults.DefaultExecution(), env.ResourceAccessPolicies
+	uid, gid := fescue.Identity(env.Execution, group)
+	r.problems = slices.Concat(r.problems,
+		fescue.AttachmentProblems(f.FunctionArn, fescue.Isolation(env.Execution, group), given, r.resources),
+		fescue.SharedModels(f.FunctionArn, uid, gid, given, r.resources))
 }
 
 // checkConnectors: one instance and one version of a connector in a group.

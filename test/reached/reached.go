@@ -38,19 +38,16 @@ func Note(details []fescue.ErrorDetail) {
 
 // Check is for TestMain, which gives it what its tests came to: if all were run
 // and passed, every code that the package's source names must have been noted, and
-// those that it reports besides.
-func Check(status int, besides ...fescue.FailureCode) int {
+// those of the rules of package fescue that it applies, by their files.
+func Check(status int, rules ...string) int {
 	if status != 0 || testing.Short() || flag.Lookup("test.run").Value.String() != "" || flag.Lookup("test.skip").Value.String() != "" ||
 		flag.Lookup("test.list").Value.String() != "" || flag.Lookup("test.fuzz").Value.String() != "" {
 		return status
 	}
-	used, err := Used(".")
+	used, err := Used(".", rules...)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
-	}
-	for _, code := range besides {
-		used = append(used, string(code))
 	}
 	for _, code := range used {
 		if !seen[code] {
@@ -61,32 +58,12 @@ func Check(status int, besides ...fescue.FailureCode) int {
 	return status
 }
 
-// Unserved are the codes of what cores do not serve, which package fescue's judge
-// reports.
-func Unserved() (list []fescue.FailureCode) {
-	for _, u := range fescue.UnservedFeatures {
-		if !slices.Contains(list, u.Code) {
-			list = append(list, u.Code)
-		}
-	}
-	return list
-}
-
-// Used are the failure codes that the source of a package names.
-func Used(dir string) ([]string, error) {
-	root, err := filepath.Abs(dir)
+// Used are the failure codes that the source of a package names, and those that
+// files of package fescue do.
+func Used(dir string, rules ...string) ([]string, error) {
+	root, err := module(dir)
 	if err != nil {
 		return nil, err
-	}
-	for {
-		if _, err := os.Stat(filepath.Join(root, "go.mod")); err == nil {
-			break
-		}
-		if parent := filepath.Dir(root); parent != root {
-			root = parent
-			continue
-		}
-		return nil, fmt.Errorf("no go.mod above %s", dir)
 	}
 	codes := make(map[string]string)
 	err = inspect(filepath.Join(root, "failures.go"), func(n ast.Node) {
@@ -103,18 +80,29 @@ func Used(dir string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	files = slices.DeleteFunc(files, func(file string) bool { return strings.HasSuffix(file, "_test.go") })
 	used := make(map[string]bool)
-	for _, file := range files {
-		if strings.HasSuffix(file, "_test.go") {
-			continue
+	use := func(name *ast.Ident) {
+		if codes[name.Name] != "" {
+			used[codes[name.Name]] = true
 		}
+	}
+	for _, file := range files {
 		err := inspect(file, func(n ast.Node) {
-			selector, ok := n.(*ast.SelectorExpr)
-			if !ok {
-				return
+			if selector, ok := n.(*ast.SelectorExpr); ok {
+				if pkg, ok := selector.X.(*ast.Ident); ok && pkg.Name == "fescue" {
+					use(selector.Sel)
+				}
 			}
-			if pkg, ok := selector.X.(*ast.Ident); ok && pkg.Name == "fescue" && codes[selector.Sel.Name] != "" {
-				used[codes[selector.Sel.Name]] = true
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	for _, file := range rules {
+		err := inspect(filepath.Join(root, file), func(n ast.Node) {
+			if name, ok := n.(*ast.Ident); ok {
+				use(name)
 			}
 		})
 		if err != nil {
@@ -122,6 +110,24 @@ func Used(dir string) ([]string, error) {
 		}
 	}
 	return slices.Sorted(maps.Keys(used)), nil
+}
+
+// module is the folder of go.mod, at or above a folder.
+func module(dir string) (string, error) {
+	root, err := filepath.Abs(dir)
+	if err != nil {
+		return "", err
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(root, "go.mod")); err == nil {
+			return root, nil
+		}
+		parent := filepath.Dir(root)
+		if parent == root {
+			return "", fmt.Errorf("no go.mod above %s", dir)
+		}
+		root = parent
+	}
 }
 
 func inspect(file string, see func(ast.Node)) error {
