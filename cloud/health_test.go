@@ -40,7 +40,14 @@ func TestFullDisk(t *testing.T) {
 	if status, text, _ := s.send(http.MethodGet, "/readyz"); status != 200 {
 		t.Errorf("ready: %d %s", status, text)
 	}
+	mill := s.mqttClient(s.provision("us-east-1", "mill"))
+	mill.wait("SUBSCRIBE", mill.Subscribe("a", 1, nil))
 	free.Store(1 << 20)
+	mill.Publish("a", 1, false, `{"kept": false}`)
+	mill.wait("PUBLISH", mill.Publish("a", 0, false, `{"kept": false, "qos": 0}`))
+	if _, body := mill.next(); body["qos"] == nil {
+		t.Errorf("a message was taken that there is no room for: %v", body)
+	}
 	if _, err := create(); err == nil || !strings.Contains(err.Error(), "nearly full: 1 MB are free") || !strings.Contains(err.Error(), "ServiceUnavailable") {
 		t.Errorf("a group on a full disk: %v", err)
 	}
@@ -59,6 +66,10 @@ func TestFullDisk(t *testing.T) {
 	free.Store(1 << 40)
 	if _, err := create(); err != nil {
 		t.Errorf("with room again: %v", err)
+	}
+	mill.publish("a", `{"kept": true}`)
+	if _, body := mill.next(); body["kept"] != true {
+		t.Errorf("with room again: %v", body)
 	}
 }
 

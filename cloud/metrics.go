@@ -59,6 +59,8 @@ var frontCounts = []struct {
 		return s.DeniedPublish + s.DeniedSubscribe + s.DeniedReceive
 	}},
 	{"fescue_mqtt_dropped_total", "QoS 0 messages dropped for slow readers.", func(s mqttfront.Stats) uint64 { return s.Dropped }},
+	{"fescue_mqtt_over_quota_total", "MQTT sessions and subscriptions refused because of a quota.", func(s mqttfront.Stats) uint64 { return s.OverQuota }},
+	{"fescue_mqtt_unkept_total", "Messages not taken because there was no room to keep them.", func(s mqttfront.Stats) uint64 { return s.Unkept }},
 	{"fescue_mqtt_stalled_total", "Sessions ended because the client read too slowly.", func(s mqttfront.Stats) uint64 { return s.Stalled }},
 	{"fescue_mqtt_revoked_total", "Sessions ended because their certificate was.", func(s mqttfront.Stats) uint64 { return s.Revoked }},
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/deploy"
 	"github.com/fescue-edge/fescue/cloud/inbound"
+	"github.com/fescue-edge/fescue/cloud/mqttfront"
 )
 
 // Options configures a Server. DataDir, the addresses, Account, Region and
@@ -72,6 +73,9 @@ type Options struct {
 	RequireServiceRole bool
 	// Quotas are those of a group that differ from fescue.QuotaFacts.
 	Quotas fescue.Quotas
+	// MQTTQuotas are those of certificates and partitions on MQTT that differ from
+	// mqttfront.QuotaFacts.
+	MQTTQuotas mqttfront.Quotas
 	// Deadlines bound how long deployments stay in their phases.
 	Deadlines deploy.Deadlines
 	// Retention is how long tokens, ended deployments and audit records are kept;
@@ -144,6 +148,9 @@ func (o *Options) complete() error {
 	}
 	if err := o.Quotas.Validate(); err != nil {
 		return fmt.Errorf("--quota: %w", err)
+	}
+	if err := o.MQTTQuotas.Validate(); err != nil {
+		return fmt.Errorf("--mqtt-quota: %w", err)
 	}
 	if len(o.PublicHosts) == 0 {
 		o.PublicHosts = []string{"localhost"}

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
+	"path/filepath"
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/audit"
@@ -169,7 +171,7 @@ func (i inventory) Secret(ctx context.Context, p fescue.Partition, id string) (f
 // the front look again at a certificate when the registry changes it.
 func (s *Server) startMessages(things *registry.Service) (err error) {
 	s.broker, err = mqttfront.StartBroker(mqttfront.BrokerOptions{
-		Dir: s.path(messagesName), SyncAlways: s.o.SyncMessages, Logger: s.o.Logger,
+		Dir: s.path(messagesName), SyncAlways: s.o.SyncMessages, MaxWaiting: s.maxWaiting(), Logger: s.o.Logger,
 	})
 	if err != nil {
 		return err
@@ -177,6 +179,7 @@ func (s *Server) startMessages(things *registry.Service) (err error) {
 	s.onClose(func() error { s.broker.Shutdown(); return nil })
 	s.front, err = mqttfront.New(mqttfront.Options{
 		Directory: directory{things}, Broker: s.broker, Presence: s.presence, Logger: s.o.Logger, Now: s.o.Now,
+		Quotas: s.o.MQTTQuotas, Room: s.roomForMessage,
 	})
 	if err != nil {
 		return err
@@ -189,6 +192,33 @@ func (s *Server) startMessages(things *registry.Service) (err error) {
 		}
 	})
 	return nil
+}
+
+// maxWaiting is how much of the disk messages that wait may take: a quarter of what
+// is free at the start, within bounds.
+func (s *Server) maxWaiting() int64 {
+	const least, most = 64 << 20, 4 << 30
+	room, err := s.o.Free(s.o.DataDir)
+	if err != nil {
+		return least
+	}
+	filepath.WalkDir(s.path(messagesName), func(_ string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			if info, err := d.Info(); err == nil {
+				room += info.Size() // it is the messages' already
+			}
+		}
+		return nil
+	})
+	return min(max(room/4, least), most)
+}
+
+// roomForMessage is the error of a server that cannot keep a message.
+func (s *Server) roomForMessage(retain bool) error {
+	if err := s.room(); err != nil || !retain {
+		return err
+	}
+	return s.broker.RoomToRetain()
 }
 
 // startEvents has changes of deployments be told to MQTT and to the webhooks.

@@ -31,8 +31,11 @@ const (
 	// never on connecting, and a slow client must not get everything twice.
 	brokerRedeliver = 10 * time.Second
 
-	// brokerMaxStore is the default bound of the broker's folder.
-	brokerMaxStore = 16 << 30
+	// brokerMaxStore is the default bound of the broker's folder, brokerMaxWaiting
+	// that of the messages which wait in it, brokerMaxRetained that of the retained.
+	brokerMaxStore    = 16 << 30
+	brokerMaxWaiting  = 1 << 30
+	brokerMaxRetained = 256 << 20
 )
 
 // BrokerOptions configure the embedded broker.
@@ -47,6 +50,13 @@ type BrokerOptions struct {
 	// MaxStore bounds what Dir may hold, in bytes; default 16 GiB. At the
 	// bound messages with QoS 1 are no longer accepted.
 	MaxStore int64
+	// MaxWaiting bounds the messages with QoS 1 that wait for sessions, those of
+	// clients that are away included, in bytes; default 1 GiB. At the bound the
+	// oldest give way. It is part of MaxStore.
+	MaxWaiting int64
+	// MaxRetained bounds the retained messages, in bytes; default 256 MiB. At the
+	// bound RoomToRetain says so.
+	MaxRetained int64
 	// Redeliver is after how long a message with QoS 1 that was not acknowledged
 	// is sent again, also to a client that has connected anew; default 10 s.
 	Redeliver time.Duration
@@ -60,6 +70,7 @@ type Broker struct {
 	server   *server.Server
 	address  string
 	password string
+	stored   *stored
 }
 
 // StartBroker starts a broker and waits until it takes connections.
@@ -76,17 +87,22 @@ func StartBroker(o BrokerOptions) (*Broker, error) {
 	}
 	b := &Broker{password: hex.EncodeToString(secret)}
 	setDefault(&o.MaxStore, brokerMaxStore)
+	setDefault(&o.MaxWaiting, brokerMaxWaiting)
+	setDefault(&o.MaxRetained, brokerMaxRetained)
 	setDefault(&o.Redeliver, brokerRedeliver)
 	options := &server.Options{
 		ServerName: "fescue",
 		// The NATS protocol itself is spoken to nobody.
-		DontListen:          true,
-		NoSigs:              true,
-		JetStream:           true,
-		StoreDir:            o.Dir,
-		SyncAlways:          o.SyncAlways,
-		JetStreamMaxStore:   o.MaxStore,
-		JetStreamMaxMemory:  64 << 20,
+		DontListen:         true,
+		NoSigs:             true,
+		JetStream:          true,
+		StoreDir:           o.Dir,
+		SyncAlways:         o.SyncAlways,
+		JetStreamMaxStore:  o.MaxStore,
+		JetStreamMaxMemory: 64 << 20,
+		// Each subscription with QoS 1 is a consumer, and nats-server would grant
+		// 1,000 for all clients together. How many there are is the front's to bound.
+		JetStreamLimits:     server.JSLimitOpts{DefaultMaxConsumers: -1},
 		MaxPayload:          1 << 20,
 		NoFastProducerStall: true, // no reader may slow a writer down
 		MQTT: server.MQTTOpts{
@@ -106,6 +122,10 @@ func StartBroker(o BrokerOptions) (*Broker, error) {
 		b.Shutdown()
 		return nil, fmt.Errorf("message broker did not start within %v: look at its log at debug level, and whether its folder %s is whole and not in use", brokerStart, o.Dir)
 	}
+	if b.stored, err = boundStore(b.server, o); err != nil {
+		b.Shutdown()
+		return nil, err
+	}
 	// The server writes the port that it got into its options.
 	b.address = net.JoinHostPort(loopback, strconv.Itoa(options.MQTT.Port))
 	return b, nil
@@ -114,6 +134,9 @@ func StartBroker(o BrokerOptions) (*Broker, error) {
 // Shutdown stops the broker and waits until its store is closed. What clients
 // with persistent sessions have not acknowledged is there after the next start.
 func (b *Broker) Shutdown() {
+	if b.stored != nil {
+		b.stored.close()
+	}
 	b.server.Shutdown()
 	b.server.WaitForShutdown()
 }

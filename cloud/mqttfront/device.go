@@ -47,13 +47,15 @@ type device struct {
 	link      *mqtt.Client
 	pumped    chan struct{}
 	lasting   bool
+	opened    bool     // in the front's book
+	replaces  bool     // a persistent session by a clean one
 	things    []string // whose presence this connection is
 
 	seen atomic.Pointer[view]
 
 	mu      sync.Mutex
-	filters map[string]bool   // subscribed on this connection
-	pending map[uint16][]byte // codes of SUBACKs to come, grantLater for the broker's
+	filters map[string]bool    // subscribed on this connection
+	pending map[uint16]pending // SUBACKs to come
 }
 
 // host is where the connection comes from.
@@ -80,17 +82,22 @@ func (d *device) Connect(ctx context.Context, s *mqtt.Session, c *mqtt.Connect) 
 	d.key = d.names.client(c.ClientID)
 	d.session = s
 	d.filters = map[string]bool{}
-	d.pending = map[uint16][]byte{}
+	d.pending = map[uint16]pending{}
 	d.lasting = !c.CleanSession
 	if err := d.mayConnect(v, c); err != nil {
-		f.o.Logger.Info("MQTT connection refused", "partition", d.partition, "client", c.ClientID,
-			"certificate", d.credential.id, "cause", err)
+		f.refused(d, "connection", err)
 		return mqtt.Connack{Code: mqtt.RefusedNotAuthorized}
 	}
 	d.will = c.Will
 	if err := d.takeOver(ctx); err != nil {
 		return mqtt.Connack{Code: mqtt.RefusedUnavailable}
 	}
+	var err error
+	if d.replaces, err = f.book.open(d.key, d.credential.id, d.lasting, f.o.Now()); err != nil {
+		f.refused(d, "connection", err)
+		return mqtt.Connack{Code: mqtt.RefusedUnavailable}
+	}
+	d.opened = true
 	ack, err := d.connectUpstream(ctx, c.CleanSession)
 	if err != nil {
 		if ctx.Err() == nil {
@@ -174,8 +181,11 @@ func (d *device) connectUpstream(ctx context.Context, clean bool) (mqtt.Connack,
 		return ack, err
 	}
 	d.link = link
-	if !d.lasting {
+	if d.replaces {
 		d.front.expiry.forget(d.key)
+	}
+	if !ack.SessionPresent {
+		d.front.book.fresh(d.key)
 	}
 	return ack, nil
 }
@@ -208,6 +218,9 @@ func (d *device) finish(cause error) {
 			delete(f.sessions, d.key)
 		}
 	}()
+	if d.opened && !d.lasting {
+		f.book.close(d.key)
+	}
 	if d.link == nil {
 		return
 	}
@@ -217,6 +230,9 @@ func (d *device) finish(cause error) {
 	}
 	if cause != nil && d.will != nil && d.mayPublish(d.will.Topic, d.will.Retain) == nil {
 		w := *d.will
+		if f.o.Room(w.Retain) != nil {
+			w.QoS, w.Retain = 0, false
+		}
 		w.Topic = d.names.topic(w.Topic)
 		if w.QoS > 0 {
 			w.ID = willID
@@ -241,6 +257,29 @@ func (d *device) Publish(ctx context.Context, p *mqtt.Publish) error {
 		d.front.counters.deniedPublish.Add(1)
 		return fmt.Errorf("publish: %w", err)
 	}
+	// An empty message is not retained: it removes the one that is.
+	if retain := p.Retain && len(p.Payload) > 0; retain || p.QoS > 0 {
+		if err := d.front.o.Room(retain); err != nil {
+			return d.unkept(ctx, p, err)
+		}
+	}
+	return d.passOn(ctx, p)
+}
+
+// unkept deals with a message that there is no room for: with QoS 1 it is not
+// acknowledged, so that the client sends it again; with QoS 0 it is not retained.
+func (d *device) unkept(ctx context.Context, p *mqtt.Publish, cause error) error {
+	d.front.counters.unkept.Add(1)
+	d.front.refused(d, "message", cause)
+	if p.QoS > 0 {
+		return nil
+	}
+	now := *p
+	now.Retain = false
+	return d.passOn(ctx, &now)
+}
+
+func (d *device) passOn(ctx context.Context, p *mqtt.Publish) error {
 	d.front.counters.published.Add(1)
 	d.front.receive(ctx, d.partition, p.Topic, p.Payload)
 	up := *p

@@ -3,7 +3,6 @@ package mqttfront
 import (
 	"context"
 	"fmt"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -27,22 +26,13 @@ const (
 
 // expiry removes persistent sessions whose clients stay away, with the messages
 // that wait for them: the broker would keep both for ever.
-type expiry struct {
-	front *Front
+type expiry struct{ front *Front }
 
-	mu   sync.Mutex
-	seen map[string]time.Time // by the broker's client id
-}
-
-func newExpiry(f *Front) *expiry { return &expiry{front: f, seen: map[string]time.Time{}} }
-
-// note records that a client is here; it returns when the broker has stored it.
+// note records that a client is here, and its subscriptions; it returns when the
+// broker has stored it.
 func (e *expiry) note(ctx context.Context, key string) error {
-	now := e.front.o.Now()
-	e.mu.Lock()
-	e.seen[key] = now
-	e.mu.Unlock()
-	if err := e.front.speaker.publish(ctx, e.record(key, now, 1)); err != nil {
+	e.front.book.touch(key, e.front.o.Now())
+	if err := e.front.speaker.publish(ctx, e.record(key, 1)); err != nil {
 		return fmt.Errorf("record the session: %w", err)
 	}
 	return nil
@@ -53,24 +43,14 @@ func (e *expiry) note(ctx context.Context, key string) error {
 func (e *expiry) parted(key string) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	now := e.front.o.Now()
-	e.mu.Lock()
-	e.seen[key] = now
-	e.mu.Unlock()
-	if err := e.front.speaker.publish(ctx, e.record(key, now, 0)); err != nil {
+	e.front.book.touch(key, e.front.o.Now())
+	if err := e.front.speaker.publish(ctx, e.record(key, 0)); err != nil {
 		e.front.o.Logger.Debug("MQTT: cannot record when a client left", "client", key, "error", err)
 	}
 }
 
 // forget drops the record of a session that no longer exists.
 func (e *expiry) forget(key string) {
-	e.mu.Lock()
-	_, known := e.seen[key]
-	delete(e.seen, key)
-	e.mu.Unlock()
-	if !known {
-		return
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	// An empty retained message removes the one before.
@@ -80,10 +60,8 @@ func (e *expiry) forget(key string) {
 	}
 }
 
-func (e *expiry) record(key string, t time.Time, qos byte) mqtt.Publish {
-	return mqtt.Publish{
-		Topic: seenTopics + key, Payload: strconv.AppendInt(nil, t.UnixMilli(), 10), QoS: qos, Retain: true,
-	}
+func (e *expiry) record(key string, qos byte) mqtt.Publish {
+	return mqtt.Publish{Topic: seenTopics + key, Payload: e.front.book.write(key), QoS: qos, Retain: true}
 }
 
 // learn takes a record in, from this server or another one.
@@ -92,16 +70,15 @@ func (e *expiry) learn(m *mqtt.Publish) {
 	if !ok {
 		return
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if len(m.Payload) == 0 {
-		delete(e.seen, key)
+	if len(m.Payload) > 0 {
+		e.front.book.read(key, m.Payload)
 		return
 	}
-	if ms, err := strconv.ParseInt(string(m.Payload), 10, 64); err == nil {
-		if t := time.UnixMilli(ms); t.After(e.seen[key]) {
-			e.seen[key] = t
-		}
+	f := e.front
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if _, lasts := f.book.lasts(key); lasts && f.sessions[key] == nil {
+		f.book.close(key)
 	}
 }
 
@@ -138,17 +115,9 @@ func (e *expiry) run(ctx context.Context) {
 // away for too long.
 func (e *expiry) look(ctx context.Context) {
 	now := e.front.o.Now()
-	e.mu.Lock()
-	var old []string
-	for key, t := range e.seen {
-		// Connected clients are renewed at half of the expiry, so that other
-		// servers see them in time.
-		if now.Sub(t) > e.front.o.SessionExpiry/2 {
-			old = append(old, key)
-		}
-	}
-	e.mu.Unlock()
-	for _, key := range old {
+	// Connected clients are renewed at half of the expiry, so that other servers see
+	// them in time.
+	for _, key := range e.front.book.older(now.Add(-e.front.o.SessionExpiry / 2)) {
 		if ctx.Err() != nil {
 			return
 		}
@@ -165,9 +134,8 @@ func (e *expiry) lookAt(ctx context.Context, key string, now time.Time) error {
 	holder := &device{front: f, end: func(error) {}, done: make(chan struct{}), key: key}
 	f.mu.Lock()
 	d := f.sessions[key]
-	e.mu.Lock()
-	expired := now.Sub(e.seen[key]) > f.o.SessionExpiry
-	e.mu.Unlock()
+	seen, lasts := f.book.lasts(key)
+	expired := lasts && now.Sub(seen) > f.o.SessionExpiry
 	if d == nil && expired {
 		f.sessions[key] = holder
 	}
@@ -197,6 +165,7 @@ func (e *expiry) lookAt(ctx context.Context, key string, now time.Time) error {
 		_, err = link.Read()
 	}
 	f.counters.expired.Add(1)
+	f.book.close(key)
 	e.forget(key)
 	return nil
 }

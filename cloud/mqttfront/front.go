@@ -13,6 +13,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/inbound"
 	"github.com/fescue-edge/fescue/cloud/policyvars"
@@ -68,9 +70,16 @@ type Options struct {
 	// MaxPayload is the largest payload in bytes; default 128 KiB (AWS IoT Core
 	// quotas).
 	MaxPayload int
-	// MaxSubscriptions is how many filters one connection may add; default 50
-	// (AWS IoT Core quotas).
+	// MaxSubscriptions is how many filters one session may have; default 50 (AWS
+	// IoT Core quotas).
 	MaxSubscriptions int
+	// Quotas are those that differ from QuotaFacts.
+	Quotas Quotas
+	// Room says by its error that a message cannot be kept, because the disk is full
+	// or, for one to be retained, too many are. Messages with QoS 1 are then not
+	// acknowledged, so that their senders send them again. nil means that there
+	// always is room.
+	Room func(retain bool) error
 	// Refresh is how often principals are read again; default 750 ms, so that a
 	// change takes effect within a second.
 	Refresh time.Duration
@@ -91,6 +100,12 @@ func (o *Options) setDefaults() error {
 	}
 	if o.Presence == nil {
 		o.Presence = unwatched{}
+	}
+	if o.Room == nil {
+		o.Room = func(bool) error { return nil }
+	}
+	if err := o.Quotas.Validate(); err != nil {
+		return fmt.Errorf("MQTT front: %w", err)
 	}
 	setDefault(&o.HandshakeTimeout, 10*time.Second)
 	setDefault(&o.MaxPayload, 128<<10)
@@ -121,6 +136,9 @@ type Front struct {
 	counters    counters
 	speaker     *speaker
 	expiry      *expiry
+	book        *book
+	// words bounds how much the log tells of what clients are refused.
+	words *rate.Limiter
 
 	receivers []Receiver
 
@@ -147,7 +165,9 @@ func New(o Options) (*Front, error) {
 	}
 	f.ctx, f.cancel = context.WithCancelCause(context.Background())
 	f.speaker = newSpeaker(f)
-	f.expiry = newExpiry(f)
+	f.expiry = &expiry{f}
+	f.book = newBook(o.Quotas, o.MaxSubscriptions)
+	f.words = rate.NewLimiter(refusalsASecond, refusalsAtOnce)
 	f.goRun(func() {
 		f.credentials.watch(f.ctx, f.o.Refresh, func(err error) {
 			f.o.Logger.Warn("MQTT: cannot read the principals of connected devices again", "error", err)
@@ -155,6 +175,22 @@ func New(o Options) (*Front, error) {
 	})
 	f.goRun(func() { f.expiry.run(f.ctx) })
 	return f, nil
+}
+
+// How many refusals the log tells of.
+const (
+	refusalsASecond = 1
+	refusalsAtOnce  = 100
+)
+
+// refused tells the log what a client was refused.
+func (f *Front) refused(d *device, what string, cause error) {
+	if errors.Is(cause, ErrQuota) {
+		f.counters.overQuota.Add(1)
+	}
+	if f.words.Allow() {
+		f.o.Logger.Warn("MQTT: "+what+" refused", "partition", d.partition, "client", d.clientID, "certificate", d.credential.id, "cause", cause)
+	}
 }
 
 // goRun starts fn as something that Close waits for, unless the front is closed.

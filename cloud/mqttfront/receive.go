@@ -2,6 +2,7 @@ package mqttfront
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"time"
 
@@ -37,7 +38,14 @@ func (f *Front) receive(ctx context.Context, p fescue.Partition, topic string, p
 
 // Ask publishes a message for a caller of the cloud's API: like Publish, but what
 // the message asks of the cloud itself is done first, as for a device's.
+//
+// A message to be retained for which there is no room is fescue.ErrDiskFull.
 func (f *Front) Ask(ctx context.Context, p fescue.Partition, topic string, payload []byte, qos byte, retain bool) error {
+	if retain && len(payload) > 0 {
+		if err := f.o.Room(true); err != nil {
+			return fmt.Errorf("publish to %s: %w: %w", topic, fescue.ErrDiskFull, err)
+		}
+	}
 	f.receive(ctx, p, topic, payload)
 	return f.Publish(ctx, p, topic, payload, qos, retain)
 }

@@ -32,6 +32,9 @@ type Stats struct {
 	BrokerLost uint64
 	// Wills counts wills that were published.
 	Wills uint64
+	// OverQuota counts sessions and subscriptions refused because of a quota,
+	// Unkept messages that were not taken because there was no room to keep them.
+	OverQuota, Unkept uint64
 	// ExpiredSessions counts persistent sessions removed after their client
 	// stayed away for too long.
 	ExpiredSessions uint64
@@ -44,7 +47,7 @@ type counters struct {
 	deniedPublish, deniedSubscribe, deniedReceive atomic.Uint64
 	dropped, stalled, silent, malformed           atomic.Uint64
 	takenOver, revoked, brokerLost, wills         atomic.Uint64
-	expired                                       atomic.Uint64
+	expired, overQuota, unkept                    atomic.Uint64
 }
 
 // Stats are the counts at this moment.
@@ -59,5 +62,6 @@ func (f *Front) Stats() Stats {
 		Dropped:       c.dropped.Load(), Stalled: c.stalled.Load(), Silent: c.silent.Load(),
 		Malformed: c.malformed.Load(), TakenOver: c.takenOver.Load(), Revoked: c.revoked.Load(),
 		BrokerLost: c.brokerLost.Load(), Wills: c.wills.Load(), ExpiredSessions: c.expired.Load(),
+		OverQuota: c.overQuota.Load(), Unkept: c.unkept.Load(),
 	}
 }

@@ -17,24 +17,35 @@ const (
 // grantLater stands in a pending SUBACK for a code that the broker decides.
 const grantLater byte = 0xff
 
+// pending is the answer to a SUBSCRIBE that the broker has not answered.
+type pending struct {
+	codes   []byte // grantLater for the broker's
+	filters []string
+}
+
 // Subscribe asks the broker for the filters that are allowed, and answers for the
 // others.
-func (d *device) Subscribe(_ context.Context, p *mqtt.Subscribe) error {
+func (d *device) Subscribe(ctx context.Context, p *mqtt.Subscribe) error {
 	if n := len(p.Filters); n > maxFiltersInPacket {
 		return fmt.Errorf("%w: %d filters in one SUBSCRIBE, at most %d are allowed", ErrForbidden, n, maxFiltersInPacket)
 	}
-	codes := make([]byte, len(p.Filters))
+	codes, more := make([]byte, len(p.Filters)), false
+	var filters []string
 	up := &mqtt.Subscribe{ID: p.ID}
 	for i, s := range p.Filters {
 		if s.QoS > 1 {
 			return fmt.Errorf("%w: subscription with QoS 2", ErrForbidden)
 		}
-		if !d.maySubscribe(s.Filter) {
+		isNew, err := d.maySubscribe(s.Filter)
+		if err != nil {
 			d.front.counters.deniedSubscribe.Add(1)
+			d.front.refused(d, "subscription", err)
 			codes[i] = mqtt.SubackFailure
 			continue
 		}
+		more = more || isNew
 		codes[i] = grantLater
+		filters = append(filters, s.Filter)
 		up.Filters = append(up.Filters, mqtt.Subscription{Filter: d.names.filter(s.Filter), QoS: s.QoS})
 	}
 	if len(up.Filters) == 0 {
@@ -43,26 +54,35 @@ func (d *device) Subscribe(_ context.Context, p *mqtt.Subscribe) error {
 	d.mu.Lock()
 	_, twice := d.pending[p.ID]
 	full := len(d.pending) >= maxPendingSubscribes
-	d.pending[p.ID] = codes
+	d.pending[p.ID] = pending{codes, filters}
 	d.mu.Unlock()
 	if twice || full {
 		return fmt.Errorf("%w: SUBSCRIBE %d while %d wait for their answer", mqtt.ErrProtocol, p.ID, maxPendingSubscribes)
 	}
+	if d.lasting && more {
+		if err := d.front.expiry.note(ctx, d.key); err != nil {
+			return fmt.Errorf("%w: %w", ErrBrokerLost, err)
+		}
+	}
 	return d.toBroker(up)
 }
 
-// maySubscribe decides on a filter and remembers it.
-func (d *device) maySubscribe(filter string) bool {
-	if checkFilter(filter) != nil || !d.allowed("iot:Subscribe", d.partition.TopicFilterARN(filter)) {
-		return false
+// maySubscribe decides on a filter and remembers it. It is new if the session did
+// not have it.
+func (d *device) maySubscribe(filter string) (isNew bool, err error) {
+	if err := checkFilter(filter); err != nil {
+		return false, err
+	}
+	if resource := d.partition.TopicFilterARN(filter); !d.allowed("iot:Subscribe", resource) {
+		return false, fmt.Errorf("%w: iot:Subscribe on %s", ErrForbidden, resource)
+	}
+	if isNew, err = d.front.book.add(d.key, filter); err != nil {
+		return false, fmt.Errorf("%s: %w", filter, err)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if !d.filters[filter] && len(d.filters) >= d.front.o.MaxSubscriptions {
-		return false
-	}
 	d.filters[filter] = true
-	return true
+	return isNew, nil
 }
 
 // Unsubscribe passes the filters on to the broker, which answers.
@@ -80,6 +100,7 @@ func (d *device) Unsubscribe(_ context.Context, p *mqtt.Unsubscribe) error {
 	d.mu.Lock()
 	for _, filter := range p.Filters {
 		delete(d.filters, filter)
+		d.front.book.remove(d.key, filter)
 	}
 	d.mu.Unlock()
 	if len(up.Filters) == 0 {
@@ -92,21 +113,26 @@ func (d *device) Unsubscribe(_ context.Context, p *mqtt.Unsubscribe) error {
 // prepared.
 func (d *device) suback(p *mqtt.Suback) error {
 	d.mu.Lock()
-	codes, ok := d.pending[p.ID]
+	awaited, ok := d.pending[p.ID]
 	delete(d.pending, p.ID)
 	d.mu.Unlock()
 	if !ok {
 		return fmt.Errorf("%w: it sent a SUBACK that nobody waits for", ErrBrokerLost)
 	}
-	granted := p.Codes
+	codes, asked := awaited.codes, 0
 	for i, c := range codes {
 		if c != grantLater {
 			continue
 		}
 		codes[i] = mqtt.SubackFailure
-		if len(granted) > 0 {
-			codes[i], granted = granted[0], granted[1:]
+		if asked < len(p.Codes) {
+			codes[i] = p.Codes[asked]
 		}
+		if codes[i] == mqtt.SubackFailure {
+			d.front.book.remove(d.key, awaited.filters[asked])
+			d.front.refused(d, "subscription", fmt.Errorf("the message broker does not take %s", awaited.filters[asked]))
+		}
+		asked++
 	}
 	return d.session.Send(&mqtt.Suback{ID: p.ID, Codes: codes})
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud"
 	"github.com/fescue-edge/fescue/cloud/deploy"
+	"github.com/fescue-edge/fescue/cloud/mqttfront"
 )
 
 // placeFlags say what ARNs carry. What is not given is as it was when a server last
@@ -111,8 +112,9 @@ type serverCommand struct {
 	EventSecretFile string        `type:"existingfile" help:"File of the secret that signs events, in place of FESCUE_EVENT_SECRET."`
 	EventRetention  time.Duration `default:"72h" help:"How long events are kept that cannot be delivered."`
 
-	Quota    map[fescue.Quota]int `placeholder:"QUOTA=N;..." help:"How many there may be in a group that is deployed, where AWS's number does not suit, for example 'functions=300;devices=0'; 0 is any number. docs/server.md lists the quotas."`
-	BulkRate float64              `default:"100" help:"How many deployments a second bulk deployments start at most."`
+	Quota     map[fescue.Quota]int    `placeholder:"QUOTA=N;..." help:"How many there may be in a group that is deployed, where AWS's number does not suit, for example 'functions=300;devices=0'; 0 is any number. docs/server.md lists the quotas."`
+	MQTTQuota map[mqttfront.Quota]int `name:"mqtt-quota" placeholder:"QUOTA=N;..." help:"How many MQTT sessions and subscriptions a certificate, or an account in a Region, may have, for example 'certificate-sessions=2000'; 0 is any number. docs/server.md lists the quotas."`
+	BulkRate  float64                 `default:"100" help:"How many deployments a second bulk deployments start at most."`
 }
 
 // Help implements kong.HelpProvider.
@@ -150,7 +152,7 @@ func (c *serverCommand) options(logger *slog.Logger) (cloud.Options, error) {
 		MasterKeyFile: os.Getenv("FESCUE_MASTER_KEY_FILE"), RequireServiceRole: c.ServiceRole,
 		Deadlines: c.deadlines(), Retention: c.retention(), SyncMessages: c.SyncMessages, Throttle: c.Throttle, Refusals: cmp.Or(c.Refusals, -1),
 		EventURLs: c.EventURL, EventSecret: eventSecret, EventRetention: c.EventRetention,
-		BulkRate: c.BulkRate, Quotas: c.Quota,
+		BulkRate: c.BulkRate, Quotas: c.Quota, MQTTQuotas: c.MQTTQuota,
 		Logger: logger,
 	}, nil
 }

@@ -1,0 +1,274 @@
+package mqttfront
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// book knows of each session whose it is and how many subscriptions it has: of those
+// of connected clients, and of persistent ones whose clients are away. It keeps to
+// the quotas.
+type book struct {
+	quotas Quotas
+	// perSession is how many filters a session may have.
+	perSession int
+
+	mu       sync.Mutex
+	sessions map[string]*entry // by the broker's client id
+	used     map[owner]usage
+}
+
+// entry is one session.
+type entry struct {
+	certificate, partition string
+	// lasting is true for persistent sessions, seen is when the client of one was
+	// last here.
+	lasting bool
+	seen    time.Time
+	// filters are the subscriptions, by hash: most filters are longer, and there are
+	// many.
+	filters map[uint64]struct{}
+}
+
+func newBook(q Quotas, perSession int) *book {
+	return &book{quotas: q, perSession: perSession, sessions: map[string]*entry{}, used: map[owner]usage{}}
+}
+
+// owners are who an entry counts for.
+func (e *entry) owners() []owner {
+	list := []owner{{partition: e.partition}}
+	if e.certificate != "" {
+		list = append(list, owner{certificate: e.certificate})
+	}
+	return list
+}
+
+// count adds to what an entry's owners have. mu is held.
+func (b *book) count(e *entry, sessions, filters int) {
+	for _, o := range e.owners() {
+		u := b.used[o]
+		u.sessions += sessions
+		u.filters += filters
+		if u == (usage{}) {
+			delete(b.used, o)
+			continue
+		}
+		b.used[o] = u
+	}
+}
+
+// room is ErrQuota when owners may not have more. mu is held.
+func (b *book) room(e *entry, sessions, filters int) error {
+	for _, o := range e.owners() {
+		ofSessions, ofFilters := o.quotas()
+		for _, each := range []struct {
+			quota      Quota
+			have, more int
+		}{{ofSessions, b.used[o].sessions, sessions}, {ofFilters, b.used[o].filters, filters}} {
+			if most := b.quotas.most(each.quota); each.more > 0 && most > 0 && each.have+each.more > most {
+				return fmt.Errorf("%w: %s is %d", ErrQuota, each.quota, most)
+			}
+		}
+	}
+	return nil
+}
+
+// open notes that a client is here with a certificate. A clean session begins without
+// subscriptions; replaces says that it takes the place of a persistent one. The error
+// is ErrQuota.
+func (b *book) open(key, certificate string, lasting bool, now time.Time) (replaces bool, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	e := b.sessions[key]
+	if e == nil {
+		e = &entry{certificate: certificate, partition: partitionOf(key), filters: map[uint64]struct{}{}}
+		if err := b.room(e, 1, 0); err != nil {
+			return false, err
+		}
+		b.sessions[key] = e
+		b.count(e, 1, 0)
+	}
+	if e.certificate != certificate { // another certificate took the client id over
+		b.count(e, -1, -len(e.filters))
+		e.certificate = certificate
+		b.count(e, 1, len(e.filters))
+	}
+	replaces = e.lasting && !lasting
+	if !lasting {
+		b.empty(e)
+	}
+	e.lasting, e.seen = lasting, now
+	return replaces, nil
+}
+
+// fresh notes that a session has no subscriptions.
+func (b *book) fresh(key string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if e := b.sessions[key]; e != nil {
+		b.empty(e)
+	}
+}
+
+// empty takes an entry's subscriptions away. mu is held.
+func (b *book) empty(e *entry) {
+	b.count(e, 0, -len(e.filters))
+	clear(e.filters)
+}
+
+// close notes that a session is no more.
+func (b *book) close(key string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if e := b.sessions[key]; e != nil {
+		b.count(e, -1, -len(e.filters))
+		delete(b.sessions, key)
+	}
+}
+
+// add notes a subscription. It is new if the session did not have it. The error is
+// ErrQuota.
+func (b *book) add(key, filter string) (isNew bool, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	e, id := b.sessions[key], hashOf(filter)
+	if e == nil {
+		return false, fmt.Errorf("%w: the session has ended", ErrQuota)
+	}
+	if _, ok := e.filters[id]; ok {
+		return false, nil
+	}
+	if b.perSession > 0 && len(e.filters) >= b.perSession {
+		return false, fmt.Errorf("%w: a session has %d subscriptions at most", ErrQuota, b.perSession)
+	}
+	if err := b.room(e, 0, 1); err != nil {
+		return false, err
+	}
+	e.filters[id] = struct{}{}
+	b.count(e, 0, 1)
+	return true, nil
+}
+
+// remove notes that a subscription has ended.
+func (b *book) remove(key, filter string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	e, id := b.sessions[key], hashOf(filter)
+	if e == nil {
+		return
+	}
+	if _, ok := e.filters[id]; ok {
+		delete(e.filters, id)
+		b.count(e, 0, -1)
+	}
+}
+
+// touch notes that the client of a persistent session is or was here at a time.
+func (b *book) touch(key string, now time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if e := b.sessions[key]; e != nil {
+		e.seen = now
+	}
+}
+
+// lasts reports whether there is such a persistent session, and when its client was
+// last seen.
+func (b *book) lasts(key string) (seen time.Time, ok bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	e := b.sessions[key]
+	if e == nil || !e.lasting {
+		return time.Time{}, false
+	}
+	return e.seen, true
+}
+
+// older are the persistent sessions whose clients were last seen before a time.
+func (b *book) older(than time.Time) (keys []string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for key, e := range b.sessions {
+		if e.lasting && e.seen.Before(than) {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
+// record is what lies on the broker of a persistent session.
+type record struct {
+	// Seen is in milliseconds since 1970. Earlier versions wrote nothing else, as a
+	// bare number.
+	Seen        int64    `json:"seen"`
+	Certificate string   `json:"certificate,omitempty"`
+	Filters     []uint64 `json:"filters,omitempty"`
+}
+
+// write makes the record of a session.
+func (b *book) write(key string) []byte {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	e := b.sessions[key]
+	if e == nil {
+		return nil
+	}
+	r := record{Seen: e.seen.UnixMilli(), Certificate: e.certificate}
+	for id := range e.filters {
+		r.Filters = append(r.Filters, id)
+	}
+	slices.Sort(r.Filters)
+	text, err := json.Marshal(r)
+	if err != nil {
+		return nil // it has only numbers and a text
+	}
+	return text
+}
+
+// read takes a record in. What is known of a session of this server is newer.
+func (b *book) read(key string, text []byte) {
+	var r record
+	if ms, err := strconv.ParseInt(string(text), 10, 64); err == nil {
+		r.Seen = ms
+	} else if json.Unmarshal(text, &r) != nil {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	e := b.sessions[key]
+	if e != nil {
+		if seen := time.UnixMilli(r.Seen); seen.After(e.seen) {
+			e.seen = seen
+		}
+		return
+	}
+	e = &entry{
+		certificate: r.Certificate, partition: partitionOf(key), lasting: true,
+		seen: time.UnixMilli(r.Seen), filters: map[uint64]struct{}{},
+	}
+	for _, id := range r.Filters {
+		e.filters[id] = struct{}{}
+	}
+	b.sessions[key] = e
+	b.count(e, 1, len(e.filters))
+}
+
+// partitionOf is the partition in the broker's name of a client, see namer.
+func partitionOf(key string) string {
+	if parts := strings.SplitN(key, ":", 3); len(parts) == 3 {
+		return parts[0] + ":" + parts[1]
+	}
+	return key
+}
+
+func hashOf(filter string) uint64 {
+	sum := sha256.Sum256([]byte(filter))
+	return binary.BigEndian.Uint64(sum[:])
+}

@@ -1,0 +1,295 @@
+package mqttfront_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/fescue-edge/fescue/cloud/mqttfront"
+	"github.com/fescue-edge/fescue/mqtt"
+)
+
+// No certificate takes the subscriptions that others need.
+func TestManySubscriptions(t *testing.T) {
+	t.Parallel()
+	c := start(t, nil)
+	greedy, other := c.device(home, quickStart), c.device(home, quickStart)
+	for i := range 21 {
+		cl := c.connect(greedy, fmt.Sprint("greedy-", i))
+		for from := 0; from < 50; from += 5 {
+			filters := map[string]byte{}
+			for n := range 5 {
+				filters[fmt.Sprintf("greedy/%d/%d", i, from+n)] = 1
+			}
+			cl.wait(cl.SubscribeMultiple(filters, nil), "SUBSCRIBE")
+		}
+	}
+	cl := c.connect(other, "other")
+	if code := cl.subscribe("other", 1); code != 1 {
+		t.Fatalf("subscription answered with %#x", code)
+	}
+	cl.publish("other", 1, "is heard")
+	cl.expect("other is heard")
+}
+
+func TestQuotas(t *testing.T) {
+	t.Parallel()
+	elsewhere := home
+	elsewhere.Region = "eu-west-1"
+	begin := func(t *testing.T, q mqttfront.Quotas, perSession int) *cloud {
+		t.Parallel()
+		return start(t, func(o *mqttfront.Options) { o.Quotas, o.MaxSubscriptions = q, perSession })
+	}
+	// refused wants CONNECT to be refused, as for a server that is too busy.
+	refused := func(t *testing.T, c *cloud, who identity, id string, clean bool) {
+		t.Helper()
+		if _, ack, err := c.raw(who, mqtt.Connect{ClientID: id, CleanSession: clean}); err == nil || ack.Code != mqtt.RefusedUnavailable {
+			t.Errorf("%s: code %d, %v", id, ack.Code, err)
+		}
+	}
+	leave := func(t *testing.T, c *cloud, cl *client) {
+		t.Helper()
+		before := c.front.Stats().Connections
+		cl.Disconnect(100)
+		until(t, "the connection ends", func() bool { return c.front.Stats().Connections == before-1 })
+	}
+
+	t.Run("sessions of a certificate", func(t *testing.T) {
+		c := begin(t, mqttfront.Quotas{mqttfront.QuotaCertificateSessions: 2}, 0)
+		one, other := c.device(home, quickStart), c.device(home, quickStart)
+		here, away := c.connect(one, "here"), c.connect(one, "away", persistent)
+		refused(t, c, one, "third", true)
+		c.connect(other, "third") // another certificate's
+		leave(t, c, away)
+		refused(t, c, one, "fourth", true) // one that waits counts
+		c.connect(one, "away", persistent)
+		leave(t, c, here)
+		c.connect(one, "fourth")
+		if got := c.front.Stats().OverQuota; got != 2 {
+			t.Errorf("%d refusals counted", got)
+		}
+	})
+	t.Run("what waits counts after a restart, and goes with a clean session", func(t *testing.T) {
+		c := begin(t, mqttfront.Quotas{mqttfront.QuotaCertificateSessions: 1, mqttfront.QuotaCertificateFilters: 3}, 0)
+		one := c.device(home, quickStart)
+		cl := c.connect(one, "away", persistent)
+		cl.subscribe("a", 1)
+		cl.subscribe("b", 1)
+		leave(t, c, cl)
+		c.stop()
+		c.up()
+		until(t, "the records are learnt", func() bool {
+			_, ack, err := c.raw(one, mqtt.Connect{ClientID: "second", CleanSession: true})
+			return err != nil && ack.Code == mqtt.RefusedUnavailable
+		})
+		cl = c.connect(one, "away", persistent)
+		for filter, want := range map[string]byte{"a": 1, "b": 1, "c": 1} {
+			if code := cl.subscribe(filter, 1); code != want {
+				t.Errorf("%s: %#x", filter, code)
+			}
+		}
+		if code := cl.subscribe("d", 1); code != 0x80 {
+			t.Errorf("a fourth filter: %#x", code)
+		}
+		leave(t, c, cl)
+		leave(t, c, c.connect(one, "away"))
+		second := c.connect(one, "second")
+		for _, filter := range []string{"a", "b", "c"} {
+			if code := second.subscribe(filter, 0); code != 0 {
+				t.Errorf("%s: %#x", filter, code)
+			}
+		}
+	})
+	t.Run("sessions of a partition", func(t *testing.T) {
+		c := begin(t, mqttfront.Quotas{mqttfront.QuotaPartitionSessions: 2}, 0)
+		one, other, foreign := c.device(home, quickStart), c.device(home, quickStart), c.device(elsewhere, quickStart)
+		c.connect(one, "a")
+		second := c.connect(other, "b")
+		refused(t, c, other, "c", false)
+		c.connect(foreign, "a")
+		c.connect(one, "a") // takes over
+		leave(t, c, second)
+		c.connect(other, "c")
+	})
+	for quota, of := range map[mqttfront.Quota]string{mqttfront.QuotaCertificateFilters: "a certificate", mqttfront.QuotaPartitionFilters: "a partition"} {
+		t.Run("filters of "+of, func(t *testing.T) {
+			c := begin(t, mqttfront.Quotas{quota: 3}, 0)
+			var log bytes.Buffer
+			c.stop()
+			c.options = func(o *mqttfront.Options) {
+				o.Quotas = mqttfront.Quotas{quota: 3}
+				o.Logger = slog.New(slog.NewTextHandler(&log, nil))
+			}
+			c.up()
+			one, foreign := c.device(home, quickStart), c.device(elsewhere, quickStart)
+			first, second := c.connect(one, "first"), c.connect(one, "second")
+			for _, step := range []struct {
+				cl     *client
+				filter string
+				want   byte
+			}{
+				{first, "a", 1}, {first, "b", 1}, {second, "a", 1}, {second, "b", 0x80},
+				{first, "a", 1}, // again
+				{c.connect(foreign, "x"), "a", 1},
+			} {
+				if code := step.cl.subscribe(step.filter, 1); code != step.want {
+					t.Errorf("%s: %#x, want %#x", step.filter, code, step.want)
+				}
+			}
+			first.wait(first.Unsubscribe("b", "never"), "UNSUBSCRIBE")
+			if code := second.subscribe("b", 1); code != 1 {
+				t.Errorf("after one has gone: %#x", code)
+			}
+			leave(t, c, second)
+			if code := first.subscribe("c/#", 1); code != 1 {
+				t.Errorf("after a session has gone: %#x", code)
+			}
+			c.stop()
+			if text := log.String(); !strings.Contains(text, string(quota)+" is 3") || !strings.Contains(text, "client=second") || !strings.Contains(text, one.id) {
+				t.Errorf("the log says %s", text)
+			}
+		})
+	}
+	t.Run("filters of a persistent session, whatever the connection", func(t *testing.T) {
+		c := begin(t, nil, 2)
+		one := c.device(home, quickStart)
+		for range 3 {
+			cl := c.connect(one, "lasting", persistent)
+			for filter, want := range map[string]byte{"a": 1, "b": 1} {
+				if code := cl.subscribe(filter, 1); code != want {
+					t.Errorf("%s: %#x", filter, code)
+				}
+			}
+			if code := cl.subscribe("c", 1); code != 0x80 {
+				t.Errorf("a third filter: %#x", code)
+			}
+			leave(t, c, cl)
+		}
+	})
+	t.Run("names and numbers that are none", func(t *testing.T) {
+		t.Parallel()
+		for _, q := range []mqttfront.Quotas{{"sessions": 1}, {"": 1}, {mqttfront.QuotaPartitionFilters: -1}} {
+			if err := q.Validate(); err == nil {
+				t.Errorf("%v passes", q)
+			}
+		}
+		if err := (mqttfront.Quotas{mqttfront.QuotaPartitionFilters: 0}).Validate(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// What waits for clients that are away is bounded: the oldest gives way, and
+// publishers do not notice.
+func TestWaitingIsBounded(t *testing.T) {
+	t.Parallel()
+	const bound = 4 << 20
+	c := startWith(t, mqttfront.BrokerOptions{MaxWaiting: bound}, nil)
+	cl := c.connect(c.device(home, quickStart), "away", persistent)
+	cl.subscribe("q", 1)
+	cl.Disconnect(100)
+	until(t, "session ends", func() bool { return c.front.Stats().Connections == 0 })
+	p := c.connect(c.device(home, quickStart), "p")
+	const messages = 120 // of 100 KB
+	for i := range messages {
+		p.publish("q", 1, fmt.Sprintf("%03d%s", i, strings.Repeat(".", 100_000)))
+	}
+	var size int64
+	err := filepath.WalkDir(c.storage.Dir, func(_ string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		info, err := d.Info()
+		if err == nil {
+			size += info.Size()
+		}
+		return err
+	})
+	if err != nil || size > 3*bound {
+		t.Errorf("the folder has %d bytes, %v", size, err)
+	}
+	cl = c.connect(c.device(home, quickStart), "away", persistent)
+	waited := 0
+	for last := ""; last != fmt.Sprint(messages-1); waited++ {
+		last = strings.TrimPrefix(cl.next(), "q ")[:3]
+	}
+	if waited > messages/2 {
+		t.Errorf("%d messages waited, more than the bound allows", waited)
+	}
+}
+
+// Without room nothing is acknowledged that could not be kept.
+func TestNoRoom(t *testing.T) {
+	t.Parallel()
+	var full atomic.Bool
+	c := start(t, func(o *mqttfront.Options) {
+		o.Room = func(bool) error {
+			if full.Load() {
+				return errors.New("the disk is full")
+			}
+			return nil
+		}
+	})
+	who := c.device(home, quickStart, allowAll)
+	cl := c.connect(c.device(home, quickStart), "reader")
+	cl.subscribe("#", 1)
+	raw, _, err := c.raw(who, mqtt.Connect{ClientID: "writer", CleanSession: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	full.Store(true)
+	send := func(m mqtt.Publish) {
+		t.Helper()
+		if err := raw.Send(&m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	send(mqtt.Publish{Topic: "a", QoS: 1, ID: 7, Payload: []byte("not kept")})
+	send(mqtt.Publish{Topic: "b", Payload: []byte("now")})
+	send(mqtt.Publish{Topic: "c", Retain: true, Payload: []byte("not retained")})
+	cl.expect("b now", "c not retained")
+	if err := c.front.Publish(context.Background(), home, "d", []byte("the cloud's own"), 1, false); err != nil {
+		t.Error(err)
+	}
+	cl.expect("d the cloud's own")
+	full.Store(false)
+	send(mqtt.Publish{Topic: "a", QoS: 1, ID: 7, Dup: true, Payload: []byte("again")})
+	if ack := read[*mqtt.Puback](t, raw); ack.ID != 7 {
+		t.Errorf("acknowledged %d", ack.ID)
+	}
+	cl.expect("a again")
+	late := c.connect(c.device(home, quickStart), "late")
+	late.subscribe("c", 1)
+	late.publish("c", 1, "end")
+	late.expect("c end")
+	if got := c.front.Stats().Unkept; got != 2 {
+		t.Errorf("%d messages counted", got)
+	}
+}
+
+func TestRetainedIsBounded(t *testing.T) {
+	t.Parallel()
+	c := startWith(t, mqttfront.BrokerOptions{MaxRetained: 1 << 20}, nil)
+	if err := c.broker.RoomToRetain(); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 20 {
+		if err := c.front.Publish(t.Context(), home, fmt.Sprint("r/", i), make([]byte, 100_000), 1, true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	until(t, "no room", func() bool { return c.broker.RoomToRetain() != nil })
+	for i := range 20 {
+		if err := c.front.Publish(t.Context(), home, fmt.Sprint("r/", i), nil, 1, true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	until(t, "room again", func() bool { return c.broker.RoomToRetain() == nil })
+}
