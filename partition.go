@@ -56,6 +56,9 @@ func (p Partition) arn(service, resource string) string {
 // ThingARN is the ARN of an IoT thing.
 func (p Partition) ThingARN(name string) string { return p.arn("iot", "thing/"+name) }
 
+// ThingTypeARN is the ARN of an IoT thing type.
+func (p Partition) ThingTypeARN(name string) string { return p.arn("iot", "thingtype/"+name) }
+
 // ShadowARN is the resource that IoT policies name for a shadow of a thing; an
 // empty name is the classic one.
 func (p Partition) ShadowARN(thing, name string) string {

@@ -13,6 +13,20 @@ type Thing struct {
 	Version int64
 }
 
+// ThingType is what things have in common.
+type ThingType struct {
+	Name string
+	// ID is a UUID that AWS IoT calls thingTypeId.
+	ID          string
+	Description string
+	// SearchableAttributes are names of attributes, at most three. They are kept
+	// and shown.
+	SearchableAttributes []string
+	CreatedAt            time.Time
+	// DeprecatedAt is since when no thing can become of the type; zero is not.
+	DeprecatedAt time.Time
+}
+
 // CertificateStatus is whether a certificate may be used.
 type CertificateStatus string
 

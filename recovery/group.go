@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"reflect"
+	"slices"
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/pki"
@@ -26,6 +27,7 @@ type Group struct {
 	Partition    Partition
 	Policies     []Policy
 	Certificates []Certificate
+	ThingTypes   []ThingType `json:",omitempty"`
 	Things       []Thing
 	Functions    []Function
 	// Definitions are of the seven kinds, each with the versions that versions of
@@ -59,6 +61,13 @@ type Certificate struct {
 	Policies []string
 	// Assumed says that the policies are.
 	Assumed bool `json:"-"`
+}
+
+// ThingType is an IoT thing type that things are of.
+type ThingType struct {
+	ThingTypeName        string
+	ThingTypeDescription string   `json:",omitempty"`
+	SearchableAttributes []string `json:",omitempty"`
 }
 
 // Thing is an IoT thing with the ids of its certificates.
@@ -173,6 +182,19 @@ func Parse(data []byte) (*Group, error) {
 		return nil, fmt.Errorf("%w: %w", ErrFile, err)
 	}
 	return &g, nil
+}
+
+// TypesOfThings are the thing types, last those that things name and the group does
+// not describe.
+func (g *Group) TypesOfThings() []ThingType {
+	types := slices.Clone(g.ThingTypes)
+	for _, t := range g.Things {
+		named := func(known ThingType) bool { return known.ThingTypeName == t.ThingTypeName }
+		if t.ThingTypeName != "" && !slices.ContainsFunc(types, named) {
+			types = append(types, ThingType{ThingTypeName: t.ThingTypeName})
+		}
+	}
+	return types
 }
 
 func (g *Group) check() error {

@@ -67,7 +67,18 @@ func (r *randomGroup) some() bool { return r.IntN(2) == 0 }
 func (r *randomGroup) identity(name string) (thing, certificate *string) {
 	r.t.Helper()
 	ctx := r.t.Context()
-	made, err := r.iot.CreateThing(ctx, &iot.CreateThingInput{ThingName: &name, AttributePayload: &iottypes.AttributePayload{Attributes: map[string]string{"site": "north"}}})
+	var thingType *string
+	if r.some() {
+		thingType = aws.String("type-of-" + name)
+		properties := &iottypes.ThingTypeProperties{SearchableAttributes: []string{"site"}}
+		if r.some() {
+			properties.ThingTypeDescription = r.text()
+		}
+		if _, err := r.iot.CreateThingType(ctx, &iot.CreateThingTypeInput{ThingTypeName: thingType, ThingTypeProperties: properties}); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+	made, err := r.iot.CreateThing(ctx, &iot.CreateThingInput{ThingName: &name, ThingTypeName: thingType, AttributePayload: &iottypes.AttributePayload{Attributes: map[string]string{"site": "north"}}})
 	if err != nil {
 		r.t.Fatal(err)
 	}

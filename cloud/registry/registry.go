@@ -22,12 +22,14 @@ import (
 // ThingStore keeps things. Lists are in ascending order of names or ids.
 type ThingStore interface {
 	// CreateThing writes a thing. When the name is taken the error wraps
-	// fescue.ErrExists and the thing returned is the one that is there.
+	// fescue.ErrExists and the thing returned is the one that is there. A type that
+	// is not there is fescue.ErrNotFound, a deprecated one fescue.ErrPrecondition.
 	CreateThing(ctx context.Context, p fescue.Partition, t fescue.Thing, at time.Time) (fescue.Thing, error)
 	Thing(ctx context.Context, p fescue.Partition, name string) (fescue.Thing, error)
 	// ReplaceThing writes t over its version t.Version-1; when that is not the
-	// present one the error wraps fescue.ErrConflict. It returns the ids of the
-	// certificates attached to the thing.
+	// present one the error wraps fescue.ErrConflict. Another type than the present
+	// one is as for CreateThing. It returns the ids of the certificates attached to
+	// the thing.
 	ReplaceThing(ctx context.Context, p fescue.Partition, t fescue.Thing) (certificates []string, err error)
 	// DeleteThing removes a thing at a version, 0 standing for any; another one
 	// is fescue.ErrConflict, an attached certificate fescue.ErrInUse.
@@ -100,6 +102,7 @@ type PolicyStore interface {
 // names the record.
 type Store interface {
 	ThingStore
+	ThingTypeStore
 	CertificateStore
 	PolicyStore
 	RoleAliasStore

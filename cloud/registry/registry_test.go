@@ -120,7 +120,9 @@ func TestOnChange(t *testing.T) {
 	}{
 		{"a policy is attached", func() error { return s.AttachPolicy(ctx, here, "p", one.ID) }, []string{one.ID}},
 		{"a thing is attached", func() error { return s.AttachThing(ctx, here, "lamp", one.ID) }, []string{one.ID}},
-		{"a thing is changed", func() error { return s.UpdateThing(ctx, here, "lamp", registry.ThingChange{Type: "x"}) }, []string{one.ID, two.ID}},
+		{"a thing is changed", func() error {
+			return s.UpdateThing(ctx, here, "lamp", registry.ThingChange{Attributes: map[string]string{"a": "b"}})
+		}, []string{one.ID, two.ID}},
 		{"a version does not act", func() error { _, err := s.CreatePolicyVersion(ctx, here, "p", allowAll, false); return err }, nil},
 		{"a new version acts", func() error { _, err := s.CreatePolicyVersion(ctx, here, "p", allowAll, true); return err }, []string{one.ID, two.ID}},
 		{"an old version acts", func() error { return s.SetDefaultPolicyVersion(ctx, here, "p", "1") }, []string{one.ID, two.ID}},

@@ -49,8 +49,8 @@ type ThingFilter struct {
 }
 
 // CreateThing makes a thing. The same call again yields the same thing; with
-// another type or other attributes it is ErrThingDiffers. Thing types are names:
-// they need not be made first.
+// another type or other attributes it is ErrThingDiffers. The type must have been
+// made.
 func (s *Service) CreateThing(ctx context.Context, p fescue.Partition, name, thingType string, attributes map[string]string) (fescue.Thing, error) {
 	if attributes == nil {
 		attributes = map[string]string{}
@@ -66,7 +66,7 @@ func (s *Service) CreateThing(ctx context.Context, p fescue.Partition, name, thi
 		}
 		return fescue.Thing{}, &Refusal{Reason: ErrThingDiffers, Name: name, ARN: p.ThingARN(name)}
 	}
-	return found, err
+	return found, typed(err, p, thingType)
 }
 
 // Thing reads a thing.
@@ -107,7 +107,7 @@ func (s *Service) UpdateThing(ctx context.Context, p fescue.Partition, name stri
 			s.notify(certificates...)
 			return nil
 		case !errors.Is(err, fescue.ErrConflict) || attempt == updateAttempts:
-			return because(err, fescue.ErrConflict, ErrThingVersion, name, p.ThingARN(name))
+			return because(typed(err, p, c.Type), fescue.ErrConflict, ErrThingVersion, name, p.ThingARN(name))
 		}
 	}
 }

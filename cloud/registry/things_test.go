@@ -19,6 +19,7 @@ import (
 func TestCreateThing(t *testing.T) {
 	t.Parallel()
 	s, ctx := open(t), t.Context()
+	must(s.CreateThingType(ctx, here, fescue.ThingType{Name: "light"}))
 	first, err := s.CreateThing(ctx, here, "lamp", "light", map[string]string{"colour": "red"})
 	mustDo(t, err)
 
@@ -80,6 +81,9 @@ func TestUpdateThing(t *testing.T) {
 	t.Parallel()
 	s, ctx := open(t), t.Context()
 	version := func(n int64) *int64 { return &n }
+	for _, name := range []string{"light", "heavy", "x"} {
+		must(s.CreateThingType(ctx, here, fescue.ThingType{Name: name}))
+	}
 	for i, tc := range []struct {
 		title  string
 		change registry.ThingChange
@@ -159,6 +163,9 @@ func TestListThings(t *testing.T) {
 	t.Parallel()
 	s, ctx := open(t), t.Context()
 	text := func(s string) *string { return &s }
+	for _, name := range []string{"even", "odd"} {
+		must(s.CreateThingType(ctx, here, fescue.ThingType{Name: name}))
+	}
 	for i := range 9 {
 		attributes := map[string]string{"row": fmt.Sprint("r", i%3)}
 		if i == 8 {

@@ -97,6 +97,7 @@ var contracts = map[string]map[string]func(*testing.T, opener){
 	"roles.go":             {"roles": testRoles},
 	"bulk.go":              {"bulk deployments": testBulkDeployments, "bulk records": testBulkRecords},
 	"events.go":            {"events": testEvents}, "leases.go": {"leases": testLeases},
+	"registry_thingtypes.go":  {"thing types": testThingTypes},
 	"registry_rolealiases.go": {"role aliases": testRoleAliases},
 	"shadows.go":              {"shadows": testShadows, "shadows at once": testShadowRace},
 	"tags.go":                 {"tags": testTags},

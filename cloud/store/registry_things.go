@@ -11,18 +11,25 @@ import (
 )
 
 // CreateThing writes a thing. When the name is taken the error wraps
-// fescue.ErrExists and the thing returned is the one that is there.
+// fescue.ErrExists and the thing returned is the one that is there. A type that is
+// not there is fescue.ErrNotFound, a deprecated one fescue.ErrPrecondition.
 func (s *Store) CreateThing(ctx context.Context, p fescue.Partition, t fescue.Thing, at time.Time) (fescue.Thing, error) {
 	made, taken := t, false
 	err := s.update(ctx, func(tx *sql.Tx) error {
-		made, taken = t, false
-		err := changed(ctx, tx, `
+		there, err := findThing(ctx, tx, p, t.Name)
+		if made, taken = there, err == nil; !errors.Is(err, fescue.ErrNotFound) {
+			return err
+		}
+		if err := giveType(ctx, tx, p, t.Type); err != nil {
+			return err
+		}
+		made = t
+		err = changed(ctx, tx, `
 			INSERT INTO thing (partition, name, id, type, attributes_json, version, created_at)
 			VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (partition, name) DO NOTHING`,
 			p.Key(), t.Name, t.ID, t.Type, toJSON(t.Attributes), t.Version, millis(at))
 		if errors.Is(err, fescue.ErrNotFound) {
-			taken = true
-			made, err = findThing(ctx, tx, p, t.Name)
+			err = errAgain // made meanwhile
 		}
 		return err
 	})
@@ -38,11 +45,19 @@ func (s *Store) Thing(ctx context.Context, p fescue.Partition, name string) (fes
 }
 
 // ReplaceThing writes t over its version t.Version-1; when that is not the
-// present one the error wraps fescue.ErrConflict. It returns the ids of the
-// certificates attached to the thing.
+// present one the error wraps fescue.ErrConflict. Another type than the present one
+// is as for CreateThing. It returns the ids of the certificates attached to the
+// thing.
 func (s *Store) ReplaceThing(ctx context.Context, p fescue.Partition, t fescue.Thing) (certificates []string, err error) {
 	err = s.update(ctx, func(tx *sql.Tx) error {
-		err := changed(ctx, tx, `
+		was, err := findThing(ctx, tx, p, t.Name)
+		if err == nil && was.Type != t.Type {
+			err = giveType(ctx, tx, p, t.Type)
+		}
+		if err != nil {
+			return err
+		}
+		err = changed(ctx, tx, `
 			UPDATE thing SET type = $1, attributes_json = $2, version = $3
 			WHERE partition = $4 AND name = $5 AND version = $6`,
 			t.Type, toJSON(t.Attributes), t.Version, p.Key(), t.Name, t.Version-1)

@@ -23,6 +23,7 @@ func testThings(t *testing.T, open opener) {
 	lamp := fescue.Thing{Name: "lamp", ID: fescue.NewID(), Type: "light", Attributes: map[string]string{"colour": "red", "empty": ""}, Version: 1}
 
 	t.Run("a thing comes back as it was written", func(t *testing.T) {
+		must(s.CreateThingType(ctx, here, fescue.ThingType{Name: "light", ID: fescue.NewID(), CreatedAt: epoch}))(t)
 		made, err := s.CreateThing(ctx, here, lamp, epoch)
 		mustDo(t, err)
 		read, err := s.Thing(ctx, here, "lamp")

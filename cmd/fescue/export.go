@@ -270,6 +270,21 @@ func (e *exporter) thing(ctx context.Context, arn fescue.ARN) error {
 	}
 	slices.Sort(t.Principals)
 	e.group.Things = append(e.group.Things, t)
+	return e.thingType(ctx, t.ThingTypeName)
+}
+
+// thingType takes a type once. One that was never made is made by its name alone.
+func (e *exporter) thingType(ctx context.Context, name string) error {
+	if name == "" || slices.ContainsFunc(e.group.ThingTypes, func(t recovery.ThingType) bool { return t.ThingTypeName == name }) {
+		return nil
+	}
+	have := struct{ ThingTypeProperties recovery.ThingType }{}
+	err := e.call(ctx, "iot", "DescribeThingType", http.MethodGet, "/thing-types/"+url.PathEscape(name), nil, &have)
+	if err != nil && !isStatus(err, http.StatusNotFound) {
+		return err
+	}
+	have.ThingTypeProperties.ThingTypeName = name
+	e.group.ThingTypes = append(e.group.ThingTypes, have.ThingTypeProperties)
 	return nil
 }
 

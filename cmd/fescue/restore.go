@@ -96,6 +96,9 @@ func (r *restorer) parts() []part {
 			parts = append(parts, r.policyAttachment(c, name))
 		}
 	}
+	for _, t := range r.group.TypesOfThings() {
+		parts = append(parts, r.thingType(t))
+	}
 	for _, t := range r.group.Things {
 		parts = append(parts, r.thing(t))
 		for _, id := range t.Principals {
@@ -195,6 +198,22 @@ func (c *apiClient) attachedPolicies(ctx context.Context, certificateARN string)
 		return err
 	})
 	return names, err
+}
+
+func (r *restorer) thingType(t recovery.ThingType) part {
+	path := "/thing-types/" + url.PathEscape(t.ThingTypeName)
+	return part{
+		what: "thing type " + t.ThingTypeName,
+		present: func(ctx context.Context) (bool, error) {
+			return r.get(ctx, "iot", "DescribeThingType", path, nil)
+		},
+		make: func(ctx context.Context) error {
+			in := map[string]any{"thingTypeProperties": map[string]any{
+				"thingTypeDescription": t.ThingTypeDescription, "searchableAttributes": t.SearchableAttributes,
+			}}
+			return unless(r.call(ctx, "iot", "CreateThingType", http.MethodPost, path, in, nil), "ResourceAlreadyExistsException")
+		},
+	}
 }
 
 func (r *restorer) thing(t recovery.Thing) part {

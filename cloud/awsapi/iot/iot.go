@@ -55,7 +55,7 @@ func New(o Options) *API {
 		registry: o.Registry, jobs: o.Jobs, now: o.Now,
 		host: o.Host,
 	}
-	ops := slices.Concat(a.thingOperations(), a.certificateOperations(), a.policyOperations(), a.attachmentOperations(),
+	ops := slices.Concat(a.thingOperations(), a.thingTypeOperations(), a.certificateOperations(), a.policyOperations(), a.attachmentOperations(),
 		a.roleAliasOperations(), a.jobOperations(), a.jobExecutionOperations(), []restjson.Operation{
 			{Name: "DescribeEndpoint", Method: http.MethodGet, Path: "/endpoint", Handle: a.describeEndpoint},
 		})

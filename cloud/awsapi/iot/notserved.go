@@ -37,7 +37,6 @@ CreateScheduledAudit POST /audit/scheduledaudits/{scheduledAuditName}
 CreateSecurityProfile POST /security-profiles/{securityProfileName}
 CreateStream POST /streams/{streamId}
 CreateThingGroup POST /thing-groups/{thingGroupName}
-CreateThingType POST /thing-types/{thingTypeName}
 CreateTopicRule POST /rules/{ruleName}
 CreateTopicRuleDestination POST /destinations
 DeleteAccountAuditConfiguration DELETE /audit/configuration
@@ -66,11 +65,9 @@ DeleteScheduledAudit DELETE /audit/scheduledaudits/{scheduledAuditName}
 DeleteSecurityProfile DELETE /security-profiles/{securityProfileName}
 DeleteStream DELETE /streams/{streamId}
 DeleteThingGroup DELETE /thing-groups/{thingGroupName}
-DeleteThingType DELETE /thing-types/{thingTypeName}
 DeleteTopicRule DELETE /rules/{ruleName}
 DeleteTopicRuleDestination DELETE /destinations/{arn+}
 DeleteV2LoggingLevel DELETE /v2LoggingLevel
-DeprecateThingType POST /thing-types/{thingTypeName}/deprecate
 DescribeAccountAuditConfiguration GET /audit/configuration
 DescribeAuditFinding GET /audit/findings/{findingId}
 DescribeAuditMitigationActionsTask GET /audit/mitigationactions/tasks/{taskId}
@@ -99,7 +96,6 @@ DescribeSecurityProfile GET /security-profiles/{securityProfileName}
 DescribeStream GET /streams/{streamId}
 DescribeThingGroup GET /thing-groups/{thingGroupName}
 DescribeThingRegistrationTask GET /thing-registration-tasks/{taskId}
-DescribeThingType GET /thing-types/{thingTypeName}
 DetachSecurityProfile DELETE /security-profiles/{securityProfileName}/targets
 DisableTopicRule POST /rules/{ruleName}/disable
 DisassociateSbomFromPackageVersion DELETE /packages/{packageName}/versions/{versionName}/sbom
@@ -167,7 +163,6 @@ ListThingGroupsForThing GET /things/{thingName}/thing-groups
 ListThingPrincipalsV2 GET /things/{thingName}/principals-v2
 ListThingRegistrationTaskReports GET /thing-registration-tasks/{taskId}/reports
 ListThingRegistrationTasks GET /thing-registration-tasks
-ListThingTypes GET /thing-types
 ListThingsInBillingGroup GET /billing-groups/{billingGroupName}/things
 ListThingsInThingGroup GET /thing-groups/{thingGroupName}/things
 ListTopicRuleDestinations GET /destinations
@@ -222,7 +217,6 @@ UpdateSecurityProfile PATCH /security-profiles/{securityProfileName}
 UpdateStream PUT /streams/{streamId}
 UpdateThingGroup PATCH /thing-groups/{thingGroupName}
 UpdateThingGroupsForThing PUT /thing-groups/updateThingGroupsForThing
-UpdateThingType PATCH /thing-types/{thingTypeName}
 UpdateTopicRuleDestination PATCH /destinations
 ValidateSecurityProfileBehaviors POST /security-profile-behaviors/validate
 `

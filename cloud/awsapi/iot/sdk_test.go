@@ -33,7 +33,8 @@ func TestWithSDK(t *testing.T) {
 	check(endpoint, err)
 	keys, err := c.CreateKeysAndCertificate(ctx, &sdk.CreateKeysAndCertificateInput{SetAsActive: true})
 	check(keys, err)
-	thing, err := c.CreateThing(ctx, &sdk.CreateThingInput{ThingName: name, AttributePayload: &types.AttributePayload{Attributes: map[string]string{"a": "b"}}})
+	check(c.CreateThingType(ctx, &sdk.CreateThingTypeInput{ThingTypeName: name, ThingTypeProperties: &types.ThingTypeProperties{SearchableAttributes: []string{"a"}}}))
+	thing, err := c.CreateThing(ctx, &sdk.CreateThingInput{ThingName: name, ThingTypeName: name, AttributePayload: &types.AttributePayload{Attributes: map[string]string{"a": "b"}}})
 	check(thing, err)
 	check(c.AttachThingPrincipal(ctx, &sdk.AttachThingPrincipalInput{ThingName: name, Principal: keys.CertificateArn}))
 	check(c.CreatePolicy(ctx, &sdk.CreatePolicyInput{PolicyName: policyName, PolicyDocument: aws.String(allowAll)}))
@@ -90,4 +91,10 @@ func TestWithSDK(t *testing.T) {
 	check(c.DetachThingPrincipal(ctx, &sdk.DetachThingPrincipalInput{ThingName: name, Principal: keys.CertificateArn}))
 	check(c.DeleteCertificate(ctx, &sdk.DeleteCertificateInput{CertificateId: keys.CertificateId}))
 	check(c.DeleteThing(ctx, &sdk.DeleteThingInput{ThingName: name}))
+	check(c.DeprecateThingType(ctx, &sdk.DeprecateThingTypeInput{ThingTypeName: name}))
+	described, err := c.DescribeThingType(ctx, &sdk.DescribeThingTypeInput{ThingTypeName: name})
+	if check(described, err); !described.ThingTypeMetadata.Deprecated || !described.ThingTypeMetadata.DeprecationDate.Equal(now) || described.ThingTypeProperties.SearchableAttributes[0] != "a" {
+		t.Errorf("got %+v", described)
+	}
+	check(c.DeleteThingType(ctx, &sdk.DeleteThingTypeInput{ThingTypeName: name}))
 }

@@ -12,6 +12,7 @@ var resources = []struct {
 	arn   func(p fescue.Partition, value string) string
 }{
 	{"thingName", fescue.Partition.ThingARN},
+	{"thingTypeName", fescue.Partition.ThingTypeARN},
 	{"policyName", fescue.Partition.PolicyARN},
 	{"certificateId", fescue.Partition.CertificateARN},
 	{"roleAlias", fescue.Partition.RoleAliasARN},

@@ -12,6 +12,8 @@ func TestThings(t *testing.T) {
 	a := open(t)
 	const settings = `{"thingTypeName":"light","attributePayload":{"attributes":{"colour":"red"}}}`
 
+	a.do("POST", "/things/a%3Ab", "", settings).refused(404, "ResourceNotFoundException", "thing type light not found")
+	a.do("POST", "/thing-types/light", "", "").ok()
 	made := a.do("POST", "/things/a%3Ab", "", settings).ok()
 	t.Run("create answers name, ARN and id", func(t *testing.T) {
 		id, _ := made["thingId"].(string)
