@@ -18,6 +18,7 @@ import (
 	"github.com/fescue-edge/fescue/cloud/awsapi"
 	"github.com/fescue-edge/fescue/cloud/awsapi/greengrass"
 	"github.com/fescue-edge/fescue/cloud/events"
+	"github.com/fescue-edge/fescue/cloud/inbound"
 	"github.com/fescue-edge/fescue/disk"
 )
 
@@ -63,7 +64,7 @@ func (s *Server) mux(aws http.Handler, code http.Handler) http.Handler {
 				awsapi.OwnPath, signed, s.o.Account), http.StatusForbidden)
 		})
 	}
-	own.Handle("GET /fescue/v1/code/", code)
+	own.Handle("GET /fescue/v1/code/", inbound.PerAddress(inbound.Share(s.o.Descriptors).OneOfAPI, code))
 	return below(s.o.BasePath, func(w http.ResponseWriter, r *http.Request) {
 		// ServeMux cleans paths and redirects, which AWS paths do not survive: it
 		// is asked only for the paths that are its own, and never for what is

@@ -31,6 +31,7 @@ import (
 	"github.com/fescue-edge/fescue/cloud/events"
 	"github.com/fescue-edge/fescue/cloud/functions"
 	"github.com/fescue-edge/fescue/cloud/groupca"
+	"github.com/fescue-edge/fescue/cloud/inbound"
 	"github.com/fescue-edge/fescue/cloud/mqttfront"
 	"github.com/fescue-edge/fescue/cloud/registry"
 	"github.com/fescue-edge/fescue/cloud/retention"
@@ -110,7 +111,7 @@ func (s *Server) wire(ctx context.Context) error {
 	api := awsapi.New(awsapi.Options{
 		Verifier: &sigv4.Verifier{Keys: s.keys, Now: o.Now, Regions: o.Regions},
 		AWS:      o.AWS, SpoolDir: s.path(spoolName), Observer: s.metrics, Logger: o.Logger,
-		DefaultRegion: o.Regions[0], Room: s.room, Space: s.space, Refusals: max(o.Refusals, 0),
+		DefaultRegion: o.Regions[0], Room: s.room, Space: s.space, Refusals: max(o.Refusals, 0), Calls: inbound.Share(o.Descriptors).OneOfAPI,
 		Services: map[string]awsapi.Service{
 			"greengrass": greengrass.New(greengrass.Options{
 				Definitions: groups, Deployments: s.engine, Roles: s.store,

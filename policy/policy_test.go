@@ -354,3 +354,36 @@ func BenchmarkEvaluate(b *testing.B) {
 		})
 	}
 }
+
+// Possible tells whether it is worth to ask on: false is certain.
+func TestPossible(t *testing.T) {
+	t.Parallel()
+	const allow = `{"Effect":"Allow","Action":"s3:Put*","Resource":"arn:aws:s3:::code/*"}`
+	for _, tc := range []struct {
+		statements, action string
+		want               bool
+	}{
+		{allow, "s3:PutObject", true},
+		{allow, "s3:GetObject", false},
+		{``, "s3:PutObject", false},
+		{allow + `,{"Effect":"Deny","Action":"s3:*","Resource":"*"}`, "s3:PutObject", false},
+		{allow + `,{"Effect":"Deny","Action":"s3:*","Resource":"**"}`, "s3:PutObject", false},
+		{allow + `,{"Effect":"Deny","Action":"s3:*","Resource":"arn:aws:s3:::code/*"}`, "s3:PutObject", true},
+		{allow + `,{"Effect":"Deny","Action":"s3:*","NotResource":"arn:aws:s3:::code/*"}`, "s3:PutObject", true},
+		{allow + `,{"Effect":"Deny","NotAction":"s3:*","Resource":"*"}`, "s3:PutObject", true},
+		{allow + `,{"Effect":"Deny","NotAction":"iot:*","Resource":"*"}`, "s3:PutObject", false},
+		{allow + `,{"Effect":"Deny","Action":"*","Resource":"*","Condition":{"StringEquals":{"aws:RequestTag/site":"south"}}}`, "s3:PutObject", true},
+		{`{"Effect":"Allow","Action":"*","Resource":"*","Condition":{"StringEquals":{"aws:RequestTag/site":"south"}}}`, "s3:PutObject", true},
+	} {
+		d, err := policy.Parse(`{"Version":"2012-10-17","Statement":[` + tc.statements + `]}`)
+		if tc.statements == "" {
+			d, err = nil, nil
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := (policy.Set{d}).Possible(tc.action); got != tc.want {
+			t.Errorf("%s by %s: %v", tc.action, tc.statements, got)
+		}
+	}
+}

@@ -13,6 +13,7 @@ import (
 	"os"
 
 	"github.com/fescue-edge/fescue/cloud/awsapi/sigv4"
+	"github.com/fescue-edge/fescue/cloud/inbound"
 )
 
 // Bounds of bodies, in bytes where nothing else is said.
@@ -41,8 +42,8 @@ const (
 // bodies is what bodies take of the server.
 type bodies struct {
 	// Of those that are read before anything is decided, and of others.
-	small, memory shares
-	spools        shares
+	small, memory inbound.Portions
+	spools        inbound.Portions
 	room          reservation
 }
 
@@ -150,7 +151,7 @@ func (b *bodyReader) read(ctx context.Context, keep bool) (_ *content, err error
 		memory, step = &b.bodies.small, b.length+1
 	}
 	var taken int64
-	c.free = func() { memory.give(b.holder, taken) }
+	c.free = func() { memory.Give(b.holder, taken) }
 	defer func() {
 		if err != nil {
 			c.Close()
@@ -158,7 +159,7 @@ func (b *bodyReader) read(ctx context.Context, keep bool) (_ *content, err error
 	}()
 	var head bytes.Buffer
 	for more := true; more && head.Len() <= memoryBody; {
-		if !memory.take(b.holder, step, memoryForOne, memoryForAll) {
+		if !memory.Take(b.holder, step, memoryForOne, memoryForAll) {
 			return nil, b.busy("The bodies that are being read take all the memory that they may")
 		}
 		taken += step
@@ -174,7 +175,7 @@ func (b *bodyReader) read(ctx context.Context, keep bool) (_ *content, err error
 		if size, err = b.spool(ctx, c, &head); err != nil {
 			return nil, err
 		}
-		memory.give(b.holder, taken)
+		memory.Give(b.holder, taken)
 		taken = 0
 	}
 	if size > b.limit {
@@ -201,7 +202,7 @@ func (b *bodyReader) spool(ctx context.Context, c *content, head io.Reader) (siz
 	if b.proven {
 		forOne = spoolsForKey
 	}
-	if err := b.bodies.spools.wait(ctx, b.holder, 1, forOne, spoolsForAll, spoolWaiters); err != nil {
+	if err := b.bodies.spools.Wait(ctx, b.holder, 1, forOne, spoolsForAll, spoolWaiters); err != nil {
 		if ctx.Err() != nil {
 			return 0, ctx.Err()
 		}
@@ -209,7 +210,7 @@ func (b *bodyReader) spool(ctx context.Context, c *content, head io.Reader) (siz
 	}
 	reserved := b.onDisk()
 	if err := b.bodies.room.reserve(reserved, b.Space); err != nil {
-		b.bodies.spools.give(b.holder, 1)
+		b.bodies.spools.Give(b.holder, 1)
 		return 0, full.error(b.service, err.Error())
 	}
 	f, err := os.CreateTemp(b.SpoolDir, "body-*")
@@ -219,7 +220,7 @@ func (b *bodyReader) spool(ctx context.Context, c *content, head io.Reader) (siz
 			f.Close()
 		}
 		b.bodies.room.release(reserved)
-		b.bodies.spools.give(b.holder, 1)
+		b.bodies.spools.Give(b.holder, 1)
 		inMemory()
 	}
 	if err == nil {

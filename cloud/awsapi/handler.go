@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net/http"
 	"slices"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/awsapi/sigv4"
 	"github.com/fescue-edge/fescue/cloud/identity"
+	"github.com/fescue-edge/fescue/cloud/inbound"
 )
 
 // Observer is told of each request that was answered.
@@ -52,6 +54,9 @@ type Options struct {
 	Refusals float64
 	// Audit keeps the record of calls that change something; nil keeps none.
 	Audit Audit
+	// Calls is how many calls of a key may be under way, slow downloads and waiting
+	// ones among them; zero is any number.
+	Calls int
 	// SpoolDir holds large bodies while they are read.
 	SpoolDir string
 	Observer Observer
@@ -62,6 +67,7 @@ type Options struct {
 type Handler struct {
 	Options
 	bodies   bodies
+	calls    inbound.Portions
 	throttle throttle
 	refusals throttle
 }
@@ -141,6 +147,13 @@ func (h *Handler) serve(w *answer, r *http.Request, call *Call) (name string) {
 	if a.denial != nil {
 		a.refuse(r.Context())
 		return name
+	}
+	if h.Calls > 0 {
+		if !h.calls.Take(call.KeyID, 1, int64(h.Calls), math.MaxInt64) {
+			h.refuse(w, r, name, call, throttled.error(name, fmt.Sprintf("%d calls of this access key are under way. Try again when one has ended.", h.Calls)))
+			return name
+		}
+		defer h.calls.Give(call.KeyID, 1)
 	}
 	call.admit, call.covers = a.admit, a.covers
 	r.Body, r.Trailer = body, pending.Trailer()

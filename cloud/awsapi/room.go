@@ -3,6 +3,7 @@ package awsapi
 import (
 	"net/http"
 	"strings"
+	"sync"
 )
 
 // full is for what there is no room for.
@@ -32,4 +33,43 @@ func (h *Handler) makeRoom(service, operation string) error {
 		return full.error(service, err.Error())
 	}
 	return nil
+}
+
+// reservation is room on the disk for what is still to be written there.
+type reservation struct {
+	mu  sync.Mutex
+	sum int64
+}
+
+// check asks space whether there is room for bytes beside all that is reserved; nil
+// knows no bound.
+func (r *reservation) check(n int64, space func(int64) error) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.checkLocked(n, space)
+}
+
+func (r *reservation) checkLocked(n int64, space func(int64) error) error {
+	if space == nil {
+		return nil
+	}
+	return space(r.sum + n)
+}
+
+// reserve reserves bytes, if there is room for them.
+func (r *reservation) reserve(n int64, space func(int64) error) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	err := r.checkLocked(n, space)
+	if err == nil {
+		r.sum += n
+	}
+	return err
+}
+
+// release gives back what was reserved.
+func (r *reservation) release(n int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.sum -= n
 }

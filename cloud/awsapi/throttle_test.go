@@ -3,6 +3,7 @@ package awsapi_test
 import (
 	"net/http"
 	"net/http/httptest"
+	"sync"
 	"testing"
 	"time"
 
@@ -87,4 +88,33 @@ func TestRefusalsAreThrottled(t *testing.T) {
 	at = at.Add(time.Second / 5)
 	wantRefusal(t, "greengrass", denied(), 403, "AccessDeniedException", "")
 	wantRefusal(t, "greengrass", denied(), 429, "ThrottlingException", "")
+}
+
+// Calls that take long are bounded for each key, whatever they do.
+func TestCallsUnderWay(t *testing.T) {
+	t.Parallel()
+	e := open(t)
+	e.Calls = 3
+	release, begun := make(chan struct{}), make(chan struct{})
+	e.serving = func() { begun <- struct{}{}; <-release }
+	var wg sync.WaitGroup
+	for range e.Calls {
+		r := call{}.sign(t)
+		wg.Go(func() {
+			if w := e.serve(r); w.Code != 200 {
+				t.Errorf("%d %s", w.Code, w.Body)
+			}
+		})
+		<-begun
+	}
+	for range 2 {
+		wantRefusal(t, "greengrass", e.serve(call{}.sign(t)), 429, "ThrottlingException", "3 calls of this access key are under way")
+	}
+	wantRefusal(t, "greengrass", e.serve(call{secret: "wrong"}.sign(t)), 403, "InvalidSignatureException", "")
+	close(release)
+	wg.Wait()
+	e.serving = nil
+	if w := e.serve(call{}.sign(t)); w.Code != 200 {
+		t.Errorf("afterwards: %d %s", w.Code, w.Body)
+	}
 }

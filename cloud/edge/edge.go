@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net"
 	"net/http"
 	"strings"
@@ -83,11 +84,15 @@ type Options struct {
 // Handler is the edge API.
 type Handler struct {
 	Options
-	mux *http.ServeMux
+	mux      *http.ServeMux
+	underway inbound.Portions // by certificate
 }
 
 // Bounds of a request.
 const (
+	// maxUnderway bounds the requests of one certificate that are under way, long
+	// polls and downloads among them. A core has two.
+	maxUnderway = 64
 	// maxBody bounds a request's body in bytes, whatever its operation.
 	maxBody = 1 << 20
 	// answerTimeout bounds the look at a certificate in a handshake, and the writing
@@ -184,7 +189,7 @@ func (h *Handler) serve(handle func(http.ResponseWriter, *caller) error) http.Ha
 	return func(w http.ResponseWriter, r *http.Request) {
 		p, err := h.principal(r.Context(), r.TLS.PeerCertificates[0])
 		if err == nil {
-			err = handle(w, &caller{p, r})
+			err = h.handle(handle, w, &caller{p, r})
 		}
 		if err == nil {
 			return
@@ -195,6 +200,16 @@ func (h *Handler) serve(handle func(http.ResponseWriter, *caller) error) http.Ha
 		}
 		writeError(w, wire)
 	}
+}
+
+// handle has a request answered, unless too many of its certificate are under way.
+func (h *Handler) handle(answer func(http.ResponseWriter, *caller) error, w http.ResponseWriter, c *caller) error {
+	id := c.Certificate.ID
+	if !h.underway.Take(id, 1, maxUnderway, math.MaxInt64) {
+		return refuse(http.StatusTooManyRequests, "TooManyRequests", "%d requests of the certificate %s are under way: try again when one has ended", maxUnderway, id)
+	}
+	defer h.underway.Give(id, 1)
+	return answer(w, c)
 }
 
 // wireErrors maps what the engine refuses to the wire.

@@ -381,3 +381,32 @@ func TestFormsAreNotRead(t *testing.T) {
 		}
 	}
 }
+
+// One certificate's long polls do not take the port from others.
+func TestRequestsUnderWay(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	greedy, other := s.core(t, home, "greedy"), s.core(t, home, "other")
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	answers := make(chan error, 100)
+	for range 80 {
+		go func() {
+			_, err := greedy.GetDeployment(ctx, "greedy", corelink.Poll{Wait: time.Minute})
+			answers <- err
+		}()
+	}
+	for range 80 - 64 {
+		select {
+		case err := <-answers:
+			if err == nil || !strings.Contains(err.Error(), "64 requests of the certificate") {
+				t.Errorf("%v", err)
+			}
+		case <-time.After(patience):
+			t.Fatal("more than 64 requests wait")
+		}
+	}
+	if _, err := other.SigningKeys(t.Context()); err != nil {
+		t.Errorf("another certificate: %v", err)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"os"
@@ -150,4 +151,22 @@ func (a *answer) end(r *http.Request) {
 			return
 		}
 	}
+}
+
+// PerAddress bounds how many requests to next one address has under way. One more is
+// answered 429.
+func PerAddress(most int, next http.Handler) http.Handler {
+	var underway Portions
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		from, _, err := net.SplitHostPort(r.RemoteAddr)
+		if err != nil {
+			from = r.RemoteAddr
+		}
+		if !underway.Take(from, 1, int64(most), math.MaxInt64) {
+			http.Error(w, fmt.Sprintf("%d requests of this address are under way: try again when one has ended", most), http.StatusTooManyRequests)
+			return
+		}
+		defer underway.Give(from, 1)
+		next.ServeHTTP(w, r)
+	})
 }
