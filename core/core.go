@@ -149,12 +149,15 @@ type parts struct {
 	// subscribed to in the cloud.
 	wake, subscribed *cloudlink.Subscription
 	agent            *agent.Agent
+	// runtimes are the machine's interpreters, as far as they are known.
+	runtimes atomic.Pointer[[]fescue.CoreRuntime]
 }
 
 // assemble makes the parts and joins them. What it opened is closed again when
 // it fails.
 func (c *Core) assemble(files *logs.Logs, logger *slog.Logger) (_ *parts, err error) {
 	p := &parts{logger: logger}
+	p.runtimes.Store(new([]fescue.CoreRuntime))
 	uids, err := c.functionUIDs()
 	if err != nil {
 		return nil, err
@@ -191,7 +194,7 @@ func (c *Core) assemble(files *logs.Logs, logger *slog.Logger) (_ *parts, err er
 	registry := invoke.NewRegistry(invoke.Options{})
 	p.supervisor = lifecycle.New(lifecycle.Options{
 		Logger: logger, Logs: files, Sandbox: p.sandbox, Registry: registry,
-		RuntimeDir:    packages,
+		RuntimeDir:    sandbox.HostPath(packages),
 		Port:          p.listener.Port(),
 		Environment:   c.environment(),
 		SearchPath:    c.searchPath(),
@@ -216,7 +219,7 @@ func (c *Core) assemble(files *logs.Logs, logger *slog.Logger) (_ *parts, err er
 		Logger:       logger,
 		Connected:    p.wake.Active,
 		Certificates: c.certificates,
-		Info:         c.info,
+		Info:         p.info,
 		AllowRoot:    c.config.AllowRoot,
 		Times:        agent.Times{MaxRetry: c.config.MaxRetryInterval},
 		DefaultUID:   number(c.options.DefaultUID), DefaultGID: number(c.options.DefaultGID),
@@ -320,6 +323,10 @@ func (c *Core) serve(ctx context.Context, p *parts) error {
 			close(c.ready)
 		case <-failed.Done():
 		}
+		return nil
+	})
+	inner.Go(func() error {
+		p.lookForRuntimes(failed)
 		return nil
 	})
 	<-failed.Done()

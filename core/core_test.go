@@ -18,6 +18,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -54,6 +55,8 @@ type cloud struct {
 	denied   map[string]bool
 	waits    []string // of polls
 	session  *mqtt.Session
+	// info is what the core said last of itself.
+	info fescue.CoreInfo
 }
 
 func newCloud(t *testing.T) *cloud {
@@ -86,6 +89,14 @@ func newCloud(t *testing.T) *cloud {
 
 	mux := http.NewServeMux()
 	mux.HandleFunc(corelink.GetDeploymentPattern, c.getDeployment)
+	mux.HandleFunc(corelink.ReportCorePattern, func(w http.ResponseWriter, r *http.Request) {
+		var info fescue.CoreInfo
+		if err := json.NewDecoder(r.Body).Decode(&info); err != nil {
+			t.Error(err)
+		}
+		c.change(func() { c.info = info })
+		io.WriteString(w, "{}")
+	})
 	mux.HandleFunc(corelink.GetArtifactPattern, func(w http.ResponseWriter, r *http.Request) {
 		c.mu.Lock()
 		data := c.content[r.PathValue("Hash")]
@@ -181,6 +192,9 @@ func (c *cloud) getDeployment(w http.ResponseWriter, r *http.Request) {
 		offer = c.offer
 		c.mu.Unlock()
 	}
+	c.mu.Lock()
+	offer.WantInfo = r.FormValue("info") != "" && r.FormValue("info") != c.info.Hash()
+	c.mu.Unlock()
 	json.NewEncoder(w).Encode(offer)
 }
 
@@ -506,6 +520,13 @@ func TestCore(t *testing.T) {
 		c.await("its subscription", func() bool { return c.filters["down/#"] })
 		c.publish("down/a", `{"n": 1}`)
 		c.await("its echo", func() bool { return contains(c.messages, `up/echo={"n": 1} on down/a`) })
+	})
+	t.Run("tells the control plane which interpreters the machine has", func(t *testing.T) {
+		c.await("Python", func() bool {
+			return slices.ContainsFunc(c.info.Runtimes, func(r fescue.CoreRuntime) bool {
+				return r.Name == "Python" && strings.HasPrefix(r.Version, "3.") && filepath.IsAbs(r.Path)
+			})
+		})
 	})
 	t.Run("serves the health API on the port that it tells", func(t *testing.T) {
 		list := workers(t, k)

@@ -113,7 +113,7 @@ func toLifecycle(groupID string, functions []agent.Function) []lifecycle.Functio
 		maps.Copy(environment, f.Environment)
 		spec := lifecycle.Function{
 			ARN: f.ARN, Name: f.Name, Version: f.Version, Region: f.Region, Account: f.Account,
-			Dir: f.Dir, Runtime: f.Runtime, Handler: f.Handler, ExecArgs: f.Arguments,
+			Code: sandbox.HostPath(f.Dir), Runtime: f.Runtime, Handler: f.Handler, ExecArgs: f.Arguments,
 			Pinned: f.Pinned, Timeout: f.Timeout, Encoding: f.Encoding, Environment: environment,
 			Hash: f.Hash,
 		}

@@ -13,13 +13,24 @@ import (
 
 // info is what this core tells the control plane of itself, but for the manifest
 // formats that it reads.
-func (c *Core) info(context.Context) fescue.CoreInfo {
+func (p *parts) info(context.Context) fescue.CoreInfo {
 	return fescue.CoreInfo{
 		Version:      softwareVersion(),
 		Architecture: runtime.GOARCH,
 		Kernel:       kernel(),
 		Cgroups:      cgroups("/sys/fs/cgroup"),
 		Root:         os.Geteuid() == 0,
+		Runtimes:     *p.runtimes.Load(),
+	}
+}
+
+// lookForRuntimes asks the machine's interpreters for their versions, which takes
+// too long to wait for it, and has the control plane hear of them.
+func (p *parts) lookForRuntimes(ctx context.Context) {
+	found := p.supervisor.Interpreters(ctx)
+	if ctx.Err() == nil {
+		p.runtimes.Store(&found)
+		p.agent.Wake()
 	}
 }
 

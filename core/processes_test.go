@@ -66,6 +66,33 @@ func TestFolderClosedToFunctions(t *testing.T) {
 	}
 }
 
+// TestProgramThatCannotBeStarted: the deployment ends before anything changes, and
+// its status says why.
+func TestProgramThatCannotBeStarted(t *testing.T) {
+	t.Parallel()
+	c := newCloud(t)
+	root := newRoot(t, c)
+	start(t, root, nil)
+	for epoch, tc := range []struct{ name, text, want string }{
+		{"Windows line ends", "#!/bin/sh\r\necho\r\n", "run.sh cannot be started: its first line ends in CR LF"},
+		{"no interpreter", "#!/usr/bin/python9\n", "run.sh cannot be started: the interpreter /usr/bin/python9 that its first line names is not installed"},
+		{"another machine", "\x7fELF\x02\x01\x01" + strings.Repeat("\x00", 9) + "\x02\x00\x16\x00\x01" + strings.Repeat("\x00", 100), "run.sh cannot be started: it is "},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			g, packages := echoGroup("1", "", t)
+			l := &g.GroupDefinitions.Lambdas.Content[0].DeploymentConfiguration
+			l.Runtime, l.Handler = fescue.ExecutableRuntime, "run.sh"
+			packages[echoARN+"1"] = archive(t, "run.sh", tc.text)
+			c.deploy(int64(epoch+1), g, packages)
+			end := c.outcome()
+			if end.Event != fescue.EventFailed || len(end.Details) != 1 || end.Details[0].DetailedErrorCode != string(fescue.ProgramInvalid) ||
+				!strings.Contains(end.Message, tc.want) {
+				t.Errorf("report %+v, want one that says %q", end, tc.want)
+			}
+		})
+	}
+}
+
 // daemonSource is a function that leaves a daemon behind, as daemon(3) makes one, without
 // the function's environment. It says the daemon's number.
 const daemonSource = echo + `

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/core/sandbox"
 )
 
 // Descriptors of the log pipes in a function's process. INFO and ERROR are
@@ -22,6 +23,24 @@ var logFDs = []struct {
 	{4, "WARN", "log"}, {5, "FATAL", "log"}, {6, "TRACE", "log"},
 }
 
+// places are where a function's process finds things, as it sees them.
+type places struct {
+	// code is the folder of its package, runtimes that of what functions load.
+	code, runtimes sandbox.InsidePath
+	// work is the working directory, home what HOME says.
+	work, home sandbox.InsidePath
+	// resources is what the path of a resource is below (developer guide, "Access
+	// machine learning resources").
+	resources sandbox.InsidePath
+}
+
+// plainPlaces are those without a container: the package's folder is where all else
+// is, too.
+func (f *Function) plainPlaces(runtimes sandbox.HostPath) places {
+	code := f.Code.Plain()
+	return places{code: code, runtimes: runtimes.Plain(), work: code, home: code, resources: code}
+}
+
 // environment is all that a function's process sees. It inherits nothing from
 // the core's own environment, which may hold secrets.
 //
@@ -29,9 +48,9 @@ var logFDs = []struct {
 // is and how it reaches the core; lists, to which the core adds its part; and
 // all others, where the group's value wins. (Names and values as observed in
 // functions of the original.)
-func (s *Supervisor) environment(f *Function, token string, python bool) []string {
+func (s *Supervisor) environment(f *Function, c command, token string) []string {
 	env := map[string]string{
-		"HOME": f.Dir,
+		"HOME": string(c.places.home),
 		"LANG": "C.UTF-8",
 
 		"AWS_REGION":         f.Region,
@@ -47,9 +66,14 @@ func (s *Supervisor) environment(f *Function, token string, python bool) []strin
 		}
 	}
 
-	prepend(env, "PATH", ":", nil, []string{"/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin", f.Dir + "/"})
-	if python {
-		prepend(env, "PYTHONPATH", ":", []string{f.Dir}, nil)
+	prepend(env, "PATH", ":", nil, []string{"/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin", string(c.places.code) + "/"})
+	fill := strings.NewReplacer("{code}", string(c.places.code), "{runtimes}", string(c.places.runtimes))
+	for _, list := range c.runtime.Lists {
+		var parts []string
+		for _, part := range list.Parts {
+			parts = append(parts, fill.Replace(part))
+		}
+		prepend(env, list.Name, ":", parts, nil)
 	}
 	for _, name := range []string{"no_proxy", "NO_PROXY"} {
 		if env["http_proxy"] != "" || env["HTTP_PROXY"] != "" || env[name] != "" {
@@ -61,8 +85,7 @@ func (s *Supervisor) environment(f *Function, token string, python bool) []strin
 	if encoding == "" {
 		encoding = EncodingJSON
 	}
-	if f.Runtime == fescue.ExecutableRuntime {
-		// Executables are binary only (developer guide).
+	if c.runtime.BinaryOnly {
 		encoding = EncodingBinary
 	}
 	port := strconv.Itoa(s.options.Port)
@@ -76,9 +99,7 @@ func (s *Supervisor) environment(f *Function, token string, python bool) []strin
 		"ENCODING_TYPE":                      encoding,
 		"GGC_MAX_INTERFACE_VERSION":          "1.5",
 		"GG_DAEMON_PORT":                     port,
-		// In NoContainer mode, what a path inside a container is below (developer
-		// guide, "Access machine learning resources").
-		"AWS_GG_RESOURCE_PREFIX": f.Dir,
+		"AWS_GG_RESOURCE_PREFIX":             string(c.places.resources),
 	})
 	for _, name := range reservedForTheCore {
 		if value, ok := s.options.Environment[name]; ok {

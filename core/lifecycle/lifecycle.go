@@ -11,11 +11,12 @@ package lifecycle
 import (
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
-	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/core/invoke"
 	"github.com/fescue-edge/fescue/core/sandbox"
+	"github.com/fescue-edge/fescue/runtimes"
 )
 
 // Encodings of a function's payload.
@@ -34,11 +35,11 @@ type Function struct {
 	ARN string
 	// Name, Version, Region and Account are the ARN's parts.
 	Name, Version, Region, Account string
-	// Dir is the absolute path of the code; it is the working directory.
-	Dir string
-	// Runtime is Lambda's name for the interpreter, or fescue.ExecutableRuntime.
+	// Code is the folder of its package.
+	Code sandbox.HostPath
+	// Runtime is Lambda's name for the interpreter, of package runtimes.
 	Runtime string
-	// Handler is "module.function", or the program's file name below Dir. An
+	// Handler is "module.function", or the program's file name below Code. An
 	// Executable of the group has already taken its place.
 	Handler string
 	// ExecArgs are appended to the command line.
@@ -103,8 +104,8 @@ type Options struct {
 	Logs     LogSink
 	Sandbox  Sandbox
 	Registry *invoke.Registry
-	// RuntimeDir is the absolute path that the runtimes package was extracted to.
-	RuntimeDir string
+	// RuntimeDir is where the runtimes package was extracted to.
+	RuntimeDir sandbox.HostPath
 	// Port is where package ipc listens.
 	Port int
 	// Environment is added to every function's: the core thing's name and ARN,
@@ -188,21 +189,11 @@ func (p Problem) Unwrap() error { return p.Err }
 type UnsupportedRuntimeError struct{ Runtime string }
 
 func (e *UnsupportedRuntimeError) Error() string {
-	return fmt.Sprintf("the runtime %s is not supported by this version of the core; it runs python2.7, python3.x and %s",
-		e.Runtime, fescue.ExecutableRuntime)
-}
-
-// InterpreterMissingError means that the program for a runtime is not installed.
-type InterpreterMissingError struct {
-	Runtime string
-	// Executable is the program's name, Paths where it was looked for.
-	Executable string
-	Paths      []string
-}
-
-func (e *InterpreterMissingError) Error() string {
-	return fmt.Sprintf("cannot find executable %s under any of the provided paths %v; install it to run %s functions",
-		e.Executable, e.Paths, e.Runtime)
+	var labels []string
+	for _, row := range runtimes.All() {
+		labels = append(labels, row.Label)
+	}
+	return fmt.Sprintf("the runtime %s is not supported by this version of the core; it runs %s", e.Runtime, strings.Join(labels, ", "))
 }
 
 // CodeError means that the function's folder does not hold what its handler

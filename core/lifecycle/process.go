@@ -17,8 +17,8 @@ type Sandbox interface {
 // spec is the process of a function.
 func (s *Supervisor) spec(f *Function, c command, id, token string) sandbox.Spec {
 	return sandbox.Spec{
-		ID: id, Program: c.path, Args: c.args, Dir: f.Dir, Reads: c.reads,
-		Env: s.environment(f, token, c.python), Credential: f.Credential,
+		ID: id, Program: c.program, Args: c.args, Dir: c.places.work, Reads: c.reads,
+		Env: s.environment(f, c, token), Credential: f.Credential,
 	}
 }
 

@@ -45,6 +45,7 @@ func TestEnvironment(t *testing.T) {
 	}
 	delete(got, "FESCUE_PROCESS")
 	delete(got, "LC_CTYPE") // Python sets it itself
+	code := string(f.Code)
 	want := map[string]string{
 		"MINE": "as given = $HOME", "MY_FUNCTION_ARN": arn("F"), "GG_DAEMON_PORT": fmt.Sprint(r.port),
 		"_GG_LOG_FD_INFO": "1", "_GG_LOG_FD_ERROR": "2", "_GG_LOG_FD_DEBUG": "3", "_GG_LOG_FD_WARN": "4",
@@ -55,10 +56,10 @@ func TestEnvironment(t *testing.T) {
 		"AWS_CONTAINER_CREDENTIALS_FULL_URI": fmt.Sprintf("http://localhost:%d/2016-11-01/credentialprovider/", r.port),
 		"ENCODING_TYPE":                      "json", "GGC_MAX_INTERFACE_VERSION": "1.5", "STREAM_MANAGER_SERVER_PORT": "8088",
 		"AWS_REGION": "eu-west-1", "AWS_DEFAULT_REGION": "eu-central-1", "GROUP_ID": "mine", "LOG_LEVEL": "WARN",
-		"AWS_GG_RESOURCE_PREFIX": f.Dir, "HOME": f.Dir, "LANG": "C.UTF-8",
-		"PYTHONPATH": f.Dir + ":/extra", "http_proxy": "http://own:1",
+		"AWS_GG_RESOURCE_PREFIX": code, "HOME": code, "LANG": "C.UTF-8",
+		"PYTHONPATH": code + ":/extra", "http_proxy": "http://own:1",
 		"no_proxy": "localhost,127.0.0.1,example.com", "NO_PROXY": "localhost,127.0.0.1",
-		"PATH": "/opt/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:" + f.Dir + "/",
+		"PATH": "/opt/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:" + code + "/",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -115,7 +116,7 @@ func TestCredential(t *testing.T) {
 	}
 	r := newRig(t)
 	f := function("F")
-	f.Dir, f.Handler, f.Runtime = dir, "run.sh", fescue.ExecutableRuntime
+	f.Code, f.Handler, f.Runtime = sandbox.HostPath(dir), "run.sh", fescue.ExecutableRuntime
 	f.Credential = &sandbox.Credential{UID: 54321, GID: 54322, Groups: []uint32{54323}}
 	r.apply(f)
 	r.eventually("it has spoken", func() bool { return len(r.sup.Tail(f.ARN)) == 4 })

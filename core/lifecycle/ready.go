@@ -8,8 +8,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/core/invoke"
+	"github.com/fescue-edge/fescue/runtimes"
 )
 
 // Readiness is how a long-lived function fared after it was started.
@@ -59,17 +59,17 @@ func (g *gate) decide(state Readiness, cause string) {
 func (g *gate) ready()            { g.decide(Ready, "") }
 func (g *gate) fail(cause string) { g.decide(Failed, cause) }
 
-// executableBound is how long an executable has to stay alive: one that works by
-// itself never asks for work, and nothing else tells that it came up.
-const executableBound = 3 * time.Second
+// aloneBound is how long a function that may work by itself has to stay alive: it need
+// never ask for work, and nothing else tells that it came up.
+const aloneBound = 3 * time.Second
 
 // failureGrace is how long WaitReady goes on after the first failure, so that
 // functions that fail for the same reason are reported together.
 const failureGrace = time.Second
 
 // WaitReady waits until each long-lived function that the last Apply started or
-// restarted is ready or has failed, at most for bound, for an executable at most
-// for executableBound; once one has failed, only failureGrace longer. Functions
+// restarted is ready or has failed, at most for bound, for one that may work by
+// itself at most for aloneBound; once one has failed, only failureGrace longer. Functions
 // that are still undecided then are Alive. One that cannot run on this machine
 // has failed from the beginning, an on-demand one too. The list is ordered by
 // ARN; the error is that of ctx.
@@ -93,8 +93,8 @@ func (s *Supervisor) WaitReady(ctx context.Context, bound time.Duration) ([]Star
 	var undecided sync.WaitGroup
 	for _, q := range questions {
 		patience := bound
-		if q.f.spec.Runtime == fescue.ExecutableRuntime {
-			patience = min(bound, executableBound)
+		if row := runtimes.Of(q.f.spec.Runtime); row != nil && row.WorksAlone {
+			patience = min(bound, aloneBound)
 		}
 		undecided.Go(func() {
 			timer := time.NewTimer(patience)

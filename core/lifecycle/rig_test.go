@@ -224,7 +224,7 @@ func newRig(t *testing.T, change ...func(*lifecycle.Options)) *rig {
 	}
 	r.port = listener.Port()
 	options := lifecycle.Options{
-		Logger: logger, Logs: r.logs, Registry: r.calls, RuntimeDir: runtimeDir, Port: r.port,
+		Logger: logger, Logs: r.logs, Registry: r.calls, RuntimeDir: sandbox.HostPath(runtimeDir), Port: r.port,
 		Environment: map[string]string{"AWS_IOT_THING_NAME": "Mill_Core"},
 		Backoff:     lifecycle.Backoff{First: time.Millisecond, Max: 20 * time.Millisecond},
 	}
@@ -290,7 +290,7 @@ func executable(name, dir, mode string) lifecycle.Function {
 		panic(err)
 	}
 	f := function(name)
-	f.Dir, f.Handler, f.Runtime = dir, "program", fescue.ExecutableRuntime
+	f.Code, f.Handler, f.Runtime = sandbox.HostPath(dir), "program", fescue.ExecutableRuntime
 	f.Environment = map[string]string{"FESCUE_TEST_MODE": mode}
 	return f
 }
@@ -299,9 +299,9 @@ func executable(name, dir, mode string) lifecycle.Function {
 func (r *rig) python(name, source string) lifecycle.Function {
 	r.t.Helper()
 	f := function(name)
-	f.Dir, f.Handler, f.Runtime = r.t.TempDir(), "app.handler", "python3.8"
+	f.Code, f.Handler, f.Runtime = sandbox.HostPath(r.t.TempDir()), "app.handler", "python3.8"
 	f.Environment = map[string]string{"PYTHONDONTWRITEBYTECODE": "1"}
-	if err := os.WriteFile(filepath.Join(f.Dir, "app.py"), []byte(source), 0o644); err != nil {
+	if err := os.WriteFile(string(f.Code.Join("app.py")), []byte(source), 0o644); err != nil {
 		r.t.Fatal(err)
 	}
 	var missing *lifecycle.InterpreterMissingError

@@ -48,8 +48,11 @@ func New(o Options) *Supervisor {
 		tokens:    make(map[[sha256.Size]byte]*worker),
 		shares:    newShares(o.MaxWorkItems, o.MaxBytes),
 		launcher: &launcher{
-			searchPath: o.SearchPath, runtimeDir: o.RuntimeDir, warn: o.Logger.Warn,
-			found: make(map[string]string), warned: make(map[string]bool),
+			runtimeDir: o.RuntimeDir,
+			interpreters: &interpreters{
+				searchPath: o.SearchPath, warn: o.Logger.Warn,
+				said: make(map[executableFile]string), warned: make(map[string]bool),
+			},
 		},
 	}
 }

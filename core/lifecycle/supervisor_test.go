@@ -15,6 +15,7 @@ import (
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/core/invoke"
 	"github.com/fescue-edge/fescue/core/lifecycle"
+	"github.com/fescue-edge/fescue/core/sandbox"
 )
 
 func TestApply(t *testing.T) {
@@ -88,13 +89,13 @@ func TestApply(t *testing.T) {
 		}
 		with := func(name, runtime, handler string) lifecycle.Function {
 			f := function(name)
-			f.Dir, f.Runtime, f.Handler = dir, runtime, handler
+			f.Code, f.Runtime, f.Handler = sandbox.HostPath(dir), runtime, handler
 			return f
 		}
 		badEncoding := executable("Encoding", dir, "upper")
 		badEncoding.Encoding = "xml"
 		noDir := with("NoDir", "python3.8", "a.b")
-		noDir.Dir = filepath.Join(dir, "missing")
+		noDir.Code = noDir.Code.Join("missing")
 		functions := []lifecycle.Function{
 			executable("Good", dir, "upper"), badEncoding, noDir,
 			with("Java", "java8", "a.B::c"), with("Node", "nodejs12.x", "a.b"), with("Python", "python3.8", "a.b"),
@@ -158,7 +159,7 @@ func TestApply(t *testing.T) {
 		r.wantResult("One", "", "1")
 		r.wantResult("Two", "", "2")
 		log := r.runtime.String()
-		if strings.Count(log, "runtime=python3.1 installed=python3.") != 1 {
+		if strings.Count(log, "runtime=python3.1 installed=3.") != 1 {
 			t.Errorf("want one warning that names both versions in:\n%s", log)
 		}
 	})

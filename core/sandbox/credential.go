@@ -72,10 +72,10 @@ func (c *Credential) as(f func()) error {
 // MayEnter says whether a user may enter a folder and all above it. The error names
 // the first that is closed to it. A folder that does not exist is not entered: what
 // is above it counts.
-func (c *Credential) MayEnter(folder string) (err error) {
+func (c *Credential) MayEnter(folder HostPath) (err error) {
 	failed := c.as(func() {
 		path := "/"
-		for part := range strings.SplitSeq(strings.Trim(filepath.Clean(folder), "/"), "/") {
+		for part := range strings.SplitSeq(strings.Trim(filepath.Clean(string(folder)), "/"), "/") {
 			// The name of a folder within itself takes the right to enter it.
 			path = filepath.Join(path, part)
 			var info unix.Stat_t
@@ -92,8 +92,9 @@ func (c *Credential) MayEnter(folder string) (err error) {
 }
 
 // MayRead says whether a user may read a file.
-func (c *Credential) MayRead(file string) (err error) {
-	if err := c.MayEnter(filepath.Dir(file)); err != nil {
+func (c *Credential) MayRead(path HostPath) (err error) {
+	file := string(path)
+	if err := c.MayEnter(HostPath(filepath.Dir(file))); err != nil {
 		return err
 	}
 	failed := c.as(func() {

@@ -29,8 +29,8 @@ type plain struct {
 const markName = "FESCUE_PROCESS"
 
 func (s *Sandbox) startPlain(ctx context.Context, spec Spec) (Process, error) {
-	p := &plain{sandbox: s, id: spec.ID, cmd: exec.Command(spec.Program, spec.Args...)}
-	p.cmd.Dir = spec.Dir
+	p := &plain{sandbox: s, id: spec.ID, cmd: exec.Command(string(spec.Program.plain()), spec.Args...)}
+	p.cmd.Dir = string(spec.Dir.plain())
 	p.cmd.Env = append(slices.Clone(spec.Env), markName+"="+s.id+"/"+spec.ID)
 	// Its own session keeps the process apart from the core's own children, and
 	// what leaves its group without leaving its session is found by it.

@@ -24,15 +24,18 @@ func (e *ProgramError) Error() string { return e.Path + " cannot be started: " +
 // Examine says why a process cannot be started, as far as that is seen without
 // starting it: an *AccessError, a *ProgramError, or nil.
 func Examine(spec Spec) error {
-	if err := spec.Credential.MayEnter(spec.Dir); err != nil {
+	if spec.Container != nil {
+		return ErrContainer
+	}
+	if err := spec.Credential.MayEnter(spec.Dir.plain()); err != nil {
 		return err
 	}
 	for _, path := range spec.Reads {
-		if err := spec.Credential.MayRead(path); err != nil {
+		if err := spec.Credential.MayRead(path.plain()); err != nil {
 			return err
 		}
 	}
-	return spec.examine(spec.Program, 0)
+	return spec.examine(string(spec.Program.plain()), 0)
 }
 
 // explain puts what can be seen of the cause in the place of the kernel's error,
@@ -52,7 +55,7 @@ const maxInterpreters = 4
 
 func (s Spec) examine(path string, depth int) error {
 	wrong := func(format string, values ...any) error { return &ProgramError{path, fmt.Sprintf(format, values...)} }
-	if err := s.Credential.MayEnter(filepath.Dir(path)); err != nil {
+	if err := s.Credential.MayEnter(HostPath(filepath.Dir(path))); err != nil {
 		return err
 	}
 	info, err := os.Stat(path)
@@ -98,7 +101,7 @@ func (s Spec) examine(path string, depth int) error {
 }
 
 func (s Spec) examineScript(path, head string, depth int) error {
-	if err := s.Credential.MayRead(path); err != nil {
+	if err := s.Credential.MayRead(HostPath(path)); err != nil {
 		return err
 	}
 	wrong := func(format string, values ...any) error { return &ProgramError{path, fmt.Sprintf(format, values...)} }
@@ -112,7 +115,7 @@ func (s Spec) examineScript(path, head string, depth int) error {
 	}
 	interpreter := words[0]
 	if !filepath.IsAbs(interpreter) {
-		interpreter = filepath.Join(s.Dir, interpreter)
+		interpreter = string(s.Dir.plain().Join(interpreter))
 	}
 	if _, err := os.Stat(interpreter); errors.Is(err, fs.ErrNotExist) {
 		return wrong("the interpreter %s that its first line names is not installed", interpreter)
@@ -151,7 +154,7 @@ func (s Spec) path() string {
 func (s Spec) inPath(name string) bool {
 	for _, folder := range filepath.SplitList(s.path()) {
 		if !filepath.IsAbs(folder) {
-			folder = filepath.Join(s.Dir, folder)
+			folder = string(s.Dir.plain().Join(folder))
 		}
 		path := filepath.Join(folder, name)
 		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && s.Credential.mayExecute(path) == nil {

@@ -76,9 +76,9 @@ func TestPrograms(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			s, _ := open(t, sandbox.Tree, "")
 			spec := parent()
-			spec.Dir = t.TempDir()
-			spec.Program, spec.Args = filepath.Join(spec.Dir, "run"), nil
-			if err := os.WriteFile(spec.Program, c.text, 0o755); err != nil {
+			folder := sandbox.HostPath(t.TempDir())
+			spec.Dir, spec.Program, spec.Args = folder.Plain(), folder.Join("run").Plain(), nil
+			if err := os.WriteFile(string(folder.Join("run")), c.text, 0o755); err != nil {
 				t.Fatal(err)
 			}
 			before := sandbox.Examine(spec)
@@ -93,7 +93,7 @@ func TestPrograms(t *testing.T) {
 				return
 			}
 			var wrong *sandbox.ProgramError
-			if !errors.As(before, &wrong) || !strings.Contains(before.Error(), c.cause) || !strings.Contains(before.Error(), spec.Program) {
+			if !errors.As(before, &wrong) || !strings.Contains(before.Error(), c.cause) || !strings.Contains(before.Error(), string(spec.Program)) {
 				t.Errorf("before it is started: %v, want one that says %q", before, c.cause)
 			}
 			// env starts, and finds out by itself; so does an ELF interpreter.
@@ -149,7 +149,10 @@ func TestClosedToTheUser(t *testing.T) {
 			}
 			defer os.RemoveAll(home)
 			s, _ := open(t, sandbox.Tree, "")
-			spec := sandbox.Spec{ID: "x", Program: program, Dir: code, Reads: []string{code}, Credential: who}
+			folder := sandbox.HostPath(code)
+			spec := sandbox.Spec{
+				ID: "x", Program: folder.Join("run").Plain(), Dir: folder.Plain(), Reads: []sandbox.InsidePath{folder.Plain()}, Credential: who,
+			}
 			before := sandbox.Examine(spec)
 			p, err := s.Start(t.Context(), spec)
 			if err == nil {

@@ -115,7 +115,7 @@ func parent(kinds ...string) sandbox.Spec {
 		panic(err)
 	}
 	return sandbox.Spec{
-		ID: uuid.NewString(), Program: self, Dir: "/", Env: []string{"PATH=/usr/bin:/bin"},
+		ID: uuid.NewString(), Program: sandbox.InsidePath(self), Dir: "/", Env: []string{"PATH=/usr/bin:/bin"},
 		Args: append([]string{"play", "parent"}, kinds...),
 	}
 }

@@ -29,11 +29,11 @@ type Spec struct {
 	// ID is unique among the processes of this core and those before it, and fit
 	// for a file name.
 	ID string
-	// Program is an absolute path, Dir the working directory.
-	Program, Dir string
+	// Program is what is started, Dir the working directory.
+	Program, Dir InsidePath
 	Args         []string
 	// Reads are files and folders that it must be able to read, for Examine.
-	Reads []string
+	Reads []InsidePath
 	// Env is all that the process has of an environment, "name=value".
 	Env []string
 	// Credential is whom it runs as; nil means as the core.
@@ -41,7 +41,41 @@ type Spec struct {
 	// Output takes the lines that the process writes to its descriptors 1, 2 and
 	// so on, each without its newline. It inherits no others of the core.
 	Output []func(line string)
+	// Container is what surrounds the process; nil for one that sees the machine as
+	// the core does.
+	Container *Container
 }
+
+// Container is what a process sees and may use that does not see the machine as the
+// core does.
+type Container struct {
+	// Memory bounds what the process and all that comes of it use, in bytes.
+	Memory int64
+	// Mounts are the folders and files that it sees besides the machine's own.
+	Mounts []Mount
+	// Devices are the device files that it may use, and nothing but these.
+	Devices []Device
+	// Hidden are folders of the machine that it does not see.
+	Hidden []HostPath
+	// Sysfs lets it read the machine's /sys.
+	Sysfs bool
+}
+
+// Mount shows something of the machine at a place inside.
+type Mount struct {
+	Source      HostPath
+	Destination InsidePath
+	Writable    bool
+}
+
+// Device is a device file below /dev.
+type Device struct {
+	Path     HostPath
+	Writable bool
+}
+
+// ErrContainer means that processes in containers cannot be started.
+var ErrContainer = errors.New("this version of the core starts processes without a container only")
 
 // Process is a started process.
 type Process interface {
@@ -145,6 +179,9 @@ func (s *Sandbox) Close() error {
 
 // Start starts a process. When ctx ends before its turn comes, it is not started.
 func (s *Sandbox) Start(ctx context.Context, spec Spec) (Process, error) {
+	if spec.Container != nil {
+		return nil, fmt.Errorf("start %s: %w", spec.Program, ErrContainer)
+	}
 	return s.startPlain(ctx, spec)
 }
 

@@ -2,6 +2,7 @@ package sandbox_test
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -210,6 +211,18 @@ func TestOrdinaryUser(t *testing.T) {
 	out, err := cmd.CombinedOutput()
 	if err != nil || strings.Count(string(out), "--- PASS") < 4 {
 		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+func TestContainersAreRefused(t *testing.T) {
+	s, _ := open(t, sandbox.Tree, "")
+	spec := parent()
+	spec.Container = &sandbox.Container{Memory: 64 << 20}
+	if _, err := s.Start(t.Context(), spec); !errors.Is(err, sandbox.ErrContainer) {
+		t.Errorf("started: %v", err)
+	}
+	if err := sandbox.Examine(spec); !errors.Is(err, sandbox.ErrContainer) {
+		t.Errorf("examined: %v", err)
 	}
 }
 

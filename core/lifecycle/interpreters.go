@@ -1,0 +1,195 @@
+package lifecycle
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/core/sandbox"
+	"github.com/fescue-edge/fescue/runtimes"
+)
+
+// interpreters finds what runs functions on this machine.
+type interpreters struct {
+	searchPath []string
+	warn       func(message string, args ...any)
+
+	// mu guards the maps.
+	mu sync.Mutex
+	// said is what each file printed when it was asked for its version.
+	said map[executableFile]string
+	// warned are the runtimes of which the log says that another version stands in.
+	warned map[string]bool
+}
+
+// executableFile is a file as it was when it was asked.
+type executableFile struct {
+	path     string
+	modified time.Time
+	size     int64
+}
+
+// InterpreterMissingError means that the program for a runtime is not installed.
+type InterpreterMissingError struct {
+	Runtime string
+	// Paths are where it was looked for.
+	Paths []string
+
+	text string
+}
+
+func (e *InterpreterMissingError) Error() string {
+	return strings.NewReplacer("{runtime}", e.Runtime, "{paths}", fmt.Sprint(e.Paths)).Replace(e.text)
+}
+
+// find returns the interpreter of a runtime for a user: that very version when it is
+// installed where the user may execute it, otherwise one that stands in for it, which
+// the log says once.
+func (p *interpreters) find(ctx context.Context, row *runtimes.Runtime, runtime string, who *sandbox.Credential) (sandbox.HostPath, error) {
+	wanted := row.Wanted(runtime)
+	// closed is why the first that would do cannot be used.
+	var closed error
+	for _, name := range row.Interpreters {
+		for _, path := range p.files(strings.ReplaceAll(name, "{runtime}", runtime)) {
+			found, text, ok := row.Said(p.ask(ctx, row, path))
+			exact := wanted.Same(found)
+			if !ok || !row.Runs(wanted, found) || name == "{runtime}" && !exact {
+				continue
+			}
+			host := sandbox.HostPath(path)
+			if err := sandbox.Examine(sandbox.Spec{Program: host.Plain(), Dir: "/", Credential: who}); err != nil {
+				closed = cmp.Or(closed, err)
+				continue
+			}
+			if !exact && p.first(runtime) {
+				p.warn("The function runtime is not installed; another "+row.Language+" runs its functions.",
+					"runtime", runtime, "installed", text, "executable", path)
+			}
+			return host, nil
+		}
+	}
+	if closed != nil {
+		return "", closed
+	}
+	return "", &InterpreterMissingError{Runtime: runtime, Paths: p.searchPath, text: row.Missing}
+}
+
+// files are the files of a name, in which a star stands for a number, in the order in
+// which they are to be tried.
+func (p *interpreters) files(name string) []string {
+	type candidate struct {
+		path   string
+		number int
+	}
+	pattern := regexp.MustCompile("^" + strings.ReplaceAll(regexp.QuoteMeta(name), `\*`, "([0-9]+)") + "$")
+	var list []candidate
+	for _, folder := range p.searchPath {
+		entries, err := os.ReadDir(folder)
+		if err != nil {
+			continue
+		}
+		for _, entry := range entries {
+			if parts := pattern.FindStringSubmatch(entry.Name()); parts != nil {
+				c := candidate{path: filepath.Join(folder, entry.Name())}
+				if len(parts) > 1 {
+					c.number, _ = strconv.Atoi(parts[1])
+				}
+				list = append(list, c)
+			}
+		}
+	}
+	slices.SortStableFunc(list, func(a, b candidate) int { return cmp.Compare(b.number, a.number) })
+	paths := make([]string, len(list))
+	for i, c := range list {
+		paths[i] = c.path
+	}
+	return paths
+}
+
+// ask makes an interpreter print its version. A file that is there but does not run,
+// such as a version switcher's stub, has said nothing.
+func (p *interpreters) ask(ctx context.Context, row *runtimes.Runtime, path string) string {
+	info, err := os.Stat(path)
+	if err != nil || !info.Mode().IsRegular() || info.Mode().Perm()&0o111 == 0 {
+		return ""
+	}
+	file := executableFile{path, info.ModTime(), info.Size()}
+	p.mu.Lock()
+	said, ok := p.said[file]
+	p.mu.Unlock()
+	if ok {
+		return said
+	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, path, row.Probe...)
+	// What a stub started may hold its output open.
+	cmd.WaitDelay = time.Second
+	out, err := cmd.CombinedOutput()
+	if ctx.Err() != nil {
+		return ""
+	}
+	if err != nil {
+		out = nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.said[file] = string(out)
+	return p.said[file]
+}
+
+// first says whether a runtime is warned of for the first time.
+func (p *interpreters) first(runtime string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	defer func() { p.warned[runtime] = true }()
+	return !p.warned[runtime]
+}
+
+func isScript(path string) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	head := make([]byte, 2)
+	_, err = io.ReadFull(f, head)
+	return err == nil && string(head) == "#!"
+}
+
+// Interpreters are those on this machine that run functions, one for each version of
+// a language. To ask them takes a while.
+func (s *Supervisor) Interpreters(ctx context.Context) []fescue.CoreRuntime {
+	p := s.launcher.interpreters
+	var list []fescue.CoreRuntime
+	for _, row := range runtimes.All() {
+		for _, name := range row.Interpreters {
+			if name == "{runtime}" {
+				continue // one of the other names has it, too
+			}
+			for _, path := range p.files(name) {
+				// A version switcher's script takes its time, and chooses anew each time.
+				if isScript(path) {
+					continue
+				}
+				_, text, ok := row.Said(p.ask(ctx, &row, path))
+				known := func(r fescue.CoreRuntime) bool { return r.Name == row.Language && r.Version == text }
+				if ok && !slices.ContainsFunc(list, known) {
+					list = append(list, fescue.CoreRuntime{Name: row.Language, Version: text, Path: path})
+				}
+			}
+		}
+	}
+	return list
+}

@@ -1,0 +1,134 @@
+package runtimes
+
+import (
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/fescue-edge/fescue"
+)
+
+// Runtime is how the functions of one family of Lambda's runtimes are run. Words in
+// braces in its texts are filled in: {runtime} is Lambda's name, {handler} the
+// function's, {code} the folder of its package and {runtimes} that of Extract, both
+// as its process sees them, {paths} where interpreters are looked for.
+type Runtime struct {
+	// Label names the family's runtimes to people: "python3.x".
+	Label string
+	// Language is what its interpreters run, "Python"; it is empty for programs.
+	Language string
+	// pattern matches Lambda's names. Its groups are the version.
+	pattern *regexp.Regexp
+
+	// Interpreters are the file names by which one is looked for, the best first. A
+	// star stands for a number, of which greater ones are better; what bears the name
+	// {runtime} must be of that very version. Without any the handler names the
+	// program, a file in the package.
+	Interpreters []string
+	// Probe are the arguments that make an interpreter say its version. The groups of
+	// said are the whole of it, the major and the minor number.
+	Probe []string
+	said  *regexp.Regexp
+	// runs says whether an interpreter can stand in for another version.
+	runs func(wanted, found Version) bool
+	// Missing is what is said when there is none.
+	Missing string
+
+	// Main is the file that the interpreter runs, below the folder of Extract.
+	Main string
+	// Arguments come before those of the function.
+	Arguments []string
+	// Lists are variables that hold lists of folders.
+	Lists []List
+
+	// BinaryOnly functions get and give bytes, whatever their encoding says.
+	BinaryOnly bool
+	// WorksAlone means that a function need not ask for work: that it lives is all
+	// that tells that it came up.
+	WorksAlone bool
+}
+
+// List is what is put in front of a variable that holds a list, separated by
+// colons.
+type List struct {
+	Name  string
+	Parts []string
+}
+
+// table is all that a core runs. What a group may ask for is told by the same names
+// in fescue.RuntimeFeature.
+var table = []Runtime{
+	{
+		// Developer guide, "Run Lambda functions on the core": the uploaded file
+		// itself, binary only.
+		Label:      fescue.ExecutableRuntime,
+		pattern:    regexp.MustCompile("^" + regexp.QuoteMeta(fescue.ExecutableRuntime) + "$"),
+		BinaryOnly: true,
+		WorksAlone: true,
+	},
+	python("python2.7", `^python(2)\.([0-9]+)$`, Version.Same, "python2.7"),
+	// After the very version and the distribution's own choice any other will do.
+	python("python3.x", `^python(3)\.([0-9]+)$`, Version.sameMajor, "{runtime}", "python3", "python3.*"),
+}
+
+func python(label, pattern string, runs func(wanted, found Version) bool, interpreters ...string) Runtime {
+	return Runtime{
+		Label: label, Language: "Python", pattern: regexp.MustCompile(pattern),
+		Interpreters: interpreters, runs: runs,
+		// Python 2 prints its version to stderr.
+		Probe: []string{"--version"}, said: regexp.MustCompile(`^Python (([0-9]+)\.([0-9]+)\S*)`),
+		Missing:   "cannot find executable {runtime} under any of the provided paths {paths}; install it to run {runtime} functions",
+		Main:      PythonMain,
+		Arguments: []string{"-u", "{main}", "--handler={handler}"},
+		Lists:     []List{{"PYTHONPATH", []string{"{code}"}}},
+	}
+}
+
+// Of is the row of one of Lambda's runtimes, nil for one that a core does not run.
+func Of(runtime string) *Runtime {
+	i := slices.IndexFunc(table, func(r Runtime) bool { return r.pattern.MatchString(runtime) })
+	if i < 0 {
+		return nil
+	}
+	return &table[i]
+}
+
+// All are the rows of the table.
+func All() []Runtime { return slices.Clone(table) }
+
+// Version is that of a language, as far as it counts.
+type Version struct{ Major, Minor int }
+
+// Same says whether both numbers are the same.
+func (v Version) Same(other Version) bool { return v == other }
+
+func (v Version) sameMajor(other Version) bool { return v.Major == other.Major }
+
+func versionOf(major, minor string) (v Version) {
+	// What is no number, such as the x of 12.x, is 0.
+	v.Major, _ = strconv.Atoi(major)
+	v.Minor, _ = strconv.Atoi(minor)
+	return v
+}
+
+// Wanted is the version in one of Lambda's names for the row.
+func (r *Runtime) Wanted(runtime string) Version {
+	if parts := r.pattern.FindStringSubmatch(runtime); len(parts) > 2 {
+		return versionOf(parts[1], parts[2])
+	}
+	return Version{}
+}
+
+// Said is the version that an interpreter printed, and its text such as "3.11.2";
+// false if that is not its kind.
+func (r *Runtime) Said(output string) (v Version, text string, ok bool) {
+	parts := r.said.FindStringSubmatch(strings.TrimSpace(output))
+	if parts == nil {
+		return Version{}, "", false
+	}
+	return versionOf(parts[2], parts[3]), parts[1], true
+}
+
+// Runs says whether an interpreter of a version runs functions for another.
+func (r *Runtime) Runs(wanted, found Version) bool { return r.runs(wanted, found) }

@@ -1,0 +1,93 @@
+package runtimes_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/runtimes"
+)
+
+func TestTable(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		runtime, label string
+		// output is an interpreter's, runs whether it does.
+		output string
+		runs   bool
+	}{
+		{"python3.7", "python3.x", "Python 3.7.17\n", true},
+		{"python3.7", "python3.x", "Python 3.13.0rc1\n", true},
+		{"python3.7", "python3.x", "Python 2.7.18\n", false},
+		{"python3.7", "python3.x", "Python 3", false},
+		{"python3.7", "python3.x", "pyenv: python3.7: command not found", false},
+		{"python3.7", "python3.x", "", false},
+		{"python3.12", "python3.x", "Python 3.8.1 (default)", true},
+		{"python2.7", "python2.7", "Python 2.7.18", true},
+		{"python2.7", "python2.7", "Python 2.6.9", false},
+		{"python2.7", "python2.7", "Python 3.7.1", false},
+		{fescue.ExecutableRuntime, fescue.ExecutableRuntime, "", false},
+		{"python4.0", "", "", false},
+		{"python3", "", "", false},
+		{"python3.8 ", "", "", false},
+		{"xpython3.8", "", "", false},
+		{"nodejs12.x", "", "", false},
+		{"java8", "", "", false},
+		{fescue.ExecutableRuntime + "s", "", "", false},
+		{"", "", "", false},
+	} {
+		t.Run(tc.runtime+" "+tc.output, func(t *testing.T) {
+			t.Parallel()
+			row := runtimes.Of(tc.runtime)
+			if row == nil || tc.label == "" {
+				if row != nil || tc.label != "" {
+					t.Errorf("row %+v, want %q", row, tc.label)
+				}
+				return
+			}
+			if row.Label != tc.label {
+				t.Errorf("label %q, want %q", row.Label, tc.label)
+			}
+			if len(row.Interpreters) == 0 {
+				return
+			}
+			found, text, ok := row.Said(tc.output)
+			if got := ok && row.Runs(row.Wanted(tc.runtime), found); got != tc.runs {
+				t.Errorf("%q is version %v (%q, %t): runs %t, want %t", tc.output, found, text, ok, got, tc.runs)
+			}
+		})
+	}
+}
+
+// TestTableAndFiles: what an interpreter runs is among the files.
+func TestTableAndFiles(t *testing.T) {
+	t.Parallel()
+	dir := extracted(t)
+	for _, row := range runtimes.All() {
+		if len(row.Interpreters) == 0 {
+			continue
+		}
+		if info, err := os.Stat(filepath.Join(dir, row.Main)); err != nil || !info.Mode().IsRegular() {
+			t.Errorf("%s: %s: %v", row.Label, row.Main, err)
+		}
+		if row.Missing == "" || row.Language == "" || len(row.Probe) == 0 {
+			t.Errorf("%s: the row lacks something: %+v", row.Label, row)
+		}
+	}
+}
+
+// TestTableAndFeatures: the control plane takes for served what a core runs, and
+// nothing else.
+func TestTableAndFeatures(t *testing.T) {
+	t.Parallel()
+	for _, runtime := range []string{
+		"python2.7", "python3.6", "python3.7", "python3.8", "python3.13", "python4.0", "python", fescue.ExecutableRuntime,
+		"nodejs6.10", "nodejs8.10", "nodejs12.x", "java8", "java11", "go1.x", "provided", "",
+	} {
+		feature, needs := fescue.RuntimeFeature(runtime)
+		if served := !needs || fescue.Served(feature); served != (runtimes.Of(runtime) != nil) {
+			t.Errorf("%q: the control plane takes it for served: %t", runtime, served)
+		}
+	}
+}
