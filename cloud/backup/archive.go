@@ -1,10 +1,13 @@
 // Package backup writes what a server must not lose into one file, while the
 // server runs, and lays it out again in an empty folder. An archive is a tar file
-// that begins with its table: every file, its size and its SHA-256. The package
+// that begins with its table: every file, its size and its SHA-256, and the table's
+// MAC. The package
 // knows the names in a data folder and nothing of what the files mean.
 package backup
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,11 +16,12 @@ import (
 	"time"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/pki"
 )
 
-// Format is the version of archives that this package writes and the only one
-// that it reads.
-const Format = 1
+// Format is the version of archives that this package writes; it reads those from
+// 1 on. Archives of format 1 are not authenticated.
+const Format = 2
 
 // Names in a data folder.
 const (
@@ -50,6 +54,47 @@ type Table struct {
 	// wrapped by.
 	MasterKeyID string `json:"masterKeyId"`
 	Files       []File `json:"files"`
+	// MAC authenticates all of the above by a key of the master key: an archive
+	// that somebody else made or changed has none that fits.
+	MAC []byte `json:"mac,omitempty"`
+}
+
+// authenticator is the HMAC-SHA256 of the table, and through its hashes of every file.
+func (t Table) authenticator(key *pki.MasterKey) ([]byte, error) {
+	secret, err := key.Derive("backups")
+	if err != nil {
+		return nil, err
+	}
+	t.MAC = nil
+	data, err := json.Marshal(t)
+	if err != nil {
+		return nil, err
+	}
+	mac := hmac.New(sha256.New, secret)
+	mac.Write(data)
+	return mac.Sum(nil), nil
+}
+
+// ErrUnauthenticated is wrapped beside ErrArchive when nothing proves that a
+// server's own master key made the archive as it is.
+var ErrUnauthenticated = errors.New("it is not authenticated")
+
+// Verify proves that whoever has the master key made the archive with this table.
+func (t Table) Verify(key *pki.MasterKey) error {
+	if key.ID() != t.MasterKeyID {
+		return fmt.Errorf("%w: %w: the master key %s is not its own, %s", ErrArchive, ErrUnauthenticated, key.ID(), t.MasterKeyID)
+	}
+	if len(t.MAC) == 0 {
+		return fmt.Errorf("%w: %w: a version that made no authenticated backups made it, or somebody else did", ErrArchive, ErrUnauthenticated)
+	}
+	want, err := t.authenticator(key)
+	if err != nil {
+		return err
+	}
+	if !hmac.Equal(want, t.MAC) {
+		return fmt.Errorf("%w: %w: it was changed after it was made", ErrArchive, ErrUnauthenticated)
+	}
+	return nil
 }
 
 // File is one file of an archive.
@@ -86,8 +131,8 @@ func parseTable(data []byte) (Table, error) {
 	if err := json.Unmarshal(data, &t); err != nil {
 		return t, fmt.Errorf("%w: its table does not parse: %w", ErrArchive, err)
 	}
-	if t.Format != Format {
-		return t, fmt.Errorf("%w: format %d, this version reads %d", ErrArchive, t.Format, Format)
+	if t.Format < 1 || t.Format > Format {
+		return t, fmt.Errorf("%w: format %d, this version reads 1 to %d", ErrArchive, t.Format, Format)
 	}
 	seen := make(map[string]bool, len(t.Files))
 	for _, f := range t.Files {

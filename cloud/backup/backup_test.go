@@ -24,7 +24,26 @@ import (
 	"github.com/fescue-edge/fescue/cloud/artifacts"
 	"github.com/fescue-edge/fescue/cloud/backup"
 	"github.com/fescue-edge/fescue/cloud/store"
+	"github.com/fescue-edge/fescue/pki"
 )
+
+// masterKey is the key of a data folder.
+func masterKey(t testing.TB, dir string) *pki.MasterKey {
+	t.Helper()
+	key, err := pki.LoadMasterKey(filepath.Join(dir, backup.MasterKey), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+// by has an archive restored that is authenticated by the key.
+func by(key *pki.MasterKey) backup.Accept {
+	return func(backup.Table) (backup.Terms, error) { return backup.Terms{MasterKey: key}, nil }
+}
+
+// unproven has an archive restored that nothing proves.
+func unproven(backup.Table) (backup.Terms, error) { return backup.Terms{Unauthenticated: true}, nil }
 
 // dataFolder is a data folder with an open database and three artifacts.
 func dataFolder(t testing.TB) (dir string, hashes []string) {
@@ -35,7 +54,7 @@ func dataFolder(t testing.TB) (dir string, hashes []string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { st.Close() })
-	if _, err := st.Setting(t.Context(), backup.MasterKeySetting, "key-id"); err != nil {
+	if _, err := st.Setting(t.Context(), backup.MasterKeySetting, masterKey(t, dir).ID()); err != nil {
 		t.Fatal(err)
 	}
 	blobs, err := artifacts.OpenFolder(filepath.Join(dir, backup.Artifacts))
@@ -57,7 +76,7 @@ func dataFolder(t testing.TB) (dir string, hashes []string) {
 	if err := contents.Put(t.Context(), hashes[1], bytes.NewReader(bytes.Repeat([]byte{1}, 1000))); err != nil {
 		t.Fatal(err)
 	}
-	for name, text := range map[string]string{backup.MasterKey: "a master key", backup.AccessKey: "an access key", "artifacts/tmp/put-1": "half"} {
+	for name, text := range map[string]string{backup.AccessKey: "an access key", "artifacts/tmp/put-1": "half"} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -75,7 +94,7 @@ func create(t testing.TB, dir string, secrets map[string]string) string {
 	file := filepath.Join(t.TempDir(), "backup.tar")
 	told := int64(0)
 	table, err := backup.Create(t.Context(), backup.Source{
-		Dir: dir, Secrets: secrets, Now: time.Now, Progress: func(done, _ int64) { told = done },
+		Dir: dir, MasterKey: masterKey(t, dir), Secrets: secrets, Now: time.Now, Progress: func(done, _ int64) { told = done },
 	}, file)
 	if err != nil {
 		t.Fatal(err)
@@ -119,12 +138,16 @@ func TestBackup(t *testing.T) {
 				t.Errorf("left behind: %v", names)
 			}
 			to := filepath.Join(t.TempDir(), "a", "b")
-			table, err := backup.Restore(t.Context(), file, to, nil, nil)
+			accept := by(masterKey(t, dir))
+			if secrets != nil {
+				accept = nil // the archive has it
+			}
+			table, err := backup.Restore(t.Context(), file, to, accept, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
 			got := files(t, to)
-			if len(got) != 2+len(hashes)+len(secrets) || len(table.Files) != len(got) || table.MasterKeyID != "key-id" {
+			if len(got) != 2+len(hashes)+len(secrets) || len(table.Files) != len(got) || table.MasterKeyID != masterKey(t, dir).ID() {
 				t.Errorf("restored %v, table %+v", got, table)
 			}
 			if object := "artifacts/buckets/" + hashes[1][:2] + "/" + hashes[1]; got[object] != hashes[1] {
@@ -145,7 +168,7 @@ func TestBackup(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer st.Close()
-			if id, err := st.Setting(t.Context(), backup.MasterKeySetting, "other"); err != nil || id != "key-id" {
+			if id, err := st.Setting(t.Context(), backup.MasterKeySetting, "other"); err != nil || id != masterKey(t, dir).ID() {
 				t.Errorf("setting %q, %v", id, err)
 			}
 		})
@@ -190,7 +213,7 @@ func TestCreateRefusals(t *testing.T) {
 		}
 		refuseCreate(t, dir, "--artifacts")
 		for _, s := range []backup.Source{{Artifacts: elsewhere}, {WithoutArtifacts: true}} {
-			s.Dir, s.Now = dir, time.Now
+			s.Dir, s.MasterKey, s.Now = dir, masterKey(t, dir), time.Now
 			table, err := backup.Create(t.Context(), s, filepath.Join(t.TempDir(), "b"))
 			if err != nil || table.Holds("artifacts/"+hashes[1][:2]+"/"+hashes[1]) == s.WithoutArtifacts {
 				t.Errorf("%+v, %v", table, err)
@@ -203,7 +226,7 @@ func TestCreateRefusals(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		out := t.TempDir()
-		if _, err := backup.Create(ctx, backup.Source{Dir: dir, Now: time.Now}, filepath.Join(out, "b")); !errors.Is(err, context.Canceled) {
+		if _, err := backup.Create(ctx, backup.Source{Dir: dir, MasterKey: masterKey(t, dir), Now: time.Now}, filepath.Join(out, "b")); !errors.Is(err, context.Canceled) {
 			t.Errorf("error %v", err)
 		}
 		if left := files(t, out); len(left) != 0 {
@@ -219,7 +242,7 @@ func refuseCreate(t *testing.T, dir, text string) {
 	if err := os.WriteFile(file, []byte("the older one"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, err := backup.Create(t.Context(), backup.Source{Dir: dir, Now: time.Now}, file)
+	_, err := backup.Create(t.Context(), backup.Source{Dir: dir, MasterKey: masterKey(t, dir), Now: time.Now}, file)
 	if err == nil || !strings.Contains(err.Error(), text) {
 		t.Errorf("error %v, want %q", err, text)
 	}
@@ -281,7 +304,7 @@ func pack(t testing.TB, list []entry) []byte {
 func TestForgedArchives(t *testing.T) {
 	t.Parallel()
 	dir, _ := dataFolder(t)
-	good := entriesOf(t, create(t, dir, nil))
+	key, good := masterKey(t, dir), entriesOf(t, create(t, dir, nil))
 	var table backup.Table
 	if err := json.Unmarshal(good[0].data, &table); err != nil {
 		t.Fatal(err)
@@ -316,7 +339,7 @@ func TestForgedArchives(t *testing.T) {
 		"cut at the end":          whole[:len(whole)-1024-600],
 		"a file missing":          pack(t, good[:len(good)-1]),
 		"a file too many":         pack(t, append(append([]entry(nil), good...), entry{name: "x", kind: tar.TypeReg})),
-		"another format":          pack(t, forge(func(tb *backup.Table) { tb.Format = 2 })),
+		"another format":          pack(t, forge(func(tb *backup.Table) { tb.Format = 3 })),
 		"another master key":      pack(t, forge(func(tb *backup.Table) { tb.MasterKeyID = "other" })),
 		"no database":             pack(t, forge(func(tb *backup.Table) { tb.Files = tb.Files[1:] })),
 		"twice":                   pack(t, forge(func(tb *backup.Table) { tb.Files[1] = tb.Files[0] })),
@@ -330,7 +353,7 @@ func TestForgedArchives(t *testing.T) {
 		"an unknown name":         pack(t, outside("server.lock")),
 		"an artifact elsewhere":   pack(t, outside("artifacts/zz/"+table.Files[1].SHA256)),
 		"a link":                  pack(t, replaced(2, entry{good[2].name, tar.TypeSymlink, nil, "/etc/passwd"})),
-		"a changed database":      pack(t, replaced(1, entry{good[1].name, tar.TypeReg, bytes.Replace(good[1].data, []byte("key-id"), []byte("kex-id"), 1), ""})),
+		"a changed database":      pack(t, replaced(1, entry{good[1].name, tar.TypeReg, bytes.Replace(good[1].data, []byte(table.MasterKeyID), []byte(strings.Repeat("x", len(table.MasterKeyID))), 1), ""})),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -339,7 +362,13 @@ func TestForgedArchives(t *testing.T) {
 			if err := os.WriteFile(file, data, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			_, err := backup.Restore(t.Context(), file, to, nil, nil)
+			// What the key does not prove is refused before anything is written.
+			_, err := backup.Restore(t.Context(), file, to, by(key), nil)
+			if left := files(t, root); !errors.Is(err, backup.ErrArchive) || errors.Is(err, backup.ErrUnauthenticated) && len(left) > 0 {
+				t.Errorf("error %v, left %v", err, left)
+			}
+			// Without it the rest has to hold.
+			_, err = backup.Restore(t.Context(), file, to, unproven, nil)
 			if !errors.Is(err, backup.ErrArchive) {
 				t.Errorf("error %v", err)
 			}
@@ -371,7 +400,7 @@ func TestRestoreIntoUsedFolder(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if _, err := backup.Restore(t.Context(), file, to, nil, nil); !errors.Is(err, backup.ErrNotEmpty) {
+			if _, err := backup.Restore(t.Context(), file, to, by(masterKey(t, dir)), nil); !errors.Is(err, backup.ErrNotEmpty) {
 				t.Errorf("error %v", err)
 			}
 			if left := files(t, to); len(left) != len(names) {
@@ -383,11 +412,11 @@ func TestRestoreIntoUsedFolder(t *testing.T) {
 		t.Parallel()
 		to := filepath.Join(t.TempDir(), "data")
 		no := errors.New("no")
-		_, err := backup.Restore(t.Context(), file, to, func(table backup.Table) (map[string][]byte, error) {
-			if table.MasterKeyID != "key-id" {
+		_, err := backup.Restore(t.Context(), file, to, func(table backup.Table) (backup.Terms, error) {
+			if table.MasterKeyID != masterKey(t, dir).ID() {
 				t.Errorf("table %+v", table)
 			}
-			return nil, no
+			return backup.Terms{}, no
 		}, nil)
 		if left := files(t, to); !errors.Is(err, no) || len(left) > 0 {
 			t.Errorf("error %v, left %v", err, left)
@@ -397,7 +426,7 @@ func TestRestoreIntoUsedFolder(t *testing.T) {
 		t.Parallel()
 		to := filepath.Join(t.TempDir(), "data")
 		ctx, cancel := context.WithCancel(t.Context())
-		if _, err := backup.Restore(ctx, file, to, nil, func(int64, int64) { cancel() }); !errors.Is(err, context.Canceled) {
+		if _, err := backup.Restore(ctx, file, to, by(masterKey(t, dir)), func(int64, int64) { cancel() }); !errors.Is(err, context.Canceled) {
 			t.Errorf("error %v", err)
 		}
 		for _, name := range []string{backup.MasterKey, "." + backup.Unfinished + "-123", backup.Database + "-wal"} {
@@ -405,8 +434,8 @@ func TestRestoreIntoUsedFolder(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		beside := func(backup.Table) (map[string][]byte, error) {
-			return map[string][]byte{backup.MasterKey: []byte("key")}, nil
+		beside := func(backup.Table) (backup.Terms, error) {
+			return backup.Terms{MasterKey: masterKey(t, dir), Beside: map[string][]byte{backup.MasterKey: []byte("key")}}, nil
 		}
 		table, err := backup.Restore(t.Context(), file, to, beside, nil)
 		if err != nil {
@@ -453,7 +482,7 @@ func FuzzRestore(f *testing.F) {
 		if err := os.WriteFile(file, slices.Concat(before, database, after), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		table, err := backup.Restore(t.Context(), file, to, nil, nil)
+		table, err := backup.Restore(t.Context(), file, to, unproven, nil)
 		left := files(t, root)
 		for name := range left {
 			if name != "b.tar" && !strings.HasPrefix(name, "data/") {
@@ -474,4 +503,63 @@ func FuzzRestore(f *testing.F) {
 			t.Fatalf("restored %v, the table says %v", left, want)
 		}
 	})
+}
+
+// TestRehashedArchive: whoever changes a backup and makes its hashes fit again is
+// found out by the master key.
+func TestRehashedArchive(t *testing.T) {
+	t.Parallel()
+	dir, _ := dataFolder(t)
+	own := map[string]string{backup.MasterKey: filepath.Join(dir, backup.MasterKey)}
+	for _, c := range []struct {
+		name    string
+		secrets map[string]string
+		accept  backup.Accept
+		forge   func(t *testing.T, table *backup.Table, list []entry)
+	}{
+		{"a changed database", nil, by(masterKey(t, dir)), nil},
+		{"without the MAC", nil, by(masterKey(t, dir)), func(_ *testing.T, table *backup.Table, _ []entry) { table.MAC = nil }},
+		{"as an early version's", nil, by(masterKey(t, dir)), func(_ *testing.T, table *backup.Table, _ []entry) { table.MAC, table.Format = nil, 1 }},
+		{"another time", nil, by(masterKey(t, dir)), func(_ *testing.T, table *backup.Table, _ []entry) { table.CreatedAt = table.CreatedAt.Add(time.Hour) }},
+		{"without a key", nil, nil, nil},
+		{"with its own key", own, nil, nil},
+		{"with a key of the forger's", own, nil, func(t *testing.T, table *backup.Table, list []entry) {
+			other := masterKey(t, t.TempDir())
+			table.MasterKeyID = other.ID()
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			list := entriesOf(t, create(t, dir, c.secrets))
+			var table backup.Table
+			if err := json.Unmarshal(list[0].data, &table); err != nil {
+				t.Fatal(err)
+			}
+			// The database stays one: a page's unused end is changed.
+			list[1].data = append(bytes.Clone(list[1].data), make([]byte, 4096)...)
+			table.Files[0].SHA256, table.Files[0].Size = hashOf(list[1].data), int64(len(list[1].data))
+			if c.forge != nil {
+				c.forge(t, &table, list)
+			}
+			var err error
+			if list[0].data, err = json.Marshal(table); err != nil {
+				t.Fatal(err)
+			}
+			file, to := filepath.Join(t.TempDir(), "b.tar"), filepath.Join(t.TempDir(), "data")
+			if err := os.WriteFile(file, pack(t, list), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			_, err = backup.Restore(t.Context(), file, to, c.accept, nil)
+			if !errors.Is(err, backup.ErrArchive) {
+				t.Errorf("error %v", err)
+			}
+			left := files(t, to)
+			if _, marked := left[backup.Unfinished]; len(left) > 0 && !marked {
+				t.Errorf("a server starts on it: %v", left)
+			}
+			if c.secrets == nil && len(left) > 0 {
+				t.Errorf("written: %v", left)
+			}
+		})
+	}
 }

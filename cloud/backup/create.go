@@ -18,6 +18,7 @@ import (
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/store"
 	"github.com/fescue-edge/fescue/disk"
+	"github.com/fescue-edge/fescue/pki"
 )
 
 // Source is what to back up.
@@ -28,6 +29,8 @@ type Source struct {
 	Artifacts string
 	// WithoutArtifacts leaves them out, where something else backs them up.
 	WithoutArtifacts bool
+	// MasterKey is the server's; it authenticates the archive.
+	MasterKey *pki.MasterKey
 	// Secrets are files that open everything else, by their names in the
 	// archive; without them the archive alone opens no secret.
 	Secrets map[string]string
@@ -89,6 +92,9 @@ func (w *writer) collect(ctx context.Context) error {
 	id, err := store.CheckSQLite(ctx, w.database(), MasterKeySetting)
 	if err != nil {
 		return err
+	}
+	if id != w.MasterKey.ID() {
+		return fmt.Errorf("the database was made with the master key %s, and %s is given", id, w.MasterKey.ID())
 	}
 	w.table = Table{Format: Format, CreatedAt: w.Now().UTC(), MasterKeyID: id}
 	if err := w.add(ctx, Database, w.database()); err != nil {
@@ -195,6 +201,9 @@ func (w *writer) write(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, out.Close()) }()
+	if w.table.MAC, err = w.table.authenticator(w.MasterKey); err != nil {
+		return err
+	}
 	table, err := json.Marshal(w.table)
 	if err != nil {
 		return err

@@ -15,18 +15,29 @@ import (
 
 	"github.com/fescue-edge/fescue/cloud/store"
 	"github.com/fescue-edge/fescue/disk"
+	"github.com/fescue-edge/fescue/pki"
 )
 
 // ErrNotEmpty means that there is something where a backup was to be restored.
 var ErrNotEmpty = errors.New("the folder is not empty")
 
 // Accept is asked before anything is written whether an archive with the table is to
-// be restored. What it gives, by names of the data folder, is written beside the
-// archive's files.
-type Accept func(Table) (beside map[string][]byte, err error)
+// be restored.
+type Accept func(Table) (Terms, error)
+
+// Terms are how an archive is restored.
+type Terms struct {
+	// Beside is written beside the archive's files, by names of the data folder.
+	Beside map[string][]byte
+	// MasterKey is what the archive has to be authenticated by; nil takes the key
+	// that is in the archive.
+	MasterKey *pki.MasterKey
+	// Unauthenticated restores what nothing proves.
+	Unauthenticated bool
+}
 
 // Restore lays a backup out in a folder that is empty or absent, and checks every
-// byte of it; accept may be nil. A folder in which that was cut short is told by the
+// byte of it, and that the server's master key made it; accept may be nil. A folder in which that was cut short is told by the
 // file Unfinished: no server starts on it, and the next Restore begins anew in it.
 func Restore(ctx context.Context, file, dir string, accept Accept, progress Progress) (Table, error) {
 	in, err := os.Open(file)
@@ -38,19 +49,27 @@ func Restore(ctx context.Context, file, dir string, accept Accept, progress Prog
 	if err := r.readTable(); err != nil {
 		return Table{}, fmt.Errorf("restore %s: %w", file, err)
 	}
-	var beside map[string][]byte
+	var terms Terms
 	if accept != nil {
-		if beside, err = accept(r.table); err != nil {
-			return Table{}, fmt.Errorf("restore %s: %w", file, err)
-		}
+		terms, err = accept(r.table)
+	}
+	if err == nil {
+		err = terms.before(r.table)
+	}
+	if err != nil {
+		return Table{}, fmt.Errorf("restore %s: %w", file, err)
 	}
 	if err := r.begin(); err != nil {
 		return Table{}, fmt.Errorf("restore into %s: %w", dir, err)
 	}
-	if err := r.unpack(ctx); err != nil {
+	err = r.unpack(ctx)
+	if err == nil && terms.MasterKey == nil && !terms.Unauthenticated {
+		err = r.verifyByOwnKey()
+	}
+	if err != nil {
 		return Table{}, fmt.Errorf("restore %s: %w; no server starts on %s, and restoring into it begins anew", file, err, dir)
 	}
-	for name, data := range beside {
+	for name, data := range terms.Beside {
 		if err := disk.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
 			return Table{}, fmt.Errorf("restore into %s: %w", dir, err)
 		}
@@ -59,6 +78,28 @@ func Restore(ctx context.Context, file, dir string, accept Accept, progress Prog
 		return Table{}, fmt.Errorf("restore into %s: %w", dir, err)
 	}
 	return r.table, nil
+}
+
+// before refuses an archive that nothing proves, before anything is written.
+func (t Terms) before(table Table) error {
+	switch {
+	case t.Unauthenticated:
+		return nil
+	case t.MasterKey != nil:
+		return table.Verify(t.MasterKey)
+	case !table.Holds(MasterKey):
+		return fmt.Errorf("%w: %w: the master key is not in it, and none is given", ErrArchive, ErrUnauthenticated)
+	}
+	return nil
+}
+
+// verifyByOwnKey proves that whoever made the archive has the key that is in it.
+func (r *reader) verifyByOwnKey() error {
+	key, err := pki.LoadMasterKey(filepath.Join(r.dir, MasterKey), false)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrArchive, err)
+	}
+	return r.table.Verify(key)
 }
 
 type reader struct {

@@ -29,7 +29,8 @@ func (backupCommand) Help() string {
 wrapped form. A server may run on the folder and deploy all the while. Messages that
 wait for MQTT sessions are not in it.
 
-Without --include-master-key the file opens no secret, and a restore needs the master
+The master key also authenticates the file: a restore refuses one that somebody else
+made or changed. Without --include-master-key the file opens no secret, and a restore needs the master
 key (master.key of the data folder, or FESCUE_MASTER_KEY_FILE) from elsewhere: keep
 a copy of it apart from the backups.
 
@@ -52,8 +53,12 @@ func (c *backupCommand) Run(ctx context.Context, t *terminal) error {
 	if err != nil {
 		return err
 	}
+	key, err := pki.LoadMasterKey(masterKeyFile(c.Data), false)
+	if err != nil {
+		return fmt.Errorf("%w; a backup is authenticated by it", err)
+	}
 	table, err := backup.Create(ctx, backup.Source{
-		Dir: c.Data, Artifacts: c.Artifacts, WithoutArtifacts: c.WithoutArtifacts, Secrets: secrets, Now: time.Now, Progress: progress(t.stderr, "backed up"),
+		Dir: c.Data, MasterKey: key, Artifacts: c.Artifacts, WithoutArtifacts: c.WithoutArtifacts, Secrets: secrets, Now: time.Now, Progress: progress(t.stderr, "backed up"),
 	}, c.File)
 	if err != nil {
 		return err
@@ -101,7 +106,8 @@ type restoreCommand struct {
 	File             string `arg:"" type:"existingfile" help:"The backup."`
 	Data             string `required:"" type:"path" env:"FESCUE_DATA" help:"Data folder to restore into: empty or absent, or one in which a restore was cut short."`
 	MasterKey        string `type:"existingfile" xor:"key" help:"File of the master key, for a backup that does not have it; it is copied into the data folder. Default: FESCUE_MASTER_KEY_FILE, which is left where it is."`
-	WithoutMasterKey bool   `xor:"key" help:"Restore without the master key. No server starts on the folder until the key is put there."`
+	WithoutMasterKey bool   `xor:"key" help:"Restore without the master key. No server starts on the folder until the key is put there, and nothing proves that the backup is the server's own."`
+	Unauthenticated  bool   `help:"Restore a backup of an early version, which nothing proves to be the server's own. Whoever could write to it may have made themselves an admin."`
 }
 
 // Help implements kong.HelpProvider.
@@ -119,6 +125,9 @@ Examples:
 // Run restores and says what is to be done next.
 func (c *restoreCommand) Run(ctx context.Context, t *terminal) error {
 	table, err := backup.Restore(ctx, c.File, c.Data, c.accept, progress(t.stderr, "restored"))
+	if errors.Is(err, backup.ErrUnauthenticated) {
+		return fmt.Errorf("%w. Restore it with --unauthenticated only if you know that nobody else could write to it", err)
+	}
 	if err != nil {
 		return err
 	}
@@ -134,29 +143,35 @@ func (c *restoreCommand) Run(ctx context.Context, t *terminal) error {
 
 // accept finds the master key of a backup and gives it to be written with it, or
 // says what is missing.
-func (c *restoreCommand) accept(table backup.Table) (map[string][]byte, error) {
+func (c *restoreCommand) accept(table backup.Table) (backup.Terms, error) {
+	terms := backup.Terms{Unauthenticated: c.Unauthenticated}
 	file := c.MasterKey
 	if file == "" {
-		if c.WithoutMasterKey || table.Holds(backup.MasterKey) {
-			return nil, nil
+		if c.WithoutMasterKey {
+			terms.Unauthenticated = true
+			return terms, nil
 		}
 		if file = os.Getenv("FESCUE_MASTER_KEY_FILE"); file == "" {
-			return nil, fmt.Errorf("the master key %s is not in it: give its file with --master-key (a copy of master.key of the server that made the backup), "+
+			if table.Holds(backup.MasterKey) {
+				return terms, nil
+			}
+			return terms, fmt.Errorf("the master key %s is not in it: give its file with --master-key (a copy of master.key of the server that made the backup), "+
 				"or --without-master-key to put it there later; nothing was written", table.MasterKeyID)
 		}
 	}
-	key, err := pki.LoadMasterKey(file, false)
-	if err != nil {
-		return nil, err
+	var err error
+	if terms.MasterKey, err = pki.LoadMasterKey(file, false); err != nil {
+		return terms, err
 	}
-	if key.ID() != table.MasterKeyID {
-		return nil, fmt.Errorf("the key in %s is %s, another one than the backup's %s; nothing was written", file, key.ID(), table.MasterKeyID)
+	if terms.MasterKey.ID() != table.MasterKeyID {
+		return terms, fmt.Errorf("the key in %s is %s, another one than the backup's %s; nothing was written", file, terms.MasterKey.ID(), table.MasterKeyID)
 	}
 	if c.MasterKey == "" || table.Holds(backup.MasterKey) {
-		return nil, nil
+		return terms, nil
 	}
 	text, err := os.ReadFile(file)
-	return map[string][]byte{backup.MasterKey: text}, err
+	terms.Beside = map[string][]byte{backup.MasterKey: text}
+	return terms, err
 }
 
 // progress tells every few seconds how far long work has come.
