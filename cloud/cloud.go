@@ -77,6 +77,7 @@ const (
 	accessKeyName    = backup.AccessKey
 	authorityPEMName = "ca.pem"
 	lockName         = "server.lock"
+	keysAdoptedName  = "keys-adopted"
 )
 
 // New opens the data folder, brings it up to date and listens. Close or Run must

@@ -1,8 +1,11 @@
 package cloud_test
 
 import (
+	"database/sql"
+	"encoding/base64"
 	"encoding/json"
 	"io/fs"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -13,6 +16,7 @@ import (
 
 	"github.com/fescue-edge/fescue/cloud"
 	"github.com/fescue-edge/fescue/cloud/accesskeys"
+	"github.com/fescue-edge/fescue/pki"
 )
 
 func TestOptions(t *testing.T) {
@@ -255,4 +259,68 @@ func TestMasterKey(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// TestKeysAreAdoptedOnce: keys of an early version go on working, which is said
+// once, and a database that claims to be one again is not opened.
+func TestKeysAreAdoptedOnce(t *testing.T) {
+	t.Parallel()
+	o := options(t.TempDir())
+	forget := func(t *testing.T) {
+		t.Helper()
+		db, err := sql.Open("sqlite", filepath.Join(o.DataDir, "fescue.db"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		if _, err := db.ExecContext(t.Context(), `DELETE FROM server_setting WHERE name = 'access-keys-adopted'`); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mark := filepath.Join(o.DataDir, "keys-adopted")
+	s := start(t, o)
+	s.stop()
+	if info, err := os.Stat(mark); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", info, err)
+	}
+	forget(t)
+	if got := refused(t, o); !strings.Contains(got, "is not as its servers left it") || !strings.Contains(got, mark) {
+		t.Errorf("%s", got)
+	}
+	if err := os.Remove(mark); err != nil {
+		t.Fatal(err)
+	}
+	if got := refused(t, o); !strings.Contains(got, "access keys are adopted once") { // its key is sealed as this version does
+		t.Errorf("%s", got)
+	}
+
+	// As an early version left it.
+	master, err := pki.LoadMasterKey(filepath.Join(o.DataDir, "master.key"), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealed, err := master.Seal([]byte(s.key.Secret), "access-key/"+s.key.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	db, err := sql.Open("sqlite", filepath.Join(o.DataDir, "fescue.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.ExecContext(t.Context(), `UPDATE access_key SET sealed = $1, limit_json = ''`, base64.StdEncoding.EncodeToString(sealed)); err != nil {
+		t.Fatal(err)
+	}
+	var logged lines
+	o.Logger = slog.New(slog.NewTextHandler(&logged, nil))
+	s = start(t, o)
+	if _, err := s.greengrass("us-east-1", cloud.AccessKey{}).ListGroups(t.Context(), &greengrass.ListGroupsInput{}); err != nil {
+		t.Error(err)
+	}
+	if !strings.Contains(logged.String(), "adopted") || !strings.Contains(logged.String(), s.key.ID) {
+		t.Errorf("logged %s", logged.String())
+	}
+	if _, body, _ := s.sendAs("us-east-1", s.key, "GET", "/fescue/v1/audit"); !strings.Contains(body, "AdoptAccessKey") {
+		t.Errorf("no record: %s", body)
+	}
 }

@@ -6,16 +6,20 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/accesskeys"
 	"github.com/fescue-edge/fescue/cloud/artifacts"
 	"github.com/fescue-edge/fescue/cloud/artifacts/s3store"
 	"github.com/fescue-edge/fescue/cloud/backup"
 	"github.com/fescue-edge/fescue/cloud/store"
+	"github.com/fescue-edge/fescue/disk"
 	"github.com/fescue-edge/fescue/pki"
 )
 
@@ -57,6 +61,9 @@ func (s State) open(ctx context.Context, logger *slog.Logger) (_ *pki.MasterKey,
 	if keyFile == "" {
 		keyFile = filepath.Join(s.DataDir, masterKeyName)
 	}
+	if err := disk.MakeFolder(s.DataDir, 0o700); err != nil {
+		return nil, nil, fmt.Errorf("make data folder: %w", err)
+	}
 	if _, err := os.Lstat(filepath.Join(s.DataDir, backup.Unfinished)); err == nil {
 		return nil, nil, fmt.Errorf("a restore into %s was cut short: empty the folder and run fescue restore again", s.DataDir)
 	}
@@ -88,7 +95,48 @@ func (s State) open(ctx context.Context, logger *slog.Logger) (_ *pki.MasterKey,
 	if kept != master.ID() {
 		return nil, nil, fmt.Errorf("master key %s is not the one that %s was made with%s", keyFile, s.what(), s.remedy())
 	}
+	if err := s.adoptKeys(ctx, accesskeys.New(st, master, time.Now), st, logger); err != nil {
+		return nil, nil, err
+	}
 	return master, st, nil
+}
+
+// adoptKeys adopts the access keys of an early version, once. Whoever can write to
+// the database could have its keys adopted a second time, with what they may do
+// changed: that it was done is kept in the data folder too, and a database that
+// says something else is not opened.
+func (s State) adoptKeys(ctx context.Context, keys *accesskeys.Keys, st *store.Store, logger *slog.Logger) error {
+	done, err := st.AccessKeysAdopted(ctx)
+	if err != nil {
+		return err
+	}
+	mark := filepath.Join(s.DataDir, keysAdoptedName)
+	_, err = os.Lstat(mark)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	marked := err == nil
+	changed := fmt.Errorf("%s is not as its servers left it: its access keys were sealed with what they may do, and it says that they were not. "+
+		"Restore a backup; or, where you put an older database there yourself, look at its keys in it first and remove %s", s.what(), mark)
+	if !done {
+		if marked {
+			return changed
+		}
+		adopted, err := keys.Adopt(ctx)
+		if errors.Is(err, accesskeys.ErrAdopted) {
+			return fmt.Errorf("%w: %w", changed, err)
+		}
+		if err != nil {
+			return fmt.Errorf("adopt access keys: %w", err)
+		}
+		for _, k := range adopted {
+			logger.Warn("access key of an earlier version adopted with what its row says; nothing authenticated that before", "key", k.ID, "name", k.Name, "account", k.Account, "role", k.Role, "limit", k.Limit.String())
+		}
+	}
+	if marked {
+		return nil
+	}
+	return disk.WriteFile(mark, []byte("The access keys of the database are sealed with what they may do.\n"), 0o600)
 }
 
 func (s State) remedy() string {

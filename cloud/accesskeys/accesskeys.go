@@ -1,6 +1,7 @@
 // Package accesskeys keeps the access keys that API callers sign with. Secrets
-// are stored sealed by the master key and leave the package in two ways only:
-// once, to whoever creates the key, and to the signature check.
+// are stored sealed by the master key, together with whose the key is and what it
+// may do, and leave the package in two ways only: once, to whoever creates the key,
+// and to the signature check.
 package accesskeys
 
 import (
@@ -9,6 +10,7 @@ import (
 	"crypto/rand"
 	"encoding/base32"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -61,7 +63,30 @@ var idPattern = regexp.MustCompile(`^[A-Za-z0-9_]{16,128}$`)
 // ErrForm is wrapped when an id or a secret does not have the form of AWS's.
 var ErrForm = errors.New("malformed access key")
 
-func label(id string) string { return "access-key/" + id }
+// label is what the secret of a key is sealed with: who the key is and what it may
+// do, so that a row that was changed does not open.
+func label(row store.AccessKey) string {
+	of, err := json.Marshal(struct {
+		Account, Name, Role string
+		Limit               fescue.Limit
+	}{row.Account, row.Name, row.Role, row.Limit})
+	if err != nil {
+		panic(err) // texts always encode
+	}
+	return "access-key/" + row.ID + " " + string(of)
+}
+
+// earlyLabel is what early versions sealed secrets with.
+func earlyLabel(id string) string { return "access-key/" + id }
+
+// open opens the secret of a key that nobody changed.
+func (k *Keys) open(row store.AccessKey) (string, error) {
+	secret, err := k.master.Open(row.Sealed, label(row))
+	if err != nil {
+		return "", fmt.Errorf("access key %s is not as Fescue wrote it: its row in the database was changed; revoke it and make another: %w", row.ID, pki.ErrSealed)
+	}
+	return string(secret), nil
+}
 
 // Put keeps a key that the operator chose, or a new secret for it. A key that is
 // there already keeps its name and what it may do.
@@ -82,14 +107,22 @@ func (k *Keys) put(ctx context.Context, id, secret, account, name string, grant 
 	if len(secret) < 16 || len(secret) > 128 {
 		return fmt.Errorf("%w: the secret of %s must have 16 to 128 characters", ErrForm, id)
 	}
-	sealed, err := k.master.Seal([]byte(secret), label(id))
-	if err != nil {
+	row := store.AccessKey{
+		ID: id, Account: account, Name: name, Role: cmp.Or(grant.Role, Admin), Limit: grant.Limit, CreatedAt: k.now().UTC(),
+	}
+	there, err := k.store.AccessKey(ctx, id)
+	if err == nil && there.RevokedAt.IsZero() {
+		if _, err := k.open(there); err != nil {
+			return err
+		}
+		row.Name, row.Role, row.Limit = there.Name, there.Role, there.Limit
+	} else if err != nil && !errors.Is(err, fescue.ErrNotFound) {
 		return err
 	}
-	return k.store.PutAccessKey(ctx, store.AccessKey{
-		ID: id, Account: account, Name: name, Sealed: sealed,
-		Role: cmp.Or(grant.Role, Admin), Limit: grant.Limit, CreatedAt: k.now().UTC(),
-	}, records...)
+	if row.Sealed, err = k.master.Seal([]byte(secret), label(row)); err != nil {
+		return err
+	}
+	return k.store.PutAccessKey(ctx, row, records...)
 }
 
 // Create makes a key, and the audit record of it. The secret is told only here.
@@ -170,7 +203,7 @@ func (k *Keys) read(ctx context.Context, id string) (recentKey, error) {
 	if err != nil {
 		return recentKey{}, err
 	}
-	secret, err := k.master.Open(row.Sealed, label(id))
+	secret, err := k.open(row)
 	if err != nil {
 		return recentKey{}, err
 	}
@@ -179,7 +212,7 @@ func (k *Keys) read(ctx context.Context, id string) (recentKey, error) {
 		return recentKey{}, fmt.Errorf("access key %s: %w", id, err)
 	}
 	return recentKey{
-		key: sigv4.Key{ID: id, Secret: string(secret), Account: row.Account},
+		key: sigv4.Key{ID: id, Secret: secret, Account: row.Account},
 		caller: awsapi.Caller{
 			Name: row.Name, Identity: "user/" + userName(row), Role: row.Role,
 			Policies: []policy.Set{policies}, Scope: scope,

@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/base32"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -16,6 +17,7 @@ import (
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/awsapi/sigv4"
 	"github.com/fescue-edge/fescue/cloud/store"
+	"github.com/fescue-edge/fescue/pki"
 	"github.com/fescue-edge/fescue/policy"
 )
 
@@ -49,7 +51,7 @@ func (k *Keys) UseRoles(r RolePolicies) { k.roles = r }
 func (k *Keys) StartSession(ctx context.Context, signer, identity, role string, life time.Duration) (Session, error) {
 	parent := signer
 	if IsSession(signer) {
-		row, err := k.store.SessionKey(ctx, signer)
+		row, err := k.sessionRow(ctx, signer)
 		if err != nil {
 			return Session{}, err
 		}
@@ -59,7 +61,7 @@ func (k *Keys) StartSession(ctx context.Context, signer, identity, role string, 
 	if _, err := rand.Read(raw[:]); err != nil {
 		return Session{}, err
 	}
-	now := k.now().UTC()
+	now := k.now().UTC().Truncate(time.Millisecond) // as the database keeps it
 	row := store.SessionKey{
 		ID: sessionPrefix + base32.StdEncoding.EncodeToString(raw[:]), Parent: parent, Identity: identity, Role: role,
 		CreatedAt: now, ExpiresAt: now.Add(life),
@@ -68,7 +70,46 @@ func (k *Keys) StartSession(ctx context.Context, signer, identity, role string, 
 	if err != nil {
 		return Session{}, err
 	}
+	if row.MAC, err = k.sessionMAC(row); err != nil {
+		return Session{}, err
+	}
 	return s, k.store.AddSessionKey(ctx, row)
+}
+
+// sessionMAC authenticates a row: whose the key is, and what limits it.
+func (k *Keys) sessionMAC(row store.SessionKey) (string, error) {
+	key, err := k.master.Derive("rows of session keys")
+	if err != nil {
+		return "", err
+	}
+	row.MAC = ""
+	data, err := json.Marshal(row)
+	if err != nil {
+		return "", err
+	}
+	mac := hmac.New(sha256.New, key)
+	mac.Write(data)
+	return base64.StdEncoding.EncodeToString(mac.Sum(nil)), nil
+}
+
+// sessionRow reads the row of a temporary key that nobody changed. Those that an
+// early version gave out, whose rows nothing authenticates, have ended.
+func (k *Keys) sessionRow(ctx context.Context, id string) (store.SessionKey, error) {
+	row, err := k.store.SessionKey(ctx, id)
+	if errors.Is(err, fescue.ErrNotFound) {
+		return row, sigv4.ErrUnknownKey
+	}
+	if err != nil {
+		return row, err
+	}
+	if row.MAC == "" || !k.now().Before(row.ExpiresAt) {
+		return row, sigv4.ErrExpiredKey
+	}
+	want, err := k.sessionMAC(row)
+	if err == nil && !hmac.Equal([]byte(want), []byte(row.MAC)) {
+		err = fmt.Errorf("session key %s is not as Fescue wrote it: its row in the database was changed: %w", id, pki.ErrSealed)
+	}
+	return row, err
 }
 
 // session derives the secrets of a row.
@@ -90,15 +131,9 @@ func (k *Keys) session(row store.SessionKey) (Session, error) {
 
 // readSession reads a temporary key and who it is.
 func (k *Keys) readSession(ctx context.Context, id string) (recentKey, error) {
-	row, err := k.store.SessionKey(ctx, id)
-	if errors.Is(err, fescue.ErrNotFound) {
-		return recentKey{}, sigv4.ErrUnknownKey
-	}
+	row, err := k.sessionRow(ctx, id)
 	if err != nil {
 		return recentKey{}, err
-	}
-	if !k.now().Before(row.ExpiresAt) {
-		return recentKey{}, sigv4.ErrExpiredKey
 	}
 	known, err := k.read(ctx, row.Parent)
 	if err != nil {

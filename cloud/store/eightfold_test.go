@@ -234,6 +234,12 @@ var races = []race{
 	{"ReleaseLease", 8, nil, each(func(ctx context.Context, s *store.Store, i int) error {
 		return s.ReleaseLease(ctx, "eight", fmt.Sprint(i))
 	})},
+	{"AdoptAccessKeys", 8, nil, each(func(ctx context.Context, s *store.Store, _ int) error {
+		_, err := s.AdoptAccessKeys(ctx, func(store.AccessKey) ([]byte, error) { return nil, nil }, func(k store.AccessKey) fescue.AuditRecord {
+			return fescue.AuditRecord{ID: k.ID, At: madeAt}
+		})
+		return err
+	})},
 	{"PutSetting", 8, nil, each(func(ctx context.Context, s *store.Store, i int) error {
 		return s.PutSetting(ctx, "put", fmt.Sprint(i))
 	})},
@@ -491,7 +497,7 @@ var races = []race{
 
 // readers read, while all of the races go on.
 var readers = []string{
-	"AccessKey", "AccessKeys", "AssociatedRole", "BlobsToLookAt", "Bucket", "Buckets", "Certificate", "CertificateExpiry",
+	"AccessKey", "AccessKeys", "AccessKeysAdopted", "AssociatedRole", "BlobsToLookAt", "Bucket", "Buckets", "Certificate", "CertificateExpiry",
 	"CertificatePolicies", "CertificateThings", "Certificates", "Connectivity", "Cores", "CountCores", "Definition", "Definitions", "Deployment",
 	"DeploymentStatus", "Deployments", "DeploymentsIn", "DueNotifications", "Epoch", "FunctionAlias", "FunctionAliases", "FunctionCodeNamed",
 	"FunctionTags", "FunctionVersion", "FunctionVersions", "Functions", "GroupAuthorities", "GroupCore", "HolderTags", "KeptSetting", "Memberships",

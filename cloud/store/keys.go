@@ -62,11 +62,12 @@ func (s *Store) AccessKeys(ctx context.Context) ([]AccessKey, error) {
 	return all(ctx, s.read, scanAccessKey, selectAccessKey+` ORDER BY created_at, id`)
 }
 
-// RevokeAccessKey ends a key for good. What is recorded of it is written with it.
+// RevokeAccessKey ends a key for good: its secret is forgotten. What is recorded of
+// it is written with it.
 func (s *Store) RevokeAccessKey(ctx context.Context, id string, records ...fescue.AuditRecord) error {
 	err := s.update(ctx, func(tx *sql.Tx) error {
 		err := changed(ctx, tx, `
-			UPDATE access_key SET revoked_at = $1 WHERE id = $2 AND revoked_at IS NULL`, millis(s.now()), id)
+			UPDATE access_key SET revoked_at = $1, sealed = '' WHERE id = $2 AND revoked_at IS NULL`, millis(s.now()), id)
 		if err != nil {
 			return err
 		}
@@ -76,6 +77,54 @@ func (s *Store) RevokeAccessKey(ctx context.Context, id string, records ...fescu
 		return fmt.Errorf("access key %s: %w", id, err)
 	}
 	return nil
+}
+
+// adoption is the setting of a database whose keys are sealed with what they may do.
+const adoption = "access-keys-adopted"
+
+// AccessKeysAdopted reports whether the keys of the database are sealed with what
+// they may do.
+func (s *Store) AccessKeysAdopted(ctx context.Context) (bool, error) {
+	kept, err := s.KeptSetting(ctx, adoption)
+	return kept != "", err
+}
+
+// AdoptAccessKeys replaces the sealed secret of every key by what seal makes of it,
+// once; a database in which that was done stays as it is. The secrets of revoked
+// keys are forgotten. It returns the keys that are good, and writes a record of each.
+func (s *Store) AdoptAccessKeys(ctx context.Context, seal func(AccessKey) ([]byte, error), record func(AccessKey) fescue.AuditRecord) (adopted []AccessKey, err error) {
+	err = s.update(ctx, func(tx *sql.Tx) error {
+		adopted = nil
+		inserted, err := tx.ExecContext(ctx, `
+			INSERT INTO server_setting (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING`, adoption, "yes")
+		if err != nil {
+			return err
+		}
+		if n, err := inserted.RowsAffected(); err != nil || n == 0 {
+			return err
+		}
+		list, err := all(ctx, tx, scanAccessKey, selectAccessKey+` ORDER BY created_at, id`)
+		if err != nil {
+			return err
+		}
+		for _, k := range list {
+			var sealed []byte
+			if k.RevokedAt.IsZero() {
+				if sealed, err = seal(k); err != nil {
+					return err
+				}
+				if err := addAuditRecords(ctx, tx, []fescue.AuditRecord{record(k)}); err != nil {
+					return err
+				}
+				adopted = append(adopted, k)
+			}
+			if err := changed(ctx, tx, `UPDATE access_key SET sealed = $1 WHERE id = $2`, base64.StdEncoding.EncodeToString(sealed), k.ID); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return adopted, err
 }
 
 const selectAccessKey = `SELECT id, account, name, sealed, role, group_tag, limit_json, created_at, coalesce(revoked_at, 0) FROM access_key`

@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -90,6 +91,44 @@ func testKeys(t *testing.T, open opener) {
 		refused(t, "another case", err, fescue.ErrNotFound)
 		if got := must(s.AccessKey(ctx, "A"))(t); !got.RevokedAt.IsZero() {
 			t.Errorf("%+v", got)
+		}
+	})
+	t.Run("adoption", func(t *testing.T) {
+		t.Parallel()
+		s, ctx := open(t), t.Context()
+		for _, id := range []string{"A", "B", "GONE"} {
+			if err := s.PutAccessKey(ctx, key(id, 0)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := s.RevokeAccessKey(ctx, "GONE"); err != nil {
+			t.Fatal(err)
+		}
+		if got := must(s.AccessKey(ctx, "GONE"))(t); len(got.Sealed) != 0 {
+			t.Errorf("a revoked key's secret is kept: %+v", got)
+		}
+		record := func(k store.AccessKey) fescue.AuditRecord {
+			return fescue.AuditRecord{Partition: fescue.Partition{Account: k.Account}, At: madeAt, ID: k.ID, Operation: "Adopt"}
+		}
+		broken := errors.New("broken")
+		if _, err := s.AdoptAccessKeys(ctx, func(store.AccessKey) ([]byte, error) { return nil, broken }, record); !errors.Is(err, broken) {
+			t.Errorf("%v", err)
+		}
+		if must(s.AccessKeysAdopted(ctx))(t) {
+			t.Error("adopted though it failed")
+		}
+		seal := func(k store.AccessKey) ([]byte, error) { return []byte("new " + k.ID), nil }
+		adopted := must(s.AdoptAccessKeys(ctx, seal, record))(t)
+		if len(adopted) != 2 || !must(s.AccessKeysAdopted(ctx))(t) {
+			t.Errorf("%+v", adopted)
+		}
+		for _, id := range []string{"A", "B"} {
+			if got := must(s.AccessKey(ctx, id))(t); string(got.Sealed) != "new "+id {
+				t.Errorf("%+v", got)
+			}
+		}
+		if again := must(s.AdoptAccessKeys(ctx, func(store.AccessKey) ([]byte, error) { return nil, broken }, record))(t); len(again) != 0 {
+			t.Errorf("again: %+v", again)
 		}
 	})
 }

@@ -17,6 +17,8 @@ type SessionKey struct {
 	// that was assumed, both empty for the parent's own.
 	Identity, Role       string
 	CreatedAt, ExpiresAt time.Time
+	// MAC authenticates all of that.
+	MAC string
 }
 
 // AddSessionKey writes a temporary key, and removes those that ended a day before
@@ -27,8 +29,8 @@ func (s *Store) AddSessionKey(ctx context.Context, k SessionKey) error {
 			return err
 		}
 		_, err := tx.ExecContext(ctx, `
-			INSERT INTO session_key (id, parent, identity, role, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6)`,
-			k.ID, k.Parent, k.Identity, k.Role, millis(k.CreatedAt), millis(k.ExpiresAt))
+			INSERT INTO session_key (id, parent, identity, role, created_at, expires_at, mac) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
+			k.ID, k.Parent, k.Identity, k.Role, millis(k.CreatedAt), millis(k.ExpiresAt), k.MAC)
 		return err
 	})
 }
@@ -38,8 +40,8 @@ func (s *Store) SessionKey(ctx context.Context, id string) (SessionKey, error) {
 	k := SessionKey{ID: id}
 	var created, expires int64
 	err := one(s.read.QueryRowContext(ctx, `
-		SELECT parent, identity, role, created_at, expires_at FROM session_key WHERE id = $1`, id),
-		&k.Parent, &k.Identity, &k.Role, &created, &expires)
+		SELECT parent, identity, role, created_at, expires_at, mac FROM session_key WHERE id = $1`, id),
+		&k.Parent, &k.Identity, &k.Role, &created, &expires, &k.MAC)
 	if err != nil {
 		return SessionKey{}, fmt.Errorf("session key %s: %w", id, err)
 	}
