@@ -29,6 +29,7 @@ import (
 	"github.com/fescue-edge/fescue/core/ipc"
 	"github.com/fescue-edge/fescue/core/lifecycle"
 	"github.com/fescue-edge/fescue/core/logs"
+	"github.com/fescue-edge/fescue/core/plan"
 	"github.com/fescue-edge/fescue/core/router"
 	"github.com/fescue-edge/fescue/core/sandbox"
 	"github.com/fescue-edge/fescue/corelink"
@@ -239,7 +240,7 @@ func (c *Core) openSandbox(logger *slog.Logger) (*sandbox.Sandbox, error) {
 }
 
 // functionUIDs is nil where functions share a user.
-func (c *Core) functionUIDs() (agent.FunctionUIDs, error) {
+func (c *Core) functionUIDs() (plan.FunctionUIDs, error) {
 	uids := c.config.FunctionUIDs
 	if uids == (config.UIDRange{}) {
 		return nil, nil

@@ -9,10 +9,10 @@ import (
 	"path/filepath"
 
 	"github.com/fescue-edge/fescue/bundle"
-	"github.com/fescue-edge/fescue/core/agent"
 	"github.com/fescue-edge/fescue/core/config"
 	"github.com/fescue-edge/fescue/core/lifecycle"
 	"github.com/fescue-edge/fescue/core/logs"
+	"github.com/fescue-edge/fescue/core/plan"
 	"github.com/fescue-edge/fescue/core/router"
 	"github.com/fescue-edge/fescue/core/sandbox"
 )
@@ -25,63 +25,63 @@ type edge struct {
 }
 
 // Check implements agent.Edge.
-func (e *edge) Check(ctx context.Context, functions []agent.Function) []agent.Trouble {
-	var list []agent.Trouble
+func (e *edge) Check(ctx context.Context, functions []plan.Function) []plan.Trouble {
+	var list []plan.Trouble
 	for _, p := range e.parts.supervisor.Check(ctx, toLifecycle("", functions)) {
-		list = append(list, agent.Trouble{ARN: p.ARN, Cause: p.Err.Error(), Kind: kindOf(p.Err)})
+		list = append(list, plan.Trouble{ARN: p.ARN, Cause: p.Err.Error(), Kind: kindOf(p.Err)})
 	}
 	return list
 }
 
 // kindOf tells what to do about a function that cannot be started.
-func kindOf(err error) agent.TroubleKind {
+func kindOf(err error) plan.TroubleKind {
 	var access *sandbox.AccessError
 	var program *sandbox.ProgramError
 	var code *lifecycle.CodeError
 	switch {
 	case errors.As(err, &access):
-		return agent.Closed
+		return plan.Closed
 	case errors.As(err, &program), errors.As(err, &code):
-		return agent.ProgramInvalid
+		return plan.ProgramInvalid
 	}
-	return agent.RuntimeMissing
+	return plan.RuntimeMissing
 }
 
 // Apply implements agent.Edge.
-func (e *edge) Apply(ctx context.Context, plan agent.Plan) error {
-	rows := make([]router.Row, 0, len(plan.Subscriptions))
-	for _, s := range plan.Subscriptions {
+func (e *edge) Apply(ctx context.Context, p plan.Plan) error {
+	rows := make([]router.Row, 0, len(p.Subscriptions))
+	for _, s := range p.Subscriptions {
 		rows = append(rows, router.Row{ID: s.Id, Source: s.Source, Subject: s.Subject, Target: s.Target})
 	}
 	table, err := router.NewTable(rows)
 	if err != nil {
 		return err
 	}
-	e.files.Configure(component(plan.Loggers, systemComponent), component(plan.Loggers, lambdaComponent))
+	e.files.Configure(component(p.Loggers, systemComponent), component(p.Loggers, lambdaComponent))
 	// Functions publish as soon as they start, so their routes come first; the
 	// cloud sends as soon as it is asked, so its subscriptions come last.
 	e.parts.router.SetTable(table)
-	if _, err := e.parts.supervisor.Apply(ctx, toLifecycle(plan.GroupID, plan.Functions)); err != nil {
+	if _, err := e.parts.supervisor.Apply(ctx, toLifecycle(p.GroupID, p.Functions)); err != nil {
 		return err
 	}
-	e.parts.link.SetMaxBytes(plan.SpoolBytes)
+	e.parts.link.SetMaxBytes(p.SpoolBytes)
 	e.parts.subscribed.SetFilters(table.CloudFilters()...)
 	return nil
 }
 
 // WaitReady implements agent.Edge.
-func (e *edge) WaitReady(ctx context.Context) []agent.Trouble {
+func (e *edge) WaitReady(ctx context.Context) []plan.Trouble {
 	started, err := e.parts.supervisor.WaitReady(ctx, e.config.HealthTimeout)
 	if err != nil {
 		// Only the end of ctx, which the agent looks at itself.
 		return nil
 	}
-	var list []agent.Trouble
+	var list []plan.Trouble
 	for _, s := range started {
 		if s.State != lifecycle.Failed {
 			continue
 		}
-		t := agent.Trouble{ARN: s.ARN, Cause: s.Cause}
+		t := plan.Trouble{ARN: s.ARN, Cause: s.Cause}
 		for _, line := range s.Log {
 			t.LastLines = append(t.LastLines, line.Text)
 		}
@@ -103,7 +103,7 @@ func (e *edge) Reset(context.Context) error {
 	return err
 }
 
-func toLifecycle(groupID string, functions []agent.Function) []lifecycle.Function {
+func toLifecycle(groupID string, functions []plan.Function) []lifecycle.Function {
 	list := make([]lifecycle.Function, 0, len(functions))
 	for _, f := range functions {
 		environment := map[string]string{"LOG_LEVEL": f.LogLevel}

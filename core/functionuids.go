@@ -42,7 +42,7 @@ func newFunctionUIDs(uids config.UIDRange, file string) (*functionUIDs, error) {
 	return u, nil
 }
 
-// UID implements agent.FunctionUIDs.
+// UID implements plan.FunctionUIDs.
 func (u *functionUIDs) UID(function string) (int, error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()

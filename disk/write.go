@@ -108,6 +108,19 @@ func MakeFolderOn(on FS, name string, perm fs.FileMode) error {
 	return on.SyncDir(parent)
 }
 
+// EnsureFolder is MakeFolderOn for a folder that has perm afterwards, also when it
+// was there with another mode.
+func EnsureFolder(on FS, name string, perm fs.FileMode) error {
+	if err := MakeFolderOn(on, name, perm); err != nil {
+		return err
+	}
+	info, err := on.Lstat(name)
+	if err == nil && info.Mode().Perm() != perm {
+		err = on.Chmod(name, perm)
+	}
+	return err
+}
+
 // ReadFile reads a whole file of at most limit bytes.
 func ReadFile(on FS, name string, limit int64) ([]byte, error) {
 	f, err := on.OpenFile(name, os.O_RDONLY, 0)

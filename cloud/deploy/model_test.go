@@ -19,7 +19,9 @@ import (
 	"github.com/fescue-edge/fescue/test/reached"
 )
 
-func TestMain(m *testing.M) { os.Exit(reached.Check(pgtest.Run(m), "features.go", "resources.go")) }
+func TestMain(m *testing.M) {
+	os.Exit(reached.Check(pgtest.Run(m), []string{"."}, "features.go", "resources.go"))
+}
 
 // The model of what the services promise: groups, whose versions only grow in
 // number, deployments that end once, and cores that one group owns at a time.

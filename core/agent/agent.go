@@ -2,13 +2,15 @@ package agent
 
 import (
 	"context"
-	"io"
 	"log/slog"
 	"sync/atomic"
 	"time"
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/bundle"
+	"github.com/fescue-edge/fescue/core/depot"
+	"github.com/fescue-edge/fescue/core/plan"
+	"github.com/fescue-edge/fescue/core/trust"
 	"github.com/fescue-edge/fescue/corelink"
 	"github.com/fescue-edge/fescue/disk"
 )
@@ -20,56 +22,22 @@ type Cloud interface {
 	UpdateStatus(ctx context.Context, groupID, deploymentID, coreARN string, report corelink.StatusReport) (corelink.StatusAnswer, error)
 	UpdateProgress(ctx context.Context, groupID, deploymentID, coreARN string, report corelink.ProgressReport) (corelink.ProgressAnswer, error)
 	AnswerCheck(ctx context.Context, groupID, checkID, coreARN string, report corelink.CheckReport) error
-	SigningKeys(ctx context.Context) (corelink.SigningKeys, error)
-	GetArtifact(ctx context.Context, groupID, deploymentID, hash string, offset int64) (io.ReadCloser, error)
+	trust.Source
+	depot.Source
 }
 
 // Edge is what runs a deployment on this machine.
 type Edge interface {
-	// Check says which functions could not run here. It starts nothing.
-	Check(ctx context.Context, functions []Function) []Trouble
+	plan.Runner
 	// Apply makes exactly this plan run, touching only what changes, and
 	// returns when it is being started.
-	Apply(ctx context.Context, plan Plan) error
+	Apply(ctx context.Context, p plan.Plan) error
 	// WaitReady waits, for as long as it finds right, for what the last Apply
 	// started, and gives what did not come up.
-	WaitReady(ctx context.Context) []Trouble
+	WaitReady(ctx context.Context) []plan.Trouble
 	// Reset removes what functions left behind on this machine, such as their
 	// logs. Nothing runs when it is called.
 	Reset(ctx context.Context) error
-}
-
-// Trouble is a function that does not run, and why.
-type Trouble struct {
-	ARN, Cause string
-	// Kind is for what Check finds.
-	Kind TroubleKind
-	// LastLines are the function's last log lines, oldest first.
-	LastLines []string
-}
-
-// TroubleKind is why a function could not run here.
-type TroubleKind int
-
-// What Check finds.
-const (
-	// RuntimeMissing: nothing on this machine runs functions of its kind.
-	RuntimeMissing TroubleKind = iota
-	// Closed: its user may not use a file or a folder that it needs.
-	Closed
-	// ProgramInvalid: its program or package is not one that can be started.
-	ProgramInvalid
-)
-
-// code is the deployment's failure.
-func (k TroubleKind) code() fescue.FailureCode {
-	switch k {
-	case Closed:
-		return fescue.FunctionClosed
-	case ProgramInvalid:
-		return fescue.ProgramInvalid
-	}
-	return fescue.RuntimeMissing
 }
 
 // Times are the agent's waits. A zero member takes the default given with it.
@@ -129,10 +97,10 @@ type Options struct {
 	// DefaultUID and DefaultGID take the place of ggc_user and ggc_group.
 	DefaultUID, DefaultGID *int
 	// FunctionUIDs takes the place of DefaultUID; nil where functions share it.
-	FunctionUIDs FunctionUIDs
+	FunctionUIDs plan.FunctionUIDs
 	// Disk is the machine's file system if nil, Accounts its accounts.
 	Disk     disk.FS
-	Accounts Accounts
+	Accounts plan.Accounts
 	Times    Times
 	// Now is the clock; time.Now if nil.
 	Now func() time.Time
@@ -140,22 +108,11 @@ type Options struct {
 
 // Agent brings deployments onto one core. Make one with New; Run owns it.
 type Agent struct {
-	thingARN, thingName    string
-	layout                 layout
-	keyFile                string
-	cloud                  Cloud
-	edge                   Edge
-	logger                 *slog.Logger
-	connected              func() bool
-	certificates           func() []Certificate
-	info                   func(context.Context) fescue.CoreInfo
-	allowRoot              bool
-	defaultUID, defaultGID *int
-	functionUIDs           FunctionUIDs
-	disk                   disk.FS
-	accounts               Accounts
-	times                  Times
-	now                    func() time.Time
+	Options
+	layout  layout
+	keys    *trust.Keys
+	depot   *depot.Depot
+	planner *plan.Planner
 
 	wake chan struct{}
 	// woken is true after a wake, however it was heeded, until the next poll.
@@ -188,8 +145,6 @@ type Agent struct {
 	// found are the findings that were logged, lookedAt when they were looked for.
 	found    []Finding
 	lookedAt time.Time
-	// noticedKey is the signing key that the cloud mentioned last.
-	noticedKey string
 	// silentUntil is when the cloud, which would not hear what the core is, is to be
 	// told again.
 	silentUntil time.Time
@@ -197,36 +152,46 @@ type Agent struct {
 
 // New makes an agent. It does nothing before Run.
 func New(o Options) *Agent {
+	o = o.withDefaults()
+	l := layout{o.Folder}
 	a := &Agent{
-		thingARN: o.ThingARN, thingName: o.ThingName,
-		layout: layout{o.Folder}, keyFile: o.KeyFile,
-		cloud: o.Cloud, edge: o.Edge, logger: o.Logger,
-		connected: o.Connected, allowRoot: o.AllowRoot,
-		defaultUID: o.DefaultUID, defaultGID: o.DefaultGID, functionUIDs: o.FunctionUIDs,
-		disk: o.Disk, accounts: o.Accounts, times: o.Times.withDefaults(), now: o.Now,
+		Options: o, layout: l,
+		keys: trust.New(trust.Options{Disk: o.Disk, File: o.KeyFile, Source: o.Cloud, Logger: o.Logger}),
+		depot: depot.New(depot.Options{
+			Disk: o.Disk, Folder: l.store(), Mode: passable, Source: o.Cloud, Stall: o.Times.Stall, Logger: o.Logger,
+		}),
 		wake:  make(chan struct{}, 1),
 		ready: make(chan struct{}),
 		work:  new(work),
 	}
-	if a.certificates = o.Certificates; a.certificates == nil {
-		a.certificates = func() []Certificate { return nil }
-	}
-	if a.info = o.Info; a.info == nil {
-		a.info = func(context.Context) fescue.CoreInfo { return fescue.CoreInfo{} }
-	}
-	if a.connected == nil {
-		a.connected = func() bool { return false }
-	}
-	if a.disk == nil {
-		a.disk = disk.Local{}
-	}
-	if a.accounts == nil {
-		a.accounts = System{}
-	}
-	if a.now == nil {
-		a.now = time.Now
-	}
+	a.planner = plan.New(plan.Options{
+		Disk: o.Disk, Code: a.depot.Path, Lambdas: l.lambdas(), Runner: o.Edge, Accounts: o.Accounts, AllowRoot: o.AllowRoot,
+		DefaultUID: o.DefaultUID, DefaultGID: o.DefaultGID, FunctionUIDs: o.FunctionUIDs, Logger: o.Logger,
+	})
 	return a
+}
+
+func (o Options) withDefaults() Options {
+	o.Times = o.Times.withDefaults()
+	if o.Certificates == nil {
+		o.Certificates = func() []Certificate { return nil }
+	}
+	if o.Info == nil {
+		o.Info = func(context.Context) fescue.CoreInfo { return fescue.CoreInfo{} }
+	}
+	if o.Connected == nil {
+		o.Connected = func() bool { return false }
+	}
+	if o.Disk == nil {
+		o.Disk = disk.Local{}
+	}
+	if o.Accounts == nil {
+		o.Accounts = plan.System{}
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return o
 }
 
 // Wake makes the agent ask the cloud soon. It is called when the cloud says over
@@ -253,32 +218,32 @@ func (a *Agent) Run(ctx context.Context) error {
 		return err
 	}
 	close(a.ready)
-	retry := backoff{first: a.times.Retry, most: a.times.MaxRetry}
+	retry := backoff{first: a.Times.Retry, most: a.Times.MaxRetry}
 	for ctx.Err() == nil {
-		began := a.now()
+		began := a.Now()
 		again, err := a.step(ctx)
 		switch {
 		case ctx.Err() != nil:
 		case err != nil:
 			pause := retry.next()
-			a.logger.Warn("The deployment agent tries again.", slog.String("errorString", err.Error()), slog.Duration("after", pause))
+			a.Logger.Warn("The deployment agent tries again.", slog.String("errorString", err.Error()), slog.Duration("after", pause))
 			// A wake shortens a long pause, but never below the first one.
-			if a.sleep(ctx, min(pause, a.times.Retry)) && pause > a.times.Retry {
-				a.idle(ctx, pause-a.times.Retry)
+			if a.sleep(ctx, min(pause, a.Times.Retry)) && pause > a.Times.Retry {
+				a.idle(ctx, pause-a.Times.Retry)
 			}
 		case again:
 			retry.reset()
 		case a.unsaved:
 			retry.reset()
-			a.idle(ctx, min(a.times.MaxRetry, a.times.Poll))
+			a.idle(ctx, min(a.Times.MaxRetry, a.Times.Poll))
 		case a.canBeWoken():
 			retry.reset()
-			a.overslept = !a.idle(ctx, a.times.Poll)
+			a.overslept = !a.idle(ctx, a.Times.Poll)
 		default:
 			retry.reset()
 			// A long poll that is answered at once must not become a storm.
-			if passed := a.now().Sub(began); passed < a.times.Retry {
-				a.idle(ctx, a.times.Retry-passed)
+			if passed := a.Now().Sub(began); passed < a.Times.Retry {
+				a.idle(ctx, a.Times.Retry-passed)
 			}
 		}
 	}
@@ -311,7 +276,7 @@ func (a *Agent) idle(ctx context.Context, d time.Duration) bool {
 }
 
 // canBeWoken reports whether it is enough to poll now and then.
-func (a *Agent) canBeWoken() bool { return a.connected() && !a.unheard }
+func (a *Agent) canBeWoken() bool { return a.Connected() && !a.unheard }
 
 // oversleep takes note that something waited for the core when it asked without
 // having been woken: until a wake comes it waits at the cloud.
@@ -320,14 +285,14 @@ func (a *Agent) oversleep() {
 		return
 	}
 	a.unheard = true
-	a.logger.Warn("The cloud's word that a deployment waits did not arrive over MQTT; the core polls for deployments until it does. Check the core's IoT policy for iot:Receive.",
-		slog.String("topic", corelink.WakeTopic(a.thingName)))
+	a.Logger.Warn("The cloud's word that a deployment waits did not arrive over MQTT; the core polls for deployments until it does. Check the core's IoT policy for iot:Receive.",
+		slog.String("topic", corelink.WakeTopic(a.ThingName)))
 }
 
 // step does the next thing that is to be done. With again there is more to do
 // at once.
 func (a *Agent) step(ctx context.Context) (again bool, err error) {
-	if err := a.firstContact(ctx); err != nil {
+	if err := a.keys.FirstContact(ctx); err != nil {
 		return false, err
 	}
 	if !a.restored {
@@ -350,13 +315,13 @@ func (a *Agent) step(ctx context.Context) (again bool, err error) {
 	if a.canBeWoken() || a.unsaved {
 		wait = 0
 	}
-	info := a.info(ctx)
+	info := a.Info(ctx)
 	info.Formats, info.Unserved, info.Findings = bundle.Formats(), fescue.UnservedNames(), a.attention()
 	poll := corelink.Poll{After: a.state.Epoch, Wait: wait, Formats: info.Formats}
-	if !a.now().Before(a.silentUntil) {
+	if !a.Now().Before(a.silentUntil) {
 		poll.Info = info.Hash()
 	}
-	offer, err := a.cloud.GetDeployment(ctx, a.thingName, poll)
+	offer, err := a.Cloud.GetDeployment(ctx, a.ThingName, poll)
 	if err != nil {
 		return false, err
 	}
@@ -367,7 +332,7 @@ func (a *Agent) step(ctx context.Context) (again bool, err error) {
 		a.oversleep()
 	}
 	a.overslept = false
-	a.noticeKey(ctx, offer.SigningKeyID)
+	a.keys.Notice(ctx, offer.SigningKeyID)
 	if offer.Check != nil {
 		return true, a.answer(ctx, *offer.Check)
 	}
@@ -380,9 +345,9 @@ func (a *Agent) step(ctx context.Context) (again bool, err error) {
 // reportCore tells the cloud what the core is. What waits for the core is not to
 // wait for that, so it is left for later when it fails.
 func (a *Agent) reportCore(ctx context.Context, info fescue.CoreInfo) {
-	if err := a.cloud.ReportCore(ctx, a.thingName, info); err != nil {
-		a.silentUntil = a.now().Add(a.times.Poll)
-		a.logger.Warn("The control plane was not told what this core is; it is told again later.",
-			slog.String("errorString", err.Error()), slog.Duration("after", a.times.Poll))
+	if err := a.Cloud.ReportCore(ctx, a.ThingName, info); err != nil {
+		a.silentUntil = a.Now().Add(a.Times.Poll)
+		a.Logger.Warn("The control plane was not told what this core is; it is told again later.",
+			slog.String("errorString", err.Error()), slog.Duration("after", a.Times.Poll))
 	}
 }

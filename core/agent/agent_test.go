@@ -16,7 +16,9 @@ import (
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/bundle"
 	"github.com/fescue-edge/fescue/core/agent"
+	"github.com/fescue-edge/fescue/core/plan"
 	"github.com/fescue-edge/fescue/corelink"
+	"github.com/fescue-edge/fescue/test/archive"
 )
 
 func TestDeployment(t *testing.T) {
@@ -75,7 +77,7 @@ func TestDeployment(t *testing.T) {
 	})
 	t.Run("resolves the function", func(t *testing.T) {
 		f := g.last().Functions[0]
-		want := agent.Function{
+		want := plan.Function{
 			ARN: arn, Name: "hello", Version: "1", Region: "us-east-1", Account: "123456789012",
 			CodeHash: packagesOf(m)[0].SHA256, Dir: g.path(".store", packagesOf(m)[0].SHA256),
 			Runtime: "python3.8", Handler: "app.handler", Arguments: []string{}, Pinned: true, Timeout: 3 * time.Second, Encoding: "json",
@@ -141,7 +143,7 @@ func TestStartWithoutCloud(t *testing.T) {
 			t.Fatal(err)
 		}
 		restart(t)
-		if diff := cmp.Diff(agent.Plan{}, g.last()); diff != "" {
+		if diff := cmp.Diff(plan.Plan{}, g.last()); diff != "" {
 			t.Error(diff)
 		}
 		if got := g.onDisk("group", "group.json"); got != " { }\n" {
@@ -182,7 +184,7 @@ func TestStartWithoutCloud(t *testing.T) {
 			t.Fatal(err)
 		}
 		restart(t)
-		if diff := cmp.Diff(agent.Plan{}, g.last()); diff != "" {
+		if diff := cmp.Diff(plan.Plan{}, g.last()); diff != "" {
 			t.Error(diff)
 		}
 		if err := os.WriteFile(g.path("manifest.dsse"), []byte(envelope), 0o600); err != nil {
@@ -234,7 +236,7 @@ func TestRedeployment(t *testing.T) {
 	g := newGateway(t, p)
 	g.run()
 	both := simple(t, 1, 1)
-	both.packages[functionARN("other", 1)] = zipOf(t, member{name: "app.py", content: "other"})
+	both.packages[functionARN("other", 1)] = archive.Zip(t, archive.Member{Name: "app.py", Content: "other"})
 	m1 := both.build(p)
 	p.expect(p.offer(m1), fescue.Success)
 	first := g.last()
@@ -550,7 +552,7 @@ func TestInterruptedAfterSwitch(t *testing.T) {
 		if !strings.Contains(end.ErrorMessage, "group.json was emptied") || end.ErrorDetails[0].DetailedErrorCode != string(fescue.DeploymentInterrupted) {
 			t.Errorf("message %q", end.ErrorMessage)
 		}
-		if diff := cmp.Diff([]agent.Plan{{}}, g.applied()); diff != "" {
+		if diff := cmp.Diff([]plan.Plan{{}}, g.applied()); diff != "" {
 			t.Error(diff)
 		}
 	})
@@ -637,10 +639,12 @@ func TestStopsAtOnce(t *testing.T) {
 	p := newPeer(t)
 	g := newGateway(t, p)
 	a := agent.New(agent.Options{ThingARN: coreARN, ThingName: coreName, Folder: g.path(), KeyFile: g.keyFile(), Cloud: g.client, Edge: g, Logger: discard()})
-	if err := a.Run(canceled()); err != nil {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := a.Run(ctx); err != nil {
 		t.Error(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel = context.WithCancel(context.Background())
 	_, stop := g.runUntil(ctx)
 	p.await("a long poll", func() bool { return len(p.polls) > 0 })
 	cancel()

@@ -7,20 +7,22 @@ import (
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/bundle"
+	"github.com/fescue-edge/fescue/core/depot"
+	"github.com/fescue-edge/fescue/core/failure"
 	"github.com/fescue-edge/fescue/corelink"
 )
 
 // answer tells the control plane whether this core could run a group. It changes
 // and starts nothing.
 func (a *Agent) answer(ctx context.Context, c corelink.Check) error {
-	a.logger.Info("A group is checked without being deployed.", slog.String("groupId", c.GroupID), slog.String("checkId", c.ID))
+	a.Logger.Info("A group is checked without being deployed.", slog.String("groupId", c.GroupID), slog.String("checkId", c.ID))
 	problems, warnings, toFetch := a.check(ctx, c)
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	report := corelink.CheckReport{Problems: details(problems), Warnings: bounded(warnings), ToFetch: toFetch}
 	report.Warnings = append(report.Warnings, a.attention()...)
-	err := a.cloud.AnswerCheck(ctx, c.GroupID, c.ID, a.thingARN, report)
+	err := a.Cloud.AnswerCheck(ctx, c.GroupID, c.ID, a.ThingARN, report)
 	if abandoned(err) != nil {
 		return nil // nobody waits for it any more
 	}
@@ -32,25 +34,19 @@ func (a *Agent) answer(ctx context.Context, c corelink.Check) error {
 
 // check is what deploying the group here would find, as far as that can be told
 // without its packages, and how many bytes would have to be fetched.
-func (a *Agent) check(ctx context.Context, c corelink.Check) ([]Problem, []fescue.ErrorDetail, int64) {
-	group, err := bundle.ParseGroup(c.Group)
-	if err != nil {
-		return []Problem{problem("", fescue.GroupFile, err)}, nil, 0
-	}
+func (a *Agent) check(ctx context.Context, c corelink.Check) ([]failure.Problem, []fescue.ErrorDetail, int64) {
 	m := bundle.Manifest{GroupID: c.GroupID, DeploymentID: c.ID}
 	for _, f := range c.Functions {
 		m.Artifacts = append(m.Artifacts, bundle.PackageArtifact(f.ARN, f.SHA256, f.Size))
 	}
-	list, err := a.lacking(m)
+	list, err := a.depot.Missing(m)
 	if err != nil {
-		return problemsOf(diskFailure("look into the deployment folder", err)), nil, 0
+		return failure.Of(failure.Disk("look into the deployment folder", err)), nil, 0
 	}
-	var problems []Problem
-	if err := a.needSpace("stage the deployment", spaceToStage(list)); err != nil {
-		problems = problemsOf(err)
+	var problems []failure.Problem
+	if err := a.depot.Room(list); err != nil {
+		problems = failure.Of(err)
 	}
-	plan, found := a.planGroup(ctx, &checker{
-		agent: a, manifest: m, defaults: group.GroupDefinitions.Lambdas.DefaultConfig, dry: true,
-	}, group, Plan{})
-	return append(problems, found...), plan.Warnings, toFetch(list)
+	plan, found := a.planner.Check(ctx, m, c.Group)
+	return append(problems, found...), plan.Warnings, depot.Lacking(list)
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/bundle"
+	"github.com/fescue-edge/fescue/core/failure"
 	"github.com/fescue-edge/fescue/corelink"
 )
 
@@ -26,11 +27,17 @@ type work struct {
 	warnings []fescue.ErrorDetail
 }
 
-// doing says what is done now.
-func (w *work) doing(format string, args ...any) {
+// Doing implements depot.Progress.
+func (w *work) Doing(format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
 	w.activity.Store(&text)
 }
+
+// Lack implements depot.Progress.
+func (w *work) Lack(bytes int64) { w.toFetch.Store(bytes) }
+
+// Fetched implements depot.Progress.
+func (w *work) Fetched(bytes int64) { w.fetched.Add(bytes) }
 
 func (w *work) report(epoch int64) corelink.ProgressReport {
 	r := corelink.ProgressReport{Epoch: epoch, Fetched: w.fetched.Load(), ToFetch: w.toFetch.Load()}
@@ -51,7 +58,7 @@ func (a *Agent) attend(ctx context.Context, m bundle.Manifest, soon bool) (_ con
 	left := make(chan struct{})
 	var attending sync.WaitGroup
 	attending.Go(func() {
-		tick := time.NewTicker(a.times.Progress)
+		tick := time.NewTicker(a.Times.Progress)
 		defer tick.Stop()
 		for {
 			if soon {
@@ -88,9 +95,9 @@ func (a *Agent) attend(ctx context.Context, m bundle.Manifest, soon bool) (_ con
 // askOn reports what is done and asks whether to go on. An answer that does not
 // come means to go on.
 func (a *Agent) askOn(ctx context.Context, m bundle.Manifest) error {
-	ctx, cancel := context.WithTimeout(ctx, a.times.Note)
+	ctx, cancel := context.WithTimeout(ctx, a.Times.Note)
 	defer cancel()
-	answer, err := a.cloud.UpdateProgress(ctx, m.GroupID, m.DeploymentID, a.thingARN, a.work.report(m.Epoch))
+	answer, err := a.Cloud.UpdateProgress(ctx, m.GroupID, m.DeploymentID, a.ThingARN, a.work.report(m.Epoch))
 	if err == nil && answer.Cancel {
 		return errCancelled
 	}
@@ -116,7 +123,7 @@ func abandoned(err error) error {
 // stopped writes down the end of work that attend's leave, or a report, ended.
 func (a *Agent) stopped(m bundle.Manifest, cause error) {
 	if errors.Is(cause, errCancelled) {
-		a.conclude(m, []Problem{problem("", fescue.DeploymentCancelled, "an operator")})
+		a.conclude(m, []failure.Problem{failure.New("", fescue.DeploymentCancelled, "an operator")})
 		return
 	}
 	a.giveUp(m)

@@ -10,7 +10,8 @@ import (
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/bundle"
-	"github.com/fescue-edge/fescue/core/agent"
+	"github.com/fescue-edge/fescue/core/plan"
+	"github.com/fescue-edge/fescue/test/archive"
 	"github.com/fescue-edge/fescue/test/reached"
 )
 
@@ -89,9 +90,9 @@ func TestGroupsThatCannotRun(t *testing.T) {
 			code: fescue.AccessSysfsUnexpected, want: "Access Sysfs configuration for function with arn " + arn + " is not allowed in IsolationMode=NoContainer."},
 		{name: "without its interpreter", gateway: func(g *gateway) { g.missing[arn] = "cannot find executable python3.8" },
 			code: fescue.RuntimeMissing, want: "cannot find executable python3.8"},
-		{name: "in a folder that is closed to its user", gateway: func(g *gateway) { g.missing[arn], g.kind = "ggc_user may not enter the folder /home/pi", agent.Closed },
+		{name: "in a folder that is closed to its user", gateway: func(g *gateway) { g.missing[arn], g.kind = "ggc_user may not enter the folder /home/pi", plan.Closed },
 			code: fescue.FunctionClosed, want: arn + " cannot use what it needs to run: ggc_user may not enter the folder /home/pi"},
-		{name: "a program that cannot be started", gateway: func(g *gateway) { g.missing[arn], g.kind = "run.sh: CR LF", agent.ProgramInvalid },
+		{name: "a program that cannot be started", gateway: func(g *gateway) { g.missing[arn], g.kind = "run.sh: CR LF", plan.ProgramInvalid },
 			code: fescue.ProgramInvalid, want: arn + " cannot be started: run.sh: CR LF"},
 		{name: "as another user without being root", edit: runAs(ptr(1001), nil),
 			code: fescue.RunAsOtherUser, want: "Run the core as root or remove RunAs"},
@@ -193,7 +194,7 @@ func TestSeveralProblemsAtOnce(t *testing.T) {
 	g.accounts = rooted{}
 	g.run()
 	r := simple(t, 1, 1)
-	r.packages[functionARN("other", 1)] = zipOf(t, member{name: "app.py"})
+	r.packages[functionARN("other", 1)] = archive.Zip(t, archive.Member{Name: "app.py"})
 	r.edit = func(g *bundle.Group) {
 		lambda(func(l *bundle.LambdaConfiguration) { l.MemorySize = ptr(1) })(g)
 		system("GGStreamManager:1", nil)(g)
@@ -216,50 +217,50 @@ func TestGroupsThatRun(t *testing.T) {
 		name    string
 		edit    func(*bundle.Group)
 		gateway func(*gateway)
-		got     func(agent.Plan) any
+		got     func(plan.Plan) any
 		want    any
 	}{
 		{name: "as ggc_user", gateway: func(g *gateway) { g.accounts = known },
-			got: func(p agent.Plan) any { return p.Functions[0].RunAs }, want: &agent.Identity{UID: 112, GID: 119}},
+			got: func(p plan.Plan) any { return p.Functions[0].RunAs }, want: &plan.Identity{UID: 112, GID: 119}},
 		{name: "as the function says", edit: runAs(ptr(1), ptr(2)), gateway: func(g *gateway) { g.accounts = known },
-			got: func(p agent.Plan) any { return p.Functions[0].RunAs }, want: &agent.Identity{UID: 1, GID: 2}},
+			got: func(p plan.Plan) any { return p.Functions[0].RunAs }, want: &plan.Identity{UID: 1, GID: 2}},
 		{name: "half as the function says, half as the group says", gateway: func(g *gateway) { g.accounts = known },
 			edit: func(g *bundle.Group) {
 				runAs(ptr(1), nil)(g)
 				g.GroupDefinitions.Lambdas.DefaultConfig = &fescue.FunctionDefaultConfig{Execution: &fescue.FunctionExecution{RunAs: &fescue.RunAs{Uid: ptr(7), Gid: ptr(8)}}}
 			},
-			got: func(p agent.Plan) any { return p.Functions[0].RunAs }, want: &agent.Identity{UID: 1, GID: 8}},
+			got: func(p plan.Plan) any { return p.Functions[0].RunAs }, want: &plan.Identity{UID: 1, GID: 8}},
 		{name: "as the core's own default", gateway: func(g *gateway) { g.accounts, g.uid, g.gid = rooted{}, ptr(65534), ptr(65534) },
-			got: func(p agent.Plan) any { return p.Functions[0].RunAs }, want: &agent.Identity{UID: 65534, GID: 65534}},
+			got: func(p plan.Plan) any { return p.Functions[0].RunAs }, want: &plan.Identity{UID: 65534, GID: 65534}},
 		{name: "as root where it is allowed", edit: runAs(ptr(0), ptr(0)), gateway: func(g *gateway) { g.accounts, g.allowRoot = known, true },
-			got: func(p agent.Plan) any { return p.Functions[0].RunAs }, want: &agent.Identity{}},
+			got: func(p plan.Plan) any { return p.Functions[0].RunAs }, want: &plan.Identity{}},
 		{name: "as the ordinary user that the core is", edit: runAs(ptr(1000), ptr(1000)),
-			got: func(p agent.Plan) any { return p.Functions[0].RunAs == nil }, want: true},
+			got: func(p plan.Plan) any { return p.Functions[0].RunAs == nil }, want: true},
 		{name: "without a container by the group's default", edit: func(g *bundle.Group) {
 			lambda(func(l *bundle.LambdaConfiguration) { l.Environment.Execution = nil })(g)
 			g.GroupDefinitions.Lambdas.DefaultConfig = &fescue.FunctionDefaultConfig{Execution: &fescue.FunctionExecution{IsolationMode: fescue.NoContainer}}
-		}, got: func(p agent.Plan) any { return len(p.Functions) }, want: 1},
+		}, got: func(p plan.Plan) any { return len(p.Functions) }, want: 1},
 		{name: "in a group that amounts to root where that is allowed", edit: runAs(nil, ptr(42)),
 			gateway: func(g *gateway) { g.accounts, g.allowRoot = peopled, true },
-			got:     func(p agent.Plan) any { return p.Functions[0].RunAs }, want: &agent.Identity{UID: 112, GID: 42}},
+			got:     func(p plan.Plan) any { return p.Functions[0].RunAs }, want: &plan.Identity{UID: 112, GID: 42}},
 		{name: "a handler beside the name of an interpreter", edit: lambda(func(l *bundle.LambdaConfiguration) { l.Executable = "python3.7" }),
-			got: func(p agent.Plan) any { return p.Functions[0].Handler }, want: "app.handler"},
+			got: func(p plan.Plan) any { return p.Functions[0].Handler }, want: "app.handler"},
 		{name: "a handler that only Executable names", edit: lambda(func(l *bundle.LambdaConfiguration) { l.Handler, l.Executable = "", "app.handler" }),
-			got: func(p agent.Plan) any { return p.Functions[0].Handler }, want: "app.handler"},
+			got: func(p plan.Plan) any { return p.Functions[0].Handler }, want: "app.handler"},
 		{name: "an executable", edit: lambda(func(l *bundle.LambdaConfiguration) {
 			l.Runtime, l.Handler, l.Executable = fescue.ExecutableRuntime, "ignored", "app.py"
-		}), got: func(p agent.Plan) any {
+		}), got: func(p plan.Plan) any {
 			info, err := os.Stat(p.Functions[0].Dir + "/app.py")
 			return err == nil && info.Mode().Perm() == 0o755 && p.Functions[0].Handler == "app.py"
 		}, want: true},
 		{name: "GGIPDetector and GGCloudSpooler", edit: func(g *bundle.Group) {
 			system("GGIPDetector", nil)(g)
 			system("GGCloudSpooler:1", map[string]string{"GG_CONFIG_MAX_SIZE_BYTES": "300000", "GG_CONFIG_STORAGE_TYPE": "Memory"})(g)
-		}, got: func(p agent.Plan) any { return []int64{int64(len(p.Functions)), p.SpoolBytes} }, want: []int64{1, 300000}},
+		}, got: func(p plan.Plan) any { return []int64{int64(len(p.Functions)), p.SpoolBytes} }, want: []int64{1, 300000}},
 		{name: "loggers and subscriptions", edit: func(g *bundle.Group) {
 			g.GroupDefinitions.Logging.Content = []bundle.Logger{{Type: "FileSystem", Component: "Lambda", Level: "DEBUG"}}
 			g.GroupDefinitions.Subscriptions.Content = []fescue.Subscription{{Id: "s", Source: "cloud", Subject: "a/+", Target: functionARN("hello", 1)}}
-		}, got: func(p agent.Plan) any { return []string{p.Functions[0].LogLevel, p.Subscriptions[0].Subject} }, want: []string{"DEBUG", "a/+"}},
+		}, got: func(p plan.Plan) any { return []string{p.Functions[0].LogLevel, p.Subscriptions[0].Subject} }, want: []string{"DEBUG", "a/+"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()

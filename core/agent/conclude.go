@@ -9,6 +9,7 @@ import (
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/bundle"
+	"github.com/fescue-edge/fescue/core/failure"
 	"github.com/fescue-edge/fescue/corelink"
 )
 
@@ -47,28 +48,28 @@ func (a *Agent) finish(ctx context.Context, m bundle.Manifest) error {
 	}
 	if len(problems) == 0 && m.DeploymentType.Reset() {
 		if err := a.reset(ctx); err != nil {
-			problems = problemsOf(diskFailure("reset the core", err))
+			problems = failure.Of(failure.Disk("reset the core", err))
 		}
 	}
 	a.conclude(m, problems)
 	return nil
 }
 
-func (a *Agent) run(ctx context.Context, m bundle.Manifest) []Problem {
+func (a *Agent) run(ctx context.Context, m bundle.Manifest) []failure.Problem {
 	if err := a.derive(); err != nil {
-		return problemsOf(diskFailure("bring the deployment folder in line with the manifest", err))
+		return failure.Of(failure.Disk("bring the deployment folder in line with the manifest", err))
 	}
 	plan, problems := a.plan(ctx, m)
 	if len(problems) > 0 {
 		return problems
 	}
-	a.work.doing("starting what changed")
-	if err := a.edge.Apply(ctx, plan); err != nil {
-		return []Problem{problem("", fescue.FunctionsNotStarted, err)}
+	a.work.Doing("starting what changed")
+	if err := a.Edge.Apply(ctx, plan); err != nil {
+		return []failure.Problem{failure.New("", fescue.FunctionsNotStarted, err)}
 	}
-	a.work.doing("waiting until the functions are healthy")
-	for _, t := range a.edge.WaitReady(ctx) {
-		p := problem(t.ARN, fescue.FunctionUnhealthy, t.ARN, t.Cause)
+	a.work.Doing("waiting until the functions are healthy")
+	for _, t := range a.Edge.WaitReady(ctx) {
+		p := failure.New(t.ARN, fescue.FunctionUnhealthy, t.ARN, t.Cause)
 		if len(t.LastLines) > 0 {
 			p.Log = " Its last log lines:"
 			for _, line := range t.LastLines {
@@ -89,14 +90,14 @@ func (a *Agent) reset(ctx context.Context) error {
 	if err := a.prune(); err != nil {
 		return err
 	}
-	return a.edge.Reset(ctx)
+	return a.Edge.Reset(ctx)
 }
 
 // conclude writes down how a deployment ended. If that cannot be written, the
 // next start brings it to its end again.
-func (a *Agent) conclude(m bundle.Manifest, problems []Problem) {
+func (a *Agent) conclude(m bundle.Manifest, problems []failure.Problem) {
 	report := corelink.StatusReport{Event: fescue.EventSucceeded, Epoch: m.Epoch}
-	log := a.logger.With(slog.String("deploymentId", m.DeploymentID), slog.String("type", string(m.DeploymentType)))
+	log := a.Logger.With(slog.String("deploymentId", m.DeploymentID), slog.String("type", string(m.DeploymentType)))
 	if len(problems) == 0 {
 		log.Info("The deployment succeeded.")
 	} else {
@@ -114,7 +115,7 @@ func (a *Agent) conclude(m bundle.Manifest, problems []Problem) {
 // giveUp writes down that the cloud ended a deployment by itself. That the core
 // runs the last accepted one again is told when it does.
 func (a *Agent) giveUp(m bundle.Manifest) {
-	a.logger.Error("The control plane had ended the deployment otherwise; the last accepted one stays or comes back.",
+	a.Logger.Error("The control plane had ended the deployment otherwise; the last accepted one stays or comes back.",
 		slog.String("deploymentId", m.DeploymentID))
 	s := a.state
 	s.Epoch = max(s.Epoch, m.Epoch)
@@ -142,7 +143,7 @@ func (a *Agent) wentBack(groupID, deploymentID string, epoch int64) *ending {
 func (a *Agent) setState(s state) {
 	err := a.saveState(s)
 	if err != nil {
-		a.logger.Error("The deployment state could not be written.", slog.String("errorString", err.Error()))
+		a.Logger.Error("The deployment state could not be written.", slog.String("errorString", err.Error()))
 		a.state = s
 	}
 	a.unsaved = err != nil
@@ -157,12 +158,12 @@ func (a *Agent) reportEnd(ctx context.Context) error {
 	}
 	if errors.Is(err, errForgotten) && e.succeeded() {
 		// Nobody has said that it did not succeed: what was brought stays.
-		a.logger.Warn("The control plane does not know the deployment that succeeded here; it was perhaps restored from a backup.",
+		a.Logger.Warn("The control plane does not know the deployment that succeeded here; it was perhaps restored from a backup.",
 			slog.String("deploymentId", e.DeploymentID), slog.String("errorString", err.Error()))
 		err = nil
 	}
 	if err != nil && e.Report.Event != fescue.EventWentBack {
-		a.logger.Warn("The control plane does not take how the deployment ended here.",
+		a.Logger.Warn("The control plane does not take how the deployment ended here.",
 			slog.String("reported", string(e.Report.Event)), slog.String("errorString", err.Error()))
 		a.giveUp(bundle.Manifest{GroupID: e.GroupID, DeploymentID: e.DeploymentID, Epoch: e.Report.Epoch})
 		return a.reconcile(ctx)
@@ -174,7 +175,7 @@ func (a *Agent) reportEnd(ctx context.Context) error {
 	}
 	a.setState(s)
 	if err := a.prune(); err != nil {
-		a.logger.Warn("Old artifacts stay in the deployment folder.", slog.String("errorString", err.Error()))
+		a.Logger.Warn("Old artifacts stay in the deployment folder.", slog.String("errorString", err.Error()))
 	}
 	return nil
 }
@@ -193,7 +194,7 @@ func (a *Agent) goBack(ctx context.Context) error {
 	if s.Accepted != a.state.Accepted {
 		a.setState(s)
 	}
-	log := a.logger.With(slog.String("from", from.DeploymentID))
+	log := a.Logger.With(slog.String("from", from.DeploymentID))
 	if a.current == nil {
 		log.Warn("The core goes back to running nothing, as before the deployment.")
 		return a.start(ctx, nil)

@@ -8,6 +8,9 @@ import (
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/bundle"
+	"github.com/fescue-edge/fescue/core/failure"
+	"github.com/fescue-edge/fescue/core/plan"
+	"github.com/fescue-edge/fescue/core/trust"
 	"github.com/fescue-edge/fescue/corelink"
 )
 
@@ -21,21 +24,21 @@ var errForgotten = fmt.Errorf("%w: it does not know the deployment", errAbandone
 // deploy takes an offer up to the switch; reconcile does the rest. An error that
 // is no failure leaves everything so that the next attempt goes on from here.
 func (a *Agent) deploy(ctx context.Context, offer corelink.Offer) error {
-	m, err := a.verify(offer)
+	m, err := a.keys.Verify(offer, a.ThingARN, a.seen())
 	if errors.Is(err, bundle.ErrUnknownKey) {
 		// Perhaps a key that followed the trusted ones.
-		learned, failed := a.learnKeys(ctx)
+		learned, failed := a.keys.Learn(ctx)
 		if failed != nil {
 			return failed
 		}
 		if learned {
-			m, err = a.verify(offer)
+			m, err = a.keys.Verify(offer, a.ThingARN, a.seen())
 		}
 	}
 	switch {
-	case errors.Is(err, errNoKey):
+	case errors.Is(err, trust.ErrNoKey):
 		return err
-	case errors.Is(err, errReplay) && a.runs(m):
+	case errors.Is(err, trust.ErrReplay) && a.runs(m):
 		// The cloud has lost what it was told, perhaps from the claim on.
 		if offer.Phase == fescue.Offered {
 			if err := a.report(ctx, m, fescue.EventClaimed); err != nil {
@@ -47,7 +50,7 @@ func (a *Agent) deploy(ctx context.Context, offer corelink.Offer) error {
 	case err != nil:
 		return a.refuse(ctx, offer, err)
 	}
-	log := a.logger.With(slog.String("deploymentId", m.DeploymentID), slog.String("type", string(m.DeploymentType)))
+	log := a.Logger.With(slog.String("deploymentId", m.DeploymentID), slog.String("type", string(m.DeploymentType)))
 	if offer.Cancel {
 		a.stopped(m, errCancelled)
 		return nil
@@ -74,11 +77,11 @@ func (a *Agent) deploy(ctx context.Context, offer corelink.Offer) error {
 		return a.failed(ctx, m, err)
 	}
 	if err := a.switchTo(&deployed{m, offer.Envelope}); err != nil {
-		return a.failed(ctx, m, diskFailure("switch to the new deployment", err))
+		return a.failed(ctx, m, failure.Disk("switch to the new deployment", err))
 	}
 	log.Info("The deployment is switched to.")
 	// The end will be reported until it is heard; this step need not be.
-	note, cancel := context.WithTimeout(ctx, a.times.Note)
+	note, cancel := context.WithTimeout(ctx, a.Times.Note)
 	defer cancel()
 	err = a.report(note, m, fescue.EventSwitched)
 	if errors.Is(err, errAbandoned) && !errors.Is(err, errForgotten) || errors.Is(err, errCancelled) {
@@ -95,11 +98,11 @@ func (a *Agent) deploy(ctx context.Context, offer corelink.Offer) error {
 func (a *Agent) prepare(ctx context.Context, m bundle.Manifest) error {
 	a.work = new(work)
 	work, leave := a.attend(ctx, m, false)
-	err := a.stage(work, m)
-	var problems []Problem
+	err := a.depot.Stage(work, m, a.work)
+	var problems []failure.Problem
 	if err == nil {
-		a.work.doing("checking whether this core can run the group")
-		var plan Plan
+		a.work.Doing("checking whether this core can run the group")
+		var plan plan.Plan
 		plan, problems = a.plan(work, m)
 		a.work.warnings = plan.Warnings
 	}
@@ -111,7 +114,7 @@ func (a *Agent) prepare(ctx context.Context, m bundle.Manifest) error {
 	case err != nil:
 		return err
 	case len(problems) > 0:
-		return &failure{problems}
+		return &failure.Error{Problems: problems}
 	}
 	return nil
 }
@@ -133,12 +136,12 @@ func (a *Agent) seen() int64 {
 // failed ends a deployment that cannot or shall not go on, and passes every other
 // error on.
 func (a *Agent) failed(ctx context.Context, m bundle.Manifest, err error) error {
-	var f *failure
+	var f *failure.Error
 	switch {
 	case ctx.Err() != nil:
 		return err
 	case errors.As(err, &f):
-		a.conclude(m, f.problems)
+		a.conclude(m, f.Problems)
 	case errors.Is(err, errAbandoned), errors.Is(err, errCancelled):
 		a.stopped(m, err)
 	default:
@@ -167,7 +170,7 @@ func (a *Agent) report(ctx context.Context, m bundle.Manifest, event fescue.Depl
 // send sends a report and is errAbandoned when the cloud knows the deployment to
 // have ended. cancel says that the core is to stop.
 func (a *Agent) send(ctx context.Context, groupID, deploymentID string, r corelink.StatusReport) (cancel bool, err error) {
-	answer, err := a.cloud.UpdateStatus(ctx, groupID, deploymentID, a.thingARN, r)
+	answer, err := a.Cloud.UpdateStatus(ctx, groupID, deploymentID, a.ThingARN, r)
 	if over := abandoned(err); over != nil {
 		return false, over
 	}

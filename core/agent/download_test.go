@@ -15,6 +15,7 @@ import (
 	"github.com/fescue-edge/fescue/bundle"
 	"github.com/fescue-edge/fescue/corelink"
 	"github.com/fescue-edge/fescue/disk"
+	"github.com/fescue-edge/fescue/test/archive"
 )
 
 // large is a release whose package does not compress.
@@ -23,7 +24,7 @@ func large(t testing.TB, epoch int64, size int) release {
 	data := make([]byte, size)
 	random.Read(data)
 	return release{epoch: epoch, packages: map[string][]byte{
-		functionARN("hello", 1): zipOf(t, member{name: "app.py", content: "x"}, member{name: "data.bin", content: string(data)}),
+		functionARN("hello", 1): archive.Zip(t, archive.Member{Name: "app.py", Content: "x"}, archive.Member{Name: "data.bin", Content: string(data)}),
 	}}
 }
 
@@ -227,7 +228,7 @@ func TestBadArtifacts(t *testing.T) {
 			packagesOf(*m)[0].SHA256, packagesOf(*m)[0].Size = p.put(nil)
 		}, "ARTIFACT_UNPACK_ERROR", "not a valid zip file"},
 		{"a package that climbs out", func(t *testing.T, p *peer, m *bundle.Manifest) {
-			packagesOf(*m)[0].SHA256, packagesOf(*m)[0].Size = p.put(zipOf(t, member{name: "../../evil", content: "x"}))
+			packagesOf(*m)[0].SHA256, packagesOf(*m)[0].Size = p.put(archive.Zip(t, archive.Member{Name: "../../evil", Content: "x"}))
 		}, "ARTIFACT_UNPACK_ERROR", "leads out of its folder"},
 		{"a group document that is no JSON", func(t *testing.T, p *peer, m *bundle.Manifest) {
 			documentOf(*m).SHA256, documentOf(*m).Size = p.put([]byte("hello"))

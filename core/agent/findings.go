@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/core/depot"
 )
 
 // Finding is something about this machine that will stand in the way of a
@@ -44,12 +45,12 @@ type Certificate struct {
 // Findings looks at this machine now. It may be called at any time, by several.
 func (a *Agent) Findings() []Finding {
 	var list []Finding
-	if free, known := a.free(); known && free < spaceMargin {
+	if free, known := a.depot.Free(); known && free < depot.Margin {
 		list = append(list, Finding{FindingDiskFull, fmt.Sprintf(
-			"The disk of %s is full: %d kB are free, less than %d kB. Free space; no deployment can be staged until then", a.layout.root, free>>10, int64(spaceMargin)>>10)})
+			"The disk of %s is full: %d kB are free, less than %d kB. Free space; no deployment can be staged until then", a.layout.root, free>>10, int64(depot.Margin)>>10)})
 	}
 	// A clock is compared with the control plane's, as its last answer told it.
-	if c, ok := a.cloud.(interface {
+	if c, ok := a.Cloud.(interface {
 		ClockOffset() (time.Duration, bool)
 	}); ok {
 		if offset, known := c.ClockOffset(); known && offset.Abs() > clockTolerance {
@@ -59,11 +60,11 @@ func (a *Agent) Findings() []Finding {
 			}
 			list = append(list, Finding{FindingClock, fmt.Sprintf(
 				"The core's clock is %s %s the control plane's: it says %s. Set it, or have a time service keep it; certificates look expired or not yet valid otherwise",
-				offset.Abs().Round(time.Second), direction, a.now().UTC().Format(time.RFC3339))})
+				offset.Abs().Round(time.Second), direction, a.Now().UTC().Format(time.RFC3339))})
 		}
 	}
-	now := a.now()
-	for _, c := range a.certificates() {
+	now := a.Now()
+	for _, c := range a.Certificates() {
 		left := c.NotAfter.Sub(now)
 		switch {
 		case left <= 0:
@@ -97,7 +98,7 @@ func note(list []Finding) string {
 
 // watchFindings logs what is found new, and what is over.
 func (a *Agent) watchFindings() {
-	now := a.now()
+	now := a.Now()
 	if !a.lookedAt.IsZero() && now.Sub(a.lookedAt).Abs() < findingsEvery {
 		return
 	}
@@ -108,12 +109,12 @@ func (a *Agent) watchFindings() {
 	}
 	for _, f := range found {
 		if !has(a.found, f.Code) {
-			a.logger.Warn("Something on this machine needs attention.", slog.String("code", f.Code), slog.String("errorString", f.Message))
+			a.Logger.Warn("Something on this machine needs attention.", slog.String("code", f.Code), slog.String("errorString", f.Message))
 		}
 	}
 	for _, f := range a.found {
 		if !has(found, f.Code) {
-			a.logger.Info("What needed attention is over.", slog.String("code", f.Code))
+			a.Logger.Info("What needed attention is over.", slog.String("code", f.Code))
 		}
 	}
 	a.found = found

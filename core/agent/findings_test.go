@@ -9,6 +9,7 @@ import (
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/core/agent"
 	"github.com/fescue-edge/fescue/disk"
+	"github.com/fescue-edge/fescue/test/archive"
 )
 
 // roomy is a disk that says how much room it has.
@@ -62,7 +63,7 @@ func TestSpaceIsLookedForFirst(t *testing.T) {
 		g.disk = room(4<<20 + 1<<20)
 		g.run()
 		r := release{epoch: 1, packages: map[string][]byte{
-			functionARN("hello", 1): zipOf(t, member{name: "app.py", content: strings.Repeat("x", 8<<20)}), // a few kB
+			functionARN("hello", 1): archive.Zip(t, archive.Member{Name: "app.py", Content: strings.Repeat("x", 8<<20)}), // a few kB
 		}}
 		m := r.build(p)
 		wantFull(t, p.expect(p.offer(m), fescue.Failure))

@@ -7,22 +7,26 @@ import (
 	"log/slog"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/core/failure"
+	"github.com/fescue-edge/fescue/core/plan"
+	"github.com/fescue-edge/fescue/core/trust"
+	"github.com/fescue-edge/fescue/disk"
 )
 
 // restore reads what lies on the disk and starts it, without the cloud.
 func (a *Agent) restore(ctx context.Context) error {
-	if err := makeFolder(a.disk, a.layout.root, passable); err != nil {
+	if err := disk.EnsureFolder(a.Disk, a.layout.root, passable); err != nil {
 		return fmt.Errorf("prepare the deployment folder: %w", err)
 	}
-	if err := a.clean(a.now()); err != nil {
-		a.logger.Warn("Leftovers in the deployment folder stay.", slog.String("errorString", err.Error()))
+	if err := a.clean(a.Now()); err != nil {
+		a.Logger.Warn("Leftovers in the deployment folder stay.", slog.String("errorString", err.Error()))
 	}
-	s, err := loadState(a.disk, a.layout.state())
+	s, err := loadState(a.Disk, a.layout.state())
 	switch {
 	case err == nil:
 		a.state, a.stateSaved = s, true
 	case errors.Is(err, errNoState):
-		a.logger.Debug("The core has no deployment state.", slog.String("errorString", err.Error()))
+		a.Logger.Debug("The core has no deployment state.", slog.String("errorString", err.Error()))
 	default:
 		return err
 	}
@@ -34,16 +38,16 @@ func (a *Agent) restore(ctx context.Context) error {
 func (a *Agent) restoreDeployment(ctx context.Context) error {
 	current, err := a.loadDeployed(a.layout.manifest())
 	cleared := current == nil && err == nil
-	if errors.Is(err, errNoKey) {
-		a.logger.Warn("The deployment on disk cannot be verified before the first contact with the control plane; nothing is started from it.")
+	if errors.Is(err, trust.ErrNoKey) {
+		a.Logger.Warn("The deployment on disk cannot be verified before the first contact with the control plane; nothing is started from it.")
 		return a.start(ctx, nil)
 	}
 	if err != nil {
-		a.logger.Error("The deployment on disk is not started. Deploy the group again.", slog.String("errorString", err.Error()))
+		a.Logger.Error("The deployment on disk is not started. Deploy the group again.", slog.String("errorString", err.Error()))
 	}
 	previous, err := a.loadDeployed(a.layout.previous())
 	if err != nil {
-		a.logger.Warn("There is no deployment to go back to.", slog.String("errorString", err.Error()))
+		a.Logger.Warn("There is no deployment to go back to.", slog.String("errorString", err.Error()))
 	}
 	a.current, a.previous, a.restored = current, previous, true
 	if current != nil && !a.stateSaved {
@@ -53,20 +57,20 @@ func (a *Agent) restoreDeployment(ctx context.Context) error {
 		a.setState(state{Epoch: epoch, Accepted: epoch})
 	}
 	if a.emptied = a.groupEmptied(); a.emptied {
-		a.logger.Warn("group.json is empty: no function is started until the next deployment.", slog.String("file", a.layout.group()))
+		a.Logger.Warn("group.json is empty: no function is started until the next deployment.", slog.String("file", a.layout.group()))
 		if !a.accepted() && a.current.manifest.Epoch > a.state.Epoch {
-			a.conclude(a.current.manifest, []Problem{problem("", fescue.DeploymentInterrupted)})
+			a.conclude(a.current.manifest, []failure.Problem{failure.New("", fescue.DeploymentInterrupted)})
 		}
 		return a.start(ctx, nil)
 	}
 	if a.current == nil {
 		if a.foreign() {
-			a.logger.Warn("This folder holds a group of another core software that was never deployed by this one: nothing of it runs. "+
+			a.Logger.Warn("This folder holds a group of another core software that was never deployed by this one: nothing of it runs. "+
 				"Restore it on the server with fescue recover, which takes the core's root folder, and deploy it.", slog.String("file", a.layout.group()))
 		} else if cleared && a.stateSaved {
 			// The way back to nothing may have been cut short.
 			if err := a.derive(); err != nil {
-				a.logger.Error("The deployment folder could not be cleared.", slog.String("errorString", err.Error()))
+				a.Logger.Error("The deployment folder could not be cleared.", slog.String("errorString", err.Error()))
 			}
 		}
 		return a.start(ctx, nil)
@@ -83,12 +87,12 @@ func (a *Agent) restoreDeployment(ctx context.Context) error {
 		if err != nil && ctx.Err() != nil {
 			return err
 		} else if err != nil {
-			a.logger.Error("The deployment on disk could not be brought to its end.", slog.String("errorString", err.Error()))
+			a.Logger.Error("The deployment on disk could not be brought to its end.", slog.String("errorString", err.Error()))
 		}
 		return nil
 	}
 	if err := a.derive(); err != nil {
-		a.logger.Error("The deployment folder could not be brought in line with the manifest.", slog.String("errorString", err.Error()))
+		a.Logger.Error("The deployment folder could not be brought in line with the manifest.", slog.String("errorString", err.Error()))
 	}
 	return a.start(ctx, a.current)
 }
@@ -106,16 +110,16 @@ func (a *Agent) accepted() bool {
 // start runs a deployment that was healthy before, or nothing for nil. What
 // cannot run any more is left out and named in the log.
 func (a *Agent) start(ctx context.Context, d *deployed) error {
-	var plan Plan
+	var plan plan.Plan
 	if d != nil {
-		var problems []Problem
+		var problems []failure.Problem
 		plan, problems = a.plan(ctx, d.manifest)
 		for _, p := range problems {
-			a.logger.Error("Part of the deployed group does not run.", slog.String("funcArn", p.Function), slog.String("errorString", p.Message))
+			a.Logger.Error("Part of the deployed group does not run.", slog.String("funcArn", p.Function), slog.String("errorString", p.Message))
 		}
 	}
 	a.unapplied = true
-	if err := a.edge.Apply(ctx, plan); err != nil {
+	if err := a.Edge.Apply(ctx, plan); err != nil {
 		return fmt.Errorf("start the functions of deployment %q: %w", plan.DeploymentID, err)
 	}
 	a.unapplied = false

@@ -1,8 +1,6 @@
 package agent_test
 
 import (
-	"archive/zip"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -20,7 +18,9 @@ import (
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/bundle"
 	"github.com/fescue-edge/fescue/core/agent"
+	"github.com/fescue-edge/fescue/core/plan"
 	"github.com/fescue-edge/fescue/disk"
+	"github.com/fescue-edge/fescue/test/archive"
 )
 
 // gateway is the core's end: a folder, and a record of what was made to run.
@@ -33,23 +33,23 @@ type gateway struct {
 
 	// The agent is made with these.
 	disk         disk.FS
-	accounts     agent.Accounts
+	accounts     plan.Accounts
 	connected    func() bool
 	allowRoot    bool
 	certificates func() []agent.Certificate
 	uid, gid     *int
-	functionUIDs agent.FunctionUIDs
+	functionUIDs plan.FunctionUIDs
 	times        agent.Times
 	now          func() time.Time
 
 	mu      sync.Mutex
 	changed chan struct{}
-	plans   []agent.Plan
+	plans   []plan.Plan
 	// sick are the functions that do not get ready, missing those that cannot
 	// run here, by ARN.
 	sick, missing map[string]string
 	// kind is what the missing ones lack.
-	kind       agent.TroubleKind
+	kind       plan.TroubleKind
 	resets     int
 	applyError error
 	// waiting blocks WaitReady while it is not nil.
@@ -155,7 +155,7 @@ func (g *gateway) awaitPlan(arns ...string) {
 	})
 }
 
-func running(p agent.Plan) []string {
+func running(p plan.Plan) []string {
 	list := []string{}
 	for _, f := range p.Functions {
 		list = append(list, f.ARN)
@@ -163,7 +163,7 @@ func running(p agent.Plan) []string {
 	return list
 }
 
-func (g *gateway) last() agent.Plan {
+func (g *gateway) last() plan.Plan {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if len(g.plans) == 0 {
@@ -173,27 +173,27 @@ func (g *gateway) last() agent.Plan {
 }
 
 // applied lists everything that was made to run.
-func (g *gateway) applied() []agent.Plan {
+func (g *gateway) applied() []plan.Plan {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return slices.Clone(g.plans)
 }
 
 // Check implements agent.Edge.
-func (g *gateway) Check(_ context.Context, functions []agent.Function) []agent.Trouble {
+func (g *gateway) Check(_ context.Context, functions []plan.Function) []plan.Trouble {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	var list []agent.Trouble
+	var list []plan.Trouble
 	for _, f := range functions {
 		if cause, ok := g.missing[f.ARN]; ok {
-			list = append(list, agent.Trouble{ARN: f.ARN, Cause: cause, Kind: g.kind})
+			list = append(list, plan.Trouble{ARN: f.ARN, Cause: cause, Kind: g.kind})
 		}
 	}
 	return list
 }
 
 // Apply implements agent.Edge.
-func (g *gateway) Apply(_ context.Context, p agent.Plan) error {
+func (g *gateway) Apply(_ context.Context, p plan.Plan) error {
 	var err error
 	g.change(func() {
 		if err, g.applyError = g.applyError, nil; err == nil {
@@ -204,7 +204,7 @@ func (g *gateway) Apply(_ context.Context, p agent.Plan) error {
 }
 
 // WaitReady implements agent.Edge.
-func (g *gateway) WaitReady(ctx context.Context) []agent.Trouble {
+func (g *gateway) WaitReady(ctx context.Context) []plan.Trouble {
 	g.mu.Lock()
 	waiting := g.waiting
 	g.mu.Unlock()
@@ -217,10 +217,10 @@ func (g *gateway) WaitReady(ctx context.Context) []agent.Trouble {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	var list []agent.Trouble
+	var list []plan.Trouble
 	for _, f := range g.plans[len(g.plans)-1].Functions {
 		if cause, ok := g.sick[f.ARN]; ok {
-			list = append(list, agent.Trouble{ARN: f.ARN, Cause: cause, LastLines: []string{"line one", "line two"}})
+			list = append(list, plan.Trouble{ARN: f.ARN, Cause: cause, LastLines: []string{"line one", "line two"}})
 		}
 	}
 	return list
@@ -235,7 +235,7 @@ func (g *gateway) Reset(context.Context) error {
 // ordinary is a machine on which the core is not root.
 type ordinary struct{}
 
-func (ordinary) Self() agent.Identity    { return agent.Identity{UID: 1000, GID: 1000} }
+func (ordinary) Self() plan.Identity     { return plan.Identity{UID: 1000, GID: 1000} }
 func (ordinary) UID(string) (int, error) { return 0, errors.New("not to be asked") }
 func (ordinary) GID(string) (int, error) { return 0, errors.New("not to be asked") }
 func (ordinary) UserName(int) string     { return "" }
@@ -244,7 +244,7 @@ func (ordinary) GroupName(int) string    { return "" }
 // rooted is a machine on which the core is root, with these accounts.
 type rooted struct{ users, groups map[string]int }
 
-func (rooted) Self() agent.Identity { return agent.Identity{} }
+func (rooted) Self() plan.Identity { return plan.Identity{} }
 
 func (r rooted) UID(name string) (int, error) {
 	if id, ok := r.users[name]; ok {
@@ -290,36 +290,6 @@ func (l *logBuffer) String() string {
 	return l.b.String()
 }
 
-// member is one entry of a zip.
-type member struct {
-	name, content string
-	mode          fs.FileMode
-}
-
-func zipOf(t testing.TB, members ...member) []byte {
-	t.Helper()
-	var b bytes.Buffer
-	w := zip.NewWriter(&b)
-	for _, m := range members {
-		h := &zip.FileHeader{Name: m.name, Method: zip.Deflate}
-		if m.mode == 0 {
-			m.mode = 0o644
-		}
-		h.SetMode(m.mode)
-		f, err := w.CreateHeader(h)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := f.Write([]byte(m.content)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return b.Bytes()
-}
-
 func functionARN(name string, version int) string {
 	return fmt.Sprintf("arn:aws:lambda:us-east-1:123456789012:function:%s:%d", name, version)
 }
@@ -339,7 +309,7 @@ type release struct {
 func simple(t testing.TB, epoch int64, version int) release {
 	code := fmt.Sprintf("VERSION = %d\n", version)
 	return release{epoch: epoch, packages: map[string][]byte{
-		functionARN("hello", version): zipOf(t, member{name: "app.py", content: code}, member{name: "lib/", mode: fs.ModeDir | 0o755}, member{name: "lib/tool.sh", content: "#!/bin/sh\n", mode: 0o777}),
+		functionARN("hello", version): archive.Zip(t, archive.Member{Name: "app.py", Content: code}, archive.Member{Name: "lib/", Mode: fs.ModeDir | 0o755}, archive.Member{Name: "lib/tool.sh", Content: "#!/bin/sh\n", Mode: 0o777}),
 	}}
 }
 

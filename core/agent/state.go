@@ -59,7 +59,7 @@ func (a *Agent) saveState(s state) error {
 	if err != nil {
 		return fmt.Errorf("encode the deployment state: %w", err)
 	}
-	if err := disk.ReplaceFile(a.disk, a.layout.state(), append(data, '\n'), 0o600); err != nil {
+	if err := disk.ReplaceFile(a.Disk, a.layout.state(), append(data, '\n'), 0o600); err != nil {
 		return fmt.Errorf("write the deployment state: %w", err)
 	}
 	a.state, a.stateSaved = s, true

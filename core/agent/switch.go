@@ -13,6 +13,8 @@ import (
 	"strings"
 
 	"github.com/fescue-edge/fescue/bundle"
+	"github.com/fescue-edge/fescue/core/depot"
+	"github.com/fescue-edge/fescue/core/trust"
 	"github.com/fescue-edge/fescue/disk"
 )
 
@@ -28,20 +30,19 @@ const maxEnvelopeFile = 8 << 20
 // loadDeployed reads and verifies a manifest; nil without an error when there is
 // none.
 func (a *Agent) loadDeployed(path string) (*deployed, error) {
-	envelope, err := disk.ReadFile(a.disk, path, maxEnvelopeFile)
+	envelope, err := disk.ReadFile(a.Disk, path, maxEnvelopeFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read the deployed manifest: %w", err)
 	}
-	keys, err := a.keyring()
-	if err != nil {
+	m, err := a.keys.OpenAccepted(envelope)
+	if errors.Is(err, trust.ErrNoKey) {
 		return nil, err
 	}
-	m, err := keys.OpenAccepted(envelope)
-	if err == nil && m.CoreThingArn != a.thingARN {
-		err = fmt.Errorf("%w: it is for core %s, this core is %s", bundle.ErrManifest, m.CoreThingArn, a.thingARN)
+	if err == nil && m.CoreThingArn != a.ThingARN {
+		err = fmt.Errorf("%w: it is for core %s, this core is %s", bundle.ErrManifest, m.CoreThingArn, a.ThingARN)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
@@ -66,7 +67,7 @@ func (a *Agent) switchTo(next *deployed) error {
 	if err := a.keepPrevious(); err != nil {
 		return err
 	}
-	if err := disk.ReplaceFile(a.disk, a.layout.manifest(), next.envelope, 0o600); err != nil {
+	if err := disk.ReplaceFile(a.Disk, a.layout.manifest(), next.envelope, 0o600); err != nil {
 		return fmt.Errorf("switch to the manifest of deployment %s: %w", next.manifest.DeploymentID, err)
 	}
 	a.current, a.emptied = next, false
@@ -93,24 +94,24 @@ func (a *Agent) keepPrevious() error {
 
 func (a *Agent) writePrevious() error {
 	if a.previous != nil {
-		return disk.ReplaceFile(a.disk, a.layout.previous(), a.previous.envelope, 0o600)
+		return disk.ReplaceFile(a.Disk, a.layout.previous(), a.previous.envelope, 0o600)
 	}
-	if err := disk.RemoveIfThere(a.disk, a.layout.previous()); err != nil {
+	if err := disk.RemoveIfThere(a.Disk, a.layout.previous()); err != nil {
 		return err
 	}
-	return a.disk.SyncDir(a.layout.root)
+	return a.Disk.SyncDir(a.layout.root)
 }
 
 // switchBack makes the last deployment that succeeded what the core starts from.
 func (a *Agent) switchBack() error {
 	if a.previous == nil {
-		if err := disk.RemoveIfThere(a.disk, a.layout.manifest()); err != nil {
+		if err := disk.RemoveIfThere(a.Disk, a.layout.manifest()); err != nil {
 			return fmt.Errorf("go back to no deployment: %w", err)
 		}
-		if err := a.disk.SyncDir(a.layout.root); err != nil {
+		if err := a.Disk.SyncDir(a.layout.root); err != nil {
 			return fmt.Errorf("go back to no deployment: %w", err)
 		}
-	} else if err := disk.ReplaceFile(a.disk, a.layout.manifest(), a.previous.envelope, 0o600); err != nil {
+	} else if err := disk.ReplaceFile(a.Disk, a.layout.manifest(), a.previous.envelope, 0o600); err != nil {
 		return fmt.Errorf("go back to deployment %s: %w", a.previous.manifest.DeploymentID, err)
 	}
 	a.current = a.previous
@@ -128,7 +129,7 @@ func (a *Agent) derive() error {
 		}
 	}
 	for folder, mode := range map[string]fs.FileMode{a.layout.lambdas(): passable, a.layout.groupFolder(): private} {
-		if err := makeFolder(a.disk, folder, mode); err != nil {
+		if err := disk.EnsureFolder(a.Disk, folder, mode); err != nil {
 			return fmt.Errorf("prepare the deployment folder: %w", err)
 		}
 	}
@@ -139,10 +140,10 @@ func (a *Agent) derive() error {
 	if err != nil {
 		return err
 	}
-	if now, err := disk.ReadFile(a.disk, a.layout.group(), maxGroupFile); err == nil && bytes.Equal(now, document) {
-		return a.disk.Chmod(a.layout.group(), 0o600)
+	if now, err := disk.ReadFile(a.Disk, a.layout.group(), depot.MaxDocument); err == nil && bytes.Equal(now, document) {
+		return a.Disk.Chmod(a.layout.group(), 0o600)
 	}
-	if err := disk.ReplaceFile(a.disk, a.layout.group(), document, 0o600); err != nil {
+	if err := disk.ReplaceFile(a.Disk, a.layout.group(), document, 0o600); err != nil {
 		return fmt.Errorf("write group.json: %w", err)
 	}
 	return nil
@@ -174,12 +175,12 @@ const (
 
 // groupEmptied reports whether an operator has put `{}` into group.json.
 func (a *Agent) groupEmptied() bool {
-	data, err := disk.ReadFile(a.disk, a.layout.group(), maxGroupFile)
+	data, err := disk.ReadFile(a.Disk, a.layout.group(), depot.MaxDocument)
 	return err == nil && string(bytes.Join(bytes.Fields(data), nil)) == emptyGroup
 }
 
 func (a *Agent) linkFunctions(want map[string]string) error {
-	entries, err := a.disk.ReadDir(a.layout.lambdas())
+	entries, err := a.Disk.ReadDir(a.layout.lambdas())
 	if err != nil {
 		return err
 	}
@@ -189,7 +190,7 @@ func (a *Agent) linkFunctions(want map[string]string) error {
 		}
 		// Only links into the store are the agent's to remove.
 		name := filepath.Join(a.layout.lambdas(), e.Name())
-		target, err := a.disk.Readlink(name)
+		target, err := a.Disk.Readlink(name)
 		if err != nil {
 			return err
 		}
@@ -199,7 +200,7 @@ func (a *Agent) linkFunctions(want map[string]string) error {
 		}
 		_, wanted := want[e.Name()]
 		if !wanted && strings.HasPrefix(target, filepath.Join("..", filepath.Base(a.layout.store()))+string(os.PathSeparator)) {
-			if err := a.disk.Remove(name); err != nil {
+			if err := a.Disk.Remove(name); err != nil {
 				return err
 			}
 		}
@@ -209,23 +210,23 @@ func (a *Agent) linkFunctions(want map[string]string) error {
 			return err
 		}
 	}
-	return a.disk.SyncDir(a.layout.lambdas())
+	return a.Disk.SyncDir(a.layout.lambdas())
 }
 
 func (a *Agent) linkFunction(name, target string) error {
-	if info, err := a.disk.Lstat(name); err == nil && info.Mode()&fs.ModeSymlink == 0 {
+	if info, err := a.Disk.Lstat(name); err == nil && info.Mode()&fs.ModeSymlink == 0 {
 		if err := a.putAway(name, filepath.Join("lambda", filepath.Base(name))); err != nil {
 			return err
 		}
 	}
 	temp := name + disk.NewSuffix
-	if err := disk.RemoveIfThere(a.disk, temp); err != nil {
+	if err := disk.RemoveIfThere(a.Disk, temp); err != nil {
 		return err
 	}
-	if err := a.disk.Symlink(target, temp); err != nil {
+	if err := a.Disk.Symlink(target, temp); err != nil {
 		return err
 	}
-	return a.disk.Rename(temp, name)
+	return a.Disk.Rename(temp, name)
 }
 
 // keepForeign puts a group.json away that another core software wrote, before a
@@ -241,7 +242,7 @@ func (a *Agent) keepForeign() error {
 // deployed, that is one with a core of which the store has no artifact: the
 // agent's own are copies of what the store has.
 func (a *Agent) foreign() bool {
-	data, err := disk.ReadFile(a.disk, a.layout.group(), maxGroupFile)
+	data, err := disk.ReadFile(a.Disk, a.layout.group(), depot.MaxDocument)
 	if err != nil {
 		return !errors.Is(err, fs.ErrNotExist)
 	}
@@ -249,7 +250,7 @@ func (a *Agent) foreign() bool {
 		return false
 	}
 	sum := sha256.Sum256(data)
-	_, err = a.disk.Lstat(a.layout.artifact(hex.EncodeToString(sum[:])))
+	_, err = a.Disk.Lstat(a.depot.Path(hex.EncodeToString(sum[:])))
 	return err != nil
 }
 
@@ -257,19 +258,19 @@ func (a *Agent) foreign() bool {
 // away before stays.
 func (a *Agent) putAway(name, as string) error {
 	to := filepath.Join(a.layout.before(), as)
-	there, err := disk.Exists(a.disk, to)
+	there, err := disk.Exists(a.Disk, to)
 	if err != nil {
 		return err
 	}
 	if there {
-		return a.disk.RemoveAll(name)
+		return a.Disk.RemoveAll(name)
 	}
-	if err := a.disk.MkdirAll(filepath.Dir(to), 0o700); err != nil {
+	if err := a.Disk.MkdirAll(filepath.Dir(to), 0o700); err != nil {
 		return err
 	}
-	a.logger.Info("Something from before this core software is kept.", slog.String("from", name), slog.String("to", to))
-	if err := a.disk.Rename(name, to); err != nil {
+	a.Logger.Info("Something from before this core software is kept.", slog.String("from", name), slog.String("to", to))
+	if err := a.Disk.Rename(name, to); err != nil {
 		return err
 	}
-	return a.disk.SyncDir(filepath.Dir(to))
+	return a.Disk.SyncDir(filepath.Dir(to))
 }

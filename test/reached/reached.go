@@ -37,17 +37,21 @@ func Note(details []fescue.ErrorDetail) {
 }
 
 // Check is for TestMain, which gives it what its tests came to: if all were run
-// and passed, every code that the package's source names must have been noted, and
-// those of the rules of package fescue that it applies, by their files.
-func Check(status int, rules ...string) int {
+// and passed, every code that the source in the folders names must have been noted,
+// and those of the rules of package fescue that it applies, by their files.
+func Check(status int, folders []string, rules ...string) int {
 	if status != 0 || testing.Short() || flag.Lookup("test.run").Value.String() != "" || flag.Lookup("test.skip").Value.String() != "" ||
 		flag.Lookup("test.list").Value.String() != "" || flag.Lookup("test.fuzz").Value.String() != "" {
 		return status
 	}
-	used, err := Used(".", rules...)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
+	var used []string
+	for _, folder := range folders {
+		codes, err := Used(folder, rules...)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		used = append(used, codes...)
 	}
 	for _, code := range used {
 		if !seen[code] {

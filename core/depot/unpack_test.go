@@ -1,4 +1,4 @@
-package agent_test
+package depot_test
 
 import (
 	"archive/zip"
@@ -16,33 +16,34 @@ import (
 	"testing"
 
 	"github.com/fescue-edge/fescue/bundle"
-	"github.com/fescue-edge/fescue/core/agent"
+	"github.com/fescue-edge/fescue/core/depot"
 	"github.com/fescue-edge/fescue/disk"
+	"github.com/fescue-edge/fescue/test/archive"
 )
 
 // unpack unpacks into a folder below one that nothing may leave.
 func unpack(t testing.TB, data []byte) (dir string, err error) {
 	t.Helper()
 	dir = filepath.Join(t.TempDir(), "in")
-	return dir, agent.Unpack(context.Background(), disk.Local{}, bytes.NewReader(data), int64(len(data)), dir)
+	return dir, depot.Unpack(context.Background(), disk.Local{}, bytes.NewReader(data), int64(len(data)), dir)
 }
 
 func TestUnpack(t *testing.T) {
 	t.Parallel()
-	dir, err := unpack(t, zipOf(t,
-		member{name: "app.py", content: "hello", mode: 0o600},
-		member{name: "run", content: "x", mode: fs.ModeSetuid | 0o4711},
-		member{name: "a/b/c.txt", content: "deep", mode: 0o777},
-		member{name: "a/", mode: fs.ModeDir | 0o700},
-		member{name: "empty/", mode: fs.ModeDir | 0o777},
-		member{name: "./dot.txt", content: "dot"},
-		member{name: "ünï.txt", content: "ü"},
-		member{name: "./", mode: fs.ModeDir | 0o700},
-		member{name: `win\`, mode: 0},
-		member{name: `win\dows.txt`, content: "w"},
-		member{name: "twice", content: "first"},
-		member{name: "./twice", content: "last"},
-		member{name: "a/up", content: "../run", mode: fs.ModeSymlink | 0o777},
+	dir, err := unpack(t, archive.Zip(t,
+		archive.Member{Name: "app.py", Content: "hello", Mode: 0o600},
+		archive.Member{Name: "run", Content: "x", Mode: fs.ModeSetuid | 0o4711},
+		archive.Member{Name: "a/b/c.txt", Content: "deep", Mode: 0o777},
+		archive.Member{Name: "a/", Mode: fs.ModeDir | 0o700},
+		archive.Member{Name: "empty/", Mode: fs.ModeDir | 0o777},
+		archive.Member{Name: "./dot.txt", Content: "dot"},
+		archive.Member{Name: "ünï.txt", Content: "ü"},
+		archive.Member{Name: "./", Mode: fs.ModeDir | 0o700},
+		archive.Member{Name: `win\`, Mode: 0},
+		archive.Member{Name: `win\dows.txt`, Content: "w"},
+		archive.Member{Name: "twice", Content: "first"},
+		archive.Member{Name: "./twice", Content: "last"},
+		archive.Member{Name: "a/up", Content: "../run", Mode: fs.ModeSymlink | 0o777},
 	))
 	if err != nil {
 		t.Fatal(err)
@@ -111,8 +112,8 @@ func TestUnpackRefusesABomb(t *testing.T) {
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
-	err = agent.Unpack(context.Background(), sink{}, bytes.NewReader(bomb.Bytes()), int64(bomb.Len()), filepath.Join(t.TempDir(), "in"))
-	if !errors.Is(err, agent.ErrArchive) || !strings.Contains(err.Error(), "bytes unpacked") {
+	err = depot.Unpack(context.Background(), sink{}, bytes.NewReader(bomb.Bytes()), int64(bomb.Len()), filepath.Join(t.TempDir(), "in"))
+	if !errors.Is(err, depot.ErrArchive) || !strings.Contains(err.Error(), "bytes unpacked") {
 		t.Errorf("error %v", err)
 	}
 }
@@ -136,47 +137,47 @@ func raw(t testing.TB, h zip.FileHeader, content string) []byte {
 }
 
 func attacks(t testing.TB) map[string][]byte {
-	many := make([]member, bundle.MaxEntries+1)
+	many := make([]archive.Member, bundle.MaxEntries+1)
 	for i := range many {
-		many[i] = member{name: fmt.Sprint("f", i)}
+		many[i] = archive.Member{Name: fmt.Sprint("f", i)}
 	}
-	var deep []member
+	var deep []archive.Member
 	for i := range 30 {
-		deep = append(deep, member{name: strings.Repeat(fmt.Sprintf("d%02d/", i), 900) + "f"})
+		deep = append(deep, archive.Member{Name: strings.Repeat(fmt.Sprintf("d%02d/", i), 900) + "f"})
 	}
-	liar := zipOf(t, member{name: "a", content: strings.Repeat("a", 1000)})
+	liar := archive.Zip(t, archive.Member{Name: "a", Content: strings.Repeat("a", 1000)})
 	// The central directory says that the file has 10 bytes.
 	i := bytes.LastIndex(liar, []byte("PK\x01\x02"))
 	binary.LittleEndian.PutUint32(liar[i+24:], 10)
-	encrypted := zipOf(t, member{name: "a", content: "x"})
+	encrypted := archive.Zip(t, archive.Member{Name: "a", Content: "x"})
 	i = bytes.LastIndex(encrypted, []byte("PK\x01\x02"))
 	encrypted[i+8] |= 1
 	return map[string][]byte{
-		"climbs out":                 zipOf(t, member{name: "../evil", content: "x"}),
-		"climbs out in the middle":   zipOf(t, member{name: "a/../../evil", content: "x"}),
-		"climbs with backslashes":    zipOf(t, member{name: `..\evil`, content: "x"}),
-		"absolute":                   zipOf(t, member{name: "/tmp/fescue-evil", content: "x"}),
-		"a symbolic link":            zipOf(t, member{name: "link", content: "/etc", mode: fs.ModeSymlink | 0o777}),
-		"through a symbolic link":    zipOf(t, member{name: "link", content: "/tmp", mode: fs.ModeSymlink | 0o777}, member{name: "link/evil", content: "x"}),
-		"a link that climbs out":     zipOf(t, member{name: "a/link", content: "../../evil", mode: fs.ModeSymlink | 0o777}),
-		"by way of another link":     zipOf(t, member{name: "a/b/c"}, member{name: "in", content: "a/b", mode: fs.ModeSymlink | 0o777}, member{name: "out", content: "in/../../..", mode: fs.ModeSymlink | 0o777}),
-		"a device":                   zipOf(t, member{name: "null", mode: fs.ModeDevice | fs.ModeCharDevice | 0o666}),
-		"a pipe":                     zipOf(t, member{name: "pipe", mode: fs.ModeNamedPipe | 0o666}),
-		"a file that is a folder":    zipOf(t, member{name: "a", content: "1"}, member{name: "a/b", content: "2"}),
-		"a folder that is a file":    zipOf(t, member{name: "a/b", content: "1"}, member{name: "a", content: "2"}),
-		"a zero byte":                zipOf(t, member{name: "a\x00b", content: "1"}),
-		"no name":                    zipOf(t, member{name: "", content: "1"}),
-		"a long name":                zipOf(t, member{name: strings.Repeat("a", 256), content: "1"}),
-		"a very long path":           zipOf(t, member{name: strings.Repeat("a/", 3000) + "a", content: "1"}),
-		"too many entries":           zipOf(t, many...),
-		"too many folders":           zipOf(t, deep...),
+		"climbs out":                 archive.Zip(t, archive.Member{Name: "../evil", Content: "x"}),
+		"climbs out in the middle":   archive.Zip(t, archive.Member{Name: "a/../../evil", Content: "x"}),
+		"climbs with backslashes":    archive.Zip(t, archive.Member{Name: `..\evil`, Content: "x"}),
+		"absolute":                   archive.Zip(t, archive.Member{Name: "/tmp/fescue-evil", Content: "x"}),
+		"a symbolic link":            archive.Zip(t, archive.Member{Name: "link", Content: "/etc", Mode: fs.ModeSymlink | 0o777}),
+		"through a symbolic link":    archive.Zip(t, archive.Member{Name: "link", Content: "/tmp", Mode: fs.ModeSymlink | 0o777}, archive.Member{Name: "link/evil", Content: "x"}),
+		"a link that climbs out":     archive.Zip(t, archive.Member{Name: "a/link", Content: "../../evil", Mode: fs.ModeSymlink | 0o777}),
+		"by way of another link":     archive.Zip(t, archive.Member{Name: "a/b/c"}, archive.Member{Name: "in", Content: "a/b", Mode: fs.ModeSymlink | 0o777}, archive.Member{Name: "out", Content: "in/../../..", Mode: fs.ModeSymlink | 0o777}),
+		"a device":                   archive.Zip(t, archive.Member{Name: "null", Mode: fs.ModeDevice | fs.ModeCharDevice | 0o666}),
+		"a pipe":                     archive.Zip(t, archive.Member{Name: "pipe", Mode: fs.ModeNamedPipe | 0o666}),
+		"a file that is a folder":    archive.Zip(t, archive.Member{Name: "a", Content: "1"}, archive.Member{Name: "a/b", Content: "2"}),
+		"a folder that is a file":    archive.Zip(t, archive.Member{Name: "a/b", Content: "1"}, archive.Member{Name: "a", Content: "2"}),
+		"a zero byte":                archive.Zip(t, archive.Member{Name: "a\x00b", Content: "1"}),
+		"no name":                    archive.Zip(t, archive.Member{Name: "", Content: "1"}),
+		"a long name":                archive.Zip(t, archive.Member{Name: strings.Repeat("a", 256), Content: "1"}),
+		"a very long path":           archive.Zip(t, archive.Member{Name: strings.Repeat("a/", 3000) + "a", Content: "1"}),
+		"too many entries":           archive.Zip(t, many...),
+		"too many folders":           archive.Zip(t, deep...),
 		"a file longer than it says": liar,
 		"an encrypted file":          encrypted,
 		"an unknown method":          raw(t, zip.FileHeader{Name: "a", Method: 99, CompressedSize64: 1, UncompressedSize64: 1}, "x"),
 		"a wrong checksum":           raw(t, zip.FileHeader{Name: "a", Method: zip.Store, CRC32: 1, CompressedSize64: 1, UncompressedSize64: 1}, "x"),
 		"no zip":                     []byte("hello"),
 		"nothing":                    {},
-		"half a zip":                 zipOf(t, member{name: "a", content: "x"})[:40],
+		"half a zip":                 archive.Zip(t, archive.Member{Name: "a", Content: "x"})[:40],
 	}
 }
 
@@ -186,7 +187,7 @@ func TestUnpackRefuses(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			dir, err := unpack(t, data)
-			if !errors.Is(err, agent.ErrArchive) {
+			if !errors.Is(err, depot.ErrArchive) {
 				t.Errorf("error %v, want one of the archive", err)
 			}
 			outside, err := os.ReadDir(filepath.Dir(dir))
@@ -202,8 +203,10 @@ func TestUnpackRefuses(t *testing.T) {
 
 func TestUnpackStops(t *testing.T) {
 	t.Parallel()
-	data := zipOf(t, member{name: "a", content: "x"})
-	err := agent.Unpack(canceled(), disk.Local{}, bytes.NewReader(data), int64(len(data)), filepath.Join(t.TempDir(), "in"))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	data := archive.Zip(t, archive.Member{Name: "a", Content: "x"})
+	err := depot.Unpack(ctx, disk.Local{}, bytes.NewReader(data), int64(len(data)), filepath.Join(t.TempDir(), "in"))
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v", err)
 	}
@@ -215,8 +218,8 @@ func FuzzUnpack(f *testing.F) {
 			f.Add(data)
 		}
 	}
-	f.Add(zipOf(f, member{name: "a/b", content: "hello", mode: 0o755}, member{name: "c/", mode: fs.ModeDir | 0o755}))
-	f.Add(zipOf(f, member{name: "a/b", content: "hello"}, member{name: "c", content: "a", mode: fs.ModeSymlink | 0o777}, member{name: "d", content: "c/../a/b", mode: fs.ModeSymlink | 0o777}))
+	f.Add(archive.Zip(f, archive.Member{Name: "a/b", Content: "hello", Mode: 0o755}, archive.Member{Name: "c/", Mode: fs.ModeDir | 0o755}))
+	f.Add(archive.Zip(f, archive.Member{Name: "a/b", Content: "hello"}, archive.Member{Name: "c", Content: "a", Mode: fs.ModeSymlink | 0o777}, archive.Member{Name: "d", Content: "c/../a/b", Mode: fs.ModeSymlink | 0o777}))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		dir, err := unpack(t, data)
 		outside, readErr := os.ReadDir(filepath.Dir(dir))

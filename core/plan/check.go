@@ -1,4 +1,4 @@
-package agent
+package plan
 
 import (
 	"context"
@@ -15,20 +15,21 @@ import (
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/bundle"
+	"github.com/fescue-edge/fescue/core/failure"
 	"github.com/fescue-edge/fescue/topic"
 )
 
 // checker holds a group against what this core can do. It collects all problems
 // instead of stopping at the first.
 type checker struct {
-	agent    *Agent
+	*Planner
 	manifest bundle.Manifest
 	defaults *fescue.FunctionDefaultConfig
 	// dry takes a package that is not here for one that would be fetched.
 	dry bool
 	// asRoot are the functions with UID or GID 0.
 	asRoot   []string
-	problems []Problem
+	problems []failure.Problem
 	// unserved are functions that need what this core does not serve.
 	unserved map[string]bool
 	// warnings are what fails nothing.
@@ -36,12 +37,12 @@ type checker struct {
 }
 
 func (c *checker) problem(function string, code fescue.FailureCode, values ...any) {
-	c.problems = append(c.problems, problem(function, code, values...))
+	c.problems = append(c.problems, failure.New(function, code, values...))
 }
 
 func (c *checker) warn(detail fescue.ErrorDetail) {
 	c.warnings = append(c.warnings, detail)
-	c.agent.logger.Warn("Something in the group has no effect, or deserves a look.",
+	c.Logger.Warn("Something in the group has no effect, or deserves a look.",
 		slog.String("code", detail.DetailedErrorCode), slog.String("errorString", detail.DetailedErrorMessage))
 }
 
@@ -50,7 +51,7 @@ func (c *checker) group(g bundle.Group) {
 	failures, warnings := fescue.Judge(g.Needs(), fescue.Served)
 	c.unserved = make(map[string]bool)
 	for _, f := range failures {
-		c.problems = append(c.problems, Problem{Function: f.Function, Code: f.Detail.DetailedErrorCode, Message: f.Detail.DetailedErrorMessage})
+		c.problems = append(c.problems, failure.Problem{Function: f.Function, Code: f.Detail.DetailedErrorCode, Message: f.Detail.DetailedErrorMessage})
 		c.unserved[f.Function] = true
 	}
 	for _, w := range warnings {
@@ -167,8 +168,8 @@ func (c *checker) code(f *Function) {
 		return
 	}
 	f.CodeHash = code.SHA256
-	f.Dir = c.agent.layout.artifact(f.CodeHash)
-	info, err := c.agent.disk.Lstat(f.Dir)
+	f.Dir = c.Code(f.CodeHash)
+	info, err := c.Disk.Lstat(f.Dir)
 	if c.dry && errors.Is(err, fs.ErrNotExist) {
 		return
 	}
@@ -184,7 +185,7 @@ func (c *checker) code(f *Function) {
 // runnable asks what runs functions whether it can run these, and gives those
 // that it can.
 func (c *checker) runnable(ctx context.Context, functions []Function) []Function {
-	for _, t := range c.agent.edge.Check(ctx, functions) {
+	for _, t := range c.Runner.Check(ctx, functions) {
 		c.problem(t.ARN, t.Kind.code(), t.ARN, t.Cause)
 		functions = slices.DeleteFunc(functions, func(f Function) bool { return f.ARN == t.ARN })
 	}
@@ -197,9 +198,9 @@ func (c *checker) executable(f *Function) {
 	name := path.Clean("/" + f.Handler)[1:]
 	program := filepath.Join(f.Dir, filepath.FromSlash(name))
 	missing := func(err error) {
-		c.problem(f.ARN, fescue.HandlerMissing, filepath.Join(c.agent.layout.lambdas(), f.ARN, f.Handler), err)
+		c.problem(f.ARN, fescue.HandlerMissing, filepath.Join(c.Lambdas, f.ARN, f.Handler), err)
 	}
-	info, err := c.agent.disk.Lstat(program)
+	info, err := c.Disk.Lstat(program)
 	switch {
 	case name == "" || err != nil:
 		missing(errNoSuchFile)
@@ -209,7 +210,7 @@ func (c *checker) executable(f *Function) {
 		return
 	}
 	if info.Mode().Perm()&0o111 == 0 && !c.dry {
-		if err := c.agent.disk.Chmod(program, 0o755); err != nil {
+		if err := c.Disk.Chmod(program, 0o755); err != nil {
 			missing(err)
 		}
 	}

@@ -1,4 +1,4 @@
-package agent
+package plan
 
 import (
 	"cmp"
@@ -83,7 +83,7 @@ const (
 // that the core itself runs as, and false when there is a problem.
 func (c *checker) identity(l bundle.Lambda) (*Identity, bool) {
 	uid, gid := fescue.Identity(l.DeploymentConfiguration.Environment.Execution, c.defaults.DefaultExecution())
-	self := c.agent.accounts.Self()
+	self := c.Accounts.Self()
 	if self.UID != 0 {
 		if (uid != nil && *uid != self.UID) || (gid != nil && *gid != self.GID) {
 			c.problem(l.FunctionArn, fescue.RunAsOtherUser, l.FunctionArn, self.UID)
@@ -102,7 +102,7 @@ func (c *checker) identity(l bundle.Lambda) (*Identity, bool) {
 // are what the group said: nil for nothing. Where functions may run as root,
 // everything is permitted.
 func (c *checker) permitted(arn string, id Identity, uid, gid *int) bool {
-	if c.agent.allowRoot {
+	if c.AllowRoot {
 		return true
 	}
 	if id.UID == 0 || id.GID == 0 {
@@ -110,7 +110,7 @@ func (c *checker) permitted(arn string, id Identity, uid, gid *int) bool {
 		return false
 	}
 	for _, name := range fescue.PrivilegedGroups {
-		if n, err := c.agent.accounts.GID(name); err == nil && n == id.GID {
+		if n, err := c.Accounts.GID(name); err == nil && n == id.GID {
 			c.problem(arn, fescue.RunAsPrivileged, arn, "GID", id.GID, name)
 			return false
 		}
@@ -122,8 +122,8 @@ func (c *checker) permitted(arn string, id Identity, uid, gid *int) bool {
 		lookup func(string) (int, error)
 		name   func(int) string
 	}{
-		{uid, "UID", defaultUser, c.agent.accounts.UID, c.agent.accounts.UserName},
-		{gid, "GID", defaultGroup, c.agent.accounts.GID, c.agent.accounts.GroupName},
+		{uid, "UID", defaultUser, c.Accounts.UID, c.Accounts.UserName},
+		{gid, "GID", defaultGroup, c.Accounts.GID, c.Accounts.GroupName},
 	} {
 		if half.given == nil || *half.given >= fescue.FirstOrdinaryID {
 			continue
@@ -138,8 +138,8 @@ func (c *checker) permitted(arn string, id Identity, uid, gid *int) bool {
 
 // complete fills in the halves that nobody gave.
 func (c *checker) complete(arn string, uid, gid *int) (Identity, bool) {
-	if uid == nil && c.agent.functionUIDs != nil {
-		own, err := c.agent.functionUIDs.UID(arn[:strings.LastIndexByte(arn, ':')])
+	if uid == nil && c.FunctionUIDs != nil {
+		own, err := c.FunctionUIDs.UID(arn[:strings.LastIndexByte(arn, ':')])
 		if err != nil {
 			c.problem(arn, fescue.FunctionUIDMissing, arn, err)
 			return Identity{}, false
@@ -147,10 +147,10 @@ func (c *checker) complete(arn string, uid, gid *int) (Identity, bool) {
 		uid = &own
 	}
 	if uid == nil {
-		uid = c.agent.defaultUID
+		uid = c.DefaultUID
 	}
 	if gid == nil {
-		gid = c.agent.defaultGID
+		gid = c.DefaultGID
 	}
 	var id Identity
 	for _, half := range []struct {
@@ -161,8 +161,8 @@ func (c *checker) complete(arn string, uid, gid *int) (Identity, bool) {
 		word   string
 		store  *int
 	}{
-		{uid, c.agent.accounts.UID, defaultUser, "UID", "user", &id.UID},
-		{gid, c.agent.accounts.GID, defaultGroup, "GID", "group", &id.GID},
+		{uid, c.Accounts.UID, defaultUser, "UID", "user", &id.UID},
+		{gid, c.Accounts.GID, defaultGroup, "GID", "group", &id.GID},
 	} {
 		if half.given != nil {
 			if n := int64(*half.given); n < 0 || n >= 1<<32-1 {

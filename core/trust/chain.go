@@ -1,4 +1,4 @@
-package agent
+package trust
 
 import (
 	"bytes"
@@ -17,8 +17,8 @@ const maxChain = 2 << 20
 
 // readChain reads the statements by which the control plane's later keys follow
 // from the trusted ones, one on each line, oldest first.
-func (a *Agent) readChain() ([][]byte, error) {
-	data, err := disk.ReadFile(a.disk, a.chainFile(), maxChain)
+func (k *Keys) readChain() ([][]byte, error) {
+	data, err := disk.ReadFile(k.Disk, k.chainFile(), maxChain)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -29,24 +29,24 @@ func (a *Agent) readChain() ([][]byte, error) {
 }
 
 // chainFile lies beside the key file.
-func (a *Agent) chainFile() string { return a.keyFile + chainSuffix }
+func (k *Keys) chainFile() string { return k.File + chainSuffix }
 
 // chainSuffix follows the name of the key file.
 const chainSuffix = ".chain"
 
-// learnKeys asks the control plane for the keys that followed the trusted ones,
+// Learn asks the control plane for the keys that followed the trusted ones,
 // and reports whether there were any. They are on the disk before anything that
 // they signed is.
-func (a *Agent) learnKeys(ctx context.Context) (learned bool, err error) {
-	ring, err := a.keyring()
+func (k *Keys) Learn(ctx context.Context) (learned bool, err error) {
+	ring, err := k.ring()
 	if err != nil {
 		return false, err
 	}
-	answer, err := a.cloud.SigningKeys(ctx)
+	answer, err := k.Source.SigningKeys(ctx)
 	if err != nil {
 		return false, err
 	}
-	chain, err := a.readChain()
+	chain, err := k.readChain()
 	if err != nil {
 		return false, err
 	}
@@ -57,7 +57,7 @@ func (a *Agent) learnKeys(ctx context.Context) (learned bool, err error) {
 			continue // from before the keys that this core was given
 		}
 		if err != nil {
-			a.logger.Error("The control plane told a signing key that is not trusted.", slog.String("errorString", err.Error()))
+			k.Logger.Error("The control plane told a signing key that is not trusted.", slog.String("errorString", err.Error()))
 			continue
 		}
 		if added {
@@ -70,13 +70,13 @@ func (a *Agent) learnKeys(ctx context.Context) (learned bool, err error) {
 	}
 	text := append(bytes.Join(chain, []byte("\n")), '\n')
 	if len(text) > maxChain {
-		return false, fmt.Errorf("keep the signing keys' chain: it has %d bytes, at most %d are accepted; put the newest key into %s and remove %s", len(text), maxChain, a.keyFile, a.chainFile())
+		return false, fmt.Errorf("keep the signing keys' chain: it has %d bytes, at most %d are accepted; put the newest key into %s and remove %s", len(text), maxChain, k.File, k.chainFile())
 	}
-	if err := disk.ReplaceFile(a.disk, a.chainFile(), text, 0o600); err != nil {
+	if err := disk.ReplaceFile(k.Disk, k.chainFile(), text, 0o600); err != nil {
 		return false, fmt.Errorf("keep the signing keys' chain: %w", err)
 	}
-	a.logger.Warn("The control plane signs with a new key: it is trusted, because a trusted one vouches for it.",
-		slog.Any("keyIds", ids), slog.Any("trusted", ring.IDs()), slog.String("file", a.chainFile()))
+	k.Logger.Warn("The control plane signs with a new key: it is trusted, because a trusted one vouches for it.",
+		slog.Any("keyIds", ids), slog.Any("trusted", ring.IDs()), slog.String("file", k.chainFile()))
 	return true, nil
 }
 
@@ -86,21 +86,21 @@ func oneLine(document []byte) []byte {
 	return bytes.ReplaceAll(bytes.ReplaceAll(document, []byte("\n"), nil), []byte("\r"), nil)
 }
 
-// noticeKey learns of a rotation that the control plane mentions. That the keys
+// Notice learns of a rotation that the control plane mentions. That the keys
 // cannot be had now is no reason not to go on: what they signed is refused until
 // they are known.
-func (a *Agent) noticeKey(ctx context.Context, id string) {
-	if id == "" || id == a.noticedKey {
+func (k *Keys) Notice(ctx context.Context, id string) {
+	if id == "" || id == k.noticed {
 		return
 	}
-	ring, err := a.keyring()
+	ring, err := k.ring()
 	if err == nil && !ring.Knows(id) {
-		_, err = a.learnKeys(ctx)
+		_, err = k.Learn(ctx)
 	}
 	if err != nil {
-		a.logger.Warn("The control plane's new signing key could not be learned; it is tried again.",
+		k.Logger.Warn("The control plane's new signing key could not be learned; it is tried again.",
 			slog.String("keyId", id), slog.String("errorString", err.Error()))
 		return
 	}
-	a.noticedKey = id
+	k.noticed = id
 }

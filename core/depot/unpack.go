@@ -1,4 +1,4 @@
-package agent
+package depot
 
 import (
 	"archive/zip"

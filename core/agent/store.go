@@ -1,0 +1,57 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/bundle"
+	"github.com/fescue-edge/fescue/core/failure"
+	"github.com/fescue-edge/fescue/core/plan"
+	"github.com/fescue-edge/fescue/disk"
+)
+
+// plan resolves a staged deployment. Nothing is to run after a reset.
+func (a *Agent) plan(ctx context.Context, m bundle.Manifest) (plan.Plan, []failure.Problem) {
+	if m.DeploymentType.Reset() {
+		return plan.Plan{GroupID: m.GroupID, DeploymentID: m.DeploymentID}, nil
+	}
+	document, err := a.groupDocument(m)
+	if err != nil {
+		return plan.Plan{}, []failure.Problem{failure.New("", fescue.GroupFile, err)}
+	}
+	return a.planner.Plan(ctx, m, document)
+}
+
+// groupDocument reads what the signature covers, not the file group.json that people
+// edit.
+func (a *Agent) groupDocument(m bundle.Manifest) ([]byte, error) {
+	document, ok := m.GroupDocument()
+	if !ok {
+		return nil, errors.New("the manifest names no group document")
+	}
+	return a.depot.Read(document)
+}
+
+// prune removes from the disk what neither the current nor the previous manifest
+// names.
+func (a *Agent) prune() error {
+	var keep []bundle.Manifest
+	for _, d := range []*deployed{a.current, a.previous} {
+		if d != nil {
+			keep = append(keep, d.manifest)
+		}
+	}
+	return a.depot.Prune(keep...)
+}
+
+// clean removes what a start finds half done.
+func (a *Agent) clean(now time.Time) error {
+	err := a.depot.Clean(now)
+	files := append(a.keys.Files(), a.layout.manifest(), a.layout.previous(), a.layout.state(), a.layout.group())
+	for _, name := range files {
+		err = errors.Join(err, disk.RemoveIfThere(a.Disk, name+disk.NewSuffix))
+	}
+	return err
+}

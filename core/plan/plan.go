@@ -1,0 +1,209 @@
+// Package plan turns a group document into what is to run on this core, and into
+// what is wrong with it. It starts nothing and changes nothing, but for the bit that
+// makes an executable function executable.
+//
+// It knows the machine's accounts and the folders of packages; it must not know
+// processes (behind Runner), deployments or the cloud.
+package plan
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"log/slog"
+	"time"
+
+	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/bundle"
+	"github.com/fescue-edge/fescue/core/failure"
+	"github.com/fescue-edge/fescue/disk"
+)
+
+// Plan is a deployment as it is to run on this core: everything resolved,
+// nothing left to look up. The zero Plan runs nothing.
+type Plan struct {
+	GroupID, DeploymentID string
+	Functions             []Function
+	Subscriptions         []fescue.Subscription
+	// Loggers are the group's; nil before the first deployment.
+	Loggers []bundle.Logger
+	// Warnings are what was found in the group that fails nothing.
+	Warnings []fescue.ErrorDetail
+	// SpoolBytes bounds the queue of messages for the cloud; 0 is the default.
+	SpoolBytes int64
+}
+
+// Function is one function of a Plan.
+type Function struct {
+	// ARN is qualified with the version; the rest of the names are its parts.
+	ARN, Name, Version, Region, Account string
+	// CodeHash is the SHA-256 of the zip, Dir the folder of its content, which
+	// never changes.
+	CodeHash, Dir string
+	Runtime       string
+	// Handler is the definition's Executable, else the handler of the version.
+	Handler     string
+	Arguments   []string
+	Pinned      bool
+	Timeout     time.Duration
+	Encoding    string // "json" or "binary"
+	Environment map[string]string
+	// RunAs is nil for the user that the core itself runs as.
+	RunAs *Identity
+	// LogLevel is the group's level for functions.
+	LogLevel string
+	// Hash names code and configuration: a function whose hash stays the same
+	// keeps its process.
+	Hash string
+}
+
+// Identity is a numeric Linux user and group.
+type Identity struct{ UID, GID int }
+
+// defaultTimeout is that of a function that has none (AWS IoT Greengrass V1
+// developer guide, "Controlling execution").
+const defaultTimeout = 3 * time.Second
+
+// defaultLogLevel is the level of a group without loggers (same guide,
+// "Monitoring with AWS IoT Greengrass logs").
+const defaultLogLevel = "INFO"
+
+// Options is what a Planner is made of. All but the defaults are needed.
+type Options struct {
+	Disk disk.FS
+	// Code is where the package with a hash lies, unpacked.
+	Code func(hash string) string
+	// Lambdas is the folder in which functions' packages have their original names,
+	// for messages.
+	Lambdas  string
+	Runner   Runner
+	Accounts Accounts
+	// AllowRoot permits functions with UID or GID 0, or one that amounts to it.
+	AllowRoot bool
+	// DefaultUID and DefaultGID take the place of ggc_user and ggc_group.
+	DefaultUID, DefaultGID *int
+	// FunctionUIDs takes the place of DefaultUID; nil where functions share it.
+	FunctionUIDs FunctionUIDs
+	Logger       *slog.Logger
+}
+
+// Runner is what runs functions.
+type Runner interface {
+	// Check says which functions could not run here. It starts nothing.
+	Check(ctx context.Context, functions []Function) []Trouble
+}
+
+// Trouble is a function that does not run, and why.
+type Trouble struct {
+	ARN, Cause string
+	// Kind is for what Check finds.
+	Kind TroubleKind
+	// LastLines are the function's last log lines, oldest first.
+	LastLines []string
+}
+
+// TroubleKind is why a function could not run here.
+type TroubleKind int
+
+// What Check finds.
+const (
+	// RuntimeMissing: nothing on this machine runs functions of its kind.
+	RuntimeMissing TroubleKind = iota
+	// Closed: its user may not use a file or a folder that it needs.
+	Closed
+	// ProgramInvalid: its program or package is not one that can be started.
+	ProgramInvalid
+)
+
+// code is the deployment's failure.
+func (k TroubleKind) code() fescue.FailureCode {
+	switch k {
+	case Closed:
+		return fescue.FunctionClosed
+	case ProgramInvalid:
+		return fescue.ProgramInvalid
+	}
+	return fescue.RuntimeMissing
+}
+
+// Planner resolves groups into plans for one core.
+type Planner struct{ Options }
+
+// New makes a planner.
+func New(o Options) *Planner { return &Planner{o} }
+
+// Plan resolves a group whose packages are staged, document being group.json. The
+// problems are everything that keeps it from running here; the Plan then holds what
+// has none.
+func (p *Planner) Plan(ctx context.Context, m bundle.Manifest, document []byte) (Plan, []failure.Problem) {
+	return p.resolve(ctx, m, document, false)
+}
+
+// Check finds what Plan would find, as far as that can be told without the
+// packages. It changes nothing.
+func (p *Planner) Check(ctx context.Context, m bundle.Manifest, document []byte) (Plan, []failure.Problem) {
+	return p.resolve(ctx, m, document, true)
+}
+
+func (p *Planner) resolve(ctx context.Context, m bundle.Manifest, document []byte, dry bool) (Plan, []failure.Problem) {
+	plan := Plan{GroupID: m.GroupID, DeploymentID: m.DeploymentID}
+	group, err := bundle.ParseGroup(document)
+	if err != nil {
+		return plan, []failure.Problem{failure.New("", fescue.GroupFile, err)}
+	}
+	d := group.GroupDefinitions
+	check := &checker{Planner: p, manifest: m, defaults: d.Lambdas.DefaultConfig, dry: dry}
+	check.group(group)
+	plan.Loggers = d.Logging.Content
+	if plan.Loggers == nil {
+		plan.Loggers = []bundle.Logger{}
+	}
+	level := functionLevel(plan.Loggers)
+	seen := make(map[string]bool)
+	for _, l := range d.Lambdas.Content {
+		if name, ok := fescue.SystemFunctionOf(l.FunctionArn); ok {
+			check.system(name, l, &plan)
+			continue
+		}
+		if seen[l.FunctionArn] {
+			check.problem(l.FunctionArn, fescue.FunctionMisconfigured, l.FunctionArn, "it stands in the group file twice")
+			continue
+		}
+		seen[l.FunctionArn] = true
+		f, ok := check.function(l)
+		if !ok {
+			continue
+		}
+		f.LogLevel = level
+		f.Hash = f.hash()
+		plan.Functions = append(plan.Functions, f)
+	}
+	plan.Subscriptions = check.subscriptions(d.Subscriptions.Content)
+	check.roots()
+	plan.Functions = check.runnable(ctx, plan.Functions)
+	plan.Warnings = check.warnings
+	return plan, check.problems
+}
+
+// hash is over everything that a process was started with.
+func (f Function) hash() string {
+	f.Hash = ""
+	// A struct of strings, numbers and maps of strings always encodes, with the
+	// keys of maps in order.
+	data, err := json.Marshal(f)
+	if err != nil {
+		return ""
+	}
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}
+
+func functionLevel(loggers []bundle.Logger) string {
+	for _, l := range loggers {
+		if l.Component == "Lambda" && l.Type == "FileSystem" && l.Level != "" {
+			return l.Level
+		}
+	}
+	return defaultLogLevel
+}
