@@ -186,6 +186,7 @@ func (c *cloud) getDeployment(w http.ResponseWriter, r *http.Request) {
 	if offer.DeploymentID == "" && r.FormValue("wait") != "0" {
 		select {
 		case <-changed:
+		case <-time.After(5 * time.Second): // as the control plane does it after 55
 		case <-r.Context().Done():
 		}
 		c.mu.Lock()

@@ -74,9 +74,6 @@ func (c *cgroups) usable() error {
 			_ = os.Remove(filepath.Join(c.all, entry.Name()))
 		}
 	}
-	if _, err := os.Stat(filepath.Join(c.all, "cgroup.kill")); c.unified && err != nil {
-		return err
-	}
 	return c.try()
 }
 
@@ -143,10 +140,10 @@ func (c *cgroups) kill(id string, pid int) ([]victim, error) {
 	if len(some) == 0 {
 		return nil, nil
 	}
-	if c.unified {
-		if err := os.WriteFile(filepath.Join(folder, "cgroup.kill"), []byte("1"), 0); err != nil {
-			return nil, err
-		}
+	// It leaves no time to start others; version 1 and Linux before 5.14 lack it.
+	err = os.WriteFile(filepath.Join(folder, "cgroup.kill"), []byte("1"), 0)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) {
+		return nil, err
 	}
 	return killAll(list, some)
 }

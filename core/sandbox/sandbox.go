@@ -105,7 +105,7 @@ type Tracking string
 
 // The ways, the surest first.
 const (
-	// CgroupV2 needs Linux 5.14 and the right to make groups below the core's own.
+	// CgroupV2 needs Linux 5.7 and the right to make groups below the core's own.
 	CgroupV2 Tracking = "cgroup v2"
 	// CgroupV1 needs root and the freezer, pids or devices hierarchy.
 	CgroupV1 Tracking = "cgroup v1"
