@@ -127,8 +127,8 @@ func (a *API) hostBucket(host string) string {
 		host = name
 	}
 	for _, base := range append([]string{"localhost"}, a.hosts...) {
-		if base != "localhost" {
-			base = "s3." + base
+		if base != "localhost" && !strings.HasPrefix(base, "s3.") && !strings.HasPrefix(base, "s3-") {
+			base = "s3." + base // others are S3's own, as AWS's are
 		}
 		if bucket, ok := strings.CutSuffix(host, "."+base); ok && bucket != "s3" {
 			return strings.TrimSuffix(bucket, ".s3")

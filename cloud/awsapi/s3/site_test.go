@@ -78,7 +78,7 @@ func open(t testing.TB, tls bool) *site {
 		Verifier: &sigv4.Verifier{Keys: keys{"AKIDONE": "123456789012", "AKIDTWO": "210987654321"}, Regions: []string{"eu-west-1", "us-east-1"}},
 		AWS:      "aws", DefaultRegion: "eu-west-1", SpoolDir: t.TempDir(), Observer: silence{}, Logger: logger,
 		Callers:  s,
-		Services: map[string]awsapi.Service{"s3": s3.New(s3.Options{Buckets: service(t, logger), Hosts: []string{"fescue.example.com"}, Logger: logger})},
+		Services: map[string]awsapi.Service{"s3": s3.New(s3.Options{Buckets: service(t, logger), Hosts: []string{"fescue.example.com", "s3.eu-west-1.amazonaws.com", "s3-eu-west-1.amazonaws.com"}, Logger: logger})},
 	})
 	if s.Server = httptest.NewUnstartedServer(handler); tls {
 		s.StartTLS()

@@ -190,7 +190,7 @@ func TestVirtualHost(t *testing.T) {
 	t.Parallel()
 	s := open(t, false)
 	s.send(t, raw{method: "PUT", target: "/bucket"})
-	for _, host := range []string{"bucket.localhost", "bucket.localhost:9080", "bucket.s3.fescue.example.com", "bucket.s3.localhost:1"} {
+	for _, host := range []string{"bucket.localhost", "bucket.localhost:9080", "bucket.s3.fescue.example.com", "bucket.s3.localhost:1", "bucket.s3.eu-west-1.amazonaws.com", "bucket.s3-eu-west-1.amazonaws.com"} {
 		if a := s.send(t, raw{method: "PUT", target: "/a/b", body: host, host: host}); a.StatusCode != 200 {
 			t.Errorf("%s: %s", host, a.body)
 		}
@@ -198,7 +198,7 @@ func TestVirtualHost(t *testing.T) {
 			t.Errorf("%s: %q", host, a.body)
 		}
 	}
-	for _, host := range []string{"localhost", "fescue.example.com", "s3.fescue.example.com", "bucket.fescue.example.com"} {
+	for _, host := range []string{"localhost", "fescue.example.com", "s3.fescue.example.com", "bucket.fescue.example.com", "s3.eu-west-1.amazonaws.com", "s3-eu-west-1.amazonaws.com"} {
 		if a := s.send(t, raw{method: "GET", target: "/bucket/a/b", host: host}); a.StatusCode != 200 {
 			t.Errorf("%s: %s", host, a.body)
 		}
