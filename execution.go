@@ -1,6 +1,13 @@
 package fescue
 
-import "cmp"
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
 
 // FunctionDefaultConfig holds what functions inherit when they say nothing.
 type FunctionDefaultConfig struct {
@@ -89,6 +96,36 @@ const (
 
 // ValidEncoding reports whether an EncodingType is one that there is, or none.
 func ValidEncoding(e string) bool { return e == "" || e == EncodingJSON || e == EncodingBinary }
+
+// DefaultTimeout is that of a function that has none (AWS IoT Greengrass V1
+// developer guide, "Controlling execution").
+const DefaultTimeout = 3 * time.Second
+
+// maxTimeout bounds how long a function may work on an item.
+const maxTimeout = 24 * time.Hour
+
+// ProcessProblems is what of a function's configuration no process can be given:
+// its encoding, its timeout in seconds (nil for the default), its variables and
+// what its command line is made of.
+func ProcessProblems(encoding string, timeout *int, variables map[string]string, command ...string) (list []string) {
+	if !ValidEncoding(encoding) {
+		list = append(list, fmt.Sprintf("EncodingType %q is neither json nor binary", encoding))
+	}
+	if timeout != nil && (*timeout < 0 || *timeout > int(maxTimeout.Seconds())) {
+		list = append(list, fmt.Sprintf("Timeout is %d s; it must lie between 0 and a day", *timeout))
+	}
+	for _, name := range slices.Sorted(maps.Keys(variables)) {
+		if name == "" || strings.ContainsAny(name, "=\x00") || strings.Contains(variables[name], "\x00") {
+			list = append(list, fmt.Sprintf("the environment variable %q cannot be given to a process", name))
+		}
+	}
+	for _, word := range command {
+		if strings.Contains(word, "\x00") {
+			list = append(list, fmt.Sprintf("%q cannot stand in a command line", word))
+		}
+	}
+	return list
+}
 
 // EntryPoint is what of a function's version is started. A program is the file
 // that Executable names, else Handler. In a runtime that calls a handler the

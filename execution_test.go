@@ -166,3 +166,42 @@ func TestUnservedFeatures(t *testing.T) {
 		}
 	})
 }
+
+func TestProcessProblems(t *testing.T) {
+	t.Parallel()
+	for name, row := range map[string]struct {
+		encoding  string
+		timeout   *int
+		variables map[string]string
+		command   []string
+		want      int
+	}{
+		"nothing":          {},
+		"what there is":    {fescue.EncodingBinary, ptr(86400), map[string]string{"A": "b=c"}, []string{"-v", ""}, 0},
+		"an encoding":      {"xml", nil, nil, nil, 1},
+		"timeouts":         {"", ptr(-1), nil, nil, 1},
+		"a long timeout":   {"", ptr(86401), nil, nil, 1},
+		"variables' names": {"", nil, map[string]string{"": "a", "A=B": "a", "C\x00": "a"}, nil, 3},
+		"a variable":       {"", nil, map[string]string{"A": "\x00"}, nil, 1},
+		"arguments":        {"", nil, nil, []string{"a", "\x00", "b\x00"}, 2},
+		"several":          {"xml", ptr(-1), map[string]string{"": ""}, []string{"\x00"}, 4},
+	} {
+		if got := fescue.ProcessProblems(row.encoding, row.timeout, row.variables, row.command...); len(got) != row.want {
+			t.Errorf("%s: %q, want %d", name, got, row.want)
+		}
+	}
+}
+
+func TestModeConflicts(t *testing.T) {
+	t.Parallel()
+	if got := fescue.ModeConflicts(fescue.NoContainer, ptr(1), ptr(true)); len(got) != 2 {
+		t.Errorf("%v", got)
+	}
+	for _, got := range [][]fescue.FailureCode{
+		fescue.ModeConflicts(fescue.GreengrassContainer, ptr(1), ptr(true)), fescue.ModeConflicts(fescue.NoContainer, nil, ptr(false)),
+	} {
+		if len(got) != 0 {
+			t.Errorf("%v", got)
+		}
+	}
+}

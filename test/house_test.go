@@ -227,6 +227,8 @@ type function struct {
 	variables map[string]string
 	isolation types.FunctionIsolationMode
 	memory    *int32
+	// executable is its Executable, none for empty.
+	executable string
 }
 
 // zipOf packs files, by name.
@@ -303,6 +305,9 @@ func (g *gateway) groupVersion(t testing.TB, group string, functions []function,
 		config := &types.FunctionConfiguration{
 			Pinned: aws.Bool(f.pinned), Timeout: aws.Int32(10), EncodingType: f.encoding, MemorySize: f.memory,
 			Environment: &types.FunctionConfigurationEnvironment{Variables: f.variables},
+		}
+		if f.executable != "" {
+			config.Executable = &f.executable
 		}
 		if f.isolation != "" {
 			config.Environment.Execution = &types.FunctionExecutionConfig{IsolationMode: f.isolation}

@@ -137,6 +137,7 @@ func deployedFolder(t testing.TB) (root, group, version string) {
 		functions = append(functions, function{arn: arn, pinned: true, variables: out(g.thing, "recovered"), encoding: types.EncodingTypeBinary})
 		routes = append(routes, ends(arn, g.thing)...)
 	}
+	functions[1].executable = "python3.7" // as many a script has it, beside the handler
 	group, version = g.groupVersion(t, "", functions, routes)
 	h.await(t, group, h.deploy(t, group, version), fescue.Success)
 	if err := g.process.interrupt(t); err != nil {

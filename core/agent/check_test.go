@@ -127,6 +127,8 @@ func TestGroupsThatCannotRun(t *testing.T) {
 			code: fescue.FunctionMisconfigured, want: "Timeout is -1 s"},
 		{name: "a variable that is none", edit: lambda(func(l *bundle.LambdaConfiguration) { l.Environment.Variables = map[string]string{"A=B": ""} }),
 			code: fescue.FunctionMisconfigured, want: `environment variable "A=B"`},
+		{name: "an argument that is none", edit: lambda(func(l *bundle.LambdaConfiguration) { l.ExecArgs = []string{"a\x00b"} }),
+			code: fescue.FunctionMisconfigured, want: "cannot stand in a command line"},
 		{name: "a function without a package", release: func(r *release) { r.manifest = func(m *bundle.Manifest) { m.Artifacts = m.Artifacts[:1] } },
 			code: fescue.ManifestIncomplete, want: "names no package for function " + arn},
 		{name: "a function twice", edit: func(g *bundle.Group) {

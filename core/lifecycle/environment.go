@@ -83,10 +83,10 @@ func (s *Supervisor) environment(f *Function, c command, token string) []string 
 
 	encoding := f.Encoding
 	if encoding == "" {
-		encoding = EncodingJSON
+		encoding = fescue.EncodingJSON
 	}
 	if c.runtime.BinaryOnly {
-		encoding = EncodingBinary
+		encoding = fescue.EncodingBinary
 	}
 	port := strconv.Itoa(s.options.Port)
 	maps.Copy(env, map[string]string{

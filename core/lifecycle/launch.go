@@ -3,7 +3,6 @@ package lifecycle
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -93,9 +92,6 @@ func (s *Supervisor) Check(ctx context.Context, functions []Function) []Problem 
 // resolve is the command line of a function that can run here. Of one whose package
 // is not here it sees only what the machine lacks.
 func (s *Supervisor) resolve(ctx context.Context, f *Function, here bool) (command, error) {
-	if err := f.validate(); err != nil {
-		return command{}, err
-	}
 	if row := runtimes.Of(f.Runtime); !here && row != nil && len(row.Interpreters) == 0 {
 		return command{}, f.Credential.MayEnter(f.Code)
 	}
@@ -109,23 +105,4 @@ func (s *Supervisor) resolve(ctx context.Context, f *Function, here bool) (comma
 		return command{}, err
 	}
 	return c, sandbox.Examine(s.spec(f, c, "", ""))
-}
-
-func (f *Function) validate() error {
-	switch f.Encoding {
-	case "", EncodingJSON, EncodingBinary:
-	default:
-		return fmt.Errorf("encoding %q is neither json nor binary", f.Encoding)
-	}
-	for name, value := range f.Environment {
-		if name == "" || strings.ContainsAny(name, "=\x00") || strings.Contains(value, "\x00") {
-			return fmt.Errorf("environment variable %q cannot be set", name)
-		}
-	}
-	for _, arg := range append([]string{f.Handler}, f.ExecArgs...) {
-		if strings.Contains(arg, "\x00") {
-			return errors.New("a command line cannot hold a NUL character")
-		}
-	}
-	return nil
 }

@@ -14,20 +14,11 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/core/invoke"
 	"github.com/fescue-edge/fescue/core/sandbox"
 	"github.com/fescue-edge/fescue/runtimes"
 )
-
-// Encodings of a function's payload.
-const (
-	EncodingJSON   = "json"
-	EncodingBinary = "binary"
-)
-
-// DefaultTimeout is how long a handler may take where the group does not say
-// (developer guide: 3 seconds).
-const DefaultTimeout = 3 * time.Second
 
 // Function is one function of the deployed group, ready to run.
 type Function struct {
@@ -46,9 +37,9 @@ type Function struct {
 	ExecArgs []string
 	// Pinned functions are long-lived: exactly one process, started at once.
 	Pinned bool
-	// Timeout bounds one call of the handler; 0 means DefaultTimeout.
+	// Timeout bounds one call of the handler; 0 means fescue.DefaultTimeout.
 	Timeout time.Duration
-	// Encoding is EncodingJSON (also when empty) or EncodingBinary.
+	// Encoding is fescue.EncodingJSON (also when empty) or fescue.EncodingBinary.
 	Encoding string
 	// Environment are the variables that the group defines.
 	Environment map[string]string
@@ -61,7 +52,7 @@ type Function struct {
 
 func (f *Function) timeout() time.Duration {
 	if f.Timeout <= 0 {
-		return DefaultTimeout
+		return fescue.DefaultTimeout
 	}
 	return f.Timeout
 }

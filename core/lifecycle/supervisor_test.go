@@ -92,12 +92,10 @@ func TestApply(t *testing.T) {
 			f.Code, f.Runtime, f.Handler = sandbox.HostPath(dir), runtime, handler
 			return f
 		}
-		badEncoding := executable("Encoding", dir, "upper")
-		badEncoding.Encoding = "xml"
 		noDir := with("NoDir", "python3.8", "a.b")
 		noDir.Code = noDir.Code.Join("missing")
 		functions := []lifecycle.Function{
-			executable("Good", dir, "upper"), badEncoding, noDir,
+			executable("Good", dir, "upper"), noDir,
 			with("Java", "java8", "a.B::c"), with("Node", "nodejs12.x", "a.b"), with("Python", "python3.8", "a.b"),
 			with("Python2", "python2.7", "a.b"), with("Python4", "python4.0", "a.b"),
 			with("NoFile", fescue.ExecutableRuntime, "missing"), with("NoExec", fescue.ExecutableRuntime, "plain"),
@@ -121,7 +119,7 @@ func TestApply(t *testing.T) {
 			got[problem.ARN] = kind
 		}
 		want := map[string]string{
-			arn("Encoding"): "other", arn("NoDir"): "code", arn("Java"): "unsupported", arn("Node"): "unsupported",
+			arn("NoDir"): "code", arn("Java"): "unsupported", arn("Node"): "unsupported",
 			arn("Python"): "missing", arn("Python2"): "missing", arn("Python4"): "unsupported",
 			arn("NoFile"): "code", arn("NoExec"): "code", arn("Outside"): "code", arn("Dir"): "code",
 		}

@@ -1,9 +1,9 @@
 package plan
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"log/slog"
 	"path"
@@ -57,7 +57,7 @@ func (c *checker) group(g bundle.Group) {
 	for _, w := range warnings {
 		c.warn(w.Detail)
 	}
-	if e := c.defaults.DefaultExecution(); e != nil && e.IsolationMode != "" && !e.IsolationMode.Valid() {
+	if !fescue.Isolation(c.defaults.DefaultExecution(), nil).Valid() {
 		c.problem("", fescue.IsolationModeOfGroup)
 	}
 }
@@ -116,26 +116,15 @@ func (c *checker) configure(l bundle.Lambda) Function {
 		Handler:     fescue.EntryPoint(d.Runtime, d.Handler, d.Executable),
 		Arguments:   d.ExecArgs,
 		Pinned:      d.Pinned != nil && *d.Pinned,
-		Timeout:     defaultTimeout,
-		Encoding:    d.EncodingType,
+		Timeout:     fescue.DefaultTimeout,
+		Encoding:    cmp.Or(d.EncodingType, fescue.EncodingJSON),
 		Environment: d.Environment.Variables,
 	}
 	if d.Timeout != nil {
 		f.Timeout = time.Duration(*d.Timeout) * time.Second
 	}
-	if f.Encoding == "" {
-		f.Encoding = "json"
-	}
-	if f.Encoding != "json" && f.Encoding != "binary" {
-		c.problem(f.ARN, fescue.FunctionMisconfigured, f.ARN, fmt.Sprintf("EncodingType %q is neither json nor binary", f.Encoding))
-	}
-	if f.Timeout < 0 || f.Timeout > 24*time.Hour {
-		c.problem(f.ARN, fescue.FunctionMisconfigured, f.ARN, fmt.Sprintf("Timeout is %d s; it must lie between 0 and a day", *d.Timeout))
-	}
-	for key := range f.Environment {
-		if key == "" || strings.ContainsAny(key, "=\x00") || strings.ContainsRune(f.Environment[key], 0) {
-			c.problem(f.ARN, fescue.FunctionMisconfigured, f.ARN, fmt.Sprintf("the environment variable %q cannot be given to a process", key))
-		}
+	for _, text := range fescue.ProcessProblems(f.Encoding, d.Timeout, f.Environment, slices.Concat(f.Arguments, []string{f.Handler})...) {
+		c.problem(f.ARN, fescue.FunctionMisconfigured, f.ARN, text)
 	}
 	return f
 }
@@ -143,18 +132,12 @@ func (c *checker) configure(l bundle.Lambda) Function {
 // isolation checks that a function asks for nothing that its mode does not have.
 func (c *checker) isolation(l bundle.Lambda) {
 	d, arn := l.DeploymentConfiguration, l.FunctionArn
-	switch mode := fescue.Isolation(d.Environment.Execution, c.defaults.DefaultExecution()); {
-	case !mode.Valid():
+	mode := fescue.Isolation(d.Environment.Execution, c.defaults.DefaultExecution())
+	if !mode.Valid() {
 		c.problem(arn, fescue.IsolationModeOfFunction, arn)
-		return
-	case mode != fescue.NoContainer:
-		return
 	}
-	if d.MemorySize != nil {
-		c.problem(arn, fescue.MemorySizeUnexpected, arn)
-	}
-	if s := d.Environment.AccessSysfs; s != nil && *s {
-		c.problem(arn, fescue.AccessSysfsUnexpected, arn)
+	for _, code := range fescue.ModeConflicts(mode, d.MemorySize, d.Environment.AccessSysfs) {
+		c.problem(arn, code, arn)
 	}
 }
 

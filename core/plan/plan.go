@@ -42,12 +42,12 @@ type Function struct {
 	// never changes.
 	CodeHash, Dir string
 	Runtime       string
-	// Handler is the definition's Executable, else the handler of the version.
+	// Handler is what fescue.EntryPoint says.
 	Handler     string
 	Arguments   []string
 	Pinned      bool
 	Timeout     time.Duration
-	Encoding    string // "json" or "binary"
+	Encoding    string // fescue.EncodingJSON or fescue.EncodingBinary
 	Environment map[string]string
 	// RunAs is nil for the user that the core itself runs as.
 	RunAs *Identity
@@ -60,10 +60,6 @@ type Function struct {
 
 // Identity is a numeric Linux user and group.
 type Identity struct{ UID, GID int }
-
-// defaultTimeout is that of a function that has none (AWS IoT Greengrass V1
-// developer guide, "Controlling execution").
-const defaultTimeout = 3 * time.Second
 
 // defaultLogLevel is the level of a group without loggers (same guide,
 // "Monitoring with AWS IoT Greengrass logs").
