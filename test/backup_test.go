@@ -107,7 +107,7 @@ func TestRestoreCutShort(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(data, "restore-unfinished"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p := start(t, nil, "server", "--data", data, "--api", "127.0.0.1:0", "--device", "127.0.0.1:0", "--mqtt", "127.0.0.1:0")
+	p := start(t, nil, "server", "--data", data, "--api", address(t), "--device", address(t), "--mqtt", address(t))
 	<-p.done
 	if p.err == nil || !strings.Contains(p.out.String(), "fescue restore") {
 		t.Errorf("%v: %s", p.err, p.out)

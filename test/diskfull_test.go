@@ -49,7 +49,7 @@ func TestServerDiskFull(t *testing.T) {
 	s := &server{data: t.TempDir()}
 	smallDisk(t, s.data, 160)
 	s.args = []string{
-		"server", "--data", s.data, "--api", "127.0.0.1:0", "--device", "127.0.0.1:0", "--mqtt", "127.0.0.1:0",
+		"server", "--data", s.data, "--api", address(t), "--device", address(t), "--mqtt", address(t),
 		"--account", account, "--region", region,
 	}
 	s.run(t)

@@ -87,7 +87,7 @@ func TestEventsSurviveKills(t *testing.T) {
 // TestEventsOverMQTT: a device whose policy allows it hears of changes, and the
 // server tells how its destinations do.
 func TestEventsOverMQTT(t *testing.T) {
-	h := startServer(t, "--ops", "127.0.0.1:0").house(region)
+	h := startServer(t, "--ops", address(t)).house(region)
 	viewer := h.connect(t, "Viewer")
 	viewer.subscribe(t, fescue.StatusChangeTopics+"+/+/Failure")
 	group, version := h.unbuildable(t)

@@ -11,7 +11,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -28,6 +27,7 @@ import (
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/test/ports"
 )
 
 // Credentials and place of the tests.
@@ -72,7 +72,7 @@ func startBareServer(t testing.TB, environment []string, data string, flags ...s
 	t.Helper()
 	s := &server{data: data, environment: environment}
 	s.args = append([]string{
-		"server", "--data", s.data, "--api", "127.0.0.1:0", "--device", "127.0.0.1:0", "--mqtt", "127.0.0.1:0",
+		"server", "--data", s.data, "--api", address(t), "--device", address(t), "--mqtt", address(t),
 	}, flags...)
 	s.run(t)
 	return s
@@ -100,22 +100,13 @@ func (s *server) run(t testing.TB) {
 	}
 }
 
+// address is one of the loopback with a port that stays the test's.
+func address(t testing.TB) string { return fmt.Sprintf("127.0.0.1:%d", ports.Take(t)) }
+
 // restart kills the server and starts it again on the same data and ports.
 func (s *server) restart(t testing.TB) {
 	t.Helper()
 	s.kill()
-	for i, arg := range s.args {
-		switch arg {
-		case "--api":
-			s.args[i+1] = s.api
-		case "--device":
-			s.args[i+1] = s.device
-		case "--mqtt":
-			s.args[i+1] = s.mqtt
-		case "--ops":
-			s.args[i+1] = s.ops
-		}
-	}
 	s.run(t)
 }
 
@@ -163,7 +154,7 @@ func (h *house) provision(t testing.TB, thing string) *gateway {
 	g.thingARN, _ = p.out.find(`thing +(\S+)`)
 	g.certARN, _ = p.out.find(`certificate +(\S+)`)
 	// The core's own port for functions must not collide with another test's.
-	g.configure(t, "ggDaemonPort", freePort(t))
+	g.configure(t, "ggDaemonPort", ports.Take(t))
 	return g
 }
 
@@ -179,16 +170,6 @@ func openDir(t testing.TB) string {
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	return dir
-}
-
-func freePort(t testing.TB) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
 }
 
 // configure sets a member of coreThing in config.json.

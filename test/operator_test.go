@@ -20,7 +20,7 @@ import (
 // TestOperator: what an operator sees of a fleet, and does to it, with the operator's
 // program alone.
 func TestOperator(t *testing.T) {
-	s := startServer(t, "--ops", "127.0.0.1:0")
+	s := startServer(t, "--ops", address(t))
 	h := s.house(region)
 	g := h.provision(t, "Operated_Core")
 	missing := func(n int) string {

@@ -41,7 +41,7 @@ func TestServersFilesArePrivate(t *testing.T) {
 					t.Fatalf("%v\n%s", err, out)
 				}
 			}
-			h := startServerOn(t, data, "--ops", "127.0.0.1:0").house(region)
+			h := startServerOn(t, data, "--ops", address(t)).house(region)
 			h.provision(t, "Private")
 			client := s3.New(s3.Options{
 				Region: region, BaseEndpoint: aws.String("http://" + h.api), UsePathStyle: true, Credentials: credentials.NewStaticCredentialsProvider(keyID, secret, ""),

@@ -74,7 +74,7 @@ func TestVersionBefore(t *testing.T) {
 	})
 	t.Run("a core of this version with a server of the version before", func(t *testing.T) {
 		s := &server{data: t.TempDir(), program: before(t, "fescue"), args: []string{"server"}}
-		s.args = append(s.args, "--data", s.data, "--api", "127.0.0.1:0", "--device", "127.0.0.1:0", "--mqtt", "127.0.0.1:0",
+		s.args = append(s.args, "--data", s.data, "--api", address(t), "--device", address(t), "--mqtt", address(t),
 			"--account", account, "--region", region)
 		s.run(t)
 		g := s.house(region).provision(t, "New_Core")

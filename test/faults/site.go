@@ -9,12 +9,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -23,6 +21,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/greengrass"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
+
+	"github.com/fescue-edge/fescue/test/ports"
 )
 
 // Credentials and place of every site.
@@ -42,14 +42,16 @@ const patience = 150 * time.Second
 
 // site is a server and a core with a line between them.
 type site struct {
-	dir      string
-	server   program
-	core     program
-	https    *proxy
-	mqtt     *proxy
-	api      string
-	root     string
-	mounted  bool
+	dir     string
+	server  program
+	core    program
+	https   *proxy
+	mqtt    *proxy
+	api     string
+	root    string
+	mounted bool
+	// held gives the ports back.
+	held     []func()
 	thingARN string
 	certARN  string
 	// The clocks of server and core.
@@ -80,9 +82,15 @@ func newSite(ctx context.Context, programs Programs, dir string) (*site, error) 
 	}
 	s.server = program{
 		path: programs.Fescue, log: filepath.Join(dir, "server.log"),
-		env: []string{"FESCUE_ACCESS_KEY_ID=" + keyID, "FESCUE_SECRET_ACCESS_KEY=" + secret, clockVariable + "=" + s.serverClock.file},
-		args: []string{"server", "--data", filepath.Join(dir, "data"), "--api", "127.0.0.1:0", "--device", "127.0.0.1:0",
-			"--mqtt", "127.0.0.1:0", "--account", account, "--region", region},
+		env:  []string{"FESCUE_ACCESS_KEY_ID=" + keyID, "FESCUE_SECRET_ACCESS_KEY=" + secret, clockVariable + "=" + s.serverClock.file},
+		args: []string{"server", "--data", filepath.Join(dir, "data"), "--account", account, "--region", region},
+	}
+	for _, listener := range []string{"--api", "--device", "--mqtt"} {
+		port, err := s.port()
+		if err != nil {
+			return s, err
+		}
+		s.server.args = append(s.server.args, listener, fmt.Sprintf("127.0.0.1:%d", port))
 	}
 	if err := s.server.start(); err != nil {
 		return s, err
@@ -109,8 +117,7 @@ func mount(dir string) error {
 
 func unmount(dir string) error { return syscall.Unmount(dir, syscall.MNT_DETACH) }
 
-// addresses waits for the server, puts proxies in front of its device ports, and
-// makes it take the same ports at each start.
+// addresses waits for the server and puts proxies in front of its device ports.
 func (s *site) addresses(ctx context.Context) error {
 	found := make(map[string]string)
 	err := eventually(ctx, func() error {
@@ -128,11 +135,6 @@ func (s *site) addresses(ctx context.Context) error {
 	})
 	if err != nil {
 		return err
-	}
-	for i, arg := range s.server.args {
-		if address := found[strings.TrimPrefix(arg, "--")]; address != "" {
-			s.server.args[i+1] = address
-		}
 	}
 	s.api = found["api"]
 	if s.https, err = newProxy(found["device"]); err == nil {
@@ -165,7 +167,7 @@ func (s *site) provision(ctx context.Context, programs Programs) error {
 	if err := json.Unmarshal(data, &config); err != nil {
 		return err
 	}
-	daemon, err := freePort()
+	daemon, err := s.port()
 	if err != nil {
 		return err
 	}
@@ -181,18 +183,23 @@ func (s *site) provision(ctx context.Context, programs Programs) error {
 	return os.WriteFile(file, data, 0o600)
 }
 
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
+// port is one that stays the site's while nobody listens on it.
+func (s *site) port() (int, error) {
+	port, release, err := ports.Hold()
+	if err == nil {
+		s.held = append(s.held, release)
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
+	return port, err
 }
 
 // close ends everything. With keep the core's files are copied beside its disk
 // before that goes.
 func (s *site) close(keep bool) error {
+	defer func() {
+		for _, release := range s.held {
+			release()
+		}
+	}()
 	for _, p := range []*program{&s.core, &s.server} {
 		p.signal(syscall.SIGKILL, true)
 	}
