@@ -1,12 +1,17 @@
 package cloud_test
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"encoding/xml"
 	"net/http"
 	"net/url"
 	"strings"
 	"testing"
+	"time"
+
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 )
 
 // Scopes that name no service of their own: SDKs before May 2023 signed for AWS IoT
@@ -65,6 +70,43 @@ func TestOldScopes(t *testing.T) {
 			t.Errorf("sns: %d %s", status, answer)
 		}
 	})
+}
+
+// What a signature of a normalised path does not cover is not acted upon.
+func TestNormalizedPaths(t *testing.T) {
+	t.Parallel()
+	s := start(t, options(t.TempDir()))
+	client, base := s.client()
+	credentials, err := s.credentials(s.key).Retrieve(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	empty := sha256.Sum256(nil)
+	for _, c := range []struct{ service, method, signed, sent, says string }{
+		{"greengrass", "GET", "/greengrass/groups/versions", "/greengrass/groups//versions", "GroupId of ListGroupVersions is empty"},
+		{"greengrass", "GET", "/greengrass/groups/versions", "/greengrass/groups/./versions", "GroupId \\\".\\\" of ListGroupVersions is not covered by the signature"},
+		{"greengrass", "DELETE", "/greengrass", "/greengrass/groups/..", "GroupId \\\"..\\\" of DeleteGroup is not covered by the signature"},
+		{"iot", "POST", "/policies", "/policies/.", "policyName \\\".\\\" of CreatePolicy is not covered by the signature"},
+		{"iotdata", "POST", "/topics/b", "/topics/a/../b", "topic \\\"a/../b\\\" of Publish is not covered by the signature"},
+	} {
+		for _, declared := range []bool{false, true} {
+			r, err := http.NewRequestWithContext(t.Context(), c.method, base+c.signed, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sum := hex.EncodeToString(empty[:])
+			if declared {
+				r.Header.Set("X-Amz-Content-Sha256", sum)
+			}
+			if err := v4.NewSigner().SignHTTP(t.Context(), credentials, r, sum, c.service, "us-east-1", time.Now()); err != nil {
+				t.Fatal(err)
+			}
+			r.URL.Path = c.sent
+			if status, _, answer := answered(t, client, r); status != http.StatusBadRequest || !strings.Contains(answer, c.says) {
+				t.Errorf("%s %s, hash declared %v: %d %s, want %s", c.method, c.sent, declared, status, answer, c.says)
+			}
+		}
+	}
 }
 
 // What is not signed is refused in the form that its sender reads.

@@ -155,7 +155,7 @@ func (h *Handler) serve(w *answer, r *http.Request, call *Call) (name string) {
 		}
 		defer h.calls.Give(call.KeyID, 1)
 	}
-	call.admit, call.covers = a.admit, a.covers
+	call.admit, call.covers, call.PathNormalized = a.admit, a.covers, pending.PathNormalized
 	r.Body, r.Trailer = body, pending.Trailer()
 	service.ServeCall(w, r, call)
 	a.end(r.Context())
@@ -169,7 +169,7 @@ func (h *Handler) identify(ctx context.Context, call *Call, pending *sigv4.Pendi
 		region = h.DefaultRegion // iam and sts: every other service was refused
 	}
 	call.Partition = fescue.Partition{AWS: h.AWS, Account: pending.Account, Region: region}
-	call.KeyID, call.PathNormalized = pending.KeyID, pending.PathNormalized
+	call.KeyID = pending.KeyID
 	if call.Caller, err = h.Callers.Caller(ctx, pending.KeyID); err != nil {
 		return fmt.Errorf("caller with access key %s: %w", pending.KeyID, err)
 	}
