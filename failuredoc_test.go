@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -28,8 +29,11 @@ var failurePhases = []struct {
 	{fescue.FailsClaimed, "On the core, before anything changes"},
 	{fescue.FailsSwitched, "On the core, after the switch: it goes back to what ran before"},
 	{fescue.FailsAnywhere, "At any time"},
-	{fescue.OnlyWarns, "Warnings: the deployment goes on"},
+	{"", "Warnings: the deployment goes on"},
 }
+
+// allFailures are the rows of both tables.
+var allFailures = slices.Concat(fescue.DeploymentFailures, fescue.DeploymentWarnings)
 
 // cannotOccur are failures that the original documented and that cannot come up
 // here.
@@ -53,14 +57,14 @@ const cannotOccur = `
 
 func failureDocument() string {
 	var b strings.Builder
-	b.WriteString("# Why deployments fail\n\nGenerated from the table in `failures.go` by `go generate .`; do not edit.\n\n" +
+	b.WriteString("# Why deployments fail\n\nGenerated from the tables in `failures.go` and `warnings.go` by `go generate .`; do not edit.\n\n" +
 		"DetailedErrorCode in ErrorDetails of GetDeploymentStatus is one of these; the codes are stable. The message is the cause and then the remedy.\n" +
 		"An asterisk marks a text of the original's, kept for the runbooks that look for it. What cores of this version cannot do is found in Building, and by the core again.\n")
 	placeholder := regexp.MustCompile(`%[a-z]`)
 	cell := strings.NewReplacer("|", `\|`, "\n", " ", "<", "&lt;", "*", `\*`)
 	for _, section := range failurePhases {
 		fmt.Fprintf(&b, "\n## %s\n\n| code | concerns | cause | what to do |\n|---|---|---|---|\n", section.title)
-		for _, f := range fescue.DeploymentFailures {
+		for _, f := range allFailures {
 			if f.Phase != section.phase {
 				continue
 			}
@@ -92,7 +96,7 @@ func TestFailureDocument(t *testing.T) {
 	if diff := cmp.Diff(want, string(got)); diff != "" {
 		t.Errorf("%s is stale, run go generate .:\n%s", file, diff)
 	}
-	for _, f := range fescue.DeploymentFailures {
+	for _, f := range allFailures {
 		if !strings.Contains(want, "| "+string(f.Code)) {
 			t.Errorf("%s has no section for phase %q", f.Code, f.Phase)
 		}
@@ -114,7 +118,7 @@ func TestEveryFailureIsReached(t *testing.T) {
 			named[code] = true
 		}
 	}
-	for _, f := range fescue.DeploymentFailures {
+	for _, f := range allFailures {
 		if !named[string(f.Code)] {
 			t.Errorf("nobody reports %s", f.Code)
 		}

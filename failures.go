@@ -95,18 +95,6 @@ const (
 	RuntimeUnsupported            FailureCode = "RUNTIME_UNSUPPORTED_ERROR"
 )
 
-// The codes of warnings: the deployment goes on, and something of its group has
-// no effect or deserves a look.
-const (
-	ClientDevicesUnserved  FailureCode = "CLIENT_DEVICES_UNSERVED"
-	ShadowSyncUnserved     FailureCode = "SHADOW_SYNC_UNSERVED"
-	LoggerUnserved         FailureCode = "LOGGER_UNSERVED"
-	SpoolerSettingUnserved FailureCode = "SPOOLER_SETTING_UNSERVED"
-	IPDetectorUnserved     FailureCode = "IP_DETECTOR_UNSERVED"
-	GroupRoleUnserved      FailureCode = "GROUP_ROLE_UNSERVED"
-	RunAsSystemID          FailureCode = "RUN_AS_SYSTEM_ID"
-)
-
 // FailurePhase is where in a deployment's life a failure is found.
 type FailurePhase string
 
@@ -122,9 +110,6 @@ const (
 	FailsSwitched FailurePhase = "Switched"
 	// FailsAnywhere: it can come up in several.
 	FailsAnywhere FailurePhase = "any"
-	// OnlyWarns: it fails nothing. The timeline and a check tell it,
-	// GetDeploymentStatus does not.
-	OnlyWarns FailurePhase = "warning"
 )
 
 // DeploymentFailure is one row of the table of deployment failures.
@@ -521,60 +506,26 @@ var DeploymentFailures = []DeploymentFailure{
 		Text:   "group.json was emptied on the core before the deployment was healthy",
 		Remedy: "Deploy the group again.",
 	},
-	{
-		Code: ClientDevicesUnserved, Phase: OnlyWarns, Concerns: "device",
-		Text:   "The group has client devices (%s); this version of the core has no MQTT server for them",
-		Remedy: "They find the core by discovery and cannot connect to it. Have them connect to the server's own MQTT port.",
-	},
-	{
-		Code: ShadowSyncUnserved, Phase: OnlyWarns, Concerns: "device",
-		Text:   "SyncShadow is set for %s; this version of the core has no local shadows to sync",
-		Remedy: "It has no effect; the server's shadows can be used over subscriptions with cloud.",
-	},
-	{
-		Code: LoggerUnserved, Phase: OnlyWarns, Concerns: "logger",
-		Text:   "The logger of %s is of type %s; this version of the core logs to files only",
-		Remedy: "It has no effect. Add a logger of type FileSystem to set the level and space of the files.",
-	},
-	{
-		Code: SpoolerSettingUnserved, Phase: OnlyWarns, Concerns: "function",
-		Text:   "%s of GGCloudSpooler is %s; in this version of the core %s",
-		Remedy: "The setting has no effect.",
-	},
-	{
-		Code: IPDetectorUnserved, Phase: OnlyWarns, Concerns: "function",
-		Text:   "The group has GGIPDetector, which has no effect in this version of the core",
-		Remedy: "Set where client devices reach the core with greengrass update-connectivity-info.",
-	},
-	{
-		Code: GroupRoleUnserved, Phase: OnlyWarns, Concerns: "group",
-		Text:   "The group has the role %s; this version of the core gives functions no credentials for it",
-		Remedy: "Functions that call AWS services need credentials of their own.",
-	},
-	{
-		Code: RunAsSystemID, Phase: OnlyWarns, Concerns: "function",
-		Text:   "Function %s runs with the %s %d (%s), which is the system's own",
-		Remedy: "It has that account's rights: make sure that this is meant, as for video, dialout or gpio.",
-	},
 }
 
-// row is the code's row of the table. It panics for a code that has none.
+// row is the code's row of the tables. It panics for a code that has none.
 func (c FailureCode) row() DeploymentFailure {
-	for _, f := range DeploymentFailures {
-		if f.Code == c {
-			return f
+	for _, table := range [][]DeploymentFailure{DeploymentFailures, DeploymentWarnings} {
+		for _, f := range table {
+			if f.Code == c {
+				return f
+			}
 		}
 	}
 	panic("fescue: failure code " + string(c) + " is not in the table")
 }
 
-// Known reports whether the code is in the table.
-func (c FailureCode) Known() bool {
-	return slices.ContainsFunc(DeploymentFailures, func(f DeploymentFailure) bool { return f.Code == c })
-}
+// Known reports whether the code is that of a failure.
+func (c FailureCode) Known() bool { return c.in(DeploymentFailures) }
 
-// Warns reports whether the code fails nothing.
-func (c FailureCode) Warns() bool { return c.row().Phase == OnlyWarns }
+func (c FailureCode) in(table []DeploymentFailure) bool {
+	return slices.ContainsFunc(table, func(f DeploymentFailure) bool { return f.Code == c })
+}
 
 // Detail is the failure as an ErrorDetail, its text filled in and the remedy
 // added. It panics for a code that is not in the table.

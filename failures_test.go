@@ -48,11 +48,11 @@ func declaredNames(t *testing.T, file, typeName string) map[string]string {
 func TestFailureTable(t *testing.T) {
 	t.Parallel()
 	rows := make(map[fescue.FailureCode]int)
-	for _, f := range fescue.DeploymentFailures {
+	for _, f := range allFailures {
 		rows[f.Code]++
 		t.Run(string(f.Code), func(t *testing.T) {
 			t.Parallel()
-			if f.Phase == "" || f.Concerns == "" {
+			if (f.Phase == "") != f.Code.Warns() || f.Concerns == "" {
 				t.Errorf("phase %q, concerns %q", f.Phase, f.Concerns)
 			}
 			if f.Text == "" || strings.HasSuffix(f.Text, ".") || !strings.HasSuffix(f.Remedy, ".") {
@@ -80,7 +80,7 @@ func TestFailureTable(t *testing.T) {
 	}
 	t.Run("every code has one row", func(t *testing.T) {
 		t.Parallel()
-		codes := declared(t, "failures.go", "FailureCode")
+		codes := append(declared(t, "failures.go", "FailureCode"), declared(t, "warnings.go", "FailureCode")...)
 		for _, code := range codes {
 			if n := rows[fescue.FailureCode(code)]; n != 1 {
 				t.Errorf("%s has %d rows", code, n)

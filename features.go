@@ -31,8 +31,8 @@ const (
 // UnservedFeature is a row of the table of what cores cannot do.
 type UnservedFeature struct {
 	Feature Feature
-	// Code is what becomes of a group that needs the feature: whether it fails or
-	// only gets a warning stands with the code, in DeploymentFailures.
+	// Code is what becomes of a group that needs the feature: it fails with a code
+	// of DeploymentFailures, or gets a warning of DeploymentWarnings.
 	Code FailureCode
 }
 

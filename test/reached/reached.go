@@ -70,15 +70,17 @@ func Used(dir string, rules ...string) ([]string, error) {
 		return nil, err
 	}
 	codes := make(map[string]string)
-	err = inspect(filepath.Join(root, "failures.go"), func(n ast.Node) {
-		if spec, ok := n.(*ast.ValueSpec); ok {
-			if name, ok := spec.Type.(*ast.Ident); ok && name.Name == "FailureCode" {
-				codes[spec.Names[0].Name], _ = strconv.Unquote(spec.Values[0].(*ast.BasicLit).Value)
+	for _, table := range []string{"failures.go", "warnings.go"} {
+		err := inspect(filepath.Join(root, table), func(n ast.Node) {
+			if spec, ok := n.(*ast.ValueSpec); ok {
+				if name, ok := spec.Type.(*ast.Ident); ok && name.Name == "FailureCode" {
+					codes[spec.Names[0].Name], _ = strconv.Unquote(spec.Values[0].(*ast.BasicLit).Value)
+				}
 			}
+		})
+		if err != nil {
+			return nil, err
 		}
-	})
-	if err != nil {
-		return nil, err
 	}
 	files, err := filepath.Glob(filepath.Join(dir, "*.go"))
 	if err != nil {
