@@ -125,7 +125,7 @@ func TestBodiesGivenUp(t *testing.T) {
 	for _, api := range []string{loopback, "0.0.0.0:0"} {
 		o := options(t.TempDir())
 		o.APIAddr = api
-		o.Pace = inbound.Pace{Grace: 200 * time.Millisecond, Rate: 1 << 20, Linger: 200 * time.Millisecond}
+		o.Pace = inbound.Pace{Grace: time.Second, Rate: 1 << 20, Linger: time.Second}
 		s := start(t, o)
 		mill := s.provision("us-east-1", "mill")
 		for _, request := range []string{

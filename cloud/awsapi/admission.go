@@ -7,6 +7,7 @@ import (
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/awsapi/sigv4"
+	"github.com/fescue-edge/fescue/cloud/inbound"
 	"github.com/fescue-edge/fescue/policy"
 )
 
@@ -127,7 +128,7 @@ func (h *Handler) mayRefuse(holder string) bool {
 // unproven is what a request whose signature proves nobody is told: err, unless too
 // many such came from its address.
 func (h *Handler) unproven(r *http.Request, name string, err error) error {
-	if refusal := (*sigv4.Error)(nil); errors.As(err, &refusal) && !h.mayRefuse("from "+source(r)) {
+	if refusal := (*sigv4.Error)(nil); errors.As(err, &refusal) && !h.mayRefuse(inbound.Origin(r.RemoteAddr)) {
 		return throttled.error(name, "")
 	}
 	return err

@@ -27,33 +27,35 @@ const (
 	// memoryStep is how much memory a body takes at a time, as it comes.
 	memoryStep = 64 << 10
 
-	// All bodies in memory, and those of one holder; for small ones as much again.
-	memoryForAll = 64 << 20
-	memoryForOne = 16 << 20
-	// Large bodies at a time, those of one key, and those of one address whose
-	// signatures cannot be checked before the body is whole.
-	spoolsForAll     = 32
-	spoolsForKey     = 16
-	spoolsForAddress = 8
 	// A spool that is not free is waited for, by so many of a holder.
 	spoolWaiters = 32
 )
 
-// bodies is what bodies take of the server.
-type bodies struct {
-	// Of those that are read before anything is decided, and of others.
-	small, memory inbound.Portions
-	spools        inbound.Portions
-	room          reservation
+// portion is how much of something one holder may have, and all together.
+type portion struct{ one, all int64 }
+
+// bodyPool is what the bodies of one kind of holders take of the server: those of
+// keys that are proven to have signed, or those of addresses, whose signatures are
+// not proven before the body is whole.
+type bodyPool struct {
+	// inMemory is in bytes; of those that are read before anything is decided as
+	// much again. Large bodies are counted.
+	inMemory, large portion
+
+	small, memory, spools inbound.Portions
 }
 
-// holder is whose share a body takes: the key's that is proven to have signed, else
-// the address's.
-func holder(r *http.Request, pending *sigv4.Pending) (name string, proven bool) {
-	if pending.NeedsBody() {
-		return "from " + source(r), false
+// bodies is what all bodies take.
+type bodies struct {
+	ofKeys, ofAddresses bodyPool
+	room                reservation
+}
+
+func newBodies() *bodies {
+	return &bodies{
+		ofKeys:      bodyPool{inMemory: portion{16 << 20, 64 << 20}, large: portion{16, 32}},
+		ofAddresses: bodyPool{inMemory: portion{16 << 20, 32 << 20}, large: portion{8, 16}},
 	}
-	return pending.KeyID, true
 }
 
 // content is the body of a request: in memory, or in a file without a name.
@@ -80,9 +82,10 @@ type bodyReader struct {
 	*Handler
 	service string // for refusals
 	limit   int64
-	length  int64 // what the head says, -1 for nothing
-	holder  string
-	proven  bool
+	length  int64  // what the head says, -1 for nothing
+	proven  bool   // the signature is
+	holder  string // a key, or an address
+	pool    *bodyPool
 	src     io.Reader // nil for no body
 	digest  hash.Hash
 }
@@ -90,7 +93,11 @@ type bodyReader struct {
 // openBody looks at what the head says of the body; nothing is read yet.
 func (h *Handler) openBody(r *http.Request, name string, limit int64, pending *sigv4.Pending) (*bodyReader, error) {
 	b := &bodyReader{Handler: h, service: name, limit: limit, length: pending.DecodedLength(), digest: sha256.New()}
-	b.holder, b.proven = holder(r, pending)
+	if b.proven = !pending.NeedsBody(); b.proven {
+		b.holder, b.pool = pending.KeyID, &h.bodies.ofKeys
+	} else {
+		b.holder, b.pool = inbound.Origin(r.RemoteAddr), &h.bodies.ofAddresses
+	}
 	if b.length > limit {
 		return nil, b.tooLarge()
 	}
@@ -146,9 +153,9 @@ func (b *bodyReader) read(ctx context.Context, keep bool) (_ *content, err error
 		return b.discard()
 	}
 	c := &content{}
-	memory, step := &b.bodies.memory, int64(memoryStep)
+	memory, step := &b.pool.memory, int64(memoryStep)
 	if b.small() {
-		memory, step = &b.bodies.small, b.length+1
+		memory, step = &b.pool.small, b.length+1
 	}
 	var taken int64
 	c.free = func() { memory.Give(b.holder, taken) }
@@ -159,7 +166,7 @@ func (b *bodyReader) read(ctx context.Context, keep bool) (_ *content, err error
 	}()
 	var head bytes.Buffer
 	for more := true; more && head.Len() <= memoryBody; {
-		if !memory.Take(b.holder, step, memoryForOne, memoryForAll) {
+		if !memory.Take(b.holder, step, b.pool.inMemory.one, b.pool.inMemory.all) {
 			return nil, b.busy("The bodies that are being read take all the memory that they may")
 		}
 		taken += step
@@ -198,11 +205,7 @@ func (b *bodyReader) spool(ctx context.Context, c *content, head io.Reader) (siz
 			Message: fmt.Sprintf("A body of more than %d bytes needs its length: send the Content-Length HTTP header.", memoryBody),
 		}
 	}
-	forOne := int64(spoolsForAddress)
-	if b.proven {
-		forOne = spoolsForKey
-	}
-	if err := b.bodies.spools.Wait(ctx, b.holder, 1, forOne, spoolsForAll, spoolWaiters); err != nil {
+	if err := b.pool.spools.Wait(ctx, b.holder, 1, b.pool.large.one, b.pool.large.all, spoolWaiters); err != nil {
 		if ctx.Err() != nil {
 			return 0, ctx.Err()
 		}
@@ -210,7 +213,7 @@ func (b *bodyReader) spool(ctx context.Context, c *content, head io.Reader) (siz
 	}
 	reserved := b.onDisk()
 	if err := b.bodies.room.reserve(reserved, b.Space); err != nil {
-		b.bodies.spools.Give(b.holder, 1)
+		b.pool.spools.Give(b.holder, 1)
 		return 0, full.error(b.service, err.Error())
 	}
 	f, err := os.CreateTemp(b.SpoolDir, "body-*")
@@ -220,7 +223,7 @@ func (b *bodyReader) spool(ctx context.Context, c *content, head io.Reader) (siz
 			f.Close()
 		}
 		b.bodies.room.release(reserved)
-		b.bodies.spools.Give(b.holder, 1)
+		b.pool.spools.Give(b.holder, 1)
 		inMemory()
 	}
 	if err == nil {

@@ -66,14 +66,14 @@ type Options struct {
 // Handler is the AWS endpoint: one for all services.
 type Handler struct {
 	Options
-	bodies   bodies
+	bodies   *bodies
 	calls    inbound.Portions
 	throttle throttle
 	refusals throttle
 }
 
 // New makes a handler.
-func New(o Options) *Handler { return &Handler{Options: o} }
+func New(o Options) *Handler { return &Handler{Options: o, bodies: newBodies()} }
 
 // ServeHTTP authenticates a request and hands it to its service. What can be decided
 // by the head is decided before a large body is read: key, date, scope, the

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync"
 	"time"
 )
@@ -45,7 +46,7 @@ func (l *Listener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		c := &Conn{Conn: raw, of: l, address: host(raw), waiting: true, since: time.Now()}
+		c := &Conn{Conn: raw, of: l, address: Origin(raw.RemoteAddr().String()), waiting: true, since: time.Now()}
 		loser := l.add(c)
 		if loser != nil {
 			loser.Conn.Close()
@@ -181,11 +182,23 @@ func Watch(server *http.Server) {
 	}
 }
 
-// host is the address at the other end, without its port.
-func host(c net.Conn) string {
-	name, _, err := net.SplitHostPort(c.RemoteAddr().String())
+// Origin is whom an address is counted as: itself, or the network of 64 bits that an
+// IPv6 host has to itself. remote may have a port.
+func Origin(remote string) string {
+	host, _, err := net.SplitHostPort(remote)
 	if err != nil {
-		return c.RemoteAddr().String()
+		host = remote
 	}
-	return name
+	ip, err := netip.ParseAddr(host)
+	if err != nil {
+		return host
+	}
+	if ip = ip.Unmap(); ip.Is4() {
+		return ip.String()
+	}
+	network, err := ip.WithZone("").Prefix(64)
+	if err != nil {
+		return host
+	}
+	return network.String()
 }

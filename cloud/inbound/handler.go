@@ -158,10 +158,7 @@ func (a *answer) end(r *http.Request) {
 func PerAddress(most int, next http.Handler) http.Handler {
 	var underway Portions
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		from, _, err := net.SplitHostPort(r.RemoteAddr)
-		if err != nil {
-			from = r.RemoteAddr
-		}
+		from := Origin(r.RemoteAddr)
 		if !underway.Take(from, 1, int64(most), math.MaxInt64) {
 			http.Error(w, fmt.Sprintf("%d requests of this address are under way: try again when one has ended", most), http.StatusTooManyRequests)
 			return

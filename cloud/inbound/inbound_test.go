@@ -361,3 +361,22 @@ func TestShare(t *testing.T) {
 		t.Errorf("this process may have %d", n)
 	}
 }
+
+func TestOrigin(t *testing.T) {
+	t.Parallel()
+	for remote, want := range map[string]string{
+		"192.0.2.1:443":              "192.0.2.1",
+		"192.0.2.1":                  "192.0.2.1",
+		"[::ffff:192.0.2.1]:443":     "192.0.2.1",
+		"[2001:db8:1:2:3:4:5:6]:443": "2001:db8:1:2::/64",
+		"[2001:db8:1:2:ffff::1]:1":   "2001:db8:1:2::/64",
+		"[2001:db8:1:3::1]:1":        "2001:db8:1:3::/64",
+		"[fe80::1%eth0]:1":           "fe80::/64",
+		"@":                          "@",
+		"":                           "",
+	} {
+		if got := inbound.Origin(remote); got != want {
+			t.Errorf("%s: %s, want %s", remote, got, want)
+		}
+	}
+}
