@@ -197,7 +197,13 @@ func TestRecover(t *testing.T) {
 	t.Run("deployed to the same core", func(t *testing.T) {
 		viewer := h.connect(t, "Viewer")
 		viewer.subscribe(t, "Mill_Core/out")
-		startProgram(t, edgeBin, nil, "--root", root, "--iot-host", local(h.mqtt), "--gg-host", local(h.device), "--ca", filepath.Join(h.data, "ca.pem"))
+		core := startProgram(t, edgeBin, nil, "--root", root, "--iot-host", local(h.mqtt), "--gg-host", local(h.device), "--ca", filepath.Join(h.data, "ca.pem"))
+		eventually(t, "the terminal says that nothing runs", func() error {
+			if out := core.out.String(); !strings.Contains(out, "nothing of it runs. Restore it on the server with fescue recover") {
+				return fmt.Errorf("%s", out)
+			}
+			return nil
+		})
 		h.await(t, group, h.deploy(t, group, version), fescue.Success)
 		viewer.next(t, "started recovered")
 	})
