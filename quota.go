@@ -7,7 +7,8 @@ import (
 	"strings"
 )
 
-// Quota names how many there may be of something in a group that is deployed.
+// Quota names how many there may be of something, as of those below in a group that
+// is deployed.
 type Quota string
 
 // What a deployment counts.
@@ -55,12 +56,12 @@ func (q Quotas) Most(f QuotaFact) int {
 	return f.Default
 }
 
-// Validate refuses names that are no quotas, and numbers below 0.
-func (q Quotas) Validate() error {
+// Validate refuses names that are no quotas of these facts, and numbers below 0.
+func (q Quotas) Validate(facts []QuotaFact) error {
 	for _, name := range slices.Sorted(maps.Keys(q)) {
-		if !slices.ContainsFunc(QuotaFacts, func(f QuotaFact) bool { return f.Quota == name }) {
+		if !slices.ContainsFunc(facts, func(f QuotaFact) bool { return f.Quota == name }) {
 			var names []string
-			for _, f := range QuotaFacts {
+			for _, f := range facts {
 				names = append(names, string(f.Quota))
 			}
 			return fmt.Errorf("no quota has the name %.64q; there are %s", name, strings.Join(names, ", "))

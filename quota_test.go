@@ -20,7 +20,7 @@ func TestQuotas(t *testing.T) {
 		{fescue.Quotas{"gadgets": 1}, `"gadgets"; there are devices, functions, `},
 		{fescue.Quotas{fescue.QuotaDevices: -1}, "devices: -1 is negative"},
 	} {
-		err := tc.quotas.Validate()
+		err := tc.quotas.Validate(fescue.QuotaFacts)
 		if (tc.says == "") != (err == nil) || err != nil && !strings.Contains(err.Error(), tc.says) {
 			t.Errorf("%v: %v", tc.quotas, err)
 		}

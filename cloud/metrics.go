@@ -65,6 +65,15 @@ var frontCounts = []struct {
 	{"fescue_mqtt_revoked_total", "Sessions ended because their certificate was.", func(s mqttfront.Stats) uint64 { return s.Revoked }},
 }
 
+// watchBroker adds how much the broker keeps.
+func (m *metrics) watchBroker(stored func() (waiting, retained int64)) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "fescue_mqtt_waiting_bytes", Help: "Messages that wait for MQTT sessions.",
+	}, func() float64 { waiting, _ := stored(); return float64(waiting) }), prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "fescue_mqtt_retained_bytes", Help: "Retained messages.",
+	}, func() float64 { _, retained := stored(); return float64(retained) }))
+}
+
 // watchFront adds the MQTT front's counts.
 func (m *metrics) watchFront(stats func() mqttfront.Stats) {
 	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{

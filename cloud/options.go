@@ -75,7 +75,7 @@ type Options struct {
 	Quotas fescue.Quotas
 	// MQTTQuotas are those of certificates and partitions on MQTT that differ from
 	// mqttfront.QuotaFacts.
-	MQTTQuotas mqttfront.Quotas
+	MQTTQuotas fescue.Quotas
 	// Deadlines bound how long deployments stay in their phases.
 	Deadlines deploy.Deadlines
 	// Retention is how long tokens, ended deployments and audit records are kept;
@@ -146,10 +146,10 @@ func (o *Options) complete() error {
 	if err := o.Retention.Validate(); err != nil {
 		return err
 	}
-	if err := o.Quotas.Validate(); err != nil {
+	if err := o.Quotas.Validate(fescue.QuotaFacts); err != nil {
 		return fmt.Errorf("--quota: %w", err)
 	}
-	if err := o.MQTTQuotas.Validate(); err != nil {
+	if err := o.MQTTQuotas.Validate(mqttfront.QuotaFacts); err != nil {
 		return fmt.Errorf("--mqtt-quota: %w", err)
 	}
 	if len(o.PublicHosts) == 0 {

@@ -187,6 +187,7 @@ func (s *Server) startMessages(things *registry.Service) (err error) {
 	}
 	s.onClose(func() error { s.front.Close(); return nil })
 	s.metrics.watchFront(s.front.Stats)
+	s.metrics.watchBroker(s.broker.Stored)
 	things.OnChange(func(certificateID string) {
 		if err := s.front.Invalidate(certificateID); err != nil {
 			s.o.Logger.Warn("live connections of a changed certificate not looked at; the next refresh does", "certificate", certificateID, "error", err)

@@ -10,13 +10,15 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/fescue-edge/fescue"
 )
 
 // book knows of each session whose it is and how many subscriptions it has: of those
 // of connected clients, and of persistent ones whose clients are away. It keeps to
 // the quotas.
 type book struct {
-	quotas Quotas
+	quotas fescue.Quotas
 	// perSession is how many filters a session may have.
 	perSession int
 
@@ -37,7 +39,7 @@ type entry struct {
 	filters map[uint64]struct{}
 }
 
-func newBook(q Quotas, perSession int) *book {
+func newBook(q fescue.Quotas, perSession int) *book {
 	return &book{quotas: q, perSession: perSession, sessions: map[string]*entry{}, used: map[owner]usage{}}
 }
 
@@ -69,11 +71,11 @@ func (b *book) room(e *entry, sessions, filters int) error {
 	for _, o := range e.owners() {
 		ofSessions, ofFilters := o.quotas()
 		for _, each := range []struct {
-			quota      Quota
+			quota      fescue.QuotaFact
 			have, more int
 		}{{ofSessions, b.used[o].sessions, sessions}, {ofFilters, b.used[o].filters, filters}} {
-			if most := b.quotas.most(each.quota); each.more > 0 && most > 0 && each.have+each.more > most {
-				return fmt.Errorf("%w: %s is %d", ErrQuota, each.quota, most)
+			if most := b.quotas.Most(each.quota); each.more > 0 && most > 0 && each.have+each.more > most {
+				return fmt.Errorf("%w: there are %d %s, and %s allows no more", ErrQuota, each.have, each.quota.Counts, each.quota.Quota)
 			}
 		}
 	}

@@ -74,7 +74,7 @@ type Options struct {
 	// IoT Core quotas).
 	MaxSubscriptions int
 	// Quotas are those that differ from QuotaFacts.
-	Quotas Quotas
+	Quotas fescue.Quotas
 	// Room says by its error that a message cannot be kept, because the disk is full
 	// or, for one to be retained, too many are. Messages with QoS 1 are then not
 	// acknowledged, so that their senders send them again. nil means that there
@@ -104,7 +104,7 @@ func (o *Options) setDefaults() error {
 	if o.Room == nil {
 		o.Room = func(bool) error { return nil }
 	}
-	if err := o.Quotas.Validate(); err != nil {
+	if err := o.Quotas.Validate(QuotaFacts); err != nil {
 		return fmt.Errorf("MQTT front: %w", err)
 	}
 	setDefault(&o.HandshakeTimeout, 10*time.Second)

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/mqttfront"
 	"github.com/fescue-edge/fescue/mqtt"
 )
@@ -43,7 +44,7 @@ func TestQuotas(t *testing.T) {
 	t.Parallel()
 	elsewhere := home
 	elsewhere.Region = "eu-west-1"
-	begin := func(t *testing.T, q mqttfront.Quotas, perSession int) *cloud {
+	begin := func(t *testing.T, q fescue.Quotas, perSession int) *cloud {
 		t.Parallel()
 		return start(t, func(o *mqttfront.Options) { o.Quotas, o.MaxSubscriptions = q, perSession })
 	}
@@ -62,7 +63,7 @@ func TestQuotas(t *testing.T) {
 	}
 
 	t.Run("sessions of a certificate", func(t *testing.T) {
-		c := begin(t, mqttfront.Quotas{mqttfront.QuotaCertificateSessions: 2}, 0)
+		c := begin(t, fescue.Quotas{mqttfront.QuotaCertificateSessions: 2}, 0)
 		one, other := c.device(home, quickStart), c.device(home, quickStart)
 		here, away := c.connect(one, "here"), c.connect(one, "away", persistent)
 		refused(t, c, one, "third", true)
@@ -77,7 +78,7 @@ func TestQuotas(t *testing.T) {
 		}
 	})
 	t.Run("what waits counts after a restart, and goes with a clean session", func(t *testing.T) {
-		c := begin(t, mqttfront.Quotas{mqttfront.QuotaCertificateSessions: 1, mqttfront.QuotaCertificateFilters: 3}, 0)
+		c := begin(t, fescue.Quotas{mqttfront.QuotaCertificateSessions: 1, mqttfront.QuotaCertificateFilters: 3}, 0)
 		one := c.device(home, quickStart)
 		cl := c.connect(one, "away", persistent)
 		cl.subscribe("a", 1)
@@ -108,7 +109,7 @@ func TestQuotas(t *testing.T) {
 		}
 	})
 	t.Run("sessions of a partition", func(t *testing.T) {
-		c := begin(t, mqttfront.Quotas{mqttfront.QuotaPartitionSessions: 2}, 0)
+		c := begin(t, fescue.Quotas{mqttfront.QuotaPartitionSessions: 2}, 0)
 		one, other, foreign := c.device(home, quickStart), c.device(home, quickStart), c.device(elsewhere, quickStart)
 		c.connect(one, "a")
 		second := c.connect(other, "b")
@@ -118,13 +119,13 @@ func TestQuotas(t *testing.T) {
 		leave(t, c, second)
 		c.connect(other, "c")
 	})
-	for quota, of := range map[mqttfront.Quota]string{mqttfront.QuotaCertificateFilters: "a certificate", mqttfront.QuotaPartitionFilters: "a partition"} {
+	for quota, of := range map[fescue.Quota]string{mqttfront.QuotaCertificateFilters: "a certificate", mqttfront.QuotaPartitionFilters: "a partition"} {
 		t.Run("filters of "+of, func(t *testing.T) {
-			c := begin(t, mqttfront.Quotas{quota: 3}, 0)
+			c := begin(t, fescue.Quotas{quota: 3}, 0)
 			var log bytes.Buffer
 			c.stop()
 			c.options = func(o *mqttfront.Options) {
-				o.Quotas = mqttfront.Quotas{quota: 3}
+				o.Quotas = fescue.Quotas{quota: 3}
 				o.Logger = slog.New(slog.NewTextHandler(&log, nil))
 			}
 			c.up()
@@ -152,7 +153,7 @@ func TestQuotas(t *testing.T) {
 				t.Errorf("after a session has gone: %#x", code)
 			}
 			c.stop()
-			if text := log.String(); !strings.Contains(text, string(quota)+" is 3") || !strings.Contains(text, "client=second") || !strings.Contains(text, one.id) {
+			if text := log.String(); !strings.Contains(text, string(quota)+" allows no more") || !strings.Contains(text, "client=second") || !strings.Contains(text, one.id) {
 				t.Errorf("the log says %s", text)
 			}
 		})
@@ -175,12 +176,12 @@ func TestQuotas(t *testing.T) {
 	})
 	t.Run("names and numbers that are none", func(t *testing.T) {
 		t.Parallel()
-		for _, q := range []mqttfront.Quotas{{"sessions": 1}, {"": 1}, {mqttfront.QuotaPartitionFilters: -1}} {
-			if err := q.Validate(); err == nil {
+		for _, q := range []fescue.Quotas{{"sessions": 1}, {"": 1}, {mqttfront.QuotaPartitionFilters: -1}} {
+			if err := q.Validate(mqttfront.QuotaFacts); err == nil {
 				t.Errorf("%v passes", q)
 			}
 		}
-		if err := (mqttfront.Quotas{mqttfront.QuotaPartitionFilters: 0}).Validate(); err != nil {
+		if err := (fescue.Quotas{mqttfront.QuotaPartitionFilters: 0}).Validate(mqttfront.QuotaFacts); err != nil {
 			t.Error(err)
 		}
 	})
@@ -222,6 +223,32 @@ func TestWaitingIsBounded(t *testing.T) {
 	}
 	if waited > messages/2 {
 		t.Errorf("%d messages waited, more than the bound allows", waited)
+	}
+}
+
+// A client that is there goes on receiving while what waits for others gives way.
+func TestReadingWhileOldestGivesWay(t *testing.T) {
+	t.Parallel()
+	c := startWith(t, mqttfront.BrokerOptions{MaxWaiting: 4 << 20}, nil)
+	away := c.connect(c.device(home, quickStart), "away", persistent)
+	away.subscribe("q/#", 1)
+	away.Disconnect(100)
+	until(t, "session ends", func() bool { return c.front.Stats().Connections == 0 })
+	reader := c.connect(c.device(home, quickStart), "reader", persistent)
+	reader.subscribe("q/#", 1)
+	p := c.connect(c.device(home, quickStart), "p")
+	payload := strings.Repeat(".", 20_000)
+	for i := range 1000 { // 20 MB
+		p.publish(fmt.Sprint("q/", i), 1, payload)
+	}
+	for name := ""; name != "q/999"; {
+		name, _, _ = strings.Cut(reader.next(), " ")
+	}
+	p.publish("q/end", 1, "end")
+	reader.expect("q/end end")
+	away = c.connect(c.device(home, quickStart), "away", persistent)
+	for name := ""; name != "q/end"; {
+		name, _, _ = strings.Cut(away.next(), " ")
 	}
 }
 

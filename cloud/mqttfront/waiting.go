@@ -14,10 +14,10 @@ import (
 // acknowledgements, and retained messages (server/mqtt.go). It uses those that are
 // there, and would make them without bounds.
 const (
-	waitingStream    = "$MQTT_msgs"
-	waitingSubjects  = "$MQTT.msgs.>"
-	retainedStream   = "$MQTT_rmsgs"
-	retainedSubjects = "$MQTT.rmsgs.>"
+	waitingStream  = "$MQTT_msgs"
+	waitingPrefix  = "$MQTT.msgs."
+	retainedStream = "$MQTT_rmsgs"
+	retainedPrefix = "$MQTT.rmsgs."
 )
 
 // streamCall bounds one call to the broker's own API.
@@ -29,9 +29,9 @@ const lookEvery = time.Second
 // stored bounds what the broker keeps, and knows how much that is.
 type stored struct {
 	conn *nats.Conn
-	// retained is how large all retained messages are together, in bytes.
-	retained    atomic.Int64
-	maxRetained int64
+	// waiting and retained are how large those messages are together, in bytes.
+	waiting, retained atomic.Int64
+	maxRetained       int64
 
 	stop context.CancelFunc
 	done chan struct{}
@@ -52,35 +52,33 @@ func boundStore(server nats.InProcessConnProvider, o BrokerOptions) (*stored, er
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), streamCall)
 	defer cancel()
+	var streams []jetstream.Stream
 	for _, cfg := range []jetstream.StreamConfig{
 		{
-			Name: waitingStream, Subjects: []string{waitingSubjects}, Retention: jetstream.InterestPolicy,
+			Name: waitingStream, Subjects: []string{waitingPrefix + ">"}, Retention: jetstream.InterestPolicy,
 			Storage: jetstream.FileStorage, MaxBytes: o.MaxWaiting, Discard: jetstream.DiscardOld,
 		},
 		{
-			Name: retainedStream, Subjects: []string{retainedSubjects}, Retention: jetstream.LimitsPolicy,
+			Name: retainedStream, Subjects: []string{retainedPrefix + ">"}, Retention: jetstream.LimitsPolicy,
 			Storage: jetstream.FileStorage, MaxMsgsPerSubject: 1,
 		},
 	} {
-		if _, err := api.CreateOrUpdateStream(ctx, cfg); err != nil {
+		stream, err := api.CreateOrUpdateStream(ctx, cfg)
+		if err != nil {
 			conn.Close()
 			return nil, fmt.Errorf("bound the message broker's stream %s: %w", cfg.Name, err)
 		}
+		streams = append(streams, stream)
 	}
-	retained, err := api.Stream(ctx, retainedStream)
-	if err != nil {
-		conn.Close()
-		return nil, fmt.Errorf("look at the message broker's stream %s: %w", retainedStream, err)
-	}
-	s.retained.Store(int64(retained.CachedInfo().State.Bytes))
+	s.retained.Store(int64(streams[1].CachedInfo().State.Bytes))
 	looking, stop := context.WithCancel(context.Background())
 	s.stop = stop
-	go s.look(looking, retained)
+	go s.look(looking, streams[0], streams[1])
 	return s, nil
 }
 
-// look reads how much is retained until ctx ends.
-func (s *stored) look(ctx context.Context, retained jetstream.Stream) {
+// look reads how much waits and how much is retained until ctx ends.
+func (s *stored) look(ctx context.Context, waiting, retained jetstream.Stream) {
 	defer close(s.done)
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
@@ -94,6 +92,9 @@ func (s *stored) look(ctx context.Context, retained jetstream.Stream) {
 		if info, err := retained.Info(call); err == nil {
 			s.retained.Store(int64(info.State.Bytes))
 		}
+		if info, err := waiting.Info(call); err == nil {
+			s.waiting.Store(int64(info.State.Bytes))
+		}
 		cancel()
 	}
 }
@@ -102,6 +103,12 @@ func (s *stored) close() {
 	s.stop()
 	<-s.done
 	s.conn.Close()
+}
+
+// Stored is how many bytes the messages that wait for sessions take, and the retained
+// ones, as of a moment ago.
+func (b *Broker) Stored() (waiting, retained int64) {
+	return b.stored.waiting.Load(), b.stored.retained.Load()
 }
 
 // RoomToRetain is nil while the broker may keep more retained messages.
