@@ -121,7 +121,7 @@ func (s *Server) wire(ctx context.Context) error {
 			"iot":           iot.New(iot.Options{Registry: things, Jobs: s.jobs, Now: o.Now, Host: o.PublicHosts[0], Logger: o.Logger}),
 			"iot-jobs-data": iotjobsdata.New(iotjobsdata.Options{Jobs: s.jobs, Now: o.Now, Logger: o.Logger}),
 			"iotdata": iotdata.New(iotdata.Options{
-				Publisher: asking{s.front}, Shadows: shadowService, Now: o.Now, Logger: o.Logger,
+				Publisher: asking{s.front}, Listener: s.front, Shadows: shadowService, Now: o.Now, Logger: o.Logger,
 			}),
 			"lambda": lambda.New(lambda.Options{
 				Functions: code, Buckets: s.buckets, Links: links, Scheme: s.APIScheme(), BasePath: o.BasePath, SpoolDir: s.path(spoolName), Logger: o.Logger,

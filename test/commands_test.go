@@ -94,7 +94,7 @@ func TestCommandLines(t *testing.T) {
 func TestHelp(t *testing.T) {
 	t.Parallel()
 	for _, line := range []string{
-		"", "up", "server", "core", "provision", "check", "watch", "cancel", "deploy", "deployments", "cores", "recover", "export", "import",
+		"", "up", "server", "core", "provision", "check", "watch", "cancel", "deploy", "deployments", "cores", "mqtt", "mqtt sub", "mqtt pub", "recover", "export", "import",
 		"keys", "keys create", "keys signing", "audit", "backup", "restore",
 	} {
 		t.Run("fescue "+line, func(t *testing.T) {

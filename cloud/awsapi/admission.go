@@ -22,8 +22,9 @@ type admission struct {
 	r       *http.Request
 	call    *Call
 
-	// action is what was admitted last.
-	action string
+	// action is what was admitted last, of admitted.
+	action   string
+	admitted Target
 	// records are of a call that changes something.
 	records []fescue.AuditRecord
 	// denial is what foresee found, about target.
@@ -36,7 +37,7 @@ func (a *admission) admit(ctx context.Context, t Target) error {
 	if err := a.slowDown(a.name, a.call, t); err != nil {
 		return err
 	}
-	a.action = action(a.name, t)
+	a.action, a.admitted = action(a.name, t), t
 	denial := a.authorize(ctx, a.name, a.action, a.r, a.call, t)
 	if err := a.record(ctx, t, denial); err != nil {
 		return err
@@ -45,6 +46,14 @@ func (a *admission) admit(ctx context.Context, t Target) error {
 		return denial
 	}
 	return a.makeRoom(a.name, t.Operation)
+}
+
+// still implements Call.Still.
+func (a *admission) still(ctx context.Context) (err error) {
+	if a.call.Caller, err = a.Callers.Caller(ctx, a.call.KeyID); err != nil {
+		return err
+	}
+	return a.authorize(ctx, a.name, a.action, a.r, a.call, a.admitted)
 }
 
 // covers implements Call.Covers.

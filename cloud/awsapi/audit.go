@@ -19,7 +19,7 @@ type Audit interface {
 }
 
 // reading are the beginnings of operations that change nothing.
-var reading = []string{"Get", "List", "Describe", "Head", "Check"}
+var reading = []string{"Get", "List", "Describe", "Head", "Check", "Subscribe"}
 
 // recorded are the exceptions: what they read is worth a record.
 var recorded = map[string]bool{

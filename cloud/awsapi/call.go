@@ -32,6 +32,7 @@ type Call struct {
 	// admit and covers are the handler's gate; a call that no handler made has
 	// none.
 	admit  func(context.Context, Target) error
+	still  func(context.Context) error
 	covers func(ctx context.Context, arns []string) error
 }
 
@@ -54,6 +55,15 @@ func (c *Call) Admit(ctx context.Context, t Target) error {
 		return nil
 	}
 	return c.admit(ctx, t)
+}
+
+// Still says whether the caller may still do what Admit let in, by the key, role and
+// policies of now. An answer that goes on for long asks again and again.
+func (c *Call) Still(ctx context.Context) error {
+	if c.still == nil {
+		return nil
+	}
+	return c.still(ctx)
 }
 
 // Service answers the requests that are signed for one AWS service.

@@ -155,7 +155,8 @@ func (h *Handler) serve(w *answer, r *http.Request, call *Call) (name string) {
 		}
 		defer h.calls.Give(call.KeyID, 1)
 	}
-	call.admit, call.covers, call.PathNormalized = a.admit, a.covers, pending.PathNormalized
+	call.admit, call.covers, call.still = a.admit, a.covers, a.still
+	call.PathNormalized = pending.PathNormalized
 	r.Body, r.Trailer = body, pending.Trailer()
 	service.ServeCall(w, r, call)
 	a.end(r.Context())

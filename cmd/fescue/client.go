@@ -128,44 +128,18 @@ func (c *apiClient) callWithin(ctx context.Context, timeout time.Duration, servi
 		if body, err = json.Marshal(in); err != nil {
 			return err
 		}
+		header = append(header, "Content-Type", "application/json")
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout+time.Duration(len(body)/uploadRate)*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, method, c.endpoint+path, bytes.NewReader(body))
+	stream, err := c.send(ctx, service, operation, method, path, body, header...)
+	if err != nil {
+		return err
+	}
+	defer stream.Close()
+	answer, err := io.ReadAll(io.LimitReader(stream, maxAnswer))
 	if err != nil {
 		return fmt.Errorf("%s: %w", operation, err)
-	}
-	if in != nil {
-		req.Header.Set("Content-Type", "application/json")
-	}
-	for i := 0; i+1 < len(header); i += 2 {
-		req.Header.Set(header[i], header[i+1])
-	}
-	if service != "" {
-		credentials, err := c.cfg.Credentials.Retrieve(ctx)
-		if err != nil {
-			return fmt.Errorf("%s: no credentials; set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY: %w", operation, err)
-		}
-		sum := sha256.Sum256(body)
-		if err := c.signer.SignHTTP(ctx, credentials, req, hex.EncodeToString(sum[:]), service, c.cfg.Region, time.Now()); err != nil {
-			return fmt.Errorf("%s: sign: %w", operation, err)
-		}
-	}
-	resp, err := c.http.Do(req)
-	if err != nil {
-		return fmt.Errorf("%s: is a server running at %s? %w", operation, c.endpoint, err)
-	}
-	defer resp.Body.Close()
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, 64<<20))
-	if err != nil {
-		return fmt.Errorf("%s: %w", operation, err)
-	}
-	if resp.StatusCode/100 != 2 {
-		e := &apiError{Operation: operation, Status: resp.StatusCode, Code: resp.Header.Get("x-amzn-ErrorType")}
-		var text struct{ Message string } // matches "message" too
-		json.Unmarshal(answer, &text)
-		e.Message = text.Message
-		return e
 	}
 	if out == nil {
 		return nil
@@ -174,6 +148,48 @@ func (c *apiClient) callWithin(ctx context.Context, timeout time.Duration, servi
 		return fmt.Errorf("%s: the answer does not parse: %w", operation, err)
 	}
 	return nil
+}
+
+// maxAnswer bounds an answer that is read whole, in bytes.
+const maxAnswer = 64 << 20
+
+// send sends a signed request and gives the body of its answer, which the caller
+// closes. Without a service it is not signed.
+func (c *apiClient) send(ctx context.Context, service, operation, method, path string, body []byte, header ...string) (io.ReadCloser, error) {
+	req, err := http.NewRequestWithContext(ctx, method, c.endpoint+path, bytes.NewReader(body))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", operation, err)
+	}
+	for i := 0; i+1 < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	if service != "" {
+		credentials, err := c.cfg.Credentials.Retrieve(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("%s: no credentials; set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY: %w", operation, err)
+		}
+		sum := sha256.Sum256(body)
+		if err := c.signer.SignHTTP(ctx, credentials, req, hex.EncodeToString(sum[:]), service, c.cfg.Region, time.Now()); err != nil {
+			return nil, fmt.Errorf("%s: sign: %w", operation, err)
+		}
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("%s: is a server running at %s? %w", operation, c.endpoint, err)
+	}
+	if resp.StatusCode/100 == 2 {
+		return resp.Body, nil
+	}
+	defer resp.Body.Close()
+	e := &apiError{Operation: operation, Status: resp.StatusCode, Code: resp.Header.Get("x-amzn-ErrorType")}
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", operation, err)
+	}
+	var text struct{ Message string } // matches "message" too
+	json.Unmarshal(answer, &text)
+	e.Message = text.Message
+	return nil, e
 }
 
 // partition is where the client's calls lie: the account of its key, in its

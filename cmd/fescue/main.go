@@ -42,6 +42,8 @@ type commands struct {
 
 	ResetEpoch resetEpochCommand `cmd:"" help:"Set the epoch that a core is taken to have been through."`
 
+	MQTT mqttCommand `cmd:"" name:"mqtt" help:"Read and publish MQTT messages, as the account of the access key."`
+
 	Recover recoverCommand `cmd:"" help:"Restore a group from the folder of a V1 core."`
 	Export  exportCommand  `cmd:"" help:"Write a group with everything that it refers to."`
 	Import  importCommand  `cmd:"" help:"Restore a group that export wrote."`

@@ -68,6 +68,28 @@ type Raw struct {
 	Body        []byte
 }
 
+// Stream is an answer that goes on until send returns. What is written is sent at
+// once, with a time for each write: nothing but the client's own patience ends it.
+type Stream struct {
+	ContentType string
+	Send        func(w io.Writer)
+}
+
+// flushing sends each write at once.
+type flushing struct {
+	io.Writer
+	connection *http.ResponseController
+}
+
+// Write implements io.Writer.
+func (f flushing) Write(p []byte) (int, error) {
+	n, err := f.Writer.Write(p)
+	if err == nil {
+		err = f.connection.Flush()
+	}
+	return n, err
+}
+
 // API is a service that speaks REST-JSON.
 type API struct {
 	awsapi.Failing
@@ -326,6 +348,11 @@ func writeAnswer(w http.ResponseWriter, op *Operation, answer any) {
 	contentType, body := "application/json", []byte("{}")
 	switch v := answer.(type) {
 	case nil:
+	case Stream:
+		w.Header().Set("Content-Type", v.ContentType)
+		w.WriteHeader(status)
+		v.Send(flushing{w, http.NewResponseController(w)})
+		return
 	case Raw:
 		contentType, body = v.ContentType, v.Body
 	default:
