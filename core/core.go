@@ -107,7 +107,8 @@ func (c *Core) Run(ctx context.Context) (err error) {
 	}
 	defer lock.Close()
 	defer c.cloud.Close()
-	files, err := logs.Open(logs.Options{Dir: c.config.LogFolder(), System: component(nil, systemComponent), User: component(nil, lambdaComponent)})
+	system, user := logs.Of(nil)
+	files, err := logs.Open(logs.Options{Dir: c.config.LogFolder(), System: system, User: user})
 	if err != nil {
 		return err
 	}

@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
 
-	"github.com/fescue-edge/fescue/bundle"
 	"github.com/fescue-edge/fescue/core/config"
 	"github.com/fescue-edge/fescue/core/lifecycle"
 	"github.com/fescue-edge/fescue/core/logs"
@@ -27,7 +25,7 @@ type edge struct {
 // Check implements agent.Edge.
 func (e *edge) Check(ctx context.Context, functions []plan.Function) []plan.Trouble {
 	var list []plan.Trouble
-	for _, p := range e.parts.supervisor.Check(ctx, toLifecycle("", functions)) {
+	for _, p := range e.parts.supervisor.Check(ctx, functions) {
 		list = append(list, plan.Trouble{ARN: p.ARN, Cause: p.Err.Error(), Kind: kindOf(p.Err)})
 	}
 	return list
@@ -49,19 +47,15 @@ func kindOf(err error) plan.TroubleKind {
 
 // Apply implements agent.Edge.
 func (e *edge) Apply(ctx context.Context, p plan.Plan) error {
-	rows := make([]router.Row, 0, len(p.Subscriptions))
-	for _, s := range p.Subscriptions {
-		rows = append(rows, router.Row{ID: s.Id, Source: s.Source, Subject: s.Subject, Target: s.Target})
-	}
-	table, err := router.NewTable(rows)
+	table, err := router.NewTable(p.Subscriptions)
 	if err != nil {
 		return err
 	}
-	e.files.Configure(component(p.Loggers, systemComponent), component(p.Loggers, lambdaComponent))
+	e.files.Configure(logs.Of(p.Loggers))
 	// Functions publish as soon as they start, so their routes come first; the
 	// cloud sends as soon as it is asked, so its subscriptions come last.
 	e.parts.router.SetTable(table)
-	if _, err := e.parts.supervisor.Apply(ctx, toLifecycle(p.GroupID, p.Functions)); err != nil {
+	if _, err := e.parts.supervisor.Apply(ctx, p.Functions); err != nil {
 		return err
 	}
 	e.parts.link.SetMaxBytes(p.SpoolBytes)
@@ -101,50 +95,4 @@ func (e *edge) Reset(context.Context) error {
 		err = errors.Join(err, server)
 	}
 	return err
-}
-
-func toLifecycle(groupID string, functions []plan.Function) []lifecycle.Function {
-	list := make([]lifecycle.Function, 0, len(functions))
-	for _, f := range functions {
-		environment := map[string]string{"LOG_LEVEL": f.LogLevel}
-		if groupID != "" {
-			environment["GROUP_ID"] = groupID
-		}
-		maps.Copy(environment, f.Environment)
-		spec := lifecycle.Function{
-			ARN: f.ARN, Name: f.Name, Version: f.Version, Region: f.Region, Account: f.Account,
-			Code: sandbox.HostPath(f.Dir), Runtime: f.Runtime, Handler: f.Handler, ExecArgs: f.Arguments,
-			Pinned: f.Pinned, Timeout: f.Timeout, Encoding: f.Encoding, Environment: environment,
-			Hash: f.Hash,
-		}
-		if f.RunAs != nil {
-			spec.Credential = &sandbox.Credential{UID: uint32(f.RunAs.UID), GID: uint32(f.RunAs.GID)}
-		}
-		list = append(list, spec)
-	}
-	return list
-}
-
-// Components of a logger definition.
-const (
-	systemComponent = "GreengrassSystem"
-	lambdaComponent = "Lambda"
-)
-
-// component is the file log's configuration of one component; without one in the
-// group, INFO and 128 KB as the original has it.
-func component(loggers []bundle.Logger, name string) logs.Component {
-	c := logs.Component{Level: logs.Info}
-	for _, l := range loggers {
-		if l.Component != name || l.Type != "FileSystem" {
-			continue
-		}
-		if level, err := logs.ParseLevel(l.Level); err == nil {
-			c.Level = level
-		}
-		if l.Space != nil {
-			c.Space = *l.Space
-		}
-	}
-	return c
 }

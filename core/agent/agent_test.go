@@ -17,6 +17,7 @@ import (
 	"github.com/fescue-edge/fescue/bundle"
 	"github.com/fescue-edge/fescue/core/agent"
 	"github.com/fescue-edge/fescue/core/plan"
+	"github.com/fescue-edge/fescue/core/sandbox"
 	"github.com/fescue-edge/fescue/corelink"
 	"github.com/fescue-edge/fescue/test/archive"
 )
@@ -79,7 +80,7 @@ func TestDeployment(t *testing.T) {
 		f := g.last().Functions[0]
 		want := plan.Function{
 			ARN: arn, Name: "hello", Version: "1", Region: "us-east-1", Account: "123456789012",
-			CodeHash: packagesOf(m)[0].SHA256, Dir: g.path(".store", packagesOf(m)[0].SHA256),
+			CodeHash: packagesOf(m)[0].SHA256, Code: sandbox.HostPath(g.path(".store", packagesOf(m)[0].SHA256)), GroupID: groupID,
 			Runtime: "python3.8", Handler: "app.handler", Arguments: []string{}, Pinned: true, Timeout: 3 * time.Second, Encoding: "json",
 			LogLevel: "INFO", Hash: f.Hash,
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/bundle"
 	"github.com/fescue-edge/fescue/core/plan"
+	"github.com/fescue-edge/fescue/core/sandbox"
 	"github.com/fescue-edge/fescue/test/archive"
 	"github.com/fescue-edge/fescue/test/reached"
 )
@@ -223,19 +224,19 @@ func TestGroupsThatRun(t *testing.T) {
 		want    any
 	}{
 		{name: "as ggc_user", gateway: func(g *gateway) { g.accounts = known },
-			got: func(p plan.Plan) any { return p.Functions[0].RunAs }, want: &plan.Identity{UID: 112, GID: 119}},
+			got: func(p plan.Plan) any { return p.Functions[0].RunAs }, want: &sandbox.Credential{UID: 112, GID: 119}},
 		{name: "as the function says", edit: runAs(ptr(1), ptr(2)), gateway: func(g *gateway) { g.accounts = known },
-			got: func(p plan.Plan) any { return p.Functions[0].RunAs }, want: &plan.Identity{UID: 1, GID: 2}},
+			got: func(p plan.Plan) any { return p.Functions[0].RunAs }, want: &sandbox.Credential{UID: 1, GID: 2}},
 		{name: "half as the function says, half as the group says", gateway: func(g *gateway) { g.accounts = known },
 			edit: func(g *bundle.Group) {
 				runAs(ptr(1), nil)(g)
 				g.GroupDefinitions.Lambdas.DefaultConfig = &fescue.FunctionDefaultConfig{Execution: &fescue.FunctionExecution{RunAs: &fescue.RunAs{Uid: ptr(7), Gid: ptr(8)}}}
 			},
-			got: func(p plan.Plan) any { return p.Functions[0].RunAs }, want: &plan.Identity{UID: 1, GID: 8}},
+			got: func(p plan.Plan) any { return p.Functions[0].RunAs }, want: &sandbox.Credential{UID: 1, GID: 8}},
 		{name: "as the core's own default", gateway: func(g *gateway) { g.accounts, g.uid, g.gid = rooted{}, ptr(65534), ptr(65534) },
-			got: func(p plan.Plan) any { return p.Functions[0].RunAs }, want: &plan.Identity{UID: 65534, GID: 65534}},
+			got: func(p plan.Plan) any { return p.Functions[0].RunAs }, want: &sandbox.Credential{UID: 65534, GID: 65534}},
 		{name: "as root where it is allowed", edit: runAs(ptr(0), ptr(0)), gateway: func(g *gateway) { g.accounts, g.allowRoot = known, true },
-			got: func(p plan.Plan) any { return p.Functions[0].RunAs }, want: &plan.Identity{}},
+			got: func(p plan.Plan) any { return p.Functions[0].RunAs }, want: &sandbox.Credential{}},
 		{name: "as the ordinary user that the core is", edit: runAs(ptr(1000), ptr(1000)),
 			got: func(p plan.Plan) any { return p.Functions[0].RunAs == nil }, want: true},
 		{name: "without a container by the group's default", edit: func(g *bundle.Group) {
@@ -244,7 +245,7 @@ func TestGroupsThatRun(t *testing.T) {
 		}, got: func(p plan.Plan) any { return len(p.Functions) }, want: 1},
 		{name: "in a group that amounts to root where that is allowed", edit: runAs(nil, ptr(42)),
 			gateway: func(g *gateway) { g.accounts, g.allowRoot = peopled, true },
-			got:     func(p plan.Plan) any { return p.Functions[0].RunAs }, want: &plan.Identity{UID: 112, GID: 42}},
+			got:     func(p plan.Plan) any { return p.Functions[0].RunAs }, want: &sandbox.Credential{UID: 112, GID: 42}},
 		{name: "a handler beside the name of an interpreter", edit: lambda(func(l *bundle.LambdaConfiguration) { l.Executable = "python3.7" }),
 			got: func(p plan.Plan) any { return p.Functions[0].Handler }, want: "app.handler"},
 		{name: "a handler that only Executable names", edit: lambda(func(l *bundle.LambdaConfiguration) { l.Handler, l.Executable = "", "app.handler" }),
@@ -252,7 +253,7 @@ func TestGroupsThatRun(t *testing.T) {
 		{name: "an executable", edit: lambda(func(l *bundle.LambdaConfiguration) {
 			l.Runtime, l.Handler, l.Executable = fescue.ExecutableRuntime, "ignored", "app.py"
 		}), got: func(p plan.Plan) any {
-			info, err := os.Stat(p.Functions[0].Dir + "/app.py")
+			info, err := os.Stat(string(p.Functions[0].Code.Join("app.py")))
 			return err == nil && info.Mode().Perm() == 0o755 && p.Functions[0].Handler == "app.py"
 		}, want: true},
 		{name: "GGIPDetector and GGCloudSpooler", edit: func(g *bundle.Group) {

@@ -229,10 +229,10 @@ func (g *gateway) whole(t *testing.T) {
 	t.Helper()
 	plan := g.last()
 	for _, f := range plan.Functions {
-		if got, want := g.content(filepath.Join(f.Dir, "app.py")), "VERSION = "+f.Version+"\n"; got != want {
+		if got, want := g.content(filepath.Join(string(f.Code), "app.py")), "VERSION = "+f.Version+"\n"; got != want {
 			t.Errorf("function %s has code %q", f.ARN, got)
 		}
-		if info, err := g.disk.Lstat(filepath.Join(f.Dir, "lib", "tool.sh")); err != nil || info.Size() == 0 || info.Mode().Perm() != 0o755 {
+		if info, err := g.disk.Lstat(filepath.Join(string(f.Code), "lib", "tool.sh")); err != nil || info.Size() == 0 || info.Mode().Perm() != 0o755 {
 			t.Errorf("function %s is not complete: %v", f.ARN, err)
 		}
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/fescue-edge/fescue/bundle"
 	"github.com/fescue-edge/fescue/core/agent"
 	"github.com/fescue-edge/fescue/core/plan"
+	"github.com/fescue-edge/fescue/core/sandbox"
 	"github.com/fescue-edge/fescue/disk"
 	"github.com/fescue-edge/fescue/test/archive"
 )
@@ -235,16 +236,16 @@ func (g *gateway) Reset(context.Context) error {
 // ordinary is a machine on which the core is not root.
 type ordinary struct{}
 
-func (ordinary) Self() plan.Identity     { return plan.Identity{UID: 1000, GID: 1000} }
-func (ordinary) UID(string) (int, error) { return 0, errors.New("not to be asked") }
-func (ordinary) GID(string) (int, error) { return 0, errors.New("not to be asked") }
-func (ordinary) UserName(int) string     { return "" }
-func (ordinary) GroupName(int) string    { return "" }
+func (ordinary) Self() sandbox.Credential { return sandbox.Credential{UID: 1000, GID: 1000} }
+func (ordinary) UID(string) (int, error)  { return 0, errors.New("not to be asked") }
+func (ordinary) GID(string) (int, error)  { return 0, errors.New("not to be asked") }
+func (ordinary) UserName(int) string      { return "" }
+func (ordinary) GroupName(int) string     { return "" }
 
 // rooted is a machine on which the core is root, with these accounts.
 type rooted struct{ users, groups map[string]int }
 
-func (rooted) Self() plan.Identity { return plan.Identity{} }
+func (rooted) Self() sandbox.Credential { return sandbox.Credential{} }
 
 func (r rooted) UID(name string) (int, error) {
 	if id, ok := r.users[name]; ok {

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/core/invoke"
 	"github.com/fescue-edge/fescue/core/lifecycle"
 	"github.com/fescue-edge/fescue/core/router"
@@ -67,9 +68,9 @@ def publish(topic, payload, policy=""):
 			r.python("Publisher", publish+"def handler(event, context):\n    return publish(event['topic'], '{\"v\": 1}', 'AllOrError').func_err\n"),
 			r.python("Relay", publish+"def handler(event, context):\n    publish('relayed', context.client_context.custom['subject'] + ' ' + json.dumps(event))\n"),
 		)
-		table, err := router.NewTable([]router.Row{
-			{ID: "1", Source: arn("Publisher"), Subject: "in/+", Target: arn("Relay")},
-			{ID: "2", Source: arn("Relay"), Subject: "relayed", Target: "cloud"},
+		table, err := router.NewTable([]fescue.Subscription{
+			{Id: "1", Source: arn("Publisher"), Subject: "in/+", Target: arn("Relay")},
+			{Id: "2", Source: arn("Relay"), Subject: "relayed", Target: "cloud"},
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -225,10 +226,10 @@ def handler(event, context):
 		t.Parallel()
 		r := newRig(t, func(o *lifecycle.Options) { o.MaxWorkItems = 2; o.MaxBytes = 1000 })
 		r.apply(executable("Silent", t.TempDir(), "silent"), executable("Silent2", t.TempDir(), "silent"))
-		table, err := router.NewTable([]router.Row{
-			{ID: "1", Source: "s", Subject: "t", Target: arn("Silent")},
-			{ID: "2", Source: "s", Subject: "t", Target: "cloud"},
-			{ID: "3", Source: "s", Subject: "t", Target: arn("Silent2")},
+		table, err := router.NewTable([]fescue.Subscription{
+			{Id: "1", Source: "s", Subject: "t", Target: arn("Silent")},
+			{Id: "2", Source: "s", Subject: "t", Target: "cloud"},
+			{Id: "3", Source: "s", Subject: "t", Target: arn("Silent2")},
 		})
 		if err != nil {
 			t.Fatal(err)

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/core/plan"
 	"github.com/fescue-edge/fescue/core/sandbox"
 )
 
@@ -36,7 +37,7 @@ type places struct {
 
 // plainPlaces are those without a container: the package's folder is where all else
 // is, too.
-func (f *Function) plainPlaces(runtimes sandbox.HostPath) places {
+func plainPlaces(f *plan.Function, runtimes sandbox.HostPath) places {
 	code := f.Code.Plain()
 	return places{code: code, runtimes: runtimes.Plain(), work: code, home: code, resources: code}
 }
@@ -48,16 +49,19 @@ func (f *Function) plainPlaces(runtimes sandbox.HostPath) places {
 // is and how it reaches the core; lists, to which the core adds its part; and
 // all others, where the group's value wins. (Names and values as observed in
 // functions of the original.)
-func (s *Supervisor) environment(f *Function, c command, token string) []string {
+func (s *Supervisor) environment(f *plan.Function, c command, token string) []string {
 	env := map[string]string{
 		"HOME": string(c.places.home),
 		"LANG": "C.UTF-8",
 
 		"AWS_REGION":         f.Region,
 		"AWS_DEFAULT_REGION": f.Region,
-		"LOG_LEVEL":          s.options.LogLevel,
+		"LOG_LEVEL":          f.LogLevel,
 
 		"STREAM_MANAGER_SERVER_PORT": "8088",
+	}
+	if f.GroupID != "" {
+		env["GROUP_ID"] = f.GroupID
 	}
 	maps.Copy(env, s.options.Environment)
 	for name, value := range f.Environment {
@@ -82,9 +86,6 @@ func (s *Supervisor) environment(f *Function, c command, token string) []string 
 	}
 
 	encoding := f.Encoding
-	if encoding == "" {
-		encoding = fescue.EncodingJSON
-	}
 	if c.runtime.BinaryOnly {
 		encoding = fescue.EncodingBinary
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/fescue-edge/fescue/core/invoke"
+	"github.com/fescue-edge/fescue/core/plan"
 )
 
 // maxAttempts is how often an item is offered to a process before it is given
@@ -17,7 +18,7 @@ const maxAttempts = 3
 // function is a function's queue and its processes. Its methods are called with
 // the supervisor's mu held.
 type function struct {
-	spec       Function
+	spec       plan.Function
 	command    command
 	supervisor *Supervisor
 	// problem is why it cannot run; calls are answered with it.

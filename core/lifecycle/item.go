@@ -63,7 +63,7 @@ func (s *Supervisor) enqueue(item *item) {
 func (i *item) hand(w *worker) {
 	i.worker = w
 	s := i.function.supervisor
-	limit := i.function.spec.timeout()
+	limit := i.function.spec.Timeout
 	var timer *time.Timer
 	timer = time.AfterFunc(limit, func() {
 		s.mu.Lock()

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/fescue-edge/fescue/core/plan"
 	"github.com/fescue-edge/fescue/core/sandbox"
 	"github.com/fescue-edge/fescue/runtimes"
 )
@@ -31,19 +32,19 @@ type launcher struct {
 }
 
 // command resolves a function's command line, or says why it cannot run here.
-func (l *launcher) command(ctx context.Context, f *Function) (command, error) {
-	c := command{runtime: runtimes.Of(f.Runtime), places: f.plainPlaces(l.runtimeDir)}
+func (l *launcher) command(ctx context.Context, f *plan.Function) (command, error) {
+	c := command{runtime: runtimes.Of(f.Runtime), places: plainPlaces(f, l.runtimeDir)}
 	if c.runtime == nil {
 		return command{}, &UnsupportedRuntimeError{f.Runtime}
 	}
 	if len(c.runtime.Interpreters) == 0 {
-		if err := f.program(); err != nil {
+		if err := program(f); err != nil {
 			return command{}, err
 		}
-		c.program, c.args = c.places.code.Join(f.Handler), f.ExecArgs
+		c.program, c.args = c.places.code.Join(f.Handler), f.Arguments
 		return c, nil
 	}
-	interpreter, err := l.interpreters.find(ctx, c.runtime, f.Runtime, f.Credential)
+	interpreter, err := l.interpreters.find(ctx, c.runtime, f.Runtime, f.RunAs)
 	if err != nil {
 		return command{}, err
 	}
@@ -52,13 +53,13 @@ func (l *launcher) command(ctx context.Context, f *Function) (command, error) {
 	for _, argument := range c.runtime.Arguments {
 		c.args = append(c.args, fill.Replace(argument))
 	}
-	c.program, c.args = interpreter.Plain(), append(c.args, f.ExecArgs...)
+	c.program, c.args = interpreter.Plain(), append(c.args, f.Arguments...)
 	c.reads = []sandbox.InsidePath{c.places.code, main}
 	return c, nil
 }
 
 // program checks the file in the package that the handler names.
-func (f *Function) program() error {
+func program(f *plan.Function) error {
 	path := string(f.Code.Join(f.Handler))
 	if !filepath.IsLocal(f.Handler) {
 		return &CodeError{path, errors.New("the handler must be a file name inside the function's package")}
@@ -77,7 +78,7 @@ func (f *Function) program() error {
 
 // Check says which functions cannot run on this machine, and why. Nothing is
 // started or stopped: it is meant for the time before a deployment switches.
-func (s *Supervisor) Check(ctx context.Context, functions []Function) []Problem {
+func (s *Supervisor) Check(ctx context.Context, functions []plan.Function) []Problem {
 	var problems []Problem
 	for i := range functions {
 		// A package that is not here is one that the deployment would fetch.
@@ -91,9 +92,9 @@ func (s *Supervisor) Check(ctx context.Context, functions []Function) []Problem 
 
 // resolve is the command line of a function that can run here. Of one whose package
 // is not here it sees only what the machine lacks.
-func (s *Supervisor) resolve(ctx context.Context, f *Function, here bool) (command, error) {
+func (s *Supervisor) resolve(ctx context.Context, f *plan.Function, here bool) (command, error) {
 	if row := runtimes.Of(f.Runtime); !here && row != nil && len(row.Interpreters) == 0 {
-		return command{}, f.Credential.MayEnter(f.Code)
+		return command{}, f.RunAs.MayEnter(f.Code)
 	}
 	if info, err := os.Stat(string(f.Code)); here && err != nil {
 		return command{}, &CodeError{string(f.Code), err}

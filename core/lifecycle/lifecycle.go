@@ -14,48 +14,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/core/invoke"
 	"github.com/fescue-edge/fescue/core/sandbox"
 	"github.com/fescue-edge/fescue/runtimes"
 )
-
-// Function is one function of the deployed group, ready to run.
-type Function struct {
-	// ARN is version-qualified; it identifies the function.
-	ARN string
-	// Name, Version, Region and Account are the ARN's parts.
-	Name, Version, Region, Account string
-	// Code is the folder of its package.
-	Code sandbox.HostPath
-	// Runtime is Lambda's name for the interpreter, of package runtimes.
-	Runtime string
-	// Handler is "module.function", or the program's file name below Code. An
-	// Executable of the group has already taken its place.
-	Handler string
-	// ExecArgs are appended to the command line.
-	ExecArgs []string
-	// Pinned functions are long-lived: exactly one process, started at once.
-	Pinned bool
-	// Timeout bounds one call of the handler; 0 means fescue.DefaultTimeout.
-	Timeout time.Duration
-	// Encoding is fescue.EncodingJSON (also when empty) or fescue.EncodingBinary.
-	Encoding string
-	// Environment are the variables that the group defines.
-	Environment map[string]string
-	// Credential is whom the process runs as; nil means as the core.
-	Credential *sandbox.Credential
-	// Hash identifies code and configuration: while it stays the same, Apply
-	// leaves the function's processes alone.
-	Hash string
-}
-
-func (f *Function) timeout() time.Duration {
-	if f.Timeout <= 0 {
-		return fescue.DefaultTimeout
-	}
-	return f.Timeout
-}
 
 // LogSink takes what functions write. It is called from many goroutines and
 // must not block for long: a function that writes waits for it.
@@ -103,8 +65,6 @@ type Options struct {
 	// endpoints, proxies. Functions may replace the variables that are not
 	// reserved; see environment.go.
 	Environment map[string]string
-	// LogLevel is the level configured for functions; "INFO" if empty.
-	LogLevel string
 	// SearchPath are the folders in which interpreters are looked for; by
 	// default /usr/bin and /usr/local/bin, as the original did.
 	SearchPath []string
@@ -140,9 +100,6 @@ func (o Options) withDefaults() Options {
 	}
 	if len(o.SearchPath) == 0 {
 		o.SearchPath = []string{"/usr/bin", "/usr/local/bin"}
-	}
-	if o.LogLevel == "" {
-		o.LogLevel = "INFO"
 	}
 	if o.MaxWorkItems <= 0 {
 		o.MaxWorkItems = 1024

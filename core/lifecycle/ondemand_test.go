@@ -9,10 +9,11 @@ import (
 
 	"github.com/fescue-edge/fescue/core/invoke"
 	"github.com/fescue-edge/fescue/core/lifecycle"
+	"github.com/fescue-edge/fescue/core/plan"
 )
 
 // onDemand makes a function one that is started when somebody calls.
-func onDemand(f lifecycle.Function) lifecycle.Function {
+func onDemand(f plan.Function) plan.Function {
 	f.Pinned = false
 	return f
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"syscall"
 
+	"github.com/fescue-edge/fescue/core/plan"
 	"github.com/fescue-edge/fescue/core/sandbox"
 )
 
@@ -15,10 +16,10 @@ type Sandbox interface {
 }
 
 // spec is the process of a function.
-func (s *Supervisor) spec(f *Function, c command, id, token string) sandbox.Spec {
+func (s *Supervisor) spec(f *plan.Function, c command, id, token string) sandbox.Spec {
 	return sandbox.Spec{
 		ID: id, Program: c.program, Args: c.args, Dir: c.places.work, Reads: c.reads,
-		Env: s.environment(f, c, token), Credential: f.Credential,
+		Env: s.environment(f, c, token), Credential: f.RunAs,
 	}
 }
 

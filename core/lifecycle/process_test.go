@@ -21,7 +21,6 @@ func TestEnvironment(t *testing.T) {
 	r := newRig(t, func(o *lifecycle.Options) {
 		o.Environment["http_proxy"] = "http://proxy:3128"
 		o.Environment["no_proxy"] = "example.com"
-		o.LogLevel = "WARN"
 	})
 	f := r.python("F", "import os\ndef handler(e, c):\n    return dict(os.environ)\n")
 	f.Environment = map[string]string{
@@ -30,7 +29,8 @@ func TestEnvironment(t *testing.T) {
 		"ROUTER_FUNCTION_ARN": "forged", "ENCODING_TYPE": "forged", "PYTHONPATH": "/extra", "PATH": "/opt/bin",
 		"AWS_DEFAULT_REGION": "eu-central-1", "GROUP_ID": "mine", "http_proxy": "http://own:1",
 	}
-	f.ExecArgs = []string{"--fast", "two words"}
+	f.LogLevel = "WARN"
+	f.Arguments = []string{"--fast", "two words"}
 	r.apply(f)
 	var got map[string]string
 	if err := json.Unmarshal(r.invoke("F", "").Payload, &got); err != nil {
@@ -117,7 +117,7 @@ func TestCredential(t *testing.T) {
 	r := newRig(t)
 	f := function("F")
 	f.Code, f.Handler, f.Runtime = sandbox.HostPath(dir), "run.sh", fescue.ExecutableRuntime
-	f.Credential = &sandbox.Credential{UID: 54321, GID: 54322, Groups: []uint32{54323}}
+	f.RunAs = &sandbox.Credential{UID: 54321, GID: 54322, Groups: []uint32{54323}}
 	r.apply(f)
 	r.eventually("it has spoken", func() bool { return len(r.sup.Tail(f.ARN)) == 4 })
 	var got []string

@@ -22,6 +22,7 @@ import (
 	"github.com/fescue-edge/fescue/core/invoke"
 	"github.com/fescue-edge/fescue/core/ipc"
 	"github.com/fescue-edge/fescue/core/lifecycle"
+	"github.com/fescue-edge/fescue/core/plan"
 	"github.com/fescue-edge/fescue/core/router"
 	"github.com/fescue-edge/fescue/core/sandbox"
 	"github.com/fescue-edge/fescue/runtimes"
@@ -139,7 +140,7 @@ func playCore() int {
 		Logger: logger, Logs: &capture{}, Sandbox: box, Registry: invoke.NewRegistry(invoke.Options{}),
 	})
 	dir, _ := os.Getwd()
-	functions := []lifecycle.Function{
+	functions := []plan.Function{
 		executable("Silent", dir, "silent"), executable("Parent", dir, "parent"),
 	}
 	if _, err := sup.Apply(context.Background(), functions); err != nil {
@@ -273,15 +274,15 @@ func arn(name string) string {
 	return "arn:aws:lambda:eu-west-1:123456789012:function:" + name + ":1"
 }
 
-func function(name string) lifecycle.Function {
-	return lifecycle.Function{
+func function(name string) plan.Function {
+	return plan.Function{
 		ARN: arn(name), Name: name, Version: "1", Region: "eu-west-1", Account: "123456789012",
-		Hash: "1", Pinned: true, Timeout: 20 * time.Second,
+		Hash: "1", Pinned: true, Timeout: 20 * time.Second, Encoding: fescue.EncodingJSON, LogLevel: "INFO",
 	}
 }
 
 // executable is a function that is this test program; dir gets a link to it.
-func executable(name, dir, mode string) lifecycle.Function {
+func executable(name, dir, mode string) plan.Function {
 	self, err := os.Executable()
 	if err == nil {
 		err = os.Symlink(self, filepath.Join(dir, "program"))
@@ -296,7 +297,7 @@ func executable(name, dir, mode string) lifecycle.Function {
 }
 
 // python is a function with a module app whose handler is named handler.
-func (r *rig) python(name, source string) lifecycle.Function {
+func (r *rig) python(name, source string) plan.Function {
 	r.t.Helper()
 	f := function(name)
 	f.Code, f.Handler, f.Runtime = sandbox.HostPath(r.t.TempDir()), "app.handler", "python3.8"
@@ -305,7 +306,7 @@ func (r *rig) python(name, source string) lifecycle.Function {
 		r.t.Fatal(err)
 	}
 	var missing *lifecycle.InterpreterMissingError
-	for _, problem := range r.sup.Check(r.t.Context(), []lifecycle.Function{f}) {
+	for _, problem := range r.sup.Check(r.t.Context(), []plan.Function{f}) {
 		if errors.As(problem, &missing) {
 			r.t.Skip("python3 is not installed in /usr/bin or /usr/local/bin; install it to run this test:", problem)
 		}
@@ -314,7 +315,7 @@ func (r *rig) python(name, source string) lifecycle.Function {
 	return f
 }
 
-func (r *rig) apply(functions ...lifecycle.Function) lifecycle.Report {
+func (r *rig) apply(functions ...plan.Function) lifecycle.Report {
 	r.t.Helper()
 	report, err := r.sup.Apply(r.t.Context(), functions)
 	if err != nil {

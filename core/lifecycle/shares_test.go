@@ -11,6 +11,7 @@ import (
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/core/invoke"
 	"github.com/fescue-edge/fescue/core/lifecycle"
+	"github.com/fescue-edge/fescue/core/plan"
 )
 
 // flood sends messages until one is refused and says how many were taken.
@@ -34,7 +35,7 @@ func TestShares(t *testing.T) {
 	t.Parallel()
 	silent := func(t *testing.T, names ...string) *rig {
 		r := newRig(t, func(o *lifecycle.Options) { o.MaxWorkItems = 100; o.MaxBytes = 30000 })
-		var functions []lifecycle.Function
+		var functions []plan.Function
 		for _, name := range names {
 			functions = append(functions, executable(name, t.TempDir(), "silent"))
 		}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/fescue-edge/fescue/core/invoke"
+	"github.com/fescue-edge/fescue/core/plan"
 	"github.com/fescue-edge/fescue/core/sandbox"
 )
 
@@ -70,7 +71,7 @@ type Report struct {
 // else alone. It returns when stopped processes have ended and new ones are
 // being started; WaitReady tells how those fare. The error is that of a
 // supervisor that is shutting down, or of ctx before anything was done.
-func (s *Supervisor) Apply(ctx context.Context, specs []Function) (Report, error) {
+func (s *Supervisor) Apply(ctx context.Context, specs []plan.Function) (Report, error) {
 	s.applying.Lock()
 	defer s.applying.Unlock()
 	if err := ctx.Err(); err != nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/core/invoke"
 	"github.com/fescue-edge/fescue/core/lifecycle"
+	"github.com/fescue-edge/fescue/core/plan"
 	"github.com/fescue-edge/fescue/core/sandbox"
 )
 
@@ -87,14 +88,14 @@ func TestApply(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(dir, "plain"), nil, 0o644); err != nil {
 			t.Fatal(err)
 		}
-		with := func(name, runtime, handler string) lifecycle.Function {
+		with := func(name, runtime, handler string) plan.Function {
 			f := function(name)
 			f.Code, f.Runtime, f.Handler = sandbox.HostPath(dir), runtime, handler
 			return f
 		}
 		noDir := with("NoDir", "python3.8", "a.b")
 		noDir.Code = noDir.Code.Join("missing")
-		functions := []lifecycle.Function{
+		functions := []plan.Function{
 			executable("Good", dir, "upper"), noDir,
 			with("Java", "java8", "a.B::c"), with("Node", "nodejs12.x", "a.b"), with("Python", "python3.8", "a.b"),
 			with("Python2", "python2.7", "a.b"), with("Python4", "python4.0", "a.b"),
@@ -211,7 +212,7 @@ func TestWaitReady(t *testing.T) {
 		r := newRig(t)
 		onDemand := executable("Missing", t.TempDir(), "upper")
 		onDemand.Handler, onDemand.Pinned = "nothing", false
-		for name, failing := range map[string]lifecycle.Function{
+		for name, failing := range map[string]plan.Function{
 			"a process that ends":           executable("Exit", t.TempDir(), "exit3"),
 			"a function that cannot be run": onDemand,
 		} {

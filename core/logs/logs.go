@@ -16,6 +16,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/fescue-edge/fescue/bundle"
 )
 
 // Level is a log level of Greengrass; higher ones are more urgent.
@@ -56,6 +58,26 @@ type Component struct {
 	Level Level
 	// Space bounds each log with its rotated files together, in KB; 0 means 128.
 	Space int
+}
+
+// Of is the configuration that a group's loggers say; without one for the files of
+// a component, INFO and 128 KB as the original has it.
+func Of(loggers []bundle.Logger) (system, user Component) {
+	system.Level, user.Level = Info, Info
+	components := map[string]*Component{"GreengrassSystem": &system, "Lambda": &user}
+	for _, l := range loggers {
+		c := components[l.Component]
+		if c == nil || l.Type != "FileSystem" {
+			continue
+		}
+		if level, err := ParseLevel(l.Level); err == nil {
+			c.Level = level
+		}
+		if l.Space != nil {
+			c.Space = *l.Space
+		}
+	}
+	return system, user
 }
 
 // defaultSpace is what the original used before a group said otherwise, in KB.

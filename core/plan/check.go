@@ -16,6 +16,7 @@ import (
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/bundle"
 	"github.com/fescue-edge/fescue/core/failure"
+	"github.com/fescue-edge/fescue/core/sandbox"
 	"github.com/fescue-edge/fescue/topic"
 )
 
@@ -111,7 +112,7 @@ func (c *checker) configure(l bundle.Lambda) Function {
 		return Function{}
 	}
 	f := Function{
-		ARN: l.FunctionArn, Name: name, Version: version, Region: arn.Region, Account: arn.Account,
+		ARN: l.FunctionArn, GroupID: c.manifest.GroupID, Name: name, Version: version, Region: arn.Region, Account: arn.Account,
 		Runtime:     d.Runtime,
 		Handler:     fescue.EntryPoint(d.Runtime, d.Handler, d.Executable),
 		Arguments:   d.ExecArgs,
@@ -120,7 +121,7 @@ func (c *checker) configure(l bundle.Lambda) Function {
 		Encoding:    cmp.Or(d.EncodingType, fescue.EncodingJSON),
 		Environment: d.Environment.Variables,
 	}
-	if d.Timeout != nil {
+	if d.Timeout != nil && *d.Timeout != 0 {
 		f.Timeout = time.Duration(*d.Timeout) * time.Second
 	}
 	for _, text := range fescue.ProcessProblems(f.Encoding, d.Timeout, f.Environment, slices.Concat(f.Arguments, []string{f.Handler})...) {
@@ -151,8 +152,8 @@ func (c *checker) code(f *Function) {
 		return
 	}
 	f.CodeHash = code.SHA256
-	f.Dir = c.Code(f.CodeHash)
-	info, err := c.Disk.Lstat(f.Dir)
+	f.Code = sandbox.HostPath(c.Code(f.CodeHash))
+	info, err := c.Disk.Lstat(string(f.Code))
 	if c.dry && errors.Is(err, fs.ErrNotExist) {
 		return
 	}
@@ -179,7 +180,7 @@ func (c *checker) runnable(ctx context.Context, functions []Function) []Function
 // everybody may run, as the original did.
 func (c *checker) executable(f *Function) {
 	name := path.Clean("/" + f.Handler)[1:]
-	program := filepath.Join(f.Dir, filepath.FromSlash(name))
+	program := string(f.Code.Join(filepath.FromSlash(name)))
 	missing := func(err error) {
 		c.problem(f.ARN, fescue.HandlerMissing, filepath.Join(c.Lambdas, f.ARN, f.Handler), err)
 	}

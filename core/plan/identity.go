@@ -9,12 +9,13 @@ import (
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/bundle"
+	"github.com/fescue-edge/fescue/core/sandbox"
 )
 
 // Accounts is who the core is and whom it can make functions be.
 type Accounts interface {
 	// Self is the user that the core runs as; UID 0 can become anyone.
-	Self() Identity
+	Self() sandbox.Credential
 	// UID and GID look a name up in the machine's accounts.
 	UID(user string) (int, error)
 	GID(group string) (int, error)
@@ -33,7 +34,9 @@ type FunctionUIDs interface {
 type System struct{}
 
 // Self is the effective user and group of this process.
-func (System) Self() Identity { return Identity{UID: os.Geteuid(), GID: os.Getegid()} }
+func (System) Self() sandbox.Credential {
+	return sandbox.Credential{UID: uint32(os.Geteuid()), GID: uint32(os.Getegid())}
+}
 
 // UID looks up a user.
 func (System) UID(name string) (int, error) {
@@ -81,11 +84,11 @@ const (
 // identity resolves whom a function runs as: its own RunAs, then the group's,
 // then the core's default, each half for itself. It is nil and true for the user
 // that the core itself runs as, and false when there is a problem.
-func (c *checker) identity(l bundle.Lambda) (*Identity, bool) {
+func (c *checker) identity(l bundle.Lambda) (*sandbox.Credential, bool) {
 	uid, gid := fescue.Identity(l.DeploymentConfiguration.Environment.Execution, c.defaults.DefaultExecution())
 	self := c.Accounts.Self()
 	if self.UID != 0 {
-		if (uid != nil && *uid != self.UID) || (gid != nil && *gid != self.GID) {
+		if (uid != nil && int64(*uid) != int64(self.UID)) || (gid != nil && int64(*gid) != int64(self.GID)) {
 			c.problem(l.FunctionArn, fescue.RunAsOtherUser, l.FunctionArn, self.UID)
 			return nil, false
 		}
@@ -101,7 +104,7 @@ func (c *checker) identity(l bundle.Lambda) (*Identity, bool) {
 // permitted reports whether a function may have an identity, of which uid and gid
 // are what the group said: nil for nothing. Where functions may run as root,
 // everything is permitted.
-func (c *checker) permitted(arn string, id Identity, uid, gid *int) bool {
+func (c *checker) permitted(arn string, id sandbox.Credential, uid, gid *int) bool {
 	if c.AllowRoot {
 		return true
 	}
@@ -110,7 +113,7 @@ func (c *checker) permitted(arn string, id Identity, uid, gid *int) bool {
 		return false
 	}
 	for _, name := range fescue.PrivilegedGroups {
-		if n, err := c.Accounts.GID(name); err == nil && n == id.GID {
+		if n, err := c.Accounts.GID(name); err == nil && uint32(n) == id.GID {
 			c.problem(arn, fescue.RunAsPrivileged, arn, "GID", id.GID, name)
 			return false
 		}
@@ -137,12 +140,12 @@ func (c *checker) permitted(arn string, id Identity, uid, gid *int) bool {
 }
 
 // complete fills in the halves that nobody gave.
-func (c *checker) complete(arn string, uid, gid *int) (Identity, bool) {
+func (c *checker) complete(arn string, uid, gid *int) (sandbox.Credential, bool) {
 	if uid == nil && c.FunctionUIDs != nil {
 		own, err := c.FunctionUIDs.UID(arn[:strings.LastIndexByte(arn, ':')])
 		if err != nil {
 			c.problem(arn, fescue.FunctionUIDMissing, arn, err)
-			return Identity{}, false
+			return sandbox.Credential{}, false
 		}
 		uid = &own
 	}
@@ -152,14 +155,14 @@ func (c *checker) complete(arn string, uid, gid *int) (Identity, bool) {
 	if gid == nil {
 		gid = c.DefaultGID
 	}
-	var id Identity
+	var id sandbox.Credential
 	for _, half := range []struct {
 		given  *int
 		lookup func(string) (int, error)
 		name   string
 		kind   string
 		word   string
-		store  *int
+		store  *uint32
 	}{
 		{uid, c.Accounts.UID, defaultUser, "UID", "user", &id.UID},
 		{gid, c.Accounts.GID, defaultGroup, "GID", "group", &id.GID},
@@ -169,7 +172,7 @@ func (c *checker) complete(arn string, uid, gid *int) (Identity, bool) {
 				c.problem(arn, fescue.RunAsInvalid, arn, half.kind, n)
 				return id, false
 			}
-			*half.store = *half.given
+			*half.store = uint32(*half.given)
 			continue
 		}
 		n, err := half.lookup(half.name)
@@ -177,7 +180,7 @@ func (c *checker) complete(arn string, uid, gid *int) (Identity, bool) {
 			c.once(fescue.AccountMissing, half.kind, half.word, half.word, half.name, err)
 			return id, false
 		}
-		*half.store = n
+		*half.store = uint32(n)
 	}
 	return id, true
 }

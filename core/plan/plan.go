@@ -2,8 +2,9 @@
 // what is wrong with it. It starts nothing and changes nothing, but for the bit that
 // makes an executable function executable.
 //
-// It knows the machine's accounts and the folders of packages; it must not know
-// processes (behind Runner), deployments or the cloud.
+// What runs functions takes a Function as it stands here. The package knows the
+// machine's accounts and the folders of packages; it must not know how processes are
+// started (behind Runner), deployments or the cloud.
 package plan
 
 import (
@@ -17,6 +18,7 @@ import (
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/bundle"
 	"github.com/fescue-edge/fescue/core/failure"
+	"github.com/fescue-edge/fescue/core/sandbox"
 	"github.com/fescue-edge/fescue/disk"
 )
 
@@ -34,32 +36,40 @@ type Plan struct {
 	SpoolBytes int64
 }
 
-// Function is one function of a Plan.
+// Function is one function of a Plan, ready to run.
 type Function struct {
-	// ARN is qualified with the version; the rest of the names are its parts.
+	// ARN is qualified with the version; it identifies the function. The rest of the
+	// names are its parts.
 	ARN, Name, Version, Region, Account string
-	// CodeHash is the SHA-256 of the zip, Dir the folder of its content, which
+	// GroupID is the deployed group's.
+	GroupID string
+	// CodeHash is the SHA-256 of the zip, Code the folder of its content, which
 	// never changes.
-	CodeHash, Dir string
-	Runtime       string
-	// Handler is what fescue.EntryPoint says.
-	Handler     string
-	Arguments   []string
-	Pinned      bool
-	Timeout     time.Duration
-	Encoding    string // fescue.EncodingJSON or fescue.EncodingBinary
+	CodeHash string
+	Code     sandbox.HostPath
+	// Runtime is Lambda's name for the interpreter, of package runtimes.
+	Runtime string
+	// Handler is "module.function", or the program's file name below Code: what
+	// fescue.EntryPoint says.
+	Handler string
+	// Arguments are appended to the command line.
+	Arguments []string
+	// Pinned functions are long-lived: exactly one process, started at once.
+	Pinned bool
+	// Timeout bounds one call of the handler.
+	Timeout time.Duration
+	// Encoding is fescue.EncodingJSON or fescue.EncodingBinary.
+	Encoding string
+	// Environment are the variables that the group defines.
 	Environment map[string]string
 	// RunAs is nil for the user that the core itself runs as.
-	RunAs *Identity
+	RunAs *sandbox.Credential
 	// LogLevel is the group's level for functions.
 	LogLevel string
 	// Hash names code and configuration: a function whose hash stays the same
 	// keeps its process.
 	Hash string
 }
-
-// Identity is a numeric Linux user and group.
-type Identity struct{ UID, GID int }
 
 // defaultLogLevel is the level of a group without loggers (same guide,
 // "Monitoring with AWS IoT Greengrass logs").

@@ -24,7 +24,7 @@ const (
 	connector = "arn:aws:greengrass:eu-west-1::/connectors/Modbus/versions/1"
 )
 
-func table(t testing.TB, rows ...router.Row) *router.Table {
+func table(t testing.TB, rows ...fescue.Subscription) *router.Table {
 	t.Helper()
 	made, err := router.NewTable(rows)
 	if err != nil {
@@ -36,13 +36,13 @@ func table(t testing.TB, rows ...router.Row) *router.Table {
 func TestRoute(t *testing.T) {
 	t.Parallel()
 	made := table(t,
-		router.Row{ID: "1", Source: functionA, Subject: "a/+", Target: functionB},
-		router.Row{ID: "2", Source: functionA, Subject: "a/b", Target: fescue.CloudEndpoint},
-		router.Row{ID: "3", Source: functionA, Subject: "#", Target: functionB},
-		router.Row{ID: "4", Source: functionA, Subject: "a/#", Target: device},
-		router.Row{ID: "5", Source: fescue.CloudEndpoint, Subject: "c/x", Target: functionA},
-		router.Row{ID: "6", Source: fescue.CloudEndpoint, Subject: "c/#", Target: functionA},
-		router.Row{ID: "7", Source: fescue.CloudEndpoint, Subject: "c/x", Target: functionB},
+		fescue.Subscription{Id: "1", Source: functionA, Subject: "a/+", Target: functionB},
+		fescue.Subscription{Id: "2", Source: functionA, Subject: "a/b", Target: fescue.CloudEndpoint},
+		fescue.Subscription{Id: "3", Source: functionA, Subject: "#", Target: functionB},
+		fescue.Subscription{Id: "4", Source: functionA, Subject: "a/#", Target: device},
+		fescue.Subscription{Id: "5", Source: fescue.CloudEndpoint, Subject: "c/x", Target: functionA},
+		fescue.Subscription{Id: "6", Source: fescue.CloudEndpoint, Subject: "c/#", Target: functionA},
+		fescue.Subscription{Id: "7", Source: fescue.CloudEndpoint, Subject: "c/x", Target: functionB},
 	)
 	tests := []struct {
 		name, source, topic string
@@ -86,17 +86,17 @@ func TestRoute(t *testing.T) {
 
 func TestNewTable(t *testing.T) {
 	t.Parallel()
-	for name, row := range map[string]router.Row{
-		"no source":          {ID: "row7", Subject: "a", Target: "cloud"},
-		"no target":          {ID: "row7", Source: "cloud", Subject: "a"},
-		"no subject":         {ID: "row7", Source: "cloud", Target: functionA},
-		"misplaced #":        {ID: "row7", Source: "cloud", Subject: "a/#/b", Target: functionA},
-		"part of a level":    {ID: "row7", Source: "cloud", Subject: "a/b+", Target: functionA},
-		"a subject too long": {ID: "row7", Source: "cloud", Subject: strings.Repeat("x", 257), Target: functionA},
+	for name, row := range map[string]fescue.Subscription{
+		"no source":          {Id: "row7", Subject: "a", Target: "cloud"},
+		"no target":          {Id: "row7", Source: "cloud", Subject: "a"},
+		"no subject":         {Id: "row7", Source: "cloud", Target: functionA},
+		"misplaced #":        {Id: "row7", Source: "cloud", Subject: "a/#/b", Target: functionA},
+		"part of a level":    {Id: "row7", Source: "cloud", Subject: "a/b+", Target: functionA},
+		"a subject too long": {Id: "row7", Source: "cloud", Subject: strings.Repeat("x", 257), Target: functionA},
 	} {
 		t.Run("refuses "+name, func(t *testing.T) {
 			t.Parallel()
-			_, err := router.NewTable([]router.Row{{ID: "ok", Source: "cloud", Subject: "a", Target: functionA}, row})
+			_, err := router.NewTable([]fescue.Subscription{{Id: "ok", Source: "cloud", Subject: "a", Target: functionA}, row})
 			if err == nil || !strings.Contains(err.Error(), `"row7"`) {
 				t.Errorf("got %v, want an error that names the row", err)
 			}
@@ -142,12 +142,12 @@ func (e *edge) PublishCloud(_ context.Context, topic string, payload []byte) err
 
 func TestPublish(t *testing.T) {
 	t.Parallel()
-	rows := []router.Row{
-		{ID: "1", Source: functionA, Subject: "t", Target: fescue.CloudEndpoint},
-		{ID: "2", Source: functionA, Subject: "t", Target: functionB},
-		{ID: "3", Source: functionA, Subject: "t", Target: functionA},
-		{ID: "4", Source: functionA, Subject: "device", Target: device},
-		{ID: "5", Source: fescue.CloudEndpoint, Subject: `q"uote`, Target: functionB},
+	rows := []fescue.Subscription{
+		{Id: "1", Source: functionA, Subject: "t", Target: fescue.CloudEndpoint},
+		{Id: "2", Source: functionA, Subject: "t", Target: functionB},
+		{Id: "3", Source: functionA, Subject: "t", Target: functionA},
+		{Id: "4", Source: functionA, Subject: "device", Target: device},
+		{Id: "5", Source: fescue.CloudEndpoint, Subject: `q"uote`, Target: functionB},
 	}
 	toA, toB := functionA+` {"custom":{"subject":"t"}} m`, functionB+` {"custom":{"subject":"t"}} m`
 	tests := []struct {
@@ -212,8 +212,8 @@ func TestSetTable(t *testing.T) {
 		e := &edge{}
 		r := router.New(map[fescue.EndpointKind]router.Endpoint{fescue.EndpointFunction: router.ToFunctions(e)}, slog.New(slog.DiscardHandler))
 		tables := []*router.Table{
-			table(t, router.Row{ID: "1", Source: "cloud", Subject: "t", Target: functionA}),
-			table(t, router.Row{ID: "1", Source: "cloud", Subject: "#", Target: functionB}),
+			table(t, fescue.Subscription{Id: "1", Source: "cloud", Subject: "t", Target: functionA}),
+			table(t, fescue.Subscription{Id: "1", Source: "cloud", Subject: "#", Target: functionB}),
 		}
 		var wait sync.WaitGroup
 		wait.Go(func() {
@@ -246,9 +246,9 @@ func TestSetTable(t *testing.T) {
 }
 
 func BenchmarkRoute(b *testing.B) {
-	rows := make([]router.Row, 10000)
+	rows := make([]fescue.Subscription, 10000)
 	for i := range rows {
-		rows[i] = router.Row{ID: fmt.Sprint(i), Source: functionA, Subject: fmt.Sprintf("a/%d/b", i), Target: functionB}
+		rows[i] = fescue.Subscription{Id: fmt.Sprint(i), Source: functionA, Subject: fmt.Sprintf("a/%d/b", i), Target: functionB}
 		if i%100 == 0 {
 			rows[i].Subject = fmt.Sprintf("a/%d/+", i)
 		}

@@ -9,18 +9,6 @@ import (
 	"github.com/fescue-edge/fescue/topic"
 )
 
-// Row is one subscription of the deployed group: what Source publishes on a
-// topic that Subject matches goes to Target.
-type Row struct {
-	ID string
-	// Source and Target are a function's or thing's ARN, a connector's ARN,
-	// "cloud" or "GGShadowService", as they stand in the group.
-	Source string
-	// Subject is a topic or a filter.
-	Subject string
-	Target  string
-}
-
 // Table answers where a message goes. It never changes; make one with NewTable.
 type Table struct {
 	sources map[string]*routes
@@ -48,16 +36,16 @@ type filtered struct {
 
 // NewTable makes a table of rows, at any number of them. The error names the
 // first row that cannot be one.
-func NewTable(rows []Row) (*Table, error) {
+func NewTable(rows []fescue.Subscription) (*Table, error) {
 	t := &Table{sources: make(map[string]*routes)}
 	targets := make(map[string]bool)
 	subjects := make(map[string]bool)
 	for i, row := range rows {
 		if row.Source == "" || row.Target == "" {
-			return nil, fmt.Errorf("subscription %q lacks a source or a target", row.ID)
+			return nil, fmt.Errorf("subscription %q lacks a source or a target", row.Id)
 		}
 		if err := topic.ValidFilter(row.Subject); err != nil {
-			return nil, fmt.Errorf("subscription %q: %w", row.ID, err)
+			return nil, fmt.Errorf("subscription %q: %w", row.Id, err)
 		}
 		of := t.sources[row.Source]
 		if of == nil {
