@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"github.com/fescue-edge/fescue"
-	"github.com/fescue-edge/fescue/cloud/awsapi/sigv4"
+	"github.com/fescue-edge/fescue/cloud/awsapi/wire/sigv4"
 	"github.com/fescue-edge/fescue/cloud/store"
 	"github.com/fescue-edge/fescue/pki"
 	"github.com/fescue-edge/fescue/policy"

@@ -6,7 +6,7 @@ import (
 	"net/http"
 
 	"github.com/fescue-edge/fescue"
-	"github.com/fescue-edge/fescue/cloud/awsapi/sigv4"
+	"github.com/fescue-edge/fescue/cloud/awsapi/wire/sigv4"
 	"github.com/fescue-edge/fescue/cloud/inbound"
 	"github.com/fescue-edge/fescue/policy"
 )

@@ -12,7 +12,7 @@ import (
 	"net/http"
 	"os"
 
-	"github.com/fescue-edge/fescue/cloud/awsapi/sigv4"
+	"github.com/fescue-edge/fescue/cloud/awsapi/wire/sigv4"
 	"github.com/fescue-edge/fescue/cloud/inbound"
 )
 

@@ -20,10 +20,10 @@ import (
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/awsapi"
-	"github.com/fescue-edge/fescue/cloud/awsapi/query"
-	"github.com/fescue-edge/fescue/cloud/awsapi/restjson"
-	"github.com/fescue-edge/fescue/cloud/awsapi/sigv4"
 	"github.com/fescue-edge/fescue/cloud/awsapi/sts"
+	"github.com/fescue-edge/fescue/cloud/awsapi/wire/query"
+	"github.com/fescue-edge/fescue/cloud/awsapi/wire/restjson"
+	"github.com/fescue-edge/fescue/cloud/awsapi/wire/sigv4"
 	"github.com/fescue-edge/fescue/policy"
 )
 

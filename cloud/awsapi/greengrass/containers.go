@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"github.com/fescue-edge/fescue"
-	"github.com/fescue-edge/fescue/cloud/awsapi/restjson"
+	"github.com/fescue-edge/fescue/cloud/awsapi/wire/restjson"
 )
 
 // information is a container as the API shows it: GroupInformation and

@@ -18,10 +18,10 @@ import (
 	"github.com/fescue-edge/fescue/cloud/awsapi/iotdata"
 	"github.com/fescue-edge/fescue/cloud/awsapi/iotjobsdata"
 	"github.com/fescue-edge/fescue/cloud/awsapi/lambda"
-	"github.com/fescue-edge/fescue/cloud/awsapi/restjson"
 	"github.com/fescue-edge/fescue/cloud/awsapi/s3"
 	"github.com/fescue-edge/fescue/cloud/awsapi/secretsmanager"
 	"github.com/fescue-edge/fescue/cloud/awsapi/sts"
+	"github.com/fescue-edge/fescue/cloud/awsapi/wire/restjson"
 )
 
 var update = flag.Bool("update", false, "write docs/api-coverage.md anew")

@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"github.com/fescue-edge/fescue"
-	"github.com/fescue-edge/fescue/cloud/awsapi/restjson"
+	"github.com/fescue-edge/fescue/cloud/awsapi/wire/restjson"
 	"github.com/fescue-edge/fescue/cloud/deploy"
 )
 

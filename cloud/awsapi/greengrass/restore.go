@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/fescue-edge/fescue"
-	"github.com/fescue-edge/fescue/cloud/awsapi/restjson"
+	"github.com/fescue-edge/fescue/cloud/awsapi/wire/restjson"
 	"github.com/fescue-edge/fescue/cloud/definitions"
 )
 

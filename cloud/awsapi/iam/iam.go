@@ -18,7 +18,7 @@ import (
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/awsapi"
-	"github.com/fescue-edge/fescue/cloud/awsapi/query"
+	"github.com/fescue-edge/fescue/cloud/awsapi/wire/query"
 	"github.com/fescue-edge/fescue/cloud/roles"
 	"github.com/fescue-edge/fescue/policy"
 )

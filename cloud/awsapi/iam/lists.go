@@ -9,7 +9,7 @@ import (
 	"strings"
 
 	"github.com/fescue-edge/fescue"
-	"github.com/fescue-edge/fescue/cloud/awsapi/query"
+	"github.com/fescue-edge/fescue/cloud/awsapi/wire/query"
 )
 
 // Pages (IAM API reference): 100 items unless MaxItems says otherwise.

@@ -8,7 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/fescue-edge/fescue"
-	"github.com/fescue-edge/fescue/cloud/awsapi/restjson"
+	"github.com/fescue-edge/fescue/cloud/awsapi/wire/restjson"
 )
 
 func (a *API) certificateOperations() []restjson.Operation {

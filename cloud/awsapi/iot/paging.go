@@ -8,7 +8,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/fescue-edge/fescue"
-	"github.com/fescue-edge/fescue/cloud/awsapi/restjson"
+	"github.com/fescue-edge/fescue/cloud/awsapi/wire/restjson"
 )
 
 // maxPage is the most that one page may hold (API model), and what a page holds

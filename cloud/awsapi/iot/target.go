@@ -3,7 +3,7 @@ package iot
 import (
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/awsapi"
-	"github.com/fescue-edge/fescue/cloud/awsapi/restjson"
+	"github.com/fescue-edge/fescue/cloud/awsapi/wire/restjson"
 )
 
 // resources are the ARNs behind the labels of paths, the first that a path has.

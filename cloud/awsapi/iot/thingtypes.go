@@ -6,7 +6,7 @@ import (
 	"net/http"
 
 	"github.com/fescue-edge/fescue"
-	"github.com/fescue-edge/fescue/cloud/awsapi/restjson"
+	"github.com/fescue-edge/fescue/cloud/awsapi/wire/restjson"
 )
 
 func (a *API) thingTypeOperations() []restjson.Operation {

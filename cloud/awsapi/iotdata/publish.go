@@ -6,7 +6,7 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/fescue-edge/fescue/cloud/awsapi/restjson"
+	"github.com/fescue-edge/fescue/cloud/awsapi/wire/restjson"
 	"github.com/fescue-edge/fescue/topic"
 )
 

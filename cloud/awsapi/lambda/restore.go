@@ -3,7 +3,7 @@ package lambda
 import (
 	"context"
 
-	"github.com/fescue-edge/fescue/cloud/awsapi/restjson"
+	"github.com/fescue-edge/fescue/cloud/awsapi/wire/restjson"
 	"github.com/fescue-edge/fescue/cloud/functions"
 )
 

@@ -4,7 +4,7 @@ import (
 	"strings"
 
 	"github.com/fescue-edge/fescue/cloud/awsapi"
-	"github.com/fescue-edge/fescue/cloud/awsapi/restjson"
+	"github.com/fescue-edge/fescue/cloud/awsapi/wire/restjson"
 )
 
 // targetOf is what an operation acts on: the function that the path names.

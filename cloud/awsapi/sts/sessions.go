@@ -13,7 +13,7 @@ import (
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/accesskeys"
 	"github.com/fescue-edge/fescue/cloud/awsapi"
-	"github.com/fescue-edge/fescue/cloud/awsapi/query"
+	"github.com/fescue-edge/fescue/cloud/awsapi/wire/query"
 )
 
 // Sessions gives out temporary keys.

@@ -11,7 +11,7 @@ import (
 	"strings"
 
 	"github.com/fescue-edge/fescue/cloud/awsapi"
-	"github.com/fescue-edge/fescue/cloud/awsapi/query"
+	"github.com/fescue-edge/fescue/cloud/awsapi/wire/query"
 )
 
 // API answers the requests that are signed for sts.

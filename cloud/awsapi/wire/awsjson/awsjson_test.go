@@ -13,7 +13,7 @@ import (
 	"testing"
 
 	"github.com/fescue-edge/fescue/cloud/awsapi"
-	"github.com/fescue-edge/fescue/cloud/awsapi/awsjson"
+	"github.com/fescue-edge/fescue/cloud/awsapi/wire/awsjson"
 )
 
 var errGone = errors.New("gone")

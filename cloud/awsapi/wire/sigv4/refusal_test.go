@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fescue-edge/fescue/cloud/awsapi/sigv4"
+	"github.com/fescue-edge/fescue/cloud/awsapi/wire/sigv4"
 )
 
 func setHeader(name, value string) func(*http.Request) {

@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"github.com/fescue-edge/fescue/cloud/awsapi"
-	"github.com/fescue-edge/fescue/cloud/awsapi/restjson"
+	"github.com/fescue-edge/fescue/cloud/awsapi/wire/restjson"
 )
 
 // TestLabels: which operation a path is for, and with which labels. A label that

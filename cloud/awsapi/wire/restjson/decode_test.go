@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/fescue-edge/fescue/cloud/awsapi/restjson"
+	"github.com/fescue-edge/fescue/cloud/awsapi/wire/restjson"
 )
 
 func TestDecode(t *testing.T) {

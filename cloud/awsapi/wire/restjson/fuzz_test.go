@@ -12,7 +12,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/fescue-edge/fescue/cloud/awsapi"
-	"github.com/fescue-edge/fescue/cloud/awsapi/restjson"
+	"github.com/fescue-edge/fescue/cloud/awsapi/wire/restjson"
 )
 
 // FuzzRoute: two labels arrive as they were sent, and no path is taken for an

@@ -13,7 +13,7 @@ import (
 	"testing"
 
 	"github.com/fescue-edge/fescue/cloud/awsapi"
-	"github.com/fescue-edge/fescue/cloud/awsapi/query"
+	"github.com/fescue-edge/fescue/cloud/awsapi/wire/query"
 )
 
 const namespace = "https://example.com/doc/2010-05-08/"

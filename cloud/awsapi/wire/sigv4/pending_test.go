@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fescue-edge/fescue/cloud/awsapi/sigv4"
+	"github.com/fescue-edge/fescue/cloud/awsapi/wire/sigv4"
 )
 
 func readCloser(s string) io.ReadCloser { return io.NopCloser(strings.NewReader(s)) }

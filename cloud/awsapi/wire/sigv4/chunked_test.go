@@ -15,7 +15,7 @@ import (
 	"testing/iotest"
 	"time"
 
-	"github.com/fescue-edge/fescue/cloud/awsapi/sigv4"
+	"github.com/fescue-edge/fescue/cloud/awsapi/wire/sigv4"
 )
 
 const (
