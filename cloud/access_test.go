@@ -13,18 +13,18 @@ import (
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud"
-	"github.com/fescue-edge/fescue/cloud/accesskeys"
 	wire "github.com/fescue-edge/fescue/cloud/awsapi/greengrass"
+	"github.com/fescue-edge/fescue/cloud/identity"
 )
 
 // keyWith makes an access key.
-func (s *server) keyWith(grant accesskeys.Grant) cloud.AccessKey {
+func (s *server) keyWith(grant identity.Grant) cloud.AccessKey {
 	s.t.Helper()
 	return s.keyOf(account, grant)
 }
 
 // keyOf makes an access key of an account.
-func (s *server) keyOf(account string, grant accesskeys.Grant) cloud.AccessKey {
+func (s *server) keyOf(account string, grant identity.Grant) cloud.AccessKey {
 	s.t.Helper()
 	keys, closeKeys, err := cloud.OpenKeys(s.t.Context(), cloud.State{DataDir: s.dir, Database: s.database}, options(s.dir).Logger)
 	if err != nil {
@@ -55,9 +55,9 @@ func TestRolesOfKeys(t *testing.T) {
 	t.Parallel()
 	s, ctx := start(t, options(t.TempDir())), t.Context()
 	admin := s.greengrass("us-east-1", cloud.AccessKey{})
-	reader := s.greengrass("us-east-1", s.keyWith(accesskeys.Grant{Role: "reader"}))
-	deployer := s.greengrass("us-east-1", s.keyWith(accesskeys.Grant{Role: "deployer"}))
-	north := s.greengrass("us-east-1", s.keyWith(accesskeys.Grant{Role: "deployer", Limit: fescue.Limit{GroupTag: "site=north"}}))
+	reader := s.greengrass("us-east-1", s.keyWith(identity.Grant{Role: "reader"}))
+	deployer := s.greengrass("us-east-1", s.keyWith(identity.Grant{Role: "deployer"}))
+	north := s.greengrass("us-east-1", s.keyWith(identity.Grant{Role: "deployer", Limit: fescue.Limit{GroupTag: "site=north"}}))
 	create := func(c *greengrass.Client, site string) (*greengrass.CreateGroupOutput, error) {
 		return c.CreateGroup(ctx, &greengrass.CreateGroupInput{Name: aws.String("g"), Tags: map[string]string{"site": site}})
 	}
@@ -110,7 +110,7 @@ func TestRolesOfKeys(t *testing.T) {
 func TestAuditOfCalls(t *testing.T) {
 	t.Parallel()
 	s, ctx := start(t, options(t.TempDir())), t.Context()
-	reader := s.keyWith(accesskeys.Grant{Role: "reader"})
+	reader := s.keyWith(identity.Grant{Role: "reader"})
 	home, away := s.greengrass("us-east-1", cloud.AccessKey{}), s.greengrass("eu-west-1", cloud.AccessKey{})
 	made, err := home.CreateGroup(ctx, &greengrass.CreateGroupInput{Name: aws.String("g")})
 	if err != nil {

@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"path/filepath"
 
-	"github.com/fescue-edge/fescue/cloud/accesskeys"
 	"github.com/fescue-edge/fescue/cloud/audit"
 	"github.com/fescue-edge/fescue/cloud/backup"
 	"github.com/fescue-edge/fescue/cloud/buckets"
@@ -20,6 +19,7 @@ import (
 	"github.com/fescue-edge/fescue/cloud/deploy"
 	"github.com/fescue-edge/fescue/cloud/edge"
 	"github.com/fescue-edge/fescue/cloud/events"
+	"github.com/fescue-edge/fescue/cloud/identity"
 	"github.com/fescue-edge/fescue/cloud/inbound"
 	"github.com/fescue-edge/fescue/cloud/jobs"
 	"github.com/fescue-edge/fescue/cloud/mqttfront"
@@ -43,7 +43,7 @@ type Server struct {
 	retention *retention.Sweeper
 	buckets   *buckets.Service
 	bulk      *bulk.Service
-	keys      *accesskeys.Keys
+	keys      *identity.Keys
 	audit     *audit.Service
 	metrics   *metrics
 	master    *pki.MasterKey
@@ -132,7 +132,7 @@ func (s *Server) openData(ctx context.Context) error {
 	if err := s.keepPlace(ctx); err != nil {
 		return err
 	}
-	s.keys = accesskeys.New(s.store, s.master, s.o.Now)
+	s.keys = identity.NewKeys(s.store, s.master, s.o.Now)
 	s.ring = keyring{s.store, s.master, s.o.Now}
 	if s.authority, err = s.ring.authority(ctx, listenerAuthority, "Fescue listener authority", pki.RSA); err != nil {
 		return err

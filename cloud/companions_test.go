@@ -14,7 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager/types"
 
-	"github.com/fescue-edge/fescue/cloud/accesskeys"
+	"github.com/fescue-edge/fescue/cloud/identity"
 )
 
 // check fails the test on an error.
@@ -135,7 +135,7 @@ func TestSecretsThroughSDK(t *testing.T) {
 		httpClient, base := server.client()
 		options := secretsmanager.Options{Region: "us-east-1", BaseEndpoint: &base, HTTPClient: httpClient, Credentials: server.credentials(server.key), Retryer: aws.NopRetryer{}}
 		client := secretsmanager.New(options)
-		options.Credentials = server.credentials(server.keyOf("210987654321", accesskeys.Grant{}))
+		options.Credentials = server.credentials(server.keyOf("210987654321", identity.Grant{}))
 		stranger := secretsmanager.New(options)
 		ctx := t.Context()
 		name := aws.String("greengrass-a")

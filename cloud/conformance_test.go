@@ -26,8 +26,8 @@ import (
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud"
-	"github.com/fescue-edge/fescue/cloud/accesskeys"
 	model "github.com/fescue-edge/fescue/cloud/awsapi/greengrass"
+	"github.com/fescue-edge/fescue/cloud/identity"
 )
 
 // row is what the conformance test knows of an operation beside the model and the
@@ -503,7 +503,7 @@ type repeat struct {
 // conform returns the requests that were sent with a token.
 func conform(t *testing.T, server *server) (repeats []repeat) {
 	here := newSite(t, server, "us-east-1", server.key)
-	others := []*site{newSite(t, server, "eu-west-1", server.key), newSite(t, server, "us-east-1", server.keyOf("210987654321", accesskeys.Grant{}))}
+	others := []*site{newSite(t, server, "eu-west-1", server.key), newSite(t, server, "us-east-1", server.keyOf("210987654321", identity.Grant{}))}
 	for _, m := range model.Model {
 		t.Run(m.Name, func(t *testing.T) {
 			s := *here

@@ -6,8 +6,8 @@ import (
 	"testing"
 
 	"github.com/fescue-edge/fescue"
-	"github.com/fescue-edge/fescue/cloud/accesskeys"
 	wire "github.com/fescue-edge/fescue/cloud/awsapi/greengrass"
+	"github.com/fescue-edge/fescue/cloud/identity"
 )
 
 // A key that asks again and again for what it may not do fills no disk, and what it
@@ -17,7 +17,7 @@ func TestDenialsAgainAndAgain(t *testing.T) {
 	o := options(t.TempDir())
 	o.Refusals = 1
 	s := start(t, o)
-	reader := s.keyWith(accesskeys.Grant{Role: "reader"})
+	reader := s.keyWith(identity.Grant{Role: "reader"})
 	group := "/greengrass/groups/" + fescue.NewID()
 	told := make(map[int]int)
 	for range 200 {
@@ -32,7 +32,7 @@ func TestDenialsAgainAndAgain(t *testing.T) {
 	if status, text, _ := s.sendAs("us-east-1", reader, "GET", "/greengrass/groups"); status != 200 {
 		t.Errorf("what the key may do: %d %s", status, text)
 	}
-	if status, text, _ := s.sendAs("us-east-1", s.keyWith(accesskeys.Grant{Role: "reader"}), "DELETE", group); status != 403 {
+	if status, text, _ := s.sendAs("us-east-1", s.keyWith(identity.Grant{Role: "reader"}), "DELETE", group); status != 403 {
 		t.Errorf("another key: %d %s", status, text)
 	}
 	s.stop()

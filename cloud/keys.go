@@ -9,7 +9,7 @@ import (
 	"os"
 	"time"
 
-	"github.com/fescue-edge/fescue/cloud/accesskeys"
+	"github.com/fescue-edge/fescue/cloud/identity"
 	"github.com/fescue-edge/fescue/cloud/signing"
 )
 
@@ -25,13 +25,13 @@ func (s *Server) AccessKeyFile() string { return s.path(accessKeyName) }
 // seedKey keeps the operator's access key, or makes one when there is none.
 func (s *Server) seedKey(ctx context.Context) error {
 	if s.o.AccessKeyID != "" {
-		return s.keys.Put(ctx, s.o.AccessKeyID, s.o.SecretAccessKey, s.o.Account, "admin", accesskeys.Grant{})
+		return s.keys.Put(ctx, s.o.AccessKeyID, s.o.SecretAccessKey, s.o.Account, "admin", identity.Grant{})
 	}
 	all, err := s.keys.List(ctx)
 	if err != nil || len(all) > 0 {
 		return err
 	}
-	id, secret, err := s.keys.Create(ctx, s.o.Account, "admin", accesskeys.Grant{})
+	id, secret, err := s.keys.Create(ctx, s.o.Account, "admin", identity.Grant{})
 	if err != nil {
 		return err
 	}
@@ -55,19 +55,19 @@ func (s *Server) AdminKey(ctx context.Context) (AccessKey, error) {
 			return key, fmt.Errorf("read access key: %w", err)
 		}
 	}
-	if _, err := s.keys.AccessKey(ctx, key.ID); err != nil {
+	if _, err := s.keys.Signer(ctx, key.ID); err != nil {
 		return key, fmt.Errorf("access key %s: %w", key.ID, err)
 	}
 	return key, nil
 }
 
 // OpenKeys opens the access keys, whether or not servers run.
-func OpenKeys(ctx context.Context, state State, logger *slog.Logger) (*accesskeys.Keys, func() error, error) {
+func OpenKeys(ctx context.Context, state State, logger *slog.Logger) (*identity.Keys, func() error, error) {
 	master, st, err := state.open(ctx, logger)
 	if err != nil {
 		return nil, nil, err
 	}
-	return accesskeys.New(st, master, time.Now), st.Close, nil
+	return identity.NewKeys(st, master, time.Now), st.Close, nil
 }
 
 // OpenSigningKeys opens the signing keys, whether or not servers run.

@@ -17,7 +17,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/greengrass"
 
-	"github.com/fescue-edge/fescue/cloud/accesskeys"
+	"github.com/fescue-edge/fescue/cloud/identity"
 	"github.com/fescue-edge/fescue/cloud/inbound"
 )
 
@@ -230,7 +230,7 @@ func TestOperatorsAddress(t *testing.T) {
 			t.Errorf("%s: %d", path, resp.StatusCode)
 		}
 	}
-	stranger := s.keyOf("999999999999", accesskeys.Grant{})
+	stranger := s.keyOf("999999999999", identity.Grant{})
 	for _, path := range []string{"/fescue/v1/metrics", "/fescue/v1/events"} {
 		if status, text, _ := s.sendAs("us-east-1", s.key, "GET", path); status != 200 || text == "" {
 			t.Errorf("%s: %d %.300s", path, status, text)

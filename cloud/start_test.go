@@ -15,7 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/greengrass"
 
 	"github.com/fescue-edge/fescue/cloud"
-	"github.com/fescue-edge/fescue/cloud/accesskeys"
+	"github.com/fescue-edge/fescue/cloud/identity"
 	"github.com/fescue-edge/fescue/pki"
 )
 
@@ -126,7 +126,7 @@ func TestDataFolder(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer closeKeys()
-		id, secret, err := keys.Create(t.Context(), account, "ci", accesskeys.Grant{})
+		id, secret, err := keys.Create(t.Context(), account, "ci", identity.Grant{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -14,10 +14,10 @@ import (
 	"time"
 
 	"github.com/fescue-edge/fescue"
-	"github.com/fescue-edge/fescue/cloud/accesskeys"
 	"github.com/fescue-edge/fescue/cloud/artifacts"
 	"github.com/fescue-edge/fescue/cloud/artifacts/s3store"
 	"github.com/fescue-edge/fescue/cloud/backup"
+	"github.com/fescue-edge/fescue/cloud/identity"
 	"github.com/fescue-edge/fescue/cloud/store"
 	"github.com/fescue-edge/fescue/disk"
 	"github.com/fescue-edge/fescue/pki"
@@ -95,7 +95,7 @@ func (s State) open(ctx context.Context, logger *slog.Logger) (_ *pki.MasterKey,
 	if kept != master.ID() {
 		return nil, nil, fmt.Errorf("master key %s is not the one that %s was made with%s", keyFile, s.what(), s.remedy())
 	}
-	if err := s.adoptKeys(ctx, accesskeys.New(st, master, time.Now), st, logger); err != nil {
+	if err := s.adoptKeys(ctx, identity.NewKeys(st, master, time.Now), st, logger); err != nil {
 		return nil, nil, err
 	}
 	return master, st, nil
@@ -105,7 +105,7 @@ func (s State) open(ctx context.Context, logger *slog.Logger) (_ *pki.MasterKey,
 // the database could have its keys adopted a second time, with what they may do
 // changed: that it was done is kept in the data folder too, and a database that
 // says something else is not opened.
-func (s State) adoptKeys(ctx context.Context, keys *accesskeys.Keys, st *store.Store, logger *slog.Logger) error {
+func (s State) adoptKeys(ctx context.Context, keys *identity.Keys, st *store.Store, logger *slog.Logger) error {
 	done, err := st.AccessKeysAdopted(ctx)
 	if err != nil {
 		return err
@@ -123,7 +123,7 @@ func (s State) adoptKeys(ctx context.Context, keys *accesskeys.Keys, st *store.S
 			return changed
 		}
 		adopted, err := keys.Adopt(ctx)
-		if errors.Is(err, accesskeys.ErrAdopted) {
+		if errors.Is(err, identity.ErrAdopted) {
 			return fmt.Errorf("%w: %w", changed, err)
 		}
 		if err != nil {

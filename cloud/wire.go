@@ -31,11 +31,11 @@ import (
 	"github.com/fescue-edge/fescue/cloud/events"
 	"github.com/fescue-edge/fescue/cloud/functions"
 	"github.com/fescue-edge/fescue/cloud/groupca"
+	"github.com/fescue-edge/fescue/cloud/identity"
 	"github.com/fescue-edge/fescue/cloud/inbound"
 	"github.com/fescue-edge/fescue/cloud/mqttfront"
 	"github.com/fescue-edge/fescue/cloud/registry"
 	"github.com/fescue-edge/fescue/cloud/retention"
-	"github.com/fescue-edge/fescue/cloud/roles"
 	"github.com/fescue-edge/fescue/cloud/secrets"
 	"github.com/fescue-edge/fescue/cloud/signing"
 	"github.com/fescue-edge/fescue/cloud/store"
@@ -106,10 +106,9 @@ func (s *Server) wire(ctx context.Context) error {
 	s.audit = audit.New(s.store, o.Logger)
 	s.onClose(s.audit.Flush)
 	groups, secretService := definitions.New(s.store, o.Now), secrets.New(s.store, s.master, o.Now)
-	iamRoles := roles.New(s.store, o.Now)
-	s.keys.UseRoles(iamRoles)
+	iamRoles := identity.NewRoles(s.store, o.Now)
 	api := awsapi.New(awsapi.Options{
-		Verifier: &sigv4.Verifier{Keys: s.keys, Now: o.Now, Regions: o.Regions},
+		Verifier: &sigv4.Verifier{Signers: s.keys, Now: o.Now, Regions: o.Regions},
 		AWS:      o.AWS, SpoolDir: s.path(spoolName), Observer: s.metrics, Logger: o.Logger,
 		DefaultRegion: o.Regions[0], Room: s.room, Space: s.space, Refusals: max(o.Refusals, 0), Calls: inbound.Share(o.Descriptors).OneOfAPI,
 		Services: map[string]awsapi.Service{
@@ -131,7 +130,7 @@ func (s *Server) wire(ctx context.Context) error {
 			"secretsmanager": secretsmanager.New(secretService, o.Logger),
 			"sts":            sts.New(s.keys, iamRoles, o.Logger),
 		},
-		Callers: s.keys, Inventory: inventory{s.store, secretService}, Audit: s.audit, Rates: o.Throttle,
+		Inventory: inventory{s.store, secretService}, Audit: s.audit, Rates: o.Throttle,
 	})
 	s.apiHandler, s.opsHandler, s.httpsWanted = s.mux(api, links), s.opsMux(), http.HandlerFunc(api.WantHTTPS)
 	return nil

@@ -49,10 +49,12 @@ func (a *admission) admit(ctx context.Context, t Target) error {
 }
 
 // still implements Call.Still.
-func (a *admission) still(ctx context.Context) (err error) {
-	if a.call.Caller, err = a.Callers.Caller(ctx, a.call.KeyID); err != nil {
+func (a *admission) still(ctx context.Context) error {
+	signer, err := a.Verifier.Signers.Signer(ctx, a.call.KeyID)
+	if err != nil {
 		return err
 	}
+	a.call.Caller = signer.Caller
 	return a.authorize(ctx, a.name, a.action, a.r, a.call, a.admitted)
 }
 
@@ -98,9 +100,9 @@ func (a *admission) foresee(ctx context.Context) error {
 		return err
 	}
 	act := action(a.name, a.target)
-	if a.target.Resource == "" || a.call.Caller.looksAtTags() && a.target.RequestTags != nil {
+	if a.target.Resource == "" || a.call.Caller.LooksAtTags() && a.target.RequestTags != nil {
 		// Only the body tells what is asked whole.
-		if !a.call.Caller.mayEver(act) {
+		if !a.call.Caller.MayEver(act) {
 			a.denial = a.denied(a.name, act, "*", a.call, policy.ImplicitDeny)
 		}
 		return nil

@@ -94,7 +94,7 @@ type bodyReader struct {
 func (h *Handler) openBody(r *http.Request, name string, limit int64, pending *sigv4.Pending) (*bodyReader, error) {
 	b := &bodyReader{Handler: h, service: name, limit: limit, length: pending.DecodedLength(), digest: sha256.New()}
 	if b.proven = !pending.NeedsBody(); b.proven {
-		b.holder, b.pool = pending.KeyID, &h.bodies.ofKeys
+		b.holder, b.pool = pending.Signer.ID, &h.bodies.ofKeys
 	} else {
 		b.holder, b.pool = inbound.Origin(r.RemoteAddr), &h.bodies.ofAddresses
 	}

@@ -10,6 +10,7 @@ import (
 	"net/http"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/identity"
 )
 
 // Call is one authenticated request on its way through a service.
@@ -22,7 +23,7 @@ type Call struct {
 	// RequestID goes back in x-amzn-RequestId.
 	RequestID string
 	// Caller is who signed.
-	Caller Caller
+	Caller identity.Caller
 	// PathNormalized is true when the signature covers the path only without its
 	// empty segments, "." and "..": a service must not act on one that has such.
 	PathNormalized bool

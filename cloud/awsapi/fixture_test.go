@@ -24,6 +24,7 @@ import (
 	"github.com/fescue-edge/fescue/cloud/awsapi/wire/query"
 	"github.com/fescue-edge/fescue/cloud/awsapi/wire/restjson"
 	"github.com/fescue-edge/fescue/cloud/awsapi/wire/sigv4"
+	"github.com/fescue-edge/fescue/cloud/identity"
 	"github.com/fescue-edge/fescue/policy"
 )
 
@@ -36,19 +37,6 @@ const (
 
 var now = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 
-// keys is a key source with one key, or an error for every id.
-type keys struct{ fails error }
-
-func (k *keys) AccessKey(_ context.Context, id string) (sigv4.Key, error) {
-	if k.fails != nil {
-		return sigv4.Key{}, k.fails
-	}
-	if id != keyID {
-		return sigv4.Key{}, sigv4.ErrUnknownKey
-	}
-	return sigv4.Key{ID: id, Secret: secret, Account: account}, nil
-}
-
 // observed is what the observer was told.
 type observed struct {
 	service, operation string
@@ -58,12 +46,11 @@ type observed struct {
 // endpoint is a handler with services that remember what reached them.
 type endpoint struct {
 	*awsapi.Handler
-	keys *keys
 	logs *bytes.Buffer
 
 	// caller is who every key is; groups are tags by partition and id.
-	caller                  awsapi.Caller
-	callerFails, groupsFail error
+	caller                  identity.Caller
+	signerFails, groupsFail error
 	groups                  map[string]map[string]string
 	// operation is what iot does, result its answer.
 	operation, result string
@@ -82,9 +69,15 @@ func (e *endpoint) ObserveRequest(service, operation string, status int, _ time.
 	e.observed = append(e.observed, observed{service, operation, status})
 }
 
-// Caller implements awsapi.Callers.
-func (e *endpoint) Caller(context.Context, string) (awsapi.Caller, error) {
-	return e.caller, e.callerFails
+// Signer implements identity.Signers: there is one key.
+func (e *endpoint) Signer(_ context.Context, id string) (identity.Signer, error) {
+	if e.signerFails != nil {
+		return identity.Signer{}, e.signerFails
+	}
+	if id != keyID {
+		return identity.Signer{}, identity.ErrUnknownKey
+	}
+	return identity.Signer{Key: identity.Key{ID: id, Secret: secret, Account: account}, Caller: e.caller}, nil
 }
 
 // DefinitionTags implements identity.Inventory.
@@ -125,8 +118,8 @@ func documents(t *testing.T, texts ...string) policy.Set {
 
 func open(t *testing.T) *endpoint {
 	t.Helper()
-	e := &endpoint{keys: &keys{}, logs: new(bytes.Buffer)}
-	e.caller = awsapi.Caller{Name: "build server", Identity: "user/build", Role: "admin", Policies: everything(t)}
+	e := &endpoint{logs: new(bytes.Buffer)}
+	e.caller = identity.Caller{Name: "build server", Identity: "user/build", Role: "admin", Policies: everything(t)}
 	logger := slog.New(slog.NewTextHandler(e.logs, nil))
 	// api is a REST-JSON service with one operation, which keeps its call.
 	api := func(maxBody int64) *restjson.API {
@@ -151,10 +144,10 @@ func open(t *testing.T) *endpoint {
 	form := &query.API{Namespace: "https://iam.amazonaws.com/doc/2010-05-08/", Version: "2010-05-08"}
 	form.Register([]query.Operation{{Name: "Forbidden", Handle: func(context.Context, *query.Request) (any, error) { return nil, nil }}})
 	e.Handler = awsapi.New(awsapi.Options{
-		Verifier: &sigv4.Verifier{Keys: e.keys, Now: func() time.Time { return now }, Regions: []string{"eu-west-1", "us-east-1"}},
+		Verifier: &sigv4.Verifier{Signers: e, Now: func() time.Time { return now }, Regions: []string{"eu-west-1", "us-east-1"}},
 		AWS:      "aws", DefaultRegion: "eu-west-1",
 		Services: map[string]awsapi.Service{"greengrass": api(0), "lambda": api(large), "sts": sts.New(nil, nil, logger), "iam": form, "iot": named{e}},
-		SpoolDir: t.TempDir(), Observer: e, Logger: logger, Callers: e, Inventory: e,
+		SpoolDir: t.TempDir(), Observer: e, Logger: logger, Inventory: e,
 	})
 	return e
 }

@@ -14,38 +14,6 @@ import (
 	"github.com/fescue-edge/fescue/policy"
 )
 
-// Caller is who signed a call, and what decides about it.
-type Caller struct {
-	// Name is what the operator called the access key.
-	Name string
-	// Identity is the resource part of the caller's ARN: "user/admin", or
-	// "assumed-role/name/session" for a key that AssumeRole gave out.
-	Identity string
-	// Role is the key's role, for texts.
-	Role string
-	// Policies each have to allow what the caller does.
-	Policies []policy.Set
-	// Scope is what a limited caller may act on; nil is everything.
-	Scope *identity.Scope
-	// Conditional is set when the policies look at more than action and resource:
-	// who calls from where, and the tags of groups.
-	Conditional bool
-}
-
-// ARN is the caller in ARNs that start with "arn:" and aws.
-func (c Caller) ARN(aws, account string) string {
-	service := "iam"
-	if strings.HasPrefix(c.Identity, "assumed-role/") {
-		service = "sts"
-	}
-	return "arn:" + aws + ":" + service + "::" + account + ":" + c.Identity
-}
-
-// Callers knows who signs with an access key.
-type Callers interface {
-	Caller(ctx context.Context, keyID string) (Caller, error)
-}
-
 // Target is what a call is about to do.
 type Target struct {
 	// Operation is the API's name of it, for example "CreateDeployment".
@@ -144,20 +112,6 @@ func (h *Handler) within(ctx context.Context, service, act string, call *Call, r
 		return err
 	}
 	return h.refusal(service, act, call, resource, notCovered)
-}
-
-// looksAtTags reports whether the tags of a request may decide.
-func (c Caller) looksAtTags() bool { return c.Conditional || c.Scope != nil }
-
-// mayEver reports whether the caller's policies may allow an action, whatever it is
-// on.
-func (c Caller) mayEver(action string) bool {
-	for _, set := range c.Policies {
-		if !set.Possible(action) {
-			return false
-		}
-	}
-	return len(c.Policies) > 0
 }
 
 // variables are what the conditions of policies may ask about.

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/fescue-edge/fescue/cloud/awsapi"
+	"github.com/fescue-edge/fescue/cloud/identity"
 	"github.com/fescue-edge/fescue/policy"
 )
 
@@ -96,19 +96,10 @@ func TestAuthorization(t *testing.T) {
 			t.Errorf("log %s", e.logs)
 		}
 	})
-	t.Run("a caller that cannot be read", func(t *testing.T) {
-		t.Parallel()
-		e := open(t)
-		e.callerFails = errors.New("disk on fire")
-		wantRefusal(t, "greengrass", e.serve(call{}.sign(t)), 500, "InternalFailure", "log")
-		if e.kept() != 0 || !strings.Contains(e.logs.String(), "fire") {
-			t.Errorf("log %s", e.logs)
-		}
-	})
 	t.Run("the query protocol's words", func(t *testing.T) {
 		t.Parallel()
 		e := open(t)
-		e.caller = awsapi.Caller{Identity: "assumed-role/builder/s", Role: "admin"}
+		e.caller = identity.Caller{Identity: "assumed-role/builder/s", Role: "admin"}
 		wantRefusal(t, "iam", e.serve(call{service: "iam", target: "/", body: "Action=Forbidden"}.sign(t)), 403, "AccessDenied",
 			"User: arn:aws:sts::123456789012:assumed-role/builder/s is not authorized to perform: iam:Forbidden")
 	})

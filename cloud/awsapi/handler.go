@@ -37,8 +37,6 @@ type Options struct {
 	DefaultRegion string
 	// Services by signing name.
 	Services map[string]Service
-	// Callers tells who signs, and with it what a call may do.
-	Callers Callers
 	// Inventory tells what limits and conditions ask about; nil knows no group.
 	Inventory identity.Inventory
 	// Room says why nothing new can be kept now; nil never does.
@@ -115,10 +113,7 @@ func (h *Handler) serve(w *answer, r *http.Request, call *Call) (name string) {
 			return name
 		}
 	}
-	if err := h.identify(r.Context(), call, pending); err != nil {
-		h.refuse(w, r, name, call, err)
-		return name
-	}
+	h.identify(call, pending)
 	a := &admission{Handler: h, service: service, name: name, w: w, r: r, call: call}
 	incoming, err := h.openBody(r, name, service.MaxBody(r), pending)
 	if err == nil && !incoming.small() {
@@ -164,17 +159,14 @@ func (h *Handler) serve(w *answer, r *http.Request, call *Call) (name string) {
 }
 
 // identify fills in who calls. It is proven when the signature is verified.
-func (h *Handler) identify(ctx context.Context, call *Call, pending *sigv4.Pending) (err error) {
+func (h *Handler) identify(call *Call, pending *sigv4.Pending) {
 	region := pending.Region
 	if !slices.Contains(h.Verifier.Regions, region) {
 		region = h.DefaultRegion // iam and sts: every other service was refused
 	}
-	call.Partition = fescue.Partition{AWS: h.AWS, Account: pending.Account, Region: region}
-	call.KeyID = pending.KeyID
-	if call.Caller, err = h.Callers.Caller(ctx, pending.KeyID); err != nil {
-		return fmt.Errorf("caller with access key %s: %w", pending.KeyID, err)
-	}
-	return nil
+	signer := pending.Signer
+	call.Partition = fescue.Partition{AWS: h.AWS, Account: signer.Account, Region: region}
+	call.KeyID, call.Caller = signer.ID, signer.Caller
 }
 
 // WantHTTPS refuses a request that came in plain text to a port of TLS, in the form

@@ -149,7 +149,7 @@ func TestUnauthenticated(t *testing.T) {
 		t.Parallel()
 		for _, service := range []string{"greengrass", "sts"} {
 			e := open(t)
-			e.keys.fails = errors.New("disk on fire")
+			e.signerFails = errors.New("disk on fire")
 			w := e.serve(call{service: service}.sign(t))
 			wantRefusal(t, service, w, 500, "InternalFailure", "log")
 			if strings.Contains(w.Body.String(), "fire") || !strings.Contains(e.logs.String(), "fire") || !strings.Contains(e.logs.String(), w.Header().Get("x-amzn-RequestId")) {

@@ -52,7 +52,7 @@ var (
 	theirCores      = home.DefinitionARN(fescue.CoreKind, "t")
 	heldCores       = home.DefinitionARN(fescue.CoreKind, "h")
 
-	site = inventory{
+	plant = inventory{
 		tags: map[string]map[string]string{group: north, stranger: south, ownCores: north, theirCores: south, heldCores: nil},
 		holders: map[string][]map[string]string{
 			home.ThingARN("Held"): {north}, home.ThingARN("Shared"): {north, south}, home.ThingARN("Theirs"): {south},
@@ -188,7 +188,7 @@ func TestScope(t *testing.T) {
 		{"aservicethatcomeslater:GetAThing", "arn:aws:aservicethatcomeslater:us-east-1:123456789012:thing/mill-1", nil, false},
 		{"greengrass:GetGroup", "no ARN", nil, false},
 	} {
-		got, err := limited.Allows(t.Context(), site, home, identity.Act{
+		got, err := limited.Allows(t.Context(), plant, home, identity.Act{
 			Action: c.action, Resource: c.resource, Changes: changes(c.action), RequestTags: func() map[string]string { return c.tags },
 		})
 		if err != nil || got != c.allowed {
@@ -208,7 +208,7 @@ func TestScope(t *testing.T) {
 		t.Parallel()
 		for _, value := range []string{"*", "nor?h", "${aws:username}"} {
 			s, act := scope(t, fescue.Limit{GroupTag: "site=" + value}), identity.Act{Action: "greengrass:GetGroup", Resource: group}
-			if ok, err := s.Allows(t.Context(), site, home, act); ok || err != nil {
+			if ok, err := s.Allows(t.Context(), plant, home, act); ok || err != nil {
 				t.Errorf("%s covers north, %v", value, err)
 			}
 			its := inventory{tags: map[string]map[string]string{group: {"site": value}}}
@@ -221,17 +221,17 @@ func TestScope(t *testing.T) {
 		t.Parallel()
 		s := scope(t, fescue.Limit{Things: []string{"*"}})
 		for _, resource := range []string{group, ownCores, home.FunctionARN("Held")} {
-			if ok, err := s.Allows(t.Context(), site, home, identity.Act{Action: "x:Y", Resource: resource}); ok || err != nil {
+			if ok, err := s.Allows(t.Context(), plant, home, identity.Act{Action: "x:Y", Resource: resource}); ok || err != nil {
 				t.Errorf("%s: %v, %v", resource, ok, err)
 			}
 		}
-		if ok, _ := s.Allows(t.Context(), site, home, identity.Act{Action: "greengrass:CreateCoreDefinition", Resource: "*"}); ok {
+		if ok, _ := s.Allows(t.Context(), plant, home, identity.Act{Action: "greengrass:CreateCoreDefinition", Resource: "*"}); ok {
 			t.Error("a definition that nobody could change is made")
 		}
 	})
 	t.Run("what cannot be looked up is not decided", func(t *testing.T) {
 		t.Parallel()
-		broken := site
+		broken := plant
 		broken.fails = errors.New("disk on fire")
 		for _, resource := range []string{group, ownCores, home.FunctionARN("Held"), secret + "held-abcdef"} {
 			if ok, err := limited.Allows(t.Context(), broken, home, identity.Act{Action: "x:Y", Resource: resource}); ok || !errors.Is(err, broken.fails) {

@@ -235,7 +235,7 @@ var races = []race{
 		return s.ReleaseLease(ctx, "eight", fmt.Sprint(i))
 	})},
 	{"AdoptAccessKeys", 8, nil, each(func(ctx context.Context, s *store.Store, _ int) error {
-		_, err := s.AdoptAccessKeys(ctx, func(store.AccessKey) ([]byte, error) { return nil, nil }, func(k store.AccessKey) fescue.AuditRecord {
+		_, err := s.AdoptAccessKeys(ctx, func(fescue.AccessKey) ([]byte, error) { return nil, nil }, func(k fescue.AccessKey) fescue.AuditRecord {
 			return fescue.AuditRecord{ID: k.ID, At: madeAt}
 		})
 		return err
@@ -266,7 +266,7 @@ var races = []race{
 		return err
 	})},
 	{"PutAccessKey", 8, nil, each(func(ctx context.Context, s *store.Store, i int) error {
-		return s.PutAccessKey(ctx, store.AccessKey{ID: "AKIAEIGHT", Account: "1", Sealed: []byte{byte(i)}})
+		return s.PutAccessKey(ctx, fescue.AccessKey{ID: "AKIAEIGHT", Account: "1", Sealed: []byte{byte(i)}})
 	})},
 	{"RevokeAccessKey", 1, fescue.ErrNotFound, each(func(ctx context.Context, s *store.Store, _ int) error { return s.RevokeAccessKey(ctx, "AKIAEIGHT") })},
 	{"AssociateRole", 8, nil, each(func(ctx context.Context, s *store.Store, i int) error {

@@ -6,29 +6,14 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/fescue-edge/fescue"
 )
 
-// AccessKey is a row of access_key: the secret is sealed by the master key.
-type AccessKey struct {
-	ID      string
-	Account string
-	Name    string
-	Sealed  []byte
-	// Role and Limit say what the key may do; see package accesskeys.
-	Role      string
-	Limit     fescue.Limit
-	CreatedAt time.Time
-	// RevokedAt is zero while the key is good.
-	RevokedAt time.Time
-}
-
 // PutAccessKey writes a key, or its new account and secret when the id exists and
 // is not revoked; a revoked id is fescue.ErrConflict. What is recorded of it is
 // written with it.
-func (s *Store) PutAccessKey(ctx context.Context, k AccessKey, records ...fescue.AuditRecord) error {
+func (s *Store) PutAccessKey(ctx context.Context, k fescue.AccessKey, records ...fescue.AuditRecord) error {
 	return s.update(ctx, func(tx *sql.Tx) error {
 		err := changed(ctx, tx, `
 			INSERT INTO access_key (id, account, name, sealed, role, group_tag, limit_json, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
@@ -46,19 +31,19 @@ func (s *Store) PutAccessKey(ctx context.Context, k AccessKey, records ...fescue
 }
 
 // AccessKey reads a key, revoked or not.
-func (s *Store) AccessKey(ctx context.Context, id string) (AccessKey, error) {
+func (s *Store) AccessKey(ctx context.Context, id string) (fescue.AccessKey, error) {
 	list, err := all(ctx, s.read, scanAccessKey, selectAccessKey+` WHERE id = $1`, id)
 	if err != nil {
-		return AccessKey{}, err
+		return fescue.AccessKey{}, err
 	}
 	if len(list) == 0 {
-		return AccessKey{}, fmt.Errorf("access key %s: %w", id, fescue.ErrNotFound)
+		return fescue.AccessKey{}, fmt.Errorf("access key %s: %w", id, fescue.ErrNotFound)
 	}
 	return list[0], nil
 }
 
 // AccessKeys lists all keys, oldest first.
-func (s *Store) AccessKeys(ctx context.Context) ([]AccessKey, error) {
+func (s *Store) AccessKeys(ctx context.Context) ([]fescue.AccessKey, error) {
 	return all(ctx, s.read, scanAccessKey, selectAccessKey+` ORDER BY created_at, id`)
 }
 
@@ -92,7 +77,7 @@ func (s *Store) AccessKeysAdopted(ctx context.Context) (bool, error) {
 // AdoptAccessKeys replaces the sealed secret of every key by what seal makes of it,
 // once; a database in which that was done stays as it is. The secrets of revoked
 // keys are forgotten. It returns the keys that are good, and writes a record of each.
-func (s *Store) AdoptAccessKeys(ctx context.Context, seal func(AccessKey) ([]byte, error), record func(AccessKey) fescue.AuditRecord) (adopted []AccessKey, err error) {
+func (s *Store) AdoptAccessKeys(ctx context.Context, seal func(fescue.AccessKey) ([]byte, error), record func(fescue.AccessKey) fescue.AuditRecord) (adopted []fescue.AccessKey, err error) {
 	err = s.update(ctx, func(tx *sql.Tx) error {
 		adopted = nil
 		inserted, err := tx.ExecContext(ctx, `
@@ -124,13 +109,16 @@ func (s *Store) AdoptAccessKeys(ctx context.Context, seal func(AccessKey) ([]byt
 		}
 		return nil
 	})
-	return adopted, err
+	if err != nil {
+		return nil, fmt.Errorf("adopt access keys: %w", err)
+	}
+	return adopted, nil
 }
 
 const selectAccessKey = `SELECT id, account, name, sealed, role, group_tag, limit_json, created_at, coalesce(revoked_at, 0) FROM access_key`
 
-func scanAccessKey(rows *sql.Rows) (AccessKey, error) {
-	var k AccessKey
+func scanAccessKey(rows *sql.Rows) (fescue.AccessKey, error) {
+	var k fescue.AccessKey
 	var sealed, groupTag, limit string
 	var created, revoked int64
 	err := rows.Scan(&k.ID, &k.Account, &k.Name, &sealed, &k.Role, &groupTag, &limit, &created, &revoked)

@@ -4,26 +4,13 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"time"
-)
 
-// SessionKey is a row of session_key: a temporary key, whose secret and token
-// are derived from its id.
-type SessionKey struct {
-	ID string
-	// Parent is the access key that it came from, and ends with.
-	Parent string
-	// Identity is the resource part of the caller's ARN; Role is the IAM role
-	// that was assumed, both empty for the parent's own.
-	Identity, Role       string
-	CreatedAt, ExpiresAt time.Time
-	// MAC authenticates all of that.
-	MAC string
-}
+	"github.com/fescue-edge/fescue"
+)
 
 // AddSessionKey writes a temporary key, and removes those that ended a day before
 // it began.
-func (s *Store) AddSessionKey(ctx context.Context, k SessionKey) error {
+func (s *Store) AddSessionKey(ctx context.Context, k fescue.SessionKey) error {
 	return s.update(ctx, func(tx *sql.Tx) error {
 		if _, err := tx.ExecContext(ctx, `DELETE FROM session_key WHERE expires_at < $1`, millis(k.CreatedAt.AddDate(0, 0, -1))); err != nil {
 			return err
@@ -36,14 +23,14 @@ func (s *Store) AddSessionKey(ctx context.Context, k SessionKey) error {
 }
 
 // SessionKey reads a temporary key, also one that has ended a moment ago.
-func (s *Store) SessionKey(ctx context.Context, id string) (SessionKey, error) {
-	k := SessionKey{ID: id}
+func (s *Store) SessionKey(ctx context.Context, id string) (fescue.SessionKey, error) {
+	k := fescue.SessionKey{ID: id}
 	var created, expires int64
 	err := one(s.read.QueryRowContext(ctx, `
 		SELECT parent, identity, role, created_at, expires_at, mac FROM session_key WHERE id = $1`, id),
 		&k.Parent, &k.Identity, &k.Role, &created, &expires, &k.MAC)
 	if err != nil {
-		return SessionKey{}, fmt.Errorf("session key %s: %w", id, err)
+		return fescue.SessionKey{}, fmt.Errorf("session key %s: %w", id, err)
 	}
 	k.CreatedAt, k.ExpiresAt = fromMillis(created), fromMillis(expires)
 	return k, nil

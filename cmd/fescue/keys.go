@@ -11,7 +11,7 @@ import (
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud"
-	"github.com/fescue-edge/fescue/cloud/accesskeys"
+	"github.com/fescue-edge/fescue/cloud/identity"
 )
 
 // keysCommand works on a data folder, also while a server runs on it.
@@ -47,7 +47,7 @@ func (f dataFlag) state() cloud.State {
 	return cloud.State{DataDir: f.Data, Database: f.Database, MasterKeyFile: os.Getenv("FESCUE_MASTER_KEY_FILE")}
 }
 
-func (f dataFlag) open(ctx context.Context, t *terminal, use func(*accesskeys.Keys) error) error {
+func (f dataFlag) open(ctx context.Context, t *terminal, use func(*identity.Keys) error) error {
 	keys, closeData, err := cloud.OpenKeys(ctx, f.state(), t.logger)
 	if err != nil {
 		return err
@@ -77,7 +77,7 @@ type listKeys struct{ dataFlag }
 
 // Run prints the keys as a table or as JSON.
 func (c listKeys) Run(ctx context.Context, t *terminal) error {
-	return c.open(ctx, t, func(keys *accesskeys.Keys) error {
+	return c.open(ctx, t, func(keys *identity.Keys) error {
 		all, err := keys.List(ctx)
 		if err != nil {
 			return err
@@ -130,8 +130,8 @@ func (c createKey) Run(ctx context.Context, t *terminal) error {
 			return fmt.Errorf("no server has run on %s yet: name the key's account with --account", c.Data)
 		}
 	}
-	return c.open(ctx, t, func(keys *accesskeys.Keys) error {
-		id, secret, err := keys.Create(ctx, c.Account, c.Name, accesskeys.Grant{
+	return c.open(ctx, t, func(keys *identity.Keys) error {
+		id, secret, err := keys.Create(ctx, c.Account, c.Name, identity.Grant{
 			Role: c.Role, Limit: fescue.Limit{GroupTag: c.Groups, Things: c.Things, Functions: c.Functions, Secrets: c.Secrets, Buckets: c.Buckets},
 		})
 		if err != nil {
@@ -152,7 +152,7 @@ type revokeKey struct {
 
 // Run revokes the key.
 func (c revokeKey) Run(ctx context.Context, t *terminal) error {
-	return c.open(ctx, t, func(keys *accesskeys.Keys) error {
+	return c.open(ctx, t, func(keys *identity.Keys) error {
 		if err := keys.Revoke(ctx, c.ID); err != nil {
 			return fmt.Errorf("%w; fescue keys list shows the keys", err)
 		}

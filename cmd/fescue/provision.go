@@ -53,8 +53,8 @@ func (c *provisionCommand) Run(ctx context.Context, t *terminal) error {
 	return nil
 }
 
-// identity is what provision made.
-type identity struct {
+// coreIdentity is what provision made.
+type coreIdentity struct {
 	ThingARN, CertificateARN, Policy, ConfigFile string
 }
 
@@ -64,41 +64,41 @@ var errProvisioned = errors.New("is provisioned already")
 // provision makes a core's identity through the API and writes it below root.
 // The configuration is written last, so that a run that was cut short can be
 // repeated.
-func provision(ctx context.Context, c *apiClient, name, root string, topics []string) (identity, error) {
+func provision(ctx context.Context, c *apiClient, name, root string, topics []string) (coreIdentity, error) {
 	configFile := filepath.Join(root, "config", "config.json")
 	if _, err := os.Stat(configFile); err == nil {
-		return identity{}, fmt.Errorf("%s %w: remove it to make a new identity", configFile, errProvisioned)
+		return coreIdentity{}, fmt.Errorf("%s %w: remove it to make a new identity", configFile, errProvisioned)
 	}
 	for _, filter := range topics {
 		if err := topic.ValidFilter(filter); err != nil {
-			return identity{}, fmt.Errorf("--topics %q: %w", filter, err)
+			return coreIdentity{}, fmt.Errorf("--topics %q: %w", filter, err)
 		}
 	}
 	p, err := c.partition(ctx)
 	if err != nil {
-		return identity{}, err
+		return coreIdentity{}, err
 	}
 	document := fescue.CorePolicy(p, name, topics)
 	if n := policy.Size(document); n > policy.MaxIoTDocument {
-		return identity{}, fmt.Errorf("the core's policy would have %d characters, at most %d are allowed: give fewer or wider --topics", n, policy.MaxIoTDocument)
+		return coreIdentity{}, fmt.Errorf("the core's policy would have %d characters, at most %d are allowed: give fewer or wider --topics", n, policy.MaxIoTDocument)
 	}
 	var endpoints cloud.Endpoints
 	if err := c.call(ctx, "", "GetEndpoints", http.MethodGet, "/fescue/v1/endpoints", nil, &endpoints); err != nil {
-		return identity{}, err
+		return coreIdentity{}, err
 	}
 	dev, err := registerDevice(ctx, c, name, document)
 	if err != nil {
-		return identity{}, err
+		return coreIdentity{}, err
 	}
 	short := dev.CertificateID[:10]
 	certs := filepath.Join(root, "certs")
 	// Functions read the authority's certificate and nothing else of what lies here.
 	for dir, mode := range map[string]os.FileMode{certs: 0o711, filepath.Dir(configFile): 0o700} {
 		if err := disk.MakeFolder(filepath.Dir(dir), 0o755); err != nil {
-			return identity{}, err
+			return coreIdentity{}, err
 		}
 		if err := disk.MakeFolder(dir, mode); err != nil {
-			return identity{}, err
+			return coreIdentity{}, err
 		}
 	}
 	keyFile, certFile, caFile := short+".private.key", short+".cert.pem", "root.ca.pem"
@@ -110,12 +110,12 @@ func provision(ctx context.Context, c *apiClient, name, root string, topics []st
 		{certFile, dev.CertificatePEM, 0o600}, {caFile, endpoints.CA, 0o644},
 	} {
 		if err := disk.WriteFile(filepath.Join(certs, f.name), []byte(f.text), f.mode); err != nil {
-			return identity{}, err
+			return coreIdentity{}, err
 		}
 	}
 	absolute, err := filepath.Abs(certs)
 	if err != nil {
-		return identity{}, err
+		return coreIdentity{}, err
 	}
 	uri := func(file string) string {
 		return (&url.URL{Scheme: "file", Path: filepath.Join(absolute, file)}).String()
@@ -138,12 +138,12 @@ func provision(ctx context.Context, c *apiClient, name, root string, topics []st
 		},
 	}, "", "  ")
 	if err != nil {
-		return identity{}, err
+		return coreIdentity{}, err
 	}
 	if err := disk.WriteFile(configFile, append(config, '\n'), 0o600); err != nil {
-		return identity{}, err
+		return coreIdentity{}, err
 	}
-	return identity{dev.ThingARN, dev.CertificateARN, dev.Policy, configFile}, nil
+	return coreIdentity{dev.ThingARN, dev.CertificateARN, dev.Policy, configFile}, nil
 }
 
 // device is a thing with a new certificate.

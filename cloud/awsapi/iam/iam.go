@@ -1,7 +1,7 @@
 // Package iam speaks the part of the AWS IAM API (2010-05-08) that scripts for
 // Greengrass call: roles, their policies, and managed policies. It has the table
 // of operations, the shapes of answers and the table of errors. What the
-// operations do is in package roles.
+// operations do is in package identity.
 package iam
 
 import (
@@ -19,18 +19,18 @@ import (
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/awsapi"
 	"github.com/fescue-edge/fescue/cloud/awsapi/wire/query"
-	"github.com/fescue-edge/fescue/cloud/roles"
+	"github.com/fescue-edge/fescue/cloud/identity"
 	"github.com/fescue-edge/fescue/policy"
 )
 
 // API is the service.
 type API struct {
 	query.API
-	roles *roles.Service
+	roles *identity.Roles
 }
 
 // New makes the service.
-func New(r *roles.Service, logger *slog.Logger) *API {
+func New(r *identity.Roles, logger *slog.Logger) *API {
 	a := &API{roles: r}
 	a.API = query.API{
 		Namespace: "https://iam.amazonaws.com/doc/2010-05-08/", Version: "2010-05-08",
@@ -66,7 +66,7 @@ var refusals = []struct {
 	code   string
 }{
 	{policy.ErrMalformed, http.StatusBadRequest, "MalformedPolicyDocument"},
-	{roles.ErrInvalid, http.StatusBadRequest, "ValidationError"},
+	{identity.ErrInvalid, http.StatusBadRequest, "ValidationError"},
 	{fescue.ErrNotFound, http.StatusNotFound, "NoSuchEntity"},
 	{fescue.ErrExists, http.StatusConflict, "EntityAlreadyExists"},
 	{fescue.ErrInUse, http.StatusConflict, "DeleteConflict"},

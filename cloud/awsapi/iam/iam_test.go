@@ -13,7 +13,7 @@ import (
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/awsapi"
 	"github.com/fescue-edge/fescue/cloud/awsapi/iam"
-	"github.com/fescue-edge/fescue/cloud/roles"
+	"github.com/fescue-edge/fescue/cloud/identity"
 	"github.com/fescue-edge/fescue/cloud/store/storetest"
 )
 
@@ -33,7 +33,7 @@ func open(t *testing.T) *site {
 	t.Helper()
 	st := storetest.Open(t)
 	now := func() time.Time { return time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC) }
-	return &site{t, iam.New(roles.New(st, now), slog.New(slog.DiscardHandler))}
+	return &site{t, iam.New(identity.NewRoles(st, now), slog.New(slog.DiscardHandler))}
 }
 
 // call does an action with parameters "Name=value"; want is the code of the error

@@ -28,6 +28,7 @@ import (
 	"github.com/fescue-edge/fescue/cloud/awsapi/s3"
 	"github.com/fescue-edge/fescue/cloud/awsapi/wire/sigv4"
 	"github.com/fescue-edge/fescue/cloud/buckets"
+	"github.com/fescue-edge/fescue/cloud/identity"
 	"github.com/fescue-edge/fescue/cloud/store/storetest"
 	"github.com/fescue-edge/fescue/policy"
 )
@@ -36,16 +37,8 @@ func TestMain(m *testing.M) { os.Exit(storetest.Run(m)) }
 
 const secret = "a-secret-that-only-tests-know"
 
-// keys are access keys of two accounts.
-type keys map[string]string
-
-func (k keys) AccessKey(_ context.Context, id string) (sigv4.Key, error) {
-	account, ok := k[id]
-	if !ok {
-		return sigv4.Key{}, sigv4.ErrUnknownKey
-	}
-	return sigv4.Key{ID: id, Secret: secret, Account: account}, nil
-}
+// accounts are the accounts of two access keys.
+var accounts = map[string]string{"AKIDONE": "123456789012", "AKIDTWO": "210987654321"}
 
 // silence hears of requests and says nothing.
 type silence struct{}
@@ -60,14 +53,21 @@ type site struct {
 	policies []string
 }
 
-// Caller implements awsapi.Callers.
-func (s *site) Caller(context.Context, string) (awsapi.Caller, error) {
+// Signer implements identity.Signers.
+func (s *site) Signer(_ context.Context, id string) (identity.Signer, error) {
+	account, ok := accounts[id]
+	if !ok {
+		return identity.Signer{}, identity.ErrUnknownKey
+	}
 	documents := s.policies
 	if documents == nil {
 		documents = []string{`{"Statement":{"Effect":"Allow","Action":"*","Resource":"*"}}`}
 	}
 	set, err := policy.ParseAll(documents)
-	return awsapi.Caller{Identity: "user/tester", Role: "tester", Policies: []policy.Set{set}}, err
+	return identity.Signer{
+		Key:    identity.Key{ID: id, Secret: secret, Account: account},
+		Caller: identity.Caller{Identity: "user/tester", Role: "tester", Policies: []policy.Set{set}},
+	}, err
 }
 
 func open(t testing.TB, tls bool) *site {
@@ -75,9 +75,8 @@ func open(t testing.TB, tls bool) *site {
 	s := &site{logs: new(bytes.Buffer)}
 	logger := slog.New(slog.NewTextHandler(s.logs, nil))
 	handler := awsapi.New(awsapi.Options{
-		Verifier: &sigv4.Verifier{Keys: keys{"AKIDONE": "123456789012", "AKIDTWO": "210987654321"}, Regions: []string{"eu-west-1", "us-east-1"}},
+		Verifier: &sigv4.Verifier{Signers: s, Regions: []string{"eu-west-1", "us-east-1"}},
 		AWS:      "aws", DefaultRegion: "eu-west-1", SpoolDir: t.TempDir(), Observer: silence{}, Logger: logger,
-		Callers:  s,
 		Services: map[string]awsapi.Service{"s3": s3.New(s3.Options{Buckets: service(t, logger), Hosts: []string{"fescue.example.com", "s3.eu-west-1.amazonaws.com", "s3-eu-west-1.amazonaws.com"}, Logger: logger})},
 	})
 	if s.Server = httptest.NewUnstartedServer(handler); tls {

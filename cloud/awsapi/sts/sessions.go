@@ -11,14 +11,14 @@ import (
 	"time"
 
 	"github.com/fescue-edge/fescue"
-	"github.com/fescue-edge/fescue/cloud/accesskeys"
 	"github.com/fescue-edge/fescue/cloud/awsapi"
 	"github.com/fescue-edge/fescue/cloud/awsapi/wire/query"
+	"github.com/fescue-edge/fescue/cloud/identity"
 )
 
 // Sessions gives out temporary keys.
 type Sessions interface {
-	StartSession(ctx context.Context, signer, identity, role string, life time.Duration) (accesskeys.Session, error)
+	StartSession(ctx context.Context, signer, identity, role string, life time.Duration) (identity.Session, error)
 }
 
 // Roles knows who may assume a role.
@@ -36,7 +36,7 @@ type credentials struct {
 	Expiration      string
 }
 
-func show(s accesskeys.Session) credentials {
+func show(s identity.Session) credentials {
 	return credentials{s.ID, s.Secret, s.Token, s.ExpiresAt.UTC().Format("2006-01-02T15:04:05Z")}
 }
 
@@ -79,7 +79,7 @@ func unserved(r *query.Request, names ...string) error {
 }
 
 func (a *API) getSessionToken(ctx context.Context, r *query.Request) (any, error) {
-	if accesskeys.IsSession(r.KeyID) {
+	if identity.IsSession(r.KeyID) {
 		return nil, &awsapi.Error{Status: http.StatusForbidden, Code: "AccessDenied", Message: "Cannot call GetSessionToken with session credentials"}
 	}
 	if err := unserved(r, "SerialNumber", "TokenCode"); err != nil {
@@ -128,8 +128,8 @@ func (a *API) assumeRole(ctx context.Context, r *query.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	identity := "assumed-role/" + role.Name + "/" + name
-	s, err := a.sessions.StartSession(ctx, r.KeyID, identity, role.Name, d)
+	who := "assumed-role/" + role.Name + "/" + name
+	s, err := a.sessions.StartSession(ctx, r.KeyID, who, role.Name, d)
 	if err != nil {
 		return nil, err
 	}
@@ -140,5 +140,5 @@ func (a *API) assumeRole(ctx context.Context, r *query.Request) (any, error) {
 	return struct {
 		Credentials     credentials
 		AssumedRoleUser user
-	}{show(s), user{role.ID + ":" + name, awsapi.Caller{Identity: identity}.ARN(r.Partition.AWS, r.Partition.Account)}}, nil
+	}{show(s), user{role.ID + ":" + name, identity.Caller{Identity: who}.ARN(r.Partition.AWS, r.Partition.Account)}}, nil
 }

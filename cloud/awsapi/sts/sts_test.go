@@ -17,9 +17,10 @@ import (
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/awsapi"
 	"github.com/fescue-edge/fescue/cloud/awsapi/sts"
+	"github.com/fescue-edge/fescue/cloud/identity"
 )
 
-func newServer(t *testing.T, caller awsapi.Caller) *httptest.Server {
+func newServer(t *testing.T, caller identity.Caller) *httptest.Server {
 	t.Helper()
 	api := sts.New(nil, nil, slog.New(slog.DiscardHandler))
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -41,13 +42,13 @@ func newClient(s *httptest.Server) *awssts.Client {
 
 func TestGetCallerIdentity(t *testing.T) {
 	t.Parallel()
-	for identity, want := range map[string]string{
+	for who, want := range map[string]string{
 		"user/admin":                   "arn:aws-cn:iam::123456789012:user/admin",
 		"assumed-role/builder/session": "arn:aws-cn:sts::123456789012:assumed-role/builder/session",
 	} {
-		t.Run(identity, func(t *testing.T) {
+		t.Run(who, func(t *testing.T) {
 			t.Parallel()
-			client := newClient(newServer(t, awsapi.Caller{Identity: identity}))
+			client := newClient(newServer(t, identity.Caller{Identity: who}))
 			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 			defer cancel()
 			var ids []string
@@ -70,7 +71,7 @@ func TestGetCallerIdentity(t *testing.T) {
 
 func TestUnknownOperation(t *testing.T) {
 	t.Parallel()
-	client := newClient(newServer(t, awsapi.Caller{Identity: "user/admin"}))
+	client := newClient(newServer(t, identity.Caller{Identity: "user/admin"}))
 	_, err := client.GetFederationToken(context.Background(), &awssts.GetFederationTokenInput{Name: aws.String("n")})
 	var api interface {
 		error

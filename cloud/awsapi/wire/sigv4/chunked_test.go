@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/fescue-edge/fescue/cloud/awsapi/wire/sigv4"
+	"github.com/fescue-edge/fescue/cloud/identity"
 )
 
 const (
@@ -271,7 +272,7 @@ func TestPublishedChunks(t *testing.T) {
 				t.Fatal(err)
 			}
 			source := newKeys()
-			source.set(sigv4.Key{ID: "AKIAIOSFODNN7EXAMPLE", Secret: "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", Account: account})
+			source.set(identity.Key{ID: "AKIAIOSFODNN7EXAMPLE", Secret: "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", Account: account})
 			v := newVerifier(source)
 			v.Now = func() time.Time { return time.Date(2013, 5, 24, 0, 0, 0, 0, time.UTC) }
 			got, _, err := receiveUpload(v, r, plain)

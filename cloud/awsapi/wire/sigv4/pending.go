@@ -6,6 +6,7 @@ import (
 	"crypto/subtle"
 	"encoding/hex"
 	"errors"
+	"github.com/fescue-edge/fescue/cloud/identity"
 	"io"
 	"net/http"
 	"slices"
@@ -52,8 +53,8 @@ var (
 // Pending is a request that Begin found plausible. Until VerifyHeader or Verify
 // has returned nil, nothing in it is proven. It is used by one goroutine.
 type Pending struct {
-	Account string // of the access key
-	KeyID   string
+	// Signer is who the request claims to be of.
+	Signer  identity.Signer
 	Region  string // of the credential scope
 	Service string // of the credential scope: "greengrass", "s3", …
 	// Time is the request's date.
@@ -74,7 +75,6 @@ type Pending struct {
 	payloadLine   string   // "" for PayloadInBody
 	canonical     [][]byte // the last is that of the normalised path, if there are two
 	authorization *authorization
-	secret        string
 	host          string
 	signingKeys   *keyCache
 	signing       [sha256.Size]byte // once verified
@@ -121,9 +121,9 @@ func (p *Pending) verify(payloadLine string) error {
 	}
 	a := p.authorization
 	id := scopedKey{keyID: a.keyID, date: a.date, region: a.region, service: a.service}
-	signing, cached := p.signingKeys.get(id, p.secret)
+	signing, cached := p.signingKeys.get(id, p.Signer.Secret)
 	if !cached {
-		signing = deriveKey(p.secret, a.date, a.region, a.service)
+		signing = deriveKey(p.Signer.Secret, a.date, a.region, a.service)
 	}
 	matched := slices.IndexFunc(p.canonical, func(canonical []byte) bool {
 		return hmac.Equal(a.signatureOf(append(canonical, payloadLine...), signing), a.signature[:])
@@ -134,7 +134,7 @@ func (p *Pending) verify(payloadLine string) error {
 	}
 	if !cached {
 		// Only proven keys enter the cache: strangers choose the scope's service.
-		p.signingKeys.put(id, p.secret, signing)
+		p.signingKeys.put(id, p.Signer.Secret, signing)
 	}
 	p.verified, p.signing, p.PathNormalized = true, signing, matched > 0
 	return nil

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/fescue-edge/fescue/cloud/awsapi/wire/sigv4"
+	"github.com/fescue-edge/fescue/cloud/identity"
 )
 
 func readCloser(s string) io.ReadCloser { return io.NopCloser(strings.NewReader(s)) }
@@ -176,11 +177,11 @@ func TestKeysChange(t *testing.T) {
 		source := newKeys()
 		v := newVerifier(source)
 		for range 2 {
-			source.set(sigv4.Key{ID: keyID, Secret: secret, Account: account})
+			source.set(identity.Key{ID: keyID, Secret: secret, Account: account})
 			if _, err := verify(v, call{}.sign(t)); err != nil {
 				t.Fatal(err)
 			}
-			source.set(sigv4.Key{ID: keyID, Secret: "changed", Account: account})
+			source.set(identity.Key{ID: keyID, Secret: "changed", Account: account})
 			_, err := verify(v, call{}.sign(t))
 			wantCode(t, err, "InvalidSignatureException", http.StatusForbidden)
 			if _, err := verify(v, call{secret: "changed"}.sign(t)); err != nil {

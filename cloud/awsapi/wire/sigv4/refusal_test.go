@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/fescue-edge/fescue/cloud/awsapi/wire/sigv4"
+	"github.com/fescue-edge/fescue/cloud/identity"
 )
 
 func setHeader(name, value string) func(*http.Request) {
@@ -102,7 +103,7 @@ func TestTampering(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			source := newKeys()
-			source.set(sigv4.Key{ID: "OTHER", Secret: "another", Account: account})
+			source.set(identity.Key{ID: "OTHER", Secret: "another", Account: account})
 			if tc.name == "body" || tc.name == "presigned body" {
 				// The header is intact, only what follows it is not.
 				if _, err := newVerifier(source).Begin(tc.call.sign(t, tc.tamper)); err != nil {

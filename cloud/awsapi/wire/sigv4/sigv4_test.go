@@ -18,6 +18,7 @@ import (
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 
 	"github.com/fescue-edge/fescue/cloud/awsapi/wire/sigv4"
+	"github.com/fescue-edge/fescue/cloud/identity"
 )
 
 const (
@@ -31,34 +32,34 @@ var signingTime = time.Date(2026, time.March, 4, 5, 6, 7, 0, time.UTC)
 // keys is a KeySource that tests can change while it is used.
 type keys struct {
 	mu    sync.Mutex
-	byID  map[string]sigv4.Key
+	byID  map[string]identity.Key
 	fails error
 	asked int
 }
 
 func newKeys() *keys {
-	return &keys{byID: map[string]sigv4.Key{
+	return &keys{byID: map[string]identity.Key{
 		keyID:  {ID: keyID, Secret: secret, Account: account},
 		"TEMP": {ID: "TEMP", Secret: secret, Account: account, SessionToken: "session/token+1="},
 		"NONE": {ID: "NONE", Account: account},
 	}}
 }
 
-func (k *keys) AccessKey(_ context.Context, id string) (sigv4.Key, error) {
+func (k *keys) Signer(_ context.Context, id string) (identity.Signer, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.asked++
 	if k.fails != nil {
-		return sigv4.Key{}, k.fails
+		return identity.Signer{}, k.fails
 	}
 	key, ok := k.byID[id]
 	if !ok {
-		return sigv4.Key{}, sigv4.ErrUnknownKey
+		return identity.Signer{}, identity.ErrUnknownKey
 	}
-	return key, nil
+	return identity.Signer{Key: key}, nil
 }
 
-func (k *keys) set(key sigv4.Key) {
+func (k *keys) set(key identity.Key) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.byID[key.ID] = key
@@ -70,8 +71,8 @@ func (k *keys) remove(id string) {
 	delete(k.byID, id)
 }
 
-func newVerifier(source sigv4.KeySource) *sigv4.Verifier {
-	return &sigv4.Verifier{Keys: source, Now: func() time.Time { return signingTime }, Regions: []string{"eu-west-1", "us-east-1"}}
+func newVerifier(source identity.Signers) *sigv4.Verifier {
+	return &sigv4.Verifier{Signers: source, Now: func() time.Time { return signingTime }, Regions: []string{"eu-west-1", "us-east-1"}}
 }
 
 // call is a request to be signed by the AWS SDK.
@@ -262,7 +263,7 @@ func TestVerify(t *testing.T) {
 				t.Fatal(err)
 			}
 			want := tc.call.withDefaults()
-			if p.Account != account || p.KeyID != want.key || p.Region != want.region || p.Service != want.service || !p.Time.Equal(want.at) || p.Presigned != want.presign {
+			if p.Signer.Account != account || p.Signer.ID != want.key || p.Region != want.region || p.Service != want.service || !p.Time.Equal(want.at) || p.Presigned != want.presign {
 				t.Errorf("verified as %+v", p)
 			}
 		})
@@ -356,8 +357,8 @@ func TestPublishedVectors(t *testing.T) {
 				t.Fatal(err)
 			}
 			source := newKeys()
-			source.set(sigv4.Key{ID: keyID, Secret: tc.key, Account: account})
-			source.set(sigv4.Key{ID: "AKIAIOSFODNN7EXAMPLE", Secret: tc.key, Account: account})
+			source.set(identity.Key{ID: keyID, Secret: tc.key, Account: account})
+			source.set(identity.Key{ID: "AKIAIOSFODNN7EXAMPLE", Secret: tc.key, Account: account})
 			v := newVerifier(source)
 			v.Now = func() time.Time { return at }
 			if _, err := verify(v, r); err != nil {

@@ -23,6 +23,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/fescue-edge/fescue/cloud/identity"
 )
 
 const (
@@ -33,37 +35,11 @@ const (
 	MaxExpiry = 7 * 24 * time.Hour
 )
 
-// What a KeySource answers for keys that are not good.
-var (
-	// ErrUnknownKey means that the key does not exist or was revoked.
-	ErrUnknownKey = errors.New("access key is not known")
-	// ErrExpiredKey means that a temporary key has ended: clients that can ask for
-	// another one.
-	ErrExpiredKey = errors.New("temporary access key has expired")
-)
-
-// Key is an access key.
-type Key struct {
-	ID     string
-	Secret string
-	// Account is the twelve-digit account that the key acts in.
-	Account string
-	// SessionToken is set for temporary keys; a request must then carry it.
-	SessionToken string
-}
-
-// KeySource finds access keys. It is asked for each request, so that a revoked
-// key fails at once.
-type KeySource interface {
-	// AccessKey returns the key, ErrUnknownKey, ErrExpiredKey, or another error
-	// when it cannot tell.
-	AccessKey(ctx context.Context, id string) (Key, error)
-}
-
 // Verifier verifies requests. Its fields are set before the first use; then it
 // may be used from many goroutines. It must not be copied.
 type Verifier struct {
-	Keys KeySource
+	// Signers finds who signs with a key.
+	Signers identity.Signers
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
 	// Regions are those served; a signature for another one is refused. The
@@ -115,7 +91,7 @@ func (v *Verifier) begin(r *http.Request, t *target, a *authorization) (*Pending
 	if err != nil {
 		return nil, err
 	}
-	key, err := v.key(r.Context(), a)
+	signer, err := v.signer(r.Context(), a)
 	if err != nil {
 		return nil, err
 	}
@@ -130,8 +106,7 @@ func (v *Verifier) begin(r *http.Request, t *target, a *authorization) (*Pending
 		}
 	}
 	return &Pending{
-		Account:       key.Account,
-		KeyID:         a.keyID,
+		Signer:        signer,
 		Region:        a.region,
 		Service:       a.service,
 		Time:          a.time,
@@ -142,7 +117,6 @@ func (v *Verifier) begin(r *http.Request, t *target, a *authorization) (*Pending
 		payloadLine:   line,
 		canonical:     canonical,
 		authorization: a,
-		secret:        key.Secret,
 		host:          r.Host,
 		signingKeys:   &v.signingKeys,
 		contentLength: r.ContentLength,
@@ -150,31 +124,31 @@ func (v *Verifier) begin(r *http.Request, t *target, a *authorization) (*Pending
 	}, nil
 }
 
-// key asks for the key and checks the session token that belongs to it.
-func (v *Verifier) key(ctx context.Context, a *authorization) (Key, error) {
-	key, err := v.Keys.AccessKey(ctx, a.keyID)
+// signer asks who has the key and checks the session token that belongs to it.
+func (v *Verifier) signer(ctx context.Context, a *authorization) (identity.Signer, error) {
+	signer, err := v.Signers.Signer(ctx, a.keyID)
 	switch {
-	case errors.Is(err, ErrUnknownKey):
-		return Key{}, refuse(a.service, unknownKey,
+	case errors.Is(err, identity.ErrUnknownKey):
+		return identity.Signer{}, refuse(a.service, unknownKey,
 			"The security token included in the request is invalid: this server has no active access key %q. Use an access key that was made on this server.", a.keyID)
-	case errors.Is(err, ErrExpiredKey):
-		return Key{}, refuse(a.service, expiredKey,
+	case errors.Is(err, identity.ErrExpiredKey):
+		return identity.Signer{}, refuse(a.service, expiredKey,
 			"The security token included in the request is expired: the temporary access key %q has ended. Ask sts for another one.", a.keyID)
 	case err != nil:
-		return Key{}, fmt.Errorf("look up access key %s: %w", a.keyID, err)
-	case key.Secret == "":
+		return identity.Signer{}, fmt.Errorf("look up access key %s: %w", a.keyID, err)
+	case signer.Secret == "":
 		// Anyone can sign with an empty secret.
-		return Key{}, fmt.Errorf("look up access key %s: the key source returned no secret", a.keyID)
-	case subtle.ConstantTimeCompare([]byte(key.SessionToken), []byte(a.token)) == 1:
-		return key, nil
-	case key.SessionToken == "":
-		return Key{}, refuse(a.service, badToken,
+		return identity.Signer{}, fmt.Errorf("look up access key %s: it has no secret", a.keyID)
+	case subtle.ConstantTimeCompare([]byte(signer.SessionToken), []byte(a.token)) == 1:
+		return signer, nil
+	case signer.SessionToken == "":
+		return identity.Signer{}, refuse(a.service, badToken,
 			"The security token included in the request is invalid: access key %q takes no session token. Unset AWS_SESSION_TOKEN.", a.keyID)
 	case a.token == "":
-		return Key{}, refuse(a.service, badToken,
+		return identity.Signer{}, refuse(a.service, badToken,
 			"The security token included in the request is invalid: access key %q is temporary and its session token is missing. Set AWS_SESSION_TOKEN.", a.keyID)
 	default:
-		return Key{}, refuse(a.service, badToken,
+		return identity.Signer{}, refuse(a.service, badToken,
 			"The security token included in the request is invalid: it is not the session token of access key %q.", a.keyID)
 	}
 }

@@ -1,4 +1,4 @@
-package accesskeys
+package identity
 
 import (
 	"context"
@@ -15,8 +15,6 @@ import (
 	"time"
 
 	"github.com/fescue-edge/fescue"
-	"github.com/fescue-edge/fescue/cloud/awsapi/wire/sigv4"
-	"github.com/fescue-edge/fescue/cloud/store"
 	"github.com/fescue-edge/fescue/pki"
 	"github.com/fescue-edge/fescue/policy"
 )
@@ -33,17 +31,6 @@ const sessionPrefix = "ASIA"
 
 // IsSession says whether a key id is that of a temporary key.
 func IsSession(id string) bool { return strings.HasPrefix(id, sessionPrefix) }
-
-// RolePolicies tells the policies of IAM roles.
-type RolePolicies interface {
-	// RoleDocuments are the documents that decide for a role; an unknown role is
-	// fescue.ErrNotFound.
-	RoleDocuments(ctx context.Context, account, role string) ([]string, error)
-}
-
-// UseRoles has the keys of assumed roles limited by the roles' policies. It is
-// called once, before the first key is asked for.
-func (k *Keys) UseRoles(r RolePolicies) { k.roles = r }
 
 // StartSession makes a temporary key of the key that signed. With a role it may
 // do what both the parent and the role's policies allow; without one it may do
@@ -62,7 +49,7 @@ func (k *Keys) StartSession(ctx context.Context, signer, identity, role string, 
 		return Session{}, err
 	}
 	now := k.now().UTC().Truncate(time.Millisecond) // as the database keeps it
-	row := store.SessionKey{
+	row := fescue.SessionKey{
 		ID: sessionPrefix + base32.StdEncoding.EncodeToString(raw[:]), Parent: parent, Identity: identity, Role: role,
 		CreatedAt: now, ExpiresAt: now.Add(life),
 	}
@@ -77,7 +64,7 @@ func (k *Keys) StartSession(ctx context.Context, signer, identity, role string, 
 }
 
 // sessionMAC authenticates a row: whose the key is, and what limits it.
-func (k *Keys) sessionMAC(row store.SessionKey) (string, error) {
+func (k *Keys) sessionMAC(row fescue.SessionKey) (string, error) {
 	key, err := k.master.Derive("rows of session keys")
 	if err != nil {
 		return "", err
@@ -94,16 +81,16 @@ func (k *Keys) sessionMAC(row store.SessionKey) (string, error) {
 
 // sessionRow reads the row of a temporary key that nobody changed. Those that an
 // early version gave out, whose rows nothing authenticates, have ended.
-func (k *Keys) sessionRow(ctx context.Context, id string) (store.SessionKey, error) {
+func (k *Keys) sessionRow(ctx context.Context, id string) (fescue.SessionKey, error) {
 	row, err := k.store.SessionKey(ctx, id)
 	if errors.Is(err, fescue.ErrNotFound) {
-		return row, sigv4.ErrUnknownKey
+		return row, ErrUnknownKey
 	}
 	if err != nil {
 		return row, err
 	}
 	if row.MAC == "" || !k.now().Before(row.ExpiresAt) {
-		return row, sigv4.ErrExpiredKey
+		return row, ErrExpiredKey
 	}
 	want, err := k.sessionMAC(row)
 	if err == nil && !hmac.Equal([]byte(want), []byte(row.MAC)) {
@@ -113,7 +100,7 @@ func (k *Keys) sessionRow(ctx context.Context, id string) (store.SessionKey, err
 }
 
 // session derives the secrets of a row.
-func (k *Keys) session(row store.SessionKey) (Session, error) {
+func (k *Keys) session(row fescue.SessionKey) (Session, error) {
 	key, err := k.master.Derive("session keys")
 	if err != nil {
 		return Session{}, err
@@ -130,40 +117,37 @@ func (k *Keys) session(row store.SessionKey) (Session, error) {
 }
 
 // readSession reads a temporary key and who it is.
-func (k *Keys) readSession(ctx context.Context, id string) (recentKey, error) {
+func (k *Keys) readSession(ctx context.Context, id string) (Signer, error) {
 	row, err := k.sessionRow(ctx, id)
 	if err != nil {
-		return recentKey{}, err
+		return Signer{}, err
 	}
-	known, err := k.read(ctx, row.Parent)
+	signer, err := k.read(ctx, row.Parent)
 	if err != nil {
-		return recentKey{}, err
+		return Signer{}, err
 	}
 	s, err := k.session(row)
 	if err != nil {
-		return recentKey{}, err
+		return Signer{}, err
 	}
-	known.key.ID, known.key.Secret, known.key.SessionToken = s.ID, s.Secret, s.Token
+	signer.ID, signer.Secret, signer.SessionToken = s.ID, s.Secret, s.Token
 	if row.Role == "" {
-		return known, nil
+		return signer, nil
 	}
-	set, err := k.rolePolicies(ctx, known.key.Account, row.Role)
+	set, err := k.rolePolicies(ctx, signer.Account, row.Role)
 	if errors.Is(err, fescue.ErrNotFound) {
-		return recentKey{}, sigv4.ErrUnknownKey // the role was deleted
+		return Signer{}, ErrUnknownKey // the role was deleted
 	}
 	if err != nil {
-		return recentKey{}, fmt.Errorf("session key %s of role %s: %w", id, row.Role, err)
+		return Signer{}, fmt.Errorf("session key %s of role %s: %w", id, row.Role, err)
 	}
-	known.caller.Identity, known.caller.Conditional = row.Identity, true
-	known.caller.Policies = append(slices.Clone(known.caller.Policies), set)
-	return known, nil
+	signer.Identity, signer.Conditional = row.Identity, true
+	signer.Policies = append(slices.Clone(signer.Policies), set)
+	return signer, nil
 }
 
 func (k *Keys) rolePolicies(ctx context.Context, account, role string) (policy.Set, error) {
-	if k.roles == nil {
-		return nil, fescue.ErrNotFound
-	}
-	documents, err := k.roles.RoleDocuments(ctx, account, role)
+	documents, err := k.roles.Documents(ctx, account, role)
 	if err != nil {
 		return nil, err
 	}

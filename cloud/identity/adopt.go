@@ -1,4 +1,4 @@
-package accesskeys
+package identity
 
 import (
 	"context"
@@ -6,7 +6,6 @@ import (
 	"fmt"
 
 	"github.com/fescue-edge/fescue"
-	"github.com/fescue-edge/fescue/cloud/store"
 )
 
 // ErrAdopted means that the keys of a database are to be adopted again, which no
@@ -17,8 +16,8 @@ var ErrAdopted = errors.New("access keys are adopted once")
 // do, with what their rows say: this once, when a version that seals so first opens
 // the database. It returns the keys that it adopted. A database in which some are
 // sealed so already was adopted before, whatever it says: ErrAdopted.
-func (k *Keys) Adopt(ctx context.Context) (adopted []store.AccessKey, err error) {
-	list, err := k.store.AdoptAccessKeys(ctx, func(row store.AccessKey) ([]byte, error) {
+func (k *Keys) Adopt(ctx context.Context) (adopted []fescue.AccessKey, err error) {
+	list, err := k.store.AdoptAccessKeys(ctx, func(row fescue.AccessKey) ([]byte, error) {
 		if _, err := k.open(row); err == nil {
 			return nil, fmt.Errorf("access key %s: %w", row.ID, ErrAdopted)
 		}
@@ -27,6 +26,6 @@ func (k *Keys) Adopt(ctx context.Context) (adopted []store.AccessKey, err error)
 			return row.Sealed, nil // it opened to nobody before, and does not now
 		}
 		return k.master.Seal(secret, label(row))
-	}, func(row store.AccessKey) fescue.AuditRecord { return k.record("AdoptAccessKey", row.Account, row.ID) })
+	}, func(row fescue.AccessKey) fescue.AuditRecord { return k.record("AdoptAccessKey", row.Account, row.ID) })
 	return list, err
 }

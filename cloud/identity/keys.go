@@ -1,8 +1,4 @@
-// Package accesskeys keeps the access keys that API callers sign with. Secrets
-// are stored sealed by the master key, together with whose the key is and what it
-// may do, and leave the package in two ways only: once, to whoever creates the key,
-// and to the signature check.
-package accesskeys
+package identity
 
 import (
 	"cmp"
@@ -21,29 +17,41 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/fescue-edge/fescue"
-	"github.com/fescue-edge/fescue/cloud/awsapi"
-	"github.com/fescue-edge/fescue/cloud/awsapi/wire/sigv4"
-	"github.com/fescue-edge/fescue/cloud/store"
 	"github.com/fescue-edge/fescue/pki"
 	"github.com/fescue-edge/fescue/policy"
 )
 
-// Keys keeps access keys in the store.
-type Keys struct {
-	store  *store.Store
-	master *pki.MasterKey
-	now    func() time.Time
-	roles  RolePolicies // nil knows none
-
-	mu     sync.Mutex
-	recent map[string]recentKey
+// KeyStore keeps access keys and temporary keys; what is recorded of a change is
+// written with it. A key that is not there is fescue.ErrNotFound.
+type KeyStore interface {
+	// PutAccessKey writes a key, or its new account and secret when the id is there;
+	// a revoked id is fescue.ErrConflict.
+	PutAccessKey(ctx context.Context, k fescue.AccessKey, records ...fescue.AuditRecord) error
+	AccessKey(ctx context.Context, id string) (fescue.AccessKey, error)
+	AccessKeys(ctx context.Context) ([]fescue.AccessKey, error)
+	RevokeAccessKey(ctx context.Context, id string, records ...fescue.AuditRecord) error
+	AdoptAccessKeys(ctx context.Context, seal func(fescue.AccessKey) ([]byte, error), record func(fescue.AccessKey) fescue.AuditRecord) ([]fescue.AccessKey, error)
+	AddSessionKey(ctx context.Context, k fescue.SessionKey) error
+	SessionKey(ctx context.Context, id string) (fescue.SessionKey, error)
 }
 
-// recentKey is a key as it was read a moment ago, and who it is.
-type recentKey struct {
-	key    sigv4.Key
-	caller awsapi.Caller
-	until  time.Time
+// Keys keeps the access keys that API callers sign with. Secrets are stored sealed
+// by the master key, together with whose the key is and what it may do, and leave
+// it in two ways only: once, to whoever creates the key, and to the signature check.
+type Keys struct {
+	store  KeyStore
+	roles  *Roles
+	master *pki.MasterKey
+	now    func() time.Time
+
+	mu     sync.Mutex
+	recent map[string]recentSigner
+}
+
+// recentSigner is who signs with a key, as it was read a moment ago.
+type recentSigner struct {
+	Signer
+	until time.Time
 }
 
 // A key that was read is good for freshness without being read again: a key that
@@ -53,9 +61,15 @@ const (
 	maxRecent = 4096
 )
 
-// New makes the service.
-func New(s *store.Store, master *pki.MasterKey, now func() time.Time) *Keys {
-	return &Keys{store: s, master: master, now: now, recent: make(map[string]recentKey)}
+// Store keeps keys and IAM roles.
+type Store interface {
+	KeyStore
+	RoleStore
+}
+
+// NewKeys makes the service.
+func NewKeys(s Store, master *pki.MasterKey, now func() time.Time) *Keys {
+	return &Keys{store: s, roles: NewRoles(s, now), master: master, now: now, recent: make(map[string]recentSigner)}
 }
 
 var idPattern = regexp.MustCompile(`^[A-Za-z0-9_]{16,128}$`)
@@ -65,7 +79,7 @@ var ErrForm = errors.New("malformed access key")
 
 // label is what the secret of a key is sealed with: who the key is and what it may
 // do, so that a row that was changed does not open.
-func label(row store.AccessKey) string {
+func label(row fescue.AccessKey) string {
 	of, err := json.Marshal(struct {
 		Account, Name, Role string
 		Limit               fescue.Limit
@@ -80,7 +94,7 @@ func label(row store.AccessKey) string {
 func earlyLabel(id string) string { return "access-key/" + id }
 
 // open opens the secret of a key that nobody changed.
-func (k *Keys) open(row store.AccessKey) (string, error) {
+func (k *Keys) open(row fescue.AccessKey) (string, error) {
 	secret, err := k.master.Open(row.Sealed, label(row))
 	if err != nil {
 		return "", fmt.Errorf("access key %s is not as Fescue wrote it: its row in the database was changed; revoke it and make another: %w", row.ID, pki.ErrSealed)
@@ -107,7 +121,7 @@ func (k *Keys) put(ctx context.Context, id, secret, account, name string, grant 
 	if len(secret) < 16 || len(secret) > 128 {
 		return fmt.Errorf("%w: the secret of %s must have 16 to 128 characters", ErrForm, id)
 	}
-	row := store.AccessKey{
+	row := fescue.AccessKey{
 		ID: id, Account: account, Name: name, Role: cmp.Or(grant.Role, Admin), Limit: grant.Limit, CreatedAt: k.now().UTC(),
 	}
 	there, err := k.store.AccessKey(ctx, id)
@@ -137,7 +151,7 @@ func (k *Keys) Create(ctx context.Context, account, name string, grant Grant) (i
 }
 
 // List is every key, revoked ones included, without secrets.
-func (k *Keys) List(ctx context.Context) ([]store.AccessKey, error) { return k.store.AccessKeys(ctx) }
+func (k *Keys) List(ctx context.Context) ([]fescue.AccessKey, error) { return k.store.AccessKeys(ctx) }
 
 // Revoke ends a key for good: within a second it is unknown to every server.
 func (k *Keys) Revoke(ctx context.Context, id string) error {
@@ -156,33 +170,20 @@ func (k *Keys) record(operation, account, id string) fescue.AuditRecord {
 	}
 }
 
-// AccessKey is the key that a request claims to be signed with. It implements
-// sigv4.KeySource.
-func (k *Keys) AccessKey(ctx context.Context, id string) (sigv4.Key, error) {
-	known, err := k.find(ctx, id)
-	return known.key, err
-}
-
-// Caller is who signs with a key. It implements awsapi.Callers.
-func (k *Keys) Caller(ctx context.Context, id string) (awsapi.Caller, error) {
-	known, err := k.find(ctx, id)
-	return known.caller, err
-}
-
-func (k *Keys) find(ctx context.Context, id string) (recentKey, error) {
+// Signer implements Signers.
+func (k *Keys) Signer(ctx context.Context, id string) (Signer, error) {
 	now := k.now()
 	k.mu.Lock()
 	hit, ok := k.recent[id]
 	k.mu.Unlock()
 	if ok && now.Before(hit.until) && now.After(hit.until.Add(-2*freshness)) {
-		return hit, nil
+		return hit.Signer, nil
 	}
 	read := k.read
 	if IsSession(id) {
 		read = k.readSession
 	}
-	known, err := read(ctx, id)
-	known.until = now.Add(freshness)
+	signer, err := read(ctx, id)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if len(k.recent) >= maxRecent {
@@ -190,30 +191,30 @@ func (k *Keys) find(ctx context.Context, id string) (recentKey, error) {
 	}
 	delete(k.recent, id)
 	if err == nil {
-		k.recent[id] = known
+		k.recent[id] = recentSigner{signer, now.Add(freshness)}
 	}
-	return known, err
+	return signer, err
 }
 
-func (k *Keys) read(ctx context.Context, id string) (recentKey, error) {
+func (k *Keys) read(ctx context.Context, id string) (Signer, error) {
 	row, err := k.store.AccessKey(ctx, id)
 	if errors.Is(err, fescue.ErrNotFound) || err == nil && !row.RevokedAt.IsZero() {
-		return recentKey{}, sigv4.ErrUnknownKey
+		return Signer{}, ErrUnknownKey
 	}
 	if err != nil {
-		return recentKey{}, err
+		return Signer{}, err
 	}
 	secret, err := k.open(row)
 	if err != nil {
-		return recentKey{}, err
+		return Signer{}, err
 	}
 	policies, scope, err := Grant{row.Role, row.Limit}.compile()
 	if err != nil {
-		return recentKey{}, fmt.Errorf("access key %s: %w", id, err)
+		return Signer{}, fmt.Errorf("access key %s: %w", id, err)
 	}
-	return recentKey{
-		key: sigv4.Key{ID: id, Secret: secret, Account: row.Account},
-		caller: awsapi.Caller{
+	return Signer{
+		Key: Key{ID: id, Secret: secret, Account: row.Account},
+		Caller: Caller{
 			Name: row.Name, Identity: "user/" + userName(row), Role: row.Role,
 			Policies: []policy.Set{policies}, Scope: scope,
 		},
@@ -224,7 +225,7 @@ func (k *Keys) read(ctx context.Context, id string) (recentKey, error) {
 var userPattern = regexp.MustCompile(`^[a-zA-Z0-9_+=,.@-]{1,64}$`)
 
 // userName is the key's name, or its id where no user can be called so.
-func userName(row store.AccessKey) string {
+func userName(row fescue.AccessKey) string {
 	if userPattern.MatchString(row.Name) {
 		return row.Name
 	}

@@ -1,31 +1,34 @@
-package accesskeys_test
+package identity_test
 
 import (
-	"context"
 	"errors"
 	"testing"
 	"time"
 
 	"github.com/fescue-edge/fescue"
-	"github.com/fescue-edge/fescue/cloud/accesskeys"
-	"github.com/fescue-edge/fescue/cloud/awsapi/wire/sigv4"
+	"github.com/fescue-edge/fescue/cloud/identity"
 	"github.com/fescue-edge/fescue/policy"
 )
 
-// rolePolicies are documents by role.
-type rolePolicies map[string][]string
-
-func (r rolePolicies) RoleDocuments(_ context.Context, _, role string) ([]string, error) {
-	documents, ok := r[role]
-	if !ok {
-		return nil, fescue.ErrNotFound
+// addRole makes an IAM role with a policy, if document is one.
+func addRole(t *testing.T, s *site, name, document string) *identity.Roles {
+	t.Helper()
+	roles := identity.NewRoles(s.store, s.now)
+	const trust = `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":{"AWS":"*"},"Action":"sts:AssumeRole"}}`
+	if _, err := roles.Create(t.Context(), account, fescue.IAMRole{Name: name, Trust: trust}); err != nil {
+		t.Fatal(err)
 	}
-	return documents, nil
+	if document != "" {
+		if err := roles.PutPolicy(t.Context(), account, name, "p", document); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return roles
 }
 
-func allows(t *testing.T, k *accesskeys.Keys, id, action string) bool {
+func allows(t *testing.T, k *identity.Keys, id, action string) bool {
 	t.Helper()
-	caller, err := k.Caller(t.Context(), id)
+	caller, err := k.Signer(t.Context(), id)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,22 +43,22 @@ func allows(t *testing.T, k *accesskeys.Keys, id, action string) bool {
 func TestSessions(t *testing.T) {
 	t.Parallel()
 	s, k := open(t)
-	roles := rolePolicies{"r": {`{"Statement":{"Effect":"Allow","Action":["greengrass:*","iot:Delete*"],"Resource":"*"}}`}, "empty": nil}
-	k.UseRoles(roles)
-	parent, _, err := k.Create(t.Context(), account, "ci", accesskeys.Grant{Role: "deployer"})
+	addRole(t, s, "empty", "")
+	roles := addRole(t, s, "r", `{"Statement":{"Effect":"Allow","Action":["greengrass:*","iot:Delete*"],"Resource":"*"}}`)
+	parent, _, err := k.Create(t.Context(), account, "ci", identity.Grant{Role: "deployer"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	start := func(signer, identity, role string) accesskeys.Session {
+	start := func(signer, who, role string) identity.Session {
 		t.Helper()
-		made, err := k.StartSession(t.Context(), signer, identity, role, time.Hour)
+		made, err := k.StartSession(t.Context(), signer, who, role, time.Hour)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if key, err := k.AccessKey(t.Context(), made.ID); err != nil || key != (sigv4.Key{ID: made.ID, Secret: made.Secret, Account: account, SessionToken: made.Token}) {
+		if key, err := keyOf(t, k, made.ID); err != nil || key != (identity.Key{ID: made.ID, Secret: made.Secret, Account: account, SessionToken: made.Token}) {
 			t.Errorf("%+v, %v; made %+v", key, err, made)
 		}
-		if !accesskeys.IsSession(made.ID) || len(made.Secret) != 40 || len(made.Token) < 90 || !made.ExpiresAt.Equal(s.now().Add(time.Hour)) {
+		if !identity.IsSession(made.ID) || len(made.Secret) != 40 || len(made.Token) < 90 || !made.ExpiresAt.Equal(s.now().Add(time.Hour)) {
 			t.Errorf("%+v", made)
 		}
 		return made
@@ -82,25 +85,27 @@ func TestSessions(t *testing.T) {
 			t.Errorf("%s with %s: %v", c.action, c.id, got)
 		}
 	}
-	for id, identity := range map[string]string{own.ID: "user/ci", assumed.ID: "assumed-role/r/s", chained.ID: "assumed-role/empty/s"} {
-		if c, err := k.Caller(t.Context(), id); err != nil || c.Identity != identity || c.Name != "ci" {
+	for id, who := range map[string]string{own.ID: "user/ci", assumed.ID: "assumed-role/r/s", chained.ID: "assumed-role/empty/s"} {
+		if c, err := k.Signer(t.Context(), id); err != nil || c.Identity != who || c.Name != "ci" {
 			t.Errorf("%+v, %v", c, err)
 		}
 	}
 	t.Run("another master key makes other secrets", func(t *testing.T) {
 		other := s.keys(t, 2)
-		if key, err := other.AccessKey(t.Context(), own.ID); err == nil {
+		if key, err := keyOf(t, other, own.ID); err == nil {
 			t.Errorf("%+v", key)
 		}
 	})
 	t.Run("a deleted role", func(t *testing.T) {
-		delete(roles, "r")
+		if err := errors.Join(roles.DeletePolicy(t.Context(), account, "r", "p"), roles.Delete(t.Context(), account, "r")); err != nil {
+			t.Fatal(err)
+		}
 		s.pass(time.Second)
 		wantUnknown(t, k, assumed.ID)
 	})
 	t.Run("the end", func(t *testing.T) {
 		s.pass(time.Hour)
-		if key, err := k.AccessKey(t.Context(), own.ID); !errors.Is(err, sigv4.ErrExpiredKey) || key != (sigv4.Key{}) {
+		if key, err := keyOf(t, k, own.ID); !errors.Is(err, identity.ErrExpiredKey) || key != (identity.Key{}) {
 			t.Errorf("%+v, %v", key, err)
 		}
 	})
@@ -114,7 +119,7 @@ func TestSessions(t *testing.T) {
 	})
 	t.Run("what is no session", func(t *testing.T) {
 		wantUnknown(t, k, "ASIAAAAAAAAAAAAAAAAA")
-		if err := k.Put(t.Context(), "ASIAAAAAAAAAAAAAAAAA", secret, account, "n", accesskeys.Grant{}); !errors.Is(err, accesskeys.ErrForm) {
+		if err := k.Put(t.Context(), "ASIAAAAAAAAAAAAAAAAA", secret, account, "n", identity.Grant{}); !errors.Is(err, identity.ErrForm) {
 			t.Errorf("%v", err)
 		}
 		if _, err := k.StartSession(t.Context(), "AKIAUNKNOWNEXAMPLE77", "", "", time.Hour); err == nil {

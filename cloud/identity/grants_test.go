@@ -1,4 +1,4 @@
-package accesskeys_test
+package identity_test
 
 import (
 	"errors"
@@ -6,19 +6,19 @@ import (
 	"testing"
 
 	"github.com/fescue-edge/fescue"
-	"github.com/fescue-edge/fescue/cloud/accesskeys"
+	"github.com/fescue-edge/fescue/cloud/identity"
 	"github.com/fescue-edge/fescue/policy"
 )
 
 // policies are the documents of a key with the grant.
-func policies(t *testing.T, grant accesskeys.Grant) policy.Set {
+func policies(t *testing.T, grant identity.Grant) policy.Set {
 	t.Helper()
 	_, k := open(t)
 	id, _, err := k.Create(t.Context(), account, "n", grant)
 	if err != nil {
 		t.Fatal(err)
 	}
-	caller, err := k.Caller(t.Context(), id)
+	caller, err := k.Signer(t.Context(), id)
 	if err != nil || len(caller.Policies) != 1 {
 		t.Fatalf("%+v, %v", caller, err)
 	}
@@ -28,8 +28,8 @@ func policies(t *testing.T, grant accesskeys.Grant) policy.Set {
 func TestRoles(t *testing.T) {
 	t.Parallel()
 	sets := make(map[string]policy.Set)
-	for _, role := range accesskeys.Roles() {
-		sets[role] = policies(t, accesskeys.Grant{Role: role})
+	for _, role := range identity.BuiltInRoles() {
+		sets[role] = policies(t, identity.Grant{Role: role})
 	}
 	for action, who := range map[string][]string{
 		"greengrass:CreateDeployment":    {"admin", "deployer"},
@@ -74,10 +74,10 @@ func TestRoles(t *testing.T) {
 func TestGrantRefused(t *testing.T) {
 	t.Parallel()
 	_, k := open(t)
-	for _, grant := range []accesskeys.Grant{
+	for _, grant := range []identity.Grant{
 		{Role: "root"}, {Role: "Admin"}, {Role: "reader "}, {Limit: fescue.Limit{GroupTag: "site"}}, {Limit: fescue.Limit{Things: []string{"mill 1"}}},
 	} {
-		if id, _, err := k.Create(t.Context(), account, "n", grant); !errors.Is(err, accesskeys.ErrForm) {
+		if id, _, err := k.Create(t.Context(), account, "n", grant); !errors.Is(err, identity.ErrForm) {
 			t.Errorf("%+v: %q, %v", grant, id, err)
 		}
 	}
@@ -90,12 +90,12 @@ func TestGrantRefused(t *testing.T) {
 func TestGrantStays(t *testing.T) {
 	t.Parallel()
 	_, k := open(t)
-	for _, grant := range []accesskeys.Grant{{Role: "reader", Limit: fescue.Limit{GroupTag: "site=north"}}, {}} {
+	for _, grant := range []identity.Grant{{Role: "reader", Limit: fescue.Limit{GroupTag: "site=north"}}, {}} {
 		if err := k.Put(t.Context(), id, secret, account, "n", grant); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if c, err := k.Caller(t.Context(), id); err != nil || c.Role != "reader" || c.Scope == nil || c.Scope.GroupTag != "site=north" {
+	if c, err := k.Signer(t.Context(), id); err != nil || c.Role != "reader" || c.Scope == nil || c.Scope.GroupTag != "site=north" {
 		t.Errorf("%+v, %v", c, err)
 	}
 }

@@ -1,4 +1,4 @@
-package accesskeys_test
+package identity_test
 
 import (
 	"database/sql"
@@ -9,8 +9,7 @@ import (
 	"time"
 
 	"github.com/fescue-edge/fescue"
-	"github.com/fescue-edge/fescue/cloud/accesskeys"
-	"github.com/fescue-edge/fescue/cloud/awsapi/wire/sigv4"
+	"github.com/fescue-edge/fescue/cloud/identity"
 	"github.com/fescue-edge/fescue/cloud/store"
 	"github.com/fescue-edge/fescue/pki"
 )
@@ -18,7 +17,7 @@ import (
 // tampered is a site whose database somebody else writes to.
 type tampered struct {
 	*site
-	*accesskeys.Keys
+	*identity.Keys
 	db *sql.DB
 }
 
@@ -66,10 +65,10 @@ func TestChangedRow(t *testing.T) {
 		t.Run(change, func(t *testing.T) {
 			t.Parallel()
 			w := tamper(t)
-			if _, _, err := w.Create(t.Context(), account, "admin", accesskeys.Grant{}); err != nil {
+			if _, _, err := w.Create(t.Context(), account, "admin", identity.Grant{}); err != nil {
 				t.Fatal(err)
 			}
-			id, secret, err := w.Create(t.Context(), account, "north", accesskeys.Grant{
+			id, secret, err := w.Create(t.Context(), account, "north", identity.Grant{
 				Role: "reader", Limit: fescue.Limit{GroupTag: "site=north", Things: []string{"north-*"}},
 			})
 			if err != nil {
@@ -78,14 +77,14 @@ func TestChangedRow(t *testing.T) {
 			wantSecret(t, w.Keys, id, secret)
 			w.exec(t, change, id)
 			w.pass(2 * time.Second)
-			if key, err := w.AccessKey(t.Context(), id); !errors.Is(err, pki.ErrSealed) || key != (sigv4.Key{}) {
+			if key, err := keyOf(t, w.Keys, id); !errors.Is(err, pki.ErrSealed) || key != (identity.Key{}) {
 				t.Errorf("%+v, %v", key, err)
 			}
-			if c, err := w.Caller(t.Context(), id); !errors.Is(err, pki.ErrSealed) || c.Policies != nil {
+			if c, err := w.Signer(t.Context(), id); !errors.Is(err, pki.ErrSealed) || c.Policies != nil {
 				t.Errorf("%+v, %v", c, err)
 			}
 			// An operator who names the key again does not seal what was changed.
-			if err := w.Put(t.Context(), id, secret, account, "north", accesskeys.Grant{Role: "reader"}); !errors.Is(err, pki.ErrSealed) {
+			if err := w.Put(t.Context(), id, secret, account, "north", identity.Grant{Role: "reader"}); !errors.Is(err, pki.ErrSealed) {
 				t.Errorf("sealed again: %v", err)
 			}
 		})
@@ -93,7 +92,7 @@ func TestChangedRow(t *testing.T) {
 	t.Run("a revoked key stays revoked", func(t *testing.T) {
 		t.Parallel()
 		w := tamper(t)
-		id, _, err := w.Create(t.Context(), account, "n", accesskeys.Grant{})
+		id, _, err := w.Create(t.Context(), account, "n", identity.Grant{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -101,7 +100,7 @@ func TestChangedRow(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.exec(t, `UPDATE access_key SET revoked_at = NULL WHERE id = $1`, id)
-		if key, err := w.AccessKey(t.Context(), id); !errors.Is(err, pki.ErrSealed) || key != (sigv4.Key{}) {
+		if key, err := keyOf(t, w.Keys, id); !errors.Is(err, pki.ErrSealed) || key != (identity.Key{}) {
 			t.Errorf("%+v, %v", key, err)
 		}
 	})
@@ -119,18 +118,18 @@ func TestChangedSession(t *testing.T) {
 		{`UPDATE session_key SET role = '' WHERE id = $1`, pki.ErrSealed},
 		{`UPDATE session_key SET identity = 'user/admin' WHERE id = $1`, pki.ErrSealed},
 		{`UPDATE session_key SET expires_at = expires_at + 86400000 WHERE id = $1`, pki.ErrSealed},
-		{`UPDATE session_key SET id = 'ASIAOTHEROTHEROTHERX' WHERE id = $1`, sigv4.ErrUnknownKey},
+		{`UPDATE session_key SET id = 'ASIAOTHEROTHEROTHERX' WHERE id = $1`, identity.ErrUnknownKey},
 		{`UPDATE session_key SET mac = 'x' WHERE id = $1`, pki.ErrSealed},
-		{`UPDATE session_key SET mac = '' WHERE id = $1`, sigv4.ErrExpiredKey}, // as those of early versions
+		{`UPDATE session_key SET mac = '' WHERE id = $1`, identity.ErrExpiredKey}, // as those of early versions
 	} {
 		t.Run(c.change, func(t *testing.T) {
 			t.Parallel()
 			w := tamper(t)
-			w.UseRoles(rolePolicies{"r": {`{"Statement":{"Effect":"Allow","Action":"greengrass:*","Resource":"*"}}`}})
-			if _, _, err := w.Create(t.Context(), account, "admin", accesskeys.Grant{}); err != nil {
+			addRole(t, w.site, "r", `{"Statement":{"Effect":"Allow","Action":"greengrass:*","Resource":"*"}}`)
+			if _, _, err := w.Create(t.Context(), account, "admin", identity.Grant{}); err != nil {
 				t.Fatal(err)
 			}
-			parent, _, err := w.Create(t.Context(), account, "n", accesskeys.Grant{Role: "reader"})
+			parent, _, err := w.Create(t.Context(), account, "n", identity.Grant{Role: "reader"})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -138,12 +137,12 @@ func TestChangedSession(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := w.AccessKey(t.Context(), made.ID); err != nil {
+			if _, err := w.Signer(t.Context(), made.ID); err != nil {
 				t.Fatal(err)
 			}
 			w.exec(t, c.change, made.ID)
 			w.pass(2 * time.Second)
-			if key, err := w.AccessKey(t.Context(), made.ID); !errors.Is(err, c.want) || key != (sigv4.Key{}) {
+			if key, err := keyOf(t, w.Keys, made.ID); !errors.Is(err, c.want) || key != (identity.Key{}) {
 				t.Errorf("%+v, %v, want %v", key, err, c.want)
 			}
 			if _, err := w.StartSession(t.Context(), made.ID, "", "", time.Hour); err == nil {
@@ -166,23 +165,23 @@ func TestAdopt(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := w.store.PutAccessKey(t.Context(), store.AccessKey{ID: id, Account: account, Name: "n", Sealed: sealed, Role: role, CreatedAt: start}); err != nil {
+		if err := w.store.PutAccessKey(t.Context(), fescue.AccessKey{ID: id, Account: account, Name: "n", Sealed: sealed, Role: role, CreatedAt: start}); err != nil {
 			t.Fatal(err)
 		}
 		if revoked {
 			w.exec(t, `UPDATE access_key SET revoked_at = 1 WHERE id = $1`, id)
 		}
 	}
-	open := func(t *testing.T) (*tampered, *accesskeys.Keys) {
+	open := func(t *testing.T) (*tampered, *identity.Keys) {
 		w := tamper(t)
-		return w, accesskeys.New(w.store, master, w.now)
+		return w, identity.NewKeys(w.store, master, w.now)
 	}
 	t.Run("once", func(t *testing.T) {
 		t.Parallel()
 		w, k := open(t)
 		early(t, w, "AKIAREADERREADERREAD", "reader", false)
 		early(t, w, "AKIAGONEGONEGONEGONE", "admin", true)
-		if _, err := k.AccessKey(t.Context(), "AKIAREADERREADERREAD"); !errors.Is(err, pki.ErrSealed) {
+		if _, err := k.Signer(t.Context(), "AKIAREADERREADERREAD"); !errors.Is(err, pki.ErrSealed) {
 			t.Errorf("good before it is adopted: %v", err)
 		}
 		adopted, err := k.Adopt(t.Context())
@@ -198,11 +197,11 @@ func TestAdopt(t *testing.T) {
 		if again, err := k.Adopt(t.Context()); err != nil || len(again) != 0 {
 			t.Errorf("%+v, %v", again, err)
 		}
-		if key, err := k.AccessKey(t.Context(), "AKIALATELATELATELATE"); !errors.Is(err, pki.ErrSealed) {
+		if key, err := keyOf(t, k, "AKIALATELATELATELATE"); !errors.Is(err, pki.ErrSealed) {
 			t.Errorf("%+v, %v", key, err)
 		}
 		w.exec(t, `UPDATE access_key SET revoked_at = NULL WHERE id = 'AKIAGONEGONEGONEGONE'`)
-		if key, err := k.AccessKey(t.Context(), "AKIAGONEGONEGONEGONE"); !errors.Is(err, pki.ErrSealed) {
+		if key, err := keyOf(t, k, "AKIAGONEGONEGONEGONE"); !errors.Is(err, pki.ErrSealed) {
 			t.Errorf("%+v, %v", key, err)
 		}
 	})
@@ -213,7 +212,7 @@ func TestAdopt(t *testing.T) {
 		if _, err := k.Adopt(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		id, secret, err := k.Create(t.Context(), account, "n", accesskeys.Grant{})
+		id, secret, err := k.Create(t.Context(), account, "n", identity.Grant{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -221,11 +220,11 @@ func TestAdopt(t *testing.T) {
 		w.exec(t, `DELETE FROM server_setting WHERE name = 'access-keys-adopted'`)
 		w.exec(t, `DELETE FROM access_key WHERE id = 'AKIAREADERREADERREAD'`)
 		early(t, w, "AKIAREADERREADERREAD", "admin", false)
-		if adopted, err := k.Adopt(t.Context()); !errors.Is(err, accesskeys.ErrAdopted) || len(adopted) != 0 {
+		if adopted, err := k.Adopt(t.Context()); !errors.Is(err, identity.ErrAdopted) || len(adopted) != 0 {
 			t.Errorf("%+v, %v", adopted, err)
 		}
 		w.pass(2 * time.Second)
-		if key, err := k.AccessKey(t.Context(), "AKIAREADERREADERREAD"); !errors.Is(err, pki.ErrSealed) {
+		if key, err := keyOf(t, k, "AKIAREADERREADERREAD"); !errors.Is(err, pki.ErrSealed) {
 			t.Errorf("%+v, %v", key, err)
 		}
 		wantSecret(t, k, id, secret)
@@ -238,7 +237,7 @@ func TestAdopt(t *testing.T) {
 		if _, err := k.Adopt(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if key, err := k.AccessKey(t.Context(), "AKIAREADERREADERREAD"); !errors.Is(err, pki.ErrSealed) {
+		if key, err := keyOf(t, k, "AKIAREADERREADERREAD"); !errors.Is(err, pki.ErrSealed) {
 			t.Errorf("%+v, %v", key, err)
 		}
 	})

@@ -1,4 +1,4 @@
-package accesskeys_test
+package identity_test
 
 import (
 	"bytes"
@@ -14,18 +14,13 @@ import (
 	"time"
 
 	"github.com/fescue-edge/fescue"
-	"github.com/fescue-edge/fescue/cloud/accesskeys"
-	"github.com/fescue-edge/fescue/cloud/awsapi"
-	"github.com/fescue-edge/fescue/cloud/awsapi/wire/sigv4"
+	"github.com/fescue-edge/fescue/cloud/identity"
 	"github.com/fescue-edge/fescue/cloud/store"
 	"github.com/fescue-edge/fescue/cloud/store/storetest"
 	"github.com/fescue-edge/fescue/pki"
 )
 
-var (
-	_ sigv4.KeySource = (*accesskeys.Keys)(nil)
-	_ awsapi.Callers  = (*accesskeys.Keys)(nil)
-)
+var _ identity.Signers = (*identity.Keys)(nil)
 
 const (
 	account = "123456789012"
@@ -47,40 +42,47 @@ func (s *site) now() time.Time { return start.Add(time.Duration(s.past.Load())) 
 func (s *site) pass(d time.Duration) { s.past.Add(int64(d)) }
 
 // keys opens the keys with a master key.
-func (s *site) keys(t *testing.T, seed byte) *accesskeys.Keys {
+func (s *site) keys(t *testing.T, seed byte) *identity.Keys {
 	t.Helper()
 	master, err := pki.NewMasterKey(bytes.Repeat([]byte{seed}, 32))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return accesskeys.New(s.store, master, s.now)
+	return identity.NewKeys(s.store, master, s.now)
 }
 
-func open(t *testing.T) (*site, *accesskeys.Keys) {
+func open(t *testing.T) (*site, *identity.Keys) {
 	t.Helper()
 	dir := t.TempDir()
 	s := &site{dir: dir, store: storetest.OpenOn(t, filepath.Join(dir, "fescue.db"))}
 	return s, s.keys(t, 1)
 }
 
-func put(t *testing.T, k *accesskeys.Keys, id, secret string) {
+// keyOf is the key of who signs with it.
+func keyOf(t *testing.T, k *identity.Keys, id string) (identity.Key, error) {
 	t.Helper()
-	if err := k.Put(t.Context(), id, secret, account, "admin", accesskeys.Grant{}); err != nil {
+	signer, err := k.Signer(t.Context(), id)
+	return signer.Key, err
+}
+
+func put(t *testing.T, k *identity.Keys, id, secret string) {
+	t.Helper()
+	if err := k.Put(t.Context(), id, secret, account, "admin", identity.Grant{}); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func wantSecret(t *testing.T, k *accesskeys.Keys, id, secret string) {
+func wantSecret(t *testing.T, k *identity.Keys, id, secret string) {
 	t.Helper()
-	key, err := k.AccessKey(t.Context(), id)
-	if want := (sigv4.Key{ID: id, Secret: secret, Account: account}); err != nil || key != want {
+	key, err := keyOf(t, k, id)
+	if want := (identity.Key{ID: id, Secret: secret, Account: account}); err != nil || key != want {
 		t.Errorf("key %+v, %v; want %+v", key, err, want)
 	}
 }
 
-func wantUnknown(t *testing.T, k *accesskeys.Keys, id string) {
+func wantUnknown(t *testing.T, k *identity.Keys, id string) {
 	t.Helper()
-	if key, err := k.AccessKey(t.Context(), id); !errors.Is(err, sigv4.ErrUnknownKey) || key != (sigv4.Key{}) {
+	if key, err := keyOf(t, k, id); !errors.Is(err, identity.ErrUnknownKey) || key != (identity.Key{}) {
 		t.Errorf("key %+v, %v", key, err)
 	}
 }
@@ -91,13 +93,13 @@ func TestCreate(t *testing.T) {
 	idForm, secretForm := regexp.MustCompile(`^AKIA[A-Z2-7]{16}$`), regexp.MustCompile(`^[A-Za-z0-9+/]{40}$`)
 	seen := make(map[string]bool)
 	for i := range 10 {
-		id, secret, err := k.Create(t.Context(), account, fmt.Sprint("key", i), accesskeys.Grant{})
+		id, secret, err := k.Create(t.Context(), account, fmt.Sprint("key", i), identity.Grant{})
 		if err != nil || !idForm.MatchString(id) || !secretForm.MatchString(secret) || seen[id] || seen[secret] {
 			t.Fatalf("%q, %q, %v", id, secret, err)
 		}
 		seen[id], seen[secret] = true, true
 		wantSecret(t, k, id, secret)
-		if c, err := k.Caller(t.Context(), id); err != nil || c.Name != fmt.Sprint("key", i) {
+		if c, err := k.Signer(t.Context(), id); err != nil || c.Name != fmt.Sprint("key", i) {
 			t.Errorf("caller %+v, %v", c, err)
 		}
 		s.pass(time.Second)
@@ -132,8 +134,8 @@ func TestSealed(t *testing.T) {
 		t.Error("no file holds the key's id")
 	}
 	t.Run("another master key", func(t *testing.T) {
-		key, err := s.keys(t, 2).AccessKey(t.Context(), id)
-		if !errors.Is(err, pki.ErrSealed) || errors.Is(err, sigv4.ErrUnknownKey) || key != (sigv4.Key{}) {
+		key, err := keyOf(t, s.keys(t, 2), id)
+		if !errors.Is(err, pki.ErrSealed) || errors.Is(err, identity.ErrUnknownKey) || key != (identity.Key{}) {
 			t.Errorf("%+v, %v", key, err)
 		}
 	})
@@ -146,7 +148,7 @@ func TestSealed(t *testing.T) {
 		if err := s.store.PutAccessKey(t.Context(), row); err != nil {
 			t.Fatal(err)
 		}
-		if key, err := k.AccessKey(t.Context(), row.ID); !errors.Is(err, pki.ErrSealed) {
+		if key, err := keyOf(t, k, row.ID); !errors.Is(err, pki.ErrSealed) {
 			t.Errorf("%+v, %v", key, err)
 		}
 	})
@@ -170,8 +172,8 @@ func TestPutRefuses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			err := k.Put(t.Context(), c.id, c.secret, account, "n", accesskeys.Grant{})
-			if !errors.Is(err, accesskeys.ErrForm) {
+			err := k.Put(t.Context(), c.id, c.secret, account, "n", identity.Grant{})
+			if !errors.Is(err, identity.ErrForm) {
 				t.Errorf("%v", err)
 			}
 			if err != nil && c.secret != "" && strings.Contains(err.Error(), c.secret) {
@@ -200,7 +202,7 @@ func TestRevoke(t *testing.T) {
 	s.pass(time.Second)
 	wantUnknown(t, k, id)
 	wantUnknown(t, other, id)
-	if err := k.Put(t.Context(), id, secret, account, "n", accesskeys.Grant{}); !errors.Is(err, fescue.ErrConflict) {
+	if err := k.Put(t.Context(), id, secret, account, "n", identity.Grant{}); !errors.Is(err, fescue.ErrConflict) {
 		t.Errorf("put again: %v", err)
 	}
 	wantUnknown(t, k, id)
@@ -244,7 +246,7 @@ func TestManyCallers(t *testing.T) {
 	for i := range 8 {
 		wg.Go(func() {
 			for n := range 50 {
-				if key, err := k.AccessKey(t.Context(), ids[(i+n)%len(ids)]); err != nil || key.ID != ids[(i+n)%len(ids)] {
+				if key, err := keyOf(t, k, ids[(i+n)%len(ids)]); err != nil || key.ID != ids[(i+n)%len(ids)] {
 					t.Errorf("%+v, %v", key, err)
 				}
 				s.pass(20 * time.Millisecond)

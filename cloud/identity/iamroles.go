@@ -1,8 +1,4 @@
-// Package roles keeps the roles and managed policies of AWS IAM that scripts make
-// before they deploy. Their documents are validated by package policy; they
-// decide what a key that AssumeRole gave out may do, and nothing else. IAM is
-// global: everything belongs to an account.
-package roles
+package identity
 
 import (
 	"context"
@@ -18,8 +14,8 @@ import (
 	"github.com/fescue-edge/fescue/policy"
 )
 
-// Store keeps roles and policies.
-type Store interface {
+// RoleStore keeps the roles and managed policies of AWS IAM.
+type RoleStore interface {
 	CreateIAMRole(ctx context.Context, account string, r fescue.IAMRole) error
 	IAMRole(ctx context.Context, account, name string) (fescue.IAMRole, error)
 	IAMRoles(ctx context.Context, account string, page fescue.Page) ([]fescue.IAMRole, error)
@@ -37,15 +33,18 @@ type Store interface {
 	DeleteIAMPolicy(ctx context.Context, account, name, arn string) error
 }
 
-// Service is the roles. What it refuses is a *fescue.Refusal of fescue.ErrNotFound,
+// Roles keeps the roles and managed policies of AWS IAM that scripts make before they
+// deploy. Their documents are validated by package policy; they decide what a key
+// that AssumeRole gave out may do, and nothing else. IAM is global: everything
+// belongs to an account. What it refuses is a *fescue.Refusal of fescue.ErrNotFound,
 // ErrExists or ErrInUse, of ErrInvalid or of policy.ErrMalformed.
-type Service struct {
-	store Store
+type Roles struct {
+	store RoleStore
 	now   func() time.Time
 }
 
-// New makes the service.
-func New(store Store, now func() time.Time) *Service { return &Service{store, now} }
+// NewRoles makes the service.
+func NewRoles(store RoleStore, now func() time.Time) *Roles { return &Roles{store, now} }
 
 // ErrInvalid is a value that IAM does not take.
 var ErrInvalid = errors.New("invalid value")
@@ -112,7 +111,7 @@ func checkTrust(document string) error {
 func newID(prefix string) string { return prefix + rand.Text()[:17] }
 
 // Create makes a role. An empty path is /, no duration an hour.
-func (s *Service) Create(ctx context.Context, account string, r fescue.IAMRole) (fescue.IAMRole, error) {
+func (s *Roles) Create(ctx context.Context, account string, r fescue.IAMRole) (fescue.IAMRole, error) {
 	if r.Path == "" {
 		r.Path = "/"
 	}
@@ -138,18 +137,18 @@ func (s *Service) Create(ctx context.Context, account string, r fescue.IAMRole) 
 }
 
 // Role reads a role.
-func (s *Service) Role(ctx context.Context, account, name string) (fescue.IAMRole, error) {
+func (s *Roles) Role(ctx context.Context, account, name string) (fescue.IAMRole, error) {
 	r, err := s.store.IAMRole(ctx, account, name)
 	return r, noRole(err, name)
 }
 
 // Roles lists roles by name.
-func (s *Service) Roles(ctx context.Context, account string, page fescue.Page) ([]fescue.IAMRole, error) {
+func (s *Roles) Roles(ctx context.Context, account string, page fescue.Page) ([]fescue.IAMRole, error) {
 	return s.store.IAMRoles(ctx, account, page)
 }
 
 // SetTrust replaces who may assume a role.
-func (s *Service) SetTrust(ctx context.Context, account, name, trust string) error {
+func (s *Roles) SetTrust(ctx context.Context, account, name, trust string) error {
 	if err := checkTrust(trust); err != nil {
 		return err
 	}
@@ -157,13 +156,13 @@ func (s *Service) SetTrust(ctx context.Context, account, name, trust string) err
 }
 
 // Delete removes a role that has no policies.
-func (s *Service) Delete(ctx context.Context, account, name string) error {
+func (s *Roles) Delete(ctx context.Context, account, name string) error {
 	err := as(s.store.DeleteIAMRole(ctx, account, name), fescue.ErrInUse, "Cannot delete entity, must delete policies first. Role %s has inline or attached policies.", name)
 	return noRole(err, name)
 }
 
 // PutPolicy writes a policy inside a role.
-func (s *Service) PutPolicy(ctx context.Context, account, role, name, document string) error {
+func (s *Roles) PutPolicy(ctx context.Context, account, role, name, document string) error {
 	if err := check("policyName", name, policyName); err != nil {
 		return err
 	}
@@ -174,7 +173,7 @@ func (s *Service) PutPolicy(ctx context.Context, account, role, name, document s
 }
 
 // RolePolicies reads the policies inside a role, by name.
-func (s *Service) RolePolicies(ctx context.Context, account, role string) (map[string]string, error) {
+func (s *Roles) RolePolicies(ctx context.Context, account, role string) (map[string]string, error) {
 	if _, err := s.Role(ctx, account, role); err != nil {
 		return nil, err
 	}
@@ -182,7 +181,7 @@ func (s *Service) RolePolicies(ctx context.Context, account, role string) (map[s
 }
 
 // RolePolicy reads a policy inside a role.
-func (s *Service) RolePolicy(ctx context.Context, account, role, name string) (string, error) {
+func (s *Roles) RolePolicy(ctx context.Context, account, role, name string) (string, error) {
 	policies, err := s.RolePolicies(ctx, account, role)
 	if err != nil {
 		return "", err
@@ -195,7 +194,7 @@ func (s *Service) RolePolicy(ctx context.Context, account, role, name string) (s
 }
 
 // DeletePolicy removes a policy inside a role.
-func (s *Service) DeletePolicy(ctx context.Context, account, role, name string) error {
+func (s *Roles) DeletePolicy(ctx context.Context, account, role, name string) error {
 	if _, err := s.Role(ctx, account, role); err != nil {
 		return err
 	}
@@ -204,7 +203,7 @@ func (s *Service) DeletePolicy(ctx context.Context, account, role, name string) 
 
 // Attach gives a role a managed policy, known here or not: scripts attach those
 // of AWS.
-func (s *Service) Attach(ctx context.Context, account, role, arn string) error {
+func (s *Roles) Attach(ctx context.Context, account, role, arn string) error {
 	if !policyARN.MatchString(arn) {
 		return fescue.Refuse(ErrInvalid, "ARN %.256s is not valid.", arn)
 	}
@@ -212,7 +211,7 @@ func (s *Service) Attach(ctx context.Context, account, role, arn string) error {
 }
 
 // Detach takes a managed policy from a role.
-func (s *Service) Detach(ctx context.Context, account, role, arn string) error {
+func (s *Roles) Detach(ctx context.Context, account, role, arn string) error {
 	if _, err := s.Role(ctx, account, role); err != nil {
 		return err
 	}
@@ -220,7 +219,7 @@ func (s *Service) Detach(ctx context.Context, account, role, arn string) error {
 }
 
 // Attached lists the ARNs of a role's managed policies.
-func (s *Service) Attached(ctx context.Context, account, role string) ([]string, error) {
+func (s *Roles) Attached(ctx context.Context, account, role string) ([]string, error) {
 	if _, err := s.Role(ctx, account, role); err != nil {
 		return nil, err
 	}
@@ -228,7 +227,7 @@ func (s *Service) Attached(ctx context.Context, account, role string) ([]string,
 }
 
 // CreatePolicy makes a managed policy.
-func (s *Service) CreatePolicy(ctx context.Context, account string, p fescue.IAMPolicy) (fescue.IAMPolicy, error) {
+func (s *Roles) CreatePolicy(ctx context.Context, account string, p fescue.IAMPolicy) (fescue.IAMPolicy, error) {
 	if p.Path == "" {
 		p.Path = "/"
 	}
@@ -246,7 +245,7 @@ func (s *Service) CreatePolicy(ctx context.Context, account string, p fescue.IAM
 }
 
 // Policy reads the managed policy of an ARN.
-func (s *Service) Policy(ctx context.Context, in fescue.Partition, arn string) (fescue.IAMPolicy, error) {
+func (s *Roles) Policy(ctx context.Context, in fescue.Partition, arn string) (fescue.IAMPolicy, error) {
 	p, err := s.store.IAMPolicy(ctx, in.Account, arn[strings.LastIndexByte(arn, '/')+1:])
 	if err == nil && in.ManagedPolicyARN(p.Path, p.Name) != arn {
 		err = fescue.ErrNotFound
@@ -255,12 +254,12 @@ func (s *Service) Policy(ctx context.Context, in fescue.Partition, arn string) (
 }
 
 // Policies lists managed policies by name.
-func (s *Service) Policies(ctx context.Context, account string, page fescue.Page) ([]fescue.IAMPolicy, error) {
+func (s *Roles) Policies(ctx context.Context, account string, page fescue.Page) ([]fescue.IAMPolicy, error) {
 	return s.store.IAMPolicies(ctx, account, page)
 }
 
 // RemovePolicy removes a managed policy that is attached to nothing.
-func (s *Service) RemovePolicy(ctx context.Context, in fescue.Partition, arn string) error {
+func (s *Roles) RemovePolicy(ctx context.Context, in fescue.Partition, arn string) error {
 	p, err := s.Policy(ctx, in, arn)
 	if err != nil {
 		return err
@@ -273,9 +272,9 @@ func (s *Service) RemovePolicy(ctx context.Context, in fescue.Partition, arn str
 // whose content is known here.
 const administrator = ":iam::aws:policy/AdministratorAccess"
 
-// RoleDocuments are the documents that decide for a key of the role: its own
+// Documents are the documents that decide for a key of the role: its own
 // policies and the managed ones that are known.
-func (s *Service) RoleDocuments(ctx context.Context, account, role string) ([]string, error) {
+func (s *Roles) Documents(ctx context.Context, account, role string) ([]string, error) {
 	inside, err := s.RolePolicies(ctx, account, role)
 	if err != nil {
 		return nil, err
@@ -302,7 +301,7 @@ func (s *Service) RoleDocuments(ctx context.Context, account, role string) ([]st
 
 // Assume says whether the principal of the account may assume the role, and
 // returns the role. Who may not learns no more than that: fescue.ErrNotFound.
-func (s *Service) Assume(ctx context.Context, account, name, principalARN string) (fescue.IAMRole, error) {
+func (s *Roles) Assume(ctx context.Context, account, name, principalARN string) (fescue.IAMRole, error) {
 	r, err := s.store.IAMRole(ctx, account, name)
 	if err != nil {
 		return r, err

@@ -1,4 +1,4 @@
-package accesskeys
+package identity
 
 import (
 	"fmt"
@@ -6,7 +6,6 @@ import (
 	"sync"
 
 	"github.com/fescue-edge/fescue"
-	"github.com/fescue-edge/fescue/cloud/identity"
 	"github.com/fescue-edge/fescue/policy"
 )
 
@@ -21,10 +20,10 @@ type Grant struct {
 // Admin is the role that may do everything.
 const Admin = "admin"
 
-// roles are the built-in roles: each is a policy document, evaluated as every
+// builtIn are the built-in roles: each is a policy document, evaluated as every
 // other one is. What a document does not allow is denied, so that an operation
 // that is new to Fescue is the admin's alone until a row here names it.
-var roles = []struct {
+var builtIn = []struct {
 	name, meaning, document string
 }{
 	{Admin, "everything", `{"Version":"2012-10-17","Statement":[
@@ -37,10 +36,10 @@ var roles = []struct {
 		{"Effect":"Deny","Action":["fescue:*Audit*","secretsmanager:*GetSecretValue"],"Resource":"*"}]}`},
 }
 
-// Roles are the names of the roles.
-func Roles() []string {
-	names := make([]string, len(roles))
-	for i, r := range roles {
+// BuiltInRoles are the names of the roles that a key may have.
+func BuiltInRoles() []string {
+	names := make([]string, len(builtIn))
+	for i, r := range builtIn {
 		names[i] = r.name
 	}
 	return names
@@ -48,11 +47,11 @@ func Roles() []string {
 
 // compiledRoles are the documents of the roles by name.
 var compiledRoles = sync.OnceValue(func() map[string]policy.Set {
-	sets := make(map[string]policy.Set, len(roles))
-	for _, r := range roles {
+	sets := make(map[string]policy.Set, len(builtIn))
+	for _, r := range builtIn {
 		d, err := policy.Parse(r.document)
 		if err != nil {
-			panic(fmt.Sprintf("accesskeys: the document of role %s: %v", r.name, err))
+			panic(fmt.Sprintf("identity: the document of role %s: %v", r.name, err))
 		}
 		sets[r.name] = policy.Set{d}
 	}
@@ -66,16 +65,16 @@ func (g Grant) Validate() error {
 }
 
 // compile is the documents of the role and the scope of the limit.
-func (g Grant) compile() (policy.Set, *identity.Scope, error) {
+func (g Grant) compile() (policy.Set, *Scope, error) {
 	role := g.Role
 	if role == "" {
 		role = Admin
 	}
 	set, ok := compiledRoles()[role]
 	if !ok {
-		return nil, nil, fmt.Errorf("%w: role %q is not one of %s", ErrForm, role, strings.Join(Roles(), ", "))
+		return nil, nil, fmt.Errorf("%w: role %q is not one of %s", ErrForm, role, strings.Join(BuiltInRoles(), ", "))
 	}
-	scope, err := identity.NewScope(g.Limit)
+	scope, err := NewScope(g.Limit)
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w: %w", ErrForm, err)
 	}

@@ -1,0 +1,32 @@
+package fescue
+
+import "time"
+
+// AccessKey is an access key as it is kept: its secret is sealed by the master key.
+type AccessKey struct {
+	ID      string
+	Account string
+	Name    string
+	Sealed  []byte
+	// Role is a built-in role, and Limit what the key may act on; see package
+	// identity.
+	Role      string
+	Limit     Limit
+	CreatedAt time.Time
+	// RevokedAt is zero while the key is good.
+	RevokedAt time.Time
+}
+
+// SessionKey is a temporary key as it is kept; its secret and token are derived from
+// its id.
+type SessionKey struct {
+	ID string
+	// Parent is the access key that it came from, and ends with.
+	Parent string
+	// Identity is the resource part of the caller's ARN; Role is the IAM role
+	// that was assumed, both empty for the parent's own.
+	Identity, Role       string
+	CreatedAt, ExpiresAt time.Time
+	// MAC authenticates all of that.
+	MAC string
+}
