@@ -4,6 +4,7 @@ package test
 
 import (
 	"os/exec"
+	"path"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -102,6 +103,49 @@ func TestDeployment(t *testing.T) {
 		}, []route{{first, "between/+", last}, {last, "Chain_Core/out", "cloud"}})
 		h.await(t, group, h.deploy(t, group, version), fescue.Success)
 		viewer.next(t, "echo started first")
+	})
+
+	t.Run("each function handles a message once, whatever filters overlap", func(t *testing.T) {
+		g := h.provision(t, "Overlap_Core")
+		listener := h.connect(t, "Listener")
+		listener.subscribe(t, "Overlap_Core/out/+")
+		g.run(t)
+		first, second := h.echo(t, "OverlapFirst"), h.echo(t, "OverlapSecond")
+		speaking := func(arn, name string) function {
+			return function{arn: arn, pinned: true, encoding: types.EncodingTypeBinary, variables: map[string]string{"OUT": "Overlap_Core/out/" + name, "TAG": name}}
+		}
+		group, version := g.groupVersion(t, "", []function{speaking(first, "first"), speaking(second, "second")}, []route{
+			{"cloud", "Overlap_Core/in/job", first}, {"cloud", "Overlap_Core/+/job", first}, {"cloud", "Overlap_Core/in/#", second},
+			{"cloud", "Overlap_Core/in/end", first}, {first, "Overlap_Core/out/#", "cloud"}, {second, "Overlap_Core/out/#", "cloud"},
+		})
+		h.await(t, group, h.deploy(t, group, version), fescue.Success)
+		for _, name := range []string{"job", "end"} { // the subscriptions are there
+			listener.ask(t, "Overlap_Core/in/"+name, "ready "+name, "echo ready "+name)
+		}
+		got := map[string]int{}
+		// Topics may overtake each other, so every round is waited for.
+		for _, payload := range []string{"1", "2", "3", "end"} {
+			for _, name := range []string{"job", "end"} {
+				await(t, "publish", listener.Publish("Overlap_Core/in/"+name, 1, false, name+" "+payload))
+			}
+			for done := false; !done; {
+				select {
+				case m := <-listener.messages:
+					got[path.Base(m.Topic())+" "+string(m.Payload())]++
+				case <-time.After(patience):
+					t.Fatalf("got %v", got)
+				}
+				done = true
+				for _, function := range []string{"first", "second"} {
+					done = done && got[function+" echo job "+payload] > 0 && got[function+" echo end "+payload] > 0
+				}
+			}
+		}
+		for what, n := range got {
+			if n != 1 && !strings.Contains(what, "ready") {
+				t.Errorf("%s: %d times", what, n)
+			}
+		}
 	})
 
 	t.Run("a core that starts later takes the deployment", func(t *testing.T) {
