@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // stat is what is needed of /proc/PID/stat.
@@ -72,6 +75,11 @@ func readStat(pid int) (stat, error) {
 // none or may not be read.
 func mark(pid int) string {
 	environment, err := os.ReadFile(procFile(pid, "environ"))
+	if errors.Is(err, fs.ErrPermission) && os.Geteuid() == 0 {
+		// The root of a container may not look into other users' processes; they
+		// themselves may.
+		environment, err = readAsOwner(pid, "environ")
+	}
 	if err != nil {
 		return ""
 	}
@@ -81,6 +89,19 @@ func mark(pid int) string {
 		}
 	}
 	return ""
+}
+
+// readAsOwner reads a file of a process with the rights of the process's user.
+func readAsOwner(pid int, name string) (text []byte, err error) {
+	var info unix.Stat_t
+	if err := unix.Stat(procFile(pid, ""), &info); err != nil {
+		return nil, err
+	}
+	owner := &Credential{UID: info.Uid, GID: info.Gid}
+	if failed := owner.as(func() { text, err = os.ReadFile(procFile(pid, name)) }); failed != nil {
+		return nil, failed
+	}
+	return text, err
 }
 
 // withDescendants adds to some processes everything that descends from them.

@@ -114,8 +114,12 @@ func parent(kinds ...string) sandbox.Spec {
 	if err != nil {
 		panic(err)
 	}
+	var who *sandbox.Credential
+	if uid, err := strconv.ParseUint(os.Getenv("FESCUE_TEST_USER"), 10, 32); err == nil {
+		who = &sandbox.Credential{UID: uint32(uid), GID: uint32(uid)}
+	}
 	return sandbox.Spec{
-		ID: uuid.NewString(), Program: sandbox.InsidePath(self), Dir: "/", Env: []string{"PATH=/usr/bin:/bin"},
+		Credential: who, ID: uuid.NewString(), Program: sandbox.InsidePath(self), Dir: "/", Env: []string{"PATH=/usr/bin:/bin"},
 		Args: append([]string{"play", "parent"}, kinds...),
 	}
 }

@@ -23,6 +23,7 @@ var kinds = []string{"plain", "session", "orphan", "bare"}
 func TestNothingOutlivesItsProcess(t *testing.T) {
 	everyTracking(t, func(t *testing.T, tracking sandbox.Tracking) {
 		s, _ := open(t, tracking, "")
+		older, _ := run(t, s, parent())
 		p, out := run(t, s, parent(kinds...))
 		other, others := run(t, s, parent("orphan"))
 		end(t, p)
@@ -36,6 +37,7 @@ func TestNothingOutlivesItsProcess(t *testing.T) {
 			t.Error("the child of another process was ended with it")
 		}
 		end(t, other)
+		end(t, older)
 		if alive(others.pids()["orphan"]) || alive(out.pids()["bare"]) {
 			t.Error("something still runs")
 		}
@@ -179,32 +181,51 @@ func TestAnotherUser(t *testing.T) {
 	})
 }
 
+// openProgram is this test program in a folder that is open to other users.
+func openProgram(t *testing.T) string {
+	t.Helper()
+	folder, err := os.MkdirTemp("", "sandbox-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(folder) })
+	text, err := os.ReadFile("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	program := filepath.Join(folder, "test")
+	if err := errors.Join(os.WriteFile(program, text, 0o755), os.Chmod(folder, 0o777)); err != nil {
+		t.Fatal(err)
+	}
+	return program
+}
+
+// TestRootOfAContainer: it is root without the right to look into other users'
+// processes, and control groups are not its own.
+func TestRootOfAContainer(t *testing.T) {
+	setpriv, err := exec.LookPath("setpriv")
+	if err != nil || os.Getuid() != 0 {
+		t.Skip("only root can give up rights; run the tests as root, with util-linux installed, to include this one")
+	}
+	program := openProgram(t)
+	// What Docker leaves it.
+	const rights = "-all,+chown,+dac_override,+fsetid,+fowner,+mknod,+net_raw,+setgid,+setuid,+setfcap,+setpcap,+net_bind_service,+sys_chroot,+kill,+audit_write"
+	cmd := exec.Command(setpriv, "--bounding-set="+rights, "--inh-caps=-all", program,
+		"-test.run=(TestNothingOutlives|TestWhatAKilled).*/process", "-test.v")
+	cmd.Dir, cmd.Env = "/", []string{"TMPDIR=" + filepath.Dir(program), "PATH=/usr/bin:/bin", "FESCUE_TEST_USER=54321"}
+	out, err := cmd.CombinedOutput()
+	if err != nil || strings.Count(string(out), "--- PASS") < 4 {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
 // TestOrdinaryUser: a core without root's rights follows its processes, too.
 func TestOrdinaryUser(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("as an ordinary user all tests show this; run them as root to include this one")
 	}
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	// The folders of tests are closed to other users.
-	folder, err := os.MkdirTemp("", "sandbox-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer os.RemoveAll(folder)
-	program := filepath.Join(folder, "test")
-	text, err := os.ReadFile(self)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(program, text, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Chmod(folder, 0o777); err != nil {
-		t.Fatal(err)
-	}
+	program := openProgram(t)
+	folder := filepath.Dir(program)
 	cmd := exec.Command(program, "-test.run=TestNothingOutlives|TestOrphans|TestWhatAKilled|TestNothingIs", "-test.v")
 	cmd.Dir, cmd.Env = folder, []string{"TMPDIR=" + folder, "PATH=/usr/bin:/bin"}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 54321, Gid: 54321}}
