@@ -3,7 +3,10 @@ package awsapi
 import (
 	"mime"
 	"net/http"
+	"slices"
 	"strings"
+
+	"github.com/fescue-edge/fescue/cloud/awsapi/wire"
 )
 
 // Router is a service that can tell by method and path whether a request is for
@@ -16,9 +19,6 @@ type Router interface {
 // is scoped to, and by its form where that does not tell.
 func (h *Handler) addressed(r *http.Request, scope string) string {
 	switch scope {
-	case "iotdevicegateway":
-		// SDKs of the device gateway's first years.
-		return "iotdata"
 	case "execute-api":
 		// SDKs before May 2023 sign so for AWS IoT.
 		if name := h.routed(r); name != "" {
@@ -28,28 +28,17 @@ func (h *Handler) addressed(r *http.Request, scope string) string {
 	case "":
 		return h.unsigned(r)
 	}
-	return scope
+	return wire.Find(scope).Name
 }
-
-// routers are the services that are known by their paths, in the order in which
-// they are asked.
-var routers = []string{"greengrass", "iot", "iotdata", "lambda", "iot-jobs-data"}
 
 // routed is the service that has an operation for a request's method and path.
 func (h *Handler) routed(r *http.Request) string {
-	for _, name := range routers {
-		if router, ok := h.Services[name].(Router); ok && router.Routes(r) {
-			return name
+	for _, s := range wire.Services {
+		if router, ok := h.Services[s.Name].(Router); s.ByPath && ok && router.Routes(r) {
+			return s.Name
 		}
 	}
 	return ""
-}
-
-// hosts are the services by the first label of a host's name, which clients have
-// when a name of AWS's leads here.
-var hosts = map[string]string{
-	"greengrass": "greengrass", "iot": "iot", "data": "iotdata", "data-ats": "iotdata", "lambda": "lambda",
-	"secretsmanager": "secretsmanager", "iam": "iam", "sts": "sts", "s3": "s3",
 }
 
 // unsigned is the service that a request without a signature would be for: it is
@@ -62,9 +51,10 @@ func (h *Handler) unsigned(r *http.Request) string {
 		return name
 	}
 	label, _, _ := strings.Cut(r.Host, ".")
-	switch name, ok := hosts[label]; {
-	case ok:
-		return name
+	at := slices.IndexFunc(wire.Services, func(s wire.Service) bool { return slices.Contains(s.Hosts, label) })
+	switch {
+	case at >= 0:
+		return wire.Services[at].Name
 	case r.Method == http.MethodPost, strings.HasPrefix(r.URL.Path, OwnPath):
 		return ""
 	}
@@ -87,12 +77,4 @@ func spoken(r *http.Request) string {
 		return "iam"
 	}
 	return "sts"
-}
-
-// notServed is for requests of services that are not served.
-var notServed = wording{
-	"":               {Status: http.StatusNotFound, Code: "UnknownOperationException"},
-	"secretsmanager": {Status: http.StatusBadRequest, Code: "UnknownOperationException"},
-	"sts":            {Status: http.StatusBadRequest, Code: "InvalidAction"},
-	"iam":            {Status: http.StatusBadRequest, Code: "InvalidAction"},
 }

@@ -76,9 +76,9 @@ func (a *admission) covers(ctx context.Context, arns []string) error {
 // denied it. A denial too many leaves none.
 func (a *admission) record(ctx context.Context, t Target, denial error) error {
 	if wire := (*Error)(nil); errors.As(denial, &wire) && !a.mayRefuse(a.call.KeyID) {
-		return throttled.error(a.name, "")
+		return throttled(a.name, "")
 	}
-	if !changes(action(a.name, t)) {
+	if !changes(a.name, t) {
 		return nil
 	}
 	record, err := a.beginAudit(ctx, a.name, a.r, a.call, t)
@@ -140,7 +140,7 @@ func (h *Handler) mayRefuse(holder string) bool {
 // many such came from its address.
 func (h *Handler) unproven(r *http.Request, name string, err error) error {
 	if refusal := (*sigv4.Error)(nil); errors.As(err, &refusal) && !h.mayRefuse(inbound.Origin(r.RemoteAddr)) {
-		return throttled.error(name, "")
+		return throttled(name, "")
 	}
 	return err
 }

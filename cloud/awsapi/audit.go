@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/awsapi/wire"
 )
 
 // Audit keeps the record of calls that change something.
@@ -21,19 +23,13 @@ type Audit interface {
 // reading are the beginnings of operations that change nothing.
 var reading = []string{"Get", "List", "Describe", "Head", "Check", "Subscribe"}
 
-// recorded are the exceptions: what they read is worth a record.
-var recorded = map[string]bool{
-	"secretsmanager:GetSecretValue": true, "secretsmanager:BatchGetSecretValue": true, "sts:GetSessionToken": true,
-}
-
-// changes says whether an action is recorded.
-func changes(action string) bool {
-	if recorded[action] {
+// changes says whether a call is recorded.
+func changes(service string, t Target) bool {
+	if !t.Own && slices.Contains(wire.Find(service).Recorded, t.Operation) {
 		return true
 	}
-	_, operation, _ := strings.Cut(action, ":")
 	for _, verb := range reading {
-		if strings.HasPrefix(operation, verb) {
+		if strings.HasPrefix(t.Operation, verb) {
 			return false
 		}
 	}
@@ -54,21 +50,18 @@ func (h *Handler) beginAudit(ctx context.Context, service string, r *http.Reques
 		h.Logger.Error("call refused: the audit record cannot be written", "request", call.RequestID, "error", err)
 		return nil, &Error{
 			Status: http.StatusServiceUnavailable, Code: "ServiceUnavailableException",
-			Message: because(err, "The server cannot write its audit record and changes nothing until it can. Its log has the cause."),
+			Message: internalText(err, "The server cannot write its audit record and changes nothing until it can. Its log has the cause."),
 		}
 	}
 	record := &fescue.AuditRecord{
 		Partition: call.Partition, ID: call.RequestID, KeyID: call.KeyID, KeyName: call.Caller.Name, Source: source(r),
 		Service: service, Operation: t.Operation, Resource: t.Resource,
 	}
-	if global[service] {
+	if wire.Find(service).Global {
 		record.Partition.Region = ""
 	}
 	return record, nil
 }
-
-// global are the services whose resources belong to no Region.
-var global = map[string]bool{"iam": true, "sts": true}
 
 // endAudit writes a call's records, one for each thing that it asked for, and sends
 // the answer. A call whose records cannot be written is answered as an error, though
@@ -96,7 +89,7 @@ func (h *Handler) endAudit(ctx context.Context, service Service, w *answer, reco
 	w.discard()
 	service.WriteError(w, &Error{
 		Status: http.StatusInternalServerError, Code: "InternalFailure",
-		Message: because(err, "The server's log has the cause.") +
+		Message: internalText(err, "The server's log has the cause.") +
 			" The request was carried out as far as it could be, but its audit record could not be written: look at what there is before you repeat it.",
 	})
 }

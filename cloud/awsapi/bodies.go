@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 
+	"github.com/fescue-edge/fescue/cloud/awsapi/wire"
 	"github.com/fescue-edge/fescue/cloud/awsapi/wire/sigv4"
 	"github.com/fescue-edge/fescue/cloud/inbound"
 )
@@ -106,7 +107,7 @@ func (h *Handler) openBody(r *http.Request, name string, limit int64, pending *s
 	}
 	if b.length > memoryBody {
 		if err := b.bodies.room.check(b.onDisk(), b.Space); err != nil {
-			return nil, full.error(name, err.Error())
+			return nil, worded(wire.Full, name, err.Error())
 		}
 	}
 	plain := pending.Body(r)
@@ -194,7 +195,7 @@ func (b *bodyReader) read(ctx context.Context, keep bool) (_ *content, err error
 
 // busy refuses a body that others leave no place for: SDKs wait and try again.
 func (b *bodyReader) busy(cause string) error {
-	return throttled.error(b.service, cause+". Try again in a moment, with fewer large requests at a time.")
+	return throttled(b.service, cause+". Try again in a moment, with fewer large requests at a time.")
 }
 
 // spool puts head and what follows it into a file that has no name any more.
@@ -214,7 +215,7 @@ func (b *bodyReader) spool(ctx context.Context, c *content, head io.Reader) (siz
 	reserved := b.onDisk()
 	if err := b.bodies.room.reserve(reserved, b.Space); err != nil {
 		b.pool.spools.Give(b.holder, 1)
-		return 0, full.error(b.service, err.Error())
+		return 0, worded(wire.Full, b.service, err.Error())
 	}
 	f, err := os.CreateTemp(b.SpoolDir, "body-*")
 	inMemory := c.free

@@ -34,6 +34,6 @@ func (f *Failing) Refusal(ctx context.Context, call *Call, err error) *Error {
 	}
 	return &Error{
 		Status: http.StatusInternalServerError, Code: f.Internal,
-		Message: because(err, "The server could not carry out the request. Its log has the request id and the cause."),
+		Message: internalText(err, "The server could not carry out the request. Its log has the request id and the cause."),
 	}
 }

@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/awsapi/wire"
 	"github.com/fescue-edge/fescue/cloud/identity"
 	"github.com/fescue-edge/fescue/policy"
 )
@@ -31,23 +33,12 @@ type Target struct {
 // OwnPath begins the paths of operations that the original did not have.
 const OwnPath = "/fescue/v1/"
 
-// actionPrefixes are the names before the colon of an action, where they are not
-// the signing name (Service Authorization Reference).
-var actionPrefixes = map[string]string{"iotdata": "iot", "iot-jobs-data": "iotjobsdata"}
-
-// open are the actions that need no permission (AWS STS API reference).
-var open = map[string]bool{"sts:GetCallerIdentity": true, "sts:GetSessionToken": true}
-
 // action is what a call does, as policies name it.
 func action(service string, t Target) string {
-	prefix := service
-	if p, ok := actionPrefixes[service]; ok {
-		prefix = p
-	}
 	if t.Own {
-		prefix = ownPrefix
+		return ownPrefix + ":" + t.Operation
 	}
-	return prefix + ":" + t.Operation
+	return wire.Find(service).Action(t.Operation)
 }
 
 // ownPrefix is that of the operations that are Fescue's own.
@@ -56,7 +47,7 @@ const ownPrefix = "fescue"
 // authorize decides by the caller's policies, default deny. The error is the
 // refusal in the service's form.
 func (h *Handler) authorize(ctx context.Context, service, act string, r *http.Request, call *Call, t Target) error {
-	if open[act] {
+	if !t.Own && slices.Contains(wire.Find(service).Open, t.Operation) {
 		return nil
 	}
 	resource := t.Resource
@@ -93,7 +84,7 @@ func (h *Handler) refusal(service, act string, call *Call, resource, because str
 	if call.Caller.Scope != nil {
 		limited = ", limited to " + call.Caller.Scope.String()
 	}
-	return denied.error(service, fmt.Sprintf("User: %s is not authorized to perform: %s on resource: %s %s (access key %s has the role %s%s)",
+	return worded(wire.Denied, service, fmt.Sprintf("User: %s is not authorized to perform: %s on resource: %s %s (access key %s has the role %s%s)",
 		call.Caller.ARN(h.AWS, call.Partition.Account), act, resource, because, call.KeyID, call.Caller.Role, limited))
 }
 
@@ -106,7 +97,7 @@ func (h *Handler) within(ctx context.Context, service, act string, call *Call, r
 		return nil
 	}
 	allowed, err := call.Caller.Scope.Allows(ctx, h.Inventory, call.Partition, identity.Act{
-		Action: act, Resource: resource, Changes: changes(act), RequestTags: t.RequestTags,
+		Action: act, Resource: resource, Changes: changes(service, t), RequestTags: t.RequestTags,
 	})
 	if err != nil || allowed {
 		return err
@@ -158,30 +149,4 @@ func source(r *http.Request) string {
 		return r.RemoteAddr
 	}
 	return host
-}
-
-// wording is how services word one kind of refusal: by signing name, "" for all
-// others.
-type wording map[string]Error
-
-// error is the refusal as the service says it.
-func (w wording) error(service, message string) *Error {
-	e, ok := w[service]
-	if !ok {
-		e = w[""]
-	}
-	if message != "" {
-		e.Message = message
-	}
-	return &e
-}
-
-// denied is for what the caller's policies do not allow ("Common Errors" of each
-// API reference; JSON 1.1 answers every client error with 400).
-var denied = wording{
-	"":               {Status: http.StatusForbidden, Code: "AccessDeniedException"},
-	"secretsmanager": {Status: http.StatusBadRequest, Code: "AccessDeniedException"},
-	"sts":            {Status: http.StatusForbidden, Code: "AccessDenied"},
-	"iam":            {Status: http.StatusForbidden, Code: "AccessDenied"},
-	"s3":             {Status: http.StatusForbidden, Code: "AccessDenied"},
 }

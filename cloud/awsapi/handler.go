@@ -14,6 +14,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/awsapi/wire"
 	"github.com/fescue-edge/fescue/cloud/awsapi/wire/sigv4"
 	"github.com/fescue-edge/fescue/cloud/identity"
 	"github.com/fescue-edge/fescue/cloud/inbound"
@@ -103,7 +104,7 @@ func (h *Handler) serve(w *answer, r *http.Request, call *Call) (name string) {
 	name = h.addressed(r, pending.Service)
 	service, ok := h.Services[name]
 	if !ok {
-		h.refuse(w, r, name, call, notServed.error(spoken(r), fmt.Sprintf(
+		h.refuse(w, r, name, call, worded(wire.NotServed, spoken(r), fmt.Sprintf(
 			"Fescue does not serve the AWS service %q. docs/api-coverage.md lists those that it serves.", pending.Service)))
 		return unknown
 	}
@@ -145,7 +146,7 @@ func (h *Handler) serve(w *answer, r *http.Request, call *Call) (name string) {
 	}
 	if h.Calls > 0 {
 		if !h.calls.Take(call.KeyID, 1, int64(h.Calls), math.MaxInt64) {
-			h.refuse(w, r, name, call, throttled.error(name, fmt.Sprintf("%d calls of this access key are under way. Try again when one has ended.", h.Calls)))
+			h.refuse(w, r, name, call, throttled(name, fmt.Sprintf("%d calls of this access key are under way. Try again when one has ended.", h.Calls)))
 			return name
 		}
 		defer h.calls.Give(call.KeyID, 1)
@@ -201,7 +202,7 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, name string, ca
 		}
 		wire = &Error{
 			Status: http.StatusInternalServerError, Code: "InternalFailure",
-			Message: because(err, "The server could not check the request's signature. Its log has the request id and the cause."),
+			Message: internalText(err, "The server could not check the request's signature. Its log has the request id and the cause."),
 		}
 	}
 	if !ok {

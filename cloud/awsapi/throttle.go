@@ -2,7 +2,6 @@ package awsapi
 
 import (
 	"cmp"
-	"net/http"
 	"sync"
 	"time"
 
@@ -43,23 +42,11 @@ func (t *throttle) allow(id bucketID, perSecond, burst float64, now time.Time) b
 	return b.AllowN(now, 1)
 }
 
-// throttled is how services word a call too many ("Common Errors" of each API
-// reference); SDKs retry all of these.
-var throttled = wording{
-	"":               {Status: http.StatusTooManyRequests, Code: "ThrottlingException", Message: "Rate exceeded"},
-	"iot":            {Status: http.StatusBadRequest, Code: "ThrottlingException", Message: "Rate exceeded"},
-	"lambda":         {Status: http.StatusTooManyRequests, Code: "TooManyRequestsException", Message: "Rate Exceeded."},
-	"secretsmanager": {Status: http.StatusBadRequest, Code: "ThrottlingException", Message: "Rate exceeded"},
-	"sts":            {Status: http.StatusBadRequest, Code: "Throttling", Message: "Rate exceeded"},
-	"iam":            {Status: http.StatusBadRequest, Code: "Throttling", Message: "Rate exceeded"},
-	"s3":             {Status: http.StatusServiceUnavailable, Code: "SlowDown", Message: "Please reduce your request rate."},
-}
-
 // slowDown refuses a call too many.
 func (h *Handler) slowDown(service string, call *Call, t Target) error {
 	perSecond := h.Rates.rate(t.Operation)
 	if perSecond <= 0 || h.throttle.allow(bucketID{call.KeyID, service, t.Operation}, perSecond, perSecond, h.Verifier.Clock()) {
 		return nil
 	}
-	return throttled.error(service, "")
+	return throttled(service, "")
 }

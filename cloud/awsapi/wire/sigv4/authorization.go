@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/fescue-edge/fescue/cloud/awsapi/wire"
 )
 
 const (
@@ -51,6 +53,12 @@ type authorization struct {
 func (a *authorization) scope() string {
 	return a.date + "/" + a.region + "/" + a.service + "/" + terminator
 }
+
+// row is what is known of the service that the signature is for.
+func (a *authorization) row() wire.Service { return wire.Find(a.service) }
+
+// s3 reports whether the signature follows S3's rules, which differ.
+func (a *authorization) s3() bool { return a.row().Protocol == wire.S3 }
 
 // parseAuthorization reads the signature from the header or the query.
 func parseAuthorization(r *http.Request, t *target) (*authorization, error) {
@@ -172,7 +180,7 @@ func parseQuery(t *target) (*authorization, error) {
 		return nil, err
 	}
 	s, given := values[paramExpires]
-	if !given && familyOf(a.service) != s3Family {
+	if !given && !a.s3() {
 		return a, nil
 	}
 	seconds, err := strconv.ParseUint(s, 10, 32)

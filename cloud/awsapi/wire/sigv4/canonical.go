@@ -98,7 +98,7 @@ func (t *target) count(name string) int {
 // was sent, and one with the normalised path where that is another one. Not
 // every SDK normalises; S3's paths never are.
 func canonicalRequests(r *http.Request, t *target, a *authorization) ([][]byte, error) {
-	if a.service == "s3" {
+	if a.s3() {
 		path, ok := appendRecoded(nil, t.path, false)
 		if !ok {
 			return nil, refuse(a.service, malformed, "The path %.100q is not percent-encoded properly.", t.path)

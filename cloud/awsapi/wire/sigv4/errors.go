@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+
+	"github.com/fescue-edge/fescue/cloud/awsapi/wire"
 )
 
 // Error is a refusal, in the words of the service that the request was signed
@@ -29,9 +31,9 @@ func (e *Error) Error() string { return e.Code + ": " + e.Message }
 // where a signature is missing or cannot be read, it does not tell which service
 // it is for.
 func (e *Error) In(service string) *Error {
-	row := refusals[e.fault][familyOf(service)]
+	row := refusals[e.fault][wire.Find(service).Protocol]
 	told := *e
-	told.Code, told.Status = row.code, row.status
+	told.Code, told.Status = row.Code, row.Status
 	if e.presigned && told.Code == "AuthorizationHeaderMalformed" {
 		told.Code = "AuthorizationQueryParametersError"
 	}
@@ -45,29 +47,6 @@ func asQuery(err error) error {
 		return e.In(e.service)
 	}
 	return err
-}
-
-// family is the services that name their errors alike.
-type family int
-
-const (
-	restFamily  family = iota // REST-JSON: greengrass, iot, iotdata, lambda
-	jsonFamily                // JSON 1.1: the same codes, always status 400
-	queryFamily               // sts and iam
-	s3Family
-	families
-)
-
-func familyOf(service string) family {
-	switch service {
-	case "secretsmanager", "logs":
-		return jsonFamily
-	case "sts", "iam":
-		return queryFamily
-	case "s3":
-		return s3Family
-	}
-	return restFamily
 }
 
 // fault is what is wrong with a request.
@@ -91,92 +70,86 @@ const (
 	faults
 )
 
-// refusal is a row of the table of codes.
-type refusal struct {
-	code   string
-	status int
-}
-
-// refusals are the codes of each fault, by family. Sources: IAM user guide
+// refusals are the codes of each fault, by protocol. Sources: IAM user guide
 // "Troubleshoot signed requests", "Common Errors" of each API reference, Amazon
 // S3 API reference "Error Responses". JSON 1.1 services answer every client
 // error with 400.
-var refusals = [faults][families]refusal{
+var refusals = [faults]wire.Words{
 	missing: {
-		{"MissingAuthenticationTokenException", http.StatusForbidden},
-		{"MissingAuthenticationTokenException", http.StatusBadRequest},
-		{"MissingAuthenticationToken", http.StatusForbidden},
-		{"AccessDenied", http.StatusForbidden},
+		{Code: "MissingAuthenticationTokenException", Status: http.StatusForbidden},
+		{Code: "MissingAuthenticationTokenException", Status: http.StatusBadRequest},
+		{Code: "MissingAuthenticationToken", Status: http.StatusForbidden},
+		{Code: "AccessDenied", Status: http.StatusForbidden},
 	},
 	malformed: {
-		{"IncompleteSignatureException", http.StatusBadRequest},
-		{"IncompleteSignatureException", http.StatusBadRequest},
-		{"IncompleteSignature", http.StatusBadRequest},
-		{"AuthorizationHeaderMalformed", http.StatusBadRequest},
+		{Code: "IncompleteSignatureException", Status: http.StatusBadRequest},
+		{Code: "IncompleteSignatureException", Status: http.StatusBadRequest},
+		{Code: "IncompleteSignature", Status: http.StatusBadRequest},
+		{Code: "AuthorizationHeaderMalformed", Status: http.StatusBadRequest},
 	},
 	wrongScope: {
-		{"InvalidSignatureException", http.StatusForbidden},
-		{"InvalidSignatureException", http.StatusBadRequest},
-		{"SignatureDoesNotMatch", http.StatusForbidden},
-		{"AuthorizationHeaderMalformed", http.StatusBadRequest},
+		{Code: "InvalidSignatureException", Status: http.StatusForbidden},
+		{Code: "InvalidSignatureException", Status: http.StatusBadRequest},
+		{Code: "SignatureDoesNotMatch", Status: http.StatusForbidden},
+		{Code: "AuthorizationHeaderMalformed", Status: http.StatusBadRequest},
 	},
 	unknownKey: {
-		{"UnrecognizedClientException", http.StatusForbidden},
-		{"UnrecognizedClientException", http.StatusBadRequest},
-		{"InvalidClientTokenId", http.StatusForbidden},
-		{"InvalidAccessKeyId", http.StatusForbidden},
+		{Code: "UnrecognizedClientException", Status: http.StatusForbidden},
+		{Code: "UnrecognizedClientException", Status: http.StatusBadRequest},
+		{Code: "InvalidClientTokenId", Status: http.StatusForbidden},
+		{Code: "InvalidAccessKeyId", Status: http.StatusForbidden},
 	},
 	badToken: {
-		{"UnrecognizedClientException", http.StatusForbidden},
-		{"UnrecognizedClientException", http.StatusBadRequest},
-		{"InvalidClientTokenId", http.StatusForbidden},
-		{"InvalidToken", http.StatusBadRequest},
+		{Code: "UnrecognizedClientException", Status: http.StatusForbidden},
+		{Code: "UnrecognizedClientException", Status: http.StatusBadRequest},
+		{Code: "InvalidClientTokenId", Status: http.StatusForbidden},
+		{Code: "InvalidToken", Status: http.StatusBadRequest},
 	},
 	expiredKey: {
-		{"ExpiredTokenException", http.StatusForbidden},
-		{"ExpiredTokenException", http.StatusBadRequest},
-		{"ExpiredToken", http.StatusForbidden},
-		{"ExpiredToken", http.StatusBadRequest},
+		{Code: "ExpiredTokenException", Status: http.StatusForbidden},
+		{Code: "ExpiredTokenException", Status: http.StatusBadRequest},
+		{Code: "ExpiredToken", Status: http.StatusForbidden},
+		{Code: "ExpiredToken", Status: http.StatusBadRequest},
 	},
 	skewed: {
-		{"InvalidSignatureException", http.StatusForbidden},
-		{"InvalidSignatureException", http.StatusBadRequest},
-		{"SignatureDoesNotMatch", http.StatusForbidden},
-		{"RequestTimeTooSkewed", http.StatusForbidden},
+		{Code: "InvalidSignatureException", Status: http.StatusForbidden},
+		{Code: "InvalidSignatureException", Status: http.StatusBadRequest},
+		{Code: "SignatureDoesNotMatch", Status: http.StatusForbidden},
+		{Code: "RequestTimeTooSkewed", Status: http.StatusForbidden},
 	},
 	expiredURL: {
-		{"InvalidSignatureException", http.StatusForbidden},
-		{"InvalidSignatureException", http.StatusBadRequest},
-		{"SignatureDoesNotMatch", http.StatusForbidden},
-		{"AccessDenied", http.StatusForbidden},
+		{Code: "InvalidSignatureException", Status: http.StatusForbidden},
+		{Code: "InvalidSignatureException", Status: http.StatusBadRequest},
+		{Code: "SignatureDoesNotMatch", Status: http.StatusForbidden},
+		{Code: "AccessDenied", Status: http.StatusForbidden},
 	},
 	unsigned: {
-		{"InvalidSignatureException", http.StatusForbidden},
-		{"InvalidSignatureException", http.StatusBadRequest},
-		{"SignatureDoesNotMatch", http.StatusForbidden},
-		{"AccessDenied", http.StatusForbidden},
+		{Code: "InvalidSignatureException", Status: http.StatusForbidden},
+		{Code: "InvalidSignatureException", Status: http.StatusBadRequest},
+		{Code: "SignatureDoesNotMatch", Status: http.StatusForbidden},
+		{Code: "AccessDenied", Status: http.StatusForbidden},
 	},
 	badPayload: {
-		{"IncompleteSignatureException", http.StatusBadRequest},
-		{"IncompleteSignatureException", http.StatusBadRequest},
-		{"IncompleteSignature", http.StatusBadRequest},
-		{"InvalidRequest", http.StatusBadRequest},
+		{Code: "IncompleteSignatureException", Status: http.StatusBadRequest},
+		{Code: "IncompleteSignatureException", Status: http.StatusBadRequest},
+		{Code: "IncompleteSignature", Status: http.StatusBadRequest},
+		{Code: "InvalidRequest", Status: http.StatusBadRequest},
 	},
 	badSignature: {
-		{"InvalidSignatureException", http.StatusForbidden},
-		{"InvalidSignatureException", http.StatusBadRequest},
-		{"SignatureDoesNotMatch", http.StatusForbidden},
-		{"SignatureDoesNotMatch", http.StatusForbidden},
+		{Code: "InvalidSignatureException", Status: http.StatusForbidden},
+		{Code: "InvalidSignatureException", Status: http.StatusBadRequest},
+		{Code: "SignatureDoesNotMatch", Status: http.StatusForbidden},
+		{Code: "SignatureDoesNotMatch", Status: http.StatusForbidden},
 	},
 	badBody: {
-		{"InvalidSignatureException", http.StatusForbidden},
-		{"InvalidSignatureException", http.StatusBadRequest},
-		{"SignatureDoesNotMatch", http.StatusForbidden},
-		{"XAmzContentSHA256Mismatch", http.StatusBadRequest},
+		{Code: "InvalidSignatureException", Status: http.StatusForbidden},
+		{Code: "InvalidSignatureException", Status: http.StatusBadRequest},
+		{Code: "SignatureDoesNotMatch", Status: http.StatusForbidden},
+		{Code: "XAmzContentSHA256Mismatch", Status: http.StatusBadRequest},
 	},
 	// Only s3 gets as far as a chunk.
-	badChunk:   {s3Family: {"IncompleteBody", http.StatusBadRequest}},
-	badTrailer: {s3Family: {"MalformedTrailerError", http.StatusBadRequest}},
+	badChunk:   {wire.S3: {Code: "IncompleteBody", Status: http.StatusBadRequest}},
+	badTrailer: {wire.S3: {Code: "MalformedTrailerError", Status: http.StatusBadRequest}},
 }
 
 // refuse is the Error of a fault as the service says it. An empty service, when

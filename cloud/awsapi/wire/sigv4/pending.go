@@ -158,7 +158,7 @@ func (a *authorization) signatureOf(canonical []byte, signing [sha256.Size]byte)
 // parsePayload reads what the request says about its body: the kind, the hash
 // and the last line of the canonical request.
 func parsePayload(r *http.Request, t *target, a *authorization) (kind Payload, declared [sha256.Size]byte, line string, err error) {
-	s3 := a.service == "s3"
+	s3 := a.s3()
 	values := r.Header[paramPayload]
 	if len(values) == 0 && a.presigned && s3 {
 		if value, ok := t.param(paramPayload); ok {

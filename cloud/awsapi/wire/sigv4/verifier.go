@@ -49,10 +49,6 @@ type Verifier struct {
 	signingKeys keyCache
 }
 
-// globalServices ignore the Region of the credential scope: clients sign for
-// us-east-1 or for their own Region, by version.
-var globalServices = map[string]bool{"iam": true, "sts": true}
-
 // Begin checks what can be checked without the body. The request counts as
 // authentic only after VerifyHeader or Verify.
 //
@@ -79,7 +75,7 @@ func (v *Verifier) begin(r *http.Request, t *target, a *authorization) (*Pending
 	if err := v.checkTime(a); err != nil {
 		return nil, err
 	}
-	if !globalServices[a.service] && !slices.Contains(v.Regions, a.region) {
+	if !a.row().Global && !slices.Contains(v.Regions, a.region) {
 		return nil, refuse(a.service, wrongScope,
 			"Credential should be scoped to a Region served here: %s. The request is signed for %q; set AWS_REGION (or --region) to a Region that is served.",
 			strings.Join(v.Regions, ", "), a.region)
@@ -181,7 +177,7 @@ func (v *Verifier) checkTime(a *authorization) error {
 		return refuse(a.service, expiredURL,
 			"Request has expired. Signature expired: %s is now earlier than %s (%s - %s). Ask for a new URL.",
 			text, earliest.Format(timeLayout), at.Format(timeLayout), allowance)
-	case (expired || early) && familyOf(a.service) == s3Family:
+	case (expired || early) && a.s3():
 		return refuse(a.service, skewed,
 			"The difference between the request time and the current time is too large: the request says %s, the server %s.%s",
 			text, at.Format(timeLayout), remedy)

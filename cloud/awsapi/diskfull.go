@@ -7,9 +7,9 @@ import (
 	"github.com/fescue-edge/fescue"
 )
 
-// because is the text of an internal error: general, unless the cause is one that
+// internalText is the text of an internal error: general, unless the cause is one that
 // whoever runs the server can cure without its log.
-func because(err error, general string) string {
+func internalText(err error, general string) string {
 	if DiskFull(err) {
 		return "The server's disk is full: nothing can be stored. Free space in its data folder, or on its database's machine, and try again."
 	}
