@@ -29,16 +29,19 @@ func lockRoot(folder string) (*os.File, error) {
 		return nil, fmt.Errorf("open the core's lock: %w", err)
 	}
 	// Whoever may open the file may hold its lock.
-	if err := f.Chmod(0o600); err != nil {
+	if err := errors.Join(f.Chown(os.Geteuid(), -1), f.Chmod(0o600)); err != nil {
 		f.Close()
 		return nil, fmt.Errorf("keep others from the core's lock: %w", err)
 	}
 	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 	if errors.Is(err, unix.EWOULDBLOCK) {
-		holder, _ := io.ReadAll(io.LimitReader(f, 32))
+		text, _ := io.ReadAll(io.LimitReader(f, 32))
 		f.Close()
-		pid := strings.TrimSpace(string(holder))
-		return nil, fmt.Errorf("%w: %s is held by the process with [pid = %s]; stop it first", ErrRunning, path, pid)
+		holder := strings.TrimSpace(string(text))
+		if pid, err := strconv.Atoi(holder); err == nil && errors.Is(unix.Kill(pid, 0), unix.ESRCH) {
+			return nil, fmt.Errorf("%s is locked, and the core that ran with [pid = %d] has ended; something else holds it: fuser %s names it, stop that first", path, pid, path)
+		}
+		return nil, fmt.Errorf("%w: %s is held by the process with [pid = %s]; stop it first", ErrRunning, path, holder)
 	}
 	if err == nil {
 		err = f.Truncate(0)

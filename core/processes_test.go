@@ -1,16 +1,20 @@
 package core_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/core"
 )
 
 func needRoot(t *testing.T) {
@@ -253,6 +257,40 @@ func TestUserForEachFunction(t *testing.T) {
 				t.Errorf("report %+v, want one that says %q", end, tc.want)
 			}
 		})
+	}
+}
+
+func TestLockHeldByAnother(t *testing.T) {
+	t.Parallel()
+	c := newCloud(t)
+	root := newRoot(t, c)
+	_, _, stop := start(t, root, nil)
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(root, "ggc", "core.lock")
+	ended := exec.Command("/bin/true")
+	if err := ended.Run(); err != nil {
+		t.Fatal(err)
+	}
+	// As a process that functions left behind may do it.
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_TRUNC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := fmt.Fprintln(f, ended.Process.Pid); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_SH); err != nil {
+		t.Fatal(err)
+	}
+	k, err := core.New(core.Options{Root: root})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := k.Run(t.Context()); err == nil || errors.Is(err, core.ErrRunning) || !strings.Contains(err.Error(), "fuser "+path+" names it") {
+		t.Errorf("got %v", err)
 	}
 }
 
