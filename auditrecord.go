@@ -27,7 +27,7 @@ type AuditRecord struct {
 	// Status is the HTTP status; Code is the error's name, empty for success.
 	Status int
 	Code   string
-	// Repeats is set in a record that stands for so many calls, all refused alike and
+	// Repeats is set in a record that stands for so many calls, all denied alike and
 	// like one that has a record of its own shortly before; At is when the last of
 	// them was answered, and ID is no request's.
 	Repeats int

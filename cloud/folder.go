@@ -43,7 +43,8 @@ func keepPrivate(dir string, logger *slog.Logger) error {
 		}
 	}
 	for _, entry := range entries {
-		if entry.Name() == authorityPEMName || !entry.Type().IsRegular() && !entry.IsDir() {
+		// A master key that others could read is refused when it is read.
+		if entry.Name() == authorityPEMName || entry.Name() == masterKeyName || !entry.Type().IsRegular() && !entry.IsDir() {
 			continue
 		}
 		info, err := entry.Info()

@@ -6,7 +6,7 @@
 // and no further call that changes something is carried out until what waits is
 // written: a database that takes changes but no records does not go on silently.
 //
-// Of calls that are refused alike the first has a record, and the others of the same
+// Of calls that are denied alike the first has a record, and the others of the same
 // minute have one together: nobody fills the record with what he may not do.
 package audit
 
@@ -36,7 +36,7 @@ type Service struct {
 	mu sync.Mutex
 	// waiting are records that could not be written.
 	waiting []fescue.AuditRecord
-	refused refusals
+	denied  denials
 }
 
 // New makes the service.
@@ -61,10 +61,10 @@ func (s *Service) Ready(ctx context.Context) error {
 }
 
 // Add writes the records of a call that was carried out or refused, but for those of
-// refusals that are only counted. After an error they wait, and Ready fails.
+// denials that are only counted. After an error they wait, and Ready fails.
 func (s *Service) Add(ctx context.Context, records ...fescue.AuditRecord) error {
 	s.mu.Lock()
-	records = s.refused.first(records)
+	records = s.denied.first(records)
 	s.mu.Unlock()
 	return s.write(ctx, records)
 }
@@ -103,10 +103,10 @@ func (s *Service) Run(ctx context.Context) {
 	}
 }
 
-// Flush writes the records of the refusals that were counted since the last time.
+// Flush writes the records of the denials that were counted since the last time.
 func (s *Service) Flush() error {
 	s.mu.Lock()
-	records := s.refused.counted()
+	records := s.denied.counted()
 	s.mu.Unlock()
 	return s.write(context.Background(), records)
 }

@@ -78,20 +78,20 @@ func TestCallerThatIsGone(t *testing.T) {
 	}
 }
 
-// Refusals that are alike have two records in a minute, however many they are.
-func TestRefusals(t *testing.T) {
+// Denials that are alike have two records in a minute, however many they are.
+func TestDenials(t *testing.T) {
 	t.Parallel()
 	start := func() (*records, *audit.Service) {
 		st := &records{}
 		return st, audit.New(st, slog.New(slog.DiscardHandler))
 	}
 	at := time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
-	refusal := fescue.AuditRecord{
+	denial := fescue.AuditRecord{
 		Partition: fescue.Partition{AWS: "aws", Account: "123456789012", Region: "us-east-1"}, KeyID: "AKIAREADER", KeyName: "reader", Source: "192.0.2.1",
 		Service: "greengrass", Operation: "DeleteGroup", Resource: "arn:g", Status: 403, Code: "AccessDeniedException",
 	}
 	add := func(t *testing.T, s *audit.Service, i int, change ...func(*fescue.AuditRecord)) {
-		r := refusal
+		r := denial
 		r.ID, r.At = fmt.Sprint("request-", i), at.Add(time.Duration(i)*time.Millisecond)
 		for _, f := range change {
 			f(&r)
@@ -112,7 +112,7 @@ func TestRefusals(t *testing.T) {
 		if err := errors.Join(s.Flush(), s.Flush()); err != nil {
 			t.Fatal(err)
 		}
-		want := refusal
+		want := denial
 		want.At, want.Repeats = at.Add(9_999*time.Millisecond), 9_999
 		if len(st.list) != 2 || !fescue.ValidID(st.list[1].ID) {
 			t.Fatalf("%+v", st.list)
@@ -126,12 +126,13 @@ func TestRefusals(t *testing.T) {
 			t.Errorf("%+v", st.list[2:])
 		}
 	})
-	t.Run("what was carried out, or may have been, and what differs", func(t *testing.T) {
+	t.Run("what was not denied, and what differs", func(t *testing.T) {
 		t.Parallel()
 		st, s := start()
 		for i := range 10 {
 			add(t, s, i, func(r *fescue.AuditRecord) { r.Status, r.Code = 200, "" })
 			add(t, s, i, func(r *fescue.AuditRecord) { r.Status, r.Code = 500, "InternalFailure" })
+			add(t, s, i, func(r *fescue.AuditRecord) { r.Status, r.Code = 400, "BadRequestException" })
 		}
 		for _, change := range []func(*fescue.AuditRecord){
 			func(*fescue.AuditRecord) {},
@@ -140,11 +141,11 @@ func TestRefusals(t *testing.T) {
 			func(r *fescue.AuditRecord) { r.Operation = "DeleteThing" },
 			func(r *fescue.AuditRecord) { r.Resource = "arn:h" },
 			func(r *fescue.AuditRecord) { r.Partition.Region = "eu-west-1" },
-			func(r *fescue.AuditRecord) { r.Status, r.Code = 400, "BadRequestException" },
+			func(r *fescue.AuditRecord) { r.Status, r.Code = 403, "AccessDenied" },
 		} {
 			add(t, s, 0, change)
 		}
-		if len(st.list) != 27 {
+		if len(st.list) != 37 {
 			t.Errorf("%d records", len(st.list))
 		}
 	})

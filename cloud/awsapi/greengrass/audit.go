@@ -33,7 +33,7 @@ type AuditRecord struct {
 	Resource    string
 	Status      int
 	ErrorCode   string `json:",omitempty"`
-	// Repeats is how many calls a record stands for that were refused alike, after
+	// Repeats is how many calls a record stands for that were denied alike, after
 	// one that has its own.
 	Repeats int `json:",omitempty"`
 }
