@@ -99,7 +99,8 @@ func (c *cgroups) try() error {
 // group; in version 1 the thread that starts it goes there and comes back.
 func (c *cgroups) place(id string, attr *syscall.SysProcAttr) (func() error, error) {
 	folder := filepath.Join(c.all, id)
-	if err := os.Mkdir(folder, 0o755); err != nil {
+	// The administrator's tools may remove a group in which nothing is.
+	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return nil, err
 	}
 	if c.unified {

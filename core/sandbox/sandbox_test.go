@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -42,6 +43,33 @@ func TestNothingOutlivesItsProcess(t *testing.T) {
 			t.Error("something still runs")
 		}
 	})
+}
+
+// TestGroupIsRemoved: tools that tidy up remove control groups in which nothing is.
+func TestGroupIsRemoved(t *testing.T) {
+	for _, tracking := range []sandbox.Tracking{sandbox.CgroupV2, sandbox.CgroupV1} {
+		t.Run(string(tracking), func(t *testing.T) {
+			folder := t.TempDir()
+			s, _ := open(t, tracking, folder)
+			id, err := os.ReadFile(filepath.Join(folder, "id"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			removed := false
+			err = filepath.WalkDir("/sys/fs/cgroup", func(path string, entry fs.DirEntry, err error) error {
+				if err == nil && entry.IsDir() && entry.Name() == "fescue-"+strings.TrimSpace(string(id)) {
+					removed = true
+					return os.Remove(path)
+				}
+				return nil
+			})
+			if err != nil || !removed {
+				t.Fatalf("removed: %t, %v", removed, err)
+			}
+			p, _ := run(t, s, parent())
+			end(t, p)
+		})
+	}
 }
 
 // TestOrphansThatEndAreReaped: a process may start many daemons in its life.
