@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -27,6 +28,26 @@ func (s *Server) room() error {
 		return nil // what cannot be asked is told by the write that fails
 	}
 	return fmt.Errorf("the disk of the server's data folder is nearly full: %d MB are free, %d MB have to be. Free space on it; until then only reading and deleting work", free>>20, minFree>>20)
+}
+
+// lookout asks for the room on the disk at most every lookEvery: who asks for each
+// message is not to wait for a slow file system.
+type lookout struct {
+	mu   sync.Mutex
+	at   time.Time
+	last error
+}
+
+// lookEvery is short enough that what comes in between fits into minFree.
+const lookEvery = 100 * time.Millisecond
+
+func (l *lookout) room(ask func() error) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if time.Since(l.at) > lookEvery {
+		l.last, l.at = ask(), time.Now()
+	}
+	return l.last
 }
 
 // space is the error of a data folder without room for bytes of large bodies. They

@@ -92,9 +92,6 @@ func (r *Router) FromCloud(ctx context.Context, topic string, payload []byte) er
 	return r.Publish(ctx, fescue.CloudEndpoint, topic, payload, false)
 }
 
-// CloudFilters lists what the core subscribes to in the cloud.
-func (r *Router) CloudFilters() []string { return r.table.Load().CloudFilters() }
-
 func (r *Router) reserve(ctx context.Context, target string, m Message) (func(bool), error) {
 	kind := fescue.EndpointKindOf(target)
 	endpoint := r.endpoints[kind]

@@ -232,7 +232,7 @@ func TestSetTable(t *testing.T) {
 			t.Errorf("%d deliveries of 1000 messages", len(e.log))
 		}
 		r.SetTable(tables[1])
-		if diff := cmp.Diff([]string{"#"}, r.CloudFilters()); diff != "" {
+		if diff := cmp.Diff([]string{"#"}, r.Table().CloudFilters()); diff != "" {
 			t.Error(diff)
 		}
 	})
