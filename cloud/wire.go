@@ -40,7 +40,6 @@ import (
 	"github.com/fescue-edge/fescue/cloud/signing"
 	"github.com/fescue-edge/fescue/cloud/store"
 	"github.com/fescue-edge/fescue/pki"
-	"github.com/fescue-edge/fescue/policy"
 )
 
 // wire makes the services and puts them together: store at the bottom, services,
@@ -90,7 +89,7 @@ func (s *Server) wire(ctx context.Context) error {
 	coreService := cores.New(s.store, o.Now)
 	authorities := groupca.New(s.store, s.master, o.Now)
 	s.edge = edge.New(edge.Options{
-		Principals: things, Deployments: s.engine, Artifacts: blobs, Presence: sightings{s.presence, s.jobs}, Shadows: shadowService, SigningKeys: keys,
+		Principals: identity.Principals{Registry: things}, Deployments: s.engine, Artifacts: blobs, Presence: sightings{s.presence, s.jobs}, Shadows: shadowService, SigningKeys: keys,
 		Discovery: discovery.New(s.store, coreService, authorities),
 		Pace:      o.Pace, Now: o.Now, Logger: o.Logger,
 	})
@@ -178,7 +177,7 @@ func (s *Server) startMessages(things *registry.Service) (err error) {
 	}
 	s.onClose(func() error { s.broker.Shutdown(); return nil })
 	s.front, err = mqttfront.New(mqttfront.Options{
-		Directory: directory{things}, Broker: s.broker, Presence: s.presence, Logger: s.o.Logger, Now: s.o.Now,
+		Directory: identity.Principals{Registry: things}, Broker: s.broker, Presence: s.presence, Logger: s.o.Logger, Now: s.o.Now,
 		Quotas: s.o.MQTTQuotas, Room: s.roomForMessage,
 	})
 	if err != nil {
@@ -240,28 +239,6 @@ func (s *Server) startEvents(ctx context.Context) (err error) {
 	}
 	s.metrics.watchEvents(s.events.Status)
 	return nil
-}
-
-// directory tells the MQTT front who a certificate is.
-type directory struct{ *registry.Service }
-
-// Principal implements mqttfront.Directory.
-func (d directory) Principal(ctx context.Context, certificateID string) (mqttfront.Principal, error) {
-	p, err := d.Service.Principal(ctx, certificateID)
-	if errors.Is(err, fescue.ErrNotFound) {
-		return mqttfront.Principal{}, mqttfront.ErrUnknownCertificate
-	}
-	if err != nil {
-		return mqttfront.Principal{}, err
-	}
-	set, err := policy.ParseAll(p.Policies)
-	if err != nil {
-		return mqttfront.Principal{}, fmt.Errorf("policies of certificate %s: %w", certificateID, err)
-	}
-	return mqttfront.Principal{
-		CertificateID: certificateID, Partition: p.Partition, Active: p.Certificate.Status == fescue.CertificateActive,
-		NotBefore: p.Certificate.NotBefore, NotAfter: p.Certificate.NotAfter, Things: p.Things, Policies: set,
-	}, nil
 }
 
 // publishedFunctions tells the engine what a function ARN means, in its terms.

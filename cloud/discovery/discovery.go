@@ -12,6 +12,7 @@ import (
 	"slices"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/identity"
 	"github.com/fescue-edge/fescue/corelink"
 )
 
@@ -61,7 +62,7 @@ const mostMemberships = 10 * (fescue.MaxDeviceGroups + 1)
 // Discover lists the groups of the thing for a certificate. It sees those groups
 // that name it as the device's, and all of them when it is attached to the thing.
 // No group is fescue.ErrNotFound.
-func (s *Service) Discover(ctx context.Context, who fescue.Principal, thing string) (corelink.Discovery, error) {
+func (s *Service) Discover(ctx context.Context, who identity.Principal, thing string) (corelink.Discovery, error) {
 	memberships, err := s.store.Memberships(ctx, who.Partition, thing, mostMemberships)
 	if err != nil {
 		return corelink.Discovery{}, err

@@ -11,12 +11,13 @@ import (
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/discovery"
+	"github.com/fescue-edge/fescue/cloud/identity"
 	"github.com/fescue-edge/fescue/corelink"
 )
 
 // Discovery tells client devices their groups.
 type Discovery interface {
-	Discover(ctx context.Context, who fescue.Principal, thing string) (corelink.Discovery, error)
+	Discover(ctx context.Context, who identity.Principal, thing string) (corelink.Discovery, error)
 }
 
 // discover answers a client device. Clients know 400, 401, 404 and 429 apart; the

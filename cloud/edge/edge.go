@@ -22,6 +22,7 @@ import (
 	"github.com/fescue-edge/fescue/bundle"
 	"github.com/fescue-edge/fescue/cloud/artifacts"
 	"github.com/fescue-edge/fescue/cloud/deploy"
+	"github.com/fescue-edge/fescue/cloud/identity"
 	"github.com/fescue-edge/fescue/cloud/inbound"
 	"github.com/fescue-edge/fescue/cloud/policyvars"
 	"github.com/fescue-edge/fescue/corelink"
@@ -32,7 +33,7 @@ import (
 // Principals tells who a certificate is. Unknown certificates are
 // fescue.ErrNotFound.
 type Principals interface {
-	Principal(ctx context.Context, certificateID string) (fescue.Principal, error)
+	Principal(ctx context.Context, certificateID string) (identity.Principal, error)
 }
 
 // Deployments is the engine's side towards cores.
@@ -156,11 +157,11 @@ func refuse(status int, code, format string, args ...any) *refusal {
 }
 
 // principal is the certificate's owner, if the certificate may be used now.
-func (h *Handler) principal(ctx context.Context, cert *x509.Certificate) (fescue.Principal, error) {
+func (h *Handler) principal(ctx context.Context, cert *x509.Certificate) (identity.Principal, error) {
 	id := pki.CertificateID(cert.Raw)
 	now := h.Now()
 	if now.Before(cert.NotBefore) || now.After(cert.NotAfter) {
-		return fescue.Principal{}, refuse(http.StatusUnauthorized, "CertificateExpired",
+		return identity.Principal{}, refuse(http.StatusUnauthorized, "CertificateExpired",
 			"the certificate %s is valid from %s to %s; the time here is %s", id,
 			cert.NotBefore.UTC().Format(time.RFC3339), cert.NotAfter.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339))
 	}
@@ -180,7 +181,7 @@ func (h *Handler) principal(ctx context.Context, cert *x509.Certificate) (fescue
 
 // caller is who asks, and the request.
 type caller struct {
-	fescue.Principal
+	identity.Principal
 	*http.Request
 }
 
@@ -255,16 +256,12 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 
 // may asks the policies of p, the caller as of now; a denial is a 403 that names
 // action and resource.
-func (c *caller) may(p fescue.Principal, action, resource string) error {
-	set, err := policy.ParseAll(p.Policies)
-	if err != nil {
-		return fmt.Errorf("policies of certificate %s: %w", p.Certificate.ID, err)
-	}
+func (c *caller) may(p identity.Principal, action, resource string) error {
 	request := policy.Request{
 		Action: action, Resource: resource,
 		Variables: policyvars.Connection(c.RemoteAddr, *c.TLS, c.TLS.PeerCertificates[0], p.Certificate.ID),
 	}
-	if set.Evaluate(request) == policy.Allowed {
+	if p.Policies.Evaluate(request) == policy.Allowed {
 		return nil
 	}
 	return refuse(http.StatusForbidden, "Forbidden",

@@ -31,6 +31,7 @@ import (
 	"github.com/fescue-edge/fescue/cloud/edge"
 	"github.com/fescue-edge/fescue/cloud/functions"
 	"github.com/fescue-edge/fescue/cloud/groupca"
+	"github.com/fescue-edge/fescue/cloud/identity"
 	"github.com/fescue-edge/fescue/cloud/registry"
 	"github.com/fescue-edge/fescue/cloud/store"
 	"github.com/fescue-edge/fescue/cloud/store/storetest"
@@ -104,7 +105,7 @@ func open(t *testing.T) *site {
 	s.cores = cores.New(s.store, time.Now)
 	s.authorities = groupca.New(s.store, plain{}, time.Now)
 	handler := edge.New(edge.Options{
-		Principals: s.registry, Deployments: watched{s.engine, s.polls}, Artifacts: s.blobs,
+		Principals: identity.Principals{Registry: s.registry}, Deployments: watched{s.engine, s.polls}, Artifacts: s.blobs,
 		Presence:    noticed{s.presence, s.broken},
 		Discovery:   discovery.New(s.store, s.cores, s.authorities),
 		SigningKeys: signer{s.key},

@@ -24,6 +24,7 @@ import (
 	paho "github.com/eclipse/paho.mqtt.golang"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/identity"
 	"github.com/fescue-edge/fescue/cloud/mqttfront"
 	"github.com/fescue-edge/fescue/mqtt"
 	"github.com/fescue-edge/fescue/policy"
@@ -46,24 +47,24 @@ var home = fescue.Partition{AWS: "aws", Account: "123456789012", Region: "us-wes
 // directory is a Directory in memory.
 type directory struct {
 	mu         sync.Mutex
-	principals map[string]mqttfront.Principal
+	principals map[string]identity.Principal
 	failure    error
 }
 
-func (d *directory) Principal(_ context.Context, id string) (mqttfront.Principal, error) {
+func (d *directory) Principal(_ context.Context, id string) (identity.Principal, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.failure != nil {
-		return mqttfront.Principal{}, d.failure
+		return identity.Principal{}, d.failure
 	}
 	p, ok := d.principals[id]
 	if !ok {
-		return p, fmt.Errorf("%w: %s", mqttfront.ErrUnknownCertificate, id)
+		return p, fmt.Errorf("%w: %s", fescue.ErrNotFound, id)
 	}
 	return p, nil
 }
 
-func (d *directory) change(id string, fn func(*mqttfront.Principal)) {
+func (d *directory) change(id string, fn func(*identity.Principal)) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	p := d.principals[id]
@@ -77,13 +78,13 @@ func (d *directory) fail(err error) {
 	d.failure = err
 }
 
-// identity is a device's key and certificate.
-type identity struct {
+// keyPair is a device's key and certificate.
+type keyPair struct {
 	cert tls.Certificate
 	id   string
 }
 
-func makeCertificate(t testing.TB, subject pkix.Name) identity {
+func makeCertificate(t testing.TB, subject pkix.Name) keyPair {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -103,7 +104,7 @@ func makeCertificate(t testing.TB, subject pkix.Name) identity {
 		t.Fatal(err)
 	}
 	sum := sha256.Sum256(der)
-	return identity{tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, hex.EncodeToString(sum[:])}
+	return keyPair{tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, hex.EncodeToString(sum[:])}
 }
 
 func policies(t testing.TB, docs ...string) policy.Set {
@@ -140,7 +141,7 @@ func startWith(t testing.TB, storage mqttfront.BrokerOptions, options func(*mqtt
 	t.Helper()
 	storage.Dir, storage.Logger = t.TempDir(), slog.New(slog.DiscardHandler)
 	c := &cloud{t: t, storage: storage, options: options,
-		directory: &directory{principals: map[string]mqttfront.Principal{}}}
+		directory: &directory{principals: map[string]identity.Principal{}}}
 	c.up()
 	t.Cleanup(func() { c.stop() })
 	return c
@@ -183,20 +184,21 @@ func (c *cloud) up() {
 }
 
 // device registers a new certificate with the documents as its policies.
-func (c *cloud) device(p fescue.Partition, docs ...string) identity {
+func (c *cloud) device(p fescue.Partition, docs ...string) keyPair {
 	c.t.Helper()
 	who := makeCertificate(c.t, pkix.Name{CommonName: "device", Organization: []string{"Acme"}})
 	set := policies(c.t, docs...)
-	c.directory.change(who.id, func(pr *mqttfront.Principal) {
-		*pr = mqttfront.Principal{
-			CertificateID: who.id, Partition: p, Active: true, Policies: set,
-			NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+	c.directory.change(who.id, func(pr *identity.Principal) {
+		*pr = identity.Principal{
+			Partition: p, Policies: set, Certificate: fescue.Certificate{
+				ID: who.id, Status: fescue.CertificateActive, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+			},
 		}
 	})
 	return who
 }
 
-func (who identity) tlsConfig() *tls.Config {
+func (who keyPair) tlsConfig() *tls.Config {
 	return &tls.Config{Certificates: []tls.Certificate{who.cert}, InsecureSkipVerify: true}
 }
 
@@ -208,14 +210,14 @@ type client struct {
 	got  chan paho.Message
 }
 
-func (c *cloud) clientOptions(who identity, id string) *paho.ClientOptions {
+func (c *cloud) clientOptions(who keyPair, id string) *paho.ClientOptions {
 	return paho.NewClientOptions().AddBroker("ssl://" + c.address).SetClientID(id).
 		SetTLSConfig(who.tlsConfig()).SetAutoReconnect(false).SetConnectRetry(false).
 		SetProtocolVersion(4).SetConnectTimeout(patience).SetOrderMatters(true)
 }
 
 // try connects; the client is of use when the error is nil.
-func (c *cloud) try(who identity, id string, set func(*paho.ClientOptions)) (*client, error) {
+func (c *cloud) try(who keyPair, id string, set func(*paho.ClientOptions)) (*client, error) {
 	cl := &client{t: c.t, lost: make(chan error, 1), got: make(chan paho.Message, 10_000)}
 	o := c.clientOptions(who, id)
 	o.SetConnectionLostHandler(func(_ paho.Client, err error) { cl.lost <- err })
@@ -234,7 +236,7 @@ func (c *cloud) try(who identity, id string, set func(*paho.ClientOptions)) (*cl
 	return cl, token.Error()
 }
 
-func (c *cloud) connect(who identity, id string, set ...func(*paho.ClientOptions)) *client {
+func (c *cloud) connect(who keyPair, id string, set ...func(*paho.ClientOptions)) *client {
 	c.t.Helper()
 	cl, err := c.try(who, id, func(o *paho.ClientOptions) {
 		for _, s := range set {
@@ -325,7 +327,7 @@ func until(t testing.TB, what string, ok func() bool) {
 
 // raw connects with the packets of package mqtt, which acknowledge nothing by
 // themselves.
-func (c *cloud) raw(who identity, connect mqtt.Connect) (*mqtt.Client, mqtt.Connack, error) {
+func (c *cloud) raw(who keyPair, connect mqtt.Connect) (*mqtt.Client, mqtt.Connack, error) {
 	c.t.Helper()
 	conn := c.dial(who)
 	if connect.Level == 0 {
@@ -338,7 +340,7 @@ func (c *cloud) raw(who identity, connect mqtt.Connect) (*mqtt.Client, mqtt.Conn
 	return cl, ack, err
 }
 
-func (c *cloud) dial(who identity) *tls.Conn {
+func (c *cloud) dial(who keyPair) *tls.Conn {
 	c.t.Helper()
 	conn, err := tls.Dial("tcp", c.address, who.tlsConfig())
 	if err != nil {

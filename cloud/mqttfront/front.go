@@ -221,7 +221,7 @@ func (f *Front) Close() {
 // one then counts until the next refresh succeeds.
 func (f *Front) Invalidate(certificateID string) error {
 	err := f.credentials.invalidate(f.ctx, certificateID)
-	if errors.Is(err, ErrUnknownCertificate) {
+	if errors.Is(err, fescue.ErrNotFound) {
 		return nil // its sessions have been ended
 	}
 	return err
@@ -315,7 +315,7 @@ func (f *Front) ServeConn(ctx context.Context, conn *tls.Conn) error {
 		return err
 	}
 	defer f.credentials.release(c, d)
-	if !c.current.Load().usable(f.o.Now()) {
+	if !c.current.Load().Usable(f.o.Now()) {
 		f.counters.rejected.Add(1)
 		return fmt.Errorf("certificate %s: %w", id, ErrRevoked)
 	}

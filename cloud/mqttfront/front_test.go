@@ -12,7 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/fescue-edge/fescue"
-	"github.com/fescue-edge/fescue/cloud/mqttfront"
+	"github.com/fescue-edge/fescue/cloud/identity"
 	"github.com/fescue-edge/fescue/mqtt"
 )
 
@@ -47,11 +47,8 @@ func TestMessagesReachSubscribers(t *testing.T) {
 func TestConnect(t *testing.T) {
 	t.Parallel()
 	c := start(t, nil)
-	things := func(names ...string) func(*mqttfront.Principal) {
-		return func(p *mqttfront.Principal) {
-			p.Things = names
-			p.ThingVariables = map[string]map[string][]string{"lamp": {"iot:Connection.Thing.ThingTypeName": {"light"}}}
-		}
+	things := func(names ...string) func(*identity.Principal) {
+		return func(p *identity.Principal) { p.Things = names }
 	}
 	own := statement("Allow", "iot:Connect", arn("client/${iot:Connection.Thing.ThingName}"))
 	typed := statement("Allow", "iot:Connect", arn("client/${iot:Connection.Thing.ThingName}")+`","`+arn("client/${iot:Connection.Thing.ThingTypeName}"))
@@ -59,7 +56,7 @@ func TestConnect(t *testing.T) {
 	for _, tc := range []struct {
 		name    string
 		policy  string
-		change  func(*mqttfront.Principal)
+		change  func(*identity.Principal)
 		connect mqtt.Connect
 		want    mqtt.ConnackCode
 	}{
@@ -116,11 +113,11 @@ func TestCertificateMustBeUsable(t *testing.T) {
 	c := start(t, nil)
 	for _, tc := range []struct {
 		name   string
-		change func(*mqttfront.Principal)
+		change func(*identity.Principal)
 	}{
-		{"inactive", func(p *mqttfront.Principal) { p.Active = false }},
-		{"expired", func(p *mqttfront.Principal) { p.NotAfter = time.Now().Add(-time.Second) }},
-		{"not yet valid", func(p *mqttfront.Principal) { p.NotBefore = time.Now().Add(time.Hour) }},
+		{"inactive", func(p *identity.Principal) { p.Certificate.Status = fescue.CertificateInactive }},
+		{"expired", func(p *identity.Principal) { p.Certificate.NotAfter = time.Now().Add(-time.Second) }},
+		{"not yet valid", func(p *identity.Principal) { p.Certificate.NotBefore = time.Now().Add(time.Hour) }},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			who := c.device(home, quickStart)
@@ -426,7 +423,7 @@ func TestWill(t *testing.T) {
 	t.Run("not of a certificate that was revoked", func(t *testing.T) {
 		who := c.device(home, quickStart)
 		cl := c.connect(who, "revoked", will("revoked", 1))
-		c.directory.change(who.id, func(p *mqttfront.Principal) { p.Active = false })
+		c.directory.change(who.id, func(p *identity.Principal) { p.Certificate.Status = fescue.CertificateInactive })
 		cl.ended()
 	})
 	for qos := range byte(2) {

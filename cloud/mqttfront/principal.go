@@ -11,42 +11,14 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/fescue-edge/fescue"
-	"github.com/fescue-edge/fescue/policy"
+	"github.com/fescue-edge/fescue/cloud/identity"
 )
-
-// ErrUnknownCertificate is what a Directory wraps when no partition has the
-// certificate.
-var ErrUnknownCertificate = errors.New("certificate is not registered")
-
-// Principal is what is known of a certificate. It is not changed once returned.
-type Principal struct {
-	// CertificateID is the lowercase hexadecimal SHA-256 of the certificate.
-	CertificateID string
-	Partition     fescue.Partition
-	// Active is false for every status but ACTIVE.
-	Active bool
-	// NotBefore and NotAfter bound the certificate's validity, both inclusive.
-	NotBefore, NotAfter time.Time
-	// Things are the names of the things the certificate is attached to.
-	Things []string
-	// ThingVariables may add, by thing name, the type and the attributes of a
-	// thing as policy variables (policy.KeyThingTypeName, KeyThingAttribute).
-	ThingVariables map[string]map[string][]string
-	// Policies are all that apply to MQTT: those attached to the certificate and
-	// to groups of its things.
-	Policies policy.Set
-}
-
-// usable reports whether the certificate may be used at a time.
-func (p *Principal) usable(now time.Time) bool {
-	return p != nil && p.Active && !now.Before(p.NotBefore) && !now.After(p.NotAfter)
-}
 
 // Directory knows who a certificate is.
 type Directory interface {
-	// Principal returns what is known of a certificate, or an error that wraps
-	// ErrUnknownCertificate.
-	Principal(ctx context.Context, certificateID string) (Principal, error)
+	// Principal returns what is known of a certificate; of one that nobody has the
+	// error is fescue.ErrNotFound.
+	Principal(ctx context.Context, certificateID string) (identity.Principal, error)
 }
 
 // Revisioner is a Directory that can tell cheaply whether anything changed. The
@@ -65,7 +37,7 @@ type credential struct {
 
 	reading sync.Mutex // one read at a time, so that an older one never wins
 	read    time.Time  // of the last successful read
-	current atomic.Pointer[Principal]
+	current atomic.Pointer[identity.Principal]
 }
 
 // credentials keeps the principals of connected devices at most one refresh old.
@@ -115,7 +87,7 @@ func (cs *credentials) refresh(ctx context.Context, c *credential) error {
 	case err == nil:
 		c.current.Store(&p)
 		c.read = time.Now()
-	case errors.Is(err, ErrUnknownCertificate), time.Since(c.read) > cs.maxStale:
+	case errors.Is(err, fescue.ErrNotFound), time.Since(c.read) > cs.maxStale:
 		c.current.Store(nil)
 	}
 	c.reading.Unlock()
@@ -128,7 +100,7 @@ func (cs *credentials) refresh(ctx context.Context, c *credential) error {
 
 // enforce ends the connections of a certificate that may not be used now.
 func (cs *credentials) enforce(c *credential) {
-	if c.current.Load().usable(cs.now()) {
+	if c.current.Load().Usable(cs.now()) {
 		return
 	}
 	cs.mu.Lock()
@@ -176,7 +148,7 @@ func (cs *credentials) sweep(ctx context.Context, changed bool) error {
 			continue
 		}
 		g.Go(func() error {
-			if err := cs.refresh(ctx, c); !errors.Is(err, ErrUnknownCertificate) {
+			if err := cs.refresh(ctx, c); !errors.Is(err, fescue.ErrNotFound) {
 				return err
 			}
 			return nil

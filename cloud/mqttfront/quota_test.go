@@ -49,7 +49,7 @@ func TestQuotas(t *testing.T) {
 		return start(t, func(o *mqttfront.Options) { o.Quotas, o.MaxSubscriptions = q, perSession })
 	}
 	// refused wants CONNECT to be refused, as for a server that is too busy.
-	refused := func(t *testing.T, c *cloud, who identity, id string, clean bool) {
+	refused := func(t *testing.T, c *cloud, who keyPair, id string, clean bool) {
 		t.Helper()
 		if _, ack, err := c.raw(who, mqtt.Connect{ClientID: id, CleanSession: clean}); err == nil || ack.Code != mqtt.RefusedUnavailable {
 			t.Errorf("%s: code %d, %v", id, ack.Code, err)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/fescue-edge/fescue/cloud/identity"
 	"github.com/fescue-edge/fescue/policy"
 	"github.com/fescue-edge/fescue/topic"
 )
@@ -59,14 +60,14 @@ func checkFilter(filter string) error {
 
 // view is a principal as one client id has it.
 type view struct {
-	principal *Principal
+	principal *identity.Principal
 	vars      map[string][]string
 }
 
 // view is the client's present view, or nil when the certificate may not be used.
 func (d *device) view() *view {
 	p := d.credential.current.Load()
-	if !p.usable(d.front.o.Now()) {
+	if !p.Usable(d.front.o.Now()) {
 		return nil
 	}
 	v := d.seen.Load()

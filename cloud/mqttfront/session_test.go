@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/identity"
 	"github.com/fescue-edge/fescue/cloud/mqttfront"
 	"github.com/fescue-edge/fescue/mqtt"
 )
@@ -169,7 +171,7 @@ func TestMissedMessageEndsConnection(t *testing.T) {
 func TestChangesTakeEffectWithinASecond(t *testing.T) {
 	t.Parallel()
 	c := start(t, nil)
-	change := func(what string, fn func(*mqttfront.Principal)) {
+	change := func(what string, fn func(*identity.Principal)) {
 		for _, how := range []string{"by itself", "at once by Invalidate"} {
 			t.Run(what+" "+how, func(t *testing.T) {
 				who := c.device(home, quickStart)
@@ -189,8 +191,8 @@ func TestChangesTakeEffectWithinASecond(t *testing.T) {
 			})
 		}
 	}
-	change("no longer active", func(p *mqttfront.Principal) { p.Active = false })
-	change("expired", func(p *mqttfront.Principal) { p.NotAfter = time.Now() })
+	change("no longer active", func(p *identity.Principal) { p.Certificate.Status = fescue.CertificateInactive })
+	change("expired", func(p *identity.Principal) { p.Certificate.NotAfter = time.Now() })
 
 	t.Run("deleted", func(t *testing.T) {
 		who := c.device(home, quickStart)
@@ -208,7 +210,7 @@ func TestChangesTakeEffectWithinASecond(t *testing.T) {
 		cl := c.connect(who, "x")
 		cl.publish("t", 1, "allowed")
 		set := policies(t, statement("Allow", "iot:Publish", arn("topic/other")))
-		c.directory.change(who.id, func(p *mqttfront.Principal) { p.Policies = set })
+		c.directory.change(who.id, func(p *identity.Principal) { p.Policies = set })
 		if err := c.front.Invalidate(who.id); err != nil {
 			t.Fatal(err)
 		}
@@ -239,7 +241,7 @@ func (r *revised) Revision(context.Context) (uint64, error) {
 	return r.revision, nil
 }
 
-func (r *revised) Principal(ctx context.Context, id string) (mqttfront.Principal, error) {
+func (r *revised) Principal(ctx context.Context, id string) (identity.Principal, error) {
 	r.mu.Lock()
 	r.reads++
 	r.mu.Unlock()
@@ -268,7 +270,7 @@ func TestRevisionsSpareReads(t *testing.T) {
 	if _, now := r.counts(); now != reads {
 		t.Errorf("%d reads although nothing changed", now-reads)
 	}
-	c.directory.change(who.id, func(p *mqttfront.Principal) { p.Active = false })
+	c.directory.change(who.id, func(p *identity.Principal) { p.Certificate.Status = fescue.CertificateInactive })
 	r.mu.Lock()
 	r.revision++
 	r.mu.Unlock()

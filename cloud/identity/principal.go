@@ -1,0 +1,52 @@
+package identity
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/policy"
+)
+
+// Principal is who a certificate is: a core or a device. It is not changed once
+// returned.
+type Principal struct {
+	Partition   fescue.Partition
+	Certificate fescue.Certificate
+	// Things are the names of the things that the certificate is attached to.
+	Things []string
+	// Policies are the acting documents of the attached policies.
+	Policies policy.Set
+}
+
+// Usable reports whether the certificate may be used at a time: it is ACTIVE, and
+// within its validity, both ends included. Nobody's may not.
+func (p *Principal) Usable(now time.Time) bool {
+	return p != nil && p.Certificate.Status == fescue.CertificateActive &&
+		!now.Before(p.Certificate.NotBefore) && !now.After(p.Certificate.NotAfter)
+}
+
+// Registry knows certificates, and what is attached to them.
+type Registry interface {
+	// Principal of a certificate that no partition has is fescue.ErrNotFound.
+	Principal(ctx context.Context, certificateID string) (fescue.Principal, error)
+}
+
+// Principals tells who a certificate is, for everything that speaks to cores and
+// devices.
+type Principals struct{ Registry Registry }
+
+// Principal is who a certificate is, by its id, the lowercase hexadecimal SHA-256
+// of the certificate. One that no partition has is fescue.ErrNotFound.
+func (ps Principals) Principal(ctx context.Context, certificateID string) (Principal, error) {
+	p, err := ps.Registry.Principal(ctx, certificateID)
+	if err != nil {
+		return Principal{}, err
+	}
+	set, err := policy.ParseAll(p.Policies)
+	if err != nil {
+		return Principal{}, fmt.Errorf("policies of certificate %s: %w", certificateID, err)
+	}
+	return Principal{Partition: p.Partition, Certificate: p.Certificate, Things: p.Things, Policies: set}, nil
+}
