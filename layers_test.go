@@ -22,7 +22,7 @@ var layers = []struct {
 }{
 	{rooms: []string{"."}},
 	{rooms: []string{"disk"}},
-	{rooms: []string{"pki", "policy", "shadow", "topic", "runtimes", "examples"}},
+	{rooms: []string{"backoff", "pki", "policy", "shadow", "topic", "runtimes", "examples"}},
 	{rooms: []string{"corelink", "mqtt", "bundle"}},
 	{rooms: []string{"recovery"}},
 	{rooms: []string{"cloud", "core"}, siblings: true},
@@ -31,7 +31,7 @@ var layers = []struct {
 }
 
 // pure packages do no I/O: they import nothing that opens files or connections.
-var pure = []string{".", "policy", "shadow", "topic", "bundle", "recovery"}
+var pure = []string{".", "backoff", "policy", "shadow", "topic", "bundle", "recovery"}
 
 var impure = []string{"os", "net", "net/http", "database/sql", "os/exec", "io/ioutil", "syscall"}
 

@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"sync"
 	"time"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/backoff"
 	"github.com/fescue-edge/fescue/cloud/deploy"
 	"github.com/fescue-edge/fescue/cloud/lease"
 )
@@ -121,7 +121,7 @@ func pause(ctx context.Context, d time.Duration) {
 func (s *Service) load(ctx context.Context, b fescue.BulkDeployment) error {
 	for attempt := range maxReads {
 		if attempt > 0 {
-			if err := s.rest(ctx, b, s.backoff(attempt)); err != nil {
+			if err := s.rest(ctx, b, s.retries().Pause(attempt)); err != nil {
 				return err
 			}
 		}
@@ -308,7 +308,7 @@ func (s *Service) try(ctx context.Context, b fescue.BulkDeployment, r fescue.Bul
 		if !errors.Is(err, deploy.ErrConcurrent) {
 			s.o.Logger.Warn("record not deployed; it is tried again", "bulk", b.ID, "line", r.Line, "error", err)
 		}
-		return fescue.BulkOutcome{RetryAt: now.Add(s.backoff(r.Attempts + 1)), At: now}
+		return fescue.BulkOutcome{RetryAt: now.Add(s.retries().Pause(r.Attempts + 1)), At: now}
 	}
 	if errors.Is(err, deploy.ErrConcurrent) {
 		return failure(now, false, "ConcurrentDeployment",
@@ -318,17 +318,16 @@ func (s *Service) try(ctx context.Context, b fescue.BulkDeployment, r fescue.Bul
 	return failure(now, false, "500", fmt.Sprintf("Line %d: the server could not start the deployment. Its log has the cause.", r.Line))
 }
 
+// retries are the pauses before further tries.
+func (s *Service) retries() backoff.Policy {
+	return backoff.Policy{First: s.o.FirstRetry, Most: time.Hour}
+}
+
 func failure(at time.Time, invalid bool, code, message string) fescue.BulkOutcome {
 	return fescue.BulkOutcome{
 		ErrorMessage: message, ErrorDetails: []fescue.ErrorDetail{{DetailedErrorCode: code, DetailedErrorMessage: message}},
 		Invalid: invalid, At: at,
 	}
-}
-
-// backoff is the wait before the n-th retry, between half of it and the whole.
-func (s *Service) backoff(n int) time.Duration {
-	d := s.o.FirstRetry << (n - 1)
-	return d/2 + rand.N(d/2+1)
 }
 
 // finishStop brings a bulk deployment from Stopping to Stopped. What a server

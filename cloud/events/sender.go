@@ -3,13 +3,13 @@ package events
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/backoff"
 )
 
 // Pace of a sender.
@@ -63,7 +63,7 @@ func (s *sender) run(ctx context.Context) {
 			failures, wait = 0, 0
 		case err != nil:
 			failures++
-			wait = s.backoff(failures)
+			wait = s.retries().Pause(failures)
 		}
 		if err != nil && ctx.Err() == nil {
 			s.o.Logger.Warn("events not delivered; they are tried again", "destination", s.to.Name(), "error", err)
@@ -75,14 +75,9 @@ func (s *sender) run(ctx context.Context) {
 	}
 }
 
-// backoff is how long to wait after so many failures in a row: between half of it
-// and the whole, so that not everything comes back at once.
-func (s *sender) backoff(failures int) time.Duration {
-	d := s.o.LastRetry
-	if shift := failures - 1; shift < 30 && s.o.FirstRetry<<shift < d {
-		d = s.o.FirstRetry << shift
-	}
-	return d/2 + rand.N(d/2+1)
+// retries are the pauses after failures.
+func (s *sender) retries() backoff.Policy {
+	return backoff.Policy{First: s.o.FirstRetry, Most: s.o.LastRetry}
 }
 
 // round delivers what is due, at most limit. The error is that of one that
@@ -111,7 +106,7 @@ func (s *sender) round(ctx context.Context, limit int) (delivered int, err error
 			done = append(done, n.ID)
 		case ctx.Err() != nil: // ended by this server, not by the destination
 		default:
-			failed[n.ID] = s.o.Now().Add(s.backoff(n.Attempts + 1))
+			failed[n.ID] = s.o.Now().Add(s.retries().Pause(n.Attempts + 1))
 			if first == nil {
 				first = results[i]
 			}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/backoff"
 	"github.com/fescue-edge/fescue/mqtt"
 	"github.com/fescue-edge/fescue/topic"
 )
@@ -14,11 +15,10 @@ import (
 const (
 	// listenerQueue is how many messages may wait for a subscriber of the cloud.
 	listenerQueue = 4096
-
-	// retryFrom and retryTo bound the pause between attempts to reach the broker.
-	retryFrom = 50 * time.Millisecond
-	retryTo   = 5 * time.Second
 )
+
+// retries are the pauses between attempts to reach the broker.
+var retries = backoff.Policy{First: 50 * time.Millisecond, Most: 5 * time.Second}
 
 // Subscribe has fn called for each message of a partition that matches filter,
 // one after the other; retained messages come first. It returns when the broker
@@ -82,17 +82,17 @@ func (l *listener) start() (cancel func(), err error) {
 
 // run serves one connection after the other.
 func (l *listener) run(ctx context.Context, link *mqtt.Client, first []*mqtt.Publish) {
-	for pause := retryFrom; ; {
+	for failures := 1; ; failures++ {
 		if link != nil {
-			pause = retryFrom
 			l.serve(ctx, link, first)
+			failures = 1
 		}
+		pause := retries.Pause(failures)
 		select {
 		case <-ctx.Done():
 			return
 		case <-time.After(pause):
 		}
-		pause = min(2*pause, retryTo)
 		var err error
 		if link, first, err = l.subscribe(ctx); err != nil {
 			link = nil

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/backoff"
 	"github.com/fescue-edge/fescue/bundle"
 	"github.com/fescue-edge/fescue/core/depot"
 	"github.com/fescue-edge/fescue/core/plan"
@@ -218,29 +219,29 @@ func (a *Agent) Run(ctx context.Context) error {
 		return err
 	}
 	close(a.ready)
-	retry := backoff{first: a.Times.Retry, most: a.Times.MaxRetry}
+	retry, failures := backoff.Policy{First: a.Times.Retry, Most: a.Times.MaxRetry}, 0
 	for ctx.Err() == nil {
 		began := a.Now()
 		again, err := a.step(ctx)
+		if err == nil {
+			failures = 0
+		}
 		switch {
 		case ctx.Err() != nil:
 		case err != nil:
-			pause := retry.next()
+			failures++
+			pause := retry.Pause(failures)
 			a.Logger.Warn("The deployment agent tries again.", slog.String("errorString", err.Error()), slog.Duration("after", pause))
 			// A wake shortens a long pause, but never below the first one.
 			if a.sleep(ctx, min(pause, a.Times.Retry)) && pause > a.Times.Retry {
 				a.idle(ctx, pause-a.Times.Retry)
 			}
 		case again:
-			retry.reset()
 		case a.unsaved:
-			retry.reset()
 			a.idle(ctx, min(a.Times.MaxRetry, a.Times.Poll))
 		case a.canBeWoken():
-			retry.reset()
 			a.overslept = !a.idle(ctx, a.Times.Poll)
 		default:
-			retry.reset()
 			// A long poll that is answered at once must not become a storm.
 			if passed := a.Now().Sub(began); passed < a.Times.Retry {
 				a.idle(ctx, a.Times.Retry-passed)

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"math/rand/v2"
 	"net"
 	"net/url"
 	"syscall"
@@ -15,6 +14,7 @@ import (
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 
+	"github.com/fescue-edge/fescue/backoff"
 	"github.com/fescue-edge/fescue/topic"
 )
 
@@ -84,8 +84,8 @@ func (c *connection) run(ctx context.Context) {
 		if time.Since(began) > o.MaxRetry {
 			failures = 0
 		}
-		pause := c.link.pause(failures)
 		failures++
+		pause := backoff.Policy{First: o.FirstRetry, Most: o.MaxRetry}.Pause(failures)
 		o.Logger.Warn("The connection to the cloud is down.",
 			slog.String("address", o.Address), slog.String("clientId", c.clientID),
 			slog.String("errorString", err.Error()), slog.Duration("retryAfter", pause))
@@ -96,21 +96,6 @@ func (c *connection) run(ctx context.Context) {
 		}
 		timer.Stop()
 	}
-}
-
-// pause doubles up to MaxRetry, shortened by up to a half at random so that a
-// fleet does not come back all at once.
-func (l *Link) pause(failures int) time.Duration {
-	pause := l.options.FirstRetry
-	for range failures {
-		if pause >= l.options.MaxRetry/2 {
-			pause = l.options.MaxRetry
-			break
-		}
-		pause *= 2
-	}
-	pause = min(pause, l.options.MaxRetry)
-	return pause - rand.N(pause/2+1)
 }
 
 // setUp notes that the session is complete, or has ended. When the connection is

@@ -156,8 +156,8 @@ func (f *function) again() {
 	if f.retired || s.closing || f.retry != nil || !f.spec.Pinned && len(f.queue) == 0 {
 		return
 	}
-	pause := s.options.Backoff.pause(f.failures)
 	f.failures++
+	pause := s.options.Backoff.Pause(f.failures)
 	var timer *time.Timer
 	timer = time.AfterFunc(pause, func() {
 		s.mu.Lock()

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fescue-edge/fescue/backoff"
 	"github.com/fescue-edge/fescue/core/invoke"
 	"github.com/fescue-edge/fescue/core/sandbox"
 	"github.com/fescue-edge/fescue/runtimes"
@@ -30,22 +31,10 @@ type LogSink interface {
 
 // Backoff are the pauses between attempts to keep a function running.
 type Backoff struct {
-	// First is the pause before the first restart, doubled each time up to Max.
-	First, Max time.Duration
+	backoff.Policy
 	// Reset is how long a process must have run for the next failure to count
 	// as the first again.
 	Reset time.Duration
-}
-
-func (b Backoff) pause(failures int) time.Duration {
-	pause := b.First
-	for range failures {
-		if pause >= b.Max/2 {
-			return b.Max
-		}
-		pause *= 2
-	}
-	return min(pause, b.Max)
 }
 
 // Options are what a Supervisor stands on. A zero duration or number means the
@@ -114,7 +103,7 @@ func (o Options) withDefaults() Options {
 	defaults(&o.InitTimeout, time.Minute)
 	defaults(&o.StopGrace, 5*time.Second)
 	defaults(&o.Backoff.First, time.Second)
-	defaults(&o.Backoff.Max, time.Minute)
+	defaults(&o.Backoff.Most, time.Minute)
 	defaults(&o.Backoff.Reset, time.Minute)
 	if o.Now == nil {
 		o.Now = time.Now

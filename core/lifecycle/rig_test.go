@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/backoff"
 	"github.com/fescue-edge/fescue/core/invoke"
 	"github.com/fescue-edge/fescue/core/ipc"
 	"github.com/fescue-edge/fescue/core/lifecycle"
@@ -227,7 +228,7 @@ func newRig(t *testing.T, change ...func(*lifecycle.Options)) *rig {
 	options := lifecycle.Options{
 		Logger: logger, Logs: r.logs, Registry: r.calls, RuntimeDir: sandbox.HostPath(runtimeDir), Port: r.port,
 		Environment: map[string]string{"AWS_IOT_THING_NAME": "Mill_Core"},
-		Backoff:     lifecycle.Backoff{First: time.Millisecond, Max: 20 * time.Millisecond},
+		Backoff:     lifecycle.Backoff{Policy: backoff.Policy{First: time.Millisecond, Most: 20 * time.Millisecond}},
 	}
 	for _, each := range change {
 		each(&options)
