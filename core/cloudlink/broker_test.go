@@ -38,9 +38,10 @@ type broker struct {
 	// copies sends a message once for each filter that matches, not once for each
 	// connection.
 	copies bool
-	// refuse closes connections before CONNACK, silent leaves messages without
-	// acknowledgement.
+	// refuse refuses all connections, stranger those of one client id; silent leaves
+	// messages without acknowledgement.
 	refuse, silent bool
+	stranger       string
 	// poison are topics, poisonFilters filters at which the connection is
 	// closed; denied filters get 0x80.
 	poison, poisonFilters, denied map[string]bool
@@ -165,7 +166,7 @@ func (c *client) Connect(_ context.Context, s *mqtt.Session, m *mqtt.Connect) mq
 	ack := mqtt.Connack{}
 	c.b.change(func() {
 		c.b.connects = append(c.b.connects, *m)
-		if c.b.refuse {
+		if c.b.refuse || m.ClientID == c.b.stranger {
 			ack.Code = mqtt.RefusedNotAuthorized
 			return
 		}

@@ -86,9 +86,14 @@ func (c *connection) run(ctx context.Context) {
 		}
 		failures++
 		pause := backoff.Policy{First: o.FirstRetry, Most: o.MaxRetry}.Pause(failures)
-		o.Logger.Warn("The connection to the cloud is down.",
-			slog.String("address", o.Address), slog.String("clientId", c.clientID),
+		log := o.Logger.With(slog.String("address", o.Address), slog.String("clientId", c.clientID),
 			slog.String("errorString", err.Error()), slog.Duration("retryAfter", pause))
+		if filters := c.waiting(); c.publishes {
+			log.Warn("The connection to the cloud is down.")
+		} else if len(filters) > 0 {
+			log.Warn("A further connection to the cloud is down; subscriptions wait for it. Check that the core's IoT policy allows iot:Connect with its client id.",
+				slog.Int("subscriptions", len(filters)), slog.String("first", filters[0]))
+		}
 		timer := time.NewTimer(pause)
 		select {
 		case <-ctx.Done():
@@ -96,6 +101,13 @@ func (c *connection) run(ctx context.Context) {
 		}
 		timer.Stop()
 	}
+}
+
+// waiting are the filters that the connection is to have.
+func (c *connection) waiting() []string {
+	c.link.mu.Lock()
+	defer c.link.mu.Unlock()
+	return c.wanted
 }
 
 // setUp notes that the session is complete, or has ended. When the connection is

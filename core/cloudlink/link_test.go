@@ -284,6 +284,27 @@ func TestSubscriptions(t *testing.T) {
 		b.await("another chance", func() bool { return has(b, "a", "no", "z")() })
 		b.await("to be active", refused.Active)
 	})
+	t.Run("wait for a further connection that is refused", func(t *testing.T) {
+		t.Parallel()
+		b := newBroker(t)
+		b.stranger = "Mill_Core-c00"
+		log := &lines{}
+		l, _ := b.link(func(o *cloudlink.Options) { o.Logger = slog.New(slog.NewTextHandler(log, nil)) })
+		first, second := l.Subscribe(ignore), l.Subscribe(ignore)
+		first.SetFilters("+/job")
+		second.SetFilters("a/+")
+		b.await("the first and an attempt", func() bool { return first.Active() && len(b.connects) > 1 })
+		b.await("a line in the log", func() bool { return strings.Contains(log.String(), "allows iot:Connect") })
+		if !l.Connected() || second.Active() || !strings.Contains(log.String(), "subscriptions=1 first=a/+") || !strings.Contains(log.String(), "clientId=Mill_Core-c00") {
+			t.Errorf("connected %v, active %v; log:\n%s", l.Connected(), second.Active(), log)
+		}
+		b.change(func() { b.stranger = "" })
+		b.await("the second", second.Active)
+		second.SetFilters()
+		b.await("one connection again", func() bool { return len(b.clients) == 1 && first.Active() })
+		second.SetFilters("a/+")
+		b.await("two again", func() bool { return len(b.clients) == 2 && second.Active() })
+	})
 	t.Run("at which the cloud closes the connection are left out", func(t *testing.T) {
 		t.Parallel()
 		b := newBroker(t)
