@@ -40,6 +40,10 @@ func TestServersFilesArePrivate(t *testing.T) {
 				if out, err := exec.Command("chmod", "-R", "a+rwX", data).CombinedOutput(); err != nil {
 					t.Fatalf("%v\n%s", err, out)
 				}
+				// One that others could read would be refused.
+				if err := os.Chmod(filepath.Join(data, "master.key"), 0o600); err != nil {
+					t.Fatal(err)
+				}
 			}
 			h := startServerOn(t, data, "--ops", address(t)).house(region)
 			h.provision(t, "Private")
