@@ -16,6 +16,15 @@ type Kind struct {
 	Reference string
 }
 
+// Container is the kind as operations spell what has the versions: "Group", and
+// "CoreDefinition" in GetCoreDefinitionVersion.
+func (k Kind) Container() string {
+	if k.Segment == GroupKind.Segment {
+		return k.Name
+	}
+	return k.Name + "Definition"
+}
+
 // The kinds.
 var (
 	GroupKind        = Kind{Name: "Group", Segment: "groups"}

@@ -19,25 +19,13 @@ import (
 	"github.com/fescue-edge/fescue/cloud/awsapi/greengrass"
 	"github.com/fescue-edge/fescue/cloud/events"
 	"github.com/fescue-edge/fescue/cloud/inbound"
+	"github.com/fescue-edge/fescue/corelink"
 	"github.com/fescue-edge/fescue/disk"
 )
 
-// Endpoints answers GET /fescue/v1/endpoints: where devices find this server.
-// DescribeEndpoint of AWS IoT can tell only a host. Nothing in it is secret, so
-// the call needs no signature.
-type Endpoints struct {
-	// Host is the public host that DescribeEndpoint tells too.
-	Host string `json:"host"`
-	// DevicePort is the port of HTTPS with mutual TLS, MQTTPort that of MQTT.
-	DevicePort int `json:"devicePort"`
-	MQTTPort   int `json:"mqttPort"`
-	// CA is the authority of the device listeners' certificates, in PEM; empty
-	// when they use certificates of the operator's.
-	CA string `json:"ca,omitempty"`
-}
-
-func (s *Server) endpoints() Endpoints {
-	e := Endpoints{Host: s.o.PublicHosts[0], DevicePort: port(s.device), MQTTPort: port(s.mqtt)}
+// endpoints answers GET /fescue/v1/endpoints.
+func (s *Server) endpoints() corelink.Endpoints {
+	e := corelink.Endpoints{Host: s.o.PublicHosts[0], DevicePort: port(s.device), MQTTPort: port(s.mqtt)}
 	if s.o.DeviceCertFile == "" {
 		e.CA = string(s.authority.PEM())
 	}

@@ -81,6 +81,13 @@ func TestCommandLines(t *testing.T) {
 			}
 		}
 	})
+	t.Run("an endpoint that is no URL", func(t *testing.T) {
+		t.Parallel()
+		_, errs, code := program(t, fescueBin, "cores", "--endpoint", "greengrass.example.com")
+		if code != 1 || !strings.Contains(errs, "is not the URL of a server's API") {
+			t.Errorf("exit code %d\n%s", code, errs)
+		}
+	})
 	t.Run("values that make no sense, found later", func(t *testing.T) {
 		t.Parallel()
 		_, errs, code := program(t, fescueBin, "deployments", "--limit", "0")

@@ -27,6 +27,12 @@ func TestOperator(t *testing.T) {
 		return fmt.Sprintf("arn:aws:lambda:%s:%s:function:Missing:%d", region, account, n)
 	}
 
+	t.Run("no calls in the audit record", func(t *testing.T) {
+		out, errs, code := h.program(t, "audit", "--operation", "Nothing")
+		if code != 0 || out != "" || errs != "No such calls.\n" {
+			t.Errorf("exit code %d, stdout %q, stderr %q", code, out, errs)
+		}
+	})
 	t.Run("no deployments", func(t *testing.T) {
 		out, errs, code := h.program(t, "deployments", "--status", "Success,Failure")
 		if code != 0 || out != "" || errs != "No deployment is Success or Failure.\n" {

@@ -11,13 +11,14 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/fescue-edge/fescue/client"
 	"github.com/fescue-edge/fescue/cloud/awsapi"
 	"github.com/fescue-edge/fescue/cloud/awsapi/greengrass"
 )
 
 // auditCommand reads the audit record through the API.
 type auditCommand struct {
-	endpointFlag
+	serverFlags
 	Since     time.Duration `default:"24h" help:"How far back to begin."`
 	From      time.Time     `help:"When to begin, as 2026-11-25T12:00:00Z, in place of --since."`
 	To        time.Time     `help:"When to end."`
@@ -48,7 +49,7 @@ const (
 
 // Run prints the records.
 func (c auditCommand) Run(ctx context.Context, t *terminal) error {
-	client, err := c.client(ctx)
+	api, err := c.connect(ctx)
 	if err != nil {
 		return err
 	}
@@ -62,7 +63,7 @@ func (c auditCommand) Run(ctx context.Context, t *terminal) error {
 	}
 	seen := make(map[string]time.Time)
 	for {
-		records, err := c.read(ctx, client, from)
+		records, err := c.read(ctx, api, from)
 		if err != nil {
 			return err
 		}
@@ -79,8 +80,14 @@ func (c auditCommand) Run(ctx context.Context, t *terminal) error {
 			seen[r.RequestID] = at
 			latest = at
 		}
-		if err := show(fresh); err != nil || !c.Follow {
+		if err := show(fresh); err != nil {
 			return err
+		}
+		if !c.Follow {
+			if len(fresh) == 0 && !c.JSON {
+				fmt.Fprintln(t.stderr, "No such calls.")
+			}
+			return nil
 		}
 		if begin := latest.Add(-auditOverlap); begin.After(from) {
 			from = begin
@@ -99,7 +106,7 @@ func (c auditCommand) Run(ctx context.Context, t *terminal) error {
 }
 
 // read reads all pages from a time on.
-func (c auditCommand) read(ctx context.Context, client *apiClient, from time.Time) ([]greengrass.AuditRecord, error) {
+func (c auditCommand) read(ctx context.Context, api *client.Client, from time.Time) ([]greengrass.AuditRecord, error) {
 	q := url.Values{"From": {from.UTC().Format(time.RFC3339Nano)}}
 	for name, value := range map[string]string{"AccessKeyId": c.Key, "Operation": c.Operation} {
 		if value != "" {
@@ -112,7 +119,7 @@ func (c auditCommand) read(ctx context.Context, client *apiClient, from time.Tim
 	var list []greengrass.AuditRecord
 	for {
 		var page greengrass.AuditRecords
-		err := client.call(ctx, "greengrass", "ListAuditRecords", http.MethodGet, awsapi.OwnPath+"audit?"+q.Encode(), nil, &page)
+		err := api.Call(ctx, "greengrass", "ListAuditRecords", http.MethodGet, awsapi.OwnPath+"audit?"+q.Encode(), nil, &page)
 		if err != nil {
 			return nil, err
 		}
@@ -140,6 +147,9 @@ func lines(w io.Writer) func([]greengrass.AuditRecord) error {
 func (c auditCommand) table(out io.Writer) func([]greengrass.AuditRecord) error {
 	begun := false
 	return func(list []greengrass.AuditRecord) error {
+		if len(list) == 0 {
+			return nil
+		}
 		w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 		if !begun {
 			fmt.Fprintln(w, "TIME\tWHO\tFROM\tCALL\tRESOURCE\tOUTCOME")

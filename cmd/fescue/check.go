@@ -10,11 +10,12 @@ import (
 	"time"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/client"
 	"github.com/fescue-edge/fescue/cloud/awsapi/greengrass"
 )
 
 type checkCommand struct {
-	endpointFlag
+	serverFlags
 	groupFlag
 	Version string        `help:"The group version. Default: the latest."`
 	Wait    time.Duration `default:"10s" help:"How long to wait for the core's answer, at most 50s; 0 does not ask the core."`
@@ -37,11 +38,11 @@ Examples:
 
 // Run checks the version.
 func (c *checkCommand) Run(ctx context.Context, t *terminal) error {
-	client, err := c.client(ctx)
+	api, err := c.connect(ctx)
 	if err != nil {
 		return err
 	}
-	g, err := c.find(ctx, client)
+	g, err := c.find(ctx, api)
 	if err != nil {
 		return err
 	}
@@ -54,7 +55,7 @@ func (c *checkCommand) Run(ctx context.Context, t *terminal) error {
 	}
 	var result greengrass.CheckResult
 	in := struct{ WaitSeconds int }{int(c.Wait.Seconds())}
-	err = client.callWithin(ctx, c.Wait+callTimeout, "greengrass", "CheckGroupVersion", http.MethodPost,
+	err = api.CallWithin(ctx, c.Wait+client.Timeout, "greengrass", "CheckGroupVersion", http.MethodPost,
 		"/fescue/v1/groups/"+g.Id+"/versions/"+url.PathEscape(version)+"/check", in, &result)
 	if err != nil {
 		return err
@@ -76,7 +77,7 @@ func (c *checkCommand) Run(ctx context.Context, t *terminal) error {
 }
 
 // checkText tells a result to a person.
-func checkText(g group, version string, r greengrass.CheckResult) string {
+func checkText(g client.Group, version string, r greengrass.CheckResult) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "group %s, version %s\n", g.Name, version)
 	list := func(where string, details []fescue.ErrorDetail) {

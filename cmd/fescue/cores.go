@@ -12,7 +12,7 @@ import (
 )
 
 type coresCommand struct {
-	endpointFlag
+	serverFlags
 	Group   string `placeholder:"ID|NAME" help:"Only the core that this group has: its id, or its name when only one group has it. A key that is limited to groups needs it."`
 	Offline bool   `help:"Only cores that are not connected."`
 	JSON    bool   `name:"json" help:"Print JSON."`
@@ -34,13 +34,13 @@ Examples:
 
 // Run prints a table or JSON.
 func (c *coresCommand) Run(ctx context.Context, t *terminal) error {
-	client, err := c.client(ctx)
+	api, err := c.connect(ctx)
 	if err != nil {
 		return err
 	}
 	operation, path := "ListCores", "/fescue/v1/cores"
 	if c.Group != "" {
-		g, err := groupFlag{c.Group}.find(ctx, client)
+		g, err := groupFlag{c.Group}.find(ctx, api)
 		if err != nil {
 			return err
 		}
@@ -49,7 +49,7 @@ func (c *coresCommand) Run(ctx context.Context, t *terminal) error {
 	list := []greengrass.CoreSummary{}
 	for token := ""; ; {
 		var page greengrass.CoreList
-		if err := client.call(ctx, "greengrass", operation, http.MethodGet, path+"?NextToken="+url.QueryEscape(token), nil, &page); err != nil {
+		if err := api.Call(ctx, "greengrass", operation, http.MethodGet, path+"?NextToken="+url.QueryEscape(token), nil, &page); err != nil {
 			return err
 		}
 		for _, core := range page.Cores {

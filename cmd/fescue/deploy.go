@@ -7,10 +7,11 @@ import (
 	"time"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/client"
 )
 
 type deployCommand struct {
-	endpointFlag
+	serverFlags
 	groupFlag
 	Version    string        `xor:"what" placeholder:"ID" help:"The group version. Default: the latest."`
 	Redeploy   bool          `xor:"what" help:"Deploy again what was deployed before."`
@@ -49,15 +50,15 @@ func (c *deployCommand) Validate() error {
 
 // Run deploys.
 func (c *deployCommand) Run(ctx context.Context, t *terminal) error {
-	client, err := c.client(ctx)
+	api, err := c.connect(ctx)
 	if err != nil {
 		return err
 	}
-	g, err := c.find(ctx, client)
+	g, err := c.find(ctx, api)
 	if err != nil {
 		return err
 	}
-	made, err := c.create(ctx, client, g)
+	made, err := c.create(ctx, api, g)
 	if err != nil {
 		return err
 	}
@@ -68,17 +69,17 @@ func (c *deployCommand) Run(ctx context.Context, t *terminal) error {
 		_, err := fmt.Fprintf(t.stdout, "deployment %s of group %s\n\nNext: fescue watch --group %s %s\n", made.DeploymentId, g.Name, g.Id, made.DeploymentId)
 		return err
 	}
-	return watchDeployment(ctx, t, client, g.Id, made.DeploymentId, c.Timeout, c.JSON)
+	return watchDeployment(ctx, t, api, g.Id, made.DeploymentId, c.Timeout, c.JSON)
 }
 
 // madeDeployment is what creating a deployment answers.
 type madeDeployment struct{ DeploymentArn, DeploymentId string }
 
 // create makes the deployment that is asked for.
-func (c *deployCommand) create(ctx context.Context, client *apiClient, g group) (made madeDeployment, err error) {
+func (c *deployCommand) create(ctx context.Context, api *client.Client, g client.Group) (made madeDeployment, err error) {
 	path := "/greengrass/groups/" + g.Id + "/deployments"
 	if c.Reset {
-		err = client.call(ctx, "greengrass", "ResetDeployments", http.MethodPost, path+"/$reset", struct{ Force bool }{c.Force}, &made)
+		err = api.Call(ctx, "greengrass", "ResetDeployments", http.MethodPost, path+"/$reset", struct{ Force bool }{c.Force}, &made)
 		return made, err
 	}
 	in := struct {
@@ -90,7 +91,7 @@ func (c *deployCommand) create(ctx context.Context, client *apiClient, g group) 
 	case c.Redeploy:
 		in.DeploymentType = fescue.Redeployment
 		if in.DeploymentId = c.Deployment; in.DeploymentId == "" {
-			in.DeploymentId, err = lastDeployed(ctx, client, g)
+			in.DeploymentId, err = lastDeployed(ctx, api, g)
 		}
 	case c.Version == "":
 		if in.GroupVersionId = g.LatestVersion; in.GroupVersionId == "" {
@@ -100,19 +101,19 @@ func (c *deployCommand) create(ctx context.Context, client *apiClient, g group) 
 	if err != nil {
 		return made, err
 	}
-	err = client.call(ctx, "greengrass", "CreateDeployment", http.MethodPost, path, in, &made)
+	err = api.Call(ctx, "greengrass", "CreateDeployment", http.MethodPost, path, in, &made)
 	return made, err
 }
 
 // lastDeployed is the newest deployment of a group that was no reset.
-func lastDeployed(ctx context.Context, client *apiClient, g group) (string, error) {
+func lastDeployed(ctx context.Context, api *client.Client, g client.Group) (string, error) {
 	var page struct {
 		Deployments []struct {
 			DeploymentId   string
 			DeploymentType fescue.DeploymentType
 		}
 	}
-	if err := client.call(ctx, "greengrass", "ListDeployments", http.MethodGet, "/greengrass/groups/"+g.Id+"/deployments", nil, &page); err != nil {
+	if err := api.Call(ctx, "greengrass", "ListDeployments", http.MethodGet, "/greengrass/groups/"+g.Id+"/deployments", nil, &page); err != nil {
 		return "", err
 	}
 	for _, d := range page.Deployments {

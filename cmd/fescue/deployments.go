@@ -12,11 +12,12 @@ import (
 	"time"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/client"
 	"github.com/fescue-edge/fescue/cloud/awsapi/greengrass"
 )
 
 type deploymentsCommand struct {
-	endpointFlag
+	serverFlags
 	Status []fescue.DeploymentStatus `enum:"Building,InProgress,Success,Failure" default:"Building,InProgress" help:"Which deployments: ${enum}."`
 	Limit  int                       `default:"100" help:"At most so many of each status, the newest."`
 	JSON   bool                      `name:"json" help:"Print JSON."`
@@ -38,13 +39,13 @@ func (c *deploymentsCommand) Run(ctx context.Context, t *terminal) error {
 	if c.Limit < 1 {
 		return &exitError{code: 2, text: fmt.Sprintf("--limit %d: at least one is to be shown", c.Limit)}
 	}
-	client, err := c.client(ctx)
+	api, err := c.connect(ctx)
 	if err != nil {
 		return err
 	}
 	list := []greengrass.DeploymentSummary{}
 	for _, status := range c.Status {
-		part, err := listDeployments(ctx, client, status, c.Limit)
+		part, err := listDeployments(ctx, api, status, c.Limit)
 		if err != nil {
 			return err
 		}
@@ -79,12 +80,12 @@ func orList[T ~string](list []T) string {
 	return b.String()
 }
 
-func listDeployments(ctx context.Context, c *apiClient, status fescue.DeploymentStatus, limit int) ([]greengrass.DeploymentSummary, error) {
+func listDeployments(ctx context.Context, api *client.Client, status fescue.DeploymentStatus, limit int) ([]greengrass.DeploymentSummary, error) {
 	var list []greengrass.DeploymentSummary
 	for token := ""; ; {
 		q := url.Values{"Status": {string(status)}, "NextToken": {token}, "MaxResults": {strconv.Itoa(limit - len(list))}}
 		var page greengrass.DeploymentList
-		if err := c.call(ctx, "greengrass", "ListDeploymentsByStatus", http.MethodGet, "/fescue/v1/deployments?"+q.Encode(), nil, &page); err != nil {
+		if err := api.Call(ctx, "greengrass", "ListDeploymentsByStatus", http.MethodGet, "/fescue/v1/deployments?"+q.Encode(), nil, &page); err != nil {
 			return nil, err
 		}
 		list = append(list, page.Deployments...)
@@ -121,14 +122,14 @@ func codes(details []fescue.ErrorDetail) string {
 
 // deploymentFlag names a deployment of a group.
 type deploymentFlag struct {
-	endpointFlag
+	serverFlags
 	groupFlag
 	Deployment string `arg:"" optional:"" name:"deployment-id" help:"The deployment. Default: the newest of the group."`
 }
 
 // find reads the group and the deployment's id.
-func (f deploymentFlag) find(ctx context.Context, c *apiClient) (groupID, id string, err error) {
-	g, err := f.groupFlag.find(ctx, c)
+func (f deploymentFlag) find(ctx context.Context, api *client.Client) (groupID, id string, err error) {
+	g, err := f.groupFlag.find(ctx, api)
 	if err != nil {
 		return "", "", err
 	}
@@ -138,7 +139,7 @@ func (f deploymentFlag) find(ctx context.Context, c *apiClient) (groupID, id str
 	var page struct {
 		Deployments []struct{ DeploymentId string }
 	}
-	err = c.call(ctx, "greengrass", "ListDeployments", http.MethodGet, "/greengrass/groups/"+g.Id+"/deployments?MaxResults=1", nil, &page)
+	err = api.Call(ctx, "greengrass", "ListDeployments", http.MethodGet, "/greengrass/groups/"+g.Id+"/deployments?MaxResults=1", nil, &page)
 	if err != nil {
 		return "", "", err
 	}
@@ -171,16 +172,16 @@ Examples:
 
 // Run cancels the deployment.
 func (c *cancelCommand) Run(ctx context.Context, t *terminal) error {
-	client, err := c.client(ctx)
+	api, err := c.connect(ctx)
 	if err != nil {
 		return err
 	}
-	groupID, id, err := c.find(ctx, client)
+	groupID, id, err := c.find(ctx, api)
 	if err != nil {
 		return err
 	}
 	var d greengrass.DeploymentSummary
-	if err := client.call(ctx, "greengrass", "CancelDeployment", http.MethodPost, deploymentPath(groupID, id, "cancel"),
+	if err := api.Call(ctx, "greengrass", "CancelDeployment", http.MethodPost, deploymentPath(groupID, id, "cancel"),
 		struct{ Force bool }{c.Force}, &d); err != nil {
 		return err
 	}
@@ -214,15 +215,15 @@ Examples:
 
 // Run watches the deployment.
 func (c *watchCommand) Run(ctx context.Context, t *terminal) error {
-	client, err := c.client(ctx)
+	api, err := c.connect(ctx)
 	if err != nil {
 		return err
 	}
-	groupID, id, err := c.find(ctx, client)
+	groupID, id, err := c.find(ctx, api)
 	if err != nil {
 		return err
 	}
-	return watchDeployment(ctx, t, client, groupID, id, c.Timeout, c.JSON)
+	return watchDeployment(ctx, t, api, groupID, id, c.Timeout, c.JSON)
 }
 
 // errWatchTimeout ends a watch whose time ran out.
@@ -233,7 +234,7 @@ const watchPoll = 500 * time.Millisecond
 
 // watchDeployment shows a deployment until it ends, or for the timeout when that is
 // not 0. A Failure is an error with exit code 1.
-func watchDeployment(ctx context.Context, t *terminal, client *apiClient, groupID, id string, timeout time.Duration, json bool) error {
+func watchDeployment(ctx context.Context, t *terminal, api *client.Client, groupID, id string, timeout time.Duration, json bool) error {
 	if timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, timeout, errWatchTimeout)
@@ -242,7 +243,7 @@ func watchDeployment(ctx context.Context, t *terminal, client *apiClient, groupI
 	w := watch{out: t.stdout, json: json}
 	for {
 		var timeline greengrass.Timeline
-		err := client.call(ctx, "greengrass", "GetDeploymentTimeline", http.MethodGet, deploymentPath(groupID, id, "timeline"), nil, &timeline)
+		err := api.Call(ctx, "greengrass", "GetDeploymentTimeline", http.MethodGet, deploymentPath(groupID, id, "timeline"), nil, &timeline)
 		switch {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
@@ -272,7 +273,7 @@ func watchDeployment(ctx context.Context, t *terminal, client *apiClient, groupI
 // transient reports whether asking again can help: the server did not answer, or
 // not for a reason that lies in the question.
 func transient(err error) bool {
-	e, ok := asAPIError(err)
+	e, ok := client.AsError(err)
 	return !ok || e.Status >= 500 || e.Status == http.StatusTooManyRequests
 }
 

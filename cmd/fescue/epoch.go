@@ -10,7 +10,7 @@ import (
 )
 
 type resetEpochCommand struct {
-	endpointFlag
+	serverFlags
 	Core  string `required:"" placeholder:"THING" help:"The core's thing."`
 	Epoch int64  `help:"The epoch that the core has been through; its log names it. Default: that of its last deployment."`
 	JSON  bool   `name:"json" help:"Print JSON."`
@@ -29,12 +29,12 @@ Examples:
 
 // Run sets the epoch.
 func (c *resetEpochCommand) Run(ctx context.Context, t *terminal) error {
-	client, err := c.client(ctx)
+	api, err := c.connect(ctx)
 	if err != nil {
 		return err
 	}
 	var result greengrass.CoreEpoch
-	err = client.call(ctx, "greengrass", "ResetCoreEpoch", http.MethodPost, "/fescue/v1/cores/"+url.PathEscape(c.Core)+"/epoch",
+	err = api.Call(ctx, "greengrass", "ResetCoreEpoch", http.MethodPost, "/fescue/v1/cores/"+url.PathEscape(c.Core)+"/epoch",
 		struct{ Epoch int64 }{c.Epoch}, &result)
 	if err != nil {
 		return err

@@ -2,63 +2,32 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"net/http"
-	"net/url"
 
-	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/client"
 )
+
+// serverFlags are on every command that calls a server.
+type serverFlags struct {
+	Endpoint string `help:"URL of the server's API. Default: AWS_ENDPOINT_URL, else ${local_endpoint}." placeholder:"URL"`
+	Region   string `help:"Region to call, one that the server serves. Default: AWS_REGION, else the profile's." placeholder:"REGION"`
+}
+
+// connect makes a client of the server.
+func (f serverFlags) connect(ctx context.Context) (*client.Client, error) {
+	return f.connectIn(ctx, "")
+}
+
+// connectIn is connect, in a Region of the caller's where nothing else names one.
+func (f serverFlags) connectIn(ctx context.Context, region string) (*client.Client, error) {
+	return client.New(ctx, client.Options{Endpoint: f.Endpoint, Region: f.Region, FallbackRegion: region})
+}
 
 // groupFlag names a group.
 type groupFlag struct {
 	Group string `required:"" placeholder:"ID|NAME" help:"The group: its id, or its name when only one group has it."`
 }
 
-// group is a group as ListGroups and GetGroup tell it.
-type group struct {
-	Id            string
-	Name          string
-	LatestVersion string
-}
-
-// errAmbiguous means that several groups have the name.
-var errAmbiguous = errors.New("several groups have this name")
-
 // find reads the group.
-func (f groupFlag) find(ctx context.Context, c *apiClient) (group, error) {
-	if fescue.ValidID(f.Group) {
-		var g group
-		err := c.call(ctx, "greengrass", "GetGroup", http.MethodGet, "/greengrass/groups/"+f.Group, nil, &g)
-		return g, err
-	}
-	var found []group
-	for token := ""; ; {
-		var page struct {
-			Groups    []group
-			NextToken string
-		}
-		if err := c.call(ctx, "greengrass", "ListGroups", http.MethodGet, "/greengrass/groups?NextToken="+url.QueryEscape(token), nil, &page); err != nil {
-			return group{}, err
-		}
-		for _, g := range page.Groups {
-			if g.Name == f.Group {
-				found = append(found, g)
-			}
-		}
-		if token = page.NextToken; token == "" {
-			break
-		}
-	}
-	switch len(found) {
-	case 1:
-		return found[0], nil
-	case 0:
-		return group{}, fmt.Errorf("no group is named %q; aws greengrass list-groups shows the groups", f.Group)
-	}
-	ids := ""
-	for _, g := range found {
-		ids += "\n  " + g.Id
-	}
-	return group{}, fmt.Errorf("%w: give --group one of the ids%s", errAmbiguous, ids)
+func (f groupFlag) find(ctx context.Context, api *client.Client) (client.Group, error) {
+	return api.FindGroup(ctx, f.Group)
 }

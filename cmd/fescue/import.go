@@ -8,10 +8,11 @@ import (
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/recovery"
+	"github.com/fescue-edge/fescue/transfer"
 )
 
 type importCommand struct {
-	endpointFlag
+	serverFlags
 	rewriteFlag
 	File   string `arg:"" type:"existingfile" help:"What export wrote."`
 	DryRun bool   `help:"Print what is missing, and change nothing."`
@@ -35,13 +36,13 @@ Examples:
 
 // imported is what import prints as JSON.
 type imported struct {
-	GroupID string    `json:"groupId"`
-	Account string    `json:"account"`
-	Region  string    `json:"region"`
-	From    string    `json:"rewrittenFrom,omitempty"`
-	DryRun  bool      `json:"dryRun"`
-	Changed int       `json:"changed"`
-	Parts   []outcome `json:"parts"`
+	GroupID string             `json:"groupId"`
+	Account string             `json:"account"`
+	Region  string             `json:"region"`
+	From    string             `json:"rewrittenFrom,omitempty"`
+	DryRun  bool               `json:"dryRun"`
+	Changed int                `json:"changed"`
+	Parts   []transfer.Outcome `json:"parts"`
 }
 
 // maxExport bounds a file, in bytes: it is held in memory.
@@ -64,7 +65,7 @@ func (c *importCommand) Run(ctx context.Context, t *terminal) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", c.File, err)
 	}
-	client, p, err := c.rewriteFlag.client(ctx, c.endpointFlag, fescue.Partition(group.Partition))
+	api, p, err := c.rewriteFlag.connect(ctx, c.serverFlags, fescue.Partition(group.Partition))
 	if err != nil {
 		return err
 	}
@@ -75,11 +76,11 @@ func (c *importCommand) Run(ctx context.Context, t *terminal) error {
 			return err
 		}
 	}
-	outcomes, err := (&restorer{client, group, p}).run(ctx, c.DryRun)
+	outcomes, err := transfer.Restore(ctx, api, group, p, c.DryRun)
 	if outcomes == nil && err != nil {
 		return err
 	}
-	result.Parts, result.Changed = outcomes, changes(outcomes)
+	result.Parts, result.Changed = outcomes, transfer.Changes(outcomes)
 	if c.JSON {
 		return errors.Join(printJSON(t.stdout, result), err)
 	}

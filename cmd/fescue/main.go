@@ -13,6 +13,8 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/fescue-edge/fescue/client"
 )
 
 const description = `Fescue is AWS IoT Greengrass V1, self-hosted: the control plane that your scripts
@@ -71,7 +73,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	parser, err := kong.New(&cli,
 		kong.Name("fescue"), kong.Description(description),
 		kong.Writers(stdout, stderr), kong.UsageOnError(), kong.Exit(func(code int) { exit = code }),
-		kong.BindTo(ctx, (*context.Context)(nil)), kong.Vars{"local_endpoint": localEndpoint},
+		kong.BindTo(ctx, (*context.Context)(nil)), kong.Vars{"local_endpoint": client.LocalEndpoint},
 	)
 	if err != nil {
 		fmt.Fprintln(stderr, "fescue:", err)

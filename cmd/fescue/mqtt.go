@@ -14,6 +14,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/fescue-edge/fescue/client"
 	"github.com/fescue-edge/fescue/cloud/awsapi/iotdata"
 )
 
@@ -34,7 +35,7 @@ Examples:
 }
 
 type subCommand struct {
-	endpointFlag
+	serverFlags
 	Filter  string        `arg:"" help:"MQTT filter: + stands for one level, # at its end for any number."`
 	Count   int           `placeholder:"N" help:"End after so many messages."`
 	Timeout time.Duration `placeholder:"DURATION" help:"End after this time; with --count, with exit code 3 when there were fewer messages."`
@@ -62,14 +63,14 @@ var errFewMessages = &exitError{code: exitNoAnswer, text: "fewer messages than -
 
 // Run prints messages.
 func (c *subCommand) Run(ctx context.Context, t *terminal) error {
-	client, err := c.client(ctx)
+	api, err := c.connect(ctx)
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	late := time.AfterFunc(subscribeAnswer, func() { cancel(fmt.Errorf("Subscribe: no answer within %s", subscribeAnswer)) })
-	stream, err := client.send(ctx, "iotdata", "Subscribe", http.MethodGet, "/fescue/v1/messages?filter="+url.QueryEscape(c.Filter), nil)
+	stream, err := api.Send(ctx, "iotdata", "Subscribe", http.MethodGet, "/fescue/v1/messages?filter="+url.QueryEscape(c.Filter), nil)
 	if err != nil {
 		return causeOr(ctx, err)
 	}
@@ -148,7 +149,7 @@ func (c *subCommand) show(w io.Writer, m iotdata.StreamedMessage) error {
 }
 
 type pubCommand struct {
-	endpointFlag
+	serverFlags
 	Topic   string  `arg:"" help:"The topic."`
 	Payload *string `arg:"" optional:"" help:"The payload. Without it and without --file it is empty."`
 	File    string  `placeholder:"FILE" help:"Read the payload from this file; - is standard input."`
@@ -177,14 +178,14 @@ func (c *pubCommand) Run(ctx context.Context, t *terminal) error {
 	if err != nil {
 		return err
 	}
-	client, err := c.client(ctx)
+	api, err := c.connect(ctx)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	ctx, cancel := context.WithTimeout(ctx, client.Timeout)
 	defer cancel()
 	path := "/topics/" + url.PathEscape(c.Topic) + fmt.Sprintf("?qos=%d&retain=%t", c.QoS, c.Retain)
-	answer, err := client.send(ctx, "iotdata", "Publish", http.MethodPost, path, payload, "Content-Type", "application/octet-stream")
+	answer, err := api.Send(ctx, "iotdata", "Publish", http.MethodPost, path, payload, "Content-Type", "application/octet-stream")
 	if err != nil {
 		return err
 	}

@@ -2,23 +2,19 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/recovery"
+	"github.com/fescue-edge/fescue/transfer"
 )
 
 type recoverCommand struct {
-	endpointFlag
+	serverFlags
 	rewriteFlag
 	Path         string `arg:"" type:"existingdir" help:"The core's root folder, or a copy of it: config/, certs/, ggc/."`
 	Deployment   string `type:"existingdir" help:"Its deployment folder, where that is not PATH/ggc/deployment." placeholder:"DIR"`
@@ -48,32 +44,20 @@ Examples:
   fescue recover /greengrass --deployment /data/gg/deployment --certificates ./device-certs`
 }
 
-// quickStartPolicy is the policy of AWS's quick start for cores, which stands in
-// for one that nobody knows: what it allowed must go on working.
-const quickStartPolicy = `{"Version":"2012-10-17","Statement":[` +
-	`{"Effect":"Allow","Action":["iot:Publish","iot:Subscribe","iot:Connect","iot:Receive"],"Resource":["*"]},` +
-	`{"Effect":"Allow","Action":["greengrass:*"],"Resource":["*"]}]}`
-
-// devicePolicy stands in for the policies of client devices: what they need to
-// find a core, and to speak to it and to AWS IoT.
-const devicePolicy = `{"Version":"2012-10-17","Statement":[` +
-	`{"Effect":"Allow","Action":["iot:Publish","iot:Subscribe","iot:Connect","iot:Receive"],"Resource":["*"]},` +
-	`{"Effect":"Allow","Action":["greengrass:Discover"],"Resource":["*"]}]}`
-
 // recovered is what recover prints as JSON.
 type recovered struct {
-	GroupID        string          `json:"groupId"`
-	GroupVersionID string          `json:"groupVersionId"`
-	GroupName      string          `json:"groupName"`
-	DeploymentID   string          `json:"oldDeploymentId,omitempty"`
-	Account        string          `json:"account"`
-	Region         string          `json:"region"`
-	DryRun         bool            `json:"dryRun"`
-	Changed        int             `json:"changed"`
-	Parts          []outcome       `json:"parts"`
-	Assumed        []recovery.Note `json:"assumed"`
-	Supply         []recovery.Note `json:"supply"`
-	Warnings       []recovery.Note `json:"warnings"`
+	GroupID        string             `json:"groupId"`
+	GroupVersionID string             `json:"groupVersionId"`
+	GroupName      string             `json:"groupName"`
+	DeploymentID   string             `json:"oldDeploymentId,omitempty"`
+	Account        string             `json:"account"`
+	Region         string             `json:"region"`
+	DryRun         bool               `json:"dryRun"`
+	Changed        int                `json:"changed"`
+	Parts          []transfer.Outcome `json:"parts"`
+	Assumed        []recovery.Note    `json:"assumed"`
+	Supply         []recovery.Note    `json:"supply"`
+	Warnings       []recovery.Note    `json:"warnings"`
 	// CannotRun fails a deployment to a core of this version, NoEffect does not.
 	CannotRun []fescue.ErrorDetail `json:"cannotRun"`
 	NoEffect  []fescue.ErrorDetail `json:"noEffect"`
@@ -81,25 +65,16 @@ type recovered struct {
 
 // Run recovers a group.
 func (c *recoverCommand) Run(ctx context.Context, t *terminal) error {
-	root, err := os.OpenRoot(c.Path)
+	folder, err := transfer.OpenCore(transfer.CoreFolder{Root: c.Path, Deployment: c.Deployment, Certificates: c.Certificates})
 	if err != nil {
 		return err
 	}
-	defer root.Close()
-	deployment, err := c.deployment(root)
+	defer folder.Close()
+	group, report, err := folder.Read(recovery.Options{Name: c.Name, Alias: c.Alias, NoContainer: c.Isolation == string(fescue.NoContainer), Now: time.Now()})
 	if err != nil {
 		return err
 	}
-	defer deployment.Close()
-	o := recovery.Options{Name: c.Name, Alias: c.Alias, NoContainer: c.Isolation == string(fescue.NoContainer), CorePolicy: quickStartPolicy, DevicePolicy: devicePolicy, Now: time.Now()}
-	if o.DeviceCertificates, err = c.deviceCertificates(); err != nil {
-		return err
-	}
-	group, report, err := recovery.Read(recovery.Folder{Root: root.FS(), Deployment: deployment.FS()}, o)
-	if err != nil {
-		return err
-	}
-	client, p, err := c.rewriteFlag.client(ctx, c.endpointFlag, fescue.Partition(group.Partition))
+	api, p, err := c.rewriteFlag.connect(ctx, c.serverFlags, fescue.Partition(group.Partition))
 	if err != nil {
 		return err
 	}
@@ -112,13 +87,13 @@ func (c *recoverCommand) Run(ctx context.Context, t *terminal) error {
 			return err
 		}
 	}
-	outcomes, err := (&restorer{client, group, p}).run(ctx, c.DryRun)
+	outcomes, err := transfer.Restore(ctx, api, group, p, c.DryRun)
 	if outcomes == nil && err != nil {
 		return err
 	}
 	return errors.Join(c.tell(t, recovered{
 		GroupID: group.Group.Id, GroupVersionID: group.Group.Versions[0].Version, GroupName: group.Group.Name, DeploymentID: report.DeploymentID,
-		Account: p.Account, Region: p.Region, DryRun: c.DryRun, Changed: changes(outcomes), Parts: outcomes,
+		Account: p.Account, Region: p.Region, DryRun: c.DryRun, Changed: transfer.Changes(outcomes), Parts: outcomes,
 		Assumed: present(report.Assumed), Supply: present(report.Supply), Warnings: present(report.Warnings),
 		CannotRun: present(report.CannotRun), NoEffect: present(report.NoEffect),
 	}), err)
@@ -130,60 +105,6 @@ func present[T any](list []T) []T {
 		return []T{}
 	}
 	return list
-}
-
-// deployment opens the deployment folder. No link leads out of it.
-func (c *recoverCommand) deployment(root *os.Root) (*os.Root, error) {
-	if c.Deployment != "" {
-		return os.OpenRoot(c.Deployment)
-	}
-	folder, err := root.OpenRoot("ggc/deployment")
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s has no ggc/deployment. Is it the root folder of a core? With a writeDirectory in config.json, name its deployment folder with --deployment", c.Path)
-	}
-	return folder, err
-}
-
-// maxDeviceCertificate bounds a file of a certificate, in bytes; what is larger
-// is none.
-const maxDeviceCertificate = 64 << 10
-
-// deviceCertificates reads the certificates in the folder that was named. Files
-// that are named as keys are not opened.
-func (c *recoverCommand) deviceCertificates() ([][]byte, error) {
-	if c.Certificates == "" {
-		return nil, nil
-	}
-	root, err := os.OpenRoot(c.Certificates)
-	if err != nil {
-		return nil, err
-	}
-	defer root.Close()
-	entries, err := fs.ReadDir(root.FS(), ".")
-	if err != nil {
-		return nil, err
-	}
-	var list [][]byte
-	for _, e := range entries {
-		name := strings.ToLower(e.Name())
-		if !e.Type().IsRegular() || strings.Contains(name, "key") || filepath.Ext(name) != ".pem" && filepath.Ext(name) != ".crt" {
-			continue
-		}
-		file, err := root.Open(e.Name())
-		if err != nil {
-			return nil, err
-		}
-		data, err := io.ReadAll(io.LimitReader(file, maxDeviceCertificate+1))
-		file.Close()
-		if err != nil {
-			return nil, err
-		}
-		if len(data) > maxDeviceCertificate {
-			return nil, fmt.Errorf("%s is larger than the %d bytes that a certificate may have", filepath.Join(c.Certificates, e.Name()), maxDeviceCertificate)
-		}
-		list = append(list, data)
-	}
-	return list, nil
 }
 
 func (c *recoverCommand) tell(t *terminal, r recovered) error {
@@ -224,12 +145,4 @@ func writeVerdict(w io.Writer, r recovered) {
 	}
 	fmt.Fprintf(w, "\nNothing in the folder keeps cores of this version from running this group. Next: supply what is named above, and deploy:\n"+
 		"  aws greengrass create-deployment --deployment-type NewDeployment --group-id %s --group-version-id %s\n", r.GroupID, r.GroupVersionID)
-}
-
-// printJSON prints an indented document.
-func printJSON(w io.Writer, v any) error {
-	enc := json.NewEncoder(w)
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
-	return enc.Encode(v)
 }

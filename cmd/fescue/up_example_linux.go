@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/client"
 	"github.com/fescue-edge/fescue/disk"
 	"github.com/fescue-edge/fescue/examples"
 )
@@ -87,7 +88,7 @@ func (u *upRun) deployExample(ctx context.Context) (*exampleDeployment, error) {
 	}
 	var answer struct{ DeploymentId string }
 	created := time.Now()
-	err = u.client.call(ctx, "greengrass", "CreateDeployment", http.MethodPost, "/greengrass/groups/"+group+"/deployments",
+	err = u.api.Call(ctx, "greengrass", "CreateDeployment", http.MethodPost, "/greengrass/groups/"+group+"/deployments",
 		map[string]string{"DeploymentType": "NewDeployment", "GroupVersionId": version}, &answer)
 	if err != nil {
 		return nil, err
@@ -106,22 +107,22 @@ func (u *upRun) publish(ctx context.Context, e example) (versionARN string, err 
 	const functions = "/2015-03-31/functions"
 	sum := sha256.Sum256(code)
 	var have struct{ CodeSha256, FunctionArn string }
-	err = u.client.call(ctx, "lambda", "GetFunctionConfiguration", http.MethodGet, functions+"/"+e.name+"/configuration", nil, &have)
+	err = u.api.Call(ctx, "lambda", "GetFunctionConfiguration", http.MethodGet, functions+"/"+e.name+"/configuration", nil, &have)
 	switch {
-	case isCode(err, "ResourceNotFoundException"):
-		err = u.client.call(ctx, "lambda", "CreateFunction", http.MethodPost, functions, map[string]any{
+	case client.IsCode(err, "ResourceNotFoundException"):
+		err = u.api.Call(ctx, "lambda", "CreateFunction", http.MethodPost, functions, map[string]any{
 			"FunctionName": e.name, "Runtime": e.runtime, "Handler": e.handler,
 			"Role": "arn:aws:iam::" + u.Account + ":role/unused", "Code": map[string]any{"ZipFile": code},
 		}, nil)
 	case err == nil && have.CodeSha256 != base64.StdEncoding.EncodeToString(sum[:]):
-		err = u.client.call(ctx, "lambda", "UpdateFunctionCode", http.MethodPut, functions+"/"+e.name+"/code",
+		err = u.api.Call(ctx, "lambda", "UpdateFunctionCode", http.MethodPut, functions+"/"+e.name+"/code",
 			map[string]any{"ZipFile": code}, nil)
 	}
 	if err != nil {
 		return "", err
 	}
 	var published struct{ FunctionArn string }
-	err = u.client.call(ctx, "lambda", "PublishVersion", http.MethodPost, functions+"/"+e.name+"/versions", struct{}{}, &published)
+	err = u.api.Call(ctx, "lambda", "PublishVersion", http.MethodPost, functions+"/"+e.name+"/versions", struct{}{}, &published)
 	return published.FunctionArn, err
 }
 
@@ -134,7 +135,7 @@ type upState struct {
 // of the same function and certificate and they are still there.
 func (u *upRun) makeGroup(ctx context.Context, e example, functionARN string) (group, version string, err error) {
 	var certificates struct{ Principals []string }
-	if err := u.client.call(ctx, "iot", "ListThingPrincipals", http.MethodGet, "/things/"+upCore+"/principals", nil, &certificates); err != nil {
+	if err := u.api.Call(ctx, "iot", "ListThingPrincipals", http.MethodGet, "/things/"+upCore+"/principals", nil, &certificates); err != nil {
 		return "", "", err
 	}
 	if len(certificates.Principals) == 0 {
@@ -146,7 +147,7 @@ func (u *upRun) makeGroup(ctx context.Context, e example, functionARN string) (g
 	if data, err := os.ReadFile(stateFile); err == nil && json.Unmarshal(data, &have) == nil {
 		want.GroupID, want.GroupVersionID = have.GroupID, have.GroupVersionID
 		path := "/greengrass/groups/" + have.GroupID + "/versions/" + have.GroupVersionID
-		if have == want && u.client.call(ctx, "greengrass", "GetGroupVersion", http.MethodGet, path, nil, nil) == nil {
+		if have == want && u.api.Call(ctx, "greengrass", "GetGroupVersion", http.MethodGet, path, nil, nil) == nil {
 			return have.GroupID, have.GroupVersionID, nil
 		}
 	}
@@ -188,7 +189,7 @@ func (u *upRun) newGroup(ctx context.Context, e example, want upState) (group, v
 		}}},
 	} {
 		var made struct{ LatestVersionArn string }
-		if err := u.client.call(ctx, "greengrass", "Create"+def.kind.Name+"Definition", http.MethodPost,
+		if err := u.api.Call(ctx, "greengrass", "Create"+def.kind.Name+"Definition", http.MethodPost,
 			"/greengrass/definition/"+def.kind.Segment, object{"Name": name, "InitialVersion": def.body}, &made); err != nil {
 			return "", "", err
 		}
@@ -196,13 +197,13 @@ func (u *upRun) newGroup(ctx context.Context, e example, want upState) (group, v
 	}
 	if want.GroupID != "" {
 		var made struct{ Version string }
-		err := u.client.call(ctx, "greengrass", "CreateGroupVersion", http.MethodPost, "/greengrass/groups/"+want.GroupID+"/versions", references, &made)
-		if err == nil || !isCode(err, "IdNotFoundException") {
+		err := u.api.Call(ctx, "greengrass", "CreateGroupVersion", http.MethodPost, "/greengrass/groups/"+want.GroupID+"/versions", references, &made)
+		if err == nil || !client.IsCode(err, "IdNotFoundException") {
 			return want.GroupID, made.Version, err
 		}
 	}
 	var made struct{ Id, LatestVersion string }
-	err = u.client.call(ctx, "greengrass", "CreateGroup", http.MethodPost, "/greengrass/groups",
+	err = u.api.Call(ctx, "greengrass", "CreateGroup", http.MethodPost, "/greengrass/groups",
 		object{"Name": name, "InitialVersion": references}, &made)
 	return made.Id, made.LatestVersion, err
 }
@@ -223,7 +224,7 @@ func (d *exampleDeployment) watch(ctx context.Context) error {
 			ErrorMessage     string
 			ErrorDetails     []fescue.ErrorDetail
 		}
-		if err := d.client.call(ctx, "greengrass", "GetDeploymentStatus", http.MethodGet, path, nil, &status); err != nil {
+		if err := d.api.Call(ctx, "greengrass", "GetDeploymentStatus", http.MethodGet, path, nil, &status); err != nil {
 			return err
 		}
 		if status.DeploymentStatus != last {

@@ -18,9 +18,11 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 
+	"github.com/fescue-edge/fescue/client"
 	"github.com/fescue-edge/fescue/cloud"
 	"github.com/fescue-edge/fescue/core"
 	"github.com/fescue-edge/fescue/disk"
+	"github.com/fescue-edge/fescue/transfer"
 )
 
 // upCore is the thing that up's core runs as.
@@ -40,7 +42,7 @@ type upRun struct {
 	control service
 	server  *cloud.Server
 	key     cloud.AccessKey
-	client  *apiClient
+	api     *client.Client
 }
 
 // service is something that runs beside the terminal until it is stopped.
@@ -108,7 +110,7 @@ func (u *upRun) start(ctx context.Context) (err error) {
 		return err
 	}
 	root := u.coreRoot()
-	if _, err := provision(ctx, u.client, upCore, root, nil); err != nil && !errors.Is(err, errProvisioned) {
+	if _, err := transfer.Provision(ctx, u.api, upCore, root, nil); err != nil && !errors.Is(err, transfer.ErrProvisioned) {
 		return err
 	}
 	if err := u.startCore(ctx, root); err != nil {
@@ -157,7 +159,7 @@ func (u *upRun) startServer(ctx context.Context) (err error) {
 	if u.key, err = u.server.AdminKey(ctx); err != nil {
 		return err
 	}
-	u.client = newClient(u.endpoint(), aws.Config{
+	u.api = client.Of(u.endpoint(), aws.Config{
 		Region: u.Region, Credentials: credentials.NewStaticCredentialsProvider(u.key.ID, u.key.Secret, ""),
 	})
 	u.say("server", "API %s, devices https://%s, MQTT %s", u.endpoint(), u.server.DeviceAddr(), u.server.MQTTAddr())

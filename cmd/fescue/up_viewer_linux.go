@@ -13,7 +13,9 @@ import (
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/client"
 	"github.com/fescue-edge/fescue/disk"
+	"github.com/fescue-edge/fescue/transfer"
 )
 
 // upViewer is the thing as which up listens to the function's messages.
@@ -69,11 +71,11 @@ func (u *upRun) viewerIdentity(ctx context.Context) (tls.Certificate, error) {
 	if !errors.Is(err, os.ErrNotExist) {
 		return pair, err
 	}
-	place, err := u.client.partition(ctx)
+	place, err := u.api.Partition(ctx)
 	if err != nil {
 		return pair, err
 	}
-	dev, err := registerDevice(ctx, u.client, upViewer, fescue.CorePolicy(place, upViewer, []string{exampleTopic}))
+	dev, err := transfer.RegisterDevice(ctx, u.api, upViewer, fescue.CorePolicy(place, upViewer, []string{exampleTopic}))
 	if err != nil {
 		return pair, err
 	}
@@ -87,8 +89,8 @@ func (u *upRun) viewerIdentity(ctx context.Context) (tls.Certificate, error) {
 }
 
 func finish(t mqtt.Token) error {
-	if !t.WaitTimeout(callTimeout) {
-		return fmt.Errorf("no answer within %s", callTimeout)
+	if !t.WaitTimeout(client.Timeout) {
+		return fmt.Errorf("no answer within %s", client.Timeout)
 	}
 	return t.Error()
 }

@@ -1,24 +1,30 @@
-package main
+package transfer
 
 import (
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"slices"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/client"
 	"github.com/fescue-edge/fescue/recovery"
 )
 
-// restorer makes a group with everything that it refers to through a server's
-// API, as far as it is not there. Making each part is idempotent, so a run that
-// was cut short is repeated.
+// Restore makes a group with everything that it refers to in a partition, whose the
+// client's key is, as far as it is not there. Making each part is idempotent, so a
+// run that was cut short is repeated. Where something is taken by something else it
+// changes nothing; with dry it never does. It tells what became of each part, also of
+// those before a failure.
+func Restore(ctx context.Context, api *client.Client, group *recovery.Group, p fescue.Partition, dry bool) ([]Outcome, error) {
+	return (&restorer{api, group, p}).run(ctx, dry)
+}
+
 type restorer struct {
-	*apiClient
+	*client.Client
 	group     *recovery.Group
 	partition fescue.Partition
 }
@@ -35,26 +41,26 @@ type part struct {
 // errDiffers means that a name or an id is taken by something else.
 var errDiffers = errors.New("is there with other content")
 
-// outcome is what became of a part.
-type outcome struct {
-	What string `json:"what"`
-	// State is "present", "restored", or "missing" when nothing is to be changed.
-	State string `json:"state"`
+// Outcome is what became of a part.
+type Outcome struct {
+	What  string `json:"what"`
+	State State  `json:"state"`
 }
 
-// The states of an outcome.
+// State is what became of a part.
+type State string
+
+// The states. Missing is for a run that changes nothing.
 const (
-	statePresent  = "present"
-	stateRestored = "restored"
-	stateMissing  = "missing"
+	Present  State = "present"
+	Restored State = "restored"
+	Missing  State = "missing"
 )
 
 // run looks at all parts, and then makes those that are missing, in their order.
-// Where something is taken by something else it changes nothing. It tells what
-// became of each part, also of those before a failure.
-func (r *restorer) run(ctx context.Context, dry bool) ([]outcome, error) {
+func (r *restorer) run(ctx context.Context, dry bool) ([]Outcome, error) {
 	parts := r.parts()
-	outcomes := make([]outcome, len(parts))
+	outcomes := make([]Outcome, len(parts))
 	var taken []error
 	for i, p := range parts {
 		there, err := p.present(ctx)
@@ -64,22 +70,22 @@ func (r *restorer) run(ctx context.Context, dry bool) ([]outcome, error) {
 		case err != nil:
 			return nil, err
 		}
-		outcomes[i] = outcome{p.what, stateMissing}
+		outcomes[i] = Outcome{p.what, Missing}
 		if there {
-			outcomes[i].State = statePresent
+			outcomes[i].State = Present
 		}
 	}
 	if len(taken) > 0 {
 		return nil, fmt.Errorf("nothing was changed: %w", errors.Join(taken...))
 	}
 	for i, p := range parts {
-		if dry || outcomes[i].State == statePresent {
+		if dry || outcomes[i].State == Present {
 			continue
 		}
 		if err := p.make(ctx); err != nil {
 			return outcomes, fmt.Errorf("restore %s: %w. Run this again to go on", p.what, err)
 		}
-		outcomes[i].State = stateRestored
+		outcomes[i].State = Restored
 	}
 	return outcomes, nil
 }
@@ -121,8 +127,8 @@ func (r *restorer) parts() []part {
 
 // get reads something; what is not there is false.
 func (r *restorer) get(ctx context.Context, service, operation, path string, out any) (bool, error) {
-	err := r.call(ctx, service, operation, http.MethodGet, path, nil, out)
-	if isStatus(err, http.StatusNotFound) {
+	err := r.Call(ctx, service, operation, http.MethodGet, path, nil, out)
+	if client.IsStatus(err, http.StatusNotFound) {
 		return false, nil
 	}
 	return err == nil, err
@@ -130,7 +136,7 @@ func (r *restorer) get(ctx context.Context, service, operation, path string, out
 
 // unless forgives an error that says that the thing has been made meanwhile.
 func unless(err error, code string) error {
-	if isCode(err, code) {
+	if client.IsCode(err, code) {
 		return nil
 	}
 	return err
@@ -149,7 +155,7 @@ func (r *restorer) policy(p recovery.Policy) part {
 			return there, err
 		},
 		make: func(ctx context.Context) error {
-			return unless(r.call(ctx, "iot", "CreatePolicy", http.MethodPost, path, map[string]string{"policyDocument": p.PolicyDocument}, nil),
+			return unless(r.Call(ctx, "iot", "CreatePolicy", http.MethodPost, path, map[string]string{"policyDocument": p.PolicyDocument}, nil),
 				"ResourceAlreadyExistsException")
 		},
 	}
@@ -162,7 +168,7 @@ func (r *restorer) certificate(c recovery.Certificate) part {
 			return r.get(ctx, "iot", "DescribeCertificate", "/certificates/"+c.CertificateId, nil)
 		},
 		make: func(ctx context.Context) error {
-			return unless(r.call(ctx, "iot", "RegisterCertificateWithoutCA", http.MethodPost, "/certificate/register-no-ca",
+			return unless(r.Call(ctx, "iot", "RegisterCertificateWithoutCA", http.MethodPost, "/certificate/register-no-ca",
 				map[string]string{"certificatePem": c.CertificatePem, "status": string(c.Status)}, nil), "ResourceAlreadyExistsException")
 		},
 	}
@@ -175,21 +181,21 @@ func (r *restorer) policyAttachment(c recovery.Certificate, name string) part {
 	return part{
 		what: "policy " + name + " on certificate " + c.CertificateId,
 		present: func(ctx context.Context) (bool, error) {
-			have, err := r.attachedPolicies(ctx, arn)
-			if isStatus(err, http.StatusNotFound) {
+			have, err := attachedPolicies(ctx, r.Client, arn)
+			if client.IsStatus(err, http.StatusNotFound) {
 				return false, nil
 			}
 			return c.Assumed && len(have) > 0 || slices.Contains(have, name), err
 		},
 		make: func(ctx context.Context) error {
-			return r.call(ctx, "iot", "AttachPolicy", http.MethodPut, "/target-policies/"+url.PathEscape(name), map[string]string{"target": arn}, nil)
+			return r.Call(ctx, "iot", "AttachPolicy", http.MethodPut, "/target-policies/"+url.PathEscape(name), map[string]string{"target": arn}, nil)
 		},
 	}
 }
 
 // attachedPolicies are the names of a certificate's policies.
-func (c *apiClient) attachedPolicies(ctx context.Context, certificateARN string) (names []string, err error) {
-	err = c.pages(ctx, "iot", "ListAttachedPolicies", http.MethodPost, "/attached-policies/"+url.PathEscape(certificateARN), "marker", func(answer json.RawMessage) error {
+func attachedPolicies(ctx context.Context, c *client.Client, certificateARN string) (names []string, err error) {
+	err = c.Pages(ctx, "iot", "ListAttachedPolicies", http.MethodPost, "/attached-policies/"+url.PathEscape(certificateARN), "marker", func(answer json.RawMessage) error {
 		var page struct{ Policies []struct{ PolicyName string } }
 		err := json.Unmarshal(answer, &page)
 		for _, p := range page.Policies {
@@ -211,7 +217,7 @@ func (r *restorer) thingType(t recovery.ThingType) part {
 			in := map[string]any{"thingTypeProperties": map[string]any{
 				"thingTypeDescription": t.ThingTypeDescription, "searchableAttributes": t.SearchableAttributes,
 			}}
-			return unless(r.call(ctx, "iot", "CreateThingType", http.MethodPost, path, in, nil), "ResourceAlreadyExistsException")
+			return unless(r.Call(ctx, "iot", "CreateThingType", http.MethodPost, path, in, nil), "ResourceAlreadyExistsException")
 		},
 	}
 }
@@ -231,7 +237,7 @@ func (r *restorer) thing(t recovery.Thing) part {
 			if len(t.Attributes) > 0 {
 				in["attributePayload"] = map[string]any{"attributes": t.Attributes}
 			}
-			return unless(r.call(ctx, "iot", "CreateThing", http.MethodPost, path, in, nil), "ResourceAlreadyExistsException")
+			return unless(r.Call(ctx, "iot", "CreateThing", http.MethodPost, path, in, nil), "ResourceAlreadyExistsException")
 		},
 	}
 }
@@ -241,21 +247,21 @@ func (r *restorer) thingAttachment(t recovery.Thing, certificateID string) part 
 	return part{
 		what: "certificate " + certificateID + " on thing " + t.ThingName,
 		present: func(ctx context.Context) (bool, error) {
-			have, err := r.principals(ctx, t.ThingName)
-			if isStatus(err, http.StatusNotFound) {
+			have, err := principals(ctx, r.Client, t.ThingName)
+			if client.IsStatus(err, http.StatusNotFound) {
 				return false, nil
 			}
 			return slices.Contains(have, arn), err
 		},
 		make: func(ctx context.Context) error {
-			return r.call(ctx, "iot", "AttachThingPrincipal", http.MethodPut, "/things/"+url.PathEscape(t.ThingName)+"/principals", nil, nil, "x-amzn-principal", arn)
+			return r.Call(ctx, "iot", "AttachThingPrincipal", http.MethodPut, "/things/"+url.PathEscape(t.ThingName)+"/principals", nil, nil, "x-amzn-principal", arn)
 		},
 	}
 }
 
 // principals are the ARNs of a thing's certificates.
-func (c *apiClient) principals(ctx context.Context, thing string) (arns []string, err error) {
-	err = c.pages(ctx, "iot", "ListThingPrincipals", http.MethodGet, "/things/"+url.PathEscape(thing)+"/principals", "nextToken", func(answer json.RawMessage) error {
+func principals(ctx context.Context, c *client.Client, thing string) (arns []string, err error) {
+	err = c.Pages(ctx, "iot", "ListThingPrincipals", http.MethodGet, "/things/"+url.PathEscape(thing)+"/principals", "nextToken", func(answer json.RawMessage) error {
 		var page struct{ Principals []string }
 		err := json.Unmarshal(answer, &page)
 		arns = append(arns, page.Principals...)
@@ -278,14 +284,14 @@ func (r *restorer) version(c recovery.Container, v recovery.Version) part {
 		what: fmt.Sprintf("%s %s version %s", k.Segment, c.Id, v.Version),
 		present: func(ctx context.Context) (bool, error) {
 			var have struct{ Definition json.RawMessage }
-			there, err := r.get(ctx, "greengrass", "Get"+k.Name+"DefinitionVersion", versionPath(c.Kind, c.Id, v.Version), &have)
+			there, err := r.get(ctx, "greengrass", "Get"+k.Container()+"Version", versionPath(c.Kind, c.Id, v.Version), &have)
 			if there && !recovery.SameJSON(have.Definition, v.Definition) {
 				err = errDiffers
 			}
 			return there, err
 		},
 		make: func(ctx context.Context) error {
-			return r.call(ctx, "greengrass", "RestoreVersion", http.MethodPut, "/fescue/v1/definitions/"+c.Kind+"/"+c.Id+"/versions/"+v.Version, map[string]any{
+			return r.Call(ctx, "greengrass", "RestoreVersion", http.MethodPut, "/fescue/v1/definitions/"+c.Kind+"/"+c.Id+"/versions/"+v.Version, map[string]any{
 				"Name": c.Name, "tags": c.Tags, "CreationTimestamp": c.CreationTimestamp, "LastUpdatedTimestamp": c.LastUpdatedTimestamp,
 				"Version": map[string]any{"CreationTimestamp": v.CreationTimestamp, "Definition": v.Definition},
 			}, nil)
@@ -293,31 +299,10 @@ func (r *restorer) version(c recovery.Container, v recovery.Version) part {
 	}
 }
 
-// tellOutcomes prints what became of the parts, and in one line what that comes
-// to.
-func tellOutcomes(w io.Writer, outcomes []outcome) {
-	counts := map[string]int{}
+// Changes counts the parts that were made.
+func Changes(outcomes []Outcome) (n int) {
 	for _, o := range outcomes {
-		counts[o.State]++
-		fmt.Fprintf(w, "%-10s %s\n", o.State, o.What)
-	}
-	fmt.Fprintln(w)
-	switch {
-	case counts[stateRestored] == len(outcomes) && len(outcomes) > 0:
-		fmt.Fprintf(w, "Restored all %d parts.\n", len(outcomes))
-	case counts[stateRestored] > 0:
-		fmt.Fprintf(w, "Restored %d of %d parts; the others were there.\n", counts[stateRestored], len(outcomes))
-	case counts[stateMissing] > 0:
-		fmt.Fprintf(w, "Nothing was changed. %d of %d parts are missing; without --dry-run they are restored.\n", counts[stateMissing], len(outcomes))
-	default:
-		fmt.Fprintf(w, "Nothing changed: all %d parts were there.\n", len(outcomes))
-	}
-}
-
-// changes counts the parts that were made.
-func changes(outcomes []outcome) (n int) {
-	for _, o := range outcomes {
-		if o.State == stateRestored {
+		if o.State == Restored {
 			n++
 		}
 	}

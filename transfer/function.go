@@ -1,4 +1,4 @@
-package main
+package transfer
 
 import (
 	"archive/zip"
@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/fescue-edge/fescue/client"
 	"github.com/fescue-edge/fescue/recovery"
 )
 
@@ -81,20 +82,20 @@ func (r *restorer) function(f recovery.Function) part {
 			}
 			// The function's name goes into the body too, as CreateFunction has it.
 			in["FunctionName"] = f.FunctionName
-			return r.call(ctx, "lambda", "RestoreFunctionVersion", http.MethodPut,
+			return r.Call(ctx, "lambda", "RestoreFunctionVersion", http.MethodPut,
 				"/fescue/v1/functions/"+url.PathEscape(f.FunctionName)+"/versions/"+f.Version, in, nil)
 		},
 	}
 }
 
-// code downloads the zip of a version.
-func (c *apiClient) code(ctx context.Context, name, version string) ([]byte, error) {
+// codeOf downloads the zip of a version.
+func codeOf(ctx context.Context, c *client.Client, name, version string) ([]byte, error) {
 	var answer struct{ Code struct{ Location string } }
-	err := c.call(ctx, "lambda", "GetFunction", http.MethodGet, functionsPath+url.PathEscape(name)+"?Qualifier="+url.QueryEscape(version), nil, &answer)
+	err := c.Call(ctx, "lambda", "GetFunction", http.MethodGet, functionsPath+url.PathEscape(name)+"?Qualifier="+url.QueryEscape(version), nil, &answer)
 	if err != nil {
 		return nil, err
 	}
-	data, err := c.download(ctx, answer.Code.Location, maxZip)
+	data, err := c.Download(ctx, answer.Code.Location, maxZip)
 	if err != nil {
 		return nil, fmt.Errorf("code of %s:%s: %w", name, version, err)
 	}
@@ -103,7 +104,7 @@ func (c *apiClient) code(ctx context.Context, name, version string) ([]byte, err
 
 // sameCode reports whether the version that is there has the same files.
 func (r *restorer) sameCode(ctx context.Context, f recovery.Function, code []byte) (bool, error) {
-	there, err := r.code(ctx, f.FunctionName, f.Version)
+	there, err := codeOf(ctx, r.Client, f.FunctionName, f.Version)
 	if err != nil {
 		return false, err
 	}
@@ -151,7 +152,7 @@ func (r *restorer) alias(f recovery.Function, a recovery.Alias) part {
 			return r.get(ctx, "lambda", "GetAlias", path+"/"+url.PathEscape(a.Name), nil)
 		},
 		make: func(ctx context.Context) error {
-			return unless(r.call(ctx, "lambda", "CreateAlias", http.MethodPost, path,
+			return unless(r.Call(ctx, "lambda", "CreateAlias", http.MethodPost, path,
 				map[string]string{"Name": a.Name, "FunctionVersion": f.Version, "Description": a.Description}, nil), "ResourceConflictException")
 		},
 	}

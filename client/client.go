@@ -1,4 +1,7 @@
-package main
+// Package client calls the API of a server as an operator's program does: signed with
+// an access key, found like the AWS CLI's. It knows how to call, not what is called:
+// operations are named by who calls them.
+package client
 
 import (
 	"bytes"
@@ -13,6 +16,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -25,59 +29,60 @@ import (
 	"github.com/fescue-edge/fescue"
 )
 
-// localEndpoint is where `fescue up` serves the API.
-const localEndpoint = "http://127.0.0.1:9080"
+// LocalEndpoint is where `fescue up` serves the API.
+const LocalEndpoint = "http://127.0.0.1:9080"
 
-// endpointFlag is on every command that calls a server.
-type endpointFlag struct {
-	Endpoint string `help:"URL of the server's API. Default: AWS_ENDPOINT_URL, else ${local_endpoint}." placeholder:"URL"`
-	Region   string `help:"Region to call, one that the server serves. Default: AWS_REGION, else the profile's." placeholder:"REGION"`
+// Options choose a server. Empty ones are found the way the AWS CLI finds them, as
+// credentials and trust always are: environment, then profile.
+type Options struct {
+	// Endpoint is the URL of the server's API; default AWS_ENDPOINT_URL, then the
+	// profile's, then LocalEndpoint.
+	Endpoint string
+	Region   string
+	// FallbackRegion is taken where nothing names one; default us-east-1.
+	FallbackRegion string
 }
 
-// apiClient calls a server's API as one access key. Credentials, Region and trust
-// are found the way the AWS CLI finds them: environment, then profile.
-type apiClient struct {
+// Client calls a server's API as one access key, in one Region.
+type Client struct {
 	endpoint string
 	cfg      aws.Config
 	http     aws.HTTPClient
 	signer   *v4.Signer
 }
 
-func (f endpointFlag) client(ctx context.Context) (*apiClient, error) {
-	return f.clientIn(ctx, "us-east-1")
-}
-
-// clientIn is client, in a Region of the caller's where the configuration names
-// none.
-func (f endpointFlag) clientIn(ctx context.Context, region string) (*apiClient, error) {
+// New makes a client. It does not connect.
+func New(ctx context.Context, o Options) (*Client, error) {
 	cfg, err := config.LoadDefaultConfig(ctx, config.WithEC2IMDSClientEnableState(imds.ClientDisabled))
 	if err != nil {
 		return nil, fmt.Errorf("read AWS configuration: %w", err)
 	}
-	endpoint := f.Endpoint
-	if endpoint == "" {
-		endpoint = os.Getenv("AWS_ENDPOINT_URL")
+	endpoint := cmp.Or(o.Endpoint, os.Getenv("AWS_ENDPOINT_URL"), aws.ToString(cfg.BaseEndpoint), LocalEndpoint)
+	if u, err := url.Parse(endpoint); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return nil, fmt.Errorf("the endpoint %q is not the URL of a server's API, such as https://greengrass.example.com", endpoint)
 	}
-	if endpoint == "" && cfg.BaseEndpoint != nil {
-		endpoint = *cfg.BaseEndpoint
-	}
-	if endpoint == "" {
-		endpoint = localEndpoint
-	}
-	cfg.Region = cmp.Or(f.Region, cfg.Region, region)
-	return newClient(endpoint, cfg), nil
+	cfg.Region = cmp.Or(o.Region, cfg.Region, o.FallbackRegion, "us-east-1")
+	return Of(strings.TrimSuffix(endpoint, "/"), cfg), nil
 }
 
-func newClient(endpoint string, cfg aws.Config) *apiClient {
-	c := &apiClient{endpoint: endpoint, cfg: cfg, http: http.DefaultClient, signer: v4.NewSigner()}
+// Of makes a client with a configuration of the AWS SDK.
+func Of(endpoint string, cfg aws.Config) *Client {
+	c := &Client{endpoint: endpoint, cfg: cfg, http: http.DefaultClient, signer: v4.NewSigner()}
 	if cfg.HTTPClient != nil {
 		c.http = cfg.HTTPClient // trusts AWS_CA_BUNDLE
 	}
 	return c
 }
 
-// apiError is an error answer of the API.
-type apiError struct {
+// In is the client in another Region.
+func (c *Client) In(region string) *Client {
+	other := *c
+	other.cfg.Region = region
+	return &other
+}
+
+// Error is an error answer of the API.
+type Error struct {
 	Operation string
 	Status    int
 	Code      string
@@ -85,43 +90,43 @@ type apiError struct {
 }
 
 // Error names the operation, the code and the message.
-func (e *apiError) Error() string {
+func (e *Error) Error() string {
 	return fmt.Sprintf("%s: %s (%d %s)", e.Operation, e.Message, e.Status, e.Code)
 }
 
-// asAPIError gives the error answer that err is.
-func asAPIError(err error) (*apiError, bool) {
-	var e *apiError
+// AsError gives the error answer that err is.
+func AsError(err error) (*Error, bool) {
+	var e *Error
 	ok := errors.As(err, &e)
 	return e, ok
 }
 
-// isCode reports whether err is an error answer with the code.
-func isCode(err error, code string) bool {
-	e, ok := asAPIError(err)
+// IsCode reports whether err is an error answer with the code.
+func IsCode(err error, code string) bool {
+	e, ok := AsError(err)
 	return ok && e.Code == code
 }
 
-// isStatus reports whether err is an error answer with the HTTP status.
-func isStatus(err error, status int) bool {
-	e, ok := asAPIError(err)
+// IsStatus reports whether err is an error answer with the HTTP status.
+func IsStatus(err error, status int) bool {
+	e, ok := AsError(err)
 	return ok && e.Status == status
 }
 
-// callTimeout bounds a call, and uploadRate, in bytes a second, what more time a
+// Timeout bounds a call, and uploadRate, in bytes a second, what more time a
 // large body gets.
 const (
-	callTimeout = 30 * time.Second
-	uploadRate  = 256 << 10
+	Timeout    = 30 * time.Second
+	uploadRate = 256 << 10
 )
 
-// call sends a signed REST-JSON request. in and out may be nil.
-func (c *apiClient) call(ctx context.Context, service, operation, method, path string, in, out any, header ...string) error {
-	return c.callWithin(ctx, callTimeout, service, operation, method, path, in, out, header...)
+// Call sends a signed REST-JSON request. in and out may be nil.
+func (c *Client) Call(ctx context.Context, service, operation, method, path string, in, out any, header ...string) error {
+	return c.CallWithin(ctx, Timeout, service, operation, method, path, in, out, header...)
 }
 
-// callWithin is call for an operation that takes its time.
-func (c *apiClient) callWithin(ctx context.Context, timeout time.Duration, service, operation, method, path string, in, out any, header ...string) error {
+// CallWithin is Call for an operation that takes its time.
+func (c *Client) CallWithin(ctx context.Context, timeout time.Duration, service, operation, method, path string, in, out any, header ...string) error {
 	var body []byte
 	if in != nil {
 		var err error
@@ -132,7 +137,7 @@ func (c *apiClient) callWithin(ctx context.Context, timeout time.Duration, servi
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout+time.Duration(len(body)/uploadRate)*time.Second)
 	defer cancel()
-	stream, err := c.send(ctx, service, operation, method, path, body, header...)
+	stream, err := c.Send(ctx, service, operation, method, path, body, header...)
 	if err != nil {
 		return err
 	}
@@ -153,9 +158,9 @@ func (c *apiClient) callWithin(ctx context.Context, timeout time.Duration, servi
 // maxAnswer bounds an answer that is read whole, in bytes.
 const maxAnswer = 64 << 20
 
-// send sends a signed request and gives the body of its answer, which the caller
+// Send sends a signed request and gives the body of its answer, which the caller
 // closes. Without a service it is not signed.
-func (c *apiClient) send(ctx context.Context, service, operation, method, path string, body []byte, header ...string) (io.ReadCloser, error) {
+func (c *Client) Send(ctx context.Context, service, operation, method, path string, body []byte, header ...string) (io.ReadCloser, error) {
 	req, err := http.NewRequestWithContext(ctx, method, c.endpoint+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", operation, err)
@@ -181,7 +186,7 @@ func (c *apiClient) send(ctx context.Context, service, operation, method, path s
 		return resp.Body, nil
 	}
 	defer resp.Body.Close()
-	e := &apiError{Operation: operation, Status: resp.StatusCode, Code: resp.Header.Get("x-amzn-ErrorType")}
+	e := &Error{Operation: operation, Status: resp.StatusCode, Code: resp.Header.Get("x-amzn-ErrorType")}
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", operation, err)
@@ -192,9 +197,9 @@ func (c *apiClient) send(ctx context.Context, service, operation, method, path s
 	return nil, e
 }
 
-// partition is where the client's calls lie: the account of its key, in its
+// Partition is where the client's calls lie: the account of its key, in its
 // Region.
-func (c *apiClient) partition(ctx context.Context) (fescue.Partition, error) {
+func (c *Client) Partition(ctx context.Context) (fescue.Partition, error) {
 	identity, err := sts.NewFromConfig(c.cfg, func(o *sts.Options) { o.BaseEndpoint = &c.endpoint }).
 		GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
 	var refused smithy.APIError
@@ -211,9 +216,9 @@ func (c *apiClient) partition(ctx context.Context) (fescue.Partition, error) {
 	return fescue.Partition{AWS: arn.AWS, Account: aws.ToString(identity.Account), Region: c.cfg.Region}, nil
 }
 
-// download reads at most limit bytes of a link that an answer gave.
-func (c *apiClient) download(ctx context.Context, link string, limit int64) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout+time.Duration(limit/uploadRate)*time.Second)
+// Download reads at most limit bytes of a link that an answer gave.
+func (c *Client) Download(ctx context.Context, link string, limit int64) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, Timeout+time.Duration(limit/uploadRate)*time.Second)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, link, nil)
 	if err != nil {
@@ -234,13 +239,13 @@ func (c *apiClient) download(ctx context.Context, link string, limit int64) ([]b
 	return data, err
 }
 
-// pages calls a list operation until its pages end. The answer's token, under
+// Pages calls a list operation until its pages end. The answer's token, under
 // nextToken or nextMarker, goes into the query as parameter.
-func (c *apiClient) pages(ctx context.Context, service, operation, method, path, parameter string, take func(json.RawMessage) error, header ...string) error {
+func (c *Client) Pages(ctx context.Context, service, operation, method, path, parameter string, take func(json.RawMessage) error, header ...string) error {
 	query := ""
 	for {
 		var answer json.RawMessage
-		if err := c.call(ctx, service, operation, method, path+query, nil, &answer, header...); err != nil {
+		if err := c.Call(ctx, service, operation, method, path+query, nil, &answer, header...); err != nil {
 			return err
 		}
 		if err := take(answer); err != nil {
