@@ -25,13 +25,13 @@ func (s *Server) AccessKeyFile() string { return s.path(accessKeyName) }
 // seedKey keeps the operator's access key, or makes one when there is none.
 func (s *Server) seedKey(ctx context.Context) error {
 	if s.o.AccessKeyID != "" {
-		return s.keys.Put(ctx, s.o.AccessKeyID, s.o.SecretAccessKey, s.o.Account, "admin", identity.Grant{})
+		return s.keys.Put(ctx, s.o.AccessKeyID, s.o.SecretAccessKey, s.o.Account, "admin", identity.Grant{Role: identity.Admin})
 	}
 	all, err := s.keys.List(ctx)
 	if err != nil || len(all) > 0 {
 		return err
 	}
-	id, secret, err := s.keys.Create(ctx, s.o.Account, "admin", identity.Grant{})
+	id, secret, err := s.keys.Create(ctx, s.o.Account, "admin", identity.Grant{Role: identity.Admin})
 	if err != nil {
 		return err
 	}

@@ -126,7 +126,7 @@ func TestDataFolder(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer closeKeys()
-		id, secret, err := keys.Create(t.Context(), account, "ci", identity.Grant{})
+		id, secret, err := keys.Create(t.Context(), account, "ci", identity.Grant{Role: identity.Admin})
 		if err != nil {
 			t.Fatal(err)
 		}

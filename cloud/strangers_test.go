@@ -73,7 +73,7 @@ func TestStrangers(t *testing.T) {
 	}
 	r := rand.New(rand.NewPCG(number("FESCUE_STRANGER_SEED", 1), 0))
 	server := start(t, options(t.TempDir()))
-	elsewhere := server.keyOf("210987654321", identity.Grant{})
+	elsewhere := server.keyOf("210987654321", identity.Grant{Role: identity.Admin})
 	all := []*stranger{
 		newStranger(t, server, "us-east-1", server.key, "markalpha"),
 		newStranger(t, server, "eu-west-1", server.key, "markbravo"),

@@ -11,7 +11,7 @@ import (
 
 // Grant is what an access key may do.
 type Grant struct {
-	// Role is one of Roles; empty means admin.
+	// Role is one of BuiltInRoles.
 	Role string
 	// Limit is what the key may act on.
 	Limit fescue.Limit
@@ -66,13 +66,9 @@ func (g Grant) Validate() error {
 
 // compile is the documents of the role and the scope of the limit.
 func (g Grant) compile() (policy.Set, *Scope, error) {
-	role := g.Role
-	if role == "" {
-		role = Admin
-	}
-	set, ok := compiledRoles()[role]
+	set, ok := compiledRoles()[g.Role]
 	if !ok {
-		return nil, nil, fmt.Errorf("%w: role %q is not one of %s", ErrForm, role, strings.Join(BuiltInRoles(), ", "))
+		return nil, nil, fmt.Errorf("%w: role %q is not one of %s", ErrForm, g.Role, strings.Join(BuiltInRoles(), ", "))
 	}
 	scope, err := NewScope(g.Limit)
 	if err != nil {

@@ -75,7 +75,7 @@ func TestGrantRefused(t *testing.T) {
 	t.Parallel()
 	_, k := open(t)
 	for _, grant := range []identity.Grant{
-		{Role: "root"}, {Role: "Admin"}, {Role: "reader "}, {Limit: fescue.Limit{GroupTag: "site"}}, {Limit: fescue.Limit{Things: []string{"mill 1"}}},
+		{}, {Role: "root"}, {Role: "Admin"}, {Role: "reader "}, {Role: "reader", Limit: fescue.Limit{GroupTag: "site"}}, {Role: "reader", Limit: fescue.Limit{Things: []string{"mill 1"}}},
 	} {
 		if id, _, err := k.Create(t.Context(), account, "n", grant); !errors.Is(err, identity.ErrForm) {
 			t.Errorf("%+v: %q, %v", grant, id, err)
@@ -90,7 +90,7 @@ func TestGrantRefused(t *testing.T) {
 func TestGrantStays(t *testing.T) {
 	t.Parallel()
 	_, k := open(t)
-	for _, grant := range []identity.Grant{{Role: "reader", Limit: fescue.Limit{GroupTag: "site=north"}}, {}} {
+	for _, grant := range []identity.Grant{{Role: "reader", Limit: fescue.Limit{GroupTag: "site=north"}}, {Role: identity.Admin}} {
 		if err := k.Put(t.Context(), id, secret, account, "n", grant); err != nil {
 			t.Fatal(err)
 		}

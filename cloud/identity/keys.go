@@ -1,7 +1,6 @@
 package identity
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/base32"
@@ -122,7 +121,7 @@ func (k *Keys) put(ctx context.Context, id, secret, account, name string, grant 
 		return fmt.Errorf("%w: the secret of %s must have 16 to 128 characters", ErrForm, id)
 	}
 	row := fescue.AccessKey{
-		ID: id, Account: account, Name: name, Role: cmp.Or(grant.Role, Admin), Limit: grant.Limit, CreatedAt: k.now().UTC(),
+		ID: id, Account: account, Name: name, Role: grant.Role, Limit: grant.Limit, CreatedAt: k.now().UTC(),
 	}
 	there, err := k.store.AccessKey(ctx, id)
 	if err == nil && there.RevokedAt.IsZero() {

@@ -113,7 +113,7 @@ var unbound = []string{
 // names lists show anyway: it has no secrets and says nothing of groups.
 var registry = []string{
 	"iot:DescribeThing", "iot:ListThingPrincipals", "iot:DescribeCertificate", "iot:GetPolicy*", "iot:ListPolicyVersions", "iot:ListAttachedPolicies",
-	"iot:ListTargetsForPolicy", "iot:DescribeRoleAlias", "iam:Get*", "iam:List*",
+	"iot:ListTargetsForPolicy", "iot:DescribeRoleAlias", "iot:DescribeThingType", "iam:Get*", "iam:List*",
 }
 
 // never are the actions that reach beyond the resource that they name, to one
@@ -226,8 +226,10 @@ func (s *Scope) secret(ctx context.Context, in Inventory, p fescue.Partition, ar
 }
 
 func (s *Scope) greengrass(ctx context.Context, in Inventory, p fescue.Partition, resource string, changes bool) (bool, error) {
-	if name, ok := strings.CutPrefix(resource, "/greengrass/things/"); ok {
-		return s.either(ctx, in, p, named(s.things, name), changes, p.ThingARN(name))
+	for _, of := range []string{"/greengrass/things/", "/greengrass/cores/"} {
+		if name, ok := strings.CutPrefix(resource, of); ok {
+			return s.either(ctx, in, p, named(s.things, name), changes, p.ThingARN(name))
+		}
 	}
 	for _, k := range append([]fescue.Kind{fescue.GroupKind}, fescue.DefinitionKinds...) {
 		arn, _ := fescue.ParseARN(p.DefinitionARN(k, ""))

@@ -137,7 +137,17 @@ func TestScope(t *testing.T) {
 		{"greengrass:GetConnectivityInfo", "arn:aws:greengrass:us-east-1:123456789012:/greengrass/things/Theirs", nil, false},
 		{"greengrass:UpdateThingRuntimeConfiguration", "arn:aws:greengrass:us-east-1:123456789012:/greengrass/things/Theirs", nil, false},
 
+		{"fescue:ResetCoreEpoch", "arn:aws:greengrass:us-east-1:123456789012:/greengrass/cores/mill-1", nil, true},
+		{"fescue:ResetCoreEpoch", "arn:aws:greengrass:us-east-1:123456789012:/greengrass/cores/Theirs", nil, false},
+		{"fescue:ListGroupCores", group, nil, true},
+		{"fescue:ListGroupCores", stranger, nil, false},
+		{"fescue:ListCores", "*", nil, false},
+		{"fescue:GetMetrics", "*", nil, false},
+		{"fescue:Subscribe", home.TopicFilterARN("mill-1/#"), nil, false},
+
 		{"iot:CreateThing", home.ThingARN("mill-9"), nil, true},
+		{"iot:DescribeThingType", home.ThingTypeARN("t"), nil, true},
+		{"iot:CreateThingType", home.ThingTypeARN("t"), nil, false},
 		{"iot:CreateThing", home.ThingARN("saw-9"), nil, false},
 		{"iot:UpdateThingShadow", home.ShadowARN("mill-1", "named"), nil, true},
 		{"iot:UpdateThingShadow", home.ShadowARN("Theirs", ""), nil, false},

@@ -119,7 +119,7 @@ func TestSessions(t *testing.T) {
 	})
 	t.Run("what is no session", func(t *testing.T) {
 		wantUnknown(t, k, "ASIAAAAAAAAAAAAAAAAA")
-		if err := k.Put(t.Context(), "ASIAAAAAAAAAAAAAAAAA", secret, account, "n", identity.Grant{}); !errors.Is(err, identity.ErrForm) {
+		if err := k.Put(t.Context(), "ASIAAAAAAAAAAAAAAAAA", secret, account, "n", identity.Grant{Role: identity.Admin}); !errors.Is(err, identity.ErrForm) {
 			t.Errorf("%v", err)
 		}
 		if _, err := k.StartSession(t.Context(), "AKIAUNKNOWNEXAMPLE77", "", "", time.Hour); err == nil {

@@ -65,7 +65,7 @@ func TestChangedRow(t *testing.T) {
 		t.Run(change, func(t *testing.T) {
 			t.Parallel()
 			w := tamper(t)
-			if _, _, err := w.Create(t.Context(), account, "admin", identity.Grant{}); err != nil {
+			if _, _, err := w.Create(t.Context(), account, "admin", identity.Grant{Role: identity.Admin}); err != nil {
 				t.Fatal(err)
 			}
 			id, secret, err := w.Create(t.Context(), account, "north", identity.Grant{
@@ -92,7 +92,7 @@ func TestChangedRow(t *testing.T) {
 	t.Run("a revoked key stays revoked", func(t *testing.T) {
 		t.Parallel()
 		w := tamper(t)
-		id, _, err := w.Create(t.Context(), account, "n", identity.Grant{})
+		id, _, err := w.Create(t.Context(), account, "n", identity.Grant{Role: identity.Admin})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -126,7 +126,7 @@ func TestChangedSession(t *testing.T) {
 			t.Parallel()
 			w := tamper(t)
 			addRole(t, w.site, "r", `{"Statement":{"Effect":"Allow","Action":"greengrass:*","Resource":"*"}}`)
-			if _, _, err := w.Create(t.Context(), account, "admin", identity.Grant{}); err != nil {
+			if _, _, err := w.Create(t.Context(), account, "admin", identity.Grant{Role: identity.Admin}); err != nil {
 				t.Fatal(err)
 			}
 			parent, _, err := w.Create(t.Context(), account, "n", identity.Grant{Role: "reader"})
@@ -212,7 +212,7 @@ func TestAdopt(t *testing.T) {
 		if _, err := k.Adopt(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		id, secret, err := k.Create(t.Context(), account, "n", identity.Grant{})
+		id, secret, err := k.Create(t.Context(), account, "n", identity.Grant{Role: identity.Admin})
 		if err != nil {
 			t.Fatal(err)
 		}
