@@ -2,13 +2,13 @@ package fescue
 
 import "time"
 
-// SightingPatience is how long a core counts as online after its last sign of
+// OnlineWindow is how long a core counts as online after its last sign of
 // life: a core that has MQTT asks for deployments every five minutes.
-const SightingPatience = 7 * time.Minute
+const OnlineWindow = 7 * time.Minute
 
-// Sighting is when the control plane heard of a core. The zero Sighting is of a
+// LastSeen is when the control plane heard of a core. The zero LastSeen is of a
 // core that it has never heard of.
-type Sighting struct {
+type LastSeen struct {
 	// SeenAt is the last sign of life.
 	SeenAt time.Time
 	// GoneAt is when the last of the core's connections ended; zero while there is
@@ -22,20 +22,20 @@ type Sighting struct {
 }
 
 // Online reports whether the core can be expected to answer.
-func (s Sighting) Online(now time.Time) bool {
-	return !s.SeenAt.IsZero() && !s.GoneAt.After(s.SeenAt) && now.Sub(s.SeenAt) < SightingPatience
+func (s LastSeen) Online(now time.Time) bool {
+	return !s.SeenAt.IsZero() && !s.GoneAt.After(s.SeenAt) && now.Sub(s.SeenAt) < OnlineWindow
 }
 
 // OfflineSince is when the core was last known to be there.
-func (s Sighting) OfflineSince() time.Time {
+func (s LastSeen) OfflineSince() time.Time {
 	if s.GoneAt.After(s.SeenAt) {
 		return s.GoneAt
 	}
 	return s.SeenAt
 }
 
-// Then is a sighting with a later one on top of it.
-func (s Sighting) Then(later Sighting) Sighting {
+// Then is s with a later one on top of it.
+func (s LastSeen) Then(later LastSeen) LastSeen {
 	came := !later.ConnectedAt.IsZero() && (s.ConnectedAt.IsZero() || !s.Online(later.ConnectedAt))
 	if came {
 		s.ConnectedAt = later.ConnectedAt

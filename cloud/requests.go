@@ -25,14 +25,14 @@ func (s *Server) serveJobs(things *registry.Service) *jobs.Service {
 	return service
 }
 
-// sightings tells the jobs service, too, that a core asked for deployments.
-type sightings struct {
+// corePresence tells the jobs service, too, that a core asked for deployments.
+type corePresence struct {
 	*cores.Presence
 	jobs *jobs.Service
 }
 
 // Saw implements edge.Presence.
-func (s sightings) Saw(p fescue.Partition, thing string) {
+func (s corePresence) Saw(p fescue.Partition, thing string) {
 	s.Presence.Saw(p, thing)
 	s.jobs.SawCore(p, thing)
 }

@@ -89,7 +89,7 @@ func (s *Server) wire(ctx context.Context) error {
 	coreService := cores.New(s.store, o.Now)
 	authorities := groupca.New(s.store, s.master, o.Now)
 	s.edge = edge.New(edge.Options{
-		Principals: identity.Principals{Registry: things}, Deployments: s.engine, Artifacts: blobs, Presence: sightings{s.presence, s.jobs}, Shadows: shadowService, SigningKeys: keys,
+		Principals: identity.Principals{Registry: things}, Deployments: s.engine, Artifacts: blobs, Presence: corePresence{s.presence, s.jobs}, Shadows: shadowService, SigningKeys: keys,
 		Discovery: discovery.New(s.store, coreService, authorities),
 		Pace:      o.Pace, Now: o.Now, Logger: o.Logger,
 	})

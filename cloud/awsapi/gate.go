@@ -72,20 +72,20 @@ func (h *Handler) authorize(ctx context.Context, service, act string, r *http.Re
 
 // denied is the refusal of a call that the caller's policies do not allow.
 func (h *Handler) denied(service, act, resource string, call *Call, decision policy.Decision) *Error {
-	because := "because no identity-based policy allows the " + act + " action"
+	reason := "because no identity-based policy allows the " + act + " action"
 	if decision == policy.ExplicitDeny {
-		because = "with an explicit deny in an identity-based policy"
+		reason = "with an explicit deny in an identity-based policy"
 	}
-	return h.refusal(service, act, call, resource, because)
+	return h.refusal(service, act, call, resource, reason)
 }
 
-func (h *Handler) refusal(service, act string, call *Call, resource, because string) *Error {
+func (h *Handler) refusal(service, act string, call *Call, resource, reason string) *Error {
 	limited := ""
 	if call.Caller.Scope != nil {
 		limited = ", limited to " + call.Caller.Scope.String()
 	}
 	return worded(wire.Denied, service, fmt.Sprintf("User: %s is not authorized to perform: %s on resource: %s %s (access key %s has the role %s%s)",
-		call.Caller.ARN(h.AWS, call.Partition.Account), act, resource, because, call.KeyID, call.Caller.Role, limited))
+		call.Caller.ARN(h.AWS, call.Partition.Account), act, resource, reason, call.KeyID, call.Caller.Role, limited))
 }
 
 // notCovered is why a limited caller is refused.

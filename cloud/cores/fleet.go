@@ -10,7 +10,7 @@ import (
 // Core is what is known of a core that spoke, or for which something was deployed.
 type Core struct {
 	Thing string
-	fescue.Sighting
+	fescue.LastSeen
 	// GroupID and GroupName are of the group that has the core; empty where none has.
 	GroupID, GroupName string
 	// Runs is the deployment that last ended in Success on the core, and Last the last
@@ -44,7 +44,7 @@ func (f Fleet) Cores(ctx context.Context, p fescue.Partition, groupID string, pa
 		return nil, err
 	}
 	for i := range list {
-		list[i].Sighting = f.Presence.fresh(p, list[i].Thing, list[i].Sighting)
+		list[i].LastSeen = f.Presence.fresh(p, list[i].Thing, list[i].LastSeen)
 	}
 	return list, nil
 }

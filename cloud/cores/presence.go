@@ -11,18 +11,18 @@ import (
 
 // PresenceStore is what Presence needs of the database.
 type PresenceStore interface {
-	// See writes sightings down. What is older than what is written is
+	// See writes down when things were seen. What is older than what is written is
 	// forgotten, and so is one of a thing that is no core, unless Core says that
 	// it is.
 	See(ctx context.Context, list []Seen) error
-	Sighting(ctx context.Context, p fescue.Partition, thing string) (fescue.Sighting, error)
+	LastSeen(ctx context.Context, p fescue.Partition, thing string) (fescue.LastSeen, error)
 }
 
-// Seen is a sighting of one thing.
+// Seen says that one thing was seen.
 type Seen struct {
 	Partition fescue.Partition
 	Thing     string
-	fescue.Sighting
+	fescue.LastSeen
 	// Core says that the thing has spoken as a core.
 	Core bool
 }
@@ -110,21 +110,21 @@ func (p *Presence) note(partition fescue.Partition, thing string, change func(*S
 	p.pending[key] = s
 }
 
-// Sighting is when a core was heard of, at the latest a moment ago.
-func (p *Presence) Sighting(ctx context.Context, partition fescue.Partition, thing string) (fescue.Sighting, error) {
-	s, err := p.store.Sighting(ctx, partition, thing)
+// LastSeen is when a core was heard of, at the latest a moment ago.
+func (p *Presence) LastSeen(ctx context.Context, partition fescue.Partition, thing string) (fescue.LastSeen, error) {
+	s, err := p.store.LastSeen(ctx, partition, thing)
 	if err != nil {
 		return s, err
 	}
 	return p.fresh(partition, thing, s), nil
 }
 
-// fresh is a sighting with what is not written yet.
-func (p *Presence) fresh(partition fescue.Partition, thing string, s fescue.Sighting) fescue.Sighting {
+// fresh is s with what is not written yet.
+func (p *Presence) fresh(partition fescue.Partition, thing string, s fescue.LastSeen) fescue.LastSeen {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	key := seenKey{partition, thing}
-	s = s.Then(p.pending[key].Sighting)
+	s = s.Then(p.pending[key].LastSeen)
 	if p.open[key] > 0 && !s.SeenAt.IsZero() {
 		s.SeenAt, s.GoneAt = p.now().UTC(), time.Time{} // it is there now
 	}
@@ -132,7 +132,7 @@ func (p *Presence) fresh(partition fescue.Partition, thing string, s fescue.Sigh
 }
 
 const (
-	// presenceBatch bounds how many sightings one transaction writes.
+	// presenceBatch bounds how many things one transaction writes.
 	presenceBatch = 1000
 	// renewEvery is how often things that are connected are noted again: another
 	// server on the database, where another connection of theirs ended, takes them

@@ -52,7 +52,7 @@ func TestPresence(t *testing.T) {
 				do(p)
 				write(t, p)
 			}
-			s, err := p.Sighting(t.Context(), here, thing)
+			s, err := p.LastSeen(t.Context(), here, thing)
 			if err != nil || s.Online(clock) != tc.online {
 				t.Errorf("%+v, %v; online is to be %v", s, err, tc.online)
 			}
@@ -66,7 +66,7 @@ func TestPresence(t *testing.T) {
 		p.Saw(here, thing)
 		p.Connected(here, thing, "10.0.0.7")
 		for _, when := range []string{"before", "after"} {
-			if s, err := p.Sighting(t.Context(), here, thing); err != nil || when == "after" && (!s.ConnectedAt.Equal(now) || s.Address != "10.0.0.7") {
+			if s, err := p.LastSeen(t.Context(), here, thing); err != nil || when == "after" && (!s.ConnectedAt.Equal(now) || s.Address != "10.0.0.7") {
 				t.Errorf("%s: %+v, %v", when, s, err)
 			}
 			write(t, p)
@@ -74,7 +74,7 @@ func TestPresence(t *testing.T) {
 		clock = now.Add(time.Hour)
 		p.Connected(here, thing, "10.0.0.9")
 		write(t, p)
-		if s, err := p.Sighting(t.Context(), here, thing); err != nil || s.Address != "10.0.0.9" || !s.Online(clock) {
+		if s, err := p.LastSeen(t.Context(), here, thing); err != nil || s.Address != "10.0.0.9" || !s.Online(clock) {
 			t.Errorf("a second connection: %+v, %v", s, err)
 		}
 	})
@@ -85,8 +85,8 @@ func TestPresence(t *testing.T) {
 		p.Saw(here, thing)
 		p.Connected(here, thing, "10.0.0.7")
 		write(t, p)
-		clock = now.Add(2 * fescue.SightingPatience)
-		if s, err := p.Sighting(t.Context(), here, thing); err != nil || !s.Online(clock) {
+		clock = now.Add(2 * fescue.OnlineWindow)
+		if s, err := p.LastSeen(t.Context(), here, thing); err != nil || !s.Online(clock) {
 			t.Errorf("%+v, %v", s, err)
 		}
 	})

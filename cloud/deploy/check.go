@@ -20,7 +20,7 @@ type Check struct {
 	// CoreThing is the core's thing; empty when the group version has no core
 	// that can be told.
 	CoreThing string
-	Core      fescue.Sighting
+	Core      fescue.LastSeen
 	// Asked reports whether the core was asked; it is when it is online and
 	// Building is empty.
 	Asked bool
@@ -74,7 +74,7 @@ func (e *Engine) Check(ctx context.Context, p fescue.Partition, groupID, groupVe
 	if owner != "" && owner != groupID {
 		c.Building = append(c.Building, fescue.CoreInOtherGroup.Detail(c.CoreThing))
 	}
-	if c.Core, err = e.Presence.Sighting(ctx, p, c.CoreThing); err != nil {
+	if c.Core, err = e.Presence.LastSeen(ctx, p, c.CoreThing); err != nil {
 		return c, err
 	}
 	if len(c.Building) > 0 || !c.Core.Online(e.Now()) || wait <= 0 {
@@ -111,7 +111,7 @@ func (e *Engine) ask(ctx context.Context, r *resolved, wait time.Duration) (*cor
 			e.Logger.Warn("a check that was answered stays until it expires", "check", check.ID, "error", err)
 		}
 	}()
-	e.rouse(ctx, p, thing, fmt.Appendf(nil, `{"timestamp":%d,"state":{"checkId":%q,"groupId":%q}}`, e.Now().Unix(), check.ID, check.GroupID))
+	e.wakeWith(ctx, p, thing, fmt.Appendf(nil, `{"timestamp":%d,"state":{"checkId":%q,"groupId":%q}}`, e.Now().Unix(), check.ID, check.GroupID))
 	deadline := time.NewTimer(wait)
 	defer deadline.Stop()
 	tick := time.NewTicker(answerPoll)

@@ -53,7 +53,7 @@ func (e *Engine) await(ctx context.Context, p fescue.Partition, thing string, po
 	}
 	// Whoever asks for a check wakes the core: it is looked for when the poll
 	// begins and at each wake, not every second for every core that waits.
-	for roused := true; ; {
+	for lookForCheck := true; ; {
 		d, envelope, err := e.Store.Waiting(ctx, p, thing, after)
 		if err == nil {
 			if err := allowed(ctx, &d); err != nil {
@@ -77,7 +77,7 @@ func (e *Engine) await(ctx context.Context, p fescue.Partition, thing string, po
 		if err := allowed(ctx, nil); err != nil {
 			return corelink.Offer{}, err
 		}
-		if roused {
+		if lookForCheck {
 			check, err := e.waitingCheck(ctx, p, thing)
 			if err != nil {
 				return corelink.Offer{}, err
@@ -88,9 +88,9 @@ func (e *Engine) await(ctx context.Context, p fescue.Partition, thing string, po
 		}
 		select {
 		case <-woken:
-			roused = true
+			lookForCheck = true
 		case <-tick.C:
-			roused = false
+			lookForCheck = false
 		case <-deadline.C:
 			epoch, err := e.Store.Epoch(ctx, p, thing)
 			if err != nil {

@@ -139,7 +139,7 @@ func (e *Engine) endLate(ctx context.Context, d fescue.Deployment, limit time.Du
 
 // lastSeen says in words when a deployment's core was last heard of.
 func (e *Engine) lastSeen(ctx context.Context, d fescue.Deployment) string {
-	s, err := e.Presence.Sighting(ctx, d.Partition, d.CoreThing)
+	s, err := e.Presence.LastSeen(ctx, d.Partition, d.CoreThing)
 	switch {
 	case err != nil:
 		return "not known"

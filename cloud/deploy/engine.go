@@ -99,7 +99,7 @@ type Signer interface {
 
 // Presence tells when a core was last heard of.
 type Presence interface {
-	Sighting(ctx context.Context, p fescue.Partition, thing string) (fescue.Sighting, error)
+	LastSeen(ctx context.Context, p fescue.Partition, thing string) (fescue.LastSeen, error)
 }
 
 // Options is what an engine is made of. All but RequireServiceRole, Quotas, Serves and
@@ -350,13 +350,13 @@ func (e *Engine) buildNext(ctx context.Context) bool {
 // wake tells a core that is connected to this server that something has become of
 // its deployment. Other servers hear of it from the store.
 func (e *Engine) wake(ctx context.Context, d fescue.Deployment) {
-	e.rouse(ctx, d.Partition, d.CoreThing, fmt.Appendf(nil, `{"version":%d,"timestamp":%d,"state":{"deploymentId":%q,"groupId":%q}}`,
+	e.wakeWith(ctx, d.Partition, d.CoreThing, fmt.Appendf(nil, `{"version":%d,"timestamp":%d,"state":{"deploymentId":%q,"groupId":%q}}`,
 		d.Epoch, e.Now().Unix(), d.ID, d.GroupID))
 }
 
-// rouse has a core that is connected to this server ask for what waits: through its
+// wakeWith has a core that is connected to this server ask for what waits: through its
 // long poll and by MQTT.
-func (e *Engine) rouse(ctx context.Context, p fescue.Partition, thing string, payload []byte) {
+func (e *Engine) wakeWith(ctx context.Context, p fescue.Partition, thing string, payload []byte) {
 	e.hub.notify(p, thing)
 	if err := e.Publisher.Publish(ctx, p, corelink.WakeTopic(thing), payload, 0, false); err != nil {
 		e.Logger.Warn("core not woken by MQTT; its next poll finds what waits", "core", thing, "error", err)

@@ -14,7 +14,7 @@ type Timeline struct {
 	Steps    []fescue.RecordedStep
 	Progress fescue.Progress
 	// Core is when the deployment's core was heard of; zero before it is built.
-	Core fescue.Sighting
+	Core fescue.LastSeen
 	// Deadline is when the control plane ends the deployment if it stays in its
 	// phase; zero for never.
 	Deadline time.Time
@@ -36,7 +36,7 @@ func (e *Engine) Timeline(ctx context.Context, p fescue.Partition, groupID, id s
 		return t, err
 	}
 	if t.CoreThing != "" {
-		if t.Core, err = e.Presence.Sighting(ctx, p, t.CoreThing); err != nil {
+		if t.Core, err = e.Presence.LastSeen(ctx, p, t.CoreThing); err != nil {
 			return t, err
 		}
 	}

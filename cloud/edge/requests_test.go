@@ -242,7 +242,7 @@ func TestPollsThatBreak(t *testing.T) {
 	}
 	online := func(want bool) {
 		t.Helper()
-		seen, err := s.presence.Sighting(t.Context(), home, "mill")
+		seen, err := s.presence.LastSeen(t.Context(), home, "mill")
 		if err != nil || seen.Online(time.Now()) != want {
 			t.Errorf("%+v, %v; online is to be %v", seen, err, want)
 		}

@@ -88,7 +88,7 @@ func (s *Service) Update(ctx context.Context, p fescue.Partition, thing, jobID s
 	if err := c.check(); err != nil {
 		return fescue.JobExecution{}, err
 	}
-	defer s.turns.Take(thingKey{p, thing})()
+	defer s.locks.Lock(thingKey{p, thing})()
 	return s.change(ctx, p, thing, jobID, c.ExpectedVersion, func(e *fescue.JobExecution, job fescue.Job) bool {
 		c.apply(e, job, s.Now().UTC())
 		return true
@@ -127,7 +127,7 @@ func (s *Service) StartNext(ctx context.Context, p fescue.Partition, thing strin
 	if err := c.check(); err != nil {
 		return fescue.JobExecution{}, err
 	}
-	defer s.turns.Take(thingKey{p, thing})()
+	defer s.locks.Lock(thingKey{p, thing})()
 	return s.change(ctx, p, thing, NextID, 0, func(e *fescue.JobExecution, job fescue.Job) bool {
 		if e.Status == fescue.ExecutionInProgress {
 			return false
@@ -142,7 +142,7 @@ func (s *Service) CancelExecution(ctx context.Context, p fescue.Partition, thing
 	if err := checkDetails(details); err != nil {
 		return err
 	}
-	defer s.turns.Take(thingKey{p, thing})()
+	defer s.locks.Lock(thingKey{p, thing})()
 	underWay := false
 	_, err := s.change(ctx, p, thing, jobID, expectedVersion, func(e *fescue.JobExecution, _ fescue.Job) bool {
 		started := e.Status == fescue.ExecutionInProgress
@@ -251,7 +251,7 @@ func (s *Service) EndOverdue(ctx context.Context) error {
 
 // end ends an execution as it was read; one that has changed since is left alone.
 func (s *Service) end(ctx context.Context, p fescue.Partition, read fescue.JobExecution, status fescue.ExecutionStatus, details map[string]string) error {
-	defer s.turns.Take(thingKey{p, read.Thing})()
+	defer s.locks.Lock(thingKey{p, read.Thing})()
 	_, err := s.change(ctx, p, read.Thing, read.JobID, read.Version, func(e *fescue.JobExecution, _ fescue.Job) bool {
 		e.Status = status
 		if details != nil {

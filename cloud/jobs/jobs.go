@@ -16,7 +16,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/fescue-edge/fescue"
-	"github.com/fescue-edge/fescue/cloud/turns"
+	"github.com/fescue-edge/fescue/cloud/keyed"
 )
 
 // Store keeps jobs. What a partition does not have is fescue.ErrNotFound.
@@ -82,9 +82,9 @@ type Options struct {
 // Service is the jobs service. Its methods may be called at the same time.
 type Service struct {
 	Options
-	// turns lets the executions of one thing change one at a time, so that what
+	// locks lets the executions of one thing change one at a time, so that what
 	// the thing is told leaves this server in the order in which it happened.
-	turns turns.Turns[thingKey]
+	locks keyed.Mutex[thingKey]
 	// cores are the cores that were seen and not yet looked at.
 	cores chan thingKey
 }

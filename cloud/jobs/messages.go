@@ -119,7 +119,7 @@ func (s *Service) publish(ctx context.Context, p fescue.Partition, thing, rest s
 
 // tell announces what waits for a thing, in its turn.
 func (s *Service) tell(ctx context.Context, p fescue.Partition, thing string) {
-	defer s.turns.Take(thingKey{p, thing})()
+	defer s.locks.Lock(thingKey{p, thing})()
 	s.announce(ctx, p, thing)
 }
 

@@ -122,8 +122,8 @@ func (s *Service) register(ctx context.Context, p fescue.Partition, cert *x509.C
 	c, err := s.keep(ctx, p, cert, status, mode)
 	if err != nil {
 		id := pki.CertificateID(cert.Raw)
-		err = because(err, fescue.ErrExists, ErrCertificateExists, id, p.CertificateARN(id))
-		return fescue.Certificate{}, because(err, fescue.ErrConflict, ErrCertificateElsewhere, id, p.CertificateARN(id))
+		err = refuseAs(err, fescue.ErrExists, ErrCertificateExists, id, p.CertificateARN(id))
+		return fescue.Certificate{}, refuseAs(err, fescue.ErrConflict, ErrCertificateElsewhere, id, p.CertificateARN(id))
 	}
 	s.notify(c.ID)
 	return c, nil
@@ -170,7 +170,7 @@ func (s *Service) SetCertificateStatus(ctx context.Context, p fescue.Partition, 
 		return err
 	}
 	if err := s.store.SetCertificateStatus(ctx, p, id, status, s.now().UTC()); err != nil {
-		return because(err, fescue.ErrConflict, ErrCertificateRevoked, id, p.CertificateARN(id))
+		return refuseAs(err, fescue.ErrConflict, ErrCertificateRevoked, id, p.CertificateARN(id))
 	}
 	s.notify(id)
 	return nil
@@ -199,7 +199,7 @@ func (s *Service) DeleteCertificate(ctx context.Context, p fescue.Partition, id 
 		}
 		return &Refusal{Reason: reason, Name: id, ARN: p.CertificateARN(id)}
 	}
-	return because(err, fescue.ErrConflict, ErrCertificateActive, id, p.CertificateARN(id))
+	return refuseAs(err, fescue.ErrConflict, ErrCertificateActive, id, p.CertificateARN(id))
 }
 
 func parseCertificate(text string) (*x509.Certificate, error) {

@@ -33,7 +33,7 @@ func (s *Service) CreatePolicy(ctx context.Context, p fescue.Partition, name, do
 	now := s.now().UTC()
 	pol := fescue.Policy{Name: name, DefaultVersionID: "1", CreatedAt: now, UpdatedAt: now, Document: document}
 	if err := s.store.CreatePolicy(ctx, p, pol); err != nil {
-		return fescue.Policy{}, because(err, fescue.ErrExists, ErrPolicyExists, name, p.PolicyARN(name))
+		return fescue.Policy{}, refuseAs(err, fescue.ErrExists, ErrPolicyExists, name, p.PolicyARN(name))
 	}
 	return pol, nil
 }
@@ -82,7 +82,7 @@ func (s *Service) CreatePolicyVersion(ctx context.Context, p fescue.Partition, n
 	}
 	v, certificates, err := s.store.AddPolicyVersion(ctx, p, name, document, makeDefault, MaxPolicyVersions, s.now().UTC())
 	if err != nil {
-		return fescue.PolicyVersion{}, because(err, fescue.ErrConflict, ErrVersionLimit, name, p.PolicyARN(name))
+		return fescue.PolicyVersion{}, refuseAs(err, fescue.ErrConflict, ErrVersionLimit, name, p.PolicyARN(name))
 	}
 	if makeDefault {
 		s.notify(certificates...)
@@ -128,7 +128,7 @@ func (s *Service) DeletePolicyVersion(ctx context.Context, p fescue.Partition, n
 		return err
 	}
 	err = s.store.DeletePolicyVersion(ctx, p, name, number)
-	return because(err, fescue.ErrConflict, ErrVersionIsDefault, name, p.PolicyARN(name))
+	return refuseAs(err, fescue.ErrConflict, ErrVersionIsDefault, name, p.PolicyARN(name))
 }
 
 // AttachPolicy attaches a policy to a certificate; again is a success.
@@ -137,7 +137,7 @@ func (s *Service) AttachPolicy(ctx context.Context, p fescue.Partition, name, ce
 		return err
 	}
 	if err := s.store.AttachPolicy(ctx, p, name, certificateID, MaxPolicies); err != nil {
-		return because(err, fescue.ErrConflict, ErrPolicyLimit, certificateID, p.CertificateARN(certificateID))
+		return refuseAs(err, fescue.ErrConflict, ErrPolicyLimit, certificateID, p.CertificateARN(certificateID))
 	}
 	s.notify(certificateID)
 	return nil

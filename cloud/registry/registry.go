@@ -187,8 +187,8 @@ func (s *Service) Principal(ctx context.Context, certificateID string) (fescue.P
 	return s.store.Principal(ctx, s.aws, certificateID)
 }
 
-// because puts a reason in the place of what the store said, when it said what.
-func because(err, what, reason error, name, arn string) error {
+// refuseAs puts a reason in the place of what the store said, when it said what.
+func refuseAs(err, what, reason error, name, arn string) error {
 	if errors.Is(err, what) {
 		return &Refusal{Reason: reason, Name: name, ARN: arn}
 	}

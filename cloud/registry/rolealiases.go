@@ -50,13 +50,13 @@ func (s *Service) CreateRoleAlias(ctx context.Context, p fescue.Partition, r fes
 	r.CreatedAt = s.now().UTC()
 	r.UpdatedAt, r.Owner = r.CreatedAt, p.Account
 	err := s.store.CreateRoleAlias(ctx, p, r)
-	return r, because(err, fescue.ErrExists, ErrRoleAliasExists, r.Name, p.RoleAliasARN(r.Name))
+	return r, refuseAs(err, fescue.ErrExists, ErrRoleAliasExists, r.Name, p.RoleAliasARN(r.Name))
 }
 
 // RoleAlias reads a role alias.
 func (s *Service) RoleAlias(ctx context.Context, p fescue.Partition, name string) (fescue.RoleAlias, error) {
 	r, err := s.store.RoleAlias(ctx, p, name)
-	return r, because(err, fescue.ErrNotFound, ErrRoleAliasUnknown, name, p.RoleAliasARN(name))
+	return r, refuseAs(err, fescue.ErrNotFound, ErrRoleAliasUnknown, name, p.RoleAliasARN(name))
 }
 
 // UpdateRoleAlias changes the role, unless it is empty, and the lifetime, unless it
@@ -67,13 +67,13 @@ func (s *Service) UpdateRoleAlias(ctx context.Context, p fescue.Partition, r fes
 	}
 	r.UpdatedAt = s.now().UTC()
 	err := s.store.UpdateRoleAlias(ctx, p, r)
-	return because(err, fescue.ErrNotFound, ErrRoleAliasUnknown, r.Name, p.RoleAliasARN(r.Name))
+	return refuseAs(err, fescue.ErrNotFound, ErrRoleAliasUnknown, r.Name, p.RoleAliasARN(r.Name))
 }
 
 // DeleteRoleAlias removes a role alias.
 func (s *Service) DeleteRoleAlias(ctx context.Context, p fescue.Partition, name string) error {
 	err := s.store.DeleteRoleAlias(ctx, p, name)
-	return because(err, fescue.ErrNotFound, ErrRoleAliasUnknown, name, p.RoleAliasARN(name))
+	return refuseAs(err, fescue.ErrNotFound, ErrRoleAliasUnknown, name, p.RoleAliasARN(name))
 }
 
 // RoleAliases lists role aliases by time of creation.

@@ -107,7 +107,7 @@ func (s *Service) UpdateThing(ctx context.Context, p fescue.Partition, name stri
 			s.notify(certificates...)
 			return nil
 		case !errors.Is(err, fescue.ErrConflict) || attempt == updateAttempts:
-			return because(typed(err, p, c.Type), fescue.ErrConflict, ErrThingVersion, name, p.ThingARN(name))
+			return refuseAs(typed(err, p, c.Type), fescue.ErrConflict, ErrThingVersion, name, p.ThingARN(name))
 		}
 	}
 }
@@ -149,8 +149,8 @@ func (s *Service) DeleteThing(ctx context.Context, p fescue.Partition, name stri
 	if errors.Is(err, fescue.ErrNotFound) {
 		return nil
 	}
-	err = because(err, fescue.ErrInUse, ErrThingAttached, name, p.ThingARN(name))
-	return because(err, fescue.ErrConflict, ErrThingVersion, name, p.ThingARN(name))
+	err = refuseAs(err, fescue.ErrInUse, ErrThingAttached, name, p.ThingARN(name))
+	return refuseAs(err, fescue.ErrConflict, ErrThingVersion, name, p.ThingARN(name))
 }
 
 // How many things a list with an attribute filter looks at: in one read, and in

@@ -93,8 +93,8 @@ func (s *Service) DeleteThingType(ctx context.Context, p fescue.Partition, name 
 		return err
 	}
 	err := s.store.DeleteThingType(ctx, p, name)
-	err = because(err, fescue.ErrInUse, ErrTypeHasThings, name, p.ThingTypeARN(name))
-	return because(err, fescue.ErrPrecondition, ErrTypeNotDeprecated, name, p.ThingTypeARN(name))
+	err = refuseAs(err, fescue.ErrInUse, ErrTypeHasThings, name, p.ThingTypeARN(name))
+	return refuseAs(err, fescue.ErrPrecondition, ErrTypeNotDeprecated, name, p.ThingTypeARN(name))
 }
 
 func checkThingTypeName(name string) error {
@@ -124,7 +124,7 @@ func checkThingTypeProperties(t fescue.ThingType) error {
 
 // typed maps what the store says of a thing's new type.
 func typed(err error, p fescue.Partition, thingType string) error {
-	return because(err, fescue.ErrPrecondition, ErrTypeDeprecated, thingType, p.ThingTypeARN(thingType))
+	return refuseAs(err, fescue.ErrPrecondition, ErrTypeDeprecated, thingType, p.ThingTypeARN(thingType))
 }
 
 // Why the registry refuses thing types.

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/fescue-edge/fescue"
-	"github.com/fescue-edge/fescue/cloud/turns"
+	"github.com/fescue-edge/fescue/cloud/keyed"
 	"github.com/fescue-edge/fescue/shadow"
 )
 
@@ -48,9 +48,9 @@ type Options struct {
 // Their errors are *shadow.Error where the request is to blame.
 type Service struct {
 	Options
-	// turns lets one request at a time change a shadow and publish what came of
+	// locks lets one request at a time change a shadow and publish what came of
 	// it, so that messages leave this server in the order of versions.
-	turns turns.Turns[key]
+	locks keyed.Mutex[key]
 }
 
 type key struct {
@@ -64,7 +64,7 @@ func New(o Options) *Service {
 }
 
 // writeAttempts bounds how often a change is worked out anew because another
-// server made one first. On this server requests for one shadow take turns.
+// server made one first. On this server requests for one shadow come one after the other.
 const writeAttempts = 20
 
 // publishTimeout bounds the sending of one message.
@@ -91,7 +91,7 @@ func (s *Service) Update(ctx context.Context, p fescue.Partition, id shadow.ID, 
 	if err := id.Validate(); err != nil {
 		return nil, err
 	}
-	defer s.turns.Take(key{p, id})()
+	defer s.locks.Lock(key{p, id})()
 	before, after, at, err := s.change(ctx, p, id, func(d shadow.Document, at time.Time) (shadow.Document, error) {
 		return d.Apply(u, at, shadow.CloudLimits)
 	})
@@ -112,7 +112,7 @@ func (s *Service) Delete(ctx context.Context, p fescue.Partition, id shadow.ID, 
 	if err := id.Validate(); err != nil {
 		return nil, err
 	}
-	defer s.turns.Take(key{p, id})()
+	defer s.locks.Lock(key{p, id})()
 	_, after, at, err := s.change(ctx, p, id, func(d shadow.Document, at time.Time) (shadow.Document, error) {
 		return d.Delete(id, r, at)
 	})

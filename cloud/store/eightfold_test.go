@@ -201,7 +201,7 @@ var races = []race{
 	{"See", 8, nil, each(func(ctx context.Context, s *store.Store, i int) error {
 		var list []cores.Seen
 		for n := range 8 { // in another order each
-			list = append(list, cores.Seen{Partition: homePartition, Thing: fmt.Sprint("seen", (n+i)%8), Sighting: fescue.Sighting{SeenAt: madeAt}, Core: true})
+			list = append(list, cores.Seen{Partition: homePartition, Thing: fmt.Sprint("seen", (n+i)%8), LastSeen: fescue.LastSeen{SeenAt: madeAt}, Core: true})
 		}
 		return s.See(ctx, list)
 	})},
@@ -503,7 +503,7 @@ var readers = []string{
 	"FunctionTags", "FunctionVersion", "FunctionVersions", "Functions", "GroupAuthorities", "GroupCore", "HolderTags", "KeptSetting", "Memberships",
 	"NotificationBacklog", "Object", "ObjectParts", "Objects", "OfferedArtifacts", "Overdue", "Partitions", "Passed", "Ping", "Policies", "Policy",
 	"PolicyCertificates", "PolicyVersion", "PolicyVersions", "Principal", "Progress", "Running", "ServerKeys", "Shadow", "ShadowNames",
-	"Sighting", "Steps", "Telemetry", "Thing", "ThingCertificates", "Things", "TokenSubject", "Unfinished", "Upload", "Uploads",
+	"LastSeen", "Steps", "Telemetry", "Thing", "ThingCertificates", "Things", "TokenSubject", "Unfinished", "Upload", "Uploads",
 	"Version", "Versions", "Waiting",
 }
 

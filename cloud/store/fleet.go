@@ -52,7 +52,7 @@ func scanCore(rows *sql.Rows) (cores.Core, error) {
 	if err == nil && info != "" {
 		err = fromJSON(info, &c.Info)
 	}
-	c.Sighting = sighting(seen, gone, connected, c.Address)
+	c.LastSeen = lastSeen(seen, gone, connected, c.Address)
 	c.Runs.UpdatedAt, c.Last.UpdatedAt, c.SaidAt = fromMillis(ranAt), fromMillis(lastAt), fromMillis(saidAt)
 	if c.Runs.Type.Reset() {
 		c.Runs = fescue.Deployment{} // it runs nothing since then

@@ -21,7 +21,7 @@ import (
 // itself one now and then, and while it does not hear that, it looks for offers
 // once a second.
 
-// Timing of hearing.
+// Timing of notifications.
 const (
 	heartbeat = 5 * time.Second
 	lookAgain = time.Second
@@ -84,8 +84,8 @@ func (s *Store) WatchOffers(ctx context.Context, aws string, heard func(fescue.D
 		if ctx.Err() != nil {
 			return
 		}
-		if !w.deaf {
-			w.deaf = true
+		if !w.cut {
+			w.cut = true
 			s.peers.logger.Warn("notifications of other servers do not arrive; looking for offers once a second", "error", err)
 		}
 		if err := w.look(ctx); err != nil && ctx.Err() == nil {
@@ -99,12 +99,12 @@ func (s *Store) WatchOffers(ctx context.Context, aws string, heard func(fescue.D
 	}
 }
 
-// watch is one server's hearing.
+// watch is how one server learns of others' offers.
 type watch struct {
 	s     *Store
 	aws   string
 	heard func(fescue.Deployment)
-	deaf  bool
+	cut   bool            // notifications do not arrive
 	since time.Time       // what was offered before is known
 	told  map[string]bool // what the last look found
 }
@@ -142,7 +142,7 @@ func (w *watch) listen(ctx context.Context) error {
 			return err
 		default:
 			if awaited && n.From == p.self && n.Core == "" {
-				if err := w.hearing(ctx); err != nil {
+				if err := w.arriving(ctx); err != nil {
 					return err
 				}
 				awaited = false
@@ -157,10 +157,10 @@ func (w *watch) listen(ctx context.Context) error {
 	}
 }
 
-// hearing is called when notifications arrive, to look for what did not.
-func (w *watch) hearing(ctx context.Context) error {
-	if w.deaf {
-		w.deaf = false
+// arriving is called when notifications arrive, to look for what did not.
+func (w *watch) arriving(ctx context.Context) error {
+	if w.cut {
+		w.cut = false
 		w.s.peers.logger.Info("notifications of other servers arrive")
 	}
 	return w.look(ctx)

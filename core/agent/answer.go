@@ -48,5 +48,5 @@ func (a *Agent) check(ctx context.Context, c corelink.Check) ([]failure.Problem,
 		problems = failure.Of(err)
 	}
 	plan, found := a.planner.Check(ctx, m, c.Group)
-	return append(problems, found...), plan.Warnings, depot.Lacking(list)
+	return append(problems, found...), plan.Warnings, depot.ToFetch(list)
 }

@@ -33,8 +33,8 @@ func (w *work) Doing(format string, args ...any) {
 	w.activity.Store(&text)
 }
 
-// Lack implements depot.Progress.
-func (w *work) Lack(bytes int64) { w.toFetch.Store(bytes) }
+// ToFetch implements depot.Progress.
+func (w *work) ToFetch(bytes int64) { w.toFetch.Store(bytes) }
 
 // Fetched implements depot.Progress.
 func (w *work) Fetched(bytes int64) { w.fetched.Add(bytes) }

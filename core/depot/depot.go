@@ -37,8 +37,8 @@ type Source interface {
 type Progress interface {
 	// Doing says what is done now, in a few words.
 	Doing(format string, args ...any)
-	// Lack says how many bytes there are to be downloaded.
-	Lack(bytes int64)
+	// ToFetch says how many bytes there are to be downloaded.
+	ToFetch(bytes int64)
 	// Fetched says that so many more were.
 	Fetched(bytes int64)
 }
@@ -130,8 +130,8 @@ func (d *Depot) Missing(m bundle.Manifest) ([]Missing, error) {
 	return list, nil
 }
 
-// Lacking is how many bytes are to be downloaded.
-func Lacking(list []Missing) (bytes int64) {
+// ToFetch is how many bytes are to be downloaded.
+func ToFetch(list []Missing) (bytes int64) {
 	for _, l := range list {
 		bytes += l.Size - l.had
 	}
@@ -152,7 +152,7 @@ func (d *Depot) Stage(ctx context.Context, m bundle.Manifest, p Progress) error 
 	if err := d.Room(list); err != nil {
 		return err
 	}
-	p.Lack(Lacking(list))
+	p.ToFetch(ToFetch(list))
 	for _, missing := range list {
 		if err := d.stage(ctx, m, missing.Artifact, p); err != nil {
 			return err

@@ -92,7 +92,7 @@ func (a *API) listCores(ctx context.Context, r *restjson.Request) (any, error) {
 	out := CoreList{Cores: make([]CoreSummary, 0, len(list)), NextToken: next}
 	for _, c := range list {
 		s := CoreSummary{
-			CoreState: *coreState(c.Thing, c.Sighting), Address: c.Address, GroupId: c.GroupID, GroupName: c.GroupName,
+			CoreState: *coreState(c.Thing, c.LastSeen), Address: c.Address, GroupId: c.GroupID, GroupName: c.GroupName,
 			Runs: coreDeployment(c.Runs), LastDeployment: coreDeployment(c.Last),
 			Version: c.Info.Version, Architecture: c.Info.Architecture, Kernel: c.Info.Kernel, Cgroups: c.Info.Cgroups,
 			Findings: c.Info.Findings, SaidAt: timestamp(c.SaidAt),

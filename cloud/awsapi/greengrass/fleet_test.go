@@ -15,8 +15,8 @@ func TestListCores(t *testing.T) {
 	decode(t, a.do("POST", "/greengrass/groups", `{"Name":"Mill"}`).text, &group)
 	info := fescue.CoreInfo{Version: "1.9", Architecture: "arm64", Formats: []int{2}, Findings: []fescue.ErrorDetail{{DetailedErrorCode: "CORE_DISK_FULL", DetailedErrorMessage: "m"}}}
 	for _, thing := range []string{"A", "B", "C"} {
-		seen := fescue.Sighting{SeenAt: now, ConnectedAt: now, Address: "10.0.0.7"}
-		if err := a.store.See(t.Context(), []cores.Seen{{Partition: here, Thing: thing, Core: true, Sighting: seen}}); err != nil {
+		seen := fescue.LastSeen{SeenAt: now, ConnectedAt: now, Address: "10.0.0.7"}
+		if err := a.store.See(t.Context(), []cores.Seen{{Partition: here, Thing: thing, Core: true, LastSeen: seen}}); err != nil {
 			t.Fatal(err)
 		}
 		if err := a.store.SetCoreInfo(t.Context(), here, thing, info, now); err != nil {

@@ -75,7 +75,7 @@ type CoreState struct {
 	OfflineSince string `json:",omitempty"`
 }
 
-func coreState(thing string, s fescue.Sighting) *CoreState {
+func coreState(thing string, s fescue.LastSeen) *CoreState {
 	if thing == "" {
 		return nil
 	}

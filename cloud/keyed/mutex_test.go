@@ -1,22 +1,22 @@
-package turns_test
+package keyed_test
 
 import (
 	"sync"
 	"testing"
 
-	"github.com/fescue-edge/fescue/cloud/turns"
+	"github.com/fescue-edge/fescue/cloud/keyed"
 )
 
-func TestTurns(t *testing.T) {
+func TestMutex(t *testing.T) {
 	t.Parallel()
-	var all turns.Turns[string]
+	var all keyed.Mutex[string]
 	counts := map[string]*int{"a": new(int), "b": new(int)} // each guarded by its turn
 	var wg sync.WaitGroup
 	for key, n := range counts {
 		for range 8 {
 			wg.Go(func() {
 				for range 100 {
-					done := all.Take(key)
+					done := all.Lock(key)
 					*n++
 					done()
 				}
@@ -33,7 +33,7 @@ func TestTurns(t *testing.T) {
 
 func TestOthersDoNotWait(t *testing.T) {
 	t.Parallel()
-	var all turns.Turns[int]
-	defer all.Take(1)()
-	all.Take(2)() // would hang
+	var all keyed.Mutex[int]
+	defer all.Lock(1)()
+	all.Lock(2)() // would hang
 }
