@@ -75,11 +75,13 @@ type Link struct {
 	queued chan struct{}
 	// arranged has an element when there may be more or fewer connections to run.
 	arranged chan struct{}
+	// first is the connection that publishes.
+	first *connection
 
 	mu            sync.Mutex
 	subscriptions []*Subscription
 	suspects      map[string]suspicion
-	// connections are at least one; the first is the one that publishes.
+	// connections are at least one: the first is always first.
 	connections []*connection
 	// lost counts the messages that were given up.
 	lost uint64
@@ -121,7 +123,8 @@ func New(o Options) *Link {
 		arranged: make(chan struct{}, 1),
 		suspects: make(map[string]suspicion),
 	}
-	l.connections = []*connection{newConnection(l, 0)}
+	l.first = newConnection(l, 0)
+	l.connections = []*connection{l.first}
 	return l
 }
 
@@ -158,7 +161,7 @@ func (l *Link) SetMaxBytes(n int64) {
 func (l *Link) Connected() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.connections[0].up
+	return l.first.up
 }
 
 // Stats are the link's figures of the moment.
@@ -182,7 +185,7 @@ func (l *Link) Stats() Stats {
 func (l *Link) Run(ctx context.Context) error {
 	var running sync.WaitGroup
 	running.Go(func() { l.runExtra(ctx) })
-	l.connections[0].run(ctx)
+	l.first.run(ctx)
 	running.Wait()
 	if s := l.Stats(); s.Messages > 0 {
 		l.options.Logger.Warn("Messages for the cloud are lost with the end of the core.", slog.Int("messages", s.Messages), slog.Int64("bytes", s.Bytes))
