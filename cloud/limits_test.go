@@ -25,7 +25,7 @@ import (
 // with the tag site=north and to names that begin with north.
 type tenants struct {
 	*server
-	south  *stranger
+	south  *tenant
 	north  *site
 	values map[string]string // of labels and bodies, all south's
 	epochs map[string]int64  // of cores
@@ -34,7 +34,7 @@ type tenants struct {
 func newTenants(t *testing.T) *tenants {
 	t.Helper()
 	s := start(t, options(t.TempDir()))
-	w := &tenants{server: s, south: newStranger(t, s, "us-east-1", s.key, "marksouth"), epochs: map[string]int64{}}
+	w := &tenants{server: s, south: newTenant(t, s, "us-east-1", s.key, "marksouth"), epochs: map[string]int64{}}
 	key := s.keyWith(identity.Grant{Role: "deployer", Limit: fescue.Limit{
 		GroupTag: "site=north", Things: []string{"north*"}, Functions: []string{"north*"}, Secrets: []string{"north/*"}, Buckets: []string{"north*"},
 	}})

@@ -31,9 +31,9 @@ import (
 	"github.com/fescue-edge/fescue/corelink"
 )
 
-// stranger is a partition that must not see the others. Everything that it writes
+// tenant is a partition that must not see the others. Everything that it writes
 // bears its mark.
-type stranger struct {
+type tenant struct {
 	*site
 	mark string
 	core core
@@ -60,10 +60,10 @@ type stranger struct {
 
 var idPattern = regexp.MustCompile(`[0-9a-f]{64}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}`)
 
-// TestStrangers has partitions do random things by all doors: none may ever see
-// another's marks or ids. FESCUE_STRANGER_STEPS and FESCUE_STRANGER_SEED say how
+// TestTenantIsolation has partitions do random things by all doors: none may ever see
+// another's marks or ids. FESCUE_ISOLATION_STEPS and FESCUE_ISOLATION_SEED say how
 // many and which.
-func TestStrangers(t *testing.T) {
+func TestTenantIsolation(t *testing.T) {
 	t.Parallel()
 	number := func(name string, standard uint64) uint64 {
 		if n, err := strconv.ParseUint(os.Getenv(name), 10, 64); err == nil {
@@ -71,15 +71,15 @@ func TestStrangers(t *testing.T) {
 		}
 		return standard
 	}
-	r := rand.New(rand.NewPCG(number("FESCUE_STRANGER_SEED", 1), 0))
+	r := rand.New(rand.NewPCG(number("FESCUE_ISOLATION_SEED", 1), 0))
 	server := start(t, options(t.TempDir()))
 	elsewhere := server.keyOf("210987654321", identity.Grant{Role: identity.Admin})
-	all := []*stranger{
-		newStranger(t, server, "us-east-1", server.key, "markalpha"),
-		newStranger(t, server, "eu-west-1", server.key, "markbravo"),
-		newStranger(t, server, "us-east-1", elsewhere, "markcharlie"),
+	all := []*tenant{
+		newTenant(t, server, "us-east-1", server.key, "markalpha"),
+		newTenant(t, server, "eu-west-1", server.key, "markbravo"),
+		newTenant(t, server, "us-east-1", elsewhere, "markcharlie"),
 	}
-	for step := range number("FESCUE_STRANGER_STEPS", 1500) {
+	for step := range number("FESCUE_ISOLATION_STEPS", 1500) {
 		s := all[r.IntN(len(all))]
 		other := all[r.IntN(len(all))]
 		what, sent, got := s.act(r, other)
@@ -105,7 +105,7 @@ func TestStrangers(t *testing.T) {
 
 // sees checks an answer: no other's mark, and no id that is another's, unless a
 // request named it. Its own new ids are remembered.
-func (s *stranger) sees(t *testing.T, what string, all []*stranger, sent, got string) {
+func (s *tenant) sees(t *testing.T, what string, all []*tenant, sent, got string) {
 	t.Helper()
 	for _, other := range all {
 		if other != s && strings.Contains(got, other.mark) {
@@ -129,7 +129,7 @@ func (s *stranger) sees(t *testing.T, what string, all []*stranger, sent, got st
 	}
 }
 
-func (s *stranger) received() []paho.Message {
+func (s *tenant) received() []paho.Message {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.messages)
@@ -137,8 +137,8 @@ func (s *stranger) received() []paho.Message {
 
 // newStranger makes a partition with one of everything, all of the same names as
 // in the others.
-func newStranger(t *testing.T, server *server, region string, key cloud.AccessKey, mark string) *stranger {
-	s := &stranger{site: newSite(t, server, region, key), mark: mark, pool: map[string][]string{}, ids: map[string]bool{}, named: map[string]bool{}}
+func newTenant(t *testing.T, server *server, region string, key cloud.AccessKey, mark string) *tenant {
+	s := &tenant{site: newSite(t, server, region, key), mark: mark, pool: map[string][]string{}, ids: map[string]bool{}, named: map[string]bool{}}
 	ctx := t.Context()
 	c := iot.New(iot.Options{Region: region, BaseEndpoint: &s.base, HTTPClient: s.client, Credentials: s.sdk.Options().Credentials})
 	must := func(err error) {
@@ -258,7 +258,7 @@ func newStranger(t *testing.T, server *server, region string, key cloud.AccessKe
 // act does something at random, with names that are the same everywhere and ids
 // of its own or of another. It returns what it did, what it sent, and what came
 // back.
-func (s *stranger) act(r *rand.Rand, other *stranger) (what, sent, got string) {
+func (s *tenant) act(r *rand.Rand, other *tenant) (what, sent, got string) {
 	call := func(service, method, target, body string) (string, string, string) {
 		a := s.send(service, method, target, nil, body)
 		if a.status >= 500 {
@@ -312,8 +312,8 @@ func (s *stranger) act(r *rand.Rand, other *stranger) (what, sent, got string) {
 }
 
 // fetch asks for an artifact by its hash, as the core does.
-func (s *stranger) fetch(r *rand.Rand, other *stranger) (what, sent, got string) {
-	from := []*stranger{s, other}[r.IntN(2)]
+func (s *tenant) fetch(r *rand.Rand, other *tenant) (what, sent, got string) {
+	from := []*tenant{s, other}[r.IntN(2)]
 	hash := other.hashes[r.IntN(len(other.hashes))]
 	body, err := s.link.GetArtifact(s.t.Context(), from.group, from.deployment, hash, 0)
 	what = "artifact " + hash
@@ -332,7 +332,7 @@ func (s *stranger) fetch(r *rand.Rand, other *stranger) (what, sent, got string)
 }
 
 // knock calls what cores and devices call, as its own core.
-func (s *stranger) knock(r *rand.Rand, other *stranger) (what, sent, got string) {
+func (s *tenant) knock(r *rand.Rand, other *tenant) (what, sent, got string) {
 	theirs := "/greengrass/groups/" + other.group + "/deployments/" + other.deployment + "/cores/" +
 		url.PathEscape(strings.Join(strings.Split(other.core.certificateARN, ":")[:5], ":")+":thing/Twin")
 	request := []struct{ method, path, body string }{
@@ -356,7 +356,7 @@ func (s *stranger) knock(r *rand.Rand, other *stranger) (what, sent, got string)
 }
 
 // ask sends a request to the port for cores and devices.
-func (s *stranger) ask(method, path, body string) answer {
+func (s *tenant) ask(method, path, body string) answer {
 	s.t.Helper()
 	req, err := http.NewRequestWithContext(s.t.Context(), method, s.port+path, strings.NewReader(body))
 	if err != nil {
@@ -375,11 +375,11 @@ func (s *stranger) ask(method, path, body string) answer {
 }
 
 // operate calls one of the 92 operations.
-func (s *stranger) operate(r *rand.Rand, other *stranger) (what, sent, got string) {
+func (s *tenant) operate(r *rand.Rand, other *tenant) (what, sent, got string) {
 	op := s.operation(model.Model[r.IntN(len(model.Model))].Name)
 	values := maps.Clone(s.shared)
 	for label := range strings.FieldsSeq(strings.Join(op.labels(), " ") + " GroupVersionId") {
-		from := []*stranger{s, other}[r.IntN(2)]
+		from := []*tenant{s, other}[r.IntN(2)]
 		if pool := from.pool[label]; len(pool) > 0 {
 			values[label] = pool[r.IntN(len(pool))]
 		}
@@ -403,7 +403,7 @@ func (s *stranger) operate(r *rand.Rand, other *stranger) (what, sent, got strin
 }
 
 // learn keeps the ids of what was made for later labels.
-func (s *stranger) learn(op operation, a answer) {
+func (s *tenant) learn(op operation, a answer) {
 	var v map[string]any
 	if a.status/100 != 2 || json.Unmarshal([]byte(a.body), &v) != nil {
 		return
