@@ -13,7 +13,7 @@ import (
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud"
-	wire "github.com/fescue-edge/fescue/cloud/awsapi/greengrass"
+	ownapi "github.com/fescue-edge/fescue/cloud/awsapi/fescue"
 	"github.com/fescue-edge/fescue/cloud/identity"
 )
 
@@ -126,7 +126,7 @@ func TestAuditOfCalls(t *testing.T) {
 	_, err = s.greengrass("us-east-1", reader).DeleteGroup(ctx, &greengrass.DeleteGroupInput{GroupId: made.Id})
 	wantDenied(t, err, "greengrass:DeleteGroup", *made.Arn)
 
-	read := func(region string, key cloud.AccessKey, query string) (page wire.AuditRecords, status int) {
+	read := func(region string, key cloud.AccessKey, query string) (page ownapi.AuditRecords, status int) {
 		t.Helper()
 		status, body, header := s.sendAs(region, key, "GET", "/fescue/v1/audit?"+query)
 		if header.Get("x-amzn-RequestId") == "" {
@@ -137,7 +137,7 @@ func TestAuditOfCalls(t *testing.T) {
 		}
 		return page, status
 	}
-	summary := func(page wire.AuditRecords) (list []string) {
+	summary := func(page ownapi.AuditRecords) (list []string) {
 		for _, r := range page.Records {
 			list = append(list, strings.Join([]string{r.KeyName, r.Region, r.Service + ":" + r.Operation, r.Resource, r.ErrorCode}, " "))
 		}

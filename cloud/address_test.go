@@ -40,6 +40,10 @@ func TestOldScopes(t *testing.T) {
 		{"execute-api", "POST", "/", "Action=GetCallerIdentity&Version=2011-06-15", 404, "UnknownOperationException", "POST /"},
 		{"iotdevicegateway", "GET", "/things/mill/shadow", "", 200, "", `"version":1`},
 		{"iotdevicegateway", "GET", "/things/mill", "", 404, "UnknownOperationException", "GET /things/mill"},
+		{"s3", "GET", "/fescue/v1/cores", "", 400, "", "<Error><Code>InvalidRequest</Code>"}, // a bucket and a key
+		{"iotdata", "GET", "/fescue/v1/cores", "", 200, "", `"Cores":[]`},
+		{"execute-api", "GET", "/fescue/v1/cores", "", 200, "", `"Cores":[]`},
+		{"greengrass", "GET", "/fescue/v1/none", "", 404, "UnknownOperationException", "GET /fescue/v1/none"},
 		{"apigateway", "GET", "/restapis", "", 404, "UnknownOperationException", `\"apigateway\"`},
 	} {
 		status, exception, answer := s.signed("us-east-1", c.scope, c.method, c.path, c.body)

@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"github.com/fescue-edge/fescue"
-	wire "github.com/fescue-edge/fescue/cloud/awsapi/greengrass"
+	ownapi "github.com/fescue-edge/fescue/cloud/awsapi/fescue"
 	"github.com/fescue-edge/fescue/cloud/identity"
 )
 
@@ -39,7 +39,7 @@ func TestDenialsAgainAndAgain(t *testing.T) {
 
 	s = start(t, o)
 	_, text, _ := s.sendAs("us-east-1", s.key, "GET", "/fescue/v1/audit?MaxResults=1000&Operation=DeleteGroup&AccessKeyId="+reader.ID)
-	var page wire.AuditRecords
+	var page ownapi.AuditRecords
 	if err := json.Unmarshal([]byte(text), &page); err != nil {
 		t.Fatal(err)
 	}

@@ -16,7 +16,7 @@ import (
 	"github.com/prometheus/common/expfmt"
 
 	"github.com/fescue-edge/fescue/cloud/awsapi"
-	"github.com/fescue-edge/fescue/cloud/awsapi/greengrass"
+	ownapi "github.com/fescue-edge/fescue/cloud/awsapi/fescue"
 	"github.com/fescue-edge/fescue/cloud/events"
 	"github.com/fescue-edge/fescue/cloud/inbound"
 	"github.com/fescue-edge/fescue/corelink"
@@ -107,7 +107,7 @@ func (s *Server) opsMux() http.Handler {
 			return
 		}
 		w.Header().Set("Content-Type", "application/json")
-		json.NewEncoder(w).Encode(greengrass.EventDestinations{Destinations: list})
+		json.NewEncoder(w).Encode(ownapi.EventDestinations{Destinations: list})
 	})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !plainPath(r) {
@@ -121,13 +121,13 @@ func (s *Server) opsMux() http.Handler {
 // operator tells how the server does, to who asks with a signature.
 type operator struct{ *Server }
 
-// Account implements greengrass.Operator.
+// Account implements the API's Operator.
 func (o operator) Account() string { return o.o.Account }
 
-// Events implements greengrass.Operator.
+// Events implements the API's Operator.
 func (o operator) Events(ctx context.Context) ([]events.Status, error) { return o.events.Status(ctx) }
 
-// Metrics implements greengrass.Operator.
+// Metrics implements the API's Operator.
 func (o operator) Metrics() (contentType string, text []byte, err error) {
 	families, err := o.metrics.registry.Gather()
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/audit"
 	"github.com/fescue-edge/fescue/cloud/awsapi"
+	ownapi "github.com/fescue-edge/fescue/cloud/awsapi/fescue"
 	"github.com/fescue-edge/fescue/cloud/awsapi/greengrass"
 	"github.com/fescue-edge/fescue/cloud/awsapi/iam"
 	"github.com/fescue-edge/fescue/cloud/awsapi/iot"
@@ -20,6 +21,7 @@ import (
 	"github.com/fescue-edge/fescue/cloud/awsapi/s3"
 	"github.com/fescue-edge/fescue/cloud/awsapi/secretsmanager"
 	"github.com/fescue-edge/fescue/cloud/awsapi/sts"
+	"github.com/fescue-edge/fescue/cloud/awsapi/wire/restjson"
 	"github.com/fescue-edge/fescue/cloud/awsapi/wire/sigv4"
 	"github.com/fescue-edge/fescue/cloud/buckets"
 	"github.com/fescue-edge/fescue/cloud/bulk"
@@ -106,23 +108,29 @@ func (s *Server) wire(ctx context.Context) error {
 	s.onClose(s.audit.Flush)
 	groups, secretService := definitions.New(s.store, o.Now), secrets.New(s.store, s.master, o.Now)
 	iamRoles := identity.NewRoles(s.store, o.Now)
+	greengrassAPI := greengrass.New(greengrass.Options{
+		Definitions: groups, Deployments: s.engine, Roles: s.store, Cores: coreService, Authorities: authorities,
+		Bulk: s.bulk, Updates: s.jobs, Logger: o.Logger,
+	})
+	lambdaAPI := lambda.New(lambda.Options{
+		Functions: code, Buckets: s.buckets, Links: links, Scheme: s.APIScheme(), BasePath: o.BasePath, SpoolDir: s.path(spoolName), Logger: o.Logger,
+	})
 	api := awsapi.New(awsapi.Options{
 		Verifier: &sigv4.Verifier{Signers: s.keys, Now: o.Now, Regions: o.Regions},
 		AWS:      o.AWS, SpoolDir: s.path(spoolName), Observer: s.metrics, Logger: o.Logger,
 		DefaultRegion: o.Regions[0], Room: s.room, Space: s.space, Refusals: max(o.Refusals, 0), Calls: inbound.Share(o.Descriptors).OneOfAPI,
 		Services: map[string]awsapi.Service{
-			"greengrass": greengrass.New(greengrass.Options{
-				Definitions: groups, Deployments: s.engine, Roles: s.store,
-				Cores: coreService, Fleet: cores.Fleet{Store: s.store, Presence: s.presence}, Authorities: authorities,
-				Bulk: s.bulk, Updates: s.jobs, Audit: s.audit, Operator: operator{s}, Logger: o.Logger,
+			"fescue": ownapi.New(ownapi.Options{
+				Definitions: groups, Deployments: s.engine, Fleet: cores.Fleet{Store: s.store, Presence: s.presence},
+				Audit: s.audit, Operator: operator{s}, Listener: s.front,
+				Lent: []restjson.Operation{greengrassAPI.Restore(), lambdaAPI.Restore()}, Now: o.Now, Logger: o.Logger,
 			}),
+			"greengrass":    greengrassAPI,
+			"lambda":        lambdaAPI,
 			"iot":           iot.New(iot.Options{Registry: things, Jobs: s.jobs, Now: o.Now, Host: o.PublicHosts[0], Logger: o.Logger}),
 			"iot-jobs-data": iotjobsdata.New(iotjobsdata.Options{Jobs: s.jobs, Now: o.Now, Logger: o.Logger}),
 			"iotdata": iotdata.New(iotdata.Options{
-				Publisher: asking{s.front}, Listener: s.front, Shadows: shadowService, Now: o.Now, Logger: o.Logger,
-			}),
-			"lambda": lambda.New(lambda.Options{
-				Functions: code, Buckets: s.buckets, Links: links, Scheme: s.APIScheme(), BasePath: o.BasePath, SpoolDir: s.path(spoolName), Logger: o.Logger,
+				Publisher: asking{s.front}, Shadows: shadowService, Now: o.Now, Logger: o.Logger,
 			}),
 			"iam":            iam.New(iamRoles, o.Logger),
 			"s3":             s3.New(s3.Options{Buckets: s.buckets, Hosts: o.PublicHosts, Logger: o.Logger}),

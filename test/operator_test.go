@@ -14,7 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/greengrass/types"
 
 	"github.com/fescue-edge/fescue"
-	"github.com/fescue-edge/fescue/cloud/awsapi/greengrass"
+	ownapi "github.com/fescue-edge/fescue/cloud/awsapi/fescue"
 )
 
 // TestOperator: what an operator sees of a fleet, and does to it, with the operator's
@@ -62,9 +62,9 @@ func TestOperator(t *testing.T) {
 		h.says(t, 0, []string{group}, "deployments", "--status", "Failure", "--region", region)
 	})
 
-	cores := func(t *testing.T, flags ...string) []greengrass.CoreSummary {
+	cores := func(t *testing.T, flags ...string) []ownapi.CoreSummary {
 		t.Helper()
-		var list []greengrass.CoreSummary
+		var list []ownapi.CoreSummary
 		out, errs, code := h.program(t, append([]string{"cores", "--json"}, flags...)...)
 		if err := json.Unmarshal([]byte(out), &list); err != nil || code != 0 {
 			t.Fatalf("exit code %d, %v\n%s%s", code, err, out, errs)

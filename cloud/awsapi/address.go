@@ -18,6 +18,10 @@ type Router interface {
 // addressed is the name of the service that a request is for: what its signature
 // is scoped to, and by its form where that does not tell.
 func (h *Handler) addressed(r *http.Request, scope string) string {
+	// A bucket may have the name of the path.
+	if strings.HasPrefix(r.URL.EscapedPath(), OwnPath) && wire.Find(scope).Protocol == wire.RESTJSON {
+		return own
+	}
 	switch scope {
 	case "execute-api":
 		// SDKs before May 2023 sign so for AWS IoT.
@@ -30,6 +34,9 @@ func (h *Handler) addressed(r *http.Request, scope string) string {
 	}
 	return wire.Find(scope).Name
 }
+
+// own is the service of what is Fescue's own.
+const own = "fescue"
 
 // routed is the service that has an operation for a request's method and path.
 func (h *Handler) routed(r *http.Request) string {
@@ -55,7 +62,7 @@ func (h *Handler) unsigned(r *http.Request) string {
 	switch {
 	case at >= 0:
 		return wire.Services[at].Name
-	case r.Method == http.MethodPost, strings.HasPrefix(r.URL.Path, OwnPath):
+	case r.Method == http.MethodPost:
 		return ""
 	}
 	return "s3" // path style: everything else is a bucket

@@ -25,7 +25,7 @@ var reading = []string{"Get", "List", "Describe", "Head", "Check", "Subscribe"}
 
 // changes says whether a call is recorded.
 func changes(service string, t Target) bool {
-	if !t.Own && slices.Contains(wire.Find(service).Recorded, t.Operation) {
+	if slices.Contains(wire.Find(service).Recorded, t.Operation) {
 		return true
 	}
 	for _, verb := range reading {

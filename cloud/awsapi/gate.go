@@ -20,9 +20,6 @@ import (
 type Target struct {
 	// Operation is the API's name of it, for example "CreateDeployment".
 	Operation string
-	// Own marks an operation of Fescue's own, below OwnPath, whatever service its
-	// request is signed for.
-	Own bool
 	// Resource is the ARN that it acts on; empty stands for none in particular.
 	Resource string
 	// RequestTags are the tags of what is to be made; nil when there are none.
@@ -35,19 +32,13 @@ const OwnPath = "/fescue/v1/"
 
 // action is what a call does, as policies name it.
 func action(service string, t Target) string {
-	if t.Own {
-		return ownPrefix + ":" + t.Operation
-	}
 	return wire.Find(service).Action(t.Operation)
 }
-
-// ownPrefix is that of the operations that are Fescue's own.
-const ownPrefix = "fescue"
 
 // authorize decides by the caller's policies, default deny. The error is the
 // refusal in the service's form.
 func (h *Handler) authorize(ctx context.Context, service, act string, r *http.Request, call *Call, t Target) error {
-	if !t.Own && slices.Contains(wire.Find(service).Open, t.Operation) {
+	if slices.Contains(wire.Find(service).Open, t.Operation) {
 		return nil
 	}
 	resource := t.Resource

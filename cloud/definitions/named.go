@@ -9,6 +9,19 @@ import (
 	"github.com/fescue-edge/fescue"
 )
 
+// NamedBy is Named of a version of a group that is kept. One that is not there names
+// nothing.
+func (s *Service) NamedBy(ctx context.Context, p fescue.Partition, groupID, version string) ([]string, error) {
+	v, err := s.Version(ctx, p, fescue.GroupKind, groupID, version)
+	if errors.Is(err, fescue.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s.Named(ctx, p, fescue.GroupKind, v.Body)
+}
+
 // Named lists what fescue.Named finds in the body of a version; of a group version
 // it is that of every definition version that it refers to. A reference that leads
 // nowhere names nothing: it is refused for that.

@@ -13,7 +13,7 @@ import (
 
 	"github.com/fescue-edge/fescue/client"
 	"github.com/fescue-edge/fescue/cloud/awsapi"
-	"github.com/fescue-edge/fescue/cloud/awsapi/greengrass"
+	ownapi "github.com/fescue-edge/fescue/cloud/awsapi/fescue"
 )
 
 // auditCommand reads the audit record through the API.
@@ -67,7 +67,7 @@ func (c auditCommand) Run(ctx context.Context, t *terminal) error {
 		if err != nil {
 			return err
 		}
-		var fresh []greengrass.AuditRecord
+		var fresh []ownapi.AuditRecord
 		latest := from
 		for _, r := range records {
 			at, err := time.Parse(time.RFC3339, r.Time)
@@ -106,7 +106,7 @@ func (c auditCommand) Run(ctx context.Context, t *terminal) error {
 }
 
 // read reads all pages from a time on.
-func (c auditCommand) read(ctx context.Context, api *client.Client, from time.Time) ([]greengrass.AuditRecord, error) {
+func (c auditCommand) read(ctx context.Context, api *client.Client, from time.Time) ([]ownapi.AuditRecord, error) {
 	q := url.Values{"From": {from.UTC().Format(time.RFC3339Nano)}}
 	for name, value := range map[string]string{"AccessKeyId": c.Key, "Operation": c.Operation} {
 		if value != "" {
@@ -116,9 +116,9 @@ func (c auditCommand) read(ctx context.Context, api *client.Client, from time.Ti
 	if !c.To.IsZero() {
 		q.Set("To", c.To.UTC().Format(time.RFC3339Nano))
 	}
-	var list []greengrass.AuditRecord
+	var list []ownapi.AuditRecord
 	for {
-		var page greengrass.AuditRecords
+		var page ownapi.AuditRecords
 		err := api.Call(ctx, "greengrass", "ListAuditRecords", http.MethodGet, awsapi.OwnPath+"audit?"+q.Encode(), nil, &page)
 		if err != nil {
 			return nil, err
@@ -131,9 +131,9 @@ func (c auditCommand) read(ctx context.Context, api *client.Client, from time.Ti
 	}
 }
 
-func lines(w io.Writer) func([]greengrass.AuditRecord) error {
+func lines(w io.Writer) func([]ownapi.AuditRecord) error {
 	enc := json.NewEncoder(w)
-	return func(list []greengrass.AuditRecord) error {
+	return func(list []ownapi.AuditRecord) error {
 		for _, r := range list {
 			if err := enc.Encode(r); err != nil {
 				return err
@@ -144,9 +144,9 @@ func lines(w io.Writer) func([]greengrass.AuditRecord) error {
 }
 
 // table prints a head once, and then rows under it.
-func (c auditCommand) table(out io.Writer) func([]greengrass.AuditRecord) error {
+func (c auditCommand) table(out io.Writer) func([]ownapi.AuditRecord) error {
 	begun := false
-	return func(list []greengrass.AuditRecord) error {
+	return func(list []ownapi.AuditRecord) error {
 		if len(list) == 0 {
 			return nil
 		}

@@ -11,7 +11,7 @@ import (
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/client"
-	"github.com/fescue-edge/fescue/cloud/awsapi/greengrass"
+	ownapi "github.com/fescue-edge/fescue/cloud/awsapi/fescue"
 )
 
 type checkCommand struct {
@@ -53,7 +53,7 @@ func (c *checkCommand) Run(ctx context.Context, t *terminal) error {
 	if version == "" {
 		return fmt.Errorf("the group %s has no version; aws greengrass create-group-version makes one", g.Name)
 	}
-	var result greengrass.CheckResult
+	var result ownapi.CheckResult
 	in := struct{ WaitSeconds int }{int(c.Wait.Seconds())}
 	err = api.CallWithin(ctx, c.Wait+client.Timeout, "greengrass", "CheckGroupVersion", http.MethodPost,
 		"/fescue/v1/groups/"+g.Id+"/versions/"+url.PathEscape(version)+"/check", in, &result)
@@ -77,7 +77,7 @@ func (c *checkCommand) Run(ctx context.Context, t *terminal) error {
 }
 
 // checkText tells a result to a person.
-func checkText(g client.Group, version string, r greengrass.CheckResult) string {
+func checkText(g client.Group, version string, r ownapi.CheckResult) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "group %s, version %s\n", g.Name, version)
 	list := func(where string, details []fescue.ErrorDetail) {

@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"github.com/fescue-edge/fescue"
-	"github.com/fescue-edge/fescue/cloud/awsapi/greengrass"
+	ownapi "github.com/fescue-edge/fescue/cloud/awsapi/fescue"
 )
 
 type coresCommand struct {
@@ -46,9 +46,9 @@ func (c *coresCommand) Run(ctx context.Context, t *terminal) error {
 		}
 		operation, path = "ListGroupCores", "/fescue/v1/groups/"+g.Id+"/cores"
 	}
-	list := []greengrass.CoreSummary{}
+	list := []ownapi.CoreSummary{}
 	for token := ""; ; {
-		var page greengrass.CoreList
+		var page ownapi.CoreList
 		if err := api.Call(ctx, "greengrass", operation, http.MethodGet, path+"?NextToken="+url.QueryEscape(token), nil, &page); err != nil {
 			return err
 		}
@@ -93,7 +93,7 @@ func (c *coresCommand) Run(ctx context.Context, t *terminal) error {
 }
 
 // connection is whether a core is connected, and since when that is so.
-func connection(core greengrass.CoreState, onlineSince string) (state, since string) {
+func connection(core ownapi.CoreState, onlineSince string) (state, since string) {
 	switch {
 	case core.Online:
 		return "connected", onlineSince
@@ -104,7 +104,7 @@ func connection(core greengrass.CoreState, onlineSince string) (state, since str
 }
 
 // problemsOf is what is known to be wrong with a core.
-func problemsOf(core greengrass.CoreSummary) (list []string) {
+func problemsOf(core ownapi.CoreSummary) (list []string) {
 	for _, f := range core.Findings {
 		list = append(list, fmt.Sprintf("%s: %s (said at %s)", f.DetailedErrorCode, f.DetailedErrorMessage, core.SaidAt))
 	}

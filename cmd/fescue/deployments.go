@@ -13,7 +13,7 @@ import (
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/client"
-	"github.com/fescue-edge/fescue/cloud/awsapi/greengrass"
+	ownapi "github.com/fescue-edge/fescue/cloud/awsapi/fescue"
 )
 
 type deploymentsCommand struct {
@@ -43,7 +43,7 @@ func (c *deploymentsCommand) Run(ctx context.Context, t *terminal) error {
 	if err != nil {
 		return err
 	}
-	list := []greengrass.DeploymentSummary{}
+	list := []ownapi.DeploymentSummary{}
 	for _, status := range c.Status {
 		part, err := listDeployments(ctx, api, status, c.Limit)
 		if err != nil {
@@ -80,11 +80,11 @@ func orList[T ~string](list []T) string {
 	return b.String()
 }
 
-func listDeployments(ctx context.Context, api *client.Client, status fescue.DeploymentStatus, limit int) ([]greengrass.DeploymentSummary, error) {
-	var list []greengrass.DeploymentSummary
+func listDeployments(ctx context.Context, api *client.Client, status fescue.DeploymentStatus, limit int) ([]ownapi.DeploymentSummary, error) {
+	var list []ownapi.DeploymentSummary
 	for token := ""; ; {
 		q := url.Values{"Status": {string(status)}, "NextToken": {token}, "MaxResults": {strconv.Itoa(limit - len(list))}}
-		var page greengrass.DeploymentList
+		var page ownapi.DeploymentList
 		if err := api.Call(ctx, "greengrass", "ListDeploymentsByStatus", http.MethodGet, "/fescue/v1/deployments?"+q.Encode(), nil, &page); err != nil {
 			return nil, err
 		}
@@ -96,7 +96,7 @@ func listDeployments(ctx context.Context, api *client.Client, status fescue.Depl
 }
 
 // where is status and phase: "InProgress (Claimed)".
-func where(d greengrass.DeploymentSummary) string {
+func where(d ownapi.DeploymentSummary) string {
 	if d.Phase == "" {
 		return string(d.DeploymentStatus)
 	}
@@ -180,7 +180,7 @@ func (c *cancelCommand) Run(ctx context.Context, t *terminal) error {
 	if err != nil {
 		return err
 	}
-	var d greengrass.DeploymentSummary
+	var d ownapi.DeploymentSummary
 	if err := api.Call(ctx, "greengrass", "CancelDeployment", http.MethodPost, deploymentPath(groupID, id, "cancel"),
 		struct{ Force bool }{c.Force}, &d); err != nil {
 		return err
@@ -242,7 +242,7 @@ func watchDeployment(ctx context.Context, t *terminal, api *client.Client, group
 	}
 	w := watch{out: t.stdout, json: json}
 	for {
-		var timeline greengrass.Timeline
+		var timeline ownapi.Timeline
 		err := api.Call(ctx, "greengrass", "GetDeploymentTimeline", http.MethodGet, deploymentPath(groupID, id, "timeline"), nil, &timeline)
 		switch {
 		case ctx.Err() != nil:
@@ -288,7 +288,7 @@ type watch struct {
 	last     string
 }
 
-func (w *watch) show(t greengrass.Timeline) error {
+func (w *watch) show(t ownapi.Timeline) error {
 	if w.json {
 		line, err := json.Marshal(t)
 		if err != nil || string(line) == w.last {
@@ -334,7 +334,7 @@ func (w *watch) show(t greengrass.Timeline) error {
 }
 
 // doing says what goes on in a deployment that has not ended.
-func doing(t greengrass.Timeline) string {
+func doing(t ownapi.Timeline) string {
 	switch {
 	case t.DeploymentStatus != fescue.InProgress || t.Core == nil:
 		return ""

@@ -6,7 +6,7 @@ import (
 	"net/http"
 	"net/url"
 
-	"github.com/fescue-edge/fescue/cloud/awsapi/greengrass"
+	ownapi "github.com/fescue-edge/fescue/cloud/awsapi/fescue"
 )
 
 type resetEpochCommand struct {
@@ -33,7 +33,7 @@ func (c *resetEpochCommand) Run(ctx context.Context, t *terminal) error {
 	if err != nil {
 		return err
 	}
-	var result greengrass.CoreEpoch
+	var result ownapi.CoreEpoch
 	err = api.Call(ctx, "greengrass", "ResetCoreEpoch", http.MethodPost, "/fescue/v1/cores/"+url.PathEscape(c.Core)+"/epoch",
 		struct{ Epoch int64 }{c.Epoch}, &result)
 	if err != nil {

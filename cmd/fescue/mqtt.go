@@ -15,6 +15,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/fescue-edge/fescue/client"
+	ownapi "github.com/fescue-edge/fescue/cloud/awsapi/fescue"
 	"github.com/fescue-edge/fescue/cloud/awsapi/iotdata"
 )
 
@@ -77,7 +78,7 @@ func (c *subCommand) Run(ctx context.Context, t *terminal) error {
 	defer stream.Close()
 	lines := json.NewDecoder(bufio.NewReader(stream))
 	for n := 0; ; {
-		var m iotdata.StreamedMessage
+		var m ownapi.StreamedMessage
 		err := lines.Decode(&m)
 		switch {
 		case ctx.Err() != nil:
@@ -121,7 +122,7 @@ func causeOr(ctx context.Context, err error) error {
 }
 
 // show prints a message.
-func (c *subCommand) show(w io.Writer, m iotdata.StreamedMessage) error {
+func (c *subCommand) show(w io.Writer, m ownapi.StreamedMessage) error {
 	text := utf8.Valid(m.Payload)
 	if !c.JSON {
 		payload := string(m.Payload)

@@ -81,7 +81,7 @@ func (a *API) listBulk(ctx context.Context, r *restjson.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	list, next := cut(list, pg, func(b fescue.BulkDeployment) string { return b.ID })
+	list, next := restjson.Cut(list, pg, func(b fescue.BulkDeployment) string { return b.ID })
 	items := make([]item, 0, len(list))
 	for _, b := range list {
 		items = append(items, item{r.Partition.BulkDeploymentARN(b.ID), b.ID, fescue.Timestamp(b.CreatedAt)})
@@ -105,7 +105,7 @@ func (a *API) listBulkReports(ctx context.Context, r *restjson.Request) (any, er
 		ErrorMessage     string               `json:",omitempty"`
 		GroupArn         string
 	}
-	pg, err := pageBy(r, func(key string) bool {
+	pg, err := r.Page(maxPage, func(key string) bool {
 		n, err := strconv.ParseInt(key, 10, 64)
 		return err == nil && n > 0
 	})
@@ -116,7 +116,7 @@ func (a *API) listBulkReports(ctx context.Context, r *restjson.Request) (any, er
 	if err != nil {
 		return nil, notFoundAs(err, unknownBulk)
 	}
-	list, next := cut(list, pg, func(b fescue.BulkReport) string { return strconv.FormatInt(b.Number, 10) })
+	list, next := restjson.Cut(list, pg, func(b fescue.BulkReport) string { return strconv.FormatInt(b.Number, 10) })
 	items := make([]item, 0, len(list))
 	for _, b := range list {
 		it := item{

@@ -217,7 +217,7 @@ func (c *container) list(ctx context.Context, r *restjson.Request) (any, error) 
 	if err != nil {
 		return nil, err
 	}
-	list, next := cut(list, pg, func(d fescue.Definition) string { return d.ID })
+	list, next := restjson.Cut(list, pg, func(d fescue.Definition) string { return d.ID })
 	infos := make([]information, 0, len(list))
 	for _, d := range list {
 		infos = append(infos, inform(r.Partition, d))
@@ -248,7 +248,7 @@ func (c *container) listVersions(ctx context.Context, r *restjson.Request) (any,
 	if err != nil {
 		return nil, notFoundAs(err, missing)
 	}
-	list, next := cut(list, pg, func(v fescue.DefinitionVersion) string { return v.ID })
+	list, next := restjson.Cut(list, pg, func(v fescue.DefinitionVersion) string { return v.ID })
 	infos := make([]versionInformation, 0, len(list))
 	for _, v := range list {
 		infos = append(infos, informVersion(r.Partition, v))

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	ownapi "github.com/fescue-edge/fescue/cloud/awsapi/fescue"
 	"github.com/fescue-edge/fescue/cloud/awsapi/greengrass"
 	"github.com/fescue-edge/fescue/cloud/awsapi/iam"
 	"github.com/fescue-edge/fescue/cloud/awsapi/iot"
@@ -26,19 +27,9 @@ import (
 
 var update = flag.Bool("update", false, "write docs/api-coverage.md anew")
 
-// served are the operations of the model that the service registers, by name,
-// and own those that are Fescue's. Nothing is called, so they need nothing behind
-// them.
-func served() (modelled, own []restjson.Operation) {
-	for _, op := range greengrass.New(greengrass.Options{}).Operations() {
-		if strings.HasPrefix(op.Path, "/fescue/") {
-			own = append(own, op)
-		} else {
-			modelled = append(modelled, op)
-		}
-	}
-	return modelled, own
-}
+// served are the operations of the model that the service registers, by name. Nothing
+// is called, so they need nothing behind them.
+func served() []restjson.Operation { return greengrass.New(greengrass.Options{}).Operations() }
 
 func TestModel(t *testing.T) {
 	t.Parallel()
@@ -59,8 +50,7 @@ func TestModel(t *testing.T) {
 	t.Run("is what is served", func(t *testing.T) {
 		t.Parallel()
 		seen := make(map[string]bool)
-		modelled, _ := served()
-		for _, op := range modelled {
+		for _, op := range served() {
 			if want := model[op.Name]; op.Method != want.Method || op.Path != want.Path || seen[op.Name] {
 				t.Errorf("%s: %s %s, the model has %s %s", op.Name, op.Method, op.Path, want.Method, want.Path)
 			}
@@ -91,8 +81,7 @@ func TestCoverageDocument(t *testing.T) {
 
 func coverageDocument() string {
 	ours := make(map[string]bool)
-	modelled, own := served()
-	for _, op := range modelled {
+	for _, op := range served() {
 		ours[op.Name] = true
 	}
 	var doc strings.Builder
@@ -115,8 +104,9 @@ How answers differ from the original's is in [compatibility.md](compatibility.md
 		}
 		fmt.Fprintf(&doc, "| %s | `%s %s` | %s |\n", op.Name, op.Method, op.Path, state)
 	}
-	doc.WriteString("\nBeside the model, signed for greengrass:\n\n| operation | method and path |\n|---|---|\n")
-	for _, op := range own {
+	doc.WriteString("\n## Fescue's own\n\nREST-JSON, signed for greengrass, iot, iotdata or lambda; [fescue-api.json](fescue-api.json) describes them in OpenAPI.\n\n| operation | method and path |\n|---|---|\n")
+	lent := []restjson.Operation{greengrass.New(greengrass.Options{}).Restore(), lambda.New(lambda.Options{}).Restore()}
+	for _, op := range ownapi.New(ownapi.Options{Lent: lent}).Operations() {
 		fmt.Fprintf(&doc, "| %s | `%s %s` |\n", op.Name, op.Method, op.Path)
 	}
 	doc.WriteString(`

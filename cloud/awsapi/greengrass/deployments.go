@@ -70,15 +70,14 @@ func (a *API) coveredDeployment(ctx context.Context, r *restjson.Request, group,
 	return scope.GroupTag, a.coveredVersion(ctx, r, group, version)
 }
 
+// coveredVersion refuses what a version of a group names and a limited caller may not
+// use. A version that is not there is refused for that.
 func (a *API) coveredVersion(ctx context.Context, r *restjson.Request, group, version string) error {
-	v, err := a.definitions.Version(ctx, r.Partition, fescue.GroupKind, group, version)
-	if errors.Is(err, fescue.ErrNotFound) {
-		return nil // and is refused for that
-	}
+	names, err := a.definitions.NamedBy(ctx, r.Partition, group, version)
 	if err != nil {
 		return err
 	}
-	return a.covered(ctx, r, fescue.GroupKind, v.Body)
+	return r.Covers(ctx, names...)
 }
 
 // created answers CreateDeployment and ResetDeployments.
@@ -151,7 +150,7 @@ func (a *API) listDeployments(ctx context.Context, r *restjson.Request) (any, er
 	if err != nil {
 		return nil, err
 	}
-	list, next := cut(list, pg, func(d fescue.Deployment) string { return d.ID })
+	list, next := restjson.Cut(list, pg, func(d fescue.Deployment) string { return d.ID })
 	items := make([]item, 0, len(list))
 	for _, d := range list {
 		group := r.Partition.DefinitionARN(fescue.GroupKind, d.GroupID)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/awsapi"
+	"github.com/fescue-edge/fescue/cloud/awsapi/wire/restjson"
 	"github.com/fescue-edge/fescue/cloud/bulk"
 	"github.com/fescue-edge/fescue/cloud/cores"
 	"github.com/fescue-edge/fescue/cloud/definitions"
@@ -113,7 +114,10 @@ func translate(err error) *awsapi.Error {
 	var badCore *cores.InvalidError
 	var badURI *bulk.URIError
 	var badJob *jobs.InvalidError
+	var list *restjson.PageError
 	switch {
+	case errors.As(err, &list):
+		return refuse(http.StatusBadRequest, badRequest, "%s", list.Text)
 	case errors.As(err, &invalid):
 		t := kindTexts[invalid.Kind.Segment]
 		return refuse(http.StatusBadRequest, "", "The %s is %s. (ErrorDetails: [%s])", t.subject, t.fault, strings.Join(invalid.Problems, ", "))
@@ -122,7 +126,7 @@ func translate(err error) *awsapi.Error {
 	case errors.Is(err, fescue.ErrTokenReused):
 		return refuse(http.StatusBadRequest, invalidInput, "The client token was used before for a different request. Use a new token.")
 	case errors.Is(err, fescue.ErrPage):
-		return refuse(http.StatusBadRequest, badRequest, "%s", foreignToken)
+		return refuse(http.StatusBadRequest, badRequest, "%s", restjson.ForeignToken)
 	case errors.As(err, &badTags):
 		return refuse(http.StatusBadRequest, badRequest, "%s", badTags.Text)
 	case errors.As(err, &badCore):

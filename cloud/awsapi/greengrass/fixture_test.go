@@ -17,7 +17,9 @@ import (
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/awsapi"
+	ownapi "github.com/fescue-edge/fescue/cloud/awsapi/fescue"
 	"github.com/fescue-edge/fescue/cloud/awsapi/greengrass"
+	"github.com/fescue-edge/fescue/cloud/awsapi/wire/restjson"
 	"github.com/fescue-edge/fescue/cloud/bulk"
 	"github.com/fescue-edge/fescue/cloud/cores"
 	"github.com/fescue-edge/fescue/cloud/definitions"
@@ -65,14 +67,18 @@ func open(t testing.TB) *api {
 	bulks := bulk.New(bulk.Options{Store: s, Objects: objects, Deployments: engine, AWS: "aws", Now: clock, Logger: logger})
 	service := greengrass.New(greengrass.Options{
 		Definitions: definitions.New(s, clock), Deployments: engine, Roles: s, Bulk: bulks,
-		Fleet: cores.Fleet{Store: s, Presence: cores.NewPresence(s, clock, logger)},
 		Cores: cores.New(s, clock), Authorities: groupca.New(s, master, clock), Logger: logger,
 	})
+	own := ownapi.New(ownapi.Options{Lent: []restjson.Operation{service.Restore()}, Logger: logger})
 	a := &api{t: t, store: s, bulk: bulks, input: objects, servers: make(map[fescue.Partition]*httptest.Server)}
 	for _, p := range []fescue.Partition{here, there} {
 		a.servers[p] = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			r.Body = http.MaxBytesReader(w, r.Body, service.MaxBody(r))
-			service.ServeCall(w, r, &awsapi.Call{Partition: p, RequestID: "r"})
+			var addressed awsapi.Service = service
+			if strings.HasPrefix(r.URL.Path, awsapi.OwnPath) {
+				addressed = own
+			}
+			r.Body = http.MaxBytesReader(w, r.Body, addressed.MaxBody(r))
+			addressed.ServeCall(w, r, &awsapi.Call{Partition: p, RequestID: "r"})
 		}))
 	}
 	t.Cleanup(func() {

@@ -8,13 +8,11 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"log/slog"
 	"net/http"
 	"slices"
-	"strconv"
 	"time"
 	"unicode"
 
@@ -24,7 +22,6 @@ import (
 	"github.com/fescue-edge/fescue/cloud/bulk"
 	"github.com/fescue-edge/fescue/cloud/cores"
 	"github.com/fescue-edge/fescue/cloud/definitions"
-	"github.com/fescue-edge/fescue/cloud/deploy"
 	"github.com/fescue-edge/fescue/cloud/groupca"
 )
 
@@ -35,11 +32,6 @@ type Deployments interface {
 	Reset(ctx context.Context, p fescue.Partition, groupID string, force bool, token fescue.Token) (fescue.Deployment, error)
 	Status(ctx context.Context, p fescue.Partition, groupID, id string) (fescue.CurrentStatus, error)
 	Deployments(ctx context.Context, p fescue.Partition, groupID string, page fescue.Page) ([]fescue.Deployment, error)
-	DeploymentsIn(ctx context.Context, p fescue.Partition, status fescue.DeploymentStatus, page fescue.Page) ([]fescue.Deployment, error)
-	Timeline(ctx context.Context, p fescue.Partition, groupID, id string) (deploy.Timeline, error)
-	Cancel(ctx context.Context, p fescue.Partition, groupID, id string, force bool, by string) (fescue.Deployment, error)
-	Check(ctx context.Context, p fescue.Partition, groupID, groupVersionID string, wait time.Duration) (deploy.Check, error)
-	ResetEpoch(ctx context.Context, p fescue.Partition, thing string, epoch int64) (deploy.EpochReset, error)
 }
 
 // Roles keeps the service role (empty group id) and the groups' roles.
@@ -55,12 +47,9 @@ type Options struct {
 	Deployments Deployments
 	Roles       Roles
 	Cores       *cores.Service
-	Fleet       Fleet
 	Authorities *groupca.Service
 	Bulk        *bulk.Service
 	Updates     Updates
-	Audit       Audit
-	Operator    Operator
 	Logger      *slog.Logger
 }
 
@@ -71,12 +60,9 @@ type API struct {
 	deployments Deployments
 	roles       Roles
 	cores       *cores.Service
-	fleet       Fleet
 	authorities *groupca.Service
 	bulk        *bulk.Service
 	updates     Updates
-	audit       Audit
-	operator    Operator
 }
 
 var _ awsapi.Service = (*API)(nil)
@@ -90,13 +76,12 @@ func New(o Options) *API {
 			Malformed: malformed,
 			Target:    target,
 		},
-		definitions: o.Definitions, deployments: o.Deployments, roles: o.Roles, cores: o.Cores, fleet: o.Fleet, authorities: o.Authorities,
-		bulk: o.Bulk, updates: o.Updates, audit: o.Audit, operator: o.Operator,
+		definitions: o.Definitions, deployments: o.Deployments, roles: o.Roles, cores: o.Cores, authorities: o.Authorities,
+		bulk: o.Bulk, updates: o.Updates,
 	}
 	a.Register(slices.Concat(
-		a.containerOperations(), a.deploymentOperations(), a.timelineOperations(), a.roleOperations(),
-		a.tagOperations(), a.coreOperations(), a.fleetOperations(), a.authorityOperations(), a.bulkOperations(), a.updateOperations(), a.operatorOperations(),
-		[]restjson.Operation{a.restoreOperation(), a.auditOperation()},
+		a.containerOperations(), a.deploymentOperations(), a.roleOperations(),
+		a.tagOperations(), a.coreOperations(), a.authorityOperations(), a.bulkOperations(), a.updateOperations(),
 	))
 	return a
 }
@@ -112,44 +97,8 @@ func errorBody(e *awsapi.Error) any {
 // as much as is reasonable.
 const maxPage = 1000
 
-// foreignToken is said of a NextToken of another list, of no list, and of one
-// whose record is gone.
-const foreignToken = "NextToken is not one that this API gave out for this list, or the record it stood for is gone. List again from the beginning."
-
-// page reads MaxResults and NextToken. A page's key is an id, so tokens survive
-// inserts.
-func page(r *restjson.Request) (fescue.Page, error) { return pageBy(r, fescue.ValidID) }
-
-// pageBy is page for keys of another form.
-func pageBy(r *restjson.Request, valid func(key string) bool) (fescue.Page, error) {
-	p := fescue.Page{Limit: maxPage}
-	if text := r.Query.Get("MaxResults"); text != "" {
-		n, err := strconv.Atoi(text)
-		if err != nil || n < 1 {
-			return p, refuse(http.StatusBadRequest, badRequest, "MaxResults '%s' is not a number of at least 1.", text)
-		}
-		p.Limit = min(n, maxPage)
-	}
-	if token := r.Query.Get("NextToken"); token != "" {
-		key, err := base64.RawURLEncoding.DecodeString(token)
-		if err != nil || !valid(string(key)) {
-			return p, refuse(http.StatusBadRequest, badRequest, "%s", foreignToken)
-		}
-		p.After = string(key)
-	}
-	p.Limit++ // one more tells whether there is a next page
-	return p, nil
-}
-
-// cut drops the record beyond the page and returns the token of the next page,
-// empty on the last one.
-func cut[T any](list []T, p fescue.Page, id func(T) string) ([]T, string) {
-	if len(list) < p.Limit {
-		return list, ""
-	}
-	list = list[:p.Limit-1]
-	return list, base64.RawURLEncoding.EncodeToString([]byte(id(list[len(list)-1])))
-}
+// page reads MaxResults and NextToken of a list of ids.
+func page(r *restjson.Request) (fescue.Page, error) { return r.Page(maxPage, fescue.ValidID) }
 
 // token reads X-Amzn-Client-Token, which makes a create call idempotent.
 func token(r *restjson.Request) (fescue.Token, error) {

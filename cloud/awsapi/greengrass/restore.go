@@ -8,18 +8,19 @@ import (
 	"time"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/awsapi"
 	"github.com/fescue-edge/fescue/cloud/awsapi/wire/restjson"
 	"github.com/fescue-edge/fescue/cloud/definitions"
 )
 
-// restoreOperation makes a version of a group or definition, and the container
-// where it is missing, under given ids. It is Fescue's own: the original's API
+// Restore is an operation for the API of what is Fescue's own. It makes a version of a group or definition, and the container
+// where it is missing, under given ids: the original's API
 // makes every id itself, while a core's folder and an exported group bring
 // theirs.
-func (a *API) restoreOperation() restjson.Operation {
-	return restjson.Operation{
-		Name: "RestoreVersion", Method: http.MethodPut, Path: "/fescue/v1/definitions/{Kind}/{Id}/versions/{VersionId}", Handle: a.restoreVersion,
-	}
+func (a *API) Restore() restjson.Operation {
+	return a.Lend(restjson.Operation{
+		Name: "RestoreVersion", Method: http.MethodPut, Path: awsapi.OwnPath + "definitions/{Kind}/{Id}/versions/{VersionId}", Handle: a.restoreVersion,
+	})
 }
 
 func (a *API) restoreVersion(ctx context.Context, r *restjson.Request) (any, error) {

@@ -10,8 +10,7 @@ import (
 
 // target is what an operation acts on. The resource part of a Greengrass ARN is
 // the path of the API, so a resource is the path up to its last label: the
-// group of CreateDeployment, the deployment of GetDeploymentStatus. Fescue's own
-// operations act on the same resources.
+// group of CreateDeployment, the deployment of GetDeploymentStatus.
 func target(op *restjson.Operation, r *restjson.Request) awsapi.Target {
 	if arn, ok := r.Labels["resource-arn"]; ok {
 		return awsapi.Target{Resource: arn}
@@ -20,11 +19,7 @@ func target(op *restjson.Operation, r *restjson.Request) awsapi.Target {
 	if kind, ok := kindOf(r.Label("Kind")); ok { // RestoreVersion, whose path is Fescue's own
 		return awsapi.Target{Resource: r.Partition.VersionARN(kind, r.Label("Id"), r.Label("VersionId")), RequestTags: tags}
 	}
-	path := op.Path
-	if rest, ok := strings.CutPrefix(path, awsapi.OwnPath); ok {
-		path = "/greengrass/" + rest
-	}
-	segments := strings.Split(path, "/")
+	segments := strings.Split(op.Path, "/")
 	end := 0
 	for i, s := range segments {
 		if label, ok := strings.CutPrefix(s, "{"); ok {

@@ -32,7 +32,6 @@ type Publisher interface {
 // Options are what an API is made of. All members are required.
 type Options struct {
 	Publisher Publisher
-	Listener  Listener
 	Shadows   *shadows.Service
 	Now       func() time.Time
 	Logger    *slog.Logger
@@ -42,8 +41,6 @@ type Options struct {
 type API struct {
 	restjson.API
 	publisher Publisher
-	listener  Listener
-	streams   streams
 	shadows   *shadows.Service
 	now       func() time.Time
 }
@@ -57,22 +54,17 @@ func New(o Options) *API {
 			Failing:   awsapi.Failing{Translate: translate, Internal: "InternalFailureException", Logger: o.Logger},
 			ErrorBody: errorBody,
 			Malformed: malformed,
-			Target: func(op *restjson.Operation, r *restjson.Request) awsapi.Target {
-				if op.Name == subscribeName {
-					return awsapi.Target{Resource: r.Partition.TopicFilterARN(r.Query.Get("filter"))}
-				}
+			Target: func(_ *restjson.Operation, r *restjson.Request) awsapi.Target {
 				if thing, ok := r.Labels["thingName"]; ok {
 					return awsapi.Target{Resource: r.Partition.ShadowARN(thing, r.Query.Get("name"))}
 				}
 				return awsapi.Target{Resource: r.Partition.TopicARN(r.Label("topic"))}
 			},
 		},
-		publisher: o.Publisher, listener: o.Listener, streams: streams{open: make(map[string]int)}, shadows: o.Shadows, now: o.Now,
+		publisher: o.Publisher, shadows: o.Shadows, now: o.Now,
 	}
 	a.Register(append(a.shadowOperations(), restjson.Operation{
 		Name: "Publish", Method: http.MethodPost, Path: "/topics/{topic+}", MaxBody: MaxPayload, Handle: a.publish,
-	}, restjson.Operation{
-		Name: subscribeName, Method: http.MethodGet, Path: awsapi.OwnPath + "messages", Handle: a.subscribe,
 	}))
 	a.RegisterNotServed(notServed)
 	return a

@@ -125,8 +125,6 @@ func (a *API) operations() []restjson.Operation {
 		{Name: "TagResource", Method: post, Path: tags, Status: http.StatusNoContent, Handle: a.tagResource},
 		{Name: "UntagResource", Method: del, Path: tags, Status: http.StatusNoContent, Handle: a.untagResource},
 
-		{Name: "RestoreFunctionVersion", Method: put, Path: "/fescue/v1/functions/{FunctionName}/versions/{Version}", MaxBody: maxRequest, Stream: true, Handle: a.restoreFunctionVersion},
-
 		{Name: "Invoke", Method: post, Path: one + "/invocations", MaxBody: maxPayload, Stream: true, Handle: a.invoke},
 		{Name: "InvokeAsync", Method: post, Path: "/2014-11-13/functions/{FunctionName}/invoke-async", MaxBody: maxPayload, Stream: true, Handle: a.invoke},
 	}

@@ -2,13 +2,23 @@ package lambda
 
 import (
 	"context"
+	"net/http"
 
+	"github.com/fescue-edge/fescue/cloud/awsapi"
 	"github.com/fescue-edge/fescue/cloud/awsapi/wire/restjson"
 	"github.com/fescue-edge/fescue/cloud/functions"
 )
 
-// restoreFunctionVersion publishes a version under a given number. It is
-// Fescue's own: AWS Lambda counts by itself, while a recovered or imported group
+// Restore is an operation for the API of what is Fescue's own: RestoreFunctionVersion.
+func (a *API) Restore() restjson.Operation {
+	return a.Lend(restjson.Operation{
+		Name: "RestoreFunctionVersion", Method: http.MethodPut, Path: awsapi.OwnPath + "functions/{FunctionName}/versions/{Version}",
+		MaxBody: maxRequest, Stream: true, Handle: a.restoreFunctionVersion,
+	})
+}
+
+// restoreFunctionVersion publishes a version under a given number:
+// AWS Lambda counts by itself, while a recovered or imported group
 // names its functions by number. The body is CreateFunction's.
 func (a *API) restoreFunctionVersion(ctx context.Context, r *restjson.Request) (any, error) {
 	var in functionRequest

@@ -82,6 +82,7 @@ var Services = []Service{
 		Open: []string{"GetCallerIdentity", "GetSessionToken"}, Recorded: []string{"GetSessionToken"},
 	},
 	{Name: "s3", Protocol: S3, Hosts: []string{"s3"}},
+	{Name: "fescue"}, // what is Fescue's own, by its path
 
 	{Name: "logs", Protocol: JSON},
 }

@@ -58,6 +58,8 @@ type Operation struct {
 	// Stream leaves the body to the handler to read, for operations whose body
 	// is too large to hold in memory.
 	Stream bool
+	// Target tells what a request acts on; nil asks the API's.
+	Target func(r *Request) awsapi.Target
 	// Handle is nil for an operation that is not served.
 	Handle Handler
 }
@@ -193,6 +195,21 @@ func (a *API) match(r *http.Request) (*Operation, map[string]string, error) {
 	return best.op, labels, nil
 }
 
+// Lend is an operation for another API to register, that acts on what it does here
+// and is refused in this API's words.
+func (a *API) Lend(op Operation) Operation {
+	lent := op
+	lent.Target = func(r *Request) awsapi.Target { return a.target(&op, r) }
+	lent.Handle = func(ctx context.Context, r *Request) (any, error) {
+		answer, err := op.Handle(ctx, r)
+		if err != nil {
+			return nil, a.Refusal(ctx, r.Call, err)
+		}
+		return answer, nil
+	}
+	return lent
+}
+
 // find returns the pattern that fits best, nil when none does.
 func (a *API) find(method string, segments []string) *pattern {
 	var best *pattern
@@ -257,10 +274,13 @@ func (a *API) Foresee(r *http.Request, call *awsapi.Call) awsapi.Target {
 
 // target is what an operation acts on.
 func (a *API) target(op *Operation, r *Request) (t awsapi.Target) {
-	if a.Target != nil {
+	switch {
+	case op.Target != nil:
+		t = op.Target(r)
+	case a.Target != nil:
 		t = a.Target(op, r)
 	}
-	t.Operation, t.Own = op.Name, strings.HasPrefix(op.Path, awsapi.OwnPath)
+	t.Operation = op.Name
 	return t
 }
 

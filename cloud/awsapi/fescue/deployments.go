@@ -1,4 +1,4 @@
-package greengrass
+package fescue
 
 import (
 	"context"
@@ -13,19 +13,6 @@ import (
 	"github.com/fescue-edge/fescue/cloud/awsapi/wire/restjson"
 	"github.com/fescue-edge/fescue/cloud/deploy"
 )
-
-// timelineOperations are Fescue's own: what the original's API cannot say of a
-// deployment, and how to end one.
-func (a *API) timelineOperations() []restjson.Operation {
-	const base = "/fescue/v1/groups/{GroupId}/deployments/{DeploymentId}"
-	return []restjson.Operation{
-		{Name: "CancelDeployment", Method: http.MethodPost, Path: base + "/cancel", Handle: a.cancelDeployment},
-		{Name: "GetDeploymentTimeline", Method: http.MethodGet, Path: base + "/timeline", Handle: a.getTimeline},
-		{Name: "ListDeploymentsByStatus", Method: http.MethodGet, Path: "/fescue/v1/deployments", Handle: a.listByStatus},
-		{Name: "CheckGroupVersion", Method: http.MethodPost, Path: "/fescue/v1/groups/{GroupId}/versions/{GroupVersionId}/check", Handle: a.checkGroupVersion},
-		{Name: "ResetCoreEpoch", Method: http.MethodPost, Path: "/fescue/v1/cores/{ThingName}/epoch", Handle: a.resetEpoch},
-	}
-}
 
 // DeploymentSummary is a deployment as Fescue's own operations tell it. Times are
 // as everywhere in this API: RFC 3339 in UTC with milliseconds.
@@ -55,35 +42,6 @@ func summary(d fescue.Deployment) DeploymentSummary {
 		CancelRequestedAt: timestamp(d.CancelRequestedAt),
 		ErrorMessage:      d.ErrorMessage, ErrorDetails: d.ErrorDetails,
 	}
-}
-
-// timestamp is empty for the zero time.
-func timestamp(t time.Time) string {
-	if t.IsZero() {
-		return ""
-	}
-	return fescue.Timestamp(t)
-}
-
-// CoreState is what is known of a core.
-type CoreState struct {
-	ThingName string
-	Online    bool
-	// LastSeen is empty for a core that was never heard of, OfflineSince while
-	// the core is online.
-	LastSeen     string `json:",omitempty"`
-	OfflineSince string `json:",omitempty"`
-}
-
-func coreState(thing string, s fescue.LastSeen) *CoreState {
-	if thing == "" {
-		return nil
-	}
-	state := &CoreState{ThingName: thing, Online: s.Online(time.Now()), LastSeen: timestamp(s.SeenAt)}
-	if !state.Online {
-		state.OfflineSince = timestamp(s.OfflineSince())
-	}
-	return state
 }
 
 // TimelineStep is one event of a deployment.
@@ -128,37 +86,38 @@ func deploymentLabels(r *restjson.Request) (groupID, id string, err error) {
 	return groupID, id, nil
 }
 
-func (a *API) cancelDeployment(ctx context.Context, r *restjson.Request) (any, error) {
+// Cancellation is the body of CancelDeployment.
+type Cancellation struct {
+	Force bool `json:",omitempty"`
+}
+
+func (a *API) cancelDeployment(ctx context.Context, r *restjson.Request, in Cancellation) (out DeploymentSummary, err error) {
 	group, id, err := deploymentLabels(r)
 	if err != nil {
-		return nil, err
+		return out, err
 	}
-	var in struct{ Force bool }
-	if err := restjson.Decode(r.Body, &in); err != nil {
-		return nil, malformed(err.Error())
-	}
-	d, err := a.deployments.Cancel(ctx, r.Partition, group, id, in.Force, "access key "+r.KeyID)
+	d, err := a.o.Deployments.Cancel(ctx, r.Partition, group, id, in.Force, "access key "+r.KeyID)
 	switch {
 	case errors.Is(err, fescue.ErrNotFound):
-		return nil, unknownDeployment(r)
+		return out, unknownDeployment(r)
 	case errors.Is(err, fescue.ErrEnded):
-		return nil, refuse(http.StatusConflict, "ConflictException", "Deployment '%s' ended in %s at %s and never changes again.", id, d.Status, fescue.Timestamp(d.UpdatedAt))
+		return out, refuse(http.StatusConflict, "ConflictException", "Deployment '%s' ended in %s at %s and never changes again.", id, d.Status, fescue.Timestamp(d.UpdatedAt))
 	case err != nil:
-		return nil, err
+		return out, err
 	}
 	return summary(d), nil
 }
 
-func (a *API) getTimeline(ctx context.Context, r *restjson.Request) (any, error) {
+func (a *API) getTimeline(ctx context.Context, r *restjson.Request, _ nothing) (out Timeline, err error) {
 	group, id, err := deploymentLabels(r)
 	if err != nil {
-		return nil, err
+		return out, err
 	}
-	t, err := a.deployments.Timeline(ctx, r.Partition, group, id)
+	t, err := a.o.Deployments.Timeline(ctx, r.Partition, group, id)
 	if err != nil {
-		return nil, notFoundAs(err, unknownDeployment(r))
+		return out, notFoundAs(err, unknownDeployment(r))
 	}
-	out := Timeline{
+	out = Timeline{
 		DeploymentSummary: summary(t.Deployment), Deadline: timestamp(t.Deadline), Core: coreState(t.CoreThing, t.Core),
 		Activity: t.Progress.Activity, ActivityAt: timestamp(t.Progress.At),
 		BytesFetched: t.Progress.Fetched, BytesToFetch: t.Progress.ToFetch, Steps: []TimelineStep{},
@@ -178,27 +137,27 @@ type DeploymentList struct {
 	NextToken   string `json:",omitempty"`
 }
 
-func (a *API) listByStatus(ctx context.Context, r *restjson.Request) (any, error) {
+func (a *API) listByStatus(ctx context.Context, r *restjson.Request, _ nothing) (out DeploymentList, err error) {
 	status := fescue.DeploymentStatus(r.Query.Get("Status"))
 	if !slices.Contains(statuses, status) {
-		return nil, refuse(http.StatusBadRequest, badRequest, "Status '%.64s' is none of Building, InProgress, Success and Failure.", status)
+		return out, refuse(http.StatusBadRequest, badRequest, "Status '%.64s' is none of Building, InProgress, Success and Failure.", status)
 	}
 	pg, err := page(r)
 	if err != nil {
-		return nil, err
+		return out, err
 	}
-	list, err := a.deployments.DeploymentsIn(ctx, r.Partition, status, pg)
+	list, err := a.o.Deployments.DeploymentsIn(ctx, r.Partition, status, pg)
 	if err != nil {
-		return nil, err
+		return out, err
 	}
-	list, next := cut(list, pg, func(d fescue.Deployment) string { return d.ID })
-	out := DeploymentList{Deployments: make([]DeploymentSummary, 0, len(list)), NextToken: next}
+	list, next := restjson.Cut(list, pg, func(d fescue.Deployment) string { return d.ID })
+	out = DeploymentList{Deployments: make([]DeploymentSummary, 0, len(list)), NextToken: next}
 	names := make(map[string]string) // of groups
 	for _, d := range list {
 		if _, known := names[d.GroupID]; !known {
-			group, err := a.definitions.Definition(ctx, r.Partition, fescue.GroupKind, d.GroupID)
+			group, err := a.o.Definitions.Definition(ctx, r.Partition, fescue.GroupKind, d.GroupID)
 			if err != nil && !errors.Is(err, fescue.ErrNotFound) {
-				return nil, err
+				return out, err
 			}
 			names[d.GroupID] = group.Name
 		}
@@ -207,6 +166,13 @@ func (a *API) listByStatus(ctx context.Context, r *restjson.Request) (any, error
 		out.Deployments = append(out.Deployments, s)
 	}
 	return out, nil
+}
+
+// CheckRequest is the body of CheckGroupVersion.
+type CheckRequest struct {
+	// WaitSeconds is how long the core's answer is waited for, from 0 to 50; 10 when it
+	// is absent.
+	WaitSeconds *int `json:",omitempty"`
 }
 
 // CheckResult answers CheckGroupVersion.
@@ -237,34 +203,36 @@ const (
 	maxCheckWait = 50 * time.Second
 )
 
-func (a *API) checkGroupVersion(ctx context.Context, r *restjson.Request) (any, error) {
-	var in struct{ WaitSeconds *int }
-	if err := restjson.Decode(r.Body, &in); err != nil {
-		return nil, malformed(err.Error())
-	}
+func (a *API) checkGroupVersion(ctx context.Context, r *restjson.Request, in CheckRequest) (out CheckResult, err error) {
 	wait := checkWait
 	if in.WaitSeconds != nil {
 		wait = time.Duration(*in.WaitSeconds) * time.Second
 		if wait < 0 || wait > maxCheckWait {
-			return nil, refuse(http.StatusBadRequest, badRequest, "WaitSeconds must lie between 0 and %d.", int(maxCheckWait.Seconds()))
+			return out, refuse(http.StatusBadRequest, badRequest, "WaitSeconds must lie between 0 and %d.", int(maxCheckWait.Seconds()))
 		}
 	}
 	group, version := r.Label("GroupId"), r.Label("GroupVersionId")
-	if err := a.coveredVersion(ctx, r, group, version); err != nil {
-		return nil, err
+	if r.Caller.Scope != nil {
+		names, err := a.o.Definitions.NamedBy(ctx, r.Partition, group, version)
+		if err == nil {
+			err = r.Covers(ctx, names...)
+		}
+		if err != nil {
+			return out, err
+		}
 	}
-	c, err := a.deployments.Check(ctx, r.Partition, group, version, wait)
+	c, err := a.o.Deployments.Check(ctx, r.Partition, group, version, wait)
 	switch {
 	case errors.Is(err, deploy.ErrUnknownGroup):
-		return nil, refuse(http.StatusNotFound, resourceNotFound, "%s", kindTexts[fescue.GroupKind.Segment].other)
+		return out, unknownGroup
 	case errors.Is(err, deploy.ErrUnknownVersion):
-		return nil, refuse(http.StatusNotFound, resourceNotFound, "Version %s of Group Definition %s does not exist.", version, group)
+		return out, refuse(http.StatusNotFound, resourceNotFound, "Version %s of Group Definition %s does not exist.", version, group)
 	case errors.Is(err, deploy.ErrTooLarge):
-		return nil, refuse(http.StatusRequestEntityTooLarge, badRequest, "%s", strings.TrimSuffix(err.Error(), ": "+deploy.ErrTooLarge.Error()))
+		return out, refuse(http.StatusRequestEntityTooLarge, badRequest, "%s", strings.TrimSuffix(err.Error(), ": "+deploy.ErrTooLarge.Error()))
 	case err != nil:
-		return nil, err
+		return out, err
 	}
-	out := CheckResult{
+	out = CheckResult{
 		Building: append([]fescue.ErrorDetail{}, c.Building...), OnCore: []fescue.ErrorDetail{},
 		Warnings: c.Warnings, Core: coreState(c.CoreThing, c.Core), CoreAnswered: c.Answer != nil,
 	}
@@ -288,32 +256,4 @@ func (a *API) checkGroupVersion(ctx context.Context, r *restjson.Request) (any, 
 	}
 	out.Deployable = len(out.Building) == 0 && len(out.OnCore) == 0
 	return out, nil
-}
-
-// CoreEpoch answers ResetCoreEpoch.
-type CoreEpoch struct {
-	ThingName string
-	// Epoch is what the control plane takes the core to have been through, Before
-	// what it took it for.
-	Epoch, Before int64
-}
-
-// resetEpoch is for a core whose word on its epochs is not believed, or was and
-// was not true.
-func (a *API) resetEpoch(ctx context.Context, r *restjson.Request) (any, error) {
-	var in struct{ Epoch int64 }
-	if err := restjson.Decode(r.Body, &in); err != nil {
-		return nil, malformed(err.Error())
-	}
-	thing := r.Label("ThingName")
-	reset, err := a.deployments.ResetEpoch(ctx, r.Partition, thing, in.Epoch)
-	switch {
-	case errors.Is(err, fescue.ErrNotFound):
-		return nil, refuse(http.StatusNotFound, resourceNotFound, "No core with the thing %s was deployed to or heard of.", thing)
-	case errors.Is(err, deploy.ErrEpoch):
-		return nil, refuse(http.StatusBadRequest, badRequest, "%s.", err)
-	case err != nil:
-		return nil, err
-	}
-	return CoreEpoch{thing, reset.Now, reset.Before}, nil
 }

@@ -1,18 +1,17 @@
-package greengrass_test
+package fescue_test
 
 import (
 	"testing"
 
 	"github.com/fescue-edge/fescue"
-	"github.com/fescue-edge/fescue/cloud/awsapi/greengrass"
+	api "github.com/fescue-edge/fescue/cloud/awsapi/fescue"
 	"github.com/fescue-edge/fescue/cloud/cores"
 )
 
 func TestListCores(t *testing.T) {
 	t.Parallel()
 	a := open(t)
-	var group struct{ Id string }
-	decode(t, a.do("POST", "/greengrass/groups", `{"Name":"Mill"}`).text, &group)
+	group, _ := a.deployable()
 	info := fescue.CoreInfo{Version: "1.9", Architecture: "arm64", Formats: []int{2}, Findings: []fescue.ErrorDetail{{DetailedErrorCode: "CORE_DISK_FULL", DetailedErrorMessage: "m"}}}
 	for _, thing := range []string{"A", "B", "C"} {
 		seen := fescue.LastSeen{SeenAt: now, ConnectedAt: now, Address: "10.0.0.7"}
@@ -27,8 +26,8 @@ func TestListCores(t *testing.T) {
 		var names []string
 		path := "/fescue/v1/cores?MaxResults=2"
 		for range 2 {
-			var page greengrass.CoreList
-			decode(t, a.with(t).do("GET", path, "").text, &page)
+			var page api.CoreList
+			a.get("GET", path, "", &page)
 			for _, c := range page.Cores {
 				names = append(names, c.ThingName)
 				if c.Address != "10.0.0.7" || c.Version != "1.9" || c.Architecture != "arm64" || len(c.Findings) != 1 || c.SaidAt != stamp || c.LastSeen != stamp || c.Runs != nil {
@@ -42,7 +41,7 @@ func TestListCores(t *testing.T) {
 		}
 	})
 	t.Run("of a group without one", func(t *testing.T) {
-		if text := a.with(t).do("GET", "/fescue/v1/groups/"+group.Id+"/cores", "").text; text != `{"Cores":[]}` {
+		if text := a.call(here, "GET", "/fescue/v1/groups/"+group+"/cores", "").text; text != `{"Cores":[]}` {
 			t.Error(text)
 		}
 	})
@@ -56,7 +55,22 @@ func TestListCores(t *testing.T) {
 		{"/fescue/v1/cores?NextToken=x", "BadRequestException", "NextToken is not one that this API gave out for this list, or the record it stood for is gone. List again from the beginning.", 400},
 	} {
 		t.Run(tc.path, func(t *testing.T) {
-			a.with(t).do("GET", tc.path, "").refused(tc.status, tc.code, tc.text)
+			a.refused("GET", tc.path, "", tc.status, tc.code, tc.text)
 		})
 	}
+}
+
+func TestResetCoreEpoch(t *testing.T) {
+	t.Parallel()
+	a := open(t)
+	a.refused("POST", "/fescue/v1/cores/none/epoch", `{"Epoch":7}`, 404, "ResourceNotFoundException", "No core with the thing none")
+	a.refused("POST", "/fescue/v1/cores/none/epoch", `{"Epoch":"7"}`, 400, "BadRequestException", "Epoch")
+	if err := a.store.See(t.Context(), []cores.Seen{{Partition: here, Thing: "A", Core: true, LastSeen: fescue.LastSeen{SeenAt: now}}}); err != nil {
+		t.Fatal(err)
+	}
+	var got api.CoreEpoch
+	if a.get("POST", "/fescue/v1/cores/A/epoch", `{"Epoch":7}`, &got); got != (api.CoreEpoch{ThingName: "A", Epoch: 7}) {
+		t.Errorf("%+v", got)
+	}
+	a.refused("POST", "/fescue/v1/cores/A/epoch", `{"Epoch":-1}`, 400, "BadRequestException", "")
 }

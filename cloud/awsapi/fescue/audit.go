@@ -1,4 +1,4 @@
-package greengrass
+package fescue
 
 import (
 	"context"
@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/fescue-edge/fescue"
-	"github.com/fescue-edge/fescue/cloud/awsapi"
 	"github.com/fescue-edge/fescue/cloud/awsapi/wire/restjson"
 )
 
@@ -44,13 +43,9 @@ type AuditRecords struct {
 	NextToken string `json:",omitempty"`
 }
 
-func (a *API) auditOperation() restjson.Operation {
-	return restjson.Operation{Name: "ListAuditRecords", Method: http.MethodGet, Path: awsapi.OwnPath + "audit", Handle: a.listAuditRecords}
-}
-
 const maxAuditPage = 1000
 
-func (a *API) listAuditRecords(ctx context.Context, r *restjson.Request) (any, error) {
+func (a *API) listAuditRecords(ctx context.Context, r *restjson.Request, _ nothing) (answer AuditRecords, err error) {
 	filter := fescue.AuditFilter{KeyID: r.Query.Get("AccessKeyId"), Operation: r.Query.Get("Operation"), Limit: maxAuditPage}
 	for _, bound := range []struct {
 		name string
@@ -60,31 +55,29 @@ func (a *API) listAuditRecords(ctx context.Context, r *restjson.Request) (any, e
 		if text == "" {
 			continue
 		}
-		var err error
 		if *bound.into, err = time.Parse(time.RFC3339, text); err != nil {
-			return nil, refuse(http.StatusBadRequest, badRequest, "%s '%.64s' is not a time such as 2026-11-25T12:00:00Z.", bound.name, text)
+			return answer, refuse(http.StatusBadRequest, badRequest, "%s '%.64s' is not a time such as 2026-11-25T12:00:00Z.", bound.name, text)
 		}
 	}
 	if text := r.Query.Get("MaxResults"); text != "" {
 		n, err := strconv.Atoi(text)
 		if err != nil || n < 1 || n > maxAuditPage {
-			return nil, refuse(http.StatusBadRequest, badRequest, "MaxResults '%.32s' is not a number from 1 to %d.", text, maxAuditPage)
+			return answer, refuse(http.StatusBadRequest, badRequest, "MaxResults '%.32s' is not a number from 1 to %d.", text, maxAuditPage)
 		}
 		filter.Limit = n
 	}
 	if token := r.Query.Get("NextToken"); token != "" {
 		var ok bool
 		if filter.AfterAt, filter.AfterID, ok = parseAuditToken(token); !ok {
-			return nil, refuse(http.StatusBadRequest, badRequest, "%s", foreignToken)
+			return answer, refuse(http.StatusBadRequest, badRequest, "%s", restjson.ForeignToken)
 		}
 	}
 	limit := filter.Limit
 	filter.Limit++ // one more tells whether there is a next page
-	list, err := a.audit.Records(ctx, r.Partition, filter)
+	list, err := a.o.Audit.Records(ctx, r.Partition, filter)
 	if err != nil {
-		return nil, err
+		return answer, err
 	}
-	var answer AuditRecords
 	if len(list) > limit {
 		list = list[:limit]
 		answer.NextToken = auditToken(list[limit-1])

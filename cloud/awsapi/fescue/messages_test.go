@@ -1,4 +1,4 @@
-package iotdata_test
+package fescue_test
 
 import (
 	"bufio"
@@ -14,7 +14,7 @@ import (
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/awsapi"
-	"github.com/fescue-edge/fescue/cloud/awsapi/iotdata"
+	api "github.com/fescue-edge/fescue/cloud/awsapi/fescue"
 )
 
 // speaker is a Listener that gives the same messages to everybody.
@@ -34,8 +34,8 @@ func (s speaker) Listen(ctx context.Context, p fescue.Partition, filter string, 
 
 func TestSubscribe(t *testing.T) {
 	t.Parallel()
-	open := func(t *testing.T, listener iotdata.Listener) func(t *testing.T, key, filter string) *http.Response {
-		service := iotdata.New(iotdata.Options{Listener: listener, Now: time.Now, Logger: slog.New(slog.DiscardHandler)})
+	open := func(t *testing.T, listener api.Listener) func(t *testing.T, key, filter string) *http.Response {
+		service := api.New(api.Options{Listener: listener, Now: time.Now, Logger: slog.New(slog.DiscardHandler)})
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			service.ServeCall(w, r, &awsapi.Call{Partition: here, RequestID: "request-1", KeyID: r.Header.Get("Key")})
 		}))
@@ -55,11 +55,11 @@ func TestSubscribe(t *testing.T) {
 			return resp
 		}
 	}
-	lines := func(t *testing.T, resp *http.Response, n int) (list []iotdata.StreamedMessage) {
+	lines := func(t *testing.T, resp *http.Response, n int) (list []api.StreamedMessage) {
 		t.Helper()
 		dec := json.NewDecoder(bufio.NewReader(resp.Body))
 		for range n {
-			var m iotdata.StreamedMessage
+			var m api.StreamedMessage
 			if err := dec.Decode(&m); err != nil {
 				t.Fatal(err)
 			}
@@ -98,7 +98,7 @@ func TestSubscribe(t *testing.T) {
 		t.Parallel()
 		get := open(t, speaker{})
 		for _, filter := range []string{"", "a/%23/b", "a%2B", "$SYS/%23", "$aws/rules/x", strings.Repeat("a", 300)} {
-			if resp := get(t, "K", filter); resp.StatusCode != http.StatusBadRequest || resp.Header.Get("x-amzn-ErrorType") != "InvalidRequestException" {
+			if resp := get(t, "K", filter); resp.StatusCode != http.StatusBadRequest || resp.Header.Get("x-amzn-ErrorType") != "BadRequestException" {
 				t.Errorf("%q: %s", filter, resp.Status)
 			}
 		}

@@ -1,48 +1,49 @@
-package greengrass_test
+package fescue_test
 
 import (
-	"encoding/json"
 	"strings"
 	"testing"
 
 	"github.com/fescue-edge/fescue"
-	"github.com/fescue-edge/fescue/cloud/awsapi/greengrass"
+	api "github.com/fescue-edge/fescue/cloud/awsapi/fescue"
 )
 
 func TestTimelines(t *testing.T) {
 	t.Parallel()
 	a := open(t)
-	group, version := a.deployable(here)
-	var made struct{ DeploymentId string }
-	decode(t, a.do("POST", "/greengrass/groups/"+group+"/deployments", newDeployment(version)).text, &made)
-	base := "/fescue/v1/groups/" + group + "/deployments/" + made.DeploymentId
+	group, version := a.deployable()
+	made, err := a.engine.Create(t.Context(), here, group, fescue.NewDeployment, version, "", fescue.Token{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	base := "/fescue/v1/groups/" + group + "/deployments/" + made.ID
 
 	t.Run("a timeline", func(t *testing.T) {
-		var got greengrass.Timeline
-		decode(t, a.with(t).do("GET", base+"/timeline", "").text, &got)
+		var got api.Timeline
+		a.get("GET", base+"/timeline", "", &got)
 		if got.DeploymentStatus != fescue.Building || got.GroupId != group || got.GroupVersionId != version || len(got.Steps) != 1 ||
 			got.Steps[0].Event != "Created" || got.Core != nil || got.Deadline != "" {
 			t.Errorf("%+v", got)
 		}
 	})
 	t.Run("lists by status", func(t *testing.T) {
-		var got greengrass.DeploymentList
-		decode(t, a.with(t).do("GET", "/fescue/v1/deployments?Status=Building", "").text, &got)
-		if len(got.Deployments) != 1 || got.Deployments[0].DeploymentId != made.DeploymentId {
+		var got api.DeploymentList
+		a.get("GET", "/fescue/v1/deployments?Status=Building", "", &got)
+		if len(got.Deployments) != 1 || got.Deployments[0].DeploymentId != made.ID {
 			t.Errorf("%+v", got)
 		}
-		if text := a.with(t).do("GET", "/fescue/v1/deployments?Status=Success", "").text; text != `{"Deployments":[]}` {
+		if text := a.call(here, "GET", "/fescue/v1/deployments?Status=Success", "").text; text != `{"Deployments":[]}` {
 			t.Error(text)
 		}
 	})
 	t.Run("a check tells what Building would find", func(t *testing.T) {
-		var got greengrass.CheckResult
-		decode(t, a.with(t).do("POST", "/fescue/v1/groups/"+group+"/versions/"+version+"/check", `{"WaitSeconds":0}`).text, &got)
+		var got api.CheckResult
+		a.get("POST", "/fescue/v1/groups/"+group+"/versions/"+version+"/check", `{"WaitSeconds":0}`, &got)
 		if got.Deployable || len(got.Building) == 0 || got.CoreAnswered || got.Reason == "" {
 			t.Errorf("%+v", got)
 		}
 	})
-	other, unknown := "/fescue/v1/groups/"+knownID+"/deployments/"+made.DeploymentId, "/fescue/v1/groups/"+group+"/deployments/"+knownID
+	other, unknown := "/fescue/v1/groups/"+knownID+"/deployments/"+made.ID, "/fescue/v1/groups/"+group+"/deployments/"+knownID
 	for _, row := range []struct {
 		method, path, body string
 		status             int
@@ -61,34 +62,20 @@ func TestTimelines(t *testing.T) {
 		{"POST", "/fescue/v1/groups/" + group + "/versions/" + version + "/check", `{"WaitSeconds":51}`, 400, "BadRequestException", "between 0 and 50"},
 		{"POST", "/fescue/v1/groups/" + group + "/versions/" + version + "/check", `{"WaitSeconds":-1}`, 400, "BadRequestException", "between 0 and 50"},
 	} {
-		got := a.do(row.method, row.path, row.body)
-		if got.status != row.status || len(got.code) != 1 || got.code[0] != row.code || !strings.Contains(got.text, row.text) {
-			t.Errorf("%s %s: %d %v %s", row.method, row.path, got.status, got.code, got.text)
-		}
+		a.refused(row.method, row.path, row.body, row.status, row.code, row.text)
 		// Another partition sees nothing of it.
 		if strings.Contains(row.path, group) {
-			if got := a.call(there, "GET", base+"/timeline", "", ""); got.status != 404 {
+			if got := a.call(there, "GET", base+"/timeline", ""); got.status != 404 {
 				t.Errorf("another partition: %d %s", got.status, got.text)
 			}
 		}
 	}
 	t.Run("a cancel", func(t *testing.T) {
-		a := a.with(t)
-		var got greengrass.DeploymentSummary
-		decode(t, a.do("POST", base+"/cancel", "").text, &got)
+		var got api.DeploymentSummary
+		a.get("POST", base+"/cancel", "", &got)
 		if got.DeploymentStatus != fescue.Failure || got.ErrorDetails[0].DetailedErrorCode != string(fescue.DeploymentCancelled) {
 			t.Errorf("%+v", got)
 		}
-		again := a.do("POST", base+"/cancel", `{"Force":true}`)
-		if again.status != 409 || again.code[0] != "ConflictException" || !strings.Contains(again.text, "ended in Failure") {
-			t.Errorf("%d %v %s", again.status, again.code, again.text)
-		}
+		a.refused("POST", base+"/cancel", `{"Force":true}`, 409, "ConflictException", "ended in Failure")
 	})
-}
-
-func decode(t *testing.T, text string, v any) {
-	t.Helper()
-	if err := json.Unmarshal([]byte(text), v); err != nil {
-		t.Fatalf("%s: %v", text, err)
-	}
 }

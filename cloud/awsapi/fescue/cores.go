@@ -1,13 +1,15 @@
-package greengrass
+package fescue
 
 import (
 	"context"
+	"errors"
 	"net/http"
+	"time"
 
 	"github.com/fescue-edge/fescue"
-	"github.com/fescue-edge/fescue/cloud/awsapi"
 	"github.com/fescue-edge/fescue/cloud/awsapi/wire/restjson"
 	"github.com/fescue-edge/fescue/cloud/cores"
+	"github.com/fescue-edge/fescue/cloud/deploy"
 )
 
 // Fleet tells about cores.
@@ -15,15 +17,6 @@ type Fleet interface {
 	// Cores lists cores by the names of their things; with a group, only the one that
 	// the group has.
 	Cores(ctx context.Context, p fescue.Partition, groupID string, page fescue.Page) ([]cores.Core, error)
-}
-
-// fleetOperations are Fescue's own: what is known of cores. Of one group they can be
-// asked with a key that is limited to it.
-func (a *API) fleetOperations() []restjson.Operation {
-	return []restjson.Operation{
-		{Name: "ListCores", Method: http.MethodGet, Path: awsapi.OwnPath + "cores", Handle: a.listCores},
-		{Name: "ListGroupCores", Method: http.MethodGet, Path: awsapi.OwnPath + "groups/{GroupId}/cores", Handle: a.listCores},
-	}
 }
 
 // CoreSummary is what is known of a core.
@@ -70,26 +63,26 @@ type CoreList struct {
 	NextToken string `json:",omitempty"`
 }
 
-func (a *API) listCores(ctx context.Context, r *restjson.Request) (any, error) {
+func (a *API) listCores(ctx context.Context, r *restjson.Request, _ nothing) (out CoreList, err error) {
 	group := r.Label("GroupId")
 	if group != "" {
 		if !fescue.ValidID(group) {
-			return nil, refuse(http.StatusNotFound, resourceNotFound, "%s", kindTexts[fescue.GroupKind.Segment].other)
+			return out, unknownGroup
 		}
-		if _, err := a.definitions.Definition(ctx, r.Partition, fescue.GroupKind, group); err != nil {
-			return nil, notFoundAs(err, refuse(http.StatusNotFound, resourceNotFound, "%s", kindTexts[fescue.GroupKind.Segment].other))
+		if _, err := a.o.Definitions.Definition(ctx, r.Partition, fescue.GroupKind, group); err != nil {
+			return out, notFoundAs(err, unknownGroup)
 		}
 	}
-	pg, err := pageBy(r, fescue.ValidThingName)
+	pg, err := r.Page(maxPage, fescue.ValidThingName)
 	if err != nil {
-		return nil, err
+		return out, err
 	}
-	list, err := a.fleet.Cores(ctx, r.Partition, group, pg)
+	list, err := a.o.Fleet.Cores(ctx, r.Partition, group, pg)
 	if err != nil {
-		return nil, err
+		return out, err
 	}
-	list, next := cut(list, pg, func(c cores.Core) string { return c.Thing })
-	out := CoreList{Cores: make([]CoreSummary, 0, len(list)), NextToken: next}
+	list, next := restjson.Cut(list, pg, func(c cores.Core) string { return c.Thing })
+	out = CoreList{Cores: make([]CoreSummary, 0, len(list)), NextToken: next}
 	for _, c := range list {
 		s := CoreSummary{
 			CoreState: *coreState(c.Thing, c.LastSeen), Address: c.Address, GroupId: c.GroupID, GroupName: c.GroupName,
@@ -112,4 +105,52 @@ func coreDeployment(d fescue.Deployment) *CoreDeployment {
 	return &CoreDeployment{
 		d.ID, d.GroupID, d.GroupVersionID, d.Type, d.Status, d.Phase, timestamp(d.UpdatedAt), d.ErrorMessage, d.ErrorDetails,
 	}
+}
+
+// CoreState is what is known of a core.
+type CoreState struct {
+	ThingName string
+	Online    bool
+	// LastSeen is empty for a core that was never heard of, OfflineSince while
+	// the core is online.
+	LastSeen     string `json:",omitempty"`
+	OfflineSince string `json:",omitempty"`
+}
+
+func coreState(thing string, s fescue.LastSeen) *CoreState {
+	if thing == "" {
+		return nil
+	}
+	state := &CoreState{ThingName: thing, Online: s.Online(time.Now()), LastSeen: timestamp(s.SeenAt)}
+	if !state.Online {
+		state.OfflineSince = timestamp(s.OfflineSince())
+	}
+	return state
+}
+
+// EpochRequest is the body of ResetCoreEpoch.
+type EpochRequest struct{ Epoch int64 }
+
+// CoreEpoch answers ResetCoreEpoch.
+type CoreEpoch struct {
+	ThingName string
+	// Epoch is what the control plane takes the core to have been through, Before
+	// what it took it for.
+	Epoch, Before int64
+}
+
+// resetEpoch is for a core whose word on its epochs is not believed, or was and
+// was not true.
+func (a *API) resetEpoch(ctx context.Context, r *restjson.Request, in EpochRequest) (out CoreEpoch, err error) {
+	thing := r.Label("ThingName")
+	reset, err := a.o.Deployments.ResetEpoch(ctx, r.Partition, thing, in.Epoch)
+	switch {
+	case errors.Is(err, fescue.ErrNotFound):
+		return out, refuse(http.StatusNotFound, resourceNotFound, "No core with the thing %s was deployed to or heard of.", thing)
+	case errors.Is(err, deploy.ErrEpoch):
+		return out, refuse(http.StatusBadRequest, badRequest, "%s.", err)
+	case err != nil:
+		return out, err
+	}
+	return CoreEpoch{thing, reset.Now, reset.Before}, nil
 }

@@ -1,4 +1,4 @@
-package iotdata
+package fescue
 
 import (
 	"context"
@@ -20,10 +20,6 @@ import (
 type Listener interface {
 	Listen(ctx context.Context, p fescue.Partition, filter string, ready func(), deliver func(topic string, payload []byte, retained bool) error) error
 }
-
-// subscribeName is an operation of Fescue's own: the original's callers had the MQTT
-// test client of its console for it.
-const subscribeName = "Subscribe"
 
 // StreamedMessage is a line of Subscribe's answer. The first has only Subscribed, an
 // empty line says that the stream goes on, and the last may have only Error.
@@ -80,16 +76,16 @@ func (s *streams) leave(key string) {
 
 // subscribe answers with the messages that come, a line of JSON for each, until the
 // caller goes or may no longer read them.
-func (a *API) subscribe(ctx context.Context, r *restjson.Request) (any, error) {
+func (a *API) subscribe(ctx context.Context, r *restjson.Request, _ nothing) (restjson.Stream, error) {
 	filter := r.Query.Get("filter")
 	if err := topic.ValidFilter(filter); err != nil {
-		return nil, fmt.Errorf("filter: %w", err)
+		return restjson.Stream{}, fmt.Errorf("filter: %w", err)
 	}
 	if strings.HasPrefix(filter, "$") && !strings.HasPrefix(filter, "$aws/things/") && !strings.HasPrefix(filter, "$aws/events/") {
-		return nil, invalid("Filter %q is reserved. Of the topics that begin with $ only those below $aws/things/<thing>/ and $aws/events/ can be subscribed to.", filter)
+		return restjson.Stream{}, refuse(http.StatusBadRequest, badRequest, "Filter %q is reserved. Of the topics that begin with $ only those below $aws/things/<thing>/ and $aws/events/ can be subscribed to.", filter)
 	}
 	if !a.streams.enter(r.KeyID) {
-		return nil, refuse(http.StatusTooManyRequests, "ThrottlingException",
+		return restjson.Stream{}, refuse(http.StatusTooManyRequests, "ThrottlingException",
 			"There are %d streams of this key, or %d of this server, already; end one.", maxKeyStreams, maxStreams)
 	}
 	return restjson.Stream{ContentType: "application/x-ndjson", Send: func(w io.Writer) {
@@ -137,9 +133,9 @@ func (a *API) stream(ctx context.Context, r *restjson.Request, filter string, w 
 			}
 		}
 	})
-	err := a.listener.Listen(ctx, r.Partition, filter, func() { send(StreamedMessage{Subscribed: filter}) },
+	err := a.o.Listener.Listen(ctx, r.Partition, filter, func() { send(StreamedMessage{Subscribed: filter}) },
 		func(topic string, payload []byte, retained bool) error {
-			now := a.now().UTC()
+			now := a.o.Now().UTC()
 			return send(StreamedMessage{Topic: topic, At: &now, Payload: payload, Retained: retained})
 		})
 	cancel(err)

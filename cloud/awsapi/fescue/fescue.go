@@ -1,0 +1,189 @@
+// Package fescue is the API of what Fescue can do and AWS's services could not: how
+// deployments go, what cores are like, the audit record, messages as they come, and
+// making again what was exported. It is REST-JSON below one path; requests are signed
+// for any service that speaks REST-JSON. Each operation is a row that says what it
+// takes and answers, from which openapi.go makes the description of the API.
+package fescue
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"reflect"
+
+	"time"
+
+	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/awsapi"
+	"github.com/fescue-edge/fescue/cloud/awsapi/wire/restjson"
+	"github.com/fescue-edge/fescue/cloud/definitions"
+	"github.com/fescue-edge/fescue/cloud/deploy"
+)
+
+// Deployments is what the API needs of the deployment engine.
+type Deployments interface {
+	DeploymentsIn(ctx context.Context, p fescue.Partition, status fescue.DeploymentStatus, page fescue.Page) ([]fescue.Deployment, error)
+	Timeline(ctx context.Context, p fescue.Partition, groupID, id string) (deploy.Timeline, error)
+	Cancel(ctx context.Context, p fescue.Partition, groupID, id string, force bool, by string) (fescue.Deployment, error)
+	Check(ctx context.Context, p fescue.Partition, groupID, groupVersionID string, wait time.Duration) (deploy.Check, error)
+	ResetEpoch(ctx context.Context, p fescue.Partition, thing string, epoch int64) (deploy.EpochReset, error)
+}
+
+// Options are what an API is made of. All members are required.
+type Options struct {
+	Definitions *definitions.Service
+	Deployments Deployments
+	Fleet       Fleet
+	Audit       Audit
+	Operator    Operator
+	Listener    Listener
+	// Lent are operations of AWS's services in everything but that the original has
+	// none such: those services give them.
+	Lent   []restjson.Operation
+	Now    func() time.Time
+	Logger *slog.Logger
+}
+
+// API is the service.
+type API struct {
+	restjson.API
+	o       Options
+	streams streams
+}
+
+var _ awsapi.Service = (*API)(nil)
+
+// New makes the service.
+func New(o Options) *API {
+	a := &API{
+		API: restjson.API{
+			Failing:   awsapi.Failing{Translate: translate, Internal: "InternalServerErrorException", Logger: o.Logger},
+			ErrorBody: errorBody,
+			Malformed: malformed,
+		},
+		o: o, streams: streams{open: make(map[string]int)},
+	}
+	var ops []restjson.Operation
+	for _, op := range a.Described() {
+		ops = append(ops, op.Operation)
+	}
+	a.Register(append(ops, o.Lent...))
+	return a
+}
+
+// Operation is one row of the table, with what describes it.
+type Operation struct {
+	restjson.Operation
+	// Summary is what it does, in a sentence.
+	Summary string
+	// Query are the parameters that it reads.
+	Query []Parameter
+	// Takes is the type of its body, nil for none, and Answers that of its answer.
+	Takes, Answers reflect.Type
+}
+
+// Parameter is one of the query.
+type Parameter struct{ Name, Says string }
+
+// paged are the parameters of lists.
+var paged = []Parameter{
+	{"MaxResults", "How many a page has at most, from 1 to 1000."},
+	{"NextToken", "Where the page begins: what the page before answered."},
+}
+
+// nothing is the body of an operation without one.
+type nothing = struct{}
+
+// row makes a row from a handler that takes a decoded body.
+func row[In, Out any](name, method, path, summary string, target func(*restjson.Request) string,
+	handle func(context.Context, *restjson.Request, In) (Out, error), query ...Parameter,
+) Operation {
+	op := Operation{Summary: summary, Query: query, Answers: reflect.TypeFor[Out]()}
+	if in := reflect.TypeFor[In](); in != reflect.TypeFor[nothing]() {
+		op.Takes = in
+	}
+	op.Operation = restjson.Operation{
+		Name: name, Method: method, Path: awsapi.OwnPath + path,
+		Target: func(r *restjson.Request) awsapi.Target { return awsapi.Target{Resource: target(r)} },
+		Handle: func(ctx context.Context, r *restjson.Request) (any, error) {
+			var in In
+			if op.Takes != nil {
+				if err := restjson.Decode(r.Body, &in); err != nil {
+					return nil, malformed(err.Error())
+				}
+			}
+			return handle(ctx, r, in)
+		},
+	}
+	return op
+}
+
+// Described are the rows, without those that are lent.
+func (a *API) Described() []Operation {
+	const deployment = "groups/{GroupId}/deployments/{DeploymentId}"
+	status := Parameter{"Status", "Building, InProgress, Success or Failure."}
+	return []Operation{
+		row("CancelDeployment", http.MethodPost, deployment+"/cancel",
+			"Ends a deployment that its core has not claimed, asks the core to stop one that it has, or with Force ends it on the control plane's side alone.",
+			onDeployment, a.cancelDeployment),
+		row("GetDeploymentTimeline", http.MethodGet, deployment+"/timeline",
+			"Tells what happened to a deployment, step by step, and what its core does.", onDeployment, a.getTimeline),
+		row("ListDeploymentsByStatus", http.MethodGet, "deployments",
+			"Lists the deployments of all groups that have a status, newest first.", onAll, a.listByStatus, append([]Parameter{status}, paged...)...),
+		row("CheckGroupVersion", http.MethodPost, "groups/{GroupId}/versions/{GroupVersionId}/check",
+			"Finds what would fail a deployment of a version of a group, here and on its core, without deploying it.", onVersion, a.checkGroupVersion),
+
+		row("ListCores", http.MethodGet, "cores", "Lists cores with what they run and what they say of themselves.", onAll, a.listCores, paged...),
+		row("ListGroupCores", http.MethodGet, "groups/{GroupId}/cores", "Lists the core of one group, as ListCores does.", onGroup, a.listCores, paged...),
+		row("ResetCoreEpoch", http.MethodPost, "cores/{ThingName}/epoch",
+			"Settles which epoch a core has been through, where its word is not believed.", onCore, a.resetEpoch),
+
+		row("ListAuditRecords", http.MethodGet, "audit", "Lists the record of calls that changed something, or were denied it, oldest first.", onAll, a.listAuditRecords,
+			append([]Parameter{
+				{"From", "The time of the oldest, as 2026-11-25T12:00:00Z."}, {"To", "The time after the newest."},
+				{"AccessKeyId", "Only calls with this access key."}, {"Operation", "Only calls of this operation."},
+			}, paged...)...),
+		row("GetMetrics", http.MethodGet, "metrics", "Tells the server's metrics in Prometheus's text format, to its own account.", onAll, a.getMetrics),
+		row("GetEventDestinations", http.MethodGet, "events", "Tells how the delivery of events stands, to the server's own account.", onAll, a.getEventDestinations),
+		row("Subscribe", http.MethodGet, "messages",
+			"Answers with the messages that come on the topics of a filter, a line of JSON for each, until the caller goes or may no longer read them.",
+			onFilter, a.subscribe, Parameter{"filter", "An MQTT topic filter."}),
+	}
+}
+
+// What operations act on.
+func onAll(*restjson.Request) string { return "" }
+
+func onGroup(r *restjson.Request) string {
+	return r.Partition.DefinitionARN(fescue.GroupKind, r.Label("GroupId"))
+}
+
+func onVersion(r *restjson.Request) string {
+	return r.Partition.VersionARN(fescue.GroupKind, r.Label("GroupId"), r.Label("GroupVersionId"))
+}
+
+func onDeployment(r *restjson.Request) string {
+	return r.Partition.DeploymentARN(r.Label("GroupId"), r.Label("DeploymentId"))
+}
+
+func onCore(r *restjson.Request) string {
+	p := r.Partition
+	return fescue.ARN{AWS: p.AWS, Service: "greengrass", Region: p.Region, Account: p.Account, Resource: "/greengrass/cores/" + r.Label("ThingName")}.String()
+}
+
+func onFilter(r *restjson.Request) string { return r.Partition.TopicFilterARN(r.Query.Get("filter")) }
+
+// maxPage is how much a page of a list has when nothing is asked.
+const maxPage = 1000
+
+// page reads MaxResults and NextToken of a list of ids.
+func page(r *restjson.Request) (fescue.Page, error) { return r.Page(maxPage, fescue.ValidID) }
+
+// timestamp is empty for the zero time. Times are as in Greengrass's API: RFC 3339 in
+// UTC with milliseconds.
+func timestamp(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return fescue.Timestamp(t)
+}

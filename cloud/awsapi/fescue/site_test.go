@@ -1,0 +1,114 @@
+package fescue_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/awsapi"
+	api "github.com/fescue-edge/fescue/cloud/awsapi/fescue"
+	"github.com/fescue-edge/fescue/cloud/cores"
+	"github.com/fescue-edge/fescue/cloud/definitions"
+	"github.com/fescue-edge/fescue/cloud/deploy"
+	"github.com/fescue-edge/fescue/cloud/store"
+	"github.com/fescue-edge/fescue/cloud/store/storetest"
+)
+
+func TestMain(m *testing.M) { os.Exit(storetest.Run(m)) }
+
+var (
+	here  = fescue.Partition{AWS: "aws", Account: "123456789012", Region: "us-east-1"}
+	there = fescue.Partition{AWS: "aws", Account: "210987654321", Region: "us-east-1"}
+	now   = time.Date(2026, 11, 23, 12, 0, 0, 457e6, time.UTC)
+)
+
+const (
+	stamp   = "2026-11-23T12:00:00.457Z"
+	knownID = "5f0c2a7e-1d34-4c55-9a0b-7e21c0a1b001" // of nothing
+)
+
+// site is a server that takes every request for signed. Deployments stay Building.
+type site struct {
+	t           testing.TB
+	store       *store.Store
+	definitions *definitions.Service
+	engine      *deploy.Engine
+	handler     func(p fescue.Partition) http.Handler
+}
+
+func open(t testing.TB) *site {
+	t.Helper()
+	logger, clock := slog.New(slog.DiscardHandler), func() time.Time { return now }
+	s := &site{t: t, store: storetest.Open(t)}
+	s.definitions = definitions.New(s.store, clock)
+	s.engine = deploy.New(deploy.Options{Store: s.store, AWS: "aws", Presence: cores.NewPresence(s.store, clock, logger), Now: clock, Logger: logger})
+	service := api.New(api.Options{
+		Definitions: s.definitions, Deployments: s.engine, Now: clock, Logger: logger,
+		Fleet: cores.Fleet{Store: s.store, Presence: cores.NewPresence(s.store, clock, logger)},
+	})
+	s.handler = func(p fescue.Partition) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			service.ServeCall(w, r, &awsapi.Call{Partition: p, RequestID: "r"})
+		})
+	}
+	return s
+}
+
+// deployable is a group whose version names a core.
+func (s *site) deployable() (group, version string) {
+	s.t.Helper()
+	made := func(k fescue.Kind, body string) fescue.Definition {
+		d, err := s.definitions.Create(s.t.Context(), here, k, "n", json.RawMessage(body), nil, fescue.Token{})
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		return d
+	}
+	core := made(fescue.CoreKind, `{"Cores":[]}`)
+	g := made(fescue.GroupKind, fmt.Sprintf(`{"CoreDefinitionVersionArn":%q}`, here.VersionARN(fescue.CoreKind, core.ID, core.LatestVersion)))
+	return g.ID, g.LatestVersion
+}
+
+// answer is what came back.
+type answer struct {
+	status     int
+	code, text string
+}
+
+func (s *site) call(p fescue.Partition, method, path, body string) answer {
+	s.t.Helper()
+	w := httptest.NewRecorder()
+	s.handler(p).ServeHTTP(w, httptest.NewRequestWithContext(s.t.Context(), method, "http://host"+path, strings.NewReader(body)))
+	text, err := io.ReadAll(w.Body)
+	if err != nil || !json.Valid(text) {
+		s.t.Errorf("%s %s: %s, %v", method, path, text, err)
+	}
+	return answer{w.Code, w.Header().Get("x-amzn-ErrorType"), string(text)}
+}
+
+// get decodes a success.
+func (s *site) get(method, path, body string, into any) {
+	s.t.Helper()
+	got := s.call(here, method, path, body)
+	if err := json.Unmarshal([]byte(got.text), into); err != nil || got.status != http.StatusOK {
+		s.t.Fatalf("%s %s: %+v, %v", method, path, got, err)
+	}
+}
+
+// refused asks for an error whose message has the text.
+func (s *site) refused(method, path, body string, status int, code, text string) {
+	s.t.Helper()
+	got := s.call(here, method, path, body)
+	var e struct{ Message string }
+	if json.Unmarshal([]byte(got.text), &e); got.status != status || got.code != code || !strings.Contains(e.Message, text) {
+		s.t.Errorf("%s %s: %+v, want %d %s %q", method, path, got, status, code, text)
+	}
+}
