@@ -110,7 +110,7 @@ type createKey struct {
 	dataFlag
 	Account string `env:"FESCUE_ACCOUNT" help:"Account that the key belongs to. Default: the data folder's."`
 	Name    string `required:"" help:"What the key is for; shown by list and by sts get-caller-identity."`
-	Role    string `required:"" enum:"admin,deployer,reader" help:"What the key may do: ${enum}."`
+	Role    string `required:"" placeholder:"admin|deployer|reader" enum:"admin,deployer,reader" help:"What the key may do: ${enum}."`
 	Groups  string `placeholder:"TAG=VALUE" help:"Limit the key to groups and definitions with this tag, and to what those groups run."`
 
 	Things    []string `placeholder:"PATTERN" help:"Limit the key to things with such names, besides those of its groups; * and ? are wildcards."`
