@@ -291,7 +291,7 @@ func forgetOffer(ctx context.Context, tx *sql.Tx, d fescue.Deployment) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(settleDevices(ctx, tx, d), settleHoldings(ctx, tx, d))
+	return settleContents(ctx, tx, d)
 }
 
 // insertStep writes the step down that led to d.
@@ -385,10 +385,7 @@ func publish(ctx context.Context, tx *sql.Tx, d fescue.Deployment, step fescue.D
 	if err != nil {
 		return next, err
 	}
-	if err := insertHoldings(ctx, tx, next, offering.Holds); err != nil {
-		return next, err
-	}
-	return next, insertDevices(ctx, tx, next, offering.Devices)
+	return next, insertContents(ctx, tx, next, offering)
 }
 
 // ForceReset ends a forced reset in Success without waiting for the core: it ends

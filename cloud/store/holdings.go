@@ -9,48 +9,81 @@ import (
 	"github.com/fescue-edge/fescue"
 )
 
-// insertHoldings keeps what a group has by a deployment.
-func insertHoldings(ctx context.Context, tx *sql.Tx, d fescue.Deployment, arns []string) error {
-	if len(arns) == 0 {
+// What is offered to a core has client devices, and what else the group holds by it.
+const (
+	insertDevice = `
+		INSERT INTO client_device (partition, group_id, number, thing, certificate_arn)
+		SELECT partition, group_id, number, $3, $4 FROM deployment WHERE partition = $1 AND id = $2
+		ON CONFLICT DO NOTHING`
+	insertHolding = `
+		INSERT INTO holding (partition, group_id, number, arn)
+		SELECT partition, group_id, number, $3 FROM deployment WHERE partition = $1 AND id = $2
+		ON CONFLICT DO NOTHING`
+)
+
+// insertContents keeps what a group has by what is offered.
+func insertContents(ctx context.Context, tx *sql.Tx, d fescue.Deployment, o fescue.Offering) error {
+	devices, holdings := make([][]any, 0, len(o.Devices)), make([][]any, 0, len(o.Holds))
+	for _, device := range o.Devices {
+		devices = append(devices, []any{device.Thing, device.CertificateARN})
+	}
+	for _, arn := range o.Holds {
+		holdings = append(holdings, []any{arn})
+	}
+	return errors.Join(insertEach(ctx, tx, insertDevice, d, devices), insertEach(ctx, tx, insertHolding, d, holdings))
+}
+
+// insertEach inserts rows of a deployment, whose partition and id come first.
+func insertEach(ctx context.Context, tx *sql.Tx, query string, d fescue.Deployment, rows [][]any) error {
+	if len(rows) == 0 {
 		return nil
 	}
-	insert, err := tx.PrepareContext(ctx, `
-		INSERT INTO holding (partition, group_id, number, arn)
-		SELECT partition, group_id, number, $1 FROM deployment WHERE partition = $2 AND id = $3
-		ON CONFLICT DO NOTHING`)
+	insert, err := tx.PrepareContext(ctx, query)
 	if err != nil {
 		return err
 	}
 	defer insert.Close()
-	for _, arn := range arns {
-		if _, err := insert.ExecContext(ctx, arn, d.Partition.Key(), d.ID); err != nil {
-			return fmt.Errorf("holding %s: %w", arn, err)
+	for _, row := range rows {
+		if _, err := insert.ExecContext(ctx, append([]any{d.Partition.Key(), d.ID}, row...)...); err != nil {
+			return fmt.Errorf("what deployment %s gives to its group: %v: %w", d.ID, row, err)
 		}
 	}
 	return nil
 }
 
-// settleHoldings forgets what a deployment's end leaves in no group, as
-// settleDevices does.
-func settleHoldings(ctx context.Context, tx *sql.Tx, d fescue.Deployment) error {
-	var err error
+// settleContents forgets what a deployment's end leaves in no group: its own when it
+// failed, that of the deployments before it when it succeeded. A reset has none of
+// its own.
+func settleContents(ctx context.Context, tx *sql.Tx, d fescue.Deployment) error {
+	forget := func(queries ...string) error {
+		for _, query := range queries {
+			if _, err := tx.ExecContext(ctx, query, d.Partition.Key(), d.GroupID, d.ID); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 	switch d.Status {
 	case fescue.Success:
-		_, err = tx.ExecContext(ctx, `
+		return forget(`
+			DELETE FROM client_device WHERE partition = $1 AND group_id = $2
+			AND number < (SELECT number FROM deployment WHERE partition = $1 AND id = $3)`, `
 			DELETE FROM holding WHERE partition = $1 AND group_id = $2
-			AND number < (SELECT number FROM deployment WHERE partition = $1 AND id = $3)`, d.Partition.Key(), d.GroupID, d.ID)
+			AND number < (SELECT number FROM deployment WHERE partition = $1 AND id = $3)`)
 	case fescue.Failure:
-		_, err = tx.ExecContext(ctx, `
+		return forget(`
+			DELETE FROM client_device WHERE partition = $1 AND group_id = $2
+			AND number = (SELECT number FROM deployment WHERE partition = $1 AND id = $3)`, `
 			DELETE FROM holding WHERE partition = $1 AND group_id = $2
-			AND number = (SELECT number FROM deployment WHERE partition = $1 AND id = $3)`, d.Partition.Key(), d.GroupID, d.ID)
+			AND number = (SELECT number FROM deployment WHERE partition = $1 AND id = $3)`)
 	}
-	return err
+	return nil
 }
 
 // Hold keeps what a group has by a deployment that ended before holdings were
 // kept.
 func (s *Store) Hold(ctx context.Context, d fescue.Deployment, arns []string) error {
-	return s.update(ctx, func(tx *sql.Tx) error { return insertHoldings(ctx, tx, d, arns) })
+	return s.update(ctx, func(tx *sql.Tx) error { return insertContents(ctx, tx, d, fescue.Offering{Holds: arns}) })
 }
 
 // HolderTags are the tags of the groups whose last deployment that succeeded has a
