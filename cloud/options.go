@@ -72,10 +72,10 @@ type Options struct {
 	// role, as the original did.
 	RequireServiceRole bool
 	// Quotas are those of a group that differ from fescue.QuotaFacts.
-	Quotas fescue.Quotas
+	Quotas deploy.Quotas
 	// MQTTQuotas are those of certificates and partitions on MQTT that differ from
 	// mqttfront.QuotaFacts.
-	MQTTQuotas fescue.Quotas
+	MQTTQuotas deploy.Quotas
 	// Deadlines bound how long deployments stay in their phases.
 	Deadlines deploy.Deadlines
 	// Retention is how long tokens, ended deployments and audit records are kept;
@@ -146,7 +146,7 @@ func (o *Options) complete() error {
 	if err := o.Retention.Validate(); err != nil {
 		return err
 	}
-	if err := o.Quotas.Validate(fescue.QuotaFacts); err != nil {
+	if err := o.Quotas.Validate(deploy.QuotaFacts); err != nil {
 		return fmt.Errorf("--quota: %w", err)
 	}
 	if err := o.MQTTQuotas.Validate(mqttfront.QuotaFacts); err != nil {

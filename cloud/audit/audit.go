@@ -23,9 +23,9 @@ import (
 // Store keeps records.
 type Store interface {
 	// AddAuditRecords adds all or none.
-	AddAuditRecords(ctx context.Context, records ...fescue.AuditRecord) error
+	AddAuditRecords(ctx context.Context, records ...Record) error
 	// AuditRecords are oldest first.
-	AuditRecords(ctx context.Context, p fescue.Partition, f fescue.AuditFilter) ([]fescue.AuditRecord, error)
+	AuditRecords(ctx context.Context, p fescue.Partition, f Filter) ([]Record, error)
 }
 
 // Service is the record.
@@ -35,7 +35,7 @@ type Service struct {
 
 	mu sync.Mutex
 	// waiting are records that could not be written.
-	waiting []fescue.AuditRecord
+	waiting []Record
 	denied  denials
 }
 
@@ -62,14 +62,14 @@ func (s *Service) Ready(ctx context.Context) error {
 
 // Add writes the records of a call that was carried out or refused, but for those of
 // denials that are only counted. After an error they wait, and Ready fails.
-func (s *Service) Add(ctx context.Context, records ...fescue.AuditRecord) error {
+func (s *Service) Add(ctx context.Context, records ...Record) error {
 	s.mu.Lock()
 	records = s.denied.first(records)
 	s.mu.Unlock()
 	return s.write(ctx, records)
 }
 
-func (s *Service) write(ctx context.Context, records []fescue.AuditRecord) error {
+func (s *Service) write(ctx context.Context, records []Record) error {
 	if len(records) == 0 {
 		return nil
 	}
@@ -111,13 +111,13 @@ func (s *Service) Flush() error {
 	return s.write(context.Background(), records)
 }
 
-func (s *Service) add(ctx context.Context, records ...fescue.AuditRecord) error {
+func (s *Service) add(ctx context.Context, records ...Record) error {
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
 	return s.store.AddAuditRecords(ctx, records...)
 }
 
 // Records are the records of a partition and of its account, oldest first.
-func (s *Service) Records(ctx context.Context, p fescue.Partition, f fescue.AuditFilter) ([]fescue.AuditRecord, error) {
+func (s *Service) Records(ctx context.Context, p fescue.Partition, f Filter) ([]Record, error) {
 	return s.store.AuditRecords(ctx, p, f)
 }

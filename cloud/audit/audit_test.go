@@ -18,11 +18,11 @@ import (
 
 // records is a store that can fail.
 type records struct {
-	list  []fescue.AuditRecord
+	list  []audit.Record
 	fails error
 }
 
-func (r *records) AddAuditRecords(ctx context.Context, list ...fescue.AuditRecord) error {
+func (r *records) AddAuditRecords(ctx context.Context, list ...audit.Record) error {
 	if err := errors.Join(r.fails, ctx.Err()); err != nil {
 		return err
 	}
@@ -30,7 +30,7 @@ func (r *records) AddAuditRecords(ctx context.Context, list ...fescue.AuditRecor
 	return nil
 }
 
-func (r *records) AuditRecords(context.Context, fescue.Partition, fescue.AuditFilter) ([]fescue.AuditRecord, error) {
+func (r *records) AuditRecords(context.Context, fescue.Partition, audit.Filter) ([]audit.Record, error) {
 	return r.list, nil
 }
 
@@ -40,7 +40,7 @@ func TestRecordsThatWait(t *testing.T) {
 	var log bytes.Buffer
 	st := &records{}
 	s := audit.New(st, slog.New(slog.NewTextHandler(&log, nil)))
-	add := func(id string) error { return s.Add(ctx, fescue.AuditRecord{ID: id, Operation: "DeleteGroup"}) }
+	add := func(id string) error { return s.Add(ctx, audit.Record{ID: id, Operation: "DeleteGroup"}) }
 	if err := errors.Join(s.Ready(ctx), add("1"), s.Ready(ctx)); err != nil {
 		t.Fatal(err)
 	}
@@ -60,7 +60,7 @@ func TestRecordsThatWait(t *testing.T) {
 	if err := errors.Join(s.Ready(ctx), add("3"), s.Ready(ctx)); err != nil {
 		t.Fatal(err)
 	}
-	got, err := s.Records(ctx, fescue.Partition{}, fescue.AuditFilter{})
+	got, err := s.Records(ctx, fescue.Partition{}, audit.Filter{})
 	if err != nil || len(got) != 3 || got[0].ID+got[1].ID+got[2].ID != "123" {
 		t.Errorf("%+v, %v", got, err)
 	}
@@ -73,7 +73,7 @@ func TestCallerThatIsGone(t *testing.T) {
 	s := audit.New(st, slog.New(slog.DiscardHandler))
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := s.Add(ctx, fescue.AuditRecord{ID: "1"}); err != nil || len(st.list) != 1 {
+	if err := s.Add(ctx, audit.Record{ID: "1"}); err != nil || len(st.list) != 1 {
 		t.Errorf("%v, %+v", err, st.list)
 	}
 }
@@ -86,11 +86,11 @@ func TestDenials(t *testing.T) {
 		return st, audit.New(st, slog.New(slog.DiscardHandler))
 	}
 	at := time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
-	denial := fescue.AuditRecord{
+	denial := audit.Record{
 		Partition: fescue.Partition{AWS: "aws", Account: "123456789012", Region: "us-east-1"}, KeyID: "AKIAREADER", KeyName: "reader", Source: "192.0.2.1",
 		Service: "greengrass", Operation: "DeleteGroup", Resource: "arn:g", Status: 403, Code: "AccessDeniedException",
 	}
-	add := func(t *testing.T, s *audit.Service, i int, change ...func(*fescue.AuditRecord)) {
+	add := func(t *testing.T, s *audit.Service, i int, change ...func(*audit.Record)) {
 		r := denial
 		r.ID, r.At = fmt.Sprint("request-", i), at.Add(time.Duration(i)*time.Millisecond)
 		for _, f := range change {
@@ -130,18 +130,18 @@ func TestDenials(t *testing.T) {
 		t.Parallel()
 		st, s := start()
 		for i := range 10 {
-			add(t, s, i, func(r *fescue.AuditRecord) { r.Status, r.Code = 200, "" })
-			add(t, s, i, func(r *fescue.AuditRecord) { r.Status, r.Code = 500, "InternalFailure" })
-			add(t, s, i, func(r *fescue.AuditRecord) { r.Status, r.Code = 400, "BadRequestException" })
+			add(t, s, i, func(r *audit.Record) { r.Status, r.Code = 200, "" })
+			add(t, s, i, func(r *audit.Record) { r.Status, r.Code = 500, "InternalFailure" })
+			add(t, s, i, func(r *audit.Record) { r.Status, r.Code = 400, "BadRequestException" })
 		}
-		for _, change := range []func(*fescue.AuditRecord){
-			func(*fescue.AuditRecord) {},
-			func(r *fescue.AuditRecord) { r.KeyID = "AKIAOTHER" },
-			func(r *fescue.AuditRecord) { r.Source = "192.0.2.2" },
-			func(r *fescue.AuditRecord) { r.Operation = "DeleteThing" },
-			func(r *fescue.AuditRecord) { r.Resource = "arn:h" },
-			func(r *fescue.AuditRecord) { r.Partition.Region = "eu-west-1" },
-			func(r *fescue.AuditRecord) { r.Status, r.Code = 403, "AccessDenied" },
+		for _, change := range []func(*audit.Record){
+			func(*audit.Record) {},
+			func(r *audit.Record) { r.KeyID = "AKIAOTHER" },
+			func(r *audit.Record) { r.Source = "192.0.2.2" },
+			func(r *audit.Record) { r.Operation = "DeleteThing" },
+			func(r *audit.Record) { r.Resource = "arn:h" },
+			func(r *audit.Record) { r.Partition.Region = "eu-west-1" },
+			func(r *audit.Record) { r.Status, r.Code = 403, "AccessDenied" },
 		} {
 			add(t, s, 0, change)
 		}
@@ -154,7 +154,7 @@ func TestDenials(t *testing.T) {
 		st, s := start()
 		const calls = 5_000
 		for i := range calls {
-			add(t, s, i, func(r *fescue.AuditRecord) {
+			add(t, s, i, func(r *audit.Record) {
 				r.Resource, r.Source = fmt.Sprint("arn:", i), fmt.Sprint("192.0.2.", i%200)
 			})
 		}

@@ -27,23 +27,23 @@ type alike struct {
 
 // denials are those of the present window. The zero value is ready.
 type denials struct {
-	since map[alike]*fescue.AuditRecord // the last one that was only counted
-	of    map[string]int                // how many different ones a key has
+	since map[alike]*Record // the last one that was only counted
+	of    map[string]int    // how many different ones a key has
 }
 
 // first are the records that are to be written: all but those of denials like
 // earlier ones, which are counted.
-func (d *denials) first(records []fescue.AuditRecord) []fescue.AuditRecord {
+func (d *denials) first(records []Record) []Record {
 	return slices.DeleteFunc(slices.Clone(records), d.count)
 }
 
 // count counts a record that is like an earlier one.
-func (d *denials) count(r fescue.AuditRecord) bool {
+func (d *denials) count(r Record) bool {
 	if !strings.HasPrefix(r.Code, denial) {
 		return false
 	}
 	if d.since == nil {
-		d.since, d.of = make(map[alike]*fescue.AuditRecord), make(map[string]int)
+		d.since, d.of = make(map[alike]*Record), make(map[string]int)
 	}
 	k := alike{r.Partition.Key(), r.KeyID, r.Source, r.Service, r.Operation, r.Resource, r.Code, r.Status}
 	last, known := d.since[k]
@@ -65,7 +65,7 @@ func (d *denials) count(r fescue.AuditRecord) bool {
 }
 
 // counted are the records of what was counted, and begins anew.
-func (d *denials) counted() (records []fescue.AuditRecord) {
+func (d *denials) counted() (records []Record) {
 	for _, last := range d.since {
 		if last != nil {
 			last.ID = fescue.NewID()
@@ -73,6 +73,6 @@ func (d *denials) counted() (records []fescue.AuditRecord) {
 		}
 	}
 	d.since, d.of = nil, nil
-	slices.SortFunc(records, func(x, y fescue.AuditRecord) int { return cmp.Or(x.At.Compare(y.At), cmp.Compare(x.ID, y.ID)) })
+	slices.SortFunc(records, func(x, y Record) int { return cmp.Or(x.At.Compare(y.At), cmp.Compare(x.ID, y.ID)) })
 	return records
 }

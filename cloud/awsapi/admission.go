@@ -5,7 +5,7 @@ import (
 	"errors"
 	"net/http"
 
-	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/audit"
 	"github.com/fescue-edge/fescue/cloud/awsapi/wire/sigv4"
 	"github.com/fescue-edge/fescue/cloud/inbound"
 	"github.com/fescue-edge/fescue/policy"
@@ -26,7 +26,7 @@ type admission struct {
 	action   string
 	admitted Target
 	// records are of a call that changes something.
-	records []fescue.AuditRecord
+	records []audit.Record
 	// denial is what foresee found, about target.
 	target Target
 	denial *Error

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/audit"
 	"github.com/fescue-edge/fescue/cloud/awsapi/wire"
 )
 
@@ -17,7 +17,7 @@ type Audit interface {
 	// Ready fails while records cannot be written: nothing is to be changed then.
 	Ready(ctx context.Context) error
 	// Add appends records, all or none.
-	Add(ctx context.Context, records ...fescue.AuditRecord) error
+	Add(ctx context.Context, records ...audit.Record) error
 }
 
 // reading are the beginnings of operations that change nothing.
@@ -42,7 +42,7 @@ const maxResource = 2048
 
 // beginAudit makes the record of a call that is about to change something, if
 // records can be written.
-func (h *Handler) beginAudit(ctx context.Context, service string, r *http.Request, call *Call, t Target) (*fescue.AuditRecord, error) {
+func (h *Handler) beginAudit(ctx context.Context, service string, r *http.Request, call *Call, t Target) (*audit.Record, error) {
 	if h.Audit == nil {
 		return nil, nil
 	}
@@ -53,7 +53,7 @@ func (h *Handler) beginAudit(ctx context.Context, service string, r *http.Reques
 			Message: internalText(err, "The server cannot write its audit record and changes nothing until it can. Its log has the cause."),
 		}
 	}
-	record := &fescue.AuditRecord{
+	record := &audit.Record{
 		Partition: call.Partition, ID: call.RequestID, KeyID: call.KeyID, KeyName: call.Caller.Name, Source: source(r),
 		Service: service, Operation: t.Operation, Resource: t.Resource,
 	}
@@ -66,7 +66,7 @@ func (h *Handler) beginAudit(ctx context.Context, service string, r *http.Reques
 // endAudit writes a call's records, one for each thing that it asked for, and sends
 // the answer. A call whose records cannot be written is answered as an error, though
 // it was carried out.
-func (h *Handler) endAudit(ctx context.Context, service Service, w *answer, records []fescue.AuditRecord) {
+func (h *Handler) endAudit(ctx context.Context, service Service, w *answer, records []audit.Record) {
 	at := h.Verifier.Clock().UTC()
 	for i := range records {
 		r := &records[i]
@@ -101,7 +101,7 @@ var making = []string{"Create", "Register", "Start", "Publish"}
 var answeredARN = regexp.MustCompile(`(?:"[A-Za-z]*[Aa](?:rn|RN)" *: *"|<[A-Za-z]*Arn>)(arn:[^"<]+)`)
 
 // made is the ARN of what an operation made, or the resource that it was told.
-func made(record fescue.AuditRecord, body []byte) string {
+func made(record audit.Record, body []byte) string {
 	for _, verb := range making {
 		if strings.HasPrefix(record.Operation, verb) {
 			if m := answeredARN.FindSubmatch(body); m != nil {

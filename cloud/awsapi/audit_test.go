@@ -9,19 +9,19 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/audit"
 	"github.com/fescue-edge/fescue/policy"
 )
 
 // ledger is an audit record in memory that can fail.
 type ledger struct {
-	records           []fescue.AuditRecord
+	records           []audit.Record
 	notReady, addFail error
 }
 
 func (l *ledger) Ready(context.Context) error { return l.notReady }
 
-func (l *ledger) Add(_ context.Context, records ...fescue.AuditRecord) error {
+func (l *ledger) Add(_ context.Context, records ...audit.Record) error {
 	if l.addFail != nil {
 		return l.addFail
 	}
@@ -59,8 +59,8 @@ func TestAudit(t *testing.T) {
 		if w := e.serve(call{secret: "wrong"}.sign(t)); w.Code != 403 {
 			t.Errorf("%d %s", w.Code, w.Body)
 		}
-		record := func(id string) fescue.AuditRecord {
-			return fescue.AuditRecord{
+		record := func(id string) audit.Record {
+			return audit.Record{
 				Partition: home, At: now, ID: id, KeyID: keyID, KeyName: "build server", Source: "192.0.2.1",
 				Service: "greengrass", Operation: "Keep", Resource: thing, Status: 200,
 			}
@@ -70,7 +70,7 @@ func TestAudit(t *testing.T) {
 		refused.Resource, refused.Status, refused.Code = "*", 403, "AccessDeniedException"
 		global.Service, global.Operation, global.Partition.Region = "iam", "Forbidden", ""
 		global.Resource, global.Status, global.Code = "*", 403, "AccessDenied"
-		if diff := cmp.Diff([]fescue.AuditRecord{kept, code, refused, global}, l.records); diff != "" {
+		if diff := cmp.Diff([]audit.Record{kept, code, refused, global}, l.records); diff != "" {
 			t.Error(diff)
 		}
 	})

@@ -25,33 +25,33 @@ import (
 type Store interface {
 	// CreateBucket writes a bucket. A name that is taken is fescue.ErrExists, a
 	// partition that has limit buckets already fescue.ErrQuota.
-	CreateBucket(ctx context.Context, p fescue.Partition, b fescue.Bucket, limit int) error
-	Buckets(ctx context.Context, p fescue.Partition) ([]fescue.Bucket, error)
-	Bucket(ctx context.Context, p fescue.Partition, name string) (fescue.Bucket, error)
+	CreateBucket(ctx context.Context, p fescue.Partition, b Bucket, limit int) error
+	Buckets(ctx context.Context, p fescue.Partition) ([]Bucket, error)
+	Bucket(ctx context.Context, p fescue.Partition, name string) (Bucket, error)
 	// DeleteBucket removes a bucket with the uploads in it. One that holds objects
 	// is fescue.ErrInUse.
 	DeleteBucket(ctx context.Context, p fescue.Partition, name string, lookAt time.Time) error
 
-	Object(ctx context.Context, p fescue.Partition, bucket, key string) (fescue.Object, error)
+	Object(ctx context.Context, p fescue.Partition, bucket, key string) (Object, error)
 	// Objects lists objects by key, from a key on, without the one called except.
-	Objects(ctx context.Context, p fescue.Partition, bucket, from, except string, limit int) ([]fescue.Object, error)
+	Objects(ctx context.Context, p fescue.Partition, bucket, from, except string, limit int) ([]Object, error)
 	// PutObject writes an object of one piece in the place of the one that is
 	// there; a condition of w that does not hold is fescue.ErrPrecondition.
-	PutObject(ctx context.Context, p fescue.Partition, bucket string, o fescue.Object, part fescue.ObjectPart, w fescue.ObjectWrite) error
+	PutObject(ctx context.Context, p fescue.Partition, bucket string, o Object, part ObjectPart, w ObjectWrite) error
 	// CopyObject writes an object with the pieces of the content called from.
-	CopyObject(ctx context.Context, p fescue.Partition, bucket string, o fescue.Object, from string, w fescue.ObjectWrite) error
+	CopyObject(ctx context.Context, p fescue.Partition, bucket string, o Object, from string, w ObjectWrite) error
 	DeleteObject(ctx context.Context, p fescue.Partition, bucket, key string, lookAt time.Time) error
 	// ObjectParts lists the pieces of a content by number, after a number.
-	ObjectParts(ctx context.Context, p fescue.Partition, content string, after, limit int) ([]fescue.ObjectPart, error)
+	ObjectParts(ctx context.Context, p fescue.Partition, content string, after, limit int) ([]ObjectPart, error)
 
-	CreateUpload(ctx context.Context, p fescue.Partition, bucket string, u fescue.ObjectUpload) error
-	Upload(ctx context.Context, p fescue.Partition, bucket, id string) (fescue.ObjectUpload, error)
+	CreateUpload(ctx context.Context, p fescue.Partition, bucket string, u ObjectUpload) error
+	Upload(ctx context.Context, p fescue.Partition, bucket, id string) (ObjectUpload, error)
 	// Uploads lists uploads by key and id, after both, from the key from on.
-	Uploads(ctx context.Context, p fescue.Partition, bucket, from, afterKey, afterID string, limit int) ([]fescue.ObjectUpload, error)
-	PutPart(ctx context.Context, p fescue.Partition, bucket, id string, part fescue.ObjectPart, w fescue.ObjectWrite) error
+	Uploads(ctx context.Context, p fescue.Partition, bucket, from, afterKey, afterID string, limit int) ([]ObjectUpload, error)
+	PutPart(ctx context.Context, p fescue.Partition, bucket, id string, part ObjectPart, w ObjectWrite) error
 	// CompleteUpload makes the object o of the upload called o.ContentID, from the
 	// chosen ones of its parts.
-	CompleteUpload(ctx context.Context, p fescue.Partition, bucket string, o fescue.Object, chosen []fescue.ObjectPart, w fescue.ObjectWrite) error
+	CompleteUpload(ctx context.Context, p fescue.Partition, bucket string, o Object, chosen []ObjectPart, w ObjectWrite) error
 	AbortUpload(ctx context.Context, p fescue.Partition, bucket, id string, lookAt time.Time) error
 	// AbortOldUploads forgets some uploads that began before a time.
 	AbortOldUploads(ctx context.Context, before time.Time, limit int, lookAt time.Time) (int, error)
@@ -60,10 +60,10 @@ type Store interface {
 	// fescue.ErrConflict.
 	HoldBlob(ctx context.Context, hash string, until time.Time) (hold string, err error)
 	// BlobsToLookAt lists blobs that may be garbage and whose time has come.
-	BlobsToLookAt(ctx context.Context, now time.Time, limit int) ([]fescue.BlobLook, error)
+	BlobsToLookAt(ctx context.Context, now time.Time, limit int) ([]BlobLook, error)
 	// CondemnBlob announces that a blob is going to be removed.
-	CondemnBlob(ctx context.Context, b fescue.BlobLook, until time.Time) error
-	ForgetBlob(ctx context.Context, b fescue.BlobLook) error
+	CondemnBlob(ctx context.Context, b BlobLook, until time.Time) error
+	ForgetBlob(ctx context.Context, b BlobLook) error
 }
 
 // Blobs keeps contents by their SHA-256 in lowercase hexadecimal. They belong to
@@ -181,7 +181,7 @@ func (s *Service) CreateBucket(ctx context.Context, p fescue.Partition, name str
 	if err := CheckName(name); err != nil {
 		return err
 	}
-	err := s.o.Store.CreateBucket(ctx, p, fescue.Bucket{Name: name, CreatedAt: s.now()}, MaxBuckets)
+	err := s.o.Store.CreateBucket(ctx, p, Bucket{Name: name, CreatedAt: s.now()}, MaxBuckets)
 	switch {
 	case errors.Is(err, fescue.ErrExists):
 		return fescue.Refuse(fescue.ErrExists, "Your previous request to create the named bucket succeeded and you already own it.")
@@ -192,14 +192,14 @@ func (s *Service) CreateBucket(ctx context.Context, p fescue.Partition, name str
 }
 
 // Buckets lists a partition's buckets by name.
-func (s *Service) Buckets(ctx context.Context, p fescue.Partition) ([]fescue.Bucket, error) {
+func (s *Service) Buckets(ctx context.Context, p fescue.Partition) ([]Bucket, error) {
 	return s.o.Store.Buckets(ctx, p)
 }
 
 // Bucket finds a bucket.
-func (s *Service) Bucket(ctx context.Context, p fescue.Partition, name string) (fescue.Bucket, error) {
+func (s *Service) Bucket(ctx context.Context, p fescue.Partition, name string) (Bucket, error) {
 	if err := CheckName(name); err != nil {
-		return fescue.Bucket{}, err
+		return Bucket{}, err
 	}
 	b, err := s.o.Store.Bucket(ctx, p, name)
 	if errors.Is(err, fescue.ErrNotFound) {

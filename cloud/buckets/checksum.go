@@ -84,28 +84,28 @@ func (c checksums) value(name string) string {
 // CheckUpload completes what a caller asked for as the checksum of a multipart
 // upload: full is nil when it did not say whether the checksum is to be of the
 // whole object or composite.
-func CheckUpload(name string, full *bool) (fescue.Checksum, error) {
+func CheckUpload(name string, full *bool) (Checksum, error) {
 	if name == "" {
 		if full != nil {
-			return fescue.Checksum{}, fescue.Refuse(ErrAlgorithm, "The x-amz-checksum-type header can only be used with the x-amz-checksum-algorithm header.")
+			return Checksum{}, fescue.Refuse(ErrAlgorithm, "The x-amz-checksum-type header can only be used with the x-amz-checksum-algorithm header.")
 		}
 		name = CRC64NVME
 	}
 	if err := (checksums{}).add(name); err != nil {
-		return fescue.Checksum{}, err
+		return Checksum{}, err
 	}
 	composite := name != CRC64NVME
 	if full != nil {
 		composite = !*full
 	}
 	if composite && name == CRC64NVME || !composite && algorithms[name].width == 0 {
-		return fescue.Checksum{}, fescue.Refuse(ErrAlgorithm, "The checksum type of an upload with %s cannot be that: CRC64NVME is of the full object, SHA1 and SHA256 are composite.", name)
+		return Checksum{}, fescue.Refuse(ErrAlgorithm, "The checksum type of an upload with %s cannot be that: CRC64NVME is of the full object, SHA1 and SHA256 are composite.", name)
 	}
-	return fescue.Checksum{Algorithm: name, Composite: composite}, nil
+	return Checksum{Algorithm: name, Composite: composite}, nil
 }
 
 // join makes the checksum of an upload from those of its parts.
-func join(kind fescue.Checksum, parts []fescue.ObjectPart) (fescue.Checksum, error) {
+func join(kind Checksum, parts []ObjectPart) (Checksum, error) {
 	a := algorithms[kind.Algorithm]
 	composite, whole := a.new(), uint64(0)
 	for _, part := range parts {

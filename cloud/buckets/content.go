@@ -16,7 +16,7 @@ import (
 
 // measure reads a content through once and tells its size, hash, ETag and its
 // checksum by the algorithm keep; what the caller said of it must be so.
-func measure(ctx context.Context, content io.ReadSeeker, wantMD5 []byte, want fescue.Checksum, keep string) (part fescue.ObjectPart, err error) {
+func measure(ctx context.Context, content io.ReadSeeker, wantMD5 []byte, want Checksum, keep string) (part ObjectPart, err error) {
 	sums := checksums{}
 	for _, algorithm := range []string{keep, want.Algorithm} {
 		if err := sums.add(algorithm); err != nil {
@@ -40,22 +40,22 @@ func measure(ctx context.Context, content io.ReadSeeker, wantMD5 []byte, want fe
 	if got := sums.value(want.Algorithm); want.Value != "" && got != want.Value {
 		return part, differs(want, got)
 	}
-	return fescue.ObjectPart{
+	return ObjectPart{
 		Hash: hex.EncodeToString(hash.Sum(nil)), Size: size, ETag: hex.EncodeToString(tag.Sum(nil)),
-		Checksum: fescue.Checksum{Algorithm: keep, Value: sums.value(keep)},
+		Checksum: Checksum{Algorithm: keep, Value: sums.value(keep)},
 	}, nil
 }
 
 // differs is the refusal of content that has another checksum than was said.
-func differs(want fescue.Checksum, got string) error {
+func differs(want Checksum, got string) error {
 	return fescue.Refuse(ErrDigest, "The %s you specified did not match the calculated checksum: %.100q instead of %q.", want.Algorithm, want.Value, got)
 }
 
 // open reads a range of an object's content. The first blob is opened at once, so
 // that one that is gone is told in time. When the object was replaced since it
 // was found the error is fescue.ErrConflict.
-func (s *Service) open(ctx context.Context, p fescue.Partition, o fescue.Object, want Range) (io.ReadCloser, error) {
-	parts, err := s.o.Store.ObjectParts(ctx, p, o.ContentID, 0, fescue.MaxObjectParts)
+func (s *Service) open(ctx context.Context, p fescue.Partition, o Object, want Range) (io.ReadCloser, error) {
+	parts, err := s.o.Store.ObjectParts(ctx, p, o.ContentID, 0, MaxObjectParts)
 	if err != nil {
 		return nil, err
 	}
@@ -142,15 +142,15 @@ func (r *reader) Close() error {
 }
 
 // Check compares a content with what its sender said of it.
-func Check(ctx context.Context, content io.ReadSeeker, wantMD5 []byte, want fescue.Checksum) error {
+func Check(ctx context.Context, content io.ReadSeeker, wantMD5 []byte, want Checksum) error {
 	_, err := measure(ctx, content, wantMD5, want, "")
 	return err
 }
 
 // PartRange is where the part of a number lies in an object. An object that was
 // put at once has part 1.
-func (s *Service) PartRange(ctx context.Context, p fescue.Partition, o fescue.Object, number int) (want Range, err error) {
-	parts, err := s.o.Store.ObjectParts(ctx, p, o.ContentID, 0, fescue.MaxObjectParts)
+func (s *Service) PartRange(ctx context.Context, p fescue.Partition, o Object, number int) (want Range, err error) {
+	parts, err := s.o.Store.ObjectParts(ctx, p, o.ContentID, 0, MaxObjectParts)
 	if err != nil {
 		return want, err
 	}

@@ -32,7 +32,7 @@ type List struct {
 
 // Listing is a page.
 type Listing struct {
-	Objects []fescue.Object
+	Objects []Object
 	// Prefixes are the groups.
 	Prefixes []string
 	// Truncated says that there is more, from Next on; Last is the last key or
@@ -99,7 +99,7 @@ func (q List) beyond(group string) (Position, bool) {
 }
 
 // add takes rows into the page and tells where reading goes on, if it does.
-func (l *Listing) add(rows []fescue.Object, q List, at Position) (Position, bool) {
+func (l *Listing) add(rows []Object, q List, at Position) (Position, bool) {
 	group := ""
 	for _, o := range rows {
 		if !strings.HasPrefix(o.Key, q.Prefix) {

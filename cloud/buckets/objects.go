@@ -21,12 +21,12 @@ const (
 
 // Put is an object to be kept.
 type Put struct {
-	fescue.ObjectSettings
+	ObjectSettings
 	// MD5, if not nil, is what the content must have.
 	MD5 []byte
 	// Checksum is what the content must have; with an algorithm and no value it is
 	// computed. Without an algorithm it is CRC64NVME.
-	Checksum fescue.Checksum
+	Checksum Checksum
 	// OnlyNew refuses to replace an object, OnlyETag to replace one with another
 	// ETag.
 	OnlyNew  bool
@@ -35,22 +35,22 @@ type Put struct {
 
 // Put keeps an object in the place of the one that is there. The content is read
 // from its start, more than once.
-func (s *Service) Put(ctx context.Context, p fescue.Partition, bucket, key string, content io.ReadSeeker, put Put) (fescue.Object, error) {
+func (s *Service) Put(ctx context.Context, p fescue.Partition, bucket, key string, content io.ReadSeeker, put Put) (Object, error) {
 	if err := checkPlace(bucket, key); err != nil {
-		return fescue.Object{}, err
+		return Object{}, err
 	}
 	if err := checkSettings(put.ObjectSettings); err != nil {
-		return fescue.Object{}, err
+		return Object{}, err
 	}
 	part, err := measure(ctx, content, put.MD5, put.Checksum, cmp.Or(put.Checksum.Algorithm, CRC64NVME))
 	if err != nil {
-		return fescue.Object{}, err
+		return Object{}, err
 	}
-	var o fescue.Object
+	var o Object
 	err = retry(ctx, func() error {
 		now := s.now()
 		part.Number, part.ModifiedAt = 1, now
-		o = fescue.Object{
+		o = Object{
 			Key: key, ContentID: uuid.NewString(), Size: part.Size, ETag: part.ETag, ModifiedAt: now,
 			Checksum: part.Checksum, ObjectSettings: put.ObjectSettings,
 		}
@@ -66,9 +66,9 @@ func (s *Service) Put(ctx context.Context, p fescue.Partition, bucket, key strin
 	return o, err
 }
 
-func (s *Service) write(onlyNew bool, onlyETag string) fescue.ObjectWrite {
+func (s *Service) write(onlyNew bool, onlyETag string) ObjectWrite {
 	now := s.now()
-	return fescue.ObjectWrite{OnlyNew: onlyNew, OnlyETag: onlyETag, LookAt: now.Add(grace), HoldUntil: now.Add(hold)}
+	return ObjectWrite{OnlyNew: onlyNew, OnlyETag: onlyETag, LookAt: now.Add(grace), HoldUntil: now.Add(hold)}
 }
 
 // notWritten is what the caller is told when an object was not written.
@@ -85,7 +85,7 @@ func (s *Service) notWritten(ctx context.Context, p fescue.Partition, bucket, ke
 	return err
 }
 
-func checkSettings(o fescue.ObjectSettings) error {
+func checkSettings(o ObjectSettings) error {
 	size := 0
 	for name, value := range o.Metadata {
 		size += len(name) + len(value)
@@ -110,9 +110,9 @@ func (s *Service) keep(ctx context.Context, hash string, content io.ReadSeeker) 
 }
 
 // Object finds an object.
-func (s *Service) Object(ctx context.Context, p fescue.Partition, bucket, key string) (fescue.Object, error) {
+func (s *Service) Object(ctx context.Context, p fescue.Partition, bucket, key string) (Object, error) {
 	if err := checkPlace(bucket, key); err != nil {
-		return fescue.Object{}, err
+		return Object{}, err
 	}
 	o, err := s.o.Store.Object(ctx, p, bucket, key)
 	if errors.Is(err, fescue.ErrNotFound) {
@@ -126,7 +126,7 @@ type Range struct{ Offset, Length int64 }
 
 // Read opens an object from the range that choose answers for it; the error of
 // choose ends it. The reader ends with ctx, and the caller closes it.
-func (s *Service) Read(ctx context.Context, p fescue.Partition, bucket, key string, choose func(fescue.Object) (Range, error)) (o fescue.Object, r io.ReadCloser, err error) {
+func (s *Service) Read(ctx context.Context, p fescue.Partition, bucket, key string, choose func(Object) (Range, error)) (o Object, r io.ReadCloser, err error) {
 	err = retry(ctx, func() (err error) {
 		if o, err = s.Object(ctx, p, bucket, key); err != nil {
 			return err
@@ -151,7 +151,7 @@ func (s *Service) Open(ctx context.Context, p fescue.Partition, bucket, key stri
 	return r, o.Size, err
 }
 
-func whole(o fescue.Object) (Range, error) { return Range{Length: o.Size}, nil }
+func whole(o Object) (Range, error) { return Range{Length: o.Size}, nil }
 
 // Delete removes an object. One that is not there is no error.
 func (s *Service) Delete(ctx context.Context, p fescue.Partition, bucket, key string) error {
@@ -170,9 +170,9 @@ type Copy struct {
 	FromBucket, FromKey string
 	Bucket, Key         string
 	// Settings replaces those of the source.
-	Settings *fescue.ObjectSettings
+	Settings *ObjectSettings
 	// Allow, if not nil, may refuse the source.
-	Allow func(source fescue.Object) error
+	Allow func(source Object) error
 	// OnlyNew and OnlyETag are those of Put.
 	OnlyNew  bool
 	OnlyETag string
@@ -180,18 +180,18 @@ type Copy struct {
 
 // Copy makes an object with the content of another: nothing is read, the blobs
 // get another name. ETag and checksum are the source's.
-func (s *Service) Copy(ctx context.Context, p fescue.Partition, c Copy) (fescue.Object, error) {
+func (s *Service) Copy(ctx context.Context, p fescue.Partition, c Copy) (Object, error) {
 	if err := checkPlace(c.Bucket, c.Key); err != nil {
-		return fescue.Object{}, err
+		return Object{}, err
 	}
 	if c.Settings != nil {
 		if err := checkSettings(*c.Settings); err != nil {
-			return fescue.Object{}, err
+			return Object{}, err
 		}
 	} else if c.FromBucket == c.Bucket && c.FromKey == c.Key {
-		return fescue.Object{}, fescue.Refuse(ErrSelfCopy, "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata.")
+		return Object{}, fescue.Refuse(ErrSelfCopy, "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata.")
 	}
-	var o fescue.Object
+	var o Object
 	err := retry(ctx, func() (err error) {
 		if o, err = s.Object(ctx, p, c.FromBucket, c.FromKey); err != nil {
 			return err

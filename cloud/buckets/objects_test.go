@@ -102,16 +102,16 @@ func TestPut(t *testing.T) {
 		for algorithm, value := range map[string]string{
 			"CRC32": "y/Q5Jg==", "CRC32C": "4waSgw==", "CRC64NVME": "rosUhgp5mIg=", "SHA1": "98O8HYCOBHMq32eZZczDTKeuNEE=", "SHA256": "FeKw08M4keuw8e9gnsQZQgwg4yDOlMZfvIwzEkSOsiU=",
 		} {
-			o, err := s.Put(t.Context(), here, "sums", algorithm, strings.NewReader("123456789"), buckets.Put{Checksum: fescue.Checksum{Algorithm: algorithm, Value: value}})
+			o, err := s.Put(t.Context(), here, "sums", algorithm, strings.NewReader("123456789"), buckets.Put{Checksum: buckets.Checksum{Algorithm: algorithm, Value: value}})
 			if err != nil {
 				t.Errorf("%s: %v", algorithm, err)
 			} else if o.Checksum.Value != value || o.Checksum.Algorithm != algorithm {
 				t.Errorf("%s: kept %+v", algorithm, o.Checksum)
 			}
-			_, err = s.Put(t.Context(), here, "sums", "bad", strings.NewReader("12345678"), buckets.Put{Checksum: fescue.Checksum{Algorithm: algorithm, Value: value}})
+			_, err = s.Put(t.Context(), here, "sums", "bad", strings.NewReader("12345678"), buckets.Put{Checksum: buckets.Checksum{Algorithm: algorithm, Value: value}})
 			refused(t, algorithm, err, buckets.ErrDigest)
 		}
-		_, err := s.Put(t.Context(), here, "sums", "bad", strings.NewReader(""), buckets.Put{Checksum: fescue.Checksum{Algorithm: "CRC16"}})
+		_, err := s.Put(t.Context(), here, "sums", "bad", strings.NewReader(""), buckets.Put{Checksum: buckets.Checksum{Algorithm: "CRC16"}})
 		refused(t, "CRC16", err, buckets.ErrAlgorithm)
 		_, err = s.Put(t.Context(), here, "sums", "bad", strings.NewReader("x"), buckets.Put{MD5: make([]byte, 16)})
 		refused(t, "MD5", err, buckets.ErrDigest)
@@ -169,7 +169,7 @@ func TestPut(t *testing.T) {
 		t.Parallel()
 		s := open(t)
 		s.bucket(t, here, "meta")
-		settings := fescue.ObjectSettings{ContentType: "text/x", CacheControl: "no-store", Metadata: map[string]string{"a": "b"}}
+		settings := buckets.ObjectSettings{ContentType: "text/x", CacheControl: "no-store", Metadata: map[string]string{"a": "b"}}
 		if _, err := s.Put(t.Context(), here, "meta", "k", strings.NewReader("x"), buckets.Put{ObjectSettings: settings}); err != nil {
 			t.Fatal(err)
 		}
@@ -190,7 +190,7 @@ func TestRead(t *testing.T) {
 	s.put(t, here, "read", "empty", "")
 	s.wantContent(t, here, "read", "empty", "")
 	for want, r := range map[string]buckets.Range{"": {10, 0}, "0": {0, 1}, "345": {3, 3}, "9": {9, 1}, "0123456789": {0, 10}} {
-		_, body, err := s.Read(t.Context(), here, "read", "k", func(fescue.Object) (buckets.Range, error) { return r, nil })
+		_, body, err := s.Read(t.Context(), here, "read", "k", func(buckets.Object) (buckets.Range, error) { return r, nil })
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -200,11 +200,11 @@ func TestRead(t *testing.T) {
 		body.Close()
 	}
 	for _, r := range []buckets.Range{{-1, 2}, {0, 11}, {10, 1}, {11, 0}, {0, -1}, {1 << 62, 1 << 62}} {
-		_, _, err := s.Read(t.Context(), here, "read", "k", func(fescue.Object) (buckets.Range, error) { return r, nil })
+		_, _, err := s.Read(t.Context(), here, "read", "k", func(buckets.Object) (buckets.Range, error) { return r, nil })
 		refused(t, fmt.Sprint(r), err, buckets.ErrRange)
 	}
 	refusal := errors.New("no")
-	_, _, err := s.Read(t.Context(), here, "read", "k", func(fescue.Object) (buckets.Range, error) { return buckets.Range{}, refusal })
+	_, _, err := s.Read(t.Context(), here, "read", "k", func(buckets.Object) (buckets.Range, error) { return buckets.Range{}, refusal })
 	refused(t, "choose", err, refusal)
 	_, err = s.read(t, here, "read", "other")
 	refused(t, "another key", err, buckets.ErrNoKey)
@@ -228,7 +228,7 @@ func TestCopy(t *testing.T) {
 	s := open(t)
 	s.bucket(t, here, "from")
 	s.bucket(t, here, "into")
-	if _, err := s.Put(t.Context(), here, "from", "k", strings.NewReader("x"), buckets.Put{ObjectSettings: fescue.ObjectSettings{ContentType: "a/b"}}); err != nil {
+	if _, err := s.Put(t.Context(), here, "from", "k", strings.NewReader("x"), buckets.Put{ObjectSettings: buckets.ObjectSettings{ContentType: "a/b"}}); err != nil {
 		t.Fatal(err)
 	}
 	copyOf := func(c buckets.Copy) error {
@@ -240,7 +240,7 @@ func TestCopy(t *testing.T) {
 		t.Fatal(err)
 	}
 	refused(t, "onto itself", copyOf(buckets.Copy{Bucket: "from", Key: "k"}), buckets.ErrSelfCopy)
-	if err := copyOf(buckets.Copy{Bucket: "from", Key: "k", Settings: &fescue.ObjectSettings{ContentType: "c/d"}}); err != nil {
+	if err := copyOf(buckets.Copy{Bucket: "from", Key: "k", Settings: &buckets.ObjectSettings{ContentType: "c/d"}}); err != nil {
 		t.Fatal(err)
 	}
 	refused(t, "into nothing", copyOf(buckets.Copy{Bucket: "nothing", Key: "k"}), buckets.ErrNoBucket)
@@ -263,21 +263,21 @@ func TestCopy(t *testing.T) {
 func TestUploads(t *testing.T) {
 	t.Parallel()
 	big := strings.Repeat("0123456789abcdef", buckets.MinPart/16)
-	begin := func(t *testing.T, s *site, algorithm string, full *bool) fescue.ObjectUpload {
+	begin := func(t *testing.T, s *site, algorithm string, full *bool) buckets.ObjectUpload {
 		t.Helper()
 		sum, err := buckets.CheckUpload(algorithm, full)
 		if err != nil {
 			t.Fatal(err)
 		}
-		u, err := s.CreateUpload(t.Context(), here, "ups", "k", sum, fescue.ObjectSettings{ContentType: "a/b"})
+		u, err := s.CreateUpload(t.Context(), here, "ups", "k", sum, buckets.ObjectSettings{ContentType: "a/b"})
 		if err != nil {
 			t.Fatal(err)
 		}
 		return u
 	}
-	part := func(t *testing.T, s *site, u fescue.ObjectUpload, number int, content string) buckets.ChosenPart {
+	part := func(t *testing.T, s *site, u buckets.ObjectUpload, number int, content string) buckets.ChosenPart {
 		t.Helper()
-		made, err := s.PutPart(t.Context(), here, "ups", "k", u.ID, number, strings.NewReader(content), nil, fescue.Checksum{})
+		made, err := s.PutPart(t.Context(), here, "ups", "k", u.ID, number, strings.NewReader(content), nil, buckets.Checksum{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -302,14 +302,14 @@ func TestUploads(t *testing.T) {
 				t.Fatal(err)
 			}
 			s.wantContent(t, here, "ups", "k", big+big+"xthe end")
-			whole, err := s.Put(t.Context(), here, "ups", "whole", strings.NewReader(big+big+"xthe end"), buckets.Put{Checksum: fescue.Checksum{Algorithm: c.algorithm}})
+			whole, err := s.Put(t.Context(), here, "ups", "whole", strings.NewReader(big+big+"xthe end"), buckets.Put{Checksum: buckets.Checksum{Algorithm: c.algorithm}})
 			if err != nil {
 				t.Fatal(err)
 			}
 			if same := o.Checksum.Value == whole.Checksum.Value; same != c.same || !strings.HasSuffix(o.ETag, "-3") || o.PartCount != 3 || o.ContentType != "a/b" {
 				t.Errorf("%+v, put at once %+v", o, whole)
 			}
-			_, r, err := s.Read(t.Context(), here, "ups", "k", func(fescue.Object) (buckets.Range, error) {
+			_, r, err := s.Read(t.Context(), here, "ups", "k", func(buckets.Object) (buckets.Range, error) {
 				return buckets.Range{Offset: buckets.MinPart - 1, Length: buckets.MinPart + 4}, nil
 			})
 			if err != nil {
@@ -345,14 +345,14 @@ func TestUploads(t *testing.T) {
 		refused(t, "too small", complete(buckets.Put{}, one, two), buckets.ErrPartTooSmall)
 		refused(t, "another ETag", complete(buckets.Put{}, buckets.ChosenPart{Number: 1, ETag: "x"}), buckets.ErrPart)
 		refused(t, "no such part", complete(buckets.Put{}, buckets.ChosenPart{Number: 3, ETag: one.ETag}), buckets.ErrPart)
-		refused(t, "another checksum", complete(buckets.Put{Checksum: fescue.Checksum{Algorithm: "CRC64NVME", Value: "AAAAAAAAAAA="}}, one), buckets.ErrDigest)
+		refused(t, "another checksum", complete(buckets.Put{Checksum: buckets.Checksum{Algorithm: "CRC64NVME", Value: "AAAAAAAAAAA="}}, one), buckets.ErrDigest)
 		for _, number := range []int{0, -1, 10_001} {
-			_, err := s.PutPart(t.Context(), here, "ups", "k", u.ID, number, strings.NewReader(""), nil, fescue.Checksum{})
+			_, err := s.PutPart(t.Context(), here, "ups", "k", u.ID, number, strings.NewReader(""), nil, buckets.Checksum{})
 			refused(t, fmt.Sprint("part ", number), err, buckets.ErrPartNumber)
 		}
-		_, err := s.PutPart(t.Context(), here, "ups", "other", u.ID, 1, strings.NewReader(""), nil, fescue.Checksum{})
+		_, err := s.PutPart(t.Context(), here, "ups", "other", u.ID, 1, strings.NewReader(""), nil, buckets.Checksum{})
 		refused(t, "another key", err, buckets.ErrNoUpload)
-		_, err = s.PutPart(t.Context(), elsewhere[0], "ups", "k", u.ID, 1, strings.NewReader(""), nil, fescue.Checksum{})
+		_, err = s.PutPart(t.Context(), elsewhere[0], "ups", "k", u.ID, 1, strings.NewReader(""), nil, buckets.Checksum{})
 		refused(t, "another partition", err, buckets.ErrNoBucket)
 		if err := s.Abort(t.Context(), here, "ups", "k", u.ID); err != nil {
 			t.Fatal(err)
@@ -373,7 +373,7 @@ func TestUploads(t *testing.T) {
 		u := begin(t, s, "", nil)
 		made, err := s.CopyPart(t.Context(), here, buckets.PartCopy{
 			FromBucket: "ups", FromKey: "source", Bucket: "ups", Key: "k", ID: u.ID, Number: 1,
-			Choose: func(fescue.Object) (buckets.Range, error) { return buckets.Range{Offset: 2, Length: 3}, nil },
+			Choose: func(buckets.Object) (buckets.Range, error) { return buckets.Range{Offset: 2, Length: 3}, nil },
 		})
 		if err != nil {
 			t.Fatal(err)

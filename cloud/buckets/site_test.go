@@ -107,7 +107,7 @@ func (s *site) bucket(t testing.TB, p fescue.Partition, name string) {
 	}
 }
 
-func (s *site) put(t testing.TB, p fescue.Partition, bucket, key, content string) fescue.Object {
+func (s *site) put(t testing.TB, p fescue.Partition, bucket, key, content string) buckets.Object {
 	t.Helper()
 	o, err := s.Put(t.Context(), p, bucket, key, strings.NewReader(content), buckets.Put{})
 	if err != nil {

@@ -66,7 +66,7 @@ func (s *Service) Sweep(ctx context.Context) error {
 }
 
 // collect removes a blob, if nothing names it.
-func (s *Service) collect(ctx context.Context, b fescue.BlobLook) error {
+func (s *Service) collect(ctx context.Context, b BlobLook) error {
 	if b.Named {
 		return s.o.Store.ForgetBlob(ctx, b)
 	}

@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/buckets"
 )
 
@@ -73,11 +72,11 @@ func TestSweep(t *testing.T) {
 				bucket = "gone"
 				s.bucket(t, here, bucket)
 			}
-			u, err := s.CreateUpload(t.Context(), here, bucket, "k", fescue.Checksum{Algorithm: "CRC32"}, fescue.ObjectSettings{})
+			u, err := s.CreateUpload(t.Context(), here, bucket, "k", buckets.Checksum{Algorithm: "CRC32"}, buckets.ObjectSettings{})
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := s.PutPart(t.Context(), here, bucket, "k", u.ID, 1, strings.NewReader(id), nil, fescue.Checksum{}); err != nil {
+			if _, err := s.PutPart(t.Context(), here, bucket, "k", u.ID, 1, strings.NewReader(id), nil, buckets.Checksum{}); err != nil {
 				t.Fatal(err)
 			}
 			switch id {

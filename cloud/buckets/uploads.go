@@ -20,8 +20,8 @@ func noUpload() error {
 }
 
 // CreateUpload begins a multipart upload. checksum is what CheckUpload answered.
-func (s *Service) CreateUpload(ctx context.Context, p fescue.Partition, bucket, key string, checksum fescue.Checksum, settings fescue.ObjectSettings) (fescue.ObjectUpload, error) {
-	u := fescue.ObjectUpload{ID: uuid.NewString(), Key: key, CreatedAt: s.now(), Checksum: checksum, ObjectSettings: settings}
+func (s *Service) CreateUpload(ctx context.Context, p fescue.Partition, bucket, key string, checksum Checksum, settings ObjectSettings) (ObjectUpload, error) {
+	u := ObjectUpload{ID: uuid.NewString(), Key: key, CreatedAt: s.now(), Checksum: checksum, ObjectSettings: settings}
 	if err := checkPlace(bucket, key); err != nil {
 		return u, err
 	}
@@ -36,9 +36,9 @@ func (s *Service) CreateUpload(ctx context.Context, p fescue.Partition, bucket, 
 }
 
 // Upload finds an upload under way, by its id and the key that it is for.
-func (s *Service) Upload(ctx context.Context, p fescue.Partition, bucket, key, id string) (fescue.ObjectUpload, error) {
+func (s *Service) Upload(ctx context.Context, p fescue.Partition, bucket, key, id string) (ObjectUpload, error) {
 	if err := checkPlace(bucket, key); err != nil {
-		return fescue.ObjectUpload{}, err
+		return ObjectUpload{}, err
 	}
 	u, err := s.o.Store.Upload(ctx, p, bucket, id)
 	if err == nil && u.Key == key {
@@ -61,7 +61,7 @@ type Uploads struct {
 }
 
 // Uploads lists uploads under way, one more than Limit if there are more.
-func (s *Service) Uploads(ctx context.Context, p fescue.Partition, bucket string, q Uploads) ([]fescue.ObjectUpload, error) {
+func (s *Service) Uploads(ctx context.Context, p fescue.Partition, bucket string, q Uploads) ([]ObjectUpload, error) {
 	if _, err := s.Bucket(ctx, p, bucket); err != nil {
 		return nil, err
 	}
@@ -76,18 +76,18 @@ func (s *Service) Uploads(ctx context.Context, p fescue.Partition, bucket string
 
 // Parts lists an upload's parts by number, after a number, one more than limit
 // if there are more.
-func (s *Service) Parts(ctx context.Context, p fescue.Partition, u fescue.ObjectUpload, after, limit int) ([]fescue.ObjectPart, error) {
+func (s *Service) Parts(ctx context.Context, p fescue.Partition, u ObjectUpload, after, limit int) ([]ObjectPart, error) {
 	return s.o.Store.ObjectParts(ctx, p, u.ID, after, limit+1)
 }
 
 // PutPart keeps a part in the place of the one of its number.
-func (s *Service) PutPart(ctx context.Context, p fescue.Partition, bucket, key, id string, number int, content io.ReadSeeker, wantMD5 []byte, want fescue.Checksum) (fescue.ObjectPart, error) {
+func (s *Service) PutPart(ctx context.Context, p fescue.Partition, bucket, key, id string, number int, content io.ReadSeeker, wantMD5 []byte, want Checksum) (ObjectPart, error) {
 	if err := CheckPartNumber(number); err != nil {
-		return fescue.ObjectPart{}, err
+		return ObjectPart{}, err
 	}
 	u, err := s.Upload(ctx, p, bucket, key, id)
 	if err != nil {
-		return fescue.ObjectPart{}, err
+		return ObjectPart{}, err
 	}
 	part, err := measure(ctx, content, wantMD5, want, u.Checksum.Algorithm)
 	if err != nil {
@@ -113,8 +113,8 @@ func (s *Service) PutPart(ctx context.Context, p fescue.Partition, bucket, key, 
 
 // CheckPartNumber refuses what cannot be a part's number.
 func CheckPartNumber(number int) error {
-	if number < 1 || number > fescue.MaxObjectParts {
-		return fescue.Refuse(ErrPartNumber, "Part number must be an integer between 1 and %d, inclusive.", fescue.MaxObjectParts)
+	if number < 1 || number > MaxObjectParts {
+		return fescue.Refuse(ErrPartNumber, "Part number must be an integer between 1 and %d, inclusive.", MaxObjectParts)
 	}
 	return nil
 }
@@ -122,14 +122,14 @@ func CheckPartNumber(number int) error {
 // PartCopy is a part to be made of an object.
 type PartCopy struct {
 	FromBucket, FromKey string
-	Choose              func(fescue.Object) (Range, error)
+	Choose              func(Object) (Range, error)
 	Bucket, Key, ID     string
 	Number              int
 }
 
 // CopyPart keeps a range of an object as a part.
-func (s *Service) CopyPart(ctx context.Context, p fescue.Partition, c PartCopy) (part fescue.ObjectPart, err error) {
-	_, r, err := s.Read(ctx, p, c.FromBucket, c.FromKey, func(o fescue.Object) (Range, error) {
+func (s *Service) CopyPart(ctx context.Context, p fescue.Partition, c PartCopy) (part ObjectPart, err error) {
+	_, r, err := s.Read(ctx, p, c.FromBucket, c.FromKey, func(o Object) (Range, error) {
 		want, err := c.Choose(o)
 		if err == nil && want.Length > MaxPut {
 			err = fescue.Refuse(ErrTooLarge, "The specified copy source is larger than the maximum allowable size for a copy source: %d bytes.", int64(MaxPut))
@@ -155,7 +155,7 @@ func (s *Service) CopyPart(ctx context.Context, p fescue.Partition, c PartCopy) 
 	if _, err := io.Copy(f, r); err != nil {
 		return part, fmt.Errorf("spool a copy: %w", err)
 	}
-	return s.PutPart(ctx, p, c.Bucket, c.Key, c.ID, c.Number, f, nil, fescue.Checksum{})
+	return s.PutPart(ctx, p, c.Bucket, c.Key, c.ID, c.Number, f, nil, Checksum{})
 }
 
 // ChosenPart is what the caller of Complete says about a part.
@@ -163,12 +163,12 @@ type ChosenPart struct {
 	Number int
 	ETag   string
 	// Checksum, if its value is not empty, must be the part's.
-	Checksum fescue.Checksum
+	Checksum Checksum
 }
 
 // Complete makes an object of an upload's parts. Completing twice answers what
 // the first time made, as long as it is there.
-func (s *Service) Complete(ctx context.Context, p fescue.Partition, bucket, key, id string, chosen []ChosenPart, put Put) (o fescue.Object, err error) {
+func (s *Service) Complete(ctx context.Context, p fescue.Partition, bucket, key, id string, chosen []ChosenPart, put Put) (o Object, err error) {
 	for i, c := range chosen {
 		if i > 0 && c.Number <= chosen[i-1].Number {
 			return o, fescue.Refuse(ErrPartOrder, "The list of parts was not in ascending order. The parts list must be specified in order by part number.")
@@ -185,7 +185,7 @@ func (s *Service) Complete(ctx context.Context, p fescue.Partition, bucket, key,
 		if err != nil {
 			return err
 		}
-		present, err := s.o.Store.ObjectParts(ctx, p, id, 0, fescue.MaxObjectParts)
+		present, err := s.o.Store.ObjectParts(ctx, p, id, 0, MaxObjectParts)
 		if err != nil {
 			return err
 		}
@@ -210,12 +210,12 @@ func (s *Service) Complete(ctx context.Context, p fescue.Partition, bucket, key,
 }
 
 // pick finds the chosen parts among those that are there.
-func pick(present []fescue.ObjectPart, chosen []ChosenPart) ([]fescue.ObjectPart, error) {
-	byNumber := make(map[int]fescue.ObjectPart, len(present))
+func pick(present []ObjectPart, chosen []ChosenPart) ([]ObjectPart, error) {
+	byNumber := make(map[int]ObjectPart, len(present))
 	for _, part := range present {
 		byNumber[part.Number] = part
 	}
-	parts := make([]fescue.ObjectPart, 0, len(chosen))
+	parts := make([]ObjectPart, 0, len(chosen))
 	for i, c := range chosen {
 		part, ok := byNumber[c.Number]
 		sameSum := c.Checksum.Value == "" || c.Checksum.Algorithm != part.Checksum.Algorithm || c.Checksum.Value == part.Checksum.Value
@@ -231,8 +231,8 @@ func pick(present []fescue.ObjectPart, chosen []ChosenPart) ([]fescue.ObjectPart
 }
 
 // assemble is the object that parts make.
-func assemble(u fescue.ObjectUpload, parts []fescue.ObjectPart) (fescue.Object, error) {
-	o := fescue.Object{Key: u.Key, ContentID: u.ID, PartCount: len(parts), ObjectSettings: u.ObjectSettings}
+func assemble(u ObjectUpload, parts []ObjectPart) (Object, error) {
+	o := Object{Key: u.Key, ContentID: u.ID, PartCount: len(parts), ObjectSettings: u.ObjectSettings}
 	sums := md5.New()
 	for _, part := range parts {
 		o.Size += part.Size

@@ -26,20 +26,20 @@ type Store interface {
 	lease.Store
 	// CreateBulkDeployment is fescue.ErrConflict while another of the partition has
 	// not ended.
-	CreateBulkDeployment(ctx context.Context, b fescue.BulkDeployment, token fescue.Token) (fescue.BulkDeployment, error)
-	BulkDeployment(ctx context.Context, p fescue.Partition, id string) (fescue.BulkDeployment, error)
-	BulkDeployments(ctx context.Context, p fescue.Partition, page fescue.Page) ([]fescue.BulkDeployment, error)
-	ActiveBulkDeployments(ctx context.Context, aws string) ([]fescue.BulkDeployment, error)
+	CreateBulkDeployment(ctx context.Context, b BulkDeployment, token fescue.Token) (BulkDeployment, error)
+	BulkDeployment(ctx context.Context, p fescue.Partition, id string) (BulkDeployment, error)
+	BulkDeployments(ctx context.Context, p fescue.Partition, page fescue.Page) ([]BulkDeployment, error)
+	ActiveBulkDeployments(ctx context.Context, aws string) ([]BulkDeployment, error)
 	// MoveBulkDeployment is fescue.ErrConflict when the status is not b's any more.
-	MoveBulkDeployment(ctx context.Context, b fescue.BulkDeployment, to fescue.BulkStatus, message string, details []fescue.ErrorDetail) error
+	MoveBulkDeployment(ctx context.Context, b BulkDeployment, to BulkStatus, message string, details []fescue.ErrorDetail) error
 	ReplaceBulkTags(ctx context.Context, p fescue.Partition, id string, old, tags map[string]string) error
 
-	AddBulkRecords(ctx context.Context, b fescue.BulkDeployment, records []fescue.BulkRecord) error
-	ClearBulkRecords(ctx context.Context, b fescue.BulkDeployment, limit int) (n int64, err error)
-	DueBulkRecords(ctx context.Context, b fescue.BulkDeployment, limit int) (due []fescue.BulkRecord, pending bool, err error)
-	FinishBulkRecord(ctx context.Context, b fescue.BulkDeployment, r fescue.BulkRecord, o fescue.BulkOutcome) error
-	StartedBulkRecords(ctx context.Context, b fescue.BulkDeployment, operation string) (map[string]fescue.BulkRecord, error)
-	BulkReports(ctx context.Context, p fescue.Partition, id string, page fescue.Page) ([]fescue.BulkReport, error)
+	AddBulkRecords(ctx context.Context, b BulkDeployment, records []BulkRecord) error
+	ClearBulkRecords(ctx context.Context, b BulkDeployment, limit int) (n int64, err error)
+	DueBulkRecords(ctx context.Context, b BulkDeployment, limit int) (due []BulkRecord, pending bool, err error)
+	FinishBulkRecord(ctx context.Context, b BulkDeployment, r BulkRecord, o BulkOutcome) error
+	StartedBulkRecords(ctx context.Context, b BulkDeployment, operation string) (map[string]BulkRecord, error)
+	BulkReports(ctx context.Context, p fescue.Partition, id string, page fescue.Page) ([]BulkReport, error)
 	BuildingDeployments(ctx context.Context) (int64, error)
 }
 
@@ -111,19 +111,19 @@ var (
 // Start accepts a bulk deployment: it is Initializing when Start returns.
 // Whether the object is there is found out later. The role must have a role's
 // form; it is not assumed, the caller's own rights count.
-func (s *Service) Start(ctx context.Context, p fescue.Partition, roleARN, inputURI string, tags map[string]string, token fescue.Token) (fescue.BulkDeployment, error) {
+func (s *Service) Start(ctx context.Context, p fescue.Partition, roleARN, inputURI string, tags map[string]string, token fescue.Token) (BulkDeployment, error) {
 	if !fescue.ValidRoleARN(roleARN) {
-		return fescue.BulkDeployment{}, ErrRole
+		return BulkDeployment{}, ErrRole
 	}
 	bucket, key, err := ParseInputURI(inputURI, p.Region)
 	if err != nil {
-		return fescue.BulkDeployment{}, err
+		return BulkDeployment{}, err
 	}
 	if err := definitions.CheckTags(tags); err != nil {
-		return fescue.BulkDeployment{}, err
+		return BulkDeployment{}, err
 	}
-	b, err := s.o.Store.CreateBulkDeployment(ctx, fescue.BulkDeployment{
-		Partition: p, ID: fescue.NewID(), Status: fescue.BulkInitializing, ExecutionRoleARN: roleARN,
+	b, err := s.o.Store.CreateBulkDeployment(ctx, BulkDeployment{
+		Partition: p, ID: fescue.NewID(), Status: BulkInitializing, ExecutionRoleARN: roleARN,
 		Bucket: bucket, Key: key, Tags: tags, CreatedAt: s.o.Now().UTC(),
 	}, token)
 	if errors.Is(err, fescue.ErrConflict) {
@@ -143,12 +143,12 @@ func (s *Service) Stop(ctx context.Context, p fescue.Partition, id string) error
 		switch {
 		case err != nil:
 			return err
-		case b.Status == fescue.BulkStopping:
+		case b.Status == BulkStopping:
 			return nil
 		case b.Status.Final():
 			return ErrFinished
 		}
-		err = s.o.Store.MoveBulkDeployment(ctx, b, fescue.BulkStopping, "", nil)
+		err = s.o.Store.MoveBulkDeployment(ctx, b, BulkStopping, "", nil)
 		if !errors.Is(err, fescue.ErrConflict) {
 			s.wake()
 			return err
@@ -164,21 +164,21 @@ func (s *Service) wake() {
 }
 
 // BulkDeployment reads a bulk deployment.
-func (s *Service) BulkDeployment(ctx context.Context, p fescue.Partition, id string) (fescue.BulkDeployment, error) {
+func (s *Service) BulkDeployment(ctx context.Context, p fescue.Partition, id string) (BulkDeployment, error) {
 	if !fescue.ValidID(id) {
-		return fescue.BulkDeployment{}, fmt.Errorf("bulk deployment %q: %w", id, fescue.ErrNotFound)
+		return BulkDeployment{}, fmt.Errorf("bulk deployment %q: %w", id, fescue.ErrNotFound)
 	}
 	return s.o.Store.BulkDeployment(ctx, p, id)
 }
 
 // BulkDeployments lists those of a partition, newest first.
-func (s *Service) BulkDeployments(ctx context.Context, p fescue.Partition, page fescue.Page) ([]fescue.BulkDeployment, error) {
+func (s *Service) BulkDeployments(ctx context.Context, p fescue.Partition, page fescue.Page) ([]BulkDeployment, error) {
 	return s.o.Store.BulkDeployments(ctx, p, page)
 }
 
 // Reports lists the records that have become deployments or have failed, newest
 // first. The page's key is a report's number.
-func (s *Service) Reports(ctx context.Context, p fescue.Partition, id string, page fescue.Page) ([]fescue.BulkReport, error) {
+func (s *Service) Reports(ctx context.Context, p fescue.Partition, id string, page fescue.Page) ([]BulkReport, error) {
 	if _, err := s.BulkDeployment(ctx, p, id); err != nil {
 		return nil, err
 	}

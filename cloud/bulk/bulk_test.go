@@ -29,7 +29,7 @@ func TestRun(t *testing.T) {
 		known, _ := s.group(true)
 		nobody, noVersion := fescue.NewID(), fescue.NewID()
 		content += line(nobody, version) + "\r\n \n" + line(known, noVersion) + line(coreless, version) + strings.TrimSpace(line("not an id", version))
-		b := s.until(s.begin(content).ID, fescue.BulkCompleted)
+		b := s.until(s.begin(content).ID, bulk.BulkCompleted)
 		if b.RecordsProcessed != 24 || b.InvalidRecords != 4 || b.RetryAttempts != 0 || b.ErrorMessage != "" || b.Bucket != "input" || b.Key != "records.json" {
 			t.Errorf("%+v", b)
 		}
@@ -79,7 +79,7 @@ func TestRun(t *testing.T) {
 		s := open(t)
 		running(t, s.Run)
 		groups, content := s.fleet(1)
-		b := s.until(s.begin(content+content).ID, fescue.BulkCompleted)
+		b := s.until(s.begin(content+content).ID, bulk.BulkCompleted)
 		if n := s.deployments(groups)[groups[0]]; n != 2 || b.RecordsProcessed != 2 || b.InvalidRecords != 0 {
 			t.Errorf("%d deployments, %+v", n, b)
 		}
@@ -94,7 +94,7 @@ func TestRun(t *testing.T) {
 			"no records": {"\n\n", "InvalidInputFile: The file has no records.", "400"},
 			"too large":  {strings.Repeat("\n", 100<<20), "InvalidInputFile: The file has 104857600 bytes. It must have less than 104857600.", "400"},
 		} {
-			b := s.until(s.begin(c.content).ID, fescue.BulkFailed)
+			b := s.until(s.begin(c.content).ID, bulk.BulkFailed)
 			want := []fescue.ErrorDetail{{DetailedErrorCode: c.code, DetailedErrorMessage: c.message}}
 			if b.ErrorMessage != c.message || !gocmp.Equal(b.ErrorDetails, want) || b.RecordsProcessed != 0 {
 				t.Errorf("%s: %+v", name, b)
@@ -104,13 +104,13 @@ func TestRun(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if b := s.until(missing.ID, fescue.BulkFailed); b.ErrorMessage != "The input file s3://input/none does not exist in this account and Region." || b.ErrorDetails[0].DetailedErrorCode != "404" {
+		if b := s.until(missing.ID, bulk.BulkFailed); b.ErrorMessage != "The input file s3://input/none does not exist in this account and Region." || b.ErrorDetails[0].DetailedErrorCode != "404" {
 			t.Errorf("%+v", b)
 		}
 		s.objects.mu.Lock()
 		s.objects.failures = 5
 		s.objects.mu.Unlock()
-		if b := s.until(s.begin(content).ID, fescue.BulkFailed); b.ErrorDetails[0].DetailedErrorCode != "500" {
+		if b := s.until(s.begin(content).ID, bulk.BulkFailed); b.ErrorDetails[0].DetailedErrorCode != "500" {
 			t.Errorf("%+v", b)
 		}
 		if n := s.deployments(groups); len(n) != 0 {
@@ -119,7 +119,7 @@ func TestRun(t *testing.T) {
 		s.objects.mu.Lock()
 		s.objects.failures = 4
 		s.objects.mu.Unlock()
-		s.until(s.begin(content).ID, fescue.BulkCompleted)
+		s.until(s.begin(content).ID, bulk.BulkCompleted)
 		if n := s.deployments(groups); n[groups[0]] != 1 {
 			t.Errorf("%v", n)
 		}
@@ -132,7 +132,7 @@ func TestRun(t *testing.T) {
 		running(t, s.Run)
 		_, content := s.fleet(11)
 		start := time.Now()
-		s.until(s.begin(content).ID, fescue.BulkCompleted)
+		s.until(s.begin(content).ID, bulk.BulkCompleted)
 		if took := time.Since(start); took < 500*time.Millisecond {
 			t.Errorf("11 records at 20 a second in %v", took)
 		}
@@ -147,10 +147,10 @@ func TestRun(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.until(b.ID, fescue.BulkCompleted)
+		s.until(b.ID, bulk.BulkCompleted)
 		eventually(t, "the other ends", func() error {
 			got, err := s.BulkDeployment(t.Context(), elsewhere, there.ID)
-			if err == nil && got.Status != fescue.BulkFailed { // the object is home's
+			if err == nil && got.Status != bulk.BulkFailed { // the object is home's
 				err = fmt.Errorf("%+v", got)
 			}
 			return err
@@ -196,7 +196,7 @@ func TestRetries(t *testing.T) {
 	}}
 	s.Service = bulk.New(s.options)
 	running(t, s.Run)
-	b := s.until(s.begin(content).ID, fescue.BulkCompleted)
+	b := s.until(s.begin(content).ID, bulk.BulkCompleted)
 	if b.RecordsProcessed != 4 || b.RetryAttempts != 3+5+5 || b.InvalidRecords != 0 {
 		t.Errorf("%+v", b)
 	}
@@ -242,7 +242,7 @@ func TestStop(t *testing.T) {
 		if err := s.Stop(t.Context(), home, b.ID); err != nil && !errors.Is(err, bulk.ErrFinished) {
 			t.Errorf("stopped twice: %v", err)
 		}
-		got := s.until(b.ID, fescue.BulkStopped)
+		got := s.until(b.ID, bulk.BulkStopped)
 		// At this rate a second is 50 records, however busy the machine is.
 		if more := got.RecordsProcessed - atStop.RecordsProcessed; more > 50 {
 			t.Errorf("%d more were processed", more)
@@ -254,7 +254,7 @@ func TestStop(t *testing.T) {
 		if err := s.Stop(t.Context(), home, b.ID); !errors.Is(err, bulk.ErrFinished) {
 			t.Errorf("a stopped one: %v", err)
 		}
-		s.until(s.begin(line(fescue.NewID(), fescue.NewID())).ID, fescue.BulkCompleted)
+		s.until(s.begin(line(fescue.NewID(), fescue.NewID())).ID, bulk.BulkCompleted)
 	})
 	t.Run("while the input cannot be read", func(t *testing.T) {
 		t.Parallel()
@@ -267,7 +267,7 @@ func TestStop(t *testing.T) {
 		if err := s.Stop(t.Context(), home, b.ID); err != nil {
 			t.Fatal(err)
 		}
-		s.until(b.ID, fescue.BulkStopped)
+		s.until(b.ID, bulk.BulkStopped)
 	})
 	t.Run("what a dead server had started is reported", func(t *testing.T) {
 		t.Parallel()
@@ -293,7 +293,7 @@ func TestStop(t *testing.T) {
 			t.Fatal(err)
 		}
 		running(t, s.Run)
-		got := s.until(b.ID, fescue.BulkStopped)
+		got := s.until(b.ID, bulk.BulkStopped)
 		if made := s.deployments(groups); len(made) != 4 || got.RecordsProcessed != 4 || len(s.reports(b.ID)) != 4 {
 			t.Errorf("%v, %+v, %d reports", made, got, len(s.reports(b.ID)))
 		}
@@ -306,7 +306,7 @@ type mortal struct {
 	alive context.Context
 }
 
-func (m mortal) FinishBulkRecord(ctx context.Context, b fescue.BulkDeployment, r fescue.BulkRecord, o fescue.BulkOutcome) error {
+func (m mortal) FinishBulkRecord(ctx context.Context, b bulk.BulkDeployment, r bulk.BulkRecord, o bulk.BulkOutcome) error {
 	if m.alive.Err() != nil {
 		return m.alive.Err()
 	}
@@ -341,7 +341,7 @@ func TestDeath(t *testing.T) {
 		stop()
 	}
 	running(t, s.Run)
-	got := s.until(b.ID, fescue.BulkCompleted)
+	got := s.until(b.ID, bulk.BulkCompleted)
 	want := make(map[string]int)
 	for _, g := range groups {
 		want[g] = 1
@@ -359,7 +359,7 @@ func TestStart(t *testing.T) {
 	s, ctx := open(t), t.Context()
 	token := fescue.Token{Operation: "StartBulkDeployment", Value: "t", RequestHash: "h"}
 	first, err := s.Start(ctx, home, role, input, map[string]string{"a": "b"}, token)
-	if err != nil || first.Status != fescue.BulkInitializing {
+	if err != nil || first.Status != bulk.BulkInitializing {
 		t.Fatalf("%+v, %v", first, err)
 	}
 	if again, err := s.Start(ctx, home, role, input, map[string]string{"a": "b"}, token); err != nil || again.ID != first.ID {

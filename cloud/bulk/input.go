@@ -34,7 +34,7 @@ func badInput(format string, args ...any) error { return &InputError{fmt.Sprintf
 // ReadInput reads records, one JSON object on each line, and gives them to keep.
 // The first line that is not a record ends it with an InputError. Lines of white
 // space are passed over.
-func ReadInput(r io.Reader, keep func(fescue.BulkRecord) error) error {
+func ReadInput(r io.Reader, keep func(BulkRecord) error) error {
 	lines := bufio.NewReaderSize(r, maxLine*utf8.UTFMax+2) // with CR and LF
 	for number := int64(1); ; number++ {
 		line, err := lines.ReadSlice('\n')
@@ -64,10 +64,10 @@ func tooLong(number int64) error {
 }
 
 // parseLine reads one line, without or with what ends it.
-func parseLine(line []byte, number int64) (fescue.BulkRecord, error) {
+func parseLine(line []byte, number int64) (BulkRecord, error) {
 	line = bytes.TrimRight(line, "\r\n")
 	if utf8.RuneCount(line) >= maxLine {
-		return fescue.BulkRecord{}, tooLong(number)
+		return BulkRecord{}, tooLong(number)
 	}
 	var in struct {
 		GroupID        string                `json:"GroupId"`
@@ -75,19 +75,19 @@ func parseLine(line []byte, number int64) (fescue.BulkRecord, error) {
 		DeploymentType fescue.DeploymentType `json:"DeploymentType"`
 	}
 	if !utf8.Valid(line) || json.Unmarshal(line, &in) != nil || bytes.TrimSpace(line)[0] != '{' {
-		return fescue.BulkRecord{}, badInput("Failed to parse input file at line number: %d", number)
+		return BulkRecord{}, badInput("Failed to parse input file at line number: %d", number)
 	}
 	for _, m := range []struct{ name, value string }{{"GroupId", in.GroupID}, {"GroupVersionId", in.GroupVersionID}} {
 		if m.value == "" {
-			return fescue.BulkRecord{}, badInput("InvalidInputFile: Missing %s at line number: %d", m.name, number)
+			return BulkRecord{}, badInput("InvalidInputFile: Missing %s at line number: %d", m.name, number)
 		}
 	}
 	if in.DeploymentType != fescue.NewDeployment {
-		return fescue.BulkRecord{}, badInput("InvalidInputFile: Invalid deployment type at line number : %d. Only valid type is 'NewDeployment'.", number)
+		return BulkRecord{}, badInput("InvalidInputFile: Invalid deployment type at line number : %d. Only valid type is 'NewDeployment'.", number)
 	}
 	// Databases take no NUL; no id has one.
 	if strings.Contains(in.GroupID+in.GroupVersionID, "\x00") {
-		return fescue.BulkRecord{}, badInput("Failed to parse input file at line number: %d", number)
+		return BulkRecord{}, badInput("Failed to parse input file at line number: %d", number)
 	}
-	return fescue.BulkRecord{Line: number, GroupID: in.GroupID, GroupVersionID: in.GroupVersionID}, nil
+	return BulkRecord{Line: number, GroupID: in.GroupID, GroupVersionID: in.GroupVersionID}, nil
 }

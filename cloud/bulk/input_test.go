@@ -9,7 +9,6 @@ import (
 
 	gocmp "github.com/google/go-cmp/cmp"
 
-	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/bulk"
 )
 
@@ -73,8 +72,8 @@ func TestParseInputURI(t *testing.T) {
 	}
 }
 
-func read(content string) (list []fescue.BulkRecord, err error) {
-	err = bulk.ReadInput(strings.NewReader(content), func(r fescue.BulkRecord) error {
+func read(content string) (list []bulk.BulkRecord, err error) {
+	err = bulk.ReadInput(strings.NewReader(content), func(r bulk.BulkRecord) error {
 		list = append(list, r)
 		return nil
 	})
@@ -84,21 +83,21 @@ func read(content string) (list []fescue.BulkRecord, err error) {
 func TestReadInput(t *testing.T) {
 	t.Parallel()
 	const good = `{"GroupId":"g","GroupVersionId":"v","DeploymentType":"NewDeployment"}`
-	record := func(n int64) fescue.BulkRecord { return fescue.BulkRecord{Line: n, GroupID: "g", GroupVersionID: "v"} }
+	record := func(n int64) bulk.BulkRecord { return bulk.BulkRecord{Line: n, GroupID: "g", GroupVersionID: "v"} }
 	padded := good + strings.Repeat(" ", 255-len(good))
 	wide := `{"GroupId":"` + strings.Repeat("é", 255-len(good)+1) + `","GroupVersionId":"v","DeploymentType":"NewDeployment"}`
 	for name, c := range map[string]struct {
 		content string
-		want    []fescue.BulkRecord
+		want    []bulk.BulkRecord
 	}{
 		"nothing":            {"", nil},
 		"blank lines":        {"\n \r\n\t", nil},
-		"one":                {good, []fescue.BulkRecord{record(1)}},
-		"LF and CRLF":        {good + "\n" + good + "\r\n" + good + "\n", []fescue.BulkRecord{record(1), record(2), record(3)}},
-		"blank between":      {good + "\n\n" + good, []fescue.BulkRecord{record(1), record(3)}},
-		"unknown member":     {`{"GroupId":"g","More":[1],"GroupVersionId":"v","DeploymentType":"NewDeployment"}`, []fescue.BulkRecord{record(1)}},
-		"longest":            {padded + "\n" + padded + "\r\n", []fescue.BulkRecord{record(1), record(2)}},
-		"longest, two bytes": {wide, []fescue.BulkRecord{{Line: 1, GroupID: strings.Repeat("é", 255-len(good)+1), GroupVersionID: "v"}}},
+		"one":                {good, []bulk.BulkRecord{record(1)}},
+		"LF and CRLF":        {good + "\n" + good + "\r\n" + good + "\n", []bulk.BulkRecord{record(1), record(2), record(3)}},
+		"blank between":      {good + "\n\n" + good, []bulk.BulkRecord{record(1), record(3)}},
+		"unknown member":     {`{"GroupId":"g","More":[1],"GroupVersionId":"v","DeploymentType":"NewDeployment"}`, []bulk.BulkRecord{record(1)}},
+		"longest":            {padded + "\n" + padded + "\r\n", []bulk.BulkRecord{record(1), record(2)}},
+		"longest, two bytes": {wide, []bulk.BulkRecord{{Line: 1, GroupID: strings.Repeat("é", 255-len(good)+1), GroupVersionID: "v"}}},
 	} {
 		got, err := read(c.content)
 		if diff := gocmp.Diff(c.want, got); diff != "" || err != nil {
@@ -135,10 +134,10 @@ func TestReadInput(t *testing.T) {
 	}
 	var bad *bulk.InputError
 	full := errors.New("full")
-	if err := bulk.ReadInput(strings.NewReader(good), func(fescue.BulkRecord) error { return full }); !errors.Is(err, full) {
+	if err := bulk.ReadInput(strings.NewReader(good), func(bulk.BulkRecord) error { return full }); !errors.Is(err, full) {
 		t.Errorf("error %v", err)
 	}
-	if err := bulk.ReadInput(iotest.TimeoutReader(iotest.OneByteReader(strings.NewReader(good))), func(fescue.BulkRecord) error { return nil }); err == nil || errors.As(err, &bad) {
+	if err := bulk.ReadInput(iotest.TimeoutReader(iotest.OneByteReader(strings.NewReader(good))), func(bulk.BulkRecord) error { return nil }); err == nil || errors.As(err, &bad) {
 		t.Errorf("a read that breaks off: %v", err)
 	}
 }
@@ -149,7 +148,7 @@ func FuzzReadInput(f *testing.F) {
 	f.Add([]byte(strings.Repeat("é", 255)))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		last := int64(0)
-		err := bulk.ReadInput(strings.NewReader(string(data)), func(r fescue.BulkRecord) error {
+		err := bulk.ReadInput(strings.NewReader(string(data)), func(r bulk.BulkRecord) error {
 			if r.Line <= last || r.GroupID == "" || r.GroupVersionID == "" || !utf8.ValidString(r.GroupID+r.GroupVersionID) ||
 				strings.Contains(r.GroupID+r.GroupVersionID, "\x00") || utf8.RuneCountInString(r.GroupID+r.GroupVersionID) >= 256 {
 				t.Errorf("%+v", r)

@@ -85,16 +85,16 @@ func (s *Service) end(id string) {
 }
 
 // carry brings one bulk deployment to its end. What fails inside is tried again.
-func (s *Service) carry(ctx context.Context, b fescue.BulkDeployment) {
+func (s *Service) carry(ctx context.Context, b BulkDeployment) {
 	for ctx.Err() == nil {
 		b, err := s.o.Store.BulkDeployment(ctx, b.Partition, b.ID)
 		if err == nil {
 			switch b.Status {
-			case fescue.BulkInitializing:
+			case BulkInitializing:
 				err = s.load(ctx, b)
-			case fescue.BulkRunning:
+			case BulkRunning:
 				err = s.process(ctx, b)
-			case fescue.BulkStopping:
+			case BulkStopping:
 				err = s.finishStop(ctx, b)
 			default:
 				s.o.Logger.Info("bulk deployment ended", "bulk", b.ID, "status", b.Status,
@@ -118,7 +118,7 @@ func pause(ctx context.Context, d time.Duration) {
 
 // load reads the input: it brings a bulk deployment from Initializing to Running,
 // or to Failed.
-func (s *Service) load(ctx context.Context, b fescue.BulkDeployment) error {
+func (s *Service) load(ctx context.Context, b BulkDeployment) error {
 	for attempt := range maxReads {
 		if attempt > 0 {
 			if err := s.rest(ctx, b, s.retries().Pause(attempt)); err != nil {
@@ -129,7 +129,7 @@ func (s *Service) load(ctx context.Context, b fescue.BulkDeployment) error {
 		err := s.read(ctx, b)
 		switch {
 		case err == nil:
-			return s.o.Store.MoveBulkDeployment(ctx, b, fescue.BulkRunning, "", nil)
+			return s.o.Store.MoveBulkDeployment(ctx, b, BulkRunning, "", nil)
 		case errors.As(err, &bad):
 			return s.fail(ctx, b, "400", bad.Text)
 		case errors.Is(err, fescue.ErrNotFound):
@@ -143,11 +143,11 @@ func (s *Service) load(ctx context.Context, b fescue.BulkDeployment) error {
 }
 
 // fail ends a bulk deployment that has processed nothing.
-func (s *Service) fail(ctx context.Context, b fescue.BulkDeployment, code, message string) error {
+func (s *Service) fail(ctx context.Context, b BulkDeployment, code, message string) error {
 	if err := s.clear(ctx, b); err != nil {
 		return err
 	}
-	return s.o.Store.MoveBulkDeployment(ctx, b, fescue.BulkFailed, message,
+	return s.o.Store.MoveBulkDeployment(ctx, b, BulkFailed, message,
 		[]fescue.ErrorDetail{{DetailedErrorCode: code, DetailedErrorMessage: message}})
 }
 
@@ -155,7 +155,7 @@ func (s *Service) fail(ctx context.Context, b fescue.BulkDeployment, code, messa
 const batch = 500
 
 // clear forgets what an earlier reading left: the object may have been another.
-func (s *Service) clear(ctx context.Context, b fescue.BulkDeployment) error {
+func (s *Service) clear(ctx context.Context, b BulkDeployment) error {
 	for {
 		if n, err := s.o.Store.ClearBulkRecords(ctx, b, batch); n == 0 || err != nil {
 			return err
@@ -163,7 +163,7 @@ func (s *Service) clear(ctx context.Context, b fescue.BulkDeployment) error {
 	}
 }
 
-func (s *Service) read(ctx context.Context, b fescue.BulkDeployment) error {
+func (s *Service) read(ctx context.Context, b BulkDeployment) error {
 	if err := s.clear(ctx, b); err != nil {
 		return err
 	}
@@ -175,7 +175,7 @@ func (s *Service) read(ctx context.Context, b fescue.BulkDeployment) error {
 	if size >= maxInput {
 		return badInput("InvalidInputFile: The file has %d bytes. It must have less than %d.", size, maxInput)
 	}
-	records, total := make([]fescue.BulkRecord, 0, batch), 0
+	records, total := make([]BulkRecord, 0, batch), 0
 	flush := func() error {
 		if err := s.stillIn(ctx, b); err != nil {
 			return err
@@ -185,7 +185,7 @@ func (s *Service) read(ctx context.Context, b fescue.BulkDeployment) error {
 		records = records[:0]
 		return err
 	}
-	err = ReadInput(object, func(r fescue.BulkRecord) error {
+	err = ReadInput(object, func(r BulkRecord) error {
 		if records = append(records, r); len(records) == batch {
 			return flush()
 		}
@@ -201,7 +201,7 @@ func (s *Service) read(ctx context.Context, b fescue.BulkDeployment) error {
 }
 
 // stillIn is fescue.ErrConflict when the bulk deployment has left its status.
-func (s *Service) stillIn(ctx context.Context, b fescue.BulkDeployment) error {
+func (s *Service) stillIn(ctx context.Context, b BulkDeployment) error {
 	now, err := s.o.Store.BulkDeployment(ctx, b.Partition, b.ID)
 	if err == nil && now.Status != b.Status {
 		return fescue.ErrConflict
@@ -210,7 +210,7 @@ func (s *Service) stillIn(ctx context.Context, b fescue.BulkDeployment) error {
 }
 
 // rest waits, as long as the bulk deployment stays where it is.
-func (s *Service) rest(ctx context.Context, b fescue.BulkDeployment, d time.Duration) error {
+func (s *Service) rest(ctx context.Context, b BulkDeployment, d time.Duration) error {
 	for until := time.Now().Add(d); ; {
 		if err := s.stillIn(ctx, b); err != nil || !time.Now().Before(until) {
 			return err
@@ -224,14 +224,14 @@ func (s *Service) rest(ctx context.Context, b fescue.BulkDeployment, d time.Dura
 
 // process makes records deployments until none is left, or the bulk deployment is
 // not Running any more, which is fescue.ErrConflict.
-func (s *Service) process(ctx context.Context, b fescue.BulkDeployment) error {
+func (s *Service) process(ctx context.Context, b BulkDeployment) error {
 	for {
 		due, pending, err := s.o.Store.DueBulkRecords(ctx, b, page)
 		switch {
 		case err != nil:
 			return err
 		case !pending:
-			return s.o.Store.MoveBulkDeployment(ctx, b, fescue.BulkCompleted, "", nil)
+			return s.o.Store.MoveBulkDeployment(ctx, b, BulkCompleted, "", nil)
 		case len(due) == 0:
 			if err := s.rest(ctx, b, idlePoll); err != nil {
 				return err
@@ -252,7 +252,7 @@ func (s *Service) process(ctx context.Context, b fescue.BulkDeployment) error {
 
 // turn waits until the next deployment may be started. It is fescue.ErrConflict
 // when none may any more.
-func (s *Service) turn(ctx context.Context, b fescue.BulkDeployment) error {
+func (s *Service) turn(ctx context.Context, b BulkDeployment) error {
 	if err := s.pace.Wait(ctx); err != nil {
 		return err
 	}
@@ -278,26 +278,26 @@ const tokenOperation = "BulkDeployment"
 var refusals = []struct {
 	err  error
 	code string
-	text func(r fescue.BulkRecord) string
+	text func(r BulkRecord) string
 }{
-	{deploy.ErrUnknownGroup, "404", func(r fescue.BulkRecord) string { return fmt.Sprintf("Group %s does not exist.", r.GroupID) }},
-	{deploy.ErrUnknownVersion, "404", func(r fescue.BulkRecord) string {
+	{deploy.ErrUnknownGroup, "404", func(r BulkRecord) string { return fmt.Sprintf("Group %s does not exist.", r.GroupID) }},
+	{deploy.ErrUnknownVersion, "404", func(r BulkRecord) string {
 		return fmt.Sprintf("Version %s of Group Definition %s does not exist.", r.GroupVersionID, r.GroupID)
 	}},
-	{deploy.ErrNoCore, "GG-303", func(fescue.BulkRecord) string {
+	{deploy.ErrNoCore, "GG-303", func(BulkRecord) string {
 		return "You need a Greengrass Core in this Group before you can deploy."
 	}},
 }
 
 // try makes a record a deployment. A record that was tried before by a server
 // that died has its deployment already, which its token finds.
-func (s *Service) try(ctx context.Context, b fescue.BulkDeployment, r fescue.BulkRecord) fescue.BulkOutcome {
+func (s *Service) try(ctx context.Context, b BulkDeployment, r BulkRecord) BulkOutcome {
 	d, err := s.o.Deployments.Create(ctx, b.Partition, r.GroupID, fescue.NewDeployment, r.GroupVersionID, "", fescue.Token{
 		Operation: tokenOperation, Value: fmt.Sprintf("%s/%d", b.ID, r.Line), RequestHash: r.GroupID + "/" + r.GroupVersionID,
 	})
 	now := s.o.Now().UTC()
 	if err == nil {
-		return fescue.BulkOutcome{DeploymentID: d.ID, At: now}
+		return BulkOutcome{DeploymentID: d.ID, At: now}
 	}
 	for _, refusal := range refusals {
 		if errors.Is(err, refusal.err) {
@@ -308,7 +308,7 @@ func (s *Service) try(ctx context.Context, b fescue.BulkDeployment, r fescue.Bul
 		if !errors.Is(err, deploy.ErrConcurrent) {
 			s.o.Logger.Warn("record not deployed; it is tried again", "bulk", b.ID, "line", r.Line, "error", err)
 		}
-		return fescue.BulkOutcome{RetryAt: now.Add(s.retries().Pause(r.Attempts + 1)), At: now}
+		return BulkOutcome{RetryAt: now.Add(s.retries().Pause(r.Attempts + 1)), At: now}
 	}
 	if errors.Is(err, deploy.ErrConcurrent) {
 		return failure(now, false, "ConcurrentDeployment",
@@ -323,8 +323,8 @@ func (s *Service) retries() backoff.Policy {
 	return backoff.Policy{First: s.o.FirstRetry, Most: time.Hour}
 }
 
-func failure(at time.Time, invalid bool, code, message string) fescue.BulkOutcome {
-	return fescue.BulkOutcome{
+func failure(at time.Time, invalid bool, code, message string) BulkOutcome {
+	return BulkOutcome{
 		ErrorMessage: message, ErrorDetails: []fescue.ErrorDetail{{DetailedErrorCode: code, DetailedErrorMessage: message}},
 		Invalid: invalid, At: at,
 	}
@@ -333,13 +333,13 @@ func failure(at time.Time, invalid bool, code, message string) fescue.BulkOutcom
 // finishStop brings a bulk deployment from Stopping to Stopped. What a server
 // that died had started and not written down is written down first; the rest of
 // the records is forgotten.
-func (s *Service) finishStop(ctx context.Context, b fescue.BulkDeployment) error {
+func (s *Service) finishStop(ctx context.Context, b BulkDeployment) error {
 	started, err := s.o.Store.StartedBulkRecords(ctx, b, tokenOperation)
 	if err != nil {
 		return err
 	}
 	for deployment, r := range started {
-		err := s.o.Store.FinishBulkRecord(ctx, b, r, fescue.BulkOutcome{DeploymentID: deployment, At: s.o.Now().UTC()})
+		err := s.o.Store.FinishBulkRecord(ctx, b, r, BulkOutcome{DeploymentID: deployment, At: s.o.Now().UTC()})
 		if err != nil {
 			return err
 		}
@@ -347,5 +347,5 @@ func (s *Service) finishStop(ctx context.Context, b fescue.BulkDeployment) error
 	if err := s.clear(ctx, b); err != nil {
 		return err
 	}
-	return s.o.Store.MoveBulkDeployment(ctx, b, fescue.BulkStopped, "", nil)
+	return s.o.Store.MoveBulkDeployment(ctx, b, BulkStopped, "", nil)
 }

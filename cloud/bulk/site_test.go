@@ -151,7 +151,7 @@ func (s *site) fleet(n int) (groups []string, content string) {
 }
 
 // begin starts a bulk deployment of an input.
-func (s *site) begin(content string) fescue.BulkDeployment {
+func (s *site) begin(content string) bulk.BulkDeployment {
 	s.t.Helper()
 	s.objects.put("input/records.json", content)
 	b, err := s.Start(s.t.Context(), home, role, input, nil, fescue.Token{})
@@ -162,9 +162,9 @@ func (s *site) begin(content string) fescue.BulkDeployment {
 }
 
 // until waits for a status.
-func (s *site) until(id string, want fescue.BulkStatus) fescue.BulkDeployment {
+func (s *site) until(id string, want bulk.BulkStatus) bulk.BulkDeployment {
 	s.t.Helper()
-	var b fescue.BulkDeployment
+	var b bulk.BulkDeployment
 	eventually(s.t, string(want), func() error {
 		var err error
 		if b, err = s.BulkDeployment(s.t.Context(), home, id); err == nil && b.Status != want {
@@ -207,9 +207,9 @@ func (s *site) deployments(groups []string) map[string]int {
 }
 
 // reports are all reports, newest first, read in pages of three.
-func (s *site) reports(id string) []fescue.BulkReport {
+func (s *site) reports(id string) []bulk.BulkReport {
 	s.t.Helper()
-	var list []fescue.BulkReport
+	var list []bulk.BulkReport
 	pg := fescue.Page{Limit: 3}
 	for {
 		got, err := s.Reports(s.t.Context(), home, id, pg)

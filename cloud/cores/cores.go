@@ -16,12 +16,12 @@ import (
 // Store is what the service needs of the database.
 type Store interface {
 	// Connectivity of a core for which none was put is fescue.ErrNotFound.
-	Connectivity(ctx context.Context, p fescue.Partition, thing string) (fescue.Connectivity, error)
-	PutConnectivity(ctx context.Context, p fescue.Partition, thing string, c fescue.Connectivity) error
+	Connectivity(ctx context.Context, p fescue.Partition, thing string) (Connectivity, error)
+	PutConnectivity(ctx context.Context, p fescue.Partition, thing string, c Connectivity) error
 	// Telemetry is empty where nobody said anything.
-	Telemetry(ctx context.Context, p fescue.Partition, thing string) (desired, reported fescue.Telemetry, err error)
-	DesireTelemetry(ctx context.Context, p fescue.Partition, thing string, t fescue.Telemetry) error
-	ReportTelemetry(ctx context.Context, p fescue.Partition, thing string, t fescue.Telemetry) error
+	Telemetry(ctx context.Context, p fescue.Partition, thing string) (desired, reported Telemetry, err error)
+	DesireTelemetry(ctx context.Context, p fescue.Partition, thing string, t Telemetry) error
+	ReportTelemetry(ctx context.Context, p fescue.Partition, thing string, t Telemetry) error
 }
 
 // Service reads and changes it.
@@ -50,30 +50,30 @@ func checkThing(name string) error {
 
 // Connectivity reads where client devices reach a core; Version is empty when it
 // was never set.
-func (s *Service) Connectivity(ctx context.Context, p fescue.Partition, thing string) (fescue.Connectivity, error) {
+func (s *Service) Connectivity(ctx context.Context, p fescue.Partition, thing string) (Connectivity, error) {
 	if err := checkThing(thing); err != nil {
-		return fescue.Connectivity{}, err
+		return Connectivity{}, err
 	}
 	c, err := s.store.Connectivity(ctx, p, thing)
 	if errors.Is(err, fescue.ErrNotFound) {
-		return fescue.Connectivity{}, nil
+		return Connectivity{}, nil
 	}
 	return c, err
 }
 
 // UpdateConnectivity replaces the whole list of a core, which may become empty.
 // A port of 0 stands for DefaultPort.
-func (s *Service) UpdateConnectivity(ctx context.Context, p fescue.Partition, thing string, info []fescue.ConnectivityInfo) (fescue.Connectivity, error) {
+func (s *Service) UpdateConnectivity(ctx context.Context, p fescue.Partition, thing string, info []ConnectivityInfo) (Connectivity, error) {
 	if err := checkThing(thing); err != nil {
-		return fescue.Connectivity{}, err
+		return Connectivity{}, err
 	}
 	info, err := checkInfo(info)
 	if err != nil {
-		return fescue.Connectivity{}, err
+		return Connectivity{}, err
 	}
-	c := fescue.Connectivity{Version: fescue.NewID(), Info: info, UpdatedAt: s.now().UTC()}
+	c := Connectivity{Version: fescue.NewID(), Info: info, UpdatedAt: s.now().UTC()}
 	if err := s.store.PutConnectivity(ctx, p, thing, c); err != nil {
-		return fescue.Connectivity{}, fmt.Errorf("update connectivity of core %s: %w", thing, err)
+		return Connectivity{}, fmt.Errorf("update connectivity of core %s: %w", thing, err)
 	}
 	return c, nil
 }
@@ -81,7 +81,7 @@ func (s *Service) UpdateConnectivity(ctx context.Context, p fescue.Partition, th
 // RuntimeConfiguration is what a core is to do at run time, without a
 // deployment.
 type RuntimeConfiguration struct {
-	Telemetry fescue.Telemetry
+	Telemetry Telemetry
 	// InSync is whether the core said that it does so.
 	InSync bool
 }
@@ -97,29 +97,29 @@ func (s *Service) RuntimeConfiguration(ctx context.Context, p fescue.Partition, 
 		return RuntimeConfiguration{}, fmt.Errorf("telemetry of core %s: %w", thing, err)
 	}
 	if desired == "" {
-		desired = fescue.TelemetryOn
+		desired = TelemetryOn
 	}
 	return RuntimeConfiguration{desired, desired == reported}, nil
 }
 
 // UpdateTelemetry sets whether a core is to send telemetry.
-func (s *Service) UpdateTelemetry(ctx context.Context, p fescue.Partition, thing string, t fescue.Telemetry) error {
+func (s *Service) UpdateTelemetry(ctx context.Context, p fescue.Partition, thing string, t Telemetry) error {
 	return s.telemetry(ctx, p, thing, t, s.store.DesireTelemetry)
 }
 
 // ReportTelemetry keeps what a core says it does.
-func (s *Service) ReportTelemetry(ctx context.Context, p fescue.Partition, thing string, t fescue.Telemetry) error {
+func (s *Service) ReportTelemetry(ctx context.Context, p fescue.Partition, thing string, t Telemetry) error {
 	return s.telemetry(ctx, p, thing, t, s.store.ReportTelemetry)
 }
 
-func (s *Service) telemetry(ctx context.Context, p fescue.Partition, thing string, t fescue.Telemetry,
-	put func(context.Context, fescue.Partition, string, fescue.Telemetry) error,
+func (s *Service) telemetry(ctx context.Context, p fescue.Partition, thing string, t Telemetry,
+	put func(context.Context, fescue.Partition, string, Telemetry) error,
 ) error {
 	if err := checkThing(thing); err != nil {
 		return err
 	}
-	if t != fescue.TelemetryOn && t != fescue.TelemetryOff {
-		return invalid("Telemetry %.64q is not one of %s and %s.", t, fescue.TelemetryOn, fescue.TelemetryOff)
+	if t != TelemetryOn && t != TelemetryOff {
+		return invalid("Telemetry %.64q is not one of %s and %s.", t, TelemetryOn, TelemetryOff)
 	}
 	if err := put(ctx, p, thing, t); err != nil {
 		return fmt.Errorf("set telemetry of core %s: %w", thing, err)

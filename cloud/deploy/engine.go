@@ -118,7 +118,7 @@ type Options struct {
 	// role, as the original did. Fescue itself needs none.
 	RequireServiceRole bool
 	// Quotas bound what a group may have that is deployed.
-	Quotas fescue.Quotas
+	Quotas Quotas
 	// Serves reports whether cores serve a feature that a group needs; nil is
 	// fescue.Served.
 	Serves func(fescue.Feature) bool

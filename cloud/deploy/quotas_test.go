@@ -13,34 +13,34 @@ func TestQuotas(t *testing.T) {
 	t.Parallel()
 	const thing = "mill"
 	// Each grows a group to what is counted, of which it has the number.
-	groups := map[fescue.Quota]struct {
+	groups := map[deploy.Quota]struct {
 		has  int
 		grow func(s *site, g group)
 	}{
-		fescue.QuotaDevices: {2, func(s *site, g group) {
+		deploy.QuotaDevices: {2, func(s *site, g group) {
 			var v fescue.DeviceDefinitionVersion
 			for _, name := range []string{"pump", "valve"} {
 				v.Devices = append(v.Devices, fescue.Device{Id: name, ThingArn: home.ThingARN(name), CertificateArn: home.CertificateARN(s.certificate(home, name))})
 			}
 			g.set(fescue.DeviceKind, v)
 		}},
-		fescue.QuotaFunctions: {2, func(_ *site, g group) { g.functions(reader+":1", stats+":1") }},
-		fescue.QuotaResources: {2, func(_ *site, g group) { g.set(fescue.ResourceKind, volumes(2)) }},
-		fescue.QuotaFunctionResources: {2, func(_ *site, g group) {
+		deploy.QuotaFunctions: {2, func(_ *site, g group) { g.functions(reader+":1", stats+":1") }},
+		deploy.QuotaResources: {2, func(_ *site, g group) { g.set(fescue.ResourceKind, volumes(2)) }},
+		deploy.QuotaFunctionResources: {2, func(_ *site, g group) {
 			g.set(fescue.ResourceKind, volumes(2)).set(fescue.FunctionKind, oneFunction("", container("", "v0", "v1")))
 		}},
-		fescue.QuotaSubscriptions: {2, func(_ *site, g group) {
+		deploy.QuotaSubscriptions: {2, func(_ *site, g group) {
 			g.subscriptions(fescue.Subscription{Id: "a", Source: "cloud", Subject: "a", Target: "GGShadowService"},
 				fescue.Subscription{Id: "b", Source: "GGShadowService", Subject: "a", Target: "cloud"})
 		}},
-		fescue.QuotaCloudSubscriptions: {2, func(_ *site, g group) {
+		deploy.QuotaCloudSubscriptions: {2, func(_ *site, g group) {
 			g.subscriptions(fescue.Subscription{Id: "a", Source: "cloud", Subject: "a", Target: "GGShadowService"},
 				fescue.Subscription{Id: "b", Source: "cloud", Subject: "b", Target: "GGShadowService"},
 				fescue.Subscription{Id: "c", Source: "GGShadowService", Subject: "a", Target: "cloud"})
 		}},
-		fescue.QuotaCoreName: {len(thing), func(*site, group) {}},
+		deploy.QuotaCoreName: {len(thing), func(*site, group) {}},
 	}
-	for _, fact := range fescue.QuotaFacts {
+	for _, fact := range deploy.QuotaFacts {
 		t.Run(string(fact.Quota), func(t *testing.T) {
 			t.Parallel()
 			g, ok := groups[fact.Quota]
@@ -49,7 +49,7 @@ func TestQuotas(t *testing.T) {
 			}
 			for _, most := range []int{g.has - 1, g.has, 0} { // 0 is any number
 				s := open(t)
-				s.Engine = s.another(func(o *deploy.Options) { o.Quotas = fescue.Quotas{fact.Quota: most} })
+				s.Engine = s.another(func(o *deploy.Options) { o.Quotas = deploy.Quotas{fact.Quota: most} })
 				s.run(s.Engine)
 				m := s.mill(thing)
 				g.grow(s, m)

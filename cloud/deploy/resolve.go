@@ -104,11 +104,11 @@ func (e *Engine) resolve(ctx context.Context, d fescue.Deployment) (*resolved, e
 	if len(r.loggers) == 0 {
 		r.loggers = fescue.DefaultLoggers()
 	}
-	r.checkQuotas(e.Quotas, map[fescue.Quota]int{
-		fescue.QuotaDevices: len(devices.Devices), fescue.QuotaFunctions: len(functions.Functions), fescue.QuotaResources: len(r.resources),
-		fescue.QuotaFunctionResources: mostResources(functions.Functions),
-		fescue.QuotaSubscriptions:     len(subscriptions.Subscriptions), fescue.QuotaCloudSubscriptions: fromCloud(subscriptions.Subscriptions),
-		fescue.QuotaCoreName: longestName(cores.Cores),
+	r.checkQuotas(e.Quotas, map[Quota]int{
+		QuotaDevices: len(devices.Devices), QuotaFunctions: len(functions.Functions), QuotaResources: len(r.resources),
+		QuotaFunctionResources: mostResources(functions.Functions),
+		QuotaSubscriptions:     len(subscriptions.Subscriptions), QuotaCloudSubscriptions: fromCloud(subscriptions.Subscriptions),
+		QuotaCoreName: longestName(cores.Cores),
 	})
 	if err := e.resolveIdentities(ctx, r, cores.Cores, devices.Devices); err != nil {
 		return nil, err
@@ -205,8 +205,8 @@ func (e *Engine) definition(ctx context.Context, r *resolved, k fescue.Kind, arn
 	return nil
 }
 
-func (r *resolved) checkQuotas(quotas fescue.Quotas, have map[fescue.Quota]int) {
-	for _, f := range fescue.QuotaFacts {
+func (r *resolved) checkQuotas(quotas Quotas, have map[Quota]int) {
+	for _, f := range QuotaFacts {
 		if most := quotas.Most(f); most > 0 && have[f.Quota] > most {
 			r.problem(fescue.QuotaExceeded, have[f.Quota], f.Counts, most, f.Quota)
 		}

@@ -12,6 +12,8 @@ import (
 	"slices"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/cores"
+	"github.com/fescue-edge/fescue/cloud/groupca"
 	"github.com/fescue-edge/fescue/cloud/identity"
 	"github.com/fescue-edge/fescue/corelink"
 )
@@ -25,13 +27,13 @@ type Store interface {
 
 // Cores tells where cores are reached.
 type Cores interface {
-	Connectivity(ctx context.Context, p fescue.Partition, thing string) (fescue.Connectivity, error)
+	Connectivity(ctx context.Context, p fescue.Partition, thing string) (cores.Connectivity, error)
 }
 
 // Authorities tells whom to trust, the authority that signs first. A group that is
 // not there is fescue.ErrNotFound.
 type Authorities interface {
-	Authorities(ctx context.Context, p fescue.Partition, groupID string) ([]fescue.GroupAuthority, error)
+	Authorities(ctx context.Context, p fescue.Partition, groupID string) ([]groupca.Authority, error)
 }
 
 // Service answers devices.
@@ -119,14 +121,14 @@ func (s *Service) group(ctx context.Context, p fescue.Partition, m fescue.Member
 
 // reachableFirst puts IPv4 addresses of other machines before everything else:
 // FreeRTOS devices take no other, and clients try the places in their order.
-func reachableFirst(info []fescue.ConnectivityInfo) []fescue.ConnectivityInfo {
-	rank := func(c fescue.ConnectivityInfo) int {
+func reachableFirst(info []cores.ConnectivityInfo) []cores.ConnectivityInfo {
+	rank := func(c cores.ConnectivityInfo) int {
 		if ip, err := netip.ParseAddr(c.HostAddress); err == nil && ip.Is4() && !ip.IsLoopback() {
 			return 0
 		}
 		return 1
 	}
 	info = slices.Clone(info)
-	slices.SortStableFunc(info, func(a, b fescue.ConnectivityInfo) int { return rank(a) - rank(b) })
+	slices.SortStableFunc(info, func(a, b cores.ConnectivityInfo) int { return rank(a) - rank(b) })
 	return info
 }

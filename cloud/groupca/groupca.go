@@ -21,10 +21,10 @@ import (
 type Store interface {
 	// GroupAuthorities lists the one that signs first, then those whose
 	// certificates have not ended at a time, newest first.
-	GroupAuthorities(ctx context.Context, p fescue.Partition, groupID string, at time.Time) ([]fescue.GroupAuthority, error)
+	GroupAuthorities(ctx context.Context, p fescue.Partition, groupID string, at time.Time) ([]Authority, error)
 	// AddFirstGroupAuthority changes nothing when the group has one.
-	AddFirstGroupAuthority(ctx context.Context, p fescue.Partition, a fescue.GroupAuthority) error
-	RotateGroupAuthority(ctx context.Context, p fescue.Partition, a fescue.GroupAuthority, token fescue.Token) (id string, err error)
+	AddFirstGroupAuthority(ctx context.Context, p fescue.Partition, a Authority) error
+	RotateGroupAuthority(ctx context.Context, p fescue.Partition, a Authority, token fescue.Token) (id string, err error)
 	// RecordLeaf of an authority that is no longer kept is fescue.ErrNotFound.
 	RecordLeaf(ctx context.Context, p fescue.Partition, groupID, authorityID string, end time.Time) error
 	// CertificateExpiry is 0 when it was never set.
@@ -78,7 +78,7 @@ func (s *Service) Create(ctx context.Context, p fescue.Partition, groupID string
 
 // Authorities lists the authorities that client devices are to trust, the one
 // that signs first. A group that has none gets its first.
-func (s *Service) Authorities(ctx context.Context, p fescue.Partition, groupID string) ([]fescue.GroupAuthority, error) {
+func (s *Service) Authorities(ctx context.Context, p fescue.Partition, groupID string) ([]Authority, error) {
 	list, err := s.store.GroupAuthorities(ctx, p, groupID, s.now())
 	if err != nil || len(list) > 0 {
 		return list, err
@@ -94,13 +94,13 @@ func (s *Service) Authorities(ctx context.Context, p fescue.Partition, groupID s
 }
 
 // signing is the authority of a group that signs.
-func (s *Service) signing(ctx context.Context, p fescue.Partition, groupID string) (fescue.GroupAuthority, error) {
+func (s *Service) signing(ctx context.Context, p fescue.Partition, groupID string) (Authority, error) {
 	list, err := s.Authorities(ctx, p, groupID)
 	if err == nil && len(list) == 0 { // deleted since it was made
 		err = fmt.Errorf("authority of group %s: %w", groupID, fescue.ErrNotFound)
 	}
 	if err != nil {
-		return fescue.GroupAuthority{}, err
+		return Authority{}, err
 	}
 	return list[0], nil
 }
@@ -145,29 +145,29 @@ func (s *Service) Configure(ctx context.Context, p fescue.Partition, groupID str
 // generate makes an authority with the profile of the original's: RSA 2048 and
 // the subject seen in the field, which ends in the account and the group. It
 // carries keyUsage besides, which strict verifiers ask for.
-func (s *Service) generate(p fescue.Partition, groupID string) (fescue.GroupAuthority, error) {
+func (s *Service) generate(p fescue.Partition, groupID string) (Authority, error) {
 	now := s.now().UTC()
 	made, err := pki.NewAuthorityFor(pkix.Name{
 		Country: []string{"US"}, Organization: []string{"Amazon.com Inc."}, OrganizationalUnit: []string{"Amazon Web Services"},
 		Province: []string{"Washington"}, Locality: []string{"Seattle"}, CommonName: p.Account + ":" + groupID,
 	}, pki.RSA, now)
 	if err != nil {
-		return fescue.GroupAuthority{}, err
+		return Authority{}, err
 	}
 	secret, err := made.Encode()
 	if err != nil {
-		return fescue.GroupAuthority{}, fmt.Errorf("encode authority of group %s: %w", groupID, err)
+		return Authority{}, fmt.Errorf("encode authority of group %s: %w", groupID, err)
 	}
-	a := fescue.GroupAuthority{
+	a := Authority{
 		GroupID: groupID, ID: pki.CertificateID(made.Certificate.Raw), PEM: string(made.PEM()), CreatedAt: now,
 	}
 	if a.Sealed, err = s.keys.Seal(secret, label(p, a)); err != nil {
-		return fescue.GroupAuthority{}, fmt.Errorf("seal authority of group %s: %w", groupID, err)
+		return Authority{}, fmt.Errorf("seal authority of group %s: %w", groupID, err)
 	}
 	return a, nil
 }
 
 // label says what a sealed authority is, so that no two can be swapped.
-func label(p fescue.Partition, a fescue.GroupAuthority) string {
+func label(p fescue.Partition, a Authority) string {
 	return "group-authority/" + p.Key() + "/" + a.GroupID + "/" + a.ID
 }

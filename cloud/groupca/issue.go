@@ -31,22 +31,22 @@ const issueAttempts = 5
 // Issue signs the certificate of a core's MQTT server over its public key, for
 // the hosts (IP addresses and DNS names; at least one) where client devices reach
 // it. It returns the authority that signed too.
-func (s *Service) Issue(ctx context.Context, p fescue.Partition, groupID string, public crypto.PublicKey, hosts []string) (*x509.Certificate, fescue.GroupAuthority, error) {
+func (s *Service) Issue(ctx context.Context, p fescue.Partition, groupID string, public crypto.PublicKey, hosts []string) (*x509.Certificate, Authority, error) {
 	if !validKey(public) {
-		return nil, fescue.GroupAuthority{}, ErrKey
+		return nil, Authority{}, ErrKey
 	}
 	c, err := s.Configuration(ctx, p, groupID)
 	if err != nil {
-		return nil, fescue.GroupAuthority{}, err
+		return nil, Authority{}, err
 	}
 	for attempt := 1; ; attempt++ {
 		a, err := s.signing(ctx, p, groupID)
 		if err != nil {
-			return nil, fescue.GroupAuthority{}, err
+			return nil, Authority{}, err
 		}
 		leaf, err := s.sign(p, a, public, hosts, c)
 		if err != nil {
-			return nil, fescue.GroupAuthority{}, fmt.Errorf("sign certificate for group %s: %w", groupID, err)
+			return nil, Authority{}, fmt.Errorf("sign certificate for group %s: %w", groupID, err)
 		}
 		// Kept before it is handed out: whoever holds it is trusted until then.
 		err = s.store.RecordLeaf(ctx, p, groupID, a.ID, leaf.NotAfter)
@@ -54,12 +54,12 @@ func (s *Service) Issue(ctx context.Context, p fescue.Partition, groupID string,
 			return leaf, a, nil
 		}
 		if !errors.Is(err, fescue.ErrNotFound) || attempt == issueAttempts {
-			return nil, fescue.GroupAuthority{}, err
+			return nil, Authority{}, err
 		}
 	}
 }
 
-func (s *Service) sign(p fescue.Partition, a fescue.GroupAuthority, public crypto.PublicKey, hosts []string, c Configuration) (*x509.Certificate, error) {
+func (s *Service) sign(p fescue.Partition, a Authority, public crypto.PublicKey, hosts []string, c Configuration) (*x509.Certificate, error) {
 	secret, err := s.keys.Open(a.Sealed, label(p, a))
 	if err != nil {
 		return nil, err

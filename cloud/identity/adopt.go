@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/audit"
 )
 
 // ErrAdopted means that the keys of a database are to be adopted again, which no
@@ -26,6 +27,6 @@ func (k *Keys) Adopt(ctx context.Context) (adopted []fescue.AccessKey, err error
 			return row.Sealed, nil // it opened to nobody before, and does not now
 		}
 		return k.master.Seal(secret, label(row))
-	}, func(row fescue.AccessKey) fescue.AuditRecord { return k.record("AdoptAccessKey", row.Account, row.ID) })
+	}, func(row fescue.AccessKey) audit.Record { return k.record("AdoptAccessKey", row.Account, row.ID) })
 	return list, err
 }

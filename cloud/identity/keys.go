@@ -16,6 +16,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/audit"
 	"github.com/fescue-edge/fescue/pki"
 	"github.com/fescue-edge/fescue/policy"
 )
@@ -25,11 +26,11 @@ import (
 type KeyStore interface {
 	// PutAccessKey writes a key, or its new account and secret when the id is there;
 	// a revoked id is fescue.ErrConflict.
-	PutAccessKey(ctx context.Context, k fescue.AccessKey, records ...fescue.AuditRecord) error
+	PutAccessKey(ctx context.Context, k fescue.AccessKey, records ...audit.Record) error
 	AccessKey(ctx context.Context, id string) (fescue.AccessKey, error)
 	AccessKeys(ctx context.Context) ([]fescue.AccessKey, error)
-	RevokeAccessKey(ctx context.Context, id string, records ...fescue.AuditRecord) error
-	AdoptAccessKeys(ctx context.Context, seal func(fescue.AccessKey) ([]byte, error), record func(fescue.AccessKey) fescue.AuditRecord) ([]fescue.AccessKey, error)
+	RevokeAccessKey(ctx context.Context, id string, records ...audit.Record) error
+	AdoptAccessKeys(ctx context.Context, seal func(fescue.AccessKey) ([]byte, error), record func(fescue.AccessKey) audit.Record) ([]fescue.AccessKey, error)
 	AddSessionKey(ctx context.Context, k fescue.SessionKey) error
 	SessionKey(ctx context.Context, id string) (fescue.SessionKey, error)
 }
@@ -107,7 +108,7 @@ func (k *Keys) Put(ctx context.Context, id, secret, account, name string, grant 
 	return k.put(ctx, id, secret, account, name, grant)
 }
 
-func (k *Keys) put(ctx context.Context, id, secret, account, name string, grant Grant, records ...fescue.AuditRecord) error {
+func (k *Keys) put(ctx context.Context, id, secret, account, name string, grant Grant, records ...audit.Record) error {
 	if err := grant.Validate(); err != nil {
 		return err
 	}
@@ -162,8 +163,8 @@ func (k *Keys) Revoke(ctx context.Context, id string) error {
 }
 
 // record is the audit record of what an operator does on the data folder.
-func (k *Keys) record(operation, account, id string) fescue.AuditRecord {
-	return fescue.AuditRecord{
+func (k *Keys) record(operation, account, id string) audit.Record {
+	return audit.Record{
 		Partition: fescue.Partition{Account: account}, At: k.now().UTC(), ID: uuid.NewString(), KeyName: "operator",
 		Service: "fescue", Operation: operation, Resource: id, Status: http.StatusOK,
 	}

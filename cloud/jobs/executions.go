@@ -19,37 +19,37 @@ const maxPending = 100
 
 // Execution reads the execution of a job on a thing. For NextID it is the next one
 // that has not ended; there may be none, which is fescue.ErrNotFound.
-func (s *Service) Execution(ctx context.Context, p fescue.Partition, thing, jobID string) (fescue.JobExecution, error) {
+func (s *Service) Execution(ctx context.Context, p fescue.Partition, thing, jobID string) (JobExecution, error) {
 	if jobID == NextID {
 		pending, err := s.Store.PendingExecutions(ctx, p, thing, 1)
 		if err == nil && len(pending) == 0 {
 			err = fmt.Errorf("next execution of thing %.128q %w", thing, fescue.ErrNotFound)
 		}
 		if err != nil {
-			return fescue.JobExecution{}, err
+			return JobExecution{}, err
 		}
 		return pending[0], nil
 	}
-	if !fescue.ValidJobID(jobID) || !fescue.ValidThingName(thing) {
-		return fescue.JobExecution{}, fmt.Errorf("execution of job %.64q on thing %.128q %w", jobID, thing, fescue.ErrNotFound)
+	if !ValidID(jobID) || !fescue.ValidThingName(thing) {
+		return JobExecution{}, fmt.Errorf("execution of job %.64q on thing %.128q %w", jobID, thing, fescue.ErrNotFound)
 	}
 	return s.Store.JobExecution(ctx, p, jobID, thing)
 }
 
 // Executions lists executions, those of a thing by job and otherwise by thing.
-func (s *Service) Executions(ctx context.Context, p fescue.Partition, f fescue.JobExecutionFilter, page fescue.Page) ([]fescue.JobExecution, error) {
+func (s *Service) Executions(ctx context.Context, p fescue.Partition, f JobExecutionFilter, page fescue.Page) ([]JobExecution, error) {
 	return s.Store.JobExecutions(ctx, p, f, page)
 }
 
 // Pending lists what has not ended on a thing, in the order in which the thing is
 // to take it.
-func (s *Service) Pending(ctx context.Context, p fescue.Partition, thing string) ([]fescue.JobExecution, error) {
+func (s *Service) Pending(ctx context.Context, p fescue.Partition, thing string) ([]JobExecution, error) {
 	return s.Store.PendingExecutions(ctx, p, thing, maxPending)
 }
 
 // Change is what a thing says of an execution.
 type Change struct {
-	Status fescue.ExecutionStatus
+	Status ExecutionStatus
 	// Details replace those that are there; nil leaves them.
 	Details map[string]string
 	// ExpectedVersion is 0 for any.
@@ -84,19 +84,19 @@ func checkDetails(details map[string]string) error {
 // Update makes a change that a thing reports. When the execution has ended the
 // error wraps ErrEnded, at another version ErrVersion; the execution returned is
 // then the present one.
-func (s *Service) Update(ctx context.Context, p fescue.Partition, thing, jobID string, c Change) (fescue.JobExecution, error) {
+func (s *Service) Update(ctx context.Context, p fescue.Partition, thing, jobID string, c Change) (JobExecution, error) {
 	if err := c.check(); err != nil {
-		return fescue.JobExecution{}, err
+		return JobExecution{}, err
 	}
 	defer s.locks.Lock(thingKey{p, thing})()
-	return s.change(ctx, p, thing, jobID, c.ExpectedVersion, func(e *fescue.JobExecution, job fescue.Job) bool {
+	return s.change(ctx, p, thing, jobID, c.ExpectedVersion, func(e *JobExecution, job Job) bool {
 		c.apply(e, job, s.Now().UTC())
 		return true
 	})
 }
 
-func (c *Change) apply(e *fescue.JobExecution, job fescue.Job, now time.Time) {
-	if e.StartedAt.IsZero() && c.Status == fescue.ExecutionInProgress {
+func (c *Change) apply(e *JobExecution, job Job, now time.Time) {
+	if e.StartedAt.IsZero() && c.Status == ExecutionInProgress {
 		e.StartedAt = now
 		if job.Timeout > 0 {
 			e.TimeoutAt = now.Add(job.Timeout)
@@ -122,14 +122,14 @@ func (c *Change) apply(e *fescue.JobExecution, job fescue.Job, now time.Time) {
 
 // StartNext gives a thing its next execution, which is then in progress. One that
 // is already stays as it is. There may be none: fescue.ErrNotFound.
-func (s *Service) StartNext(ctx context.Context, p fescue.Partition, thing string, details map[string]string, stepTimeout time.Duration) (fescue.JobExecution, error) {
-	c := Change{Status: fescue.ExecutionInProgress, Details: details, StepTimeout: stepTimeout}
+func (s *Service) StartNext(ctx context.Context, p fescue.Partition, thing string, details map[string]string, stepTimeout time.Duration) (JobExecution, error) {
+	c := Change{Status: ExecutionInProgress, Details: details, StepTimeout: stepTimeout}
 	if err := c.check(); err != nil {
-		return fescue.JobExecution{}, err
+		return JobExecution{}, err
 	}
 	defer s.locks.Lock(thingKey{p, thing})()
-	return s.change(ctx, p, thing, NextID, 0, func(e *fescue.JobExecution, job fescue.Job) bool {
-		if e.Status == fescue.ExecutionInProgress {
+	return s.change(ctx, p, thing, NextID, 0, func(e *JobExecution, job Job) bool {
+		if e.Status == ExecutionInProgress {
 			return false
 		}
 		c.apply(e, job, s.Now().UTC())
@@ -144,12 +144,12 @@ func (s *Service) CancelExecution(ctx context.Context, p fescue.Partition, thing
 	}
 	defer s.locks.Lock(thingKey{p, thing})()
 	underWay := false
-	_, err := s.change(ctx, p, thing, jobID, expectedVersion, func(e *fescue.JobExecution, _ fescue.Job) bool {
-		started := e.Status == fescue.ExecutionInProgress
+	_, err := s.change(ctx, p, thing, jobID, expectedVersion, func(e *JobExecution, _ Job) bool {
+		started := e.Status == ExecutionInProgress
 		if underWay = started && !force; underWay {
 			return false
 		}
-		e.Status, e.Forced = fescue.ExecutionCanceled, started
+		e.Status, e.Forced = ExecutionCanceled, started
 		if details != nil {
 			e.Details = maps.Clone(details)
 		}
@@ -167,7 +167,7 @@ const changeAttempts = 20
 
 // change replaces an execution that has not ended by what f makes of it, unless f
 // returns false, and tells the thing what is next.
-func (s *Service) change(ctx context.Context, p fescue.Partition, thing, jobID string, expected int64, f func(*fescue.JobExecution, fescue.Job) bool) (fescue.JobExecution, error) {
+func (s *Service) change(ctx context.Context, p fescue.Partition, thing, jobID string, expected int64, f func(*JobExecution, Job) bool) (JobExecution, error) {
 	for attempt := 1; ; attempt++ {
 		e, err := s.Execution(ctx, p, thing, jobID)
 		if err != nil {
@@ -236,23 +236,23 @@ func (s *Service) Run(ctx context.Context) {
 func (s *Service) EndOverdue(ctx context.Context) error {
 	type overdue struct {
 		p fescue.Partition
-		fescue.JobExecution
+		JobExecution
 	}
 	var list []overdue
-	err := s.Store.OverdueExecutions(ctx, s.AWS, s.Now(), overdueBatch, func(p fescue.Partition, e fescue.JobExecution) {
+	err := s.Store.OverdueExecutions(ctx, s.AWS, s.Now(), overdueBatch, func(p fescue.Partition, e JobExecution) {
 		list = append(list, overdue{p, e})
 	})
 	errs := []error{err}
 	for _, e := range list {
-		errs = append(errs, s.end(ctx, e.p, e.JobExecution, fescue.ExecutionTimedOut, nil))
+		errs = append(errs, s.end(ctx, e.p, e.JobExecution, ExecutionTimedOut, nil))
 	}
 	return errors.Join(errs...)
 }
 
 // end ends an execution as it was read; one that has changed since is left alone.
-func (s *Service) end(ctx context.Context, p fescue.Partition, read fescue.JobExecution, status fescue.ExecutionStatus, details map[string]string) error {
+func (s *Service) end(ctx context.Context, p fescue.Partition, read JobExecution, status ExecutionStatus, details map[string]string) error {
 	defer s.locks.Lock(thingKey{p, read.Thing})()
-	_, err := s.change(ctx, p, read.Thing, read.JobID, read.Version, func(e *fescue.JobExecution, _ fescue.Job) bool {
+	_, err := s.change(ctx, p, read.Thing, read.JobID, read.Version, func(e *JobExecution, _ Job) bool {
 		e.Status = status
 		if details != nil {
 			e.Details = details

@@ -28,33 +28,33 @@ type Store interface {
 	// CreateJob writes a job with an execution queued on each thing. When the
 	// token was used for the same request before it returns the id of the job
 	// made then. A taken id is fescue.ErrExists.
-	CreateJob(ctx context.Context, p fescue.Partition, job fescue.Job, things []string, token fescue.Token) (id string, replayed bool, err error)
+	CreateJob(ctx context.Context, p fescue.Partition, job Job, things []string, token fescue.Token) (id string, replayed bool, err error)
 	// Job reads a job with the counts of its executions.
-	Job(ctx context.Context, p fescue.Partition, id string) (fescue.Job, error)
+	Job(ctx context.Context, p fescue.Partition, id string) (Job, error)
 	// Jobs lists jobs without counts, newest first, beginning after the one whose
 	// CreatedAt and ID are given, or at the newest when the ID is empty.
-	Jobs(ctx context.Context, p fescue.Partition, after fescue.Job, limit int) ([]fescue.Job, error)
+	Jobs(ctx context.Context, p fescue.Partition, after Job, limit int) ([]Job, error)
 	// CancelJob cancels a job that is in progress, else the error wraps
 	// fescue.ErrConflict: its queued executions, and with job.Forced those in
 	// progress too. It returns the things whose executions were canceled.
-	CancelJob(ctx context.Context, p fescue.Partition, job fescue.Job, at time.Time) (things []string, err error)
+	CancelJob(ctx context.Context, p fescue.Partition, job Job, at time.Time) (things []string, err error)
 	// DeleteJob removes a job with its executions. One that has an execution
 	// under way is fescue.ErrConflict unless force is set. It returns the things
 	// whose executions had not ended.
 	DeleteJob(ctx context.Context, p fescue.Partition, id string, force bool) (things []string, err error)
-	JobExecution(ctx context.Context, p fescue.Partition, jobID, thing string) (fescue.JobExecution, error)
+	JobExecution(ctx context.Context, p fescue.Partition, jobID, thing string) (JobExecution, error)
 	// JobExecutions lists executions by job, or the executions of one job by
 	// thing; page.After is the key of that order.
-	JobExecutions(ctx context.Context, p fescue.Partition, f fescue.JobExecutionFilter, page fescue.Page) ([]fescue.JobExecution, error)
+	JobExecutions(ctx context.Context, p fescue.Partition, f JobExecutionFilter, page fescue.Page) ([]JobExecution, error)
 	// PendingExecutions lists at most limit executions of a thing that have not
 	// ended, in the order in which the thing is to take them.
-	PendingExecutions(ctx context.Context, p fescue.Partition, thing string, limit int) ([]fescue.JobExecution, error)
+	PendingExecutions(ctx context.Context, p fescue.Partition, thing string, limit int) ([]JobExecution, error)
 	// ReplaceExecution writes e over its version e.Version-1, which must not be
 	// an end; when that is not the present one the error wraps
 	// fescue.ErrConflict. With the last execution that ends, the job completes.
-	ReplaceExecution(ctx context.Context, p fescue.Partition, e fescue.JobExecution) error
+	ReplaceExecution(ctx context.Context, p fescue.Partition, e JobExecution) error
 	// OverdueExecutions calls f for at most limit executions whose time is over.
-	OverdueExecutions(ctx context.Context, aws string, at time.Time, limit int, f func(fescue.Partition, fescue.JobExecution)) error
+	OverdueExecutions(ctx context.Context, aws string, at time.Time, limit int, f func(fescue.Partition, JobExecution)) error
 }
 
 // Things knows which things there are.
@@ -134,7 +134,7 @@ var (
 
 // Create makes a job whose executions wait on the things of job.Targets. A repeated
 // call with the same token answers the job that the first one made.
-func (s *Service) Create(ctx context.Context, p fescue.Partition, job fescue.Job, token fescue.Token) (fescue.Job, error) {
+func (s *Service) Create(ctx context.Context, p fescue.Partition, job Job, token fescue.Token) (Job, error) {
 	if token.Value != "" {
 		id, err := s.Store.TokenSubject(ctx, p, token)
 		if err == nil {
@@ -144,7 +144,7 @@ func (s *Service) Create(ctx context.Context, p fescue.Partition, job fescue.Job
 			return job, err
 		}
 	}
-	if !fescue.ValidJobID(job.ID) {
+	if !ValidID(job.ID) {
 		return job, invalid("jobId %.64q is not 1 to 64 characters of a-z, A-Z, 0-9, underscore and hyphen", job.ID)
 	}
 	things, err := s.targets(ctx, p, job.Targets)
@@ -163,7 +163,7 @@ func (s *Service) Create(ctx context.Context, p fescue.Partition, job fescue.Job
 	case job.Timeout != 0 && (job.Timeout < time.Minute || job.Timeout > maxTimeout):
 		return job, invalid("inProgressTimeoutInMinutes is not from 1 to %d", maxTimeout/time.Minute)
 	}
-	job.Status, job.CreatedAt = fescue.JobInProgress, s.Now().UTC()
+	job.Status, job.CreatedAt = JobInProgress, s.Now().UTC()
 	id, replayed, err := s.Store.CreateJob(ctx, p, job, things, token)
 	switch {
 	case errors.Is(err, fescue.ErrExists):
@@ -207,9 +207,9 @@ func (s *Service) targets(ctx context.Context, p fescue.Partition, arns []string
 }
 
 // Job reads a job.
-func (s *Service) Job(ctx context.Context, p fescue.Partition, id string) (fescue.Job, error) {
-	if !fescue.ValidJobID(id) {
-		return fescue.Job{}, fmt.Errorf("job %.64q %w", id, fescue.ErrNotFound)
+func (s *Service) Job(ctx context.Context, p fescue.Partition, id string) (Job, error) {
+	if !ValidID(id) {
+		return Job{}, fmt.Errorf("job %.64q %w", id, fescue.ErrNotFound)
 	}
 	return s.Store.Job(ctx, p, id)
 }
@@ -220,7 +220,7 @@ const scanLimit = 1000
 // Jobs lists jobs newest first, with a status unless it is empty: at most limit,
 // beginning after the job given, and the job after which to go on when there may
 // be more. With a status a page may be short and not be the last.
-func (s *Service) Jobs(ctx context.Context, p fescue.Partition, status fescue.JobStatus, after fescue.Job, limit int) (list []fescue.Job, next *fescue.Job, err error) {
+func (s *Service) Jobs(ctx context.Context, p fescue.Partition, status JobStatus, after Job, limit int) (list []Job, next *Job, err error) {
 	batch := limit + 1
 	if status != "" {
 		batch = scanLimit
@@ -246,19 +246,19 @@ func (s *Service) Jobs(ctx context.Context, p fescue.Partition, status fescue.Jo
 
 // Cancel cancels a job: what waits, and with force also what is in progress. Things
 // that have begun then find their execution canceled.
-func (s *Service) Cancel(ctx context.Context, p fescue.Partition, id string, force bool, reasonCode, comment string) (fescue.Job, error) {
+func (s *Service) Cancel(ctx context.Context, p fescue.Partition, id string, force bool, reasonCode, comment string) (Job, error) {
 	if len(reasonCode) > maxReasonCode || utf8.RuneCountInString(comment) > maxDescription {
-		return fescue.Job{}, invalid("reasonCode has more than %d characters or comment more than %d", maxReasonCode, maxDescription)
+		return Job{}, invalid("reasonCode has more than %d characters or comment more than %d", maxReasonCode, maxDescription)
 	}
-	if !fescue.ValidJobID(id) {
-		return fescue.Job{}, fmt.Errorf("job %.64q %w", id, fescue.ErrNotFound)
+	if !ValidID(id) {
+		return Job{}, fmt.Errorf("job %.64q %w", id, fescue.ErrNotFound)
 	}
-	things, err := s.Store.CancelJob(ctx, p, fescue.Job{ID: id, Forced: force, ReasonCode: reasonCode, Comment: comment}, s.Now().UTC())
+	things, err := s.Store.CancelJob(ctx, p, Job{ID: id, Forced: force, ReasonCode: reasonCode, Comment: comment}, s.Now().UTC())
 	if errors.Is(err, fescue.ErrConflict) {
-		return fescue.Job{}, fmt.Errorf("job %s cannot be canceled: %w", id, ErrEnded)
+		return Job{}, fmt.Errorf("job %s cannot be canceled: %w", id, ErrEnded)
 	}
 	if err != nil {
-		return fescue.Job{}, fmt.Errorf("cancel job: %w", err)
+		return Job{}, fmt.Errorf("cancel job: %w", err)
 	}
 	for _, thing := range things {
 		s.tell(ctx, p, thing)
@@ -268,7 +268,7 @@ func (s *Service) Cancel(ctx context.Context, p fescue.Partition, id string, for
 
 // Delete removes a job that has ended, or with force any.
 func (s *Service) Delete(ctx context.Context, p fescue.Partition, id string, force bool) error {
-	if !fescue.ValidJobID(id) {
+	if !ValidID(id) {
 		return fmt.Errorf("job %.64q %w", id, fescue.ErrNotFound)
 	}
 	things, err := s.Store.DeleteJob(ctx, p, id, force)

@@ -84,12 +84,12 @@ func (s *site) create(id string, timeout time.Duration, things ...string) {
 	for _, thing := range things {
 		targets = append(targets, home.ThingARN(thing))
 	}
-	if _, err := s.Create(s.t.Context(), home, fescue.Job{ID: id, Targets: targets, Document: "{}", Timeout: timeout}, fescue.Token{}); err != nil {
+	if _, err := s.Create(s.t.Context(), home, jobs.Job{ID: id, Targets: targets, Document: "{}", Timeout: timeout}, fescue.Token{}); err != nil {
 		s.t.Fatal(err)
 	}
 }
 
-func (s *site) status(job, thing string) fescue.ExecutionStatus {
+func (s *site) status(job, thing string) jobs.ExecutionStatus {
 	s.t.Helper()
 	e, err := s.Execution(s.t.Context(), home, thing, job)
 	if err != nil {
@@ -104,15 +104,15 @@ func TestTimeouts(t *testing.T) {
 		title         string
 		timeout, step time.Duration
 		after         time.Duration
-		want          fescue.ExecutionStatus
+		want          jobs.ExecutionStatus
 	}{
-		{"none", 0, 0, 1000 * time.Hour, fescue.ExecutionInProgress},
-		{"the job's, not yet", time.Hour, 0, time.Hour - time.Second, fescue.ExecutionInProgress},
-		{"the job's", time.Hour, 0, time.Hour, fescue.ExecutionTimedOut},
-		{"the step's", 0, time.Minute, time.Minute, fescue.ExecutionTimedOut},
-		{"the step's, within the job's", time.Hour, time.Minute, time.Minute, fescue.ExecutionTimedOut},
-		{"the step's cannot outlast the job's", time.Hour, 2 * time.Hour, time.Hour, fescue.ExecutionTimedOut},
-		{"the step's taken away", time.Hour, -time.Minute, time.Minute, fescue.ExecutionInProgress},
+		{"none", 0, 0, 1000 * time.Hour, jobs.ExecutionInProgress},
+		{"the job's, not yet", time.Hour, 0, time.Hour - time.Second, jobs.ExecutionInProgress},
+		{"the job's", time.Hour, 0, time.Hour, jobs.ExecutionTimedOut},
+		{"the step's", 0, time.Minute, time.Minute, jobs.ExecutionTimedOut},
+		{"the step's, within the job's", time.Hour, time.Minute, time.Minute, jobs.ExecutionTimedOut},
+		{"the step's cannot outlast the job's", time.Hour, 2 * time.Hour, time.Hour, jobs.ExecutionTimedOut},
+		{"the step's taken away", time.Hour, -time.Minute, time.Minute, jobs.ExecutionInProgress},
 	} {
 		t.Run(tc.title, func(t *testing.T) {
 			t.Parallel()
@@ -135,7 +135,7 @@ func TestTimeouts(t *testing.T) {
 		s := open(t)
 		s.create("j", time.Minute, "lamp")
 		s.pass(time.Hour)
-		if err := s.EndOverdue(t.Context()); err != nil || s.status("j", "lamp") != fescue.ExecutionQueued {
+		if err := s.EndOverdue(t.Context()); err != nil || s.status("j", "lamp") != jobs.ExecutionQueued {
 			t.Errorf("%v, %s", err, s.status("j", "lamp"))
 		}
 	})
@@ -150,7 +150,7 @@ func TestEndUpdates(t *testing.T) {
 	s.create(jobs.UpdatePrefix+"1", 0, "mill", "lamp")
 	s.create(jobs.UpdatePrefix+"2", 0, "mill")
 	s.take()
-	if _, err := s.Update(ctx, home, "mill", jobs.UpdatePrefix+"2", jobs.Change{Status: fescue.ExecutionInProgress}); err != nil {
+	if _, err := s.Update(ctx, home, "mill", jobs.UpdatePrefix+"2", jobs.Change{Status: jobs.ExecutionInProgress}); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {
@@ -160,12 +160,12 @@ func TestEndUpdates(t *testing.T) {
 	}
 	for _, tc := range []struct {
 		job, thing string
-		want       fescue.ExecutionStatus
+		want       jobs.ExecutionStatus
 	}{
-		{"other", "mill", fescue.ExecutionQueued},
-		{jobs.UpdatePrefix + "1", "mill", fescue.ExecutionRejected},
-		{jobs.UpdatePrefix + "1", "lamp", fescue.ExecutionQueued},
-		{jobs.UpdatePrefix + "2", "mill", fescue.ExecutionInProgress}, // something there took it
+		{"other", "mill", jobs.ExecutionQueued},
+		{jobs.UpdatePrefix + "1", "mill", jobs.ExecutionRejected},
+		{jobs.UpdatePrefix + "1", "lamp", jobs.ExecutionQueued},
+		{jobs.UpdatePrefix + "2", "mill", jobs.ExecutionInProgress}, // something there took it
 	} {
 		if got := s.status(tc.job, tc.thing); got != tc.want {
 			t.Errorf("%s on %s: %s, want %s", tc.job, tc.thing, got, tc.want)
@@ -184,7 +184,7 @@ func TestExpectedVersionOnce(t *testing.T) {
 	results := make(chan error, 8)
 	for range cap(results) {
 		go func() {
-			_, err := s.Update(t.Context(), home, "lamp", "j", jobs.Change{Status: fescue.ExecutionInProgress, ExpectedVersion: 1})
+			_, err := s.Update(t.Context(), home, "lamp", "j", jobs.Change{Status: jobs.ExecutionInProgress, ExpectedVersion: 1})
 			results <- err
 		}()
 	}
@@ -210,7 +210,7 @@ func TestCreateRefused(t *testing.T) {
 		many[i] = home.ThingARN(fmt.Sprint(i))
 	}
 	lamp := []string{home.ThingARN("lamp")}
-	for title, job := range map[string]fescue.Job{
+	for title, job := range map[string]jobs.Job{
 		"no id":              {Targets: lamp, Document: "{}"},
 		"a long id":          {ID: strings.Repeat("x", 65), Targets: lamp, Document: "{}"},
 		"the id of the next": {ID: jobs.NextID, Targets: lamp, Document: "{}"},

@@ -26,11 +26,11 @@ const executionNumber = 1
 
 // Summaries are what is in progress and what is queued, in their order. Neither
 // is nil.
-func Summaries(pending []fescue.JobExecution) (inProgress, queued []Summary) {
+func Summaries(pending []JobExecution) (inProgress, queued []Summary) {
 	inProgress, queued = []Summary{}, []Summary{}
 	for _, e := range pending {
 		s := Summary{e.JobID, e.QueuedAt.Unix(), unix(e.StartedAt), e.UpdatedAt.Unix(), e.Version, executionNumber}
-		if e.Status == fescue.ExecutionInProgress {
+		if e.Status == ExecutionInProgress {
 			inProgress = append(inProgress, s)
 		} else {
 			queued = append(queued, s)
@@ -42,21 +42,21 @@ func Summaries(pending []fescue.JobExecution) (inProgress, queued []Summary) {
 // Data is an execution as its thing sees it. Document is JSON over MQTT and a text
 // over HTTP.
 type Data struct {
-	JobID           string                 `json:"jobId"`
-	ThingName       string                 `json:"thingName"`
-	Document        any                    `json:"jobDocument,omitempty"`
-	Status          fescue.ExecutionStatus `json:"status"`
-	StatusDetails   map[string]string      `json:"statusDetails,omitempty"`
-	QueuedAt        int64                  `json:"queuedAt"`
-	StartedAt       int64                  `json:"startedAt,omitempty"`
-	LastUpdatedAt   int64                  `json:"lastUpdatedAt"`
-	TimeoutSeconds  *int64                 `json:"approximateSecondsBeforeTimedOut,omitempty"`
-	VersionNumber   int64                  `json:"versionNumber"`
-	ExecutionNumber int64                  `json:"executionNumber"`
+	JobID           string            `json:"jobId"`
+	ThingName       string            `json:"thingName"`
+	Document        any               `json:"jobDocument,omitempty"`
+	Status          ExecutionStatus   `json:"status"`
+	StatusDetails   map[string]string `json:"statusDetails,omitempty"`
+	QueuedAt        int64             `json:"queuedAt"`
+	StartedAt       int64             `json:"startedAt,omitempty"`
+	LastUpdatedAt   int64             `json:"lastUpdatedAt"`
+	TimeoutSeconds  *int64            `json:"approximateSecondsBeforeTimedOut,omitempty"`
+	VersionNumber   int64             `json:"versionNumber"`
+	ExecutionNumber int64             `json:"executionNumber"`
 }
 
 // DataOf shows an execution at a time.
-func DataOf(e fescue.JobExecution, document any, now time.Time) Data {
+func DataOf(e JobExecution, document any, now time.Time) Data {
 	return Data{
 		JobID: e.JobID, ThingName: e.Thing, Document: document, Status: e.Status, StatusDetails: e.Details,
 		QueuedAt: e.QueuedAt.Unix(), StartedAt: unix(e.StartedAt), LastUpdatedAt: e.UpdatedAt.Unix(),
@@ -66,7 +66,7 @@ func DataOf(e fescue.JobExecution, document any, now time.Time) Data {
 
 // Remaining is how many seconds an execution has left, nil when time does not
 // count.
-func Remaining(e fescue.JobExecution, now time.Time) *int64 {
+func Remaining(e JobExecution, now time.Time) *int64 {
 	if e.TimeoutAt.IsZero() {
 		return nil
 	}
@@ -76,13 +76,13 @@ func Remaining(e fescue.JobExecution, now time.Time) *int64 {
 
 // State is what an update leads to.
 type State struct {
-	Status        fescue.ExecutionStatus `json:"status"`
-	StatusDetails map[string]string      `json:"statusDetails"`
-	VersionNumber int64                  `json:"versionNumber"`
+	Status        ExecutionStatus   `json:"status"`
+	StatusDetails map[string]string `json:"statusDetails"`
+	VersionNumber int64             `json:"versionNumber"`
 }
 
 // StateOf is the state of an execution.
-func StateOf(e fescue.JobExecution) State {
+func StateOf(e JobExecution) State {
 	if e.Details == nil {
 		e.Details = map[string]string{}
 	}
@@ -133,16 +133,16 @@ func (s *Service) announce(ctx context.Context, p fescue.Partition, thing string
 	}
 	now := s.Now()
 	inProgress, queued := Summaries(pending)
-	byStatus := map[fescue.ExecutionStatus][]Summary{}
+	byStatus := map[ExecutionStatus][]Summary{}
 	if len(inProgress) > 0 {
-		byStatus[fescue.ExecutionInProgress] = inProgress
+		byStatus[ExecutionInProgress] = inProgress
 	}
 	if len(queued) > 0 {
-		byStatus[fescue.ExecutionQueued] = queued
+		byStatus[ExecutionQueued] = queued
 	}
 	s.publish(ctx, p, thing, "notify", struct {
-		Timestamp int64                                `json:"timestamp"`
-		Jobs      map[fescue.ExecutionStatus][]Summary `json:"jobs"`
+		Timestamp int64                         `json:"timestamp"`
+		Jobs      map[ExecutionStatus][]Summary `json:"jobs"`
 	}{now.Unix(), byStatus})
 	next := struct {
 		Timestamp int64 `json:"timestamp"`

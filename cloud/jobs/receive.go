@@ -16,14 +16,14 @@ import (
 
 // request is what the requests of things may hold.
 type request struct {
-	ClientToken           string                 `json:"clientToken"`
-	Status                fescue.ExecutionStatus `json:"status"`
-	StatusDetails         map[string]string      `json:"statusDetails"`
-	ExpectedVersion       number                 `json:"expectedVersion"`
-	ExecutionNumber       number                 `json:"executionNumber"`
-	IncludeJobDocument    *bool                  `json:"includeJobDocument"`
-	IncludeExecutionState bool                   `json:"includeJobExecutionState"`
-	StepTimeoutInMinutes  int64                  `json:"stepTimeoutInMinutes"`
+	ClientToken           string            `json:"clientToken"`
+	Status                ExecutionStatus   `json:"status"`
+	StatusDetails         map[string]string `json:"statusDetails"`
+	ExpectedVersion       number            `json:"expectedVersion"`
+	ExecutionNumber       number            `json:"executionNumber"`
+	IncludeJobDocument    *bool             `json:"includeJobDocument"`
+	IncludeExecutionState bool              `json:"includeJobExecutionState"`
+	StepTimeoutInMinutes  int64             `json:"stepTimeoutInMinutes"`
 }
 
 // number is an integer that may also come as a text, as the developer guide's own
@@ -86,7 +86,7 @@ func (s *Service) Receive(ctx context.Context, p fescue.Partition, topic string,
 	}
 	rest := strings.TrimPrefix(topic, thingTopics+thing+"/jobs/")
 	var r request
-	a, e, err := answer{}, fescue.JobExecution{}, parse(payload, &r)
+	a, e, err := answer{}, JobExecution{}, parse(payload, &r)
 	if err == nil {
 		a, e, err = s.answer(ctx, p, thing, jobID, operation, r)
 	}
@@ -98,7 +98,7 @@ func (s *Service) Receive(ctx context.Context, p fescue.Partition, topic string,
 	s.publish(ctx, p, thing, rest+"/rejected", s.reject(p, topic, r, e, err))
 }
 
-func (s *Service) reject(p fescue.Partition, topic string, r request, e fescue.JobExecution, err error) rejection {
+func (s *Service) reject(p fescue.Partition, topic string, r request, e JobExecution, err error) rejection {
 	out := rejection{ClientToken: r.ClientToken, Timestamp: s.Now().Unix(), Message: err.Error()}
 	var argument *InvalidError
 	if errors.As(err, &argument) {
@@ -141,7 +141,7 @@ func parse(payload []byte, r *request) error {
 }
 
 // answer carries a request out. With an error it returns the execution as it is.
-func (s *Service) answer(ctx context.Context, p fescue.Partition, thing, jobID, operation string, r request) (a answer, e fescue.JobExecution, err error) {
+func (s *Service) answer(ctx context.Context, p fescue.Partition, thing, jobID, operation string, r request) (a answer, e JobExecution, err error) {
 	switch operation {
 	case "get":
 		if jobID != "" {
@@ -186,7 +186,7 @@ func (s *Service) answer(ctx context.Context, p fescue.Partition, thing, jobID, 
 	}
 }
 
-func (s *Service) describe(ctx context.Context, p fescue.Partition, thing, jobID string, r request) (a answer, e fescue.JobExecution, err error) {
+func (s *Service) describe(ctx context.Context, p fescue.Partition, thing, jobID string, r request) (a answer, e JobExecution, err error) {
 	e, err = s.Execution(ctx, p, thing, jobID)
 	if jobID == NextID && errors.Is(err, fescue.ErrNotFound) {
 		return a, e, nil
@@ -198,7 +198,7 @@ func (s *Service) describe(ctx context.Context, p fescue.Partition, thing, jobID
 	return a, e, err
 }
 
-func (s *Service) data(ctx context.Context, p fescue.Partition, e fescue.JobExecution, withDocument bool) (*Data, error) {
+func (s *Service) data(ctx context.Context, p fescue.Partition, e JobExecution, withDocument bool) (*Data, error) {
 	var document any
 	if withDocument {
 		job, err := s.Store.Job(ctx, p, e.JobID)

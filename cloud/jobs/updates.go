@@ -30,15 +30,15 @@ const presigned = time.Hour
 
 // CreateSoftwareUpdate makes the job of a software update. A Fescue core does not
 // take it: see EndUpdates.
-func (s *Service) CreateSoftwareUpdate(ctx context.Context, p fescue.Partition, u SoftwareUpdate, version string, token fescue.Token) (fescue.Job, error) {
+func (s *Service) CreateSoftwareUpdate(ctx context.Context, p fescue.Partition, u SoftwareUpdate, version string, token fescue.Token) (Job, error) {
 	document, err := json.Marshal(map[string]string{
 		"operation": "greengrass-software-update", "softwareToUpdate": u.Software, "version": version,
 		"architecture": u.Architecture, "operatingSystem": u.OS, "updateAgentLogLevel": u.LogLevel,
 	})
 	if err != nil {
-		return fescue.Job{}, err
+		return Job{}, err
 	}
-	return s.Create(ctx, p, fescue.Job{
+	return s.Create(ctx, p, Job{
 		ID: UpdatePrefix + fescue.NewID(), Targets: u.Targets, Document: string(document),
 		Description: fmt.Sprintf("Update of %s to %s", u.Software, version),
 		SignerRole:  u.SignerRole, URLLifetime: presigned,
@@ -72,10 +72,10 @@ func (s *Service) EndUpdates(ctx context.Context, p fescue.Partition, thing stri
 		return fmt.Errorf("software updates of core %s: %w", thing, err)
 	}
 	for _, e := range pending {
-		if !strings.HasPrefix(e.JobID, UpdatePrefix) || e.Status != fescue.ExecutionQueued {
+		if !strings.HasPrefix(e.JobID, UpdatePrefix) || e.Status != ExecutionQueued {
 			continue
 		}
-		if err := s.end(ctx, p, e, fescue.ExecutionRejected, updateAnswer); err != nil {
+		if err := s.end(ctx, p, e, ExecutionRejected, updateAnswer); err != nil {
 			return fmt.Errorf("reject %s on core %s: %w", e.JobID, thing, err)
 		}
 	}

@@ -11,14 +11,14 @@ import (
 	"sync"
 	"time"
 
-	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/deploy"
 )
 
 // book knows of each session whose it is and how many subscriptions it has: of those
 // of connected clients, and of persistent ones whose clients are away. It keeps to
 // the quotas.
 type book struct {
-	quotas fescue.Quotas
+	quotas deploy.Quotas
 	// perSession is how many filters a session may have.
 	perSession int
 
@@ -39,7 +39,7 @@ type entry struct {
 	filters map[uint64]struct{}
 }
 
-func newBook(q fescue.Quotas, perSession int) *book {
+func newBook(q deploy.Quotas, perSession int) *book {
 	return &book{quotas: q, perSession: perSession, sessions: map[string]*entry{}, used: map[owner]usage{}}
 }
 
@@ -71,7 +71,7 @@ func (b *book) room(e *entry, sessions, filters int) error {
 	for _, o := range e.owners() {
 		ofSessions, ofFilters := o.quotas()
 		for _, each := range []struct {
-			quota      fescue.QuotaFact
+			quota      deploy.QuotaFact
 			have, more int
 		}{{ofSessions, b.used[o].sessions, sessions}, {ofFilters, b.used[o].filters, filters}} {
 			if most := b.quotas.Most(each.quota); each.more > 0 && most > 0 && each.have+each.more > most {

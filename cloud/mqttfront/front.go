@@ -16,6 +16,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/deploy"
 	"github.com/fescue-edge/fescue/cloud/inbound"
 	"github.com/fescue-edge/fescue/cloud/policyvars"
 	"github.com/fescue-edge/fescue/mqtt"
@@ -74,7 +75,7 @@ type Options struct {
 	// IoT Core quotas).
 	MaxSubscriptions int
 	// Quotas are those that differ from QuotaFacts.
-	Quotas fescue.Quotas
+	Quotas deploy.Quotas
 	// Room says by its error that a message cannot be kept, because the disk is full
 	// or, for one to be retained, too many are. Messages with QoS 1 are then not
 	// acknowledged, so that their senders send them again. nil means that there

@@ -3,22 +3,22 @@ package mqttfront
 import (
 	"errors"
 
-	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/deploy"
 )
 
 // What the front counts.
 const (
-	QuotaCertificateSessions fescue.Quota = "certificate-sessions"
-	QuotaCertificateFilters  fescue.Quota = "certificate-filters"
-	QuotaPartitionSessions   fescue.Quota = "partition-sessions"
-	QuotaPartitionFilters    fescue.Quota = "partition-filters"
+	QuotaCertificateSessions deploy.Quota = "certificate-sessions"
+	QuotaCertificateFilters  deploy.Quota = "certificate-filters"
+	QuotaPartitionSessions   deploy.Quota = "partition-sessions"
+	QuotaPartitionFilters    deploy.Quota = "partition-filters"
 )
 
 // QuotaFacts are the quotas of the front. The original had none for a certificate,
 // but there one account was no neighbour of another. A core alone may have 250
 // connections of 50 subscriptions (AWS IoT Greengrass V1 developer guide, "Client
 // IDs for MQTT connections with AWS IoT").
-var QuotaFacts = []fescue.QuotaFact{
+var QuotaFacts = []deploy.QuotaFact{
 	{Quota: QuotaCertificateSessions, Default: 300, Counts: "MQTT sessions of one certificate"},
 	{Quota: QuotaCertificateFilters, Default: 12_500, Counts: "subscriptions in the sessions of one certificate"},
 	{Quota: QuotaPartitionSessions, Default: 20_000, Counts: "MQTT sessions in one account and Region"},
@@ -36,7 +36,7 @@ type usage struct{ sessions, filters int }
 type owner struct{ certificate, partition string }
 
 // quotas are those of an owner.
-func (o owner) quotas() (sessions, filters fescue.QuotaFact) {
+func (o owner) quotas() (sessions, filters deploy.QuotaFact) {
 	if o.certificate != "" {
 		return QuotaFacts[0], QuotaFacts[1]
 	}

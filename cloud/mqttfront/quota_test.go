@@ -12,7 +12,7 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/deploy"
 	"github.com/fescue-edge/fescue/cloud/mqttfront"
 	"github.com/fescue-edge/fescue/mqtt"
 )
@@ -44,7 +44,7 @@ func TestQuotas(t *testing.T) {
 	t.Parallel()
 	elsewhere := home
 	elsewhere.Region = "eu-west-1"
-	begin := func(t *testing.T, q fescue.Quotas, perSession int) *cloud {
+	begin := func(t *testing.T, q deploy.Quotas, perSession int) *cloud {
 		t.Parallel()
 		return start(t, func(o *mqttfront.Options) { o.Quotas, o.MaxSubscriptions = q, perSession })
 	}
@@ -63,7 +63,7 @@ func TestQuotas(t *testing.T) {
 	}
 
 	t.Run("sessions of a certificate", func(t *testing.T) {
-		c := begin(t, fescue.Quotas{mqttfront.QuotaCertificateSessions: 2}, 0)
+		c := begin(t, deploy.Quotas{mqttfront.QuotaCertificateSessions: 2}, 0)
 		one, other := c.device(home, quickStart), c.device(home, quickStart)
 		here, away := c.connect(one, "here"), c.connect(one, "away", persistent)
 		refused(t, c, one, "third", true)
@@ -78,7 +78,7 @@ func TestQuotas(t *testing.T) {
 		}
 	})
 	t.Run("what waits counts after a restart, and goes with a clean session", func(t *testing.T) {
-		c := begin(t, fescue.Quotas{mqttfront.QuotaCertificateSessions: 1, mqttfront.QuotaCertificateFilters: 3}, 0)
+		c := begin(t, deploy.Quotas{mqttfront.QuotaCertificateSessions: 1, mqttfront.QuotaCertificateFilters: 3}, 0)
 		one := c.device(home, quickStart)
 		cl := c.connect(one, "away", persistent)
 		cl.subscribe("a", 1)
@@ -109,7 +109,7 @@ func TestQuotas(t *testing.T) {
 		}
 	})
 	t.Run("sessions of a partition", func(t *testing.T) {
-		c := begin(t, fescue.Quotas{mqttfront.QuotaPartitionSessions: 2}, 0)
+		c := begin(t, deploy.Quotas{mqttfront.QuotaPartitionSessions: 2}, 0)
 		one, other, foreign := c.device(home, quickStart), c.device(home, quickStart), c.device(elsewhere, quickStart)
 		c.connect(one, "a")
 		second := c.connect(other, "b")
@@ -119,13 +119,13 @@ func TestQuotas(t *testing.T) {
 		leave(t, c, second)
 		c.connect(other, "c")
 	})
-	for quota, of := range map[fescue.Quota]string{mqttfront.QuotaCertificateFilters: "a certificate", mqttfront.QuotaPartitionFilters: "a partition"} {
+	for quota, of := range map[deploy.Quota]string{mqttfront.QuotaCertificateFilters: "a certificate", mqttfront.QuotaPartitionFilters: "a partition"} {
 		t.Run("filters of "+of, func(t *testing.T) {
-			c := begin(t, fescue.Quotas{quota: 3}, 0)
+			c := begin(t, deploy.Quotas{quota: 3}, 0)
 			var log bytes.Buffer
 			c.stop()
 			c.options = func(o *mqttfront.Options) {
-				o.Quotas = fescue.Quotas{quota: 3}
+				o.Quotas = deploy.Quotas{quota: 3}
 				o.Logger = slog.New(slog.NewTextHandler(&log, nil))
 			}
 			c.up()
@@ -176,12 +176,12 @@ func TestQuotas(t *testing.T) {
 	})
 	t.Run("names and numbers that are none", func(t *testing.T) {
 		t.Parallel()
-		for _, q := range []fescue.Quotas{{"sessions": 1}, {"": 1}, {mqttfront.QuotaPartitionFilters: -1}} {
+		for _, q := range []deploy.Quotas{{"sessions": 1}, {"": 1}, {mqttfront.QuotaPartitionFilters: -1}} {
 			if err := q.Validate(mqttfront.QuotaFacts); err == nil {
 				t.Errorf("%v passes", q)
 			}
 		}
-		if err := (fescue.Quotas{mqttfront.QuotaPartitionFilters: 0}).Validate(mqttfront.QuotaFacts); err != nil {
+		if err := (deploy.Quotas{mqttfront.QuotaPartitionFilters: 0}).Validate(mqttfront.QuotaFacts); err != nil {
 			t.Error(err)
 		}
 	})

@@ -7,14 +7,15 @@ import (
 	"math"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/audit"
 )
 
 // AddAuditRecords appends records, all or none. Nothing changes one later.
-func (s *Store) AddAuditRecords(ctx context.Context, records ...fescue.AuditRecord) error {
+func (s *Store) AddAuditRecords(ctx context.Context, records ...audit.Record) error {
 	return s.update(ctx, func(tx *sql.Tx) error { return addAuditRecords(ctx, tx, records) })
 }
 
-func addAuditRecords(ctx context.Context, tx *sql.Tx, records []fescue.AuditRecord) error {
+func addAuditRecords(ctx context.Context, tx *sql.Tx, records []audit.Record) error {
 	for _, r := range records {
 		if _, err := tx.ExecContext(ctx, `
 			INSERT INTO audit_record (partition, at, id, key_id, key_name, source, service, operation, resource, status, code, repeats)
@@ -27,10 +28,10 @@ func addAuditRecords(ctx context.Context, tx *sql.Tx, records []fescue.AuditReco
 }
 
 // AuditRecords lists records of the partition and of its account, oldest first.
-func (s *Store) AuditRecords(ctx context.Context, p fescue.Partition, f fescue.AuditFilter) ([]fescue.AuditRecord, error) {
+func (s *Store) AuditRecords(ctx context.Context, p fescue.Partition, f audit.Filter) ([]audit.Record, error) {
 	account := fescue.Partition{AWS: p.AWS, Account: p.Account}
-	scan := func(rows *sql.Rows) (fescue.AuditRecord, error) {
-		r := fescue.AuditRecord{Partition: p}
+	scan := func(rows *sql.Rows) (audit.Record, error) {
+		r := audit.Record{Partition: p}
 		var partition string
 		var at int64
 		err := rows.Scan(&partition, &at, &r.ID, &r.KeyID, &r.KeyName, &r.Source, &r.Service, &r.Operation, &r.Resource, &r.Status, &r.Code, &r.Repeats)

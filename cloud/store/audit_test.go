@@ -9,21 +9,22 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/audit"
 )
 
 func testAudit(t *testing.T, open opener) {
 	t.Parallel()
 	s, ctx := open(t), t.Context()
 	wide := fescue.Partition{AWS: "aws", Account: homePartition.Account}
-	record := func(p fescue.Partition, id string, after time.Duration) fescue.AuditRecord {
-		return fescue.AuditRecord{
+	record := func(p fescue.Partition, id string, after time.Duration) audit.Record {
+		return audit.Record{
 			Partition: p, At: madeAt.Add(after), ID: id, KeyID: "AKIA" + id, KeyName: "n", Source: "192.0.2.1",
 			Service: "greengrass", Operation: "Op" + id, Resource: "*", Status: 403, Code: "AccessDeniedException",
 		}
 	}
 	b, a, c, account := record(homePartition, "b", 0), record(homePartition, "a", 0), record(homePartition, "c", time.Second), record(wide, "d", 2*time.Second)
 	c.Repeats = 70
-	for _, r := range []fescue.AuditRecord{c, b, a, account, record(elsewhere[0], "x", 0), record(elsewhere[1], "y", 0)} {
+	for _, r := range []audit.Record{c, b, a, account, record(elsewhere[0], "x", 0), record(elsewhere[1], "y", 0)} {
 		if err := s.AddAuditRecords(ctx, r); err != nil {
 			t.Fatal(err)
 		}
@@ -35,17 +36,17 @@ func testAudit(t *testing.T, open opener) {
 		t.Error("a record was written twice beside a new one")
 	}
 	for name, q := range map[string]struct {
-		filter fescue.AuditFilter
-		want   []fescue.AuditRecord
+		filter audit.Filter
+		want   []audit.Record
 	}{
-		"all":           {fescue.AuditFilter{Limit: 9}, []fescue.AuditRecord{a, b, c, account}},
-		"a page":        {fescue.AuditFilter{Limit: 2}, []fescue.AuditRecord{a, b}},
-		"the next page": {fescue.AuditFilter{Limit: 9, AfterAt: a.At, AfterID: "a"}, []fescue.AuditRecord{b, c, account}},
-		"from":          {fescue.AuditFilter{Limit: 9, From: c.At}, []fescue.AuditRecord{c, account}},
-		"to":            {fescue.AuditFilter{Limit: 9, To: c.At}, []fescue.AuditRecord{a, b}},
-		"a key":         {fescue.AuditFilter{Limit: 9, KeyID: "AKIAb"}, []fescue.AuditRecord{b}},
-		"an operation":  {fescue.AuditFilter{Limit: 9, Operation: "Opc"}, []fescue.AuditRecord{c}},
-		"neither":       {fescue.AuditFilter{Limit: 9, Operation: "Opx"}, nil},
+		"all":           {audit.Filter{Limit: 9}, []audit.Record{a, b, c, account}},
+		"a page":        {audit.Filter{Limit: 2}, []audit.Record{a, b}},
+		"the next page": {audit.Filter{Limit: 9, AfterAt: a.At, AfterID: "a"}, []audit.Record{b, c, account}},
+		"from":          {audit.Filter{Limit: 9, From: c.At}, []audit.Record{c, account}},
+		"to":            {audit.Filter{Limit: 9, To: c.At}, []audit.Record{a, b}},
+		"a key":         {audit.Filter{Limit: 9, KeyID: "AKIAb"}, []audit.Record{b}},
+		"an operation":  {audit.Filter{Limit: 9, Operation: "Opc"}, []audit.Record{c}},
+		"neither":       {audit.Filter{Limit: 9, Operation: "Opx"}, nil},
 	} {
 		if got := must(s.AuditRecords(ctx, homePartition, q.filter))(t); !gocmp.Equal(got, q.want) {
 			t.Errorf("%s: %s", name, gocmp.Diff(q.want, got))
@@ -63,7 +64,7 @@ func testAudit(t *testing.T, open opener) {
 			})
 		}
 		wg.Wait()
-		if got := must(s.AuditRecords(ctx, homePartition, fescue.AuditFilter{From: madeAt.Add(time.Hour), Limit: 99}))(t); len(got) != 64 {
+		if got := must(s.AuditRecords(ctx, homePartition, audit.Filter{From: madeAt.Add(time.Hour), Limit: 99}))(t); len(got) != 64 {
 			t.Errorf("%d records", len(got))
 		}
 	})

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/buckets"
 )
 
 // Blobs lie outside of the database, so that none can be written or removed in
@@ -50,7 +51,7 @@ func lookAtBlob(ctx context.Context, tx *sql.Tx, hash string, at time.Time) erro
 // millisecond: who looked at the blob before may not condemn it any more. If that
 // announcement is gone, and be there another of the same blob, or the blob is
 // being removed, it has to be put again: fescue.ErrConflict.
-func nameBlob(ctx context.Context, tx *sql.Tx, hash string, w fescue.ObjectWrite) error {
+func nameBlob(ctx context.Context, tx *sql.Tx, hash string, w buckets.ObjectWrite) error {
 	err := changed(ctx, tx, `
 		UPDATE bucket_garbage SET look_at = CASE WHEN look_at < $1 THEN $1 ELSE look_at + 1 END
 		WHERE hash = $2 AND hold = $3 AND doomed_until = 0`, millis(w.HoldUntil), hash, w.Hold)
@@ -78,7 +79,7 @@ func releaseContent(ctx context.Context, tx *sql.Tx, partition, content string, 
 }
 
 // insertPart writes a piece of a content.
-func insertPart(ctx context.Context, tx *sql.Tx, p fescue.Partition, content string, part fescue.ObjectPart) error {
+func insertPart(ctx context.Context, tx *sql.Tx, p fescue.Partition, content string, part buckets.ObjectPart) error {
 	_, err := tx.ExecContext(ctx, `
 		INSERT INTO bucket_part (partition, content, number, hash, size, etag, checksum_json, modified_at)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
@@ -88,12 +89,12 @@ func insertPart(ctx context.Context, tx *sql.Tx, p fescue.Partition, content str
 
 // ObjectParts lists the pieces of a content by number, after a number. A content
 // that is gone has none.
-func (s *Store) ObjectParts(ctx context.Context, p fescue.Partition, content string, after, limit int) ([]fescue.ObjectPart, error) {
+func (s *Store) ObjectParts(ctx context.Context, p fescue.Partition, content string, after, limit int) ([]buckets.ObjectPart, error) {
 	return objectParts(ctx, s.read, p, content, after, limit)
 }
 
-func objectParts(ctx context.Context, q querier, p fescue.Partition, content string, after, limit int) ([]fescue.ObjectPart, error) {
-	return all(ctx, q, func(rows *sql.Rows) (part fescue.ObjectPart, err error) {
+func objectParts(ctx context.Context, q querier, p fescue.Partition, content string, after, limit int) ([]buckets.ObjectPart, error) {
+	return all(ctx, q, func(rows *sql.Rows) (part buckets.ObjectPart, err error) {
 		var checksum string
 		var modified int64
 		if err := rows.Scan(&part.Number, &part.Hash, &part.Size, &part.ETag, &checksum, &modified); err != nil {
@@ -108,8 +109,8 @@ func objectParts(ctx context.Context, q querier, p fescue.Partition, content str
 
 // BlobsToLookAt lists blobs that may be garbage and whose time has come, also
 // those whose removal was begun and not finished.
-func (s *Store) BlobsToLookAt(ctx context.Context, now time.Time, limit int) ([]fescue.BlobLook, error) {
-	return all(ctx, s.read, func(rows *sql.Rows) (b fescue.BlobLook, err error) {
+func (s *Store) BlobsToLookAt(ctx context.Context, now time.Time, limit int) ([]buckets.BlobLook, error) {
+	return all(ctx, s.read, func(rows *sql.Rows) (b buckets.BlobLook, err error) {
 		var at, doomed int64
 		err = rows.Scan(&b.Hash, &at, &doomed, &b.Named)
 		b.LookAt, b.DoomedUntil = fromMillis(at), fromMillis(doomed)
@@ -121,7 +122,7 @@ func (s *Store) BlobsToLookAt(ctx context.Context, now time.Time, limit int) ([]
 
 // CondemnBlob says that the caller is going to remove a blob before until. If
 // anything happened to the blob since it was looked at it is fescue.ErrConflict.
-func (s *Store) CondemnBlob(ctx context.Context, b fescue.BlobLook, until time.Time) error {
+func (s *Store) CondemnBlob(ctx context.Context, b buckets.BlobLook, until time.Time) error {
 	err := s.update(ctx, func(tx *sql.Tx) error {
 		err := changed(ctx, tx, `
 			UPDATE bucket_garbage SET doomed_until = $1 WHERE hash = $2 AND look_at = $3 AND doomed_until = $4`,
@@ -136,7 +137,7 @@ func (s *Store) CondemnBlob(ctx context.Context, b fescue.BlobLook, until time.T
 
 // ForgetBlob says that a blob as it was looked at, or as it was condemned since,
 // needs no further look.
-func (s *Store) ForgetBlob(ctx context.Context, b fescue.BlobLook) error {
+func (s *Store) ForgetBlob(ctx context.Context, b buckets.BlobLook) error {
 	return s.update(ctx, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `
 			DELETE FROM bucket_garbage WHERE hash = $1 AND look_at = $2 AND doomed_until = $3`,

@@ -7,11 +7,12 @@ import (
 	"time"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/buckets"
 )
 
 // CreateUpload writes a multipart upload without parts. A bucket that is not
 // there is fescue.ErrNotFound.
-func (s *Store) CreateUpload(ctx context.Context, p fescue.Partition, bucket string, u fescue.ObjectUpload) error {
+func (s *Store) CreateUpload(ctx context.Context, p fescue.Partition, bucket string, u buckets.ObjectUpload) error {
 	err := s.update(ctx, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `
 			INSERT INTO bucket_upload (partition, bucket, id, object_key, checksum_json, settings_json, changes, created_at)
@@ -27,7 +28,7 @@ func (s *Store) CreateUpload(ctx context.Context, p fescue.Partition, bucket str
 
 const selectUpload = `SELECT id, object_key, checksum_json, settings_json, created_at FROM bucket_upload`
 
-func scanUpload(rows *sql.Rows) (u fescue.ObjectUpload, err error) {
+func scanUpload(rows *sql.Rows) (u buckets.ObjectUpload, err error) {
 	var checksum, settings string
 	var created int64
 	if err := rows.Scan(&u.ID, &u.Key, &checksum, &settings, &created); err != nil {
@@ -38,21 +39,21 @@ func scanUpload(rows *sql.Rows) (u fescue.ObjectUpload, err error) {
 }
 
 // Upload reads a multipart upload that is under way.
-func (s *Store) Upload(ctx context.Context, p fescue.Partition, bucket, id string) (fescue.ObjectUpload, error) {
+func (s *Store) Upload(ctx context.Context, p fescue.Partition, bucket, id string) (buckets.ObjectUpload, error) {
 	list, err := all(ctx, s.read, scanUpload, selectUpload+`
 		WHERE partition = $1 AND bucket = $2 AND id = $3`, p.Key(), bucket, id)
 	if err == nil && len(list) == 0 {
 		err = fescue.ErrNotFound
 	}
 	if err != nil {
-		return fescue.ObjectUpload{}, aboutBucket("read an upload of", bucket, err)
+		return buckets.ObjectUpload{}, aboutBucket("read an upload of", bucket, err)
 	}
 	return list[0], nil
 }
 
 // Uploads lists the uploads of a bucket by key and id, after both, from the key
 // called from on.
-func (s *Store) Uploads(ctx context.Context, p fescue.Partition, bucket, from, afterKey, afterID string, limit int) ([]fescue.ObjectUpload, error) {
+func (s *Store) Uploads(ctx context.Context, p fescue.Partition, bucket, from, afterKey, afterID string, limit int) ([]buckets.ObjectUpload, error) {
 	return all(ctx, s.read, scanUpload, selectUpload+`
 		WHERE partition = $1 AND bucket = $2 AND object_key >= $3 AND (object_key > $4 OR (object_key = $4 AND id > $5))
 		ORDER BY object_key, id LIMIT $6`, p.Key(), bucket, from, afterKey, afterID, limit)
@@ -60,7 +61,7 @@ func (s *Store) Uploads(ctx context.Context, p fescue.Partition, bucket, from, a
 
 // PutPart writes a part whose blob was put under HoldBlob, in the place of the one
 // of its number. An upload that is not under way is fescue.ErrNotFound.
-func (s *Store) PutPart(ctx context.Context, p fescue.Partition, bucket, id string, part fescue.ObjectPart, w fescue.ObjectWrite) error {
+func (s *Store) PutPart(ctx context.Context, p fescue.Partition, bucket, id string, part buckets.ObjectPart, w buckets.ObjectWrite) error {
 	err := s.update(ctx, func(tx *sql.Tx) error {
 		if err := changed(ctx, tx, `
 			UPDATE bucket_upload SET changes = changes + 1 WHERE partition = $1 AND bucket = $2 AND id = $3`,
@@ -97,14 +98,14 @@ func releasePart(ctx context.Context, tx *sql.Tx, p fescue.Partition, content st
 // ContentID, from some of its parts. If these are not what the upload has any
 // more it is fescue.ErrConflict; if the upload is not under way,
 // fescue.ErrNotFound.
-func (s *Store) CompleteUpload(ctx context.Context, p fescue.Partition, bucket string, o fescue.Object, chosen []fescue.ObjectPart, w fescue.ObjectWrite) error {
+func (s *Store) CompleteUpload(ctx context.Context, p fescue.Partition, bucket string, o buckets.Object, chosen []buckets.ObjectPart, w buckets.ObjectWrite) error {
 	err := s.update(ctx, func(tx *sql.Tx) error {
 		// First the upload's row, for which PutPart waits.
 		if err := changed(ctx, tx, `
 			DELETE FROM bucket_upload WHERE partition = $1 AND bucket = $2 AND id = $3`, p.Key(), bucket, o.ContentID); err != nil {
 			return err
 		}
-		present, err := objectParts(ctx, tx, p, o.ContentID, 0, fescue.MaxObjectParts)
+		present, err := objectParts(ctx, tx, p, o.ContentID, 0, buckets.MaxObjectParts)
 		if err != nil {
 			return err
 		}

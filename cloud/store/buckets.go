@@ -8,11 +8,12 @@ import (
 	"time"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/buckets"
 )
 
 // CreateBucket writes a bucket. A name that is taken is fescue.ErrExists, a
 // partition that has limit buckets already fescue.ErrQuota.
-func (s *Store) CreateBucket(ctx context.Context, p fescue.Partition, b fescue.Bucket, limit int) error {
+func (s *Store) CreateBucket(ctx context.Context, p fescue.Partition, b buckets.Bucket, limit int) error {
 	err := s.update(ctx, func(tx *sql.Tx) error {
 		// Callers that come at the same moment may exceed the limit by as many as
 		// they are: it is there to bound, not to count.
@@ -33,8 +34,8 @@ func (s *Store) CreateBucket(ctx context.Context, p fescue.Partition, b fescue.B
 }
 
 // Buckets lists a partition's buckets by name.
-func (s *Store) Buckets(ctx context.Context, p fescue.Partition) ([]fescue.Bucket, error) {
-	return all(ctx, s.read, func(rows *sql.Rows) (b fescue.Bucket, err error) {
+func (s *Store) Buckets(ctx context.Context, p fescue.Partition) ([]buckets.Bucket, error) {
+	return all(ctx, s.read, func(rows *sql.Rows) (b buckets.Bucket, err error) {
 		var at int64
 		err = rows.Scan(&b.Name, &at)
 		b.CreatedAt = fromMillis(at)
@@ -43,8 +44,8 @@ func (s *Store) Buckets(ctx context.Context, p fescue.Partition) ([]fescue.Bucke
 }
 
 // Bucket reads a bucket.
-func (s *Store) Bucket(ctx context.Context, p fescue.Partition, name string) (fescue.Bucket, error) {
-	b, at := fescue.Bucket{Name: name}, int64(0)
+func (s *Store) Bucket(ctx context.Context, p fescue.Partition, name string) (buckets.Bucket, error) {
+	b, at := buckets.Bucket{Name: name}, int64(0)
 	err := one(s.read.QueryRowContext(ctx, `
 		SELECT created_at FROM bucket WHERE partition = $1 AND name = $2`, p.Key(), name), &at)
 	b.CreatedAt = fromMillis(at)
@@ -75,20 +76,20 @@ func (s *Store) DeleteBucket(ctx context.Context, p fescue.Partition, name strin
 }
 
 // Object reads an object. What is not found may be the bucket or the key.
-func (s *Store) Object(ctx context.Context, p fescue.Partition, bucket, key string) (fescue.Object, error) {
+func (s *Store) Object(ctx context.Context, p fescue.Partition, bucket, key string) (buckets.Object, error) {
 	list, err := all(ctx, s.read, scanObject, selectObject+`
 		WHERE partition = $1 AND bucket = $2 AND object_key = $3`, p.Key(), bucket, key)
 	if err == nil && len(list) == 0 {
 		err = fescue.ErrNotFound
 	}
 	if err != nil {
-		return fescue.Object{}, aboutObject("read", bucket, key, err)
+		return buckets.Object{}, aboutObject("read", bucket, key, err)
 	}
 	return list[0], nil
 }
 
 // Objects lists objects by key, from a key on, without the one called except.
-func (s *Store) Objects(ctx context.Context, p fescue.Partition, bucket, from, except string, limit int) ([]fescue.Object, error) {
+func (s *Store) Objects(ctx context.Context, p fescue.Partition, bucket, from, except string, limit int) ([]buckets.Object, error) {
 	return all(ctx, s.read, scanObject, selectObject+`
 		WHERE partition = $1 AND bucket = $2 AND object_key >= $3 AND object_key <> $4 ORDER BY object_key LIMIT $5`,
 		p.Key(), bucket, from, except, limit)
@@ -98,7 +99,7 @@ func (s *Store) Objects(ctx context.Context, p fescue.Partition, bucket, from, e
 // HoldBlob, in the place of the one that is there, if the condition allows it. A
 // bucket that is not there is fescue.ErrNotFound; a write that came in between,
 // or a blob that was collected, fescue.ErrConflict.
-func (s *Store) PutObject(ctx context.Context, p fescue.Partition, bucket string, o fescue.Object, part fescue.ObjectPart, w fescue.ObjectWrite) error {
+func (s *Store) PutObject(ctx context.Context, p fescue.Partition, bucket string, o buckets.Object, part buckets.ObjectPart, w buckets.ObjectWrite) error {
 	err := s.update(ctx, func(tx *sql.Tx) error {
 		if err := nameBlob(ctx, tx, part.Hash, w); err != nil {
 			return err
@@ -113,7 +114,7 @@ func (s *Store) PutObject(ctx context.Context, p fescue.Partition, bucket string
 
 // CopyObject writes an object with the pieces of the content called from; if
 // they are gone it is fescue.ErrConflict.
-func (s *Store) CopyObject(ctx context.Context, p fescue.Partition, bucket string, o fescue.Object, from string, w fescue.ObjectWrite) error {
+func (s *Store) CopyObject(ctx context.Context, p fescue.Partition, bucket string, o buckets.Object, from string, w buckets.ObjectWrite) error {
 	err := s.update(ctx, func(tx *sql.Tx) error {
 		err := changed(ctx, tx, `
 			INSERT INTO bucket_part (partition, content, number, hash, size, etag, checksum_json, modified_at)
@@ -133,7 +134,7 @@ func (s *Store) CopyObject(ctx context.Context, p fescue.Partition, bucket strin
 
 // replaceObject writes an object's row in the place of the one that is there and
 // gives that one's content up.
-func replaceObject(ctx context.Context, tx *sql.Tx, p fescue.Partition, bucket string, o fescue.Object, w fescue.ObjectWrite) error {
+func replaceObject(ctx context.Context, tx *sql.Tx, p fescue.Partition, bucket string, o buckets.Object, w buckets.ObjectWrite) error {
 	if !w.OnlyNew {
 		before, err := all(ctx, tx, scanText, `
 			DELETE FROM bucket_object WHERE partition = $1 AND bucket = $2 AND object_key = $3 AND (etag = $4 OR $4 = '')
@@ -182,7 +183,7 @@ func (s *Store) DeleteObject(ctx context.Context, p fescue.Partition, bucket, ke
 const selectObject = `
 	SELECT object_key, content, size, etag, part_count, checksum_json, settings_json, modified_at FROM bucket_object`
 
-func scanObject(rows *sql.Rows) (o fescue.Object, err error) {
+func scanObject(rows *sql.Rows) (o buckets.Object, err error) {
 	var checksum, settings string
 	var modified int64
 	if err := rows.Scan(&o.Key, &o.ContentID, &o.Size, &o.ETag, &o.PartCount, &checksum, &settings, &modified); err != nil {

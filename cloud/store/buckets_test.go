@@ -10,31 +10,32 @@ import (
 	"time"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/buckets"
 )
 
 // blobOf is a hash that stands for a content.
 func blobOf(name string) string { return fmt.Sprintf("%064x", name) }
 
-func pieceOf(name string, number int) fescue.ObjectPart {
-	return fescue.ObjectPart{Number: number, Hash: blobOf(name), Size: int64(len(name)), ETag: name, Checksum: fescue.Checksum{Algorithm: "CRC32", Value: name}, ModifiedAt: madeAt}
+func pieceOf(name string, number int) buckets.ObjectPart {
+	return buckets.ObjectPart{Number: number, Hash: blobOf(name), Size: int64(len(name)), ETag: name, Checksum: buckets.Checksum{Algorithm: "CRC32", Value: name}, ModifiedAt: madeAt}
 }
 
-func objectOf(key, content string) fescue.Object {
-	return fescue.Object{
+func objectOf(key, content string) buckets.Object {
+	return buckets.Object{
 		Key: key, ContentID: fescue.NewID(), Size: int64(len(content)), ETag: content, ModifiedAt: madeAt,
-		ObjectSettings: fescue.ObjectSettings{ContentType: "a/b", Metadata: map[string]string{"k": "v"}},
+		ObjectSettings: buckets.ObjectSettings{ContentType: "a/b", Metadata: map[string]string{"k": "v"}},
 	}
 }
 
 // writing is a write at madeAt.
-func writing() fescue.ObjectWrite {
-	return fescue.ObjectWrite{LookAt: madeAt.Add(time.Hour), HoldUntil: madeAt.Add(6 * time.Hour)}
+func writing() buckets.ObjectWrite {
+	return buckets.ObjectWrite{LookAt: madeAt.Add(time.Hour), HoldUntil: madeAt.Add(6 * time.Hour)}
 }
 
 func testBuckets(t *testing.T, open opener) {
 	t.Parallel()
 	s, ctx := open(t), t.Context()
-	put := func(p fescue.Partition, bucket, key, content string, w fescue.ObjectWrite) error {
+	put := func(p fescue.Partition, bucket, key, content string, w buckets.ObjectWrite) error {
 		var err error
 		if w.Hold, err = s.HoldBlob(ctx, blobOf(content), w.HoldUntil); err != nil {
 			return err
@@ -42,15 +43,15 @@ func testBuckets(t *testing.T, open opener) {
 		return s.PutObject(ctx, p, bucket, objectOf(key, content), pieceOf(content, 1), w)
 	}
 	for _, p := range append(slices.Clone(elsewhere), homePartition) {
-		if err := s.CreateBucket(ctx, p, fescue.Bucket{Name: "b", CreatedAt: madeAt}, 2); err != nil {
+		if err := s.CreateBucket(ctx, p, buckets.Bucket{Name: "b", CreatedAt: madeAt}, 2); err != nil {
 			t.Fatal(err)
 		}
 	}
-	refused(t, "a name twice", s.CreateBucket(ctx, homePartition, fescue.Bucket{Name: "b", CreatedAt: madeAt}, 2), fescue.ErrExists)
-	if err := s.CreateBucket(ctx, homePartition, fescue.Bucket{Name: "a", CreatedAt: madeAt}, 2); err != nil {
+	refused(t, "a name twice", s.CreateBucket(ctx, homePartition, buckets.Bucket{Name: "b", CreatedAt: madeAt}, 2), fescue.ErrExists)
+	if err := s.CreateBucket(ctx, homePartition, buckets.Bucket{Name: "a", CreatedAt: madeAt}, 2); err != nil {
 		t.Fatal(err)
 	}
-	refused(t, "one too many", s.CreateBucket(ctx, homePartition, fescue.Bucket{Name: "c", CreatedAt: madeAt}, 2), fescue.ErrQuota)
+	refused(t, "one too many", s.CreateBucket(ctx, homePartition, buckets.Bucket{Name: "c", CreatedAt: madeAt}, 2), fescue.ErrQuota)
 	if list := must(s.Buckets(ctx, homePartition))(t); len(list) != 2 || list[0].Name != "a" || !list[1].CreatedAt.Equal(madeAt.Truncate(time.Millisecond)) {
 		t.Errorf("%+v", list)
 	}
@@ -138,17 +139,17 @@ func testBuckets(t *testing.T, open opener) {
 func testUploads(t *testing.T, open opener) {
 	t.Parallel()
 	s, ctx := open(t), t.Context()
-	if err := s.CreateBucket(ctx, homePartition, fescue.Bucket{Name: "b", CreatedAt: madeAt}, 2); err != nil {
+	if err := s.CreateBucket(ctx, homePartition, buckets.Bucket{Name: "b", CreatedAt: madeAt}, 2); err != nil {
 		t.Fatal(err)
 	}
-	begin := func(key string) fescue.ObjectUpload {
-		u := fescue.ObjectUpload{ID: fescue.NewID(), Key: key, CreatedAt: madeAt, Checksum: fescue.Checksum{Algorithm: "CRC32", Composite: true}}
+	begin := func(key string) buckets.ObjectUpload {
+		u := buckets.ObjectUpload{ID: fescue.NewID(), Key: key, CreatedAt: madeAt, Checksum: buckets.Checksum{Algorithm: "CRC32", Composite: true}}
 		if err := s.CreateUpload(ctx, homePartition, "b", u); err != nil {
 			t.Fatal(err)
 		}
 		return u
 	}
-	put := func(u fescue.ObjectUpload, content string, number int) error {
+	put := func(u buckets.ObjectUpload, content string, number int) error {
 		w := writing()
 		var err error
 		if w.Hold, err = s.HoldBlob(ctx, blobOf(content), w.HoldUntil); err != nil {
@@ -156,12 +157,12 @@ func testUploads(t *testing.T, open opener) {
 		}
 		return s.PutPart(ctx, homePartition, "b", u.ID, pieceOf(content, number), w)
 	}
-	complete := func(u fescue.ObjectUpload, parts ...fescue.ObjectPart) error {
+	complete := func(u buckets.ObjectUpload, parts ...buckets.ObjectPart) error {
 		o := objectOf(u.Key, "whole")
 		o.ContentID, o.PartCount = u.ID, len(parts)
 		return s.CompleteUpload(ctx, homePartition, "b", o, parts, writing())
 	}
-	refused(t, "no bucket", s.CreateUpload(ctx, homePartition, "none", fescue.ObjectUpload{ID: "x", Key: "k"}), fescue.ErrNotFound)
+	refused(t, "no bucket", s.CreateUpload(ctx, homePartition, "none", buckets.ObjectUpload{ID: "x", Key: "k"}), fescue.ErrNotFound)
 	u := begin("k")
 	if got := must(s.Upload(ctx, homePartition, "b", u.ID))(t); got.Key != "k" || !got.Checksum.Composite {
 		t.Errorf("%+v", got)
@@ -212,7 +213,7 @@ func testBlobs(t *testing.T, open opener) {
 	t.Parallel()
 	s, ctx := open(t), t.Context()
 	at := madeAt.Truncate(time.Millisecond)
-	look := func() fescue.BlobLook {
+	look := func() buckets.BlobLook {
 		t.Helper()
 		list := must(s.BlobsToLookAt(ctx, at.Add(7*time.Hour), 10))(t)
 		if len(list) != 1 {
@@ -253,7 +254,7 @@ func testBlobs(t *testing.T, open opener) {
 		t.Fatal(err)
 	}
 	second := must(hold(9 * time.Hour))(t)
-	if err := s.CreateBucket(ctx, homePartition, fescue.Bucket{Name: "b", CreatedAt: madeAt}, 2); err != nil {
+	if err := s.CreateBucket(ctx, homePartition, buckets.Bucket{Name: "b", CreatedAt: madeAt}, 2); err != nil {
 		t.Fatal(err)
 	}
 	name := func(hold string) error {

@@ -8,12 +8,13 @@ import (
 	"strconv"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/bulk"
 )
 
 // CreateBulkDeployment writes a bulk deployment that is to be read. While another
 // of the partition has not ended it is fescue.ErrConflict. Tokens are as for
 // CreateDefinition.
-func (s *Store) CreateBulkDeployment(ctx context.Context, b fescue.BulkDeployment, token fescue.Token) (fescue.BulkDeployment, error) {
+func (s *Store) CreateBulkDeployment(ctx context.Context, b bulk.BulkDeployment, token fescue.Token) (bulk.BulkDeployment, error) {
 	err := s.update(ctx, func(tx *sql.Tx) error {
 		id, replayed, err := claimToken(ctx, tx, b.Partition, token, b.ID, millis(b.CreatedAt))
 		if err != nil {
@@ -35,7 +36,7 @@ func (s *Store) CreateBulkDeployment(ctx context.Context, b fescue.BulkDeploymen
 		return err
 	})
 	if err != nil {
-		return fescue.BulkDeployment{}, fmt.Errorf("create bulk deployment: %w", err)
+		return bulk.BulkDeployment{}, fmt.Errorf("create bulk deployment: %w", err)
 	}
 	return b, nil
 }
@@ -43,8 +44,8 @@ func (s *Store) CreateBulkDeployment(ctx context.Context, b fescue.BulkDeploymen
 const selectBulkDeployment = `SELECT id, status, execution_role, bucket, object_key, tags_json, error_message, details_json,
 	records_processed, invalid_records, retry_attempts, created_at`
 
-func scanBulkDeployment(p fescue.Partition, row interface{ Scan(...any) error }, more ...any) (fescue.BulkDeployment, error) {
-	b := fescue.BulkDeployment{Partition: p}
+func scanBulkDeployment(p fescue.Partition, row interface{ Scan(...any) error }, more ...any) (bulk.BulkDeployment, error) {
+	b := bulk.BulkDeployment{Partition: p}
 	var tags, details string
 	var created int64
 	err := row.Scan(append([]any{&b.ID, &b.Status, &b.ExecutionRoleARN, &b.Bucket, &b.Key, &tags, &b.ErrorMessage, &details,
@@ -56,7 +57,7 @@ func scanBulkDeployment(p fescue.Partition, row interface{ Scan(...any) error },
 	return b, errors.Join(fromJSON(tags, &b.Tags), fromJSON(details, &b.ErrorDetails))
 }
 
-func findBulkDeployment(ctx context.Context, q querier, p fescue.Partition, id string) (fescue.BulkDeployment, error) {
+func findBulkDeployment(ctx context.Context, q querier, p fescue.Partition, id string) (bulk.BulkDeployment, error) {
 	b, err := scanBulkDeployment(p, q.QueryRowContext(ctx, selectBulkDeployment+`
 		FROM bulk_deployment WHERE partition = $1 AND id = $2`, p.Key(), id))
 	if errors.Is(err, sql.ErrNoRows) {
@@ -69,25 +70,25 @@ func findBulkDeployment(ctx context.Context, q querier, p fescue.Partition, id s
 }
 
 // BulkDeployment reads a bulk deployment.
-func (s *Store) BulkDeployment(ctx context.Context, p fescue.Partition, id string) (fescue.BulkDeployment, error) {
+func (s *Store) BulkDeployment(ctx context.Context, p fescue.Partition, id string) (bulk.BulkDeployment, error) {
 	return findBulkDeployment(ctx, s.read, p, id)
 }
 
 // BulkDeployments lists those of a partition, newest first. The page's key is an
 // id.
-func (s *Store) BulkDeployments(ctx context.Context, p fescue.Partition, page fescue.Page) ([]fescue.BulkDeployment, error) {
+func (s *Store) BulkDeployments(ctx context.Context, p fescue.Partition, page fescue.Page) ([]bulk.BulkDeployment, error) {
 	before, err := pageStart(ctx, s.read, page, `SELECT number FROM bulk_deployment WHERE partition = $1 AND id = $2`, p.Key(), page.After)
 	if err != nil {
 		return nil, err
 	}
-	scan := func(rows *sql.Rows) (fescue.BulkDeployment, error) { return scanBulkDeployment(p, rows) }
+	scan := func(rows *sql.Rows) (bulk.BulkDeployment, error) { return scanBulkDeployment(p, rows) }
 	return all(ctx, s.read, scan, selectBulkDeployment+`
 		FROM bulk_deployment WHERE partition = $1 AND number < $2 ORDER BY number DESC LIMIT $3`, p.Key(), before, page.Limit)
 }
 
 // ActiveBulkDeployments lists those of all partitions that have not ended.
-func (s *Store) ActiveBulkDeployments(ctx context.Context, aws string) ([]fescue.BulkDeployment, error) {
-	scan := func(rows *sql.Rows) (fescue.BulkDeployment, error) {
+func (s *Store) ActiveBulkDeployments(ctx context.Context, aws string) ([]bulk.BulkDeployment, error) {
+	scan := func(rows *sql.Rows) (bulk.BulkDeployment, error) {
 		var key string
 		b, err := scanBulkDeployment(fescue.Partition{}, rows, &key)
 		b.Partition = partitionOf(aws, key)
@@ -100,7 +101,7 @@ func (s *Store) ActiveBulkDeployments(ctx context.Context, aws string) ([]fescue
 // MoveBulkDeployment brings a bulk deployment from its status in b to another,
 // with what is said of a failure. If it is no longer there it is
 // fescue.ErrConflict.
-func (s *Store) MoveBulkDeployment(ctx context.Context, b fescue.BulkDeployment, to fescue.BulkStatus, message string, details []fescue.ErrorDetail) error {
+func (s *Store) MoveBulkDeployment(ctx context.Context, b bulk.BulkDeployment, to bulk.BulkStatus, message string, details []fescue.ErrorDetail) error {
 	err := s.update(ctx, func(tx *sql.Tx) error {
 		return changed(ctx, tx, `
 			UPDATE bulk_deployment SET status = $1, error_message = $2, details_json = $3
@@ -134,7 +135,7 @@ func (s *Store) ReplaceBulkTags(ctx context.Context, p fescue.Partition, id stri
 }
 
 // AddBulkRecords writes lines of the input.
-func (s *Store) AddBulkRecords(ctx context.Context, b fescue.BulkDeployment, records []fescue.BulkRecord) error {
+func (s *Store) AddBulkRecords(ctx context.Context, b bulk.BulkDeployment, records []bulk.BulkRecord) error {
 	return s.update(ctx, func(tx *sql.Tx) error {
 		stmt, err := tx.PrepareContext(ctx, `
 			INSERT INTO bulk_record (partition, bulk_id, line, group_id, group_version_id, attempts, due_at, report,
@@ -155,7 +156,7 @@ func (s *Store) AddBulkRecords(ctx context.Context, b fescue.BulkDeployment, rec
 
 // ClearBulkRecords forgets the lines that were not reported, and tells how many
 // of at most limit there were.
-func (s *Store) ClearBulkRecords(ctx context.Context, b fescue.BulkDeployment, limit int) (n int64, err error) {
+func (s *Store) ClearBulkRecords(ctx context.Context, b bulk.BulkDeployment, limit int) (n int64, err error) {
 	err = s.update(ctx, func(tx *sql.Tx) error {
 		res, err := tx.ExecContext(ctx, `
 			DELETE FROM bulk_record WHERE partition = $1 AND bulk_id = $2 AND report = 0 AND line IN (
@@ -172,9 +173,9 @@ func (s *Store) ClearBulkRecords(ctx context.Context, b fescue.BulkDeployment, l
 
 // DueBulkRecords lists the records to be tried now, in the order in which they
 // are due. pending reports whether there are any at all, now or later.
-func (s *Store) DueBulkRecords(ctx context.Context, b fescue.BulkDeployment, limit int) (due []fescue.BulkRecord, pending bool, err error) {
+func (s *Store) DueBulkRecords(ctx context.Context, b bulk.BulkDeployment, limit int) (due []bulk.BulkRecord, pending bool, err error) {
 	type dated struct {
-		fescue.BulkRecord
+		bulk.BulkRecord
 		due int64
 	}
 	scan := func(rows *sql.Rows) (r dated, err error) {
@@ -195,7 +196,7 @@ func (s *Store) DueBulkRecords(ctx context.Context, b fescue.BulkDeployment, lim
 // FinishBulkRecord writes down what came of one try of a record, with the counts
 // of its bulk deployment. A record that meanwhile was tried or reported by
 // another is fescue.ErrConflict.
-func (s *Store) FinishBulkRecord(ctx context.Context, b fescue.BulkDeployment, r fescue.BulkRecord, o fescue.BulkOutcome) error {
+func (s *Store) FinishBulkRecord(ctx context.Context, b bulk.BulkDeployment, r bulk.BulkRecord, o bulk.BulkOutcome) error {
 	err := s.update(ctx, func(tx *sql.Tx) error {
 		var first, invalid, retried, reported int64
 		if r.Attempts == 0 {
@@ -237,9 +238,9 @@ func (s *Store) FinishBulkRecord(ctx context.Context, b fescue.BulkDeployment, r
 // StartedBulkRecords lists the records that are not reported although they have
 // become deployments, with the deployments' ids: their tokens, of operation, are
 // the bulk deployment's id, a slash and the line.
-func (s *Store) StartedBulkRecords(ctx context.Context, b fescue.BulkDeployment, operation string) (map[string]fescue.BulkRecord, error) {
-	started := make(map[string]fescue.BulkRecord)
-	scan := func(rows *sql.Rows) (r fescue.BulkRecord, err error) {
+func (s *Store) StartedBulkRecords(ctx context.Context, b bulk.BulkDeployment, operation string) (map[string]bulk.BulkRecord, error) {
+	started := make(map[string]bulk.BulkRecord)
+	scan := func(rows *sql.Rows) (r bulk.BulkRecord, err error) {
 		var deployment string
 		if err := rows.Scan(&r.Line, &r.GroupID, &r.GroupVersionID, &r.Attempts, &deployment); err != nil {
 			return r, err
@@ -257,7 +258,7 @@ func (s *Store) StartedBulkRecords(ctx context.Context, b fescue.BulkDeployment,
 
 // BulkReports lists the records that have become deployments or failed, newest
 // first, with the deployments' present state. The page's key is a number.
-func (s *Store) BulkReports(ctx context.Context, p fescue.Partition, id string, page fescue.Page) ([]fescue.BulkReport, error) {
+func (s *Store) BulkReports(ctx context.Context, p fescue.Partition, id string, page fescue.Page) ([]bulk.BulkReport, error) {
 	before := int64(1) << 62
 	if page.After != "" {
 		var err error
@@ -265,7 +266,7 @@ func (s *Store) BulkReports(ctx context.Context, p fescue.Partition, id string, 
 			return nil, fmt.Errorf("page after %q: %w", page.After, err)
 		}
 	}
-	scan := func(rows *sql.Rows) (r fescue.BulkReport, err error) {
+	scan := func(rows *sql.Rows) (r bulk.BulkReport, err error) {
 		var details, statusDetails string
 		var at int64
 		err = rows.Scan(&r.Number, &r.Line, &r.GroupID, &r.GroupVersionID, &r.Attempts, &r.DeploymentID, &r.ErrorMessage,

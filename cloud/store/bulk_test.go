@@ -11,22 +11,23 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/bulk"
 	"github.com/fescue-edge/fescue/cloud/store"
 )
 
-func newBulk(p fescue.Partition) fescue.BulkDeployment {
-	return fescue.BulkDeployment{
-		Partition: p, ID: fescue.NewID(), Status: fescue.BulkInitializing, ExecutionRoleARN: "arn:aws:iam::123456789012:role/r",
+func newBulk(p fescue.Partition) bulk.BulkDeployment {
+	return bulk.BulkDeployment{
+		Partition: p, ID: fescue.NewID(), Status: bulk.BulkInitializing, ExecutionRoleARN: "arn:aws:iam::123456789012:role/r",
 		Bucket: "b", Key: "k", Tags: map[string]string{"a": "b"}, CreatedAt: madeAt,
 	}
 }
 
 // ended is a bulk deployment that was and is no more.
-func ended(t *testing.T, s *store.Store, b fescue.BulkDeployment) fescue.BulkDeployment {
+func ended(t *testing.T, s *store.Store, b bulk.BulkDeployment) bulk.BulkDeployment {
 	t.Helper()
 	b = must(s.CreateBulkDeployment(t.Context(), b, fescue.Token{}))(t)
-	mustDo(t, s.MoveBulkDeployment(t.Context(), b, fescue.BulkCompleted, "", nil))
-	b.Status = fescue.BulkCompleted
+	mustDo(t, s.MoveBulkDeployment(t.Context(), b, bulk.BulkCompleted, "", nil))
+	b.Status = bulk.BulkCompleted
 	return b
 }
 
@@ -47,9 +48,9 @@ func testBulkDeployments(t *testing.T, open opener) {
 			t.Errorf("%+v", list)
 		}
 		details := []fescue.ErrorDetail{{DetailedErrorCode: "400", DetailedErrorMessage: "m"}}
-		mustDo(t, s.MoveBulkDeployment(ctx, b, fescue.BulkFailed, "m", details))
-		refused(t, "moved twice", s.MoveBulkDeployment(ctx, b, fescue.BulkRunning, "", nil), fescue.ErrConflict)
-		b.Status, b.ErrorMessage, b.ErrorDetails = fescue.BulkFailed, "m", details
+		mustDo(t, s.MoveBulkDeployment(ctx, b, bulk.BulkFailed, "m", details))
+		refused(t, "moved twice", s.MoveBulkDeployment(ctx, b, bulk.BulkRunning, "", nil), fescue.ErrConflict)
+		b.Status, b.ErrorMessage, b.ErrorDetails = bulk.BulkFailed, "m", details
 		stored()
 		tags := map[string]string{"c": "d"}
 		refused(t, "tags of another state", s.ReplaceBulkTags(ctx, b.Partition, b.ID, nil, tags), fescue.ErrConflict)
@@ -136,17 +137,17 @@ func testBulkDeployments(t *testing.T, open opener) {
 
 func testBulkRecords(t *testing.T, open opener) {
 	t.Parallel()
-	begin := func(t *testing.T, s *store.Store, n int64) (fescue.BulkDeployment, []fescue.BulkRecord) {
+	begin := func(t *testing.T, s *store.Store, n int64) (bulk.BulkDeployment, []bulk.BulkRecord) {
 		t.Helper()
 		b := must(s.CreateBulkDeployment(t.Context(), newBulk(homePartition), fescue.Token{}))(t)
-		var records []fescue.BulkRecord
+		var records []bulk.BulkRecord
 		for line := int64(1); line <= n; line++ {
-			records = append(records, fescue.BulkRecord{Line: line, GroupID: fmt.Sprintf("g%d", line), GroupVersionID: "v"})
+			records = append(records, bulk.BulkRecord{Line: line, GroupID: fmt.Sprintf("g%d", line), GroupVersionID: "v"})
 		}
 		mustDo(t, s.AddBulkRecords(t.Context(), b, records))
 		return b, records
 	}
-	due := func(t *testing.T, s *store.Store, b fescue.BulkDeployment) (lines []int64, pending bool) {
+	due := func(t *testing.T, s *store.Store, b bulk.BulkDeployment) (lines []int64, pending bool) {
 		t.Helper()
 		list, pending, err := s.DueBulkRecords(t.Context(), b, 10)
 		if err != nil {
@@ -166,17 +167,17 @@ func testBulkRecords(t *testing.T, open opener) {
 		}
 		d := must(s.CreateDeployment(ctx, newDeployment(homePartition, "g1"), fescue.Token{}))(t)
 		details := []fescue.ErrorDetail{{DetailedErrorCode: "404", DetailedErrorMessage: "m"}}
-		made := fescue.BulkOutcome{DeploymentID: d.ID, At: madeAt}
+		made := bulk.BulkOutcome{DeploymentID: d.ID, At: madeAt}
 		mustDo(t, s.FinishBulkRecord(ctx, b, records[0], made))
-		mustDo(t, s.FinishBulkRecord(ctx, b, records[1], fescue.BulkOutcome{RetryAt: time.Now().Add(time.Hour), At: madeAt}))
-		mustDo(t, s.FinishBulkRecord(ctx, b, records[2], fescue.BulkOutcome{ErrorMessage: "m", ErrorDetails: details, Invalid: true, At: madeAt}))
+		mustDo(t, s.FinishBulkRecord(ctx, b, records[1], bulk.BulkOutcome{RetryAt: time.Now().Add(time.Hour), At: madeAt}))
+		mustDo(t, s.FinishBulkRecord(ctx, b, records[2], bulk.BulkOutcome{ErrorMessage: "m", ErrorDetails: details, Invalid: true, At: madeAt}))
 		refused(t, "reported twice", s.FinishBulkRecord(ctx, b, records[0], made), fescue.ErrConflict)
 		refused(t, "tried twice", s.FinishBulkRecord(ctx, b, records[1], made), fescue.ErrConflict)
 		if lines, pending := due(t, s, b); !gocmp.Equal(lines, []int64{4}) || !pending {
 			t.Errorf("due %v, pending %v", lines, pending)
 		}
 		records[1].Attempts = 1
-		mustDo(t, s.FinishBulkRecord(ctx, b, records[1], fescue.BulkOutcome{RetryAt: time.Now().Add(-time.Second), At: madeAt}))
+		mustDo(t, s.FinishBulkRecord(ctx, b, records[1], bulk.BulkOutcome{RetryAt: time.Now().Add(-time.Second), At: madeAt}))
 		if lines, _ := due(t, s, b); !gocmp.Equal(lines, []int64{4, 2}) {
 			t.Errorf("due %v: what waits longest is first", lines)
 		}
@@ -184,13 +185,13 @@ func testBulkRecords(t *testing.T, open opener) {
 		if got.RecordsProcessed != 3 || got.InvalidRecords != 1 || got.RetryAttempts != 2 {
 			t.Errorf("%+v", got)
 		}
-		want := []fescue.BulkReport{
+		want := []bulk.BulkReport{
 			{
-				Number: 2, BulkRecord: fescue.BulkRecord{Line: 3, GroupID: "g3", GroupVersionID: "v", Attempts: 1},
-				BulkOutcome: fescue.BulkOutcome{ErrorMessage: "m", ErrorDetails: details, At: madeAt},
+				Number: 2, BulkRecord: bulk.BulkRecord{Line: 3, GroupID: "g3", GroupVersionID: "v", Attempts: 1},
+				BulkOutcome: bulk.BulkOutcome{ErrorMessage: "m", ErrorDetails: details, At: madeAt},
 			},
 			{
-				Number: 1, BulkRecord: fescue.BulkRecord{Line: 1, GroupID: "g1", GroupVersionID: "v", Attempts: 1},
+				Number: 1, BulkRecord: bulk.BulkRecord{Line: 1, GroupID: "g1", GroupVersionID: "v", Attempts: 1},
 				BulkOutcome: made, Status: fescue.Building,
 			},
 		}
@@ -213,7 +214,7 @@ func testBulkRecords(t *testing.T, open opener) {
 		t.Parallel()
 		s, ctx := open(t), t.Context()
 		b, records := begin(t, s, 5)
-		mustDo(t, s.FinishBulkRecord(ctx, b, records[2], fescue.BulkOutcome{DeploymentID: "d", At: madeAt}))
+		mustDo(t, s.FinishBulkRecord(ctx, b, records[2], bulk.BulkOutcome{DeploymentID: "d", At: madeAt}))
 		for _, want := range []int64{3, 1, 0} {
 			if n := must(s.ClearBulkRecords(ctx, b, 3))(t); n != want {
 				t.Errorf("cleared %d, want %d", n, want)
@@ -235,8 +236,8 @@ func testBulkRecords(t *testing.T, open opener) {
 			d.ID = fmt.Sprintf("d%d", line)
 			must(s.CreateDeployment(ctx, d, fescue.Token{Operation: "BulkDeployment", Value: fmt.Sprintf("%s/%d", b.ID, line), RequestHash: "h"}))(t)
 		}
-		mustDo(t, s.FinishBulkRecord(ctx, b, records[0], fescue.BulkOutcome{DeploymentID: "d1", At: madeAt}))
-		want := map[string]fescue.BulkRecord{"d2": records[1]}
+		mustDo(t, s.FinishBulkRecord(ctx, b, records[0], bulk.BulkOutcome{DeploymentID: "d1", At: madeAt}))
+		want := map[string]bulk.BulkRecord{"d2": records[1]}
 		if diff := gocmp.Diff(want, must(s.StartedBulkRecords(ctx, b, "BulkDeployment"))(t)); diff != "" {
 			t.Error(diff)
 		}
@@ -249,7 +250,7 @@ func testBulkRecords(t *testing.T, open opener) {
 		var all sync.WaitGroup
 		for range 8 {
 			all.Go(func() {
-				if err := s.FinishBulkRecord(ctx, b, records[0], fescue.BulkOutcome{DeploymentID: "d", At: madeAt}); err == nil {
+				if err := s.FinishBulkRecord(ctx, b, records[0], bulk.BulkOutcome{DeploymentID: "d", At: madeAt}); err == nil {
 					reported.Add(1)
 				} else if !errors.Is(err, fescue.ErrConflict) {
 					t.Error(err)

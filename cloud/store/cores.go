@@ -7,11 +7,12 @@ import (
 	"fmt"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/cores"
 )
 
 // Connectivity reads where client devices reach a core.
-func (s *Store) Connectivity(ctx context.Context, p fescue.Partition, thing string) (fescue.Connectivity, error) {
-	var c fescue.Connectivity
+func (s *Store) Connectivity(ctx context.Context, p fescue.Partition, thing string) (cores.Connectivity, error) {
+	var c cores.Connectivity
 	var info string
 	var updated int64
 	err := one(s.read.QueryRowContext(ctx, `
@@ -22,13 +23,13 @@ func (s *Store) Connectivity(ctx context.Context, p fescue.Partition, thing stri
 		err = fromJSON(info, &c.Info)
 	}
 	if err != nil {
-		return fescue.Connectivity{}, fmt.Errorf("connectivity of core %s: %w", thing, err)
+		return cores.Connectivity{}, fmt.Errorf("connectivity of core %s: %w", thing, err)
 	}
 	return c, nil
 }
 
 // PutConnectivity replaces a core's connectivity.
-func (s *Store) PutConnectivity(ctx context.Context, p fescue.Partition, thing string, c fescue.Connectivity) error {
+func (s *Store) PutConnectivity(ctx context.Context, p fescue.Partition, thing string, c cores.Connectivity) error {
 	return s.update(ctx, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `
 			INSERT INTO core_connectivity (partition, thing, version, info_json, updated_at) VALUES ($1, $2, $3, $4, $5)
@@ -41,7 +42,7 @@ func (s *Store) PutConnectivity(ctx context.Context, p fescue.Partition, thing s
 
 // Telemetry reads what a core is to do about telemetry and what it last said it
 // does, each empty when nobody said so.
-func (s *Store) Telemetry(ctx context.Context, p fescue.Partition, thing string) (desired, reported fescue.Telemetry, err error) {
+func (s *Store) Telemetry(ctx context.Context, p fescue.Partition, thing string) (desired, reported cores.Telemetry, err error) {
 	err = one(s.read.QueryRowContext(ctx, `
 		SELECT desired, reported FROM core_telemetry WHERE partition = $1 AND thing = $2`, p.Key(), thing), &desired, &reported)
 	if errors.Is(err, fescue.ErrNotFound) {
@@ -51,7 +52,7 @@ func (s *Store) Telemetry(ctx context.Context, p fescue.Partition, thing string)
 }
 
 // DesireTelemetry keeps what a core is to do.
-func (s *Store) DesireTelemetry(ctx context.Context, p fescue.Partition, thing string, t fescue.Telemetry) error {
+func (s *Store) DesireTelemetry(ctx context.Context, p fescue.Partition, thing string, t cores.Telemetry) error {
 	return s.update(ctx, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `
 			INSERT INTO core_telemetry (partition, thing, desired, reported) VALUES ($1, $2, $3, '')
@@ -61,7 +62,7 @@ func (s *Store) DesireTelemetry(ctx context.Context, p fescue.Partition, thing s
 }
 
 // ReportTelemetry keeps what a core says it does.
-func (s *Store) ReportTelemetry(ctx context.Context, p fescue.Partition, thing string, t fescue.Telemetry) error {
+func (s *Store) ReportTelemetry(ctx context.Context, p fescue.Partition, thing string, t cores.Telemetry) error {
 	return s.update(ctx, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `
 			INSERT INTO core_telemetry (partition, thing, desired, reported) VALUES ($1, $2, '', $3)

@@ -16,9 +16,9 @@ var _ cores.Store = (*store.Store)(nil)
 func testConnectivity(t *testing.T, open opener) {
 	t.Parallel()
 	s, ctx := open(t), t.Context()
-	want := fescue.Connectivity{
+	want := cores.Connectivity{
 		Version: fescue.NewID(), UpdatedAt: madeAt,
-		Info: []fescue.ConnectivityInfo{
+		Info: []cores.ConnectivityInfo{
 			{HostAddress: "fe80::1", ID: "b", PortNumber: 8883}, {HostAddress: "gate.example.org", ID: "a", Metadata: "”'", PortNumber: 1},
 		},
 	}
@@ -33,7 +33,7 @@ func testConnectivity(t *testing.T, open opener) {
 		}
 	})
 	t.Run("is replaced as a whole", func(t *testing.T) {
-		empty := fescue.Connectivity{Version: fescue.NewID(), UpdatedAt: madeAt.Add(time.Hour), Info: []fescue.ConnectivityInfo{}}
+		empty := cores.Connectivity{Version: fescue.NewID(), UpdatedAt: madeAt.Add(time.Hour), Info: []cores.ConnectivityInfo{}}
 		mustDo(t, s.PutConnectivity(ctx, homePartition, "core", empty))
 		if diff := cmp.Diff(empty, must(s.Connectivity(ctx, homePartition, "core"))(t)); diff != "" {
 			t.Error(diff)
@@ -50,7 +50,7 @@ func testConnectivity(t *testing.T, open opener) {
 func testTelemetry(t *testing.T, open opener) {
 	t.Parallel()
 	s, ctx := open(t), t.Context()
-	is := func(t *testing.T, p fescue.Partition, thing string, desired, reported fescue.Telemetry) {
+	is := func(t *testing.T, p fescue.Partition, thing string, desired, reported cores.Telemetry) {
 		t.Helper()
 		gotDesired, gotReported, err := s.Telemetry(ctx, p, thing)
 		if err != nil || gotDesired != desired || gotReported != reported {
@@ -58,13 +58,13 @@ func testTelemetry(t *testing.T, open opener) {
 		}
 	}
 	is(t, homePartition, "core", "", "")
-	mustDo(t, s.ReportTelemetry(ctx, homePartition, "core", fescue.TelemetryOn))
-	is(t, homePartition, "core", "", fescue.TelemetryOn)
-	mustDo(t, s.DesireTelemetry(ctx, homePartition, "core", fescue.TelemetryOff), s.DesireTelemetry(ctx, homePartition, "other", fescue.TelemetryOn))
-	is(t, homePartition, "core", fescue.TelemetryOff, fescue.TelemetryOn)
-	is(t, homePartition, "other", fescue.TelemetryOn, "")
-	mustDo(t, s.ReportTelemetry(ctx, homePartition, "core", fescue.TelemetryOff))
-	is(t, homePartition, "core", fescue.TelemetryOff, fescue.TelemetryOff)
+	mustDo(t, s.ReportTelemetry(ctx, homePartition, "core", cores.TelemetryOn))
+	is(t, homePartition, "core", "", cores.TelemetryOn)
+	mustDo(t, s.DesireTelemetry(ctx, homePartition, "core", cores.TelemetryOff), s.DesireTelemetry(ctx, homePartition, "other", cores.TelemetryOn))
+	is(t, homePartition, "core", cores.TelemetryOff, cores.TelemetryOn)
+	is(t, homePartition, "other", cores.TelemetryOn, "")
+	mustDo(t, s.ReportTelemetry(ctx, homePartition, "core", cores.TelemetryOff))
+	is(t, homePartition, "core", cores.TelemetryOff, cores.TelemetryOff)
 	for _, p := range elsewhere {
 		is(t, p, "core", "", "")
 	}

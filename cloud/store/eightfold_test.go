@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/audit"
+	"github.com/fescue-edge/fescue/cloud/buckets"
 	"github.com/fescue-edge/fescue/cloud/cores"
 	"github.com/fescue-edge/fescue/cloud/store"
 	"github.com/fescue-edge/fescue/shadow"
@@ -235,8 +237,8 @@ var races = []race{
 		return s.ReleaseLease(ctx, "eight", fmt.Sprint(i))
 	})},
 	{"AdoptAccessKeys", 8, nil, each(func(ctx context.Context, s *store.Store, _ int) error {
-		_, err := s.AdoptAccessKeys(ctx, func(fescue.AccessKey) ([]byte, error) { return nil, nil }, func(k fescue.AccessKey) fescue.AuditRecord {
-			return fescue.AuditRecord{ID: k.ID, At: madeAt}
+		_, err := s.AdoptAccessKeys(ctx, func(fescue.AccessKey) ([]byte, error) { return nil, nil }, func(k fescue.AccessKey) audit.Record {
+			return audit.Record{ID: k.ID, At: madeAt}
 		})
 		return err
 	})},
@@ -276,13 +278,13 @@ var races = []race{
 		return second(s.DisassociateRole(ctx, homePartition, "g"))
 	})},
 	{"PutConnectivity", 8, nil, each(func(ctx context.Context, s *store.Store, i int) error {
-		return s.PutConnectivity(ctx, homePartition, "core", fescue.Connectivity{Version: fmt.Sprint(i)})
+		return s.PutConnectivity(ctx, homePartition, "core", cores.Connectivity{Version: fmt.Sprint(i)})
 	})},
 	{"DesireTelemetry", 8, nil, each(func(ctx context.Context, s *store.Store, _ int) error {
-		return s.DesireTelemetry(ctx, homePartition, "core", fescue.TelemetryOn)
+		return s.DesireTelemetry(ctx, homePartition, "core", cores.TelemetryOn)
 	})},
 	{"ReportTelemetry", 8, nil, each(func(ctx context.Context, s *store.Store, _ int) error {
-		return s.ReportTelemetry(ctx, homePartition, "core", fescue.TelemetryOn)
+		return s.ReportTelemetry(ctx, homePartition, "core", cores.TelemetryOn)
 	})},
 
 	{"CreateFunction", 1, fescue.ErrExists, each(func(ctx context.Context, s *store.Store, i int) error {
@@ -434,36 +436,36 @@ var races = []race{
 	})},
 
 	{"CreateBucket", 1, fescue.ErrExists, each(func(ctx context.Context, s *store.Store, _ int) error {
-		return s.CreateBucket(ctx, here, fescue.Bucket{Name: "eight", CreatedAt: epoch}, 100)
+		return s.CreateBucket(ctx, here, buckets.Bucket{Name: "eight", CreatedAt: epoch}, 100)
 	})},
 	{"HoldBlob", 8, nil, each(func(ctx context.Context, s *store.Store, _ int) error {
 		return second(s.HoldBlob(ctx, certID(1), time.Now().Add(time.Hour)))
 	})},
 	{"PutObject", 1, fescue.ErrPrecondition, each(func(ctx context.Context, s *store.Store, i int) error {
 		hold, err := s.HoldBlob(ctx, certID(1), epoch)
-		return errors.Join(err, s.PutObject(ctx, here, "eight", fescue.Object{Key: "k", ContentID: fmt.Sprint("c", i), ETag: "e"},
-			fescue.ObjectPart{Number: 1, Hash: certID(1)}, fescue.ObjectWrite{OnlyNew: true, Hold: hold, HoldUntil: time.Now().Add(time.Hour)}))
+		return errors.Join(err, s.PutObject(ctx, here, "eight", buckets.Object{Key: "k", ContentID: fmt.Sprint("c", i), ETag: "e"},
+			buckets.ObjectPart{Number: 1, Hash: certID(1)}, buckets.ObjectWrite{OnlyNew: true, Hold: hold, HoldUntil: time.Now().Add(time.Hour)}))
 	})},
 	{"CopyObject", 1, fescue.ErrPrecondition, func(t *testing.T, s *store.Store) (func(int) error, func(*testing.T)) {
 		from := must(s.Object(t.Context(), here, "eight", "k"))(t).ContentID
 		return func(i int) error {
-			return s.CopyObject(t.Context(), here, "eight", fescue.Object{Key: "copy", ContentID: fmt.Sprint("d", i), ETag: "e"}, from, fescue.ObjectWrite{OnlyNew: true})
+			return s.CopyObject(t.Context(), here, "eight", buckets.Object{Key: "copy", ContentID: fmt.Sprint("d", i), ETag: "e"}, from, buckets.ObjectWrite{OnlyNew: true})
 		}, func(*testing.T) {}
 	}},
 	{"CreateUpload", 8, nil, each(func(ctx context.Context, s *store.Store, i int) error {
-		return s.CreateUpload(ctx, here, "eight", fescue.ObjectUpload{ID: fmt.Sprint("u", i), Key: "k", CreatedAt: epoch})
+		return s.CreateUpload(ctx, here, "eight", buckets.ObjectUpload{ID: fmt.Sprint("u", i), Key: "k", CreatedAt: epoch})
 	})},
 	{"PutPart", 8, nil, each(func(ctx context.Context, s *store.Store, i int) error {
 		hold, err := s.HoldBlob(ctx, certID(1), epoch)
-		return errors.Join(err, s.PutPart(ctx, here, "eight", "u0", fescue.ObjectPart{Number: 1 + i%2, Hash: certID(1), ETag: "e"},
-			fescue.ObjectWrite{LookAt: epoch, Hold: hold, HoldUntil: time.Now().Add(time.Hour)}))
+		return errors.Join(err, s.PutPart(ctx, here, "eight", "u0", buckets.ObjectPart{Number: 1 + i%2, Hash: certID(1), ETag: "e"},
+			buckets.ObjectWrite{LookAt: epoch, Hold: hold, HoldUntil: time.Now().Add(time.Hour)}))
 	})},
 	{"CompleteUpload", 1, fescue.ErrNotFound, each(func(ctx context.Context, s *store.Store, _ int) error {
 		parts, err := s.ObjectParts(ctx, here, "u0", 0, 9)
 		if err != nil || len(parts) == 0 {
 			return errors.Join(err, fescue.ErrNotFound)
 		}
-		return s.CompleteUpload(ctx, here, "eight", fescue.Object{Key: "whole", ContentID: "u0", ETag: "e"}, parts, fescue.ObjectWrite{LookAt: epoch})
+		return s.CompleteUpload(ctx, here, "eight", buckets.Object{Key: "whole", ContentID: "u0", ETag: "e"}, parts, buckets.ObjectWrite{LookAt: epoch})
 	})},
 	{"AbortUpload", 1, fescue.ErrNotFound, each(func(ctx context.Context, s *store.Store, _ int) error {
 		return s.AbortUpload(ctx, here, "eight", "u1", epoch)
@@ -476,7 +478,7 @@ var races = []race{
 	})},
 	{"CondemnBlob", 1, fescue.ErrConflict, func(t *testing.T, s *store.Store) (func(int) error, func(*testing.T)) {
 		must(s.HoldBlob(t.Context(), certID(2), epoch))(t)
-		var look fescue.BlobLook
+		var look buckets.BlobLook
 		for _, b := range must(s.BlobsToLookAt(t.Context(), time.Now(), 99))(t) {
 			if b.Hash == certID(2) {
 				look = b
@@ -485,7 +487,7 @@ var races = []race{
 		return func(int) error { return s.CondemnBlob(t.Context(), look, time.Now().Add(time.Hour)) }, func(*testing.T) {}
 	}},
 	{"ForgetBlob", 8, nil, each(func(ctx context.Context, s *store.Store, _ int) error {
-		return s.ForgetBlob(ctx, fescue.BlobLook{Hash: certID(2)})
+		return s.ForgetBlob(ctx, buckets.BlobLook{Hash: certID(2)})
 	})},
 	{"Redate", 8, nil, each(func(ctx context.Context, s *store.Store, _ int) error {
 		return second(s.Redate(ctx, epoch, epoch, 9))

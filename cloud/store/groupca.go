@@ -9,17 +9,18 @@ import (
 	"time"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/groupca"
 )
 
 // GroupAuthorities lists the authorities of a group that count at a time: the
 // one that signs first, then those whose certificates have not ended yet, newest
 // first. An unknown group is fescue.ErrNotFound.
-func (s *Store) GroupAuthorities(ctx context.Context, p fescue.Partition, groupID string, at time.Time) ([]fescue.GroupAuthority, error) {
+func (s *Store) GroupAuthorities(ctx context.Context, p fescue.Partition, groupID string, at time.Time) ([]groupca.Authority, error) {
 	if _, err := findDefinition(ctx, s.read, p, fescue.GroupKind, groupID); err != nil {
 		return nil, err
 	}
-	scan := func(rows *sql.Rows) (fescue.GroupAuthority, error) {
-		a := fescue.GroupAuthority{GroupID: groupID}
+	scan := func(rows *sql.Rows) (groupca.Authority, error) {
+		a := groupca.Authority{GroupID: groupID}
 		var sealed string
 		var leaves, created int64
 		err := rows.Scan(&a.ID, &a.PEM, &sealed, &leaves, &created)
@@ -39,7 +40,7 @@ func (s *Store) GroupAuthorities(ctx context.Context, p fescue.Partition, groupI
 
 // AddFirstGroupAuthority gives a group its first authority; a group that has one
 // stays as it is.
-func (s *Store) AddFirstGroupAuthority(ctx context.Context, p fescue.Partition, a fescue.GroupAuthority) error {
+func (s *Store) AddFirstGroupAuthority(ctx context.Context, p fescue.Partition, a groupca.Authority) error {
 	err := s.update(ctx, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `
 			INSERT INTO group_authority (partition, kind, group_id, id, number, certificate_pem, sealed, leaves_until, created_at)
@@ -56,7 +57,7 @@ func (s *Store) AddFirstGroupAuthority(ctx context.Context, p fescue.Partition, 
 // their private keys and stay until the certificates that they signed have ended.
 // With a token that was used before it changes nothing and returns the id that
 // was made then.
-func (s *Store) RotateGroupAuthority(ctx context.Context, p fescue.Partition, a fescue.GroupAuthority, token fescue.Token) (id string, err error) {
+func (s *Store) RotateGroupAuthority(ctx context.Context, p fescue.Partition, a groupca.Authority, token fescue.Token) (id string, err error) {
 	err = s.update(ctx, func(tx *sql.Tx) error {
 		var replayed bool
 		if id, replayed, err = claimToken(ctx, tx, p, token, a.ID, millis(a.CreatedAt)); err != nil || replayed {

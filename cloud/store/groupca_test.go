@@ -24,15 +24,15 @@ func newGroup(t *testing.T, s *store.Store) string {
 
 // groupAuthority is an authority whose id and certificate say n, made n hours
 // after madeAt.
-func groupAuthority(groupID string, n int) fescue.GroupAuthority {
-	return fescue.GroupAuthority{
+func groupAuthority(groupID string, n int) groupca.Authority {
+	return groupca.Authority{
 		GroupID: groupID, ID: certID(n), PEM: fmt.Sprint("certificate ", n), Sealed: fmt.Append(nil, "sealed ", n),
 		CreatedAt: madeAt.Add(time.Duration(n) * time.Hour),
 	}
 }
 
 // retired is how the store shows an authority that signs no more.
-func retired(a fescue.GroupAuthority, leaves time.Time) fescue.GroupAuthority {
+func retired(a groupca.Authority, leaves time.Time) groupca.Authority {
 	a.Sealed, a.LeavesUntil = []byte{}, leaves
 	return a
 }
@@ -41,7 +41,7 @@ func testRotation(t *testing.T, open opener) {
 	t.Parallel()
 	s, ctx := open(t), t.Context()
 	group := newGroup(t, s)
-	are := func(t *testing.T, at time.Time, want ...fescue.GroupAuthority) {
+	are := func(t *testing.T, at time.Time, want ...groupca.Authority) {
 		t.Helper()
 		if diff := cmp.Diff(want, must(s.GroupAuthorities(ctx, homePartition, group, at))(t)); diff != "" {
 			t.Error(diff)

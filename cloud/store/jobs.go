@@ -8,12 +8,13 @@ import (
 	"time"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/jobs"
 )
 
 // CreateJob writes a job with an execution queued on each thing. When the token
 // was used for the same request before it returns the id of the job made then. A
 // taken id is fescue.ErrExists.
-func (s *Store) CreateJob(ctx context.Context, p fescue.Partition, job fescue.Job, things []string, token fescue.Token) (id string, replayed bool, err error) {
+func (s *Store) CreateJob(ctx context.Context, p fescue.Partition, job jobs.Job, things []string, token fescue.Token) (id string, replayed bool, err error) {
 	err = s.update(ctx, func(tx *sql.Tx) error {
 		if id, replayed, err = claimToken(ctx, tx, p, token, job.ID, millis(job.CreatedAt)); err != nil || replayed {
 			return err
@@ -21,7 +22,7 @@ func (s *Store) CreateJob(ctx context.Context, p fescue.Partition, job fescue.Jo
 		err := changed(ctx, tx, `
 			INSERT INTO job (partition, id, status, open, body_json, reason_code, comment, forced, created_at, updated_at, completed_at)
 			VALUES ($1, $2, $3, $4, $5, '', '', $6, $7, $8, 0) ON CONFLICT (partition, id) DO NOTHING`,
-			p.Key(), job.ID, string(fescue.JobInProgress), len(things), toJSON(job), false, millis(job.CreatedAt), millis(job.CreatedAt))
+			p.Key(), job.ID, string(jobs.JobInProgress), len(things), toJSON(job), false, millis(job.CreatedAt), millis(job.CreatedAt))
 		if errors.Is(err, fescue.ErrNotFound) {
 			return fmt.Errorf("job %s %w", job.ID, fescue.ErrExists)
 		}
@@ -32,7 +33,7 @@ func (s *Store) CreateJob(ctx context.Context, p fescue.Partition, job fescue.Jo
 			_, err := tx.ExecContext(ctx, `
 				INSERT INTO job_execution (partition, job_id, thing, status, details_json, version, forced, queued_at, started_at, updated_at, timeout_at)
 				VALUES ($1, $2, $3, $4, '{}', 1, $5, $6, 0, $7, 0)`,
-				p.Key(), job.ID, thing, string(fescue.ExecutionQueued), false, millis(job.CreatedAt), millis(job.CreatedAt))
+				p.Key(), job.ID, thing, string(jobs.ExecutionQueued), false, millis(job.CreatedAt), millis(job.CreatedAt))
 			if err != nil {
 				return err
 			}
@@ -45,8 +46,8 @@ func (s *Store) CreateJob(ctx context.Context, p fescue.Partition, job fescue.Jo
 const selectJob = `
 	SELECT id, status, body_json, reason_code, comment, forced, created_at, updated_at, completed_at FROM job`
 
-func scanJob(rows *sql.Rows) (fescue.Job, error) {
-	var job fescue.Job
+func scanJob(rows *sql.Rows) (jobs.Job, error) {
+	var job jobs.Job
 	var id, status, body, reason, comment string
 	var forced bool
 	var created, updated, completed int64
@@ -54,27 +55,27 @@ func scanJob(rows *sql.Rows) (fescue.Job, error) {
 		return job, err
 	}
 	err := fromJSON(body, &job)
-	job.ID, job.Status, job.ReasonCode, job.Comment, job.Forced = id, fescue.JobStatus(status), reason, comment, forced
+	job.ID, job.Status, job.ReasonCode, job.Comment, job.Forced = id, jobs.JobStatus(status), reason, comment, forced
 	job.CreatedAt, job.UpdatedAt, job.CompletedAt = fromMillis(created), fromMillis(updated), fromMillis(completed)
 	return job, err
 }
 
 // Job reads a job with the counts of its executions.
-func (s *Store) Job(ctx context.Context, p fescue.Partition, id string) (fescue.Job, error) {
+func (s *Store) Job(ctx context.Context, p fescue.Partition, id string) (jobs.Job, error) {
 	list, err := all(ctx, s.read, scanJob, selectJob+` WHERE partition = $1 AND id = $2`, p.Key(), id)
 	if err != nil {
-		return fescue.Job{}, fmt.Errorf("read job %s: %w", id, err)
+		return jobs.Job{}, fmt.Errorf("read job %s: %w", id, err)
 	}
 	if len(list) == 0 {
-		return fescue.Job{}, fmt.Errorf("job %s %w", id, fescue.ErrNotFound)
+		return jobs.Job{}, fmt.Errorf("job %s %w", id, fescue.ErrNotFound)
 	}
 	job := list[0]
-	job.Counts = make(map[fescue.ExecutionStatus]int64)
+	job.Counts = make(map[jobs.ExecutionStatus]int64)
 	_, err = all(ctx, s.read, func(rows *sql.Rows) (any, error) {
 		var status string
 		var n int64
 		err := rows.Scan(&status, &n)
-		job.Counts[fescue.ExecutionStatus(status)] = n
+		job.Counts[jobs.ExecutionStatus(status)] = n
 		return nil, err
 	}, `SELECT status, count(*) FROM job_execution WHERE partition = $1 AND job_id = $2 GROUP BY status`, p.Key(), id)
 	return job, err
@@ -82,7 +83,7 @@ func (s *Store) Job(ctx context.Context, p fescue.Partition, id string) (fescue.
 
 // Jobs lists at most limit jobs without counts, newest first, beginning after the
 // one whose CreatedAt and ID are given, or at the newest when the ID is empty.
-func (s *Store) Jobs(ctx context.Context, p fescue.Partition, after fescue.Job, limit int) ([]fescue.Job, error) {
+func (s *Store) Jobs(ctx context.Context, p fescue.Partition, after jobs.Job, limit int) ([]jobs.Job, error) {
 	query, at := byCreation(false, "id", after.CreatedAt, after.ID)
 	return all(ctx, s.read, scanJob, selectJob+query, p.Key(), at, after.ID, limit)
 }
@@ -90,28 +91,28 @@ func (s *Store) Jobs(ctx context.Context, p fescue.Partition, after fescue.Job, 
 // CancelJob cancels a job that is in progress, else the error wraps
 // fescue.ErrConflict: its queued executions, and with job.Forced those in progress
 // too. It returns the things whose executions were canceled.
-func (s *Store) CancelJob(ctx context.Context, p fescue.Partition, job fescue.Job, at time.Time) (things []string, err error) {
+func (s *Store) CancelJob(ctx context.Context, p fescue.Partition, job jobs.Job, at time.Time) (things []string, err error) {
 	err = s.update(ctx, func(tx *sql.Tx) error {
 		err := changed(ctx, tx, `
 			UPDATE job SET status = $1, reason_code = $2, comment = $3, forced = $4, updated_at = $5, completed_at = $6
 			WHERE partition = $7 AND id = $8 AND status = $9`,
-			string(fescue.JobCanceled), job.ReasonCode, job.Comment, job.Forced, millis(at), millis(at),
-			p.Key(), job.ID, string(fescue.JobInProgress))
+			string(jobs.JobCanceled), job.ReasonCode, job.Comment, job.Forced, millis(at), millis(at),
+			p.Key(), job.ID, string(jobs.JobInProgress))
 		if errors.Is(err, fescue.ErrNotFound) {
 			return jobIsOther(ctx, tx, p, job.ID)
 		}
 		if err != nil {
 			return err
 		}
-		reach := fescue.ExecutionQueued
+		reach := jobs.ExecutionQueued
 		if job.Forced {
-			reach = fescue.ExecutionInProgress
+			reach = jobs.ExecutionInProgress
 		}
 		things, err = all(ctx, tx, scanText, `
 			UPDATE job_execution SET forced = (status = $1), status = $2, version = version + 1, updated_at = $3, timeout_at = 0
 			WHERE partition = $4 AND job_id = $5 AND (status = $6 OR status = $7) RETURNING thing`,
-			string(fescue.ExecutionInProgress), string(fescue.ExecutionCanceled), millis(at),
-			p.Key(), job.ID, string(fescue.ExecutionQueued), string(reach))
+			string(jobs.ExecutionInProgress), string(jobs.ExecutionCanceled), millis(at),
+			p.Key(), job.ID, string(jobs.ExecutionQueued), string(reach))
 		if err != nil {
 			return err
 		}
@@ -147,7 +148,7 @@ func (s *Store) DeleteJob(ctx context.Context, p fescue.Partition, id string, fo
 		}
 		things, err = all(ctx, tx, scanText, `
 			SELECT thing FROM job_execution WHERE partition = $1 AND job_id = $2 AND (status = $3 OR status = $4)`,
-			p.Key(), id, string(fescue.ExecutionQueued), string(fescue.ExecutionInProgress))
+			p.Key(), id, string(jobs.ExecutionQueued), string(jobs.ExecutionInProgress))
 		if err != nil {
 			return err
 		}

@@ -18,14 +18,14 @@ import (
 
 var _ jobs.Store = (*store.Store)(nil)
 
-func newJob(id string, at time.Time) fescue.Job {
-	return fescue.Job{
+func newJob(id string, at time.Time) jobs.Job {
+	return jobs.Job{
 		ID: id, Targets: []string{"arn:1", "arn:2"}, Document: `{"a":"<ü>"}`, Description: "”", SignerRole: "role",
-		URLLifetime: time.Hour, Timeout: time.Minute, Status: fescue.JobInProgress, CreatedAt: at, UpdatedAt: at,
+		URLLifetime: time.Hour, Timeout: time.Minute, Status: jobs.JobInProgress, CreatedAt: at, UpdatedAt: at,
 	}
 }
 
-func addJob(t *testing.T, s *store.Store, job fescue.Job, things ...string) {
+func addJob(t *testing.T, s *store.Store, job jobs.Job, things ...string) {
 	t.Helper()
 	if id, replayed, err := s.CreateJob(t.Context(), homePartition, job, things, fescue.Token{}); err != nil || replayed || id != job.ID {
 		t.Fatalf("%s, %v, %v", id, replayed, err)
@@ -40,7 +40,7 @@ func testJobs(t *testing.T, open opener) {
 
 	t.Run("is read with its counts", func(t *testing.T) {
 		want := job
-		want.Counts = map[fescue.ExecutionStatus]int64{fescue.ExecutionQueued: 2}
+		want.Counts = map[jobs.ExecutionStatus]int64{jobs.ExecutionQueued: 2}
 		if diff := cmp.Diff(want, must(s.Job(ctx, homePartition, "a"))(t)); diff != "" {
 			t.Error(diff)
 		}
@@ -71,7 +71,7 @@ func testJobs(t *testing.T, open opener) {
 	t.Run("lists, newest first", func(t *testing.T) {
 		addJob(t, s, newJob("b", madeAt.Add(time.Hour)), "x")
 		var ids []string
-		var after fescue.Job
+		var after jobs.Job
 		for range 3 {
 			list := must(s.Jobs(ctx, homePartition, after, 1))(t)
 			after = list[0]
@@ -88,11 +88,11 @@ func testJobs(t *testing.T, open opener) {
 		for _, p := range elsewhere {
 			_, err := s.Job(ctx, p, "a")
 			refused(t, "read", err, fescue.ErrNotFound)
-			_, err = s.CancelJob(ctx, p, fescue.Job{ID: "a"}, madeAt)
+			_, err = s.CancelJob(ctx, p, jobs.Job{ID: "a"}, madeAt)
 			refused(t, "cancel", err, fescue.ErrNotFound)
 			_, err = s.DeleteJob(ctx, p, "a", true)
 			refused(t, "delete", err, fescue.ErrNotFound)
-			if list := must(s.Jobs(ctx, p, fescue.Job{}, 10))(t); len(list) != 0 {
+			if list := must(s.Jobs(ctx, p, jobs.Job{}, 10))(t); len(list) != 0 {
 				t.Errorf("%v", list)
 			}
 			if list := must(s.PendingExecutions(ctx, p, "x", 10))(t); len(list) != 0 {
@@ -101,15 +101,15 @@ func testJobs(t *testing.T, open opener) {
 		}
 	})
 	t.Run("is canceled once", func(t *testing.T) {
-		things := must(s.CancelJob(ctx, homePartition, fescue.Job{ID: "a", ReasonCode: "R", Comment: "c"}, madeAt))(t)
+		things := must(s.CancelJob(ctx, homePartition, jobs.Job{ID: "a", ReasonCode: "R", Comment: "c"}, madeAt))(t)
 		slices.Sort(things)
 		if !slices.Equal(things, []string{"x", "y"}) {
 			t.Errorf("%v", things)
 		}
-		_, err := s.CancelJob(ctx, homePartition, fescue.Job{ID: "a"}, madeAt)
+		_, err := s.CancelJob(ctx, homePartition, jobs.Job{ID: "a"}, madeAt)
 		refused(t, "again", err, fescue.ErrConflict)
 		got := must(s.Job(ctx, homePartition, "a"))(t)
-		if got.Status != fescue.JobCanceled || got.ReasonCode != "R" || got.Comment != "c" || got.Forced || !got.CompletedAt.Equal(madeAt) || got.Counts[fescue.ExecutionCanceled] != 2 {
+		if got.Status != jobs.JobCanceled || got.ReasonCode != "R" || got.Comment != "c" || got.Forced || !got.CompletedAt.Equal(madeAt) || got.Counts[jobs.ExecutionCanceled] != 2 {
 			t.Errorf("%+v", got)
 		}
 	})
@@ -118,14 +118,14 @@ func testJobs(t *testing.T, open opener) {
 			id := fmt.Sprintf("force-%v", force)
 			addJob(t, s, newJob(id, madeAt), "p", "q")
 			e := must(s.JobExecution(ctx, homePartition, id, "p"))(t)
-			e.Status, e.Version = fescue.ExecutionInProgress, 2
+			e.Status, e.Version = jobs.ExecutionInProgress, 2
 			mustDo(t, s.ReplaceExecution(ctx, homePartition, e))
-			things := must(s.CancelJob(ctx, homePartition, fescue.Job{ID: id, Forced: force}, madeAt))(t)
+			things := must(s.CancelJob(ctx, homePartition, jobs.Job{ID: id, Forced: force}, madeAt))(t)
 			e = must(s.JobExecution(ctx, homePartition, id, "p"))(t)
 			if len(things) == 2 != force || e.Forced != force || e.Status.Ended() != force {
 				t.Errorf("force %v: %v, %+v", force, things, e)
 			}
-			if q := must(s.JobExecution(ctx, homePartition, id, "q"))(t); q.Forced || q.Status != fescue.ExecutionCanceled || q.Version != 2 {
+			if q := must(s.JobExecution(ctx, homePartition, id, "q"))(t); q.Forced || q.Status != jobs.ExecutionCanceled || q.Version != 2 {
 				t.Errorf("%+v", q)
 			}
 		}
@@ -152,12 +152,12 @@ func testJobExecutions(t *testing.T, open opener) {
 	addJob(t, s, newJob("b", madeAt), "x", "y")
 	addJob(t, s, newJob("a", madeAt.Add(time.Second)), "x")
 	addJob(t, s, newJob("c", madeAt.Add(2*time.Second)), "x")
-	read := func(t *testing.T, job, thing string) fescue.JobExecution {
+	read := func(t *testing.T, job, thing string) jobs.JobExecution {
 		t.Helper()
 		return must(s.JobExecution(ctx, homePartition, job, thing))(t)
 	}
 	t.Run("is queued first", func(t *testing.T) {
-		want := fescue.JobExecution{JobID: "b", Thing: "x", Status: fescue.ExecutionQueued, Version: 1, QueuedAt: madeAt, UpdatedAt: madeAt}
+		want := jobs.JobExecution{JobID: "b", Thing: "x", Status: jobs.ExecutionQueued, Version: 1, QueuedAt: madeAt, UpdatedAt: madeAt}
 		if diff := cmp.Diff(want, read(t, "b", "x"), cmpopts.EquateEmpty()); diff != "" {
 			t.Error(diff)
 		}
@@ -166,16 +166,16 @@ func testJobExecutions(t *testing.T, open opener) {
 	})
 	t.Run("lists", func(t *testing.T) {
 		for _, tc := range []struct {
-			filter fescue.JobExecutionFilter
+			filter jobs.JobExecutionFilter
 			page   fescue.Page
 			want   string
 		}{
-			{fescue.JobExecutionFilter{Thing: "x"}, fescue.Page{Limit: 9}, "[a/x b/x c/x]"},
-			{fescue.JobExecutionFilter{Thing: "x"}, fescue.Page{After: "a", Limit: 1}, "[b/x]"},
-			{fescue.JobExecutionFilter{JobID: "b"}, fescue.Page{Limit: 9}, "[b/x b/y]"},
-			{fescue.JobExecutionFilter{JobID: "b"}, fescue.Page{After: "x", Limit: 9}, "[b/y]"},
-			{fescue.JobExecutionFilter{JobID: "b", Thing: "y"}, fescue.Page{Limit: 9}, "[b/y]"},
-			{fescue.JobExecutionFilter{Thing: "x", Status: fescue.ExecutionFailed}, fescue.Page{Limit: 9}, "[]"},
+			{jobs.JobExecutionFilter{Thing: "x"}, fescue.Page{Limit: 9}, "[a/x b/x c/x]"},
+			{jobs.JobExecutionFilter{Thing: "x"}, fescue.Page{After: "a", Limit: 1}, "[b/x]"},
+			{jobs.JobExecutionFilter{JobID: "b"}, fescue.Page{Limit: 9}, "[b/x b/y]"},
+			{jobs.JobExecutionFilter{JobID: "b"}, fescue.Page{After: "x", Limit: 9}, "[b/y]"},
+			{jobs.JobExecutionFilter{JobID: "b", Thing: "y"}, fescue.Page{Limit: 9}, "[b/y]"},
+			{jobs.JobExecutionFilter{Thing: "x", Status: jobs.ExecutionFailed}, fescue.Page{Limit: 9}, "[]"},
 		} {
 			got := []string{}
 			for _, e := range must(s.JobExecutions(ctx, homePartition, tc.filter, tc.page))(t) {
@@ -188,7 +188,7 @@ func testJobExecutions(t *testing.T, open opener) {
 	})
 	t.Run("what is in progress comes first, then by time", func(t *testing.T) {
 		e := read(t, "c", "x")
-		e.Status, e.Version, e.StartedAt, e.TimeoutAt = fescue.ExecutionInProgress, 2, madeAt.Add(time.Minute), madeAt.Add(time.Hour)
+		e.Status, e.Version, e.StartedAt, e.TimeoutAt = jobs.ExecutionInProgress, 2, madeAt.Add(time.Minute), madeAt.Add(time.Hour)
 		e.Details = map[string]string{"step": "”1"}
 		mustDo(t, s.ReplaceExecution(ctx, homePartition, e))
 		if diff := cmp.Diff(e, read(t, "c", "x")); diff != "" {
@@ -206,7 +206,7 @@ func testJobExecutions(t *testing.T, open opener) {
 	t.Run("whose time is over", func(t *testing.T) {
 		for at, want := range map[time.Duration]int{time.Hour - time.Millisecond: 0, time.Hour: 1} {
 			n := 0
-			mustDo(t, s.OverdueExecutions(ctx, "aws", madeAt.Add(at), 9, func(p fescue.Partition, e fescue.JobExecution) {
+			mustDo(t, s.OverdueExecutions(ctx, "aws", madeAt.Add(at), 9, func(p fescue.Partition, e jobs.JobExecution) {
 				if n++; p != homePartition || e.JobID != "c" || e.Thing != "x" {
 					t.Errorf("%s %+v", p, e)
 				}
@@ -219,10 +219,10 @@ func testJobExecutions(t *testing.T, open opener) {
 	t.Run("the last one that ends completes the job", func(t *testing.T) {
 		for i, thing := range []string{"x", "y"} {
 			e := read(t, "b", thing)
-			e.Status, e.Version, e.UpdatedAt = fescue.ExecutionSucceeded, 2, madeAt.Add(time.Hour)
+			e.Status, e.Version, e.UpdatedAt = jobs.ExecutionSucceeded, 2, madeAt.Add(time.Hour)
 			mustDo(t, s.ReplaceExecution(ctx, homePartition, e))
 			job := must(s.Job(ctx, homePartition, "b"))(t)
-			if done := i == 1; (job.Status == fescue.JobCompleted) != done || job.CompletedAt.IsZero() == done {
+			if done := i == 1; (job.Status == jobs.JobCompleted) != done || job.CompletedAt.IsZero() == done {
 				t.Errorf("after %s: %+v", thing, job)
 			}
 			e.Version = 3
@@ -249,7 +249,7 @@ func testJobRace(t *testing.T, open opener) {
 			wg.Go(func() {
 				e, err := s.JobExecution(ctx, homePartition, "j", thing)
 				if err == nil && e.Version == 1 {
-					e.Status, e.Version = fescue.ExecutionFailed, 2
+					e.Status, e.Version = jobs.ExecutionFailed, 2
 					err = s.ReplaceExecution(ctx, homePartition, e)
 				} else if err == nil {
 					return
@@ -270,7 +270,7 @@ func testJobRace(t *testing.T, open opener) {
 			t.Errorf("%s ended %d times", thing, ended[thing])
 		}
 	}
-	if job := must(s.Job(ctx, homePartition, "j"))(t); job.Status != fescue.JobCompleted || job.Counts[fescue.ExecutionFailed] != 8 {
+	if job := must(s.Job(ctx, homePartition, "j"))(t); job.Status != jobs.JobCompleted || job.Counts[jobs.ExecutionFailed] != 8 {
 		t.Errorf("%+v", job)
 	}
 }

@@ -8,12 +8,13 @@ import (
 	"fmt"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/audit"
 )
 
 // PutAccessKey writes a key, or its new account and secret when the id exists and
 // is not revoked; a revoked id is fescue.ErrConflict. What is recorded of it is
 // written with it.
-func (s *Store) PutAccessKey(ctx context.Context, k fescue.AccessKey, records ...fescue.AuditRecord) error {
+func (s *Store) PutAccessKey(ctx context.Context, k fescue.AccessKey, records ...audit.Record) error {
 	return s.update(ctx, func(tx *sql.Tx) error {
 		err := changed(ctx, tx, `
 			INSERT INTO access_key (id, account, name, sealed, role, group_tag, limit_json, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
@@ -49,7 +50,7 @@ func (s *Store) AccessKeys(ctx context.Context) ([]fescue.AccessKey, error) {
 
 // RevokeAccessKey ends a key for good: its secret is forgotten. What is recorded of
 // it is written with it.
-func (s *Store) RevokeAccessKey(ctx context.Context, id string, records ...fescue.AuditRecord) error {
+func (s *Store) RevokeAccessKey(ctx context.Context, id string, records ...audit.Record) error {
 	err := s.update(ctx, func(tx *sql.Tx) error {
 		err := changed(ctx, tx, `
 			UPDATE access_key SET revoked_at = $1, sealed = '' WHERE id = $2 AND revoked_at IS NULL`, millis(s.now()), id)
@@ -77,7 +78,7 @@ func (s *Store) AccessKeysAdopted(ctx context.Context) (bool, error) {
 // AdoptAccessKeys replaces the sealed secret of every key by what seal makes of it,
 // once; a database in which that was done stays as it is. The secrets of revoked
 // keys are forgotten. It returns the keys that are good, and writes a record of each.
-func (s *Store) AdoptAccessKeys(ctx context.Context, seal func(fescue.AccessKey) ([]byte, error), record func(fescue.AccessKey) fescue.AuditRecord) (adopted []fescue.AccessKey, err error) {
+func (s *Store) AdoptAccessKeys(ctx context.Context, seal func(fescue.AccessKey) ([]byte, error), record func(fescue.AccessKey) audit.Record) (adopted []fescue.AccessKey, err error) {
 	err = s.update(ctx, func(tx *sql.Tx) error {
 		adopted = nil
 		inserted, err := tx.ExecContext(ctx, `
@@ -98,7 +99,7 @@ func (s *Store) AdoptAccessKeys(ctx context.Context, seal func(fescue.AccessKey)
 				if sealed, err = seal(k); err != nil {
 					return err
 				}
-				if err := addAuditRecords(ctx, tx, []fescue.AuditRecord{record(k)}); err != nil {
+				if err := addAuditRecords(ctx, tx, []audit.Record{record(k)}); err != nil {
 					return err
 				}
 				adopted = append(adopted, k)

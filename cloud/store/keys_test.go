@@ -8,6 +8,7 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/audit"
 )
 
 func testRoles(t *testing.T, open opener) {
@@ -106,8 +107,8 @@ func testKeys(t *testing.T, open opener) {
 		if got := must(s.AccessKey(ctx, "GONE"))(t); len(got.Sealed) != 0 {
 			t.Errorf("a revoked key's secret is kept: %+v", got)
 		}
-		record := func(k fescue.AccessKey) fescue.AuditRecord {
-			return fescue.AuditRecord{Partition: fescue.Partition{Account: k.Account}, At: madeAt, ID: k.ID, Operation: "Adopt"}
+		record := func(k fescue.AccessKey) audit.Record {
+			return audit.Record{Partition: fescue.Partition{Account: k.Account}, At: madeAt, ID: k.ID, Operation: "Adopt"}
 		}
 		broken := errors.New("broken")
 		if _, err := s.AdoptAccessKeys(ctx, func(fescue.AccessKey) ([]byte, error) { return nil, broken }, record); !errors.Is(err, broken) {

@@ -9,13 +9,14 @@ import (
 	"time"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/audit"
 	"github.com/fescue-edge/fescue/cloud/awsapi/wire/restjson"
 )
 
 // Audit reads the record of calls that changed something.
 type Audit interface {
 	// Records are oldest first.
-	Records(ctx context.Context, p fescue.Partition, f fescue.AuditFilter) ([]fescue.AuditRecord, error)
+	Records(ctx context.Context, p fescue.Partition, f audit.Filter) ([]audit.Record, error)
 }
 
 // AuditRecord is a record as the API shows it.
@@ -46,7 +47,7 @@ type AuditRecords struct {
 const maxAuditPage = 1000
 
 func (a *API) listAuditRecords(ctx context.Context, r *restjson.Request, _ nothing) (answer AuditRecords, err error) {
-	filter := fescue.AuditFilter{KeyID: r.Query.Get("AccessKeyId"), Operation: r.Query.Get("Operation"), Limit: maxAuditPage}
+	filter := audit.Filter{KeyID: r.Query.Get("AccessKeyId"), Operation: r.Query.Get("Operation"), Limit: maxAuditPage}
 	for _, bound := range []struct {
 		name string
 		into *time.Time
@@ -94,7 +95,7 @@ func (a *API) listAuditRecords(ctx context.Context, r *restjson.Request, _ nothi
 }
 
 // auditToken is the place behind a record.
-func auditToken(r fescue.AuditRecord) string {
+func auditToken(r audit.Record) string {
 	return base64.RawURLEncoding.EncodeToString([]byte(strconv.FormatInt(r.At.UnixMilli(), 10) + "/" + r.ID))
 }
 

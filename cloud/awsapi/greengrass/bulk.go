@@ -8,6 +8,7 @@ import (
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/awsapi/wire/restjson"
+	"github.com/fescue-edge/fescue/cloud/bulk"
 )
 
 func (a *API) bulkOperations() []restjson.Operation {
@@ -60,7 +61,7 @@ func (a *API) getBulkStatus(ctx context.Context, r *restjson.Request) (any, erro
 	type metrics struct{ InvalidInputRecords, RecordsProcessed, RetryAttempts int64 }
 	return struct {
 		BulkDeploymentMetrics metrics
-		BulkDeploymentStatus  fescue.BulkStatus
+		BulkDeploymentStatus  bulk.BulkStatus
 		CreatedAt             string
 		ErrorDetails          []fescue.ErrorDetail `json:",omitempty"`
 		ErrorMessage          string               `json:",omitempty"`
@@ -81,7 +82,7 @@ func (a *API) listBulk(ctx context.Context, r *restjson.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	list, next := restjson.Cut(list, pg, func(b fescue.BulkDeployment) string { return b.ID })
+	list, next := restjson.Cut(list, pg, func(b bulk.BulkDeployment) string { return b.ID })
 	items := make([]item, 0, len(list))
 	for _, b := range list {
 		items = append(items, item{r.Partition.BulkDeploymentARN(b.ID), b.ID, fescue.Timestamp(b.CreatedAt)})
@@ -116,7 +117,7 @@ func (a *API) listBulkReports(ctx context.Context, r *restjson.Request) (any, er
 	if err != nil {
 		return nil, notFoundAs(err, unknownBulk)
 	}
-	list, next := restjson.Cut(list, pg, func(b fescue.BulkReport) string { return strconv.FormatInt(b.Number, 10) })
+	list, next := restjson.Cut(list, pg, func(b bulk.BulkReport) string { return strconv.FormatInt(b.Number, 10) })
 	items := make([]item, 0, len(list))
 	for _, b := range list {
 		it := item{

@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"net/http"
 
-	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/awsapi/wire/restjson"
+	"github.com/fescue-edge/fescue/cloud/cores"
 )
 
 func (a *API) coreOperations() []restjson.Operation {
@@ -27,11 +27,11 @@ func (a *API) getConnectivityInfo(ctx context.Context, r *restjson.Request) (any
 	}
 	message := ""
 	if len(c.Info) == 0 {
-		c.Info = []fescue.ConnectivityInfo{}
+		c.Info = []cores.ConnectivityInfo{}
 		message = "Client devices cannot find core " + thing + ": it has no connectivity information."
 	}
 	return struct {
-		ConnectivityInfo []fescue.ConnectivityInfo
+		ConnectivityInfo []cores.ConnectivityInfo
 		Message          string `json:"message,omitempty"`
 	}{c.Info, message}, nil
 }
@@ -50,9 +50,9 @@ func (a *API) updateConnectivityInfo(ctx context.Context, r *restjson.Request) (
 	if in.ConnectivityInfo == nil {
 		return nil, malformed("ConnectivityInfo is required; [] removes every entry")
 	}
-	info := make([]fescue.ConnectivityInfo, 0, len(in.ConnectivityInfo))
+	info := make([]cores.ConnectivityInfo, 0, len(in.ConnectivityInfo))
 	for _, e := range in.ConnectivityInfo {
-		entry := fescue.ConnectivityInfo{HostAddress: e.HostAddress, ID: e.Id, Metadata: e.Metadata}
+		entry := cores.ConnectivityInfo{HostAddress: e.HostAddress, ID: e.Id, Metadata: e.Metadata}
 		if e.PortNumber != nil {
 			if *e.PortNumber == 0 {
 				return nil, malformed("PortNumber must not be 0")
@@ -79,7 +79,7 @@ func (a *API) getRuntimeConfiguration(ctx context.Context, r *restjson.Request) 
 	}
 	type telemetry struct {
 		ConfigurationSyncStatus string
-		Telemetry               fescue.Telemetry
+		Telemetry               cores.Telemetry
 	}
 	type runtime struct{ TelemetryConfiguration telemetry }
 	sync := "OutOfSync"
@@ -92,7 +92,7 @@ func (a *API) getRuntimeConfiguration(ctx context.Context, r *restjson.Request) 
 func (a *API) updateRuntimeConfiguration(ctx context.Context, r *restjson.Request) (any, error) {
 	// ConfigurationSyncStatus is read-only and may come back from a Get.
 	var in struct {
-		TelemetryConfiguration struct{ Telemetry fescue.Telemetry }
+		TelemetryConfiguration struct{ Telemetry cores.Telemetry }
 	}
 	if err := restjson.Decode(r.Body, &in); err != nil {
 		return nil, malformed(err.Error())

@@ -14,7 +14,7 @@ import (
 
 // Updates makes the jobs that software updates are.
 type Updates interface {
-	CreateSoftwareUpdate(ctx context.Context, p fescue.Partition, u jobs.SoftwareUpdate, version string, token fescue.Token) (fescue.Job, error)
+	CreateSoftwareUpdate(ctx context.Context, p fescue.Partition, u jobs.SoftwareUpdate, version string, token fescue.Token) (jobs.Job, error)
 }
 
 // platformVersion is the version of the Core software that Fescue's core stands

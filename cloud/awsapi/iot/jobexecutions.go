@@ -22,14 +22,14 @@ func (a *API) jobExecutionOperations() []restjson.Operation {
 
 // executionTimes are what the answers about executions have in common.
 type executionTimes struct {
-	Status          fescue.ExecutionStatus `json:"status"`
-	QueuedAt        seconds                `json:"queuedAt"`
-	StartedAt       *seconds               `json:"startedAt,omitempty"`
-	LastUpdatedAt   seconds                `json:"lastUpdatedAt"`
-	ExecutionNumber int64                  `json:"executionNumber"`
+	Status          jobs.ExecutionStatus `json:"status"`
+	QueuedAt        seconds              `json:"queuedAt"`
+	StartedAt       *seconds             `json:"startedAt,omitempty"`
+	LastUpdatedAt   seconds              `json:"lastUpdatedAt"`
+	ExecutionNumber int64                `json:"executionNumber"`
 }
 
-func timesOf(e fescue.JobExecution) executionTimes {
+func timesOf(e jobs.JobExecution) executionTimes {
 	return executionTimes{e.Status, seconds(e.QueuedAt), secondsUnlessZero(e.StartedAt), seconds(e.UpdatedAt), 1}
 }
 
@@ -85,20 +85,20 @@ func (a *API) cancelJobExecution(ctx context.Context, r *restjson.Request) (any,
 
 // listExecutions pages through executions that a filter chooses; key is the name
 // that they are ordered by.
-func (a *API) listExecutions(ctx context.Context, r *restjson.Request, f fescue.JobExecutionFilter, key func(fescue.JobExecution) string, show func(fescue.JobExecution) any) (any, error) {
+func (a *API) listExecutions(ctx context.Context, r *restjson.Request, f jobs.JobExecutionFilter, key func(jobs.JobExecution) string, show func(jobs.JobExecution) any) (any, error) {
 	limit, after, err := byToken.read(r)
 	if err != nil {
 		return nil, err
 	}
-	f.Status = fescue.ExecutionStatus(r.Query.Get("status"))
-	if f.Status != "" && !slices.Contains(fescue.ExecutionStatuses, f.Status) {
+	f.Status = jobs.ExecutionStatus(r.Query.Get("status"))
+	if f.Status != "" && !slices.Contains(jobs.ExecutionStatuses, f.Status) {
 		return nil, invalid("status %.32q is not the status of an execution.", f.Status)
 	}
 	list, err := a.jobs.Executions(ctx, r.Partition, f, fescue.Page{After: after.Key, Limit: limit + 1})
 	if err != nil {
 		return nil, err
 	}
-	list, next := cut(list, limit, func(e fescue.JobExecution) position { return position{Key: key(e)} })
+	list, next := cut(list, limit, func(e jobs.JobExecution) position { return position{Key: key(e)} })
 	return struct {
 		ExecutionSummaries []any  `json:"executionSummaries"`
 		NextToken          string `json:"nextToken,omitempty"`
@@ -113,9 +113,9 @@ func (a *API) listJobExecutionsForThing(ctx context.Context, r *restjson.Request
 	if r.Query.Get("namespaceId") != "" {
 		return nil, invalid("namespaceId is not served.")
 	}
-	return a.listExecutions(ctx, r, fescue.JobExecutionFilter{Thing: thing, JobID: r.Query.Get("jobId")},
-		func(e fescue.JobExecution) string { return e.JobID },
-		func(e fescue.JobExecution) any {
+	return a.listExecutions(ctx, r, jobs.JobExecutionFilter{Thing: thing, JobID: r.Query.Get("jobId")},
+		func(e jobs.JobExecution) string { return e.JobID },
+		func(e jobs.JobExecution) any {
 			return struct {
 				JobID   string         `json:"jobId"`
 				Summary executionTimes `json:"jobExecutionSummary"`
@@ -128,9 +128,9 @@ func (a *API) listJobExecutionsForJob(ctx context.Context, r *restjson.Request) 
 	if err != nil {
 		return nil, err
 	}
-	return a.listExecutions(ctx, r, fescue.JobExecutionFilter{JobID: job.ID},
-		func(e fescue.JobExecution) string { return e.Thing },
-		func(e fescue.JobExecution) any {
+	return a.listExecutions(ctx, r, jobs.JobExecutionFilter{JobID: job.ID},
+		func(e jobs.JobExecution) string { return e.Thing },
+		func(e jobs.JobExecution) any {
 			return struct {
 				ThingArn string         `json:"thingArn"`
 				Summary  executionTimes `json:"jobExecutionSummary"`

@@ -24,20 +24,20 @@ func (a *API) jobOperations() []restjson.Operation {
 
 // jobSummary and jobSettings are what the answers about jobs have in common.
 type jobSummary struct {
-	JobArn          string           `json:"jobArn"`
-	JobID           string           `json:"jobId"`
-	TargetSelection string           `json:"targetSelection"`
-	Status          fescue.JobStatus `json:"status"`
-	CreatedAt       seconds          `json:"createdAt"`
-	LastUpdatedAt   seconds          `json:"lastUpdatedAt"`
-	CompletedAt     *seconds         `json:"completedAt,omitempty"`
-	IsConcurrent    bool             `json:"isConcurrent"`
+	JobArn          string         `json:"jobArn"`
+	JobID           string         `json:"jobId"`
+	TargetSelection string         `json:"targetSelection"`
+	Status          jobs.JobStatus `json:"status"`
+	CreatedAt       seconds        `json:"createdAt"`
+	LastUpdatedAt   seconds        `json:"lastUpdatedAt"`
+	CompletedAt     *seconds       `json:"completedAt,omitempty"`
+	IsConcurrent    bool           `json:"isConcurrent"`
 }
 
 // snapshot is the only kind of job: its things are those of its creation.
 const snapshot = "SNAPSHOT"
 
-func summaryOf(p fescue.Partition, job fescue.Job) jobSummary {
+func summaryOf(p fescue.Partition, job jobs.Job) jobSummary {
 	return jobSummary{
 		p.JobARN(job.ID), job.ID, snapshot, job.Status,
 		seconds(job.CreatedAt), seconds(job.UpdatedAt), secondsUnlessZero(job.CompletedAt), false,
@@ -102,7 +102,7 @@ func (a *API) createJob(ctx context.Context, r *restjson.Request) (any, error) {
 	if in.TargetSelection != "" && in.TargetSelection != snapshot {
 		return nil, invalid("targetSelection %.32q is not %s: a job that goes on needs thing groups, which are not served.", in.TargetSelection, snapshot)
 	}
-	job := fescue.Job{ID: r.Label("jobId"), Targets: in.Targets, Document: in.Document, Description: in.Description}
+	job := jobs.Job{ID: r.Label("jobId"), Targets: in.Targets, Document: in.Document, Description: in.Description}
 	if t := in.TimeoutConfig; t != nil && t.InProgressTimeoutInMinutes != nil {
 		job.Timeout = jobs.Minutes(max(*t.InProgressTimeoutInMinutes, 0))
 		if job.Timeout == 0 {
@@ -117,7 +117,7 @@ func (a *API) createJob(ctx context.Context, r *restjson.Request) (any, error) {
 }
 
 // madeJob answers CreateJob and CancelJob.
-func madeJob(p fescue.Partition, job fescue.Job) any {
+func madeJob(p fescue.Partition, job jobs.Job) any {
 	return struct {
 		JobArn      string `json:"jobArn"`
 		JobID       string `json:"jobId"`
@@ -159,8 +159,8 @@ func (a *API) describeJob(ctx context.Context, r *restjson.Request) (any, error)
 		jobSummary: summaryOf(r.Partition, job), ForceCanceled: job.Forced, ReasonCode: job.ReasonCode, Comment: job.Comment,
 		Targets: job.Targets, Description: job.Description,
 		ProcessDetails: processDetails{
-			[]string{}, n[fescue.ExecutionCanceled], n[fescue.ExecutionSucceeded], n[fescue.ExecutionFailed], n[fescue.ExecutionRejected],
-			n[fescue.ExecutionQueued], n[fescue.ExecutionInProgress], n[fescue.ExecutionRemoved], n[fescue.ExecutionTimedOut],
+			[]string{}, n[jobs.ExecutionCanceled], n[jobs.ExecutionSucceeded], n[jobs.ExecutionFailed], n[jobs.ExecutionRejected],
+			n[jobs.ExecutionQueued], n[jobs.ExecutionInProgress], n[jobs.ExecutionRemoved], n[jobs.ExecutionTimedOut],
 		},
 	}
 	if job.SignerRole != "" {
@@ -218,9 +218,9 @@ func (a *API) listJobs(ctx context.Context, r *restjson.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	status := fescue.JobStatus(r.Query.Get("status"))
+	status := jobs.JobStatus(r.Query.Get("status"))
 	switch status {
-	case "", fescue.JobInProgress, fescue.JobCanceled, fescue.JobCompleted:
+	case "", jobs.JobInProgress, jobs.JobCanceled, jobs.JobCompleted:
 	default:
 		return nil, invalid("status %.32q is not one of IN_PROGRESS, CANCELED and COMPLETED.", status)
 	}
@@ -229,7 +229,7 @@ func (a *API) listJobs(ctx context.Context, r *restjson.Request) (any, error) {
 			return nil, invalid("%s is not served: jobs are for things.", name)
 		}
 	}
-	list, next, err := a.jobs.Jobs(ctx, r.Partition, status, fescue.Job{ID: after.Key, CreatedAt: after.time()}, limit)
+	list, next, err := a.jobs.Jobs(ctx, r.Partition, status, jobs.Job{ID: after.Key, CreatedAt: after.time()}, limit)
 	if err != nil {
 		return nil, err
 	}
@@ -240,5 +240,5 @@ func (a *API) listJobs(ctx context.Context, r *restjson.Request) (any, error) {
 	return struct {
 		Jobs      []jobSummary `json:"jobs"`
 		NextToken string       `json:"nextToken,omitempty"`
-	}{listed(list, func(job fescue.Job) jobSummary { return summaryOf(r.Partition, job) }), token}, nil
+	}{listed(list, func(job jobs.Job) jobSummary { return summaryOf(r.Partition, job) }), token}, nil
 }

@@ -108,7 +108,7 @@ type executionAnswer struct {
 }
 
 // answer shows an execution; with next there need not be one.
-func (a *API) answer(ctx context.Context, r *restjson.Request, e fescue.JobExecution, err error, next, withDocument bool) (any, error) {
+func (a *API) answer(ctx context.Context, r *restjson.Request, e jobs.JobExecution, err error, next, withDocument bool) (any, error) {
 	if next && errors.Is(err, fescue.ErrNotFound) {
 		return executionAnswer{}, nil
 	}
@@ -158,13 +158,13 @@ func (a *API) describe(ctx context.Context, r *restjson.Request) (any, error) {
 
 func (a *API) update(ctx context.Context, r *restjson.Request) (any, error) {
 	var in struct {
-		Status                fescue.ExecutionStatus `json:"status"`
-		StatusDetails         map[string]string      `json:"statusDetails"`
-		ExpectedVersion       int64                  `json:"expectedVersion"`
-		ExecutionNumber       int64                  `json:"executionNumber"`
-		StepTimeoutInMinutes  int64                  `json:"stepTimeoutInMinutes"`
-		IncludeExecutionState bool                   `json:"includeJobExecutionState"`
-		IncludeJobDocument    bool                   `json:"includeJobDocument"`
+		Status                jobs.ExecutionStatus `json:"status"`
+		StatusDetails         map[string]string    `json:"statusDetails"`
+		ExpectedVersion       int64                `json:"expectedVersion"`
+		ExecutionNumber       int64                `json:"executionNumber"`
+		StepTimeoutInMinutes  int64                `json:"stepTimeoutInMinutes"`
+		IncludeExecutionState bool                 `json:"includeJobExecutionState"`
+		IncludeJobDocument    bool                 `json:"includeJobDocument"`
 	}
 	if err := restjson.Decode(r.Body, &in); err != nil {
 		return nil, malformed(err.Error())

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/buckets"
 )
 
@@ -65,18 +64,18 @@ func checkHeaders(r *request) error {
 // that stands in for it in an answer.
 var kept = []struct {
 	name, override string
-	of             func(*fescue.ObjectSettings) *string
+	of             func(*buckets.ObjectSettings) *string
 }{
-	{"Content-Type", "response-content-type", func(o *fescue.ObjectSettings) *string { return &o.ContentType }},
-	{"Cache-Control", "response-cache-control", func(o *fescue.ObjectSettings) *string { return &o.CacheControl }},
-	{"Content-Disposition", "response-content-disposition", func(o *fescue.ObjectSettings) *string { return &o.ContentDisposition }},
-	{"Content-Encoding", "response-content-encoding", func(o *fescue.ObjectSettings) *string { return &o.ContentEncoding }},
-	{"Content-Language", "response-content-language", func(o *fescue.ObjectSettings) *string { return &o.ContentLanguage }},
-	{"Expires", "response-expires", func(o *fescue.ObjectSettings) *string { return &o.Expires }},
+	{"Content-Type", "response-content-type", func(o *buckets.ObjectSettings) *string { return &o.ContentType }},
+	{"Cache-Control", "response-cache-control", func(o *buckets.ObjectSettings) *string { return &o.CacheControl }},
+	{"Content-Disposition", "response-content-disposition", func(o *buckets.ObjectSettings) *string { return &o.ContentDisposition }},
+	{"Content-Encoding", "response-content-encoding", func(o *buckets.ObjectSettings) *string { return &o.ContentEncoding }},
+	{"Content-Language", "response-content-language", func(o *buckets.ObjectSettings) *string { return &o.ContentLanguage }},
+	{"Expires", "response-expires", func(o *buckets.ObjectSettings) *string { return &o.Expires }},
 }
 
 // settings are what a request sends with an object.
-func (r *request) settings() (o fescue.ObjectSettings, err error) {
+func (r *request) settings() (o buckets.ObjectSettings, err error) {
 	for _, h := range kept {
 		*h.of(&o) = strings.Join(r.header[h.name], ", ")
 	}
@@ -117,7 +116,7 @@ func withoutFraming(encodings string) string {
 }
 
 // writeSettings puts what came with an object into an answer.
-func writeSettings(h http.Header, o fescue.ObjectSettings, query url.Values) {
+func writeSettings(h http.Header, o buckets.ObjectSettings, query url.Values) {
 	for _, k := range kept {
 		value := *k.of(&o)
 		if query.Has(k.override) {
@@ -134,7 +133,7 @@ func writeSettings(h http.Header, o fescue.ObjectSettings, query url.Values) {
 }
 
 // digests are the MD5 and the checksum that a request says its body has.
-func (r *request) digests() (md5 []byte, sum fescue.Checksum, err error) {
+func (r *request) digests() (md5 []byte, sum buckets.Checksum, err error) {
 	if text := r.header.Get("Content-Md5"); text != "" {
 		if md5, err = base64.StdEncoding.DecodeString(text); err != nil || len(md5) != 16 {
 			return nil, sum, wire(http.StatusBadRequest, "InvalidDigest", "The Content-MD5 you specified is not valid.")
@@ -148,7 +147,7 @@ func (r *request) digests() (md5 []byte, sum fescue.Checksum, err error) {
 				if sum.Value != "" {
 					return nil, sum, wire(http.StatusBadRequest, "InvalidRequest", "Expecting a single x-amz-checksum- header. Multiple checksum types are not allowed.")
 				}
-				sum = fescue.Checksum{Algorithm: algorithm, Value: value}
+				sum = buckets.Checksum{Algorithm: algorithm, Value: value}
 			}
 		}
 	}
@@ -166,14 +165,14 @@ func (r *request) fullObject() *bool {
 }
 
 // writeSum puts a checksum into an answer.
-func writeSum(h http.Header, sum fescue.Checksum) {
+func writeSum(h http.Header, sum buckets.Checksum) {
 	if sum.Value != "" {
 		h.Set(sumPrefix+sum.Algorithm, sum.Value)
 		h.Set("X-Amz-Checksum-Type", sumType(sum))
 	}
 }
 
-func sumType(sum fescue.Checksum) string {
+func sumType(sum buckets.Checksum) string {
 	if sum.Composite {
 		return "COMPOSITE"
 	}
@@ -184,7 +183,7 @@ func quote(etag string) string { return `"` + etag + `"` }
 
 // conditions are the headers that make a request depend on an object (RFC 9110,
 // section 13), with the prefix x-amz-copy-source- where they are about a source.
-func (r *request) conditions(prefix string, o fescue.Object, unchanged error) error {
+func (r *request) conditions(prefix string, o buckets.Object, unchanged error) error {
 	failed := wire(http.StatusPreconditionFailed, "PreconditionFailed", "At least one of the pre-conditions you specified did not hold.")
 	get := func(name string) string { return r.header.Get(prefix + name) }
 	since := func(name string) (at time.Time, ok bool) {

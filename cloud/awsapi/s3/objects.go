@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"strconv"
 
-	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/buckets"
 )
 
@@ -68,7 +67,7 @@ func (a *API) verified(r *request) ([]byte, error) {
 func (a *API) getObject(w http.ResponseWriter, r *request) error {
 	partial := false
 	var want buckets.Range
-	choose := func(o fescue.Object) (_ buckets.Range, err error) {
+	choose := func(o buckets.Object) (_ buckets.Range, err error) {
 		if err := r.conditions("", o, wire(http.StatusNotModified, "NotModified", "Not Modified")); err != nil {
 			w.Header().Set("ETag", quote(o.ETag))
 			return want, err
@@ -83,7 +82,7 @@ func (a *API) getObject(w http.ResponseWriter, r *request) error {
 		}
 		return want, err
 	}
-	var o fescue.Object
+	var o buckets.Object
 	var body io.ReadCloser
 	var err error
 	if r.http.Method == http.MethodHead {
@@ -143,7 +142,7 @@ func (f *failingReader) Read(p []byte) (int, error) {
 }
 
 // partRange is the range of one part of an object.
-func (a *API) partRange(r *request, o fescue.Object, text string) (buckets.Range, bool, error) {
+func (a *API) partRange(r *request, o buckets.Object, text string) (buckets.Range, bool, error) {
 	number, err := strconv.Atoi(text)
 	if err != nil {
 		number = 0
@@ -186,7 +185,7 @@ func (s *sums) each() map[string]*string {
 	}
 }
 
-func sumsOf(sum fescue.Checksum) (s sums) {
+func sumsOf(sum buckets.Checksum) (s sums) {
 	if member := s.each()[sum.Algorithm]; member != nil {
 		*member = sum.Value
 	}
@@ -194,13 +193,13 @@ func sumsOf(sum fescue.Checksum) (s sums) {
 }
 
 // checksum is the only one that is there, or none.
-func (s *sums) checksum() fescue.Checksum {
+func (s *sums) checksum() buckets.Checksum {
 	for algorithm, value := range s.each() {
 		if *value != "" {
-			return fescue.Checksum{Algorithm: algorithm, Value: *value}
+			return buckets.Checksum{Algorithm: algorithm, Value: *value}
 		}
 	}
-	return fescue.Checksum{}
+	return buckets.Checksum{}
 }
 
 func (a *API) copyObject(w http.ResponseWriter, r *request) error {
@@ -237,7 +236,7 @@ func (a *API) copyObject(w http.ResponseWriter, r *request) error {
 }
 
 // allowSource checks the conditions on the source of a copy.
-func (r *request) allowSource(o fescue.Object) error {
+func (r *request) allowSource(o buckets.Object) error {
 	return r.conditions(copySource+"-", o, wire(http.StatusPreconditionFailed, "PreconditionFailed", "At least one of the pre-conditions you specified did not hold."))
 }
 

@@ -22,25 +22,25 @@ import (
 // Buckets is the service behind the API; buckets.Service is one.
 type Buckets interface {
 	CreateBucket(ctx context.Context, p fescue.Partition, name string) error
-	Buckets(ctx context.Context, p fescue.Partition) ([]fescue.Bucket, error)
-	Bucket(ctx context.Context, p fescue.Partition, name string) (fescue.Bucket, error)
+	Buckets(ctx context.Context, p fescue.Partition) ([]buckets.Bucket, error)
+	Bucket(ctx context.Context, p fescue.Partition, name string) (buckets.Bucket, error)
 	DeleteBucket(ctx context.Context, p fescue.Partition, name string) error
 
-	Put(ctx context.Context, p fescue.Partition, bucket, key string, content io.ReadSeeker, put buckets.Put) (fescue.Object, error)
-	Object(ctx context.Context, p fescue.Partition, bucket, key string) (fescue.Object, error)
-	Read(ctx context.Context, p fescue.Partition, bucket, key string, choose func(fescue.Object) (buckets.Range, error)) (fescue.Object, io.ReadCloser, error)
-	PartRange(ctx context.Context, p fescue.Partition, o fescue.Object, number int) (buckets.Range, error)
+	Put(ctx context.Context, p fescue.Partition, bucket, key string, content io.ReadSeeker, put buckets.Put) (buckets.Object, error)
+	Object(ctx context.Context, p fescue.Partition, bucket, key string) (buckets.Object, error)
+	Read(ctx context.Context, p fescue.Partition, bucket, key string, choose func(buckets.Object) (buckets.Range, error)) (buckets.Object, io.ReadCloser, error)
+	PartRange(ctx context.Context, p fescue.Partition, o buckets.Object, number int) (buckets.Range, error)
 	Delete(ctx context.Context, p fescue.Partition, bucket, key string) error
-	Copy(ctx context.Context, p fescue.Partition, c buckets.Copy) (fescue.Object, error)
+	Copy(ctx context.Context, p fescue.Partition, c buckets.Copy) (buckets.Object, error)
 	List(ctx context.Context, p fescue.Partition, bucket string, q buckets.List) (buckets.Listing, error)
 
-	CreateUpload(ctx context.Context, p fescue.Partition, bucket, key string, checksum fescue.Checksum, settings fescue.ObjectSettings) (fescue.ObjectUpload, error)
-	Upload(ctx context.Context, p fescue.Partition, bucket, key, id string) (fescue.ObjectUpload, error)
-	Uploads(ctx context.Context, p fescue.Partition, bucket string, q buckets.Uploads) ([]fescue.ObjectUpload, error)
-	Parts(ctx context.Context, p fescue.Partition, u fescue.ObjectUpload, after, limit int) ([]fescue.ObjectPart, error)
-	PutPart(ctx context.Context, p fescue.Partition, bucket, key, id string, number int, content io.ReadSeeker, wantMD5 []byte, want fescue.Checksum) (fescue.ObjectPart, error)
-	CopyPart(ctx context.Context, p fescue.Partition, c buckets.PartCopy) (fescue.ObjectPart, error)
-	Complete(ctx context.Context, p fescue.Partition, bucket, key, id string, chosen []buckets.ChosenPart, put buckets.Put) (fescue.Object, error)
+	CreateUpload(ctx context.Context, p fescue.Partition, bucket, key string, checksum buckets.Checksum, settings buckets.ObjectSettings) (buckets.ObjectUpload, error)
+	Upload(ctx context.Context, p fescue.Partition, bucket, key, id string) (buckets.ObjectUpload, error)
+	Uploads(ctx context.Context, p fescue.Partition, bucket string, q buckets.Uploads) ([]buckets.ObjectUpload, error)
+	Parts(ctx context.Context, p fescue.Partition, u buckets.ObjectUpload, after, limit int) ([]buckets.ObjectPart, error)
+	PutPart(ctx context.Context, p fescue.Partition, bucket, key, id string, number int, content io.ReadSeeker, wantMD5 []byte, want buckets.Checksum) (buckets.ObjectPart, error)
+	CopyPart(ctx context.Context, p fescue.Partition, c buckets.PartCopy) (buckets.ObjectPart, error)
+	Complete(ctx context.Context, p fescue.Partition, bucket, key, id string, chosen []buckets.ChosenPart, put buckets.Put) (buckets.Object, error)
 	Abort(ctx context.Context, p fescue.Partition, bucket, key, id string) error
 }
 

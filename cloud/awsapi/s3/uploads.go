@@ -6,7 +6,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/buckets"
 )
 
@@ -75,7 +74,7 @@ func (a *API) uploadPartCopy(w http.ResponseWriter, r *request) error {
 	if c.FromBucket, c.FromKey, err = r.source(); err != nil {
 		return err
 	}
-	c.Choose = func(o fescue.Object) (buckets.Range, error) {
+	c.Choose = func(o buckets.Object) (buckets.Range, error) {
 		if err := r.allowSource(o); err != nil {
 			return buckets.Range{}, err
 		}
@@ -137,7 +136,7 @@ func (r *request) chosenParts() ([]buckets.ChosenPart, error) {
 			sums
 		}
 	}
-	if xml.NewDecoder(r.http.Body).Decode(&in) != nil || len(in.Part) == 0 || len(in.Part) > fescue.MaxObjectParts {
+	if xml.NewDecoder(r.http.Body).Decode(&in) != nil || len(in.Part) == 0 || len(in.Part) > buckets.MaxObjectParts {
 		return nil, malformedXML
 	}
 	chosen := make([]buckets.ChosenPart, 0, len(in.Part))

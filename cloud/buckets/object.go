@@ -1,4 +1,4 @@
-package fescue
+package buckets
 
 import "time"
 

@@ -1,13 +1,17 @@
-package fescue
+package audit
 
-import "time"
+import (
+	"time"
 
-// AuditRecord is one call that changed something, or was refused when it meant
+	"github.com/fescue-edge/fescue"
+)
+
+// Record is one call that changed something, or was refused when it meant
 // to. It never holds secrets or bodies.
-type AuditRecord struct {
+type Record struct {
 	// Partition is where the call acted. Its Region is empty for what belongs to
 	// an account in whatever Region: access keys, IAM, STS.
-	Partition Partition
+	Partition fescue.Partition
 	// At is when the call was answered.
 	At time.Time
 	// ID is the request's, x-amzn-RequestId. A request that changed several things
@@ -33,8 +37,8 @@ type AuditRecord struct {
 	Repeats int
 }
 
-// AuditFilter chooses audit records of a partition, and the account's own.
-type AuditFilter struct {
+// Filter chooses audit records of a partition, and the account's own.
+type Filter struct {
 	// From is included, To is not; zero stands for no bound.
 	From, To time.Time
 	// KeyID and Operation, when set, are those of the records.

@@ -1,11 +1,11 @@
-package fescue
+package groupca
 
 import "time"
 
-// GroupAuthority is a certificate authority of a group. It signs the
+// Authority is a certificate authority of a group. It signs the
 // certificate of the core's MQTT server and nothing else; client devices get it
 // by discovery.
-type GroupAuthority struct {
+type Authority struct {
 	GroupID string
 	// ID is the SHA-256 of the certificate's DER form in lowercase hexadecimal.
 	ID string

@@ -1,4 +1,4 @@
-package fescue
+package jobs
 
 import (
 	"regexp"
@@ -100,5 +100,5 @@ type JobExecutionFilter struct {
 
 var jobID = regexp.MustCompile(`^[a-zA-Z0-9_-]{1,64}$`)
 
-// ValidJobID reports whether s can be the id of a job.
-func ValidJobID(s string) bool { return jobID.MatchString(s) }
+// ValidID reports whether s can be the id of a job.
+func ValidID(s string) bool { return jobID.MatchString(s) }

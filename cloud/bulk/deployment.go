@@ -1,6 +1,10 @@
-package fescue
+package bulk
 
-import "time"
+import (
+	"time"
+
+	"github.com/fescue-edge/fescue"
+)
 
 // BulkStatus is where a bulk deployment is, in the words of
 // GetBulkDeploymentStatus.
@@ -28,7 +32,7 @@ func (s BulkStatus) Final() bool { return s == BulkCompleted || s == BulkStopped
 // BulkDeployment is a run over a file of records, each a group version to be
 // deployed.
 type BulkDeployment struct {
-	Partition        Partition
+	Partition        fescue.Partition
 	ID               string
 	Status           BulkStatus
 	ExecutionRoleARN string
@@ -37,7 +41,7 @@ type BulkDeployment struct {
 	Tags        map[string]string
 	// ErrorMessage and ErrorDetails say why a run failed.
 	ErrorMessage string
-	ErrorDetails []ErrorDetail
+	ErrorDetails []fescue.ErrorDetail
 	// RecordsProcessed counts the records that were tried at least once,
 	// InvalidRecords those that can never become a deployment, RetryAttempts the
 	// tries that are repeated later.
@@ -61,7 +65,7 @@ type BulkOutcome struct {
 	// ErrorMessage and ErrorDetails say why there is no deployment; Invalid, that
 	// it is the record's fault.
 	ErrorMessage string
-	ErrorDetails []ErrorDetail
+	ErrorDetails []fescue.ErrorDetail
 	Invalid      bool
 	// RetryAt is when it is tried again; zero when this is the end of it.
 	RetryAt time.Time
@@ -75,7 +79,7 @@ type BulkReport struct {
 	BulkRecord
 	BulkOutcome
 	// Status, StatusMessage and StatusDetails are the deployment's present ones.
-	Status        DeploymentStatus
+	Status        fescue.DeploymentStatus
 	StatusMessage string
-	StatusDetails []ErrorDetail
+	StatusDetails []fescue.ErrorDetail
 }

@@ -1,4 +1,4 @@
-package fescue_test
+package deploy_test
 
 import (
 	"fmt"
@@ -6,31 +6,31 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/deploy"
 )
 
-func TestQuotas(t *testing.T) {
+func TestQuotaValues(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
-		quotas fescue.Quotas
+		quotas deploy.Quotas
 		says   string
 	}{
 		{nil, ""},
-		{fescue.Quotas{fescue.QuotaDevices: 0, fescue.QuotaFunctions: 1 << 30}, ""},
-		{fescue.Quotas{"gadgets": 1}, `"gadgets"; there are devices, functions, `},
-		{fescue.Quotas{fescue.QuotaDevices: -1}, "devices: -1 is negative"},
+		{deploy.Quotas{deploy.QuotaDevices: 0, deploy.QuotaFunctions: 1 << 30}, ""},
+		{deploy.Quotas{"gadgets": 1}, `"gadgets"; there are devices, functions, `},
+		{deploy.Quotas{deploy.QuotaDevices: -1}, "devices: -1 is negative"},
 	} {
-		err := tc.quotas.Validate(fescue.QuotaFacts)
+		err := tc.quotas.Validate(deploy.QuotaFacts)
 		if (tc.says == "") != (err == nil) || err != nil && !strings.Contains(err.Error(), tc.says) {
 			t.Errorf("%v: %v", tc.quotas, err)
 		}
 	}
 	// The document has a row for each.
-	doc, err := os.ReadFile("docs/server.md")
+	doc, err := os.ReadFile("../../docs/server.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, f := range fescue.QuotaFacts {
+	for _, f := range deploy.QuotaFacts {
 		if row := fmt.Sprintf("| %s | %d | %s |\n", f.Quota, f.Default, f.Counts); !strings.Contains(string(doc), row) {
 			t.Errorf("docs/server.md lacks %s", row)
 		}
