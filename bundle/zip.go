@@ -133,7 +133,7 @@ func CheckName(name string) error {
 	}
 	for segment := range strings.SplitSeq(name, "/") {
 		if segment == ".." {
-			return errors.New("leads out of its folder by ..")
+			return errors.New("leads out of its folder")
 		}
 		if len(segment) > maxSegment {
 			return fmt.Errorf("has a file name of more than %d bytes", maxSegment)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"time"
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/awsapi/wire/restjson"
@@ -85,7 +84,7 @@ func (a *API) listCores(ctx context.Context, r *restjson.Request, _ nothing) (ou
 	out = CoreList{Cores: make([]CoreSummary, 0, len(list)), NextToken: next}
 	for _, c := range list {
 		s := CoreSummary{
-			CoreState: *coreState(c.Thing, c.LastSeen), Address: c.Address, GroupId: c.GroupID, GroupName: c.GroupName,
+			CoreState: *a.coreState(c.Thing, c.LastSeen), Address: c.Address, GroupId: c.GroupID, GroupName: c.GroupName,
 			Runs: coreDeployment(c.Runs), LastDeployment: coreDeployment(c.Last),
 			Version: c.Info.Version, Architecture: c.Info.Architecture, Kernel: c.Info.Kernel, Cgroups: c.Info.Cgroups,
 			Findings: c.Info.Findings, SaidAt: timestamp(c.SaidAt),
@@ -117,11 +116,11 @@ type CoreState struct {
 	OfflineSince string `json:",omitempty"`
 }
 
-func coreState(thing string, s fescue.LastSeen) *CoreState {
+func (a *API) coreState(thing string, s fescue.LastSeen) *CoreState {
 	if thing == "" {
 		return nil
 	}
-	state := &CoreState{ThingName: thing, Online: s.Online(time.Now()), LastSeen: timestamp(s.SeenAt)}
+	state := &CoreState{ThingName: thing, Online: s.Online(a.o.Now()), LastSeen: timestamp(s.SeenAt)}
 	if !state.Online {
 		state.OfflineSince = timestamp(s.OfflineSince())
 	}

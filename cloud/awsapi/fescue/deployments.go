@@ -118,7 +118,7 @@ func (a *API) getTimeline(ctx context.Context, r *restjson.Request, _ nothing) (
 		return out, notFoundAs(err, unknownDeployment(r))
 	}
 	out = Timeline{
-		DeploymentSummary: summary(t.Deployment), Deadline: timestamp(t.Deadline), Core: coreState(t.CoreThing, t.Core),
+		DeploymentSummary: summary(t.Deployment), Deadline: timestamp(t.Deadline), Core: a.coreState(t.CoreThing, t.Core),
 		Activity: t.Progress.Activity, ActivityAt: timestamp(t.Progress.At),
 		BytesFetched: t.Progress.Fetched, BytesToFetch: t.Progress.ToFetch, Steps: []TimelineStep{},
 	}
@@ -234,7 +234,7 @@ func (a *API) checkGroupVersion(ctx context.Context, r *restjson.Request, in Che
 	}
 	out = CheckResult{
 		Building: append([]fescue.ErrorDetail{}, c.Building...), OnCore: []fescue.ErrorDetail{},
-		Warnings: c.Warnings, Core: coreState(c.CoreThing, c.Core), CoreAnswered: c.Answer != nil,
+		Warnings: c.Warnings, Core: a.coreState(c.CoreThing, c.Core), CoreAnswered: c.Answer != nil,
 	}
 	switch {
 	case c.Answer != nil:
