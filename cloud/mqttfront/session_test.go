@@ -280,7 +280,7 @@ func TestRevisionsSpareReads(t *testing.T) {
 func TestDirectoryFailing(t *testing.T) {
 	t.Parallel()
 	c := start(t, func(o *mqttfront.Options) {
-		o.Refresh, o.MaxStale = 5*time.Millisecond, 200*time.Millisecond
+		o.Refresh, o.MaxStale = 5*time.Millisecond, 3*time.Second
 	})
 	who := c.device(home, quickStart)
 	cl := c.connect(who, "x")
