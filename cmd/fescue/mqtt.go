@@ -70,7 +70,7 @@ func (c *subCommand) Run(ctx context.Context, t *terminal) error {
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	late := time.AfterFunc(subscribeAnswer, func() { cancel(fmt.Errorf("Subscribe: no answer within %s", subscribeAnswer)) })
+	late := time.AfterFunc(subscribeAnswer, func() { cancel(fmt.Errorf("no answer to Subscribe within %s", subscribeAnswer)) })
 	stream, err := api.Send(ctx, "iotdata", "Subscribe", http.MethodGet, "/fescue/v1/messages?filter="+url.QueryEscape(c.Filter), nil)
 	if err != nil {
 		return causeOr(ctx, err)
