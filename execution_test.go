@@ -143,7 +143,7 @@ func TestUnservedFeatures(t *testing.T) {
 		t.Error("a feature without a row is not served")
 	}
 	for runtime, want := range map[string]fescue.Feature{
-		"python2.7": "", "python3.12": "", fescue.ExecutableRuntime: "", "nodejs12.x": fescue.FeatureNodeJS, "nodejs": fescue.FeatureOtherRuntimes,
+		"python2.7": "", "python3.12": "", fescue.ExecutableRuntime: "", "nodejs12.x": fescue.FeatureNodeJS, "nodejs": fescue.FeatureOtherRuntimes, "nodejs4.3-edge": fescue.FeatureOtherRuntimes,
 		"java8": fescue.FeatureJava, "java8.al2": fescue.FeatureJava, "python": fescue.FeatureOtherRuntimes, "python4.0": fescue.FeatureOtherRuntimes, "go1.x": fescue.FeatureOtherRuntimes,
 	} {
 		if got, ok := fescue.RuntimeFeature(runtime); got != want || ok != (want != "") {

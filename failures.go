@@ -233,8 +233,8 @@ var DeploymentFailures = []DeploymentFailure{
 	},
 	{
 		Code: RuntimeUnsupported, Phase: FailsBuilding, Concerns: "function",
-		Text:   "Function %s has the runtime %s; this version of the core runs Python and executables",
-		Remedy: "Publish the function for Python or as an executable, or remove it from the group.",
+		Text:   "Function %s has the runtime %s; this version of the core runs Python, Node.js and executables",
+		Remedy: "Publish the function for Python or Node.js, or as an executable, or remove it from the group.",
 	},
 	{
 		Code: QuotaExceeded, Phase: FailsBuilding, Concerns: "group",

@@ -42,7 +42,6 @@ type UnservedFeature struct {
 // loses its row.
 var UnservedFeatures = []UnservedFeature{
 	{FeatureContainers, ContainerUnsupported},
-	{FeatureNodeJS, RuntimeUnsupported},
 	{FeatureJava, RuntimeUnsupported},
 	{FeatureOtherRuntimes, RuntimeUnsupported},
 	{FeatureConnectors, ConnectorUnsupported},
@@ -123,7 +122,7 @@ var runtimeFeatures = []struct {
 	pattern *regexp.Regexp
 	feature Feature
 }{
-	{regexp.MustCompile(`^nodejs[0-9]`), FeatureNodeJS},
+	{regexp.MustCompile(`^nodejs[0-9]+\.([0-9]+|x)$`), FeatureNodeJS},
 	{regexp.MustCompile(`^java[0-9]`), FeatureJava},
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/base64"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -12,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -54,11 +56,21 @@ type fakeCore struct {
 	work    chan item
 	answers chan answer
 	fail    chan int // statuses to answer the next polls with
+	// connections counts those that were opened.
+	connections atomic.Int64
+	// extra are further files of the processes that start, from descriptor 3 on.
+	extra []*os.File
 }
 
 func newFakeCore(t *testing.T) *fakeCore {
 	core := &fakeCore{work: make(chan item, 10), answers: make(chan answer, 10), fail: make(chan int, 10)}
-	core.Server = httptest.NewServer(core)
+	core.Server = httptest.NewUnstartedServer(core)
+	core.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			core.connections.Add(1)
+		}
+	}
+	core.Start()
 	t.Cleanup(func() {
 		core.CloseClientConnections()
 		core.Close()
@@ -124,13 +136,21 @@ func (c *fakeCore) run(t *testing.T, python, source string, environment ...strin
 	if err := os.WriteFile(filepath.Join(dir, "app.py"), []byte("# -*- coding: utf-8 -*-\n"+source), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	environment = append([]string{"PYTHONPATH=" + dir, "PYTHONDONTWRITEBYTECODE=1"}, environment...)
+	return c.start(t, dir, environment, python, "-u", filepath.Join(extracted(t), runtimes.PythonMain), "--handler=app.handler")
+}
+
+// start starts the process of a function, with what the core would put into its
+// environment.
+func (c *fakeCore) start(t *testing.T, dir string, environment []string, program string, arguments ...string) *process {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	p := &process{done: make(chan error, 1)}
-	p.Cmd = exec.CommandContext(ctx, python, "-u", filepath.Join(extracted(t), runtimes.PythonMain), "--handler=app.handler")
+	p.Cmd = exec.CommandContext(ctx, program, arguments...)
 	p.Dir = dir
-	p.Stdout, p.Stderr = &p.out, &p.err
+	p.Stdout, p.Stderr, p.ExtraFiles = &p.out, &p.err, c.extra
 	p.Env = append([]string{
-		"PATH=/usr/local/bin:/usr/bin:/bin", "PYTHONPATH=" + dir, "PYTHONDONTWRITEBYTECODE=1",
+		"PATH=/usr/local/bin:/usr/bin:/bin",
 		"MY_FUNCTION_ARN=" + ownARN, "AWS_CONTAINER_AUTHORIZATION_TOKEN=Basic c2VjcmV0",
 		"ROUTER_FUNCTION_ARN=arn:aws:lambda:::function:GGRouter",
 		"GGC_MAX_INTERFACE_VERSION=1.5", "GG_DAEMON_PORT=" + c.port(),

@@ -1,6 +1,6 @@
 // Package runtimes carries what a function's process loads from the core: the
-// program that runs a Python function, and the modules that the Greengrass Core
-// SDK expects to find there. It knows how to lay them out on disk; it must not
+// programs that run Python and Node.js functions, and the modules that the Greengrass
+// Core SDKs expect to find there. It knows how to lay them out on disk; it must not
 // know processes, functions or how the core speaks to them.
 package runtimes
 
@@ -21,19 +21,22 @@ import (
 // The patterns name files, not folders: a folder would leave out __init__.py
 // and could take in compiled leftovers.
 //
-//go:embed python/*.py python/*/*.py
+//go:embed python/*.py python/*/*.py nodejs/*.js nodejs/node_modules/*/*.js
 var files embed.FS
 
-// PythonMain is the program that runs a Python function, relative to the folder
-// that was given to Extract.
-const PythonMain = "python/lambda_runtime.py"
+// The programs that run functions, relative to the folder that was given to Extract.
+const (
+	PythonMain = "python/lambda_runtime.py"
+	NodeMain   = "nodejs/lambda_nodejs_runtime.js"
+)
 
 // storePrefix begins the names of the folders that hold one version each.
 const storePrefix = ".runtimes-"
 
 // Extract lays the runtime files out below dir, which it makes if need be:
-// dir/python is a link to a folder named after the content, so a new version
-// replaces all files at once and an interrupted Extract leaves the old ones.
+// dir/python and dir/nodejs are links into a folder named after the content, so a new
+// version replaces a language's files at once and an interrupted Extract leaves the
+// old ones.
 // Files are 0644 and folders 0755, so that functions running as another user
 // can read them. Files that are identical are left alone, damaged ones are
 // written again, folders of earlier versions are removed.
@@ -70,8 +73,10 @@ func extract(dir string) error {
 	if err != nil {
 		return err
 	}
-	if err := link(filepath.Join(store, "python"), filepath.Join(dir, "python")); err != nil {
-		return err
+	for _, language := range []string{"python", "nodejs"} {
+		if err := link(filepath.Join(store, language), filepath.Join(dir, language)); err != nil {
+			return err
+		}
 	}
 	return removeOthers(dir, store)
 }

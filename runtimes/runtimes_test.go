@@ -30,6 +30,9 @@ func TestExtract(t *testing.T) {
 			"python/greengrass_common/env_vars.py",
 			"python/greengrass_ipc_python_sdk/__init__.py",
 			"python/greengrass_ipc_python_sdk/ipc_client.py",
+			runtimes.NodeMain,
+			"nodejs/node_modules/aws-greengrass-common-js/index.js",
+			"nodejs/node_modules/aws-greengrass-ipc-sdk-js/index.js",
 		} {
 			info, err := os.Stat(filepath.Join(dir, name))
 			if err != nil {

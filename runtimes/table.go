@@ -30,8 +30,9 @@ type Runtime struct {
 	// said are the whole of it, the major and the minor number.
 	Probe []string
 	said  *regexp.Regexp
-	// runs says whether an interpreter can stand in for another version.
-	runs func(wanted, found Version) bool
+	// exact says whether an interpreter is of the very version, runs whether it can
+	// stand in for it.
+	exact, runs func(wanted, found Version) bool
 	// Missing is what is said when there is none.
 	Missing string
 
@@ -67,15 +68,32 @@ var table = []Runtime{
 		BinaryOnly: true,
 		WorksAlone: true,
 	},
-	python("python2.7", `^python(2)\.([0-9]+)$`, Version.Same, "python2.7"),
+	python("python2.7", `^python(2)\.([0-9]+)$`, Version.same, "python2.7"),
 	// After the very version and the distribution's own choice any other will do.
 	python("python3.x", `^python(3)\.([0-9]+)$`, Version.sameMajor, "{runtime}", "python3", "python3.*"),
+	{
+		Label: "nodejs", Language: "Node.js", pattern: regexp.MustCompile(`^nodejs([0-9]+)\.([0-9]+|x)$`),
+		// The original looked for Lambda's name only, which its administrators linked
+		// to what they had.
+		Interpreters: []string{"{runtime}", "node", "nodejs", "node*", "nodejs*.x", "nodejs*.10"},
+		exact:        Version.sameMajor, runs: runsNode,
+		Probe: []string{"--version"}, said: regexp.MustCompile(`^v(([0-9]+)\.([0-9]+)\S*)$`),
+		Missing:   "cannot find executable {runtime}, or a node of that version or a newer one, under any of the provided paths {paths}; install Node.js (Debian: apt-get install nodejs) to run {runtime} functions",
+		Main:      NodeMain,
+		Arguments: []string{"{main}", "--handler={handler}"},
+		Lists:     []List{{"NODE_PATH", []string{"{code}/", "{runtimes}/nodejs/node_modules", "{code}/node_modules"}}},
+	},
 }
+
+// oldestNode is the first major version that understands what is in NodeMain.
+const oldestNode = 6
+
+func runsNode(wanted, found Version) bool { return found.Major >= max(wanted.Major, oldestNode) }
 
 func python(label, pattern string, runs func(wanted, found Version) bool, interpreters ...string) Runtime {
 	return Runtime{
 		Label: label, Language: "Python", pattern: regexp.MustCompile(pattern),
-		Interpreters: interpreters, runs: runs,
+		Interpreters: interpreters, exact: Version.same, runs: runs,
 		// Python 2 prints its version to stderr.
 		Probe: []string{"--version"}, said: regexp.MustCompile(`^Python (([0-9]+)\.([0-9]+)\S*)`),
 		Missing:   "cannot find executable {runtime} under any of the provided paths {paths}; install it to run {runtime} functions",
@@ -100,8 +118,7 @@ func All() []Runtime { return slices.Clone(table) }
 // Version is that of a language, as far as it counts.
 type Version struct{ Major, Minor int }
 
-// Same says whether both numbers are the same.
-func (v Version) Same(other Version) bool { return v == other }
+func (v Version) same(other Version) bool { return v == other }
 
 func (v Version) sameMajor(other Version) bool { return v.Major == other.Major }
 
@@ -129,6 +146,9 @@ func (r *Runtime) Said(output string) (v Version, text string, ok bool) {
 	}
 	return versionOf(parts[2], parts[3]), parts[1], true
 }
+
+// Exact says whether an interpreter is of the very version that is wanted.
+func (r *Runtime) Exact(wanted, found Version) bool { return r.exact(wanted, found) }
 
 // Runs says whether an interpreter of a version runs functions for another.
 func (r *Runtime) Runs(wanted, found Version) bool { return r.runs(wanted, found) }

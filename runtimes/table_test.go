@@ -32,7 +32,19 @@ func TestTable(t *testing.T) {
 		{"python3", "", "", false},
 		{"python3.8 ", "", "", false},
 		{"xpython3.8", "", "", false},
-		{"nodejs12.x", "", "", false},
+		{"nodejs12.x", "nodejs", "v12.22.12\n", true},
+		{"nodejs12.x", "nodejs", "v20.20.2\n", true},
+		{"nodejs12.x", "nodejs", "v8.17.0\n", false},
+		{"nodejs12.x", "nodejs", "v22.0.0-pre", true},
+		{"nodejs12.x", "nodejs", "v12", false},
+		{"nodejs12.x", "nodejs", "12.22.12", false},
+		{"nodejs6.10", "nodejs", "v6.9.0", true},
+		{"nodejs8.10", "nodejs", "v6.17.1", false},
+		{"nodejs4.3", "nodejs", "v4.9.1", false}, // older than the runtime's own code
+		{"nodejs4.3", "nodejs", "v6.17.1", true},
+		{"nodejs", "", "", false},
+		{"nodejs4.3-edge", "", "", false},
+		{"nodejs12", "", "", false},
 		{"java8", "", "", false},
 		{fescue.ExecutableRuntime + "s", "", "", false},
 		{"", "", "", false},
@@ -83,7 +95,7 @@ func TestTableAndFeatures(t *testing.T) {
 	t.Parallel()
 	for _, runtime := range []string{
 		"python2.7", "python3.6", "python3.7", "python3.8", "python3.13", "python4.0", "python", fescue.ExecutableRuntime,
-		"nodejs6.10", "nodejs8.10", "nodejs12.x", "java8", "java11", "go1.x", "provided", "",
+		"nodejs", "nodejs4.3", "nodejs4.3-edge", "nodejs6.10", "nodejs8.10", "nodejs12.x", "nodejs22.x", "nodejs12", "java8", "java11", "go1.x", "provided", "",
 	} {
 		feature, needs := fescue.RuntimeFeature(runtime)
 		if served := !needs || fescue.Served(feature); served != (runtimes.Of(runtime) != nil) {

@@ -63,7 +63,7 @@ func (p *interpreters) find(ctx context.Context, row *runtimes.Runtime, runtime 
 	for _, name := range row.Interpreters {
 		for _, path := range p.files(strings.ReplaceAll(name, "{runtime}", runtime)) {
 			found, text, ok := row.Said(p.ask(ctx, row, path))
-			exact := wanted.Same(found)
+			exact := row.Exact(wanted, found)
 			if !ok || !row.Runs(wanted, found) || name == "{runtime}" && !exact {
 				continue
 			}

@@ -120,7 +120,7 @@ func TestApply(t *testing.T) {
 			got[problem.ARN] = kind
 		}
 		want := map[string]string{
-			arn("NoDir"): "code", arn("Java"): "unsupported", arn("Node"): "unsupported",
+			arn("NoDir"): "code", arn("Java"): "unsupported", arn("Node"): "missing",
 			arn("Python"): "missing", arn("Python2"): "missing", arn("Python4"): "unsupported",
 			arn("NoFile"): "code", arn("NoExec"): "code", arn("Outside"): "code", arn("Dir"): "code",
 		}
@@ -133,6 +133,32 @@ func TestApply(t *testing.T) {
 		r.wantResult("Good", "x", "X")
 		if got := r.invoke("Java", ""); got.Error != invoke.Unhandled || !strings.Contains(string(got.Payload), "java8 is not supported") {
 			t.Errorf("calling it: %s %s", got.Error, got.Payload)
+		}
+	})
+
+	t.Run("a newer Node.js takes over, with one warning", func(t *testing.T) {
+		t.Parallel()
+		r := newRig(t, func(o *lifecycle.Options) { o.SearchPath = []string{nodeFolder(t)} })
+		functions := []plan.Function{
+			r.node("One", "exports.handler = (e, c, cb) => cb(null, 1);"), r.node("Two", "exports.handler = (e, c, cb) => cb(null, 2);"),
+		}
+		for i := range functions {
+			functions[i].Runtime = "nodejs6.10"
+		}
+		r.apply(functions...)
+		r.wantResult("One", "", "1")
+		r.wantResult("Two", "", "2")
+		log := r.runtime.String()
+		if strings.Count(log, "runtime=nodejs6.10 installed=") != 1 || !strings.Contains(log, "another Node.js runs its functions") {
+			t.Errorf("want one warning that names both versions in:\n%s", log)
+		}
+		future := functions[0]
+		future.Runtime = "nodejs99.x"
+		problems := r.sup.Check(t.Context(), []plan.Function{future})
+		var missing *lifecycle.InterpreterMissingError
+		if len(problems) != 1 || !errors.As(problems[0], &missing) || !strings.Contains(missing.Error(), "cannot find executable nodejs99.x") ||
+			!strings.Contains(missing.Error(), "apt-get install nodejs") {
+			t.Errorf("an older Node.js would run it: %v", problems)
 		}
 	})
 
