@@ -67,7 +67,7 @@ func TestDiscovery(t *testing.T) {
 		}
 	}
 	// What provision made is a core's identity, and cores do not discover.
-	told("without the right", discovered{Status: 401})
+	told("without the right", discovered{Status: 403})
 	_, err := h.iot.CreatePolicy(ctx, &iot.CreatePolicyInput{PolicyName: aws.String("lamps"), PolicyDocument: aws.String(
 		`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"greengrass:Discover","Resource":"` + lamp.thingARN + `"}]}`)})
 	check(err)
