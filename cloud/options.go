@@ -13,6 +13,7 @@ import (
 	"github.com/fescue-edge/fescue/cloud/deploy"
 	"github.com/fescue-edge/fescue/cloud/inbound"
 	"github.com/fescue-edge/fescue/cloud/mqttfront"
+	"github.com/fescue-edge/fescue/cloud/retention"
 )
 
 // Options configures a Server. DataDir, the addresses, Account, Region and
@@ -80,7 +81,7 @@ type Options struct {
 	Deadlines deploy.Deadlines
 	// Retention is how long tokens, ended deployments and audit records are kept;
 	// nil means fescue.DefaultRetention.
-	Retention fescue.Retention
+	Retention retention.Ages
 	// Throttle is how many calls a second each access key may make of an
 	// operation, by its name or "*"; empty is no limit.
 	Throttle map[string]float64
@@ -141,7 +142,7 @@ func (o *Options) complete() error {
 		}
 	}
 	if o.Retention == nil {
-		o.Retention = fescue.DefaultRetention()
+		o.Retention = retention.DefaultAges()
 	}
 	if err := o.Retention.Validate(); err != nil {
 		return err

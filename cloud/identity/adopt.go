@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/audit"
 )
 
@@ -17,8 +16,8 @@ var ErrAdopted = errors.New("access keys are adopted once")
 // do, with what their rows say: this once, when a version that seals so first opens
 // the database. It returns the keys that it adopted. A database in which some are
 // sealed so already was adopted before, whatever it says: ErrAdopted.
-func (k *Keys) Adopt(ctx context.Context) (adopted []fescue.AccessKey, err error) {
-	list, err := k.store.AdoptAccessKeys(ctx, func(row fescue.AccessKey) ([]byte, error) {
+func (k *Keys) Adopt(ctx context.Context) (adopted []AccessKey, err error) {
+	list, err := k.store.AdoptAccessKeys(ctx, func(row AccessKey) ([]byte, error) {
 		if _, err := k.open(row); err == nil {
 			return nil, fmt.Errorf("access key %s: %w", row.ID, ErrAdopted)
 		}
@@ -27,6 +26,6 @@ func (k *Keys) Adopt(ctx context.Context) (adopted []fescue.AccessKey, err error
 			return row.Sealed, nil // it opened to nobody before, and does not now
 		}
 		return k.master.Seal(secret, label(row))
-	}, func(row fescue.AccessKey) audit.Record { return k.record("AdoptAccessKey", row.Account, row.ID) })
+	}, func(row AccessKey) audit.Record { return k.record("AdoptAccessKey", row.Account, row.ID) })
 	return list, err
 }

@@ -26,13 +26,13 @@ import (
 type KeyStore interface {
 	// PutAccessKey writes a key, or its new account and secret when the id is there;
 	// a revoked id is fescue.ErrConflict.
-	PutAccessKey(ctx context.Context, k fescue.AccessKey, records ...audit.Record) error
-	AccessKey(ctx context.Context, id string) (fescue.AccessKey, error)
-	AccessKeys(ctx context.Context) ([]fescue.AccessKey, error)
+	PutAccessKey(ctx context.Context, k AccessKey, records ...audit.Record) error
+	AccessKey(ctx context.Context, id string) (AccessKey, error)
+	AccessKeys(ctx context.Context) ([]AccessKey, error)
 	RevokeAccessKey(ctx context.Context, id string, records ...audit.Record) error
-	AdoptAccessKeys(ctx context.Context, seal func(fescue.AccessKey) ([]byte, error), record func(fescue.AccessKey) audit.Record) ([]fescue.AccessKey, error)
-	AddSessionKey(ctx context.Context, k fescue.SessionKey) error
-	SessionKey(ctx context.Context, id string) (fescue.SessionKey, error)
+	AdoptAccessKeys(ctx context.Context, seal func(AccessKey) ([]byte, error), record func(AccessKey) audit.Record) ([]AccessKey, error)
+	AddSessionKey(ctx context.Context, k SessionKey) error
+	SessionKey(ctx context.Context, id string) (SessionKey, error)
 }
 
 // Keys keeps the access keys that API callers sign with. Secrets are stored sealed
@@ -79,7 +79,7 @@ var ErrForm = errors.New("malformed access key")
 
 // label is what the secret of a key is sealed with: who the key is and what it may
 // do, so that a row that was changed does not open.
-func label(row fescue.AccessKey) string {
+func label(row AccessKey) string {
 	of, err := json.Marshal(struct {
 		Account, Name, Role string
 		Limit               fescue.Limit
@@ -94,7 +94,7 @@ func label(row fescue.AccessKey) string {
 func earlyLabel(id string) string { return "access-key/" + id }
 
 // open opens the secret of a key that nobody changed.
-func (k *Keys) open(row fescue.AccessKey) (string, error) {
+func (k *Keys) open(row AccessKey) (string, error) {
 	secret, err := k.master.Open(row.Sealed, label(row))
 	if err != nil {
 		return "", fmt.Errorf("access key %s is not as Fescue wrote it: its row in the database was changed; revoke it and make another: %w", row.ID, pki.ErrSealed)
@@ -121,7 +121,7 @@ func (k *Keys) put(ctx context.Context, id, secret, account, name string, grant 
 	if len(secret) < 16 || len(secret) > 128 {
 		return fmt.Errorf("%w: the secret of %s must have 16 to 128 characters", ErrForm, id)
 	}
-	row := fescue.AccessKey{
+	row := AccessKey{
 		ID: id, Account: account, Name: name, Role: grant.Role, Limit: grant.Limit, CreatedAt: k.now().UTC(),
 	}
 	there, err := k.store.AccessKey(ctx, id)
@@ -151,7 +151,7 @@ func (k *Keys) Create(ctx context.Context, account, name string, grant Grant) (i
 }
 
 // List is every key, revoked ones included, without secrets.
-func (k *Keys) List(ctx context.Context) ([]fescue.AccessKey, error) { return k.store.AccessKeys(ctx) }
+func (k *Keys) List(ctx context.Context) ([]AccessKey, error) { return k.store.AccessKeys(ctx) }
 
 // Revoke ends a key for good: within a second it is unknown to every server.
 func (k *Keys) Revoke(ctx context.Context, id string) error {
@@ -225,7 +225,7 @@ func (k *Keys) read(ctx context.Context, id string) (Signer, error) {
 var userPattern = regexp.MustCompile(`^[a-zA-Z0-9_+=,.@-]{1,64}$`)
 
 // userName is the key's name, or its id where no user can be called so.
-func userName(row fescue.AccessKey) string {
+func userName(row AccessKey) string {
 	if userPattern.MatchString(row.Name) {
 		return row.Name
 	}

@@ -49,7 +49,7 @@ func (k *Keys) StartSession(ctx context.Context, signer, identity, role string, 
 		return Session{}, err
 	}
 	now := k.now().UTC().Truncate(time.Millisecond) // as the database keeps it
-	row := fescue.SessionKey{
+	row := SessionKey{
 		ID: sessionPrefix + base32.StdEncoding.EncodeToString(raw[:]), Parent: parent, Identity: identity, Role: role,
 		CreatedAt: now, ExpiresAt: now.Add(life),
 	}
@@ -64,7 +64,7 @@ func (k *Keys) StartSession(ctx context.Context, signer, identity, role string, 
 }
 
 // sessionMAC authenticates a row: whose the key is, and what limits it.
-func (k *Keys) sessionMAC(row fescue.SessionKey) (string, error) {
+func (k *Keys) sessionMAC(row SessionKey) (string, error) {
 	key, err := k.master.Derive("rows of session keys")
 	if err != nil {
 		return "", err
@@ -81,7 +81,7 @@ func (k *Keys) sessionMAC(row fescue.SessionKey) (string, error) {
 
 // sessionRow reads the row of a temporary key that nobody changed. Those that an
 // early version gave out, whose rows nothing authenticates, have ended.
-func (k *Keys) sessionRow(ctx context.Context, id string) (fescue.SessionKey, error) {
+func (k *Keys) sessionRow(ctx context.Context, id string) (SessionKey, error) {
 	row, err := k.store.SessionKey(ctx, id)
 	if errors.Is(err, fescue.ErrNotFound) {
 		return row, ErrUnknownKey
@@ -100,7 +100,7 @@ func (k *Keys) sessionRow(ctx context.Context, id string) (fescue.SessionKey, er
 }
 
 // session derives the secrets of a row.
-func (k *Keys) session(row fescue.SessionKey) (Session, error) {
+func (k *Keys) session(row SessionKey) (Session, error) {
 	key, err := k.master.Derive("session keys")
 	if err != nil {
 		return Session{}, err

@@ -165,7 +165,7 @@ func TestAdopt(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := w.store.PutAccessKey(t.Context(), fescue.AccessKey{ID: id, Account: account, Name: "n", Sealed: sealed, Role: role, CreatedAt: start}); err != nil {
+		if err := w.store.PutAccessKey(t.Context(), identity.AccessKey{ID: id, Account: account, Name: "n", Sealed: sealed, Role: role, CreatedAt: start}); err != nil {
 			t.Fatal(err)
 		}
 		if revoked {

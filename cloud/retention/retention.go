@@ -9,7 +9,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/lease"
 )
 
@@ -19,13 +18,13 @@ type Store interface {
 	// Expire looks at about limit rows from a time on that are older than before,
 	// removes those that may go, and returns up to which time it looked, zero when
 	// there were none.
-	Expire(ctx context.Context, what fescue.Retained, from, before time.Time, limit int) (removed int64, upTo time.Time, err error)
+	Expire(ctx context.Context, what Retained, from, before time.Time, limit int) (removed int64, upTo time.Time, err error)
 }
 
 // Options is what a Sweeper is made of. All are needed.
 type Options struct {
 	Store  Store
-	Ages   fescue.Retention
+	Ages   Ages
 	Now    func() time.Time
 	Logger *slog.Logger
 }
@@ -73,7 +72,7 @@ func (s *Sweeper) Sweep(ctx context.Context) {
 	}
 }
 
-func (s *Sweeper) sweep(ctx context.Context, what fescue.Retained, before time.Time) (total int64, err error) {
+func (s *Sweeper) sweep(ctx context.Context, what Retained, before time.Time) (total int64, err error) {
 	var from time.Time
 	for {
 		removed, upTo, err := s.Store.Expire(ctx, what, from, before, piece)

@@ -53,7 +53,7 @@ func TestSweep(t *testing.T) {
 	}{{"for ever", 0, 3 * each}, {"a week", 7 * day, 2 * each}, {"two days", 2 * day, each}, {"an hour", time.Hour, 0}} {
 		t.Run(tc.name, func(t *testing.T) {
 			retention.New(retention.Options{
-				Store: s, Ages: fescue.Retention{fescue.RetainedTokens: tc.age}, Now: func() time.Time { return now }, Logger: logger,
+				Store: s, Ages: retention.Ages{retention.RetainedTokens: tc.age}, Now: func() time.Time { return now }, Logger: logger,
 			}).Sweep(t.Context())
 			if got := kept(); got != tc.want {
 				t.Errorf("%d tokens are kept, want %d", got, tc.want)

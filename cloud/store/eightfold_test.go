@@ -14,6 +14,8 @@ import (
 	"github.com/fescue-edge/fescue/cloud/audit"
 	"github.com/fescue-edge/fescue/cloud/buckets"
 	"github.com/fescue-edge/fescue/cloud/cores"
+	"github.com/fescue-edge/fescue/cloud/identity"
+	"github.com/fescue-edge/fescue/cloud/retention"
 	"github.com/fescue-edge/fescue/cloud/store"
 	"github.com/fescue-edge/fescue/shadow"
 )
@@ -237,7 +239,7 @@ var races = []race{
 		return s.ReleaseLease(ctx, "eight", fmt.Sprint(i))
 	})},
 	{"AdoptAccessKeys", 8, nil, each(func(ctx context.Context, s *store.Store, _ int) error {
-		_, err := s.AdoptAccessKeys(ctx, func(fescue.AccessKey) ([]byte, error) { return nil, nil }, func(k fescue.AccessKey) audit.Record {
+		_, err := s.AdoptAccessKeys(ctx, func(identity.AccessKey) ([]byte, error) { return nil, nil }, func(k identity.AccessKey) audit.Record {
 			return audit.Record{ID: k.ID, At: madeAt}
 		})
 		return err
@@ -268,7 +270,7 @@ var races = []race{
 		return err
 	})},
 	{"PutAccessKey", 8, nil, each(func(ctx context.Context, s *store.Store, i int) error {
-		return s.PutAccessKey(ctx, fescue.AccessKey{ID: "AKIAEIGHT", Account: "1", Sealed: []byte{byte(i)}})
+		return s.PutAccessKey(ctx, identity.AccessKey{ID: "AKIAEIGHT", Account: "1", Sealed: []byte{byte(i)}})
 	})},
 	{"RevokeAccessKey", 1, fescue.ErrNotFound, each(func(ctx context.Context, s *store.Store, _ int) error { return s.RevokeAccessKey(ctx, "AKIAEIGHT") })},
 	{"AssociateRole", 8, nil, each(func(ctx context.Context, s *store.Store, i int) error {
@@ -431,7 +433,7 @@ var races = []race{
 	})},
 	{"ForgetShadows", 8, nil, each(func(ctx context.Context, s *store.Store, _ int) error { return s.ForgetShadows(ctx, epoch) })},
 	{"Expire", 8, nil, each(func(ctx context.Context, s *store.Store, _ int) error {
-		_, _, err := s.Expire(ctx, fescue.RetainedDeployments, time.Time{}, time.Now(), 100)
+		_, _, err := s.Expire(ctx, retention.RetainedDeployments, time.Time{}, time.Now(), 100)
 		return err
 	})},
 

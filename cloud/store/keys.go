@@ -9,12 +9,13 @@ import (
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/audit"
+	"github.com/fescue-edge/fescue/cloud/identity"
 )
 
 // PutAccessKey writes a key, or its new account and secret when the id exists and
 // is not revoked; a revoked id is fescue.ErrConflict. What is recorded of it is
 // written with it.
-func (s *Store) PutAccessKey(ctx context.Context, k fescue.AccessKey, records ...audit.Record) error {
+func (s *Store) PutAccessKey(ctx context.Context, k identity.AccessKey, records ...audit.Record) error {
 	return s.update(ctx, func(tx *sql.Tx) error {
 		err := changed(ctx, tx, `
 			INSERT INTO access_key (id, account, name, sealed, role, group_tag, limit_json, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
@@ -32,19 +33,19 @@ func (s *Store) PutAccessKey(ctx context.Context, k fescue.AccessKey, records ..
 }
 
 // AccessKey reads a key, revoked or not.
-func (s *Store) AccessKey(ctx context.Context, id string) (fescue.AccessKey, error) {
+func (s *Store) AccessKey(ctx context.Context, id string) (identity.AccessKey, error) {
 	list, err := all(ctx, s.read, scanAccessKey, selectAccessKey+` WHERE id = $1`, id)
 	if err != nil {
-		return fescue.AccessKey{}, err
+		return identity.AccessKey{}, err
 	}
 	if len(list) == 0 {
-		return fescue.AccessKey{}, fmt.Errorf("access key %s: %w", id, fescue.ErrNotFound)
+		return identity.AccessKey{}, fmt.Errorf("access key %s: %w", id, fescue.ErrNotFound)
 	}
 	return list[0], nil
 }
 
 // AccessKeys lists all keys, oldest first.
-func (s *Store) AccessKeys(ctx context.Context) ([]fescue.AccessKey, error) {
+func (s *Store) AccessKeys(ctx context.Context) ([]identity.AccessKey, error) {
 	return all(ctx, s.read, scanAccessKey, selectAccessKey+` ORDER BY created_at, id`)
 }
 
@@ -78,7 +79,7 @@ func (s *Store) AccessKeysAdopted(ctx context.Context) (bool, error) {
 // AdoptAccessKeys replaces the sealed secret of every key by what seal makes of it,
 // once; a database in which that was done stays as it is. The secrets of revoked
 // keys are forgotten. It returns the keys that are good, and writes a record of each.
-func (s *Store) AdoptAccessKeys(ctx context.Context, seal func(fescue.AccessKey) ([]byte, error), record func(fescue.AccessKey) audit.Record) (adopted []fescue.AccessKey, err error) {
+func (s *Store) AdoptAccessKeys(ctx context.Context, seal func(identity.AccessKey) ([]byte, error), record func(identity.AccessKey) audit.Record) (adopted []identity.AccessKey, err error) {
 	err = s.update(ctx, func(tx *sql.Tx) error {
 		adopted = nil
 		inserted, err := tx.ExecContext(ctx, `
@@ -118,8 +119,8 @@ func (s *Store) AdoptAccessKeys(ctx context.Context, seal func(fescue.AccessKey)
 
 const selectAccessKey = `SELECT id, account, name, sealed, role, group_tag, limit_json, created_at, coalesce(revoked_at, 0) FROM access_key`
 
-func scanAccessKey(rows *sql.Rows) (fescue.AccessKey, error) {
-	var k fescue.AccessKey
+func scanAccessKey(rows *sql.Rows) (identity.AccessKey, error) {
+	var k identity.AccessKey
 	var sealed, groupTag, limit string
 	var created, revoked int64
 	err := rows.Scan(&k.ID, &k.Account, &k.Name, &sealed, &k.Role, &groupTag, &limit, &created, &revoked)

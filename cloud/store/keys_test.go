@@ -9,6 +9,7 @@ import (
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/audit"
+	"github.com/fescue-edge/fescue/cloud/identity"
 )
 
 func testRoles(t *testing.T, open opener) {
@@ -51,19 +52,19 @@ func testRoles(t *testing.T, open opener) {
 
 func testKeys(t *testing.T, open opener) {
 	t.Parallel()
-	key := func(id string, after time.Duration) fescue.AccessKey {
-		return fescue.AccessKey{ID: id, Account: "123456789012", Name: "n", Sealed: []byte{0, 255, 1}, CreatedAt: madeAt.Add(after)}
+	key := func(id string, after time.Duration) identity.AccessKey {
+		return identity.AccessKey{ID: id, Account: "123456789012", Name: "n", Sealed: []byte{0, 255, 1}, CreatedAt: madeAt.Add(after)}
 	}
 	t.Run("access keys", func(t *testing.T) {
 		t.Parallel()
 		s, ctx := open(t), t.Context()
 		a, b := key("B", 0), key("A", time.Second)
-		for _, k := range []fescue.AccessKey{b, a} {
+		for _, k := range []identity.AccessKey{b, a} {
 			if err := s.PutAccessKey(ctx, k); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if list := must(s.AccessKeys(ctx))(t); !gocmp.Equal(list, []fescue.AccessKey{a, b}) {
+		if list := must(s.AccessKeys(ctx))(t); !gocmp.Equal(list, []identity.AccessKey{a, b}) {
 			t.Errorf("not oldest first: %+v", list)
 		}
 		if got := must(s.AccessKey(ctx, "B"))(t); !gocmp.Equal(got, a) {
@@ -107,17 +108,17 @@ func testKeys(t *testing.T, open opener) {
 		if got := must(s.AccessKey(ctx, "GONE"))(t); len(got.Sealed) != 0 {
 			t.Errorf("a revoked key's secret is kept: %+v", got)
 		}
-		record := func(k fescue.AccessKey) audit.Record {
+		record := func(k identity.AccessKey) audit.Record {
 			return audit.Record{Partition: fescue.Partition{Account: k.Account}, At: madeAt, ID: k.ID, Operation: "Adopt"}
 		}
 		broken := errors.New("broken")
-		if _, err := s.AdoptAccessKeys(ctx, func(fescue.AccessKey) ([]byte, error) { return nil, broken }, record); !errors.Is(err, broken) {
+		if _, err := s.AdoptAccessKeys(ctx, func(identity.AccessKey) ([]byte, error) { return nil, broken }, record); !errors.Is(err, broken) {
 			t.Errorf("%v", err)
 		}
 		if must(s.AccessKeysAdopted(ctx))(t) {
 			t.Error("adopted though it failed")
 		}
-		seal := func(k fescue.AccessKey) ([]byte, error) { return []byte("new " + k.ID), nil }
+		seal := func(k identity.AccessKey) ([]byte, error) { return []byte("new " + k.ID), nil }
 		adopted := must(s.AdoptAccessKeys(ctx, seal, record))(t)
 		if len(adopted) != 2 || !must(s.AccessKeysAdopted(ctx))(t) {
 			t.Errorf("%+v", adopted)
@@ -127,7 +128,7 @@ func testKeys(t *testing.T, open opener) {
 				t.Errorf("%+v", got)
 			}
 		}
-		if again := must(s.AdoptAccessKeys(ctx, func(fescue.AccessKey) ([]byte, error) { return nil, broken }, record))(t); len(again) != 0 {
+		if again := must(s.AdoptAccessKeys(ctx, func(identity.AccessKey) ([]byte, error) { return nil, broken }, record))(t); len(again) != 0 {
 			t.Errorf("again: %+v", again)
 		}
 	})

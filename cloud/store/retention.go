@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/retention"
 )
 
 // retained is a table whose rows are removed for their age.
@@ -20,11 +21,11 @@ type retained struct {
 	among, gone string
 }
 
-// retention are the tables, by the names that fescue.Retention knows.
-var retention = map[fescue.Retained]retained{
-	fescue.RetainedTokens: {table: "client_token", at: "created_at"},
-	fescue.RetainedAudit:  {table: "audit_record", at: "at"},
-	fescue.RetainedDeployments: {
+// expiring are the tables of what retention.Ages bounds.
+var expiring = map[retention.Retained]retained{
+	retention.RetainedTokens: {table: "client_token", at: "created_at"},
+	retention.RetainedAudit:  {table: "audit_record", at: "at"},
+	retention.RetainedDeployments: {
 		table: "deployment", at: "updated_at",
 		among: `status IN ('Success', 'Failure')`, gone: deploymentGone,
 	},
@@ -51,8 +52,8 @@ var deploymentGone = fmt.Sprintf(`
 // removes those that may go. It begins after the time from and returns the time up
 // to which it has looked, or the zero time when there were none: the next call
 // begins there.
-func (s *Store) Expire(ctx context.Context, what fescue.Retained, from, before time.Time, limit int) (removed int64, upTo time.Time, err error) {
-	r, ok := retention[what]
+func (s *Store) Expire(ctx context.Context, what retention.Retained, from, before time.Time, limit int) (removed int64, upTo time.Time, err error) {
+	r, ok := expiring[what]
 	if !ok {
 		return 0, upTo, fmt.Errorf("retention of %s: %w", what, fescue.ErrNotFound)
 	}

@@ -5,11 +5,12 @@ import (
 	"time"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/retention"
 	"github.com/fescue-edge/fescue/cloud/store"
 )
 
 // expire removes what is older than before, and returns how many rows that were.
-func expire(t *testing.T, s *store.Store, what fescue.Retained, before time.Time) (total int64) {
+func expire(t *testing.T, s *store.Store, what retention.Retained, before time.Time) (total int64) {
 	t.Helper()
 	var from time.Time
 	for {
@@ -41,13 +42,13 @@ func testRetention(t *testing.T, open opener) {
 		s, ctx := open(t), t.Context()
 		token := fescue.Token{Operation: "O", Value: "v", RequestHash: "h"}
 		made := must(s.CreateDefinition(ctx, homePartition, newContainer(fescue.CoreKind, "n"), nil, token))(t)
-		if n := expire(t, s, fescue.RetainedTokens, madeAt); n != 0 {
+		if n := expire(t, s, retention.RetainedTokens, madeAt); n != 0 {
 			t.Errorf("%d tokens went before their time", n)
 		}
 		if id := must(s.TokenSubject(ctx, homePartition, token))(t); id != made.ID {
 			t.Errorf("the token stands for %s", id)
 		}
-		if n := expire(t, s, fescue.RetainedTokens, late); n != 1 {
+		if n := expire(t, s, retention.RetainedTokens, late); n != 1 {
 			t.Errorf("%d tokens went", n)
 		}
 		_, err := s.TokenSubject(ctx, homePartition, token)
@@ -67,12 +68,12 @@ func testRetention(t *testing.T, open opener) {
 		}
 		waiting := deploying(t, s, group).offer("core")
 
-		if n := expire(t, s, fescue.RetainedDeployments, madeAt); n != 0 {
+		if n := expire(t, s, retention.RetainedDeployments, madeAt); n != 0 {
 			t.Errorf("%d deployments went before their time", n)
 		}
 		// 15 deployments: the last ten stay, and so do the one that runs and the one
 		// that waits.
-		if n := expire(t, s, fescue.RetainedDeployments, late); n != 4 {
+		if n := expire(t, s, retention.RetainedDeployments, late); n != 4 {
 			t.Errorf("%d deployments went", n)
 		}
 		for _, gone := range []*run{old, failed[0], failed[1], failed[2]} {
@@ -91,7 +92,7 @@ func testRetention(t *testing.T, open opener) {
 		if list := must(s.Deployments(ctx, homePartition, group, fescue.Page{Limit: 2}))(t); list[0].ID != next.ID || list[1].ID != waiting.ID {
 			t.Errorf("%v", deploymentIDs(list))
 		}
-		if expire(t, s, fescue.RetainedDeployments, late); true {
+		if expire(t, s, retention.RetainedDeployments, late); true {
 			_, err := s.Deployment(ctx, homePartition, group, running.ID)
 			refused(t, "what ran before", err, fescue.ErrNotFound)
 		}
@@ -101,7 +102,7 @@ func testRetention(t *testing.T, open opener) {
 		s, ctx := open(t), t.Context()
 		deploying(t, s, "g").offer("core").step(fescue.EventClaimed).step(fescue.EventSucceeded)
 		reset := resetting(t, s, "g", fescue.ForceResetDeployment).force("core")
-		if n := expire(t, s, fescue.RetainedDeployments, late); n != 1 {
+		if n := expire(t, s, retention.RetainedDeployments, late); n != 1 {
 			t.Errorf("%d deployments went", n)
 		}
 		// The core may come for its reset in a year.
@@ -109,7 +110,7 @@ func testRetention(t *testing.T, open opener) {
 			t.Errorf("%s waits, %v", d.ID, err)
 		}
 		deploying(t, s, "other").offer("core")
-		if n := expire(t, s, fescue.RetainedDeployments, late); n != 1 {
+		if n := expire(t, s, retention.RetainedDeployments, late); n != 1 {
 			t.Errorf("%d deployments went once the core has more to come for", n)
 		}
 	})

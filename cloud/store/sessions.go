@@ -5,12 +5,12 @@ import (
 	"database/sql"
 	"fmt"
 
-	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/identity"
 )
 
 // AddSessionKey writes a temporary key, and removes those that ended a day before
 // it began.
-func (s *Store) AddSessionKey(ctx context.Context, k fescue.SessionKey) error {
+func (s *Store) AddSessionKey(ctx context.Context, k identity.SessionKey) error {
 	return s.update(ctx, func(tx *sql.Tx) error {
 		if _, err := tx.ExecContext(ctx, `DELETE FROM session_key WHERE expires_at < $1`, millis(k.CreatedAt.AddDate(0, 0, -1))); err != nil {
 			return err
@@ -23,14 +23,14 @@ func (s *Store) AddSessionKey(ctx context.Context, k fescue.SessionKey) error {
 }
 
 // SessionKey reads a temporary key, also one that has ended a moment ago.
-func (s *Store) SessionKey(ctx context.Context, id string) (fescue.SessionKey, error) {
-	k := fescue.SessionKey{ID: id}
+func (s *Store) SessionKey(ctx context.Context, id string) (identity.SessionKey, error) {
+	k := identity.SessionKey{ID: id}
 	var created, expires int64
 	err := one(s.read.QueryRowContext(ctx, `
 		SELECT parent, identity, role, created_at, expires_at, mac FROM session_key WHERE id = $1`, id),
 		&k.Parent, &k.Identity, &k.Role, &created, &expires, &k.MAC)
 	if err != nil {
-		return fescue.SessionKey{}, fmt.Errorf("session key %s: %w", id, err)
+		return identity.SessionKey{}, fmt.Errorf("session key %s: %w", id, err)
 	}
 	k.CreatedAt, k.ExpiresAt = fromMillis(created), fromMillis(expires)
 	return k, nil

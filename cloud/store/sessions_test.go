@@ -7,19 +7,20 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/identity"
 )
 
 func testSessions(t *testing.T, open opener) {
 	t.Parallel()
 	s, ctx := open(t), t.Context()
-	if err := s.PutAccessKey(ctx, fescue.AccessKey{ID: "A", Account: "123456789012", Name: "n", Role: "admin", CreatedAt: madeAt}); err != nil {
+	if err := s.PutAccessKey(ctx, identity.AccessKey{ID: "A", Account: "123456789012", Name: "n", Role: "admin", CreatedAt: madeAt}); err != nil {
 		t.Fatal(err)
 	}
-	session := func(id string, begins time.Duration) fescue.SessionKey {
-		return fescue.SessionKey{ID: id, Parent: "A", Identity: "assumed-role/r/s", Role: "r", CreatedAt: madeAt.Add(begins), ExpiresAt: madeAt.Add(begins + time.Hour)}
+	session := func(id string, begins time.Duration) identity.SessionKey {
+		return identity.SessionKey{ID: id, Parent: "A", Identity: "assumed-role/r/s", Role: "r", CreatedAt: madeAt.Add(begins), ExpiresAt: madeAt.Add(begins + time.Hour)}
 	}
 	first := session("1", 0)
-	for _, k := range []fescue.SessionKey{first, session("2", 12*time.Hour)} {
+	for _, k := range []identity.SessionKey{first, session("2", 12*time.Hour)} {
 		if err := s.AddSessionKey(ctx, k); err != nil {
 			t.Fatal(err)
 		}

@@ -11,9 +11,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud"
 	"github.com/fescue-edge/fescue/cloud/deploy"
+	"github.com/fescue-edge/fescue/cloud/retention"
 )
 
 // placeFlags say what ARNs carry. What is not given is as it was when a server last
@@ -78,9 +78,9 @@ type retentionFlags struct {
 	AuditRetention      time.Duration `default:"8760h" help:"How long audit records are kept; 0 for ever."`
 }
 
-func (f retentionFlags) retention() fescue.Retention {
-	return fescue.Retention{
-		fescue.RetainedTokens: f.TokenRetention, fescue.RetainedDeployments: f.DeploymentRetention, fescue.RetainedAudit: f.AuditRetention,
+func (f retentionFlags) retention() retention.Ages {
+	return retention.Ages{
+		retention.RetainedTokens: f.TokenRetention, retention.RetainedDeployments: f.DeploymentRetention, retention.RetainedAudit: f.AuditRetention,
 	}
 }
 

@@ -1,4 +1,4 @@
-package fescue
+package retention
 
 import (
 	"fmt"
@@ -20,12 +20,12 @@ const (
 	RetainedAudit Retained = "audit"
 )
 
-// Retention is how long things are kept; 0 means for ever.
-type Retention map[Retained]time.Duration
+// Ages are how long things are kept; 0 means for ever.
+type Ages map[Retained]time.Duration
 
 // Validate refuses ages that contradict each other: a token must not outlive the
 // deployment that it stands for, or a repeated call would find neither.
-func (r Retention) Validate() error {
+func (r Ages) Validate() error {
 	for what, age := range r {
 		if age < 0 {
 			return fmt.Errorf("retention of %s: %s is negative; 0 keeps them for ever", what, age)
@@ -38,8 +38,8 @@ func (r Retention) Validate() error {
 	return nil
 }
 
-// DefaultRetention is what an operator gets who chooses nothing.
-func DefaultRetention() Retention {
+// DefaultAges is what an operator gets who chooses nothing.
+func DefaultAges() Ages {
 	const day = 24 * time.Hour
-	return Retention{RetainedTokens: 7 * day, RetainedDeployments: 365 * day, RetainedAudit: 365 * day}
+	return Ages{RetainedTokens: 7 * day, RetainedDeployments: 365 * day, RetainedAudit: 365 * day}
 }

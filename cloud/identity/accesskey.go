@@ -1,6 +1,10 @@
-package fescue
+package identity
 
-import "time"
+import (
+	"time"
+
+	"github.com/fescue-edge/fescue"
+)
 
 // AccessKey is an access key as it is kept: its secret is sealed by the master key.
 type AccessKey struct {
@@ -11,7 +15,7 @@ type AccessKey struct {
 	// Role is a built-in role, and Limit what the key may act on; see package
 	// identity.
 	Role      string
-	Limit     Limit
+	Limit     fescue.Limit
 	CreatedAt time.Time
 	// RevokedAt is zero while the key is good.
 	RevokedAt time.Time

@@ -1,10 +1,10 @@
-package fescue_test
+package retention_test
 
 import (
 	"testing"
 	"time"
 
-	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/retention"
 )
 
 func TestRetention(t *testing.T) {
@@ -22,13 +22,13 @@ func TestRetention(t *testing.T) {
 		{"negative", -time.Hour, 0, false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			err := fescue.Retention{fescue.RetainedTokens: tc.tokens, fescue.RetainedDeployments: tc.deployments}.Validate()
+			err := retention.Ages{retention.RetainedTokens: tc.tokens, retention.RetainedDeployments: tc.deployments}.Validate()
 			if (err == nil) != tc.good {
 				t.Error(err)
 			}
 		})
 	}
-	if err := fescue.DefaultRetention().Validate(); err != nil {
+	if err := retention.DefaultAges().Validate(); err != nil {
 		t.Errorf("the default: %v", err)
 	}
 }
