@@ -80,7 +80,7 @@ func TestFailureTable(t *testing.T) {
 	}
 	t.Run("every code has one row", func(t *testing.T) {
 		t.Parallel()
-		codes := append(declared(t, "failures.go", "FailureCode"), declared(t, "warnings.go", "FailureCode")...)
+		codes := append(declared(t, "failurecodes.go", "FailureCode"), declared(t, "warnings.go", "FailureCode")...)
 		for _, code := range codes {
 			if n := rows[fescue.FailureCode(code)]; n != 1 {
 				t.Errorf("%s has %d rows", code, n)

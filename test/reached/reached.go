@@ -70,7 +70,7 @@ func Used(dir string, rules ...string) ([]string, error) {
 		return nil, err
 	}
 	codes := make(map[string]string)
-	for _, table := range []string{"failures.go", "warnings.go"} {
+	for _, table := range []string{"failurecodes.go", "warnings.go"} {
 		err := inspect(filepath.Join(root, table), func(n ast.Node) {
 			if spec, ok := n.(*ast.ValueSpec); ok {
 				if name, ok := spec.Type.(*ast.Ident); ok && name.Name == "FailureCode" {
