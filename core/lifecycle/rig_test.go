@@ -197,7 +197,7 @@ func (b *buffer) String() string {
 
 // rig is a whole edge: server, supervisor and router, wired as a core does it.
 type rig struct {
-	t       *testing.T
+	t       testing.TB
 	sup     *lifecycle.Supervisor
 	calls   *invoke.Registry
 	router  *router.Router
@@ -216,7 +216,7 @@ func (r *rig) PublishCloud(_ context.Context, topic string, payload []byte) erro
 	}
 }
 
-func newRig(t *testing.T, change ...func(*lifecycle.Options)) *rig {
+func newRig(t testing.TB, change ...func(*lifecycle.Options)) *rig {
 	t.Helper()
 	r := &rig{t: t, calls: invoke.NewRegistry(invoke.Options{}), logs: &capture{}, runtime: &buffer{}, cloud: make(chan router.Message, 100)}
 	logger := slog.New(slog.NewTextHandler(r.runtime, &slog.HandlerOptions{Level: slog.LevelDebug}))
