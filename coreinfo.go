@@ -32,6 +32,8 @@ type CoreInfo struct {
 	Runtimes []CoreRuntime `json:"runtimes,omitempty"`
 	// Unserved are the features that the core does not serve.
 	Unserved []Feature `json:"unserved,omitempty"`
+	// Missing is what the machine lacks for containers, each with what to do about it.
+	Missing []string `json:"missing,omitempty"`
 	// Findings are what is wrong with the machine, by code, as of when each came up.
 	Findings []ErrorDetail `json:"findings,omitempty"`
 	// Formats are the manifest formats that the core reads, rising.
@@ -54,7 +56,8 @@ const (
 	maxCoreFormats  = 32
 	maxCoreUnserved = 200
 	maxCoreFindings = 20
-	maxFindingText  = 2000 // bytes of a finding's message
+	maxCoreMissing  = 20
+	maxFindingText  = 2000 // bytes of a finding's message, and of what is missing
 )
 
 // Hash names what is said, so that a core need not say it again. Of findings only the
@@ -79,6 +82,19 @@ func (c CoreInfo) Known() bool { return len(c.Formats) > 0 }
 // Serves reports whether the core serves a feature, by its own words.
 func (c CoreInfo) Serves(f Feature) bool { return !slices.Contains(c.Unserved, f) }
 
+// Need completes a need with why the core does not serve it, for the text of its
+// feature's code.
+func (c CoreInfo) Need(n Need) Need {
+	if n.Feature == FeatureContainers {
+		missing := "the core does not say"
+		if len(c.Missing) > 0 {
+			missing = strings.Join(c.Missing, "; ")
+		}
+		n.Values = append(slices.Clone(n.Values), missing)
+	}
+	return n
+}
+
 // Validate refuses what no core says of itself.
 func (c CoreInfo) Validate() error {
 	if len(c.Runtimes) > maxCoreRuntimes || len(c.Formats) > maxCoreFormats || len(c.Unserved) > maxCoreUnserved {
@@ -87,6 +103,14 @@ func (c CoreInfo) Validate() error {
 	}
 	if len(c.Findings) > maxCoreFindings {
 		return fmt.Errorf("%d findings, at most %d are taken", len(c.Findings), maxCoreFindings)
+	}
+	if len(c.Missing) > maxCoreMissing {
+		return fmt.Errorf("%d things are missing, at most %d are taken", len(c.Missing), maxCoreMissing)
+	}
+	for _, text := range c.Missing {
+		if err := checkCoreText(text, maxFindingText); err != nil {
+			return err
+		}
 	}
 	if len(c.Formats) == 0 {
 		return fmt.Errorf("it says no manifest format that the core reads")

@@ -124,7 +124,7 @@ func TestUnservedFeatures(t *testing.T) {
 	names := declared(t, "features.go", "Feature")
 	rows := make(map[fescue.Feature]bool)
 	for _, u := range fescue.UnservedFeatures {
-		if rows[u.Feature] || fescue.Served(u.Feature) {
+		if rows[u.Feature] || fescue.Served(u.Feature) != u.ByMachine {
 			t.Errorf("%s stands there twice, or is served all the same", u.Feature)
 		}
 		rows[u.Feature] = true
@@ -155,12 +155,12 @@ func TestUnservedFeatures(t *testing.T) {
 		needs := []fescue.Need{
 			{Feature: fescue.FeatureIPDetector}, {Feature: fescue.FeatureContainers, Function: "f", Values: []any{"f"}}, {Feature: "served"},
 		}
-		failures, warnings := fescue.Judge(needs, fescue.Served)
+		failures, warnings := fescue.Judge(needs, fescue.CoreInfo{}, func(f fescue.Feature) bool { return f != fescue.FeatureContainers && fescue.Served(f) })
 		if len(failures) != 1 || failures[0].Function != "f" || failures[0].Detail.DetailedErrorCode != string(fescue.ContainerUnsupported) ||
 			len(warnings) != 1 || warnings[0].Detail.DetailedErrorCode != string(fescue.IPDetectorUnserved) {
 			t.Errorf("failures %+v, warnings %+v", failures, warnings)
 		}
-		failures, warnings = fescue.Judge(needs, func(fescue.Feature) bool { return true })
+		failures, warnings = fescue.Judge(needs, fescue.CoreInfo{}, func(fescue.Feature) bool { return true })
 		if len(failures)+len(warnings) != 0 {
 			t.Errorf("failures %+v, warnings %+v of a core that serves all", failures, warnings)
 		}

@@ -299,8 +299,8 @@ var DeploymentFailures = []DeploymentFailure{
 	},
 	{
 		Code: ContainerUnsupported, Phase: FailsBuilding, Concerns: "function",
-		Text:   "Function %s is configured to run in IsolationMode=GreengrassContainer; this version of the core runs IsolationMode=NoContainer only",
-		Remedy: "Set DefaultConfig.Execution.IsolationMode of the function definition, or Environment.Execution.IsolationMode of the function, to NoContainer and leave MemorySize out.",
+		Text:   "Function %s is configured to run in IsolationMode=GreengrassContainer, which its core cannot do; what is missing: %s",
+		Remedy: "Supply what is missing and start the core again, or set DefaultConfig.Execution.IsolationMode of the function definition, or Environment.Execution.IsolationMode of the function, to NoContainer and leave MemorySize out.",
 	},
 	{
 		Code: IsolationModeOfGroup, Phase: FailsClaimed, Concerns: "group", Original: true,

@@ -1,6 +1,9 @@
 package fescue
 
-import "regexp"
+import (
+	"regexp"
+	"slices"
+)
 
 // Feature is something that a group can ask of its core and that not every core
 // serves.
@@ -34,6 +37,9 @@ type UnservedFeature struct {
 	// Code is what becomes of a group that needs the feature: it fails with a code
 	// of DeploymentFailures, or gets a warning of DeploymentWarnings.
 	Code FailureCode
+	// ByMachine marks a feature that cores of this version serve on a machine that
+	// has what it takes. A core says itself where it does not.
+	ByMachine bool
 }
 
 // UnservedFeatures is what cores of this version cannot do. The control plane
@@ -41,43 +47,40 @@ type UnservedFeature struct {
 // anything, and recovery when it reads a folder. A feature that comes to be served
 // loses its row.
 var UnservedFeatures = []UnservedFeature{
-	{FeatureContainers, ContainerUnsupported},
-	{FeatureJava, RuntimeUnsupported},
-	{FeatureOtherRuntimes, RuntimeUnsupported},
-	{FeatureConnectors, ConnectorUnsupported},
-	{FeatureLocalResources, ResourceUnsupported},
-	{FeatureModels, ResourceUnsupported},
-	{FeatureSecrets, ResourceUnsupported},
-	{FeatureStreams, SystemComponentUnsupported},
-	{FeatureSystemFunctions, SystemComponentUnsupported},
-	{FeatureDeviceSubscriptions, DeviceSubscriptionUnsupported},
-	{FeatureShadows, ShadowSubscriptionUnsupported},
-	{FeatureClientDevices, ClientDevicesUnserved},
-	{FeatureShadowSync, ShadowSyncUnserved},
-	{FeatureCloudWatchLogs, LoggerUnserved},
-	{FeatureSpoolerSettings, SpoolerSettingUnserved},
-	{FeatureIPDetector, IPDetectorUnserved},
-	{FeatureGroupRole, GroupRoleUnserved},
+	{Feature: FeatureContainers, Code: ContainerUnsupported, ByMachine: true},
+	{Feature: FeatureJava, Code: RuntimeUnsupported},
+	{Feature: FeatureOtherRuntimes, Code: RuntimeUnsupported},
+	{Feature: FeatureConnectors, Code: ConnectorUnsupported},
+	{Feature: FeatureLocalResources, Code: ResourceUnsupported},
+	{Feature: FeatureModels, Code: ResourceUnsupported},
+	{Feature: FeatureSecrets, Code: ResourceUnsupported},
+	{Feature: FeatureStreams, Code: SystemComponentUnsupported},
+	{Feature: FeatureSystemFunctions, Code: SystemComponentUnsupported},
+	{Feature: FeatureDeviceSubscriptions, Code: DeviceSubscriptionUnsupported},
+	{Feature: FeatureShadows, Code: ShadowSubscriptionUnsupported},
+	{Feature: FeatureClientDevices, Code: ClientDevicesUnserved},
+	{Feature: FeatureShadowSync, Code: ShadowSyncUnserved},
+	{Feature: FeatureCloudWatchLogs, Code: LoggerUnserved},
+	{Feature: FeatureSpoolerSettings, Code: SpoolerSettingUnserved},
+	{Feature: FeatureIPDetector, Code: IPDetectorUnserved},
+	{Feature: FeatureGroupRole, Code: GroupRoleUnserved},
 }
 
-// UnservedNames are the features that cores of this version do not serve.
+// UnservedNames are the features that cores of this version do not serve, whatever
+// their machine.
 func UnservedNames() []Feature {
-	list := make([]Feature, len(UnservedFeatures))
-	for i, u := range UnservedFeatures {
-		list[i] = u.Feature
+	var list []Feature
+	for _, u := range UnservedFeatures {
+		if !u.ByMachine {
+			list = append(list, u.Feature)
+		}
 	}
 	return list
 }
 
-// Served reports whether cores of this version serve a feature.
-func Served(f Feature) bool {
-	for _, u := range UnservedFeatures {
-		if u.Feature == f {
-			return false
-		}
-	}
-	return true
-}
+// Served reports whether cores of this version serve a feature, if their machine
+// can.
+func Served(f Feature) bool { return !slices.Contains(UnservedNames(), f) }
 
 // Need is one place where a group needs a feature.
 type Need struct {
@@ -96,12 +99,14 @@ type Unserved struct {
 }
 
 // Judge holds a group's needs against what a core serves: what keeps the group
-// from running there, and what only has no effect.
-func Judge(needs []Need, serves func(Feature) bool) (failures, warnings []Unserved) {
+// from running there, and what only has no effect. The core, as far as it is known,
+// tells why.
+func Judge(needs []Need, core CoreInfo, serves func(Feature) bool) (failures, warnings []Unserved) {
 	for _, n := range needs {
 		if serves(n.Feature) {
 			continue
 		}
+		n = core.Need(n)
 		for _, u := range UnservedFeatures {
 			if u.Feature != n.Feature {
 				continue

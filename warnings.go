@@ -10,6 +10,7 @@ const (
 	IPDetectorUnserved     FailureCode = "IP_DETECTOR_UNSERVED"
 	GroupRoleUnserved      FailureCode = "GROUP_ROLE_UNSERVED"
 	RunAsSystemID          FailureCode = "RUN_AS_SYSTEM_ID"
+	MemorySizeSmall        FailureCode = "MEMORY_SIZE_SMALL"
 )
 
 // DeploymentWarnings is the table of what is found in a group that fails nothing.
@@ -50,6 +51,11 @@ var DeploymentWarnings = []DeploymentFailure{
 		Code: RunAsSystemID, Concerns: "function",
 		Text:   "Function %s runs with the %s %d (%s), which is the system's own",
 		Remedy: "It has that account's rights: make sure that this is meant, as for video, dialout or gpio.",
+	},
+	{
+		Code: MemorySizeSmall, Concerns: "function",
+		Text:   "Function %s has a MemorySize of %d KB; %s alone needs about %d KB",
+		Remedy: "It may be killed for its memory as it starts: raise MemorySize.",
 	},
 }
 

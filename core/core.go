@@ -197,6 +197,7 @@ func (c *Core) assemble(files *logs.Logs, logger *slog.Logger) (_ *parts, err er
 	p.supervisor = lifecycle.New(lifecycle.Options{
 		Logger: logger, Logs: files, Sandbox: p.sandbox, Registry: registry,
 		RuntimeDir:    sandbox.HostPath(packages),
+		Hidden:        c.hidden(),
 		Port:          p.listener.Port(),
 		Environment:   c.environment(),
 		SearchPath:    c.searchPath(),
@@ -222,6 +223,7 @@ func (c *Core) assemble(files *logs.Logs, logger *slog.Logger) (_ *parts, err er
 		Connected:    p.wake.Active,
 		Certificates: c.certificates,
 		Info:         p.info,
+		Missing:      p.sandbox.Missing(),
 		AllowRoot:    c.config.AllowRoot,
 		Times:        agent.Times{MaxRetry: c.config.MaxRetryInterval},
 		DefaultUID:   number(c.options.DefaultUID), DefaultGID: number(c.options.DefaultGID),
@@ -237,7 +239,20 @@ func (c *Core) openSandbox(logger *slog.Logger) (*sandbox.Sandbox, error) {
 	if err := os.RemoveAll(filepath.Join(c.config.StateFolder(), "workers")); err != nil {
 		return nil, err
 	}
-	return sandbox.Open(sandbox.Options{Folder: filepath.Join(c.config.StateFolder(), "sandbox"), Logger: logger})
+	return sandbox.Open(sandbox.Options{Folder: filepath.Join(c.config.StateFolder(), "sandbox"), Logger: logger, Init: c.options.ContainerInit})
+}
+
+// hidden are the core's folders, of which functions in containers see nothing but
+// what they are shown. Either may be a link.
+func (c *Core) hidden() []sandbox.HostPath {
+	var list []sandbox.HostPath
+	for _, folder := range []string{c.config.Root, c.config.Variable()} {
+		if real, err := filepath.EvalSymlinks(folder); err == nil {
+			folder = real
+		}
+		list = append(list, sandbox.HostPath(folder))
+	}
+	return list
 }
 
 // functionUIDs is nil where functions share a user.

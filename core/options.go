@@ -25,4 +25,8 @@ type Options struct {
 	// SearchPath are the folders in which interpreters are looked for. Without
 	// it these are /usr/bin and /usr/local/bin, then those of PATH.
 	SearchPath []string
+	// ContainerInit is a program whose main function calls sandbox.Init first, which
+	// is what both commands do: /proc/self/exe. Without it no function runs in a
+	// container.
+	ContainerInit string
 }

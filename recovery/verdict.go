@@ -88,7 +88,12 @@ func ownCode(arn string) bool {
 // has no effect there.
 func (r *reading) judge() {
 	g := r.doc.group()
-	failures, warnings := fescue.Judge(g.Needs(), fescue.Served)
+	needs := g.Needs()
+	failures, warnings := fescue.Judge(needs, fescue.CoreInfo{}, fescue.Served)
+	if slices.ContainsFunc(needs, func(n fescue.Need) bool { return n.Feature == fescue.FeatureContainers }) {
+		r.report.warn("group", "it has functions in containers (GreengrassContainer): its core must run as root on a machine with what they take; "+
+			"with --isolation NoContainer they are recovered to run without one")
+	}
 	for _, f := range failures {
 		r.report.CannotRun = append(r.report.CannotRun, f.Detail)
 	}

@@ -35,6 +35,8 @@ type Runtime struct {
 	exact, runs func(wanted, found Version) bool
 	// Missing is what is said when there is none.
 	Missing string
+	// MemoryKB is about what an interpreter needs to start; 0 for programs.
+	MemoryKB int
 
 	// Main is the file that the interpreter runs, below the folder of Extract.
 	Main string
@@ -79,6 +81,7 @@ var table = []Runtime{
 		exact:        Version.sameMajor, runs: runsNode,
 		Probe: []string{"--version"}, said: regexp.MustCompile(`^v(([0-9]+)\.([0-9]+)\S*)$`),
 		Missing:   "cannot find executable {runtime}, or a node of that version or a newer one, under any of the provided paths {paths}; install Node.js (Debian: apt-get install nodejs) to run {runtime} functions",
+		MemoryKB:  16384,
 		Main:      NodeMain,
 		Arguments: []string{"{main}", "--handler={handler}"},
 		Lists:     []List{{"NODE_PATH", []string{"{code}/", "{runtimes}/nodejs/node_modules", "{code}/node_modules"}}},
@@ -97,6 +100,7 @@ func python(label, pattern string, runs func(wanted, found Version) bool, interp
 		// Python 2 prints its version to stderr.
 		Probe: []string{"--version"}, said: regexp.MustCompile(`^Python (([0-9]+)\.([0-9]+)\S*)`),
 		Missing:   "cannot find executable {runtime} under any of the provided paths {paths}; install it to run {runtime} functions",
+		MemoryKB:  16384,
 		Main:      PythonMain,
 		Arguments: []string{"-u", "{main}", "--handler={handler}"},
 		Lists:     []List{{"PYTHONPATH", []string{"{code}"}}},

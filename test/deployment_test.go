@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/greengrass"
 	"github.com/aws/aws-sdk-go-v2/service/greengrass/types"
 
@@ -196,19 +195,6 @@ func TestDeployment(t *testing.T) {
 func TestDeploymentFailures(t *testing.T) {
 	h := startServer(t).house(region)
 	viewer := h.connect(t, "Viewer")
-
-	t.Run("a function in a container is refused by this version", func(t *testing.T) {
-		g := h.provision(t, "Container_Core")
-		g.run(t)
-		arn := h.echo(t, "Contained")
-		group, version := g.groupVersion(t, "", []function{{
-			arn: arn, encoding: types.EncodingTypeBinary, isolation: types.FunctionIsolationModeGreengrassContainer, memory: aws.Int32(16384),
-		}}, nil)
-		status := h.await(t, group, h.deploy(t, group, version), fescue.Failure)
-		if got := details(status); !strings.Contains(got, "NoContainer") || !strings.Contains(got, arn) {
-			t.Errorf("details %q name neither the function nor the remedy", got)
-		}
-	})
 
 	t.Run("every problem of the group is told at once", func(t *testing.T) {
 		g := h.provision(t, "Broken_Core")

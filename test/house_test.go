@@ -140,12 +140,14 @@ type gateway struct {
 	thing, root       string
 	thingARN, certARN string
 	process           *process
+	// isolation is the default of its groups; empty for what the original took.
+	isolation types.FunctionIsolationMode
 }
 
 // provision makes a core's identity with the program's own command.
 func (h *house) provision(t testing.TB, thing string) *gateway {
 	t.Helper()
-	g := &gateway{house: h, thing: thing, root: openDir(t)}
+	g := &gateway{house: h, thing: thing, root: openDir(t), isolation: types.FunctionIsolationModeNoContainer}
 	p := start(t, h.environment(), "provision", thing, "--root", g.root)
 	<-p.done
 	if p.err != nil {
@@ -280,7 +282,7 @@ func (g *gateway) groupVersion(t testing.TB, group string, functions []function,
 		t.Fatal(err)
 	}
 	definition := &types.FunctionDefinitionVersion{DefaultConfig: &types.FunctionDefaultConfig{
-		Execution: &types.FunctionDefaultExecutionConfig{IsolationMode: types.FunctionIsolationModeNoContainer, RunAs: g.runAs()},
+		Execution: &types.FunctionDefaultExecutionConfig{IsolationMode: g.isolation, RunAs: g.runAs()},
 	}}
 	for i, f := range functions {
 		config := &types.FunctionConfiguration{

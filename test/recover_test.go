@@ -377,14 +377,14 @@ func TestRecoverVerdict(t *testing.T) {
 	root := filepath.Join("..", "recovery", "testdata", "mill")
 	h := startServer(t, "--account", "111122223333").house(region)
 	h.says(t, 0, []string{
-		"Nothing was changed.", "Without effect on cores of this version:", "IP_DETECTOR_UNSERVED", "cannot run this group; a deployment would fail:",
-		"CONTAINER_UNSUPPORTED_ERROR", "SUBSCRIPTION_DEVICE_UNSUPPORTED_ERROR", "With --isolation NoContainer", "make a group version without what cannot run",
+		"its core must run as root", "with --isolation NoContainer", "Nothing was changed.", "Without effect on cores of this version:", "IP_DETECTOR_UNSERVED",
+		"cannot run this group; a deployment would fail:", "SUBSCRIPTION_DEVICE_UNSUPPORTED_ERROR", "make a group version without what cannot run",
 	}, "recover", root, "--dry-run")
 	told := h.says(t, 0, []string{
 		"assumed    function arn:aws:lambda:eu-west-1:111122223333:function:MillReader:7: IsolationMode NoContainer in place of GreengrassContainer, without MemorySize 32768 KB",
 		"cannot run this group",
 	}, "recover", root, "--dry-run", "--isolation", "NoContainer")
-	if strings.Contains(told, "CONTAINER_UNSUPPORTED_ERROR") {
+	if strings.Contains(told, "its core must run as root") {
 		t.Errorf("a container is left:\n%s", told)
 	}
 	china := startServer(t, "--partition", "aws-cn", "--account", "444455556666", "--region", "cn-north-1").house("cn-north-1")

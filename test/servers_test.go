@@ -39,7 +39,7 @@ func TestTwoServers(t *testing.T) {
 	g := b.provision(t, "Shared_Core")
 	viewer.subscribe(t, g.thing+"/out")
 	g.run(t)
-	operator := &gateway{house: a, thing: g.thing, root: g.root, thingARN: g.thingARN, certARN: g.certARN}
+	operator := &gateway{house: a, thing: g.thing, root: g.root, thingARN: g.thingARN, certARN: g.certARN, isolation: g.isolation}
 	var group string
 	version := func(t *testing.T, tag string) string {
 		t.Helper()

@@ -156,6 +156,16 @@ func TestCoreInfo(t *testing.T) {
 			}
 		}
 	})
+	t.Run("a core whose machine cannot make containers", func(t *testing.T) {
+		s := s.with(t)
+		said := info
+		said.Unserved, said.Missing = []fescue.Feature{fescue.FeatureContainers}, []string{"the core does not run as root; run it as root"}
+		if err := s.ReportCore(t.Context(), home, "rootless", said); err != nil {
+			t.Fatal(err)
+		}
+		s.wantFailure(s.deploy(s.create(s.mill("rootless").functions(reader+":1"))),
+			problem{fescue.ContainerUnsupported, reader + ":1 is configured to run in IsolationMode=GreengrassContainer, which its core cannot do; what is missing: the core does not run as root"})
+	})
 	t.Run("a core that became too new after the offer", func(t *testing.T) {
 		s := s.with(t)
 		for _, claimed := range []bool{false, true} {

@@ -142,7 +142,7 @@ func (e *Engine) judge(ctx context.Context, r *resolved) error {
 	if core.Known() {
 		serves = core.Serves
 	}
-	failures, warnings := fescue.Judge(needs, serves)
+	failures, warnings := fescue.Judge(needs, core, serves)
 	for _, f := range failures {
 		r.problems = append(r.problems, f.Detail)
 	}

@@ -50,7 +50,7 @@ func TestUnserved(t *testing.T) {
 		"a function without a container": {func(g group) {
 			functions(g, fescue.Function{Id: "f", FunctionArn: reader + ":1", FunctionConfiguration: bare()})
 		}, nil, nil},
-		"a container": {func(g group) { g.functions(reader + ":1") }, []problem{{fescue.ContainerUnsupported, reader + ":1"}}, nil},
+		"a container": {func(g group) { g.functions(reader + ":1") }, nil, nil},
 		"other runtimes": {func(g group) {
 			functions(g, fescue.Function{Id: "n", FunctionArn: nodes, FunctionConfiguration: bare()}, // runs
 				fescue.Function{Id: "b", FunctionArn: beans, FunctionConfiguration: bare()}, fescue.Function{Id: "g", FunctionArn: gems, FunctionConfiguration: bare()})
@@ -99,7 +99,9 @@ func TestUnserved(t *testing.T) {
 		"a queue in memory":          {spooler("GG_CONFIG_STORAGE_TYPE", "Memory"), nil, nil},
 		"subscriptions at most once": {spooler("GG_CONFIG_SUBSCRIPTION_QUALITY", "AtMostOnce"), nil, nil},
 		"the IP detector":            {func(g group) { functions(g, system("GGIPDetector", nil)) }, nil, []problem{{fescue.IPDetectorUnserved, "GGIPDetector"}}},
-		"failures and warnings at once": {func(g group) { withDevice(g, true).functions(reader + ":1") }, []problem{{fescue.ContainerUnsupported, reader}},
+		"failures and warnings at once": {func(g group) {
+			functions(withDevice(g, true), fescue.Function{Id: "b", FunctionArn: beans, FunctionConfiguration: bare()})
+		}, []problem{{fescue.RuntimeUnsupported, beans}},
 			[]problem{{fescue.ClientDevicesUnserved, "pump"}, {fescue.ShadowSyncUnserved, "pump"}}},
 	} {
 		t.Run(name, func(t *testing.T) {

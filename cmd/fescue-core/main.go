@@ -15,6 +15,7 @@ import (
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/core"
+	"github.com/fescue-edge/fescue/core/sandbox"
 )
 
 type flags struct {
@@ -33,6 +34,7 @@ Examples:
   fescue-core --root /greengrass --iot-host gg.example.com --gg-host gg.example.com --ca /etc/fescue/ca.pem`
 
 func main() {
+	sandbox.Init()
 	var f flags
 	parser := kong.Must(&f, kong.Name("fescue-core"), kong.Description(description),
 		kong.Vars{"version": "fescue-core " + fescue.ReadBuild().String()})
@@ -50,7 +52,7 @@ func main() {
 }
 
 func run(ctx context.Context, f flags) error {
-	c, err := core.New(core.Options{Root: f.Root, IoTHost: f.IoTHost, GGHost: f.GGHost, CAFile: f.CA, Output: os.Stderr})
+	c, err := core.New(core.Options{Root: f.Root, IoTHost: f.IoTHost, GGHost: f.GGHost, CAFile: f.CA, Output: os.Stderr, ContainerInit: "/proc/self/exe"})
 	if err != nil {
 		return err
 	}

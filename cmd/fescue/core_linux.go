@@ -4,7 +4,12 @@ import (
 	"context"
 
 	"github.com/fescue-edge/fescue/core"
+	"github.com/fescue-edge/fescue/core/sandbox"
 )
+
+// beContainer makes this process the first one of a container, if it was started as
+// that.
+func beContainer() { sandbox.Init() }
 
 // Run runs a core until the context ends.
 func (c *coreCommand) Run(ctx context.Context, t *terminal) error {
@@ -16,5 +21,5 @@ func (c *coreCommand) Run(ctx context.Context, t *terminal) error {
 }
 
 func (c *coreCommand) options(t *terminal) core.Options {
-	return core.Options{Root: c.Root, IoTHost: c.IoTHost, GGHost: c.GGHost, CAFile: c.CA, Output: t.stderr}
+	return core.Options{Root: c.Root, IoTHost: c.IoTHost, GGHost: c.GGHost, CAFile: c.CA, Output: t.stderr, ContainerInit: "/proc/self/exe"}
 }

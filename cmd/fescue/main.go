@@ -59,6 +59,7 @@ type commands struct {
 }
 
 func main() {
+	beContainer()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"time"
 
 	"github.com/fescue-edge/fescue"
@@ -136,10 +135,6 @@ func writeVerdict(w io.Writer, r recovered) {
 	if len(r.CannotRun) > 0 {
 		fmt.Fprintln(w, "\nCores of this version cannot run this group; a deployment would fail:")
 		writeDetails(w, "  ", r.CannotRun)
-		containers := func(d fescue.ErrorDetail) bool { return d.DetailedErrorCode == string(fescue.ContainerUnsupported) }
-		if slices.ContainsFunc(r.CannotRun, containers) {
-			fmt.Fprintln(w, "  With --isolation NoContainer, functions are recovered to run without a container.")
-		}
 		fmt.Fprintln(w, "Next: supply what is named above, make a group version without what cannot run, and deploy that.")
 		return
 	}

@@ -192,7 +192,7 @@ func (u *upRun) coreRoot() string {
 func (u *upRun) startCore(ctx context.Context, root string) error {
 	o := core.Options{
 		Root: root, IoTHost: local(u.server.MQTTAddr()), GGHost: local(u.server.DeviceAddr()),
-		IPCPort: &u.IPC, Output: u.logFile,
+		IPCPort: &u.IPC, Output: u.logFile, ContainerInit: "/proc/self/exe",
 	}
 	if os.Geteuid() == 0 {
 		fmt.Fprintf(u.stderr, "WARN: started as root: functions run as user %d (nobody).\n", nobody)

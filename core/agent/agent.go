@@ -95,6 +95,8 @@ type Options struct {
 	// Info tells what the core is, but for what its software reads and serves, which
 	// the agent adds; nil means nothing.
 	Info func(ctx context.Context) fescue.CoreInfo
+	// Missing is what the machine lacks for containers; none where it lacks nothing.
+	Missing []string
 	// DefaultUID and DefaultGID take the place of ggc_user and ggc_group.
 	DefaultUID, DefaultGID *int
 	// FunctionUIDs takes the place of DefaultUID; nil where functions share it.
@@ -168,8 +170,18 @@ func New(o Options) *Agent {
 	a.planner = plan.New(plan.Options{
 		Disk: o.Disk, Code: a.depot.Path, Lambdas: l.lambdas(), Runner: o.Edge, Accounts: o.Accounts, AllowRoot: o.AllowRoot,
 		DefaultUID: o.DefaultUID, DefaultGID: o.DefaultGID, FunctionUIDs: o.FunctionUIDs, Logger: o.Logger,
+		Core: o.serving(),
 	})
 	return a
+}
+
+// serving is what the core says of what it serves.
+func (o Options) serving() fescue.CoreInfo {
+	unserved := fescue.UnservedNames()
+	if len(o.Missing) > 0 {
+		unserved = append(unserved, fescue.FeatureContainers)
+	}
+	return fescue.CoreInfo{Unserved: unserved, Missing: o.Missing}
 }
 
 func (o Options) withDefaults() Options {
@@ -317,7 +329,8 @@ func (a *Agent) step(ctx context.Context) (again bool, err error) {
 		wait = 0
 	}
 	info := a.Info(ctx)
-	info.Formats, info.Unserved, info.Findings = bundle.Formats(), fescue.UnservedNames(), a.attention()
+	info.Formats, info.Findings = bundle.Formats(), a.attention()
+	info.Unserved, info.Missing = a.serving().Unserved, a.Missing
 	poll := corelink.Poll{After: a.state.Epoch, Wait: wait, Formats: info.Formats}
 	if !a.Now().Before(a.silentUntil) {
 		poll.Info = info.Hash()

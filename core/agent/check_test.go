@@ -77,11 +77,11 @@ func TestGroupsThatCannotRun(t *testing.T) {
 			l := g.GroupDefinitions.Lambdas.Content
 			l[len(l)-1].DeploymentConfiguration.Environment.Execution = &fescue.FunctionExecution{}
 		}, code: fescue.ExecutionUnexpected, want: "Execution configuration for function with arn arn:aws:lambda:::function:GGCloudSpooler:1 is not allowed."},
-		{name: "in a container by default", edit: lambda(func(l *bundle.LambdaConfiguration) { l.Environment.Execution = nil }),
-			code: fescue.ContainerUnsupported, want: "this version of the core runs IsolationMode=NoContainer only. Set DefaultConfig.Execution.IsolationMode"},
+		{name: "in a container by default", edit: lambda(func(l *bundle.LambdaConfiguration) { l.Environment.Execution = nil }), gateway: lacking,
+			code: fescue.ContainerUnsupported, want: "what is missing: a root; an overlay. Supply what is missing and start the core again, or set DefaultConfig.Execution.IsolationMode"},
 		{name: "in a container by its own word", edit: lambda(func(l *bundle.LambdaConfiguration) {
 			l.Environment.Execution.IsolationMode = fescue.GreengrassContainer
-		}),
+		}), gateway: lacking,
 			code: fescue.ContainerUnsupported, want: arn},
 		{name: "in an unknown mode", edit: lambda(func(l *bundle.LambdaConfiguration) { l.Environment.Execution.IsolationMode = "Jail" }),
 			code: fescue.IsolationModeOfFunction, want: "Your 'IsolationMode' configuration for function with arn " + arn + " is invalid."},
@@ -214,6 +214,9 @@ func TestSeveralProblemsAtOnce(t *testing.T) {
 	}
 }
 
+// lacking makes a gateway that cannot run containers.
+func lacking(g *gateway) { g.lacks = []string{"a root", "an overlay"} }
+
 func TestGroupsThatRun(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
@@ -246,6 +249,11 @@ func TestGroupsThatRun(t *testing.T) {
 		{name: "in a group that amounts to root where that is allowed", edit: runAs(nil, ptr(42)),
 			gateway: func(g *gateway) { g.accounts, g.allowRoot = peopled, true },
 			got:     func(p plan.Plan) any { return p.Functions[0].RunAs }, want: &sandbox.Credential{UID: 112, GID: 42}},
+		{name: "in a container of the original's default size", edit: lambda(func(l *bundle.LambdaConfiguration) { l.Environment.Execution = nil }),
+			got: func(p plan.Plan) any { return p.Functions[0].Container }, want: &plan.Container{MemoryKB: 16384}},
+		{name: "in a container of its own size with /sys", edit: lambda(func(l *bundle.LambdaConfiguration) {
+			l.Environment.Execution, l.MemorySize, l.Environment.AccessSysfs = nil, ptr(65536), ptr(true)
+		}), got: func(p plan.Plan) any { return p.Functions[0].Container }, want: &plan.Container{MemoryKB: 65536, Sysfs: true}},
 		{name: "a handler beside the name of an interpreter", edit: lambda(func(l *bundle.LambdaConfiguration) { l.Executable = "python3.7" }),
 			got: func(p plan.Plan) any { return p.Functions[0].Handler }, want: "app.handler"},
 		{name: "a handler that only Executable names", edit: lambda(func(l *bundle.LambdaConfiguration) { l.Handler, l.Executable = "", "app.handler" }),
@@ -297,6 +305,9 @@ func TestWarnings(t *testing.T) {
 		{name: "a setting of the spooler", edit: system("GGCloudSpooler:1", map[string]string{"GG_CONFIG_STORAGE_TYPE": "FileSystem"}),
 			code: fescue.SpoolerSettingUnserved, want: "GG_CONFIG_STORAGE_TYPE of GGCloudSpooler is FileSystem"},
 		{name: "the IP detector", edit: system("GGIPDetector:1", nil), code: fescue.IPDetectorUnserved, want: "GGIPDetector"},
+		{name: "less memory than an interpreter needs", edit: lambda(func(l *bundle.LambdaConfiguration) {
+			l.Environment.Execution, l.MemorySize = nil, ptr(8192)
+		}), code: fescue.MemorySizeSmall, want: "has a MemorySize of 8192 KB; Python alone needs about 16384 KB"},
 		{name: "a logger", edit: func(g *bundle.Group) {
 			g.GroupDefinitions.Logging.Content = []bundle.Logger{{Type: "AWSCloudWatch", Component: "Lambda", Level: "INFO"}}
 		}, code: fescue.LoggerUnserved, want: "AWSCloudWatch"},

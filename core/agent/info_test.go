@@ -42,6 +42,18 @@ func TestInfo(t *testing.T) {
 		p.await("the change is told", func() bool { return p.heard == 2 && p.info.Kernel == "6.2" })
 		a.Wake()
 	})
+	t.Run("what the machine lacks for containers", func(t *testing.T) {
+		t.Parallel()
+		p := newPeer(t)
+		g := newGateway(t, p)
+		lacking(g)
+		g.run()
+		p.expect(p.offer(simple(t, 1, 1).build(p)), fescue.Success)
+		p.await("it is told", func() bool { return p.heard == 1 })
+		if diff := cmp.Diff(g.lacks, p.info.Missing); diff != "" || p.info.Serves(fescue.FeatureContainers) {
+			t.Errorf("%s %v", diff, p.info.Unserved)
+		}
+	})
 	t.Run("a control plane that will not hear it", func(t *testing.T) {
 		t.Parallel()
 		p := newPeer(t)

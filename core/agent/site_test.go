@@ -33,10 +33,12 @@ type gateway struct {
 	log    *logBuffer
 
 	// The agent is made with these.
-	disk         disk.FS
-	accounts     plan.Accounts
-	connected    func() bool
-	allowRoot    bool
+	disk      disk.FS
+	accounts  plan.Accounts
+	connected func() bool
+	allowRoot bool
+	// lacks is what the machine lacks for containers.
+	lacks        []string
 	certificates func() []agent.Certificate
 	uid, gid     *int
 	functionUIDs plan.FunctionUIDs
@@ -116,7 +118,7 @@ func (g *gateway) agent() *agent.Agent {
 	return agent.New(agent.Options{
 		ThingARN: coreARN, ThingName: coreName, Folder: g.path(), KeyFile: g.keyFile(),
 		Cloud: g.client, Edge: g, Logger: slog.New(slog.NewTextHandler(g.log, nil)), Connected: g.connected, Certificates: g.certificates, Info: g.info,
-		AllowRoot: g.allowRoot, DefaultUID: g.uid, DefaultGID: g.gid, FunctionUIDs: g.functionUIDs, Disk: g.disk, Accounts: g.accounts, Times: g.times, Now: g.now,
+		AllowRoot: g.allowRoot, Missing: g.lacks, DefaultUID: g.uid, DefaultGID: g.gid, FunctionUIDs: g.functionUIDs, Disk: g.disk, Accounts: g.accounts, Times: g.times, Now: g.now,
 	})
 }
 

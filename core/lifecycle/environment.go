@@ -42,6 +42,31 @@ func plainPlaces(f *plan.Function, runtimes sandbox.HostPath) places {
 	return places{code: code, runtimes: runtimes.Plain(), work: code, home: code, resources: code}
 }
 
+// placesOf are those of a function.
+func placesOf(f *plan.Function, runtimes sandbox.HostPath) places {
+	if f.Container == nil {
+		return plainPlaces(f, runtimes)
+	}
+	return containerPlaces
+}
+
+// containerPlaces are where functions of the original found things in a container.
+var containerPlaces = places{code: "/lambda", runtimes: "/runtime", work: "/lambda", home: "/lambda", resources: "/"}
+
+// container is what surrounds the process of a function, nil for nothing.
+func (l *launcher) container(f *plan.Function) *sandbox.Container {
+	if f.Container == nil {
+		return nil
+	}
+	return &sandbox.Container{
+		Memory: int64(f.Container.MemoryKB) << 10, Sysfs: f.Container.Sysfs, Hidden: l.hidden,
+		Mounts: []sandbox.Mount{
+			{Source: f.Code, Destination: containerPlaces.code},
+			{Source: l.runtimeDir, Destination: containerPlaces.runtimes},
+		},
+	}
+}
+
 // environment is all that a function's process sees. It inherits nothing from
 // the core's own environment, which may hold secrets.
 //

@@ -53,10 +53,10 @@ func (e *InterpreterMissingError) Error() string {
 	return strings.NewReplacer("{runtime}", e.Runtime, "{paths}", fmt.Sprint(e.Paths)).Replace(e.text)
 }
 
-// find returns the interpreter of a runtime for a user: that very version when it is
-// installed where the user may execute it, otherwise one that stands in for it, which
+// find returns the interpreter of a runtime for a user, and a container or nil: that
+// very version when it is installed where the user may execute it, otherwise one that stands in for it, which
 // the log says once.
-func (p *interpreters) find(ctx context.Context, row *runtimes.Runtime, runtime string, who *sandbox.Credential) (sandbox.HostPath, error) {
+func (p *interpreters) find(ctx context.Context, row *runtimes.Runtime, runtime string, who *sandbox.Credential, in *sandbox.Container) (sandbox.HostPath, error) {
 	wanted := row.Wanted(runtime)
 	// closed is why the first that would do cannot be used.
 	var closed error
@@ -68,7 +68,7 @@ func (p *interpreters) find(ctx context.Context, row *runtimes.Runtime, runtime 
 				continue
 			}
 			host := sandbox.HostPath(path)
-			if err := sandbox.Examine(sandbox.Spec{Program: host.Plain(), Dir: "/", Credential: who}); err != nil {
+			if err := sandbox.Examine(sandbox.Spec{Program: host.Plain(), Dir: "/", Credential: who, Container: in}); err != nil {
 				closed = cmp.Or(closed, err)
 				continue
 			}

@@ -29,11 +29,13 @@ type launcher struct {
 	interpreters *interpreters
 	// runtimeDir is where the runtimes package was extracted to.
 	runtimeDir sandbox.HostPath
+	// hidden are folders that functions in containers do not see.
+	hidden []sandbox.HostPath
 }
 
 // command resolves a function's command line, or says why it cannot run here.
 func (l *launcher) command(ctx context.Context, f *plan.Function) (command, error) {
-	c := command{runtime: runtimes.Of(f.Runtime), places: plainPlaces(f, l.runtimeDir)}
+	c := command{runtime: runtimes.Of(f.Runtime), places: placesOf(f, l.runtimeDir)}
 	if c.runtime == nil {
 		return command{}, &UnsupportedRuntimeError{f.Runtime}
 	}
@@ -44,7 +46,7 @@ func (l *launcher) command(ctx context.Context, f *plan.Function) (command, erro
 		c.program, c.args = c.places.code.Join(f.Handler), f.Arguments
 		return c, nil
 	}
-	interpreter, err := l.interpreters.find(ctx, c.runtime, f.Runtime, f.RunAs)
+	interpreter, err := l.interpreters.find(ctx, c.runtime, f.Runtime, f.RunAs, l.container(f))
 	if err != nil {
 		return command{}, err
 	}
@@ -94,6 +96,9 @@ func (s *Supervisor) Check(ctx context.Context, functions []plan.Function) []Pro
 // is not here it sees only what the machine lacks.
 func (s *Supervisor) resolve(ctx context.Context, f *plan.Function, here bool) (command, error) {
 	if row := runtimes.Of(f.Runtime); !here && row != nil && len(row.Interpreters) == 0 {
+		if f.Container != nil {
+			return command{}, nil
+		}
 		return command{}, f.RunAs.MayEnter(f.Code)
 	}
 	if info, err := os.Stat(string(f.Code)); here && err != nil {

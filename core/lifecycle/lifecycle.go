@@ -48,6 +48,8 @@ type Options struct {
 	Registry *invoke.Registry
 	// RuntimeDir is where the runtimes package was extracted to.
 	RuntimeDir sandbox.HostPath
+	// Hidden are folders that functions in containers do not see: the core's own.
+	Hidden []sandbox.HostPath
 	// Port is where package ipc listens.
 	Port int
 	// Environment is added to every function's: the core thing's name and ARN,

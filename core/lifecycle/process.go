@@ -3,8 +3,6 @@ package lifecycle
 import (
 	"context"
 	"fmt"
-	"os"
-	"syscall"
 
 	"github.com/fescue-edge/fescue/core/plan"
 	"github.com/fescue-edge/fescue/core/sandbox"
@@ -19,7 +17,7 @@ type Sandbox interface {
 func (s *Supervisor) spec(f *plan.Function, c command, id, token string) sandbox.Spec {
 	return sandbox.Spec{
 		ID: id, Program: c.program, Args: c.args, Dir: c.places.work, Reads: c.reads,
-		Env: s.environment(f, c, token), Credential: f.RunAs,
+		Env: s.environment(f, c, token), Credential: f.RunAs, Container: s.launcher.container(f),
 	}
 }
 
@@ -36,10 +34,12 @@ func (w *worker) start() (sandbox.Process, error) {
 }
 
 // describe says how a process ended, for logs and errors.
-func describe(state *os.ProcessState) string {
-	status, ok := state.Sys().(syscall.WaitStatus)
-	if ok && status.Signaled() {
-		return fmt.Sprintf("killed by signal %d (%v)", int(status.Signal()), status.Signal())
+func describe(f *plan.Function, end sandbox.End) string {
+	switch {
+	case end.OutOfMemory:
+		return fmt.Sprintf("killed for using more memory than its MemorySize of %d KB", f.Container.MemoryKB)
+	case end.Status.Signaled():
+		return fmt.Sprintf("killed by signal %d (%v)", int(end.Status.Signal()), end.Status.Signal())
 	}
-	return fmt.Sprintf("exited with status %d", state.ExitCode())
+	return fmt.Sprintf("exited with status %d", end.Status.ExitStatus())
 }

@@ -49,7 +49,7 @@ func New(o Options) *Supervisor {
 		tokens:    make(map[[sha256.Size]byte]*worker),
 		shares:    newShares(o.MaxWorkItems, o.MaxBytes),
 		launcher: &launcher{
-			runtimeDir: o.RuntimeDir,
+			runtimeDir: o.RuntimeDir, hidden: o.Hidden,
 			interpreters: &interpreters{
 				searchPath: o.SearchPath, warn: o.Logger.Warn,
 				said: make(map[executableFile]string), warned: make(map[string]bool),

@@ -102,7 +102,7 @@ func (w *worker) run() {
 	s.options.Logger.Info("A function's process started.", "funcArn", f.spec.ARN, "workerId", w.id, "pid", p.PID())
 
 	ended := make(chan string, 1)
-	go func() { ended <- describe(p.Wait()) }()
+	go func() { ended <- describe(&f.spec, p.Wait()) }()
 	w.settle(w.see(p, ended))
 }
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"path"
@@ -17,6 +18,7 @@ import (
 	"github.com/fescue-edge/fescue/bundle"
 	"github.com/fescue-edge/fescue/core/failure"
 	"github.com/fescue-edge/fescue/core/sandbox"
+	"github.com/fescue-edge/fescue/runtimes"
 	"github.com/fescue-edge/fescue/topic"
 )
 
@@ -49,7 +51,7 @@ func (c *checker) warn(detail fescue.ErrorDetail) {
 
 // group checks what concerns no single function.
 func (c *checker) group(g bundle.Group) {
-	failures, warnings := fescue.Judge(g.Needs(), fescue.Served)
+	failures, warnings := fescue.Judge(g.Needs(), c.Core, c.Core.Serves)
 	c.unserved = make(map[string]bool)
 	for _, f := range failures {
 		c.problems = append(c.problems, failure.Problem{Function: f.Function, Code: f.Detail.DetailedErrorCode, Message: f.Detail.DetailedErrorMessage})
@@ -94,7 +96,7 @@ func (c *checker) function(l bundle.Lambda) (Function, bool) {
 	if len(c.problems) > before {
 		return f, false
 	}
-	c.isolation(l)
+	c.isolation(l, &f)
 	// Without an identity of its own a function would run as the core.
 	id, ok := c.identity(l)
 	f.RunAs = id
@@ -130,8 +132,13 @@ func (c *checker) configure(l bundle.Lambda) Function {
 	return f
 }
 
-// isolation checks that a function asks for nothing that its mode does not have.
-func (c *checker) isolation(l bundle.Lambda) {
+// defaultMemoryKB is the MemorySize of a function in a container that has none (same
+// guide, "Controlling execution").
+const defaultMemoryKB = 16384
+
+// isolation checks that a function asks for nothing that its mode does not have, and
+// gives it its container.
+func (c *checker) isolation(l bundle.Lambda, f *Function) {
 	d, arn := l.DeploymentConfiguration, l.FunctionArn
 	mode := fescue.Isolation(d.Environment.Execution, c.defaults.DefaultExecution())
 	if !mode.Valid() {
@@ -139,6 +146,19 @@ func (c *checker) isolation(l bundle.Lambda) {
 	}
 	for _, code := range fescue.ModeConflicts(mode, d.MemorySize, d.Environment.AccessSysfs) {
 		c.problem(arn, code, arn)
+	}
+	if mode != fescue.GreengrassContainer {
+		return
+	}
+	f.Container = &Container{MemoryKB: defaultMemoryKB, Sysfs: d.Environment.AccessSysfs != nil && *d.Environment.AccessSysfs}
+	if d.MemorySize != nil && *d.MemorySize != 0 {
+		f.Container.MemoryKB = *d.MemorySize
+	}
+	if f.Container.MemoryKB < 0 {
+		c.problem(arn, fescue.FunctionMisconfigured, arn, fmt.Sprintf("MemorySize is %d KB", f.Container.MemoryKB))
+	}
+	if row := runtimes.Of(f.Runtime); row != nil && f.Container.MemoryKB < row.MemoryKB {
+		c.warn(fescue.MemorySizeSmall.Detail(arn, f.Container.MemoryKB, row.Language, row.MemoryKB))
 	}
 }
 

@@ -64,11 +64,21 @@ type Function struct {
 	Environment map[string]string
 	// RunAs is nil for the user that the core itself runs as.
 	RunAs *sandbox.Credential
+	// Container is nil for a function without one.
+	Container *Container
 	// LogLevel is the group's level for functions.
 	LogLevel string
 	// Hash names code and configuration: a function whose hash stays the same
 	// keeps its process.
 	Hash string
+}
+
+// Container is what a function in a container may use.
+type Container struct {
+	// MemoryKB is its MemorySize, the unit that the original's API has.
+	MemoryKB int
+	// Sysfs lets it read the machine's /sys.
+	Sysfs bool
 }
 
 // defaultLogLevel is the level of a group without loggers (same guide,
@@ -91,7 +101,9 @@ type Options struct {
 	DefaultUID, DefaultGID *int
 	// FunctionUIDs takes the place of DefaultUID; nil where functions share it.
 	FunctionUIDs FunctionUIDs
-	Logger       *slog.Logger
+	// Core is what the core serves.
+	Core   fescue.CoreInfo
+	Logger *slog.Logger
 }
 
 // Runner is what runs functions.

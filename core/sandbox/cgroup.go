@@ -150,10 +150,13 @@ func (c *cgroups) kill(id string, pid int) ([]victim, error) {
 }
 
 // release implements tracker.
-func (c *cgroups) release(id string) error {
+func (c *cgroups) release(id string) error { return removeGroup(filepath.Join(c.all, id)) }
+
+// removeGroup removes a group whose processes have ended, if it is there.
+func removeGroup(folder string) error {
 	var busy error
 	err := poll(func() (bool, error) {
-		err := os.Remove(filepath.Join(c.all, id))
+		err := os.Remove(folder)
 		// A group that holds a process in its last moments is busy.
 		if errors.Is(err, syscall.EBUSY) {
 			busy = err

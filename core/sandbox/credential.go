@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -72,16 +73,42 @@ func (c *Credential) as(f func()) error {
 // MayEnter says whether a user may enter a folder and all above it. The error names
 // the first that is closed to it. A folder that does not exist is not entered: what
 // is above it counts.
-func (c *Credential) MayEnter(folder HostPath) (err error) {
-	failed := c.as(func() {
-		path := "/"
-		for part := range strings.SplitSeq(strings.Trim(filepath.Clean(string(folder)), "/"), "/") {
+func (c *Credential) MayEnter(folder HostPath) error { return c.mayEnter(place{"/", folder}) }
+
+// place is a file or a folder that is reached from a base, which the core can reach:
+// a container begins at others than the machine's root.
+type place struct{ base, path HostPath }
+
+// above is the folder that it lies in; the base has none.
+func (p place) above() place {
+	if p.path == p.base {
+		return p
+	}
+	return place{p.base, HostPath(filepath.Dir(string(p.path)))}
+}
+
+// from calls a function with the rights of a user, the base's descriptor and the path
+// from there.
+func (c *Credential) from(p place, f func(base int, rest string)) error {
+	base, err := unix.Open(string(p.base), unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil // what does not exist is examined as such
+	}
+	defer unix.Close(base)
+	rest, _ := below(filepath.Clean(string(p.path)), string(p.base))
+	return c.as(func() { f(base, cmp.Or(rest, ".")) })
+}
+
+func (c *Credential) mayEnter(folder place) (err error) {
+	failed := c.from(folder, func(base int, rest string) {
+		path := "."
+		for part := range strings.SplitSeq(filepath.Join(".", rest), "/") {
 			// The name of a folder within itself takes the right to enter it.
 			path = filepath.Join(path, part)
 			var info unix.Stat_t
-			switch lookErr := unix.Stat(path+"/.", &info); {
+			switch lookErr := unix.Fstatat(base, path+"/.", &info, 0); {
 			case errors.Is(lookErr, fs.ErrPermission):
-				err = &AccessError{path, "enter the folder", c}
+				err = &AccessError{string(folder.base.Join(path)), "enter the folder", c}
 				return
 			case lookErr != nil:
 				return
@@ -92,28 +119,29 @@ func (c *Credential) MayEnter(folder HostPath) (err error) {
 }
 
 // MayRead says whether a user may read a file.
-func (c *Credential) MayRead(path HostPath) (err error) {
-	file := string(path)
-	if err := c.MayEnter(HostPath(filepath.Dir(file))); err != nil {
+func (c *Credential) MayRead(path HostPath) error { return c.mayRead(place{"/", path}) }
+
+func (c *Credential) mayRead(file place) (err error) {
+	if err := c.mayEnter(file.above()); err != nil {
 		return err
 	}
-	failed := c.as(func() {
-		f, openErr := os.Open(file)
+	failed := c.from(file, func(base int, rest string) {
+		fd, openErr := unix.Openat(base, rest, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 		if errors.Is(openErr, fs.ErrPermission) {
-			err = &AccessError{file, "read", c}
+			err = &AccessError{string(file.path), "read", c}
 		}
 		if openErr == nil {
-			f.Close()
+			unix.Close(fd)
 		}
 	})
 	return errors.Join(failed, err)
 }
 
 // mayExecute says whether a user may execute a file in a folder that it may enter.
-func (c *Credential) mayExecute(file string) (err error) {
-	failed := c.as(func() {
-		if errors.Is(unix.Faccessat(unix.AT_FDCWD, file, unix.X_OK, unix.AT_EACCESS), fs.ErrPermission) {
-			err = &AccessError{file, "execute", c}
+func (c *Credential) mayExecute(file place) (err error) {
+	failed := c.from(file, func(base int, rest string) {
+		if errors.Is(unix.Faccessat(base, rest, unix.X_OK, unix.AT_EACCESS), fs.ErrPermission) {
+			err = &AccessError{string(file.path), "execute", c}
 		}
 	})
 	return errors.Join(failed, err)

@@ -3,9 +3,65 @@ package sandbox
 import (
 	"bufio"
 	"errors"
+	"fmt"
 	"io"
+	"os"
 	"strings"
+	"sync"
+	"time"
 )
+
+// output is the pipes that a process writes to.
+type output struct {
+	sinks []func(line string)
+	// pipes are the core's ends, writers the process's.
+	pipes, writers []*os.File
+	lines          sync.WaitGroup
+}
+
+func openOutput(sinks []func(line string)) (*output, error) {
+	o := &output{sinks: sinks}
+	for range sinks {
+		r, w, err := os.Pipe()
+		if err != nil {
+			o.started()
+			o.close()
+			return nil, fmt.Errorf("make output pipes: %w", err)
+		}
+		o.pipes, o.writers = append(o.pipes, r), append(o.writers, w)
+	}
+	return o, nil
+}
+
+// started closes what only the process needs.
+func (o *output) started() {
+	for _, w := range o.writers {
+		w.Close()
+	}
+}
+
+// read has the sinks called.
+func (o *output) read() {
+	for i, pipe := range o.pipes {
+		o.lines.Go(func() { readLines(pipe, o.sinks[i]) })
+	}
+}
+
+// drain waits for the rest of a dead process's output.
+func (o *output) drain() {
+	deadline := time.Now().Add(drainTime)
+	for _, pipe := range o.pipes {
+		_ = pipe.SetReadDeadline(deadline)
+	}
+	o.lines.Wait()
+	o.close()
+}
+
+func (o *output) close() {
+	for _, pipe := range o.pipes {
+		pipe.Close()
+	}
+}
 
 // MaxLine bounds a line of output, in bytes; longer ones are cut in pieces.
 const MaxLine = 32 << 10

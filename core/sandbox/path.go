@@ -21,6 +21,3 @@ func (p InsidePath) Join(names ...string) InsidePath {
 
 // Plain is the path for a process without a container.
 func (p HostPath) Plain() InsidePath { return InsidePath(p) }
-
-// plain is where a process without a container finds a path.
-func (p InsidePath) plain() HostPath { return HostPath(p) }

@@ -5,10 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"os/exec"
 	"slices"
-	"sync"
 	"syscall"
 	"time"
 
@@ -20,8 +18,7 @@ type plain struct {
 	sandbox *Sandbox
 	id      string
 	cmd     *exec.Cmd
-	pipes   []*os.File
-	lines   sync.WaitGroup
+	out     *output
 }
 
 // markName is the variable by which a process is known to have come of another,
@@ -29,8 +26,8 @@ type plain struct {
 const markName = "FESCUE_PROCESS"
 
 func (s *Sandbox) startPlain(ctx context.Context, spec Spec) (Process, error) {
-	p := &plain{sandbox: s, id: spec.ID, cmd: exec.Command(string(spec.Program.plain()), spec.Args...)}
-	p.cmd.Dir = string(spec.Dir.plain())
+	p := &plain{sandbox: s, id: spec.ID, cmd: exec.Command(string(spec.Program), spec.Args...)}
+	p.cmd.Dir = string(spec.Dir)
 	p.cmd.Env = append(slices.Clone(spec.Env), markName+"="+s.id+"/"+spec.ID)
 	// Its own session keeps the process apart from the core's own children, and
 	// what leaves its group without leaving its session is found by it.
@@ -38,38 +35,25 @@ func (s *Sandbox) startPlain(ctx context.Context, spec Spec) (Process, error) {
 	if c := spec.Credential; c != nil {
 		p.cmd.SysProcAttr.Credential = &syscall.Credential{Uid: c.UID, Gid: c.GID, Groups: c.Groups}
 	}
-	var writers []*os.File
-	closeAll := func(files []*os.File) {
-		for _, file := range files {
-			file.Close()
-		}
-	}
-	for range spec.Output {
-		r, w, err := os.Pipe()
-		if err != nil {
-			closeAll(p.pipes)
-			closeAll(writers)
-			return nil, fmt.Errorf("make output pipes: %w", err)
-		}
-		p.pipes = append(p.pipes, r)
-		writers = append(writers, w)
-	}
-	p.cmd.ExtraFiles = writers
-	if len(writers) > 0 {
-		p.cmd.Stdout, p.cmd.ExtraFiles = writers[0], writers[1:]
-	}
-	if len(writers) > 1 {
-		p.cmd.Stderr, p.cmd.ExtraFiles = writers[1], writers[2:]
-	}
-	err := s.spawner.start(ctx, func() error { return s.fork(p.cmd, spec.ID) })
-	closeAll(writers)
+	out, err := openOutput(spec.Output)
 	if err != nil {
-		closeAll(p.pipes)
+		return nil, err
+	}
+	p.cmd.ExtraFiles = out.writers
+	if len(out.writers) > 0 {
+		p.cmd.Stdout, p.cmd.ExtraFiles = out.writers[0], out.writers[1:]
+	}
+	if len(out.writers) > 1 {
+		p.cmd.Stderr, p.cmd.ExtraFiles = out.writers[1], out.writers[2:]
+	}
+	err = s.spawner.start(ctx, func() error { return s.fork(p.cmd, spec.ID) })
+	out.started()
+	if err != nil {
+		out.close()
 		return nil, fmt.Errorf("start %s: %w", spec.Program, explain(spec, err))
 	}
-	for i, pipe := range p.pipes {
-		p.lines.Go(func() { readLines(pipe, spec.Output[i]) })
-	}
+	p.out = out
+	out.read()
 	return p, nil
 }
 
@@ -109,16 +93,10 @@ const drainTime = time.Second
 const EndTime = 2*killTime + drainTime
 
 // Wait implements Process.
-func (p *plain) Wait() *os.ProcessState {
+func (p *plain) Wait() End {
 	// What came of the process is ended while it is still a zombie: its number,
 	// which is theirs as a group and a session, cannot have been given to others.
-	var info unix.Siginfo
-	for {
-		err := unix.Waitid(unix.P_PID, p.PID(), &info, unix.WEXITED|unix.WNOWAIT, nil)
-		if !errors.Is(err, unix.EINTR) {
-			break
-		}
-	}
+	awaitEnd(p.PID())
 	p.endRest()
 	// The error only repeats the state.
 	_ = children.wait(p.cmd)
@@ -126,15 +104,19 @@ func (p *plain) Wait() *os.ProcessState {
 		p.sandbox.logger.Debug("The place of a process that ended stays until the core starts again.",
 			slog.Int("pid", p.PID()), slog.String("errorString", err.Error()))
 	}
-	deadline := time.Now().Add(drainTime)
-	for _, pipe := range p.pipes {
-		_ = pipe.SetReadDeadline(deadline)
+	p.out.drain()
+	return End{Status: p.cmd.ProcessState.Sys().(syscall.WaitStatus)}
+}
+
+// awaitEnd waits until a child is a zombie, and leaves it one.
+func awaitEnd(pid int) {
+	var info unix.Siginfo
+	for {
+		err := unix.Waitid(unix.P_PID, pid, &info, unix.WEXITED|unix.WNOWAIT, nil)
+		if !errors.Is(err, unix.EINTR) {
+			return
+		}
 	}
-	p.lines.Wait()
-	for _, pipe := range p.pipes {
-		pipe.Close()
-	}
-	return p.cmd.ProcessState
 }
 
 // endRest ends all that came of the process.

@@ -24,18 +24,58 @@ func (e *ProgramError) Error() string { return e.Path + " cannot be started: " +
 // Examine says why a process cannot be started, as far as that is seen without
 // starting it: an *AccessError, a *ProgramError, or nil.
 func Examine(spec Spec) error {
-	if spec.Container != nil {
-		return ErrContainer
+	dir, err := spec.find(spec.Dir)
+	if err != nil {
+		return err
 	}
-	if err := spec.Credential.MayEnter(spec.Dir.plain()); err != nil {
+	if err := spec.Credential.mayEnter(dir); err != nil {
 		return err
 	}
 	for _, path := range spec.Reads {
-		if err := spec.Credential.MayRead(path.plain()); err != nil {
+		file, err := spec.find(path)
+		if err != nil {
+			return err
+		}
+		if err := spec.Credential.mayRead(file); err != nil {
 			return err
 		}
 	}
-	return spec.examine(string(spec.Program.plain()), 0)
+	return spec.examine(spec.Program, 0)
+}
+
+// find is where the core finds what the process sees.
+func (s Spec) find(path InsidePath) (place, error) {
+	if s.Container == nil {
+		return place{"/", HostPath(path)}, nil
+	}
+	for _, m := range s.Container.Mounts {
+		if rest, ok := below(string(path), string(m.Destination)); ok {
+			return place{m.Source, m.Source.Join(rest)}, nil
+		}
+	}
+	real, err := filepath.EvalSymlinks(string(path))
+	if err != nil {
+		// What does not exist is examined as such.
+		return place{"/", HostPath(path)}, nil
+	}
+	covered := slices.Concat(hidden, emptied)
+	for _, folder := range s.Container.Hidden {
+		covered = append(covered, string(folder))
+	}
+	for _, folder := range covered {
+		if _, ok := below(real, folder); ok {
+			return place{}, &ProgramError{string(path), "it lies in " + folder + ", which is not seen in a container"}
+		}
+	}
+	return place{"/", HostPath(path)}, nil
+}
+
+// below says whether a path is a folder or lies in it, and gives the rest.
+func below(path, folder string) (rest string, ok bool) {
+	if path == folder {
+		return "", true
+	}
+	return strings.CutPrefix(path, strings.TrimSuffix(folder, "/")+"/")
 }
 
 // explain puts what can be seen of the cause in the place of the kernel's error,
@@ -53,9 +93,14 @@ const headSize = 256
 // maxInterpreters is how many scripts may be each other's interpreter.
 const maxInterpreters = 4
 
-func (s Spec) examine(path string, depth int) error {
+func (s Spec) examine(inside InsidePath, depth int) error {
+	found, err := s.find(inside)
+	if err != nil {
+		return err
+	}
+	path := string(found.path)
 	wrong := func(format string, values ...any) error { return &ProgramError{path, fmt.Sprintf(format, values...)} }
-	if err := s.Credential.MayEnter(HostPath(filepath.Dir(path))); err != nil {
+	if err := s.Credential.mayEnter(found.above()); err != nil {
 		return err
 	}
 	info, err := os.Stat(path)
@@ -71,7 +116,7 @@ func (s Spec) examine(path string, depth int) error {
 	if unix.Statfs(path, &system) == nil && system.Flags&unix.ST_NOEXEC != 0 {
 		return wrong("its file system is mounted noexec")
 	}
-	if err := s.Credential.mayExecute(path); err != nil {
+	if err := s.Credential.mayExecute(found); err != nil {
 		return err
 	}
 	f, err := os.Open(path)
@@ -87,7 +132,7 @@ func (s Spec) examine(path string, depth int) error {
 	const byteOrderMark = "\xef\xbb\xbf"
 	switch {
 	case bytes.HasPrefix(head, []byte("#!")):
-		return s.examineScript(path, string(head[2:]), depth)
+		return s.examineScript(found, string(head[2:]), depth)
 	case bytes.HasPrefix(head, []byte(elf.ELFMAG)):
 		return examineBinary(path, f)
 	case foreignFormats():
@@ -100,10 +145,11 @@ func (s Spec) examine(path string, depth int) error {
 	return wrong("it is neither a Linux program nor a script whose first line names its interpreter, such as #!/bin/sh")
 }
 
-func (s Spec) examineScript(path, head string, depth int) error {
-	if err := s.Credential.MayRead(HostPath(path)); err != nil {
+func (s Spec) examineScript(found place, head string, depth int) error {
+	if err := s.Credential.mayRead(found); err != nil {
 		return err
 	}
+	path := string(found.path)
 	wrong := func(format string, values ...any) error { return &ProgramError{path, fmt.Sprintf(format, values...)} }
 	line, _, _ := strings.Cut(head, "\n")
 	if strings.HasSuffix(line, "\r") {
@@ -113,11 +159,13 @@ func (s Spec) examineScript(path, head string, depth int) error {
 	if len(words) == 0 {
 		return wrong("its first line names no interpreter after #!")
 	}
-	interpreter := words[0]
-	if !filepath.IsAbs(interpreter) {
-		interpreter = string(s.Dir.plain().Join(interpreter))
+	interpreter := InsidePath(words[0])
+	if !filepath.IsAbs(words[0]) {
+		interpreter = s.Dir.Join(words[0])
 	}
-	if _, err := os.Stat(interpreter); errors.Is(err, fs.ErrNotExist) {
+	if there, err := s.find(interpreter); err != nil {
+		return err
+	} else if _, err := os.Stat(string(there.path)); errors.Is(err, fs.ErrNotExist) {
 		return wrong("the interpreter %s that its first line names is not installed", interpreter)
 	}
 	if depth >= maxInterpreters {
@@ -126,7 +174,7 @@ func (s Spec) examineScript(path, head string, depth int) error {
 	if err := s.examine(interpreter, depth+1); err != nil {
 		return wrong("its interpreter does not start: %v", err)
 	}
-	if filepath.Base(interpreter) != "env" {
+	if filepath.Base(string(interpreter)) != "env" {
 		return nil
 	}
 	// env looks for the first of its words that is neither an option nor a variable.
@@ -153,11 +201,16 @@ func (s Spec) path() string {
 
 func (s Spec) inPath(name string) bool {
 	for _, folder := range filepath.SplitList(s.path()) {
+		inside := InsidePath(folder)
 		if !filepath.IsAbs(folder) {
-			folder = string(s.Dir.plain().Join(folder))
+			inside = s.Dir.Join(folder)
 		}
-		path := filepath.Join(folder, name)
-		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && s.Credential.mayExecute(path) == nil {
+		found, err := s.find(inside.Join(name))
+		if err != nil {
+			continue
+		}
+		path := string(found.path)
+		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && s.Credential.mayExecute(found) == nil {
 			return true
 		}
 	}

@@ -24,6 +24,7 @@ import (
 // The test program is also what the tests start, and a core that gets killed. Its
 // words come as arguments, since some of it has no environment.
 func TestMain(m *testing.M) {
+	sandbox.Init()
 	if len(os.Args) > 1 && os.Args[1] == "play" {
 		os.Exit(play(os.Args[2], os.Args[3:]))
 	}
@@ -51,6 +52,8 @@ func play(role string, words []string) int {
 	case "leaf":
 		fmt.Println(words[0], os.Getpid())
 		forever()
+	case "container":
+		return playContainer(words[0])
 	case "core":
 		return playCore(sandbox.Tracking(words[0]), words[1], words[2:])
 	}
@@ -104,6 +107,26 @@ func playCore(tracking sandbox.Tracking, folder string, kinds []string) int {
 		return 1
 	}
 	fmt.Println("parent", p.PID())
+	forever()
+	return 0
+}
+
+// playContainer runs a process in a container until it is killed.
+func playContainer(folder string) int {
+	s, err := sandbox.Open(sandbox.Options{Folder: folder, Init: "/proc/self/exe", Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	say := func(line string) { fmt.Println(line) }
+	_, err = s.Start(context.Background(), sandbox.Spec{
+		ID: uuid.NewString(), Program: "/bin/sh", Args: []string{"-c", "sleep 1000 & echo started; sleep 1000"}, Dir: "/", Env: []string{"PATH=/usr/bin:/bin"},
+		Credential: user, Container: &sandbox.Container{Memory: 64 << 20}, Output: []func(string){say, say},
+	})
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
 	forever()
 	return 0
 }
@@ -226,18 +249,18 @@ func run(t *testing.T, s *sandbox.Sandbox, spec sandbox.Spec) (sandbox.Process, 
 }
 
 // end asks a process to end and waits for it and all that came of it.
-func end(t *testing.T, p sandbox.Process) *os.ProcessState {
+func end(t *testing.T, p sandbox.Process) sandbox.End {
 	t.Helper()
 	if err := p.Signal(syscall.SIGTERM); err != nil {
 		t.Error(err)
 	}
-	done := make(chan *os.ProcessState, 1)
+	done := make(chan sandbox.End, 1)
 	go func() { done <- p.Wait() }()
 	select {
-	case state := <-done:
-		return state
+	case ended := <-done:
+		return ended
 	case <-time.After(30 * time.Second):
 		t.Fatal(errors.New("the process does not end"))
-		return nil
+		return sandbox.End{}
 	}
 }

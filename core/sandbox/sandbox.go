@@ -53,9 +53,7 @@ type Container struct {
 	Memory int64
 	// Mounts are the folders and files that it sees besides the machine's own.
 	Mounts []Mount
-	// Devices are the device files that it may use, and nothing but these.
-	Devices []Device
-	// Hidden are folders of the machine that it does not see.
+	// Hidden are folders of the machine that it does not see, beside those of hidden.
 	Hidden []HostPath
 	// Sysfs lets it read the machine's /sys.
 	Sysfs bool
@@ -68,15 +66,6 @@ type Mount struct {
 	Writable    bool
 }
 
-// Device is a device file below /dev.
-type Device struct {
-	Path     HostPath
-	Writable bool
-}
-
-// ErrContainer means that processes in containers cannot be started.
-var ErrContainer = errors.New("this version of the core starts processes without a container only")
-
 // Process is a started process.
 type Process interface {
 	// PID is its number on this machine.
@@ -86,7 +75,15 @@ type Process interface {
 	Signal(syscall.Signal) error
 	// Wait returns when the process has ended, all that came of it is killed and
 	// its output has been read. It is called once.
-	Wait() *os.ProcessState
+	Wait() End
+}
+
+// End is how a process ended.
+type End struct {
+	Status syscall.WaitStatus
+	// OutOfMemory says that the kernel killed the process, or something that came of
+	// it, for using more than the Memory of its container.
+	OutOfMemory bool
 }
 
 // Options are what a Sandbox stands on.
@@ -98,6 +95,9 @@ type Options struct {
 	// Tracking is how processes are told apart: the first that works here. Empty
 	// means all, in the order of the constants.
 	Tracking []Tracking
+	// Init is a program whose main function calls Init first, which becomes the first
+	// process of each container. Empty means no containers.
+	Init string
 }
 
 // Tracking is a way to know what came of a process.
@@ -133,6 +133,9 @@ type Sandbox struct {
 	logger  *slog.Logger
 	tracker tracker
 	spawner *spawner
+	// containers is nil where there are none, for the reasons of missing.
+	containers *containers
+	missing    []string
 }
 
 // Open makes a sandbox and ends what an earlier one with the same folder left
@@ -154,6 +157,7 @@ func Open(o Options) (*Sandbox, error) {
 		if s.tracker, err = s.track(way); err == nil {
 			o.Logger.Debug("The sandbox follows what functions start.", slog.String("by", string(way)))
 			s.spawner = newSpawner()
+			s.containers, s.missing = s.openContainers(o)
 			return s, nil
 		}
 		causes = errors.Join(causes, fmt.Errorf("%s: %w", way, err))
@@ -174,13 +178,21 @@ func (s *Sandbox) track(way Tracking) (tracker, error) {
 // Close ends the sandbox. Its processes must have ended.
 func (s *Sandbox) Close() error {
 	s.spawner.stop()
-	return s.tracker.close()
+	var left error
+	if s.containers != nil {
+		left = s.containers.close()
+	}
+	return errors.Join(left, s.tracker.close())
 }
+
+// Missing are the things that this machine lacks for containers, each with what to do
+// about it; none where they can be started.
+func (s *Sandbox) Missing() []string { return s.missing }
 
 // Start starts a process. When ctx ends before its turn comes, it is not started.
 func (s *Sandbox) Start(ctx context.Context, spec Spec) (Process, error) {
 	if spec.Container != nil {
-		return nil, fmt.Errorf("start %s: %w", spec.Program, ErrContainer)
+		return s.startContained(ctx, spec)
 	}
 	return s.startPlain(ctx, spec)
 }

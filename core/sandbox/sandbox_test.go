@@ -178,8 +178,8 @@ func TestNothingIsInherited(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if state := p.Wait(); state.ExitCode() != 7 {
-			t.Errorf("it ended with %v", state)
+		if end := p.Wait(); end.Status.ExitStatus() != 7 {
+			t.Errorf("it ended with %v", end)
 		}
 		if !strings.HasPrefix(out.String(), "0\n1\n2\n3\nexport") || strings.Contains(out.String(), "of the core") {
 			t.Errorf("the process has\n%s", out)
@@ -260,18 +260,6 @@ func TestOrdinaryUser(t *testing.T) {
 	out, err := cmd.CombinedOutput()
 	if err != nil || strings.Count(string(out), "--- PASS") < 4 {
 		t.Errorf("%v\n%s", err, out)
-	}
-}
-
-func TestContainersAreRefused(t *testing.T) {
-	s, _ := open(t, sandbox.Tree, "")
-	spec := parent()
-	spec.Container = &sandbox.Container{Memory: 64 << 20}
-	if _, err := s.Start(t.Context(), spec); !errors.Is(err, sandbox.ErrContainer) {
-		t.Errorf("started: %v", err)
-	}
-	if err := sandbox.Examine(spec); !errors.Is(err, sandbox.ErrContainer) {
-		t.Errorf("examined: %v", err)
 	}
 }
 

@@ -1,0 +1,361 @@
+package sandbox_test
+
+import (
+	"bufio"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/fescue-edge/fescue/core/sandbox"
+)
+
+// openContainers makes a sandbox that starts containers, for a test that is skipped
+// where that cannot be.
+func openContainers(t *testing.T, folder string) *sandbox.Sandbox {
+	t.Helper()
+	log := &lines{}
+	s, err := sandbox.Open(sandbox.Options{Folder: folder, Init: "/proc/self/exe", Logger: slog.New(slog.NewTextHandler(writer{log}, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+		if text := log.String(); strings.Contains(text, "ERROR") || strings.Contains(text, "stays until") {
+			t.Error(text)
+		}
+		if left := remains(t, folder); left != "" {
+			t.Errorf("left behind:\n%s", left)
+		}
+	})
+	if missing := s.Missing(); len(missing) > 0 {
+		t.Skipf("no containers here: %s", strings.Join(missing, "; "))
+	}
+	return s
+}
+
+// remains are the mounts, control groups and folders of a sandbox.
+func remains(t *testing.T, folder string) string {
+	t.Helper()
+	var list []string
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(mounts)) {
+		if strings.Contains(line, folder) {
+			list = append(list, line)
+		}
+	}
+	id, err := os.ReadFile(filepath.Join(folder, "id"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = filepath.WalkDir("/sys/fs/cgroup", func(path string, d os.DirEntry, err error) error {
+		if err == nil && strings.Contains(d.Name(), strings.TrimSpace(string(id))) {
+			list = append(list, path)
+		}
+		return nil
+	})
+	if entries, err := os.ReadDir(filepath.Join(folder, "containers")); err == nil {
+		list = append(list, fmt.Sprint("containers", entries))
+	}
+	return strings.Join(list, "\n")
+}
+
+// user is an ordinary user without an account.
+var user = &sandbox.Credential{UID: 54321, GID: 54322, Groups: []uint32{54323}}
+
+// inside is a shell script in a container, with its code in /lambda.
+func inside(t *testing.T, script string) sandbox.Spec {
+	t.Helper()
+	code := t.TempDir()
+	if err := os.WriteFile(filepath.Join(code, "run"), []byte("#!/bin/sh\n"+script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return sandbox.Spec{
+		ID: uuid.NewString(), Program: "/lambda/run", Dir: "/lambda", Env: []string{"PATH=/usr/bin:/bin"}, Credential: user,
+		Container: &sandbox.Container{
+			Memory: 64 << 20,
+			Mounts: []sandbox.Mount{{Source: sandbox.HostPath(code), Destination: "/lambda"}},
+		},
+	}
+}
+
+// result runs a process until its end.
+func result(t *testing.T, s *sandbox.Sandbox, spec sandbox.Spec) (string, sandbox.End) {
+	t.Helper()
+	out := &lines{}
+	spec.Output = []func(string){out.add, out.add}
+	p, err := s.Start(t.Context(), spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := p.Wait()
+	return out.String(), ended
+}
+
+func TestContainer(t *testing.T) {
+	hiddenRoot := t.TempDir()
+	if err := os.WriteFile(filepath.Join(hiddenRoot, "key"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	other, err := os.MkdirTemp("/opt", "fescue-other-")
+	if err != nil {
+		t.Skipf("%v; run the tests as root to include this one", err)
+	}
+	t.Cleanup(func() { os.RemoveAll(other) })
+	if err := os.WriteFile(filepath.Join(other, "code"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	s := openContainers(t, t.TempDir())
+	root := &sandbox.Credential{}
+	for name, c := range map[string]struct {
+		script string
+		change func(*sandbox.Spec)
+		want   string
+		status int
+	}{
+		"who it is":                    {"id -u; id -g; id -G; pwd; exit 7", nil, "54321\n54322\n54322 54323\n/lambda", 7},
+		"its own processes alone":      {"ls /proc | grep -c '^[0-9]'; ls -d /proc/1", nil, "4\n/proc/1", 0},
+		"its code to be read":          {"cat run >/dev/null && echo read; touch /lambda/x 2>&1 | grep -o 'Read-only.*'", func(s *sandbox.Spec) { s.Credential = root }, "read\nRead-only file system", 0},
+		"a folder of its own":          {"touch /tmp/x /var/tmp/x && ls /tmp; df -T /tmp | tail -1 | grep -c tmpfs", nil, "x\n0", 1},
+		"root's secrets":               {"cat /etc/shadow | wc -c; ls -A /root /etc/ssh 2>/dev/null", func(s *sandbox.Spec) { s.Credential = root }, "0\n/etc/ssh:\n\n/root:", 0},
+		"nothing of other folders":     {"ls -A " + other, func(s *sandbox.Spec) { s.Container.Hidden = []sandbox.HostPath{sandbox.HostPath(other)} }, "", 0},
+		"devices":                      {"ls /dev | tr '\\n' ' '; echo x >/dev/null && head -c1 /dev/zero | wc -c; test -e /dev/fd/0 && test -w /dev/shm && echo ok", nil, "fd full mqueue null ptmx pts random shm stderr stdin stdout tty urandom zero 1\nok", 0},
+		"no /sys":                      {"ls -A /sys", nil, "", 0},
+		"/sys to be read":              {"ls -d /sys/kernel; touch /sys/kernel/x 2>/dev/null || echo no", func(s *sandbox.Spec) { s.Container.Sysfs = true; s.Credential = root }, "/sys/kernel\nno", 0},
+		"no rights":                    {"grep -E 'CapEff|CapBnd|NoNewPrivs|Seccomp:' /proc/self/status | tr -d '\\t' | tr '\\n' ' '", nil, "CapEff:0000000000000000 CapBnd:0000000000000000 NoNewPrivs:1 Seccomp:2 ", 0},
+		"root's few rights":            {"grep -E 'CapEff|CapBnd' /proc/self/status | tr -d '\\t' | tr '\\n' ' '", func(s *sandbox.Spec) { s.Credential = root }, "CapEff:00000000000024fb CapBnd:00000000000024fb ", 0},
+		"no settings of the kernel":    {"for f in sys/kernel/core_pattern sysrq-trigger sys/vm/drop_caches; do echo x 2>/dev/null >/proc/$f || echo no; done", func(s *sandbox.Spec) { s.Credential = root }, "no\nno\nno", 0},
+		"what it writes is its own":    {"echo x >/etc/fescue-test && cat /etc/fescue-test", func(s *sandbox.Spec) { s.Credential = root }, "x", 0},
+		"nothing of its first process": {"cat /proc/1/environ /proc/1/mem /proc/1/fd/* 2>/dev/null; for f in /proc/1/fd/* /proc/1/root /proc/1/cwd /proc/1/ns/mnt; do readlink $f; done; kill -9 1; echo lives", func(s *sandbox.Spec) { s.Credential = root }, "lives", 0},
+		"nothing of the core":          {"ls -A /.host 2>/dev/null; ls -l /proc/self/fd | grep -c cgroup; export", nil, "0\nexport PATH='/usr/bin:/bin'\nexport PWD='/lambda'", 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			spec := inside(t, c.script)
+			if c.change != nil {
+				c.change(&spec)
+			}
+			out, end := result(t, s, spec)
+			if out != c.want || end.Status.ExitStatus() != c.status || end.OutOfMemory {
+				t.Errorf("it wrote\n%s\nand ended with %v; want\n%s", out, end, c.want)
+			}
+		})
+	}
+	if _, err := os.Stat("/etc/fescue-test"); err == nil {
+		t.Error("what the function wrote is on the machine")
+	}
+}
+
+// TestForbidden: what would lead out of a container is refused, root's too.
+func TestForbidden(t *testing.T) {
+	s := openContainers(t, t.TempDir())
+	python := "/usr/bin/python3"
+	if _, err := os.Stat(python); err != nil {
+		t.Skip("this test needs python3 in /usr/bin")
+	}
+	script := python + ` -c '
+import ctypes, os, errno
+libc = ctypes.CDLL(None, use_errno=True)
+def call(name, *args):
+    result = getattr(libc, name)(*args)
+    print(name, errno.errorcode[ctypes.get_errno()] if result == -1 else "ALLOWED")
+call("mount", b"none", b"/tmp", b"tmpfs", 0, None)
+call("umount", b"/root")
+call("ptrace", 16, 1, None, None)
+call("unshare", 0x10000000)
+call("setns", 0, 0)
+call("chroot", b"/tmp")
+call("mknod", b"/tmp/disk", 0o60666, os.makedev(254, 0))
+call("sethostname", b"x", 1)
+call("reboot", 0)
+print("clone", libc.syscall(56, 0x10000000 | 17, 0, 0, 0, 0) if os.uname().machine == "x86_64" else -1)
+'`
+	for name, credential := range map[string]*sandbox.Credential{"root": {}, "an ordinary user": user} {
+		t.Run(name, func(t *testing.T) {
+			spec := inside(t, script)
+			spec.Credential = credential
+			out, end := result(t, s, spec)
+			if strings.Contains(out, "ALLOWED") || strings.Count(out, "EPERM") != 9 || !strings.Contains(out, "clone -1") || end.Status != 0 {
+				t.Errorf("%v\n%s", end, out)
+			}
+		})
+	}
+}
+
+func TestMemoryOfContainers(t *testing.T) {
+	s := openContainers(t, t.TempDir())
+	neighbour := inside(t, "echo started; exec sleep 1000")
+	neighbour.Args = []string{"", ""}
+	alive, _ := run(t, s, neighbour)
+	for name, script := range map[string]string{
+		"itself":            "exec tail /dev/zero",
+		"a child alone":     "tail /dev/zero & sleep 1000",
+		"in shared memory":  "head -c 200M /dev/zero > /dev/shm/x; sleep 1000",
+		"together, in many": "for i in 1 2 3 4; do head -c 30M /dev/zero | tail -n 1 & done; wait; sleep 1000",
+	} {
+		t.Run(name, func(t *testing.T) {
+			spec := inside(t, script)
+			if name == "in shared memory" {
+				spec.Container.Memory = 32 << 20
+				spec.Program, spec.Args = "/bin/sh", []string{"-c", "mkdir -p /tmp/x; i=0; while :; do i=$((i+1)); head -c 4M /dev/zero > /dev/shm/$i || exec sleep 1000; done"}
+			}
+			begin := time.Now()
+			_, end := result(t, s, spec)
+			if !end.OutOfMemory || !end.Status.Signaled() && end.Status.ExitStatus() == 0 {
+				t.Errorf("it ended with %+v", end)
+			}
+			t.Logf("ended after %v", time.Since(begin))
+		})
+	}
+	if err := syscall.Kill(alive.PID(), 0); err != nil {
+		t.Errorf("the neighbour: %v", err)
+	}
+	if ended := end(t, alive); ended.OutOfMemory || ended.Status.Signal() != syscall.SIGTERM {
+		t.Errorf("the neighbour ended with %+v", ended)
+	}
+}
+
+// TestContainersEnd: nothing of a container outlives its process.
+func TestContainersEnd(t *testing.T) {
+	s := openContainers(t, t.TempDir())
+	spec := parent(kinds...)
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec.Container = &sandbox.Container{Memory: 256 << 20, Mounts: []sandbox.Mount{{Source: sandbox.HostPath(filepath.Dir(self)), Destination: "/lambda"}}}
+	spec.Program, spec.Credential = sandbox.InsidePath("/lambda/"+filepath.Base(self)), user
+	p, _ := run(t, s, spec)
+	count := func() (n int) {
+		_ = filepath.WalkDir("/sys/fs/cgroup", func(path string, d os.DirEntry, err error) error {
+			if err == nil && d.Name() == "cgroup.procs" && strings.Contains(path, spec.ID) {
+				text, _ := os.ReadFile(path)
+				n = max(n, strings.Count(string(text), "\n"))
+			}
+			return nil
+		})
+		return n
+	}
+	if n := count(); n != len(kinds)+1 {
+		t.Errorf("%d processes", n)
+	}
+	end(t, p)
+	if n := count(); n != 0 {
+		t.Errorf("%d processes left", n)
+	}
+}
+
+func TestWhatAKilledCoreLeftOfContainersIsRemoved(t *testing.T) {
+	folder := filepath.Join(t.TempDir(), "sandbox")
+	if missing := openContainers(t, folder).Missing(); len(missing) > 0 {
+		t.Skip(missing)
+	}
+	core := exec.Command("/proc/self/exe", "play", "container", folder)
+	stdout, err := core.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := core.Start(); err != nil {
+		t.Fatal(err)
+	}
+	scanner := bufio.NewScanner(stdout)
+	var said []string
+	for scanner.Scan() {
+		if said = append(said, scanner.Text()); scanner.Text() == "started" {
+			break
+		}
+	}
+	before := remains(t, folder)
+	_ = core.Process.Kill()
+	_ = core.Wait()
+	if !strings.Contains(before, "containers") || !strings.Contains(before, "memory") {
+		t.Fatalf("the core said %q and left %q; this shows nothing", said, before)
+	}
+	s, err := sandbox.Open(sandbox.Options{Folder: folder, Init: "/proc/self/exe", Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	if left := remains(t, folder); left != "" {
+		t.Errorf("left:\n%s", left)
+	}
+}
+
+// TestManyContainers: two cores start containers on one machine at once.
+func TestManyContainers(t *testing.T) {
+	first, second := openContainers(t, t.TempDir()), openContainers(t, t.TempDir())
+	var running sync.WaitGroup
+	for _, s := range []*sandbox.Sandbox{first, second, first, second, first, second} {
+		spec := inside(t, "echo $$; exit 3")
+		running.Go(func() {
+			if out, end := result(t, s, spec); out != "2" && out == "" || end.Status.ExitStatus() != 3 {
+				t.Errorf("%q, %+v", out, end)
+			}
+		})
+	}
+	running.Wait()
+}
+
+// TestContainersThatDoNotStart: the cause is told, and nothing stays.
+func TestContainersThatDoNotStart(t *testing.T) {
+	s := openContainers(t, t.TempDir())
+	for name, c := range map[string]struct {
+		change func(*sandbox.Spec)
+		want   string
+	}{
+		"no such program":          {func(s *sandbox.Spec) { s.Program = "/lambda/other" }, "it does not exist"},
+		"a program that is hidden": {func(s *sandbox.Spec) { s.Program = "/root/.profile" }, "not seen in a container"},
+		"no such code":             {func(s *sandbox.Spec) { s.Container.Mounts[0].Source = "/nowhere" }, "/nowhere"},
+		"too little memory":        {func(s *sandbox.Spec) { s.Container.Memory = 4096 }, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			spec := inside(t, "exit 0")
+			c.change(&spec)
+			p, err := s.Start(t.Context(), spec)
+			if err == nil {
+				if name != "too little memory" || p.Wait().Status == 0 {
+					t.Fatal("it started")
+				}
+				return
+			}
+			if !strings.Contains(err.Error(), c.want) {
+				t.Error(err)
+			}
+			t.Log(err)
+		})
+	}
+}
+
+func TestNoContainers(t *testing.T) {
+	s, _ := open(t, sandbox.Tree, "")
+	if len(s.Missing()) != 1 {
+		t.Errorf("missing %q", s.Missing())
+	}
+	if _, err := s.Start(t.Context(), inside(t, "exit 0")); err == nil || !strings.Contains(err.Error(), "no containers on this machine: this program") {
+		t.Errorf("got %v", err)
+	}
+	if os.Getuid() != 0 {
+		s, err := sandbox.Open(sandbox.Options{Folder: t.TempDir(), Init: "/proc/self/exe", Logger: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		if len(s.Missing()) != 1 || !strings.Contains(s.Missing()[0], "run it as root") {
+			t.Errorf("missing %q", s.Missing())
+		}
+	}
+}

@@ -1,0 +1,314 @@
+package sandbox
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxProcesses bounds the processes and threads of a container.
+const maxProcesses = 1024
+
+// limits make the control groups that bound what containers use: memory, processes
+// and, in version 1, devices. Each container has a group by its ID, in each hierarchy
+// where a controller is. In version 2 device files are kept away by the container's
+// root alone: it has no others, and none can be made or used.
+type limits struct {
+	// folders are the sandbox's groups by controller; in version 2 all are one.
+	folders map[string]string
+	unified bool
+	// back is the file in version 2 that takes a process back to the core's own group.
+	back string
+}
+
+// Controllers of version 1, each in the hierarchy where it is; version 2 has the
+// first two.
+var controllers = []string{"memory", "pids", "devices"}
+
+// newLimits finds the hierarchies, removes the groups of an earlier run and makes
+// those of the sandbox. It names all that is missing.
+func newLimits(id string) (*limits, error) {
+	l := &limits{folders: make(map[string]string)}
+	var causes error
+	for _, controller := range controllers {
+		h, err := findHierarchy("cgroup", controller)
+		if err == nil {
+			var own string
+			if own, err = h.own(); err == nil {
+				l.folders[controller] = limitsFolder(own, id)
+			}
+		}
+		causes = errors.Join(causes, err)
+	}
+	if len(l.folders) < len(controllers) {
+		if unified, err := newUnifiedLimits(id); err == nil {
+			l, causes = unified, nil
+		} else {
+			causes = errors.Join(causes, err)
+		}
+	}
+	if causes != nil {
+		return nil, fmt.Errorf("no control groups with the controllers memory and pids: %w; "+
+			"on a kernel with them (CONFIG_MEMCG, CONFIG_CGROUP_PIDS; on a Raspberry Pi add cgroup_enable=memory to cmdline.txt), mount them, and with systemd give the core's unit Delegate=yes", causes)
+	}
+	for _, folder := range l.all() {
+		if err := removeGroups(folder); err != nil {
+			return nil, err
+		}
+		if err := os.MkdirAll(folder, 0o755); err != nil {
+			return nil, err
+		}
+		if !l.unified {
+			continue
+		}
+		for _, folder := range []string{filepath.Dir(folder), folder} {
+			if err := writeGroup(folder, "cgroup.subtree_control", "+memory +pids"); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return l, nil
+}
+
+// limitsFolder is below the sandbox's group, which the tracker may have, too.
+func limitsFolder(own, id string) string { return filepath.Join(own, cgroupPrefix+id, "containers") }
+
+// leafPrefix begins the name of the group that the core moves to in version 2, where
+// only groups without processes have groups with controllers below them.
+const leafPrefix = "fescue-core-"
+
+func newUnifiedLimits(id string) (*limits, error) {
+	h, err := unifiedHierarchy()
+	if err != nil {
+		return nil, err
+	}
+	own, err := h.own()
+	if err != nil {
+		return nil, err
+	}
+	// A core that was here before in this process has moved already.
+	if strings.HasPrefix(filepath.Base(own), leafPrefix) {
+		own = filepath.Dir(own)
+	}
+	return unifiedLimits(own, id)
+}
+
+// unifiedLimits are those below a folder of version 2.
+func unifiedLimits(own, id string) (*limits, error) {
+	text, err := os.ReadFile(filepath.Join(own, "cgroup.controllers"))
+	if err != nil {
+		return nil, err
+	}
+	for _, controller := range []string{"memory", "pids"} {
+		if !slices.Contains(strings.Fields(string(text)), controller) {
+			return nil, fmt.Errorf("%s does not have the controller %s", own, controller)
+		}
+	}
+	l := &limits{unified: true, back: filepath.Join(own, "cgroup.procs"), folders: make(map[string]string)}
+	for _, controller := range []string{"memory", "pids"} {
+		l.folders[controller] = limitsFolder(own, id)
+	}
+	err = writeGroup(own, "cgroup.subtree_control", "+memory +pids")
+	if errors.Is(err, unix.EBUSY) {
+		leaf := filepath.Join(own, leafPrefix+id)
+		if err := os.Mkdir(leaf, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+			return nil, err
+		}
+		l.back = filepath.Join(leaf, "cgroup.procs")
+		if err := writeGroup(leaf, "cgroup.procs", "0"); err != nil {
+			return nil, err
+		}
+		err = writeGroup(own, "cgroup.subtree_control", "+memory +pids")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("let groups below %s have limits: %w", own, err)
+	}
+	return l, nil
+}
+
+// all are the folders, each once.
+func (l *limits) all() []string {
+	var list []string
+	for _, folder := range l.folders {
+		if !slices.Contains(list, folder) {
+			list = append(list, folder)
+		}
+	}
+	slices.Sort(list)
+	return list
+}
+
+// allowedDevices are those of a container's /dev, as the controller of version 1
+// takes them.
+var allowedDevices = []string{"c 1:3 rw", "c 1:5 rw", "c 1:7 rw", "c 1:8 rw", "c 1:9 rw", "c 5:0 rw", "c 5:2 rw", "c 136:* rw"}
+
+// make makes the groups of a container. joining are the files that what writes 0 to
+// them goes into the groups by.
+func (l *limits) make(id string, memory int64) (joining []string, err error) {
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, l.remove(id))
+		}
+	}()
+	for _, folder := range l.all() {
+		if err := os.Mkdir(filepath.Join(folder, id), 0o755); err != nil {
+			return nil, err
+		}
+		// Version 1 moves the thread that starts the process, version 2 knows whole
+		// processes only.
+		file := "tasks"
+		if l.unified {
+			file = "cgroup.procs"
+		}
+		joining = append(joining, filepath.Join(folder, id, file))
+	}
+	size := strconv.FormatInt(memory, 10)
+	set := func(controller, file, value string) {
+		if err == nil {
+			err = writeGroup(filepath.Join(l.folders[controller], id), file, value)
+		}
+	}
+	set("pids", "pids.max", strconv.Itoa(maxProcesses))
+	if l.unified {
+		set("memory", "memory.max", size)
+		// A kernel without swap has no file to bound it by.
+		if set("memory", "memory.swap.max", "0"); errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
+		set("memory", "memory.oom.group", "1")
+		return joining, err
+	}
+	set("memory", "memory.limit_in_bytes", size)
+	if set("memory", "memory.memsw.limit_in_bytes", size); errors.Is(err, fs.ErrNotExist) {
+		err = nil
+		set("memory", "memory.swappiness", "0")
+	}
+	set("devices", "devices.deny", "a")
+	for _, device := range allowedDevices {
+		set("devices", "devices.allow", device)
+	}
+	return joining, err
+}
+
+// kills is how many processes of a container the kernel has killed for memory.
+func (l *limits) kills(id string) int {
+	file := "memory.oom_control"
+	if l.unified {
+		file = "memory.events"
+	}
+	text, err := os.ReadFile(filepath.Join(l.folders["memory"], id, file))
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(text)) {
+		if value, ok := strings.CutPrefix(strings.TrimSpace(line), "oom_kill "); ok {
+			n, _ := strconv.Atoi(value)
+			return n
+		}
+	}
+	return 0
+}
+
+// watch calls out once when the kernel has killed something of a container for
+// memory, until stop. In version 2 the kernel kills all of the container, and there is
+// nothing to do.
+func (l *limits) watch(id string, out func()) (stop func(), err error) {
+	if l.unified {
+		return func() {}, nil
+	}
+	folder := filepath.Join(l.folders["memory"], id)
+	control, err := os.Open(filepath.Join(folder, "memory.oom_control"))
+	if err != nil {
+		return nil, err
+	}
+	defer control.Close()
+	fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
+		return nil, err
+	}
+	events := os.NewFile(uintptr(fd), "events of "+folder)
+	if err := writeGroup(folder, "cgroup.event_control", fmt.Sprintf("%d %d", fd, control.Fd())); err != nil {
+		events.Close()
+		return nil, err
+	}
+	var watching sync.WaitGroup
+	var stopped atomic.Bool
+	watching.Go(func() {
+		count := make([]byte, 8)
+		for {
+			if _, err := events.Read(count); err != nil {
+				return
+			}
+			// It is told before the victim is chosen. One that found memory after
+			// all goes on, and so does this.
+			_ = poll(func() (bool, error) { return l.kills(id) > 0 || stopped.Load(), nil })
+			if l.kills(id) > 0 {
+				out()
+				return
+			}
+		}
+	})
+	return func() {
+		stopped.Store(true)
+		events.Close()
+		watching.Wait()
+	}, nil
+}
+
+// remove removes the groups of a container whose processes have ended.
+func (l *limits) remove(id string) error {
+	var causes error
+	for _, folder := range l.all() {
+		causes = errors.Join(causes, removeGroup(filepath.Join(folder, id)))
+	}
+	return causes
+}
+
+// close removes the sandbox's groups.
+func (l *limits) close() error {
+	var causes error
+	for _, folder := range l.all() {
+		causes = errors.Join(causes, removeGroups(folder))
+		// Where the tracker has the group, too, it is the tracker's to remove.
+		_ = os.Remove(filepath.Dir(folder))
+	}
+	return causes
+}
+
+func writeGroup(folder, file, value string) error {
+	// The files are the kernel's: none is made.
+	f, err := os.OpenFile(filepath.Join(folder, file), os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(value)
+	return errors.Join(err, f.Close())
+}
+
+// removeGroups removes a group and those below it.
+func removeGroups(folder string) error {
+	entries, err := os.ReadDir(folder)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		if entry.IsDir() {
+			if err := removeGroup(filepath.Join(folder, entry.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return removeGroup(folder)
+}
