@@ -35,4 +35,23 @@ func BenchmarkStart(b *testing.B) {
 			}
 		})
 	}
+	b.Run("container", func(b *testing.B) {
+		s, err := sandbox.Open(sandbox.Options{Folder: b.TempDir(), Init: "/proc/self/exe", Logger: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer s.Close()
+		if missing := s.Missing(); len(missing) > 0 {
+			b.Skip(missing)
+		}
+		for b.Loop() {
+			p, err := s.Start(b.Context(), sandbox.Spec{
+				ID: uuid.NewString(), Program: "/bin/true", Dir: "/", Credential: user, Container: &sandbox.Container{Memory: 16 << 20},
+			})
+			if err != nil {
+				b.Fatal(err)
+			}
+			p.Wait()
+		}
+	})
 }
