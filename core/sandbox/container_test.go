@@ -295,6 +295,26 @@ func TestWhatAKilledCoreLeftOfContainersIsRemoved(t *testing.T) {
 	}
 }
 
+// TestGroupsOfAnEarlierRunElsewhere: a core may be started in another control group
+// than the one before it.
+func TestGroupsOfAnEarlierRunElsewhere(t *testing.T) {
+	folder := t.TempDir()
+	id := strings.ReplaceAll(uuid.NewString(), "-", "")
+	if err := os.WriteFile(filepath.Join(folder, "id"), []byte(id), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	elsewhere := "/sys/fs/cgroup/memory/elsewhere-" + id[:8]
+	left := filepath.Join(elsewhere, "fescue-"+id, "containers", "x")
+	if err := os.MkdirAll(left, 0o755); err != nil {
+		t.Skipf("%v; run the tests as root on a machine with control groups of version 1 to include this one", err)
+	}
+	t.Cleanup(func() { os.Remove(elsewhere) })
+	openContainers(t, folder)
+	if _, err := os.Stat(filepath.Dir(filepath.Dir(left))); err == nil {
+		t.Error("it is still there")
+	}
+}
+
 // TestManyContainers: two cores start containers on one machine at once.
 func TestManyContainers(t *testing.T) {
 	first, second := openContainers(t, t.TempDir()), openContainers(t, t.TempDir())

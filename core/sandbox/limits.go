@@ -45,6 +45,7 @@ func newLimits(id string) (*limits, error) {
 			var own string
 			if own, err = h.own(); err == nil {
 				l.folders[controller] = limitsFolder(own, id)
+				removeLeft(h.mount, id)
 			}
 		}
 		causes = errors.Join(causes, err)
@@ -79,6 +80,20 @@ func newLimits(id string) (*limits, error) {
 	return l, nil
 }
 
+// removeLeft removes the groups that an earlier run of the sandbox left in a
+// hierarchy: the core may have been started in another group then. Its processes have
+// ended; what cannot be removed bounds nothing.
+func removeLeft(mount, id string) {
+	_ = filepath.WalkDir(mount, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.IsDir() || d.Name() != cgroupPrefix+id {
+			return nil
+		}
+		_ = removeGroups(filepath.Join(path, "containers"))
+		_ = os.Remove(path)
+		return fs.SkipDir
+	})
+}
+
 // limitsFolder is below the sandbox's group, which the tracker may have, too.
 func limitsFolder(own, id string) string { return filepath.Join(own, cgroupPrefix+id, "containers") }
 
@@ -95,6 +110,7 @@ func newUnifiedLimits(id string) (*limits, error) {
 	if err != nil {
 		return nil, err
 	}
+	removeLeft(h.mount, id)
 	// A core that was here before in this process has moved already.
 	if strings.HasPrefix(filepath.Base(own), leafPrefix) {
 		own = filepath.Dir(own)
