@@ -315,6 +315,32 @@ func TestGroupsOfAnEarlierRunElsewhere(t *testing.T) {
 	}
 }
 
+// TestGroupsThatAreGone: containers start when the groups above theirs were removed.
+func TestGroupsThatAreGone(t *testing.T) {
+	folder := t.TempDir()
+	s := openContainers(t, folder)
+	id, err := os.ReadFile(filepath.Join(folder, "id"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	removed := 0
+	_ = filepath.WalkDir("/sys/fs/cgroup", func(path string, d os.DirEntry, err error) error {
+		if err == nil && d.Name() == "fescue-"+strings.TrimSpace(string(id)) {
+			_ = os.Remove(filepath.Join(path, "containers"))
+			if os.Remove(path) == nil {
+				removed++
+			}
+		}
+		return nil
+	})
+	if removed == 0 {
+		t.Error("nothing was removed")
+	}
+	if out, end := result(t, s, inside(t, "echo here")); out != "here" || end.Status != 0 {
+		t.Errorf("%q, %+v", out, end)
+	}
+}
+
 // TestManyContainers: two cores start containers on one machine at once.
 func TestManyContainers(t *testing.T) {
 	first, second := openContainers(t, t.TempDir()), openContainers(t, t.TempDir())

@@ -68,14 +68,6 @@ func newLimits(id string) (*limits, error) {
 		if err := os.MkdirAll(folder, 0o755); err != nil {
 			return nil, err
 		}
-		if !l.unified {
-			continue
-		}
-		for _, folder := range []string{filepath.Dir(folder), folder} {
-			if err := writeGroup(folder, "cgroup.subtree_control", "+memory +pids"); err != nil {
-				return nil, err
-			}
-		}
 	}
 	return l, nil
 }
@@ -176,8 +168,16 @@ func (l *limits) make(id string, memory int64) (joining []string, err error) {
 		}
 	}()
 	for _, folder := range l.all() {
-		if err := os.Mkdir(filepath.Join(folder, id), 0o755); err != nil {
+		// The administrator's tools may remove a group in which nothing is.
+		if err := os.MkdirAll(filepath.Join(folder, id), 0o755); err != nil {
 			return nil, err
+		}
+		if l.unified {
+			for _, folder := range []string{filepath.Dir(folder), folder} {
+				if err := writeGroup(folder, "cgroup.subtree_control", "+memory +pids"); err != nil {
+					return nil, err
+				}
+			}
 		}
 		// Version 1 moves the thread that starts the process, version 2 knows whole
 		// processes only.
