@@ -20,16 +20,17 @@ import (
 // with those of this version, in each direction.
 const versionBefore = "80d9378f35fe34bdec7afaa18e18f0d39e81266e"
 
-// programsBefore builds the programs of the version before, once.
-var programsBefore = sync.OnceValues(func() (dir string, err error) {
-	if dir, err = os.MkdirTemp("", "fescue-before-"); err != nil {
+// programsBefore builds the programs of the version before, once, beside those
+// under test.
+var programsBefore = sync.OnceValues(func() (bin string, err error) {
+	dir := filepath.Join(filepath.Dir(fescueBin), "before")
+	if err := os.Mkdir(dir, 0o755); err != nil {
 		return "", err
 	}
 	script := `set -e
 git -C .. archive "$1" | tar -x -C "$2"
 cd "$2"
-go build -o "$2/bin/" ./cmd/fescue ./cmd/fescue-core
-chmod 755 "$2" "$2/bin"`
+go build -o "$2/bin/" ./cmd/fescue ./cmd/fescue-core`
 	cmd := exec.Command("sh", "-c", script, "sh", versionBefore, dir)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	out, err := cmd.CombinedOutput()
@@ -61,11 +62,6 @@ func before(t testing.TB, name string) string {
 // TestVersionBefore has servers and cores of this version and of the one before go
 // on together.
 func TestVersionBefore(t *testing.T) {
-	t.Cleanup(func() {
-		if bin, err := programsBefore(); err == nil {
-			os.RemoveAll(filepath.Dir(bin))
-		}
-	})
 	t.Run("a core of the version before with this server", func(t *testing.T) {
 		h := startServer(t).house(region)
 		g := h.provision(t, "Old_Core")
