@@ -118,13 +118,27 @@ func TestSystemFunctions(t *testing.T) {
 	}
 }
 
+// What cores of this version serve is still named for one of the version before.
+func TestJudgeOlderCore(t *testing.T) {
+	t.Parallel()
+	needs := []fescue.Need{{Feature: fescue.FeatureNodeJS, Function: "f", Values: []any{"f", "nodejs12.x"}}}
+	older := fescue.CoreInfo{Formats: []int{1}, Unserved: []fescue.Feature{fescue.FeatureNodeJS}}
+	failures, _ := fescue.Judge(needs, older, older.Serves)
+	if len(failures) != 1 || failures[0].Detail.DetailedErrorCode != string(fescue.RuntimeUnsupported) {
+		t.Errorf("%+v", failures)
+	}
+	if failures, warnings := fescue.Judge(needs, fescue.CoreInfo{}, fescue.Served); len(failures)+len(warnings) != 0 {
+		t.Errorf("%+v, %+v", failures, warnings)
+	}
+}
+
 // Every feature has at most one row, and a code that is in the table of failures.
 func TestUnservedFeatures(t *testing.T) {
 	t.Parallel()
 	names := declared(t, "features.go", "Feature")
 	rows := make(map[fescue.Feature]bool)
 	for _, u := range fescue.UnservedFeatures {
-		if rows[u.Feature] || fescue.Served(u.Feature) != u.ByMachine {
+		if rows[u.Feature] || fescue.Served(u.Feature) != (u.ByMachine || u.Served) {
 			t.Errorf("%s stands there twice, or is served all the same", u.Feature)
 		}
 		rows[u.Feature] = true

@@ -31,7 +31,7 @@ const (
 	FeatureGroupRole           Feature = "groupRole"
 )
 
-// UnservedFeature is a row of the table of what cores cannot do.
+// UnservedFeature is a row of the table of what some cores cannot do.
 type UnservedFeature struct {
 	Feature Feature
 	// Code is what becomes of a group that needs the feature: it fails with a code
@@ -40,14 +40,18 @@ type UnservedFeature struct {
 	// ByMachine marks a feature that cores of this version serve on a machine that
 	// has what it takes. A core says itself where it does not.
 	ByMachine bool
+	// Served marks one that cores of this version serve everywhere. Those of the
+	// version before say that they do not.
+	Served bool
 }
 
-// UnservedFeatures is what cores of this version cannot do. The control plane
-// judges groups by it when it builds and checks them, the core before it changes
-// anything, and recovery when it reads a folder. A feature that comes to be served
-// loses its row.
+// UnservedFeatures is what cores of this version, or of the one before, cannot do.
+// The control plane judges groups by it when it builds and checks them, the core
+// before it changes anything, and recovery when it reads a folder. A feature that
+// comes to be served is marked so, and loses its row with the version after.
 var UnservedFeatures = []UnservedFeature{
 	{Feature: FeatureContainers, Code: ContainerUnsupported, ByMachine: true},
+	{Feature: FeatureNodeJS, Code: RuntimeUnsupported, Served: true},
 	{Feature: FeatureJava, Code: RuntimeUnsupported},
 	{Feature: FeatureOtherRuntimes, Code: RuntimeUnsupported},
 	{Feature: FeatureConnectors, Code: ConnectorUnsupported},
@@ -71,7 +75,7 @@ var UnservedFeatures = []UnservedFeature{
 func UnservedNames() []Feature {
 	var list []Feature
 	for _, u := range UnservedFeatures {
-		if !u.ByMachine {
+		if !u.ByMachine && !u.Served {
 			list = append(list, u.Feature)
 		}
 	}
