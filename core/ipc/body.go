@@ -99,6 +99,13 @@ func (s *Server) drain(w http.ResponseWriter, r *http.Request) {
 // requestTimeoutBytes are those that have to come within requestTimeout.
 const requestTimeoutBytes = int64(requestTimeout/time.Second) * minBodyRate
 
+// wait lets a request that is there as a whole wait for its answer for as long as
+// it takes. The deadline of its body would end it: while a handler runs, net/http
+// reads on to notice that the client left.
+func wait(w http.ResponseWriter) {
+	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
+}
+
 // extend lets a request take that long from now.
 func (s *Server) extend(w http.ResponseWriter, more time.Duration) {
 	// An error means that the connection is gone, which shows by itself.

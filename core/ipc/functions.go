@@ -75,6 +75,7 @@ func (s *Server) result(w http.ResponseWriter, r *http.Request, worker invoke.Wo
 	if !ok {
 		return
 	}
+	wait(w)
 	err := s.calls.Result(r.Context(), worker, r.PathValue("arn"), id, func(outcome invoke.Outcome) {
 		// Always there: clients compare it with the empty string.
 		w.Header().Set(headerFunctionError, string(outcome.Error))
@@ -92,6 +93,7 @@ func (s *Server) work(w http.ResponseWriter, r *http.Request, worker invoke.Work
 		s.refuse(w, r, err)
 		return
 	}
+	wait(w)
 	item, err := s.workers.NextWork(r.Context(), worker)
 	if err != nil {
 		s.refuse(w, r, err)
