@@ -106,8 +106,7 @@ func TestContainers(t *testing.T) {
 			{arn: second, pinned: true, memory: aws.Int32(16384), encoding: types.EncodingTypeBinary, variables: out(g.thing, "binary")},
 		}, append(ends(first, g.thing), route{second, g.thing + "/out", "cloud"}))
 		g.awaitContained(t, group, version)
-		viewer.next(t, "started many")
-		viewer.next(t, "started binary")
+		viewer.next(t, "started many", "started binary")
 		await(t, "publish", viewer.Publish("Many_Core/in/x", 1, false, `{}`))
 		for _, text := range []string{
 			"squares 285", "child 65534 cwd /lambda home /lambda", "sees /root: []", "sees /etc/ssh: []", "sees " + g.root + ": []",

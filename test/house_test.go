@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -456,18 +457,21 @@ func (c *client) ask(t testing.TB, topic, payload, text string) {
 	})
 }
 
-// next waits for a message whose payload contains text.
-func (c *client) next(t testing.TB, text string) mqtt.Message {
+// next waits for a message with each of texts, in whatever order they come: what
+// different functions publish has no order. It returns the last.
+func (c *client) next(t testing.TB, texts ...string) mqtt.Message {
 	t.Helper()
+	missing := slices.Clone(texts)
 	deadline := time.After(patience)
 	for {
 		select {
 		case m := <-c.messages:
-			if strings.Contains(string(m.Payload()), text) {
+			missing = slices.DeleteFunc(missing, func(text string) bool { return strings.Contains(string(m.Payload()), text) })
+			if len(missing) == 0 {
 				return m
 			}
 		case <-deadline:
-			t.Fatalf("no message with %q within %s", text, patience)
+			t.Fatalf("no message with %q within %s", missing, patience)
 		}
 	}
 }
