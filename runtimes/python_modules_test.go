@@ -1,14 +1,21 @@
 package runtimes_test
 
 import (
+	"bufio"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
+	"sync/atomic"
+	"syscall"
 	"testing"
+	"time"
 )
 
 // TestPythonModules calls the modules as the published SDKs do.
@@ -62,6 +69,141 @@ func TestPythonModules(t *testing.T) {
 		})
 	}
 }
+
+// TestPythonConnections: what becomes of the connections that the client keeps.
+func TestPythonConnections(t *testing.T) {
+	t.Parallel()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { listener.Close() })
+	// Answers tell the connection's number and how many it answered before. Requests say
+	// in their bodies what else to do: close without a byte, or after some, or raise a
+	// signal in the process of that id and wait for it to make another connection.
+	var connections atomic.Int64
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			number := connections.Add(1)
+			go func() {
+				defer conn.Close()
+				reader := bufio.NewReader(conn)
+				for seen := 0; ; seen++ {
+					request, err := http.ReadRequest(reader)
+					if err != nil {
+						return
+					}
+					body, _ := io.ReadAll(request.Body)
+					switch {
+					case string(body) == "close once" && seen > 0, string(body) == "close":
+						return
+					case string(body) == "half":
+						io.WriteString(conn, "HTTP/1.1 2")
+						return
+					}
+					if pid, err := strconv.Atoi(string(body)); err == nil {
+						syscall.Kill(pid, syscall.SIGUSR1)
+						for connections.Load() == number {
+							time.Sleep(time.Millisecond)
+						}
+					}
+					fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX-Amz-InvocationId: %d.%d\r\n\r\n", number, seen)
+				}
+			}()
+		}
+	}()
+	script := filepath.Join(t.TempDir(), "check.py")
+	if err := os.WriteFile(script, []byte(connectionChecks), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	dir := extracted(t)
+	for _, python := range pythons(t) {
+		t.Run(version(t, python), func(t *testing.T) {
+			connections.Store(0)
+			cmd := exec.Command(python, script)
+			cmd.Env = []string{
+				"PATH=/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE=1", "PYTHONPATH=" + filepath.Join(dir, "python"),
+				fmt.Sprintf("GG_DAEMON_PORT=%d", listener.Addr().(*net.TCPAddr).Port), "AWS_CONTAINER_AUTHORIZATION_TOKEN=Basic eA==",
+			}
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Errorf("%v:\n%s", err, out)
+			}
+		})
+	}
+}
+
+const connectionChecks = `
+import logging, os, signal, threading
+logging.getLogger().addHandler(logging.NullHandler())
+from greengrass_ipc_python_sdk.ipc_client import IPCClient, IPCException
+ipc = IPCClient()
+
+def call(body):
+    return tuple(int(n) for n in ipc.post_work('arn', body, '').split('.'))
+
+def fails(body):
+    try:
+        call(body)
+    except IPCException as failure:
+        assert failure.code is None, failure
+        return str(failure)
+    raise AssertionError(body)
+
+def check(got, want):
+    assert got == want, 'got {0}, want {1}'.format(got, want)
+
+check(call(''), (1, 0))
+check(IPCClient().post_work('arn', '', ''), '1.1')  # clients share what is kept
+
+seen = []
+threads = []
+for n in range(3):  # timers make a thread each time
+    thread = threading.Thread(target=lambda: seen.append(call('')))
+    thread.start()
+    thread.join()
+check(seen, [(1, 2), (1, 3), (1, 4)])
+
+check(call('close once'), (2, 0))  # closed without a byte: once more, over a new one
+fails('close')                     # and no third time: 2 was kept, 3 is new
+check(call(''), (4, 0))
+assert '2' in fails('half')        # a byte came, so it may have been done
+check(call(''), (5, 0))
+
+class Interrupted(Exception):
+    pass
+
+def interrupt(signum, frame):
+    raise Interrupted()
+
+signal.signal(signal.SIGUSR1, interrupt)
+me = str(os.getpid())
+try:
+    call(me)
+    raise AssertionError('not interrupted')
+except Interrupted:
+    pass
+check(call(''), (6, 0))  # not the answer that the interrupted call waited for
+
+nested = []
+signal.signal(signal.SIGUSR1, lambda signum, frame: nested.append(call('')))
+check(call(me), (6, 1))
+check(nested, [(7, 0)])
+
+child = os.fork()
+if child == 0:
+    status = 1
+    try:
+        check(call(''), (8, 0))
+        status = 0
+    finally:
+        os._exit(status)
+check(os.waitpid(child, 0)[1], 0)
+assert call('')[0] in (6, 7)
+`
 
 const moduleChecks = `# -*- coding: utf-8 -*-
 from __future__ import print_function, unicode_literals

@@ -296,6 +296,26 @@ func TestPythonLife(t *testing.T) {
 				if got := core.next(t); got.body != "2" {
 					t.Errorf("got %q, want 2", got)
 				}
+				if n := core.connections.Load(); n != 1 {
+					t.Errorf("%d connections, want 1", n)
+				}
+			})
+
+			t.Run("a kept connection that the core closed is replaced", func(t *testing.T) {
+				t.Parallel()
+				core := newFakeCore(t)
+				core.run(t, python, "import os\ndef handler(e, c):\n    open(e['began'], 'w').close()\n    while not os.path.exists(e['go']):\n        pass\n    return 1\n")
+				dir := t.TempDir()
+				began, goOn := filepath.Join(dir, "began"), filepath.Join(dir, "go")
+				core.work <- item{"i1", "", `{"began":"` + began + `","go":"` + goOn + `"}`}
+				eventually(t, "the handler runs", func() bool { _, err := os.Stat(began); return err == nil })
+				core.CloseClientConnections()
+				if err := os.WriteFile(goOn, nil, 0o644); err != nil {
+					t.Fatal(err)
+				}
+				if got := core.next(t); got.body != "1" {
+					t.Errorf("got %q, want 1", got)
+				}
 			})
 
 			t.Run("a poll that fails is repeated", func(t *testing.T) {

@@ -1,16 +1,16 @@
 """The client of the core's function API (version 2016-11-01)."""
 
 import collections
+import errno
 import json
 import logging
+import os
+import socket
 
 try:
-    from http.client import HTTPException
-    from urllib.error import HTTPError, URLError
-    from urllib.request import ProxyHandler, Request, build_opener
+    from http.client import HTTPConnection, HTTPException
 except ImportError:  # Python 2
-    from httplib import HTTPException
-    from urllib2 import HTTPError, ProxyHandler, Request, URLError, build_opener
+    from httplib import HTTPConnection, HTTPException
 
 from greengrass_common.env_vars import AUTH_TOKEN, GG_DAEMON_PORT, ROUTER_FUNCTION_ARN
 
@@ -30,7 +30,7 @@ InitializationResult = collections.namedtuple('InitializationResult', ['success'
 
 
 class IPCException(Exception):
-    """A call did not succeed; the text is what urllib said.
+    """A call did not succeed; the text is what urllib would say, as the original's did.
 
     code is the HTTP status, None when there was no answer at all; body is the
     text of the answer.
@@ -61,6 +61,78 @@ def _native(value):
     return value.encode('utf-8')
 
 
+class _Unanswered(Exception):
+    """Not a byte came back; cause is the error of the socket, if there was one."""
+
+    def __init__(self, cause=None):
+        Exception.__init__(self, str(cause or 'the core closed the connection'))
+
+
+class _Connections(object):
+    """Kept connections to the core, shared by all clients and threads of the process.
+
+    A call takes one out and puts it back when its answer was read whole. So calls at
+    the same time, also those of a signal handler in the middle of another call, never
+    share one, and one that was interrupted is not used again.
+    """
+
+    MOST = 16
+
+    def __init__(self):
+        self._idle = []
+        self._pid = os.getpid()
+
+    def take(self, address):
+        """Return a kept connection, or None."""
+        if self._pid != os.getpid():
+            # A fork took them along; they are the parent's.
+            self._idle, self._pid = [], os.getpid()
+        while True:
+            try:
+                of, connection = self._idle.pop()
+            except IndexError:
+                return None
+            if of == address:
+                return connection
+            connection.close()
+
+    def put(self, address, connection):
+        if len(self._idle) < self.MOST:
+            self._idle.append((address, connection))
+        else:
+            connection.close()
+
+
+_connections = _Connections()
+
+
+def _answered(connection):
+    """Wait for the first byte of an answer; _Unanswered when none comes any more."""
+    while True:
+        try:
+            if connection.sock.recv(1, socket.MSG_PEEK):
+                return
+        except EnvironmentError as cause:
+            if cause.errno == errno.EINTR:  # Python 2
+                continue
+            raise _Unanswered(cause)
+        raise _Unanswered()
+
+
+def _exchange(connection, method, path, body, headers):
+    """Send a request; return (response, body), or raise _Unanswered."""
+    failure = None
+    try:
+        connection.request(method, path, body, headers)
+    except EnvironmentError as cause:
+        failure = cause  # What came back before may say why.
+    if connection.sock is None:
+        raise _Unanswered(failure)
+    _answered(connection)
+    response = connection.getresponse()
+    return response, response.read()
+
+
 class IPCClient(object):
     """Posts and fetches work and results. It may be shared between threads."""
 
@@ -69,8 +141,6 @@ class IPCClient(object):
         self.endpoint = endpoint
         self.port = int(GG_DAEMON_PORT or port or DEFAULT_PORT)
         self.auth_token = AUTH_TOKEN
-        # Whatever proxy the function uses, the core is on this machine.
-        self._opener = build_opener(ProxyHandler({}))
 
     def set_gg_daemon_port(self, port):
         self.port = int(port)
@@ -129,29 +199,49 @@ class IPCClient(object):
 
     def _call(self, method, url, body, headers):
         """Return (body, headers) of a 2xx answer; IPCException for all else."""
+        if self.auth_token is not None:
+            headers[HEADER_AUTH_TOKEN] = _native(self.auth_token)
         try:
-            request = Request(url, body)
-            request.get_method = lambda: method
-            if self.auth_token is not None:
-                request.add_header(HEADER_AUTH_TOKEN, _native(self.auth_token))
-            for name, value in headers.items():
-                request.add_header(name, value)
-            response = self._opener.open(request)
-            try:
-                return response.read(), response.info()
-            finally:
-                response.close()
-        except HTTPError as cause:
-            failure = IPCException(str(cause))
-            failure.code = cause.code
-            try:
-                failure.body = cause.read().decode('utf-8', 'replace')
-            except Exception:
-                failure.body = ''
-            finally:
-                cause.close()
-            logger.error('%s %s failed with %s %s: %s', method, url, cause.code, cause.msg, failure.body.strip())
-        except (URLError, HTTPException, EnvironmentError, ValueError) as cause:
-            failure = IPCException(str(cause))
+            response, text = self._send(method, url, body, headers)
+        except (_Unanswered, HTTPException, EnvironmentError, ValueError) as cause:
+            failure = IPCException('<urlopen error {0}>'.format(cause))
             logger.error('%s %s failed: %s', method, url, cause)
+            raise failure
+        if 200 <= response.status < 300:
+            return text, response.msg
+        failure = IPCException('HTTP Error {0}: {1}'.format(response.status, response.reason))
+        failure.code = response.status
+        failure.body = text.decode('utf-8', 'replace')
+        logger.error('%s %s failed with %s %s: %s', method, url, response.status, response.reason, failure.body.strip())
         raise failure
+
+    def _send(self, method, url, body, headers):
+        """Return (response, body) of whatever answer; one that is not to be had is an error.
+
+        The core closes kept connections that nobody used for a while. A call that
+        met one of these has not arrived, so it is sent once more over a new one.
+        """
+        address = (_native(self.endpoint), self.port)
+        path = url[url.index('/', len('http://')):]
+        kept = _connections.take(address)
+        if kept is not None:
+            try:
+                return self._over(address, kept, method, path, body, headers)
+            except _Unanswered:
+                pass
+        # Whatever proxy the function uses, the core is on this machine.
+        fresh = HTTPConnection(address[0], address[1], timeout=None)
+        return self._over(address, fresh, method, path, body, headers)
+
+    @staticmethod
+    def _over(address, connection, method, path, body, headers):
+        again = False
+        try:
+            response, text = _exchange(connection, method, path, body, headers)
+            again = not response.will_close
+            return response, text
+        finally:
+            if again:
+                _connections.put(address, connection)
+            else:
+                connection.close()
