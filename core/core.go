@@ -67,7 +67,7 @@ func New(o Options) (*Core, error) {
 	if o.HealthTimeout > 0 {
 		cfg.HealthTimeout = o.HealthTimeout
 	}
-	tls, err := cfg.Credentials.TLS(cfg.GGHTTP, config.ALPNHTTP)
+	tls, err := cfg.Credentials.TLS(cfg.GGHTTP)
 	if err != nil {
 		return nil, err
 	}
@@ -277,7 +277,7 @@ func number(id *uint32) *int {
 
 // newLink makes the MQTT link.
 func (c *Core) newLink(logger *slog.Logger, changed func(connected bool)) (*cloudlink.Link, error) {
-	tls, err := c.config.Credentials.TLS(c.config.IoTMQTT, config.ALPNMQTT)
+	tls, err := c.config.Credentials.TLS(c.config.IoTMQTT)
 	if err != nil {
 		return nil, err
 	}

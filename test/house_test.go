@@ -418,6 +418,9 @@ type client struct {
 func (h *house) connect(t testing.TB, thing string) *client {
 	t.Helper()
 	cfg := h.provision(t, thing).tls(t)
+	if h.mqtt == h.device {
+		cfg.NextProtos = []string{"x-amzn-mqtt-ca"}
+	}
 	c := &client{messages: make(chan mqtt.Message, 4096)}
 	c.Client = mqtt.NewClient(mqtt.NewClientOptions().AddBroker("ssl://" + h.mqtt).SetClientID(thing).
 		SetTLSConfig(cfg).SetAutoReconnect(true))

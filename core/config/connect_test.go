@@ -58,7 +58,7 @@ func TestTLS(t *testing.T) {
 	good := credentials(t)
 	t.Run("trusts the authorities of the file alone", func(t *testing.T) {
 		t.Parallel()
-		cfg, err := good.TLS(config.Endpoint{Host: "mill", Port: 8443}, config.ALPNHTTP)
+		cfg, err := good.TLS(config.Endpoint{Host: "mill", Port: 8443})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -66,9 +66,9 @@ func TestTLS(t *testing.T) {
 			t.Errorf("configuration %+v", cfg)
 		}
 	})
-	t.Run("names the protocol on port 443", func(t *testing.T) {
+	t.Run("names the protocol that the endpoint has", func(t *testing.T) {
 		t.Parallel()
-		cfg, err := good.TLS(config.Endpoint{Host: "mill", Port: 443}, config.ALPNMQTT)
+		cfg, err := good.TLS(config.Endpoint{Host: "mill", Port: 443, ALPN: "x-amzn-mqtt-ca"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -87,7 +87,7 @@ func TestTLS(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			if _, err := tc.c.TLS(config.Endpoint{Host: "mill", Port: 8443}, ""); err == nil || !strings.Contains(err.Error(), tc.want) {
+			if _, err := tc.c.TLS(config.Endpoint{Host: "mill", Port: 8443}); err == nil || !strings.Contains(err.Error(), tc.want) {
 				t.Errorf("error %v, want one with %q", err, tc.want)
 			}
 		})

@@ -82,9 +82,8 @@ func fileURI(root string) func(string) (string, error) {
 
 // TLS reads the files and makes the configuration of a connection to an
 // endpoint: the core's certificate, the authorities of CAPath and no others, TLS
-// 1.2 or later. alpn is offered when the endpoint has port 443, where AWS IoT
-// tells protocols apart by it.
-func (c Credentials) TLS(e Endpoint, alpn string) (*tls.Config, error) {
+// 1.2 or later.
+func (c Credentials) TLS(e Endpoint) (*tls.Config, error) {
 	pair, err := tls.LoadX509KeyPair(c.CertificatePath, c.PrivateKeyPath)
 	if err != nil {
 		return nil, fmt.Errorf("core certificate %s with private key %s: %w", c.CertificatePath, c.PrivateKeyPath, err)
@@ -103,15 +102,8 @@ func (c Credentials) TLS(e Endpoint, alpn string) (*tls.Config, error) {
 		MinVersion:   tls.VersionTLS12,
 		ServerName:   e.Host,
 	}
-	if e.Port == 443 {
-		cfg.NextProtos = []string{alpn}
+	if e.ALPN != "" {
+		cfg.NextProtos = []string{e.ALPN}
 	}
 	return cfg, nil
 }
-
-// Protocol names of AWS IoT on port 443 (AWS IoT Core developer guide, "Device
-// communication protocols").
-const (
-	ALPNMQTT = "x-amzn-mqtt-ca"
-	ALPNHTTP = "x-amzn-http-ca"
-)

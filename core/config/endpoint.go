@@ -10,7 +10,17 @@ import (
 type Endpoint struct {
 	Host string
 	Port int
+	// ALPN is the protocol's name that a TLS client offers; none when it is "".
+	ALPN string
 }
+
+// Protocol names of AWS IoT on port 443 (AWS IoT Core developer guide, "Device
+// communication protocols").
+const (
+	alpnMQTT = "x-amzn-mqtt-ca"
+	alpnHTTP = "x-amzn-http-ca"
+	alpnPort = 443
+)
 
 // String is "host:port", with brackets around an IPv6 address.
 func (e Endpoint) String() string { return net.JoinHostPort(e.Host, strconv.Itoa(e.Port)) }
@@ -32,11 +42,12 @@ func (c *Config) endpoints(f *file, o Overrides) error {
 		standard                 int
 		// named says that a port behind the host means this endpoint's.
 		named bool
+		alpn  string
 		store *Endpoint
 	}{
-		{"iotHost", iot, "iotMqttPort", f.CoreThing.IoTMQTTPort, 8883, true, &c.IoTMQTT},
-		{"iotHost", iot, "iotHttpPort", f.CoreThing.IoTHTTPPort, 8443, false, &c.IoTHTTP},
-		{"ggHost", gg, "ggHttpPort", f.CoreThing.GGHTTPPort, 8443, true, &c.GGHTTP},
+		{"iotHost", iot, "iotMqttPort", f.CoreThing.IoTMQTTPort, 8883, true, alpnMQTT, &c.IoTMQTT},
+		{"iotHost", iot, "iotHttpPort", f.CoreThing.IoTHTTPPort, 8443, false, alpnHTTP, &c.IoTHTTP},
+		{"ggHost", gg, "ggHttpPort", f.CoreThing.GGHTTPPort, 8443, true, alpnHTTP, &c.GGHTTP},
 	} {
 		port := e.standard
 		if e.port != nil {
@@ -53,6 +64,13 @@ func (c *Config) endpoints(f *file, o Overrides) error {
 			port = own
 		}
 		*e.store = Endpoint{Host: host, Port: port}
+		if port == alpnPort {
+			e.store.ALPN = e.alpn
+		}
+	}
+	// A cloud that serves both on one port tells them apart as AWS IoT does on 443.
+	if c.IoTMQTT.String() == c.GGHTTP.String() {
+		c.IoTMQTT.ALPN, c.GGHTTP.ALPN = alpnMQTT, alpnHTTP
 	}
 	return nil
 }
