@@ -99,6 +99,16 @@ func TestRolesOfKeys(t *testing.T) {
 		if err := deploy(north, own); err == nil || !strings.Contains(err.Error(), "does not exist") {
 			t.Errorf("not as far as the version: %v", err)
 		}
+		_, err = north.TagResource(ctx, &greengrass.TagResourceInput{ResourceArn: own.Arn, Tags: map[string]string{"site": "south"}})
+		wantDenied(t, err, "greengrass:TagResource", *own.Arn)
+		_, err = north.UntagResource(ctx, &greengrass.UntagResourceInput{ResourceArn: own.Arn, TagKeys: []string{"line", "site"}})
+		wantDenied(t, err, "greengrass:UntagResource", *own.Arn)
+		if _, err = north.TagResource(ctx, &greengrass.TagResourceInput{ResourceArn: own.Arn, Tags: map[string]string{"line": "3"}}); err != nil {
+			t.Error(err)
+		}
+		if _, err = north.UntagResource(ctx, &greengrass.UntagResourceInput{ResourceArn: own.Arn, TagKeys: []string{"line"}}); err != nil {
+			t.Error(err)
+		}
 		// The tag is looked up for each call.
 		if _, err := admin.UntagResource(ctx, &greengrass.UntagResourceInput{ResourceArn: own.Arn, TagKeys: []string{"site"}}); err != nil {
 			t.Fatal(err)

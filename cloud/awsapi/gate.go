@@ -22,9 +22,12 @@ type Target struct {
 	Operation string
 	// Resource is the ARN that it acts on; empty stands for none in particular.
 	Resource string
-	// RequestTags are the tags of what is to be made; nil when there are none.
-	// They are asked for only when the caller's policies are conditional.
+	// RequestTags are the tags of what is to be made or tagged; nil when there are
+	// none. They are asked for only when the caller's policies are conditional or
+	// the caller is limited.
 	RequestTags func() map[string]string
+	// RemovedTags are the keys of the tags that the resource is to lose.
+	RemovedTags []string
 }
 
 // OwnPath begins the paths of operations that the original did not have.
@@ -88,7 +91,7 @@ func (h *Handler) within(ctx context.Context, service, act string, call *Call, r
 		return nil
 	}
 	allowed, err := call.Caller.Scope.Allows(ctx, h.Inventory, call.Partition, identity.Act{
-		Action: act, Resource: resource, Changes: changes(service, t), RequestTags: t.RequestTags,
+		Action: act, Resource: resource, Changes: changes(service, t), RequestTags: t.RequestTags, RemovedTags: t.RemovedTags,
 	})
 	if err != nil || allowed {
 		return err
@@ -118,6 +121,7 @@ func (h *Handler) variables(ctx context.Context, r *http.Request, call *Call, t 
 			v[policy.KeyTagKeys] = append(v[policy.KeyTagKeys], key)
 		}
 	}
+	v[policy.KeyTagKeys] = append(v[policy.KeyTagKeys], t.RemovedTags...)
 	_, rest, ok := strings.Cut(t.Resource, ":/greengrass/groups/")
 	if !ok || h.Inventory == nil {
 		return v, nil

@@ -153,6 +153,16 @@ func (k *Keys) Create(ctx context.Context, account, name string, grant Grant) (i
 // List is every key, revoked ones included, without secrets.
 func (k *Keys) List(ctx context.Context) ([]AccessKey, error) { return k.store.AccessKeys(ctx) }
 
+// Check is nil for the row of a key that is good or revoked. Of one that was changed
+// outside Fescue, and so is good for nothing, the error wraps pki.ErrSealed.
+func (k *Keys) Check(row AccessKey) error {
+	if !row.RevokedAt.IsZero() {
+		return nil
+	}
+	_, err := k.open(row)
+	return err
+}
+
 // Revoke ends a key for good: within a second it is unknown to every server.
 func (k *Keys) Revoke(ctx context.Context, id string) error {
 	row, err := k.store.AccessKey(ctx, id)

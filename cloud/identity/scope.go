@@ -37,8 +37,17 @@ type Act struct {
 	Resource string
 	// Changes is false for what only reads.
 	Changes bool
-	// RequestTags are the tags of what is to be made; nil for none.
+	// RequestTags are the tags of what is to be made or tagged; nil for none.
 	RequestTags func() map[string]string
+	// RemovedTags are the keys of the tags that the resource is to lose.
+	RemovedTags []string
+}
+
+func (a Act) tags() map[string]string {
+	if a.RequestTags == nil {
+		return nil
+	}
+	return a.RequestTags()
 }
 
 // Scope decides what a fescue.Limit covers.
@@ -136,6 +145,8 @@ func (s *Scope) Allows(ctx context.Context, in Inventory, p fescue.Partition, a 
 		return true, nil
 	case a.Resource == "*":
 		return among(unbound, a.Action) && s.makes(a), nil
+	case a.Action == "greengrass:TagResource" && !s.Tagged(s.Tags(a.tags())), a.Action == "greengrass:UntagResource" && s.removed(a):
+		return false, nil // it would go out of the limit, into another's maybe
 	}
 	return s.covers(ctx, in, p, a.Resource, a.Changes)
 }
@@ -146,11 +157,14 @@ func (s *Scope) makes(a Act) bool {
 	if !strings.HasPrefix(a.Action, "greengrass:Create") {
 		return true
 	}
-	var tags map[string]string
-	if a.RequestTags != nil {
-		tags = a.RequestTags()
-	}
+	tags := a.tags()
 	return s.Tagged(tags) || a.Action != "greengrass:CreateGroup" && s.Tagged(s.Tags(tags))
+}
+
+// removed says whether the limit's tag is among what the resource is to lose.
+func (s *Scope) removed(a Act) bool {
+	key, _, ok := s.Tag()
+	return ok && slices.Contains(a.RemovedTags, key)
 }
 
 // Tags adds the limit's tag to tags that say nothing of it.

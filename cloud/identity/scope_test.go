@@ -103,6 +103,11 @@ func TestScope(t *testing.T) {
 		{"greengrass:CreateDeployment", stranger, nil, false},
 		{"greengrass:GetGroup", stranger, nil, false},
 		{"greengrass:TagResource", stranger, nil, false},
+		{"greengrass:TagResource", stranger, north, false},
+		{"greengrass:TagResource", group, nil, true},
+		{"greengrass:TagResource", group, map[string]string{"line": "3"}, true},
+		{"greengrass:TagResource", group, north, true},
+		{"greengrass:TagResource", group, south, false}, // into another's limit
 		{"greengrass:CreateDeployment", home.DefinitionARN(fescue.GroupKind, "unknown"), nil, false},
 		{"greengrass:CreateDeployment", elsewhere.DefinitionARN(fescue.GroupKind, "g"), nil, false},
 		{"fescue:CancelDeployment", stranger + "/deployments/d", nil, false},

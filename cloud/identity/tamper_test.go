@@ -83,6 +83,15 @@ func TestChangedRow(t *testing.T) {
 			if c, err := w.Signer(t.Context(), id); !errors.Is(err, pki.ErrSealed) || c.Policies != nil {
 				t.Errorf("%+v, %v", c, err)
 			}
+			list, err := w.List(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, row := range list { // the operator sees which
+				if err := w.Check(row); errors.Is(err, pki.ErrSealed) != (row.ID == id) {
+					t.Errorf("%s: %v", row.Name, err)
+				}
+			}
 			// An operator who names the key again does not seal what was changed.
 			if err := w.Put(t.Context(), id, secret, account, "north", identity.Grant{Role: "reader"}); !errors.Is(err, pki.ErrSealed) {
 				t.Errorf("sealed again: %v", err)
@@ -98,6 +107,9 @@ func TestChangedRow(t *testing.T) {
 		}
 		if err := w.Revoke(t.Context(), id); err != nil {
 			t.Fatal(err)
+		}
+		if list, err := w.List(t.Context()); err != nil || len(list) != 1 || w.Check(list[0]) != nil {
+			t.Errorf("%+v, %v", list, err)
 		}
 		w.exec(t, `UPDATE access_key SET revoked_at = NULL WHERE id = $1`, id)
 		if key, err := keyOf(t, w.Keys, id); !errors.Is(err, pki.ErrSealed) || key != (identity.Key{}) {

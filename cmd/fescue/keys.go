@@ -71,6 +71,18 @@ type keyRow struct {
 	Limit     fescue.Limit `json:"limit,omitzero"`
 	CreatedAt time.Time    `json:"createdAt"`
 	RevokedAt *time.Time   `json:"revokedAt,omitempty"`
+	// Changed is true for a row that was changed outside Fescue: the key is refused.
+	Changed bool `json:"changed,omitempty"`
+}
+
+func (r keyRow) state() string {
+	switch {
+	case r.RevokedAt != nil:
+		return "revoked " + r.RevokedAt.Format(time.RFC3339)
+	case r.Changed:
+		return "refused: its row in the database was changed; revoke it"
+	}
+	return "good"
 }
 
 type listKeys struct{ dataFlag }
@@ -84,7 +96,7 @@ func (c listKeys) Run(ctx context.Context, t *terminal) error {
 		}
 		rows := make([]keyRow, 0, len(all))
 		for _, k := range all {
-			row := keyRow{ID: k.ID, Account: k.Account, Name: k.Name, Role: k.Role, Groups: k.Limit.GroupTag, Limit: k.Limit, CreatedAt: k.CreatedAt}
+			row := keyRow{ID: k.ID, Account: k.Account, Name: k.Name, Role: k.Role, Groups: k.Limit.GroupTag, Limit: k.Limit, CreatedAt: k.CreatedAt, Changed: keys.Check(k) != nil}
 			if !k.RevokedAt.IsZero() {
 				row.RevokedAt = &k.RevokedAt
 			}
@@ -94,13 +106,9 @@ func (c listKeys) Run(ctx context.Context, t *terminal) error {
 			return c.print(t, rows)
 		}
 		w := tabwriter.NewWriter(t.stdout, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(w, "ACCESS KEY\tACCOUNT\tNAME\tROLE\tLIMIT\tCREATED\tREVOKED")
+		fmt.Fprintln(w, "ACCESS KEY\tACCOUNT\tNAME\tROLE\tLIMIT\tCREATED\tSTATE")
 		for _, r := range rows {
-			revoked := "-"
-			if r.RevokedAt != nil {
-				revoked = r.RevokedAt.Format(time.RFC3339)
-			}
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.ID, r.Account, r.Name, r.Role, cmp.Or(r.Limit.String(), "none"), r.CreatedAt.Format(time.RFC3339), revoked)
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.ID, r.Account, r.Name, r.Role, cmp.Or(r.Limit.String(), "none"), r.CreatedAt.Format(time.RFC3339), r.state())
 		}
 		return w.Flush()
 	})

@@ -12,10 +12,10 @@ import (
 // the path of the API, so a resource is the path up to its last label: the
 // group of CreateDeployment, the deployment of GetDeploymentStatus.
 func target(op *restjson.Operation, r *restjson.Request) awsapi.Target {
-	if arn, ok := r.Labels["resource-arn"]; ok {
-		return awsapi.Target{Resource: arn}
-	}
 	tags := func() map[string]string { return requestTags(r.Body) }
+	if arn, ok := r.Labels["resource-arn"]; ok {
+		return awsapi.Target{Resource: arn, RequestTags: tags, RemovedTags: r.Query["tagKeys"]}
+	}
 	if kind, ok := kindOf(r.Label("Kind")); ok { // RestoreVersion, whose path is Fescue's own
 		return awsapi.Target{Resource: r.Partition.VersionARN(kind, r.Label("Id"), r.Label("VersionId")), RequestTags: tags}
 	}
