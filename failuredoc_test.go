@@ -12,7 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/fescue-edge/fescue"
-	"github.com/fescue-edge/fescue/test/reached"
+	"github.com/fescue-edge/fescue/testkit/failurecoverage"
 )
 
 //go:generate go test . -run TestFailureDocument -update
@@ -105,12 +105,12 @@ func TestFailureDocument(t *testing.T) {
 
 // TestEveryFailureIsReached: each row is named by the engine or by the agent, whose
 // tests have to make a deployment fail with each that they name (package
-// reached).
+// failurecoverage).
 func TestEveryFailureIsReached(t *testing.T) {
 	t.Parallel()
 	named := make(map[string]bool)
 	for _, pkg := range []string{"cloud/deploy", "core/agent", "core/depot", "core/failure", "core/plan", "core/trust"} {
-		codes, err := reached.Used(pkg, "features.go", "resources.go", "execution.go")
+		codes, err := failurecoverage.Used(pkg, "features.go", "resources.go", "execution.go")
 		if err != nil {
 			t.Fatal(err)
 		}

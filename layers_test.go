@@ -23,6 +23,7 @@ var layers = []struct {
 }{
 	{rooms: []string{"."}},
 	{rooms: []string{"disk"}},
+	{rooms: []string{"testkit"}, siblings: true},
 	{rooms: []string{"backoff", "pki", "policy", "shadow", "topic", "runtimes", "examples"}},
 	{rooms: []string{"corelink", "mqtt", "bundle"}},
 	{rooms: []string{"recovery"}},
@@ -43,10 +44,14 @@ var impure = []string{"os", "net", "net/http", "database/sql", "os/exec", "io/io
 
 // TestArrowsPointDown keeps imports as the design draws them: cmd to cloud, core, and
 // over transfer to client, those to corelink, mqtt and bundle, those to pki, policy, shadow and
-// topic, those to disk, all to the vocabulary; cloud, core and client never to each other.
+// topic, those to disk, all to the vocabulary; cloud, core and client never to each other;
+// the testkit, though it lies low, only to tests.
 func TestArrowsPointDown(t *testing.T) {
 	imports := packageImports(t)
 	for pkg, list := range imports {
+		if slices.ContainsFunc(list, func(imp string) bool { return within(imp, []string{module + "/testkit"}) }) && !forTests(pkg) {
+			t.Errorf("%s imports the testkit, which is for tests", pkg)
+		}
 		from, fromRoom := layerOf(pkg)
 		if from < 0 {
 			t.Errorf("package %s has no layer", pkg)
@@ -107,6 +112,11 @@ func TestServicesDoNotKnowTheirWires(t *testing.T) {
 	if services < 20 {
 		t.Errorf("only %d services are looked at", services)
 	}
+}
+
+// forTests says whether nothing but tests is made of a package.
+func forTests(pkg string) bool {
+	return within(pkg, []string{"testkit", "test"}) || strings.HasSuffix(pkg, "test")
 }
 
 func within(pkg string, rooms []string) bool {

@@ -11,7 +11,7 @@ import (
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/bundle"
-	"github.com/fescue-edge/fescue/test/spoil"
+	"github.com/fescue-edge/fescue/testkit/mutate"
 )
 
 // TestMutatedManifests spoils signed manifests at random and on purpose. A core
@@ -64,14 +64,14 @@ func TestMutatedManifests(t *testing.T) {
 		name string
 		do   func(r *rand.Rand, env bundle.Envelope) []byte
 	}{
-		{"the envelope's bytes", func(r *rand.Rand, _ bundle.Envelope) []byte { return spoil.Bytes(r, envelope) }},
+		{"the envelope's bytes", func(r *rand.Rand, _ bundle.Envelope) []byte { return mutate.Bytes(r, envelope) }},
 		{"the payload's bytes", func(r *rand.Rand, env bundle.Envelope) []byte {
-			env.Payload = spoil.Bytes(r, env.Payload)
+			env.Payload = mutate.Bytes(r, env.Payload)
 			return wrap(t, env)
 		}},
 		{"the signature's bytes", func(r *rand.Rand, env bundle.Envelope) []byte {
 			env.Payload = lie(r)
-			env.Signatures[0].Sig = spoil.Bytes(r, env.Signatures[0].Sig)
+			env.Signatures[0].Sig = mutate.Bytes(r, env.Signatures[0].Sig)
 			return wrap(t, env)
 		}},
 		{"another core, epoch, deployment, type, time or content", func(r *rand.Rand, env bundle.Envelope) []byte {
@@ -98,7 +98,7 @@ func TestMutatedManifests(t *testing.T) {
 			return sign(t, m, stranger)
 		}},
 		{"another type of payload", func(r *rand.Rand, env bundle.Envelope) []byte {
-			env.PayloadType = string(spoil.Bytes(r, []byte(env.PayloadType)))
+			env.PayloadType = string(mutate.Bytes(r, []byte(env.PayloadType)))
 			env.Payload = lie(r)
 			return wrap(t, env)
 		}},
@@ -106,7 +106,7 @@ func TestMutatedManifests(t *testing.T) {
 		t.Run(way.name, func(t *testing.T) {
 			t.Parallel()
 			r := rand.New(rand.NewPCG(1, uint64(len(way.name))))
-			count, same := spoil.Count(t, 18_000)/9, 0
+			count, same := mutate.Count(t, 18_000)/9, 0
 			for range count {
 				spoiled := way.do(r, unwrap(t, envelope))
 				got, err := bundle.Open(spoiled, trusted)

@@ -25,6 +25,7 @@ import (
 	"github.com/fescue-edge/fescue/cloud"
 	"github.com/fescue-edge/fescue/cloud/identity"
 	"github.com/fescue-edge/fescue/cloud/inbound"
+	"github.com/fescue-edge/fescue/testkit"
 )
 
 // upload is a request whose body does not come by itself.
@@ -161,7 +162,7 @@ func TestLargeBodyOnASmallDisk(t *testing.T) {
 	// What is on its way counts: this one has a place for 120 MB twice.
 	c := s.begin(upload{"s3", "PUT", "/code/k", s.key, 120 * mb, true})
 	c.Write(make([]byte, 2*mb))
-	until(t, "a place is taken", func() bool {
+	testkit.Until(t, "a place is taken", func() bool {
 		status, text := s.answer(s.begin(upload{"s3", "PUT", "/code/l", s.key, 30 * mb, true}))
 		if status != 503 {
 			t.Errorf("%d %s", status, text)

@@ -28,6 +28,7 @@ import (
 	"github.com/fescue-edge/fescue/cloud"
 	model "github.com/fescue-edge/fescue/cloud/awsapi/greengrass"
 	"github.com/fescue-edge/fescue/cloud/identity"
+	"github.com/fescue-edge/fescue/testkit"
 )
 
 // row is what the conformance test knows of an operation beside the model and the
@@ -430,7 +431,7 @@ func (s *site) endBulk() {
 	}
 	id := list.BulkDeployments[0].BulkDeploymentId
 	s.sdk.StopBulkDeployment(ctx, &greengrass.StopBulkDeploymentInput{BulkDeploymentId: id}) // it may have ended by itself
-	until(s.t, "the bulk deployment's end", func() bool {
+	testkit.Until(s.t, "the bulk deployment's end", func() bool {
 		out, err := s.sdk.GetBulkDeploymentStatus(ctx, &greengrass.GetBulkDeploymentStatusInput{BulkDeploymentId: id})
 		return err == nil && slices.Contains([]string{"Completed", "Stopped", "Failed"}, string(out.BulkDeploymentStatus))
 	})

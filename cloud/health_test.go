@@ -11,6 +11,8 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/greengrass"
+
+	"github.com/fescue-edge/fescue/testkit"
 )
 
 func TestFullDisk(t *testing.T) {
@@ -43,7 +45,7 @@ func TestFullDisk(t *testing.T) {
 	mill := s.mqttClient(s.provision("us-east-1", "mill"))
 	mill.wait("SUBSCRIBE", mill.Subscribe("a", 1, nil))
 	free.Store(1 << 20)
-	until(t, "a message that is not taken", func() bool { // the server looks a few times a second
+	testkit.Until(t, "a message that is not taken", func() bool { // the server looks a few times a second
 		mill.Publish("a", 1, false, `{"kept": true}`)
 		_, text, _ := s.sendAs("us-east-1", s.key, http.MethodGet, "/fescue/v1/metrics")
 		return !strings.Contains(text, "fescue_mqtt_unkept_total 0")
@@ -78,7 +80,7 @@ func TestFullDisk(t *testing.T) {
 	if _, err := create(); err != nil {
 		t.Errorf("with room again: %v", err)
 	}
-	until(t, "an acknowledgement with room again", func() bool {
+	testkit.Until(t, "an acknowledgement with room again", func() bool {
 		return mill.Publish("a", 1, false, `{"kept": true}`).WaitTimeout(time.Second)
 	})
 }

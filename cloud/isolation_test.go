@@ -29,6 +29,7 @@ import (
 	model "github.com/fescue-edge/fescue/cloud/awsapi/greengrass"
 	"github.com/fescue-edge/fescue/cloud/identity"
 	"github.com/fescue-edge/fescue/corelink"
+	"github.com/fescue-edge/fescue/testkit"
 )
 
 // tenant is a partition that must not see the others. Everything that it writes
@@ -91,7 +92,7 @@ func TestTenantIsolation(t *testing.T) {
 	for _, s := range all {
 		// What was published before arrives before this.
 		s.device.publish("shared/end", s.mark+" ends")
-		until(t, "the last message", func() bool {
+		testkit.Until(t, "the last message", func() bool {
 			return slices.ContainsFunc(s.received(), func(m paho.Message) bool { return string(m.Payload()) == s.mark+" ends" })
 		})
 		for _, m := range s.received() {

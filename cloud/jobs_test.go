@@ -16,6 +16,7 @@ import (
 
 	"github.com/fescue-edge/fescue/cloud"
 	"github.com/fescue-edge/fescue/corelink"
+	"github.com/fescue-edge/fescue/testkit"
 )
 
 func thingARN(region, name string) string {
@@ -337,7 +338,7 @@ func TestSoftwareUpdateJob(t *testing.T) {
 		if _, err := s.link(mill).GetDeployment(ctx, "mill", corelink.Poll{}); err != nil {
 			t.Fatal(err)
 		}
-		until(t, "the job has ended", func() bool { return describe().Status == types.JobStatusCompleted })
+		testkit.Until(t, "the job has ended", func() bool { return describe().Status == types.JobStatusCompleted })
 		e, err := c.DescribeJobExecution(ctx, &iot.DescribeJobExecutionInput{JobId: made.IotJobId, ThingName: aws.String("mill")})
 		if err != nil || e.Execution.Status != types.JobExecutionStatusRejected || !strings.Contains(e.Execution.StatusDetails.DetailsMap["reason"], "fescue-core") {
 			t.Errorf("%+v, %v", e, err)

@@ -18,6 +18,7 @@ import (
 	model "github.com/fescue-edge/fescue/cloud/awsapi/greengrass"
 	"github.com/fescue-edge/fescue/cloud/identity"
 	"github.com/fescue-edge/fescue/corelink"
+	"github.com/fescue-edge/fescue/testkit"
 )
 
 // tenants are two sites on one account and Region: the one that a stranger of
@@ -263,7 +264,7 @@ func TestTenantsCore(t *testing.T) {
 		t.Run("deployed before", func(t *testing.T) {
 			// The group's own, by an admin; it ended when the admin took it back.
 			id := must(deploy(t, admin, group, version))
-			until(t, "built", func() bool { return w.deploymentStatus(t, group, id) != "Building" })
+			testkit.Until(t, "built", func() bool { return w.deploymentStatus(t, group, id) != "Building" })
 			_, err := north.CreateDeployment(ctx, &greengrass.CreateDeploymentInput{GroupId: &group, DeploymentId: &id, DeploymentType: types.DeploymentTypeRedeployment})
 			wantDenied(t, err, "greengrass:CreateDeployment", twin)
 		})
@@ -304,7 +305,7 @@ func TestTenantsCore(t *testing.T) {
 		// The admin takes it back.
 		reset, err := admin.ResetDeployments(ctx, &greengrass.ResetDeploymentsInput{GroupId: &group, Force: aws.Bool(true)})
 		must("", err)
-		until(t, "the reset", func() bool { return w.deploymentStatus(t, group, *reset.DeploymentId) == "Success" })
+		testkit.Until(t, "the reset", func() bool { return w.deploymentStatus(t, group, *reset.DeploymentId) == "Success" })
 		_, err = deploy(t, north, group, version)
 		wantDenied(t, err, "greengrass:CreateDeployment", odd)
 		wantDenied(t, connect(), "greengrass:UpdateConnectivityInfo", "arn:aws:greengrass:us-east-1:"+account+":/greengrass/things/Odd")
@@ -324,9 +325,9 @@ func TestTenantsCore(t *testing.T) {
 			groups[site], versions[site] = *made.Id, *made.LatestVersion
 		}
 		waiting := must(deploy(t, admin, groups["south"], versions["south"]))
-		until(t, "offered", func() bool { return w.deploymentStatus(t, groups["south"], waiting) == "InProgress" })
+		testkit.Until(t, "offered", func() bool { return w.deploymentStatus(t, groups["south"], waiting) == "InProgress" })
 		attack := must(deploy(t, wide, groups["north"], versions["north"]))
-		until(t, "the end of the attack", func() bool { return w.deploymentStatus(t, groups["north"], attack) == "Failure" })
+		testkit.Until(t, "the end of the attack", func() bool { return w.deploymentStatus(t, groups["north"], attack) == "Failure" })
 		got, err := admin.GetDeploymentStatus(ctx, &greengrass.GetDeploymentStatusInput{GroupId: aws.String(groups["north"]), DeploymentId: &attack})
 		if err != nil || len(got.ErrorDetails) != 1 || *got.ErrorDetails[0].DetailedErrorCode != string(fescue.CoreInOtherGroup) {
 			t.Errorf("%+v, %v", got, err)
@@ -344,9 +345,9 @@ func TestTenantsCore(t *testing.T) {
 			versions[site] = *made.Version
 		}
 		waiting = must(deploy(t, admin, groups["south"], versions["south"]))
-		until(t, "offered", func() bool { return w.deploymentStatus(t, groups["south"], waiting) == "InProgress" })
+		testkit.Until(t, "offered", func() bool { return w.deploymentStatus(t, groups["south"], waiting) == "InProgress" })
 		must(deploy(t, admin, groups["north"], versions["north"]))
-		until(t, "superseded", func() bool { return w.deploymentStatus(t, groups["south"], waiting) == "Failure" })
+		testkit.Until(t, "superseded", func() bool { return w.deploymentStatus(t, groups["south"], waiting) == "Failure" })
 	})
 }
 

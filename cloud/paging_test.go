@@ -12,6 +12,7 @@ import (
 
 	"github.com/fescue-edge/fescue"
 	model "github.com/fescue-edge/fescue/cloud/awsapi/greengrass"
+	"github.com/fescue-edge/fescue/testkit"
 )
 
 // listing is one of the lists that page, in one partition.
@@ -62,7 +63,7 @@ func listings(s *site) (all []listing) {
 				site: s, operation: "ListDeployments", values: v, member: "Deployments", id: "DeploymentId", newest: true,
 				add: func() (id string) {
 					op := s.operation("CreateDeployment")
-					until(s.t, "a deployment that may be made", func() bool { // while one is being built none is
+					testkit.Until(s.t, "a deployment that may be made", func() bool { // while one is being built none is
 						got := s.call(op, v, fill(op.body, v), nil)
 						var made struct{ DeploymentId string }
 						json.Unmarshal([]byte(got.body), &made)
@@ -84,7 +85,7 @@ func listings(s *site) (all []listing) {
 	}
 	run := func() string {
 		id := s.make("StartBulkDeployment", nil)["BulkDeploymentId"].(string)
-		until(s.t, "the end of the bulk deployment", func() bool {
+		testkit.Until(s.t, "the end of the bulk deployment", func() bool {
 			status := s.make("GetBulkDeploymentStatus", map[string]string{"BulkDeploymentId": id})
 			if status["BulkDeploymentStatus"] == "Failed" {
 				s.t.Fatalf("%v", status)

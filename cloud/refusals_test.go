@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/fescue-edge/fescue/testkit"
 )
 
 // refusal is what an operation answers to a request that the model allows and the
@@ -59,7 +61,7 @@ func deployed(s *site, v map[string]string) {
 	v["cores"] = s.make("CreateCoreDefinition", v)["LatestVersionArn"].(string)
 	v["GroupVersionId"] = s.make("CreateGroupVersion", v)["Version"].(string)
 	v["DeploymentId"] = s.make("CreateDeployment", v)["DeploymentId"].(string)
-	until(s.t, "the deployment waits for its core", func() bool {
+	testkit.Until(s.t, "the deployment waits for its core", func() bool {
 		switch status := s.make("GetDeploymentStatus", v); status["DeploymentStatus"] {
 		case "Failure":
 			s.t.Fatal(status)

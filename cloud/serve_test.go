@@ -25,6 +25,7 @@ import (
 	"github.com/fescue-edge/fescue/cloud"
 	"github.com/fescue-edge/fescue/corelink"
 	"github.com/fescue-edge/fescue/pki"
+	"github.com/fescue-edge/fescue/testkit"
 )
 
 func TestOwnPaths(t *testing.T) {
@@ -284,7 +285,7 @@ func (s *server) deployMill(c core) (group, deployment string) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	until(s.t, "the deployment is built", func() bool {
+	testkit.Until(s.t, "the deployment is built", func() bool {
 		status, err := gg.GetDeploymentStatus(ctx, &greengrass.GetDeploymentStatusInput{GroupId: made.Id, DeploymentId: d.DeploymentId})
 		if err != nil {
 			s.t.Fatal(err)

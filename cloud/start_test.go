@@ -17,6 +17,7 @@ import (
 	"github.com/fescue-edge/fescue/cloud"
 	"github.com/fescue-edge/fescue/cloud/identity"
 	"github.com/fescue-edge/fescue/pki"
+	"github.com/fescue-edge/fescue/testkit"
 )
 
 func TestOptions(t *testing.T) {
@@ -137,7 +138,7 @@ func TestDataFolder(t *testing.T) {
 		if err := keys.Revoke(t.Context(), id); err != nil {
 			t.Fatal(err)
 		}
-		until(t, "the revoked key is refused", func() bool {
+		testkit.Until(t, "the revoked key is refused", func() bool {
 			_, err := client.ListGroups(t.Context(), &greengrass.ListGroupsInput{})
 			if err != nil && !strings.Contains(err.Error(), "403") {
 				t.Fatal(err)

@@ -30,6 +30,7 @@ import (
 	"github.com/fescue-edge/fescue/corelink"
 	"github.com/fescue-edge/fescue/mqtt"
 	"github.com/fescue-edge/fescue/pki"
+	"github.com/fescue-edge/fescue/testkit"
 )
 
 const (
@@ -45,8 +46,7 @@ type cloud struct {
 	https     string
 	mqtt      string
 
-	mu       sync.Mutex
-	changed  chan struct{}
+	mu       testkit.Monitor
 	content  map[string][]byte
 	offer    corelink.Offer
 	reports  []corelink.StatusReport
@@ -74,7 +74,7 @@ func newCloud(t *testing.T) *cloud {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &cloud{t: t, authority: authority, key: key, changed: make(chan struct{}), content: map[string][]byte{}, filters: map[string]bool{}}
+	c := &cloud{t: t, authority: authority, key: key, content: map[string][]byte{}, filters: map[string]bool{}}
 	roots := x509.NewCertPool()
 	roots.AddCert(authority.Certificate)
 	cfg := &tls.Config{Certificates: []tls.Certificate{*leaf}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: roots}
@@ -94,7 +94,7 @@ func newCloud(t *testing.T) *cloud {
 		if err := json.NewDecoder(r.Body).Decode(&info); err != nil {
 			t.Error(err)
 		}
-		c.change(func() { c.info = info })
+		c.mu.Change(func() { c.info = info })
 		io.WriteString(w, "{}")
 	})
 	mux.HandleFunc(corelink.GetArtifactPattern, func(w http.ResponseWriter, r *http.Request) {
@@ -108,7 +108,7 @@ func newCloud(t *testing.T) *cloud {
 		if err := json.NewDecoder(r.Body).Decode(&report); err != nil {
 			t.Error(err)
 		}
-		c.change(func() {
+		c.mu.Change(func() {
 			c.reports = append(c.reports, report)
 			if report.Event == fescue.EventSucceeded || report.Event == fescue.EventFailed {
 				c.offer = corelink.Offer{}
@@ -149,39 +149,17 @@ func newCloud(t *testing.T) *cloud {
 	return c
 }
 
-func (c *cloud) change(f func()) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	f()
-	close(c.changed)
-	c.changed = make(chan struct{})
-}
-
 func (c *cloud) await(what string, cond func() bool) {
 	c.t.Helper()
-	deadline := time.NewTimer(30 * time.Second)
-	defer deadline.Stop()
-	for {
-		c.mu.Lock()
-		ok, changed := cond(), c.changed
-		c.mu.Unlock()
-		if ok {
-			return
-		}
-		select {
-		case <-changed:
-		case <-deadline.C:
-			c.mu.Lock()
-			defer c.mu.Unlock()
-			c.t.Fatalf("timed out waiting for %s; reports %+v, messages %v, filters %v", what, c.reports, c.messages, c.filters)
-		}
-	}
+	c.mu.Await(c.t, what, cond, func() string {
+		return fmt.Sprintf("reports %+v, messages %v, filters %v", c.reports, c.messages, c.filters)
+	})
 }
 
 func (c *cloud) getDeployment(w http.ResponseWriter, r *http.Request) {
-	c.change(func() { c.waits = append(c.waits, r.FormValue("wait")) })
+	c.mu.Change(func() { c.waits = append(c.waits, r.FormValue("wait")) })
 	c.mu.Lock()
-	offer, changed := c.offer, c.changed
+	offer, changed := c.offer, c.mu.Changed()
 	c.mu.Unlock()
 	if offer.DeploymentID == "" && r.FormValue("wait") != "0" {
 		select {
@@ -205,7 +183,7 @@ func (c *cloud) deploy(epoch int64, group bundle.Group, packages map[string][]by
 	put := func(data []byte) (hash string, size int64) {
 		sum := sha256.Sum256(data)
 		hash = hex.EncodeToString(sum[:])
-		c.change(func() { c.content[hash] = data })
+		c.mu.Change(func() { c.content[hash] = data })
 		return hash, int64(len(data))
 	}
 	m := bundle.Manifest{DeploymentType: fescue.NewDeployment}
@@ -236,7 +214,7 @@ func (c *cloud) submit(epoch int64, m bundle.Manifest) {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	c.change(func() {
+	c.mu.Change(func() {
 		c.reports = nil
 		c.offer = corelink.Offer{Epoch: epoch, GroupID: groupID, DeploymentID: m.DeploymentID, Phase: fescue.Offered, Envelope: envelope}
 	})
@@ -275,18 +253,18 @@ func (k *client) Connect(_ context.Context, s *mqtt.Session, m *mqtt.Connect) mq
 		return mqtt.Connack{Code: mqtt.RefusedIdentifier}
 	}
 	k.s = s
-	k.c.change(func() { k.c.session = s; clear(k.c.filters) })
+	k.c.mu.Change(func() { k.c.session = s; clear(k.c.filters) })
 	return mqtt.Connack{}
 }
 
 func (k *client) Publish(_ context.Context, m *mqtt.Publish) error {
-	k.c.change(func() { k.c.messages = append(k.c.messages, m.Topic+"="+string(m.Payload)) })
+	k.c.mu.Change(func() { k.c.messages = append(k.c.messages, m.Topic+"="+string(m.Payload)) })
 	return k.s.Send(&mqtt.Puback{ID: m.ID})
 }
 
 func (k *client) Subscribe(_ context.Context, m *mqtt.Subscribe) error {
 	ack := &mqtt.Suback{ID: m.ID}
-	k.c.change(func() {
+	k.c.mu.Change(func() {
 		for _, f := range m.Filters {
 			if k.c.denied[f.Filter] {
 				ack.Codes = append(ack.Codes, mqtt.SubackFailure)
@@ -300,7 +278,7 @@ func (k *client) Subscribe(_ context.Context, m *mqtt.Subscribe) error {
 }
 
 func (k *client) Unsubscribe(_ context.Context, m *mqtt.Unsubscribe) error {
-	k.c.change(func() {
+	k.c.mu.Change(func() {
 		for _, f := range m.Filters {
 			delete(k.c.filters, f)
 		}
@@ -489,7 +467,7 @@ func TestWakeRefused(t *testing.T) {
 	c.denied = map[string]bool{wake: true}
 	_, output, _ := start(t, newRoot(t, c), nil)
 	c.await("a long poll", func() bool { return contains(c.waits, "55") })
-	eventually(t, "the refusal is in the log", func() bool {
+	testkit.Until(t, "the refusal is in the log", func() bool {
 		return strings.Contains(output.String(), "The cloud refuses a subscription") && strings.Contains(output.String(), wake)
 	})
 	for epoch := range int64(2) {
@@ -546,7 +524,7 @@ func TestCore(t *testing.T) {
 			"user/us-east-1/123456789012/echo.log": "loaded",
 		} {
 			// The function may be ahead of its log.
-			eventually(t, name+" says "+want, func() bool {
+			testkit.Until(t, name+" says "+want, func() bool {
 				data, err := os.ReadFile(filepath.Join(root, "ggc", "var", "log", name))
 				return err == nil && strings.Contains(string(data), want)
 			})

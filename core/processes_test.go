@@ -11,7 +11,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/core"
@@ -291,20 +290,6 @@ func TestLockHeldByAnother(t *testing.T) {
 	}
 	if err := k.Run(t.Context()); err == nil || errors.Is(err, core.ErrRunning) || !strings.Contains(err.Error(), "fuser "+path+" names it") {
 		t.Errorf("got %v", err)
-	}
-}
-
-func eventually(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	deadline := time.After(30 * time.Second)
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for !condition() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			t.Fatalf("after 30 s still not: %s", what)
-		}
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 	"testing"
 
 	"github.com/fescue-edge/fescue/disk"
-	"github.com/fescue-edge/fescue/test/volatile"
+	"github.com/fescue-edge/fescue/testkit/crashfs"
 )
 
 // holds checks that a folder holds these names and no others.
@@ -135,7 +135,7 @@ func TestPowerCut(t *testing.T) {
 		return disk.ReplaceFile(on, file, []byte(text), 0o600)
 	}
 	for step, cut := 0, true; cut; step++ {
-		on := volatile.New()
+		on := crashfs.New()
 		if err := replace(on, "old"); err != nil {
 			t.Fatal(err)
 		}
@@ -151,7 +151,7 @@ func TestPowerCut(t *testing.T) {
 		}
 	}
 	for step, cut := 0, true; cut; step++ {
-		on := volatile.New()
+		on := crashfs.New()
 		on.FailAfter(step, func() {})
 		err := replace(on, "new")
 		cut = on.Failed()

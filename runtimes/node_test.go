@@ -9,9 +9,9 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/fescue-edge/fescue/runtimes"
+	"github.com/fescue-edge/fescue/testkit"
 )
 
 // nodes are the interpreters that the runtime is tried with: those listed in
@@ -55,21 +55,6 @@ func (c *fakeCore) runNode(t *testing.T, node string, files map[string]string, e
 	runtime := extracted(t)
 	environment = append([]string{"NODE_PATH=" + dir + "/:" + runtime + "/nodejs/node_modules:" + dir + "/node_modules"}, environment...)
 	return c.start(t, dir, environment, node, filepath.Join(runtime, runtimes.NodeMain), "--handler=app.handler", "more")
-}
-
-// eventually waits for a condition.
-func eventually(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	deadline := time.After(20 * time.Second)
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for !condition() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			t.Fatalf("after 20 s still not: %s", what)
-		}
-	}
 }
 
 func app(source string) map[string]string { return map[string]string{"app.js": source} }
@@ -294,7 +279,7 @@ exports.handler = (e, c, cb) => { fs.writeFileSync(e.began, ''); while (!fs.exis
 				dir := t.TempDir()
 				began, goOn := filepath.Join(dir, "began"), filepath.Join(dir, "go")
 				core.work <- item{"i1", "", `{"began":"` + began + `","go":"` + goOn + `"}`}
-				eventually(t, "the handler runs", func() bool { _, err := os.Stat(began); return err == nil })
+				testkit.Until(t, "the handler runs", func() bool { _, err := os.Stat(began); return err == nil })
 				core.CloseClientConnections()
 				if err := os.WriteFile(goOn, nil, 0o644); err != nil {
 					t.Fatal(err)
@@ -395,7 +380,7 @@ exports.handler = (e, c, cb) => { fs.writeFileSync(e.began, ''); while (!fs.exis
 				core := newFakeCore(t)
 				ready := filepath.Join(t.TempDir(), "ready")
 				p := core.runNode(t, node, app("require('fs').writeFileSync(process.env.READY, ''); for (;;) {}"), "READY="+ready)
-				eventually(t, "its code runs", func() bool { _, err := os.Stat(ready); return err == nil })
+				testkit.Until(t, "its code runs", func() bool { _, err := os.Stat(ready); return err == nil })
 				if err := p.Process.Signal(syscall.SIGTERM); err != nil {
 					t.Fatal(err)
 				}

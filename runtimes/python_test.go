@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/fescue-edge/fescue/runtimes"
+	"github.com/fescue-edge/fescue/testkit"
 )
 
 const ownARN = "arn:aws:lambda:eu-west-1:123456789012:function:Echo:1"
@@ -308,7 +309,7 @@ func TestPythonLife(t *testing.T) {
 				dir := t.TempDir()
 				began, goOn := filepath.Join(dir, "began"), filepath.Join(dir, "go")
 				core.work <- item{"i1", "", `{"began":"` + began + `","go":"` + goOn + `"}`}
-				eventually(t, "the handler runs", func() bool { _, err := os.Stat(began); return err == nil })
+				testkit.Until(t, "the handler runs", func() bool { _, err := os.Stat(began); return err == nil })
 				core.CloseClientConnections()
 				if err := os.WriteFile(goOn, nil, 0o644); err != nil {
 					t.Fatal(err)

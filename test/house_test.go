@@ -28,7 +28,7 @@ import (
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 
 	"github.com/fescue-edge/fescue"
-	"github.com/fescue-edge/fescue/test/ports"
+	"github.com/fescue-edge/fescue/testkit/ports"
 )
 
 // Credentials and place of the tests.

@@ -11,7 +11,7 @@ import (
 
 	"github.com/fescue-edge/fescue/cloud/artifacts"
 	"github.com/fescue-edge/fescue/cloud/artifacts/artifactstest"
-	"github.com/fescue-edge/fescue/test/volatile"
+	"github.com/fescue-edge/fescue/testkit/crashfs"
 )
 
 // TestPowerCut lets the power fail at every step of storing and deleting. What was
@@ -34,7 +34,7 @@ func TestPowerCut(t *testing.T) {
 			t.Parallel()
 			for step, more := 0, true; more; step++ {
 				r := rand.New(rand.NewPCG(uint64(fate.keep), uint64(step)))
-				disk := volatile.New()
+				disk := crashfs.New()
 				if err := disk.MkdirAll("/data", 0o700); err != nil {
 					t.Fatal(err)
 				}

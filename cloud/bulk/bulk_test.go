@@ -16,6 +16,7 @@ import (
 	"github.com/fescue-edge/fescue/cloud/bulk"
 	"github.com/fescue-edge/fescue/cloud/definitions"
 	"github.com/fescue-edge/fescue/cloud/deploy"
+	"github.com/fescue-edge/fescue/testkit"
 )
 
 func TestRun(t *testing.T) {
@@ -51,7 +52,7 @@ func TestRun(t *testing.T) {
 				failed = append(failed, r.ErrorMessage)
 				continue
 			}
-			eventually(t, "deployment built", func() error {
+			testkit.Eventually(t, "deployment built", func() error {
 				d, err := s.store.Deployment(t.Context(), home, r.GroupID, r.DeploymentID)
 				if err == nil && d.Status != fescue.Failure {
 					err = fmt.Errorf("%+v", d)
@@ -148,7 +149,7 @@ func TestRun(t *testing.T) {
 			t.Fatal(err)
 		}
 		s.until(b.ID, bulk.BulkCompleted)
-		eventually(t, "the other ends", func() error {
+		testkit.Eventually(t, "the other ends", func() error {
 			got, err := s.BulkDeployment(t.Context(), elsewhere, there.ID)
 			if err == nil && got.Status != bulk.BulkFailed { // the object is home's
 				err = fmt.Errorf("%+v", got)
@@ -225,7 +226,7 @@ func TestStop(t *testing.T) {
 		running(t, s.Run)
 		groups, content := s.fleet(200)
 		b := s.begin(content)
-		eventually(t, "some are processed", func() error {
+		testkit.Eventually(t, "some are processed", func() error {
 			got, err := s.BulkDeployment(t.Context(), home, b.ID)
 			if err == nil && got.RecordsProcessed < 3 {
 				err = fmt.Errorf("%+v", got)

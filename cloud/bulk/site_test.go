@@ -20,6 +20,7 @@ import (
 	"github.com/fescue-edge/fescue/cloud/store"
 	"github.com/fescue-edge/fescue/cloud/store/storetest"
 	"github.com/fescue-edge/fescue/pki"
+	"github.com/fescue-edge/fescue/testkit"
 )
 
 func TestMain(m *testing.M) { os.Exit(storetest.Run(m)) }
@@ -165,7 +166,7 @@ func (s *site) begin(content string) bulk.BulkDeployment {
 func (s *site) until(id string, want bulk.BulkStatus) bulk.BulkDeployment {
 	s.t.Helper()
 	var b bulk.BulkDeployment
-	eventually(s.t, string(want), func() error {
+	testkit.Eventually(s.t, string(want), func() error {
 		var err error
 		if b, err = s.BulkDeployment(s.t.Context(), home, id); err == nil && b.Status != want {
 			err = fmt.Errorf("%+v", b)
@@ -173,21 +174,6 @@ func (s *site) until(id string, want bulk.BulkStatus) bulk.BulkDeployment {
 		return err
 	})
 	return b
-}
-
-func eventually(t *testing.T, what string, f func() error) {
-	t.Helper()
-	deadline := time.Now().Add(patience)
-	for {
-		err := f()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%s: %v", what, err)
-		}
-		time.Sleep(2 * time.Millisecond)
-	}
 }
 
 // deployments counts the deployments of each group.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/corelink"
+	"github.com/fescue-edge/fescue/testkit"
 )
 
 // waited is how a long poll ended.
@@ -72,7 +73,7 @@ func TestAwait(t *testing.T) {
 			}
 			epoch = w.offer.Epoch
 			s.reports(s.read(d), fescue.EventClaimed, fescue.EventSucceeded)
-			s.until("the wake message", func() bool { return bytes.Contains(s.mqtt.last().payload, []byte(d.ID)) })
+			testkit.Until(s.t, "the wake message", func() bool { return bytes.Contains(s.mqtt.last().payload, []byte(d.ID)) })
 			// The message goes out right after the change is committed.
 			took = append(took, w.at.Sub(s.mqtt.last().at))
 			if took[len(took)-1] < quick {

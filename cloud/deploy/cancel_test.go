@@ -10,6 +10,7 @@ import (
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/deploy"
 	"github.com/fescue-edge/fescue/corelink"
+	"github.com/fescue-edge/fescue/testkit"
 )
 
 func TestCancel(t *testing.T) {
@@ -173,7 +174,7 @@ func TestDeadlines(t *testing.T) {
 	}
 	hourLater := after(time.Hour, deploy.Deadlines{})
 	stop = s.run(hourLater)
-	s.until("the staged and the switched one end", func() bool {
+	testkit.Until(s.t, "the staged and the switched one end", func() bool {
 		return s.read(staged).Status.Final() && s.read(switched).Status.Final()
 	})
 	s.wantFailure(s.read(staged), problem{fescue.DeploymentTimedOut, "The core staged claimed this deployment"})
@@ -192,13 +193,13 @@ func TestDeadlines(t *testing.T) {
 	// A week later the download has, and the wait for the core only where a
 	// deadline was set.
 	stop = s.run(after(7*24*time.Hour, deploy.Deadlines{}))
-	s.until("the claimed one ends", func() bool { return s.read(claimed).Status.Final() })
+	testkit.Until(s.t, "the claimed one ends", func() bool { return s.read(claimed).Status.Final() })
 	if got := s.read(waiting); got.Status != fescue.InProgress {
 		t.Errorf("%s ended without a deadline: %s", got.CoreThing, got.ErrorMessage)
 	}
 	stop()
 	stop = s.run(after(7*24*time.Hour, deploy.Deadlines{Offline: 72 * time.Hour}))
-	s.until("the waiting one ends", func() bool { return s.read(waiting).Status.Final() })
+	testkit.Until(s.t, "the waiting one ends", func() bool { return s.read(waiting).Status.Final() })
 	s.wantFailure(s.read(waiting), problem{fescue.DeploymentExpired, "within 72h0m0s; it was last heard of: 20"})
 	stop()
 

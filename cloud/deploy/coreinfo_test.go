@@ -12,6 +12,7 @@ import (
 	"github.com/fescue-edge/fescue/bundle"
 	"github.com/fescue-edge/fescue/cloud/deploy"
 	"github.com/fescue-edge/fescue/corelink"
+	"github.com/fescue-edge/fescue/testkit"
 )
 
 // ask is a core's poll with what it reads and what it has said.
@@ -190,7 +191,7 @@ func TestCoreInfo(t *testing.T) {
 		if _, err := s.Reset(t.Context(), home, group, true, fescue.Token{}); err != nil {
 			t.Fatal(err)
 		}
-		s.until("the reset waits", func() bool { return s.ask("reset-unread", corelink.Poll{After: 1}).DeploymentID != "" })
+		testkit.Until(s.t, "the reset waits", func() bool { return s.ask("reset-unread", corelink.Poll{After: 1}).DeploymentID != "" })
 		_, err := s.Await(context.Background(), home, "reset-unread", corelink.Poll{After: 1, Formats: []int{9}}, anybody)
 		if !errors.Is(err, bundle.ErrFormat) {
 			t.Errorf("%v", err)

@@ -16,11 +16,11 @@ import (
 	"github.com/fescue-edge/fescue/cloud/definitions"
 	"github.com/fescue-edge/fescue/cloud/deploy"
 	"github.com/fescue-edge/fescue/cloud/store/pgtest"
-	"github.com/fescue-edge/fescue/test/reached"
+	"github.com/fescue-edge/fescue/testkit/failurecoverage"
 )
 
 func TestMain(m *testing.M) {
-	os.Exit(reached.Check(pgtest.Run(m), []string{"."}, "features.go", "resources.go"))
+	os.Exit(failurecoverage.Check(pgtest.Run(m), []string{"."}, "features.go", "resources.go"))
 }
 
 // The model of what the services promise: groups, whose versions only grow in

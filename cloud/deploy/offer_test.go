@@ -16,6 +16,7 @@ import (
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/deploy"
 	"github.com/fescue-edge/fescue/corelink"
+	"github.com/fescue-edge/fescue/testkit"
 )
 
 func TestOffer(t *testing.T) {
@@ -27,7 +28,7 @@ func TestOffer(t *testing.T) {
 		s := s.with(t)
 		d := s.offered(s.create(s.mill("woken")))
 		var got mqttMessage
-		s.until("the wake message", func() bool { got = s.mqtt.last(); return got.topic != "" })
+		testkit.Until(s.t, "the wake message", func() bool { got = s.mqtt.last(); return got.topic != "" })
 		if got.topic != "$aws/things/woken-gda/shadow/update/delta" || got.partition != home {
 			t.Errorf("published to %s in %s", got.topic, got.partition)
 		}
@@ -369,7 +370,7 @@ func testInternalError(t *testing.T, panics bool) {
 	})
 	d := s.accept(s.create(s.mill("broken")))
 	s.run(s.Engine)
-	s.until("the engine tried more than once", func() bool { return broken.puts.Load() > 2 })
+	testkit.Until(s.t, "the engine tried more than once", func() bool { return broken.puts.Load() > 2 })
 	if got := s.read(d); got.Status != fescue.Building {
 		t.Fatalf("gave up at once: %s %s", got.Status, got.ErrorMessage)
 	}

@@ -27,7 +27,8 @@ import (
 	"github.com/fescue-edge/fescue/cloud/store/storetest"
 	"github.com/fescue-edge/fescue/corelink"
 	"github.com/fescue-edge/fescue/pki"
-	"github.com/fescue-edge/fescue/test/reached"
+	"github.com/fescue-edge/fescue/testkit"
+	"github.com/fescue-edge/fescue/testkit/failurecoverage"
 )
 
 var (
@@ -77,7 +78,7 @@ func openOn(t *testing.T, database string) *site {
 			t.Error(err)
 		}
 		for _, d := range failed {
-			reached.Note(d.ErrorDetails)
+			failurecoverage.Note(d.ErrorDetails)
 		}
 	})
 	var err error
@@ -355,7 +356,7 @@ func (s *site) offered(group, version string) fescue.Deployment {
 
 func (s *site) built(d fescue.Deployment) fescue.Deployment {
 	s.t.Helper()
-	s.until("deployment "+d.ID+" is built", func() bool {
+	testkit.Until(s.t, "deployment "+d.ID+" is built", func() bool {
 		d = s.read(d)
 		return d.Status != fescue.Building
 	})
@@ -369,21 +370,6 @@ func (s *site) read(d fescue.Deployment) fescue.Deployment {
 		s.t.Fatal(err)
 	}
 	return got
-}
-
-// until waits for a condition.
-func (s *site) until(what string, condition func() bool) {
-	s.t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	deadline := time.After(patience)
-	for !condition() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			s.t.Fatalf("not within %v: %s", patience, what)
-		}
-	}
 }
 
 // report sends an event as the deployment's own core and epoch.

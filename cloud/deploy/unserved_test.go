@@ -7,7 +7,7 @@ import (
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/deploy"
 	"github.com/fescue-edge/fescue/corelink"
-	"github.com/fescue-edge/fescue/test/reached"
+	"github.com/fescue-edge/fescue/testkit/failurecoverage"
 )
 
 // system is a system function in a group.
@@ -129,7 +129,7 @@ func TestUnserved(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			reached.Note(timeline.Steps[1].Warnings)
+			failurecoverage.Note(timeline.Steps[1].Warnings)
 			wantDetails(t, "the timeline's warnings", timeline.Steps[1].Warnings, row.warns)
 			if len(timeline.Steps) != 2 || len(timeline.Steps[0].Warnings) != 0 {
 				t.Errorf("steps %+v", timeline.Steps)
@@ -151,7 +151,7 @@ func TestUnserved(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		reached.Note(timeline.Steps[1].Warnings)
+		failurecoverage.Note(timeline.Steps[1].Warnings)
 		wantDetails(t, "warnings", timeline.Steps[1].Warnings, []problem{{fescue.GroupRoleUnserved, "role/mill"}})
 	})
 	t.Run("a core's warnings stand at its step, without those that were there", func(t *testing.T) {

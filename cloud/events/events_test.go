@@ -26,6 +26,7 @@ import (
 	"github.com/fescue-edge/fescue/cloud/events"
 	"github.com/fescue-edge/fescue/cloud/store"
 	"github.com/fescue-edge/fescue/cloud/store/storetest"
+	"github.com/fescue-edge/fescue/testkit"
 )
 
 func TestMain(m *testing.M) { os.Exit(storetest.Run(m)) }
@@ -144,21 +145,6 @@ func fail(t *testing.T, s *store.Store) string {
 	return d.ID
 }
 
-func eventually(t *testing.T, what string, f func() error) {
-	t.Helper()
-	deadline := time.Now().Add(patience)
-	for {
-		err := f()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%s: %v", what, err)
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
-}
-
 // heard waits until a receiver heard the whole life of all, and nothing else.
 func (h *hook) heard(t *testing.T, ids ...string) {
 	t.Helper()
@@ -166,7 +152,7 @@ func (h *hook) heard(t *testing.T, ids ...string) {
 	for _, id := range ids {
 		want[id] = []fescue.DeploymentStatus{fescue.Building, fescue.Failure}
 	}
-	eventually(t, "heard", func() error {
+	testkit.Eventually(t, "heard", func() error {
 		if diff := gocmp.Diff(want, h.statuses()); diff != "" {
 			return errors.New(diff)
 		}
@@ -206,7 +192,7 @@ func TestDelivery(t *testing.T) {
 		service := serve(t, s, h.destination(t))
 		run(t, service)
 		h.heard(t, fail(t, s))
-		eventually(t, "counted", func() error {
+		testkit.Eventually(t, "counted", func() error {
 			if st := status(t, service, h.destination(t).Name()); st.Delivered != 2 || !st.Configured || st.Failed != 0 {
 				return fmt.Errorf("%+v", st)
 			}
@@ -226,7 +212,7 @@ func TestDelivery(t *testing.T) {
 			ids = append(ids, fail(t, s))
 		}
 		alive.heard(t, ids...)
-		eventually(t, "failure seen", func() error {
+		testkit.Eventually(t, "failure seen", func() error {
 			st := status(t, service, gone.Name())
 			if st.Failed == 0 || st.Pending != 40 || st.Oldest.IsZero() || st.LastError == "" {
 				return fmt.Errorf("%+v", st)
@@ -273,7 +259,7 @@ func TestDelivery(t *testing.T) {
 		ids := []string{fail(t, s), fail(t, s)}
 		run(t, service)
 		h.heard(t, ids...)
-		eventually(t, "only the refused one's wait", func() error {
+		testkit.Eventually(t, "only the refused one's wait", func() error {
 			if st := status(t, service, h.destination(t).Name()); st.Pending != 2 {
 				return fmt.Errorf("%+v", st)
 			}
@@ -296,7 +282,7 @@ func TestDelivery(t *testing.T) {
 		}
 		h.heard(t, ids...)
 		// What is under way when a server stops may go out again: here nothing is.
-		eventually(t, "written down", func() error {
+		testkit.Eventually(t, "written down", func() error {
 			if st := status(t, first, h.destination(t).Name()); st.Pending != 0 {
 				return fmt.Errorf("%+v", st)
 			}
@@ -320,7 +306,7 @@ func TestDelivery(t *testing.T) {
 			t.Fatal(err)
 		}
 		run(t, service)
-		eventually(t, "dropped", func() error {
+		testkit.Eventually(t, "dropped", func() error {
 			if st := status(t, service, h.destination(t).Name()); st.Dropped != 2 || st.Pending != 0 {
 				return fmt.Errorf("%+v", st)
 			}
@@ -368,7 +354,7 @@ func TestTopic(t *testing.T) {
 	r := &recorder{failures: 3}
 	run(t, serve(t, s, events.Topic{Publisher: r}))
 	id := fail(t, s)
-	eventually(t, "published", func() error {
+	testkit.Eventually(t, "published", func() error {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		if len(r.topics) != 2 || !strings.HasSuffix(r.topics[0], "/"+id+"/Building") || !strings.HasSuffix(r.topics[1], "/"+id+"/Failure") ||

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/fescue-edge/fescue/cloud/inbound"
+	"github.com/fescue-edge/fescue/testkit"
 )
 
 const patience = 20 * time.Second
@@ -98,15 +99,6 @@ func ended(t *testing.T, c net.Conn) string {
 		t.Errorf("the connection is still open; it brought %q", text)
 	}
 	return string(text)
-}
-
-func until(t *testing.T, what string, done func() bool) {
-	t.Helper()
-	for end := time.Now().Add(patience); !done(); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("%s: not in %s", what, patience)
-		}
-	}
 }
 
 func head(method, path string, length int) string {
@@ -258,11 +250,11 @@ func TestLimit(t *testing.T) {
 		t.Parallel()
 		s := serve(t, 5, inbound.DefaultPace, 0)
 		first := s.dial(t, "GET / HT") // half a head
-		until(t, "accepted", func() bool { open, _ := s.Stats(); return open == 1 })
+		testkit.Until(t, "accepted", func() bool { open, _ := s.Stats(); return open == 1 })
 		for range 30 {
 			s.dial(t, "")
 		}
-		until(t, "accepted", func() bool { _, closed := s.Stats(); return closed == 26 })
+		testkit.Until(t, "accepted", func() bool { _, closed := s.Stats(); return closed == 26 })
 		if open, _ := s.Stats(); open != 5 {
 			t.Errorf("%d are open", open)
 		}
@@ -277,10 +269,10 @@ func TestLimit(t *testing.T) {
 		var busy []net.Conn
 		for range 3 {
 			busy = append(busy, s.dial(t, "GET /late HTTP/1.1\r\nHost: h\r\n\r\n"))
-			until(t, "accepted", func() bool { open, _ := s.Stats(); return open == len(busy) })
+			testkit.Until(t, "accepted", func() bool { open, _ := s.Stats(); return open == len(busy) })
 		}
 		// Its head may not have been read yet: then it is the one that goes.
-		until(t, "all at work", func() bool {
+		testkit.Until(t, "all at work", func() bool {
 			c, err := net.Dial("tcp", s.address)
 			if err != nil {
 				t.Fatal(err)
@@ -301,7 +293,7 @@ func TestLimit(t *testing.T) {
 			t.Error("no connection that was at work was answered")
 		}
 		// They wait now, and make room.
-		until(t, "room", func() bool { return strings.Contains(s.get(t, "/"), "unread") })
+		testkit.Until(t, "room", func() bool { return strings.Contains(s.get(t, "/"), "unread") })
 	})
 	t.Run("an answer's rest is no work", func(t *testing.T) {
 		t.Parallel()
@@ -314,7 +306,7 @@ func TestLimit(t *testing.T) {
 			}
 			slow = append(slow, c)
 		}
-		until(t, "room", func() bool { return strings.Contains(s.get(t, "/"), "unread") })
+		testkit.Until(t, "room", func() bool { return strings.Contains(s.get(t, "/"), "unread") })
 		ended(t, slow[0])
 	})
 	t.Run("a thousand that send nothing", func(t *testing.T) {

@@ -311,20 +311,6 @@ func (cl *client) ended() {
 	}
 }
 
-// until waits for a condition.
-func until(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(patience)
-	tick := time.NewTicker(2 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain: %s", what)
-		}
-		<-tick.C
-	}
-}
-
 // raw connects with the packets of package mqtt, which acknowledge nothing by
 // themselves.
 func (c *cloud) raw(who keyPair, connect mqtt.Connect) (*mqtt.Client, mqtt.Connack, error) {

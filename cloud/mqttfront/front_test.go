@@ -14,6 +14,7 @@ import (
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/identity"
 	"github.com/fescue-edge/fescue/mqtt"
+	"github.com/fescue-edge/fescue/testkit"
 )
 
 func statement(effect, action, resource string) string {
@@ -38,7 +39,7 @@ func TestMessagesReachSubscribers(t *testing.T) {
 	a.publish("hello/world", 1, "two")
 	a.publish("end", 1, "")
 	b.expect("end ")
-	until(t, "all is counted", func() bool {
+	testkit.Until(t, "all is counted", func() bool {
 		s := c.front.Stats()
 		return s.Connections == 2 && s.Accepted == 2 && s.Published == 4 && s.Delivered == 3
 	})
@@ -398,7 +399,7 @@ func TestTakeover(t *testing.T) {
 	watcher.publish("t", 1, "still there")
 	old.expect("t still there")
 	// A session is counted after its client has seen the end.
-	until(t, "five are counted", func() bool { return c.front.Stats().TakenOver == 5 })
+	testkit.Until(t, "five are counted", func() bool { return c.front.Stats().TakenOver == 5 })
 	t.Run("not by a client that is denied", func(t *testing.T) {
 		_, ack, _ := c.raw(c.device(home), mqtt.Connect{ClientID: "same"})
 		if ack.Code != mqtt.RefusedNotAuthorized || !old.IsConnected() {
@@ -418,7 +419,7 @@ func TestWill(t *testing.T) {
 	t.Run("not after DISCONNECT", func(t *testing.T) {
 		cl := c.connect(c.device(home, quickStart), "polite", will("polite", 1))
 		cl.Disconnect(100)
-		until(t, "session ends", func() bool { return c.front.Stats().Connections == 1 })
+		testkit.Until(t, "session ends", func() bool { return c.front.Stats().Connections == 1 })
 	})
 	t.Run("not of a certificate that was revoked", func(t *testing.T) {
 		who := c.device(home, quickStart)
@@ -467,12 +468,12 @@ func TestRetained(t *testing.T) {
 		}
 		return strings.Join(got, ", ")
 	}
-	until(t, "the message is kept", func() bool { return retained("r/1") == "r/1 kept true" })
-	until(t, "the other is kept", func() bool { return retained("r/2") == "r/2 kept too true" })
+	testkit.Until(t, "the message is kept", func() bool { return retained("r/1") == "r/1 kept true" })
+	testkit.Until(t, "the other is kept", func() bool { return retained("r/2") == "r/2 kept too true" })
 	if got := retained("r/+"); got != "" {
 		t.Errorf("a filter with a wildcard brought %s", got)
 	}
 	p.wait(p.Publish("r/1", 1, true, ""), "PUBLISH")
 	early.expect("r/1 ")
-	until(t, "the message is removed", func() bool { return retained("r/1") == "" })
+	testkit.Until(t, "the message is removed", func() bool { return retained("r/1") == "" })
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/fescue-edge/fescue/cloud/mqttfront"
 	"github.com/fescue-edge/fescue/mqtt"
+	"github.com/fescue-edge/fescue/testkit"
 )
 
 func TestSilenceBeforeConnect(t *testing.T) {
@@ -33,7 +34,7 @@ func TestSilenceBeforeConnect(t *testing.T) {
 			closed(t, conn)
 		})
 	}
-	until(t, "both are counted", func() bool { return c.front.Stats().Silent == 2 })
+	testkit.Until(t, "both are counted", func() bool { return c.front.Stats().Silent == 2 })
 }
 
 func TestNoConnect(t *testing.T) {
@@ -71,7 +72,7 @@ func TestNoConnect(t *testing.T) {
 		cl.publish("t", 1, "m")
 		cl.expect("t m")
 	})
-	until(t, "all is counted", func() bool {
+	testkit.Until(t, "all is counted", func() bool {
 		s := c.front.Stats()
 		return s.Malformed == 9 && s.Silent == 0 && s.Refused == 1
 	})
@@ -91,7 +92,7 @@ func TestKeepAlive(t *testing.T) {
 	if took := time.Since(begin); took < time.Second || took > 10*time.Second {
 		t.Errorf("closed after %v, want 1.5 s", took)
 	}
-	until(t, "it is counted", func() bool { return c.front.Stats().Silent == 1 })
+	testkit.Until(t, "it is counted", func() bool { return c.front.Stats().Silent == 1 })
 }
 
 // TestStalledSubscriber has one client that subscribes to everything and reads
@@ -163,7 +164,7 @@ func TestStalledSubscriber(t *testing.T) {
 				t.Errorf("another client waited %v", w)
 			}
 			if qos == 1 {
-				until(t, "the stalled client is disconnected", func() bool { return c.front.Stats().Stalled == 1 })
+				testkit.Until(t, "the stalled client is disconnected", func() bool { return c.front.Stats().Stalled == 1 })
 				return
 			}
 			if s := c.front.Stats(); s.Dropped == 0 || s.Connections != clients+1 {
@@ -189,5 +190,5 @@ func TestFloodWithoutReading(t *testing.T) {
 			break
 		}
 	}
-	until(t, "the flooding client is disconnected", func() bool { return c.front.Stats().Stalled == 1 })
+	testkit.Until(t, "the flooding client is disconnected", func() bool { return c.front.Stats().Stalled == 1 })
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/fescue-edge/fescue/cloud/deploy"
 	"github.com/fescue-edge/fescue/cloud/mqttfront"
 	"github.com/fescue-edge/fescue/mqtt"
+	"github.com/fescue-edge/fescue/testkit"
 )
 
 // No certificate takes the subscriptions that others need.
@@ -59,7 +60,7 @@ func TestQuotas(t *testing.T) {
 		t.Helper()
 		before := c.front.Stats().Connections
 		cl.Disconnect(100)
-		until(t, "the connection ends", func() bool { return c.front.Stats().Connections == before-1 })
+		testkit.Until(t, "the connection ends", func() bool { return c.front.Stats().Connections == before-1 })
 	}
 
 	t.Run("sessions of a certificate", func(t *testing.T) {
@@ -86,7 +87,7 @@ func TestQuotas(t *testing.T) {
 		leave(t, c, cl)
 		c.stop()
 		c.up()
-		until(t, "the records are learnt", func() bool {
+		testkit.Until(t, "the records are learnt", func() bool {
 			_, ack, err := c.raw(one, mqtt.Connect{ClientID: "second", CleanSession: true})
 			return err != nil && ack.Code == mqtt.RefusedUnavailable
 		})
@@ -196,7 +197,7 @@ func TestWaitingIsBounded(t *testing.T) {
 	cl := c.connect(c.device(home, quickStart), "away", persistent)
 	cl.subscribe("q", 1)
 	cl.Disconnect(100)
-	until(t, "session ends", func() bool { return c.front.Stats().Connections == 0 })
+	testkit.Until(t, "session ends", func() bool { return c.front.Stats().Connections == 0 })
 	p := c.connect(c.device(home, quickStart), "p")
 	const messages = 120 // of 100 KB
 	for i := range messages {
@@ -233,7 +234,7 @@ func TestReadingWhileOldestGivesWay(t *testing.T) {
 	away := c.connect(c.device(home, quickStart), "away", persistent)
 	away.subscribe("q/#", 1)
 	away.Disconnect(100)
-	until(t, "session ends", func() bool { return c.front.Stats().Connections == 0 })
+	testkit.Until(t, "session ends", func() bool { return c.front.Stats().Connections == 0 })
 	reader := c.connect(c.device(home, quickStart), "reader", persistent)
 	reader.subscribe("q/#", 1)
 	p := c.connect(c.device(home, quickStart), "p")
@@ -312,11 +313,11 @@ func TestRetainedIsBounded(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	until(t, "no room", func() bool { return c.broker.RoomToRetain() != nil })
+	testkit.Until(t, "no room", func() bool { return c.broker.RoomToRetain() != nil })
 	for i := range 20 {
 		if err := c.front.Publish(t.Context(), home, fmt.Sprint("r/", i), nil, 1, true); err != nil {
 			t.Fatal(err)
 		}
 	}
-	until(t, "room again", func() bool { return c.broker.RoomToRetain() == nil })
+	testkit.Until(t, "room again", func() bool { return c.broker.RoomToRetain() == nil })
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/fescue-edge/fescue/cloud/identity"
 	"github.com/fescue-edge/fescue/cloud/mqttfront"
 	"github.com/fescue-edge/fescue/mqtt"
+	"github.com/fescue-edge/fescue/testkit"
 )
 
 func TestPersistentSession(t *testing.T) {
@@ -45,7 +46,7 @@ func TestPersistentSession(t *testing.T) {
 	})
 	t.Run("sent while away", func(t *testing.T) {
 		cl.Disconnect(patience)
-		until(t, "session ends", func() bool { return c.front.Stats().Connections == 1 })
+		testkit.Until(t, "session ends", func() bool { return c.front.Stats().Connections == 1 })
 		p.publish("q/away", 0, "lost")
 		for i := range 10 {
 			p.publish("q/away", 1, fmt.Sprint(i))
@@ -63,7 +64,7 @@ func TestPersistentSession(t *testing.T) {
 	})
 	t.Run("ends with a clean session", func(t *testing.T) {
 		cl.Disconnect(patience)
-		until(t, "session ends", func() bool { return c.front.Stats().Connections == 1 })
+		testkit.Until(t, "session ends", func() bool { return c.front.Stats().Connections == 1 })
 		for range 2 {
 			cl, ack, err := c.raw(who, mqtt.Connect{ClientID: "lasting", CleanSession: true})
 			if err != nil || ack.SessionPresent {
@@ -81,7 +82,7 @@ func TestRestartKeepsMessages(t *testing.T) {
 	cl := c.connect(who, "lasting", persistent)
 	cl.subscribe("q", 1)
 	cl.Disconnect(100)
-	until(t, "session ends", func() bool { return c.front.Stats().Connections == 0 })
+	testkit.Until(t, "session ends", func() bool { return c.front.Stats().Connections == 0 })
 	p := c.connect(sender, "p")
 	for i := range 20 {
 		p.publish("q", 1, fmt.Sprint(i))
@@ -126,7 +127,7 @@ func TestSessionExpires(t *testing.T) {
 	cl := c.connect(who, "away", persistent)
 	cl.subscribe("q", 1)
 	cl.Disconnect(100)
-	until(t, "session expires", func() bool { return c.front.Stats().ExpiredSessions == 1 })
+	testkit.Until(t, "session expires", func() bool { return c.front.Stats().ExpiredSessions == 1 })
 	_, ack, err := c.raw(who, mqtt.Connect{ClientID: "away"})
 	if err != nil || ack.SessionPresent {
 		t.Errorf("session present: %v, error %v", ack.SessionPresent, err)
@@ -142,7 +143,7 @@ func TestSessionExpires(t *testing.T) {
 		c.stop()
 		c.up()
 		// here, away and left: none of them was connected at the end.
-		until(t, "sessions expire", func() bool { return c.front.Stats().ExpiredSessions == 3 })
+		testkit.Until(t, "sessions expire", func() bool { return c.front.Stats().ExpiredSessions == 3 })
 		_, ack, err := c.raw(who, mqtt.Connect{ClientID: "left"})
 		if err != nil || ack.SessionPresent {
 			t.Errorf("session present: %v, error %v", ack.SessionPresent, err)
@@ -264,9 +265,9 @@ func TestRevisionsSpareReads(t *testing.T) {
 	who := c.device(home, quickStart)
 	cl := c.connect(who, "x")
 	asked, _ := r.counts()
-	until(t, "a look after the connection", func() bool { a, _ := r.counts(); return a > asked+2 })
+	testkit.Until(t, "a look after the connection", func() bool { a, _ := r.counts(); return a > asked+2 })
 	asked, reads := r.counts()
-	until(t, "ten looks", func() bool { a, _ := r.counts(); return a > asked+10 })
+	testkit.Until(t, "ten looks", func() bool { a, _ := r.counts(); return a > asked+10 })
 	if _, now := r.counts(); now != reads {
 		t.Errorf("%d reads although nothing changed", now-reads)
 	}

@@ -19,7 +19,7 @@ import (
 	"github.com/fescue-edge/fescue/core/plan"
 	"github.com/fescue-edge/fescue/core/sandbox"
 	"github.com/fescue-edge/fescue/corelink"
-	"github.com/fescue-edge/fescue/test/archive"
+	"github.com/fescue-edge/fescue/testkit/archive"
 )
 
 func TestDeployment(t *testing.T) {
@@ -102,7 +102,7 @@ func TestStartWithoutCloud(t *testing.T) {
 	_, stop := g.run()
 	p.expect(p.offer(simple(t, 1, 1).build(p)), fescue.Success)
 	stop()
-	p.change(func() { p.down = true })
+	p.mu.Change(func() { p.down = true })
 	first := g.last()
 
 	restart := func(t *testing.T) {
@@ -225,7 +225,7 @@ func TestStartWithoutCloud(t *testing.T) {
 		if got := running(g.last()); len(got) != 0 {
 			t.Errorf("functions %v without a key", got)
 		}
-		p.change(func() { p.down = false })
+		p.mu.Change(func() { p.down = false })
 		g.run()
 		g.awaitPlan(functionARN("hello", 1))
 	})
@@ -281,7 +281,7 @@ func TestRedeployment(t *testing.T) {
 
 // touch makes await look again soon: what it waits for is on the disk.
 func touch(p *peer) bool {
-	time.AfterFunc(5*time.Millisecond, func() { p.change(func() {}) })
+	time.AfterFunc(5*time.Millisecond, func() { p.mu.Change(func() {}) })
 	return false
 }
 
@@ -292,7 +292,7 @@ func TestRollback(t *testing.T) {
 	g.run()
 	p.expect(p.offer(simple(t, 1, 1).build(p)), fescue.Success)
 	envelope := g.onDisk("manifest.dsse")
-	g.change(func() { g.sick[functionARN("hello", 2)] = "exit status 1" })
+	g.mu.Change(func() { g.sick[functionARN("hello", 2)] = "exit status 1" })
 	m := simple(t, 2, 2).build(p)
 	end := p.expect(p.offer(m), fescue.Failure)
 
@@ -325,7 +325,7 @@ func TestRollback(t *testing.T) {
 	t.Run("a first deployment that fails leaves nothing", func(t *testing.T) {
 		q := newPeer(t)
 		h := newGateway(t, q)
-		h.change(func() { h.sick[functionARN("hello", 1)] = "signal: killed" })
+		h.mu.Change(func() { h.sick[functionARN("hello", 1)] = "signal: killed" })
 		h.run()
 		q.expect(q.offer(simple(t, 1, 1).build(q)), fescue.Failure)
 		h.awaitPlan()
@@ -341,7 +341,7 @@ func TestRollback(t *testing.T) {
 		g.awaitPlan(functionARN("hello", 3))
 	})
 	t.Run("when the functions cannot be started at all", func(t *testing.T) {
-		g.change(func() { g.applyError = os.ErrPermission })
+		g.mu.Change(func() { g.applyError = os.ErrPermission })
 		end := p.expect(p.offer(simple(t, 4, 4).build(p)), fescue.Failure)
 		if !strings.Contains(end.ErrorMessage, "permission denied") || end.ErrorDetails[0].DetailedErrorCode != string(fescue.FunctionsNotStarted) {
 			t.Errorf("message %q", end.ErrorMessage)
@@ -417,7 +417,7 @@ func TestCloudEndsTheDeployment(t *testing.T) {
 			_, stop := g.run()
 			p.expect(p.offer(simple(t, 1, 1).build(p)), fescue.Success)
 			envelope := g.onDisk("manifest.dsse")
-			p.change(func() {
+			p.mu.Change(func() {
 				p.refuse = func(r corelink.StatusReport) int {
 					if r.Epoch != 2 || r.Event != at {
 						return 0
@@ -446,7 +446,7 @@ func TestForcedAwayAfterSwitch(t *testing.T) {
 	g := newGateway(t, p)
 	g.run()
 	p.expect(p.offer(simple(t, 1, 1).build(p)), fescue.Success)
-	p.change(func() {
+	p.mu.Change(func() {
 		p.refuse = func(r corelink.StatusReport) int {
 			if r.Event == fescue.EventSucceeded {
 				p.deployments[1].Status, p.deployments[1].Phase = fescue.Failure, ""
@@ -518,7 +518,7 @@ func TestPolling(t *testing.T) {
 		a, _ := g.run()
 		<-a.Ready()
 		d := p.offer(simple(t, 1, 1).build(p))
-		p.change(func() { p.down = false })
+		p.mu.Change(func() { p.down = false })
 		p.expect(d, fescue.Success)
 	})
 }
@@ -529,7 +529,7 @@ func TestInterruptedAfterSwitch(t *testing.T) {
 	g := newGateway(t, p)
 	_, stop := g.run()
 	p.expect(p.offer(simple(t, 1, 1).build(p)), fescue.Success)
-	g.change(func() { g.waiting = make(chan struct{}) })
+	g.mu.Change(func() { g.waiting = make(chan struct{}) })
 	d := p.offer(simple(t, 2, 2).build(p))
 	p.await("the switch", func() bool { return d.Phase == fescue.Switched })
 	g.awaitPlan(functionARN("hello", 2))
@@ -547,7 +547,7 @@ func TestInterruptedAfterSwitch(t *testing.T) {
 		g.mu.Lock()
 		g.plans = nil
 		g.mu.Unlock()
-		g.change(func() { close(g.waiting); g.waiting = nil })
+		g.mu.Change(func() { close(g.waiting); g.waiting = nil })
 		g.run()
 		end := p.expect(d, fescue.Failure)
 		if !strings.Contains(end.ErrorMessage, "group.json was emptied") || end.ErrorDetails[0].DetailedErrorCode != string(fescue.DeploymentInterrupted) {
@@ -566,7 +566,7 @@ func TestPackageLostAfterSwitch(t *testing.T) {
 	g := newGateway(t, p)
 	_, stop := g.run()
 	p.expect(p.offer(simple(t, 1, 1).build(p)), fescue.Success)
-	g.change(func() { g.waiting = make(chan struct{}) })
+	g.mu.Change(func() { g.waiting = make(chan struct{}) })
 	r := simple(t, 2, 2)
 	d := p.offer(r.build(p))
 	p.await("the switch", func() bool { return d.Phase == fescue.Switched })
@@ -575,7 +575,7 @@ func TestPackageLostAfterSwitch(t *testing.T) {
 	if err := os.RemoveAll(g.path(".store", hashOf(r.packages[functionARN("hello", 2)]))); err != nil {
 		t.Fatal(err)
 	}
-	g.change(func() { close(g.waiting); g.waiting = nil })
+	g.mu.Change(func() { close(g.waiting); g.waiting = nil })
 	g.run()
 	end := p.expect(d, fescue.Failure)
 	if end.ErrorDetails[0].DetailedErrorCode != string(fescue.PackageMissing) {

@@ -57,7 +57,7 @@ func TestCheckWithoutDeploying(t *testing.T) {
 		}
 	})
 	t.Run("all that is wrong", func(t *testing.T) {
-		g.change(func() { g.missing[functionARN("hello", 3)] = "no interpreter" })
+		g.mu.Change(func() { g.missing[functionARN("hello", 3)] = "no interpreter" })
 		r := simple(t, 2, 3)
 		r.edit = func(group *bundle.Group) {
 			group.GroupDefinitions.Subscriptions.Content = []fescue.Subscription{{Id: "s", Source: "cloud", Subject: "a/#/b", Target: functionARN("hello", 3)}}

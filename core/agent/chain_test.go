@@ -28,7 +28,7 @@ func (p *peer) rotate(revoke bool) (before ed25519.PrivateKey) {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	p.change(func() {
+	p.mu.Change(func() {
 		p.key, p.publicKey = private, publicPEM(p.t, public)
 		p.chain = append(p.chain, statement)
 	})
@@ -59,7 +59,7 @@ func TestRotatedKeys(t *testing.T) {
 		_, stop = g.run()
 		p.expect(waiting, fescue.Success)
 		stop()
-		p.change(func() { p.down = true })
+		p.mu.Change(func() { p.down = true })
 		before := len(g.applied())
 		g.run()
 		g.await("a start without the cloud", func() bool { return len(g.plans) > before })
@@ -80,7 +80,7 @@ func TestRotatedKeys(t *testing.T) {
 		g.run()
 		p.expect(p.offer(simple(t, 1, 1).build(p)), fescue.Success)
 		p.rotate(false)
-		p.change(func() { p.keyID = bundle.KeyID(p.key.Public().(ed25519.PublicKey)) })
+		p.mu.Change(func() { p.keyID = bundle.KeyID(p.key.Public().(ed25519.PublicKey)) })
 		deadline := time.Now().Add(20 * time.Second)
 		for {
 			if chain, err := os.ReadFile(g.chainFile()); err == nil && len(chain) > 0 {
@@ -99,7 +99,7 @@ func TestRotatedKeys(t *testing.T) {
 		_, stop := g.run()
 		p.expect(p.offer(simple(t, 1, 1).build(p)), fescue.Success)
 		old := p.rotate(true)
-		p.change(func() { p.keyID = bundle.KeyID(p.key.Public().(ed25519.PublicKey)) })
+		p.mu.Change(func() { p.keyID = bundle.KeyID(p.key.Public().(ed25519.PublicKey)) })
 		m := simple(t, 2, 2).build(p)
 		envelope, err := bundle.Sign(m, old)
 		if err != nil {
@@ -127,7 +127,7 @@ func TestRotatedKeys(t *testing.T) {
 		}
 		g.run()
 		p.expect(p.offer(simple(t, 1, 1).build(p)), fescue.Success)
-		p.change(func() { p.key = stranger })
+		p.mu.Change(func() { p.key = stranger })
 		p.rotate(false)
 		end := p.expect(p.offer(simple(t, 2, 2).build(p)), fescue.Failure)
 		if code := end.ErrorDetails[0].DetailedErrorCode; code != "MANIFEST_KEY_UNKNOWN_ERROR" {

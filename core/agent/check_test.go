@@ -12,8 +12,8 @@ import (
 	"github.com/fescue-edge/fescue/bundle"
 	"github.com/fescue-edge/fescue/core/plan"
 	"github.com/fescue-edge/fescue/core/sandbox"
-	"github.com/fescue-edge/fescue/test/archive"
-	"github.com/fescue-edge/fescue/test/reached"
+	"github.com/fescue-edge/fescue/testkit/archive"
+	"github.com/fescue-edge/fescue/testkit/failurecoverage"
 )
 
 func ptr[T any](v T) *T { return &v }
@@ -336,14 +336,14 @@ func TestWarnings(t *testing.T) {
 			d := p.offer(r.build(p))
 			p.expect(d, fescue.Success)
 			var told []fescue.ErrorDetail
-			p.change(func() {
+			p.mu.Change(func() {
 				for _, report := range d.reports {
 					if report.Event == fescue.EventStaged {
 						told = report.Warnings
 					}
 				}
 			})
-			reached.Note(told)
+			failurecoverage.Note(told)
 			if tc.want == "" {
 				if len(told) != 0 {
 					t.Errorf("warnings %q", told)

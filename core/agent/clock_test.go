@@ -24,7 +24,7 @@ func TestClockJumps(t *testing.T) {
 	}
 	_, stop := g.run()
 	p.expect(p.offer(simple(t, 1, 1).build(p)), fescue.Success)
-	g.change(func() { g.sick[functionARN("hello", 2)] = "exit status 1" })
+	g.mu.Change(func() { g.sick[functionARN("hello", 2)] = "exit status 1" })
 	p.expect(p.offer(simple(t, 2, 2).build(p)), fescue.Failure)
 	g.awaitPlan(functionARN("hello", 1))
 	stop()

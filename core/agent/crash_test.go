@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"github.com/fescue-edge/fescue"
-	"github.com/fescue-edge/fescue/test/volatile"
+	"github.com/fescue-edge/fescue/testkit/crashfs"
 )
 
 // fates say what a power cut leaves of what was not synchronised.
@@ -86,10 +86,10 @@ var identity = map[string]string{"config/config.json": `{"coreThing":{}}`, "cert
 
 // volatileGateway is a gateway on a disk that forgets. Its folders, config.json
 // and certificates were there before the core software.
-func volatileGateway(t *testing.T, p *peer) (*gateway, *volatile.Disk) {
+func volatileGateway(t *testing.T, p *peer) (*gateway, *crashfs.Disk) {
 	t.Helper()
 	g := newGateway(t, p)
-	disk := volatile.New()
+	disk := crashfs.New()
 	g.root, g.disk = "/greengrass", disk
 	for _, folder := range []string{"certs", "config", "ggc"} {
 		if err := disk.MkdirAll(filepath.Join(g.root, folder), 0o755); err != nil {
@@ -142,7 +142,7 @@ func (o outage) cut(t *testing.T, step, again int, keep func() bool) (failed boo
 		}
 
 		// Without the cloud.
-		p.change(func() { p.down = true })
+		p.mu.Change(func() { p.down = true })
 		g.forget()
 		a, stop := g.run()
 		<-a.Ready()
@@ -157,13 +157,13 @@ func (o outage) cut(t *testing.T, step, again int, keep func() bool) (failed boo
 		stop()
 
 		// With it.
-		p.change(func() { p.down = false })
+		p.mu.Change(func() { p.down = false })
 		g.run()
 		p.expect(d, o.status)
 		g.awaitPlan(o.after...)
 		g.whole(t)
 		// And the core is not stuck.
-		g.change(func() { clear(g.sick) })
+		g.mu.Change(func() { clear(g.sick) })
 		p.expect(p.offer(simple(t, 9, 9).build(p)), fescue.Success)
 		g.awaitPlan(functionARN("hello", 9))
 		g.sameIdentity(t)
@@ -173,7 +173,7 @@ func (o outage) cut(t *testing.T, step, again int, keep func() bool) (failed boo
 
 // untilCut runs an agent until the power fails after some steps, or until the
 // deployment has ended and its end is dealt with; it is false then.
-func (g *gateway) untilCut(disk *volatile.Disk, steps int, d *offered) bool {
+func (g *gateway) untilCut(disk *crashfs.Disk, steps int, d *offered) bool {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	disk.FailAfter(steps, cancel)
@@ -183,7 +183,7 @@ func (g *gateway) untilCut(disk *volatile.Disk, steps int, d *offered) bool {
 	for {
 		p.mu.Lock()
 		// When the end is reported, what the agent clears up counts too.
-		polled, changed := d.polls > 0, p.changed
+		polled, changed := d.polls > 0, p.mu.Changed()
 		p.mu.Unlock()
 		if polled {
 			cancel()

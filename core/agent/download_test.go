@@ -15,7 +15,7 @@ import (
 	"github.com/fescue-edge/fescue/bundle"
 	"github.com/fescue-edge/fescue/corelink"
 	"github.com/fescue-edge/fescue/disk"
-	"github.com/fescue-edge/fescue/test/archive"
+	"github.com/fescue-edge/fescue/testkit/archive"
 )
 
 // large is a release whose package does not compress.
@@ -79,7 +79,7 @@ func TestDownload(t *testing.T) {
 				return false
 			}
 			once = true
-			p.change(func() { p.down = true })
+			p.mu.Change(func() { p.down = true })
 			breakAfter(w, req, content, 100_000)
 			return true
 		}
@@ -88,7 +88,7 @@ func TestDownload(t *testing.T) {
 		p.await("the outage", func() bool { return p.down })
 		g.await("the break", func() bool { return strings.Contains(g.log.String(), "broke after") || touchGateway(g) })
 		stop()
-		p.change(func() { p.down = false })
+		p.mu.Change(func() { p.down = false })
 		g.run()
 		p.expect(d, fescue.Success)
 		p.mu.Lock()
@@ -188,7 +188,7 @@ func TestDownload(t *testing.T) {
 
 // touchGateway makes await look again soon.
 func touchGateway(g *gateway) bool {
-	time.AfterFunc(5*time.Millisecond, func() { g.change(func() {}) })
+	time.AfterFunc(5*time.Millisecond, func() { g.mu.Change(func() {}) })
 	return false
 }
 

@@ -9,7 +9,7 @@ import (
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/core/agent"
 	"github.com/fescue-edge/fescue/disk"
-	"github.com/fescue-edge/fescue/test/archive"
+	"github.com/fescue-edge/fescue/testkit/archive"
 )
 
 // roomy is a disk that says how much room it has.
@@ -124,7 +124,7 @@ func TestFindings(t *testing.T) {
 		{3, -2 * time.Hour, []string{agent.FindingClock + "|ahead of the control plane's"}},
 		{4, 4 * time.Minute, nil},
 	} {
-		p.change(func() { p.ahead = tc.ahead })
+		p.mu.Change(func() { p.ahead = tc.ahead })
 		p.expect(p.offer(simple(t, tc.epoch, int(tc.epoch)).build(p)), fescue.Success)
 		if tc.want == nil {
 			check()
@@ -136,7 +136,7 @@ func TestFindings(t *testing.T) {
 	ends.Store(&soon)
 	d := p.offer(simple(t, 5, 5).build(p))
 	p.expect(d, fescue.Success)
-	p.change(func() {
+	p.mu.Change(func() {
 		if claim := d.reports[0]; claim.Event != fescue.EventClaimed || !strings.Contains(claim.Note, agent.FindingCertificate+": The certificate of this core") {
 			t.Errorf("%+v", claim)
 		}

@@ -37,7 +37,7 @@ func TestInfo(t *testing.T) {
 			t.Errorf("told %d times", p.heard)
 		}
 		kernel.Store("6.2")
-		p.change(func() {}) // ends the poll that waits
+		p.mu.Change(func() {}) // ends the poll that waits
 		p.expect(p.offer(simple(t, 2, 2).build(p)), fescue.Success)
 		p.await("the change is told", func() bool { return p.heard == 2 && p.info.Kernel == "6.2" })
 		a.Wake()

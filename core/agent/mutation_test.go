@@ -7,8 +7,8 @@ import (
 	"testing"
 
 	"github.com/fescue-edge/fescue"
-	"github.com/fescue-edge/fescue/test/spoil"
-	"github.com/fescue-edge/fescue/test/volatile"
+	"github.com/fescue-edge/fescue/testkit/crashfs"
+	"github.com/fescue-edge/fescue/testkit/mutate"
 )
 
 // TestMutatedDownloads spoils what a core downloads. It takes nothing that is not,
@@ -17,7 +17,7 @@ func TestMutatedDownloads(t *testing.T) {
 	t.Parallel()
 	p := newPeer(t)
 	g := newGateway(t, p)
-	g.disk = volatile.New()
+	g.disk = crashfs.New()
 	g.root = "/greengrass"
 	if err := g.disk.MkdirAll("/greengrass/certs", 0o755); err != nil {
 		t.Fatal(err)
@@ -25,10 +25,10 @@ func TestMutatedDownloads(t *testing.T) {
 	g.run()
 	p.expect(p.offer(simple(t, 1, 1).build(p)), fescue.Success)
 	r := rand.New(rand.NewPCG(2, 2))
-	p.change(func() {
+	p.mu.Change(func() {
 		p.serve = func(w http.ResponseWriter, _ *http.Request, content []byte) bool {
 			p.mu.Lock()
-			spoiled := spoil.Bytes(r, content)
+			spoiled := mutate.Bytes(r, content)
 			p.mu.Unlock()
 			if bytes.Equal(spoiled, content) {
 				spoiled = append(spoiled, 0)

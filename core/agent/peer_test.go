@@ -16,14 +16,14 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/bundle"
 	"github.com/fescue-edge/fescue/corelink"
-	"github.com/fescue-edge/fescue/test/reached"
+	"github.com/fescue-edge/fescue/testkit"
+	"github.com/fescue-edge/fescue/testkit/failurecoverage"
 )
 
 const (
@@ -34,7 +34,7 @@ const (
 
 // TestMain checks that the tests make deployments fail in every way.
 func TestMain(m *testing.M) {
-	os.Exit(reached.Check(m.Run(), []string{".", "../failure", "../trust", "../depot", "../plan"}, "execution.go"))
+	os.Exit(failurecoverage.Check(m.Run(), []string{".", "../failure", "../trust", "../depot", "../plan"}, "execution.go"))
 }
 
 // peer is the cloud's end of the wire: a TLS server with the deployments of one
@@ -44,8 +44,7 @@ type peer struct {
 	server *httptest.Server
 	key    ed25519.PrivateKey
 
-	mu          sync.Mutex
-	changed     chan struct{} // closed at each change
+	mu          testkit.Monitor
 	deployments []*offered
 	content     map[string][]byte
 	// serve answers a download instead of the peer when it returns true.
@@ -90,12 +89,12 @@ type offered struct {
 
 // cancel asks the core to stop.
 func (p *peer) cancel(d *offered) {
-	p.change(func() { d.CancelRequestedAt = time.Now() })
+	p.mu.Change(func() { d.CancelRequestedAt = time.Now() })
 }
 
 // end ends a deployment as a deadline does.
 func (p *peer) end(d *offered) {
-	p.change(func() { d.Status, d.Phase = fescue.Failure, "" })
+	p.mu.Change(func() { d.Status, d.Phase = fescue.Failure, "" })
 }
 
 func newPeer(t testing.TB) *peer {
@@ -105,7 +104,7 @@ func newPeer(t testing.TB) *peer {
 		t.Fatal(err)
 	}
 	p := &peer{
-		t: t, key: private, changed: make(chan struct{}),
+		t: t, key: private,
 		content: map[string][]byte{}, offsets: map[string][]string{}, publicKey: publicPEM(t, public),
 	}
 	mux := http.NewServeMux()
@@ -160,38 +159,14 @@ func (p *peer) clock() time.Duration {
 	return p.ahead
 }
 
-// change runs f with the peer locked and tells everybody who waits.
-func (p *peer) change(f func()) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	f()
-	close(p.changed)
-	p.changed = make(chan struct{})
-}
-
 // await waits until cond, which is called with the peer locked, holds.
 func (p *peer) await(what string, cond func() bool) {
 	p.t.Helper()
-	deadline := time.NewTimer(20 * time.Second)
-	defer deadline.Stop()
-	for {
-		p.mu.Lock()
-		ok, changed := cond(), p.changed
-		p.mu.Unlock()
-		if ok {
-			return
-		}
-		select {
-		case <-changed:
-		case <-deadline.C:
-			p.t.Fatalf("timed out waiting for %s; deployments %s", what, p.describe())
-		}
-	}
+	p.mu.Await(p.t, what, cond, func() string { return "deployments " + p.describe() })
 }
 
+// describe tells the deployments. mu is held.
 func (p *peer) describe() string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	type row struct {
 		Epoch  int64
 		Status fescue.DeploymentStatus
@@ -259,7 +234,7 @@ func (p *peer) put(data []byte) (hash string, size int64) {
 }
 
 func (p *peer) reportCore(w http.ResponseWriter, r *http.Request) {
-	p.change(func() {
+	p.mu.Change(func() {
 		if p.deaf > 0 {
 			p.deaf--
 			w.WriteHeader(http.StatusInternalServerError)
@@ -288,14 +263,14 @@ func (p *peer) offerEnvelope(m bundle.Manifest, envelope []byte) *offered {
 		ID: m.DeploymentID, GroupID: m.GroupID, Type: m.DeploymentType,
 		Status: fescue.InProgress, Phase: fescue.Offered, Epoch: m.Epoch, CoreThing: coreName,
 	}, envelope: envelope}
-	p.change(func() { p.deployments = append(p.deployments, d) })
+	p.mu.Change(func() { p.deployments = append(p.deployments, d) })
 	return d
 }
 
 func (p *peer) getDeployment(w http.ResponseWriter, r *http.Request) {
 	after, _ := strconv.ParseInt(r.FormValue("after"), 10, 64)
 	seconds, _ := strconv.Atoi(r.FormValue("wait"))
-	p.change(func() {
+	p.mu.Change(func() {
 		p.polls = append(p.polls, r.FormValue("wait"))
 		for _, d := range p.deployments {
 			if d.Status.Final() {
@@ -318,7 +293,7 @@ func (p *peer) getDeployment(w http.ResponseWriter, r *http.Request) {
 		if offer.DeploymentID == "" && p.check != nil {
 			offer.Check = p.check
 		}
-		changed, down := p.changed, p.down
+		changed, down := p.mu.Changed(), p.down
 		p.mu.Unlock()
 		if down {
 			panic(http.ErrAbortHandler)
@@ -363,7 +338,7 @@ func (p *peer) updateStatus(w http.ResponseWriter, r *http.Request) {
 	}
 	status := http.StatusNotFound
 	var body any = corelink.ErrorBody{Code: "NotFound", Message: "no such deployment"}
-	p.change(func() {
+	p.mu.Change(func() {
 		i := slices.IndexFunc(p.deployments, func(d *offered) bool { return d.ID == r.PathValue("DeploymentId") })
 		if i < 0 {
 			return
@@ -384,7 +359,7 @@ func (p *peer) updateStatus(w http.ResponseWriter, r *http.Request) {
 		}
 		d.Deployment = next
 		if report.Event == fescue.EventFailed {
-			reached.Note(report.Details)
+			failurecoverage.Note(report.Details)
 		}
 		d.events = append(d.events, report.Event)
 		d.reports = append(d.reports, report)
@@ -398,7 +373,7 @@ func (p *peer) updateStatus(w http.ResponseWriter, r *http.Request) {
 // ask has the core check a group.
 func (p *peer) ask(check corelink.Check) corelink.CheckReport {
 	p.t.Helper()
-	p.change(func() { p.check, p.report = &check, nil })
+	p.mu.Change(func() { p.check, p.report = &check, nil })
 	var report corelink.CheckReport
 	p.await("the answer to a check", func() bool {
 		if p.report != nil {
@@ -416,7 +391,7 @@ func (p *peer) answerCheck(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	status := http.StatusNotFound
-	p.change(func() {
+	p.mu.Change(func() {
 		if p.check != nil && p.check.ID == r.PathValue("DeploymentId") {
 			p.check, p.report, status = nil, report, http.StatusOK
 		}
@@ -431,7 +406,7 @@ func (p *peer) updateProgress(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	status, body := http.StatusConflict, any(corelink.ErrorBody{Code: "Ended", Message: "it has ended"})
-	p.change(func() {
+	p.mu.Change(func() {
 		for _, d := range p.deployments {
 			if d.ID == r.PathValue("DeploymentId") && !d.Status.Final() && d.Epoch == report.Epoch {
 				d.progress = append(d.progress, report)
@@ -443,7 +418,7 @@ func (p *peer) updateProgress(w http.ResponseWriter, r *http.Request) {
 }
 
 func (p *peer) getSigningKeys(w http.ResponseWriter, _ *http.Request) {
-	p.change(func() { p.keyCalls++ })
+	p.mu.Change(func() { p.keyCalls++ })
 	p.mu.Lock()
 	keys := corelink.SigningKeys{Keys: []corelink.SigningKey{{KeyID: "k", PEM: string(p.publicKey)}}, Chain: p.chain}
 	p.mu.Unlock()

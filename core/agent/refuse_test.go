@@ -104,7 +104,7 @@ func TestCloudForgotTheEnd(t *testing.T) {
 			// again, whatever the core says that it has seen.
 			again := &offered{Deployment: d.Deployment, envelope: d.envelope}
 			again.Status, again.Phase = fescue.InProgress, phase
-			p.change(func() {
+			p.mu.Change(func() {
 				p.deployments = []*offered{again}
 				p.ignoreAfter = true
 			})
@@ -121,7 +121,7 @@ func TestCloudForgotTheEnd(t *testing.T) {
 func TestCloudForgotTheDeployment(t *testing.T) {
 	t.Parallel()
 	forget := func(p *peer, event fescue.DeploymentEvent) {
-		p.change(func() {
+		p.mu.Change(func() {
 			p.refuse = func(r corelink.StatusReport) int {
 				if r.Event != event {
 					return 0
@@ -143,7 +143,7 @@ func TestCloudForgotTheDeployment(t *testing.T) {
 			p.offer(simple(t, 2, 2).build(p))
 			g.awaitPlan(functionARN("hello", 2))
 			p.await("polls again", func() bool { return len(p.deployments) == 0 })
-			p.change(func() { p.refuse, p.polls = nil, nil })
+			p.mu.Change(func() { p.refuse, p.polls = nil, nil })
 			p.await("polls again", func() bool { return len(p.polls) > 0 })
 			stop()
 			before := len(g.applied())
@@ -159,7 +159,7 @@ func TestCloudForgotTheDeployment(t *testing.T) {
 		g := newGateway(t, p)
 		g.run()
 		p.expect(p.offer(simple(t, 1, 1).build(p)), fescue.Success)
-		g.change(func() { g.sick[functionARN("hello", 2)] = "it died" })
+		g.mu.Change(func() { g.sick[functionARN("hello", 2)] = "it died" })
 		forget(p, fescue.EventFailed)
 		p.offer(simple(t, 2, 2).build(p))
 		g.awaitPlan(functionARN("hello", 2))

@@ -21,7 +21,8 @@ import (
 	"github.com/fescue-edge/fescue/core/plan"
 	"github.com/fescue-edge/fescue/core/sandbox"
 	"github.com/fescue-edge/fescue/disk"
-	"github.com/fescue-edge/fescue/test/archive"
+	"github.com/fescue-edge/fescue/testkit"
+	"github.com/fescue-edge/fescue/testkit/archive"
 )
 
 // gateway is the core's end: a folder, and a record of what was made to run.
@@ -45,9 +46,8 @@ type gateway struct {
 	times        agent.Times
 	now          func() time.Time
 
-	mu      sync.Mutex
-	changed chan struct{}
-	plans   []plan.Plan
+	mu    testkit.Monitor
+	plans []plan.Plan
 	// sick are the functions that do not get ready, missing those that cannot
 	// run here, by ARN.
 	sick, missing map[string]string
@@ -63,8 +63,8 @@ func newGateway(t testing.TB, p *peer) *gateway {
 	t.Helper()
 	g := &gateway{
 		t: t, root: t.TempDir(), client: p.client(), log: &logBuffer{},
-		accounts: ordinary{}, changed: make(chan struct{}),
-		sick: map[string]string{}, missing: map[string]string{},
+		accounts: ordinary{},
+		sick:     map[string]string{}, missing: map[string]string{},
 		times: agent.Times{Retry: time.Millisecond, MaxRetry: 20 * time.Millisecond},
 	}
 	if err := os.MkdirAll(filepath.Join(g.root, "certs"), 0o755); err != nil {
@@ -122,32 +122,10 @@ func (g *gateway) agent() *agent.Agent {
 	})
 }
 
-func (g *gateway) change(f func()) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	f()
-	close(g.changed)
-	g.changed = make(chan struct{})
-}
-
 // await waits until cond, which is called with the gateway locked, holds.
 func (g *gateway) await(what string, cond func() bool) {
 	g.t.Helper()
-	deadline := time.NewTimer(20 * time.Second)
-	defer deadline.Stop()
-	for {
-		g.mu.Lock()
-		ok, changed := cond(), g.changed
-		g.mu.Unlock()
-		if ok {
-			return
-		}
-		select {
-		case <-changed:
-		case <-deadline.C:
-			g.t.Fatalf("timed out waiting for %s; log:\n%s", what, g.log)
-		}
-	}
+	g.mu.Await(g.t, what, cond, func() string { return "log:\n" + g.log.String() })
 }
 
 // awaitPlan waits until exactly these functions run.
@@ -198,7 +176,7 @@ func (g *gateway) Check(_ context.Context, functions []plan.Function) []plan.Tro
 // Apply implements agent.Edge.
 func (g *gateway) Apply(_ context.Context, p plan.Plan) error {
 	var err error
-	g.change(func() {
+	g.mu.Change(func() {
 		if err, g.applyError = g.applyError, nil; err == nil {
 			g.plans = append(g.plans, p)
 		}
@@ -231,7 +209,7 @@ func (g *gateway) WaitReady(ctx context.Context) []plan.Trouble {
 
 // Reset implements agent.Edge.
 func (g *gateway) Reset(context.Context) error {
-	g.change(func() { g.resets++ })
+	g.mu.Change(func() { g.resets++ })
 	return nil
 }
 

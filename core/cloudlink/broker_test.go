@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
 	"net"
@@ -16,6 +17,7 @@ import (
 	"github.com/fescue-edge/fescue/core/cloudlink"
 	"github.com/fescue-edge/fescue/mqtt"
 	"github.com/fescue-edge/fescue/pki"
+	"github.com/fescue-edge/fescue/testkit"
 	"github.com/fescue-edge/fescue/topic"
 )
 
@@ -27,8 +29,7 @@ type broker struct {
 	listener net.Listener
 	ctx      context.Context
 
-	mu      sync.Mutex
-	changed chan struct{}
+	mu testkit.Monitor
 	// received are the topics of acknowledged messages, seen all that came.
 	received, seen []string
 	connects       []mqtt.Connect
@@ -67,7 +68,7 @@ func newBroker(t *testing.T) *broker {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	b := &broker{
-		t: t, roots: x509.NewCertPool(), listener: l, ctx: ctx, changed: make(chan struct{}),
+		t: t, roots: x509.NewCertPool(), listener: l, ctx: ctx,
 		clients: map[string]*client{}, poison: map[string]bool{}, poisonFilters: map[string]bool{}, denied: map[string]bool{},
 	}
 	b.roots.AddCert(authority.Certificate)
@@ -81,7 +82,7 @@ func newBroker(t *testing.T) *broker {
 			running.Go(func() {
 				c := &client{b: b, filters: map[string]byte{}}
 				_ = mqtt.Serve(ctx, tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{*leaf}}), c, mqtt.Options{})
-				b.change(func() { maps.DeleteFunc(b.clients, func(_ string, other *client) bool { return other == c }) })
+				b.mu.Change(func() { maps.DeleteFunc(b.clients, func(_ string, other *client) bool { return other == c }) })
 			})
 		}
 	})
@@ -93,36 +94,11 @@ func newBroker(t *testing.T) *broker {
 	return b
 }
 
-func (b *broker) change(f func()) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	f()
-	close(b.changed)
-	b.changed = make(chan struct{})
-}
-
 func (b *broker) await(what string, cond func() bool) {
 	b.t.Helper()
-	deadline := time.NewTimer(20 * time.Second)
-	defer deadline.Stop()
-	tick := time.NewTicker(5 * time.Millisecond) // for what the link alone knows
-	defer tick.Stop()
-	for {
-		b.mu.Lock()
-		ok, changed := cond(), b.changed
-		b.mu.Unlock()
-		if ok {
-			return
-		}
-		select {
-		case <-changed:
-		case <-tick.C:
-		case <-deadline.C:
-			b.mu.Lock()
-			defer b.mu.Unlock()
-			b.t.Fatalf("timed out waiting for %s; received %v, seen %v, filters %v, %d connects", what, b.received, b.seen, b.filters(), len(b.connects))
-		}
-	}
+	b.mu.Await(b.t, what, cond, func() string {
+		return fmt.Sprintf("received %v, seen %v, filters %v, %d connects", b.received, b.seen, b.filters(), len(b.connects))
+	})
 }
 
 // client is one connection.
@@ -164,7 +140,7 @@ func (b *broker) send(name, payload string) {
 func (c *client) Connect(_ context.Context, s *mqtt.Session, m *mqtt.Connect) mqtt.Connack {
 	c.s = s
 	ack := mqtt.Connack{}
-	c.b.change(func() {
+	c.b.mu.Change(func() {
 		c.b.connects = append(c.b.connects, *m)
 		if c.b.refuse || m.ClientID == c.b.stranger {
 			ack.Code = mqtt.RefusedNotAuthorized
@@ -180,7 +156,7 @@ func (c *client) Connect(_ context.Context, s *mqtt.Session, m *mqtt.Connect) mq
 
 func (c *client) Publish(_ context.Context, m *mqtt.Publish) error {
 	var err error
-	c.b.change(func() {
+	c.b.mu.Change(func() {
 		c.b.seen = append(c.b.seen, m.Topic)
 		switch {
 		case c.b.poison[m.Topic]:
@@ -197,7 +173,7 @@ func (c *client) Publish(_ context.Context, m *mqtt.Publish) error {
 
 func (c *client) Subscribe(_ context.Context, m *mqtt.Subscribe) error {
 	var err error
-	c.b.change(func() {
+	c.b.mu.Change(func() {
 		ack := &mqtt.Suback{ID: m.ID}
 		c.b.packets = append(c.b.packets, len(m.Filters))
 		for _, f := range m.Filters {
@@ -220,7 +196,7 @@ func (c *client) Subscribe(_ context.Context, m *mqtt.Subscribe) error {
 }
 
 func (c *client) Unsubscribe(_ context.Context, m *mqtt.Unsubscribe) error {
-	c.b.change(func() {
+	c.b.mu.Change(func() {
 		for _, f := range m.Filters {
 			delete(c.filters, f)
 		}
@@ -247,7 +223,7 @@ func (b *broker) link(edit func(*cloudlink.Options)) (l *cloudlink.Link, stop fu
 		Address: b.listener.Addr().String(), TLS: &tls.Config{RootCAs: b.roots, ServerName: "localhost"},
 		ClientID: "Mill_Core", FirstRetry: time.Millisecond, MaxRetry: 20 * time.Millisecond,
 		Logger:  slog.New(slog.DiscardHandler),
-		Changed: func(bool) { b.change(func() {}) },
+		Changed: func(bool) { b.mu.Change(func() {}) },
 	}
 	if edit != nil {
 		edit(&o)

@@ -57,7 +57,7 @@ func TestPublish(t *testing.T) {
 		l, _ := b.link(nil)
 		publish(t, l, numbered(3)...)
 		b.await("the first message", func() bool { return len(b.seen) == 1 })
-		b.change(func() {
+		b.mu.Change(func() {
 			b.silent = false
 			for _, id := range b.unacked {
 				if err := b.session.Send(&mqtt.Puback{ID: id}); err != nil {
@@ -80,7 +80,7 @@ func TestPublish(t *testing.T) {
 		if got := l.Stats(); got.Messages != 2 || got.Dropped != 0 || l.Connected() {
 			t.Errorf("%+v", got)
 		}
-		b.change(func() { b.refuse = false })
+		b.mu.Change(func() { b.refuse = false })
 		b.await("the messages", func() bool { return slices.Equal(b.received, []string{"a", "b"}) })
 	})
 	t.Run("sends again what was not acknowledged", func(t *testing.T) {
@@ -90,7 +90,7 @@ func TestPublish(t *testing.T) {
 		l, _ := b.link(nil)
 		publish(t, l, "a", "b")
 		b.await("the first message", func() bool { return len(b.seen) == 1 })
-		b.change(func() { b.silent = false })
+		b.mu.Change(func() { b.silent = false })
 		b.drop()
 		b.await("both messages", func() bool { return slices.Equal(b.received, []string{"a", "b"}) })
 	})
@@ -101,7 +101,7 @@ func TestPublish(t *testing.T) {
 		l, _ := b.link(func(o *cloudlink.Options) { o.OperationTimeout = 20 * time.Millisecond })
 		publish(t, l, "a")
 		b.await("many attempts", func() bool { return len(b.seen) > 5 })
-		b.change(func() { b.silent = false })
+		b.mu.Change(func() { b.silent = false })
 		b.await("the message", func() bool { return slices.Equal(b.received, []string{"a"}) })
 	})
 	t.Run("drops a message at which the cloud closes the connection", func(t *testing.T) {
@@ -171,7 +171,7 @@ func TestQueueIsBounded(t *testing.T) {
 	if got := l.Stats(); got.Messages != 1 || got.Dropped != 9 {
 		t.Errorf("after the bound was lowered: %+v", got)
 	}
-	b.change(func() { b.refuse = false })
+	b.mu.Change(func() { b.refuse = false })
 	b.await("the youngest", func() bool { return slices.Equal(b.received, []string{"t/9"}) })
 	l.SetMaxBytes(0)
 }
@@ -188,7 +188,7 @@ func TestQueueKeepsWhatIsInFlight(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	b.change(func() {
+	b.mu.Change(func() {
 		b.silent = false
 		if err := b.session.Send(&mqtt.Puback{ID: b.unacked[0]}); err != nil {
 			t.Error(err)
@@ -279,7 +279,7 @@ func TestSubscriptions(t *testing.T) {
 		if !sub.Active() || refused.Active() {
 			t.Errorf("active: what is granted %v, what is refused %v", sub.Active(), refused.Active())
 		}
-		b.change(func() { clear(b.denied) })
+		b.mu.Change(func() { clear(b.denied) })
 		refused.SetFilters("no")
 		b.await("another chance", func() bool { return has(b, "a", "no", "z")() })
 		b.await("to be active", refused.Active)
@@ -298,7 +298,7 @@ func TestSubscriptions(t *testing.T) {
 		if !l.Connected() || second.Active() || !strings.Contains(log.String(), "subscriptions=1 first=a/+") || !strings.Contains(log.String(), "clientId=Mill_Core-c00") {
 			t.Errorf("connected %v, active %v; log:\n%s", l.Connected(), second.Active(), log)
 		}
-		b.change(func() { b.stranger = "" })
+		b.mu.Change(func() { b.stranger = "" })
 		b.await("the second", second.Active)
 		second.SetFilters()
 		b.await("one connection again", func() bool { return len(b.clients) == 1 && first.Active() })
@@ -316,7 +316,7 @@ func TestSubscriptions(t *testing.T) {
 		if len(b.connects) > 4 {
 			t.Errorf("it took %d connections", len(b.connects))
 		}
-		b.change(func() { clear(b.poisonFilters) })
+		b.mu.Change(func() { clear(b.poisonFilters) })
 		// A deployment gives everything another chance.
 		sub.SetFilters("a", "no")
 		b.await("all", has(b, "a", "no"))
@@ -414,7 +414,7 @@ func TestEnd(t *testing.T) {
 		b.await("the first message", func() bool { return len(b.seen) == 1 })
 		ended := make(chan struct{})
 		go func() { defer close(ended); stop() }()
-		b.change(func() {
+		b.mu.Change(func() {
 			b.silent = false
 			if err := b.session.Send(&mqtt.Puback{ID: b.unacked[0]}); err != nil {
 				t.Error(err)

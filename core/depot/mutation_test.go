@@ -11,9 +11,9 @@ import (
 
 	"github.com/fescue-edge/fescue/bundle"
 	"github.com/fescue-edge/fescue/core/depot"
-	"github.com/fescue-edge/fescue/test/archive"
-	"github.com/fescue-edge/fescue/test/spoil"
-	"github.com/fescue-edge/fescue/test/volatile"
+	"github.com/fescue-edge/fescue/testkit/archive"
+	"github.com/fescue-edge/fescue/testkit/crashfs"
+	"github.com/fescue-edge/fescue/testkit/mutate"
 )
 
 // TestMutatedArchives spoils packages at random, hostile ones among them. None may
@@ -33,10 +33,10 @@ func TestMutatedArchives(t *testing.T) {
 		seeds = append(seeds, good, bomb)
 	}
 	r := rand.New(rand.NewPCG(1, 1))
-	count, unpacked := spoil.Count(t, 10_000), 0
+	count, unpacked := mutate.Count(t, 10_000), 0
 	for range count {
-		data := spoil.Bytes(r, seeds[r.IntN(len(seeds))])
-		disk := volatile.New()
+		data := mutate.Bytes(r, seeds[r.IntN(len(seeds))])
+		disk := crashfs.New()
 		if err := disk.MkdirAll("/store", 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -61,7 +61,7 @@ func TestMutatedArchives(t *testing.T) {
 }
 
 // plain checks that a folder holds files, folders and links alone, and gives its size.
-func plain(t *testing.T, disk *volatile.Disk, name string) (size int64) {
+func plain(t *testing.T, disk *crashfs.Disk, name string) (size int64) {
 	t.Helper()
 	entries, err := disk.ReadDir(name)
 	if errors.Is(err, fs.ErrNotExist) {

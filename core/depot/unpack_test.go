@@ -18,7 +18,7 @@ import (
 	"github.com/fescue-edge/fescue/bundle"
 	"github.com/fescue-edge/fescue/core/depot"
 	"github.com/fescue-edge/fescue/disk"
-	"github.com/fescue-edge/fescue/test/archive"
+	"github.com/fescue-edge/fescue/testkit/archive"
 )
 
 // unpack unpacks into a folder below one that nothing may leave.

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/fescue-edge/fescue/testkit"
 )
 
 // connect opens a connection and sends text on it, in which PORT is replaced.
@@ -191,7 +193,7 @@ func TestBoundsOfAWorker(t *testing.T) {
 			fmt.Fprintf(conn, "%x\r\n%s\r\n", 100000, strings.Repeat("x", 100000))
 		}
 		want := []string{`complete by w1: id1 Unhandled{"errorMessage":"the function's result has more than 100 bytes; the core passes on at most 100"}`}
-		await(t, "the item's end", func() bool { return cmp.Equal(a.peek(), want) })
+		testkit.Until(t, "the item's end", func() bool { return cmp.Equal(a.peek(), want) })
 		fmt.Fprint(conn, "0\r\n\r\n")
 		if status := <-answered(t, conn); status != http.StatusRequestEntityTooLarge {
 			t.Errorf("status %d", status)
@@ -216,18 +218,4 @@ func answered(t *testing.T, conn net.Conn) <-chan int {
 		status <- response.StatusCode
 	}()
 	return status
-}
-
-func await(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	deadline := time.After(30 * time.Second)
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for !condition() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			t.Fatalf("after 30 s still not: %s", what)
-		}
-	}
 }

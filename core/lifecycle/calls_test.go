@@ -15,6 +15,7 @@ import (
 	"github.com/fescue-edge/fescue/core/invoke"
 	"github.com/fescue-edge/fescue/core/lifecycle"
 	"github.com/fescue-edge/fescue/core/router"
+	"github.com/fescue-edge/fescue/testkit"
 )
 
 func TestCalls(t *testing.T) {
@@ -109,7 +110,7 @@ def publish(topic, payload, policy=""):
 		if got.Error != invoke.Unhandled || string(got.Payload) != want {
 			t.Errorf("got %s %s, want Unhandled %s", got.Error, got.Payload, want)
 		}
-		r.eventually("the process is gone", func() bool { return !alive(pid) })
+		testkit.Until(r.t, "the process is gone", func() bool { return !alive(pid) })
 		for _, want := range []string{"Timing out work item.", `invoker="the core"`, "invocationId=", "workerId="} {
 			if !strings.Contains(r.runtime.String(), want) {
 				t.Errorf("runtime.log lacks %q", want)

@@ -13,6 +13,7 @@ import (
 	"github.com/fescue-edge/fescue/core/lifecycle"
 	"github.com/fescue-edge/fescue/core/plan"
 	"github.com/fescue-edge/fescue/core/sandbox"
+	"github.com/fescue-edge/fescue/testkit"
 )
 
 // nodeFolder is a folder with the machine's node in it and nothing else.
@@ -86,7 +87,7 @@ exports.handler = (event) => Promise.all(Array.from({length: event}, (_, i) => c
 		if got := r.invoke("F", ""); got.Error != invoke.Unhandled {
 			t.Errorf("got %s %s", got.Error, got.Payload)
 		}
-		r.eventually("its log says why", func() bool { return strings.Contains(r.logs.String(), "Error: uncaught") })
+		testkit.Until(r.t, "its log says why", func() bool { return strings.Contains(r.logs.String(), "Error: uncaught") })
 	})
 
 	t.Run("what it prints has levels and origins", func(t *testing.T) {
@@ -108,7 +109,7 @@ exports.handler = (event) => Promise.all(Array.from({length: event}, (_, i) => c
 		t.Parallel()
 		r := newRig(t)
 		r.apply(r.node("Broken", "throw new Error('no sensor');"), r.node("Looping", "console.log('looping'); for (;;) {}"))
-		r.eventually("it loops", func() bool { return strings.Contains(r.logs.String(), "looping") })
+		testkit.Until(r.t, "it loops", func() bool { return strings.Contains(r.logs.String(), "looping") })
 		got, err := r.sup.WaitReady(t.Context(), 10*time.Minute)
 		if err != nil {
 			t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 	"github.com/fescue-edge/fescue/core/invoke"
 	"github.com/fescue-edge/fescue/core/lifecycle"
 	"github.com/fescue-edge/fescue/core/plan"
+	"github.com/fescue-edge/fescue/testkit"
 )
 
 // onDemand makes a function one that is started when somebody calls.
@@ -67,7 +68,7 @@ def handler(event, context):
 		r := newRig(t, func(o *lifecycle.Options) { o.Idle = 10 * time.Millisecond })
 		r.apply(onDemand(executable("F", t.TempDir(), "upper")))
 		r.wantResult("F", "x", "X")
-		r.eventually("no process is left", func() bool { return len(r.workers("F")) == 0 })
+		testkit.Until(r.t, "no process is left", func() bool { return len(r.workers("F")) == 0 })
 		r.wantResult("F", "y", "Y")
 	})
 

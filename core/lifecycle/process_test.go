@@ -14,6 +14,7 @@ import (
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/core/lifecycle"
 	"github.com/fescue-edge/fescue/core/sandbox"
+	"github.com/fescue-edge/fescue/testkit"
 )
 
 func TestEnvironment(t *testing.T) {
@@ -119,7 +120,7 @@ func TestCredential(t *testing.T) {
 	f.Code, f.Handler, f.Runtime = sandbox.HostPath(dir), "run.sh", fescue.ExecutableRuntime
 	f.RunAs = &sandbox.Credential{UID: 54321, GID: 54322, Groups: []uint32{54323}}
 	r.apply(f)
-	r.eventually("it has spoken", func() bool { return len(r.sup.Tail(f.ARN)) == 4 })
+	testkit.Until(r.t, "it has spoken", func() bool { return len(r.sup.Tail(f.ARN)) == 4 })
 	var got []string
 	for _, line := range r.sup.Tail(f.ARN) {
 		got = append(got, line.Text)

@@ -27,6 +27,7 @@ import (
 	"github.com/fescue-edge/fescue/core/router"
 	"github.com/fescue-edge/fescue/core/sandbox"
 	"github.com/fescue-edge/fescue/runtimes"
+	"github.com/fescue-edge/fescue/testkit"
 )
 
 // runtimeDir is where TestMain lays out the function runtimes.
@@ -357,21 +358,6 @@ func (r *rig) wantResult(name, payload, want string) {
 	}
 }
 
-// eventually waits for a condition.
-func (r *rig) eventually(what string, condition func() bool) {
-	r.t.Helper()
-	deadline := time.After(30 * time.Second)
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for !condition() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			r.t.Fatalf("after 30 s still not: %s", what)
-		}
-	}
-}
-
 func (r *rig) workers(name string) []invoke.WorkerStatus {
 	var list []invoke.WorkerStatus
 	for _, w := range r.sup.Workers() {
@@ -386,7 +372,7 @@ func (r *rig) workers(name string) []invoke.WorkerStatus {
 func (r *rig) pid(name string, states ...invoke.WorkerState) string {
 	r.t.Helper()
 	var pid string
-	r.eventually(fmt.Sprintf("%s is one of %v", name, states), func() bool {
+	testkit.Until(r.t, fmt.Sprintf("%s is one of %v", name, states), func() bool {
 		for _, w := range r.workers(name) {
 			for _, state := range states {
 				if w.WorkerState == state && w.ProcessId != "0" {

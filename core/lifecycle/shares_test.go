@@ -12,6 +12,7 @@ import (
 	"github.com/fescue-edge/fescue/core/invoke"
 	"github.com/fescue-edge/fescue/core/lifecycle"
 	"github.com/fescue-edge/fescue/core/plan"
+	"github.com/fescue-edge/fescue/testkit"
 )
 
 // flood sends messages until one is refused and says how many were taken.
@@ -118,7 +119,7 @@ func TestShares(t *testing.T) {
 				settle(true)
 			}
 		}()
-		r.eventually("both places are taken", func() bool { return len(r.workers("Busy")) == 2 })
+		testkit.Until(r.t, "both places are taken", func() bool { return len(r.workers("Busy")) == 2 })
 		r.wantResult("Quiet", "y", "Y")
 		cancel()
 		<-fed

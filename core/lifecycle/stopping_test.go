@@ -14,6 +14,7 @@ import (
 	"github.com/fescue-edge/fescue/core/invoke"
 	"github.com/fescue-edge/fescue/core/lifecycle"
 	"github.com/fescue-edge/fescue/core/sandbox"
+	"github.com/fescue-edge/fescue/testkit"
 )
 
 func TestStopping(t *testing.T) {
@@ -37,7 +38,7 @@ func TestStopping(t *testing.T) {
 		t.Parallel()
 		r := newRig(t, func(o *lifecycle.Options) { o.StopGrace = 50 * time.Millisecond })
 		r.apply(executable("Stubborn", t.TempDir(), "stubborn"))
-		r.eventually("it ignores SIGTERM", func() bool { return strings.Contains(r.logs.String(), "speaking") })
+		testkit.Until(r.t, "it ignores SIGTERM", func() bool { return strings.Contains(r.logs.String(), "speaking") })
 		pid := r.pid("Stubborn", invoke.Starting)
 		r.apply()
 		if alive(pid) {
@@ -53,21 +54,21 @@ func TestStopping(t *testing.T) {
 		r := newRig(t)
 		r.apply(executable("Parent", t.TempDir(), "parent"))
 		var child string
-		r.eventually("the child runs", func() bool {
+		testkit.Until(r.t, "the child runs", func() bool {
 			for _, line := range r.sup.Tail(arn("Parent")) {
 				child = strings.TrimPrefix(line.Text, "child ")
 			}
 			return child != ""
 		})
 		r.apply()
-		r.eventually("the child is gone", func() bool { return !alive(child) })
+		testkit.Until(r.t, "the child is gone", func() bool { return !alive(child) })
 	})
 
 	t.Run("a shutdown that takes too long kills, and nothing starts after it", func(t *testing.T) {
 		t.Parallel()
 		r := newRig(t, func(o *lifecycle.Options) { o.StopGrace = time.Hour })
 		r.apply(executable("Stubborn", t.TempDir(), "stubborn"))
-		r.eventually("it ignores SIGTERM", func() bool { return strings.Contains(r.logs.String(), "speaking") })
+		testkit.Until(r.t, "it ignores SIGTERM", func() bool { return strings.Contains(r.logs.String(), "speaking") })
 		pid := r.pid("Stubborn", invoke.Starting)
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 		defer cancel()
@@ -110,7 +111,7 @@ func TestStopping(t *testing.T) {
 			t.Fatalf("the core said %q, %v, %v", line, err, killErr)
 		}
 		r := newRig(t)
-		r.eventually("the functions are gone", func() bool { return !alive(pids[0]) && !alive(pids[1]) })
+		testkit.Until(r.t, "the functions are gone", func() bool { return !alive(pids[0]) && !alive(pids[1]) })
 		if !alive(pids[2]) {
 			t.Log("the grandchild is gone already")
 		}
@@ -119,6 +120,6 @@ func TestStopping(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer box.Close()
-		r.eventually("the grandchild is gone", func() bool { return !alive(pids[2]) })
+		testkit.Until(r.t, "the grandchild is gone", func() bool { return !alive(pids[2]) })
 	})
 }

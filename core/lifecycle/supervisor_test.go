@@ -17,6 +17,7 @@ import (
 	"github.com/fescue-edge/fescue/core/lifecycle"
 	"github.com/fescue-edge/fescue/core/plan"
 	"github.com/fescue-edge/fescue/core/sandbox"
+	"github.com/fescue-edge/fescue/testkit"
 )
 
 func TestApply(t *testing.T) {
@@ -305,7 +306,7 @@ os._exit(4)
 			executable("Silent", t.TempDir(), "silent"),
 			r.python("Looping", "import time\nprint('looping')\nwhile True:\n    time.sleep(1)\n"),
 		)
-		r.eventually("both have spoken", func() bool {
+		testkit.Until(r.t, "both have spoken", func() bool {
 			return strings.Contains(r.logs.String(), "looping") && strings.Contains(r.logs.String(), "speaking")
 		})
 		got, err := r.sup.WaitReady(t.Context(), time.Millisecond)

@@ -19,6 +19,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/fescue-edge/fescue/core/sandbox"
+	"github.com/fescue-edge/fescue/testkit"
 )
 
 // The test program is also what the tests start, and a core that gets killed. Its
@@ -177,20 +178,6 @@ func (l *lines) pids() map[string]int {
 	return list
 }
 
-func eventually(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	deadline := time.After(30 * time.Second)
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for !condition() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			t.Fatalf("after 30 s still not: %s", what)
-		}
-	}
-}
-
 // alive says whether a process is there and no zombie.
 func alive(pid int) bool {
 	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
@@ -242,7 +229,7 @@ func run(t *testing.T, s *sandbox.Sandbox, spec sandbox.Spec) (sandbox.Process, 
 		t.Fatal(err)
 	}
 	want := len(spec.Args) - 2
-	eventually(t, "all children have spoken", func() bool {
+	testkit.Until(t, "all children have spoken", func() bool {
 		return strings.Contains(out.String(), "started") && len(out.pids()) == want
 	})
 	return p, out

@@ -22,7 +22,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/greengrass"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 
-	"github.com/fescue-edge/fescue/test/ports"
+	"github.com/fescue-edge/fescue/testkit/ports"
 )
 
 // Credentials and place of every site.

@@ -1,4 +1,4 @@
-// Package volatile is a file system in memory for tests of what survives a power
+// Package crashfs is a file system in memory for tests of what survives a power
 // cut. It promises what POSIX promises and nothing more:
 //
 //   - What was written into a file lasts once the file was synchronised. Until
@@ -8,7 +8,7 @@
 //     lasts once the folder was synchronised. Until then each change may be lost
 //     alone, in any order. Synchronising a file says nothing about its name.
 //   - A rename is one change: it is found done or not done.
-package volatile
+package crashfs
 
 import (
 	"errors"

@@ -1,6 +1,6 @@
-// Package spoil spoils bytes in the ways in which files and messages get
+// Package mutate spoils bytes in the ways in which files and messages get
 // spoiled, by accident and on purpose.
-package spoil
+package mutate
 
 import (
 	"encoding/binary"
@@ -19,6 +19,11 @@ var ways = []func(r *rand.Rand, b []byte) []byte{
 	},
 	func(r *rand.Rand, b []byte) []byte { // a byte is another one
 		b[r.IntN(len(b))] = byte(r.Uint32())
+		return b
+	},
+	func(r *rand.Rand, b []byte) []byte { // two bytes change places
+		i, j := r.IntN(len(b)), r.IntN(len(b))
+		b[i], b[j] = b[j], b[i]
 		return b
 	},
 	func(r *rand.Rand, b []byte) []byte { return b[:r.IntN(len(b))] }, // the end is missing

@@ -1,4 +1,4 @@
-package volatile
+package crashfs
 
 import (
 	"io"

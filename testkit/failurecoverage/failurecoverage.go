@@ -1,7 +1,7 @@
-// Package reached proves that the tests of a package make deployments fail in
+// Package failurecoverage proves that the tests of a package make deployments fail in
 // every way that the package knows: what ends of deployments say is noted, and
 // compared with the failure codes in the package's source.
-package reached
+package failurecoverage
 
 import (
 	"flag"
