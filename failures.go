@@ -449,16 +449,26 @@ func (c FailureCode) Cause(values ...any) string {
 	return strings.TrimSuffix(fmt.Sprintf(c.row().Text, values...), ".") + "."
 }
 
+// MostErrorDetails is how many problems the ErrorDetails of a deployment have: a
+// definition has up to 10,000 rows, and what is wrong with one often is with all.
+const MostErrorDetails = 100
+
 // InvalidGroupMessage is the ErrorMessage of a deployment that failed in
 // Building because its group cannot be deployed, with the braces of the
-// original (seen by users of greengo and aws-greengrass-provisioner).
-func InvalidGroupMessage(details []ErrorDetail) string {
-	models := make([]string, len(details))
-	for i, d := range details {
+// original (seen by users of greengo and aws-greengrass-provisioner). It names the
+// first MostErrorDetails problems, and how many there are besides.
+func InvalidGroupMessage(problems []ErrorDetail) string {
+	named := problems[:min(len(problems), MostErrorDetails)]
+	models := make([]string, len(named))
+	for i, d := range named {
 		models[i] = fmt.Sprintf("ErrorModel(errorCode=%s, errorMsg=%s)", d.DetailedErrorCode, d.DetailedErrorMessage)
 	}
-	return "We cannot deploy because the group definition is invalid or corrupted for the following reasons: {ErrorSet(errorSet=[" +
+	message := "We cannot deploy because the group definition is invalid or corrupted for the following reasons: {ErrorSet(errorSet=[" +
 		strings.Join(models, ", ") + "])}"
+	if more := len(problems) - len(named); more > 0 {
+		message += fmt.Sprintf(" There are %d more problems.", more)
+	}
+	return message
 }
 
 // FailureMessage is the ErrorMessage of a deployment that failed otherwise.

@@ -123,6 +123,10 @@ func TestFailureMessages(t *testing.T) {
 		if got != want {
 			t.Errorf("%s", got)
 		}
+		many := slices.Repeat([]fescue.ErrorDetail{{"A", "first"}}, fescue.MostErrorDetails+2)
+		if got := fescue.InvalidGroupMessage(many); strings.Count(got, "errorCode=A") != fescue.MostErrorDetails || !strings.HasSuffix(got, "])} There are 2 more problems.") {
+			t.Errorf("%s", got)
+		}
 	})
 	t.Run("of anything else", func(t *testing.T) {
 		t.Parallel()

@@ -81,6 +81,7 @@ func bundleMessage(d fescue.Deployment, r *resolved) string {
 }
 
 func (e *Engine) fail(ctx context.Context, d fescue.Deployment, message string, details []fescue.ErrorDetail, warnings ...fescue.ErrorDetail) error {
+	details = details[:min(len(details), fescue.MostErrorDetails)]
 	_, err := e.Store.ApplyStep(ctx, d, fescue.CloudActor, fescue.DeploymentStep{
 		Event: fescue.EventBuildFailed, At: e.Now().UTC(), Message: message, Details: details, Warnings: warnings,
 	})

@@ -447,3 +447,18 @@ func TestCoreOfAnotherGroup(t *testing.T) {
 		}
 	})
 }
+
+// A group with very many problems is told of the first ones and of their number.
+func TestManyProblems(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	s.run(s.Engine)
+	arns := make([]string, fescue.MostErrorDetails+50)
+	for i := range arns {
+		arns[i] = fmt.Sprintf("%s:%d", home.FunctionARN("unpublished"), i+1)
+	}
+	d := s.deploy(s.create(s.mill("mill").functions(arns...)))
+	if len(d.ErrorDetails) != fescue.MostErrorDetails || !strings.HasSuffix(d.ErrorMessage, " There are 50 more problems.") {
+		t.Errorf("%d details, %s", len(d.ErrorDetails), d.ErrorMessage)
+	}
+}

@@ -19,10 +19,13 @@ func details(problems []failure.Problem) []fescue.ErrorDetail {
 	return bounded(list)
 }
 
+// mostDetails is how many problems, and how many warnings, a report has.
+const mostDetails = 20
+
 // bounded is a list within the limits of a report.
 func bounded(list []fescue.ErrorDetail) []fescue.ErrorDetail {
-	const most, longest = 20, 4096
-	list = slices.Clone(list[:min(len(list), most)])
+	const longest = 4096
+	list = slices.Clone(list[:min(len(list), mostDetails)])
 	for i := range list {
 		list[i].DetailedErrorMessage = cut(list[i].DetailedErrorMessage, longest)
 	}
@@ -48,7 +51,11 @@ func failureMessage(m bundle.Manifest, problems []failure.Problem) string {
 	case 1:
 		cause += " There is 1 more problem, see ErrorDetails."
 	default:
-		cause += fmt.Sprintf(" There are %d more problems, see ErrorDetails.", more)
+		cause += fmt.Sprintf(" There are %d more problems, see ErrorDetails", more)
+		if len(problems) > mostDetails {
+			cause += fmt.Sprintf(" for the first %d of all", mostDetails)
+		}
+		cause += "."
 	}
 	return fescue.FailureMessage(fescue.Deployment{
 		ID:      m.DeploymentID,
