@@ -144,8 +144,8 @@ var DeploymentFailures = []DeploymentFailure{
 	},
 	{
 		Code: RuntimeUnsupported, Phase: FailsBuilding, Concerns: "function",
-		Text:   "Function %s has the runtime %s; this version of the core runs Python, Node.js and executables",
-		Remedy: "Publish the function for Python or Node.js, or as an executable, or remove it from the group.",
+		Text:   "Function %s has the runtime %s; this version of the core runs Python, Node.js, Java and executables",
+		Remedy: "Publish the function for Python, Node.js or Java, or as an executable, or remove it from the group.",
 	},
 	{
 		Code: QuotaExceeded, Phase: FailsBuilding, Concerns: "group",

@@ -52,7 +52,7 @@ type UnservedFeature struct {
 var UnservedFeatures = []UnservedFeature{
 	{Feature: FeatureContainers, Code: ContainerUnsupported, ByMachine: true},
 	{Feature: FeatureNodeJS, Code: RuntimeUnsupported, Served: true},
-	{Feature: FeatureJava, Code: RuntimeUnsupported},
+	{Feature: FeatureJava, Code: RuntimeUnsupported, Served: true},
 	{Feature: FeatureOtherRuntimes, Code: RuntimeUnsupported},
 	{Feature: FeatureConnectors, Code: ConnectorUnsupported},
 	{Feature: FeatureLocalResources, Code: ResourceUnsupported},
@@ -132,7 +132,7 @@ var runtimeFeatures = []struct {
 	feature Feature
 }{
 	{regexp.MustCompile(`^nodejs[0-9]+\.([0-9]+|x)$`), FeatureNodeJS},
-	{regexp.MustCompile(`^java[0-9]`), FeatureJava},
+	{regexp.MustCompile(`^java[0-9]+(\.al2)?$`), FeatureJava},
 }
 
 var pythonRuntime = regexp.MustCompile(`^python[23]\.[0-9]+$`)

@@ -1,7 +1,9 @@
 // Package runtimes carries what a function's process loads from the core: the
-// programs that run Python and Node.js functions, and the modules that the Greengrass
-// Core SDKs expect to find there. It knows how to lay them out on disk; it must not
-// know processes, functions or how the core speaks to them.
+// programs that run Python, Node.js and Java functions, and the modules that the
+// Greengrass Core SDKs expect to find there. It knows how to lay them out on disk; it
+// must not know processes, functions or how the core speaks to them.
+//
+// What is compiled lies in dist, made by go run ./runtimes/build.
 package runtimes
 
 import (
@@ -21,20 +23,29 @@ import (
 // The patterns name files, not folders: a folder would leave out __init__.py
 // and could take in compiled leftovers.
 //
-//go:embed python/*.py python/*/*.py nodejs/*.js nodejs/node_modules/*/*.js
+//go:embed python/*.py python/*/*.py nodejs/*.js nodejs/node_modules/*/*.js dist/java/*.jar
 var files embed.FS
 
 // The programs that run functions, relative to the folder that was given to Extract.
 const (
 	PythonMain = "python/lambda_runtime.py"
 	NodeMain   = "nodejs/lambda_nodejs_runtime.js"
+	JavaMain   = "java/greengrass-runtime.jar"
 )
+
+// languages are the folders in which functions find things, and where each is among
+// the files.
+var languages = []struct{ name, folder string }{
+	{"python", "python"},
+	{"nodejs", "nodejs"},
+	{"java", "dist/java"},
+}
 
 // storePrefix begins the names of the folders that hold one version each.
 const storePrefix = ".runtimes-"
 
 // Extract lays the runtime files out below dir, which it makes if need be:
-// dir/python and dir/nodejs are links into a folder named after the content, so a new
+// dir/python and the other languages are links into a folder named after the content, so a new
 // version replaces a language's files at once and an interrupted Extract leaves the
 // old ones.
 // Files are 0644 and folders 0755, so that functions running as another user
@@ -73,8 +84,8 @@ func extract(dir string) error {
 	if err != nil {
 		return err
 	}
-	for _, language := range []string{"python", "nodejs"} {
-		if err := link(filepath.Join(store, language), filepath.Join(dir, language)); err != nil {
+	for _, language := range languages {
+		if err := link(filepath.Join(store, filepath.FromSlash(language.folder)), filepath.Join(dir, language.name)); err != nil {
 			return err
 		}
 	}

@@ -86,12 +86,30 @@ var table = []Runtime{
 		Arguments: []string{"{main}", "--handler={handler}"},
 		Lists:     []List{{"NODE_PATH", []string{"{code}/", "{runtimes}/nodejs/node_modules", "{code}/node_modules"}}},
 	},
+	{
+		Label: "java", Language: "Java", pattern: regexp.MustCompile(`^java([0-9]+)(\.al2)?$`),
+		// The original wanted a file java8, or a java of that version or a newer one.
+		Interpreters: []string{"{runtime}", "java"},
+		exact:        Version.sameMajor, runs: runsJava,
+		// Java 8 calls itself 1.8. The options that JAVA_TOOL_OPTIONS has come first.
+		Probe: []string{"-version"}, said: regexp.MustCompile(`(?m)^\S+ version "((?:1\.)?([0-9]+)(?:\.([0-9]+))?[^"]*)"`),
+		Missing:  "cannot find executable {runtime}, or a java of that version or a newer one, under any of the provided paths {paths}; install a Java runtime (Debian: apt-get install default-jre-headless) to run {runtime} functions",
+		MemoryKB: 32768,
+		Main:     JavaMain,
+		// A package has its classes at its root and jars in lib.
+		Arguments: []string{"-cp", "{main}:{code}:{code}/lib/*", "com.amazonaws.greengrass.runtime.LambdaRuntime", "--handler={handler}"},
+	},
 }
 
 // oldestNode is the first major version that understands what is in NodeMain.
 const oldestNode = 6
 
 func runsNode(wanted, found Version) bool { return found.Major >= max(wanted.Major, oldestNode) }
+
+// oldestJava is the first major version that understands what is in JavaMain.
+const oldestJava = 8
+
+func runsJava(wanted, found Version) bool { return found.Major >= max(wanted.Major, oldestJava) }
 
 func python(label, pattern string, runs func(wanted, found Version) bool, interpreters ...string) Runtime {
 	return Runtime{

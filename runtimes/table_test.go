@@ -45,7 +45,15 @@ func TestTable(t *testing.T) {
 		{"nodejs", "", "", false},
 		{"nodejs4.3-edge", "", "", false},
 		{"nodejs12", "", "", false},
-		{"java8", "", "", false},
+		{"java8", "java", "openjdk version \"17.0.15\" 2025-04-15\nOpenJDK Runtime Environment", true},
+		{"java8", "java", "java version \"1.8.0_392\"", true},
+		{"java8", "java", "java version \"1.7.0_80\"", false},
+		{"java8", "java", "Picked up JAVA_TOOL_OPTIONS: -Xmx64m\nopenjdk version \"9\"", true},
+		{"java8.al2", "java", "openjdk version \"21-ea\" 2023-09-19", true},
+		{"java11", "java", "openjdk version \"1.8.0_392\"", false},
+		{"java11", "java", "version 17", false},
+		{"java8.al3", "", "", false},
+		{"java", "", "", false},
 		{fescue.ExecutableRuntime + "s", "", "", false},
 		{"", "", "", false},
 	} {
@@ -95,7 +103,7 @@ func TestTableAndFeatures(t *testing.T) {
 	t.Parallel()
 	for _, runtime := range []string{
 		"python2.7", "python3.6", "python3.7", "python3.8", "python3.13", "python4.0", "python", fescue.ExecutableRuntime,
-		"nodejs", "nodejs4.3", "nodejs4.3-edge", "nodejs6.10", "nodejs8.10", "nodejs12.x", "nodejs22.x", "nodejs12", "java8", "java11", "go1.x", "provided", "",
+		"nodejs", "nodejs4.3", "nodejs4.3-edge", "nodejs6.10", "nodejs8.10", "nodejs12.x", "nodejs22.x", "nodejs12", "java8", "java8.al2", "java11", "java8.x", "java", "go1.x", "provided", "",
 	} {
 		feature, needs := fescue.RuntimeFeature(runtime)
 		if served := !needs || fescue.Served(feature); served != (runtimes.Of(runtime) != nil) {

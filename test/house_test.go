@@ -5,6 +5,7 @@ package test
 import (
 	"archive/zip"
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -211,6 +212,8 @@ type function struct {
 	variables map[string]string
 	isolation types.FunctionIsolationMode
 	memory    *int32
+	// timeout is in seconds; 10 for 0.
+	timeout int32
 	// executable is its Executable, none for empty.
 	executable string
 }
@@ -287,7 +290,7 @@ func (g *gateway) groupVersion(t testing.TB, group string, functions []function,
 	}}
 	for i, f := range functions {
 		config := &types.FunctionConfiguration{
-			Pinned: aws.Bool(f.pinned), Timeout: aws.Int32(10), EncodingType: f.encoding, MemorySize: f.memory,
+			Pinned: aws.Bool(f.pinned), Timeout: aws.Int32(cmp.Or(f.timeout, 10)), EncodingType: f.encoding, MemorySize: f.memory,
 			Environment: &types.FunctionConfigurationEnvironment{Variables: f.variables},
 		}
 		if f.executable != "" {

@@ -52,9 +52,9 @@ func TestUnserved(t *testing.T) {
 		}, nil, nil},
 		"a container": {func(g group) { g.functions(reader + ":1") }, nil, nil},
 		"other runtimes": {func(g group) {
-			functions(g, fescue.Function{Id: "n", FunctionArn: nodes, FunctionConfiguration: bare()}, // runs
-				fescue.Function{Id: "b", FunctionArn: beans, FunctionConfiguration: bare()}, fescue.Function{Id: "g", FunctionArn: gems, FunctionConfiguration: bare()})
-		}, []problem{{fescue.RuntimeUnsupported, beans + " has the runtime java8"}, {fescue.RuntimeUnsupported, gems + " has the runtime ruby2.5"}}, nil},
+			functions(g, fescue.Function{Id: "n", FunctionArn: nodes, FunctionConfiguration: bare()}, fescue.Function{Id: "b", FunctionArn: beans, FunctionConfiguration: bare()}, // both run
+				fescue.Function{Id: "g", FunctionArn: gems, FunctionConfiguration: bare()})
+		}, []problem{{fescue.RuntimeUnsupported, gems + " has the runtime ruby2.5"}}, nil},
 		"a connector": {func(g group) {
 			g.set(fescue.ConnectorKind, fescue.ConnectorDefinitionVersion{Connectors: []fescue.Connector{
 				{Id: "sns", ConnectorArn: "arn:aws:greengrass:us-east-1::/connectors/SNS/versions/1"},
@@ -100,8 +100,8 @@ func TestUnserved(t *testing.T) {
 		"subscriptions at most once": {spooler("GG_CONFIG_SUBSCRIPTION_QUALITY", "AtMostOnce"), nil, nil},
 		"the IP detector":            {func(g group) { functions(g, system("GGIPDetector", nil)) }, nil, []problem{{fescue.IPDetectorUnserved, "GGIPDetector"}}},
 		"failures and warnings at once": {func(g group) {
-			functions(withDevice(g, true), fescue.Function{Id: "b", FunctionArn: beans, FunctionConfiguration: bare()})
-		}, []problem{{fescue.RuntimeUnsupported, beans}},
+			functions(withDevice(g, true), fescue.Function{Id: "g", FunctionArn: gems, FunctionConfiguration: bare()})
+		}, []problem{{fescue.RuntimeUnsupported, gems}},
 			[]problem{{fescue.ClientDevicesUnserved, "pump"}, {fescue.ShadowSyncUnserved, "pump"}}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -146,8 +146,8 @@ func TestGroupsThatCannotRun(t *testing.T) {
 		{name: "a resource", edit: func(g *bundle.Group) {
 			g.GroupDefinitions.Resources.Content = []bundle.Resource{{Id: "serial", Type: "LOCAL_DEVICE"}}
 		}, code: fescue.ResourceUnsupported, want: "The resource 'serial' is of type 'LOCAL_DEVICE'"},
-		{name: "in Java", edit: lambda(func(l *bundle.LambdaConfiguration) { l.Runtime = "java8" }),
-			code: fescue.RuntimeUnsupported, want: arn + " has the runtime java8"},
+		{name: "in Ruby", edit: lambda(func(l *bundle.LambdaConfiguration) { l.Runtime = "ruby2.5" }),
+			code: fescue.RuntimeUnsupported, want: arn + " has the runtime ruby2.5"},
 		{name: "a subscription of a device", edit: rows(fescue.Subscription{Id: "s1", Source: "arn:aws:iot:us-east-1:123456789012:thing/pump", Subject: "a", Target: arn}),
 			code: fescue.DeviceSubscriptionUnsupported, want: "The source of subscription 's1' is the client device"},
 		{name: "a subscription of the shadow service", edit: rows(fescue.Subscription{Id: "s1", Source: arn, Subject: "a", Target: "GGShadowService"}),

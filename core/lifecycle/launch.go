@@ -51,7 +51,7 @@ func (l *launcher) command(ctx context.Context, f *plan.Function) (command, erro
 		return command{}, err
 	}
 	main := c.places.runtimes.Join(c.runtime.Main)
-	fill := strings.NewReplacer("{main}", string(main), "{handler}", f.Handler)
+	fill := strings.NewReplacer("{main}", string(main), "{handler}", f.Handler, "{code}", string(c.places.code))
 	for _, argument := range c.runtime.Arguments {
 		c.args = append(c.args, fill.Replace(argument))
 	}

@@ -98,7 +98,7 @@ func TestApply(t *testing.T) {
 		noDir.Code = noDir.Code.Join("missing")
 		functions := []plan.Function{
 			executable("Good", dir, "upper"), noDir,
-			with("Java", "java8", "a.B::c"), with("Node", "nodejs12.x", "a.b"), with("Python", "python3.8", "a.b"),
+			with("Java", "java8", "a.B::c"), with("Ruby", "ruby2.5", "a.b"), with("Node", "nodejs12.x", "a.b"), with("Python", "python3.8", "a.b"),
 			with("Python2", "python2.7", "a.b"), with("Python4", "python4.0", "a.b"),
 			with("NoFile", fescue.ExecutableRuntime, "missing"), with("NoExec", fescue.ExecutableRuntime, "plain"),
 			with("Outside", fescue.ExecutableRuntime, "../../../bin/sh"), with("Dir", fescue.ExecutableRuntime, "."),
@@ -121,7 +121,7 @@ func TestApply(t *testing.T) {
 			got[problem.ARN] = kind
 		}
 		want := map[string]string{
-			arn("NoDir"): "code", arn("Java"): "unsupported", arn("Node"): "missing",
+			arn("NoDir"): "code", arn("Java"): "missing", arn("Ruby"): "unsupported", arn("Node"): "missing",
 			arn("Python"): "missing", arn("Python2"): "missing", arn("Python4"): "unsupported",
 			arn("NoFile"): "code", arn("NoExec"): "code", arn("Outside"): "code", arn("Dir"): "code",
 		}
@@ -132,7 +132,7 @@ func TestApply(t *testing.T) {
 			t.Error("Check does not agree with Apply")
 		}
 		r.wantResult("Good", "x", "X")
-		if got := r.invoke("Java", ""); got.Error != invoke.Unhandled || !strings.Contains(string(got.Payload), "java8 is not supported") {
+		if got := r.invoke("Ruby", ""); got.Error != invoke.Unhandled || !strings.Contains(string(got.Payload), "ruby2.5 is not supported") {
 			t.Errorf("calling it: %s %s", got.Error, got.Payload)
 		}
 	})

@@ -230,7 +230,7 @@ func (p *contained) prepare(spec Spec) (orders, reports *os.File, err error) {
 	}
 	p.pipe, reports, err = os.Pipe()
 	if err == nil {
-		p.out, err = openOutput(spec.Output)
+		p.out, err = openOutput(spec.Output, spec.Credential)
 	}
 	if err != nil {
 		for _, f := range []*os.File{orderIn, orders, p.pipe, reports} {

@@ -19,16 +19,23 @@ type output struct {
 	lines          sync.WaitGroup
 }
 
-func openOutput(sinks []func(line string)) (*output, error) {
+// openOutput makes pipes that belong to whom the process runs as: it may open them by
+// their names in /proc and /dev, too.
+func openOutput(sinks []func(line string), who *Credential) (*output, error) {
 	o := &output{sinks: sinks}
 	for range sinks {
 		r, w, err := os.Pipe()
+		if err == nil {
+			o.pipes, o.writers = append(o.pipes, r), append(o.writers, w)
+			if who != nil {
+				err = w.Chown(int(who.UID), int(who.GID))
+			}
+		}
 		if err != nil {
 			o.started()
 			o.close()
 			return nil, fmt.Errorf("make output pipes: %w", err)
 		}
-		o.pipes, o.writers = append(o.pipes, r), append(o.writers, w)
 	}
 	return o, nil
 }

@@ -35,7 +35,7 @@ func (s *Sandbox) startPlain(ctx context.Context, spec Spec) (Process, error) {
 	if c := spec.Credential; c != nil {
 		p.cmd.SysProcAttr.Credential = &syscall.Credential{Uid: c.UID, Gid: c.GID, Groups: c.Groups}
 	}
-	out, err := openOutput(spec.Output)
+	out, err := openOutput(spec.Output, spec.Credential)
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,348 @@
+//go:build linux
+
+package test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/greengrass/types"
+
+	"github.com/fescue-edge/fescue/runtimes"
+	"github.com/fescue-edge/fescue/testkit/standin"
+)
+
+// language is what functions are written in. Each has the same two: Main, which takes
+// words, and Raw, which takes bytes.
+//
+// Main publishes "<TAG> up" when it starts, having written to both of its streams. It is
+// sent "call <ARN> <words>", calls that function with the words and publishes "<TAG> got
+// <function error>|<answer>". The words are: "double <number>", answered with the double
+// and with whom the client context says that the call comes from; "env", answered with
+// variables; "fail" and "exit".
+//
+// Raw answers with what it got, backwards, or spins for ever when that is "spin".
+type language struct {
+	name, runtime, main, raw string
+	// binary is for one whose functions take bytes only.
+	binary bool
+	// memory is its containers', in KB.
+	memory int32
+	files  func(t *testing.T) map[string][]byte
+}
+
+const pythonLanguage = `
+from __future__ import print_function
+import base64, json, os, sys
+from greengrass_common.env_vars import MY_FUNCTION_ARN, ROUTER_FUNCTION_ARN
+from greengrass_ipc_python_sdk.ipc_client import IPCClient
+ipc = IPCClient()
+tag = os.environ.get("TAG")
+
+def context(custom):
+    return base64.b64encode(json.dumps({"custom": custom}).encode())
+
+def publish(text):
+    ipc.post_work(ROUTER_FUNCTION_ARN, text, context({"source": MY_FUNCTION_ARN, "subject": os.environ["OUT"]}), "Event")
+
+def handler(event, about):
+    words = event.split(" ", 2)
+    if words[0] == "call":
+        id = ipc.post_work(words[1], json.dumps(words[2]), context({"from": tag}))
+        result = ipc.get_work_result(words[1], id)
+        publish("%s got %s|%s" % (tag, result.func_err, result.payload.decode()))
+    elif words[0] == "double":
+        return "%d for %s" % (int(words[1]) * 2, about.client_context.custom["from"])
+    elif words[0] == "env":
+        return " ".join(os.environ[name] for name in ("GREETING", "AWS_IOT_THING_NAME", "ENCODING_TYPE"))
+    elif words[0] == "fail":
+        raise ValueError("broken in " + tag)
+    elif words[0] == "exit":
+        sys.exit(3)
+
+def raw(event, about):
+    while event == b"spin":
+        pass
+    return event[::-1]
+
+if "OUT" in os.environ:
+    print("said by " + tag)
+    print("complained by " + tag, file=sys.stderr)
+    publish(tag + " up")
+`
+
+const nodeLanguage = `
+const {envVars} = require('aws-greengrass-common-js');
+const IPCClient = require('aws-greengrass-ipc-sdk-js');
+const ipc = new IPCClient(envVars.AUTH_TOKEN);
+const tag = process.env.TAG;
+const context = (custom) => Buffer.from(JSON.stringify({custom})).toString('base64');
+const publish = (text, done) => ipc.postWork(envVars.ROUTER_FUNCTION_ARN, text,
+    context({source: envVars.MY_FUNCTION_ARN, subject: process.env.OUT}), 'Event', done);
+
+exports.handler = (event, about, callback) => {
+    const words = event.split(' ');
+    switch (words[0]) {
+    case 'call':
+        ipc.postWork(words[1], JSON.stringify(words.slice(2).join(' ')), context({from: tag}), 'RequestResponse', (err, id) => {
+            if (err) throw err;
+            ipc.getWorkResult(words[1], id, (err, body, functionErr) => {
+                if (err) throw err;
+                publish(tag + ' got ' + functionErr + '|' + body, callback);
+            });
+        });
+        break;
+    case 'double':
+        callback(null, words[1] * 2 + ' for ' + about.clientContext.Custom.from);
+        break;
+    case 'env':
+        callback(null, ['GREETING', 'AWS_IOT_THING_NAME', 'ENCODING_TYPE'].map((name) => process.env[name]).join(' '));
+        break;
+    case 'fail':
+        callback(new Error('broken in ' + tag));
+        break;
+    case 'exit':
+        process.exit(3);
+    }
+};
+
+exports.raw = (event, about, callback) => {
+    while (event.toString() === 'spin') {}
+    callback(null, Buffer.from(event).reverse());
+};
+
+if (process.env.OUT) {
+    console.log('said by ' + tag);
+    console.error('complained by ' + tag);
+    publish(tag + ' up', () => {});
+}
+`
+
+const javaLanguage = `
+package app;
+
+import com.amazonaws.services.lambda.runtime.Context;
+import java.io.*;
+import standin.Greengrass;
+
+public class Main {
+    static final String TAG = System.getenv("TAG");
+    static {
+        if (System.getenv("OUT") != null) {
+            System.out.println("said by " + TAG);
+            System.err.println("complained by " + TAG);
+            Greengrass.log("warned by " + TAG, com.amazonaws.greengrass.common.LogLevel.WARN);
+            try {
+                Greengrass.publish(System.getenv("OUT"), TAG + " up");
+            } catch (Exception failed) {
+                throw new RuntimeException(failed);
+            }
+        }
+    }
+
+    public String handle(String event, Context about) throws Exception {
+        String[] words = event.split(" ", 3);
+        switch (words[0]) {
+            case "call":
+                String got = Greengrass.invoke(words[1], ('"' + words[2] + '"').getBytes(), "{\"from\":\"" + TAG + "\"}");
+                Greengrass.publish(System.getenv("OUT"), TAG + " got " + got.replace("|200|", "|"));
+                return null;
+            case "double":
+                return Integer.parseInt(words[1]) * 2 + " for " + about.getClientContext().getCustom().get("from");
+            case "env":
+                return System.getenv("GREETING") + " " + System.getenv("AWS_IOT_THING_NAME") + " " + System.getenv("ENCODING_TYPE");
+            case "fail":
+                throw new IllegalStateException("broken in " + TAG);
+            case "exit":
+                System.exit(3);
+        }
+        return null;
+    }
+
+    public void raw(InputStream in, OutputStream out) throws IOException {
+        ByteArrayOutputStream all = new ByteArrayOutputStream();
+        for (int b = in.read(); b >= 0; b = in.read()) all.write(b);
+        while (all.toString().equals("spin")) { }
+        for (int i = all.size() - 1; i >= 0; i--) out.write(all.toByteArray()[i]);
+    }
+}
+`
+
+// languages are those that a core runs.
+var languages = []language{
+	{name: "Python", runtime: "python3.7", main: "main.handler", raw: "main.raw", memory: 65536, files: func(*testing.T) map[string][]byte {
+		return map[string][]byte{"main.py": []byte(pythonLanguage)}
+	}},
+	{name: "Node", runtime: "nodejs12.x", main: "index.handler", raw: "index.raw", memory: 131072, files: func(t *testing.T) map[string][]byte {
+		if _, err := exec.LookPath("node"); err != nil {
+			t.Skip("node (Debian's package nodejs) is not installed")
+		}
+		return map[string][]byte{"index.js": []byte(nodeLanguage)}
+	}},
+	{name: "Java", runtime: "java8", main: "app.Main::handle", raw: "app.Main::raw", memory: 262144, files: func(t *testing.T) map[string][]byte {
+		return standin.Java(t, functionRuntimes(t), map[string]string{"Main.java": javaLanguage})
+	}},
+}
+
+// functionRuntimes is a folder with what functions load.
+func functionRuntimes(t *testing.T) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "runtime")
+	if err := runtimes.Extract(dir); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// resident is a function of a language in the matrix.
+type resident struct {
+	language
+	tag, arn string
+}
+
+// TestLanguages has a group of functions in all languages, with and without containers,
+// publish, call each other, fail, end and take too long.
+func TestLanguages(t *testing.T) {
+	needPython(t)
+	h := startServer(t).house(region)
+	viewer := h.connect(t, "Viewer")
+	g := h.contained(t, "Babel_Core")
+	g.isolation = types.FunctionIsolationModeNoContainer
+	viewer.subscribe(t, g.thing+"/out")
+	var all, raw []resident
+	var functions []function
+	var routes []route
+	for i, l := range languages {
+		code := zipOf(t, l.files(t))
+		encoding := types.EncodingTypeJson
+		if l.binary {
+			encoding = types.EncodingTypeBinary
+		}
+		for _, isolation := range []types.FunctionIsolationMode{types.FunctionIsolationModeNoContainer, types.FunctionIsolationModeGreengrassContainer} {
+			f := function{pinned: true, encoding: encoding, isolation: isolation, timeout: 120}
+			f.contain(l.memory)
+			r := resident{language: l, tag: l.name + string(isolation)}
+			r.arn = h.publish(t, r.tag, l.runtime, l.main, code)
+			f.arn, f.variables = r.arn, out(g.thing, r.tag)
+			f.variables["GREETING"] = "hello " + r.tag
+			all, functions = append(all, r), append(functions, f)
+			routes = append(routes, route{r.arn, g.thing + "/out", "cloud"}, route{"cloud", g.thing + "/" + r.tag, r.arn})
+		}
+		f := function{encoding: types.EncodingTypeBinary, timeout: 3, isolation: []types.FunctionIsolationMode{types.FunctionIsolationModeGreengrassContainer, types.FunctionIsolationModeNoContainer}[i%2]}
+		f.contain(l.memory)
+		r := resident{language: l, tag: l.name + "Raw"}
+		r.arn = h.publish(t, r.tag, l.runtime, l.raw, code)
+		f.arn = r.arn
+		raw, functions = append(raw, r), append(functions, f)
+	}
+	// What calls Raw does so in bytes.
+	asker := h.python(t, "Asker", asksRaw)
+	functions = append(functions, function{arn: asker, pinned: true, timeout: 120, variables: out(g.thing, "Asker")})
+	routes = append(routes, route{asker, g.thing + "/out", "cloud"}, route{"cloud", g.thing + "/ask", asker})
+	group, version := g.groupVersion(t, "", functions, routes)
+	g.awaitContained(t, group, version)
+	var up []string
+	for _, r := range all {
+		up = append(up, r.tag+" up")
+	}
+	viewer.next(t, up...)
+
+	// calls has each function call the next: first the even ones the odd ones, which
+	// are free then, and the other way round.
+	calls := func(t *testing.T, words string, want func(caller, callee resident) string) {
+		for _, odd := range []int{0, 1} {
+			var wanted []string
+			for i := odd; i < len(all); i += 2 {
+				caller, callee := all[i], all[(i+1)%len(all)]
+				await(t, "publish", viewer.Publish(g.thing+"/"+caller.tag, 1, false, `"call `+callee.arn+` `+words+`"`))
+				wanted = append(wanted, want(caller, callee))
+			}
+			viewer.next(t, wanted...)
+		}
+	}
+	t.Run("client context and result", func(t *testing.T) {
+		calls(t, "double 21", func(caller, _ resident) string { return caller.tag + ` got |"42 for ` + caller.tag + `"` })
+	})
+	t.Run("environment", func(t *testing.T) {
+		calls(t, "env", func(caller, callee resident) string {
+			encoding := map[bool]string{true: "binary", false: "json"}[callee.binary]
+			return caller.tag + ` got |"hello ` + callee.tag + ` Babel_Core ` + encoding + `"`
+		})
+	})
+	t.Run("a handled error", func(t *testing.T) {
+		calls(t, "fail", func(caller, callee resident) string {
+			space := map[bool]string{true: " ", false: ""}[callee.name == "Python"]
+			return caller.tag + ` got Handled|{"errorMessage":` + space + `"broken in ` + callee.tag + `"`
+		})
+	})
+	t.Run("the end of the process", func(t *testing.T) {
+		calls(t, "exit", func(caller, _ resident) string { return caller.tag + ` got Unhandled|{"errorMessage":` })
+	})
+	t.Run("each runs again", func(t *testing.T) {
+		calls(t, "double 4", func(caller, _ resident) string { return caller.tag + ` got |"8 for ` + caller.tag + `"` })
+	})
+	for _, test := range []struct{ name, payload, want string }{
+		{"bytes", "ff00e4", " got |e400ff"},
+		{"a handler that takes too long", fmt.Sprintf("%x", "spin"), "timed out"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var asked []string
+			for _, r := range raw {
+				asked = append(asked, `["`+r.tag+`","`+r.arn+`","`+test.payload+`"]`)
+			}
+			await(t, "publish", viewer.Publish(g.thing+"/ask", 1, false, "["+strings.Join(asked, ",")+"]"))
+			for range asked {
+				if m := viewer.next(t, "Raw got "); !strings.Contains(string(m.Payload()), test.want) {
+					t.Errorf("got %s, want %s", m.Payload(), test.want)
+				}
+			}
+		})
+	}
+	t.Run("logs of both streams", func(t *testing.T) {
+		for _, r := range all {
+			file := filepath.Join(g.root, "ggc", "var", "log", "user", region, account, r.tag+".log")
+			eventually(t, "log lines of "+r.tag, func() error {
+				text, err := os.ReadFile(file)
+				if err != nil {
+					return err
+				}
+				return matchAll(string(text), `(?m)\[INFO\]-.*said by `+r.tag+`$`, `(?m)\[ERROR\]-.*complained by `+r.tag+`$`)
+			})
+			if r.name == "Java" {
+				if err := matchAll(string(readFile(t, file)), `(?m)\[WARN\]-.*warned by `+r.tag+`$`); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+	})
+}
+
+// contain gives a function in a container its memory.
+func (f *function) contain(memory int32) {
+	if f.isolation == types.FunctionIsolationModeGreengrassContainer {
+		f.memory = aws.Int32(memory)
+	}
+}
+
+// asksRaw calls functions with bytes, all at once.
+const asksRaw = greeter + `
+import binascii, threading
+
+def ask(tag, arn, payload):
+    id = ipc.post_work(arn, binascii.unhexlify(payload), b"")
+    result = ipc.get_work_result(arn, id)
+    text = result.payload.decode() if result.func_err else binascii.hexlify(result.payload).decode()
+    publish("%s got %s|%s" % (tag, result.func_err, text))
+
+def handler(event, context):
+    threads = [threading.Thread(target=ask, args=asked) for asked in event]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+`
