@@ -227,8 +227,18 @@ func contains(list, word string) bool {
 	return false
 }
 
-// own is the folder of the group that this program is in.
+// own is the folder of the group that this program was started in.
 func (h hierarchy) own() (string, error) {
+	current, err := h.current()
+	// It may have gone into a leaf, see limits.
+	if h.controller == "" && strings.HasPrefix(filepath.Base(current), leafPrefix) {
+		current = filepath.Dir(current)
+	}
+	return current, err
+}
+
+// current is the folder of the group that this program is in.
+func (h hierarchy) current() (string, error) {
 	text, err := os.ReadFile("/proc/self/cgroup")
 	if err != nil {
 		return "", err

@@ -183,7 +183,7 @@ func (s *Sandbox) contain(ctx context.Context, spec Spec, try bool) (_ *containe
 			Folder: p.folder, Mounts: spec.Container.Mounts, Hidden: spec.Container.Hidden, Shown: c.shown,
 			Sysfs: spec.Container.Sysfs, Memory: spec.Container.Memory,
 		},
-		Back: c.limits.back, Try: try,
+		Back: c.limits.back(), Try: try,
 		Program: spec.Program, Dir: spec.Dir, Args: spec.Args, Env: spec.Env, Credential: spec.Credential, Outputs: len(spec.Output),
 	}
 	if err := o.Root.layOut(); err != nil {

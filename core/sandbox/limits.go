@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,6 +13,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 )
 
@@ -19,19 +21,21 @@ import (
 const maxProcesses = 1024
 
 // limits make the control groups that bound what containers use: memory, processes
-// and, in version 1, devices. Each container has a group by its ID, in each hierarchy
-// where a controller is. In version 2 device files are kept away by the container's
-// root alone: it has no others, and none can be made or used.
+// and devices. Each container has a group by its ID, in each hierarchy where a
+// controller is.
 type limits struct {
 	// folders are the sandbox's groups by controller; in version 2 all are one.
 	folders map[string]string
 	unified bool
-	// back is the file in version 2 that takes a process back to the core's own group.
-	back string
+	// own is the group in version 2 below which those of containers are, leaf the one
+	// that the core went into for it, if it had to, home the one that the core is in.
+	own, leaf, home string
+	// devices is the program in version 2 that lets containers use the standard ones.
+	devices *ebpf.Program
 }
 
 // Controllers of version 1, each in the hierarchy where it is; version 2 has the
-// first two.
+// first two, and a program for devices.
 var controllers = []string{"memory", "pids", "devices"}
 
 // newLimits finds the hierarchies, removes the groups of an earlier run and makes
@@ -77,6 +81,10 @@ func newLimits(id string) (*limits, error) {
 // ended; what cannot be removed bounds nothing.
 func removeLeft(mount, id string) {
 	_ = filepath.WalkDir(mount, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.Name() == leafPrefix+id {
+			_ = os.Remove(path)
+			return fs.SkipDir
+		}
 		if err != nil || !d.IsDir() || d.Name() != cgroupPrefix+id {
 			return nil
 		}
@@ -102,16 +110,16 @@ func newUnifiedLimits(id string) (*limits, error) {
 	if err != nil {
 		return nil, err
 	}
-	removeLeft(h.mount, id)
-	// A core that was here before in this process has moved already.
-	if strings.HasPrefix(filepath.Base(own), leafPrefix) {
-		own = filepath.Dir(own)
+	home, err := h.current()
+	if err != nil {
+		return nil, err
 	}
-	return unifiedLimits(own, id)
+	removeLeft(h.mount, id)
+	return unifiedLimits(own, home, id)
 }
 
 // unifiedLimits are those below a folder of version 2.
-func unifiedLimits(own, id string) (*limits, error) {
+func unifiedLimits(own, home, id string) (*limits, error) {
 	text, err := os.ReadFile(filepath.Join(own, "cgroup.controllers"))
 	if err != nil {
 		return nil, err
@@ -121,26 +129,62 @@ func unifiedLimits(own, id string) (*limits, error) {
 			return nil, fmt.Errorf("%s does not have the controller %s", own, controller)
 		}
 	}
-	l := &limits{unified: true, back: filepath.Join(own, "cgroup.procs"), folders: make(map[string]string)}
+	l := &limits{unified: true, own: own, home: home, folders: make(map[string]string)}
 	for _, controller := range []string{"memory", "pids"} {
 		l.folders[controller] = limitsFolder(own, id)
 	}
 	err = writeGroup(own, "cgroup.subtree_control", "+memory +pids")
 	if errors.Is(err, unix.EBUSY) {
-		leaf := filepath.Join(own, leafPrefix+id)
-		if err := os.Mkdir(leaf, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
-			return nil, err
-		}
-		l.back = filepath.Join(leaf, "cgroup.procs")
-		if err := writeGroup(leaf, "cgroup.procs", "0"); err != nil {
-			return nil, err
-		}
-		err = writeGroup(own, "cgroup.subtree_control", "+memory +pids")
+		err = l.leave(id)
+	}
+	if err == nil {
+		l.devices, err = loadDevices(standardDevices())
 	}
 	if err != nil {
-		return nil, fmt.Errorf("let groups below %s have limits: %w", own, err)
+		return nil, errors.Join(err, l.comeBack())
 	}
 	return l, nil
+}
+
+// leave moves the core from its group to a leaf below it.
+func (l *limits) leave(id string) error {
+	l.leaf = filepath.Join(l.own, leafPrefix+id)
+	if err := os.Mkdir(l.leaf, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	if err := writeGroup(l.leaf, "cgroup.procs", "0"); err != nil {
+		return err
+	}
+	err := writeGroup(l.own, "cgroup.subtree_control", "+memory +pids")
+	if errors.Is(err, unix.EBUSY) {
+		return fmt.Errorf("processes besides the core are in its control group %s; start it as a service of its own, or with systemd-run --scope --property=Delegate=yes", l.own)
+	}
+	if err != nil {
+		return fmt.Errorf("let groups below %s have limits: %w", l.own, err)
+	}
+	return nil
+}
+
+// comeBack moves the core from its leaf to where it was, unless there are others that
+// need the groups there to have limits.
+func (l *limits) comeBack() error {
+	if l.leaf == "" {
+		return nil
+	}
+	err := writeGroup(l.own, "cgroup.subtree_control", "-memory -pids")
+	if errors.Is(err, unix.EBUSY) {
+		return nil
+	}
+	return errors.Join(err, writeGroup(l.home, "cgroup.procs", "0"), removeGroup(l.leaf))
+}
+
+// back is the file in version 2 that takes a process from a container's group to the
+// core's, empty in version 1.
+func (l *limits) back() string {
+	if !l.unified {
+		return ""
+	}
+	return filepath.Join(cmp.Or(l.leaf, l.home), "cgroup.procs")
 }
 
 // all are the folders, each once.
@@ -154,10 +198,6 @@ func (l *limits) all() []string {
 	slices.Sort(list)
 	return list
 }
-
-// allowedDevices are those of a container's /dev, as the controller of version 1
-// takes them.
-var allowedDevices = []string{"c 1:3 rw", "c 1:5 rw", "c 1:7 rw", "c 1:8 rw", "c 1:9 rw", "c 5:0 rw", "c 5:2 rw", "c 136:* rw"}
 
 // make makes the groups of a container. joining are the files that what writes 0 to
 // them goes into the groups by.
@@ -201,6 +241,9 @@ func (l *limits) make(id string, memory int64) (joining []string, err error) {
 			err = nil
 		}
 		set("memory", "memory.oom.group", "1")
+		if err == nil {
+			err = keepDevices(filepath.Join(l.folders["memory"], id), l.devices)
+		}
 		return joining, err
 	}
 	set("memory", "memory.limit_in_bytes", size)
@@ -209,8 +252,8 @@ func (l *limits) make(id string, memory int64) (joining []string, err error) {
 		set("memory", "memory.swappiness", "0")
 	}
 	set("devices", "devices.deny", "a")
-	for _, device := range allowedDevices {
-		set("devices", "devices.allow", device)
+	for _, rule := range standardDevices() {
+		set("devices", "devices.allow", rule.String())
 	}
 	return joining, err
 }
@@ -297,7 +340,10 @@ func (l *limits) close() error {
 		// Where the tracker has the group, too, it is the tracker's to remove.
 		_ = os.Remove(filepath.Dir(folder))
 	}
-	return causes
+	if l.devices != nil {
+		causes = errors.Join(causes, l.devices.Close())
+	}
+	return errors.Join(causes, l.comeBack())
 }
 
 func writeGroup(folder, file, value string) error {

@@ -55,6 +55,8 @@ func play(role string, words []string) int {
 		forever()
 	case "container":
 		return playContainer(words[0])
+	case "containers":
+		return playContainers(words[0])
 	case "core":
 		return playCore(sandbox.Tracking(words[0]), words[1], words[2:])
 	}
@@ -130,6 +132,33 @@ func playContainer(folder string) int {
 	}
 	forever()
 	return 0
+}
+
+// playContainers says what an earlier run left of its containers, and what is left of
+// that, and starts containers, one after the other, until it is killed.
+func playContainers(folder string) int {
+	left := func(when string) {
+		entries, _ := os.ReadDir(folder + "/containers")
+		fmt.Println(when, len(entries), "left")
+	}
+	left("before")
+	s, err := sandbox.Open(sandbox.Options{Folder: folder, Init: "/proc/self/exe", Logger: slog.New(slog.DiscardHandler)})
+	if err != nil || s.Missing() != nil {
+		fmt.Println(err, s.Missing())
+		return 1
+	}
+	left("after")
+	for {
+		p, err := s.Start(context.Background(), sandbox.Spec{
+			ID: uuid.NewString(), Program: "/bin/sh", Args: []string{"-c", "echo x >/tmp/x"}, Dir: "/", Env: []string{"PATH=/usr/bin:/bin"},
+			Credential: user, Container: &sandbox.Container{Memory: 64 << 20},
+		})
+		if err != nil {
+			fmt.Println(err)
+			return 1
+		}
+		fmt.Println("ended with", p.Wait().Status)
+	}
 }
 
 // parent is a process with a child of each kind.

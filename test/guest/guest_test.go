@@ -1,0 +1,107 @@
+//go:build linux
+
+package guest_test
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/fescue-edge/fescue/test/guest"
+)
+
+const module = "github.com/fescue-edge/fescue/"
+
+// build makes programs for a guest, by their names in its folder /guest. A test's is
+// that of the package itself.
+func build(t *testing.T, packages map[string]string) map[string]string {
+	t.Helper()
+	dir, files := t.TempDir(), make(map[string]string)
+	for name, pkg := range packages {
+		words := []string{"build"}
+		if strings.HasSuffix(name, ".test") {
+			words = []string{"test", "-c"}
+		}
+		files["guest/"+name] = filepath.Join(dir, name)
+		guest.Build(t, files["guest/"+name], append(words, "-ldflags=-s -w", module+pkg)...)
+	}
+	return files
+}
+
+// delegated runs what follows in a control group of its own, as the processes of a
+// unit with Delegate=yes are.
+const delegated = `
+cd /sys/fs/cgroup
+mkdir -p system.slice/fescue-core.service
+echo +memory +pids >cgroup.subtree_control
+echo +memory +pids >system.slice/cgroup.subtree_control
+in_unit() { /bin/sh -c 'echo $$ >/sys/fs/cgroup/system.slice/fescue-core.service/cgroup.procs; cd /guest; exec "$@"' unit "$@"; }
+`
+
+// passed says of a guest's tests that they ran and that none was skipped.
+func passed(t *testing.T, said string) {
+	t.Helper()
+	if !strings.Contains(said, "\nPASS\n") {
+		t.Errorf("no tests passed")
+	}
+	for line := range strings.Lines(said) {
+		if strings.Contains(line, "--- SKIP") {
+			t.Error(strings.TrimSpace(line))
+		}
+	}
+	t.Log(said)
+}
+
+// TestContainersOfVersion2 runs the sandbox's tests where control groups are of version
+// 2 alone, in a group whose processes must leave it before those below it have limits.
+func TestContainersOfVersion2(t *testing.T) {
+	m := guest.Need(t)
+	disk := guest.Prepare(t, delegated+"in_unit ./sandbox.test -test.v -test.skip 'RootOfAContainer|TestMemoryOfContainers/(together|in_shared)' -test.run 'Containers?|Forbidden|Groups|TestNothingOutlivesItsProcess/cgroup_v2|TestWhatAKilledCoreLeftIsEnded/cgroup_v2'",
+		build(t, map[string]string{"sandbox.test": "core/sandbox"}))
+	passed(t, m.Run(t, guest.Options{Disk: disk}))
+}
+
+// TestCoreUnderSystemd runs groups with containers on cores that systemd started.
+func TestCoreUnderSystemd(t *testing.T) {
+	m := guest.Need(t)
+	files := build(t, map[string]string{
+		"test.test": "test", "fescue": "cmd/fescue", "core": "cmd/fescue-core", "echo": "test/testdata/echo",
+	})
+	unit := filepath.Join(t.TempDir(), "fescue-core")
+	if err := os.WriteFile(unit, []byte("#!/bin/sh\nexec systemd-run --quiet --scope --property=Delegate=yes /guest/core \"$@\"\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	files["guest/fescue-core"] = unit
+	disk := guest.Prepare(t, "cd /guest; export FESCUE_TEST_PROGRAMS=/guest; ./test.test -test.v -test.run '^TestContainers$'", files)
+	passed(t, m.Run(t, guest.Options{Disk: disk, Systemd: true}))
+}
+
+// TestPowerCut: what containers were when the power failed is gone when the core has
+// started again, and it starts others.
+func TestPowerCut(t *testing.T) {
+	m := guest.Need(t)
+	disk := guest.Prepare(t, delegated+"(while sync; do sleep 0.1; done) & in_unit ./sandbox.test play containers /var/sandbox",
+		build(t, map[string]string{"sandbox.test": "core/sandbox"}))
+	left := 0
+	for run := range 3 {
+		g := m.Start(t, guest.Options{Disk: disk})
+		if err := g.Until(t.Context(), 2+run, "ended with"); err != nil {
+			t.Fatal(err)
+		}
+		g.Cut()
+		said, _ := g.Said()
+		before := regexp.MustCompile(`before (\d+) left`).FindStringSubmatch(said)
+		if before == nil || !strings.Contains(said, "after 0 left") {
+			t.Errorf("run %d:\n%s", run, said)
+			continue
+		}
+		n, _ := strconv.Atoi(before[1])
+		left += n
+	}
+	if left == 0 {
+		t.Error("no cut left anything; this shows nothing")
+	}
+}
