@@ -18,19 +18,19 @@ const (
 
 // keyring opens the server's own authorities, and makes them on an empty database.
 type keyring struct {
-	store  *store.Store
+	keys   store.ServerKeys
 	master *pki.MasterKey
 	now    func() time.Time
 }
 
 // authority opens a certificate authority.
 func (k keyring) authority(ctx context.Context, purpose, name string, alg pki.Algorithm) (*pki.Authority, error) {
-	keys, err := k.store.ServerKeys(ctx, purpose)
+	keys, err := k.keys.ServerKeys(ctx, purpose)
 	if err == nil && len(keys) == 0 {
 		if err := k.make(ctx, purpose, name, alg); err != nil {
 			return nil, fmt.Errorf("make the key %s: %w", purpose, err)
 		}
-		keys, err = k.store.ServerKeys(ctx, purpose)
+		keys, err = k.keys.ServerKeys(ctx, purpose)
 	}
 	if err != nil {
 		return nil, err
@@ -57,7 +57,7 @@ func (k keyring) make(ctx context.Context, purpose, name string, alg pki.Algorit
 		return err
 	}
 	// Another server that starts on the same empty database may be faster.
-	_, err = k.store.AddServerKey(ctx, fescue.ServerKey{
+	_, err = k.keys.AddServerKey(ctx, fescue.ServerKey{
 		ID: id, Purpose: purpose, Number: 1, PublicPEM: string(a.PEM()), Sealed: sealed, CreatedAt: k.now(),
 	})
 	return err

@@ -32,7 +32,7 @@ import (
 // Server is a running control plane.
 type Server struct {
 	o        Options
-	store    *store.Store
+	db       *store.DB
 	broker   *mqttfront.Broker
 	front    *mqttfront.Front
 	engine   *deploy.Engine
@@ -127,15 +127,15 @@ func (s *Server) openData(ctx context.Context) error {
 		return err
 	}
 	s.onClose(unlock)
-	if s.master, s.store, err = s.o.state().open(ctx, s.o.Logger); err != nil {
+	if s.master, s.db, err = s.o.state().open(ctx, s.o.Logger); err != nil {
 		return err
 	}
-	s.onClose(s.store.Close)
+	s.onClose(s.db.Close)
 	if err := s.keepPlace(ctx); err != nil {
 		return err
 	}
-	s.keys = identity.NewKeys(s.store, s.master, s.o.Now)
-	s.ring = keyring{s.store, s.master, s.o.Now}
+	s.keys = accessKeys(s.db, s.master, s.o.Now)
+	s.ring = keyring{s.db.ServerKeys(), s.master, s.o.Now}
 	if s.authority, err = s.ring.authority(ctx, listenerAuthority, "Fescue listener authority", pki.RSA); err != nil {
 		return err
 	}

@@ -10,13 +10,10 @@ import (
 	"github.com/fescue-edge/fescue/cloud/deploy"
 )
 
-// countedEnds counts the deployments that end in what the engine writes.
-type countedEnds struct {
-	deploy.Store
-	ended *prometheus.CounterVec
-}
+// endings counts the deployments that end in what the engine writes.
+type endings struct{ *prometheus.CounterVec }
 
-func (c countedEnds) count(list ...fescue.Deployment) {
+func (e endings) count(list ...fescue.Deployment) {
 	for _, d := range list {
 		if !d.Status.Final() {
 			continue
@@ -27,37 +24,47 @@ func (c countedEnds) count(list ...fescue.Deployment) {
 				code = "other" // cores choose what they report
 			}
 		}
-		c.ended.WithLabelValues(string(d.Type), string(d.Status), code).Inc()
+		e.WithLabelValues(string(d.Type), string(d.Status), code).Inc()
 	}
 }
 
-// ApplyStep implements deploy.Store.
-func (c countedEnds) ApplyStep(ctx context.Context, d fescue.Deployment, actor fescue.Actor, step fescue.DeploymentStep) (fescue.Deployment, error) {
-	next, err := c.Store.ApplyStep(ctx, d, actor, step)
+type countedDeployments struct {
+	deploy.DeploymentStore
+	ended endings
+}
+
+// ApplyStep implements deploy.DeploymentStore.
+func (c countedDeployments) ApplyStep(ctx context.Context, d fescue.Deployment, actor fescue.Actor, step fescue.DeploymentStep) (fescue.Deployment, error) {
+	next, err := c.DeploymentStore.ApplyStep(ctx, d, actor, step)
 	if err == nil && !d.Status.Final() {
-		c.count(next)
+		c.ended.count(next)
 	}
 	return next, err
 }
 
-// Offer implements deploy.Store.
-func (c countedEnds) Offer(ctx context.Context, d fescue.Deployment, coreThing string, at time.Time, superseded fescue.DeploymentStep,
+type countedOffers struct {
+	deploy.OfferStore
+	ended endings
+}
+
+// Offer implements deploy.OfferStore.
+func (c countedOffers) Offer(ctx context.Context, d fescue.Deployment, coreThing string, at time.Time, superseded fescue.DeploymentStep,
 	sign func(epoch int64) (fescue.Offering, error),
 ) (fescue.Deployment, []fescue.Deployment, error) {
-	next, replaced, err := c.Store.Offer(ctx, d, coreThing, at, superseded, sign)
+	next, replaced, err := c.OfferStore.Offer(ctx, d, coreThing, at, superseded, sign)
 	if err == nil {
-		c.count(replaced...)
+		c.ended.count(replaced...)
 	}
 	return next, replaced, err
 }
 
-// ForceReset implements deploy.Store.
-func (c countedEnds) ForceReset(ctx context.Context, d fescue.Deployment, coreThing string, at time.Time, ended fescue.DeploymentStep,
+// ForceReset implements deploy.OfferStore.
+func (c countedOffers) ForceReset(ctx context.Context, d fescue.Deployment, coreThing string, at time.Time, ended fescue.DeploymentStep,
 	sign func(epoch int64) (fescue.Offering, error),
 ) (fescue.Deployment, []fescue.Deployment, error) {
-	next, replaced, err := c.Store.ForceReset(ctx, d, coreThing, at, ended, sign)
+	next, replaced, err := c.OfferStore.ForceReset(ctx, d, coreThing, at, ended, sign)
 	if err == nil {
-		c.count(append(replaced, next)...)
+		c.ended.count(append(replaced, next)...)
 	}
 	return next, replaced, err
 }

@@ -11,6 +11,8 @@ import (
 
 	"github.com/fescue-edge/fescue/cloud/identity"
 	"github.com/fescue-edge/fescue/cloud/signing"
+	"github.com/fescue-edge/fescue/cloud/store"
+	"github.com/fescue-edge/fescue/pki"
 )
 
 // AccessKey is an access key with its secret.
@@ -61,20 +63,24 @@ func (s *Server) AdminKey(ctx context.Context) (AccessKey, error) {
 	return key, nil
 }
 
+func accessKeys(db *store.DB, master *pki.MasterKey, now func() time.Time) *identity.Keys {
+	return identity.NewKeys(db.AccessKeys(), identity.NewRoles(db.IAM(), now), master, now)
+}
+
 // OpenKeys opens the access keys, whether or not servers run.
 func OpenKeys(ctx context.Context, state State, logger *slog.Logger) (*identity.Keys, func() error, error) {
-	master, st, err := state.open(ctx, logger)
+	master, db, err := state.open(ctx, logger)
 	if err != nil {
 		return nil, nil, err
 	}
-	return identity.NewKeys(st, master, time.Now), st.Close, nil
+	return accessKeys(db, master, time.Now), db.Close, nil
 }
 
 // OpenSigningKeys opens the signing keys, whether or not servers run.
 func OpenSigningKeys(ctx context.Context, state State, logger *slog.Logger) (*signing.Keys, func() error, error) {
-	master, st, err := state.open(ctx, logger)
+	master, db, err := state.open(ctx, logger)
 	if err != nil {
 		return nil, nil, err
 	}
-	return signing.New(st, master, time.Now), st.Close, nil
+	return signing.New(db.ServerKeys(), master, time.Now), db.Close, nil
 }

@@ -36,16 +36,16 @@ func KnownPlace(ctx context.Context, state State, logger *slog.Logger) (Place, e
 			return Place{}, nil
 		}
 	}
-	_, st, err := state.open(ctx, logger)
+	_, db, err := state.open(ctx, logger)
 	if err != nil {
 		return Place{}, err
 	}
-	defer st.Close()
-	return keptPlace(ctx, st)
+	defer db.Close()
+	return keptPlace(ctx, db)
 }
 
-func keptPlace(ctx context.Context, st *store.Store) (p Place, err error) {
-	kept, err := st.KeptSetting(ctx, placeSetting)
+func keptPlace(ctx context.Context, db *store.DB) (p Place, err error) {
+	kept, err := db.Settings().KeptSetting(ctx, placeSetting)
 	if err != nil {
 		return p, err
 	}
@@ -55,12 +55,12 @@ func keptPlace(ctx context.Context, st *store.Store) (p Place, err error) {
 		}
 		return p, nil
 	}
-	keys, err := st.AccessKeys(ctx)
+	keys, err := db.AccessKeys().AccessKeys(ctx)
 	if err != nil || len(keys) == 0 {
 		return p, err
 	}
 	p.Account = keys[0].Account
-	partitions, err := st.Partitions(ctx, "", p.Account)
+	partitions, err := db.Settings().Partitions(ctx, "", p.Account)
 	for _, in := range partitions {
 		p.Regions = append(p.Regions, in.Region)
 	}
@@ -70,7 +70,7 @@ func keptPlace(ctx context.Context, st *store.Store) (p Place, err error) {
 // keepPlace keeps the server's place for later starts. What an earlier server
 // served and this one does not is logged: it is still there, and unreachable.
 func (s *Server) keepPlace(ctx context.Context) error {
-	before, err := keptPlace(ctx, s.store)
+	before, err := keptPlace(ctx, s.db)
 	if err != nil {
 		return err
 	}
@@ -82,5 +82,5 @@ func (s *Server) keepPlace(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return s.store.PutSetting(ctx, placeSetting, string(now))
+	return s.db.Settings().PutSetting(ctx, placeSetting, string(now))
 }

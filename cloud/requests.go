@@ -13,14 +13,14 @@ import (
 
 // serveShadows makes the shadow service, which hears what devices publish.
 func (s *Server) serveShadows() *shadows.Service {
-	service := shadows.New(shadows.Options{Store: s.store, Publisher: s.front, Now: s.o.Now, Logger: s.o.Logger})
+	service := shadows.New(shadows.Options{Store: s.db.Shadows(), Publisher: s.front, Now: s.o.Now, Logger: s.o.Logger})
 	s.front.Handle(service)
 	return service
 }
 
 // serveJobs makes the jobs service, which hears what things publish.
 func (s *Server) serveJobs(things *registry.Service) *jobs.Service {
-	service := jobs.New(jobs.Options{Store: s.store, Things: things, Publisher: s.front, AWS: s.o.AWS, Now: s.o.Now, Logger: s.o.Logger})
+	service := jobs.New(jobs.Options{Store: s.db.Jobs(), Things: things, Publisher: s.front, AWS: s.o.AWS, Now: s.o.Now, Logger: s.o.Logger})
 	s.front.Handle(service)
 	return service
 }

@@ -51,7 +51,7 @@ func (s State) what() string {
 
 // open opens the database and the master key, making both where there are none.
 // Other programs may have them open too.
-func (s State) open(ctx context.Context, logger *slog.Logger) (_ *pki.MasterKey, _ *store.Store, err error) {
+func (s State) open(ctx context.Context, logger *slog.Logger) (_ *pki.MasterKey, _ *store.DB, err error) {
 	database, keyFile := s.Database, s.MasterKeyFile
 	if !s.shared() {
 		database = filepath.Join(s.DataDir, databaseName)
@@ -72,16 +72,16 @@ func (s State) open(ctx context.Context, logger *slog.Logger) (_ *pki.MasterKey,
 			return nil, nil, err
 		}
 	}
-	st, err := store.Open(ctx, database, logger)
+	db, err := store.Open(ctx, database, logger)
 	if err != nil {
 		return nil, nil, err
 	}
 	defer func() {
 		if err != nil {
-			st.Close()
+			db.Close()
 		}
 	}()
-	kept, err := st.KeptSetting(ctx, masterKeySetting)
+	kept, err := db.Settings().KeptSetting(ctx, masterKeySetting)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -89,24 +89,24 @@ func (s State) open(ctx context.Context, logger *slog.Logger) (_ *pki.MasterKey,
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w; %s needs the master key that it was made with%s", err, s.what(), s.remedy())
 	}
-	if kept, err = st.Setting(ctx, masterKeySetting, master.ID()); err != nil {
+	if kept, err = db.Settings().Setting(ctx, masterKeySetting, master.ID()); err != nil {
 		return nil, nil, err
 	}
 	if kept != master.ID() {
 		return nil, nil, fmt.Errorf("master key %s is not the one that %s was made with%s", keyFile, s.what(), s.remedy())
 	}
-	if err := s.adoptKeys(ctx, identity.NewKeys(st, master, time.Now), st, logger); err != nil {
+	if err := s.adoptKeys(ctx, accessKeys(db, master, time.Now), db, logger); err != nil {
 		return nil, nil, err
 	}
-	return master, st, nil
+	return master, db, nil
 }
 
 // adoptKeys adopts the access keys of an early version, once. Whoever can write to
 // the database could have its keys adopted a second time, with what they may do
 // changed: that it was done is kept in the data folder too, and a database that
 // says something else is not opened.
-func (s State) adoptKeys(ctx context.Context, keys *identity.Keys, st *store.Store, logger *slog.Logger) error {
-	done, err := st.AccessKeysAdopted(ctx)
+func (s State) adoptKeys(ctx context.Context, keys *identity.Keys, db *store.DB, logger *slog.Logger) error {
+	done, err := db.AccessKeys().AccessKeysAdopted(ctx)
 	if err != nil {
 		return err
 	}
@@ -176,7 +176,7 @@ func (s *Server) openArtifacts(ctx context.Context) (blobs, contents artifacts.S
 // checkArtifacts refuses artifacts that are not those of the other servers. The
 // first server puts one that says nothing; the others must find it.
 func (s *Server) checkArtifacts(ctx context.Context, blobs artifacts.Store) error {
-	hash, err := s.store.KeptSetting(ctx, artifactsSetting)
+	hash, err := s.db.Settings().KeptSetting(ctx, artifactsSetting)
 	if err != nil {
 		return err
 	}
@@ -187,7 +187,7 @@ func (s *Server) checkArtifacts(ctx context.Context, blobs artifacts.Store) erro
 		if err := blobs.Put(ctx, hash, strings.NewReader(mark)); err != nil {
 			return err
 		}
-		if hash, err = s.store.Setting(ctx, artifactsSetting, hash); err != nil {
+		if hash, err = s.db.Settings().Setting(ctx, artifactsSetting, hash); err != nil {
 			return err
 		}
 	}

@@ -56,9 +56,11 @@ func (s *Server) wire(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	things := registry.New(registry.Options{Store: s.store, Authority: devices, AWS: o.AWS, Now: o.Now, Logger: o.Logger})
-	s.presence = cores.NewPresence(s.store, o.Now, o.Logger)
-	s.metrics.watchCores(func(ctx context.Context) (known, online int, err error) { return s.store.CountCores(ctx, o.Now()) })
+	things := registry.New(registry.Options{Stores: s.db.Registry(), Authority: devices, AWS: o.AWS, Now: o.Now, Logger: o.Logger})
+	s.presence = cores.NewPresence(s.db.Cores(), o.Now, o.Logger)
+	s.metrics.watchCores(func(ctx context.Context) (known, online int, err error) {
+		return s.db.Cores().CountCores(ctx, o.Now())
+	})
 	if err := s.startMessages(things); err != nil {
 		return err
 	}
@@ -66,19 +68,19 @@ func (s *Server) wire(ctx context.Context) error {
 		return err
 	}
 	shadowService := s.serveShadows()
-	s.retention = retention.New(retention.Options{Store: s.store, Ages: o.Retention, Now: o.Now, Logger: o.Logger})
+	s.retention = retention.New(retention.Options{Store: s.db.Retention(), Leases: s.db.Leases(), Ages: o.Retention, Now: o.Now, Logger: o.Logger})
 	s.jobs = s.serveJobs(things)
-	code := functions.New(functions.Options{Store: s.store, Code: blobs, Now: o.Now})
+	code := functions.New(functions.Options{Store: s.db.Functions(), Code: blobs, Now: o.Now})
 	s.buckets = buckets.New(buckets.Options{
-		Store: s.store, Blobs: contents, SpoolDir: s.path(spoolName), Now: o.Now, Logger: o.Logger,
+		Store: s.db.Buckets(), Blobs: contents, SpoolDir: s.path(spoolName), Now: o.Now, Logger: o.Logger,
 	})
 
-	keys := signing.New(s.store, s.master, o.Now)
+	keys := signing.New(s.db.ServerKeys(), s.master, o.Now)
 	if err := keys.Prepare(ctx); err != nil {
 		return err
 	}
 	s.engine = deploy.New(deploy.Options{
-		Store: countedEnds{s.store, s.metrics.ended}, Functions: publishedFunctions{code}, Principals: things, Artifacts: blobs, Publisher: s.front,
+		Stores: s.engineStores(), Functions: publishedFunctions{code}, Principals: things, Artifacts: blobs, Publisher: s.front,
 		Signer: keys, AWS: o.AWS, RequireServiceRole: o.RequireServiceRole, Quotas: o.Quotas,
 		Presence: s.presence, Deadlines: o.Deadlines, Now: o.Now, Logger: o.Logger,
 	})
@@ -86,13 +88,13 @@ func (s *Server) wire(ctx context.Context) error {
 		return err
 	}
 	s.bulk = bulk.New(bulk.Options{
-		Store: s.store, Objects: s.buckets, Deployments: s.engine, AWS: o.AWS, Rate: o.BulkRate, Now: o.Now, Logger: o.Logger,
+		Store: s.db.Bulk(), Leases: s.db.Leases(), Objects: s.buckets, Deployments: s.engine, AWS: o.AWS, Rate: o.BulkRate, Now: o.Now, Logger: o.Logger,
 	})
-	coreService := cores.New(s.store, o.Now)
-	authorities := groupca.New(s.store, s.master, o.Now)
+	coreService := cores.New(s.db.Cores(), o.Now)
+	authorities := groupca.New(s.db.GroupAuthorities(), s.master, o.Now)
 	s.edge = edge.New(edge.Options{
 		Principals: identity.Principals{Registry: things}, Deployments: s.engine, Artifacts: blobs, Presence: corePresence{s.presence, s.jobs}, Shadows: shadowService, SigningKeys: keys,
-		Discovery: discovery.New(s.store, coreService, authorities),
+		Discovery: discovery.New(s.db.Holdings(), coreService, authorities),
 		Pace:      o.Pace, Now: o.Now, Logger: o.Logger,
 	})
 
@@ -104,12 +106,12 @@ func (s *Server) wire(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.audit = audit.New(s.store, o.Logger)
+	s.audit = audit.New(s.db.Audit(), o.Logger)
 	s.onClose(s.audit.Flush)
-	groups, secretService := definitions.New(s.store, o.Now), secrets.New(s.store, s.master, o.Now)
-	iamRoles := identity.NewRoles(s.store, o.Now)
+	groups, secretService := definitions.New(s.db.Definitions(), o.Now), secrets.New(s.db.Secrets(), s.master, o.Now)
+	iamRoles := identity.NewRoles(s.db.IAM(), o.Now)
 	greengrassAPI := greengrass.New(greengrass.Options{
-		Definitions: groups, Deployments: s.engine, Roles: s.store, Cores: coreService, Authorities: authorities,
+		Definitions: groups, Deployments: s.engine, Roles: s.db.GroupRoles(), Cores: coreService, Authorities: authorities,
 		Bulk: s.bulk, Updates: s.jobs, Logger: o.Logger,
 	})
 	lambdaAPI := lambda.New(lambda.Options{
@@ -121,7 +123,7 @@ func (s *Server) wire(ctx context.Context) error {
 		DefaultRegion: o.Regions[0], Room: s.room, Space: s.space, Refusals: max(o.Refusals, 0), Calls: inbound.Share(o.Descriptors).OneOfAPI,
 		Services: map[string]awsapi.Service{
 			"fescue": ownapi.New(ownapi.Options{
-				Definitions: groups, Deployments: s.engine, Fleet: cores.Fleet{Store: s.store, Presence: s.presence},
+				Definitions: groups, Deployments: s.engine, Fleet: cores.Fleet{Store: s.db.Cores(), Presence: s.presence},
 				Audit: s.audit, Operator: operator{s}, Listener: s.front,
 				Lent: []restjson.Operation{greengrassAPI.Restore(), lambdaAPI.Restore()}, Now: o.Now, Logger: o.Logger,
 			}),
@@ -137,35 +139,44 @@ func (s *Server) wire(ctx context.Context) error {
 			"secretsmanager": secretsmanager.New(secretService, o.Logger),
 			"sts":            sts.New(s.keys, iamRoles, o.Logger),
 		},
-		Inventory: inventory{s.store, secretService}, Audit: s.audit, Rates: o.Throttle,
+		Inventory: inventory{s.db.Definitions(), s.db.Holdings(), secretService}, Audit: s.audit, Rates: o.Throttle,
 	})
 	s.apiHandler, s.opsHandler, s.httpsWanted = s.mux(api, links), s.opsMux(), http.HandlerFunc(api.WantHTTPS)
 	return nil
 }
 
+// engineStores is the database as the engine has it: what ends is counted.
+func (s *Server) engineStores() deploy.Stores {
+	stores := s.db.Engine()
+	stores.Deployments = countedDeployments{stores.Deployments, endings{s.metrics.ended}}
+	stores.Offers = countedOffers{stores.Offers, endings{s.metrics.ended}}
+	return stores
+}
+
 // keepHoldings has the engine keep once what earlier versions deployed.
 func (s *Server) keepHoldings(ctx context.Context) error {
 	const setting = "holdings"
-	kept, err := s.store.KeptSetting(ctx, setting)
+	kept, err := s.db.Settings().KeptSetting(ctx, setting)
 	if err != nil || kept != "" {
 		return err
 	}
 	if err := s.engine.KeepHoldings(ctx); err != nil {
 		return err
 	}
-	_, err = s.store.Setting(ctx, setting, "kept")
+	_, err = s.db.Settings().Setting(ctx, setting, "kept")
 	return err
 }
 
 // inventory tells what limited access keys are measured by.
 type inventory struct {
-	*store.Store
+	definitions store.Definitions
+	store.Holdings
 	secrets *secrets.Service
 }
 
 // DefinitionTags implements identity.Inventory.
 func (i inventory) DefinitionTags(ctx context.Context, p fescue.Partition, k fescue.Kind, id string) (map[string]string, error) {
-	d, err := i.Definition(ctx, p, k, id)
+	d, err := i.definitions.Definition(ctx, p, k, id)
 	return d.Tags, err
 }
 
@@ -240,7 +251,7 @@ func (s *Server) startEvents(ctx context.Context) (err error) {
 		to = append(to, hook)
 	}
 	s.events, err = events.New(ctx, events.Options{
-		Store: s.store, Destinations: to, AWS: s.o.AWS, Retention: s.o.EventRetention, Now: s.o.Now, Logger: s.o.Logger,
+		Store: s.db.Events(), Leases: s.db.Leases(), Destinations: to, AWS: s.o.AWS, Retention: s.o.EventRetention, Now: s.o.Now, Logger: s.o.Logger,
 	})
 	if err != nil {
 		return err

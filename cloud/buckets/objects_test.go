@@ -211,7 +211,7 @@ func TestRead(t *testing.T) {
 
 	// A blob that is lost is the server's fault, not a key that is not there.
 	o := s.put(t, here, "read", "lost", "lost")
-	parts, err := s.store.ObjectParts(t.Context(), here, o.ContentID, 0, 10)
+	parts, err := s.store.Buckets().ObjectParts(t.Context(), here, o.ContentID, 0, 10)
 	if err != nil || len(parts) != 1 {
 		t.Fatal(parts, err)
 	}

@@ -32,7 +32,7 @@ var (
 // site is a service on a real store and a real folder, with a clock of its own.
 type site struct {
 	*buckets.Service
-	store *store.Store
+	store *store.DB
 	blobs *blobs
 
 	mu  sync.Mutex
@@ -84,7 +84,7 @@ func open(t testing.TB) *site {
 		t.Fatal(err)
 	}
 	s := &site{store: st, blobs: &blobs{Folder: folder, dir: dir}, now: time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)}
-	s.Service = buckets.New(buckets.Options{Store: st, Blobs: s.blobs, SpoolDir: t.TempDir(), Now: s.clock, Logger: logger})
+	s.Service = buckets.New(buckets.Options{Store: st.Buckets(), Blobs: s.blobs, SpoolDir: t.TempDir(), Now: s.clock, Logger: logger})
 	return s
 }
 

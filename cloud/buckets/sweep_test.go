@@ -173,7 +173,7 @@ func TestSweep(t *testing.T) {
 			if err := s.Sweep(t.Context()); err != nil {
 				return err
 			}
-			_, err := s.store.HoldBlob(t.Context(), hash, s.clock().Add(6*time.Hour)) // and died
+			_, err := s.store.Buckets().HoldBlob(t.Context(), hash, s.clock().Add(6*time.Hour)) // and died
 			return err
 		}
 		s.put(t, here, "bucket", "k", "x")

@@ -23,7 +23,6 @@ import (
 
 // Store is what the service needs of the database.
 type Store interface {
-	lease.Store
 	// CreateBulkDeployment is fescue.ErrConflict while another of the partition has
 	// not ended.
 	CreateBulkDeployment(ctx context.Context, b BulkDeployment, token fescue.Token) (BulkDeployment, error)
@@ -57,7 +56,9 @@ type Deployments interface {
 
 // Options is what a Service is made of. All but Rate and FirstRetry are needed.
 type Options struct {
-	Store       Store
+	Store Store
+	// Leases have one server carry out at a time.
+	Leases      lease.Store
 	Objects     Objects
 	Deployments Deployments
 	// AWS is the first part of every ARN.

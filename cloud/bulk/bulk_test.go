@@ -53,7 +53,7 @@ func TestRun(t *testing.T) {
 				continue
 			}
 			testkit.Eventually(t, "deployment built", func() error {
-				d, err := s.store.Deployment(t.Context(), home, r.GroupID, r.DeploymentID)
+				d, err := s.store.Deployments().Deployment(t.Context(), home, r.GroupID, r.DeploymentID)
 				if err == nil && d.Status != fescue.Failure {
 					err = fmt.Errorf("%+v", d)
 				}
@@ -283,7 +283,7 @@ func TestStop(t *testing.T) {
 			return d, err
 		}}
 		dying := bulk.New(bulk.Options{
-			Store: mortal{s.store, ctx}, Objects: s.objects, Deployments: s.options.Deployments, AWS: "aws", Rate: 1e6,
+			Store: mortal{s.store.Bulk(), ctx}, Leases: s.store.Leases(), Objects: s.objects, Deployments: s.options.Deployments, AWS: "aws", Rate: 1e6,
 			FirstRetry: time.Hour, Now: time.Now, Logger: s.options.Logger,
 		})
 		stop := running(t, dying.Run)
@@ -326,7 +326,7 @@ func TestDeath(t *testing.T) {
 	for i := range 6 {
 		ctx, cancel := context.WithCancel(t.Context())
 		o := s.options
-		o.Store, o.FirstRetry = mortal{s.store, ctx}, time.Hour
+		o.Store, o.FirstRetry = mortal{s.store.Bulk(), ctx}, time.Hour
 		o.Deployments = engine{s.engine, func(group string, create func() (fescue.Deployment, error)) (fescue.Deployment, error) {
 			d, err := create()
 			mu.Lock()

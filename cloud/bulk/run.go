@@ -34,7 +34,7 @@ const (
 // Run carries out bulk deployments until ctx ends. Of several servers that share
 // a database one does at a time.
 func (s *Service) Run(ctx context.Context) {
-	l := lease.Lease{Store: s.o.Store, Name: "bulk deployments", Now: s.o.Now, Logger: s.o.Logger}
+	l := lease.Lease{Store: s.o.Leases, Name: "bulk deployments", Now: s.o.Now, Logger: s.o.Logger}
 	l.Run(ctx, s.carryAll)
 }
 

@@ -40,7 +40,7 @@ const (
 // The groups' cores are not registered, so that deployments end in Building.
 type site struct {
 	t       *testing.T
-	store   *store.Store
+	store   *store.DB
 	engine  *deploy.Engine
 	groups  *definitions.Service
 	objects *objects
@@ -57,15 +57,15 @@ func open(t *testing.T) *site {
 		t.Fatal(err)
 	}
 	st := &site{
-		t: t, store: s, groups: definitions.New(s, time.Now), objects: &objects{contents: make(map[string]string)},
+		t: t, store: s, groups: definitions.New(s.Definitions(), time.Now), objects: &objects{contents: make(map[string]string)},
 		engine: deploy.New(deploy.Options{
-			Store: s, AWS: "aws", Now: time.Now, Logger: logger,
-			Principals: registry.New(registry.Options{Store: s, Authority: authority, AWS: "aws", Now: time.Now, Logger: logger}),
+			Stores: s.Engine(), AWS: "aws", Now: time.Now, Logger: logger,
+			Principals: registry.New(registry.Options{Stores: s.Registry(), Authority: authority, AWS: "aws", Now: time.Now, Logger: logger}),
 		}),
 	}
 	running(t, st.engine.Run)
 	st.options = bulk.Options{
-		Store: s, Objects: st.objects, Deployments: st.engine, AWS: "aws", Rate: 1e6, FirstRetry: 5 * time.Millisecond,
+		Store: s.Bulk(), Leases: s.Leases(), Objects: st.objects, Deployments: st.engine, AWS: "aws", Rate: 1e6, FirstRetry: 5 * time.Millisecond,
 		Now: time.Now, Logger: logger,
 	}
 	st.Service = bulk.New(st.options)
@@ -181,7 +181,7 @@ func (s *site) deployments(groups []string) map[string]int {
 	s.t.Helper()
 	counts := make(map[string]int)
 	for _, g := range groups {
-		list, err := s.store.Deployments(s.t.Context(), home, g, fescue.Page{Limit: 100})
+		list, err := s.store.Deployments().Deployments(s.t.Context(), home, g, fescue.Page{Limit: 100})
 		if err != nil {
 			s.t.Fatal(err)
 		}

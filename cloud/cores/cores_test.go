@@ -26,7 +26,7 @@ var (
 func open(t testing.TB) *cores.Service {
 	t.Helper()
 	s := storetest.Open(t)
-	return cores.New(s, func() time.Time { return now })
+	return cores.New(s.Cores(), func() time.Time { return now })
 }
 
 func isInvalid(t *testing.T, err error, text string) {

@@ -47,7 +47,7 @@ func TestPresence(t *testing.T) {
 			t.Parallel()
 			store := storetest.Open(t)
 			clock := now
-			p := cores.NewPresence(store, func() time.Time { clock = clock.Add(time.Second); return clock }, slog.New(slog.DiscardHandler))
+			p := cores.NewPresence(store.Cores(), func() time.Time { clock = clock.Add(time.Second); return clock }, slog.New(slog.DiscardHandler))
 			for _, do := range tc.steps {
 				do(p)
 				write(t, p)
@@ -62,7 +62,7 @@ func TestPresence(t *testing.T) {
 	t.Run("since when, and from where, before it is written and after", func(t *testing.T) {
 		t.Parallel()
 		clock := now
-		p := cores.NewPresence(storetest.Open(t), func() time.Time { return clock }, slog.New(slog.DiscardHandler))
+		p := cores.NewPresence(storetest.Open(t).Cores(), func() time.Time { return clock }, slog.New(slog.DiscardHandler))
 		p.Saw(here, thing)
 		p.Connected(here, thing, "10.0.0.7")
 		for _, when := range []string{"before", "after"} {
@@ -81,7 +81,7 @@ func TestPresence(t *testing.T) {
 	t.Run("a connection is a sign of life for as long as it lasts", func(t *testing.T) {
 		t.Parallel()
 		clock := now
-		p := cores.NewPresence(storetest.Open(t), func() time.Time { return clock }, slog.New(slog.DiscardHandler))
+		p := cores.NewPresence(storetest.Open(t).Cores(), func() time.Time { return clock }, slog.New(slog.DiscardHandler))
 		p.Saw(here, thing)
 		p.Connected(here, thing, "10.0.0.7")
 		write(t, p)

@@ -25,7 +25,7 @@ var (
 func open(t *testing.T) *definitions.Service {
 	t.Helper()
 	s := storetest.Open(t)
-	return definitions.New(s, func() time.Time { return now })
+	return definitions.New(s.Definitions(), func() time.Time { return now })
 }
 
 // create makes a definition and returns the ARN of its first version.

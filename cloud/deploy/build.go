@@ -82,7 +82,7 @@ func bundleMessage(d fescue.Deployment, r *resolved) string {
 
 func (e *Engine) fail(ctx context.Context, d fescue.Deployment, message string, details []fescue.ErrorDetail, warnings ...fescue.ErrorDetail) error {
 	details = details[:min(len(details), fescue.MostErrorDetails)]
-	_, err := e.Store.ApplyStep(ctx, d, fescue.CloudActor, fescue.DeploymentStep{
+	_, err := e.Stores.Deployments.ApplyStep(ctx, d, fescue.CloudActor, fescue.DeploymentStep{
 		Event: fescue.EventBuildFailed, At: e.Now().UTC(), Message: message, Details: details, Warnings: warnings,
 	})
 	if errors.Is(err, fescue.ErrConflict) || errors.Is(err, fescue.ErrEnded) {
@@ -107,7 +107,7 @@ func (e *Engine) offer(ctx context.Context, d fescue.Deployment, r *resolved) er
 	}
 	manifest := e.manifest(d, r.core.thing)
 	manifest.Artifacts = append([]bundle.Artifact{bundle.GroupArtifact(groupHash, int64(len(group)))}, r.packages()...)
-	next, superseded, err := e.Store.Offer(ctx, d, r.core.thing, e.Now().UTC(), e.supersededBy(d), e.sign(ctx, manifest, fescue.Offering{Devices: r.clientDevices(), Holds: r.holds, Note: r.note, Warnings: r.warnings}))
+	next, superseded, err := e.Stores.Offers.Offer(ctx, d, r.core.thing, e.Now().UTC(), e.supersededBy(d), e.sign(ctx, manifest, fescue.Offering{Devices: r.clientDevices(), Holds: r.holds, Note: r.note, Warnings: r.warnings}))
 	if err != nil {
 		return err
 	}
@@ -163,7 +163,7 @@ func (e *Engine) supersededBy(d fescue.Deployment) fescue.DeploymentStep {
 
 // groupVersion reads the body of a group version.
 func (e *Engine) groupVersion(ctx context.Context, p fescue.Partition, groupID, version string) (fescue.GroupVersion, error) {
-	v, err := e.Store.Version(ctx, p, fescue.GroupKind, groupID, version)
+	v, err := e.Stores.Definitions.Version(ctx, p, fescue.GroupKind, groupID, version)
 	if err != nil {
 		return fescue.GroupVersion{}, err
 	}

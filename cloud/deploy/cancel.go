@@ -16,7 +16,7 @@ import (
 // it. Of a deployment that has ended the error is fescue.ErrEnded.
 func (e *Engine) Cancel(ctx context.Context, p fescue.Partition, groupID, id string, force bool, by string) (fescue.Deployment, error) {
 	for {
-		d, err := e.Store.Deployment(ctx, p, groupID, id)
+		d, err := e.Stores.Deployments.Deployment(ctx, p, groupID, id)
 		if err != nil {
 			return d, err
 		}
@@ -34,7 +34,7 @@ func (e *Engine) Cancel(ctx context.Context, p fescue.Partition, groupID, id str
 		if step.Event != fescue.EventCancelRequested {
 			step.Message, step.Details = fescue.FailureMessage(d, detail.DetailedErrorMessage), []fescue.ErrorDetail{detail}
 		}
-		next, err := e.Store.ApplyStep(ctx, d, fescue.CloudActor, step)
+		next, err := e.Stores.Deployments.ApplyStep(ctx, d, fescue.CloudActor, step)
 		switch {
 		case errors.Is(err, fescue.ErrConflict):
 			continue // it moved meanwhile; look again

@@ -40,7 +40,7 @@ func TestCancel(t *testing.T) {
 		if _, err := s.report(d, fescue.EventClaimed); !errors.Is(err, fescue.ErrEnded) {
 			t.Errorf("a claim after the cancel: %v", err)
 		}
-		if epoch, err := s.store.Epoch(t.Context(), home, "waiting"); err != nil || epoch != d.Epoch {
+		if epoch, err := s.store.Offers().Epoch(t.Context(), home, "waiting"); err != nil || epoch != d.Epoch {
 			t.Errorf("epoch %d, %v: no core worked on it", epoch, err)
 		}
 	})
@@ -69,7 +69,7 @@ func TestCancel(t *testing.T) {
 		s := s.with(t)
 		d := s.reports(s.offered(s.create(s.mill("lost"))), fescue.EventClaimed, fescue.EventStaged)
 		s.wantFailure(cancel(d, true), problem{fescue.DeploymentForcedAway, "A forced cancel by " + by})
-		if epoch, err := s.store.Epoch(t.Context(), home, "lost"); err != nil || epoch != d.Epoch+1 {
+		if epoch, err := s.store.Offers().Epoch(t.Context(), home, "lost"); err != nil || epoch != d.Epoch+1 {
 			t.Errorf("epoch %d, %v, want one above %d", epoch, err, d.Epoch)
 		}
 		if _, err := asked(d); !errors.Is(err, fescue.ErrEnded) {
@@ -208,7 +208,7 @@ func TestDeadlines(t *testing.T) {
 		fescue.Deployment
 		above int64
 	}{{waiting, 0}, {claimed, 1}, {staged, 1}, {switched, 1}} {
-		if epoch, err := s.store.Epoch(t.Context(), home, row.CoreThing); err != nil || epoch != row.Epoch+row.above {
+		if epoch, err := s.store.Offers().Epoch(t.Context(), home, row.CoreThing); err != nil || epoch != row.Epoch+row.above {
 			t.Errorf("%s: epoch %d, %v; the deployment had %d", row.CoreThing, epoch, err, row.Epoch)
 		}
 	}

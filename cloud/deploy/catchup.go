@@ -42,14 +42,14 @@ func (e *Engine) catchUp(ctx context.Context, p fescue.Partition, thing string, 
 	if after == 0 {
 		return after, nil
 	}
-	known, err := e.Store.Epoch(ctx, p, thing)
+	known, err := e.Stores.Offers.Epoch(ctx, p, thing)
 	if err != nil {
 		return after, err
 	}
 	if after-known > maxCatchUp {
 		return after, jump(thing, known, after)
 	}
-	passed, err := e.Store.Passed(ctx, p, thing, after)
+	passed, err := e.Stores.Offers.Passed(ctx, p, thing, after)
 	if err != nil || known >= after && len(passed) == 0 {
 		return after, err
 	}
@@ -57,7 +57,7 @@ func (e *Engine) catchUp(ctx context.Context, p fescue.Partition, thing string, 
 		return after, err
 	}
 	if known < after {
-		raised, err := e.Store.CatchUp(ctx, p, thing, after)
+		raised, err := e.Stores.Offers.CatchUp(ctx, p, thing, after)
 		if err != nil {
 			return after, fmt.Errorf("raise the epoch of core %s to %d: %w", thing, after, err)
 		}
@@ -96,7 +96,7 @@ func (e *Engine) ResetEpoch(ctx context.Context, p fescue.Partition, thing strin
 	if epoch < 0 || epoch > maxEpoch {
 		return EpochReset{}, fmt.Errorf("%w: %d does not lie between 0 and %d", ErrEpoch, epoch, int64(maxEpoch))
 	}
-	before, now, err := e.Store.SetEpoch(ctx, p, thing, epoch)
+	before, now, err := e.Stores.Offers.SetEpoch(ctx, p, thing, epoch)
 	if err != nil {
 		return EpochReset{}, fmt.Errorf("reset the epoch of core %s: %w", thing, err)
 	}
@@ -106,7 +106,7 @@ func (e *Engine) ResetEpoch(ctx context.Context, p fescue.Partition, thing strin
 
 func (e *Engine) endOutdated(ctx context.Context, d fescue.Deployment, epoch int64) error {
 	detail := fescue.DeploymentOutdated.Detail(d.CoreThing, epoch, d.Epoch)
-	_, err := e.Store.ApplyStep(ctx, d, fescue.CloudActor, fescue.DeploymentStep{
+	_, err := e.Stores.Deployments.ApplyStep(ctx, d, fescue.CloudActor, fescue.DeploymentStep{
 		Event: fescue.EventOutdated, At: e.Now().UTC(), Note: fmt.Sprintf("the core has been through epoch %d", epoch),
 		Message: fescue.FailureMessage(d, detail.DetailedErrorMessage), Details: []fescue.ErrorDetail{detail},
 	})

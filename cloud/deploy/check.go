@@ -44,7 +44,7 @@ func (e *Engine) Check(ctx context.Context, p fescue.Partition, groupID, groupVe
 	if !fescue.ValidID(groupID) {
 		return c, ErrUnknownGroup
 	}
-	if _, err := e.Store.Definition(ctx, p, fescue.GroupKind, groupID); err != nil {
+	if _, err := e.Stores.Definitions.Definition(ctx, p, fescue.GroupKind, groupID); err != nil {
 		return c, replace(err, fescue.ErrNotFound, ErrUnknownGroup)
 	}
 	if !fescue.ValidID(groupVersionID) {
@@ -67,7 +67,7 @@ func (e *Engine) Check(ctx context.Context, p fescue.Partition, groupID, groupVe
 	if c.CoreThing == "" {
 		return c, nil
 	}
-	owner, err := e.Store.CoreOwner(ctx, p, c.CoreThing)
+	owner, err := e.Stores.Cores.CoreOwner(ctx, p, c.CoreThing)
 	if err != nil {
 		return c, err
 	}
@@ -103,11 +103,11 @@ func (e *Engine) ask(ctx context.Context, r *resolved, wait time.Duration) (*cor
 	if err != nil {
 		return nil, err
 	}
-	if err := e.Store.AskCheck(ctx, p, thing, check.ID, request, e.Now().Add(wait)); err != nil {
+	if err := e.Stores.Checks.AskCheck(ctx, p, thing, check.ID, request, e.Now().Add(wait)); err != nil {
 		return nil, err
 	}
 	defer func() {
-		if err := e.Store.ForgetCheck(context.WithoutCancel(ctx), p, check.ID); err != nil {
+		if err := e.Stores.Checks.ForgetCheck(context.WithoutCancel(ctx), p, check.ID); err != nil {
 			e.Logger.Warn("a check that was answered stays until it expires", "check", check.ID, "error", err)
 		}
 	}()
@@ -124,7 +124,7 @@ func (e *Engine) ask(ctx context.Context, r *resolved, wait time.Duration) (*cor
 			return nil, nil
 		case <-tick.C:
 		}
-		answer, err := e.Store.CheckAnswer(ctx, p, check.ID)
+		answer, err := e.Stores.Checks.CheckAnswer(ctx, p, check.ID)
 		if err != nil {
 			return nil, replaceNil(err)
 		}
@@ -145,7 +145,7 @@ func replaceNil(err error) error {
 
 // waitingCheck is the check that waits for a core, nil for none.
 func (e *Engine) waitingCheck(ctx context.Context, p fescue.Partition, thing string) (*corelink.Check, error) {
-	_, request, err := e.Store.WaitingCheck(ctx, p, thing)
+	_, request, err := e.Stores.Checks.WaitingCheck(ctx, p, thing)
 	if errors.Is(err, fescue.ErrNotFound) {
 		return nil, nil
 	}
@@ -172,5 +172,5 @@ func (e *Engine) Checked(ctx context.Context, p fescue.Partition, thing, id stri
 	if err != nil {
 		return err
 	}
-	return e.Store.AnswerCheck(ctx, p, thing, id, answer)
+	return e.Stores.Checks.AnswerCheck(ctx, p, thing, id, answer)
 }

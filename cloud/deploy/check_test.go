@@ -69,7 +69,7 @@ func TestCheck(t *testing.T) {
 		if list, err := s.Deployments(t.Context(), home, group, fescue.Page{Limit: 9}); err != nil || len(list) != 0 {
 			t.Errorf("deployments %v, %v", list, err)
 		}
-		if _, _, err := s.store.WaitingCheck(t.Context(), home, "connected"); !errors.Is(err, fescue.ErrNotFound) {
+		if _, _, err := s.store.Checks().WaitingCheck(t.Context(), home, "connected"); !errors.Is(err, fescue.ErrNotFound) {
 			t.Errorf("a check is left: %v", err)
 		}
 		if err := s.Checked(t.Context(), home, "connected", offer.Check.ID, corelink.CheckReport{}); !errors.Is(err, fescue.ErrNotFound) {

@@ -18,7 +18,7 @@ func TestWrongClock(t *testing.T) {
 		s := open(t)
 		group, version := s.create(s.mill("mill"))
 		d := s.accept(group, version)
-		if _, err := s.store.LeaseBuilding(t.Context(), "aws", time.Now().AddDate(1, 0, 0)); err != nil {
+		if _, err := s.store.Deployments().LeaseBuilding(t.Context(), "aws", time.Now().AddDate(1, 0, 0)); err != nil {
 			t.Fatal(err)
 		}
 		s.run(s.another(nil))

@@ -17,7 +17,7 @@ func (e *Engine) wantsInfo(ctx context.Context, p fescue.Partition, thing string
 	if poll.Info == "" {
 		return false, nil
 	}
-	known, _, err := e.Store.CoreInfo(ctx, p, thing)
+	known, _, err := e.Stores.Cores.CoreInfo(ctx, p, thing)
 	return known.Hash() != poll.Info, err
 }
 
@@ -27,7 +27,7 @@ func (e *Engine) ReportCore(ctx context.Context, p fescue.Partition, thing strin
 	if err := info.Validate(); err != nil {
 		return fmt.Errorf("%w: %w", ErrReport, err)
 	}
-	return e.Store.SetCoreInfo(ctx, p, thing, info, e.Now().UTC())
+	return e.Stores.Cores.SetCoreInfo(ctx, p, thing, info, e.Now().UTC())
 }
 
 // aboutCore reads what the group's core last said of itself, and notes for people
@@ -35,7 +35,7 @@ func (e *Engine) ReportCore(ctx context.Context, p fescue.Partition, thing strin
 // installed, is left to the core, which looks before it switches.
 func (e *Engine) aboutCore(ctx context.Context, r *resolved) (fescue.CoreInfo, error) {
 	thing := r.core.thing
-	info, at, err := e.Store.CoreInfo(ctx, r.deployment.Partition, thing)
+	info, at, err := e.Stores.Cores.CoreInfo(ctx, r.deployment.Partition, thing)
 	if err != nil || !info.Known() {
 		r.note = fmt.Sprintf("the core %s has not said yet what it can run: it is found out there", thing)
 		return info, err
@@ -51,12 +51,12 @@ func (e *Engine) aboutCore(ctx context.Context, r *resolved) (fescue.CoreInfo, e
 // endUnreadable ends a deployment that was offered to a core which, at the latest
 // now, has software that cannot read it.
 func (e *Engine) endUnreadable(ctx context.Context, d fescue.Deployment, formats []int) error {
-	info, _, err := e.Store.CoreInfo(ctx, d.Partition, d.CoreThing)
+	info, _, err := e.Stores.Cores.CoreInfo(ctx, d.Partition, d.CoreThing)
 	if err != nil {
 		return err
 	}
 	detail := fescue.ManifestUnreadable.Detail(d.CoreThing, info.Version, formats)
-	_, err = e.Store.ApplyStep(ctx, d, fescue.CloudActor, fescue.DeploymentStep{
+	_, err = e.Stores.Deployments.ApplyStep(ctx, d, fescue.CloudActor, fescue.DeploymentStep{
 		Event: fescue.EventUnreadable, At: e.Now().UTC(), Note: fmt.Sprintf("the core asked for formats %v", formats),
 		Message: fescue.FailureMessage(d, detail.DetailedErrorMessage), Details: []fescue.ErrorDetail{detail},
 	})

@@ -54,7 +54,7 @@ func (e *Engine) await(ctx context.Context, p fescue.Partition, thing string, po
 	// Whoever asks for a check wakes the core: it is looked for when the poll
 	// begins and at each wake, not every second for every core that waits.
 	for lookForCheck := true; ; {
-		d, envelope, err := e.Store.Waiting(ctx, p, thing, after)
+		d, envelope, err := e.Stores.Offers.Waiting(ctx, p, thing, after)
 		if err == nil {
 			if err := allowed(ctx, &d); err != nil {
 				return corelink.Offer{}, err
@@ -92,7 +92,7 @@ func (e *Engine) await(ctx context.Context, p fescue.Partition, thing string, po
 		case <-tick.C:
 			lookForCheck = false
 		case <-deadline.C:
-			epoch, err := e.Store.Epoch(ctx, p, thing)
+			epoch, err := e.Stores.Offers.Epoch(ctx, p, thing)
 			if err != nil {
 				return corelink.Offer{}, err
 			}
@@ -138,14 +138,14 @@ func (e *Engine) Report(ctx context.Context, p fescue.Partition, thing, groupID,
 		return fescue.Deployment{}, err
 	}
 	for {
-		d, err := e.Store.Deployment(ctx, p, groupID, id)
+		d, err := e.Stores.Deployments.Deployment(ctx, p, groupID, id)
 		if err != nil {
 			return d, err
 		}
 		if d.CoreThing != thing {
 			return d, fmt.Errorf("deployment %s is not for core %s: %w", id, thing, fescue.ErrNotFound)
 		}
-		next, err := e.Store.ApplyStep(ctx, d, fescue.CoreActor, fescue.DeploymentStep{
+		next, err := e.Stores.Deployments.ApplyStep(ctx, d, fescue.CoreActor, fescue.DeploymentStep{
 			Event: r.Event, At: e.Now().UTC(), Message: plain(r.Message), Details: plainDetails(r.Details), Epoch: r.Epoch,
 			Note: plain(r.Note), Fetched: max(r.Fetched, 0), Warnings: plainDetails(r.Warnings),
 		})
@@ -170,7 +170,7 @@ func (e *Engine) Progress(ctx context.Context, p fescue.Partition, thing, groupI
 	if r.Epoch < 1 || r.Fetched < 0 || r.ToFetch < 0 || len(r.Activity) > maxReportText {
 		return false, fmt.Errorf("%w: epoch %d, %d of %d bytes, an activity of %d bytes", ErrReport, r.Epoch, r.Fetched, r.ToFetch, len(r.Activity))
 	}
-	d, err := e.Store.Deployment(ctx, p, groupID, id)
+	d, err := e.Stores.Deployments.Deployment(ctx, p, groupID, id)
 	switch {
 	case err != nil:
 		return false, err
@@ -181,7 +181,7 @@ func (e *Engine) Progress(ctx context.Context, p fescue.Partition, thing, groupI
 	case d.Over():
 		return false, fmt.Errorf("status is %s: %w", d.Status, fescue.ErrEnded)
 	}
-	return !d.CancelRequestedAt.IsZero(), e.Store.SetProgress(ctx, d, fescue.Progress{
+	return !d.CancelRequestedAt.IsZero(), e.Stores.Deployments.SetProgress(ctx, d, fescue.Progress{
 		Activity: plain(r.Activity), Fetched: r.Fetched, ToFetch: r.ToFetch, At: e.Now().UTC(),
 	})
 }
@@ -226,14 +226,14 @@ func plainDetails(list []fescue.ErrorDetail) []fescue.ErrorDetail {
 // manifest of an unfinished deployment that was offered to the core. Otherwise
 // the error is fescue.ErrNotFound.
 func (e *Engine) MayFetch(ctx context.Context, p fescue.Partition, thing, groupID, id, hash string) error {
-	d, err := e.Store.Deployment(ctx, p, groupID, id)
+	d, err := e.Stores.Deployments.Deployment(ctx, p, groupID, id)
 	if err != nil {
 		return err
 	}
 	if d.CoreThing != thing {
 		return fescue.ErrNotFound
 	}
-	hashes, err := e.Store.OfferedArtifacts(ctx, d)
+	hashes, err := e.Stores.Offers.OfferedArtifacts(ctx, d)
 	if err != nil {
 		return err
 	}

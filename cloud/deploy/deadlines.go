@@ -90,7 +90,7 @@ const (
 // from now.
 func (e *Engine) redate(ctx context.Context) error {
 	now := e.Now()
-	n, err := e.Store.Redate(ctx, now.Add(clockTolerance), now, overdueBatch)
+	n, err := e.Stores.Deployments.Redate(ctx, now.Add(clockTolerance), now, overdueBatch)
 	if n > 0 {
 		e.Logger.Warn("The clock was ahead, here or on another server: deployments seemed to have come to their phase in the future, and their deadlines count from now.", "deployments", n)
 	}
@@ -103,7 +103,7 @@ func (e *Engine) endOverdue(ctx context.Context) error {
 		if limit <= 0 {
 			continue
 		}
-		list, err := e.Store.Overdue(ctx, e.AWS, phase, e.Now().Add(-limit), overdueBatch)
+		list, err := e.Stores.Deployments.Overdue(ctx, e.AWS, phase, e.Now().Add(-limit), overdueBatch)
 		if err != nil {
 			return err
 		}
@@ -122,7 +122,7 @@ func (e *Engine) endLate(ctx context.Context, d fescue.Deployment, limit time.Du
 	if d.Phase == fescue.Offered {
 		event, detail = fescue.EventExpired, fescue.DeploymentExpired.Detail(d.CoreThing, limit, e.lastSeen(ctx, d))
 	}
-	next, err := e.Store.ApplyStep(ctx, d, fescue.CloudActor, fescue.DeploymentStep{
+	next, err := e.Stores.Deployments.ApplyStep(ctx, d, fescue.CloudActor, fescue.DeploymentStep{
 		Event: event, At: e.Now().UTC(),
 		Message: fescue.FailureMessage(d, detail.DetailedErrorMessage), Details: []fescue.ErrorDetail{detail},
 	})

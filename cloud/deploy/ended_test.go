@@ -13,7 +13,7 @@ import (
 // forgetful is a store that can lose its deployments, as retention removes them,
 // and counts how often it is asked for one.
 type forgetful struct {
-	deploy.Store
+	deploy.DeploymentStore
 	gone  bool
 	asked int
 }
@@ -22,7 +22,7 @@ func (f *forgetful) DeploymentStatus(ctx context.Context, p fescue.Partition, gr
 	if f.asked++; f.gone {
 		return fescue.CurrentStatus{}, fescue.ErrNotFound
 	}
-	return f.Store.DeploymentStatus(ctx, p, groupID, id)
+	return f.DeploymentStore.DeploymentStatus(ctx, p, groupID, id)
 }
 
 func TestEndedDeploymentsAreRemembered(t *testing.T) {
@@ -31,8 +31,8 @@ func TestEndedDeploymentsAreRemembered(t *testing.T) {
 	s.run(s.Engine)
 	d := s.offered(s.create(s.mill("Mill")))
 	now := time.Now()
-	f := &forgetful{Store: s.store}
-	e := s.another(func(o *deploy.Options) { o.Store, o.Now = f, func() time.Time { return now } })
+	f := &forgetful{DeploymentStore: s.store.Deployments()}
+	e := s.another(func(o *deploy.Options) { o.Stores.Deployments, o.Now = f, func() time.Time { return now } })
 	status := func(want fescue.DeploymentStatus, asked int) {
 		t.Helper()
 		got, err := e.Status(t.Context(), home, d.GroupID, d.ID)

@@ -20,50 +20,88 @@ import (
 	"github.com/fescue-edge/fescue/corelink"
 )
 
-// Store is what the engine needs of the database.
-type Store interface {
+// Stores are what the engine needs of the database.
+type Stores struct {
+	Definitions DefinitionStore
+	IAM         IAMRoleStore
+	GroupRoles  GroupRoleStore
+	Deployments DeploymentStore
+	Offers      OfferStore
+	Holdings    HoldingStore
+	Cores       CoreStore
+	Checks      CheckStore
+}
+
+// DefinitionStore keeps the groups and what they are made of.
+type DefinitionStore interface {
 	Definition(ctx context.Context, p fescue.Partition, k fescue.Kind, id string) (fescue.Definition, error)
 	Version(ctx context.Context, p fescue.Partition, k fescue.Kind, definitionID, id string) (fescue.DefinitionVersion, error)
-	IAMRole(ctx context.Context, account, name string) (fescue.IAMRole, error)
-	AssociatedRole(ctx context.Context, p fescue.Partition, groupID string) (string, time.Time, error)
+}
 
+// IAMRoleStore keeps the roles that there are.
+type IAMRoleStore interface {
+	IAMRole(ctx context.Context, account, name string) (fescue.IAMRole, error)
+}
+
+// GroupRoleStore keeps the roles that groups have; that of the group "" is the service's.
+type GroupRoleStore interface {
+	AssociatedRole(ctx context.Context, p fescue.Partition, groupID string) (string, time.Time, error)
+}
+
+// DeploymentStore keeps the deployments and their timelines.
+type DeploymentStore interface {
 	TokenSubject(ctx context.Context, p fescue.Partition, t fescue.Token) (id string, err error)
 	CreateDeployment(ctx context.Context, d fescue.Deployment, token fescue.Token) (fescue.Deployment, error)
 	Deployment(ctx context.Context, p fescue.Partition, groupID, id string) (fescue.Deployment, error)
 	DeploymentStatus(ctx context.Context, p fescue.Partition, groupID, id string) (fescue.CurrentStatus, error)
 	Deployments(ctx context.Context, p fescue.Partition, groupID string, page fescue.Page) ([]fescue.Deployment, error)
+	DeploymentsIn(ctx context.Context, p fescue.Partition, status fescue.DeploymentStatus, page fescue.Page) ([]fescue.Deployment, error)
+	Unfinished(ctx context.Context, p fescue.Partition, groupID string) (bool, error)
+	Running(ctx context.Context, aws string) ([]fescue.Deployment, error)
 	LeaseBuilding(ctx context.Context, aws string, until time.Time) (fescue.Deployment, error)
 	ApplyStep(ctx context.Context, d fescue.Deployment, actor fescue.Actor, step fescue.DeploymentStep) (fescue.Deployment, error)
+	Redate(ctx context.Context, late, now time.Time, limit int) (n int, err error)
+	Overdue(ctx context.Context, aws string, phase fescue.DeploymentPhase, before time.Time, limit int) ([]fescue.Deployment, error)
+	Steps(ctx context.Context, p fescue.Partition, deploymentID string) ([]fescue.RecordedStep, error)
+	SetProgress(ctx context.Context, d fescue.Deployment, progress fescue.Progress) error
+	Progress(ctx context.Context, p fescue.Partition, deploymentID string) (fescue.Progress, error)
+}
+
+// OfferStore keeps what is there for cores to take, and their epochs.
+type OfferStore interface {
 	Offer(ctx context.Context, d fescue.Deployment, coreThing string, at time.Time, superseded fescue.DeploymentStep,
 		sign func(epoch int64) (fescue.Offering, error)) (fescue.Deployment, []fescue.Deployment, error)
 	ForceReset(ctx context.Context, d fescue.Deployment, coreThing string, at time.Time, ended fescue.DeploymentStep,
 		sign func(epoch int64) (fescue.Offering, error)) (fescue.Deployment, []fescue.Deployment, error)
-	Running(ctx context.Context, aws string) ([]fescue.Deployment, error)
-	Hold(ctx context.Context, d fescue.Deployment, arns []string) error
-	GroupCore(ctx context.Context, p fescue.Partition, groupID string) (thing string, err error)
-	Unfinished(ctx context.Context, p fescue.Partition, groupID string) (bool, error)
 	Waiting(ctx context.Context, p fescue.Partition, coreThing string, after int64) (fescue.Deployment, []byte, error)
 	Epoch(ctx context.Context, p fescue.Partition, coreThing string) (int64, error)
 	Passed(ctx context.Context, p fescue.Partition, coreThing string, epoch int64) ([]fescue.Deployment, error)
 	CatchUp(ctx context.Context, p fescue.Partition, coreThing string, epoch int64) (raised bool, err error)
 	SetEpoch(ctx context.Context, p fescue.Partition, coreThing string, epoch int64) (before, now int64, err error)
 	OfferedArtifacts(ctx context.Context, d fescue.Deployment) ([]string, error)
+	WatchOffers(ctx context.Context, aws string, heard func(fescue.Deployment))
+}
+
+// HoldingStore keeps what groups have by what was deployed.
+type HoldingStore interface {
+	Hold(ctx context.Context, d fescue.Deployment, arns []string) error
+}
+
+// CoreStore keeps what cores say of themselves, and whose they are.
+type CoreStore interface {
 	CoreInfo(ctx context.Context, p fescue.Partition, thing string) (info fescue.CoreInfo, at time.Time, err error)
 	SetCoreInfo(ctx context.Context, p fescue.Partition, thing string, info fescue.CoreInfo, at time.Time) error
-	WatchOffers(ctx context.Context, aws string, heard func(fescue.Deployment))
-
-	Redate(ctx context.Context, late, now time.Time, limit int) (n int, err error)
-	Overdue(ctx context.Context, aws string, phase fescue.DeploymentPhase, before time.Time, limit int) ([]fescue.Deployment, error)
-	Steps(ctx context.Context, p fescue.Partition, deploymentID string) ([]fescue.RecordedStep, error)
-	SetProgress(ctx context.Context, d fescue.Deployment, progress fescue.Progress) error
-	Progress(ctx context.Context, p fescue.Partition, deploymentID string) (fescue.Progress, error)
+	GroupCore(ctx context.Context, p fescue.Partition, groupID string) (thing string, err error)
 	CoreOwner(ctx context.Context, p fescue.Partition, thing string) (groupID string, err error)
+}
+
+// CheckStore keeps what cores are asked to look at, and their answers.
+type CheckStore interface {
 	AskCheck(ctx context.Context, p fescue.Partition, thing, id string, request []byte, expires time.Time) error
 	WaitingCheck(ctx context.Context, p fescue.Partition, thing string) (id string, request []byte, err error)
 	AnswerCheck(ctx context.Context, p fescue.Partition, thing, id string, answer []byte) error
 	CheckAnswer(ctx context.Context, p fescue.Partition, id string) ([]byte, error)
 	ForgetCheck(ctx context.Context, p fescue.Partition, id string) error
-	DeploymentsIn(ctx context.Context, p fescue.Partition, status fescue.DeploymentStatus, page fescue.Page) ([]fescue.Deployment, error)
 }
 
 // Functions resolves what a group says of a function to a published version.
@@ -105,7 +143,7 @@ type Presence interface {
 // Options is what an engine is made of. All but RequireServiceRole, Quotas, Serves and
 // Deadlines are needed.
 type Options struct {
-	Store      Store
+	Stores     Stores
 	Functions  Functions
 	Principals Principals
 	Artifacts  Artifacts
@@ -203,7 +241,7 @@ func (e *Engine) CreateWithin(ctx context.Context, p fescue.Partition, groupTag,
 	if d, found, err := e.replayed(ctx, p, groupID, token); found || err != nil {
 		return d, err
 	}
-	if _, err := e.Store.Definition(ctx, p, fescue.GroupKind, groupID); err != nil {
+	if _, err := e.Stores.Definitions.Definition(ctx, p, fescue.GroupKind, groupID); err != nil {
 		return fescue.Deployment{}, replace(err, fescue.ErrNotFound, ErrUnknownGroup)
 	}
 	if t == fescue.Redeployment {
@@ -227,7 +265,7 @@ func (e *Engine) CreateWithin(ctx context.Context, p fescue.Partition, groupTag,
 		return fescue.Deployment{}, ErrNoCore
 	}
 	now := e.Now().UTC()
-	d, err := e.Store.CreateDeployment(ctx, fescue.Deployment{
+	d, err := e.Stores.Deployments.CreateDeployment(ctx, fescue.Deployment{
 		Partition: p, ID: fescue.NewID(), GroupID: groupID, GroupVersionID: groupVersionID,
 		Type: t, Status: fescue.Building, GroupTag: groupTag, CreatedAt: now, UpdatedAt: now,
 	}, token)
@@ -244,9 +282,9 @@ func (e *Engine) replayed(ctx context.Context, p fescue.Partition, groupID strin
 	if token.Value == "" {
 		return d, false, nil
 	}
-	id, err := e.Store.TokenSubject(ctx, p, token)
+	id, err := e.Stores.Deployments.TokenSubject(ctx, p, token)
 	if err == nil {
-		d, err = e.Store.Deployment(ctx, p, groupID, id)
+		d, err = e.Stores.Deployments.Deployment(ctx, p, groupID, id)
 	}
 	if errors.Is(err, fescue.ErrNotFound) {
 		return d, false, nil
@@ -260,7 +298,7 @@ func (e *Engine) Deployed(ctx context.Context, p fescue.Partition, groupID, depl
 	if !fescue.ValidID(deploymentID) {
 		return "", fescue.ErrNotFound
 	}
-	d, err := e.Store.Deployment(ctx, p, groupID, deploymentID)
+	d, err := e.Stores.Deployments.Deployment(ctx, p, groupID, deploymentID)
 	if err == nil && d.GroupVersionID == "" {
 		err = fescue.ErrNotFound
 	}
@@ -281,7 +319,7 @@ func (e *Engine) Status(ctx context.Context, p fescue.Partition, groupID, id str
 	if s, ok := e.ended.find(key); ok {
 		return s, nil
 	}
-	s, err := e.Store.DeploymentStatus(ctx, p, groupID, id)
+	s, err := e.Stores.Deployments.DeploymentStatus(ctx, p, groupID, id)
 	if err == nil {
 		e.ended.keep(key, s)
 	}
@@ -290,7 +328,7 @@ func (e *Engine) Status(ctx context.Context, p fescue.Partition, groupID, id str
 
 // Deployments lists the deployments of a group, newest first.
 func (e *Engine) Deployments(ctx context.Context, p fescue.Partition, groupID string, page fescue.Page) ([]fescue.Deployment, error) {
-	return e.Store.Deployments(ctx, p, groupID, page)
+	return e.Stores.Deployments.Deployments(ctx, p, groupID, page)
 }
 
 func (e *Engine) wakeBuilder() {
@@ -315,7 +353,7 @@ const (
 func (e *Engine) Run(ctx context.Context) {
 	var watches sync.WaitGroup
 	watches.Go(func() { e.watchDeadlines(ctx) })
-	watches.Go(func() { e.Store.WatchOffers(ctx, e.AWS, func(d fescue.Deployment) { e.wake(ctx, d) }) })
+	watches.Go(func() { e.Stores.Offers.WatchOffers(ctx, e.AWS, func(d fescue.Deployment) { e.wake(ctx, d) }) })
 	defer watches.Wait()
 	tick := time.NewTicker(idlePoll)
 	defer tick.Stop()
@@ -333,7 +371,7 @@ func (e *Engine) Run(ctx context.Context) {
 
 // buildNext builds one deployment and reports whether there was one.
 func (e *Engine) buildNext(ctx context.Context) bool {
-	d, err := e.Store.LeaseBuilding(ctx, e.AWS, e.Now().Add(lease))
+	d, err := e.Stores.Deployments.LeaseBuilding(ctx, e.AWS, e.Now().Add(lease))
 	switch {
 	case errors.Is(err, fescue.ErrNotFound) || ctx.Err() != nil:
 		return false

@@ -8,7 +8,7 @@ import (
 // KeepHoldings keeps what every group has that an earlier version deployed, which
 // kept nothing of it. Limited access keys may use what a group of theirs holds.
 func (e *Engine) KeepHoldings(ctx context.Context) error {
-	list, err := e.Store.Running(ctx, e.AWS)
+	list, err := e.Stores.Deployments.Running(ctx, e.AWS)
 	if err != nil {
 		return err
 	}
@@ -17,7 +17,7 @@ func (e *Engine) KeepHoldings(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("what group %s holds: %w", d.GroupID, err)
 		}
-		if err := e.Store.Hold(ctx, d, r.holds); err != nil {
+		if err := e.Stores.Holdings.Hold(ctx, d, r.holds); err != nil {
 			return err
 		}
 	}

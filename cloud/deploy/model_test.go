@@ -164,7 +164,7 @@ var steps = map[string]func(p *play){
 		case p.core(g) != "" || g.unfinished():
 			want = fescue.ErrInUse
 		}
-		if p.wants(p.store.DeleteDefinition(p.t.Context(), home, fescue.GroupKind, g.id), want) {
+		if p.wants(p.store.Definitions().DeleteDefinition(p.t.Context(), home, fescue.GroupKind, g.id), want) {
 			g.gone = true
 		}
 	},
@@ -268,7 +268,7 @@ func (p *play) agrees() {
 	p.t.Helper()
 	ctx := p.t.Context()
 	for i, g := range p.groups {
-		d, err := p.store.Definition(ctx, home, fescue.GroupKind, g.id)
+		d, err := p.store.Definitions().Definition(ctx, home, fescue.GroupKind, g.id)
 		if g.gone != errors.Is(err, fescue.ErrNotFound) {
 			p.t.Fatalf("group %d: gone %v in the model, %v", i, g.gone, err)
 		}
@@ -290,7 +290,7 @@ func (p *play) agrees() {
 		if !g.gone {
 			owner = p.core(g)
 		}
-		if thing, err := p.store.GroupCore(ctx, home, g.id); !g.unfinished() && thing != owner {
+		if thing, err := p.store.Cores().GroupCore(ctx, home, g.id); !g.unfinished() && thing != owner {
 			p.t.Fatalf("group %d owns the core %q, want %q, %v", i, thing, owner, err)
 		}
 	}
@@ -314,12 +314,12 @@ func TestModel(t *testing.T) {
 				for _, e := range p.engines {
 					p.run(e)
 				}
-				p.definitions = definitions.New(p.store, time.Now)
+				p.definitions = definitions.New(p.store.Definitions(), time.Now)
 				p.bodies = make(map[string]json.RawMessage)
 				shared := p.mill("Shared") // two groups want one core
 				for i, g := range []group{shared, shared, p.mill("Own")} {
 					id, version := p.create(g)
-					v, err := p.store.Version(t.Context(), home, fescue.GroupKind, id, version)
+					v, err := p.store.Definitions().Version(t.Context(), home, fescue.GroupKind, id, version)
 					if err != nil {
 						t.Fatal(err)
 					}

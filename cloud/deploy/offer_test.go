@@ -311,7 +311,7 @@ func TestLease(t *testing.T) {
 			<-w.entered
 
 			if tc.age == 0 {
-				if _, err := s.store.LeaseBuilding(t.Context(), "aws", time.Now().Add(time.Minute)); !errors.Is(err, fescue.ErrNotFound) {
+				if _, err := s.store.Deployments().LeaseBuilding(t.Context(), "aws", time.Now().Add(time.Minute)); !errors.Is(err, fescue.ErrNotFound) {
 					t.Errorf("a deployment under lease was handed out: %v", err)
 				}
 				released()

@@ -18,25 +18,25 @@ func (e *Engine) Reset(ctx context.Context, p fescue.Partition, groupID string, 
 	if d, found, err := e.replayed(ctx, p, groupID, token); found || err != nil {
 		return d, err
 	}
-	if _, err := e.Store.Definition(ctx, p, fescue.GroupKind, groupID); err != nil {
+	if _, err := e.Stores.Definitions.Definition(ctx, p, fescue.GroupKind, groupID); err != nil {
 		return fescue.Deployment{}, replace(err, fescue.ErrNotFound, ErrUnknownGroup)
 	}
 	t := fescue.ForceResetDeployment
 	if !force {
 		t = fescue.ResetDeployment
-		unfinished, err := e.Store.Unfinished(ctx, p, groupID)
+		unfinished, err := e.Stores.Deployments.Unfinished(ctx, p, groupID)
 		if err != nil {
 			return fescue.Deployment{}, err
 		}
 		if unfinished {
 			return fescue.Deployment{}, ErrUnfinished
 		}
-		if _, err := e.Store.GroupCore(ctx, p, groupID); err != nil {
+		if _, err := e.Stores.Cores.GroupCore(ctx, p, groupID); err != nil {
 			return fescue.Deployment{}, replace(err, fescue.ErrNotFound, ErrNotDeployed)
 		}
 	}
 	now := e.Now().UTC()
-	d, err := e.Store.CreateDeployment(ctx, fescue.Deployment{
+	d, err := e.Stores.Deployments.CreateDeployment(ctx, fescue.Deployment{
 		Partition: p, ID: fescue.NewID(), GroupID: groupID,
 		Type: t, Status: fescue.Building, CreatedAt: now, UpdatedAt: now,
 	}, token)
@@ -49,7 +49,7 @@ func (e *Engine) Reset(ctx context.Context, p fescue.Partition, groupID string, 
 
 // buildReset takes a reset out of Building.
 func (e *Engine) buildReset(ctx context.Context, d fescue.Deployment) error {
-	thing, err := e.Store.GroupCore(ctx, d.Partition, d.GroupID)
+	thing, err := e.Stores.Cores.GroupCore(ctx, d.Partition, d.GroupID)
 	if err != nil && !errors.Is(err, fescue.ErrNotFound) {
 		return err
 	}
@@ -58,14 +58,14 @@ func (e *Engine) buildReset(ctx context.Context, d fescue.Deployment) error {
 			detail := fescue.NothingToReset.Detail(d.GroupID)
 			return e.fail(ctx, d, fescue.FailureMessage(d, detail.DetailedErrorMessage), []fescue.ErrorDetail{detail})
 		}
-		next, ended, err := e.Store.Offer(ctx, d, thing, e.Now().UTC(), e.supersededBy(d), e.sign(ctx, e.manifest(d, thing), fescue.Offering{}))
+		next, ended, err := e.Stores.Offers.Offer(ctx, d, thing, e.Now().UTC(), e.supersededBy(d), e.sign(ctx, e.manifest(d, thing), fescue.Offering{}))
 		if err == nil {
 			e.announce(ctx, next, ended)
 		}
 		return err
 	}
 	detail := fescue.DeploymentForcedAway.Detail("The forced reset " + d.ID)
-	next, ended, err := e.Store.ForceReset(ctx, d, thing, e.Now().UTC(), fescue.DeploymentStep{
+	next, ended, err := e.Stores.Offers.ForceReset(ctx, d, thing, e.Now().UTC(), fescue.DeploymentStep{
 		Event: fescue.EventForcedAway, At: e.Now().UTC(),
 		Message: detail.DetailedErrorMessage, Details: []fescue.ErrorDetail{detail},
 	}, e.sign(ctx, e.manifest(d, thing), fescue.Offering{}))

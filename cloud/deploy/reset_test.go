@@ -24,7 +24,7 @@ func TestReset(t *testing.T) {
 		s := s.with(t)
 		id, _ := s.create(s.mill("raced"))
 		// What Create leaves when the group still had its core at that instant.
-		d, err := s.store.CreateDeployment(t.Context(), fescue.Deployment{
+		d, err := s.store.Deployments().CreateDeployment(t.Context(), fescue.Deployment{
 			Partition: home, ID: fescue.NewID(), GroupID: id, Type: fescue.ResetDeployment,
 			Status: fescue.Building, CreatedAt: time.Now(), UpdatedAt: time.Now(),
 		}, fescue.Token{})

@@ -128,7 +128,7 @@ func (e *Engine) judge(ctx context.Context, r *resolved) error {
 	for _, c := range r.connectors {
 		needs = append(needs, fescue.Need{Feature: fescue.FeatureConnectors, Values: []any{c.ConnectorArn}})
 	}
-	role, _, err := e.Store.AssociatedRole(ctx, r.deployment.Partition, r.deployment.GroupID)
+	role, _, err := e.Stores.GroupRoles.AssociatedRole(ctx, r.deployment.Partition, r.deployment.GroupID)
 	if err == nil {
 		needs = append(needs, fescue.Need{Feature: fescue.FeatureGroupRole, Values: []any{role}})
 	} else if !errors.Is(err, fescue.ErrNotFound) {
@@ -156,7 +156,7 @@ func (e *Engine) judge(ctx context.Context, r *resolved) error {
 // that it may assume.
 func (e *Engine) checkServiceRole(ctx context.Context, r *resolved) error {
 	p := r.deployment.Partition
-	arn, _, err := e.Store.AssociatedRole(ctx, p, "")
+	arn, _, err := e.Stores.GroupRoles.AssociatedRole(ctx, p, "")
 	if errors.Is(err, fescue.ErrNotFound) {
 		r.problem(fescue.ServiceRoleMissing)
 		return nil
@@ -164,7 +164,7 @@ func (e *Engine) checkServiceRole(ctx context.Context, r *resolved) error {
 	if err != nil {
 		return err
 	}
-	role, err := e.Store.IAMRole(ctx, p.Account, arn[strings.LastIndexByte(arn, '/')+1:])
+	role, err := e.Stores.IAM.IAMRole(ctx, p.Account, arn[strings.LastIndexByte(arn, '/')+1:])
 	if err != nil && !errors.Is(err, fescue.ErrNotFound) {
 		return err
 	}
@@ -190,7 +190,7 @@ func (e *Engine) definition(ctx context.Context, r *resolved, k fescue.Kind, arn
 		r.problem(fescue.DefinitionNotFound, strings.ToLower(k.Name), arn)
 		return nil
 	}
-	v, err := e.Store.Version(ctx, r.deployment.Partition, k, id, version)
+	v, err := e.Stores.Definitions.Version(ctx, r.deployment.Partition, k, id, version)
 	if errors.Is(err, fescue.ErrNotFound) {
 		r.problem(fescue.DefinitionNotFound, strings.ToLower(k.Name), arn)
 		return nil

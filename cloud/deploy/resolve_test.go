@@ -378,13 +378,13 @@ func TestServiceRole(t *testing.T) {
 		}
 	})
 	t.Run("another Region's does not count", func(t *testing.T) {
-		if _, err := s.store.AssociateRole(t.Context(), elsewhere, "", "arn:aws:iam::123456789012:role/gg"); err != nil {
+		if _, err := s.store.GroupRoles().AssociateRole(t.Context(), elsewhere, "", "arn:aws:iam::123456789012:role/gg"); err != nil {
 			t.Fatal(err)
 		}
 		s.with(t).wantFailure(s.with(t).deploy(id, version), problem{fescue.ServiceRoleMissing, "TES"})
 	})
 	t.Run("associated", func(t *testing.T) {
-		if _, err := s.store.AssociateRole(t.Context(), home, "", "arn:aws:iam::123456789012:role/service-role/gg"); err != nil {
+		if _, err := s.store.GroupRoles().AssociateRole(t.Context(), home, "", "arn:aws:iam::123456789012:role/service-role/gg"); err != nil {
 			t.Fatal(err)
 		}
 		refused := func(why string) {
@@ -400,15 +400,15 @@ func TestServiceRole(t *testing.T) {
 			return `{"Statement":{"Effect":"Allow","Principal":{"Service":"` + service + `"},"Action":"sts:AssumeRole"}}`
 		}
 		role := fescue.IAMRole{Name: "gg", Path: "/service-role/", ID: "AROA1", Trust: trusting("lambda.amazonaws.com"), MaxSession: time.Hour, CreatedAt: time.Now()}
-		if err := s.store.CreateIAMRole(t.Context(), home.Account, role); err != nil {
+		if err := s.store.IAM().CreateIAMRole(t.Context(), home.Account, role); err != nil {
 			t.Fatal(err)
 		}
 		refused("it trusts another service")
-		if err := s.store.SetIAMRoleTrust(t.Context(), home.Account, "gg", trusting("greengrass.amazonaws.com")); err != nil {
+		if err := s.store.IAM().SetIAMRoleTrust(t.Context(), home.Account, "gg", trusting("greengrass.amazonaws.com")); err != nil {
 			t.Fatal(err)
 		}
 		s.with(t).offered(id, version)
-		if _, err := s.store.AssociateRole(t.Context(), home, "", "arn:aws:iam::123456789012:role/gg"); err != nil {
+		if _, err := s.store.GroupRoles().AssociateRole(t.Context(), home, "", "arn:aws:iam::123456789012:role/gg"); err != nil {
 			t.Fatal(err)
 		}
 		refused("it has another path")

@@ -49,7 +49,7 @@ func ptr[T any](v T) *T { return &v }
 // site is an engine with everything below it real. Its builder runs after run.
 type site struct {
 	t         *testing.T
-	store     *store.Store
+	store     *store.DB
 	registry  *registry.Service
 	functions *functions.Service
 	blobs     *artifacts.Folder
@@ -73,7 +73,7 @@ func openOn(t *testing.T, database string) *site {
 	dir, logger := t.TempDir(), slog.New(slog.DiscardHandler)
 	s := &site{t: t, store: storetest.OpenOn(t, database), mqtt: new(recordedMQTT)}
 	t.Cleanup(func() {
-		failed, err := s.store.DeploymentsIn(context.Background(), home, fescue.Failure, fescue.Page{Limit: 1000})
+		failed, err := s.store.Deployments().DeploymentsIn(context.Background(), home, fescue.Failure, fescue.Page{Limit: 1000})
 		if err != nil {
 			t.Error(err)
 		}
@@ -92,11 +92,11 @@ func openOn(t *testing.T, database string) *site {
 	if _, s.key, err = ed25519.GenerateKey(rand.Reader); err != nil {
 		t.Fatal(err)
 	}
-	s.registry = registry.New(registry.Options{Store: s.store, Authority: authority, AWS: "aws", Now: time.Now, Logger: logger})
-	s.functions = functions.New(functions.Options{Store: s.store, Code: s.blobs, Now: time.Now})
-	s.presence = cores.NewPresence(s.store, time.Now, logger)
+	s.registry = registry.New(registry.Options{Stores: s.store.Registry(), Authority: authority, AWS: "aws", Now: time.Now, Logger: logger})
+	s.functions = functions.New(functions.Options{Store: s.store.Functions(), Code: s.blobs, Now: time.Now})
+	s.presence = cores.NewPresence(s.store.Cores(), time.Now, logger)
 	s.options = deploy.Options{
-		Store: s.store, Functions: published{s.functions}, Principals: s.registry, Artifacts: s.blobs, Publisher: s.mqtt,
+		Stores: s.store.Engine(), Functions: published{s.functions}, Principals: s.registry, Artifacts: s.blobs, Publisher: s.mqtt,
 		Signer: signer{s.key}, AWS: "aws", Presence: s.presence, Now: time.Now, Logger: logger,
 		// What cores of a version do not serve is tested by itself.
 		Serves: func(fescue.Feature) bool { return true },
@@ -319,7 +319,7 @@ func (s *site) definition(k fescue.Kind, body any) (id, version string) {
 	}
 	d := fescue.Definition{Kind: k, ID: fescue.NewID(), Name: "mill", CreatedAt: time.Now(), UpdatedAt: time.Now()}
 	v := fescue.DefinitionVersion{Kind: k, DefinitionID: d.ID, ID: fescue.NewID(), CreatedAt: time.Now(), Body: data}
-	if _, err := s.store.CreateDefinition(s.t.Context(), home, d, &v, fescue.Token{}); err != nil {
+	if _, err := s.store.Definitions().CreateDefinition(s.t.Context(), home, d, &v, fescue.Token{}); err != nil {
 		s.t.Fatal(err)
 	}
 	return d.ID, v.ID
@@ -365,7 +365,7 @@ func (s *site) built(d fescue.Deployment) fescue.Deployment {
 
 func (s *site) read(d fescue.Deployment) fescue.Deployment {
 	s.t.Helper()
-	got, err := s.store.Deployment(s.t.Context(), home, d.GroupID, d.ID)
+	got, err := s.store.Deployments().Deployment(s.t.Context(), home, d.GroupID, d.ID)
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -25,14 +25,14 @@ type Timeline struct {
 func (e *Engine) Timeline(ctx context.Context, p fescue.Partition, groupID, id string) (Timeline, error) {
 	var t Timeline
 	var err error
-	if t.Deployment, err = e.Store.Deployment(ctx, p, groupID, id); err != nil {
+	if t.Deployment, err = e.Stores.Deployments.Deployment(ctx, p, groupID, id); err != nil {
 		return t, err
 	}
-	if t.Steps, err = e.Store.Steps(ctx, p, id); err != nil {
+	if t.Steps, err = e.Stores.Deployments.Steps(ctx, p, id); err != nil {
 		return t, err
 	}
 	onlyNewWarnings(t.Steps)
-	if t.Progress, err = e.Store.Progress(ctx, p, id); err != nil {
+	if t.Progress, err = e.Stores.Deployments.Progress(ctx, p, id); err != nil {
 		return t, err
 	}
 	if t.CoreThing != "" {
@@ -62,5 +62,5 @@ func onlyNewWarnings(steps []fescue.RecordedStep) {
 // DeploymentsIn lists the deployments of all groups that are in a status, newest
 // first.
 func (e *Engine) DeploymentsIn(ctx context.Context, p fescue.Partition, status fescue.DeploymentStatus, page fescue.Page) ([]fescue.Deployment, error) {
-	return e.Store.DeploymentsIn(ctx, p, status, page)
+	return e.Stores.Deployments.DeploymentsIn(ctx, p, status, page)
 }

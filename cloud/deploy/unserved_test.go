@@ -134,7 +134,7 @@ func TestUnserved(t *testing.T) {
 			if len(timeline.Steps) != 2 || len(timeline.Steps[0].Warnings) != 0 {
 				t.Errorf("steps %+v", timeline.Steps)
 			}
-			status, err := s.store.DeploymentStatus(t.Context(), home, d.GroupID, d.ID)
+			status, err := s.store.Deployments().DeploymentStatus(t.Context(), home, d.GroupID, d.ID)
 			if err != nil || row.fails == nil && (status.ErrorMessage != "" || len(status.ErrorDetails) != 0) {
 				t.Errorf("status %+v, %v", status, err)
 			}
@@ -143,7 +143,7 @@ func TestUnserved(t *testing.T) {
 	t.Run("the group's role", func(t *testing.T) {
 		s := s.with(t)
 		id, version := s.create(s.mill("role"))
-		if _, err := s.store.AssociateRole(t.Context(), home, id, "arn:aws:iam::123456789012:role/mill"); err != nil {
+		if _, err := s.store.GroupRoles().AssociateRole(t.Context(), home, id, "arn:aws:iam::123456789012:role/mill"); err != nil {
 			t.Fatal(err)
 		}
 		d := s.offered(id, version)

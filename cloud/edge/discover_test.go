@@ -161,7 +161,7 @@ func TestDiscover(t *testing.T) {
 	}
 
 	t.Run("the authority that signs stands first", func(t *testing.T) {
-		if err := s.store.RecordLeaf(t.Context(), home, d.GroupID, old[0].ID, time.Now().Add(time.Hour)); err != nil {
+		if err := s.store.GroupAuthorities().RecordLeaf(t.Context(), home, d.GroupID, old[0].ID, time.Now().Add(time.Hour)); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := s.authorities.Create(t.Context(), home, d.GroupID, fescue.Token{}); err != nil {

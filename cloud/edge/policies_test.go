@@ -74,7 +74,7 @@ func TestPolicies(t *testing.T) {
 			s := open(t)
 			d := s.core(t, home, "mill", tc.policies...)
 			made := s.deployment(t, d, "mill")
-			hashes, err := s.store.OfferedArtifacts(t.Context(), made)
+			hashes, err := s.store.Offers().OfferedArtifacts(t.Context(), made)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -123,7 +123,7 @@ func TestOthers(t *testing.T) {
 	s := open(t)
 	d := s.core(t, home, "mill", allowAll)
 	made := s.deployment(t, d, "mill")
-	hashes, err := s.store.OfferedArtifacts(t.Context(), made)
+	hashes, err := s.store.Offers().OfferedArtifacts(t.Context(), made)
 	if err != nil {
 		t.Fatal(err)
 	}

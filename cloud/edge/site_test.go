@@ -55,7 +55,7 @@ const (
 // site is a device listener with everything behind it real.
 type site struct {
 	t         *testing.T
-	store     *store.Store
+	store     *store.DB
 	registry  *registry.Service
 	functions *functions.Service
 	blobs     *artifacts.Folder
@@ -95,19 +95,19 @@ func open(t *testing.T) *site {
 	check(err)
 	_, s.key, err = ed25519.GenerateKey(rand.Reader)
 	check(err)
-	s.registry = registry.New(registry.Options{Store: s.store, Authority: s.devices, AWS: "aws", Now: time.Now, Logger: logger})
-	s.functions = functions.New(functions.Options{Store: s.store, Code: s.blobs, Now: time.Now})
-	s.presence = cores.NewPresence(s.store, time.Now, logger)
+	s.registry = registry.New(registry.Options{Stores: s.store.Registry(), Authority: s.devices, AWS: "aws", Now: time.Now, Logger: logger})
+	s.functions = functions.New(functions.Options{Store: s.store.Functions(), Code: s.blobs, Now: time.Now})
+	s.presence = cores.NewPresence(s.store.Cores(), time.Now, logger)
 	s.engine = deploy.New(deploy.Options{
-		Store: s.store, Functions: s.functions, Principals: s.registry, Artifacts: s.blobs, Publisher: silence{},
+		Stores: s.store.Engine(), Functions: s.functions, Principals: s.registry, Artifacts: s.blobs, Publisher: silence{},
 		Signer: signer{s.key}, AWS: "aws", Presence: s.presence, Now: time.Now, Logger: logger,
 	})
-	s.cores = cores.New(s.store, time.Now)
-	s.authorities = groupca.New(s.store, plain{}, time.Now)
+	s.cores = cores.New(s.store.Cores(), time.Now)
+	s.authorities = groupca.New(s.store.GroupAuthorities(), plain{}, time.Now)
 	handler := edge.New(edge.Options{
 		Principals: identity.Principals{Registry: s.registry}, Deployments: watched{s.engine, s.polls}, Artifacts: s.blobs,
 		Presence:    noticed{s.presence, s.broken},
-		Discovery:   discovery.New(s.store, s.cores, s.authorities),
+		Discovery:   discovery.New(s.store.Holdings(), s.cores, s.authorities),
 		SigningKeys: signer{s.key},
 		Now:         func() time.Time { return time.Now().Add(time.Duration(s.late.Load())) }, Logger: logger,
 	})
@@ -325,7 +325,7 @@ func (s *site) deploy(t *testing.T, group, version string) fescue.Deployment {
 		case <-deadline:
 			t.Fatal("the deployment is not built")
 		}
-		if made, err = s.store.Deployment(t.Context(), home, group, made.ID); err != nil {
+		if made, err = s.store.Deployments().Deployment(t.Context(), home, group, made.ID); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -367,7 +367,7 @@ func (s *site) definition(t *testing.T, k fescue.Kind, body any) (id, version st
 	}
 	d := fescue.Definition{Kind: k, ID: fescue.NewID(), Name: "x", CreatedAt: time.Now(), UpdatedAt: time.Now()}
 	v := fescue.DefinitionVersion{Kind: k, DefinitionID: d.ID, ID: fescue.NewID(), CreatedAt: time.Now(), Body: data}
-	if _, err := s.store.CreateDefinition(t.Context(), home, d, &v, fescue.Token{}); err != nil {
+	if _, err := s.store.Definitions().CreateDefinition(t.Context(), home, d, &v, fescue.Token{}); err != nil {
 		t.Fatal(err)
 	}
 	return d.ID, v.ID

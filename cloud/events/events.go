@@ -19,7 +19,6 @@ import (
 
 // Store is the outbox.
 type Store interface {
-	lease.Store
 	// SetEventDestinations names those for which notifications are written from
 	// now on.
 	SetEventDestinations(ctx context.Context, names []string) error
@@ -40,7 +39,9 @@ type Destination interface {
 
 // Options is what a Service is made of.
 type Options struct {
-	Store        Store
+	Store Store
+	// Leases have one server deliver at a time.
+	Leases       lease.Store
 	Destinations []Destination
 	// AWS is the first part of every ARN.
 	AWS string
@@ -84,7 +85,7 @@ const expiry = time.Minute
 
 // Run delivers until ctx ends.
 func (s *Service) Run(ctx context.Context) {
-	l := lease.Lease{Store: s.o.Store, Name: "events", Now: s.o.Now, Logger: s.o.Logger}
+	l := lease.Lease{Store: s.o.Leases, Name: "events", Now: s.o.Now, Logger: s.o.Logger}
 	l.Run(ctx, func(ctx context.Context) {
 		var sending sync.WaitGroup
 		defer sending.Wait()

@@ -94,10 +94,10 @@ func (h *hook) destination(t *testing.T) events.Destination {
 	return d
 }
 
-func serve(t *testing.T, s *store.Store, to ...events.Destination) *events.Service {
+func serve(t *testing.T, s *store.DB, to ...events.Destination) *events.Service {
 	t.Helper()
 	service, err := events.New(t.Context(), events.Options{
-		Store: s, Destinations: to, AWS: "aws", Retention: time.Hour,
+		Store: s.Events(), Leases: s.Leases(), Destinations: to, AWS: "aws", Retention: time.Hour,
 		FirstRetry: 5 * time.Millisecond, LastRetry: 50 * time.Millisecond,
 		Now: time.Now, Logger: slog.New(slog.DiscardHandler),
 	})
@@ -129,15 +129,15 @@ func run(t *testing.T, s *events.Service) (stop func()) {
 }
 
 // fail makes a deployment that fails, and returns what there is to tell of it.
-func fail(t *testing.T, s *store.Store) string {
+func fail(t *testing.T, s *store.DB) string {
 	t.Helper()
 	now := time.Now().UTC()
-	d, err := s.CreateDeployment(t.Context(), fescue.Deployment{
+	d, err := s.Deployments().CreateDeployment(t.Context(), fescue.Deployment{
 		Partition: home, ID: fescue.NewID(), GroupID: fescue.NewID(), GroupVersionID: fescue.NewID(),
 		Type: fescue.NewDeployment, Status: fescue.Building, CreatedAt: now, UpdatedAt: now,
 	}, fescue.Token{})
 	if err == nil {
-		_, err = s.ApplyStep(t.Context(), d, fescue.CloudActor, fescue.DeploymentStep{Event: fescue.EventBuildFailed, At: now, Message: "m"})
+		_, err = s.Deployments().ApplyStep(t.Context(), d, fescue.CloudActor, fescue.DeploymentStep{Event: fescue.EventBuildFailed, At: now, Message: "m"})
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -299,7 +299,7 @@ func TestDelivery(t *testing.T) {
 		serve(t, s, h.destination(t))
 		fail(t, s)
 		service, err := events.New(t.Context(), events.Options{
-			Store: s, Destinations: []events.Destination{h.destination(t)}, AWS: "aws", Retention: time.Hour,
+			Store: s.Events(), Leases: s.Leases(), Destinations: []events.Destination{h.destination(t)}, AWS: "aws", Retention: time.Hour,
 			Now: func() time.Time { return time.Now().Add(2 * time.Hour) }, Logger: slog.New(slog.DiscardHandler),
 		})
 		if err != nil {
@@ -401,7 +401,7 @@ func TestWebhookURLs(t *testing.T) {
 	}
 	h := receive(t, nil)
 	if _, err := events.New(t.Context(), events.Options{
-		Store: storetest.Open(t), Destinations: []events.Destination{h.destination(t), h.destination(t)},
+		Store: storetest.Open(t).Events(), Leases: storetest.Open(t).Leases(), Destinations: []events.Destination{h.destination(t), h.destination(t)},
 	}); err == nil {
 		t.Error("the same URL twice is taken")
 	}

@@ -34,7 +34,7 @@ func newService(t *testing.T) *functions.Service {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return functions.New(functions.Options{Store: db, Code: blobs, Now: time.Now})
+	return functions.New(functions.Options{Store: db.Functions(), Code: blobs, Now: time.Now})
 }
 
 func ptr[T any](v T) *T { return &v }

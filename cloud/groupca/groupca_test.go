@@ -36,7 +36,7 @@ var (
 type site struct {
 	*groupca.Service
 	t     *testing.T
-	store *store.Store
+	store *store.DB
 	group string
 
 	mu  sync.Mutex
@@ -59,7 +59,7 @@ func (s *site) service(key byte) *groupca.Service {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	return groupca.New(s.store, master, func() time.Time {
+	return groupca.New(s.store.GroupAuthorities(), master, func() time.Time {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		return s.now
@@ -75,7 +75,7 @@ func (s *site) wait(d time.Duration) {
 func (s *site) newGroup(p fescue.Partition) string {
 	s.t.Helper()
 	d := fescue.Definition{Kind: fescue.GroupKind, ID: fescue.NewID(), Name: "g", CreatedAt: s.now, UpdatedAt: s.now}
-	if _, err := s.store.CreateDefinition(context.Background(), p, d, nil, fescue.Token{}); err != nil {
+	if _, err := s.store.Definitions().CreateDefinition(context.Background(), p, d, nil, fescue.Token{}); err != nil {
 		s.t.Fatal(err)
 	}
 	return d.ID

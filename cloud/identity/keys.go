@@ -61,15 +61,9 @@ const (
 	maxRecent = 4096
 )
 
-// Store keeps keys and IAM roles.
-type Store interface {
-	KeyStore
-	RoleStore
-}
-
-// NewKeys makes the service.
-func NewKeys(s Store, master *pki.MasterKey, now func() time.Time) *Keys {
-	return &Keys{store: s, roles: NewRoles(s, now), master: master, now: now, recent: make(map[string]recentSigner)}
+// NewKeys makes the service. Sessions take on what the roles grant.
+func NewKeys(s KeyStore, roles *Roles, master *pki.MasterKey, now func() time.Time) *Keys {
+	return &Keys{store: s, roles: roles, master: master, now: now, recent: make(map[string]recentSigner)}
 }
 
 var idPattern = regexp.MustCompile(`^[A-Za-z0-9_]{16,128}$`)

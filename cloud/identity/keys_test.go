@@ -31,7 +31,7 @@ const (
 // site is a database with a clock that stands still until it is moved.
 type site struct {
 	dir   string
-	store *store.Store
+	store *store.DB
 	past  atomic.Int64 // since start
 }
 
@@ -48,7 +48,7 @@ func (s *site) keys(t *testing.T, seed byte) *identity.Keys {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return identity.NewKeys(s.store, master, s.now)
+	return identity.NewKeys(s.store.AccessKeys(), identity.NewRoles(s.store.IAM(), s.now), master, s.now)
 }
 
 func open(t *testing.T) (*site, *identity.Keys) {
@@ -140,12 +140,12 @@ func TestSealed(t *testing.T) {
 		}
 	})
 	t.Run("another key's secret in its place", func(t *testing.T) {
-		row, err := s.store.AccessKey(t.Context(), id)
+		row, err := s.store.AccessKeys().AccessKey(t.Context(), id)
 		if err != nil {
 			t.Fatal(err)
 		}
 		row.ID = "AKIAANOTHEREXAMPLE77"
-		if err := s.store.PutAccessKey(t.Context(), row); err != nil {
+		if err := s.store.AccessKeys().PutAccessKey(t.Context(), row); err != nil {
 			t.Fatal(err)
 		}
 		if key, err := keyOf(t, k, row.ID); !errors.Is(err, pki.ErrSealed) {

@@ -13,7 +13,7 @@ import (
 // addRole makes an IAM role with a policy, if document is one.
 func addRole(t *testing.T, s *site, name, document string) *identity.Roles {
 	t.Helper()
-	roles := identity.NewRoles(s.store, s.now)
+	roles := identity.NewRoles(s.store.IAM(), s.now)
 	const trust = `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":{"AWS":"*"},"Action":"sts:AssumeRole"}}`
 	if _, err := roles.Create(t.Context(), account, fescue.IAMRole{Name: name, Trust: trust}); err != nil {
 		t.Fatal(err)

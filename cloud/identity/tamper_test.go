@@ -177,7 +177,7 @@ func TestAdopt(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := w.store.PutAccessKey(t.Context(), identity.AccessKey{ID: id, Account: account, Name: "n", Sealed: sealed, Role: role, CreatedAt: start}); err != nil {
+		if err := w.store.AccessKeys().PutAccessKey(t.Context(), identity.AccessKey{ID: id, Account: account, Name: "n", Sealed: sealed, Role: role, CreatedAt: start}); err != nil {
 			t.Fatal(err)
 		}
 		if revoked {
@@ -186,7 +186,7 @@ func TestAdopt(t *testing.T) {
 	}
 	open := func(t *testing.T) (*tampered, *identity.Keys) {
 		w := tamper(t)
-		return w, identity.NewKeys(w.store, master, w.now)
+		return w, identity.NewKeys(w.store.AccessKeys(), identity.NewRoles(w.store.IAM(), w.now), master, w.now)
 	}
 	t.Run("once", func(t *testing.T) {
 		t.Parallel()
@@ -201,7 +201,7 @@ func TestAdopt(t *testing.T) {
 			t.Errorf("%+v, %v", adopted, err)
 		}
 		wantSecret(t, k, "AKIAREADERREADERREAD", "secret-of-AKIAREADERREADERREAD")
-		if done, err := w.store.AccessKeysAdopted(t.Context()); !done || err != nil {
+		if done, err := w.store.AccessKeys().AccessKeysAdopted(t.Context()); !done || err != nil {
 			t.Errorf("%v, %v", done, err)
 		}
 		// What somebody writes as an early version did is not adopted later.

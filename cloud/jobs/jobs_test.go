@@ -74,7 +74,7 @@ func open(t testing.TB) *site {
 	logger := slog.New(slog.DiscardHandler)
 	st := storetest.Open(t)
 	s := &site{t: t, now: time.Unix(1000, 0).UTC()}
-	s.Service = jobs.New(jobs.Options{Store: st, Things: everything{}, Publisher: s, AWS: "aws", Now: s.clock, Logger: logger})
+	s.Service = jobs.New(jobs.Options{Store: st.Jobs(), Things: everything{}, Publisher: s, AWS: "aws", Now: s.clock, Logger: logger})
 	return s
 }
 

@@ -139,7 +139,7 @@ func (s *Service) keep(ctx context.Context, p fescue.Partition, cert *x509.Certi
 		NotBefore: cert.NotBefore.UTC(), NotAfter: cert.NotAfter.UTC(),
 		Mode: mode,
 	}
-	if err := s.store.CreateCertificate(ctx, p, c); err != nil {
+	if err := s.store.Certificates.CreateCertificate(ctx, p, c); err != nil {
 		return fescue.Certificate{}, err
 	}
 	return c, nil
@@ -150,14 +150,14 @@ func (s *Service) Certificate(ctx context.Context, p fescue.Partition, id string
 	if err := checkCertificateID(id); err != nil {
 		return fescue.Certificate{}, err
 	}
-	return s.store.Certificate(ctx, p, id)
+	return s.store.Certificates.Certificate(ctx, p, id)
 }
 
 // Certificates lists at most limit certificates by time of creation, after the
 // one whose CreatedAt and ID are given, or from the beginning when the ID is
 // empty.
 func (s *Service) Certificates(ctx context.Context, p fescue.Partition, after fescue.Certificate, ascending bool, limit int) ([]fescue.Certificate, error) {
-	return s.store.Certificates(ctx, p, after, ascending, limit)
+	return s.store.Certificates.Certificates(ctx, p, after, ascending, limit)
 }
 
 // SetCertificateStatus changes the status. REVOKED is final:
@@ -169,7 +169,7 @@ func (s *Service) SetCertificateStatus(ctx context.Context, p fescue.Partition, 
 	if err := checkStatus(status); err != nil {
 		return err
 	}
-	if err := s.store.SetCertificateStatus(ctx, p, id, status, s.now().UTC()); err != nil {
+	if err := s.store.Certificates.SetCertificateStatus(ctx, p, id, status, s.now().UTC()); err != nil {
 		return refuseAs(err, fescue.ErrConflict, ErrCertificateRevoked, id, p.CertificateARN(id))
 	}
 	s.notify(id)
@@ -182,7 +182,7 @@ func (s *Service) DeleteCertificate(ctx context.Context, p fescue.Partition, id 
 	if err := checkCertificateID(id); err != nil {
 		return err
 	}
-	err := s.store.DeleteCertificate(ctx, p, id, force)
+	err := s.store.Certificates.DeleteCertificate(ctx, p, id, force)
 	switch {
 	case err == nil:
 		s.notify(id)
@@ -190,7 +190,7 @@ func (s *Service) DeleteCertificate(ctx context.Context, p fescue.Partition, id 
 	case errors.Is(err, fescue.ErrInUse):
 		// What it is attached to only chooses the words.
 		reason := ErrCertificateHasPolicies
-		things, readErr := s.store.CertificateThings(ctx, p, id, fescue.Page{Limit: 1})
+		things, readErr := s.store.Things.CertificateThings(ctx, p, id, fescue.Page{Limit: 1})
 		if readErr != nil {
 			return readErr
 		}

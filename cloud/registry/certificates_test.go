@@ -180,7 +180,7 @@ func FuzzCreateCertificateFromCSR(f *testing.F) {
 	f.Add("\x00\xff")
 	a := must(pki.NewAuthority("devices", pki.ECDSA, now))
 	f.Fuzz(func(t *testing.T, text string) {
-		s := registry.New(registry.Options{Store: keepsNothing{}, Authority: a, AWS: "aws", Now: func() time.Time { return now }, Logger: slog.New(slog.DiscardHandler)})
+		s := registry.New(registry.Options{Stores: registry.Stores{Certificates: keepsNothing{}}, Authority: a, AWS: "aws", Now: func() time.Time { return now }, Logger: slog.New(slog.DiscardHandler)})
 		c, err := s.CreateCertificateFromCSR(t.Context(), here, text, true)
 		var invalid *registry.InvalidError
 		if err != nil && !errors.As(err, &invalid) {
@@ -192,7 +192,7 @@ func FuzzCreateCertificateFromCSR(f *testing.F) {
 	})
 }
 
-type keepsNothing struct{ registry.Store }
+type keepsNothing struct{ registry.CertificateStore }
 
 func (keepsNothing) CreateCertificate(context.Context, fescue.Partition, fescue.Certificate) error {
 	return nil

@@ -32,7 +32,7 @@ func (s *Service) CreatePolicy(ctx context.Context, p fescue.Partition, name, do
 	}
 	now := s.now().UTC()
 	pol := fescue.Policy{Name: name, DefaultVersionID: "1", CreatedAt: now, UpdatedAt: now, Document: document}
-	if err := s.store.CreatePolicy(ctx, p, pol); err != nil {
+	if err := s.store.Policies.CreatePolicy(ctx, p, pol); err != nil {
 		return fescue.Policy{}, refuseAs(err, fescue.ErrExists, ErrPolicyExists, name, p.PolicyARN(name))
 	}
 	return pol, nil
@@ -43,14 +43,14 @@ func (s *Service) Policy(ctx context.Context, p fescue.Partition, name string) (
 	if err := checkPolicyName(name); err != nil {
 		return fescue.Policy{}, err
 	}
-	return s.store.Policy(ctx, p, name)
+	return s.store.Policies.Policy(ctx, p, name)
 }
 
 // Policies lists at most limit policies without their documents by time of
 // creation, after the one whose CreatedAt and Name are given, or from the
 // beginning when the name is empty.
 func (s *Service) Policies(ctx context.Context, p fescue.Partition, after fescue.Policy, ascending bool, limit int) ([]fescue.Policy, error) {
-	return s.store.Policies(ctx, p, after, ascending, limit)
+	return s.store.Policies.Policies(ctx, p, after, ascending, limit)
 }
 
 // DeletePolicy removes a policy that is attached to nothing and has no version
@@ -59,13 +59,13 @@ func (s *Service) DeletePolicy(ctx context.Context, p fescue.Partition, name str
 	if err := checkPolicyName(name); err != nil {
 		return err
 	}
-	err := s.store.DeletePolicy(ctx, p, name)
+	err := s.store.Policies.DeletePolicy(ctx, p, name)
 	if !errors.Is(err, fescue.ErrInUse) {
 		return err
 	}
 	// What is in the way only chooses the words.
 	reason := ErrPolicyHasVersions
-	targets, readErr := s.store.PolicyCertificates(ctx, p, name, fescue.Page{Limit: 1})
+	targets, readErr := s.store.Policies.PolicyCertificates(ctx, p, name, fescue.Page{Limit: 1})
 	if readErr != nil {
 		return readErr
 	}
@@ -80,7 +80,7 @@ func (s *Service) CreatePolicyVersion(ctx context.Context, p fescue.Partition, n
 	if err := cmp.Or(checkPolicyName(name), checkDocument(document)); err != nil {
 		return fescue.PolicyVersion{}, err
 	}
-	v, certificates, err := s.store.AddPolicyVersion(ctx, p, name, document, makeDefault, MaxPolicyVersions, s.now().UTC())
+	v, certificates, err := s.store.Policies.AddPolicyVersion(ctx, p, name, document, makeDefault, MaxPolicyVersions, s.now().UTC())
 	if err != nil {
 		return fescue.PolicyVersion{}, refuseAs(err, fescue.ErrConflict, ErrVersionLimit, name, p.PolicyARN(name))
 	}
@@ -96,7 +96,7 @@ func (s *Service) PolicyVersion(ctx context.Context, p fescue.Partition, name, v
 	if err != nil {
 		return fescue.PolicyVersion{}, err
 	}
-	return s.store.PolicyVersion(ctx, p, name, number)
+	return s.store.Policies.PolicyVersion(ctx, p, name, number)
 }
 
 // PolicyVersions lists all versions, newest first.
@@ -104,7 +104,7 @@ func (s *Service) PolicyVersions(ctx context.Context, p fescue.Partition, name s
 	if err := checkPolicyName(name); err != nil {
 		return nil, err
 	}
-	return s.store.PolicyVersions(ctx, p, name)
+	return s.store.Policies.PolicyVersions(ctx, p, name)
 }
 
 // SetDefaultPolicyVersion makes a version act.
@@ -113,7 +113,7 @@ func (s *Service) SetDefaultPolicyVersion(ctx context.Context, p fescue.Partitio
 	if err != nil {
 		return err
 	}
-	certificates, err := s.store.SetDefaultPolicyVersion(ctx, p, name, number, s.now().UTC())
+	certificates, err := s.store.Policies.SetDefaultPolicyVersion(ctx, p, name, number, s.now().UTC())
 	if err != nil {
 		return err
 	}
@@ -127,7 +127,7 @@ func (s *Service) DeletePolicyVersion(ctx context.Context, p fescue.Partition, n
 	if err != nil {
 		return err
 	}
-	err = s.store.DeletePolicyVersion(ctx, p, name, number)
+	err = s.store.Policies.DeletePolicyVersion(ctx, p, name, number)
 	return refuseAs(err, fescue.ErrConflict, ErrVersionIsDefault, name, p.PolicyARN(name))
 }
 
@@ -136,7 +136,7 @@ func (s *Service) AttachPolicy(ctx context.Context, p fescue.Partition, name, ce
 	if err := cmp.Or(checkPolicyName(name), checkCertificateID(certificateID)); err != nil {
 		return err
 	}
-	if err := s.store.AttachPolicy(ctx, p, name, certificateID, MaxPolicies); err != nil {
+	if err := s.store.Policies.AttachPolicy(ctx, p, name, certificateID, MaxPolicies); err != nil {
 		return refuseAs(err, fescue.ErrConflict, ErrPolicyLimit, certificateID, p.CertificateARN(certificateID))
 	}
 	s.notify(certificateID)
@@ -148,7 +148,7 @@ func (s *Service) DetachPolicy(ctx context.Context, p fescue.Partition, name, ce
 	if err := cmp.Or(checkPolicyName(name), checkCertificateID(certificateID)); err != nil {
 		return err
 	}
-	if err := s.store.DetachPolicy(ctx, p, name, certificateID); err != nil {
+	if err := s.store.Policies.DetachPolicy(ctx, p, name, certificateID); err != nil {
 		return err
 	}
 	s.notify(certificateID)
@@ -160,7 +160,7 @@ func (s *Service) CertificatePolicies(ctx context.Context, p fescue.Partition, c
 	if _, err := s.Certificate(ctx, p, certificateID); err != nil {
 		return nil, err
 	}
-	return s.store.CertificatePolicies(ctx, p, certificateID, page)
+	return s.store.Policies.CertificatePolicies(ctx, p, certificateID, page)
 }
 
 // PolicyCertificates lists the ids of the certificates a policy is attached to.
@@ -168,7 +168,7 @@ func (s *Service) PolicyCertificates(ctx context.Context, p fescue.Partition, na
 	if _, err := s.Policy(ctx, p, name); err != nil {
 		return nil, err
 	}
-	return s.store.PolicyCertificates(ctx, p, name, page)
+	return s.store.Policies.PolicyCertificates(ctx, p, name, page)
 }
 
 func checkPolicyName(name string) error {

@@ -97,20 +97,20 @@ type PolicyStore interface {
 	PolicyCertificates(ctx context.Context, p fescue.Partition, name string, page fescue.Page) ([]string, error)
 }
 
-// Store is what the registry needs of the database. What a partition does not
+// Stores are what the registry needs of the database. What a partition does not
 // have is fescue.ErrNotFound, a taken name fescue.ErrExists; the error's text
 // names the record.
-type Store interface {
-	ThingStore
-	ThingTypeStore
-	CertificateStore
-	PolicyStore
-	RoleAliasStore
+type Stores struct {
+	Things       ThingStore
+	ThingTypes   ThingTypeStore
+	Certificates CertificateStore
+	Policies     PolicyStore
+	RoleAliases  RoleAliasStore
 }
 
 // Options are what a Service is made of. All members are required.
 type Options struct {
-	Store Store
+	Stores Stores
 	// Authority signs the certificates that the registry issues.
 	Authority *pki.Authority
 	// AWS is the first part of every ARN, "aws" for example.
@@ -121,7 +121,7 @@ type Options struct {
 
 // Service is the registry. Its methods may be called at the same time.
 type Service struct {
-	store     Store
+	store     Stores
 	authority *pki.Authority
 	aws       string
 	now       func() time.Time
@@ -136,7 +136,7 @@ type listener struct{ changed func(certificateID string) }
 // New makes the service.
 func New(o Options) *Service {
 	return &Service{
-		store: o.Store, authority: o.Authority, aws: o.AWS, now: o.Now, logger: o.Logger,
+		store: o.Stores, authority: o.Authority, aws: o.AWS, now: o.Now, logger: o.Logger,
 		listeners: make(map[*listener]struct{}),
 	}
 }
@@ -184,7 +184,7 @@ func (s *Service) Principal(ctx context.Context, certificateID string) (fescue.P
 	if !fescue.ValidHash(certificateID) {
 		return fescue.Principal{}, fmt.Errorf("certificate %.64q %w", certificateID, fescue.ErrNotFound)
 	}
-	return s.store.Principal(ctx, s.aws, certificateID)
+	return s.store.Certificates.Principal(ctx, s.aws, certificateID)
 }
 
 // refuseAs puts a reason in the place of what the store said, when it said what.

@@ -31,7 +31,7 @@ const allowAll = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action
 func open(t *testing.T) *registry.Service {
 	t.Helper()
 	return registry.New(registry.Options{
-		Store: storetest.Open(t), Authority: authority(t), AWS: here.AWS,
+		Stores: storetest.Open(t).Registry(), Authority: authority(t), AWS: here.AWS,
 		Now: func() time.Time { return now }, Logger: slog.New(slog.DiscardHandler),
 	})
 }

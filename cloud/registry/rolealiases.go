@@ -49,13 +49,13 @@ func (s *Service) CreateRoleAlias(ctx context.Context, p fescue.Partition, r fes
 	}
 	r.CreatedAt = s.now().UTC()
 	r.UpdatedAt, r.Owner = r.CreatedAt, p.Account
-	err := s.store.CreateRoleAlias(ctx, p, r)
+	err := s.store.RoleAliases.CreateRoleAlias(ctx, p, r)
 	return r, refuseAs(err, fescue.ErrExists, ErrRoleAliasExists, r.Name, p.RoleAliasARN(r.Name))
 }
 
 // RoleAlias reads a role alias.
 func (s *Service) RoleAlias(ctx context.Context, p fescue.Partition, name string) (fescue.RoleAlias, error) {
-	r, err := s.store.RoleAlias(ctx, p, name)
+	r, err := s.store.RoleAliases.RoleAlias(ctx, p, name)
 	return r, refuseAs(err, fescue.ErrNotFound, ErrRoleAliasUnknown, name, p.RoleAliasARN(name))
 }
 
@@ -66,19 +66,19 @@ func (s *Service) UpdateRoleAlias(ctx context.Context, p fescue.Partition, r fes
 		return err
 	}
 	r.UpdatedAt = s.now().UTC()
-	err := s.store.UpdateRoleAlias(ctx, p, r)
+	err := s.store.RoleAliases.UpdateRoleAlias(ctx, p, r)
 	return refuseAs(err, fescue.ErrNotFound, ErrRoleAliasUnknown, r.Name, p.RoleAliasARN(r.Name))
 }
 
 // DeleteRoleAlias removes a role alias.
 func (s *Service) DeleteRoleAlias(ctx context.Context, p fescue.Partition, name string) error {
-	err := s.store.DeleteRoleAlias(ctx, p, name)
+	err := s.store.RoleAliases.DeleteRoleAlias(ctx, p, name)
 	return refuseAs(err, fescue.ErrNotFound, ErrRoleAliasUnknown, name, p.RoleAliasARN(name))
 }
 
 // RoleAliases lists role aliases by time of creation.
 func (s *Service) RoleAliases(ctx context.Context, p fescue.Partition, after fescue.RoleAlias, ascending bool, limit int) ([]fescue.RoleAlias, error) {
-	return s.store.RoleAliases(ctx, p, after, ascending, limit)
+	return s.store.RoleAliases.RoleAliases(ctx, p, after, ascending, limit)
 }
 
 func checkRoleAlias(r fescue.RoleAlias) error {

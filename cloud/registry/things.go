@@ -59,7 +59,7 @@ func (s *Service) CreateThing(ctx context.Context, p fescue.Partition, name, thi
 	if err := cmp.Or(checkThingName(name), checkThingType(thingType), checkAttributes(attributes)); err != nil {
 		return fescue.Thing{}, err
 	}
-	found, err := s.store.CreateThing(ctx, p, t, s.now().UTC())
+	found, err := s.store.Things.CreateThing(ctx, p, t, s.now().UTC())
 	if errors.Is(err, fescue.ErrExists) {
 		if found.Type == t.Type && maps.Equal(found.Attributes, t.Attributes) {
 			return found, nil
@@ -74,7 +74,7 @@ func (s *Service) Thing(ctx context.Context, p fescue.Partition, name string) (f
 	if err := checkThingName(name); err != nil {
 		return fescue.Thing{}, err
 	}
-	return s.store.Thing(ctx, p, name)
+	return s.store.Things.Thing(ctx, p, name)
 }
 
 // updateAttempts bounds how often an update is worked out anew because another
@@ -90,7 +90,7 @@ func (s *Service) UpdateThing(ctx context.Context, p fescue.Partition, name stri
 		return invalid("removeThingType and thingTypeName exclude each other, send one of them")
 	}
 	for attempt := 1; ; attempt++ {
-		t, err := s.store.Thing(ctx, p, name)
+		t, err := s.store.Things.Thing(ctx, p, name)
 		if err != nil {
 			return err
 		}
@@ -101,7 +101,7 @@ func (s *Service) UpdateThing(ctx context.Context, p fescue.Partition, name stri
 		if err := checkAttributes(t.Attributes); err != nil {
 			return err
 		}
-		certificates, err := s.store.ReplaceThing(ctx, p, t)
+		certificates, err := s.store.Things.ReplaceThing(ctx, p, t)
 		switch {
 		case err == nil:
 			s.notify(certificates...)
@@ -145,7 +145,7 @@ func (s *Service) DeleteThing(ctx context.Context, p fescue.Partition, name stri
 			version = -1 // no thing has it, and 0 would mean any
 		}
 	}
-	err := s.store.DeleteThing(ctx, p, name, version)
+	err := s.store.Things.DeleteThing(ctx, p, name, version)
 	if errors.Is(err, fescue.ErrNotFound) {
 		return nil
 	}
@@ -173,7 +173,7 @@ func (s *Service) Things(ctx context.Context, p fescue.Partition, f ThingFilter,
 		batch = scanBatch
 	}
 	for scanned := 0; ; scanned += batch {
-		things, err := s.store.Things(ctx, p, f.Type, fescue.Page{After: page.After, Limit: batch})
+		things, err := s.store.Things.Things(ctx, p, f.Type, fescue.Page{After: page.After, Limit: batch})
 		if err != nil {
 			return nil, "", err
 		}
@@ -225,7 +225,7 @@ func (s *Service) AttachThing(ctx context.Context, p fescue.Partition, thing, ce
 	if err := cmp.Or(checkThingName(thing), checkCertificateID(certificateID)); err != nil {
 		return err
 	}
-	if err := s.store.AttachThing(ctx, p, thing, certificateID); err != nil {
+	if err := s.store.Things.AttachThing(ctx, p, thing, certificateID); err != nil {
 		return err
 	}
 	s.notify(certificateID)
@@ -237,7 +237,7 @@ func (s *Service) DetachThing(ctx context.Context, p fescue.Partition, thing, ce
 	if err := cmp.Or(checkThingName(thing), checkCertificateID(certificateID)); err != nil {
 		return err
 	}
-	if err := s.store.DetachThing(ctx, p, thing, certificateID); err != nil {
+	if err := s.store.Things.DetachThing(ctx, p, thing, certificateID); err != nil {
 		return err
 	}
 	s.notify(certificateID)
@@ -249,7 +249,7 @@ func (s *Service) ThingCertificates(ctx context.Context, p fescue.Partition, thi
 	if _, err := s.Thing(ctx, p, thing); err != nil {
 		return nil, err
 	}
-	return s.store.ThingCertificates(ctx, p, thing, page)
+	return s.store.Things.ThingCertificates(ctx, p, thing, page)
 }
 
 // CertificateThings lists the names of the things that a certificate is attached
@@ -258,7 +258,7 @@ func (s *Service) CertificateThings(ctx context.Context, p fescue.Partition, cer
 	if _, err := s.Certificate(ctx, p, certificateID); err != nil {
 		return nil, err
 	}
-	return s.store.CertificateThings(ctx, p, certificateID, page)
+	return s.store.Things.CertificateThings(ctx, p, certificateID, page)
 }
 
 func checkThingName(name string) error {

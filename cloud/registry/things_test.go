@@ -224,7 +224,7 @@ func TestListThings(t *testing.T) {
 
 // contended is a store on which another caller is always first.
 type contended struct {
-	registry.Store
+	registry.ThingStore
 	tries int
 }
 
@@ -235,8 +235,8 @@ func (c *contended) ReplaceThing(context.Context, fescue.Partition, fescue.Thing
 
 func TestUpdateThingGivesUp(t *testing.T) {
 	t.Parallel()
-	c := &contended{Store: storetest.Open(t)}
-	s := registry.New(registry.Options{Store: c, Authority: authority(t), AWS: "aws", Now: time.Now, Logger: slog.New(slog.DiscardHandler)})
+	c := &contended{ThingStore: storetest.Open(t).Things()}
+	s := registry.New(registry.Options{Stores: registry.Stores{Things: c}, Authority: authority(t), AWS: "aws", Now: time.Now, Logger: slog.New(slog.DiscardHandler)})
 	must(s.CreateThing(t.Context(), here, "lamp", "", nil))
 	wantError(t, s.UpdateThing(t.Context(), here, "lamp", registry.ThingChange{}), registry.ErrThingVersion)
 	if c.tries < 2 || c.tries > 100 {
@@ -246,7 +246,7 @@ func TestUpdateThingGivesUp(t *testing.T) {
 
 // crowded is a store with a million things, none of which has an attribute.
 type crowded struct {
-	registry.Store
+	registry.ThingStore
 	read int
 }
 
@@ -266,7 +266,7 @@ func (c *crowded) Things(_ context.Context, _ fescue.Partition, _ string, page f
 func TestListThingsIsBounded(t *testing.T) {
 	t.Parallel()
 	c := &crowded{}
-	s := registry.New(registry.Options{Store: c, Authority: authority(t), AWS: "aws", Now: time.Now, Logger: slog.New(slog.DiscardHandler)})
+	s := registry.New(registry.Options{Stores: registry.Stores{Things: c}, Authority: authority(t), AWS: "aws", Now: time.Now, Logger: slog.New(slog.DiscardHandler)})
 	list, next, err := s.Things(t.Context(), here, registry.ThingFilter{Attribute: "none"}, fescue.Page{Limit: 1})
 	mustDo(t, err)
 	if len(list) != 0 || next != fmt.Sprintf("t%07d", c.read) || c.read > 10_000 {

@@ -43,7 +43,7 @@ func (s *Service) CreateThingType(ctx context.Context, p fescue.Partition, t fes
 		return fescue.ThingType{}, err
 	}
 	t.ID, t.CreatedAt, t.DeprecatedAt = fescue.NewID(), s.now().UTC(), time.Time{}
-	made, err := s.store.CreateThingType(ctx, p, t)
+	made, err := s.store.ThingTypes.CreateThingType(ctx, p, t)
 	if errors.Is(err, fescue.ErrExists) {
 		if made.Description == t.Description && slices.Equal(made.SearchableAttributes, t.SearchableAttributes) {
 			return made, nil
@@ -58,12 +58,12 @@ func (s *Service) ThingType(ctx context.Context, p fescue.Partition, name string
 	if err := checkThingTypeName(name); err != nil {
 		return fescue.ThingType{}, err
 	}
-	return s.store.ThingType(ctx, p, name)
+	return s.store.ThingTypes.ThingType(ctx, p, name)
 }
 
 // ThingTypes lists thing types by name.
 func (s *Service) ThingTypes(ctx context.Context, p fescue.Partition, page fescue.Page) ([]fescue.ThingType, error) {
-	return s.store.ThingTypes(ctx, p, page)
+	return s.store.ThingTypes.ThingTypes(ctx, p, page)
 }
 
 // UpdateThingType replaces description and searchable attributes.
@@ -71,7 +71,7 @@ func (s *Service) UpdateThingType(ctx context.Context, p fescue.Partition, t fes
 	if err := checkThingTypeProperties(t); err != nil {
 		return err
 	}
-	return s.store.UpdateThingType(ctx, p, t.Name, t.Description, t.SearchableAttributes)
+	return s.store.ThingTypes.UpdateThingType(ctx, p, t.Name, t.Description, t.SearchableAttributes)
 }
 
 // DeprecateThingType keeps things from becoming of the type, or lets them again.
@@ -84,7 +84,7 @@ func (s *Service) DeprecateThingType(ctx context.Context, p fescue.Partition, na
 	if !undo {
 		at = s.now().UTC()
 	}
-	return s.store.DeprecateThingType(ctx, p, name, at)
+	return s.store.ThingTypes.DeprecateThingType(ctx, p, name, at)
 }
 
 // DeleteThingType removes a deprecated thing type that no thing is of.
@@ -92,7 +92,7 @@ func (s *Service) DeleteThingType(ctx context.Context, p fescue.Partition, name 
 	if err := checkThingTypeName(name); err != nil {
 		return err
 	}
-	err := s.store.DeleteThingType(ctx, p, name)
+	err := s.store.ThingTypes.DeleteThingType(ctx, p, name)
 	err = refuseAs(err, fescue.ErrInUse, ErrTypeHasThings, name, p.ThingTypeARN(name))
 	return refuseAs(err, fescue.ErrPrecondition, ErrTypeNotDeprecated, name, p.ThingTypeARN(name))
 }

@@ -14,7 +14,6 @@ import (
 
 // Store keeps what ages.
 type Store interface {
-	lease.Store
 	// Expire looks at about limit rows from a time on that are older than before,
 	// removes those that may go, and returns up to which time it looked, zero when
 	// there were none.
@@ -23,7 +22,9 @@ type Store interface {
 
 // Options is what a Sweeper is made of. All are needed.
 type Options struct {
-	Store  Store
+	Store Store
+	// Leases have one server sweep at a time.
+	Leases lease.Store
 	Ages   Ages
 	Now    func() time.Time
 	Logger *slog.Logger
@@ -44,7 +45,7 @@ const (
 
 // Run sweeps now and then until ctx ends, while no other server does.
 func (s *Sweeper) Run(ctx context.Context) {
-	l := lease.Lease{Store: s.Store, Name: "retention", Now: s.Now, Logger: s.Logger}
+	l := lease.Lease{Store: s.Leases, Name: "retention", Now: s.Now, Logger: s.Logger}
 	l.Run(ctx, func(ctx context.Context) {
 		for {
 			s.Sweep(ctx)

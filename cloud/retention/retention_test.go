@@ -27,7 +27,7 @@ func TestSweep(t *testing.T) {
 	ages := []time.Duration{day, 3 * day, 30 * day}
 	for _, age := range ages {
 		for i := range each {
-			_, err := s.CreateDefinition(t.Context(), p, fescue.Definition{
+			_, err := s.Definitions().CreateDefinition(t.Context(), p, fescue.Definition{
 				Kind: fescue.CoreKind, ID: fescue.NewID(), CreatedAt: now.Add(-age - time.Duration(i)*time.Second),
 			}, nil, token(age, i))
 			if err != nil {
@@ -39,7 +39,7 @@ func TestSweep(t *testing.T) {
 		t.Helper()
 		for _, age := range ages {
 			for i := range each {
-				if _, err := s.TokenSubject(t.Context(), p, token(age, i)); err == nil {
+				if _, err := s.Definitions().TokenSubject(t.Context(), p, token(age, i)); err == nil {
 					n++
 				}
 			}
@@ -53,7 +53,7 @@ func TestSweep(t *testing.T) {
 	}{{"for ever", 0, 3 * each}, {"a week", 7 * day, 2 * each}, {"two days", 2 * day, each}, {"an hour", time.Hour, 0}} {
 		t.Run(tc.name, func(t *testing.T) {
 			retention.New(retention.Options{
-				Store: s, Ages: retention.Ages{retention.RetainedTokens: tc.age}, Now: func() time.Time { return now }, Logger: logger,
+				Store: s.Retention(), Leases: s.Leases(), Ages: retention.Ages{retention.RetainedTokens: tc.age}, Now: func() time.Time { return now }, Logger: logger,
 			}).Sweep(t.Context())
 			if got := kept(); got != tc.want {
 				t.Errorf("%d tokens are kept, want %d", got, tc.want)

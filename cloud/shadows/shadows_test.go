@@ -67,7 +67,7 @@ func open(t testing.TB) (*shadows.Service, *recorder) {
 	logger := slog.New(slog.DiscardHandler)
 	s := storetest.Open(t)
 	r := &recorder{}
-	return shadows.New(shadows.Options{Store: s, Publisher: r, Now: func() time.Time { return time.Unix(1000, 0) }, Logger: logger}), r
+	return shadows.New(shadows.Options{Store: s.Shadows(), Publisher: r, Now: func() time.Time { return time.Unix(1000, 0) }, Logger: logger}), r
 }
 
 // TestReceive sends messages one after another and looks at what each makes the

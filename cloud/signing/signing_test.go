@@ -28,7 +28,7 @@ func open(t *testing.T) (first, second *signing.Keys) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return signing.New(s, master, time.Now), signing.New(s, master, time.Now)
+	return signing.New(s.ServerKeys(), master, time.Now), signing.New(s.ServerKeys(), master, time.Now)
 }
 
 func manifest() bundle.Manifest {

@@ -10,9 +10,15 @@ import (
 	"github.com/fescue-edge/fescue/cloud/audit"
 )
 
+// Audit keeps the audit record.
+type Audit struct{ db *DB }
+
+// Audit is that part of the database.
+func (db *DB) Audit() Audit { return Audit{db} }
+
 // AddAuditRecords appends records, all or none. Nothing changes one later.
-func (s *Store) AddAuditRecords(ctx context.Context, records ...audit.Record) error {
-	return s.update(ctx, func(tx *sql.Tx) error { return addAuditRecords(ctx, tx, records) })
+func (s Audit) AddAuditRecords(ctx context.Context, records ...audit.Record) error {
+	return s.db.update(ctx, func(tx *sql.Tx) error { return addAuditRecords(ctx, tx, records) })
 }
 
 func addAuditRecords(ctx context.Context, tx *sql.Tx, records []audit.Record) error {
@@ -28,7 +34,7 @@ func addAuditRecords(ctx context.Context, tx *sql.Tx, records []audit.Record) er
 }
 
 // AuditRecords lists records of the partition and of its account, oldest first.
-func (s *Store) AuditRecords(ctx context.Context, p fescue.Partition, f audit.Filter) ([]audit.Record, error) {
+func (s Audit) AuditRecords(ctx context.Context, p fescue.Partition, f audit.Filter) ([]audit.Record, error) {
 	account := fescue.Partition{AWS: p.AWS, Account: p.Account}
 	scan := func(rows *sql.Rows) (audit.Record, error) {
 		r := audit.Record{Partition: p}
@@ -44,7 +50,7 @@ func (s *Store) AuditRecords(ctx context.Context, p fescue.Partition, f audit.Fi
 	if !f.To.IsZero() {
 		to = millis(f.To)
 	}
-	return all(ctx, s.read, scan, `
+	return all(ctx, s.db.read, scan, `
 		SELECT partition, at, id, key_id, key_name, source, service, operation, resource, status, code, repeats FROM audit_record
 		WHERE partition IN ($1, $2) AND at >= $3 AND at < $4 AND (at > $5 OR at = $5 AND id > $6)
 		AND ($7 = '' OR key_id = $7) AND ($8 = '' OR operation = $8)

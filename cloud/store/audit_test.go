@@ -25,14 +25,14 @@ func testAudit(t *testing.T, open opener) {
 	b, a, c, account := record(homePartition, "b", 0), record(homePartition, "a", 0), record(homePartition, "c", time.Second), record(wide, "d", 2*time.Second)
 	c.Repeats = 70
 	for _, r := range []audit.Record{c, b, a, account, record(elsewhere[0], "x", 0), record(elsewhere[1], "y", 0)} {
-		if err := s.AddAuditRecords(ctx, r); err != nil {
+		if err := s.Audit().AddAuditRecords(ctx, r); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := s.AddAuditRecords(ctx, a); err == nil {
+	if err := s.Audit().AddAuditRecords(ctx, a); err == nil {
 		t.Error("a record was written twice")
 	}
-	if err := s.AddAuditRecords(ctx, record(homePartition, "new", 0), a); err == nil {
+	if err := s.Audit().AddAuditRecords(ctx, record(homePartition, "new", 0), a); err == nil {
 		t.Error("a record was written twice beside a new one")
 	}
 	for name, q := range map[string]struct {
@@ -48,7 +48,7 @@ func testAudit(t *testing.T, open opener) {
 		"an operation":  {audit.Filter{Limit: 9, Operation: "Opc"}, []audit.Record{c}},
 		"neither":       {audit.Filter{Limit: 9, Operation: "Opx"}, nil},
 	} {
-		if got := must(s.AuditRecords(ctx, homePartition, q.filter))(t); !gocmp.Equal(got, q.want) {
+		if got := must(s.Audit().AuditRecords(ctx, homePartition, q.filter))(t); !gocmp.Equal(got, q.want) {
 			t.Errorf("%s: %s", name, gocmp.Diff(q.want, got))
 		}
 	}
@@ -57,14 +57,14 @@ func testAudit(t *testing.T, open opener) {
 		for i := range 8 {
 			wg.Go(func() {
 				for n := range 8 {
-					if err := s.AddAuditRecords(ctx, record(homePartition, fmt.Sprint(i, "-", n), time.Hour)); err != nil {
+					if err := s.Audit().AddAuditRecords(ctx, record(homePartition, fmt.Sprint(i, "-", n), time.Hour)); err != nil {
 						t.Error(err)
 					}
 				}
 			})
 		}
 		wg.Wait()
-		if got := must(s.AuditRecords(ctx, homePartition, audit.Filter{From: madeAt.Add(time.Hour), Limit: 99}))(t); len(got) != 64 {
+		if got := must(s.Audit().AuditRecords(ctx, homePartition, audit.Filter{From: madeAt.Add(time.Hour), Limit: 99}))(t); len(got) != 64 {
 			t.Errorf("%d records", len(got))
 		}
 	})

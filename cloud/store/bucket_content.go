@@ -22,8 +22,8 @@ import (
 // HoldBlob announces that a blob is going to be put and named before until, and
 // returns the announcement's id, by which it is named. While somebody removes that
 // very blob it is fescue.ErrConflict.
-func (s *Store) HoldBlob(ctx context.Context, hash string, until time.Time) (hold string, err error) {
-	err = s.update(ctx, func(tx *sql.Tx) error {
+func (s Buckets) HoldBlob(ctx context.Context, hash string, until time.Time) (hold string, err error) {
+	err = s.db.update(ctx, func(tx *sql.Tx) error {
 		if err := lookAtBlob(ctx, tx, hash, until); err != nil {
 			return err
 		}
@@ -89,8 +89,8 @@ func insertPart(ctx context.Context, tx *sql.Tx, p fescue.Partition, content str
 
 // ObjectParts lists the pieces of a content by number, after a number. A content
 // that is gone has none.
-func (s *Store) ObjectParts(ctx context.Context, p fescue.Partition, content string, after, limit int) ([]buckets.ObjectPart, error) {
-	return objectParts(ctx, s.read, p, content, after, limit)
+func (s Buckets) ObjectParts(ctx context.Context, p fescue.Partition, content string, after, limit int) ([]buckets.ObjectPart, error) {
+	return objectParts(ctx, s.db.read, p, content, after, limit)
 }
 
 func objectParts(ctx context.Context, q querier, p fescue.Partition, content string, after, limit int) ([]buckets.ObjectPart, error) {
@@ -109,8 +109,8 @@ func objectParts(ctx context.Context, q querier, p fescue.Partition, content str
 
 // BlobsToLookAt lists blobs that may be garbage and whose time has come, also
 // those whose removal was begun and not finished.
-func (s *Store) BlobsToLookAt(ctx context.Context, now time.Time, limit int) ([]buckets.BlobLook, error) {
-	return all(ctx, s.read, func(rows *sql.Rows) (b buckets.BlobLook, err error) {
+func (s Buckets) BlobsToLookAt(ctx context.Context, now time.Time, limit int) ([]buckets.BlobLook, error) {
+	return all(ctx, s.db.read, func(rows *sql.Rows) (b buckets.BlobLook, err error) {
 		var at, doomed int64
 		err = rows.Scan(&b.Hash, &at, &doomed, &b.Named)
 		b.LookAt, b.DoomedUntil = fromMillis(at), fromMillis(doomed)
@@ -122,8 +122,8 @@ func (s *Store) BlobsToLookAt(ctx context.Context, now time.Time, limit int) ([]
 
 // CondemnBlob says that the caller is going to remove a blob before until. If
 // anything happened to the blob since it was looked at it is fescue.ErrConflict.
-func (s *Store) CondemnBlob(ctx context.Context, b buckets.BlobLook, until time.Time) error {
-	err := s.update(ctx, func(tx *sql.Tx) error {
+func (s Buckets) CondemnBlob(ctx context.Context, b buckets.BlobLook, until time.Time) error {
+	err := s.db.update(ctx, func(tx *sql.Tx) error {
 		err := changed(ctx, tx, `
 			UPDATE bucket_garbage SET doomed_until = $1 WHERE hash = $2 AND look_at = $3 AND doomed_until = $4`,
 			millis(until), b.Hash, millis(b.LookAt), millis(b.DoomedUntil))
@@ -137,8 +137,8 @@ func (s *Store) CondemnBlob(ctx context.Context, b buckets.BlobLook, until time.
 
 // ForgetBlob says that a blob as it was looked at, or as it was condemned since,
 // needs no further look.
-func (s *Store) ForgetBlob(ctx context.Context, b buckets.BlobLook) error {
-	return s.update(ctx, func(tx *sql.Tx) error {
+func (s Buckets) ForgetBlob(ctx context.Context, b buckets.BlobLook) error {
+	return s.db.update(ctx, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `
 			DELETE FROM bucket_garbage WHERE hash = $1 AND look_at = $2 AND doomed_until = $3`,
 			b.Hash, millis(b.LookAt), millis(b.DoomedUntil))

@@ -12,8 +12,8 @@ import (
 
 // CreateUpload writes a multipart upload without parts. A bucket that is not
 // there is fescue.ErrNotFound.
-func (s *Store) CreateUpload(ctx context.Context, p fescue.Partition, bucket string, u buckets.ObjectUpload) error {
-	err := s.update(ctx, func(tx *sql.Tx) error {
+func (s Buckets) CreateUpload(ctx context.Context, p fescue.Partition, bucket string, u buckets.ObjectUpload) error {
+	err := s.db.update(ctx, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `
 			INSERT INTO bucket_upload (partition, bucket, id, object_key, checksum_json, settings_json, changes, created_at)
 			VALUES ($1, $2, $3, $4, $5, $6, 0, $7)`,
@@ -39,8 +39,8 @@ func scanUpload(rows *sql.Rows) (u buckets.ObjectUpload, err error) {
 }
 
 // Upload reads a multipart upload that is under way.
-func (s *Store) Upload(ctx context.Context, p fescue.Partition, bucket, id string) (buckets.ObjectUpload, error) {
-	list, err := all(ctx, s.read, scanUpload, selectUpload+`
+func (s Buckets) Upload(ctx context.Context, p fescue.Partition, bucket, id string) (buckets.ObjectUpload, error) {
+	list, err := all(ctx, s.db.read, scanUpload, selectUpload+`
 		WHERE partition = $1 AND bucket = $2 AND id = $3`, p.Key(), bucket, id)
 	if err == nil && len(list) == 0 {
 		err = fescue.ErrNotFound
@@ -53,16 +53,16 @@ func (s *Store) Upload(ctx context.Context, p fescue.Partition, bucket, id strin
 
 // Uploads lists the uploads of a bucket by key and id, after both, from the key
 // called from on.
-func (s *Store) Uploads(ctx context.Context, p fescue.Partition, bucket, from, afterKey, afterID string, limit int) ([]buckets.ObjectUpload, error) {
-	return all(ctx, s.read, scanUpload, selectUpload+`
+func (s Buckets) Uploads(ctx context.Context, p fescue.Partition, bucket, from, afterKey, afterID string, limit int) ([]buckets.ObjectUpload, error) {
+	return all(ctx, s.db.read, scanUpload, selectUpload+`
 		WHERE partition = $1 AND bucket = $2 AND object_key >= $3 AND (object_key > $4 OR (object_key = $4 AND id > $5))
 		ORDER BY object_key, id LIMIT $6`, p.Key(), bucket, from, afterKey, afterID, limit)
 }
 
 // PutPart writes a part whose blob was put under HoldBlob, in the place of the one
 // of its number. An upload that is not under way is fescue.ErrNotFound.
-func (s *Store) PutPart(ctx context.Context, p fescue.Partition, bucket, id string, part buckets.ObjectPart, w buckets.ObjectWrite) error {
-	err := s.update(ctx, func(tx *sql.Tx) error {
+func (s Buckets) PutPart(ctx context.Context, p fescue.Partition, bucket, id string, part buckets.ObjectPart, w buckets.ObjectWrite) error {
+	err := s.db.update(ctx, func(tx *sql.Tx) error {
 		if err := changed(ctx, tx, `
 			UPDATE bucket_upload SET changes = changes + 1 WHERE partition = $1 AND bucket = $2 AND id = $3`,
 			p.Key(), bucket, id); err != nil {
@@ -98,8 +98,8 @@ func releasePart(ctx context.Context, tx *sql.Tx, p fescue.Partition, content st
 // ContentID, from some of its parts. If these are not what the upload has any
 // more it is fescue.ErrConflict; if the upload is not under way,
 // fescue.ErrNotFound.
-func (s *Store) CompleteUpload(ctx context.Context, p fescue.Partition, bucket string, o buckets.Object, chosen []buckets.ObjectPart, w buckets.ObjectWrite) error {
-	err := s.update(ctx, func(tx *sql.Tx) error {
+func (s Buckets) CompleteUpload(ctx context.Context, p fescue.Partition, bucket string, o buckets.Object, chosen []buckets.ObjectPart, w buckets.ObjectWrite) error {
+	err := s.db.update(ctx, func(tx *sql.Tx) error {
 		// First the upload's row, for which PutPart waits.
 		if err := changed(ctx, tx, `
 			DELETE FROM bucket_upload WHERE partition = $1 AND bucket = $2 AND id = $3`, p.Key(), bucket, o.ContentID); err != nil {
@@ -132,8 +132,8 @@ func (s *Store) CompleteUpload(ctx context.Context, p fescue.Partition, bucket s
 
 // AbortUpload forgets an upload and its parts. One that is not under way is
 // fescue.ErrNotFound.
-func (s *Store) AbortUpload(ctx context.Context, p fescue.Partition, bucket, id string, lookAt time.Time) error {
-	err := s.update(ctx, func(tx *sql.Tx) error {
+func (s Buckets) AbortUpload(ctx context.Context, p fescue.Partition, bucket, id string, lookAt time.Time) error {
+	err := s.db.update(ctx, func(tx *sql.Tx) error {
 		if err := changed(ctx, tx, `
 			DELETE FROM bucket_upload WHERE partition = $1 AND bucket = $2 AND id = $3`, p.Key(), bucket, id); err != nil {
 			return err
@@ -145,9 +145,9 @@ func (s *Store) AbortUpload(ctx context.Context, p fescue.Partition, bucket, id 
 
 // AbortOldUploads forgets some of the uploads of all partitions that began before
 // a time, and says how many.
-func (s *Store) AbortOldUploads(ctx context.Context, before time.Time, limit int, lookAt time.Time) (n int, err error) {
+func (s Buckets) AbortOldUploads(ctx context.Context, before time.Time, limit int, lookAt time.Time) (n int, err error) {
 	type upload struct{ partition, id string }
-	err = s.update(ctx, func(tx *sql.Tx) error {
+	err = s.db.update(ctx, func(tx *sql.Tx) error {
 		old, err := all(ctx, tx, func(rows *sql.Rows) (u upload, err error) {
 			return u, rows.Scan(&u.partition, &u.id)
 		}, `

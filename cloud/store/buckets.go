@@ -11,10 +11,16 @@ import (
 	"github.com/fescue-edge/fescue/cloud/buckets"
 )
 
+// Buckets keep buckets, their objects and uploads, and which blobs may go.
+type Buckets struct{ db *DB }
+
+// Buckets is that part of the database.
+func (db *DB) Buckets() Buckets { return Buckets{db} }
+
 // CreateBucket writes a bucket. A name that is taken is fescue.ErrExists, a
 // partition that has limit buckets already fescue.ErrQuota.
-func (s *Store) CreateBucket(ctx context.Context, p fescue.Partition, b buckets.Bucket, limit int) error {
-	err := s.update(ctx, func(tx *sql.Tx) error {
+func (s Buckets) CreateBucket(ctx context.Context, p fescue.Partition, b buckets.Bucket, limit int) error {
+	err := s.db.update(ctx, func(tx *sql.Tx) error {
 		// Callers that come at the same moment may exceed the limit by as many as
 		// they are: it is there to bound, not to count.
 		err := changed(ctx, tx, `
@@ -34,8 +40,8 @@ func (s *Store) CreateBucket(ctx context.Context, p fescue.Partition, b buckets.
 }
 
 // Buckets lists a partition's buckets by name.
-func (s *Store) Buckets(ctx context.Context, p fescue.Partition) ([]buckets.Bucket, error) {
-	return all(ctx, s.read, func(rows *sql.Rows) (b buckets.Bucket, err error) {
+func (s Buckets) Buckets(ctx context.Context, p fescue.Partition) ([]buckets.Bucket, error) {
+	return all(ctx, s.db.read, func(rows *sql.Rows) (b buckets.Bucket, err error) {
 		var at int64
 		err = rows.Scan(&b.Name, &at)
 		b.CreatedAt = fromMillis(at)
@@ -44,9 +50,9 @@ func (s *Store) Buckets(ctx context.Context, p fescue.Partition) ([]buckets.Buck
 }
 
 // Bucket reads a bucket.
-func (s *Store) Bucket(ctx context.Context, p fescue.Partition, name string) (buckets.Bucket, error) {
+func (s Buckets) Bucket(ctx context.Context, p fescue.Partition, name string) (buckets.Bucket, error) {
 	b, at := buckets.Bucket{Name: name}, int64(0)
-	err := one(s.read.QueryRowContext(ctx, `
+	err := one(s.db.read.QueryRowContext(ctx, `
 		SELECT created_at FROM bucket WHERE partition = $1 AND name = $2`, p.Key(), name), &at)
 	b.CreatedAt = fromMillis(at)
 	return b, aboutBucket("read", name, err)
@@ -54,8 +60,8 @@ func (s *Store) Bucket(ctx context.Context, p fescue.Partition, name string) (bu
 
 // DeleteBucket removes a bucket with the uploads under way in it. One that holds
 // objects is fescue.ErrInUse. What becomes garbage is looked at from lookAt on.
-func (s *Store) DeleteBucket(ctx context.Context, p fescue.Partition, name string, lookAt time.Time) error {
-	err := s.update(ctx, func(tx *sql.Tx) error {
+func (s Buckets) DeleteBucket(ctx context.Context, p fescue.Partition, name string, lookAt time.Time) error {
+	err := s.db.update(ctx, func(tx *sql.Tx) error {
 		uploads, err := all(ctx, tx, scanText, `
 			DELETE FROM bucket_upload WHERE partition = $1 AND bucket = $2 RETURNING id`, p.Key(), name)
 		if err != nil {
@@ -76,8 +82,8 @@ func (s *Store) DeleteBucket(ctx context.Context, p fescue.Partition, name strin
 }
 
 // Object reads an object. What is not found may be the bucket or the key.
-func (s *Store) Object(ctx context.Context, p fescue.Partition, bucket, key string) (buckets.Object, error) {
-	list, err := all(ctx, s.read, scanObject, selectObject+`
+func (s Buckets) Object(ctx context.Context, p fescue.Partition, bucket, key string) (buckets.Object, error) {
+	list, err := all(ctx, s.db.read, scanObject, selectObject+`
 		WHERE partition = $1 AND bucket = $2 AND object_key = $3`, p.Key(), bucket, key)
 	if err == nil && len(list) == 0 {
 		err = fescue.ErrNotFound
@@ -89,8 +95,8 @@ func (s *Store) Object(ctx context.Context, p fescue.Partition, bucket, key stri
 }
 
 // Objects lists objects by key, from a key on, without the one called except.
-func (s *Store) Objects(ctx context.Context, p fescue.Partition, bucket, from, except string, limit int) ([]buckets.Object, error) {
-	return all(ctx, s.read, scanObject, selectObject+`
+func (s Buckets) Objects(ctx context.Context, p fescue.Partition, bucket, from, except string, limit int) ([]buckets.Object, error) {
+	return all(ctx, s.db.read, scanObject, selectObject+`
 		WHERE partition = $1 AND bucket = $2 AND object_key >= $3 AND object_key <> $4 ORDER BY object_key LIMIT $5`,
 		p.Key(), bucket, from, except, limit)
 }
@@ -99,8 +105,8 @@ func (s *Store) Objects(ctx context.Context, p fescue.Partition, bucket, from, e
 // HoldBlob, in the place of the one that is there, if the condition allows it. A
 // bucket that is not there is fescue.ErrNotFound; a write that came in between,
 // or a blob that was collected, fescue.ErrConflict.
-func (s *Store) PutObject(ctx context.Context, p fescue.Partition, bucket string, o buckets.Object, part buckets.ObjectPart, w buckets.ObjectWrite) error {
-	err := s.update(ctx, func(tx *sql.Tx) error {
+func (s Buckets) PutObject(ctx context.Context, p fescue.Partition, bucket string, o buckets.Object, part buckets.ObjectPart, w buckets.ObjectWrite) error {
+	err := s.db.update(ctx, func(tx *sql.Tx) error {
 		if err := nameBlob(ctx, tx, part.Hash, w); err != nil {
 			return err
 		}
@@ -114,8 +120,8 @@ func (s *Store) PutObject(ctx context.Context, p fescue.Partition, bucket string
 
 // CopyObject writes an object with the pieces of the content called from; if
 // they are gone it is fescue.ErrConflict.
-func (s *Store) CopyObject(ctx context.Context, p fescue.Partition, bucket string, o buckets.Object, from string, w buckets.ObjectWrite) error {
-	err := s.update(ctx, func(tx *sql.Tx) error {
+func (s Buckets) CopyObject(ctx context.Context, p fescue.Partition, bucket string, o buckets.Object, from string, w buckets.ObjectWrite) error {
+	err := s.db.update(ctx, func(tx *sql.Tx) error {
 		err := changed(ctx, tx, `
 			INSERT INTO bucket_part (partition, content, number, hash, size, etag, checksum_json, modified_at)
 			SELECT partition, CAST($1 AS TEXT), number, hash, size, etag, checksum_json, CAST($2 AS BIGINT)
@@ -167,8 +173,8 @@ func replaceObject(ctx context.Context, tx *sql.Tx, p fescue.Partition, bucket s
 }
 
 // DeleteObject removes an object. One that is not there is fescue.ErrNotFound.
-func (s *Store) DeleteObject(ctx context.Context, p fescue.Partition, bucket, key string, lookAt time.Time) error {
-	err := s.update(ctx, func(tx *sql.Tx) error {
+func (s Buckets) DeleteObject(ctx context.Context, p fescue.Partition, bucket, key string, lookAt time.Time) error {
+	err := s.db.update(ctx, func(tx *sql.Tx) error {
 		var content string
 		if err := one(tx.QueryRowContext(ctx, `
 			DELETE FROM bucket_object WHERE partition = $1 AND bucket = $2 AND object_key = $3 RETURNING content`,

@@ -11,11 +11,17 @@ import (
 	"github.com/fescue-edge/fescue/cloud/bulk"
 )
 
+// Bulk keeps bulk deployments and the records of their input.
+type Bulk struct{ db *DB }
+
+// Bulk is that part of the database.
+func (db *DB) Bulk() Bulk { return Bulk{db} }
+
 // CreateBulkDeployment writes a bulk deployment that is to be read. While another
 // of the partition has not ended it is fescue.ErrConflict. Tokens are as for
 // CreateDefinition.
-func (s *Store) CreateBulkDeployment(ctx context.Context, b bulk.BulkDeployment, token fescue.Token) (bulk.BulkDeployment, error) {
-	err := s.update(ctx, func(tx *sql.Tx) error {
+func (s Bulk) CreateBulkDeployment(ctx context.Context, b bulk.BulkDeployment, token fescue.Token) (bulk.BulkDeployment, error) {
+	err := s.db.update(ctx, func(tx *sql.Tx) error {
 		id, replayed, err := claimToken(ctx, tx, b.Partition, token, b.ID, millis(b.CreatedAt))
 		if err != nil {
 			return err
@@ -70,39 +76,39 @@ func findBulkDeployment(ctx context.Context, q querier, p fescue.Partition, id s
 }
 
 // BulkDeployment reads a bulk deployment.
-func (s *Store) BulkDeployment(ctx context.Context, p fescue.Partition, id string) (bulk.BulkDeployment, error) {
-	return findBulkDeployment(ctx, s.read, p, id)
+func (s Bulk) BulkDeployment(ctx context.Context, p fescue.Partition, id string) (bulk.BulkDeployment, error) {
+	return findBulkDeployment(ctx, s.db.read, p, id)
 }
 
 // BulkDeployments lists those of a partition, newest first. The page's key is an
 // id.
-func (s *Store) BulkDeployments(ctx context.Context, p fescue.Partition, page fescue.Page) ([]bulk.BulkDeployment, error) {
-	before, err := pageStart(ctx, s.read, page, `SELECT number FROM bulk_deployment WHERE partition = $1 AND id = $2`, p.Key(), page.After)
+func (s Bulk) BulkDeployments(ctx context.Context, p fescue.Partition, page fescue.Page) ([]bulk.BulkDeployment, error) {
+	before, err := pageStart(ctx, s.db.read, page, `SELECT number FROM bulk_deployment WHERE partition = $1 AND id = $2`, p.Key(), page.After)
 	if err != nil {
 		return nil, err
 	}
 	scan := func(rows *sql.Rows) (bulk.BulkDeployment, error) { return scanBulkDeployment(p, rows) }
-	return all(ctx, s.read, scan, selectBulkDeployment+`
+	return all(ctx, s.db.read, scan, selectBulkDeployment+`
 		FROM bulk_deployment WHERE partition = $1 AND number < $2 ORDER BY number DESC LIMIT $3`, p.Key(), before, page.Limit)
 }
 
 // ActiveBulkDeployments lists those of all partitions that have not ended.
-func (s *Store) ActiveBulkDeployments(ctx context.Context, aws string) ([]bulk.BulkDeployment, error) {
+func (s Bulk) ActiveBulkDeployments(ctx context.Context, aws string) ([]bulk.BulkDeployment, error) {
 	scan := func(rows *sql.Rows) (bulk.BulkDeployment, error) {
 		var key string
 		b, err := scanBulkDeployment(fescue.Partition{}, rows, &key)
 		b.Partition = partitionOf(aws, key)
 		return b, err
 	}
-	return all(ctx, s.read, scan, selectBulkDeployment+`, partition
+	return all(ctx, s.db.read, scan, selectBulkDeployment+`, partition
 		FROM bulk_deployment WHERE status IN ('Initializing', 'Running', 'Stopping')`)
 }
 
 // MoveBulkDeployment brings a bulk deployment from its status in b to another,
 // with what is said of a failure. If it is no longer there it is
 // fescue.ErrConflict.
-func (s *Store) MoveBulkDeployment(ctx context.Context, b bulk.BulkDeployment, to bulk.BulkStatus, message string, details []fescue.ErrorDetail) error {
-	err := s.update(ctx, func(tx *sql.Tx) error {
+func (s Bulk) MoveBulkDeployment(ctx context.Context, b bulk.BulkDeployment, to bulk.BulkStatus, message string, details []fescue.ErrorDetail) error {
+	err := s.db.update(ctx, func(tx *sql.Tx) error {
 		return changed(ctx, tx, `
 			UPDATE bulk_deployment SET status = $1, error_message = $2, details_json = $3
 			WHERE partition = $4 AND id = $5 AND status = $6`,
@@ -119,8 +125,8 @@ func (s *Store) MoveBulkDeployment(ctx context.Context, b bulk.BulkDeployment, t
 
 // ReplaceBulkTags writes the tags of a bulk deployment if they still are old,
 // else fescue.ErrConflict.
-func (s *Store) ReplaceBulkTags(ctx context.Context, p fescue.Partition, id string, old, tags map[string]string) error {
-	return s.update(ctx, func(tx *sql.Tx) error {
+func (s Bulk) ReplaceBulkTags(ctx context.Context, p fescue.Partition, id string, old, tags map[string]string) error {
+	return s.db.update(ctx, func(tx *sql.Tx) error {
 		err := changed(ctx, tx, `
 			UPDATE bulk_deployment SET tags_json = $1 WHERE partition = $2 AND id = $3 AND tags_json = $4`,
 			tagsJSON(tags), p.Key(), id, tagsJSON(old))
@@ -135,8 +141,8 @@ func (s *Store) ReplaceBulkTags(ctx context.Context, p fescue.Partition, id stri
 }
 
 // AddBulkRecords writes lines of the input.
-func (s *Store) AddBulkRecords(ctx context.Context, b bulk.BulkDeployment, records []bulk.BulkRecord) error {
-	return s.update(ctx, func(tx *sql.Tx) error {
+func (s Bulk) AddBulkRecords(ctx context.Context, b bulk.BulkDeployment, records []bulk.BulkRecord) error {
+	return s.db.update(ctx, func(tx *sql.Tx) error {
 		stmt, err := tx.PrepareContext(ctx, `
 			INSERT INTO bulk_record (partition, bulk_id, line, group_id, group_version_id, attempts, due_at, report,
 				deployment_id, error_message, details_json, reported_at)
@@ -156,8 +162,8 @@ func (s *Store) AddBulkRecords(ctx context.Context, b bulk.BulkDeployment, recor
 
 // ClearBulkRecords forgets the lines that were not reported, and tells how many
 // of at most limit there were.
-func (s *Store) ClearBulkRecords(ctx context.Context, b bulk.BulkDeployment, limit int) (n int64, err error) {
-	err = s.update(ctx, func(tx *sql.Tx) error {
+func (s Bulk) ClearBulkRecords(ctx context.Context, b bulk.BulkDeployment, limit int) (n int64, err error) {
+	err = s.db.update(ctx, func(tx *sql.Tx) error {
 		res, err := tx.ExecContext(ctx, `
 			DELETE FROM bulk_record WHERE partition = $1 AND bulk_id = $2 AND report = 0 AND line IN (
 				SELECT line FROM bulk_record WHERE partition = $1 AND bulk_id = $2 AND report = 0 LIMIT $3)`,
@@ -173,7 +179,7 @@ func (s *Store) ClearBulkRecords(ctx context.Context, b bulk.BulkDeployment, lim
 
 // DueBulkRecords lists the records to be tried now, in the order in which they
 // are due. pending reports whether there are any at all, now or later.
-func (s *Store) DueBulkRecords(ctx context.Context, b bulk.BulkDeployment, limit int) (due []bulk.BulkRecord, pending bool, err error) {
+func (s Bulk) DueBulkRecords(ctx context.Context, b bulk.BulkDeployment, limit int) (due []bulk.BulkRecord, pending bool, err error) {
 	type dated struct {
 		bulk.BulkRecord
 		due int64
@@ -181,10 +187,10 @@ func (s *Store) DueBulkRecords(ctx context.Context, b bulk.BulkDeployment, limit
 	scan := func(rows *sql.Rows) (r dated, err error) {
 		return r, rows.Scan(&r.Line, &r.GroupID, &r.GroupVersionID, &r.Attempts, &r.due)
 	}
-	list, err := all(ctx, s.read, scan, `
+	list, err := all(ctx, s.db.read, scan, `
 		SELECT line, group_id, group_version_id, attempts, due_at FROM bulk_record
 		WHERE partition = $1 AND bulk_id = $2 AND report = 0 ORDER BY due_at, line LIMIT $3`, b.Partition.Key(), b.ID, limit)
-	now := millis(s.now())
+	now := millis(s.db.now())
 	for _, r := range list {
 		if r.due <= now {
 			due = append(due, r.BulkRecord)
@@ -196,8 +202,8 @@ func (s *Store) DueBulkRecords(ctx context.Context, b bulk.BulkDeployment, limit
 // FinishBulkRecord writes down what came of one try of a record, with the counts
 // of its bulk deployment. A record that meanwhile was tried or reported by
 // another is fescue.ErrConflict.
-func (s *Store) FinishBulkRecord(ctx context.Context, b bulk.BulkDeployment, r bulk.BulkRecord, o bulk.BulkOutcome) error {
-	err := s.update(ctx, func(tx *sql.Tx) error {
+func (s Bulk) FinishBulkRecord(ctx context.Context, b bulk.BulkDeployment, r bulk.BulkRecord, o bulk.BulkOutcome) error {
+	err := s.db.update(ctx, func(tx *sql.Tx) error {
 		var first, invalid, retried, reported int64
 		if r.Attempts == 0 {
 			first = 1
@@ -238,7 +244,7 @@ func (s *Store) FinishBulkRecord(ctx context.Context, b bulk.BulkDeployment, r b
 // StartedBulkRecords lists the records that are not reported although they have
 // become deployments, with the deployments' ids: their tokens, of operation, are
 // the bulk deployment's id, a slash and the line.
-func (s *Store) StartedBulkRecords(ctx context.Context, b bulk.BulkDeployment, operation string) (map[string]bulk.BulkRecord, error) {
+func (s Bulk) StartedBulkRecords(ctx context.Context, b bulk.BulkDeployment, operation string) (map[string]bulk.BulkRecord, error) {
 	started := make(map[string]bulk.BulkRecord)
 	scan := func(rows *sql.Rows) (r bulk.BulkRecord, err error) {
 		var deployment string
@@ -248,7 +254,7 @@ func (s *Store) StartedBulkRecords(ctx context.Context, b bulk.BulkDeployment, o
 		started[deployment] = r
 		return r, nil
 	}
-	_, err := all(ctx, s.read, scan, `
+	_, err := all(ctx, s.db.read, scan, `
 		SELECT r.line, r.group_id, r.group_version_id, r.attempts, t.subject FROM bulk_record AS r
 		JOIN client_token AS t ON t.partition = r.partition AND t.operation = $1
 			AND t.value = r.bulk_id || '/' || CAST(r.line AS TEXT)
@@ -258,7 +264,7 @@ func (s *Store) StartedBulkRecords(ctx context.Context, b bulk.BulkDeployment, o
 
 // BulkReports lists the records that have become deployments or failed, newest
 // first, with the deployments' present state. The page's key is a number.
-func (s *Store) BulkReports(ctx context.Context, p fescue.Partition, id string, page fescue.Page) ([]bulk.BulkReport, error) {
+func (s Bulk) BulkReports(ctx context.Context, p fescue.Partition, id string, page fescue.Page) ([]bulk.BulkReport, error) {
 	before := int64(1) << 62
 	if page.After != "" {
 		var err error
@@ -277,7 +283,7 @@ func (s *Store) BulkReports(ctx context.Context, p fescue.Partition, id string, 
 		r.At = fromMillis(at)
 		return r, errors.Join(fromJSON(details, &r.ErrorDetails), fromJSON(statusDetails, &r.StatusDetails))
 	}
-	return all(ctx, s.read, scan, `
+	return all(ctx, s.db.read, scan, `
 		SELECT r.report, r.line, r.group_id, r.group_version_id, r.attempts, r.deployment_id, r.error_message, r.details_json,
 			r.reported_at, coalesce(d.status, ''), coalesce(d.error_message, ''), coalesce(d.details_json, '')
 		FROM bulk_record AS r LEFT JOIN deployment AS d ON d.partition = r.partition AND d.id = r.deployment_id
@@ -287,6 +293,6 @@ func (s *Store) BulkReports(ctx context.Context, p fescue.Partition, id string, 
 
 // BuildingDeployments counts the deployments that wait to be built, of all
 // partitions.
-func (s *Store) BuildingDeployments(ctx context.Context) (n int64, err error) {
-	return n, one(s.read.QueryRowContext(ctx, `SELECT count(*) FROM deployment WHERE status = 'Building'`), &n)
+func (s Bulk) BuildingDeployments(ctx context.Context) (n int64, err error) {
+	return n, one(s.db.read.QueryRowContext(ctx, `SELECT count(*) FROM deployment WHERE status = 'Building'`), &n)
 }

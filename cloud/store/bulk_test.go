@@ -23,10 +23,10 @@ func newBulk(p fescue.Partition) bulk.BulkDeployment {
 }
 
 // ended is a bulk deployment that was and is no more.
-func ended(t *testing.T, s *store.Store, b bulk.BulkDeployment) bulk.BulkDeployment {
+func ended(t *testing.T, s *store.DB, b bulk.BulkDeployment) bulk.BulkDeployment {
 	t.Helper()
-	b = must(s.CreateBulkDeployment(t.Context(), b, fescue.Token{}))(t)
-	mustDo(t, s.MoveBulkDeployment(t.Context(), b, bulk.BulkCompleted, "", nil))
+	b = must(s.Bulk().CreateBulkDeployment(t.Context(), b, fescue.Token{}))(t)
+	mustDo(t, s.Bulk().MoveBulkDeployment(t.Context(), b, bulk.BulkCompleted, "", nil))
 	b.Status = bulk.BulkCompleted
 	return b
 }
@@ -36,35 +36,35 @@ func testBulkDeployments(t *testing.T, open opener) {
 	t.Run("written, moved and read", func(t *testing.T) {
 		t.Parallel()
 		s, ctx := open(t), t.Context()
-		b := must(s.CreateBulkDeployment(ctx, newBulk(homePartition), fescue.Token{}))(t)
+		b := must(s.Bulk().CreateBulkDeployment(ctx, newBulk(homePartition), fescue.Token{}))(t)
 		stored := func() {
 			t.Helper()
-			if diff := gocmp.Diff(b, must(s.BulkDeployment(ctx, b.Partition, b.ID))(t)); diff != "" {
+			if diff := gocmp.Diff(b, must(s.Bulk().BulkDeployment(ctx, b.Partition, b.ID))(t)); diff != "" {
 				t.Error(diff)
 			}
 		}
 		stored()
-		if list := must(s.ActiveBulkDeployments(ctx, "aws"))(t); len(list) != 1 || !gocmp.Equal(list[0], b) {
+		if list := must(s.Bulk().ActiveBulkDeployments(ctx, "aws"))(t); len(list) != 1 || !gocmp.Equal(list[0], b) {
 			t.Errorf("%+v", list)
 		}
 		details := []fescue.ErrorDetail{{DetailedErrorCode: "400", DetailedErrorMessage: "m"}}
-		mustDo(t, s.MoveBulkDeployment(ctx, b, bulk.BulkFailed, "m", details))
-		refused(t, "moved twice", s.MoveBulkDeployment(ctx, b, bulk.BulkRunning, "", nil), fescue.ErrConflict)
+		mustDo(t, s.Bulk().MoveBulkDeployment(ctx, b, bulk.BulkFailed, "m", details))
+		refused(t, "moved twice", s.Bulk().MoveBulkDeployment(ctx, b, bulk.BulkRunning, "", nil), fescue.ErrConflict)
 		b.Status, b.ErrorMessage, b.ErrorDetails = bulk.BulkFailed, "m", details
 		stored()
 		tags := map[string]string{"c": "d"}
-		refused(t, "tags of another state", s.ReplaceBulkTags(ctx, b.Partition, b.ID, nil, tags), fescue.ErrConflict)
-		mustDo(t, s.ReplaceBulkTags(ctx, b.Partition, b.ID, b.Tags, tags))
+		refused(t, "tags of another state", s.Bulk().ReplaceBulkTags(ctx, b.Partition, b.ID, nil, tags), fescue.ErrConflict)
+		mustDo(t, s.Bulk().ReplaceBulkTags(ctx, b.Partition, b.ID, b.Tags, tags))
 		b.Tags = tags
 		stored()
-		if list := must(s.ActiveBulkDeployments(ctx, "aws"))(t); len(list) != 0 {
+		if list := must(s.Bulk().ActiveBulkDeployments(ctx, "aws"))(t); len(list) != 0 {
 			t.Errorf("%+v", list)
 		}
 		for _, p := range elsewhere {
-			_, err := s.BulkDeployment(ctx, p, b.ID)
+			_, err := s.Bulk().BulkDeployment(ctx, p, b.ID)
 			refused(t, p.String(), err, fescue.ErrNotFound)
-			refused(t, p.String(), s.ReplaceBulkTags(ctx, p, b.ID, tags, nil), fescue.ErrNotFound)
-			if list := must(s.BulkDeployments(ctx, p, fescue.Page{Limit: 9}))(t); len(list) != 0 {
+			refused(t, p.String(), s.Bulk().ReplaceBulkTags(ctx, p, b.ID, tags, nil), fescue.ErrNotFound)
+			if list := must(s.Bulk().BulkDeployments(ctx, p, fescue.Page{Limit: 9}))(t); len(list) != 0 {
 				t.Errorf("%s: %+v", p, list)
 			}
 		}
@@ -76,7 +76,7 @@ func testBulkDeployments(t *testing.T, open opener) {
 		var all sync.WaitGroup
 		for range 8 {
 			all.Go(func() {
-				_, err := s.CreateBulkDeployment(ctx, newBulk(homePartition), fescue.Token{})
+				_, err := s.Bulk().CreateBulkDeployment(ctx, newBulk(homePartition), fescue.Token{})
 				if err == nil {
 					made.Add(1)
 				} else if !errors.Is(err, fescue.ErrConflict) {
@@ -89,9 +89,9 @@ func testBulkDeployments(t *testing.T, open opener) {
 			t.Errorf("%d made", made.Load())
 		}
 		for _, p := range elsewhere {
-			must(s.CreateBulkDeployment(ctx, newBulk(p), fescue.Token{}))(t)
+			must(s.Bulk().CreateBulkDeployment(ctx, newBulk(p), fescue.Token{}))(t)
 		}
-		if list := must(s.ActiveBulkDeployments(ctx, "aws"))(t); len(list) != 3 {
+		if list := must(s.Bulk().ActiveBulkDeployments(ctx, "aws"))(t); len(list) != 3 {
 			t.Errorf("%+v", list)
 		}
 	})
@@ -99,12 +99,12 @@ func testBulkDeployments(t *testing.T, open opener) {
 		t.Parallel()
 		s, ctx := open(t), t.Context()
 		token := fescue.Token{Operation: "StartBulkDeployment", Value: "t", RequestHash: "h"}
-		b := must(s.CreateBulkDeployment(ctx, newBulk(homePartition), token))(t)
-		if again := must(s.CreateBulkDeployment(ctx, newBulk(homePartition), token))(t); again.ID != b.ID {
+		b := must(s.Bulk().CreateBulkDeployment(ctx, newBulk(homePartition), token))(t)
+		if again := must(s.Bulk().CreateBulkDeployment(ctx, newBulk(homePartition), token))(t); again.ID != b.ID {
 			t.Errorf("%+v", again)
 		}
 		token.RequestHash = "other"
-		_, err := s.CreateBulkDeployment(ctx, newBulk(homePartition), token)
+		_, err := s.Bulk().CreateBulkDeployment(ctx, newBulk(homePartition), token)
 		refused(t, "another request", err, fescue.ErrTokenReused)
 	})
 	t.Run("newest first, by page", func(t *testing.T) {
@@ -117,7 +117,7 @@ func testBulkDeployments(t *testing.T, open opener) {
 		var got []string
 		page := fescue.Page{Limit: 2}
 		for {
-			list := must(s.BulkDeployments(ctx, homePartition, page))(t)
+			list := must(s.Bulk().BulkDeployments(ctx, homePartition, page))(t)
 			if len(list) == 0 {
 				break
 			}
@@ -129,7 +129,7 @@ func testBulkDeployments(t *testing.T, open opener) {
 		if diff := gocmp.Diff(want, got); diff != "" {
 			t.Error(diff)
 		}
-		if list, err := s.BulkDeployments(ctx, homePartition, fescue.Page{After: fescue.NewID(), Limit: 2}); !errors.Is(err, fescue.ErrPage) {
+		if list, err := s.Bulk().BulkDeployments(ctx, homePartition, fescue.Page{After: fescue.NewID(), Limit: 2}); !errors.Is(err, fescue.ErrPage) {
 			t.Errorf("after what is not there: %+v, %v", list, err)
 		}
 	})
@@ -137,19 +137,19 @@ func testBulkDeployments(t *testing.T, open opener) {
 
 func testBulkRecords(t *testing.T, open opener) {
 	t.Parallel()
-	begin := func(t *testing.T, s *store.Store, n int64) (bulk.BulkDeployment, []bulk.BulkRecord) {
+	begin := func(t *testing.T, s *store.DB, n int64) (bulk.BulkDeployment, []bulk.BulkRecord) {
 		t.Helper()
-		b := must(s.CreateBulkDeployment(t.Context(), newBulk(homePartition), fescue.Token{}))(t)
+		b := must(s.Bulk().CreateBulkDeployment(t.Context(), newBulk(homePartition), fescue.Token{}))(t)
 		var records []bulk.BulkRecord
 		for line := int64(1); line <= n; line++ {
 			records = append(records, bulk.BulkRecord{Line: line, GroupID: fmt.Sprintf("g%d", line), GroupVersionID: "v"})
 		}
-		mustDo(t, s.AddBulkRecords(t.Context(), b, records))
+		mustDo(t, s.Bulk().AddBulkRecords(t.Context(), b, records))
 		return b, records
 	}
-	due := func(t *testing.T, s *store.Store, b bulk.BulkDeployment) (lines []int64, pending bool) {
+	due := func(t *testing.T, s *store.DB, b bulk.BulkDeployment) (lines []int64, pending bool) {
 		t.Helper()
-		list, pending, err := s.DueBulkRecords(t.Context(), b, 10)
+		list, pending, err := s.Bulk().DueBulkRecords(t.Context(), b, 10)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -165,23 +165,23 @@ func testBulkRecords(t *testing.T, open opener) {
 		if lines, _ := due(t, s, b); !gocmp.Equal(lines, []int64{1, 2, 3, 4}) {
 			t.Errorf("due %v", lines)
 		}
-		d := must(s.CreateDeployment(ctx, newDeployment(homePartition, "g1"), fescue.Token{}))(t)
+		d := must(s.Deployments().CreateDeployment(ctx, newDeployment(homePartition, "g1"), fescue.Token{}))(t)
 		details := []fescue.ErrorDetail{{DetailedErrorCode: "404", DetailedErrorMessage: "m"}}
 		made := bulk.BulkOutcome{DeploymentID: d.ID, At: madeAt}
-		mustDo(t, s.FinishBulkRecord(ctx, b, records[0], made))
-		mustDo(t, s.FinishBulkRecord(ctx, b, records[1], bulk.BulkOutcome{RetryAt: time.Now().Add(time.Hour), At: madeAt}))
-		mustDo(t, s.FinishBulkRecord(ctx, b, records[2], bulk.BulkOutcome{ErrorMessage: "m", ErrorDetails: details, Invalid: true, At: madeAt}))
-		refused(t, "reported twice", s.FinishBulkRecord(ctx, b, records[0], made), fescue.ErrConflict)
-		refused(t, "tried twice", s.FinishBulkRecord(ctx, b, records[1], made), fescue.ErrConflict)
+		mustDo(t, s.Bulk().FinishBulkRecord(ctx, b, records[0], made))
+		mustDo(t, s.Bulk().FinishBulkRecord(ctx, b, records[1], bulk.BulkOutcome{RetryAt: time.Now().Add(time.Hour), At: madeAt}))
+		mustDo(t, s.Bulk().FinishBulkRecord(ctx, b, records[2], bulk.BulkOutcome{ErrorMessage: "m", ErrorDetails: details, Invalid: true, At: madeAt}))
+		refused(t, "reported twice", s.Bulk().FinishBulkRecord(ctx, b, records[0], made), fescue.ErrConflict)
+		refused(t, "tried twice", s.Bulk().FinishBulkRecord(ctx, b, records[1], made), fescue.ErrConflict)
 		if lines, pending := due(t, s, b); !gocmp.Equal(lines, []int64{4}) || !pending {
 			t.Errorf("due %v, pending %v", lines, pending)
 		}
 		records[1].Attempts = 1
-		mustDo(t, s.FinishBulkRecord(ctx, b, records[1], bulk.BulkOutcome{RetryAt: time.Now().Add(-time.Second), At: madeAt}))
+		mustDo(t, s.Bulk().FinishBulkRecord(ctx, b, records[1], bulk.BulkOutcome{RetryAt: time.Now().Add(-time.Second), At: madeAt}))
 		if lines, _ := due(t, s, b); !gocmp.Equal(lines, []int64{4, 2}) {
 			t.Errorf("due %v: what waits longest is first", lines)
 		}
-		got := must(s.BulkDeployment(ctx, homePartition, b.ID))(t)
+		got := must(s.Bulk().BulkDeployment(ctx, homePartition, b.ID))(t)
 		if got.RecordsProcessed != 3 || got.InvalidRecords != 1 || got.RetryAttempts != 2 {
 			t.Errorf("%+v", got)
 		}
@@ -195,18 +195,18 @@ func testBulkRecords(t *testing.T, open opener) {
 				BulkOutcome: made, Status: fescue.Building,
 			},
 		}
-		if diff := gocmp.Diff(want, must(s.BulkReports(ctx, homePartition, b.ID, fescue.Page{Limit: 9}))(t)); diff != "" {
+		if diff := gocmp.Diff(want, must(s.Bulk().BulkReports(ctx, homePartition, b.ID, fescue.Page{Limit: 9}))(t)); diff != "" {
 			t.Error(diff)
 		}
-		if page := must(s.BulkReports(ctx, homePartition, b.ID, fescue.Page{Limit: 9, After: "2"}))(t); len(page) != 1 || page[0].Number != 1 {
+		if page := must(s.Bulk().BulkReports(ctx, homePartition, b.ID, fescue.Page{Limit: 9, After: "2"}))(t); len(page) != 1 || page[0].Number != 1 {
 			t.Errorf("%+v", page)
 		}
 		for _, p := range elsewhere {
-			if list := must(s.BulkReports(ctx, p, b.ID, fescue.Page{Limit: 9}))(t); len(list) != 0 {
+			if list := must(s.Bulk().BulkReports(ctx, p, b.ID, fescue.Page{Limit: 9}))(t); len(list) != 0 {
 				t.Errorf("%s: %+v", p, list)
 			}
 		}
-		if n := must(s.BuildingDeployments(ctx))(t); n != 1 {
+		if n := must(s.Bulk().BuildingDeployments(ctx))(t); n != 1 {
 			t.Errorf("%d are being built", n)
 		}
 	})
@@ -214,16 +214,16 @@ func testBulkRecords(t *testing.T, open opener) {
 		t.Parallel()
 		s, ctx := open(t), t.Context()
 		b, records := begin(t, s, 5)
-		mustDo(t, s.FinishBulkRecord(ctx, b, records[2], bulk.BulkOutcome{DeploymentID: "d", At: madeAt}))
+		mustDo(t, s.Bulk().FinishBulkRecord(ctx, b, records[2], bulk.BulkOutcome{DeploymentID: "d", At: madeAt}))
 		for _, want := range []int64{3, 1, 0} {
-			if n := must(s.ClearBulkRecords(ctx, b, 3))(t); n != want {
+			if n := must(s.Bulk().ClearBulkRecords(ctx, b, 3))(t); n != want {
 				t.Errorf("cleared %d, want %d", n, want)
 			}
 		}
 		if lines, pending := due(t, s, b); len(lines) != 0 || pending {
 			t.Errorf("due %v", lines)
 		}
-		if list := must(s.BulkReports(ctx, homePartition, b.ID, fescue.Page{Limit: 9}))(t); len(list) != 1 {
+		if list := must(s.Bulk().BulkReports(ctx, homePartition, b.ID, fescue.Page{Limit: 9}))(t); len(list) != 1 {
 			t.Errorf("%+v", list)
 		}
 	})
@@ -234,11 +234,11 @@ func testBulkRecords(t *testing.T, open opener) {
 		for line, p := range map[int64]fescue.Partition{1: homePartition, 2: homePartition, 3: elsewhere[0]} {
 			d := newDeployment(p, fmt.Sprintf("g%d", line))
 			d.ID = fmt.Sprintf("d%d", line)
-			must(s.CreateDeployment(ctx, d, fescue.Token{Operation: "BulkDeployment", Value: fmt.Sprintf("%s/%d", b.ID, line), RequestHash: "h"}))(t)
+			must(s.Deployments().CreateDeployment(ctx, d, fescue.Token{Operation: "BulkDeployment", Value: fmt.Sprintf("%s/%d", b.ID, line), RequestHash: "h"}))(t)
 		}
-		mustDo(t, s.FinishBulkRecord(ctx, b, records[0], bulk.BulkOutcome{DeploymentID: "d1", At: madeAt}))
+		mustDo(t, s.Bulk().FinishBulkRecord(ctx, b, records[0], bulk.BulkOutcome{DeploymentID: "d1", At: madeAt}))
 		want := map[string]bulk.BulkRecord{"d2": records[1]}
-		if diff := gocmp.Diff(want, must(s.StartedBulkRecords(ctx, b, "BulkDeployment"))(t)); diff != "" {
+		if diff := gocmp.Diff(want, must(s.Bulk().StartedBulkRecords(ctx, b, "BulkDeployment"))(t)); diff != "" {
 			t.Error(diff)
 		}
 	})
@@ -250,7 +250,7 @@ func testBulkRecords(t *testing.T, open opener) {
 		var all sync.WaitGroup
 		for range 8 {
 			all.Go(func() {
-				if err := s.FinishBulkRecord(ctx, b, records[0], bulk.BulkOutcome{DeploymentID: "d", At: madeAt}); err == nil {
+				if err := s.Bulk().FinishBulkRecord(ctx, b, records[0], bulk.BulkOutcome{DeploymentID: "d", At: madeAt}); err == nil {
 					reported.Add(1)
 				} else if !errors.Is(err, fescue.ErrConflict) {
 					t.Error(err)
@@ -258,7 +258,7 @@ func testBulkRecords(t *testing.T, open opener) {
 			})
 		}
 		all.Wait()
-		if got := must(s.BulkDeployment(ctx, homePartition, b.ID))(t); reported.Load() != 1 || got.RecordsProcessed != 1 {
+		if got := must(s.Bulk().BulkDeployment(ctx, homePartition, b.ID))(t); reported.Load() != 1 || got.RecordsProcessed != 1 {
 			t.Errorf("%d reports, %+v", reported.Load(), got)
 		}
 	})

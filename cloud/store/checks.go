@@ -9,11 +9,17 @@ import (
 	"github.com/fescue-edge/fescue"
 )
 
+// Checks keep what a core is asked to look at, and its answer.
+type Checks struct{ db *DB }
+
+// Checks is that part of the database.
+func (db *DB) Checks() Checks { return Checks{db} }
+
 // AskCheck leaves a check for a core, until it expires. What has expired is
 // removed.
-func (s *Store) AskCheck(ctx context.Context, p fescue.Partition, thing, id string, request []byte, expires time.Time) error {
-	return s.update(ctx, func(tx *sql.Tx) error {
-		if _, err := tx.ExecContext(ctx, `DELETE FROM core_check WHERE expires_at < $1`, millis(s.now())); err != nil {
+func (s Checks) AskCheck(ctx context.Context, p fescue.Partition, thing, id string, request []byte, expires time.Time) error {
+	return s.db.update(ctx, func(tx *sql.Tx) error {
+		if _, err := tx.ExecContext(ctx, `DELETE FROM core_check WHERE expires_at < $1`, millis(s.db.now())); err != nil {
 			return err
 		}
 		_, err := tx.ExecContext(ctx, `
@@ -22,25 +28,25 @@ func (s *Store) AskCheck(ctx context.Context, p fescue.Partition, thing, id stri
 		if err != nil {
 			return err
 		}
-		return s.tell(ctx, tx, fescue.Deployment{Partition: p, CoreThing: thing, ID: id})
+		return s.db.announce(ctx, tx, fescue.Deployment{Partition: p, CoreThing: thing, ID: id})
 	})
 }
 
 // WaitingCheck is a check that a core has not answered. The error is
 // fescue.ErrNotFound when there is none.
-func (s *Store) WaitingCheck(ctx context.Context, p fescue.Partition, thing string) (id string, request []byte, err error) {
+func (s Checks) WaitingCheck(ctx context.Context, p fescue.Partition, thing string) (id string, request []byte, err error) {
 	var text string
-	err = one(s.read.QueryRowContext(ctx, `
+	err = one(s.db.read.QueryRowContext(ctx, `
 		SELECT id, request_json FROM core_check
 		WHERE partition = $1 AND thing = $2 AND answer_json = '' AND expires_at > $3 ORDER BY expires_at LIMIT 1`,
-		p.Key(), thing, millis(s.now())), &id, &text)
+		p.Key(), thing, millis(s.db.now())), &id, &text)
 	return id, []byte(text), err
 }
 
 // waitingChecks are the checks, of all partitions, that no core has answered, as
 // what a watch hears of.
-func (s *Store) waitingChecks(ctx context.Context, aws string, now time.Time) ([]fescue.Deployment, error) {
-	return all(ctx, s.read, func(rows *sql.Rows) (d fescue.Deployment, err error) {
+func (s Checks) waitingChecks(ctx context.Context, aws string, now time.Time) ([]fescue.Deployment, error) {
+	return all(ctx, s.db.read, func(rows *sql.Rows) (d fescue.Deployment, err error) {
 		var partition string
 		err = rows.Scan(&partition, &d.CoreThing, &d.ID)
 		d.Partition = partitionOf(aws, partition)
@@ -51,8 +57,8 @@ func (s *Store) waitingChecks(ctx context.Context, aws string, now time.Time) ([
 
 // AnswerCheck keeps a core's answer. The error is fescue.ErrNotFound when nobody
 // waits for it.
-func (s *Store) AnswerCheck(ctx context.Context, p fescue.Partition, thing, id string, answer []byte) error {
-	return s.update(ctx, func(tx *sql.Tx) error {
+func (s Checks) AnswerCheck(ctx context.Context, p fescue.Partition, thing, id string, answer []byte) error {
+	return s.db.update(ctx, func(tx *sql.Tx) error {
 		return changed(ctx, tx, `
 			UPDATE core_check SET answer_json = $1
 			WHERE partition = $2 AND thing = $3 AND id = $4 AND answer_json = ''`, string(answer), p.Key(), thing, id)
@@ -60,9 +66,9 @@ func (s *Store) AnswerCheck(ctx context.Context, p fescue.Partition, thing, id s
 }
 
 // CheckAnswer is a core's answer, nil while there is none.
-func (s *Store) CheckAnswer(ctx context.Context, p fescue.Partition, id string) ([]byte, error) {
+func (s Checks) CheckAnswer(ctx context.Context, p fescue.Partition, id string) ([]byte, error) {
 	var text string
-	err := one(s.read.QueryRowContext(ctx, `
+	err := one(s.db.read.QueryRowContext(ctx, `
 		SELECT answer_json FROM core_check WHERE partition = $1 AND id = $2`, p.Key(), id), &text)
 	if text == "" {
 		return nil, err
@@ -71,16 +77,16 @@ func (s *Store) CheckAnswer(ctx context.Context, p fescue.Partition, id string) 
 }
 
 // ForgetCheck removes a check that nobody waits for any more.
-func (s *Store) ForgetCheck(ctx context.Context, p fescue.Partition, id string) error {
-	return s.update(ctx, func(tx *sql.Tx) error {
+func (s Checks) ForgetCheck(ctx context.Context, p fescue.Partition, id string) error {
+	return s.db.update(ctx, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `DELETE FROM core_check WHERE partition = $1 AND id = $2`, p.Key(), id)
 		return err
 	})
 }
 
 // CoreOwner is the group that owns a core, empty for none.
-func (s *Store) CoreOwner(ctx context.Context, p fescue.Partition, thing string) (groupID string, err error) {
-	err = one(s.read.QueryRowContext(ctx, `
+func (s Cores) CoreOwner(ctx context.Context, p fescue.Partition, thing string) (groupID string, err error) {
+	err = one(s.db.read.QueryRowContext(ctx, `
 		SELECT group_id FROM core WHERE partition = $1 AND thing = $2`, p.Key(), thing), &groupID)
 	if errors.Is(err, fescue.ErrNotFound) {
 		return "", nil

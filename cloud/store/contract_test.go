@@ -13,7 +13,6 @@ import (
 	"github.com/fescue-edge/fescue/cloud/buckets"
 	"github.com/fescue-edge/fescue/cloud/bulk"
 	"github.com/fescue-edge/fescue/cloud/definitions"
-	"github.com/fescue-edge/fescue/cloud/deploy"
 	"github.com/fescue-edge/fescue/cloud/events"
 	"github.com/fescue-edge/fescue/cloud/store"
 	"github.com/fescue-edge/fescue/cloud/store/pgtest"
@@ -21,17 +20,16 @@ import (
 )
 
 var (
-	_ definitions.Store = (*store.Store)(nil)
-	_ deploy.Store      = (*store.Store)(nil)
-	_ buckets.Store     = (*store.Store)(nil)
-	_ events.Store      = (*store.Store)(nil)
-	_ bulk.Store        = (*store.Store)(nil)
+	_ definitions.Store = store.Definitions{}
+	_ buckets.Store     = store.Buckets{}
+	_ events.Store      = store.Events{}
+	_ bulk.Store        = store.Bulk{}
 )
 
 func TestMain(m *testing.M) { os.Exit(pgtest.Run(m)) }
 
 // opener opens an empty database. The contracts below hold for every engine.
-type opener func(t *testing.T) *store.Store
+type opener func(t *testing.T) *store.DB
 
 // engines are what a store can lie in.
 var engines = []struct {
@@ -42,12 +40,12 @@ var engines = []struct {
 	{"PostgreSQL", openPostgres},
 }
 
-func openSQLite(t *testing.T) *store.Store {
+func openSQLite(t *testing.T) *store.DB {
 	t.Helper()
 	return storetest.OpenOn(t, filepath.Join(t.TempDir(), "fescue.db"))
 }
 
-func openPostgres(t *testing.T) *store.Store {
+func openPostgres(t *testing.T) *store.DB {
 	t.Helper()
 	return storetest.OpenOn(t, pgtest.Database(t))
 }
@@ -61,7 +59,7 @@ var contracts = map[string]map[string]func(*testing.T, opener){
 	"coreinfo.go":    {"what cores are": testCoreInfo},
 	"cores.go":       {"connectivity": testConnectivity, "telemetry": testTelemetry},
 	"definitions.go": {"definitions": testDefinitions, "deletion": testDeletion},
-	"store.go":       {"eight callers": testEightfold},
+	"db.go":          {"eight callers": testEightfold},
 	"deployments.go": {
 		"deployments": testDeployments, "building": testBuilding, "offers": testOffers, "resets": testResets,
 	},
@@ -109,7 +107,7 @@ var contracts = map[string]map[string]func(*testing.T, opener){
 // contracts are the tests of the one service that uses them. A snapshot is of a
 // SQLite file, not of a store.
 var notContracts = []string{
-	"snapshot.go",
+	"services.go", "snapshot.go",
 	"sqlite.go", "postgres.go", "statements.go",
 }
 

@@ -12,10 +12,10 @@ import (
 
 // CoreInfo reads what a core last said of itself, and when; nothing, without an
 // error, of one that never did.
-func (s *Store) CoreInfo(ctx context.Context, p fescue.Partition, thing string) (info fescue.CoreInfo, at time.Time, err error) {
+func (s Cores) CoreInfo(ctx context.Context, p fescue.Partition, thing string) (info fescue.CoreInfo, at time.Time, err error) {
 	var text string
 	var said int64
-	err = one(s.read.QueryRowContext(ctx, `
+	err = one(s.db.read.QueryRowContext(ctx, `
 		SELECT info_json, info_at FROM core WHERE partition = $1 AND thing = $2`, p.Key(), thing), &text, &said)
 	if errors.Is(err, fescue.ErrNotFound) || err == nil && text == "" {
 		return info, at, nil
@@ -30,8 +30,8 @@ func (s *Store) CoreInfo(ctx context.Context, p fescue.Partition, thing string) 
 }
 
 // SetCoreInfo keeps what a core says of itself.
-func (s *Store) SetCoreInfo(ctx context.Context, p fescue.Partition, thing string, info fescue.CoreInfo, at time.Time) error {
-	return s.update(ctx, func(tx *sql.Tx) error {
+func (s Cores) SetCoreInfo(ctx context.Context, p fescue.Partition, thing string, info fescue.CoreInfo, at time.Time) error {
+	return s.db.update(ctx, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `
 			INSERT INTO core (partition, thing, epoch, group_id, info_json, info_at) VALUES ($1, $2, 0, '', $3, $4)
 			ON CONFLICT (partition, thing) DO UPDATE SET info_json = excluded.info_json, info_at = excluded.info_at`,

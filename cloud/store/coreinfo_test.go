@@ -14,7 +14,7 @@ func testCoreInfo(t *testing.T, open opener) {
 	s, ctx := open(t), t.Context()
 	is := func(t *testing.T, p fescue.Partition, thing string, want fescue.CoreInfo, wantAt time.Time) {
 		t.Helper()
-		got, at, err := s.CoreInfo(ctx, p, thing)
+		got, at, err := s.Cores().CoreInfo(ctx, p, thing)
 		if err != nil || !at.Equal(wantAt) {
 			t.Errorf("at %v, %v; want %v", at, err, wantAt)
 		}
@@ -29,18 +29,18 @@ func testCoreInfo(t *testing.T, open opener) {
 	second := fescue.CoreInfo{Version: "1.2.4", Architecture: "arm", Formats: []int{2}}
 	t.Run("of a core that was never heard of", func(t *testing.T) { is(t, homePartition, "core", fescue.CoreInfo{}, time.Time{}) })
 	t.Run("of one that has not said", func(t *testing.T) {
-		must(s.CatchUp(ctx, homePartition, "silent", 7))(t)
+		must(s.Offers().CatchUp(ctx, homePartition, "silent", 7))(t)
 		is(t, homePartition, "silent", fescue.CoreInfo{}, time.Time{})
 	})
 	t.Run("is kept, and replaced as a whole", func(t *testing.T) {
-		mustDo(t, s.SetCoreInfo(ctx, homePartition, "core", first, madeAt))
+		mustDo(t, s.Cores().SetCoreInfo(ctx, homePartition, "core", first, madeAt))
 		is(t, homePartition, "core", first, madeAt)
-		mustDo(t, s.SetCoreInfo(ctx, homePartition, "core", second, madeAt.Add(time.Hour)))
+		mustDo(t, s.Cores().SetCoreInfo(ctx, homePartition, "core", second, madeAt.Add(time.Hour)))
 		is(t, homePartition, "core", second, madeAt.Add(time.Hour))
 	})
 	t.Run("leaves the core's epoch", func(t *testing.T) {
-		mustDo(t, s.SetCoreInfo(ctx, homePartition, "silent", first, madeAt))
-		if epoch := must(s.Epoch(ctx, homePartition, "silent"))(t); epoch != 7 {
+		mustDo(t, s.Cores().SetCoreInfo(ctx, homePartition, "silent", first, madeAt))
+		if epoch := must(s.Offers().Epoch(ctx, homePartition, "silent"))(t); epoch != 7 {
 			t.Errorf("epoch %d", epoch)
 		}
 	})

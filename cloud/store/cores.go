@@ -10,12 +10,19 @@ import (
 	"github.com/fescue-edge/fescue/cloud/cores"
 )
 
+// Cores keep what is known of each core beside its deployments: connectivity,
+// telemetry, what it is, when it was last seen, and which group owns it.
+type Cores struct{ db *DB }
+
+// Cores is that part of the database.
+func (db *DB) Cores() Cores { return Cores{db} }
+
 // Connectivity reads where client devices reach a core.
-func (s *Store) Connectivity(ctx context.Context, p fescue.Partition, thing string) (cores.Connectivity, error) {
+func (s Cores) Connectivity(ctx context.Context, p fescue.Partition, thing string) (cores.Connectivity, error) {
 	var c cores.Connectivity
 	var info string
 	var updated int64
-	err := one(s.read.QueryRowContext(ctx, `
+	err := one(s.db.read.QueryRowContext(ctx, `
 		SELECT version, info_json, updated_at FROM core_connectivity WHERE partition = $1 AND thing = $2`,
 		p.Key(), thing), &c.Version, &info, &updated)
 	if err == nil {
@@ -29,8 +36,8 @@ func (s *Store) Connectivity(ctx context.Context, p fescue.Partition, thing stri
 }
 
 // PutConnectivity replaces a core's connectivity.
-func (s *Store) PutConnectivity(ctx context.Context, p fescue.Partition, thing string, c cores.Connectivity) error {
-	return s.update(ctx, func(tx *sql.Tx) error {
+func (s Cores) PutConnectivity(ctx context.Context, p fescue.Partition, thing string, c cores.Connectivity) error {
+	return s.db.update(ctx, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `
 			INSERT INTO core_connectivity (partition, thing, version, info_json, updated_at) VALUES ($1, $2, $3, $4, $5)
 			ON CONFLICT (partition, thing) DO UPDATE
@@ -42,8 +49,8 @@ func (s *Store) PutConnectivity(ctx context.Context, p fescue.Partition, thing s
 
 // Telemetry reads what a core is to do about telemetry and what it last said it
 // does, each empty when nobody said so.
-func (s *Store) Telemetry(ctx context.Context, p fescue.Partition, thing string) (desired, reported cores.Telemetry, err error) {
-	err = one(s.read.QueryRowContext(ctx, `
+func (s Cores) Telemetry(ctx context.Context, p fescue.Partition, thing string) (desired, reported cores.Telemetry, err error) {
+	err = one(s.db.read.QueryRowContext(ctx, `
 		SELECT desired, reported FROM core_telemetry WHERE partition = $1 AND thing = $2`, p.Key(), thing), &desired, &reported)
 	if errors.Is(err, fescue.ErrNotFound) {
 		return "", "", nil
@@ -52,8 +59,8 @@ func (s *Store) Telemetry(ctx context.Context, p fescue.Partition, thing string)
 }
 
 // DesireTelemetry keeps what a core is to do.
-func (s *Store) DesireTelemetry(ctx context.Context, p fescue.Partition, thing string, t cores.Telemetry) error {
-	return s.update(ctx, func(tx *sql.Tx) error {
+func (s Cores) DesireTelemetry(ctx context.Context, p fescue.Partition, thing string, t cores.Telemetry) error {
+	return s.db.update(ctx, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `
 			INSERT INTO core_telemetry (partition, thing, desired, reported) VALUES ($1, $2, $3, '')
 			ON CONFLICT (partition, thing) DO UPDATE SET desired = excluded.desired`, p.Key(), thing, t)
@@ -62,8 +69,8 @@ func (s *Store) DesireTelemetry(ctx context.Context, p fescue.Partition, thing s
 }
 
 // ReportTelemetry keeps what a core says it does.
-func (s *Store) ReportTelemetry(ctx context.Context, p fescue.Partition, thing string, t cores.Telemetry) error {
-	return s.update(ctx, func(tx *sql.Tx) error {
+func (s Cores) ReportTelemetry(ctx context.Context, p fescue.Partition, thing string, t cores.Telemetry) error {
+	return s.db.update(ctx, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `
 			INSERT INTO core_telemetry (partition, thing, desired, reported) VALUES ($1, $2, '', $3)
 			ON CONFLICT (partition, thing) DO UPDATE SET reported = excluded.reported`, p.Key(), thing, t)

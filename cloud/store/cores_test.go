@@ -11,7 +11,7 @@ import (
 	"github.com/fescue-edge/fescue/cloud/store"
 )
 
-var _ cores.Store = (*store.Store)(nil)
+var _ cores.Store = store.Cores{}
 
 func testConnectivity(t *testing.T, open opener) {
 	t.Parallel()
@@ -23,25 +23,25 @@ func testConnectivity(t *testing.T, open opener) {
 		},
 	}
 	t.Run("of a core that has none", func(t *testing.T) {
-		_, err := s.Connectivity(ctx, homePartition, "core")
+		_, err := s.Cores().Connectivity(ctx, homePartition, "core")
 		refused(t, "read", err, fescue.ErrNotFound)
 	})
 	t.Run("is kept as it was put, in its order", func(t *testing.T) {
-		mustDo(t, s.PutConnectivity(ctx, homePartition, "core", want))
-		if diff := cmp.Diff(want, must(s.Connectivity(ctx, homePartition, "core"))(t)); diff != "" {
+		mustDo(t, s.Cores().PutConnectivity(ctx, homePartition, "core", want))
+		if diff := cmp.Diff(want, must(s.Cores().Connectivity(ctx, homePartition, "core"))(t)); diff != "" {
 			t.Error(diff)
 		}
 	})
 	t.Run("is replaced as a whole", func(t *testing.T) {
 		empty := cores.Connectivity{Version: fescue.NewID(), UpdatedAt: madeAt.Add(time.Hour), Info: []cores.ConnectivityInfo{}}
-		mustDo(t, s.PutConnectivity(ctx, homePartition, "core", empty))
-		if diff := cmp.Diff(empty, must(s.Connectivity(ctx, homePartition, "core"))(t)); diff != "" {
+		mustDo(t, s.Cores().PutConnectivity(ctx, homePartition, "core", empty))
+		if diff := cmp.Diff(empty, must(s.Cores().Connectivity(ctx, homePartition, "core"))(t)); diff != "" {
 			t.Error(diff)
 		}
 	})
 	t.Run("in another partition", func(t *testing.T) {
 		for _, p := range elsewhere {
-			_, err := s.Connectivity(ctx, p, "core")
+			_, err := s.Cores().Connectivity(ctx, p, "core")
 			refused(t, p.String(), err, fescue.ErrNotFound)
 		}
 	})
@@ -52,18 +52,18 @@ func testTelemetry(t *testing.T, open opener) {
 	s, ctx := open(t), t.Context()
 	is := func(t *testing.T, p fescue.Partition, thing string, desired, reported cores.Telemetry) {
 		t.Helper()
-		gotDesired, gotReported, err := s.Telemetry(ctx, p, thing)
+		gotDesired, gotReported, err := s.Cores().Telemetry(ctx, p, thing)
 		if err != nil || gotDesired != desired || gotReported != reported {
 			t.Errorf("%q, %q, %v; want %q, %q", gotDesired, gotReported, err, desired, reported)
 		}
 	}
 	is(t, homePartition, "core", "", "")
-	mustDo(t, s.ReportTelemetry(ctx, homePartition, "core", cores.TelemetryOn))
+	mustDo(t, s.Cores().ReportTelemetry(ctx, homePartition, "core", cores.TelemetryOn))
 	is(t, homePartition, "core", "", cores.TelemetryOn)
-	mustDo(t, s.DesireTelemetry(ctx, homePartition, "core", cores.TelemetryOff), s.DesireTelemetry(ctx, homePartition, "other", cores.TelemetryOn))
+	mustDo(t, s.Cores().DesireTelemetry(ctx, homePartition, "core", cores.TelemetryOff), s.Cores().DesireTelemetry(ctx, homePartition, "other", cores.TelemetryOn))
 	is(t, homePartition, "core", cores.TelemetryOff, cores.TelemetryOn)
 	is(t, homePartition, "other", cores.TelemetryOn, "")
-	mustDo(t, s.ReportTelemetry(ctx, homePartition, "core", cores.TelemetryOff))
+	mustDo(t, s.Cores().ReportTelemetry(ctx, homePartition, "core", cores.TelemetryOff))
 	is(t, homePartition, "core", cores.TelemetryOff, cores.TelemetryOff)
 	for _, p := range elsewhere {
 		is(t, p, "core", "", "")
@@ -74,27 +74,27 @@ func testTags(t *testing.T, open opener) {
 	t.Parallel()
 	s, ctx := open(t), t.Context()
 	d := newContainer(fescue.GroupKind, "mine")
-	must(s.CreateDefinition(ctx, homePartition, d, nil, fescue.Token{}))(t)
+	must(s.Definitions().CreateDefinition(ctx, homePartition, d, nil, fescue.Token{}))(t)
 	none, one := map[string]string{}, map[string]string{"a": "1", "b": ""}
 
 	t.Run("are replaced while they are what was read", func(t *testing.T) {
-		mustDo(t, s.ReplaceTags(ctx, homePartition, d.Kind, d.ID, nil, one))
-		got := must(s.Definition(ctx, homePartition, d.Kind, d.ID))(t)
+		mustDo(t, s.Definitions().ReplaceTags(ctx, homePartition, d.Kind, d.ID, nil, one))
+		got := must(s.Definitions().Definition(ctx, homePartition, d.Kind, d.ID))(t)
 		if !cmp.Equal(got.Tags, one) || !got.UpdatedAt.Equal(d.UpdatedAt) {
 			t.Errorf("%+v", got)
 		}
 	})
 	t.Run("are not replaced after another's change", func(t *testing.T) {
-		refused(t, "replace", s.ReplaceTags(ctx, homePartition, d.Kind, d.ID, none, none), fescue.ErrConflict)
-		if got := must(s.Definition(ctx, homePartition, d.Kind, d.ID))(t); !cmp.Equal(got.Tags, one) {
+		refused(t, "replace", s.Definitions().ReplaceTags(ctx, homePartition, d.Kind, d.ID, none, none), fescue.ErrConflict)
+		if got := must(s.Definitions().Definition(ctx, homePartition, d.Kind, d.ID))(t); !cmp.Equal(got.Tags, one) {
 			t.Errorf("%+v", got)
 		}
 	})
 	t.Run("of what is not there", func(t *testing.T) {
-		refused(t, "unknown", s.ReplaceTags(ctx, homePartition, d.Kind, fescue.NewID(), none, one), fescue.ErrNotFound)
-		refused(t, "other kind", s.ReplaceTags(ctx, homePartition, fescue.CoreKind, d.ID, none, one), fescue.ErrNotFound)
+		refused(t, "unknown", s.Definitions().ReplaceTags(ctx, homePartition, d.Kind, fescue.NewID(), none, one), fescue.ErrNotFound)
+		refused(t, "other kind", s.Definitions().ReplaceTags(ctx, homePartition, fescue.CoreKind, d.ID, none, one), fescue.ErrNotFound)
 		for _, p := range elsewhere {
-			refused(t, p.String(), s.ReplaceTags(ctx, p, d.Kind, d.ID, one, none), fescue.ErrNotFound)
+			refused(t, p.String(), s.Definitions().ReplaceTags(ctx, p, d.Kind, d.ID, one, none), fescue.ErrNotFound)
 		}
 	})
 }

@@ -10,13 +10,19 @@ import (
 	"github.com/fescue-edge/fescue"
 )
 
+// Definitions keep groups and the six kinds of definitions with their versions.
+type Definitions struct{ tokens }
+
+// Definitions is that part of the database.
+func (db *DB) Definitions() Definitions { return Definitions{tokens{db}} }
+
 // CreateDefinition writes a container and, when first is not nil, its first
 // version. With a token that was used before for the same request it returns
 // what was made then, unless that was deleted since; for another request,
 // fescue.ErrTokenReused.
-func (s *Store) CreateDefinition(ctx context.Context, p fescue.Partition, d fescue.Definition, first *fescue.DefinitionVersion, token fescue.Token) (fescue.Definition, error) {
+func (s Definitions) CreateDefinition(ctx context.Context, p fescue.Partition, d fescue.Definition, first *fescue.DefinitionVersion, token fescue.Token) (fescue.Definition, error) {
 	made := d
-	err := s.update(ctx, func(tx *sql.Tx) error {
+	err := s.db.update(ctx, func(tx *sql.Tx) error {
 		id, replayed, err := claimToken(ctx, tx, p, token, d.ID, millis(d.CreatedAt))
 		if err != nil {
 			return err
@@ -57,9 +63,9 @@ func (s *Store) CreateDefinition(ctx context.Context, p fescue.Partition, d fesc
 
 // CreateVersion writes a version of a container and makes it the latest. Tokens
 // are as for CreateDefinition.
-func (s *Store) CreateVersion(ctx context.Context, p fescue.Partition, v fescue.DefinitionVersion, token fescue.Token) (fescue.DefinitionVersion, error) {
+func (s Definitions) CreateVersion(ctx context.Context, p fescue.Partition, v fescue.DefinitionVersion, token fescue.Token) (fescue.DefinitionVersion, error) {
 	made := v
-	err := s.update(ctx, func(tx *sql.Tx) error {
+	err := s.db.update(ctx, func(tx *sql.Tx) error {
 		id, replayed, err := claimToken(ctx, tx, p, token, v.ID, millis(v.CreatedAt))
 		if err != nil {
 			return err
@@ -94,18 +100,18 @@ func insertVersion(ctx context.Context, tx *sql.Tx, p fescue.Partition, v fescue
 }
 
 // RenameDefinition changes a container's name.
-func (s *Store) RenameDefinition(ctx context.Context, p fescue.Partition, k fescue.Kind, id, name string) error {
-	return s.update(ctx, func(tx *sql.Tx) error {
+func (s Definitions) RenameDefinition(ctx context.Context, p fescue.Partition, k fescue.Kind, id, name string) error {
+	return s.db.update(ctx, func(tx *sql.Tx) error {
 		return changed(ctx, tx, `
 			UPDATE definition SET name = $1, updated_at = $2 WHERE partition = $3 AND kind = $4 AND id = $5`,
-			name, millis(s.now()), p.Key(), k.Segment, id)
+			name, millis(s.db.now()), p.Key(), k.Segment, id)
 	})
 }
 
 // DeleteDefinition removes a container with all its versions. A group that is
 // deployed, or whose deployment has not ended, is fescue.ErrInUse.
-func (s *Store) DeleteDefinition(ctx context.Context, p fescue.Partition, k fescue.Kind, id string) error {
-	return s.update(ctx, func(tx *sql.Tx) error {
+func (s Definitions) DeleteDefinition(ctx context.Context, p fescue.Partition, k fescue.Kind, id string) error {
+	return s.db.update(ctx, func(tx *sql.Tx) error {
 		if err := changed(ctx, tx, `
 			DELETE FROM definition WHERE partition = $1 AND kind = $2 AND id = $3`, p.Key(), k.Segment, id); err != nil {
 			return err
@@ -129,13 +135,13 @@ func (s *Store) DeleteDefinition(ctx context.Context, p fescue.Partition, k fesc
 }
 
 // Definition reads a container.
-func (s *Store) Definition(ctx context.Context, p fescue.Partition, k fescue.Kind, id string) (fescue.Definition, error) {
-	return findDefinition(ctx, s.read, p, k, id)
+func (s Definitions) Definition(ctx context.Context, p fescue.Partition, k fescue.Kind, id string) (fescue.Definition, error) {
+	return findDefinition(ctx, s.db.read, p, k, id)
 }
 
 // Definitions lists containers in ascending order of their ids.
-func (s *Store) Definitions(ctx context.Context, p fescue.Partition, k fescue.Kind, page fescue.Page) ([]fescue.Definition, error) {
-	return all(ctx, s.read, scanDefinition(k), selectDefinition+`
+func (s Definitions) Definitions(ctx context.Context, p fescue.Partition, k fescue.Kind, page fescue.Page) ([]fescue.Definition, error) {
+	return all(ctx, s.db.read, scanDefinition(k), selectDefinition+`
 		WHERE partition = $1 AND kind = $2 AND id > $3 ORDER BY id LIMIT $4`,
 		p.Key(), k.Segment, page.After, page.Limit)
 }
@@ -171,8 +177,8 @@ func scanDefinition(k fescue.Kind) func(*sql.Rows) (fescue.Definition, error) {
 // Version reads a version of a container. When the container itself is unknown
 // the error wraps fescue.ErrNotFound of the container's kind: callers that need
 // to tell the two apart ask Definition.
-func (s *Store) Version(ctx context.Context, p fescue.Partition, k fescue.Kind, definitionID, id string) (fescue.DefinitionVersion, error) {
-	return findVersion(ctx, s.read, p, k, definitionID, id)
+func (s Definitions) Version(ctx context.Context, p fescue.Partition, k fescue.Kind, definitionID, id string) (fescue.DefinitionVersion, error) {
+	return findVersion(ctx, s.db.read, p, k, definitionID, id)
 }
 
 func findVersion(ctx context.Context, q querier, p fescue.Partition, k fescue.Kind, definitionID, id string) (fescue.DefinitionVersion, error) {
@@ -192,11 +198,11 @@ func findVersion(ctx context.Context, q querier, p fescue.Partition, k fescue.Ki
 
 // Versions lists the versions of a container without their bodies, newest
 // first. The page's key is a version id.
-func (s *Store) Versions(ctx context.Context, p fescue.Partition, k fescue.Kind, definitionID string, page fescue.Page) ([]fescue.DefinitionVersion, error) {
-	if _, err := findDefinition(ctx, s.read, p, k, definitionID); err != nil {
+func (s Definitions) Versions(ctx context.Context, p fescue.Partition, k fescue.Kind, definitionID string, page fescue.Page) ([]fescue.DefinitionVersion, error) {
+	if _, err := findDefinition(ctx, s.db.read, p, k, definitionID); err != nil {
 		return nil, err
 	}
-	before, err := pageStart(ctx, s.read, page, `
+	before, err := pageStart(ctx, s.db.read, page, `
 		SELECT number FROM definition_version WHERE partition = $1 AND kind = $2 AND definition_id = $3 AND id = $4`,
 		p.Key(), k.Segment, definitionID, page.After)
 	if err != nil {
@@ -209,7 +215,7 @@ func (s *Store) Versions(ctx context.Context, p fescue.Partition, k fescue.Kind,
 		v.CreatedAt = fromMillis(created)
 		return v, err
 	}
-	return all(ctx, s.read, scan, `
+	return all(ctx, s.db.read, scan, `
 		SELECT id, created_at FROM definition_version
 		WHERE partition = $1 AND kind = $2 AND definition_id = $3 AND number < $4
 		ORDER BY number DESC LIMIT $5`,

@@ -32,9 +32,9 @@ func newVersion(k fescue.Kind, definitionID, body string) fescue.DefinitionVersi
 }
 
 // container writes a container without a version.
-func container(t *testing.T, s *store.Store, p fescue.Partition, k fescue.Kind) fescue.Definition {
+func container(t *testing.T, s *store.DB, p fescue.Partition, k fescue.Kind) fescue.Definition {
 	t.Helper()
-	return must(s.CreateDefinition(t.Context(), p, newContainer(k, "n"), nil, fescue.Token{}))(t)
+	return must(s.Definitions().CreateDefinition(t.Context(), p, newContainer(k, "n"), nil, fescue.Token{}))(t)
 }
 
 func everyKind() []fescue.Kind {
@@ -65,28 +65,28 @@ func testDefinitions(t *testing.T, open opener) {
 			s, ctx := open(t), t.Context()
 			d := newContainer(k, "naïve \"name\" 'with' ; %")
 			d.Tags = map[string]string{"a": "b", "ключ": ""}
-			if got := must(s.CreateDefinition(ctx, homePartition, d, nil, fescue.Token{}))(t); !gocmp.Equal(got, d) {
+			if got := must(s.Definitions().CreateDefinition(ctx, homePartition, d, nil, fescue.Token{}))(t); !gocmp.Equal(got, d) {
 				t.Error(gocmp.Diff(d, got))
 			}
-			if got := must(s.Definition(ctx, homePartition, k, d.ID))(t); !gocmp.Equal(got, d) {
+			if got := must(s.Definitions().Definition(ctx, homePartition, k, d.ID))(t); !gocmp.Equal(got, d) {
 				t.Error(gocmp.Diff(d, got))
 			}
 			v := newVersion(k, d.ID, `{"Cores":[],"X":"é\u0001"}`)
-			if got := must(s.CreateVersion(ctx, homePartition, v, fescue.Token{}))(t); !gocmp.Equal(got, v) {
+			if got := must(s.Definitions().CreateVersion(ctx, homePartition, v, fescue.Token{}))(t); !gocmp.Equal(got, v) {
 				t.Error(gocmp.Diff(v, got))
 			}
-			if got := must(s.Version(ctx, homePartition, k, d.ID, v.ID))(t); !gocmp.Equal(got, v) {
+			if got := must(s.Definitions().Version(ctx, homePartition, k, d.ID, v.ID))(t); !gocmp.Equal(got, v) {
 				t.Error(gocmp.Diff(v, got))
 			}
 			// A new version moves LatestVersion and nothing else.
 			d.LatestVersion = v.ID
-			if got := must(s.Definition(ctx, homePartition, k, d.ID))(t); !gocmp.Equal(got, d) {
+			if got := must(s.Definitions().Definition(ctx, homePartition, k, d.ID))(t); !gocmp.Equal(got, d) {
 				t.Error(gocmp.Diff(d, got))
 			}
-			if err := s.RenameDefinition(ctx, homePartition, k, d.ID, "new"); err != nil {
+			if err := s.Definitions().RenameDefinition(ctx, homePartition, k, d.ID, "new"); err != nil {
 				t.Fatal(err)
 			}
-			got := must(s.Definition(ctx, homePartition, k, d.ID))(t)
+			got := must(s.Definitions().Definition(ctx, homePartition, k, d.ID))(t)
 			if got.Name != "new" || got.UpdatedAt.Equal(madeAt) || !got.CreatedAt.Equal(madeAt) || got.LatestVersion != v.ID {
 				t.Errorf("renamed to %+v", got)
 			}
@@ -98,11 +98,11 @@ func testDefinitions(t *testing.T, open opener) {
 		d := newContainer(fescue.CoreKind, "")
 		d.Tags = nil
 		first := newVersion(d.Kind, d.ID, `{}`)
-		made := must(s.CreateDefinition(ctx, homePartition, d, &first, fescue.Token{}))(t)
+		made := must(s.Definitions().CreateDefinition(ctx, homePartition, d, &first, fescue.Token{}))(t)
 		if made.LatestVersion != first.ID || made.Tags == nil {
 			t.Errorf("%+v", made)
 		}
-		if got := must(s.Version(ctx, homePartition, d.Kind, d.ID, first.ID))(t); !gocmp.Equal(got, first) {
+		if got := must(s.Definitions().Version(ctx, homePartition, d.Kind, d.ID, first.ID))(t); !gocmp.Equal(got, first) {
 			t.Error(gocmp.Diff(first, got))
 		}
 	})
@@ -116,16 +116,16 @@ func testDefinitions(t *testing.T, open opener) {
 			if k != fescue.CoreKind {
 				id = d.ID // the same id under another kind
 			}
-			_, err := s.Definition(ctx, homePartition, k, id)
+			_, err := s.Definitions().Definition(ctx, homePartition, k, id)
 			refused(t, "Definition", err, fescue.ErrNotFound)
-			_, err = s.Versions(ctx, homePartition, k, id, fescue.Page{Limit: 1})
+			_, err = s.Definitions().Versions(ctx, homePartition, k, id, fescue.Page{Limit: 1})
 			refused(t, "Versions", err, fescue.ErrNotFound)
-			_, err = s.CreateVersion(ctx, homePartition, newVersion(k, id, `{}`), fescue.Token{})
+			_, err = s.Definitions().CreateVersion(ctx, homePartition, newVersion(k, id, `{}`), fescue.Token{})
 			refused(t, "CreateVersion", err, fescue.ErrNotFound)
-			refused(t, "RenameDefinition", s.RenameDefinition(ctx, homePartition, k, id, "x"), fescue.ErrNotFound)
-			refused(t, "DeleteDefinition", s.DeleteDefinition(ctx, homePartition, k, id), fescue.ErrNotFound)
+			refused(t, "RenameDefinition", s.Definitions().RenameDefinition(ctx, homePartition, k, id, "x"), fescue.ErrNotFound)
+			refused(t, "DeleteDefinition", s.Definitions().DeleteDefinition(ctx, homePartition, k, id), fescue.ErrNotFound)
 		}
-		_, err := s.Version(ctx, homePartition, d.Kind, d.ID, none)
+		_, err := s.Definitions().Version(ctx, homePartition, d.Kind, d.ID, none)
 		refused(t, "Version", err, fescue.ErrNotFound)
 	})
 	t.Run("partitions", func(t *testing.T) {
@@ -133,27 +133,27 @@ func testDefinitions(t *testing.T, open opener) {
 		s, ctx := open(t), t.Context()
 		d := newContainer(fescue.CoreKind, "home")
 		v := newVersion(d.Kind, d.ID, `{}`)
-		must(s.CreateDefinition(ctx, homePartition, d, &v, fescue.Token{}))(t)
+		must(s.Definitions().CreateDefinition(ctx, homePartition, d, &v, fescue.Token{}))(t)
 		for _, p := range elsewhere {
-			_, err := s.Definition(ctx, p, d.Kind, d.ID)
+			_, err := s.Definitions().Definition(ctx, p, d.Kind, d.ID)
 			refused(t, "Definition", err, fescue.ErrNotFound)
-			_, err = s.Version(ctx, p, d.Kind, d.ID, v.ID)
+			_, err = s.Definitions().Version(ctx, p, d.Kind, d.ID, v.ID)
 			refused(t, "Version", err, fescue.ErrNotFound)
-			_, err = s.Versions(ctx, p, d.Kind, d.ID, fescue.Page{Limit: 9})
+			_, err = s.Definitions().Versions(ctx, p, d.Kind, d.ID, fescue.Page{Limit: 9})
 			refused(t, "Versions", err, fescue.ErrNotFound)
-			_, err = s.CreateVersion(ctx, p, newVersion(d.Kind, d.ID, `{}`), fescue.Token{})
+			_, err = s.Definitions().CreateVersion(ctx, p, newVersion(d.Kind, d.ID, `{}`), fescue.Token{})
 			refused(t, "CreateVersion", err, fescue.ErrNotFound)
-			refused(t, "RenameDefinition", s.RenameDefinition(ctx, p, d.Kind, d.ID, "x"), fescue.ErrNotFound)
-			refused(t, "DeleteDefinition", s.DeleteDefinition(ctx, p, d.Kind, d.ID), fescue.ErrNotFound)
-			if list := must(s.Definitions(ctx, p, d.Kind, fescue.Page{Limit: 9}))(t); len(list) != 0 {
+			refused(t, "RenameDefinition", s.Definitions().RenameDefinition(ctx, p, d.Kind, d.ID, "x"), fescue.ErrNotFound)
+			refused(t, "DeleteDefinition", s.Definitions().DeleteDefinition(ctx, p, d.Kind, d.ID), fescue.ErrNotFound)
+			if list := must(s.Definitions().Definitions(ctx, p, d.Kind, fescue.Page{Limit: 9}))(t); len(list) != 0 {
 				t.Errorf("%v lists %v", p, list)
 			}
 			// The same id may be used there and is another thing.
 			other := d
 			other.Name = "there"
-			must(s.CreateDefinition(ctx, p, other, nil, fescue.Token{}))(t)
+			must(s.Definitions().CreateDefinition(ctx, p, other, nil, fescue.Token{}))(t)
 		}
-		if got := must(s.Definition(ctx, homePartition, d.Kind, d.ID))(t); got.Name != "home" || got.LatestVersion != v.ID {
+		if got := must(s.Definitions().Definition(ctx, homePartition, d.Kind, d.ID))(t); got.Name != "home" || got.LatestVersion != v.ID {
 			t.Errorf("%+v", got)
 		}
 	})
@@ -167,13 +167,13 @@ func testDefinitions(t *testing.T, open opener) {
 			all = append(all, container(t, s, homePartition, k).ID)
 		}
 		slices.Sort(all)
-		if got := definitionIDs(must(s.Definitions(ctx, homePartition, k, fescue.Page{Limit: 100}))(t)); !slices.Equal(got, all) {
+		if got := definitionIDs(must(s.Definitions().Definitions(ctx, homePartition, k, fescue.Page{Limit: 100}))(t)); !slices.Equal(got, all) {
 			t.Errorf("%v, want %v", got, all)
 		}
 		var paged []string
 		page := fescue.Page{Limit: 2}
 		for {
-			ids := definitionIDs(must(s.Definitions(ctx, homePartition, k, page))(t))
+			ids := definitionIDs(must(s.Definitions().Definitions(ctx, homePartition, k, page))(t))
 			if len(ids) == 0 {
 				break
 			}
@@ -181,7 +181,7 @@ func testDefinitions(t *testing.T, open opener) {
 			page.After = ids[len(ids)-1]
 			if len(paged) == 4 {
 				// The page's key goes away and others come.
-				if err := s.DeleteDefinition(ctx, homePartition, k, page.After); err != nil {
+				if err := s.Definitions().DeleteDefinition(ctx, homePartition, k, page.After); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -202,14 +202,14 @@ func testDefinitions(t *testing.T, open opener) {
 		d := container(t, s, homePartition, fescue.LoggerKind)
 		other := container(t, s, homePartition, fescue.LoggerKind)
 		add := func(d fescue.Definition) string {
-			return must(s.CreateVersion(ctx, homePartition, newVersion(d.Kind, d.ID, `{}`), fescue.Token{}))(t).ID
+			return must(s.Definitions().CreateVersion(ctx, homePartition, newVersion(d.Kind, d.ID, `{}`), fescue.Token{}))(t).ID
 		}
 		var newest []string
 		for range 7 {
 			newest = append([]string{add(d)}, newest...)
 			add(other)
 		}
-		list := must(s.Versions(ctx, homePartition, d.Kind, d.ID, fescue.Page{Limit: 100}))(t)
+		list := must(s.Definitions().Versions(ctx, homePartition, d.Kind, d.ID, fescue.Page{Limit: 100}))(t)
 		if got := versionIDs(list); !slices.Equal(got, newest) {
 			t.Errorf("%v, want %v", got, newest)
 		}
@@ -219,7 +219,7 @@ func testDefinitions(t *testing.T, open opener) {
 		var paged []string
 		page := fescue.Page{Limit: 3}
 		for {
-			ids := versionIDs(must(s.Versions(ctx, homePartition, d.Kind, d.ID, page))(t))
+			ids := versionIDs(must(s.Definitions().Versions(ctx, homePartition, d.Kind, d.ID, page))(t))
 			if len(ids) == 0 {
 				break
 			}
@@ -230,8 +230,8 @@ func testDefinitions(t *testing.T, open opener) {
 		if !slices.Equal(paged, newest) {
 			t.Errorf("%v, want %v", paged, newest)
 		}
-		for what, after := range map[string]string{"unknown": fescue.NewID(), "another container's": versionIDs(must(s.Versions(ctx, homePartition, d.Kind, other.ID, fescue.Page{Limit: 1}))(t))[0]} {
-			if list, err := s.Versions(ctx, homePartition, d.Kind, d.ID, fescue.Page{After: after, Limit: 9}); !errors.Is(err, fescue.ErrPage) {
+		for what, after := range map[string]string{"unknown": fescue.NewID(), "another container's": versionIDs(must(s.Definitions().Versions(ctx, homePartition, d.Kind, other.ID, fescue.Page{Limit: 1}))(t))[0]} {
+			if list, err := s.Definitions().Versions(ctx, homePartition, d.Kind, d.ID, fescue.Page{After: after, Limit: 9}); !errors.Is(err, fescue.ErrPage) {
 				t.Errorf("%s key: %v, %v", what, list, err)
 			}
 		}
@@ -243,14 +243,14 @@ func testDefinitions(t *testing.T, open opener) {
 		var wg sync.WaitGroup
 		for range 8 {
 			wg.Go(func() {
-				if _, err := s.CreateVersion(ctx, homePartition, newVersion(d.Kind, d.ID, `{}`), fescue.Token{}); err != nil {
+				if _, err := s.Definitions().CreateVersion(ctx, homePartition, newVersion(d.Kind, d.ID, `{}`), fescue.Token{}); err != nil {
 					t.Error(err)
 				}
 			})
 		}
 		wg.Wait()
-		list := must(s.Versions(ctx, homePartition, d.Kind, d.ID, fescue.Page{Limit: 100}))(t)
-		if got := must(s.Definition(ctx, homePartition, d.Kind, d.ID))(t); len(list) != 8 || got.LatestVersion != list[0].ID {
+		list := must(s.Definitions().Versions(ctx, homePartition, d.Kind, d.ID, fescue.Page{Limit: 100}))(t)
+		if got := must(s.Definitions().Definition(ctx, homePartition, d.Kind, d.ID))(t); len(list) != 8 || got.LatestVersion != list[0].ID {
 			t.Errorf("%d versions, the latest is %s, the newest %s", len(list), got.LatestVersion, list[0].ID)
 		}
 	})
@@ -277,7 +277,7 @@ func testTokens(t *testing.T, open opener) {
 		create := func(p fescue.Partition, name string, token fescue.Token) (fescue.Definition, error) {
 			d := newContainer(fescue.CoreKind, name)
 			v := newVersion(d.Kind, d.ID, `{}`)
-			return s.CreateDefinition(ctx, p, d, &v, token)
+			return s.Definitions().CreateDefinition(ctx, p, d, &v, token)
 		}
 		first := must(create(homePartition, "a", token("CreateCoreDefinition", "t", "h")))(t)
 		if again := must(create(homePartition, "a", token("CreateCoreDefinition", "t", "h")))(t); !gocmp.Equal(again, first) {
@@ -300,7 +300,7 @@ func testTokens(t *testing.T, open opener) {
 				t.Errorf("%s: nothing new was made", c.what)
 			}
 		}
-		list := must(s.Definitions(ctx, homePartition, fescue.CoreKind, fescue.Page{Limit: 100}))(t)
+		list := must(s.Definitions().Definitions(ctx, homePartition, fescue.CoreKind, fescue.Page{Limit: 100}))(t)
 		if len(list) != 4 {
 			t.Errorf("%d definitions", len(list))
 		}
@@ -309,10 +309,10 @@ func testTokens(t *testing.T, open opener) {
 		t.Parallel()
 		s, ctx := open(t), t.Context()
 		create := func(hash string) (fescue.Definition, error) {
-			return s.CreateDefinition(ctx, homePartition, newContainer(fescue.CoreKind, "n"), nil, token("CreateCoreDefinition", "t", hash))
+			return s.Definitions().CreateDefinition(ctx, homePartition, newContainer(fescue.CoreKind, "n"), nil, token("CreateCoreDefinition", "t", hash))
 		}
 		first := must(create("h"))(t)
-		if err := s.DeleteDefinition(ctx, homePartition, fescue.CoreKind, first.ID); err != nil {
+		if err := s.Definitions().DeleteDefinition(ctx, homePartition, fescue.CoreKind, first.ID); err != nil {
 			t.Fatal(err)
 		}
 		second := must(create("h"))(t)
@@ -330,24 +330,24 @@ func testTokens(t *testing.T, open opener) {
 		s, ctx := open(t), t.Context()
 		d := newContainer(fescue.CoreKind, "n")
 		tok := token("CreateCoreDefinitionVersion", "t", "h")
-		_, err := s.CreateVersion(ctx, homePartition, newVersion(d.Kind, d.ID, `{}`), tok)
+		_, err := s.Definitions().CreateVersion(ctx, homePartition, newVersion(d.Kind, d.ID, `{}`), tok)
 		refused(t, "no container", err, fescue.ErrNotFound)
-		must(s.CreateDefinition(ctx, homePartition, d, nil, fescue.Token{}))(t)
-		must(s.CreateVersion(ctx, homePartition, newVersion(d.Kind, d.ID, `{}`), tok))(t)
+		must(s.Definitions().CreateDefinition(ctx, homePartition, d, nil, fescue.Token{}))(t)
+		must(s.Definitions().CreateVersion(ctx, homePartition, newVersion(d.Kind, d.ID, `{}`), tok))(t)
 	})
 	t.Run("versions", func(t *testing.T) {
 		t.Parallel()
 		s, ctx := open(t), t.Context()
 		d := container(t, s, homePartition, fescue.CoreKind)
 		create := func(hash string) (fescue.DefinitionVersion, error) {
-			return s.CreateVersion(ctx, homePartition, newVersion(d.Kind, d.ID, `{"Cores":[]}`), token("CreateCoreDefinitionVersion", "t", hash))
+			return s.Definitions().CreateVersion(ctx, homePartition, newVersion(d.Kind, d.ID, `{"Cores":[]}`), token("CreateCoreDefinitionVersion", "t", hash))
 		}
 		first := must(create("h"))(t)
-		latest := must(s.CreateVersion(ctx, homePartition, newVersion(d.Kind, d.ID, `{}`), fescue.Token{}))(t)
+		latest := must(s.Definitions().CreateVersion(ctx, homePartition, newVersion(d.Kind, d.ID, `{}`), fescue.Token{}))(t)
 		if again := must(create("h"))(t); !gocmp.Equal(again, first) {
 			t.Error(gocmp.Diff(first, again))
 		}
-		if got := must(s.Definition(ctx, homePartition, d.Kind, d.ID))(t); got.LatestVersion != latest.ID {
+		if got := must(s.Definitions().Definition(ctx, homePartition, d.Kind, d.ID))(t); got.LatestVersion != latest.ID {
 			t.Error("a replayed call moved LatestVersion")
 		}
 		_, err := create("h2")
@@ -360,7 +360,7 @@ func testTokens(t *testing.T, open opener) {
 		var wg sync.WaitGroup
 		for i := range ids {
 			wg.Go(func() {
-				d, err := s.CreateDefinition(ctx, homePartition, newContainer(fescue.CoreKind, "n"), nil, token("CreateCoreDefinition", "t", "h"))
+				d, err := s.Definitions().CreateDefinition(ctx, homePartition, newContainer(fescue.CoreKind, "n"), nil, token("CreateCoreDefinition", "t", "h"))
 				if err != nil {
 					t.Error(err)
 				}
@@ -383,7 +383,7 @@ func testDeletion(t *testing.T, open opener) {
 		write := func(p fescue.Partition, k fescue.Kind, id string) {
 			d, v := newContainer(k, "n"), newVersion(k, id, `{}`)
 			d.ID, v.ID = id, version
-			must(s.CreateDefinition(ctx, p, d, &v, fescue.Token{}))(t)
+			must(s.Definitions().CreateDefinition(ctx, p, d, &v, fescue.Token{}))(t)
 		}
 		type place struct {
 			p  fescue.Partition
@@ -395,16 +395,16 @@ func testDeletion(t *testing.T, open opener) {
 		for _, x := range append(rest, gone) {
 			write(x.p, x.k, x.id)
 		}
-		if err := s.DeleteDefinition(ctx, gone.p, gone.k, gone.id); err != nil {
+		if err := s.Definitions().DeleteDefinition(ctx, gone.p, gone.k, gone.id); err != nil {
 			t.Fatal(err)
 		}
-		_, err := s.Definition(ctx, gone.p, gone.k, gone.id)
+		_, err := s.Definitions().Definition(ctx, gone.p, gone.k, gone.id)
 		refused(t, "Definition", err, fescue.ErrNotFound)
-		_, err = s.Version(ctx, gone.p, gone.k, gone.id, version)
+		_, err = s.Definitions().Version(ctx, gone.p, gone.k, gone.id, version)
 		refused(t, "Version", err, fescue.ErrNotFound)
-		refused(t, "DeleteDefinition", s.DeleteDefinition(ctx, gone.p, gone.k, gone.id), fescue.ErrNotFound)
+		refused(t, "DeleteDefinition", s.Definitions().DeleteDefinition(ctx, gone.p, gone.k, gone.id), fescue.ErrNotFound)
 		for _, x := range rest {
-			must(s.Version(ctx, x.p, x.k, x.id, version))(t)
+			must(s.Definitions().Version(ctx, x.p, x.k, x.id, version))(t)
 		}
 		// Under the same id versions start anew.
 		write(gone.p, gone.k, gone.id)
@@ -428,11 +428,11 @@ func testDeletion(t *testing.T, open opener) {
 		} {
 			t.Run(c.name, func(t *testing.T) {
 				group := container(t, s, homePartition, fescue.GroupKind).ID
-				must(s.AssociateRole(ctx, homePartition, group, "arn:aws:iam::123456789012:role/r"))(t)
+				must(s.GroupRoles().AssociateRole(ctx, homePartition, group, "arn:aws:iam::123456789012:role/r"))(t)
 				c.make(t, group)
-				refused(t, "DeleteDefinition", s.DeleteDefinition(ctx, homePartition, fescue.GroupKind, group), c.err)
-				_, err := s.Definition(ctx, homePartition, fescue.GroupKind, group)
-				_, _, roleErr := s.AssociatedRole(ctx, homePartition, group)
+				refused(t, "DeleteDefinition", s.Definitions().DeleteDefinition(ctx, homePartition, fescue.GroupKind, group), c.err)
+				_, err := s.Definitions().Definition(ctx, homePartition, fescue.GroupKind, group)
+				_, _, roleErr := s.GroupRoles().AssociatedRole(ctx, homePartition, group)
 				if want := cmp.Or(c.err, fescue.ErrNotFound) == fescue.ErrInUse; (err == nil) != want || (roleErr == nil) != want {
 					t.Errorf("group: %v, role: %v", err, roleErr)
 				}
@@ -449,10 +449,10 @@ func testDeletion(t *testing.T, open opener) {
 			// The same group id, deployed in another partition.
 			there := newContainer(fescue.GroupKind, "n")
 			there.ID = group
-			must(s.CreateDefinition(ctx, p, there, nil, fescue.Token{}))(t)
+			must(s.Definitions().CreateDefinition(ctx, p, there, nil, fescue.Token{}))(t)
 			deployingIn(t, s, p, group).offer("core").step(fescue.EventClaimed)
 		}
-		if err := s.DeleteDefinition(ctx, homePartition, fescue.GroupKind, group); err != nil {
+		if err := s.Definitions().DeleteDefinition(ctx, homePartition, fescue.GroupKind, group); err != nil {
 			t.Error(err)
 		}
 	})
@@ -463,8 +463,8 @@ func testDeletion(t *testing.T, open opener) {
 		deploying(t, s, group)
 		d := newContainer(fescue.CoreKind, fmt.Sprint("not ", group))
 		d.ID = group
-		must(s.CreateDefinition(ctx, homePartition, d, nil, fescue.Token{}))(t)
-		if err := s.DeleteDefinition(ctx, homePartition, fescue.CoreKind, group); err != nil {
+		must(s.Definitions().CreateDefinition(ctx, homePartition, d, nil, fescue.Token{}))(t)
+		if err := s.Definitions().DeleteDefinition(ctx, homePartition, fescue.CoreKind, group); err != nil {
 			t.Error(err)
 		}
 	})

@@ -11,12 +11,19 @@ import (
 	"github.com/fescue-edge/fescue"
 )
 
+// Deployments keep deployments, their timelines, and what their cores say of their
+// progress.
+type Deployments struct{ tokens }
+
+// Deployments is that part of the database.
+func (db *DB) Deployments() Deployments { return Deployments{tokens{db}} }
+
 // CreateDeployment writes a deployment that is to be built. A group of which
 // another deployment is being built is fescue.ErrConflict. Tokens are as for
 // CreateDefinition.
-func (s *Store) CreateDeployment(ctx context.Context, d fescue.Deployment, token fescue.Token) (fescue.Deployment, error) {
+func (s Deployments) CreateDeployment(ctx context.Context, d fescue.Deployment, token fescue.Token) (fescue.Deployment, error) {
 	made := d
-	err := s.update(ctx, func(tx *sql.Tx) error {
+	err := s.db.update(ctx, func(tx *sql.Tx) error {
 		id, replayed, err := claimToken(ctx, tx, d.Partition, token, d.ID, millis(d.CreatedAt))
 		if err != nil {
 			return err
@@ -51,18 +58,18 @@ func (s *Store) CreateDeployment(ctx context.Context, d fescue.Deployment, token
 }
 
 // Deployment reads a deployment of a group. Under another group it is not found.
-func (s *Store) Deployment(ctx context.Context, p fescue.Partition, groupID, id string) (fescue.Deployment, error) {
-	return findDeployment(ctx, s.read, p, groupID, id)
+func (s Deployments) Deployment(ctx context.Context, p fescue.Partition, groupID, id string) (fescue.Deployment, error) {
+	return findDeployment(ctx, s.db.read, p, groupID, id)
 }
 
 // DeploymentStatus reads no more of a deployment than its status, which is asked
 // for more often than everything else together: each column costs. Under another
 // group it is not found.
-func (s *Store) DeploymentStatus(ctx context.Context, p fescue.Partition, groupID, id string) (fescue.CurrentStatus, error) {
+func (s Deployments) DeploymentStatus(ctx context.Context, p fescue.Partition, groupID, id string) (fescue.CurrentStatus, error) {
 	var c fescue.CurrentStatus
 	var details string
 	var updated int64
-	err := one(s.read.QueryRowContext(ctx, `
+	err := one(s.db.read.QueryRowContext(ctx, `
 		SELECT type, status, error_message, details_json, updated_at FROM deployment
 		WHERE partition = $1 AND id = $2 AND group_id = $3`, p.Key(), id, groupID),
 		&c.Type, &c.Status, &c.ErrorMessage, &details, &updated)
@@ -75,13 +82,13 @@ func (s *Store) DeploymentStatus(ctx context.Context, p fescue.Partition, groupI
 
 // Deployments lists the deployments of a group, newest first. The page's key is
 // a deployment id.
-func (s *Store) Deployments(ctx context.Context, p fescue.Partition, groupID string, page fescue.Page) ([]fescue.Deployment, error) {
-	before, err := pageStart(ctx, s.read, page, `SELECT number FROM deployment WHERE partition = $1 AND group_id = $2 AND id = $3`,
+func (s Deployments) Deployments(ctx context.Context, p fescue.Partition, groupID string, page fescue.Page) ([]fescue.Deployment, error) {
+	before, err := pageStart(ctx, s.db.read, page, `SELECT number FROM deployment WHERE partition = $1 AND group_id = $2 AND id = $3`,
 		p.Key(), groupID, page.After)
 	if err != nil {
 		return nil, err
 	}
-	return all(ctx, s.read, scanDeployment(p), selectDeployment+`
+	return all(ctx, s.db.read, scanDeployment(p), selectDeployment+`
 		WHERE partition = $1 AND group_id = $2 AND number < $3 ORDER BY number DESC LIMIT $4`,
 		p.Key(), groupID, before, page.Limit)
 }
@@ -132,10 +139,10 @@ func scanDeploymentRow(p fescue.Partition, row interface{ Scan(...any) error }, 
 
 // LeaseBuilding hands out a deployment that is to be built and that nobody else
 // builds until then. The error is fescue.ErrNotFound when there is none.
-func (s *Store) LeaseBuilding(ctx context.Context, aws string, until time.Time) (fescue.Deployment, error) {
+func (s Deployments) LeaseBuilding(ctx context.Context, aws string, until time.Time) (fescue.Deployment, error) {
 	var d fescue.Deployment
-	now := s.now()
-	err := s.update(ctx, func(tx *sql.Tx) error {
+	now := s.db.now()
+	err := s.db.update(ctx, func(tx *sql.Tx) error {
 		var partition, id string
 		err := one(tx.QueryRowContext(ctx, `
 			SELECT partition, id FROM deployment
@@ -159,9 +166,9 @@ func (s *Store) LeaseBuilding(ctx context.Context, aws string, until time.Time) 
 // ApplyStep moves a deployment by a step that actor caused, if it has not
 // changed since d was read: otherwise fescue.ErrConflict, and the caller reads
 // again. The errors of fescue.Deployment.After come through.
-func (s *Store) ApplyStep(ctx context.Context, d fescue.Deployment, actor fescue.Actor, step fescue.DeploymentStep) (fescue.Deployment, error) {
+func (s Deployments) ApplyStep(ctx context.Context, d fescue.Deployment, actor fescue.Actor, step fescue.DeploymentStep) (fescue.Deployment, error) {
 	var next fescue.Deployment
-	err := s.update(ctx, func(tx *sql.Tx) (err error) {
+	err := s.db.update(ctx, func(tx *sql.Tx) (err error) {
 		// The core's row before its deployments', always: of two that want both,
 		// one waits.
 		if err := moveCore(ctx, tx, d, step.Event); err != nil {
@@ -170,7 +177,7 @@ func (s *Store) ApplyStep(ctx context.Context, d fescue.Deployment, actor fescue
 		if next, err = applyStep(ctx, tx, d, actor, step); err != nil || actor != fescue.CloudActor {
 			return err
 		}
-		return s.tell(ctx, tx, next)
+		return s.db.announce(ctx, tx, next)
 	})
 	return next, err
 }
@@ -308,12 +315,12 @@ func insertStep(ctx context.Context, tx *sql.Tx, d fescue.Deployment, actor fesc
 // all in one transaction. A core that another group holds, or has a deployment
 // waiting for that whoever created d may not touch, is fescue.ErrInUse.
 // It returns the deployment and those that it superseded.
-func (s *Store) Offer(ctx context.Context, d fescue.Deployment, coreThing string, at time.Time, superseded fescue.DeploymentStep,
+func (s Offers) Offer(ctx context.Context, d fescue.Deployment, coreThing string, at time.Time, superseded fescue.DeploymentStep,
 	sign func(epoch int64) (fescue.Offering, error),
 ) (fescue.Deployment, []fescue.Deployment, error) {
 	var next fescue.Deployment
 	var replaced []fescue.Deployment
-	err := s.update(ctx, func(tx *sql.Tx) error {
+	err := s.db.update(ctx, func(tx *sql.Tx) error {
 		replaced = nil
 		epoch, err := raiseEpoch(ctx, tx, d, coreThing)
 		if err != nil {
@@ -328,7 +335,7 @@ func (s *Store) Offer(ctx context.Context, d fescue.Deployment, coreThing string
 		if err != nil {
 			return err
 		}
-		return s.tell(ctx, tx, next)
+		return s.db.announce(ctx, tx, next)
 	})
 	if err != nil {
 		return d, nil, fmt.Errorf("offer deployment %s to core %s: %w", d.ID, coreThing, err)
@@ -391,12 +398,12 @@ func publish(ctx context.Context, tx *sql.Tx, d fescue.Deployment, step fescue.D
 // ForceReset ends a forced reset in Success without waiting for the core: it ends
 // what the core has not finished, takes the core from the group, and leaves the
 // signed manifest for the core to find. Without a core it only ends.
-func (s *Store) ForceReset(ctx context.Context, d fescue.Deployment, coreThing string, at time.Time, ended fescue.DeploymentStep,
+func (s Offers) ForceReset(ctx context.Context, d fescue.Deployment, coreThing string, at time.Time, ended fescue.DeploymentStep,
 	sign func(epoch int64) (fescue.Offering, error),
 ) (fescue.Deployment, []fescue.Deployment, error) {
 	var next fescue.Deployment
 	var replaced []fescue.Deployment
-	err := s.update(ctx, func(tx *sql.Tx) (err error) {
+	err := s.db.update(ctx, func(tx *sql.Tx) (err error) {
 		step := fescue.DeploymentStep{Event: fescue.EventForceReset, At: at, CoreThing: coreThing}
 		if coreThing == "" {
 			step.Note = "the group has no core"
@@ -415,7 +422,7 @@ func (s *Store) ForceReset(ctx context.Context, d fescue.Deployment, coreThing s
 		if _, err := freeCore(ctx, tx, next, coreThing); err != nil {
 			return err
 		}
-		return s.tell(ctx, tx, next)
+		return s.db.announce(ctx, tx, next)
 	})
 	if err != nil {
 		return d, nil, fmt.Errorf("force reset %s of group %s: %w", d.ID, d.GroupID, err)
@@ -425,8 +432,8 @@ func (s *Store) ForceReset(ctx context.Context, d fescue.Deployment, coreThing s
 
 // GroupCore is the thing of the core that a group owns, or has a deployment
 // waiting for. The error is fescue.ErrNotFound when there is none.
-func (s *Store) GroupCore(ctx context.Context, p fescue.Partition, groupID string) (thing string, err error) {
-	err = one(s.read.QueryRowContext(ctx, `
+func (s Cores) GroupCore(ctx context.Context, p fescue.Partition, groupID string) (thing string, err error) {
+	err = one(s.db.read.QueryRowContext(ctx, `
 		SELECT thing FROM core WHERE partition = $1 AND group_id = $2
 		UNION ALL
 		SELECT core_thing FROM deployment WHERE partition = $1 AND group_id = $2 AND status = 'InProgress'
@@ -436,9 +443,9 @@ func (s *Store) GroupCore(ctx context.Context, p fescue.Partition, groupID strin
 
 // Unfinished reports whether a deployment of the group is Building or
 // InProgress.
-func (s *Store) Unfinished(ctx context.Context, p fescue.Partition, groupID string) (bool, error) {
+func (s Deployments) Unfinished(ctx context.Context, p fescue.Partition, groupID string) (bool, error) {
 	var n int
-	err := s.read.QueryRowContext(ctx, `
+	err := s.db.read.QueryRowContext(ctx, `
 		SELECT (SELECT count(*) FROM deployment WHERE partition = $1 AND group_id = $2 AND status = 'Building')
 		     + (SELECT count(*) FROM deployment WHERE partition = $1 AND group_id = $2 AND status = 'InProgress')`, p.Key(), groupID).Scan(&n)
 	return n > 0, err
@@ -463,9 +470,9 @@ func raiseEpoch(ctx context.Context, tx *sql.Tx, d fescue.Deployment, coreThing 
 // Waiting is what a core has to do next: the unfinished deployment, or forced
 // reset, with the lowest epoch above after, with its signed manifest. The error is
 // fescue.ErrNotFound when there is none.
-func (s *Store) Waiting(ctx context.Context, p fescue.Partition, coreThing string, after int64) (fescue.Deployment, []byte, error) {
+func (s Offers) Waiting(ctx context.Context, p fescue.Partition, coreThing string, after int64) (fescue.Deployment, []byte, error) {
 	var envelope string
-	row := s.read.QueryRowContext(ctx, `SELECT `+deploymentColumns+`, envelope FROM deployment
+	row := s.db.read.QueryRowContext(ctx, `SELECT `+deploymentColumns+`, envelope FROM deployment
 		JOIN manifest ON manifest.partition = deployment.partition AND manifest.deployment_id = deployment.id
 		WHERE deployment.partition = $1 AND core_thing = $2 AND epoch > $3
 			AND (status = 'InProgress' OR type = 'ForceResetDeployment') AND status IN ('InProgress', 'Success')
@@ -478,9 +485,9 @@ func (s *Store) Waiting(ctx context.Context, p fescue.Partition, coreThing strin
 }
 
 // Epoch is the highest epoch that a core was given, 0 for none.
-func (s *Store) Epoch(ctx context.Context, p fescue.Partition, coreThing string) (int64, error) {
+func (s Offers) Epoch(ctx context.Context, p fescue.Partition, coreThing string) (int64, error) {
 	var epoch int64
-	err := one(s.read.QueryRowContext(ctx, `
+	err := one(s.db.read.QueryRowContext(ctx, `
 		SELECT epoch FROM core WHERE partition = $1 AND thing = $2`, p.Key(), coreThing), &epoch)
 	if errors.Is(err, fescue.ErrNotFound) {
 		return 0, nil
@@ -490,9 +497,9 @@ func (s *Store) Epoch(ctx context.Context, p fescue.Partition, coreThing string)
 
 // OfferedArtifacts lists the hashes that a deployment's core may fetch, while
 // the deployment has not ended.
-func (s *Store) OfferedArtifacts(ctx context.Context, d fescue.Deployment) ([]string, error) {
+func (s Offers) OfferedArtifacts(ctx context.Context, d fescue.Deployment) ([]string, error) {
 	var text string
-	err := one(s.read.QueryRowContext(ctx, `
+	err := one(s.db.read.QueryRowContext(ctx, `
 		SELECT artifacts_json FROM manifest JOIN deployment ON deployment.partition = manifest.partition AND deployment.id = manifest.deployment_id
 		WHERE manifest.partition = $1 AND manifest.deployment_id = $2 AND status = 'InProgress'`,
 		d.Partition.Key(), d.ID), &text)

@@ -24,20 +24,20 @@ func newDeployment(p fescue.Partition, group string) fescue.Deployment {
 // run is a deployment on its way, the newest known revision.
 type run struct {
 	t *testing.T
-	s *store.Store
+	s *store.DB
 	fescue.Deployment
 	// replaced are those that its offer superseded.
 	replaced []fescue.Deployment
 }
 
-func deploying(t *testing.T, s *store.Store, group string) *run {
+func deploying(t *testing.T, s *store.DB, group string) *run {
 	t.Helper()
 	return deployingIn(t, s, homePartition, group)
 }
 
-func deployingIn(t *testing.T, s *store.Store, p fescue.Partition, group string) *run {
+func deployingIn(t *testing.T, s *store.DB, p fescue.Partition, group string) *run {
 	t.Helper()
-	return &run{t: t, s: s, Deployment: must(s.CreateDeployment(t.Context(), newDeployment(p, group), fescue.Token{}))(t)}
+	return &run{t: t, s: s, Deployment: must(s.Deployments().CreateDeployment(t.Context(), newDeployment(p, group), fescue.Token{}))(t)}
 }
 
 // superseding is the step that ends what a newer deployment replaces.
@@ -52,7 +52,7 @@ func signing(epoch int64) (fescue.Offering, error) {
 
 func (r *run) offer(thing string) *run {
 	r.t.Helper()
-	next, replaced, err := r.s.Offer(r.t.Context(), r.Deployment, thing, madeAt.Add(time.Minute), superseding, signing)
+	next, replaced, err := r.s.Offers().Offer(r.t.Context(), r.Deployment, thing, madeAt.Add(time.Minute), superseding, signing)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -66,7 +66,7 @@ func (r *run) step(event fescue.DeploymentEvent) *run {
 	case fescue.EventBuildFailed, fescue.EventTimedOut, fescue.EventExpired, fescue.EventForcedAway, fescue.EventOutdated:
 		actor = fescue.CloudActor
 	}
-	next, err := r.s.ApplyStep(r.t.Context(), r.Deployment, actor, fescue.DeploymentStep{
+	next, err := r.s.Deployments().ApplyStep(r.t.Context(), r.Deployment, actor, fescue.DeploymentStep{
 		Event: event, At: madeAt.Add(2 * time.Minute), Message: "m", Details: []fescue.ErrorDetail{{DetailedErrorCode: "A", DetailedErrorMessage: "b"}},
 	})
 	if err != nil {
@@ -78,12 +78,12 @@ func (r *run) step(event fescue.DeploymentEvent) *run {
 // stored checks that the database has exactly this deployment.
 func (r *run) stored() {
 	r.t.Helper()
-	got := must(r.s.Deployment(r.t.Context(), r.Partition, r.GroupID, r.ID))(r.t)
+	got := must(r.s.Deployments().Deployment(r.t.Context(), r.Partition, r.GroupID, r.ID))(r.t)
 	if diff := gocmp.Diff(r.Deployment, got); diff != "" {
 		r.t.Error(diff)
 	}
 	want := fescue.CurrentStatus{Type: r.Type, Status: r.Status, ErrorMessage: r.ErrorMessage, ErrorDetails: r.ErrorDetails, UpdatedAt: r.UpdatedAt}
-	if diff := gocmp.Diff(want, must(r.s.DeploymentStatus(r.t.Context(), r.Partition, r.GroupID, r.ID))(r.t)); diff != "" {
+	if diff := gocmp.Diff(want, must(r.s.Deployments().DeploymentStatus(r.t.Context(), r.Partition, r.GroupID, r.ID))(r.t)); diff != "" {
 		r.t.Error(diff)
 	}
 }
@@ -126,17 +126,17 @@ func testDeployments(t *testing.T, open opener) {
 			"another Region":  {elsewhere[0], "g", r.ID},
 			"another account": {elsewhere[1], "g", r.ID},
 		} {
-			_, err := s.Deployment(ctx, c.p, c.group, c.id)
+			_, err := s.Deployments().Deployment(ctx, c.p, c.group, c.id)
 			refused(t, what, err, fescue.ErrNotFound)
-			_, err = s.DeploymentStatus(ctx, c.p, c.group, c.id)
+			_, err = s.Deployments().DeploymentStatus(ctx, c.p, c.group, c.id)
 			refused(t, what, err, fescue.ErrNotFound)
 		}
 		for _, p := range elsewhere {
-			if list := must(s.Deployments(ctx, p, "g", fescue.Page{Limit: 9}))(t); len(list) != 0 {
+			if list := must(s.Deployments().Deployments(ctx, p, "g", fescue.Page{Limit: 9}))(t); len(list) != 0 {
 				t.Errorf("%v lists %v", p, list)
 			}
 		}
-		if list := must(s.Deployments(ctx, homePartition, "g2", fescue.Page{Limit: 9}))(t); len(list) != 0 {
+		if list := must(s.Deployments().Deployments(ctx, homePartition, "g2", fescue.Page{Limit: 9}))(t); len(list) != 0 {
 			t.Errorf("another group lists %v", list)
 		}
 	})
@@ -152,7 +152,7 @@ func testDeployments(t *testing.T, open opener) {
 		var paged []string
 		page := fescue.Page{Limit: 3}
 		for {
-			ids := deploymentIDs(must(s.Deployments(ctx, homePartition, "g", page))(t))
+			ids := deploymentIDs(must(s.Deployments().Deployments(ctx, homePartition, "g", page))(t))
 			if len(ids) == 0 {
 				break
 			}
@@ -163,8 +163,8 @@ func testDeployments(t *testing.T, open opener) {
 		if !slices.Equal(paged, newest) {
 			t.Errorf("%v, want %v", paged, newest)
 		}
-		for _, after := range []string{fescue.NewID(), deploymentIDs(must(s.Deployments(ctx, homePartition, "g2", fescue.Page{Limit: 1}))(t))[0]} {
-			if list, err := s.Deployments(ctx, homePartition, "g", fescue.Page{After: after, Limit: 9}); !errors.Is(err, fescue.ErrPage) {
+		for _, after := range []string{fescue.NewID(), deploymentIDs(must(s.Deployments().Deployments(ctx, homePartition, "g2", fescue.Page{Limit: 1}))(t))[0]} {
+			if list, err := s.Deployments().Deployments(ctx, homePartition, "g", fescue.Page{After: after, Limit: 9}); !errors.Is(err, fescue.ErrPage) {
 				t.Errorf("a key that is not of the group: %v, %v", list, err)
 			}
 		}
@@ -173,18 +173,18 @@ func testDeployments(t *testing.T, open opener) {
 		t.Parallel()
 		s, ctx := open(t), t.Context()
 		token := fescue.Token{Operation: "CreateDeployment", Value: "t", RequestHash: "h"}
-		first := &run{t: t, s: s, Deployment: must(s.CreateDeployment(ctx, newDeployment(homePartition, "g"), token))(t)}
+		first := &run{t: t, s: s, Deployment: must(s.Deployments().CreateDeployment(ctx, newDeployment(homePartition, "g"), token))(t)}
 		// The first call's deployment comes back as it is by now, even while the
 		// group is being built.
-		if again := must(s.CreateDeployment(ctx, newDeployment(homePartition, "g"), token))(t); again.ID != first.ID {
+		if again := must(s.Deployments().CreateDeployment(ctx, newDeployment(homePartition, "g"), token))(t); again.ID != first.ID {
 			t.Error("a second deployment was made")
 		}
 		ended := first.step(fescue.EventBuildFailed)
-		if again := must(s.CreateDeployment(ctx, newDeployment(homePartition, "g"), token))(t); !gocmp.Equal(again, ended.Deployment) {
+		if again := must(s.Deployments().CreateDeployment(ctx, newDeployment(homePartition, "g"), token))(t); !gocmp.Equal(again, ended.Deployment) {
 			t.Error(gocmp.Diff(ended.Deployment, again))
 		}
 		token.RequestHash = "h2"
-		_, err := s.CreateDeployment(ctx, newDeployment(homePartition, "g"), token)
+		_, err := s.Deployments().CreateDeployment(ctx, newDeployment(homePartition, "g"), token)
 		refused(t, "another request", err, fescue.ErrTokenReused)
 	})
 	t.Run("a step is applied to the revision it was computed from", func(t *testing.T) {
@@ -192,7 +192,7 @@ func testDeployments(t *testing.T, open opener) {
 		s, ctx := open(t), t.Context()
 		r := deploying(t, s, "g").offer("core").step(fescue.EventClaimed)
 		next := r.step(fescue.EventStaged)
-		_, err := s.ApplyStep(ctx, r.Deployment, fescue.CoreActor, fescue.DeploymentStep{Event: fescue.EventSucceeded, At: madeAt})
+		_, err := s.Deployments().ApplyStep(ctx, r.Deployment, fescue.CoreActor, fescue.DeploymentStep{Event: fescue.EventSucceeded, At: madeAt})
 		refused(t, "an old revision", err, fescue.ErrConflict)
 		next.stored()
 		for what, c := range map[string]struct {
@@ -207,7 +207,7 @@ func testDeployments(t *testing.T, open opener) {
 			"what is not there":   {newDeployment(homePartition, "g"), fescue.CloudActor, fescue.DeploymentStep{Event: fescue.EventBuildFailed}, fescue.ErrConflict},
 			"another's partition": {moved(next.Deployment, elsewhere[0]), fescue.CoreActor, fescue.DeploymentStep{Event: fescue.EventSwitched}, fescue.ErrConflict},
 		} {
-			_, err := s.ApplyStep(ctx, c.d, c.actor, c.step)
+			_, err := s.Deployments().ApplyStep(ctx, c.d, c.actor, c.step)
 			refused(t, what, err, c.err)
 		}
 		next.stored()
@@ -221,7 +221,7 @@ func testDeployments(t *testing.T, open opener) {
 			if i%2 == 0 {
 				event = fescue.EventFailed
 			}
-			_, err := s.ApplyStep(ctx, r.Deployment, fescue.CoreActor, fescue.DeploymentStep{Event: event, At: madeAt})
+			_, err := s.Deployments().ApplyStep(ctx, r.Deployment, fescue.CoreActor, fescue.DeploymentStep{Event: event, At: madeAt})
 			return err
 		}, fescue.ErrConflict, t)
 		if wins != 1 {
@@ -266,7 +266,7 @@ func testBuilding(t *testing.T, open opener) {
 		for round := range 3 {
 			var made sync.Map
 			wins := eightTimes(func(int) error {
-				d, err := s.CreateDeployment(ctx, newDeployment(homePartition, "g"), fescue.Token{})
+				d, err := s.Deployments().CreateDeployment(ctx, newDeployment(homePartition, "g"), fescue.Token{})
 				if err == nil {
 					made.Store(d.ID, d)
 				}
@@ -292,11 +292,11 @@ func testBuilding(t *testing.T, open opener) {
 		s, ctx := open(t), t.Context()
 		first := deploying(t, s, "g")
 		token := fescue.Token{Operation: "CreateDeployment", Value: "t", RequestHash: "h"}
-		_, err := s.CreateDeployment(ctx, newDeployment(homePartition, "g"), token)
+		_, err := s.Deployments().CreateDeployment(ctx, newDeployment(homePartition, "g"), token)
 		refused(t, "while another is built", err, fescue.ErrConflict)
 		first.step(fescue.EventBuildFailed)
-		must(s.CreateDeployment(ctx, newDeployment(homePartition, "g"), token))(t)
-		if list := must(s.Deployments(ctx, homePartition, "g", fescue.Page{Limit: 9}))(t); len(list) != 2 {
+		must(s.Deployments().CreateDeployment(ctx, newDeployment(homePartition, "g"), token))(t)
+		if list := must(s.Deployments().Deployments(ctx, homePartition, "g", fescue.Page{Limit: 9}))(t); len(list) != 2 {
 			t.Errorf("%d deployments", len(list))
 		}
 	})
@@ -314,7 +314,7 @@ func testBuilding(t *testing.T, open opener) {
 		deploying(t, s, "failed").step(fescue.EventBuildFailed)
 		var got sync.Map
 		wins := eightTimes(func(int) error {
-			d, err := s.LeaseBuilding(ctx, aws, soon())
+			d, err := s.Deployments().LeaseBuilding(ctx, aws, soon())
 			if err == nil {
 				if _, twice := got.LoadOrStore(d.ID, d); twice {
 					t.Errorf("%s is leased twice", d.ID)
@@ -338,28 +338,28 @@ func testBuilding(t *testing.T, open opener) {
 		t.Parallel()
 		s, ctx := open(t), t.Context()
 		r := deploying(t, s, "g")
-		dead := must(s.LeaseBuilding(ctx, aws, time.Now().Add(-time.Millisecond)))(t)
-		again := must(s.LeaseBuilding(ctx, aws, soon()))(t)
+		dead := must(s.Deployments().LeaseBuilding(ctx, aws, time.Now().Add(-time.Millisecond)))(t)
+		again := must(s.Deployments().LeaseBuilding(ctx, aws, soon()))(t)
 		if dead.ID != r.ID || again.ID != r.ID {
 			t.Errorf("leased %s and %s, want %s", dead.ID, again.ID, r.ID)
 		}
-		_, err := s.LeaseBuilding(ctx, aws, soon())
+		_, err := s.Deployments().LeaseBuilding(ctx, aws, soon())
 		refused(t, "a third", err, fescue.ErrNotFound)
 	})
 	t.Run("a lease of a clock that was wrong binds nobody", func(t *testing.T) {
 		t.Parallel()
 		s, ctx := open(t), t.Context()
 		r := deploying(t, s, "g")
-		must(s.LeaseBuilding(ctx, aws, time.Now().Add(24*time.Hour)))(t)
-		if again := must(s.LeaseBuilding(ctx, aws, soon()))(t); again.ID != r.ID {
+		must(s.Deployments().LeaseBuilding(ctx, aws, time.Now().Add(24*time.Hour)))(t)
+		if again := must(s.Deployments().LeaseBuilding(ctx, aws, soon()))(t); again.ID != r.ID {
 			t.Errorf("leased %s, want %s", again.ID, r.ID)
 		}
-		_, err := s.LeaseBuilding(ctx, aws, soon())
+		_, err := s.Deployments().LeaseBuilding(ctx, aws, soon())
 		refused(t, "a third", err, fescue.ErrNotFound)
 	})
 	t.Run("nothing to build", func(t *testing.T) {
 		t.Parallel()
-		_, err := open(t).LeaseBuilding(t.Context(), aws, soon())
+		_, err := open(t).Deployments().LeaseBuilding(t.Context(), aws, soon())
 		refused(t, "lease", err, fescue.ErrNotFound)
 	})
 }

@@ -15,7 +15,7 @@ func testDiscovery(t *testing.T, open opener) {
 	offered := func(p fescue.Partition, group, core string, devices ...fescue.ClientDevice) *run {
 		t.Helper()
 		r := deployingIn(t, s, p, group)
-		next, replaced, err := s.Offer(ctx, r.Deployment, core, madeAt, superseding, func(epoch int64) (fescue.Offering, error) {
+		next, replaced, err := s.Offers().Offer(ctx, r.Deployment, core, madeAt, superseding, func(epoch int64) (fescue.Offering, error) {
 			offering, err := signing(epoch)
 			offering.Devices = devices
 			return offering, err
@@ -33,7 +33,7 @@ func testDiscovery(t *testing.T, open opener) {
 	}
 	finds := func(when string, p fescue.Partition, thing string, want ...fescue.Membership) {
 		t.Helper()
-		if diff := gocmp.Diff(want, must(s.Memberships(ctx, p, thing, 100))(t)); diff != "" {
+		if diff := gocmp.Diff(want, must(s.Holdings().Memberships(ctx, p, thing, 100))(t)); diff != "" {
 			t.Errorf("%s, %s: %s", when, thing, diff)
 		}
 	}
@@ -69,7 +69,7 @@ func testDiscovery(t *testing.T, open opener) {
 		succeed(offered(homePartition, group, "core-"+group, device("fan", "c6")))
 	}
 	finds("in several groups", homePartition, "fan", in("g", "c5"), in("h0", "c6"), in("h1", "c6"), in("h2", "c6"))
-	if got := must(s.Memberships(ctx, homePartition, "fan", 2))(t); len(got) != 2 {
+	if got := must(s.Holdings().Memberships(ctx, homePartition, "fan", 2))(t); len(got) != 2 {
 		t.Errorf("two at most: %v", got)
 	}
 

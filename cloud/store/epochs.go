@@ -10,16 +10,16 @@ import (
 
 // Passed lists the deployments of a core that have not ended although their epoch
 // is not above epoch, in their order.
-func (s *Store) Passed(ctx context.Context, p fescue.Partition, coreThing string, epoch int64) ([]fescue.Deployment, error) {
-	return all(ctx, s.read, scanDeployment(p), selectDeployment+`
+func (s Offers) Passed(ctx context.Context, p fescue.Partition, coreThing string, epoch int64) ([]fescue.Deployment, error) {
+	return all(ctx, s.db.read, scanDeployment(p), selectDeployment+`
 		WHERE partition = $1 AND core_thing = $2 AND status = 'InProgress' AND epoch <= $3 ORDER BY epoch`,
 		p.Key(), coreThing, epoch)
 }
 
 // CatchUp raises a core's epoch to one that the core has seen, so that the next
 // one given out lies above it. A lower epoch changes nothing.
-func (s *Store) CatchUp(ctx context.Context, p fescue.Partition, coreThing string, epoch int64) (raised bool, err error) {
-	err = s.update(ctx, func(tx *sql.Tx) error {
+func (s Offers) CatchUp(ctx context.Context, p fescue.Partition, coreThing string, epoch int64) (raised bool, err error) {
+	err = s.db.update(ctx, func(tx *sql.Tx) error {
 		err := changed(ctx, tx, `
 			INSERT INTO core (partition, thing, epoch, group_id) VALUES ($1, $2, $3, '')
 			ON CONFLICT (partition, thing) DO UPDATE SET epoch = excluded.epoch WHERE core.epoch < excluded.epoch`,
@@ -35,8 +35,8 @@ func (s *Store) CatchUp(ctx context.Context, p fescue.Partition, coreThing strin
 
 // SetEpoch sets a core's epoch, but not below that of a deployment of it. The error
 // is fescue.ErrNotFound for a core that was never given an epoch nor heard of.
-func (s *Store) SetEpoch(ctx context.Context, p fescue.Partition, coreThing string, epoch int64) (before, now int64, err error) {
-	err = s.update(ctx, func(tx *sql.Tx) error {
+func (s Offers) SetEpoch(ctx context.Context, p fescue.Partition, coreThing string, epoch int64) (before, now int64, err error) {
+	err = s.db.update(ctx, func(tx *sql.Tx) error {
 		// Read by a change, so that no other transaction comes between.
 		err := one(tx.QueryRowContext(ctx, `UPDATE core SET epoch = epoch WHERE partition = $1 AND thing = $2 RETURNING epoch`, p.Key(), coreThing), &before)
 		if err != nil {

@@ -17,27 +17,27 @@ func testEpochs(t *testing.T, open opener) {
 		raised bool
 		want   int64
 	}{{1, false, 1}, {0, false, 1}, {7, true, 7}, {7, false, 7}, {5, false, 7}} {
-		if raised := must(s.CatchUp(ctx, homePartition, "core", tc.epoch))(t); raised != tc.raised {
+		if raised := must(s.Offers().CatchUp(ctx, homePartition, "core", tc.epoch))(t); raised != tc.raised {
 			t.Errorf("to %d: raised %t", tc.epoch, raised)
 		}
-		if epoch := must(s.Epoch(ctx, homePartition, "core"))(t); epoch != tc.want {
+		if epoch := must(s.Offers().Epoch(ctx, homePartition, "core"))(t); epoch != tc.want {
 			t.Errorf("to %d: epoch %d", tc.epoch, epoch)
 		}
 	}
-	if list := must(s.Passed(ctx, homePartition, "core", 7))(t); len(list) != 1 || list[0].ID != first.ID {
+	if list := must(s.Offers().Passed(ctx, homePartition, "core", 7))(t); len(list) != 1 || list[0].ID != first.ID {
 		t.Errorf("passed %+v", list)
 	}
-	if list := must(s.Passed(ctx, homePartition, "core", 0))(t); len(list) != 0 {
+	if list := must(s.Offers().Passed(ctx, homePartition, "core", 0))(t); len(list) != 0 {
 		t.Errorf("passed %+v", list)
 	}
 	first.step(fescue.EventFailed)
-	if list := must(s.Passed(ctx, homePartition, "core", 7))(t); len(list) != 0 {
+	if list := must(s.Offers().Passed(ctx, homePartition, "core", 7))(t); len(list) != 0 {
 		t.Errorf("passed %+v", list)
 	}
 	if r := deploying(t, s, "g").offer("core"); r.Epoch != 8 {
 		t.Errorf("epoch %d", r.Epoch)
 	}
-	if raised := must(s.CatchUp(ctx, homePartition, "unknown", 3))(t); !raised {
+	if raised := must(s.Offers().CatchUp(ctx, homePartition, "unknown", 3))(t); !raised {
 		t.Error("a core without an epoch was not raised")
 	}
 	if r := deploying(t, s, "g3").offer("unknown"); r.Epoch != 4 {
@@ -49,19 +49,19 @@ func testEpochs(t *testing.T, open opener) {
 		{0, 9, 8}, // not below the last deployment
 		{8, 8, 8},
 	} {
-		before, now, err := s.SetEpoch(ctx, homePartition, "core", tc.epoch)
+		before, now, err := s.Offers().SetEpoch(ctx, homePartition, "core", tc.epoch)
 		if err != nil || before != tc.before || now != tc.now {
 			t.Errorf("set to %d: from %d to %d, %v", tc.epoch, before, now, err)
 		}
-		if epoch := must(s.Epoch(ctx, homePartition, "core"))(t); epoch != tc.now {
+		if epoch := must(s.Offers().Epoch(ctx, homePartition, "core"))(t); epoch != tc.now {
 			t.Errorf("set to %d: epoch %d", tc.epoch, epoch)
 		}
 	}
 	for _, p := range elsewhere {
-		if _, _, err := s.SetEpoch(ctx, p, "core", 5); !errors.Is(err, fescue.ErrNotFound) {
+		if _, _, err := s.Offers().SetEpoch(ctx, p, "core", 5); !errors.Is(err, fescue.ErrNotFound) {
 			t.Errorf("set in %s: %v", p, err)
 		}
-		if epoch := must(s.Epoch(ctx, p, "core"))(t); epoch != 0 {
+		if epoch := must(s.Offers().Epoch(ctx, p, "core"))(t); epoch != 0 {
 			t.Errorf("epoch %d in %s", epoch, p)
 		}
 	}

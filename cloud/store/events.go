@@ -9,10 +9,17 @@ import (
 	"github.com/fescue-edge/fescue"
 )
 
+// Events are the outbox of notifications, written in the transactions of what they
+// tell of.
+type Events struct{ db *DB }
+
+// Events is that part of the database.
+func (db *DB) Events() Events { return Events{db} }
+
 // SetEventDestinations makes names the destinations of what changes from now on.
 // What waits for a destination that is no longer among them goes on waiting.
-func (s *Store) SetEventDestinations(ctx context.Context, names []string) error {
-	err := s.update(ctx, func(tx *sql.Tx) error {
+func (s Events) SetEventDestinations(ctx context.Context, names []string) error {
+	err := s.db.update(ctx, func(tx *sql.Tx) error {
 		if _, err := tx.ExecContext(ctx, `DELETE FROM event_destination`); err != nil {
 			return err
 		}
@@ -47,7 +54,7 @@ func insertEvent(ctx context.Context, tx *sql.Tx, d fescue.Deployment) error {
 // DueNotifications lists what may be delivered to a destination now, the longest
 // due first. Of each deployment it is the oldest only, so that they arrive in
 // order.
-func (s *Store) DueNotifications(ctx context.Context, aws, destination string, limit int) ([]fescue.Notification, error) {
+func (s Events) DueNotifications(ctx context.Context, aws, destination string, limit int) ([]fescue.Notification, error) {
 	scan := func(rows *sql.Rows) (fescue.Notification, error) {
 		n := fescue.Notification{Destination: destination}
 		var partition, body string
@@ -56,19 +63,19 @@ func (s *Store) DueNotifications(ctx context.Context, aws, destination string, l
 		n.Partition, n.Body, n.CreatedAt = partitionOf(aws, partition), []byte(body), fromMillis(created)
 		return n, err
 	}
-	return all(ctx, s.read, scan, `
+	return all(ctx, s.db.read, scan, `
 		SELECT id, partition, deployment_id, revision, body_json, attempts, created_at FROM event_outbox AS e
 		WHERE destination = $1 AND due_at <= $2 AND NOT EXISTS (
 			SELECT 1 FROM event_outbox AS earlier
 			WHERE earlier.destination = e.destination AND earlier.partition = e.partition
 				AND earlier.deployment_id = e.deployment_id AND earlier.revision < e.revision)
-		ORDER BY due_at LIMIT $3`, destination, millis(s.now()), limit)
+		ORDER BY due_at LIMIT $3`, destination, millis(s.db.now()), limit)
 }
 
 // FinishNotifications forgets what was delivered, and has what failed wait until
 // its time.
-func (s *Store) FinishNotifications(ctx context.Context, destination string, delivered []string, failed map[string]time.Time) error {
-	return s.update(ctx, func(tx *sql.Tx) error {
+func (s Events) FinishNotifications(ctx context.Context, destination string, delivered []string, failed map[string]time.Time) error {
+	return s.db.update(ctx, func(tx *sql.Tx) error {
 		for _, id := range delivered {
 			_, err := tx.ExecContext(ctx, `DELETE FROM event_outbox WHERE destination = $1 AND id = $2`, destination, id)
 			if err != nil {
@@ -89,9 +96,9 @@ func (s *Store) FinishNotifications(ctx context.Context, destination string, del
 
 // DropNotifications forgets what was made before a time and still waits. It
 // returns how many of each destination.
-func (s *Store) DropNotifications(ctx context.Context, before time.Time) (map[string]int64, error) {
+func (s Events) DropNotifications(ctx context.Context, before time.Time) (map[string]int64, error) {
 	dropped := make(map[string]int64)
-	err := s.update(ctx, func(tx *sql.Tx) error {
+	err := s.db.update(ctx, func(tx *sql.Tx) error {
 		clear(dropped)
 		names, err := all(ctx, tx, func(rows *sql.Rows) (name string, err error) { return name, rows.Scan(&name) }, `
 			DELETE FROM event_outbox WHERE created_at < $1 RETURNING destination`, millis(before))
@@ -105,13 +112,13 @@ func (s *Store) DropNotifications(ctx context.Context, before time.Time) (map[st
 
 // NotificationBacklog tells what waits, by destination, also for those that are
 // no longer configured.
-func (s *Store) NotificationBacklog(ctx context.Context) ([]fescue.NotificationBacklog, error) {
+func (s Events) NotificationBacklog(ctx context.Context) ([]fescue.NotificationBacklog, error) {
 	scan := func(rows *sql.Rows) (b fescue.NotificationBacklog, err error) {
 		var oldest int64
 		err = rows.Scan(&b.Destination, &b.Pending, &oldest)
 		b.Oldest = fromMillis(oldest)
 		return b, err
 	}
-	return all(ctx, s.read, scan, `
+	return all(ctx, s.db.read, scan, `
 		SELECT destination, count(*), min(created_at) FROM event_outbox GROUP BY destination ORDER BY destination`)
 }

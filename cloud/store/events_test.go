@@ -18,11 +18,11 @@ import (
 
 // told drains a destination in the order in which it is due, and returns what
 // each deployment told.
-func told(t *testing.T, s *store.Store, destination string) map[string][]fescue.DeploymentStatus {
+func told(t *testing.T, s *store.DB, destination string) map[string][]fescue.DeploymentStatus {
 	t.Helper()
 	ctx, got := t.Context(), make(map[string][]fescue.DeploymentStatus)
 	for {
-		due := must(s.DueNotifications(ctx, "aws", destination, 3))(t)
+		due := must(s.Events().DueNotifications(ctx, "aws", destination, 3))(t)
 		if len(due) == 0 {
 			return got
 		}
@@ -32,7 +32,7 @@ func told(t *testing.T, s *store.Store, destination string) map[string][]fescue.
 				t.Errorf("%+v: %s", n, n.Body)
 			}
 			got[n.DeploymentID] = append(got[n.DeploymentID], change.Detail.Status)
-			if err := s.FinishNotifications(ctx, destination, []string{n.ID}, nil); err != nil {
+			if err := s.Events().FinishNotifications(ctx, destination, []string{n.ID}, nil); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -44,7 +44,7 @@ func testEvents(t *testing.T, open opener) {
 	t.Run("every change of status is told to every destination, in order", func(t *testing.T) {
 		t.Parallel()
 		s := open(t)
-		if err := s.SetEventDestinations(t.Context(), []string{"a", "b"}); err != nil {
+		if err := s.Events().SetEventDestinations(t.Context(), []string{"a", "b"}); err != nil {
 			t.Fatal(err)
 		}
 		want := make(map[string][]fescue.DeploymentStatus)
@@ -59,8 +59,8 @@ func testEvents(t *testing.T, open opener) {
 		tell(done.Deployment, fescue.Building, fescue.InProgress, fescue.Success)
 		reset := newDeployment(homePartition, "g")
 		reset.Type = fescue.ForceResetDeployment
-		reset = must(s.CreateDeployment(t.Context(), reset, fescue.Token{}))(t)
-		if _, _, err := s.ForceReset(t.Context(), reset, "core", madeAt, superseding, signing); err != nil {
+		reset = must(s.Deployments().CreateDeployment(t.Context(), reset, fescue.Token{}))(t)
+		if _, _, err := s.Offers().ForceReset(t.Context(), reset, "core", madeAt, superseding, signing); err != nil {
 			t.Fatal(err)
 		}
 		tell(reset, fescue.Building, fescue.Success)
@@ -69,18 +69,18 @@ func testEvents(t *testing.T, open opener) {
 				t.Errorf("%s: %s", destination, diff)
 			}
 		}
-		if left := must(s.NotificationBacklog(t.Context()))(t); len(left) != 0 {
+		if left := must(s.Events().NotificationBacklog(t.Context()))(t); len(left) != 0 {
 			t.Errorf("what was delivered is still there: %+v", left)
 		}
 	})
 	t.Run("the documented event", func(t *testing.T) {
 		t.Parallel()
 		s := open(t)
-		if err := s.SetEventDestinations(t.Context(), []string{"a"}); err != nil {
+		if err := s.Events().SetEventDestinations(t.Context(), []string{"a"}); err != nil {
 			t.Fatal(err)
 		}
 		d := deploying(t, s, "g")
-		due := must(s.DueNotifications(t.Context(), "aws", "a", 2))(t)
+		due := must(s.Events().DueNotifications(t.Context(), "aws", "a", 2))(t)
 		if len(due) != 1 {
 			t.Fatalf("%+v", due)
 		}
@@ -101,12 +101,12 @@ func testEvents(t *testing.T, open opener) {
 	t.Run("what failed waits, and what follows it", func(t *testing.T) {
 		t.Parallel()
 		s, ctx := open(t), t.Context()
-		if err := s.SetEventDestinations(ctx, []string{"a"}); err != nil {
+		if err := s.Events().SetEventDestinations(ctx, []string{"a"}); err != nil {
 			t.Fatal(err)
 		}
 		first := deploying(t, s, "g").offer("core")
 		other := deploying(t, s, "g2").offer("core2")
-		due := must(s.DueNotifications(ctx, "aws", "a", 10))(t)
+		due := must(s.Events().DueNotifications(ctx, "aws", "a", 10))(t)
 		later := make(map[string]time.Time)
 		for _, n := range due {
 			if n.DeploymentID == first.ID {
@@ -116,7 +116,7 @@ func testEvents(t *testing.T, open opener) {
 		if len(due) != 2 || len(later) != 1 {
 			t.Fatalf("%+v", due)
 		}
-		if err := s.FinishNotifications(ctx, "a", nil, later); err != nil {
+		if err := s.Events().FinishNotifications(ctx, "a", nil, later); err != nil {
 			t.Fatal(err)
 		}
 		want := map[string][]fescue.DeploymentStatus{other.ID: {fescue.Building, fescue.InProgress}}
@@ -127,10 +127,10 @@ func testEvents(t *testing.T, open opener) {
 		for id := range later {
 			later[id] = time.Now().Add(-time.Second)
 		}
-		if err := s.FinishNotifications(ctx, "a", nil, later); err != nil {
+		if err := s.Events().FinishNotifications(ctx, "a", nil, later); err != nil {
 			t.Fatal(err)
 		}
-		due = must(s.DueNotifications(ctx, "aws", "a", 10))(t)
+		due = must(s.Events().DueNotifications(ctx, "aws", "a", 10))(t)
 		if len(due) != 1 || due[0].Attempts != 2 || due[0].DeploymentID != first.ID {
 			t.Errorf("%+v", due)
 		}
@@ -138,17 +138,17 @@ func testEvents(t *testing.T, open opener) {
 	t.Run("what is not written does not tell", func(t *testing.T) {
 		t.Parallel()
 		s := open(t)
-		if err := s.SetEventDestinations(t.Context(), []string{"a"}); err != nil {
+		if err := s.Events().SetEventDestinations(t.Context(), []string{"a"}); err != nil {
 			t.Fatal(err)
 		}
 		r := deploying(t, s, "g")
-		if _, err := s.CreateDeployment(t.Context(), newDeployment(homePartition, "g"), fescue.Token{}); err == nil {
+		if _, err := s.Deployments().CreateDeployment(t.Context(), newDeployment(homePartition, "g"), fescue.Token{}); err == nil {
 			t.Fatal("two deployments of a group are being built")
 		}
 		token := fescue.Token{Operation: "CreateDeployment", Value: "t", RequestHash: "h"}
 		r.step(fescue.EventBuildFailed)
-		again := must(s.CreateDeployment(t.Context(), newDeployment(homePartition, "g"), token))(t)
-		must(s.CreateDeployment(t.Context(), newDeployment(homePartition, "g"), token))(t)
+		again := must(s.Deployments().CreateDeployment(t.Context(), newDeployment(homePartition, "g"), token))(t)
+		must(s.Deployments().CreateDeployment(t.Context(), newDeployment(homePartition, "g"), token))(t)
 		want := map[string][]fescue.DeploymentStatus{r.ID: {fescue.Building, fescue.Failure}, again.ID: {fescue.Building}}
 		if diff := gocmp.Diff(want, told(t, s, "a")); diff != "" {
 			t.Error(diff)
@@ -159,20 +159,20 @@ func testEvents(t *testing.T, open opener) {
 		s, ctx := open(t), t.Context()
 		deploying(t, s, "before")
 		for i, names := range [][]string{{"a", "b"}, {"b"}} {
-			if err := s.SetEventDestinations(ctx, names); err != nil {
+			if err := s.Events().SetEventDestinations(ctx, names); err != nil {
 				t.Fatal(err)
 			}
 			deploying(t, s, fmt.Sprint(i))
 		}
 		want := []fescue.NotificationBacklog{{Destination: "a", Pending: 1, Oldest: madeAt}, {Destination: "b", Pending: 2, Oldest: madeAt}}
-		if diff := gocmp.Diff(want, must(s.NotificationBacklog(ctx))(t)); diff != "" {
+		if diff := gocmp.Diff(want, must(s.Events().NotificationBacklog(ctx))(t)); diff != "" {
 			t.Error(diff)
 		}
-		dropped := must(s.DropNotifications(ctx, madeAt))(t)
+		dropped := must(s.Events().DropNotifications(ctx, madeAt))(t)
 		if len(dropped) != 0 {
 			t.Errorf("dropped too early: %v", dropped)
 		}
-		dropped = must(s.DropNotifications(ctx, madeAt.Add(time.Millisecond)))(t)
+		dropped = must(s.Events().DropNotifications(ctx, madeAt.Add(time.Millisecond)))(t)
 		if diff := gocmp.Diff(map[string]int64{"a": 1, "b": 2}, dropped); diff != "" {
 			t.Error(diff)
 		}
@@ -189,7 +189,7 @@ func testLeases(t *testing.T, open opener) {
 		var all sync.WaitGroup
 		for i := range 8 {
 			all.Go(func() {
-				held, err := s.TakeLease(ctx, "work", fmt.Sprint(i), until)
+				held, err := s.Leases().TakeLease(ctx, "work", fmt.Sprint(i), until)
 				if err != nil {
 					t.Error(err)
 				}
@@ -206,15 +206,17 @@ func testLeases(t *testing.T, open opener) {
 	t.Run("kept, given back, run out", func(t *testing.T) {
 		t.Parallel()
 		s, ctx := open(t), t.Context()
-		take := func(name, holder string, until time.Time) bool { return must(s.TakeLease(ctx, name, holder, until))(t) }
+		take := func(name, holder string, until time.Time) bool {
+			return must(s.Leases().TakeLease(ctx, name, holder, until))(t)
+		}
 		future, past := time.Now().Add(time.Hour), time.Now().Add(-time.Second)
 		got := map[string]bool{
 			"free":             take("w", "a", future),
 			"prolonged":        take("w", "a", future),
 			"another's":        take("w", "b", future),
 			"of another work":  take("v", "b", future),
-			"given back by b":  s.ReleaseLease(ctx, "w", "b") == nil && take("w", "b", future),
-			"given back by a":  s.ReleaseLease(ctx, "w", "a") == nil && take("w", "b", past),
+			"given back by b":  s.Leases().ReleaseLease(ctx, "w", "b") == nil && take("w", "b", future),
+			"given back by a":  s.Leases().ReleaseLease(ctx, "w", "a") == nil && take("w", "b", past),
 			"after it ran out": take("w", "c", future),
 			"of a wrong clock": take("u", "a", future.Add(24*time.Hour)) && take("u", "b", future),
 		}

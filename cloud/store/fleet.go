@@ -24,13 +24,13 @@ const selectCores = `
 	WHERE c.partition = $1`
 
 // Cores implements cores.FleetStore.
-func (s *Store) Cores(ctx context.Context, p fescue.Partition, groupID string, page fescue.Page) ([]cores.Core, error) {
+func (s Cores) Cores(ctx context.Context, p fescue.Partition, groupID string, page fescue.Page) ([]cores.Core, error) {
 	var list []cores.Core
 	var err error
 	if groupID != "" {
-		list, err = all(ctx, s.read, scanCore, selectCores+` AND c.group_id = $2 AND c.thing > $3 ORDER BY c.thing LIMIT $4`, p.Key(), groupID, page.After, page.Limit)
+		list, err = all(ctx, s.db.read, scanCore, selectCores+` AND c.group_id = $2 AND c.thing > $3 ORDER BY c.thing LIMIT $4`, p.Key(), groupID, page.After, page.Limit)
 	} else {
-		list, err = all(ctx, s.read, scanCore, selectCores+` AND c.thing > $2 ORDER BY c.thing LIMIT $3`, p.Key(), page.After, page.Limit)
+		list, err = all(ctx, s.db.read, scanCore, selectCores+` AND c.thing > $2 ORDER BY c.thing LIMIT $3`, p.Key(), page.After, page.Limit)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("list cores: %w", err)

@@ -11,12 +11,12 @@ import (
 
 // CreateFunctionAlias writes an alias. A name that is taken is
 // fescue.ErrExists; a version that is not there, fescue.ErrNotFound.
-func (s *Store) CreateFunctionAlias(ctx context.Context, p fescue.Partition, function string, a fescue.FunctionAlias) error {
+func (s Functions) CreateFunctionAlias(ctx context.Context, p fescue.Partition, function string, a fescue.FunctionAlias) error {
 	number, err := versionNumber(a.FunctionVersion)
 	if err != nil {
 		return aboutAlias("create", function, a.Name, err)
 	}
-	err = s.update(ctx, func(tx *sql.Tx) error {
+	err = s.db.update(ctx, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `
 			INSERT INTO lambda_alias (partition, function, name, number, description, revision_id)
 			VALUES ($1, $2, $3, $4, $5, $6)`,
@@ -33,20 +33,20 @@ func (s *Store) CreateFunctionAlias(ctx context.Context, p fescue.Partition, fun
 }
 
 // FunctionAlias reads an alias.
-func (s *Store) FunctionAlias(ctx context.Context, p fescue.Partition, function, name string) (fescue.FunctionAlias, error) {
-	a, err := findFunctionAlias(ctx, s.read, p, function, name)
+func (s Functions) FunctionAlias(ctx context.Context, p fescue.Partition, function, name string) (fescue.FunctionAlias, error) {
+	a, err := findFunctionAlias(ctx, s.db.read, p, function, name)
 	return a, aboutAlias("read", function, name, err)
 }
 
 // UpdateFunctionAlias replaces an alias if its revision still is ifRevision,
 // else fescue.ErrConflict. A version that is not there is fescue.ErrNotFound,
 // and an alias that is gone is a conflict too.
-func (s *Store) UpdateFunctionAlias(ctx context.Context, p fescue.Partition, function string, a fescue.FunctionAlias, ifRevision string) error {
+func (s Functions) UpdateFunctionAlias(ctx context.Context, p fescue.Partition, function string, a fescue.FunctionAlias, ifRevision string) error {
 	number, err := versionNumber(a.FunctionVersion)
 	if err != nil {
 		return aboutAlias("update", function, a.Name, err)
 	}
-	err = s.update(ctx, func(tx *sql.Tx) error {
+	err = s.db.update(ctx, func(tx *sql.Tx) error {
 		err := changed(ctx, tx, `
 			UPDATE lambda_alias SET number = $1, description = $2, revision_id = $3
 			WHERE partition = $4 AND function = $5 AND name = $6 AND revision_id = $7`,
@@ -63,8 +63,8 @@ func (s *Store) UpdateFunctionAlias(ctx context.Context, p fescue.Partition, fun
 }
 
 // DeleteFunctionAlias removes an alias.
-func (s *Store) DeleteFunctionAlias(ctx context.Context, p fescue.Partition, function, name string) error {
-	err := s.update(ctx, func(tx *sql.Tx) error {
+func (s Functions) DeleteFunctionAlias(ctx context.Context, p fescue.Partition, function, name string) error {
+	err := s.db.update(ctx, func(tx *sql.Tx) error {
 		return changed(ctx, tx, `
 			DELETE FROM lambda_alias WHERE partition = $1 AND function = $2 AND name = $3`, p.Key(), function, name)
 	})
@@ -73,16 +73,16 @@ func (s *Store) DeleteFunctionAlias(ctx context.Context, p fescue.Partition, fun
 
 // FunctionAliases lists aliases by name, after a name; a version that is not
 // empty keeps those that point to it.
-func (s *Store) FunctionAliases(ctx context.Context, p fescue.Partition, function, version, after string, limit int) ([]fescue.FunctionAlias, error) {
+func (s Functions) FunctionAliases(ctx context.Context, p fescue.Partition, function, version, after string, limit int) ([]fescue.FunctionAlias, error) {
 	if version == "" {
-		return all(ctx, s.read, scanFunctionAlias, selectFunctionAlias+`
+		return all(ctx, s.db.read, scanFunctionAlias, selectFunctionAlias+`
 			WHERE partition = $1 AND function = $2 AND name > $3 ORDER BY name LIMIT $4`, p.Key(), function, after, limit)
 	}
 	number, err := versionNumber(version)
 	if err != nil {
 		return nil, nil // nothing points to what is no version
 	}
-	return all(ctx, s.read, scanFunctionAlias, selectFunctionAlias+`
+	return all(ctx, s.db.read, scanFunctionAlias, selectFunctionAlias+`
 		WHERE partition = $1 AND function = $2 AND number = $3 AND name > $4 ORDER BY name LIMIT $5`,
 		p.Key(), function, number, after, limit)
 }

@@ -10,14 +10,20 @@ import (
 	"github.com/fescue-edge/fescue"
 )
 
+// Functions keep Lambda functions: versions, aliases, permissions, tags.
+type Functions struct{ db *DB }
+
+// Functions is that part of the database.
+func (db *DB) Functions() Functions { return Functions{db} }
+
 // CreateFunction writes a function with its $LATEST and, if first is not nil,
 // its version 1. A name that is taken is fescue.ErrExists.
-func (s *Store) CreateFunction(ctx context.Context, p fescue.Partition, latest fescue.FunctionVersion, tags map[string]string, first *fescue.FunctionVersion) error {
+func (s Functions) CreateFunction(ctx context.Context, p fescue.Partition, latest fescue.FunctionVersion, tags map[string]string, first *fescue.FunctionVersion) error {
 	last := 0
 	if first != nil {
 		last = 1
 	}
-	err := s.update(ctx, func(tx *sql.Tx) error {
+	err := s.db.update(ctx, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `
 			INSERT INTO lambda_function (partition, name, last_version, unpublished, tags_json, created_at)
 			VALUES ($1, $2, $3, $4, $5, $6)`,
@@ -40,8 +46,8 @@ func (s *Store) CreateFunction(ctx context.Context, p fescue.Partition, latest f
 // fescue.ErrConflict; changed says that the next publication makes a new
 // version. If publish is not nil it is published in the same transaction and
 // returned with its number, else $LATEST is returned.
-func (s *Store) UpdateFunction(ctx context.Context, p fescue.Partition, latest fescue.FunctionVersion, ifRevision string, changes bool, publish *fescue.FunctionVersion) (v fescue.FunctionVersion, err error) {
-	err = s.update(ctx, func(tx *sql.Tx) error {
+func (s Functions) UpdateFunction(ctx context.Context, p fescue.Partition, latest fescue.FunctionVersion, ifRevision string, changes bool, publish *fescue.FunctionVersion) (v fescue.FunctionVersion, err error) {
+	err = s.db.update(ctx, func(tx *sql.Tx) error {
 		// The function's row first, always: it is what writers wait for.
 		if err := changed(ctx, tx, `
 			UPDATE lambda_function SET unpublished = (unpublished OR $1) WHERE partition = $2 AND name = $3`,
@@ -69,8 +75,8 @@ func (s *Store) UpdateFunction(ctx context.Context, p fescue.Partition, latest f
 // PublishFunction writes a version under the next number if $LATEST still has
 // the revision ifRevision, else fescue.ErrConflict. When nothing changed since
 // the last publication it returns that one's version.
-func (s *Store) PublishFunction(ctx context.Context, p fescue.Partition, version fescue.FunctionVersion, ifRevision string) (v fescue.FunctionVersion, err error) {
-	err = s.update(ctx, func(tx *sql.Tx) (err error) {
+func (s Functions) PublishFunction(ctx context.Context, p fescue.Partition, version fescue.FunctionVersion, ifRevision string) (v fescue.FunctionVersion, err error) {
+	err = s.db.update(ctx, func(tx *sql.Tx) (err error) {
 		// The function's row first, as in UpdateFunction.
 		if err := changed(ctx, tx, `
 			UPDATE lambda_function SET last_version = last_version WHERE partition = $1 AND name = $2`, p.Key(), version.Name); err != nil {
@@ -127,8 +133,8 @@ func insertFunctionVersion(ctx context.Context, tx *sql.Tx, p fescue.Partition, 
 
 // DeleteFunction removes a function with all versions and aliases. Its code
 // stays: deployments may still name it.
-func (s *Store) DeleteFunction(ctx context.Context, p fescue.Partition, name string) error {
-	err := s.update(ctx, func(tx *sql.Tx) error {
+func (s Functions) DeleteFunction(ctx context.Context, p fescue.Partition, name string) error {
+	err := s.db.update(ctx, func(tx *sql.Tx) error {
 		if _, err := tx.ExecContext(ctx, `
 			DELETE FROM lambda_alias WHERE partition = $1 AND function = $2`, p.Key(), name); err != nil {
 			return err
@@ -144,7 +150,7 @@ func (s *Store) DeleteFunction(ctx context.Context, p fescue.Partition, name str
 
 // DeleteFunctionVersion removes a published version; one that an alias points
 // to is fescue.ErrInUse.
-func (s *Store) DeleteFunctionVersion(ctx context.Context, p fescue.Partition, name, version string) error {
+func (s Functions) DeleteFunctionVersion(ctx context.Context, p fescue.Partition, name, version string) error {
 	number, err := versionNumber(version)
 	if err == nil && number == 0 {
 		err = fescue.ErrInUse // $LATEST goes with its function only
@@ -152,7 +158,7 @@ func (s *Store) DeleteFunctionVersion(ctx context.Context, p fescue.Partition, n
 	if err != nil {
 		return aboutFunction("delete version "+version+" of", name, err)
 	}
-	err = s.update(ctx, func(tx *sql.Tx) error {
+	err = s.db.update(ctx, func(tx *sql.Tx) error {
 		err := changed(ctx, tx, `
 			DELETE FROM lambda_version WHERE partition = $1 AND function = $2 AND number = $3`, p.Key(), name, number)
 		if isForeignKey(err) {
@@ -164,46 +170,46 @@ func (s *Store) DeleteFunctionVersion(ctx context.Context, p fescue.Partition, n
 }
 
 // FunctionVersion reads one version: "$LATEST" or a number's digits.
-func (s *Store) FunctionVersion(ctx context.Context, p fescue.Partition, name, version string) (fescue.FunctionVersion, error) {
+func (s Functions) FunctionVersion(ctx context.Context, p fescue.Partition, name, version string) (fescue.FunctionVersion, error) {
 	number, err := versionNumber(version)
 	if err != nil {
 		return fescue.FunctionVersion{}, aboutFunction("read version "+version+" of", name, err)
 	}
-	v, err := findFunctionVersion(ctx, s.read, p, name, number)
+	v, err := findFunctionVersion(ctx, s.db.read, p, name, number)
 	return v, aboutFunction("read version "+version+" of", name, err)
 }
 
 // Functions lists the $LATEST of functions by name, after a name.
-func (s *Store) Functions(ctx context.Context, p fescue.Partition, after string, limit int) ([]fescue.FunctionVersion, error) {
-	return all(ctx, s.read, scanFunctionVersion, selectFunctionVersion+`
+func (s Functions) Functions(ctx context.Context, p fescue.Partition, after string, limit int) ([]fescue.FunctionVersion, error) {
+	return all(ctx, s.db.read, scanFunctionVersion, selectFunctionVersion+`
 		WHERE partition = $1 AND function > $2 AND number = 0 ORDER BY function LIMIT $3`, p.Key(), after, limit)
 }
 
 // FunctionVersions lists the versions of one function by number, after a number;
 // with an empty name those of all functions, by name and number, after both.
-func (s *Store) FunctionVersions(ctx context.Context, p fescue.Partition, name, afterName string, afterNumber int64, limit int) ([]fescue.FunctionVersion, error) {
+func (s Functions) FunctionVersions(ctx context.Context, p fescue.Partition, name, afterName string, afterNumber int64, limit int) ([]fescue.FunctionVersion, error) {
 	if name != "" {
-		return all(ctx, s.read, scanFunctionVersion, selectFunctionVersion+`
+		return all(ctx, s.db.read, scanFunctionVersion, selectFunctionVersion+`
 			WHERE partition = $1 AND function = $2 AND number > $3 ORDER BY number LIMIT $4`,
 			p.Key(), name, afterNumber, limit)
 	}
-	return all(ctx, s.read, scanFunctionVersion, selectFunctionVersion+`
+	return all(ctx, s.db.read, scanFunctionVersion, selectFunctionVersion+`
 		WHERE partition = $1 AND (function > $2 OR (function = $2 AND number > $3)) ORDER BY function, number LIMIT $4`,
 		p.Key(), afterName, afterNumber, limit)
 }
 
 // FunctionCodeNamed reports whether a version in the partition has the code.
-func (s *Store) FunctionCodeNamed(ctx context.Context, p fescue.Partition, codeHash string) (named bool, err error) {
-	err = s.read.QueryRowContext(ctx, `
+func (s Functions) FunctionCodeNamed(ctx context.Context, p fescue.Partition, codeHash string) (named bool, err error) {
+	err = s.db.read.QueryRowContext(ctx, `
 		SELECT EXISTS (SELECT 1 FROM lambda_version WHERE partition = $1 AND code_hash = $2)`, p.Key(), codeHash).Scan(&named)
 	return named, err
 }
 
 // FunctionTags reads a function's tags.
-func (s *Store) FunctionTags(ctx context.Context, p fescue.Partition, name string) (map[string]string, error) {
+func (s Functions) FunctionTags(ctx context.Context, p fescue.Partition, name string) (map[string]string, error) {
 	var text string
 	tags := map[string]string{}
-	err := one(s.read.QueryRowContext(ctx, `
+	err := one(s.db.read.QueryRowContext(ctx, `
 		SELECT tags_json FROM lambda_function WHERE partition = $1 AND name = $2`, p.Key(), name), &text)
 	if err == nil {
 		err = fromJSON(text, &tags)
@@ -213,8 +219,8 @@ func (s *Store) FunctionTags(ctx context.Context, p fescue.Partition, name strin
 
 // ReplaceFunctionTags writes tags if they still are old, else
 // fescue.ErrConflict.
-func (s *Store) ReplaceFunctionTags(ctx context.Context, p fescue.Partition, name string, old, tags map[string]string) error {
-	err := s.update(ctx, func(tx *sql.Tx) error {
+func (s Functions) ReplaceFunctionTags(ctx context.Context, p fescue.Partition, name string, old, tags map[string]string) error {
+	err := s.db.update(ctx, func(tx *sql.Tx) error {
 		err := changed(ctx, tx, `
 			UPDATE lambda_function SET tags_json = $1 WHERE partition = $2 AND name = $3 AND tags_json = $4`,
 			tagsJSON(tags), p.Key(), name, tagsJSON(old))

@@ -12,11 +12,17 @@ import (
 	"github.com/fescue-edge/fescue/cloud/groupca"
 )
 
+// GroupAuthorities keep the certificate authorities of groups.
+type GroupAuthorities struct{ db *DB }
+
+// GroupAuthorities is that part of the database.
+func (db *DB) GroupAuthorities() GroupAuthorities { return GroupAuthorities{db} }
+
 // GroupAuthorities lists the authorities of a group that count at a time: the
 // one that signs first, then those whose certificates have not ended yet, newest
 // first. An unknown group is fescue.ErrNotFound.
-func (s *Store) GroupAuthorities(ctx context.Context, p fescue.Partition, groupID string, at time.Time) ([]groupca.Authority, error) {
-	if _, err := findDefinition(ctx, s.read, p, fescue.GroupKind, groupID); err != nil {
+func (s GroupAuthorities) GroupAuthorities(ctx context.Context, p fescue.Partition, groupID string, at time.Time) ([]groupca.Authority, error) {
+	if _, err := findDefinition(ctx, s.db.read, p, fescue.GroupKind, groupID); err != nil {
 		return nil, err
 	}
 	scan := func(rows *sql.Rows) (groupca.Authority, error) {
@@ -31,7 +37,7 @@ func (s *Store) GroupAuthorities(ctx context.Context, p fescue.Partition, groupI
 		a.Sealed, err = base64.StdEncoding.DecodeString(sealed)
 		return a, err
 	}
-	list, err := all(ctx, s.read, scan, `
+	list, err := all(ctx, s.db.read, scan, `
 		SELECT id, certificate_pem, sealed, leaves_until, created_at FROM group_authority
 		WHERE partition = $1 AND group_id = $2 AND (sealed <> '' OR leaves_until > $3)
 		ORDER BY number DESC`, p.Key(), groupID, millis(at))
@@ -40,8 +46,8 @@ func (s *Store) GroupAuthorities(ctx context.Context, p fescue.Partition, groupI
 
 // AddFirstGroupAuthority gives a group its first authority; a group that has one
 // stays as it is.
-func (s *Store) AddFirstGroupAuthority(ctx context.Context, p fescue.Partition, a groupca.Authority) error {
-	err := s.update(ctx, func(tx *sql.Tx) error {
+func (s GroupAuthorities) AddFirstGroupAuthority(ctx context.Context, p fescue.Partition, a groupca.Authority) error {
+	err := s.db.update(ctx, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `
 			INSERT INTO group_authority (partition, kind, group_id, id, number, certificate_pem, sealed, leaves_until, created_at)
 			SELECT $1, $2, $3, $4, 1, $5, $6, 0, $7
@@ -57,8 +63,8 @@ func (s *Store) AddFirstGroupAuthority(ctx context.Context, p fescue.Partition, 
 // their private keys and stay until the certificates that they signed have ended.
 // With a token that was used before it changes nothing and returns the id that
 // was made then.
-func (s *Store) RotateGroupAuthority(ctx context.Context, p fescue.Partition, a groupca.Authority, token fescue.Token) (id string, err error) {
-	err = s.update(ctx, func(tx *sql.Tx) error {
+func (s GroupAuthorities) RotateGroupAuthority(ctx context.Context, p fescue.Partition, a groupca.Authority, token fescue.Token) (id string, err error) {
+	err = s.db.update(ctx, func(tx *sql.Tx) error {
 		var replayed bool
 		if id, replayed, err = claimToken(ctx, tx, p, token, a.ID, millis(a.CreatedAt)); err != nil || replayed {
 			return err
@@ -94,8 +100,8 @@ func lockGroup(ctx context.Context, tx *sql.Tx, p fescue.Partition, groupID stri
 }
 
 // RecordLeaf keeps that an authority signed a certificate that ends at a time.
-func (s *Store) RecordLeaf(ctx context.Context, p fescue.Partition, groupID, authorityID string, end time.Time) error {
-	err := s.update(ctx, func(tx *sql.Tx) error {
+func (s GroupAuthorities) RecordLeaf(ctx context.Context, p fescue.Partition, groupID, authorityID string, end time.Time) error {
+	err := s.db.update(ctx, func(tx *sql.Tx) error {
 		return changed(ctx, tx, `
 			UPDATE group_authority SET leaves_until = CASE WHEN leaves_until > $1 THEN leaves_until ELSE $1 END
 			WHERE partition = $2 AND group_id = $3 AND id = $4`, millis(end), p.Key(), groupID, authorityID)
@@ -105,12 +111,12 @@ func (s *Store) RecordLeaf(ctx context.Context, p fescue.Partition, groupID, aut
 
 // CertificateExpiry reads the lifetime of the certificates of a group's core, 0
 // when it was never set. An unknown group is fescue.ErrNotFound.
-func (s *Store) CertificateExpiry(ctx context.Context, p fescue.Partition, groupID string) (time.Duration, error) {
-	if _, err := findDefinition(ctx, s.read, p, fescue.GroupKind, groupID); err != nil {
+func (s GroupAuthorities) CertificateExpiry(ctx context.Context, p fescue.Partition, groupID string) (time.Duration, error) {
+	if _, err := findDefinition(ctx, s.db.read, p, fescue.GroupKind, groupID); err != nil {
 		return 0, err
 	}
 	var ms int64
-	err := one(s.read.QueryRowContext(ctx, `
+	err := one(s.db.read.QueryRowContext(ctx, `
 		SELECT lifetime FROM group_certificate_expiry WHERE partition = $1 AND group_id = $2`, p.Key(), groupID), &ms)
 	if errors.Is(err, fescue.ErrNotFound) {
 		return 0, nil
@@ -119,8 +125,8 @@ func (s *Store) CertificateExpiry(ctx context.Context, p fescue.Partition, group
 }
 
 // SetCertificateExpiry keeps the lifetime.
-func (s *Store) SetCertificateExpiry(ctx context.Context, p fescue.Partition, groupID string, lifetime time.Duration) error {
-	err := s.update(ctx, func(tx *sql.Tx) error {
+func (s GroupAuthorities) SetCertificateExpiry(ctx context.Context, p fescue.Partition, groupID string, lifetime time.Duration) error {
+	err := s.db.update(ctx, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `
 			INSERT INTO group_certificate_expiry (partition, kind, group_id, lifetime) VALUES ($1, $2, $3, $4)
 			ON CONFLICT (partition, group_id) DO UPDATE SET lifetime = excluded.lifetime`,

@@ -13,12 +13,12 @@ import (
 	"github.com/fescue-edge/fescue/cloud/store"
 )
 
-var _ groupca.Store = (*store.Store)(nil)
+var _ groupca.Store = store.GroupAuthorities{}
 
-func newGroup(t *testing.T, s *store.Store) string {
+func newGroup(t *testing.T, s *store.DB) string {
 	t.Helper()
 	d := newContainer(fescue.GroupKind, "group")
-	must(s.CreateDefinition(t.Context(), homePartition, d, nil, fescue.Token{}))(t)
+	must(s.Definitions().CreateDefinition(t.Context(), homePartition, d, nil, fescue.Token{}))(t)
 	return d.ID
 }
 
@@ -43,7 +43,7 @@ func testRotation(t *testing.T, open opener) {
 	group := newGroup(t, s)
 	are := func(t *testing.T, at time.Time, want ...groupca.Authority) {
 		t.Helper()
-		if diff := cmp.Diff(want, must(s.GroupAuthorities(ctx, homePartition, group, at))(t)); diff != "" {
+		if diff := cmp.Diff(want, must(s.GroupAuthorities().GroupAuthorities(ctx, homePartition, group, at))(t)); diff != "" {
 			t.Error(diff)
 		}
 	}
@@ -51,38 +51,38 @@ func testRotation(t *testing.T, open opener) {
 	soon, later := madeAt.Add(150*time.Minute), madeAt.Add(24*time.Hour)
 
 	are(t, madeAt)
-	mustDo(t, s.AddFirstGroupAuthority(ctx, homePartition, first), s.AddFirstGroupAuthority(ctx, homePartition, second))
+	mustDo(t, s.GroupAuthorities().AddFirstGroupAuthority(ctx, homePartition, first), s.GroupAuthorities().AddFirstGroupAuthority(ctx, homePartition, second))
 	are(t, later, first)
-	mustDo(t, s.RecordLeaf(ctx, homePartition, group, first.ID, soon), s.RecordLeaf(ctx, homePartition, group, first.ID, madeAt))
+	mustDo(t, s.GroupAuthorities().RecordLeaf(ctx, homePartition, group, first.ID, soon), s.GroupAuthorities().RecordLeaf(ctx, homePartition, group, first.ID, madeAt))
 	first.LeavesUntil = soon
 	are(t, later, first)
 
 	t.Run("the one before stays until its leaves end, without its key", func(t *testing.T) {
-		must(s.RotateGroupAuthority(ctx, homePartition, second, fescue.Token{}))(t)
+		must(s.GroupAuthorities().RotateGroupAuthority(ctx, homePartition, second, fescue.Token{}))(t)
 		are(t, soon.Add(-time.Millisecond), second, retired(first, soon))
 		are(t, soon, second)
 	})
 	t.Run("a leaf that is recorded late counts", func(t *testing.T) {
-		mustDo(t, s.RecordLeaf(ctx, homePartition, group, first.ID, soon.Add(time.Minute)))
+		mustDo(t, s.GroupAuthorities().RecordLeaf(ctx, homePartition, group, first.ID, soon.Add(time.Minute)))
 		are(t, soon, second, retired(first, soon.Add(time.Minute)))
 	})
 	t.Run("what has ended is gone after the next rotation", func(t *testing.T) {
-		mustDo(t, s.RecordLeaf(ctx, homePartition, group, second.ID, later))
-		must(s.RotateGroupAuthority(ctx, homePartition, third, fescue.Token{}))(t)
+		mustDo(t, s.GroupAuthorities().RecordLeaf(ctx, homePartition, group, second.ID, later))
+		must(s.GroupAuthorities().RotateGroupAuthority(ctx, homePartition, third, fescue.Token{}))(t)
 		are(t, madeAt, third, retired(second, later))
-		refused(t, "leaf", s.RecordLeaf(ctx, homePartition, group, first.ID, later), fescue.ErrNotFound)
+		refused(t, "leaf", s.GroupAuthorities().RecordLeaf(ctx, homePartition, group, first.ID, later), fescue.ErrNotFound)
 	})
 	t.Run("one that signed nothing goes at once", func(t *testing.T) {
 		fourth := groupAuthority(group, 4)
-		must(s.RotateGroupAuthority(ctx, homePartition, fourth, fescue.Token{}))(t)
+		must(s.GroupAuthorities().RotateGroupAuthority(ctx, homePartition, fourth, fescue.Token{}))(t)
 		are(t, madeAt, fourth, retired(second, later))
 	})
 	t.Run("goes with the group", func(t *testing.T) {
-		mustDo(t, s.SetCertificateExpiry(ctx, homePartition, group, time.Hour))
-		mustDo(t, s.DeleteDefinition(ctx, homePartition, fescue.GroupKind, group))
-		_, err := s.GroupAuthorities(ctx, homePartition, group, madeAt)
+		mustDo(t, s.GroupAuthorities().SetCertificateExpiry(ctx, homePartition, group, time.Hour))
+		mustDo(t, s.Definitions().DeleteDefinition(ctx, homePartition, fescue.GroupKind, group))
+		_, err := s.GroupAuthorities().GroupAuthorities(ctx, homePartition, group, madeAt)
 		refused(t, "list", err, fescue.ErrNotFound)
-		refused(t, "leaf", s.RecordLeaf(ctx, homePartition, group, certID(4), later), fescue.ErrNotFound)
+		refused(t, "leaf", s.GroupAuthorities().RecordLeaf(ctx, homePartition, group, certID(4), later), fescue.ErrNotFound)
 	})
 }
 
@@ -97,10 +97,10 @@ func testRotationsAtOnce(t *testing.T, open opener) {
 		do   func(group string, n int) error
 	}{
 		{"first", func(group string, n int) error {
-			return s.AddFirstGroupAuthority(ctx, homePartition, groupAuthority(group, n))
+			return s.GroupAuthorities().AddFirstGroupAuthority(ctx, homePartition, groupAuthority(group, n))
 		}},
 		{"rotations", func(group string, n int) error {
-			_, err := s.RotateGroupAuthority(ctx, homePartition, groupAuthority(group, n), fescue.Token{})
+			_, err := s.GroupAuthorities().RotateGroupAuthority(ctx, homePartition, groupAuthority(group, n), fescue.Token{})
 			return err
 		}},
 	} {
@@ -113,7 +113,7 @@ func testRotationsAtOnce(t *testing.T, open opener) {
 			}
 			wg.Wait()
 			mustDo(t, errs...)
-			list := must(s.GroupAuthorities(ctx, homePartition, group, madeAt))(t)
+			list := must(s.GroupAuthorities().GroupAuthorities(ctx, homePartition, group, madeAt))(t)
 			if len(list) != 1 || len(list[0].Sealed) == 0 {
 				t.Errorf("%+v", list)
 			}
@@ -127,7 +127,7 @@ func testRotationTokens(t *testing.T, open opener) {
 	group := newGroup(t, s)
 	token := fescue.Token{Operation: "CreateGroupCertificateAuthority", Value: "v", RequestHash: "h"}
 	rotate := func(n int, token fescue.Token) (string, error) {
-		return s.RotateGroupAuthority(ctx, homePartition, groupAuthority(group, n), token)
+		return s.GroupAuthorities().RotateGroupAuthority(ctx, homePartition, groupAuthority(group, n), token)
 	}
 	if id := must(rotate(1, token))(t); id != certID(1) {
 		t.Errorf("made %s", id)
@@ -135,7 +135,7 @@ func testRotationTokens(t *testing.T, open opener) {
 	if id := must(rotate(2, token))(t); id != certID(1) {
 		t.Errorf("the same request made %s", id)
 	}
-	if list := must(s.GroupAuthorities(ctx, homePartition, group, madeAt))(t); len(list) != 1 || list[0].ID != certID(1) {
+	if list := must(s.GroupAuthorities().GroupAuthorities(ctx, homePartition, group, madeAt))(t); len(list) != 1 || list[0].ID != certID(1) {
 		t.Errorf("%+v", list)
 	}
 	token.RequestHash = "other"
@@ -147,9 +147,9 @@ func testAuthoritiesWithoutGroup(t *testing.T, open opener) {
 	t.Parallel()
 	s, ctx := open(t), t.Context()
 	group := newGroup(t, s)
-	mustDo(t, s.AddFirstGroupAuthority(ctx, homePartition, groupAuthority(group, 1)))
+	mustDo(t, s.GroupAuthorities().AddFirstGroupAuthority(ctx, homePartition, groupAuthority(group, 1)))
 	core := newContainer(fescue.CoreKind, "no group")
-	must(s.CreateDefinition(ctx, homePartition, core, nil, fescue.Token{}))(t)
+	must(s.Definitions().CreateDefinition(ctx, homePartition, core, nil, fescue.Token{}))(t)
 	type place struct {
 		name  string
 		p     fescue.Partition
@@ -162,18 +162,18 @@ func testAuthoritiesWithoutGroup(t *testing.T, open opener) {
 	for _, at := range places {
 		t.Run(at.name, func(t *testing.T) {
 			a := groupAuthority(at.group, 2)
-			_, err := s.GroupAuthorities(ctx, at.p, at.group, madeAt)
+			_, err := s.GroupAuthorities().GroupAuthorities(ctx, at.p, at.group, madeAt)
 			refused(t, "list", err, fescue.ErrNotFound)
-			refused(t, "add", s.AddFirstGroupAuthority(ctx, at.p, a), fescue.ErrNotFound)
-			_, err = s.RotateGroupAuthority(ctx, at.p, a, fescue.Token{Operation: "o", Value: "v", RequestHash: "h"})
+			refused(t, "add", s.GroupAuthorities().AddFirstGroupAuthority(ctx, at.p, a), fescue.ErrNotFound)
+			_, err = s.GroupAuthorities().RotateGroupAuthority(ctx, at.p, a, fescue.Token{Operation: "o", Value: "v", RequestHash: "h"})
 			refused(t, "rotate", err, fescue.ErrNotFound)
-			refused(t, "leaf", s.RecordLeaf(ctx, at.p, at.group, certID(1), madeAt), fescue.ErrNotFound)
-			_, err = s.CertificateExpiry(ctx, at.p, at.group)
+			refused(t, "leaf", s.GroupAuthorities().RecordLeaf(ctx, at.p, at.group, certID(1), madeAt), fescue.ErrNotFound)
+			_, err = s.GroupAuthorities().CertificateExpiry(ctx, at.p, at.group)
 			refused(t, "expiry", err, fescue.ErrNotFound)
-			refused(t, "set expiry", s.SetCertificateExpiry(ctx, at.p, at.group, time.Hour), fescue.ErrNotFound)
+			refused(t, "set expiry", s.GroupAuthorities().SetCertificateExpiry(ctx, at.p, at.group, time.Hour), fescue.ErrNotFound)
 		})
 	}
-	if list := must(s.GroupAuthorities(ctx, homePartition, group, madeAt))(t); len(list) != 1 || !list[0].LeavesUntil.IsZero() {
+	if list := must(s.GroupAuthorities().GroupAuthorities(ctx, homePartition, group, madeAt))(t); len(list) != 1 || !list[0].LeavesUntil.IsZero() {
 		t.Errorf("%+v", list)
 	}
 }
@@ -184,9 +184,9 @@ func testCertificateExpiry(t *testing.T, open opener) {
 	group := newGroup(t, s)
 	for _, want := range []time.Duration{0, 7 * 24 * time.Hour, 30 * 24 * time.Hour} {
 		if want > 0 {
-			mustDo(t, s.SetCertificateExpiry(ctx, homePartition, group, want))
+			mustDo(t, s.GroupAuthorities().SetCertificateExpiry(ctx, homePartition, group, want))
 		}
-		if got := must(s.CertificateExpiry(ctx, homePartition, group))(t); got != want {
+		if got := must(s.GroupAuthorities().CertificateExpiry(ctx, homePartition, group))(t); got != want {
 			t.Errorf("%v, want %v", got, want)
 		}
 	}

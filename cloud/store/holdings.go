@@ -80,15 +80,22 @@ func settleContents(ctx context.Context, tx *sql.Tx, d fescue.Deployment) error 
 	return nil
 }
 
+// Holdings keep what groups have by what was deployed: client devices, and the
+// ARNs of what else.
+type Holdings struct{ db *DB }
+
+// Holdings is that part of the database.
+func (db *DB) Holdings() Holdings { return Holdings{db} }
+
 // Hold keeps what a group has by a deployment that ended before holdings were
 // kept.
-func (s *Store) Hold(ctx context.Context, d fescue.Deployment, arns []string) error {
-	return s.update(ctx, func(tx *sql.Tx) error { return insertContents(ctx, tx, d, fescue.Offering{Holds: arns}) })
+func (s Holdings) Hold(ctx context.Context, d fescue.Deployment, arns []string) error {
+	return s.db.update(ctx, func(tx *sql.Tx) error { return insertContents(ctx, tx, d, fescue.Offering{Holds: arns}) })
 }
 
 // HolderTags are the tags of the groups whose last deployment that succeeded has a
 // thing, function, secret, bucket or definition: each distinct set once.
-func (s *Store) HolderTags(ctx context.Context, p fescue.Partition, arn string) ([]map[string]string, error) {
+func (s Holdings) HolderTags(ctx context.Context, p fescue.Partition, arn string) ([]map[string]string, error) {
 	scan := func(rows *sql.Rows) (tags map[string]string, err error) {
 		var text string
 		if err := rows.Scan(&text); err != nil {
@@ -96,7 +103,7 @@ func (s *Store) HolderTags(ctx context.Context, p fescue.Partition, arn string) 
 		}
 		return tags, fromJSON(text, &tags)
 	}
-	list, err := all(ctx, s.read, scan, `
+	list, err := all(ctx, s.db.read, scan, `
 		SELECT DISTINCT coalesce(g.tags_json, '') FROM holding h
 		JOIN deployment d ON d.partition = h.partition AND d.group_id = h.group_id AND d.number = h.number
 		LEFT JOIN definition g ON g.partition = h.partition AND g.kind = $1 AND g.id = h.group_id
@@ -109,8 +116,8 @@ func (s *Store) HolderTags(ctx context.Context, p fescue.Partition, arn string) 
 
 // Running lists the last deployment that succeeded of every group, unless it was a
 // reset.
-func (s *Store) Running(ctx context.Context, aws string) ([]fescue.Deployment, error) {
-	list, err := all(ctx, s.read, scanAnywhere(aws), `SELECT `+deploymentColumns+`, partition FROM deployment
+func (s Deployments) Running(ctx context.Context, aws string) ([]fescue.Deployment, error) {
+	list, err := all(ctx, s.db.read, scanAnywhere(aws), `SELECT `+deploymentColumns+`, partition FROM deployment
 		WHERE status = 'Success' AND group_version_id <> '' AND number = (
 			SELECT max(number) FROM deployment later
 			WHERE later.partition = deployment.partition AND later.group_id = deployment.group_id AND later.status = 'Success')`)

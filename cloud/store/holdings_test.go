@@ -16,12 +16,12 @@ func testHoldings(t *testing.T, open opener) {
 	group := func(p fescue.Partition, tags map[string]string) string {
 		t.Helper()
 		d := fescue.Definition{Kind: fescue.GroupKind, ID: fescue.NewID(), Name: "g", CreatedAt: madeAt, UpdatedAt: madeAt, Tags: tags}
-		return must(s.CreateDefinition(ctx, p, d, nil, fescue.Token{}))(t).ID
+		return must(s.Definitions().CreateDefinition(ctx, p, d, nil, fescue.Token{}))(t).ID
 	}
 	offered := func(p fescue.Partition, group string, holds ...string) *run {
 		t.Helper()
 		r := deployingIn(t, s, p, group)
-		next, _, err := s.Offer(ctx, r.Deployment, "core-"+group, madeAt, superseding, func(epoch int64) (fescue.Offering, error) {
+		next, _, err := s.Offers().Offer(ctx, r.Deployment, "core-"+group, madeAt, superseding, func(epoch int64) (fescue.Offering, error) {
 			offering, err := signing(epoch)
 			offering.Holds = holds
 			return offering, err
@@ -34,7 +34,7 @@ func testHoldings(t *testing.T, open opener) {
 	succeed := func(r *run) { r.step(fescue.EventStaged).step(fescue.EventSwitched).step(fescue.EventSucceeded) }
 	holds := func(when, arn string, want ...map[string]string) {
 		t.Helper()
-		got := must(s.HolderTags(ctx, homePartition, arn))(t)
+		got := must(s.Holdings().HolderTags(ctx, homePartition, arn))(t)
 		if diff := gocmp.Diff(want, got); diff != "" {
 			t.Errorf("%s, %s: %s", when, arn, diff)
 		}
@@ -49,13 +49,13 @@ func testHoldings(t *testing.T, open opener) {
 	succeed(offered(elsewhere[0], group(elsewhere[0], south), "thing"))
 	holds("elsewhere too", "thing", north)
 	succeed(offered(homePartition, other, "function"))
-	if got := must(s.HolderTags(ctx, homePartition, "function"))(t); len(got) != 2 {
+	if got := must(s.Holdings().HolderTags(ctx, homePartition, "function"))(t); len(got) != 2 {
 		t.Errorf("by two with other tags: %v", got)
 	}
 	offered(homePartition, g, "new").step(fescue.EventFailed)
 	holds("a later one failed", "new")
 	holds("a later one failed", "thing", north)
-	running := must(s.Running(ctx, "aws"))(t)
+	running := must(s.Deployments().Running(ctx, "aws"))(t)
 	if len(running) != 4 {
 		t.Errorf("%d groups run", len(running))
 	}
@@ -64,16 +64,16 @@ func testHoldings(t *testing.T, open opener) {
 	holds("a later one succeeded", "thing")
 	succeed(resetting(t, s, g, fescue.ResetDeployment).offer("core-" + g).step(fescue.EventClaimed))
 	holds("reset", "new")
-	if running := must(s.Running(ctx, "aws"))(t); len(running) != 3 {
+	if running := must(s.Deployments().Running(ctx, "aws"))(t); len(running) != 3 {
 		t.Errorf("%d groups run", len(running))
 	}
 	t.Run("of what succeeded before holdings were kept", func(t *testing.T) {
 		late := group(homePartition, south)
 		succeed(offered(homePartition, late))
-		for _, d := range must(s.Running(ctx, "aws"))(t) {
+		for _, d := range must(s.Deployments().Running(ctx, "aws"))(t) {
 			if d.GroupID == late {
 				for range 2 { // two servers at once
-					if err := s.Hold(ctx, d, []string{"late"}); err != nil {
+					if err := s.Holdings().Hold(ctx, d, []string{"late"}); err != nil {
 						t.Fatal(err)
 					}
 				}
@@ -91,29 +91,29 @@ func testTouching(t *testing.T, open opener) {
 	group := func(site string) string {
 		t.Helper()
 		d := fescue.Definition{Kind: fescue.GroupKind, ID: fescue.NewID(), Name: "g", CreatedAt: madeAt, UpdatedAt: madeAt, Tags: map[string]string{"site": site}}
-		return must(s.CreateDefinition(ctx, homePartition, d, nil, fescue.Token{}))(t).ID
+		return must(s.Definitions().CreateDefinition(ctx, homePartition, d, nil, fescue.Token{}))(t).ID
 	}
 	limited := func(group string) *run {
 		t.Helper()
 		d := newDeployment(homePartition, group)
 		d.GroupTag = "site=north"
-		return &run{t: t, s: s, Deployment: must(s.CreateDeployment(ctx, d, fescue.Token{}))(t)}
+		return &run{t: t, s: s, Deployment: must(s.Deployments().CreateDeployment(ctx, d, fescue.Token{}))(t)}
 	}
 	waiting := deploying(t, s, group("south")).offer("core")
 	own := limited(group("north"))
 	own.stored()
-	_, _, err := s.Offer(ctx, own.Deployment, "core", madeAt, superseding, signing)
+	_, _, err := s.Offers().Offer(ctx, own.Deployment, "core", madeAt, superseding, signing)
 	refused(t, "another's waiting deployment", err, fescue.ErrInUse)
 	waiting.stored()
 	own.stored()
-	if epoch := must(s.Epoch(ctx, homePartition, "core"))(t); epoch != waiting.Epoch {
+	if epoch := must(s.Offers().Epoch(ctx, homePartition, "core"))(t); epoch != waiting.Epoch {
 		t.Errorf("epoch %d", epoch)
 	}
-	_, _, err = s.Offer(ctx, deploying(t, s, fescue.NewID()).Deployment, "core2", madeAt, superseding, signing) // of a group that is gone
+	_, _, err = s.Offers().Offer(ctx, deploying(t, s, fescue.NewID()).Deployment, "core2", madeAt, superseding, signing) // of a group that is gone
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, _, err = s.Offer(ctx, own.Deployment, "core2", madeAt, superseding, signing)
+	_, _, err = s.Offers().Offer(ctx, own.Deployment, "core2", madeAt, superseding, signing)
 	refused(t, "a waiting deployment of a group that is gone", err, fescue.ErrInUse)
 
 	// Its own, and those of another group with the tag.

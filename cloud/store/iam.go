@@ -4,32 +4,23 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/fescue-edge/fescue"
 )
 
+// IAM keeps roles and policies as the service iam has them.
+type IAM struct{ db *DB }
+
+// IAM is that part of the database.
+func (db *DB) IAM() IAM { return IAM{db} }
+
 // CreateIAMRole writes a role. A name that is taken is fescue.ErrExists.
-func (s *Store) CreateIAMRole(ctx context.Context, account string, r fescue.IAMRole) error {
-	return s.unique(ctx, "role "+r.Name, `
+func (s IAM) CreateIAMRole(ctx context.Context, account string, r fescue.IAMRole) error {
+	return s.db.insertUnique(ctx, "role "+r.Name, `
 		INSERT INTO iam_role (account, name, id, path, description, trust, max_session, tags_json, created_at)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (account, name) DO NOTHING`,
 		account, r.Name, r.ID, r.Path, r.Description, r.Trust, int64(r.MaxSession/time.Second), toJSON(r.Tags), millis(r.CreatedAt))
-}
-
-// unique inserts a row whose name may be taken.
-func (s *Store) unique(ctx context.Context, what, query string, args ...any) error {
-	err := s.update(ctx, func(tx *sql.Tx) error { return changed(ctx, tx, query, args...) })
-	if errors.Is(err, fescue.ErrNotFound) {
-		return fmt.Errorf("%s: %w", what, fescue.ErrExists)
-	}
-	return err
-}
-
-// alter runs a statement that must find its row.
-func (s *Store) alter(ctx context.Context, query string, args ...any) error {
-	return s.update(ctx, func(tx *sql.Tx) error { return changed(ctx, tx, query, args...) })
 }
 
 const selectIAMRole = `
@@ -47,8 +38,8 @@ func scanIAMRole(rows *sql.Rows) (fescue.IAMRole, error) {
 }
 
 // IAMRole reads a role.
-func (s *Store) IAMRole(ctx context.Context, account, name string) (fescue.IAMRole, error) {
-	list, err := all(ctx, s.read, scanIAMRole, selectIAMRole+` AND name = $2`, account, name)
+func (s IAM) IAMRole(ctx context.Context, account, name string) (fescue.IAMRole, error) {
+	list, err := all(ctx, s.db.read, scanIAMRole, selectIAMRole+` AND name = $2`, account, name)
 	if err == nil && len(list) == 0 {
 		err = fescue.ErrNotFound
 	}
@@ -59,18 +50,18 @@ func (s *Store) IAMRole(ctx context.Context, account, name string) (fescue.IAMRo
 }
 
 // IAMRoles lists the roles of an account by name.
-func (s *Store) IAMRoles(ctx context.Context, account string, page fescue.Page) ([]fescue.IAMRole, error) {
-	return all(ctx, s.read, scanIAMRole, selectIAMRole+` AND name > $2 ORDER BY name LIMIT $3`, account, page.After, page.Limit)
+func (s IAM) IAMRoles(ctx context.Context, account string, page fescue.Page) ([]fescue.IAMRole, error) {
+	return all(ctx, s.db.read, scanIAMRole, selectIAMRole+` AND name > $2 ORDER BY name LIMIT $3`, account, page.After, page.Limit)
 }
 
 // SetIAMRoleTrust writes who may assume a role.
-func (s *Store) SetIAMRoleTrust(ctx context.Context, account, name, trust string) error {
-	return s.alter(ctx, `UPDATE iam_role SET trust = $1 WHERE account = $2 AND name = $3`, trust, account, name)
+func (s IAM) SetIAMRoleTrust(ctx context.Context, account, name, trust string) error {
+	return s.db.alter(ctx, `UPDATE iam_role SET trust = $1 WHERE account = $2 AND name = $3`, trust, account, name)
 }
 
 // DeleteIAMRole removes a role; one with policies is fescue.ErrInUse.
-func (s *Store) DeleteIAMRole(ctx context.Context, account, name string) error {
-	err := s.alter(ctx, `DELETE FROM iam_role WHERE account = $1 AND name = $2`, account, name)
+func (s IAM) DeleteIAMRole(ctx context.Context, account, name string) error {
+	err := s.db.alter(ctx, `DELETE FROM iam_role WHERE account = $1 AND name = $2`, account, name)
 	if isForeignKey(err) {
 		return fescue.ErrInUse
 	}
@@ -79,8 +70,8 @@ func (s *Store) DeleteIAMRole(ctx context.Context, account, name string) error {
 
 // PutIAMRolePolicy writes a policy inside a role; an unknown role is
 // fescue.ErrNotFound.
-func (s *Store) PutIAMRolePolicy(ctx context.Context, account, role, name, document string) error {
-	err := s.alter(ctx, `
+func (s IAM) PutIAMRolePolicy(ctx context.Context, account, role, name, document string) error {
+	err := s.db.alter(ctx, `
 		INSERT INTO iam_role_policy (account, role, name, document) VALUES ($1, $2, $3, $4)
 		ON CONFLICT (account, role, name) DO UPDATE SET document = excluded.document`, account, role, name, document)
 	if isForeignKey(err) {
@@ -90,8 +81,8 @@ func (s *Store) PutIAMRolePolicy(ctx context.Context, account, role, name, docum
 }
 
 // IAMRolePolicies reads the policies inside a role, by name.
-func (s *Store) IAMRolePolicies(ctx context.Context, account, role string) (map[string]string, error) {
-	list, err := all(ctx, s.read, func(rows *sql.Rows) (p [2]string, err error) { return p, rows.Scan(&p[0], &p[1]) }, `
+func (s IAM) IAMRolePolicies(ctx context.Context, account, role string) (map[string]string, error) {
+	list, err := all(ctx, s.db.read, func(rows *sql.Rows) (p [2]string, err error) { return p, rows.Scan(&p[0], &p[1]) }, `
 		SELECT name, document FROM iam_role_policy WHERE account = $1 AND role = $2`, account, role)
 	policies := make(map[string]string, len(list))
 	for _, p := range list {
@@ -101,14 +92,14 @@ func (s *Store) IAMRolePolicies(ctx context.Context, account, role string) (map[
 }
 
 // DeleteIAMRolePolicy removes a policy inside a role.
-func (s *Store) DeleteIAMRolePolicy(ctx context.Context, account, role, name string) error {
-	return s.alter(ctx, `DELETE FROM iam_role_policy WHERE account = $1 AND role = $2 AND name = $3`, account, role, name)
+func (s IAM) DeleteIAMRolePolicy(ctx context.Context, account, role, name string) error {
+	return s.db.alter(ctx, `DELETE FROM iam_role_policy WHERE account = $1 AND role = $2 AND name = $3`, account, role, name)
 }
 
 // AttachIAMPolicy attaches a managed policy to a role, also again; an unknown
 // role is fescue.ErrNotFound.
-func (s *Store) AttachIAMPolicy(ctx context.Context, account, role, policyARN string) error {
-	err := s.update(ctx, func(tx *sql.Tx) error {
+func (s IAM) AttachIAMPolicy(ctx context.Context, account, role, policyARN string) error {
+	err := s.db.update(ctx, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `
 			INSERT INTO iam_role_attachment (account, role, policy_arn) VALUES ($1, $2, $3)
 			ON CONFLICT (account, role, policy_arn) DO NOTHING`, account, role, policyARN)
@@ -121,20 +112,20 @@ func (s *Store) AttachIAMPolicy(ctx context.Context, account, role, policyARN st
 }
 
 // DetachIAMPolicy takes a managed policy from a role.
-func (s *Store) DetachIAMPolicy(ctx context.Context, account, role, policyARN string) error {
-	return s.alter(ctx, `DELETE FROM iam_role_attachment WHERE account = $1 AND role = $2 AND policy_arn = $3`, account, role, policyARN)
+func (s IAM) DetachIAMPolicy(ctx context.Context, account, role, policyARN string) error {
+	return s.db.alter(ctx, `DELETE FROM iam_role_attachment WHERE account = $1 AND role = $2 AND policy_arn = $3`, account, role, policyARN)
 }
 
 // AttachedIAMPolicies lists the ARNs of a role's managed policies.
-func (s *Store) AttachedIAMPolicies(ctx context.Context, account, role string) ([]string, error) {
-	return all(ctx, s.read, func(rows *sql.Rows) (arn string, err error) { return arn, rows.Scan(&arn) }, `
+func (s IAM) AttachedIAMPolicies(ctx context.Context, account, role string) ([]string, error) {
+	return all(ctx, s.db.read, func(rows *sql.Rows) (arn string, err error) { return arn, rows.Scan(&arn) }, `
 		SELECT policy_arn FROM iam_role_attachment WHERE account = $1 AND role = $2 ORDER BY policy_arn`, account, role)
 }
 
 // CreateIAMPolicy writes a managed policy. A name that is taken is
 // fescue.ErrExists.
-func (s *Store) CreateIAMPolicy(ctx context.Context, account string, p fescue.IAMPolicy) error {
-	return s.unique(ctx, "policy "+p.Name, `
+func (s IAM) CreateIAMPolicy(ctx context.Context, account string, p fescue.IAMPolicy) error {
+	return s.db.insertUnique(ctx, "policy "+p.Name, `
 		INSERT INTO iam_policy (account, name, id, path, description, document, created_at)
 		VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (account, name) DO NOTHING`,
 		account, p.Name, p.ID, p.Path, p.Description, p.Document, millis(p.CreatedAt))
@@ -151,8 +142,8 @@ func scanIAMPolicy(rows *sql.Rows) (fescue.IAMPolicy, error) {
 }
 
 // IAMPolicy reads a managed policy.
-func (s *Store) IAMPolicy(ctx context.Context, account, name string) (fescue.IAMPolicy, error) {
-	list, err := all(ctx, s.read, scanIAMPolicy, selectIAMPolicy+` AND name = $2`, account, name)
+func (s IAM) IAMPolicy(ctx context.Context, account, name string) (fescue.IAMPolicy, error) {
+	list, err := all(ctx, s.db.read, scanIAMPolicy, selectIAMPolicy+` AND name = $2`, account, name)
 	if err == nil && len(list) == 0 {
 		err = fescue.ErrNotFound
 	}
@@ -163,14 +154,14 @@ func (s *Store) IAMPolicy(ctx context.Context, account, name string) (fescue.IAM
 }
 
 // IAMPolicies lists the managed policies of an account by name.
-func (s *Store) IAMPolicies(ctx context.Context, account string, page fescue.Page) ([]fescue.IAMPolicy, error) {
-	return all(ctx, s.read, scanIAMPolicy, selectIAMPolicy+` AND name > $2 ORDER BY name LIMIT $3`, account, page.After, page.Limit)
+func (s IAM) IAMPolicies(ctx context.Context, account string, page fescue.Page) ([]fescue.IAMPolicy, error) {
+	return all(ctx, s.db.read, scanIAMPolicy, selectIAMPolicy+` AND name > $2 ORDER BY name LIMIT $3`, account, page.After, page.Limit)
 }
 
 // DeleteIAMPolicy removes a managed policy; one that is attached to a role under
 // the ARN is fescue.ErrInUse.
-func (s *Store) DeleteIAMPolicy(ctx context.Context, account, name, arn string) error {
-	err := s.alter(ctx, `
+func (s IAM) DeleteIAMPolicy(ctx context.Context, account, name, arn string) error {
+	err := s.db.alter(ctx, `
 		DELETE FROM iam_policy WHERE account = $1 AND name = $2
 		AND NOT EXISTS (SELECT 1 FROM iam_role_attachment WHERE account = $1 AND policy_arn = $3)`, account, name, arn)
 	if errors.Is(err, fescue.ErrNotFound) {

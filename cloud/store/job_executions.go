@@ -39,8 +39,8 @@ func scanPlainExecution(rows *sql.Rows) (jobs.JobExecution, error) {
 }
 
 // JobExecution reads the execution of a job on a thing.
-func (s *Store) JobExecution(ctx context.Context, p fescue.Partition, jobID, thing string) (jobs.JobExecution, error) {
-	list, err := all(ctx, s.read, scanPlainExecution, selectExecution+` WHERE partition = $1 AND job_id = $2 AND thing = $3`, p.Key(), jobID, thing)
+func (s Jobs) JobExecution(ctx context.Context, p fescue.Partition, jobID, thing string) (jobs.JobExecution, error) {
+	list, err := all(ctx, s.db.read, scanPlainExecution, selectExecution+` WHERE partition = $1 AND job_id = $2 AND thing = $3`, p.Key(), jobID, thing)
 	if err != nil {
 		return jobs.JobExecution{}, fmt.Errorf("read execution of job %s: %w", jobID, err)
 	}
@@ -52,12 +52,12 @@ func (s *Store) JobExecution(ctx context.Context, p fescue.Partition, jobID, thi
 
 // JobExecutions lists executions by job, or the executions of one job by thing;
 // page.After is the key of that order.
-func (s *Store) JobExecutions(ctx context.Context, p fescue.Partition, f jobs.JobExecutionFilter, page fescue.Page) ([]jobs.JobExecution, error) {
+func (s Jobs) JobExecutions(ctx context.Context, p fescue.Partition, f jobs.JobExecutionFilter, page fescue.Page) ([]jobs.JobExecution, error) {
 	order := `thing`
 	if f.Thing != "" {
 		order = `job_id`
 	}
-	return all(ctx, s.read, scanPlainExecution, selectExecution+`
+	return all(ctx, s.db.read, scanPlainExecution, selectExecution+`
 		WHERE partition = $1 AND (job_id = $2 OR $3 = '') AND (thing = $4 OR $5 = '') AND (status = $6 OR $7 = '') AND `+order+` > $8
 		ORDER BY `+order+` LIMIT $9`,
 		p.Key(), f.JobID, f.JobID, f.Thing, f.Thing, string(f.Status), string(f.Status), page.After, page.Limit)
@@ -66,8 +66,8 @@ func (s *Store) JobExecutions(ctx context.Context, p fescue.Partition, f jobs.Jo
 // PendingExecutions lists at most limit executions of a thing that have not ended,
 // in the order in which the thing is to take them: those in progress first, then
 // by time.
-func (s *Store) PendingExecutions(ctx context.Context, p fescue.Partition, thing string, limit int) ([]jobs.JobExecution, error) {
-	return all(ctx, s.read, scanPlainExecution, selectExecution+`
+func (s Jobs) PendingExecutions(ctx context.Context, p fescue.Partition, thing string, limit int) ([]jobs.JobExecution, error) {
+	return all(ctx, s.db.read, scanPlainExecution, selectExecution+`
 		WHERE partition = $1 AND thing = $2 AND (status = $3 OR status = $4)
 		ORDER BY CASE WHEN status = $5 THEN 0 ELSE 1 END, queued_at, job_id LIMIT $6`,
 		p.Key(), thing, string(jobs.ExecutionQueued), string(jobs.ExecutionInProgress), string(jobs.ExecutionInProgress), limit)
@@ -76,8 +76,8 @@ func (s *Store) PendingExecutions(ctx context.Context, p fescue.Partition, thing
 // ReplaceExecution writes e over its version e.Version-1, which must not be an
 // end; when that is not the present one the error wraps fescue.ErrConflict. With
 // the last execution that ends, the job completes.
-func (s *Store) ReplaceExecution(ctx context.Context, p fescue.Partition, e jobs.JobExecution) error {
-	return s.update(ctx, func(tx *sql.Tx) error {
+func (s Jobs) ReplaceExecution(ctx context.Context, p fescue.Partition, e jobs.JobExecution) error {
+	return s.db.update(ctx, func(tx *sql.Tx) error {
 		err := changed(ctx, tx, `
 			UPDATE job_execution SET status = $1, details_json = $2, version = $3, forced = $4, started_at = $5, updated_at = $6, timeout_at = $7
 			WHERE partition = $8 AND job_id = $9 AND thing = $10 AND version = $11 AND (status = $12 OR status = $13)`,
@@ -101,8 +101,8 @@ func (s *Store) ReplaceExecution(ctx context.Context, p fescue.Partition, e jobs
 
 // OverdueExecutions calls f for at most limit executions whose time is over. aws
 // is the first part of ARNs.
-func (s *Store) OverdueExecutions(ctx context.Context, aws string, at time.Time, limit int, f func(fescue.Partition, jobs.JobExecution)) error {
-	list, err := all(ctx, s.read, scanExecution, selectExecution+`
+func (s Jobs) OverdueExecutions(ctx context.Context, aws string, at time.Time, limit int, f func(fescue.Partition, jobs.JobExecution)) error {
+	list, err := all(ctx, s.db.read, scanExecution, selectExecution+`
 		WHERE timeout_at > 0 AND timeout_at <= $1 ORDER BY timeout_at LIMIT $2`, millis(at), limit)
 	for _, e := range list {
 		f(partitionOf(aws, e.partition), e.JobExecution)

@@ -11,11 +11,17 @@ import (
 	"github.com/fescue-edge/fescue/cloud/jobs"
 )
 
+// Jobs keep jobs and what becomes of each on each thing.
+type Jobs struct{ tokens }
+
+// Jobs is that part of the database.
+func (db *DB) Jobs() Jobs { return Jobs{tokens{db}} }
+
 // CreateJob writes a job with an execution queued on each thing. When the token
 // was used for the same request before it returns the id of the job made then. A
 // taken id is fescue.ErrExists.
-func (s *Store) CreateJob(ctx context.Context, p fescue.Partition, job jobs.Job, things []string, token fescue.Token) (id string, replayed bool, err error) {
-	err = s.update(ctx, func(tx *sql.Tx) error {
+func (s Jobs) CreateJob(ctx context.Context, p fescue.Partition, job jobs.Job, things []string, token fescue.Token) (id string, replayed bool, err error) {
+	err = s.db.update(ctx, func(tx *sql.Tx) error {
 		if id, replayed, err = claimToken(ctx, tx, p, token, job.ID, millis(job.CreatedAt)); err != nil || replayed {
 			return err
 		}
@@ -61,8 +67,8 @@ func scanJob(rows *sql.Rows) (jobs.Job, error) {
 }
 
 // Job reads a job with the counts of its executions.
-func (s *Store) Job(ctx context.Context, p fescue.Partition, id string) (jobs.Job, error) {
-	list, err := all(ctx, s.read, scanJob, selectJob+` WHERE partition = $1 AND id = $2`, p.Key(), id)
+func (s Jobs) Job(ctx context.Context, p fescue.Partition, id string) (jobs.Job, error) {
+	list, err := all(ctx, s.db.read, scanJob, selectJob+` WHERE partition = $1 AND id = $2`, p.Key(), id)
 	if err != nil {
 		return jobs.Job{}, fmt.Errorf("read job %s: %w", id, err)
 	}
@@ -71,7 +77,7 @@ func (s *Store) Job(ctx context.Context, p fescue.Partition, id string) (jobs.Jo
 	}
 	job := list[0]
 	job.Counts = make(map[jobs.ExecutionStatus]int64)
-	_, err = all(ctx, s.read, func(rows *sql.Rows) (any, error) {
+	_, err = all(ctx, s.db.read, func(rows *sql.Rows) (any, error) {
 		var status string
 		var n int64
 		err := rows.Scan(&status, &n)
@@ -83,16 +89,16 @@ func (s *Store) Job(ctx context.Context, p fescue.Partition, id string) (jobs.Jo
 
 // Jobs lists at most limit jobs without counts, newest first, beginning after the
 // one whose CreatedAt and ID are given, or at the newest when the ID is empty.
-func (s *Store) Jobs(ctx context.Context, p fescue.Partition, after jobs.Job, limit int) ([]jobs.Job, error) {
+func (s Jobs) Jobs(ctx context.Context, p fescue.Partition, after jobs.Job, limit int) ([]jobs.Job, error) {
 	query, at := byCreation(false, "id", after.CreatedAt, after.ID)
-	return all(ctx, s.read, scanJob, selectJob+query, p.Key(), at, after.ID, limit)
+	return all(ctx, s.db.read, scanJob, selectJob+query, p.Key(), at, after.ID, limit)
 }
 
 // CancelJob cancels a job that is in progress, else the error wraps
 // fescue.ErrConflict: its queued executions, and with job.Forced those in progress
 // too. It returns the things whose executions were canceled.
-func (s *Store) CancelJob(ctx context.Context, p fescue.Partition, job jobs.Job, at time.Time) (things []string, err error) {
-	err = s.update(ctx, func(tx *sql.Tx) error {
+func (s Jobs) CancelJob(ctx context.Context, p fescue.Partition, job jobs.Job, at time.Time) (things []string, err error) {
+	err = s.db.update(ctx, func(tx *sql.Tx) error {
 		err := changed(ctx, tx, `
 			UPDATE job SET status = $1, reason_code = $2, comment = $3, forced = $4, updated_at = $5, completed_at = $6
 			WHERE partition = $7 AND id = $8 AND status = $9`,
@@ -134,8 +140,8 @@ func jobIsOther(ctx context.Context, tx *sql.Tx, p fescue.Partition, id string) 
 // DeleteJob removes a job with its executions. One that has an execution under
 // way is fescue.ErrConflict unless force is set. It returns the things whose
 // executions had not ended.
-func (s *Store) DeleteJob(ctx context.Context, p fescue.Partition, id string, force bool) (things []string, err error) {
-	err = s.update(ctx, func(tx *sql.Tx) error {
+func (s Jobs) DeleteJob(ctx context.Context, p fescue.Partition, id string, force bool) (things []string, err error) {
+	err = s.db.update(ctx, func(tx *sql.Tx) error {
 		// The row is locked before its executions are looked at.
 		var open int64
 		err := one(tx.QueryRowContext(ctx, `

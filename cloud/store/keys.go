@@ -12,11 +12,17 @@ import (
 	"github.com/fescue-edge/fescue/cloud/identity"
 )
 
+// AccessKeys keep callers' access keys, and the keys of sessions, sealed.
+type AccessKeys struct{ db *DB }
+
+// AccessKeys is that part of the database.
+func (db *DB) AccessKeys() AccessKeys { return AccessKeys{db} }
+
 // PutAccessKey writes a key, or its new account and secret when the id exists and
 // is not revoked; a revoked id is fescue.ErrConflict. What is recorded of it is
 // written with it.
-func (s *Store) PutAccessKey(ctx context.Context, k identity.AccessKey, records ...audit.Record) error {
-	return s.update(ctx, func(tx *sql.Tx) error {
+func (s AccessKeys) PutAccessKey(ctx context.Context, k identity.AccessKey, records ...audit.Record) error {
+	return s.db.update(ctx, func(tx *sql.Tx) error {
 		err := changed(ctx, tx, `
 			INSERT INTO access_key (id, account, name, sealed, role, group_tag, limit_json, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 			ON CONFLICT (id) DO UPDATE SET account = excluded.account, sealed = excluded.sealed
@@ -33,8 +39,8 @@ func (s *Store) PutAccessKey(ctx context.Context, k identity.AccessKey, records 
 }
 
 // AccessKey reads a key, revoked or not.
-func (s *Store) AccessKey(ctx context.Context, id string) (identity.AccessKey, error) {
-	list, err := all(ctx, s.read, scanAccessKey, selectAccessKey+` WHERE id = $1`, id)
+func (s AccessKeys) AccessKey(ctx context.Context, id string) (identity.AccessKey, error) {
+	list, err := all(ctx, s.db.read, scanAccessKey, selectAccessKey+` WHERE id = $1`, id)
 	if err != nil {
 		return identity.AccessKey{}, err
 	}
@@ -45,16 +51,16 @@ func (s *Store) AccessKey(ctx context.Context, id string) (identity.AccessKey, e
 }
 
 // AccessKeys lists all keys, oldest first.
-func (s *Store) AccessKeys(ctx context.Context) ([]identity.AccessKey, error) {
-	return all(ctx, s.read, scanAccessKey, selectAccessKey+` ORDER BY created_at, id`)
+func (s AccessKeys) AccessKeys(ctx context.Context) ([]identity.AccessKey, error) {
+	return all(ctx, s.db.read, scanAccessKey, selectAccessKey+` ORDER BY created_at, id`)
 }
 
 // RevokeAccessKey ends a key for good: its secret is forgotten. What is recorded of
 // it is written with it.
-func (s *Store) RevokeAccessKey(ctx context.Context, id string, records ...audit.Record) error {
-	err := s.update(ctx, func(tx *sql.Tx) error {
+func (s AccessKeys) RevokeAccessKey(ctx context.Context, id string, records ...audit.Record) error {
+	err := s.db.update(ctx, func(tx *sql.Tx) error {
 		err := changed(ctx, tx, `
-			UPDATE access_key SET revoked_at = $1, sealed = '' WHERE id = $2 AND revoked_at IS NULL`, millis(s.now()), id)
+			UPDATE access_key SET revoked_at = $1, sealed = '' WHERE id = $2 AND revoked_at IS NULL`, millis(s.db.now()), id)
 		if err != nil {
 			return err
 		}
@@ -71,16 +77,16 @@ const adoption = "access-keys-adopted"
 
 // AccessKeysAdopted reports whether the keys of the database are sealed with what
 // they may do.
-func (s *Store) AccessKeysAdopted(ctx context.Context) (bool, error) {
-	kept, err := s.KeptSetting(ctx, adoption)
+func (s AccessKeys) AccessKeysAdopted(ctx context.Context) (bool, error) {
+	kept, err := s.db.Settings().KeptSetting(ctx, adoption)
 	return kept != "", err
 }
 
 // AdoptAccessKeys replaces the sealed secret of every key by what seal makes of it,
 // once; a database in which that was done stays as it is. The secrets of revoked
 // keys are forgotten. It returns the keys that are good, and writes a record of each.
-func (s *Store) AdoptAccessKeys(ctx context.Context, seal func(identity.AccessKey) ([]byte, error), record func(identity.AccessKey) audit.Record) (adopted []identity.AccessKey, err error) {
-	err = s.update(ctx, func(tx *sql.Tx) error {
+func (s AccessKeys) AdoptAccessKeys(ctx context.Context, seal func(identity.AccessKey) ([]byte, error), record func(identity.AccessKey) audit.Record) (adopted []identity.AccessKey, err error) {
+	err = s.db.update(ctx, func(tx *sql.Tx) error {
 		adopted = nil
 		inserted, err := tx.ExecContext(ctx, `
 			INSERT INTO server_setting (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING`, adoption, "yes")

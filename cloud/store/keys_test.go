@@ -18,7 +18,7 @@ func testRoles(t *testing.T, open opener) {
 	const service = "" // the group id of the service role
 	read := func(p fescue.Partition, group, want string) {
 		t.Helper()
-		role, at, err := s.AssociatedRole(ctx, p, group)
+		role, at, err := s.GroupRoles().AssociatedRole(ctx, p, group)
 		if want == "" {
 			refused(t, "AssociatedRole", err, fescue.ErrNotFound)
 		} else if err != nil || role != want || time.Since(at) > time.Minute || at.Location() != time.UTC {
@@ -27,21 +27,21 @@ func testRoles(t *testing.T, open opener) {
 	}
 	read(homePartition, service, "")
 	read(homePartition, "g", "")
-	at := must(s.AssociateRole(ctx, homePartition, "g", "role1"))(t)
-	if _, got, err := s.AssociatedRole(ctx, homePartition, "g"); err != nil || got.UnixMilli() != at.UnixMilli() {
+	at := must(s.GroupRoles().AssociateRole(ctx, homePartition, "g", "role1"))(t)
+	if _, got, err := s.GroupRoles().AssociatedRole(ctx, homePartition, "g"); err != nil || got.UnixMilli() != at.UnixMilli() {
 		t.Errorf("associated at %v, read %v, %v", at, got, err)
 	}
-	must(s.AssociateRole(ctx, homePartition, service, "role2"))(t)
-	must(s.AssociateRole(ctx, elsewhere[0], "g", "role3"))(t)
+	must(s.GroupRoles().AssociateRole(ctx, homePartition, service, "role2"))(t)
+	must(s.GroupRoles().AssociateRole(ctx, elsewhere[0], "g", "role3"))(t)
 	read(homePartition, "g", "role1")
 	read(homePartition, service, "role2")
 	read(elsewhere[0], "g", "role3")
 	read(elsewhere[0], service, "")
 	read(elsewhere[1], "g", "")
-	must(s.AssociateRole(ctx, homePartition, "g", "role4"))(t)
+	must(s.GroupRoles().AssociateRole(ctx, homePartition, "g", "role4"))(t)
 	read(homePartition, "g", "role4")
 	for range 2 { // also when there is none
-		if at := must(s.DisassociateRole(ctx, homePartition, "g"))(t); time.Since(at) > time.Minute {
+		if at := must(s.GroupRoles().DisassociateRole(ctx, homePartition, "g"))(t); time.Since(at) > time.Minute {
 			t.Errorf("disassociated at %v", at)
 		}
 		read(homePartition, "g", "")
@@ -60,37 +60,37 @@ func testKeys(t *testing.T, open opener) {
 		s, ctx := open(t), t.Context()
 		a, b := key("B", 0), key("A", time.Second)
 		for _, k := range []identity.AccessKey{b, a} {
-			if err := s.PutAccessKey(ctx, k); err != nil {
+			if err := s.AccessKeys().PutAccessKey(ctx, k); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if list := must(s.AccessKeys(ctx))(t); !gocmp.Equal(list, []identity.AccessKey{a, b}) {
+		if list := must(s.AccessKeys().AccessKeys(ctx))(t); !gocmp.Equal(list, []identity.AccessKey{a, b}) {
 			t.Errorf("not oldest first: %+v", list)
 		}
-		if got := must(s.AccessKey(ctx, "B"))(t); !gocmp.Equal(got, a) {
+		if got := must(s.AccessKeys().AccessKey(ctx, "B"))(t); !gocmp.Equal(got, a) {
 			t.Error(gocmp.Diff(a, got))
 		}
 		a.Sealed = []byte("new")
-		if err := s.PutAccessKey(ctx, a); err != nil {
+		if err := s.AccessKeys().PutAccessKey(ctx, a); err != nil {
 			t.Fatal(err)
 		}
-		if got := must(s.AccessKey(ctx, "B"))(t); string(got.Sealed) != "new" {
+		if got := must(s.AccessKeys().AccessKey(ctx, "B"))(t); string(got.Sealed) != "new" {
 			t.Errorf("%+v", got)
 		}
-		if err := s.RevokeAccessKey(ctx, "B"); err != nil {
+		if err := s.AccessKeys().RevokeAccessKey(ctx, "B"); err != nil {
 			t.Fatal(err)
 		}
-		if got := must(s.AccessKey(ctx, "B"))(t); time.Since(got.RevokedAt) > time.Minute {
+		if got := must(s.AccessKeys().AccessKey(ctx, "B"))(t); time.Since(got.RevokedAt) > time.Minute {
 			t.Errorf("%+v", got)
 		}
-		refused(t, "put a revoked key", s.PutAccessKey(ctx, a), fescue.ErrConflict)
-		refused(t, "revoke it again", s.RevokeAccessKey(ctx, "B"), fescue.ErrNotFound)
-		refused(t, "revoke an unknown one", s.RevokeAccessKey(ctx, "C"), fescue.ErrNotFound)
-		_, err := s.AccessKey(ctx, "C")
+		refused(t, "put a revoked key", s.AccessKeys().PutAccessKey(ctx, a), fescue.ErrConflict)
+		refused(t, "revoke it again", s.AccessKeys().RevokeAccessKey(ctx, "B"), fescue.ErrNotFound)
+		refused(t, "revoke an unknown one", s.AccessKeys().RevokeAccessKey(ctx, "C"), fescue.ErrNotFound)
+		_, err := s.AccessKeys().AccessKey(ctx, "C")
 		refused(t, "read an unknown one", err, fescue.ErrNotFound)
-		_, err = s.AccessKey(ctx, "a")
+		_, err = s.AccessKeys().AccessKey(ctx, "a")
 		refused(t, "another case", err, fescue.ErrNotFound)
-		if got := must(s.AccessKey(ctx, "A"))(t); !got.RevokedAt.IsZero() {
+		if got := must(s.AccessKeys().AccessKey(ctx, "A"))(t); !got.RevokedAt.IsZero() {
 			t.Errorf("%+v", got)
 		}
 	})
@@ -98,37 +98,37 @@ func testKeys(t *testing.T, open opener) {
 		t.Parallel()
 		s, ctx := open(t), t.Context()
 		for _, id := range []string{"A", "B", "GONE"} {
-			if err := s.PutAccessKey(ctx, key(id, 0)); err != nil {
+			if err := s.AccessKeys().PutAccessKey(ctx, key(id, 0)); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if err := s.RevokeAccessKey(ctx, "GONE"); err != nil {
+		if err := s.AccessKeys().RevokeAccessKey(ctx, "GONE"); err != nil {
 			t.Fatal(err)
 		}
-		if got := must(s.AccessKey(ctx, "GONE"))(t); len(got.Sealed) != 0 {
+		if got := must(s.AccessKeys().AccessKey(ctx, "GONE"))(t); len(got.Sealed) != 0 {
 			t.Errorf("a revoked key's secret is kept: %+v", got)
 		}
 		record := func(k identity.AccessKey) audit.Record {
 			return audit.Record{Partition: fescue.Partition{Account: k.Account}, At: madeAt, ID: k.ID, Operation: "Adopt"}
 		}
 		broken := errors.New("broken")
-		if _, err := s.AdoptAccessKeys(ctx, func(identity.AccessKey) ([]byte, error) { return nil, broken }, record); !errors.Is(err, broken) {
+		if _, err := s.AccessKeys().AdoptAccessKeys(ctx, func(identity.AccessKey) ([]byte, error) { return nil, broken }, record); !errors.Is(err, broken) {
 			t.Errorf("%v", err)
 		}
-		if must(s.AccessKeysAdopted(ctx))(t) {
+		if must(s.AccessKeys().AccessKeysAdopted(ctx))(t) {
 			t.Error("adopted though it failed")
 		}
 		seal := func(k identity.AccessKey) ([]byte, error) { return []byte("new " + k.ID), nil }
-		adopted := must(s.AdoptAccessKeys(ctx, seal, record))(t)
-		if len(adopted) != 2 || !must(s.AccessKeysAdopted(ctx))(t) {
+		adopted := must(s.AccessKeys().AdoptAccessKeys(ctx, seal, record))(t)
+		if len(adopted) != 2 || !must(s.AccessKeys().AccessKeysAdopted(ctx))(t) {
 			t.Errorf("%+v", adopted)
 		}
 		for _, id := range []string{"A", "B"} {
-			if got := must(s.AccessKey(ctx, id))(t); string(got.Sealed) != "new "+id {
+			if got := must(s.AccessKeys().AccessKey(ctx, id))(t); string(got.Sealed) != "new "+id {
 				t.Errorf("%+v", got)
 			}
 		}
-		if again := must(s.AdoptAccessKeys(ctx, func(identity.AccessKey) ([]byte, error) { return nil, broken }, record))(t); len(again) != 0 {
+		if again := must(s.AccessKeys().AdoptAccessKeys(ctx, func(identity.AccessKey) ([]byte, error) { return nil, broken }, record))(t); len(again) != 0 {
 			t.Errorf("again: %+v", again)
 		}
 	})

@@ -9,12 +9,18 @@ import (
 	"github.com/fescue-edge/fescue"
 )
 
+// Leases say which server does the work that one does at a time.
+type Leases struct{ db *DB }
+
+// Leases is that part of the database.
+func (db *DB) Leases() Leases { return Leases{db} }
+
 // TakeLease gives holder the sole right to a piece of the servers' work until a
 // time, or prolongs it. It reports whether holder has it: false while another
 // does.
-func (s *Store) TakeLease(ctx context.Context, name, holder string, until time.Time) (bool, error) {
-	now := s.now()
-	err := s.update(ctx, func(tx *sql.Tx) error {
+func (s Leases) TakeLease(ctx context.Context, name, holder string, until time.Time) (bool, error) {
+	now := s.db.now()
+	err := s.db.update(ctx, func(tx *sql.Tx) error {
 		return changed(ctx, tx, `
 			INSERT INTO server_lease (name, holder, until) VALUES ($1, $2, $3)
 			ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until = excluded.until
@@ -28,8 +34,8 @@ func (s *Store) TakeLease(ctx context.Context, name, holder string, until time.T
 }
 
 // ReleaseLease gives a lease back, if holder still has it.
-func (s *Store) ReleaseLease(ctx context.Context, name, holder string) error {
-	return s.update(ctx, func(tx *sql.Tx) error {
+func (s Leases) ReleaseLease(ctx context.Context, name, holder string) error {
+	return s.db.update(ctx, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `DELETE FROM server_lease WHERE name = $1 AND holder = $2`, name, holder)
 		return err
 	})

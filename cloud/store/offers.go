@@ -57,28 +57,35 @@ type notice struct {
 
 const notify = `SELECT pg_notify($1, $2)`
 
-// tell has the other servers hear of a deployment's step that concerns its core,
+// announce has the other servers hear of a deployment's step that concerns its core,
 // once the transaction is committed.
-func (s *Store) tell(ctx context.Context, tx *sql.Tx, d fescue.Deployment) error {
-	if s.peers == nil || d.CoreThing == "" {
+func (db *DB) announce(ctx context.Context, tx *sql.Tx, d fescue.Deployment) error {
+	if db.peers == nil || d.CoreThing == "" {
 		return nil
 	}
-	_, err := tx.ExecContext(ctx, notify, s.peers.channel, toJSON(notice{
-		s.peers.self, d.Partition.Key(), d.CoreThing, d.GroupID, d.ID, d.Epoch,
+	_, err := tx.ExecContext(ctx, notify, db.peers.channel, toJSON(notice{
+		db.peers.self, d.Partition.Key(), d.CoreThing, d.GroupID, d.ID, d.Epoch,
 	}))
 	return err
 }
+
+// Offers keep what is there for each core to take: a signed manifest, and the
+// epoch by which a core tells what is new.
+type Offers struct{ db *DB }
+
+// Offers is that part of the database.
+func (db *DB) Offers() Offers { return Offers{db} }
 
 // WatchOffers calls heard for each step by which another server on the database
 // left something for a core to do, until ctx ends. Of the deployment heard gets
 // the partition, the core, the ids and the epoch. It may be called again for the
 // same step. On SQLite there is no other server.
-func (s *Store) WatchOffers(ctx context.Context, aws string, heard func(fescue.Deployment)) {
-	if s.peers == nil {
+func (s Offers) WatchOffers(ctx context.Context, aws string, heard func(fescue.Deployment)) {
+	if s.db.peers == nil {
 		<-ctx.Done()
 		return
 	}
-	w := &watch{s: s, aws: aws, heard: heard, since: s.now()}
+	w := &watch{db: s.db, aws: aws, heard: heard, since: s.db.now()}
 	for {
 		err := w.listen(ctx)
 		if ctx.Err() != nil {
@@ -86,10 +93,10 @@ func (s *Store) WatchOffers(ctx context.Context, aws string, heard func(fescue.D
 		}
 		if !w.cut {
 			w.cut = true
-			s.peers.logger.Warn("notifications of other servers do not arrive; looking for offers once a second", "error", err)
+			s.db.peers.logger.Warn("notifications of other servers do not arrive; looking for offers once a second", "error", err)
 		}
 		if err := w.look(ctx); err != nil && ctx.Err() == nil {
-			s.peers.logger.Debug("offers of other servers could not be read", "error", err)
+			s.db.peers.logger.Debug("offers of other servers could not be read", "error", err)
 		}
 		select {
 		case <-ctx.Done():
@@ -101,7 +108,7 @@ func (s *Store) WatchOffers(ctx context.Context, aws string, heard func(fescue.D
 
 // watch is how one server learns of others' offers.
 type watch struct {
-	s     *Store
+	db    *DB
 	aws   string
 	heard func(fescue.Deployment)
 	cut   bool            // notifications do not arrive
@@ -111,7 +118,7 @@ type watch struct {
 
 // listen hears notifications until they fail to arrive.
 func (w *watch) listen(ctx context.Context) error {
-	p := w.s.peers
+	p := w.db.peers
 	conn, err := pgx.ConnectConfig(ctx, p.config)
 	if err != nil {
 		return err
@@ -147,7 +154,7 @@ func (w *watch) listen(ctx context.Context) error {
 				}
 				awaited = false
 			}
-			w.since = w.s.now()
+			w.since = w.db.now()
 			if n.From != p.self && n.Core != "" {
 				w.heard(fescue.Deployment{
 					Partition: partitionOf(w.aws, n.Partition), CoreThing: n.Core, GroupID: n.Group, ID: n.Deployment, Epoch: n.Epoch,
@@ -161,7 +168,7 @@ func (w *watch) listen(ctx context.Context) error {
 func (w *watch) arriving(ctx context.Context) error {
 	if w.cut {
 		w.cut = false
-		w.s.peers.logger.Info("notifications of other servers arrive")
+		w.db.peers.logger.Info("notifications of other servers arrive")
 	}
 	return w.look(ctx)
 }
@@ -185,15 +192,15 @@ func receive(ctx context.Context, conn *pgx.Conn) (n notice, err error) {
 // look finds the offers since the last look or notification, and the checks that
 // wait.
 func (w *watch) look(ctx context.Context) error {
-	now := w.s.now()
-	list, err := all(ctx, w.s.read, scanAnywhere(w.aws), `
+	now := w.db.now()
+	list, err := all(ctx, w.db.read, scanAnywhere(w.aws), `
 		SELECT `+deploymentColumns+`, partition FROM deployment
 		WHERE status = 'InProgress' AND phase = $1 AND updated_at >= $2 ORDER BY updated_at LIMIT $3`,
 		fescue.Offered, millis(w.since.Add(-skew)), mostOffers)
 	if err != nil {
 		return err
 	}
-	waiting, err := w.s.waitingChecks(ctx, w.aws, now)
+	waiting, err := w.db.Checks().waitingChecks(ctx, w.aws, now)
 	if err != nil {
 		return err
 	}

@@ -16,7 +16,7 @@ func testOffers(t *testing.T, open opener) {
 	t.Run("raises the core's epoch", func(t *testing.T) {
 		t.Parallel()
 		s, ctx := open(t), t.Context()
-		if epoch := must(s.Epoch(ctx, homePartition, "core"))(t); epoch != 0 {
+		if epoch := must(s.Offers().Epoch(ctx, homePartition, "core"))(t); epoch != 0 {
 			t.Errorf("epoch %d before any offer", epoch)
 		}
 		for want := int64(1); want <= 3; want++ {
@@ -25,7 +25,7 @@ func testOffers(t *testing.T, open opener) {
 				t.Errorf("%+v", r.Deployment)
 			}
 			r.stored()
-			if epoch := must(s.Epoch(ctx, homePartition, "core"))(t); epoch != want {
+			if epoch := must(s.Offers().Epoch(ctx, homePartition, "core"))(t); epoch != want {
 				t.Errorf("epoch %d, want %d", epoch, want)
 			}
 		}
@@ -76,10 +76,10 @@ func testOffers(t *testing.T, open opener) {
 		if len(second.replaced) != 1 || second.replaced[0].ID != first.ID {
 			t.Errorf("replaced %+v", second.replaced)
 		}
-		_, _, err := s.Waiting(ctx, homePartition, "former", 0)
+		_, _, err := s.Offers().Waiting(ctx, homePartition, "former", 0)
 		refused(t, "what waits for the former core", err, fescue.ErrNotFound)
 		for _, p := range elsewhere {
-			if _, _, err := s.Waiting(ctx, p, "former", 0); err != nil {
+			if _, _, err := s.Offers().Waiting(ctx, p, "former", 0); err != nil {
 				t.Errorf("elsewhere: %v", err)
 			}
 		}
@@ -89,7 +89,7 @@ func testOffers(t *testing.T, open opener) {
 		s, ctx := open(t), t.Context()
 		owner := func(thing, want string) {
 			t.Helper()
-			got, err := s.CoreOwner(ctx, homePartition, thing)
+			got, err := s.Cores().CoreOwner(ctx, homePartition, thing)
 			if got != want || err != nil {
 				t.Errorf("core %s belongs to %q, %v; want %q", thing, got, err, want)
 			}
@@ -117,7 +117,7 @@ func testOffers(t *testing.T, open opener) {
 			s, ctx := open(t), t.Context()
 			owner := func(thing, want string) {
 				t.Helper()
-				got, err := s.CoreOwner(ctx, homePartition, thing)
+				got, err := s.Cores().CoreOwner(ctx, homePartition, thing)
 				if got != want || err != nil {
 					t.Errorf("after %s the core %s belongs to %q, %v; want %q", event, thing, got, err, want)
 				}
@@ -146,7 +146,7 @@ func testOffers(t *testing.T, open opener) {
 		t.Parallel()
 		s := open(t)
 		deploying(t, s, "g").offer("core").step(fescue.EventClaimed).step(fescue.EventOutdated)
-		if owner := must(s.CoreOwner(t.Context(), homePartition, "core"))(t); owner != "g" {
+		if owner := must(s.Cores().CoreOwner(t.Context(), homePartition, "core"))(t); owner != "g" {
 			t.Errorf("the core belongs to %q", owner)
 		}
 	})
@@ -156,14 +156,14 @@ func testOffers(t *testing.T, open opener) {
 		owner := deploying(t, s, "g").offer("core").step(fescue.EventClaimed)
 		other := deploying(t, s, "g2")
 		offer := func() error {
-			_, _, err := s.Offer(ctx, other.Deployment, "core", madeAt, superseding, signing)
+			_, _, err := s.Offers().Offer(ctx, other.Deployment, "core", madeAt, superseding, signing)
 			return err
 		}
 		refused(t, "while it is under way", offer(), fescue.ErrInUse)
 		owner.step(fescue.EventSucceeded)
 		refused(t, "after it succeeded", offer(), fescue.ErrInUse)
 		other.stored()
-		if epoch := must(s.Epoch(ctx, homePartition, "core"))(t); epoch != 1 {
+		if epoch := must(s.Offers().Epoch(ctx, homePartition, "core"))(t); epoch != 1 {
 			t.Errorf("a refused offer raised the epoch to %d", epoch)
 		}
 		deploying(t, s, "g").offer("core").step(fescue.EventClaimed).step(fescue.EventFailed)
@@ -175,7 +175,7 @@ func testOffers(t *testing.T, open opener) {
 		waiting := deploying(t, s, "g").offer("core")
 		next := deploying(t, s, "g")
 		broken := errors.New("no key")
-		_, _, err := s.Offer(ctx, next.Deployment, "core", madeAt, superseding, func(epoch int64) (fescue.Offering, error) {
+		_, _, err := s.Offers().Offer(ctx, next.Deployment, "core", madeAt, superseding, func(epoch int64) (fescue.Offering, error) {
 			if epoch != 2 {
 				t.Errorf("signing epoch %d", epoch)
 			}
@@ -184,7 +184,7 @@ func testOffers(t *testing.T, open opener) {
 		refused(t, "offer", err, broken)
 		next.stored()
 		waiting.stored()
-		if epoch := must(s.Epoch(ctx, homePartition, "core"))(t); epoch != 1 {
+		if epoch := must(s.Offers().Epoch(ctx, homePartition, "core"))(t); epoch != 1 {
 			t.Errorf("epoch %d", epoch)
 		}
 	})
@@ -193,10 +193,10 @@ func testOffers(t *testing.T, open opener) {
 		s, ctx := open(t), t.Context()
 		built := deploying(t, s, "g")
 		failed := built.step(fescue.EventBuildFailed)
-		_, _, err := s.Offer(ctx, built.Deployment, "core", madeAt, superseding, signing)
+		_, _, err := s.Offers().Offer(ctx, built.Deployment, "core", madeAt, superseding, signing)
 		refused(t, "offer", err, fescue.ErrConflict)
 		failed.stored()
-		if epoch := must(s.Epoch(ctx, homePartition, "core"))(t); epoch != 0 {
+		if epoch := must(s.Offers().Epoch(ctx, homePartition, "core"))(t); epoch != 0 {
 			t.Errorf("epoch %d", epoch)
 		}
 	})
@@ -205,10 +205,10 @@ func testOffers(t *testing.T, open opener) {
 		s, ctx := open(t), t.Context()
 		built := deploying(t, s, "g")
 		wins := eightTimes(func(int) error {
-			_, _, err := s.Offer(ctx, built.Deployment, "core", madeAt, superseding, signing)
+			_, _, err := s.Offers().Offer(ctx, built.Deployment, "core", madeAt, superseding, signing)
 			return err
 		}, fescue.ErrConflict, t)
-		if epoch := must(s.Epoch(ctx, homePartition, "core"))(t); wins != 1 || epoch != 1 {
+		if epoch := must(s.Offers().Epoch(ctx, homePartition, "core"))(t); wins != 1 || epoch != 1 {
 			t.Errorf("%d offers, epoch %d", wins, epoch)
 		}
 	})
@@ -222,7 +222,7 @@ func testOffers(t *testing.T, open opener) {
 			runs[i] = deploying(t, s, string(rune('a'+i)))
 		}
 		wins := eightTimes(func(i int) error {
-			d, _, err := s.Offer(ctx, runs[i].Deployment, "core", madeAt, superseding, signing)
+			d, _, err := s.Offers().Offer(ctx, runs[i].Deployment, "core", madeAt, superseding, signing)
 			mu.Lock()
 			defer mu.Unlock()
 			epochs = append(epochs, d.Epoch)
@@ -234,7 +234,7 @@ func testOffers(t *testing.T, open opener) {
 		}
 		open := 0
 		for _, r := range runs {
-			if must(s.Deployment(ctx, homePartition, r.GroupID, r.ID))(t).Status == fescue.InProgress {
+			if must(s.Deployments().Deployment(ctx, homePartition, r.GroupID, r.ID))(t).Status == fescue.InProgress {
 				open++
 			}
 		}
@@ -247,7 +247,7 @@ func testOffers(t *testing.T, open opener) {
 		s, ctx := open(t), t.Context()
 		waits := func(after int64, want *run) {
 			t.Helper()
-			d, envelope, err := s.Waiting(ctx, homePartition, "core", after)
+			d, envelope, err := s.Offers().Waiting(ctx, homePartition, "core", after)
 			if want == nil {
 				refused(t, "Waiting", err, fescue.ErrNotFound)
 				return
@@ -283,7 +283,7 @@ func testOffers(t *testing.T, open opener) {
 		t.Parallel()
 		s, ctx := open(t), t.Context()
 		r := deploying(t, s, "g")
-		_, err := s.OfferedArtifacts(ctx, r.Deployment)
+		_, err := s.Offers().OfferedArtifacts(ctx, r.Deployment)
 		refused(t, "while it is built", err, fescue.ErrNotFound)
 		r = r.offer("core")
 		offering, _ := signing(r.Epoch)
@@ -291,14 +291,14 @@ func testOffers(t *testing.T, open opener) {
 			if event != "" {
 				r = r.step(event)
 			}
-			if got := must(s.OfferedArtifacts(ctx, r.Deployment))(t); !slices.Equal(got, offering.Artifacts) {
+			if got := must(s.Offers().OfferedArtifacts(ctx, r.Deployment))(t); !slices.Equal(got, offering.Artifacts) {
 				t.Errorf("after %q: %v", event, got)
 			}
 		}
-		_, err = s.OfferedArtifacts(ctx, moved(r.Deployment, elsewhere[0]))
+		_, err = s.Offers().OfferedArtifacts(ctx, moved(r.Deployment, elsewhere[0]))
 		refused(t, "another's partition", err, fescue.ErrNotFound)
 		r = r.step(fescue.EventSucceeded)
-		_, err = s.OfferedArtifacts(ctx, r.Deployment)
+		_, err = s.Offers().OfferedArtifacts(ctx, r.Deployment)
 		refused(t, "when it has ended", err, fescue.ErrNotFound)
 	})
 }

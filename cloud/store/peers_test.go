@@ -13,13 +13,13 @@ import (
 )
 
 // hearing starts a watch that ends with the test.
-func hearing(t *testing.T, s *store.Store) <-chan fescue.Deployment {
+func hearing(t *testing.T, s *store.DB) <-chan fescue.Deployment {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	heard, ended := make(chan fescue.Deployment, 100), make(chan struct{})
 	go func() {
 		defer close(ended)
-		s.WatchOffers(ctx, "aws", func(d fescue.Deployment) { heard <- d })
+		s.Offers().WatchOffers(ctx, "aws", func(d fescue.Deployment) { heard <- d })
 	}()
 	t.Cleanup(func() { cancel(); <-ended })
 	return heard
@@ -72,7 +72,7 @@ func testOwnOffers(t *testing.T, open opener) {
 	s := open(t)
 	heard := hearing(t, s)
 	r := deploying(t, s, "g").offer("core")
-	must(s.ApplyStep(t.Context(), r.Deployment, fescue.CloudActor, fescue.DeploymentStep{Event: fescue.EventExpired, At: madeAt}))(t)
+	must(s.Deployments().ApplyStep(t.Context(), r.Deployment, fescue.CloudActor, fescue.DeploymentStep{Event: fescue.EventExpired, At: madeAt}))(t)
 	select {
 	case d := <-heard:
 		t.Errorf("heard of %+v", d)
@@ -106,14 +106,14 @@ func TestServersHearOfEachOther(t *testing.T) {
 	})
 	t.Run("of a check", func(t *testing.T) {
 		id := fescue.NewID()
-		if err := mine.AskCheck(t.Context(), homePartition, "asked", id, []byte(`{}`), time.Now().Add(time.Minute)); err != nil {
+		if err := mine.Checks().AskCheck(t.Context(), homePartition, "asked", id, []byte(`{}`), time.Now().Add(time.Minute)); err != nil {
 			t.Fatal(err)
 		}
 		hears(t, heard, fescue.Deployment{ID: id, Partition: homePartition, CoreThing: "asked"})
 	})
 	t.Run("of a check that was asked before they listen", func(t *testing.T) {
 		id := fescue.NewID()
-		if err := mine.AskCheck(t.Context(), homePartition, "early", id, []byte(`{}`), time.Now().Add(time.Minute)); err != nil {
+		if err := mine.Checks().AskCheck(t.Context(), homePartition, "early", id, []byte(`{}`), time.Now().Add(time.Minute)); err != nil {
 			t.Fatal(err)
 		}
 		hears(t, hearing(t, storetest.OpenOn(t, url)), fescue.Deployment{ID: id, Partition: homePartition, CoreThing: "early"})
@@ -135,7 +135,7 @@ func TestServersHearOfEachOther(t *testing.T) {
 	t.Run("and not of what is rolled back", func(t *testing.T) {
 		owner := deploying(t, mine, "owner").offer("held").step(fescue.EventClaimed)
 		thief := deploying(t, mine, "thief")
-		_, _, err := mine.Offer(t.Context(), thief.Deployment, "held", madeAt, fescue.DeploymentStep{Event: fescue.EventSuperseded, At: madeAt}, signing)
+		_, _, err := mine.Offers().Offer(t.Context(), thief.Deployment, "held", madeAt, fescue.DeploymentStep{Event: fescue.EventSuperseded, At: madeAt}, signing)
 		refused(t, "Offer", err, fescue.ErrInUse)
 		last := deploying(t, mine, "last")
 		must(0, offerNow(t, mine, last))(t)
@@ -158,9 +158,9 @@ func TestServersHearOfEachOther(t *testing.T) {
 }
 
 // offerNow offers at the present time, as servers do.
-func offerNow(t *testing.T, s *store.Store, r *run) error {
+func offerNow(t *testing.T, s *store.DB, r *run) error {
 	t.Helper()
-	next, _, err := s.Offer(t.Context(), r.Deployment, "core of "+r.GroupID, time.Now(),
+	next, _, err := s.Offers().Offer(t.Context(), r.Deployment, "core of "+r.GroupID, time.Now(),
 		fescue.DeploymentStep{Event: fescue.EventSuperseded, At: time.Now()}, signing)
 	r.Deployment = next
 	return err

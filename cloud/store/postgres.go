@@ -60,7 +60,7 @@ const (
 // OpenPostgres opens a PostgreSQL database by its URL and brings its schema up to
 // date, in the schema that comes first in the connection's search path. Any
 // number of servers may do so at the same time.
-func OpenPostgres(ctx context.Context, url string, logger *slog.Logger) (*Store, error) {
+func OpenPostgres(ctx context.Context, url string, logger *slog.Logger) (*DB, error) {
 	config, err := pgx.ParseConfig(url)
 	if err != nil {
 		return nil, fmt.Errorf("database URL: %w", err) // leaves the password out
@@ -82,7 +82,7 @@ func OpenPostgres(ctx context.Context, url string, logger *slog.Logger) (*Store,
 		db.Close()
 		return nil, fmt.Errorf("open database %s on %s: %w", config.Database, config.Host, err)
 	}
-	return &Store{engine: postgresEngine, write: db, read: db, peers: newPeers(config, schema, logger), now: time.Now}, nil
+	return &DB{engine: postgresEngine, write: db, read: db, peers: newPeers(config, schema, logger), now: time.Now}, nil
 }
 
 // preparePostgres brings the schema up to date and returns its name.

@@ -30,7 +30,7 @@ func TestPostgres(t *testing.T) {
 					return
 				}
 				defer s.Close()
-				if kept, err := s.Setting(t.Context(), "name", "value"); err != nil || kept != "value" {
+				if kept, err := s.Settings().Setting(t.Context(), "name", "value"); err != nil || kept != "value" {
 					t.Errorf("%q, %v", kept, err)
 				}
 			})
@@ -64,7 +64,7 @@ func TestPostgres(t *testing.T) {
 			addThing(t, s, here, name)
 		}
 		var names []string
-		for _, thing := range must(s.Things(t.Context(), here, "", fescue.Page{Limit: 9}))(t) {
+		for _, thing := range must(s.Things().Things(t.Context(), here, "", fescue.Page{Limit: 9}))(t) {
 			names = append(names, thing.Name)
 		}
 		if want := []string{"B", "_", "a", "é"}; !slices.Equal(names, want) {

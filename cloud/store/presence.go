@@ -13,13 +13,13 @@ import (
 )
 
 // See implements cores.PresenceStore.
-func (s *Store) See(ctx context.Context, list []cores.Seen) error {
+func (s Cores) See(ctx context.Context, list []cores.Seen) error {
 	// In one order, so that two servers that write the same cores do not wait for
 	// each other.
 	list = slices.SortedFunc(slices.Values(list), func(a, b cores.Seen) int {
 		return strings.Compare(a.Partition.Key()+"/"+a.Thing, b.Partition.Key()+"/"+b.Thing)
 	})
-	return s.update(ctx, func(tx *sql.Tx) error {
+	return s.db.update(ctx, func(tx *sql.Tx) error {
 		for _, seen := range list {
 			if err := see(ctx, tx, seen); err != nil {
 				return err
@@ -53,10 +53,10 @@ func see(ctx context.Context, tx *sql.Tx, seen cores.Seen) error {
 
 // LastSeen is when a core was last heard of; the zero LastSeen of one that never
 // was.
-func (s *Store) LastSeen(ctx context.Context, p fescue.Partition, thing string) (fescue.LastSeen, error) {
+func (s Cores) LastSeen(ctx context.Context, p fescue.Partition, thing string) (fescue.LastSeen, error) {
 	var seen, gone, connected int64
 	var address string
-	err := one(s.read.QueryRowContext(ctx, `
+	err := one(s.db.read.QueryRowContext(ctx, `
 		SELECT seen_at, gone_at, connected_at, address FROM core WHERE partition = $1 AND thing = $2`,
 		p.Key(), thing), &seen, &gone, &connected, &address)
 	if errors.Is(err, fescue.ErrNotFound) {
@@ -71,8 +71,8 @@ func lastSeen(seen, gone, connected int64, address string) fescue.LastSeen {
 
 // CountCores counts the cores of every partition that were ever heard of, and those
 // of them that are online now.
-func (s *Store) CountCores(ctx context.Context, now time.Time) (known, online int, err error) {
-	err = s.read.QueryRowContext(ctx, `
+func (s Cores) CountCores(ctx context.Context, now time.Time) (known, online int, err error) {
+	err = s.db.read.QueryRowContext(ctx, `
 		SELECT count(*), coalesce(sum(CASE WHEN gone_at <= seen_at AND seen_at > $1 THEN 1 ELSE 0 END), 0)
 		FROM core WHERE seen_at > 0`, millis(now.Add(-fescue.OnlineWindow))).Scan(&known, &online)
 	return known, online, err

@@ -10,10 +10,16 @@ import (
 	"github.com/fescue-edge/fescue"
 )
 
+// Certificates keep the certificates of devices and cores.
+type Certificates struct{ db *DB }
+
+// Certificates is that part of the database.
+func (db *DB) Certificates() Certificates { return Certificates{db} }
+
 // CreateCertificate writes a certificate. One that the partition has is
 // fescue.ErrExists, one that another partition has fescue.ErrConflict.
-func (s *Store) CreateCertificate(ctx context.Context, p fescue.Partition, c fescue.Certificate) error {
-	return s.update(ctx, func(tx *sql.Tx) error {
+func (s Certificates) CreateCertificate(ctx context.Context, p fescue.Partition, c fescue.Certificate) error {
+	return s.db.update(ctx, func(tx *sql.Tx) error {
 		err := changed(ctx, tx, `
 			INSERT INTO certificate (id, partition, pem, status, mode, not_before, not_after, created_at, updated_at)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (id) DO NOTHING`,
@@ -33,16 +39,16 @@ func (s *Store) CreateCertificate(ctx context.Context, p fescue.Partition, c fes
 }
 
 // Certificate reads a certificate.
-func (s *Store) Certificate(ctx context.Context, p fescue.Partition, id string) (fescue.Certificate, error) {
-	return findCertificate(ctx, s.read, p, id)
+func (s Certificates) Certificate(ctx context.Context, p fescue.Partition, id string) (fescue.Certificate, error) {
+	return findCertificate(ctx, s.db.read, p, id)
 }
 
 // Certificates lists at most limit certificates by time of creation, then id.
 // The list begins after the certificate whose CreatedAt and ID are given, or at
 // its start when the ID is empty.
-func (s *Store) Certificates(ctx context.Context, p fescue.Partition, after fescue.Certificate, ascending bool, limit int) ([]fescue.Certificate, error) {
+func (s Certificates) Certificates(ctx context.Context, p fescue.Partition, after fescue.Certificate, ascending bool, limit int) ([]fescue.Certificate, error) {
 	query, at := byCreation(ascending, "id", after.CreatedAt, after.ID)
-	return all(ctx, s.read, scanCertificate, selectCertificate+query, p.Key(), at, after.ID, limit)
+	return all(ctx, s.db.read, scanCertificate, selectCertificate+query, p.Key(), at, after.ID, limit)
 }
 
 // byCreation is the rest of a query for a page in the order of creation: its
@@ -96,8 +102,8 @@ func lockCertificate(ctx context.Context, tx *sql.Tx, p fescue.Partition, id str
 
 // SetCertificateStatus changes the status; leaving REVOKED is
 // fescue.ErrConflict.
-func (s *Store) SetCertificateStatus(ctx context.Context, p fescue.Partition, id string, status fescue.CertificateStatus, at time.Time) error {
-	return s.update(ctx, func(tx *sql.Tx) error {
+func (s Certificates) SetCertificateStatus(ctx context.Context, p fescue.Partition, id string, status fescue.CertificateStatus, at time.Time) error {
+	return s.db.update(ctx, func(tx *sql.Tx) error {
 		if err := lockCertificate(ctx, tx, p, id); err != nil {
 			return err
 		}
@@ -113,8 +119,8 @@ func (s *Store) SetCertificateStatus(ctx context.Context, p fescue.Partition, id
 
 // DeleteCertificate removes a certificate, with force from its policies too. An
 // ACTIVE one is fescue.ErrConflict, an attached one fescue.ErrInUse.
-func (s *Store) DeleteCertificate(ctx context.Context, p fescue.Partition, id string, force bool) error {
-	return s.update(ctx, func(tx *sql.Tx) error {
+func (s Certificates) DeleteCertificate(ctx context.Context, p fescue.Partition, id string, force bool) error {
+	return s.db.update(ctx, func(tx *sql.Tx) error {
 		if err := lockCertificate(ctx, tx, p, id); err != nil {
 			return err
 		}
@@ -160,7 +166,7 @@ const selectPrincipal = `
 
 // Principal reads, as of one moment, a certificate of any partition with its
 // things and acting documents. aws is the first part of ARNs.
-func (s *Store) Principal(ctx context.Context, aws, certificateID string) (fescue.Principal, error) {
+func (s Certificates) Principal(ctx context.Context, aws, certificateID string) (fescue.Principal, error) {
 	p, err := s.findPrincipal(ctx, aws, certificateID)
 	if err == nil && p.Certificate.ID == "" {
 		err = fescue.ErrNotFound
@@ -171,8 +177,8 @@ func (s *Store) Principal(ctx context.Context, aws, certificateID string) (fescu
 	return p, nil
 }
 
-func (s *Store) findPrincipal(ctx context.Context, aws, certificateID string) (p fescue.Principal, err error) {
-	rows, err := s.read.QueryContext(ctx, selectPrincipal, certificateID)
+func (s Certificates) findPrincipal(ctx context.Context, aws, certificateID string) (p fescue.Principal, err error) {
+	rows, err := s.db.read.QueryContext(ctx, selectPrincipal, certificateID)
 	if err != nil {
 		return p, err
 	}

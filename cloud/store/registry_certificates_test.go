@@ -28,59 +28,59 @@ func testCertificates(t *testing.T, open opener) {
 	first := certificate(1, fescue.CertificateInactive)
 
 	t.Run("a certificate comes back as it was written", func(t *testing.T) {
-		mustDo(t, s.CreateCertificate(ctx, here, first))
-		read, err := s.Certificate(ctx, here, first.ID)
+		mustDo(t, s.Certificates().CreateCertificate(ctx, here, first))
+		read, err := s.Certificates().Certificate(ctx, here, first.ID)
 		mustDo(t, err)
 		if diff := cmp.Diff(first, read); diff != "" {
 			t.Error(diff)
 		}
 	})
 	t.Run("a fingerprint belongs to one partition", func(t *testing.T) {
-		wantError(t, s.CreateCertificate(ctx, here, first), fescue.ErrExists, first.ID)
-		err := s.CreateCertificate(ctx, there, first)
+		wantError(t, s.Certificates().CreateCertificate(ctx, here, first), fescue.ErrExists, first.ID)
+		err := s.Certificates().CreateCertificate(ctx, there, first)
 		wantError(t, err, fescue.ErrConflict, first.ID)
 		if strings.Contains(err.Error(), here.Region) {
 			t.Errorf("error %q says whose it is", err)
 		}
-		_, err = s.Certificate(ctx, there, first.ID)
+		_, err = s.Certificates().Certificate(ctx, there, first.ID)
 		wantError(t, err, fescue.ErrNotFound, first.ID)
 	})
 	t.Run("another partition cannot change it", func(t *testing.T) {
-		wantError(t, s.SetCertificateStatus(ctx, there, first.ID, fescue.CertificateActive, epoch), fescue.ErrNotFound, first.ID)
-		wantError(t, s.DeleteCertificate(ctx, there, first.ID, true), fescue.ErrNotFound, first.ID)
+		wantError(t, s.Certificates().SetCertificateStatus(ctx, there, first.ID, fescue.CertificateActive, epoch), fescue.ErrNotFound, first.ID)
+		wantError(t, s.Certificates().DeleteCertificate(ctx, there, first.ID, true), fescue.ErrNotFound, first.ID)
 	})
 	t.Run("revoked is final", func(t *testing.T) {
 		later := epoch.Add(time.Minute)
 		mustDo(t,
-			s.SetCertificateStatus(ctx, here, first.ID, fescue.CertificateActive, later),
-			s.SetCertificateStatus(ctx, here, first.ID, fescue.CertificateInactive, later),
-			s.SetCertificateStatus(ctx, here, first.ID, fescue.CertificateRevoked, later),
-			s.SetCertificateStatus(ctx, here, first.ID, fescue.CertificateRevoked, later))
-		wantError(t, s.SetCertificateStatus(ctx, here, first.ID, fescue.CertificateActive, later), fescue.ErrConflict, first.ID)
-		read, err := s.Certificate(ctx, here, first.ID)
+			s.Certificates().SetCertificateStatus(ctx, here, first.ID, fescue.CertificateActive, later),
+			s.Certificates().SetCertificateStatus(ctx, here, first.ID, fescue.CertificateInactive, later),
+			s.Certificates().SetCertificateStatus(ctx, here, first.ID, fescue.CertificateRevoked, later),
+			s.Certificates().SetCertificateStatus(ctx, here, first.ID, fescue.CertificateRevoked, later))
+		wantError(t, s.Certificates().SetCertificateStatus(ctx, here, first.ID, fescue.CertificateActive, later), fescue.ErrConflict, first.ID)
+		read, err := s.Certificates().Certificate(ctx, here, first.ID)
 		mustDo(t, err)
 		if read.Status != fescue.CertificateRevoked || !read.UpdatedAt.Equal(later) {
 			t.Errorf("status %s, updated at %v", read.Status, read.UpdatedAt)
 		}
-		wantError(t, s.SetCertificateStatus(ctx, here, certID(9), fescue.CertificateActive, later), fescue.ErrNotFound, certID(9))
+		wantError(t, s.Certificates().SetCertificateStatus(ctx, here, certID(9), fescue.CertificateActive, later), fescue.ErrNotFound, certID(9))
 	})
 	t.Run("deleting asks for what hinders it", func(t *testing.T) {
 		second := certificate(2, fescue.CertificateActive)
 		addThing(t, s, here, "lamp")
 		addPolicy(t, s, here, "p", "{}", epoch)
-		mustDo(t, s.CreateCertificate(ctx, here, second), s.AttachThing(ctx, here, "lamp", second.ID), s.AttachPolicy(ctx, here, "p", second.ID, 10))
-		wantError(t, s.DeleteCertificate(ctx, here, second.ID, true), fescue.ErrConflict, second.ID)
-		policies, err := s.CertificatePolicies(ctx, here, second.ID, fescue.Page{Limit: 10})
+		mustDo(t, s.Certificates().CreateCertificate(ctx, here, second), s.Things().AttachThing(ctx, here, "lamp", second.ID), s.Policies().AttachPolicy(ctx, here, "p", second.ID, 10))
+		wantError(t, s.Certificates().DeleteCertificate(ctx, here, second.ID, true), fescue.ErrConflict, second.ID)
+		policies, err := s.Policies().CertificatePolicies(ctx, here, second.ID, fescue.Page{Limit: 10})
 		if err != nil || len(policies) != 1 {
 			t.Errorf("a refused deletion left policies %v, %v", policies, err)
 		}
-		mustDo(t, s.SetCertificateStatus(ctx, here, second.ID, fescue.CertificateInactive, epoch))
-		wantError(t, s.DeleteCertificate(ctx, here, second.ID, true), fescue.ErrInUse, second.ID)
-		mustDo(t, s.DetachThing(ctx, here, "lamp", second.ID))
-		wantError(t, s.DeleteCertificate(ctx, here, second.ID, false), fescue.ErrInUse, second.ID)
-		mustDo(t, s.DeleteCertificate(ctx, here, second.ID, true))
-		wantError(t, s.DeleteCertificate(ctx, here, second.ID, true), fescue.ErrNotFound, second.ID)
-		mustDo(t, s.DeletePolicy(ctx, here, "p"))
+		mustDo(t, s.Certificates().SetCertificateStatus(ctx, here, second.ID, fescue.CertificateInactive, epoch))
+		wantError(t, s.Certificates().DeleteCertificate(ctx, here, second.ID, true), fescue.ErrInUse, second.ID)
+		mustDo(t, s.Things().DetachThing(ctx, here, "lamp", second.ID))
+		wantError(t, s.Certificates().DeleteCertificate(ctx, here, second.ID, false), fescue.ErrInUse, second.ID)
+		mustDo(t, s.Certificates().DeleteCertificate(ctx, here, second.ID, true))
+		wantError(t, s.Certificates().DeleteCertificate(ctx, here, second.ID, true), fescue.ErrNotFound, second.ID)
+		mustDo(t, s.Policies().DeletePolicy(ctx, here, "p"))
 	})
 }
 
@@ -91,10 +91,10 @@ func testCertificatePages(t *testing.T, open opener) {
 	same.ID = certID(2)
 	same.CreatedAt = certificate(1, "").CreatedAt // the same instant as another
 	mustDo(t,
-		s.CreateCertificate(ctx, here, certificate(1, fescue.CertificateActive)),
-		s.CreateCertificate(ctx, here, same),
-		s.CreateCertificate(ctx, here, certificate(4, fescue.CertificateActive)),
-		s.CreateCertificate(ctx, there, certificate(5, fescue.CertificateActive)))
+		s.Certificates().CreateCertificate(ctx, here, certificate(1, fescue.CertificateActive)),
+		s.Certificates().CreateCertificate(ctx, here, same),
+		s.Certificates().CreateCertificate(ctx, here, certificate(4, fescue.CertificateActive)),
+		s.Certificates().CreateCertificate(ctx, there, certificate(5, fescue.CertificateActive)))
 	for _, tc := range []struct {
 		ascending bool
 		want      []int
@@ -103,7 +103,7 @@ func testCertificatePages(t *testing.T, open opener) {
 			var got []string
 			var after fescue.Certificate
 			for {
-				list, err := s.Certificates(ctx, here, after, tc.ascending, 1)
+				list, err := s.Certificates().Certificates(ctx, here, after, tc.ascending, 1)
 				mustDo(t, err)
 				if len(list) == 0 {
 					break

@@ -11,10 +11,16 @@ import (
 	"github.com/fescue-edge/fescue"
 )
 
+// Policies keep IoT policies, and which certificates they are attached to.
+type Policies struct{ db *DB }
+
+// Policies is that part of the database.
+func (db *DB) Policies() Policies { return Policies{db} }
+
 // CreatePolicy writes a policy whose version 1 is the document. A taken name is
 // fescue.ErrExists.
-func (s *Store) CreatePolicy(ctx context.Context, p fescue.Partition, policy fescue.Policy) error {
-	return s.update(ctx, func(tx *sql.Tx) error {
+func (s Policies) CreatePolicy(ctx context.Context, p fescue.Partition, policy fescue.Policy) error {
+	return s.db.update(ctx, func(tx *sql.Tx) error {
 		err := changed(ctx, tx, `
 			INSERT INTO policy (partition, name, default_version, last_version, created_at, updated_at)
 			VALUES ($1, $2, 1, 1, $3, $4) ON CONFLICT (partition, name) DO NOTHING`,
@@ -37,10 +43,10 @@ func insertPolicyVersion(ctx context.Context, tx *sql.Tx, p fescue.Partition, na
 }
 
 // Policy reads a policy with the document that acts.
-func (s *Store) Policy(ctx context.Context, p fescue.Partition, name string) (fescue.Policy, error) {
+func (s Policies) Policy(ctx context.Context, p fescue.Partition, name string) (fescue.Policy, error) {
 	policy := fescue.Policy{Name: name}
 	var number, created, updated int64
-	err := one(s.read.QueryRowContext(ctx, `
+	err := one(s.db.read.QueryRowContext(ctx, `
 		SELECT p.default_version, v.document, p.created_at, p.updated_at
 		FROM policy p
 		JOIN policy_version v ON v.partition = p.partition AND v.policy = p.name AND v.number = p.default_version
@@ -56,7 +62,7 @@ func (s *Store) Policy(ctx context.Context, p fescue.Partition, name string) (fe
 // Policies lists at most limit policies, without documents, by time of creation,
 // then name. The list begins after the policy whose CreatedAt and Name are
 // given, or at its start when the name is empty.
-func (s *Store) Policies(ctx context.Context, p fescue.Partition, after fescue.Policy, ascending bool, limit int) ([]fescue.Policy, error) {
+func (s Policies) Policies(ctx context.Context, p fescue.Partition, after fescue.Policy, ascending bool, limit int) ([]fescue.Policy, error) {
 	scan := func(rows *sql.Rows) (fescue.Policy, error) {
 		var policy fescue.Policy
 		var number, created, updated int64
@@ -66,14 +72,14 @@ func (s *Store) Policies(ctx context.Context, p fescue.Partition, after fescue.P
 		return policy, err
 	}
 	query, at := byCreation(ascending, "name", after.CreatedAt, after.Name)
-	return all(ctx, s.read, scan, `SELECT name, default_version, created_at, updated_at FROM policy`+query,
+	return all(ctx, s.db.read, scan, `SELECT name, default_version, created_at, updated_at FROM policy`+query,
 		p.Key(), at, after.Name, limit)
 }
 
 // DeletePolicy removes a policy that has one version and is attached to nothing,
 // else the error wraps fescue.ErrInUse.
-func (s *Store) DeletePolicy(ctx context.Context, p fescue.Partition, name string) error {
-	return s.update(ctx, func(tx *sql.Tx) error {
+func (s Policies) DeletePolicy(ctx context.Context, p fescue.Partition, name string) error {
+	return s.db.update(ctx, func(tx *sql.Tx) error {
 		if _, err := lockPolicy(ctx, tx, p, name); err != nil {
 			return err
 		}
@@ -102,8 +108,8 @@ func lockPolicy(ctx context.Context, tx *sql.Tx, p fescue.Partition, name string
 // AddPolicyVersion writes the next version of a policy, unless there are limit
 // versions already: fescue.ErrConflict. It returns the ids of the attached
 // certificates.
-func (s *Store) AddPolicyVersion(ctx context.Context, p fescue.Partition, name, document string, makeDefault bool, limit int, at time.Time) (v fescue.PolicyVersion, certificates []string, err error) {
-	err = s.update(ctx, func(tx *sql.Tx) error {
+func (s Policies) AddPolicyVersion(ctx context.Context, p fescue.Partition, name, document string, makeDefault bool, limit int, at time.Time) (v fescue.PolicyVersion, certificates []string, err error) {
+	err = s.db.update(ctx, func(tx *sql.Tx) error {
 		var number int64
 		err := one(tx.QueryRowContext(ctx, `
 			UPDATE policy SET last_version = last_version + 1 WHERE partition = $1 AND name = $2
@@ -146,8 +152,8 @@ func attachedCertificates(ctx context.Context, tx *sql.Tx, p fescue.Partition, n
 }
 
 // PolicyVersion reads a version of a policy.
-func (s *Store) PolicyVersion(ctx context.Context, p fescue.Partition, name string, number int64) (fescue.PolicyVersion, error) {
-	list, err := all(ctx, s.read, scanPolicyVersion, selectPolicyVersion+` AND v.number = $3`, p.Key(), name, number)
+func (s Policies) PolicyVersion(ctx context.Context, p fescue.Partition, name string, number int64) (fescue.PolicyVersion, error) {
+	list, err := all(ctx, s.db.read, scanPolicyVersion, selectPolicyVersion+` AND v.number = $3`, p.Key(), name, number)
 	if err != nil {
 		return fescue.PolicyVersion{}, err
 	}
@@ -158,8 +164,8 @@ func (s *Store) PolicyVersion(ctx context.Context, p fescue.Partition, name stri
 }
 
 // PolicyVersions lists the versions of a policy, newest first.
-func (s *Store) PolicyVersions(ctx context.Context, p fescue.Partition, name string) ([]fescue.PolicyVersion, error) {
-	list, err := all(ctx, s.read, scanPolicyVersion, selectPolicyVersion+` ORDER BY v.number DESC`, p.Key(), name)
+func (s Policies) PolicyVersions(ctx context.Context, p fescue.Partition, name string) ([]fescue.PolicyVersion, error) {
+	list, err := all(ctx, s.db.read, scanPolicyVersion, selectPolicyVersion+` ORDER BY v.number DESC`, p.Key(), name)
 	if err == nil && len(list) == 0 { // a policy always has a version
 		err = fmt.Errorf("policy %s %w", name, fescue.ErrNotFound)
 	}
@@ -181,8 +187,8 @@ func scanPolicyVersion(rows *sql.Rows) (fescue.PolicyVersion, error) {
 
 // SetDefaultPolicyVersion makes a version act. It returns the ids of the
 // attached certificates.
-func (s *Store) SetDefaultPolicyVersion(ctx context.Context, p fescue.Partition, name string, number int64, at time.Time) (certificates []string, err error) {
-	err = s.update(ctx, func(tx *sql.Tx) error {
+func (s Policies) SetDefaultPolicyVersion(ctx context.Context, p fescue.Partition, name string, number int64, at time.Time) (certificates []string, err error) {
+	err = s.db.update(ctx, func(tx *sql.Tx) error {
 		if _, err := lockPolicy(ctx, tx, p, name); err != nil {
 			return err
 		}
@@ -203,8 +209,8 @@ func (s *Store) SetDefaultPolicyVersion(ctx context.Context, p fescue.Partition,
 
 // DeletePolicyVersion removes a version of a policy; the default one is
 // fescue.ErrConflict.
-func (s *Store) DeletePolicyVersion(ctx context.Context, p fescue.Partition, name string, number int64) error {
-	return s.update(ctx, func(tx *sql.Tx) error {
+func (s Policies) DeletePolicyVersion(ctx context.Context, p fescue.Partition, name string, number int64) error {
+	return s.db.update(ctx, func(tx *sql.Tx) error {
 		acting, err := lockPolicy(ctx, tx, p, name)
 		if err != nil {
 			return err
@@ -224,8 +230,8 @@ func (s *Store) DeletePolicyVersion(ctx context.Context, p fescue.Partition, nam
 // AttachPolicy attaches a policy to a certificate, also when it is already. An
 // unknown policy or certificate is fescue.ErrNotFound; a certificate that has
 // limit policies already, fescue.ErrConflict.
-func (s *Store) AttachPolicy(ctx context.Context, p fescue.Partition, name, certificateID string, limit int) error {
-	return s.update(ctx, func(tx *sql.Tx) error {
+func (s Policies) AttachPolicy(ctx context.Context, p fescue.Partition, name, certificateID string, limit int) error {
+	return s.db.update(ctx, func(tx *sql.Tx) error {
 		// The lock on the certificate lets one attachment at a time count.
 		if err := lockPolicyAndCertificate(ctx, tx, p, name, certificateID); err != nil {
 			return err
@@ -248,8 +254,8 @@ func (s *Store) AttachPolicy(ctx context.Context, p fescue.Partition, name, cert
 }
 
 // DetachPolicy undoes AttachPolicy, also when there is nothing to undo.
-func (s *Store) DetachPolicy(ctx context.Context, p fescue.Partition, name, certificateID string) error {
-	return s.update(ctx, func(tx *sql.Tx) error {
+func (s Policies) DetachPolicy(ctx context.Context, p fescue.Partition, name, certificateID string) error {
+	return s.db.update(ctx, func(tx *sql.Tx) error {
 		if err := lockPolicyAndCertificate(ctx, tx, p, name, certificateID); err != nil {
 			return err
 		}
@@ -268,16 +274,16 @@ func lockPolicyAndCertificate(ctx context.Context, tx *sql.Tx, p fescue.Partitio
 }
 
 // CertificatePolicies lists the names of the policies attached to a certificate.
-func (s *Store) CertificatePolicies(ctx context.Context, p fescue.Partition, certificateID string, page fescue.Page) ([]string, error) {
-	return all(ctx, s.read, scanText, `
+func (s Policies) CertificatePolicies(ctx context.Context, p fescue.Partition, certificateID string, page fescue.Page) ([]string, error) {
+	return all(ctx, s.db.read, scanText, `
 		SELECT policy FROM policy_target
 		WHERE partition = $1 AND certificate_id = $2 AND policy > $3 ORDER BY policy LIMIT $4`,
 		p.Key(), certificateID, page.After, page.Limit)
 }
 
 // PolicyCertificates lists the ids of the certificates a policy is attached to.
-func (s *Store) PolicyCertificates(ctx context.Context, p fescue.Partition, name string, page fescue.Page) ([]string, error) {
-	return all(ctx, s.read, scanText, `
+func (s Policies) PolicyCertificates(ctx context.Context, p fescue.Partition, name string, page fescue.Page) ([]string, error) {
+	return all(ctx, s.db.read, scanText, `
 		SELECT certificate_id FROM policy_target
 		WHERE partition = $1 AND policy = $2 AND certificate_id > $3 ORDER BY certificate_id LIMIT $4`,
 		p.Key(), name, page.After, page.Limit)

@@ -13,9 +13,9 @@ import (
 	"github.com/fescue-edge/fescue/cloud/store"
 )
 
-func addPolicy(t *testing.T, s *store.Store, p fescue.Partition, name, document string, at time.Time) {
+func addPolicy(t *testing.T, s *store.DB, p fescue.Partition, name, document string, at time.Time) {
 	t.Helper()
-	mustDo(t, s.CreatePolicy(t.Context(), p, fescue.Policy{Name: name, DefaultVersionID: "1", Document: document, CreatedAt: at, UpdatedAt: at}))
+	mustDo(t, s.Policies().CreatePolicy(t.Context(), p, fescue.Policy{Name: name, DefaultVersionID: "1", Document: document, CreatedAt: at, UpdatedAt: at}))
 }
 
 func testPolicies(t *testing.T, open opener) {
@@ -24,7 +24,7 @@ func testPolicies(t *testing.T, open opener) {
 	addPolicy(t, s, here, "p", " {\n\"é\":1}", epoch)
 
 	t.Run("a document comes back exactly", func(t *testing.T) {
-		got, err := s.Policy(ctx, here, "p")
+		got, err := s.Policies().Policy(ctx, here, "p")
 		mustDo(t, err)
 		want := fescue.Policy{Name: "p", DefaultVersionID: "1", Document: " {\n\"é\":1}", CreatedAt: epoch, UpdatedAt: epoch}
 		if diff := cmp.Diff(want, got); diff != "" {
@@ -32,26 +32,26 @@ func testPolicies(t *testing.T, open opener) {
 		}
 	})
 	t.Run("names are taken within a partition", func(t *testing.T) {
-		wantError(t, s.CreatePolicy(ctx, here, fescue.Policy{Name: "p"}), fescue.ErrExists, "policy p")
-		_, err := s.Policy(ctx, there, "p")
+		wantError(t, s.Policies().CreatePolicy(ctx, here, fescue.Policy{Name: "p"}), fescue.ErrExists, "policy p")
+		_, err := s.Policies().Policy(ctx, there, "p")
 		wantError(t, err, fescue.ErrNotFound, "policy p")
 		addPolicy(t, s, there, "p", "{}", epoch)
 	})
 	t.Run("version numbers are never given twice", func(t *testing.T) {
-		v, _, err := s.AddPolicyVersion(ctx, here, "p", "2", false, 5, epoch)
-		mustDo(t, err, s.DeletePolicyVersion(ctx, here, "p", 2))
-		again, _, err := s.AddPolicyVersion(ctx, here, "p", "3", true, 5, epoch)
+		v, _, err := s.Policies().AddPolicyVersion(ctx, here, "p", "2", false, 5, epoch)
+		mustDo(t, err, s.Policies().DeletePolicyVersion(ctx, here, "p", 2))
+		again, _, err := s.Policies().AddPolicyVersion(ctx, here, "p", "3", true, 5, epoch)
 		mustDo(t, err)
 		if v.ID != "2" || v.Default || again.ID != "3" || !again.Default {
 			t.Errorf("versions %v, then %v", v, again)
 		}
-		got, err := s.Policy(ctx, here, "p")
+		got, err := s.Policies().Policy(ctx, here, "p")
 		if err != nil || got.DefaultVersionID != "3" || got.Document != "3" {
 			t.Errorf("policy %v, %v", got, err)
 		}
 	})
 	t.Run("versions list newest first with the one that acts", func(t *testing.T) {
-		list, err := s.PolicyVersions(ctx, here, "p")
+		list, err := s.Policies().PolicyVersions(ctx, here, "p")
 		mustDo(t, err)
 		want := []fescue.PolicyVersion{
 			{ID: "3", Document: "3", CreatedAt: epoch, Default: true},
@@ -60,42 +60,42 @@ func testPolicies(t *testing.T, open opener) {
 		if diff := cmp.Diff(want, list); diff != "" {
 			t.Error(diff)
 		}
-		one, err := s.PolicyVersion(ctx, here, "p", 1)
+		one, err := s.Policies().PolicyVersion(ctx, here, "p", 1)
 		if err != nil || cmp.Diff(want[1], one) != "" {
 			t.Errorf("version 1: %v, %v", one, err)
 		}
 	})
 	t.Run("what is unknown is named", func(t *testing.T) {
-		_, err := s.PolicyVersions(ctx, here, "none")
+		_, err := s.Policies().PolicyVersions(ctx, here, "none")
 		wantError(t, err, fescue.ErrNotFound, "policy none")
-		_, err = s.PolicyVersion(ctx, here, "p", 2)
+		_, err = s.Policies().PolicyVersion(ctx, here, "p", 2)
 		wantError(t, err, fescue.ErrNotFound, "version 2 of policy p")
-		_, err = s.SetDefaultPolicyVersion(ctx, here, "p", 2, epoch)
+		_, err = s.Policies().SetDefaultPolicyVersion(ctx, here, "p", 2, epoch)
 		wantError(t, err, fescue.ErrNotFound, "version 2 of policy p")
-		_, err = s.SetDefaultPolicyVersion(ctx, here, "none", 1, epoch)
+		_, err = s.Policies().SetDefaultPolicyVersion(ctx, here, "none", 1, epoch)
 		wantError(t, err, fescue.ErrNotFound, "policy none")
-		_, _, err = s.AddPolicyVersion(ctx, here, "none", "x", false, 5, epoch)
+		_, _, err = s.Policies().AddPolicyVersion(ctx, here, "none", "x", false, 5, epoch)
 		wantError(t, err, fescue.ErrNotFound, "policy none")
-		wantError(t, s.DeletePolicyVersion(ctx, here, "p", 2), fescue.ErrNotFound, "version 2 of policy p")
-		wantError(t, s.DeletePolicy(ctx, here, "none"), fescue.ErrNotFound, "policy none")
+		wantError(t, s.Policies().DeletePolicyVersion(ctx, here, "p", 2), fescue.ErrNotFound, "version 2 of policy p")
+		wantError(t, s.Policies().DeletePolicy(ctx, here, "none"), fescue.ErrNotFound, "policy none")
 	})
 	t.Run("the acting version and policies with versions stay", func(t *testing.T) {
-		wantError(t, s.DeletePolicyVersion(ctx, here, "p", 3), fescue.ErrConflict, "policy p")
-		wantError(t, s.DeletePolicy(ctx, here, "p"), fescue.ErrInUse, "policy p")
-		_, err := s.SetDefaultPolicyVersion(ctx, here, "p", 1, epoch.Add(time.Hour))
-		mustDo(t, err, s.DeletePolicyVersion(ctx, here, "p", 3), s.DeletePolicy(ctx, here, "p"))
-		_, err = s.Policy(ctx, there, "p")
+		wantError(t, s.Policies().DeletePolicyVersion(ctx, here, "p", 3), fescue.ErrConflict, "policy p")
+		wantError(t, s.Policies().DeletePolicy(ctx, here, "p"), fescue.ErrInUse, "policy p")
+		_, err := s.Policies().SetDefaultPolicyVersion(ctx, here, "p", 1, epoch.Add(time.Hour))
+		mustDo(t, err, s.Policies().DeletePolicyVersion(ctx, here, "p", 3), s.Policies().DeletePolicy(ctx, here, "p"))
+		_, err = s.Policies().Policy(ctx, there, "p")
 		mustDo(t, err)
 	})
 	t.Run("lists page by creation", func(t *testing.T) {
 		addPolicy(t, s, here, "b", "{}", epoch)
 		addPolicy(t, s, here, "a", "{}", epoch.Add(time.Second))
 		addPolicy(t, s, here, "c", "{}", epoch)
-		list, err := s.Policies(ctx, here, fescue.Policy{}, true, 10)
+		list, err := s.Policies().Policies(ctx, here, fescue.Policy{}, true, 10)
 		mustDo(t, err)
-		rest, err := s.Policies(ctx, here, list[0], true, 10)
+		rest, err := s.Policies().Policies(ctx, here, list[0], true, 10)
 		mustDo(t, err)
-		down, err := s.Policies(ctx, here, fescue.Policy{}, false, 2)
+		down, err := s.Policies().Policies(ctx, here, fescue.Policy{}, false, 2)
 		mustDo(t, err)
 		var names []string
 		for _, p := range slices.Concat(list, rest, down) {
@@ -113,13 +113,13 @@ func testPolicyAttachments(t *testing.T, open opener) {
 	addPolicy(t, s, here, "p", "{}", epoch)
 	addPolicy(t, s, here, "q", "{}", epoch)
 	addPolicy(t, s, there, "far", "{}", epoch)
-	mustDo(t, s.CreateCertificate(ctx, here, certificate(1, fescue.CertificateActive)), s.CreateCertificate(ctx, there, certificate(2, fescue.CertificateActive)))
+	mustDo(t, s.Certificates().CreateCertificate(ctx, here, certificate(1, fescue.CertificateActive)), s.Certificates().CreateCertificate(ctx, there, certificate(2, fescue.CertificateActive)))
 	attach := func(ctx context.Context, p fescue.Partition, name, id string) error {
-		return s.AttachPolicy(ctx, p, name, id, 2)
+		return s.Policies().AttachPolicy(ctx, p, name, id, 2)
 	}
 
 	t.Run("what is unknown is named", func(t *testing.T) {
-		for _, do := range []func(context.Context, fescue.Partition, string, string) error{attach, s.DetachPolicy} {
+		for _, do := range []func(context.Context, fescue.Partition, string, string) error{attach, s.Policies().DetachPolicy} {
 			wantError(t, do(ctx, here, "none", certID(1)), fescue.ErrNotFound, "policy none")
 			wantError(t, do(ctx, here, "far", certID(1)), fescue.ErrNotFound, "policy far")
 			wantError(t, do(ctx, here, "p", certID(2)), fescue.ErrNotFound, "certificate "+certID(2))
@@ -129,29 +129,29 @@ func testPolicyAttachments(t *testing.T, open opener) {
 		addPolicy(t, s, here, "r", "{}", epoch)
 		mustDo(t, attach(ctx, here, "q", certID(1)), attach(ctx, here, "p", certID(1)), attach(ctx, here, "p", certID(1)))
 		wantError(t, attach(ctx, here, "r", certID(1)), fescue.ErrConflict, certID(1))
-		names, err := s.CertificatePolicies(ctx, here, certID(1), fescue.Page{Limit: 10})
+		names, err := s.Policies().CertificatePolicies(ctx, here, certID(1), fescue.Page{Limit: 10})
 		if err != nil || !slices.Equal(names, []string{"p", "q"}) {
 			t.Errorf("policies %v, %v", names, err)
 		}
 	})
 	t.Run("changes of the acting version tell whom they concern", func(t *testing.T) {
-		_, ids, err := s.AddPolicyVersion(ctx, here, "p", "2", true, 5, epoch)
+		_, ids, err := s.Policies().AddPolicyVersion(ctx, here, "p", "2", true, 5, epoch)
 		if err != nil || !slices.Equal(ids, []string{certID(1)}) {
 			t.Errorf("after a new default version: %v, %v", ids, err)
 		}
-		ids, err = s.SetDefaultPolicyVersion(ctx, here, "p", 1, epoch)
+		ids, err = s.Policies().SetDefaultPolicyVersion(ctx, here, "p", 1, epoch)
 		if err != nil || !slices.Equal(ids, []string{certID(1)}) {
 			t.Errorf("after going back: %v, %v", ids, err)
 		}
-		mustDo(t, s.DeletePolicyVersion(ctx, here, "p", 2))
+		mustDo(t, s.Policies().DeletePolicyVersion(ctx, here, "p", 2))
 	})
 	t.Run("an attached policy stays", func(t *testing.T) {
-		wantError(t, s.DeletePolicy(ctx, here, "p"), fescue.ErrInUse, "policy p")
-		mustDo(t, s.DetachPolicy(ctx, here, "p", certID(1)), s.DetachPolicy(ctx, here, "p", certID(1)))
-		ids, err := s.PolicyCertificates(ctx, here, "p", fescue.Page{Limit: 10})
+		wantError(t, s.Policies().DeletePolicy(ctx, here, "p"), fescue.ErrInUse, "policy p")
+		mustDo(t, s.Policies().DetachPolicy(ctx, here, "p", certID(1)), s.Policies().DetachPolicy(ctx, here, "p", certID(1)))
+		ids, err := s.Policies().PolicyCertificates(ctx, here, "p", fescue.Page{Limit: 10})
 		if err != nil || len(ids) != 0 {
 			t.Errorf("certificates %v, %v, want none", ids, err)
 		}
-		mustDo(t, s.DeletePolicy(ctx, here, "p"))
+		mustDo(t, s.Policies().DeletePolicy(ctx, here, "p"))
 	})
 }

@@ -10,9 +10,15 @@ import (
 	"github.com/fescue-edge/fescue"
 )
 
+// RoleAliases keep the registry's role aliases.
+type RoleAliases struct{ db *DB }
+
+// RoleAliases is that part of the database.
+func (db *DB) RoleAliases() RoleAliases { return RoleAliases{db} }
+
 // CreateRoleAlias writes a role alias; a taken name is fescue.ErrExists.
-func (s *Store) CreateRoleAlias(ctx context.Context, p fescue.Partition, r fescue.RoleAlias) error {
-	return s.update(ctx, func(tx *sql.Tx) error {
+func (s RoleAliases) CreateRoleAlias(ctx context.Context, p fescue.Partition, r fescue.RoleAlias) error {
+	return s.db.update(ctx, func(tx *sql.Tx) error {
 		err := changed(ctx, tx, `
 			INSERT INTO role_alias (partition, name, role_arn, owner, lifetime, created_at, updated_at)
 			VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (partition, name) DO NOTHING`,
@@ -35,8 +41,8 @@ func scanRoleAlias(rows *sql.Rows) (fescue.RoleAlias, error) {
 }
 
 // RoleAlias reads a role alias.
-func (s *Store) RoleAlias(ctx context.Context, p fescue.Partition, name string) (fescue.RoleAlias, error) {
-	list, err := all(ctx, s.read, scanRoleAlias, selectRoleAlias+` WHERE partition = $1 AND name = $2`, p.Key(), name)
+func (s RoleAliases) RoleAlias(ctx context.Context, p fescue.Partition, name string) (fescue.RoleAlias, error) {
+	list, err := all(ctx, s.db.read, scanRoleAlias, selectRoleAlias+` WHERE partition = $1 AND name = $2`, p.Key(), name)
 	if err == nil && len(list) == 0 {
 		err = fescue.ErrNotFound
 	}
@@ -48,7 +54,7 @@ func (s *Store) RoleAlias(ctx context.Context, p fescue.Partition, name string) 
 
 // UpdateRoleAlias replaces the role, unless it is empty, and the lifetime, unless it
 // is 0.
-func (s *Store) UpdateRoleAlias(ctx context.Context, p fescue.Partition, r fescue.RoleAlias) error {
+func (s RoleAliases) UpdateRoleAlias(ctx context.Context, p fescue.Partition, r fescue.RoleAlias) error {
 	return s.roleAlias(ctx, r.Name, `
 		UPDATE role_alias SET updated_at = $1,
 			role_arn = CASE WHEN $2 = '' THEN role_arn ELSE $3 END, lifetime = CASE WHEN $4 = 0 THEN lifetime ELSE $5 END
@@ -57,13 +63,13 @@ func (s *Store) UpdateRoleAlias(ctx context.Context, p fescue.Partition, r fescu
 }
 
 // DeleteRoleAlias removes a role alias.
-func (s *Store) DeleteRoleAlias(ctx context.Context, p fescue.Partition, name string) error {
+func (s RoleAliases) DeleteRoleAlias(ctx context.Context, p fescue.Partition, name string) error {
 	return s.roleAlias(ctx, name, `DELETE FROM role_alias WHERE partition = $1 AND name = $2`, p.Key(), name)
 }
 
 // roleAlias runs a statement that changes one role alias.
-func (s *Store) roleAlias(ctx context.Context, name, query string, args ...any) error {
-	return s.update(ctx, func(tx *sql.Tx) error {
+func (s RoleAliases) roleAlias(ctx context.Context, name, query string, args ...any) error {
+	return s.db.update(ctx, func(tx *sql.Tx) error {
 		if err := changed(ctx, tx, query, args...); err != nil {
 			return fmt.Errorf("role alias %s %w", name, err)
 		}
@@ -74,7 +80,7 @@ func (s *Store) roleAlias(ctx context.Context, name, query string, args ...any) 
 // RoleAliases lists at most limit role aliases by time of creation, then name. The
 // list begins after the one whose CreatedAt and Name are given, or at its start
 // when the name is empty.
-func (s *Store) RoleAliases(ctx context.Context, p fescue.Partition, after fescue.RoleAlias, ascending bool, limit int) ([]fescue.RoleAlias, error) {
+func (s RoleAliases) RoleAliases(ctx context.Context, p fescue.Partition, after fescue.RoleAlias, ascending bool, limit int) ([]fescue.RoleAlias, error) {
 	query, at := byCreation(ascending, "name", after.CreatedAt, after.Name)
-	return all(ctx, s.read, scanRoleAlias, selectRoleAlias+query, p.Key(), at, after.Name, limit)
+	return all(ctx, s.db.read, scanRoleAlias, selectRoleAlias+query, p.Key(), at, after.Name, limit)
 }

@@ -16,11 +16,11 @@ func testRoleAliases(t *testing.T, open opener) {
 		return fescue.RoleAlias{Name: name, RoleARN: "arn:" + name, Owner: "123456789012", Lifetime: time.Hour, CreatedAt: at, UpdatedAt: at}
 	}
 	want := alias("a", madeAt)
-	mustDo(t, s.CreateRoleAlias(ctx, homePartition, want), s.CreateRoleAlias(ctx, homePartition, alias("b", madeAt.Add(time.Second))))
-	refused(t, "a taken name", s.CreateRoleAlias(ctx, homePartition, want), fescue.ErrExists)
+	mustDo(t, s.RoleAliases().CreateRoleAlias(ctx, homePartition, want), s.RoleAliases().CreateRoleAlias(ctx, homePartition, alias("b", madeAt.Add(time.Second))))
+	refused(t, "a taken name", s.RoleAliases().CreateRoleAlias(ctx, homePartition, want), fescue.ErrExists)
 	is := func(t *testing.T) {
 		t.Helper()
-		if diff := cmp.Diff(want, must(s.RoleAlias(ctx, homePartition, "a"))(t)); diff != "" {
+		if diff := cmp.Diff(want, must(s.RoleAliases().RoleAlias(ctx, homePartition, "a"))(t)); diff != "" {
 			t.Error(diff)
 		}
 	}
@@ -34,7 +34,7 @@ func testRoleAliases(t *testing.T, open opener) {
 		} {
 			r := fescue.RoleAlias{Name: "a", UpdatedAt: want.UpdatedAt}
 			change(&r)
-			mustDo(t, s.UpdateRoleAlias(ctx, homePartition, r))
+			mustDo(t, s.RoleAliases().UpdateRoleAlias(ctx, homePartition, r))
 			is(t)
 		}
 	})
@@ -43,8 +43,8 @@ func testRoleAliases(t *testing.T, open opener) {
 			ascending bool
 			want      string
 		}{{true, "a"}, {false, "b"}} {
-			first := must(s.RoleAliases(ctx, homePartition, fescue.RoleAlias{}, tc.ascending, 1))(t)
-			rest := must(s.RoleAliases(ctx, homePartition, first[0], tc.ascending, 9))(t)
+			first := must(s.RoleAliases().RoleAliases(ctx, homePartition, fescue.RoleAlias{}, tc.ascending, 1))(t)
+			rest := must(s.RoleAliases().RoleAliases(ctx, homePartition, first[0], tc.ascending, 9))(t)
 			if len(first) != 1 || first[0].Name != tc.want || len(rest) != 1 || rest[0].Name == tc.want {
 				t.Errorf("ascending %v: %v, %v", tc.ascending, first, rest)
 			}
@@ -56,15 +56,15 @@ func testRoleAliases(t *testing.T, open opener) {
 			if p == homePartition {
 				name = "none"
 			}
-			_, err := s.RoleAlias(ctx, p, name)
+			_, err := s.RoleAliases().RoleAlias(ctx, p, name)
 			refused(t, "read", err, fescue.ErrNotFound)
-			refused(t, "update", s.UpdateRoleAlias(ctx, p, fescue.RoleAlias{Name: name, RoleARN: "x"}), fescue.ErrNotFound)
-			refused(t, "delete", s.DeleteRoleAlias(ctx, p, name), fescue.ErrNotFound)
+			refused(t, "update", s.RoleAliases().UpdateRoleAlias(ctx, p, fescue.RoleAlias{Name: name, RoleARN: "x"}), fescue.ErrNotFound)
+			refused(t, "delete", s.RoleAliases().DeleteRoleAlias(ctx, p, name), fescue.ErrNotFound)
 		}
 	})
 	t.Run("is deleted", func(t *testing.T) {
-		mustDo(t, s.DeleteRoleAlias(ctx, homePartition, "a"))
-		_, err := s.RoleAlias(ctx, homePartition, "a")
+		mustDo(t, s.RoleAliases().DeleteRoleAlias(ctx, homePartition, "a"))
+		_, err := s.RoleAliases().RoleAlias(ctx, homePartition, "a")
 		refused(t, "read", err, fescue.ErrNotFound)
 	})
 }

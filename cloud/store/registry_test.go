@@ -14,11 +14,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/fescue-edge/fescue"
-	"github.com/fescue-edge/fescue/cloud/registry"
 	"github.com/fescue-edge/fescue/cloud/store"
 )
-
-var _ registry.Store = (*store.Store)(nil)
 
 var (
 	here  = fescue.Partition{AWS: "aws", Account: "123456789012", Region: "us-east-1"}
@@ -46,10 +43,10 @@ func testPrincipal(t *testing.T, open opener) {
 	t.Parallel()
 	s, ctx := open(t), t.Context()
 	c := certificate(1, fescue.CertificateActive)
-	mustDo(t, s.CreateCertificate(ctx, there, c))
+	mustDo(t, s.Certificates().CreateCertificate(ctx, there, c))
 
 	t.Run("a certificate alone", func(t *testing.T) {
-		got, err := s.Principal(ctx, "aws", c.ID)
+		got, err := s.Certificates().Principal(ctx, "aws", c.ID)
 		mustDo(t, err)
 		if diff := cmp.Diff(fescue.Principal{Partition: there, Certificate: c}, got); diff != "" {
 			t.Error(diff)
@@ -57,20 +54,20 @@ func testPrincipal(t *testing.T, open opener) {
 	})
 	t.Run("with its things and acting documents, and no others", func(t *testing.T) {
 		other := certificate(2, fescue.CertificateActive)
-		mustDo(t, s.CreateCertificate(ctx, there, other))
+		mustDo(t, s.Certificates().CreateCertificate(ctx, there, other))
 		for _, name := range []string{"b", "a", "z"} {
 			addThing(t, s, there, name)
 			addPolicy(t, s, there, name, "document 1 of "+name, epoch)
 		}
-		_, _, err := s.AddPolicyVersion(ctx, there, "a", "document 2 of a", true, 5, epoch)
+		_, _, err := s.Policies().AddPolicyVersion(ctx, there, "a", "document 2 of a", true, 5, epoch)
 		mustDo(t, err)
-		_, _, err = s.AddPolicyVersion(ctx, there, "b", "document 2 of b", false, 5, epoch)
+		_, _, err = s.Policies().AddPolicyVersion(ctx, there, "b", "document 2 of b", false, 5, epoch)
 		mustDo(t, err)
 		for _, name := range []string{"b", "a"} {
-			mustDo(t, s.AttachThing(ctx, there, name, c.ID), s.AttachPolicy(ctx, there, name, c.ID, 10))
+			mustDo(t, s.Things().AttachThing(ctx, there, name, c.ID), s.Policies().AttachPolicy(ctx, there, name, c.ID, 10))
 		}
-		mustDo(t, s.AttachThing(ctx, there, "z", other.ID), s.AttachPolicy(ctx, there, "z", other.ID, 10))
-		got, err := s.Principal(ctx, "aws", c.ID)
+		mustDo(t, s.Things().AttachThing(ctx, there, "z", other.ID), s.Policies().AttachPolicy(ctx, there, "z", other.ID, 10))
+		got, err := s.Certificates().Principal(ctx, "aws", c.ID)
 		mustDo(t, err)
 		want := fescue.Principal{Partition: there, Certificate: c, Things: []string{"a", "b"}, Policies: []string{"document 1 of b", "document 2 of a"}}
 		if diff := cmp.Diff(want, got); diff != "" {
@@ -78,7 +75,7 @@ func testPrincipal(t *testing.T, open opener) {
 		}
 	})
 	t.Run("unknown", func(t *testing.T) {
-		_, err := s.Principal(ctx, "aws", certID(9))
+		_, err := s.Certificates().Principal(ctx, "aws", certID(9))
 		wantError(t, err, fescue.ErrNotFound, certID(9))
 	})
 }
@@ -88,7 +85,7 @@ func testRegistryLimits(t *testing.T, open opener) {
 	t.Parallel()
 	s, ctx := open(t), t.Context()
 	const callers = 20
-	mustDo(t, s.CreateCertificate(ctx, here, certificate(1, fescue.CertificateActive)))
+	mustDo(t, s.Certificates().CreateCertificate(ctx, here, certificate(1, fescue.CertificateActive)))
 	addPolicy(t, s, here, "versioned", "{}", epoch)
 	for i := range callers {
 		addPolicy(t, s, here, fmt.Sprint("p", i), "{}", epoch)
@@ -99,19 +96,19 @@ func testRegistryLimits(t *testing.T, open opener) {
 		do   func(n int) error
 		want int // how many succeed
 	}{
-		{"policies of a certificate", func(n int) error { return s.AttachPolicy(ctx, here, fmt.Sprint("p", n), certID(1), 10) }, 10},
+		{"policies of a certificate", func(n int) error { return s.Policies().AttachPolicy(ctx, here, fmt.Sprint("p", n), certID(1), 10) }, 10},
 		{"versions of a policy", func(n int) error {
-			_, _, err := s.AddPolicyVersion(ctx, here, "versioned", "{}", n%2 == 0, 5, epoch)
+			_, _, err := s.Policies().AddPolicyVersion(ctx, here, "versioned", "{}", n%2 == 0, 5, epoch)
 			return err
 		}, 4},
 		{"one change of a thing's version", func(int) error {
-			_, err := s.ReplaceThing(ctx, here, fescue.Thing{Name: "lamp", Version: 2})
+			_, err := s.Things().ReplaceThing(ctx, here, fescue.Thing{Name: "lamp", Version: 2})
 			return err
 		}, 1},
 		{"one owner of a certificate", func(n int) error {
 			p := here
 			p.Account = fmt.Sprintf("%012d", n)
-			return s.CreateCertificate(ctx, p, certificate(7, fescue.CertificateActive))
+			return s.Certificates().CreateCertificate(ctx, p, certificate(7, fescue.CertificateActive))
 		}, 1},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -135,7 +132,7 @@ func testRegistryLimits(t *testing.T, open opener) {
 		})
 	}
 	t.Run("the acting version is always one that is there", func(t *testing.T) {
-		versions, err := s.PolicyVersions(ctx, here, "versioned")
+		versions, err := s.Policies().PolicyVersions(ctx, here, "versioned")
 		mustDo(t, err)
 		acting := slices.DeleteFunc(slices.Clone(versions), func(v fescue.PolicyVersion) bool { return !v.Default })
 		if len(versions) != 5 || len(acting) != 1 {
@@ -153,16 +150,16 @@ func BenchmarkPrincipal(b *testing.B) {
 	ctx := b.Context()
 	for i := range 500 {
 		name := fmt.Sprint("t", i)
-		_, err := s.CreateThing(ctx, here, fescue.Thing{Name: name, ID: fescue.NewID(), Version: 1}, epoch)
+		_, err := s.Things().CreateThing(ctx, here, fescue.Thing{Name: name, ID: fescue.NewID(), Version: 1}, epoch)
 		if err := errors.Join(err,
-			s.CreateCertificate(ctx, here, certificate(i, fescue.CertificateActive)),
-			s.CreatePolicy(ctx, here, fescue.Policy{Name: name, Document: strings.Repeat("x", 1000)}),
-			s.AttachThing(ctx, here, name, certID(i)), s.AttachPolicy(ctx, here, name, certID(i), 10)); err != nil {
+			s.Certificates().CreateCertificate(ctx, here, certificate(i, fescue.CertificateActive)),
+			s.Policies().CreatePolicy(ctx, here, fescue.Policy{Name: name, Document: strings.Repeat("x", 1000)}),
+			s.Things().AttachThing(ctx, here, name, certID(i)), s.Policies().AttachPolicy(ctx, here, name, certID(i), 10)); err != nil {
 			b.Fatal(err)
 		}
 	}
 	for b.Loop() {
-		if _, err := s.Principal(ctx, "aws", certID(42)); err != nil {
+		if _, err := s.Certificates().Principal(ctx, "aws", certID(42)); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -10,12 +10,18 @@ import (
 	"github.com/fescue-edge/fescue"
 )
 
+// Things keep the registry's things, and which certificates are attached to them.
+type Things struct{ db *DB }
+
+// Things is that part of the database.
+func (db *DB) Things() Things { return Things{db} }
+
 // CreateThing writes a thing. When the name is taken the error wraps
 // fescue.ErrExists and the thing returned is the one that is there. A type that is
 // not there is fescue.ErrNotFound, a deprecated one fescue.ErrPrecondition.
-func (s *Store) CreateThing(ctx context.Context, p fescue.Partition, t fescue.Thing, at time.Time) (fescue.Thing, error) {
+func (s Things) CreateThing(ctx context.Context, p fescue.Partition, t fescue.Thing, at time.Time) (fescue.Thing, error) {
 	made, taken := t, false
-	err := s.update(ctx, func(tx *sql.Tx) error {
+	err := s.db.update(ctx, func(tx *sql.Tx) error {
 		there, err := findThing(ctx, tx, p, t.Name)
 		if made, taken = there, err == nil; !errors.Is(err, fescue.ErrNotFound) {
 			return err
@@ -40,16 +46,16 @@ func (s *Store) CreateThing(ctx context.Context, p fescue.Partition, t fescue.Th
 }
 
 // Thing reads a thing.
-func (s *Store) Thing(ctx context.Context, p fescue.Partition, name string) (fescue.Thing, error) {
-	return findThing(ctx, s.read, p, name)
+func (s Things) Thing(ctx context.Context, p fescue.Partition, name string) (fescue.Thing, error) {
+	return findThing(ctx, s.db.read, p, name)
 }
 
 // ReplaceThing writes t over its version t.Version-1; when that is not the
 // present one the error wraps fescue.ErrConflict. Another type than the present one
 // is as for CreateThing. It returns the ids of the certificates attached to the
 // thing.
-func (s *Store) ReplaceThing(ctx context.Context, p fescue.Partition, t fescue.Thing) (certificates []string, err error) {
-	err = s.update(ctx, func(tx *sql.Tx) error {
+func (s Things) ReplaceThing(ctx context.Context, p fescue.Partition, t fescue.Thing) (certificates []string, err error) {
+	err = s.db.update(ctx, func(tx *sql.Tx) error {
 		was, err := findThing(ctx, tx, p, t.Name)
 		if err == nil && was.Type != t.Type {
 			err = giveType(ctx, tx, p, t.Type)
@@ -76,8 +82,8 @@ func (s *Store) ReplaceThing(ctx context.Context, p fescue.Partition, t fescue.T
 
 // DeleteThing removes a thing at a version, 0 standing for any; another one is
 // fescue.ErrConflict, an attached certificate fescue.ErrInUse.
-func (s *Store) DeleteThing(ctx context.Context, p fescue.Partition, name string, version int64) error {
-	return s.update(ctx, func(tx *sql.Tx) error {
+func (s Things) DeleteThing(ctx context.Context, p fescue.Partition, name string, version int64) error {
+	return s.db.update(ctx, func(tx *sql.Tx) error {
 		err := changed(ctx, tx, `
 			DELETE FROM thing WHERE partition = $1 AND name = $2 AND (version = $3 OR $3 = 0)`, p.Key(), name, version)
 		switch {
@@ -101,8 +107,8 @@ func thingVersionIsOther(ctx context.Context, tx *sql.Tx, p fescue.Partition, na
 
 // Things lists the things of a type, all when it is empty, in ascending order of
 // their names.
-func (s *Store) Things(ctx context.Context, p fescue.Partition, thingType string, page fescue.Page) ([]fescue.Thing, error) {
-	return all(ctx, s.read, scanThing, selectThing+`
+func (s Things) Things(ctx context.Context, p fescue.Partition, thingType string, page fescue.Page) ([]fescue.Thing, error) {
+	return all(ctx, s.db.read, scanThing, selectThing+`
 		WHERE partition = $1 AND name > $2 AND (type = $3 OR $3 = '') ORDER BY name LIMIT $4`,
 		p.Key(), page.After, thingType, page.Limit)
 }
@@ -136,8 +142,8 @@ func scanText(rows *sql.Rows) (string, error) {
 
 // AttachThing attaches a certificate to a thing, also when it is already. An
 // unknown thing or certificate is fescue.ErrNotFound.
-func (s *Store) AttachThing(ctx context.Context, p fescue.Partition, thing, certificateID string) error {
-	return s.update(ctx, func(tx *sql.Tx) error {
+func (s Things) AttachThing(ctx context.Context, p fescue.Partition, thing, certificateID string) error {
+	return s.db.update(ctx, func(tx *sql.Tx) error {
 		if err := thingAndCertificate(ctx, tx, p, thing, certificateID); err != nil {
 			return err
 		}
@@ -152,8 +158,8 @@ func (s *Store) AttachThing(ctx context.Context, p fescue.Partition, thing, cert
 }
 
 // DetachThing undoes AttachThing, also when there is nothing to undo.
-func (s *Store) DetachThing(ctx context.Context, p fescue.Partition, thing, certificateID string) error {
-	return s.update(ctx, func(tx *sql.Tx) error {
+func (s Things) DetachThing(ctx context.Context, p fescue.Partition, thing, certificateID string) error {
+	return s.db.update(ctx, func(tx *sql.Tx) error {
 		if err := thingAndCertificate(ctx, tx, p, thing, certificateID); err != nil {
 			return err
 		}
@@ -174,16 +180,16 @@ func thingAndCertificate(ctx context.Context, tx *sql.Tx, p fescue.Partition, th
 }
 
 // ThingCertificates lists the ids of the certificates attached to a thing.
-func (s *Store) ThingCertificates(ctx context.Context, p fescue.Partition, thing string, page fescue.Page) ([]string, error) {
-	return all(ctx, s.read, scanText, `
+func (s Things) ThingCertificates(ctx context.Context, p fescue.Partition, thing string, page fescue.Page) ([]string, error) {
+	return all(ctx, s.db.read, scanText, `
 		SELECT certificate_id FROM thing_certificate
 		WHERE partition = $1 AND thing = $2 AND certificate_id > $3 ORDER BY certificate_id LIMIT $4`,
 		p.Key(), thing, page.After, page.Limit)
 }
 
 // CertificateThings lists the names of the things a certificate is attached to.
-func (s *Store) CertificateThings(ctx context.Context, p fescue.Partition, certificateID string, page fescue.Page) ([]string, error) {
-	return all(ctx, s.read, scanText, `
+func (s Things) CertificateThings(ctx context.Context, p fescue.Partition, certificateID string, page fescue.Page) ([]string, error) {
+	return all(ctx, s.db.read, scanText, `
 		SELECT thing FROM thing_certificate
 		WHERE partition = $1 AND certificate_id = $2 AND thing > $3 ORDER BY thing LIMIT $4`,
 		p.Key(), certificateID, page.After, page.Limit)

@@ -11,9 +11,9 @@ import (
 	"github.com/fescue-edge/fescue/cloud/store"
 )
 
-func addThing(t *testing.T, s *store.Store, p fescue.Partition, name string) {
+func addThing(t *testing.T, s *store.DB, p fescue.Partition, name string) {
 	t.Helper()
-	_, err := s.CreateThing(t.Context(), p, fescue.Thing{Name: name, ID: fescue.NewID(), Version: 1}, epoch)
+	_, err := s.Things().CreateThing(t.Context(), p, fescue.Thing{Name: name, ID: fescue.NewID(), Version: 1}, epoch)
 	mustDo(t, err)
 }
 
@@ -23,27 +23,27 @@ func testThings(t *testing.T, open opener) {
 	lamp := fescue.Thing{Name: "lamp", ID: fescue.NewID(), Type: "light", Attributes: map[string]string{"colour": "red", "empty": ""}, Version: 1}
 
 	t.Run("a thing comes back as it was written", func(t *testing.T) {
-		must(s.CreateThingType(ctx, here, fescue.ThingType{Name: "light", ID: fescue.NewID(), CreatedAt: epoch}))(t)
-		made, err := s.CreateThing(ctx, here, lamp, epoch)
+		must(s.ThingTypes().CreateThingType(ctx, here, fescue.ThingType{Name: "light", ID: fescue.NewID(), CreatedAt: epoch}))(t)
+		made, err := s.Things().CreateThing(ctx, here, lamp, epoch)
 		mustDo(t, err)
-		read, err := s.Thing(ctx, here, "lamp")
+		read, err := s.Things().Thing(ctx, here, "lamp")
 		mustDo(t, err)
 		if diff := cmp.Diff(lamp, made) + cmp.Diff(lamp, read); diff != "" {
 			t.Error(diff)
 		}
 	})
 	t.Run("a taken name returns what has it", func(t *testing.T) {
-		found, err := s.CreateThing(ctx, here, fescue.Thing{Name: "lamp", ID: fescue.NewID(), Version: 1}, epoch)
+		found, err := s.Things().CreateThing(ctx, here, fescue.Thing{Name: "lamp", ID: fescue.NewID(), Version: 1}, epoch)
 		wantError(t, err, fescue.ErrExists, "thing lamp")
 		if diff := cmp.Diff(lamp, found); diff != "" {
 			t.Error(diff)
 		}
 	})
 	t.Run("another partition does not have it", func(t *testing.T) {
-		_, err := s.Thing(ctx, there, "lamp")
+		_, err := s.Things().Thing(ctx, there, "lamp")
 		wantError(t, err, fescue.ErrNotFound, "thing lamp")
-		wantError(t, s.DeleteThing(ctx, there, "lamp", 0), fescue.ErrNotFound, "thing lamp")
-		list, err := s.Things(ctx, there, "", fescue.Page{Limit: 10})
+		wantError(t, s.Things().DeleteThing(ctx, there, "lamp", 0), fescue.ErrNotFound, "thing lamp")
+		list, err := s.Things().Things(ctx, there, "", fescue.Page{Limit: 10})
 		if err != nil || len(list) != 0 {
 			t.Errorf("got %v, %v, want no things", list, err)
 		}
@@ -51,13 +51,13 @@ func testThings(t *testing.T, open opener) {
 	t.Run("a change is made to the version it was worked out from", func(t *testing.T) {
 		next := lamp
 		next.Version, next.Attributes = 2, map[string]string{"colour": "blue"}
-		_, err := s.ReplaceThing(ctx, here, next)
+		_, err := s.Things().ReplaceThing(ctx, here, next)
 		mustDo(t, err)
-		_, err = s.ReplaceThing(ctx, here, next)
+		_, err = s.Things().ReplaceThing(ctx, here, next)
 		wantError(t, err, fescue.ErrConflict, "thing lamp")
-		_, err = s.ReplaceThing(ctx, here, fescue.Thing{Name: "none", Version: 2})
+		_, err = s.Things().ReplaceThing(ctx, here, fescue.Thing{Name: "none", Version: 2})
 		wantError(t, err, fescue.ErrNotFound, "thing none")
-		read, err := s.Thing(ctx, here, "lamp")
+		read, err := s.Things().Thing(ctx, here, "lamp")
 		mustDo(t, err)
 		if diff := cmp.Diff(next, read); diff != "" {
 			t.Error(diff)
@@ -77,7 +77,7 @@ func testThings(t *testing.T, open opener) {
 			{"light", fescue.Page{Limit: 10}, []string{"lamp"}},
 			{"none", fescue.Page{Limit: 10}, nil},
 		} {
-			list, err := s.Things(ctx, here, tc.thingType, tc.page)
+			list, err := s.Things().Things(ctx, here, tc.thingType, tc.page)
 			mustDo(t, err)
 			var names []string
 			for _, thing := range list {
@@ -89,12 +89,12 @@ func testThings(t *testing.T, open opener) {
 		}
 	})
 	t.Run("deleting asks for the version and for detached certificates", func(t *testing.T) {
-		mustDo(t, s.CreateCertificate(ctx, here, certificate(1, fescue.CertificateActive)), s.AttachThing(ctx, here, "lamp", certID(1)))
-		wantError(t, s.DeleteThing(ctx, here, "lamp", 0), fescue.ErrInUse, "thing lamp")
-		mustDo(t, s.DetachThing(ctx, here, "lamp", certID(1)))
-		wantError(t, s.DeleteThing(ctx, here, "lamp", 1), fescue.ErrConflict, "thing lamp")
-		mustDo(t, s.DeleteThing(ctx, here, "lamp", 2))
-		wantError(t, s.DeleteThing(ctx, here, "lamp", 0), fescue.ErrNotFound, "thing lamp")
+		mustDo(t, s.Certificates().CreateCertificate(ctx, here, certificate(1, fescue.CertificateActive)), s.Things().AttachThing(ctx, here, "lamp", certID(1)))
+		wantError(t, s.Things().DeleteThing(ctx, here, "lamp", 0), fescue.ErrInUse, "thing lamp")
+		mustDo(t, s.Things().DetachThing(ctx, here, "lamp", certID(1)))
+		wantError(t, s.Things().DeleteThing(ctx, here, "lamp", 1), fescue.ErrConflict, "thing lamp")
+		mustDo(t, s.Things().DeleteThing(ctx, here, "lamp", 2))
+		wantError(t, s.Things().DeleteThing(ctx, here, "lamp", 0), fescue.ErrNotFound, "thing lamp")
 	})
 }
 
@@ -105,40 +105,40 @@ func testThingAttachments(t *testing.T, open opener) {
 		addThing(t, s, here, name)
 	}
 	addThing(t, s, there, "a")
-	mustDo(t, s.CreateCertificate(ctx, here, certificate(1, fescue.CertificateInactive)), s.CreateCertificate(ctx, there, certificate(2, fescue.CertificateActive)))
+	mustDo(t, s.Certificates().CreateCertificate(ctx, here, certificate(1, fescue.CertificateInactive)), s.Certificates().CreateCertificate(ctx, there, certificate(2, fescue.CertificateActive)))
 
 	t.Run("what is unknown is named", func(t *testing.T) {
-		for _, do := range []func(context.Context, fescue.Partition, string, string) error{s.AttachThing, s.DetachThing} {
+		for _, do := range []func(context.Context, fescue.Partition, string, string) error{s.Things().AttachThing, s.Things().DetachThing} {
 			wantError(t, do(ctx, here, "none", certID(1)), fescue.ErrNotFound, "thing none")
 			wantError(t, do(ctx, here, "a", certID(9)), fescue.ErrNotFound, "certificate "+certID(9))
 			wantError(t, do(ctx, here, "a", certID(2)), fescue.ErrNotFound, "certificate "+certID(2))
 		}
 	})
 	t.Run("both ends list it, once", func(t *testing.T) {
-		mustDo(t, s.AttachThing(ctx, here, "b", certID(1)), s.AttachThing(ctx, here, "b", certID(1)), s.AttachThing(ctx, here, "a", certID(1)))
-		things, err := s.CertificateThings(ctx, here, certID(1), fescue.Page{Limit: 10})
+		mustDo(t, s.Things().AttachThing(ctx, here, "b", certID(1)), s.Things().AttachThing(ctx, here, "b", certID(1)), s.Things().AttachThing(ctx, here, "a", certID(1)))
+		things, err := s.Things().CertificateThings(ctx, here, certID(1), fescue.Page{Limit: 10})
 		mustDo(t, err)
 		if !slices.Equal(things, []string{"a", "b"}) {
 			t.Errorf("things %v", things)
 		}
-		things, err = s.CertificateThings(ctx, here, certID(1), fescue.Page{After: "a", Limit: 1})
+		things, err = s.Things().CertificateThings(ctx, here, certID(1), fescue.Page{After: "a", Limit: 1})
 		mustDo(t, err)
 		if !slices.Equal(things, []string{"b"}) {
 			t.Errorf("things after a: %v", things)
 		}
-		ids, err := s.ThingCertificates(ctx, here, "b", fescue.Page{Limit: 10})
+		ids, err := s.Things().ThingCertificates(ctx, here, "b", fescue.Page{Limit: 10})
 		mustDo(t, err)
 		if !slices.Equal(ids, []string{certID(1)}) {
 			t.Errorf("certificates %v", ids)
 		}
-		ids, err = s.ReplaceThing(ctx, here, fescue.Thing{Name: "b", Version: 2})
+		ids, err = s.Things().ReplaceThing(ctx, here, fescue.Thing{Name: "b", Version: 2})
 		if err != nil || !slices.Equal(ids, []string{certID(1)}) {
 			t.Errorf("certificates of the changed thing: %v, %v", ids, err)
 		}
 	})
 	t.Run("detaching again changes nothing", func(t *testing.T) {
-		mustDo(t, s.DetachThing(ctx, here, "b", certID(1)), s.DetachThing(ctx, here, "b", certID(1)))
-		ids, err := s.ThingCertificates(ctx, here, "b", fescue.Page{Limit: 10})
+		mustDo(t, s.Things().DetachThing(ctx, here, "b", certID(1)), s.Things().DetachThing(ctx, here, "b", certID(1)))
+		ids, err := s.Things().ThingCertificates(ctx, here, "b", fescue.Page{Limit: 10})
 		if err != nil || len(ids) != 0 {
 			t.Errorf("certificates %v, %v, want none", ids, err)
 		}

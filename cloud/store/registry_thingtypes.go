@@ -10,11 +10,17 @@ import (
 	"github.com/fescue-edge/fescue"
 )
 
+// ThingTypes keep the registry's thing types.
+type ThingTypes struct{ db *DB }
+
+// ThingTypes is that part of the database.
+func (db *DB) ThingTypes() ThingTypes { return ThingTypes{db} }
+
 // CreateThingType writes a thing type. When the name is taken the error wraps
 // fescue.ErrExists and the type returned is the one that is there.
-func (s *Store) CreateThingType(ctx context.Context, p fescue.Partition, t fescue.ThingType) (made fescue.ThingType, err error) {
+func (s ThingTypes) CreateThingType(ctx context.Context, p fescue.Partition, t fescue.ThingType) (made fescue.ThingType, err error) {
 	taken := false
-	err = s.update(ctx, func(tx *sql.Tx) error {
+	err = s.db.update(ctx, func(tx *sql.Tx) error {
 		made, taken = t, false
 		err := changed(ctx, tx, `
 			INSERT INTO thing_type (partition, name, id, description, attributes_json, created_at, deprecated_at)
@@ -56,18 +62,18 @@ func findThingType(ctx context.Context, q querier, p fescue.Partition, name stri
 }
 
 // ThingType reads a thing type.
-func (s *Store) ThingType(ctx context.Context, p fescue.Partition, name string) (fescue.ThingType, error) {
-	return findThingType(ctx, s.read, p, name)
+func (s ThingTypes) ThingType(ctx context.Context, p fescue.Partition, name string) (fescue.ThingType, error) {
+	return findThingType(ctx, s.db.read, p, name)
 }
 
 // ThingTypes lists thing types in ascending order of their names.
-func (s *Store) ThingTypes(ctx context.Context, p fescue.Partition, page fescue.Page) ([]fescue.ThingType, error) {
-	return all(ctx, s.read, scanThingType, selectThingType+`
+func (s ThingTypes) ThingTypes(ctx context.Context, p fescue.Partition, page fescue.Page) ([]fescue.ThingType, error) {
+	return all(ctx, s.db.read, scanThingType, selectThingType+`
 		WHERE partition = $1 AND name > $2 ORDER BY name LIMIT $3`, p.Key(), page.After, page.Limit)
 }
 
 // UpdateThingType replaces what a thing type says of itself.
-func (s *Store) UpdateThingType(ctx context.Context, p fescue.Partition, name, description string, searchable []string) error {
+func (s ThingTypes) UpdateThingType(ctx context.Context, p fescue.Partition, name, description string, searchable []string) error {
 	return s.thingType(ctx, name, `
 		UPDATE thing_type SET description = $1, attributes_json = $2 WHERE partition = $3 AND name = $4`,
 		description, toJSON(searchable), p.Key(), name)
@@ -75,14 +81,14 @@ func (s *Store) UpdateThingType(ctx context.Context, p fescue.Partition, name, d
 
 // DeprecateThingType keeps new things from being of a type, or with the zero time
 // lets them again.
-func (s *Store) DeprecateThingType(ctx context.Context, p fescue.Partition, name string, at time.Time) error {
+func (s ThingTypes) DeprecateThingType(ctx context.Context, p fescue.Partition, name string, at time.Time) error {
 	return s.thingType(ctx, name, `
 		UPDATE thing_type SET deprecated_at = $1 WHERE partition = $2 AND name = $3`, millis(at), p.Key(), name)
 }
 
 // thingType runs a statement that changes one thing type.
-func (s *Store) thingType(ctx context.Context, name, query string, args ...any) error {
-	return s.update(ctx, func(tx *sql.Tx) error {
+func (s ThingTypes) thingType(ctx context.Context, name, query string, args ...any) error {
+	return s.db.update(ctx, func(tx *sql.Tx) error {
 		if err := changed(ctx, tx, query, args...); err != nil {
 			return fmt.Errorf("thing type %s %w", name, err)
 		}
@@ -92,8 +98,8 @@ func (s *Store) thingType(ctx context.Context, name, query string, args ...any) 
 
 // DeleteThingType removes a thing type. One that is not deprecated is
 // fescue.ErrPrecondition, one that things are of fescue.ErrInUse.
-func (s *Store) DeleteThingType(ctx context.Context, p fescue.Partition, name string) error {
-	return s.update(ctx, func(tx *sql.Tx) error {
+func (s ThingTypes) DeleteThingType(ctx context.Context, p fescue.Partition, name string) error {
+	return s.db.update(ctx, func(tx *sql.Tx) error {
 		t, err := lockThingType(ctx, tx, p, name)
 		if err != nil {
 			return err

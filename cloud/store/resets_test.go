@@ -19,16 +19,16 @@ var forcedAway = fescue.DeploymentStep{
 }
 
 // resetting writes a reset of a group that is to be built.
-func resetting(t *testing.T, s *store.Store, group string, kind fescue.DeploymentType) *run {
+func resetting(t *testing.T, s *store.DB, group string, kind fescue.DeploymentType) *run {
 	t.Helper()
 	d := newDeployment(homePartition, group)
 	d.Type, d.GroupVersionID = kind, ""
-	return &run{t: t, s: s, Deployment: must(s.CreateDeployment(t.Context(), d, fescue.Token{}))(t)}
+	return &run{t: t, s: s, Deployment: must(s.Deployments().CreateDeployment(t.Context(), d, fescue.Token{}))(t)}
 }
 
 func (r *run) force(thing string) *run {
 	r.t.Helper()
-	next, replaced, err := r.s.ForceReset(r.t.Context(), r.Deployment, thing, madeAt.Add(time.Minute), forcedAway, signing)
+	next, replaced, err := r.s.Offers().ForceReset(r.t.Context(), r.Deployment, thing, madeAt.Add(time.Minute), forcedAway, signing)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -37,9 +37,9 @@ func (r *run) force(thing string) *run {
 
 func testResets(t *testing.T, open opener) {
 	t.Parallel()
-	groupCore := func(t *testing.T, s *store.Store, p fescue.Partition, group, want string) {
+	groupCore := func(t *testing.T, s *store.DB, p fescue.Partition, group, want string) {
 		t.Helper()
-		thing, err := s.GroupCore(t.Context(), p, group)
+		thing, err := s.Cores().GroupCore(t.Context(), p, group)
 		if want == "" {
 			refused(t, "GroupCore", err, fescue.ErrNotFound)
 		} else if err != nil || thing != want {
@@ -51,7 +51,7 @@ func testResets(t *testing.T, open opener) {
 		s := open(t)
 		unfinished := func(want bool) {
 			t.Helper()
-			if got := must(s.Unfinished(t.Context(), homePartition, "g"))(t); got != want {
+			if got := must(s.Deployments().Unfinished(t.Context(), homePartition, "g"))(t); got != want {
 				t.Errorf("unfinished: %v", got)
 			}
 		}
@@ -85,7 +85,7 @@ func testResets(t *testing.T, open opener) {
 		deploying(t, s, "g").offer("core").step(fescue.EventClaimed).step(fescue.EventSucceeded)
 		group := newContainer(fescue.GroupKind, "n")
 		group.ID = "g"
-		must(s.CreateDefinition(ctx, homePartition, group, nil, fescue.Token{}))(t)
+		must(s.Definitions().CreateDefinition(ctx, homePartition, group, nil, fescue.Token{}))(t)
 		r := resetting(t, s, "g", fescue.ResetDeployment).offer("core")
 		if r.Epoch != 2 || r.Status != fescue.InProgress {
 			t.Errorf("%+v", r.Deployment)
@@ -93,12 +93,12 @@ func testResets(t *testing.T, open opener) {
 		for _, event := range []fescue.DeploymentEvent{fescue.EventClaimed, fescue.EventStaged, fescue.EventSwitched} {
 			r = r.step(event)
 			groupCore(t, s, homePartition, "g", "core")
-			refused(t, "DeleteDefinition", s.DeleteDefinition(ctx, homePartition, fescue.GroupKind, "g"), fescue.ErrInUse)
+			refused(t, "DeleteDefinition", s.Definitions().DeleteDefinition(ctx, homePartition, fescue.GroupKind, "g"), fescue.ErrInUse)
 		}
 		r = r.step(fescue.EventSucceeded)
 		r.stored()
 		groupCore(t, s, homePartition, "g", "")
-		if err := s.DeleteDefinition(ctx, homePartition, fescue.GroupKind, "g"); err != nil {
+		if err := s.Definitions().DeleteDefinition(ctx, homePartition, fescue.GroupKind, "g"); err != nil {
 			t.Error(err)
 		}
 		deploying(t, s, "g2").offer("core")
@@ -130,15 +130,15 @@ func testResets(t *testing.T, open opener) {
 				if ended.Status != fescue.Failure || ended.ErrorMessage != forcedAway.Message {
 					t.Errorf("%+v", ended.Deployment)
 				}
-				if epoch := must(s.Epoch(ctx, homePartition, "core"))(t); epoch != 2 {
+				if epoch := must(s.Offers().Epoch(ctx, homePartition, "core"))(t); epoch != 2 {
 					t.Errorf("epoch %d", epoch)
 				}
 				groupCore(t, s, homePartition, "g", "")
-				_, err := s.ApplyStep(ctx, busy.Deployment, fescue.CoreActor, fescue.DeploymentStep{Event: fescue.EventSucceeded, At: madeAt})
+				_, err := s.Deployments().ApplyStep(ctx, busy.Deployment, fescue.CoreActor, fescue.DeploymentStep{Event: fescue.EventSucceeded, At: madeAt})
 				if len(events) > 0 {
 					refused(t, "a late report", err, fescue.ErrConflict)
 				}
-				_, err = s.OfferedArtifacts(ctx, busy.Deployment)
+				_, err = s.Offers().OfferedArtifacts(ctx, busy.Deployment)
 				refused(t, "its artifacts", err, fescue.ErrNotFound)
 				deploying(t, s, "g2").offer("core")
 			})
@@ -154,7 +154,7 @@ func testResets(t *testing.T, open opener) {
 			t.Errorf("ended %v", got)
 		}
 		groupCore(t, s, homePartition, "g", "")
-		if must(s.Unfinished(ctx, homePartition, "g"))(t) {
+		if must(s.Deployments().Unfinished(ctx, homePartition, "g"))(t) {
 			t.Error("something is unfinished")
 		}
 	})
@@ -165,16 +165,16 @@ func testResets(t *testing.T, open opener) {
 		r := resetting(t, s, "g", fescue.ForceResetDeployment).force("core")
 		next := deploying(t, s, "g2").offer("core")
 		for after, want := range []*run{r, r, next} {
-			d, envelope, err := s.Waiting(ctx, homePartition, "core", int64(after))
+			d, envelope, err := s.Offers().Waiting(ctx, homePartition, "core", int64(after))
 			offering, _ := signing(want.Epoch)
 			if err != nil || !gocmp.Equal(d, want.Deployment) || string(envelope) != string(offering.Envelope) {
 				t.Errorf("after %d: %s, %v", after, envelope, err)
 			}
 		}
-		_, _, err := s.Waiting(ctx, homePartition, "core", 3)
+		_, _, err := s.Offers().Waiting(ctx, homePartition, "core", 3)
 		refused(t, "after 3", err, fescue.ErrNotFound)
 		for _, p := range elsewhere {
-			_, _, err := s.Waiting(ctx, p, "core", 0)
+			_, _, err := s.Offers().Waiting(ctx, p, "core", 0)
 			refused(t, "elsewhere", err, fescue.ErrNotFound)
 		}
 	})
@@ -186,7 +186,7 @@ func testResets(t *testing.T, open opener) {
 		if r.Status != fescue.Success || r.Epoch != 0 || r.CoreThing != "" || len(r.replaced) != 0 {
 			t.Errorf("%+v", r.Deployment)
 		}
-		_, _, err := s.Waiting(ctx, homePartition, "", 0)
+		_, _, err := s.Offers().Waiting(ctx, homePartition, "", 0)
 		refused(t, "Waiting", err, fescue.ErrNotFound)
 	})
 	t.Run("a forced reset leaves another group's core alone", func(t *testing.T) {
@@ -194,7 +194,7 @@ func testResets(t *testing.T, open opener) {
 		s, ctx := open(t), t.Context()
 		owner := deploying(t, s, "g").offer("core").step(fescue.EventClaimed)
 		r := resetting(t, s, "g2", fescue.ForceResetDeployment)
-		_, _, err := s.ForceReset(ctx, r.Deployment, "core", madeAt, forcedAway, signing)
+		_, _, err := s.Offers().ForceReset(ctx, r.Deployment, "core", madeAt, forcedAway, signing)
 		refused(t, "ForceReset", err, fescue.ErrInUse)
 		owner.stored()
 		r.stored()
@@ -205,12 +205,12 @@ func testResets(t *testing.T, open opener) {
 		busy := deploying(t, s, "g").offer("core").step(fescue.EventClaimed)
 		r := resetting(t, s, "g", fescue.ForceResetDeployment)
 		broken := errors.New("no key")
-		_, _, err := s.ForceReset(ctx, r.Deployment, "core", madeAt, forcedAway, func(int64) (fescue.Offering, error) { return fescue.Offering{}, broken })
+		_, _, err := s.Offers().ForceReset(ctx, r.Deployment, "core", madeAt, forcedAway, func(int64) (fescue.Offering, error) { return fescue.Offering{}, broken })
 		refused(t, "ForceReset", err, broken)
 		busy.stored()
 		r.stored()
 		groupCore(t, s, homePartition, "g", "core")
-		if epoch := must(s.Epoch(ctx, homePartition, "core"))(t); epoch != 1 {
+		if epoch := must(s.Offers().Epoch(ctx, homePartition, "core"))(t); epoch != 1 {
 			t.Errorf("epoch %d", epoch)
 		}
 	})
@@ -219,7 +219,7 @@ func testResets(t *testing.T, open opener) {
 		s, ctx := open(t), t.Context()
 		first := deploying(t, s, "g").offer("core").step(fescue.EventClaimed).step(fescue.EventSucceeded)
 		second := resetting(t, s, "g", fescue.ForceResetDeployment).force("core")
-		list := must(s.Deployments(ctx, homePartition, "g", fescue.Page{Limit: 9}))(t)
+		list := must(s.Deployments().Deployments(ctx, homePartition, "g", fescue.Page{Limit: 9}))(t)
 		if got := deploymentIDs(list); !slices.Equal(got, []string{second.ID, first.ID}) || list[0].GroupVersionID != "" {
 			t.Errorf("%+v", list)
 		}

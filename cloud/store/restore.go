@@ -13,8 +13,8 @@ import (
 // RestoreVersion writes a version, and its container where that is missing,
 // under the ids that they have. It tells whether it wrote the version; one that
 // is there with another body is fescue.ErrExists.
-func (s *Store) RestoreVersion(ctx context.Context, p fescue.Partition, d fescue.Definition, v fescue.DefinitionVersion) (made bool, err error) {
-	err = s.update(ctx, func(tx *sql.Tx) error {
+func (s Definitions) RestoreVersion(ctx context.Context, p fescue.Partition, d fescue.Definition, v fescue.DefinitionVersion) (made bool, err error) {
+	err = s.db.update(ctx, func(tx *sql.Tx) error {
 		if d.Tags == nil {
 			d.Tags = map[string]string{}
 		}
@@ -56,7 +56,7 @@ func (s *Store) RestoreVersion(ctx context.Context, p fescue.Partition, d fescue
 // has. Where the function is missing it is made, with latest as its $LATEST. It
 // tells whether it wrote the version; one that is there and differs is
 // fescue.ErrExists.
-func (s *Store) RestoreFunctionVersion(ctx context.Context, p fescue.Partition, latest, v fescue.FunctionVersion) (made bool, err error) {
+func (s Functions) RestoreFunctionVersion(ctx context.Context, p fescue.Partition, latest, v fescue.FunctionVersion) (made bool, err error) {
 	number, err := versionNumber(v.Version)
 	if err == nil && number == 0 {
 		err = fescue.ErrNotFound // $LATEST has no number
@@ -64,7 +64,7 @@ func (s *Store) RestoreFunctionVersion(ctx context.Context, p fescue.Partition, 
 	if err != nil {
 		return false, aboutFunction("restore version "+v.Version+" of", v.Name, err)
 	}
-	err = s.update(ctx, func(tx *sql.Tx) error {
+	err = s.db.update(ctx, func(tx *sql.Tx) error {
 		fresh, err := inserted(ctx, tx, `
 			INSERT INTO lambda_function (partition, name, last_version, unpublished, tags_json, created_at)
 			VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING`,

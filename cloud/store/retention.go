@@ -48,25 +48,31 @@ var deploymentGone = fmt.Sprintf(`
 	AND NOT (type = 'ForceResetDeployment' AND EXISTS (SELECT 1 FROM core c
 		WHERE c.partition = deployment.partition AND c.thing = deployment.core_thing AND c.epoch <= deployment.epoch))`, keptDeployments)
 
+// Retention removes rows for their age.
+type Retention struct{ db *DB }
+
+// Retention is that part of the database.
+func (db *DB) Retention() Retention { return Retention{db} }
+
 // Expire looks at rows that are older than before, about limit of them, and
 // removes those that may go. It begins after the time from and returns the time up
 // to which it has looked, or the zero time when there were none: the next call
 // begins there.
-func (s *Store) Expire(ctx context.Context, what retention.Retained, from, before time.Time, limit int) (removed int64, upTo time.Time, err error) {
+func (s Retention) Expire(ctx context.Context, what retention.Retained, from, before time.Time, limit int) (removed int64, upTo time.Time, err error) {
 	r, ok := expiring[what]
 	if !ok {
 		return 0, upTo, fmt.Errorf("retention of %s: %w", what, fescue.ErrNotFound)
 	}
 	among, gone := condition(r.among), condition(r.gone)
 	var last int64
-	err = one(s.read.QueryRowContext(ctx, fmt.Sprintf(`
+	err = one(s.db.read.QueryRowContext(ctx, fmt.Sprintf(`
 		SELECT max(seen) FROM (SELECT %[1]s AS seen FROM %[2]s WHERE %[1]s > $1 AND %[1]s < $2%[3]s ORDER BY %[1]s LIMIT $3) AS window_seen
 		HAVING count(*) > 0`, r.at, r.table, among), millis(from), millis(before), limit), &last)
 	if errors.Is(err, fescue.ErrNotFound) {
 		return 0, time.Time{}, nil
 	}
 	if err == nil {
-		err = s.update(ctx, func(tx *sql.Tx) error {
+		err = s.db.update(ctx, func(tx *sql.Tx) error {
 			result, err := tx.ExecContext(ctx, fmt.Sprintf(`
 				DELETE FROM %[2]s WHERE %[1]s > $1 AND %[1]s <= $2%[3]s%[4]s`, r.at, r.table, among, gone), millis(from), last)
 			if err != nil {

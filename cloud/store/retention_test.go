@@ -10,11 +10,11 @@ import (
 )
 
 // expire removes what is older than before, and returns how many rows that were.
-func expire(t *testing.T, s *store.Store, what retention.Retained, before time.Time) (total int64) {
+func expire(t *testing.T, s *store.DB, what retention.Retained, before time.Time) (total int64) {
 	t.Helper()
 	var from time.Time
 	for {
-		n, upTo, err := s.Expire(t.Context(), what, from, before, 3)
+		n, upTo, err := s.Retention().Expire(t.Context(), what, from, before, 3)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -34,24 +34,24 @@ func testRetention(t *testing.T, open opener) {
 
 	t.Run("of what nobody knows", func(t *testing.T) {
 		t.Parallel()
-		_, _, err := open(t).Expire(t.Context(), "nothing", time.Time{}, late, 1)
+		_, _, err := open(t).Retention().Expire(t.Context(), "nothing", time.Time{}, late, 1)
 		refused(t, "Expire", err, fescue.ErrNotFound)
 	})
 	t.Run("of tokens", func(t *testing.T) {
 		t.Parallel()
 		s, ctx := open(t), t.Context()
 		token := fescue.Token{Operation: "O", Value: "v", RequestHash: "h"}
-		made := must(s.CreateDefinition(ctx, homePartition, newContainer(fescue.CoreKind, "n"), nil, token))(t)
+		made := must(s.Definitions().CreateDefinition(ctx, homePartition, newContainer(fescue.CoreKind, "n"), nil, token))(t)
 		if n := expire(t, s, retention.RetainedTokens, madeAt); n != 0 {
 			t.Errorf("%d tokens went before their time", n)
 		}
-		if id := must(s.TokenSubject(ctx, homePartition, token))(t); id != made.ID {
+		if id := must(s.Definitions().TokenSubject(ctx, homePartition, token))(t); id != made.ID {
 			t.Errorf("the token stands for %s", id)
 		}
 		if n := expire(t, s, retention.RetainedTokens, late); n != 1 {
 			t.Errorf("%d tokens went", n)
 		}
-		_, err := s.TokenSubject(ctx, homePartition, token)
+		_, err := s.Definitions().TokenSubject(ctx, homePartition, token)
 		refused(t, "TokenSubject", err, fescue.ErrNotFound)
 	})
 	t.Run("of deployments", func(t *testing.T) {
@@ -77,9 +77,9 @@ func testRetention(t *testing.T, open opener) {
 			t.Errorf("%d deployments went", n)
 		}
 		for _, gone := range []*run{old, failed[0], failed[1], failed[2]} {
-			_, err := s.Deployment(ctx, homePartition, group, gone.ID)
+			_, err := s.Deployments().Deployment(ctx, homePartition, group, gone.ID)
 			refused(t, "Deployment", err, fescue.ErrNotFound)
-			if steps := must(s.Steps(ctx, homePartition, gone.ID))(t); len(steps) != 0 {
+			if steps := must(s.Deployments().Steps(ctx, homePartition, gone.ID))(t); len(steps) != 0 {
 				t.Errorf("its steps stayed: %v", steps)
 			}
 		}
@@ -89,11 +89,11 @@ func testRetention(t *testing.T, open opener) {
 		// One more makes a number of its own.
 		waiting = waiting.step(fescue.EventExpired)
 		next := succeed()
-		if list := must(s.Deployments(ctx, homePartition, group, fescue.Page{Limit: 2}))(t); list[0].ID != next.ID || list[1].ID != waiting.ID {
+		if list := must(s.Deployments().Deployments(ctx, homePartition, group, fescue.Page{Limit: 2}))(t); list[0].ID != next.ID || list[1].ID != waiting.ID {
 			t.Errorf("%v", deploymentIDs(list))
 		}
 		if expire(t, s, retention.RetainedDeployments, late); true {
-			_, err := s.Deployment(ctx, homePartition, group, running.ID)
+			_, err := s.Deployments().Deployment(ctx, homePartition, group, running.ID)
 			refused(t, "what ran before", err, fescue.ErrNotFound)
 		}
 	})
@@ -106,7 +106,7 @@ func testRetention(t *testing.T, open opener) {
 			t.Errorf("%d deployments went", n)
 		}
 		// The core may come for its reset in a year.
-		if d, _, err := s.Waiting(ctx, homePartition, "core", 0); err != nil || d.ID != reset.ID {
+		if d, _, err := s.Offers().Waiting(ctx, homePartition, "core", 0); err != nil || d.ID != reset.ID {
 			t.Errorf("%s waits, %v", d.ID, err)
 		}
 		deploying(t, s, "other").offer("core")

@@ -11,10 +11,16 @@ import (
 	"github.com/fescue-edge/fescue"
 )
 
+// Secrets keep secrets and their versions, sealed.
+type Secrets struct{ db *DB }
+
+// Secrets is that part of the database.
+func (db *DB) Secrets() Secrets { return Secrets{db} }
+
 // CreateSecret writes a secret and, if there is one, its first version. A name
 // that is taken is fescue.ErrExists.
-func (s *Store) CreateSecret(ctx context.Context, p fescue.Partition, secret fescue.Secret, first *fescue.SecretVersion) error {
-	return s.update(ctx, func(tx *sql.Tx) error {
+func (s Secrets) CreateSecret(ctx context.Context, p fescue.Partition, secret fescue.Secret, first *fescue.SecretVersion) error {
+	return s.db.update(ctx, func(tx *sql.Tx) error {
 		err := changed(ctx, tx, `
 			INSERT INTO secret (partition, name, suffix, description, kms_key, tags_json, created_at, changed_at, deleted_at, purge_at)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, 0) ON CONFLICT (partition, name) DO NOTHING`,
@@ -45,8 +51,8 @@ func scanSecret(rows *sql.Rows) (fescue.Secret, error) {
 }
 
 // Secret reads a secret with its staging labels, deleted or not.
-func (s *Store) Secret(ctx context.Context, p fescue.Partition, name string) (fescue.Secret, error) {
-	list, err := all(ctx, s.read, scanSecret, selectSecret+` AND name = $2`, p.Key(), name)
+func (s Secrets) Secret(ctx context.Context, p fescue.Partition, name string) (fescue.Secret, error) {
+	list, err := all(ctx, s.db.read, scanSecret, selectSecret+` AND name = $2`, p.Key(), name)
 	if err != nil {
 		return fescue.Secret{}, err
 	}
@@ -57,8 +63,8 @@ func (s *Store) Secret(ctx context.Context, p fescue.Partition, name string) (fe
 }
 
 // Secrets lists secrets by name, deleted ones included.
-func (s *Store) Secrets(ctx context.Context, p fescue.Partition, page fescue.Page) ([]fescue.Secret, error) {
-	list, err := all(ctx, s.read, scanSecret, selectSecret+` AND name > $2 ORDER BY name LIMIT $3`, p.Key(), page.After, page.Limit)
+func (s Secrets) Secrets(ctx context.Context, p fescue.Partition, page fescue.Page) ([]fescue.Secret, error) {
+	list, err := all(ctx, s.db.read, scanSecret, selectSecret+` AND name > $2 ORDER BY name LIMIT $3`, p.Key(), page.After, page.Limit)
 	if err != nil || len(list) == 0 {
 		return nil, err
 	}
@@ -66,7 +72,7 @@ func (s *Store) Secrets(ctx context.Context, p fescue.Partition, page fescue.Pag
 }
 
 // stages fills in the labels of secrets that are in the order of their names.
-func (s *Store) stages(ctx context.Context, p fescue.Partition, list []fescue.Secret) error {
+func (s Secrets) stages(ctx context.Context, p fescue.Partition, list []fescue.Secret) error {
 	byName := make(map[string]int, len(list))
 	for i := range list {
 		byName[list[i].Name] = i
@@ -75,7 +81,7 @@ func (s *Store) stages(ctx context.Context, p fescue.Partition, list []fescue.Se
 	scan := func(rows *sql.Rows) (l label, err error) {
 		return l, rows.Scan(&l.name, &l.stage, &l.version)
 	}
-	labels, err := all(ctx, s.read, scan, `
+	labels, err := all(ctx, s.db.read, scan, `
 		SELECT name, stage, version FROM secret_stage WHERE partition = $1 AND name >= $2 AND name <= $3`,
 		p.Key(), list[0].Name, list[len(list)-1].Name)
 	for _, l := range labels {
@@ -88,8 +94,8 @@ func (s *Store) stages(ctx context.Context, p fescue.Partition, list []fescue.Se
 
 // ReplaceSecret writes what can change of a secret, if it was not changed since
 // before, else fescue.ErrConflict.
-func (s *Store) ReplaceSecret(ctx context.Context, p fescue.Partition, before time.Time, secret fescue.Secret) error {
-	err := s.update(ctx, func(tx *sql.Tx) error {
+func (s Secrets) ReplaceSecret(ctx context.Context, p fescue.Partition, before time.Time, secret fescue.Secret) error {
+	err := s.db.update(ctx, func(tx *sql.Tx) error {
 		return changed(ctx, tx, `
 			UPDATE secret SET description = $1, kms_key = $2, tags_json = $3, changed_at = $4, deleted_at = $5, purge_at = $6
 			WHERE partition = $7 AND name = $8 AND suffix = $9 AND changed_at = $10`,
@@ -103,15 +109,15 @@ func (s *Store) ReplaceSecret(ctx context.Context, p fescue.Partition, before ti
 }
 
 // DropSecret removes a secret at once, with its versions.
-func (s *Store) DropSecret(ctx context.Context, p fescue.Partition, name, suffix string) error {
-	return s.update(ctx, func(tx *sql.Tx) error {
+func (s Secrets) DropSecret(ctx context.Context, p fescue.Partition, name, suffix string) error {
+	return s.db.update(ctx, func(tx *sql.Tx) error {
 		return changed(ctx, tx, `DELETE FROM secret WHERE partition = $1 AND name = $2 AND suffix = $3`, p.Key(), name, suffix)
 	})
 }
 
 // PurgeSecrets removes the deleted secrets of the partition whose time has come.
-func (s *Store) PurgeSecrets(ctx context.Context, p fescue.Partition, now time.Time) error {
-	return s.update(ctx, func(tx *sql.Tx) error {
+func (s Secrets) PurgeSecrets(ctx context.Context, p fescue.Partition, now time.Time) error {
+	return s.db.update(ctx, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `DELETE FROM secret WHERE partition = $1 AND purge_at > 0 AND purge_at <= $2`, p.Key(), millis(now))
 		return err
 	})
@@ -120,8 +126,8 @@ func (s *Store) PurgeSecrets(ctx context.Context, p fescue.Partition, now time.T
 // AddSecretVersion adds a version and moves its labels to it. An id that the
 // secret has already is fescue.ErrExists, a secret that is not there or deleted
 // fescue.ErrNotFound. Versions without a label that are older than unlabelled go.
-func (s *Store) AddSecretVersion(ctx context.Context, p fescue.Partition, name, suffix string, v fescue.SecretVersion, unlabelled time.Time) error {
-	return s.update(ctx, func(tx *sql.Tx) error {
+func (s Secrets) AddSecretVersion(ctx context.Context, p fescue.Partition, name, suffix string, v fescue.SecretVersion, unlabelled time.Time) error {
+	return s.db.update(ctx, func(tx *sql.Tx) error {
 		// The secret's row is the lock of its labels.
 		if err := changed(ctx, tx, `
 			UPDATE secret SET changed_at = CASE WHEN changed_at < $1 THEN $1 ELSE changed_at + 1 END
@@ -171,7 +177,7 @@ func addSecretVersion(ctx context.Context, tx *sql.Tx, p fescue.Partition, name 
 }
 
 // SecretVersions lists the versions of a secret, oldest first, with their labels.
-func (s *Store) SecretVersions(ctx context.Context, p fescue.Partition, name string) ([]fescue.SecretVersion, error) {
+func (s Secrets) SecretVersions(ctx context.Context, p fescue.Partition, name string) ([]fescue.SecretVersion, error) {
 	scan := func(rows *sql.Rows) (fescue.SecretVersion, error) {
 		var v fescue.SecretVersion
 		var sealed string
@@ -184,12 +190,12 @@ func (s *Store) SecretVersions(ctx context.Context, p fescue.Partition, name str
 		v.Sealed, err = base64.StdEncoding.DecodeString(sealed)
 		return v, err
 	}
-	list, err := all(ctx, s.read, scan, `
+	list, err := all(ctx, s.db.read, scan, `
 		SELECT id, sealed, is_binary, created_at FROM secret_version WHERE partition = $1 AND name = $2 ORDER BY created_at, id`, p.Key(), name)
 	if err != nil {
 		return nil, err
 	}
-	labels, err := all(ctx, s.read, func(rows *sql.Rows) (l [2]string, err error) { return l, rows.Scan(&l[0], &l[1]) }, `
+	labels, err := all(ctx, s.db.read, func(rows *sql.Rows) (l [2]string, err error) { return l, rows.Scan(&l[0], &l[1]) }, `
 		SELECT version, stage FROM secret_stage WHERE partition = $1 AND name = $2 ORDER BY stage`, p.Key(), name)
 	for _, l := range labels {
 		for i := range list {

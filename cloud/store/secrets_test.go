@@ -25,37 +25,37 @@ func testSecrets(t *testing.T, open opener) {
 	}
 	first := version("v1", 0, fescue.StageCurrent)
 	a := secret("a")
-	if err := s.CreateSecret(ctx, homePartition, a, &first); err != nil {
+	if err := s.Secrets().CreateSecret(ctx, homePartition, a, &first); err != nil {
 		t.Fatal(err)
 	}
 	for _, p := range append(elsewhere, homePartition) {
-		if err := s.CreateSecret(ctx, p, secret("b"), nil); err != nil {
+		if err := s.Secrets().CreateSecret(ctx, p, secret("b"), nil); err != nil {
 			t.Fatal(err)
 		}
 	}
-	refused(t, "create again", s.CreateSecret(ctx, homePartition, a, nil), fescue.ErrExists)
+	refused(t, "create again", s.Secrets().CreateSecret(ctx, homePartition, a, nil), fescue.ErrExists)
 	a.Stages[fescue.StageCurrent] = "v1"
-	if got := must(s.Secret(ctx, homePartition, "a"))(t); !gocmp.Equal(got, a) {
+	if got := must(s.Secrets().Secret(ctx, homePartition, "a"))(t); !gocmp.Equal(got, a) {
 		t.Error(gocmp.Diff(a, got))
 	}
-	if got := must(s.SecretVersions(ctx, homePartition, "a"))(t); !gocmp.Equal(got, []fescue.SecretVersion{first}) {
+	if got := must(s.Secrets().SecretVersions(ctx, homePartition, "a"))(t); !gocmp.Equal(got, []fescue.SecretVersion{first}) {
 		t.Errorf("%+v", got)
 	}
-	_, err := s.Secret(ctx, elsewhere[0], "a")
+	_, err := s.Secrets().Secret(ctx, elsewhere[0], "a")
 	refused(t, "another partition", err, fescue.ErrNotFound)
-	if list := must(s.Secrets(ctx, homePartition, fescue.Page{After: "a", Limit: 9}))(t); len(list) != 1 || list[0].Name != "b" {
+	if list := must(s.Secrets().Secrets(ctx, homePartition, fescue.Page{After: "a", Limit: 9}))(t); len(list) != 1 || list[0].Name != "b" {
 		t.Errorf("%+v", list)
 	}
 
 	add := func(name string, v fescue.SecretVersion) error {
-		return s.AddSecretVersion(ctx, homePartition, name, "AbC123", v, madeAt)
+		return s.Secrets().AddSecretVersion(ctx, homePartition, name, "AbC123", v, madeAt)
 	}
 	for i, stages := range [][]string{{fescue.StageCurrent}, {fescue.StageCurrent, "mine"}, {"other"}} {
 		if err := add("a", version(fmt.Sprint("v", i+2), time.Duration(i+1)*time.Second, stages...)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	got := must(s.Secret(ctx, homePartition, "a"))(t)
+	got := must(s.Secrets().Secret(ctx, homePartition, "a"))(t)
 	want := map[string]string{fescue.StageCurrent: "v3", fescue.StagePrevious: "v2", "mine": "v3", "other": "v4"}
 	if !gocmp.Equal(got.Stages, want) || !got.ChangedAt.After(a.ChangedAt) {
 		t.Errorf("%v, changed at %v", got.Stages, got.ChangedAt)
@@ -65,24 +65,24 @@ func testSecrets(t *testing.T, open opener) {
 
 	changed := got
 	changed.Description, changed.DeletedAt, changed.PurgeAt, changed.ChangedAt = "new", madeAt, madeAt.Add(time.Hour), got.ChangedAt.Add(time.Second)
-	if err := s.ReplaceSecret(ctx, homePartition, got.ChangedAt, changed); err != nil {
+	if err := s.Secrets().ReplaceSecret(ctx, homePartition, got.ChangedAt, changed); err != nil {
 		t.Fatal(err)
 	}
-	refused(t, "an old copy", s.ReplaceSecret(ctx, homePartition, got.ChangedAt, got), fescue.ErrConflict)
-	if got := must(s.Secret(ctx, homePartition, "a"))(t); !gocmp.Equal(got, changed) {
+	refused(t, "an old copy", s.Secrets().ReplaceSecret(ctx, homePartition, got.ChangedAt, got), fescue.ErrConflict)
+	if got := must(s.Secrets().Secret(ctx, homePartition, "a"))(t); !gocmp.Equal(got, changed) {
 		t.Error(gocmp.Diff(changed, got))
 	}
 	refused(t, "a version of what is deleted", add("a", version("v9", 0)), fescue.ErrNotFound)
-	if err := s.PurgeSecrets(ctx, homePartition, madeAt.Add(time.Hour-time.Second)); err != nil {
+	if err := s.Secrets().PurgeSecrets(ctx, homePartition, madeAt.Add(time.Hour-time.Second)); err != nil {
 		t.Fatal(err)
 	}
-	must(s.Secret(ctx, homePartition, "a"))(t)
-	if err := s.PurgeSecrets(ctx, homePartition, madeAt.Add(time.Hour)); err != nil {
+	must(s.Secrets().Secret(ctx, homePartition, "a"))(t)
+	if err := s.Secrets().PurgeSecrets(ctx, homePartition, madeAt.Add(time.Hour)); err != nil {
 		t.Fatal(err)
 	}
-	_, err = s.Secret(ctx, homePartition, "a")
+	_, err = s.Secrets().Secret(ctx, homePartition, "a")
 	refused(t, "purged", err, fescue.ErrNotFound)
-	if got := must(s.SecretVersions(ctx, homePartition, "a"))(t); len(got) != 0 {
+	if got := must(s.Secrets().SecretVersions(ctx, homePartition, "a"))(t); len(got) != 0 {
 		t.Errorf("versions stay: %+v", got)
 	}
 
@@ -96,22 +96,22 @@ func testSecrets(t *testing.T, open opener) {
 			})
 		}
 		wg.Wait()
-		got := must(s.Secret(ctx, homePartition, "b"))(t)
+		got := must(s.Secrets().Secret(ctx, homePartition, "b"))(t)
 		current, previous := got.Stages[fescue.StageCurrent], got.Stages[fescue.StagePrevious]
 		if current == "" || previous == "" || current == previous {
 			t.Errorf("%v", got.Stages)
 		}
 		// What has no label goes with the next version after its time.
-		if err := s.AddSecretVersion(ctx, homePartition, "b", "AbC123", version("last", time.Hour, fescue.StageCurrent), madeAt.Add(2*time.Minute)); err != nil {
+		if err := s.Secrets().AddSecretVersion(ctx, homePartition, "b", "AbC123", version("last", time.Hour, fescue.StageCurrent), madeAt.Add(2*time.Minute)); err != nil {
 			t.Fatal(err)
 		}
-		if list := must(s.SecretVersions(ctx, homePartition, "b"))(t); len(list) != 2 {
+		if list := must(s.Secrets().SecretVersions(ctx, homePartition, "b"))(t); len(list) != 2 {
 			t.Errorf("%d versions", len(list))
 		}
 	})
-	if err := s.DropSecret(ctx, homePartition, "b", "AbC123"); err != nil {
+	if err := s.Secrets().DropSecret(ctx, homePartition, "b", "AbC123"); err != nil {
 		t.Fatal(err)
 	}
-	refused(t, "drop again", s.DropSecret(ctx, homePartition, "b", "AbC123"), fescue.ErrNotFound)
-	must(s.Secret(ctx, elsewhere[0], "b"))(t)
+	refused(t, "drop again", s.Secrets().DropSecret(ctx, homePartition, "b", "AbC123"), fescue.ErrNotFound)
+	must(s.Secrets().Secret(ctx, elsewhere[0], "b"))(t)
 }

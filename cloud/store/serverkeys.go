@@ -8,11 +8,17 @@ import (
 	"github.com/fescue-edge/fescue"
 )
 
+// ServerKeys keep the servers' own keys, sealed.
+type ServerKeys struct{ db *DB }
+
+// ServerKeys is that part of the database.
+func (db *DB) ServerKeys() ServerKeys { return ServerKeys{db} }
+
 // AddServerKey writes a key, and reports whether it did: of two servers that add
 // a key of the same purpose and number the first wins, and ServerKeys then tells
 // both the same.
-func (s *Store) AddServerKey(ctx context.Context, k fescue.ServerKey) (added bool, err error) {
-	err = s.update(ctx, func(tx *sql.Tx) error {
+func (s ServerKeys) AddServerKey(ctx context.Context, k fescue.ServerKey) (added bool, err error) {
+	err = s.db.update(ctx, func(tx *sql.Tx) error {
 		res, err := tx.ExecContext(ctx, `
 			INSERT INTO server_key (id, purpose, number, public_pem, sealed, statement, created_at)
 			VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING`,
@@ -28,7 +34,7 @@ func (s *Store) AddServerKey(ctx context.Context, k fescue.ServerKey) (added boo
 }
 
 // ServerKeys lists the keys of a purpose, newest first.
-func (s *Store) ServerKeys(ctx context.Context, purpose string) ([]fescue.ServerKey, error) {
+func (s ServerKeys) ServerKeys(ctx context.Context, purpose string) ([]fescue.ServerKey, error) {
 	scan := func(rows *sql.Rows) (fescue.ServerKey, error) {
 		k := fescue.ServerKey{Purpose: purpose}
 		var sealed, statement string
@@ -44,6 +50,6 @@ func (s *Store) ServerKeys(ctx context.Context, purpose string) ([]fescue.Server
 		k.Sealed, err = base64.StdEncoding.DecodeString(sealed)
 		return k, err
 	}
-	return all(ctx, s.read, scan, `
+	return all(ctx, s.db.read, scan, `
 		SELECT id, number, public_pem, sealed, statement, created_at FROM server_key WHERE purpose = $1 ORDER BY number DESC`, purpose)
 }

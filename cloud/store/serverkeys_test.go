@@ -28,14 +28,14 @@ func testServerKeys(t *testing.T, open opener) {
 		{second, true},
 		{make("device/1", "device-authority", 1, "d", 0), true},
 	} {
-		if added := must(s.AddServerKey(ctx, tc.key))(t); added != tc.added {
+		if added := must(s.ServerKeys().AddServerKey(ctx, tc.key))(t); added != tc.added {
 			t.Errorf("%+v: added %t", tc.key, added)
 		}
 	}
-	if list := must(s.ServerKeys(ctx, "signing"))(t); !gocmp.Equal(list, []fescue.ServerKey{tenth, second, first}) {
+	if list := must(s.ServerKeys().ServerKeys(ctx, "signing"))(t); !gocmp.Equal(list, []fescue.ServerKey{tenth, second, first}) {
 		t.Errorf("%+v", list)
 	}
-	if list := must(s.ServerKeys(ctx, "none"))(t); len(list) != 0 {
+	if list := must(s.ServerKeys().ServerKeys(ctx, "none"))(t); len(list) != 0 {
 		t.Errorf("%+v", list)
 	}
 }

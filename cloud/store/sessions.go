@@ -10,8 +10,8 @@ import (
 
 // AddSessionKey writes a temporary key, and removes those that ended a day before
 // it began.
-func (s *Store) AddSessionKey(ctx context.Context, k identity.SessionKey) error {
-	return s.update(ctx, func(tx *sql.Tx) error {
+func (s AccessKeys) AddSessionKey(ctx context.Context, k identity.SessionKey) error {
+	return s.db.update(ctx, func(tx *sql.Tx) error {
 		if _, err := tx.ExecContext(ctx, `DELETE FROM session_key WHERE expires_at < $1`, millis(k.CreatedAt.AddDate(0, 0, -1))); err != nil {
 			return err
 		}
@@ -23,10 +23,10 @@ func (s *Store) AddSessionKey(ctx context.Context, k identity.SessionKey) error 
 }
 
 // SessionKey reads a temporary key, also one that has ended a moment ago.
-func (s *Store) SessionKey(ctx context.Context, id string) (identity.SessionKey, error) {
+func (s AccessKeys) SessionKey(ctx context.Context, id string) (identity.SessionKey, error) {
 	k := identity.SessionKey{ID: id}
 	var created, expires int64
-	err := one(s.read.QueryRowContext(ctx, `
+	err := one(s.db.read.QueryRowContext(ctx, `
 		SELECT parent, identity, role, created_at, expires_at, mac FROM session_key WHERE id = $1`, id),
 		&k.Parent, &k.Identity, &k.Role, &created, &expires, &k.MAC)
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 func testSessions(t *testing.T, open opener) {
 	t.Parallel()
 	s, ctx := open(t), t.Context()
-	if err := s.PutAccessKey(ctx, identity.AccessKey{ID: "A", Account: "123456789012", Name: "n", Role: "admin", CreatedAt: madeAt}); err != nil {
+	if err := s.AccessKeys().PutAccessKey(ctx, identity.AccessKey{ID: "A", Account: "123456789012", Name: "n", Role: "admin", CreatedAt: madeAt}); err != nil {
 		t.Fatal(err)
 	}
 	session := func(id string, begins time.Duration) identity.SessionKey {
@@ -21,23 +21,23 @@ func testSessions(t *testing.T, open opener) {
 	}
 	first := session("1", 0)
 	for _, k := range []identity.SessionKey{first, session("2", 12*time.Hour)} {
-		if err := s.AddSessionKey(ctx, k); err != nil {
+		if err := s.AccessKeys().AddSessionKey(ctx, k); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if got := must(s.SessionKey(ctx, "1"))(t); !gocmp.Equal(got, first) {
+	if got := must(s.AccessKeys().SessionKey(ctx, "1"))(t); !gocmp.Equal(got, first) {
 		t.Error(gocmp.Diff(first, got))
 	}
-	_, err := s.SessionKey(ctx, "3")
+	_, err := s.AccessKeys().SessionKey(ctx, "3")
 	refused(t, "an unknown one", err, fescue.ErrNotFound)
-	if err := s.AddSessionKey(ctx, session("3", 26*time.Hour)); err != nil {
+	if err := s.AccessKeys().AddSessionKey(ctx, session("3", 26*time.Hour)); err != nil {
 		t.Fatal(err)
 	}
-	_, err = s.SessionKey(ctx, "1")
+	_, err = s.AccessKeys().SessionKey(ctx, "1")
 	refused(t, "one that ended long ago", err, fescue.ErrNotFound)
-	must(s.SessionKey(ctx, "2"))(t)
+	must(s.AccessKeys().SessionKey(ctx, "2"))(t)
 	orphan := session("4", 0)
-	if orphan.Parent = "B"; s.AddSessionKey(ctx, orphan) == nil {
+	if orphan.Parent = "B"; s.AccessKeys().AddSessionKey(ctx, orphan) == nil {
 		t.Error("a session without a parent")
 	}
 }

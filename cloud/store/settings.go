@@ -9,9 +9,16 @@ import (
 	"github.com/fescue-edge/fescue"
 )
 
+// Settings are values of all servers on the database, and in which partitions
+// there is anything.
+type Settings struct{ db *DB }
+
+// Settings is that part of the database.
+func (db *DB) Settings() Settings { return Settings{db} }
+
 // KeptSetting is a server-wide value, empty when none was kept.
-func (s *Store) KeptSetting(ctx context.Context, name string) (kept string, err error) {
-	err = one(s.read.QueryRowContext(ctx, `SELECT value FROM server_setting WHERE name = $1`, name), &kept)
+func (s Settings) KeptSetting(ctx context.Context, name string) (kept string, err error) {
+	err = one(s.db.read.QueryRowContext(ctx, `SELECT value FROM server_setting WHERE name = $1`, name), &kept)
 	if errors.Is(err, fescue.ErrNotFound) {
 		return "", nil
 	}
@@ -19,8 +26,8 @@ func (s *Store) KeptSetting(ctx context.Context, name string) (kept string, err 
 }
 
 // Setting keeps a server-wide value the first time and returns what is kept.
-func (s *Store) Setting(ctx context.Context, name, value string) (kept string, err error) {
-	err = s.update(ctx, func(tx *sql.Tx) error {
+func (s Settings) Setting(ctx context.Context, name, value string) (kept string, err error) {
+	err = s.db.update(ctx, func(tx *sql.Tx) error {
 		if _, err := tx.ExecContext(ctx, `
 			INSERT INTO server_setting (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING`, name, value); err != nil {
 			return err
@@ -31,8 +38,8 @@ func (s *Store) Setting(ctx context.Context, name, value string) (kept string, e
 }
 
 // PutSetting keeps a server-wide value in place of the one before.
-func (s *Store) PutSetting(ctx context.Context, name, value string) error {
-	return s.update(ctx, func(tx *sql.Tx) error {
+func (s Settings) PutSetting(ctx context.Context, name, value string) error {
+	return s.db.update(ctx, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `
 			INSERT INTO server_setting (name, value) VALUES ($1, $2)
 			ON CONFLICT (name) DO UPDATE SET value = excluded.value`, name, value)
@@ -42,14 +49,14 @@ func (s *Store) PutSetting(ctx context.Context, name, value string) error {
 
 // Partitions lists the partitions of an account that have groups, things or
 // functions, the one with the oldest first.
-func (s *Store) Partitions(ctx context.Context, aws, account string) ([]fescue.Partition, error) {
+func (s Settings) Partitions(ctx context.Context, aws, account string) ([]fescue.Partition, error) {
 	scan := func(rows *sql.Rows) (p fescue.Partition, err error) {
 		var key string
 		var oldest int64
 		err = rows.Scan(&key, &oldest)
 		return partitionOf(aws, key), err
 	}
-	list, err := all(ctx, s.read, scan, `
+	list, err := all(ctx, s.db.read, scan, `
 		SELECT partition, min(created_at) AS oldest FROM (
 			SELECT partition, created_at FROM definition
 			UNION ALL SELECT partition, created_at FROM thing

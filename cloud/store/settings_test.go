@@ -20,7 +20,7 @@ func testSettings(t *testing.T, open opener) {
 	for i := range kept {
 		wg.Go(func() {
 			var err error
-			if kept[i], err = s.Setting(ctx, "master-key", fmt.Sprint("id", i)); err != nil {
+			if kept[i], err = s.Settings().Setting(ctx, "master-key", fmt.Sprint("id", i)); err != nil {
 				t.Error(err)
 			}
 		})
@@ -29,18 +29,18 @@ func testSettings(t *testing.T, open opener) {
 	if slices.Sort(kept); kept[0] != kept[7] || kept[0] == "" {
 		t.Errorf("kept %v", kept)
 	}
-	if other := must(s.Setting(ctx, "other", "x"))(t); other != "x" {
+	if other := must(s.Settings().Setting(ctx, "other", "x"))(t); other != "x" {
 		t.Errorf("kept %q", other)
 	}
 	for _, value := range []string{"y", "z"} {
-		if err := s.PutSetting(ctx, "other", value); err != nil {
+		if err := s.Settings().PutSetting(ctx, "other", value); err != nil {
 			t.Fatal(err)
 		}
-		if got := must(s.KeptSetting(ctx, "other"))(t); got != value {
+		if got := must(s.Settings().KeptSetting(ctx, "other"))(t); got != value {
 			t.Errorf("kept %q, put %q", got, value)
 		}
 	}
-	if got := must(s.KeptSetting(ctx, "none"))(t); got != "" {
+	if got := must(s.Settings().KeptSetting(ctx, "none"))(t); got != "" {
 		t.Errorf("kept %q", got)
 	}
 }
@@ -52,13 +52,13 @@ func testPartitions(t *testing.T, open opener) {
 	in := func(account, region string) fescue.Partition {
 		return fescue.Partition{AWS: "aws", Account: account, Region: region}
 	}
-	list := func(account string) []fescue.Partition { return must(s.Partitions(ctx, "aws", account))(t) }
+	list := func(account string) []fescue.Partition { return must(s.Settings().Partitions(ctx, "aws", account))(t) }
 	if got := list("123456789012"); len(got) != 0 {
 		t.Errorf("%v", got)
 	}
 	for i, p := range []fescue.Partition{in("123456789012", "us-east-1"), in("123456789012", "eu-west-1"), in("210987654321", "eu-west-1"), in("123456789012", "eu-west-1")} {
 		d := fescue.Definition{Kind: fescue.GroupKind, ID: fescue.NewID(), Name: "g", CreatedAt: madeAt.Add(-time.Duration(i) * time.Hour), UpdatedAt: madeAt}
-		if _, err := s.CreateDefinition(ctx, p, d, nil, fescue.Token{}); err != nil {
+		if _, err := s.Definitions().CreateDefinition(ctx, p, d, nil, fescue.Token{}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -11,12 +11,18 @@ import (
 	"github.com/fescue-edge/fescue/shadow"
 )
 
+// Shadows keep the shadows of things.
+type Shadows struct{ db *DB }
+
+// Shadows is that part of the database.
+func (db *DB) Shadows() Shadows { return Shadows{db} }
+
 // Shadow reads a document with its revision. One that never was is the zero
 // document with revision 0.
-func (s *Store) Shadow(ctx context.Context, p fescue.Partition, id shadow.ID) (shadow.Document, int64, error) {
+func (s Shadows) Shadow(ctx context.Context, p fescue.Partition, id shadow.ID) (shadow.Document, int64, error) {
 	var text string
 	var version, revision, deleted int64
-	err := one(s.read.QueryRowContext(ctx, `
+	err := one(s.db.read.QueryRowContext(ctx, `
 		SELECT document_json, version, revision, deleted_at FROM shadow
 		WHERE partition = $1 AND thing = $2 AND name = $3`, p.Key(), id.Thing, id.Name),
 		&text, &version, &revision, &deleted)
@@ -33,8 +39,8 @@ func (s *Store) Shadow(ctx context.Context, p fescue.Partition, id shadow.ID) (s
 
 // PutShadow writes a document over a revision, 0 standing for none; when that is
 // not the present one the error wraps fescue.ErrConflict.
-func (s *Store) PutShadow(ctx context.Context, p fescue.Partition, id shadow.ID, d shadow.Document, over int64) error {
-	return s.update(ctx, func(tx *sql.Tx) error {
+func (s Shadows) PutShadow(ctx context.Context, p fescue.Partition, id shadow.ID, d shadow.Document, over int64) error {
+	return s.db.update(ctx, func(tx *sql.Tx) error {
 		query := `
 			UPDATE shadow SET document_json = $4, version = $5, deleted_at = $6, revision = revision + 1
 			WHERE partition = $1 AND thing = $2 AND name = $3 AND revision = $7`
@@ -54,8 +60,8 @@ func (s *Store) PutShadow(ctx context.Context, p fescue.Partition, id shadow.ID,
 }
 
 // ShadowNames lists the names of a thing's named shadows that exist.
-func (s *Store) ShadowNames(ctx context.Context, p fescue.Partition, thing string, page fescue.Page) ([]string, error) {
-	return all(ctx, s.read, scanText, `
+func (s Shadows) ShadowNames(ctx context.Context, p fescue.Partition, thing string, page fescue.Page) ([]string, error) {
+	return all(ctx, s.db.read, scanText, `
 		SELECT name FROM shadow
 		WHERE partition = $1 AND thing = $2 AND name > $3 AND deleted_at = 0 ORDER BY name LIMIT $4`,
 		p.Key(), thing, page.After, page.Limit)
@@ -63,8 +69,8 @@ func (s *Store) ShadowNames(ctx context.Context, p fescue.Partition, thing strin
 
 // ForgetShadows removes what is left of documents that were deleted before a
 // time.
-func (s *Store) ForgetShadows(ctx context.Context, before time.Time) error {
-	return s.update(ctx, func(tx *sql.Tx) error {
+func (s Shadows) ForgetShadows(ctx context.Context, before time.Time) error {
+	return s.db.update(ctx, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `DELETE FROM shadow WHERE deleted_at > 0 AND deleted_at < $1`, millis(before))
 		return err
 	})

@@ -15,7 +15,7 @@ import (
 	"github.com/fescue-edge/fescue/shadow"
 )
 
-var _ shadows.Store = (*store.Store)(nil)
+var _ shadows.Store = store.Shadows{}
 
 func testShadows(t *testing.T, open opener) {
 	t.Parallel()
@@ -27,28 +27,28 @@ func testShadows(t *testing.T, open opener) {
 	}
 	is := func(t *testing.T, p fescue.Partition, id shadow.ID, want shadow.Document, revision int64) {
 		t.Helper()
-		d, got, err := s.Shadow(ctx, p, id)
+		d, got, err := s.Shadows().Shadow(ctx, p, id)
 		if err != nil || got != revision || string(d.Encode()) != string(want.Encode()) || d.Version != want.Version || !d.Deleted.Equal(want.Deleted) {
 			t.Errorf("%+v at revision %d, %v; want %+v at %d", d, got, err, want, revision)
 		}
 	}
 	t.Run("one that never was", func(t *testing.T) { is(t, homePartition, lamp, shadow.Document{}, 0) })
 	t.Run("is written once", func(t *testing.T) {
-		mustDo(t, s.PutShadow(ctx, homePartition, lamp, document(1), 0))
-		refused(t, "again", s.PutShadow(ctx, homePartition, lamp, document(2), 0), fescue.ErrConflict)
+		mustDo(t, s.Shadows().PutShadow(ctx, homePartition, lamp, document(1), 0))
+		refused(t, "again", s.Shadows().PutShadow(ctx, homePartition, lamp, document(2), 0), fescue.ErrConflict)
 		is(t, homePartition, lamp, document(1), 1)
 	})
 	t.Run("is written over its revision only", func(t *testing.T) {
-		mustDo(t, s.PutShadow(ctx, homePartition, lamp, document(2), 1))
-		refused(t, "an old one", s.PutShadow(ctx, homePartition, lamp, document(3), 1), fescue.ErrConflict)
-		refused(t, "a later one", s.PutShadow(ctx, homePartition, lamp, document(3), 3), fescue.ErrConflict)
+		mustDo(t, s.Shadows().PutShadow(ctx, homePartition, lamp, document(2), 1))
+		refused(t, "an old one", s.Shadows().PutShadow(ctx, homePartition, lamp, document(3), 1), fescue.ErrConflict)
+		refused(t, "a later one", s.Shadows().PutShadow(ctx, homePartition, lamp, document(3), 3), fescue.ErrConflict)
 		is(t, homePartition, lamp, document(2), 2)
 	})
 	t.Run("named ones are others", func(t *testing.T) {
 		is(t, homePartition, night, shadow.Document{}, 0)
-		mustDo(t, s.PutShadow(ctx, homePartition, night, document(1), 0),
-			s.PutShadow(ctx, homePartition, shadow.ID{Thing: "lamp", Name: "day"}, document(1), 0),
-			s.PutShadow(ctx, homePartition, shadow.ID{Thing: "fan", Name: "x"}, document(1), 0))
+		mustDo(t, s.Shadows().PutShadow(ctx, homePartition, night, document(1), 0),
+			s.Shadows().PutShadow(ctx, homePartition, shadow.ID{Thing: "lamp", Name: "day"}, document(1), 0),
+			s.Shadows().PutShadow(ctx, homePartition, shadow.ID{Thing: "fan", Name: "x"}, document(1), 0))
 		for _, tc := range []struct {
 			page fescue.Page
 			want []string
@@ -58,7 +58,7 @@ func testShadows(t *testing.T, open opener) {
 			{fescue.Page{After: "day", Limit: 10}, []string{"night"}},
 			{fescue.Page{After: "night", Limit: 10}, nil},
 		} {
-			if diff := cmp.Diff(tc.want, must(s.ShadowNames(ctx, homePartition, "lamp", tc.page))(t)); diff != "" {
+			if diff := cmp.Diff(tc.want, must(s.Shadows().ShadowNames(ctx, homePartition, "lamp", tc.page))(t)); diff != "" {
 				t.Errorf("%+v: %s", tc.page, diff)
 			}
 		}
@@ -66,20 +66,20 @@ func testShadows(t *testing.T, open opener) {
 	t.Run("in another partition", func(t *testing.T) {
 		for _, p := range elsewhere {
 			is(t, p, lamp, shadow.Document{}, 0)
-			if names := must(s.ShadowNames(ctx, p, "lamp", fescue.Page{Limit: 10}))(t); names != nil {
+			if names := must(s.Shadows().ShadowNames(ctx, p, "lamp", fescue.Page{Limit: 10}))(t); names != nil {
 				t.Errorf("%s: %v", p, names)
 			}
-			refused(t, p.String(), s.PutShadow(ctx, p, lamp, document(3), 2), fescue.ErrConflict)
+			refused(t, p.String(), s.Shadows().PutShadow(ctx, p, lamp, document(3), 2), fescue.ErrConflict)
 		}
 	})
 	t.Run("of a deleted one the version is left, for a while", func(t *testing.T) {
 		gone := shadow.Document{Version: 1, Deleted: madeAt}
-		mustDo(t, s.PutShadow(ctx, homePartition, night, gone, 1), s.ForgetShadows(ctx, madeAt))
+		mustDo(t, s.Shadows().PutShadow(ctx, homePartition, night, gone, 1), s.Shadows().ForgetShadows(ctx, madeAt))
 		is(t, homePartition, night, gone, 2)
-		if names := must(s.ShadowNames(ctx, homePartition, "lamp", fescue.Page{Limit: 10}))(t); len(names) != 1 {
+		if names := must(s.Shadows().ShadowNames(ctx, homePartition, "lamp", fescue.Page{Limit: 10}))(t); len(names) != 1 {
 			t.Errorf("listed %v", names)
 		}
-		mustDo(t, s.ForgetShadows(ctx, madeAt.Add(time.Millisecond)))
+		mustDo(t, s.Shadows().ForgetShadows(ctx, madeAt.Add(time.Millisecond)))
 		is(t, homePartition, night, shadow.Document{}, 0)
 		is(t, homePartition, lamp, document(2), 2)
 	})
@@ -97,10 +97,10 @@ func testShadowRace(t *testing.T, open opener) {
 	for range writers {
 		wg.Go(func() {
 			for done := 0; done < each; {
-				d, revision, err := s.Shadow(ctx, homePartition, lamp)
+				d, revision, err := s.Shadows().Shadow(ctx, homePartition, lamp)
 				if err == nil {
 					d.Version++
-					err = s.PutShadow(ctx, homePartition, lamp, d, revision)
+					err = s.Shadows().PutShadow(ctx, homePartition, lamp, d, revision)
 				}
 				if err == nil {
 					done++
@@ -116,7 +116,7 @@ func testShadowRace(t *testing.T, open opener) {
 	for err := range failed {
 		t.Error(err)
 	}
-	if d, revision, err := s.Shadow(ctx, homePartition, lamp); err != nil || d.Version != writers*each || revision != writers*each {
+	if d, revision, err := s.Shadows().Shadow(ctx, homePartition, lamp); err != nil || d.Version != writers*each || revision != writers*each {
 		t.Errorf("version %d at revision %d, %v; want %d", d.Version, revision, err, writers*each)
 	}
 }

@@ -33,7 +33,7 @@ const minReaders = 16
 // OpenSQLite opens the SQLite file, makes it if it is absent, and brings its
 // schema up to date. It has one connection that writes, as SQLite has one writer,
 // and several that read.
-func OpenSQLite(ctx context.Context, path string, logger *slog.Logger) (*Store, error) {
+func OpenSQLite(ctx context.Context, path string, logger *slog.Logger) (*DB, error) {
 	dsn := func(extra ...string) string {
 		q := url.Values{"_pragma": append([]string{
 			"journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(ON)",
@@ -62,7 +62,7 @@ func OpenSQLite(ctx context.Context, path string, logger *slog.Logger) (*Store, 
 	readers := max(minReaders, 2*runtime.NumCPU())
 	read.SetMaxOpenConns(readers)
 	read.SetMaxIdleConns(readers)
-	return &Store{engine: sqliteEngine, write: write, read: newStatements(read), now: time.Now}, nil
+	return &DB{engine: sqliteEngine, write: write, read: newStatements(read), now: time.Now}, nil
 }
 
 // keepPrivate makes the file, if it is absent, and leaves it and those beside it to

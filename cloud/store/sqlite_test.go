@@ -14,7 +14,7 @@ import (
 
 func TestSQLiteFile(t *testing.T) {
 	t.Parallel()
-	open := func(t *testing.T, path string) (*store.Store, error) {
+	open := func(t *testing.T, path string) (*store.DB, error) {
 		t.Helper()
 		return store.Open(t.Context(), path, slog.New(slog.DiscardHandler))
 	}
@@ -23,14 +23,14 @@ func TestSQLiteFile(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "a b?#%.db")
 		s := must(open(t, path))(t)
 		d := newContainer(fescue.CoreKind, "mine")
-		must(s.CreateDefinition(t.Context(), homePartition, d, nil, fescue.Token{}))(t)
+		must(s.Definitions().CreateDefinition(t.Context(), homePartition, d, nil, fescue.Token{}))(t)
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
 		if s = must(open(t, path))(t); s.Ping(t.Context()) != nil {
 			t.Error("it does not answer")
 		}
-		if got := must(s.Definition(t.Context(), homePartition, d.Kind, d.ID))(t); got.Name != "mine" {
+		if got := must(s.Definitions().Definition(t.Context(), homePartition, d.Kind, d.ID))(t); got.Name != "mine" {
 			t.Errorf("%+v", got)
 		}
 		if err := s.Close(); err != nil {
@@ -87,7 +87,7 @@ func TestCoresThatRunNothing(t *testing.T) {
 	}
 	owners["a"], owners["d"] = "", ""
 	for thing, want := range owners {
-		if got := must(s.CoreOwner(t.Context(), homePartition, thing))(t); got != want {
+		if got := must(s.Cores().CoreOwner(t.Context(), homePartition, thing))(t); got != want {
 			t.Errorf("the core %s belongs to %q, want %q", thing, got, want)
 		}
 	}

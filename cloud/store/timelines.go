@@ -11,8 +11,8 @@ import (
 )
 
 // Steps is the timeline of a deployment, oldest step first.
-func (s *Store) Steps(ctx context.Context, p fescue.Partition, deploymentID string) ([]fescue.RecordedStep, error) {
-	return all(ctx, s.read, func(rows *sql.Rows) (fescue.RecordedStep, error) {
+func (s Deployments) Steps(ctx context.Context, p fescue.Partition, deploymentID string) ([]fescue.RecordedStep, error) {
+	return all(ctx, s.db.read, func(rows *sql.Rows) (fescue.RecordedStep, error) {
 		var step fescue.RecordedStep
 		var at int64
 		var warnings string
@@ -28,8 +28,8 @@ func (s *Store) Steps(ctx context.Context, p fescue.Partition, deploymentID stri
 
 // SetProgress writes down what a core does for a deployment that is not over for
 // it, as Deployment.Over says, else the error is fescue.ErrEnded.
-func (s *Store) SetProgress(ctx context.Context, d fescue.Deployment, progress fescue.Progress) error {
-	err := s.update(ctx, func(tx *sql.Tx) error {
+func (s Deployments) SetProgress(ctx context.Context, d fescue.Deployment, progress fescue.Progress) error {
+	err := s.db.update(ctx, func(tx *sql.Tx) error {
 		return changed(ctx, tx, `
 			UPDATE deployment SET progress_json = $1 WHERE partition = $2 AND id = $3
 				AND (status = 'InProgress' OR status = 'Success' AND type = 'ForceResetDeployment')`,
@@ -42,10 +42,10 @@ func (s *Store) SetProgress(ctx context.Context, d fescue.Deployment, progress f
 }
 
 // Progress is what a deployment's core last said that it does.
-func (s *Store) Progress(ctx context.Context, p fescue.Partition, deploymentID string) (fescue.Progress, error) {
+func (s Deployments) Progress(ctx context.Context, p fescue.Partition, deploymentID string) (fescue.Progress, error) {
 	var text string
 	var progress fescue.Progress
-	err := one(s.read.QueryRowContext(ctx, `
+	err := one(s.db.read.QueryRowContext(ctx, `
 		SELECT progress_json FROM deployment WHERE partition = $1 AND id = $2`, p.Key(), deploymentID), &text)
 	if err == nil {
 		err = fromJSON(text, &progress)
@@ -55,8 +55,8 @@ func (s *Store) Progress(ctx context.Context, p fescue.Partition, deploymentID s
 
 // Overdue lists deployments, of every partition, that have been in a phase since
 // before a time, the longest first.
-func (s *Store) Overdue(ctx context.Context, aws string, phase fescue.DeploymentPhase, before time.Time, limit int) ([]fescue.Deployment, error) {
-	return all(ctx, s.read, scanAnywhere(aws), `SELECT `+deploymentColumns+`, partition FROM deployment
+func (s Deployments) Overdue(ctx context.Context, aws string, phase fescue.DeploymentPhase, before time.Time, limit int) ([]fescue.Deployment, error) {
+	return all(ctx, s.db.read, scanAnywhere(aws), `SELECT `+deploymentColumns+`, partition FROM deployment
 		WHERE status = 'InProgress' AND phase = $1 AND updated_at < $2 ORDER BY updated_at LIMIT $3`,
 		phase, millis(before), limit)
 }
@@ -64,16 +64,16 @@ func (s *Store) Overdue(ctx context.Context, aws string, phase fescue.Deployment
 // Redate has deployments under way that seem to have come to their phase later
 // than a time have come there now, and says how many: a clock was ahead, and their
 // deadlines would be that far away.
-func (s *Store) Redate(ctx context.Context, late, now time.Time, limit int) (n int, err error) {
+func (s Deployments) Redate(ctx context.Context, late, now time.Time, limit int) (n int, err error) {
 	type key struct{ partition, id string }
 	scan := func(rows *sql.Rows) (k key, err error) { return k, rows.Scan(&k.partition, &k.id) }
-	ahead, err := all(ctx, s.read, scan, `
+	ahead, err := all(ctx, s.db.read, scan, `
 		SELECT partition, id FROM deployment
 		WHERE status = 'InProgress' AND phase IN ('Offered', 'Claimed', 'Staged', 'Switched') AND updated_at > $1 LIMIT $2`, millis(late), limit)
 	if err != nil || len(ahead) == 0 {
 		return 0, err
 	}
-	err = s.update(ctx, func(tx *sql.Tx) error {
+	err = s.db.update(ctx, func(tx *sql.Tx) error {
 		n = 0
 		for _, k := range ahead {
 			err := changed(ctx, tx, `
@@ -99,12 +99,12 @@ func (s *Store) Redate(ctx context.Context, late, now time.Time, limit int) (n i
 
 // DeploymentsIn lists the deployments of all groups that are in a status, newest
 // first. The page's key is a deployment id.
-func (s *Store) DeploymentsIn(ctx context.Context, p fescue.Partition, status fescue.DeploymentStatus, page fescue.Page) ([]fescue.Deployment, error) {
-	before, err := pageStart(ctx, s.read, page, `SELECT created_at FROM deployment WHERE partition = $1 AND id = $2`, p.Key(), page.After)
+func (s Deployments) DeploymentsIn(ctx context.Context, p fescue.Partition, status fescue.DeploymentStatus, page fescue.Page) ([]fescue.Deployment, error) {
+	before, err := pageStart(ctx, s.db.read, page, `SELECT created_at FROM deployment WHERE partition = $1 AND id = $2`, p.Key(), page.After)
 	if err != nil {
 		return nil, err
 	}
-	return all(ctx, s.read, scanDeployment(p), selectDeployment+`
+	return all(ctx, s.db.read, scanDeployment(p), selectDeployment+`
 		WHERE partition = $1 AND status = $2 AND (created_at, id) < ($3, $4)
 		ORDER BY created_at DESC, id DESC LIMIT $5`, p.Key(), status, before, page.After, page.Limit)
 }

@@ -19,10 +19,10 @@ func testTimelines(t *testing.T, open opener) {
 		t.Parallel()
 		s, ctx := open(t), t.Context()
 		r := deploying(t, s, "g").offer("core").step(fescue.EventClaimed)
-		staged := must(s.ApplyStep(ctx, r.Deployment, fescue.CoreActor, fescue.DeploymentStep{
+		staged := must(s.Deployments().ApplyStep(ctx, r.Deployment, fescue.CoreActor, fescue.DeploymentStep{
 			Event: fescue.EventStaged, At: madeAt.Add(3 * time.Minute), Note: "by wire", Fetched: 1 << 40,
 		}))(t)
-		must(s.ApplyStep(ctx, staged, fescue.CloudActor, fescue.DeploymentStep{
+		must(s.Deployments().ApplyStep(ctx, staged, fescue.CloudActor, fescue.DeploymentStep{
 			Event: fescue.EventCancelRequested, At: madeAt.Add(4 * time.Minute), Note: "me",
 		}))(t)
 		want := []fescue.RecordedStep{
@@ -32,15 +32,15 @@ func testTimelines(t *testing.T, open opener) {
 			{Event: fescue.EventStaged, Actor: fescue.CoreActor, At: madeAt.Add(3 * time.Minute), Note: "by wire", Fetched: 1 << 40},
 			{Event: fescue.EventCancelRequested, Actor: fescue.CloudActor, At: madeAt.Add(4 * time.Minute), Note: "me"},
 		}
-		if diff := gocmp.Diff(want, must(s.Steps(ctx, homePartition, r.ID))(t)); diff != "" {
+		if diff := gocmp.Diff(want, must(s.Deployments().Steps(ctx, homePartition, r.ID))(t)); diff != "" {
 			t.Error(diff)
 		}
-		got := must(s.Deployment(ctx, homePartition, "g", r.ID))(t)
+		got := must(s.Deployments().Deployment(ctx, homePartition, "g", r.ID))(t)
 		if got.CancelRequestedAt != madeAt.Add(4*time.Minute) || got.Phase != fescue.Staged || got.UpdatedAt != madeAt.Add(3*time.Minute) {
 			t.Errorf("%+v", got)
 		}
 		for _, p := range elsewhere {
-			if steps := must(s.Steps(ctx, p, r.ID))(t); len(steps) != 0 {
+			if steps := must(s.Deployments().Steps(ctx, p, r.ID))(t); len(steps) != 0 {
 				t.Errorf("another partition sees %v", steps)
 			}
 		}
@@ -49,13 +49,13 @@ func testTimelines(t *testing.T, open opener) {
 		t.Parallel()
 		s, ctx := open(t), t.Context()
 		r := deploying(t, s, "g").offer("core").step(fescue.EventClaimed)
-		before := must(s.Epoch(ctx, homePartition, "core"))(t)
+		before := must(s.Offers().Epoch(ctx, homePartition, "core"))(t)
 		r.step(fescue.EventTimedOut)
-		if got := must(s.Epoch(ctx, homePartition, "core"))(t); got != before+1 {
+		if got := must(s.Offers().Epoch(ctx, homePartition, "core"))(t); got != before+1 {
 			t.Errorf("epoch %d after %d", got, before)
 		}
 		waiting := deploying(t, s, "g").offer("core").step(fescue.EventExpired)
-		if got := must(s.Epoch(ctx, homePartition, "core"))(t); got != waiting.Epoch {
+		if got := must(s.Offers().Epoch(ctx, homePartition, "core"))(t); got != waiting.Epoch {
 			t.Errorf("epoch %d, the deployment that no core had claimed has %d", got, waiting.Epoch)
 		}
 	})
@@ -63,25 +63,25 @@ func testTimelines(t *testing.T, open opener) {
 		t.Parallel()
 		s, ctx := open(t), t.Context()
 		r := deploying(t, s, "g").offer("core").step(fescue.EventClaimed)
-		if got := must(s.Progress(ctx, homePartition, r.ID))(t); got != (fescue.Progress{}) {
+		if got := must(s.Deployments().Progress(ctx, homePartition, r.ID))(t); got != (fescue.Progress{}) {
 			t.Errorf("%+v before there was any", got)
 		}
 		want := fescue.Progress{Activity: "downloading", Fetched: 3, ToFetch: 9, At: madeAt}
-		if err := s.SetProgress(ctx, r.Deployment, want); err != nil {
+		if err := s.Deployments().SetProgress(ctx, r.Deployment, want); err != nil {
 			t.Fatal(err)
 		}
-		if got := must(s.Progress(ctx, homePartition, r.ID))(t); got != want {
+		if got := must(s.Deployments().Progress(ctx, homePartition, r.ID))(t); got != want {
 			t.Errorf("%+v", got)
 		}
 		r.stored() // no revision: a report that is under way is not disturbed
 		ended := r.step(fescue.EventSucceeded)
-		refused(t, "after the end", s.SetProgress(ctx, ended.Deployment, want), fescue.ErrEnded)
+		refused(t, "after the end", s.Deployments().SetProgress(ctx, ended.Deployment, want), fescue.ErrEnded)
 		forced := resetting(t, s, "g", fescue.ForceResetDeployment).force("core")
-		if err := s.SetProgress(ctx, forced.Deployment, want); err != nil {
+		if err := s.Deployments().SetProgress(ctx, forced.Deployment, want); err != nil {
 			t.Errorf("of a forced reset, which its core hears of after its end: %v", err)
 		}
-		refused(t, "of another partition", s.SetProgress(ctx, moved(r.Deployment, elsewhere[0]), want), fescue.ErrEnded)
-		_, err := s.Progress(ctx, elsewhere[0], r.ID)
+		refused(t, "of another partition", s.Deployments().SetProgress(ctx, moved(r.Deployment, elsewhere[0]), want), fescue.ErrEnded)
+		_, err := s.Deployments().Progress(ctx, elsewhere[0], r.ID)
 		refused(t, "read in another partition", err, fescue.ErrNotFound)
 	})
 	t.Run("what is overdue", func(t *testing.T) {
@@ -95,16 +95,16 @@ func testTimelines(t *testing.T, open opener) {
 		deploying(t, s, "claimed").offer("c").step(fescue.EventClaimed)
 		deploying(t, s, "ended").offer("e").step(fescue.EventClaimed).step(fescue.EventSucceeded)
 		got := map[string]fescue.Partition{}
-		for _, d := range must(s.Overdue(ctx, "aws", fescue.Offered, madeAt.Add(time.Minute+time.Millisecond), 9))(t) {
+		for _, d := range must(s.Deployments().Overdue(ctx, "aws", fescue.Offered, madeAt.Add(time.Minute+time.Millisecond), 9))(t) {
 			got[d.ID] = d.Partition
 		}
 		if diff := gocmp.Diff(want, got); diff != "" {
 			t.Error(diff)
 		}
-		if list := must(s.Overdue(ctx, "aws", fescue.Offered, madeAt.Add(time.Minute), 9))(t); len(list) != 0 {
+		if list := must(s.Deployments().Overdue(ctx, "aws", fescue.Offered, madeAt.Add(time.Minute), 9))(t); len(list) != 0 {
 			t.Errorf("%v are not overdue yet", list)
 		}
-		if list := must(s.Overdue(ctx, "aws", fescue.Offered, madeAt.Add(time.Hour), 2))(t); len(list) != 2 {
+		if list := must(s.Deployments().Overdue(ctx, "aws", fescue.Offered, madeAt.Add(time.Hour), 2))(t); len(list) != 2 {
 			t.Errorf("%d, at most 2 were asked for", len(list))
 		}
 	})
@@ -114,34 +114,34 @@ func testTimelines(t *testing.T, open opener) {
 		ahead := deploying(t, s, "ahead").offer("a").step(fescue.EventClaimed)
 		right := deploying(t, s, "right").offer("b")
 		ended := deploying(t, s, "ended").offer("c").step(fescue.EventClaimed).step(fescue.EventSucceeded)
-		before := must(s.Steps(ctx, homePartition, right.ID))(t)
+		before := must(s.Deployments().Steps(ctx, homePartition, right.ID))(t)
 		now := ahead.UpdatedAt
-		if n := must(s.Redate(ctx, now, now, 9))(t); n != 0 {
+		if n := must(s.Deployments().Redate(ctx, now, now, 9))(t); n != 0 {
 			t.Fatalf("%d deployments were ahead of %s", n, now)
 		}
 		later := ahead.UpdatedAt.Add(time.Hour)
-		next := must(s.ApplyStep(ctx, ahead.Deployment, fescue.CoreActor, fescue.DeploymentStep{Event: fescue.EventStaged, At: later, Epoch: ahead.Epoch}))(t)
-		if n := must(s.Redate(ctx, later.Add(-time.Minute), now, 9))(t); n != 1 {
+		next := must(s.Deployments().ApplyStep(ctx, ahead.Deployment, fescue.CoreActor, fescue.DeploymentStep{Event: fescue.EventStaged, At: later, Epoch: ahead.Epoch}))(t)
+		if n := must(s.Deployments().Redate(ctx, later.Add(-time.Minute), now, 9))(t); n != 1 {
 			t.Fatalf("%d deployments were redated", n)
 		}
-		got := must(s.Deployment(ctx, homePartition, ahead.GroupID, ahead.ID))(t)
+		got := must(s.Deployments().Deployment(ctx, homePartition, ahead.GroupID, ahead.ID))(t)
 		if !got.UpdatedAt.Equal(now) || got.Phase != fescue.Staged || got.Revision != next.Revision {
 			t.Errorf("%+v", got)
 		}
-		for _, step := range must(s.Steps(ctx, homePartition, ahead.ID))(t) {
+		for _, step := range must(s.Deployments().Steps(ctx, homePartition, ahead.ID))(t) {
 			if step.At.After(now) {
 				t.Errorf("%s is told to be at %s", step.Event, step.At)
 			}
 		}
-		if diff := gocmp.Diff(before, must(s.Steps(ctx, homePartition, right.ID))(t)); diff != "" {
+		if diff := gocmp.Diff(before, must(s.Deployments().Steps(ctx, homePartition, right.ID))(t)); diff != "" {
 			t.Error(diff)
 		}
-		if got := must(s.Deployment(ctx, homePartition, ended.GroupID, ended.ID))(t); !got.UpdatedAt.Equal(ended.UpdatedAt) {
+		if got := must(s.Deployments().Deployment(ctx, homePartition, ended.GroupID, ended.ID))(t); !got.UpdatedAt.Equal(ended.UpdatedAt) {
 			t.Errorf("one that ended is told to have ended at %s", got.UpdatedAt)
 		}
 		// A clock that went back dates no step before the one before it.
-		last := must(s.ApplyStep(ctx, got, fescue.CoreActor, fescue.DeploymentStep{Event: fescue.EventSucceeded, At: now.Add(-time.Hour), Epoch: got.Epoch}))(t)
-		if steps := must(s.Steps(ctx, homePartition, ahead.ID))(t); !last.UpdatedAt.Equal(now) || !steps[len(steps)-1].At.Equal(now) {
+		last := must(s.Deployments().ApplyStep(ctx, got, fescue.CoreActor, fescue.DeploymentStep{Event: fescue.EventSucceeded, At: now.Add(-time.Hour), Epoch: got.Epoch}))(t)
+		if steps := must(s.Deployments().Steps(ctx, homePartition, ahead.ID))(t); !last.UpdatedAt.Equal(now) || !steps[len(steps)-1].At.Equal(now) {
 			t.Errorf("%+v, %+v", last, steps)
 		}
 	})
@@ -158,7 +158,7 @@ func testTimelines(t *testing.T, open opener) {
 		slices.Reverse(want)
 		var got []string
 		for page := (fescue.Page{Limit: 2}); ; {
-			ids := deploymentIDs(must(s.DeploymentsIn(ctx, homePartition, fescue.Building, page))(t))
+			ids := deploymentIDs(must(s.Deployments().DeploymentsIn(ctx, homePartition, fescue.Building, page))(t))
 			if len(ids) == 0 {
 				break
 			}
@@ -167,7 +167,7 @@ func testTimelines(t *testing.T, open opener) {
 		if !slices.Equal(got, want) {
 			t.Errorf("%v, want %v", got, want)
 		}
-		if list, err := s.DeploymentsIn(ctx, homePartition, fescue.Building, fescue.Page{After: fescue.NewID(), Limit: 9}); !errors.Is(err, fescue.ErrPage) {
+		if list, err := s.Deployments().DeploymentsIn(ctx, homePartition, fescue.Building, fescue.Page{After: fescue.NewID(), Limit: 9}); !errors.Is(err, fescue.ErrPage) {
 			t.Errorf("after an unknown id: %v, %v", list, err)
 		}
 	})
@@ -178,13 +178,13 @@ func testPresence(t *testing.T, open opener) {
 	s, ctx := open(t), t.Context()
 	see := func(list ...cores.Seen) {
 		t.Helper()
-		if err := s.See(ctx, list); err != nil {
+		if err := s.Cores().See(ctx, list); err != nil {
 			t.Fatal(err)
 		}
 	}
 	want := func(p fescue.Partition, thing string, want fescue.LastSeen) {
 		t.Helper()
-		if got := must(s.LastSeen(ctx, p, thing))(t); got != want {
+		if got := must(s.Cores().LastSeen(ctx, p, thing))(t); got != want {
 			t.Errorf("%s: %+v, want %+v", thing, got, want)
 		}
 	}
@@ -216,12 +216,12 @@ func testPresence(t *testing.T, open opener) {
 		t.Errorf("online %+v", mirror)
 	}
 	for minutes, online := range map[int]int{22: 1, 28: 1, 29: 0} {
-		known, got, err := s.CountCores(ctx, at(minutes))
+		known, got, err := s.Cores().CountCores(ctx, at(minutes))
 		if err != nil || known != 1 || got != online {
 			t.Errorf("after %d minutes %d of %d online, %v", minutes, got, known, err)
 		}
 	}
-	if epoch := must(s.Epoch(ctx, homePartition, "core"))(t); epoch != 0 {
+	if epoch := must(s.Offers().Epoch(ctx, homePartition, "core"))(t); epoch != 0 {
 		t.Errorf("epoch %d", epoch)
 	}
 	if r := deploying(t, s, "g").offer("core"); r.Epoch != 1 {
@@ -234,20 +234,20 @@ func testFleet(t *testing.T, open opener) {
 	t.Parallel()
 	s, ctx := open(t), t.Context()
 	all := fescue.Page{Limit: 10}
-	none := must(s.Cores(ctx, homePartition, "", all))(t)
+	none := must(s.Cores().Cores(ctx, homePartition, "", all))(t)
 	if len(none) > 0 {
 		t.Errorf("cores of an empty store: %v", none)
 	}
-	group := must(s.CreateDefinition(ctx, homePartition, fescue.Definition{Kind: fescue.GroupKind, ID: fescue.NewID(), Name: "Mill", CreatedAt: madeAt, UpdatedAt: madeAt}, nil, fescue.Token{}))(t)
+	group := must(s.Definitions().CreateDefinition(ctx, homePartition, fescue.Definition{Kind: fescue.GroupKind, ID: fescue.NewID(), Name: "Mill", CreatedAt: madeAt, UpdatedAt: madeAt}, nil, fescue.Token{}))(t)
 	good := deploying(t, s, group.ID).offer("b").step(fescue.EventClaimed).step(fescue.EventStaged).step(fescue.EventSwitched).step(fescue.EventSucceeded)
 	bad := deploying(t, s, group.ID).offer("b").step(fescue.EventClaimed).step(fescue.EventFailed)
 	waiting := deploying(t, s, fescue.NewID()).offer("a")
 	info := fescue.CoreInfo{Version: "1.9", Formats: []int{2}, Findings: []fescue.ErrorDetail{{DetailedErrorCode: "X", DetailedErrorMessage: "y"}}}
-	mustDo(t, s.SetCoreInfo(ctx, homePartition, "c", info, madeAt))
-	mustDo(t, s.See(ctx, []cores.Seen{{Partition: homePartition, Thing: "c", LastSeen: fescue.LastSeen{SeenAt: madeAt, ConnectedAt: madeAt, Address: "10.0.0.7"}}}))
-	mustDo(t, s.See(ctx, []cores.Seen{{Partition: elsewhere[0], Thing: "d", Core: true, LastSeen: fescue.LastSeen{SeenAt: madeAt}}}))
+	mustDo(t, s.Cores().SetCoreInfo(ctx, homePartition, "c", info, madeAt))
+	mustDo(t, s.Cores().See(ctx, []cores.Seen{{Partition: homePartition, Thing: "c", LastSeen: fescue.LastSeen{SeenAt: madeAt, ConnectedAt: madeAt, Address: "10.0.0.7"}}}))
+	mustDo(t, s.Cores().See(ctx, []cores.Seen{{Partition: elsewhere[0], Thing: "d", Core: true, LastSeen: fescue.LastSeen{SeenAt: madeAt}}}))
 
-	list := must(s.Cores(ctx, homePartition, "", all))(t)
+	list := must(s.Cores().Cores(ctx, homePartition, "", all))(t)
 	if len(list) != 3 || list[0].Thing != "a" || list[1].Thing != "b" || list[2].Thing != "c" {
 		t.Fatalf("cores %+v", list)
 	}
@@ -261,30 +261,30 @@ func testFleet(t *testing.T, open opener) {
 		t.Errorf("one that only spoke: %+v", c)
 	}
 	t.Run("pages", func(t *testing.T) {
-		got := must(s.Cores(ctx, homePartition, "", fescue.Page{After: "a", Limit: 1}))(t)
+		got := must(s.Cores().Cores(ctx, homePartition, "", fescue.Page{After: "a", Limit: 1}))(t)
 		if len(got) != 1 || got[0].Thing != "b" {
 			t.Errorf("%+v", got)
 		}
 	})
 	t.Run("of one group", func(t *testing.T) {
-		if got := must(s.Cores(ctx, homePartition, group.ID, all))(t); len(got) != 1 || got[0].Thing != "b" {
+		if got := must(s.Cores().Cores(ctx, homePartition, group.ID, all))(t); len(got) != 1 || got[0].Thing != "b" {
 			t.Errorf("%+v", got)
 		}
-		if got := must(s.Cores(ctx, homePartition, fescue.NewID(), all))(t); len(got) != 0 {
+		if got := must(s.Cores().Cores(ctx, homePartition, fescue.NewID(), all))(t); len(got) != 0 {
 			t.Errorf("of an unknown one %+v", got)
 		}
 	})
 	t.Run("in another partition", func(t *testing.T) {
-		if got := must(s.Cores(ctx, elsewhere[0], "", all))(t); len(got) != 1 || got[0].Thing != "d" {
+		if got := must(s.Cores().Cores(ctx, elsewhere[0], "", all))(t); len(got) != 1 || got[0].Thing != "d" {
 			t.Errorf("%+v", got)
 		}
 	})
 	t.Run("after a reset", func(t *testing.T) {
 		d := newDeployment(homePartition, group.ID)
 		d.Type, d.GroupVersionID = fescue.ResetDeployment, ""
-		r := &run{t: t, s: s, Deployment: must(s.CreateDeployment(ctx, d, fescue.Token{}))(t)}
+		r := &run{t: t, s: s, Deployment: must(s.Deployments().CreateDeployment(ctx, d, fescue.Token{}))(t)}
 		r.offer("b").step(fescue.EventClaimed).step(fescue.EventSwitched).step(fescue.EventSucceeded)
-		got := must(s.Cores(ctx, homePartition, "", fescue.Page{After: "a", Limit: 1}))(t)
+		got := must(s.Cores().Cores(ctx, homePartition, "", fescue.Page{After: "a", Limit: 1}))(t)
 		if got[0].Runs.ID != "" || got[0].GroupID != "" || got[0].Last.Type != fescue.ResetDeployment {
 			t.Errorf("%+v", got[0])
 		}

@@ -8,11 +8,15 @@ import (
 	"github.com/fescue-edge/fescue"
 )
 
+// tokens are the client tokens of what is made once however often it is asked for;
+// the aggregates that take them embed it.
+type tokens struct{ db *DB }
+
 // TokenSubject is the id of what an earlier call with the token made. A token
 // that was not used is fescue.ErrNotFound, one that was used for another request
 // fescue.ErrTokenReused.
-func (s *Store) TokenSubject(ctx context.Context, p fescue.Partition, t fescue.Token) (id string, err error) {
-	return tokenSubject(ctx, s.read, p, t)
+func (s tokens) TokenSubject(ctx context.Context, p fescue.Partition, t fescue.Token) (id string, err error) {
+	return tokenSubject(ctx, s.db.read, p, t)
 }
 
 func tokenSubject(ctx context.Context, q querier, p fescue.Partition, t fescue.Token) (id string, err error) {

@@ -38,7 +38,7 @@ const (
 // site is a server that takes every request for signed. Deployments stay Building.
 type site struct {
 	t           testing.TB
-	store       *store.Store
+	store       *store.DB
 	definitions *definitions.Service
 	engine      *deploy.Engine
 	handler     func(p fescue.Partition) http.Handler
@@ -48,11 +48,11 @@ func open(t testing.TB) *site {
 	t.Helper()
 	logger, clock := slog.New(slog.DiscardHandler), func() time.Time { return now }
 	s := &site{t: t, store: storetest.Open(t)}
-	s.definitions = definitions.New(s.store, clock)
-	s.engine = deploy.New(deploy.Options{Store: s.store, AWS: "aws", Presence: cores.NewPresence(s.store, clock, logger), Now: clock, Logger: logger})
+	s.definitions = definitions.New(s.store.Definitions(), clock)
+	s.engine = deploy.New(deploy.Options{Stores: s.store.Engine(), AWS: "aws", Presence: cores.NewPresence(s.store.Cores(), clock, logger), Now: clock, Logger: logger})
 	service := api.New(api.Options{
 		Definitions: s.definitions, Deployments: s.engine, Now: clock, Logger: logger,
-		Fleet: cores.Fleet{Store: s.store, Presence: cores.NewPresence(s.store, clock, logger)},
+		Fleet: cores.Fleet{Store: s.store.Cores(), Presence: cores.NewPresence(s.store.Cores(), clock, logger)},
 	})
 	s.handler = func(p fescue.Partition) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -65,7 +65,7 @@ func TestGroupCertificateAuthorities(t *testing.T) {
 	})
 	t.Run("create rotates; the old one stays while its leaf lives", func(t *testing.T) {
 		a := a.with(t)
-		if err := a.store.RecordLeaf(t.Context(), here, group, first, now.Add(time.Hour)); err != nil {
+		if err := a.store.GroupAuthorities().RecordLeaf(t.Context(), here, group, first, now.Add(time.Hour)); err != nil {
 			t.Fatal(err)
 		}
 		second := a.rotated(group, "")

@@ -95,7 +95,7 @@ func TestThingRuntimeConfiguration(t *testing.T) {
 	is(a, "Off", "OutOfSync")
 
 	t.Run("the core says that it does so", func(t *testing.T) {
-		if err := a.store.ReportTelemetry(t.Context(), here, "core", "Off"); err != nil {
+		if err := a.store.Cores().ReportTelemetry(t.Context(), here, "core", "Off"); err != nil {
 			t.Fatal(err)
 		}
 		is(a.with(t), "Off", "InSync")

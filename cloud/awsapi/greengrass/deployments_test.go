@@ -21,11 +21,11 @@ func (a *api) deployable(p fescue.Partition) (group, version string) {
 // ends brings a deployment to Failure.
 func (a *api) ends(p fescue.Partition, group, id string) {
 	a.t.Helper()
-	d, err := a.store.Deployment(a.t.Context(), p, group, id)
+	d, err := a.store.Deployments().Deployment(a.t.Context(), p, group, id)
 	if err != nil {
 		a.t.Fatal(err)
 	}
-	if _, err := a.store.ApplyStep(a.t.Context(), d, fescue.CloudActor, fescue.DeploymentStep{
+	if _, err := a.store.Deployments().ApplyStep(a.t.Context(), d, fescue.CloudActor, fescue.DeploymentStep{
 		Event: fescue.EventBuildFailed, At: now.Add(time.Second), Message: "no core", Details: []fescue.ErrorDetail{{DetailedErrorCode: "A", DetailedErrorMessage: "b"}},
 	}); err != nil {
 		a.t.Fatal(err)

@@ -47,7 +47,7 @@ const (
 // Deployments stay Building: nothing builds them.
 type api struct {
 	t       testing.TB
-	store   *store.Store
+	store   *store.DB
 	bulk    *bulk.Service // Run runs bulk deployments
 	input   *input
 	servers map[fescue.Partition]*httptest.Server
@@ -62,12 +62,12 @@ func open(t testing.TB) *api {
 	if err != nil {
 		t.Fatal(err)
 	}
-	engine := deploy.New(deploy.Options{Store: s, AWS: "aws", Presence: cores.NewPresence(s, clock, logger), Now: clock, Logger: logger})
+	engine := deploy.New(deploy.Options{Stores: s.Engine(), AWS: "aws", Presence: cores.NewPresence(s.Cores(), clock, logger), Now: clock, Logger: logger})
 	objects := new(input)
-	bulks := bulk.New(bulk.Options{Store: s, Objects: objects, Deployments: engine, AWS: "aws", Now: clock, Logger: logger})
+	bulks := bulk.New(bulk.Options{Store: s.Bulk(), Leases: s.Leases(), Objects: objects, Deployments: engine, AWS: "aws", Now: clock, Logger: logger})
 	service := greengrass.New(greengrass.Options{
-		Definitions: definitions.New(s, clock), Deployments: engine, Roles: s, Bulk: bulks,
-		Cores: cores.New(s, clock), Authorities: groupca.New(s, master, clock), Logger: logger,
+		Definitions: definitions.New(s.Definitions(), clock), Deployments: engine, Roles: s.GroupRoles(), Bulk: bulks,
+		Cores: cores.New(s.Cores(), clock), Authorities: groupca.New(s.GroupAuthorities(), master, clock), Logger: logger,
 	})
 	own := ownapi.New(ownapi.Options{Lent: []restjson.Operation{service.Restore()}, Logger: logger})
 	a := &api{t: t, store: s, bulk: bulks, input: objects, servers: make(map[fescue.Partition]*httptest.Server)}

@@ -11,15 +11,15 @@ import (
 func (a *api) runs(group, id string) {
 	a.t.Helper()
 	ctx := a.t.Context()
-	d, err := a.store.Deployment(ctx, here, group, id)
+	d, err := a.store.Deployments().Deployment(ctx, here, group, id)
 	if err == nil {
-		d, _, err = a.store.Offer(ctx, d, "core-of-"+group, now, fescue.DeploymentStep{}, func(int64) (fescue.Offering, error) {
+		d, _, err = a.store.Offers().Offer(ctx, d, "core-of-"+group, now, fescue.DeploymentStep{}, func(int64) (fescue.Offering, error) {
 			return fescue.Offering{Envelope: []byte(`{}`)}, nil
 		})
 	}
 	for _, event := range []fescue.DeploymentEvent{fescue.EventClaimed, fescue.EventSucceeded} {
 		if err == nil {
-			d, err = a.store.ApplyStep(ctx, d, fescue.CoreActor, fescue.DeploymentStep{Event: event, At: now})
+			d, err = a.store.Deployments().ApplyStep(ctx, d, fescue.CoreActor, fescue.DeploymentStep{Event: event, At: now})
 		}
 	}
 	if err != nil {

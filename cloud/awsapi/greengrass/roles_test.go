@@ -72,7 +72,7 @@ func TestRoles(t *testing.T) {
 		id, _ := a.made(here, containers()[0])
 		a.do("PUT", "/greengrass/groups/"+id+"/role", `{"RoleArn":"arn:aws:iam::123456789012:role/r"}`).is(200, `{"AssociatedAt":"<at>"}`)
 		a.do("DELETE", "/greengrass/groups/"+id, "").is(200, `{}`)
-		if _, _, err := a.store.AssociatedRole(t.Context(), fescue.Partition{AWS: "aws", Account: "123456789012", Region: "us-east-1"}, id); err == nil {
+		if _, _, err := a.store.GroupRoles().AssociatedRole(t.Context(), fescue.Partition{AWS: "aws", Account: "123456789012", Region: "us-east-1"}, id); err == nil {
 			t.Error("the role stays")
 		}
 	})

@@ -33,7 +33,7 @@ func open(t *testing.T) *site {
 	t.Helper()
 	st := storetest.Open(t)
 	now := func() time.Time { return time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC) }
-	return &site{t, iam.New(identity.NewRoles(st, now), slog.New(slog.DiscardHandler))}
+	return &site{t, iam.New(identity.NewRoles(st.IAM(), now), slog.New(slog.DiscardHandler))}
 }
 
 // call does an action with parameters "Name=value"; want is the code of the error

@@ -56,10 +56,10 @@ func serve(t testing.TB) *iot.API {
 		t.Fatal(err)
 	}
 	clock := func() time.Time { return now }
-	things := registry.New(registry.Options{Store: s, Authority: authority, AWS: "aws", Now: clock, Logger: logger})
+	things := registry.New(registry.Options{Stores: s.Registry(), Authority: authority, AWS: "aws", Now: clock, Logger: logger})
 	return iot.New(iot.Options{
 		Registry: things, Now: clock, Host: "iot.example.org", Logger: logger,
-		Jobs: jobs.New(jobs.Options{Store: s, Things: things, Publisher: silence{}, AWS: "aws", Now: clock, Logger: logger}),
+		Jobs: jobs.New(jobs.Options{Store: s.Jobs(), Things: things, Publisher: silence{}, AWS: "aws", Now: clock, Logger: logger}),
 	})
 }
 

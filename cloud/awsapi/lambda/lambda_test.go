@@ -59,7 +59,7 @@ func newCloud(t *testing.T) *cloud {
 		t.Fatal(err)
 	}
 	clock := func() time.Time { return c.now }
-	service := functions.New(functions.Options{Store: db, Code: blobs, Now: clock})
+	service := functions.New(functions.Options{Store: db.Functions(), Code: blobs, Now: clock})
 	links, err := lambda.NewCodeLinks(bytes.Repeat([]byte{7}, 32), service, clock, logger)
 	if err != nil {
 		t.Fatal(err)
@@ -68,7 +68,7 @@ func newCloud(t *testing.T) *cloud {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.buckets = buckets.New(buckets.Options{Store: db, Blobs: contents, SpoolDir: c.spool, Now: clock, Logger: logger})
+	c.buckets = buckets.New(buckets.Options{Store: db.Buckets(), Blobs: contents, SpoolDir: c.spool, Now: clock, Logger: logger})
 	api := lambda.New(lambda.Options{Functions: service, Buckets: c.buckets, Links: links, Scheme: "http", SpoolDir: c.spool, Logger: logger})
 	own := ownapi.New(ownapi.Options{Lent: []restjson.Operation{api.Restore()}, Logger: logger})
 	mux := http.NewServeMux()

@@ -95,7 +95,7 @@ func service(t testing.TB, logger *slog.Logger) *buckets.Service {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return buckets.New(buckets.Options{Store: st, Blobs: folder, SpoolDir: t.TempDir(), Now: time.Now, Logger: logger})
+	return buckets.New(buckets.Options{Store: st.Buckets(), Blobs: folder, SpoolDir: t.TempDir(), Now: time.Now, Logger: logger})
 }
 
 // client is the AWS SDK's.

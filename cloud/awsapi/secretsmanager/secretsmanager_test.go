@@ -47,7 +47,7 @@ func open(t *testing.T) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.api = secretsmanager.New(secrets.New(st, master, func() time.Time { return s.now }), slog.New(slog.DiscardHandler))
+	s.api = secretsmanager.New(secrets.New(st.Secrets(), master, func() time.Time { return s.now }), slog.New(slog.DiscardHandler))
 	return s
 }
 

@@ -32,13 +32,13 @@ func Database(t testing.TB) string {
 }
 
 // Open opens an empty store that goes with the test.
-func Open(t testing.TB) *store.Store {
+func Open(t testing.TB) *store.DB {
 	t.Helper()
 	return OpenOn(t, Database(t))
 }
 
 // OpenOn opens the store that lies in a database until the test ends.
-func OpenOn(t testing.TB, database string) *store.Store {
+func OpenOn(t testing.TB, database string) *store.DB {
 	t.Helper()
 	s, err := store.Open(t.Context(), database, slog.New(slog.DiscardHandler))
 	if err != nil {

@@ -1,8 +1,11 @@
-// Package store keeps the control plane's state in a SQL database. It implements
-// the small interfaces that the services declare, and knows no rule but the
-// schema's: an invariant is a unique index or a compare-and-set, never a read
-// before a write. A public method opens the transaction; unexported steps that
-// take it do the work and compose.
+// Package store keeps the control plane's state in a SQL database. DB is the open
+// database: schema, transactions, what tells one database from another. What is kept
+// lies in aggregates over it, a type for each (Definitions, Jobs, Buckets), which
+// implement the small interfaces that the services declare.
+//
+// They know no rule but the schema's: an invariant is a unique index or a
+// compare-and-set, never a read before a write. A public method opens the
+// transaction; unexported steps that take it do the work and compose.
 //
 // Ids, names and texts are expected to be valid UTF-8 without NUL; the wires
 // refuse anything else before it gets here.
@@ -31,8 +34,8 @@ import (
 //go:embed migrations/*.sql
 var migrations embed.FS
 
-// Store is an open database.
-type Store struct {
+// DB is an open database.
+type DB struct {
 	engine engine
 	write  *sql.DB
 	read   reader
@@ -58,7 +61,7 @@ type reader interface {
 
 // Open opens a database and brings its schema up to date: a postgres:// URL, or
 // the path of a SQLite file, which is made if it is absent.
-func Open(ctx context.Context, database string, logger *slog.Logger) (*Store, error) {
+func Open(ctx context.Context, database string, logger *slog.Logger) (*DB, error) {
 	scheme, _, isURL := strings.Cut(database, "://")
 	switch {
 	case scheme == "postgres" || scheme == "postgresql":
@@ -92,12 +95,12 @@ func (e engine) migrate(ctx context.Context, db *sql.DB, logger *slog.Logger, op
 }
 
 // Close closes the database. Statements under way finish first.
-func (s *Store) Close() error { return errors.Join(s.read.Close(), s.write.Close()) }
+func (db *DB) Close() error { return errors.Join(db.read.Close(), db.write.Close()) }
 
 // Ping reports whether the database answers.
-func (s *Store) Ping(ctx context.Context) error {
+func (db *DB) Ping(ctx context.Context) error {
 	var one int
-	return s.read.QueryRowContext(ctx, `SELECT 1`).Scan(&one)
+	return db.read.QueryRowContext(ctx, `SELECT 1`).Scan(&one)
 }
 
 // errAgain ends a transaction that another one came before in a way that only a
@@ -114,11 +117,11 @@ const (
 // update runs f in a write transaction. Where the database has several writers
 // it may find that two of them cannot both go on; one is then run again from the
 // start, so f sets what it hands out, and never adds to it.
-func (s *Store) update(ctx context.Context, f func(tx *sql.Tx) error) error {
+func (db *DB) update(ctx context.Context, f func(tx *sql.Tx) error) error {
 	pause := firstPause
 	for attempt := 1; ; attempt++ {
-		err := s.attempt(ctx, f)
-		if err == nil || attempt == attempts || !errors.Is(err, errAgain) && !s.engine.again(err) {
+		err := db.attempt(ctx, f)
+		if err == nil || attempt == attempts || !errors.Is(err, errAgain) && !db.engine.again(err) {
 			return err
 		}
 		select {
@@ -130,8 +133,8 @@ func (s *Store) update(ctx context.Context, f func(tx *sql.Tx) error) error {
 	}
 }
 
-func (s *Store) attempt(ctx context.Context, f func(tx *sql.Tx) error) error {
-	tx, err := s.write.BeginTx(ctx, nil)
+func (db *DB) attempt(ctx context.Context, f func(tx *sql.Tx) error) error {
+	tx, err := db.write.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("begin transaction: %w", full(err))
 	}
@@ -151,6 +154,20 @@ func full(err error) error {
 		return fmt.Errorf("%w: %w", fescue.ErrDiskFull, err)
 	}
 	return err
+}
+
+// insertUnique inserts a row whose name may be taken.
+func (db *DB) insertUnique(ctx context.Context, what, query string, args ...any) error {
+	err := db.update(ctx, func(tx *sql.Tx) error { return changed(ctx, tx, query, args...) })
+	if errors.Is(err, fescue.ErrNotFound) {
+		return fmt.Errorf("%s: %w", what, fescue.ErrExists)
+	}
+	return err
+}
+
+// alter runs a statement that must find its row.
+func (db *DB) alter(ctx context.Context, query string, args ...any) error {
+	return db.update(ctx, func(tx *sql.Tx) error { return changed(ctx, tx, query, args...) })
 }
 
 // querier is a database, a transaction or a connection.
