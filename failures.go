@@ -93,6 +93,11 @@ var DeploymentFailures = []DeploymentFailure{
 		Remedy: "Detach the resource from the function or run the function in a container.",
 	},
 	{
+		Code: ResourceRefused, Phase: FailsBuilding, Concerns: "resource",
+		Text:   "The resource '%s' cannot be given to function %s: %s",
+		Remedy: "Correct the resource in the group's resource definition, or the function's ResourceAccessPolicies, and deploy again.",
+	},
+	{
 		Code: ModelOwnerInvalid, Phase: FailsBuilding, Concerns: "resource", Original: true,
 		Text:   "InvalidMLModelOwner - GroupOwnerSetting is provided in ML model resource, but GroupOwner or GroupPermission is not present (resource '%s')",
 		Remedy: "Give OwnerSetting of the resource both GroupOwner and GroupPermission.",
@@ -379,8 +384,23 @@ var DeploymentFailures = []DeploymentFailure{
 	},
 	{
 		Code: ResourceUnsupported, Phase: FailsBuilding, Concerns: "resource",
-		Text:   "The resource '%s' is of type '%s'; this version of the core runs groups without local, machine learning and secret resources",
-		Remedy: "Remove it from the group's resource definition.",
+		Text:   "The resource '%s' is of type '%s', which this version of the core does not serve",
+		Remedy: "Remove it from the group's resource definition, or install a version of fescue-core that serves it.",
+	},
+	{
+		Code: ResourceSource, Phase: FailsClaimed, Concerns: "resource",
+		Text:   "The resource '%s' cannot be given to function %s: %v",
+		Remedy: "Connect or make it on the gateway, or correct SourcePath, and deploy again.",
+	},
+	{
+		Code: ResourceClosed, Phase: FailsClaimed, Concerns: "resource", Original: true,
+		Text:   "Error while processing. group config is invalid: %v or %v don't have %s permission on the file: %s",
+		Remedy: "Open it on the gateway to that UID or one of these GIDs (chown, chmod), or set AutoAddGroupOwner or GroupOwner of the resource to a group that may.",
+	},
+	{
+		Code: ResourceGroup, Phase: FailsClaimed, Concerns: "resource",
+		Text:   "The group '%s' of the resource '%s' cannot be used on this core: %v",
+		Remedy: "Make the group on the gateway (groupadd), or name another one in the resource.",
 	},
 	{
 		Code: SystemComponentUnsupported, Phase: FailsBuilding, Concerns: "function",

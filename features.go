@@ -55,7 +55,7 @@ var UnservedFeatures = []UnservedFeature{
 	{Feature: FeatureJava, Code: RuntimeUnsupported, Served: true},
 	{Feature: FeatureOtherRuntimes, Code: RuntimeUnsupported},
 	{Feature: FeatureConnectors, Code: ConnectorUnsupported},
-	{Feature: FeatureLocalResources, Code: ResourceUnsupported},
+	{Feature: FeatureLocalResources, Code: ResourceUnsupported, Served: true},
 	{Feature: FeatureModels, Code: ResourceUnsupported},
 	{Feature: FeatureSecrets, Code: ResourceUnsupported},
 	{Feature: FeatureStreams, Code: SystemComponentUnsupported},

@@ -1,6 +1,7 @@
 package fescue
 
 import (
+	"cmp"
 	"fmt"
 	"path"
 	"slices"
@@ -145,6 +146,81 @@ func (d ResourceDataContainer) Model() (Model, bool) {
 	return Model{}, false
 }
 
+// Local is what devices and volumes of the core's machine have in common.
+type Local struct {
+	// Device is false for a volume.
+	Device bool
+	// Source is the path on the machine, Destination the one in the container.
+	Source, Destination string
+	// Group is nil for a resource that brings no group to the function's.
+	Group *GroupOwnerSetting
+}
+
+// Local is the resource as a device or a volume, and false for another one. A volume
+// without a destination is seen where it lies.
+func (d ResourceDataContainer) Local() (Local, bool) {
+	if device := d.LocalDeviceResourceData; device != nil {
+		return Local{true, cleaned(device.SourcePath), cleaned(device.SourcePath), device.GroupOwnerSetting}, true
+	}
+	if volume := d.LocalVolumeResourceData; volume != nil {
+		return Local{false, cleaned(volume.SourcePath), cleaned(cmp.Or(volume.DestinationPath, volume.SourcePath)), volume.GroupOwnerSetting}, true
+	}
+	return Local{}, false
+}
+
+// Problem is why no function is given the resource with a permission, empty for none.
+// The rules are the original's (AWS IoT Greengrass V1 developer guide, "Access local
+// resources with Lambda functions and connectors"), which its cores kept; that two
+// places in a container are not for volumes is Fescue's own.
+func (l Local) Problem(permission string) string {
+	if !path.IsAbs(l.Source) || !path.IsAbs(l.Destination) {
+		return fmt.Sprintf("the paths '%s' and '%s' must be absolute", l.Source, l.Destination)
+	}
+	if permission != "" && !ValidPermission(permission) {
+		return fmt.Sprintf("the permission '%s' is neither ro nor rw", permission)
+	}
+	if text := l.sourceProblem(permission); text != "" || l.Device {
+		return text
+	}
+	switch d := l.Destination; {
+	case within(d, "/dev/shm"):
+	case d == "/", within(d, "/proc"), within(d, "/sys"), within(d, "/dev"), within(d, "/lambda"), within(d, "/runtime"):
+		return fmt.Sprintf("a volume cannot be seen at '%s', where a container has something of its own; choose another DestinationPath", d)
+	}
+	return ""
+}
+
+func (l Local) sourceProblem(permission string) string {
+	switch s := l.Source; {
+	case l.Device:
+		if !strings.HasPrefix(s, "/dev/") {
+			return "Device resource path should begin with /dev, but got: " + s
+		}
+		for _, own := range []string{"/dev/pts", "/dev/shm", "/dev/mqueue"} {
+			if within(s, own) {
+				return fmt.Sprintf("'%s' lies in %s, of which a container has its own", s, own)
+			}
+		}
+	case within(s, "/sys"):
+		return "Accessing /sys is prohibited"
+	case within(s, "/dev/shm"):
+		if permission != "rw" {
+			return "/dev/shm can be given with the permission rw only"
+		}
+	case within(s, "/dev"):
+		return fmt.Sprintf("'%s' cannot be a volume; give a device of /dev as LocalDeviceResourceData", s)
+	case within(s, "/var"):
+		return fmt.Sprintf("'%s' cannot be a volume, as nothing of /var, /var/run and /var/lib can; bind it to another folder first (mount --bind)", s)
+	}
+	return ""
+}
+
+// ReadOnly reports whether nobody may write the resource, whatever the permission.
+func (l Local) ReadOnly() bool { return within(l.Source, "/proc") }
+
+// within reports whether a path is a folder or lies in it.
+func within(p, folder string) bool { return p == folder || strings.HasPrefix(p, folder+"/") }
+
 // NeedsContainer reports whether only a function in a container can be given the
 // resource.
 func (d ResourceDataContainer) NeedsContainer() bool {
@@ -160,6 +236,7 @@ func ValidPermission(p string) bool { return p == "ro" || p == "rw" }
 // machine learning resources").
 func AttachmentProblems(function string, mode IsolationMode, given []ResourceAccessPolicy, resources []Resource) (list []ErrorDetail) {
 	var destinations []string
+	seen := places{}
 	for _, a := range given {
 		i := slices.IndexFunc(resources, func(r Resource) bool { return r.Id == a.ResourceId })
 		if i < 0 {
@@ -171,8 +248,18 @@ func AttachmentProblems(function string, mode IsolationMode, given []ResourceAcc
 			list = append(list, ResourceUnexpected.Detail(function, d.Type().Name))
 			continue
 		}
-		model, ok := d.Model()
-		if !ok {
+		refuse := func(text string) { list = append(list, ResourceRefused.Detail(a.ResourceId, function, text)) }
+		local, ok := d.Local()
+		if ok {
+			if text := local.Problem(a.Permission); text != "" {
+				refuse(text)
+			}
+		}
+		model, isModel := d.Model()
+		if other, taken := seen.take(cmp.Or(local.Destination, cleaned(model.Destination)), resources[i]); taken && mode == GreengrassContainer {
+			refuse(fmt.Sprintf("the resource '%s' is seen at the same path of its container", other.Id))
+		}
+		if !isModel {
 			continue
 		}
 		switch owner, asked := model.Owner, a.Permission; {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/fescue-edge/fescue"
 )
@@ -92,6 +93,46 @@ type ResourceData struct {
 	OwnerSetting                      *fescue.OwnerSetting      `json:",omitempty"`
 	ARN                               string                    `json:",omitempty"`
 	AdditionalStagingLabelsToDownload []string                  `json:",omitempty"`
+}
+
+// Definition is the resource as its definition has it, told by the members that its
+// data have: what type names stood beside them is not known of all. Its Name, which is
+// not written, is its Id. It is false for data of no known kind.
+func (r Resource) Definition() (fescue.Resource, bool) {
+	d := r.Data
+	out := fescue.Resource{Id: r.Id, Name: r.Id}
+	c := &out.ResourceDataContainer
+	switch {
+	case d.S3Arn != "":
+		c.S3MachineLearningModelResourceData = &fescue.S3ModelResourceData{DestinationPath: d.DestinationPath, OwnerSetting: d.OwnerSetting, S3Uri: s3URI(d.S3Arn)}
+	case d.SageMakerJobArn != "":
+		c.SageMakerMachineLearningModelResourceData = &fescue.SageMakerModelResourceData{
+			DestinationPath: d.DestinationPath, OwnerSetting: d.OwnerSetting, SageMakerJobArn: d.SageMakerJobArn,
+		}
+	case d.ARN != "":
+		c.SecretsManagerSecretResourceData = &fescue.SecretsManagerSecretResourceData{
+			ARN: d.ARN, AdditionalStagingLabelsToDownload: d.AdditionalStagingLabelsToDownload,
+		}
+	case d.SourcePath != "" && (d.DestinationPath != "" || r.Type == fescue.LocalVolumeType.Document):
+		c.LocalVolumeResourceData = &fescue.LocalVolumeResourceData{
+			SourcePath: d.SourcePath, DestinationPath: d.DestinationPath, GroupOwnerSetting: d.GroupOwnerSetting,
+		}
+	case d.SourcePath != "":
+		c.LocalDeviceResourceData = &fescue.LocalDeviceResourceData{SourcePath: d.SourcePath, GroupOwnerSetting: d.GroupOwnerSetting}
+	default:
+		return out, false
+	}
+	return out, true
+}
+
+// s3URI reads the form "arn:aws:s3:::bucket:key", which has a colon where an ARN
+// of S3 has a slash.
+func s3URI(arn string) string {
+	_, path, _ := strings.Cut(arn, ":::")
+	if i := strings.IndexAny(path, ":/"); i >= 0 {
+		return "s3://" + path[:i] + "/" + path[i+1:]
+	}
+	return "s3://" + path
 }
 
 // Lambdas is the functions section.

@@ -224,6 +224,7 @@ func (c *Core) assemble(files *logs.Logs, logger *slog.Logger) (_ *parts, err er
 		Certificates: c.certificates,
 		Info:         p.info,
 		Missing:      p.sandbox.Missing(),
+		Private:      c.hidden(),
 		AllowRoot:    c.config.AllowRoot,
 		Times:        agent.Times{MaxRetry: c.config.MaxRetryInterval},
 		DefaultUID:   number(c.options.DefaultUID), DefaultGID: number(c.options.DefaultGID),
@@ -247,10 +248,7 @@ func (c *Core) openSandbox(logger *slog.Logger) (*sandbox.Sandbox, error) {
 func (c *Core) hidden() []sandbox.HostPath {
 	var list []sandbox.HostPath
 	for _, folder := range []string{c.config.Root, c.config.Variable()} {
-		if real, err := filepath.EvalSymlinks(folder); err == nil {
-			folder = real
-		}
-		list = append(list, sandbox.HostPath(folder))
+		list = append(list, sandbox.HostPath(folder).Real())
 	}
 	return list
 }

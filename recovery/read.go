@@ -354,52 +354,28 @@ func (r *reading) readResources() error {
 	}
 	var resources fescue.ResourceDefinitionVersion
 	for _, res := range list {
-		data, ok := r.resourceData(res)
+		definition, ok := res.Definition()
 		if !ok {
 			return fmt.Errorf("group.json: the data of resource %.128q (%.64s) are of no known kind", res.Id, res.Type)
 		}
-		resources.Resources = append(resources.Resources, fescue.Resource{Id: res.Id, Name: res.Id, ResourceDataContainer: data})
+		r.absent(res)
+		resources.Resources = append(resources.Resources, definition)
 	}
 	r.report.assume("resources", "their Names, from their Ids")
 	return r.define(fescue.ResourceKind, &r.version.ResourceDefinitionVersionArn, resources)
 }
 
-func (r *reading) resourceData(res bundle.Resource) (c fescue.ResourceDataContainer, ok bool) {
-	d := res.Data
-	about := "resource " + res.Id
+// absent says what a resource needs that is not in the folder.
+func (r *reading) absent(res bundle.Resource) {
+	d, about := res.Data, "resource "+res.Id
 	switch {
 	case d.S3Arn != "":
-		uri := s3URI(d.S3Arn)
-		c.S3MachineLearningModelResourceData = &fescue.S3ModelResourceData{DestinationPath: d.DestinationPath, OwnerSetting: d.OwnerSetting, S3Uri: uri}
-		r.report.supply(about, "the model at %s, if the bucket is gone: pack what lies under mlmodel in the deployment folder", uri)
+		definition, _ := res.Definition()
+		r.report.supply(about, "the model at %s, if the bucket is gone: pack what lies under mlmodel in the deployment folder",
+			definition.ResourceDataContainer.S3MachineLearningModelResourceData.S3Uri)
 	case d.SageMakerJobArn != "":
-		c.SageMakerMachineLearningModelResourceData = &fescue.SageMakerModelResourceData{
-			DestinationPath: d.DestinationPath, OwnerSetting: d.OwnerSetting, SageMakerJobArn: d.SageMakerJobArn,
-		}
 		r.report.supply(about, "the model of %s: pack what lies under mlmodel in the deployment folder", d.SageMakerJobArn)
 	case d.ARN != "":
-		c.SecretsManagerSecretResourceData = &fescue.SecretsManagerSecretResourceData{
-			ARN: d.ARN, AdditionalStagingLabelsToDownload: d.AdditionalStagingLabelsToDownload,
-		}
 		r.report.supply(about, "the value of the secret %s: it is encrypted on the core and has to be entered again", d.ARN)
-	case d.SourcePath != "" && d.DestinationPath != "":
-		c.LocalVolumeResourceData = &fescue.LocalVolumeResourceData{
-			SourcePath: d.SourcePath, DestinationPath: d.DestinationPath, GroupOwnerSetting: d.GroupOwnerSetting,
-		}
-	case d.SourcePath != "":
-		c.LocalDeviceResourceData = &fescue.LocalDeviceResourceData{SourcePath: d.SourcePath, GroupOwnerSetting: d.GroupOwnerSetting}
-	default:
-		return c, false
 	}
-	return c, true
-}
-
-// s3URI reads the form "arn:aws:s3:::bucket:key", which has a colon where an ARN
-// of S3 has a slash.
-func s3URI(arn string) string {
-	_, path, _ := strings.Cut(arn, ":::")
-	if i := strings.IndexAny(path, ":/"); i >= 0 {
-		return "s3://" + path[:i] + "/" + path[i+1:]
-	}
-	return "s3://" + path
 }

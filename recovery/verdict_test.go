@@ -27,7 +27,7 @@ func TestVerdict(t *testing.T) {
 		cannotRun, noEffect string
 	}{
 		{name: "everything at once", folder: "mill",
-			cannotRun: "CONNECTOR_UNSUPPORTED_ERROR " + strings.Repeat("RESOURCE_UNSUPPORTED_ERROR ", 5) +
+			cannotRun: "CONNECTOR_UNSUPPORTED_ERROR " + strings.Repeat("RESOURCE_UNSUPPORTED_ERROR ", 3) +
 				"SUBSCRIPTION_DEVICE_UNSUPPORTED_ERROR SUBSCRIPTION_SHADOW_UNSUPPORTED_ERROR SUBSCRIPTION_DEVICE_UNSUPPORTED_ERROR",
 			noEffect: "IP_DETECTOR_UNSERVED SHADOW_SYNC_UNSERVED LOGGER_UNSERVED"},
 		{name: "without containers", folder: "mill", noContainer: true,
@@ -36,7 +36,7 @@ func TestVerdict(t *testing.T) {
 			noEffect: "IP_DETECTOR_UNSERVED SHADOW_SYNC_UNSERVED LOGGER_UNSERVED"},
 		{name: "nothing", folder: "minimal"},
 		{name: "as root", folder: "mill", changes: []func(fstest.MapFS){replaced(groupFile, `"Gid":1002`, `"Gid":0`)},
-			cannotRun: "CONNECTOR_UNSUPPORTED_ERROR " + strings.Repeat("RESOURCE_UNSUPPORTED_ERROR ", 5) +
+			cannotRun: "CONNECTOR_UNSUPPORTED_ERROR " + strings.Repeat("RESOURCE_UNSUPPORTED_ERROR ", 3) +
 				"SUBSCRIPTION_DEVICE_UNSUPPORTED_ERROR SUBSCRIPTION_SHADOW_UNSUPPORTED_ERROR SUBSCRIPTION_DEVICE_UNSUPPORTED_ERROR RUN_AS_ROOT_ERROR",
 			noEffect: "IP_DETECTOR_UNSERVED SHADOW_SYNC_UNSERVED LOGGER_UNSERVED"},
 		{name: "as root where that is allowed", folder: "mill", noContainer: true, changes: []func(fstest.MapFS){replaced(groupFile, `"Gid":1002`, `"Gid":0`), allowed},

@@ -144,6 +144,8 @@ type gateway struct {
 	process           *process
 	// isolation is the default of its groups; empty for what the original took.
 	isolation types.FunctionIsolationMode
+	// resources are those of its groups.
+	resources []types.Resource
 }
 
 // provision makes a core's identity with the program's own command.
@@ -216,6 +218,8 @@ type function struct {
 	timeout int32
 	// executable is its Executable, none for empty.
 	executable string
+	// resources are those of the gateway's that it is given.
+	resources []types.ResourceAccessPolicy
 }
 
 // zipOf packs files, by name.
@@ -291,7 +295,7 @@ func (g *gateway) groupVersion(t testing.TB, group string, functions []function,
 	for i, f := range functions {
 		config := &types.FunctionConfiguration{
 			Pinned: aws.Bool(f.pinned), Timeout: aws.Int32(cmp.Or(f.timeout, 10)), EncodingType: f.encoding, MemorySize: f.memory,
-			Environment: &types.FunctionConfigurationEnvironment{Variables: f.variables},
+			Environment: &types.FunctionConfigurationEnvironment{Variables: f.variables, ResourceAccessPolicies: f.resources},
 		}
 		if f.executable != "" {
 			config.Executable = &f.executable
@@ -324,10 +328,20 @@ func (g *gateway) groupVersion(t testing.TB, group string, functions []function,
 		}
 		group = *made.Id
 	}
-	version, err := g.greengrass.CreateGroupVersion(ctx, &greengrass.CreateGroupVersionInput{
+	input := &greengrass.CreateGroupVersionInput{
 		GroupId: &group, CoreDefinitionVersionArn: core.LatestVersionArn,
 		FunctionDefinitionVersionArn: funcs.LatestVersionArn, SubscriptionDefinitionVersionArn: subs.LatestVersionArn,
-	})
+	}
+	if len(g.resources) > 0 {
+		resources, err := g.greengrass.CreateResourceDefinition(ctx, &greengrass.CreateResourceDefinitionInput{
+			InitialVersion: &types.ResourceDefinitionVersion{Resources: g.resources},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		input.ResourceDefinitionVersionArn = resources.LatestVersionArn
+	}
+	version, err := g.greengrass.CreateGroupVersion(ctx, input)
 	if err != nil {
 		t.Fatal(err)
 	}

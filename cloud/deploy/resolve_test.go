@@ -267,6 +267,14 @@ func TestProblems(t *testing.T) {
 		{"a resource that is not there", func(g group) {
 			g.set(fescue.ResourceKind, resources).set(fescue.FunctionKind, oneFunction("", container("", "volume", "disk")))
 		}, []problem{{fescue.ResourceNotFound, "'disk'"}}},
+		{"a volume that is refused", func(g group) {
+			v := fescue.ResourceDefinitionVersion{Resources: []fescue.Resource{
+				{Id: "run", ResourceDataContainer: fescue.ResourceDataContainer{LocalVolumeResourceData: &fescue.LocalVolumeResourceData{SourcePath: "/var/run", DestinationPath: "/data"}}},
+				{Id: "srv", ResourceDataContainer: fescue.ResourceDataContainer{LocalVolumeResourceData: &fescue.LocalVolumeResourceData{SourcePath: "/srv", DestinationPath: "/data/"}}},
+			}}
+			g.set(fescue.ResourceKind, v).set(fescue.FunctionKind, oneFunction("", container("", "run", "srv")))
+		}, []problem{{fescue.ResourceRefused, "'run' cannot be given to function " + reader + ":1: '/var/run' cannot be a volume"},
+			{fescue.ResourceRefused, "'srv' cannot be given to function " + reader + ":1: the resource 'run' is seen at the same path"}}},
 		{"resources in a container", func(g group) {
 			g.set(fescue.ResourceKind, resources).set(fescue.FunctionKind, oneFunction("", container("", "device", "volume", "s3", "owned", "job", "secret")))
 		}, nil},

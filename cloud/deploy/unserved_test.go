@@ -66,8 +66,7 @@ func TestUnserved(t *testing.T) {
 				{Id: "model", ResourceDataContainer: fescue.ResourceDataContainer{S3MachineLearningModelResourceData: &fescue.S3ModelResourceData{S3Uri: "s3://b/k"}}},
 				{Id: "secret", ResourceDataContainer: fescue.ResourceDataContainer{SecretsManagerSecretResourceData: &fescue.SecretsManagerSecretResourceData{ARN: "arn:s"}}},
 			}})
-		}, []problem{{fescue.ResourceUnsupported, "'device' is of type 'LOCAL_DEVICE'"}, {fescue.ResourceUnsupported, "'model'"},
-			{fescue.ResourceUnsupported, "'secret'"}}, nil},
+		}, []problem{{fescue.ResourceUnsupported, "'model' is of type 'ML_MODEL_S3_OBJECT'"}, {fescue.ResourceUnsupported, "'secret'"}}, nil},
 		"the stream manager":            {func(g group) { functions(g, system("GGStreamManager", nil)) }, []problem{{fescue.SystemComponentUnsupported, "GGStreamManager"}}, nil},
 		"a component that is not to be": {func(g group) { functions(g, system("GGTES", nil)) }, []problem{{fescue.SystemComponentUnsupported, "GGTES"}}, nil},
 		"subscriptions of a device": {func(g group) {

@@ -11,6 +11,7 @@ import (
 	"github.com/fescue-edge/fescue/bundle"
 	"github.com/fescue-edge/fescue/core/depot"
 	"github.com/fescue-edge/fescue/core/plan"
+	"github.com/fescue-edge/fescue/core/sandbox"
 	"github.com/fescue-edge/fescue/core/trust"
 	"github.com/fescue-edge/fescue/corelink"
 	"github.com/fescue-edge/fescue/disk"
@@ -97,6 +98,8 @@ type Options struct {
 	Info func(ctx context.Context) fescue.CoreInfo
 	// Missing is what the machine lacks for containers; none where it lacks nothing.
 	Missing []string
+	// Private are the core's own folders, which no group may give to a function.
+	Private []sandbox.HostPath
 	// DefaultUID and DefaultGID take the place of ggc_user and ggc_group.
 	DefaultUID, DefaultGID *int
 	// FunctionUIDs takes the place of DefaultUID; nil where functions share it.
@@ -170,7 +173,7 @@ func New(o Options) *Agent {
 	a.planner = plan.New(plan.Options{
 		Disk: o.Disk, Code: a.depot.Path, Lambdas: l.lambdas(), Runner: o.Edge, Accounts: o.Accounts, AllowRoot: o.AllowRoot,
 		DefaultUID: o.DefaultUID, DefaultGID: o.DefaultGID, FunctionUIDs: o.FunctionUIDs, Logger: o.Logger,
-		Core: o.serving(),
+		Core: o.serving(), Private: o.Private,
 	})
 	return a
 }

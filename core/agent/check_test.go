@@ -3,6 +3,8 @@ package agent_test
 import (
 	"errors"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -58,8 +60,39 @@ func rows(list ...fescue.Subscription) func(*bundle.Group) {
 	return func(g *bundle.Group) { g.GroupDefinitions.Subscriptions.Content = list }
 }
 
+// withResource gives the function of simple a resource, in a container.
+func withResource(r bundle.Resource, permission string) func(*bundle.Group) {
+	r.Id = "r"
+	return func(g *bundle.Group) {
+		g.GroupDefinitions.Resources.Content = append(g.GroupDefinitions.Resources.Content, r)
+		lambda(func(l *bundle.LambdaConfiguration) {
+			l.Environment.Execution = nil
+			l.Environment.ResourceAccessPolicies = append(l.Environment.ResourceAccessPolicies, fescue.ResourceAccessPolicy{ResourceId: "r", Permission: permission})
+		})(g)
+	}
+}
+
+func withVolume(source, destination, permission string) func(*bundle.Group) {
+	return withResource(bundle.Resource{Type: "LOCAL_VOLUME", Data: bundle.ResourceData{SourcePath: source, DestinationPath: destination}}, permission)
+}
+
+func withDevice(path, permission string) func(*bundle.Group) {
+	return withResource(bundle.Resource{Type: "LOCAL_DEVICE", Data: bundle.ResourceData{SourcePath: path}}, permission)
+}
+
+// people makes a gateway that can have functions be others, if this one can.
+func people(g *gateway) {
+	if os.Getuid() == 0 {
+		g.accounts = known
+	}
+}
+
 func TestGroupsThatCannotRun(t *testing.T) {
 	t.Parallel()
+	closed, link := filepath.Join(t.TempDir(), "closed"), filepath.Join(t.TempDir(), "link")
+	if err := errors.Join(os.WriteFile(closed, nil, 0o400), os.Symlink("/var/tmp", link)); err != nil {
+		t.Fatal(err)
+	}
 	arn := functionARN("hello", 1)
 	for _, tc := range []struct {
 		name    string
@@ -143,9 +176,39 @@ func TestGroupsThatCannotRun(t *testing.T) {
 			g.GroupDefinitions.Lambdas.Content[0].FunctionArn = "arn:aws:lambda:us-east-1:aws:function:KinesisFirehose:1"
 		}, code: fescue.ConnectorUnsupported, want: "The connector arn:aws:lambda:us-east-1:aws:function:KinesisFirehose:1 cannot be run"},
 		{name: "stream manager", edit: system("GGStreamManager:1", nil), code: fescue.SystemComponentUnsupported, want: "GGStreamManager"},
-		{name: "a resource", edit: func(g *bundle.Group) {
-			g.GroupDefinitions.Resources.Content = []bundle.Resource{{Id: "serial", Type: "LOCAL_DEVICE"}}
-		}, code: fescue.ResourceUnsupported, want: "The resource 'serial' is of type 'LOCAL_DEVICE'"},
+		{name: "a secret", edit: func(g *bundle.Group) {
+			g.GroupDefinitions.Resources.Content = []bundle.Resource{{Id: "s", Type: "SECRETS_MANAGER_SECRET", Data: bundle.ResourceData{ARN: "arn:s"}}}
+		}, code: fescue.ResourceUnsupported, want: "The resource 's' is of type 'SECRETS_MANAGER_SECRET'"},
+		{name: "a resource that is not there", edit: func(g *bundle.Group) {
+			withDevice("/dev/null", "ro")(g)
+			g.GroupDefinitions.Resources.Content = nil
+		}, code: fescue.ResourceNotFound, want: "refers to the resource 'r', which is not in the group"},
+		{name: "a volume without a container", edit: func(g *bundle.Group) {
+			execution := g.GroupDefinitions.Lambdas.Content[0].DeploymentConfiguration.Environment.Execution
+			withVolume("/srv", "/data", "ro")(g)
+			g.GroupDefinitions.Lambdas.Content[0].DeploymentConfiguration.Environment.Execution = execution
+		}, code: fescue.ResourceUnexpected, want: "'Local.Volume' that is not allowed in IsolationMode='NoContainer'"},
+		{name: "a volume that is refused", edit: withVolume("/var/lib", "/data", "ro"),
+			code: fescue.ResourceRefused, want: "The resource 'r' cannot be given to function " + arn + ": '/var/lib' cannot be a volume"},
+		{name: "a volume that is not there", edit: withVolume("/nowhere", "/data", "ro"),
+			code: fescue.ResourceSource, want: "'r' cannot be given to function " + arn + ": lstat /nowhere: no such file or directory. Connect or make it on the gateway"},
+		{name: "a volume that a link hides", edit: withVolume(link, "/data", "ro"),
+			code: fescue.ResourceSource, want: "leads to /var/tmp: '/var/tmp' cannot be a volume"},
+		{name: "a device as a volume", edit: withVolume("/proc/self/root/dev/null", "/data", "ro"),
+			code: fescue.ResourceSource, want: "is a device; give it as LocalDeviceResourceData"},
+		{name: "a volume that is seen nowhere", edit: withVolume("/srv", "/root/data", "ro"),
+			code: fescue.ResourceSource, want: "/root/data lies in /root, which is empty in a container"},
+		{name: "the core's own folder", edit: withVolume("/srv", "/data", "ro"), gateway: func(g *gateway) { g.private = []sandbox.HostPath{"/srv"} },
+			code: fescue.ResourceSource, want: "/srv lies in /srv, which is the core's own"},
+		{name: "a device that is not there", edit: withDevice("/dev/ttyNone", "rw"), code: fescue.ResourceSource, want: "/dev/ttyNone: no such file"},
+		{name: "a device that is a folder", edit: withDevice("/dev/net", "rw"), code: fescue.ResourceSource, want: "/dev/net is neither a character nor a block device"},
+		{name: "a file that is closed", edit: withVolume(closed, "/data", "rw"), gateway: people,
+			code: fescue.ResourceClosed, want: "don't have rw permission on the file: " + closed + ". Open it on the gateway to that UID"},
+		{name: "a group that is not there", edit: func(g *bundle.Group) {
+			withVolume("/srv", "/data", "ro")(g)
+			g.GroupDefinitions.Resources.Content[0].Data.GroupOwnerSetting = &fescue.GroupOwnerSetting{GroupOwner: "millers"}
+		}, gateway: func(g *gateway) { g.accounts = known },
+			code: fescue.ResourceGroup, want: "The group 'millers' of the resource 'r' cannot be used on this core: group: unknown group millers"},
 		{name: "in Ruby", edit: lambda(func(l *bundle.LambdaConfiguration) { l.Runtime = "ruby2.5" }),
 			code: fescue.RuntimeUnsupported, want: arn + " has the runtime ruby2.5"},
 		{name: "a subscription of a device", edit: rows(fescue.Subscription{Id: "s1", Source: "arn:aws:iot:us-east-1:123456789012:thing/pump", Subject: "a", Target: arn}),
@@ -219,6 +282,10 @@ func lacking(g *gateway) { g.lacks = []string{"a root", "an overlay"} }
 
 func TestGroupsThatRun(t *testing.T) {
 	t.Parallel()
+	folder, folderGID := t.TempDir(), uint32(os.Getgid())
+	if err := os.Chmod(folder, 0o770); err != nil {
+		t.Fatal(err)
+	}
 	for _, tc := range []struct {
 		name    string
 		edit    func(*bundle.Group)
@@ -254,6 +321,26 @@ func TestGroupsThatRun(t *testing.T) {
 		{name: "in a container of its own size with /sys", edit: lambda(func(l *bundle.LambdaConfiguration) {
 			l.Environment.Execution, l.MemorySize, l.Environment.AccessSysfs = nil, ptr(65536), ptr(true)
 		}), got: func(p plan.Plan) any { return p.Functions[0].Container }, want: &plan.Container{MemoryKB: 65536, Sysfs: true}},
+		{name: "with a device, by its link", edit: withDevice("/dev/stdin/../zero", "ro"), got: func(p plan.Plan) any { return p.Functions[0].Container.Devices },
+			want: []sandbox.Device{{Source: "/dev/zero", Path: "/dev/zero", Major: 1, Minor: 5}}},
+		{name: "with a volume and its group", edit: func(g *bundle.Group) {
+			withVolume(folder, "/data", "rw")(g)
+			g.GroupDefinitions.Resources.Content[0].Data.GroupOwnerSetting = &fescue.GroupOwnerSetting{AutoAddGroupOwner: ptr(true), GroupOwner: "ignored"}
+		}, gateway: func(g *gateway) { people(g); g.allowRoot = true }, got: func(p plan.Plan) any {
+			return []any{p.Functions[0].Container.Mounts, p.Functions[0].RunAs == nil || slices.Equal(p.Functions[0].RunAs.Groups, []uint32{folderGID})}
+		}, want: []any{[]sandbox.Mount{{Source: sandbox.HostPath(folder), Destination: "/data", Writable: true}}, true}},
+		{name: "with a volume and another group", edit: func(g *bundle.Group) {
+			withVolume("/", "/data", "")(g)
+			g.GroupDefinitions.Resources.Content[0].Data.GroupOwnerSetting = &fescue.GroupOwnerSetting{GroupOwner: "video"}
+		}, gateway: func(g *gateway) {
+			if people(g); os.Getuid() == 0 {
+				g.accounts = peopled
+			}
+		}, got: func(p plan.Plan) any {
+			return []any{p.Functions[0].Container.Mounts, p.Functions[0].RunAs == nil || slices.Equal(p.Functions[0].RunAs.Groups, []uint32{44})}
+		}, want: []any{[]sandbox.Mount{{Source: "/", Destination: "/data"}}, true}},
+		{name: "with a file of /proc, whatever it asks", edit: withVolume("/proc/stat", "/host/stat", "rw"), got: func(p plan.Plan) any { return p.Functions[0].Container.Mounts },
+			want: []sandbox.Mount{{Source: "/proc/stat", Destination: "/host/stat"}}},
 		{name: "a handler beside the name of an interpreter", edit: lambda(func(l *bundle.LambdaConfiguration) { l.Executable = "python3.7" }),
 			got: func(p plan.Plan) any { return p.Functions[0].Handler }, want: "app.handler"},
 		{name: "a handler that only Executable names", edit: lambda(func(l *bundle.LambdaConfiguration) { l.Handler, l.Executable = "", "app.handler" }),

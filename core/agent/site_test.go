@@ -39,7 +39,9 @@ type gateway struct {
 	connected func() bool
 	allowRoot bool
 	// lacks is what the machine lacks for containers.
-	lacks        []string
+	lacks []string
+	// private are the core's own folders.
+	private      []sandbox.HostPath
 	certificates func() []agent.Certificate
 	uid, gid     *int
 	functionUIDs plan.FunctionUIDs
@@ -118,7 +120,7 @@ func (g *gateway) agent() *agent.Agent {
 	return agent.New(agent.Options{
 		ThingARN: coreARN, ThingName: coreName, Folder: g.path(), KeyFile: g.keyFile(),
 		Cloud: g.client, Edge: g, Logger: slog.New(slog.NewTextHandler(g.log, nil)), Connected: g.connected, Certificates: g.certificates, Info: g.info,
-		AllowRoot: g.allowRoot, Missing: g.lacks, DefaultUID: g.uid, DefaultGID: g.gid, FunctionUIDs: g.functionUIDs, Disk: g.disk, Accounts: g.accounts, Times: g.times, Now: g.now,
+		AllowRoot: g.allowRoot, Missing: g.lacks, Private: g.private, DefaultUID: g.uid, DefaultGID: g.gid, FunctionUIDs: g.functionUIDs, Disk: g.disk, Accounts: g.accounts, Times: g.times, Now: g.now,
 	})
 }
 

@@ -59,11 +59,11 @@ func (l *launcher) container(f *plan.Function) *sandbox.Container {
 		return nil
 	}
 	return &sandbox.Container{
-		Memory: int64(f.Container.MemoryKB) << 10, Sysfs: f.Container.Sysfs, Hidden: l.hidden,
-		Mounts: []sandbox.Mount{
-			{Source: f.Code, Destination: containerPlaces.code},
-			{Source: l.runtimeDir, Destination: containerPlaces.runtimes},
-		},
+		Memory: int64(f.Container.MemoryKB) << 10, Sysfs: f.Container.Sysfs, Hidden: l.hidden, Devices: f.Container.Devices,
+		Mounts: append([]sandbox.Mount{
+			{Source: f.Code.Real(), Destination: containerPlaces.code},
+			{Source: l.runtimeDir.Real(), Destination: containerPlaces.runtimes},
+		}, f.Container.Mounts...),
 	}
 }
 

@@ -28,6 +28,8 @@ type checker struct {
 	*Planner
 	manifest bundle.Manifest
 	defaults *fescue.FunctionDefaultConfig
+	// resources are the group's.
+	resources []fescue.Resource
 	// dry takes a package that is not here for one that would be fetched.
 	dry bool
 	// asRoot are the functions with UID or GID 0.
@@ -43,6 +45,13 @@ func (c *checker) problem(function string, code fescue.FailureCode, values ...an
 	c.problems = append(c.problems, failure.New(function, code, values...))
 }
 
+// found takes over problems of a function that the rules of package fescue found.
+func (c *checker) found(function string, list []fescue.ErrorDetail) {
+	for _, d := range list {
+		c.problems = append(c.problems, failure.Problem{Function: function, Code: d.DetailedErrorCode, Message: d.DetailedErrorMessage})
+	}
+}
+
 func (c *checker) warn(detail fescue.ErrorDetail) {
 	c.warnings = append(c.warnings, detail)
 	c.Logger.Warn("Something in the group has no effect, or deserves a look.",
@@ -54,7 +63,7 @@ func (c *checker) group(g bundle.Group) {
 	failures, warnings := fescue.Judge(g.Needs(), c.Core, c.Core.Serves)
 	c.unserved = make(map[string]bool)
 	for _, f := range failures {
-		c.problems = append(c.problems, failure.Problem{Function: f.Function, Code: f.Detail.DetailedErrorCode, Message: f.Detail.DetailedErrorMessage})
+		c.found(f.Function, []fescue.ErrorDetail{f.Detail})
 		c.unserved[f.Function] = true
 	}
 	for _, w := range warnings {
@@ -100,6 +109,9 @@ func (c *checker) function(l bundle.Lambda) (Function, bool) {
 	// Without an identity of its own a function would run as the core.
 	id, ok := c.identity(l)
 	f.RunAs = id
+	if ok {
+		c.attach(l, &f)
+	}
 	c.code(&f)
 	return f, ok && len(c.problems) == before && !c.unserved[l.FunctionArn]
 }

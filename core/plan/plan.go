@@ -79,6 +79,9 @@ type Container struct {
 	MemoryKB int
 	// Sysfs lets it read the machine's /sys.
 	Sysfs bool
+	// Mounts and Devices are the resources that the group gives it.
+	Mounts  []sandbox.Mount  `json:",omitempty"`
+	Devices []sandbox.Device `json:",omitempty"`
 }
 
 // defaultLogLevel is the level of a group without loggers (same guide,
@@ -102,8 +105,10 @@ type Options struct {
 	// FunctionUIDs takes the place of DefaultUID; nil where functions share it.
 	FunctionUIDs FunctionUIDs
 	// Core is what the core serves.
-	Core   fescue.CoreInfo
-	Logger *slog.Logger
+	Core fescue.CoreInfo
+	// Private are the core's own folders, of which functions in containers see nothing.
+	Private []sandbox.HostPath
+	Logger  *slog.Logger
 }
 
 // Runner is what runs functions.
@@ -172,6 +177,11 @@ func (p *Planner) resolve(ctx context.Context, m bundle.Manifest, document []byt
 	}
 	d := group.GroupDefinitions
 	check := &checker{Planner: p, manifest: m, defaults: d.Lambdas.DefaultConfig, dry: dry}
+	for _, r := range d.Resources.Content {
+		if definition, ok := r.Definition(); ok {
+			check.resources = append(check.resources, definition)
+		}
+	}
 	check.group(group)
 	plan.Loggers = d.Logging.Content
 	if plan.Loggers == nil {

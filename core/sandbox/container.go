@@ -180,7 +180,7 @@ func (s *Sandbox) contain(ctx context.Context, spec Spec, try bool) (_ *containe
 	}()
 	o := order{
 		Root: rootPlan{
-			Folder: p.folder, Mounts: spec.Container.Mounts, Hidden: spec.Container.Hidden, Shown: c.shown,
+			Folder: p.folder, Mounts: outsideIn(spec.Container.Mounts), Devices: spec.Container.Devices, Hidden: spec.Container.Hidden, Shown: c.shown,
 			Sysfs: spec.Container.Sysfs, Memory: spec.Container.Memory,
 		},
 		Back: c.limits.back(), Try: try,
@@ -189,7 +189,7 @@ func (s *Sandbox) contain(ctx context.Context, spec Spec, try bool) (_ *containe
 	if err := o.Root.layOut(); err != nil {
 		return nil, fmt.Errorf("make the container's folder: %w", err)
 	}
-	if o.Joining, err = c.limits.make(spec.ID, spec.Container.Memory); err != nil {
+	if o.Joining, err = c.limits.make(spec.ID, spec.Container); err != nil {
 		return nil, fmt.Errorf("make the container's control groups: %w", err)
 	}
 	orders, reports, err := p.prepare(spec)

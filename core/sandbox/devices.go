@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
@@ -29,6 +30,15 @@ func standardDevices() []deviceRule {
 	rules := []deviceRule{{major: 5, minor: 2}, {major: 136, minor: anyMinor}}
 	for _, d := range devices {
 		rules = append(rules, deviceRule{major: d.major, minor: int64(d.minor)})
+	}
+	return rules
+}
+
+// rulesWith are those of a container that is given some more.
+func rulesWith(given []Device) []deviceRule {
+	rules := standardDevices()
+	for _, d := range given {
+		rules = append(rules, deviceRule{block: d.Block, major: d.Major, minor: int64(d.Minor), readOnly: !d.Writable})
 	}
 	return rules
 }
@@ -103,10 +113,17 @@ func loadDevices(rules []deviceRule) (*ebpf.Program, error) {
 	return program, nil
 }
 
-// keepDevices has the kernel ask a program for all in a group of version 2. It ends
-// with the group.
-func keepDevices(folder string, program *ebpf.Program) error {
-	group, err := os.Open(folder)
+// keepDevices has the kernel ask a program for all in a container's group of version
+// 2: the sandbox's, or one of its own where it is given more. It ends with the group.
+func (l *limits) keepDevices(id string, given []Device) (err error) {
+	program := l.devices
+	if len(given) > 0 {
+		if program, err = loadDevices(rulesWith(given)); err != nil {
+			return err
+		}
+		defer program.Close()
+	}
+	group, err := os.Open(filepath.Join(l.folders["memory"], id))
 	if err != nil {
 		return err
 	}

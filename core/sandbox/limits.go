@@ -201,7 +201,7 @@ func (l *limits) all() []string {
 
 // make makes the groups of a container. joining are the files that what writes 0 to
 // them goes into the groups by.
-func (l *limits) make(id string, memory int64) (joining []string, err error) {
+func (l *limits) make(id string, c *Container) (joining []string, err error) {
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, l.remove(id))
@@ -227,7 +227,7 @@ func (l *limits) make(id string, memory int64) (joining []string, err error) {
 		}
 		joining = append(joining, filepath.Join(folder, id, file))
 	}
-	size := strconv.FormatInt(memory, 10)
+	size := strconv.FormatInt(c.Memory, 10)
 	set := func(controller, file, value string) {
 		if err == nil {
 			err = writeGroup(filepath.Join(l.folders[controller], id), file, value)
@@ -242,7 +242,7 @@ func (l *limits) make(id string, memory int64) (joining []string, err error) {
 		}
 		set("memory", "memory.oom.group", "1")
 		if err == nil {
-			err = keepDevices(filepath.Join(l.folders["memory"], id), l.devices)
+			err = l.keepDevices(id, c.Devices)
 		}
 		return joining, err
 	}
@@ -252,7 +252,7 @@ func (l *limits) make(id string, memory int64) (joining []string, err error) {
 		set("memory", "memory.swappiness", "0")
 	}
 	set("devices", "devices.deny", "a")
-	for _, rule := range standardDevices() {
+	for _, rule := range rulesWith(c.Devices) {
 		set("devices", "devices.allow", rule.String())
 	}
 	return joining, err

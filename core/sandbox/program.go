@@ -48,7 +48,7 @@ func (s Spec) find(path InsidePath) (place, error) {
 	if s.Container == nil {
 		return place{"/", HostPath(path)}, nil
 	}
-	for _, m := range s.Container.Mounts {
+	for _, m := range slices.Backward(outsideIn(s.Container.Mounts)) {
 		if rest, ok := below(string(path), string(m.Destination)); ok {
 			return place{m.Source, m.Source.Join(rest)}, nil
 		}

@@ -41,8 +41,10 @@ type rootPlan struct {
 	// Folder is the container's on the core's disk: the layers of the overlay and
 	// what /tmp is.
 	Folder HostPath
-	Mounts []Mount
-	Hidden []HostPath
+	// Mounts are in the order in which they are made.
+	Mounts  []Mount
+	Devices []Device
+	Hidden  []HostPath
 	// Shown are folders of the machine that are seen as they are, to be read.
 	Shown  []HostPath
 	Sysfs  bool
@@ -190,6 +192,11 @@ func (p rootPlan) dev() error {
 			return fmt.Errorf("%s: %w", path, err)
 		}
 	}
+	for _, d := range p.Devices {
+		if err := p.device(d); err != nil {
+			return err
+		}
+	}
 	return os.Chmod("/dev/mqueue", 0o777|fs.ModeSticky)
 }
 
@@ -223,8 +230,8 @@ func (p rootPlan) show() error {
 		}
 	}
 	for _, m := range p.Mounts {
-		if err := errors.Join(folder(string(m.Destination)), bind(host+string(m.Source), string(m.Destination), !m.Writable)); err != nil {
-			return err
+		if err := p.mount(m); err != nil {
+			return fmt.Errorf("show %s at %s: %w", m.Source, m.Destination, err)
 		}
 	}
 	return nil

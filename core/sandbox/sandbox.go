@@ -51,19 +51,39 @@ type Spec struct {
 type Container struct {
 	// Memory bounds what the process and all that comes of it use, in bytes.
 	Memory int64
-	// Mounts are the folders and files that it sees besides the machine's own.
+	// Mounts are the folders and files that it sees besides the machine's own. One may
+	// lie in another.
 	Mounts []Mount
+	// Devices are device files that it has besides those of every container.
+	Devices []Device
 	// Hidden are folders of the machine that it does not see, beside those of hidden.
 	Hidden []HostPath
 	// Sysfs lets it read the machine's /sys.
 	Sysfs bool
 }
 
-// Mount shows something of the machine at a place inside.
+// Mount shows a folder or a file of the machine at a place inside, with what is
+// mounted below it, but for the kernel's own file systems.
 type Mount struct {
+	// Source has no link on its way, as Look gives it: a function that may write
+	// there could lead the core elsewhere by one.
 	Source      HostPath
 	Destination InsidePath
-	Writable    bool
+	// Writable is false for what nobody inside may write, not root nor below another
+	// mount.
+	Writable bool
+}
+
+// Device shows a device file of the machine.
+type Device struct {
+	// Source has no link on its way, as Look gives it. Path lies below /dev.
+	Source HostPath
+	Path   InsidePath
+	// Block is false for a character device.
+	Block        bool
+	Major, Minor uint32
+	// Writable is false for a device that is only read.
+	Writable bool
 }
 
 // Process is a started process.
