@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"runtime/debug"
 	"time"
 
@@ -15,39 +16,139 @@ import (
 	"github.com/fescue-edge/fescue/bundle"
 )
 
+// builder takes deployments out of Building: it resolves and judges the group
+// version, and offers it to the core, or fails it.
+type builder struct {
+	definitions DefinitionStore
+	iam         IAMRoleStore
+	groupRoles  GroupRoleStore
+	deployments buildingDeployments
+	offers      offerer
+	holdings    HoldingStore
+	cores       judgedCores
+
+	functions  Functions
+	principals Principals
+	artifacts  Artifacts
+	signer     Signer
+
+	aws                string
+	requireServiceRole bool
+	quotas             Quotas
+	serves             func(fescue.Feature) bool
+
+	*waker
+	kick   chan struct{}
+	now    func() time.Time
+	logger *slog.Logger
+}
+
+// buildingDeployments are the deployments as the builder has them.
+type buildingDeployments interface {
+	LeaseBuilding(ctx context.Context, aws string, until time.Time) (fescue.Deployment, error)
+	ApplyStep(ctx context.Context, d fescue.Deployment, actor fescue.Actor, step fescue.DeploymentStep) (fescue.Deployment, error)
+	Running(ctx context.Context, aws string) ([]fescue.Deployment, error)
+}
+
+// offerer leaves a manifest for a core, in one transaction with what becomes of the
+// deployments before it.
+type offerer interface {
+	Offer(ctx context.Context, d fescue.Deployment, coreThing string, at time.Time, superseded fescue.DeploymentStep,
+		sign func(epoch int64) (fescue.Offering, error)) (fescue.Deployment, []fescue.Deployment, error)
+	ForceReset(ctx context.Context, d fescue.Deployment, coreThing string, at time.Time, ended fescue.DeploymentStep,
+		sign func(epoch int64) (fescue.Offering, error)) (fescue.Deployment, []fescue.Deployment, error)
+}
+
+// judgedCores are what cores said of themselves, by which groups are judged, and
+// which one a group has.
+type judgedCores interface {
+	CoreInfo(ctx context.Context, p fescue.Partition, thing string) (info fescue.CoreInfo, at time.Time, err error)
+	GroupCore(ctx context.Context, p fescue.Partition, groupID string) (thing string, err error)
+}
+
 // buildPatience is how long the engine tries to build a deployment in spite of
 // internal errors before it fails it: every deployment ends.
 const buildPatience = 5 * time.Minute
 
+// A builder's timing.
+const (
+	// lease is how long a builder has a deployment to itself. When it dies,
+	// another takes the deployment up after that.
+	lease = 30 * time.Second
+	// idlePoll is how often builders look for work that another server accepted
+	// or a dead one left.
+	idlePoll = time.Second
+)
+
+// run builds what is accepted until ctx ends.
+func (b *builder) run(ctx context.Context) {
+	tick := time.NewTicker(idlePoll)
+	defer tick.Stop()
+	for {
+		for b.buildNext(ctx) {
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-b.kick:
+		case <-tick.C:
+		}
+	}
+}
+
+// wakeBuilder has what was just accepted be built at once.
+func (b *builder) wakeBuilder() {
+	select {
+	case b.kick <- struct{}{}:
+	default:
+	}
+}
+
+// buildNext builds one deployment and reports whether there was one.
+func (b *builder) buildNext(ctx context.Context) bool {
+	d, err := b.deployments.LeaseBuilding(ctx, b.aws, b.now().Add(lease))
+	switch {
+	case errors.Is(err, fescue.ErrNotFound) || ctx.Err() != nil:
+		return false
+	case err != nil:
+		b.logger.Error("deployments to be built could not be read", "error", err)
+		return false
+	}
+	if err := b.build(ctx, d); err != nil && ctx.Err() == nil {
+		b.logger.Error("deployment not built; it is tried again", "deployment", d.ID, "group", d.GroupID, "error", err)
+	}
+	return true
+}
+
 // build takes a leased deployment out of Building: to InProgress, offered to its
 // core, or to Failure. An error means that it is still Building.
-func (e *Engine) build(ctx context.Context, d fescue.Deployment) error {
+func (b *builder) build(ctx context.Context, d fescue.Deployment) error {
 	if d.Type.Reset() {
-		return e.settle(ctx, d, e.guarded(d, func() error { return e.buildReset(ctx, d) }), "")
+		return b.settle(ctx, d, b.guarded(d, func() error { return b.buildReset(ctx, d) }), "")
 	}
 	var r *resolved
-	err := e.guarded(d, func() (err error) {
-		if r, err = e.resolve(ctx, d); err != nil || len(r.problems) > 0 {
+	err := b.guarded(d, func() (err error) {
+		if r, err = b.resolve(ctx, d); err != nil || len(r.problems) > 0 {
 			return err
 		}
-		return e.offer(ctx, d, r)
+		return b.offer(ctx, d, r)
 	})
 	switch {
 	case r == nil:
-		return e.settle(ctx, d, err, "")
+		return b.settle(ctx, d, err, "")
 	case err == nil && len(r.problems) > 0:
-		return e.fail(ctx, d, bundleMessage(d, r), r.problems, r.warnings...)
+		return b.fail(ctx, d, bundleMessage(d, r), r.problems, r.warnings...)
 	}
-	return e.settle(ctx, d, err, r.core.thing)
+	return b.settle(ctx, d, err, r.core.thing)
 }
 
 // guarded makes a panic an error: what one group brings about must not stop the
 // deployments of all others, also not at the next start.
-func (e *Engine) guarded(d fescue.Deployment, work func() error) (err error) {
+func (b *builder) guarded(d fescue.Deployment, work func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("panic: %v", p)
-			e.Logger.Error("building a deployment panicked", "deployment", d.ID, "group", d.GroupID, "panic", p, "stack", string(debug.Stack()))
+			b.logger.Error("building a deployment panicked", "deployment", d.ID, "group", d.GroupID, "panic", p, "stack", string(debug.Stack()))
 		}
 	}()
 	return work()
@@ -55,18 +156,18 @@ func (e *Engine) guarded(d fescue.Deployment, work func() error) (err error) {
 
 // settle decides what an error of building means: another try, a Failure, or
 // nothing.
-func (e *Engine) settle(ctx context.Context, d fescue.Deployment, err error, coreThing string) error {
+func (b *builder) settle(ctx context.Context, d fescue.Deployment, err error, coreThing string) error {
 	switch {
 	case err == nil:
 		return nil
 	case errors.Is(err, fescue.ErrInUse):
 		detail := fescue.CoreInOtherGroup.Detail(coreThing)
-		return e.fail(ctx, d, fescue.InvalidGroupMessage([]fescue.ErrorDetail{detail}), []fescue.ErrorDetail{detail})
+		return b.fail(ctx, d, fescue.InvalidGroupMessage([]fescue.ErrorDetail{detail}), []fescue.ErrorDetail{detail})
 	case errors.Is(err, fescue.ErrConflict), errors.Is(err, fescue.ErrTransition), errors.Is(err, fescue.ErrEnded):
 		return nil // another server built it
-	case e.Now().Sub(d.CreatedAt) > buildPatience:
+	case b.now().Sub(d.CreatedAt) > buildPatience:
 		detail := fescue.InternalFailure.Detail(err)
-		return errors.Join(err, e.fail(ctx, d, fescue.FailureMessage(d, detail.DetailedErrorMessage), []fescue.ErrorDetail{detail}))
+		return errors.Join(err, b.fail(ctx, d, fescue.FailureMessage(d, detail.DetailedErrorMessage), []fescue.ErrorDetail{detail}))
 	}
 	return err
 }
@@ -80,57 +181,57 @@ func bundleMessage(d fescue.Deployment, r *resolved) string {
 	return fescue.InvalidGroupMessage(r.problems)
 }
 
-func (e *Engine) fail(ctx context.Context, d fescue.Deployment, message string, details []fescue.ErrorDetail, warnings ...fescue.ErrorDetail) error {
+func (b *builder) fail(ctx context.Context, d fescue.Deployment, message string, details []fescue.ErrorDetail, warnings ...fescue.ErrorDetail) error {
 	details = details[:min(len(details), fescue.MostErrorDetails)]
-	_, err := e.Stores.Deployments.ApplyStep(ctx, d, fescue.CloudActor, fescue.DeploymentStep{
-		Event: fescue.EventBuildFailed, At: e.Now().UTC(), Message: message, Details: details, Warnings: warnings,
+	_, err := b.deployments.ApplyStep(ctx, d, fescue.CloudActor, fescue.DeploymentStep{
+		Event: fescue.EventBuildFailed, At: b.now().UTC(), Message: message, Details: details, Warnings: warnings,
 	})
 	if errors.Is(err, fescue.ErrConflict) || errors.Is(err, fescue.ErrEnded) {
 		return nil // another server was faster
 	}
 	if err == nil {
-		e.Logger.Info("deployment failed in Building", "deployment", d.ID, "group", d.GroupID, "problems", len(details))
+		b.logger.Info("deployment failed in Building", "deployment", d.ID, "group", d.GroupID, "problems", len(details))
 	}
 	return err
 }
 
 // offer renders, stores, signs and offers.
-func (e *Engine) offer(ctx context.Context, d fescue.Deployment, r *resolved) error {
+func (b *builder) offer(ctx context.Context, d fescue.Deployment, r *resolved) error {
 	group, err := r.render().Encode()
 	if err != nil {
 		return err
 	}
 	sum := sha256.Sum256(group)
 	groupHash := hex.EncodeToString(sum[:])
-	if err := e.Artifacts.Put(ctx, groupHash, bytes.NewReader(group)); err != nil {
+	if err := b.artifacts.Put(ctx, groupHash, bytes.NewReader(group)); err != nil {
 		return fmt.Errorf("store group.json: %w", err)
 	}
-	manifest := e.manifest(d, r.core.thing)
+	manifest := b.manifest(d, r.core.thing)
 	manifest.Artifacts = append([]bundle.Artifact{bundle.GroupArtifact(groupHash, int64(len(group)))}, r.packages()...)
-	next, superseded, err := e.Stores.Offers.Offer(ctx, d, r.core.thing, e.Now().UTC(), e.supersededBy(d), e.sign(ctx, manifest, fescue.Offering{Devices: r.clientDevices(), Holds: r.holds, Note: r.note, Warnings: r.warnings}))
+	next, superseded, err := b.offers.Offer(ctx, d, r.core.thing, b.now().UTC(), b.supersededBy(d), b.sign(ctx, manifest, fescue.Offering{Devices: r.clientDevices(), Holds: r.holds, Note: r.note, Warnings: r.warnings}))
 	if err != nil {
 		return err
 	}
-	e.announce(ctx, next, superseded)
+	b.announce(ctx, next, superseded)
 	return nil
 }
 
 // manifest is what every deployment's manifest has.
-func (e *Engine) manifest(d fescue.Deployment, coreThing string) bundle.Manifest {
+func (b *builder) manifest(d fescue.Deployment, coreThing string) bundle.Manifest {
 	return bundle.Manifest{
 		AWS: d.Partition.AWS, Account: d.Partition.Account, Region: d.Partition.Region,
 		GroupID: d.GroupID, GroupVersionID: d.GroupVersionID, DeploymentID: d.ID, DeploymentType: d.Type,
 		CoreThingArn: d.Partition.ThingARN(coreThing),
-		CreatedAt:    e.Now().UTC(),
+		CreatedAt:    b.now().UTC(),
 	}
 }
 
 // sign completes a manifest, and with it an offering, once its epoch is known.
-func (e *Engine) sign(ctx context.Context, m bundle.Manifest, offering fescue.Offering) func(epoch int64) (fescue.Offering, error) {
+func (b *builder) sign(ctx context.Context, m bundle.Manifest, offering fescue.Offering) func(epoch int64) (fescue.Offering, error) {
 	return func(epoch int64) (fescue.Offering, error) {
 		m.Epoch = epoch
 		// It is signed again for the formats that the core reads when it asks.
-		envelope, err := e.Signer.Sign(ctx, m, bundle.Formats()...)
+		envelope, err := b.signer.Sign(ctx, m, bundle.Formats()...)
 		if err != nil {
 			return fescue.Offering{}, err
 		}
@@ -145,25 +246,25 @@ func (e *Engine) sign(ctx context.Context, m bundle.Manifest, offering fescue.Of
 
 // announce logs a deployment that was offered, and what it ended, and wakes the
 // core.
-func (e *Engine) announce(ctx context.Context, d fescue.Deployment, ended []fescue.Deployment) {
+func (b *builder) announce(ctx context.Context, d fescue.Deployment, ended []fescue.Deployment) {
 	for _, old := range ended {
-		e.Logger.Info("deployment ended by a newer one", "deployment", old.ID, "by", d.ID, "core", d.CoreThing)
+		b.logger.Info("deployment ended by a newer one", "deployment", old.ID, "by", d.ID, "core", d.CoreThing)
 	}
-	e.Logger.Info("deployment offered", "deployment", d.ID, "group", d.GroupID, "type", d.Type, "core", d.CoreThing, "epoch", d.Epoch)
-	e.wake(ctx, d)
+	b.logger.Info("deployment offered", "deployment", d.ID, "group", d.GroupID, "type", d.Type, "core", d.CoreThing, "epoch", d.Epoch)
+	b.wake(ctx, d)
 }
 
-func (e *Engine) supersededBy(d fescue.Deployment) fescue.DeploymentStep {
+func (b *builder) supersededBy(d fescue.Deployment) fescue.DeploymentStep {
 	detail := fescue.DeploymentSuperseded.Detail(d.ID)
 	return fescue.DeploymentStep{
-		Event: fescue.EventSuperseded, At: e.Now().UTC(),
+		Event: fescue.EventSuperseded, At: b.now().UTC(),
 		Message: detail.DetailedErrorMessage, Details: []fescue.ErrorDetail{detail},
 	}
 }
 
 // groupVersion reads the body of a group version.
-func (e *Engine) groupVersion(ctx context.Context, p fescue.Partition, groupID, version string) (fescue.GroupVersion, error) {
-	v, err := e.Stores.Definitions.Version(ctx, p, fescue.GroupKind, groupID, version)
+func (b *builder) groupVersion(ctx context.Context, p fescue.Partition, groupID, version string) (fescue.GroupVersion, error) {
+	v, err := b.definitions.Version(ctx, p, fescue.GroupKind, groupID, version)
 	if err != nil {
 		return fescue.GroupVersion{}, err
 	}
@@ -172,4 +273,32 @@ func (e *Engine) groupVersion(ctx context.Context, p fescue.Partition, groupID, 
 		return fescue.GroupVersion{}, fmt.Errorf("group version %s: %w", version, err)
 	}
 	return g, nil
+}
+
+// buildReset takes a reset out of Building.
+func (b *builder) buildReset(ctx context.Context, d fescue.Deployment) error {
+	thing, err := b.cores.GroupCore(ctx, d.Partition, d.GroupID)
+	if err != nil && !errors.Is(err, fescue.ErrNotFound) {
+		return err
+	}
+	if d.Type == fescue.ResetDeployment {
+		if err != nil { // another reset was faster
+			detail := fescue.NothingToReset.Detail(d.GroupID)
+			return b.fail(ctx, d, fescue.FailureMessage(d, detail.DetailedErrorMessage), []fescue.ErrorDetail{detail})
+		}
+		next, ended, err := b.offers.Offer(ctx, d, thing, b.now().UTC(), b.supersededBy(d), b.sign(ctx, b.manifest(d, thing), fescue.Offering{}))
+		if err == nil {
+			b.announce(ctx, next, ended)
+		}
+		return err
+	}
+	detail := fescue.DeploymentForcedAway.Detail("The forced reset " + d.ID)
+	next, ended, err := b.offers.ForceReset(ctx, d, thing, b.now().UTC(), fescue.DeploymentStep{
+		Event: fescue.EventForcedAway, At: b.now().UTC(),
+		Message: detail.DetailedErrorMessage, Details: []fescue.ErrorDetail{detail},
+	}, b.sign(ctx, b.manifest(d, thing), fescue.Offering{}))
+	if err == nil && thing != "" {
+		b.announce(ctx, next, ended)
+	}
+	return err
 }

@@ -16,14 +16,14 @@ import (
 // it. Of a deployment that has ended the error is fescue.ErrEnded.
 func (e *Engine) Cancel(ctx context.Context, p fescue.Partition, groupID, id string, force bool, by string) (fescue.Deployment, error) {
 	for {
-		d, err := e.Stores.Deployments.Deployment(ctx, p, groupID, id)
+		d, err := e.deployments.Deployment(ctx, p, groupID, id)
 		if err != nil {
 			return d, err
 		}
 		if d.Status.Final() {
 			return d, fmt.Errorf("deployment %s ended in %s at %s: %w", d.ID, d.Status, fescue.Timestamp(d.UpdatedAt), fescue.ErrEnded)
 		}
-		step := fescue.DeploymentStep{Event: fescue.EventCancelRequested, At: e.Now().UTC(), Note: by}
+		step := fescue.DeploymentStep{Event: fescue.EventCancelRequested, At: e.now().UTC(), Note: by}
 		var detail fescue.ErrorDetail
 		switch {
 		case d.Status == fescue.Building || d.Phase == fescue.Offered:
@@ -34,7 +34,7 @@ func (e *Engine) Cancel(ctx context.Context, p fescue.Partition, groupID, id str
 		if step.Event != fescue.EventCancelRequested {
 			step.Message, step.Details = fescue.FailureMessage(d, detail.DetailedErrorMessage), []fescue.ErrorDetail{detail}
 		}
-		next, err := e.Stores.Deployments.ApplyStep(ctx, d, fescue.CloudActor, step)
+		next, err := e.deployments.ApplyStep(ctx, d, fescue.CloudActor, step)
 		switch {
 		case errors.Is(err, fescue.ErrConflict):
 			continue // it moved meanwhile; look again
@@ -43,9 +43,9 @@ func (e *Engine) Cancel(ctx context.Context, p fescue.Partition, groupID, id str
 		case err != nil:
 			return d, err
 		}
-		e.Logger.Info("deployment cancelled", "deployment", d.ID, "group", d.GroupID, "event", step.Event, "by", by)
+		e.logger.Info("deployment cancelled", "deployment", d.ID, "group", d.GroupID, "event", step.Event, "by", by)
 		if next.CoreThing != "" {
-			e.wake(ctx, next)
+			e.waker.wake(ctx, next)
 		}
 		return next, nil
 	}

@@ -36,20 +36,20 @@ var ErrEpochJump = errors.New("the core's epoch is too far ahead")
 // asked before anything changes.
 //
 // A core's word that is further ahead than maxCatchUp is ErrEpochJump.
-func (e *Engine) catchUp(ctx context.Context, p fescue.Partition, thing string, after int64,
+func (t *tracker) catchUp(ctx context.Context, p fescue.Partition, thing string, after int64,
 	allowed func(ctx context.Context, d *fescue.Deployment) error,
 ) (int64, error) {
 	if after == 0 {
 		return after, nil
 	}
-	known, err := e.Stores.Offers.Epoch(ctx, p, thing)
+	known, err := t.offers.Epoch(ctx, p, thing)
 	if err != nil {
 		return after, err
 	}
 	if after-known > maxCatchUp {
 		return after, jump(thing, known, after)
 	}
-	passed, err := e.Stores.Offers.Passed(ctx, p, thing, after)
+	passed, err := t.offers.Passed(ctx, p, thing, after)
 	if err != nil || known >= after && len(passed) == 0 {
 		return after, err
 	}
@@ -57,12 +57,12 @@ func (e *Engine) catchUp(ctx context.Context, p fescue.Partition, thing string, 
 		return after, err
 	}
 	if known < after {
-		raised, err := e.Stores.Offers.CatchUp(ctx, p, thing, after)
+		raised, err := t.offers.CatchUp(ctx, p, thing, after)
 		if err != nil {
 			return after, fmt.Errorf("raise the epoch of core %s to %d: %w", thing, after, err)
 		}
 		if raised {
-			e.Logger.Warn("a core has been through more deployments than this server knows of: it was restored from a backup",
+			t.logger.Warn("a core has been through more deployments than this server knows of: it was restored from a backup",
 				"core", thing, "epoch", after, "known", known)
 		}
 	}
@@ -70,7 +70,7 @@ func (e *Engine) catchUp(ctx context.Context, p fescue.Partition, thing string, 
 		if d.Epoch == after {
 			return after - 1, nil
 		}
-		if err := e.endOutdated(ctx, d, after); err != nil {
+		if err := t.endOutdated(ctx, d, after); err != nil {
 			return after, err
 		}
 	}
@@ -92,29 +92,29 @@ type EpochReset struct{ Before, Now int64 }
 // epoch or, if that is higher, to that of the last of its deployments that this
 // server has. The next deployment lies above it. The errors are ErrEpoch and, for a
 // core that is not known, fescue.ErrNotFound.
-func (e *Engine) ResetEpoch(ctx context.Context, p fescue.Partition, thing string, epoch int64) (EpochReset, error) {
+func (t *tracker) ResetEpoch(ctx context.Context, p fescue.Partition, thing string, epoch int64) (EpochReset, error) {
 	if epoch < 0 || epoch > maxEpoch {
 		return EpochReset{}, fmt.Errorf("%w: %d does not lie between 0 and %d", ErrEpoch, epoch, int64(maxEpoch))
 	}
-	before, now, err := e.Stores.Offers.SetEpoch(ctx, p, thing, epoch)
+	before, now, err := t.offers.SetEpoch(ctx, p, thing, epoch)
 	if err != nil {
 		return EpochReset{}, fmt.Errorf("reset the epoch of core %s: %w", thing, err)
 	}
-	e.Logger.Warn("a core's epoch was reset", "core", thing, "epoch", now, "before", before)
+	t.logger.Warn("a core's epoch was reset", "core", thing, "epoch", now, "before", before)
 	return EpochReset{before, now}, nil
 }
 
-func (e *Engine) endOutdated(ctx context.Context, d fescue.Deployment, epoch int64) error {
+func (t *tracker) endOutdated(ctx context.Context, d fescue.Deployment, epoch int64) error {
 	detail := fescue.DeploymentOutdated.Detail(d.CoreThing, epoch, d.Epoch)
-	_, err := e.Stores.Deployments.ApplyStep(ctx, d, fescue.CloudActor, fescue.DeploymentStep{
-		Event: fescue.EventOutdated, At: e.Now().UTC(), Note: fmt.Sprintf("the core has been through epoch %d", epoch),
+	_, err := t.deployments.ApplyStep(ctx, d, fescue.CloudActor, fescue.DeploymentStep{
+		Event: fescue.EventOutdated, At: t.now().UTC(), Note: fmt.Sprintf("the core has been through epoch %d", epoch),
 		Message: fescue.FailureMessage(d, detail.DetailedErrorMessage), Details: []fescue.ErrorDetail{detail},
 	})
 	if errors.Is(err, fescue.ErrConflict) || errors.Is(err, fescue.ErrEnded) || errors.Is(err, fescue.ErrTransition) {
 		return nil // it moved meanwhile
 	}
 	if err == nil {
-		e.Logger.Warn("deployment ended: its core is beyond it", "deployment", d.ID, "group", d.GroupID, "core", d.CoreThing, "epoch", epoch)
+		t.logger.Warn("deployment ended: its core is beyond it", "deployment", d.ID, "group", d.GroupID, "core", d.CoreThing, "epoch", epoch)
 	}
 	return err
 }

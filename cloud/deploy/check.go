@@ -5,12 +5,31 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"time"
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/corelink"
 )
+
+// checker finds what a deployment would find, without deploying.
+type checker struct {
+	builder     *builder
+	definitions DefinitionStore
+	cores       ownedCores
+	checks      CheckStore
+	presence    Presence
+
+	*waker
+	now    func() time.Time
+	logger *slog.Logger
+}
+
+// ownedCores tell which group has a core.
+type ownedCores interface {
+	CoreOwner(ctx context.Context, p fescue.Partition, thing string) (groupID string, err error)
+}
 
 // Check is what a dry run of a group version found.
 type Check struct {
@@ -39,54 +58,54 @@ const answerPoll = 50 * time.Millisecond
 // everything that Building checks, and from a connected core, for at most wait,
 // everything that it can tell without the packages. The errors are those of
 // Create.
-func (e *Engine) Check(ctx context.Context, p fescue.Partition, groupID, groupVersionID string, wait time.Duration) (Check, error) {
-	var c Check
+func (c *checker) Check(ctx context.Context, p fescue.Partition, groupID, groupVersionID string, wait time.Duration) (Check, error) {
+	var out Check
 	if !fescue.ValidID(groupID) {
-		return c, ErrUnknownGroup
+		return out, ErrUnknownGroup
 	}
-	if _, err := e.Stores.Definitions.Definition(ctx, p, fescue.GroupKind, groupID); err != nil {
-		return c, replace(err, fescue.ErrNotFound, ErrUnknownGroup)
+	if _, err := c.definitions.Definition(ctx, p, fescue.GroupKind, groupID); err != nil {
+		return out, replace(err, fescue.ErrNotFound, ErrUnknownGroup)
 	}
 	if !fescue.ValidID(groupVersionID) {
-		return c, ErrUnknownVersion
+		return out, ErrUnknownVersion
 	}
-	version, err := e.groupVersion(ctx, p, groupID, groupVersionID)
+	version, err := c.builder.groupVersion(ctx, p, groupID, groupVersionID)
 	if err != nil {
-		return c, replace(err, fescue.ErrNotFound, ErrUnknownVersion)
+		return out, replace(err, fescue.ErrNotFound, ErrUnknownVersion)
 	}
 	if version.CoreDefinitionVersionArn == "" {
-		return c, ErrNoCore
+		return out, ErrNoCore
 	}
-	r, err := e.resolve(ctx, fescue.Deployment{
+	r, err := c.builder.resolve(ctx, fescue.Deployment{
 		Partition: p, ID: fescue.NewID(), GroupID: groupID, GroupVersionID: groupVersionID, Type: fescue.NewDeployment,
 	})
 	if err != nil {
-		return c, err
+		return out, err
 	}
-	c.Building, c.Warnings, c.CoreThing = r.problems, r.warnings, r.core.thing
-	if c.CoreThing == "" {
-		return c, nil
+	out.Building, out.Warnings, out.CoreThing = r.problems, r.warnings, r.core.thing
+	if out.CoreThing == "" {
+		return out, nil
 	}
-	owner, err := e.Stores.Cores.CoreOwner(ctx, p, c.CoreThing)
+	owner, err := c.cores.CoreOwner(ctx, p, out.CoreThing)
 	if err != nil {
-		return c, err
+		return out, err
 	}
 	if owner != "" && owner != groupID {
-		c.Building = append(c.Building, fescue.CoreInOtherGroup.Detail(c.CoreThing))
+		out.Building = append(out.Building, fescue.CoreInOtherGroup.Detail(out.CoreThing))
 	}
-	if c.Core, err = e.Presence.LastSeen(ctx, p, c.CoreThing); err != nil {
-		return c, err
+	if out.Core, err = c.presence.LastSeen(ctx, p, out.CoreThing); err != nil {
+		return out, err
 	}
-	if len(c.Building) > 0 || !c.Core.Online(e.Now()) || wait <= 0 {
-		return c, nil
+	if len(out.Building) > 0 || !out.Core.Online(c.now()) || wait <= 0 {
+		return out, nil
 	}
-	c.Asked = true
-	c.Answer, err = e.ask(ctx, r, wait)
-	return c, err
+	out.Asked = true
+	out.Answer, err = c.ask(ctx, r, wait)
+	return out, err
 }
 
 // ask has the core check a group. Without an answer in time the report is nil.
-func (e *Engine) ask(ctx context.Context, r *resolved, wait time.Duration) (*corelink.CheckReport, error) {
+func (c *checker) ask(ctx context.Context, r *resolved, wait time.Duration) (*corelink.CheckReport, error) {
 	group, err := r.render().Encode()
 	if err != nil {
 		return nil, err
@@ -103,15 +122,15 @@ func (e *Engine) ask(ctx context.Context, r *resolved, wait time.Duration) (*cor
 	if err != nil {
 		return nil, err
 	}
-	if err := e.Stores.Checks.AskCheck(ctx, p, thing, check.ID, request, e.Now().Add(wait)); err != nil {
+	if err := c.checks.AskCheck(ctx, p, thing, check.ID, request, c.now().Add(wait)); err != nil {
 		return nil, err
 	}
 	defer func() {
-		if err := e.Stores.Checks.ForgetCheck(context.WithoutCancel(ctx), p, check.ID); err != nil {
-			e.Logger.Warn("a check that was answered stays until it expires", "check", check.ID, "error", err)
+		if err := c.checks.ForgetCheck(context.WithoutCancel(ctx), p, check.ID); err != nil {
+			c.logger.Warn("a check that was answered stays until it expires", "check", check.ID, "error", err)
 		}
 	}()
-	e.wakeWith(ctx, p, thing, fmt.Appendf(nil, `{"timestamp":%d,"state":{"checkId":%q,"groupId":%q}}`, e.Now().Unix(), check.ID, check.GroupID))
+	c.wakeWith(ctx, p, thing, fmt.Appendf(nil, `{"timestamp":%d,"state":{"checkId":%q,"groupId":%q}}`, c.now().Unix(), check.ID, check.GroupID))
 	deadline := time.NewTimer(wait)
 	defer deadline.Stop()
 	tick := time.NewTicker(answerPoll)
@@ -124,7 +143,7 @@ func (e *Engine) ask(ctx context.Context, r *resolved, wait time.Duration) (*cor
 			return nil, nil
 		case <-tick.C:
 		}
-		answer, err := e.Stores.Checks.CheckAnswer(ctx, p, check.ID)
+		answer, err := c.checks.CheckAnswer(ctx, p, check.ID)
 		if err != nil {
 			return nil, replaceNil(err)
 		}
@@ -144,8 +163,8 @@ func replaceNil(err error) error {
 }
 
 // waitingCheck is the check that waits for a core, nil for none.
-func (e *Engine) waitingCheck(ctx context.Context, p fescue.Partition, thing string) (*corelink.Check, error) {
-	_, request, err := e.Stores.Checks.WaitingCheck(ctx, p, thing)
+func (c *checker) waitingCheck(ctx context.Context, p fescue.Partition, thing string) (*corelink.Check, error) {
+	_, request, err := c.checks.WaitingCheck(ctx, p, thing)
 	if errors.Is(err, fescue.ErrNotFound) {
 		return nil, nil
 	}
@@ -158,7 +177,7 @@ func (e *Engine) waitingCheck(ctx context.Context, p fescue.Partition, thing str
 
 // Checked takes a core's answer to a check. The errors are fescue.ErrNotFound when
 // nobody waits for it, and ErrReport.
-func (e *Engine) Checked(ctx context.Context, p fescue.Partition, thing, id string, report corelink.CheckReport) error {
+func (c *checker) Checked(ctx context.Context, p fescue.Partition, thing, id string, report corelink.CheckReport) error {
 	if len(report.Problems)+len(report.Warnings) > maxReportDetails || report.ToFetch < 0 {
 		return fmt.Errorf("%w: %d problems, %d warnings, %d bytes", ErrReport, len(report.Problems), len(report.Warnings), report.ToFetch)
 	}
@@ -172,5 +191,5 @@ func (e *Engine) Checked(ctx context.Context, p fescue.Partition, thing, id stri
 	if err != nil {
 		return err
 	}
-	return e.Stores.Checks.AnswerCheck(ctx, p, thing, id, answer)
+	return c.checks.AnswerCheck(ctx, p, thing, id, answer)
 }

@@ -13,29 +13,29 @@ import (
 )
 
 // wantsInfo reports whether a core that polls is to report what it is.
-func (e *Engine) wantsInfo(ctx context.Context, p fescue.Partition, thing string, poll corelink.Poll) (bool, error) {
+func (t *tracker) wantsInfo(ctx context.Context, p fescue.Partition, thing string, poll corelink.Poll) (bool, error) {
 	if poll.Info == "" {
 		return false, nil
 	}
-	known, _, err := e.Stores.Cores.CoreInfo(ctx, p, thing)
+	known, _, err := t.cores.CoreInfo(ctx, p, thing)
 	return known.Hash() != poll.Info, err
 }
 
 // ReportCore takes what a core says of itself. The error is ErrReport when that
 // makes no sense.
-func (e *Engine) ReportCore(ctx context.Context, p fescue.Partition, thing string, info fescue.CoreInfo) error {
+func (t *tracker) ReportCore(ctx context.Context, p fescue.Partition, thing string, info fescue.CoreInfo) error {
 	if err := info.Validate(); err != nil {
 		return fmt.Errorf("%w: %w", ErrReport, err)
 	}
-	return e.Stores.Cores.SetCoreInfo(ctx, p, thing, info, e.Now().UTC())
+	return t.cores.SetCoreInfo(ctx, p, thing, info, t.now().UTC())
 }
 
 // aboutCore reads what the group's core last said of itself, and notes for people
 // what the group is judged by. What may have changed since then, such as what is
 // installed, is left to the core, which looks before it switches.
-func (e *Engine) aboutCore(ctx context.Context, r *resolved) (fescue.CoreInfo, error) {
+func (b *builder) aboutCore(ctx context.Context, r *resolved) (fescue.CoreInfo, error) {
 	thing := r.core.thing
-	info, at, err := e.Stores.Cores.CoreInfo(ctx, r.deployment.Partition, thing)
+	info, at, err := b.cores.CoreInfo(ctx, r.deployment.Partition, thing)
 	if err != nil || !info.Known() {
 		r.note = fmt.Sprintf("the core %s has not said yet what it can run: it is found out there", thing)
 		return info, err
@@ -50,21 +50,21 @@ func (e *Engine) aboutCore(ctx context.Context, r *resolved) (fescue.CoreInfo, e
 
 // endUnreadable ends a deployment that was offered to a core which, at the latest
 // now, has software that cannot read it.
-func (e *Engine) endUnreadable(ctx context.Context, d fescue.Deployment, formats []int) error {
-	info, _, err := e.Stores.Cores.CoreInfo(ctx, d.Partition, d.CoreThing)
+func (t *tracker) endUnreadable(ctx context.Context, d fescue.Deployment, formats []int) error {
+	info, _, err := t.cores.CoreInfo(ctx, d.Partition, d.CoreThing)
 	if err != nil {
 		return err
 	}
 	detail := fescue.ManifestUnreadable.Detail(d.CoreThing, info.Version, formats)
-	_, err = e.Stores.Deployments.ApplyStep(ctx, d, fescue.CloudActor, fescue.DeploymentStep{
-		Event: fescue.EventUnreadable, At: e.Now().UTC(), Note: fmt.Sprintf("the core asked for formats %v", formats),
+	_, err = t.deployments.ApplyStep(ctx, d, fescue.CloudActor, fescue.DeploymentStep{
+		Event: fescue.EventUnreadable, At: t.now().UTC(), Note: fmt.Sprintf("the core asked for formats %v", formats),
 		Message: fescue.FailureMessage(d, detail.DetailedErrorMessage), Details: []fescue.ErrorDetail{detail},
 	})
 	if errors.Is(err, fescue.ErrConflict) || errors.Is(err, fescue.ErrEnded) {
 		return nil // it moved meanwhile
 	}
 	if err == nil {
-		e.Logger.Warn("deployment ended: its core cannot read it", "deployment", d.ID, "group", d.GroupID, "core", d.CoreThing, "formats", formats)
+		t.logger.Warn("deployment ended: its core cannot read it", "deployment", d.ID, "group", d.GroupID, "core", d.CoreThing, "formats", formats)
 	}
 	return err
 }

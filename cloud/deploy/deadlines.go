@@ -58,21 +58,21 @@ const overdueBatch = 100
 
 // watchDeadlines ends what is past its deadline until ctx ends. Several servers
 // may do so at once: each deployment is ended by one.
-func (e *Engine) watchDeadlines(ctx context.Context) {
+func (t *tracker) watchDeadlines(ctx context.Context) {
 	tick, redate := time.NewTicker(idlePoll), time.NewTicker(redatePause)
 	defer tick.Stop()
 	defer redate.Stop()
 	for {
-		if err := e.endOverdue(ctx); err != nil && ctx.Err() == nil {
-			e.Logger.Error("deployments past their deadline not ended; they are looked at again", "error", err)
+		if err := t.endOverdue(ctx); err != nil && ctx.Err() == nil {
+			t.logger.Error("deployments past their deadline not ended; they are looked at again", "error", err)
 		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		case <-redate.C:
-			if err := e.redate(ctx); err != nil && ctx.Err() == nil {
-				e.Logger.Error("deployments of a wrong clock not dated anew; they are looked at again", "error", err)
+			if err := t.redate(ctx); err != nil && ctx.Err() == nil {
+				t.logger.Error("deployments of a wrong clock not dated anew; they are looked at again", "error", err)
 			}
 		}
 	}
@@ -88,27 +88,27 @@ const (
 
 // redate has deployments that seem to have come to their phase in the future count
 // from now.
-func (e *Engine) redate(ctx context.Context) error {
-	now := e.Now()
-	n, err := e.Stores.Deployments.Redate(ctx, now.Add(clockTolerance), now, overdueBatch)
+func (t *tracker) redate(ctx context.Context) error {
+	now := t.now()
+	n, err := t.deployments.Redate(ctx, now.Add(clockTolerance), now, overdueBatch)
 	if n > 0 {
-		e.Logger.Warn("The clock was ahead, here or on another server: deployments seemed to have come to their phase in the future, and their deadlines count from now.", "deployments", n)
+		t.logger.Warn("The clock was ahead, here or on another server: deployments seemed to have come to their phase in the future, and their deadlines count from now.", "deployments", n)
 	}
 	return err
 }
 
-func (e *Engine) endOverdue(ctx context.Context) error {
+func (t *tracker) endOverdue(ctx context.Context) error {
 	for _, phase := range []fescue.DeploymentPhase{fescue.Offered, fescue.Claimed, fescue.Staged, fescue.Switched} {
-		limit := e.Deadlines.of(phase)
+		limit := t.deadlines.of(phase)
 		if limit <= 0 {
 			continue
 		}
-		list, err := e.Stores.Deployments.Overdue(ctx, e.AWS, phase, e.Now().Add(-limit), overdueBatch)
+		list, err := t.deployments.Overdue(ctx, t.aws, phase, t.now().Add(-limit), overdueBatch)
 		if err != nil {
 			return err
 		}
 		for _, d := range list {
-			if err := e.endLate(ctx, d, limit); err != nil {
+			if err := t.endLate(ctx, d, limit); err != nil {
 				return err
 			}
 		}
@@ -117,13 +117,13 @@ func (e *Engine) endOverdue(ctx context.Context) error {
 }
 
 // endLate ends one deployment in Failure.
-func (e *Engine) endLate(ctx context.Context, d fescue.Deployment, limit time.Duration) error {
+func (t *tracker) endLate(ctx context.Context, d fescue.Deployment, limit time.Duration) error {
 	event, detail := fescue.EventTimedOut, fescue.DeploymentTimedOut.Detail(d.CoreThing, limit, d.Phase)
 	if d.Phase == fescue.Offered {
-		event, detail = fescue.EventExpired, fescue.DeploymentExpired.Detail(d.CoreThing, limit, e.lastSeen(ctx, d))
+		event, detail = fescue.EventExpired, fescue.DeploymentExpired.Detail(d.CoreThing, limit, t.lastSeen(ctx, d))
 	}
-	next, err := e.Stores.Deployments.ApplyStep(ctx, d, fescue.CloudActor, fescue.DeploymentStep{
-		Event: event, At: e.Now().UTC(),
+	next, err := t.deployments.ApplyStep(ctx, d, fescue.CloudActor, fescue.DeploymentStep{
+		Event: event, At: t.now().UTC(),
 		Message: fescue.FailureMessage(d, detail.DetailedErrorMessage), Details: []fescue.ErrorDetail{detail},
 	})
 	switch {
@@ -132,20 +132,20 @@ func (e *Engine) endLate(ctx context.Context, d fescue.Deployment, limit time.Du
 	case err != nil:
 		return err
 	}
-	e.Logger.Warn("deployment past its deadline ended", "deployment", d.ID, "group", d.GroupID, "core", d.CoreThing, "phase", d.Phase, "deadline", limit)
-	e.wake(ctx, next)
+	t.logger.Warn("deployment past its deadline ended", "deployment", d.ID, "group", d.GroupID, "core", d.CoreThing, "phase", d.Phase, "deadline", limit)
+	t.wake(ctx, next)
 	return nil
 }
 
 // lastSeen says in words when a deployment's core was last heard of.
-func (e *Engine) lastSeen(ctx context.Context, d fescue.Deployment) string {
-	s, err := e.Presence.LastSeen(ctx, d.Partition, d.CoreThing)
+func (t *tracker) lastSeen(ctx context.Context, d fescue.Deployment) string {
+	s, err := t.presence.LastSeen(ctx, d.Partition, d.CoreThing)
 	switch {
 	case err != nil:
 		return "not known"
 	case s.SeenAt.IsZero():
 		return "never"
-	case s.Online(e.Now()):
+	case s.Online(t.now()):
 		return "just now"
 	}
 	return fescue.Timestamp(s.OfflineSince())

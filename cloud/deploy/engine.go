@@ -1,15 +1,17 @@
-// Package deploy is the deployment engine: it accepts deployments, builds them
-// (resolves and checks the group version, renders group.json, signs the
-// manifest), offers them to cores and takes the cores' reports. The rules of a
-// deployment's life are in package fescue; this package drives them and keeps
-// no state of its own that another server, or this one after a crash, could not
+// Package deploy is the deployment engine. Engine accepts deployments (create.go,
+// cancel.go); its builder takes them out of Building: it resolves and judges the group
+// version, renders group.json, signs the manifest and offers it (build.go, resolve.go,
+// render.go); its tracker gives what is offered to cores, takes their reports and ends
+// what is overdue (track.go, catchup.go, deadlines.go); its checker does a dry run
+// (check.go). Each part has the interfaces of the database that it needs.
+//
+// The rules of a deployment's life are in package fescue; this package drives them and
+// keeps no state of its own that another server, or this one after a crash, could not
 // take up from the database.
 package deploy
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"sync"
@@ -17,92 +19,7 @@ import (
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/bundle"
-	"github.com/fescue-edge/fescue/corelink"
 )
-
-// Stores are what the engine needs of the database.
-type Stores struct {
-	Definitions DefinitionStore
-	IAM         IAMRoleStore
-	GroupRoles  GroupRoleStore
-	Deployments DeploymentStore
-	Offers      OfferStore
-	Holdings    HoldingStore
-	Cores       CoreStore
-	Checks      CheckStore
-}
-
-// DefinitionStore keeps the groups and what they are made of.
-type DefinitionStore interface {
-	Definition(ctx context.Context, p fescue.Partition, k fescue.Kind, id string) (fescue.Definition, error)
-	Version(ctx context.Context, p fescue.Partition, k fescue.Kind, definitionID, id string) (fescue.DefinitionVersion, error)
-}
-
-// IAMRoleStore keeps the roles that there are.
-type IAMRoleStore interface {
-	IAMRole(ctx context.Context, account, name string) (fescue.IAMRole, error)
-}
-
-// GroupRoleStore keeps the roles that groups have; that of the group "" is the service's.
-type GroupRoleStore interface {
-	AssociatedRole(ctx context.Context, p fescue.Partition, groupID string) (string, time.Time, error)
-}
-
-// DeploymentStore keeps the deployments and their timelines.
-type DeploymentStore interface {
-	TokenSubject(ctx context.Context, p fescue.Partition, t fescue.Token) (id string, err error)
-	CreateDeployment(ctx context.Context, d fescue.Deployment, token fescue.Token) (fescue.Deployment, error)
-	Deployment(ctx context.Context, p fescue.Partition, groupID, id string) (fescue.Deployment, error)
-	DeploymentStatus(ctx context.Context, p fescue.Partition, groupID, id string) (fescue.CurrentStatus, error)
-	Deployments(ctx context.Context, p fescue.Partition, groupID string, page fescue.Page) ([]fescue.Deployment, error)
-	DeploymentsIn(ctx context.Context, p fescue.Partition, status fescue.DeploymentStatus, page fescue.Page) ([]fescue.Deployment, error)
-	Unfinished(ctx context.Context, p fescue.Partition, groupID string) (bool, error)
-	Running(ctx context.Context, aws string) ([]fescue.Deployment, error)
-	LeaseBuilding(ctx context.Context, aws string, until time.Time) (fescue.Deployment, error)
-	ApplyStep(ctx context.Context, d fescue.Deployment, actor fescue.Actor, step fescue.DeploymentStep) (fescue.Deployment, error)
-	Redate(ctx context.Context, late, now time.Time, limit int) (n int, err error)
-	Overdue(ctx context.Context, aws string, phase fescue.DeploymentPhase, before time.Time, limit int) ([]fescue.Deployment, error)
-	Steps(ctx context.Context, p fescue.Partition, deploymentID string) ([]fescue.RecordedStep, error)
-	SetProgress(ctx context.Context, d fescue.Deployment, progress fescue.Progress) error
-	Progress(ctx context.Context, p fescue.Partition, deploymentID string) (fescue.Progress, error)
-}
-
-// OfferStore keeps what is there for cores to take, and their epochs.
-type OfferStore interface {
-	Offer(ctx context.Context, d fescue.Deployment, coreThing string, at time.Time, superseded fescue.DeploymentStep,
-		sign func(epoch int64) (fescue.Offering, error)) (fescue.Deployment, []fescue.Deployment, error)
-	ForceReset(ctx context.Context, d fescue.Deployment, coreThing string, at time.Time, ended fescue.DeploymentStep,
-		sign func(epoch int64) (fescue.Offering, error)) (fescue.Deployment, []fescue.Deployment, error)
-	Waiting(ctx context.Context, p fescue.Partition, coreThing string, after int64) (fescue.Deployment, []byte, error)
-	Epoch(ctx context.Context, p fescue.Partition, coreThing string) (int64, error)
-	Passed(ctx context.Context, p fescue.Partition, coreThing string, epoch int64) ([]fescue.Deployment, error)
-	CatchUp(ctx context.Context, p fescue.Partition, coreThing string, epoch int64) (raised bool, err error)
-	SetEpoch(ctx context.Context, p fescue.Partition, coreThing string, epoch int64) (before, now int64, err error)
-	OfferedArtifacts(ctx context.Context, d fescue.Deployment) ([]string, error)
-	WatchOffers(ctx context.Context, aws string, heard func(fescue.Deployment))
-}
-
-// HoldingStore keeps what groups have by what was deployed.
-type HoldingStore interface {
-	Hold(ctx context.Context, d fescue.Deployment, arns []string) error
-}
-
-// CoreStore keeps what cores say of themselves, and whose they are.
-type CoreStore interface {
-	CoreInfo(ctx context.Context, p fescue.Partition, thing string) (info fescue.CoreInfo, at time.Time, err error)
-	SetCoreInfo(ctx context.Context, p fescue.Partition, thing string, info fescue.CoreInfo, at time.Time) error
-	GroupCore(ctx context.Context, p fescue.Partition, groupID string) (thing string, err error)
-	CoreOwner(ctx context.Context, p fescue.Partition, thing string) (groupID string, err error)
-}
-
-// CheckStore keeps what cores are asked to look at, and their answers.
-type CheckStore interface {
-	AskCheck(ctx context.Context, p fescue.Partition, thing, id string, request []byte, expires time.Time) error
-	WaitingCheck(ctx context.Context, p fescue.Partition, thing string) (id string, request []byte, err error)
-	AnswerCheck(ctx context.Context, p fescue.Partition, thing, id string, answer []byte) error
-	CheckAnswer(ctx context.Context, p fescue.Partition, id string) ([]byte, error)
-	ForgetCheck(ctx context.Context, p fescue.Partition, id string) error
-}
 
 // Functions resolves what a group says of a function to a published version.
 type Functions interface {
@@ -167,12 +84,21 @@ type Options struct {
 	Logger    *slog.Logger
 }
 
-// Engine is the deployment engine.
+// Engine is the deployment engine. It accepts deployments, resets and
+// cancellations, and answers how they stand; what happens to a deployment after that
+// is its parts' work.
 type Engine struct {
-	Options
-	hub   hub
-	kick  chan struct{}
-	ended *ended
+	*builder
+	*tracker
+	*checker
+	deployments acceptedDeployments
+	definitions DefinitionStore
+	presence    Presence
+	deadlines   Deadlines
+	waker       *waker
+	ended       *ended
+	now         func() time.Time
+	logger      *slog.Logger
 }
 
 // New makes an engine. Run builds; everything else works without it.
@@ -181,135 +107,32 @@ func New(o Options) *Engine {
 	if o.Serves == nil {
 		o.Serves = fescue.Served
 	}
-	return &Engine{Options: o, hub: newHub(), kick: make(chan struct{}, 1), ended: newEnded(o.Now)}
+	s, w := o.Stores, newWaker(o.Publisher, o.Now, o.Logger)
+	b := &builder{
+		definitions: s.Definitions, iam: s.IAM, groupRoles: s.GroupRoles, deployments: s.Deployments, offers: s.Offers, holdings: s.Holdings, cores: s.Cores,
+		functions: o.Functions, principals: o.Principals, artifacts: o.Artifacts, signer: o.Signer,
+		aws: o.AWS, requireServiceRole: o.RequireServiceRole, quotas: o.Quotas, serves: o.Serves,
+		waker: w, kick: make(chan struct{}, 1), now: o.Now, logger: o.Logger,
+	}
+	c := &checker{builder: b, definitions: s.Definitions, cores: s.Cores, checks: s.Checks, presence: o.Presence, waker: w, now: o.Now, logger: o.Logger}
+	t := &tracker{
+		deployments: s.Deployments, offers: s.Offers, cores: s.Cores, checks: c, signer: o.Signer, presence: o.Presence,
+		aws: o.AWS, deadlines: o.Deadlines, waker: w, now: o.Now, logger: o.Logger,
+	}
+	return &Engine{
+		builder: b, tracker: t, checker: c, deployments: s.Deployments, definitions: s.Definitions, presence: o.Presence, deadlines: o.Deadlines,
+		waker: w, ended: newEnded(o.Now), now: o.Now, logger: o.Logger,
+	}
 }
 
-// What Create refuses.
-var (
-	// ErrUnknownGroup and ErrUnknownVersion mean that the partition has no such
-	// group or the group no such version.
-	ErrUnknownGroup   = errors.New("unknown group")
-	ErrUnknownVersion = errors.New("unknown group version")
-	// ErrNoCore means that the group version refers to no core definition.
-	ErrNoCore = errors.New("the group version has no core")
-	// ErrNotDeployed means that a group without a core is to be reset.
-	ErrNotDeployed = errors.New("the group has not been deployed or has been reset")
-	// ErrUnfinished means that a reset has to wait for a deployment of the group.
-	ErrUnfinished = errors.New("a deployment of the group has not ended")
-	// ErrConcurrent means that another deployment of the group is being built.
-	ErrConcurrent = errors.New("another deployment of the group is being built")
-	// ErrTooLarge means that a group is too large for what was asked.
-	ErrTooLarge = errors.New("too large")
-	// ErrUnpublished means that a function ARN does not name a published version.
-	ErrUnpublished = errors.New("not a published function version")
-)
-
-// TypeError refuses a deployment type or what goes with it.
-type TypeError struct{ Text string }
-
-// Error is the text, the original's own where it is known.
-func (e *TypeError) Error() string { return e.Text }
-
-// Create accepts a deployment: it is Building when Create returns. A
-// Redeployment names an earlier deployment of the group, whose group version is
-// deployed again.
-func (e *Engine) Create(ctx context.Context, p fescue.Partition, groupID string, t fescue.DeploymentType, groupVersionID, deploymentID string, token fescue.Token) (fescue.Deployment, error) {
-	return e.CreateWithin(ctx, p, "", groupID, t, groupVersionID, deploymentID, token)
-}
-
-// CreateWithin is Create for a caller who may touch only the groups with a tag
-// ("site=north"; empty is all): the deployment ends in Failure when it would take
-// a core from what another group has waiting for it.
-func (e *Engine) CreateWithin(ctx context.Context, p fescue.Partition, groupTag, groupID string, t fescue.DeploymentType, groupVersionID, deploymentID string, token fescue.Token) (fescue.Deployment, error) {
-	switch t {
-	case fescue.NewDeployment:
-		if groupVersionID == "" {
-			return fescue.Deployment{}, &TypeError{"Your request is missing the following required parameter(s): {GroupVersionId}."}
-		}
-	case fescue.Redeployment:
-		if deploymentID == "" {
-			return fescue.Deployment{}, &TypeError{"Your request is missing the following required parameter(s): {DeploymentId}."}
-		}
-	case fescue.ResetDeployment, fescue.ForceResetDeployment:
-		return fescue.Deployment{}, &TypeError{"That deployment type is not valid here. Reset a group's deployments with ResetDeployments."}
-	default:
-		return fescue.Deployment{}, &TypeError{"That deployment type is not valid.  Please specify one of the following types: {NewDeployment,Redeployment,ResetDeployment,ForceResetDeployment}."}
-	}
-	if !fescue.ValidID(groupID) {
-		return fescue.Deployment{}, ErrUnknownGroup
-	}
-	if d, found, err := e.replayed(ctx, p, groupID, token); found || err != nil {
-		return d, err
-	}
-	if _, err := e.Stores.Definitions.Definition(ctx, p, fescue.GroupKind, groupID); err != nil {
-		return fescue.Deployment{}, replace(err, fescue.ErrNotFound, ErrUnknownGroup)
-	}
-	if t == fescue.Redeployment {
-		var err error
-		groupVersionID, err = e.Deployed(ctx, p, groupID, deploymentID)
-		if errors.Is(err, fescue.ErrNotFound) {
-			err = &TypeError{fmt.Sprintf("Deployment ID '%s' is invalid.", deploymentID)}
-		}
-		if err != nil {
-			return fescue.Deployment{}, err
-		}
-	}
-	if !fescue.ValidID(groupVersionID) {
-		return fescue.Deployment{}, ErrUnknownVersion
-	}
-	version, err := e.groupVersion(ctx, p, groupID, groupVersionID)
-	if err != nil {
-		return fescue.Deployment{}, replace(err, fescue.ErrNotFound, ErrUnknownVersion)
-	}
-	if version.CoreDefinitionVersionArn == "" {
-		return fescue.Deployment{}, ErrNoCore
-	}
-	now := e.Now().UTC()
-	d, err := e.Stores.Deployments.CreateDeployment(ctx, fescue.Deployment{
-		Partition: p, ID: fescue.NewID(), GroupID: groupID, GroupVersionID: groupVersionID,
-		Type: t, Status: fescue.Building, GroupTag: groupTag, CreatedAt: now, UpdatedAt: now,
-	}, token)
-	if err != nil {
-		return fescue.Deployment{}, replace(err, fescue.ErrConflict, ErrConcurrent)
-	}
-	e.wakeBuilder()
-	return d, nil
-}
-
-// replayed finds what an earlier call with the same token made. A repeated call
-// answers that, whatever has become of the group since.
-func (e *Engine) replayed(ctx context.Context, p fescue.Partition, groupID string, token fescue.Token) (d fescue.Deployment, found bool, err error) {
-	if token.Value == "" {
-		return d, false, nil
-	}
-	id, err := e.Stores.Deployments.TokenSubject(ctx, p, token)
-	if err == nil {
-		d, err = e.Stores.Deployments.Deployment(ctx, p, groupID, id)
-	}
-	if errors.Is(err, fescue.ErrNotFound) {
-		return d, false, nil
-	}
-	return d, err == nil, err
-}
-
-// Deployed is the group version that a deployment of the group deployed; of a
-// reset, and of what is no deployment, the error is fescue.ErrNotFound.
-func (e *Engine) Deployed(ctx context.Context, p fescue.Partition, groupID, deploymentID string) (groupVersionID string, err error) {
-	if !fescue.ValidID(deploymentID) {
-		return "", fescue.ErrNotFound
-	}
-	d, err := e.Stores.Deployments.Deployment(ctx, p, groupID, deploymentID)
-	if err == nil && d.GroupVersionID == "" {
-		err = fescue.ErrNotFound
-	}
-	return d.GroupVersionID, err
-}
-
-func replace(err, target, by error) error {
-	if errors.Is(err, target) {
-		return by
-	}
-	return err
+// Run builds deployments, ends those that are past their deadline, and wakes cores
+// for what other servers offer, until ctx ends.
+func (e *Engine) Run(ctx context.Context) {
+	var watches sync.WaitGroup
+	watches.Go(func() { e.watchDeadlines(ctx) })
+	watches.Go(func() { e.watchOffers(ctx) })
+	defer watches.Wait()
+	e.builder.run(ctx)
 }
 
 // Status reads how it stands with a deployment of a group. Of one that has ended it
@@ -319,7 +142,7 @@ func (e *Engine) Status(ctx context.Context, p fescue.Partition, groupID, id str
 	if s, ok := e.ended.find(key); ok {
 		return s, nil
 	}
-	s, err := e.Stores.Deployments.DeploymentStatus(ctx, p, groupID, id)
+	s, err := e.deployments.DeploymentStatus(ctx, p, groupID, id)
 	if err == nil {
 		e.ended.keep(key, s)
 	}
@@ -328,75 +151,5 @@ func (e *Engine) Status(ctx context.Context, p fescue.Partition, groupID, id str
 
 // Deployments lists the deployments of a group, newest first.
 func (e *Engine) Deployments(ctx context.Context, p fescue.Partition, groupID string, page fescue.Page) ([]fescue.Deployment, error) {
-	return e.Stores.Deployments.Deployments(ctx, p, groupID, page)
-}
-
-func (e *Engine) wakeBuilder() {
-	select {
-	case e.kick <- struct{}{}:
-	default:
-	}
-}
-
-// Builders' timing.
-const (
-	// lease is how long a builder has a deployment to itself. When it dies,
-	// another takes the deployment up after that.
-	lease = 30 * time.Second
-	// idlePoll is how often builders look for work that another server accepted
-	// or a dead one left.
-	idlePoll = time.Second
-)
-
-// Run builds deployments, ends those that are past their deadline, and wakes cores
-// for what other servers offer, until ctx ends.
-func (e *Engine) Run(ctx context.Context) {
-	var watches sync.WaitGroup
-	watches.Go(func() { e.watchDeadlines(ctx) })
-	watches.Go(func() { e.Stores.Offers.WatchOffers(ctx, e.AWS, func(d fescue.Deployment) { e.wake(ctx, d) }) })
-	defer watches.Wait()
-	tick := time.NewTicker(idlePoll)
-	defer tick.Stop()
-	for {
-		for e.buildNext(ctx) {
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-e.kick:
-		case <-tick.C:
-		}
-	}
-}
-
-// buildNext builds one deployment and reports whether there was one.
-func (e *Engine) buildNext(ctx context.Context) bool {
-	d, err := e.Stores.Deployments.LeaseBuilding(ctx, e.AWS, e.Now().Add(lease))
-	switch {
-	case errors.Is(err, fescue.ErrNotFound) || ctx.Err() != nil:
-		return false
-	case err != nil:
-		e.Logger.Error("deployments to be built could not be read", "error", err)
-		return false
-	}
-	if err := e.build(ctx, d); err != nil && ctx.Err() == nil {
-		e.Logger.Error("deployment not built; it is tried again", "deployment", d.ID, "group", d.GroupID, "error", err)
-	}
-	return true
-}
-
-// wake tells a core that is connected to this server that something has become of
-// its deployment. Other servers hear of it from the store.
-func (e *Engine) wake(ctx context.Context, d fescue.Deployment) {
-	e.wakeWith(ctx, d.Partition, d.CoreThing, fmt.Appendf(nil, `{"version":%d,"timestamp":%d,"state":{"deploymentId":%q,"groupId":%q}}`,
-		d.Epoch, e.Now().Unix(), d.ID, d.GroupID))
-}
-
-// wakeWith has a core that is connected to this server ask for what waits: through its
-// long poll and by MQTT.
-func (e *Engine) wakeWith(ctx context.Context, p fescue.Partition, thing string, payload []byte) {
-	e.hub.notify(p, thing)
-	if err := e.Publisher.Publish(ctx, p, corelink.WakeTopic(thing), payload, 0, false); err != nil {
-		e.Logger.Warn("core not woken by MQTT; its next poll finds what waits", "core", thing, "error", err)
-	}
+	return e.deployments.Deployments(ctx, p, groupID, page)
 }

@@ -58,17 +58,17 @@ func (r *resolved) problem(code fescue.FailureCode, values ...any) {
 // resolve reads the group version of a deployment and checks every reference in
 // it. Problems are collected, all of them; an error means that the check itself
 // could not be made.
-func (e *Engine) resolve(ctx context.Context, d fescue.Deployment) (*resolved, error) {
+func (b *builder) resolve(ctx context.Context, d fescue.Deployment) (*resolved, error) {
 	r := &resolved{deployment: d, ends: map[string]string{
 		fescue.CloudEndpoint:         fescue.CloudEndpoint,
 		fescue.ShadowServiceEndpoint: fescue.ShadowServiceEndpoint,
 	}}
-	if e.RequireServiceRole {
-		if err := e.checkServiceRole(ctx, r); err != nil || len(r.problems) > 0 {
+	if b.requireServiceRole {
+		if err := b.checkServiceRole(ctx, r); err != nil || len(r.problems) > 0 {
 			return r, err
 		}
 	}
-	g, err := e.groupVersion(ctx, d.Partition, d.GroupID, d.GroupVersionID)
+	g, err := b.groupVersion(ctx, d.Partition, d.GroupID, d.GroupVersionID)
 	if errors.Is(err, fescue.ErrNotFound) {
 		r.problem(fescue.DefinitionNotFound, "group", d.GroupVersionID)
 		return r, nil
@@ -93,7 +93,7 @@ func (e *Engine) resolve(ctx context.Context, d fescue.Deployment) (*resolved, e
 		{fescue.ResourceKind, &resources}, {fescue.SubscriptionKind, &subscriptions},
 		{fescue.ConnectorKind, &connectors}, {fescue.LoggerKind, &loggers},
 	} {
-		if err := e.definition(ctx, r, part.kind, g.Reference(part.kind), part.into); err != nil {
+		if err := b.definition(ctx, r, part.kind, g.Reference(part.kind), part.into); err != nil {
 			return nil, err
 		}
 	}
@@ -104,41 +104,41 @@ func (e *Engine) resolve(ctx context.Context, d fescue.Deployment) (*resolved, e
 	if len(r.loggers) == 0 {
 		r.loggers = fescue.DefaultLoggers()
 	}
-	r.checkQuotas(e.Quotas, map[Quota]int{
+	r.checkQuotas(b.quotas, map[Quota]int{
 		QuotaDevices: len(devices.Devices), QuotaFunctions: len(functions.Functions), QuotaResources: len(r.resources),
 		QuotaFunctionResources: mostResources(functions.Functions),
 		QuotaSubscriptions:     len(subscriptions.Subscriptions), QuotaCloudSubscriptions: fromCloud(subscriptions.Subscriptions),
 		QuotaCoreName: longestName(cores.Cores),
 	})
-	if err := e.resolveIdentities(ctx, r, cores.Cores, devices.Devices); err != nil {
+	if err := b.resolveIdentities(ctx, r, cores.Cores, devices.Devices); err != nil {
 		return nil, err
 	}
-	if err := e.resolveFunctions(ctx, r, functions.Functions); err != nil {
+	if err := b.resolveFunctions(ctx, r, functions.Functions); err != nil {
 		return nil, err
 	}
 	r.checkConnectors()
 	r.resolveSubscriptions(subscriptions.Subscriptions)
-	return r, e.judge(ctx, r)
+	return r, b.judge(ctx, r)
 }
 
 // judge holds the group against what its core serves, as far as the core has said,
 // else against what cores of this version do.
-func (e *Engine) judge(ctx context.Context, r *resolved) error {
+func (b *builder) judge(ctx context.Context, r *resolved) error {
 	needs := r.render().Needs()
 	for _, c := range r.connectors {
 		needs = append(needs, fescue.Need{Feature: fescue.FeatureConnectors, Values: []any{c.ConnectorArn}})
 	}
-	role, _, err := e.Stores.GroupRoles.AssociatedRole(ctx, r.deployment.Partition, r.deployment.GroupID)
+	role, _, err := b.groupRoles.AssociatedRole(ctx, r.deployment.Partition, r.deployment.GroupID)
 	if err == nil {
 		needs = append(needs, fescue.Need{Feature: fescue.FeatureGroupRole, Values: []any{role}})
 	} else if !errors.Is(err, fescue.ErrNotFound) {
 		return err
 	}
-	core, err := e.aboutCore(ctx, r)
+	core, err := b.aboutCore(ctx, r)
 	if err != nil {
 		return err
 	}
-	serves := e.Serves
+	serves := b.serves
 	if core.Known() {
 		serves = core.Serves
 	}
@@ -154,9 +154,9 @@ func (e *Engine) judge(ctx context.Context, r *resolved) error {
 
 // checkServiceRole asks for what the original could not deploy without: a role
 // that it may assume.
-func (e *Engine) checkServiceRole(ctx context.Context, r *resolved) error {
+func (b *builder) checkServiceRole(ctx context.Context, r *resolved) error {
 	p := r.deployment.Partition
-	arn, _, err := e.Stores.GroupRoles.AssociatedRole(ctx, p, "")
+	arn, _, err := b.groupRoles.AssociatedRole(ctx, p, "")
 	if errors.Is(err, fescue.ErrNotFound) {
 		r.problem(fescue.ServiceRoleMissing)
 		return nil
@@ -164,7 +164,7 @@ func (e *Engine) checkServiceRole(ctx context.Context, r *resolved) error {
 	if err != nil {
 		return err
 	}
-	role, err := e.Stores.IAM.IAMRole(ctx, p.Account, arn[strings.LastIndexByte(arn, '/')+1:])
+	role, err := b.iam.IAMRole(ctx, p.Account, arn[strings.LastIndexByte(arn, '/')+1:])
 	if err != nil && !errors.Is(err, fescue.ErrNotFound) {
 		return err
 	}
@@ -181,7 +181,7 @@ func (e *Engine) checkServiceRole(ctx context.Context, r *resolved) error {
 	return nil
 }
 
-func (e *Engine) definition(ctx context.Context, r *resolved, k fescue.Kind, arn string, into any) error {
+func (b *builder) definition(ctx context.Context, r *resolved, k fescue.Kind, arn string, into any) error {
 	if arn == "" {
 		return nil
 	}
@@ -190,7 +190,7 @@ func (e *Engine) definition(ctx context.Context, r *resolved, k fescue.Kind, arn
 		r.problem(fescue.DefinitionNotFound, strings.ToLower(k.Name), arn)
 		return nil
 	}
-	v, err := e.Stores.Definitions.Version(ctx, r.deployment.Partition, k, id, version)
+	v, err := b.definitions.Version(ctx, r.deployment.Partition, k, id, version)
 	if errors.Is(err, fescue.ErrNotFound) {
 		r.problem(fescue.DefinitionNotFound, strings.ToLower(k.Name), arn)
 		return nil
@@ -240,12 +240,12 @@ func longestName(cores []fescue.Core) (longest int) {
 	return longest
 }
 
-func (e *Engine) resolveIdentities(ctx context.Context, r *resolved, cores []fescue.Core, devices []fescue.Device) error {
+func (b *builder) resolveIdentities(ctx context.Context, r *resolved, cores []fescue.Core, devices []fescue.Device) error {
 	if len(cores) != 1 {
 		r.problem(fescue.CoreCount, len(cores))
 	}
 	for i, c := range cores {
-		id, err := e.identity(ctx, r, "core", c.Id, c.ThingArn, c.CertificateArn, c.SyncShadow)
+		id, err := b.identity(ctx, r, "core", c.Id, c.ThingArn, c.CertificateArn, c.SyncShadow)
 		if err != nil {
 			return err
 		}
@@ -254,7 +254,7 @@ func (e *Engine) resolveIdentities(ctx context.Context, r *resolved, cores []fes
 		}
 	}
 	for _, d := range devices {
-		id, err := e.identity(ctx, r, "device", d.Id, d.ThingArn, d.CertificateArn, d.SyncShadow)
+		id, err := b.identity(ctx, r, "device", d.Id, d.ThingArn, d.CertificateArn, d.SyncShadow)
 		if err != nil {
 			return err
 		}
@@ -275,7 +275,7 @@ func (r *resolved) clientDevices() []fescue.ClientDevice {
 
 // identity checks that the certificate is active and attached to the thing, both
 // in the deployment's partition.
-func (e *Engine) identity(ctx context.Context, r *resolved, what, id, thingARN, certARN string, sync *bool) (identity, error) {
+func (b *builder) identity(ctx context.Context, r *resolved, what, id, thingARN, certARN string, sync *bool) (identity, error) {
 	out := identity{thingARN: thingARN, certARN: certARN, syncShadow: sync != nil && *sync}
 	thing, err1 := fescue.ParseARN(thingARN)
 	cert, err2 := fescue.ParseARN(certARN)
@@ -285,7 +285,7 @@ func (e *Engine) identity(ctx context.Context, r *resolved, what, id, thingARN, 
 	found := err1 == nil && err2 == nil && ok1 && ok2 &&
 		thing.Partition() == r.deployment.Partition && cert.Partition() == r.deployment.Partition
 	if found {
-		p, err := e.Principals.Principal(ctx, certID)
+		p, err := b.principals.Principal(ctx, certID)
 		if err != nil && !errors.Is(err, fescue.ErrNotFound) {
 			return out, err
 		}
@@ -298,7 +298,7 @@ func (e *Engine) identity(ctx context.Context, r *resolved, what, id, thingARN, 
 	return out, nil
 }
 
-func (e *Engine) resolveFunctions(ctx context.Context, r *resolved, functions []fescue.Function) error {
+func (b *builder) resolveFunctions(ctx context.Context, r *resolved, functions []fescue.Function) error {
 	seen := make(map[string]bool)
 	for _, f := range functions {
 		out := function{Function: f}
@@ -313,7 +313,7 @@ func (e *Engine) resolveFunctions(ctx context.Context, r *resolved, functions []
 		if _, out.system = arn.SystemFunction(); out.system {
 			out.versionARN = f.FunctionArn
 		} else {
-			out.code, out.versionARN, err = e.Functions.Resolve(ctx, r.deployment.Partition, f.FunctionArn)
+			out.code, out.versionARN, err = b.functions.Resolve(ctx, r.deployment.Partition, f.FunctionArn)
 			switch {
 			case errors.Is(err, ErrUnpublished):
 				r.problem(fescue.FunctionUnpublished, f.FunctionArn)

@@ -25,22 +25,22 @@ type Timeline struct {
 func (e *Engine) Timeline(ctx context.Context, p fescue.Partition, groupID, id string) (Timeline, error) {
 	var t Timeline
 	var err error
-	if t.Deployment, err = e.Stores.Deployments.Deployment(ctx, p, groupID, id); err != nil {
+	if t.Deployment, err = e.deployments.Deployment(ctx, p, groupID, id); err != nil {
 		return t, err
 	}
-	if t.Steps, err = e.Stores.Deployments.Steps(ctx, p, id); err != nil {
+	if t.Steps, err = e.deployments.Steps(ctx, p, id); err != nil {
 		return t, err
 	}
 	onlyNewWarnings(t.Steps)
-	if t.Progress, err = e.Stores.Deployments.Progress(ctx, p, id); err != nil {
+	if t.Progress, err = e.deployments.Progress(ctx, p, id); err != nil {
 		return t, err
 	}
 	if t.CoreThing != "" {
-		if t.Core, err = e.Presence.LastSeen(ctx, p, t.CoreThing); err != nil {
+		if t.Core, err = e.presence.LastSeen(ctx, p, t.CoreThing); err != nil {
 			return t, err
 		}
 	}
-	if limit := e.Deadlines.of(t.Phase); limit > 0 {
+	if limit := e.deadlines.of(t.Phase); limit > 0 {
 		t.Deadline = t.UpdatedAt.Add(limit)
 	}
 	return t, nil
@@ -62,5 +62,5 @@ func onlyNewWarnings(steps []fescue.RecordedStep) {
 // DeploymentsIn lists the deployments of all groups that are in a status, newest
 // first.
 func (e *Engine) DeploymentsIn(ctx context.Context, p fescue.Partition, status fescue.DeploymentStatus, page fescue.Page) ([]fescue.Deployment, error) {
-	return e.Stores.Deployments.DeploymentsIn(ctx, p, status, page)
+	return e.deployments.DeploymentsIn(ctx, p, status, page)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"time"
@@ -12,6 +13,55 @@ import (
 	"github.com/fescue-edge/fescue/bundle"
 	"github.com/fescue-edge/fescue/corelink"
 )
+
+// tracker takes deployments from the offer to their end: it gives them to cores, takes
+// the cores' reports, and ends what cores do not.
+type tracker struct {
+	deployments trackedDeployments
+	offers      offered
+	cores       reportingCores
+	checks      *checker
+	signer      Signer
+	presence    Presence
+
+	aws       string
+	deadlines Deadlines
+
+	*waker
+	now    func() time.Time
+	logger *slog.Logger
+}
+
+// trackedDeployments are the deployments as the tracker has them.
+type trackedDeployments interface {
+	Deployment(ctx context.Context, p fescue.Partition, groupID, id string) (fescue.Deployment, error)
+	ApplyStep(ctx context.Context, d fescue.Deployment, actor fescue.Actor, step fescue.DeploymentStep) (fescue.Deployment, error)
+	SetProgress(ctx context.Context, d fescue.Deployment, progress fescue.Progress) error
+	Redate(ctx context.Context, late, now time.Time, limit int) (n int, err error)
+	Overdue(ctx context.Context, aws string, phase fescue.DeploymentPhase, before time.Time, limit int) ([]fescue.Deployment, error)
+}
+
+// offered is what waits for cores, and the epochs that they have been through.
+type offered interface {
+	Waiting(ctx context.Context, p fescue.Partition, coreThing string, after int64) (fescue.Deployment, []byte, error)
+	OfferedArtifacts(ctx context.Context, d fescue.Deployment) ([]string, error)
+	WatchOffers(ctx context.Context, aws string, heard func(fescue.Deployment))
+	Epoch(ctx context.Context, p fescue.Partition, coreThing string) (int64, error)
+	Passed(ctx context.Context, p fescue.Partition, coreThing string, epoch int64) ([]fescue.Deployment, error)
+	CatchUp(ctx context.Context, p fescue.Partition, coreThing string, epoch int64) (raised bool, err error)
+	SetEpoch(ctx context.Context, p fescue.Partition, coreThing string, epoch int64) (before, now int64, err error)
+}
+
+// reportingCores are what cores say of themselves.
+type reportingCores interface {
+	CoreInfo(ctx context.Context, p fescue.Partition, thing string) (info fescue.CoreInfo, at time.Time, err error)
+	SetCoreInfo(ctx context.Context, p fescue.Partition, thing string, info fescue.CoreInfo, at time.Time) error
+}
+
+// watchOffers wakes cores for what other servers offer, until ctx ends.
+func (t *tracker) watchOffers(ctx context.Context) {
+	t.offers.WatchOffers(ctx, t.aws, func(d fescue.Deployment) { t.wake(ctx, d) })
+}
 
 // recheck is how often a long poll looks at the database and at its caller's
 // right to wait, whether or not something woke it.
@@ -23,48 +73,48 @@ const recheck = time.Second
 // allowed is asked before every answer and while waiting; its error ends the wait.
 // Without a deployment the offer has only the core's epoch, at once when the core
 // is to report what it is.
-func (e *Engine) Await(ctx context.Context, p fescue.Partition, thing string, poll corelink.Poll,
+func (t *tracker) Await(ctx context.Context, p fescue.Partition, thing string, poll corelink.Poll,
 	allowed func(ctx context.Context, d *fescue.Deployment) error,
 ) (corelink.Offer, error) {
-	wantInfo, err := e.wantsInfo(ctx, p, thing, poll)
+	wantInfo, err := t.wantsInfo(ctx, p, thing, poll)
 	if err != nil {
 		return corelink.Offer{}, err
 	}
 	if wantInfo {
 		poll.Wait = 0
 	}
-	offer, err := e.await(ctx, p, thing, poll, allowed)
+	offer, err := t.await(ctx, p, thing, poll, allowed)
 	offer.WantInfo = wantInfo
 	return offer, err
 }
 
-func (e *Engine) await(ctx context.Context, p fescue.Partition, thing string, poll corelink.Poll,
+func (t *tracker) await(ctx context.Context, p fescue.Partition, thing string, poll corelink.Poll,
 	allowed func(ctx context.Context, d *fescue.Deployment) error,
 ) (corelink.Offer, error) {
-	woken, leave := e.hub.wait(p, thing)
+	woken, leave := t.wait(p, thing)
 	defer leave()
 	deadline := time.NewTimer(poll.Wait)
 	defer deadline.Stop()
 	tick := time.NewTicker(recheck)
 	defer tick.Stop()
-	after, err := e.catchUp(ctx, p, thing, poll.After, allowed)
+	after, err := t.catchUp(ctx, p, thing, poll.After, allowed)
 	if err != nil {
 		return corelink.Offer{}, err
 	}
 	// Whoever asks for a check wakes the core: it is looked for when the poll
 	// begins and at each wake, not every second for every core that waits.
 	for lookForCheck := true; ; {
-		d, envelope, err := e.Stores.Offers.Waiting(ctx, p, thing, after)
+		d, envelope, err := t.offers.Waiting(ctx, p, thing, after)
 		if err == nil {
 			if err := allowed(ctx, &d); err != nil {
 				return corelink.Offer{}, err
 			}
-			offer, err := e.offering(ctx, corelink.Offer{
+			offer, err := t.offering(ctx, corelink.Offer{
 				Epoch: d.Epoch, GroupID: d.GroupID, DeploymentID: d.ID, Phase: d.Phase, Envelope: envelope,
 				Cancel: !d.CancelRequestedAt.IsZero(),
 			}, poll.Formats)
 			if errors.Is(err, bundle.ErrFormat) && !d.Status.Final() {
-				if err := e.endUnreadable(ctx, d, poll.Formats); err != nil {
+				if err := t.endUnreadable(ctx, d, poll.Formats); err != nil {
 					return corelink.Offer{}, err
 				}
 				continue
@@ -78,7 +128,7 @@ func (e *Engine) await(ctx context.Context, p fescue.Partition, thing string, po
 			return corelink.Offer{}, err
 		}
 		if lookForCheck {
-			check, err := e.waitingCheck(ctx, p, thing)
+			check, err := t.checks.waitingCheck(ctx, p, thing)
 			if err != nil {
 				return corelink.Offer{}, err
 			}
@@ -92,11 +142,11 @@ func (e *Engine) await(ctx context.Context, p fescue.Partition, thing string, po
 		case <-tick.C:
 			lookForCheck = false
 		case <-deadline.C:
-			epoch, err := e.Stores.Offers.Epoch(ctx, p, thing)
+			epoch, err := t.offers.Epoch(ctx, p, thing)
 			if err != nil {
 				return corelink.Offer{}, err
 			}
-			return e.offering(ctx, corelink.Offer{Epoch: epoch}, nil)
+			return t.offering(ctx, corelink.Offer{Epoch: epoch}, nil)
 		case <-ctx.Done():
 			return corelink.Offer{}, ctx.Err()
 		}
@@ -106,8 +156,8 @@ func (e *Engine) await(ctx context.Context, p fescue.Partition, thing string, po
 // offering completes an answer with the signing key in use. The manifest is signed
 // again with that key, so that a core need trust no other, and in formats that the
 // core reads.
-func (e *Engine) offering(ctx context.Context, o corelink.Offer, formats []int) (_ corelink.Offer, err error) {
-	o.Envelope, o.SigningKeyID, err = e.Signer.Renew(ctx, o.Envelope, formats...)
+func (t *tracker) offering(ctx context.Context, o corelink.Offer, formats []int) (_ corelink.Offer, err error) {
+	o.Envelope, o.SigningKeyID, err = t.signer.Renew(ctx, o.Envelope, formats...)
 	return o, err
 }
 
@@ -130,7 +180,7 @@ const (
 // heard before is accepted again. The errors are the transition errors of
 // package fescue, fescue.ErrNotFound when the core has no such deployment, and
 // ErrReport.
-func (e *Engine) Report(ctx context.Context, p fescue.Partition, thing, groupID, id string, r corelink.StatusReport) (fescue.Deployment, error) {
+func (t *tracker) Report(ctx context.Context, p fescue.Partition, thing, groupID, id string, r corelink.StatusReport) (fescue.Deployment, error) {
 	if !slices.Contains(coreEvents, r.Event) || r.Epoch < 1 {
 		return fescue.Deployment{}, fmt.Errorf("%w: event %q, epoch %d", ErrReport, r.Event, r.Epoch)
 	}
@@ -138,15 +188,15 @@ func (e *Engine) Report(ctx context.Context, p fescue.Partition, thing, groupID,
 		return fescue.Deployment{}, err
 	}
 	for {
-		d, err := e.Stores.Deployments.Deployment(ctx, p, groupID, id)
+		d, err := t.deployments.Deployment(ctx, p, groupID, id)
 		if err != nil {
 			return d, err
 		}
 		if d.CoreThing != thing {
 			return d, fmt.Errorf("deployment %s is not for core %s: %w", id, thing, fescue.ErrNotFound)
 		}
-		next, err := e.Stores.Deployments.ApplyStep(ctx, d, fescue.CoreActor, fescue.DeploymentStep{
-			Event: r.Event, At: e.Now().UTC(), Message: plain(r.Message), Details: plainDetails(r.Details), Epoch: r.Epoch,
+		next, err := t.deployments.ApplyStep(ctx, d, fescue.CoreActor, fescue.DeploymentStep{
+			Event: r.Event, At: t.now().UTC(), Message: plain(r.Message), Details: plainDetails(r.Details), Epoch: r.Epoch,
 			Note: plain(r.Note), Fetched: max(r.Fetched, 0), Warnings: plainDetails(r.Warnings),
 		})
 		switch {
@@ -157,7 +207,7 @@ func (e *Engine) Report(ctx context.Context, p fescue.Partition, thing, groupID,
 		case err != nil:
 			return d, err
 		}
-		e.Logger.Info("deployment step", "deployment", d.ID, "group", d.GroupID, "core", thing,
+		t.logger.Info("deployment step", "deployment", d.ID, "group", d.GroupID, "core", thing,
 			"event", r.Event, "status", next.Status)
 		return next, nil
 	}
@@ -166,11 +216,11 @@ func (e *Engine) Report(ctx context.Context, p fescue.Partition, thing, groupID,
 // Progress takes what a core says it does for a deployment, and answers whether
 // somebody asked it to stop. The errors are fescue.ErrEnded, fescue.ErrWrongEpoch,
 // fescue.ErrNotFound and ErrReport.
-func (e *Engine) Progress(ctx context.Context, p fescue.Partition, thing, groupID, id string, r corelink.ProgressReport) (cancel bool, err error) {
+func (t *tracker) Progress(ctx context.Context, p fescue.Partition, thing, groupID, id string, r corelink.ProgressReport) (cancel bool, err error) {
 	if r.Epoch < 1 || r.Fetched < 0 || r.ToFetch < 0 || len(r.Activity) > maxReportText {
 		return false, fmt.Errorf("%w: epoch %d, %d of %d bytes, an activity of %d bytes", ErrReport, r.Epoch, r.Fetched, r.ToFetch, len(r.Activity))
 	}
-	d, err := e.Stores.Deployments.Deployment(ctx, p, groupID, id)
+	d, err := t.deployments.Deployment(ctx, p, groupID, id)
 	switch {
 	case err != nil:
 		return false, err
@@ -181,8 +231,8 @@ func (e *Engine) Progress(ctx context.Context, p fescue.Partition, thing, groupI
 	case d.Over():
 		return false, fmt.Errorf("status is %s: %w", d.Status, fescue.ErrEnded)
 	}
-	return !d.CancelRequestedAt.IsZero(), e.Stores.Deployments.SetProgress(ctx, d, fescue.Progress{
-		Activity: plain(r.Activity), Fetched: r.Fetched, ToFetch: r.ToFetch, At: e.Now().UTC(),
+	return !d.CancelRequestedAt.IsZero(), t.deployments.SetProgress(ctx, d, fescue.Progress{
+		Activity: plain(r.Activity), Fetched: r.Fetched, ToFetch: r.ToFetch, At: t.now().UTC(),
 	})
 }
 
@@ -225,15 +275,15 @@ func plainDetails(list []fescue.ErrorDetail) []fescue.ErrorDetail {
 // MayFetch reports whether a core may fetch an artifact: its hash stands in the
 // manifest of an unfinished deployment that was offered to the core. Otherwise
 // the error is fescue.ErrNotFound.
-func (e *Engine) MayFetch(ctx context.Context, p fescue.Partition, thing, groupID, id, hash string) error {
-	d, err := e.Stores.Deployments.Deployment(ctx, p, groupID, id)
+func (t *tracker) MayFetch(ctx context.Context, p fescue.Partition, thing, groupID, id, hash string) error {
+	d, err := t.deployments.Deployment(ctx, p, groupID, id)
 	if err != nil {
 		return err
 	}
 	if d.CoreThing != thing {
 		return fescue.ErrNotFound
 	}
-	hashes, err := e.Stores.Offers.OfferedArtifacts(ctx, d)
+	hashes, err := t.offers.OfferedArtifacts(ctx, d)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,191 @@
+package deploy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/fescue-edge/fescue"
+)
+
+// acceptedDeployments are the deployments as those who ask for them have them.
+type acceptedDeployments interface {
+	TokenSubject(ctx context.Context, p fescue.Partition, t fescue.Token) (id string, err error)
+	CreateDeployment(ctx context.Context, d fescue.Deployment, token fescue.Token) (fescue.Deployment, error)
+	Deployment(ctx context.Context, p fescue.Partition, groupID, id string) (fescue.Deployment, error)
+	DeploymentStatus(ctx context.Context, p fescue.Partition, groupID, id string) (fescue.CurrentStatus, error)
+	Deployments(ctx context.Context, p fescue.Partition, groupID string, page fescue.Page) ([]fescue.Deployment, error)
+	DeploymentsIn(ctx context.Context, p fescue.Partition, status fescue.DeploymentStatus, page fescue.Page) ([]fescue.Deployment, error)
+	Unfinished(ctx context.Context, p fescue.Partition, groupID string) (bool, error)
+	ApplyStep(ctx context.Context, d fescue.Deployment, actor fescue.Actor, step fescue.DeploymentStep) (fescue.Deployment, error)
+	Steps(ctx context.Context, p fescue.Partition, deploymentID string) ([]fescue.RecordedStep, error)
+	Progress(ctx context.Context, p fescue.Partition, deploymentID string) (fescue.Progress, error)
+}
+
+// What Create refuses.
+var (
+	// ErrUnknownGroup and ErrUnknownVersion mean that the partition has no such
+	// group or the group no such version.
+	ErrUnknownGroup   = errors.New("unknown group")
+	ErrUnknownVersion = errors.New("unknown group version")
+	// ErrNoCore means that the group version refers to no core definition.
+	ErrNoCore = errors.New("the group version has no core")
+	// ErrNotDeployed means that a group without a core is to be reset.
+	ErrNotDeployed = errors.New("the group has not been deployed or has been reset")
+	// ErrUnfinished means that a reset has to wait for a deployment of the group.
+	ErrUnfinished = errors.New("a deployment of the group has not ended")
+	// ErrConcurrent means that another deployment of the group is being built.
+	ErrConcurrent = errors.New("another deployment of the group is being built")
+	// ErrTooLarge means that a group is too large for what was asked.
+	ErrTooLarge = errors.New("too large")
+	// ErrUnpublished means that a function ARN does not name a published version.
+	ErrUnpublished = errors.New("not a published function version")
+)
+
+// TypeError refuses a deployment type or what goes with it.
+type TypeError struct{ Text string }
+
+// Error is the text, the original's own where it is known.
+func (e *TypeError) Error() string { return e.Text }
+
+// Create accepts a deployment: it is Building when Create returns. A
+// Redeployment names an earlier deployment of the group, whose group version is
+// deployed again.
+func (e *Engine) Create(ctx context.Context, p fescue.Partition, groupID string, t fescue.DeploymentType, groupVersionID, deploymentID string, token fescue.Token) (fescue.Deployment, error) {
+	return e.CreateWithin(ctx, p, "", groupID, t, groupVersionID, deploymentID, token)
+}
+
+// CreateWithin is Create for a caller who may touch only the groups with a tag
+// ("site=north"; empty is all): the deployment ends in Failure when it would take
+// a core from what another group has waiting for it.
+func (e *Engine) CreateWithin(ctx context.Context, p fescue.Partition, groupTag, groupID string, t fescue.DeploymentType, groupVersionID, deploymentID string, token fescue.Token) (fescue.Deployment, error) {
+	switch t {
+	case fescue.NewDeployment:
+		if groupVersionID == "" {
+			return fescue.Deployment{}, &TypeError{"Your request is missing the following required parameter(s): {GroupVersionId}."}
+		}
+	case fescue.Redeployment:
+		if deploymentID == "" {
+			return fescue.Deployment{}, &TypeError{"Your request is missing the following required parameter(s): {DeploymentId}."}
+		}
+	case fescue.ResetDeployment, fescue.ForceResetDeployment:
+		return fescue.Deployment{}, &TypeError{"That deployment type is not valid here. Reset a group's deployments with ResetDeployments."}
+	default:
+		return fescue.Deployment{}, &TypeError{"That deployment type is not valid.  Please specify one of the following types: {NewDeployment,Redeployment,ResetDeployment,ForceResetDeployment}."}
+	}
+	if !fescue.ValidID(groupID) {
+		return fescue.Deployment{}, ErrUnknownGroup
+	}
+	if d, found, err := e.replayed(ctx, p, groupID, token); found || err != nil {
+		return d, err
+	}
+	if _, err := e.definitions.Definition(ctx, p, fescue.GroupKind, groupID); err != nil {
+		return fescue.Deployment{}, replace(err, fescue.ErrNotFound, ErrUnknownGroup)
+	}
+	if t == fescue.Redeployment {
+		var err error
+		groupVersionID, err = e.Deployed(ctx, p, groupID, deploymentID)
+		if errors.Is(err, fescue.ErrNotFound) {
+			err = &TypeError{fmt.Sprintf("Deployment ID '%s' is invalid.", deploymentID)}
+		}
+		if err != nil {
+			return fescue.Deployment{}, err
+		}
+	}
+	if !fescue.ValidID(groupVersionID) {
+		return fescue.Deployment{}, ErrUnknownVersion
+	}
+	version, err := e.builder.groupVersion(ctx, p, groupID, groupVersionID)
+	if err != nil {
+		return fescue.Deployment{}, replace(err, fescue.ErrNotFound, ErrUnknownVersion)
+	}
+	if version.CoreDefinitionVersionArn == "" {
+		return fescue.Deployment{}, ErrNoCore
+	}
+	now := e.now().UTC()
+	d, err := e.deployments.CreateDeployment(ctx, fescue.Deployment{
+		Partition: p, ID: fescue.NewID(), GroupID: groupID, GroupVersionID: groupVersionID,
+		Type: t, Status: fescue.Building, GroupTag: groupTag, CreatedAt: now, UpdatedAt: now,
+	}, token)
+	if err != nil {
+		return fescue.Deployment{}, replace(err, fescue.ErrConflict, ErrConcurrent)
+	}
+	e.builder.wakeBuilder()
+	return d, nil
+}
+
+// replayed finds what an earlier call with the same token made. A repeated call
+// answers that, whatever has become of the group since.
+func (e *Engine) replayed(ctx context.Context, p fescue.Partition, groupID string, token fescue.Token) (d fescue.Deployment, found bool, err error) {
+	if token.Value == "" {
+		return d, false, nil
+	}
+	id, err := e.deployments.TokenSubject(ctx, p, token)
+	if err == nil {
+		d, err = e.deployments.Deployment(ctx, p, groupID, id)
+	}
+	if errors.Is(err, fescue.ErrNotFound) {
+		return d, false, nil
+	}
+	return d, err == nil, err
+}
+
+// Deployed is the group version that a deployment of the group deployed; of a
+// reset, and of what is no deployment, the error is fescue.ErrNotFound.
+func (e *Engine) Deployed(ctx context.Context, p fescue.Partition, groupID, deploymentID string) (groupVersionID string, err error) {
+	if !fescue.ValidID(deploymentID) {
+		return "", fescue.ErrNotFound
+	}
+	d, err := e.deployments.Deployment(ctx, p, groupID, deploymentID)
+	if err == nil && d.GroupVersionID == "" {
+		err = fescue.ErrNotFound
+	}
+	return d.GroupVersionID, err
+}
+
+func replace(err, target, by error) error {
+	if errors.Is(err, target) {
+		return by
+	}
+	return err
+}
+
+// Reset accepts a reset of a group's deployments: it is Building when Reset
+// returns. Without force the group must own a core and have no deployment under
+// way; with force it succeeds without waiting for the core, and also when there
+// is nothing to reset, as clean-up scripts expect.
+func (e *Engine) Reset(ctx context.Context, p fescue.Partition, groupID string, force bool, token fescue.Token) (fescue.Deployment, error) {
+	if !fescue.ValidID(groupID) {
+		return fescue.Deployment{}, ErrUnknownGroup
+	}
+	if d, found, err := e.replayed(ctx, p, groupID, token); found || err != nil {
+		return d, err
+	}
+	if _, err := e.definitions.Definition(ctx, p, fescue.GroupKind, groupID); err != nil {
+		return fescue.Deployment{}, replace(err, fescue.ErrNotFound, ErrUnknownGroup)
+	}
+	t := fescue.ForceResetDeployment
+	if !force {
+		t = fescue.ResetDeployment
+		unfinished, err := e.deployments.Unfinished(ctx, p, groupID)
+		if err != nil {
+			return fescue.Deployment{}, err
+		}
+		if unfinished {
+			return fescue.Deployment{}, ErrUnfinished
+		}
+		if _, err := e.builder.cores.GroupCore(ctx, p, groupID); err != nil {
+			return fescue.Deployment{}, replace(err, fescue.ErrNotFound, ErrNotDeployed)
+		}
+	}
+	now := e.now().UTC()
+	d, err := e.deployments.CreateDeployment(ctx, fescue.Deployment{
+		Partition: p, ID: fescue.NewID(), GroupID: groupID,
+		Type: t, Status: fescue.Building, CreatedAt: now, UpdatedAt: now,
+	}, token)
+	if err != nil {
+		return fescue.Deployment{}, replace(err, fescue.ErrConflict, ErrConcurrent)
+	}
+	e.builder.wakeBuilder()
+	return d, nil
+}
