@@ -1,6 +1,6 @@
 // Package runtimes carries what a function's process loads from the core: the
-// programs that run Python, Node.js and Java functions, and the modules that the
-// Greengrass Core SDKs expect to find there. It knows how to lay them out on disk; it
+// programs that run Python, Node.js and Java functions, and the modules and the library
+// that the Greengrass Core SDKs expect to find there. It knows how to lay them out on disk; it
 // must not know processes, functions or how the core speaks to them.
 //
 // What is compiled lies in dist, made by go run ./runtimes/build.
@@ -26,6 +26,9 @@ import (
 //go:embed python/*.py python/*/*.py nodejs/*.js nodejs/node_modules/*/*.js dist/java/*.jar
 var files embed.FS
 
+// The library that executables were linked against is embedded for the processor that
+// the core is built for, in library_*.go, and lies in libraryFolder.
+
 // The programs that run functions, relative to the folder that was given to Extract.
 const (
 	PythonMain = "python/lambda_runtime.py"
@@ -39,6 +42,7 @@ var languages = []struct{ name, folder string }{
 	{"python", "python"},
 	{"nodejs", "nodejs"},
 	{"java", "dist/java"},
+	{"executable", libraryFolder},
 }
 
 // storePrefix begins the names of the folders that hold one version each.
@@ -67,17 +71,10 @@ func extract(dir string) error {
 	if err := makeDir(dir); err != nil {
 		return err
 	}
-	err = fs.WalkDir(files, ".", func(path string, entry fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
+	err = walk(func(path string, entry fs.DirEntry, content []byte) error {
 		target := filepath.Join(dir, store, filepath.FromSlash(path))
 		if entry.IsDir() {
 			return makeDir(target)
-		}
-		content, err := files.ReadFile(path)
-		if err != nil {
-			return err
 		}
 		return writeFile(target, content)
 	})
@@ -85,6 +82,9 @@ func extract(dir string) error {
 		return err
 	}
 	for _, language := range languages {
+		if language.folder == "" {
+			continue
+		}
 		if err := link(filepath.Join(store, filepath.FromSlash(language.folder)), filepath.Join(dir, language.name)); err != nil {
 			return err
 		}
@@ -92,16 +92,34 @@ func extract(dir string) error {
 	return removeOthers(dir, store)
 }
 
+// walk visits all files and folders, the folders first.
+func walk(visit func(path string, entry fs.DirEntry, content []byte) error) error {
+	for _, each := range []embed.FS{files, library} {
+		err := fs.WalkDir(each, ".", func(path string, entry fs.DirEntry, err error) error {
+			if err != nil {
+				return err
+			}
+			var content []byte
+			if !entry.IsDir() {
+				if content, err = each.ReadFile(path); err != nil {
+					return err
+				}
+			}
+			return visit(path, entry, content)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Digest is the hexadecimal SHA-256 over the names and contents of all files.
 func Digest() (string, error) {
 	hash := sha256.New()
-	err := fs.WalkDir(files, ".", func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
-			return err
-		}
-		content, err := files.ReadFile(path)
-		if err != nil {
-			return err
+	err := walk(func(path string, entry fs.DirEntry, content []byte) error {
+		if entry.IsDir() {
+			return nil
 		}
 		fmt.Fprintf(hash, "%s %d\n", path, len(content))
 		hash.Write(content)

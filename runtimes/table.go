@@ -65,8 +65,11 @@ var table = []Runtime{
 	{
 		// Developer guide, "Run Lambda functions on the core": the uploaded file
 		// itself, binary only.
-		Label:      fescue.ExecutableRuntime,
-		pattern:    regexp.MustCompile("^" + regexp.QuoteMeta(fescue.ExecutableRuntime) + "$"),
+		Label:   fescue.ExecutableRuntime,
+		pattern: regexp.MustCompile("^" + regexp.QuoteMeta(fescue.ExecutableRuntime) + "$"),
+		// A program was linked against a library that is only there to be linked
+		// against; the core has the one that does something.
+		Lists:      []List{{"LD_LIBRARY_PATH", []string{"{runtimes}/executable"}}},
 		BinaryOnly: true,
 		WorksAlone: true,
 	},

@@ -13,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/greengrass/types"
 
+	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/runtimes"
 	"github.com/fescue-edge/fescue/testkit/standin"
 )
@@ -173,6 +174,106 @@ public class Main {
 }
 `
 
+// cLanguage tells Main and Raw apart by what they are told in their environment.
+const cLanguage = `
+#include <stdio.h>
+#include <string.h>
+#include "greengrasssdk.h"
+
+static const char *tag;
+
+static size_t read_all(gg_error (*read)(void *, size_t, size_t *), char *to, size_t size) {
+    size_t at = 0, n;
+    while (read(to + at, size - 1 - at, &n) == GGE_SUCCESS && n > 0) at += n;
+    to[at] = 0;
+    return at;
+}
+
+static gg_request request;
+
+static gg_error from_request(void *to, size_t size, size_t *n) { return gg_request_read(request, to, size, n); }
+
+static void publish(const char *text) {
+    gg_publish_options options = NULL;
+    gg_request_result result;
+    if (gg_publish_options_init(&options) || gg_publish_options_set_queue_full_policy(options, GG_QUEUE_FULL_POLICY_ALL_OR_ERROR)
+        || gg_publish_with_options(request, getenv("OUT"), text, strlen(text), options, &result) || result.request_status)
+        gg_log(GG_LOG_ERROR, "publish failed");
+    gg_publish_options_free(options);
+}
+
+static void call(char *arn) {
+    static const char *const errors[] = {"", "Handled", "Unhandled", "unknown", "again"};
+    char answer[2048], text[4096], payload[256], context[256], encoded[400] = "";
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    char *words = strchr(arn, ' ');
+    gg_request_result result;
+    gg_invoke_options options = {0};
+    size_t i;
+    *words++ = 0;
+    snprintf(payload, sizeof payload, "\"%s\"", words);
+    snprintf(context, sizeof context, "{\"custom\":{\"from\":\"%s\"}}", tag);
+    while (strlen(context) % 3) strcat(context, " ");
+    for (i = 0; context[i]; i += 3) {
+        unsigned bits = (unsigned char)context[i] << 16 | (unsigned char)context[i + 1] << 8 | (unsigned char)context[i + 2];
+        char four[5] = {digits[bits >> 18], digits[bits >> 12 & 63], digits[bits >> 6 & 63], digits[bits & 63], 0};
+        strcat(encoded, four);
+    }
+    options.function_arn = arn;
+    options.customer_context = encoded;
+    options.type = GG_INVOKE_REQUEST_RESPONSE;
+    options.payload = payload;
+    options.payload_size = strlen(payload);
+    if (gg_invoke(request, &options, &result)) gg_log(GG_LOG_ERROR, "invoke failed");
+    read_all(from_request, answer, sizeof answer);
+    snprintf(text, sizeof text, "%s got %s|%s", tag, errors[result.request_status], answer);
+    publish(text);
+}
+
+static void handle(const gg_lambda_context *about) {
+    char event[2048], text[256];
+    size_t size = read_all(gg_lambda_handler_read, event, sizeof event), i;
+    if (tag == NULL) {
+        while (strcmp(event, "spin") == 0) { }
+        for (i = 0; i < size; i++) text[i] = event[size - 1 - i];
+        gg_lambda_handler_write_response(text, size);
+        return;
+    }
+    event[size - 1] = 0; /* the quotes */
+    if (strncmp(event + 1, "call ", 5) == 0) {
+        call(event + 6);
+    } else if (strncmp(event + 1, "double ", 7) == 0) {
+        const char *from = strstr(about->client_context, "\"from\"");
+        char who[64] = "";
+        sscanf(from ? from + 6 : "", "%*[ :]\"%63[^\"]", who);
+        snprintf(text, sizeof text, "\"%d for %s\"", atoi(event + 8) * 2, who);
+        gg_lambda_handler_write_response(text, strlen(text));
+    } else if (strcmp(event + 1, "env") == 0) {
+        snprintf(text, sizeof text, "\"%s %s %s\"", getenv("GREETING"), getenv("AWS_IOT_THING_NAME"), getenv("ENCODING_TYPE"));
+        gg_lambda_handler_write_response(text, strlen(text));
+    } else if (strcmp(event + 1, "fail") == 0) {
+        snprintf(text, sizeof text, "broken in %s", tag);
+        gg_lambda_handler_write_error(text);
+    } else if (strcmp(event + 1, "exit") == 0) {
+        exit(3);
+    }
+}
+
+int main(void) {
+    char text[256];
+    tag = getenv("TAG");
+    if (gg_global_init(0) || gg_request_init(&request)) return 1;
+    if (tag != NULL) {
+        printf("said by %s\n", tag);
+        fprintf(stderr, "complained by %s\n", tag);
+        gg_log(GG_LOG_WARN, "warned by %s", tag);
+        snprintf(text, sizeof text, "%s up", tag);
+        publish(text);
+    }
+    return gg_runtime_start(handle, 0) == GGE_TERMINATE ? 0 : 1;
+}
+`
+
 // languages are those that a core runs.
 var languages = []language{
 	{name: "Python", runtime: "python3.7", main: "main.handler", raw: "main.raw", memory: 65536, files: func(*testing.T) map[string][]byte {
@@ -186,6 +287,9 @@ var languages = []language{
 	}},
 	{name: "Java", runtime: "java8", main: "app.Main::handle", raw: "app.Main::raw", memory: 262144, files: func(t *testing.T) map[string][]byte {
 		return standin.Java(t, functionRuntimes(t), map[string]string{"Main.java": javaLanguage})
+	}},
+	{name: "C", runtime: fescue.ExecutableRuntime, main: "program", raw: "program", binary: true, memory: 16384, files: func(t *testing.T) map[string][]byte {
+		return standin.C(t, cLanguage)
 	}},
 }
 
@@ -313,7 +417,7 @@ func TestLanguages(t *testing.T) {
 				}
 				return matchAll(string(text), `(?m)\[INFO\]-.*said by `+r.tag+`$`, `(?m)\[ERROR\]-.*complained by `+r.tag+`$`)
 			})
-			if r.name == "Java" {
+			if r.name == "Java" || r.name == "C" {
 				if err := matchAll(string(readFile(t, file)), `(?m)\[WARN\]-.*warned by `+r.tag+`$`); err != nil {
 					t.Error(err)
 				}

@@ -28,6 +28,12 @@ type product struct {
 
 var products = []product{
 	{"java/greengrass-runtime.jar", "javac", "default-jdk-headless", jar},
+	{"executable/amd64/" + soname, "x86_64-linux-gnu-gcc", "gcc", library("x86_64-linux-gnu-gcc")},
+	{"executable/arm64/" + soname, "aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu", library("aarch64-linux-gnu-gcc", "-mno-outline-atomics")},
+	{"executable/armv7/" + soname, "arm-linux-gnueabihf-gcc", "gcc-arm-linux-gnueabihf", library("arm-linux-gnueabihf-gcc", "-march=armv7-a+fp", "-mthumb")},
+	// Raspberry Pi 1 and Zero: version 6, with floating point, whose functions pass it
+	// in registers.
+	{"executable/armv6/" + soname, "arm-linux-gnueabihf-gcc", "gcc-arm-linux-gnueabihf", library("arm-linux-gnueabihf-gcc", "-march=armv6+fp", "-marm")},
 }
 
 func main() {

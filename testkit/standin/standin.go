@@ -16,7 +16,7 @@ import (
 	"testing"
 )
 
-//go:embed java
+//go:embed java c
 var files embed.FS
 
 // Java compiles a function and gives the files of its package, by their paths: its
@@ -50,6 +50,40 @@ func Java(t testing.TB, runtimes string, sources map[string]string, libraries ..
 		code["lib/"+filepath.Base(library)] = content
 	}
 	return code
+}
+
+// soname is the library of the Greengrass Core SDK for C.
+const soname = "libaws-greengrass-core-sdk-c.so"
+
+// C compiles a program and gives the files of its package: program, and in lib the
+// library that it was linked against, which does nothing and which its RUNPATH names,
+// as that of the SDK.
+func C(t testing.TB, source string) map[string][]byte {
+	t.Helper()
+	if _, err := exec.LookPath("gcc"); err != nil {
+		t.Skip("gcc (Debian's package gcc, with libc6-dev) is not installed; install it to run this test")
+	}
+	dir := t.TempDir()
+	extract(t, dir, "c")
+	header := filepath.Join(dir, "c")
+	files := map[string][]byte{"program": nil, "lib/" + soname: nil}
+	Write(t, dir, map[string][]byte{"main.c": []byte(source)})
+	for _, arguments := range [][]string{
+		{"-shared", "-fPIC", "-Wl,-soname," + soname, "-Wl,--version-script=" + filepath.Join(header, "stub.map"), "-o", filepath.Join(dir, soname), filepath.Join(header, "stub.c")},
+		{"-Wall", "-Werror", "-I", header, "-o", filepath.Join(dir, "program"), filepath.Join(dir, "main.c"), filepath.Join(dir, soname), "-Wl,--enable-new-dtags,-rpath,$ORIGIN/lib"},
+	} {
+		if out, err := exec.Command("gcc", arguments...).CombinedOutput(); err != nil {
+			t.Fatalf("gcc: %v\n%s", err, out)
+		}
+	}
+	for name := range files {
+		content, err := os.ReadFile(filepath.Join(dir, filepath.Base(name)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		files[name] = content
+	}
+	return files
 }
 
 // extract writes a folder of files into dir.
