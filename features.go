@@ -64,7 +64,7 @@ var UnservedFeatures = []UnservedFeature{
 	{Feature: FeatureShadows, Code: ShadowSubscriptionUnsupported},
 	{Feature: FeatureClientDevices, Code: ClientDevicesUnserved},
 	{Feature: FeatureShadowSync, Code: ShadowSyncUnserved},
-	{Feature: FeatureCloudWatchLogs, Code: LoggerUnserved},
+	{Feature: FeatureCloudWatchLogs, Code: LoggerUnserved, Served: true},
 	{Feature: FeatureSpoolerSettings, Code: SpoolerSettingUnserved},
 	{Feature: FeatureIPDetector, Code: IPDetectorUnserved},
 	{Feature: FeatureGroupRole, Code: GroupRoleUnserved},

@@ -103,6 +103,10 @@ type Options struct {
 	// zero means 100.
 	BulkRate float64
 
+	// LogSpace is how many bytes of each core's logs are kept, compressed; zero means
+	// logs.DefaultSpace.
+	LogSpace int64
+
 	// Free is how many bytes a file in a folder may still take; nil asks the
 	// operating system.
 	Free   func(folder string) (int64, error)
@@ -167,6 +171,9 @@ func (o *Options) complete() error {
 	}
 	if o.BulkRate < 0 {
 		return fmt.Errorf("--bulk-rate %v is less than nothing", o.BulkRate)
+	}
+	if o.LogSpace < 0 {
+		return fmt.Errorf("--log-space %d is less than nothing", o.LogSpace)
 	}
 	if o.EventRetention < 0 {
 		return fmt.Errorf("--event-retention %s is less than nothing", o.EventRetention)

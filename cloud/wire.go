@@ -35,6 +35,7 @@ import (
 	"github.com/fescue-edge/fescue/cloud/groupca"
 	"github.com/fescue-edge/fescue/cloud/identity"
 	"github.com/fescue-edge/fescue/cloud/inbound"
+	"github.com/fescue-edge/fescue/cloud/logs"
 	"github.com/fescue-edge/fescue/cloud/mqttfront"
 	"github.com/fescue-edge/fescue/cloud/registry"
 	"github.com/fescue-edge/fescue/cloud/retention"
@@ -90,12 +91,12 @@ func (s *Server) wire(ctx context.Context) error {
 	s.bulk = bulk.New(bulk.Options{
 		Store: s.db.Bulk(), Leases: s.db.Leases(), Objects: s.buckets, Deployments: s.engine, AWS: o.AWS, Rate: o.BulkRate, Now: o.Now, Logger: o.Logger,
 	})
-	coreService := cores.New(s.db.Cores(), o.Now)
+	coreService, coreLogs := cores.New(s.db.Cores(), o.Now), logs.New(logs.Options{Store: s.db.Logs(), Cores: s.db.Cores(), Space: o.LogSpace, Now: o.Now})
 	authorities := groupca.New(s.db.GroupAuthorities(), s.master, o.Now)
 	s.edge = edge.New(edge.Options{
 		Principals: identity.Principals{Registry: things}, Deployments: s.engine, Artifacts: blobs, Presence: corePresence{s.presence, s.jobs}, Shadows: shadowService, SigningKeys: keys,
-		Discovery: discovery.New(s.db.Holdings(), coreService, authorities),
-		Pace:      o.Pace, Now: o.Now, Logger: o.Logger,
+		Discovery: discovery.New(s.db.Holdings(), coreService, authorities), Logs: coreLogs,
+		Pace: o.Pace, Now: o.Now, Logger: o.Logger,
 	})
 
 	linkKey, err := s.master.Derive("links to function code")
@@ -124,7 +125,7 @@ func (s *Server) wire(ctx context.Context) error {
 		Services: map[string]awsapi.Service{
 			"fescue": ownapi.New(ownapi.Options{
 				Definitions: groups, Deployments: s.engine, Fleet: cores.Fleet{Store: s.db.Cores(), Presence: s.presence},
-				Audit: s.audit, Operator: operator{s}, Listener: s.front,
+				Audit: s.audit, Operator: operator{s}, Listener: s.front, Logs: coreLogs,
 				Lent: []restjson.Operation{greengrassAPI.Restore(), lambdaAPI.Restore()}, Now: o.Now, Logger: o.Logger,
 			}),
 			"greengrass":    greengrassAPI,

@@ -29,6 +29,7 @@ import (
 	"github.com/fescue-edge/fescue/core/ipc"
 	"github.com/fescue-edge/fescue/core/lifecycle"
 	"github.com/fescue-edge/fescue/core/logs"
+	"github.com/fescue-edge/fescue/core/logship"
 	"github.com/fescue-edge/fescue/core/plan"
 	"github.com/fescue-edge/fescue/core/router"
 	"github.com/fescue-edge/fescue/core/sandbox"
@@ -49,6 +50,7 @@ type Core struct {
 	options Options
 	config  *config.Config
 	cloud   *corelink.Client
+	shipper *logship.Shipper
 	link    atomic.Pointer[cloudlink.Link]
 	port    atomic.Int64
 	ready   chan struct{}
@@ -77,11 +79,17 @@ func New(o Options) (*Core, error) {
 			return cfg.Proxy.Dial(ctx, cfg.GGHTTP)
 		}))
 	}
-	return &Core{
+	c := &Core{
 		options: o, config: cfg,
 		cloud: corelink.NewClient(cfg.GGHTTP.String(), tls, dial...),
 		ready: make(chan struct{}),
-	}, nil
+	}
+	to, err := c.logDestination()
+	if err != nil {
+		return nil, err
+	}
+	c.shipper = logship.New(to)
+	return c, nil
 }
 
 // Ready is closed when the functions of the deployment on disk are started and
@@ -108,7 +116,7 @@ func (c *Core) Run(ctx context.Context) (err error) {
 	defer lock.Close()
 	defer c.cloud.Close()
 	system, user := logs.Of(nil)
-	files, err := logs.Open(logs.Options{Dir: c.config.LogFolder(), System: system, User: user})
+	files, err := logs.Open(logs.Options{Dir: c.config.LogFolder(), System: system, User: user, Ship: c.shipper.Add})
 	if err != nil {
 		return err
 	}
@@ -218,7 +226,7 @@ func (c *Core) assemble(files *logs.Logs, logger *slog.Logger) (_ *parts, err er
 		Folder:       c.config.DeploymentFolder(),
 		KeyFile:      filepath.Join(c.config.CertificateFolder(), "fescue-signing.pub"),
 		Cloud:        c.cloud,
-		Edge:         &edge{config: c.config, parts: p, files: files},
+		Edge:         &edge{config: c.config, parts: p, files: files, shipper: c.shipper},
 		Logger:       logger,
 		Connected:    p.wake.Active,
 		Certificates: c.certificates,
@@ -307,7 +315,7 @@ func (p *parts) subscribe(thing string) {
 }
 
 // serve runs the parts. They end in the order in which they need each other:
-// the agent, the functions, their API, and the link to the cloud last, so that
+// the agent, the functions, their API, and what leads to the cloud last, so that
 // it can still send what functions said at their end.
 func (c *Core) serve(ctx context.Context, p *parts) error {
 	c.link.Store(p.link)
@@ -318,6 +326,10 @@ func (c *Core) serve(ctx context.Context, p *parts) error {
 	defer endLink()
 	var outer, inner errgroup.Group
 	outer.Go(func() error { return p.link.Run(linkCtx) })
+	outer.Go(func() error {
+		c.shipper.Run(linkCtx, p.logger)
+		return nil
+	})
 	outer.Go(func() error {
 		err := p.server.Serve(p.listener)
 		if err != nil {

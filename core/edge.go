@@ -10,6 +10,7 @@ import (
 	"github.com/fescue-edge/fescue/core/config"
 	"github.com/fescue-edge/fescue/core/lifecycle"
 	"github.com/fescue-edge/fescue/core/logs"
+	"github.com/fescue-edge/fescue/core/logship"
 	"github.com/fescue-edge/fescue/core/plan"
 	"github.com/fescue-edge/fescue/core/router"
 	"github.com/fescue-edge/fescue/core/sandbox"
@@ -20,6 +21,8 @@ type edge struct {
 	config *config.Config
 	parts  *parts
 	files  *logs.Logs
+	// shipper sends what loggers want sent.
+	shipper *logship.Shipper
 }
 
 // Check implements agent.Edge.
@@ -52,6 +55,7 @@ func (e *edge) Apply(ctx context.Context, p plan.Plan) error {
 		return err
 	}
 	e.files.Configure(logs.Of(p.Loggers))
+	e.shipper.SetGroup(p.GroupID)
 	// Functions publish as soon as they start, so their routes come first; the
 	// cloud sends as soon as it is asked, so its subscriptions come last.
 	e.parts.router.SetTable(table)

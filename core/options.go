@@ -3,6 +3,8 @@ package core
 import (
 	"io"
 	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
 )
 
 // Options say where a core lives and what its configuration file does not.
@@ -25,6 +27,11 @@ type Options struct {
 	// SearchPath are the folders in which interpreters are looked for. Without
 	// it these are /usr/bin and /usr/local/bin, then those of PATH.
 	SearchPath []string
+	// LogsEndpoint is the URL of CloudWatch Logs, or of what speaks as it does, where
+	// loggers of type AWSCloudWatch send lines to, signed with LogsCredentials. Without
+	// it they go to the control plane.
+	LogsEndpoint    string
+	LogsCredentials aws.CredentialsProvider
 	// ContainerInit is a program whose main function calls sandbox.Init first, which
 	// is what both commands do: /proc/self/exe. Without it no function runs in a
 	// container.

@@ -146,6 +146,8 @@ type gateway struct {
 	isolation types.FunctionIsolationMode
 	// resources are those of its groups.
 	resources []types.Resource
+	// loggers are those of its groups.
+	loggers []types.Logger
 }
 
 // provision makes a core's identity with the program's own command.
@@ -331,6 +333,15 @@ func (g *gateway) groupVersion(t testing.TB, group string, functions []function,
 	input := &greengrass.CreateGroupVersionInput{
 		GroupId: &group, CoreDefinitionVersionArn: core.LatestVersionArn,
 		FunctionDefinitionVersionArn: funcs.LatestVersionArn, SubscriptionDefinitionVersionArn: subs.LatestVersionArn,
+	}
+	if len(g.loggers) > 0 {
+		loggers, err := g.greengrass.CreateLoggerDefinition(ctx, &greengrass.CreateLoggerDefinitionInput{
+			InitialVersion: &types.LoggerDefinitionVersion{Loggers: g.loggers},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		input.LoggerDefinitionVersionArn = loggers.LatestVersionArn
 	}
 	if len(g.resources) > 0 {
 		resources, err := g.greengrass.CreateResourceDefinition(ctx, &greengrass.CreateResourceDefinitionInput{

@@ -13,6 +13,7 @@ import (
 	"github.com/fescue-edge/fescue/cloud/deploy"
 	"github.com/fescue-edge/fescue/corelink"
 	"github.com/fescue-edge/fescue/testkit"
+	"github.com/fescue-edge/fescue/testkit/failurecoverage"
 )
 
 // ask is a core's poll with what it reads and what it has said.
@@ -166,6 +167,24 @@ func TestCoreInfo(t *testing.T) {
 		}
 		s.wantFailure(s.deploy(s.create(s.mill("rootless").functions(reader+":1"))),
 			problem{fescue.ContainerUnsupported, reader + ":1 is configured to run in IsolationMode=GreengrassContainer, which its core cannot do; what is missing: the core does not run as root"})
+	})
+	t.Run("a core of the version before, which sends no logs", func(t *testing.T) {
+		s := s.with(t)
+		said := info
+		said.Unserved = []fescue.Feature{fescue.FeatureCloudWatchLogs}
+		if err := s.ReportCore(t.Context(), home, "files-only", said); err != nil {
+			t.Fatal(err)
+		}
+		g := s.mill("files-only").set(fescue.LoggerKind, fescue.LoggerDefinitionVersion{Loggers: []fescue.Logger{
+			{Id: "a", Component: "Lambda", Level: "INFO", Type: "AWSCloudWatch"}, {Id: "b", Component: "GreengrassSystem", Level: "INFO", Type: "FileSystem"},
+		}})
+		group, version := s.create(g)
+		check, err := s.Check(t.Context(), home, group, version, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		failurecoverage.Note(check.Warnings)
+		wantDetails(t, "warnings", check.Warnings, []problem{{fescue.LoggerUnserved, "logger of Lambda is of type AWSCloudWatch"}})
 	})
 	t.Run("a core that became too new after the offer", func(t *testing.T) {
 		s := s.with(t)

@@ -91,7 +91,7 @@ func TestUnserved(t *testing.T) {
 			g.set(fescue.LoggerKind, fescue.LoggerDefinitionVersion{Loggers: []fescue.Logger{
 				{Id: "a", Component: "Lambda", Level: "INFO", Type: "AWSCloudWatch"}, {Id: "b", Component: "GreengrassSystem", Level: "INFO", Type: "FileSystem"},
 			}})
-		}, nil, []problem{{fescue.LoggerUnserved, "logger of Lambda is of type AWSCloudWatch"}}},
+		}, nil, nil},
 		"a queue on the disk":        {spooler("GG_CONFIG_STORAGE_TYPE", "FileSystem"), nil, []problem{{fescue.SpoolerSettingUnserved, "GG_CONFIG_STORAGE_TYPE of GGCloudSpooler is FileSystem"}}},
 		"persistent subscriptions":   {spooler("GG_CONFIG_SUBSCRIPTION_QUALITY", "AtLeastOncePersistent"), nil, []problem{{fescue.SpoolerSettingUnserved, "AtLeastOncePersistent"}}},
 		"a setting that is none":     {spooler("GG_CONFIG_STORAGE_TYPE", "Disk"), nil, []problem{{fescue.SpoolerSettingUnserved, "is Disk"}}},

@@ -24,6 +24,7 @@ import (
 	"github.com/fescue-edge/fescue/cloud/deploy"
 	"github.com/fescue-edge/fescue/cloud/identity"
 	"github.com/fescue-edge/fescue/cloud/inbound"
+	"github.com/fescue-edge/fescue/cloud/logs"
 	"github.com/fescue-edge/fescue/cloud/policyvars"
 	"github.com/fescue-edge/fescue/corelink"
 	"github.com/fescue-edge/fescue/pki"
@@ -76,6 +77,7 @@ type Options struct {
 	Shadows     Shadows
 	Discovery   Discovery
 	SigningKeys SigningKeys
+	Logs        Logs
 	// Pace is how slowly a client may send a body and read an answer.
 	Pace   inbound.Pace
 	Now    func() time.Time
@@ -105,6 +107,7 @@ const (
 func New(o Options) *Handler {
 	h := &Handler{Options: o, mux: http.NewServeMux()}
 	h.mux.HandleFunc(corelink.ReportCorePattern, h.serve(h.reportCore))
+	h.mux.HandleFunc(corelink.PutLogsPattern, h.serve(h.putLogs))
 	h.mux.HandleFunc(corelink.GetDeploymentPattern, h.serve(h.getDeployment))
 	h.mux.HandleFunc(corelink.GetArtifactPattern, h.serve(h.getArtifact))
 	h.mux.HandleFunc(corelink.UpdateStatusPattern, h.serve(h.updateStatus))
@@ -224,6 +227,8 @@ var wireErrors = []struct {
 	{fescue.ErrEnded, http.StatusConflict, "Ended"},
 	{fescue.ErrTransition, http.StatusConflict, "Conflict"},
 	{deploy.ErrReport, http.StatusBadRequest, "Invalid"},
+	{logs.ErrBatch, http.StatusBadRequest, "Invalid"},
+	{logs.ErrForeign, http.StatusForbidden, "Forbidden"},
 	{deploy.ErrEpochJump, http.StatusConflict, "EpochJump"},
 	{bundle.ErrFormat, http.StatusUpgradeRequired, "UpgradeRequired"},
 	{fescue.ErrDiskFull, http.StatusInsufficientStorage, "DiskFull"},
@@ -327,6 +332,30 @@ func (h *Handler) reportCore(w http.ResponseWriter, c *caller) error {
 		return err
 	}
 	h.Presence.Saw(c.Partition, thing)
+	writeJSON(w, http.StatusOK, struct{}{})
+	return nil
+}
+
+// Logs keeps lines of cores' logs.
+type Logs interface {
+	Put(ctx context.Context, p fescue.Partition, thing string, batch corelink.LogBatch) error
+}
+
+// putLogs takes lines of a core's logs. Like reportCore it asks for no right but the
+// certificate's thing: the policies of cores that were made for the original know of
+// none.
+func (h *Handler) putLogs(w http.ResponseWriter, c *caller) error {
+	thing := c.PathValue("ThingName")
+	if err := c.thing(thing); err != nil {
+		return err
+	}
+	var batch corelink.LogBatch
+	if err := readReport(c.Request, &batch); err != nil {
+		return err
+	}
+	if err := h.Logs.Put(c.Context(), c.Partition, thing, batch); err != nil {
+		return err
+	}
 	writeJSON(w, http.StatusOK, struct{}{})
 	return nil
 }

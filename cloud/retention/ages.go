@@ -18,6 +18,8 @@ const (
 	RetainedDeployments Retained = "deployments"
 	// RetainedAudit are the records of calls.
 	RetainedAudit Retained = "audit"
+	// RetainedLogs are lines of cores' logs.
+	RetainedLogs Retained = "logs"
 )
 
 // Ages are how long things are kept; 0 means for ever.
@@ -41,5 +43,5 @@ func (r Ages) Validate() error {
 // DefaultAges is what an operator gets who chooses nothing.
 func DefaultAges() Ages {
 	const day = 24 * time.Hour
-	return Ages{RetainedTokens: 7 * day, RetainedDeployments: 365 * day, RetainedAudit: 365 * day}
+	return Ages{RetainedTokens: 7 * day, RetainedDeployments: 365 * day, RetainedAudit: 365 * day, RetainedLogs: 30 * day}
 }

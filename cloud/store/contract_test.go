@@ -74,6 +74,7 @@ var contracts = map[string]map[string]func(*testing.T, opener){
 		"authorities without a group": testAuthoritiesWithoutGroup, "certificate expiry": testCertificateExpiry,
 	},
 	"keys.go":           {"keys": testKeys},
+	"logs.go":           {"logs": testLogs},
 	"settings.go":       {"settings": testSettings, "partitions": testPartitions},
 	"serverkeys.go":     {"server keys": testServerKeys},
 	"presence.go":       {"presence": testPresence},

@@ -19,12 +19,16 @@ type retained struct {
 	// among and gone are conditions: among which rows age counts, the one of the
 	// index on at, and which of them may go. Empty means all.
 	among, gone string
+	// before, when there is one, is done first, in the same transaction, for what is
+	// after from and not after last.
+	before func(ctx context.Context, tx *sql.Tx, from, last int64) error
 }
 
 // expiring are the tables of what retention.Ages bounds.
 var expiring = map[retention.Retained]retained{
 	retention.RetainedTokens: {table: "client_token", at: "created_at"},
 	retention.RetainedAudit:  {table: "audit_record", at: "at"},
+	retention.RetainedLogs:   {table: "core_log", at: "at", before: forgetLogs},
 	retention.RetainedDeployments: {
 		table: "deployment", at: "updated_at",
 		among: `status IN ('Success', 'Failure')`, gone: deploymentGone,
@@ -73,6 +77,11 @@ func (s Retention) Expire(ctx context.Context, what retention.Retained, from, be
 	}
 	if err == nil {
 		err = s.db.update(ctx, func(tx *sql.Tx) error {
+			if r.before != nil {
+				if err := r.before(ctx, tx, millis(from), last); err != nil {
+					return err
+				}
+			}
 			result, err := tx.ExecContext(ctx, fmt.Sprintf(`
 				DELETE FROM %[2]s WHERE %[1]s > $1 AND %[1]s <= $2%[3]s%[4]s`, r.at, r.table, among, gone), millis(from), last)
 			if err != nil {

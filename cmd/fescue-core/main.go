@@ -24,6 +24,8 @@ type flags struct {
 	GGHost  string `name:"gg-host" env:"FESCUE_GG_HOST" placeholder:"HOST[:PORT]" help:"HTTPS host in place of config.json's ggHost."`
 	CA      string `name:"ca" env:"FESCUE_CA" type:"path" placeholder:"FILE" help:"PEM file of the authority to trust, in place of config.json's."`
 
+	LogsEndpoint string `env:"FESCUE_LOGS_ENDPOINT" placeholder:"URL" help:"CloudWatch Logs, or what speaks as it does, where loggers of type AWSCloudWatch send lines to, signed with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; the default is the control plane."`
+
 	Version kong.VersionFlag `help:"Print version, commit and date of the build."`
 }
 
@@ -52,7 +54,10 @@ func main() {
 }
 
 func run(ctx context.Context, f flags) error {
-	c, err := core.New(core.Options{Root: f.Root, IoTHost: f.IoTHost, GGHost: f.GGHost, CAFile: f.CA, Output: os.Stderr, ContainerInit: "/proc/self/exe"})
+	c, err := core.New(core.Options{
+		Root: f.Root, IoTHost: f.IoTHost, GGHost: f.GGHost, CAFile: f.CA, Output: os.Stderr, ContainerInit: "/proc/self/exe",
+		LogsEndpoint: f.LogsEndpoint, LogsCredentials: core.EnvironmentCredentials(),
+	})
 	if err != nil {
 		return err
 	}

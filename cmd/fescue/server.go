@@ -76,11 +76,13 @@ type retentionFlags struct {
 	TokenRetention      time.Duration `default:"168h" help:"How long client tokens are remembered, after which a repeated call does its work again; 0 for ever."`
 	DeploymentRetention time.Duration `default:"8760h" help:"How long deployments are kept after their end, beside the last ten of each group and what runs; 0 for ever."`
 	AuditRetention      time.Duration `default:"8760h" help:"How long audit records are kept; 0 for ever."`
+	LogRetention        time.Duration `default:"720h" help:"How long lines of cores' logs are kept; 0 for ever, up to --log-space."`
 }
 
 func (f retentionFlags) retention() retention.Ages {
 	return retention.Ages{
 		retention.RetainedTokens: f.TokenRetention, retention.RetainedDeployments: f.DeploymentRetention, retention.RetainedAudit: f.AuditRetention,
+		retention.RetainedLogs: f.LogRetention,
 	}
 }
 
@@ -113,6 +115,7 @@ type serverCommand struct {
 
 	Quota     map[deploy.Quota]int `placeholder:"QUOTA=N;..." help:"How many there may be in a group that is deployed, where AWS's number does not suit, for example 'functions=300;devices=0'; 0 is any number. docs/server.md lists the quotas."`
 	MQTTQuota map[deploy.Quota]int `name:"mqtt-quota" placeholder:"QUOTA=N;..." help:"How many MQTT sessions and subscriptions a certificate, or an account in a Region, may have, for example 'certificate-sessions=2000'; 0 is any number. docs/server.md lists the quotas."`
+	LogSpace  int                  `default:"16" placeholder:"MB" help:"How much of the logs of each core is kept, compressed, in MB; the oldest lines go first."`
 	BulkRate  float64              `default:"100" help:"How many deployments a second bulk deployments start at most."`
 }
 
@@ -151,7 +154,7 @@ func (c *serverCommand) options(logger *slog.Logger) (cloud.Options, error) {
 		MasterKeyFile: os.Getenv("FESCUE_MASTER_KEY_FILE"), RequireServiceRole: c.ServiceRole,
 		Deadlines: c.deadlines(), Retention: c.retention(), SyncMessages: c.SyncMessages, Throttle: c.Throttle, Refusals: cmp.Or(c.Refusals, -1),
 		EventURLs: c.EventURL, EventSecret: eventSecret, EventRetention: c.EventRetention,
-		BulkRate: c.BulkRate, Quotas: c.Quota, MQTTQuotas: c.MQTTQuota,
+		BulkRate: c.BulkRate, LogSpace: int64(c.LogSpace) << 20, Quotas: c.Quota, MQTTQuotas: c.MQTTQuota,
 		Logger: logger,
 	}, nil
 }

@@ -359,6 +359,14 @@ func TestGroupsThatRun(t *testing.T) {
 			g.GroupDefinitions.Logging.Content = []bundle.Logger{{Type: "FileSystem", Component: "Lambda", Level: "DEBUG"}}
 			g.GroupDefinitions.Subscriptions.Content = []fescue.Subscription{{Id: "s", Source: "cloud", Subject: "a/+", Target: functionARN("hello", 1)}}
 		}, got: func(p plan.Plan) any { return []string{p.Functions[0].LogLevel, p.Subscriptions[0].Subject} }, want: []string{"DEBUG", "a/+"}},
+		{name: "the lowest level of two loggers", edit: func(g *bundle.Group) {
+			g.GroupDefinitions.Logging.Content = []bundle.Logger{
+				{Type: "FileSystem", Component: "Lambda", Level: "WARN"}, {Type: "AWSCloudWatch", Component: "Lambda", Level: "DEBUG"}, {Type: "FileSystem", Component: "GreengrassSystem", Level: "TRACE"},
+			}
+		}, got: func(p plan.Plan) any { return p.Functions[0].LogLevel }, want: "DEBUG"},
+		{name: "the level of files without a logger", edit: func(g *bundle.Group) {
+			g.GroupDefinitions.Logging.Content = []bundle.Logger{{Type: "AWSCloudWatch", Component: "Lambda", Level: "ERROR"}}
+		}, got: func(p plan.Plan) any { return p.Functions[0].LogLevel }, want: "INFO"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -397,7 +405,7 @@ func TestWarnings(t *testing.T) {
 		}), code: fescue.MemorySizeSmall, want: "has a MemorySize of 8192 KB; Python alone needs about 16384 KB"},
 		{name: "a logger", edit: func(g *bundle.Group) {
 			g.GroupDefinitions.Logging.Content = []bundle.Logger{{Type: "AWSCloudWatch", Component: "Lambda", Level: "INFO"}}
-		}, code: fescue.LoggerUnserved, want: "AWSCloudWatch"},
+		}},
 		{name: "devices", edit: func(g *bundle.Group) {
 			for range 7 {
 				g.Devices = append(g.Devices, bundle.Identity{ThingArn: "arn:aws:iot:us-east-1:123456789012:thing/pump"})

@@ -21,12 +21,12 @@ const (
 // Handler writes the core's own log lines to system/<name>.log: "runtime" for
 // the daemon, or a component such as "GGShadowService".
 func (l *Logs) Handler(name string) slog.Handler {
-	return &handler{logs: l, path: filepath.Join("system", segment(name)+".log")}
+	return &handler{logs: l, source: Source{Component: SystemComponent, Name: name}}
 }
 
 type handler struct {
-	logs *Logs
-	path string
+	logs   *Logs
+	source Source
 	// fields are the attributes given so far, groups the open groups.
 	fields []field
 	groups []string
@@ -56,7 +56,7 @@ func levelOf(level slog.Level) Level {
 func (h *handler) Enabled(_ context.Context, level slog.Level) bool {
 	h.logs.mu.Lock()
 	defer h.logs.mu.Unlock()
-	return levelOf(level) >= h.logs.system.Level
+	return h.logs.system.takes(levelOf(level))
 }
 
 func (h *handler) Handle(_ context.Context, r slog.Record) error {
@@ -73,9 +73,7 @@ func (h *handler) Handle(_ context.Context, r slog.Record) error {
 	if at.IsZero() {
 		at = h.logs.now()
 	}
-	h.logs.mu.Lock()
-	defer h.logs.mu.Unlock()
-	h.logs.write(h.path, h.logs.system.Space, line(at, levelOf(r.Level), text))
+	h.logs.take(h.source, Line{at, levelOf(r.Level), text})
 	return nil
 }
 

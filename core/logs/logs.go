@@ -4,8 +4,9 @@
 //
 // Functions' lines go to user/<region>/<account>/<function>.log, the core's own,
 // through a slog.Handler, to system/runtime.log (developer guide, "Monitoring
-// with AWS IoT Greengrass logs"). The package knows files, forms and sizes; it
-// must not know who writes or why.
+// with AWS IoT Greengrass logs"). What a logger wants elsewhere, too, is handed on.
+// The package knows files, forms, levels and sizes; it must not know who writes or
+// why, nor where lines go that are handed on.
 package logs
 
 import (
@@ -58,23 +59,79 @@ type Component struct {
 	Level Level
 	// Space bounds each log with its rotated files together, in KB; 0 means 128.
 	Space int
+	// Ship says that lines are handed on, too, from ShipLevel on.
+	Ship      bool
+	ShipLevel Level
+}
+
+// takes says whether lines of a level go anywhere.
+func (c Component) takes(level Level) bool {
+	return level >= c.Level || c.Ship && level >= c.ShipLevel
+}
+
+// Source is the log that a line is of.
+type Source struct {
+	// Component is GreengrassSystem or Lambda, Name the component's file or the
+	// function's name.
+	Component, Name string
+	// Region and Account are the function's.
+	Region, Account string
+}
+
+// The components, as logger definitions name them.
+const (
+	SystemComponent   = "GreengrassSystem"
+	FunctionComponent = "Lambda"
+)
+
+// path is that of the source's file below the log folder.
+func (s Source) path() string {
+	if s.Component == SystemComponent {
+		return filepath.Join("system", segment(s.Name)+".log")
+	}
+	return filepath.Join("user", segment(s.Region), segment(s.Account), segment(s.Name)+".log")
+}
+
+// Line is a line of a log.
+type Line struct {
+	At    time.Time
+	Level Level
+	// Text begins with its origin, if it has one.
+	Text string
+}
+
+// oneLine writes newlines out: they would look like lines of their own, which a
+// function could forge.
+var oneLine = strings.NewReplacer("\r", `\r`, "\n", `\n`)
+
+// String is the documented form, with the newline.
+func (l Line) String() string {
+	text := oneLine.Replace(l.Text)
+	return "[" + l.At.UTC().Format("2006-01-02T15:04:05.000Z") + "][" + l.Level.String() + "]-" + text + "\n"
 }
 
 // Of is the configuration that a group's loggers say; without one for the files of
 // a component, INFO and 128 KB as the original has it.
 func Of(loggers []bundle.Logger) (system, user Component) {
 	system.Level, user.Level = Info, Info
-	components := map[string]*Component{"GreengrassSystem": &system, "Lambda": &user}
+	components := map[string]*Component{SystemComponent: &system, FunctionComponent: &user}
 	for _, l := range loggers {
 		c := components[l.Component]
-		if c == nil || l.Type != "FileSystem" {
+		if c == nil {
 			continue
 		}
-		if level, err := ParseLevel(l.Level); err == nil {
-			c.Level = level
+		level, err := ParseLevel(l.Level)
+		if err != nil {
+			level = Info
 		}
-		if l.Space != nil {
-			c.Space = *l.Space
+		switch l.Type {
+		case "FileSystem":
+			c.Level = level
+			if l.Space != nil {
+				c.Space = *l.Space
+			}
+		case "AWSCloudWatch":
+			c.Ship, c.ShipLevel = true, level
 		}
 	}
 	return system, user
@@ -89,14 +146,18 @@ type Options struct {
 	Dir string
 	// System configures the core's own log, User those of functions.
 	System, User Component
+	// Ship is handed the lines that loggers want elsewhere, too; nil is nowhere. It
+	// must not wait.
+	Ship func(Source, Line)
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 }
 
 // Logs are all log files of a core. Make one with Open.
 type Logs struct {
-	dir string
-	now func() time.Time
+	dir  string
+	ship func(Source, Line)
+	now  func() time.Time
 
 	mu           sync.Mutex
 	system, user Component
@@ -110,7 +171,10 @@ const maxFiles = 256
 // Open makes the folders. The logs can be read by their owner only: functions
 // write secrets into them.
 func Open(o Options) (*Logs, error) {
-	l := &Logs{dir: o.Dir, now: o.Now, files: make(map[string]*file)}
+	l := &Logs{dir: o.Dir, ship: o.Ship, now: o.Now, files: make(map[string]*file)}
+	if l.ship == nil {
+		l.ship = func(Source, Line) {}
+	}
 	if l.now == nil {
 		l.now = time.Now
 	}
@@ -166,22 +230,26 @@ func (l *Logs) FunctionLine(region, account, name string, at time.Time, level, o
 	if err != nil {
 		number = Info
 	}
-	path := filepath.Join("user", segment(region), segment(account), segment(name)+".log")
 	if origin != "" {
 		text = origin + "," + text
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if number >= l.user.Level {
-		l.write(path, l.user.Space, line(at, number, text))
-	}
+	l.take(Source{FunctionComponent, name, region, account}, Line{at, number, text})
 }
 
-// line is the documented form. Newlines inside would look like lines of their
-// own, which a function could forge.
-func line(at time.Time, level Level, text string) string {
-	text = strings.NewReplacer("\r", `\r`, "\n", `\n`).Replace(text)
-	return "[" + at.UTC().Format("2006-01-02T15:04:05.000Z") + "][" + level.String() + "]-" + text + "\n"
+// take puts a line where its component's loggers want it.
+func (l *Logs) take(source Source, line Line) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c := l.user
+	if source.Component == SystemComponent {
+		c = l.system
+	}
+	if line.Level >= c.Level {
+		l.write(source.path(), c.Space, line.String())
+	}
+	if c.Ship && line.Level >= c.ShipLevel {
+		l.ship(source, line)
+	}
 }
 
 // segment makes one path segment of a name, whatever it holds.

@@ -13,6 +13,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/fescue-edge/fescue"
@@ -227,11 +228,18 @@ func (f Function) hash() string {
 	return hex.EncodeToString(sum[:])
 }
 
+// functionLevel is the lowest level that anything takes of functions.
 func functionLevel(loggers []bundle.Logger) string {
+	levels := []string{"TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"}
+	lowest, files := len(levels), false
 	for _, l := range loggers {
-		if l.Component == "Lambda" && l.Type == "FileSystem" && l.Level != "" {
-			return l.Level
+		if level := slices.Index(levels, l.Level); l.Component == "Lambda" && level >= 0 {
+			lowest = min(lowest, level)
+			files = files || l.Type == "FileSystem"
 		}
 	}
-	return defaultLogLevel
+	if !files {
+		lowest = min(lowest, slices.Index(levels, defaultLogLevel))
+	}
+	return levels[lowest]
 }

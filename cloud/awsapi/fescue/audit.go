@@ -69,7 +69,7 @@ func (a *API) listAuditRecords(ctx context.Context, r *restjson.Request, _ nothi
 	}
 	if token := r.Query.Get("NextToken"); token != "" {
 		var ok bool
-		if filter.AfterAt, filter.AfterID, ok = parseAuditToken(token); !ok {
+		if filter.AfterAt, filter.AfterID, ok = parsePlace(token, fescue.ValidID); !ok {
 			return answer, refuse(http.StatusBadRequest, badRequest, "%s", restjson.ForeignToken)
 		}
 	}
@@ -81,7 +81,7 @@ func (a *API) listAuditRecords(ctx context.Context, r *restjson.Request, _ nothi
 	}
 	if len(list) > limit {
 		list = list[:limit]
-		answer.NextToken = auditToken(list[limit-1])
+		answer.NextToken = place(list[limit-1].At, list[limit-1].ID)
 	}
 	answer.Records = make([]AuditRecord, 0, len(list))
 	for _, rec := range list {
@@ -94,19 +94,19 @@ func (a *API) listAuditRecords(ctx context.Context, r *restjson.Request, _ nothi
 	return answer, nil
 }
 
-// auditToken is the place behind a record.
-func auditToken(r audit.Record) string {
-	return base64.RawURLEncoding.EncodeToString([]byte(strconv.FormatInt(r.At.UnixMilli(), 10) + "/" + r.ID))
+// place is the token of the place behind something that came at a time.
+func place(at time.Time, id string) string {
+	return base64.RawURLEncoding.EncodeToString([]byte(strconv.FormatInt(at.UnixMilli(), 10) + "/" + id))
 }
 
-func parseAuditToken(token string) (at time.Time, id string, ok bool) {
+func parsePlace(token string, valid func(id string) bool) (at time.Time, id string, ok bool) {
 	data, err := base64.RawURLEncoding.DecodeString(token)
 	if err != nil {
 		return at, "", false
 	}
 	text, id, ok := strings.Cut(string(data), "/")
 	ms, err := strconv.ParseInt(text, 10, 64)
-	if !ok || err != nil || ms < 0 || !fescue.ValidID(id) {
+	if !ok || err != nil || ms < 0 || !valid(id) {
 		return at, "", false
 	}
 	return time.UnixMilli(ms), id, true

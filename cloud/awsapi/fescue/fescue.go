@@ -37,6 +37,7 @@ type Options struct {
 	Audit       Audit
 	Operator    Operator
 	Listener    Listener
+	Logs        Logs
 	// Lent are operations of AWS's services in everything but that the original has
 	// none such: those services give them.
 	Lent   []restjson.Operation
@@ -137,6 +138,12 @@ func (a *API) Described() []Operation {
 		row("ListGroupCores", http.MethodGet, "groups/{GroupId}/cores", "Lists the core of one group, as ListCores does.", onGroup, a.listCores, paged...),
 		row("ResetCoreEpoch", http.MethodPost, "cores/{ThingName}/epoch",
 			"Settles which epoch a core has been through, where its word is not believed.", onCore, a.resetEpoch),
+
+		row("ListLogEvents", http.MethodGet, "groups/{GroupId}/logs",
+			"Lists lines of the logs of a group's core, as a logger of type AWSCloudWatch has the core send them, in the order in which they came.", onGroup, a.listLogEvents,
+			Parameter{"From", "When the oldest came, as 2026-11-25T12:00:00Z."}, Parameter{"CoreThingName", "Only lines of this core."},
+			Parameter{"Component", "Only lines of GreengrassSystem or of Lambda."}, Parameter{"Name", "Only lines of this component's file or function."},
+			Parameter{"NextToken", "Where the page begins: what the page before answered."}),
 
 		row("ListAuditRecords", http.MethodGet, "audit", "Lists the record of calls that changed something, or were denied it, oldest first.", onAll, a.listAuditRecords,
 			append([]Parameter{
