@@ -55,9 +55,9 @@ func TestRolesOfKeys(t *testing.T) {
 	t.Parallel()
 	s, ctx := start(t, options(t.TempDir())), t.Context()
 	admin := s.greengrass("us-east-1", cloud.AccessKey{})
-	reader := s.greengrass("us-east-1", s.keyWith(identity.Grant{Role: "reader"}))
-	deployer := s.greengrass("us-east-1", s.keyWith(identity.Grant{Role: "deployer"}))
-	north := s.greengrass("us-east-1", s.keyWith(identity.Grant{Role: "deployer", Limit: fescue.Limit{GroupTag: "site=north"}}))
+	reader := s.greengrass("us-east-1", s.keyWith(identity.Grant{Access: "reader"}))
+	deployer := s.greengrass("us-east-1", s.keyWith(identity.Grant{Access: "deployer"}))
+	north := s.greengrass("us-east-1", s.keyWith(identity.Grant{Access: "deployer", Limit: fescue.Limit{GroupTag: "site=north"}}))
 	create := func(c *greengrass.Client, site string) (*greengrass.CreateGroupOutput, error) {
 		return c.CreateGroup(ctx, &greengrass.CreateGroupInput{Name: aws.String("g"), Tags: map[string]string{"site": site}})
 	}
@@ -120,7 +120,7 @@ func TestRolesOfKeys(t *testing.T) {
 func TestAuditOfCalls(t *testing.T) {
 	t.Parallel()
 	s, ctx := start(t, options(t.TempDir())), t.Context()
-	reader := s.keyWith(identity.Grant{Role: "reader"})
+	reader := s.keyWith(identity.Grant{Access: "reader"})
 	home, away := s.greengrass("us-east-1", cloud.AccessKey{}), s.greengrass("eu-west-1", cloud.AccessKey{})
 	made, err := home.CreateGroup(ctx, &greengrass.CreateGroupInput{Name: aws.String("g")})
 	if err != nil {

@@ -100,7 +100,7 @@ func TestTricklingUploads(t *testing.T) {
 	if _, err := s.s3(s.key).CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String("code")}); err != nil {
 		t.Fatal(err)
 	}
-	reader := s.keyWith(identity.Grant{Role: "reader"})
+	reader := s.keyWith(identity.Grant{Access: "reader"})
 	forged := cloud.AccessKey{ID: s.key.ID, Secret: strings.Repeat("x", 40)}
 	const size = 40 << 20
 	t.Run("a reader is answered at once, body or not", func(t *testing.T) {
@@ -228,7 +228,7 @@ func TestLargeUploadsOfTheSDK(t *testing.T) {
 	if err := create(client, "large"); err != nil {
 		t.Error(err)
 	}
-	reader := s.keyWith(identity.Grant{Role: "reader"})
+	reader := s.keyWith(identity.Grant{Access: "reader"})
 	denied := awslambda.New(awslambda.Options{Region: "us-east-1", BaseEndpoint: aws.String("http://" + s.APIAddr()), Credentials: s.credentials(reader), RetryMaxAttempts: 1})
 	if err := create(denied, "denied"); err == nil || !strings.Contains(err.Error(), "not authorized to perform: lambda:CreateFunction") {
 		t.Errorf("%v", err)

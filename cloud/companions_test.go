@@ -135,7 +135,7 @@ func TestSecretsThroughSDK(t *testing.T) {
 		httpClient, base := server.client()
 		options := secretsmanager.Options{Region: "us-east-1", BaseEndpoint: &base, HTTPClient: httpClient, Credentials: server.credentials(server.key), Retryer: aws.NopRetryer{}}
 		client := secretsmanager.New(options)
-		options.Credentials = server.credentials(server.keyOf("210987654321", identity.Grant{Role: identity.Admin}))
+		options.Credentials = server.credentials(server.keyOf("210987654321", identity.Grant{Access: identity.Admin}))
 		stranger := secretsmanager.New(options)
 		ctx := t.Context()
 		name := aws.String("greengrass-a")

@@ -504,7 +504,7 @@ type repeat struct {
 // conform returns the requests that were sent with a token.
 func conform(t *testing.T, server *server) (repeats []repeat) {
 	here := newSite(t, server, "us-east-1", server.key)
-	others := []*site{newSite(t, server, "eu-west-1", server.key), newSite(t, server, "us-east-1", server.keyOf("210987654321", identity.Grant{Role: identity.Admin}))}
+	others := []*site{newSite(t, server, "eu-west-1", server.key), newSite(t, server, "us-east-1", server.keyOf("210987654321", identity.Grant{Access: identity.Admin}))}
 	for _, m := range model.Model {
 		t.Run(m.Name, func(t *testing.T) {
 			s := *here

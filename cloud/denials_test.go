@@ -17,7 +17,7 @@ func TestDenialsAgainAndAgain(t *testing.T) {
 	o := options(t.TempDir())
 	o.Refusals = 1
 	s := start(t, o)
-	reader := s.keyWith(identity.Grant{Role: "reader"})
+	reader := s.keyWith(identity.Grant{Access: "reader"})
 	group := "/greengrass/groups/" + fescue.NewID()
 	told := make(map[int]int)
 	for range 200 {
@@ -32,7 +32,7 @@ func TestDenialsAgainAndAgain(t *testing.T) {
 	if status, text, _ := s.sendAs("us-east-1", reader, "GET", "/greengrass/groups"); status != 200 {
 		t.Errorf("what the key may do: %d %s", status, text)
 	}
-	if status, text, _ := s.sendAs("us-east-1", s.keyWith(identity.Grant{Role: "reader"}), "DELETE", group); status != 403 {
+	if status, text, _ := s.sendAs("us-east-1", s.keyWith(identity.Grant{Access: "reader"}), "DELETE", group); status != 403 {
 		t.Errorf("another key: %d %s", status, text)
 	}
 	s.stop()

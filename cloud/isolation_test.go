@@ -74,7 +74,7 @@ func TestTenantIsolation(t *testing.T) {
 	}
 	r := rand.New(rand.NewPCG(number("FESCUE_ISOLATION_SEED", 1), 0))
 	server := start(t, options(t.TempDir()))
-	elsewhere := server.keyOf("210987654321", identity.Grant{Role: identity.Admin})
+	elsewhere := server.keyOf("210987654321", identity.Grant{Access: identity.Admin})
 	all := []*tenant{
 		newTenant(t, server, "us-east-1", server.key, "markalpha"),
 		newTenant(t, server, "eu-west-1", server.key, "markbravo"),

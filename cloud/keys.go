@@ -27,13 +27,13 @@ func (s *Server) AccessKeyFile() string { return s.path(accessKeyName) }
 // seedKey keeps the operator's access key, or makes one when there is none.
 func (s *Server) seedKey(ctx context.Context) error {
 	if s.o.AccessKeyID != "" {
-		return s.keys.Put(ctx, s.o.AccessKeyID, s.o.SecretAccessKey, s.o.Account, "admin", identity.Grant{Role: identity.Admin})
+		return s.keys.Put(ctx, s.o.AccessKeyID, s.o.SecretAccessKey, s.o.Account, "admin", identity.Grant{Access: identity.Admin})
 	}
 	all, err := s.keys.List(ctx)
 	if err != nil || len(all) > 0 {
 		return err
 	}
-	id, secret, err := s.keys.Create(ctx, s.o.Account, "admin", identity.Grant{Role: identity.Admin})
+	id, secret, err := s.keys.Create(ctx, s.o.Account, "admin", identity.Grant{Access: identity.Admin})
 	if err != nil {
 		return err
 	}

@@ -230,7 +230,7 @@ func TestOperatorsAddress(t *testing.T) {
 			t.Errorf("%s: %d", path, resp.StatusCode)
 		}
 	}
-	stranger := s.keyOf("999999999999", identity.Grant{Role: identity.Admin})
+	stranger := s.keyOf("999999999999", identity.Grant{Access: identity.Admin})
 	for _, path := range []string{"/fescue/v1/metrics", "/fescue/v1/events"} {
 		if status, text, _ := s.sendAs("us-east-1", s.key, "GET", path); status != 200 || text == "" {
 			t.Errorf("%s: %d %.300s", path, status, text)

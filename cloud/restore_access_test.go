@@ -19,7 +19,7 @@ func TestRestoreIsLimited(t *testing.T) {
 	t.Parallel()
 	s, ctx := start(t, options(t.TempDir())), t.Context()
 	admin := s.greengrass("us-east-1", cloud.AccessKey{})
-	north := s.keyWith(identity.Grant{Role: "deployer", Limit: fescue.Limit{GroupTag: "site=north"}})
+	north := s.keyWith(identity.Grant{Access: "deployer", Limit: fescue.Limit{GroupTag: "site=north"}})
 	groups := map[string]string{}
 	for _, site := range []string{"north", "south"} {
 		g, err := admin.CreateGroup(ctx, &greengrass.CreateGroupInput{Name: aws.String("g"), Tags: map[string]string{"site": site}})
@@ -43,8 +43,8 @@ func TestRestoreIsLimited(t *testing.T) {
 		{"its own group", north, groups["north"], 200},
 		{"another group", north, groups["south"], 403},
 		{"a group that is not there", north, groups["none"], 403},
-		{"a reader", s.keyWith(identity.Grant{Role: "reader"}), groups["north"], 403},
-		{"a deployer", s.keyWith(identity.Grant{Role: "deployer"}), groups["none"], 200},
+		{"a reader", s.keyWith(identity.Grant{Access: "reader"}), groups["north"], 403},
+		{"a deployer", s.keyWith(identity.Grant{Access: "deployer"}), groups["none"], 200},
 	} {
 		status, answer := restore(c.key, c.group)
 		if status != c.status || c.status == 403 && !strings.Contains(answer, "fescue:RestoreVersion on resource: arn:aws:greengrass:us-east-1:"+account+":/greengrass/groups/"+c.group+"/versions/") {

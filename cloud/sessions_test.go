@@ -51,7 +51,7 @@ func TestTemporaryKeys(t *testing.T) {
 	s.form("PutRolePolicy", "RoleName", "lister", "PolicyName", "p", "PolicyDocument",
 		`{"Statement":{"Effect":"Allow","Action":["greengrass:List*","greengrass:DeleteGroup"],"Resource":"*"}}`)
 	arn := aws.String("arn:aws:iam::" + account + ":role/lister")
-	deployer := s.keyWith(identity.Grant{Role: "deployer"})
+	deployer := s.keyWith(identity.Grant{Access: "deployer"})
 	assume := func(key cloud.AccessKey, role *string) (*sts.AssumeRoleOutput, error) {
 		return s.sts(key).AssumeRole(ctx, &sts.AssumeRoleInput{RoleArn: role, RoleSessionName: aws.String("nightly"), DurationSeconds: aws.Int32(900)})
 	}
@@ -102,7 +102,7 @@ func TestTemporaryKeys(t *testing.T) {
 				t.Errorf("%s: %v", role, err)
 			}
 		}
-		if _, err := s.sts(s.keyWith(identity.Grant{Role: "reader"})).AssumeRole(ctx, &sts.AssumeRoleInput{RoleArn: arn, RoleSessionName: aws.String("ab")}); err == nil || !strings.Contains(err.Error(), "AccessDenied") {
+		if _, err := s.sts(s.keyWith(identity.Grant{Access: "reader"})).AssumeRole(ctx, &sts.AssumeRoleInput{RoleArn: arn, RoleSessionName: aws.String("ab")}); err == nil || !strings.Contains(err.Error(), "AccessDenied") {
 			t.Errorf("a reader: %v", err)
 		}
 		for _, in := range []sts.AssumeRoleInput{

@@ -127,7 +127,7 @@ func TestDataFolder(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer closeKeys()
-		id, secret, err := keys.Create(t.Context(), account, "ci", identity.Grant{Role: identity.Admin})
+		id, secret, err := keys.Create(t.Context(), account, "ci", identity.Grant{Access: identity.Admin})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -130,7 +130,7 @@ func (s State) adoptKeys(ctx context.Context, keys *identity.Keys, db *store.DB,
 			return fmt.Errorf("adopt access keys: %w", err)
 		}
 		for _, k := range adopted {
-			logger.Warn("access key of an earlier version adopted with what its row says; nothing authenticated that before", "key", k.ID, "name", k.Name, "account", k.Account, "role", k.Role, "limit", k.Limit.String())
+			logger.Warn("access key of an earlier version adopted with what its row says; nothing authenticated that before", "key", k.ID, "name", k.Name, "account", k.Account, "access", k.Access, "limit", k.Limit.String())
 		}
 	}
 	if marked {

@@ -110,7 +110,7 @@ func TestKeepDataFolder(t *testing.T) {
 	must(err)
 	kept.GroupAuthority = h.groupAuthority(t, group)
 	for _, name := range []string{"good", "revoked"} {
-		p := start(t, nil, "keys", "create", "--data", s.data, "--name", name, "--role", "admin")
+		p := start(t, nil, "keys", "create", "--data", s.data, "--name", name, "--access", "admin")
 		<-p.done
 		must(p.err)
 		if id, _ := p.out.find(`AWS_ACCESS_KEY_ID=(\S+)`); name == "revoked" {

@@ -87,7 +87,7 @@ func TestMQTTCommands(t *testing.T) {
 	})
 	t.Run("another account's messages stay its own", func(t *testing.T) {
 		var key struct{ AccessKeyID, SecretAccessKey string }
-		text := runProgram(t, "keys", "create", "--data", s.data, "--name", "other", "--role", "admin", "--account", "210987654321", "--json")
+		text := runProgram(t, "keys", "create", "--data", s.data, "--name", "other", "--access", "admin", "--account", "210987654321", "--json")
 		if err := json.Unmarshal([]byte(text), &key); err != nil {
 			t.Fatal(err)
 		}

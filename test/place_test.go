@@ -80,22 +80,22 @@ func TestPlaceIsKept(t *testing.T) {
 			t.Errorf("a key before the first start: %v %s", p.err, p.out)
 		}
 		startServerOn(t, data)
-		if p := create("--name", "anything"); p.err == nil || !strings.Contains(p.out.String(), "--role") {
-			t.Errorf("a key without a role: %v %s", p.err, p.out)
+		if p := create("--name", "anything"); p.err == nil || !strings.Contains(p.out.String(), "--access") {
+			t.Errorf("a key without an access level: %v %s", p.err, p.out)
 		}
-		p := create("--name", "dashboards", "--role", "reader")
+		p := create("--name", "dashboards", "--role", "reader") // as earlier versions called --access
 		var key struct{ AccessKeyID string }
 		if err := json.Unmarshal([]byte(p.out.String()), &key); err != nil || p.err != nil {
 			t.Fatalf("%v, %v: %s", p.err, err, p.out)
 		}
 		list := start(t, nil, "keys", "list", "--data", data, "--json")
 		<-list.done
-		var rows []struct{ AccessKeyID, Account, Role string }
+		var rows []struct{ AccessKeyID, Account, Access, Role string }
 		if err := json.Unmarshal([]byte(list.out.String()), &rows); err != nil {
 			t.Fatal(err)
 		}
 		for _, row := range rows {
-			if row.Account != account || row.AccessKeyID == key.AccessKeyID && row.Role != "reader" {
+			if row.Account != account || row.AccessKeyID == key.AccessKeyID && (row.Access != "reader" || row.Role != "reader") {
 				t.Errorf("%+v", row)
 			}
 		}

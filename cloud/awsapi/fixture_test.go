@@ -119,7 +119,7 @@ func documents(t *testing.T, texts ...string) policy.Set {
 func open(t *testing.T) *endpoint {
 	t.Helper()
 	e := &endpoint{logs: new(bytes.Buffer)}
-	e.caller = identity.Caller{Name: "build server", Identity: "user/build", Role: "admin", Policies: everything(t)}
+	e.caller = identity.Caller{Name: "build server", Identity: "user/build", Access: "admin", Policies: everything(t)}
 	logger := slog.New(slog.NewTextHandler(e.logs, nil))
 	// api is a REST-JSON service with one operation, which keeps its call.
 	api := func(maxBody int64) *restjson.API {

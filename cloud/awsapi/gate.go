@@ -78,8 +78,8 @@ func (h *Handler) refusal(service, act string, call *Call, resource, reason stri
 	if call.Caller.Scope != nil {
 		limited = ", limited to " + call.Caller.Scope.String()
 	}
-	return worded(wire.Denied, service, fmt.Sprintf("User: %s is not authorized to perform: %s on resource: %s %s (access key %s has the role %s%s)",
-		call.Caller.ARN(h.AWS, call.Partition.Account), act, resource, reason, call.KeyID, call.Caller.Role, limited))
+	return worded(wire.Denied, service, fmt.Sprintf("User: %s is not authorized to perform: %s on resource: %s %s (access key %s has the access level %s%s)",
+		call.Caller.ARN(h.AWS, call.Partition.Account), act, resource, reason, call.KeyID, call.Caller.Access, limited))
 }
 
 // notCovered is why a limited caller is refused.

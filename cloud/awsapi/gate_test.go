@@ -22,10 +22,10 @@ func TestAuthorization(t *testing.T) {
 	t.Run("what no policy allows", func(t *testing.T) {
 		t.Parallel()
 		e := open(t)
-		e.caller.Role, e.caller.Policies = "reader", []policy.Set{documents(t, `{"Statement":{"Effect":"Allow","Action":"*:Get*","Resource":"*"}}`)}
+		e.caller.Access, e.caller.Policies = "reader", []policy.Set{documents(t, `{"Statement":{"Effect":"Allow","Action":"*:Get*","Resource":"*"}}`)}
 		w := e.serve(call{}.sign(t, header("Resource", group)))
 		wantRefusal(t, "greengrass", w, 403, "AccessDeniedException",
-			"User: arn:aws:iam::123456789012:user/build is not authorized to perform: greengrass:Keep on resource: "+group+" because no identity-based policy allows the greengrass:Keep action (access key AKIDEXAMPLE has the role reader)")
+			"User: arn:aws:iam::123456789012:user/build is not authorized to perform: greengrass:Keep on resource: "+group+" because no identity-based policy allows the greengrass:Keep action (access key AKIDEXAMPLE has the access level reader)")
 		if e.kept() != 0 {
 			t.Error("it was done")
 		}
@@ -99,7 +99,7 @@ func TestAuthorization(t *testing.T) {
 	t.Run("the query protocol's words", func(t *testing.T) {
 		t.Parallel()
 		e := open(t)
-		e.caller = identity.Caller{Identity: "assumed-role/builder/s", Role: "admin"}
+		e.caller = identity.Caller{Identity: "assumed-role/builder/s", Access: "admin"}
 		wantRefusal(t, "iam", e.serve(call{service: "iam", target: "/", body: "Action=Forbidden"}.sign(t)), 403, "AccessDenied",
 			"User: arn:aws:sts::123456789012:assumed-role/builder/s is not authorized to perform: iam:Forbidden")
 	})

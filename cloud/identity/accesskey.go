@@ -12,9 +12,9 @@ type AccessKey struct {
 	Account string
 	Name    string
 	Sealed  []byte
-	// Role is a built-in role, and Limit what the key may act on; see package
+	// Access is one of AccessLevels, and Limit what the key may act on; see package
 	// identity.
-	Role      string
+	Access    string
 	Limit     fescue.Limit
 	CreatedAt time.Time
 	// RevokedAt is zero while the key is good.

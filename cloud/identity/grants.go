@@ -11,19 +11,19 @@ import (
 
 // Grant is what an access key may do.
 type Grant struct {
-	// Role is one of BuiltInRoles.
-	Role string
+	// Access is one of AccessLevels.
+	Access string
 	// Limit is what the key may act on.
 	Limit fescue.Limit
 }
 
-// Admin is the role that may do everything.
+// Admin is the access level that may do everything.
 const Admin = "admin"
 
-// builtIn are the built-in roles: each is a policy document, evaluated as every
+// levels are the access levels: each is a policy document, evaluated as every
 // other one is. What a document does not allow is denied, so that an operation
 // that is new to Fescue is the admin's alone until a row here names it.
-var builtIn = []struct {
+var levels = []struct {
 	name, meaning, document string
 }{
 	{Admin, "everything", `{"Version":"2012-10-17","Statement":[
@@ -36,24 +36,24 @@ var builtIn = []struct {
 		{"Effect":"Deny","Action":["fescue:*Audit*","secretsmanager:*GetSecretValue"],"Resource":"*"}]}`},
 }
 
-// BuiltInRoles are the names of the roles that a key may have.
-func BuiltInRoles() []string {
-	names := make([]string, len(builtIn))
-	for i, r := range builtIn {
-		names[i] = r.name
+// AccessLevels are the names of the access levels that a key may have.
+func AccessLevels() []string {
+	names := make([]string, len(levels))
+	for i, l := range levels {
+		names[i] = l.name
 	}
 	return names
 }
 
-// compiledRoles are the documents of the roles by name.
-var compiledRoles = sync.OnceValue(func() map[string]policy.Set {
-	sets := make(map[string]policy.Set, len(builtIn))
-	for _, r := range builtIn {
-		d, err := policy.Parse(r.document)
+// compiledLevels are the documents of the access levels by name.
+var compiledLevels = sync.OnceValue(func() map[string]policy.Set {
+	sets := make(map[string]policy.Set, len(levels))
+	for _, l := range levels {
+		d, err := policy.Parse(l.document)
 		if err != nil {
-			panic(fmt.Sprintf("identity: the document of role %s: %v", r.name, err))
+			panic(fmt.Sprintf("identity: the document of access level %s: %v", l.name, err))
 		}
-		sets[r.name] = policy.Set{d}
+		sets[l.name] = policy.Set{d}
 	}
 	return sets
 })
@@ -64,11 +64,11 @@ func (g Grant) Validate() error {
 	return err
 }
 
-// compile is the documents of the role and the scope of the limit.
+// compile is the documents of the access level and the scope of the limit.
 func (g Grant) compile() (policy.Set, *Scope, error) {
-	set, ok := compiledRoles()[g.Role]
+	set, ok := compiledLevels()[g.Access]
 	if !ok {
-		return nil, nil, fmt.Errorf("%w: role %q is not one of %s", ErrForm, g.Role, strings.Join(BuiltInRoles(), ", "))
+		return nil, nil, fmt.Errorf("%w: access level %q is not one of %s", ErrForm, g.Access, strings.Join(AccessLevels(), ", "))
 	}
 	scope, err := NewScope(g.Limit)
 	if err != nil {

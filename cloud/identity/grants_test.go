@@ -25,11 +25,11 @@ func policies(t *testing.T, grant identity.Grant) policy.Set {
 	return caller.Policies[0]
 }
 
-func TestRoles(t *testing.T) {
+func TestAccessLevels(t *testing.T) {
 	t.Parallel()
 	sets := make(map[string]policy.Set)
-	for _, role := range identity.BuiltInRoles() {
-		sets[role] = policies(t, identity.Grant{Role: role})
+	for _, level := range identity.AccessLevels() {
+		sets[level] = policies(t, identity.Grant{Access: level})
 	}
 	for action, who := range map[string][]string{
 		"greengrass:CreateDeployment":    {"admin", "deployer"},
@@ -75,7 +75,7 @@ func TestGrantRefused(t *testing.T) {
 	t.Parallel()
 	_, k := open(t)
 	for _, grant := range []identity.Grant{
-		{}, {Role: "root"}, {Role: "Admin"}, {Role: "reader "}, {Role: "reader", Limit: fescue.Limit{GroupTag: "site"}}, {Role: "reader", Limit: fescue.Limit{Things: []string{"mill 1"}}},
+		{}, {Access: "root"}, {Access: "Admin"}, {Access: "reader "}, {Access: "reader", Limit: fescue.Limit{GroupTag: "site"}}, {Access: "reader", Limit: fescue.Limit{Things: []string{"mill 1"}}},
 	} {
 		if id, _, err := k.Create(t.Context(), account, "n", grant); !errors.Is(err, identity.ErrForm) {
 			t.Errorf("%+v: %q, %v", grant, id, err)
@@ -90,12 +90,12 @@ func TestGrantRefused(t *testing.T) {
 func TestGrantStays(t *testing.T) {
 	t.Parallel()
 	_, k := open(t)
-	for _, grant := range []identity.Grant{{Role: "reader", Limit: fescue.Limit{GroupTag: "site=north"}}, {Role: identity.Admin}} {
+	for _, grant := range []identity.Grant{{Access: "reader", Limit: fescue.Limit{GroupTag: "site=north"}}, {Access: identity.Admin}} {
 		if err := k.Put(t.Context(), id, secret, account, "n", grant); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if c, err := k.Signer(t.Context(), id); err != nil || c.Role != "reader" || c.Scope == nil || c.Scope.GroupTag != "site=north" {
+	if c, err := k.Signer(t.Context(), id); err != nil || c.Access != "reader" || c.Scope == nil || c.Scope.GroupTag != "site=north" {
 		t.Errorf("%+v, %v", c, err)
 	}
 }

@@ -75,9 +75,10 @@ var ErrForm = errors.New("malformed access key")
 // do, so that a row that was changed does not open.
 func label(row AccessKey) string {
 	of, err := json.Marshal(struct {
-		Account, Name, Role string
-		Limit               fescue.Limit
-	}{row.Account, row.Name, row.Role, row.Limit})
+		Account, Name string
+		Access        string `json:"Role"` // as it was called when the first keys were sealed so
+		Limit         fescue.Limit
+	}{row.Account, row.Name, row.Access, row.Limit})
 	if err != nil {
 		panic(err) // texts always encode
 	}
@@ -116,14 +117,14 @@ func (k *Keys) put(ctx context.Context, id, secret, account, name string, grant 
 		return fmt.Errorf("%w: the secret of %s must have 16 to 128 characters", ErrForm, id)
 	}
 	row := AccessKey{
-		ID: id, Account: account, Name: name, Role: grant.Role, Limit: grant.Limit, CreatedAt: k.now().UTC(),
+		ID: id, Account: account, Name: name, Access: grant.Access, Limit: grant.Limit, CreatedAt: k.now().UTC(),
 	}
 	there, err := k.store.AccessKey(ctx, id)
 	if err == nil && there.RevokedAt.IsZero() {
 		if _, err := k.open(there); err != nil {
 			return err
 		}
-		row.Name, row.Role, row.Limit = there.Name, there.Role, there.Limit
+		row.Name, row.Access, row.Limit = there.Name, there.Access, there.Limit
 	} else if err != nil && !errors.Is(err, fescue.ErrNotFound) {
 		return err
 	}
@@ -212,14 +213,14 @@ func (k *Keys) read(ctx context.Context, id string) (Signer, error) {
 	if err != nil {
 		return Signer{}, err
 	}
-	policies, scope, err := Grant{row.Role, row.Limit}.compile()
+	policies, scope, err := Grant{row.Access, row.Limit}.compile()
 	if err != nil {
 		return Signer{}, fmt.Errorf("access key %s: %w", id, err)
 	}
 	return Signer{
 		Key: Key{ID: id, Secret: secret, Account: row.Account},
 		Caller: Caller{
-			Name: row.Name, Identity: "user/" + userName(row), Role: row.Role,
+			Name: row.Name, Identity: "user/" + userName(row), Access: row.Access,
 			Policies: []policy.Set{policies}, Scope: scope,
 		},
 	}, nil

@@ -67,7 +67,7 @@ func keyOf(t *testing.T, k *identity.Keys, id string) (identity.Key, error) {
 
 func put(t *testing.T, k *identity.Keys, id, secret string) {
 	t.Helper()
-	if err := k.Put(t.Context(), id, secret, account, "admin", identity.Grant{Role: identity.Admin}); err != nil {
+	if err := k.Put(t.Context(), id, secret, account, "admin", identity.Grant{Access: identity.Admin}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -93,7 +93,7 @@ func TestCreate(t *testing.T) {
 	idForm, secretForm := regexp.MustCompile(`^AKIA[A-Z2-7]{16}$`), regexp.MustCompile(`^[A-Za-z0-9+/]{40}$`)
 	seen := make(map[string]bool)
 	for i := range 10 {
-		id, secret, err := k.Create(t.Context(), account, fmt.Sprint("key", i), identity.Grant{Role: identity.Admin})
+		id, secret, err := k.Create(t.Context(), account, fmt.Sprint("key", i), identity.Grant{Access: identity.Admin})
 		if err != nil || !idForm.MatchString(id) || !secretForm.MatchString(secret) || seen[id] || seen[secret] {
 			t.Fatalf("%q, %q, %v", id, secret, err)
 		}
@@ -172,7 +172,7 @@ func TestPutRefuses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			err := k.Put(t.Context(), c.id, c.secret, account, "n", identity.Grant{Role: identity.Admin})
+			err := k.Put(t.Context(), c.id, c.secret, account, "n", identity.Grant{Access: identity.Admin})
 			if !errors.Is(err, identity.ErrForm) {
 				t.Errorf("%v", err)
 			}
@@ -202,7 +202,7 @@ func TestRevoke(t *testing.T) {
 	s.pass(time.Second)
 	wantUnknown(t, k, id)
 	wantUnknown(t, other, id)
-	if err := k.Put(t.Context(), id, secret, account, "n", identity.Grant{Role: identity.Admin}); !errors.Is(err, fescue.ErrConflict) {
+	if err := k.Put(t.Context(), id, secret, account, "n", identity.Grant{Access: identity.Admin}); !errors.Is(err, fescue.ErrConflict) {
 		t.Errorf("put again: %v", err)
 	}
 	wantUnknown(t, k, id)

@@ -1,5 +1,5 @@
 // Package identity knows who calls the control plane: access keys and the temporary
-// ones that come from them, what a key is granted (a role, and a limit of what it
+// ones that come from them, what a key is granted (an access level, and a limit of what it
 // acts on), and the IAM roles that narrow a temporary key. It knows neither the
 // wires that calls come by nor the store.
 package identity

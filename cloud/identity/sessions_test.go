@@ -45,7 +45,7 @@ func TestSessions(t *testing.T) {
 	s, k := open(t)
 	addRole(t, s, "empty", "")
 	roles := addRole(t, s, "r", `{"Statement":{"Effect":"Allow","Action":["greengrass:*","iot:Delete*"],"Resource":"*"}}`)
-	parent, _, err := k.Create(t.Context(), account, "ci", identity.Grant{Role: "deployer"})
+	parent, _, err := k.Create(t.Context(), account, "ci", identity.Grant{Access: "deployer"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,7 +119,7 @@ func TestSessions(t *testing.T) {
 	})
 	t.Run("what is no session", func(t *testing.T) {
 		wantUnknown(t, k, "ASIAAAAAAAAAAAAAAAAA")
-		if err := k.Put(t.Context(), "ASIAAAAAAAAAAAAAAAAA", secret, account, "n", identity.Grant{Role: identity.Admin}); !errors.Is(err, identity.ErrForm) {
+		if err := k.Put(t.Context(), "ASIAAAAAAAAAAAAAAAAA", secret, account, "n", identity.Grant{Access: identity.Admin}); !errors.Is(err, identity.ErrForm) {
 			t.Errorf("%v", err)
 		}
 		if _, err := k.StartSession(t.Context(), "AKIAUNKNOWNEXAMPLE77", "", "", time.Hour); err == nil {

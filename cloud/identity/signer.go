@@ -48,8 +48,8 @@ type Caller struct {
 	// Identity is the resource part of the caller's ARN: "user/admin", or
 	// "assumed-role/name/session" for a key that AssumeRole gave out.
 	Identity string
-	// Role is the key's role, for texts.
-	Role string
+	// Access is the key's access level, for texts.
+	Access string
 	// Policies each have to allow what the caller does.
 	Policies []policy.Set
 	// Scope is what a limited caller may act on; nil is everything.

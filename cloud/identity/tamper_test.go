@@ -65,11 +65,11 @@ func TestChangedRow(t *testing.T) {
 		t.Run(change, func(t *testing.T) {
 			t.Parallel()
 			w := tamper(t)
-			if _, _, err := w.Create(t.Context(), account, "admin", identity.Grant{Role: identity.Admin}); err != nil {
+			if _, _, err := w.Create(t.Context(), account, "admin", identity.Grant{Access: identity.Admin}); err != nil {
 				t.Fatal(err)
 			}
 			id, secret, err := w.Create(t.Context(), account, "north", identity.Grant{
-				Role: "reader", Limit: fescue.Limit{GroupTag: "site=north", Things: []string{"north-*"}},
+				Access: "reader", Limit: fescue.Limit{GroupTag: "site=north", Things: []string{"north-*"}},
 			})
 			if err != nil {
 				t.Fatal(err)
@@ -93,7 +93,7 @@ func TestChangedRow(t *testing.T) {
 				}
 			}
 			// An operator who names the key again does not seal what was changed.
-			if err := w.Put(t.Context(), id, secret, account, "north", identity.Grant{Role: "reader"}); !errors.Is(err, pki.ErrSealed) {
+			if err := w.Put(t.Context(), id, secret, account, "north", identity.Grant{Access: "reader"}); !errors.Is(err, pki.ErrSealed) {
 				t.Errorf("sealed again: %v", err)
 			}
 		})
@@ -101,7 +101,7 @@ func TestChangedRow(t *testing.T) {
 	t.Run("a revoked key stays revoked", func(t *testing.T) {
 		t.Parallel()
 		w := tamper(t)
-		id, _, err := w.Create(t.Context(), account, "n", identity.Grant{Role: identity.Admin})
+		id, _, err := w.Create(t.Context(), account, "n", identity.Grant{Access: identity.Admin})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -138,10 +138,10 @@ func TestChangedSession(t *testing.T) {
 			t.Parallel()
 			w := tamper(t)
 			addRole(t, w.site, "r", `{"Statement":{"Effect":"Allow","Action":"greengrass:*","Resource":"*"}}`)
-			if _, _, err := w.Create(t.Context(), account, "admin", identity.Grant{Role: identity.Admin}); err != nil {
+			if _, _, err := w.Create(t.Context(), account, "admin", identity.Grant{Access: identity.Admin}); err != nil {
 				t.Fatal(err)
 			}
-			parent, _, err := w.Create(t.Context(), account, "n", identity.Grant{Role: "reader"})
+			parent, _, err := w.Create(t.Context(), account, "n", identity.Grant{Access: "reader"})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -177,7 +177,7 @@ func TestAdopt(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := w.store.AccessKeys().PutAccessKey(t.Context(), identity.AccessKey{ID: id, Account: account, Name: "n", Sealed: sealed, Role: role, CreatedAt: start}); err != nil {
+		if err := w.store.AccessKeys().PutAccessKey(t.Context(), identity.AccessKey{ID: id, Account: account, Name: "n", Sealed: sealed, Access: role, CreatedAt: start}); err != nil {
 			t.Fatal(err)
 		}
 		if revoked {
@@ -197,7 +197,7 @@ func TestAdopt(t *testing.T) {
 			t.Errorf("good before it is adopted: %v", err)
 		}
 		adopted, err := k.Adopt(t.Context())
-		if err != nil || len(adopted) != 1 || adopted[0].ID != "AKIAREADERREADERREAD" || adopted[0].Role != "reader" {
+		if err != nil || len(adopted) != 1 || adopted[0].ID != "AKIAREADERREADERREAD" || adopted[0].Access != "reader" {
 			t.Errorf("%+v, %v", adopted, err)
 		}
 		wantSecret(t, k, "AKIAREADERREADERREAD", "secret-of-AKIAREADERREADERREAD")
@@ -224,7 +224,7 @@ func TestAdopt(t *testing.T) {
 		if _, err := k.Adopt(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		id, secret, err := k.Create(t.Context(), account, "n", identity.Grant{Role: identity.Admin})
+		id, secret, err := k.Create(t.Context(), account, "n", identity.Grant{Access: identity.Admin})
 		if err != nil {
 			t.Fatal(err)
 		}

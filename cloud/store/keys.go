@@ -27,7 +27,7 @@ func (s AccessKeys) PutAccessKey(ctx context.Context, k identity.AccessKey, reco
 			INSERT INTO access_key (id, account, name, sealed, role, group_tag, limit_json, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 			ON CONFLICT (id) DO UPDATE SET account = excluded.account, sealed = excluded.sealed
 			WHERE access_key.revoked_at IS NULL`,
-			k.ID, k.Account, k.Name, base64.StdEncoding.EncodeToString(k.Sealed), k.Role, k.Limit.GroupTag, toJSON(k.Limit), millis(k.CreatedAt))
+			k.ID, k.Account, k.Name, base64.StdEncoding.EncodeToString(k.Sealed), k.Access, k.Limit.GroupTag, toJSON(k.Limit), millis(k.CreatedAt))
 		if errors.Is(err, fescue.ErrNotFound) {
 			return fmt.Errorf("access key %s was revoked: %w", k.ID, fescue.ErrConflict)
 		}
@@ -129,7 +129,7 @@ func scanAccessKey(rows *sql.Rows) (identity.AccessKey, error) {
 	var k identity.AccessKey
 	var sealed, groupTag, limit string
 	var created, revoked int64
-	err := rows.Scan(&k.ID, &k.Account, &k.Name, &sealed, &k.Role, &groupTag, &limit, &created, &revoked)
+	err := rows.Scan(&k.ID, &k.Account, &k.Name, &sealed, &k.Access, &groupTag, &limit, &created, &revoked)
 	if err != nil {
 		return k, err
 	}

@@ -13,7 +13,7 @@ import (
 func testSessions(t *testing.T, open opener) {
 	t.Parallel()
 	s, ctx := open(t), t.Context()
-	if err := s.AccessKeys().PutAccessKey(ctx, identity.AccessKey{ID: "A", Account: "123456789012", Name: "n", Role: "admin", CreatedAt: madeAt}); err != nil {
+	if err := s.AccessKeys().PutAccessKey(ctx, identity.AccessKey{ID: "A", Account: "123456789012", Name: "n", Access: "admin", CreatedAt: madeAt}); err != nil {
 		t.Fatal(err)
 	}
 	session := func(id string, begins time.Duration) identity.SessionKey {

@@ -32,7 +32,7 @@ type auditCommand struct {
 func (auditCommand) Help() string {
 	return `Shows the calls that changed something, or were refused when they meant to, oldest
 first: of the Region that is configured, and of what belongs to the account as a
-whole. It needs a key with the role admin.
+whole. It needs a key with the access level admin.
 
 Examples:
   fescue audit

@@ -30,8 +30,8 @@ unknown within a second.
 
 Examples:
   fescue keys list --data /var/lib/fescue
-  fescue keys create --data /var/lib/fescue --name build-server --role deployer
-  fescue keys create --data /var/lib/fescue --name north --role deployer --groups site=north --things 'north-*' --functions 'north-*'
+  fescue keys create --data /var/lib/fescue --name build-server --access deployer
+  fescue keys create --data /var/lib/fescue --name north --access deployer --groups site=north --things 'north-*' --functions 'north-*'
   fescue keys revoke --data /var/lib/fescue AKIAEXAMPLE
   fescue keys signing list --data /var/lib/fescue
   fescue keys signing rotate --data /var/lib/fescue`
@@ -63,9 +63,11 @@ func (f dataFlag) print(t *terminal, v any) error {
 }
 
 type keyRow struct {
-	ID        string       `json:"accessKeyId"`
-	Account   string       `json:"account"`
-	Name      string       `json:"name"`
+	ID      string `json:"accessKeyId"`
+	Account string `json:"account"`
+	Name    string `json:"name"`
+	Access  string `json:"access"`
+	// Role is Access by the name that earlier versions gave it.
 	Role      string       `json:"role"`
 	Groups    string       `json:"groups,omitempty"`
 	Limit     fescue.Limit `json:"limit,omitzero"`
@@ -96,7 +98,7 @@ func (c listKeys) Run(ctx context.Context, t *terminal) error {
 		}
 		rows := make([]keyRow, 0, len(all))
 		for _, k := range all {
-			row := keyRow{ID: k.ID, Account: k.Account, Name: k.Name, Role: k.Role, Groups: k.Limit.GroupTag, Limit: k.Limit, CreatedAt: k.CreatedAt, Changed: keys.Check(k) != nil}
+			row := keyRow{ID: k.ID, Account: k.Account, Name: k.Name, Access: k.Access, Role: k.Access, Groups: k.Limit.GroupTag, Limit: k.Limit, CreatedAt: k.CreatedAt, Changed: keys.Check(k) != nil}
 			if !k.RevokedAt.IsZero() {
 				row.RevokedAt = &k.RevokedAt
 			}
@@ -106,9 +108,9 @@ func (c listKeys) Run(ctx context.Context, t *terminal) error {
 			return c.print(t, rows)
 		}
 		w := tabwriter.NewWriter(t.stdout, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(w, "ACCESS KEY\tACCOUNT\tNAME\tROLE\tLIMIT\tCREATED\tSTATE")
+		fmt.Fprintln(w, "ACCESS KEY\tACCOUNT\tNAME\tACCESS\tLIMIT\tCREATED\tSTATE")
 		for _, r := range rows {
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.ID, r.Account, r.Name, r.Role, cmp.Or(r.Limit.String(), "none"), r.CreatedAt.Format(time.RFC3339), r.state())
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.ID, r.Account, r.Name, r.Access, cmp.Or(r.Limit.String(), "none"), r.CreatedAt.Format(time.RFC3339), r.state())
 		}
 		return w.Flush()
 	})
@@ -118,7 +120,7 @@ type createKey struct {
 	dataFlag
 	Account string `env:"FESCUE_ACCOUNT" help:"Account that the key belongs to. Default: the data folder's."`
 	Name    string `required:"" help:"What the key is for; shown by list and by sts get-caller-identity."`
-	Role    string `required:"" placeholder:"admin|deployer|reader" enum:"admin,deployer,reader" help:"What the key may do: ${enum}."`
+	Access  string `required:"" aliases:"role" placeholder:"admin|deployer|reader" enum:"admin,deployer,reader" help:"What the key may do: ${enum}."`
 	Groups  string `placeholder:"TAG=VALUE" help:"Limit the key to groups and definitions with this tag, and to what those groups run."`
 
 	Things    []string `placeholder:"PATTERN" help:"Limit the key to things with such names, besides those of its groups; * and ? are wildcards."`
@@ -140,7 +142,7 @@ func (c createKey) Run(ctx context.Context, t *terminal) error {
 	}
 	return c.open(ctx, t, func(keys *identity.Keys) error {
 		id, secret, err := keys.Create(ctx, c.Account, c.Name, identity.Grant{
-			Role: c.Role, Limit: fescue.Limit{GroupTag: c.Groups, Things: c.Things, Functions: c.Functions, Secrets: c.Secrets, Buckets: c.Buckets},
+			Access: c.Access, Limit: fescue.Limit{GroupTag: c.Groups, Things: c.Things, Functions: c.Functions, Secrets: c.Secrets, Buckets: c.Buckets},
 		})
 		if err != nil {
 			return err

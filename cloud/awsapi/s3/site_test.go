@@ -66,7 +66,7 @@ func (s *site) Signer(_ context.Context, id string) (identity.Signer, error) {
 	set, err := policy.ParseAll(documents)
 	return identity.Signer{
 		Key:    identity.Key{ID: id, Secret: secret, Account: account},
-		Caller: identity.Caller{Identity: "user/tester", Role: "tester", Policies: []policy.Set{set}},
+		Caller: identity.Caller{Identity: "user/tester", Access: "tester", Policies: []policy.Set{set}},
 	}, err
 }
 
