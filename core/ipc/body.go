@@ -2,6 +2,7 @@ package ipc
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -11,16 +12,30 @@ import (
 	"github.com/fescue-edge/fescue/core/invoke"
 )
 
-// Deadlines of a request. A stranger's has to be there within requestTimeout as
-// a whole; a worker's body gets longer the larger it is. Only the answer to a
-// poll, or to who waits for a result, may take as long as it takes.
+// Times are the deadlines of a request; a zero member takes the default given with
+// it. Only the answer to a poll, or to who waits for a result, may take as long as it
+// takes.
+type Times struct {
+	// Header is for a request's head: 5 s.
+	Header time.Duration
+	// Request is within what a stranger's request has to be there as a whole; a
+	// worker's body gets longer the larger it is: 10 s.
+	Request time.Duration
+	// Room is how long a body waits for room among others: 10 s.
+	Room time.Duration
+}
+
+func (t Times) withDefaults() Times {
+	return Times{
+		Header:  cmp.Or(t.Header, 5*time.Second),
+		Request: cmp.Or(t.Request, 10*time.Second),
+		Room:    cmp.Or(t.Room, 10*time.Second),
+	}
+}
+
 const (
-	headerTimeout  = 5 * time.Second
-	requestTimeout = 10 * time.Second
 	// minBodyRate is in bytes per second.
 	minBodyRate = 256 << 10
-	// roomTimeout is how long a body waits for room among others.
-	roomTimeout = 10 * time.Second
 	// maxDrain bounds what is read of a body that is refused, in bytes.
 	maxDrain = 1 << 30
 
@@ -55,7 +70,7 @@ func (s *Server) body(w http.ResponseWriter, r *http.Request, limit int64) (body
 		size = limit
 	}
 	from := connOf(r)
-	ctx, cancel := context.WithTimeout(r.Context(), roomTimeout)
+	ctx, cancel := context.WithTimeout(r.Context(), s.times.Room)
 	defer cancel()
 	if done, err = from.room(ctx, size); err != nil {
 		if r.Context().Err() != nil {
@@ -64,7 +79,7 @@ func (s *Server) body(w http.ResponseWriter, r *http.Request, limit int64) (body
 		return nil, nil, fmt.Errorf("%w: other calls are being read; call again", invoke.ErrBusy)
 	}
 	if from.known() {
-		s.extend(w, requestTimeout+time.Duration(size/minBodyRate)*time.Second)
+		s.extend(w, s.times.Request+time.Duration(size/minBodyRate)*time.Second)
 	}
 	buffer := bytes.NewBuffer(make([]byte, 0, max(r.ContentLength, 0)+bytes.MinRead))
 	_, err = buffer.ReadFrom(io.LimitReader(r.Body, limit+1))
@@ -86,18 +101,16 @@ func (s *Server) drain(w http.ResponseWriter, r *http.Request) {
 	if r.Header.Get("Expect") != "" || !connOf(r).known() {
 		return
 	}
+	step := int64(s.times.Request.Seconds() * minBodyRate)
 	for read := int64(0); read < maxDrain; {
-		s.extend(w, requestTimeout)
-		n, err := io.CopyN(io.Discard, r.Body, requestTimeoutBytes)
+		s.extend(w, s.times.Request)
+		n, err := io.CopyN(io.Discard, r.Body, step)
 		read += n
 		if err != nil {
 			return
 		}
 	}
 }
-
-// requestTimeoutBytes are those that have to come within requestTimeout.
-const requestTimeoutBytes = int64(requestTimeout/time.Second) * minBodyRate
 
 // wait lets a request that is there as a whole wait for its answer for as long as
 // it takes. The deadline of its body would end it: while a handler runs, net/http

@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/fescue-edge/fescue/core/ipc"
 	"github.com/fescue-edge/fescue/testkit"
 )
 
@@ -57,7 +58,7 @@ const (
 
 func TestBodiesThatNeverCome(t *testing.T) {
 	t.Parallel()
-	a := start(t)
+	a := startWith(t, 100, ipc.Times{Header: 200 * time.Millisecond, Request: 300 * time.Millisecond, Room: 300 * time.Millisecond})
 	requests := []string{
 		"",
 		"POST / HTT",
@@ -158,7 +159,7 @@ func TestBoundsOfAWorker(t *testing.T) {
 
 	t.Run("bodies that it sends at a time", func(t *testing.T) {
 		t.Parallel()
-		a := startWith(t, 6<<20)
+		a := startWith(t, 6<<20, ipc.Times{Request: time.Second, Room: 300 * time.Millisecond})
 		large := "POST /2016-11-01/functions/" + other + authorized + "Content-Length: 6291456\r\n\r\n"
 		conns := []net.Conn{a.connect(t, large), a.connect(t, large), a.connect(t, large)}
 		if got := a.send(t, "POST", "/2016-11-01/functions/"+other, "small"); got.status != http.StatusOK {

@@ -8,13 +8,15 @@ import (
 	"time"
 
 	"github.com/fescue-edge/fescue/core/invoke"
+	"github.com/fescue-edge/fescue/core/ipc"
 )
 
 // TestPatientPoll: a worker waits for work for as long as there is none, beyond
 // every deadline that its request has.
 func TestPatientPoll(t *testing.T) {
 	t.Parallel()
-	a := start(t)
+	times := ipc.Times{Request: time.Second}
+	a := startWith(t, 100, times)
 	request, err := http.NewRequest(http.MethodGet, fmt.Sprintf("http://localhost:%d/2016-11-01/functions/%s/work", a.port, own), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -35,7 +37,7 @@ func TestPatientPoll(t *testing.T) {
 	select {
 	case how := <-ended:
 		t.Fatalf("the poll ended by itself: %s", how)
-	case <-time.After(12 * time.Second): // a request has to be there within 10 s
+	case <-time.After(times.Request * 5 / 4): // within which a request has to be there
 	}
 	a.work <- invoke.Work{ID: "late", Payload: []byte("x")}
 	if how := <-ended; how != "200x<nil>" {

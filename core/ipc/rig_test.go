@@ -148,14 +148,14 @@ type api struct {
 
 func start(t *testing.T) *api {
 	t.Helper()
-	return startWith(t, 100)
+	return startWith(t, 100, ipc.Times{})
 }
 
-func startWith(t *testing.T, maxPayload int64) *api {
+func startWith(t *testing.T, maxPayload int64, times ipc.Times) *api {
 	t.Helper()
 	a := &api{functions: &functions{work: make(chan invoke.Work, 1), back: make(chan string, 1), polling: make(chan struct{}, 10)}}
 	a.server = ipc.New(ipc.Options{
-		Calls: a.registry(), Workers: a, Logger: slog.New(slog.DiscardHandler), MaxPayload: maxPayload,
+		Calls: a.registry(), Workers: a, Logger: slog.New(slog.DiscardHandler), MaxPayload: maxPayload, Times: times,
 	})
 	listener, err := ipc.Listen(0)
 	if err != nil {

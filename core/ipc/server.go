@@ -35,6 +35,7 @@ type Options struct {
 	// MaxPayload bounds the body of an invocation or a result, in bytes; 0 means
 	// invoke.MaxPayload.
 	MaxPayload int64
+	Times      Times
 }
 
 // Server serves the function API. Make one with New.
@@ -43,6 +44,7 @@ type Server struct {
 	workers    Workers
 	logger     *slog.Logger
 	maxPayload int64
+	times      Times
 
 	routes *http.ServeMux
 	http   http.Server
@@ -53,14 +55,14 @@ type Server struct {
 
 // New makes a server that does not listen yet.
 func New(o Options) *Server {
-	s := &Server{calls: o.Calls, workers: o.Workers, logger: o.Logger, maxPayload: cmp.Or(o.MaxPayload, invoke.MaxPayload)}
+	s := &Server{calls: o.Calls, workers: o.Workers, logger: o.Logger, maxPayload: cmp.Or(o.MaxPayload, invoke.MaxPayload), times: o.Times.withDefaults()}
 	s.routes = s.mux()
 	base, cancel := context.WithCancel(context.Background())
 	s.cancel = cancel
 	s.http = http.Server{
 		Handler:           http.HandlerFunc(s.serve),
-		ReadHeaderTimeout: headerTimeout,
-		ReadTimeout:       requestTimeout,
+		ReadHeaderTimeout: s.times.Header,
+		ReadTimeout:       s.times.Request,
 		WriteTimeout:      answerTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,
