@@ -18,6 +18,7 @@ import (
 // TestAWSCLI is the smallest script that provisions and deploys, by the unmodified
 // AWS CLI; a core provisioned beside it takes the deployment.
 func TestAWSCLI(t *testing.T) {
+	t.Parallel()
 	if _, err := exec.LookPath("aws"); err != nil {
 		t.Skip("aws (the AWS CLI, Debian's package awscli) is not installed")
 	}

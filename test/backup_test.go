@@ -17,6 +17,7 @@ import (
 // TestBackup: a backup is made while deployments are; later the server is lost,
 // and the fleet goes on with the restored one.
 func TestBackup(t *testing.T) {
+	t.Parallel()
 	s := startServer(t)
 	h := s.house(region)
 	viewer := h.connect(t, "Viewer")
@@ -98,6 +99,7 @@ func TestBackup(t *testing.T) {
 }
 
 func TestRestoreCutShort(t *testing.T) {
+	t.Parallel()
 	s := startServer(t)
 	file := filepath.Join(t.TempDir(), "whole.tar")
 	runProgram(t, "backup", file, "--data", s.data, "--include-master-key")

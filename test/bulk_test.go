@@ -112,6 +112,7 @@ func (h *house) deployedOnce(t *testing.T, bulk string, groups []string) {
 // TestBulkSurvivesKills: a server that is killed again and again in a bulk
 // deployment deploys every group once.
 func TestBulkSurvivesKills(t *testing.T) {
+	t.Parallel()
 	s := startServer(t, "--bulk-rate", "40")
 	h := s.house(region)
 	var groups []string
@@ -152,6 +153,7 @@ func TestBulkSurvivesKills(t *testing.T) {
 // TestBulkDeployment deploys to a running core beside records that cannot be
 // deployed, and stops a run.
 func TestBulkDeployment(t *testing.T) {
+	t.Parallel()
 	s := startServer(t, "--bulk-rate", "20")
 	h := s.house(region)
 	g := h.provision(t, "Bulk_Core")

@@ -146,6 +146,7 @@ func TestVersion(t *testing.T) {
 // TestRestoreWithoutKey: a backup without its master key is refused before anything
 // is written, so that the next attempt with the key succeeds.
 func TestRestoreWithoutKey(t *testing.T) {
+	t.Parallel()
 	s := startServer(t)
 	dir := t.TempDir()
 	file, data, other := filepath.Join(dir, "b.tar"), filepath.Join(dir, "data"), filepath.Join(dir, "other.key")

@@ -80,6 +80,7 @@ def handler(event, context):
 `
 
 func TestContainers(t *testing.T) {
+	t.Parallel()
 	needPython(t)
 	h := startServer(t).house(region)
 	viewer := h.connect(t, "Viewer")

@@ -29,6 +29,7 @@ var openToFunctions = []struct {
 // TestFilesOfACore: functions of another user find what they need in the core's
 // folder and nothing else.
 func TestFilesOfACore(t *testing.T) {
+	t.Parallel()
 	if os.Getuid() != 0 {
 		t.Skip("only root can start functions as somebody else; run the tests as root to include this one")
 	}

@@ -55,6 +55,7 @@ type keptKey struct {
 // TestKeptDataFolder: the present version opens the folders that earlier ones
 // wrote, tells the same, and goes on from there.
 func TestKeptDataFolder(t *testing.T) {
+	t.Parallel()
 	folders, err := filepath.Glob(filepath.Join("testdata", "data-*"))
 	if err != nil || len(folders) == 0 {
 		t.Fatalf("no kept data folder: %v", err)

@@ -60,6 +60,7 @@ func out(thing, tag string) map[string]string {
 }
 
 func TestDeployment(t *testing.T) {
+	t.Parallel()
 	h := startServer(t).house(region)
 	viewer := h.connect(t, "Viewer")
 
@@ -193,6 +194,7 @@ func TestDeployment(t *testing.T) {
 }
 
 func TestDeploymentFailures(t *testing.T) {
+	t.Parallel()
 	h := startServer(t).house(region)
 	viewer := h.connect(t, "Viewer")
 
@@ -253,6 +255,7 @@ func TestDeploymentFailures(t *testing.T) {
 }
 
 func TestServerRestart(t *testing.T) {
+	t.Parallel()
 	s := startServer(t)
 	h := s.house(region)
 	viewer := h.connect(t, "Viewer")
@@ -287,6 +290,7 @@ func TestServerRestart(t *testing.T) {
 }
 
 func TestFunctionLog(t *testing.T) {
+	t.Parallel()
 	needPython(t)
 	h := startServer(t).house(region)
 	g := h.provision(t, "Log_Core")

@@ -46,6 +46,7 @@ func (g *gateway) discover(t *testing.T, host string) discovered {
 // TestDiscovery follows a device from a group's definition until the group lets it
 // go: it is told of what the core runs, not of what was defined.
 func TestDiscovery(t *testing.T) {
+	t.Parallel()
 	if _, err := exec.LookPath("python3"); err != nil {
 		t.Skip("python3 is not installed")
 	}

@@ -46,6 +46,7 @@ func fill(t *testing.T, name string) {
 }
 
 func TestServerDiskFull(t *testing.T) {
+	t.Parallel()
 	s := &server{data: t.TempDir()}
 	smallDisk(t, s.data, 160)
 	s.args = []string{
@@ -84,6 +85,7 @@ func TestServerDiskFull(t *testing.T) {
 }
 
 func TestCoreDiskFull(t *testing.T) {
+	t.Parallel()
 	h := startServer(t).house(region)
 	g := h.provision(t, "Cramped_Core")
 	if err := os.Mkdir(filepath.Join(g.root, "ggc"), 0o755); err != nil {

@@ -28,6 +28,7 @@ import (
 // deploys tells its webhook of every change of status, in order; what it tells
 // twice has the same id.
 func TestEventsSurviveKills(t *testing.T) {
+	t.Parallel()
 	var mu sync.Mutex
 	heard := make(map[string][]fescue.DeploymentStatus)
 	ids := make(map[string]string)
@@ -87,6 +88,7 @@ func TestEventsSurviveKills(t *testing.T) {
 // TestEventsOverMQTT: a device whose policy allows it hears of changes, and the
 // server tells how its destinations do.
 func TestEventsOverMQTT(t *testing.T) {
+	t.Parallel()
 	h := startServer(t, "--ops", address(t)).house(region)
 	viewer := h.connect(t, "Viewer")
 	viewer.subscribe(t, fescue.StatusChangeTopics+"+/+/Failure")

@@ -20,6 +20,7 @@ import (
 // TestExportImportExport: whatever a group is made of, its export imported into
 // an empty server is exported there as the same bytes.
 func TestExportImportExport(t *testing.T) {
+	t.Parallel()
 	const seed = 20261125
 	from, to := startServer(t).house(region), startServer(t).house(region)
 	for i := range uint64(5) {

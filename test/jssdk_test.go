@@ -15,6 +15,7 @@ import (
 // TestJavaScriptSDK has the AWS SDK for JavaScript v3, as it comes from the npm
 // registry, deploy to a core.
 func TestJavaScriptSDK(t *testing.T) {
+	t.Parallel()
 	for _, program := range []string{"node", "npm"} {
 		if _, err := exec.LookPath(program); err != nil {
 			t.Skip(program + " (Debian's packages nodejs and npm) is not installed")

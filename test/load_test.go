@@ -4,36 +4,43 @@ package test
 
 import (
 	"fmt"
-	"sync"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/service/greengrass/types"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/testkit"
 )
 
 // tally follows what a function publishes.
 type tally struct {
-	mu     sync.Mutex
+	mu     testkit.Monitor
 	counts []int        // the numbers, as they came
 	echoed map[int]bool // what was sent to it and came back
 	pids   map[int]bool
 }
 
 func (c *tally) hear(payload string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	var n, pid int
-	if _, err := fmt.Sscanf(payload, "count %d pid=%d", &n, &pid); err == nil {
-		c.counts, c.pids[pid] = append(c.counts, n), true
-	} else if _, err := fmt.Sscanf(payload, "echo %d", &n); err == nil {
-		c.echoed[n] = true
-	}
+	c.mu.Change(func() {
+		var n, pid int
+		if _, err := fmt.Sscanf(payload, "count %d pid=%d", &n, &pid); err == nil {
+			c.counts, c.pids[pid] = append(c.counts, n), true
+		} else if _, err := fmt.Sscanf(payload, "echo %d", &n); err == nil {
+			c.echoed[n] = true
+		}
+	})
 }
 
+// await waits until numbers up to count came, and so many echoes.
+func (c *tally) await(t *testing.T, what string, count, echoes int) {
+	t.Helper()
+	c.mu.Await(t, what, func() bool { return c.last() >= count && len(c.echoed) >= echoes }, func() string {
+		return fmt.Sprintf("number %d of %d, %d echoes of %d", c.last(), count, len(c.echoed), echoes)
+	})
+}
+
+// last is the last number. mu is held.
 func (c *tally) last() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	if len(c.counts) == 0 {
 		return 0
 	}
@@ -44,6 +51,7 @@ func (c *tally) last() int {
 // change publishes and is spoken to: it keeps its process, and every message
 // arrives, once and in order.
 func TestHundredDeployments(t *testing.T) {
+	t.Parallel()
 	h := startServer(t).house(region)
 	g := h.provision(t, "Busy_Core")
 	viewer := h.connect(t, "Busy_Viewer")
@@ -67,6 +75,8 @@ func TestHundredDeployments(t *testing.T) {
 		}, ends(busy, g.thing))
 		deployment := h.deploy(t, group, version)
 		for ended := i == 0; !ended; { // nobody listens before the first
+			// A core's queue for a function holds so many.
+			heard.await(t, "room for another message", 0, sent-100)
 			sent++
 			await(t, "publish", viewer.Publish(g.thing+"/in/x", 1, false, fmt.Sprint(sent)))
 			status, err := h.status(t.Context(), group, deployment)
@@ -75,16 +85,10 @@ func TestHundredDeployments(t *testing.T) {
 		h.await(t, group, deployment, fescue.Success)
 	}
 	// Everything that was published until now is there a moment later.
+	heard.mu.Lock()
 	target := heard.last() + 100
-	eventually(t, "the messages of the end", func() error {
-		heard.mu.Lock()
-		echoed := len(heard.echoed)
-		heard.mu.Unlock()
-		if last := heard.last(); last < target || echoed < sent {
-			return fmt.Errorf("number %d of %d, %d echoes of %d", last, target, echoed, sent)
-		}
-		return nil
-	})
+	heard.mu.Unlock()
+	heard.await(t, "the messages of the end", target, sent)
 	heard.mu.Lock()
 	defer heard.mu.Unlock()
 	for i, n := range heard.counts {

@@ -14,6 +14,7 @@ import (
 
 // TestMQTTCommands: messages are read and published with an access key alone.
 func TestMQTTCommands(t *testing.T) {
+	t.Parallel()
 	s := startServer(t)
 	h := s.house(region)
 	// sub starts a reader, and waits until it reads.

@@ -108,6 +108,7 @@ def handler(event, context):
 // TestNodeFunctions deploys Node.js functions with the SDK of the npm registry: they
 // publish, and call and are called by functions in Node.js and in Python.
 func TestNodeFunctions(t *testing.T) {
+	t.Parallel()
 	needPython(t)
 	sdk := coreSDKForNode(t)
 	h := startServer(t).house(region)
@@ -148,6 +149,7 @@ func TestNodeFunctions(t *testing.T) {
 
 // TestNodeExample: the example says what it is there to say.
 func TestNodeExample(t *testing.T) {
+	t.Parallel()
 	if _, err := exec.LookPath("node"); err != nil {
 		t.Skip("node (Debian's package nodejs) is not installed")
 	}

@@ -32,6 +32,7 @@ func amazonNames() []string {
 // TestAmazonNames has SDKs that are told nothing but the Region find the server
 // under AWS's names, which lead to it, and trust its authority.
 func TestAmazonNames(t *testing.T) {
+	t.Parallel()
 	flags := []string{"--api", "0.0.0.0:0"} // beyond loopback it is HTTPS
 	for _, name := range amazonNames() {
 		flags = append(flags, "--public-host", name)

@@ -20,6 +20,7 @@ import (
 // TestOperator: what an operator sees of a fleet, and does to it, with the operator's
 // program alone.
 func TestOperator(t *testing.T) {
+	t.Parallel()
 	s := startServer(t, "--ops", address(t))
 	h := s.house(region)
 	g := h.provision(t, "Operated_Core")

@@ -39,6 +39,7 @@ func matchAll(text string, patterns ...string) error {
 // TestPartitions: two Regions of one server, with a core of the same name in
 // each, do not see each other.
 func TestPartitions(t *testing.T) {
+	t.Parallel()
 	s := startServer(t, "--regions", region+",us-west-2")
 	here, there := s.house(region), s.house("us-west-2")
 	ctx := t.Context()

@@ -15,6 +15,7 @@ import (
 // TestPlaceIsKept: whose a data folder is, and where, is told once. A later start
 // without flags serves the same, and keys are made for the same account.
 func TestPlaceIsKept(t *testing.T) {
+	t.Parallel()
 	// groups are the names of the groups that a Region shows, or why it does not.
 	groups := func(t *testing.T, s *server, region string) string {
 		t.Helper()

@@ -151,6 +151,7 @@ func deployedFolder(t testing.TB) (root, group, version string) {
 // TestRecover: all that is left of a group is its core's folder. It is recovered
 // into an empty server, and deployed there to the same core.
 func TestRecover(t *testing.T) {
+	t.Parallel()
 	needPython(t)
 	root, group, version := deployedFolder(t)
 	h := startServer(t).house(region)
@@ -308,6 +309,7 @@ var timestamps = regexp.MustCompile(`"(Creation|LastUpdated)Timestamp": "[^"]*"`
 // TestRecoverInterrupted: the connection is lost after each change in turn, and
 // each run goes on where the one before was cut.
 func TestRecoverInterrupted(t *testing.T) {
+	t.Parallel()
 	root := filepath.Join("..", "recovery", "testdata", "mill")
 	const group = "5f0c2a7e-1d34-4c55-9a0b-7e21c0a1b001"
 	args := []string{"recover", root, "--alias", "live", "--certificates", filepath.Join("..", "recovery", "testdata", "devices")}
@@ -350,6 +352,7 @@ func TestRecoverInterrupted(t *testing.T) {
 // TestRecoverOfAnotherRegion: a folder's Region is kept, whatever the environment
 // says, when the server serves it.
 func TestRecoverOfAnotherRegion(t *testing.T) {
+	t.Parallel()
 	root := filepath.Join("..", "recovery", "testdata", "mill")
 	t.Run("that is served", func(t *testing.T) {
 		h := startServer(t, "--account", "111122223333", "--region", "us-east-1", "--regions", "eu-west-1").house("us-east-1")
@@ -374,6 +377,7 @@ func TestRecoverOfAnotherRegion(t *testing.T) {
 // TestRecoverVerdict: recover says at its end whether the group can run, and with
 // --isolation what becomes of its functions.
 func TestRecoverVerdict(t *testing.T) {
+	t.Parallel()
 	root := filepath.Join("..", "recovery", "testdata", "mill")
 	h := startServer(t, "--account", "111122223333").house(region)
 	h.says(t, 0, []string{

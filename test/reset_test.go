@@ -16,6 +16,7 @@ import (
 
 // TestReset: what clean-up scripts do, with the core there and without.
 func TestReset(t *testing.T) {
+	t.Parallel()
 	h := startServer(t).house(region)
 	ctx := t.Context()
 	viewer := h.connect(t, "Viewer")

@@ -24,6 +24,7 @@ import (
 
 // TestS3CLI is what scripts do with `aws s3`, by the unmodified AWS CLI.
 func TestS3CLI(t *testing.T) {
+	t.Parallel()
 	if _, err := exec.LookPath("aws"); err != nil {
 		t.Skip("aws (the AWS CLI, Debian's package awscli) is not installed")
 	}
@@ -128,6 +129,7 @@ func TestS3CLI(t *testing.T) {
 // TestExternalArtifacts runs a control plane whose artifacts lie in the S3 of
 // another one: a core gets its code through both.
 func TestExternalArtifacts(t *testing.T) {
+	t.Parallel()
 	store := startServer(t)
 	client := s3.NewFromConfig(aws.Config{
 		Region: region, BaseEndpoint: aws.String("http://" + store.api), Credentials: credentials.NewStaticCredentialsProvider(keyID, secret, ""),

@@ -26,6 +26,7 @@ const atOnce = time.Second
 // TestTwoServers: two servers on one PostgreSQL serve one fleet, also while one of
 // them is killed.
 func TestTwoServers(t *testing.T) {
+	t.Parallel()
 	database, shared := pgtest.Database(t), t.TempDir()
 	environment := []string{"FESCUE_DATABASE=" + database, "FESCUE_MASTER_KEY_FILE=" + filepath.Join(shared, "master.key")}
 	serve := func() *server {

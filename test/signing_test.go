@@ -28,6 +28,7 @@ func runProgram(t testing.TB, args ...string) string {
 // TestSigningKeyRotation: a running server signs with a new key at once, cores
 // follow, also one that was away for several rotations.
 func TestSigningKeyRotation(t *testing.T) {
+	t.Parallel()
 	s := startServer(t)
 	h := s.house(region)
 	rotate := func(flags ...string) string {

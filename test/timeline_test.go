@@ -47,6 +47,7 @@ time.sleep(3600)
 `
 
 func TestWatchCheckAndCancel(t *testing.T) {
+	t.Parallel()
 	s := startServer(t)
 	h := s.house(region)
 	g := h.provision(t, "Watched_Core")

@@ -40,6 +40,7 @@ func (g *gateway) offered(t *testing.T, arn string) (group, deployment string) {
 }
 
 func TestReportsTwiceAndOutOfOrder(t *testing.T) {
+	t.Parallel()
 	h := startServer(t).house(region)
 	arn := h.echo(t, "Echo")
 	const refused = "refused"
@@ -79,6 +80,7 @@ func TestReportsTwiceAndOutOfOrder(t *testing.T) {
 }
 
 func TestLyingCore(t *testing.T) {
+	t.Parallel()
 	h := startServer(t).house(region)
 	arn := h.echo(t, "Echo")
 	honest, liar := h.provision(t, "Honest_Core"), h.provision(t, "Lying_Core")
@@ -199,6 +201,7 @@ func (g *gateway) switched(t *testing.T, deployment string) {
 }
 
 func TestReportLostAfterSwitch(t *testing.T) {
+	t.Parallel()
 	s := startServer(t)
 	h := s.house(region)
 	g, group, second := versions(t, h, "Lost_Core")
@@ -219,6 +222,7 @@ func TestReportLostAfterSwitch(t *testing.T) {
 }
 
 func TestCoreBackAfterItsDeadline(t *testing.T) {
+	t.Parallel()
 	s := startServer(t, "--health-deadline", "1s")
 	h := s.house(region)
 	for _, tc := range []struct {
@@ -257,6 +261,7 @@ func TestCoreBackAfterItsDeadline(t *testing.T) {
 }
 
 func TestCoreForcedAwayAfterTheClaim(t *testing.T) {
+	t.Parallel()
 	h := startServer(t).house(region)
 	g, group, second := versions(t, h, "Dead_Core")
 	deployment := h.deploy(t, group, second)

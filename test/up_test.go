@@ -12,6 +12,7 @@ import (
 
 // TestUp runs `fescue up` twice on one folder, as a new user would.
 func TestUp(t *testing.T) {
+	t.Parallel()
 	data := filepath.Join(openDir(t), "data")
 	args := []string{
 		"up", "--data", data, "--api", "127.0.0.1:0", "--device", "127.0.0.1:0", "--mqtt", "127.0.0.1:0", "--ipc", "0",
@@ -51,6 +52,7 @@ func TestUp(t *testing.T) {
 
 // TestUpTakenPort: a port that is taken gives one line that names it and the flag.
 func TestUpTakenPort(t *testing.T) {
+	t.Parallel()
 	s := startServer(t)
 	for flag, taken := range map[string]string{
 		"--api": s.api, "--device": s.device, "--mqtt": s.mqtt, "--ipc": s.api,

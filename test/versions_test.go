@@ -62,6 +62,7 @@ func before(t testing.TB, name string) string {
 // TestVersionBefore has servers and cores of this version and of the one before go
 // on together.
 func TestVersionBefore(t *testing.T) {
+	t.Parallel()
 	t.Run("a core of the version before with this server", func(t *testing.T) {
 		h := startServer(t).house(region)
 		g := h.provision(t, "Old_Core")
