@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -16,6 +15,7 @@ import (
 	"github.com/fescue-edge/fescue/cloud/definitions"
 	"github.com/fescue-edge/fescue/cloud/deploy"
 	"github.com/fescue-edge/fescue/cloud/store/pgtest"
+	"github.com/fescue-edge/fescue/cloud/store/storetest"
 	"github.com/fescue-edge/fescue/testkit/failurecoverage"
 )
 
@@ -300,11 +300,7 @@ func (p *play) agrees() {
 // redeployments come in, through two servers, the services agree with the model.
 func TestModel(t *testing.T) {
 	t.Parallel()
-	databases := map[string]func(t *testing.T) string{
-		"SQLite":     func(t *testing.T) string { return filepath.Join(t.TempDir(), "fescue.db") },
-		"PostgreSQL": func(t *testing.T) string { return pgtest.Database(t) },
-	}
-	for name, database := range databases {
+	for name, database := range map[string]func(testing.TB) string{"SQLite": storetest.SQLite, "PostgreSQL": storetest.Postgres} {
 		for _, seed := range []uint64{1, 2, uint64(time.Now().UnixNano())} {
 			t.Run(fmt.Sprint(name, " seed ", seed), func(t *testing.T) {
 				t.Parallel()

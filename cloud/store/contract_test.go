@@ -42,12 +42,12 @@ var engines = []struct {
 
 func openSQLite(t *testing.T) *store.DB {
 	t.Helper()
-	return storetest.OpenOn(t, filepath.Join(t.TempDir(), "fescue.db"))
+	return storetest.OpenOn(t, storetest.SQLite(t))
 }
 
 func openPostgres(t *testing.T) *store.DB {
 	t.Helper()
-	return storetest.OpenOn(t, pgtest.Database(t))
+	return storetest.OpenOn(t, storetest.Postgres(t))
 }
 
 // contracts are what holds of the store, by the file that it is about. A file is

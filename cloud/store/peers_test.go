@@ -8,7 +8,6 @@ import (
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/store"
-	"github.com/fescue-edge/fescue/cloud/store/pgtest"
 	"github.com/fescue-edge/fescue/cloud/store/storetest"
 )
 
@@ -82,7 +81,7 @@ func testOwnOffers(t *testing.T, open opener) {
 
 func TestServersHearOfEachOther(t *testing.T) {
 	t.Parallel()
-	url := pgtest.Database(t)
+	url := storetest.Postgres(t)
 	mine, theirs := storetest.OpenOn(t, url), storetest.OpenOn(t, url)
 	heard := hearing(t, theirs)
 	// The first may be made before they listen: then they look for it.

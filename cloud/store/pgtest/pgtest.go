@@ -39,6 +39,11 @@ var cluster struct {
 	stop    func()
 	err     error
 	number  atomic.Int64
+
+	// template is the name of a database that copies are made of.
+	templateOnce sync.Once
+	template     string
+	templateErr  error
 }
 
 // Run runs a package's tests and returns their exit code; TestMain calls it.
@@ -59,21 +64,10 @@ func Run(m *testing.M) int {
 // sees nothing else.
 func Database(t testing.TB) string {
 	t.Helper()
-	if !cluster.running {
-		t.Fatal("TestMain of this package has to call pgtest.Run")
-	}
-	cluster.once.Do(func() { cluster.err = open() })
-	if missing := (errMissing{}); errors.As(cluster.err, &missing) {
-		t.Skipf("no PostgreSQL: %v; install postgresql or set %s to a server's URL", cluster.err, serverVariable)
-	}
-	if cluster.err != nil {
-		t.Fatal(cluster.err)
-	}
+	connect(t)
 	name := fmt.Sprintf("fescue_test_%d_%d", os.Getpid(), cluster.number.Add(1))
 	// The names are made of letters and digits here.
-	if _, err := cluster.admin.ExecContext(t.Context(), `CREATE SCHEMA `+name); err != nil {
-		t.Fatal(err)
-	}
+	execute(t, `CREATE SCHEMA `+name)
 	if cluster.stop == nil { // else all goes together
 		t.Cleanup(func() {
 			if _, err := cluster.admin.ExecContext(context.WithoutCancel(t.Context()), `DROP SCHEMA `+name+` CASCADE`); err != nil {
@@ -86,6 +80,59 @@ func Database(t testing.TB) string {
 	q.Set("search_path", name)
 	u.RawQuery = q.Encode()
 	return u.String()
+}
+
+// Prepared is Database with what prepare, given the URL of an empty one, puts into
+// it. A private server copies what was prepared the first time, which is several times
+// faster than schemas of many tables; on another one, where there may be no right to
+// make databases, it is an empty one.
+func Prepared(t testing.TB, prepare func(url string) error) string {
+	t.Helper()
+	connect(t)
+	if cluster.stop == nil {
+		return Database(t)
+	}
+	cluster.templateOnce.Do(func() {
+		cluster.template = "fescue_template"
+		if _, cluster.templateErr = cluster.admin.Exec(`CREATE DATABASE ` + cluster.template); cluster.templateErr == nil {
+			cluster.templateErr = prepare(of(cluster.template))
+		}
+	})
+	if cluster.templateErr != nil {
+		t.Fatal(cluster.templateErr)
+	}
+	name := fmt.Sprintf("fescue_test_%d", cluster.number.Add(1))
+	execute(t, `CREATE DATABASE `+name+` TEMPLATE `+cluster.template)
+	return of(name)
+}
+
+// of is the URL of another database of the server.
+func of(database string) string {
+	u := *cluster.url
+	u.Path = "/" + database
+	return u.String()
+}
+
+func execute(t testing.TB, statement string) {
+	t.Helper()
+	if _, err := cluster.admin.ExecContext(t.Context(), statement); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// connect makes sure of a server, or skips.
+func connect(t testing.TB) {
+	t.Helper()
+	if !cluster.running {
+		t.Fatal("TestMain of this package has to call pgtest.Run")
+	}
+	cluster.once.Do(func() { cluster.err = open() })
+	if missing := (errMissing{}); errors.As(cluster.err, &missing) {
+		t.Skipf("no PostgreSQL: %v; install postgresql or set %s to a server's URL", cluster.err, serverVariable)
+	}
+	if cluster.err != nil {
+		t.Fatal(cluster.err)
+	}
 }
 
 // errMissing says what the machine lacks.
