@@ -108,7 +108,7 @@ func TestFailureDocument(t *testing.T) {
 func TestEveryFailureIsReached(t *testing.T) {
 	t.Parallel()
 	named := make(map[string]bool)
-	for _, pkg := range []string{"cloud/deploy", "core/agent", "core/depot", "core/failure", "core/plan", "core/trust"} {
+	for _, pkg := range []string{"cloud/deploy", "core/agent", "core/depot", "core/failure", "core/plan", "core/secrets", "core/trust"} {
 		codes, err := failurecoverage.Used(pkg, "features.go", "resources.go", "execution.go")
 		if err != nil {
 			t.Fatal(err)

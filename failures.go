@@ -128,6 +128,21 @@ var DeploymentFailures = []DeploymentFailure{
 		Remedy: "Attach the resource to the function, or give one of the two another group: Gid of the function's RunAs, or GroupOwner of the resource.",
 	},
 	{
+		Code: SecretNotFound, Phase: FailsBuilding, Concerns: "resource",
+		Text:   "The secret %s of the resource '%s' can't be found in Secrets Manager",
+		Remedy: "Create the secret or restore it, name another one in the resource definition, or remove the resource.",
+	},
+	{
+		Code: SecretLabelNotFound, Phase: FailsBuilding, Concerns: "resource",
+		Text:   "The secret %s of the resource '%s' has no version with the staging label %s",
+		Remedy: "Give the secret a value with secretsmanager put-secret-value, for a label with --version-stages, or leave the label out of AdditionalStagingLabelsToDownload.",
+	},
+	{
+		Code: SecretDuplicate, Phase: FailsBuilding, Concerns: "resource",
+		Text:   "The resources '%s' and '%s' are the same secret, %s",
+		Remedy: "Keep one resource for each secret and list all of its labels there.",
+	},
+	{
 		Code: ConnectorDuplicate, Phase: FailsBuilding, Concerns: "connector",
 		Text:   "The connector %s stands in the group more than once",
 		Remedy: "Keep one instance and one version of each connector in a group.",
@@ -291,6 +306,21 @@ var DeploymentFailures = []DeploymentFailure{
 		Code: PackageMissing, Phase: FailsClaimed, Concerns: "function",
 		Text:   "The package of function %s is not in the deployment folder",
 		Remedy: "Deploy the group again.",
+	},
+	{
+		Code: SecretKeyUnfit, Phase: FailsClaimed, Concerns: "core",
+		Text:   "The private key that the group's secrets are to be sealed for cannot be used: %v",
+		Remedy: "Name an RSA key of 2048 bits or more, or an EC key, in crypto.principals.SecretsManager.privateKeyPath of config.json, restart the core and deploy again. Without it the key of the core's certificate is used.",
+	},
+	{
+		Code: SecretsNotFetched, Phase: FailsClaimed, Concerns: "core",
+		Text:   "The control plane does not give the secrets of the group: %v",
+		Remedy: "The text says what is in the way: a secret that was deleted meanwhile, an IoT policy of the core's certificate, a control plane from before it served secrets. Put it right and deploy again.",
+	},
+	{
+		Code: SecretsRefused, Phase: FailsClaimed, Concerns: "core",
+		Text:   "The group's sealed secrets are not taken: %v",
+		Remedy: "Deploy again. If it comes back, compare the signing keys that the core trusts (certs/fescue-signing.pub) with those of fescue keys signing list, and look for who stands between the core and its control plane.",
 	},
 	{
 		Code: GroupFile, Phase: FailsClaimed, Concerns: "group", Original: true,

@@ -57,7 +57,7 @@ var UnservedFeatures = []UnservedFeature{
 	{Feature: FeatureConnectors, Code: ConnectorUnsupported},
 	{Feature: FeatureLocalResources, Code: ResourceUnsupported, Served: true},
 	{Feature: FeatureModels, Code: ResourceUnsupported},
-	{Feature: FeatureSecrets, Code: ResourceUnsupported},
+	{Feature: FeatureSecrets, Code: ResourceUnsupported, Served: true},
 	{Feature: FeatureStreams, Code: SystemComponentUnsupported},
 	{Feature: FeatureSystemFunctions, Code: SystemComponentUnsupported},
 	{Feature: FeatureDeviceSubscriptions, Code: DeviceSubscriptionUnsupported},

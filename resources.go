@@ -75,6 +75,18 @@ type SecretsManagerSecretResourceData struct {
 	AdditionalStagingLabelsToDownload []string `json:",omitzero"`
 }
 
+// Labels are the staging labels of which the core gets the versions, AWSCURRENT first,
+// each once.
+func (d SecretsManagerSecretResourceData) Labels() []string {
+	list := []string{StageCurrent}
+	for _, label := range d.AdditionalStagingLabelsToDownload {
+		if !slices.Contains(list, label) {
+			list = append(list, label)
+		}
+	}
+	return list
+}
+
 // ResourceAccessPolicy attaches a resource of the group to a function.
 type ResourceAccessPolicy struct {
 	// Permission is "ro" or "rw".
@@ -254,6 +266,9 @@ func AttachmentProblems(function string, mode IsolationMode, given []ResourceAcc
 			if text := local.Problem(a.Permission); text != "" {
 				refuse(text)
 			}
+		}
+		if d.SecretsManagerSecretResourceData != nil && a.Permission != "" && a.Permission != "ro" {
+			refuse("functions only read secrets; set Permission to ro")
 		}
 		model, isModel := d.Model()
 		if other, taken := seen.take(cmp.Or(local.Destination, cleaned(model.Destination)), resources[i]); taken && mode == GreengrassContainer {

@@ -80,8 +80,9 @@ func (s *Server) wire(ctx context.Context) error {
 	if err := keys.Prepare(ctx); err != nil {
 		return err
 	}
+	secretService := secrets.New(s.db.Secrets(), s.master, o.Now)
 	s.engine = deploy.New(deploy.Options{
-		Stores: s.engineStores(), Functions: publishedFunctions{code}, Principals: things, Artifacts: blobs, Publisher: s.front,
+		Stores: s.engineStores(), Functions: publishedFunctions{code}, Principals: things, Secrets: secretService, Artifacts: blobs, Publisher: s.front,
 		Signer: keys, AWS: o.AWS, RequireServiceRole: o.RequireServiceRole, Quotas: o.Quotas,
 		Presence: s.presence, Deadlines: o.Deadlines, Now: o.Now, Logger: o.Logger,
 	})
@@ -109,7 +110,7 @@ func (s *Server) wire(ctx context.Context) error {
 	}
 	s.audit = audit.New(s.db.Audit(), o.Logger)
 	s.onClose(s.audit.Flush)
-	groups, secretService := definitions.New(s.db.Definitions(), o.Now), secrets.New(s.db.Secrets(), s.master, o.Now)
+	groups := definitions.New(s.db.Definitions(), o.Now)
 	iamRoles := identity.NewRoles(s.db.IAM(), o.Now)
 	greengrassAPI := greengrass.New(greengrass.Options{
 		Definitions: groups, Deployments: s.engine, Roles: s.db.GroupRoles(), Cores: coreService, Authorities: authorities,

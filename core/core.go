@@ -33,6 +33,7 @@ import (
 	"github.com/fescue-edge/fescue/core/plan"
 	"github.com/fescue-edge/fescue/core/router"
 	"github.com/fescue-edge/fescue/core/sandbox"
+	"github.com/fescue-edge/fescue/core/secrets"
 	"github.com/fescue-edge/fescue/corelink"
 	"github.com/fescue-edge/fescue/disk"
 	"github.com/fescue-edge/fescue/runtimes"
@@ -152,6 +153,7 @@ type parts struct {
 	sandbox    *sandbox.Sandbox
 	supervisor *lifecycle.Supervisor
 	router     *router.Router
+	secrets    *secrets.Function
 	server     *ipc.Server
 	listener   *ipc.Listener
 	link       *cloudlink.Link
@@ -220,11 +222,14 @@ func (c *Core) assemble(files *logs.Logs, logger *slog.Logger) (_ *parts, err er
 		}),
 	}, logger)
 	registry.Register(fescue.RouterFunction.ARN(), router.Function(p.router))
+	p.secrets = &secrets.Function{Logger: logger}
+	registry.Register(fescue.SecretFunction.ARN(), p.secrets)
 	p.server = ipc.New(ipc.Options{Calls: registry, Workers: p.supervisor, Logger: logger})
 	p.agent = agent.New(agent.Options{
 		ThingARN: c.config.ThingARN, ThingName: c.config.ThingName,
 		Folder:       c.config.DeploymentFolder(),
 		KeyFile:      filepath.Join(c.config.CertificateFolder(), "fescue-signing.pub"),
+		SecretKey:    c.config.Credentials.SecretsKeyPath,
 		Cloud:        c.cloud,
 		Edge:         &edge{config: c.config, parts: p, files: files, shipper: c.shipper},
 		Logger:       logger,

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/fescue-edge/fescue/core/config"
 	"github.com/fescue-edge/fescue/core/lifecycle"
@@ -59,12 +61,22 @@ func (e *edge) Apply(ctx context.Context, p plan.Plan) error {
 	// Functions publish as soon as they start, so their routes come first; the
 	// cloud sends as soon as it is asked, so its subscriptions come last.
 	e.parts.router.SetTable(table)
+	e.parts.useSecrets(p)
 	if _, err := e.parts.supervisor.Apply(ctx, p.Functions); err != nil {
 		return err
 	}
 	e.parts.link.SetMaxBytes(p.SpoolBytes)
 	e.parts.subscribed.SetFilters(table.CloudFilters()...)
 	return nil
+}
+
+// useSecrets has functions read the secrets of a plan, each those that it lists.
+func (p *parts) useSecrets(plan plan.Plan) {
+	given := make(map[string][]string)
+	for _, f := range plan.Functions {
+		given[f.ARN] = slices.Collect(maps.Keys(f.Secrets))
+	}
+	p.secrets.Use(plan.Secrets, given)
 }
 
 // WaitReady implements agent.Edge.

@@ -145,6 +145,18 @@ func (c *Client) UpdateProgress(ctx context.Context, groupID, deploymentID, core
 	return answer, nil
 }
 
+// SealSecrets asks for the secrets of a deployment, sealed for a public key. The
+// caller verifies what comes.
+func (c *Client) SealSecrets(ctx context.Context, groupID, deploymentID, coreARN string, request SecretsRequest) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	var answer json.RawMessage
+	if err := c.call(ctx, http.MethodPost, statusPath(groupID, deploymentID, coreARN)+"/secrets", request, &answer); err != nil {
+		return nil, fmt.Errorf("SealSecrets of deployment %s: %w", deploymentID, err)
+	}
+	return answer, nil
+}
+
 // AnswerCheck tells what a check found.
 func (c *Client) AnswerCheck(ctx context.Context, groupID, checkID, coreARN string, report CheckReport) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)

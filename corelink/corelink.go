@@ -29,6 +29,7 @@ const (
 	UpdateStatusPattern        = "PUT /greengrass/groups/{GroupId}/deployments/{DeploymentId}/cores/{CoreArn}"
 	UpdateProgressPattern      = "PUT /greengrass/groups/{GroupId}/deployments/{DeploymentId}/cores/{CoreArn}/progress"
 	AnswerCheckPattern         = "PUT /greengrass/groups/{GroupId}/deployments/{DeploymentId}/cores/{CoreArn}/check"
+	SealSecretsPattern         = "POST /greengrass/groups/{GroupId}/deployments/{DeploymentId}/cores/{CoreArn}/secrets"
 	GetSigningKeysPattern      = "GET /greengrass/signingkeys"
 	DeploymentDeltaTopicSuffix = "-gda/shadow/update/delta"
 )
@@ -204,6 +205,15 @@ type StatusAnswer struct {
 	Epoch  int64                   `json:"epoch"`
 	// Cancel asks the core to stop and to report Failed, if it still can.
 	Cancel bool `json:"cancel,omitempty"`
+}
+
+// SecretsRequest is the body of SealSecrets: a core that has claimed a deployment
+// asks for the secrets of its group. They are answered as bundle.SealSecrets makes
+// them.
+type SecretsRequest struct {
+	Epoch int64 `json:"epoch"`
+	// PublicKey is what to seal them for, in DER (PKIX): an RSA or an EC key.
+	PublicKey []byte `json:"publicKey"`
 }
 
 // SigningKeys answers GetSigningKeys.

@@ -183,6 +183,12 @@ func openDir(t testing.TB) string {
 // configure sets a member of coreThing in config.json.
 func (g *gateway) configure(t testing.TB, member string, value any) {
 	t.Helper()
+	g.edit(t, func(config map[string]any) { config["coreThing"].(map[string]any)[member] = value })
+}
+
+// edit changes config.json.
+func (g *gateway) edit(t testing.TB, change func(config map[string]any)) {
+	t.Helper()
 	file := filepath.Join(g.root, "config", "config.json")
 	data, err := os.ReadFile(file)
 	if err != nil {
@@ -192,7 +198,7 @@ func (g *gateway) configure(t testing.TB, member string, value any) {
 	if err := json.Unmarshal(data, &config); err != nil {
 		t.Fatal(err)
 	}
-	config["coreThing"].(map[string]any)[member] = value
+	change(config)
 	if data, err = json.Marshal(config); err == nil {
 		err = os.WriteFile(file, data, 0o600)
 	}

@@ -29,6 +29,7 @@ type builder struct {
 
 	functions  Functions
 	principals Principals
+	secrets    Secrets
 	artifacts  Artifacts
 	signer     Signer
 

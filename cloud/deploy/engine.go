@@ -12,6 +12,7 @@ package deploy
 
 import (
 	"context"
+	"crypto"
 	"io"
 	"log/slog"
 	"sync"
@@ -50,6 +51,8 @@ type Signer interface {
 	// Renew signs again what Sign signed, perhaps with an earlier key, for readers
 	// of the formats, and tells the id of the key in use; a nil envelope stays nil.
 	Renew(ctx context.Context, envelope []byte, formats ...int) (renewed []byte, keyID string, err error)
+	// SignSecrets seals secrets for a public key, as bundle.SealSecrets does.
+	SignSecrets(ctx context.Context, of bundle.SecretsOf, list []bundle.Secret, to crypto.PublicKey) ([]byte, error)
 }
 
 // Presence tells when a core was last heard of.
@@ -63,6 +66,7 @@ type Options struct {
 	Stores     Stores
 	Functions  Functions
 	Principals Principals
+	Secrets    Secrets
 	Artifacts  Artifacts
 	Publisher  Publisher
 	// Signer signs manifests.
@@ -91,6 +95,7 @@ type Engine struct {
 	*builder
 	*tracker
 	*checker
+	*sealer
 	deployments acceptedDeployments
 	definitions DefinitionStore
 	presence    Presence
@@ -110,7 +115,7 @@ func New(o Options) *Engine {
 	s, w := o.Stores, newWaker(o.Publisher, o.Now, o.Logger)
 	b := &builder{
 		definitions: s.Definitions, iam: s.IAM, groupRoles: s.GroupRoles, deployments: s.Deployments, offers: s.Offers, holdings: s.Holdings, cores: s.Cores,
-		functions: o.Functions, principals: o.Principals, artifacts: o.Artifacts, signer: o.Signer,
+		functions: o.Functions, principals: o.Principals, secrets: o.Secrets, artifacts: o.Artifacts, signer: o.Signer,
 		aws: o.AWS, requireServiceRole: o.RequireServiceRole, quotas: o.Quotas, serves: o.Serves,
 		waker: w, kick: make(chan struct{}, 1), now: o.Now, logger: o.Logger,
 	}
@@ -120,7 +125,7 @@ func New(o Options) *Engine {
 		aws: o.AWS, deadlines: o.Deadlines, waker: w, now: o.Now, logger: o.Logger,
 	}
 	return &Engine{
-		builder: b, tracker: t, checker: c, deployments: s.Deployments, definitions: s.Definitions, presence: o.Presence, deadlines: o.Deadlines,
+		builder: b, tracker: t, checker: c, sealer: &sealer{b, s.Deployments, o.Logger}, deployments: s.Deployments, definitions: s.Definitions, presence: o.Presence, deadlines: o.Deadlines,
 		waker: w, ended: newEnded(o.Now), now: o.Now, logger: o.Logger,
 	}
 }

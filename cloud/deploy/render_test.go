@@ -124,6 +124,7 @@ var artifactID = regexp.MustCompile(`/artifacts/lambda/([^"]+)"`)
 func TestRender(t *testing.T) {
 	t.Parallel()
 	s := open(t)
+	s.secret("x", "AWSCURRENT", "old")
 	s.run(s.Engine)
 	core, pump, bare := s.certificate(home, "mill-core"), s.certificate(home, "pump"), s.certificate(home, "bare-core")
 	readerCode, err := s.functions.Get(t.Context(), home, functions.Reference{Name: "MillReader", Qualifier: "2"})

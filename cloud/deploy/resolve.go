@@ -113,6 +113,9 @@ func (b *builder) resolve(ctx context.Context, d fescue.Deployment) (*resolved, 
 	if err := b.resolveIdentities(ctx, r, cores.Cores, devices.Devices); err != nil {
 		return nil, err
 	}
+	if err := b.checkSecrets(ctx, r); err != nil {
+		return nil, err
+	}
 	if err := b.resolveFunctions(ctx, r, functions.Functions); err != nil {
 		return nil, err
 	}

@@ -96,7 +96,7 @@ var resources = fescue.ResourceDefinitionVersion{Resources: []fescue.Resource{
 	{Id: "beside", ResourceDataContainer: fescue.ResourceDataContainer{SageMakerMachineLearningModelResourceData: &fescue.SageMakerModelResourceData{
 		DestinationPath: "/models2", OwnerSetting: &fescue.OwnerSetting{GroupOwner: "1", GroupPermission: "ro"}}}},
 	{Id: "job", ResourceDataContainer: fescue.ResourceDataContainer{SageMakerMachineLearningModelResourceData: &fescue.SageMakerModelResourceData{}}},
-	{Id: "secret", ResourceDataContainer: fescue.ResourceDataContainer{SecretsManagerSecretResourceData: &fescue.SecretsManagerSecretResourceData{}}},
+	{Id: "secret", ResourceDataContainer: fescue.ResourceDataContainer{SecretsManagerSecretResourceData: &fescue.SecretsManagerSecretResourceData{ARN: home.SecretARN("kept", "a1b2c3")}}},
 }}
 
 // Each problem that Building can find, alone.
@@ -138,12 +138,45 @@ func TestProblems(t *testing.T) {
 		return arns
 	}
 
+	kept := s.secret("kept", "AWSCURRENT", "blue")
+	s.secret("empty")
+	s.secret("deleted", "AWSCURRENT")
+	if _, _, err := s.secrets.Delete(t.Context(), home, "deleted", nil, false); err != nil {
+		t.Fatal(err)
+	}
+	// secretOf gives the group secrets, each an ARN and what further labels.
+	secretsOf := func(g group, list ...[]string) group {
+		var v fescue.ResourceDefinitionVersion
+		for i, s := range list {
+			v.Resources = append(v.Resources, fescue.Resource{Id: fmt.Sprint("secret", i), ResourceDataContainer: fescue.ResourceDataContainer{
+				SecretsManagerSecretResourceData: &fescue.SecretsManagerSecretResourceData{ARN: s[0], AdditionalStagingLabelsToDownload: s[1:]},
+			}})
+		}
+		return g.set(fescue.ResourceKind, v)
+	}
 	for _, tc := range []struct {
 		name   string
 		change func(group)
 		want   []problem
 	}{
 		{"nothing", func(group) {}, nil},
+		{"a secret with labels", func(g group) { secretsOf(g, []string{kept, "blue", "AWSCURRENT"}) }, nil},
+		{"a secret without its suffix", func(g group) { secretsOf(g, []string{strings.TrimSuffix(kept, "-a1b2c3")}) }, nil},
+		{"secrets that are not there", func(g group) {
+			secretsOf(g, []string{home.SecretARN("none", "a1b2c3")}, []string{""}, []string{elsewhere.SecretARN("kept", "a1b2c3")},
+				[]string{home.SecretARN("kept", "zzzzzz")}, []string{home.SecretARN("deleted", "a1b2c3")}, []string{"arn:aws:s3:::kept"})
+		}, []problem{{fescue.SecretNotFound, "secret:none-a1b2c3 of the resource 'secret0' can't be found"}, {fescue.SecretNotFound, "'secret1'"}, {fescue.SecretNotFound, "eu-west-1"},
+			{fescue.SecretNotFound, "kept-zzzzzz"}, {fescue.SecretNotFound, "deleted-a1b2c3"}, {fescue.SecretNotFound, "arn:aws:s3:::kept"}}},
+		{"labels that are not there", func(g group) { secretsOf(g, []string{home.SecretARN("empty", "a1b2c3")}, []string{kept, "green"}) },
+			[]problem{{fescue.SecretLabelNotFound, "'secret0' has no version with the staging label AWSCURRENT"}, {fescue.SecretLabelNotFound, "label green"}}},
+		{"a secret twice, once without its suffix", func(g group) { secretsOf(g, []string{kept}, []string{strings.TrimSuffix(kept, "-a1b2c3")}) },
+			[]problem{{fescue.SecretDuplicate, "'secret0' and 'secret1' are the same secret"}}},
+		{"a secret to write", func(g group) {
+			secretsOf(g, []string{kept}).set(fescue.FunctionKind, oneFunction("", asking("", "secret0", "rw")))
+		}, []problem{{fescue.ResourceRefused, "functions only read secrets"}}},
+		{"a secret without a word of permission", func(g group) {
+			secretsOf(g, []string{kept}).set(fescue.FunctionKind, oneFunction("", asking("", "secret0", "")))
+		}, nil},
 		{"a definition that is gone", func(g group) { g.references["functions"] = missing },
 			[]problem{{fescue.DefinitionNotFound, "function definition version " + missing}}},
 		{"a definition of another Region", func(g group) {
@@ -333,6 +366,7 @@ func TestProblems(t *testing.T) {
 func TestProblemsTogether(t *testing.T) {
 	t.Parallel()
 	s := open(t)
+	s.secret("kept", "AWSCURRENT")
 	s.run(s.Engine)
 
 	t.Run("all are reported at once", func(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto"
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/json"
@@ -23,6 +24,7 @@ import (
 	"github.com/fescue-edge/fescue/cloud/deploy"
 	"github.com/fescue-edge/fescue/cloud/functions"
 	"github.com/fescue-edge/fescue/cloud/registry"
+	"github.com/fescue-edge/fescue/cloud/secrets"
 	"github.com/fescue-edge/fescue/cloud/store"
 	"github.com/fescue-edge/fescue/cloud/store/storetest"
 	"github.com/fescue-edge/fescue/corelink"
@@ -52,6 +54,7 @@ type site struct {
 	store     *store.DB
 	registry  *registry.Service
 	functions *functions.Service
+	secrets   *secrets.Service
 	blobs     *artifacts.Folder
 	presence  *cores.Presence
 	mqtt      *recordedMQTT
@@ -94,9 +97,14 @@ func openOn(t *testing.T, database string) *site {
 	}
 	s.registry = registry.New(registry.Options{Stores: s.store.Registry(), Authority: authority, AWS: "aws", Now: time.Now, Logger: logger})
 	s.functions = functions.New(functions.Options{Store: s.store.Functions(), Code: s.blobs, Now: time.Now})
+	master, err := pki.NewMasterKey(make([]byte, 32))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.secrets = secrets.New(s.store.Secrets(), master, time.Now)
 	s.presence = cores.NewPresence(s.store.Cores(), time.Now, logger)
 	s.options = deploy.Options{
-		Stores: s.store.Engine(), Functions: published{s.functions}, Principals: s.registry, Artifacts: s.blobs, Publisher: s.mqtt,
+		Stores: s.store.Engine(), Functions: published{s.functions}, Principals: s.registry, Secrets: s.secrets, Artifacts: s.blobs, Publisher: s.mqtt,
 		Signer: signer{s.key}, AWS: "aws", Presence: s.presence, Now: time.Now, Logger: logger,
 		// What cores of a version do not serve is tested by itself.
 		Serves: func(fescue.Feature) bool { return true },
@@ -123,6 +131,22 @@ func (s *site) another(change func(*deploy.Options)) *deploy.Engine {
 	return deploy.New(o)
 }
 
+// secret makes a secret whose suffix is a1b2c3, with a version for each label, and
+// returns its ARN.
+func (s *site) secret(name string, labels ...string) string {
+	s.t.Helper()
+	err := s.store.Secrets().CreateSecret(s.t.Context(), home, fescue.Secret{Name: name, Suffix: "a1b2c3", CreatedAt: time.Now(), ChangedAt: time.Now()}, nil)
+	for _, label := range labels {
+		if err == nil {
+			_, _, err = s.secrets.Put(s.t.Context(), home, name, secrets.Value{Text: ptr(name + " " + label)}, "", []string{label})
+		}
+	}
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return home.SecretARN(name, "a1b2c3")
+}
+
 // run has an engine build until the function returned is called, or the test
 // ends.
 func (s *site) run(e *deploy.Engine) (stop func()) {
@@ -140,6 +164,10 @@ type signer struct{ key ed25519.PrivateKey }
 
 func (s signer) Sign(_ context.Context, m bundle.Manifest, formats ...int) ([]byte, error) {
 	return bundle.Sign(m, s.key, formats...)
+}
+
+func (s signer) SignSecrets(_ context.Context, of bundle.SecretsOf, list []bundle.Secret, to crypto.PublicKey) ([]byte, error) {
+	return bundle.SealSecrets(of, list, to, s.key)
 }
 
 func (s signer) Renew(_ context.Context, envelope []byte, formats ...int) ([]byte, string, error) {

@@ -5,6 +5,7 @@ package edge
 
 import (
 	"context"
+	"crypto"
 	"crypto/x509"
 	"encoding/json"
 	"errors"
@@ -46,6 +47,7 @@ type Deployments interface {
 	Progress(ctx context.Context, p fescue.Partition, thing, groupID, id string, r corelink.ProgressReport) (cancel bool, err error)
 	Checked(ctx context.Context, p fescue.Partition, thing, id string, report corelink.CheckReport) error
 	ReportCore(ctx context.Context, p fescue.Partition, thing string, info fescue.CoreInfo) error
+	SealSecrets(ctx context.Context, p fescue.Partition, thing, groupID, id string, epoch int64, to crypto.PublicKey) ([]byte, error)
 }
 
 // Presence is told when a core was heard of, and when its long poll begins and ends:
@@ -113,6 +115,7 @@ func New(o Options) *Handler {
 	h.mux.HandleFunc(corelink.UpdateStatusPattern, h.serve(h.updateStatus))
 	h.mux.HandleFunc(corelink.UpdateProgressPattern, h.serve(h.updateProgress))
 	h.mux.HandleFunc(corelink.AnswerCheckPattern, h.serve(h.answerCheck))
+	h.mux.HandleFunc(corelink.SealSecretsPattern, h.serve(h.sealSecrets))
 	h.mux.HandleFunc(corelink.GetSigningKeysPattern, h.serve(h.getSigningKeys))
 	h.mux.Handle(corelink.DiscoverPattern, framed(h.serve(h.discover)))
 	h.serveShadows()
@@ -230,6 +233,8 @@ var wireErrors = []struct {
 	{logs.ErrBatch, http.StatusBadRequest, "Invalid"},
 	{logs.ErrForeign, http.StatusForbidden, "Forbidden"},
 	{deploy.ErrEpochJump, http.StatusConflict, "EpochJump"},
+	{bundle.ErrSecrets, http.StatusRequestEntityTooLarge, "TooLarge"},
+	{pki.ErrWrapping, http.StatusBadRequest, "Invalid"},
 	{bundle.ErrFormat, http.StatusUpgradeRequired, "UpgradeRequired"},
 	{fescue.ErrDiskFull, http.StatusInsufficientStorage, "DiskFull"},
 	// The caller has gone, or the server stops: then it is to try again.
@@ -489,6 +494,31 @@ func (h *Handler) answerCheck(w http.ResponseWriter, c *caller) error {
 		return err
 	}
 	writeJSON(w, http.StatusOK, struct{}{})
+	return nil
+}
+
+// sealSecrets gives a core the secrets of the group that it deploys.
+func (h *Handler) sealSecrets(w http.ResponseWriter, c *caller) error {
+	groupID, id, thing, err := h.reporter(c)
+	if err != nil {
+		return err
+	}
+	if err := c.may(c.Principal, "greengrass:GetDeploymentArtifacts", c.Partition.DeploymentARN(groupID, id)); err != nil {
+		return err
+	}
+	var request corelink.SecretsRequest
+	if err := readReport(c.Request, &request); err != nil {
+		return err
+	}
+	to, err := x509.ParsePKIXPublicKey(request.PublicKey)
+	if err != nil {
+		return refuse(http.StatusBadRequest, "Invalid", "the public key does not parse: %v", err)
+	}
+	envelope, err := h.Deployments.SealSecrets(c.Context(), c.Partition, thing, groupID, id, request.Epoch, to)
+	if err != nil {
+		return err
+	}
+	writeJSON(w, http.StatusOK, json.RawMessage(envelope))
 	return nil
 }
 

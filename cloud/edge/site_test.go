@@ -4,6 +4,7 @@ import (
 	"archive/zip"
 	"bytes"
 	"context"
+	"crypto"
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/tls"
@@ -120,6 +121,10 @@ type signer struct{ key ed25519.PrivateKey }
 
 func (s signer) Sign(_ context.Context, m bundle.Manifest, formats ...int) ([]byte, error) {
 	return bundle.Sign(m, s.key, formats...)
+}
+
+func (s signer) SignSecrets(_ context.Context, of bundle.SecretsOf, list []bundle.Secret, to crypto.PublicKey) ([]byte, error) {
+	return bundle.SealSecrets(of, list, to, s.key)
 }
 
 func (s signer) Renew(_ context.Context, envelope []byte, formats ...int) ([]byte, string, error) {

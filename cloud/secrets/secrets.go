@@ -17,6 +17,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/bundle"
 )
 
 // Store keeps secrets.
@@ -477,4 +478,43 @@ func (s *Service) Restore(ctx context.Context, p fescue.Partition, id string) (f
 		secret.DeletedAt, secret.PurgeAt = time.Time{}, time.Time{}
 		return nil
 	})
+}
+
+// ForCore reads what a core is given of a secret: the versions that have one of the
+// labels, each with those of the labels that it has. That the secret, or a version
+// with a label, is not there is fescue.ErrNotFound.
+func (s *Service) ForCore(ctx context.Context, p fescue.Partition, id string, labels []string) (bundle.Secret, error) {
+	secret, err := s.live(ctx, p, id)
+	if errors.Is(err, ErrState) {
+		err = fescue.Refuse(fescue.ErrNotFound, "%v", err)
+	}
+	if err != nil {
+		return bundle.Secret{}, err
+	}
+	given := bundle.Secret{ARN: p.SecretARN(secret.Name, secret.Suffix), Name: secret.Name}
+	versions, err := s.store.SecretVersions(ctx, p, secret.Name)
+	if err != nil {
+		return bundle.Secret{}, err
+	}
+	found := make(map[string]bool)
+	for _, v := range versions {
+		has := slices.DeleteFunc(slices.Clone(v.Stages), func(stage string) bool { return !slices.Contains(labels, stage) })
+		if len(has) == 0 {
+			continue
+		}
+		for _, stage := range has {
+			found[stage] = true
+		}
+		value, err := s.sealer.Open(v.Sealed, label(p, secret, v.ID))
+		if err != nil {
+			return bundle.Secret{}, err
+		}
+		given.Versions = append(given.Versions, bundle.SecretVersion{ID: v.ID, Stages: has, Binary: v.Binary, CreatedAt: v.CreatedAt, Value: value})
+	}
+	for _, stage := range labels {
+		if !found[stage] {
+			return bundle.Secret{}, fescue.Refuse(fescue.ErrNotFound, "Secrets Manager can't find the specified secret value for staging label: %s", stage)
+		}
+	}
+	return given, nil
 }

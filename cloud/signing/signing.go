@@ -7,6 +7,7 @@ package signing
 
 import (
 	"context"
+	"crypto"
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/x509"
@@ -197,6 +198,16 @@ func (k *Keys) Sign(ctx context.Context, m bundle.Manifest, formats ...int) ([]b
 		return nil, err
 	}
 	return bundle.Sign(m, key.private, formats...)
+}
+
+// SignSecrets seals secrets for a core's public key and signs them with the newest
+// key. The errors are those of bundle.SealSecrets.
+func (k *Keys) SignSecrets(ctx context.Context, of bundle.SecretsOf, list []bundle.Secret, to crypto.PublicKey) ([]byte, error) {
+	key, err := k.current(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return bundle.SealSecrets(of, list, to, key.private)
 }
 
 // Renew signs a manifest of this control plane again, with the newest key and for

@@ -12,6 +12,7 @@ import (
 	"github.com/fescue-edge/fescue/core/depot"
 	"github.com/fescue-edge/fescue/core/plan"
 	"github.com/fescue-edge/fescue/core/sandbox"
+	"github.com/fescue-edge/fescue/core/secrets"
 	"github.com/fescue-edge/fescue/core/trust"
 	"github.com/fescue-edge/fescue/corelink"
 	"github.com/fescue-edge/fescue/disk"
@@ -26,6 +27,7 @@ type Cloud interface {
 	AnswerCheck(ctx context.Context, groupID, checkID, coreARN string, report corelink.CheckReport) error
 	trust.Source
 	depot.Source
+	secrets.Source
 }
 
 // Edge is what runs a deployment on this machine.
@@ -83,9 +85,11 @@ type Options struct {
 	// Folder is the deployment folder, KeyFile the file of trusted signing
 	// keys, both absolute.
 	Folder, KeyFile string
-	Cloud           Cloud
-	Edge            Edge
-	Logger          *slog.Logger
+	// SecretKey is the private key that secrets are sealed for, absolute.
+	SecretKey string
+	Cloud     Cloud
+	Edge      Edge
+	Logger    *slog.Logger
 	// Connected reports whether the cloud can wake the core over MQTT; nil
 	// means never.
 	Connected func() bool
@@ -118,6 +122,7 @@ type Agent struct {
 	layout  layout
 	keys    *trust.Keys
 	depot   *depot.Depot
+	vault   *secrets.Vault
 	planner *plan.Planner
 
 	wake chan struct{}
@@ -170,8 +175,11 @@ func New(o Options) *Agent {
 		ready: make(chan struct{}),
 		work:  new(work),
 	}
+	a.vault = secrets.New(secrets.Options{
+		Disk: o.Disk, Folder: l.secrets(), KeyFile: o.SecretKey, Source: o.Cloud, Keys: a.keys, Logger: o.Logger,
+	})
 	a.planner = plan.New(plan.Options{
-		Disk: o.Disk, Code: a.depot.Path, Lambdas: l.lambdas(), Runner: o.Edge, Accounts: o.Accounts, AllowRoot: o.AllowRoot,
+		Disk: o.Disk, Code: a.depot.Path, Lambdas: l.lambdas(), Runner: o.Edge, Accounts: o.Accounts, Secrets: a.vault, AllowRoot: o.AllowRoot,
 		DefaultUID: o.DefaultUID, DefaultGID: o.DefaultGID, FunctionUIDs: o.FunctionUIDs, Logger: o.Logger,
 		Core: o.serving(), Private: o.Private,
 	})

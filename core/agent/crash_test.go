@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/bundle"
 	"github.com/fescue-edge/fescue/testkit/crashfs"
 )
 
@@ -53,6 +54,7 @@ func TestPowerCut(t *testing.T) {
 		{"first deployment that fails", true, func(t testing.TB) release { return simple(t, 2, 2) }, true, fescue.Failure, []string{}, false},
 		{"deployment", false, func(t testing.TB) release { return simple(t, 2, 2) }, false, fescue.Success, []string{functionARN("hello", 2)}, false},
 		{"deployment by a new key", false, func(t testing.TB) release { return simple(t, 2, 2) }, false, fescue.Success, []string{functionARN("hello", 2)}, true},
+		{"deployment with secrets", false, func(t testing.TB) release { return secretive(t, 2, 2, "pump") }, false, fescue.Success, []string{functionARN("hello", 2)}, false},
 		{"rollback", false, func(t testing.TB) release { return simple(t, 2, 2) }, true, fescue.Failure, []string{functionARN("hello", 1)}, false},
 		{"reset", false, func(testing.TB) release { return release{epoch: 2, kind: fescue.ResetDeployment} }, false, fescue.Success, []string{}, false},
 	} {
@@ -91,6 +93,8 @@ func volatileGateway(t *testing.T, p *peer) (*gateway, *crashfs.Disk) {
 	g := newGateway(t, p)
 	disk := crashfs.New()
 	g.root, g.disk = "/greengrass", disk
+	g.secretKey = keyFile(t)
+	p.secrets = []bundle.Secret{secret("pump", "AWSCURRENT x", "blue y")}
 	for _, folder := range []string{"certs", "config", "ggc"} {
 		if err := disk.MkdirAll(filepath.Join(g.root, folder), 0o755); err != nil {
 			t.Fatal(err)

@@ -99,6 +99,9 @@ func (a *Agent) prepare(ctx context.Context, m bundle.Manifest) error {
 	a.work = new(work)
 	work, leave := a.attend(ctx, m, false)
 	err := a.depot.Stage(work, m, a.work)
+	if err == nil {
+		err = a.stageSecrets(work, m)
+	}
 	var problems []failure.Problem
 	if err == nil {
 		a.work.Doing("checking whether this core can run the group")

@@ -10,6 +10,7 @@ import (
 type layout struct{ root string }
 
 func (l layout) store() string       { return filepath.Join(l.root, ".store") }
+func (l layout) secrets() string     { return filepath.Join(l.root, ".secrets") }
 func (l layout) manifest() string    { return filepath.Join(l.root, "manifest.dsse") }
 func (l layout) previous() string    { return filepath.Join(l.root, "previous.dsse") }
 func (l layout) state() string       { return filepath.Join(l.root, "state.json") }

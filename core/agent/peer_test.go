@@ -2,6 +2,7 @@ package agent_test
 
 import (
 	"bytes"
+	"crypto"
 	"crypto/ed25519"
 	"crypto/sha256"
 	"crypto/tls"
@@ -34,7 +35,7 @@ const (
 
 // TestMain checks that the tests make deployments fail in every way.
 func TestMain(m *testing.M) {
-	os.Exit(failurecoverage.Check(m.Run(), []string{".", "../failure", "../trust", "../depot", "../plan"}, "execution.go"))
+	os.Exit(failurecoverage.Check(m.Run(), []string{".", "../failure", "../trust", "../depot", "../plan", "../secrets"}, "execution.go"))
 }
 
 // peer is the cloud's end of the wire: a TLS server with the deployments of one
@@ -57,6 +58,11 @@ type peer struct {
 	// ignoreAfter makes the peer offer what the core has seen.
 	ignoreAfter bool
 	publicKey   []byte
+	// secrets are those of every group; sealing changes what they are sealed for, with
+	// what, or is an answer of its own.
+	secrets []bundle.Secret
+	sealing func(of *bundle.SecretsOf, to *crypto.PublicKey, key *ed25519.PrivateKey) *corelink.StatusError
+	sealed  int
 	// chain are the statements for later keys.
 	chain [][]byte
 	// keyID is the key that polls mention.
@@ -114,6 +120,7 @@ func newPeer(t testing.TB) *peer {
 	mux.HandleFunc(corelink.UpdateStatusPattern, p.updateStatus)
 	mux.HandleFunc(corelink.AnswerCheckPattern, p.answerCheck)
 	mux.HandleFunc(corelink.UpdateProgressPattern, p.updateProgress)
+	mux.HandleFunc(corelink.SealSecretsPattern, p.sealSecrets)
 	mux.HandleFunc(corelink.GetSigningKeysPattern, p.getSigningKeys)
 	p.server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if p.isDown() {

@@ -46,7 +46,9 @@ type gateway struct {
 	uid, gid     *int
 	functionUIDs plan.FunctionUIDs
 	times        agent.Times
-	now          func() time.Time
+	// secretKey is the file of the key for secrets.
+	secretKey string
+	now       func() time.Time
 
 	mu    testkit.Monitor
 	plans []plan.Plan
@@ -118,7 +120,7 @@ func (g *gateway) runUntil(ctx context.Context) (a *agent.Agent, stop func()) {
 // agent makes an agent on this gateway.
 func (g *gateway) agent() *agent.Agent {
 	return agent.New(agent.Options{
-		ThingARN: coreARN, ThingName: coreName, Folder: g.path(), KeyFile: g.keyFile(),
+		ThingARN: coreARN, ThingName: coreName, Folder: g.path(), KeyFile: g.keyFile(), SecretKey: g.secretKey,
 		Cloud: g.client, Edge: g, Logger: slog.New(slog.NewTextHandler(g.log, nil)), Connected: g.connected, Certificates: g.certificates, Info: g.info,
 		AllowRoot: g.allowRoot, Missing: g.lacks, Private: g.private, DefaultUID: g.uid, DefaultGID: g.gid, FunctionUIDs: g.functionUIDs, Disk: g.disk, Accounts: g.accounts, Times: g.times, Now: g.now,
 	})

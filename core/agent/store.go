@@ -9,6 +9,7 @@ import (
 	"github.com/fescue-edge/fescue/bundle"
 	"github.com/fescue-edge/fescue/core/failure"
 	"github.com/fescue-edge/fescue/core/plan"
+	"github.com/fescue-edge/fescue/core/secrets"
 	"github.com/fescue-edge/fescue/disk"
 )
 
@@ -34,6 +35,25 @@ func (a *Agent) groupDocument(m bundle.Manifest) ([]byte, error) {
 	return a.depot.Read(document)
 }
 
+// stageSecrets fetches the secrets of a deployment whose other pieces are staged.
+func (a *Agent) stageSecrets(ctx context.Context, m bundle.Manifest) error {
+	if m.DeploymentType.Reset() {
+		return nil
+	}
+	document, err := a.groupDocument(m)
+	if err != nil {
+		return failure.Fail(fescue.GroupFile, err)
+	}
+	group, err := bundle.ParseGroup(document)
+	if err != nil {
+		return failure.Fail(fescue.GroupFile, err)
+	}
+	if len(secrets.Wanted(group)) > 0 {
+		a.work.Doing("fetching the group's secrets")
+	}
+	return a.vault.Stage(ctx, m, group)
+}
+
 // prune removes from the disk what neither the current nor the previous manifest
 // names.
 func (a *Agent) prune() error {
@@ -43,12 +63,12 @@ func (a *Agent) prune() error {
 			keep = append(keep, d.manifest)
 		}
 	}
-	return a.depot.Prune(keep...)
+	return errors.Join(a.depot.Prune(keep...), a.vault.Prune(keep...))
 }
 
 // clean removes what a start finds half done.
 func (a *Agent) clean(now time.Time) error {
-	err := a.depot.Clean(now)
+	err := errors.Join(a.depot.Clean(now), a.vault.Clean())
 	files := append(a.keys.Files(), a.layout.manifest(), a.layout.previous(), a.layout.state(), a.layout.group())
 	for _, name := range files {
 		err = errors.Join(err, disk.RemoveIfThere(a.Disk, name+disk.NewSuffix))

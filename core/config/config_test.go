@@ -57,7 +57,7 @@ func TestParseFillsInDefaults(t *testing.T) {
 		IoTHTTP: config.Endpoint{Host: "abc-ats.iot.us-east-1.amazonaws.com", Port: 8443},
 		GGHTTP:  config.Endpoint{Host: "greengrass-ats.iot.us-east-1.amazonaws.com", Port: 8443},
 		Credentials: config.Credentials{
-			CAPath: "/greengrass/certs/AmazonRootCA1.pem", CertificatePath: "/greengrass/certs/x.pem.crt", PrivateKeyPath: "/greengrass/certs/x.pem.key",
+			CAPath: "/greengrass/certs/AmazonRootCA1.pem", CertificatePath: "/greengrass/certs/x.pem.crt", PrivateKeyPath: "/greengrass/certs/x.pem.key", SecretsKeyPath: "/greengrass/certs/x.pem.key",
 		},
 		KeepAlive: 600 * time.Second, OperationTimeout: 5 * time.Second, MaxRetryInterval: 60 * time.Second,
 		LocalMQTTPort: 8883, DaemonPort: 8000, AuthTimeout: 5 * time.Second,
@@ -89,7 +89,7 @@ func TestParseAccepts(t *testing.T) {
 		want       any
 	}{
 		{name: "paths of the old format", file: old, got: func(c *config.Config) any { return c.Credentials },
-			want: config.Credentials{CAPath: "/greengrass/certs/root.ca.pem", CertificatePath: "/greengrass/certs/x.pem.crt", PrivateKeyPath: "/greengrass/certs/sub/x.pem.key"}},
+			want: config.Credentials{CAPath: "/greengrass/certs/root.ca.pem", CertificatePath: "/greengrass/certs/x.pem.crt", PrivateKeyPath: "/greengrass/certs/sub/x.pem.key", SecretsKeyPath: "/greengrass/certs/sub/x.pem.key"}},
 		{name: "retry interval inside coreThing", file: old, got: func(c *config.Config) any { return c.MaxRetryInterval }, want: 30 * time.Second},
 		{name: "retry interval at the top", file: edit(`"managedRespawn":false`, `"mqttMaxConnectionRetryInterval":10`),
 			got: func(c *config.Config) any { return c.MaxRetryInterval }, want: 10 * time.Second},
@@ -110,6 +110,10 @@ func TestParseAccepts(t *testing.T) {
 				return []string{c.IoTMQTT.String(), c.GGHTTP.String(), c.Credentials.CAPath}
 			},
 			want: []string{"localhost:1", "localhost:2", "/tmp/ca.pem"}},
+		{name: "a key for secrets", file: edit(`"SecretsManager":{"privateKeyPath":"file:///greengrass/certs/x.pem.key"`, `"SecretsManager":{"privateKeyPath":"file:///etc/secrets.key"`),
+			got: func(c *config.Config) any { return c.Credentials.SecretsKeyPath }, want: "/etc/secrets.key"},
+		{name: "no key for secrets", file: edit(`"SecretsManager":{"privateKeyPath":"file:///greengrass/certs/x.pem.key"}`, `"SecretsManager":{}`),
+			got: func(c *config.Config) any { return c.Credentials.SecretsKeyPath }, want: "/greengrass/certs/x.pem.key"},
 		{name: "unknown members", file: with(`"unheardOf":{"a":[1]}`), got: func(c *config.Config) any { return c.KeepAlive }, want: 600 * time.Second},
 		{name: "client id", file: with(`"coreClientId":"mill-7"`), got: func(c *config.Config) any { return c.ClientID }, want: "mill-7"},
 		{name: "functions as root", file: edit(`"cgroup"`, `"allowFunctionsToRunAsRoot":"yes","cgroup"`), got: func(c *config.Config) any { return c.AllowRoot }, want: true},
@@ -170,6 +174,7 @@ func TestParseRefuses(t *testing.T) {
 		{"http crypto path", edit(`"file:///greengrass/certs/AmazonRootCA1.pem"`, `"http://x/ca"`), config.ErrUnknownURIScheme, "ErrUnknownURIScheme"},
 		{"file: without slashes", edit(`"file:///greengrass/certs/AmazonRootCA1.pem"`, `"file:x"`), config.ErrUnknownURIScheme, "ErrUnknownURIScheme"},
 		{"empty file URI", edit(`"file:///greengrass/certs/AmazonRootCA1.pem"`, `"file://"`), config.ErrUnknownURIScheme, "ErrUnknownURIScheme"},
+		{"hardware key for secrets", edit(`"SecretsManager":{"privateKeyPath":"file:`, `"SecretsManager":{"privateKeyPath":"pkcs11:`), config.ErrPKCS11, "file:///path/to/private.key"},
 		{"hardware key", edit(key, `"privateKeyPath":"pkcs11:object=key;type=private","cert`), config.ErrPKCS11, "file:///path/to/private.key"},
 		{"no thing", edit(`"thingArn":"arn:aws:iot:us-east-1:123456789012:thing/Mill_Core",`, ""), config.ErrInvalid, "coreThing.thingArn is missing"},
 		{"no ARN", edit("arn:aws:iot:us-east-1:123456789012:thing/Mill_Core", "Mill_Core"), config.ErrInvalid, "coreThing.thingArn"},

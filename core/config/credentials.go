@@ -17,6 +17,9 @@ type Credentials struct {
 	CAPath          string
 	CertificatePath string
 	PrivateKeyPath  string
+	// SecretsKeyPath is the private key that secrets are sealed for: by default that
+	// of the certificate.
+	SecretsKeyPath string
 }
 
 // credentials takes the crypto object when there is one, else the paths of
@@ -26,12 +29,15 @@ func (f *file) credentials(root, caFile string) (Credentials, error) {
 	resolve := relativeToCerts(root)
 	if f.Crypto != nil {
 		id := f.Crypto.Principals.IoTCertificate
-		c = Credentials{f.Crypto.CAPath, id.CertificatePath, id.PrivateKeyPath}
+		c = Credentials{f.Crypto.CAPath, id.CertificatePath, id.PrivateKeyPath, f.Crypto.Principals.SecretsManager.PrivateKeyPath}
 		resolve = fileURI(root)
 	} else {
-		c = Credentials{f.CoreThing.CAPath, f.CoreThing.CertPath, f.CoreThing.KeyPath}
+		c = Credentials{CAPath: f.CoreThing.CAPath, CertificatePath: f.CoreThing.CertPath, PrivateKeyPath: f.CoreThing.KeyPath}
 	}
-	for _, p := range []*string{&c.CAPath, &c.CertificatePath, &c.PrivateKeyPath} {
+	if c.SecretsKeyPath == "" {
+		c.SecretsKeyPath = c.PrivateKeyPath
+	}
+	for _, p := range []*string{&c.CAPath, &c.CertificatePath, &c.PrivateKeyPath, &c.SecretsKeyPath} {
 		if p == &c.CAPath && caFile != "" {
 			*p = caFile
 			continue

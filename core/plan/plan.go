@@ -20,6 +20,7 @@ import (
 	"github.com/fescue-edge/fescue/bundle"
 	"github.com/fescue-edge/fescue/core/failure"
 	"github.com/fescue-edge/fescue/core/sandbox"
+	"github.com/fescue-edge/fescue/core/secrets"
 	"github.com/fescue-edge/fescue/disk"
 )
 
@@ -33,6 +34,8 @@ type Plan struct {
 	Loggers []bundle.Logger
 	// Warnings are what was found in the group that fails nothing.
 	Warnings []fescue.ErrorDetail
+	// Secrets are the group's, nil for none.
+	Secrets *secrets.Set
 	// SpoolBytes bounds the queue of messages for the cloud; 0 is the default.
 	SpoolBytes int64
 }
@@ -67,6 +70,9 @@ type Function struct {
 	RunAs *sandbox.Credential
 	// Container is nil for a function without one.
 	Container *Container
+	// Secrets are the secrets that it may read, by their ARNs, each with the versions
+	// that it finds: one that gets others is started anew.
+	Secrets map[string]string `json:",omitempty"`
 	// LogLevel is the group's level for functions.
 	LogLevel string
 	// Hash names code and configuration: a function whose hash stays the same
@@ -99,6 +105,7 @@ type Options struct {
 	Lambdas  string
 	Runner   Runner
 	Accounts Accounts
+	Secrets  Secrets
 	// AllowRoot permits functions with UID or GID 0, or one that amounts to it.
 	AllowRoot bool
 	// DefaultUID and DefaultGID take the place of ggc_user and ggc_group.
@@ -110,6 +117,14 @@ type Options struct {
 	// Private are the core's own folders, of which functions in containers see nothing.
 	Private []sandbox.HostPath
 	Logger  *slog.Logger
+}
+
+// Secrets are what was staged of a deployment's secrets; secrets.Vault is some.
+type Secrets interface {
+	// Load opens them; nil for a group without any.
+	Load(m bundle.Manifest, g bundle.Group) (*secrets.Set, error)
+	// Check says whether this core could have secrets at all.
+	Check() error
 }
 
 // Runner is what runs functions.
@@ -184,6 +199,7 @@ func (p *Planner) resolve(ctx context.Context, m bundle.Manifest, document []byt
 		}
 	}
 	check.group(group)
+	plan.Secrets = check.secrets(group)
 	plan.Loggers = d.Logging.Content
 	if plan.Loggers == nil {
 		plan.Loggers = []bundle.Logger{}
@@ -204,7 +220,7 @@ func (p *Planner) resolve(ctx context.Context, m bundle.Manifest, document []byt
 		if !ok {
 			continue
 		}
-		f.LogLevel = level
+		f.LogLevel, f.Secrets = level, given(l, group, plan.Secrets)
 		f.Hash = f.hash()
 		plan.Functions = append(plan.Functions, f)
 	}

@@ -67,6 +67,25 @@ func (k *Keys) OpenAccepted(envelope []byte) (bundle.Manifest, error) {
 	return ring.OpenAccepted(envelope)
 }
 
+// OpenSecrets reads sealed secrets that are offered, see bundle.Keyring.OpenSecrets.
+// The error may be ErrNoKey.
+func (k *Keys) OpenSecrets(envelope []byte, of bundle.SecretsOf) (bundle.SealedSecrets, error) {
+	ring, err := k.ring()
+	if err != nil {
+		return bundle.SealedSecrets{}, err
+	}
+	return ring.OpenSecrets(envelope, of)
+}
+
+// OpenAcceptedSecrets is OpenSecrets for those that were accepted before.
+func (k *Keys) OpenAcceptedSecrets(envelope []byte, of bundle.SecretsOf) (bundle.SealedSecrets, error) {
+	ring, err := k.ring()
+	if err != nil {
+		return bundle.SealedSecrets{}, err
+	}
+	return ring.OpenAcceptedSecrets(envelope, of)
+}
+
 // ring reads the keys that may sign manifests: those of the key file, and what
 // follows from them by the chain.
 func (k *Keys) ring() (*bundle.Keyring, error) {
