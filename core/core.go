@@ -123,6 +123,16 @@ func (c *Core) Run(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, files.Close()) }()
 	logger := c.logger(files)
+	for _, text := range c.config.Unused {
+		logger.Warn(text)
+	}
+	if dir := c.config.PIDFileDirectory; dir != "" {
+		remove, err := writePID(dir)
+		if err != nil {
+			return err
+		}
+		defer remove()
+	}
 	p, err := c.assemble(files, logger)
 	if err != nil {
 		logger.Error("The core cannot start.", slog.String("errorString", err.Error()))

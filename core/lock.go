@@ -55,3 +55,20 @@ func lockRoot(folder string) (*os.File, error) {
 	}
 	return f, nil
 }
+
+// pidFile is the file's name that service definitions of the original have.
+const pidFile = "greengrassd.pid"
+
+// writePID writes this process's number into a folder. What remove finds of another
+// process by then it leaves alone.
+func writePID(dir string) (remove func(), err error) {
+	path, text := filepath.Join(dir, pidFile), []byte(strconv.Itoa(os.Getpid())+"\n")
+	if err := disk.WriteFile(path, text, 0o644); err != nil {
+		return nil, fmt.Errorf("write %s of pidFileDirectory in config.json: %w", path, err)
+	}
+	return func() {
+		if now, err := os.ReadFile(path); err == nil && string(now) == string(text) {
+			_ = os.Remove(path)
+		}
+	}, nil
+}

@@ -61,10 +61,13 @@ type Config struct {
 	ManagedRespawn, OverlayTmpfs bool
 	// ShadowSyncTimeout bounds one HTTP call to the cloud's shadows.
 	ShadowSyncTimeout time.Duration
+	// Unused tells which keys of the file have no effect, and why.
+	Unused []string
 	// WriteDirectory takes the place of Root/ggc for what is written; empty
 	// when the file names none.
 	WriteDirectory string
-	// PIDFileDirectory is where a daemon keeps its pid file.
+	// PIDFileDirectory is where the core writes its number, for who starts and stops
+	// it; empty for nowhere.
 	PIDFileDirectory string
 }
 
@@ -123,6 +126,7 @@ func Parse(data []byte, root string, o Overrides) (*Config, error) {
 		}
 		return nil, err
 	}
+	c.Unused = unusedIn(data)
 	return c, nil
 }
 
@@ -242,8 +246,8 @@ func (c *Config) folders(write string) error {
 		return invalid("writeDirectory %q is not an absolute path", write)
 	}
 	c.WriteDirectory = write
-	if c.PIDFileDirectory == "" {
-		c.PIDFileDirectory = "/var/run"
+	if d := c.PIDFileDirectory; d != "" && !filepath.IsAbs(d) {
+		return invalid("pidFileDirectory %q is not an absolute path", d)
 	}
 	return nil
 }

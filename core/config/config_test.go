@@ -62,7 +62,10 @@ func TestParseFillsInDefaults(t *testing.T) {
 		KeepAlive: 600 * time.Second, OperationTimeout: 5 * time.Second, MaxRetryInterval: 60 * time.Second,
 		LocalMQTTPort: 8883, DaemonPort: 8000, AuthTimeout: 5 * time.Second,
 		MaxWorkItems: 1024, MaxConcurrent: 25, HealthTimeout: 30 * time.Second,
-		UseSystemd: true, ShadowSyncTimeout: 5 * time.Second, PIDFileDirectory: "/var/run",
+		UseSystemd: true, ShadowSyncTimeout: 5 * time.Second,
+		Unused: []string{
+			"runtime.cgroup.useSystemd of config.json has no effect: the core finds the control groups of its machine itself",
+		},
 	}
 	want.Partition.AWS, want.Partition.Account, want.Partition.Region = "aws", "123456789012", "us-east-1"
 	if diff := cmp.Diff(want, *c); diff != "" {
@@ -176,6 +179,9 @@ func TestParseRefuses(t *testing.T) {
 		{"empty file URI", edit(`"file:///greengrass/certs/AmazonRootCA1.pem"`, `"file://"`), config.ErrUnknownURIScheme, "ErrUnknownURIScheme"},
 		{"hardware key for secrets", edit(`"SecretsManager":{"privateKeyPath":"file:`, `"SecretsManager":{"privateKeyPath":"pkcs11:`), config.ErrPKCS11, "file:///path/to/private.key"},
 		{"hardware key", edit(key, `"privateKeyPath":"pkcs11:object=key;type=private","cert`), config.ErrPKCS11, "file:///path/to/private.key"},
+		{"hardware key of the MQTT server", edit(`"SecretsManager":{`, `"MQTTServerCertificate":{"privateKeyPath":"pkcs11:object=key;type=private"},"SecretsManager":{`), config.ErrPKCS11, "(crypto.principals.MQTTServerCertificate.privateKeyPath)"},
+		{"plain path of secrets", edit(`"SecretsManager":{"privateKeyPath":"file:///greengrass`, `"SecretsManager":{"privateKeyPath":"/greengrass`), config.ErrUnknownURIScheme, "ErrUnknownURIScheme"},
+		{"relative folder of the pid file", edit(`"managedRespawn":false`, `"pidFileDirectory":"run"`), config.ErrInvalid, "pidFileDirectory"},
 		{"no thing", edit(`"thingArn":"arn:aws:iot:us-east-1:123456789012:thing/Mill_Core",`, ""), config.ErrInvalid, "coreThing.thingArn is missing"},
 		{"no ARN", edit("arn:aws:iot:us-east-1:123456789012:thing/Mill_Core", "Mill_Core"), config.ErrInvalid, "coreThing.thingArn"},
 		{"another ARN", edit("arn:aws:iot:us-east-1:123456789012:thing/Mill_Core", "arn:aws:iot:us-east-1:123456789012:cert/ab"), config.ErrInvalid, "does not name an IoT thing"},
@@ -207,6 +213,45 @@ func TestParseRefuses(t *testing.T) {
 			}
 			if err != nil && strings.Contains(err.Error(), "secret") {
 				t.Errorf("the error tells a password: %v", err)
+			}
+		})
+	}
+}
+
+// TestUnused: a key without effect is told of where it asks for something.
+func TestUnused(t *testing.T) {
+	t.Parallel()
+	base := edit(`"runtime":{"cgroup":{"useSystemd":"yes"}},`, `"runtime":{},`)
+	for _, tc := range []struct{ name, old, new, key string }{
+		{"nothing", "", "", ""},
+		{"what is off", `"runtime":{}`, `"runtime":{"mountAllBlockDevices":"no","cgroup":null},"system":{"useOverlayWithTmpfs":false}`, ""},
+		{"managedRespawn", `"managedRespawn":false`, `"managedRespawn":true`, "managedRespawn"},
+		{"port of the MQTT server", `"keepAlive":600`, `"ggMqttPort":8884`, "coreThing.ggMqttPort"},
+		{"authentication of components", `"keepAlive":600`, `"systemComponentAuthTimeout":600`, "coreThing.systemComponentAuthTimeout"},
+		{"block devices", `"runtime":{}`, `"runtime":{"mountAllBlockDevices":"yes"}`, "runtime.mountAllBlockDevices"},
+		{"systemd", `"runtime":{}`, `"runtime":{"cgroup":{"useSystemd":"yes"}}`, "runtime.cgroup.useSystemd"},
+		{"a module that no key is in", `"crypto":{`, `"crypto":{"PKCS11":{"P11Provider":"/usr/lib/softhsm.so","slotLabel":"l","slotUserPin":"1"},`, "crypto.PKCS11"},
+		{"a key of the MQTT server", `"principals":{`, `"principals":{"MQTTServerCertificate":{"privateKeyPath":"file:///k"},`, "crypto.principals.MQTTServerCertificate"},
+		{"shadows", `"runtime":{}`, `"system":{"shadowSyncTimeout":7}`, "system.shadowSyncTimeout"},
+		{"overlay", `"runtime":{}`, `"system":{"useOverlayWithTmpfs":true}`, "system.useOverlayWithTmpfs"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			if !strings.Contains(base, tc.old) {
+				t.Fatalf("the sample has no %s", tc.old)
+			}
+			c, err := config.Parse([]byte(strings.Replace(base, tc.old, tc.new, 1)), root, config.Overrides{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if tc.key == "" {
+				if len(c.Unused) != 0 {
+					t.Errorf("%q", c.Unused)
+				}
+				return
+			}
+			if len(c.Unused) != 1 || !strings.HasPrefix(c.Unused[0], tc.key+" of config.json has no effect: ") {
+				t.Errorf("%q", c.Unused)
 			}
 		})
 	}

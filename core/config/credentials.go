@@ -28,6 +28,11 @@ func (f *file) credentials(root, caFile string) (Credentials, error) {
 	var c Credentials
 	resolve := relativeToCerts(root)
 	if f.Crypto != nil {
+		if uri := f.Crypto.Principals.MQTTServerCertificate.PrivateKeyPath; uri != "" {
+			if _, err := fileURI(root)(uri); err != nil {
+				return Credentials{}, fmt.Errorf("%w (crypto.principals.MQTTServerCertificate.privateKeyPath)", err)
+			}
+		}
 		id := f.Crypto.Principals.IoTCertificate
 		c = Credentials{f.Crypto.CAPath, id.CertificatePath, id.PrivateKeyPath, f.Crypto.Principals.SecretsManager.PrivateKeyPath}
 		resolve = fileURI(root)

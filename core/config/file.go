@@ -59,6 +59,9 @@ type cryptoFile struct {
 			PrivateKeyPath  string `json:"privateKeyPath"`
 			CertificatePath string `json:"certificatePath"`
 		} `json:"IoTCertificate"`
+		MQTTServerCertificate struct {
+			PrivateKeyPath string `json:"privateKeyPath"`
+		} `json:"MQTTServerCertificate"`
 		SecretsManager struct {
 			PrivateKeyPath string `json:"privateKeyPath"`
 		} `json:"SecretsManager"`
