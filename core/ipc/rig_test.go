@@ -104,8 +104,8 @@ func (f *functions) Initialized(_ context.Context, worker invoke.Worker, i invok
 	return f.err
 }
 
-func (f *functions) Publish(_ context.Context, source, topic string, payload []byte, all bool) error {
-	f.note("publish %s %s %s %v", source, topic, payload, all)
+func (f *functions) Publish(_ context.Context, m router.Message, all bool) error {
+	f.note("publish %s %s %s %v", m.Source, m.Topic, m.Payload, all)
 	return f.err
 }
 

@@ -244,13 +244,13 @@ def handler(event, context):
 			r.flood("others", "Silent", 1)
 			_, _ = r.calls.Invoke(t.Context(), invoke.Worker{}, call)
 		}
-		if err := r.router.Publish(t.Context(), "s", "t", []byte("m"), true); !errors.Is(err, invoke.ErrQueueFull) {
+		if err := r.router.Publish(t.Context(), router.Message{Source: "s", Topic: "t", Payload: []byte("m")}, true); !errors.Is(err, invoke.ErrQueueFull) {
 			t.Errorf("all or error: %v, want a full queue", err)
 		}
 		if len(r.cloud) != 0 {
 			t.Error("the cloud got a message that not everyone got")
 		}
-		if err := r.router.Publish(t.Context(), "s", "t", []byte("m"), false); err != nil {
+		if err := r.router.Publish(t.Context(), router.Message{Source: "s", Topic: "t", Payload: []byte("m")}, false); err != nil {
 			t.Errorf("best effort: %v", err)
 		}
 		if len(r.cloud) != 1 {

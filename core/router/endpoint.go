@@ -13,6 +13,10 @@ type Message struct {
 	Source  string
 	Topic   string
 	Payload []byte
+	// Once says that the source wants the message delivered at most once: QoS 0 of a
+	// client device. What comes from elsewhere may be delivered again where the
+	// target wants that.
+	Once bool
 }
 
 // Endpoint takes messages for the targets of one kind, without waiting for

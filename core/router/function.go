@@ -12,7 +12,7 @@ import (
 
 // Publisher takes what functions publish, as Router does.
 type Publisher interface {
-	Publish(ctx context.Context, source, topic string, payload []byte, allOrError bool) error
+	Publish(ctx context.Context, m Message, allOrError bool) error
 }
 
 // Function is GGRouter: the system function that functions invoke to publish.
@@ -27,7 +27,7 @@ func Function(p Publisher) invoke.Target {
 			return invoke.Outcome{}, fmt.Errorf("%w: a function publishes as itself, not as %s", invoke.ErrForbidden, said.Custom.Source)
 		}
 		all := said.Custom.QueueFullPolicy == "AllOrError"
-		return invoke.Outcome{}, p.Publish(ctx, caller.FunctionARN, said.Custom.Subject, call.Payload, all)
+		return invoke.Outcome{}, p.Publish(ctx, Message{Source: caller.FunctionARN, Topic: said.Custom.Subject, Payload: call.Payload}, all)
 	})
 }
 

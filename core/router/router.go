@@ -38,9 +38,9 @@ func New(endpoints map[fescue.EndpointKind]Endpoint, logger *slog.Logger) *Route
 // one, never by both. Targets that this core cannot reach are named in the log.
 func (r *Router) SetTable(t *Table) {
 	for _, target := range t.targets {
-		if r.endpoints[fescue.EndpointKindOf(target)] == nil {
+		if r.endpoints[target.kind] == nil {
 			r.logger.Warn("A subscription's target cannot be reached; its messages will be dropped.",
-				"target", target, "kind", string(fescue.EndpointKindOf(target)))
+				"target", target.name, "kind", string(target.kind))
 		}
 	}
 	r.table.Store(t)
@@ -57,16 +57,17 @@ func (r *Router) Table() *Table { return r.table.Load() }
 //
 // A source's messages reach each target in the order of the calls, if the
 // source waits for each call to return.
-func (r *Router) Publish(ctx context.Context, source, topic string, payload []byte, allOrError bool) error {
-	targets := r.table.Load().Route(source, topic)
+func (r *Router) Publish(ctx context.Context, m Message, allOrError bool) error {
+	var few [8]*target
+	targets := r.table.Load().route(few[:0], m.Source, m.Topic)
 	if len(targets) == 0 {
-		r.logger.Debug("Failed to get routes. Discarding message.", "source", source, "topic", topic, "size", len(payload))
+		r.logger.Debug("Failed to get routes. Discarding message.", "source", m.Source, "topic", m.Topic, "size", len(m.Payload))
 		return nil
 	}
-	message := Message{Source: source, Topic: topic, Payload: payload}
-	settle := make([]func(bool), 0, len(targets))
+	var places [8]func(bool)
+	settle := places[:0]
 	for _, target := range targets {
-		place, err := r.reserve(ctx, target, message)
+		place, err := r.reserve(ctx, target, m)
 		if err == nil {
 			settle = append(settle, place)
 			continue
@@ -75,9 +76,9 @@ func (r *Router) Publish(ctx context.Context, source, topic string, payload []by
 			for _, each := range settle {
 				each(false)
 			}
-			return fmt.Errorf("deliver to %s: %w", target, err)
+			return fmt.Errorf("deliver to %s: %w", target.name, err)
 		}
-		r.logger.Warn("A message was dropped.", "source", source, "topic", topic, "target", target, "errorString", err.Error())
+		r.logger.Warn("A message was dropped.", "source", m.Source, "topic", m.Topic, "target", target.name, "errorString", err.Error())
 	}
 	for _, each := range settle {
 		each(true)
@@ -89,14 +90,13 @@ func (r *Router) Publish(ctx context.Context, source, topic string, payload []by
 // link that acknowledges only what was queued calls Publish with the cloud as source
 // and allOrError instead.
 func (r *Router) FromCloud(ctx context.Context, topic string, payload []byte) error {
-	return r.Publish(ctx, fescue.CloudEndpoint, topic, payload, false)
+	return r.Publish(ctx, Message{Source: fescue.CloudEndpoint, Topic: topic, Payload: payload}, false)
 }
 
-func (r *Router) reserve(ctx context.Context, target string, m Message) (func(bool), error) {
-	kind := fescue.EndpointKindOf(target)
-	endpoint := r.endpoints[kind]
+func (r *Router) reserve(ctx context.Context, t *target, m Message) (func(bool), error) {
+	endpoint := r.endpoints[t.kind]
 	if endpoint == nil {
-		return nil, fmt.Errorf("%w (%s)", ErrNoEndpoint, kind)
+		return nil, fmt.Errorf("%w (%s)", ErrNoEndpoint, t.kind)
 	}
-	return endpoint.Reserve(ctx, target, m)
+	return endpoint.Reserve(ctx, t.name, m)
 }

@@ -48,14 +48,14 @@ func TestRoute(t *testing.T) {
 		name, source, topic string
 		want                []string
 	}{
-		{"distinct targets in row order", functionA, "a/b", []string{functionB, fescue.CloudEndpoint, device}},
+		{"distinct targets, in the order in which the table names them", functionA, "a/b", []string{functionB, fescue.CloudEndpoint, device}},
 		{"a level wildcard takes one level", functionA, "a/b/c", []string{functionB, device}},
 		{"a/# does not take a", functionA, "a", []string{functionB}},
 		{"# does not take reserved topics", functionA, "$aws/things/t/shadow/update", nil},
 		{"case matters", functionA, "A/B", []string{functionB}},
 		{"another source", functionB, "a/b", nil},
 		{"another version of the source", strings.TrimSuffix(functionA, "1") + "2", "a/b", nil},
-		{"from the cloud, exact before and after a filter", fescue.CloudEndpoint, "c/x", []string{functionA, functionB}},
+		{"from the cloud, exact before and after a filter", fescue.CloudEndpoint, "c/x", []string{functionB, functionA}},
 		{"unknown", "", "", nil},
 	}
 	for _, test := range tests {
@@ -188,7 +188,7 @@ func TestPublish(t *testing.T) {
 				t.Errorf("the log does not name the target that cannot be reached: %s", &log)
 			}
 			log.Reset()
-			err := r.Publish(t.Context(), test.source, test.topic, []byte("m"), test.all)
+			err := r.Publish(t.Context(), router.Message{Source: test.source, Topic: test.topic, Payload: []byte("m")}, test.all)
 			if !errors.Is(err, test.wantErr) || (err == nil) != (test.wantErr == nil) {
 				t.Errorf("got error %v, want %v", err, test.wantErr)
 			}
@@ -239,7 +239,7 @@ func TestSetTable(t *testing.T) {
 	t.Run("a new router has no routes", func(t *testing.T) {
 		t.Parallel()
 		r := router.New(nil, slog.New(slog.DiscardHandler))
-		if err := r.Publish(t.Context(), functionA, "t", nil, true); err != nil {
+		if err := r.Publish(t.Context(), router.Message{Source: functionA, Topic: "t"}, true); err != nil {
 			t.Error(err)
 		}
 	})

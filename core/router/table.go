@@ -3,65 +3,60 @@ package router
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/topic"
 )
 
-// Table answers where a message goes. It never changes; make one with NewTable.
+// Table answers where a message goes, in time that depends on its topic and not on
+// the number of rows. It never changes; make one with NewTable.
 type Table struct {
-	sources map[string]*routes
+	sources map[string]*topic.Tree[[]*target]
 	// cloud are the distinct subjects with source "cloud", in row order.
 	cloud   []string
-	targets []string
+	targets []*target
 }
 
-// routes are the rows of one source. A route knows the number of its row, so
-// that targets come out in the order of the table.
-type routes struct {
-	exact   map[string][]route
-	filters []filtered
-}
-
-type route struct {
-	row    int
-	target string
-}
-
-type filtered struct {
-	subject string
-	route
+// target is the other end of rows.
+type target struct {
+	name string
+	kind fescue.EndpointKind
+	// order is its place among the targets, by their first rows.
+	order int
 }
 
 // NewTable makes a table of rows, at any number of them. The error names the
 // first row that cannot be one.
+//
+// A row from the cloud to the cloud is none: what it sends would come back by it, for
+// ever.
 func NewTable(rows []fescue.Subscription) (*Table, error) {
-	t := &Table{sources: make(map[string]*routes)}
-	targets := make(map[string]bool)
+	t := &Table{sources: make(map[string]*topic.Tree[[]*target])}
+	targets := make(map[string]*target)
 	subjects := make(map[string]bool)
-	for i, row := range rows {
+	for _, row := range rows {
 		if row.Source == "" || row.Target == "" {
 			return nil, fmt.Errorf("subscription %q lacks a source or a target", row.Id)
 		}
 		if err := topic.ValidFilter(row.Subject); err != nil {
 			return nil, fmt.Errorf("subscription %q: %w", row.Id, err)
 		}
+		if row.Source == fescue.CloudEndpoint && row.Target == fescue.CloudEndpoint {
+			continue
+		}
 		of := t.sources[row.Source]
 		if of == nil {
-			of = &routes{exact: make(map[string][]route)}
+			of = new(topic.Tree[[]*target])
 			t.sources[row.Source] = of
 		}
-		entry := route{row: i, target: row.Target}
-		if strings.ContainsAny(row.Subject, "+#") {
-			of.filters = append(of.filters, filtered{row.Subject, entry})
-		} else {
-			of.exact[row.Subject] = append(of.exact[row.Subject], entry)
+		to := targets[row.Target]
+		if to == nil {
+			to = &target{row.Target, fescue.EndpointKindOf(row.Target), len(t.targets)}
+			targets[row.Target] = to
+			t.targets = append(t.targets, to)
 		}
-		if !targets[row.Target] {
-			targets[row.Target] = true
-			t.targets = append(t.targets, row.Target)
-		}
+		others, _ := of.Get(row.Subject)
+		of.Set(row.Subject, append(others, to))
 		if row.Source == fescue.CloudEndpoint && !subjects[row.Subject] {
 			subjects[row.Subject] = true
 			t.cloud = append(t.cloud, row.Subject)
@@ -70,28 +65,22 @@ func NewTable(rows []fescue.Subscription) (*Table, error) {
 	return t, nil
 }
 
-// Route returns the distinct targets of a message, in the order of the rows.
-func (t *Table) Route(source, name string) []string {
+// Route returns the distinct targets of a message, in the order in which the table
+// first names them.
+func (t *Table) Route(source, name string) []string { return names(t.route(nil, source, name)) }
+
+// route appends the targets of a message to found, which has none.
+func (t *Table) route(found []*target, source, name string) []*target {
 	of := t.sources[source]
 	if of == nil {
 		return nil
 	}
-	found := slices.Clone(of.exact[name])
-	for _, each := range of.filters {
-		if topic.Match(each.subject, name) {
-			found = append(found, each.route)
-		}
+	of.Match(name, func(targets []*target) { found = append(found, targets...) })
+	if len(found) > 1 {
+		slices.SortFunc(found, func(a, b *target) int { return a.order - b.order })
+		found = slices.Compact(found)
 	}
-	slices.SortFunc(found, func(a, b route) int { return a.row - b.row })
-	targets := make([]string, 0, len(found))
-	seen := make(map[string]bool, len(found))
-	for _, each := range found {
-		if !seen[each.target] {
-			seen[each.target] = true
-			targets = append(targets, each.target)
-		}
-	}
-	return targets
+	return found
 }
 
 // CloudFilters lists the distinct subjects whose source is the cloud: what the
@@ -99,4 +88,12 @@ func (t *Table) Route(source, name string) []string {
 func (t *Table) CloudFilters() []string { return slices.Clone(t.cloud) }
 
 // Targets lists the distinct targets, in the order of the rows.
-func (t *Table) Targets() []string { return slices.Clone(t.targets) }
+func (t *Table) Targets() []string { return names(t.targets) }
+
+func names(targets []*target) []string {
+	list := make([]string, len(targets))
+	for i, t := range targets {
+		list[i] = t.name
+	}
+	return list
+}
