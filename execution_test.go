@@ -167,11 +167,11 @@ func TestUnservedFeatures(t *testing.T) {
 	t.Run("judged", func(t *testing.T) {
 		t.Parallel()
 		needs := []fescue.Need{
-			{Feature: fescue.FeatureIPDetector}, {Feature: fescue.FeatureContainers, Function: "f", Values: []any{"f"}}, {Feature: "served"},
+			{Feature: fescue.FeatureGroupRole}, {Feature: fescue.FeatureContainers, Function: "f", Values: []any{"f"}}, {Feature: "served"},
 		}
 		failures, warnings := fescue.Judge(needs, fescue.CoreInfo{}, func(f fescue.Feature) bool { return f != fescue.FeatureContainers && fescue.Served(f) })
 		if len(failures) != 1 || failures[0].Function != "f" || failures[0].Detail.DetailedErrorCode != string(fescue.ContainerUnsupported) ||
-			len(warnings) != 1 || warnings[0].Detail.DetailedErrorCode != string(fescue.IPDetectorUnserved) {
+			len(warnings) != 1 || warnings[0].Detail.DetailedErrorCode != string(fescue.GroupRoleUnserved) {
 			t.Errorf("failures %+v, warnings %+v", failures, warnings)
 		}
 		failures, warnings = fescue.Judge(needs, fescue.CoreInfo{}, func(fescue.Feature) bool { return true })

@@ -86,6 +86,7 @@ const (
 	SpoolSize                  FailureCode = "SPOOL_SIZE_ERROR"
 	SpoolSizeInvalid           FailureCode = "SPOOL_SIZE_INVALID_ERROR"
 	SubscriptionInvalid        FailureCode = "SUBSCRIPTION_INVALID_ERROR"
+	LocalMQTTUnserved          FailureCode = "LOCAL_MQTT_ERROR"
 	FunctionsNotStarted        FailureCode = "FUNCTIONS_APPLY_ERROR"
 	FunctionUnhealthy          FailureCode = "FUNCTION_UNHEALTHY_ERROR"
 	DeploymentInterrupted      FailureCode = "DEPLOYMENT_INTERRUPTED_ERROR"

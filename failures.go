@@ -154,8 +154,8 @@ var DeploymentFailures = []DeploymentFailure{
 	},
 	{
 		Code: DeviceSubscriptionUnsupported, Phase: FailsBuilding, Concerns: "subscription",
-		Text:   "The %s of subscription '%s' is the client device %s; this version of the core has no MQTT server for client devices",
-		Remedy: "Remove the subscription, and have the device connect to the server's own MQTT port, from where a subscription with the source cloud brings its messages to functions.",
+		Text:   "The %s of subscription '%s' is the client device %s; its core has no MQTT server for client devices yet",
+		Remedy: "Bring the core to the version of the control plane and deploy again.",
 	},
 	{
 		Code: ShadowSubscriptionUnsupported, Phase: FailsBuilding, Concerns: "subscription",
@@ -456,6 +456,11 @@ var DeploymentFailures = []DeploymentFailure{
 		Code: FunctionsNotStarted, Phase: FailsSwitched, Concerns: "core",
 		Text:   "The functions could not be started: %v",
 		Remedy: "The core's runtime.log has more; put it right and deploy again.",
+	},
+	{
+		Code: LocalMQTTUnserved, Phase: FailsSwitched, Concerns: "core",
+		Text:   "Client devices cannot connect: %s",
+		Remedy: "End what has the port, or give the core another one by coreThing.ggMqttPort in config.json, and deploy again.",
 	},
 	{
 		Code: FunctionUnhealthy, Phase: FailsSwitched, Concerns: "function",

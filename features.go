@@ -60,13 +60,13 @@ var UnservedFeatures = []UnservedFeature{
 	{Feature: FeatureSecrets, Code: ResourceUnsupported, Served: true},
 	{Feature: FeatureStreams, Code: SystemComponentUnsupported},
 	{Feature: FeatureSystemFunctions, Code: SystemComponentUnsupported},
-	{Feature: FeatureDeviceSubscriptions, Code: DeviceSubscriptionUnsupported},
+	{Feature: FeatureDeviceSubscriptions, Code: DeviceSubscriptionUnsupported, Served: true},
 	{Feature: FeatureShadows, Code: ShadowSubscriptionUnsupported},
-	{Feature: FeatureClientDevices, Code: ClientDevicesUnserved},
+	{Feature: FeatureClientDevices, Code: ClientDevicesUnserved, Served: true},
 	{Feature: FeatureShadowSync, Code: ShadowSyncUnserved},
 	{Feature: FeatureCloudWatchLogs, Code: LoggerUnserved, Served: true},
 	{Feature: FeatureSpoolerSettings, Code: SpoolerSettingUnserved},
-	{Feature: FeatureIPDetector, Code: IPDetectorUnserved},
+	{Feature: FeatureIPDetector, Code: IPDetectorUnserved, Served: true},
 	{Feature: FeatureGroupRole, Code: GroupRoleUnserved},
 }
 

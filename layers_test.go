@@ -24,7 +24,7 @@ var layers = []struct {
 	{rooms: []string{"."}},
 	{rooms: []string{"disk"}},
 	{rooms: []string{"testkit"}, siblings: true},
-	{rooms: []string{"backoff", "pki", "policy", "shadow", "topic", "runtimes", "examples"}},
+	{rooms: []string{"backoff", "inbound", "pki", "policy", "shadow", "topic", "runtimes", "examples"}},
 	{rooms: []string{"corelink", "mqtt", "bundle"}},
 	{rooms: []string{"recovery"}},
 	{rooms: []string{"cloud", "core", "client"}, siblings: true},

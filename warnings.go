@@ -19,8 +19,8 @@ const (
 var DeploymentWarnings = []DeploymentFailure{
 	{
 		Code: ClientDevicesUnserved, Concerns: "device",
-		Text:   "The group has client devices (%s); this version of the core has no MQTT server for them",
-		Remedy: "They find the core by discovery and cannot connect to it. Have them connect to the server's own MQTT port.",
+		Text:   "The group has client devices (%s); its core has no MQTT server for them yet",
+		Remedy: "They find the core by discovery and cannot connect to it. Bring the core to the version of the control plane.",
 	},
 	{
 		Code: ShadowSyncUnserved, Concerns: "device",
@@ -39,8 +39,8 @@ var DeploymentWarnings = []DeploymentFailure{
 	},
 	{
 		Code: IPDetectorUnserved, Concerns: "function",
-		Text:   "The group has GGIPDetector, which has no effect in this version of the core",
-		Remedy: "Set where client devices reach the core with greengrass update-connectivity-info.",
+		Text:   "The group has GGIPDetector, which has no effect on its core yet",
+		Remedy: "Set where client devices reach the core with greengrass update-connectivity-info, or bring the core to the version of the control plane.",
 	},
 	{
 		Code: GroupRoleUnserved, Concerns: "group",

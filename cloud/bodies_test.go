@@ -24,7 +24,7 @@ import (
 
 	"github.com/fescue-edge/fescue/cloud"
 	"github.com/fescue-edge/fescue/cloud/identity"
-	"github.com/fescue-edge/fescue/cloud/inbound"
+	"github.com/fescue-edge/fescue/inbound"
 	"github.com/fescue-edge/fescue/testkit"
 )
 

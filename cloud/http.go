@@ -18,9 +18,9 @@ import (
 	"github.com/fescue-edge/fescue/cloud/awsapi"
 	ownapi "github.com/fescue-edge/fescue/cloud/awsapi/fescue"
 	"github.com/fescue-edge/fescue/cloud/events"
-	"github.com/fescue-edge/fescue/cloud/inbound"
 	"github.com/fescue-edge/fescue/corelink"
 	"github.com/fescue-edge/fescue/disk"
+	"github.com/fescue-edge/fescue/inbound"
 )
 
 // endpoints answers GET /fescue/v1/endpoints.

@@ -11,7 +11,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/fescue-edge/fescue/cloud/inbound"
+	"github.com/fescue-edge/fescue/inbound"
 	"github.com/fescue-edge/fescue/pki"
 )
 
@@ -150,7 +150,7 @@ func (s *Server) services(ctx context.Context) []service {
 	overMQTT("device MQTT", messages)
 	if s.mqtt != s.device {
 		mqtt := secure("MQTT", s.mqtt, tlsWanted("MQTT over TLS with a client certificate"))
-		overMQTT("MQTT", inbound.Negotiate(mqtt, pki.DeviceTLS(s.deviceTLS, s.edge.Verify), mqttProtocol))
+		overMQTT("MQTT", inbound.Negotiate(mqtt, pki.DeviceTLS(s.deviceTLS.Get, s.edge.Verify), mqttProtocol))
 	}
 	return list
 }

@@ -18,7 +18,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/greengrass"
 
 	"github.com/fescue-edge/fescue/cloud/identity"
-	"github.com/fescue-edge/fescue/cloud/inbound"
+	"github.com/fescue-edge/fescue/inbound"
 )
 
 // Connections whose requests never become whole do not keep others out, whichever

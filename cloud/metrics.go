@@ -9,8 +9,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/fescue-edge/fescue/cloud/events"
-	"github.com/fescue-edge/fescue/cloud/inbound"
 	"github.com/fescue-edge/fescue/cloud/mqttfront"
+	"github.com/fescue-edge/fescue/inbound"
 )
 
 // metrics is what /metrics tells. It implements awsapi.Observer.

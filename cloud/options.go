@@ -11,9 +11,9 @@ import (
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/deploy"
-	"github.com/fescue-edge/fescue/cloud/inbound"
 	"github.com/fescue-edge/fescue/cloud/mqttfront"
 	"github.com/fescue-edge/fescue/cloud/retention"
+	"github.com/fescue-edge/fescue/inbound"
 )
 
 // Options configures a Server. DataDir, the addresses, Account, Region and

@@ -34,14 +34,15 @@ import (
 	"github.com/fescue-edge/fescue/cloud/functions"
 	"github.com/fescue-edge/fescue/cloud/groupca"
 	"github.com/fescue-edge/fescue/cloud/identity"
-	"github.com/fescue-edge/fescue/cloud/inbound"
 	"github.com/fescue-edge/fescue/cloud/logs"
 	"github.com/fescue-edge/fescue/cloud/mqttfront"
 	"github.com/fescue-edge/fescue/cloud/registry"
 	"github.com/fescue-edge/fescue/cloud/retention"
 	"github.com/fescue-edge/fescue/cloud/secrets"
 	"github.com/fescue-edge/fescue/cloud/signing"
+	"github.com/fescue-edge/fescue/cloud/sites"
 	"github.com/fescue-edge/fescue/cloud/store"
+	"github.com/fescue-edge/fescue/inbound"
 	"github.com/fescue-edge/fescue/pki"
 )
 
@@ -94,10 +95,12 @@ func (s *Server) wire(ctx context.Context) error {
 	})
 	coreService, coreLogs := cores.New(s.db.Cores(), o.Now), logs.New(logs.Options{Store: s.db.Logs(), Cores: s.db.Cores(), Space: o.LogSpace, Now: o.Now})
 	authorities := groupca.New(s.db.GroupAuthorities(), s.master, o.Now)
+	s.tellCores(coreService, authorities, things)
 	s.edge = edge.New(edge.Options{
 		Principals: identity.Principals{Registry: things}, Deployments: s.engine, Artifacts: blobs, Presence: corePresence{s.presence, s.jobs}, Shadows: shadowService, SigningKeys: keys,
-		Discovery: discovery.New(s.db.Holdings(), coreService, authorities), Logs: coreLogs,
-		Pace: o.Pace, Now: o.Now, Logger: o.Logger,
+		Discovery: discovery.New(s.db.Holdings(), coreService, authorities), Cores: coreService, Logs: coreLogs,
+		Sites: sites.New(sites.Options{Cores: s.db.Cores(), Devices: s.db.Holdings(), Connectivity: coreService, Authorities: authorities}),
+		Pace:  o.Pace, Now: o.Now, Logger: o.Logger,
 	})
 
 	linkKey, err := s.master.Derive("links to function code")

@@ -167,6 +167,7 @@ type parts struct {
 	server     *ipc.Server
 	listener   *ipc.Listener
 	link       *cloudlink.Link
+	local      *localMQTT
 	// wake is what the cloud wakes the core by, subscribed what the group has
 	// subscribed to in the cloud.
 	wake, subscribed *cloudlink.Subscription
@@ -224,13 +225,19 @@ func (c *Core) assemble(files *logs.Logs, logger *slog.Logger) (_ *parts, err er
 		MaxWorkItems:  c.config.MaxWorkItems,
 		MaxConcurrent: c.config.MaxConcurrent,
 	})
+	// The two know each other: what devices publish is routed, and some of that to
+	// devices.
+	local := new(deviceEndpoint)
 	p.router = router.New(map[fescue.EndpointKind]router.Endpoint{
 		fescue.EndpointFunction: router.ToFunctions(p.supervisor),
+		fescue.EndpointDevice:   local,
 		fescue.EndpointCloud: router.ToCloud(p.link, func(m router.Message, err error) {
 			logger.Warn("A message for the cloud was dropped.",
 				slog.String("source", m.Source), slog.String("topic", m.Topic), slog.String("errorString", err.Error()))
 		}),
 	}, logger)
+	p.local = newLocalMQTT(c.config, c.cloud, p.router, logger)
+	local.Endpoint = p.local.gateway
 	registry.Register(fescue.RouterFunction.ARN(), router.Function(p.router))
 	p.secrets = &secrets.Function{Logger: logger}
 	registry.Register(fescue.SecretFunction.ARN(), p.secrets)
@@ -246,6 +253,7 @@ func (c *Core) assemble(files *logs.Logs, logger *slog.Logger) (_ *parts, err er
 		Connected:    p.wake.Active,
 		Certificates: c.certificates,
 		Info:         p.info,
+		Site:         p.local.notice,
 		Missing:      p.sandbox.Missing(),
 		Private:      c.hidden(),
 		AllowRoot:    c.config.AllowRoot,
@@ -352,6 +360,7 @@ func (c *Core) serve(ctx context.Context, p *parts) error {
 		}
 		return err
 	})
+	p.local.start(failed)
 	inner.Go(func() error {
 		err := p.agent.Run(failed)
 		if err != nil {
@@ -369,6 +378,10 @@ func (c *Core) serve(ctx context.Context, p *parts) error {
 	})
 	inner.Go(func() error {
 		p.lookForRuntimes(failed)
+		return nil
+	})
+	inner.Go(func() error {
+		p.local.run(failed)
 		return nil
 	})
 	<-failed.Done()

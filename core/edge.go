@@ -3,7 +3,6 @@ package core
 import (
 	"context"
 	"errors"
-	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -62,6 +61,7 @@ func (e *edge) Apply(ctx context.Context, p plan.Plan) error {
 	// cloud sends as soon as it is asked, so its subscriptions come last.
 	e.parts.router.SetTable(table)
 	e.parts.useSecrets(p)
+	e.parts.local.apply(p)
 	if _, err := e.parts.supervisor.Apply(ctx, p.Functions); err != nil {
 		return err
 	}
@@ -87,6 +87,9 @@ func (e *edge) WaitReady(ctx context.Context) []plan.Trouble {
 		return nil
 	}
 	var list []plan.Trouble
+	if err := e.parts.local.trouble(); err != nil {
+		list = append(list, plan.Trouble{Cause: err.Error(), Kind: plan.PortTaken})
+	}
 	for _, s := range started {
 		if s.State != lifecycle.Failed {
 			continue
@@ -106,9 +109,5 @@ func (e *edge) Reset(context.Context) error {
 	// Files that are still open would go on growing without a name.
 	err := e.files.Close()
 	err = errors.Join(err, os.RemoveAll(filepath.Join(e.config.LogFolder(), "user")))
-	server := os.Remove(filepath.Join(e.config.StateFolder(), "server", "server.crt"))
-	if server != nil && !errors.Is(server, fs.ErrNotExist) {
-		err = errors.Join(err, server)
-	}
-	return err
+	return errors.Join(err, e.parts.local.identity.Forget())
 }

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -164,6 +165,31 @@ func (c *Client) AnswerCheck(ctx context.Context, groupID, checkID, coreARN stri
 	var answer struct{}
 	if err := c.call(ctx, http.MethodPut, statusPath(groupID, checkID, coreARN)+"/check", report, &answer); err != nil {
 		return fmt.Errorf("AnswerCheck %s: %w", checkID, err)
+	}
+	return nil
+}
+
+// CreateCertificate asks for a certificate of the core's MQTT server over the key of
+// a certificate signing request in PEM.
+func (c *Client) CreateCertificate(ctx context.Context, thing string, csr []byte) (ServerCertificate, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	var answer ServerCertificate
+	if err := c.call(ctx, http.MethodPut, corePath(thing)+"/certificate", CertificateRequest{string(csr)}, &answer); err != nil {
+		return ServerCertificate{}, fmt.Errorf("CreateCertificate for core %s: %w", thing, err)
+	}
+	return answer, nil
+}
+
+// UpdateConnectivity tells where client devices reach the core, in place of what was
+// told before.
+func (c *Client) UpdateConnectivity(ctx context.Context, thing string, places []CorePlace) error {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	var answer struct{}
+	path := "/greengrass/things/" + url.PathEscape(thing) + "/connectivityInfo"
+	if err := c.call(ctx, http.MethodPut, path, Connectivity{places}, &answer); err != nil {
+		return fmt.Errorf("UpdateConnectivityInfo of core %s: %w", thing, err)
 	}
 	return nil
 }

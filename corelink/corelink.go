@@ -30,6 +30,9 @@ const (
 	UpdateProgressPattern      = "PUT /greengrass/groups/{GroupId}/deployments/{DeploymentId}/cores/{CoreArn}/progress"
 	AnswerCheckPattern         = "PUT /greengrass/groups/{GroupId}/deployments/{DeploymentId}/cores/{CoreArn}/check"
 	SealSecretsPattern         = "POST /greengrass/groups/{GroupId}/deployments/{DeploymentId}/cores/{CoreArn}/secrets"
+	CreateCertificatePattern   = "PUT /greengrass/cores/{ThingName}/certificate"
+	GetConnectivityPattern     = "GET /greengrass/things/{ThingName}/connectivityInfo"
+	UpdateConnectivityPattern  = "PUT /greengrass/things/{ThingName}/connectivityInfo"
 	GetSigningKeysPattern      = "GET /greengrass/signingkeys"
 	DeploymentDeltaTopicSuffix = "-gda/shadow/update/delta"
 )
@@ -131,6 +134,8 @@ type Offer struct {
 	WantInfo bool `json:"wantInfo,omitempty"`
 	// Check is a question, when no deployment waits.
 	Check *Check `json:"check,omitempty"`
+	// Site is for a core whose group has client devices.
+	Site *Site `json:"site,omitempty"`
 }
 
 // Check asks a core whether it could run a group, which it is not to do. It is not

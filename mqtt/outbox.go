@@ -58,10 +58,19 @@ func (b *outbox) add(p Packet, w int) {
 // ErrOverflow when another packet does.
 func (b *outbox) put(p Packet) error {
 	w := p.weight()
-	pub, ok := p.(*Publish)
-	droppable := ok && pub.QoS == 0
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if err := b.room(p, w); err != nil {
+		return err
+	}
+	b.add(p, w)
+	return nil
+}
+
+// room says by its error why p cannot be queued now; the caller holds mu.
+func (b *outbox) room(p Packet, w int) error {
+	pub, ok := p.(*Publish)
+	droppable := ok && pub.QoS == 0
 	switch {
 	case b.closed || b.ending:
 		return ErrClosed
@@ -70,8 +79,34 @@ func (b *outbox) put(p Packet) error {
 	case !b.fits(w, 1):
 		return ErrOverflow
 	}
-	b.add(p, w)
 	return nil
+}
+
+// reserve takes room for p, which settle then uses or gives back.
+func (b *outbox) reserve(p Packet) error {
+	w := p.weight()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err := b.room(p, w); err != nil {
+		return err
+	}
+	b.held++
+	b.weight += w
+	return nil
+}
+
+// settle queues p in the room that was taken for it, or gives that back.
+func (b *outbox) settle(p Packet, use bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.held--
+	w := p.weight()
+	b.weight -= w
+	if use && !b.closed && !b.ending {
+		b.add(p, w)
+		return
+	}
+	b.changed.Broadcast()
 }
 
 // putWait queues when there is room, which is always the case in an empty queue.

@@ -50,6 +50,16 @@ func (s *Session) Send(p Packet) error {
 	return err
 }
 
+// Reserve takes a place in the queue for a packet, with the errors of Send. The
+// returned function must be called once: with true it queues the packet, with false
+// it gives the place back.
+func (s *Session) Reserve(p Packet) (settle func(send bool), err error) {
+	if err := s.outbox.reserve(p); err != nil {
+		return nil, err
+	}
+	return func(send bool) { s.outbox.settle(p, send) }, nil
+}
+
 // Close ends the session at once, as a broken connection would; Serve returns
 // cause. Nothing queued is written any more.
 func (s *Session) Close(cause error) {

@@ -238,6 +238,23 @@ func ParseCertificate(text []byte) (*x509.Certificate, error) {
 	return cert, nil
 }
 
+// ParseRequest reads exactly one PEM certificate signing request, whose key its
+// sender has.
+func ParseRequest(text []byte) (*x509.CertificateRequest, error) {
+	block, rest := pem.Decode(text)
+	if block == nil || block.Type != "CERTIFICATE REQUEST" && block.Type != "NEW CERTIFICATE REQUEST" || len(bytes.TrimSpace(rest)) > 0 {
+		return nil, errors.New("the certificate signing request is not one PEM block of type CERTIFICATE REQUEST")
+	}
+	request, err := x509.ParseCertificateRequest(block.Bytes)
+	if err != nil {
+		return nil, fmt.Errorf("the certificate signing request does not parse: %w", err)
+	}
+	if err := request.CheckSignature(); err != nil {
+		return nil, fmt.Errorf("the signature of the certificate signing request does not verify: %w", err)
+	}
+	return request, nil
+}
+
 // EncodeKeyPair is an RSA key pair as AWS IoT hands it out: PKCS #1 private key
 // and PKIX public key, in PEM.
 func EncodeKeyPair(key *rsa.PrivateKey) (private, public []byte, err error) {

@@ -115,9 +115,9 @@ func (c *ListenerCertificates) Run(ctx context.Context) {
 	}
 }
 
-// get picks the first certificate that the client can use; clients without SNI
+// Get picks the first certificate that the client can use; clients without SNI
 // get the default one.
-func (c *ListenerCertificates) get(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+func (c *ListenerCertificates) Get(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	leaves := *c.current.Load()
 	for _, leaf := range leaves {
 		if hello.SupportsCertificate(leaf) == nil {
@@ -138,20 +138,20 @@ func (c *ListenerCertificates) get(hello *tls.ClientHelloInfo) (*tls.Certificate
 
 // ServerTLS is the TLS configuration of a listener without client certificates.
 func ServerTLS(c *ListenerCertificates) *tls.Config {
-	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: c.get}
+	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: c.Get}
 }
 
 // ErrNoClientCertificate is the handshake error of a device without one.
 var ErrNoClientCertificate = errors.New("no client certificate")
 
-// DeviceTLS is the TLS configuration of a device listener. A client certificate
-// is required and its key proven; no authority is asked of it. verify is given
+// DeviceTLS is the TLS configuration of a device listener. certificate is asked for
+// the listener's own at every handshake. A client certificate is required and its key proven; no authority is asked of it. verify is given
 // the certificate at every handshake, resumed ones included, and refuses by an
 // error. Session tickets are off, so that a revoked certificate cannot resume.
-func DeviceTLS(c *ListenerCertificates, verify func(*x509.Certificate) error) *tls.Config {
+func DeviceTLS(certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error), verify func(*x509.Certificate) error) *tls.Config {
 	return &tls.Config{
 		MinVersion:             tls.VersionTLS12,
-		GetCertificate:         c.get,
+		GetCertificate:         certificate,
 		ClientAuth:             tls.RequireAnyClientCert,
 		SessionTicketsDisabled: true,
 		VerifyConnection: func(state tls.ConnectionState) error {

@@ -183,7 +183,7 @@ func TestDeviceTLS(t *testing.T) {
 	// listener counts how often verify is asked, and for whom.
 	listener := func(answer error) (config *tls.Config, asked *atomic.Int32, last *atomic.Pointer[x509.Certificate]) {
 		asked, last = new(atomic.Int32), new(atomic.Pointer[x509.Certificate])
-		return pki.DeviceTLS(s.certs, func(c *x509.Certificate) error {
+		return pki.DeviceTLS(s.certs.Get, func(c *x509.Certificate) error {
 			asked.Add(1)
 			last.Store(c)
 			return answer

@@ -7,7 +7,7 @@ import (
 
 	"github.com/fescue-edge/fescue/cloud/audit"
 	"github.com/fescue-edge/fescue/cloud/awsapi/wire/sigv4"
-	"github.com/fescue-edge/fescue/cloud/inbound"
+	"github.com/fescue-edge/fescue/inbound"
 	"github.com/fescue-edge/fescue/policy"
 )
 

@@ -14,7 +14,7 @@ import (
 
 	"github.com/fescue-edge/fescue/cloud/awsapi/wire"
 	"github.com/fescue-edge/fescue/cloud/awsapi/wire/sigv4"
-	"github.com/fescue-edge/fescue/cloud/inbound"
+	"github.com/fescue-edge/fescue/inbound"
 )
 
 // Bounds of bodies, in bytes where nothing else is said.

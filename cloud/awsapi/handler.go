@@ -17,7 +17,7 @@ import (
 	"github.com/fescue-edge/fescue/cloud/awsapi/wire"
 	"github.com/fescue-edge/fescue/cloud/awsapi/wire/sigv4"
 	"github.com/fescue-edge/fescue/cloud/identity"
-	"github.com/fescue-edge/fescue/cloud/inbound"
+	"github.com/fescue-edge/fescue/inbound"
 )
 
 // Observer is told of each request that was answered.

@@ -28,10 +28,17 @@ type Store interface {
 type Service struct {
 	store Store
 	now   func() time.Time
+	moved func(ctx context.Context, p fescue.Partition, thing string)
 }
 
 // New makes the service.
-func New(store Store, now func() time.Time) *Service { return &Service{store, now} }
+func New(store Store, now func() time.Time) *Service {
+	return &Service{store, now, func(context.Context, fescue.Partition, string) {}}
+}
+
+// OnMove has f called when it has changed where client devices reach a core. It is
+// called before the service is used.
+func (s *Service) OnMove(f func(ctx context.Context, p fescue.Partition, thing string)) { s.moved = f }
 
 // InvalidError says what is wrong with a caller's argument.
 type InvalidError struct{ Text string }
@@ -75,6 +82,7 @@ func (s *Service) UpdateConnectivity(ctx context.Context, p fescue.Partition, th
 	if err := s.store.PutConnectivity(ctx, p, thing, c); err != nil {
 		return Connectivity{}, fmt.Errorf("update connectivity of core %s: %w", thing, err)
 	}
+	s.moved(ctx, p, thing)
 	return c, nil
 }
 

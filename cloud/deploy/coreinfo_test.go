@@ -186,6 +186,31 @@ func TestCoreInfo(t *testing.T) {
 		failurecoverage.Note(check.Warnings)
 		wantDetails(t, "warnings", check.Warnings, []problem{{fescue.LoggerUnserved, "logger of Lambda is of type AWSCloudWatch"}})
 	})
+	t.Run("a core of the version before, without an MQTT server for devices", func(t *testing.T) {
+		s := s.with(t)
+		said := info
+		said.Unserved = []fescue.Feature{fescue.FeatureDeviceSubscriptions, fescue.FeatureClientDevices, fescue.FeatureIPDetector}
+		if err := s.ReportCore(t.Context(), home, "old-gate", said); err != nil {
+			t.Fatal(err)
+		}
+		pump, certificate := home.ThingARN("pump"), s.certificate(home, "pump")
+		s.wantFailure(s.deploy(s.create(s.mill("old-gate").pump(certificate, false).subscriptions(
+			fescue.Subscription{Id: "s1", Source: pump, Subject: "a", Target: "cloud"}, fescue.Subscription{Id: "s2", Source: "cloud", Subject: "b", Target: pump}))),
+			problem{fescue.DeviceSubscriptionUnsupported, "The source of subscription 's1' is the client device " + pump},
+			problem{fescue.DeviceSubscriptionUnsupported, "The target of subscription 's2'"})
+		g := s.mill("old-gate").pump(certificate, false)
+		g.set(fescue.FunctionKind, fescue.FunctionDefinitionVersion{Functions: []fescue.Function{
+			{Id: "detector", FunctionArn: fescue.IPDetectorFunction.ARN() + ":1", FunctionConfiguration: &fescue.FunctionConfiguration{Pinned: ptr(true)}},
+		}})
+		d := s.offered(s.create(g))
+		timeline, err := s.Timeline(t.Context(), home, d.GroupID, d.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		failurecoverage.Note(timeline.Steps[1].Warnings)
+		wantDetails(t, "warnings", timeline.Steps[1].Warnings,
+			[]problem{{fescue.IPDetectorUnserved, "GGIPDetector"}, {fescue.ClientDevicesUnserved, "(pump)"}})
+	})
 	t.Run("a core that became too new after the offer", func(t *testing.T) {
 		s := s.with(t)
 		for _, claimed := range []bool{false, true} {

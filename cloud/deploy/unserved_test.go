@@ -17,6 +17,13 @@ func system(name string, variables map[string]string) fescue.Function {
 	}}
 }
 
+// pump gives a group the client device pump.
+func (g group) pump(certificate string, sync bool) group {
+	return g.set(fescue.DeviceKind, fescue.DeviceDefinitionVersion{Devices: []fescue.Device{
+		{Id: "pump", ThingArn: home.ThingARN("pump"), CertificateArn: home.CertificateARN(certificate), SyncShadow: &sync},
+	}})
+}
+
 // TestUnserved: what cores of this version cannot do fails a deployment, or warns
 // where the rest of the group runs all the same.
 func TestUnserved(t *testing.T) {
@@ -30,12 +37,8 @@ func TestUnserved(t *testing.T) {
 	const nodes, beans, gems = "arn:aws:lambda:us-east-1:123456789012:function:Nodes:1", "arn:aws:lambda:us-east-1:123456789012:function:Beans:1",
 		"arn:aws:lambda:us-east-1:123456789012:function:Gems:1"
 	pump := home.ThingARN("pump")
-	device := fescue.Device{Id: "pump", ThingArn: pump, CertificateArn: home.CertificateARN(s.certificate(home, "pump")), SyncShadow: ptr(true)}
-	withDevice := func(g group, sync bool) group {
-		d := device
-		d.SyncShadow = &sync
-		return g.set(fescue.DeviceKind, fescue.DeviceDefinitionVersion{Devices: []fescue.Device{d}})
-	}
+	certificate := s.certificate(home, "pump")
+	withDevice := func(g group, sync bool) group { return g.pump(certificate, sync) }
 	functions := func(g group, list ...fescue.Function) group {
 		return g.set(fescue.FunctionKind, fescue.FunctionDefinitionVersion{Functions: list})
 	}
@@ -71,15 +74,14 @@ func TestUnserved(t *testing.T) {
 		"subscriptions of a device": {func(g group) {
 			withDevice(g, false).subscriptions(fescue.Subscription{Id: "s1", Source: pump, Subject: "a", Target: "cloud"},
 				fescue.Subscription{Id: "s2", Source: "cloud", Subject: "b", Target: pump})
-		}, []problem{{fescue.DeviceSubscriptionUnsupported, "The source of subscription 's1' is the client device " + pump},
-			{fescue.DeviceSubscriptionUnsupported, "The target of subscription 's2'"}}, nil},
+		}, nil, nil},
 		"subscriptions of the shadow service": {func(g group) {
 			g.subscriptions(fescue.Subscription{Id: "s1", Source: "GGShadowService", Subject: "a", Target: "cloud"},
 				fescue.Subscription{Id: "s2", Source: "cloud", Subject: "b", Target: "GGShadowService"})
 		}, []problem{{fescue.ShadowSubscriptionUnsupported, "The source of subscription 's1'"}, {fescue.ShadowSubscriptionUnsupported, "The target of subscription 's2'"}}, nil},
-		"devices without a subscription": {func(g group) { withDevice(g, false) }, nil, []problem{{fescue.ClientDevicesUnserved, "(pump)"}}},
+		"devices without a subscription": {func(g group) { withDevice(g, false) }, nil, nil},
 		"SyncShadow of a device": {func(g group) { withDevice(g, true) }, nil,
-			[]problem{{fescue.ClientDevicesUnserved, "(pump)"}, {fescue.ShadowSyncUnserved, "for pump;"}}},
+			[]problem{{fescue.ShadowSyncUnserved, "for pump;"}}},
 		"SyncShadow of the core": {func(g group) {
 			cores := g.bodies[fescue.CoreKind.Segment].(fescue.CoreDefinitionVersion)
 			core := cores.Cores[0]
@@ -96,11 +98,11 @@ func TestUnserved(t *testing.T) {
 		"a setting that is none":     {spooler("GG_CONFIG_STORAGE_TYPE", "Disk"), nil, []problem{{fescue.SpoolerSettingUnserved, "is Disk"}}},
 		"a queue in memory":          {spooler("GG_CONFIG_STORAGE_TYPE", "Memory"), nil, nil},
 		"subscriptions at most once": {spooler("GG_CONFIG_SUBSCRIPTION_QUALITY", "AtMostOnce"), nil, nil},
-		"the IP detector":            {func(g group) { functions(g, system("GGIPDetector", nil)) }, nil, []problem{{fescue.IPDetectorUnserved, "GGIPDetector"}}},
+		"the IP detector":            {func(g group) { functions(g, system("GGIPDetector", nil)) }, nil, nil},
 		"failures and warnings at once": {func(g group) {
 			functions(withDevice(g, true), fescue.Function{Id: "g", FunctionArn: gems, FunctionConfiguration: bare()})
 		}, []problem{{fescue.RuntimeUnsupported, gems}},
-			[]problem{{fescue.ClientDevicesUnserved, "pump"}, {fescue.ShadowSyncUnserved, "pump"}}},
+			[]problem{{fescue.ShadowSyncUnserved, "pump"}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := s.with(t)
@@ -155,7 +157,7 @@ func TestUnserved(t *testing.T) {
 	t.Run("a core's warnings stand at its step, without those that were there", func(t *testing.T) {
 		s := s.with(t)
 		g := s.mill("warns")
-		d := s.reports(s.offered(s.create(withDevice(g, false))), fescue.EventClaimed)
+		d := s.reports(s.offered(s.create(withDevice(g, true))), fescue.EventClaimed)
 		timeline, err := s.Timeline(t.Context(), home, d.GroupID, d.ID)
 		if err != nil {
 			t.Fatal(err)
@@ -170,7 +172,7 @@ func TestUnserved(t *testing.T) {
 		if timeline, err = s.Timeline(t.Context(), home, d.GroupID, d.ID); err != nil {
 			t.Fatal(err)
 		}
-		wantDetails(t, "warnings of Built", timeline.Steps[1].Warnings, []problem{{fescue.ClientDevicesUnserved, "pump"}})
+		wantDetails(t, "warnings of Built", timeline.Steps[1].Warnings, []problem{{fescue.ShadowSyncUnserved, "pump"}})
 		wantDetails(t, "warnings of Staged", timeline.Steps[3].Warnings, []problem{{fescue.RunAsSystemID, "GID 44 (video\uFFFD)"}})
 	})
 	t.Run("too many warnings are refused", func(t *testing.T) {

@@ -39,6 +39,11 @@ func (w *waker) wake(ctx context.Context, d fescue.Deployment) {
 		d.Epoch, w.now().Unix(), d.ID, d.GroupID))
 }
 
+// Wake has a core that is connected to this server ask soon for what is new.
+func (e *Engine) Wake(ctx context.Context, p fescue.Partition, thing string) {
+	e.waker.wakeWith(ctx, p, thing, []byte("{}"))
+}
+
 // wakeWith has a core that is connected to this server ask for what waits: through its
 // long poll and by MQTT.
 func (w *waker) wakeWith(ctx context.Context, p fescue.Partition, thing string, payload []byte) {

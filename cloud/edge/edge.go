@@ -24,10 +24,10 @@ import (
 	"github.com/fescue-edge/fescue/cloud/artifacts"
 	"github.com/fescue-edge/fescue/cloud/deploy"
 	"github.com/fescue-edge/fescue/cloud/identity"
-	"github.com/fescue-edge/fescue/cloud/inbound"
 	"github.com/fescue-edge/fescue/cloud/logs"
 	"github.com/fescue-edge/fescue/cloud/policyvars"
 	"github.com/fescue-edge/fescue/corelink"
+	"github.com/fescue-edge/fescue/inbound"
 	"github.com/fescue-edge/fescue/pki"
 	"github.com/fescue-edge/fescue/policy"
 )
@@ -78,6 +78,8 @@ type Options struct {
 	Presence    Presence
 	Shadows     Shadows
 	Discovery   Discovery
+	Sites       Sites
+	Cores       Cores
 	SigningKeys SigningKeys
 	Logs        Logs
 	// Pace is how slowly a client may send a body and read an answer.
@@ -116,6 +118,9 @@ func New(o Options) *Handler {
 	h.mux.HandleFunc(corelink.UpdateProgressPattern, h.serve(h.updateProgress))
 	h.mux.HandleFunc(corelink.AnswerCheckPattern, h.serve(h.answerCheck))
 	h.mux.HandleFunc(corelink.SealSecretsPattern, h.serve(h.sealSecrets))
+	h.mux.HandleFunc(corelink.CreateCertificatePattern, h.serve(h.createCertificate))
+	h.mux.HandleFunc(corelink.GetConnectivityPattern, h.serve(h.getConnectivity))
+	h.mux.HandleFunc(corelink.UpdateConnectivityPattern, h.serve(h.updateConnectivity))
 	h.mux.HandleFunc(corelink.GetSigningKeysPattern, h.serve(h.getSigningKeys))
 	h.mux.Handle(corelink.DiscoverPattern, framed(h.serve(h.discover)))
 	h.serveShadows()
@@ -318,6 +323,7 @@ func (h *Handler) getDeployment(w http.ResponseWriter, c *caller) error {
 		}
 		return err
 	}
+	h.tellSite(c, thing, &offer)
 	writeJSON(w, http.StatusOK, offer)
 	return nil
 }

@@ -8,7 +8,7 @@ import (
 	"net"
 	"net/http"
 
-	"github.com/fescue-edge/fescue/cloud/inbound"
+	"github.com/fescue-edge/fescue/inbound"
 	"github.com/fescue-edge/fescue/pki"
 )
 
@@ -18,7 +18,7 @@ var protocols = []string{"x-amzn-http-ca", "http/1.1"}
 
 // TLS is the configuration of a listener for Serve.
 func (h *Handler) TLS(certificates *pki.ListenerCertificates) *tls.Config {
-	cfg := pki.DeviceTLS(certificates, h.Verify)
+	cfg := pki.DeviceTLS(certificates.Get, h.Verify)
 	cfg.NextProtos = protocols
 	return cfg
 }

@@ -34,6 +34,7 @@ import (
 	"github.com/fescue-edge/fescue/cloud/groupca"
 	"github.com/fescue-edge/fescue/cloud/identity"
 	"github.com/fescue-edge/fescue/cloud/registry"
+	"github.com/fescue-edge/fescue/cloud/sites"
 	"github.com/fescue-edge/fescue/cloud/store"
 	"github.com/fescue-edge/fescue/cloud/store/storetest"
 	"github.com/fescue-edge/fescue/corelink"
@@ -109,6 +110,8 @@ func open(t *testing.T) *site {
 		Principals: identity.Principals{Registry: s.registry}, Deployments: watched{s.engine, s.polls}, Artifacts: s.blobs,
 		Presence:    noticed{s.presence, s.broken},
 		Discovery:   discovery.New(s.store.Holdings(), s.cores, s.authorities),
+		Sites:       sites.New(sites.Options{Cores: s.store.Cores(), Devices: s.store.Holdings(), Connectivity: s.cores, Authorities: s.authorities}),
+		Cores:       s.cores,
 		SigningKeys: signer{s.key},
 		Now:         func() time.Time { return time.Now().Add(time.Duration(s.late.Load())) }, Logger: logger,
 	})

@@ -43,11 +43,19 @@ type Service struct {
 	store Store
 	keys  Sealer
 	now   func() time.Time
+	// rotated is told of groups for which another authority signs.
+	rotated func(ctx context.Context, p fescue.Partition, groupID string)
 }
 
 // New makes the service.
 func New(store Store, keys Sealer, now func() time.Time) *Service {
-	return &Service{store, keys, now}
+	return &Service{store, keys, now, func(context.Context, fescue.Partition, string) {}}
+}
+
+// OnRotate has f called when another authority signs for a group. It is called before
+// the service is used.
+func (s *Service) OnRotate(f func(ctx context.Context, p fescue.Partition, groupID string)) {
+	s.rotated = f
 }
 
 // Lifetimes of the certificate of a core's MQTT server (AWS IoT Greengrass
@@ -73,7 +81,10 @@ func (s *Service) Create(ctx context.Context, p fescue.Partition, groupID string
 	if err != nil {
 		return "", err
 	}
-	return s.store.RotateGroupAuthority(ctx, p, a, token)
+	if id, err = s.store.RotateGroupAuthority(ctx, p, a, token); err == nil {
+		s.rotated(ctx, p, groupID)
+	}
+	return id, err
 }
 
 // Authorities lists the authorities that client devices are to trust, the one

@@ -17,8 +17,8 @@ import (
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/deploy"
-	"github.com/fescue-edge/fescue/cloud/inbound"
 	"github.com/fescue-edge/fescue/cloud/policyvars"
+	"github.com/fescue-edge/fescue/inbound"
 	"github.com/fescue-edge/fescue/mqtt"
 )
 

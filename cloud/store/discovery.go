@@ -25,3 +25,37 @@ func (s Holdings) Memberships(ctx context.Context, p fescue.Partition, thing str
 	}
 	return list, nil
 }
+
+// RevokedDevices lists the ids of certificates that are not to be taken from client
+// devices of what was offered to a group's core: those that are not ACTIVE, or not
+// registered any more. devices is how many there are in all.
+func (s Holdings) RevokedDevices(ctx context.Context, p fescue.Partition, groupID string) (devices int, revoked []string, err error) {
+	type row struct{ arn, status string }
+	list, err := all(ctx, s.db.read, func(rows *sql.Rows) (r row, err error) { return r, rows.Scan(&r.arn, &r.status) }, `
+		SELECT DISTINCT c.certificate_arn, coalesce(t.status, '') FROM client_device c
+		LEFT JOIN certificate t ON t.id = substr(c.certificate_arn, length(c.certificate_arn) - 63) AND t.partition = c.partition
+		WHERE c.partition = $1 AND c.group_id = $2
+		ORDER BY c.certificate_arn`, p.Key(), groupID)
+	if err != nil {
+		return 0, nil, fmt.Errorf("certificates of the client devices of group %s: %w", groupID, err)
+	}
+	for _, r := range list {
+		if r.status != string(fescue.CertificateActive) {
+			revoked = append(revoked, r.arn[max(0, len(r.arn)-64):])
+		}
+	}
+	return len(list), revoked, nil
+}
+
+// CoresOfDevice lists the cores to which a client device with a certificate was
+// offered.
+func (s Holdings) CoresOfDevice(ctx context.Context, p fescue.Partition, certificateARN string) ([]string, error) {
+	list, err := all(ctx, s.db.read, func(rows *sql.Rows) (thing string, err error) { return thing, rows.Scan(&thing) }, `
+		SELECT DISTINCT d.core_thing FROM client_device c
+		JOIN deployment d ON d.partition = c.partition AND d.group_id = c.group_id AND d.number = c.number
+		WHERE c.partition = $1 AND c.certificate_arn = $2 ORDER BY d.core_thing`, p.Key(), certificateARN)
+	if err != nil {
+		return nil, fmt.Errorf("cores of the client device with %s: %w", certificateARN, err)
+	}
+	return list, nil
+}

@@ -2,6 +2,8 @@ package store_test
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 
 	gocmp "github.com/google/go-cmp/cmp"
@@ -68,9 +70,29 @@ func testDiscovery(t *testing.T, open opener) {
 		group := fmt.Sprint("h", i)
 		succeed(offered(homePartition, group, "core-"+group, device("fan", "c6")))
 	}
+	if got, want := must(s.Holdings().CoresOfDevice(ctx, homePartition, "c6"))(t), []string{"core-h0", "core-h1", "core-h2"}; !slices.Equal(got, want) {
+		t.Errorf("cores of c6: %v, want %v", got, want)
+	}
 	finds("in several groups", homePartition, "fan", in("g", "c5"), in("h0", "c6"), in("h1", "c6"), in("h2", "c6"))
 	if got := must(s.Holdings().Memberships(ctx, homePartition, "fan", 2))(t); len(got) != 2 {
 		t.Errorf("two at most: %v", got)
+	}
+
+	active, inactive := certificate(71, fescue.CertificateActive), certificate(72, fescue.CertificateInactive)
+	for _, c := range []fescue.Certificate{active, inactive} {
+		mustDo(t, s.Certificates().CreateCertificate(ctx, homePartition, c))
+	}
+	gone := strings.Repeat("7", 64)
+	offered(homePartition, "r", "core-r", device("one", homePartition.CertificateARN(active.ID)), device("two", homePartition.CertificateARN(active.ID)),
+		device("three", homePartition.CertificateARN(inactive.ID)), device("four", homePartition.CertificateARN(gone)))
+	want := []string{inactive.ID, gone}
+	slices.Sort(want)
+	for group, want := range map[string][]string{"r": want, "nothing": nil} {
+		n, revoked, err := s.Holdings().RevokedDevices(ctx, homePartition, group)
+		slices.Sort(revoked)
+		if err != nil || (n != 3) == (len(want) > 0) || !slices.Equal(revoked, want) {
+			t.Errorf("group %s: %d certificates, revoked %v, %v; want %v", group, n, revoked, err, want)
+		}
 	}
 
 	reset := resetting(t, s, "g", fescue.ResetDeployment).offer("core-g")

@@ -523,7 +523,7 @@ var readers = map[string][]string{
 	"Functions":        {"FunctionAlias", "FunctionAliases", "FunctionCodeNamed", "FunctionTags", "FunctionVersion", "FunctionVersions", "Functions"},
 	"GroupAuthorities": {"CertificateExpiry", "GroupAuthorities"},
 	"GroupRoles":       {"AssociatedRole"},
-	"Holdings":         {"HolderTags", "Memberships"},
+	"Holdings":         {"CoresOfDevice", "HolderTags", "Memberships", "RevokedDevices"},
 	"Offers":           {"Epoch", "OfferedArtifacts", "Passed", "Waiting"},
 	"Policies":         {"CertificatePolicies", "Policies", "Policy", "PolicyCertificates", "PolicyVersion", "PolicyVersions"},
 	"ServerKeys":       {"ServerKeys"},

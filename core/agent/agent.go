@@ -100,6 +100,9 @@ type Options struct {
 	// Info tells what the core is, but for what its software reads and serves, which
 	// the agent adds; nil means nothing.
 	Info func(ctx context.Context) fescue.CoreInfo
+	// Site takes what the control plane says of the core's client devices, with each
+	// poll; nil takes nothing.
+	Site func(corelink.Site)
 	// Missing is what the machine lacks for containers; none where it lacks nothing.
 	Missing []string
 	// Private are the core's own folders, which no group may give to a function.
@@ -202,6 +205,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Info == nil {
 		o.Info = func(context.Context) fescue.CoreInfo { return fescue.CoreInfo{} }
+	}
+	if o.Site == nil {
+		o.Site = func(corelink.Site) {}
 	}
 	if o.Connected == nil {
 		o.Connected = func() bool { return false }
@@ -357,6 +363,9 @@ func (a *Agent) step(ctx context.Context) (again bool, err error) {
 		a.oversleep()
 	}
 	a.overslept = false
+	if offer.Site != nil {
+		a.Site(*offer.Site)
+	}
 	a.keys.Notice(ctx, offer.SigningKeyID)
 	if offer.Check != nil {
 		return true, a.answer(ctx, *offer.Check)

@@ -340,9 +340,18 @@ func TestRollback(t *testing.T) {
 		p.expect(p.offer(simple(t, 3, 3).build(p)), fescue.Success)
 		g.awaitPlan(functionARN("hello", 3))
 	})
+	t.Run("where client devices cannot connect", func(t *testing.T) {
+		g.mu.Change(func() { g.blocked = true })
+		defer g.mu.Change(func() { g.blocked = false })
+		end := p.expect(p.offer(simple(t, 4, 4).build(p)), fescue.Failure)
+		if d := end.ErrorDetails[0]; d.DetailedErrorCode != string(fescue.LocalMQTTUnserved) || !strings.Contains(d.DetailedErrorMessage, "Client devices cannot connect: port 8883") {
+			t.Errorf("%+v", d)
+		}
+		g.awaitPlan(functionARN("hello", 3))
+	})
 	t.Run("when the functions cannot be started at all", func(t *testing.T) {
 		g.mu.Change(func() { g.applyError = os.ErrPermission })
-		end := p.expect(p.offer(simple(t, 4, 4).build(p)), fescue.Failure)
+		end := p.expect(p.offer(simple(t, 5, 5).build(p)), fescue.Failure)
 		if !strings.Contains(end.ErrorMessage, "permission denied") || end.ErrorDetails[0].DetailedErrorCode != string(fescue.FunctionsNotStarted) {
 			t.Errorf("message %q", end.ErrorMessage)
 		}

@@ -45,9 +45,9 @@ func TestCheckWithoutDeploying(t *testing.T) {
 	})
 	t.Run("what fails nothing is a warning", func(t *testing.T) {
 		r := simple(t, 2, 2)
-		r.edit = system("GGIPDetector:1", nil)
+		r.edit = system("GGCloudSpooler:1", map[string]string{"GG_CONFIG_STORAGE_TYPE": "FileSystem"})
 		report := ask(r, nil)
-		if len(report.Problems) != 0 || len(report.Warnings) != 1 || report.Warnings[0].DetailedErrorCode != string(fescue.IPDetectorUnserved) {
+		if len(report.Problems) != 0 || len(report.Warnings) != 1 || report.Warnings[0].DetailedErrorCode != string(fescue.SpoolerSettingUnserved) {
 			t.Errorf("%+v", report)
 		}
 	})

@@ -211,8 +211,12 @@ func TestGroupsThatCannotRun(t *testing.T) {
 			code: fescue.ResourceGroup, want: "The group 'millers' of the resource 'r' cannot be used on this core: group: unknown group millers"},
 		{name: "in Ruby", edit: lambda(func(l *bundle.LambdaConfiguration) { l.Runtime = "ruby2.5" }),
 			code: fescue.RuntimeUnsupported, want: arn + " has the runtime ruby2.5"},
-		{name: "a subscription of a device", edit: rows(fescue.Subscription{Id: "s1", Source: "arn:aws:iot:us-east-1:123456789012:thing/pump", Subject: "a", Target: arn}),
-			code: fescue.DeviceSubscriptionUnsupported, want: "The source of subscription 's1' is the client device"},
+		{name: "a device without a certificate", edit: func(g *bundle.Group) {
+			g.Devices = []bundle.Identity{{ThingArn: "arn:aws:iot:us-east-1:123456789012:thing/pump"}}
+		}, code: fescue.GroupFile, want: `the client device "arn:aws:iot:us-east-1:123456789012:thing/pump" with the certificate "" is none`},
+		{name: "a device that is no thing", edit: func(g *bundle.Group) {
+			g.Devices = []bundle.Identity{{ThingArn: "pump", CertArn: "arn:aws:iot:us-east-1:123456789012:cert/f9"}}
+		}, code: fescue.GroupFile, want: `the client device "pump"`},
 		{name: "a subscription of the shadow service", edit: rows(fescue.Subscription{Id: "s1", Source: arn, Subject: "a", Target: "GGShadowService"}),
 			code: fescue.ShadowSubscriptionUnsupported, want: "The target of subscription 's1' is GGShadowService"},
 		{name: "a component that is not to be configured", edit: system("GGTES", nil), code: fescue.SystemComponentUnsupported, want: "GGTES"},
@@ -354,7 +358,7 @@ func TestGroupsThatRun(t *testing.T) {
 		{name: "GGIPDetector and GGCloudSpooler", edit: func(g *bundle.Group) {
 			system("GGIPDetector", nil)(g)
 			system("GGCloudSpooler:1", map[string]string{"GG_CONFIG_MAX_SIZE_BYTES": "300000", "GG_CONFIG_STORAGE_TYPE": "Memory"})(g)
-		}, got: func(p plan.Plan) any { return []int64{int64(len(p.Functions)), p.SpoolBytes} }, want: []int64{1, 300000}},
+		}, got: func(p plan.Plan) any { return []any{len(p.Functions), p.SpoolBytes, p.DetectAddresses} }, want: []any{1, int64(300000), true}},
 		{name: "loggers and subscriptions", edit: func(g *bundle.Group) {
 			g.GroupDefinitions.Logging.Content = []bundle.Logger{{Type: "FileSystem", Component: "Lambda", Level: "DEBUG"}}
 			g.GroupDefinitions.Subscriptions.Content = []fescue.Subscription{{Id: "s", Source: "cloud", Subject: "a/+", Target: functionARN("hello", 1)}}
@@ -367,6 +371,10 @@ func TestGroupsThatRun(t *testing.T) {
 		{name: "the level of files without a logger", edit: func(g *bundle.Group) {
 			g.GroupDefinitions.Logging.Content = []bundle.Logger{{Type: "AWSCloudWatch", Component: "Lambda", Level: "ERROR"}}
 		}, got: func(p plan.Plan) any { return p.Functions[0].LogLevel }, want: "INFO"},
+		{name: "client devices", edit: func(g *bundle.Group) {
+			g.Devices = []bundle.Identity{{ThingArn: "arn:aws:iot:us-east-1:123456789012:thing/pump", CertArn: "arn:aws:iot:us-east-1:123456789012:cert/f9"}}
+		}, got: func(p plan.Plan) any { return p.Devices },
+			want: []plan.Device{{ThingARN: "arn:aws:iot:us-east-1:123456789012:thing/pump", Thing: "pump", CertificateID: "f9"}}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -399,21 +407,17 @@ func TestWarnings(t *testing.T) {
 		{name: "nothing"},
 		{name: "a setting of the spooler", edit: system("GGCloudSpooler:1", map[string]string{"GG_CONFIG_STORAGE_TYPE": "FileSystem"}),
 			code: fescue.SpoolerSettingUnserved, want: "GG_CONFIG_STORAGE_TYPE of GGCloudSpooler is FileSystem"},
-		{name: "the IP detector", edit: system("GGIPDetector:1", nil), code: fescue.IPDetectorUnserved, want: "GGIPDetector"},
 		{name: "less memory than an interpreter needs", edit: lambda(func(l *bundle.LambdaConfiguration) {
 			l.Environment.Execution, l.MemorySize = nil, ptr(8192)
 		}), code: fescue.MemorySizeSmall, want: "has a MemorySize of 8192 KB; Python alone needs about 16384 KB"},
 		{name: "a logger", edit: func(g *bundle.Group) {
 			g.GroupDefinitions.Logging.Content = []bundle.Logger{{Type: "AWSCloudWatch", Component: "Lambda", Level: "INFO"}}
 		}},
-		{name: "devices", edit: func(g *bundle.Group) {
+		{name: "shadows to sync", edit: func(g *bundle.Group) {
 			for range 7 {
-				g.Devices = append(g.Devices, bundle.Identity{ThingArn: "arn:aws:iot:us-east-1:123456789012:thing/pump"})
+				g.GroupDefinitions.ShadowSync.Content = append(g.GroupDefinitions.ShadowSync.Content, bundle.ShadowSync{ThingArn: "arn:aws:iot:us-east-1:123456789012:thing/pump"})
 			}
-		}, code: fescue.ClientDevicesUnserved, want: "(pump, pump, pump, pump, pump and 2 more)"},
-		{name: "a shadow to sync", edit: func(g *bundle.Group) {
-			g.GroupDefinitions.ShadowSync.Content = []bundle.ShadowSync{{ThingArn: "arn:aws:iot:us-east-1:123456789012:thing/pump"}}
-		}, code: fescue.ShadowSyncUnserved, want: "for pump"},
+		}, code: fescue.ShadowSyncUnserved, want: "for pump, pump, pump, pump, pump and 2 more"},
 		{name: "a group of the system", edit: runAs(nil, ptr(44)), code: fescue.RunAsSystemID, want: "GID 44 (video)"},
 		{name: "a user of the system", edit: runAs(ptr(1), nil), code: fescue.RunAsSystemID, want: "UID 1 (daemon)"},
 		{name: "a group that there is not", edit: runAs(nil, ptr(999)), code: fescue.RunAsSystemID, want: "GID 999 (without a name)"},

@@ -10,6 +10,7 @@ import (
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/bundle"
 	"github.com/fescue-edge/fescue/core/failure"
+	"github.com/fescue-edge/fescue/core/plan"
 	"github.com/fescue-edge/fescue/corelink"
 )
 
@@ -59,16 +60,20 @@ func (a *Agent) run(ctx context.Context, m bundle.Manifest) []failure.Problem {
 	if err := a.derive(); err != nil {
 		return failure.Of(failure.Disk("bring the deployment folder in line with the manifest", err))
 	}
-	plan, problems := a.plan(ctx, m)
+	next, problems := a.plan(ctx, m)
 	if len(problems) > 0 {
 		return problems
 	}
 	a.work.Doing("starting what changed")
-	if err := a.Edge.Apply(ctx, plan); err != nil {
+	if err := a.Edge.Apply(ctx, next); err != nil {
 		return []failure.Problem{failure.New("", fescue.FunctionsNotStarted, err)}
 	}
 	a.work.Doing("waiting until the functions are healthy")
 	for _, t := range a.Edge.WaitReady(ctx) {
+		if t.Kind == plan.PortTaken {
+			problems = append(problems, failure.New("", fescue.LocalMQTTUnserved, t.Cause))
+			continue
+		}
 		p := failure.New(t.ARN, fescue.FunctionUnhealthy, t.ARN, t.Cause)
 		if len(t.LastLines) > 0 {
 			p.Log = " Its last log lines:"

@@ -55,6 +55,8 @@ type gateway struct {
 	// sick are the functions that do not get ready, missing those that cannot
 	// run here, by ARN.
 	sick, missing map[string]string
+	// blocked has client devices not served.
+	blocked bool
 	// kind is what the missing ones lack.
 	kind       plan.TroubleKind
 	resets     int
@@ -203,6 +205,9 @@ func (g *gateway) WaitReady(ctx context.Context) []plan.Trouble {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	var list []plan.Trouble
+	if g.blocked {
+		list = append(list, plan.Trouble{Cause: "port 8883: address already in use", Kind: plan.PortTaken})
+	}
 	for _, f := range g.plans[len(g.plans)-1].Functions {
 		if cause, ok := g.sick[f.ARN]; ok {
 			list = append(list, plan.Trouble{ARN: f.ARN, Cause: cause, LastLines: []string{"line one", "line two"}})

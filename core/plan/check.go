@@ -83,6 +83,9 @@ func (c *checker) system(name fescue.SystemFunction, l bundle.Lambda, p *Plan) {
 	if name.Facts().FixedExecution && environment.Execution != nil {
 		c.problem(l.FunctionArn, fescue.ExecutionUnexpected, l.FunctionArn)
 	}
+	if name == fescue.IPDetectorFunction {
+		p.DetectAddresses = true
+	}
 	text, ok := environment.Variables["GG_CONFIG_MAX_SIZE_BYTES"]
 	if !ok || name != fescue.SpoolerFunction {
 		return
@@ -252,6 +255,23 @@ func (c *checker) subscriptions(rows []fescue.Subscription) []fescue.Subscriptio
 			continue
 		}
 		good = append(good, r)
+	}
+	return good
+}
+
+// devices checks the client devices.
+func (c *checker) devices(list []bundle.Identity) []Device {
+	var good []Device
+	for _, one := range list {
+		thing, thingErr := fescue.ParseARN(one.ThingArn)
+		name, isThing := thing.ThingName()
+		certificate, certificateErr := fescue.ParseARN(one.CertArn)
+		id, isCertificate := certificate.CertificateID()
+		if err := errors.Join(thingErr, certificateErr); err != nil || !isThing || !isCertificate {
+			c.problem("", fescue.GroupFile, fmt.Sprintf("the client device %q with the certificate %q is none", one.ThingArn, one.CertArn))
+			continue
+		}
+		good = append(good, Device{ThingARN: one.ThingArn, Thing: name, CertificateID: id})
 	}
 	return good
 }

@@ -30,6 +30,11 @@ type Plan struct {
 	GroupID, DeploymentID string
 	Functions             []Function
 	Subscriptions         []fescue.Subscription
+	// Devices are the client devices that may connect.
+	Devices []Device
+	// DetectAddresses has the control plane told this machine's addresses, for
+	// client devices.
+	DetectAddresses bool
 	// Loggers are the group's; nil before the first deployment.
 	Loggers []bundle.Logger
 	// Warnings are what was found in the group that fails nothing.
@@ -78,6 +83,14 @@ type Function struct {
 	// Hash names code and configuration: a function whose hash stays the same
 	// keeps its process.
 	Hash string
+}
+
+// Device is a client device.
+type Device struct {
+	// ThingARN is its end of subscriptions, Thing its name.
+	ThingARN, Thing string
+	// CertificateID is the SHA-256 of its certificate, in hexadecimal.
+	CertificateID string
 }
 
 // Container is what a function in a container may use.
@@ -153,6 +166,9 @@ const (
 	Closed
 	// ProgramInvalid: its program or package is not one that can be started.
 	ProgramInvalid
+	// PortTaken: client devices cannot connect. It concerns no function, and only what
+	// has been started finds it.
+	PortTaken
 )
 
 // code is the deployment's failure.
@@ -225,6 +241,7 @@ func (p *Planner) resolve(ctx context.Context, m bundle.Manifest, document []byt
 		plan.Functions = append(plan.Functions, f)
 	}
 	plan.Subscriptions = check.subscriptions(d.Subscriptions.Content)
+	plan.Devices = check.devices(group.Devices)
 	check.roots()
 	plan.Functions = check.runnable(ctx, plan.Functions)
 	plan.Warnings = check.warnings

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fescue-edge/fescue/cloud/inbound"
+	"github.com/fescue-edge/fescue/inbound"
 	"github.com/fescue-edge/fescue/testkit"
 )
 

@@ -1,0 +1,125 @@
+package edge
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/cores"
+	"github.com/fescue-edge/fescue/cloud/groupca"
+	"github.com/fescue-edge/fescue/cloud/sites"
+	"github.com/fescue-edge/fescue/corelink"
+)
+
+// Sites is for a core's MQTT server for client devices.
+type Sites interface {
+	// Site is nil for a core without client devices.
+	Site(ctx context.Context, p fescue.Partition, thing string) (*corelink.Site, error)
+	Certificate(ctx context.Context, p fescue.Partition, thing, csr string) (corelink.ServerCertificate, error)
+}
+
+// Cores keeps where client devices reach a core.
+type Cores interface {
+	Connectivity(ctx context.Context, p fescue.Partition, thing string) (cores.Connectivity, error)
+	UpdateConnectivity(ctx context.Context, p fescue.Partition, thing string, info []cores.ConnectivityInfo) (cores.Connectivity, error)
+}
+
+// tellSite completes the answer to a poll. A deployment does not wait for it.
+func (h *Handler) tellSite(c *caller, thing string, offer *corelink.Offer) {
+	site, err := h.Sites.Site(c.Context(), c.Partition, thing)
+	if err != nil {
+		if c.Context().Err() == nil {
+			h.Logger.Error("a core was not told of its client devices; its next poll does", "core", thing, "error", err)
+		}
+		return
+	}
+	offer.Site = site
+}
+
+// createCertificate signs the certificate of a core's MQTT server.
+func (h *Handler) createCertificate(w http.ResponseWriter, c *caller) error {
+	thing := c.PathValue("ThingName")
+	if err := c.thing(thing); err != nil {
+		return err
+	}
+	if err := c.may(c.Principal, "greengrass:CreateCertificate", "*"); err != nil {
+		return err
+	}
+	var request corelink.CertificateRequest
+	if err := readReport(c.Request, &request); err != nil {
+		return err
+	}
+	made, err := h.Sites.Certificate(c.Context(), c.Partition, thing, request.CSR)
+	switch {
+	case errors.Is(err, sites.ErrRequest), errors.Is(err, groupca.ErrKey):
+		return refuse(http.StatusBadRequest, "Invalid", "%v", err)
+	case errors.Is(err, sites.ErrNoConnectivity), errors.Is(err, sites.ErrNoGroup):
+		return refuse(http.StatusNotFound, "NotFound", "%v", err)
+	case err != nil:
+		return err
+	}
+	writeJSON(w, http.StatusOK, made)
+	return nil
+}
+
+// mayUse checks that the caller is the core of the path, and may do something with
+// its connectivity information. The original asked for the right to a name beside the
+// core's (AWS IoT Greengrass V1 developer guide, "Minimal AWS IoT policy for the AWS
+// IoT Greengrass core device").
+func (h *Handler) mayUse(c *caller, action string) (thing string, err error) {
+	thing = c.PathValue("ThingName")
+	if err := c.thing(thing); err != nil {
+		return "", err
+	}
+	if c.may(c.Principal, action, c.Partition.ThingARN(thing+"-gci")) == nil {
+		return thing, nil
+	}
+	return thing, c.may(c.Principal, action, c.Partition.ThingARN(thing))
+}
+
+// getConnectivity tells where client devices reach a core.
+func (h *Handler) getConnectivity(w http.ResponseWriter, c *caller) error {
+	thing, err := h.mayUse(c, "greengrass:GetConnectivityInfo")
+	if err != nil {
+		return err
+	}
+	found, err := h.Cores.Connectivity(c.Context(), c.Partition, thing)
+	if err != nil {
+		return err
+	}
+	answer := corelink.Connectivity{ConnectivityInfo: []corelink.CorePlace{}}
+	for _, place := range found.Info {
+		answer.ConnectivityInfo = append(answer.ConnectivityInfo, corelink.CorePlace{
+			ID: place.ID, HostAddress: place.HostAddress, PortNumber: place.PortNumber, Metadata: place.Metadata,
+		})
+	}
+	writeJSON(w, http.StatusOK, answer)
+	return nil
+}
+
+// updateConnectivity takes where a core says that client devices reach it.
+func (h *Handler) updateConnectivity(w http.ResponseWriter, c *caller) error {
+	thing, err := h.mayUse(c, "greengrass:UpdateConnectivityInfo")
+	if err != nil {
+		return err
+	}
+	var body corelink.Connectivity
+	if err := readReport(c.Request, &body); err != nil {
+		return err
+	}
+	info := make([]cores.ConnectivityInfo, 0, len(body.ConnectivityInfo))
+	for _, place := range body.ConnectivityInfo {
+		info = append(info, cores.ConnectivityInfo{ID: place.ID, HostAddress: place.HostAddress, PortNumber: place.PortNumber, Metadata: place.Metadata})
+	}
+	updated, err := h.Cores.UpdateConnectivity(c.Context(), c.Partition, thing, info)
+	var invalid *cores.InvalidError
+	if errors.As(err, &invalid) {
+		return refuse(http.StatusBadRequest, "Invalid", "%v", invalid)
+	}
+	if err != nil {
+		return err
+	}
+	writeJSON(w, http.StatusOK, struct{ Version string }{updated.Version})
+	return nil
+}

@@ -1,0 +1,390 @@
+//go:build linux
+
+package test
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/greengrass"
+	"github.com/aws/aws-sdk-go-v2/service/greengrass/types"
+	"github.com/aws/aws-sdk-go-v2/service/iot"
+	iottypes "github.com/aws/aws-sdk-go-v2/service/iot/types"
+	mqtt "github.com/eclipse/paho.mqtt.golang"
+
+	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/corelink"
+	"github.com/fescue-edge/fescue/testkit/ports"
+)
+
+// localCore is a core with client devices.
+type localCore struct {
+	*gateway
+	group string
+	port  int
+}
+
+// serveDevices makes a core that serves devices, and is found on 127.0.0.1.
+func (h *house) serveDevices(t testing.TB, thing string) *localCore {
+	t.Helper()
+	l := &localCore{gateway: h.provision(t, thing), port: ports.Take(t)}
+	l.configure(t, "ggMqttPort", l.port)
+	l.fix(t, "127.0.0.1")
+	return l
+}
+
+// fix says where devices reach the core.
+func (l *localCore) fix(t testing.TB, hosts ...string) {
+	t.Helper()
+	in := &greengrass.UpdateConnectivityInfoInput{ThingName: &l.thing}
+	for i, host := range hosts {
+		in.ConnectivityInfo = append(in.ConnectivityInfo, types.ConnectivityInfo{
+			Id: aws.String(fmt.Sprint(i)), HostAddress: aws.String(host), PortNumber: aws.Int32(int32(l.port)),
+		})
+	}
+	if _, err := l.greengrass.UpdateConnectivityInfo(t.Context(), in); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// deployWith deploys a group with devices, and waits until that succeeded.
+func (l *localCore) deployWith(t testing.TB, functions []function, routes []route, devices ...*gateway) {
+	t.Helper()
+	ctx := t.Context()
+	group, version := l.groupVersion(t, l.group, functions, routes)
+	l.group = group
+	v, err := l.greengrass.GetGroupVersion(ctx, &greengrass.GetGroupVersionInput{GroupId: &group, GroupVersionId: &version})
+	if err != nil {
+		t.Fatal(err)
+	}
+	definition := &types.DeviceDefinitionVersion{}
+	for _, d := range devices {
+		definition.Devices = append(definition.Devices, types.Device{Id: &d.thing, ThingArn: &d.thingARN, CertificateArn: &d.certARN})
+	}
+	made, err := l.greengrass.CreateDeviceDefinition(ctx, &greengrass.CreateDeviceDefinitionInput{InitialVersion: definition})
+	if err != nil {
+		t.Fatal(err)
+	}
+	with, err := l.greengrass.CreateGroupVersion(ctx, &greengrass.CreateGroupVersionInput{
+		GroupId: &group, CoreDefinitionVersionArn: v.Definition.CoreDefinitionVersionArn, DeviceDefinitionVersionArn: made.LatestVersionArn,
+		FunctionDefinitionVersionArn: v.Definition.FunctionDefinitionVersionArn, SubscriptionDefinitionVersionArn: v.Definition.SubscriptionDefinitionVersionArn,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.await(t, group, l.deploy(t, group, *with.Version), fescue.Success)
+}
+
+// authority is what devices trust: the group's.
+func (l *localCore) authority(t testing.TB) *x509.CertPool {
+	t.Helper()
+	ctx := t.Context()
+	list, err := l.greengrass.ListGroupCertificateAuthorities(ctx, &greengrass.ListGroupCertificateAuthoritiesInput{GroupId: &l.group})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	for _, a := range list.GroupCertificateAuthorities {
+		got, err := l.greengrass.GetGroupCertificateAuthority(ctx, &greengrass.GetGroupCertificateAuthorityInput{
+			GroupId: &l.group, CertificateAuthorityId: a.GroupCertificateAuthorityId,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		pool.AppendCertsFromPEM([]byte(*got.PemEncodedCertificate))
+	}
+	return pool
+}
+
+// tlsFor is how a device connects to the core.
+func (l *localCore) tlsFor(t testing.TB, d *gateway) *tls.Config {
+	t.Helper()
+	cfg := d.tls(t)
+	cfg.RootCAs = l.authority(t)
+	return cfg
+}
+
+// join connects a device to the core.
+func (l *localCore) join(t testing.TB, d *gateway, change ...func(*mqtt.ClientOptions)) *client {
+	t.Helper()
+	c := &client{messages: make(chan mqtt.Message, 4096)}
+	eventually(t, d.thing+" connects", func() error {
+		o := mqtt.NewClientOptions().AddBroker(fmt.Sprintf("ssl://127.0.0.1:%d", l.port)).SetClientID(d.thing).
+			SetTLSConfig(l.tlsFor(t, d)).SetAutoReconnect(false).SetDefaultPublishHandler(func(_ mqtt.Client, m mqtt.Message) { c.messages <- m })
+		for _, f := range change {
+			f(o)
+		}
+		c.Client = mqtt.NewClient(o)
+		token := c.Connect()
+		token.WaitTimeout(patience)
+		return token.Error()
+	})
+	t.Cleanup(func() { c.Disconnect(0) })
+	return c
+}
+
+// listen subscribes to filters at once. A message that matches several of them comes
+// as often as the server sends it.
+func (c *client) listen(t testing.TB, filters ...string) {
+	t.Helper()
+	asked := make(map[string]byte)
+	for _, filter := range filters {
+		asked[filter] = 1
+	}
+	await(t, "subscribe", c.SubscribeMultiple(asked, nil))
+}
+
+// sensor is a client device as the program's command makes it.
+type sensor struct{ name, folder string }
+
+func (h *house) provisionDevice(t testing.TB, name, group string) sensor {
+	t.Helper()
+	s := sensor{name, t.TempDir()}
+	p := start(t, h.environment(), "provision", "--device", name, "--group", group, "--out", s.folder)
+	if <-p.done; p.err != nil {
+		t.Fatalf("provision: %v\n%s", p.err, p.out)
+	}
+	return s
+}
+
+func (s sensor) tls(t testing.TB) *tls.Config {
+	t.Helper()
+	pair, err := tls.LoadX509KeyPair(filepath.Join(s.folder, s.name+".cert.pem"), filepath.Join(s.folder, s.name+".private.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(readFile(t, filepath.Join(s.folder, "root.ca.pem")))
+	return &tls.Config{Certificates: []tls.Certificate{pair}, RootCAs: roots}
+}
+
+// discover asks for the device's cores.
+func (s sensor) discover(t testing.TB, h *house) (found corelink.Discovery) {
+	t.Helper()
+	client := http.Client{Transport: &http.Transport{TLSClientConfig: s.tls(t)}, Timeout: patience}
+	defer client.CloseIdleConnections()
+	resp, err := client.Get("https://" + h.device + "/greengrass/discover/thing/" + s.name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if err := json.NewDecoder(resp.Body).Decode(&found); err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("%s: %v", resp.Status, err)
+	}
+	return found
+}
+
+// nothing asserts that nothing has come, by a message that comes after.
+func (c *client) nothing(t testing.TB, marker string) {
+	t.Helper()
+	if m := c.nextAny(t); string(m.Payload()) != marker {
+		t.Errorf("got %q on %s, want nothing before %q", m.Payload(), m.Topic(), marker)
+	}
+}
+
+func (c *client) nextAny(t testing.TB) mqtt.Message {
+	t.Helper()
+	select {
+	case m := <-c.messages:
+		return m
+	case <-time.After(patience):
+		t.Fatal("no message came")
+		return nil
+	}
+}
+
+// TestClientDevices has devices, functions and the cloud speak to each other through a
+// core, as the group's table says.
+func TestClientDevices(t *testing.T) {
+	whole := t // what is started again outlives its subtest
+	h := startServer(t).house(region)
+	l := h.serveDevices(t, "Local_Core")
+	l.run(t)
+	lamp, button, other := h.provision(t, "Lamp"), h.provision(t, "Button"), h.provision(t, "Other")
+	arn := h.echo(t, "Echo")
+	cloud := h.connect(t, "Viewer")
+	cloud.subscribe(t, "up/#")
+	routes := []route{
+		{button.thingARN, "button/+", lamp.thingARN},
+		{button.thingARN, "button/#", lamp.thingARN}, // overlaps
+		{button.thingARN, "up/#", "cloud"},
+		{"cloud", "down/#", lamp.thingARN},
+		{button.thingARN, "in/#", arn},
+		{arn, "out", lamp.thingARN},
+	}
+	functions := []function{{arn: arn, pinned: true, encoding: types.EncodingTypeBinary, variables: map[string]string{"OUT": "out", "TAG": "x"}}}
+	l.deployWith(t, functions, routes, lamp, button)
+	lit := l.join(t, lamp)
+	pushed := l.join(t, button)
+	lit.listen(t, "button/1", "button/#", "down/#", "out", "#", "nowhere")
+	pushed.listen(t, "#")
+	publish := func(t *testing.T, c *client, topic, payload string) {
+		t.Helper()
+		await(t, "publish", c.Publish(topic, 1, false, payload))
+	}
+	t.Run("device to device, once", func(t *testing.T) {
+		publish(t, pushed, "button/1", "one")
+		publish(t, pushed, "button/2/3", "two")
+		if m := lit.nextAny(t); string(m.Payload()) != "one" || m.Topic() != "button/1" || m.Qos() != 1 || m.Retained() {
+			t.Errorf("%s on %s with QoS %d", m.Payload(), m.Topic(), m.Qos())
+		}
+		lit.nothing(t, "two")
+	})
+	t.Run("nothing without a row", func(t *testing.T) {
+		publish(t, lit, "button/1", "back")
+		publish(t, pushed, "other", "astray")
+		publish(t, pushed, "$aws/things/Lamp/shadow/update", `{"state":{"desired":{"on":true}}}`)
+		publish(t, pushed, "button/3", "three")
+		lit.nothing(t, "three")
+		if len(pushed.messages) > 0 {
+			t.Errorf("an echo: %v", (<-pushed.messages).Topic())
+		}
+	})
+	t.Run("device to cloud and cloud to device", func(t *testing.T) {
+		publish(t, pushed, "up/a", "to the cloud")
+		cloud.next(t, "to the cloud")
+		publish(t, cloud, "down/a/b", "from the cloud")
+		lit.nothing(t, "from the cloud")
+	})
+	t.Run("device to function to device", func(t *testing.T) {
+		publish(t, pushed, "in/x", "ping")
+		lit.next(t, "echo ping")
+	})
+	t.Run("a device that the group has not", func(t *testing.T) {
+		c := mqtt.NewClient(mqtt.NewClientOptions().AddBroker(fmt.Sprintf("ssl://127.0.0.1:%d", l.port)).SetClientID(other.thing).SetTLSConfig(l.tlsFor(t, other)))
+		if token := c.Connect(); token.WaitTimeout(patience) && token.Error() == nil {
+			t.Error("it is let in")
+		}
+	})
+	t.Run("a new table and another device cut no connection", func(t *testing.T) {
+		l.deployWith(t, functions, append(routes, route{lamp.thingARN, "button/1", button.thingARN}), lamp, button, other)
+		publish(t, lit, "button/1", "answer")
+		pushed.nothing(t, "answer")
+		publish(t, pushed, "button/1", "again")
+		lit.next(t, "again")
+		l.join(t, other)
+	})
+	t.Run("a new certificate cuts no connection", func(t *testing.T) {
+		serial := func() (serial string, err error) {
+			conn, err := tls.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", l.port), l.tlsFor(t, lamp))
+			if err != nil {
+				return "", err
+			}
+			defer conn.Close()
+			return conn.ConnectionState().PeerCertificates[0].SerialNumber.String(), nil
+		}
+		before, err := serial()
+		if err != nil {
+			t.Fatal(err)
+		}
+		changed := func() error {
+			after, err := serial()
+			if err == nil && after == before {
+				err = fmt.Errorf("the certificate is still %s", before)
+			}
+			before = after
+			return err
+		}
+		l.fix(t, "127.0.0.1", "lamp-core.example.com")
+		eventually(t, "a certificate with the new name", changed)
+		if _, err := h.greengrass.CreateGroupCertificateAuthority(t.Context(), &greengrass.CreateGroupCertificateAuthorityInput{GroupId: &l.group}); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "a certificate of the new authority", changed)
+		publish(t, pushed, "button/1", "still there")
+		lit.next(t, "still there")
+	})
+	t.Run("a device that is provisioned and discovers the core", func(t *testing.T) {
+		sensor := h.provisionDevice(t, "Sensor", l.group)
+		p := start(t, h.environment(), "deploy", "--group", l.group, "--wait")
+		if <-p.done; p.err != nil {
+			t.Fatalf("deploy: %v\n%s", p.err, p.out)
+		}
+		found := sensor.discover(t, h)
+		if len(found.Groups) != 1 || found.Groups[0].ID != l.group || len(found.Groups[0].Cores) != 1 {
+			t.Fatalf("%+v", found)
+		}
+		places := found.Groups[0].Cores[0].Connectivity
+		cfg := sensor.tls(t)
+		cfg.RootCAs = x509.NewCertPool()
+		for _, authority := range found.Groups[0].CAs {
+			cfg.RootCAs.AppendCertsFromPEM([]byte(authority))
+		}
+		c := mqtt.NewClient(mqtt.NewClientOptions().AddBroker(fmt.Sprintf("ssl://%s:%d", places[0].HostAddress, places[0].PortNumber)).
+			SetClientID("Sensor").SetTLSConfig(cfg).SetAutoReconnect(false))
+		await(t, "connect to the core that was found", c.Connect())
+		c.Disconnect(0)
+	})
+	t.Run("a session that lasts", func(t *testing.T) {
+		last := func(o *mqtt.ClientOptions) { o.SetCleanSession(false) }
+		kept := l.join(t, lamp, last)
+		kept.listen(t, "button/#")
+		kept.Disconnect(0)
+		eventually(t, "messages wait", func() error {
+			publish(t, pushed, "button/1", "while away")
+			kept = l.join(t, lamp, last)
+			defer kept.Disconnect(100)
+			select {
+			case m := <-kept.messages:
+				if string(m.Payload()) != "while away" {
+					return fmt.Errorf("%s", m.Payload())
+				}
+				return nil
+			case <-time.After(time.Second):
+				return fmt.Errorf("nothing came")
+			}
+		})
+	})
+	t.Run("without the control plane after a restart", func(t *testing.T) {
+		h.process.kill()
+		l.process.kill()
+		l.run(whole)
+		eventually(t, "the lamp is back", func() error {
+			conn, err := tls.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", l.port), &tls.Config{InsecureSkipVerify: true, Certificates: lamp.tls(t).Certificates})
+			if err == nil {
+				conn.Close()
+			}
+			return err
+		})
+		h.restart(whole)
+		lit, pushed = l.join(whole, lamp), l.join(whole, button)
+		lit.listen(t, "button/#")
+		publish(t, pushed, "button/1", "after the restart")
+		lit.next(t, "after the restart")
+	})
+	gone := func(t *testing.T, c *client, cause func()) {
+		t.Helper()
+		cause()
+		eventually(t, "the device is gone", func() error {
+			if c.IsConnected() {
+				return fmt.Errorf("it is still connected")
+			}
+			return nil
+		})
+	}
+	t.Run("a deactivated certificate ends its connection", func(t *testing.T) {
+		third := l.join(t, other)
+		_, id, _ := strings.Cut(other.certARN, "cert/")
+		gone(t, third, func() {
+			if _, err := h.iot.UpdateCertificate(t.Context(), &iot.UpdateCertificateInput{CertificateId: &id, NewStatus: iottypes.CertificateStatusInactive}); err != nil {
+				t.Fatal(err)
+			}
+		})
+		publish(t, pushed, "button/1", "not concerned")
+		lit.next(t, "not concerned")
+	})
+	t.Run("a device that a deployment removes is gone, and the others notice nothing", func(t *testing.T) {
+		gone(t, lit, func() { l.deployWith(t, nil, routes[2:3], button) })
+		if !pushed.IsConnected() {
+			t.Error("the other one is gone, too")
+		}
+	})
+}
