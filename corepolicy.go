@@ -12,11 +12,6 @@ import (
 // functions may use what the topics name: MQTT filters, in which a policy takes +
 // and # alike for any number of levels. Without any they may use every topic.
 func CorePolicy(p Partition, core string, topics []string) string {
-	type statement struct {
-		Effect   string
-		Action   []string
-		Resource []string
-	}
 	names := []string{"*"}
 	if len(topics) > 0 {
 		names = []string{"$aws/things/" + core + "-*", "$aws/things/" + core + "/*"}
@@ -31,10 +26,7 @@ func CorePolicy(p Partition, core string, topics []string) string {
 		return list
 	}
 	things := each(p.ThingARN, core, core+"-*")
-	document, err := json.Marshal(struct {
-		Version   string
-		Statement []statement
-	}{"2012-10-17", []statement{
+	document, err := json.Marshal(policyDocument{"2012-10-17", []policyStatement{
 		{"Allow", []string{"iot:Connect"}, each(p.ClientARN, core+"*")},
 		{"Allow", []string{"iot:Publish", "iot:Receive"}, each(p.TopicARN, names...)},
 		{"Allow", []string{"iot:Subscribe"}, each(p.TopicFilterARN, names...)},
@@ -48,4 +40,35 @@ func CorePolicy(p Partition, core string, topics []string) string {
 		panic(err) // strings always encode
 	}
 	return string(document)
+}
+
+// DevicePolicy is the AWS IoT policy document with the least that a client device's
+// certificate has to be allowed: to discover its core. It may connect to the cloud as
+// itself besides, and use its own shadow there. What it may say to its core is the
+// business of the group's subscriptions.
+func DevicePolicy(p Partition, thing string) string {
+	own := "$aws/things/" + thing + "/*"
+	document, err := json.Marshal(policyDocument{"2012-10-17", []policyStatement{
+		{"Allow", []string{"greengrass:Discover"}, []string{p.ThingARN(thing)}},
+		{"Allow", []string{"iot:Connect"}, []string{p.ClientARN(thing)}},
+		{"Allow", []string{"iot:Publish", "iot:Receive"}, []string{p.TopicARN(own)}},
+		{"Allow", []string{"iot:Subscribe"}, []string{p.TopicFilterARN(own)}},
+		{"Allow", []string{"iot:GetThingShadow", "iot:UpdateThingShadow", "iot:DeleteThingShadow"}, []string{p.ThingARN(thing)}},
+	}})
+	if err != nil {
+		panic(err) // strings always encode
+	}
+	return string(document)
+}
+
+// policyDocument is an IoT policy as it is written.
+type policyDocument struct {
+	Version   string
+	Statement []policyStatement
+}
+
+type policyStatement struct {
+	Effect   string
+	Action   []string
+	Resource []string
 }
