@@ -17,12 +17,14 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/bundle"
 	"github.com/fescue-edge/fescue/corelink"
+	"github.com/fescue-edge/fescue/pki"
 	"github.com/fescue-edge/fescue/testkit"
 	"github.com/fescue-edge/fescue/testkit/failurecoverage"
 )
@@ -131,12 +133,32 @@ func newPeer(t testing.TB) *peer {
 		}
 		mux.ServeHTTP(w, r)
 	}))
+	p.server.TLS = &tls.Config{Certificates: []tls.Certificate{certificate(t)}}
 	p.server.StartTLS()
 	t.Cleanup(func() {
 		p.server.CloseClientConnections()
 		p.server.Close()
 	})
 	return p
+}
+
+// issued is the certificate of every peer: the RSA key of httptest's own would take
+// more of the processor than all else that a power cut's test does.
+var issued = sync.OnceValues(func() (*tls.Certificate, error) {
+	authority, err := pki.NewAuthority("peer", pki.ECDSA, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	return authority.IssueServer(pki.ECDSA, []string{"localhost"}, time.Now(), 24*time.Hour)
+})
+
+func certificate(t testing.TB) tls.Certificate {
+	t.Helper()
+	c, err := issued()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return *c
 }
 
 func publicPEM(t testing.TB, key ed25519.PublicKey) []byte {
@@ -151,7 +173,7 @@ func publicPEM(t testing.TB, key ed25519.PublicKey) []byte {
 func (p *peer) client() *corelink.Client {
 	roots := x509.NewCertPool()
 	roots.AddCert(p.server.Certificate())
-	return corelink.NewClient(p.server.Listener.Addr().String(), &tls.Config{RootCAs: roots, ServerName: "example.com"})
+	return corelink.NewClient(p.server.Listener.Addr().String(), &tls.Config{RootCAs: roots, ServerName: "localhost"})
 }
 
 func (p *peer) isDown() bool {
