@@ -191,11 +191,13 @@ func TestSlowLine(t *testing.T) {
 	const pieces, size = 50, 32 << 10
 	c := s.begin(upload{"s3", "PUT", "/code/k", s.key, pieces * size, true})
 	begun := time.Now()
+	tick := time.NewTicker(100 * time.Millisecond) // what the line takes for a piece
+	defer tick.Stop()
 	for range pieces {
 		if _, err := c.Write(make([]byte, size)); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(100 * time.Millisecond)
+		<-tick.C
 	}
 	if status, text := s.answer(c); status != 200 || time.Since(begun) < 2*o.Pace.Grace {
 		t.Errorf("%d %s after %s", status, text, time.Since(begun))

@@ -9,7 +9,9 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/fescue-edge/fescue/inbound"
@@ -37,9 +39,14 @@ func serve(t *testing.T, most int, pace inbound.Pace, maxBody int64) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return serveOn(t, tcp, most, pace, maxBody)
+}
+
+func serveOn(t *testing.T, listener net.Listener, most int, pace inbound.Pace, maxBody int64) *site {
+	t.Helper()
 	s := &site{
-		Listener: inbound.Limit(tcp, most, "test", slog.New(slog.DiscardHandler)),
-		address:  tcp.Addr().String(), release: make(chan struct{}), cut: make(chan error, 100),
+		Listener: inbound.Limit(listener, most, "test", slog.New(slog.DiscardHandler)),
+		address:  listener.Addr().String(), release: make(chan struct{}), cut: make(chan error, 100),
 	}
 	mux := http.NewServeMux()
 	read := func(w http.ResponseWriter, r *http.Request) {
@@ -73,6 +80,47 @@ func serve(t *testing.T, most int, pace inbound.Pace, maxBody int64) *site {
 	go server.Serve(s.Listener)
 	t.Cleanup(func() { server.Close() })
 	return s
+}
+
+// pipes is a listener whose connections lie in memory, for tests in a bubble of its
+// own time.
+type pipes struct {
+	conns  chan net.Conn
+	closed chan struct{}
+	close  func()
+}
+
+func newPipes() *pipes {
+	p := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
+	p.close = sync.OnceFunc(func() { close(p.closed) })
+	return p
+}
+
+func (p *pipes) Accept() (net.Conn, error) {
+	select {
+	case c := <-p.conns:
+		return c, nil
+	case <-p.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (p *pipes) Close() error {
+	p.close()
+	return nil
+}
+
+func (*pipes) Addr() net.Addr { return new(net.IPAddr) }
+
+func (p *pipes) dial(t *testing.T, text string) net.Conn {
+	t.Helper()
+	mine, others := net.Pipe()
+	p.conns <- others
+	t.Cleanup(func() { mine.Close() })
+	if _, err := io.WriteString(mine, text); err != nil {
+		t.Fatal(err)
+	}
+	return mine
 }
 
 // dial opens a connection and sends the beginning of something.
@@ -160,11 +208,13 @@ func TestPace(t *testing.T) {
 		s := serve(t, 10, inbound.Pace{Grace: 5 * time.Second, Rate: 1 << 10, Linger: time.Second}, 0)
 		const pieces, size = 60, 16 << 10
 		c := s.dial(t, head("POST", "/read", pieces*size))
+		tick := time.NewTicker(5 * time.Millisecond)
+		defer tick.Stop()
 		for range pieces { // each earns 16 seconds
 			if _, err := c.Write(make([]byte, size)); err != nil {
 				t.Fatal(err)
 			}
-			time.Sleep(5 * time.Millisecond)
+			<-tick.C
 		}
 		resp, err := http.ReadResponse(bufio.NewReader(c), nil)
 		if err != nil {
@@ -176,14 +226,17 @@ func TestPace(t *testing.T) {
 	})
 	t.Run("time that the server takes is not the sender's", func(t *testing.T) {
 		t.Parallel()
-		s := serve(t, 10, hasty, 0)
-		c := s.dial(t, head("POST", "/late", 5)+"hello")
-		time.Sleep(2 * hasty.Grace)
-		close(s.release)
-		resp, err := http.ReadResponse(bufio.NewReader(c), nil)
-		if err != nil || resp.StatusCode != 200 {
-			t.Errorf("%v, %v", resp, err)
-		}
+		synctest.Test(t, func(t *testing.T) {
+			line := newPipes()
+			s := serveOn(t, line, 10, hasty, 0)
+			c := line.dial(t, head("POST", "/late", 5)+"hello")
+			time.Sleep(2 * hasty.Grace)
+			close(s.release)
+			resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+			if err != nil || resp.StatusCode != 200 {
+				t.Errorf("%v, %v", resp, err)
+			}
+		})
 	})
 	t.Run("an answer that is not read", func(t *testing.T) {
 		t.Parallel()
@@ -204,22 +257,25 @@ func TestPace(t *testing.T) {
 	})
 	t.Run("a connection is kept", func(t *testing.T) {
 		t.Parallel()
-		s := serve(t, 10, hasty, 0)
-		c := s.dial(t, "")
-		in := bufio.NewReader(c)
-		for i := range 5 {
-			path := []string{"/read", "/"}[i%2]
-			text := strings.Repeat("x", 3*(1-i%2)) // the second kind has no body
-			if _, err := io.WriteString(c, head("POST", path, len(text))+text); err != nil {
-				t.Fatal(err)
+		synctest.Test(t, func(t *testing.T) {
+			line := newPipes()
+			serveOn(t, line, 10, hasty, 0)
+			c := line.dial(t, "")
+			in := bufio.NewReader(c)
+			for i := range 5 {
+				path := []string{"/read", "/"}[i%2]
+				text := strings.Repeat("x", 3*(1-i%2)) // the second kind has no body
+				if _, err := io.WriteString(c, head("POST", path, len(text))+text); err != nil {
+					t.Fatal(err)
+				}
+				resp, err := http.ReadResponse(in, nil)
+				if err != nil || resp.Close {
+					t.Fatalf("request %d: %v, %v", i, resp, err)
+				}
+				io.Copy(io.Discard, resp.Body)
+				time.Sleep(2 * hasty.Grace) // deadlines of the last request are over
 			}
-			resp, err := http.ReadResponse(in, nil)
-			if err != nil || resp.Close {
-				t.Fatalf("request %d: %v, %v", i, resp, err)
-			}
-			io.Copy(io.Discard, resp.Body)
-			time.Sleep(hasty.Grace / 2) // deadlines of the last request are over
-		}
+		})
 	})
 	t.Run("a refusal reaches a client that still sends", func(t *testing.T) {
 		t.Parallel()

@@ -15,7 +15,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
-	"time"
+
+	"github.com/fescue-edge/fescue/testkit"
 )
 
 // TestPythonModules calls the modules as the published SDKs do.
@@ -107,9 +108,7 @@ func TestPythonConnections(t *testing.T) {
 					}
 					if pid, err := strconv.Atoi(string(body)); err == nil {
 						syscall.Kill(pid, syscall.SIGUSR1)
-						for connections.Load() == number {
-							time.Sleep(time.Millisecond)
-						}
+						testkit.Until(t, "another connection", func() bool { return connections.Load() != number })
 					}
 					fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX-Amz-InvocationId: %d.%d\r\n\r\n", number, seen)
 				}

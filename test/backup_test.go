@@ -3,6 +3,7 @@
 package test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -70,6 +71,13 @@ func TestBackup(t *testing.T) {
 	same.run(t)
 	h.await(t, groups[same], open[same], fescue.Success)
 	viewer.next(t, "started "+same.thing)
+	// It has heard that the server knows the end, too, so that the server is lost after.
+	eventually(t, "the core's end", func() error {
+		if state := string(readFile(t, filepath.Join(same.root, "ggc", "deployment", "state.json"))); strings.Contains(state, `"ended"`) {
+			return errors.New(state)
+		}
+		return nil
+	})
 
 	// The server and its disk are lost.
 	s.kill()

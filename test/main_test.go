@@ -10,9 +10,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/fescue-edge/fescue/cloud/store/pgtest"
+	"github.com/fescue-edge/fescue/testkit"
 )
 
 // Programs under test, built once.
@@ -58,24 +58,12 @@ func setPrograms(dir string) {
 	fescueBin, edgeBin, echoBin = filepath.Join(dir, "fescue"), filepath.Join(dir, "fescue-core"), filepath.Join(dir, "echo")
 }
 
-// patience is how long a test waits for something that should happen at once,
-// on a machine that may be busy.
-const patience = 60 * time.Second
+const patience = testkit.Patience
 
 // eventually waits until f returns nil; its last error fails the test.
 func eventually(t testing.TB, what string, f func() error) {
 	t.Helper()
-	deadline := time.Now().Add(patience)
-	for {
-		err := f()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%s: not within %s: %v", what, patience, err)
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
+	testkit.Eventually(t, what, f)
 }
 
 // process is a started program whose output is kept for a failed test.

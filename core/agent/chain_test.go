@@ -9,6 +9,7 @@ import (
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/bundle"
+	"github.com/fescue-edge/fescue/testkit"
 )
 
 // rotate has the peer sign with a new key from now on. It still signs with the
@@ -81,16 +82,10 @@ func TestRotatedKeys(t *testing.T) {
 		p.expect(p.offer(simple(t, 1, 1).build(p)), fescue.Success)
 		p.rotate(false)
 		p.mu.Change(func() { p.keyID = bundle.KeyID(p.key.Public().(ed25519.PublicKey)) })
-		deadline := time.Now().Add(20 * time.Second)
-		for {
-			if chain, err := os.ReadFile(g.chainFile()); err == nil && len(chain) > 0 {
-				break
-			}
-			if time.Now().After(deadline) {
-				t.Fatal("no chain on the disk")
-			}
-			time.Sleep(5 * time.Millisecond)
-		}
+		testkit.Until(t, "a chain on the disk", func() bool {
+			chain, err := os.ReadFile(g.chainFile())
+			return err == nil && len(chain) > 0
+		})
 	})
 	t.Run("a revoked key offers nothing, and what it signed goes on running", func(t *testing.T) {
 		t.Parallel()

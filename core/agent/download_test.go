@@ -1,6 +1,7 @@
 package agent_test
 
 import (
+	"errors"
 	"math/rand/v2"
 	"net/http"
 	"os"
@@ -15,6 +16,7 @@ import (
 	"github.com/fescue-edge/fescue/bundle"
 	"github.com/fescue-edge/fescue/corelink"
 	"github.com/fescue-edge/fescue/disk"
+	"github.com/fescue-edge/fescue/testkit"
 	"github.com/fescue-edge/fescue/testkit/archive"
 )
 
@@ -370,12 +372,11 @@ func TestStateAfterFullDisk(t *testing.T) {
 			t.Errorf("the state on the full disk is %s", got)
 		}
 		full.Store(false)
-		deadline := time.Now().Add(20 * time.Second)
-		for !strings.Contains(g.onDisk("state.json"), `"accepted":2}`) {
-			if time.Now().After(deadline) {
-				t.Fatalf("the state stays %s", g.onDisk("state.json"))
+		testkit.Eventually(t, "the state on the disk", func() error {
+			if state := g.onDisk("state.json"); !strings.Contains(state, `"accepted":2}`) {
+				return errors.New(state)
 			}
-			time.Sleep(time.Millisecond)
-		}
+			return nil
+		})
 	}
 }

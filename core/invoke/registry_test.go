@@ -161,9 +161,11 @@ func TestResults(t *testing.T) {
 		t.Parallel()
 		r := ended(invoke.Options{KeepResult: time.Millisecond}, 1)
 		deadline := time.Now().Add(30 * time.Second)
+		tick := time.NewTicker(2 * time.Millisecond)
+		defer tick.Stop()
 		for time.Now().Before(deadline) {
 			id := call(t, r, press, mill)
-			<-time.After(time.Millisecond)
+			<-tick.C
 			if _, err := outcome(t, r, press, mill, id); errors.Is(err, invoke.ErrNotFound) {
 				return
 			}

@@ -149,15 +149,15 @@ func playCore() int {
 		fmt.Println(err)
 		return 1
 	}
-	for {
+	for range time.Tick(5 * time.Millisecond) {
 		lines := sup.Tail(functions[1].ARN)
 		workers := sup.Workers()
 		if len(lines) > 0 && workers[0].ProcessId != "0" && workers[1].ProcessId != "0" {
 			fmt.Println(workers[0].ProcessId, workers[1].ProcessId, strings.TrimPrefix(lines[0].Text, "child "))
 			forever()
 		}
-		<-time.After(5 * time.Millisecond)
 	}
+	return 1
 }
 
 // capture keeps what functions log.

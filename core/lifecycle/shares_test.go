@@ -110,10 +110,12 @@ func TestShares(t *testing.T) {
 		fed := make(chan struct{})
 		go func() {
 			defer close(fed)
+			again := time.NewTicker(time.Millisecond)
+			defer again.Stop()
 			for ctx.Err() == nil {
 				settle, err := r.sup.ReserveEvent(arn("Busy"), fescue.CloudEndpoint, "", []byte("x"))
 				if err != nil {
-					<-time.After(time.Millisecond)
+					<-again.C
 					continue
 				}
 				settle(true)

@@ -6,20 +6,20 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/fescue-edge/fescue/core/logs"
 	"github.com/fescue-edge/fescue/core/logship"
 	"github.com/fescue-edge/fescue/corelink"
+	"github.com/fescue-edge/fescue/testkit"
 )
 
 const patience = 20 * time.Second
 
 // sink takes batches, unless it is closed.
 type sink struct {
-	mu      sync.Mutex
+	mu      testkit.Monitor
 	err     error
 	batches []logship.Batch
 	tried   int
@@ -47,17 +47,7 @@ func (s *sink) set(err error) {
 // await waits until the condition holds of the sink.
 func (s *sink) await(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
-		s.mu.Lock()
-		ok := holds()
-		s.mu.Unlock()
-		if ok {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%s: not within %s", what, patience)
-		}
-	}
+	s.mu.Await(t, what, holds, func() string { return fmt.Sprintf("%+v", s.batches) })
 }
 
 // lines are all that came of a log, and how many were said to be lost.

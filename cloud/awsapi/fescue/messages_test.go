@@ -15,6 +15,7 @@ import (
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/awsapi"
 	api "github.com/fescue-edge/fescue/cloud/awsapi/fescue"
+	"github.com/fescue-edge/fescue/testkit"
 )
 
 // speaker is a Listener that gives the same messages to everybody.
@@ -88,11 +89,7 @@ func TestSubscribe(t *testing.T) {
 			t.Errorf("another key's: %s", resp.Status)
 		}
 		first.Body.Close()
-		for deadline := time.Now().Add(20 * time.Second); get(t, "K", "a").StatusCode != http.StatusOK; time.Sleep(10 * time.Millisecond) {
-			if time.Now().After(deadline) {
-				t.Fatal("the place of one that ended is not given again")
-			}
-		}
+		testkit.Until(t, "the place of one that ended is given again", func() bool { return get(t, "K", "a").StatusCode == http.StatusOK })
 	})
 	t.Run("what is refused", func(t *testing.T) {
 		t.Parallel()

@@ -2,18 +2,19 @@ package greengrass_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	sdk "github.com/aws/aws-sdk-go-v2/service/greengrass"
 	"github.com/aws/aws-sdk-go-v2/service/greengrass/types"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/testkit"
 )
 
 // input is the object store of all partitions: keys have contents, whatever the
@@ -78,17 +79,16 @@ func TestBulkDeployments(t *testing.T) {
 	done := make(chan struct{})
 	go func() { defer close(done); a.bulk.Run(ctx) }()
 	t.Cleanup(func() { cancel(); <-done })
-	ended := func(id string) string {
+	ended := func(id string) (text string) {
 		t.Helper()
-		for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
-			text := a.do("GET", bulkPath+"/"+id+"/status", "").text
-			switch s := decoded(t, text)["BulkDeploymentStatus"]; {
-			case s == "Completed" || s == "Failed" || s == "Stopped":
-				return text
-			case time.Now().After(deadline):
-				t.Fatalf("it does not end: %s", text)
+		testkit.Eventually(t, "the end", func() error {
+			text = a.do("GET", bulkPath+"/"+id+"/status", "").text
+			if s := decoded(t, text)["BulkDeploymentStatus"]; s != "Completed" && s != "Failed" && s != "Stopped" {
+				return errors.New(text)
 			}
-		}
+			return nil
+		})
+		return text
 	}
 	if got := ended(first); got != status(none, "Stopped", "", `{"c":"d"}`) {
 		t.Errorf("%s", got)
