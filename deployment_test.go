@@ -330,27 +330,6 @@ func TestACancelIsRequestedOnce(t *testing.T) {
 	}
 }
 
-func TestLastSeen(t *testing.T) {
-	t.Parallel()
-	for name, row := range map[string]struct {
-		fescue.LastSeen
-		online bool
-		since  time.Time
-	}{
-		"never seen":             {},
-		"seen":                   {fescue.LastSeen{SeenAt: at.Add(-time.Minute)}, true, at.Add(-time.Minute)},
-		"seen long ago":          {fescue.LastSeen{SeenAt: at.Add(-8 * time.Minute)}, false, at.Add(-8 * time.Minute)},
-		"gone":                   {fescue.LastSeen{SeenAt: at.Add(-2 * time.Minute), GoneAt: at.Add(-time.Minute)}, false, at.Add(-time.Minute)},
-		"gone and seen since":    {fescue.LastSeen{SeenAt: at.Add(-time.Minute), GoneAt: at.Add(-2 * time.Minute)}, true, at.Add(-time.Minute)},
-		"gone at the same time":  {fescue.LastSeen{SeenAt: at, GoneAt: at}, true, at},
-		"a connection that went": {fescue.LastSeen{GoneAt: at}, false, at},
-	} {
-		if row.Online(at) != row.online || row.OfflineSince() != row.since {
-			t.Errorf("%s: online %v, since %v", name, row.Online(at), row.OfflineSince())
-		}
-	}
-}
-
 func TestFinal(t *testing.T) {
 	t.Parallel()
 	for status, want := range map[fescue.DeploymentStatus]bool{

@@ -189,3 +189,18 @@ func (a ARN) Function() (name, qualifier string, ok bool) {
 	name, qualifier, _ = strings.Cut(rest, ":")
 	return name, qualifier, name != ""
 }
+
+// RoleARN is the ARN of an IAM role; IAM's resources have no Region.
+func (p Partition) RoleARN(path, name string) string {
+	return "arn:" + p.AWS + ":iam::" + p.Account + ":role" + path + name
+}
+
+// ManagedPolicyARN is the ARN of a managed IAM policy.
+func (p Partition) ManagedPolicyARN(path, name string) string {
+	return "arn:" + p.AWS + ":iam::" + p.Account + ":policy" + path + name
+}
+
+// SecretARN is the ARN of a secret.
+func (p Partition) SecretARN(name, suffix string) string {
+	return p.arn("secretsmanager", "secret:"+name+"-"+suffix)
+}

@@ -75,6 +75,12 @@ type SecretsManagerSecretResourceData struct {
 	AdditionalStagingLabelsToDownload []string `json:",omitzero"`
 }
 
+// The staging labels that Secrets Manager moves itself.
+const (
+	StageCurrent  = "AWSCURRENT"
+	StagePrevious = "AWSPREVIOUS"
+)
+
 // Labels are the staging labels of which the core gets the versions, AWSCURRENT first,
 // each once.
 func (d SecretsManagerSecretResourceData) Labels() []string {

@@ -11,7 +11,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/greengrass/types"
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud"
 	ownapi "github.com/fescue-edge/fescue/cloud/awsapi/fescue"
 	"github.com/fescue-edge/fescue/cloud/identity"
@@ -57,7 +56,7 @@ func TestRolesOfKeys(t *testing.T) {
 	admin := s.greengrass("us-east-1", cloud.AccessKey{})
 	reader := s.greengrass("us-east-1", s.keyWith(identity.Grant{Access: "reader"}))
 	deployer := s.greengrass("us-east-1", s.keyWith(identity.Grant{Access: "deployer"}))
-	north := s.greengrass("us-east-1", s.keyWith(identity.Grant{Access: "deployer", Limit: fescue.Limit{GroupTag: "site=north"}}))
+	north := s.greengrass("us-east-1", s.keyWith(identity.Grant{Access: "deployer", Limit: identity.Limit{GroupTag: "site=north"}}))
 	create := func(c *greengrass.Client, site string) (*greengrass.CreateGroupOutput, error) {
 		return c.CreateGroup(ctx, &greengrass.CreateGroupInput{Name: aws.String("g"), Tags: map[string]string{"site": site}})
 	}

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/signing"
 	"github.com/fescue-edge/fescue/cloud/store"
 	"github.com/fescue-edge/fescue/pki"
 )
@@ -57,7 +57,7 @@ func (k keyring) make(ctx context.Context, purpose, name string, alg pki.Algorit
 		return err
 	}
 	// Another server that starts on the same empty database may be faster.
-	_, err = k.keys.AddServerKey(ctx, fescue.ServerKey{
+	_, err = k.keys.AddServerKey(ctx, signing.ServerKey{
 		ID: id, Purpose: purpose, Number: 1, PublicPEM: string(a.PEM()), Sealed: sealed, CreatedAt: k.now(),
 	})
 	return err

@@ -36,7 +36,7 @@ func newTenants(t *testing.T) *tenants {
 	t.Helper()
 	s := start(t, options(t.TempDir()))
 	w := &tenants{server: s, south: newTenant(t, s, "us-east-1", s.key, "marksouth"), epochs: map[string]int64{}}
-	key := s.keyWith(identity.Grant{Access: "deployer", Limit: fescue.Limit{
+	key := s.keyWith(identity.Grant{Access: "deployer", Limit: identity.Limit{
 		GroupTag: "site=north", Things: []string{"north*"}, Functions: []string{"north*"}, Secrets: []string{"north/*"}, Buckets: []string{"north*"},
 	}})
 	w.north = w.as(key)
@@ -312,7 +312,7 @@ func TestTenantsCore(t *testing.T) {
 	})
 	t.Run("a waiting deployment of another group is not superseded", func(t *testing.T) {
 		// This key's patterns cover the core, its tag not the group that waits for it.
-		wide := w.as(w.keyWith(identity.Grant{Access: "deployer", Limit: fescue.Limit{GroupTag: "site=north", Things: []string{"*"}}})).sdk
+		wide := w.as(w.keyWith(identity.Grant{Access: "deployer", Limit: identity.Limit{GroupTag: "site=north", Things: []string{"*"}}})).sdk
 		c := w.provision("us-east-1", "contested")
 		contested := must(cores(wide, "arn:aws:iot:us-east-1:"+account+":thing/contested", c.certificateARN))
 		groups := map[string]string{}

@@ -19,7 +19,7 @@ func TestRestoreIsLimited(t *testing.T) {
 	t.Parallel()
 	s, ctx := start(t, options(t.TempDir())), t.Context()
 	admin := s.greengrass("us-east-1", cloud.AccessKey{})
-	north := s.keyWith(identity.Grant{Access: "deployer", Limit: fescue.Limit{GroupTag: "site=north"}})
+	north := s.keyWith(identity.Grant{Access: "deployer", Limit: identity.Limit{GroupTag: "site=north"}})
 	groups := map[string]string{}
 	for _, site := range []string{"north", "south"} {
 		g, err := admin.CreateGroup(ctx, &greengrass.CreateGroupInput{Name: aws.String("g"), Tags: map[string]string{"site": site}})

@@ -186,7 +186,7 @@ func (i inventory) DefinitionTags(ctx context.Context, p fescue.Partition, k fes
 }
 
 // Secret implements identity.Inventory.
-func (i inventory) Secret(ctx context.Context, p fescue.Partition, id string) (fescue.Secret, error) {
+func (i inventory) Secret(ctx context.Context, p fescue.Partition, id string) (secrets.Secret, error) {
 	return i.secrets.Find(ctx, p, id)
 }
 

@@ -22,6 +22,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/greengrass/types"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/events"
 )
 
 // TestEventsSurviveKills: a server that is killed again and again while it
@@ -33,7 +34,7 @@ func TestEventsSurviveKills(t *testing.T) {
 	heard := make(map[string][]fescue.DeploymentStatus)
 	ids := make(map[string]string)
 	hook := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		var change fescue.StatusChange
+		var change events.StatusChange
 		body, err := io.ReadAll(r.Body)
 		if err != nil || json.Unmarshal(body, &change) != nil {
 			w.WriteHeader(http.StatusBadRequest)
@@ -91,12 +92,12 @@ func TestEventsOverMQTT(t *testing.T) {
 	t.Parallel()
 	h := startServer(t, "--ops", address(t)).house(region)
 	viewer := h.connect(t, "Viewer")
-	viewer.subscribe(t, fescue.StatusChangeTopics+"+/+/Failure")
+	viewer.subscribe(t, events.StatusChangeTopics+"+/+/Failure")
 	group, version := h.unbuildable(t)
 	deployment := h.deploy(t, group, version)
 	select {
 	case m := <-viewer.messages:
-		var change fescue.StatusChange
+		var change events.StatusChange
 		if err := json.Unmarshal(m.Payload(), &change); err != nil || change.Detail.DeploymentID != deployment ||
 			change.Detail.GroupID != group || change.Account != account || change.Region != region || m.Topic() != change.Topic() {
 			t.Errorf("%s: %s, %v", m.Topic(), m.Payload(), err)

@@ -25,6 +25,7 @@ import (
 	"github.com/fescue-edge/fescue/cloud/awsapi/wire/restjson"
 	"github.com/fescue-edge/fescue/cloud/awsapi/wire/sigv4"
 	"github.com/fescue-edge/fescue/cloud/identity"
+	"github.com/fescue-edge/fescue/cloud/secrets"
 	"github.com/fescue-edge/fescue/policy"
 )
 
@@ -97,8 +98,8 @@ func (e *endpoint) HolderTags(context.Context, fescue.Partition, string) ([]map[
 }
 
 // Secret implements identity.Inventory.
-func (e *endpoint) Secret(context.Context, fescue.Partition, string) (fescue.Secret, error) {
-	return fescue.Secret{}, fescue.ErrNotFound
+func (e *endpoint) Secret(context.Context, fescue.Partition, string) (secrets.Secret, error) {
+	return secrets.Secret{}, fescue.ErrNotFound
 }
 
 // everything is the policies of a caller who may do all.

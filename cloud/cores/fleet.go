@@ -10,7 +10,7 @@ import (
 // Core is what is known of a core that spoke, or for which something was deployed.
 type Core struct {
 	Thing string
-	fescue.LastSeen
+	LastSeen
 	// GroupID and GroupName are of the group that has the core; empty where none has.
 	GroupID, GroupName string
 	// Runs is the deployment that last ended in Success on the core, and Last the last

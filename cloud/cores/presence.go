@@ -15,14 +15,14 @@ type PresenceStore interface {
 	// forgotten, and so is one of a thing that is no core, unless Core says that
 	// it is.
 	See(ctx context.Context, list []Seen) error
-	LastSeen(ctx context.Context, p fescue.Partition, thing string) (fescue.LastSeen, error)
+	LastSeen(ctx context.Context, p fescue.Partition, thing string) (LastSeen, error)
 }
 
 // Seen says that one thing was seen.
 type Seen struct {
 	Partition fescue.Partition
 	Thing     string
-	fescue.LastSeen
+	LastSeen
 	// Core says that the thing has spoken as a core.
 	Core bool
 }
@@ -111,7 +111,7 @@ func (p *Presence) note(partition fescue.Partition, thing string, change func(*S
 }
 
 // LastSeen is when a core was heard of, at the latest a moment ago.
-func (p *Presence) LastSeen(ctx context.Context, partition fescue.Partition, thing string) (fescue.LastSeen, error) {
+func (p *Presence) LastSeen(ctx context.Context, partition fescue.Partition, thing string) (LastSeen, error) {
 	s, err := p.store.LastSeen(ctx, partition, thing)
 	if err != nil {
 		return s, err
@@ -120,7 +120,7 @@ func (p *Presence) LastSeen(ctx context.Context, partition fescue.Partition, thi
 }
 
 // fresh is s with what is not written yet.
-func (p *Presence) fresh(partition fescue.Partition, thing string, s fescue.LastSeen) fescue.LastSeen {
+func (p *Presence) fresh(partition fescue.Partition, thing string, s LastSeen) LastSeen {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	key := seenKey{partition, thing}

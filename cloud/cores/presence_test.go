@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/cores"
 	"github.com/fescue-edge/fescue/cloud/store/storetest"
 )
@@ -85,7 +84,7 @@ func TestPresence(t *testing.T) {
 		p.Saw(here, thing)
 		p.Connected(here, thing, "10.0.0.7")
 		write(t, p)
-		clock = now.Add(2 * fescue.OnlineWindow)
+		clock = now.Add(2 * cores.OnlineWindow)
 		if s, err := p.LastSeen(t.Context(), here, thing); err != nil || !s.Online(clock) {
 			t.Errorf("%+v, %v", s, err)
 		}

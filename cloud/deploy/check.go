@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/cores"
 	"github.com/fescue-edge/fescue/corelink"
 )
 
@@ -39,7 +40,7 @@ type Check struct {
 	// CoreThing is the core's thing; empty when the group version has no core
 	// that can be told.
 	CoreThing string
-	Core      fescue.LastSeen
+	Core      cores.LastSeen
 	// Asked reports whether the core was asked; it is when it is online and
 	// Building is empty.
 	Asked bool

@@ -20,6 +20,7 @@ import (
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/bundle"
+	"github.com/fescue-edge/fescue/cloud/cores"
 )
 
 // Functions resolves what a group says of a function to a published version.
@@ -57,7 +58,7 @@ type Signer interface {
 
 // Presence tells when a core was last heard of.
 type Presence interface {
-	LastSeen(ctx context.Context, p fescue.Partition, thing string) (fescue.LastSeen, error)
+	LastSeen(ctx context.Context, p fescue.Partition, thing string) (cores.LastSeen, error)
 }
 
 // Options is what an engine is made of. All but RequireServiceRole, Quotas, Serves and

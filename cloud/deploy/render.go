@@ -28,7 +28,7 @@ func (r *resolved) render() bundle.Group {
 		_, certID, _ := strings.Cut(dev.certARN, ":cert/")
 		defs.ClientCertFingerprints.Content = append(defs.ClientCertFingerprints.Content, certID)
 	}
-	for _, id := range append([]identity{r.core}, r.devices...) {
+	for _, id := range append([]device{r.core}, r.devices...) {
 		if id.syncShadow {
 			defs.ShadowSync.Content = append(defs.ShadowSync.Content, bundle.ShadowSync{ThingArn: id.thingARN})
 		}

@@ -21,8 +21,8 @@ type resolved struct {
 	// note is for the timeline: what the group was judged by.
 	note string
 
-	core          identity
-	devices       []identity
+	core          device
+	devices       []device
 	defaults      *fescue.FunctionDefaultConfig
 	functions     []function
 	resources     []fescue.Resource
@@ -36,8 +36,8 @@ type resolved struct {
 	ends map[string]string
 }
 
-// identity is a core or a client device.
-type identity struct {
+// device is a core or a client device.
+type device struct {
 	thing, thingARN, certARN string
 	syncShadow               bool
 }
@@ -110,7 +110,7 @@ func (b *builder) resolve(ctx context.Context, d fescue.Deployment) (*resolved, 
 		QuotaSubscriptions:     len(subscriptions.Subscriptions), QuotaCloudSubscriptions: fromCloud(subscriptions.Subscriptions),
 		QuotaCoreName: longestName(cores.Cores),
 	})
-	if err := b.resolveIdentities(ctx, r, cores.Cores, devices.Devices); err != nil {
+	if err := b.resolveDevices(ctx, r, cores.Cores, devices.Devices); err != nil {
 		return nil, err
 	}
 	if err := b.checkSecrets(ctx, r); err != nil {
@@ -243,12 +243,12 @@ func longestName(cores []fescue.Core) (longest int) {
 	return longest
 }
 
-func (b *builder) resolveIdentities(ctx context.Context, r *resolved, cores []fescue.Core, devices []fescue.Device) error {
+func (b *builder) resolveDevices(ctx context.Context, r *resolved, cores []fescue.Core, devices []fescue.Device) error {
 	if len(cores) != 1 {
 		r.problem(fescue.CoreCount, len(cores))
 	}
 	for i, c := range cores {
-		id, err := b.identity(ctx, r, "core", c.Id, c.ThingArn, c.CertificateArn, c.SyncShadow)
+		id, err := b.device(ctx, r, "core", c.Id, c.ThingArn, c.CertificateArn, c.SyncShadow)
 		if err != nil {
 			return err
 		}
@@ -257,7 +257,7 @@ func (b *builder) resolveIdentities(ctx context.Context, r *resolved, cores []fe
 		}
 	}
 	for _, d := range devices {
-		id, err := b.identity(ctx, r, "device", d.Id, d.ThingArn, d.CertificateArn, d.SyncShadow)
+		id, err := b.device(ctx, r, "device", d.Id, d.ThingArn, d.CertificateArn, d.SyncShadow)
 		if err != nil {
 			return err
 		}
@@ -276,10 +276,10 @@ func (r *resolved) clientDevices() []fescue.ClientDevice {
 	return list
 }
 
-// identity checks that the certificate is active and attached to the thing, both
+// device checks that the certificate is active and attached to the thing, both
 // in the deployment's partition.
-func (b *builder) identity(ctx context.Context, r *resolved, what, id, thingARN, certARN string, sync *bool) (identity, error) {
-	out := identity{thingARN: thingARN, certARN: certARN, syncShadow: sync != nil && *sync}
+func (b *builder) device(ctx context.Context, r *resolved, what, id, thingARN, certARN string, sync *bool) (device, error) {
+	out := device{thingARN: thingARN, certARN: certARN, syncShadow: sync != nil && *sync}
 	thing, err1 := fescue.ParseARN(thingARN)
 	cert, err2 := fescue.ParseARN(certARN)
 	name, ok1 := thing.ThingName()

@@ -10,6 +10,7 @@ import (
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/deploy"
 	"github.com/fescue-edge/fescue/cloud/functions"
+	"github.com/fescue-edge/fescue/cloud/identity"
 )
 
 // problem is an expected ErrorDetail: its code and a part of its message.
@@ -441,7 +442,7 @@ func TestServiceRole(t *testing.T) {
 		trusting := func(service string) string {
 			return `{"Statement":{"Effect":"Allow","Principal":{"Service":"` + service + `"},"Action":"sts:AssumeRole"}}`
 		}
-		role := fescue.IAMRole{Name: "gg", Path: "/service-role/", ID: "AROA1", Trust: trusting("lambda.amazonaws.com"), MaxSession: time.Hour, CreatedAt: time.Now()}
+		role := identity.IAMRole{Name: "gg", Path: "/service-role/", ID: "AROA1", Trust: trusting("lambda.amazonaws.com"), MaxSession: time.Hour, CreatedAt: time.Now()}
 		if err := s.store.IAM().CreateIAMRole(t.Context(), home.Account, role); err != nil {
 			t.Fatal(err)
 		}

@@ -9,13 +9,14 @@ import (
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/bundle"
+	"github.com/fescue-edge/fescue/cloud/secrets"
 )
 
 // Secrets reads secrets.
 type Secrets interface {
 	// Find is the secret that a name or an ARN means, deleted or not; one that is not
 	// there is fescue.ErrNotFound.
-	Find(ctx context.Context, p fescue.Partition, id string) (fescue.Secret, error)
+	Find(ctx context.Context, p fescue.Partition, id string) (secrets.Secret, error)
 	// ForCore reads the versions that have one of the labels, with their values. The
 	// error is fescue.ErrNotFound when the secret or a label is not there.
 	ForCore(ctx context.Context, p fescue.Partition, id string, labels []string) (bundle.Secret, error)

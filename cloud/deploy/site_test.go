@@ -135,7 +135,7 @@ func (s *site) another(change func(*deploy.Options)) *deploy.Engine {
 // returns its ARN.
 func (s *site) secret(name string, labels ...string) string {
 	s.t.Helper()
-	err := s.store.Secrets().CreateSecret(s.t.Context(), home, fescue.Secret{Name: name, Suffix: "a1b2c3", CreatedAt: time.Now(), ChangedAt: time.Now()}, nil)
+	err := s.store.Secrets().CreateSecret(s.t.Context(), home, secrets.Secret{Name: name, Suffix: "a1b2c3", CreatedAt: time.Now(), ChangedAt: time.Now()}, nil)
 	for _, label := range labels {
 		if err == nil {
 			_, _, err = s.secrets.Put(s.t.Context(), home, name, secrets.Value{Text: ptr(name + " " + label)}, "", []string{label})

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/identity"
 )
 
 // Stores are what the engine needs of the database.
@@ -27,7 +28,7 @@ type DefinitionStore interface {
 
 // IAMRoleStore keeps the roles that there are.
 type IAMRoleStore interface {
-	IAMRole(ctx context.Context, account, name string) (fescue.IAMRole, error)
+	IAMRole(ctx context.Context, account, name string) (identity.IAMRole, error)
 }
 
 // GroupRoleStore keeps the roles that groups have; that of the group "" is the service's.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/cores"
 )
 
 // Timeline is everything that is known of a deployment.
@@ -14,7 +15,7 @@ type Timeline struct {
 	Steps    []fescue.RecordedStep
 	Progress fescue.Progress
 	// Core is when the deployment's core was heard of; zero before it is built.
-	Core fescue.LastSeen
+	Core cores.LastSeen
 	// Deadline is when the control plane ends the deployment if it stays in its
 	// phase; zero for never.
 	Deadline time.Time

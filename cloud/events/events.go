@@ -13,7 +13,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/lease"
 )
 
@@ -22,10 +21,10 @@ type Store interface {
 	// SetEventDestinations names those for which notifications are written from
 	// now on.
 	SetEventDestinations(ctx context.Context, names []string) error
-	DueNotifications(ctx context.Context, aws, destination string, limit int) ([]fescue.Notification, error)
+	DueNotifications(ctx context.Context, aws, destination string, limit int) ([]Notification, error)
 	FinishNotifications(ctx context.Context, destination string, delivered []string, failed map[string]time.Time) error
 	DropNotifications(ctx context.Context, before time.Time) (map[string]int64, error)
-	NotificationBacklog(ctx context.Context) ([]fescue.NotificationBacklog, error)
+	NotificationBacklog(ctx context.Context) ([]NotificationBacklog, error)
 }
 
 // Destination takes notifications.
@@ -34,7 +33,7 @@ type Destination interface {
 	// the database, in logs and in metrics, so it has no secrets.
 	Name() string
 	// Deliver returns nil once the destination has the notification.
-	Deliver(ctx context.Context, n fescue.Notification) error
+	Deliver(ctx context.Context, n Notification) error
 }
 
 // Options is what a Service is made of.

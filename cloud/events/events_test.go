@@ -42,7 +42,7 @@ type hook struct {
 	*httptest.Server
 	mu     sync.Mutex
 	answer func(r *http.Request, body []byte) int
-	got    []fescue.StatusChange
+	got    []events.StatusChange
 }
 
 // receive starts a receiver whose answers are 200 unless answer says otherwise;
@@ -60,7 +60,7 @@ func receive(t *testing.T, answer func(r *http.Request, body []byte) int) *hook 
 			status = h.answer(r, body)
 		}
 		if status == http.StatusOK {
-			var change fescue.StatusChange
+			var change events.StatusChange
 			if err := json.Unmarshal(body, &change); err != nil || change.ID != r.Header.Get(events.EventIDHeader) {
 				t.Errorf("%s: %v", body, err)
 			}

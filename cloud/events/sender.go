@@ -8,7 +8,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/backoff"
 )
 
@@ -128,7 +127,7 @@ func (s *sender) round(ctx context.Context, limit int) (delivered int, err error
 	return len(done), first
 }
 
-func (s *sender) deliver(ctx context.Context, n fescue.Notification) error {
+func (s *sender) deliver(ctx context.Context, n Notification) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	return s.to.Deliver(ctx, n)

@@ -20,7 +20,7 @@ type Topic struct{ Publisher Publisher }
 func (Topic) Name() string { return "mqtt" }
 
 // Deliver returns once the broker has the message.
-func (t Topic) Deliver(ctx context.Context, n fescue.Notification) error {
+func (t Topic) Deliver(ctx context.Context, n Notification) error {
 	change, err := n.StatusChange()
 	if err != nil {
 		return err

@@ -14,8 +14,6 @@ import (
 	"net/url"
 	"strconv"
 	"time"
-
-	"github.com/fescue-edge/fescue"
 )
 
 // Headers of a delivery.
@@ -85,7 +83,7 @@ func loopback(host string) bool {
 func (w *Webhook) Name() string { return w.name }
 
 // Deliver posts a notification. Anything but a 2xx answer is an error.
-func (w *Webhook) Deliver(ctx context.Context, n fescue.Notification) error {
+func (w *Webhook) Deliver(ctx context.Context, n Notification) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, w.url, bytes.NewReader(n.Body))
 	if err != nil {
 		return plain(err)

@@ -2,8 +2,6 @@ package identity
 
 import (
 	"time"
-
-	"github.com/fescue-edge/fescue"
 )
 
 // AccessKey is an access key as it is kept: its secret is sealed by the master key.
@@ -15,7 +13,7 @@ type AccessKey struct {
 	// Access is one of AccessLevels, and Limit what the key may act on; see package
 	// identity.
 	Access    string
-	Limit     fescue.Limit
+	Limit     Limit
 	CreatedAt time.Time
 	// RevokedAt is zero while the key is good.
 	RevokedAt time.Time

@@ -5,7 +5,6 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/policy"
 )
 
@@ -14,7 +13,7 @@ type Grant struct {
 	// Access is one of AccessLevels.
 	Access string
 	// Limit is what the key may act on.
-	Limit fescue.Limit
+	Limit Limit
 }
 
 // Admin is the access level that may do everything.

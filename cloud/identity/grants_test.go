@@ -5,7 +5,6 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/identity"
 	"github.com/fescue-edge/fescue/policy"
 )
@@ -75,7 +74,7 @@ func TestGrantRefused(t *testing.T) {
 	t.Parallel()
 	_, k := open(t)
 	for _, grant := range []identity.Grant{
-		{}, {Access: "root"}, {Access: "Admin"}, {Access: "reader "}, {Access: "reader", Limit: fescue.Limit{GroupTag: "site"}}, {Access: "reader", Limit: fescue.Limit{Things: []string{"mill 1"}}},
+		{}, {Access: "root"}, {Access: "Admin"}, {Access: "reader "}, {Access: "reader", Limit: identity.Limit{GroupTag: "site"}}, {Access: "reader", Limit: identity.Limit{Things: []string{"mill 1"}}},
 	} {
 		if id, _, err := k.Create(t.Context(), account, "n", grant); !errors.Is(err, identity.ErrForm) {
 			t.Errorf("%+v: %q, %v", grant, id, err)
@@ -90,7 +89,7 @@ func TestGrantRefused(t *testing.T) {
 func TestGrantStays(t *testing.T) {
 	t.Parallel()
 	_, k := open(t)
-	for _, grant := range []identity.Grant{{Access: "reader", Limit: fescue.Limit{GroupTag: "site=north"}}, {Access: identity.Admin}} {
+	for _, grant := range []identity.Grant{{Access: "reader", Limit: identity.Limit{GroupTag: "site=north"}}, {Access: identity.Admin}} {
 		if err := k.Put(t.Context(), id, secret, account, "n", grant); err != nil {
 			t.Fatal(err)
 		}

@@ -16,9 +16,9 @@ import (
 
 // RoleStore keeps the roles and managed policies of AWS IAM.
 type RoleStore interface {
-	CreateIAMRole(ctx context.Context, account string, r fescue.IAMRole) error
-	IAMRole(ctx context.Context, account, name string) (fescue.IAMRole, error)
-	IAMRoles(ctx context.Context, account string, page fescue.Page) ([]fescue.IAMRole, error)
+	CreateIAMRole(ctx context.Context, account string, r IAMRole) error
+	IAMRole(ctx context.Context, account, name string) (IAMRole, error)
+	IAMRoles(ctx context.Context, account string, page fescue.Page) ([]IAMRole, error)
 	SetIAMRoleTrust(ctx context.Context, account, name, trust string) error
 	DeleteIAMRole(ctx context.Context, account, name string) error
 	PutIAMRolePolicy(ctx context.Context, account, role, name, document string) error
@@ -27,9 +27,9 @@ type RoleStore interface {
 	AttachIAMPolicy(ctx context.Context, account, role, policyARN string) error
 	DetachIAMPolicy(ctx context.Context, account, role, policyARN string) error
 	AttachedIAMPolicies(ctx context.Context, account, role string) ([]string, error)
-	CreateIAMPolicy(ctx context.Context, account string, p fescue.IAMPolicy) error
-	IAMPolicy(ctx context.Context, account, name string) (fescue.IAMPolicy, error)
-	IAMPolicies(ctx context.Context, account string, page fescue.Page) ([]fescue.IAMPolicy, error)
+	CreateIAMPolicy(ctx context.Context, account string, p IAMPolicy) error
+	IAMPolicy(ctx context.Context, account, name string) (IAMPolicy, error)
+	IAMPolicies(ctx context.Context, account string, page fescue.Page) ([]IAMPolicy, error)
 	DeleteIAMPolicy(ctx context.Context, account, name, arn string) error
 }
 
@@ -111,7 +111,7 @@ func checkTrust(document string) error {
 func newID(prefix string) string { return prefix + rand.Text()[:17] }
 
 // Create makes a role. An empty path is /, no duration an hour.
-func (s *Roles) Create(ctx context.Context, account string, r fescue.IAMRole) (fescue.IAMRole, error) {
+func (s *Roles) Create(ctx context.Context, account string, r IAMRole) (IAMRole, error) {
 	if r.Path == "" {
 		r.Path = "/"
 	}
@@ -137,13 +137,13 @@ func (s *Roles) Create(ctx context.Context, account string, r fescue.IAMRole) (f
 }
 
 // Role reads a role.
-func (s *Roles) Role(ctx context.Context, account, name string) (fescue.IAMRole, error) {
+func (s *Roles) Role(ctx context.Context, account, name string) (IAMRole, error) {
 	r, err := s.store.IAMRole(ctx, account, name)
 	return r, noRole(err, name)
 }
 
 // Roles lists roles by name.
-func (s *Roles) Roles(ctx context.Context, account string, page fescue.Page) ([]fescue.IAMRole, error) {
+func (s *Roles) Roles(ctx context.Context, account string, page fescue.Page) ([]IAMRole, error) {
 	return s.store.IAMRoles(ctx, account, page)
 }
 
@@ -227,7 +227,7 @@ func (s *Roles) Attached(ctx context.Context, account, role string) ([]string, e
 }
 
 // CreatePolicy makes a managed policy.
-func (s *Roles) CreatePolicy(ctx context.Context, account string, p fescue.IAMPolicy) (fescue.IAMPolicy, error) {
+func (s *Roles) CreatePolicy(ctx context.Context, account string, p IAMPolicy) (IAMPolicy, error) {
 	if p.Path == "" {
 		p.Path = "/"
 	}
@@ -245,7 +245,7 @@ func (s *Roles) CreatePolicy(ctx context.Context, account string, p fescue.IAMPo
 }
 
 // Policy reads the managed policy of an ARN.
-func (s *Roles) Policy(ctx context.Context, in fescue.Partition, arn string) (fescue.IAMPolicy, error) {
+func (s *Roles) Policy(ctx context.Context, in fescue.Partition, arn string) (IAMPolicy, error) {
 	p, err := s.store.IAMPolicy(ctx, in.Account, arn[strings.LastIndexByte(arn, '/')+1:])
 	if err == nil && in.ManagedPolicyARN(p.Path, p.Name) != arn {
 		err = fescue.ErrNotFound
@@ -254,7 +254,7 @@ func (s *Roles) Policy(ctx context.Context, in fescue.Partition, arn string) (fe
 }
 
 // Policies lists managed policies by name.
-func (s *Roles) Policies(ctx context.Context, account string, page fescue.Page) ([]fescue.IAMPolicy, error) {
+func (s *Roles) Policies(ctx context.Context, account string, page fescue.Page) ([]IAMPolicy, error) {
 	return s.store.IAMPolicies(ctx, account, page)
 }
 
@@ -301,7 +301,7 @@ func (s *Roles) Documents(ctx context.Context, account, role string) ([]string, 
 
 // Assume says whether the principal of the account may assume the role, and
 // returns the role. Who may not learns no more than that: fescue.ErrNotFound.
-func (s *Roles) Assume(ctx context.Context, account, name, principalARN string) (fescue.IAMRole, error) {
+func (s *Roles) Assume(ctx context.Context, account, name, principalARN string) (IAMRole, error) {
 	r, err := s.store.IAMRole(ctx, account, name)
 	if err != nil {
 		return r, err

@@ -77,7 +77,7 @@ func label(row AccessKey) string {
 	of, err := json.Marshal(struct {
 		Account, Name string
 		Access        string `json:"Role"` // as it was called when the first keys were sealed so
-		Limit         fescue.Limit
+		Limit         Limit
 	}{row.Account, row.Name, row.Access, row.Limit})
 	if err != nil {
 		panic(err) // texts always encode

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/secrets"
 	"github.com/fescue-edge/fescue/policy"
 )
 
@@ -26,7 +27,7 @@ type Inventory interface {
 	HolderTags(ctx context.Context, p fescue.Partition, arn string) ([]map[string]string, error)
 	// Secret is the secret that a name or an ARN means; of one that is not there
 	// the error is fescue.ErrNotFound.
-	Secret(ctx context.Context, p fescue.Partition, id string) (fescue.Secret, error)
+	Secret(ctx context.Context, p fescue.Partition, id string) (secrets.Secret, error)
 }
 
 // Act is what a caller is about to do.
@@ -50,9 +51,9 @@ func (a Act) tags() map[string]string {
 	return a.RequestTags()
 }
 
-// Scope decides what a fescue.Limit covers.
+// Scope decides what a Limit covers.
 type Scope struct {
-	fescue.Limit
+	Limit
 	things, functions, secrets, buckets policy.Set
 }
 
@@ -71,7 +72,7 @@ var patterns = map[string]*regexp.Regexp{
 const maxPatterns = 100
 
 // NewScope compiles a limit. A limit that limits nothing has no scope: nil.
-func NewScope(l fescue.Limit) (*Scope, error) {
+func NewScope(l Limit) (*Scope, error) {
 	if l.Unlimited() {
 		return nil, nil
 	}
@@ -225,7 +226,7 @@ func (s *Scope) secret(ctx context.Context, in Inventory, p fescue.Partition, ar
 		return false, nil
 	}
 	id := arn.String()
-	if name, without := strings.CutSuffix(rest, "-"+fescue.UnknownSuffix); without {
+	if name, without := strings.CutSuffix(rest, "-"+secrets.UnknownSuffix); without {
 		id, rest = name, name
 	}
 	found, err := in.Secret(ctx, p, id)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/identity"
+	"github.com/fescue-edge/fescue/cloud/secrets"
 )
 
 var (
@@ -21,7 +22,7 @@ var (
 type inventory struct {
 	tags    map[string]map[string]string   // by ARN
 	holders map[string][]map[string]string // by ARN
-	secrets []fescue.Secret
+	secrets []secrets.Secret
 	fails   error
 }
 
@@ -36,14 +37,14 @@ func (i inventory) HolderTags(_ context.Context, _ fescue.Partition, arn string)
 	return i.holders[arn], i.fails
 }
 
-func (i inventory) Secret(_ context.Context, p fescue.Partition, id string) (fescue.Secret, error) {
+func (i inventory) Secret(_ context.Context, p fescue.Partition, id string) (secrets.Secret, error) {
 	for _, s := range i.secrets {
 		arn := p.SecretARN(s.Name, s.Suffix)
 		if id == s.Name || id == arn || id == strings.TrimSuffix(arn, "-"+s.Suffix) {
 			return s, i.fails
 		}
 	}
-	return fescue.Secret{}, fescue.ErrNotFound
+	return secrets.Secret{}, fescue.ErrNotFound
 }
 
 var (
@@ -60,13 +61,13 @@ var (
 			home.BucketARN("held"): {north}, heldCores: {north},
 			home.SecretARN("held", "abcdef"): {north}, "arn:aws:secretsmanager:us-east-1:123456789012:secret:heldbyname": {north},
 		},
-		secrets: []fescue.Secret{
+		secrets: []secrets.Secret{
 			{Name: "held", Suffix: "abcdef"}, {Name: "heldbyname", Suffix: "uvwxyz"}, {Name: "mill/db", Suffix: "ghijkl"}, {Name: "mill/db-abcdef", Suffix: "mnopqr"}, {Name: "saw/db", Suffix: "stuvwx"},
 		},
 	}
 )
 
-func scope(t *testing.T, l fescue.Limit) *identity.Scope {
+func scope(t *testing.T, l identity.Limit) *identity.Scope {
 	t.Helper()
 	s, err := identity.NewScope(l)
 	if err != nil || s == nil {
@@ -89,7 +90,7 @@ func changes(action string) bool {
 func TestScope(t *testing.T) {
 	t.Parallel()
 	const secret = "arn:aws:secretsmanager:us-east-1:123456789012:secret:"
-	limited := scope(t, fescue.Limit{
+	limited := scope(t, identity.Limit{
 		GroupTag: "site=north", Things: []string{"mill-*"}, Functions: []string{"mill-*", "Exact"}, Secrets: []string{"mill/db"}, Buckets: []string{"mill-?"},
 	})
 	for _, c := range []struct {
@@ -222,7 +223,7 @@ func TestScope(t *testing.T) {
 	t.Run("a tag is no pattern", func(t *testing.T) {
 		t.Parallel()
 		for _, value := range []string{"*", "nor?h", "${aws:username}"} {
-			s, act := scope(t, fescue.Limit{GroupTag: "site=" + value}), identity.Act{Action: "greengrass:GetGroup", Resource: group}
+			s, act := scope(t, identity.Limit{GroupTag: "site=" + value}), identity.Act{Action: "greengrass:GetGroup", Resource: group}
 			if ok, err := s.Allows(t.Context(), plant, home, act); ok || err != nil {
 				t.Errorf("%s covers north, %v", value, err)
 			}
@@ -234,7 +235,7 @@ func TestScope(t *testing.T) {
 	})
 	t.Run("patterns alone cover no group", func(t *testing.T) {
 		t.Parallel()
-		s := scope(t, fescue.Limit{Things: []string{"*"}})
+		s := scope(t, identity.Limit{Things: []string{"*"}})
 		for _, resource := range []string{group, ownCores, home.FunctionARN("Held")} {
 			if ok, err := s.Allows(t.Context(), plant, home, identity.Act{Action: "x:Y", Resource: resource}); ok || err != nil {
 				t.Errorf("%s: %v, %v", resource, ok, err)
@@ -258,10 +259,10 @@ func TestScope(t *testing.T) {
 
 func TestNewScope(t *testing.T) {
 	t.Parallel()
-	if s, err := identity.NewScope(fescue.Limit{}); s != nil || err != nil {
+	if s, err := identity.NewScope(identity.Limit{}); s != nil || err != nil {
 		t.Errorf("%v, %v", s, err)
 	}
-	for _, l := range []fescue.Limit{
+	for _, l := range []identity.Limit{
 		{GroupTag: "site"}, {GroupTag: "=north"}, {GroupTag: "site="}, {GroupTag: strings.Repeat("x", 129) + "=y"},
 		{Things: []string{""}}, {Things: []string{"mill 1"}}, {Things: []string{"mill/1"}}, {Things: []string{"mill", `"`}},
 		{Functions: []string{"a:b"}}, {Functions: []string{"arn:aws:lambda:::function:x"}}, {Secrets: []string{"a b"}}, {Secrets: []string{`\`}},

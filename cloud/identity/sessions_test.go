@@ -5,7 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/identity"
 	"github.com/fescue-edge/fescue/policy"
 )
@@ -15,7 +14,7 @@ func addRole(t *testing.T, s *site, name, document string) *identity.Roles {
 	t.Helper()
 	roles := identity.NewRoles(s.store.IAM(), s.now)
 	const trust = `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":{"AWS":"*"},"Action":"sts:AssumeRole"}}`
-	if _, err := roles.Create(t.Context(), account, fescue.IAMRole{Name: name, Trust: trust}); err != nil {
+	if _, err := roles.Create(t.Context(), account, identity.IAMRole{Name: name, Trust: trust}); err != nil {
 		t.Fatal(err)
 	}
 	if document != "" {

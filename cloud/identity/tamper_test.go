@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/identity"
 	"github.com/fescue-edge/fescue/cloud/store"
 	"github.com/fescue-edge/fescue/pki"
@@ -69,7 +68,7 @@ func TestChangedRow(t *testing.T) {
 				t.Fatal(err)
 			}
 			id, secret, err := w.Create(t.Context(), account, "north", identity.Grant{
-				Access: "reader", Limit: fescue.Limit{GroupTag: "site=north", Things: []string{"north-*"}},
+				Access: "reader", Limit: identity.Limit{GroupTag: "site=north", Things: []string{"north-*"}},
 			})
 			if err != nil {
 				t.Fatal(err)

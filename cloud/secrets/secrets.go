@@ -22,14 +22,14 @@ import (
 
 // Store keeps secrets.
 type Store interface {
-	CreateSecret(ctx context.Context, p fescue.Partition, secret fescue.Secret, first *fescue.SecretVersion) error
-	Secret(ctx context.Context, p fescue.Partition, name string) (fescue.Secret, error)
-	Secrets(ctx context.Context, p fescue.Partition, page fescue.Page) ([]fescue.Secret, error)
-	ReplaceSecret(ctx context.Context, p fescue.Partition, before time.Time, secret fescue.Secret) error
+	CreateSecret(ctx context.Context, p fescue.Partition, secret Secret, first *SecretVersion) error
+	Secret(ctx context.Context, p fescue.Partition, name string) (Secret, error)
+	Secrets(ctx context.Context, p fescue.Partition, page fescue.Page) ([]Secret, error)
+	ReplaceSecret(ctx context.Context, p fescue.Partition, before time.Time, secret Secret) error
 	DropSecret(ctx context.Context, p fescue.Partition, name, suffix string) error
 	PurgeSecrets(ctx context.Context, p fescue.Partition, now time.Time) error
-	AddSecretVersion(ctx context.Context, p fescue.Partition, name, suffix string, v fescue.SecretVersion, unlabelled time.Time) error
-	SecretVersions(ctx context.Context, p fescue.Partition, name string) ([]fescue.SecretVersion, error)
+	AddSecretVersion(ctx context.Context, p fescue.Partition, name, suffix string, v SecretVersion, unlabelled time.Time) error
+	SecretVersions(ctx context.Context, p fescue.Partition, name string) ([]SecretVersion, error)
 }
 
 // Sealer wraps values: the master key.
@@ -94,7 +94,7 @@ func (v Value) bytes() (data []byte, binary, some bool, err error) {
 
 // Version is a version with its value.
 type Version struct {
-	fescue.SecretVersion
+	SecretVersion
 	Value Value
 }
 
@@ -113,7 +113,7 @@ type Description struct {
 
 // Create makes a secret, with a first version when there is a value. The same
 // token with the same value again answers as before.
-func (s *Service) Create(ctx context.Context, p fescue.Partition, name string, d Description, tags map[string]string, value Value, token string) (secret fescue.Secret, versionID string, err error) {
+func (s *Service) Create(ctx context.Context, p fescue.Partition, name string, d Description, tags map[string]string, value Value, token string) (secret Secret, versionID string, err error) {
 	if !namePattern.MatchString(name) {
 		return secret, "", fescue.Refuse(ErrParameter, "Invalid name. Must be a valid name containing alphanumeric characters, or any of the following: -/_+=.@!")
 	}
@@ -124,7 +124,7 @@ func (s *Service) Create(ctx context.Context, p fescue.Partition, name string, d
 	if err := s.store.PurgeSecrets(ctx, p, now); err != nil {
 		return secret, "", err
 	}
-	secret = fescue.Secret{Name: name, Suffix: randomSuffix(), Tags: tags, CreatedAt: now, ChangedAt: now}
+	secret = Secret{Name: name, Suffix: randomSuffix(), Tags: tags, CreatedAt: now, ChangedAt: now}
 	d.apply(&secret)
 	first, err := s.version(p, secret, value, token, []string{fescue.StageCurrent})
 	if err != nil {
@@ -141,7 +141,7 @@ func (s *Service) Create(ctx context.Context, p fescue.Partition, name string, d
 }
 
 // created answers a Create of a name that is taken.
-func (s *Service) created(ctx context.Context, p fescue.Partition, name string, value Value, token string) (fescue.Secret, string, error) {
+func (s *Service) created(ctx context.Context, p fescue.Partition, name string, value Value, token string) (Secret, string, error) {
 	secret, err := s.store.Secret(ctx, p, name)
 	if err != nil {
 		return secret, "", err
@@ -157,7 +157,7 @@ func (s *Service) created(ctx context.Context, p fescue.Partition, name string, 
 	return secret, "", fescue.Refuse(fescue.ErrExists, "The operation failed because the secret %s already exists.", name)
 }
 
-func (d Description) apply(s *fescue.Secret) {
+func (d Description) apply(s *Secret) {
 	if d.Text != nil {
 		s.Description = *d.Text
 	}
@@ -181,13 +181,13 @@ func checkTags(tags map[string]string) error {
 // randomSuffix is six letters and digits.
 func randomSuffix() string { return rand.Text()[:6] }
 
-func label(p fescue.Partition, secret fescue.Secret, version string) string {
+func label(p fescue.Partition, secret Secret, version string) string {
 	return "secret/" + p.Key() + "/" + secret.Name + "-" + secret.Suffix + "/" + version
 }
 
 // version seals a value, nil when there is none. The token is its id; a caller
 // without one gets a random id.
-func (s *Service) version(p fescue.Partition, secret fescue.Secret, value Value, token string, stages []string) (*fescue.SecretVersion, error) {
+func (s *Service) version(p fescue.Partition, secret Secret, value Value, token string, stages []string) (*SecretVersion, error) {
 	data, binary, some, err := value.bytes()
 	if err != nil {
 		return nil, err
@@ -205,18 +205,18 @@ func (s *Service) version(p fescue.Partition, secret fescue.Secret, value Value,
 	if err != nil {
 		return nil, err
 	}
-	return &fescue.SecretVersion{ID: token, Sealed: sealed, Binary: binary, CreatedAt: s.now().UTC(), Stages: stages}, nil
+	return &SecretVersion{ID: token, Sealed: sealed, Binary: binary, CreatedAt: s.now().UTC(), Stages: stages}, nil
 }
 
 // Find is the secret that an id names: a name, an ARN, or an ARN without its
 // suffix. A deleted one is found too, one whose time has come is not.
-func (s *Service) Find(ctx context.Context, p fescue.Partition, id string) (fescue.Secret, error) {
+func (s *Service) Find(ctx context.Context, p fescue.Partition, id string) (Secret, error) {
 	name := id
 	if strings.HasPrefix(id, "arn:") {
 		arn, err := fescue.ParseARN(id)
 		rest, ok := strings.CutPrefix(arn.Resource, "secret:")
 		if err != nil || !ok || arn.Service != "secretsmanager" || arn.Partition() != p {
-			return fescue.Secret{}, errUnknown
+			return Secret{}, errUnknown
 		}
 		name = rest
 		if m := suffixed.FindStringSubmatch(rest); m != nil {
@@ -226,26 +226,26 @@ func (s *Service) Find(ctx context.Context, p fescue.Partition, id string) (fesc
 		}
 	}
 	if !namePattern.MatchString(name) {
-		return fescue.Secret{}, errUnknown
+		return Secret{}, errUnknown
 	}
 	secret, err := s.find(ctx, p, name)
 	return secret, err
 }
 
-func (s *Service) find(ctx context.Context, p fescue.Partition, name string) (fescue.Secret, error) {
+func (s *Service) find(ctx context.Context, p fescue.Partition, name string) (Secret, error) {
 	secret, err := s.store.Secret(ctx, p, name)
 	if errors.Is(err, fescue.ErrNotFound) || err == nil && s.purged(secret) {
-		return fescue.Secret{}, errUnknown
+		return Secret{}, errUnknown
 	}
 	return secret, err
 }
 
-func (s *Service) purged(secret fescue.Secret) bool {
+func (s *Service) purged(secret Secret) bool {
 	return !secret.PurgeAt.IsZero() && !s.now().Before(secret.PurgeAt)
 }
 
 // live is a secret that is not deleted.
-func (s *Service) live(ctx context.Context, p fescue.Partition, id string) (fescue.Secret, error) {
+func (s *Service) live(ctx context.Context, p fescue.Partition, id string) (Secret, error) {
 	secret, err := s.Find(ctx, p, id)
 	if err == nil && !secret.DeletedAt.IsZero() {
 		return secret, fescue.Refuse(ErrState, "You can't perform this operation on the secret because it was marked for deletion.")
@@ -255,23 +255,23 @@ func (s *Service) live(ctx context.Context, p fescue.Partition, id string) (fesc
 
 // Put adds a version, with AWSCURRENT when no labels are named. The same token
 // with the same value again changes nothing.
-func (s *Service) Put(ctx context.Context, p fescue.Partition, id string, value Value, token string, stages []string) (fescue.Secret, fescue.SecretVersion, error) {
+func (s *Service) Put(ctx context.Context, p fescue.Partition, id string, value Value, token string, stages []string) (Secret, SecretVersion, error) {
 	secret, err := s.live(ctx, p, id)
 	if err != nil {
-		return secret, fescue.SecretVersion{}, err
+		return secret, SecretVersion{}, err
 	}
 	if len(stages) == 0 {
 		stages = []string{fescue.StageCurrent}
 	}
 	if len(stages) > maxStages || slices.ContainsFunc(stages, func(s string) bool { return !stagePattern.MatchString(s) }) {
-		return secret, fescue.SecretVersion{}, fescue.Refuse(ErrParameter, "A version has 1 to %d staging labels of letters, digits and -/_+=.@", maxStages)
+		return secret, SecretVersion{}, fescue.Refuse(ErrParameter, "A version has 1 to %d staging labels of letters, digits and -/_+=.@", maxStages)
 	}
 	v, err := s.version(p, secret, value, token, stages)
 	if err != nil {
-		return secret, fescue.SecretVersion{}, err
+		return secret, SecretVersion{}, err
 	}
 	if v == nil {
-		return secret, fescue.SecretVersion{}, fescue.Refuse(ErrParameter, "You must provide either SecretString or SecretBinary.")
+		return secret, SecretVersion{}, fescue.Refuse(ErrParameter, "You must provide either SecretString or SecretBinary.")
 	}
 	err = s.store.AddSecretVersion(ctx, p, secret.Name, secret.Suffix, *v, v.CreatedAt.Add(-unlabelledLife))
 	switch {
@@ -284,8 +284,8 @@ func (s *Service) Put(ctx context.Context, p fescue.Partition, id string, value 
 }
 
 // same says whether the version holds the value.
-func (s *Service) same(ctx context.Context, p fescue.Partition, secret fescue.Secret, value Value, id string) error {
-	v, err := s.read(ctx, p, secret, func(v fescue.SecretVersion) bool { return v.ID == id })
+func (s *Service) same(ctx context.Context, p fescue.Partition, secret Secret, value Value, id string) error {
+	v, err := s.read(ctx, p, secret, func(v SecretVersion) bool { return v.ID == id })
 	if err != nil {
 		return err
 	}
@@ -301,7 +301,7 @@ func (s *Service) same(ctx context.Context, p fescue.Partition, secret fescue.Se
 }
 
 // read opens the version that is asked for; none is fescue.ErrNotFound.
-func (s *Service) read(ctx context.Context, p fescue.Partition, secret fescue.Secret, is func(fescue.SecretVersion) bool) (Version, error) {
+func (s *Service) read(ctx context.Context, p fescue.Partition, secret Secret, is func(SecretVersion) bool) (Version, error) {
 	versions, err := s.store.SecretVersions(ctx, p, secret.Name)
 	if err != nil {
 		return Version{}, err
@@ -326,7 +326,7 @@ func (s *Service) read(ctx context.Context, p fescue.Partition, secret fescue.Se
 
 // Value reads a version by its id, by a label, or by both, which must agree;
 // without either the current one.
-func (s *Service) Value(ctx context.Context, p fescue.Partition, id, versionID, stage string) (fescue.Secret, Version, error) {
+func (s *Service) Value(ctx context.Context, p fescue.Partition, id, versionID, stage string) (Secret, Version, error) {
 	secret, err := s.live(ctx, p, id)
 	if err != nil {
 		return secret, Version{}, err
@@ -334,7 +334,7 @@ func (s *Service) Value(ctx context.Context, p fescue.Partition, id, versionID, 
 	if versionID == "" && stage == "" {
 		stage = fescue.StageCurrent
 	}
-	v, err := s.read(ctx, p, secret, func(v fescue.SecretVersion) bool {
+	v, err := s.read(ctx, p, secret, func(v SecretVersion) bool {
 		return (versionID == "" || v.ID == versionID) && (stage == "" || slices.Contains(v.Stages, stage))
 	})
 	if errors.Is(err, fescue.ErrNotFound) {
@@ -348,7 +348,7 @@ func (s *Service) Value(ctx context.Context, p fescue.Partition, id, versionID, 
 }
 
 // Versions lists the versions of a secret, oldest first, without values.
-func (s *Service) Versions(ctx context.Context, p fescue.Partition, id string) (fescue.Secret, []fescue.SecretVersion, error) {
+func (s *Service) Versions(ctx context.Context, p fescue.Partition, id string) (Secret, []SecretVersion, error) {
 	secret, err := s.Find(ctx, p, id)
 	if err != nil {
 		return secret, nil, err
@@ -358,8 +358,8 @@ func (s *Service) Versions(ctx context.Context, p fescue.Partition, id string) (
 }
 
 // List is secrets by name; deleted ones only when asked for.
-func (s *Service) List(ctx context.Context, p fescue.Partition, page fescue.Page, deleted bool) ([]fescue.Secret, error) {
-	var list []fescue.Secret
+func (s *Service) List(ctx context.Context, p fescue.Partition, page fescue.Page, deleted bool) ([]Secret, error) {
+	var list []Secret
 	for {
 		part, err := s.store.Secrets(ctx, p, page)
 		if err != nil {
@@ -379,7 +379,7 @@ func (s *Service) List(ctx context.Context, p fescue.Partition, page fescue.Page
 
 // change replaces a secret by what edit makes of it; it tries again when another
 // change comes between.
-func (s *Service) change(ctx context.Context, p fescue.Partition, find func(context.Context, fescue.Partition, string) (fescue.Secret, error), id string, edit func(*fescue.Secret) error) (fescue.Secret, error) {
+func (s *Service) change(ctx context.Context, p fescue.Partition, find func(context.Context, fescue.Partition, string) (Secret, error), id string, edit func(*Secret) error) (Secret, error) {
 	for try := 0; ; try++ {
 		secret, err := find(ctx, p, id)
 		if err != nil {
@@ -400,7 +400,7 @@ func (s *Service) change(ctx context.Context, p fescue.Partition, find func(cont
 }
 
 // Update changes the description and, when there is a value, adds a version.
-func (s *Service) Update(ctx context.Context, p fescue.Partition, id string, d Description, value Value, token string) (secret fescue.Secret, versionID string, err error) {
+func (s *Service) Update(ctx context.Context, p fescue.Partition, id string, d Description, value Value, token string) (secret Secret, versionID string, err error) {
 	_, _, some, err := value.bytes()
 	if err != nil {
 		return secret, "", err
@@ -416,14 +416,14 @@ func (s *Service) Update(ctx context.Context, p fescue.Partition, id string, d D
 		versionID = v.ID
 	}
 	if d != (Description{}) {
-		secret, err = s.change(ctx, p, s.live, id, func(secret *fescue.Secret) error { d.apply(secret); return nil })
+		secret, err = s.change(ctx, p, s.live, id, func(secret *Secret) error { d.apply(secret); return nil })
 	}
 	return secret, versionID, err
 }
 
 // Tag adds tags to a secret, or replaces their values.
 func (s *Service) Tag(ctx context.Context, p fescue.Partition, id string, tags map[string]string) error {
-	_, err := s.change(ctx, p, s.live, id, func(secret *fescue.Secret) error {
+	_, err := s.change(ctx, p, s.live, id, func(secret *Secret) error {
 		if secret.Tags == nil {
 			secret.Tags = make(map[string]string)
 		}
@@ -435,7 +435,7 @@ func (s *Service) Tag(ctx context.Context, p fescue.Partition, id string, tags m
 
 // Untag removes tags of a secret.
 func (s *Service) Untag(ctx context.Context, p fescue.Partition, id string, keys []string) error {
-	_, err := s.change(ctx, p, s.live, id, func(secret *fescue.Secret) error {
+	_, err := s.change(ctx, p, s.live, id, func(secret *Secret) error {
 		for _, key := range keys {
 			delete(secret.Tags, key)
 		}
@@ -446,16 +446,16 @@ func (s *Service) Untag(ctx context.Context, p fescue.Partition, id string, keys
 
 // Delete marks a secret as deleted for so many days, nil meaning 30, after which
 // it is gone; force removes it at once. It returns when it goes.
-func (s *Service) Delete(ctx context.Context, p fescue.Partition, id string, window *int, force bool) (fescue.Secret, time.Time, error) {
+func (s *Service) Delete(ctx context.Context, p fescue.Partition, id string, window *int, force bool) (Secret, time.Time, error) {
 	days := maxRecovery
 	if window != nil {
 		days = *window
 	}
 	switch {
 	case force && window != nil:
-		return fescue.Secret{}, time.Time{}, fescue.Refuse(ErrParameter, "You can't use ForceDeleteWithoutRecovery in conjunction with RecoveryWindowInDays.")
+		return Secret{}, time.Time{}, fescue.Refuse(ErrParameter, "You can't use ForceDeleteWithoutRecovery in conjunction with RecoveryWindowInDays.")
 	case !force && (days < minRecovery || days > maxRecovery):
-		return fescue.Secret{}, time.Time{}, fescue.Refuse(ErrParameter, "The RecoveryWindowInDays value must be between %d and %d days (inclusive).", minRecovery, maxRecovery)
+		return Secret{}, time.Time{}, fescue.Refuse(ErrParameter, "The RecoveryWindowInDays value must be between %d and %d days (inclusive).", minRecovery, maxRecovery)
 	}
 	now := s.now().UTC()
 	if force {
@@ -465,7 +465,7 @@ func (s *Service) Delete(ctx context.Context, p fescue.Partition, id string, win
 		}
 		return secret, now, s.store.DropSecret(ctx, p, secret.Name, secret.Suffix)
 	}
-	secret, err := s.change(ctx, p, s.live, id, func(secret *fescue.Secret) error {
+	secret, err := s.change(ctx, p, s.live, id, func(secret *Secret) error {
 		secret.DeletedAt, secret.PurgeAt = now, now.AddDate(0, 0, days)
 		return nil
 	})
@@ -473,8 +473,8 @@ func (s *Service) Delete(ctx context.Context, p fescue.Partition, id string, win
 }
 
 // Restore takes a deletion back, also when there was none.
-func (s *Service) Restore(ctx context.Context, p fescue.Partition, id string) (fescue.Secret, error) {
-	return s.change(ctx, p, s.Find, id, func(secret *fescue.Secret) error {
+func (s *Service) Restore(ctx context.Context, p fescue.Partition, id string) (Secret, error) {
+	return s.change(ctx, p, s.Find, id, func(secret *Secret) error {
 		secret.DeletedAt, secret.PurgeAt = time.Time{}, time.Time{}
 		return nil
 	})

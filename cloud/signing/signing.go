@@ -18,7 +18,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/bundle"
 	"github.com/fescue-edge/fescue/corelink"
 	"github.com/fescue-edge/fescue/pki"
@@ -26,8 +25,8 @@ import (
 
 // Store keeps the keys.
 type Store interface {
-	ServerKeys(ctx context.Context, purpose string) ([]fescue.ServerKey, error)
-	AddServerKey(ctx context.Context, k fescue.ServerKey) (added bool, err error)
+	ServerKeys(ctx context.Context, purpose string) ([]ServerKey, error)
+	AddServerKey(ctx context.Context, k ServerKey) (added bool, err error)
 }
 
 // purpose is that of the keys here.
@@ -53,7 +52,7 @@ type Key struct {
 	// Signs is true for the newest key; Revoked for one that a later key revoked.
 	Signs, Revoked bool
 
-	row     fescue.ServerKey
+	row     ServerKey
 	private ed25519.PrivateKey
 }
 
@@ -78,25 +77,25 @@ func (k *Keys) Prepare(ctx context.Context) error {
 }
 
 // generate makes a key that nobody vouches for yet.
-func (k *Keys) generate(number int) (fescue.ServerKey, error) {
+func (k *Keys) generate(number int) (ServerKey, error) {
 	public, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
-		return fescue.ServerKey{}, err
+		return ServerKey{}, err
 	}
 	der, err := x509.MarshalPKIXPublicKey(public)
 	if err != nil {
-		return fescue.ServerKey{}, err
+		return ServerKey{}, err
 	}
 	id := fmt.Sprintf("%s/%d", purpose, number)
 	sealed, err := k.master.Seal(private.Seed(), id)
-	return fescue.ServerKey{
+	return ServerKey{
 		ID: id, Purpose: purpose, Number: number, Sealed: sealed, CreatedAt: k.now().UTC(),
 		PublicPEM: string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})),
 	}, err
 }
 
 // rows reads the keys, newest first.
-func (k *Keys) rows(ctx context.Context) ([]fescue.ServerKey, error) {
+func (k *Keys) rows(ctx context.Context) ([]ServerKey, error) {
 	rows, err := k.store.ServerKeys(ctx, purpose)
 	if err == nil && len(rows) == 0 {
 		err = errors.New("there is none: start a server on the data folder once, which makes the first one")
@@ -123,7 +122,7 @@ func (k *Keys) List(ctx context.Context) ([]Key, error) {
 	return keys, markRevoked(keys)
 }
 
-func keyOf(row fescue.ServerKey) (Key, error) {
+func keyOf(row ServerKey) (Key, error) {
 	public, err := parsePublic(row.PublicPEM)
 	if err != nil {
 		return Key{}, fmt.Errorf("signing key %s: %w", row.ID, err)

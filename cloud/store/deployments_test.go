@@ -46,13 +46,13 @@ var superseding = fescue.DeploymentStep{
 }
 
 // signing makes an envelope that tells the epoch.
-func signing(epoch int64) (fescue.Offering, error) {
+func signed(epoch int64) (fescue.Offering, error) {
 	return fescue.Offering{Envelope: fmt.Appendf(nil, `{"epoch":%d}`, epoch), Artifacts: []string{fmt.Sprintf("%064x", epoch)}}, nil
 }
 
 func (r *run) offer(thing string) *run {
 	r.t.Helper()
-	next, replaced, err := r.s.Offers().Offer(r.t.Context(), r.Deployment, thing, madeAt.Add(time.Minute), superseding, signing)
+	next, replaced, err := r.s.Offers().Offer(r.t.Context(), r.Deployment, thing, madeAt.Add(time.Minute), superseding, signed)
 	if err != nil {
 		r.t.Fatal(err)
 	}

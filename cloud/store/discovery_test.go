@@ -18,7 +18,7 @@ func testDiscovery(t *testing.T, open opener) {
 		t.Helper()
 		r := deployingIn(t, s, p, group)
 		next, replaced, err := s.Offers().Offer(ctx, r.Deployment, core, madeAt, superseding, func(epoch int64) (fescue.Offering, error) {
-			offering, err := signing(epoch)
+			offering, err := signed(epoch)
 			offering.Devices = devices
 			return offering, err
 		})

@@ -16,6 +16,7 @@ import (
 	"github.com/fescue-edge/fescue/cloud/cores"
 	"github.com/fescue-edge/fescue/cloud/identity"
 	"github.com/fescue-edge/fescue/cloud/retention"
+	"github.com/fescue-edge/fescue/cloud/signing"
 	"github.com/fescue-edge/fescue/cloud/store"
 	"github.com/fescue-edge/fescue/shadow"
 )
@@ -150,7 +151,7 @@ var races = []race{
 	{"Offer", 1, fescue.ErrConflict, func(t *testing.T, s *store.DB) (func(int) error, func(*testing.T)) {
 		r := deploying(t, s, "offered")
 		return func(int) error {
-				_, _, err := s.Offers().Offer(t.Context(), r.Deployment, "offered", madeAt, superseding, signing)
+				_, _, err := s.Offers().Offer(t.Context(), r.Deployment, "offered", madeAt, superseding, signed)
 				return err
 			}, func(t *testing.T) {
 				if epoch := must(s.Offers().Epoch(t.Context(), homePartition, "offered"))(t); epoch != 1 {
@@ -182,7 +183,7 @@ var races = []race{
 		deploying(t, s, "forced").offer("forced").step(fescue.EventClaimed)
 		r := resetting(t, s, "forced", fescue.ForceResetDeployment)
 		return func(int) error {
-				_, _, err := s.Offers().ForceReset(t.Context(), r.Deployment, "forced", madeAt, forcedAway, signing)
+				_, _, err := s.Offers().ForceReset(t.Context(), r.Deployment, "forced", madeAt, forcedAway, signed)
 				return err
 			}, func(t *testing.T) {
 				if epoch := must(s.Offers().Epoch(t.Context(), homePartition, "forced"))(t); epoch != 2 {
@@ -209,7 +210,7 @@ var races = []race{
 	{"See", 8, nil, each(func(ctx context.Context, s *store.DB, i int) error {
 		var list []cores.Seen
 		for n := range 8 { // in another order each
-			list = append(list, cores.Seen{Partition: homePartition, Thing: fmt.Sprint("seen", (n+i)%8), LastSeen: fescue.LastSeen{SeenAt: madeAt}, Core: true})
+			list = append(list, cores.Seen{Partition: homePartition, Thing: fmt.Sprint("seen", (n+i)%8), LastSeen: cores.LastSeen{SeenAt: madeAt}, Core: true})
 		}
 		return s.Cores().See(ctx, list)
 	})},
@@ -267,7 +268,7 @@ var races = []race{
 			}
 	}},
 	{"AddServerKey", 1, fescue.ErrExists, each(func(ctx context.Context, s *store.DB, i int) error {
-		added, err := s.ServerKeys().AddServerKey(ctx, fescue.ServerKey{ID: fmt.Sprint("key", i), Purpose: "eight", Number: 1, Sealed: []byte("s")})
+		added, err := s.ServerKeys().AddServerKey(ctx, signing.ServerKey{ID: fmt.Sprint("key", i), Purpose: "eight", Number: 1, Sealed: []byte("s")})
 		if err == nil && !added {
 			err = fescue.ErrExists
 		}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/events"
 )
 
 // Events are the outbox of notifications, written in the transactions of what they
@@ -41,7 +42,7 @@ func (s Events) SetEventDestinations(ctx context.Context, names []string) error 
 // insertEvent writes down, for every destination, that a deployment entered its
 // present status.
 func insertEvent(ctx context.Context, tx *sql.Tx, d fescue.Deployment) error {
-	event := d.StatusChange()
+	event := events.Change(d)
 	_, err := tx.ExecContext(ctx, `
 		INSERT INTO event_outbox (destination, id, partition, deployment_id, revision, body_json, attempts, due_at, created_at)
 		SELECT name, CAST($1 AS TEXT), CAST($2 AS TEXT), CAST($3 AS TEXT), CAST($4 AS BIGINT), CAST($5 AS TEXT), 0,
@@ -54,9 +55,9 @@ func insertEvent(ctx context.Context, tx *sql.Tx, d fescue.Deployment) error {
 // DueNotifications lists what may be delivered to a destination now, the longest
 // due first. Of each deployment it is the oldest only, so that they arrive in
 // order.
-func (s Events) DueNotifications(ctx context.Context, aws, destination string, limit int) ([]fescue.Notification, error) {
-	scan := func(rows *sql.Rows) (fescue.Notification, error) {
-		n := fescue.Notification{Destination: destination}
+func (s Events) DueNotifications(ctx context.Context, aws, destination string, limit int) ([]events.Notification, error) {
+	scan := func(rows *sql.Rows) (events.Notification, error) {
+		n := events.Notification{Destination: destination}
 		var partition, body string
 		var created int64
 		err := rows.Scan(&n.ID, &partition, &n.DeploymentID, &n.Revision, &body, &n.Attempts, &created)
@@ -112,8 +113,8 @@ func (s Events) DropNotifications(ctx context.Context, before time.Time) (map[st
 
 // NotificationBacklog tells what waits, by destination, also for those that are
 // no longer configured.
-func (s Events) NotificationBacklog(ctx context.Context) ([]fescue.NotificationBacklog, error) {
-	scan := func(rows *sql.Rows) (b fescue.NotificationBacklog, err error) {
+func (s Events) NotificationBacklog(ctx context.Context) ([]events.NotificationBacklog, error) {
+	scan := func(rows *sql.Rows) (b events.NotificationBacklog, err error) {
 		var oldest int64
 		err = rows.Scan(&b.Destination, &b.Pending, &oldest)
 		b.Oldest = fromMillis(oldest)

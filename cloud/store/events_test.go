@@ -13,6 +13,7 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/events"
 	"github.com/fescue-edge/fescue/cloud/store"
 )
 
@@ -60,7 +61,7 @@ func testEvents(t *testing.T, open opener) {
 		reset := newDeployment(homePartition, "g")
 		reset.Type = fescue.ForceResetDeployment
 		reset = must(s.Deployments().CreateDeployment(t.Context(), reset, fescue.Token{}))(t)
-		if _, _, err := s.Offers().ForceReset(t.Context(), reset, "core", madeAt, superseding, signing); err != nil {
+		if _, _, err := s.Offers().ForceReset(t.Context(), reset, "core", madeAt, superseding, signed); err != nil {
 			t.Fatal(err)
 		}
 		tell(reset, fescue.Building, fescue.Success)
@@ -164,7 +165,7 @@ func testEvents(t *testing.T, open opener) {
 			}
 			deploying(t, s, fmt.Sprint(i))
 		}
-		want := []fescue.NotificationBacklog{{Destination: "a", Pending: 1, Oldest: madeAt}, {Destination: "b", Pending: 2, Oldest: madeAt}}
+		want := []events.NotificationBacklog{{Destination: "a", Pending: 1, Oldest: madeAt}, {Destination: "b", Pending: 2, Oldest: madeAt}}
 		if diff := gocmp.Diff(want, must(s.Events().NotificationBacklog(ctx))(t)); diff != "" {
 			t.Error(diff)
 		}

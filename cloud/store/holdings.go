@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/identity"
 )
 
 // What is offered to a core has client devices, and what else the group holds by it.
@@ -137,7 +138,7 @@ func mayTouch(ctx context.Context, tx *sql.Tx, by fescue.Deployment, groupID str
 	if err != nil && !errors.Is(err, fescue.ErrNotFound) {
 		return err
 	}
-	if !(fescue.Limit{GroupTag: by.GroupTag}).Tagged(group.Tags) {
+	if !(identity.Limit{GroupTag: by.GroupTag}).Tagged(group.Tags) {
 		return fmt.Errorf("group %s waits for the core and is not one of %s: %w", groupID, by.GroupTag, fescue.ErrInUse)
 	}
 	return nil

@@ -22,7 +22,7 @@ func testHoldings(t *testing.T, open opener) {
 		t.Helper()
 		r := deployingIn(t, s, p, group)
 		next, _, err := s.Offers().Offer(ctx, r.Deployment, "core-"+group, madeAt, superseding, func(epoch int64) (fescue.Offering, error) {
-			offering, err := signing(epoch)
+			offering, err := signed(epoch)
 			offering.Holds = holds
 			return offering, err
 		})
@@ -102,18 +102,18 @@ func testTouching(t *testing.T, open opener) {
 	waiting := deploying(t, s, group("south")).offer("core")
 	own := limited(group("north"))
 	own.stored()
-	_, _, err := s.Offers().Offer(ctx, own.Deployment, "core", madeAt, superseding, signing)
+	_, _, err := s.Offers().Offer(ctx, own.Deployment, "core", madeAt, superseding, signed)
 	refused(t, "another's waiting deployment", err, fescue.ErrInUse)
 	waiting.stored()
 	own.stored()
 	if epoch := must(s.Offers().Epoch(ctx, homePartition, "core"))(t); epoch != waiting.Epoch {
 		t.Errorf("epoch %d", epoch)
 	}
-	_, _, err = s.Offers().Offer(ctx, deploying(t, s, fescue.NewID()).Deployment, "core2", madeAt, superseding, signing) // of a group that is gone
+	_, _, err = s.Offers().Offer(ctx, deploying(t, s, fescue.NewID()).Deployment, "core2", madeAt, superseding, signed) // of a group that is gone
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, _, err = s.Offers().Offer(ctx, own.Deployment, "core2", madeAt, superseding, signing)
+	_, _, err = s.Offers().Offer(ctx, own.Deployment, "core2", madeAt, superseding, signed)
 	refused(t, "a waiting deployment of a group that is gone", err, fescue.ErrInUse)
 
 	// Its own, and those of another group with the tag.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/identity"
 )
 
 // IAM keeps roles and policies as the service iam has them.
@@ -16,7 +17,7 @@ type IAM struct{ db *DB }
 func (db *DB) IAM() IAM { return IAM{db} }
 
 // CreateIAMRole writes a role. A name that is taken is fescue.ErrExists.
-func (s IAM) CreateIAMRole(ctx context.Context, account string, r fescue.IAMRole) error {
+func (s IAM) CreateIAMRole(ctx context.Context, account string, r identity.IAMRole) error {
 	return s.db.insertUnique(ctx, "role "+r.Name, `
 		INSERT INTO iam_role (account, name, id, path, description, trust, max_session, tags_json, created_at)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (account, name) DO NOTHING`,
@@ -26,8 +27,8 @@ func (s IAM) CreateIAMRole(ctx context.Context, account string, r fescue.IAMRole
 const selectIAMRole = `
 	SELECT name, id, path, description, trust, max_session, tags_json, created_at FROM iam_role WHERE account = $1`
 
-func scanIAMRole(rows *sql.Rows) (fescue.IAMRole, error) {
-	var r fescue.IAMRole
+func scanIAMRole(rows *sql.Rows) (identity.IAMRole, error) {
+	var r identity.IAMRole
 	var tags string
 	var seconds, created int64
 	if err := rows.Scan(&r.Name, &r.ID, &r.Path, &r.Description, &r.Trust, &seconds, &tags, &created); err != nil {
@@ -38,19 +39,19 @@ func scanIAMRole(rows *sql.Rows) (fescue.IAMRole, error) {
 }
 
 // IAMRole reads a role.
-func (s IAM) IAMRole(ctx context.Context, account, name string) (fescue.IAMRole, error) {
+func (s IAM) IAMRole(ctx context.Context, account, name string) (identity.IAMRole, error) {
 	list, err := all(ctx, s.db.read, scanIAMRole, selectIAMRole+` AND name = $2`, account, name)
 	if err == nil && len(list) == 0 {
 		err = fescue.ErrNotFound
 	}
 	if err != nil {
-		return fescue.IAMRole{}, err
+		return identity.IAMRole{}, err
 	}
 	return list[0], nil
 }
 
 // IAMRoles lists the roles of an account by name.
-func (s IAM) IAMRoles(ctx context.Context, account string, page fescue.Page) ([]fescue.IAMRole, error) {
+func (s IAM) IAMRoles(ctx context.Context, account string, page fescue.Page) ([]identity.IAMRole, error) {
 	return all(ctx, s.db.read, scanIAMRole, selectIAMRole+` AND name > $2 ORDER BY name LIMIT $3`, account, page.After, page.Limit)
 }
 
@@ -124,7 +125,7 @@ func (s IAM) AttachedIAMPolicies(ctx context.Context, account, role string) ([]s
 
 // CreateIAMPolicy writes a managed policy. A name that is taken is
 // fescue.ErrExists.
-func (s IAM) CreateIAMPolicy(ctx context.Context, account string, p fescue.IAMPolicy) error {
+func (s IAM) CreateIAMPolicy(ctx context.Context, account string, p identity.IAMPolicy) error {
 	return s.db.insertUnique(ctx, "policy "+p.Name, `
 		INSERT INTO iam_policy (account, name, id, path, description, document, created_at)
 		VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (account, name) DO NOTHING`,
@@ -133,8 +134,8 @@ func (s IAM) CreateIAMPolicy(ctx context.Context, account string, p fescue.IAMPo
 
 const selectIAMPolicy = `SELECT name, id, path, description, document, created_at FROM iam_policy WHERE account = $1`
 
-func scanIAMPolicy(rows *sql.Rows) (fescue.IAMPolicy, error) {
-	var p fescue.IAMPolicy
+func scanIAMPolicy(rows *sql.Rows) (identity.IAMPolicy, error) {
+	var p identity.IAMPolicy
 	var created int64
 	err := rows.Scan(&p.Name, &p.ID, &p.Path, &p.Description, &p.Document, &created)
 	p.CreatedAt = fromMillis(created)
@@ -142,19 +143,19 @@ func scanIAMPolicy(rows *sql.Rows) (fescue.IAMPolicy, error) {
 }
 
 // IAMPolicy reads a managed policy.
-func (s IAM) IAMPolicy(ctx context.Context, account, name string) (fescue.IAMPolicy, error) {
+func (s IAM) IAMPolicy(ctx context.Context, account, name string) (identity.IAMPolicy, error) {
 	list, err := all(ctx, s.db.read, scanIAMPolicy, selectIAMPolicy+` AND name = $2`, account, name)
 	if err == nil && len(list) == 0 {
 		err = fescue.ErrNotFound
 	}
 	if err != nil {
-		return fescue.IAMPolicy{}, err
+		return identity.IAMPolicy{}, err
 	}
 	return list[0], nil
 }
 
 // IAMPolicies lists the managed policies of an account by name.
-func (s IAM) IAMPolicies(ctx context.Context, account string, page fescue.Page) ([]fescue.IAMPolicy, error) {
+func (s IAM) IAMPolicies(ctx context.Context, account string, page fescue.Page) ([]identity.IAMPolicy, error) {
 	return all(ctx, s.db.read, scanIAMPolicy, selectIAMPolicy+` AND name > $2 ORDER BY name LIMIT $3`, account, page.After, page.Limit)
 }
 

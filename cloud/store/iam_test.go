@@ -7,13 +7,14 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/identity"
 )
 
 func testIAM(t *testing.T, open opener) {
 	t.Parallel()
 	s, ctx := open(t), t.Context()
 	const home, other = "123456789012", "210987654321"
-	role := fescue.IAMRole{
+	role := identity.IAMRole{
 		Name: "r", ID: "AROA1", Path: "/x/", Description: "d", Trust: "{}", MaxSession: time.Hour, Tags: map[string]string{"a": "b"}, CreatedAt: madeAt,
 	}
 	for _, account := range []string{home, other} {
@@ -62,7 +63,7 @@ func testIAM(t *testing.T, open opener) {
 	}
 	refused(t, "delete with policies", s.IAM().DeleteIAMRole(ctx, home, "r"), fescue.ErrInUse)
 
-	managed := fescue.IAMPolicy{Name: "m", ID: "ANPA1", Path: "/", Description: "d", Document: "{}", CreatedAt: madeAt}
+	managed := identity.IAMPolicy{Name: "m", ID: "ANPA1", Path: "/", Description: "d", Document: "{}", CreatedAt: madeAt}
 	if err := s.IAM().CreateIAMPolicy(ctx, home, managed); err != nil {
 		t.Fatal(err)
 	}

@@ -135,7 +135,7 @@ func scanAccessKey(rows *sql.Rows) (identity.AccessKey, error) {
 	}
 	// What early versions wrote has only the tag.
 	if k.Limit.GroupTag = groupTag; limit != "" {
-		k.Limit = fescue.Limit{}
+		k.Limit = identity.Limit{}
 		if err := fromJSON(limit, &k.Limit); err != nil {
 			return k, err
 		}

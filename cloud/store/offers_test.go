@@ -156,7 +156,7 @@ func testOffers(t *testing.T, open opener) {
 		owner := deploying(t, s, "g").offer("core").step(fescue.EventClaimed)
 		other := deploying(t, s, "g2")
 		offer := func() error {
-			_, _, err := s.Offers().Offer(ctx, other.Deployment, "core", madeAt, superseding, signing)
+			_, _, err := s.Offers().Offer(ctx, other.Deployment, "core", madeAt, superseding, signed)
 			return err
 		}
 		refused(t, "while it is under way", offer(), fescue.ErrInUse)
@@ -193,7 +193,7 @@ func testOffers(t *testing.T, open opener) {
 		s, ctx := open(t), t.Context()
 		built := deploying(t, s, "g")
 		failed := built.step(fescue.EventBuildFailed)
-		_, _, err := s.Offers().Offer(ctx, built.Deployment, "core", madeAt, superseding, signing)
+		_, _, err := s.Offers().Offer(ctx, built.Deployment, "core", madeAt, superseding, signed)
 		refused(t, "offer", err, fescue.ErrConflict)
 		failed.stored()
 		if epoch := must(s.Offers().Epoch(ctx, homePartition, "core"))(t); epoch != 0 {
@@ -205,7 +205,7 @@ func testOffers(t *testing.T, open opener) {
 		s, ctx := open(t), t.Context()
 		built := deploying(t, s, "g")
 		wins := eightTimes(func(int) error {
-			_, _, err := s.Offers().Offer(ctx, built.Deployment, "core", madeAt, superseding, signing)
+			_, _, err := s.Offers().Offer(ctx, built.Deployment, "core", madeAt, superseding, signed)
 			return err
 		}, fescue.ErrConflict, t)
 		if epoch := must(s.Offers().Epoch(ctx, homePartition, "core"))(t); wins != 1 || epoch != 1 {
@@ -222,7 +222,7 @@ func testOffers(t *testing.T, open opener) {
 			runs[i] = deploying(t, s, string(rune('a'+i)))
 		}
 		wins := eightTimes(func(i int) error {
-			d, _, err := s.Offers().Offer(ctx, runs[i].Deployment, "core", madeAt, superseding, signing)
+			d, _, err := s.Offers().Offer(ctx, runs[i].Deployment, "core", madeAt, superseding, signed)
 			mu.Lock()
 			defer mu.Unlock()
 			epochs = append(epochs, d.Epoch)
@@ -255,7 +255,7 @@ func testOffers(t *testing.T, open opener) {
 			if err != nil || !gocmp.Equal(d, want.Deployment) {
 				t.Errorf("after %d: %v, %s", after, err, gocmp.Diff(want.Deployment, d))
 			}
-			offering, _ := signing(want.Epoch)
+			offering, _ := signed(want.Epoch)
 			if string(envelope) != string(offering.Envelope) {
 				t.Errorf("envelope %s", envelope)
 			}
@@ -286,7 +286,7 @@ func testOffers(t *testing.T, open opener) {
 		_, err := s.Offers().OfferedArtifacts(ctx, r.Deployment)
 		refused(t, "while it is built", err, fescue.ErrNotFound)
 		r = r.offer("core")
-		offering, _ := signing(r.Epoch)
+		offering, _ := signed(r.Epoch)
 		for _, event := range []fescue.DeploymentEvent{"", fescue.EventClaimed, fescue.EventStaged, fescue.EventSwitched} {
 			if event != "" {
 				r = r.step(event)

@@ -134,7 +134,7 @@ func TestServersHearOfEachOther(t *testing.T) {
 	t.Run("and not of what is rolled back", func(t *testing.T) {
 		owner := deploying(t, mine, "owner").offer("held").step(fescue.EventClaimed)
 		thief := deploying(t, mine, "thief")
-		_, _, err := mine.Offers().Offer(t.Context(), thief.Deployment, "held", madeAt, fescue.DeploymentStep{Event: fescue.EventSuperseded, At: madeAt}, signing)
+		_, _, err := mine.Offers().Offer(t.Context(), thief.Deployment, "held", madeAt, fescue.DeploymentStep{Event: fescue.EventSuperseded, At: madeAt}, signed)
 		refused(t, "Offer", err, fescue.ErrInUse)
 		last := deploying(t, mine, "last")
 		must(0, offerNow(t, mine, last))(t)
@@ -160,7 +160,7 @@ func TestServersHearOfEachOther(t *testing.T) {
 func offerNow(t *testing.T, s *store.DB, r *run) error {
 	t.Helper()
 	next, _, err := s.Offers().Offer(t.Context(), r.Deployment, "core of "+r.GroupID, time.Now(),
-		fescue.DeploymentStep{Event: fescue.EventSuperseded, At: time.Now()}, signing)
+		fescue.DeploymentStep{Event: fescue.EventSuperseded, At: time.Now()}, signed)
 	r.Deployment = next
 	return err
 }

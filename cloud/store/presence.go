@@ -38,7 +38,7 @@ func see(ctx context.Context, tx *sql.Tx, seen cores.Seen) error {
 			return err
 		}
 	}
-	// As fescue.LastSeen.Then says, in one statement.
+	// As cores.LastSeen.Then says, in one statement.
 	_, err := tx.ExecContext(ctx, `
 		UPDATE core SET
 			connected_at = CASE WHEN CAST($1 AS BIGINT) > 0 AND (connected_at = 0 OR gone_at > seen_at OR seen_at <= $2) THEN $1 ELSE connected_at END,
@@ -46,27 +46,27 @@ func see(ctx context.Context, tx *sql.Tx, seen cores.Seen) error {
 			seen_at = CASE WHEN seen_at < $4 THEN $4 ELSE seen_at END,
 			gone_at = CASE WHEN gone_at < $5 THEN $5 ELSE gone_at END
 		WHERE partition = $6 AND thing = $7`,
-		millis(seen.ConnectedAt), millis(seen.ConnectedAt.Add(-fescue.OnlineWindow)), seen.Address,
+		millis(seen.ConnectedAt), millis(seen.ConnectedAt.Add(-cores.OnlineWindow)), seen.Address,
 		millis(seen.SeenAt), millis(seen.GoneAt), seen.Partition.Key(), seen.Thing)
 	return err
 }
 
 // LastSeen is when a core was last heard of; the zero LastSeen of one that never
 // was.
-func (s Cores) LastSeen(ctx context.Context, p fescue.Partition, thing string) (fescue.LastSeen, error) {
+func (s Cores) LastSeen(ctx context.Context, p fescue.Partition, thing string) (cores.LastSeen, error) {
 	var seen, gone, connected int64
 	var address string
 	err := one(s.db.read.QueryRowContext(ctx, `
 		SELECT seen_at, gone_at, connected_at, address FROM core WHERE partition = $1 AND thing = $2`,
 		p.Key(), thing), &seen, &gone, &connected, &address)
 	if errors.Is(err, fescue.ErrNotFound) {
-		return fescue.LastSeen{}, nil
+		return cores.LastSeen{}, nil
 	}
 	return lastSeen(seen, gone, connected, address), err
 }
 
-func lastSeen(seen, gone, connected int64, address string) fescue.LastSeen {
-	return fescue.LastSeen{SeenAt: fromMillis(seen), GoneAt: fromMillis(gone), ConnectedAt: fromMillis(connected), Address: address}
+func lastSeen(seen, gone, connected int64, address string) cores.LastSeen {
+	return cores.LastSeen{SeenAt: fromMillis(seen), GoneAt: fromMillis(gone), ConnectedAt: fromMillis(connected), Address: address}
 }
 
 // CountCores counts the cores of every partition that were ever heard of, and those
@@ -74,6 +74,6 @@ func lastSeen(seen, gone, connected int64, address string) fescue.LastSeen {
 func (s Cores) CountCores(ctx context.Context, now time.Time) (known, online int, err error) {
 	err = s.db.read.QueryRowContext(ctx, `
 		SELECT count(*), coalesce(sum(CASE WHEN gone_at <= seen_at AND seen_at > $1 THEN 1 ELSE 0 END), 0)
-		FROM core WHERE seen_at > 0`, millis(now.Add(-fescue.OnlineWindow))).Scan(&known, &online)
+		FROM core WHERE seen_at > 0`, millis(now.Add(-cores.OnlineWindow))).Scan(&known, &online)
 	return known, online, err
 }

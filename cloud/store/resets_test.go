@@ -28,7 +28,7 @@ func resetting(t *testing.T, s *store.DB, group string, kind fescue.DeploymentTy
 
 func (r *run) force(thing string) *run {
 	r.t.Helper()
-	next, replaced, err := r.s.Offers().ForceReset(r.t.Context(), r.Deployment, thing, madeAt.Add(time.Minute), forcedAway, signing)
+	next, replaced, err := r.s.Offers().ForceReset(r.t.Context(), r.Deployment, thing, madeAt.Add(time.Minute), forcedAway, signed)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -166,7 +166,7 @@ func testResets(t *testing.T, open opener) {
 		next := deploying(t, s, "g2").offer("core")
 		for after, want := range []*run{r, r, next} {
 			d, envelope, err := s.Offers().Waiting(ctx, homePartition, "core", int64(after))
-			offering, _ := signing(want.Epoch)
+			offering, _ := signed(want.Epoch)
 			if err != nil || !gocmp.Equal(d, want.Deployment) || string(envelope) != string(offering.Envelope) {
 				t.Errorf("after %d: %s, %v", after, envelope, err)
 			}
@@ -194,7 +194,7 @@ func testResets(t *testing.T, open opener) {
 		s, ctx := open(t), t.Context()
 		owner := deploying(t, s, "g").offer("core").step(fescue.EventClaimed)
 		r := resetting(t, s, "g2", fescue.ForceResetDeployment)
-		_, _, err := s.Offers().ForceReset(ctx, r.Deployment, "core", madeAt, forcedAway, signing)
+		_, _, err := s.Offers().ForceReset(ctx, r.Deployment, "core", madeAt, forcedAway, signed)
 		refused(t, "ForceReset", err, fescue.ErrInUse)
 		owner.stored()
 		r.stored()

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/secrets"
 )
 
 // Secrets keep secrets and their versions, sealed.
@@ -19,7 +20,7 @@ func (db *DB) Secrets() Secrets { return Secrets{db} }
 
 // CreateSecret writes a secret and, if there is one, its first version. A name
 // that is taken is fescue.ErrExists.
-func (s Secrets) CreateSecret(ctx context.Context, p fescue.Partition, secret fescue.Secret, first *fescue.SecretVersion) error {
+func (s Secrets) CreateSecret(ctx context.Context, p fescue.Partition, secret secrets.Secret, first *secrets.SecretVersion) error {
 	return s.db.update(ctx, func(tx *sql.Tx) error {
 		err := changed(ctx, tx, `
 			INSERT INTO secret (partition, name, suffix, description, kms_key, tags_json, created_at, changed_at, deleted_at, purge_at)
@@ -38,8 +39,8 @@ func (s Secrets) CreateSecret(ctx context.Context, p fescue.Partition, secret fe
 const selectSecret = `
 	SELECT name, suffix, description, kms_key, tags_json, created_at, changed_at, deleted_at, purge_at FROM secret WHERE partition = $1`
 
-func scanSecret(rows *sql.Rows) (fescue.Secret, error) {
-	var s fescue.Secret
+func scanSecret(rows *sql.Rows) (secrets.Secret, error) {
+	var s secrets.Secret
 	var tags string
 	var created, changed, deleted, purge int64
 	if err := rows.Scan(&s.Name, &s.Suffix, &s.Description, &s.KMSKeyID, &tags, &created, &changed, &deleted, &purge); err != nil {
@@ -51,19 +52,19 @@ func scanSecret(rows *sql.Rows) (fescue.Secret, error) {
 }
 
 // Secret reads a secret with its staging labels, deleted or not.
-func (s Secrets) Secret(ctx context.Context, p fescue.Partition, name string) (fescue.Secret, error) {
+func (s Secrets) Secret(ctx context.Context, p fescue.Partition, name string) (secrets.Secret, error) {
 	list, err := all(ctx, s.db.read, scanSecret, selectSecret+` AND name = $2`, p.Key(), name)
 	if err != nil {
-		return fescue.Secret{}, err
+		return secrets.Secret{}, err
 	}
 	if len(list) == 0 {
-		return fescue.Secret{}, fmt.Errorf("secret %s: %w", name, fescue.ErrNotFound)
+		return secrets.Secret{}, fmt.Errorf("secret %s: %w", name, fescue.ErrNotFound)
 	}
 	return list[0], s.stages(ctx, p, list)
 }
 
 // Secrets lists secrets by name, deleted ones included.
-func (s Secrets) Secrets(ctx context.Context, p fescue.Partition, page fescue.Page) ([]fescue.Secret, error) {
+func (s Secrets) Secrets(ctx context.Context, p fescue.Partition, page fescue.Page) ([]secrets.Secret, error) {
 	list, err := all(ctx, s.db.read, scanSecret, selectSecret+` AND name > $2 ORDER BY name LIMIT $3`, p.Key(), page.After, page.Limit)
 	if err != nil || len(list) == 0 {
 		return nil, err
@@ -72,7 +73,7 @@ func (s Secrets) Secrets(ctx context.Context, p fescue.Partition, page fescue.Pa
 }
 
 // stages fills in the labels of secrets that are in the order of their names.
-func (s Secrets) stages(ctx context.Context, p fescue.Partition, list []fescue.Secret) error {
+func (s Secrets) stages(ctx context.Context, p fescue.Partition, list []secrets.Secret) error {
 	byName := make(map[string]int, len(list))
 	for i := range list {
 		byName[list[i].Name] = i
@@ -94,7 +95,7 @@ func (s Secrets) stages(ctx context.Context, p fescue.Partition, list []fescue.S
 
 // ReplaceSecret writes what can change of a secret, if it was not changed since
 // before, else fescue.ErrConflict.
-func (s Secrets) ReplaceSecret(ctx context.Context, p fescue.Partition, before time.Time, secret fescue.Secret) error {
+func (s Secrets) ReplaceSecret(ctx context.Context, p fescue.Partition, before time.Time, secret secrets.Secret) error {
 	err := s.db.update(ctx, func(tx *sql.Tx) error {
 		return changed(ctx, tx, `
 			UPDATE secret SET description = $1, kms_key = $2, tags_json = $3, changed_at = $4, deleted_at = $5, purge_at = $6
@@ -126,7 +127,7 @@ func (s Secrets) PurgeSecrets(ctx context.Context, p fescue.Partition, now time.
 // AddSecretVersion adds a version and moves its labels to it. An id that the
 // secret has already is fescue.ErrExists, a secret that is not there or deleted
 // fescue.ErrNotFound. Versions without a label that are older than unlabelled go.
-func (s Secrets) AddSecretVersion(ctx context.Context, p fescue.Partition, name, suffix string, v fescue.SecretVersion, unlabelled time.Time) error {
+func (s Secrets) AddSecretVersion(ctx context.Context, p fescue.Partition, name, suffix string, v secrets.SecretVersion, unlabelled time.Time) error {
 	return s.db.update(ctx, func(tx *sql.Tx) error {
 		// The secret's row is the lock of its labels.
 		if err := changed(ctx, tx, `
@@ -145,7 +146,7 @@ func (s Secrets) AddSecretVersion(ctx context.Context, p fescue.Partition, name,
 	})
 }
 
-func addSecretVersion(ctx context.Context, tx *sql.Tx, p fescue.Partition, name string, v fescue.SecretVersion) error {
+func addSecretVersion(ctx context.Context, tx *sql.Tx, p fescue.Partition, name string, v secrets.SecretVersion) error {
 	err := changed(ctx, tx, `
 		INSERT INTO secret_version (partition, name, id, sealed, is_binary, created_at) VALUES ($1, $2, $3, $4, $5, $6)
 		ON CONFLICT (partition, name, id) DO NOTHING`,
@@ -177,9 +178,9 @@ func addSecretVersion(ctx context.Context, tx *sql.Tx, p fescue.Partition, name 
 }
 
 // SecretVersions lists the versions of a secret, oldest first, with their labels.
-func (s Secrets) SecretVersions(ctx context.Context, p fescue.Partition, name string) ([]fescue.SecretVersion, error) {
-	scan := func(rows *sql.Rows) (fescue.SecretVersion, error) {
-		var v fescue.SecretVersion
+func (s Secrets) SecretVersions(ctx context.Context, p fescue.Partition, name string) ([]secrets.SecretVersion, error) {
+	scan := func(rows *sql.Rows) (secrets.SecretVersion, error) {
+		var v secrets.SecretVersion
 		var sealed string
 		var created int64
 		err := rows.Scan(&v.ID, &sealed, &v.Binary, &created)

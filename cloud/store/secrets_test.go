@@ -9,19 +9,20 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/secrets"
 )
 
 func testSecrets(t *testing.T, open opener) {
 	t.Parallel()
 	s, ctx := open(t), t.Context()
-	secret := func(name string) fescue.Secret {
-		return fescue.Secret{
+	secret := func(name string) secrets.Secret {
+		return secrets.Secret{
 			Name: name, Suffix: "AbC123", Description: "d", KMSKeyID: "k", Tags: map[string]string{"a": "b"},
 			CreatedAt: madeAt, ChangedAt: madeAt, Stages: map[string]string{},
 		}
 	}
-	version := func(id string, after time.Duration, stages ...string) fescue.SecretVersion {
-		return fescue.SecretVersion{ID: id, Sealed: []byte{0, 255}, Binary: true, CreatedAt: madeAt.Add(after), Stages: stages}
+	version := func(id string, after time.Duration, stages ...string) secrets.SecretVersion {
+		return secrets.SecretVersion{ID: id, Sealed: []byte{0, 255}, Binary: true, CreatedAt: madeAt.Add(after), Stages: stages}
 	}
 	first := version("v1", 0, fescue.StageCurrent)
 	a := secret("a")
@@ -38,7 +39,7 @@ func testSecrets(t *testing.T, open opener) {
 	if got := must(s.Secrets().Secret(ctx, homePartition, "a"))(t); !gocmp.Equal(got, a) {
 		t.Error(gocmp.Diff(a, got))
 	}
-	if got := must(s.Secrets().SecretVersions(ctx, homePartition, "a"))(t); !gocmp.Equal(got, []fescue.SecretVersion{first}) {
+	if got := must(s.Secrets().SecretVersions(ctx, homePartition, "a"))(t); !gocmp.Equal(got, []secrets.SecretVersion{first}) {
 		t.Errorf("%+v", got)
 	}
 	_, err := s.Secrets().Secret(ctx, elsewhere[0], "a")
@@ -47,7 +48,7 @@ func testSecrets(t *testing.T, open opener) {
 		t.Errorf("%+v", list)
 	}
 
-	add := func(name string, v fescue.SecretVersion) error {
+	add := func(name string, v secrets.SecretVersion) error {
 		return s.Secrets().AddSecretVersion(ctx, homePartition, name, "AbC123", v, madeAt)
 	}
 	for i, stages := range [][]string{{fescue.StageCurrent}, {fescue.StageCurrent, "mine"}, {"other"}} {

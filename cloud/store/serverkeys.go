@@ -5,7 +5,7 @@ import (
 	"database/sql"
 	"encoding/base64"
 
-	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/signing"
 )
 
 // ServerKeys keep the servers' own keys, sealed.
@@ -17,7 +17,7 @@ func (db *DB) ServerKeys() ServerKeys { return ServerKeys{db} }
 // AddServerKey writes a key, and reports whether it did: of two servers that add
 // a key of the same purpose and number the first wins, and ServerKeys then tells
 // both the same.
-func (s ServerKeys) AddServerKey(ctx context.Context, k fescue.ServerKey) (added bool, err error) {
+func (s ServerKeys) AddServerKey(ctx context.Context, k signing.ServerKey) (added bool, err error) {
 	err = s.db.update(ctx, func(tx *sql.Tx) error {
 		res, err := tx.ExecContext(ctx, `
 			INSERT INTO server_key (id, purpose, number, public_pem, sealed, statement, created_at)
@@ -34,9 +34,9 @@ func (s ServerKeys) AddServerKey(ctx context.Context, k fescue.ServerKey) (added
 }
 
 // ServerKeys lists the keys of a purpose, newest first.
-func (s ServerKeys) ServerKeys(ctx context.Context, purpose string) ([]fescue.ServerKey, error) {
-	scan := func(rows *sql.Rows) (fescue.ServerKey, error) {
-		k := fescue.ServerKey{Purpose: purpose}
+func (s ServerKeys) ServerKeys(ctx context.Context, purpose string) ([]signing.ServerKey, error) {
+	scan := func(rows *sql.Rows) (signing.ServerKey, error) {
+		k := signing.ServerKey{Purpose: purpose}
 		var sealed, statement string
 		var created int64
 		err := rows.Scan(&k.ID, &k.Number, &k.PublicPEM, &sealed, &statement, &created)

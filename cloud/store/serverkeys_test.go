@@ -6,19 +6,19 @@ import (
 
 	gocmp "github.com/google/go-cmp/cmp"
 
-	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/signing"
 )
 
 func testServerKeys(t *testing.T, open opener) {
 	t.Parallel()
 	s, ctx := open(t), t.Context()
-	make := func(id, purpose string, number int, sealed string, after time.Duration) fescue.ServerKey {
-		return fescue.ServerKey{ID: id, Purpose: purpose, Number: number, PublicPEM: "pem\n", Sealed: []byte(sealed), CreatedAt: madeAt.Add(after)}
+	make := func(id, purpose string, number int, sealed string, after time.Duration) signing.ServerKey {
+		return signing.ServerKey{ID: id, Purpose: purpose, Number: number, PublicPEM: "pem\n", Sealed: []byte(sealed), CreatedAt: madeAt.Add(after)}
 	}
 	first, second, tenth := make("signing/1", "signing", 1, "one", 0), make("signing/2", "signing", 2, "two", time.Second), make("signing/10", "signing", 10, "ten", -time.Second)
 	second.Statement = []byte("one says two")
 	for _, tc := range []struct {
-		key   fescue.ServerKey
+		key   signing.ServerKey
 		added bool
 	}{
 		{first, true},
@@ -32,7 +32,7 @@ func testServerKeys(t *testing.T, open opener) {
 			t.Errorf("%+v: added %t", tc.key, added)
 		}
 	}
-	if list := must(s.ServerKeys().ServerKeys(ctx, "signing"))(t); !gocmp.Equal(list, []fescue.ServerKey{tenth, second, first}) {
+	if list := must(s.ServerKeys().ServerKeys(ctx, "signing"))(t); !gocmp.Equal(list, []signing.ServerKey{tenth, second, first}) {
 		t.Errorf("%+v", list)
 	}
 	if list := must(s.ServerKeys().ServerKeys(ctx, "none"))(t); len(list) != 0 {

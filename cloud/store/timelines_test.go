@@ -182,7 +182,7 @@ func testPresence(t *testing.T, open opener) {
 			t.Fatal(err)
 		}
 	}
-	want := func(p fescue.Partition, thing string, want fescue.LastSeen) {
+	want := func(p fescue.Partition, thing string, want cores.LastSeen) {
 		t.Helper()
 		if got := must(s.Cores().LastSeen(ctx, p, thing))(t); got != want {
 			t.Errorf("%s: %+v, want %+v", thing, got, want)
@@ -190,15 +190,15 @@ func testPresence(t *testing.T, open opener) {
 	}
 	at := func(minutes int) time.Time { return madeAt.Add(time.Duration(minutes) * time.Minute) }
 
-	see(cores.Seen{Partition: homePartition, Thing: "device", LastSeen: fescue.LastSeen{SeenAt: at(1)}})
-	want(homePartition, "device", fescue.LastSeen{}) // it never spoke as a core
-	see(cores.Seen{Partition: homePartition, Thing: "core", LastSeen: fescue.LastSeen{SeenAt: at(2)}, Core: true})
-	see(cores.Seen{Partition: homePartition, Thing: "core", LastSeen: fescue.LastSeen{SeenAt: at(1), GoneAt: at(3)}})
-	want(homePartition, "core", fescue.LastSeen{SeenAt: at(2), GoneAt: at(3)})
-	want(elsewhere[0], "core", fescue.LastSeen{})
-	// Since when it is online, and from where: as fescue.LastSeen.Then says.
-	mirror := fescue.LastSeen{SeenAt: at(2), GoneAt: at(3)}
-	for _, next := range []fescue.LastSeen{
+	see(cores.Seen{Partition: homePartition, Thing: "device", LastSeen: cores.LastSeen{SeenAt: at(1)}})
+	want(homePartition, "device", cores.LastSeen{}) // it never spoke as a core
+	see(cores.Seen{Partition: homePartition, Thing: "core", LastSeen: cores.LastSeen{SeenAt: at(2)}, Core: true})
+	see(cores.Seen{Partition: homePartition, Thing: "core", LastSeen: cores.LastSeen{SeenAt: at(1), GoneAt: at(3)}})
+	want(homePartition, "core", cores.LastSeen{SeenAt: at(2), GoneAt: at(3)})
+	want(elsewhere[0], "core", cores.LastSeen{})
+	// Since when it is online, and from where: as cores.LastSeen.Then says.
+	mirror := cores.LastSeen{SeenAt: at(2), GoneAt: at(3)}
+	for _, next := range []cores.LastSeen{
 		{SeenAt: at(5), ConnectedAt: at(5), Address: "10.0.0.7"},
 		{SeenAt: at(6), ConnectedAt: at(6), Address: "10.0.0.8"}, // a second connection
 		{SeenAt: at(7)},
@@ -244,8 +244,8 @@ func testFleet(t *testing.T, open opener) {
 	waiting := deploying(t, s, fescue.NewID()).offer("a")
 	info := fescue.CoreInfo{Version: "1.9", Formats: []int{2}, Findings: []fescue.ErrorDetail{{DetailedErrorCode: "X", DetailedErrorMessage: "y"}}}
 	mustDo(t, s.Cores().SetCoreInfo(ctx, homePartition, "c", info, madeAt))
-	mustDo(t, s.Cores().See(ctx, []cores.Seen{{Partition: homePartition, Thing: "c", LastSeen: fescue.LastSeen{SeenAt: madeAt, ConnectedAt: madeAt, Address: "10.0.0.7"}}}))
-	mustDo(t, s.Cores().See(ctx, []cores.Seen{{Partition: elsewhere[0], Thing: "d", Core: true, LastSeen: fescue.LastSeen{SeenAt: madeAt}}}))
+	mustDo(t, s.Cores().See(ctx, []cores.Seen{{Partition: homePartition, Thing: "c", LastSeen: cores.LastSeen{SeenAt: madeAt, ConnectedAt: madeAt, Address: "10.0.0.7"}}}))
+	mustDo(t, s.Cores().See(ctx, []cores.Seen{{Partition: elsewhere[0], Thing: "d", Core: true, LastSeen: cores.LastSeen{SeenAt: madeAt}}}))
 
 	list := must(s.Cores().Cores(ctx, homePartition, "", all))(t)
 	if len(list) != 3 || list[0].Thing != "a" || list[1].Thing != "b" || list[2].Thing != "c" {

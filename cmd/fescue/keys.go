@@ -9,7 +9,6 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud"
 	"github.com/fescue-edge/fescue/cloud/identity"
 )
@@ -68,11 +67,11 @@ type keyRow struct {
 	Name    string `json:"name"`
 	Access  string `json:"access"`
 	// Role is Access by the name that earlier versions gave it.
-	Role      string       `json:"role"`
-	Groups    string       `json:"groups,omitempty"`
-	Limit     fescue.Limit `json:"limit,omitzero"`
-	CreatedAt time.Time    `json:"createdAt"`
-	RevokedAt *time.Time   `json:"revokedAt,omitempty"`
+	Role      string         `json:"role"`
+	Groups    string         `json:"groups,omitempty"`
+	Limit     identity.Limit `json:"limit,omitzero"`
+	CreatedAt time.Time      `json:"createdAt"`
+	RevokedAt *time.Time     `json:"revokedAt,omitempty"`
 	// Changed is true for a row that was changed outside Fescue: the key is refused.
 	Changed bool `json:"changed,omitempty"`
 }
@@ -142,7 +141,7 @@ func (c createKey) Run(ctx context.Context, t *terminal) error {
 	}
 	return c.open(ctx, t, func(keys *identity.Keys) error {
 		id, secret, err := keys.Create(ctx, c.Account, c.Name, identity.Grant{
-			Access: c.Access, Limit: fescue.Limit{GroupTag: c.Groups, Things: c.Things, Functions: c.Functions, Secrets: c.Secrets, Buckets: c.Buckets},
+			Access: c.Access, Limit: identity.Limit{GroupTag: c.Groups, Things: c.Things, Functions: c.Functions, Secrets: c.Secrets, Buckets: c.Buckets},
 		})
 		if err != nil {
 			return err

@@ -116,7 +116,7 @@ type CoreState struct {
 	OfflineSince string `json:",omitempty"`
 }
 
-func (a *API) coreState(thing string, s fescue.LastSeen) *CoreState {
+func (a *API) coreState(thing string, s cores.LastSeen) *CoreState {
 	if thing == "" {
 		return nil
 	}

@@ -14,7 +14,7 @@ func TestListCores(t *testing.T) {
 	group, _ := a.deployable()
 	info := fescue.CoreInfo{Version: "1.9", Architecture: "arm64", Formats: []int{2}, Findings: []fescue.ErrorDetail{{DetailedErrorCode: "CORE_DISK_FULL", DetailedErrorMessage: "m"}}}
 	for _, thing := range []string{"A", "B", "C"} {
-		seen := fescue.LastSeen{SeenAt: now, ConnectedAt: now, Address: "10.0.0.7"}
+		seen := cores.LastSeen{SeenAt: now, ConnectedAt: now, Address: "10.0.0.7"}
 		if err := a.store.Cores().See(t.Context(), []cores.Seen{{Partition: here, Thing: thing, Core: true, LastSeen: seen}}); err != nil {
 			t.Fatal(err)
 		}
@@ -65,7 +65,7 @@ func TestResetCoreEpoch(t *testing.T) {
 	a := open(t)
 	a.refused("POST", "/fescue/v1/cores/none/epoch", `{"Epoch":7}`, 404, "ResourceNotFoundException", "No core with the thing none")
 	a.refused("POST", "/fescue/v1/cores/none/epoch", `{"Epoch":"7"}`, 400, "BadRequestException", "Epoch")
-	if err := a.store.Cores().See(t.Context(), []cores.Seen{{Partition: here, Thing: "A", Core: true, LastSeen: fescue.LastSeen{SeenAt: now}}}); err != nil {
+	if err := a.store.Cores().See(t.Context(), []cores.Seen{{Partition: here, Thing: "A", Core: true, LastSeen: cores.LastSeen{SeenAt: now}}}); err != nil {
 		t.Fatal(err)
 	}
 	var got api.CoreEpoch

@@ -121,7 +121,7 @@ func encoded(document string) string {
 	return strings.ReplaceAll(url.QueryEscape(document), "+", "%20")
 }
 
-func show(p fescue.Partition, r fescue.IAMRole) role {
+func show(p fescue.Partition, r identity.IAMRole) role {
 	shown := role{
 		Path: r.Path, RoleName: r.Name, RoleID: r.ID, Arn: p.RoleARN(r.Path, r.Name), CreateDate: date(r.CreatedAt),
 		AssumeRolePolicyDocument: encoded(r.Trust), Description: r.Description, MaxSessionDuration: int(r.MaxSession / time.Second),
@@ -137,7 +137,7 @@ func invalid(text string) error {
 }
 
 func (a *API) createRole(ctx context.Context, r *query.Request) (any, error) {
-	in := fescue.IAMRole{
+	in := identity.IAMRole{
 		Name: r.Param("RoleName"), Path: r.Param("Path"), Description: r.Param("Description"), Trust: r.Param("AssumeRolePolicyDocument"),
 	}
 	if text := r.Param("MaxSessionDuration"); text != "" {
@@ -218,7 +218,7 @@ type managed struct {
 // served.
 const onlyVersion = "v1"
 
-func showPolicy(in fescue.Partition, p fescue.IAMPolicy) managed {
+func showPolicy(in fescue.Partition, p identity.IAMPolicy) managed {
 	return managed{
 		PolicyName: p.Name, PolicyID: p.ID, Arn: in.ManagedPolicyARN(p.Path, p.Name), Path: p.Path, DefaultVersionID: onlyVersion,
 		Description: p.Description, IsAttachable: true, CreateDate: date(p.CreatedAt), UpdateDate: date(p.CreatedAt),
@@ -226,7 +226,7 @@ func showPolicy(in fescue.Partition, p fescue.IAMPolicy) managed {
 }
 
 func (a *API) createPolicy(ctx context.Context, r *query.Request) (any, error) {
-	p, err := a.roles.CreatePolicy(ctx, r.Partition.Account, fescue.IAMPolicy{
+	p, err := a.roles.CreatePolicy(ctx, r.Partition.Account, identity.IAMPolicy{
 		Name: r.Param("PolicyName"), Path: r.Param("Path"), Description: r.Param("Description"), Document: r.Param("PolicyDocument"),
 	})
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/awsapi/wire/query"
+	"github.com/fescue-edge/fescue/cloud/identity"
 )
 
 // Pages (IAM API reference): 100 items unless MaxItems says otherwise.
@@ -77,7 +78,7 @@ func (a *API) listRoles(ctx context.Context, r *query.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	list, end := cut(list, p, func(r fescue.IAMRole) string { return r.Name })
+	list, end := cut(list, p, func(r identity.IAMRole) string { return r.Name })
 	answer := struct {
 		Roles members[role]
 		truncation
@@ -133,13 +134,13 @@ func (a *API) listPolicies(ctx context.Context, r *query.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	var list []fescue.IAMPolicy
+	var list []identity.IAMPolicy
 	if r.Param("Scope") != "AWS" { // those of AWS are not kept here
 		if list, err = a.roles.Policies(ctx, r.Partition.Account, p); err != nil {
 			return nil, err
 		}
 	}
-	list, end := cut(list, p, func(p fescue.IAMPolicy) string { return p.Name })
+	list, end := cut(list, p, func(p identity.IAMPolicy) string { return p.Name })
 	answer := struct {
 		Policies members[managed]
 		truncation

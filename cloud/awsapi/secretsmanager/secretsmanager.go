@@ -93,7 +93,7 @@ func resource(r *awsjson.Request) string {
 	if id == "" || strings.HasPrefix(id, "arn:") {
 		return id
 	}
-	return r.Partition.SecretARN(id, fescue.UnknownSuffix)
+	return r.Partition.SecretARN(id, secrets.UnknownSuffix)
 }
 
 // tag is a tag as the API has it.
@@ -142,7 +142,7 @@ type written struct {
 	DeletionDate  *seconds `json:",omitempty"`
 }
 
-func (a *API) arn(r *awsjson.Request, s fescue.Secret) string {
+func (a *API) arn(r *awsjson.Request, s secrets.Secret) string {
 	return r.Partition.SecretARN(s.Name, s.Suffix)
 }
 
@@ -234,7 +234,7 @@ type described struct {
 	CreatedDate            seconds
 }
 
-func (a *API) show(r *awsjson.Request, s fescue.Secret) (described, map[string][]string) {
+func (a *API) show(r *awsjson.Request, s secrets.Secret) (described, map[string][]string) {
 	d := described{
 		ARN: a.arn(r, s), Name: s.Name, Description: s.Description, KmsKeyId: s.KMSKeyID,
 		LastChangedDate: seconds(s.ChangedAt), DeletedDate: optional(s.DeletedAt), Tags: []tag{}, CreatedDate: seconds(s.CreatedAt),

@@ -25,7 +25,7 @@ type Sessions interface {
 type Roles interface {
 	// Assume of a role that is not there, or not for the principal, is
 	// fescue.ErrNotFound.
-	Assume(ctx context.Context, account, name, principalARN string) (fescue.IAMRole, error)
+	Assume(ctx context.Context, account, name, principalARN string) (identity.IAMRole, error)
 }
 
 // credentials is a temporary key as the API shows it.

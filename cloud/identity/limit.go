@@ -1,4 +1,4 @@
-package fescue
+package identity
 
 import "strings"
 

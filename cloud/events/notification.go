@@ -1,9 +1,11 @@
-package fescue
+package events
 
 import (
 	"encoding/json"
 	"fmt"
 	"time"
+
+	"github.com/fescue-edge/fescue"
 )
 
 // Notification is one "Greengrass Deployment Status Change" event on its way to
@@ -13,7 +15,7 @@ type Notification struct {
 	Destination string
 	// ID is the id in Body.
 	ID           string
-	Partition    Partition
+	Partition    fescue.Partition
 	DeploymentID string
 	// Revision orders the notifications of one deployment.
 	Revision int64
@@ -49,18 +51,17 @@ type StatusChange struct {
 
 // StatusChangeDetail says which deployment changed, and to what.
 type StatusChangeDetail struct {
-	GroupID        string           `json:"group-id"`
-	DeploymentID   string           `json:"deployment-id"`
-	DeploymentType DeploymentType   `json:"deployment-type"`
-	Status         DeploymentStatus `json:"status"`
+	GroupID        string                  `json:"group-id"`
+	DeploymentID   string                  `json:"deployment-id"`
+	DeploymentType fescue.DeploymentType   `json:"deployment-type"`
+	Status         fescue.DeploymentStatus `json:"status"`
 }
 
-// StatusChange is the event that tells the deployment's present status, under a
-// new id.
-func (d Deployment) StatusChange() StatusChange {
+// Change is the event that tells a deployment's present status, under a new id.
+func Change(d fescue.Deployment) StatusChange {
 	return StatusChange{
-		Version: "0", ID: NewID(), DetailType: "Greengrass Deployment Status Change", Source: "aws.greengrass",
-		Account: d.Partition.Account, Time: TimestampSeconds(d.UpdatedAt), Region: d.Partition.Region,
+		Version: "0", ID: fescue.NewID(), DetailType: "Greengrass Deployment Status Change", Source: "aws.greengrass",
+		Account: d.Partition.Account, Time: fescue.TimestampSeconds(d.UpdatedAt), Region: d.Partition.Region,
 		Resources: []string{},
 		Detail:    StatusChangeDetail{d.GroupID, d.ID, d.Type, d.Status},
 	}

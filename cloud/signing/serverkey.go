@@ -1,4 +1,4 @@
-package fescue
+package signing
 
 import "time"
 

@@ -1,4 +1,4 @@
-package fescue
+package identity
 
 import "time"
 
@@ -24,14 +24,4 @@ type IAMPolicy struct {
 	Description string
 	Document    string
 	CreatedAt   time.Time
-}
-
-// RoleARN is the ARN of an IAM role; IAM's resources have no Region.
-func (p Partition) RoleARN(path, name string) string {
-	return "arn:" + p.AWS + ":iam::" + p.Account + ":role" + path + name
-}
-
-// ManagedPolicyARN is the ARN of a managed IAM policy.
-func (p Partition) ManagedPolicyARN(path, name string) string {
-	return "arn:" + p.AWS + ":iam::" + p.Account + ":policy" + path + name
 }

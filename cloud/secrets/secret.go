@@ -1,4 +1,4 @@
-package fescue
+package secrets
 
 import "time"
 
@@ -31,16 +31,5 @@ type SecretVersion struct {
 	Stages []string
 }
 
-// The staging labels that Secrets Manager moves itself.
-const (
-	StageCurrent  = "AWSCURRENT"
-	StagePrevious = "AWSPREVIOUS"
-)
-
 // UnknownSuffix stands in the ARN of a secret that was named without its suffix.
 const UnknownSuffix = "??????"
-
-// SecretARN is the ARN of a secret.
-func (p Partition) SecretARN(name, suffix string) string {
-	return p.arn("secretsmanager", "secret:"+name+"-"+suffix)
-}
