@@ -70,6 +70,21 @@ func New(o Options) (*Core, error) {
 	if o.HealthTimeout > 0 {
 		cfg.HealthTimeout = o.HealthTimeout
 	}
+	cloud, err := newClient(cfg)
+	if err != nil {
+		return nil, err
+	}
+	c := &Core{options: o, config: cfg, cloud: cloud, ready: make(chan struct{})}
+	to, err := c.logDestination()
+	if err != nil {
+		return nil, err
+	}
+	c.shipper = logship.New(to)
+	return c, nil
+}
+
+// newClient makes a client of the control plane's device port.
+func newClient(cfg *config.Config) (*corelink.Client, error) {
 	tls, err := cfg.Credentials.TLS(cfg.GGHTTP)
 	if err != nil {
 		return nil, err
@@ -80,17 +95,7 @@ func New(o Options) (*Core, error) {
 			return cfg.Proxy.Dial(ctx, cfg.GGHTTP)
 		}))
 	}
-	c := &Core{
-		options: o, config: cfg,
-		cloud: corelink.NewClient(cfg.GGHTTP.String(), tls, dial...),
-		ready: make(chan struct{}),
-	}
-	to, err := c.logDestination()
-	if err != nil {
-		return nil, err
-	}
-	c.shipper = logship.New(to)
-	return c, nil
+	return corelink.NewClient(cfg.GGHTTP.String(), tls, dial...), nil
 }
 
 // Ready is closed when the functions of the deployment on disk are started and
@@ -221,7 +226,7 @@ func (c *Core) assemble(files *logs.Logs, logger *slog.Logger) (_ *parts, err er
 		Hidden:        c.hidden(),
 		Port:          p.listener.Port(),
 		Environment:   c.environment(),
-		SearchPath:    c.searchPath(),
+		SearchPath:    c.options.searchPath(),
 		MaxWorkItems:  c.config.MaxWorkItems,
 		MaxConcurrent: c.config.MaxConcurrent,
 	})

@@ -26,9 +26,9 @@ func (c *Core) environment() map[string]string {
 
 // searchPath is where interpreters are looked for: the original's two folders,
 // then where the core itself finds programs.
-func (c *Core) searchPath() []string {
-	if len(c.options.SearchPath) > 0 {
-		return c.options.SearchPath
+func (o Options) searchPath() []string {
+	if len(o.SearchPath) > 0 {
+		return o.SearchPath
 	}
 	folders := []string{"/usr/bin", "/usr/local/bin"}
 	for _, folder := range filepath.SplitList(os.Getenv("PATH")) {

@@ -18,48 +18,64 @@ import (
 	"github.com/fescue-edge/fescue/core/sandbox"
 )
 
-type flags struct {
+// place says whose folder it is and where its cloud lies.
+type place struct {
 	Root    string `default:"/greengrass" type:"path" env:"FESCUE_CORE_ROOT" help:"The core's root folder, with config/config.json and certs/."`
 	IoTHost string `name:"iot-host" env:"FESCUE_IOT_HOST" placeholder:"HOST[:PORT]" help:"MQTT host in place of config.json's iotHost."`
 	GGHost  string `name:"gg-host" env:"FESCUE_GG_HOST" placeholder:"HOST[:PORT]" help:"HTTPS host in place of config.json's ggHost."`
 	CA      string `name:"ca" env:"FESCUE_CA" type:"path" placeholder:"FILE" help:"PEM file of the authority to trust, in place of config.json's."`
+}
 
-	LogsEndpoint string `env:"FESCUE_LOGS_ENDPOINT" placeholder:"URL" help:"CloudWatch Logs, or what speaks as it does, where loggers of type AWSCloudWatch send lines to, signed with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; the default is the control plane."`
+func (p place) options() core.Options {
+	return core.Options{Root: p.Root, IoTHost: p.IoTHost, GGHost: p.GGHost, CAFile: p.CA, ContainerInit: "/proc/self/exe"}
+}
+
+// commands is the command line: without a command the core runs.
+type commands struct {
+	Run    runCommand    `cmd:"" default:"withargs" help:"Run the core (the default)."`
+	Doctor doctorCommand `cmd:"" help:"Look whether this machine has what a core needs."`
 
 	Version kong.VersionFlag `help:"Print version, commit and date of the build."`
+}
+
+type runCommand struct {
+	place
+	LogsEndpoint string `env:"FESCUE_LOGS_ENDPOINT" placeholder:"URL" help:"CloudWatch Logs, or what speaks as it does, where loggers of type AWSCloudWatch send lines to, signed with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; the default is the control plane."`
+}
+
+// Run runs the core until the context ends.
+func (c *runCommand) Run(ctx context.Context) error {
+	o := c.options()
+	o.Output, o.LogsEndpoint, o.LogsCredentials = os.Stderr, c.LogsEndpoint, core.EnvironmentCredentials()
+	edge, err := core.New(o)
+	if err != nil {
+		return err
+	}
+	return edge.Run(ctx)
 }
 
 const description = `Runs a Greengrass core from a folder in the original's format.
 
 Examples:
   fescue-core --root /greengrass
-  fescue-core --root /greengrass --iot-host gg.example.com --gg-host gg.example.com --ca /etc/fescue/ca.pem`
+  fescue-core --root /greengrass --iot-host gg.example.com --gg-host gg.example.com --ca /etc/fescue/ca.pem
+  fescue-core doctor --root /greengrass`
 
 func main() {
 	sandbox.Init()
-	var f flags
-	parser := kong.Must(&f, kong.Name("fescue-core"), kong.Description(description),
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	var cli commands
+	parser := kong.Must(&cli, kong.Name("fescue-core"), kong.Description(description), kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.Vars{"version": "fescue-core " + fescue.ReadBuild().String()})
-	if _, err := parser.Parse(os.Args[1:]); err != nil {
+	command, err := parser.Parse(os.Args[1:])
+	if err != nil {
 		fmt.Fprintf(os.Stderr, "fescue-core: %v\nRun fescue-core --help for its flags and examples.\n", err)
 		os.Exit(2)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, f)
+	err = command.Run()
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "fescue-core:", err)
 		os.Exit(1)
 	}
-}
-
-func run(ctx context.Context, f flags) error {
-	c, err := core.New(core.Options{
-		Root: f.Root, IoTHost: f.IoTHost, GGHost: f.GGHost, CAFile: f.CA, Output: os.Stderr, ContainerInit: "/proc/self/exe",
-		LogsEndpoint: f.LogsEndpoint, LogsCredentials: core.EnvironmentCredentials(),
-	})
-	if err != nil {
-		return err
-	}
-	return c.Run(ctx)
 }

@@ -33,6 +33,10 @@ type interpreters struct {
 	warned map[string]bool
 }
 
+func newInterpreters(searchPath []string, warn func(string, ...any)) *interpreters {
+	return &interpreters{searchPath: searchPath, warn: warn, said: make(map[executableFile]string), warned: make(map[string]bool)}
+}
+
 // executableFile is a file as it was when it was asked.
 type executableFile struct {
 	path     string
@@ -171,7 +175,15 @@ func isScript(path string) bool {
 // Interpreters are those on this machine that run functions, one for each version of
 // a language. To ask them takes a while.
 func (s *Supervisor) Interpreters(ctx context.Context) []fescue.CoreRuntime {
-	p := s.launcher.interpreters
+	return s.launcher.interpreters.all(ctx)
+}
+
+// Interpreters are those that a supervisor with this search path finds.
+func Interpreters(ctx context.Context, searchPath []string) []fescue.CoreRuntime {
+	return newInterpreters(searchPath, nil).all(ctx)
+}
+
+func (p *interpreters) all(ctx context.Context) []fescue.CoreRuntime {
 	var list []fescue.CoreRuntime
 	for _, row := range runtimes.All() {
 		for _, name := range row.Interpreters {

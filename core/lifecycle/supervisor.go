@@ -50,10 +50,7 @@ func New(o Options) *Supervisor {
 		shares:    newShares(o.MaxWorkItems, o.MaxBytes),
 		launcher: &launcher{
 			runtimeDir: o.RuntimeDir, hidden: o.Hidden,
-			interpreters: &interpreters{
-				searchPath: o.SearchPath, warn: o.Logger.Warn,
-				said: make(map[executableFile]string), warned: make(map[string]bool),
-			},
+			interpreters: newInterpreters(o.SearchPath, o.Logger.Warn),
 		},
 	}
 }
