@@ -326,7 +326,7 @@ type Offering struct {
 	Holds []string
 }
 
-// CurrentStatus is what GetDeploymentStatus tells of a deployment.
+// CurrentStatus is what GetDeploymentStatus returns of a deployment.
 type CurrentStatus struct {
 	Type         DeploymentType
 	Status       DeploymentStatus
@@ -335,7 +335,7 @@ type CurrentStatus struct {
 	UpdatedAt    time.Time
 }
 
-// RecordedStep is a step as the timeline tells it.
+// RecordedStep is a step as the timeline shows it.
 type RecordedStep struct {
 	Event    DeploymentEvent
 	Actor    Actor

@@ -95,7 +95,7 @@ type Need struct {
 	Values []any
 }
 
-// Unserved is a need that a core does not serve, as a failure or a warning tells
+// Unserved is a need that a core does not serve, as a failure or a warning says
 // it.
 type Unserved struct {
 	Need

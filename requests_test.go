@@ -22,7 +22,7 @@ var serving = []string{"ListenAndServe", "ListenAndServeTLS", "Serve", "ServeTLS
 // bodies and answers may take is the handlers' to bound.
 var bounded = []string{"ReadHeaderTimeout", "IdleTimeout", "MaxHeaderBytes"}
 
-// TestServersAreBounded keeps out of the programs what lets a stranger hold memory,
+// TestServersAreBounded keeps out of the programs what lets anybody hold memory,
 // disk or connections.
 func TestServersAreBounded(t *testing.T) {
 	err := filepath.WalkDir(".", func(file string, entry fs.DirEntry, err error) error {

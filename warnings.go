@@ -14,7 +14,7 @@ const (
 )
 
 // DeploymentWarnings is the table of what is found in a group that fails nothing.
-// The timeline and a check tell it, GetDeploymentStatus does not. Warnings have no
+// The timeline and a check show it, GetDeploymentStatus does not. Warnings have no
 // phase.
 var DeploymentWarnings = []DeploymentFailure{
 	{

@@ -141,7 +141,7 @@ func TestKeyring(t *testing.T) {
 	})
 }
 
-// FuzzKeyring: whatever a stranger sends, only what a trusted key signed is
+// FuzzKeyring: whatever anybody sends, only what a trusted key signed is
 // taken.
 func FuzzKeyring(f *testing.F) {
 	one, two := signer(1), signer(2)

@@ -10,7 +10,7 @@ import (
 	"github.com/fescue-edge/fescue"
 )
 
-// Group is a group as ListGroups and GetGroup tell it.
+// Group is a group as ListGroups and GetGroup return it.
 type Group struct {
 	Id            string
 	Name          string

@@ -57,7 +57,7 @@ type Server struct {
 	deviceTLS         *pki.ListenerCertificates
 	apiHandler        http.Handler
 	opsHandler        http.Handler
-	// httpsWanted tells clients of the API that speak plain HTTP to a TLS port.
+	// httpsWanted answers clients of the API that speak plain HTTP to a TLS port.
 	httpsWanted http.Handler
 	edge        *edge.Handler
 	authority   *pki.Authority
@@ -177,7 +177,7 @@ func (s *Server) AuthorityFile() string { return s.path(authorityPEMName) }
 // AuthorityPEM is the certificate of Fescue's own authority.
 func (s *Server) AuthorityPEM() []byte { return s.authority.PEM() }
 
-// OwnAPICertificate reports whether callers of the API have to be told to trust
+// OwnAPICertificate reports whether callers of the API have to be made to trust
 // Fescue's own authority.
 func (s *Server) OwnAPICertificate() bool { return s.apiTLS != nil && s.o.APICertFile == "" }
 

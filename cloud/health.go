@@ -15,7 +15,7 @@ const (
 	// minFree is what must stay free in the data folder, in bytes: enough for the
 	// database to write what cores report, and for an operator to clean up.
 	minFree = 64 << 20
-	// expiryNotice is how long before its end a certificate is told of.
+	// expiryNotice is how long before its end a certificate is warned of.
 	expiryNotice = 30 * 24 * time.Hour
 	// healthEvery is how often the server looks at itself for its log.
 	healthEvery = time.Minute
@@ -25,7 +25,7 @@ const (
 func (s *Server) room() error {
 	free, err := s.o.Free(s.o.DataDir)
 	if err != nil || free >= minFree {
-		return nil // what cannot be asked is told by the write that fails
+		return nil // what cannot be asked shows in the write that fails
 	}
 	return fmt.Errorf("the disk of the server's data folder is nearly full: %d MB are free, %d MB have to be. Free space on it; until then only reading and deleting work", free>>20, minFree>>20)
 }
@@ -90,20 +90,20 @@ func (s *Server) unhealthy() map[string]string {
 func (s *Server) watchHealth(ctx context.Context) {
 	tick := time.NewTicker(healthEvery)
 	defer tick.Stop()
-	told := map[string]string{}
+	known := map[string]string{}
 	for {
 		found := s.unhealthy()
 		for _, name := range slices.Sorted(maps.Keys(found)) {
-			if _, known := told[name]; !known {
+			if _, before := known[name]; !before {
 				s.o.Logger.Warn(found[name], "about", name)
 			}
 		}
-		for _, name := range slices.Sorted(maps.Keys(told)) {
+		for _, name := range slices.Sorted(maps.Keys(known)) {
 			if _, still := found[name]; !still {
 				s.o.Logger.Info("what needed an operator is over", "about", name)
 			}
 		}
-		told = found
+		known = found
 		select {
 		case <-ctx.Done():
 			return

@@ -118,7 +118,7 @@ func (s *Server) opsMux() http.Handler {
 	})
 }
 
-// operator tells how the server does, to who asks with a signature.
+// operator reports how the server does to who asks with a signature.
 type operator struct{ *Server }
 
 // Account implements the API's Operator.

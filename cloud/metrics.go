@@ -13,7 +13,7 @@ import (
 	"github.com/fescue-edge/fescue/inbound"
 )
 
-// metrics is what /metrics tells. It implements awsapi.Observer.
+// metrics is what /metrics serves. It implements awsapi.Observer.
 type metrics struct {
 	registry *prometheus.Registry
 	requests *prometheus.CounterVec

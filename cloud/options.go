@@ -34,7 +34,7 @@ type Options struct {
 	// MQTT with ALPN is spoken at DeviceAddr too, and only there when MQTTAddr is
 	// the same.
 	APIAddr, DeviceAddr, MQTTAddr string
-	// OpsAddr is where metrics and the state of events are told to operators without
+	// OpsAddr is where metrics and the state of events are served to operators without
 	// a signature, over plain HTTP; empty is nowhere.
 	OpsAddr string
 	// Descriptors is how many files and connections the process may have open, which
@@ -92,7 +92,7 @@ type Options struct {
 	// SyncMessages writes every QoS 1 message to disk before it is acknowledged.
 	SyncMessages bool
 
-	// EventURLs are webhooks that are told of every change of a deployment's
+	// EventURLs are webhooks that get every change of a deployment's
 	// status; EventSecret signs what they are sent. EventRetention is how long
 	// what cannot be delivered is kept; zero means three days.
 	EventURLs      []string

@@ -11,21 +11,21 @@ import (
 	"github.com/fescue-edge/fescue/cloud/shadows"
 )
 
-// serveShadows makes the shadow service, which hears what devices publish.
+// serveShadows makes the shadow service, which receives what devices publish.
 func (s *Server) serveShadows() *shadows.Service {
 	service := shadows.New(shadows.Options{Store: s.db.Shadows(), Publisher: s.front, Now: s.o.Now, Logger: s.o.Logger})
 	s.front.Handle(service)
 	return service
 }
 
-// serveJobs makes the jobs service, which hears what things publish.
+// serveJobs makes the jobs service, which receives what things publish.
 func (s *Server) serveJobs(things *registry.Service) *jobs.Service {
 	service := jobs.New(jobs.Options{Store: s.db.Jobs(), Things: things, Publisher: s.front, AWS: s.o.AWS, Now: s.o.Now, Logger: s.o.Logger})
 	s.front.Handle(service)
 	return service
 }
 
-// corePresence tells the jobs service, too, that a core asked for deployments.
+// corePresence notifies the jobs service, too, that a core asked for deployments.
 type corePresence struct {
 	*cores.Presence
 	jobs *jobs.Service

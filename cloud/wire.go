@@ -172,7 +172,7 @@ func (s *Server) keepHoldings(ctx context.Context) error {
 	return err
 }
 
-// inventory tells what limited access keys are measured by.
+// inventory looks up what limited access keys are measured by.
 type inventory struct {
 	definitions store.Definitions
 	store.Holdings
@@ -245,7 +245,7 @@ func (s *Server) roomForMessage(retain bool) error {
 	return s.broker.RoomToRetain()
 }
 
-// startEvents has changes of deployments be told to MQTT and to the webhooks.
+// startEvents has changes of deployments delivered to MQTT and to the webhooks.
 func (s *Server) startEvents(ctx context.Context) (err error) {
 	to := []events.Destination{events.Topic{Publisher: s.front}}
 	for _, address := range s.o.EventURLs {
@@ -265,7 +265,7 @@ func (s *Server) startEvents(ctx context.Context) (err error) {
 	return nil
 }
 
-// publishedFunctions tells the engine what a function ARN means, in its terms.
+// publishedFunctions resolves function ARNs for the engine, in its terms.
 type publishedFunctions struct{ *functions.Service }
 
 // Resolve implements deploy.Functions.

@@ -11,7 +11,7 @@ import (
 	"github.com/fescue-edge/fescue"
 )
 
-// info is what this core tells the control plane of itself, but for the manifest
+// info is what this core reports of itself to the control plane, but for the manifest
 // formats that it reads.
 func (p *parts) info(context.Context) fescue.CoreInfo {
 	return fescue.CoreInfo{
@@ -35,7 +35,7 @@ func (p *parts) lookForRuntimes(ctx context.Context) {
 }
 
 // softwareVersion is that of this program, not the version of Greengrass Core that
-// functions are told.
+// functions are given.
 func softwareVersion() string {
 	if build, ok := debug.ReadBuildInfo(); ok && build.Main.Version != "" && build.Main.Version != "(devel)" {
 		return build.Main.Version

@@ -24,7 +24,7 @@ import (
 type Client struct {
 	base string
 	http *http.Client
-	// offset is what ClockOffset tells; nil before the first answer.
+	// offset is what ClockOffset returns; nil before the first answer.
 	offset atomic.Pointer[time.Duration]
 }
 
@@ -109,7 +109,7 @@ func (c *Client) GetDeployment(ctx context.Context, thing string, poll Poll) (Of
 	return offer, nil
 }
 
-// ReportCore tells what the core is. Control planes from before there was this
+// ReportCore reports what the core is. Control planes from before there was this
 // operation refuse it with 404.
 func (c *Client) ReportCore(ctx context.Context, thing string, info fescue.CoreInfo) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
@@ -133,7 +133,7 @@ func (c *Client) UpdateStatus(ctx context.Context, groupID, deploymentID, coreAR
 	return answer, nil
 }
 
-// UpdateProgress tells what the core does for a deployment, and asks whether it is
+// UpdateProgress reports what the core does for a deployment, and asks whether it is
 // to go on.
 func (c *Client) UpdateProgress(ctx context.Context, groupID, deploymentID, coreARN string, report ProgressReport) (ProgressAnswer, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
@@ -158,7 +158,7 @@ func (c *Client) SealSecrets(ctx context.Context, groupID, deploymentID, coreARN
 	return answer, nil
 }
 
-// AnswerCheck tells what a check found.
+// AnswerCheck reports what a check found.
 func (c *Client) AnswerCheck(ctx context.Context, groupID, checkID, coreARN string, report CheckReport) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()

@@ -9,7 +9,7 @@ import (
 )
 
 // ClockOffset is by how much this machine's clock is ahead of the control
-// plane's, as its last answer told, to about a second; negative is behind. It is
+// plane's, by its last answer, to about a second; negative is behind. It is
 // not known before the first answer.
 func (c *Client) ClockOffset() (offset time.Duration, known bool) {
 	if o := c.offset.Load(); o != nil {

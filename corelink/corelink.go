@@ -37,7 +37,7 @@ const (
 	DeploymentDeltaTopicSuffix = "-gda/shadow/update/delta"
 )
 
-// WakeTopic is where the cloud tells a core over MQTT that a deployment waits:
+// WakeTopic is where the cloud notifies a core over MQTT that a deployment waits:
 // the delta of the shadow that the original's deployment agent watched.
 func WakeTopic(coreThing string) string {
 	return "$aws/things/" + coreThing + DeploymentDeltaTopicSuffix
@@ -203,7 +203,7 @@ type ProgressAnswer struct {
 }
 
 // StatusAnswer is what the cloud makes of a report. A report of something that
-// the cloud has already heard is accepted again.
+// the cloud already has is accepted again.
 type StatusAnswer struct {
 	Status fescue.DeploymentStatus `json:"status"`
 	Phase  fescue.DeploymentPhase  `json:"phase,omitempty"`

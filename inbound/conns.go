@@ -1,4 +1,4 @@
-// Package inbound bounds what strangers can hold of a server: how many connections
+// Package inbound bounds what clients that are not known yet can hold of a server: how many connections
 // a listener has, and how slowly one may send or read. It knows TCP and HTTP, and
 // nothing of what is asked.
 package inbound
@@ -17,7 +17,7 @@ import (
 // the place of one that waits: that has sent no whole request yet, or has none
 // under way. Of those it is the oldest of the address that has the most
 // connections. If all are at work the new one is closed at once, so that its
-// client hears of it.
+// client notices.
 type Listener struct {
 	net.Listener
 	max    int
@@ -36,7 +36,7 @@ func Limit(l net.Listener, max int, name string, logger *slog.Logger) *Listener 
 	return &Listener{Listener: l, max: max, name: name, logger: logger, conns: make(map[*Conn]struct{}), of: make(map[string]int)}
 }
 
-// warnEvery is how often the log tells that connections were closed.
+// warnEvery is how often the log says that connections were closed.
 const warnEvery = time.Minute
 
 // Accept implements net.Listener.

@@ -29,7 +29,7 @@ func ByProtocol(l net.Listener, cfg *tls.Config, protocol string, patience time.
 }
 
 // Negotiate speaks TLS on a listener, and negotiates a protocol with clients that
-// ask for it. What others ask for is not heard.
+// ask for it. What others ask for is ignored.
 func Negotiate(l net.Listener, cfg *tls.Config, protocol string) net.Listener {
 	asked := cfg.Clone()
 	asked.NextProtos = []string{protocol}

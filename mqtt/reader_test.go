@@ -208,7 +208,7 @@ func TestEncodeRefuses(t *testing.T) {
 	}
 }
 
-// FuzzReader feeds what a stranger may send. Whatever is read as a packet must
+// FuzzReader feeds what anybody may send. Whatever is read as a packet must
 // come out the same after being written.
 func FuzzReader(f *testing.F) {
 	for _, tc := range wellFormed {

@@ -24,7 +24,7 @@ type Handler interface {
 	Subscribe(ctx context.Context, p *Subscribe) error
 	// Unsubscribe is answered by the handler with an Unsuback.
 	Unsubscribe(ctx context.Context, p *Unsubscribe) error
-	// Puback tells that the client has the message that was sent with id.
+	// Puback reports that the client has the message that was sent with id.
 	Puback(ctx context.Context, id uint16) error
 }
 

@@ -140,7 +140,7 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// FuzzUpdate applies what a stranger may send: it is refused or leads to a document
+// FuzzUpdate applies what anybody may send: it is refused or leads to a document
 // that keeps its limits, survives being kept, and has no delta once a device
 // reports the delta.
 func FuzzUpdate(f *testing.F) {

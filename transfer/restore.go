@@ -17,7 +17,7 @@ import (
 // Restore makes a group with everything that it refers to in a partition, whose the
 // client's key is, as far as it is not there. Making each part is idempotent, so a
 // run that was cut short is repeated. Where something is taken by something else it
-// changes nothing; with dry it never does. It tells what became of each part, also of
+// changes nothing; with dry it never does. It reports what became of each part, also of
 // those before a failure.
 func Restore(ctx context.Context, api *client.Client, group *recovery.Group, p fescue.Partition, dry bool) ([]Outcome, error) {
 	return (&restorer{api, group, p}).run(ctx, dry)

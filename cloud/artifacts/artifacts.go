@@ -46,7 +46,7 @@ type Store interface {
 	// and not more (ErrOffset). An unknown hash is fescue.ErrNotFound. The
 	// caller closes the reader, which ends with ctx.
 	Open(ctx context.Context, hash string, offset int64) (io.ReadCloser, error)
-	// Stat tells size and age. An unknown hash is fescue.ErrNotFound.
+	// Stat returns size and age. An unknown hash is fescue.ErrNotFound.
 	Stat(ctx context.Context, hash string) (Info, error)
 	// Delete forgets a blob. One that is not there is no error.
 	Delete(ctx context.Context, hash string) error

@@ -2,7 +2,7 @@
 // append-only: the package has no way to change or remove a record.
 //
 // A record is written after the call was carried out and before it is answered.
-// When that fails the caller is told so, the record goes to the log and waits,
+// When that fails the caller gets the error, the record goes to the log and waits,
 // and no further call that changes something is carried out until what waits is
 // written: a database that takes changes but no records does not go on silently.
 //

@@ -100,7 +100,7 @@ var making = []string{"Create", "Register", "Start", "Publish"}
 // answeredARN finds the first ARN of an answer, in JSON or XML.
 var answeredARN = regexp.MustCompile(`(?:"[A-Za-z]*[Aa](?:rn|RN)" *: *"|<[A-Za-z]*Arn>)(arn:[^"<]+)`)
 
-// made is the ARN of what an operation made, or the resource that it was told.
+// made is the ARN of what an operation made, or the resource that it was given.
 func made(record audit.Record, body []byte) string {
 	for _, verb := range making {
 		if strings.HasPrefix(record.Operation, verb) {

@@ -107,7 +107,7 @@ func (h *Handler) openBody(r *http.Request, name string, limit int64, pending *s
 	}
 	if b.length > memoryBody {
 		if err := b.bodies.room.check(b.onDisk(), b.Space); err != nil {
-			return nil, worded(wire.Full, name, err.Error())
+			return nil, refuseIn(wire.Full, name, err.Error())
 		}
 	}
 	plain := pending.Body(r)
@@ -215,7 +215,7 @@ func (b *bodyReader) spool(ctx context.Context, c *content, head io.Reader) (siz
 	reserved := b.onDisk()
 	if err := b.bodies.room.reserve(reserved, b.Space); err != nil {
 		b.pool.spools.Give(b.holder, 1)
-		return 0, worded(wire.Full, b.service, err.Error())
+		return 0, refuseIn(wire.Full, b.service, err.Error())
 	}
 	f, err := os.CreateTemp(b.SpoolDir, "body-*")
 	inMemory := c.free

@@ -78,7 +78,7 @@ func (h *Handler) refusal(service, act string, call *Call, resource, reason stri
 	if call.Caller.Scope != nil {
 		limited = ", limited to " + call.Caller.Scope.String()
 	}
-	return worded(wire.Denied, service, fmt.Sprintf("User: %s is not authorized to perform: %s on resource: %s %s (access key %s has the access level %s%s)",
+	return refuseIn(wire.Denied, service, fmt.Sprintf("User: %s is not authorized to perform: %s on resource: %s %s (access key %s has the access level %s%s)",
 		call.Caller.ARN(h.AWS, call.Partition.Account), act, resource, reason, call.KeyID, call.Caller.Access, limited))
 }
 

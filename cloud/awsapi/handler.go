@@ -20,7 +20,7 @@ import (
 	"github.com/fescue-edge/fescue/inbound"
 )
 
-// Observer is told of each request that was answered.
+// Observer is notified of each request that was answered.
 type Observer interface {
 	// ObserveRequest gets the signing name, the operation (empty when the
 	// request got no further than authentication), the HTTP status and the time
@@ -38,7 +38,7 @@ type Options struct {
 	DefaultRegion string
 	// Services by signing name.
 	Services map[string]Service
-	// Inventory tells what limits and conditions ask about; nil knows no group.
+	// Inventory looks up what limits and conditions ask about; nil knows no group.
 	Inventory identity.Inventory
 	// Room says why nothing new can be kept now; nil never does.
 	Room func() error
@@ -48,7 +48,7 @@ type Options struct {
 	// Rates limit how often a key may call; nil does not.
 	Rates Rates
 	// Refusals is how many refusals a second a key, or an address that proves none,
-	// is told; further ones are told to come slower. Ten times as many may come at
+	// is answered; further ones are throttled. Ten times as many may come at
 	// once. Zero is any number. What is served does not count.
 	Refusals float64
 	// Audit keeps the record of calls that change something; nil keeps none.
@@ -87,7 +87,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Observer.ObserveRequest(name, call.Operation, a.status, time.Since(start))
 }
 
-// unknown stands in metrics for what is not known to be for a service: strangers
+// unknown stands in metrics for what is not known to be for a service: callers without a key
 // choose the names.
 const unknown = "unknown"
 
@@ -104,7 +104,7 @@ func (h *Handler) serve(w *answer, r *http.Request, call *Call) (name string) {
 	name = h.addressed(r, pending.Service)
 	service, ok := h.Services[name]
 	if !ok {
-		h.refuse(w, r, name, call, worded(wire.NotServed, spoken(r), fmt.Sprintf(
+		h.refuse(w, r, name, call, refuseIn(wire.NotServed, spoken(r), fmt.Sprintf(
 			"Fescue does not serve the AWS service %q. docs/api-coverage.md lists those that it serves.", pending.Service)))
 		return unknown
 	}
@@ -194,8 +194,8 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, name string, ca
 	switch {
 	case errors.As(err, &wire):
 	case errors.As(err, &unsigned):
-		told := unsigned.In(name)
-		wire = &Error{Status: told.Status, Code: told.Code, Message: told.Message}
+		refused := unsigned.In(name)
+		wire = &Error{Status: refused.Status, Code: refused.Code, Message: refused.Message}
 	default:
 		if !errors.Is(err, context.Canceled) {
 			h.Logger.Error("request not authenticated", "request", call.RequestID, "error", err)

@@ -23,7 +23,7 @@ func (h *Handler) makeRoom(service, operation string) error {
 		}
 	}
 	if err := h.Room(); err != nil {
-		return worded(wire.Full, service, err.Error())
+		return refuseIn(wire.Full, service, err.Error())
 	}
 	return nil
 }

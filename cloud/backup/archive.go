@@ -166,10 +166,10 @@ func validName(f File) bool {
 	return found && (shelf == Artifacts || shelf == path.Join(Artifacts, Buckets))
 }
 
-// Progress is told how far the work has come, by bytes. It may be nil.
+// Progress is called with how far the work has come, by bytes. It may be nil.
 type Progress func(done, total int64)
 
-func (p Progress) tell(done, total int64) {
+func (p Progress) report(done, total int64) {
 	if p != nil {
 		p(done, total)
 	}

@@ -35,7 +35,7 @@ type Source struct {
 	// archive; without them the archive alone opens no secret.
 	Secrets map[string]string
 	Now     func() time.Time
-	// Progress is told how far the work has come.
+	// Progress is called with how far the work has come.
 	Progress Progress
 }
 
@@ -254,12 +254,12 @@ func (w *writer) copy(ctx context.Context, archive *tar.Writer, f File, path str
 	return nil
 }
 
-// counter tells progress.
+// counter reports progress.
 type counter struct{ w *writer }
 
 func (c counter) Write(b []byte) (int, error) {
 	c.w.done += int64(len(b))
-	c.w.Progress.tell(c.w.done, c.w.table.Bytes())
+	c.w.Progress.report(c.w.done, c.w.table.Bytes())
 	return len(b), nil
 }
 

@@ -226,7 +226,7 @@ func (r *reader) file(f File) (err error) {
 		return fmt.Errorf("%w: %s has the SHA-256 %s, not %s", ErrArchive, f.Name, got, f.SHA256)
 	}
 	r.done += f.Size
-	r.progress.tell(r.done, r.table.Bytes())
+	r.progress.report(r.done, r.table.Bytes())
 	return out.Sync()
 }
 

@@ -14,7 +14,7 @@ import (
 	"github.com/fescue-edge/fescue/disk"
 )
 
-// measure reads a content through once and tells its size, hash, ETag and its
+// measure reads a content through once and returns its size, hash, ETag and its
 // checksum by the algorithm keep; what the caller said of it must be so.
 func measure(ctx context.Context, content io.ReadSeeker, wantMD5 []byte, want Checksum, keep string) (part ObjectPart, err error) {
 	sums := checksums{}
@@ -52,7 +52,7 @@ func differs(want Checksum, got string) error {
 }
 
 // open reads a range of an object's content. The first blob is opened at once, so
-// that one that is gone is told in time. When the object was replaced since it
+// that one that is gone is reported in time. When the object was replaced since it
 // was found the error is fescue.ErrConflict.
 func (s *Service) open(ctx context.Context, p fescue.Partition, o Object, want Range) (io.ReadCloser, error) {
 	parts, err := s.o.Store.ObjectParts(ctx, p, o.ContentID, 0, MaxObjectParts)

@@ -71,7 +71,7 @@ func (s *Service) write(onlyNew bool, onlyETag string) ObjectWrite {
 	return ObjectWrite{OnlyNew: onlyNew, OnlyETag: onlyETag, LookAt: now.Add(grace), HoldUntil: now.Add(hold)}
 }
 
-// notWritten is what the caller is told when an object was not written.
+// notWritten is what the caller gets when an object was not written.
 func (s *Service) notWritten(ctx context.Context, p fescue.Partition, bucket, key string, err error) error {
 	switch {
 	case errors.Is(err, fescue.ErrNotFound):
@@ -144,7 +144,7 @@ func (s *Service) Read(ctx context.Context, p fescue.Partition, bucket, key stri
 	return o, r, err
 }
 
-// Open opens the whole of an object and tells its size. What is not there is
+// Open opens the whole of an object and returns its size. What is not there is
 // fescue.ErrNotFound.
 func (s *Service) Open(ctx context.Context, p fescue.Partition, bucket, key string) (io.ReadCloser, int64, error) {
 	o, r, err := s.Read(ctx, p, bucket, key, whole)

@@ -44,7 +44,7 @@ type Store interface {
 
 // Objects is the object store that input is read from.
 type Objects interface {
-	// Open opens an object and tells its size. What is not there is
+	// Open opens an object and returns its size. What is not there is
 	// fescue.ErrNotFound.
 	Open(ctx context.Context, p fescue.Partition, bucket, key string) (io.ReadCloser, int64, error)
 }

@@ -30,7 +30,7 @@ type FleetStore interface {
 	Cores(ctx context.Context, p fescue.Partition, groupID string, page fescue.Page) ([]Core, error)
 }
 
-// Fleet tells about all cores.
+// Fleet lists all cores.
 type Fleet struct {
 	Store    FleetStore
 	Presence *Presence

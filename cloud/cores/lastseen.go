@@ -6,8 +6,8 @@ import "time"
 // life: a core that has MQTT asks for deployments every five minutes.
 const OnlineWindow = 7 * time.Minute
 
-// LastSeen is when the control plane heard of a core. The zero LastSeen is of a
-// core that it has never heard of.
+// LastSeen is when the control plane saw a sign of life of a core. The zero LastSeen is of a
+// core that it has never seen.
 type LastSeen struct {
 	// SeenAt is the last sign of life.
 	SeenAt time.Time

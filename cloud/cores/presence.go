@@ -27,9 +27,9 @@ type Seen struct {
 	Core bool
 }
 
-// Presence keeps when each core was last heard of, and how many connections each
-// thing has to this server: a thing is gone when its last one ends. What it is
-// told is written in the background, a batch each second: a whole fleet that comes
+// Presence keeps when each core was last seen, and how many connections each
+// thing has to this server: a thing is gone when its last one ends. What is
+// reported is written in the background, a batch each second: a whole fleet that comes
 // back at once must not wait for that, and a second that is lost with the process
 // harms nobody.
 type Presence struct {
@@ -48,7 +48,7 @@ type seenKey struct {
 	thing     string
 }
 
-// NewPresence makes a Presence. Run writes what it is told.
+// NewPresence makes a Presence. Run writes what it is given.
 func NewPresence(store PresenceStore, now func() time.Time, logger *slog.Logger) *Presence {
 	return &Presence{store: store, now: now, logger: logger, pending: make(map[seenKey]Seen), open: make(map[seenKey]int)}
 }
@@ -110,7 +110,7 @@ func (p *Presence) note(partition fescue.Partition, thing string, change func(*S
 	p.pending[key] = s
 }
 
-// LastSeen is when a core was heard of, at the latest a moment ago.
+// LastSeen is when a core was last seen, at the latest a moment ago.
 func (p *Presence) LastSeen(ctx context.Context, partition fescue.Partition, thing string) (LastSeen, error) {
 	s, err := p.store.LastSeen(ctx, partition, thing)
 	if err != nil {

@@ -23,7 +23,7 @@ type Restoration struct {
 }
 
 // Restore makes a version, and its container where that is missing, under ids
-// that the caller chose. It tells whether anything was made: a version that is
+// that the caller chose. It reports whether anything was made: a version that is
 // there with the same body is left alone. One with another body is
 // fescue.ErrExists, as versions never change.
 func (s *Service) Restore(ctx context.Context, p fescue.Partition, r Restoration) (made bool, err error) {

@@ -12,7 +12,7 @@ import (
 // claim it asks the core to stop: the core ends the deployment in Failure if it
 // still can, and in Success if it was too late. With force it does not wait for
 // the core: the deployment ends in Failure, and the core goes back to the last
-// accepted deployment when it hears of that. by says in the timeline who wanted
+// accepted deployment when it learns of that. by says in the timeline who wanted
 // it. Of a deployment that has ended the error is fescue.ErrEnded.
 func (e *Engine) Cancel(ctx context.Context, p fescue.Partition, groupID, id string, force bool, by string) (fescue.Deployment, error) {
 	for {

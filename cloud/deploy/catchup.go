@@ -21,7 +21,7 @@ const maxEpoch = 1 << 62
 var ErrEpochJump = errors.New("the core's epoch is too far ahead")
 
 // catchUp compares what a core says that it has been through with what is known
-// here. A core asks for more only after it was told that its last end was heard,
+// here. A core asks for more only after it had the report of its last end acknowledged,
 // so a difference means that this server has forgotten: it was restored from a
 // backup. Then
 //

@@ -137,7 +137,7 @@ func (t *tracker) endLate(ctx context.Context, d fescue.Deployment, limit time.D
 	return nil
 }
 
-// lastSeen says in words when a deployment's core was last heard of.
+// lastSeen says in words when a deployment's core was last seen.
 func (t *tracker) lastSeen(ctx context.Context, d fescue.Deployment) string {
 	s, err := t.presence.LastSeen(ctx, d.Partition, d.CoreThing)
 	switch {

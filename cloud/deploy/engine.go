@@ -30,7 +30,7 @@ type Functions interface {
 	Resolve(ctx context.Context, p fescue.Partition, functionARN string) (v fescue.FunctionVersion, versionARN string, err error)
 }
 
-// Principals tells who a certificate is.
+// Principals finds the principal of a certificate.
 type Principals interface {
 	Principal(ctx context.Context, certificateID string) (fescue.Principal, error)
 }
@@ -50,13 +50,13 @@ type Signer interface {
 	// Sign makes an envelope for readers of the formats, as bundle.Sign does.
 	Sign(ctx context.Context, m bundle.Manifest, formats ...int) ([]byte, error)
 	// Renew signs again what Sign signed, perhaps with an earlier key, for readers
-	// of the formats, and tells the id of the key in use; a nil envelope stays nil.
+	// of the formats, and returns the id of the key in use; a nil envelope stays nil.
 	Renew(ctx context.Context, envelope []byte, formats ...int) (renewed []byte, keyID string, err error)
 	// SignSecrets seals secrets for a public key, as bundle.SealSecrets does.
 	SignSecrets(ctx context.Context, of bundle.SecretsOf, list []bundle.Secret, to crypto.PublicKey) ([]byte, error)
 }
 
-// Presence tells when a core was last heard of.
+// Presence reports when a core was last seen.
 type Presence interface {
 	LastSeen(ctx context.Context, p fescue.Partition, thing string) (cores.LastSeen, error)
 }
@@ -82,7 +82,7 @@ type Options struct {
 	// Serves reports whether cores serve a feature that a group needs; nil is
 	// fescue.Served.
 	Serves func(fescue.Feature) bool
-	// Presence tells when a core was last heard of.
+	// Presence reports when a core was last seen.
 	Presence  Presence
 	Deadlines Deadlines
 	Now       func() time.Time

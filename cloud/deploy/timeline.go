@@ -14,7 +14,7 @@ type Timeline struct {
 	fescue.Deployment
 	Steps    []fescue.RecordedStep
 	Progress fescue.Progress
-	// Core is when the deployment's core was heard of; zero before it is built.
+	// Core is when the deployment's core was last seen; zero before it is built.
 	Core cores.LastSeen
 	// Deadline is when the control plane ends the deployment if it stays in its
 	// phase; zero for never.

@@ -45,7 +45,7 @@ type trackedDeployments interface {
 type offered interface {
 	Waiting(ctx context.Context, p fescue.Partition, coreThing string, after int64) (fescue.Deployment, []byte, error)
 	OfferedArtifacts(ctx context.Context, d fescue.Deployment) ([]string, error)
-	WatchOffers(ctx context.Context, aws string, heard func(fescue.Deployment))
+	WatchOffers(ctx context.Context, aws string, wake func(fescue.Deployment))
 	Epoch(ctx context.Context, p fescue.Partition, coreThing string) (int64, error)
 	Passed(ctx context.Context, p fescue.Partition, coreThing string, epoch int64) ([]fescue.Deployment, error)
 	CatchUp(ctx context.Context, p fescue.Partition, coreThing string, epoch int64) (raised bool, err error)
@@ -177,7 +177,7 @@ const (
 )
 
 // Report takes a core's report on a deployment. A report that the engine has
-// heard before is accepted again. The errors are the transition errors of
+// taken before is accepted again. The errors are the transition errors of
 // package fescue, fescue.ErrNotFound when the core has no such deployment, and
 // ErrReport.
 func (t *tracker) Report(ctx context.Context, p fescue.Partition, thing, groupID, id string, r corelink.StatusReport) (fescue.Deployment, error) {

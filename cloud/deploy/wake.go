@@ -32,8 +32,8 @@ func newWaker(p Publisher, now func() time.Time, logger *slog.Logger) *waker {
 	return &waker{publisher: p, now: now, logger: logger, waiting: make(map[coreKey]map[chan struct{}]struct{})}
 }
 
-// wake tells a core that is connected to this server that something has become of
-// its deployment. Other servers hear of it from the store.
+// wake notifies a core that is connected to this server that something has become of
+// its deployment. Other servers are notified by the store.
 func (w *waker) wake(ctx context.Context, d fescue.Deployment) {
 	w.wakeWith(ctx, d.Partition, d.CoreThing, fmt.Appendf(nil, `{"version":%d,"timestamp":%d,"state":{"deploymentId":%q,"groupId":%q}}`,
 		d.Epoch, w.now().Unix(), d.ID, d.GroupID))

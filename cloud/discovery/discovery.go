@@ -1,4 +1,4 @@
-// Package discovery tells a client device which groups it is in: of each the
+// Package discovery finds out which groups a client device is in: of each the
 // core, where to reach it, and the authorities that vouch for it. A device is in
 // a group when the group's last deployment that succeeded has it. Whether the
 // device's policies let it ask is for the caller to find out.
@@ -25,12 +25,12 @@ type Store interface {
 	Memberships(ctx context.Context, p fescue.Partition, thing string, limit int) ([]fescue.Membership, error)
 }
 
-// Cores tells where cores are reached.
+// Cores returns where cores are reached.
 type Cores interface {
 	Connectivity(ctx context.Context, p fescue.Partition, thing string) (cores.Connectivity, error)
 }
 
-// Authorities tells whom to trust, the authority that signs first. A group that is
+// Authorities returns whom to trust, the authority that signs first. A group that is
 // not there is fescue.ErrNotFound.
 type Authorities interface {
 	Authorities(ctx context.Context, p fescue.Partition, groupID string) ([]groupca.Authority, error)

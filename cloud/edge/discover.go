@@ -15,7 +15,7 @@ import (
 	"github.com/fescue-edge/fescue/corelink"
 )
 
-// Discovery tells client devices their groups.
+// Discovery returns client devices their groups.
 type Discovery interface {
 	Discover(ctx context.Context, who identity.Principal, thing string) (corelink.Discovery, error)
 }

@@ -32,7 +32,7 @@ import (
 	"github.com/fescue-edge/fescue/policy"
 )
 
-// Principals tells who a certificate is. Unknown certificates are
+// Principals finds the principal of a certificate. Unknown certificates are
 // fescue.ErrNotFound.
 type Principals interface {
 	Principal(ctx context.Context, certificateID string) (identity.Principal, error)
@@ -50,7 +50,7 @@ type Deployments interface {
 	SealSecrets(ctx context.Context, p fescue.Partition, thing, groupID, id string, epoch int64, to crypto.PublicKey) ([]byte, error)
 }
 
-// Presence is told when a core was heard of, and when its long poll begins and ends:
+// Presence is notified when a core was seen, and when its long poll begins and ends:
 // with Done when it is answered, with Gone when it broke.
 type Presence interface {
 	Saw(p fescue.Partition, thing string)
@@ -65,7 +65,7 @@ type Artifacts interface {
 	Stat(ctx context.Context, hash string) (artifacts.Info, error)
 }
 
-// SigningKeys tells the public keys of manifests.
+// SigningKeys returns the public keys of manifests.
 type SigningKeys interface {
 	Public(ctx context.Context) (corelink.SigningKeys, error)
 }
@@ -542,7 +542,7 @@ func readReport(r *http.Request, report any) error {
 	return nil
 }
 
-// getSigningKeys tells any registered device the keys of manifests: they are
+// getSigningKeys gives any registered device the keys of manifests: they are
 // public.
 func (h *Handler) getSigningKeys(w http.ResponseWriter, c *caller) error {
 	keys, err := h.SigningKeys.Public(c.Context())

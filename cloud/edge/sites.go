@@ -30,7 +30,7 @@ func (h *Handler) tellSite(c *caller, thing string, offer *corelink.Offer) {
 	site, err := h.Sites.Site(c.Context(), c.Partition, thing)
 	if err != nil {
 		if c.Context().Err() == nil {
-			h.Logger.Error("a core was not told of its client devices; its next poll does", "core", thing, "error", err)
+			h.Logger.Error("a core was not sent its client devices; its next poll is answered with them", "core", thing, "error", err)
 		}
 		return
 	}

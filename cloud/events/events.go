@@ -1,7 +1,7 @@
 // Package events delivers notifications of deployments' changes of status to
 // webhooks and to MQTT. What has to be delivered stands in an outbox, written in
 // the transaction of the change itself; it leaves the outbox when its destination
-// has taken it. So every change is told at least once, those of one deployment in
+// has taken it. So every change is delivered at least once, those of one deployment in
 // order, whatever dies in between.
 package events
 
@@ -139,7 +139,7 @@ type Status struct {
 	LastError string `json:"lastError,omitempty"`
 }
 
-// Status tells how every destination does.
+// Status reports how every destination does.
 func (s *Service) Status(ctx context.Context) ([]Status, error) {
 	backlog, err := s.o.Store.NotificationBacklog(ctx)
 	if err != nil {

@@ -57,7 +57,7 @@ type StatusChangeDetail struct {
 	Status         fescue.DeploymentStatus `json:"status"`
 }
 
-// Change is the event that tells a deployment's present status, under a new id.
+// Change is the event that carries a deployment's present status, under a new id.
 func Change(d fescue.Deployment) StatusChange {
 	return StatusChange{
 		Version: "0", ID: fescue.NewID(), DetailType: "Greengrass Deployment Status Change", Source: "aws.greengrass",

@@ -35,7 +35,7 @@ type Store interface {
 	PublishFunction(ctx context.Context, p fescue.Partition, version fescue.FunctionVersion, ifRevision string) (fescue.FunctionVersion, error)
 	// RestoreFunctionVersion writes a published version under the number that it
 	// has; where the function is missing it is made, with latest as its $LATEST.
-	// It tells whether it wrote the version; one that is there and differs is
+	// It reports whether it wrote the version; one that is there and differs is
 	// fescue.ErrExists.
 	RestoreFunctionVersion(ctx context.Context, p fescue.Partition, latest, version fescue.FunctionVersion) (made bool, err error)
 	// DeleteFunction removes a function with all versions and aliases.

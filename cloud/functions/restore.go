@@ -14,7 +14,7 @@ var restorable = regexp.MustCompile(`^[1-9][0-9]{0,17}$`)
 // Restore publishes a version under a number that the caller chose, as another
 // store, or a core, had it. It is checked as Create checks a function. Where the
 // function is missing it is made, with the same $LATEST; where it is there, its
-// $LATEST stays. Restore tells whether it made the version: the same one is left
+// $LATEST stays. Restore reports whether it made the version: the same one is left
 // alone, one that differs is fescue.ErrExists, as versions never change.
 func (s *Service) Restore(ctx context.Context, p fescue.Partition, version string, c Creation) (v fescue.FunctionVersion, made bool, err error) {
 	name, err := c.check(p)

@@ -134,7 +134,7 @@ func (k *Keys) put(ctx context.Context, id, secret, account, name string, grant 
 	return k.store.PutAccessKey(ctx, row, records...)
 }
 
-// Create makes a key, and the audit record of it. The secret is told only here.
+// Create makes a key, and the audit record of it. The secret is returned only here.
 func (k *Keys) Create(ctx context.Context, account, name string, grant Grant) (id, secret string, err error) {
 	var raw [40]byte
 	if _, err := rand.Read(raw[:]); err != nil {

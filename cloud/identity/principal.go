@@ -33,7 +33,7 @@ type Registry interface {
 	Principal(ctx context.Context, certificateID string) (fescue.Principal, error)
 }
 
-// Principals tells who a certificate is, for everything that speaks to cores and
+// Principals finds the principal of a certificate, for everything that speaks to cores and
 // devices.
 type Principals struct{ Registry Registry }
 

@@ -17,7 +17,7 @@ import (
 	"github.com/fescue-edge/fescue/policy"
 )
 
-// Inventory tells what a limit cannot know by itself.
+// Inventory looks up what a limit cannot know by itself.
 type Inventory interface {
 	// DefinitionTags are the tags of a group or definition; of one that the
 	// partition does not have the error is fescue.ErrNotFound.

@@ -13,7 +13,7 @@ import (
 // NextID stands for the execution that a thing is to take next.
 const NextID = "$next"
 
-// maxPending bounds how many executions of one thing are looked at and told: what
+// maxPending bounds how many executions of one thing are looked at and sent: what
 // waits behind them comes later.
 const maxPending = 100
 
@@ -166,7 +166,7 @@ func (s *Service) CancelExecution(ctx context.Context, p fescue.Partition, thing
 const changeAttempts = 20
 
 // change replaces an execution that has not ended by what f makes of it, unless f
-// returns false, and tells the thing what is next.
+// returns false, and notifies the thing of what is next.
 func (s *Service) change(ctx context.Context, p fescue.Partition, thing, jobID string, expected int64, f func(*JobExecution, Job) bool) (JobExecution, error) {
 	for attempt := 1; ; attempt++ {
 		e, err := s.Execution(ctx, p, thing, jobID)

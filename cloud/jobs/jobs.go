@@ -83,7 +83,7 @@ type Options struct {
 type Service struct {
 	Options
 	// locks lets the executions of one thing change one at a time, so that what
-	// the thing is told leaves this server in the order in which it happened.
+	// the thing is sent leaves this server in the order in which it happened.
 	locks keyed.Mutex[thingKey]
 	// cores are the cores that were seen and not yet looked at.
 	cores chan thingKey
@@ -174,7 +174,7 @@ func (s *Service) Create(ctx context.Context, p fescue.Partition, job Job, token
 		return s.Job(ctx, p, id)
 	}
 	for _, thing := range things {
-		s.tell(ctx, p, thing)
+		s.lockAndAnnounce(ctx, p, thing)
 	}
 	return job, nil
 }
@@ -261,7 +261,7 @@ func (s *Service) Cancel(ctx context.Context, p fescue.Partition, id string, for
 		return Job{}, fmt.Errorf("cancel job: %w", err)
 	}
 	for _, thing := range things {
-		s.tell(ctx, p, thing)
+		s.lockAndAnnounce(ctx, p, thing)
 	}
 	return s.Store.Job(ctx, p, id)
 }
@@ -279,7 +279,7 @@ func (s *Service) Delete(ctx context.Context, p fescue.Partition, id string, for
 		return fmt.Errorf("delete job: %w", err)
 	}
 	for _, thing := range things {
-		s.tell(ctx, p, thing)
+		s.lockAndAnnounce(ctx, p, thing)
 	}
 	return nil
 }

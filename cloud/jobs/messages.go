@@ -11,7 +11,7 @@ import (
 // The shapes of the jobs device API (AWS IoT Core developer guide, "Jobs device
 // MQTT and HTTPS APIs and data types"). Times are seconds since the epoch.
 
-// Summary tells that an execution waits or is in progress.
+// Summary says that an execution waits or is in progress.
 type Summary struct {
 	JobID           string `json:"jobId"`
 	QueuedAt        int64  `json:"queuedAt"`
@@ -117,8 +117,8 @@ func (s *Service) publish(ctx context.Context, p fescue.Partition, thing, rest s
 	}
 }
 
-// tell announces what waits for a thing, in its turn.
-func (s *Service) tell(ctx context.Context, p fescue.Partition, thing string) {
+// lockAndAnnounce announces what waits for a thing, in its turn.
+func (s *Service) lockAndAnnounce(ctx context.Context, p fescue.Partition, thing string) {
 	defer s.locks.Lock(thingKey{p, thing})()
 	s.announce(ctx, p, thing)
 }
@@ -128,7 +128,7 @@ func (s *Service) tell(ctx context.Context, p fescue.Partition, thing string) {
 func (s *Service) announce(ctx context.Context, p fescue.Partition, thing string) {
 	pending, err := s.Store.PendingExecutions(ctx, p, thing, maxPending)
 	if err != nil {
-		s.Logger.Warn("thing not told of its jobs", "partition", p, "thing", thing, "error", err)
+		s.Logger.Warn("thing not notified of its jobs", "partition", p, "thing", thing, "error", err)
 		return
 	}
 	now := s.Now()
@@ -151,7 +151,7 @@ func (s *Service) announce(ctx context.Context, p fescue.Partition, thing string
 	if len(pending) > 0 {
 		job, err := s.Store.Job(ctx, p, pending[0].JobID)
 		if err != nil {
-			s.Logger.Warn("thing not told of its next job", "partition", p, "thing", thing, "error", err)
+			s.Logger.Warn("thing not notified of its next job", "partition", p, "thing", thing, "error", err)
 			return
 		}
 		data := DataOf(pending[0], json.RawMessage(job.Document), now)

@@ -50,8 +50,8 @@ var updateAnswer = map[string]string{
 	"reason": "fescue-core does not update itself: install the new fescue-core with the package manager or replace its binary, then restart it",
 }
 
-// SawCore tells that a Fescue core asks for deployments under the name of a thing.
-// It does not wait: Run ends the updates that wait on the core. What is told while
+// SawCore notes that a Fescue core asks for deployments under the name of a thing.
+// It does not wait: Run ends the updates that wait on the core. What is noted while
 // many others wait is forgotten, since the core asks again.
 func (s *Service) SawCore(p fescue.Partition, thing string) {
 	select {

@@ -55,7 +55,7 @@ type Store interface {
 	Logs(ctx context.Context, p fescue.Partition, groupID string, f Filter) ([]Piece, error)
 }
 
-// Cores tells which core a group has.
+// Cores returns which core a group has.
 type Cores interface {
 	// GroupCore is the thing of the group's core, or fescue.ErrNotFound.
 	GroupCore(ctx context.Context, p fescue.Partition, groupID string) (string, error)

@@ -33,7 +33,7 @@ type device struct {
 	front      *Front
 	end        context.CancelCauseFunc // ends the connection
 	done       chan struct{}           // closed when nothing of it is left
-	admitted   func()                  // told that the connection is no stranger's
+	admitted   func()                  // called when the connection has proved whose it is
 	connection map[string][]string     // policy variables
 	credential *credential
 

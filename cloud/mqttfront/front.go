@@ -47,7 +47,7 @@ type Upstream interface {
 	Credentials() (username, password string)
 }
 
-// Presence is told when a thing opens a connection and when that ends.
+// Presence is notified when a thing opens a connection and when that ends.
 type Presence interface {
 	Connected(p fescue.Partition, thing, host string)
 	Gone(p fescue.Partition, thing string)
@@ -58,7 +58,7 @@ type Options struct {
 	Directory Directory    // required
 	Broker    Upstream     // required
 	Logger    *slog.Logger // required
-	// Presence is told which things connect; nil for nobody.
+	// Presence is notified which things connect; nil for nobody.
 	Presence Presence
 	// Now is the clock for the validity of certificates and the age of
 	// sessions; default time.Now.
@@ -138,7 +138,7 @@ type Front struct {
 	speaker     *speaker
 	expiry      *expiry
 	book        *book
-	// words bounds how much the log tells of what clients are refused.
+	// words bounds how much the log says of what clients are refused.
 	words *rate.Limiter
 
 	receivers []Receiver
@@ -178,13 +178,13 @@ func New(o Options) (*Front, error) {
 	return f, nil
 }
 
-// How many refusals the log tells of.
+// How many refusals the log shows.
 const (
 	refusalsASecond = 1
 	refusalsAtOnce  = 100
 )
 
-// refused tells the log what a client was refused.
+// refused logs what a client was refused.
 func (f *Front) refused(d *device, what string, cause error) {
 	if errors.Is(cause, ErrQuota) {
 		f.counters.overQuota.Add(1)

@@ -21,7 +21,7 @@ type Directory interface {
 	Principal(ctx context.Context, certificateID string) (identity.Principal, error)
 }
 
-// Revisioner is a Directory that can tell cheaply whether anything changed. The
+// Revisioner is a Directory that can report cheaply whether anything changed. The
 // front then asks for one revision, in place of each connected certificate, at
 // every refresh.
 type Revisioner interface {

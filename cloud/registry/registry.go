@@ -1,6 +1,6 @@
 // Package registry keeps things, device certificates, IoT policies and what is
 // attached to what: the part of AWS IoT Core that says who a device is and what
-// it may do. It checks names, limits and states, issues certificates, and tells
+// it may do. It checks names, limits and states, issues certificates, and notifies
 // listeners when what a certificate may do has changed.
 //
 // The package must not know how callers speak (packages awsapi/iot, edge,

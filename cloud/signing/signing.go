@@ -210,7 +210,7 @@ func (k *Keys) SignSecrets(ctx context.Context, of bundle.SecretsOf, list []bund
 }
 
 // Renew signs a manifest of this control plane again, with the newest key and for
-// readers of the formats, and tells the id of that key. A nil envelope stays nil.
+// readers of the formats, and returns the id of that key. A nil envelope stays nil.
 func (k *Keys) Renew(ctx context.Context, envelope []byte, formats ...int) (renewed []byte, keyID string, err error) {
 	key, err := k.current(ctx)
 	if err != nil || len(envelope) == 0 {

@@ -27,7 +27,7 @@ type Cores interface {
 
 // Devices tells of groups' client devices.
 type Devices interface {
-	// RevokedDevices lists certificates that are not to be taken, and tells how many
+	// RevokedDevices lists certificates that are not to be taken, and returns how many
 	// there are.
 	RevokedDevices(ctx context.Context, p fescue.Partition, groupID string) (devices int, revoked []string, err error)
 }

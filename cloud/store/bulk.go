@@ -160,7 +160,7 @@ func (s Bulk) AddBulkRecords(ctx context.Context, b bulk.BulkDeployment, records
 	})
 }
 
-// ClearBulkRecords forgets the lines that were not reported, and tells how many
+// ClearBulkRecords forgets the lines that were not reported, and returns how many
 // of at most limit there were.
 func (s Bulk) ClearBulkRecords(ctx context.Context, b bulk.BulkDeployment, limit int) (n int64, err error) {
 	err = s.db.update(ctx, func(tx *sql.Tx) error {

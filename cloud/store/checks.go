@@ -44,7 +44,7 @@ func (s Checks) WaitingCheck(ctx context.Context, p fescue.Partition, thing stri
 }
 
 // waitingChecks are the checks, of all partitions, that no core has answered, as
-// what a watch hears of.
+// what a watch reports.
 func (s Checks) waitingChecks(ctx context.Context, aws string, now time.Time) ([]fescue.Deployment, error) {
 	return all(ctx, s.db.read, func(rows *sql.Rows) (d fescue.Deployment, err error) {
 		var partition string

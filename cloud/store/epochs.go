@@ -34,7 +34,7 @@ func (s Offers) CatchUp(ctx context.Context, p fescue.Partition, coreThing strin
 }
 
 // SetEpoch sets a core's epoch, but not below that of a deployment of it. The error
-// is fescue.ErrNotFound for a core that was never given an epoch nor heard of.
+// is fescue.ErrNotFound for a core that was never given an epoch nor seen.
 func (s Offers) SetEpoch(ctx context.Context, p fescue.Partition, coreThing string, epoch int64) (before, now int64, err error) {
 	err = s.db.update(ctx, func(tx *sql.Tx) error {
 		// Read by a change, so that no other transaction comes between.

@@ -111,7 +111,7 @@ func (s Events) DropNotifications(ctx context.Context, before time.Time) (map[st
 	return dropped, err
 }
 
-// NotificationBacklog tells what waits, by destination, also for those that are
+// NotificationBacklog counts what waits, by destination, also for those that are
 // no longer configured.
 func (s Events) NotificationBacklog(ctx context.Context) ([]events.NotificationBacklog, error) {
 	scan := func(rows *sql.Rows) (b events.NotificationBacklog, err error) {

@@ -15,10 +15,10 @@ import (
 	"github.com/fescue-edge/fescue"
 )
 
-// Servers on one PostgreSQL database tell each other in the transaction itself
+// Servers on one PostgreSQL database notify each other in the transaction itself
 // what waits for a core, so that the one to which the core is connected wakes it.
-// A notification is heard within milliseconds or not at all: each server sends
-// itself one now and then, and while it does not hear that, it looks for offers
+// A notification arrives within milliseconds or not at all: each server sends
+// itself one now and then, and while it does not receive that, it looks for offers
 // once a second.
 
 // Timing of notifications.
@@ -32,7 +32,7 @@ const (
 	mostOffers = 1000
 )
 
-// peers is how a server hears of others.
+// peers is how a server is notified by others.
 type peers struct {
 	config  *pgx.ConnConfig
 	channel string
@@ -45,7 +45,7 @@ func newPeers(config *pgx.ConnConfig, schema string, logger *slog.Logger) *peers
 	return &peers{config, fmt.Sprintf("fescue_%08x", crc32.ChecksumIEEE([]byte(schema))), fescue.NewID(), logger}
 }
 
-// notice is what one server tells the others. Without a core it is a heartbeat.
+// notice is what one server sends the others. Without a core it is a heartbeat.
 type notice struct {
 	From       string `json:"from"`
 	Partition  string `json:"partition,omitempty"`
@@ -76,16 +76,16 @@ type Offers struct{ db *DB }
 // Offers is that part of the database.
 func (db *DB) Offers() Offers { return Offers{db} }
 
-// WatchOffers calls heard for each step by which another server on the database
-// left something for a core to do, until ctx ends. Of the deployment heard gets
+// WatchOffers calls wake for each step by which another server on the database
+// left something for a core to do, until ctx ends. Of the deployment wake gets
 // the partition, the core, the ids and the epoch. It may be called again for the
 // same step. On SQLite there is no other server.
-func (s Offers) WatchOffers(ctx context.Context, aws string, heard func(fescue.Deployment)) {
+func (s Offers) WatchOffers(ctx context.Context, aws string, wake func(fescue.Deployment)) {
 	if s.db.peers == nil {
 		<-ctx.Done()
 		return
 	}
-	w := &watch{db: s.db, aws: aws, heard: heard, since: s.db.now()}
+	w := &watch{db: s.db, aws: aws, wake: wake, since: s.db.now()}
 	for {
 		err := w.listen(ctx)
 		if ctx.Err() != nil {
@@ -110,13 +110,13 @@ func (s Offers) WatchOffers(ctx context.Context, aws string, heard func(fescue.D
 type watch struct {
 	db    *DB
 	aws   string
-	heard func(fescue.Deployment)
+	wake  func(fescue.Deployment)
 	cut   bool            // notifications do not arrive
 	since time.Time       // what was offered before is known
-	told  map[string]bool // what the last look found
+	seen  map[string]bool // what the last look found
 }
 
-// listen hears notifications until they fail to arrive.
+// listen receives notifications until they fail to arrive.
 func (w *watch) listen(ctx context.Context) error {
 	p := w.db.peers
 	conn, err := pgx.ConnectConfig(ctx, p.config)
@@ -156,7 +156,7 @@ func (w *watch) listen(ctx context.Context) error {
 			}
 			w.since = w.db.now()
 			if n.From != p.self && n.Core != "" {
-				w.heard(fescue.Deployment{
+				w.wake(fescue.Deployment{
 					Partition: partitionOf(w.aws, n.Partition), CoreThing: n.Core, GroupID: n.Group, ID: n.Deployment, Epoch: n.Epoch,
 				})
 			}
@@ -204,13 +204,13 @@ func (w *watch) look(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	told := make(map[string]bool, len(list)+len(waiting))
+	seen := make(map[string]bool, len(list)+len(waiting))
 	for _, d := range append(list, waiting...) {
-		told[d.ID] = true
-		if !w.told[d.ID] {
-			w.heard(d)
+		seen[d.ID] = true
+		if !w.seen[d.ID] {
+			w.wake(d)
 		}
 	}
-	w.told, w.since = told, now
+	w.seen, w.since = seen, now
 	return nil
 }

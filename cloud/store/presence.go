@@ -51,7 +51,7 @@ func see(ctx context.Context, tx *sql.Tx, seen cores.Seen) error {
 	return err
 }
 
-// LastSeen is when a core was last heard of; the zero LastSeen of one that never
+// LastSeen is when a core was last seen; the zero LastSeen of one that never
 // was.
 func (s Cores) LastSeen(ctx context.Context, p fescue.Partition, thing string) (cores.LastSeen, error) {
 	var seen, gone, connected int64
@@ -69,7 +69,7 @@ func lastSeen(seen, gone, connected int64, address string) cores.LastSeen {
 	return cores.LastSeen{SeenAt: fromMillis(seen), GoneAt: fromMillis(gone), ConnectedAt: fromMillis(connected), Address: address}
 }
 
-// CountCores counts the cores of every partition that were ever heard of, and those
+// CountCores counts the cores of every partition that were ever seen, and those
 // of them that are online now.
 func (s Cores) CountCores(ctx context.Context, now time.Time) (known, online int, err error) {
 	err = s.db.read.QueryRowContext(ctx, `

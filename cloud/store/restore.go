@@ -11,7 +11,7 @@ import (
 )
 
 // RestoreVersion writes a version, and its container where that is missing,
-// under the ids that they have. It tells whether it wrote the version; one that
+// under the ids that they have. It reports whether it wrote the version; one that
 // is there with another body is fescue.ErrExists.
 func (s Definitions) RestoreVersion(ctx context.Context, p fescue.Partition, d fescue.Definition, v fescue.DefinitionVersion) (made bool, err error) {
 	err = s.db.update(ctx, func(tx *sql.Tx) error {

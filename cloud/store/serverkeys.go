@@ -15,7 +15,7 @@ type ServerKeys struct{ db *DB }
 func (db *DB) ServerKeys() ServerKeys { return ServerKeys{db} }
 
 // AddServerKey writes a key, and reports whether it did: of two servers that add
-// a key of the same purpose and number the first wins, and ServerKeys then tells
+// a key of the same purpose and number the first wins, and ServerKeys then shows
 // both the same.
 func (s ServerKeys) AddServerKey(ctx context.Context, k signing.ServerKey) (added bool, err error) {
 	err = s.db.update(ctx, func(tx *sql.Tx) error {

@@ -174,7 +174,7 @@ func (c *restoreCommand) accept(table backup.Table) (backup.Terms, error) {
 	return terms, err
 }
 
-// progress tells every few seconds how far long work has come.
+// progress prints every few seconds how far long work has come.
 func progress(w io.Writer, what string) backup.Progress {
 	const interval = 2 * time.Second
 	last := time.Now()

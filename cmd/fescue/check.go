@@ -76,7 +76,7 @@ func (c *checkCommand) Run(ctx context.Context, t *terminal) error {
 	return nil
 }
 
-// checkText tells a result to a person.
+// checkText prints a result for people.
 func checkText(g client.Group, version string, r ownapi.CheckResult) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "group %s, version %s\n", g.Name, version)

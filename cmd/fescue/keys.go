@@ -128,7 +128,7 @@ type createKey struct {
 	Buckets   []string `placeholder:"PATTERN" help:"Limit the key to buckets with such names, besides those of its groups."`
 }
 
-// Run prints the new key; the secret is not told again.
+// Run prints the new key; the secret is not shown again.
 func (c createKey) Run(ctx context.Context, t *terminal) error {
 	if c.Account == "" {
 		known, err := cloud.KnownPlace(ctx, c.state(), t.logger)

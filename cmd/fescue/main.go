@@ -67,7 +67,7 @@ func main() {
 	os.Exit(code)
 }
 
-// run is the program: 0 is success, 1 a failure that was told, 2 a command line
+// run is the program: 0 is success, 1 a failure that was reported, 2 a command line
 // that does not make sense.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	var cli commands

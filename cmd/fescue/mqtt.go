@@ -170,7 +170,7 @@ Examples:
 }
 
 // maxPubPayload bounds what is read of a file, in bytes, just above what a server
-// takes, so that the server's refusal is what is told.
+// takes, so that the server's refusal is what is reported.
 const maxPubPayload = iotdata.MaxPayload + 1
 
 // Run publishes.

@@ -90,7 +90,7 @@ func (c *recoverCommand) Run(ctx context.Context, t *terminal) error {
 	if outcomes == nil && err != nil {
 		return err
 	}
-	return errors.Join(c.tell(t, recovered{
+	return errors.Join(c.print(t, recovered{
 		GroupID: group.Group.Id, GroupVersionID: group.Group.Versions[0].Version, GroupName: group.Group.Name, DeploymentID: report.DeploymentID,
 		Account: p.Account, Region: p.Region, DryRun: c.DryRun, Changed: transfer.Changes(outcomes), Parts: outcomes,
 		Assumed: present(report.Assumed), Supply: present(report.Supply), Warnings: present(report.Warnings),
@@ -106,7 +106,7 @@ func present[T any](list []T) []T {
 	return list
 }
 
-func (c *recoverCommand) tell(t *terminal, r recovered) error {
+func (c *recoverCommand) print(t *terminal, r recovered) error {
 	if c.JSON {
 		return printJSON(t.stdout, r)
 	}

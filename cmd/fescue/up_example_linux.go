@@ -208,10 +208,10 @@ func (u *upRun) newGroup(ctx context.Context, e example, want upState) (group, v
 	return made.Id, made.LatestVersion, err
 }
 
-// watchInterval is how often the status is asked for; each change is told once.
+// watchInterval is how often the status is asked for; each change is printed once.
 const watchInterval = 20 * time.Millisecond
 
-// watch polls GetDeploymentStatus, as scripts do, and tells each change with the
+// watch polls GetDeploymentStatus, as scripts do, and prints each change with the
 // time since the deployment was created. A Failure is an error.
 func (d *exampleDeployment) watch(ctx context.Context) error {
 	path := "/greengrass/groups/" + d.groupID + "/deployments/" + d.id + "/status"

@@ -95,9 +95,9 @@ type Options struct {
 	Connected func() bool
 	// AllowRoot permits functions with UID or GID 0.
 	AllowRoot bool
-	// Certificates tells those that the core depends on; nil means none.
+	// Certificates returns those that the core depends on; nil means none.
 	Certificates func() []Certificate
-	// Info tells what the core is, but for what its software reads and serves, which
+	// Info returns what the core is, but for what its software reads and serves, which
 	// the agent adds; nil means nothing.
 	Info func(ctx context.Context) fescue.CoreInfo
 	// Site takes what the control plane says of the core's client devices, with each
@@ -135,9 +135,9 @@ type Agent struct {
 
 	// The rest belongs to the goroutine of Run.
 
-	// overslept says that the agent asks without having been woken, unheard that
+	// overslept says that the agent asks without having been woken, wakesLost that
 	// the cloud's wakes do not arrive.
-	overslept, unheard bool
+	overslept, wakesLost bool
 
 	state state
 	// work is what is done for the deployment under way.
@@ -306,7 +306,7 @@ func (a *Agent) idle(ctx context.Context, d time.Duration) bool {
 }
 
 // canBeWoken reports whether it is enough to poll now and then.
-func (a *Agent) canBeWoken() bool { return a.Connected() && !a.unheard }
+func (a *Agent) canBeWoken() bool { return a.Connected() && !a.wakesLost }
 
 // oversleep takes note that something waited for the core when it asked without
 // having been woken: until a wake comes it waits at the cloud.
@@ -314,7 +314,7 @@ func (a *Agent) oversleep() {
 	if !a.overslept || !a.canBeWoken() {
 		return
 	}
-	a.unheard = true
+	a.wakesLost = true
 	a.Logger.Warn("The cloud's word that a deployment waits did not arrive over MQTT; the core polls for deployments until it does. Check the core's IoT policy for iot:Receive.",
 		slog.String("topic", corelink.WakeTopic(a.ThingName)))
 }
@@ -339,7 +339,7 @@ func (a *Agent) step(ctx context.Context) (again bool, err error) {
 	}
 	a.watchFindings() // also while the control plane does not answer
 	if a.woken.Swap(false) {
-		a.overslept, a.unheard = false, false
+		a.overslept, a.wakesLost = false, false
 	}
 	wait := corelink.MaxPoll
 	if a.canBeWoken() || a.unsaved {
@@ -376,7 +376,7 @@ func (a *Agent) step(ctx context.Context) (again bool, err error) {
 	return true, a.deploy(ctx, offer)
 }
 
-// reportCore tells the cloud what the core is. What waits for the core is not to
+// reportCore reports to the cloud what the core is. What waits for the core is not to
 // wait for that, so it is left for later when it fails.
 func (a *Agent) reportCore(ctx context.Context, info fescue.CoreInfo) {
 	if err := a.Cloud.ReportCore(ctx, a.ThingName, info); err != nil {

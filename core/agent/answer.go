@@ -12,7 +12,7 @@ import (
 	"github.com/fescue-edge/fescue/corelink"
 )
 
-// answer tells the control plane whether this core could run a group. It changes
+// answer reports to the control plane whether this core could run a group. It changes
 // and starts nothing.
 func (a *Agent) answer(ctx context.Context, c corelink.Check) error {
 	a.Logger.Info("A group is checked without being deployed.", slog.String("groupId", c.GroupID), slog.String("checkId", c.ID))

@@ -48,7 +48,7 @@ func (w *work) report(epoch int64) corelink.ProgressReport {
 }
 
 // attend gives a context for work on a deployment. While the work lasts, the
-// control plane is told every few seconds, and at each wake, what is done; when
+// control plane gets a report every few seconds, and at each wake, of what is done; when
 // it answers that the deployment is to stop or has ended, the context ends.
 // leave must be called once: it is errCancelled or errAbandoned when the context
 // ended for that, else nil. With soon the first report goes out at once, for work

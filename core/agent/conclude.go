@@ -118,7 +118,7 @@ func (a *Agent) conclude(m bundle.Manifest, problems []failure.Problem) {
 }
 
 // giveUp writes down that the cloud ended a deployment by itself. That the core
-// runs the last accepted one again is told when it does.
+// runs the last accepted one again is reported when it does.
 func (a *Agent) giveUp(m bundle.Manifest) {
 	a.Logger.Error("The control plane had ended the deployment otherwise; the last accepted one stays or comes back.",
 		slog.String("deploymentId", m.DeploymentID))
@@ -154,7 +154,7 @@ func (a *Agent) setState(s state) {
 	a.unsaved = err != nil
 }
 
-// reportEnd tells the cloud how a deployment ended, until it has heard it.
+// reportEnd reports to the cloud how a deployment ended, until the report is acknowledged.
 func (a *Agent) reportEnd(ctx context.Context) error {
 	e := a.state.Ended
 	_, err := a.send(ctx, e.GroupID, e.DeploymentID, e.Report)

@@ -39,7 +39,7 @@ func (a *Agent) deploy(ctx context.Context, offer corelink.Offer) error {
 	case errors.Is(err, trust.ErrNoKey):
 		return err
 	case errors.Is(err, trust.ErrReplay) && a.runs(m):
-		// The cloud has lost what it was told, perhaps from the claim on.
+		// The cloud has lost what was reported, perhaps from the claim on.
 		if offer.Phase == fescue.Offered {
 			if err := a.report(ctx, m, fescue.EventClaimed); err != nil {
 				return err
@@ -80,7 +80,7 @@ func (a *Agent) deploy(ctx context.Context, offer corelink.Offer) error {
 		return a.failed(ctx, m, failure.Disk("switch to the new deployment", err))
 	}
 	log.Info("The deployment is switched to.")
-	// The end will be reported until it is heard; this step need not be.
+	// The end will be reported until it is acknowledged; this step need not be.
 	note, cancel := context.WithTimeout(ctx, a.Times.Note)
 	defer cancel()
 	err = a.report(note, m, fescue.EventSwitched)

@@ -28,7 +28,7 @@ const (
 const (
 	// clockTolerance is how far the core's clock may be from the control plane's.
 	clockTolerance = 5 * time.Minute
-	// expiryNotice is how long before its end a certificate is told of.
+	// expiryNotice is how long before its end a certificate is warned of.
 	expiryNotice = 30 * 24 * time.Hour
 	// findingsEvery is how often findings are looked for, so that one is told
 	// soon and once.
@@ -49,7 +49,7 @@ func (a *Agent) Findings() []Finding {
 		list = append(list, Finding{FindingDiskFull, fmt.Sprintf(
 			"The disk of %s is full: %d kB are free, less than %d kB. Free space; no deployment can be staged until then", a.layout.root, free>>10, int64(depot.Margin)>>10)})
 	}
-	// A clock is compared with the control plane's, as its last answer told it.
+	// A clock is compared with the control plane's, by its last answer.
 	if c, ok := a.Cloud.(interface {
 		ClockOffset() (time.Duration, bool)
 	}); ok {
@@ -79,7 +79,7 @@ func (a *Agent) Findings() []Finding {
 	return list
 }
 
-// attention is the findings of now as the control plane is told of them.
+// attention is the findings of now as they are reported to the control plane.
 func (a *Agent) attention() (list []fescue.ErrorDetail) {
 	for _, f := range a.Findings() {
 		list = append(list, fescue.ErrorDetail{DetailedErrorCode: f.Code, DetailedErrorMessage: cut(f.Message, 1000)})

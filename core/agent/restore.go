@@ -98,7 +98,7 @@ func (a *Agent) restoreDeployment(ctx context.Context) error {
 }
 
 // accepted reports whether the current deployment may run: it has succeeded
-// here, even if the cloud has still to be told.
+// here, even if the cloud does not have it yet.
 func (a *Agent) accepted() bool {
 	if a.current == nil {
 		return true

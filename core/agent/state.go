@@ -12,7 +12,7 @@ import (
 )
 
 // state is what the manifest on disk cannot say: which deployments have ended
-// here, and what the cloud has still to be told.
+// here, and what the cloud has still to get.
 type state struct {
 	// Epoch is the highest epoch whose deployment has ended on this core. That
 	// epoch and lower ones are replays.

@@ -60,8 +60,8 @@ type Options struct {
 	Drain time.Duration
 	// Queue holds what is published; nil is one of DefaultMaxBytes in memory.
 	Queue Queue
-	// Changed is told when the connection comes (with its subscriptions) and
-	// goes; nil tells nobody.
+	// Changed is called when the connection comes (with its subscriptions) and
+	// goes; nil is not called.
 	Changed func(connected bool)
 	Logger  *slog.Logger
 }

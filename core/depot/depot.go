@@ -33,7 +33,7 @@ type Source interface {
 	GetArtifact(ctx context.Context, groupID, deploymentID, hash string, offset int64) (io.ReadCloser, error)
 }
 
-// Progress is told what is done.
+// Progress is called with what is done.
 type Progress interface {
 	// Doing says what is done now, in a few words.
 	Doing(format string, args ...any)

@@ -18,7 +18,7 @@ import (
 type Times struct {
 	// Header is for a request's head: 5 s.
 	Header time.Duration
-	// Request is within what a stranger's request has to be there as a whole; a
+	// Request is within what a request without a token has to be there as a whole; a
 	// worker's body gets longer the larger it is: 10 s.
 	Request time.Duration
 	// Room is how long a body waits for room among others: 10 s.

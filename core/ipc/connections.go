@@ -15,35 +15,35 @@ import (
 
 // Bounds of open connections and of bodies that are being read. Every user of
 // the machine can connect; only workers have a token. So a connection that has
-// not shown one is a stranger's: there are few of them, and the one that has been
+// not shown one is anonymous: there are few of them, and the one that has been
 // open longest gives way to the next, so that a worker always gets in.
 const (
 	maxConnections = 4096
-	maxStrangers   = 256
+	maxAnonymous   = 256
 	maxOfWorker    = 256
 
 	// Bodies of up to freeBody bytes are read at once; larger ones wait for room
-	// among those of the same worker, or of all strangers, and among all.
-	freeBody          = 16 << 10
-	maxBodies         = 64 << 20
-	maxWorkerBodies   = 2*invoke.MaxPayload + 2*freeBody
-	maxStrangerBodies = 1 << 20
+	// among those of the same worker, or of all anonymous connections, and among all.
+	freeBody           = 16 << 10
+	maxBodies          = 64 << 20
+	maxWorkerBodies    = 2*invoke.MaxPayload + 2*freeBody
+	maxAnonymousBodies = 1 << 20
 )
 
 // connections are all open ones of a server.
 type connections struct {
-	most, mostStrangers, mostOfWorker int
+	most, mostAnonymous, mostOfWorker int
 	bodies                            *semaphore.Weighted
-	stranger                          *party
+	anonymous                         *party
 
 	mu sync.Mutex
-	// waiting are the strangers' connections, the oldest first.
+	// waiting are the anonymous connections, the oldest first.
 	waiting *list.List
 	workers map[string]*party
 	known   int
 }
 
-// party is who shares a part of the room: one worker, or all strangers.
+// party is who shares a part of the room: one worker, or all that are anonymous.
 type party struct {
 	open   int
 	bodies *semaphore.Weighted
@@ -59,10 +59,10 @@ func newConnections(largestBody int64) *connections {
 	}
 	most := int(descriptors / 2)
 	return &connections{
-		most: most, mostStrangers: min(maxStrangers, most/4), mostOfWorker: min(maxOfWorker, most/4),
-		bodies:   semaphore.NewWeighted(max(maxBodies, largestBody)),
-		stranger: &party{bodies: semaphore.NewWeighted(maxStrangerBodies)},
-		waiting:  list.New(), workers: make(map[string]*party),
+		most: most, mostAnonymous: min(maxAnonymous, most/4), mostOfWorker: min(maxOfWorker, most/4),
+		bodies:    semaphore.NewWeighted(max(maxBodies, largestBody)),
+		anonymous: &party{bodies: semaphore.NewWeighted(maxAnonymousBodies)},
+		waiting:   list.New(), workers: make(map[string]*party),
 	}
 }
 
@@ -72,7 +72,7 @@ type conn struct {
 	all *connections
 
 	// The following is guarded by all.mu. place is where it stands among the
-	// strangers, nil once it belongs to a worker or is closed.
+	// anonymous ones, nil once it belongs to a worker or is closed.
 	place  *list.Element
 	worker string
 	closed bool
@@ -97,7 +97,7 @@ func (all *connections) add(accepted net.Conn) *conn {
 	all.mu.Lock()
 	c.place = all.waiting.PushBack(c)
 	var oldest *conn
-	if all.waiting.Len() > all.mostStrangers {
+	if all.waiting.Len() > all.mostAnonymous {
 		oldest = all.waiting.Front().Value.(*conn)
 	}
 	all.mu.Unlock()
@@ -174,7 +174,7 @@ func (c *conn) room(ctx context.Context, size int64) (done func(), err error) {
 	c.all.mu.Lock()
 	p := c.all.workers[c.worker]
 	if p == nil {
-		p = c.all.stranger
+		p = c.all.anonymous
 	}
 	c.all.mu.Unlock()
 	if err := p.bodies.Acquire(ctx, size); err != nil {

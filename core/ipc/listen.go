@@ -9,7 +9,7 @@ import (
 )
 
 // Listener waits for functions on the loopback addresses of both IP versions,
-// on one port. Clients that are told "localhost" try either.
+// on one port. Clients that are given "localhost" try either.
 type Listener struct {
 	port      int
 	listeners []net.Listener
@@ -50,7 +50,7 @@ func listen(port int) (*Listener, error) {
 	return l, nil
 }
 
-// Port is the number that functions are told.
+// Port is the number that functions are given.
 func (l *Listener) Port() int { return l.port }
 
 // Close stops listening.

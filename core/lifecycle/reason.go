@@ -6,7 +6,7 @@ import (
 )
 
 const (
-	// maxReason bounds what is told of a function's own words outside its log,
+	// maxReason bounds what is reported of a function's own words outside its log,
 	// in bytes.
 	maxReason = 512
 	// maxReasonLog bounds each end of the same in its log.

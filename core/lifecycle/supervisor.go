@@ -197,7 +197,7 @@ func (s *Supervisor) Shutdown(ctx context.Context) error {
 // core goes on without it: one that hangs in the kernel does not end.
 const unkillable = 10 * time.Second
 
-// await waits for workers that were told to stop.
+// await waits for workers that were asked to stop.
 func (s *Supervisor) await(ending []*worker) {
 	timer := time.NewTimer(s.options.StopGrace + sandbox.EndTime + unkillable)
 	defer timer.Stop()

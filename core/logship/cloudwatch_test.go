@@ -21,7 +21,7 @@ import (
 	"github.com/fescue-edge/fescue/core/logship"
 )
 
-// watch is an endpoint of CloudWatch Logs that keeps what it is told, and first
+// watch is an endpoint of CloudWatch Logs that keeps what it is given, and first
 // refuses as the service does.
 type watch struct {
 	t       *testing.T

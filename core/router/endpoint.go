@@ -59,7 +59,7 @@ type CloudLink interface {
 
 // ToCloud makes an endpoint of the link to the cloud. Its queue always has room
 // for a message, so a place is not taken before the message is handed over;
-// failed is told if that does not succeed.
+// failed is called if that does not succeed.
 func ToCloud(link CloudLink, failed func(m Message, err error)) Endpoint {
 	return cloud{link, failed}
 }

@@ -254,7 +254,7 @@ func (p *contained) prepare(spec Spec) (orders, reports *os.File, err error) {
 	return orders, reports, nil
 }
 
-// command tells the first process what to do and waits until it has started the
+// command sends the first process what to do and waits until it has started the
 // function.
 func (p *contained) command(orders io.Writer, o order) error {
 	if err := p.pipe.SetReadDeadline(time.Now().Add(startTime)); err != nil {

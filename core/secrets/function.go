@@ -18,7 +18,7 @@ import (
 // Function is GGSecretManager: the system function that functions invoke to read
 // secrets. The zero Function has none.
 type Function struct {
-	// Logger is told of values that cannot be decrypted; nil for nobody.
+	// Logger gets a warning of values that cannot be decrypted; nil for nobody.
 	Logger *slog.Logger
 
 	mu  sync.RWMutex

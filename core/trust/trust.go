@@ -3,7 +3,7 @@
 // what makes a manifest that is signed well one to refuse all the same.
 //
 // Nothing is kept in memory but what was noticed: an operator who adds or takes away
-// a key is heard at once.
+// a key is known at once.
 package trust
 
 import (
@@ -26,7 +26,7 @@ import (
 // ErrNoKey means that the core has not met its control plane yet.
 var ErrNoKey = errors.New("no signing key is trusted yet")
 
-// Source tells the control plane's keys; corelink.Client is one.
+// Source returns the control plane's keys; corelink.Client is one.
 type Source interface {
 	SigningKeys(ctx context.Context) (corelink.SigningKeys, error)
 }

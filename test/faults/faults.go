@@ -51,7 +51,7 @@ type Options struct {
 	Parallel int
 	// Dir is where the sites are made. What failed is kept there.
 	Dir string
-	// Log is told of each episode.
+	// Log gets each episode.
 	Log io.Writer
 }
 

@@ -74,9 +74,9 @@ type timeline struct {
 	}
 }
 
-// told checks that a deployment's timeline tells a story that the state machine
+// checkedTimeline checks that a deployment's timeline tells a story that the state machine
 // allows, in the order of time, to the end that the status says.
-func (g *group) told(ctx context.Context, a attempt) (timeline, error) {
+func (g *group) checkedTimeline(ctx context.Context, a attempt) (timeline, error) {
 	var line timeline
 	if err := g.own(ctx, http.MethodGet, a.id, "timeline", nil, &line); err != nil {
 		return line, err
@@ -110,7 +110,7 @@ func (g *group) told(ctx context.Context, a attempt) (timeline, error) {
 // rise.
 func (m *model) timelines(ctx context.Context, g *group, attempts []attempt) error {
 	for _, a := range attempts {
-		line, err := g.told(ctx, a)
+		line, err := g.checkedTimeline(ctx, a)
 		if err != nil {
 			return fmt.Errorf("the timeline of deployment %s: %w", a.id, err)
 		}

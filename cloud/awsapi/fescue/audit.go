@@ -74,7 +74,7 @@ func (a *API) listAuditRecords(ctx context.Context, r *restjson.Request, _ nothi
 		}
 	}
 	limit := filter.Limit
-	filter.Limit++ // one more tells whether there is a next page
+	filter.Limit++ // one more shows whether there is a next page
 	list, err := a.o.Audit.Records(ctx, r.Partition, filter)
 	if err != nil {
 		return answer, err

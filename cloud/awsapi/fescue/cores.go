@@ -11,7 +11,7 @@ import (
 	"github.com/fescue-edge/fescue/cloud/deploy"
 )
 
-// Fleet tells about cores.
+// Fleet lists cores.
 type Fleet interface {
 	// Cores lists cores by the names of their things; with a group, only the one that
 	// the group has.
@@ -43,7 +43,7 @@ type CoreSummary struct {
 	SaidAt       string               `json:",omitempty"`
 }
 
-// CoreDeployment is a deployment as a core's summary tells it.
+// CoreDeployment is a deployment as a core's summary shows it.
 type CoreDeployment struct {
 	DeploymentId     string
 	GroupId          string
@@ -110,7 +110,7 @@ func coreDeployment(d fescue.Deployment) *CoreDeployment {
 type CoreState struct {
 	ThingName string
 	Online    bool
-	// LastSeen is empty for a core that was never heard of, OfflineSince while
+	// LastSeen is empty for a core that was never seen, OfflineSince while
 	// the core is online.
 	LastSeen     string `json:",omitempty"`
 	OfflineSince string `json:",omitempty"`

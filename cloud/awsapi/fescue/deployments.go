@@ -14,12 +14,12 @@ import (
 	"github.com/fescue-edge/fescue/cloud/deploy"
 )
 
-// DeploymentSummary is a deployment as Fescue's own operations tell it. Times are
+// DeploymentSummary is a deployment as Fescue's own operations show it. Times are
 // as everywhere in this API: RFC 3339 in UTC with milliseconds.
 type DeploymentSummary struct {
 	DeploymentId string
 	GroupId      string
-	// GroupName is told by lists, of groups that are still there.
+	// GroupName is in lists, of groups that are still there.
 	GroupName         string `json:",omitempty"`
 	GroupVersionId    string `json:",omitempty"`
 	DeploymentType    fescue.DeploymentType

@@ -8,9 +8,9 @@ import (
 	"github.com/fescue-edge/fescue/cloud/events"
 )
 
-// Operator tells how the server does as a whole.
+// Operator reports how the server does as a whole.
 type Operator interface {
-	// Account is whose server it is: other accounts are told nothing of it.
+	// Account is whose server it is: other accounts see nothing of it.
 	Account() string
 	// Metrics are in Prometheus's text format.
 	Metrics() (contentType string, text []byte, err error)

@@ -36,7 +36,7 @@ func page(r *query.Request) (fescue.Page, error) {
 		}
 		p.After = string(after)
 	}
-	p.Limit++ // one more tells whether there is a next page
+	p.Limit++ // one more shows whether there is a next page
 	return p, nil
 }
 

@@ -88,7 +88,7 @@ func printable(s string) bool {
 }
 
 // names pages through a list of names or ids. find is asked for one more than
-// the page holds, which tells whether there is another.
+// the page holds, which shows whether there is another.
 func (g paging) names(r *restjson.Request, find func(fescue.Page) ([]string, error)) (list []string, next string, err error) {
 	limit, after, err := g.read(r)
 	if err != nil {

@@ -27,7 +27,7 @@ const (
 	linkLife = 15 * time.Minute
 	// minLinkKey is the least length of the key, in bytes.
 	minLinkKey = 32
-	// maxToken bounds what a stranger can make the server decode, in bytes.
+	// maxToken bounds what a caller without a key can make the server decode, in bytes.
 	maxToken = 512
 	// linkPurpose keeps the key's other uses, if there are any, apart.
 	linkPurpose = "fescue function code link 1"
@@ -136,7 +136,7 @@ func (l *CodeLinks) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // content opens the zip once before anything is answered, so that one that is
-// gone is told in time.
+// gone is reported in time.
 func (l *CodeLinks) content(ctx context.Context, t target) (*artifacts.Seeker, error) {
 	probe, err := l.code.OpenCode(ctx, t.partition, t.hash, t.size)
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 
 // Buckets opens objects; buckets.Service does.
 type Buckets interface {
-	// Open opens an object and tells its size. A refusal is a *fescue.Refusal.
+	// Open opens an object and returns its size. A refusal is a *fescue.Refusal.
 	Open(ctx context.Context, p fescue.Partition, bucket, key string) (io.ReadCloser, int64, error)
 }
 

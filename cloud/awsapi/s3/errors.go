@@ -86,9 +86,9 @@ func about(r *request, err error) error {
 			return err
 		}
 	}
-	told := *e
-	told.Members = map[string]string{"BucketName": r.bucket, "Key": r.key}
-	return &told
+	answer := *e
+	answer.Members = map[string]string{"BucketName": r.bucket, "Key": r.key}
+	return &answer
 }
 
 func translate(err error) *awsapi.Error {

@@ -333,7 +333,7 @@ func (a *API) list(ctx context.Context, r *awsjson.Request) (any, error) {
 			return nil, &awsapi.Error{Status: http.StatusBadRequest, Code: "InvalidParameterException", Message: "Fescue filters secrets by name only."}
 		}
 	}
-	page.Limit++ // one more tells whether there is a next page
+	page.Limit++ // one more shows whether there is a next page
 	secrets, err := a.secrets.List(ctx, r.Partition, page, in.IncludePlannedDeletion)
 	if err != nil {
 		return nil, err

@@ -19,7 +19,7 @@ func (e *PageError) Error() string { return e.Text }
 const ForeignToken = "NextToken is not one that this API gave out for this list, or the record it stood for is gone. List again from the beginning."
 
 // Page reads MaxResults and NextToken, for a list of at most so many a page, whose
-// keys are valid. It asks for one more, which tells whether there is a next page. A
+// keys are valid. It asks for one more, which shows whether there is a next page. A
 // page's key is a record's, so that tokens survive what is inserted.
 func (r *Request) Page(most int, valid func(key string) bool) (fescue.Page, error) {
 	p := fescue.Page{Limit: most}

@@ -32,12 +32,12 @@ func (e *Error) Error() string { return e.Code + ": " + e.Message }
 // it is for.
 func (e *Error) In(service string) *Error {
 	row := refusals[e.fault][wire.Find(service).Protocol]
-	told := *e
-	told.Code, told.Status = row.Code, row.Status
-	if e.presigned && told.Code == "AuthorizationHeaderMalformed" {
-		told.Code = "AuthorizationQueryParametersError"
+	answer := *e
+	answer.Code, answer.Status = row.Code, row.Status
+	if e.presigned && answer.Code == "AuthorizationHeaderMalformed" {
+		answer.Code = "AuthorizationQueryParametersError"
 	}
-	return &told
+	return &answer
 }
 
 // asQuery marks a refusal as one of a presigned URL: S3 has a code for them.

@@ -18,7 +18,7 @@ type Payload int
 
 const (
 	// PayloadInBody means that the hash of the body is part of the signature
-	// and is not told beforehand: the whole body has to be read first.
+	// and is not checked beforehand: the whole body has to be read first.
 	PayloadInBody Payload = iota
 	// PayloadDeclared means that x-amz-content-sha256 tells the hash.
 	PayloadDeclared
@@ -133,7 +133,7 @@ func (p *Pending) verify(payloadLine string) error {
 			"The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key and signing method, and that no proxy changes the method, path, query, signed headers or body; the Host that arrived is %.300q.", p.host)
 	}
 	if !cached {
-		// Only proven keys enter the cache: strangers choose the scope's service.
+		// Only proven keys enter the cache: whoever has no key chooses the scope's service.
 		p.signingKeys.put(id, p.Signer.Secret, signing)
 	}
 	p.verified, p.signing, p.PathNormalized = true, signing, matched > 0

@@ -194,7 +194,7 @@ func (v *Verifier) checkTime(a *authorization) error {
 }
 
 // checkSigned says whether the signature covers what it has to: the host and
-// every x-amz- header. A header that it names and that did not arrive is told
+// every x-amz- header. A header that it names and that did not arrive is reported
 // here, since a mere mismatch would not say why.
 func checkSigned(r *http.Request, a *authorization) error {
 	if !slices.Contains(a.signedHeaders, "host") {

@@ -2,20 +2,20 @@ package awsapi
 
 import "github.com/fescue-edge/fescue/cloud/awsapi/wire"
 
-// worded is a refusal as a service says it, "" for the protocol's own message.
-func worded(words wire.Words, service, message string) *Error {
-	return wordedAs(words[wire.Find(service).Protocol], message)
+// refuseIn is a refusal as a service says it, "" for the protocol's own message.
+func refuseIn(words wire.Words, service, message string) *Error {
+	return errorOf(words[wire.Find(service).Protocol], message)
 }
 
 // throttled refuses a call too many. SDKs try again.
 func throttled(service, message string) *Error {
 	if own := wire.Find(service).Throttled; own.Code != "" {
-		return wordedAs(own, message)
+		return errorOf(own, message)
 	}
-	return worded(wire.Throttled, service, message)
+	return refuseIn(wire.Throttled, service, message)
 }
 
-func wordedAs(r wire.Refusal, message string) *Error {
+func errorOf(r wire.Refusal, message string) *Error {
 	if message == "" {
 		message = r.Message
 	}
