@@ -165,6 +165,7 @@ func (c *Core) logger(files *logs.Logs) *slog.Logger {
 // parts are the running pieces of a core.
 type parts struct {
 	logger     *slog.Logger
+	started    time.Time
 	sandbox    *sandbox.Sandbox
 	supervisor *lifecycle.Supervisor
 	router     *router.Router
@@ -184,7 +185,7 @@ type parts struct {
 // assemble makes the parts and joins them. What it opened is closed again when
 // it fails.
 func (c *Core) assemble(files *logs.Logs, logger *slog.Logger) (_ *parts, err error) {
-	p := &parts{logger: logger}
+	p := &parts{logger: logger, started: time.Now().UTC()}
 	p.runtimes.Store(new([]fescue.CoreRuntime))
 	uids, err := c.functionUIDs()
 	if err != nil {
@@ -258,6 +259,7 @@ func (c *Core) assemble(files *logs.Logs, logger *slog.Logger) (_ *parts, err er
 		Connected:    p.wake.Active,
 		Certificates: c.certificates,
 		Info:         p.info,
+		Activity:     p.activity,
 		Site:         p.local.notice,
 		Missing:      p.sandbox.Missing(),
 		Private:      c.hidden(),

@@ -147,6 +147,8 @@ type Check struct {
 	// Group is the document group.json.
 	Group     json.RawMessage   `json:"group"`
 	Functions []CheckedFunction `json:"functions,omitempty"`
+	// Activity asks what the core does instead; Group is empty then.
+	Activity bool `json:"activity,omitempty"`
 }
 
 // CheckedFunction is the package of a function.
@@ -166,6 +168,9 @@ type CheckReport struct {
 	Warnings []fescue.ErrorDetail `json:"warnings,omitempty"`
 	// ToFetch is how many bytes the core would download.
 	ToFetch int64 `json:"toFetch"`
+	// Activity answers a question for it. The first cores that answer checks do not
+	// know it.
+	Activity *Activity `json:"activity,omitempty"`
 }
 
 // StatusReport is the body of UpdateCoreDeploymentStatus.

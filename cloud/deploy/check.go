@@ -30,6 +30,7 @@ type checker struct {
 // ownedCores tell which group has a core.
 type ownedCores interface {
 	CoreOwner(ctx context.Context, p fescue.Partition, thing string) (groupID string, err error)
+	GroupCore(ctx context.Context, p fescue.Partition, groupID string) (thing string, err error)
 }
 
 // Check is what a dry run of a group version found.
@@ -101,24 +102,66 @@ func (c *checker) Check(ctx context.Context, p fescue.Partition, groupID, groupV
 		return out, nil
 	}
 	out.Asked = true
-	out.Answer, err = c.ask(ctx, r, wait)
+	check, err := r.check()
+	if err == nil {
+		out.Answer, err = c.ask(ctx, p, r.core.thing, check, wait)
+	}
 	return out, err
 }
 
-// ask has the core check a group. Without an answer in time the report is nil.
-func (c *checker) ask(ctx context.Context, r *resolved, wait time.Duration) (*corelink.CheckReport, error) {
+// check is the question whether the core could run the group.
+func (r *resolved) check() (corelink.Check, error) {
+	check := corelink.Check{ID: r.deployment.ID, GroupID: r.deployment.GroupID}
 	group, err := r.render().Encode()
-	if err != nil {
-		return nil, err
+	if err == nil && len(group) > maxCheckedGroup {
+		err = fmt.Errorf("group document of %d bytes: at most %d are sent to a core to be checked: %w", len(group), maxCheckedGroup, ErrTooLarge)
 	}
-	if len(group) > maxCheckedGroup {
-		return nil, fmt.Errorf("group document of %d bytes: at most %d are sent to a core to be checked: %w", len(group), maxCheckedGroup, ErrTooLarge)
-	}
-	p, thing := r.deployment.Partition, r.core.thing
-	check := corelink.Check{ID: r.deployment.ID, GroupID: r.deployment.GroupID, Group: group}
+	check.Group = group
 	for _, a := range r.packages() {
 		check.Functions = append(check.Functions, corelink.CheckedFunction{ARN: a.Name, SHA256: a.SHA256, Size: a.Size})
 	}
+	return check, err
+}
+
+// Activity is what a group's core does.
+type Activity struct {
+	// CoreThing is the core's thing, empty where the group has no core.
+	CoreThing string
+	Core      cores.LastSeen
+	// Answered reports whether the core answered in time; Says is then what, and nil
+	// of a core whose software does not know the question.
+	Answered bool
+	Says     *corelink.Activity
+}
+
+// Activity asks a group's core what it does, if it is online. The error is
+// ErrUnknownGroup for a group that is not there.
+func (c *checker) Activity(ctx context.Context, p fescue.Partition, groupID string, wait time.Duration) (out Activity, err error) {
+	if !fescue.ValidID(groupID) {
+		return out, ErrUnknownGroup
+	}
+	if _, err := c.definitions.Definition(ctx, p, fescue.GroupKind, groupID); err != nil {
+		return out, replace(err, fescue.ErrNotFound, ErrUnknownGroup)
+	}
+	out.CoreThing, err = c.cores.GroupCore(ctx, p, groupID)
+	if errors.Is(err, fescue.ErrNotFound) {
+		return out, nil
+	}
+	if err == nil {
+		out.Core, err = c.presence.LastSeen(ctx, p, out.CoreThing)
+	}
+	if err != nil || !out.Core.Online(c.now()) {
+		return out, err
+	}
+	answer, err := c.ask(ctx, p, out.CoreThing, corelink.Check{ID: fescue.NewID(), GroupID: groupID, Activity: true}, wait)
+	if err == nil && answer != nil {
+		out.Answered, out.Says = true, answer.Activity
+	}
+	return out, err
+}
+
+// ask has a core answer a question. Without an answer in time the report is nil.
+func (c *checker) ask(ctx context.Context, p fescue.Partition, thing string, check corelink.Check, wait time.Duration) (*corelink.CheckReport, error) {
 	request, err := json.Marshal(check)
 	if err != nil {
 		return nil, err
@@ -181,6 +224,11 @@ func (c *checker) waitingCheck(ctx context.Context, p fescue.Partition, thing st
 func (c *checker) Checked(ctx context.Context, p fescue.Partition, thing, id string, report corelink.CheckReport) error {
 	if len(report.Problems)+len(report.Warnings) > maxReportDetails || report.ToFetch < 0 {
 		return fmt.Errorf("%w: %d problems, %d warnings, %d bytes", ErrReport, len(report.Problems), len(report.Warnings), report.ToFetch)
+	}
+	if report.Activity != nil {
+		if err := report.Activity.Validate(); err != nil {
+			return fmt.Errorf("%w: %w", ErrReport, err)
+		}
 	}
 	report.Problems, report.Warnings = plainDetails(report.Problems), plainDetails(report.Warnings)
 	for _, d := range slices.Concat(report.Problems, report.Warnings) {

@@ -40,6 +40,7 @@ type commands struct {
 	Cancel    cancelCommand    `cmd:"" help:"End a deployment, or ask its core to."`
 
 	Cores       coresCommand       `cmd:"" help:"List cores: connected, since when, from where, what runs, what is wrong."`
+	Top         topCommand         `cmd:"" help:"Show what the core of a group does: processes, memory, queues."`
 	Logs        logsCommand        `cmd:"" help:"Print the logs of a group's core."`
 	Deployments deploymentsCommand `cmd:"" help:"List the deployments of all groups by status."`
 

@@ -103,6 +103,8 @@ type Options struct {
 	// Site takes what the control plane says of the core's client devices, with each
 	// poll; nil takes nothing.
 	Site func(corelink.Site)
+	// Activity tells what the core does; nil means nothing.
+	Activity func() corelink.Activity
 	// Missing is what the machine lacks for containers; none where it lacks nothing.
 	Missing []string
 	// Private are the core's own folders, which no group may give to a function.
@@ -208,6 +210,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Site == nil {
 		o.Site = func(corelink.Site) {}
+	}
+	if o.Activity == nil {
+		o.Activity = func() corelink.Activity { return corelink.Activity{} }
 	}
 	if o.Connected == nil {
 		o.Connected = func() bool { return false }

@@ -15,6 +15,10 @@ import (
 // answer reports to the control plane whether this core could run a group. It changes
 // and starts nothing.
 func (a *Agent) answer(ctx context.Context, c corelink.Check) error {
+	if c.Activity {
+		activity := a.Activity()
+		return a.sendAnswer(ctx, c, corelink.CheckReport{Activity: &activity})
+	}
 	a.Logger.Info("A group is checked without being deployed.", slog.String("groupId", c.GroupID), slog.String("checkId", c.ID))
 	problems, warnings, toFetch := a.check(ctx, c)
 	if err := ctx.Err(); err != nil {
@@ -22,6 +26,10 @@ func (a *Agent) answer(ctx context.Context, c corelink.Check) error {
 	}
 	report := corelink.CheckReport{Problems: details(problems), Warnings: bounded(warnings), ToFetch: toFetch}
 	report.Warnings = append(report.Warnings, a.attention()...)
+	return a.sendAnswer(ctx, c, report)
+}
+
+func (a *Agent) sendAnswer(ctx context.Context, c corelink.Check, report corelink.CheckReport) error {
 	err := a.Cloud.AnswerCheck(ctx, c.GroupID, c.ID, a.ThingARN, report)
 	if abandoned(err) != nil {
 		return nil // nobody waits for it any more

@@ -28,6 +28,7 @@ type function struct {
 
 	queue   []*item
 	workers map[*worker]struct{}
+	counts  counts
 	// failures counts the attempts in a row that went wrong.
 	failures int
 	retry    *time.Timer
@@ -194,6 +195,7 @@ func (f *function) ended(w *worker, cause string) {
 	s.options.Logger.Log(context.Background(), level, "A function's process ended.",
 		"funcArn", f.spec.ARN, "workerId", w.id, "pid", w.pid, "cause", cause)
 	if !expected {
+		f.counts.restarts++
 		f.gate.fail(f.why(w, cause))
 	}
 	if s.closing {

@@ -71,6 +71,7 @@ func (i *item) hand(w *worker) {
 		if i.ended || i.timer != timer {
 			return
 		}
+		i.function.counts.timeouts++
 		s.options.Logger.Error("Timing out work item.", "invoker", i.Source,
 			"invocationId", i.ID, "funcArn", i.function.spec.ARN, "workerId", w.id)
 		s.end(i, invoke.Failed(fmt.Sprintf("%s timed out after %v seconds", i.function.spec.ARN, limit.Seconds())))
@@ -94,6 +95,9 @@ func (s *Supervisor) end(i *item, outcome invoke.Outcome) {
 	}
 	if i.worker != nil {
 		delete(i.worker.held, i.ID)
+	}
+	if outcome.Error != "" {
+		i.function.counts.errors++
 	}
 	if outcome.Error == invoke.Unhandled {
 		s.options.Logger.Warn("An invocation failed.", "invoker", i.Source, "invocationId", i.ID,

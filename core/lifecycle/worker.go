@@ -102,7 +102,15 @@ func (w *worker) run() {
 	s.options.Logger.Info("A function's process started.", "funcArn", f.spec.ARN, "workerId", w.id, "pid", p.PID())
 
 	ended := make(chan string, 1)
-	go func() { ended <- describe(&f.spec, p.Wait()) }()
+	go func() {
+		end := p.Wait()
+		if end.OutOfMemory {
+			s.mu.Lock()
+			f.counts.outOfMemory++
+			s.mu.Unlock()
+		}
+		ended <- describe(&f.spec, end)
+	}()
 	w.settle(w.see(p, ended))
 }
 

@@ -26,6 +26,7 @@ type Deployments interface {
 	Timeline(ctx context.Context, p fescue.Partition, groupID, id string) (deploy.Timeline, error)
 	Cancel(ctx context.Context, p fescue.Partition, groupID, id string, force bool, by string) (fescue.Deployment, error)
 	Check(ctx context.Context, p fescue.Partition, groupID, groupVersionID string, wait time.Duration) (deploy.Check, error)
+	Activity(ctx context.Context, p fescue.Partition, groupID string, wait time.Duration) (deploy.Activity, error)
 	ResetEpoch(ctx context.Context, p fescue.Partition, thing string, epoch int64) (deploy.EpochReset, error)
 }
 
@@ -139,6 +140,8 @@ func (a *API) Described() []Operation {
 		row("ResetCoreEpoch", http.MethodPost, "cores/{ThingName}/epoch",
 			"Settles which epoch a core has been through, where its word is not believed.", onCore, a.resetEpoch),
 
+		row("GetGroupActivity", http.MethodGet, "groups/{GroupId}/activity",
+			"Asks a group's core what it does: the processes of its functions, their memory, restarts and queues.", onGroup, a.getActivity),
 		row("ListLogEvents", http.MethodGet, "groups/{GroupId}/logs",
 			"Lists lines of the logs of a group's core, as a logger of type AWSCloudWatch has the core send them, in the order in which they came.", onGroup, a.listLogEvents,
 			Parameter{"From", "When the oldest came, as 2026-11-25T12:00:00Z."}, Parameter{"CoreThingName", "Only lines of this core."},
