@@ -226,7 +226,6 @@ func TestUnused(t *testing.T) {
 		{"nothing", "", "", ""},
 		{"what is off", `"runtime":{}`, `"runtime":{"mountAllBlockDevices":"no","cgroup":null},"system":{"useOverlayWithTmpfs":false}`, ""},
 		{"managedRespawn", `"managedRespawn":false`, `"managedRespawn":true`, "managedRespawn"},
-		{"port of the MQTT server", `"keepAlive":600`, `"ggMqttPort":8884`, "coreThing.ggMqttPort"},
 		{"authentication of components", `"keepAlive":600`, `"systemComponentAuthTimeout":600`, "coreThing.systemComponentAuthTimeout"},
 		{"block devices", `"runtime":{}`, `"runtime":{"mountAllBlockDevices":"yes"}`, "runtime.mountAllBlockDevices"},
 		{"systemd", `"runtime":{}`, `"runtime":{"cgroup":{"useSystemd":"yes"}}`, "runtime.cgroup.useSystemd"},
