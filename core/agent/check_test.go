@@ -410,6 +410,9 @@ func TestWarnings(t *testing.T) {
 		{name: "less memory than an interpreter needs", edit: lambda(func(l *bundle.LambdaConfiguration) {
 			l.Environment.Execution, l.MemorySize = nil, ptr(8192)
 		}), code: fescue.MemorySizeSmall, want: "has a MemorySize of 8192 KB; Python alone needs about 16384 KB"},
+		{name: "little memory for Java", edit: lambda(func(l *bundle.LambdaConfiguration) {
+			l.Runtime, l.Environment.Execution, l.MemorySize = "java8", nil, ptr(16384)
+		}), code: fescue.MemorySizeSmall, want: "has a MemorySize of 16384 KB; Java alone needs about 32768 KB"},
 		{name: "a logger", edit: func(g *bundle.Group) {
 			g.GroupDefinitions.Logging.Content = []bundle.Logger{{Type: "AWSCloudWatch", Component: "Lambda", Level: "INFO"}}
 		}},

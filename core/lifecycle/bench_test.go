@@ -56,6 +56,24 @@ exports.handler = (calls, context, callback) => {
     call();
 };
 `, "exports.handler = (event, context, callback) => callback(null, event);"},
+		{"Java", (*rig).java, `
+import com.amazonaws.greengrass.ipcsdk.*;
+import java.util.*;
+public class App {
+    private final DefaultIPCClient ipc = new DefaultIPCClient();
+    public List<Double> handle(int calls) throws IPCException {
+        List<Double> took = new ArrayList<>();
+        while (took.size() < calls) {
+            long start = System.nanoTime();
+            String id = ipc.postWork("` + arn("Echo") + `", "RequestResponse", "{\"n\":1}".getBytes(), null);
+            ipc.getWorkResult("` + arn("Echo") + `", id);
+            took.add((System.nanoTime() - start) / 1e6);
+        }
+        Collections.sort(took);
+        return took;
+    }
+}
+`, "public class App { public Object handle(Object event) { return event; } }"},
 	} {
 		b.Run(language.name, func(b *testing.B) {
 			r := newRig(b)
