@@ -54,6 +54,8 @@ type Core struct {
 	shipper *logship.Shipper
 	link    atomic.Pointer[cloudlink.Link]
 	port    atomic.Int64
+	// missing is what this machine lacks for containers.
+	missing atomic.Pointer[[]string]
 	ready   chan struct{}
 }
 
@@ -104,6 +106,15 @@ func (c *Core) Ready() <-chan struct{} { return c.ready }
 
 // IPCPort is the port of the local HTTP API; 0 before Ready.
 func (c *Core) IPCPort() int { return int(c.port.Load()) }
+
+// Missing are the things that this machine lacks for containers, each with what to do
+// about it; none where functions run in them, and before Ready.
+func (c *Core) Missing() []string {
+	if list := c.missing.Load(); list != nil {
+		return *list
+	}
+	return nil
+}
 
 // Connected reports whether the core has its MQTT connection to the cloud.
 func (c *Core) Connected() bool {
@@ -350,6 +361,7 @@ func (p *parts) subscribe(thing string) {
 func (c *Core) serve(ctx context.Context, p *parts) error {
 	c.link.Store(p.link)
 	c.port.Store(int64(p.listener.Port()))
+	c.missing.Store(new(p.sandbox.Missing()))
 	failed, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	linkCtx, endLink := context.WithCancel(context.WithoutCancel(ctx))

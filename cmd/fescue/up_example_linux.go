@@ -24,6 +24,9 @@ import (
 // exampleTopic is where the first function publishes.
 const exampleTopic = "hello/world"
 
+// exampleMemory is its MemorySize in a container, in KB.
+const exampleMemory = 64 << 10
+
 // example is a first function.
 type example struct {
 	name, runtime, handler string
@@ -129,10 +132,11 @@ func (u *upRun) publish(ctx context.Context, e example) (versionARN string, err 
 // upState is what a run of up made and the next one uses again.
 type upState struct {
 	FunctionARN, CertificateARN, GroupID, GroupVersionID string
+	Isolation                                            fescue.IsolationMode
 }
 
 // makeGroup makes the group and a version of it, unless an earlier run made them
-// of the same function and certificate and they are still there.
+// of the same function, certificate and isolation and they are still there.
 func (u *upRun) makeGroup(ctx context.Context, e example, functionARN string) (group, version string, err error) {
 	var certificates struct{ Principals []string }
 	if err := u.api.Call(ctx, "iot", "ListThingPrincipals", http.MethodGet, "/things/"+upCore+"/principals", nil, &certificates); err != nil {
@@ -141,7 +145,7 @@ func (u *upRun) makeGroup(ctx context.Context, e example, functionARN string) (g
 	if len(certificates.Principals) == 0 {
 		return "", "", fmt.Errorf("the thing %s has no certificate: remove %s and start again", upCore, u.Data)
 	}
-	want := upState{FunctionARN: functionARN, CertificateARN: certificates.Principals[0]}
+	want := upState{FunctionARN: functionARN, CertificateARN: certificates.Principals[0], Isolation: u.isolation}
 	stateFile := filepath.Join(u.Data, "up.json")
 	var have upState
 	if data, err := os.ReadFile(stateFile); err == nil && json.Unmarshal(data, &have) == nil {
@@ -170,6 +174,13 @@ func (u *upRun) newGroup(ctx context.Context, e example, want upState) (group, v
 	if e.runtime == fescue.ExecutableRuntime {
 		encoding = "binary"
 	}
+	configuration := object{
+		"Pinned": true, "Timeout": 10, "EncodingType": encoding,
+		"Environment": object{"Variables": object{"TOPIC": exampleTopic}},
+	}
+	if u.isolation == fescue.GreengrassContainer {
+		configuration["MemorySize"] = exampleMemory
+	}
 	thingARN := fescue.Partition{AWS: u.Partition, Account: u.Account, Region: u.Region}.ThingARN(upCore)
 	references := make(map[string]string)
 	for _, def := range []struct {
@@ -178,11 +189,8 @@ func (u *upRun) newGroup(ctx context.Context, e example, want upState) (group, v
 	}{
 		{fescue.CoreKind, object{"Cores": []object{{"Id": "core", "ThingArn": thingARN, "CertificateArn": want.CertificateARN}}}},
 		{fescue.FunctionKind, object{
-			"DefaultConfig": object{"Execution": object{"IsolationMode": fescue.NoContainer}},
-			"Functions": []object{{"Id": "hello", "FunctionArn": want.FunctionARN, "FunctionConfiguration": object{
-				"Pinned": true, "Timeout": 10, "EncodingType": encoding,
-				"Environment": object{"Variables": object{"TOPIC": exampleTopic}},
-			}}},
+			"DefaultConfig": object{"Execution": object{"IsolationMode": u.isolation}},
+			"Functions":     []object{{"Id": "hello", "FunctionArn": want.FunctionARN, "FunctionConfiguration": configuration}},
 		}},
 		{fescue.SubscriptionKind, object{"Subscriptions": []object{
 			{"Id": "hello-to-cloud", "Source": want.FunctionARN, "Subject": "hello/#", "Target": fescue.CloudEndpoint},

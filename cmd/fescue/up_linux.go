@@ -18,6 +18,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 
+	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/client"
 	"github.com/fescue-edge/fescue/cloud"
 	"github.com/fescue-edge/fescue/core"
@@ -43,6 +44,8 @@ type upRun struct {
 	server  *cloud.Server
 	key     cloud.AccessKey
 	api     *client.Client
+	// isolation is how the first function runs.
+	isolation fescue.IsolationMode
 }
 
 // service is something that runs beside the terminal until it is stopped.
@@ -213,6 +216,18 @@ func (u *upRun) startCore(ctx context.Context, root string) error {
 		}
 	})
 	u.say("core", "%s in %s", upCore, root)
+	select {
+	case <-edge.Ready():
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	u.isolation = fescue.GreengrassContainer
+	if missing := edge.Missing(); len(missing) > 0 {
+		u.isolation = fescue.NoContainer
+		u.say("isolation", "%s: %s", u.isolation, strings.Join(missing, "; "))
+	} else {
+		u.say("isolation", "%s: functions run in containers", u.isolation)
+	}
 	return nil
 }
 
