@@ -19,13 +19,19 @@ import (
 // contained is a gateway whose groups say nothing of isolation.
 func (h *house) contained(t *testing.T, thing string) *gateway {
 	t.Helper()
+	g := h.provision(t, thing)
+	g.startContained(t)
+	return g
+}
+
+// startContained starts the core of a gateway whose groups say nothing of isolation.
+func (g *gateway) startContained(t *testing.T) {
+	t.Helper()
 	if os.Getuid() != 0 {
 		t.Skip("only a core that runs as root makes containers; run the tests as root to include this one")
 	}
-	g := h.provision(t, thing)
 	g.isolation = ""
 	g.run(t)
-	return g
 }
 
 // awaitContained waits for a deployment that succeeds where there are containers.
@@ -114,6 +120,21 @@ func TestContainers(t *testing.T) {
 		} {
 			viewer.next(t, text)
 		}
+	})
+
+	t.Run("Node.js calls and is called", func(t *testing.T) {
+		sdk := coreSDKForNode(t)
+		g := h.contained(t, "Node_Contained")
+		viewer.subscribe(t, "Node_Contained/out")
+		caller, callee := h.node(t, "ContainedCaller", nodeCaller, sdk), h.node(t, "ContainedCallee", nodeCallee, nil)
+		group, version := g.groupVersion(t, "", []function{
+			{arn: caller, pinned: true, memory: aws.Int32(131072), variables: out(g.thing, "node")}, {arn: callee, memory: aws.Int32(131072)},
+		}, []route{{caller, g.thing + "/out", "cloud"}, {"cloud", g.thing + "/in", caller}})
+		g.awaitContained(t, group, version)
+		viewer.next(t, "started node")
+		await(t, "publish", viewer.Publish(g.thing+"/in", 1, false, `{"arn":"`+callee+`","payload":{"n":5}}`))
+		viewer.next(t, `on Node_Contained/in  200 {"node":10,"from":"Node.js"}`)
+		g.leaveNothing(t)
 	})
 
 	t.Run("one that takes too much memory ends alone, and all say so", func(t *testing.T) {

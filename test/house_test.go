@@ -222,6 +222,8 @@ type function struct {
 	variables map[string]string
 	isolation types.FunctionIsolationMode
 	memory    *int32
+	runAs     *types.FunctionRunAsConfig
+	sysfs     bool
 	// timeout is in seconds; 10 for 0.
 	timeout int32
 	// executable is its Executable, none for empty.
@@ -308,8 +310,11 @@ func (g *gateway) groupVersion(t testing.TB, group string, functions []function,
 		if f.executable != "" {
 			config.Executable = &f.executable
 		}
-		if f.isolation != "" {
-			config.Environment.Execution = &types.FunctionExecutionConfig{IsolationMode: f.isolation}
+		if f.isolation != "" || f.runAs != nil {
+			config.Environment.Execution = &types.FunctionExecutionConfig{IsolationMode: f.isolation, RunAs: f.runAs}
+		}
+		if f.sysfs {
+			config.Environment.AccessSysfs = aws.Bool(true)
 		}
 		definition.Functions = append(definition.Functions, types.Function{
 			Id: aws.String(fmt.Sprintf("f%d", i)), FunctionArn: aws.String(f.arn), FunctionConfiguration: config,

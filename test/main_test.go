@@ -27,11 +27,6 @@ var (
 func TestMain(m *testing.M) { os.Exit(runTests(m)) }
 
 func runTests(m *testing.M) int {
-	// A machine without Go is given the programs.
-	if dir := os.Getenv("FESCUE_TEST_PROGRAMS"); dir != "" {
-		setPrograms(dir)
-		return pgtest.Run(m)
-	}
 	// Functions may run as another user: the folder must be open to all.
 	dir, err := os.MkdirTemp("", "fescue-test-")
 	if err == nil {
@@ -42,7 +37,7 @@ func runTests(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	setPrograms(dir)
+	fescueBin, edgeBin, echoBin = filepath.Join(dir, "fescue"), filepath.Join(dir, "fescue-core"), filepath.Join(dir, "echo")
 	for bin, pkg := range map[string]string{fescueBin: "../cmd/fescue", edgeBin: "../cmd/fescue-core", echoBin: "./testdata/echo"} {
 		cmd := exec.Command("go", "build", "-o", bin, pkg)
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
@@ -52,10 +47,6 @@ func runTests(m *testing.M) int {
 		}
 	}
 	return pgtest.Run(m)
-}
-
-func setPrograms(dir string) {
-	fescueBin, edgeBin, echoBin = filepath.Join(dir, "fescue"), filepath.Join(dir, "fescue-core"), filepath.Join(dir, "echo")
 }
 
 const patience = testkit.Patience

@@ -5,7 +5,8 @@
 // and a kernel of Debian's, and no right of the host's: nothing of it is virtualised by
 // the processor.
 //
-// A guest has a disk of its own for its root, and the host's /usr to read.
+// A guest has a disk of its own for its root, and the host's /usr to read. It reaches
+// the host's loopback at HostAddress.
 package guest
 
 import (
@@ -31,14 +32,20 @@ import (
 const kernelFolder = "/"
 
 // modules are what guests need of the kernel, those needed for them aside.
-var modules = []string{"virtio_pci", "virtio_blk", "9pnet_virtio", "9p", "crc32c_generic", "ext4", "overlay"}
+var modules = []string{"virtio_pci", "virtio_blk", "virtio_net", "9pnet_virtio", "9p", "crc32c_generic", "ext4", "overlay"}
 
-// Options say what a guest is.
-type Options struct {
-	// Disk is an image that Prepare made.
-	Disk string
-	// Systemd has Debian's systemd run the script, as the unit fescue-core.service.
-	Systemd bool
+// HostAddress is where guests reach what listens on the host's loopback device.
+const HostAddress = "10.0.2.2"
+
+// Disk is what is on a guest's disk besides the usual.
+type Disk struct {
+	// Script is for a shell that the first process starts; the guest ends with it.
+	Script string
+	// Unit, in place of a script, is one of systemd's that starts with the guest, whose
+	// first process is Debian's systemd then.
+	Unit string
+	// Files are of the host, by their paths in the guest.
+	Files map[string]string
 }
 
 // Machine is what guests are started by.
@@ -98,23 +105,8 @@ func Build(t *testing.T, to string, words ...string) {
 	}
 }
 
-// unit has systemd run a guest's script as it would run a core.
-const unit = `[Unit]
-After=basic.target
-[Service]
-Delegate=yes
-ExecStart=/bin/sh /guest/run
-StandardOutput=tty
-StandardError=inherit
-TTYPath=/dev/console
-ExecStopPost=/usr/bin/systemctl poweroff -ff
-[Install]
-WantedBy=multi-user.target
-`
-
-// Prepare makes the image of a guest's disk: a root in which a shell script is run,
-// with files of the host's by their paths there.
-func Prepare(t *testing.T, script string, files map[string]string) string {
+// Prepare makes the image of a guest's disk.
+func Prepare(t *testing.T, d Disk) string {
 	t.Helper()
 	dir := t.TempDir()
 	root := filepath.Join(dir, "root")
@@ -123,10 +115,13 @@ func Prepare(t *testing.T, script string, files map[string]string) string {
 		"etc/group":  "root:x:0:\nnogroup:x:65534:\n",
 		"etc/shadow": "root:*:::::::\n", "etc/hosts": "127.0.0.1 localhost\n", "etc/machine-id": "", "etc/hostname": "guest\n",
 		"etc/ssh/ssh_host_key": "secret\n", "root/.profile": "secret\n",
-		"etc/systemd/system/fescue-core.service": unit,
-		"guest/run":                              "( set -e\n" + script + "\n)\necho guest: status $?\n",
 	}
-	folders := []string{"dev", "proc", "sys", "usr", "run", "opt", "home", "var/log", "var/tmp", "tmp", "guest", "etc/systemd/system/multi-user.target.wants"}
+	if d.Unit != "" {
+		texts["etc/systemd/system/guest.service"] = d.Unit
+	} else {
+		texts["guest/run"] = "( set -e\n" + d.Script + "\n)\necho guest: status $?\n"
+	}
+	folders := []string{"dev", "proc", "sys", "usr", "run", "opt", "home", "var/log", "var/tmp", "tmp"}
 	err := os.MkdirAll(root, 0o755)
 	for _, name := range folders {
 		err = errors.Join(err, os.MkdirAll(filepath.Join(root, name), 0o755))
@@ -142,10 +137,8 @@ func Prepare(t *testing.T, script string, files map[string]string) string {
 	for _, name := range []string{"bin", "sbin", "lib", "lib64"} {
 		err = errors.Join(err, os.Symlink("usr/"+name, filepath.Join(root, name)))
 	}
-	err = errors.Join(err,
-		os.Symlink("/etc/systemd/system/fescue-core.service", filepath.Join(root, "etc/systemd/system/multi-user.target.wants/fescue-core.service")),
-		os.Chmod(filepath.Join(root, "tmp"), 0o777|fs.ModeSticky), os.Chmod(filepath.Join(root, "var/tmp"), 0o777|fs.ModeSticky))
-	for name, source := range files {
+	err = errors.Join(err, os.Chmod(filepath.Join(root, "tmp"), 0o777|fs.ModeSticky), os.Chmod(filepath.Join(root, "var/tmp"), 0o777|fs.ModeSticky))
+	for name, source := range d.Files {
 		err = errors.Join(err, copyFile(source, filepath.Join(root, name)))
 	}
 	if err != nil {
@@ -167,7 +160,11 @@ func copyFile(source, target string) error {
 	if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
 		return err
 	}
-	to, err := os.OpenFile(target, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o755)
+	info, err := from.Stat()
+	if err != nil {
+		return err
+	}
+	to, err := os.OpenFile(target, os.O_CREATE|os.O_EXCL|os.O_WRONLY, info.Mode().Perm())
 	if err != nil {
 		return err
 	}
@@ -202,19 +199,18 @@ func (g *Guest) Said() (string, <-chan struct{}) {
 	return strings.ReplaceAll(g.said.String(), "\r", ""), g.waited
 }
 
-// Start switches a guest on. The test's end cuts its power.
-func (m *Machine) Start(t *testing.T, o Options) *Guest {
+// Start switches a guest on, with a disk that Prepare made. The test's end cuts its
+// power.
+func (m *Machine) Start(t *testing.T, disk string) *Guest {
 	t.Helper()
-	line := "console=ttyS0 quiet panic=-1 cgroup_no_v1=all mitigations=off random.trust_cpu=on"
-	if o.Systemd {
-		line += " guest.systemd systemd.show_status=0 systemd.log_level=warning systemd.unit=multi-user.target"
-	}
+	line := "console=ttyS0 quiet panic=-1 cgroup_no_v1=all mitigations=off random.trust_cpu=on systemd.show_status=0 systemd.unit=guest.service"
 	g := &Guest{done: make(chan struct{}), waited: make(chan struct{})}
 	g.cmd = exec.Command(m.qemu, "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-serial", "stdio",
 		"-machine", "q35", "-accel", "tcg,thread=multi,tb-size=512", "-cpu", "max", "-smp", "2", "-m", "1024",
 		"-kernel", m.kernel, "-initrd", m.initramfs, "-append", line,
-		"-drive", "file="+o.Disk+",if=virtio,format=raw,cache=writeback",
-		"-virtfs", "local,path=/usr,mount_tag=usr,security_model=none,readonly=on")
+		"-drive", "file="+disk+",if=virtio,format=raw,cache=writeback",
+		"-virtfs", "local,path=/usr,mount_tag=usr,security_model=none,readonly=on",
+		"-netdev", "user,id=net", "-device", "virtio-net-pci,netdev=net,romfile=")
 	g.cmd.Stdout, g.cmd.Stderr = g, g
 	if err := g.cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -281,12 +277,12 @@ func (g *Guest) Result(ctx context.Context) (string, error) {
 const patience = 5 * time.Minute
 
 // Run runs a script in a guest until its end, and gives what it said.
-func (m *Machine) Run(t *testing.T, o Options) string {
+func (m *Machine) Run(t *testing.T, disk string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	begin := time.Now()
-	g := m.Start(t, o)
+	g := m.Start(t, disk)
 	said, err := g.Result(ctx)
 	if err != nil {
 		t.Fatal(err)

@@ -3,7 +3,6 @@
 package guest_test
 
 import (
-	"os"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -59,35 +58,22 @@ func passed(t *testing.T, said string) {
 // 2 alone, in a group whose processes must leave it before those below it have limits.
 func TestContainersOfVersion2(t *testing.T) {
 	m := guest.Need(t)
-	disk := guest.Prepare(t, delegated+"in_unit ./sandbox.test -test.v -test.skip 'RootOfAContainer|TestMemoryOfContainers/(together|in_shared)' -test.run 'Containers?|Forbidden|Groups|TestDevices|TestNothingOutlivesItsProcess/cgroup_v2|TestWhatAKilledCoreLeftIsEnded/cgroup_v2'",
-		build(t, map[string]string{"sandbox.test": "core/sandbox"}))
-	passed(t, m.Run(t, guest.Options{Disk: disk}))
-}
-
-// TestCoreUnderSystemd runs groups with containers on cores that systemd started.
-func TestCoreUnderSystemd(t *testing.T) {
-	m := guest.Need(t)
-	files := build(t, map[string]string{
-		"test.test": "test", "fescue": "cmd/fescue", "core": "cmd/fescue-core", "echo": "test/testdata/echo",
-	})
-	unit := filepath.Join(t.TempDir(), "fescue-core")
-	if err := os.WriteFile(unit, []byte("#!/bin/sh\nexec systemd-run --quiet --scope --property=Delegate=yes /guest/core \"$@\"\n"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	files["guest/fescue-core"] = unit
-	disk := guest.Prepare(t, "cd /guest; export FESCUE_TEST_PROGRAMS=/guest; ./test.test -test.v -test.run '^TestContainers$'", files)
-	passed(t, m.Run(t, guest.Options{Disk: disk, Systemd: true}))
+	disk := guest.Prepare(t, guest.Disk{Script: delegated + "in_unit ./sandbox.test -test.v -test.skip 'RootOfAContainer|TestMemoryOfContainers/(together|in_shared)' -test.run 'Containers?|Forbidden|Groups|TestDevices|TestNothingOutlivesItsProcess/cgroup_v2|TestWhatAKilledCoreLeftIsEnded/cgroup_v2'",
+		Files: build(t, map[string]string{"sandbox.test": "core/sandbox"})})
+	passed(t, m.Run(t, disk))
 }
 
 // TestPowerCut: what containers were when the power failed is gone when the core has
 // started again, and it starts others.
 func TestPowerCut(t *testing.T) {
 	m := guest.Need(t)
-	disk := guest.Prepare(t, delegated+"(while sync; do sleep 0.1; done) & in_unit ./sandbox.test play containers /var/sandbox",
-		build(t, map[string]string{"sandbox.test": "core/sandbox"}))
+	disk := guest.Prepare(t, guest.Disk{
+		Script: delegated + "(while sync; do sleep 0.1; done) & in_unit ./sandbox.test play containers /var/sandbox",
+		Files:  build(t, map[string]string{"sandbox.test": "core/sandbox"}),
+	})
 	left := 0
 	for run := range 3 {
-		g := m.Start(t, guest.Options{Disk: disk})
+		g := m.Start(t, disk)
 		if err := g.Until(t.Context(), 2+run, "ended with"); err != nil {
 			t.Fatal(err)
 		}

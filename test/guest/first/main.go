@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -96,14 +95,14 @@ func load(path string) error {
 	return unix.FinitModule(int(f.Fd()), "", 0)
 }
 
-// run starts systemd in this process's place where the kernel was told so, else the
-// guest's script, and takes orphans until it has ended.
+// run starts systemd in this process's place where the guest has no script, else that,
+// and takes orphans until it has ended.
 func run() error {
-	line, err := os.ReadFile("/proc/cmdline")
-	if err != nil {
-		return err
+	if err := network(); err != nil {
+		return fmt.Errorf("set the network up: %w", err)
 	}
-	if slices.Contains(strings.Fields(string(line)), "guest.systemd") {
+	const script = "/guest/run"
+	if _, err := os.Stat(script); err != nil {
 		return unix.Exec("/usr/lib/systemd/systemd", []string{"systemd"}, []string{"PATH=/usr/sbin:/usr/bin"})
 	}
 	for _, m := range []struct{ target, kind, data string }{
@@ -116,33 +115,43 @@ func run() error {
 			return err
 		}
 	}
-	if err := loopback(); err != nil {
-		return fmt.Errorf("set the loopback device up: %w", err)
-	}
-	script := exec.Command("/bin/sh", "/guest/run")
-	script.Stdout, script.Stderr = os.Stdout, os.Stderr
-	script.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root"}
-	if err := script.Start(); err != nil {
+	shell := exec.Command("/bin/sh", script)
+	shell.Stdout, shell.Stderr = os.Stdout, os.Stderr
+	shell.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root"}
+	if err := shell.Start(); err != nil {
 		return err
 	}
 	for {
 		var status unix.WaitStatus
-		if pid, err := unix.Wait4(-1, &status, 0, nil); pid == script.Process.Pid || err == unix.ECHILD {
+		if pid, err := unix.Wait4(-1, &status, 0, nil); pid == shell.Process.Pid || err == unix.ECHILD {
 			return nil
 		}
 	}
 }
 
-func loopback() error {
+// network gives the devices their addresses; QEMU's network has the host at 10.0.2.2.
+func network() error {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return err
 	}
 	defer unix.Close(fd)
-	request, err := unix.NewIfreq("lo")
-	if err != nil {
-		return err
+	for device, address := range map[string][]byte{"lo": {127, 0, 0, 1}, "eth0": {10, 0, 2, 15}} {
+		request, err := unix.NewIfreq(device)
+		if err != nil {
+			return err
+		}
+		// The mask is that of the address's class; it is the route, too.
+		if err := request.SetInet4Addr(address); err != nil {
+			return err
+		}
+		if err := unix.IoctlIfreq(fd, unix.SIOCSIFADDR, request); err != nil {
+			return fmt.Errorf("address of %s: %w", device, err)
+		}
+		request.SetUint16(unix.IFF_UP | unix.IFF_RUNNING)
+		if err := unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, request); err != nil {
+			return fmt.Errorf("set %s up: %w", device, err)
+		}
 	}
-	request.SetUint16(unix.IFF_UP | unix.IFF_RUNNING)
-	return unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, request)
+	return nil
 }

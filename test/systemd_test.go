@@ -1,0 +1,100 @@
+//go:build linux
+
+package test
+
+import (
+	"context"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/greengrass/types"
+
+	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/test/guest"
+)
+
+// gatewayRoot is the core's folder on the gateway.
+const gatewayRoot = "/greengrass"
+
+// unit is a core's, as docs/core.md says what it needs for containers.
+const unit = `[Service]
+Delegate=yes
+ExecStart=/guest/fescue-core --root /greengrass
+Restart=always
+StandardOutput=tty
+StandardError=inherit
+TTYPath=/dev/console
+`
+
+// TestContainersUnderSystemd: a gateway whose kernel has control groups of version 2
+// alone, and whose core systemd starts, runs functions in containers.
+func TestContainersUnderSystemd(t *testing.T) {
+	m := guest.Need(t)
+	needPython(t)
+	h := startServer(t, "--public-host", guest.HostAddress+",localhost,127.0.0.1").house(region)
+	viewer := h.connect(t, "Viewer")
+	g := h.provision(t, "Systemd_Core")
+	g.isolation = ""
+	viewer.subscribe(t, "Systemd_Core/out")
+	eater, other := h.python(t, "Hungry", hungry), h.python(t, "Neighbour", greeter)
+	g.edit(t, func(config map[string]any) { config["runtime"] = map[string]any{"allowFunctionsToRunAsRoot": "yes"} })
+	escapee := g.escapee(t, function{
+		variables: out(g.thing, "root"), memory: aws.Int32(65536), sysfs: true, runAs: &types.FunctionRunAsConfig{Uid: aws.Int32(0), Gid: aws.Int32(0)},
+	}, gatewayRoot, 1<<20, other)
+	escapee.pinned = false
+	group, version := g.groupVersion(t, "", []function{
+		escapee,
+		{arn: eater, memory: aws.Int32(32768), variables: out(g.thing, "eater")},
+		{arn: other, pinned: true, memory: aws.Int32(32768), variables: out(g.thing, "other")},
+	}, append(ends(other, g.thing), route{eater, g.thing + "/out", "cloud"}, route{"cloud", g.thing + "/eat", eater},
+		route{escapee.arn, g.thing + "/out", "cloud"}, route{"cloud", g.thing + "/try", escapee.arn}))
+	deployment := g.deploy(t, group, version)
+
+	machine := m.Start(t, guest.Prepare(t, guest.Disk{Unit: unit, Files: g.moved(t, gatewayRoot)}))
+	// It emulates its processor.
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	if err := machine.Until(ctx, 1, "Deployment agent connected to cloud"); err != nil {
+		t.Fatal(err)
+	}
+	h.await(t, group, deployment, fescue.Success)
+	viewer.next(t, "started other")
+	await(t, "publish", viewer.Publish("Systemd_Core/eat", 1, false, `{}`))
+	viewer.next(t, "eating")
+	if err := machine.Until(ctx, 1, "killed for using more memory than its MemorySize of 32768 KB"); err != nil {
+		t.Error(err)
+	}
+	await(t, "publish", viewer.Publish("Systemd_Core/in/x", 1, false, `{"alive":1}`))
+	viewer.next(t, `echo {"alive": 1}`)
+	await(t, "publish", viewer.Publish("Systemd_Core/try", 1, false, `{}`))
+	if said := viewer.collect(t, 1, " refused=")[0]; !strings.HasSuffix(said, "escaped=[]") {
+		t.Error(said)
+	}
+}
+
+// moved are the files of a gateway's program and folder, as they are to be on another
+// machine.
+func (g *gateway) moved(t *testing.T, root string) map[string]string {
+	t.Helper()
+	config := filepath.Join(g.root, "config", "config.json")
+	text := strings.ReplaceAll(string(readFile(t, config)), g.root, root)
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	files := map[string]string{"guest/fescue-core": edgeBin}
+	err := filepath.WalkDir(g.root, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.Type().IsRegular() {
+			files[root+strings.TrimPrefix(path, g.root)] = path
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
