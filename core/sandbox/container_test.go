@@ -2,11 +2,13 @@ package sandbox_test
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
 	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -16,6 +18,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/fescue-edge/fescue/core/sandbox"
+	"github.com/fescue-edge/fescue/testkit"
 )
 
 // openContainers makes a sandbox that starts containers, for a test that is skipped
@@ -388,6 +391,55 @@ func TestManyContainers(t *testing.T) {
 		})
 	}
 	running.Wait()
+}
+
+// TestKilledWhileStarting: a container whose first process is killed while it is being
+// made has not started, and nothing of it stays.
+func TestKilledWhileStarting(t *testing.T) {
+	s := openContainers(t, t.TempDir())
+	killed := 0
+	for round := range 40 {
+		spec := inside(t, "exit 3")
+		started := make(chan error, 1)
+		go func() {
+			p, err := s.Start(t.Context(), spec)
+			if err == nil {
+				p.Wait()
+			}
+			started <- err
+		}()
+		first := 0
+		testkit.Until(t, "its first process", func() bool {
+			first = firstProcess(spec.ID)
+			return first > 0 || len(started) > 0
+		})
+		if first > 0 {
+			for range round / 4 {
+				firstProcess(spec.ID) // takes a moment
+			}
+			_ = syscall.Kill(first, syscall.SIGKILL)
+		}
+		if err := <-started; err != nil {
+			killed++
+		}
+	}
+	t.Logf("%d of 40 were killed before they had started", killed)
+	if killed == 0 {
+		t.Error("none; this shows nothing")
+	}
+}
+
+// firstProcess is the number of the first process of a container, 0 before it is there.
+func firstProcess(id string) int {
+	files, _ := filepath.Glob("/proc/[0-9]*/environ")
+	for _, file := range files {
+		// One that cannot be read has ended.
+		if text, _ := os.ReadFile(file); bytes.HasPrefix(text, []byte("GOMAXPROCS=")) && bytes.Contains(text, []byte("/"+id)) {
+			pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(file)))
+			return pid
+		}
+	}
+	return 0
 }
 
 // TestContainersThatDoNotStart: the cause is told, and nothing stays.
