@@ -45,7 +45,7 @@ func KnownPlace(ctx context.Context, state State, logger *slog.Logger) (Place, e
 }
 
 func keptPlace(ctx context.Context, db *store.DB) (p Place, err error) {
-	kept, err := db.Settings().KeptSetting(ctx, placeSetting)
+	kept, err := db.Settings().Kept(ctx, placeSetting)
 	if err != nil {
 		return p, err
 	}
@@ -82,5 +82,5 @@ func (s *Server) keepPlace(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return s.db.Settings().PutSetting(ctx, placeSetting, string(now))
+	return s.db.Settings().Put(ctx, placeSetting, string(now))
 }

@@ -81,7 +81,7 @@ func (s State) open(ctx context.Context, logger *slog.Logger) (_ *pki.MasterKey,
 			db.Close()
 		}
 	}()
-	kept, err := db.Settings().KeptSetting(ctx, masterKeySetting)
+	kept, err := db.Settings().Kept(ctx, masterKeySetting)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -89,7 +89,7 @@ func (s State) open(ctx context.Context, logger *slog.Logger) (_ *pki.MasterKey,
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w; %s needs the master key that it was made with%s", err, s.what(), s.remedy())
 	}
-	if kept, err = db.Settings().Setting(ctx, masterKeySetting, master.ID()); err != nil {
+	if kept, err = db.Settings().Keep(ctx, masterKeySetting, master.ID()); err != nil {
 		return nil, nil, err
 	}
 	if kept != master.ID() {
@@ -176,7 +176,7 @@ func (s *Server) openArtifacts(ctx context.Context) (blobs, contents artifacts.S
 // checkArtifacts refuses artifacts that are not those of the other servers. The
 // first server puts one that says nothing; the others must find it.
 func (s *Server) checkArtifacts(ctx context.Context, blobs artifacts.Store) error {
-	hash, err := s.db.Settings().KeptSetting(ctx, artifactsSetting)
+	hash, err := s.db.Settings().Kept(ctx, artifactsSetting)
 	if err != nil {
 		return err
 	}
@@ -187,7 +187,7 @@ func (s *Server) checkArtifacts(ctx context.Context, blobs artifacts.Store) erro
 		if err := blobs.Put(ctx, hash, strings.NewReader(mark)); err != nil {
 			return err
 		}
-		if hash, err = s.db.Settings().Setting(ctx, artifactsSetting, hash); err != nil {
+		if hash, err = s.db.Settings().Keep(ctx, artifactsSetting, hash); err != nil {
 			return err
 		}
 	}

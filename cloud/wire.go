@@ -161,14 +161,14 @@ func (s *Server) engineStores() deploy.Stores {
 // keepHoldings has the engine keep once what earlier versions deployed.
 func (s *Server) keepHoldings(ctx context.Context) error {
 	const setting = "holdings"
-	kept, err := s.db.Settings().KeptSetting(ctx, setting)
+	kept, err := s.db.Settings().Kept(ctx, setting)
 	if err != nil || kept != "" {
 		return err
 	}
 	if err := s.engine.KeepHoldings(ctx); err != nil {
 		return err
 	}
-	_, err = s.db.Settings().Setting(ctx, setting, "kept")
+	_, err = s.db.Settings().Keep(ctx, setting, "kept")
 	return err
 }
 

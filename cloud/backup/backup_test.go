@@ -54,7 +54,7 @@ func dataFolder(t testing.TB) (dir string, hashes []string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { st.Close() })
-	if _, err := st.Settings().Setting(t.Context(), backup.MasterKeySetting, masterKey(t, dir).ID()); err != nil {
+	if _, err := st.Settings().Keep(t.Context(), backup.MasterKeySetting, masterKey(t, dir).ID()); err != nil {
 		t.Fatal(err)
 	}
 	blobs, err := artifacts.OpenFolder(filepath.Join(dir, backup.Artifacts))
@@ -168,7 +168,7 @@ func TestBackup(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer st.Close()
-			if id, err := st.Settings().Setting(t.Context(), backup.MasterKeySetting, "other"); err != nil || id != masterKey(t, dir).ID() {
+			if id, err := st.Settings().Keep(t.Context(), backup.MasterKeySetting, "other"); err != nil || id != masterKey(t, dir).ID() {
 				t.Errorf("setting %q, %v", id, err)
 			}
 		})

@@ -13,11 +13,11 @@ import (
 
 // Store keeps leases.
 type Store interface {
-	// TakeLease gives holder a lease until a time, or prolongs it, and reports
+	// Take gives holder a lease until a time, or prolongs it, and reports
 	// whether holder has it: false while another does.
-	TakeLease(ctx context.Context, name, holder string, until time.Time) (bool, error)
-	// ReleaseLease gives it back.
-	ReleaseLease(ctx context.Context, name, holder string) error
+	Take(ctx context.Context, name, holder string, until time.Time) (bool, error)
+	// Release gives it back.
+	Release(ctx context.Context, name, holder string) error
 }
 
 // Lease is a name for a piece of work. All members are needed.
@@ -57,7 +57,7 @@ func (l Lease) Run(ctx context.Context, work func(ctx context.Context)) {
 }
 
 func (l Lease) take(ctx context.Context, holder string) bool {
-	held, err := l.Store.TakeLease(ctx, l.Name, holder, l.Now().Add(term))
+	held, err := l.Store.Take(ctx, l.Name, holder, l.Now().Add(term))
 	if err != nil && ctx.Err() == nil {
 		l.Logger.Error("lease not taken; it is tried again", "lease", l.Name, "error", err)
 	}
@@ -67,7 +67,7 @@ func (l Lease) take(ctx context.Context, holder string) bool {
 func (l Lease) give(ctx context.Context, holder string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), release)
 	defer cancel()
-	if err := l.Store.ReleaseLease(ctx, l.Name, holder); err != nil {
+	if err := l.Store.Release(ctx, l.Name, holder); err != nil {
 		l.Logger.Warn("lease not given back; it ends by itself", "lease", l.Name, "within", term, "error", err)
 	}
 }

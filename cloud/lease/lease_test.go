@@ -21,7 +21,7 @@ type leases struct {
 	last   string
 }
 
-func (l *leases) TakeLease(_ context.Context, _, holder string, until time.Time) (bool, error) {
+func (l *leases) Take(_ context.Context, _, holder string, until time.Time) (bool, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.lost[holder] {
@@ -34,7 +34,7 @@ func (l *leases) TakeLease(_ context.Context, _, holder string, until time.Time)
 	return true, nil
 }
 
-func (l *leases) ReleaseLease(_ context.Context, _, holder string) error {
+func (l *leases) Release(_ context.Context, _, holder string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.holder == holder && !l.lost[holder] {

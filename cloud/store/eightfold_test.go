@@ -233,15 +233,15 @@ var races = []race{
 	{"DropNotifications", 8, nil, each(func(ctx context.Context, s *store.DB, _ int) error {
 		return second(s.Events().DropNotifications(ctx, time.Now()))
 	})},
-	{"TakeLease", 1, fescue.ErrInUse, each(func(ctx context.Context, s *store.DB, i int) error {
-		held, err := s.Leases().TakeLease(ctx, "eight", fmt.Sprint(i), time.Now().Add(time.Hour))
+	{"Take", 1, fescue.ErrInUse, each(func(ctx context.Context, s *store.DB, i int) error {
+		held, err := s.Leases().Take(ctx, "eight", fmt.Sprint(i), time.Now().Add(time.Hour))
 		if err == nil && !held {
 			err = fescue.ErrInUse
 		}
 		return err
 	})},
-	{"ReleaseLease", 8, nil, each(func(ctx context.Context, s *store.DB, i int) error {
-		return s.Leases().ReleaseLease(ctx, "eight", fmt.Sprint(i))
+	{"Release", 8, nil, each(func(ctx context.Context, s *store.DB, i int) error {
+		return s.Leases().Release(ctx, "eight", fmt.Sprint(i))
 	})},
 	{"AdoptAccessKeys", 8, nil, each(func(ctx context.Context, s *store.DB, _ int) error {
 		_, err := s.AccessKeys().AdoptAccessKeys(ctx, func(identity.AccessKey) ([]byte, error) { return nil, nil }, func(k identity.AccessKey) audit.Record {
@@ -249,14 +249,14 @@ var races = []race{
 		})
 		return err
 	})},
-	{"PutSetting", 8, nil, each(func(ctx context.Context, s *store.DB, i int) error {
-		return s.Settings().PutSetting(ctx, "put", fmt.Sprint(i))
+	{"Put", 8, nil, each(func(ctx context.Context, s *store.DB, i int) error {
+		return s.Settings().Put(ctx, "put", fmt.Sprint(i))
 	})},
-	{"Setting", 8, nil, func(t *testing.T, s *store.DB) (func(int) error, func(*testing.T)) {
+	{"Keep", 8, nil, func(t *testing.T, s *store.DB) (func(int) error, func(*testing.T)) {
 		var mu sync.Mutex
 		kept := map[string]bool{}
 		return func(i int) error {
-				v, err := s.Settings().Setting(t.Context(), "eight", fmt.Sprint(i))
+				v, err := s.Settings().Keep(t.Context(), "eight", fmt.Sprint(i))
 				mu.Lock()
 				defer mu.Unlock()
 				kept[v] = true
@@ -528,7 +528,7 @@ var readers = map[string][]string{
 	"Offers":           {"Epoch", "OfferedArtifacts", "Passed", "Waiting"},
 	"Policies":         {"CertificatePolicies", "Policies", "Policy", "PolicyCertificates", "PolicyVersion", "PolicyVersions"},
 	"ServerKeys":       {"ServerKeys"},
-	"Settings":         {"KeptSetting", "Partitions"},
+	"Settings":         {"Kept", "Partitions"},
 	"Shadows":          {"Shadow", "ShadowNames"},
 	"Things":           {"CertificateThings", "Thing", "ThingCertificates", "Things"},
 }

@@ -190,7 +190,7 @@ func testLeases(t *testing.T, open opener) {
 		var all sync.WaitGroup
 		for i := range 8 {
 			all.Go(func() {
-				held, err := s.Leases().TakeLease(ctx, "work", fmt.Sprint(i), until)
+				held, err := s.Leases().Take(ctx, "work", fmt.Sprint(i), until)
 				if err != nil {
 					t.Error(err)
 				}
@@ -208,7 +208,7 @@ func testLeases(t *testing.T, open opener) {
 		t.Parallel()
 		s, ctx := open(t), t.Context()
 		take := func(name, holder string, until time.Time) bool {
-			return must(s.Leases().TakeLease(ctx, name, holder, until))(t)
+			return must(s.Leases().Take(ctx, name, holder, until))(t)
 		}
 		future, past := time.Now().Add(time.Hour), time.Now().Add(-time.Second)
 		got := map[string]bool{
@@ -216,8 +216,8 @@ func testLeases(t *testing.T, open opener) {
 			"prolonged":        take("w", "a", future),
 			"another's":        take("w", "b", future),
 			"of another work":  take("v", "b", future),
-			"given back by b":  s.Leases().ReleaseLease(ctx, "w", "b") == nil && take("w", "b", future),
-			"given back by a":  s.Leases().ReleaseLease(ctx, "w", "a") == nil && take("w", "b", past),
+			"given back by b":  s.Leases().Release(ctx, "w", "b") == nil && take("w", "b", future),
+			"given back by a":  s.Leases().Release(ctx, "w", "a") == nil && take("w", "b", past),
 			"after it ran out": take("w", "c", future),
 			"of a wrong clock": take("u", "a", future.Add(24*time.Hour)) && take("u", "b", future),
 		}

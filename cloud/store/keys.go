@@ -78,7 +78,7 @@ const adoption = "access-keys-adopted"
 // AccessKeysAdopted reports whether the keys of the database are sealed with what
 // they may do.
 func (s AccessKeys) AccessKeysAdopted(ctx context.Context) (bool, error) {
-	kept, err := s.db.Settings().KeptSetting(ctx, adoption)
+	kept, err := s.db.Settings().Kept(ctx, adoption)
 	return kept != "", err
 }
 

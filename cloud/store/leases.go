@@ -15,10 +15,10 @@ type Leases struct{ db *DB }
 // Leases is that part of the database.
 func (db *DB) Leases() Leases { return Leases{db} }
 
-// TakeLease gives holder the sole right to a piece of the servers' work until a
+// Take gives holder the sole right to a piece of the servers' work until a
 // time, or prolongs it. It reports whether holder has it: false while another
 // does.
-func (s Leases) TakeLease(ctx context.Context, name, holder string, until time.Time) (bool, error) {
+func (s Leases) Take(ctx context.Context, name, holder string, until time.Time) (bool, error) {
 	now := s.db.now()
 	err := s.db.update(ctx, func(tx *sql.Tx) error {
 		return changed(ctx, tx, `
@@ -33,8 +33,8 @@ func (s Leases) TakeLease(ctx context.Context, name, holder string, until time.T
 	return err == nil, err
 }
 
-// ReleaseLease gives a lease back, if holder still has it.
-func (s Leases) ReleaseLease(ctx context.Context, name, holder string) error {
+// Release gives a lease back, if holder still has it.
+func (s Leases) Release(ctx context.Context, name, holder string) error {
 	return s.db.update(ctx, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `DELETE FROM server_lease WHERE name = $1 AND holder = $2`, name, holder)
 		return err

@@ -30,7 +30,7 @@ func TestPostgres(t *testing.T) {
 					return
 				}
 				defer s.Close()
-				if kept, err := s.Settings().Setting(t.Context(), "name", "value"); err != nil || kept != "value" {
+				if kept, err := s.Settings().Keep(t.Context(), "name", "value"); err != nil || kept != "value" {
 					t.Errorf("%q, %v", kept, err)
 				}
 			})

@@ -16,8 +16,8 @@ type Settings struct{ db *DB }
 // Settings is that part of the database.
 func (db *DB) Settings() Settings { return Settings{db} }
 
-// KeptSetting is a server-wide value, empty when none was kept.
-func (s Settings) KeptSetting(ctx context.Context, name string) (kept string, err error) {
+// Kept is a server-wide value, empty when none was kept.
+func (s Settings) Kept(ctx context.Context, name string) (kept string, err error) {
 	err = one(s.db.read.QueryRowContext(ctx, `SELECT value FROM server_setting WHERE name = $1`, name), &kept)
 	if errors.Is(err, fescue.ErrNotFound) {
 		return "", nil
@@ -25,8 +25,8 @@ func (s Settings) KeptSetting(ctx context.Context, name string) (kept string, er
 	return kept, err
 }
 
-// Setting keeps a server-wide value the first time and returns what is kept.
-func (s Settings) Setting(ctx context.Context, name, value string) (kept string, err error) {
+// Keep keeps a server-wide value the first time and returns what is kept.
+func (s Settings) Keep(ctx context.Context, name, value string) (kept string, err error) {
 	err = s.db.update(ctx, func(tx *sql.Tx) error {
 		if _, err := tx.ExecContext(ctx, `
 			INSERT INTO server_setting (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING`, name, value); err != nil {
@@ -37,8 +37,8 @@ func (s Settings) Setting(ctx context.Context, name, value string) (kept string,
 	return kept, err
 }
 
-// PutSetting keeps a server-wide value in place of the one before.
-func (s Settings) PutSetting(ctx context.Context, name, value string) error {
+// Put keeps a server-wide value in place of the one before.
+func (s Settings) Put(ctx context.Context, name, value string) error {
 	return s.db.update(ctx, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `
 			INSERT INTO server_setting (name, value) VALUES ($1, $2)

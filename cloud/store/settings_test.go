@@ -20,7 +20,7 @@ func testSettings(t *testing.T, open opener) {
 	for i := range kept {
 		wg.Go(func() {
 			var err error
-			if kept[i], err = s.Settings().Setting(ctx, "master-key", fmt.Sprint("id", i)); err != nil {
+			if kept[i], err = s.Settings().Keep(ctx, "master-key", fmt.Sprint("id", i)); err != nil {
 				t.Error(err)
 			}
 		})
@@ -29,18 +29,18 @@ func testSettings(t *testing.T, open opener) {
 	if slices.Sort(kept); kept[0] != kept[7] || kept[0] == "" {
 		t.Errorf("kept %v", kept)
 	}
-	if other := must(s.Settings().Setting(ctx, "other", "x"))(t); other != "x" {
+	if other := must(s.Settings().Keep(ctx, "other", "x"))(t); other != "x" {
 		t.Errorf("kept %q", other)
 	}
 	for _, value := range []string{"y", "z"} {
-		if err := s.Settings().PutSetting(ctx, "other", value); err != nil {
+		if err := s.Settings().Put(ctx, "other", value); err != nil {
 			t.Fatal(err)
 		}
-		if got := must(s.Settings().KeptSetting(ctx, "other"))(t); got != value {
+		if got := must(s.Settings().Kept(ctx, "other"))(t); got != value {
 			t.Errorf("kept %q, put %q", got, value)
 		}
 	}
-	if got := must(s.Settings().KeptSetting(ctx, "none"))(t); got != "" {
+	if got := must(s.Settings().Kept(ctx, "none"))(t); got != "" {
 		t.Errorf("kept %q", got)
 	}
 }
