@@ -13,20 +13,6 @@ type Thing struct {
 	Version int64
 }
 
-// ThingType is what things have in common.
-type ThingType struct {
-	Name string
-	// ID is a UUID that AWS IoT calls thingTypeId.
-	ID          string
-	Description string
-	// SearchableAttributes are names of attributes, at most three. They are kept
-	// and shown.
-	SearchableAttributes []string
-	CreatedAt            time.Time
-	// DeprecatedAt is since when no thing can become of the type; zero is not.
-	DeprecatedAt time.Time
-}
-
 // CertificateStatus is whether a certificate may be used.
 type CertificateStatus string
 
@@ -52,24 +38,6 @@ type Certificate struct {
 	Mode string
 }
 
-// Policy is an IoT policy with the version that acts.
-type Policy struct {
-	Name             string
-	DefaultVersionID string
-	CreatedAt        time.Time
-	UpdatedAt        time.Time
-	// Document is the acting version's text, exactly as it was sent.
-	Document string
-}
-
-// PolicyVersion is one of at most five versions of an IoT policy.
-type PolicyVersion struct {
-	ID        string
-	Document  string
-	CreatedAt time.Time
-	Default   bool
-}
-
 // Principal is what a certificate may do: who it belongs to and the documents
 // that decide.
 type Principal struct {
@@ -79,16 +47,4 @@ type Principal struct {
 	Things []string
 	// Policies are the acting documents of the attached policies.
 	Policies []string
-}
-
-// RoleAlias is a name for a role whose credentials devices may ask for.
-type RoleAlias struct {
-	Name    string
-	RoleARN string
-	// Owner is the account that made it.
-	Owner string
-	// Lifetime is how long such credentials last, in whole seconds.
-	Lifetime  time.Duration
-	CreatedAt time.Time
-	UpdatedAt time.Time
 }

@@ -6,10 +6,29 @@ import (
 	"errors"
 	"regexp"
 	"strconv"
+	"time"
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/policy"
 )
+
+// Policy is an IoT policy with the version that acts.
+type Policy struct {
+	Name             string
+	DefaultVersionID string
+	CreatedAt        time.Time
+	UpdatedAt        time.Time
+	// Document is the acting version's text, exactly as it was sent.
+	Document string
+}
+
+// PolicyVersion is one of at most five versions of an IoT policy.
+type PolicyVersion struct {
+	ID        string
+	Document  string
+	CreatedAt time.Time
+	Default   bool
+}
 
 // Limits of policies (AWS General Reference, "AWS IoT Core endpoints and
 // quotas").
@@ -26,22 +45,22 @@ var (
 )
 
 // CreatePolicy makes a policy; the document is its version 1.
-func (s *Service) CreatePolicy(ctx context.Context, p fescue.Partition, name, document string) (fescue.Policy, error) {
+func (s *Service) CreatePolicy(ctx context.Context, p fescue.Partition, name, document string) (Policy, error) {
 	if err := cmp.Or(checkPolicyName(name), checkDocument(document)); err != nil {
-		return fescue.Policy{}, err
+		return Policy{}, err
 	}
 	now := s.now().UTC()
-	pol := fescue.Policy{Name: name, DefaultVersionID: "1", CreatedAt: now, UpdatedAt: now, Document: document}
+	pol := Policy{Name: name, DefaultVersionID: "1", CreatedAt: now, UpdatedAt: now, Document: document}
 	if err := s.store.Policies.CreatePolicy(ctx, p, pol); err != nil {
-		return fescue.Policy{}, refuseAs(err, fescue.ErrExists, ErrPolicyExists, name, p.PolicyARN(name))
+		return Policy{}, refuseAs(err, fescue.ErrExists, ErrPolicyExists, name, p.PolicyARN(name))
 	}
 	return pol, nil
 }
 
 // Policy reads a policy with the document that acts.
-func (s *Service) Policy(ctx context.Context, p fescue.Partition, name string) (fescue.Policy, error) {
+func (s *Service) Policy(ctx context.Context, p fescue.Partition, name string) (Policy, error) {
 	if err := checkPolicyName(name); err != nil {
-		return fescue.Policy{}, err
+		return Policy{}, err
 	}
 	return s.store.Policies.Policy(ctx, p, name)
 }
@@ -49,7 +68,7 @@ func (s *Service) Policy(ctx context.Context, p fescue.Partition, name string) (
 // Policies lists at most limit policies without their documents by time of
 // creation, after the one whose CreatedAt and Name are given, or from the
 // beginning when the name is empty.
-func (s *Service) Policies(ctx context.Context, p fescue.Partition, after fescue.Policy, ascending bool, limit int) ([]fescue.Policy, error) {
+func (s *Service) Policies(ctx context.Context, p fescue.Partition, after Policy, ascending bool, limit int) ([]Policy, error) {
 	return s.store.Policies.Policies(ctx, p, after, ascending, limit)
 }
 
@@ -76,13 +95,13 @@ func (s *Service) DeletePolicy(ctx context.Context, p fescue.Partition, name str
 }
 
 // CreatePolicyVersion adds a version, which acts at once with makeDefault.
-func (s *Service) CreatePolicyVersion(ctx context.Context, p fescue.Partition, name, document string, makeDefault bool) (fescue.PolicyVersion, error) {
+func (s *Service) CreatePolicyVersion(ctx context.Context, p fescue.Partition, name, document string, makeDefault bool) (PolicyVersion, error) {
 	if err := cmp.Or(checkPolicyName(name), checkDocument(document)); err != nil {
-		return fescue.PolicyVersion{}, err
+		return PolicyVersion{}, err
 	}
 	v, certificates, err := s.store.Policies.AddPolicyVersion(ctx, p, name, document, makeDefault, MaxPolicyVersions, s.now().UTC())
 	if err != nil {
-		return fescue.PolicyVersion{}, refuseAs(err, fescue.ErrConflict, ErrVersionLimit, name, p.PolicyARN(name))
+		return PolicyVersion{}, refuseAs(err, fescue.ErrConflict, ErrVersionLimit, name, p.PolicyARN(name))
 	}
 	if makeDefault {
 		s.notify(certificates...)
@@ -91,16 +110,16 @@ func (s *Service) CreatePolicyVersion(ctx context.Context, p fescue.Partition, n
 }
 
 // PolicyVersion reads a version.
-func (s *Service) PolicyVersion(ctx context.Context, p fescue.Partition, name, version string) (fescue.PolicyVersion, error) {
+func (s *Service) PolicyVersion(ctx context.Context, p fescue.Partition, name, version string) (PolicyVersion, error) {
 	number, err := parseVersion(name, version)
 	if err != nil {
-		return fescue.PolicyVersion{}, err
+		return PolicyVersion{}, err
 	}
 	return s.store.Policies.PolicyVersion(ctx, p, name, number)
 }
 
 // PolicyVersions lists all versions, newest first.
-func (s *Service) PolicyVersions(ctx context.Context, p fescue.Partition, name string) ([]fescue.PolicyVersion, error) {
+func (s *Service) PolicyVersions(ctx context.Context, p fescue.Partition, name string) ([]PolicyVersion, error) {
 	if err := checkPolicyName(name); err != nil {
 		return nil, err
 	}

@@ -68,21 +68,21 @@ type CertificateStore interface {
 // PolicyStore keeps policies, their versions and whom they are attached to.
 type PolicyStore interface {
 	// CreatePolicy writes a policy whose version 1 is the document.
-	CreatePolicy(ctx context.Context, p fescue.Partition, policy fescue.Policy) error
-	Policy(ctx context.Context, p fescue.Partition, name string) (fescue.Policy, error)
+	CreatePolicy(ctx context.Context, p fescue.Partition, policy Policy) error
+	Policy(ctx context.Context, p fescue.Partition, name string) (Policy, error)
 	// Policies lists without documents; the order and the meaning of after are as
 	// for Certificates, with the name in the id's place.
-	Policies(ctx context.Context, p fescue.Partition, after fescue.Policy, ascending bool, limit int) ([]fescue.Policy, error)
+	Policies(ctx context.Context, p fescue.Partition, after Policy, ascending bool, limit int) ([]Policy, error)
 	// DeletePolicy removes a policy that has one version and is attached to
 	// nothing, else the error wraps fescue.ErrInUse.
 	DeletePolicy(ctx context.Context, p fescue.Partition, name string) error
 	// AddPolicyVersion writes the next version, unless there are limit versions
 	// already: fescue.ErrConflict. It returns the ids of the attached
 	// certificates.
-	AddPolicyVersion(ctx context.Context, p fescue.Partition, name, document string, makeDefault bool, limit int, at time.Time) (v fescue.PolicyVersion, certificates []string, err error)
-	PolicyVersion(ctx context.Context, p fescue.Partition, name string, number int64) (fescue.PolicyVersion, error)
+	AddPolicyVersion(ctx context.Context, p fescue.Partition, name, document string, makeDefault bool, limit int, at time.Time) (v PolicyVersion, certificates []string, err error)
+	PolicyVersion(ctx context.Context, p fescue.Partition, name string, number int64) (PolicyVersion, error)
 	// PolicyVersions lists newest first.
-	PolicyVersions(ctx context.Context, p fescue.Partition, name string) ([]fescue.PolicyVersion, error)
+	PolicyVersions(ctx context.Context, p fescue.Partition, name string) ([]PolicyVersion, error)
 	// SetDefaultPolicyVersion returns the ids of the attached certificates.
 	SetDefaultPolicyVersion(ctx context.Context, p fescue.Partition, name string, number int64, at time.Time) (certificates []string, err error)
 	// DeletePolicyVersion removes a version; the default one is

@@ -10,18 +10,30 @@ import (
 	"github.com/fescue-edge/fescue"
 )
 
+// RoleAlias is a name for a role whose credentials devices may ask for.
+type RoleAlias struct {
+	Name    string
+	RoleARN string
+	// Owner is the account that made it.
+	Owner string
+	// Lifetime is how long such credentials last, in whole seconds.
+	Lifetime  time.Duration
+	CreatedAt time.Time
+	UpdatedAt time.Time
+}
+
 // RoleAliasStore keeps role aliases.
 type RoleAliasStore interface {
 	// CreateRoleAlias writes a role alias; a taken name is fescue.ErrExists.
-	CreateRoleAlias(ctx context.Context, p fescue.Partition, r fescue.RoleAlias) error
-	RoleAlias(ctx context.Context, p fescue.Partition, name string) (fescue.RoleAlias, error)
+	CreateRoleAlias(ctx context.Context, p fescue.Partition, r RoleAlias) error
+	RoleAlias(ctx context.Context, p fescue.Partition, name string) (RoleAlias, error)
 	// UpdateRoleAlias replaces the role, unless it is empty, and the lifetime,
 	// unless it is 0.
-	UpdateRoleAlias(ctx context.Context, p fescue.Partition, r fescue.RoleAlias) error
+	UpdateRoleAlias(ctx context.Context, p fescue.Partition, r RoleAlias) error
 	DeleteRoleAlias(ctx context.Context, p fescue.Partition, name string) error
 	// RoleAliases lists names; the order and the meaning of after are as for
 	// Policies.
-	RoleAliases(ctx context.Context, p fescue.Partition, after fescue.RoleAlias, ascending bool, limit int) ([]fescue.RoleAlias, error)
+	RoleAliases(ctx context.Context, p fescue.Partition, after RoleAlias, ascending bool, limit int) ([]RoleAlias, error)
 }
 
 // The lifetime of credentials from a role alias (AWS IoT API model).
@@ -37,7 +49,7 @@ var (
 )
 
 // CreateRoleAlias makes a role alias; a lifetime of 0 stands for an hour.
-func (s *Service) CreateRoleAlias(ctx context.Context, p fescue.Partition, r fescue.RoleAlias) (fescue.RoleAlias, error) {
+func (s *Service) CreateRoleAlias(ctx context.Context, p fescue.Partition, r RoleAlias) (RoleAlias, error) {
 	if r.RoleARN == "" {
 		return r, invalid("roleArn is missing")
 	}
@@ -54,14 +66,14 @@ func (s *Service) CreateRoleAlias(ctx context.Context, p fescue.Partition, r fes
 }
 
 // RoleAlias reads a role alias.
-func (s *Service) RoleAlias(ctx context.Context, p fescue.Partition, name string) (fescue.RoleAlias, error) {
+func (s *Service) RoleAlias(ctx context.Context, p fescue.Partition, name string) (RoleAlias, error) {
 	r, err := s.store.RoleAliases.RoleAlias(ctx, p, name)
 	return r, refuseAs(err, fescue.ErrNotFound, ErrRoleAliasUnknown, name, p.RoleAliasARN(name))
 }
 
 // UpdateRoleAlias changes the role, unless it is empty, and the lifetime, unless it
 // is 0.
-func (s *Service) UpdateRoleAlias(ctx context.Context, p fescue.Partition, r fescue.RoleAlias) error {
+func (s *Service) UpdateRoleAlias(ctx context.Context, p fescue.Partition, r RoleAlias) error {
 	if err := checkRoleAlias(r); err != nil {
 		return err
 	}
@@ -77,11 +89,11 @@ func (s *Service) DeleteRoleAlias(ctx context.Context, p fescue.Partition, name 
 }
 
 // RoleAliases lists role aliases by time of creation.
-func (s *Service) RoleAliases(ctx context.Context, p fescue.Partition, after fescue.RoleAlias, ascending bool, limit int) ([]fescue.RoleAlias, error) {
+func (s *Service) RoleAliases(ctx context.Context, p fescue.Partition, after RoleAlias, ascending bool, limit int) ([]RoleAlias, error) {
 	return s.store.RoleAliases.RoleAliases(ctx, p, after, ascending, limit)
 }
 
-func checkRoleAlias(r fescue.RoleAlias) error {
+func checkRoleAlias(r RoleAlias) error {
 	if !roleAliasName.MatchString(r.Name) {
 		return invalid("role alias %.128q is not 1 to 128 characters of a-z, A-Z, 0-9 and _=,@-", r.Name)
 	}

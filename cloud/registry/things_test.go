@@ -19,7 +19,7 @@ import (
 func TestCreateThing(t *testing.T) {
 	t.Parallel()
 	s, ctx := open(t), t.Context()
-	must(s.CreateThingType(ctx, here, fescue.ThingType{Name: "light"}))
+	must(s.CreateThingType(ctx, here, registry.ThingType{Name: "light"}))
 	first, err := s.CreateThing(ctx, here, "lamp", "light", map[string]string{"colour": "red"})
 	mustDo(t, err)
 
@@ -82,7 +82,7 @@ func TestUpdateThing(t *testing.T) {
 	s, ctx := open(t), t.Context()
 	version := func(n int64) *int64 { return &n }
 	for _, name := range []string{"light", "heavy", "x"} {
-		must(s.CreateThingType(ctx, here, fescue.ThingType{Name: name}))
+		must(s.CreateThingType(ctx, here, registry.ThingType{Name: name}))
 	}
 	for i, tc := range []struct {
 		title  string
@@ -164,7 +164,7 @@ func TestListThings(t *testing.T) {
 	s, ctx := open(t), t.Context()
 	text := func(s string) *string { return &s }
 	for _, name := range []string{"even", "odd"} {
-		must(s.CreateThingType(ctx, here, fescue.ThingType{Name: name}))
+		must(s.CreateThingType(ctx, here, registry.ThingType{Name: name}))
 	}
 	for i := range 9 {
 		attributes := map[string]string{"row": fmt.Sprint("r", i%3)}

@@ -11,13 +11,27 @@ import (
 	"github.com/fescue-edge/fescue"
 )
 
+// ThingType is what things have in common.
+type ThingType struct {
+	Name string
+	// ID is a UUID that AWS IoT calls thingTypeId.
+	ID          string
+	Description string
+	// SearchableAttributes are names of attributes, at most three. They are kept
+	// and shown.
+	SearchableAttributes []string
+	CreatedAt            time.Time
+	// DeprecatedAt is since when no thing can become of the type; zero is not.
+	DeprecatedAt time.Time
+}
+
 // ThingTypeStore keeps thing types.
 type ThingTypeStore interface {
 	// CreateThingType writes a thing type. When the name is taken the error wraps
 	// fescue.ErrExists and the type returned is the one that is there.
-	CreateThingType(ctx context.Context, p fescue.Partition, t fescue.ThingType) (fescue.ThingType, error)
-	ThingType(ctx context.Context, p fescue.Partition, name string) (fescue.ThingType, error)
-	ThingTypes(ctx context.Context, p fescue.Partition, page fescue.Page) ([]fescue.ThingType, error)
+	CreateThingType(ctx context.Context, p fescue.Partition, t ThingType) (ThingType, error)
+	ThingType(ctx context.Context, p fescue.Partition, name string) (ThingType, error)
+	ThingTypes(ctx context.Context, p fescue.Partition, page fescue.Page) ([]ThingType, error)
 	// UpdateThingType replaces description and searchable attributes.
 	UpdateThingType(ctx context.Context, p fescue.Partition, name, description string, searchable []string) error
 	// DeprecateThingType with the zero time undoes it.
@@ -38,9 +52,9 @@ var typeDescription = regexp.MustCompile(`^[\p{L}\p{M}\p{N}\p{P}\p{S}\x20]*$`)
 // CreateThingType makes a thing type of name, description and searchable
 // attributes. The same call again yields the same type; with others it is
 // ErrTypeDiffers.
-func (s *Service) CreateThingType(ctx context.Context, p fescue.Partition, t fescue.ThingType) (fescue.ThingType, error) {
+func (s *Service) CreateThingType(ctx context.Context, p fescue.Partition, t ThingType) (ThingType, error) {
 	if err := checkThingTypeProperties(t); err != nil {
-		return fescue.ThingType{}, err
+		return ThingType{}, err
 	}
 	t.ID, t.CreatedAt, t.DeprecatedAt = fescue.NewID(), s.now().UTC(), time.Time{}
 	made, err := s.store.ThingTypes.CreateThingType(ctx, p, t)
@@ -48,26 +62,26 @@ func (s *Service) CreateThingType(ctx context.Context, p fescue.Partition, t fes
 		if made.Description == t.Description && slices.Equal(made.SearchableAttributes, t.SearchableAttributes) {
 			return made, nil
 		}
-		return fescue.ThingType{}, &Refusal{Reason: ErrTypeDiffers, Name: t.Name, ARN: p.ThingTypeARN(t.Name)}
+		return ThingType{}, &Refusal{Reason: ErrTypeDiffers, Name: t.Name, ARN: p.ThingTypeARN(t.Name)}
 	}
 	return made, err
 }
 
 // ThingType reads a thing type.
-func (s *Service) ThingType(ctx context.Context, p fescue.Partition, name string) (fescue.ThingType, error) {
+func (s *Service) ThingType(ctx context.Context, p fescue.Partition, name string) (ThingType, error) {
 	if err := checkThingTypeName(name); err != nil {
-		return fescue.ThingType{}, err
+		return ThingType{}, err
 	}
 	return s.store.ThingTypes.ThingType(ctx, p, name)
 }
 
 // ThingTypes lists thing types by name.
-func (s *Service) ThingTypes(ctx context.Context, p fescue.Partition, page fescue.Page) ([]fescue.ThingType, error) {
+func (s *Service) ThingTypes(ctx context.Context, p fescue.Partition, page fescue.Page) ([]ThingType, error) {
 	return s.store.ThingTypes.ThingTypes(ctx, p, page)
 }
 
 // UpdateThingType replaces description and searchable attributes.
-func (s *Service) UpdateThingType(ctx context.Context, p fescue.Partition, t fescue.ThingType) error {
+func (s *Service) UpdateThingType(ctx context.Context, p fescue.Partition, t ThingType) error {
 	if err := checkThingTypeProperties(t); err != nil {
 		return err
 	}
@@ -104,7 +118,7 @@ func checkThingTypeName(name string) error {
 	return checkThingType(name)
 }
 
-func checkThingTypeProperties(t fescue.ThingType) error {
+func checkThingTypeProperties(t ThingType) error {
 	if err := checkThingTypeName(t.Name); err != nil {
 		return err
 	}

@@ -13,7 +13,7 @@ import (
 func TestThingTypes(t *testing.T) {
 	t.Parallel()
 	s, ctx := open(t), t.Context()
-	light := fescue.ThingType{Name: "light", Description: "größer als eine Lampe, <ok>", SearchableAttributes: []string{"colour"}}
+	light := registry.ThingType{Name: "light", Description: "größer als eine Lampe, <ok>", SearchableAttributes: []string{"colour"}}
 	made := must(s.CreateThingType(ctx, here, light))
 	if !fescue.ValidID(made.ID) || !made.CreatedAt.Equal(now) || !made.DeprecatedAt.IsZero() {
 		t.Errorf("%+v", made)
@@ -21,7 +21,7 @@ func TestThingTypes(t *testing.T) {
 	if diff := cmp.Diff(made, must(s.CreateThingType(ctx, here, light))); diff != "" {
 		t.Error(diff)
 	}
-	for _, other := range []fescue.ThingType{{Name: "light"}, {Name: "light", Description: light.Description, SearchableAttributes: []string{"size"}}} {
+	for _, other := range []registry.ThingType{{Name: "light"}, {Name: "light", Description: light.Description, SearchableAttributes: []string{"size"}}} {
 		_, err := s.CreateThingType(ctx, here, other)
 		wantError(t, err, registry.ErrTypeDiffers)
 	}
@@ -41,17 +41,17 @@ func TestThingTypes(t *testing.T) {
 	wantError(t, s.DeleteThingType(ctx, here, "light"), fescue.ErrNotFound)
 
 	for _, tc := range []struct {
-		t    fescue.ThingType
+		t    registry.ThingType
 		says string
 	}{
-		{fescue.ThingType{}, "name is missing"},
-		{fescue.ThingType{Name: "a b"}, "thing type name"},
-		{fescue.ThingType{Name: strings.Repeat("a", 129)}, "thing type name"},
-		{fescue.ThingType{Name: "a", Description: strings.Repeat("ä", 2029)}, "thingTypeDescription"},
-		{fescue.ThingType{Name: "a", Description: "line\nline"}, "thingTypeDescription"},
-		{fescue.ThingType{Name: "a", SearchableAttributes: []string{"a", "b", "c", "d"}}, "searchableAttributes has 4 names"},
-		{fescue.ThingType{Name: "a", SearchableAttributes: []string{"a b"}}, "searchable attribute"},
-		{fescue.ThingType{Name: "a", SearchableAttributes: []string{""}}, "searchable attribute"},
+		{registry.ThingType{}, "name is missing"},
+		{registry.ThingType{Name: "a b"}, "thing type name"},
+		{registry.ThingType{Name: strings.Repeat("a", 129)}, "thing type name"},
+		{registry.ThingType{Name: "a", Description: strings.Repeat("ä", 2029)}, "thingTypeDescription"},
+		{registry.ThingType{Name: "a", Description: "line\nline"}, "thingTypeDescription"},
+		{registry.ThingType{Name: "a", SearchableAttributes: []string{"a", "b", "c", "d"}}, "searchableAttributes has 4 names"},
+		{registry.ThingType{Name: "a", SearchableAttributes: []string{"a b"}}, "searchable attribute"},
+		{registry.ThingType{Name: "a", SearchableAttributes: []string{""}}, "searchable attribute"},
 	} {
 		_, err := s.CreateThingType(ctx, here, tc.t)
 		wantInvalid(t, err, tc.says)

@@ -15,6 +15,7 @@ import (
 	"github.com/fescue-edge/fescue/cloud/buckets"
 	"github.com/fescue-edge/fescue/cloud/cores"
 	"github.com/fescue-edge/fescue/cloud/identity"
+	"github.com/fescue-edge/fescue/cloud/registry"
 	"github.com/fescue-edge/fescue/cloud/retention"
 	"github.com/fescue-edge/fescue/cloud/signing"
 	"github.com/fescue-edge/fescue/cloud/store"
@@ -415,7 +416,7 @@ var races = []race{
 		return s.Things().DeleteThing(ctx, here, "created", 0)
 	})},
 	{"CreatePolicy", 1, fescue.ErrExists, each(func(ctx context.Context, s *store.DB, _ int) error {
-		return s.Policies().CreatePolicy(ctx, here, fescue.Policy{Name: "created", Document: "{}"})
+		return s.Policies().CreatePolicy(ctx, here, registry.Policy{Name: "created", Document: "{}"})
 	})},
 	{"AddPolicyVersion", 4, fescue.ErrConflict, numbers(nothing, func(ctx context.Context, s *store.DB, i int) (string, error) {
 		v, _, err := s.Policies().AddPolicyVersion(ctx, here, "created", "{}", i%2 == 0, 5, epoch)

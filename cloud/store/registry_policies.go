@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/registry"
 )
 
 // Policies keep IoT policies, and which certificates they are attached to.
@@ -19,7 +20,7 @@ func (db *DB) Policies() Policies { return Policies{db} }
 
 // CreatePolicy writes a policy whose version 1 is the document. A taken name is
 // fescue.ErrExists.
-func (s Policies) CreatePolicy(ctx context.Context, p fescue.Partition, policy fescue.Policy) error {
+func (s Policies) CreatePolicy(ctx context.Context, p fescue.Partition, policy registry.Policy) error {
 	return s.db.update(ctx, func(tx *sql.Tx) error {
 		err := changed(ctx, tx, `
 			INSERT INTO policy (partition, name, default_version, last_version, created_at, updated_at)
@@ -43,8 +44,8 @@ func insertPolicyVersion(ctx context.Context, tx *sql.Tx, p fescue.Partition, na
 }
 
 // Policy reads a policy with the document that acts.
-func (s Policies) Policy(ctx context.Context, p fescue.Partition, name string) (fescue.Policy, error) {
-	policy := fescue.Policy{Name: name}
+func (s Policies) Policy(ctx context.Context, p fescue.Partition, name string) (registry.Policy, error) {
+	policy := registry.Policy{Name: name}
 	var number, created, updated int64
 	err := one(s.db.read.QueryRowContext(ctx, `
 		SELECT p.default_version, v.document, p.created_at, p.updated_at
@@ -52,7 +53,7 @@ func (s Policies) Policy(ctx context.Context, p fescue.Partition, name string) (
 		JOIN policy_version v ON v.partition = p.partition AND v.policy = p.name AND v.number = p.default_version
 		WHERE p.partition = $1 AND p.name = $2`, p.Key(), name), &number, &policy.Document, &created, &updated)
 	if err != nil {
-		return fescue.Policy{}, fmt.Errorf("policy %s %w", name, err)
+		return registry.Policy{}, fmt.Errorf("policy %s %w", name, err)
 	}
 	policy.DefaultVersionID = strconv.FormatInt(number, 10)
 	policy.CreatedAt, policy.UpdatedAt = fromMillis(created), fromMillis(updated)
@@ -62,9 +63,9 @@ func (s Policies) Policy(ctx context.Context, p fescue.Partition, name string) (
 // Policies lists at most limit policies, without documents, by time of creation,
 // then name. The list begins after the policy whose CreatedAt and Name are
 // given, or at its start when the name is empty.
-func (s Policies) Policies(ctx context.Context, p fescue.Partition, after fescue.Policy, ascending bool, limit int) ([]fescue.Policy, error) {
-	scan := func(rows *sql.Rows) (fescue.Policy, error) {
-		var policy fescue.Policy
+func (s Policies) Policies(ctx context.Context, p fescue.Partition, after registry.Policy, ascending bool, limit int) ([]registry.Policy, error) {
+	scan := func(rows *sql.Rows) (registry.Policy, error) {
+		var policy registry.Policy
 		var number, created, updated int64
 		err := rows.Scan(&policy.Name, &number, &created, &updated)
 		policy.DefaultVersionID = strconv.FormatInt(number, 10)
@@ -108,7 +109,7 @@ func lockPolicy(ctx context.Context, tx *sql.Tx, p fescue.Partition, name string
 // AddPolicyVersion writes the next version of a policy, unless there are limit
 // versions already: fescue.ErrConflict. It returns the ids of the attached
 // certificates.
-func (s Policies) AddPolicyVersion(ctx context.Context, p fescue.Partition, name, document string, makeDefault bool, limit int, at time.Time) (v fescue.PolicyVersion, certificates []string, err error) {
+func (s Policies) AddPolicyVersion(ctx context.Context, p fescue.Partition, name, document string, makeDefault bool, limit int, at time.Time) (v registry.PolicyVersion, certificates []string, err error) {
 	err = s.db.update(ctx, func(tx *sql.Tx) error {
 		var number int64
 		err := one(tx.QueryRowContext(ctx, `
@@ -133,7 +134,7 @@ func (s Policies) AddPolicyVersion(ctx context.Context, p fescue.Partition, name
 				return err
 			}
 		}
-		v = fescue.PolicyVersion{ID: strconv.FormatInt(number, 10), Document: document, CreatedAt: at, Default: makeDefault}
+		v = registry.PolicyVersion{ID: strconv.FormatInt(number, 10), Document: document, CreatedAt: at, Default: makeDefault}
 		certificates, err = attachedCertificates(ctx, tx, p, name)
 		return err
 	})
@@ -152,19 +153,19 @@ func attachedCertificates(ctx context.Context, tx *sql.Tx, p fescue.Partition, n
 }
 
 // PolicyVersion reads a version of a policy.
-func (s Policies) PolicyVersion(ctx context.Context, p fescue.Partition, name string, number int64) (fescue.PolicyVersion, error) {
+func (s Policies) PolicyVersion(ctx context.Context, p fescue.Partition, name string, number int64) (registry.PolicyVersion, error) {
 	list, err := all(ctx, s.db.read, scanPolicyVersion, selectPolicyVersion+` AND v.number = $3`, p.Key(), name, number)
 	if err != nil {
-		return fescue.PolicyVersion{}, err
+		return registry.PolicyVersion{}, err
 	}
 	if len(list) == 0 {
-		return fescue.PolicyVersion{}, fmt.Errorf("version %d of policy %s %w", number, name, fescue.ErrNotFound)
+		return registry.PolicyVersion{}, fmt.Errorf("version %d of policy %s %w", number, name, fescue.ErrNotFound)
 	}
 	return list[0], nil
 }
 
 // PolicyVersions lists the versions of a policy, newest first.
-func (s Policies) PolicyVersions(ctx context.Context, p fescue.Partition, name string) ([]fescue.PolicyVersion, error) {
+func (s Policies) PolicyVersions(ctx context.Context, p fescue.Partition, name string) ([]registry.PolicyVersion, error) {
 	list, err := all(ctx, s.db.read, scanPolicyVersion, selectPolicyVersion+` ORDER BY v.number DESC`, p.Key(), name)
 	if err == nil && len(list) == 0 { // a policy always has a version
 		err = fmt.Errorf("policy %s %w", name, fescue.ErrNotFound)
@@ -177,8 +178,8 @@ const selectPolicyVersion = `
 	FROM policy p JOIN policy_version v ON v.partition = p.partition AND v.policy = p.name
 	WHERE p.partition = $1 AND p.name = $2`
 
-func scanPolicyVersion(rows *sql.Rows) (fescue.PolicyVersion, error) {
-	var v fescue.PolicyVersion
+func scanPolicyVersion(rows *sql.Rows) (registry.PolicyVersion, error) {
+	var v registry.PolicyVersion
 	var number, created int64
 	err := rows.Scan(&number, &v.Document, &created, &v.Default)
 	v.ID, v.CreatedAt = strconv.FormatInt(number, 10), fromMillis(created)

@@ -10,12 +10,13 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/registry"
 	"github.com/fescue-edge/fescue/cloud/store"
 )
 
 func addPolicy(t *testing.T, s *store.DB, p fescue.Partition, name, document string, at time.Time) {
 	t.Helper()
-	mustDo(t, s.Policies().CreatePolicy(t.Context(), p, fescue.Policy{Name: name, DefaultVersionID: "1", Document: document, CreatedAt: at, UpdatedAt: at}))
+	mustDo(t, s.Policies().CreatePolicy(t.Context(), p, registry.Policy{Name: name, DefaultVersionID: "1", Document: document, CreatedAt: at, UpdatedAt: at}))
 }
 
 func testPolicies(t *testing.T, open opener) {
@@ -26,13 +27,13 @@ func testPolicies(t *testing.T, open opener) {
 	t.Run("a document comes back exactly", func(t *testing.T) {
 		got, err := s.Policies().Policy(ctx, here, "p")
 		mustDo(t, err)
-		want := fescue.Policy{Name: "p", DefaultVersionID: "1", Document: " {\n\"é\":1}", CreatedAt: epoch, UpdatedAt: epoch}
+		want := registry.Policy{Name: "p", DefaultVersionID: "1", Document: " {\n\"é\":1}", CreatedAt: epoch, UpdatedAt: epoch}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Error(diff)
 		}
 	})
 	t.Run("names are taken within a partition", func(t *testing.T) {
-		wantError(t, s.Policies().CreatePolicy(ctx, here, fescue.Policy{Name: "p"}), fescue.ErrExists, "policy p")
+		wantError(t, s.Policies().CreatePolicy(ctx, here, registry.Policy{Name: "p"}), fescue.ErrExists, "policy p")
 		_, err := s.Policies().Policy(ctx, there, "p")
 		wantError(t, err, fescue.ErrNotFound, "policy p")
 		addPolicy(t, s, there, "p", "{}", epoch)
@@ -53,7 +54,7 @@ func testPolicies(t *testing.T, open opener) {
 	t.Run("versions list newest first with the one that acts", func(t *testing.T) {
 		list, err := s.Policies().PolicyVersions(ctx, here, "p")
 		mustDo(t, err)
-		want := []fescue.PolicyVersion{
+		want := []registry.PolicyVersion{
 			{ID: "3", Document: "3", CreatedAt: epoch, Default: true},
 			{ID: "1", Document: " {\n\"é\":1}", CreatedAt: epoch},
 		}
@@ -91,11 +92,11 @@ func testPolicies(t *testing.T, open opener) {
 		addPolicy(t, s, here, "b", "{}", epoch)
 		addPolicy(t, s, here, "a", "{}", epoch.Add(time.Second))
 		addPolicy(t, s, here, "c", "{}", epoch)
-		list, err := s.Policies().Policies(ctx, here, fescue.Policy{}, true, 10)
+		list, err := s.Policies().Policies(ctx, here, registry.Policy{}, true, 10)
 		mustDo(t, err)
 		rest, err := s.Policies().Policies(ctx, here, list[0], true, 10)
 		mustDo(t, err)
-		down, err := s.Policies().Policies(ctx, here, fescue.Policy{}, false, 2)
+		down, err := s.Policies().Policies(ctx, here, registry.Policy{}, false, 2)
 		mustDo(t, err)
 		var names []string
 		for _, p := range slices.Concat(list, rest, down) {

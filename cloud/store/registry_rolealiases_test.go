@@ -7,13 +7,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/registry"
 )
 
 func testRoleAliases(t *testing.T, open opener) {
 	t.Parallel()
 	s, ctx := open(t), t.Context()
-	alias := func(name string, at time.Time) fescue.RoleAlias {
-		return fescue.RoleAlias{Name: name, RoleARN: "arn:" + name, Owner: "123456789012", Lifetime: time.Hour, CreatedAt: at, UpdatedAt: at}
+	alias := func(name string, at time.Time) registry.RoleAlias {
+		return registry.RoleAlias{Name: name, RoleARN: "arn:" + name, Owner: "123456789012", Lifetime: time.Hour, CreatedAt: at, UpdatedAt: at}
 	}
 	want := alias("a", madeAt)
 	mustDo(t, s.RoleAliases().CreateRoleAlias(ctx, homePartition, want), s.RoleAliases().CreateRoleAlias(ctx, homePartition, alias("b", madeAt.Add(time.Second))))
@@ -27,12 +28,12 @@ func testRoleAliases(t *testing.T, open opener) {
 	t.Run("is read", is)
 	t.Run("an update leaves what it does not say", func(t *testing.T) {
 		want.UpdatedAt = madeAt.Add(time.Minute)
-		for _, change := range []func(*fescue.RoleAlias){
-			func(*fescue.RoleAlias) {},
-			func(r *fescue.RoleAlias) { r.RoleARN, want.RoleARN = "new", "new" },
-			func(r *fescue.RoleAlias) { r.Lifetime, want.Lifetime = 2*time.Hour, 2*time.Hour },
+		for _, change := range []func(*registry.RoleAlias){
+			func(*registry.RoleAlias) {},
+			func(r *registry.RoleAlias) { r.RoleARN, want.RoleARN = "new", "new" },
+			func(r *registry.RoleAlias) { r.Lifetime, want.Lifetime = 2*time.Hour, 2*time.Hour },
 		} {
-			r := fescue.RoleAlias{Name: "a", UpdatedAt: want.UpdatedAt}
+			r := registry.RoleAlias{Name: "a", UpdatedAt: want.UpdatedAt}
 			change(&r)
 			mustDo(t, s.RoleAliases().UpdateRoleAlias(ctx, homePartition, r))
 			is(t)
@@ -43,7 +44,7 @@ func testRoleAliases(t *testing.T, open opener) {
 			ascending bool
 			want      string
 		}{{true, "a"}, {false, "b"}} {
-			first := must(s.RoleAliases().RoleAliases(ctx, homePartition, fescue.RoleAlias{}, tc.ascending, 1))(t)
+			first := must(s.RoleAliases().RoleAliases(ctx, homePartition, registry.RoleAlias{}, tc.ascending, 1))(t)
 			rest := must(s.RoleAliases().RoleAliases(ctx, homePartition, first[0], tc.ascending, 9))(t)
 			if len(first) != 1 || first[0].Name != tc.want || len(rest) != 1 || rest[0].Name == tc.want {
 				t.Errorf("ascending %v: %v, %v", tc.ascending, first, rest)
@@ -58,7 +59,7 @@ func testRoleAliases(t *testing.T, open opener) {
 			}
 			_, err := s.RoleAliases().RoleAlias(ctx, p, name)
 			refused(t, "read", err, fescue.ErrNotFound)
-			refused(t, "update", s.RoleAliases().UpdateRoleAlias(ctx, p, fescue.RoleAlias{Name: name, RoleARN: "x"}), fescue.ErrNotFound)
+			refused(t, "update", s.RoleAliases().UpdateRoleAlias(ctx, p, registry.RoleAlias{Name: name, RoleARN: "x"}), fescue.ErrNotFound)
 			refused(t, "delete", s.RoleAliases().DeleteRoleAlias(ctx, p, name), fescue.ErrNotFound)
 		}
 	})

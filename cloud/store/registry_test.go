@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/registry"
 	"github.com/fescue-edge/fescue/cloud/store"
 )
 
@@ -134,7 +135,7 @@ func testRegistryLimits(t *testing.T, open opener) {
 	t.Run("the acting version is always one that is there", func(t *testing.T) {
 		versions, err := s.Policies().PolicyVersions(ctx, here, "versioned")
 		mustDo(t, err)
-		acting := slices.DeleteFunc(slices.Clone(versions), func(v fescue.PolicyVersion) bool { return !v.Default })
+		acting := slices.DeleteFunc(slices.Clone(versions), func(v registry.PolicyVersion) bool { return !v.Default })
 		if len(versions) != 5 || len(acting) != 1 {
 			t.Errorf("%d versions, of which %d act", len(versions), len(acting))
 		}
@@ -153,7 +154,7 @@ func BenchmarkPrincipal(b *testing.B) {
 		_, err := s.Things().CreateThing(ctx, here, fescue.Thing{Name: name, ID: fescue.NewID(), Version: 1}, epoch)
 		if err := errors.Join(err,
 			s.Certificates().CreateCertificate(ctx, here, certificate(i, fescue.CertificateActive)),
-			s.Policies().CreatePolicy(ctx, here, fescue.Policy{Name: name, Document: strings.Repeat("x", 1000)}),
+			s.Policies().CreatePolicy(ctx, here, registry.Policy{Name: name, Document: strings.Repeat("x", 1000)}),
 			s.Things().AttachThing(ctx, here, name, certID(i)), s.Policies().AttachPolicy(ctx, here, name, certID(i), 10)); err != nil {
 			b.Fatal(err)
 		}

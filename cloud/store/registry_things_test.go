@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/registry"
 	"github.com/fescue-edge/fescue/cloud/store"
 )
 
@@ -23,7 +24,7 @@ func testThings(t *testing.T, open opener) {
 	lamp := fescue.Thing{Name: "lamp", ID: fescue.NewID(), Type: "light", Attributes: map[string]string{"colour": "red", "empty": ""}, Version: 1}
 
 	t.Run("a thing comes back as it was written", func(t *testing.T) {
-		must(s.ThingTypes().CreateThingType(ctx, here, fescue.ThingType{Name: "light", ID: fescue.NewID(), CreatedAt: epoch}))(t)
+		must(s.ThingTypes().CreateThingType(ctx, here, registry.ThingType{Name: "light", ID: fescue.NewID(), CreatedAt: epoch}))(t)
 		made, err := s.Things().CreateThing(ctx, here, lamp, epoch)
 		mustDo(t, err)
 		read, err := s.Things().Thing(ctx, here, "lamp")

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/registry"
 )
 
 // ThingTypes keep the registry's thing types.
@@ -18,7 +19,7 @@ func (db *DB) ThingTypes() ThingTypes { return ThingTypes{db} }
 
 // CreateThingType writes a thing type. When the name is taken the error wraps
 // fescue.ErrExists and the type returned is the one that is there.
-func (s ThingTypes) CreateThingType(ctx context.Context, p fescue.Partition, t fescue.ThingType) (made fescue.ThingType, err error) {
+func (s ThingTypes) CreateThingType(ctx context.Context, p fescue.Partition, t registry.ThingType) (made registry.ThingType, err error) {
 	taken := false
 	err = s.db.update(ctx, func(tx *sql.Tx) error {
 		made, taken = t, false
@@ -40,7 +41,7 @@ func (s ThingTypes) CreateThingType(ctx context.Context, p fescue.Partition, t f
 
 const selectThingType = `SELECT name, id, description, attributes_json, created_at, deprecated_at FROM thing_type`
 
-func scanThingType(rows *sql.Rows) (t fescue.ThingType, err error) {
+func scanThingType(rows *sql.Rows) (t registry.ThingType, err error) {
 	var attributes string
 	var created, deprecated int64
 	if err := rows.Scan(&t.Name, &t.ID, &t.Description, &attributes, &created, &deprecated); err != nil {
@@ -50,24 +51,24 @@ func scanThingType(rows *sql.Rows) (t fescue.ThingType, err error) {
 	return t, fromJSON(attributes, &t.SearchableAttributes)
 }
 
-func findThingType(ctx context.Context, q querier, p fescue.Partition, name string) (fescue.ThingType, error) {
+func findThingType(ctx context.Context, q querier, p fescue.Partition, name string) (registry.ThingType, error) {
 	list, err := all(ctx, q, scanThingType, selectThingType+` WHERE partition = $1 AND name = $2`, p.Key(), name)
 	if err == nil && len(list) == 0 {
 		err = fescue.ErrNotFound
 	}
 	if err != nil {
-		return fescue.ThingType{}, fmt.Errorf("thing type %s %w", name, err)
+		return registry.ThingType{}, fmt.Errorf("thing type %s %w", name, err)
 	}
 	return list[0], nil
 }
 
 // ThingType reads a thing type.
-func (s ThingTypes) ThingType(ctx context.Context, p fescue.Partition, name string) (fescue.ThingType, error) {
+func (s ThingTypes) ThingType(ctx context.Context, p fescue.Partition, name string) (registry.ThingType, error) {
 	return findThingType(ctx, s.db.read, p, name)
 }
 
 // ThingTypes lists thing types in ascending order of their names.
-func (s ThingTypes) ThingTypes(ctx context.Context, p fescue.Partition, page fescue.Page) ([]fescue.ThingType, error) {
+func (s ThingTypes) ThingTypes(ctx context.Context, p fescue.Partition, page fescue.Page) ([]registry.ThingType, error) {
 	return all(ctx, s.db.read, scanThingType, selectThingType+`
 		WHERE partition = $1 AND name > $2 ORDER BY name LIMIT $3`, p.Key(), page.After, page.Limit)
 }
@@ -122,10 +123,10 @@ func (s ThingTypes) DeleteThingType(ctx context.Context, p fescue.Partition, nam
 
 // lockThingType reads a thing type and keeps it as it is until the transaction
 // ends, as lockCertificate does a certificate.
-func lockThingType(ctx context.Context, tx *sql.Tx, p fescue.Partition, name string) (fescue.ThingType, error) {
+func lockThingType(ctx context.Context, tx *sql.Tx, p fescue.Partition, name string) (registry.ThingType, error) {
 	err := changed(ctx, tx, `UPDATE thing_type SET id = id WHERE partition = $1 AND name = $2`, p.Key(), name)
 	if err != nil {
-		return fescue.ThingType{}, fmt.Errorf("thing type %s %w", name, err)
+		return registry.ThingType{}, fmt.Errorf("thing type %s %w", name, err)
 	}
 	return findThingType(ctx, tx, p, name)
 }

@@ -8,13 +8,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/registry"
 )
 
 func testThingTypes(t *testing.T, open opener) {
 	t.Parallel()
 	s, ctx := open(t), t.Context()
-	light := fescue.ThingType{Name: "light", ID: fescue.NewID(), Description: "it shines", SearchableAttributes: []string{"b", "a"}, CreatedAt: madeAt}
-	is := func(t *testing.T, want fescue.ThingType) {
+	light := registry.ThingType{Name: "light", ID: fescue.NewID(), Description: "it shines", SearchableAttributes: []string{"b", "a"}, CreatedAt: madeAt}
+	is := func(t *testing.T, want registry.ThingType) {
 		t.Helper()
 		if diff := cmp.Diff(want, must(s.ThingTypes().ThingType(ctx, homePartition, want.Name))(t)); diff != "" {
 			t.Error(diff)
@@ -44,7 +45,7 @@ func testThingTypes(t *testing.T, open opener) {
 	})
 	t.Run("it comes back as it was written", func(t *testing.T) {
 		for _, p := range elsewhere {
-			must(s.ThingTypes().CreateThingType(ctx, p, fescue.ThingType{Name: "light", ID: fescue.NewID(), CreatedAt: madeAt}))(t)
+			must(s.ThingTypes().CreateThingType(ctx, p, registry.ThingType{Name: "light", ID: fescue.NewID(), CreatedAt: madeAt}))(t)
 		}
 		if diff := cmp.Diff(light, must(s.ThingTypes().CreateThingType(ctx, homePartition, light))(t)); diff != "" {
 			t.Error(diff)
@@ -105,9 +106,9 @@ func testThingTypes(t *testing.T, open opener) {
 	t.Run("lists page by name", func(t *testing.T) {
 		s := open(t)
 		for _, name := range []string{"c", "a", "b"} {
-			must(s.ThingTypes().CreateThingType(ctx, homePartition, fescue.ThingType{Name: name, ID: name, CreatedAt: madeAt}))(t)
+			must(s.ThingTypes().CreateThingType(ctx, homePartition, registry.ThingType{Name: name, ID: name, CreatedAt: madeAt}))(t)
 		}
-		must(s.ThingTypes().CreateThingType(ctx, elsewhere[0], fescue.ThingType{Name: "d", ID: "d", CreatedAt: madeAt}))(t)
+		must(s.ThingTypes().CreateThingType(ctx, elsewhere[0], registry.ThingType{Name: "d", ID: "d", CreatedAt: madeAt}))(t)
 		for page, want := range map[fescue.Page]string{{Limit: 10}: "a b c", {Limit: 2}: "a b", {After: "a", Limit: 10}: "b c", {After: "c", Limit: 1}: ""} {
 			got := ""
 			for i, found := range must(s.ThingTypes().ThingTypes(ctx, homePartition, page))(t) {
@@ -122,7 +123,7 @@ func testThingTypes(t *testing.T, open opener) {
 	})
 	t.Run("eight delete it and make things of it: never a thing without its type", func(t *testing.T) {
 		s := open(t)
-		must(s.ThingTypes().CreateThingType(ctx, homePartition, fescue.ThingType{Name: "x", ID: "x", CreatedAt: madeAt, DeprecatedAt: madeAt}))(t)
+		must(s.ThingTypes().CreateThingType(ctx, homePartition, registry.ThingType{Name: "x", ID: "x", CreatedAt: madeAt, DeprecatedAt: madeAt}))(t)
 		eightTimes(func(i int) error {
 			if i%2 == 0 {
 				err := s.ThingTypes().DeleteThingType(ctx, homePartition, "x")

@@ -6,6 +6,7 @@ import (
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/awsapi/wire/restjson"
+	"github.com/fescue-edge/fescue/cloud/registry"
 )
 
 func (a *API) policyOperations() []restjson.Operation {
@@ -104,12 +105,12 @@ func (a *API) listPolicies(ctx context.Context, r *restjson.Request) (any, error
 	if err != nil {
 		return nil, err
 	}
-	list, err := a.registry.Policies(ctx, r.Partition, fescue.Policy{Name: after.Key, CreatedAt: after.time()}, ascending, limit+1)
+	list, err := a.registry.Policies(ctx, r.Partition, registry.Policy{Name: after.Key, CreatedAt: after.time()}, ascending, limit+1)
 	if err != nil {
 		return nil, err
 	}
-	list, next := cut(list, limit, func(p fescue.Policy) position { return position{p.Name, p.CreatedAt.UnixMilli()} })
-	return listOfPolicies(r.Partition, listed(list, func(p fescue.Policy) string { return p.Name }), next), nil
+	list, next := cut(list, limit, func(p registry.Policy) position { return position{p.Name, p.CreatedAt.UnixMilli()} })
+	return listOfPolicies(r.Partition, listed(list, func(p registry.Policy) string { return p.Name }), next), nil
 }
 
 func (a *API) createPolicyVersion(ctx context.Context, r *restjson.Request) (any, error) {
@@ -165,7 +166,7 @@ func (a *API) listPolicyVersions(ctx context.Context, r *restjson.Request) (any,
 	}
 	return struct {
 		PolicyVersions []item `json:"policyVersions"`
-	}{listed(list, func(v fescue.PolicyVersion) item { return item{v.ID, v.Default, seconds(v.CreatedAt)} })}, nil
+	}{listed(list, func(v registry.PolicyVersion) item { return item{v.ID, v.Default, seconds(v.CreatedAt)} })}, nil
 }
 
 func (a *API) setDefaultPolicyVersion(ctx context.Context, r *restjson.Request) (any, error) {

@@ -5,8 +5,8 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/awsapi/wire/restjson"
+	"github.com/fescue-edge/fescue/cloud/registry"
 )
 
 func (a *API) roleAliasOperations() []restjson.Operation {
@@ -21,15 +21,15 @@ func (a *API) roleAliasOperations() []restjson.Operation {
 }
 
 // roleAliasRequest is the body of CreateRoleAlias and UpdateRoleAlias.
-func roleAliasRequest(r *restjson.Request) (fescue.RoleAlias, error) {
+func roleAliasRequest(r *restjson.Request) (registry.RoleAlias, error) {
 	var in struct {
 		RoleArn                   string `json:"roleArn"`
 		CredentialDurationSeconds *int32 `json:"credentialDurationSeconds"`
 	}
 	if err := restjson.Decode(r.Body, &in); err != nil {
-		return fescue.RoleAlias{}, malformed(err.Error())
+		return registry.RoleAlias{}, malformed(err.Error())
 	}
-	out := fescue.RoleAlias{Name: r.Label("roleAlias"), RoleARN: in.RoleArn}
+	out := registry.RoleAlias{Name: r.Label("roleAlias"), RoleARN: in.RoleArn}
 	if n := in.CredentialDurationSeconds; n != nil {
 		if out.Lifetime = time.Duration(*n) * time.Second; out.Lifetime == 0 {
 			out.Lifetime = -1 // no lifetime, which is refused, and not an absent one
@@ -95,15 +95,15 @@ func (a *API) listRoleAliases(ctx context.Context, r *restjson.Request) (any, er
 	if err != nil {
 		return nil, err
 	}
-	list, err := a.registry.RoleAliases(ctx, r.Partition, fescue.RoleAlias{Name: after.Key, CreatedAt: after.time()}, ascending, limit+1)
+	list, err := a.registry.RoleAliases(ctx, r.Partition, registry.RoleAlias{Name: after.Key, CreatedAt: after.time()}, ascending, limit+1)
 	if err != nil {
 		return nil, err
 	}
-	list, next := cut(list, limit, func(found fescue.RoleAlias) position {
+	list, next := cut(list, limit, func(found registry.RoleAlias) position {
 		return position{Key: found.Name, At: found.CreatedAt.UnixMilli()}
 	})
 	return struct {
 		RoleAliases []string `json:"roleAliases"`
 		NextMarker  string   `json:"nextMarker,omitempty"`
-	}{listed(list, func(found fescue.RoleAlias) string { return found.Name }), next}, nil
+	}{listed(list, func(found registry.RoleAlias) string { return found.Name }), next}, nil
 }

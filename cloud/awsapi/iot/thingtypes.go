@@ -7,6 +7,7 @@ import (
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/awsapi/wire/restjson"
+	"github.com/fescue-edge/fescue/cloud/registry"
 )
 
 func (a *API) thingTypeOperations() []restjson.Operation {
@@ -28,7 +29,7 @@ type typeProperties struct {
 }
 
 // thingTypeRequest is the body of CreateThingType and UpdateThingType.
-func thingTypeRequest(r *restjson.Request) (fescue.ThingType, error) {
+func thingTypeRequest(r *restjson.Request) (registry.ThingType, error) {
 	var in struct {
 		Properties struct {
 			typeProperties
@@ -37,15 +38,15 @@ func thingTypeRequest(r *restjson.Request) (fescue.ThingType, error) {
 		Tags []any `json:"tags"`
 	}
 	if err := restjson.Decode(r.Body, &in); err != nil {
-		return fescue.ThingType{}, malformed(err.Error())
+		return registry.ThingType{}, malformed(err.Error())
 	}
 	switch {
 	case in.Properties.MQTT5 != nil:
-		return fescue.ThingType{}, invalid("Attributes of things are not propagated to messages. Leave mqtt5Configuration out.")
+		return registry.ThingType{}, invalid("Attributes of things are not propagated to messages. Leave mqtt5Configuration out.")
 	case len(in.Tags) > 0:
-		return fescue.ThingType{}, invalid("Tags of AWS IoT's resources are not served. Leave tags out.")
+		return registry.ThingType{}, invalid("Tags of AWS IoT's resources are not served. Leave tags out.")
 	}
-	return fescue.ThingType{
+	return registry.ThingType{
 		Name: r.Label("thingTypeName"), Description: in.Properties.Description, SearchableAttributes: in.Properties.SearchableAttributes,
 	}, nil
 }
@@ -76,7 +77,7 @@ type typeDescription struct {
 	} `json:"thingTypeMetadata"`
 }
 
-func describedType(p fescue.Partition, t fescue.ThingType) typeDescription {
+func describedType(p fescue.Partition, t registry.ThingType) typeDescription {
 	d := typeDescription{
 		Name: t.Name, ARN: p.ThingTypeARN(t.Name), Properties: typeProperties{t.Description, t.SearchableAttributes},
 	}
@@ -129,15 +130,15 @@ func (a *API) listThingTypes(ctx context.Context, r *restjson.Request) (any, err
 	if err != nil {
 		return nil, err
 	}
-	list, next := cut(list, limit, func(t fescue.ThingType) position { return position{Key: t.Name} })
+	list, next := cut(list, limit, func(t registry.ThingType) position { return position{Key: t.Name} })
 	return struct {
 		Types     []typeDescription `json:"thingTypes"`
 		NextToken string            `json:"nextToken,omitempty"`
-	}{listed(list, func(t fescue.ThingType) typeDescription { return describedType(r.Partition, t) }), next}, nil
+	}{listed(list, func(t registry.ThingType) typeDescription { return describedType(r.Partition, t) }), next}, nil
 }
 
 // thingTypes are all, or the one that the request names, which need not be there.
-func (a *API) thingTypes(ctx context.Context, r *restjson.Request, page fescue.Page) ([]fescue.ThingType, error) {
+func (a *API) thingTypes(ctx context.Context, r *restjson.Request, page fescue.Page) ([]registry.ThingType, error) {
 	name := r.Query.Get("thingTypeName")
 	if name == "" {
 		return a.registry.ThingTypes(ctx, r.Partition, page)
@@ -146,5 +147,5 @@ func (a *API) thingTypes(ctx context.Context, r *restjson.Request, page fescue.P
 	if errors.Is(err, fescue.ErrNotFound) {
 		return nil, nil
 	}
-	return []fescue.ThingType{t}, err
+	return []registry.ThingType{t}, err
 }
