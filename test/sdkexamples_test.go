@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/greengrass/types"
 
 	"github.com/fescue-edge/fescue"
@@ -84,7 +85,7 @@ var sdkExamples = []sdkExample{
 	}},
 	{sdk: "python", name: "Storyline_MessageLambda", needs: needsShadows},
 	{sdk: "python", name: "TES", needs: needsCredentials},
-	{sdk: "python", name: "TrafficLight", needs: "MQTT for client devices, and " + needsShadows},
+	{sdk: "python", name: "TrafficLight", needs: needsShadows},
 	{sdk: "python", name: "StreamManagerKinesis, IoTSiteWise, S3", needs: needsStreams},
 
 	{sdk: "js", name: "HelloWorld", run: func(x *exampleRun) {
@@ -155,7 +156,15 @@ var sdkExamples = []sdkExample{
 		x.logs(invokee, regexp.QuoteMeta(`Client context: { "custom":{ "value": "key" }}`))
 	}},
 	{sdk: "c", name: "shadow_example", needs: needsShadows},
-	{sdk: "c", name: "secretsmanager_example", needs: "secret resources"},
+	{sdk: "c", name: "secretsmanager_example", run: func(x *exampleRun) {
+		arn := x.c("secretsmanager", "SecretsC")
+		x.g.resources = []types.Resource{secretResource("foo", x.g.keep(x.T, "foo", "told to nobody", "AWSCURRENT"))}
+		defer func() { x.g.resources = nil }()
+		x.deploy([]function{{arn: arn, pinned: true, resources: []types.ResourceAccessPolicy{{ResourceId: aws.String("foo"), Permission: types.PermissionRo}}}},
+			route{"cloud", "trigger", arn})
+		x.publish("trigger", "x")
+		x.logs(arn, `get_secret_value succeeded. response: \{.*"SecretString":"told to nobody"`)
+	}},
 	{sdk: "c", name: "tes_example", needs: needsCredentials},
 }
 
