@@ -211,6 +211,14 @@ func TestCCalls(t *testing.T) {
 			http.Error(w, "unknown token", http.StatusUnauthorized)
 		case target == "missing":
 			http.Error(w, "no such function", http.StatusNotFound)
+		case target == "brief": // as the server of the core itself refuses
+			conn, _, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			io.WriteString(conn, "HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\n\r\n431 too large")
+			conn.Close()
 		case target == "full":
 			http.Error(w, "full", http.StatusTooManyRequests)
 		case r.Method == http.MethodPost:
@@ -314,6 +322,7 @@ int main(void) {
     CHECK(invoke("Unhandled=late", NULL, GG_INVOKE_REQUEST_RESPONSE, NULL), GG_REQUEST_UNHANDLED, "late");
     CHECK(invoke("Unhandled=late", NULL, GG_INVOKE_EVENT, NULL), GG_REQUEST_SUCCESS, "");
     CHECK(invoke("missing", NULL, GG_INVOKE_REQUEST_RESPONSE, NULL), GG_REQUEST_UNKNOWN, NULL);
+    CHECK(invoke("brief", NULL, GG_INVOKE_EVENT, NULL), GG_REQUEST_UNKNOWN, "431 too large");
     CHECK(invoke("full", NULL, GG_INVOKE_REQUEST_RESPONSE, NULL), GG_REQUEST_AGAIN, NULL);
 
     CHECK(gg_publish(request, "t\"", "x", 1, &result), GG_REQUEST_SUCCESS, "");

@@ -249,6 +249,24 @@ func TestJava(t *testing.T) {
 		})
 	}
 
+	t.Run("a refusal that does not say its length", func(t *testing.T) {
+		t.Parallel()
+		core := newFakeCore(t)
+		core.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			conn, _, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			io.WriteString(conn, "HTTP/1.1 431 Too Large\r\n\r\n431 of all")
+			conn.Close()
+		})
+		p := core.runJava(t, code, "app.App::none")
+		if status := p.wait(t); status != 1 || !strings.Contains(p.err.String(), "failed: HTTP Error 431: Too Large (431 of all)") {
+			t.Errorf("status %d:\n%s", status, p.err.String())
+		}
+	})
+
 	t.Run("System.exit in the handler ends it with that status", func(t *testing.T) {
 		t.Parallel()
 		core := newFakeCore(t)

@@ -146,7 +146,7 @@ static int parse(char *head, struct answer *a, long *length, int *closes) {
             *closes = lower(value[0]) == 'c';
         }
     }
-    return a->status >= 100 && *length >= 0;
+    return a->status >= 100;
 }
 
 enum outcome { ANSWERED, UNANSWERED, BROKEN };
@@ -177,9 +177,13 @@ static enum outcome exchange(int fd, const struct buffer *request, volatile int 
     }
     {
         size_t head = (size_t)(end - in.data) + 4;
-        while (in.size - head < (size_t)length) {
+        while (length < 0 || in.size - head < (size_t)length) {
             if (!receive(fd, &in)) {
-                goto done;
+                if (length >= 0 || in.failed) {
+                    goto done;
+                }
+                length = (long)(in.size - head); /* It goes on to the end of the connection. */
+                closes = 1;
             }
         }
         buffer_add(&a->body, in.data + head, (size_t)length);

@@ -171,7 +171,8 @@ static gg_error persist(const char *method, const char *path, const struct field
     int attempt;
     for (attempt = 1;; attempt++) {
         struct timespec pause;
-        gg_error err = terminating ? GGE_TERMINATE : call(method, path, fields, body->data, body->size, watched, a);
+        /* An answer still goes out, but no more work is asked for. */
+        gg_error err = terminating && watched != NULL ? GGE_TERMINATE : call(method, path, fields, body->data, body->size, watched, a);
         int passing = err == GGE_INTERNAL_FAILURE || (err == GGE_SUCCESS && (a->status >= 500 || a->status == 429));
         if (terminating && err != GGE_SUCCESS) {
             return GGE_TERMINATE;

@@ -116,12 +116,24 @@ final class Connection implements Closeable {
             answer.headers.put(line.substring(0, colon).toLowerCase(Locale.ROOT), line.substring(colon + 1).trim());
         }
         String length = answer.header("Content-Length");
-        if (!length.matches("[0-9]{1,9}")) {
-            throw new IOException("the core's answer does not say its length");
+        if (length.matches("[0-9]{1,9}")) {
+            answer.body = new byte[Integer.parseInt(length)];
+            new DataInputStream(in).readFully(answer.body);
+        } else {
+            answer.headers.put("connection", "close");
+            answer.body = rest();
         }
-        answer.body = new byte[Integer.parseInt(length)];
-        new DataInputStream(in).readFully(answer.body);
         return answer;
+    }
+
+    /** What comes until the end of the connection. */
+    private byte[] rest() throws IOException {
+        ByteArrayOutputStream rest = new ByteArrayOutputStream();
+        byte[] part = new byte[4096];
+        for (int n = in.read(part); n >= 0; n = in.read(part)) {
+            rest.write(part, 0, n);
+        }
+        return rest.toByteArray();
     }
 
     private String line() throws IOException {
