@@ -44,7 +44,6 @@ const cannotOccur = `
 |---|---|
 | containers: mounts of ` + "`proc`, `/dev/shm`, `/var/run`" + `, overlay file systems, ` + "`exec setns`" + `, the container test, ` + "`wait 1s for container to stop`" + ` | a core makes a container as it starts; where that fails, a function that asks for one fails with CONTAINER_UNSUPPORTED_ERROR, which names what is missing |
 | Java for the stream manager | there is no stream manager in this version: SYSTEM_COMPONENT_UNSUPPORTED_ERROR. A Java function without a Java runtime is RUNTIME_MISSING_ERROR |
-| a function that shares the group owner of a model by the group's name | machine learning models fail with RESOURCE_UNSUPPORTED_ERROR on a core of this version; by its number the control plane finds it: ML_MODEL_GROUP_SHARED_ERROR |
 | connector parameters: ` + "`does not match required pattern`" + ` | connectors fail with CONNECTOR_UNSUPPORTED_ERROR in this version |
 | discovery: ` + "`Device is a member of too many groups`" + ` | no failure of a deployment: discovery answers the device with it |
 | ` + "`Artifact download retry exceeded the max retries`" + ` | ARTIFACT_DOWNLOAD_ERROR names the artifact and what went wrong with it |

@@ -143,6 +143,21 @@ var DeploymentFailures = []DeploymentFailure{
 		Remedy: "Keep one resource for each secret and list all of its labels there.",
 	},
 	{
+		Code: ModelObject, Phase: FailsBuilding, Concerns: "resource", Original: true,
+		Text:   "The group refers to a resource %s with nonexistent S3 object %s: %v",
+		Remedy: "Put the model there (aws s3 cp MODEL.tar.gz s3://BUCKET/KEY), or correct S3Uri of the resource, and deploy again.",
+	},
+	{
+		Code: ModelArchive, Phase: FailsBuilding, Concerns: "resource",
+		Text:   "The model of the resource '%s' at %s cannot be deployed: %v",
+		Remedy: "Pack the model as .tar.gz or .zip (tar -zcf model.tar.gz ./model), put it there and deploy again.",
+	},
+	{
+		Code: ModelJob, Phase: FailsBuilding, Concerns: "resource",
+		Text:   "The resource '%s' names the SageMaker training job %s, and this server does not know where its model lies",
+		Remedy: "Copy the job's model.tar.gz into a bucket of this server and start it with --sagemaker-model 'JOBARN=s3://BUCKET/KEY', or name the object in a resource of its own (S3MachineLearningModelResourceData).",
+	},
+	{
 		Code: ConnectorDuplicate, Phase: FailsBuilding, Concerns: "connector",
 		Text:   "The connector %s stands in the group more than once",
 		Remedy: "Keep one instance and one version of each connector in a group.",
@@ -280,7 +295,7 @@ var DeploymentFailures = []DeploymentFailure{
 	{
 		Code: ArtifactTooLarge, Phase: FailsClaimed, Concerns: "artifact",
 		Text:   "%s has %d bytes, at most %d are accepted",
-		Remedy: "Make the package smaller, publish and deploy again.",
+		Remedy: "Make the package or model smaller, publish or upload it and deploy again.",
 	},
 	{
 		Code: ArtifactHash, Phase: FailsClaimed, Concerns: "artifact", Original: true,
@@ -290,7 +305,7 @@ var DeploymentFailures = []DeploymentFailure{
 	{
 		Code: ArtifactUnpack, Phase: FailsClaimed, Concerns: "function", Original: true,
 		Text:   "unable to download the artifact %s: Error while processing. Error while unpacking the file: %v",
-		Remedy: "Make a zip with relative names, and without links that lead out of it, publish and deploy again.",
+		Remedy: "Make an archive with relative names, and without links that lead out of it, publish or upload it and deploy again.",
 	},
 	{
 		Code: CoreDiskFull, Phase: FailsAnywhere, Concerns: "core",

@@ -56,7 +56,7 @@ var UnservedFeatures = []UnservedFeature{
 	{Feature: FeatureOtherRuntimes, Code: RuntimeUnsupported},
 	{Feature: FeatureConnectors, Code: ConnectorUnsupported},
 	{Feature: FeatureLocalResources, Code: ResourceUnsupported, Served: true},
-	{Feature: FeatureModels, Code: ResourceUnsupported},
+	{Feature: FeatureModels, Code: ResourceUnsupported, Served: true},
 	{Feature: FeatureSecrets, Code: ResourceUnsupported, Served: true},
 	{Feature: FeatureStreams, Code: SystemComponentUnsupported},
 	{Feature: FeatureSystemFunctions, Code: SystemComponentUnsupported},

@@ -89,10 +89,18 @@ type ResourceData struct {
 	DestinationPath                   string                    `json:",omitempty"`
 	GroupOwnerSetting                 *fescue.GroupOwnerSetting `json:",omitempty"`
 	S3Arn                             string                    `json:",omitempty"`
+	S3Metadata                        *S3Metadata               `json:",omitempty"`
 	SageMakerJobArn                   string                    `json:",omitempty"`
 	OwnerSetting                      *fescue.OwnerSetting      `json:",omitempty"`
 	ARN                               string                    `json:",omitempty"`
 	AdditionalStagingLabelsToDownload []string                  `json:",omitempty"`
+}
+
+// S3Metadata tells what the archive of a model was when it was deployed.
+type S3Metadata struct {
+	LastModifiedTime int64   // milliseconds since 1970
+	ContentMD5       *string // always null
+	ContentLength    int64   // bytes
 }
 
 // Definition is the resource as its definition has it, told by the members that its

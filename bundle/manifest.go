@@ -3,6 +3,7 @@ package bundle
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/fescue-edge/fescue"
@@ -33,7 +34,8 @@ type Manifest struct {
 type Artifact struct {
 	Kind ArtifactKind `json:"kind"`
 	// Name says whose it is, by kind: nothing for the group document, the ARN of
-	// the function version, qualified with a number, for a package.
+	// the function version, qualified with a number, for a package, the Id of the
+	// resource for a model.
 	Name string `json:"name,omitempty"`
 	// SHA256 is of the content as it is downloaded, in lowercase hexadecimal;
 	// Size is its length in bytes.
@@ -52,6 +54,8 @@ const (
 	GroupDocument ArtifactKind = "group"
 	// FunctionPackage is the code of one function version.
 	FunctionPackage ArtifactKind = "function"
+	// ModelArchive is the model of one machine learning resource.
+	ModelArchive ArtifactKind = "model"
 )
 
 // Packing is how an artifact is packed.
@@ -61,18 +65,20 @@ type Packing string
 const (
 	// Plain content is kept as the file that it is.
 	Plain Packing = ""
-	// Zip is an archive that is laid out as a folder.
-	Zip Packing = "zip"
+	// Zip and TarGz are archives that are laid out as a folder.
+	Zip   Packing = "zip"
+	TarGz Packing = "tar.gz"
 )
 
 // kinds is what may be in a manifest.
 var kinds = map[ArtifactKind]struct {
-	packing Packing
+	packings []Packing
 	// name refuses what the artifact's name must not be.
 	name func(string) error
 }{
-	GroupDocument:   {Plain, noName},
-	FunctionPackage: {Zip, functionVersion},
+	GroupDocument:   {[]Packing{Plain}, noName},
+	FunctionPackage: {[]Packing{Zip}, functionVersion},
+	ModelArchive:    {[]Packing{Zip, TarGz}, resourceID},
 }
 
 func noName(name string) error {
@@ -93,6 +99,13 @@ func functionVersion(name string) error {
 	return nil
 }
 
+func resourceID(name string) error {
+	if !fescue.ValidEntityID(name) {
+		return fmt.Errorf("%q is not the Id of a resource", name)
+	}
+	return nil
+}
+
 // GroupArtifact is that of the group document. hash and size are of group.json.
 func GroupArtifact(hash string, size int64) Artifact {
 	return Artifact{Kind: GroupDocument, SHA256: hash, Size: size}
@@ -101,6 +114,11 @@ func GroupArtifact(hash string, size int64) Artifact {
 // PackageArtifact is that of a function version's zip.
 func PackageArtifact(functionARN, hash string, size int64) Artifact {
 	return Artifact{Kind: FunctionPackage, Name: functionARN, SHA256: hash, Size: size, Unpack: Zip}
+}
+
+// ModelArtifact is that of a resource's model.
+func ModelArtifact(resource, hash string, size int64, packing Packing) Artifact {
+	return Artifact{Kind: ModelArchive, Name: resource, SHA256: hash, Size: size, Unpack: packing}
 }
 
 // ErrManifest is wrapped by every refusal of a manifest.
@@ -123,8 +141,15 @@ func (m Manifest) GroupDocument() (Artifact, bool) {
 
 // Package is the package of a function version; false when it has none.
 func (m Manifest) Package(functionARN string) (Artifact, bool) {
+	return m.named(FunctionPackage, functionARN)
+}
+
+// Model is the model of a resource; false when it has none.
+func (m Manifest) Model(resource string) (Artifact, bool) { return m.named(ModelArchive, resource) }
+
+func (m Manifest) named(kind ArtifactKind, name string) (Artifact, bool) {
 	for _, a := range m.Artifacts {
-		if a.Kind == FunctionPackage && a.Name == functionARN {
+		if a.Kind == kind && a.Name == name {
 			return a, true
 		}
 	}
@@ -132,13 +157,18 @@ func (m Manifest) Package(functionARN string) (Artifact, bool) {
 }
 
 // Downloads lists everything to be downloaded, each hash once, under the first of
-// its names.
+// its names. Only what is a model and something else, too, stands there twice: it lies
+// on a core's disk twice.
 func (m Manifest) Downloads() []Artifact {
 	var list []Artifact
-	seen := make(map[string]bool, len(m.Artifacts))
+	type place struct {
+		hash  string
+		model bool
+	}
+	seen := make(map[place]bool, len(m.Artifacts))
 	for _, a := range m.Artifacts {
-		if !seen[a.SHA256] {
-			seen[a.SHA256] = true
+		if p := (place{a.SHA256, a.Kind == ModelArchive}); !seen[p] {
+			seen[p] = true
 			list = append(list, a)
 		}
 	}
@@ -200,7 +230,7 @@ func (m Manifest) validateArtifacts() error {
 		if err := kind.name(a.Name); err != nil {
 			return refuse("%v", err)
 		}
-		if a.Unpack != kind.packing {
+		if !slices.Contains(kind.packings, a.Unpack) {
 			return refuse("a %s packed as %q", a.Kind, a.Unpack)
 		}
 		if !fescue.ValidHash(a.SHA256) || a.Size < 0 {

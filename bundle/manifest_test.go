@@ -140,7 +140,17 @@ func TestManifestRefuses(t *testing.T) {
 		"function without version": func(m *bundle.Manifest) {
 			m.Artifacts[1].Name = "arn:aws:lambda:us-east-1:123456789012:function:a"
 		},
-		"function is a thing":  func(m *bundle.Manifest) { m.Artifacts[1].Name = "arn:aws:iot:us-east-1:123456789012:thing/a" },
+		"function is a thing": func(m *bundle.Manifest) { m.Artifacts[1].Name = "arn:aws:iot:us-east-1:123456789012:thing/a" },
+		"a model of no resource": func(m *bundle.Manifest) {
+			m.Artifacts = append(m.Artifacts, bundle.ModelArtifact("a/b", codeHash, 99, bundle.Zip))
+		},
+		"a model, not packed": func(m *bundle.Manifest) {
+			m.Artifacts = append(m.Artifacts, bundle.ModelArtifact("wear", groupHash[1:]+"0", 9, bundle.Plain))
+		},
+		"a model twice": func(m *bundle.Manifest) {
+			model := bundle.ModelArtifact("wear", groupHash[1:]+"0", 9, bundle.TarGz)
+			m.Artifacts = append(m.Artifacts, model, model)
+		},
 		"another kind":         func(m *bundle.Manifest) { m.Artifacts[1].Kind = "gadget" },
 		"no kind":              func(m *bundle.Manifest) { m.Artifacts[1].Kind = "" },
 		"reset with a group":   func(m *bundle.Manifest) { m.DeploymentType, m.Artifacts = fescue.ResetDeployment, m.Artifacts[:1] },
@@ -216,5 +226,36 @@ func TestLaterMembers(t *testing.T) {
 	}
 	if diff := cmp.Diff(manifest(), m); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// TestModelsInAManifest: format 2 names models; format 1, which the first cores read,
+// cannot.
+func TestModelsInAManifest(t *testing.T) {
+	t.Parallel()
+	m := manifest()
+	shared := m.Artifacts[1]
+	m.Artifacts = append(m.Artifacts, bundle.ModelArtifact("wear", groupHash[1:]+"0", 9, bundle.TarGz), bundle.ModelArtifact("code", shared.SHA256, shared.Size, bundle.Zip))
+	key := signer(1)
+	if _, err := bundle.Sign(m, key, 1); !errors.Is(err, bundle.ErrFormat) {
+		t.Errorf("format 1: %v", err)
+	}
+	envelope, err := bundle.Sign(m, key, 1, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	read, err := bundle.Open(envelope, trust(key))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if model, ok := read.Model("wear"); !ok || model.Unpack != bundle.TarGz || model.Size != 9 {
+		t.Errorf("model %+v, %v", model, ok)
+	}
+	if _, ok := read.Model("other"); ok {
+		t.Error("a model of nobody")
+	}
+	// What is code and a model lies on the disk twice.
+	if had, n := len(manifest().Downloads()), len(read.Downloads()); n != had+2 {
+		t.Errorf("%d downloads, %d without models", n, had)
 	}
 }

@@ -51,12 +51,15 @@ type Entry struct {
 // folder, holds anything else than files, folders and links, or is beyond the
 // limits is an error that names the entry. Contents are read of links alone;
 // sizes are believed, and for whoever unpacks to check.
-func Entries(files []*zip.File) ([]Entry, error) {
+func Entries(files []*zip.File) ([]Entry, error) { return EntriesWithin(files, MaxUnpacked) }
+
+// EntriesWithin is Entries for a zip that may hold so many bytes unpacked.
+func EntriesWithin(files []*zip.File, most uint64) ([]Entry, error) {
 	l := listing{at: make(map[string]int, len(files))}
 	var size uint64
 	for _, f := range files {
-		if size += min(f.UncompressedSize64, MaxUnpacked+1); size > MaxUnpacked {
-			return nil, fmt.Errorf("entry %.300q makes it hold more than %d bytes unpacked", f.Name, MaxUnpacked)
+		if size += min(f.UncompressedSize64, most+1); size > most {
+			return nil, fmt.Errorf("entry %.300q makes it hold more than %d bytes unpacked", f.Name, most)
 		}
 		e, err := entryOf(f)
 		if err == nil && e.Name != "." {

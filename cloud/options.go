@@ -74,6 +74,9 @@ type Options struct {
 	RequireServiceRole bool
 	// Quotas are those of a group that differ from fescue.QuotaFacts.
 	Quotas deploy.Quotas
+	// SageMakerModels are where the models of SageMaker's training jobs lie: s3:// URIs
+	// by the jobs' ARNs.
+	SageMakerModels map[string]string
 	// MQTTQuotas are those of certificates and partitions on MQTT that differ from
 	// mqttfront.QuotaFacts.
 	MQTTQuotas deploy.Quotas

@@ -35,6 +35,7 @@ import (
 	"github.com/fescue-edge/fescue/cloud/groupca"
 	"github.com/fescue-edge/fescue/cloud/identity"
 	"github.com/fescue-edge/fescue/cloud/logs"
+	"github.com/fescue-edge/fescue/cloud/models"
 	"github.com/fescue-edge/fescue/cloud/mqttfront"
 	"github.com/fescue-edge/fescue/cloud/registry"
 	"github.com/fescue-edge/fescue/cloud/retention"
@@ -84,6 +85,7 @@ func (s *Server) wire(ctx context.Context) error {
 	secretService := secrets.New(s.db.Secrets(), s.master, o.Now)
 	s.engine = deploy.New(deploy.Options{
 		Stores: s.engineStores(), Functions: publishedFunctions{code}, Principals: things, Secrets: secretService, Artifacts: blobs, Publisher: s.front,
+		Models: models.New(models.Options{Buckets: s.buckets, Blobs: blobs, SpoolDir: s.path(spoolName), Jobs: o.SageMakerModels}),
 		Signer: keys, AWS: o.AWS, RequireServiceRole: o.RequireServiceRole, Quotas: o.Quotas,
 		Presence: s.presence, Deadlines: o.Deadlines, Now: o.Now, Logger: o.Logger,
 	})

@@ -12,6 +12,7 @@ import (
 	"github.com/fescue-edge/fescue/core/lifecycle"
 	"github.com/fescue-edge/fescue/core/logs"
 	"github.com/fescue-edge/fescue/core/logship"
+	"github.com/fescue-edge/fescue/core/models"
 	"github.com/fescue-edge/fescue/core/plan"
 	"github.com/fescue-edge/fescue/core/router"
 	"github.com/fescue-edge/fescue/core/sandbox"
@@ -62,7 +63,14 @@ func (e *edge) Apply(ctx context.Context, p plan.Plan) error {
 	e.parts.router.SetTable(table)
 	e.parts.useSecrets(p)
 	e.parts.local.apply(p)
+	shelf := models.Shelf{Folder: filepath.Join(e.config.DeploymentFolder(), models.FolderName)}
+	if err := shelf.Arrange(ctx, p); err != nil {
+		return err
+	}
 	if _, err := e.parts.supervisor.Apply(ctx, p.Functions); err != nil {
+		return err
+	}
+	if err := shelf.Prune(p); err != nil {
 		return err
 	}
 	e.parts.link.SetMaxBytes(p.SpoolBytes)

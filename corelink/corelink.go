@@ -147,8 +147,19 @@ type Check struct {
 	// Group is the document group.json.
 	Group     json.RawMessage   `json:"group"`
 	Functions []CheckedFunction `json:"functions,omitempty"`
+	Models    []CheckedModel    `json:"models,omitempty"`
 	// Activity asks what the core does instead; Group is empty then.
 	Activity bool `json:"activity,omitempty"`
+}
+
+// CheckedModel is the model of a resource.
+type CheckedModel struct {
+	Resource string `json:"resource"`
+	SHA256   string `json:"sha256"`
+	// Size is in bytes.
+	Size int64 `json:"size"`
+	// Unpack is how it is packed, by the name that manifests have for it.
+	Unpack string `json:"unpack"`
 }
 
 // CheckedFunction is the package of a function.

@@ -44,10 +44,6 @@ func parseDocument(data []byte) (doc document, unknown []string, err error) {
 	return doc, slices.Compact(unknown), nil
 }
 
-// passive are members that real files have and that are nowhere read: what they
-// say of a download is void once it is recovered.
-var passive = []string{"GroupDefinitions.Resources.Content[].Data.S3Metadata"}
-
 // unknownMembers lists, as paths, the members of a decoded JSON value that the
 // type has no field for.
 func unknownMembers(path string, value any, t reflect.Type) (list []string) {
@@ -72,7 +68,7 @@ func unknownMembers(path string, value any, t reflect.Type) (list []string) {
 			field, ok := fields[strings.ToLower(name)]
 			if ok {
 				list = append(list, unknownMembers(member, item, field)...)
-			} else if !slices.Contains(passive, member) {
+			} else {
 				list = append(list, member)
 			}
 		}

@@ -3,14 +3,21 @@
 package test
 
 import (
+	archivetar "archive/tar"
+	"bytes"
+	"compress/gzip"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/greengrass/types"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"golang.org/x/sys/unix"
 
 	"github.com/fescue-edge/fescue"
@@ -23,7 +30,7 @@ const millers = 43210
 // user is a Python function that uses what it is told to, and says what came of it.
 const user = greeter + `
 def handler(event, context):
-    tag, name = os.environ["TAG"], event["use"]
+    tag, name = os.environ["TAG"], os.path.expandvars(event["use"])
     try:
         if "write" in event:
             with open(name, "ab", buffering=0) as f:
@@ -151,4 +158,148 @@ func TestLocalResources(t *testing.T) {
 	}
 	await(t, "publish", viewer.Publish(g.thing+"/writer", 1, false, `{"use":"/data/in"}`))
 	viewer.next(t, "writer read /data/in: b'grain'")
+}
+
+// packed is a model as .tar.gz, with a parent folder inside.
+func packed(t *testing.T, text string) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	w := archivetar.NewWriter(z)
+	for _, head := range []archivetar.Header{
+		{Name: "./model/", Typeflag: archivetar.TypeDir, Mode: 0o700},
+		{Name: "./model/weights", Typeflag: archivetar.TypeReg, Mode: 0o600, Size: int64(len(text))},
+		{Name: "./model/latest", Typeflag: archivetar.TypeSymlink, Linkname: "weights"},
+	} {
+		if err := w.WriteHeader(&head); err != nil {
+			t.Fatal(err)
+		}
+		if head.Typeflag == archivetar.TypeReg {
+			if _, err := io.WriteString(w, text); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := errors.Join(w.Close(), z.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func TestModels(t *testing.T) {
+	needPython(t)
+	const job = "arn:aws:sagemaker:" + region + ":" + account + ":training-job/wear"
+	h := startServer(t, "--sagemaker-model", job+"=s3://models/wear.zip").house(region)
+	store := s3.New(s3.Options{
+		Region: region, BaseEndpoint: aws.String("http://" + h.api), UsePathStyle: true, Credentials: credentials.NewStaticCredentialsProvider(keyID, secret, ""),
+	})
+	if _, err := store.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String("models")}); err != nil {
+		t.Fatal(err)
+	}
+	put := func(key string, content []byte) {
+		t.Helper()
+		if _, err := store.PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String("models"), Key: &key, Body: bytes.NewReader(content)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("seed.tar.gz", packed(t, "seeds"))
+	put("wear.zip", zipOf(t, map[string][]byte{"model/weights": []byte("tears")}))
+	viewer := h.connect(t, "Viewer")
+	g := h.contained(t, "Model_Core")
+	viewer.subscribe(t, "Model_Core/out")
+	millers := &types.ResourceDownloadOwnerSetting{GroupOwner: aws.String(fmt.Sprint(millers)), GroupPermission: types.PermissionRo}
+	seed := &types.S3MachineLearningModelResourceData{S3Uri: aws.String("s3://models/seed.tar.gz"), DestinationPath: aws.String("/ml/seed")}
+	g.resources = []types.Resource{
+		resource("seed", types.ResourceDataContainer{S3MachineLearningModelResourceData: seed}),
+		resource("wear", types.ResourceDataContainer{SageMakerMachineLearningModelResourceData: &types.SageMakerMachineLearningModelResourceData{
+			SageMakerJobArn: aws.String(job), DestinationPath: aws.String("/ml/wear"), OwnerSetting: millers}}),
+		resource("unused", types.ResourceDataContainer{S3MachineLearningModelResourceData: &types.S3MachineLearningModelResourceData{
+			S3Uri: aws.String("s3://models/nothing"), DestinationPath: aws.String("/ml/unused")}}),
+	}
+	ro := func(id string) types.ResourceAccessPolicy {
+		return types.ResourceAccessPolicy{ResourceId: &id, Permission: types.PermissionRo}
+	}
+	tags := []string{"first", "second", "plain"}
+	var functions []function
+	var routes []route
+	for i, given := range [][]types.ResourceAccessPolicy{{ro("seed"), ro("wear")}, {ro("seed")}, {{ResourceId: aws.String("wear")}}} {
+		f := function{arn: h.python(t, "Model"+tags[i], user), pinned: true, memory: aws.Int32(65536), variables: out(g.thing, tags[i]), resources: given}
+		if tags[i] == "plain" {
+			f.isolation, f.memory = types.FunctionIsolationModeNoContainer, nil
+		}
+		functions = append(functions, f)
+		routes = append(routes, route{f.arn, g.thing + "/out", "cloud"}, route{"cloud", g.thing + "/" + tags[i], f.arn})
+	}
+	use := func(who, name, write, want string) {
+		t.Helper()
+		payload := fmt.Sprintf(`{"use":%q}`, name)
+		if write != "" {
+			payload = fmt.Sprintf(`{"use":%q,"write":%q}`, name, write)
+		}
+		await(t, "publish", viewer.Publish(g.thing+"/"+who, 1, false, payload))
+		viewer.next(t, want)
+	}
+	group, version := g.groupVersion(t, "", functions, routes)
+	g.awaitContained(t, group, version)
+	viewer.next(t, "started first", "started second", "started plain")
+	use("first", "/ml/seed/model/latest", "", "first read /ml/seed/model/latest: b'seeds'")
+	use("first", "/ml/wear/model/weights", "", "first read /ml/wear/model/weights: b'tears'")
+	use("first", "/ml/wear/model/weights", "x", "first /ml/wear/model/weights: Permission denied")
+	use("second", "/ml/seed/model/weights", "", "second read /ml/seed/model/weights: b'seeds'")
+	use("second", "/ml/wear/model/weights", "", "second /ml/wear/model/weights: No such file")
+	use("plain", "$AWS_GG_RESOURCE_PREFIX/ml/wear/model/weights", "", "b'tears'")
+	use("plain", "$AWS_GG_RESOURCE_PREFIX/ml/wear/model/weights", "x", "Permission denied")
+	stored := func() (list []string) {
+		entries, err := os.ReadDir(filepath.Join(g.root, "ggc", "deployment", ".store"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			if strings.HasSuffix(e.Name(), ".model") {
+				list = append(list, e.Name())
+			}
+		}
+		return list
+	}
+	before := stored()
+	if len(before) != 2 {
+		t.Errorf("%d models are on the core", len(before))
+	}
+	seedFolder := before[0]
+	if data, err := os.ReadFile(filepath.Join(g.root, "ggc", "deployment", ".store", seedFolder, "files", "model", "weights")); err != nil || string(data) != "seeds" {
+		seedFolder = before[1]
+	}
+	if info, err := os.Stat(filepath.Join(g.root, "ggc", "deployment", ".store", seedFolder)); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("a model without an owner lies behind %v, %v", info, err)
+	}
+
+	// Only what changed is fetched, and what is no longer used goes.
+	put("seed.tar.gz", packed(t, "plant"))
+	_, version = g.groupVersion(t, group, functions, routes)
+	g.awaitContained(t, group, version)
+	viewer.next(t, "started first", "started second")
+	use("second", "/ml/seed/model/weights", "", "second read /ml/seed/model/weights: b'plant'")
+	use("plain", "$AWS_GG_RESOURCE_PREFIX/ml/wear/model/weights", "", "b'tears'")
+	functions[0].resources, functions[1].resources = nil, nil
+	for range 2 { // the core keeps what it would go back to
+		_, version = g.groupVersion(t, group, functions, routes)
+		g.awaitContained(t, group, version)
+	}
+	eventually(t, "the model that nobody uses is removed", func() error {
+		if left := stored(); len(left) != 1 {
+			return fmt.Errorf("%d models are on the core", len(left))
+		}
+		return nil
+	})
+
+	// What cannot be found, or is no archive, fails the deployment by name.
+	functions[0].resources = []types.ResourceAccessPolicy{ro("seed"), ro("unused")}
+	seed.S3Uri = aws.String("s3://models/text.tar.gz")
+	put("text.tar.gz", []byte("no archive"))
+	_, version = g.groupVersion(t, group, functions, routes)
+	text := details(g.await(t, group, g.deploy(t, group, version), fescue.Failure))
+	if !strings.Contains(text, "refers to a resource unused with nonexistent S3 object s3://models/nothing") ||
+		!strings.Contains(text, "'seed' at s3://models/text.tar.gz cannot be deployed: it is neither a .tar.gz nor a .zip archive") {
+		t.Errorf("details\n%s", text)
+	}
 }

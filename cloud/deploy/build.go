@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/fescue-edge/fescue"
@@ -31,6 +32,7 @@ type builder struct {
 	principals Principals
 	secrets    Secrets
 	artifacts  Artifacts
+	models     Models
 	signer     Signer
 
 	aws                string
@@ -208,7 +210,7 @@ func (b *builder) offer(ctx context.Context, d fescue.Deployment, r *resolved) e
 		return fmt.Errorf("store group.json: %w", err)
 	}
 	manifest := b.manifest(d, r.core.thing)
-	manifest.Artifacts = append([]bundle.Artifact{bundle.GroupArtifact(groupHash, int64(len(group)))}, r.packages()...)
+	manifest.Artifacts = append([]bundle.Artifact{bundle.GroupArtifact(groupHash, int64(len(group)))}, slices.Concat(r.packages(), r.archives())...)
 	next, superseded, err := b.offers.Offer(ctx, d, r.core.thing, b.now().UTC(), b.supersededBy(d), b.sign(ctx, manifest, fescue.Offering{Devices: r.clientDevices(), Holds: r.holds, Note: r.note, Warnings: r.warnings}))
 	if err != nil {
 		return err

@@ -120,6 +120,9 @@ func (r *resolved) check() (corelink.Check, error) {
 	for _, a := range r.packages() {
 		check.Functions = append(check.Functions, corelink.CheckedFunction{ARN: a.Name, SHA256: a.SHA256, Size: a.Size})
 	}
+	for _, a := range r.archives() {
+		check.Models = append(check.Models, corelink.CheckedModel{Resource: a.Name, SHA256: a.SHA256, Size: a.Size, Unpack: string(a.Unpack)})
+	}
 	return check, err
 }
 

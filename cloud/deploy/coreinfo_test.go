@@ -158,6 +158,18 @@ func TestCoreInfo(t *testing.T) {
 			}
 		}
 	})
+	t.Run("a core of a version that serves no resources", func(t *testing.T) {
+		s := s.with(t)
+		said := info
+		said.Unserved, said.Formats = []fescue.Feature{fescue.FeatureLocalResources, fescue.FeatureModels}, []int{bundle.OldestFormat}
+		if err := s.ReportCore(t.Context(), home, "older", said); err != nil {
+			t.Fatal(err)
+		}
+		g := s.mill("older").set(fescue.ResourceKind, fescue.ResourceDefinitionVersion{Resources: resources.Resources[:3]})
+		s.wantFailure(s.deploy(s.create(g.set(fescue.FunctionKind, oneFunction("", container("", "device", "volume", "s3"))))),
+			problem{fescue.ResourceUnsupported, "'device' is of type 'LOCAL_DEVICE', which this version of the core does not serve"},
+			problem{fescue.ResourceUnsupported, "'s3' is of type 'ML_MODEL_S3_OBJECT'"}, problem{fescue.ResourceUnsupported, "'volume'"})
+	})
 	t.Run("a core whose machine cannot make containers", func(t *testing.T) {
 		s := s.with(t)
 		said := info

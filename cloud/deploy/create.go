@@ -38,6 +38,8 @@ var (
 	ErrConcurrent = errors.New("another deployment of the group is being built")
 	// ErrTooLarge means that a group is too large for what was asked.
 	ErrTooLarge = errors.New("too large")
+	// ErrModel means that something cannot be the archive of a model.
+	ErrModel = errors.New("not the archive of a model")
 	// ErrUnpublished means that a function ARN does not name a published version.
 	ErrUnpublished = errors.New("not a published function version")
 )

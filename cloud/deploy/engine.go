@@ -69,6 +69,7 @@ type Options struct {
 	Principals Principals
 	Secrets    Secrets
 	Artifacts  Artifacts
+	Models     Models
 	Publisher  Publisher
 	// Signer signs manifests.
 	Signer Signer
@@ -116,7 +117,7 @@ func New(o Options) *Engine {
 	s, w := o.Stores, newWaker(o.Publisher, o.Now, o.Logger)
 	b := &builder{
 		definitions: s.Definitions, iam: s.IAM, groupRoles: s.GroupRoles, deployments: s.Deployments, offers: s.Offers, holdings: s.Holdings, cores: s.Cores,
-		functions: o.Functions, principals: o.Principals, secrets: o.Secrets, artifacts: o.Artifacts, signer: o.Signer,
+		functions: o.Functions, principals: o.Principals, secrets: o.Secrets, artifacts: o.Artifacts, models: o.Models, signer: o.Signer,
 		aws: o.AWS, requireServiceRole: o.RequireServiceRole, quotas: o.Quotas, serves: o.Serves,
 		waker: w, kick: make(chan struct{}, 1), now: o.Now, logger: o.Logger,
 	}

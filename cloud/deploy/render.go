@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/base64"
 	"encoding/hex"
+	"maps"
 	"slices"
 	"strings"
 
@@ -34,7 +35,7 @@ func (r *resolved) render() bundle.Group {
 		}
 	}
 	for _, res := range sorted(r.resources, func(x fescue.Resource) string { return x.Id }) {
-		defs.Resources.Content = append(defs.Resources.Content, renderResource(d.Partition, res))
+		defs.Resources.Content = append(defs.Resources.Content, r.renderResource(res))
 	}
 	defs.Lambdas.DefaultConfig = r.defaults
 	for _, f := range sorted(r.functions, func(x function) string { return x.versionARN }) {
@@ -55,27 +56,34 @@ func sorted[T any](list []T, key func(T) string) []T {
 	return out
 }
 
-func renderResource(p fescue.Partition, r fescue.Resource) bundle.Resource {
-	c := r.ResourceDataContainer
+func (r *resolved) renderResource(res fescue.Resource) bundle.Resource {
+	c, d := res.ResourceDataContainer, r.deployment
 	t := c.Type()
-	out := bundle.Resource{Id: r.Id, Type: t.Document, Data: bundle.ResourceData{Class: t.Class}}
+	out := bundle.Resource{Id: res.Id, Type: t.Document, Data: bundle.ResourceData{Class: t.Class}}
 	if model, ok := c.Model(); ok {
 		out.Data.DestinationPath, out.Data.OwnerSetting = model.Destination, model.Owner
 	}
 	switch {
 	case c.LocalDeviceResourceData != nil:
-		d := c.LocalDeviceResourceData
-		out.Data.SourcePath, out.Data.GroupOwnerSetting = d.SourcePath, d.GroupOwnerSetting
+		l := c.LocalDeviceResourceData
+		out.Data.SourcePath, out.Data.GroupOwnerSetting = l.SourcePath, l.GroupOwnerSetting
 	case c.LocalVolumeResourceData != nil:
-		d := c.LocalVolumeResourceData
-		out.Data.SourcePath, out.Data.DestinationPath, out.Data.GroupOwnerSetting = d.SourcePath, d.DestinationPath, d.GroupOwnerSetting
+		l := c.LocalVolumeResourceData
+		out.Data.SourcePath, out.Data.DestinationPath, out.Data.GroupOwnerSetting = l.SourcePath, l.DestinationPath, l.GroupOwnerSetting
 	case c.S3MachineLearningModelResourceData != nil:
-		out.Data.S3Arn = s3ARN(p, c.S3MachineLearningModelResourceData.S3Uri)
+		out.Data.S3Arn = s3ARN(d.Partition, c.S3MachineLearningModelResourceData.S3Uri)
 	case c.SageMakerMachineLearningModelResourceData != nil:
 		out.Data.SageMakerJobArn = c.SageMakerMachineLearningModelResourceData.SageMakerJobArn
 	case c.SecretsManagerSecretResourceData != nil:
-		d := c.SecretsManagerSecretResourceData
-		out.Data.ARN, out.Data.AdditionalStagingLabelsToDownload = d.ARN, d.AdditionalStagingLabelsToDownload
+		s := c.SecretsManagerSecretResourceData
+		out.Data.ARN, out.Data.AdditionalStagingLabelsToDownload = s.ARN, s.AdditionalStagingLabelsToDownload
+	}
+	if m, ok := r.models[res.Id]; ok {
+		id := uuid.NewSHA1(uuid.NameSpaceURL, []byte(d.ID+res.Id+m.SHA256)).String()
+		out.ArtifactArn = d.Partition.ArtifactARN(d.GroupID, d.ID, "resource", id)
+		if out.Data.S3Arn != "" {
+			out.Data.S3Metadata = &bundle.S3Metadata{LastModifiedTime: m.ModifiedAt.UnixMilli(), ContentLength: m.Size}
+		}
 	}
 	return out
 }
@@ -113,6 +121,16 @@ func (r *resolved) renderFunction(f function) bundle.Lambda {
 	out.DeploymentConfiguration.CodeSha256 = base64Hash(f.code.CodeHash)
 	out.DeploymentConfiguration.CodeSize = f.code.CodeSize
 	return out
+}
+
+// archives are the models in the manifest, in the order of their resources' Ids.
+func (r *resolved) archives() []bundle.Artifact {
+	var list []bundle.Artifact
+	for _, id := range slices.Sorted(maps.Keys(r.models)) {
+		m := r.models[id]
+		list = append(list, bundle.ModelArtifact(id, m.SHA256, m.Size, m.Packing))
+	}
+	return list
 }
 
 // packages are the functions' code in the manifest.

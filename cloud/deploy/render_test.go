@@ -81,7 +81,8 @@ const expectedGroup = `{"$Schema":null,
 "Resources":{"ref":null,"Content":[
 {"Id":"B-data","Type":"LOCAL_VOLUME","Data":{"type":"LocalVolumeResourceData","SourcePath":"/srv/mill","DestinationPath":"/data","GroupOwnerSetting":{"AutoAddGroupOwner":false,"GroupOwner":"mill"}}},
 {"Id":"b-serial","Type":"LOCAL_DEVICE","Data":{"type":"LocalDeviceResourceData","SourcePath":"/dev/ttyS1","GroupOwnerSetting":{"AutoAddGroupOwner":true}}},
-{"Id":"c-model","Type":"ML_MODEL_S3_OBJECT","Data":{"type":"S3ObjectResourceData","DestinationPath":"/models/wear","S3Arn":"arn:aws:s3:::mill-models:wear/wear-2023.tar.gz","OwnerSetting":{"GroupOwner":"1003","GroupPermission":"ro"}}},
+{"Id":"c-model","Type":"ML_MODEL_S3_OBJECT","Data":{"type":"S3ObjectResourceData","DestinationPath":"/models/wear","S3Arn":"arn:aws:s3:::mill-models:wear/wear-2023.tar.gz","S3Metadata":{"LastModifiedTime":1690000000000,"ContentMD5":null,"ContentLength":7},"OwnerSetting":{"GroupOwner":"1003","GroupPermission":"ro"}},
+"ArtifactArn":"arn:aws:greengrass:us-east-1:123456789012:/greengrass/groups/{group}/deployments/{deployment}/artifacts/resource/{uuid}"},
 {"Id":"d-job","Type":"ML_MODEL_SAGEMAKER_JOB","Data":{"type":"SageMakerJobResourceData","DestinationPath":"/models/job","SageMakerJobArn":"arn:aws:sagemaker:us-east-1:123456789012:training-job/x"}},
 {"Id":"e-secret","Type":"SECRETS_MANAGER_SECRET","Data":{"type":"SecretsManagerSecretResourceData","ARN":"arn:aws:secretsmanager:us-east-1:123456789012:secret:x-a1b2c3","AdditionalStagingLabelsToDownload":["old"]}}]},
 "Lambdas":{"ref":null,"DefaultConfig":{"Execution":{"RunAs":{"Uid":1001}}},"Content":[
@@ -119,7 +120,7 @@ const expectedBareGroup = `{"$Schema":null,
 "ShadowSync":{"ref":null,"Content":[]},
 "ClientCertFingerprints":{"Content":[]}}}`
 
-var artifactID = regexp.MustCompile(`/artifacts/lambda/([^"]+)"`)
+var artifactID = regexp.MustCompile(`/artifacts/(?:lambda|resource)/([^"]+)"`)
 
 func TestRender(t *testing.T) {
 	t.Parallel()

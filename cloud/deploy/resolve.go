@@ -29,6 +29,8 @@ type resolved struct {
 	subscriptions []fescue.Subscription
 	connectors    []fescue.Connector
 	loggers       []fescue.Logger
+	// models are those that functions are given, by the Ids of their resources.
+	models map[string]Model
 	// holds are the ARNs of the definitions and of what they give to the group.
 	holds []string
 	// ends are what subscriptions may name, by the text of the definition, with
@@ -121,7 +123,10 @@ func (b *builder) resolve(ctx context.Context, d fescue.Deployment) (*resolved, 
 	}
 	r.checkConnectors()
 	r.resolveSubscriptions(subscriptions.Subscriptions)
-	return r, b.judge(ctx, r)
+	if err := b.judge(ctx, r); err != nil || len(r.problems) > 0 {
+		return r, err
+	}
+	return r, b.resolveModels(ctx, r)
 }
 
 // judge holds the group against what its core serves, as far as the core has said,

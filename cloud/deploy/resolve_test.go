@@ -96,7 +96,10 @@ var resources = fescue.ResourceDefinitionVersion{Resources: []fescue.Resource{
 		DestinationPath: "/models/x/", OwnerSetting: &fescue.OwnerSetting{GroupOwner: "1", GroupPermission: "ro"}}}},
 	{Id: "beside", ResourceDataContainer: fescue.ResourceDataContainer{SageMakerMachineLearningModelResourceData: &fescue.SageMakerModelResourceData{
 		DestinationPath: "/models2", OwnerSetting: &fescue.OwnerSetting{GroupOwner: "1", GroupPermission: "ro"}}}},
-	{Id: "job", ResourceDataContainer: fescue.ResourceDataContainer{SageMakerMachineLearningModelResourceData: &fescue.SageMakerModelResourceData{}}},
+	{Id: "job", ResourceDataContainer: fescue.ResourceDataContainer{SageMakerMachineLearningModelResourceData: &fescue.SageMakerModelResourceData{SageMakerJobArn: "arn:job"}}},
+	{Id: "none", ResourceDataContainer: fescue.ResourceDataContainer{S3MachineLearningModelResourceData: &fescue.S3ModelResourceData{S3Uri: "s3://b/none"}}},
+	{Id: "text", ResourceDataContainer: fescue.ResourceDataContainer{S3MachineLearningModelResourceData: &fescue.S3ModelResourceData{S3Uri: "s3://b/text"}}},
+	{Id: "lost", ResourceDataContainer: fescue.ResourceDataContainer{SageMakerMachineLearningModelResourceData: &fescue.SageMakerModelResourceData{SageMakerJobArn: "arn:lost"}}},
 	{Id: "secret", ResourceDataContainer: fescue.ResourceDataContainer{SecretsManagerSecretResourceData: &fescue.SecretsManagerSecretResourceData{ARN: home.SecretARN("kept", "a1b2c3")}}},
 }}
 
@@ -309,6 +312,14 @@ func TestProblems(t *testing.T) {
 			g.set(fescue.ResourceKind, v).set(fescue.FunctionKind, oneFunction("", container("", "run", "srv")))
 		}, []problem{{fescue.ResourceRefused, "'run' cannot be given to function " + reader + ":1: '/var/run' cannot be a volume"},
 			{fescue.ResourceRefused, "'srv' cannot be given to function " + reader + ":1: the resource 'run' is seen at the same path"}}},
+		{"models that are not there", func(g group) {
+			g.set(fescue.ResourceKind, resources).set(fescue.FunctionKind, oneFunction("", container("", "none", "text", "lost")))
+		}, []problem{{fescue.ModelObject, "refers to a resource none with nonexistent S3 object s3://b/none: The specified key"},
+			{fescue.ModelArchive, "'text' at s3://b/text cannot be deployed: it is no archive"},
+			{fescue.ModelJob, "'lost' names the SageMaker training job arn:lost"}}},
+		{"models of no function that are not there", func(g group) {
+			g.set(fescue.ResourceKind, resources).set(fescue.FunctionKind, oneFunction("", container("")))
+		}, nil},
 		{"resources in a container", func(g group) {
 			g.set(fescue.ResourceKind, resources).set(fescue.FunctionKind, oneFunction("", container("", "device", "volume", "s3", "owned", "job", "secret")))
 		}, nil},

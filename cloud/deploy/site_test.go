@@ -13,6 +13,7 @@ import (
 	"io"
 	"log/slog"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -105,7 +106,7 @@ func openOn(t *testing.T, database string) *site {
 	s.presence = cores.NewPresence(s.store.Cores(), time.Now, logger)
 	s.options = deploy.Options{
 		Stores: s.store.Engine(), Functions: published{s.functions}, Principals: s.registry, Secrets: s.secrets, Artifacts: s.blobs, Publisher: s.mqtt,
-		Signer: signer{s.key}, AWS: "aws", Presence: s.presence, Now: time.Now, Logger: logger,
+		Models: shelf{}, Signer: signer{s.key}, AWS: "aws", Presence: s.presence, Now: time.Now, Logger: logger,
 		// What cores of a version do not serve is tested by itself.
 		Serves: func(fescue.Feature) bool { return true },
 	}
@@ -114,6 +115,21 @@ func openOn(t *testing.T, database string) *site {
 	s.function("MillStats", "python3.8", "stats.main", "1")
 	return s
 }
+
+// shelf has all models but two and knows all jobs but one.
+type shelf struct{}
+
+func (shelf) Model(_ context.Context, _ fescue.Partition, uri string) (deploy.Model, error) {
+	switch uri {
+	case "s3://b/none":
+		return deploy.Model{}, fescue.Refuse(fescue.ErrNotFound, "The specified key does not exist.")
+	case "s3://b/text":
+		return deploy.Model{}, fescue.Refuse(deploy.ErrModel, "it is no archive")
+	}
+	return deploy.Model{SHA256: strings.Repeat("e", 64), Size: 7, Packing: bundle.TarGz, ModifiedAt: time.UnixMilli(1690000000000)}, nil
+}
+
+func (shelf) Job(arn string) (string, bool) { return "s3://b/job", arn != "arn:lost" }
 
 // with is the same site for a subtest.
 func (s *site) with(t *testing.T) *site {
@@ -427,7 +443,7 @@ func anybody(context.Context, *fescue.Deployment) error { return nil }
 // poll is a core's question for what waits above an epoch.
 func (s *site) poll(thing string, after int64) corelink.Offer {
 	s.t.Helper()
-	offer, err := s.Await(s.t.Context(), home, thing, corelink.Poll{After: after}, anybody)
+	offer, err := s.Await(s.t.Context(), home, thing, corelink.Poll{After: after, Formats: bundle.Formats()}, anybody)
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -11,8 +12,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud"
 	"github.com/fescue-edge/fescue/cloud/deploy"
+	"github.com/fescue-edge/fescue/cloud/models"
 	"github.com/fescue-edge/fescue/cloud/retention"
 )
 
@@ -113,10 +116,11 @@ type serverCommand struct {
 	EventSecretFile string        `type:"existingfile" help:"File of the secret that signs events, in place of FESCUE_EVENT_SECRET."`
 	EventRetention  time.Duration `default:"72h" help:"How long events are kept that cannot be delivered."`
 
-	Quota     map[deploy.Quota]int `placeholder:"QUOTA=N;..." help:"How many there may be in a group that is deployed, where AWS's number does not suit, for example 'functions=300;devices=0'; 0 is any number. docs/server.md lists the quotas."`
-	MQTTQuota map[deploy.Quota]int `name:"mqtt-quota" placeholder:"QUOTA=N;..." help:"How many MQTT sessions and subscriptions a certificate, or an account in a Region, may have, for example 'certificate-sessions=2000'; 0 is any number. docs/server.md lists the quotas."`
-	LogSpace  int                  `default:"16" placeholder:"MB" help:"How much of the logs of each core is kept, compressed, in MB; the oldest lines go first."`
-	BulkRate  float64              `default:"100" help:"How many deployments a second bulk deployments start at most."`
+	Quota          map[deploy.Quota]int `placeholder:"QUOTA=N;..." help:"How many there may be in a group that is deployed, where AWS's number does not suit, for example 'functions=300;devices=0'; 0 is any number. docs/server.md lists the quotas."`
+	MQTTQuota      map[deploy.Quota]int `name:"mqtt-quota" placeholder:"QUOTA=N;..." help:"How many MQTT sessions and subscriptions a certificate, or an account in a Region, may have, for example 'certificate-sessions=2000'; 0 is any number. docs/server.md lists the quotas."`
+	LogSpace       int                  `default:"16" placeholder:"MB" help:"How much of the logs of each core is kept, compressed, in MB; the oldest lines go first."`
+	BulkRate       float64              `default:"100" help:"How many deployments a second bulk deployments start at most."`
+	SageMakerModel []string             `name:"sagemaker-model" sep:"none" placeholder:"JOB=URI" help:"Where the model of a SageMaker training job lies, for example 'arn:aws:sagemaker:us-east-1:123456789012:training-job/wear=s3://models/wear.tar.gz'; may be repeated."`
 }
 
 // Help implements kong.HelpProvider.
@@ -144,6 +148,10 @@ func (c *serverCommand) options(logger *slog.Logger) (cloud.Options, error) {
 		}
 		eventSecret = bytes.TrimRight(data, "\r\n")
 	}
+	jobs, err := sageMakerModels(c.SageMakerModel)
+	if err != nil {
+		return cloud.Options{}, err
+	}
 	return cloud.Options{
 		DataDir: c.Data, Database: c.Database, Artifacts: c.Artifacts, APIAddr: c.API, DeviceAddr: c.Device, MQTTAddr: c.MQTT, OpsAddr: c.Ops,
 		AWS: c.Partition, Account: c.Account, Regions: c.Regions, PublicHosts: c.PublicHost,
@@ -154,9 +162,29 @@ func (c *serverCommand) options(logger *slog.Logger) (cloud.Options, error) {
 		MasterKeyFile: os.Getenv("FESCUE_MASTER_KEY_FILE"), RequireServiceRole: c.ServiceRole,
 		Deadlines: c.deadlines(), Retention: c.retention(), SyncMessages: c.SyncMessages, Throttle: c.Throttle, Refusals: cmp.Or(c.Refusals, -1),
 		EventURLs: c.EventURL, EventSecret: eventSecret, EventRetention: c.EventRetention,
-		BulkRate: c.BulkRate, LogSpace: int64(c.LogSpace) << 20, Quotas: c.Quota, MQTTQuotas: c.MQTTQuota,
+		BulkRate: c.BulkRate, LogSpace: int64(c.LogSpace) << 20, Quotas: c.Quota, SageMakerModels: jobs, MQTTQuotas: c.MQTTQuota,
 		Logger: logger,
 	}, nil
+}
+
+// sageMakerModels are s3:// URIs by the ARNs of training jobs.
+func sageMakerModels(list []string) (map[string]string, error) {
+	jobs := make(map[string]string)
+	for _, text := range list {
+		job, uri, ok := strings.Cut(text, "=")
+		arn, err := fescue.ParseARN(job)
+		if err == nil && (!ok || arn.Service != "sagemaker" || !strings.HasPrefix(arn.Resource, "training-job/")) {
+			err = errors.New("it is not the ARN of a training job, '=' and an s3:// URI")
+		}
+		if err == nil {
+			_, _, err = models.Place(uri)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("--sagemaker-model %q: %w", text, err)
+		}
+		jobs[job] = uri
+	}
+	return jobs, nil
 }
 
 // Run serves until the context ends.

@@ -184,7 +184,7 @@ func New(o Options) *Agent {
 		Disk: o.Disk, Folder: l.secrets(), KeyFile: o.SecretKey, Source: o.Cloud, Keys: a.keys, Logger: o.Logger,
 	})
 	a.planner = plan.New(plan.Options{
-		Disk: o.Disk, Code: a.depot.Path, Lambdas: l.lambdas(), Runner: o.Edge, Accounts: o.Accounts, Secrets: a.vault, AllowRoot: o.AllowRoot,
+		Disk: o.Disk, Code: a.depot.Path, Model: a.depot.ModelPath, Resources: sandbox.HostPath(l.resources()), Lambdas: l.lambdas(), Runner: o.Edge, Accounts: o.Accounts, Secrets: a.vault, AllowRoot: o.AllowRoot,
 		DefaultUID: o.DefaultUID, DefaultGID: o.DefaultGID, FunctionUIDs: o.FunctionUIDs, Logger: o.Logger,
 		Core: o.serving(), Private: o.Private,
 	})

@@ -47,6 +47,9 @@ func (a *Agent) check(ctx context.Context, c corelink.Check) ([]failure.Problem,
 	for _, f := range c.Functions {
 		m.Artifacts = append(m.Artifacts, bundle.PackageArtifact(f.ARN, f.SHA256, f.Size))
 	}
+	for _, r := range c.Models {
+		m.Artifacts = append(m.Artifacts, bundle.ModelArtifact(r.Resource, r.SHA256, r.Size, bundle.Packing(r.Unpack)))
+	}
 	list, err := a.depot.Missing(m)
 	if err != nil {
 		return failure.Of(failure.Disk("look into the deployment folder", err)), nil, 0

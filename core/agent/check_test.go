@@ -176,9 +176,6 @@ func TestGroupsThatCannotRun(t *testing.T) {
 			g.GroupDefinitions.Lambdas.Content[0].FunctionArn = "arn:aws:lambda:us-east-1:aws:function:KinesisFirehose:1"
 		}, code: fescue.ConnectorUnsupported, want: "The connector arn:aws:lambda:us-east-1:aws:function:KinesisFirehose:1 cannot be run"},
 		{name: "stream manager", edit: system("GGStreamManager:1", nil), code: fescue.SystemComponentUnsupported, want: "GGStreamManager"},
-		{name: "a model", edit: func(g *bundle.Group) {
-			g.GroupDefinitions.Resources.Content = []bundle.Resource{{Id: "m", Type: "ML_MODEL_S3_OBJECT", Data: bundle.ResourceData{S3Arn: "arn:aws:s3:::b/k"}}}
-		}, code: fescue.ResourceUnsupported, want: "The resource 'm' is of type 'ML_MODEL_S3_OBJECT'"},
 		{name: "a resource that is not there", edit: func(g *bundle.Group) {
 			withDevice("/dev/null", "ro")(g)
 			g.GroupDefinitions.Resources.Content = nil

@@ -3,6 +3,8 @@ package agent
 import (
 	"io/fs"
 	"path/filepath"
+
+	"github.com/fescue-edge/fescue/core/models"
 )
 
 // layout is where things lie below the deployment folder. The folders group and
@@ -17,6 +19,9 @@ func (l layout) state() string       { return filepath.Join(l.root, "state.json"
 func (l layout) groupFolder() string { return filepath.Join(l.root, "group") }
 func (l layout) group() string       { return filepath.Join(l.groupFolder(), "group.json") }
 func (l layout) lambdas() string     { return filepath.Join(l.root, "lambda") }
+
+// resources has a folder for each function without a container that is given models.
+func (l layout) resources() string { return filepath.Join(l.root, models.FolderName) }
 
 // before is where what another core software left in the way is put.
 func (l layout) before() string { return filepath.Join(l.root, "before-fescue") }

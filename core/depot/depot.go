@@ -70,9 +70,30 @@ const partSuffix = ".part"
 // unpacked.
 func (d *Depot) Path(hash string) string { return filepath.Join(d.Folder, hash) }
 
-func (d *Depot) part(hash string) string { return d.Path(hash) + partSuffix }
+// ModelPath is where the folder of a model lies once it is staged. It is in one of its
+// own, which is a door: whoever may not pass it gets to nothing in the model.
+func (d *Depot) ModelPath(hash string) string {
+	return filepath.Join(d.Path(hash)+modelSuffix, modelFolder)
+}
 
-func (d *Depot) unpacking(hash string) string { return d.Path(hash) + disk.NewSuffix }
+// modelSuffix is of the folder that a model's lies in. What is the package of a
+// function as well has other owners there.
+const (
+	modelSuffix = ".model"
+	modelFolder = "files"
+)
+
+// place is the name of a piece in the depot's folder.
+func place(art bundle.Artifact) string {
+	if art.Kind == bundle.ModelArchive {
+		return art.SHA256 + modelSuffix
+	}
+	return art.SHA256
+}
+
+func (d *Depot) place(art bundle.Artifact) string { return filepath.Join(d.Folder, place(art)) }
+
+func (d *Depot) part(art bundle.Artifact) string { return d.place(art) + partSuffix }
 
 // Bounds of what is downloaded, in bytes.
 const (
@@ -82,10 +103,21 @@ const (
 )
 
 func maxSize(art bundle.Artifact) int64 {
-	if art.Kind == bundle.GroupDocument {
+	switch art.Kind {
+	case bundle.GroupDocument:
 		return MaxDocument
+	case bundle.ModelArchive:
+		return bundle.MaxModel
 	}
 	return maxPackage
+}
+
+// maxUnpacked bounds what an archive holds, in bytes.
+func maxUnpacked(art bundle.Artifact) int64 {
+	if art.Kind == bundle.ModelArchive {
+		return bundle.MaxModelUnpacked
+	}
+	return bundle.MaxUnpacked
 }
 
 // title is what the original's messages call an artifact.
@@ -101,6 +133,9 @@ func described(art bundle.Artifact) string {
 	if art.Kind == bundle.GroupDocument {
 		return "the group file"
 	}
+	if art.Kind == bundle.ModelArchive {
+		return "the model of resource " + art.Name
+	}
 	return "the package of function " + art.Name
 }
 
@@ -114,7 +149,7 @@ type Missing struct {
 func (d *Depot) Missing(m bundle.Manifest) ([]Missing, error) {
 	var list []Missing
 	for _, art := range m.Downloads() {
-		there, err := disk.Exists(d.Disk, d.Path(art.SHA256))
+		there, err := disk.Exists(d.Disk, d.place(art))
 		if err != nil {
 			return nil, err
 		}
@@ -196,12 +231,12 @@ func (d *Depot) stage(ctx context.Context, m bundle.Manifest, art bundle.Artifac
 
 // keepFile puts what was downloaded in its place, as it is.
 func (d *Depot) keepFile(art bundle.Artifact) error {
-	part := d.part(art.SHA256)
+	part := d.part(art)
 	// A group document may hold secrets in its environment variables.
 	if err := d.Disk.Chmod(part, 0o600); err != nil {
 		return err
 	}
-	if err := d.Disk.Rename(part, d.Path(art.SHA256)); err != nil {
+	if err := d.Disk.Rename(part, d.place(art)); err != nil {
 		return err
 	}
 	return d.Disk.SyncDir(d.Folder)
@@ -209,7 +244,7 @@ func (d *Depot) keepFile(art bundle.Artifact) error {
 
 // unpack lays out what was downloaded, and removes the archive.
 func (d *Depot) unpack(ctx context.Context, art bundle.Artifact) error {
-	part, temp := d.part(art.SHA256), d.unpacking(art.SHA256)
+	part, temp := d.part(art), d.place(art)+disk.NewSuffix
 	if err := d.Disk.RemoveAll(temp); err != nil {
 		return err
 	}
@@ -217,11 +252,22 @@ func (d *Depot) unpack(ctx context.Context, art bundle.Artifact) error {
 	if err != nil {
 		return err
 	}
-	err = errors.Join(Unpack(ctx, d.Disk, archive, art.Size, temp), archive.Close())
+	folder := temp
+	if art.Kind == bundle.ModelArchive {
+		folder = filepath.Join(temp, modelFolder)
+		err = d.Disk.MkdirAll(temp, 0o700)
+	}
+	if err == nil {
+		err = unpack(ctx, d.Disk, archive, art.Size, folder, art.Unpack, maxUnpacked(art))
+	}
+	if folder != temp && err == nil {
+		err = d.Disk.SyncDir(temp)
+	}
+	err = errors.Join(err, archive.Close())
 	if err != nil {
 		return errors.Join(err, d.Disk.RemoveAll(temp))
 	}
-	if err := d.Disk.Rename(temp, d.Path(art.SHA256)); err != nil {
+	if err := d.Disk.Rename(temp, d.place(art)); err != nil {
 		return err
 	}
 	if err := d.Disk.SyncDir(d.Folder); err != nil {

@@ -42,7 +42,7 @@ func (d *Depot) fetch(ctx context.Context, m bundle.Manifest, art bundle.Artifac
 		if ok {
 			return nil
 		}
-		if err := disk.RemoveIfThere(d.Disk, d.part(art.SHA256)); err != nil {
+		if err := disk.RemoveIfThere(d.Disk, d.part(art)); err != nil {
 			return failure.Disk("remove a bad download", err)
 		}
 		if resumed == 0 {
@@ -55,7 +55,7 @@ func (d *Depot) fetch(ctx context.Context, m bundle.Manifest, art bundle.Artifac
 
 // partSize is how much of an artifact lies on the disk already.
 func (d *Depot) partSize(art bundle.Artifact) (int64, error) {
-	info, err := d.Disk.Lstat(d.part(art.SHA256))
+	info, err := d.Disk.Lstat(d.part(art))
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
 	}
@@ -63,7 +63,7 @@ func (d *Depot) partSize(art bundle.Artifact) (int64, error) {
 		return 0, err
 	}
 	if !info.Mode().IsRegular() || info.Size() > art.Size {
-		return 0, d.Disk.RemoveAll(d.part(art.SHA256))
+		return 0, d.Disk.RemoveAll(d.part(art))
 	}
 	return info.Size(), nil
 }
@@ -74,7 +74,7 @@ func (d *Depot) download(ctx context.Context, m bundle.Manifest, art bundle.Arti
 	if from == 0 {
 		flags |= os.O_TRUNC
 	}
-	part, err := d.Disk.OpenFile(d.part(art.SHA256), flags, 0o600)
+	part, err := d.Disk.OpenFile(d.part(art), flags, 0o600)
 	if err != nil {
 		return failure.Disk("download "+name, err)
 	}
@@ -136,7 +136,7 @@ func (d *Depot) receive(ctx context.Context, m bundle.Manifest, art bundle.Artif
 }
 
 func (d *Depot) tooLong(art bundle.Artifact) error {
-	if err := disk.RemoveIfThere(d.Disk, d.part(art.SHA256)); err != nil {
+	if err := disk.RemoveIfThere(d.Disk, d.part(art)); err != nil {
 		return failure.Disk("remove a bad download", err)
 	}
 	return failure.Fail(fescue.ArtifactHash, title(art), fmt.Sprintf("it is longer than the %d bytes that the manifest names", art.Size))
@@ -149,7 +149,7 @@ func (d *Depot) downloadError(ctx context.Context, art bundle.Artifact, err erro
 		return fmt.Errorf("download of %s: %w", name, cause)
 	}
 	if errors.Is(err, corelink.ErrNotContinued) {
-		if err := disk.RemoveIfThere(d.Disk, d.part(art.SHA256)); err != nil {
+		if err := disk.RemoveIfThere(d.Disk, d.part(art)); err != nil {
 			return failure.Disk("remove a download that cannot be continued", err)
 		}
 		return fmt.Errorf("download of %s starts anew: %w", name, err)
@@ -162,7 +162,7 @@ func (d *Depot) downloadError(ctx context.Context, art bundle.Artifact, err erro
 
 // verifyPart hashes what lies on the disk, not what came over the wire.
 func (d *Depot) verifyPart(ctx context.Context, art bundle.Artifact) (bool, error) {
-	f, err := d.Disk.OpenFile(d.part(art.SHA256), os.O_RDONLY, 0)
+	f, err := d.Disk.OpenFile(d.part(art), os.O_RDONLY, 0)
 	if err != nil {
 		return false, failure.Disk("verify a download", err)
 	}

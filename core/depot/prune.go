@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -19,7 +20,7 @@ func (d *Depot) Prune(manifests ...bundle.Manifest) error {
 	keep := make(map[string]bool)
 	for _, m := range manifests {
 		for _, art := range m.Artifacts {
-			keep[art.SHA256] = true
+			keep[place(art)] = true
 		}
 	}
 	return d.sweep(func(e fs.DirEntry) bool { return !keep[e.Name()] })
@@ -52,7 +53,7 @@ func (d *Depot) sweep(unwanted func(fs.DirEntry) bool) error {
 		if !unwanted(e) {
 			continue
 		}
-		if err := d.Disk.RemoveAll(d.Path(e.Name())); err != nil {
+		if err := d.Disk.RemoveAll(filepath.Join(d.Folder, e.Name())); err != nil {
 			return fmt.Errorf("clean the deployment store: %w", err)
 		}
 	}

@@ -2,6 +2,7 @@ package depot
 
 import (
 	"archive/zip"
+	"encoding/binary"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -74,19 +75,28 @@ func spaceToStage(list []Missing) (bytes int64) {
 // what is accepted. What it says is no promise: the bytes are counted when they
 // come. Of what is no archive it is 0: unpacking refuses that.
 func (d *Depot) spaceToUnpack(art bundle.Artifact) (bytes int64, err error) {
-	part, err := d.Disk.OpenFile(d.part(art.SHA256), os.O_RDONLY, 0)
+	part, err := d.Disk.OpenFile(d.part(art), os.O_RDONLY, 0)
 	if err != nil {
 		return 0, err
 	}
 	defer part.Close()
+	most := maxUnpacked(art)
+	if art.Unpack == bundle.TarGz {
+		// The last four bytes of gzip are how much it holds, without its billions.
+		var tail [4]byte
+		if _, err := part.ReadAt(tail[:], max(art.Size-4, 0)); err != nil {
+			return 0, nil
+		}
+		return min(int64(binary.LittleEndian.Uint32(tail[:])), most), nil
+	}
 	archive, err := zip.NewReader(part, art.Size)
 	if err != nil {
 		return 0, nil
 	}
 	for _, e := range archive.File {
-		bytes += int64(min(e.UncompressedSize64, bundle.MaxUnpacked))
-		if bytes > bundle.MaxUnpacked {
-			return bundle.MaxUnpacked, nil
+		bytes += int64(min(e.UncompressedSize64, uint64(most)))
+		if bytes > most {
+			return most, nil
 		}
 	}
 	return bytes, nil

@@ -3,6 +3,7 @@ package depot
 import (
 	"archive/zip"
 	"bufio"
+	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -24,45 +25,107 @@ var ErrArchive = errors.New("the archive cannot be unpacked")
 // error. Archives that bundle.Entries refuses, or that grow beyond its limits, are
 // refused with ErrArchive; dir then holds a part and is the caller's to remove.
 func Unpack(ctx context.Context, on disk.FS, archive io.ReaderAt, size int64, dir string) error {
-	r, err := zip.NewReader(archive, size)
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrArchive, err)
-	}
-	entries, err := bundle.Entries(r.File)
-	if err != nil {
-		return fmt.Errorf("%w: its %w", ErrArchive, err)
-	}
+	return unpack(ctx, on, archive, size, dir, bundle.Zip, bundle.MaxUnpacked)
+}
+
+// UnpackModel is Unpack for the archive of a model, by the rules of bundle.WalkTar if
+// it is one of tar.
+func UnpackModel(ctx context.Context, on disk.FS, archive io.ReaderAt, size int64, packing bundle.Packing, dir string) error {
+	return unpack(ctx, on, archive, size, dir, packing, bundle.MaxModelUnpacked)
+}
+
+func unpack(ctx context.Context, on disk.FS, archive io.ReaderAt, size int64, dir string, packing bundle.Packing, most int64) error {
 	if err := makeUnpacked(on, dir); err != nil {
 		return err
 	}
-	folders := []string{dir}
-	left := int64(bundle.MaxUnpacked)
-	for _, e := range entries {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		target := filepath.Join(dir, filepath.FromSlash(e.Name))
-		switch {
-		case e.Mode.IsDir():
-			folders = append(folders, target)
-			err = makeUnpacked(on, target)
-		case e.Target != "":
-			err = on.Symlink(e.Target, target)
-		default:
-			err = unpackFile(on, e, target, &left)
-		}
-		if err != nil {
-			return err
-		}
+	u := &unpacking{ctx: ctx, on: on, dir: dir, left: most, most: most, folders: []string{dir}}
+	read := u.zip
+	if packing == bundle.TarGz {
+		read = u.tar
+	}
+	if err := read(archive, size); err != nil {
+		return err
 	}
 	// Folders are synchronised last, the deepest first: their entries are complete
 	// now.
-	for _, folder := range slices.Backward(folders) {
+	for _, folder := range slices.Backward(u.folders) {
 		if err := on.SyncDir(folder); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// unpacking is an archive that is being laid out.
+type unpacking struct {
+	ctx     context.Context
+	on      disk.FS
+	dir     string
+	folders []string
+	// left is how many bytes it may still hold, of most.
+	left, most int64
+}
+
+func (u *unpacking) zip(archive io.ReaderAt, size int64) error {
+	r, err := zip.NewReader(archive, size)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrArchive, err)
+	}
+	entries, err := bundle.EntriesWithin(r.File, uint64(u.most))
+	if err != nil {
+		return fmt.Errorf("%w: its %w", ErrArchive, err)
+	}
+	for _, e := range entries {
+		var content io.ReadCloser
+		if e.File != nil {
+			if content, err = e.File.Open(); err != nil {
+				return fmt.Errorf("%w: %q: %w", ErrArchive, e.Name, err)
+			}
+		}
+		err := u.make(e, content)
+		if content != nil {
+			content.Close()
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (u *unpacking) tar(archive io.ReaderAt, size int64) error {
+	packed, err := gzip.NewReader(io.NewSectionReader(archive, 0, size))
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrArchive, err)
+	}
+	var failed error
+	err = bundle.WalkTar(packed, u.most, func(e bundle.Entry, content io.Reader) error {
+		failed = u.make(e, content)
+		return failed
+	})
+	if err != nil && failed == nil {
+		return fmt.Errorf("%w: %w", ErrArchive, err)
+	}
+	return err
+}
+
+// make makes one entry.
+func (u *unpacking) make(e bundle.Entry, content io.Reader) error {
+	if err := u.ctx.Err(); err != nil {
+		return err
+	}
+	target := filepath.Join(u.dir, filepath.FromSlash(e.Name))
+	switch {
+	case e.Mode.IsDir():
+		u.folders = append(u.folders, target)
+		return makeUnpacked(u.on, target)
+	case e.Target != "":
+		if err := disk.RemoveIfThere(u.on, target); err != nil {
+			return err
+		}
+		return u.on.Symlink(e.Target, target)
+	}
+	return u.file(e, target, content)
 }
 
 func makeUnpacked(on disk.FS, name string) error {
@@ -72,30 +135,25 @@ func makeUnpacked(on disk.FS, name string) error {
 	return on.Chmod(name, 0o755)
 }
 
-func unpackFile(on disk.FS, e bundle.Entry, target string, left *int64) (err error) {
-	in, err := e.File.Open()
-	if err != nil {
-		return fmt.Errorf("%w: %q: %w", ErrArchive, e.Name, err)
-	}
-	defer in.Close()
-	out, err := on.OpenFile(target, os.O_WRONLY|os.O_CREATE|os.O_EXCL, e.Mode)
+func (u *unpacking) file(e bundle.Entry, target string, in io.Reader) (err error) {
+	out, err := u.on.OpenFile(target, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, e.Mode)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, out.Close()) }()
 	// What the archive says of its sizes is not believed: the bytes are counted.
 	written := bufio.NewWriterSize(out, 64<<10)
-	n, err := io.Copy(written, archiveReader{io.LimitReader(in, *left+1), e.Name})
+	n, err := io.Copy(written, archiveReader{io.LimitReader(in, u.left+1), e.Name})
 	if err != nil {
 		return err
 	}
-	if *left -= n; *left < 0 {
-		return fmt.Errorf("%w: it holds more than %d bytes unpacked", ErrArchive, bundle.MaxUnpacked)
+	if u.left -= n; u.left < 0 {
+		return fmt.Errorf("%w: it holds more than %d bytes unpacked", ErrArchive, u.most)
 	}
 	if err := written.Flush(); err != nil {
 		return err
 	}
-	if err := on.Chmod(target, e.Mode); err != nil {
+	if err := u.on.Chmod(target, e.Mode); err != nil {
 		return err
 	}
 	return out.Sync()

@@ -1,6 +1,7 @@
 package lifecycle
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strconv"
@@ -39,7 +40,7 @@ type places struct {
 // is, too.
 func plainPlaces(f *plan.Function, runtimes sandbox.HostPath) places {
 	code := f.Code.Plain()
-	return places{code: code, runtimes: runtimes.Plain(), work: code, home: code, resources: code}
+	return places{code: code, runtimes: runtimes.Plain(), work: code, home: code, resources: cmp.Or(f.ResourceFolder.Plain(), code)}
 }
 
 // placesOf are those of a function.

@@ -30,6 +30,8 @@ type checker struct {
 	defaults *fescue.FunctionDefaultConfig
 	// resources are the group's.
 	resources []fescue.Resource
+	// models are those that functions so far were given.
+	models []Model
 	// dry takes a package that is not here for one that would be fetched.
 	dry bool
 	// asRoot are the functions with UID or GID 0.

@@ -35,6 +35,8 @@ type Plan struct {
 	// DetectAddresses has the control plane told this machine's addresses, for
 	// client devices.
 	DetectAddresses bool
+	// Models are what functions are given of machine learning, each once.
+	Models []Model
 	// Loggers are the group's; nil before the first deployment.
 	Loggers []bundle.Logger
 	// Warnings are what was found in the group that fails nothing.
@@ -78,6 +80,10 @@ type Function struct {
 	// Secrets are the secrets that it may read, by their ARNs, each with the versions
 	// that it finds: one that gets others is started anew.
 	Secrets map[string]string `json:",omitempty"`
+	// Links are the models that a function without a container is given, by the path at
+	// which it looks for them below ResourceFolder, which is its own; empty without.
+	Links          map[string]sandbox.HostPath `json:",omitempty"`
+	ResourceFolder sandbox.HostPath            `json:"-"`
 	// LogLevel is the group's level for functions.
 	LogLevel string
 	// Hash names code and configuration: a function whose hash stays the same
@@ -104,6 +110,20 @@ type Container struct {
 	Devices []sandbox.Device `json:",omitempty"`
 }
 
+// Model is a model on this machine, and who may use it.
+type Model struct {
+	// Resource is the Id of the first resource that it is for.
+	Resource string
+	// Folder is where it lies.
+	Folder sandbox.HostPath
+	// GID is the group that owns it; nil for one that only reaches functions in
+	// containers, as a mount.
+	GID *uint32
+	// Writable is what its owner may do, or, without one, a function to which it is
+	// mounted so.
+	Writable bool
+}
+
 // defaultLogLevel is the level of a group without loggers (same guide,
 // "Monitoring with AWS IoT Greengrass logs").
 const defaultLogLevel = "INFO"
@@ -113,6 +133,10 @@ type Options struct {
 	Disk disk.FS
 	// Code is where the package with a hash lies, unpacked.
 	Code func(hash string) string
+	// Model is where the model with a hash lies, unpacked.
+	Model func(hash string) string
+	// Resources is the folder in which functions without a container have one each.
+	Resources sandbox.HostPath
 	// Lambdas is the folder in which functions' packages have their original names,
 	// for messages.
 	Lambdas  string
@@ -238,10 +262,14 @@ func (p *Planner) resolve(ctx context.Context, m bundle.Manifest, document []byt
 		}
 		f.LogLevel, f.Secrets = level, given(l, group, plan.Secrets)
 		f.Hash = f.hash()
+		if len(f.Links) > 0 {
+			f.ResourceFolder = p.Resources.Join(f.Hash)
+		}
 		plan.Functions = append(plan.Functions, f)
 	}
 	plan.Subscriptions = check.subscriptions(d.Subscriptions.Content)
 	plan.Devices = check.devices(group.Devices)
+	plan.Models = check.models
 	check.roots()
 	plan.Functions = check.runnable(ctx, plan.Functions)
 	plan.Warnings = check.warnings

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"fmt"
 	"io/fs"
 	"path"
@@ -26,11 +27,15 @@ func (c *checker) attach(l bundle.Lambda, f *Function) {
 	if len(problems) > 0 {
 		return
 	}
+	c.shared(f, given)
 	for _, access := range given {
 		i := slices.IndexFunc(c.resources, func(r fescue.Resource) bool { return r.Id == access.ResourceId })
 		r := c.resources[i]
 		if local, ok := r.ResourceDataContainer.Local(); ok {
 			c.local(f, r.Id, local, access.Permission)
+		}
+		if model, ok := r.ResourceDataContainer.Model(); ok {
+			c.model(f, r.Id, model, access.Permission)
 		}
 	}
 }
@@ -60,6 +65,101 @@ func (c *checker) local(f *Function, id string, l fescue.Local, permission strin
 		return
 	}
 	f.Container.Mounts = append(f.Container.Mounts, sandbox.Mount{Source: source.Path, Destination: destination, Writable: writable})
+}
+
+// model gives a function a model of machine learning.
+func (c *checker) model(f *Function, id string, m fescue.Model, permission string) {
+	art, ok := c.manifest.Model(id)
+	if !ok {
+		// One that its core is not to serve has not been packed.
+		if !c.unserved[""] {
+			c.problem(f.ARN, fescue.ManifestIncomplete, f.ARN)
+		}
+		return
+	}
+	folder := sandbox.HostPath(c.Model(art.SHA256))
+	if info, err := c.Disk.Lstat(string(folder)); !c.dry && (err != nil || !info.IsDir()) {
+		c.problem(f.ARN, fescue.PackageMissing, f.ARN)
+		return
+	}
+	shared := Model{Resource: id, Folder: folder}
+	if o := m.Owner; o != nil {
+		gid, ok := c.owner(f, id, o.GroupOwner)
+		if !ok {
+			return
+		}
+		shared.GID, shared.Writable, permission = &gid, o.GroupPermission == "rw", cmp.Or(permission, o.GroupPermission)
+		if f.RunAs != nil {
+			f.join(gid)
+		}
+	} else {
+		shared.Writable = permission == "rw"
+	}
+	c.share(f, shared)
+	destination := path.Clean(m.Destination)
+	if f.Container == nil {
+		if f.Links == nil {
+			f.Links = make(map[string]sandbox.HostPath)
+		}
+		f.Links[destination] = folder
+		return
+	}
+	f.Container.Mounts = append(f.Container.Mounts, sandbox.Mount{
+		Source: folder.Real(), Destination: sandbox.InsidePath(destination), Writable: permission == "rw",
+	})
+}
+
+// owner is the group of a model, which the core must be able to give it to.
+func (c *checker) owner(f *Function, id, name string) (uint32, bool) {
+	gid, ok := c.groupID(f, id, name)
+	if !ok {
+		return 0, false
+	}
+	if self := c.Accounts.Self(); self.UID != 0 && gid != self.GID {
+		c.problem(f.ARN, fescue.ResourceGroup, name, id, fmt.Errorf("the core runs as the user with UID %d and GID %d and can give files to that group only", self.UID, self.GID))
+		return 0, false
+	}
+	if f.RunAs != nil && f.RunAs.UID == 0 || c.AllowRoot {
+		return gid, true
+	}
+	for _, privileged := range fescue.PrivilegedGroups {
+		if n, err := c.Accounts.GID(privileged); gid == 0 || err == nil && uint32(n) == gid {
+			c.problem(f.ARN, fescue.ResourceGroup, name, id, fmt.Errorf("it amounts to root, and the core is not configured to run functions with root permissions"))
+			return 0, false
+		}
+	}
+	return gid, true
+}
+
+// share notes that a model is used. One folder has one owner.
+func (c *checker) share(f *Function, m Model) {
+	i := slices.IndexFunc(c.models, func(other Model) bool { return other.Folder == m.Folder })
+	if i < 0 {
+		c.models = append(c.models, m)
+		return
+	}
+	other := &c.models[i]
+	if same := m.GID == nil && other.GID == nil || m.GID != nil && other.GID != nil && *m.GID == *other.GID && m.Writable == other.Writable; !same {
+		c.problem(f.ARN, fescue.ResourceRefused, m.Resource, f.ARN, fmt.Sprintf("it has the content of the resource '%s', but another OwnerSetting", other.Resource))
+	}
+	other.Writable = other.Writable || m.Writable
+}
+
+// shared refuses a function that could use a model which it was not given, as the group
+// that it runs as owns it. What root can use is no question.
+func (c *checker) shared(f *Function, given []fescue.ResourceAccessPolicy) {
+	if f.RunAs == nil || f.RunAs.UID == 0 {
+		return
+	}
+	for _, r := range c.resources {
+		m, _ := r.ResourceDataContainer.Model()
+		if m.Owner == nil || slices.ContainsFunc(given, func(a fescue.ResourceAccessPolicy) bool { return a.ResourceId == r.Id }) {
+			continue
+		}
+		if n, err := c.Accounts.GID(m.Owner.GroupOwner); m.Owner.GroupOwner == fmt.Sprint(f.RunAs.GID) || err == nil && uint32(n) == f.RunAs.GID {
+			c.problem(f.ARN, fescue.ModelGroupShared, f.ARN, r.Id)
+		}
+	}
 }
 
 // look finds the source of a device or a volume, and says why it is none.
