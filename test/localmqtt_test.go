@@ -8,6 +8,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -22,6 +24,7 @@ import (
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/corelink"
+	"github.com/fescue-edge/fescue/testkit"
 	"github.com/fescue-edge/fescue/testkit/ports"
 )
 
@@ -204,6 +207,7 @@ func (c *client) nextAny(t testing.TB) mqtt.Message {
 // TestClientDevices has devices, functions and the cloud speak to each other through a
 // core, as the group's table says.
 func TestClientDevices(t *testing.T) {
+	t.Parallel()
 	whole := t // what is started again outlives its subtest
 	h := startServer(t).house(region)
 	l := h.serveDevices(t, "Local_Core")
@@ -387,4 +391,102 @@ func TestClientDevices(t *testing.T) {
 			t.Error("the other one is gone, too")
 		}
 	})
+}
+
+// TestDeviceSDK has two devices with the AWS IoT Device SDK for JavaScript, as it comes
+// from the npm registry, speak to each other through a core whose addresses GGIPDetector
+// tells.
+func TestDeviceSDK(t *testing.T) {
+	t.Parallel()
+	for _, program := range []string{"node", "npm"} {
+		if _, err := exec.LookPath(program); err != nil {
+			t.Skip(program + " (Debian's packages nodejs and npm) is not installed")
+		}
+	}
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS(filepath.Join("testdata", "devicesdk"))); err != nil {
+		t.Fatal(err)
+	}
+	install := exec.Command("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline")
+	install.Dir = dir
+	if out, err := install.CombinedOutput(); err != nil {
+		t.Skipf("the npm registry has not given aws-iot-device-sdk: %v\n%s", err, out)
+	}
+	h := startServer(t).house(region)
+	l := h.serveDevices(t, "Sdk_Core")
+	l.run(t)
+	l.deployWith(t, nil, nil)
+	lamp, button := h.provisionDevice(t, "Lamp", l.group), h.provisionDevice(t, "Button", l.group)
+	for _, name := range []string{"Button.cert.pem", "Button.private.key"} {
+		if err := os.Rename(filepath.Join(button.folder, name), filepath.Join(lamp.folder, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	arn := func(name string) string { return strings.TrimSuffix(l.thingARN, l.thing) + name }
+	l.subscribeAndDetect(t, route{arn("Button"), "button/+", arn("Lamp")})
+	testkit.Eventually(t, "GGIPDetector's addresses", func() error {
+		got, err := h.greengrass.GetConnectivityInfo(t.Context(), &greengrass.GetConnectivityInfoInput{ThingName: &l.thing})
+		if err != nil {
+			return err
+		}
+		for _, place := range got.ConnectivityInfo {
+			if *place.HostAddress == "127.0.0.1" && strings.HasPrefix(*place.Id, "AUTOIP_127.0.0.1_") && int(*place.PortNumber) == l.port {
+				return nil
+			}
+		}
+		return fmt.Errorf("%d places", len(got.ConnectivityInfo))
+	})
+	ca := filepath.Join(lamp.folder, "group.ca.pem")
+	var out []byte
+	testkit.Eventually(t, "the devices speak to each other", func() (err error) {
+		script := exec.Command("node", "pair.js", "127.0.0.1", fmt.Sprint(l.port), ca, lamp.folder)
+		script.Dir = dir
+		var stderr strings.Builder
+		script.Stderr = &stderr
+		if out, err = script.Output(); err != nil {
+			return fmt.Errorf("%w: %s", err, &stderr)
+		}
+		return nil
+	})
+	if got := strings.TrimSpace(string(out)); got != `{"button/0":"once","button/1":"acknowledged"}` {
+		t.Errorf("%s", got)
+	}
+}
+
+// subscribeAndDetect deploys the group's latest version with a row and GGIPDetector.
+func (l *localCore) subscribeAndDetect(t testing.TB, row route) {
+	t.Helper()
+	ctx := t.Context()
+	group, err := l.greengrass.GetGroup(ctx, &greengrass.GetGroupInput{GroupId: &l.group})
+	if err != nil {
+		t.Fatal(err)
+	}
+	latest, err := l.greengrass.GetGroupVersion(ctx, &greengrass.GetGroupVersionInput{GroupId: &l.group, GroupVersionId: group.LatestVersion})
+	if err != nil {
+		t.Fatal(err)
+	}
+	functions, err := l.greengrass.CreateFunctionDefinition(ctx, &greengrass.CreateFunctionDefinitionInput{InitialVersion: &types.FunctionDefinitionVersion{
+		Functions: []types.Function{{
+			Id: aws.String("detector"), FunctionArn: aws.String("arn:aws:lambda:::function:GGIPDetector:1"),
+			FunctionConfiguration: &types.FunctionConfiguration{Pinned: aws.Bool(true), MemorySize: aws.Int32(32768), Timeout: aws.Int32(3)},
+		}},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows, err := l.greengrass.CreateSubscriptionDefinition(ctx, &greengrass.CreateSubscriptionDefinitionInput{InitialVersion: &types.SubscriptionDefinitionVersion{
+		Subscriptions: []types.Subscription{{Id: aws.String("row"), Source: &row.source, Subject: &row.subject, Target: &row.target}},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	next, err := l.greengrass.CreateGroupVersion(ctx, &greengrass.CreateGroupVersionInput{
+		GroupId: &l.group, CoreDefinitionVersionArn: latest.Definition.CoreDefinitionVersionArn,
+		DeviceDefinitionVersionArn: latest.Definition.DeviceDefinitionVersionArn, FunctionDefinitionVersionArn: functions.LatestVersionArn,
+		SubscriptionDefinitionVersionArn: rows.LatestVersionArn,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.await(t, l.group, l.deploy(t, l.group, *next.Version), fescue.Success)
 }
