@@ -245,16 +245,21 @@ func TestSetTable(t *testing.T) {
 	})
 }
 
+// BenchmarkRoute is the way of a message among few rows and many.
 func BenchmarkRoute(b *testing.B) {
-	rows := make([]fescue.Subscription, 10000)
-	for i := range rows {
-		rows[i] = fescue.Subscription{Id: fmt.Sprint(i), Source: functionA, Subject: fmt.Sprintf("a/%d/b", i), Target: functionB}
-		if i%100 == 0 {
-			rows[i].Subject = fmt.Sprintf("a/%d/+", i)
-		}
-	}
-	made := table(b, rows...)
-	for b.Loop() {
-		made.Route(functionA, "a/5000/b")
+	for _, n := range []int{10, 10_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			rows := make([]fescue.Subscription, n)
+			for i := range rows {
+				rows[i] = fescue.Subscription{Id: fmt.Sprint(i), Source: functionA, Subject: fmt.Sprintf("a/%d/b", i), Target: functionB}
+				if i%2 == 0 {
+					rows[i].Subject = fmt.Sprintf("a/%d/+", i)
+				}
+			}
+			made := table(b, rows...)
+			for b.Loop() {
+				made.Route(functionA, "a/6/b")
+			}
+		})
 	}
 }

@@ -1,0 +1,339 @@
+//go:build linux
+
+package gateway_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/core/gateway"
+	"github.com/fescue-edge/fescue/core/router"
+	"github.com/fescue-edge/fescue/mqtt"
+	"github.com/fescue-edge/fescue/pki"
+	"github.com/fescue-edge/fescue/testkit"
+)
+
+// benchFolder has a run of this program be the gateway of a benchmark, whose memory and
+// CPU are then its own.
+const benchFolder = "FESCUE_BENCH_GATEWAY"
+
+func TestMain(m *testing.M) {
+	if folder := os.Getenv(benchFolder); folder != "" {
+		fmt.Fprintln(os.Stderr, serveBench(folder))
+		os.Exit(1)
+	}
+	os.Exit(m.Run())
+}
+
+// pairs publish and receive in the benchmarks: device 2n publishes on t/2n, which comes
+// to device 2n+1.
+const pairs = 50
+
+// serveBench is the gateway of the devices that a folder lists.
+func serveBench(folder string) error {
+	var devices []gateway.Device
+	data, err := os.ReadFile(filepath.Join(folder, "devices.json"))
+	if err == nil {
+		err = json.Unmarshal(data, &devices)
+	}
+	if err != nil {
+		return err
+	}
+	pair, err := tls.LoadX509KeyPair(filepath.Join(folder, "server.crt"), filepath.Join(folder, "server.key"))
+	if err != nil {
+		return err
+	}
+	endpoint := new(struct{ router.Endpoint })
+	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	r := router.New(map[fescue.EndpointKind]router.Endpoint{fescue.EndpointDevice: endpoint}, logger)
+	g := gateway.New(gateway.Options{Publisher: r, Logger: logger, Certificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &pair, nil }})
+	endpoint.Endpoint = g
+	g.SetDevices(devices)
+	var rows []fescue.Subscription
+	for n := range pairs {
+		rows = append(rows, fescue.Subscription{Id: fmt.Sprint(n), Source: devices[2*n].ThingARN, Target: devices[2*n+1].ThingARN, Subject: "t/#"})
+	}
+	table, err := router.NewTable(rows)
+	if err != nil {
+		return err
+	}
+	r.SetTable(table)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(folder, "address.new"), []byte(l.Addr().String()), 0o600); err != nil {
+		return err
+	}
+	if err := os.Rename(filepath.Join(folder, "address.new"), filepath.Join(folder, "address")); err != nil {
+		return err
+	}
+	return g.Serve(context.Background(), l)
+}
+
+// measured is a server under measurement.
+type measured struct {
+	b       *testing.B
+	pid     int
+	address string
+	devices []identity
+}
+
+// prepare makes the certificates of n devices, of an authority that the server trusts
+// where it wants one.
+func prepare(b *testing.B, n int) (folder string, devices []identity) {
+	b.Helper()
+	folder = b.TempDir()
+	check := func(err error) {
+		b.Helper()
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	authority, err := pki.NewAuthority("bench", pki.ECDSA, time.Now())
+	check(err)
+	server, err := authority.IssueServer(pki.ECDSA, []string{"127.0.0.1"}, time.Now(), 24*time.Hour)
+	check(err)
+	key, err := x509.MarshalPKCS8PrivateKey(server.PrivateKey)
+	check(err)
+	var list []gateway.Device
+	for i := range n {
+		own, err := pki.GenerateKey(pki.ECDSA)
+		check(err)
+		cert, err := authority.IssueDevice(own.Public(), time.Now())
+		check(err)
+		id := identity{fmt.Sprintf("device%d", i), tls.Certificate{Certificate: [][]byte{cert.Raw}, PrivateKey: own}}
+		devices, list = append(devices, id), append(list, id.listed())
+	}
+	text, err := json.Marshal(list)
+	check(err)
+	for name, data := range map[string][]byte{
+		"ca.pem": authority.PEM(), "server.crt": pki.EncodeCertificate(server.Certificate[0]),
+		"server.key": pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}), "devices.json": text,
+	} {
+		check(os.WriteFile(filepath.Join(folder, name), data, 0o600))
+	}
+	return folder, devices
+}
+
+func (m *measured) start(cmd *exec.Cmd) {
+	m.b.Helper()
+	var said bytes.Buffer
+	cmd.Stderr = &said
+	if err := cmd.Start(); err != nil {
+		m.b.Fatal(err)
+	}
+	m.pid = cmd.Process.Pid
+	m.b.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		if m.b.Failed() {
+			m.b.Log(said.String())
+		}
+	})
+}
+
+// servers runs a benchmark against the gateway, and against Mosquitto where it is
+// installed.
+func servers(b *testing.B, devices int, run func(*testing.B, *measured)) {
+	b.Run("gateway", func(b *testing.B) {
+		m := &measured{b: b}
+		folder, list := prepare(b, devices)
+		m.devices = list
+		cmd := exec.Command(os.Args[0])
+		cmd.Env = append(os.Environ(), benchFolder+"="+folder)
+		m.start(cmd)
+		testkit.Until(b, "the gateway serves", func() bool {
+			text, err := os.ReadFile(filepath.Join(folder, "address"))
+			m.address = string(text)
+			return err == nil
+		})
+		run(b, m)
+	})
+	b.Run("mosquitto", func(b *testing.B) {
+		program, err := exec.LookPath("mosquitto")
+		if err != nil {
+			b.Skip("mosquitto (Debian's package of that name) is not installed")
+		}
+		m := &measured{b: b}
+		folder, list := prepare(b, devices)
+		m.devices = list
+		free, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			b.Fatal(err)
+		}
+		m.address = free.Addr().String()
+		free.Close()
+		_, port, _ := net.SplitHostPort(m.address)
+		config := fmt.Sprintf("user root\nlistener %s 127.0.0.1\ncafile %[2]s/ca.pem\ncertfile %[2]s/server.crt\nkeyfile %[2]s/server.key\n"+
+			"require_certificate true\nallow_anonymous true\nlog_type error\n", port, folder)
+		if err := os.WriteFile(filepath.Join(folder, "mosquitto.conf"), []byte(config), 0o600); err != nil {
+			b.Fatal(err)
+		}
+		// A program that Go starts has the limit of open files that Go found.
+		m.start(exec.Command("sh", "-c", `ulimit -n "$(ulimit -H -n)"; exec "$0" -c "$1"`, program, filepath.Join(folder, "mosquitto.conf")))
+		testkit.Until(b, "Mosquitto serves", func() bool {
+			conn, err := net.Dial("tcp", m.address)
+			if err == nil {
+				conn.Close()
+			}
+			return err == nil
+		})
+		run(b, m)
+	})
+}
+
+func (m *measured) connect(id identity) *mqtt.Client {
+	m.b.Helper()
+	conn, err := tls.Dial("tcp", m.address, &tls.Config{InsecureSkipVerify: true, Certificates: []tls.Certificate{id.pair}})
+	if err != nil {
+		m.b.Fatal(err)
+	}
+	c := connect(id)
+	c.KeepAlive = 20 * time.Minute
+	client, _, err := mqtt.Open(context.Background(), conn, c, mqtt.Options{})
+	if err != nil {
+		m.b.Fatal(err)
+	}
+	m.b.Cleanup(client.Close)
+	return client
+}
+
+// stat is a field of /proc/<pid>/stat, counted from 1.
+func (m *measured) stat(field int) float64 {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", m.pid))
+	if err != nil {
+		m.b.Fatal(err)
+	}
+	_, rest, _ := bytes.Cut(text, []byte(") "))
+	n, err := strconv.ParseFloat(strings.Fields(string(rest))[field-3], 64)
+	if err != nil {
+		m.b.Fatal(err)
+	}
+	return n
+}
+
+// resident is in KB, CPU in seconds.
+func (m *measured) resident() float64 { return m.stat(24) * float64(os.Getpagesize()) / 1024 }
+func (m *measured) cpu() float64      { return (m.stat(14) + m.stat(15)) / 100 }
+
+// BenchmarkIdleDevice is what a device costs that is connected, has subscribed and has
+// published once.
+func BenchmarkIdleDevice(b *testing.B) {
+	const devices = 2000
+	servers(b, devices, func(b *testing.B, m *measured) {
+		for b.Loop() {
+			m.connect(m.devices[0]).Close() // what the first handshake costs is no device's
+			before := m.resident()
+			clients := make([]*mqtt.Client, len(m.devices))
+			for i, id := range m.devices {
+				clients[i] = m.connect(id)
+			}
+			for i, c := range clients {
+				if err := c.Send(&mqtt.Subscribe{ID: 1, Filters: []mqtt.Subscription{{Filter: "f", QoS: 1}}}); err != nil {
+					b.Fatal(err)
+				}
+				if err := c.Send(&mqtt.Publish{Topic: fmt.Sprintf("p/%d", i), Payload: []byte("x"), QoS: 1, ID: 2}); err != nil {
+					b.Fatal(err)
+				}
+			}
+			for _, c := range clients {
+				for range 2 { // SUBACK and PUBACK
+					if _, err := c.Read(); err != nil {
+						b.Fatal(err)
+					}
+				}
+			}
+			b.ReportMetric((m.resident()-before)/devices, "KB/device")
+			b.ReportMetric(before/1024, "MB/alone")
+		}
+	})
+}
+
+// BenchmarkForward is what goes from 50 publishers to 50 subscribers, with 20 messages of
+// each publisher on the way.
+func BenchmarkForward(b *testing.B) {
+	const inFlight = 20
+	for _, qos := range []byte{0, 1} {
+		b.Run(fmt.Sprintf("QoS%d", qos), func(b *testing.B) {
+			servers(b, 2*pairs, func(b *testing.B, m *measured) {
+				var running sync.WaitGroup
+				each := b.N/pairs + 1
+				publishers, subscribers := make([]*mqtt.Client, pairs), make([]*mqtt.Client, pairs)
+				for n := range pairs {
+					publishers[n], subscribers[n] = m.connect(m.devices[2*n]), m.connect(m.devices[2*n+1])
+					filter := fmt.Sprintf("t/%d", n)
+					if err := subscribers[n].Send(&mqtt.Subscribe{ID: 1, Filters: []mqtt.Subscription{{Filter: filter, QoS: qos}}}); err != nil {
+						b.Fatal(err)
+					}
+					if _, err := subscribers[n].Read(); err != nil {
+						b.Fatal(err)
+					}
+				}
+				cpu, began := m.cpu(), time.Now()
+				b.ResetTimer()
+				for n := range pairs {
+					room := make(chan struct{}, inFlight)
+					running.Go(func() {
+						for range each {
+							p, err := subscribers[n].Read()
+							if err != nil {
+								b.Error(err)
+								return
+							}
+							if id := p.(*mqtt.Publish).ID; id > 0 {
+								_ = subscribers[n].Send(&mqtt.Puback{ID: id})
+							}
+							<-room
+						}
+					})
+					if qos > 0 {
+						running.Go(func() {
+							for range each {
+								if _, err := publishers[n].Read(); err != nil {
+									b.Error(err)
+									return
+								}
+							}
+						})
+					}
+					running.Go(func() {
+						payload := make([]byte, 128)
+						for i := range each {
+							room <- struct{}{}
+							p := &mqtt.Publish{Topic: fmt.Sprintf("t/%d", n), Payload: payload, QoS: qos}
+							if qos > 0 {
+								p.ID = uint16(i%60000 + 1)
+							}
+							if err := publishers[n].Send(p); err != nil {
+								b.Error(err)
+								return
+							}
+						}
+					})
+				}
+				running.Wait()
+				b.StopTimer()
+				sent := float64(each * pairs)
+				b.ReportMetric(sent/time.Since(began).Seconds(), "messages/s")
+				b.ReportMetric((m.cpu()-cpu)/sent*1e6, "µs-CPU/message")
+			})
+		})
+	}
+}
