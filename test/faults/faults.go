@@ -112,6 +112,9 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	if !havePython() {
 		report.Skipped = append(report.Skipped, "Python functions: python3 is not installed")
 	}
+	if missing := lacking(o.Programs, o.Dir); len(missing) > 0 {
+		report.Skipped = append(report.Skipped, "containers: "+strings.Join(missing, "; "))
+	}
 	var mu sync.Mutex
 	count := func(u run, attempts []attempt, took time.Duration) {
 		mu.Lock()
@@ -122,6 +125,9 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 		for _, a := range attempts {
 			report.Ends[string(a.status())]++
 			report.Kinds[a.name]++
+			if a.contained && a.runs != nil {
+				report.Kinds["in a container"]++
+			}
 		}
 		for _, k := range u.strikes {
 			report.Faults[k.name]++

@@ -9,10 +9,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -22,6 +24,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/greengrass"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 
+	"github.com/fescue-edge/fescue/core/sandbox"
 	"github.com/fescue-edge/fescue/testkit/ports"
 )
 
@@ -50,6 +53,8 @@ type site struct {
 	api     string
 	root    string
 	mounted bool
+	// containers says that functions may be in containers.
+	containers bool
 	// held gives the ports back.
 	held     []func()
 	thingARN string
@@ -72,7 +77,7 @@ func newSite(ctx context.Context, programs Programs, dir string) (*site, error) 
 			return s, err
 		}
 	}
-	s.mounted = mount(s.root) == nil
+	s.mounted, s.containers = mount(s.root) == nil, len(lacking(programs, dir)) == 0
 	var err error
 	if s.serverClock, err = newClock(filepath.Join(dir, "server.clock")); err == nil {
 		s.coreClock, err = newClock(filepath.Join(dir, "core.clock"))
@@ -108,6 +113,19 @@ func newSite(ctx context.Context, programs Programs, dir string) (*site, error) 
 	}
 	s.core = program{path: programs.Core, log: filepath.Join(dir, "core.log"), args: []string{"--root", s.root}, env: []string{clockVariable + "=" + s.coreClock.file}}
 	return s, s.core.start()
+}
+
+// lacking is what this machine lacks for containers.
+func lacking(programs Programs, dir string) []string {
+	box, err := sandbox.Open(sandbox.Options{Folder: filepath.Join(dir, "try"), Init: programs.Core, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return []string{err.Error()}
+	}
+	missing := box.Missing()
+	if err := box.Close(); err != nil {
+		return append(missing, err.Error())
+	}
+	return missing
 }
 
 // mount gives the core a small disk of its own, so that it can be full.
@@ -200,9 +218,12 @@ func (s *site) close(keep bool) error {
 			release()
 		}
 	}()
-	for _, p := range []*program{&s.core, &s.server} {
-		p.signal(syscall.SIGKILL, true)
-	}
+	// The core tidies up after its containers; a server that is gone does not keep it.
+	s.server.signal(syscall.SIGKILL, true)
+	stopped := time.AfterFunc(patience, func() { s.core.signal(syscall.SIGKILL, false) })
+	s.core.signal(syscall.SIGCONT, false)
+	s.core.signal(syscall.SIGTERM, true)
+	stopped.Stop()
 	for _, p := range []*proxy{s.https, s.mqtt} {
 		if p != nil {
 			p.close()
@@ -214,6 +235,7 @@ func (s *site) close(keep bool) error {
 		}
 		return nil
 	})
+	err = errors.Join(err, s.containersGone())
 	if keep {
 		err = errors.Join(err, os.CopyFS(filepath.Join(s.dir, "kept"), noLinks{os.DirFS(s.root)}))
 	}
@@ -224,6 +246,28 @@ func (s *site) close(keep bool) error {
 		err = errors.Join(err, os.RemoveAll(s.dir))
 	}
 	return err
+}
+
+// containersGone finds that nothing of the core's containers is left when it has
+// stopped.
+func (s *site) containersGone() error {
+	folder := filepath.Join(s.root, "ggc", "var", "state", "sandbox")
+	id, err := os.ReadFile(filepath.Join(folder, "id"))
+	if err != nil {
+		return nil // it never came so far
+	}
+	var left []string
+	_ = filepath.WalkDir("/sys/fs/cgroup", func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() && strings.Contains(d.Name(), "fescue-"+strings.TrimSpace(string(id))) {
+			left = append(left, path)
+		}
+		return nil
+	})
+	folders, _ := filepath.Glob(filepath.Join(folder, "containers", "*"))
+	if left = append(left, folders...); len(left) > 0 {
+		return fmt.Errorf("left of containers: %s", strings.Join(left, ", "))
+	}
+	return nil
 }
 
 // noLinks leaves links and the unpacked code out.

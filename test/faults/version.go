@@ -74,6 +74,9 @@ type version struct {
 	filler []byte
 	// steady adds a function that never changes.
 	steady bool
+	// contained runs its function in a container; the steady one is in one wherever
+	// that can be.
+	contained bool
 
 	groupVersion string
 	// runs are its functions, ARN to tag; restless is the one of them that ends
@@ -191,7 +194,7 @@ func (g *group) prepare(ctx context.Context, v *version) error {
 	list := []types.Function{g.function(subject, v.tag, v)}
 	if v.steady {
 		v.runs[g.steady] = "steady"
-		list = append(list, g.function(g.steady, "steady", &version{kind: &kinds[0]}))
+		list = append(list, g.function(g.steady, "steady", &version{kind: &kinds[0], contained: g.containers}))
 	}
 	funcs, err := g.greengrass.CreateFunctionDefinition(ctx, &greengrass.CreateFunctionDefinitionInput{InitialVersion: &types.FunctionDefinitionVersion{
 		DefaultConfig: &types.FunctionDefaultConfig{Execution: &types.FunctionDefaultExecutionConfig{
@@ -238,8 +241,15 @@ func (g *group) function(arn, tag string, v *version) types.Function {
 	if v.executable != "" {
 		config.Executable = &v.executable
 	}
+	if v.contained {
+		config.MemorySize = aws.Int32(containerMemory)
+		config.Environment.Execution = &types.FunctionExecutionConfig{IsolationMode: types.FunctionIsolationModeGreengrassContainer}
+	}
 	return types.Function{Id: aws.String(fmt.Sprintf("f-%s", tag)), FunctionArn: &arn, FunctionConfiguration: config}
 }
+
+// containerMemory is the MemorySize of functions in containers, in KB.
+const containerMemory = 64 << 10
 
 // runAs is whom functions run as: a test machine has no ggc_user.
 func runAs() *types.FunctionRunAsConfig {
