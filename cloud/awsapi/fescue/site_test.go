@@ -1,6 +1,7 @@
 package fescue_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -18,6 +19,7 @@ import (
 	"github.com/fescue-edge/fescue/cloud/cores"
 	"github.com/fescue-edge/fescue/cloud/definitions"
 	"github.com/fescue-edge/fescue/cloud/deploy"
+	"github.com/fescue-edge/fescue/cloud/logs"
 	"github.com/fescue-edge/fescue/cloud/store"
 	"github.com/fescue-edge/fescue/cloud/store/storetest"
 )
@@ -41,6 +43,8 @@ type site struct {
 	store       *store.DB
 	definitions *definitions.Service
 	engine      *deploy.Engine
+	logs        *logs.Service
+	cores       owners
 	handler     func(p fescue.Partition) http.Handler
 }
 
@@ -50,7 +54,10 @@ func open(t testing.TB) *site {
 	s := &site{t: t, store: storetest.Open(t)}
 	s.definitions = definitions.New(s.store.Definitions(), clock)
 	s.engine = deploy.New(deploy.Options{Stores: s.store.Engine(), AWS: "aws", Presence: cores.NewPresence(s.store.Cores(), clock, logger), Now: clock, Logger: logger})
+	s.cores = make(owners)
+	s.logs = logs.New(logs.Options{Store: s.store.Logs(), Cores: s.cores, Now: clock})
 	service := api.New(api.Options{
+		Logs:        s.logs,
 		Definitions: s.definitions, Deployments: s.engine, Now: clock, Logger: logger,
 		Fleet: cores.Fleet{Store: s.store.Cores(), Presence: cores.NewPresence(s.store.Cores(), clock, logger)},
 	})
@@ -60,6 +67,19 @@ func open(t testing.TB) *site {
 		})
 	}
 	return s
+}
+
+// owners are the things of groups' cores.
+type owners map[string]string
+
+func (o owners) set(group, thing string) { o[group] = thing }
+
+// GroupCore implements logs.Cores.
+func (o owners) GroupCore(_ context.Context, _ fescue.Partition, groupID string) (string, error) {
+	if thing, ok := o[groupID]; ok {
+		return thing, nil
+	}
+	return "", fescue.ErrNotFound
 }
 
 // deployable is a group whose version names a core.
