@@ -5,7 +5,7 @@ import (
 	"runtime/debug"
 )
 
-// Build says what a program was built from, as far as its build information tells.
+// Build says what a program was built from, as far as its build information says.
 type Build struct {
 	// Version is that of the module: a release, or what Go makes of the commit; empty
 	// when the program was built without it, as `go run` and -buildvcs=false do.

@@ -180,10 +180,10 @@ func TestFormats(t *testing.T) {
 	later := manifest()
 	later.Epoch++
 	for name, change := range map[string]func(t *testing.T, env *bundle.Envelope){
-		"a stranger's newer format":        func(t *testing.T, env *bundle.Envelope) { env.Newer.Signatures = sealed(signer(2), env.Newer.Payload) },
-		"a newer format without signature": func(t *testing.T, env *bundle.Envelope) { env.Newer.Signatures = nil },
-		"a newer format of another type":   func(t *testing.T, env *bundle.Envelope) { env.Newer.PayloadType = "application/json" },
-		"a payload that a stranger signed": func(t *testing.T, env *bundle.Envelope) { env.Signatures = sealed(signer(2), env.Payload) },
+		"an unknown key's newer format":        func(t *testing.T, env *bundle.Envelope) { env.Newer.Signatures = sealed(signer(2), env.Newer.Payload) },
+		"a newer format without signature":     func(t *testing.T, env *bundle.Envelope) { env.Newer.Signatures = nil },
+		"a newer format of another type":       func(t *testing.T, env *bundle.Envelope) { env.Newer.PayloadType = "application/json" },
+		"a payload that an unknown key signed": func(t *testing.T, env *bundle.Envelope) { env.Signatures = sealed(signer(2), env.Payload) },
 		"formats of two deployments": func(t *testing.T, env *bundle.Envelope) {
 			other := unwrap(t, sign(t, later, key))
 			env.Payload, env.Signatures = other.Payload, other.Signatures

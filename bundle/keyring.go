@@ -117,7 +117,7 @@ func (k *Keyring) IDs() []string {
 	return ids
 }
 
-// Add takes a key statement, and reports whether it told anything new: then it
+// Add takes a key statement, and reports whether it has anything new: then it
 // belongs behind those that were taken before. The errors are ErrUnknownKey,
 // ErrKeyRevoked, ErrSignature and others that wrap ErrStatement.
 func (k *Keyring) Add(envelope []byte) (id string, added bool, err error) {

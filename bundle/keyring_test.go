@@ -31,7 +31,7 @@ func vouch(t testing.TB, by, key ed25519.PrivateKey, revokes ...ed25519.PrivateK
 
 func TestKeyring(t *testing.T) {
 	t.Parallel()
-	one, two, three, stranger := signer(1), signer(2), signer(3), signer(9)
+	one, two, three, unknown := signer(1), signer(2), signer(3), signer(9)
 	chain := [][]byte{vouch(t, one, two), vouch(t, two, three)}
 	forged := unwrap(t, chain[0])
 	forged.Payload = append(slices.Clone(forged.Payload[:len(forged.Payload)-1]), []byte(`,"revokes":[]}`)...)
@@ -50,7 +50,7 @@ func TestKeyring(t *testing.T) {
 		{"the next key", chain[:1], nil, []ed25519.PrivateKey{one, two}, nil},
 		{"over two steps", chain, nil, []ed25519.PrivateKey{one, two, three}, nil},
 		{"a step is missing", chain[1:], bundle.ErrUnknownKey, []ed25519.PrivateKey{one}, nil},
-		{"by a stranger", [][]byte{vouch(t, stranger, two)}, bundle.ErrUnknownKey, []ed25519.PrivateKey{one}, nil},
+		{"by an unknown key", [][]byte{vouch(t, unknown, two)}, bundle.ErrUnknownKey, []ed25519.PrivateKey{one}, nil},
 		{"a changed payload", [][]byte{wrap(t, forged)}, bundle.ErrSignature, []ed25519.PrivateKey{one}, nil},
 		{"a manifest dressed up", [][]byte{wrap(t, asManifest)}, bundle.ErrSignature, []ed25519.PrivateKey{one}, nil},
 		{"a manifest", [][]byte{sign(t, manifest(), one)}, bundle.ErrStatement, []ed25519.PrivateKey{one}, nil},
@@ -58,14 +58,14 @@ func TestKeyring(t *testing.T) {
 		{"the first is revoked", [][]byte{chain[0], vouch(t, two, three, one)}, nil, []ed25519.PrivateKey{two, three}, []ed25519.PrivateKey{one}},
 		{
 			"a revoked key vouches for nobody",
-			[][]byte{vouch(t, one, two, one), vouch(t, one, stranger)},
+			[][]byte{vouch(t, one, two, one), vouch(t, one, unknown)},
 			bundle.ErrKeyRevoked,
 			[]ed25519.PrivateKey{two},
 			[]ed25519.PrivateKey{one},
 		},
 		{
 			"a revoked key revokes nobody",
-			[][]byte{vouch(t, one, two, one), vouch(t, one, stranger, two)},
+			[][]byte{vouch(t, one, two, one), vouch(t, one, unknown, two)},
 			bundle.ErrKeyRevoked,
 			[]ed25519.PrivateKey{two},
 			[]ed25519.PrivateKey{one},
@@ -105,8 +105,8 @@ func TestKeyring(t *testing.T) {
 					t.Errorf("an accepted manifest by the revoked %s: %v", id(k), err)
 				}
 			}
-			if _, err := ring.Open(sign(t, manifest(), stranger)); !errors.Is(err, bundle.ErrUnknownKey) {
-				t.Errorf("a manifest by a stranger: %v", err)
+			if _, err := ring.Open(sign(t, manifest(), unknown)); !errors.Is(err, bundle.ErrUnknownKey) {
+				t.Errorf("a manifest by an unknown key: %v", err)
 			}
 		})
 	}

@@ -19,7 +19,7 @@ import (
 // FESCUE_MUTATIONS says how many are tried.
 func TestMutatedManifests(t *testing.T) {
 	t.Parallel()
-	owner, other, stranger := signer(1), signer(2), signer(3)
+	owner, other, unknown := signer(1), signer(2), signer(3)
 	trusted := trust(owner, other)
 	valid := manifest()
 	envelope, err := bundle.Sign(valid, owner, bundle.Formats()...)
@@ -86,16 +86,16 @@ func TestMutatedManifests(t *testing.T) {
 			})
 			return wrap(t, env)
 		}},
-		{"a stranger's signature under a trusted name", func(r *rand.Rand, _ bundle.Envelope) []byte {
-			return wrap(t, resign(stranger, lie(r), keyID(owner)))
+		{"an unknown key's signature under a trusted name", func(r *rand.Rand, _ bundle.Envelope) []byte {
+			return wrap(t, resign(unknown, lie(r), keyID(owner)))
 		}},
 		{"a trusted key's signature under the name of another", func(r *rand.Rand, _ bundle.Envelope) []byte {
 			return wrap(t, resign(owner, lie(r), keyID(other)))
 		}},
-		{"what a stranger signed well", func(r *rand.Rand, _ bundle.Envelope) []byte {
+		{"what an unknown key signed well", func(r *rand.Rand, _ bundle.Envelope) []byte {
 			m := valid
 			m.Epoch += 1 + r.Int64N(1<<40)
-			return sign(t, m, stranger)
+			return sign(t, m, unknown)
 		}},
 		{"another type of payload", func(r *rand.Rand, env bundle.Envelope) []byte {
 			env.PayloadType = string(mutate.Bytes(r, []byte(env.PayloadType)))

@@ -8,7 +8,7 @@ import (
 )
 
 // Needs is what the group asks of its core beyond what every core serves, in the
-// order of the document's sections. It tells what the text of each feature's code
+// order of the document's sections. It gives what the text of each feature's code
 // wants to know.
 func (g Group) Needs() []fescue.Need {
 	var list needs

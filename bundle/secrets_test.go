@@ -183,7 +183,7 @@ func TestSecrets(t *testing.T) {
 			"nothing":                  {nil, "does not parse"},
 			"no envelope":              {[]byte(`[]`), "does not parse"},
 			"too much":                 {bytes.Repeat([]byte(" "), bundle.MaxSealedSecrets+1), "bytes"},
-			"a stranger's":             {newSealing(t).seal(), "signed by no trusted key"},
+			"an unknown key's":         {newSealing(t).seal(), "signed by no trusted key"},
 			"one with another payload": {bytes.Replace(envelope, []byte(`"payload":"`), []byte(`"payload":"AAAA`), 1), "does not verify"},
 			"a manifest":               {s.signed(bundle.PayloadType, parsed.Payload), "payload type"},
 			"text":                     {s.signed(bundle.SecretsPayloadType, []byte("hello")), "does not parse"},

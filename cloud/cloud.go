@@ -39,8 +39,8 @@ type Server struct {
 	jobs     *jobs.Service
 	events   *events.Service
 	presence *cores.Presence
-	// lately is whether there was room on the disk a moment ago.
-	lately lookout
+	// recentRoom is whether there was room on the disk a moment ago.
+	recentRoom roomCache
 	// retention removes what is old.
 	retention *retention.Sweeper
 	buckets   *buckets.Service

@@ -30,9 +30,9 @@ func (s *Server) room() error {
 	return fmt.Errorf("the disk of the server's data folder is nearly full: %d MB are free, %d MB have to be. Free space on it; until then only reading and deleting work", free>>20, minFree>>20)
 }
 
-// lookout asks for the room on the disk at most every lookEvery: who asks for each
+// roomCache asks for the room on the disk at most every lookEvery: who asks for each
 // message is not to wait for a slow file system.
-type lookout struct {
+type roomCache struct {
 	mu   sync.Mutex
 	at   time.Time
 	last error
@@ -41,7 +41,7 @@ type lookout struct {
 // lookEvery is short enough that what comes in between fits into minFree.
 const lookEvery = 100 * time.Millisecond
 
-func (l *lookout) room(ask func() error) error {
+func (l *roomCache) room(ask func() error) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if time.Since(l.at) > lookEvery {

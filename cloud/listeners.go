@@ -117,7 +117,7 @@ type service struct {
 	serve  func() error
 }
 
-// services are what is served. What comes in plain text to a port of TLS is told
+// services are what is served. What comes in plain text to a port of TLS is answered
 // so, in the form that its client reads.
 func (s *Server) services(ctx context.Context) []service {
 	var list []service

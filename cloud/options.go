@@ -89,7 +89,7 @@ type Options struct {
 	// operation, by its name or "*"; empty is no limit.
 	Throttle map[string]float64
 	// Refusals is how many refusals a second an access key, or an address whose
-	// requests prove none, is told; ten times as many may come at once. Zero means 50,
+	// requests prove none, is answered; ten times as many may come at once. Zero means 50,
 	// less than zero any number.
 	Refusals float64
 	// SyncMessages writes every QoS 1 message to disk before it is acknowledged.

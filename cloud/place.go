@@ -17,7 +17,7 @@ import (
 
 // Place is what the ARNs of a server's own resources carry.
 type Place struct {
-	// AWS is the first part of ARNs, empty where nothing tells it.
+	// AWS is the first part of ARNs, empty where it is not known.
 	AWS string `json:"aws"`
 	// Account is the one of the first access key.
 	Account string `json:"account"`
@@ -29,7 +29,7 @@ const placeSetting = "place"
 
 // KnownPlace is the place of the server that last ran on the state; of a state
 // that none has run on yet it is empty. Servers of early versions did not keep
-// theirs: then it is what access keys, groups, things and functions tell.
+// theirs: then it is what access keys, groups, things and functions show.
 func KnownPlace(ctx context.Context, state State, logger *slog.Logger) (Place, error) {
 	if !state.shared() {
 		if _, err := os.Stat(filepath.Join(state.DataDir, databaseName)); errors.Is(err, fs.ErrNotExist) {

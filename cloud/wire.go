@@ -241,7 +241,7 @@ func (s *Server) maxWaiting() int64 {
 
 // roomForMessage is the error of a server that cannot keep a message.
 func (s *Server) roomForMessage(retain bool) error {
-	if err := s.lately.room(s.room); err != nil || !retain {
+	if err := s.recentRoom.room(s.room); err != nil || !retain {
 		return err
 	}
 	return s.broker.RoomToRetain()

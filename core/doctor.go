@@ -31,7 +31,7 @@ type Finding struct {
 // Examination is what Examine found.
 type Examination struct {
 	Findings []Finding `json:"findings"`
-	// Core is what a core here would tell the control plane of itself, by which
+	// Core is what a core here would report of itself to the control plane, by which
 	// groups are judged.
 	Core fescue.CoreInfo `json:"core"`
 }

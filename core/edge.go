@@ -36,7 +36,7 @@ func (e *edge) Check(ctx context.Context, functions []plan.Function) []plan.Trou
 	return list
 }
 
-// kindOf tells what to do about a function that cannot be started.
+// kindOf is what to do about a function that cannot be started.
 func kindOf(err error) plan.TroubleKind {
 	var access *sandbox.AccessError
 	var program *sandbox.ProgramError

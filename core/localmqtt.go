@@ -19,7 +19,7 @@ import (
 )
 
 // localMQTT is the MQTT server for client devices with what it needs: its
-// certificate, its ports, and the detector that tells where it is. It listens while
+// certificate, its ports, and the detector that reports where it is. It listens while
 // the group has client devices.
 type localMQTT struct {
 	gateway  *gateway.Gateway

@@ -30,7 +30,7 @@ type FunctionActivity struct {
 	// Queued are the calls that wait for a process.
 	Queued int `json:"queued"`
 	// Counts are since the function's version was started here: how many of its
-	// processes ended without being told to, how many for their memory, and how many
+	// processes ended without being asked to, how many for their memory, and how many
 	// calls took too long or failed.
 	Restarts    int64 `json:"restarts"`
 	OutOfMemory int64 `json:"outOfMemory"`

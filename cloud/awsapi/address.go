@@ -9,14 +9,14 @@ import (
 	"github.com/fescue-edge/fescue/cloud/awsapi/wire"
 )
 
-// Router is a service that can tell by method and path whether a request is for
+// Router is a service that knows by method and path whether a request is for
 // one of its operations.
 type Router interface {
 	Routes(r *http.Request) bool
 }
 
 // addressed is the name of the service that a request is for: what its signature
-// is scoped to, and by its form where that does not tell.
+// is scoped to, and by its form where that does not decide.
 func (h *Handler) addressed(r *http.Request, scope string) string {
 	// A bucket may have the name of the path.
 	if strings.HasPrefix(r.URL.EscapedPath(), OwnPath) && wire.Find(scope).Protocol == wire.RESTJSON {

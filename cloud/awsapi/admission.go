@@ -89,7 +89,7 @@ func (a *admission) record(ctx context.Context, t Target, denial error) error {
 	return err
 }
 
-// foresee sets denial when the head of a request tells that the caller may not do
+// foresee sets denial when the head of a request shows that the caller may not do
 // what it is about. Its error is for want of room.
 func (a *admission) foresee(ctx context.Context) error {
 	a.target = a.service.Foresee(a.r, a.call)
@@ -101,13 +101,13 @@ func (a *admission) foresee(ctx context.Context) error {
 	}
 	act := action(a.name, a.target)
 	if a.target.Resource == "" || a.call.Caller.LooksAtTags() && a.target.RequestTags != nil {
-		// Only the body tells what is asked whole.
+		// Only the body shows what is asked whole.
 		if !a.call.Caller.MayEver(act) {
 			a.denial = a.denied(a.name, act, "*", a.call, policy.ImplicitDeny)
 		}
 		return nil
 	}
-	// What cannot be decided now is decided, and told, when the body is there.
+	// What cannot be decided now is decided, and answered, when the body is there.
 	errors.As(a.authorize(ctx, a.name, act, a.r, a.call, a.target), &a.denial)
 	return nil
 }
@@ -136,7 +136,7 @@ func (h *Handler) mayRefuse(holder string) bool {
 	return h.Refusals <= 0 || h.refusals.allow(bucketID{key: holder}, h.Refusals, burst*h.Refusals, h.Verifier.Clock())
 }
 
-// unproven is what a request whose signature proves nobody is told: err, unless too
+// unproven is what a request whose signature proves nobody is answered: err, unless too
 // many such came from its address.
 func (h *Handler) unproven(r *http.Request, name string, err error) error {
 	if refusal := (*sigv4.Error)(nil); errors.As(err, &refusal) && !h.mayRefuse(inbound.Origin(r.RemoteAddr)) {

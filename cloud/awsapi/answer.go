@@ -57,7 +57,7 @@ func (a *answer) Write(p []byte) (int, error) {
 // Unwrap lets http.ResponseController reach the connection.
 func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
-// NoteCode tells the handler the name of the error that a service writes, for
+// NoteCode notes the name of the error that a service writes, for
 // the audit record: not every protocol has it in a header.
 func NoteCode(w http.ResponseWriter, code string) {
 	if a, ok := w.(*answer); ok {

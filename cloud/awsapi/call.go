@@ -75,7 +75,7 @@ type Service interface {
 	// MaxBody is the largest body, in bytes, that the service takes for the
 	// request. It is asked before the body is read.
 	MaxBody(r *http.Request) int64
-	// Foresee is what a request is about to do, as far as its head tells: the
+	// Foresee is what a request is about to do, as far as its head shows: the
 	// Operation is empty where only the body names it, and so is the Resource. It
 	// is asked before a large body is read. Of the call the partition is known.
 	Foresee(r *http.Request, call *Call) Target

@@ -37,7 +37,7 @@ type Terms struct {
 }
 
 // Restore lays a backup out in a folder that is empty or absent, and checks every
-// byte of it, and that the server's master key made it; accept may be nil. A folder in which that was cut short is told by the
+// byte of it, and that the server's master key made it; accept may be nil. A folder in which that was cut short is known by the
 // file Unfinished: no server starts on it, and the next Restore begins anew in it.
 func Restore(ctx context.Context, file, dir string, accept Accept, progress Progress) (Table, error) {
 	in, err := os.Open(file)

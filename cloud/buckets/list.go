@@ -50,7 +50,7 @@ func (s *Service) List(ctx context.Context, p fescue.Partition, bucket string, q
 	q.Limit = min(q.Limit, MaxListed)
 	at, more := q.start()
 	for more && q.Limit > 0 {
-		// One more than there is room for tells whether the list goes on.
+		// One more than there is room for shows whether the list goes on.
 		want := q.Limit - page.size() + 1
 		rows, err := s.o.Store.Objects(ctx, p, bucket, at.From, at.Except, want)
 		if err != nil {
@@ -98,7 +98,7 @@ func (q List) beyond(group string) (Position, bool) {
 	return Position{From: next}, ok
 }
 
-// add takes rows into the page and tells where reading goes on, if it does.
+// add takes rows into the page and returns where reading goes on, if it does.
 func (l *Listing) add(rows []Object, q List, at Position) (Position, bool) {
 	group := ""
 	for _, o := range rows {

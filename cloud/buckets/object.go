@@ -48,7 +48,7 @@ type Checksum struct {
 	// Value is in base64; a composite one, made of the parts' checksums, ends in
 	// "-" and their number.
 	Value string `json:",omitempty"`
-	// Composite tells what Value is made of.
+	// Composite says what Value is made of.
 	Composite bool `json:",omitempty"`
 }
 

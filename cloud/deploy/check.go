@@ -27,7 +27,7 @@ type checker struct {
 	logger *slog.Logger
 }
 
-// ownedCores tell which group has a core.
+// ownedCores says which group has a core.
 type ownedCores interface {
 	CoreOwner(ctx context.Context, p fescue.Partition, thing string) (groupID string, err error)
 	GroupCore(ctx context.Context, p fescue.Partition, groupID string) (thing string, err error)

@@ -1,5 +1,5 @@
-// Package edge answers what cores and client devices ask over mutual TLS. Who asks is told by the
-// certificate alone; whether they may is told by the IoT policies attached to
+// Package edge answers what cores and client devices ask over mutual TLS. Who asks is known by the
+// certificate alone; whether they may is decided by the IoT policies attached to
 // it, for each request again. What a deployment is and does is package deploy's.
 package edge
 

@@ -78,7 +78,7 @@ func (h *Handler) mayUse(c *caller, action string) (thing string, err error) {
 	return thing, c.may(c.Principal, action, c.Partition.ThingARN(thing))
 }
 
-// getConnectivity tells where client devices reach a core.
+// getConnectivity returns where client devices reach a core.
 func (h *Handler) getConnectivity(w http.ResponseWriter, c *caller) error {
 	thing, err := h.mayUse(c, "greengrass:GetConnectivityInfo")
 	if err != nil {

@@ -43,7 +43,7 @@ type Service struct {
 	store Store
 	keys  Sealer
 	now   func() time.Time
-	// rotated is told of groups for which another authority signs.
+	// rotated is called with groups for which another authority signs.
 	rotated func(ctx context.Context, p fescue.Partition, groupID string)
 }
 

@@ -110,7 +110,7 @@ func named(set policy.Set, name string) bool {
 }
 
 // unbound are the actions on nothing in particular that a limited caller may do:
-// what lists names, what tells of the endpoint, and what makes things that bear
+// what lists names, what describes the endpoint, and what makes things that bear
 // the limit's tag. Whatever else names no resource acts on the whole fleet.
 var unbound = []string{
 	"greengrass:List*", "greengrass:GetServiceRoleForAccount", "greengrass:CreateGroup", "greengrass:Create*Definition",

@@ -62,7 +62,7 @@ type Job struct {
 	Timeout time.Duration `json:"timeout,omitempty"`
 
 	Status JobStatus `json:"-"`
-	// ReasonCode and Comment are those of a cancellation, Forced tells one that
+	// ReasonCode and Comment are those of a cancellation, Forced marks one that
 	// reached what was in progress.
 	ReasonCode  string    `json:"-"`
 	Comment     string    `json:"-"`
@@ -82,7 +82,7 @@ type JobExecution struct {
 	Details map[string]string
 	// Version is 1 when the execution is queued and rises with each change.
 	Version int64
-	// Forced tells an execution that was canceled while in progress.
+	// Forced marks an execution that was canceled while in progress.
 	Forced    bool
 	QueuedAt  time.Time
 	StartedAt time.Time

@@ -1,6 +1,6 @@
 // Package jobs keeps AWS IoT jobs: a document for things to act on, with one
 // execution for each thing, which the thing takes up and ends. It checks
-// arguments and limits, tells things over MQTT what waits for them, and ends
+// arguments and limits, notifies things over MQTT of what waits for them, and ends
 // executions whose time is over. It must not know how callers speak, what a
 // document means, nor how records are kept.
 package jobs

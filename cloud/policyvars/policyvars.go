@@ -1,4 +1,4 @@
-// Package policyvars tells what IoT policies may ask of a device's connection:
+// Package policyvars knows what IoT policies may ask of a device's connection:
 // where it comes from, what it asked for in TLS, and the fields of its
 // certificate. It must not know which protocol is spoken on the connection, nor
 // what the registry says of the certificate.

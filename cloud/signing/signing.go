@@ -232,7 +232,7 @@ func (k *Keys) Renew(ctx context.Context, envelope []byte, formats ...int) (rene
 	return renewed, key.ID, err
 }
 
-// Public is what cores may know: the good keys, and the whole chain. A key is told
+// Public is what cores may know: the good keys, and the whole chain. A key is served
 // until it is revoked, its statement for ever, so that a core which was away for
 // years still follows.
 func (k *Keys) Public(ctx context.Context) (corelink.SigningKeys, error) {

@@ -125,16 +125,16 @@ func TestKeys(t *testing.T) {
 		if none, same, err := first.Renew(ctx, nil); err != nil || none != nil || same != id {
 			t.Errorf("nothing renewed: %q, %s, %v", none, same, err)
 		}
-		_, stranger, err := ed25519.GenerateKey(nil)
+		_, unknown, err := ed25519.GenerateKey(nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		foreign, err := bundle.Sign(manifest(), stranger)
+		foreign, err := bundle.Sign(manifest(), unknown)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if _, _, err := first.Renew(ctx, foreign); !errors.Is(err, bundle.ErrUnknownKey) {
-			t.Errorf("a stranger's manifest was signed again: %v", err)
+			t.Errorf("an unknown key's manifest was signed again: %v", err)
 		}
 	})
 	t.Run("all earlier keys are revoked together", func(t *testing.T) {

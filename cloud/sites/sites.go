@@ -1,4 +1,4 @@
-// Package sites tells a core what its MQTT server for client devices needs of the
+// Package sites collects what a core's MQTT server for client devices needs of the
 // control plane: under which names devices reach it, whose certificates are not to be
 // taken, and the server's own certificate, which the group's authority signs. Who may
 // ask, it does not know.
@@ -19,20 +19,20 @@ import (
 	"github.com/fescue-edge/fescue/pki"
 )
 
-// Cores tells whose a core is.
+// Cores returns whose a core is.
 type Cores interface {
 	// CoreOwner is the group that owns a core, empty for none.
 	CoreOwner(ctx context.Context, p fescue.Partition, thing string) (groupID string, err error)
 }
 
-// Devices tells of groups' client devices.
+// Devices returns groups' client devices.
 type Devices interface {
 	// RevokedDevices lists certificates that are not to be taken, and returns how many
 	// there are.
 	RevokedDevices(ctx context.Context, p fescue.Partition, groupID string) (devices int, revoked []string, err error)
 }
 
-// Connectivity tells where cores are reached.
+// Connectivity returns where cores are reached.
 type Connectivity interface {
 	Connectivity(ctx context.Context, p fescue.Partition, thing string) (cores.Connectivity, error)
 }

@@ -104,7 +104,7 @@ func (db *DB) Ping(ctx context.Context) error {
 }
 
 // errAgain ends a transaction that another one came before in a way that only a
-// fresh look tells: it is rolled back and run again.
+// fresh look shows: it is rolled back and run again.
 var errAgain = errors.New("another transaction came first")
 
 // A transaction that may be run again is, with a pause in between.

@@ -70,7 +70,7 @@ func (db *DB) announce(ctx context.Context, tx *sql.Tx, d fescue.Deployment) err
 }
 
 // Offers keep what is there for each core to take: a signed manifest, and the
-// epoch by which a core tells what is new.
+// epoch by which a core knows what is new.
 type Offers struct{ db *DB }
 
 // Offers is that part of the database.

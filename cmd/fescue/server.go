@@ -28,7 +28,7 @@ type placeFlags struct {
 	Partition string   `default:"" enum:",aws,aws-cn,aws-us-gov" help:"First part of ARNs: aws, aws-cn or aws-us-gov. Default: the data folder's, aws for a new one."`
 }
 
-// settle makes the flags complete from what the state tells. Region is then the
+// settle makes the flags complete from what the state says. Region is then the
 // first of Regions.
 func (f *placeFlags) settle(ctx context.Context, state cloud.State, logger *slog.Logger) error {
 	known, err := cloud.KnownPlace(ctx, state, logger)

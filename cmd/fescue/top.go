@@ -94,7 +94,7 @@ func isTerminal(w any) bool {
 	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
-// topText tells it to a person.
+// topText prints it for people.
 func topText(g client.Group, a ownapi.GroupActivity) string {
 	var b bytes.Buffer
 	switch {

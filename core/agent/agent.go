@@ -103,7 +103,7 @@ type Options struct {
 	// Site takes what the control plane says of the core's client devices, with each
 	// poll; nil takes nothing.
 	Site func(corelink.Site)
-	// Activity tells what the core does; nil means nothing.
+	// Activity returns what the core does; nil means nothing.
 	Activity func() corelink.Activity
 	// Missing is what the machine lacks for containers; none where it lacks nothing.
 	Missing []string

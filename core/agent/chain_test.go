@@ -116,13 +116,13 @@ func TestRotatedKeys(t *testing.T) {
 		t.Parallel()
 		p := newPeer(t)
 		g := newGateway(t, p)
-		_, stranger, err := ed25519.GenerateKey(nil)
+		_, unknown, err := ed25519.GenerateKey(nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		g.run()
 		p.expect(p.offer(simple(t, 1, 1).build(p)), fescue.Success)
-		p.mu.Change(func() { p.key = stranger })
+		p.mu.Change(func() { p.key = unknown })
 		p.rotate(false)
 		end := p.expect(p.offer(simple(t, 2, 2).build(p)), fescue.Failure)
 		if code := end.ErrorDetails[0].DetailedErrorCode; code != "MANIFEST_KEY_UNKNOWN_ERROR" {

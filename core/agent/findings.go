@@ -87,7 +87,7 @@ func (a *Agent) attention() (list []fescue.ErrorDetail) {
 	return list
 }
 
-// note tells of findings in a deployment's timeline.
+// note puts findings into a deployment's timeline.
 func note(list []Finding) string {
 	var texts []string
 	for _, f := range list {

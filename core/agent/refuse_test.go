@@ -17,7 +17,7 @@ func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 func TestRefusedManifests(t *testing.T) {
 	t.Parallel()
-	_, stranger, err := ed25519.GenerateKey(nil)
+	_, unknown, err := ed25519.GenerateKey(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,7 +44,7 @@ func TestRefusedManifests(t *testing.T) {
 			n.DeploymentID = fescue.NewID()
 			return sign(n, p.key)
 		}, "was offered", "MANIFEST_OTHER_DEPLOYMENT_ERROR"},
-		{"by an unknown key", func(p *peer, m *bundle.Manifest) []byte { return sign(*m, stranger) }, "signed by no trusted key", "MANIFEST_KEY_UNKNOWN_ERROR"},
+		{"by an unknown key", func(p *peer, m *bundle.Manifest) []byte { return sign(*m, unknown) }, "signed by no trusted key", "MANIFEST_KEY_UNKNOWN_ERROR"},
 		{"with a wrong signature", func(p *peer, m *bundle.Manifest) []byte {
 			return []byte(strings.Replace(string(sign(*m, p.key)), `"sig":"`, `"sig":"AAAA`, 1))
 		}, "signature does not verify", "MANIFEST_SIGNATURE_ERROR"},

@@ -200,7 +200,7 @@ func TestSecrets(t *testing.T) {
 // TestSecretsThatAreNotTaken: each way in which a core comes to no secrets, named.
 func TestSecretsThatAreNotTaken(t *testing.T) {
 	t.Parallel()
-	_, stranger, err := ed25519.GenerateKey(nil)
+	_, unknown, err := ed25519.GenerateKey(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -208,7 +208,7 @@ func TestSecretsThatAreNotTaken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	edKey, err := x509.MarshalPKCS8PrivateKey(stranger)
+	edKey, err := x509.MarshalPKCS8PrivateKey(unknown)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -241,8 +241,8 @@ func TestSecretsThatAreNotTaken(t *testing.T) {
 			*to = other.Public()
 			return nil
 		}},
-		"signed by a stranger": {code: fescue.SecretsRefused, text: "signed by no trusted key", sealing: func(_ *bundle.SecretsOf, _ *crypto.PublicKey, key *ed25519.PrivateKey) *corelink.StatusError {
-			*key = stranger
+		"signed by an unknown key": {code: fescue.SecretsRefused, text: "signed by no trusted key", sealing: func(_ *bundle.SecretsOf, _ *crypto.PublicKey, key *ed25519.PrivateKey) *corelink.StatusError {
+			*key = unknown
 			return nil
 		}},
 		"without one that the group has": {code: fescue.SecretsRefused, text: "pump-a1b2c3 is not among them", secrets: []bundle.Secret{secret("other", "AWSCURRENT x")}},

@@ -5,7 +5,7 @@
 // broker sends. The link connects again for as long as it runs.
 //
 // MQTT leaves open whether a client whose filters overlap gets one copy of a message
-// or one for each of them, and nothing in a copy tells. So no two filters that
+// or one for each of them, and nothing in a copy shows which. So no two filters that
 // overlap are ever subscribed to on the same connection: what is covered by another
 // filter is left out, and what overlaps in part goes onto a further connection. Of
 // the connections that bring a message, the first one counts.

@@ -61,7 +61,7 @@ type Config struct {
 	ManagedRespawn, OverlayTmpfs bool
 	// ShadowSyncTimeout bounds one HTTP call to the cloud's shadows.
 	ShadowSyncTimeout time.Duration
-	// Unused tells which keys of the file have no effect, and why.
+	// Unused lists which keys of the file have no effect, and why.
 	Unused []string
 	// WriteDirectory takes the place of Root/ggc for what is written; empty
 	// when the file names none.

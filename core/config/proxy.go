@@ -60,7 +60,7 @@ func (p *Proxy) For(host string) bool {
 	return p != nil && !slices.ContainsFunc(p.NoProxy, func(n string) bool { return strings.EqualFold(n, host) })
 }
 
-// Variables are the environment variables that tell a function of the proxy, in
+// Variables are the environment variables that give a function the proxy, in
 // both cases (AWS IoT Greengrass V1 developer guide, "Configure the core").
 // Local addresses are never reached through it.
 func (p *Proxy) Variables() map[string]string {

@@ -47,7 +47,7 @@ func (c *client) serve(ctx context.Context) {
 	g.o.Logger.Debug("A client device's connection has ended.", slog.String("thing", thing), slog.Any("cause", err))
 }
 
-// misbehaviour are the ends of connections that the log tells of. Others are a
+// misbehaviour are the ends of connections that are logged. Others are a
 // device's own affair, or that of its network.
 var misbehaviour = []error{
 	ErrForbidden, ErrRemoved, ErrTakenOver, ErrExpired,

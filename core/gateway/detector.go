@@ -32,7 +32,7 @@ type Connectivity interface {
 	UpdateConnectivity(ctx context.Context, thing string, places []corelink.CorePlace) error
 }
 
-// Detector is GGIPDetector: while it is on, the control plane is told the machine's
+// Detector is GGIPDetector: while it is on, the control plane gets the machine's
 // addresses, and again when they change. They take the place of what was set there
 // by hand (AWS IoT Greengrass V1 developer guide, "Configure the core").
 type Detector struct {
@@ -64,19 +64,19 @@ const detectInterval = 15 * time.Second
 
 var detectRetries = backoff.Policy{First: time.Second, Most: time.Minute}
 
-// Run tells of them until ctx ends.
+// Run reports them until ctx ends.
 func (d *Detector) Run(ctx context.Context) {
-	var told []corelink.CorePlace
+	var reported []corelink.CorePlace
 	failures := 0
 	for {
 		pause := detectInterval
 		if !d.on.Load() {
-			told = nil
-		} else if now, err := d.tell(ctx, told); err == nil {
-			told, failures = now, 0
+			reported = nil
+		} else if now, err := d.report(ctx, reported); err == nil {
+			reported, failures = now, 0
 		} else if ctx.Err() == nil {
 			if failures++; failures == 1 {
-				d.o.Logger.Warn("The control plane was not told this core's addresses; it is tried again.", slog.String("errorString", err.Error()))
+				d.o.Logger.Warn("This core's addresses were not reported to the control plane; it is tried again.", slog.String("errorString", err.Error()))
 			}
 			pause = detectRetries.Pause(failures)
 		}
@@ -92,8 +92,8 @@ func (d *Detector) Run(ctx context.Context) {
 	}
 }
 
-// tell gives the addresses, if they are others than those told before.
-func (d *Detector) tell(ctx context.Context, before []corelink.CorePlace) ([]corelink.CorePlace, error) {
+// report sends the addresses, if they are others than those reported before.
+func (d *Detector) report(ctx context.Context, before []corelink.CorePlace) ([]corelink.CorePlace, error) {
 	addresses, err := d.o.Addresses()
 	if err != nil {
 		return nil, fmt.Errorf("list this machine's addresses: %w", err)
@@ -105,7 +105,7 @@ func (d *Detector) tell(ctx context.Context, before []corelink.CorePlace) ([]cor
 	if err := d.o.Cloud.UpdateConnectivity(ctx, d.o.Thing, now); err != nil {
 		return nil, err
 	}
-	d.o.Logger.Info("The control plane was told where client devices reach this core.", slog.Int("addresses", len(now)))
+	d.o.Logger.Info("Reported to the control plane where client devices reach this core.", slog.Int("addresses", len(now)))
 	return now, nil
 }
 

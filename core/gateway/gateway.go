@@ -280,7 +280,7 @@ func (g *Gateway) serve(ctx context.Context, conn *tls.Conn, running *sync.WaitG
 	if err := conn.HandshakeContext(handshake); err != nil {
 		_ = conn.Close()
 		if ctx.Err() == nil {
-			g.refused.log("handshake", stranger(err), conn.RemoteAddr(), err)
+			g.refused.log("handshake", handshakeFailure(err), conn.RemoteAddr(), err)
 		}
 		return
 	}
@@ -289,9 +289,9 @@ func (g *Gateway) serve(ctx context.Context, conn *tls.Conn, running *sync.WaitG
 	running.Go(func() { c.serve(ctx) })
 }
 
-// stranger tells handshakes apart that fail, for the log: by their cause, since
+// handshakeFailure tells handshakes apart that fail, for the log: by their cause, since
 // nothing is known of the client.
-func stranger(err error) string {
+func handshakeFailure(err error) string {
 	for _, cause := range []error{errUnknown, ErrExpired, context.DeadlineExceeded} {
 		if errors.Is(err, cause) {
 			return cause.Error()

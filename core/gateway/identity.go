@@ -215,7 +215,7 @@ var issueRetries = backoff.Policy{First: time.Second, Most: 5 * time.Minute}
 // Run keeps the certificate good until ctx ends.
 func (i *Identity) Run(ctx context.Context) {
 	failures := 0
-	var told time.Time
+	var logged time.Time
 	for {
 		pause := lookInterval
 		if why := i.due(); why != "" {
@@ -227,9 +227,9 @@ func (i *Identity) Run(ctx context.Context) {
 				failures = 0
 			} else {
 				pause = issueRetries.Pause(failures)
-				if since := i.o.Now().Sub(told); since < 0 || since >= refusalInterval {
-					told = i.o.Now()
-					i.tellFailure(why, err)
+				if since := i.o.Now().Sub(logged); since < 0 || since >= refusalInterval {
+					logged = i.o.Now()
+					i.logFailure(why, err)
 				}
 			}
 		}
@@ -246,8 +246,8 @@ func (i *Identity) Run(ctx context.Context) {
 	}
 }
 
-// tellFailure says what it means that there is no new certificate.
-func (i *Identity) tellFailure(why string, err error) {
+// logFailure says what it means that there is no new certificate.
+func (i *Identity) logFailure(why string, err error) {
 	text, level := "The certificate of the MQTT server for client devices could not be renewed; the one before stays in use.", slog.LevelWarn
 	switch c := i.current.Load(); {
 	case c == nil:

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// refusals tell the log what is refused, of each kind and sender at most once in
+// refusals log what is refused, of each kind and sender at most once in
 // refusalInterval, however often it is tried.
 type refusals struct {
 	logger *slog.Logger
@@ -17,7 +17,7 @@ type refusals struct {
 	seen map[refusal]*refused
 }
 
-// refusal is what of whom: a certificate, a thing, or a kind of stranger.
+// refusal is what of whom: a certificate, a thing, or a kind of unknown client.
 type refusal struct{ what, who string }
 
 type refused struct {

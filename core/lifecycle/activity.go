@@ -9,7 +9,7 @@ import (
 
 // counts are of a function since it was started in this version.
 type counts struct {
-	// restarts are processes that ended without being told to, outOfMemory those of
+	// restarts are processes that ended without being asked to, outOfMemory those of
 	// them that the kernel killed for it; timeouts and errors are calls.
 	restarts, outOfMemory, timeouts, errors int64
 }

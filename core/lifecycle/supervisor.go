@@ -66,7 +66,7 @@ type Report struct {
 // Apply makes these the functions that run: it starts long-lived ones that are
 // new, stops what is gone, restarts what has another Hash and leaves everything
 // else alone. It returns when stopped processes have ended and new ones are
-// being started; WaitReady tells how those fare. The error is that of a
+// being started; WaitReady reports how those fare. The error is that of a
 // supervisor that is shutting down, or of ctx before anything was done.
 func (s *Supervisor) Apply(ctx context.Context, specs []plan.Function) (Report, error) {
 	s.applying.Lock()

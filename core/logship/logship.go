@@ -248,7 +248,7 @@ func (s *Shipper) finish(ctx context.Context, batch *Batch) {
 	}
 }
 
-// sayLost tells of the lines that had no room.
+// sayLost logs the lines that had no room.
 func (s *Shipper) sayLost(logger *slog.Logger) {
 	s.mu.Lock()
 	lost := s.lost

@@ -32,7 +32,7 @@ type Plan struct {
 	Subscriptions         []fescue.Subscription
 	// Devices are the client devices that may connect.
 	Devices []Device
-	// DetectAddresses has the control plane told this machine's addresses, for
+	// DetectAddresses has the control plane given this machine's addresses, for
 	// client devices.
 	DetectAddresses bool
 	// Models are what functions are given of machine learning, each once.

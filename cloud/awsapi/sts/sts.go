@@ -1,5 +1,5 @@
 // Package sts speaks the operations of AWS STS that scripts for Greengrass call:
-// GetCallerIdentity, which tells them their account, and those that give out
+// GetCallerIdentity, which returns their account, and those that give out
 // temporary keys.
 package sts
 

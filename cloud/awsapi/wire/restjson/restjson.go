@@ -58,7 +58,7 @@ type Operation struct {
 	// Stream leaves the body to the handler to read, for operations whose body
 	// is too large to hold in memory.
 	Stream bool
-	// Target tells what a request acts on; nil asks the API's.
+	// Target is what a request acts on; nil asks the API's.
 	Target func(r *Request) awsapi.Target
 	// Handle is nil for an operation that is not served.
 	Handle Handler
@@ -99,7 +99,7 @@ type API struct {
 	ErrorBody func(*awsapi.Error) any
 	// Malformed is the error for a body or label that does not decode.
 	Malformed func(cause string) *awsapi.Error
-	// Target tells what a request acts on: its resource, and the tags of what it
+	// Target is what a request acts on: its resource, and the tags of what it
 	// makes. nil stands for nothing in particular.
 	Target func(op *Operation, r *Request) awsapi.Target
 
@@ -107,7 +107,7 @@ type API struct {
 	routes     map[route][]*pattern
 }
 
-// route is what can be told from a request without looking at labels.
+// route is what is known of a request without looking at labels.
 type route struct {
 	method   string
 	segments int

@@ -28,7 +28,7 @@ type Error struct {
 func (e *Error) Error() string { return e.Code + ": " + e.Message }
 
 // In is the refusal with the code and the status that a service has for it:
-// where a signature is missing or cannot be read, it does not tell which service
+// where a signature is missing or cannot be read, it does not say which service
 // it is for.
 func (e *Error) In(service string) *Error {
 	row := refusals[e.fault][wire.Find(service).Protocol]

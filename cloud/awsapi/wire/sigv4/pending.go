@@ -20,7 +20,7 @@ const (
 	// PayloadInBody means that the hash of the body is part of the signature
 	// and is not checked beforehand: the whole body has to be read first.
 	PayloadInBody Payload = iota
-	// PayloadDeclared means that x-amz-content-sha256 tells the hash.
+	// PayloadDeclared means that x-amz-content-sha256 has the hash.
 	PayloadDeclared
 	// PayloadUnsigned means UNSIGNED-PAYLOAD: the body is not covered. S3 only.
 	PayloadUnsigned
