@@ -390,23 +390,26 @@ func TestLanguages(t *testing.T) {
 	t.Run("each runs again", func(t *testing.T) {
 		calls(t, "double 4", func(caller, _ resident) string { return caller.tag + ` got |"8 for ` + caller.tag + `"` })
 	})
-	for _, test := range []struct{ name, payload, want string }{
-		{"bytes", "ff00e4", " got |e400ff"},
-		{"a handler that takes too long", fmt.Sprintf("%x", "spin"), "timed out"},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			var asked []string
-			for _, r := range raw {
-				asked = append(asked, `["`+r.tag+`","`+r.arn+`","`+test.payload+`"]`)
+	// asks has Asker call functions that take bytes, all at once.
+	asks := func(t *testing.T, payload func(resident) []string, want func(resident) []string) {
+		var asked, wanted []string
+		for _, r := range raw {
+			for _, p := range payload(r) {
+				asked = append(asked, `["`+r.tag+`","`+r.arn+`","`+p+`"]`)
 			}
-			await(t, "publish", viewer.Publish(g.thing+"/ask", 1, false, "["+strings.Join(asked, ",")+"]"))
-			for range asked {
-				if m := viewer.next(t, "Raw got "); !strings.Contains(string(m.Payload()), test.want) {
-					t.Errorf("got %s, want %s", m.Payload(), test.want)
-				}
-			}
-		})
+			wanted = append(wanted, want(r)...)
+		}
+		await(t, "publish", viewer.Publish(g.thing+"/ask", 1, false, "["+strings.Join(asked, ",")+"]"))
+		viewer.next(t, wanted...)
 	}
+	t.Run("bytes", func(t *testing.T) {
+		asks(t, func(resident) []string { return []string{"ff00e4"} }, func(r resident) []string { return []string{r.tag + " got |e400ff"} })
+	})
+	t.Run("a handler that takes too long, beside one that does not", func(t *testing.T) {
+		asks(t, func(resident) []string { return []string{fmt.Sprintf("%x", "spin"), "0102"} }, func(r resident) []string {
+			return []string{r.tag + ` got Unhandled|{"errorMessage":"` + r.arn + ` timed out after 3 s`, r.tag + " got |0201"}
+		})
+	})
 	t.Run("logs of both streams", func(t *testing.T) {
 		for _, r := range all {
 			file := filepath.Join(g.root, "ggc", "var", "log", "user", region, account, r.tag+".log")
