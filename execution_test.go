@@ -169,7 +169,7 @@ func TestUnservedFeatures(t *testing.T) {
 		needs := []fescue.Need{
 			{Feature: fescue.FeatureGroupRole}, {Feature: fescue.FeatureContainers, Function: "f", Values: []any{"f"}}, {Feature: "served"},
 		}
-		failures, warnings := fescue.Judge(needs, fescue.CoreInfo{}, func(f fescue.Feature) bool { return f != fescue.FeatureContainers && fescue.Served(f) })
+		failures, warnings := fescue.Judge(needs, fescue.CoreInfo{}, func(f fescue.Feature) bool { return f != fescue.FeatureContainers && f != fescue.FeatureGroupRole })
 		if len(failures) != 1 || failures[0].Function != "f" || failures[0].Detail.DetailedErrorCode != string(fescue.ContainerUnsupported) ||
 			len(warnings) != 1 || warnings[0].Detail.DetailedErrorCode != string(fescue.GroupRoleUnserved) {
 			t.Errorf("failures %+v, warnings %+v", failures, warnings)

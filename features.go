@@ -67,7 +67,7 @@ var UnservedFeatures = []UnservedFeature{
 	{Feature: FeatureCloudWatchLogs, Code: LoggerUnserved, Served: true},
 	{Feature: FeatureSpoolerSettings, Code: SpoolerSettingUnserved},
 	{Feature: FeatureIPDetector, Code: IPDetectorUnserved, Served: true},
-	{Feature: FeatureGroupRole, Code: GroupRoleUnserved},
+	{Feature: FeatureGroupRole, Code: GroupRoleUnserved, Served: true},
 }
 
 // UnservedNames are the features that cores of this version do not serve, whatever

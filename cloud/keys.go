@@ -64,7 +64,7 @@ func (s *Server) AdminKey(ctx context.Context) (AccessKey, error) {
 }
 
 func accessKeys(db *store.DB, master *pki.MasterKey, now func() time.Time) *identity.Keys {
-	return identity.NewKeys(db.AccessKeys(), identity.NewRoles(db.IAM(), now), master, now)
+	return identity.NewKeys(db.AccessKeys(), db.Certificates(), identity.NewRoles(db.IAM(), now), master, now)
 }
 
 // OpenKeys opens the access keys, whether or not servers run.

@@ -98,7 +98,9 @@ func (s *Server) wire(ctx context.Context) error {
 	coreService, coreLogs := cores.New(s.db.Cores(), o.Now), logs.New(logs.Options{Store: s.db.Logs(), Cores: s.db.Cores(), Space: o.LogSpace, Now: o.Now})
 	authorities := groupca.New(s.db.GroupAuthorities(), s.master, o.Now)
 	s.tellCores(coreService, authorities, things)
+	iamRoles := identity.NewRoles(s.db.IAM(), o.Now)
 	s.edge = edge.New(edge.Options{
+		Exchange:   identity.Exchange{Keys: s.keys, Roles: iamRoles, GroupRoles: s.db.GroupRoles(), Cores: s.db.Cores()},
 		Principals: identity.Principals{Registry: things}, Deployments: s.engine, Artifacts: blobs, Presence: corePresence{s.presence, s.jobs}, Shadows: shadowService, SigningKeys: keys,
 		Discovery: discovery.New(s.db.Holdings(), coreService, authorities), Cores: coreService, Logs: coreLogs,
 		Sites: sites.New(sites.Options{Cores: s.db.Cores(), Devices: s.db.Holdings(), Connectivity: coreService, Authorities: authorities}),
@@ -116,7 +118,6 @@ func (s *Server) wire(ctx context.Context) error {
 	s.audit = audit.New(s.db.Audit(), o.Logger)
 	s.onClose(s.audit.Flush)
 	groups := definitions.New(s.db.Definitions(), o.Now)
-	iamRoles := identity.NewRoles(s.db.IAM(), o.Now)
 	greengrassAPI := greengrass.New(greengrass.Options{
 		Definitions: groups, Deployments: s.engine, Roles: s.db.GroupRoles(), Cores: coreService, Authorities: authorities,
 		Bulk: s.bulk, Updates: s.jobs, Logger: o.Logger,

@@ -25,6 +25,7 @@ import (
 	"github.com/fescue-edge/fescue/core/agent"
 	"github.com/fescue-edge/fescue/core/cloudlink"
 	"github.com/fescue-edge/fescue/core/config"
+	"github.com/fescue-edge/fescue/core/credentials"
 	"github.com/fescue-edge/fescue/core/invoke"
 	"github.com/fescue-edge/fescue/core/ipc"
 	"github.com/fescue-edge/fescue/core/lifecycle"
@@ -51,6 +52,8 @@ type Core struct {
 	options Options
 	config  *config.Config
 	cloud   *corelink.Client
+	// keys is where credentials of the group's role come from.
+	keys    credentials.Source
 	shipper *logship.Shipper
 	link    atomic.Pointer[cloudlink.Link]
 	port    atomic.Int64
@@ -82,6 +85,9 @@ func New(o Options) (*Core, error) {
 		return nil, err
 	}
 	c.shipper = logship.New(to)
+	if c.keys, err = c.credentialSource(); err != nil {
+		return nil, err
+	}
 	return c, nil
 }
 
@@ -181,10 +187,12 @@ type parts struct {
 	supervisor *lifecycle.Supervisor
 	router     *router.Router
 	secrets    *secrets.Function
-	server     *ipc.Server
-	listener   *ipc.Listener
-	link       *cloudlink.Link
-	local      *localMQTT
+	// keys are those of the group's role.
+	keys     *credentials.Exchange
+	server   *ipc.Server
+	listener *ipc.Listener
+	link     *cloudlink.Link
+	local    *localMQTT
 	// wake is what the cloud wakes the core by, subscribed what the group has
 	// subscribed to in the cloud.
 	wake, subscribed *cloudlink.Subscription
@@ -258,7 +266,8 @@ func (c *Core) assemble(files *logs.Logs, logger *slog.Logger) (_ *parts, err er
 	registry.Register(fescue.RouterFunction.ARN(), router.Function(p.router))
 	p.secrets = &secrets.Function{Logger: logger}
 	registry.Register(fescue.SecretFunction.ARN(), p.secrets)
-	p.server = ipc.New(ipc.Options{Calls: registry, Workers: p.supervisor, Logger: logger})
+	p.keys = credentials.New(c.keys, time.Now)
+	p.server = ipc.New(ipc.Options{Calls: registry, Workers: p.supervisor, Credentials: p.keys, Logger: logger})
 	p.agent = agent.New(agent.Options{
 		ThingARN: c.config.ThingARN, ThingName: c.config.ThingName,
 		Folder:       c.config.DeploymentFolder(),

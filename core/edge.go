@@ -67,6 +67,7 @@ func (e *edge) Apply(ctx context.Context, p plan.Plan) error {
 	if err := shelf.Arrange(ctx, p); err != nil {
 		return err
 	}
+	e.parts.keys.Use(p.GroupID)
 	if _, err := e.parts.supervisor.Apply(ctx, p.Functions); err != nil {
 		return err
 	}

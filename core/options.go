@@ -32,6 +32,10 @@ type Options struct {
 	// it they go to the control plane.
 	LogsEndpoint    string
 	LogsCredentials aws.CredentialsProvider
+	// CredentialsEndpoint is the URL of an AWS IoT credentials endpoint with a role
+	// alias, https://HOST/role-aliases/ALIAS/credentials, from which functions get
+	// credentials. Without it they get those of the group's role, from the control plane.
+	CredentialsEndpoint string
 	// ContainerInit is a program whose main function calls sandbox.Init first, which
 	// is what both commands do: /proc/self/exe. Without it no function runs in a
 	// container.

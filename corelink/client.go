@@ -158,6 +158,18 @@ func (c *Client) SealSecrets(ctx context.Context, groupID, deploymentID, coreARN
 	return answer, nil
 }
 
+// Credentials asks for a temporary key of the role of the group that deploys the core.
+func (c *Client) Credentials(ctx context.Context, groupID, coreARN string) (Credentials, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	var answer CredentialsAnswer
+	path := "/greengrass/groups/" + groupID + "/cores/" + url.PathEscape(coreARN) + "/credentials"
+	if err := c.call(ctx, http.MethodGet, path, nil, &answer); err != nil {
+		return Credentials{}, fmt.Errorf("GetCredentials for group %s: %w", groupID, err)
+	}
+	return answer.Credentials, nil
+}
+
 // AnswerCheck reports what a check found.
 func (c *Client) AnswerCheck(ctx context.Context, groupID, checkID, coreARN string, report CheckReport) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)

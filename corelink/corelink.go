@@ -33,6 +33,7 @@ const (
 	CreateCertificatePattern   = "PUT /greengrass/cores/{ThingName}/certificate"
 	GetConnectivityPattern     = "GET /greengrass/things/{ThingName}/connectivityInfo"
 	UpdateConnectivityPattern  = "PUT /greengrass/things/{ThingName}/connectivityInfo"
+	GetCredentialsPattern      = "GET /greengrass/groups/{GroupId}/cores/{CoreArn}/credentials"
 	GetSigningKeysPattern      = "GET /greengrass/signingkeys"
 	DeploymentDeltaTopicSuffix = "-gda/shadow/update/delta"
 )
@@ -235,6 +236,20 @@ type SecretsRequest struct {
 	Epoch int64 `json:"epoch"`
 	// PublicKey is what to seal them for, in DER (PKIX): an RSA or an EC key.
 	PublicKey []byte `json:"publicKey"`
+}
+
+// CredentialsAnswer answers GetCredentials, in the form of AWS IoT's credentials
+// provider.
+type CredentialsAnswer struct {
+	Credentials Credentials `json:"credentials"`
+}
+
+// Credentials are a temporary key for the role of a group.
+type Credentials struct {
+	AccessKeyID     string    `json:"accessKeyId"`
+	SecretAccessKey string    `json:"secretAccessKey"`
+	SessionToken    string    `json:"sessionToken"`
+	Expiration      time.Time `json:"expiration"`
 }
 
 // SigningKeys answers GetSigningKeys.

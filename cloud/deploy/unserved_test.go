@@ -151,6 +151,16 @@ func TestUnserved(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		wantDetails(t, "warnings", timeline.Steps[1].Warnings, nil)
+		// A core of the version before.
+		before := fescue.CoreInfo{Formats: []int{1, 2}, Unserved: []fescue.Feature{fescue.FeatureGroupRole}}
+		if err := s.ReportCore(t.Context(), home, d.CoreThing, before); err != nil {
+			t.Fatal(err)
+		}
+		d = s.offered(id, version)
+		if timeline, err = s.Timeline(t.Context(), home, d.GroupID, d.ID); err != nil {
+			t.Fatal(err)
+		}
 		failurecoverage.Note(timeline.Steps[1].Warnings)
 		wantDetails(t, "warnings", timeline.Steps[1].Warnings, []problem{{fescue.GroupRoleUnserved, "role/mill"}})
 	})

@@ -65,6 +65,13 @@ type Artifacts interface {
 	Stat(ctx context.Context, hash string) (artifacts.Info, error)
 }
 
+// Exchange gives cores temporary keys for the roles of their groups.
+type Exchange interface {
+	// Credentials of a group without a role, or one that does not deploy the core, is
+	// fescue.ErrNotFound; a role that is not to be assumed is identity.ErrRoleRefused.
+	Credentials(ctx context.Context, p identity.Principal, thing, groupID string) (identity.Session, error)
+}
+
 // SigningKeys returns the public keys of manifests.
 type SigningKeys interface {
 	Public(ctx context.Context) (corelink.SigningKeys, error)
@@ -74,6 +81,7 @@ type SigningKeys interface {
 type Options struct {
 	Principals  Principals
 	Deployments Deployments
+	Exchange    Exchange
 	Artifacts   Artifacts
 	Presence    Presence
 	Shadows     Shadows
@@ -121,6 +129,7 @@ func New(o Options) *Handler {
 	h.mux.HandleFunc(corelink.CreateCertificatePattern, h.serve(h.createCertificate))
 	h.mux.HandleFunc(corelink.GetConnectivityPattern, h.serve(h.getConnectivity))
 	h.mux.HandleFunc(corelink.UpdateConnectivityPattern, h.serve(h.updateConnectivity))
+	h.mux.HandleFunc(corelink.GetCredentialsPattern, h.serve(h.getCredentials))
 	h.mux.HandleFunc(corelink.GetSigningKeysPattern, h.serve(h.getSigningKeys))
 	h.mux.Handle(corelink.DiscoverPattern, framed(h.serve(h.discover)))
 	h.serveShadows()
@@ -238,6 +247,7 @@ var wireErrors = []struct {
 	{logs.ErrBatch, http.StatusBadRequest, "Invalid"},
 	{logs.ErrForeign, http.StatusForbidden, "Forbidden"},
 	{deploy.ErrEpochJump, http.StatusConflict, "EpochJump"},
+	{identity.ErrRoleRefused, http.StatusForbidden, "Forbidden"},
 	{bundle.ErrSecrets, http.StatusRequestEntityTooLarge, "TooLarge"},
 	{pki.ErrWrapping, http.StatusBadRequest, "Invalid"},
 	{bundle.ErrFormat, http.StatusUpgradeRequired, "UpgradeRequired"},

@@ -64,6 +64,7 @@ type site struct {
 	engine    *deploy.Engine
 	presence  *cores.Presence
 	cores     *cores.Service
+	roles     *identity.Roles
 	// authorities are those of groups, devices what signs certificates of devices.
 	authorities *groupca.Service
 	devices     *pki.Authority
@@ -106,7 +107,14 @@ func open(t *testing.T) *site {
 	})
 	s.cores = cores.New(s.store.Cores(), time.Now)
 	s.authorities = groupca.New(s.store.GroupAuthorities(), plain{}, time.Now)
+	s.roles = identity.NewRoles(s.store.IAM(), time.Now)
+	master, err := pki.NewMasterKey(make([]byte, 32))
+	check(err)
 	handler := edge.New(edge.Options{
+		Exchange: identity.Exchange{
+			Keys:  identity.NewKeys(s.store.AccessKeys(), s.store.Certificates(), s.roles, master, time.Now),
+			Roles: s.roles, GroupRoles: s.store.GroupRoles(), Cores: s.store.Cores(),
+		},
 		Principals: identity.Principals{Registry: s.registry}, Deployments: watched{s.engine, s.polls}, Artifacts: s.blobs,
 		Presence:    noticed{s.presence, s.broken},
 		Discovery:   discovery.New(s.store.Holdings(), s.cores, s.authorities),

@@ -2,6 +2,8 @@ package identity
 
 import (
 	"time"
+
+	"github.com/fescue-edge/fescue"
 )
 
 // AccessKey is an access key as it is kept: its secret is sealed by the master key.
@@ -23,7 +25,8 @@ type AccessKey struct {
 // its id.
 type SessionKey struct {
 	ID string
-	// Parent is the access key that it came from, and ends with.
+	// Parent is the access key that it came from, and ends with; for one that a core
+	// asked for it is the id of the certificate.
 	Parent string
 	// Identity is the resource part of the caller's ARN; Role is the IAM role
 	// that was assumed, both empty for the parent's own.
@@ -32,3 +35,7 @@ type SessionKey struct {
 	// MAC authenticates all of that.
 	MAC string
 }
+
+// OfCore reports whether a core asked for the key, so that its parent is a
+// certificate.
+func (k SessionKey) OfCore() bool { return fescue.ValidHash(k.Parent) }

@@ -39,10 +39,11 @@ type KeyStore interface {
 // by the master key, together with whose the key is and what it may do, and leave
 // it in two ways only: once, to whoever creates the key, and to the signature check.
 type Keys struct {
-	store  KeyStore
-	roles  *Roles
-	master *pki.MasterKey
-	now    func() time.Time
+	store        KeyStore
+	certificates CertificateStore
+	roles        *Roles
+	master       *pki.MasterKey
+	now          func() time.Time
 
 	mu     sync.Mutex
 	recent map[string]recentSigner
@@ -61,9 +62,10 @@ const (
 	maxRecent = 4096
 )
 
-// NewKeys makes the service. Sessions take on what the roles grant.
-func NewKeys(s KeyStore, roles *Roles, master *pki.MasterKey, now func() time.Time) *Keys {
-	return &Keys{store: s, roles: roles, master: master, now: now, recent: make(map[string]recentSigner)}
+// NewKeys makes the service. Sessions take on what the roles grant; those of cores end
+// with their certificates.
+func NewKeys(s KeyStore, certificates CertificateStore, roles *Roles, master *pki.MasterKey, now func() time.Time) *Keys {
+	return &Keys{store: s, certificates: certificates, roles: roles, master: master, now: now, recent: make(map[string]recentSigner)}
 }
 
 var idPattern = regexp.MustCompile(`^[A-Za-z0-9_]{16,128}$`)

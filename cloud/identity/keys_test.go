@@ -48,7 +48,7 @@ func (s *site) keys(t *testing.T, seed byte) *identity.Keys {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return identity.NewKeys(s.store.AccessKeys(), identity.NewRoles(s.store.IAM(), s.now), master, s.now)
+	return identity.NewKeys(s.store.AccessKeys(), s.store.Certificates(), identity.NewRoles(s.store.IAM(), s.now), master, s.now)
 }
 
 func open(t *testing.T) (*site, *identity.Keys) {

@@ -42,8 +42,16 @@ func (k *Keys) StartSession(ctx context.Context, signer, identity, role string, 
 		if err != nil {
 			return Session{}, err
 		}
+		if row.OfCore() {
+			return Session{}, ErrUnknownKey // a role gives no right to make keys
+		}
 		parent = row.Parent
 	}
+	return k.startSession(ctx, parent, identity, role, life)
+}
+
+// startSession makes a temporary key of an access key, or of a core's certificate.
+func (k *Keys) startSession(ctx context.Context, parent, identity, role string, life time.Duration) (Session, error) {
 	var raw [10]byte
 	if _, err := rand.Read(raw[:]); err != nil {
 		return Session{}, err
@@ -122,7 +130,12 @@ func (k *Keys) readSession(ctx context.Context, id string) (Signer, error) {
 	if err != nil {
 		return Signer{}, err
 	}
-	signer, err := k.read(ctx, row.Parent)
+	var signer Signer
+	if row.OfCore() {
+		signer, err = k.readCore(ctx, row)
+	} else {
+		signer, err = k.read(ctx, row.Parent)
+	}
 	if err != nil {
 		return Signer{}, err
 	}

@@ -185,7 +185,7 @@ func TestAdopt(t *testing.T) {
 	}
 	open := func(t *testing.T) (*tampered, *identity.Keys) {
 		w := tamper(t)
-		return w, identity.NewKeys(w.store.AccessKeys(), identity.NewRoles(w.store.IAM(), w.now), master, w.now)
+		return w, identity.NewKeys(w.store.AccessKeys(), w.store.Certificates(), identity.NewRoles(w.store.IAM(), w.now), master, w.now)
 	}
 	t.Run("once", func(t *testing.T) {
 		t.Parallel()

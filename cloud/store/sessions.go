@@ -8,15 +8,26 @@ import (
 	"github.com/fescue-edge/fescue/cloud/identity"
 )
 
+// sessionTables are where temporary keys are: those of access keys, and those that
+// cores asked for.
+const (
+	sessionTable     = "session_key"
+	coreSessionTable = "core_session"
+)
+
 // AddSessionKey writes a temporary key, and removes those that ended a day before
 // it began.
 func (s AccessKeys) AddSessionKey(ctx context.Context, k identity.SessionKey) error {
+	table := sessionTable
+	if k.OfCore() {
+		table = coreSessionTable
+	}
 	return s.db.update(ctx, func(tx *sql.Tx) error {
-		if _, err := tx.ExecContext(ctx, `DELETE FROM session_key WHERE expires_at < $1`, millis(k.CreatedAt.AddDate(0, 0, -1))); err != nil {
+		if _, err := tx.ExecContext(ctx, `DELETE FROM `+table+` WHERE expires_at < $1`, millis(k.CreatedAt.AddDate(0, 0, -1))); err != nil {
 			return err
 		}
 		_, err := tx.ExecContext(ctx, `
-			INSERT INTO session_key (id, parent, identity, role, created_at, expires_at, mac) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
+			INSERT INTO `+table+` (id, parent, identity, role, created_at, expires_at, mac) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
 			k.ID, k.Parent, k.Identity, k.Role, millis(k.CreatedAt), millis(k.ExpiresAt), k.MAC)
 		return err
 	})
@@ -24,10 +35,10 @@ func (s AccessKeys) AddSessionKey(ctx context.Context, k identity.SessionKey) er
 
 // SessionKey reads a temporary key, also one that has ended a moment ago.
 func (s AccessKeys) SessionKey(ctx context.Context, id string) (identity.SessionKey, error) {
+	const columns = `SELECT parent, identity, role, created_at, expires_at, mac FROM `
 	k := identity.SessionKey{ID: id}
 	var created, expires int64
-	err := one(s.db.read.QueryRowContext(ctx, `
-		SELECT parent, identity, role, created_at, expires_at, mac FROM session_key WHERE id = $1`, id),
+	err := one(s.db.read.QueryRowContext(ctx, columns+sessionTable+` WHERE id = $1 UNION ALL `+columns+coreSessionTable+` WHERE id = $1`, id),
 		&k.Parent, &k.Identity, &k.Role, &created, &expires, &k.MAC)
 	if err != nil {
 		return identity.SessionKey{}, fmt.Errorf("session key %s: %w", id, err)

@@ -40,13 +40,15 @@ type commands struct {
 
 type runCommand struct {
 	place
-	LogsEndpoint string `env:"FESCUE_LOGS_ENDPOINT" placeholder:"URL" help:"CloudWatch Logs, or what speaks as it does, where loggers of type AWSCloudWatch send lines to, signed with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; the default is the control plane."`
+	LogsEndpoint        string `env:"FESCUE_LOGS_ENDPOINT" placeholder:"URL" help:"CloudWatch Logs, or what speaks as it does, where loggers of type AWSCloudWatch send lines to, signed with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; the default is the control plane."`
+	CredentialsEndpoint string `env:"FESCUE_CREDENTIALS_ENDPOINT" placeholder:"URL" help:"AWS IoT credentials endpoint from which functions get credentials, with the core's certificate: https://HOST/role-aliases/ALIAS/credentials; the default is the role of the group, from the control plane."`
 }
 
 // Run runs the core until the context ends.
 func (c *runCommand) Run(ctx context.Context) error {
 	o := c.options()
 	o.Output, o.LogsEndpoint, o.LogsCredentials = os.Stderr, c.LogsEndpoint, core.EnvironmentCredentials()
+	o.CredentialsEndpoint = c.CredentialsEndpoint
 	edge, err := core.New(o)
 	if err != nil {
 		return err

@@ -23,6 +23,6 @@ func (c *coreCommand) Run(ctx context.Context, t *terminal) error {
 func (c *coreCommand) options(t *terminal) core.Options {
 	return core.Options{
 		Root: c.Root, IoTHost: c.IoTHost, GGHost: c.GGHost, CAFile: c.CA, Output: t.stderr, ContainerInit: "/proc/self/exe",
-		LogsEndpoint: c.LogsEndpoint, LogsCredentials: core.EnvironmentCredentials(),
+		CredentialsEndpoint: c.CredentialsEndpoint, LogsEndpoint: c.LogsEndpoint, LogsCredentials: core.EnvironmentCredentials(),
 	}
 }

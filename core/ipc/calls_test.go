@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/fescue-edge/fescue/core/credentials"
 	"github.com/fescue-edge/fescue/core/invoke"
 )
 
@@ -139,7 +140,12 @@ func TestCalls(t *testing.T) {
 		{name: "log lines that are not JSON", method: "POST", path: "/2016-11-01/cloudwatch/logs/", body: `x`, status: 400},
 		{name: "log lines without a token", method: "POST", path: "/2016-11-01/cloudwatch/logs/", headers: []string{"Authorization", "-"}, status: 401},
 
-		{name: "credentials", method: "GET", path: "/2016-11-01/credentialprovider/", status: 404},
+		{name: "credentials", method: "GET", path: "/2016-11-01/credentialprovider/", status: 200},
+		{name: "credentials without the slash", method: "GET", path: "/2016-11-01/credentialprovider", status: 200},
+		{name: "credentials that there are none of", method: "GET", path: "/2016-11-01/credentialprovider/", status: 504, err: &credentials.Error{Status: 504, Text: "late"}},
+		{name: "credentials without a token", method: "GET", path: "/2016-11-01/credentialprovider/", headers: []string{"Authorization", "-"}, status: 401},
+		{name: "credentials with another token", method: "GET", path: "/2016-11-01/credentialprovider/", headers: []string{"Authorization", "Basic bm9uZQ=="}, status: 401},
+		{name: "credentials by another method", method: "POST", path: "/2016-11-01/credentialprovider/", status: 405},
 		{name: "an unknown path", method: "GET", path: "/2016-11-01/nothing", status: 404},
 		{name: "another version", method: "GET", path: "/2015-03-31/functions/" + own, status: 404},
 		{name: "the root", method: "GET", path: "/", status: 404},
@@ -180,5 +186,15 @@ func TestCalls(t *testing.T) {
 				t.Error("Retry-After is missing")
 			}
 		})
+	}
+}
+
+func TestCredentials(t *testing.T) {
+	t.Parallel()
+	a := start(t)
+	got := a.send(t, "GET", "/2016-11-01/credentialprovider/", "")
+	const want = `{"AccessKeyId":"ASIA","SecretAccessKey":"s","Token":"t","Expiration":"2026-01-02T02:04:05Z"}`
+	if got.status != 200 || got.body != want || got.header.Get("Content-Type") != "application/json" || got.header.Get("Cache-Control") != "no-store" {
+		t.Errorf("%d %s %v", got.status, got.body, got.header)
 	}
 }

@@ -27,7 +27,7 @@ func FuzzServer(f *testing.F) {
 		f.Add(seed[0], seed[1], seed[2])
 	}
 	a := &functions{}
-	server := ipc.New(ipc.Options{Calls: a.registry(), Workers: a, Logger: slog.New(slog.DiscardHandler), MaxPayload: 1000})
+	server := ipc.New(ipc.Options{Calls: a.registry(), Workers: a, Credentials: keys{a}, Logger: slog.New(slog.DiscardHandler), MaxPayload: 1000})
 	listener, err := ipc.Listen(0)
 	if err != nil {
 		f.Fatal(err)

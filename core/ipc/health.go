@@ -70,9 +70,3 @@ func (s *Server) json(w http.ResponseWriter, r *http.Request, value any) {
 	w.Header().Set("Content-Type", "application/json")
 	s.answer(w, r, http.StatusOK, body)
 }
-
-// credentials stands where the original's token exchange service did.
-func (s *Server) credentials(w http.ResponseWriter, _ *http.Request, _ invoke.Worker) {
-	s.text(w, http.StatusNotFound,
-		"this core hands out no AWS credentials; give the function its own through its environment variables")
-}

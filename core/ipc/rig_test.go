@@ -17,6 +17,7 @@ import (
 	"github.com/fescue-edge/fescue/core/invoke"
 	"github.com/fescue-edge/fescue/core/ipc"
 	"github.com/fescue-edge/fescue/core/router"
+	"github.com/fescue-edge/fescue/corelink"
 )
 
 const (
@@ -28,6 +29,14 @@ const (
 )
 
 var workers = map[string]invoke.Worker{token: {ID: "w1", FunctionARN: own}, second: {ID: "w2", FunctionARN: other}}
+
+// keys are credentials that are there unless the group has an error.
+type keys struct{ *functions }
+
+// Get implements ipc.Credentials.
+func (k keys) Get(context.Context) (corelink.Credentials, error) {
+	return corelink.Credentials{AccessKeyID: "ASIA", SecretAccessKey: "s", SessionToken: "t", Expiration: time.Date(2026, 1, 2, 3, 4, 5, 6, time.FixedZone("", 3600))}, k.err
+}
 
 // functions is a group with two functions and no processes.
 type functions struct {
@@ -155,7 +164,8 @@ func startWith(t *testing.T, maxPayload int64, times ipc.Times) *api {
 	t.Helper()
 	a := &api{functions: &functions{work: make(chan invoke.Work, 1), back: make(chan string, 1), polling: make(chan struct{}, 10)}}
 	a.server = ipc.New(ipc.Options{
-		Calls: a.registry(), Workers: a, Logger: slog.New(slog.DiscardHandler), MaxPayload: maxPayload, Times: times,
+		Credentials: keys{a.functions},
+		Calls:       a.registry(), Workers: a, Logger: slog.New(slog.DiscardHandler), MaxPayload: maxPayload, Times: times,
 	})
 	listener, err := ipc.Listen(0)
 	if err != nil {

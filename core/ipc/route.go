@@ -33,7 +33,7 @@ var routes = []struct {
 	{path: "functions/{arn}/initialized", own: true, methods: map[string]handler{"PUT": (*Server).initialized}},
 	{path: "health/workers", open: true, methods: map[string]handler{"GET": (*Server).listWorkers, "POST": (*Server).queryWorkers}},
 	{path: "cloudwatch/logs", methods: map[string]handler{"POST": (*Server).appendLogs}},
-	{path: "credentialprovider", open: true, methods: map[string]handler{"GET": (*Server).credentials}},
+	{path: "credentialprovider", methods: map[string]handler{"GET": (*Server).credentials}},
 }
 
 // mux serves the routes. A slash at the end of a path does not count.

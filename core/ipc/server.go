@@ -27,11 +27,12 @@ const (
 	maxOpenBody  = 64 << 10
 )
 
-// Options are what a Server stands on. Calls, Workers and Logger are required.
+// Options are what a Server stands on. All but MaxPayload are required.
 type Options struct {
-	Calls   Calls
-	Workers Workers
-	Logger  *slog.Logger
+	Calls       Calls
+	Workers     Workers
+	Credentials Credentials
+	Logger      *slog.Logger
 	// MaxPayload bounds the body of an invocation or a result, in bytes; 0 means
 	// invoke.MaxPayload.
 	MaxPayload int64
@@ -42,6 +43,7 @@ type Options struct {
 type Server struct {
 	calls      Calls
 	workers    Workers
+	keys       Credentials
 	logger     *slog.Logger
 	maxPayload int64
 	times      Times
@@ -55,7 +57,7 @@ type Server struct {
 
 // New makes a server that does not listen yet.
 func New(o Options) *Server {
-	s := &Server{calls: o.Calls, workers: o.Workers, logger: o.Logger, maxPayload: cmp.Or(o.MaxPayload, invoke.MaxPayload), times: o.Times.withDefaults()}
+	s := &Server{calls: o.Calls, workers: o.Workers, keys: o.Credentials, logger: o.Logger, maxPayload: cmp.Or(o.MaxPayload, invoke.MaxPayload), times: o.Times.withDefaults()}
 	s.routes = s.mux()
 	base, cancel := context.WithCancel(context.Background())
 	s.cancel = cancel
