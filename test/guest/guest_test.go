@@ -58,7 +58,7 @@ func passed(t *testing.T, said string) {
 // 2 alone, in a group whose processes must leave it before those below it have limits.
 func TestContainersOfVersion2(t *testing.T) {
 	m := guest.Need(t)
-	disk := guest.Prepare(t, guest.Disk{Script: delegated + "in_unit ./sandbox.test -test.v -test.skip 'RootOfAContainer|TestMemoryOfContainers/(together|in_shared)' -test.run 'Containers?|Forbidden|Groups|TestDevices|TestNothingOutlivesItsProcess/cgroup_v2|TestWhatAKilledCoreLeftIsEnded/cgroup_v2'",
+	disk := guest.Prepare(t, guest.Disk{Script: delegated + "in_unit ./sandbox.test -test.v -test.skip 'RootOfAContainer|TestMemoryOfContainers/(together|in_shared)' -test.run 'Containers?|Groups|TestDevices|TestNothingOutlivesItsProcess/cgroup_v2|TestWhatAKilledCoreLeftIsEnded/cgroup_v2'",
 		Files: build(t, map[string]string{"sandbox.test": "core/sandbox"})})
 	passed(t, m.Run(t, disk))
 }
