@@ -32,22 +32,41 @@ func codeOf(err error) string {
 	return fmt.Sprint(err)
 }
 
+// worker is a thing that is connected and hears of its jobs.
+type worker struct {
+	*mqttClient
+	jobs *iot.Client
+	thing,
+	topics string // what the topics of its jobs begin with
+}
+
+func (s *server) worker(region, thing string) *worker {
+	s.t.Helper()
+	p := "$aws/things/" + thing + "/jobs/"
+	w := &worker{s.mqttClient(s.provision(region, thing)), s.iot(region), thing, p}
+	w.wait("SUBSCRIBE", w.SubscribeMultiple(map[string]byte{
+		p + "notify": 1, p + "notify-next": 1, p + "get/+": 1, p + "start-next/+": 1, p + "+/get/+": 1, p + "+/update/+": 1,
+	}, nil))
+	return w
+}
+
+// create makes a job for the worker, and gives what the worker hears of it.
+func (w *worker) create(t *testing.T, id string, timeout *types.TimeoutConfig) map[string]map[string]any {
+	t.Helper()
+	_, err := w.jobs.CreateJob(t.Context(), &iot.CreateJobInput{
+		JobId: &id, Targets: []string{thingARN("us-east-1", w.thing)}, Document: aws.String(`{"do":"` + id + `"}`), TimeoutConfig: timeout,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w.expect(w.topics, "notify", "notify-next")
+}
+
+// TestJobs: each part has a thing and jobs of its own on one server.
 func TestJobs(t *testing.T) {
 	t.Parallel()
 	s := start(t, options(t.TempDir()))
 	ctx, c := t.Context(), s.iot("us-east-1")
-	lamp := s.provision("us-east-1", "lamp")
-	device := s.mqttClient(lamp)
-	const p = "$aws/things/lamp/jobs/"
-	device.wait("SUBSCRIBE", device.SubscribeMultiple(map[string]byte{
-		p + "notify": 1, p + "notify-next": 1, p + "get/+": 1, p + "start-next/+": 1, p + "+/get/+": 1, p + "+/update/+": 1,
-	}, nil))
-	create := func(id string, timeout *types.TimeoutConfig) error {
-		_, err := c.CreateJob(ctx, &iot.CreateJobInput{
-			JobId: &id, Targets: []string{thingARN("us-east-1", "lamp")}, Document: aws.String(`{"do":"` + id + `"}`), TimeoutConfig: timeout,
-		})
-		return err
-	}
 	text := func(v any, path ...string) string {
 		for _, member := range path {
 			m, _ := v.(map[string]any)
@@ -65,6 +84,8 @@ func TestJobs(t *testing.T) {
 	}
 
 	t.Run("a thing without jobs", func(t *testing.T) {
+		device := s.worker("us-east-1", "idle")
+		p := device.topics
 		device.publish(p+"get", `{"clientToken":"t"}`)
 		got := device.expect(p, "get/accepted")["get/accepted"]
 		if diff := cmp.Diff(map[string]any{"clientToken": "t", "inProgressJobs": []any{}, "queuedJobs": []any{}, "timestamp": got["timestamp"]}, got); diff != "" {
@@ -78,10 +99,9 @@ func TestJobs(t *testing.T) {
 		}
 	})
 	t.Run("is told of a job, and does it", func(t *testing.T) {
-		if err := create("first", nil); err != nil {
-			t.Fatal(err)
-		}
-		got := device.expect(p, "notify", "notify-next")
+		device := s.worker("us-east-1", "busy")
+		p := device.topics
+		got := device.create(t, "first", nil)
 		if text(got["notify-next"], "execution", "jobDocument", "do") != "first" || !strings.Contains(text(got["notify"], "jobs", "QUEUED"), "first") {
 			t.Errorf("%v", got)
 		}
@@ -109,15 +129,18 @@ func TestJobs(t *testing.T) {
 		}
 	})
 	t.Run("what is wrong over MQTT", func(t *testing.T) {
+		device := s.worker("us-east-1", "wrong")
+		p := device.topics
+		device.create(t, "wrong", nil)
 		for _, tc := range []struct{ rest, payload, code string }{
 			{"none/get", ``, "ResourceNotFound"},
 			{"a b/get", ``, "ResourceNotFound"},
 			{"none/update", `{"status":"FAILED"}`, "ResourceNotFound"},
-			{"first/update", `{"status":"QUEUED"}`, "InvalidRequest"},
-			{"first/update", `{}`, "InvalidRequest"},
-			{"first/update", `{"status":"FAILED","statusDetails":{"":"x"}}`, "InvalidRequest"},
-			{"first/update", `{"status":"FAILED","stepTimeoutInMinutes":99999999999}`, "InvalidRequest"},
-			{"first/get", `{"executionNumber":2}`, "InvalidRequest"},
+			{"wrong/update", `{"status":"QUEUED"}`, "InvalidRequest"},
+			{"wrong/update", `{}`, "InvalidRequest"},
+			{"wrong/update", `{"status":"FAILED","statusDetails":{"":"x"}}`, "InvalidRequest"},
+			{"wrong/update", `{"status":"FAILED","stepTimeoutInMinutes":99999999999}`, "InvalidRequest"},
+			{"wrong/get", `{"executionNumber":2}`, "InvalidRequest"},
 			{"get", `{`, "InvalidJson"},
 			{"get", `[]`, "InvalidJson"},
 			{"start-next", `{"statusDetails":1}`, "InvalidJson"},
@@ -129,19 +152,23 @@ func TestJobs(t *testing.T) {
 		}
 	})
 	t.Run("what is wrong over the API", func(t *testing.T) {
-		target := []string{thingARN("us-east-1", "lamp")}
+		s.provision("us-east-1", "target")
+		target := []string{thingARN("us-east-1", "target")}
+		if _, err := c.CreateJob(ctx, &iot.CreateJobInput{JobId: aws.String("taken"), Targets: target, Document: aws.String("{}")}); err != nil {
+			t.Fatal(err)
+		}
 		for title, tc := range map[string]struct {
 			in   iot.CreateJobInput
 			code string
 		}{
-			"the id is taken":         {iot.CreateJobInput{JobId: aws.String("first"), Targets: target, Document: aws.String("{}")}, "ResourceAlreadyExistsException"},
+			"the id is taken":         {iot.CreateJobInput{JobId: aws.String("taken"), Targets: target, Document: aws.String("{}")}, "ResourceAlreadyExistsException"},
 			"no document":             {iot.CreateJobInput{JobId: aws.String("x"), Targets: target}, "InvalidRequestException"},
 			"a document of another's": {iot.CreateJobInput{JobId: aws.String("x"), Targets: target, DocumentSource: aws.String("https://s3")}, "InvalidRequestException"},
 			"no JSON":                 {iot.CreateJobInput{JobId: aws.String("x"), Targets: target, Document: aws.String("{")}, "InvalidRequestException"},
 			"an id":                   {iot.CreateJobInput{JobId: aws.String("x y"), Targets: target, Document: aws.String("{}")}, "InvalidRequestException"},
 			"no target":               {iot.CreateJobInput{JobId: aws.String("x"), Targets: []string{}, Document: aws.String("{}")}, "InvalidRequestException"},
 			"an unknown thing":        {iot.CreateJobInput{JobId: aws.String("x"), Targets: []string{thingARN("us-east-1", "none")}, Document: aws.String("{}")}, "InvalidRequestException"},
-			"a thing elsewhere":       {iot.CreateJobInput{JobId: aws.String("x"), Targets: []string{thingARN("eu-west-1", "lamp")}, Document: aws.String("{}")}, "InvalidRequestException"},
+			"a thing elsewhere":       {iot.CreateJobInput{JobId: aws.String("x"), Targets: []string{thingARN("eu-west-1", "target")}, Document: aws.String("{}")}, "InvalidRequestException"},
 			"a thing group":           {iot.CreateJobInput{JobId: aws.String("x"), Targets: []string{"arn:aws:iot:us-east-1:" + account + ":thinggroup/g"}, Document: aws.String("{}")}, "InvalidRequestException"},
 			"continuous":              {iot.CreateJobInput{JobId: aws.String("x"), Targets: target, Document: aws.String("{}"), TargetSelection: types.TargetSelectionContinuous}, "InvalidRequestException"},
 		} {
@@ -156,7 +183,7 @@ func TestJobs(t *testing.T) {
 			"delete":   func() error { _, err := c.DeleteJob(ctx, &iot.DeleteJobInput{JobId: none}); return err },
 			"document": func() error { _, err := c.GetJobDocument(ctx, &iot.GetJobDocumentInput{JobId: none}); return err },
 			"execution": func() error {
-				_, err := c.DescribeJobExecution(ctx, &iot.DescribeJobExecutionInput{JobId: none, ThingName: &lamp.thing})
+				_, err := c.DescribeJobExecution(ctx, &iot.DescribeJobExecutionInput{JobId: none, ThingName: aws.String("target")})
 				return err
 			},
 			"executions of a thing": func() error {
@@ -172,78 +199,87 @@ func TestJobs(t *testing.T) {
 				t.Errorf("%s: %v", title, err)
 			}
 		}
-		if _, err := c.CancelJob(ctx, &iot.CancelJobInput{JobId: aws.String("first")}); codeOf(err) != "InvalidRequestException" {
-			t.Errorf("cancel what has ended: %v", err)
+		for n, want := range []string{codeOf(nil), "InvalidRequestException"} {
+			if _, err := c.CancelJob(ctx, &iot.CancelJobInput{JobId: aws.String("taken")}); codeOf(err) != want {
+				t.Errorf("cancel %d, which has ended after the first: %v", n+1, err)
+			}
 		}
 	})
 	t.Run("cancel, delete and lists", func(t *testing.T) {
-		for _, id := range []string{"second", "third"} {
-			if err := create(id, &types.TimeoutConfig{InProgressTimeoutInMinutes: aws.Int64(5)}); err != nil {
-				t.Fatal(err)
-			}
-			device.expect(p, "notify", "notify-next")
+		device := s.worker("us-east-1", "listed")
+		p := device.topics
+		device.create(t, "listed-first", nil)
+		device.publish(p+"listed-first/update", `{"status":"SUCCEEDED"}`)
+		device.expect(p, "listed-first/update/accepted", "notify", "notify-next")
+		for _, id := range []string{"listed-second", "listed-third"} {
+			device.create(t, id, &types.TimeoutConfig{InProgressTimeoutInMinutes: aws.Int64(5)})
 		}
 		device.publish(p+"start-next", "")
-		if got := device.expect(p, "start-next/accepted"); text(got["start-next/accepted"], "execution", "jobId") != "second" {
+		if got := device.expect(p, "start-next/accepted"); text(got["start-next/accepted"], "execution", "jobId") != "listed-second" {
 			t.Errorf("%v", got)
 		}
-		e, err := c.DescribeJobExecution(ctx, &iot.DescribeJobExecutionInput{JobId: aws.String("second"), ThingName: &lamp.thing})
-		if err != nil || e.Execution.Status != types.JobExecutionStatusInProgress || *e.Execution.ApproximateSecondsBeforeTimedOut < 200 || *e.Execution.ThingArn != thingARN("us-east-1", "lamp") {
+		e, err := c.DescribeJobExecution(ctx, &iot.DescribeJobExecutionInput{JobId: aws.String("listed-second"), ThingName: &device.thing})
+		if err != nil || e.Execution.Status != types.JobExecutionStatusInProgress || *e.Execution.ApproximateSecondsBeforeTimedOut < 200 || *e.Execution.ThingArn != thingARN("us-east-1", device.thing) {
 			t.Errorf("%+v, %v", e, err)
 		}
-		if _, err := c.DeleteJob(ctx, &iot.DeleteJobInput{JobId: aws.String("second")}); codeOf(err) != "InvalidStateTransitionException" {
+		if _, err := c.DeleteJob(ctx, &iot.DeleteJobInput{JobId: aws.String("listed-second")}); codeOf(err) != "InvalidStateTransitionException" {
 			t.Errorf("delete what is under way: %v", err)
 		}
-		if _, err := c.CancelJob(ctx, &iot.CancelJobInput{JobId: aws.String("second"), Force: true, ReasonCode: aws.String("R"), Comment: aws.String("c")}); err != nil {
+		if _, err := c.CancelJob(ctx, &iot.CancelJobInput{JobId: aws.String("listed-second"), Force: true, ReasonCode: aws.String("R"), Comment: aws.String("c")}); err != nil {
 			t.Error(err)
 		}
 		device.expect(p, "notify", "notify-next")
-		if j := job(t, "second"); j.Status != types.JobStatusCanceled || !*j.ForceCanceled || *j.ReasonCode != "R" || *j.TimeoutConfig.InProgressTimeoutInMinutes != 5 {
+		if j := job(t, "listed-second"); j.Status != types.JobStatusCanceled || !*j.ForceCanceled || *j.ReasonCode != "R" || *j.TimeoutConfig.InProgressTimeoutInMinutes != 5 {
 			t.Errorf("%+v", j)
 		}
-		if _, err := c.CancelJobExecution(ctx, &iot.CancelJobExecutionInput{JobId: aws.String("third"), ThingName: &lamp.thing}); err != nil {
+		if _, err := c.CancelJobExecution(ctx, &iot.CancelJobExecutionInput{JobId: aws.String("listed-third"), ThingName: &device.thing}); err != nil {
 			t.Error(err)
 		}
 		device.expect(p, "notify", "notify-next")
-		var ids []string
-		pages := iot.NewListJobsPaginator(c, &iot.ListJobsInput{MaxResults: aws.Int32(2)})
-		for pages.HasMorePages() {
-			page, err := pages.NextPage(ctx)
-			if err != nil {
-				t.Fatal(err)
+		for _, tc := range []struct {
+			in   iot.ListJobsInput
+			want []string
+		}{
+			{iot.ListJobsInput{MaxResults: aws.Int32(2)}, []string{"listed-third COMPLETED", "listed-second CANCELED", "listed-first COMPLETED"}},
+			{iot.ListJobsInput{Status: types.JobStatusCanceled, MaxResults: aws.Int32(1)}, []string{"listed-second CANCELED"}},
+		} {
+			var ids []string
+			pages := iot.NewListJobsPaginator(c, &tc.in)
+			for pages.HasMorePages() {
+				page, err := pages.NextPage(ctx)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, j := range page.Jobs {
+					if strings.HasPrefix(*j.JobId, "listed-") { // others' lie beside them
+						ids = append(ids, *j.JobId+" "+string(j.Status))
+					}
+				}
 			}
-			for _, j := range page.Jobs {
-				ids = append(ids, *j.JobId+" "+string(j.Status))
+			if diff := cmp.Diff(tc.want, ids); diff != "" {
+				t.Error(diff)
 			}
 		}
-		if diff := cmp.Diff([]string{"third COMPLETED", "second CANCELED", "first COMPLETED"}, ids); diff != "" {
-			t.Error(diff)
-		}
-		canceled, err := c.ListJobs(ctx, &iot.ListJobsInput{Status: types.JobStatusCanceled, MaxResults: aws.Int32(1)})
-		if err != nil || len(canceled.Jobs) != 1 || canceled.NextToken != nil {
-			t.Errorf("%+v, %v", canceled, err)
-		}
-		ofThing, err := c.ListJobExecutionsForThing(ctx, &iot.ListJobExecutionsForThingInput{ThingName: &lamp.thing, Status: types.JobExecutionStatusCanceled})
+		ofThing, err := c.ListJobExecutionsForThing(ctx, &iot.ListJobExecutionsForThingInput{ThingName: &device.thing, Status: types.JobExecutionStatusCanceled})
 		if err != nil || len(ofThing.ExecutionSummaries) != 2 {
 			t.Errorf("%+v, %v", ofThing, err)
 		}
-		ofJob, err := c.ListJobExecutionsForJob(ctx, &iot.ListJobExecutionsForJobInput{JobId: aws.String("first")})
+		ofJob, err := c.ListJobExecutionsForJob(ctx, &iot.ListJobExecutionsForJobInput{JobId: aws.String("listed-first")})
 		if err != nil || len(ofJob.ExecutionSummaries) != 1 || ofJob.ExecutionSummaries[0].JobExecutionSummary.Status != types.JobExecutionStatusSucceeded {
 			t.Errorf("%+v, %v", ofJob, err)
 		}
-		document, err := c.GetJobDocument(ctx, &iot.GetJobDocumentInput{JobId: aws.String("first")})
-		if err != nil || *document.Document != `{"do":"first"}` {
+		document, err := c.GetJobDocument(ctx, &iot.GetJobDocumentInput{JobId: aws.String("listed-first")})
+		if err != nil || *document.Document != `{"do":"listed-first"}` {
 			t.Errorf("%+v, %v", document, err)
 		}
-		if _, err := c.DeleteJob(ctx, &iot.DeleteJobInput{JobId: aws.String("first")}); err != nil {
+		if _, err := c.DeleteJob(ctx, &iot.DeleteJobInput{JobId: aws.String("listed-first")}); err != nil {
 			t.Error(err)
 		}
 	})
 	t.Run("the same by iot-jobs-data", func(t *testing.T) {
-		if err := create("data", nil); err != nil {
-			t.Fatal(err)
-		}
-		device.expect(p, "notify", "notify-next")
+		device := s.worker("us-east-1", "lamp")
+		p := device.topics
+		device.create(t, "data", nil)
 		for _, tc := range []struct {
 			method, path, body string
 			status             int
@@ -269,19 +305,18 @@ func TestJobs(t *testing.T) {
 		device.expect(p, "notify", "notify-next")
 	})
 	t.Run("in another Region", func(t *testing.T) {
+		device := s.worker("us-east-1", "twin")
+		p := device.topics
 		west := s.iot("eu-west-1")
 		if list, err := west.ListJobs(ctx, &iot.ListJobsInput{}); err != nil || len(list.Jobs) != 0 {
 			t.Errorf("%+v, %v", list, err)
 		}
-		if _, err := west.DescribeJob(ctx, &iot.DescribeJobInput{JobId: aws.String("data")}); codeOf(err) != "ResourceNotFoundException" {
+		twin := s.mqttClient(s.provision("eu-west-1", "twin"))
+		twin.wait("SUBSCRIBE", twin.Subscribe(p+"#", 1, nil))
+		device.create(t, "here", nil)
+		if _, err := west.DescribeJob(ctx, &iot.DescribeJobInput{JobId: aws.String("here")}); codeOf(err) != "ResourceNotFoundException" {
 			t.Error(err)
 		}
-		twin := s.mqttClient(s.provision("eu-west-1", "lamp"))
-		twin.wait("SUBSCRIBE", twin.Subscribe(p+"#", 1, nil))
-		if err := create("here", nil); err != nil {
-			t.Fatal(err)
-		}
-		device.expect(p, "notify", "notify-next")
 		twin.publish(p+"get", "")
 		if topic, body := twin.next(); topic != p+"get/accepted" || len(body["queuedJobs"].([]any)) != 0 {
 			t.Errorf("%s %v", topic, body)
