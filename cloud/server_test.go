@@ -23,11 +23,12 @@ import (
 
 	"github.com/fescue-edge/fescue/cloud"
 	"github.com/fescue-edge/fescue/corelink"
+	"github.com/fescue-edge/fescue/testkit"
 )
 
 const (
 	account  = "123456789012"
-	patience = 20 * time.Second
+	patience = testkit.Patience
 	loopback = "127.0.0.1:0"
 )
 

@@ -18,7 +18,7 @@ import (
 	"github.com/fescue-edge/fescue/testkit"
 )
 
-const patience = 20 * time.Second
+const patience = testkit.Patience
 
 // hasty has little patience with its clients.
 var hasty = inbound.Pace{Grace: 300 * time.Millisecond, Rate: 100_000, Linger: 300 * time.Millisecond}

@@ -31,7 +31,7 @@ var (
 )
 
 const (
-	patience = 30 * time.Second
+	patience = testkit.Patience
 	role     = "arn:aws:iam::123456789012:role/bulk"
 	input    = "s3://input/records.json"
 )

@@ -40,7 +40,7 @@ var (
 )
 
 const (
-	patience = 20 * time.Second
+	patience = testkit.Patience
 	// reader and stats are the ARNs of the functions that every site has, but for
 	// their qualifiers.
 	reader = "arn:aws:lambda:us-east-1:123456789012:function:MillReader"

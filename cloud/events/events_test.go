@@ -33,7 +33,7 @@ func TestMain(m *testing.M) { os.Exit(storetest.Run(m)) }
 
 var home = fescue.Partition{AWS: "aws", Account: "123456789012", Region: "us-east-1"}
 
-const patience = 20 * time.Second
+const patience = testkit.Patience
 
 var secret = []byte("a secret of the webhook's owner")
 

@@ -28,10 +28,11 @@ import (
 	"github.com/fescue-edge/fescue/cloud/mqttfront"
 	"github.com/fescue-edge/fescue/mqtt"
 	"github.com/fescue-edge/fescue/policy"
+	"github.com/fescue-edge/fescue/testkit"
 )
 
 const (
-	patience = 20 * time.Second
+	patience = testkit.Patience
 
 	// quickStart is the policy of the AWS IoT Greengrass developer guide's first
 	// module.

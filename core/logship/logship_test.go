@@ -15,7 +15,7 @@ import (
 	"github.com/fescue-edge/fescue/testkit"
 )
 
-const patience = 20 * time.Second
+const patience = testkit.Patience
 
 // sink takes batches, unless it is closed.
 type sink struct {
