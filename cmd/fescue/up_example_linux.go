@@ -195,6 +195,11 @@ func (u *upRun) newGroup(ctx context.Context, e example, want upState) (group, v
 		{fescue.SubscriptionKind, object{"Subscriptions": []object{
 			{"Id": "hello-to-cloud", "Source": want.FunctionARN, "Subject": "hello/#", "Target": fescue.CloudEndpoint},
 		}}},
+		{fescue.LoggerKind, object{"Loggers": []object{
+			{"Id": "files", "Type": "FileSystem", "Component": "Lambda", "Level": "INFO", "Space": 128},
+			{"Id": "functions", "Type": "AWSCloudWatch", "Component": "Lambda", "Level": "INFO"},
+			{"Id": "core", "Type": "AWSCloudWatch", "Component": "GreengrassSystem", "Level": "INFO"},
+		}}},
 	} {
 		var made struct{ LatestVersionArn string }
 		if err := u.api.Call(ctx, "greengrass", "Create"+def.kind.Name+"Definition", http.MethodPost,

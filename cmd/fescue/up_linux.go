@@ -247,7 +247,8 @@ func (u *upRun) tellNext(profile string, d *exampleDeployment) {
 		exports = []string{"AWS_ACCESS_KEY_ID=" + u.key.ID, "AWS_SECRET_ACCESS_KEY=" + u.key.Secret, "AWS_DEFAULT_REGION=" + u.Region}
 	}
 	fmt.Fprintf(u.stdout, "\nTry next, in another terminal:\n\n  export %s\n", strings.Join(exports, "\n  export "))
-	fmt.Fprintf(u.stdout, "  aws --endpoint-url %s greengrass get-deployment-status --group-id %s --deployment-id %s\n\n",
+	fmt.Fprintf(u.stdout, "  aws --endpoint-url %s greengrass get-deployment-status --group-id %s --deployment-id %s\n"+
+		"  fescue logs --endpoint %[1]s --group %[2]s\n\n",
 		u.endpoint(), d.groupID, d.id)
 	u.say("logs", "functions %s, server and core %s",
 		filepath.Join(u.coreRoot(), "ggc", "var", "log", "user"), filepath.Join(u.Data, "up.log"))
