@@ -381,8 +381,8 @@ func TestRecoverVerdict(t *testing.T) {
 	root := filepath.Join("..", "recovery", "testdata", "mill")
 	h := startServer(t, "--account", "111122223333").house(region)
 	h.says(t, 0, []string{
-		"its core must run as root", "with --isolation NoContainer", "Nothing was changed.", "Without effect on cores of this version:", "IP_DETECTOR_UNSERVED",
-		"cannot run this group; a deployment would fail:", "SUBSCRIPTION_DEVICE_UNSUPPORTED_ERROR", "make a group version without what cannot run",
+		"its core must run as root", "with --isolation NoContainer", "Nothing was changed.", "Without effect on cores of this version:", "SHADOW_SYNC_UNSERVED",
+		"cannot run this group; a deployment would fail:", "SUBSCRIPTION_SHADOW_UNSUPPORTED_ERROR", "make a group version without what cannot run",
 	}, "recover", root, "--dry-run")
 	told := h.says(t, 0, []string{
 		"assumed    function arn:aws:lambda:eu-west-1:111122223333:function:MillReader:7: IsolationMode NoContainer in place of GreengrassContainer, without MemorySize 32768 KB",
