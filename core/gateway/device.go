@@ -22,7 +22,7 @@ const (
 	// maxWaiting and maxWaitingBytes bound the messages with QoS 1 that wait for the
 	// device, those in flight among them. In bytes the payloads count.
 	maxWaiting      = 1000
-	maxWaitingBytes = 512 << 10
+	maxWaitingBytes = 2 << 20
 )
 
 // ErrFull means that too much waits for a device.
