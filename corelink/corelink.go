@@ -268,9 +268,13 @@ type SigningKey struct {
 	PEM   string `json:"pem"`
 }
 
+// OutOfTurn is the code of a refused report on a deployment that is open, and not in
+// a phase from which the event leads on.
+const OutOfTurn = "Conflict"
+
 // ErrorBody is the body of every refusal.
 type ErrorBody struct {
-	// Code is stable: Forbidden, NotFound, Conflict, WrongEpoch, Ended, Invalid.
+	// Code is stable: Forbidden, NotFound, OutOfTurn, WrongEpoch, Ended, Invalid.
 	Code    string `json:"code"`
 	Message string `json:"message"`
 }

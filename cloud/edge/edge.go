@@ -242,7 +242,7 @@ var wireErrors = []struct {
 	{fescue.ErrNotFound, http.StatusNotFound, "NotFound"},
 	{fescue.ErrWrongEpoch, http.StatusConflict, "WrongEpoch"},
 	{fescue.ErrEnded, http.StatusConflict, "Ended"},
-	{fescue.ErrTransition, http.StatusConflict, "Conflict"},
+	{fescue.ErrTransition, http.StatusConflict, corelink.OutOfTurn},
 	{deploy.ErrReport, http.StatusBadRequest, "Invalid"},
 	{logs.ErrBatch, http.StatusBadRequest, "Invalid"},
 	{logs.ErrForeign, http.StatusForbidden, "Forbidden"},

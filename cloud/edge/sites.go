@@ -54,7 +54,10 @@ func (h *Handler) createCertificate(w http.ResponseWriter, c *caller) error {
 	switch {
 	case errors.Is(err, sites.ErrRequest), errors.Is(err, groupca.ErrKey):
 		return refuse(http.StatusBadRequest, "Invalid", "%v", err)
-	case errors.Is(err, sites.ErrNoConnectivity), errors.Is(err, sites.ErrNoGroup):
+	case errors.Is(err, sites.ErrNoConnectivity):
+		// The original's text, seen in the field.
+		return refuse(http.StatusNotFound, "NotFound", "We do not have connectivity information for this GGC.")
+	case errors.Is(err, sites.ErrNoGroup):
 		return refuse(http.StatusNotFound, "NotFound", "%v", err)
 	case err != nil:
 		return err

@@ -61,9 +61,8 @@ func New(o Options) *Service { return &Service{o} }
 var (
 	// ErrNoGroup means that no group has the core.
 	ErrNoGroup = errors.New("no group that was deployed has this core")
-	// ErrNoConnectivity means that nothing is known for a certificate to name (text
-	// seen in the field).
-	ErrNoConnectivity = errors.New("We do not have connectivity information for this GGC.")
+	// ErrNoConnectivity means that nothing is known for a certificate to name.
+	ErrNoConnectivity = errors.New("there is no connectivity information for this core")
 	// ErrRequest means that a certificate signing request is none.
 	ErrRequest = errors.New("the certificate signing request is not valid")
 )

@@ -383,7 +383,11 @@ func (p *peer) updateStatus(w http.ResponseWriter, r *http.Request) {
 			Event: report.Event, At: time.Now(), Message: report.Message, Details: report.Details, Epoch: report.Epoch,
 		})
 		if err != nil && !errors.Is(err, fescue.ErrNoChange) {
-			status, body = http.StatusConflict, corelink.ErrorBody{Code: "Ended", Message: err.Error()}
+			refusal := corelink.ErrorBody{Code: "Ended", Message: err.Error()}
+			if errors.Is(err, fescue.ErrTransition) {
+				refusal.Code = corelink.OutOfTurn
+			}
+			status, body = http.StatusConflict, refusal
 			return
 		}
 		d.Deployment = next

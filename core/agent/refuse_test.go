@@ -116,6 +116,35 @@ func TestCloudForgotTheEnd(t *testing.T) {
 	}
 }
 
+// A server that came up from an older copy of its store does not know that the core
+// has claimed the deployment that it is at.
+func TestCloudForgotTheClaim(t *testing.T) {
+	t.Parallel()
+	for _, event := range []fescue.DeploymentEvent{fescue.EventStaged, fescue.EventSwitched, fescue.EventSucceeded} {
+		t.Run(string(event), func(t *testing.T) {
+			t.Parallel()
+			p := newPeer(t)
+			g := newGateway(t, p)
+			p.mu.Change(func() {
+				restored := false
+				p.refuse = func(r corelink.StatusReport) int {
+					if r.Event != event || restored {
+						return 0
+					}
+					restored = true
+					p.deployments[0].Phase = fescue.Offered
+					return http.StatusServiceUnavailable
+				}
+			})
+			g.run()
+			p.expect(p.offer(simple(t, 1, 1).build(p)), fescue.Success)
+			if g.awaitPlan(functionARN("hello", 1)); len(g.applied()) != 2 {
+				t.Errorf("the function was touched: %d plans", len(g.applied()))
+			}
+		})
+	}
+}
+
 // A server that came up from an older copy of its store does not know the
 // deployment that the core is at: what succeeds stays, what fails goes back.
 func TestCloudForgotTheDeployment(t *testing.T) {

@@ -15,8 +15,6 @@ import (
 	"github.com/fescue-edge/fescue/testkit"
 )
 
-const patience = testkit.Patience
-
 // sink takes batches, unless it is closed.
 type sink struct {
 	mu      testkit.Monitor
