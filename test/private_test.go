@@ -17,6 +17,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"github.com/fescue-edge/fescue/testkit"
 )
 
 // TestServersFilesArePrivate: whatever the umask was, in a new folder and in one of an
@@ -61,16 +63,9 @@ func TestServersFilesArePrivate(t *testing.T) {
 			viewer.Publish("private/topic", 1, false, "text").WaitTimeout(patience)
 
 			found := 0
-			err := filepath.WalkDir(data, func(path string, entry fs.DirEntry, err error) error {
-				if err != nil {
-					return err
-				}
-				info, err := entry.Info()
-				if err != nil {
-					return err
-				}
+			err := testkit.Walk(data, func(path string, info fs.FileInfo) error {
 				found++
-				if inherited := archive != "" && strings.Count(strings.TrimPrefix(path, data), "/") > 1; info.Mode()&0o077 != 0 && entry.Name() != "ca.pem" && !inherited {
+				if inherited := archive != "" && strings.Count(strings.TrimPrefix(path, data), "/") > 1; info.Mode()&0o077 != 0 && info.Name() != "ca.pem" && !inherited {
 					t.Errorf("%s: mode %04o", path, info.Mode().Perm())
 				}
 				return nil

@@ -21,6 +21,7 @@ import (
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/pki"
+	"github.com/fescue-edge/fescue/testkit"
 )
 
 // secretReader asks GGSecretManager for what it is sent, as the original's SDK does,
@@ -85,9 +86,9 @@ func secretResource(id, arn string, labels ...string) types.Resource {
 // wantNowhere fails if a file below the folder has a text.
 func wantNowhere(t *testing.T, root string, texts ...string) {
 	t.Helper()
-	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || !d.Type().IsRegular() {
-			return err
+	err := testkit.Walk(root, func(path string, info fs.FileInfo) error {
+		if !info.Mode().IsRegular() {
+			return nil
 		}
 		data, err := os.ReadFile(path)
 		for _, text := range texts {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/test/guest"
+	"github.com/fescue-edge/fescue/testkit"
 )
 
 // gatewayRoot is the core's folder on the gateway.
@@ -87,11 +88,11 @@ func (g *gateway) moved(t *testing.T, root string) map[string]string {
 		t.Fatal(err)
 	}
 	files := map[string]string{"guest/fescue-core": edgeBin}
-	err := filepath.WalkDir(g.root, func(path string, d fs.DirEntry, err error) error {
-		if err == nil && d.Type().IsRegular() {
+	err := testkit.Walk(g.root, func(path string, info fs.FileInfo) error {
+		if info.Mode().IsRegular() {
 			files[root+strings.TrimPrefix(path, g.root)] = path
 		}
-		return err
+		return nil
 	})
 	if err != nil {
 		t.Fatal(err)

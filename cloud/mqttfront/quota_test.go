@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -204,15 +203,11 @@ func TestWaitingIsBounded(t *testing.T) {
 		p.publish("q", 1, fmt.Sprintf("%03d%s", i, strings.Repeat(".", 100_000)))
 	}
 	var size int64
-	err := filepath.WalkDir(c.storage.Dir, func(_ string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		info, err := d.Info()
-		if err == nil {
+	err := testkit.Walk(c.storage.Dir, func(_ string, info fs.FileInfo) error {
+		if !info.IsDir() {
 			size += info.Size()
 		}
-		return err
+		return nil
 	})
 	if err != nil || size > 3*bound {
 		t.Errorf("the folder has %d bytes, %v", size, err)

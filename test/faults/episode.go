@@ -183,6 +183,14 @@ func (g *group) play(ctx context.Context, u run, m *model) ([]attempt, error) {
 	if err != nil {
 		return nil, err
 	}
+	// A run without a deployment ends when a server that was killed is there again.
+	err = eventually(ctx, func() error {
+		_, err := g.greengrass.GetGroup(ctx, &greengrass.GetGroupInput{GroupId: &g.id})
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("the server does not come back: %w", err)
+	}
 	for i := range attempts {
 		a := &attempts[i]
 		err := eventually(ctx, func() (err error) {
