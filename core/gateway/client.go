@@ -90,7 +90,6 @@ func (g *Gateway) publish(ctx context.Context, d *device, p *mqtt.Publish) error
 	if err := topic.ValidName(p.Topic); err != nil {
 		return fmt.Errorf("%w: %w", ErrForbidden, err)
 	}
-	d.sent.Add(1)
 	if service := topic.AnsweredBy(p.Topic); service != "" {
 		g.refused.log("message", d.thing, nil, fmt.Errorf("client device %s: %s is for the %s service to publish to", d.thing, p.Topic, service))
 		return nil

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"slices"
 	"sync"
-	"sync/atomic"
 
 	"github.com/fescue-edge/fescue/core/router"
 	"github.com/fescue-edge/fescue/mqtt"
@@ -31,8 +30,6 @@ var ErrFull = errors.New("too many messages wait for the client device, which re
 // device is one client device and what it has of a session, connected or not.
 type device struct {
 	arn, thing string
-	// sent and received count messages from and to the device.
-	sent, received atomic.Uint64
 
 	mu sync.Mutex
 	// client is nil while the device is away.
@@ -174,11 +171,7 @@ func (d *device) reserveOnce(p *mqtt.Publish) (func(bool), error) {
 	case err != nil:
 		return nil, ErrFull
 	}
-	return func(deliver bool) {
-		if place(deliver); deliver {
-			d.received.Add(1)
-		}
-	}, nil
+	return place, nil
 }
 
 // settle has a message with QoS 1 wait for the device, in the place that was taken
@@ -205,7 +198,6 @@ func (d *device) fly() {
 			return
 		}
 		d.flying++
-		d.received.Add(1)
 	}
 }
 
