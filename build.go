@@ -5,7 +5,11 @@ import (
 	"runtime/debug"
 )
 
-// Build says what a program was built from, as far as its build information says.
+// version, commit and date are what whoever builds packages has the linker write here, in
+// place of what Go makes of the checkout: -ldflags "-X github.com/fescue-edge/fescue.version=1.2.0".
+var version, commit, date string
+
+// Build says what a program was built from, as far as its build says.
 type Build struct {
 	// Version is that of the module: a release, or what Go makes of the commit; empty
 	// when the program was built without it, as `go run` and -buildvcs=false do.
@@ -23,7 +27,11 @@ type Build struct {
 // ReadBuild reads this program's build information.
 func ReadBuild() Build {
 	info, _ := debug.ReadBuildInfo()
-	return buildOf(info)
+	b := buildOf(info)
+	if version != "" {
+		b.Version, b.Commit, b.Date, b.Modified = version, commit, date, false
+	}
+	return b
 }
 
 // buildOf takes what is known from the information, which is nil when there is none.

@@ -25,13 +25,17 @@ func CorePolicy(p Partition, core string, topics []string) string {
 		}
 		return list
 	}
-	things := each(p.ThingARN, core, core+"-*")
+	// A core that may publish to every topic may change every shadow by that.
+	shadows := []string{"*"}
+	if len(topics) > 0 {
+		shadows = append([]string{core, core + "/*", core + "-*"}, shadowThings(topics)...)
+	}
 	document, err := json.Marshal(policyDocument{"2012-10-17", []policyStatement{
 		{"Allow", []string{"iot:Connect"}, each(p.ClientARN, core+"*")},
 		{"Allow", []string{"iot:Publish", "iot:Receive"}, each(p.TopicARN, names...)},
 		{"Allow", []string{"iot:Subscribe"}, each(p.TopicFilterARN, names...)},
-		{"Allow", []string{"iot:GetThingShadow", "iot:UpdateThingShadow", "iot:DeleteThingShadow",
-			"greengrass:GetConnectivityInfo", "greengrass:UpdateConnectivityInfo"}, things},
+		{"Allow", shadowActions, each(p.ThingARN, shadows...)},
+		{"Allow", []string{"greengrass:GetConnectivityInfo", "greengrass:UpdateConnectivityInfo"}, each(p.ThingARN, core, core+"-*")},
 		{"Allow", []string{"greengrass:AssumeRoleForGroup", "greengrass:CreateCertificate"}, []string{"*"}},
 		{"Allow", []string{"greengrass:GetDeployment", "greengrass:GetDeploymentArtifacts"}, []string{p.DeploymentARN("*", "*")}},
 		{"Allow", []string{"greengrass:UpdateCoreDeploymentStatus"}, []string{p.CoreDeploymentARN("*", "*", p.ThingARN(core))}},
@@ -40,6 +44,26 @@ func CorePolicy(p Partition, core string, topics []string) string {
 		panic(err) // strings always encode
 	}
 	return string(document)
+}
+
+// shadowActions are what keeps shadows in step, named ones too.
+var shadowActions = []string{"iot:GetThingShadow", "iot:UpdateThingShadow", "iot:DeleteThingShadow", "iot:ListNamedShadowsForThing"}
+
+// shadowThings are the things, as resources name them, of which filters have all
+// shadow topics: those whose topics a core may use it may keep in step over HTTPS, too.
+func shadowThings(topics []string) (list []string) {
+	for _, filter := range topics {
+		levels := strings.Split(filter, "/")
+		whole := len(levels) == 4 && levels[3] == "#" || len(levels) == 5 && levels[3] == "shadow" && levels[4] == "#"
+		if !whole || levels[0] != "$aws" || levels[1] != "things" || levels[2] == "" {
+			continue
+		}
+		if levels[2] == "+" {
+			return []string{"*"}
+		}
+		list = append(list, levels[2], levels[2]+"/*")
+	}
+	return list
 }
 
 // DevicePolicy is the AWS IoT policy document with the least that a client device's
@@ -53,7 +77,7 @@ func DevicePolicy(p Partition, thing string) string {
 		{"Allow", []string{"iot:Connect"}, []string{p.ClientARN(thing)}},
 		{"Allow", []string{"iot:Publish", "iot:Receive"}, []string{p.TopicARN(own)}},
 		{"Allow", []string{"iot:Subscribe"}, []string{p.TopicFilterARN(own)}},
-		{"Allow", []string{"iot:GetThingShadow", "iot:UpdateThingShadow", "iot:DeleteThingShadow"}, []string{p.ThingARN(thing)}},
+		{"Allow", shadowActions, []string{p.ThingARN(thing), p.ShadowARN(thing, "*")}},
 	}})
 	if err != nil {
 		panic(err) // strings always encode

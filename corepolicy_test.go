@@ -15,8 +15,8 @@ func TestCorePolicy(t *testing.T) {
 	group := "5c8d7f0e-0000-4000-8000-000000000001"
 	for _, c := range []struct {
 		action, resource string
-		// wide is what a policy without topics allows, narrow one for mill/# and
-		// alarms/+/mill.
+		// wide is what a policy without topics allows, narrow one for mill/#,
+		// alarms/+/mill and the topics of Lamp's shadows.
 		wide, narrow bool
 	}{
 		{"iot:Connect", p.ClientARN("Mill"), true, true},
@@ -36,7 +36,15 @@ func TestCorePolicy(t *testing.T) {
 		{"iot:Publish", other.TopicARN("mill/1/speed"), false, false},
 		{"iot:GetThingShadow", p.ShadowARN("Mill-gda", ""), true, true},
 		{"iot:UpdateThingShadow", p.ShadowARN("Mill", ""), true, true},
-		{"iot:UpdateThingShadow", p.ShadowARN("Saw", ""), false, false},
+		{"iot:UpdateThingShadow", p.ShadowARN("Mill", "speed"), true, true},
+		{"iot:UpdateThingShadow", p.ShadowARN("Saw", ""), true, false},
+		{"iot:UpdateThingShadow", other.ShadowARN("Saw", ""), false, false},
+		{"iot:DeleteThingShadow", p.ShadowARN("Lamp", ""), true, true},
+		{"iot:UpdateThingShadow", p.ShadowARN("Lamp", "night"), true, true},
+		{"iot:ListNamedShadowsForThing", p.ThingARN("Lamp"), true, true},
+		{"iot:GetThingShadow", p.ShadowARN("Lamp2", ""), true, false},
+		{"iot:GetThingShadow", p.ShadowARN("Fan", ""), true, false},
+		{"iot:Subscribe", p.TopicFilterARN("$aws/things/Lamp/shadow/name/+/+/accepted"), true, true},
 		{"greengrass:GetDeployment", p.DeploymentARN(group, group), true, true},
 		{"greengrass:GetDeploymentArtifacts", p.DeploymentARN(group, group), true, true},
 		{"greengrass:UpdateCoreDeploymentStatus", p.CoreDeploymentARN(group, group, p.ThingARN("Mill")), true, true},
@@ -52,7 +60,7 @@ func TestCorePolicy(t *testing.T) {
 			allowed bool
 		}{
 			{fescue.CorePolicy(p, "Mill", nil), c.wide},
-			{fescue.CorePolicy(p, "Mill", []string{"mill/#", "alarms/+/mill"}), c.narrow},
+			{fescue.CorePolicy(p, "Mill", []string{"mill/#", "alarms/+/mill", "$aws/things/Lamp/shadow/#", "$aws/things/Fan/jobs/#"}), c.narrow},
 		} {
 			parsed, err := policy.Parse(document.text)
 			if err != nil {

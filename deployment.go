@@ -119,6 +119,9 @@ const (
 	// EventCancelRequested: somebody asked the core to stop. Whether it still can
 	// is for the core to say: with EventFailed, or with EventSucceeded.
 	EventCancelRequested DeploymentEvent = "CancelRequested"
+	// EventBundled: it was written into a file for a core that no line leads to. The
+	// deployment stays where it is until the core reports.
+	EventBundled DeploymentEvent = "Bundled"
 	// EventExpired: the core did not come for it in time.
 	EventExpired DeploymentEvent = "Expired"
 	// EventTimedOut: the core claimed it and did not end it in time.
@@ -202,6 +205,7 @@ var transitions = map[DeploymentEvent]transition{
 	EventForcedAway:      {actor: CloudActor, from: []deploymentState{offered, claimed, staged, switched}, to: failure, raises: true},
 	EventCancelled:       {actor: CloudActor, from: []deploymentState{building, offered}, to: failure},
 	EventCancelRequested: {actor: CloudActor, from: []deploymentState{claimed, staged, switched}},
+	EventBundled:         {actor: CloudActor, from: []deploymentState{offered, claimed, staged, switched}},
 	EventExpired:         {actor: CloudActor, from: []deploymentState{offered}, to: failure},
 	EventTimedOut:        {actor: CloudActor, from: []deploymentState{claimed, staged, switched}, to: failure, raises: true},
 	EventOutdated:        {actor: CloudActor, from: []deploymentState{offered, claimed, staged, switched}, to: failure, raises: true},
@@ -297,7 +301,7 @@ func (d Deployment) Dated(step DeploymentStep) DeploymentStep {
 func (d Deployment) unawaited() bool { return d.Type == ForceResetDeployment && d.Status == Success }
 
 // Over reports whether the core is to stop working on the deployment: it has
-// ended, and is no forced reset, which succeeds before its core hears of it.
+// ended, and is no forced reset, which succeeds before its core learns of it.
 func (d Deployment) Over() bool { return d.Status.Final() && !d.unawaited() }
 
 var phaseOrder = []DeploymentPhase{Offered, Claimed, Staged, Switched}
@@ -345,12 +349,13 @@ type RecordedStep struct {
 	Warnings []ErrorDetail
 }
 
-// Progress is what a core last said that it does for a deployment.
+// Progress is what a core last said that it does for a deployment; while that is
+// built, what the control plane does.
 type Progress struct {
-	// Activity is what the core does, in a few words.
+	// Activity is what it does, in a few words.
 	Activity string
 	// Fetched of ToFetch bytes are downloaded.
 	Fetched, ToFetch int64
-	// At is when the core said so; zero when it has not.
+	// At is when that was said; zero when it was not.
 	At time.Time
 }

@@ -50,7 +50,7 @@ var (
 	created = at.Add(-time.Minute)
 )
 
-// life is the state machine as the documentation tells it: a row for each event,
+// life is the state machine as the documentation has it: a row for each event,
 // a column for each of places.
 var life = []struct {
 	event    fescue.DeploymentEvent
@@ -65,6 +65,7 @@ var life = []struct {
 	{fescue.EventForcedAway, cloud, [7]outcome{no, failure, failure, failure, failure, ended, same}},
 	{fescue.EventCancelled, cloud, [7]outcome{failure, failure, no, no, no, ended, same}},
 	{fescue.EventCancelRequested, cloud, [7]outcome{no, no, noted, noted, noted, ended, ended}},
+	{fescue.EventBundled, cloud, [7]outcome{no, noted, noted, noted, noted, ended, ended}},
 	{fescue.EventExpired, cloud, [7]outcome{no, failure, no, no, no, ended, same}},
 	{fescue.EventTimedOut, cloud, [7]outcome{no, no, failure, failure, failure, ended, same}},
 	{fescue.EventClaimed, core, [7]outcome{no, claimed, same, same, same, ended, ended}},
@@ -94,8 +95,8 @@ func TestDeploymentLifeIsWhole(t *testing.T) {
 	}
 }
 
-// A forced reset succeeds before its core has heard of it; what the core reports
-// when it comes is heard and changes nothing.
+// A forced reset succeeds before its core knows of it; what the core reports
+// when it comes is accepted and changes nothing.
 func TestForcedResetReports(t *testing.T) {
 	t.Parallel()
 	d := deployment(success)
@@ -276,7 +277,7 @@ func TestDeploymentSequences(t *testing.T) {
 					continue
 				case next.Revision != d.Revision+1:
 					t.Fatalf("%s by %s: revision %d after %d", step.Event, actor, next.Revision, d.Revision)
-				case step.Event == fescue.EventCancelRequested, step.Event == fescue.EventWentBack:
+				case step.Event == fescue.EventCancelRequested, step.Event == fescue.EventWentBack, step.Event == fescue.EventBundled:
 					next.Revision = d.Revision
 					if next.CancelRequestedAt = d.CancelRequestedAt; !cmp.Equal(next, d) {
 						t.Fatalf("%s by %s changed %+v to %+v", step.Event, actor, d, next)

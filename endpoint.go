@@ -21,7 +21,7 @@ const (
 	EndpointUnknown   EndpointKind = "unknown"
 )
 
-// EndpointKindOf tells from its text what an end of a subscription is.
+// EndpointKindOf returns from its text what an end of a subscription is.
 func EndpointKindOf(endpoint string) EndpointKind {
 	switch endpoint {
 	case CloudEndpoint:

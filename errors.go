@@ -24,6 +24,9 @@ var (
 	ErrPrecondition = errors.New("precondition failed")
 	// ErrDiskFull means that the server has no room to store anything.
 	ErrDiskFull = errors.New("the server's disk is full")
+	// ErrBusy means that the server came to no connection to its database in time, or to
+	// no lock in it. Nothing was done; the same may be asked again.
+	ErrBusy = errors.New("the server's database is busy")
 	// ErrQuota means that the partition holds as many as it may.
 	ErrQuota = errors.New("quota is used up")
 	// ErrPage: the record behind which a page begins is not in the list.

@@ -35,24 +35,6 @@ var failurePhases = []struct {
 // allFailures are the rows of both tables.
 var allFailures = slices.Concat(fescue.DeploymentFailures, fescue.DeploymentWarnings)
 
-// cannotOccur are failures that the original documented and that cannot come up
-// here.
-const cannotOccur = `
-## Of the original, and not here
-
-| documented for | why it cannot come up |
-|---|---|
-| containers: mounts of ` + "`proc`, `/dev/shm`, `/var/run`" + `, overlay file systems, ` + "`exec setns`" + `, the container test, ` + "`wait 1s for container to stop`" + ` | a core makes a container as it starts; where that fails, a function that asks for one fails with CONTAINER_UNSUPPORTED_ERROR, which names what is missing |
-| Java for the stream manager | there is no stream manager in this version: SYSTEM_COMPONENT_UNSUPPORTED_ERROR. A Java function without a Java runtime is RUNTIME_MISSING_ERROR |
-| connector parameters: ` + "`does not match required pattern`" + ` | connectors fail with CONNECTOR_UNSUPPORTED_ERROR in this version |
-| discovery: ` + "`Device is a member of too many groups`" + ` | no failure of a deployment: discovery answers the device with it |
-| ` + "`Artifact download retry exceeded the max retries`" + ` | ARTIFACT_DOWNLOAD_ERROR names the artifact and what went wrong with it |
-| ` + "`security token included in the request is invalid`, `We're having a problem right now`" + ` | the control plane asks no other service with tokens of its own; what goes wrong inside of it is INTERNAL_FAILURE |
-| model buckets and secrets that the service role cannot read | the control plane reads its own store with its own rights |
-| MemorySize that is missing in a container, ` + "`SourcePath`" + ` outside of /dev | refused when the definition is made, with the original's text |
-| a clock that is wrong: ` + "`x509: certificate has expired or is not yet valid`" + `; a status that cannot be reported: ` + "`failed to report deployment status back to cloud`" + `; ` + "`403 Forbidden`" + ` | no failure of the deployment: the core cannot tell anybody. They stand in its runtime.log, it tries again, and the deployment ends by its deadline |
-`
-
 func failureDocument() string {
 	var b strings.Builder
 	b.WriteString("# Why deployments fail\n\nGenerated from the tables in `failures.go` and `warnings.go` by `go generate .`; do not edit.\n\n" +
@@ -74,7 +56,7 @@ func failureDocument() string {
 				cell.Replace(placeholder.ReplaceAllString(f.Text, "…")), cell.Replace(f.Remedy))
 		}
 	}
-	b.WriteString(cannotOccur)
+	b.WriteString(originalFailureSections())
 	return b.String()
 }
 

@@ -174,8 +174,8 @@ var DeploymentFailures = []DeploymentFailure{
 	},
 	{
 		Code: ShadowSubscriptionUnsupported, Phase: FailsBuilding, Concerns: "subscription",
-		Text:   "The %s of subscription '%s' is GGShadowService; this version of the core has no local shadows",
-		Remedy: "Put cloud in its place: the server's shadows answer on the same topics.",
+		Text:   "The %s of subscription '%s' is GGShadowService; its core has no local shadows yet",
+		Remedy: "Bring the core to the version of the control plane and deploy again.",
 	},
 	{
 		Code: RuntimeUnsupported, Phase: FailsBuilding, Concerns: "function",
@@ -214,7 +214,7 @@ var DeploymentFailures = []DeploymentFailure{
 	},
 	{
 		Code: DeploymentExpired, Phase: FailsOffered, Concerns: "core",
-		Text:   "The core %s did not come for this deployment within %v; it was last heard of: %v",
+		Text:   "The core %s did not come for this deployment within %v; it was last seen: %v",
 		Remedy: "Check that the gateway is on, that fescue-core runs and that it reaches this server, then deploy again; --offline-deadline sets how long a deployment waits.",
 	},
 	{
@@ -225,12 +225,12 @@ var DeploymentFailures = []DeploymentFailure{
 	{
 		Code: DeploymentForcedAway, Phase: FailsAnywhere, Concerns: "core",
 		Text:   "%s ended this deployment; what the core made of it is not known",
-		Remedy: "The core goes back to the last accepted deployment when it hears of that. Deploy the group again when it is back.",
+		Remedy: "The core goes back to the last accepted deployment when it learns of that. Deploy the group again when it is back.",
 	},
 	{
 		Code: DeploymentTimedOut, Phase: FailsAnywhere, Concerns: "core",
 		Text:   "The core %s claimed this deployment and did not end it: it was longer than %v in the phase %v",
-		Remedy: "The core goes back to the last accepted deployment when it hears of that. Its runtime.log says what held it up; then deploy again.",
+		Remedy: "The core goes back to the last accepted deployment when it learns of that. Its runtime.log says what held it up; then deploy again.",
 	},
 	{
 		Code: DeploymentOutdated, Phase: FailsAnywhere, Concerns: "core",

@@ -27,6 +27,7 @@ const (
 	FeatureShadowSync          Feature = "shadowSync"
 	FeatureCloudWatchLogs      Feature = "cloudWatchLogs"
 	FeatureSpoolerSettings     Feature = "spoolerSettings"
+	FeatureOtherSpooler        Feature = "otherSpoolerSettings"
 	FeatureIPDetector          Feature = "ipDetector"
 	FeatureGroupRole           Feature = "groupRole"
 )
@@ -61,11 +62,12 @@ var UnservedFeatures = []UnservedFeature{
 	{Feature: FeatureStreams, Code: SystemComponentUnsupported},
 	{Feature: FeatureSystemFunctions, Code: SystemComponentUnsupported},
 	{Feature: FeatureDeviceSubscriptions, Code: DeviceSubscriptionUnsupported, Served: true},
-	{Feature: FeatureShadows, Code: ShadowSubscriptionUnsupported},
+	{Feature: FeatureShadows, Code: ShadowSubscriptionUnsupported, Served: true},
 	{Feature: FeatureClientDevices, Code: ClientDevicesUnserved, Served: true},
-	{Feature: FeatureShadowSync, Code: ShadowSyncUnserved},
+	{Feature: FeatureShadowSync, Code: ShadowSyncUnserved, Served: true},
 	{Feature: FeatureCloudWatchLogs, Code: LoggerUnserved, Served: true},
-	{Feature: FeatureSpoolerSettings, Code: SpoolerSettingUnserved},
+	{Feature: FeatureSpoolerSettings, Code: SpoolerSettingUnserved, Served: true},
+	{Feature: FeatureOtherSpooler, Code: SpoolerSettingUnserved},
 	{Feature: FeatureIPDetector, Code: IPDetectorUnserved, Served: true},
 	{Feature: FeatureGroupRole, Code: GroupRoleUnserved, Served: true},
 }
@@ -104,7 +106,7 @@ type Unserved struct {
 
 // Judge holds a group's needs against what a core serves: what keeps the group
 // from running there, and what only has no effect. The core, as far as it is known,
-// tells why.
+// says why.
 func Judge(needs []Need, core CoreInfo, serves func(Feature) bool) (failures, warnings []Unserved) {
 	for _, n := range needs {
 		if serves(n.Feature) {

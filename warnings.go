@@ -11,6 +11,8 @@ const (
 	GroupRoleUnserved      FailureCode = "GROUP_ROLE_UNSERVED"
 	RunAsSystemID          FailureCode = "RUN_AS_SYSTEM_ID"
 	MemorySizeSmall        FailureCode = "MEMORY_SIZE_SMALL"
+	CoreAddressMissing     FailureCode = "CORE_ADDRESS_MISSING"
+	SubscriptionIdle       FailureCode = "SUBSCRIPTION_IDLE"
 )
 
 // DeploymentWarnings is the table of what is found in a group that fails nothing.
@@ -24,8 +26,8 @@ var DeploymentWarnings = []DeploymentFailure{
 	},
 	{
 		Code: ShadowSyncUnserved, Concerns: "device",
-		Text:   "SyncShadow is set for %s; this version of the core has no local shadows to sync",
-		Remedy: "It has no effect; the server's shadows can be used over subscriptions with cloud.",
+		Text:   "SyncShadow is set for %s; its core has no local shadows to sync yet",
+		Remedy: "It has no effect. Bring the core to the version of the control plane.",
 	},
 	{
 		Code: LoggerUnserved, Concerns: "logger",
@@ -56,6 +58,16 @@ var DeploymentWarnings = []DeploymentFailure{
 		Code: MemorySizeSmall, Concerns: "function",
 		Text:   "Function %s has a MemorySize of %d KB; %s alone needs about %d KB",
 		Remedy: "It may be killed for its memory as it starts: raise MemorySize.",
+	},
+	{
+		Code: CoreAddressMissing, Concerns: "device",
+		Text:   "The group has client devices (%d), and nobody has said where they reach core %s",
+		Remedy: "Discovery gives them no address, and the core's server certificate names none. Set it with greengrass update-connectivity-info, or add GGIPDetector to the group.",
+	},
+	{
+		Code: SubscriptionIdle, Concerns: "subscription",
+		Text:   "The subscription '%s' carries nothing: %s",
+		Remedy: "Remove it from the group's subscription definition, or give it another target.",
 	},
 }
 

@@ -96,14 +96,14 @@ type ResourceData struct {
 	AdditionalStagingLabelsToDownload []string                  `json:",omitempty"`
 }
 
-// S3Metadata tells what the archive of a model was when it was deployed.
+// S3Metadata says what the archive of a model was when it was deployed.
 type S3Metadata struct {
 	LastModifiedTime int64   // milliseconds since 1970
 	ContentMD5       *string // always null
 	ContentLength    int64   // bytes
 }
 
-// Definition is the resource as its definition has it, told by the members that its
+// Definition is the resource as its definition has it, given by the members that its
 // data have: what type names stood beside them is not known of all. Its Name, which is
 // not written, is its Id. It is false for data of no known kind.
 func (r Resource) Definition() (fescue.Resource, bool) {

@@ -70,12 +70,23 @@ func (n *needs) function(l Lambda, group *fescue.FunctionExecution) {
 // as.
 const ConnectorAccount = "aws"
 
-// spoolerDefaults are the settings of the spooler that every core serves, and what
-// it does then.
-var spoolerDefaults = []struct{ variable, value, effect string }{
-	{"GG_CONFIG_STORAGE_TYPE", "Memory", "messages queued for the cloud are kept in memory and lost when it stops"},
-	{"GG_CONFIG_SUBSCRIPTION_QUALITY", "AtMostOnce", "messages from the cloud come at most once"},
+// spoolerSettings are the settings of the spooler: what every core serves, and what it
+// does then, and the other value that cores of this version serve (AWS IoT Greengrass V1 developer guide,
+// "MQTT message queue").
+var spoolerSettings = []struct{ variable, value, other, effect string }{
+	{SpoolStorage, "Memory", SpoolFileSystem, "messages queued for the cloud are kept in memory and lost when it stops"},
+	{SubscriptionQuality, "AtMostOnce", AtLeastOncePersistent, "messages from the cloud come at most once"},
 }
+
+// Variables in the environment of GGCloudSpooler, and the value of one that is not the
+// default.
+const (
+	SpoolStorage          = "GG_CONFIG_STORAGE_TYPE"
+	SpoolFileSystem       = "FileSystem"
+	SpoolSize             = "GG_CONFIG_MAX_SIZE_BYTES"
+	SubscriptionQuality   = "GG_CONFIG_SUBSCRIPTION_QUALITY"
+	AtLeastOncePersistent = "AtLeastOncePersistent"
+)
 
 func (n *needs) system(name fescue.SystemFunction, l Lambda) {
 	switch name {
@@ -84,10 +95,16 @@ func (n *needs) system(name fescue.SystemFunction, l Lambda) {
 	case fescue.StreamFunction:
 		n.add(fescue.FeatureStreams, l.FunctionArn, name)
 	case fescue.SpoolerFunction:
-		for _, d := range spoolerDefaults {
-			if v, ok := l.DeploymentConfiguration.Environment.Variables[d.variable]; ok && v != d.value {
-				n.add(fescue.FeatureSpoolerSettings, l.FunctionArn, d.variable, v, d.effect)
+		for _, s := range spoolerSettings {
+			v, ok := l.DeploymentConfiguration.Environment.Variables[s.variable]
+			if !ok || v == s.value {
+				continue
 			}
+			feature := fescue.FeatureOtherSpooler
+			if v == s.other {
+				feature = fescue.FeatureSpoolerSettings
+			}
+			n.add(feature, l.FunctionArn, s.variable, v, s.effect)
 		}
 	default:
 		n.add(fescue.FeatureSystemFunctions, l.FunctionArn, name)

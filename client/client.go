@@ -23,6 +23,7 @@ import (
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go"
 
@@ -35,6 +36,12 @@ const LocalEndpoint = "http://127.0.0.1:9080"
 // Options choose a server. Empty ones are found the way the AWS CLI finds them, as
 // credentials and trust always are: environment, then profile.
 type Options struct {
+	// Profile names one of Profiles, whose server and key are taken whatever the
+	// environment says. Without a name DefaultProfile is taken, if it is there and the
+	// environment says nothing of servers and keys.
+	Profile string
+	// Profiles are those of this user if nil.
+	Profiles *Profiles
 	// Endpoint is the URL of the server's API; default AWS_ENDPOINT_URL, then the
 	// profile's, then LocalEndpoint.
 	Endpoint string
@@ -53,17 +60,53 @@ type Client struct {
 
 // New makes a client. It does not connect.
 func New(ctx context.Context, o Options) (*Client, error) {
-	cfg, err := config.LoadDefaultConfig(ctx, config.WithEC2IMDSClientEnableState(imds.ClientDisabled))
+	cfg, err := o.load(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("read AWS configuration: %w", err)
+		return nil, err
 	}
-	endpoint := cmp.Or(o.Endpoint, os.Getenv("AWS_ENDPOINT_URL"), aws.ToString(cfg.BaseEndpoint), LocalEndpoint)
-	if u, err := url.Parse(endpoint); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return nil, fmt.Errorf("the endpoint %q is not the URL of a server's API, such as https://greengrass.example.com", endpoint)
+	endpoint := cmp.Or(o.Endpoint, aws.ToString(cfg.BaseEndpoint), LocalEndpoint)
+	if err := CheckEndpoint(endpoint); err != nil {
+		return nil, err
 	}
 	cfg.Region = cmp.Or(o.Region, cfg.Region, o.FallbackRegion, "us-east-1")
 	return Of(strings.TrimSuffix(endpoint, "/"), cfg), nil
 }
+
+// load reads the profile that there is to take, else what the AWS CLI reads.
+func (o Options) load(ctx context.Context) (aws.Config, error) {
+	noMetadata := config.WithEC2IMDSClientEnableState(imds.ClientDisabled)
+	profiles, err := o.profiles()
+	if err != nil && o.Profile != "" {
+		return aws.Config{}, err
+	}
+	if err == nil {
+		name, err := profiles.chosen(o.Profile)
+		if err != nil {
+			return aws.Config{}, err
+		}
+		if name != "" {
+			return profiles.load(ctx, name, noMetadata)
+		}
+	}
+	cfg, err := config.LoadDefaultConfig(ctx, noMetadata)
+	if err != nil {
+		return cfg, fmt.Errorf("read AWS configuration: %w", err)
+	}
+	if at := os.Getenv("AWS_ENDPOINT_URL"); at != "" {
+		cfg.BaseEndpoint = &at
+	}
+	return cfg, nil
+}
+
+func (o Options) profiles() (Profiles, error) {
+	if o.Profiles != nil {
+		return *o.Profiles, nil
+	}
+	return OwnProfiles()
+}
+
+// Endpoint is the URL of the server's API.
+func (c *Client) Endpoint() string { return c.endpoint }
 
 // Of makes a client with a configuration of the AWS SDK.
 func Of(endpoint string, cfg aws.Config) *Client {
@@ -79,6 +122,11 @@ func (c *Client) In(region string) *Client {
 	other := *c
 	other.cfg.Region = region
 	return &other
+}
+
+// S3 is the AWS SDK's client of the same server's buckets, with the same key.
+func (c *Client) S3() *s3.Client {
+	return s3.NewFromConfig(c.cfg, func(o *s3.Options) { o.BaseEndpoint, o.UsePathStyle = &c.endpoint, true })
 }
 
 // Error is an error answer of the API.
@@ -171,7 +219,7 @@ func (c *Client) Send(ctx context.Context, service, operation, method, path stri
 	if service != "" {
 		credentials, err := c.cfg.Credentials.Retrieve(ctx)
 		if err != nil {
-			return nil, fmt.Errorf("%s: no credentials; set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY: %w", operation, err)
+			return nil, fmt.Errorf("%s: no credentials; use fescue login, or set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY: %w", operation, err)
 		}
 		sum := sha256.Sum256(body)
 		if err := c.signer.SignHTTP(ctx, credentials, req, hex.EncodeToString(sum[:]), service, c.cfg.Region, time.Now()); err != nil {

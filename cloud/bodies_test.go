@@ -33,7 +33,7 @@ type upload struct {
 	service, method, path string
 	key                   cloud.AccessKey
 	size                  int
-	// declare tells the body's hash in the head.
+	// declare sends the body's hash in the head.
 	declare bool
 }
 

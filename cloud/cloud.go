@@ -9,16 +9,19 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 
 	"github.com/fescue-edge/fescue/cloud/audit"
 	"github.com/fescue-edge/fescue/cloud/backup"
 	"github.com/fescue-edge/fescue/cloud/buckets"
 	"github.com/fescue-edge/fescue/cloud/bulk"
+	"github.com/fescue-edge/fescue/cloud/changes"
 	"github.com/fescue-edge/fescue/cloud/cores"
 	"github.com/fescue-edge/fescue/cloud/deploy"
 	"github.com/fescue-edge/fescue/cloud/edge"
 	"github.com/fescue-edge/fescue/cloud/events"
+	"github.com/fescue-edge/fescue/cloud/forward"
 	"github.com/fescue-edge/fescue/cloud/identity"
 	"github.com/fescue-edge/fescue/cloud/jobs"
 	"github.com/fescue-edge/fescue/cloud/mqttfront"
@@ -27,6 +30,7 @@ import (
 	"github.com/fescue-edge/fescue/disk"
 	"github.com/fescue-edge/fescue/inbound"
 	"github.com/fescue-edge/fescue/pki"
+	"github.com/fescue-edge/fescue/policy"
 )
 
 // Server is a running control plane.
@@ -36,11 +40,15 @@ type Server struct {
 	broker   *mqttfront.Broker
 	front    *mqttfront.Front
 	engine   *deploy.Engine
+	changes  *changes.Feed
 	jobs     *jobs.Service
 	events   *events.Service
+	forward  *forward.Service
 	presence *cores.Presence
 	// recentRoom is whether there was room on the disk a moment ago.
 	recentRoom roomCache
+	// documents are the policies of certificates, as far as they are in memory.
+	documents policy.Documents
 	// retention removes what is old.
 	retention *retention.Sweeper
 	buckets   *buckets.Service
@@ -56,6 +64,7 @@ type Server struct {
 	apiTLS            *pki.ListenerCertificates // nil for plain HTTP
 	deviceTLS         *pki.ListenerCertificates
 	apiHandler        http.Handler
+	console           http.Handler // nil on a server without one
 	opsHandler        http.Handler
 	// httpsWanted answers clients of the API that speak plain HTTP to a TLS port.
 	httpsWanted http.Handler
@@ -127,6 +136,9 @@ func (s *Server) openData(ctx context.Context) error {
 		return err
 	}
 	s.onClose(unlock)
+	if err := s.clearSpool(); err != nil {
+		return err
+	}
 	if s.master, s.db, err = s.o.state().open(ctx, s.o.Logger); err != nil {
 		return err
 	}
@@ -143,6 +155,19 @@ func (s *Server) openData(ctx context.Context) error {
 		return fmt.Errorf("write %s: %w", s.path(authorityPEMName), err)
 	}
 	return s.seedKey(ctx)
+}
+
+// clearSpool removes what a server that was killed left of what it was copying. The
+// lock is held: nobody else has files there.
+func (s *Server) clearSpool() error {
+	left, err := os.ReadDir(s.path(spoolName))
+	for _, file := range left {
+		err = errors.Join(err, os.Remove(filepath.Join(s.path(spoolName), file.Name())))
+	}
+	if err != nil {
+		return fmt.Errorf("clear the spool folder: %w", err)
+	}
+	return nil
 }
 
 // APIAddr, DeviceAddr and MQTTAddr are where the server listens, "host:port".

@@ -136,14 +136,14 @@ func TestSecretsThroughSDK(t *testing.T) {
 		options := secretsmanager.Options{Region: "us-east-1", BaseEndpoint: &base, HTTPClient: httpClient, Credentials: server.credentials(server.key), Retryer: aws.NopRetryer{}}
 		client := secretsmanager.New(options)
 		options.Credentials = server.credentials(server.keyOf("210987654321", identity.Grant{Access: identity.Admin}))
-		stranger := secretsmanager.New(options)
+		outsider := secretsmanager.New(options)
 		ctx := t.Context()
 		name := aws.String("greengrass-a")
 		made, err := client.CreateSecret(ctx, &secretsmanager.CreateSecretInput{
 			Name: name, SecretString: aws.String("one"), Description: aws.String("d"), Tags: []types.Tag{{Key: aws.String("k"), Value: aws.String("v")}},
 		})
 		check(t, err)
-		foreign, err := stranger.CreateSecret(ctx, &secretsmanager.CreateSecretInput{Name: name, SecretString: aws.String("theirs")})
+		foreign, err := outsider.CreateSecret(ctx, &secretsmanager.CreateSecretInput{Name: name, SecretString: aws.String("theirs")})
 		check(t, err)
 		var exists *types.ResourceExistsException
 		if _, err := client.CreateSecret(ctx, &secretsmanager.CreateSecretInput{Name: name, SecretString: aws.String("x")}); !errors.As(err, &exists) {
@@ -219,7 +219,7 @@ func TestSecretsThroughSDK(t *testing.T) {
 		if _, err := client.DescribeSecret(ctx, &secretsmanager.DescribeSecretInput{SecretId: name}); !errors.As(err, &missing) {
 			t.Errorf("%v", err)
 		}
-		theirs, err := stranger.GetSecretValue(ctx, &secretsmanager.GetSecretValueInput{SecretId: name})
+		theirs, err := outsider.GetSecretValue(ctx, &secretsmanager.GetSecretValueInput{SecretId: name})
 		if check(t, err); *theirs.SecretString != "theirs" {
 			t.Errorf("%+v", theirs)
 		}

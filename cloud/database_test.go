@@ -1,14 +1,19 @@
 package cloud_test
 
 import (
+	"database/sql"
+	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/fescue-edge/fescue/cloud"
 	"github.com/fescue-edge/fescue/cloud/store/pgtest"
+	"github.com/fescue-edge/fescue/testkit"
 )
 
 func TestMain(m *testing.M) { os.Exit(pgtest.Run(m)) }
@@ -91,4 +96,49 @@ func TestServersOnOneDatabase(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestBusyDatabase: calls for which no connection to the database is free are refused as
+// such, and go on when one is.
+func TestBusyDatabase(t *testing.T) {
+	t.Parallel()
+	database := pgtest.Database(t)
+	o := options(t.TempDir())
+	o.Database, o.Logger = database+"&pool_max_conns=4", slog.New(slog.DiscardHandler)
+	s := start(t, o)
+	const groups = "/greengrass/groups"
+	if status, text, _ := s.sendAs("us-east-1", s.key, http.MethodGet, groups); status != http.StatusOK {
+		t.Fatal(status, text)
+	}
+	outside, err := sql.Open("pgx", database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer outside.Close()
+	tx, err := outside.BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tx.Rollback()
+	if _, err := tx.ExecContext(t.Context(), `LOCK TABLE definition IN ACCESS EXCLUSIVE MODE`); err != nil {
+		t.Fatal(err)
+	}
+	var calls sync.WaitGroup
+	for range 12 {
+		calls.Go(func() {
+			status, text, header := s.sendAs("us-east-1", s.key, http.MethodGet, groups)
+			if status != http.StatusServiceUnavailable || !strings.Contains(text, "database is busy") ||
+				header.Get("x-amzn-ErrorType") != "ServiceUnavailableException" || header.Get("Retry-After") == "" {
+				t.Errorf("%d %s %v", status, text, header)
+			}
+		})
+	}
+	calls.Wait()
+	tx.Rollback()
+	testkit.Eventually(t, "served again", func() error {
+		if status, text, _ := s.sendAs("us-east-1", s.key, http.MethodGet, groups); status != http.StatusOK {
+			return fmt.Errorf("%d %s", status, text)
+		}
+		return nil
+	})
 }

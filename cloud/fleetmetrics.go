@@ -75,7 +75,7 @@ type coreMetrics struct {
 }
 
 var (
-	coresKnown  = prometheus.NewDesc("fescue_cores", "Cores that were ever heard of, by any server on the database.", nil, nil)
+	coresKnown  = prometheus.NewDesc("fescue_cores", "Cores that were ever seen, by any server on the database.", nil, nil)
 	coresOnline = prometheus.NewDesc("fescue_cores_connected", "Cores that are connected, to any server on the database.", nil, nil)
 )
 

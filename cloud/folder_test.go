@@ -35,6 +35,24 @@ func TestDataFolderIsPrivate(t *testing.T) {
 			t.Errorf("%v, %v", info, err)
 		}
 	})
+	t.Run("what a killed server was copying is removed", func(t *testing.T) {
+		t.Parallel()
+		dir := folder(t)
+		if err := os.Mkdir(filepath.Join(dir, "spool"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		left := filepath.Join(dir, "spool", "model-123")
+		if err := os.WriteFile(left, []byte("half"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		start(t, options(dir)).stop()
+		if _, err := os.Stat(left); !os.IsNotExist(err) {
+			t.Error(err)
+		}
+	})
 	t.Run("an earlier version's", func(t *testing.T) {
 		t.Parallel()
 		dir := folder(t)

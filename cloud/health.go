@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/fescue-edge/fescue/periodic"
 )
 
 const (
@@ -61,6 +63,15 @@ func (s *Server) space(bytes int64) error {
 	return fmt.Errorf("the disk of the server's data folder has no room for this: it takes up to %d MB with what is being sent already, %d MB are free, and %d MB have to stay so. Free space on it", bytes>>20, free>>20, 2*minFree>>20)
 }
 
+// Alive returns nil while the server works, also when its database refuses: only a
+// database that is asked and never answers is a reason to start the server anew.
+func (s *Server) Alive(ctx context.Context) error {
+	if err := s.db.Ping(ctx); err != nil && ctx.Err() != nil {
+		return fmt.Errorf("the database does not answer: %w", err)
+	}
+	return nil
+}
+
 // certificateEnds are the ends of the certificates that the server uses.
 func (s *Server) certificateEnds() map[string]time.Time {
 	ends := map[string]time.Time{"authority": s.authority.Certificate.NotAfter, "device": s.deviceTLS.NotAfter()}
@@ -88,10 +99,8 @@ func (s *Server) unhealthy() map[string]string {
 
 // watchHealth logs what needs an operator, once, and when it is over.
 func (s *Server) watchHealth(ctx context.Context) {
-	tick := time.NewTicker(healthEvery)
-	defer tick.Stop()
 	known := map[string]string{}
-	for {
+	periodic.AtOnce(ctx, healthEvery, func() {
 		found := s.unhealthy()
 		for _, name := range slices.Sorted(maps.Keys(found)) {
 			if _, before := known[name]; !before {
@@ -104,12 +113,7 @@ func (s *Server) watchHealth(ctx context.Context) {
 			}
 		}
 		known = found
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-	}
+	})
 }
 
 // watchHealth adds free space and the ends of certificates.

@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -81,14 +80,17 @@ func TestFullDisk(t *testing.T) {
 	if _, err := create(); err != nil {
 		t.Errorf("with room again: %v", err)
 	}
-	testkit.Until(t, "an acknowledgement with room again", func() bool {
-		return mill.Publish("a", 1, false, `{"kept": true}`).WaitTimeout(time.Second)
+	testkit.Until(t, "the end of the connection, as nothing is acknowledged over what was not", func() bool {
+		mill.Publish("a", 1, false, `{"kept": true}`)
+		return !mill.IsConnected()
 	})
+	mill.wait("CONNECT", mill.Connect())
+	mill.wait("PUBLISH with room again", mill.Publish("a", 1, false, `{"kept": true}`))
 }
 
 func TestHealthIsLogged(t *testing.T) {
 	t.Parallel()
-	var log lines
+	var log testkit.Buffer
 	o := options(t.TempDir())
 	o.Logger = slog.New(slog.NewTextHandler(&log, nil))
 	o.Free = func(string) (int64, error) { return 1, nil }
@@ -105,22 +107,4 @@ func TestHealthIsLogged(t *testing.T) {
 		t.Errorf("log:\n%s", log.String())
 	}
 	s.stop()
-}
-
-// lines is a log that may be read while it is written.
-type lines struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (l *lines) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(b)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
 }

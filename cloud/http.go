@@ -11,6 +11,7 @@ import (
 	"path"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/prometheus/common/expfmt"
@@ -57,7 +58,12 @@ func (s *Server) mux(aws http.Handler, code http.Handler) http.Handler {
 		// ServeMux cleans paths and redirects, which AWS paths do not survive: it
 		// is asked only for the paths that are its own, and never for what is
 		// signed: a bucket may have the name of one.
-		if r.Method == http.MethodGet && r.Header.Get("Authorization") == "" && !r.URL.Query().Has("X-Amz-Signature") && plainPath(r) {
+		unsigned := r.Header.Get("Authorization") == "" && !r.URL.Query().Has("X-Amz-Signature")
+		if unsigned && s.console != nil && forConsole(r) {
+			s.console.ServeHTTP(w, r)
+			return
+		}
+		if r.Method == http.MethodGet && unsigned && plainPath(r) {
 			if _, pattern := own.Handler(r); pattern != "" {
 				w.Header().Set(awsapi.RequestIDHeader, uuid.NewString())
 				own.ServeHTTP(w, r)
@@ -66,6 +72,18 @@ func (s *Server) mux(aws http.Handler, code http.Handler) http.Handler {
 		}
 		aws.ServeHTTP(w, r)
 	})
+}
+
+// forConsole reports whether a request that is not signed is a browser's, for the console
+// or for nothing in particular.
+func forConsole(r *http.Request) bool {
+	switch r.URL.Path {
+	case "/":
+		return r.Method == http.MethodGet && strings.Contains(r.Header.Get("Accept"), "text/html")
+	case strings.TrimSuffix(ownapi.ConsolePath, "/"):
+		return true
+	}
+	return strings.HasPrefix(r.URL.Path, ownapi.ConsolePath)
 }
 
 // plainPath reports whether a path is one that ServeMux leaves as it is.
@@ -126,6 +144,9 @@ func (o operator) Account() string { return o.o.Account }
 
 // Events implements the API's Operator.
 func (o operator) Events(ctx context.Context) ([]events.Status, error) { return o.events.Status(ctx) }
+
+// CertificateEnds implements the API's Operator.
+func (o operator) CertificateEnds() map[string]time.Time { return o.certificateEnds() }
 
 // Metrics implements the API's Operator.
 func (o operator) Metrics() (contentType string, text []byte, err error) {

@@ -49,7 +49,7 @@ type tenant struct {
 	// UUIDs and SHA-256s of its answers.
 	pool map[string][]string
 	ids  map[string]bool
-	// named are ids that it sent, wherever it had them from: its audit tells of them.
+	// named are ids that it sent, wherever it had them from: its audit lists them.
 	named map[string]bool
 	// group, deployment and hashes are what its core is offered.
 	group, deployment string
@@ -136,7 +136,7 @@ func (s *tenant) received() []paho.Message {
 	return slices.Clone(s.messages)
 }
 
-// newStranger makes a partition with one of everything, all of the same names as
+// newOutsider makes a partition with one of everything, all of the same names as
 // in the others.
 func newTenant(t *testing.T, server *server, region string, key cloud.AccessKey, mark string) *tenant {
 	s := &tenant{site: newSite(t, server, region, key), mark: mark, pool: map[string][]string{}, ids: map[string]bool{}, named: map[string]bool{}}
@@ -221,7 +221,7 @@ func newTenant(t *testing.T, server *server, region string, key cloud.AccessKey,
 		must(err)
 		return offer
 	}
-	// The first deployment succeeds: discovery tells of the group from here on.
+	// The first deployment succeeds: discovery returns the group from here on.
 	offer := offered(0)
 	for _, event := range []fescue.DeploymentEvent{fescue.EventClaimed, fescue.EventStaged, fescue.EventSwitched, fescue.EventSucceeded} {
 		_, err = s.link.UpdateStatus(ctx, s.group, s.deployment, thing, corelink.StatusReport{Event: event, Epoch: offer.Epoch})

@@ -32,7 +32,7 @@ func codeOf(err error) string {
 	return fmt.Sprint(err)
 }
 
-// worker is a thing that is connected and hears of its jobs.
+// worker is a thing that is connected and subscribed to its jobs.
 type worker struct {
 	*mqttClient
 	jobs *iot.Client
@@ -50,7 +50,7 @@ func (s *server) worker(region, thing string) *worker {
 	return w
 }
 
-// create makes a job for the worker, and gives what the worker hears of it.
+// create makes a job for the worker, and returns what the worker receives of it.
 func (w *worker) create(t *testing.T, id string, timeout *types.TimeoutConfig) map[string]map[string]any {
 	t.Helper()
 	_, err := w.jobs.CreateJob(t.Context(), &iot.CreateJobInput{
@@ -98,7 +98,7 @@ func TestJobs(t *testing.T) {
 			}
 		}
 	})
-	t.Run("is told of a job, and does it", func(t *testing.T) {
+	t.Run("receives a job, and does it", func(t *testing.T) {
 		device := s.worker("us-east-1", "busy")
 		p := device.topics
 		got := device.create(t, "first", nil)

@@ -21,7 +21,7 @@ import (
 	"github.com/fescue-edge/fescue/testkit"
 )
 
-// tenants are two sites on one account and Region: the one that a stranger of
+// tenants are two sites on one account and Region: the one that an outsider of
 // another test is, with one of everything, and a key that is limited to groups
 // with the tag site=north and to names that begin with north.
 type tenants struct {

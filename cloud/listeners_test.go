@@ -160,7 +160,7 @@ func TestBodiesGivenUp(t *testing.T) {
 	}
 }
 
-// Who speaks plain HTTP to a port of TLS is told so in words that the client shows.
+// Plain HTTP to a port of TLS is answered with words that the client shows.
 func TestPlainHTTP(t *testing.T) {
 	t.Parallel()
 	o := options(t.TempDir())
@@ -202,7 +202,7 @@ func TestPlainHTTP(t *testing.T) {
 	})
 }
 
-// What concerns the whole server is told to its own account, or on the operators'
+// What concerns the whole server is returned to its own account, or on the operators'
 // address.
 func TestOperatorsAddress(t *testing.T) {
 	t.Parallel()
@@ -230,20 +230,20 @@ func TestOperatorsAddress(t *testing.T) {
 			t.Errorf("%s: %d", path, resp.StatusCode)
 		}
 	}
-	stranger := s.keyOf("999999999999", identity.Grant{Access: identity.Admin})
+	outsider := s.keyOf("999999999999", identity.Grant{Access: identity.Admin})
 	for _, path := range []string{"/fescue/v1/metrics", "/fescue/v1/events"} {
 		if status, text, _ := s.sendAs("us-east-1", s.key, "GET", path); status != 200 || text == "" {
 			t.Errorf("%s: %d %.300s", path, status, text)
 		}
-		if status, text, _ := s.sendAs("us-east-1", stranger, "GET", path); status != 403 || !strings.Contains(text, "told to its own account alone, "+account) {
+		if status, text, _ := s.sendAs("us-east-1", outsider, "GET", path); status != 403 || !strings.Contains(text, "for its own account alone, "+account) {
 			t.Errorf("%s for another account: %d %.300s", path, status, text)
 		}
 	}
 	_, text, header := s.sendAs("us-east-1", s.key, "GET", "/fescue/v1/events")
-	var told struct {
+	var answer struct {
 		Destinations []struct{ Destination string }
 	}
-	if err := json.Unmarshal([]byte(text), &told); err != nil || len(told.Destinations) != 1 || header.Get("Content-Type") != "application/json" {
+	if err := json.Unmarshal([]byte(text), &answer); err != nil || len(answer.Destinations) != 1 || header.Get("Content-Type") != "application/json" {
 		t.Errorf("%s, %v", text, err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/fescue-edge/fescue/cloud/events"
+	"github.com/fescue-edge/fescue/cloud/forward"
 	"github.com/fescue-edge/fescue/cloud/mqttfront"
 	"github.com/fescue-edge/fescue/inbound"
 )
@@ -143,6 +144,54 @@ func (m eventMetrics) Collect(out chan<- prometheus.Metric) {
 			out <- prometheus.MustNewConstMetric(c.desc, c.kind, c.value(s), s.Destination)
 		}
 	}
+}
+
+// forwardCounts are a forward's counts and its backlog.
+var forwardCounts = []struct {
+	desc  *prometheus.Desc
+	kind  prometheus.ValueType
+	value func(forward.Status) uint64
+}{
+	{forwardDesc("sent_total", "Messages that the target took."), prometheus.CounterValue, func(s forward.Status) uint64 { return s.Sent }},
+	{forwardDesc("failed_total", "Attempts to forward a message that failed."), prometheus.CounterValue, func(s forward.Status) uint64 { return s.Failed }},
+	{forwardDesc("dropped_total", "Messages that gave way to newer ones, or that the target refused for good."), prometheus.CounterValue, func(s forward.Status) uint64 { return s.Dropped }},
+	{forwardDesc("unkept_total", "Messages that could not be queued: those with QoS 1 were not taken from their senders."), prometheus.CounterValue, func(s forward.Status) uint64 { return s.Unkept }},
+	{forwardDesc("queued", "Messages that wait to be forwarded."), prometheus.GaugeValue, func(s forward.Status) uint64 { return s.Queued }},
+}
+
+func forwardDesc(name, help string) *prometheus.Desc {
+	return prometheus.NewDesc("fescue_forward_"+name, help, []string{"target"}, nil)
+}
+
+// forwardMetrics asks for the state of the targets when /metrics is read.
+type forwardMetrics struct {
+	status func(context.Context) ([]forward.Status, error)
+}
+
+// Describe implements prometheus.Collector.
+func (m forwardMetrics) Describe(out chan<- *prometheus.Desc) {
+	for _, c := range forwardCounts {
+		out <- c.desc
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (m forwardMetrics) Collect(out chan<- prometheus.Metric) {
+	list, err := m.status(context.Background())
+	if err != nil {
+		out <- prometheus.NewInvalidMetric(forwardCounts[0].desc, err)
+		return
+	}
+	for _, s := range list {
+		for _, c := range forwardCounts {
+			out <- prometheus.MustNewConstMetric(c.desc, c.kind, float64(c.value(s)), s.Target)
+		}
+	}
+}
+
+// watchForwards adds the targets of forwards.
+func (m *metrics) watchForwards(status func(context.Context) ([]forward.Status, error)) {
+	m.registry.MustRegister(forwardMetrics{status})
 }
 
 // watchEvents adds the destinations of events.

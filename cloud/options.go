@@ -7,12 +7,15 @@ import (
 	"net"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/deploy"
+	"github.com/fescue-edge/fescue/cloud/forward"
 	"github.com/fescue-edge/fescue/cloud/mqttfront"
 	"github.com/fescue-edge/fescue/cloud/retention"
+	"github.com/fescue-edge/fescue/disk"
 	"github.com/fescue-edge/fescue/inbound"
 )
 
@@ -53,6 +56,9 @@ type Options struct {
 	// part of the URL that clients have of the API: signatures cover it.
 	BasePath string
 
+	// NoConsole leaves the web console out of the API's address.
+	NoConsole bool
+
 	// PublicHosts are the names and addresses under which devices reach this
 	// server: the first is what DescribeEndpoint says, all stand in the
 	// listeners' certificates.
@@ -80,6 +86,10 @@ type Options struct {
 	// MQTTQuotas are those of certificates and partitions on MQTT that differ from
 	// mqttfront.QuotaFacts.
 	MQTTQuotas deploy.Quotas
+	// OfflineSites is for how long cores go on certifying themselves to their client
+	// devices without a line; zero is not at all.
+	// It is 24 hours or more, or 0.
+	OfflineSites time.Duration
 	// Deadlines bound how long deployments stay in their phases.
 	Deadlines deploy.Deadlines
 	// Retention is how long tokens, ended deployments and audit records are kept;
@@ -102,6 +112,13 @@ type Options struct {
 	EventSecret    []byte
 	EventRetention time.Duration
 
+	// Forwards are rules by which messages go to webhooks and other brokers, in the form that
+	// forward.ParseRule reads; ForwardSpace is how many bytes wait for one target at most,
+	// zero means 256 MiB.
+	Forwards     []string
+	ForwardSpace int64
+	forwards     []forward.Rule
+
 	// BulkRate is how many deployments bulk deployments start a second at most;
 	// zero means 100.
 	BulkRate float64
@@ -120,6 +137,9 @@ type Options struct {
 const (
 	defaultEventRetention = 72 * time.Hour
 	defaultRefusals       = 50
+	// minOfflineSites is the shortest life of a core's intermediate authority: a tenth of it
+	// is well beyond the hour by which its begin lies before its making.
+	minOfflineSites = 24 * time.Hour
 )
 
 // complete fills in defaults and refuses what cannot be.
@@ -131,7 +151,7 @@ func (o *Options) complete() error {
 		o.Descriptors = inbound.Descriptors()
 	}
 	if o.Free == nil {
-		o.Free = freeSpace
+		o.Free = disk.Local{}.Free
 	}
 	if o.Now == nil {
 		o.Now = time.Now
@@ -172,8 +192,14 @@ func (o *Options) complete() error {
 	if o.EventRetention == 0 {
 		o.EventRetention = defaultEventRetention
 	}
+	if o.OfflineSites != 0 && o.OfflineSites < minOfflineSites {
+		return fmt.Errorf("--offline-sites %v is less than %v: cores would renew their intermediate authorities all the time; give %v or more, or 0 to hand out none", o.OfflineSites, minOfflineSites, minOfflineSites)
+	}
 	if o.BulkRate < 0 {
 		return fmt.Errorf("--bulk-rate %v is less than nothing", o.BulkRate)
+	}
+	if err := o.parseForwards(); err != nil {
+		return err
 	}
 	if o.LogSpace < 0 {
 		return fmt.Errorf("--log-space %d is less than nothing", o.LogSpace)
@@ -194,6 +220,26 @@ func (o *Options) complete() error {
 	}
 	if (o.AccessKeyID == "") != (o.SecretAccessKey == "") {
 		return errors.New("FESCUE_ACCESS_KEY_ID and FESCUE_SECRET_ACCESS_KEY go together")
+	}
+	return nil
+}
+
+// parseForwards reads the rules of Forwards. Those that name no partition are of the
+// account in its first Region.
+func (o *Options) parseForwards() error {
+	if o.ForwardSpace < 0 {
+		return fmt.Errorf("--forward-space %d is less than nothing", o.ForwardSpace)
+	}
+	o.forwards = nil
+	for _, text := range o.Forwards {
+		r, err := forward.ParseRule(text, fescue.Partition{AWS: o.AWS, Account: o.Account, Region: o.Regions[0]})
+		if err != nil {
+			return err
+		}
+		if !slices.Contains(o.Regions, r.Partition.Region) {
+			return fmt.Errorf("--forward for %s: Region %s is not served; those that are: %s", r.Filter, r.Partition.Region, strings.Join(o.Regions, ", "))
+		}
+		o.forwards = append(o.forwards, r)
 	}
 	return nil
 }

@@ -377,7 +377,7 @@ func TestShutdown(t *testing.T) {
 		if err := <-ended; err == nil {
 			t.Error("the poll was answered")
 		} else if _, refused := corelink.Refused(err); refused {
-			t.Errorf("the core is told to give up: %v", err)
+			t.Errorf("the core is answered to give up: %v", err)
 		}
 		if conn, err := net.Dial("tcp", s.APIAddr()); err == nil {
 			conn.Close()

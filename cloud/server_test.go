@@ -57,7 +57,7 @@ type server struct {
 func start(t *testing.T, o cloud.Options) *server {
 	t.Helper()
 	if !o.Logger.Enabled(t.Context(), slog.LevelError) {
-		var errors lines
+		var errors testkit.Buffer
 		o.Logger = slog.New(slog.NewTextHandler(&errors, &slog.HandlerOptions{Level: slog.LevelError}))
 		t.Cleanup(func() {
 			if t.Failed() {

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -14,11 +15,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	paho "github.com/eclipse/paho.mqtt.golang"
 
 	"github.com/fescue-edge/fescue/cloud"
 	"github.com/fescue-edge/fescue/corelink"
+	"github.com/fescue-edge/fescue/shadow"
 )
 
 // signed sends a request that is signed for a service, and returns the status,
@@ -162,7 +164,7 @@ func TestShadows(t *testing.T) {
 			t.Errorf("%v", got)
 		}
 	})
-	t.Run("over HTTP, which devices hear of", func(t *testing.T) {
+	t.Run("over HTTP, which devices receive", func(t *testing.T) {
 		const path = "/things/lamp/shadow"
 		if status, _, body := s.signed("us-east-1", "iotdata", "POST", path, `{"state":{"reported":{"on":true}}}`); status != 200 || !strings.Contains(body, `"version":2`) {
 			t.Errorf("update: %d %s", status, body)
@@ -244,6 +246,57 @@ func TestShadows(t *testing.T) {
 			}
 		}
 		device.expect(p, "name/night/update/accepted")
+	})
+	t.Run("as a core keeps them in step", func(t *testing.T) {
+		cfg := s.trusting()
+		cfg.Certificates = []tls.Certificate{lamp.tls}
+		client := corelink.NewClient(s.DeviceAddr(), cfg)
+		defer client.Close()
+		ctx, of := t.Context(), corelink.Shadows{Client: client, Timeout: patience}
+		id := shadow.ID{Thing: "saw", Name: "blade"}
+		refused := func(err error, status int, code string) {
+			t.Helper()
+			var e *corelink.StatusError
+			if !errors.As(err, &e) || e.HTTPStatus != status || e.Code != code {
+				t.Errorf("%v, want %d with the code %s", err, status, code)
+			}
+		}
+		if d, err := of.Shadow(ctx, id); err != nil || d.Version != 0 || !d.Deleted.IsZero() {
+			t.Errorf("one that never was: %+v, %v", d, err)
+		}
+		u, err := shadow.ParseUpdate([]byte(`{"state":{"desired":{"speed":1e3}},"version":1}`), shadow.CloudLimits)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if version, err := of.UpdateShadow(ctx, id, u); err != nil || version != 1 {
+			t.Fatalf("%d, %v", version, err)
+		}
+		if d, err := of.Shadow(ctx, id); err != nil || d.Version != 1 || fmt.Sprint(d.Desired) != "map[speed:1e3]" {
+			t.Errorf("%+v, %v", d, err)
+		}
+		u.Version = 7
+		_, err = of.UpdateShadow(ctx, id, u)
+		refused(err, 409, "Shadow")
+		refused(of.DeleteShadow(ctx, id, 7), 409, "Shadow")
+		for i := range 101 {
+			if _, err := of.UpdateShadow(ctx, shadow.ID{Thing: "saw", Name: fmt.Sprintf("n%03d", i)}, shadow.Update{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		names, err := of.ShadowNames(ctx, "saw")
+		if err != nil || len(names) != 102 || names[0] != "blade" || names[101] != "n100" {
+			t.Errorf("%v, %v", names, err)
+		}
+		for range 2 { // one that is gone is gone
+			if err := of.DeleteShadow(ctx, id, 1); err != nil {
+				t.Error(err)
+			}
+		}
+		if d, err := of.Shadow(ctx, id); err != nil || d.Exists() || d.Version != 1 {
+			t.Errorf("one that was deleted: %+v, %v", d, err)
+		}
+		_, err = of.ShadowNames(ctx, "a b")
+		refused(err, 400, "Shadow")
 	})
 	t.Run("a policy that does not allow it", func(t *testing.T) {
 		weak := s.provision("us-east-1", "weak")

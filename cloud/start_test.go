@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/greengrass"
 
@@ -39,6 +40,8 @@ func TestOptions(t *testing.T) {
 		{"a short secret", func(o *cloud.Options) { o.AccessKeyID, o.SecretAccessKey = "AKIAXXXXXXXXXXXXXXXX", "short" }, "16 to 128 characters"},
 		{"a malformed key id", func(o *cloud.Options) { o.AccessKeyID, o.SecretAccessKey = "key", strings.Repeat("x", 40) }, "16 to 128 characters"},
 		{"a certificate that is not there", func(o *cloud.Options) { o.DeviceCertFile, o.DeviceKeyFile = "no.pem", "no.key" }, "no.pem"},
+		{"sites without a line that renew all the time", func(o *cloud.Options) { o.OfflineSites = 24*time.Hour - 1 }, "--offline-sites"},
+		{"sites without a line for less than nothing", func(o *cloud.Options) { o.OfflineSites = -1 }, "--offline-sites"},
 		{"an address without a port", func(o *cloud.Options) { o.MQTTAddr = "localhost" }, "choose another address with --mqtt"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -50,7 +53,7 @@ func TestOptions(t *testing.T) {
 				t.Errorf("error %q, want %q", got, tc.want)
 			}
 			if strings.Contains(got, "short") && tc.name == "a short secret" {
-				t.Errorf("error %q tells the secret", got)
+				t.Errorf("error %q contains the secret", got)
 			}
 		})
 	}
@@ -242,7 +245,7 @@ func TestMasterKey(t *testing.T) {
 				t.Errorf("error %q, want %q", got, tc.want)
 			}
 			if text := strings.TrimSpace(string(tc.content)); text != "" && strings.Contains(got, text) {
-				t.Errorf("error %q tells the key", got)
+				t.Errorf("error %q contains the key", got)
 			}
 			if _, _, err := cloud.OpenKeys(t.Context(), cloud.State{DataDir: dir}, options(dir).Logger); err == nil {
 				t.Error("OpenKeys took it")
@@ -312,7 +315,7 @@ func TestKeysAreAdoptedOnce(t *testing.T) {
 	if _, err := db.ExecContext(t.Context(), `UPDATE access_key SET sealed = $1, limit_json = ''`, base64.StdEncoding.EncodeToString(sealed)); err != nil {
 		t.Fatal(err)
 	}
-	var logged lines
+	var logged testkit.Buffer
 	o.Logger = slog.New(slog.NewTextHandler(&logged, nil))
 	s = start(t, o)
 	if _, err := s.greengrass("us-east-1", cloud.AccessKey{}).ListGroups(t.Context(), &greengrass.ListGroupsInput{}); err != nil {

@@ -25,12 +25,15 @@ import (
 	"github.com/fescue-edge/fescue/cloud/awsapi/wire/sigv4"
 	"github.com/fescue-edge/fescue/cloud/buckets"
 	"github.com/fescue-edge/fescue/cloud/bulk"
+	"github.com/fescue-edge/fescue/cloud/changes"
+	"github.com/fescue-edge/fescue/cloud/console"
 	"github.com/fescue-edge/fescue/cloud/cores"
 	"github.com/fescue-edge/fescue/cloud/definitions"
 	"github.com/fescue-edge/fescue/cloud/deploy"
 	"github.com/fescue-edge/fescue/cloud/discovery"
 	"github.com/fescue-edge/fescue/cloud/edge"
 	"github.com/fescue-edge/fescue/cloud/events"
+	"github.com/fescue-edge/fescue/cloud/forward"
 	"github.com/fescue-edge/fescue/cloud/functions"
 	"github.com/fescue-edge/fescue/cloud/groupca"
 	"github.com/fescue-edge/fescue/cloud/identity"
@@ -64,7 +67,12 @@ func (s *Server) wire(ctx context.Context) error {
 	s.metrics.watchCores(func(ctx context.Context) (known, online int, err error) {
 		return s.db.Cores().CountCores(ctx, o.Now())
 	})
-	if err := s.startMessages(things); err != nil {
+	// Before anything is read that is kept.
+	s.changes, err = changes.New(ctx, changes.Options{Store: s.db.Changes(o.AWS), Now: o.Now, Logger: o.Logger})
+	if err != nil {
+		return err
+	}
+	if err := s.startMessages(ctx, things); err != nil {
 		return err
 	}
 	if err := s.startEvents(ctx); err != nil {
@@ -87,7 +95,7 @@ func (s *Server) wire(ctx context.Context) error {
 		Stores: s.engineStores(), Functions: publishedFunctions{code}, Principals: things, Secrets: secretService, Artifacts: blobs, Publisher: s.front,
 		Models: models.New(models.Options{Buckets: s.buckets, Blobs: blobs, SpoolDir: s.path(spoolName), Jobs: o.SageMakerModels}),
 		Signer: keys, AWS: o.AWS, RequireServiceRole: o.RequireServiceRole, Quotas: o.Quotas,
-		Presence: s.presence, Deadlines: o.Deadlines, Now: o.Now, Logger: o.Logger,
+		Presence: s.presence, Changes: s.changes, Deadlines: o.Deadlines, Now: o.Now, Logger: o.Logger,
 	})
 	if err := s.keepHoldings(ctx); err != nil {
 		return err
@@ -97,15 +105,16 @@ func (s *Server) wire(ctx context.Context) error {
 	})
 	coreService, coreLogs := cores.New(s.db.Cores(), o.Now), logs.New(logs.Options{Store: s.db.Logs(), Cores: s.db.Cores(), Space: o.LogSpace, Now: o.Now})
 	authorities := groupca.New(s.db.GroupAuthorities(), s.master, o.Now)
-	s.tellCores(coreService, authorities, things)
 	iamRoles := identity.NewRoles(s.db.IAM(), o.Now)
 	s.edge = edge.New(edge.Options{
 		Exchange:   identity.Exchange{Keys: s.keys, Roles: iamRoles, GroupRoles: s.db.GroupRoles(), Cores: s.db.Cores()},
-		Principals: identity.Principals{Registry: things}, Deployments: s.engine, Artifacts: blobs, Presence: corePresence{s.presence, s.jobs}, Shadows: shadowService, SigningKeys: keys,
+		Principals: s.principals(things), Deployments: s.engine, Artifacts: blobs, Presence: corePresence{s.presence, s.jobs}, Shadows: shadowService, SigningKeys: keys,
 		Discovery: discovery.New(s.db.Holdings(), coreService, authorities), Cores: coreService, Logs: coreLogs,
-		Sites: sites.New(sites.Options{Cores: s.db.Cores(), Devices: s.db.Holdings(), Connectivity: coreService, Authorities: authorities}),
+		Sites: sites.New(sites.Options{Cores: s.db.Cores(), Devices: s.db.Holdings(), Connectivity: coreService, Authorities: authorities, Offline: o.OfflineSites}),
 		Pace:  o.Pace, Now: o.Now, Logger: o.Logger,
 	})
+	things.OnChange(s.edge.CertificateChanged)
+	s.follow()
 
 	linkKey, err := s.master.Derive("links to function code")
 	if err != nil {
@@ -125,6 +134,10 @@ func (s *Server) wire(ctx context.Context) error {
 	lambdaAPI := lambda.New(lambda.Options{
 		Functions: code, Buckets: s.buckets, Links: links, Scheme: s.APIScheme(), BasePath: o.BasePath, SpoolDir: s.path(spoolName), Logger: o.Logger,
 	})
+	var passes ownapi.Passes
+	if !o.NoConsole {
+		passes = s.keys
+	}
 	api := awsapi.New(awsapi.Options{
 		Verifier: &sigv4.Verifier{Signers: s.keys, Now: o.Now, Regions: o.Regions},
 		AWS:      o.AWS, SpoolDir: s.path(spoolName), Observer: s.metrics, Logger: o.Logger,
@@ -132,7 +145,7 @@ func (s *Server) wire(ctx context.Context) error {
 		Services: map[string]awsapi.Service{
 			"fescue": ownapi.New(ownapi.Options{
 				Definitions: groups, Deployments: s.engine, Fleet: cores.Fleet{Store: s.db.Cores(), Presence: s.presence},
-				Audit: s.audit, Operator: operator{s}, Listener: s.front, Logs: coreLogs,
+				Audit: s.audit, Operator: operator{s}, Listener: s.front, Logs: coreLogs, Certificates: things, Functions: code, AccessKeys: s.keys, Artifacts: blobs, SigningKeys: keys, Passes: passes,
 				Lent: []restjson.Operation{greengrassAPI.Restore(), lambdaAPI.Restore()}, Now: o.Now, Logger: o.Logger,
 			}),
 			"greengrass":    greengrassAPI,
@@ -147,10 +160,22 @@ func (s *Server) wire(ctx context.Context) error {
 			"secretsmanager": secretsmanager.New(secretService, o.Logger),
 			"sts":            sts.New(s.keys, iamRoles, o.Logger),
 		},
-		Inventory: inventory{s.db.Definitions(), s.db.Holdings(), secretService}, Audit: s.audit, Rates: o.Throttle,
+		Inventory: s.inventory(), Messages: s.front, WebSockets: inbound.Share(o.Descriptors).WebSockets, Audit: s.audit, Rates: o.Throttle,
 	})
+	if !o.NoConsole {
+		if s.console, err = console.New(console.Options{
+			API: api, Keys: s.keys, Regions: o.Regions, BasePath: o.BasePath, Now: o.Now, Logger: o.Logger,
+		}); err != nil {
+			return err
+		}
+	}
 	s.apiHandler, s.opsHandler, s.httpsWanted = s.mux(api, links), s.opsMux(), http.HandlerFunc(api.WantHTTPS)
 	return nil
+}
+
+// principals finds who certificates are, with one document in memory for all that have it.
+func (s *Server) principals(things *registry.Service) identity.Principals {
+	return identity.Principals{Registry: things, Documents: &s.documents}
 }
 
 // engineStores is the database as the engine has it: what ends is counted.
@@ -182,6 +207,10 @@ type inventory struct {
 	secrets *secrets.Service
 }
 
+func (s *Server) inventory() inventory {
+	return inventory{s.db.Definitions(), s.db.Holdings(), secrets.New(s.db.Secrets(), s.master, s.o.Now)}
+}
+
 // DefinitionTags implements identity.Inventory.
 func (i inventory) DefinitionTags(ctx context.Context, p fescue.Partition, k fescue.Kind, id string) (map[string]string, error) {
 	d, err := i.definitions.Definition(ctx, p, k, id)
@@ -195,7 +224,7 @@ func (i inventory) Secret(ctx context.Context, p fescue.Partition, id string) (s
 
 // startMessages starts the broker and the front that devices speak to, and has
 // the front look again at a certificate when the registry changes it.
-func (s *Server) startMessages(things *registry.Service) (err error) {
+func (s *Server) startMessages(ctx context.Context, things *registry.Service) (err error) {
 	s.broker, err = mqttfront.StartBroker(mqttfront.BrokerOptions{
 		Dir: s.path(messagesName), SyncAlways: s.o.SyncMessages, MaxWaiting: s.maxWaiting(), Logger: s.o.Logger,
 	})
@@ -203,9 +232,14 @@ func (s *Server) startMessages(things *registry.Service) (err error) {
 		return err
 	}
 	s.onClose(func() error { s.broker.Shutdown(); return nil })
+	s.forward, err = forward.New(ctx, forward.Options{Queues: s.broker, Rules: s.o.forwards, Space: s.o.ForwardSpace, Logger: s.o.Logger})
+	if err != nil {
+		return err
+	}
+	s.metrics.watchForwards(s.forward.Status)
 	s.front, err = mqttfront.New(mqttfront.Options{
-		Directory: identity.Principals{Registry: things}, Broker: s.broker, Presence: s.presence, Logger: s.o.Logger, Now: s.o.Now,
-		Quotas: s.o.MQTTQuotas, Room: s.roomForMessage,
+		Directory: s.principals(things), Broker: s.broker, Changes: s.changes, Presence: s.presence, Logger: s.o.Logger, Now: s.o.Now,
+		Forwarder: s.forward, Keys: s.keys, Inventory: s.inventory(), Quotas: s.o.MQTTQuotas, Room: s.roomForMessage,
 	})
 	if err != nil {
 		return err
@@ -265,6 +299,7 @@ func (s *Server) startEvents(ctx context.Context) (err error) {
 		return err
 	}
 	s.metrics.watchEvents(s.events.Status)
+	s.front.Handle(&events.Telemetry{Publisher: s.front, Now: s.o.Now, Logger: s.o.Logger})
 	return nil
 }
 

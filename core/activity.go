@@ -28,6 +28,8 @@ func (p *parts) activity() corelink.Activity {
 		}
 	}
 	a.Functions = a.Functions[:min(len(a.Functions), corelink.MaxActivityFunctions)]
+	devices := p.local.gateway.Activity()
+	a.Devices = devices[:min(len(devices), corelink.MaxActivityDevices)]
 	return a
 }
 

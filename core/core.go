@@ -35,9 +35,12 @@ import (
 	"github.com/fescue-edge/fescue/core/router"
 	"github.com/fescue-edge/fescue/core/sandbox"
 	"github.com/fescue-edge/fescue/core/secrets"
+	"github.com/fescue-edge/fescue/core/store"
+	"github.com/fescue-edge/fescue/core/telemetry"
 	"github.com/fescue-edge/fescue/corelink"
 	"github.com/fescue-edge/fescue/disk"
 	"github.com/fescue-edge/fescue/runtimes"
+	"github.com/fescue-edge/fescue/systemd"
 )
 
 // Version is the version of Greengrass Core that this core stands in for, which
@@ -52,10 +55,11 @@ type Core struct {
 	options Options
 	config  *config.Config
 	cloud   *corelink.Client
-	// keys is where credentials of the group's role come from.
-	keys    credentials.Source
+	// keys are those of the group's role.
+	keys    *credentials.Exchange
 	shipper *logship.Shipper
-	link    atomic.Pointer[cloudlink.Link]
+	// running is nil before the core runs.
+	running atomic.Pointer[parts]
 	port    atomic.Int64
 	// missing is what this machine lacks for containers.
 	missing atomic.Pointer[[]string]
@@ -65,45 +69,53 @@ type Core struct {
 // New reads the configuration and the certificates. It starts nothing, holds
 // nothing and leaves nothing to close.
 func New(o Options) (*Core, error) {
-	cfg, err := config.Load(o.Root, config.Overrides{IoTHost: o.IoTHost, GGHost: o.GGHost, CAFile: o.CAFile})
+	cfg, err := o.load()
 	if err != nil {
 		return nil, err
 	}
 	if o.IPCPort != nil {
 		cfg.DaemonPort = *o.IPCPort
 	}
+	if o.DevicesPort > 0 {
+		cfg.LocalMQTTPort = o.DevicesPort
+	}
 	if o.HealthTimeout > 0 {
 		cfg.HealthTimeout = o.HealthTimeout
 	}
-	cloud, err := newClient(cfg)
+	if o.TelemetryInterval < 0 || o.TelemetryInterval > 0 && o.TelemetryInterval < time.Second {
+		return nil, fmt.Errorf("telemetry every %v: at least 1s lies between", o.TelemetryInterval)
+	}
+	cloud, err := newClient(cfg, cfg.GGHTTP)
 	if err != nil {
 		return nil, err
 	}
 	c := &Core{options: o, config: cfg, cloud: cloud, ready: make(chan struct{})}
+	source, err := c.credentialSource()
+	if err != nil {
+		return nil, err
+	}
+	c.keys = credentials.New(source, time.Now)
 	to, err := c.logDestination()
 	if err != nil {
 		return nil, err
 	}
 	c.shipper = logship.New(to)
-	if c.keys, err = c.credentialSource(); err != nil {
-		return nil, err
-	}
 	return c, nil
 }
 
-// newClient makes a client of the control plane's device port.
-func newClient(cfg *config.Config) (*corelink.Client, error) {
-	tls, err := cfg.Credentials.TLS(cfg.GGHTTP)
+// newClient makes a client of one of the control plane's endpoints for devices.
+func newClient(cfg *config.Config, at config.Endpoint) (*corelink.Client, error) {
+	tls, err := cfg.Credentials.TLS(at)
 	if err != nil {
 		return nil, err
 	}
 	var dial []corelink.Option
-	if cfg.Proxy.For(cfg.GGHTTP.Host) {
+	if cfg.Proxy.For(at.Host) {
 		dial = append(dial, corelink.WithDial(func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return cfg.Proxy.Dial(ctx, cfg.GGHTTP)
+			return cfg.Proxy.Dial(ctx, at)
 		}))
 	}
-	return corelink.NewClient(cfg.GGHTTP.String(), tls, dial...), nil
+	return corelink.NewClient(at.String(), tls, dial...), nil
 }
 
 // Ready is closed when the functions of the deployment on disk are started and
@@ -124,13 +136,26 @@ func (c *Core) Missing() []string {
 
 // Connected reports whether the core has its MQTT connection to the cloud.
 func (c *Core) Connected() bool {
-	link := c.link.Load()
-	return link != nil && link.Connected()
+	p := c.running.Load()
+	return p != nil && p.link.Connected()
+}
+
+// Alive returns nil while the parts of a core that runs tell what they do: an error says
+// that one of them hangs. Whether the cloud can be reached makes no difference.
+func (c *Core) Alive(ctx context.Context) error {
+	p := c.running.Load()
+	if p == nil {
+		return nil
+	}
+	if err := systemd.Answers(ctx, func() { p.activity() }); err != nil {
+		return fmt.Errorf("a part of the core does not say what it does: %w", err)
+	}
+	return nil
 }
 
 // Run serves until ctx ends, then stops the functions, sends what is queued for
-// the cloud for a moment, and returns nil. It is called once. ErrRunning means
-// that another core has the folder.
+// the cloud for a moment, and returns nil. It is called once, and again only after
+// ErrRunning, which means that another core has the folder.
 func (c *Core) Run(ctx context.Context) (err error) {
 	lock, err := lockRoot(c.config.Variable())
 	if err != nil {
@@ -145,8 +170,16 @@ func (c *Core) Run(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, files.Close()) }()
 	logger := c.logger(files)
+	if c.options.Crashes {
+		if err := files.TakeCrashes(); err != nil {
+			logger.Warn("What the core says as it crashes is not written down.", slog.String("errorString", err.Error()))
+		}
+	}
 	for _, text := range c.config.Unused {
 		logger.Warn(text)
+	}
+	if err := c.clearApply(); err != nil {
+		logger.Warn("What is left of a bundle stays.", slog.String("errorString", err.Error()))
 	}
 	if dir := c.config.PIDFileDirectory; dir != "" {
 		remove, err := writePID(dir)
@@ -187,16 +220,19 @@ type parts struct {
 	supervisor *lifecycle.Supervisor
 	router     *router.Router
 	secrets    *secrets.Function
-	// keys are those of the group's role.
-	keys     *credentials.Exchange
-	server   *ipc.Server
-	listener *ipc.Listener
-	link     *cloudlink.Link
-	local    *localMQTT
+	server     *ipc.Server
+	listener   *ipc.Listener
+	// store is what is not lost with the process.
+	store *store.DB
+	link  *cloudlink.Link
+	local *localMQTT
+	// shadows are the core's own and those of its client devices.
+	shadows *localShadows
 	// wake is what the cloud wakes the core by, subscribed what the group has
-	// subscribed to in the cloud.
-	wake, subscribed *cloudlink.Subscription
-	agent            *agent.Agent
+	// subscribed to in the cloud, or kept where the cloud is to keep that.
+	wake, subscribed, kept *cloudlink.Subscription
+	agent                  *agent.Agent
+	telemetry              *telemetry.Agent
 	// runtimes are the machine's interpreters, as far as they are known.
 	runtimes atomic.Pointer[[]fescue.CoreRuntime]
 }
@@ -226,11 +262,13 @@ func (c *Core) assemble(files *logs.Logs, logger *slog.Logger) (_ *parts, err er
 			err = errors.Join(err, p.listener.Close())
 		}
 	}()
-	p.link, err = c.newLink(logger, func(connected bool) {
+	p.store = store.New(filepath.Join(c.config.StateFolder(), store.FileName), logger)
+	p.link, err = c.newLink(logger, p.store, func(connected bool) {
 		if connected {
 			logger.Info("Deployment agent connected to cloud")
 		}
 		p.agent.Wake()
+		p.shadows.syncer.Line()
 	})
 	if err != nil {
 		return nil, err
@@ -250,37 +288,46 @@ func (c *Core) assemble(files *logs.Logs, logger *slog.Logger) (_ *parts, err er
 		MaxWorkItems:  c.config.MaxWorkItems,
 		MaxConcurrent: c.config.MaxConcurrent,
 	})
-	// The two know each other: what devices publish is routed, and some of that to
-	// devices.
-	local := new(deviceEndpoint)
+	// They know each other: what devices and the shadow service publish is routed, and
+	// some of that to them.
+	local, shadowService := new(knownLater), new(knownLater)
 	p.router = router.New(map[fescue.EndpointKind]router.Endpoint{
 		fescue.EndpointFunction: router.ToFunctions(p.supervisor),
 		fescue.EndpointDevice:   local,
+		fescue.EndpointShadow:   shadowService,
 		fescue.EndpointCloud: router.ToCloud(p.link, func(m router.Message, err error) {
 			logger.Warn("A message for the cloud was dropped.",
 				slog.String("source", m.Source), slog.String("topic", m.Topic), slog.String("errorString", err.Error()))
 		}),
 	}, logger)
-	p.local = newLocalMQTT(c.config, c.cloud, p.router, logger)
+	if p.local, err = newLocalMQTT(c.config, c.cloud, p.router, logger); err != nil {
+		return nil, err
+	}
 	local.Endpoint = p.local.gateway
+	if p.shadows, err = c.newShadows(p, files, p.router); err != nil {
+		return nil, err
+	}
+	shadowService.Endpoint = p.shadows.service
 	registry.Register(fescue.RouterFunction.ARN(), router.Function(p.router))
+	registry.Register(fescue.ShadowFunction.ARN(), p.shadows.service.Function())
 	p.secrets = &secrets.Function{Logger: logger}
 	registry.Register(fescue.SecretFunction.ARN(), p.secrets)
-	p.keys = credentials.New(c.keys, time.Now)
-	p.server = ipc.New(ipc.Options{Calls: registry, Workers: p.supervisor, Credentials: p.keys, Logger: logger})
+	p.server = ipc.New(ipc.Options{Calls: registry, Workers: p.supervisor, Credentials: c.keys, Logger: logger})
+	p.telemetry = c.newTelemetry(p, logger)
 	p.agent = agent.New(agent.Options{
 		ThingARN: c.config.ThingARN, ThingName: c.config.ThingName,
 		Folder:       c.config.DeploymentFolder(),
 		KeyFile:      filepath.Join(c.config.CertificateFolder(), "fescue-signing.pub"),
 		SecretKey:    c.config.Credentials.SecretsKeyPath,
 		Cloud:        c.cloud,
-		Edge:         &edge{config: c.config, parts: p, files: files, shipper: c.shipper},
+		Edge:         &edge{config: c.config, parts: p, files: files, shipper: c.shipper, keys: c.keys},
 		Logger:       logger,
 		Connected:    p.wake.Active,
 		Certificates: c.certificates,
 		Info:         p.info,
 		Activity:     p.activity,
 		Site:         p.local.notice,
+		Telemetry:    p.telemetry,
 		Missing:      p.sandbox.Missing(),
 		Private:      c.hidden(),
 		AllowRoot:    c.config.AllowRoot,
@@ -298,7 +345,10 @@ func (c *Core) openSandbox(logger *slog.Logger) (*sandbox.Sandbox, error) {
 	if err := os.RemoveAll(filepath.Join(c.config.StateFolder(), "workers")); err != nil {
 		return nil, err
 	}
-	return sandbox.Open(sandbox.Options{Folder: filepath.Join(c.config.StateFolder(), "sandbox"), Logger: logger, Init: c.options.ContainerInit})
+	return sandbox.Open(sandbox.Options{
+		Folder: filepath.Join(c.config.StateFolder(), "sandbox"), Logger: logger, Init: c.options.ContainerInit,
+		OverlayTmpfs: c.config.OverlayTmpfs, BlockDevices: c.config.MountAllBlockDevices,
+	})
 }
 
 // hidden are the core's folders, of which functions in containers see nothing but
@@ -331,8 +381,13 @@ func number(id *uint32) *int {
 	return &n
 }
 
+// longestKeepAlive bounds the keep-alive of the link, whatever the configuration says: a
+// core that waits to be woken learns that its line is dead within four minutes, and the
+// control plane that the core is gone within six.
+const longestKeepAlive = 240 * time.Second
+
 // newLink makes the MQTT link.
-func (c *Core) newLink(logger *slog.Logger, changed func(connected bool)) (*cloudlink.Link, error) {
+func (c *Core) newLink(logger *slog.Logger, kept *store.DB, changed func(connected bool)) (*cloudlink.Link, error) {
 	tls, err := c.config.Credentials.TLS(c.config.IoTMQTT)
 	if err != nil {
 		return nil, err
@@ -343,9 +398,11 @@ func (c *Core) newLink(logger *slog.Logger, changed func(connected bool)) (*clou
 		Dial:             func(ctx context.Context) (net.Conn, error) { return c.config.Proxy.Dial(ctx, c.config.IoTMQTT) },
 		ClientID:         c.config.ClientID,
 		ExtraClientID:    c.config.ThingName,
-		KeepAlive:        c.config.KeepAlive,
+		KeepAlive:        min(c.config.KeepAlive, longestKeepAlive),
 		OperationTimeout: c.config.OperationTimeout,
 		MaxRetry:         c.config.MaxRetryInterval,
+		Spool:            kept.Queue(),
+		Sessions:         kept.Sessions(),
 		Logger:           logger,
 		Changed:          changed,
 	}), nil
@@ -362,13 +419,16 @@ func (p *parts) subscribe(thing string) {
 	p.subscribed = p.link.Subscribe(func(m cloudlink.Message) error {
 		return p.router.FromCloud(context.Background(), m.Topic, m.Payload)
 	})
+	p.kept = p.link.SubscribeLasting(func(m cloudlink.Message) error {
+		return p.router.KeptByCloud(context.Background(), m.Topic, m.Payload)
+	})
 }
 
 // serve runs the parts. They end in the order in which they need each other:
 // the agent, the functions, their API, and what leads to the cloud last, so that
 // it can still send what functions said at their end.
 func (c *Core) serve(ctx context.Context, p *parts) error {
-	c.link.Store(p.link)
+	c.running.Store(p)
 	c.port.Store(int64(p.listener.Port()))
 	c.missing.Store(new(p.sandbox.Missing()))
 	failed, fail := context.WithCancelCause(ctx)
@@ -377,6 +437,10 @@ func (c *Core) serve(ctx context.Context, p *parts) error {
 	defer endLink()
 	var outer, inner errgroup.Group
 	outer.Go(func() error { return p.link.Run(linkCtx) })
+	outer.Go(func() error {
+		p.shadows.run(linkCtx, failed)
+		return nil
+	})
 	outer.Go(func() error {
 		c.shipper.Run(linkCtx, p.logger)
 		return nil
@@ -412,6 +476,10 @@ func (c *Core) serve(ctx context.Context, p *parts) error {
 		p.local.run(failed)
 		return nil
 	})
+	inner.Go(func() error {
+		p.telemetry.Run(failed)
+		return nil
+	})
 	<-failed.Done()
 	err := inner.Wait()
 
@@ -429,6 +497,9 @@ func (c *Core) serve(ctx context.Context, p *parts) error {
 	endLink()
 	if served := outer.Wait(); served != nil {
 		err = errors.Join(err, fmt.Errorf("serve: %w", served))
+	}
+	if closed := p.store.Close(); closed != nil {
+		p.logger.Warn("The core's store did not close.", slog.String("errorString", closed.Error()))
 	}
 	return err
 }

@@ -24,6 +24,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/bundle"
 	"github.com/fescue-edge/fescue/core"
@@ -335,7 +337,7 @@ func start(t *testing.T, root string, edit func(*core.Options)) (k *core.Core, o
 	t.Helper()
 	nobody, anyPort := uint32(65534), 0
 	output = &lines{}
-	o := core.Options{Root: root, IPCPort: &anyPort, DefaultUID: &nobody, DefaultGID: &nobody, Output: output, HealthTimeout: time.Second}
+	o := core.Options{Root: root, IPCPort: &anyPort, DefaultUID: &nobody, DefaultGID: &nobody, Output: output}
 	if edit != nil {
 		edit(&o)
 	}
@@ -371,22 +373,8 @@ func start(t *testing.T, root string, edit func(*core.Options)) (k *core.Core, o
 	return k, output, stop
 }
 
-type lines struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
+// lines is a log that tests read while it is written.
+type lines = testkit.Buffer
 
 func workers(t *testing.T, k *core.Core) []map[string]string {
 	t.Helper()
@@ -500,14 +488,14 @@ func TestCore(t *testing.T) {
 		c.publish("down/a", `{"n": 1}`)
 		c.await("its echo", func() bool { return contains(c.messages, `up/echo={"n": 1} on down/a`) })
 	})
-	t.Run("tells the control plane which interpreters the machine has", func(t *testing.T) {
+	t.Run("reports to the control plane which interpreters the machine has", func(t *testing.T) {
 		c.await("Python", func() bool {
 			return slices.ContainsFunc(c.info.Runtimes, func(r fescue.CoreRuntime) bool {
 				return r.Name == "Python" && strings.HasPrefix(r.Version, "3.") && filepath.IsAbs(r.Path)
 			})
 		})
 	})
-	t.Run("serves the health API on the port that it tells", func(t *testing.T) {
+	t.Run("serves the health API on the port that it reports", func(t *testing.T) {
 		list := workers(t, k)
 		if len(list) == 0 {
 			t.Fatal("no workers")
@@ -606,6 +594,28 @@ func TestNewRefuses(t *testing.T) {
 				t.Errorf("New left something behind: %v", err)
 			}
 		})
+	}
+}
+
+// TestLogsEndpoint: keys of the group's role do not go to other machines in the clear.
+func TestLogsEndpoint(t *testing.T) {
+	t.Parallel()
+	root := newRoot(t, newCloud(t))
+	explicit := aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) { return aws.Credentials{}, nil })
+	for _, tc := range []struct {
+		url  string
+		keys aws.CredentialsProvider
+		want string // of the error
+	}{
+		{url: "https://logs.eu-west-1.amazonaws.com"}, {url: "http://127.0.0.1:4566"}, {url: "http://[::1]:4566"}, {url: "http://localhost:4566"},
+		{url: "http://logs.example.com", keys: explicit},
+		{url: "http://logs.example.com", want: "AWS_ACCESS_KEY_ID"}, {url: "http://127.0.0.1.example.com", want: "https URL"},
+		{url: "http://10.0.0.7:4566", want: "https URL"}, {url: "ftp://127.0.0.1", want: "not a URL"},
+	} {
+		_, err := core.New(core.Options{Root: root, LogsEndpoint: tc.url, LogsCredentials: tc.keys})
+		if (err == nil) != (tc.want == "") || err != nil && !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%s: %v, want %q", tc.url, err, tc.want)
+		}
 	}
 }
 

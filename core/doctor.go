@@ -5,49 +5,15 @@ import (
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/core/config"
+	"github.com/fescue-edge/fescue/doctor"
 )
 
-// Health is how something on a core's machine is.
-type Health string
-
-// The healths. Poor is what some groups need; Bad keeps the core from its work.
-const (
-	Good    Health = "ok"
-	Poor    Health = "warn"
-	Bad     Health = "fail"
-	Unknown Health = "unknown"
-)
-
-// Finding is one thing that Examine looked at.
-type Finding struct {
-	// Subject is what it is about; Says is what was found, and Remedy what to do,
-	// empty where nothing is to be done.
-	Subject string `json:"subject"`
-	Health  Health `json:"health"`
-	Says    string `json:"says"`
-	Remedy  string `json:"remedy,omitempty"`
-}
-
-// Examination is what Examine found.
+// Examination is what Examine found. Poor is what some groups need.
 type Examination struct {
-	Findings []Finding `json:"findings"`
+	doctor.Report
 	// Core is what a core here would report of itself to the control plane, by which
 	// groups are judged.
 	Core fescue.CoreInfo `json:"core"`
-}
-
-// Well reports whether nothing keeps a core from its work.
-func (e *Examination) Well() bool {
-	for _, f := range e.Findings {
-		if f.Health == Bad {
-			return false
-		}
-	}
-	return true
-}
-
-func (e *Examination) add(subject string, health Health, says, remedy string) {
-	e.Findings = append(e.Findings, Finding{subject, health, says, remedy})
 }
 
 // Examine looks whether a core with these options can do its work on this machine,
@@ -55,10 +21,10 @@ func (e *Examination) add(subject string, health Health, says, remedy string) {
 // and a core may run meanwhile.
 func Examine(ctx context.Context, o Options) *Examination {
 	e := new(Examination)
-	e.machine(ctx, o)
-	cfg, err := config.Load(o.Root, config.Overrides{IoTHost: o.IoTHost, GGHost: o.GGHost, CAFile: o.CAFile})
+	cfg, err := o.load()
+	e.machine(ctx, o, err == nil && cfg.OverlayTmpfs)
 	if err != nil {
-		e.add("config.json", Bad, err.Error(), "correct it, or make a folder with fescue provision; what follows from it was not looked at")
+		e.Add("config.json", doctor.Bad, err.Error(), "correct it, or make a folder with fescue provision; what follows from it was not looked at")
 		e.accounts(o, config.UIDRange{})
 		return e
 	}

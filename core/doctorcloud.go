@@ -16,6 +16,7 @@ import (
 
 	"github.com/fescue-edge/fescue/core/config"
 	"github.com/fescue-edge/fescue/corelink"
+	"github.com/fescue-edge/fescue/doctor"
 )
 
 // configuration looks at config.json, which was read, and at the files that it names.
@@ -23,12 +24,12 @@ func (e *Examination) configuration(cfg *config.Config) {
 	path := config.Path(cfg.Root)
 	e.private("config.json", path)
 	for _, text := range cfg.Unused {
-		e.add("config.json", Poor, text, "leave the key out, or let it stand: the core runs all the same")
+		e.Add("config.json", doctor.Poor, text, "leave the key out, or let it stand: the core runs all the same")
 	}
 	c := cfg.Credentials
 	e.private("private key", c.PrivateKeyPath)
 	if _, err := c.TLS(cfg.GGHTTP); err != nil {
-		e.add("certificate", Bad, err.Error(), "put certificate, key and authority where config.json says, as files in PEM form that belong together")
+		e.Add("certificate", doctor.Bad, err.Error(), "put certificate, key and authority where config.json says, as files in PEM form that belong together")
 		return
 	}
 	for _, f := range []struct{ subject, file string }{{"certificate", c.CertificatePath}, {"authority", c.CAPath}} {
@@ -39,11 +40,11 @@ func (e *Examination) configuration(cfg *config.Config) {
 		says := fmt.Sprintf("%s, until %s", f.file, last.NotAfter.UTC().Format(time.RFC3339))
 		switch left := time.Until(last.NotAfter); {
 		case left <= 0:
-			e.add(f.subject, Bad, says, "replace it, or set this machine's clock if that is wrong")
+			e.Add(f.subject, doctor.Bad, says, "replace it, or set this machine's clock if that is wrong")
 		case left < 30*24*time.Hour:
-			e.add(f.subject, Poor, says, "replace it before")
+			e.Add(f.subject, doctor.Poor, says, "replace it before")
 		default:
-			e.add(f.subject, Good, says, "")
+			e.Add(f.subject, doctor.Good, says, "")
 		}
 	}
 }
@@ -53,11 +54,11 @@ func (e *Examination) private(subject, path string) {
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist), err != nil:
-		e.add(subject, Bad, err.Error(), "put it there")
+		e.Add(subject, doctor.Bad, err.Error(), "put it there")
 	case info.Mode().Perm()&0o077 != 0:
-		e.add(subject, Poor, fmt.Sprintf("%s can be used by others (%s)", path, info.Mode().Perm()), "chmod 600 "+path)
+		e.Add(subject, doctor.Poor, fmt.Sprintf("%s can be used by others (%s)", path, info.Mode().Perm()), "chmod 600 "+path)
 	default:
-		e.add(subject, Good, fmt.Sprintf("%s (%s)", path, info.Mode().Perm()), "")
+		e.Add(subject, doctor.Good, fmt.Sprintf("%s (%s)", path, info.Mode().Perm()), "")
 	}
 }
 
@@ -66,7 +67,7 @@ const reachTimeout = 15 * time.Second
 
 // cloud tries the endpoints as the core does, and compares the clocks.
 func (e *Examination) cloud(ctx context.Context, cfg *config.Config) {
-	client, err := newClient(cfg)
+	client, err := newClient(cfg, cfg.GGHTTP)
 	if err != nil {
 		return // the certificate's finding says why
 	}
@@ -85,10 +86,10 @@ func (e *Examination) https(ctx context.Context, client *corelink.Client) error 
 
 func (e *Examination) reach(subject, address, keys string, err error) {
 	if err == nil {
-		e.add(subject, Good, address+" took this core's certificate", "")
+		e.Add(subject, doctor.Good, address+" took this core's certificate", "")
 		return
 	}
-	e.add(subject, Bad, address+": "+err.Error(), "see to the server, the way there ("+keys+" in config.json, firewall, proxy) and the certificate's status and policy")
+	e.Add(subject, doctor.Bad, address+": "+err.Error(), "see to the server, the way there ("+keys+" in config.json, firewall, proxy) and the certificate's status and policy")
 }
 
 // clock compares the clocks by what the control plane answered.
@@ -97,11 +98,11 @@ func (e *Examination) clock(client *corelink.Client) {
 	offset, known := client.ClockOffset()
 	switch {
 	case !known:
-		e.add("clock", Unknown, "the control plane did not answer; here it is "+time.Now().UTC().Format(time.RFC3339), "")
+		e.Add("clock", doctor.Unknown, "the control plane did not answer; here it is "+time.Now().UTC().Format(time.RFC3339), "")
 	case offset.Abs() > tolerance:
-		e.add("clock", Bad, fmt.Sprintf("%s from the control plane's", offset.Abs().Round(time.Second)), "set it, or have a time service keep it: certificates look expired or not yet valid")
+		e.Add("clock", doctor.Bad, fmt.Sprintf("%s from the control plane's", offset.Abs().Round(time.Second)), "set it, or have a time service keep it: certificates look expired or not yet valid")
 	default:
-		e.add("clock", Good, fmt.Sprintf("within %s of the control plane's", cmp.Or(offset.Abs().Round(time.Second), time.Second)), "")
+		e.Add("clock", doctor.Good, fmt.Sprintf("within %s of the control plane's", cmp.Or(offset.Abs().Round(time.Second), time.Second)), "")
 	}
 }
 

@@ -18,44 +18,45 @@ import (
 	"github.com/fescue-edge/fescue/core/plan"
 	"github.com/fescue-edge/fescue/core/sandbox"
 	"github.com/fescue-edge/fescue/disk"
+	"github.com/fescue-edge/fescue/doctor"
 	"github.com/fescue-edge/fescue/runtimes"
 )
 
 // machine looks at the machine itself (AWS IoT Greengrass V1 developer guide, "What is
 // AWS IoT Greengrass", has what the original wanted).
-func (e *Examination) machine(ctx context.Context, o Options) {
+func (e *Examination) machine(ctx context.Context, o Options, inMemory bool) {
 	e.Core = fescue.CoreInfo{
 		Version: softwareVersion(), Architecture: runtime.GOARCH, Kernel: kernel(), Cgroups: cgroups("/sys/fs/cgroup"), Root: os.Geteuid() == 0,
 		Unserved: fescue.UnservedNames(), Formats: bundle.Formats(),
 	}
 	if e.Core.Root {
-		e.add("user", Good, "root", "")
+		e.Add("user", doctor.Good, "root", "")
 	} else {
-		e.add("user", Poor, fmt.Sprintf("UID %d: no containers, no RunAs, and functions run as the core's own user", os.Geteuid()), "run the core, and this, as root")
+		e.Add("user", doctor.Poor, fmt.Sprintf("UID %d: no containers, no RunAs, and functions run as the core's own user", os.Geteuid()), "run the core, and this, as root")
 	}
 	switch major, minor := release(e.Core.Kernel); {
 	case major < 3 || major == 3 && minor < 17:
-		e.add("kernel", Bad, e.Core.Kernel, "use Linux 3.17 or newer, for containers 4.4")
+		e.Add("kernel", doctor.Bad, e.Core.Kernel, "use Linux 3.17 or newer, for containers 4.4")
 	case major == 3 || major == 4 && minor < 4:
-		e.add("kernel", Poor, e.Core.Kernel, "containers need Linux 4.4 or newer")
+		e.Add("kernel", doctor.Poor, e.Core.Kernel, "containers need Linux 4.4 or newer")
 	default:
-		e.add("kernel", Good, e.Core.Kernel, "")
+		e.Add("kernel", doctor.Good, e.Core.Kernel, "")
 	}
 	for _, option := range kernelOptions {
 		if option.there() {
-			e.add(option.name, Good, "there", "")
+			e.Add(option.name, doctor.Good, "there", "")
 		} else {
-			e.add(option.name, Poor, "not there", "containers need it: "+option.remedy)
+			e.Add(option.name, doctor.Poor, "not there", "containers need it: "+option.remedy)
 		}
 	}
 	e.groups()
-	e.containers(o)
+	e.containers(o, inMemory)
 	for _, link := range []string{"hardlinks", "symlinks"} {
 		name := "fs.protected_" + link
 		if text, err := os.ReadFile("/proc/sys/fs/protected_" + link); err == nil && strings.TrimSpace(string(text)) != "0" {
-			e.add(name, Good, strings.TrimSpace(string(text)), "")
+			e.Add(name, doctor.Good, strings.TrimSpace(string(text)), "")
 		} else {
-			e.add(name, Poor, "0", "sysctl -w "+name+"=1, and in /etc/sysctl.d for good: users could have root follow their links")
+			e.Add(name, doctor.Poor, "0", "sysctl -w "+name+"=1, and in /etc/sysctl.d for good: users could have root follow their links")
 		}
 	}
 	e.interpreters(ctx, o)
@@ -110,43 +111,43 @@ func (e *Examination) groups() {
 	}
 	version := e.Core.Cgroups
 	if version == "" {
-		e.add("control groups", Poor, "not mounted", "containers need them: mount them, as every common distribution does")
+		e.Add("control groups", doctor.Poor, "not mounted", "containers need them: mount them, as every common distribution does")
 		return
 	}
 	if len(missing) > 0 || err != nil {
-		e.add("control groups", Poor, version+" without "+strings.Join(missing, " and "), "containers need a kernel with CONFIG_MEMCG and CONFIG_CGROUP_PIDS; on a Raspberry Pi add cgroup_enable=memory to cmdline.txt")
+		e.Add("control groups", doctor.Poor, version+" without "+strings.Join(missing, " and "), "containers need a kernel with CONFIG_MEMCG and CONFIG_CGROUP_PIDS; on a Raspberry Pi add cgroup_enable=memory to cmdline.txt")
 		return
 	}
-	e.add("control groups", Good, version+" with "+strings.Join(found, ", "), "")
+	e.Add("control groups", doctor.Good, version+" with "+strings.Join(found, ", "), "")
 }
 
 // containers makes a sandbox of its own, which makes a container as a core does at
-// its start.
-func (e *Examination) containers(o Options) {
+// its start, with its layers in memory where config.json wants them there.
+func (e *Examination) containers(o Options, inMemory bool) {
 	const subject = "containers"
 	folder, err := os.MkdirTemp("", "fescue-doctor-")
 	if err != nil {
-		e.add(subject, Unknown, err.Error(), "make room for temporary files")
+		e.Add(subject, doctor.Unknown, err.Error(), "make room for temporary files")
 		return
 	}
 	defer os.RemoveAll(folder)
-	box, err := sandbox.Open(sandbox.Options{Folder: filepath.Join(folder, "sandbox"), Logger: slog.New(slog.DiscardHandler), Init: o.ContainerInit})
+	box, err := sandbox.Open(sandbox.Options{Folder: filepath.Join(folder, "sandbox"), Logger: slog.New(slog.DiscardHandler), Init: o.ContainerInit, OverlayTmpfs: inMemory})
 	if err != nil {
-		e.add(subject, Bad, err.Error(), "functions cannot be started until that is mended")
+		e.Add(subject, doctor.Bad, err.Error(), "functions cannot be started until that is mended")
 		return
 	}
 	e.Core.Missing = box.Missing()
 	if err := box.Close(); err != nil {
-		e.add(subject, Poor, "a container was started, and its remains could not be removed: "+err.Error(), "")
+		e.Add(subject, doctor.Poor, "a container was started, and its remains could not be removed: "+err.Error(), "")
 	}
 	if len(e.Core.Missing) == 0 {
-		e.add(subject, Good, "one was started", "")
+		e.Add(subject, doctor.Good, "one was started", "")
 		return
 	}
 	e.Core.Unserved = append(e.Core.Unserved, fescue.FeatureContainers)
 	for _, text := range e.Core.Missing {
 		says, remedy, _ := strings.Cut(text, "; ")
-		e.add(subject, Poor, says, remedy)
+		e.Add(subject, doctor.Poor, says, remedy)
 	}
 }
 
@@ -166,10 +167,10 @@ func (e *Examination) interpreters(ctx context.Context, o Options) {
 			}
 		}
 		if len(found) > 0 {
-			e.add(row.Language, Good, strings.Join(found, ", "), "")
+			e.Add(row.Language, doctor.Good, strings.Join(found, ", "), "")
 			continue
 		}
-		e.add(row.Language, Poor, "not found in "+strings.Join(o.searchPath(), ", "), "for functions in "+row.Language+" install it, for example Debian's package "+packages[row.Language])
+		e.Add(row.Language, doctor.Poor, "not found in "+strings.Join(o.searchPath(), ", "), "for functions in "+row.Language+" install it, for example Debian's package "+packages[row.Language])
 	}
 }
 
@@ -193,11 +194,11 @@ func (e *Examination) accounts(o Options, uids config.UIDRange) {
 		id, err := account.lookup(account.name)
 		switch {
 		case account.given:
-			e.add(account.name, Good, "not needed: config.json says whom functions run as", "")
+			e.Add(account.name, doctor.Good, "not needed: config.json says whom functions run as", "")
 		case err != nil:
-			e.add(account.name, Poor, err.Error(), remedy)
+			e.Add(account.name, doctor.Poor, err.Error(), remedy)
 		default:
-			e.add(account.name, Good, strconv.Itoa(id), "")
+			e.Add(account.name, doctor.Good, strconv.Itoa(id), "")
 		}
 	}
 }
@@ -213,12 +214,12 @@ func (e *Examination) space(cfg *config.Config) {
 	says := fmt.Sprintf("%d MB are free in %s", free>>20, folder)
 	switch {
 	case err != nil:
-		e.add("disk", Unknown, err.Error(), "")
+		e.Add("disk", doctor.Unknown, err.Error(), "")
 	case free < least:
-		e.add("disk", Bad, says, "make room: no deployment can be staged")
+		e.Add("disk", doctor.Bad, says, "make room: no deployment can be staged")
 	case free < enough:
-		e.add("disk", Poor, says, "128 MB and the functions' packages are advised")
+		e.Add("disk", doctor.Poor, says, "128 MB and the functions' packages are advised")
 	default:
-		e.add("disk", Good, says, "")
+		e.Add("disk", doctor.Good, says, "")
 	}
 }

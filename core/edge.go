@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/fescue-edge/fescue/core/config"
+	"github.com/fescue-edge/fescue/core/credentials"
 	"github.com/fescue-edge/fescue/core/lifecycle"
 	"github.com/fescue-edge/fescue/core/logs"
 	"github.com/fescue-edge/fescue/core/logship"
@@ -25,6 +26,8 @@ type edge struct {
 	files  *logs.Logs
 	// shipper sends what loggers want sent.
 	shipper *logship.Shipper
+	// keys are those of the group's role.
+	keys *credentials.Exchange
 }
 
 // Check implements agent.Edge.
@@ -57,25 +60,33 @@ func (e *edge) Apply(ctx context.Context, p plan.Plan) error {
 		return err
 	}
 	e.files.Configure(logs.Of(p.Loggers))
+	e.keys.Use(p.GroupID)
 	e.shipper.SetGroup(p.GroupID)
-	// Functions publish as soon as they start, so their routes come first; the
-	// cloud sends as soon as it is asked, so its subscriptions come last.
+	// Functions and devices publish as soon as they are let, so their routes and where
+	// their messages are kept come first; the cloud sends as soon as it is asked, so its
+	// subscriptions come last.
+	e.parts.link.SetQueue(p.SpoolOnDisk, p.SpoolBytes)
 	e.parts.router.SetTable(table)
 	e.parts.useSecrets(p)
 	e.parts.local.apply(p)
+	e.parts.shadows.apply(ctx, p)
 	shelf := models.Shelf{Folder: filepath.Join(e.config.DeploymentFolder(), models.FolderName)}
 	if err := shelf.Arrange(ctx, p); err != nil {
 		return err
 	}
-	e.parts.keys.Use(p.GroupID)
 	if _, err := e.parts.supervisor.Apply(ctx, p.Functions); err != nil {
 		return err
 	}
 	if err := shelf.Prune(p); err != nil {
 		return err
 	}
-	e.parts.link.SetMaxBytes(p.SpoolBytes)
-	e.parts.subscribed.SetFilters(table.CloudFilters()...)
+	// Whichever is not wanted ends after the other has begun.
+	from, other := e.parts.subscribed, e.parts.kept
+	if p.CloudKeeps {
+		from, other = other, from
+	}
+	from.SetFilters(table.CloudFilters()...)
+	other.SetFilters()
 	return nil
 }
 
@@ -114,9 +125,9 @@ func (e *edge) WaitReady(ctx context.Context) []plan.Trouble {
 
 // Reset implements agent.Edge: it removes what a reset removes (AWS IoT
 // Greengrass V1 developer guide, "Reset deployments") and this core has.
-func (e *edge) Reset(context.Context) error {
+func (e *edge) Reset(ctx context.Context) error {
 	// Files that are still open would go on growing without a name.
 	err := e.files.Close()
 	err = errors.Join(err, os.RemoveAll(filepath.Join(e.config.LogFolder(), "user")))
-	return errors.Join(err, e.parts.local.identity.Forget())
+	return errors.Join(err, e.parts.local.identity.Forget(), e.parts.shadows.service.Clear(ctx))
 }

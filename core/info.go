@@ -25,7 +25,7 @@ func (p *parts) info(context.Context) fescue.CoreInfo {
 }
 
 // lookForRuntimes asks the machine's interpreters for their versions, which takes
-// too long to wait for it, and has the control plane hear of them.
+// too long to wait for it, and reports them to the control plane.
 func (p *parts) lookForRuntimes(ctx context.Context) {
 	found := p.supervisor.Interpreters(ctx)
 	if ctx.Err() == nil {

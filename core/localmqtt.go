@@ -16,6 +16,7 @@ import (
 	"github.com/fescue-edge/fescue/core/plan"
 	"github.com/fescue-edge/fescue/core/router"
 	"github.com/fescue-edge/fescue/corelink"
+	"github.com/fescue-edge/fescue/periodic"
 )
 
 // localMQTT is the MQTT server for client devices with what it needs: its
@@ -43,15 +44,19 @@ type localMQTT struct {
 // information has it: clients behind strict firewalls use it, with ALPN.
 const extraPort = 443
 
-func newLocalMQTT(cfg *config.Config, cloud *corelink.Client, publisher gateway.Publisher, logger *slog.Logger) *localMQTT {
+func newLocalMQTT(cfg *config.Config, cloud *corelink.Client, publisher gateway.Publisher, logger *slog.Logger) (*localMQTT, error) {
+	key, err := cfg.Credentials.MQTTServerKey()
+	if err != nil {
+		return nil, err
+	}
 	m := &localMQTT{port: cfg.LocalMQTTPort, logger: logger, listening: make(map[int]context.CancelFunc), failing: make(map[int]error)}
 	m.identity = gateway.OpenIdentity(gateway.IdentityOptions{
-		Folder: filepath.Join(cfg.StateFolder(), "server"), Thing: cfg.ThingName, Issuer: cloud, Logger: logger,
+		Folder: filepath.Join(cfg.StateFolder(), "server"), Thing: cfg.ThingName, Issuer: cloud, Logger: logger, Key: key,
 	})
 	m.gateway = gateway.New(gateway.Options{Publisher: publisher, Certificate: m.identity.Certificate, Logger: logger})
 	m.gateway.Revoke(m.identity.Site().Revoked)
 	m.detector = gateway.NewDetector(gateway.DetectorOptions{Thing: cfg.ThingName, Port: cfg.LocalMQTTPort, Cloud: cloud, Logger: logger})
-	return m
+	return m, nil
 }
 
 // apply has exactly the plan's devices served.
@@ -103,17 +108,11 @@ func (m *localMQTT) run(ctx context.Context) {
 	var parts sync.WaitGroup
 	parts.Go(func() { m.identity.Run(ctx) })
 	parts.Go(func() { m.detector.Run(ctx) })
-	tick := time.NewTicker(listenInterval)
-	defer tick.Stop()
-	for ctx.Err() == nil {
-		select {
-		case <-ctx.Done():
-		case <-tick.C:
-			m.mu.Lock()
-			m.listen()
-			m.mu.Unlock()
-		}
-	}
+	periodic.Every(ctx, listenInterval, func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.listen()
+	})
 	m.mu.Lock()
 	m.serving = nil // nothing is served anew from here on
 	m.mu.Unlock()
@@ -176,5 +175,5 @@ func (m *localMQTT) serve(port int, l net.Listener) {
 	})
 }
 
-// deviceEndpoint is the gateway for the router, which is made first.
-type deviceEndpoint struct{ router.Endpoint }
+// knownLater is an endpoint of the router, which is made before it.
+type knownLater struct{ router.Endpoint }

@@ -7,12 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"os"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
+	"github.com/fescue-edge/fescue/core/credentials"
 	"github.com/fescue-edge/fescue/core/logship"
 )
 
@@ -26,8 +28,11 @@ func (c *Core) logDestination() (logship.Destination, error) {
 		// What was given may hold a password.
 		return nil, errors.New("--logs-endpoint is not a URL such as https://logs.eu-west-1.amazonaws.com")
 	}
-	if c.options.LogsCredentials == nil {
-		return nil, fmt.Errorf("--logs-endpoint %s needs credentials that it knows: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY for the core", endpoint)
+	signer := c.roleCredentials
+	if explicit := c.options.LogsCredentials; explicit != nil {
+		signer = func(ctx context.Context, _ string) (aws.Credentials, error) { return explicit.Retrieve(ctx) }
+	} else if endpoint.Scheme == "http" && !loopback(endpoint.Hostname()) {
+		return nil, errors.New("--logs-endpoint is http: the session token of the group's role would go to another machine for all to read; name an https URL, one of this machine such as http://127.0.0.1:4566, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.TLSClientConfig = &tls.Config{RootCAs: c.trusted(), MinVersion: tls.VersionTLS12}
@@ -41,7 +46,29 @@ func (c *Core) logDestination() (logship.Destination, error) {
 	}
 	return &logship.CloudWatch{
 		Endpoint: endpoint, Partition: c.config.Partition, Thing: c.config.ThingName,
-		Credentials: c.options.LogsCredentials, HTTP: &http.Client{Transport: transport}, Now: time.Now,
+		Credentials: signer, HTTP: &http.Client{Transport: transport}, Now: time.Now,
+	}, nil
+}
+
+// loopback reports whether a host is this machine.
+func loopback(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.Unmap().IsLoopback()
+}
+
+// roleCredentials are the keys of a group's role, which the exchange renews before
+// they end. Lines of a group that does not run any more have none.
+func (c *Core) roleCredentials(ctx context.Context, groupID string) (aws.Credentials, error) {
+	got, err := c.keys.GetFor(ctx, groupID)
+	if errors.Is(err, credentials.ErrOtherGroup) {
+		return aws.Credentials{}, fmt.Errorf("%w: %w", logship.ErrRefused, err)
+	}
+	if err != nil {
+		return aws.Credentials{}, err
+	}
+	return aws.Credentials{
+		AccessKeyID: got.AccessKeyID, SecretAccessKey: got.SecretAccessKey, SessionToken: got.SessionToken,
+		Source: "GreengrassGroupRole", CanExpire: true, Expires: got.Expiration,
 	}, nil
 }
 

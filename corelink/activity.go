@@ -20,6 +20,27 @@ type Activity struct {
 	Dropped  uint64 `json:"dropped"`
 	// Functions are those of the group, by ARN.
 	Functions []FunctionActivity `json:"functions"`
+	// Devices are the client devices of the group, by thing; nil of a core whose software
+	// does not know the question.
+	Devices []DeviceActivity `json:"devices,omitempty"`
+}
+
+// DeviceActivity is what a client device does, as far as its core knows. It begins
+// anew when the core starts.
+type DeviceActivity struct {
+	Thing     string `json:"thing"`
+	Connected bool   `json:"connected"`
+	// Since is when the device connected, or went; nil if it has not been here.
+	Since *time.Time `json:"since,omitempty"`
+	// Address is the one that it connects from or last did, without a port;
+	// CertificateEnd is when the certificate that it showed is over.
+	Address        string     `json:"address,omitempty"`
+	CertificateEnd *time.Time `json:"certificateEnd,omitempty"`
+	// In counts the messages that it sent, Out those that it was sent; Waiting are those with
+	// QoS 1 that it has not acknowledged.
+	In      uint64 `json:"in"`
+	Out     uint64 `json:"out"`
+	Waiting int    `json:"waiting"`
 }
 
 // FunctionActivity is what a function does.
@@ -55,6 +76,7 @@ type WorkerActivity struct {
 const (
 	MaxActivityFunctions = 500
 	MaxActivityWorkers   = 1000
+	MaxActivityDevices   = 2500
 )
 
 // Validate refuses what no core says.
@@ -70,6 +92,14 @@ func (a Activity) Validate() error {
 				return errors.New("a worker's id or state is too long")
 			}
 		}
+	}
+	for _, d := range a.Devices {
+		if len(d.Thing) > 128 || len(d.Address) > 64 {
+			return errors.New("a device's name or address is too long")
+		}
+	}
+	if len(a.Devices) > MaxActivityDevices {
+		return errors.New("an activity has too many devices")
 	}
 	if len(a.Functions) > MaxActivityFunctions || workers > MaxActivityWorkers {
 		return errors.New("an activity has too many functions or workers")

@@ -181,20 +181,19 @@ func (c *Client) AnswerCheck(ctx context.Context, groupID, checkID, coreARN stri
 	return nil
 }
 
-// CreateCertificate asks for a certificate of the core's MQTT server over the key of
-// a certificate signing request in PEM.
-func (c *Client) CreateCertificate(ctx context.Context, thing string, csr []byte) (ServerCertificate, error) {
+// CreateCertificate asks for a certificate of the core's MQTT server.
+func (c *Client) CreateCertificate(ctx context.Context, thing string, request CertificateRequest) (ServerCertificate, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	var answer ServerCertificate
-	if err := c.call(ctx, http.MethodPut, corePath(thing)+"/certificate", CertificateRequest{string(csr)}, &answer); err != nil {
+	if err := c.call(ctx, http.MethodPut, corePath(thing)+"/certificate", request, &answer); err != nil {
 		return ServerCertificate{}, fmt.Errorf("CreateCertificate for core %s: %w", thing, err)
 	}
 	return answer, nil
 }
 
-// UpdateConnectivity tells where client devices reach the core, in place of what was
-// told before.
+// UpdateConnectivity reports where client devices reach the core, in place of what was
+// reported before.
 func (c *Client) UpdateConnectivity(ctx context.Context, thing string, places []CorePlace) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
@@ -271,7 +270,7 @@ func (c *Client) call(ctx context.Context, method, path string, in, out any) err
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return withClock(err)
+		return withCertificate(withClock(err))
 	}
 	defer resp.Body.Close()
 	c.noticeClock(resp)
@@ -282,6 +281,16 @@ func (c *Client) call(ctx context.Context, method, path string, in, out any) err
 		return fmt.Errorf("the answer does not parse: %w", err)
 	}
 	return nil
+}
+
+// withCertificate says what to do where the control plane ends the handshake because
+// of this machine's certificate: it has no other way to say so.
+func withCertificate(err error) error {
+	var alert *net.OpError
+	if errors.As(err, &alert) && alert.Op == "remote error" && strings.Contains(alert.Err.Error(), "certificate") {
+		return fmt.Errorf("%w; the control plane does not take this machine's certificate: register it there (fescue recover, or iot register-certificate-without-ca), and see that it is ACTIVE and has not ended", err)
+	}
+	return err
 }
 
 func refusal(resp *http.Response) error {

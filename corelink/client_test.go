@@ -10,9 +10,12 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/fescue-edge/fescue/corelink"
+	"github.com/fescue-edge/fescue/pki"
 )
 
 // serve starts a TLS server with one handler and gives its roots.
@@ -42,6 +45,42 @@ func TestWithDial(t *testing.T) {
 	keys, err := client.SigningKeys(t.Context())
 	if err != nil || len(keys.Keys) != 1 || asked != "mill.invalid:8443" {
 		t.Errorf("keys %v, error %v, dialled %q", keys, err, asked)
+	}
+}
+
+func TestCertificateNotTaken(t *testing.T) {
+	t.Parallel()
+	authority, err := pki.NewAuthority("a", pki.ECDSA, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	own, err := authority.IssueServer(pki.ECDSA, []string{"core"}, time.Now(), time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, refused := range map[string]bool{"taken": false, "not taken": true} {
+		t.Run(name, func(t *testing.T) {
+			s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				json.NewEncoder(w).Encode(corelink.SigningKeys{})
+			}))
+			// In TLS 1.3 the refusal may be overtaken by the end of the connection.
+			s.TLS = &tls.Config{MaxVersion: tls.VersionTLS12, ClientAuth: tls.RequireAnyClientCert, VerifyConnection: func(tls.ConnectionState) error {
+				if refused {
+					return errors.New("not registered")
+				}
+				return nil
+			}}
+			s.StartTLS()
+			defer s.Close()
+			roots := x509.NewCertPool()
+			roots.AddCert(s.Certificate())
+			client := corelink.NewClient(s.Listener.Addr().String(), &tls.Config{RootCAs: roots, ServerName: "example.com", Certificates: []tls.Certificate{*own}})
+			defer client.Close()
+			_, err := client.SigningKeys(t.Context())
+			if said := err != nil && strings.Contains(err.Error(), "register it there"); (err != nil) != refused || said != refused {
+				t.Errorf("error %v", err)
+			}
+		})
 	}
 }
 

@@ -58,6 +58,8 @@ type Poll struct {
 	// Info is the hash of what the core has reported of itself; empty to be asked
 	// for nothing.
 	Info string
+	// Telemetry is whether the core sends telemetry. The first cores do not say so.
+	Telemetry fescue.Telemetry
 }
 
 // maxPollFormats bounds how many formats a poll may name.
@@ -77,6 +79,9 @@ func (p Poll) query() string {
 	}
 	if p.Info != "" {
 		q.Set("info", p.Info)
+	}
+	if p.Telemetry != "" {
+		q.Set("telemetry", string(p.Telemetry))
 	}
 	return q.Encode()
 }
@@ -102,6 +107,9 @@ func ParsePoll(q url.Values) (p Poll, err error) {
 	}
 	if p.Info = q.Get("info"); p.Info != "" && !fescue.ValidHash(p.Info) {
 		return Poll{}, errors.New("info must be a SHA-256")
+	}
+	if p.Telemetry = fescue.Telemetry(q.Get("telemetry")); p.Telemetry != "" && !p.Telemetry.Valid() {
+		return Poll{}, fmt.Errorf("telemetry must be %s or %s", fescue.TelemetryOn, fescue.TelemetryOff)
 	}
 	return p, nil
 }
@@ -137,6 +145,13 @@ type Offer struct {
 	Check *Check `json:"check,omitempty"`
 	// Site is for a core whose group has client devices.
 	Site *Site `json:"site,omitempty"`
+	// Telemetry is whether the core is to send telemetry; empty where the control plane
+	// does not know.
+	Telemetry fescue.Telemetry `json:"telemetry,omitempty"`
+	// Rest is for how many seconds at least a core need not ask again while it can be woken
+	// over MQTT: the control plane wakes it for everything that an answer may have, again
+	// and again until it asks. 0 is from one that does not say, and may lose a wake.
+	Rest int64 `json:"rest,omitempty"`
 }
 
 // Check asks a core whether it could run a group, which it is not to do. It is not
@@ -268,13 +283,13 @@ type SigningKey struct {
 	PEM   string `json:"pem"`
 }
 
-// OutOfTurn is the code of a refused report on a deployment that is open, and not in
+// OutOfOrder is the code of a refused report on a deployment that is open, and not in
 // a phase from which the event leads on.
-const OutOfTurn = "Conflict"
+const OutOfOrder = "Conflict"
 
 // ErrorBody is the body of every refusal.
 type ErrorBody struct {
-	// Code is stable: Forbidden, NotFound, OutOfTurn, WrongEpoch, Ended, Invalid.
+	// Code is stable: Forbidden, NotFound, OutOfOrder, WrongEpoch, Ended, Invalid.
 	Code    string `json:"code"`
 	Message string `json:"message"`
 }

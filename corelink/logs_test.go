@@ -61,6 +61,8 @@ func TestActivityValidate(t *testing.T) {
 	for name, a := range map[string]corelink.Activity{
 		"many workers":   workers(corelink.MaxActivityWorkers + 1),
 		"many functions": {Functions: make([]corelink.FunctionActivity, corelink.MaxActivityFunctions+1)},
+		"many devices":   {Devices: make([]corelink.DeviceActivity, corelink.MaxActivityDevices+1)},
+		"a long address": {Devices: []corelink.DeviceActivity{{Address: strings.Repeat("x", 65)}}},
 		"a long ARN":     {Functions: []corelink.FunctionActivity{{ARN: strings.Repeat("x", 513)}}},
 		"a long state":   {Functions: []corelink.FunctionActivity{{Workers: []corelink.WorkerActivity{{State: strings.Repeat("x", 65)}}}}},
 	} {

@@ -27,7 +27,7 @@ func TestPoll(t *testing.T) {
 		client := corelink.NewClient(address, cfg)
 		defer client.Close()
 		for _, want := range []corelink.Poll{
-			{}, {After: 7, Wait: 5 * time.Second}, {Formats: []int{1}}, {After: 1, Wait: time.Second, Formats: []int{1, 2, 30}, Info: hash},
+			{}, {After: 7, Wait: 5 * time.Second}, {Formats: []int{1}}, {After: 1, Wait: time.Second, Formats: []int{1, 2, 30}, Info: hash, Telemetry: fescue.TelemetryOff},
 		} {
 			if _, err := client.GetDeployment(t.Context(), "mill", want); err != nil {
 				t.Fatal(err)
@@ -61,6 +61,7 @@ func TestPoll(t *testing.T) {
 		"after=1&wait=0&formats=one":       "formats must be",
 		"after=1&wait=0&formats=" + strings.Repeat("1,", 32) + "1": "formats must be",
 		"after=1&wait=0&info=x":                        "info must be",
+		"after=1&wait=0&telemetry=on":                  "telemetry must be On or Off",
 		"after=1&wait=0&info=" + strings.ToUpper(hash): "info must be",
 	} {
 		t.Run(query, func(t *testing.T) {

@@ -18,6 +18,9 @@ type Identity struct {
 	Hosts []string `json:"hosts,omitempty"`
 	// Authority is the id of the group's authority that signs.
 	Authority string `json:"authority,omitempty"`
+	// Intermediate is for how many seconds the intermediate is good with which the core
+	// signs for itself while it has no line; 0 for none.
+	Intermediate int64 `json:"intermediate,omitempty"`
 }
 
 // CertificateRequest asks for the certificate of a core's MQTT server. The names in
@@ -26,6 +29,9 @@ type CertificateRequest struct {
 	// CSR is a certificate signing request in PEM, for the key and the proof that the
 	// core has it.
 	CSR string `json:"csr"`
+	// IntermediateCSR is one for the key of an intermediate authority, empty from a core
+	// that asks for none.
+	IntermediateCSR string `json:"intermediateCsr,omitempty"`
 }
 
 // ServerCertificate answers it.
@@ -33,6 +39,9 @@ type ServerCertificate struct {
 	Identity
 	// Chain is the certificate and the authority that signed it, in PEM.
 	Chain string `json:"chain"`
+	// IntermediateCertificate is what the same authority signed for the core to sign
+	// with, in PEM; empty where the control plane hands out none.
+	IntermediateCertificate string `json:"intermediateCertificate,omitempty"`
 }
 
 // Connectivity is where client devices reach a core: the body of UpdateConnectivityInfo

@@ -162,7 +162,7 @@ func setWaiting(c net.Conn, waits bool) {
 // connKey is the key of a request's net.Conn in its context.
 type connKey struct{}
 
-// Watch has an HTTP server tell the Listener below it which of its connections
+// Watch has an HTTP server report to the Listener below it which of its connections
 // have a request under way.
 func Watch(server *http.Server) {
 	outer := server.ConnContext

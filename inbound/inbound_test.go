@@ -23,7 +23,7 @@ const patience = testkit.Patience
 // hasty has little patience with its clients.
 var hasty = inbound.Pace{Grace: 300 * time.Millisecond, Rate: 100_000, Linger: 300 * time.Millisecond}
 
-// site is an HTTP server behind a Listener. "/read" reads the body and tells its
+// site is an HTTP server behind a Listener. "/read" reads the body and returns its
 // length, "/late" does so after it was asked on release, "/" leaves it.
 type site struct {
 	*inbound.Listener
@@ -319,7 +319,7 @@ func TestLimit(t *testing.T) {
 			t.Errorf("answer %q", got)
 		}
 	})
-	t.Run("connections at work stay, and one too many is told", func(t *testing.T) {
+	t.Run("connections at work stay, and one too many is refused in words", func(t *testing.T) {
 		t.Parallel()
 		s := serve(t, 3, inbound.DefaultPace, 0)
 		var busy []net.Conn

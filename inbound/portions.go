@@ -79,15 +79,15 @@ func (p *Portions) Wait(ctx context.Context, holder string, n, forOne, forAll in
 			delete(p.waiting, holder)
 		}
 	}()
-	patience := time.NewTimer(portionWait)
-	defer patience.Stop()
+	timeout := time.NewTimer(portionWait)
+	defer timeout.Stop()
 	for {
 		freed := p.freed
 		p.mu.Unlock()
 		var err error
 		select {
 		case <-freed:
-		case <-patience.C:
+		case <-timeout.C:
 			err = ErrNoPortion
 		case <-ctx.Done():
 			err = ctx.Err()

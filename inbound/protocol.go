@@ -8,17 +8,17 @@ import (
 	"time"
 )
 
-// ByProtocol speaks TLS on a listener and tells the connections that have
+// ByProtocol speaks TLS on a listener and separates the connections that have
 // negotiated a protocol by ALPN from all others. A handshake may take so long; failed
-// is told of those that fail. Both listeners yield *tls.Conn.
+// is called for those that fail. Both listeners yield *tls.Conn.
 //
 // Both listeners have to be served. Closing one of them closes l, and ends both.
-func ByProtocol(l net.Listener, cfg *tls.Config, protocol string, patience time.Duration, failed func(net.Addr, error)) (named, others net.Listener) {
+func ByProtocol(l net.Listener, cfg *tls.Config, protocol string, timeout time.Duration, failed func(net.Addr, error)) (named, others net.Listener) {
 	cfg = cfg.Clone()
 	cfg.NextProtos = append([]string{protocol}, cfg.NextProtos...)
 	return sortConns(l, func(raw net.Conn) (net.Conn, bool) {
 		c := tls.Server(raw, cfg)
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		ctx, cancel := context.WithTimeout(context.Background(), timeout)
 		defer cancel()
 		if err := c.HandshakeContext(ctx); err != nil {
 			failed(raw.RemoteAddr(), err)

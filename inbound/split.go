@@ -6,15 +6,15 @@ import (
 	"time"
 )
 
-// Split tells the connections of a listener that begin with a TLS handshake from
-// others, whose clients can then be told in plain text what is wrong. Whoever opens
+// Split separates the connections of a listener that begin with a TLS handshake from
+// others, whose clients can then be answered in plain text what is wrong. Whoever opens
 // a connection has so long to send its first byte.
 //
 // Both listeners have to be served. Closing one of them closes l, and ends both.
-func Split(l net.Listener, patience time.Duration) (secure, plain net.Listener) {
+func Split(l net.Listener, timeout time.Duration) (secure, plain net.Listener) {
 	return sortConns(l, func(c net.Conn) (net.Conn, bool) {
 		first := make([]byte, 1)
-		c.SetReadDeadline(time.Now().Add(patience))
+		c.SetReadDeadline(time.Now().Add(timeout))
 		if _, err := c.Read(first); err != nil {
 			return nil, false
 		}
@@ -29,7 +29,7 @@ const handshakeRecord = 0x16
 // sorter accepts for two sides.
 type sorter struct {
 	net.Listener
-	// look tells to which side a connection belongs and gives it as that side gets
+	// look returns to which side a connection belongs and gives it as that side gets
 	// it; nil for one that is to be closed. It may take its time.
 	look        func(net.Conn) (c net.Conn, left bool)
 	left, right chan net.Conn

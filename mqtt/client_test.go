@@ -174,3 +174,66 @@ func TestClientQueue(t *testing.T) {
 		}
 	})
 }
+
+// TestClientEnds: what a server may not send ends the connection at the client. The
+// numbers are those of MQTT 3.1.1, appendix B.
+func TestClientEnds(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		statement, name, bytes string
+		want                   error
+	}{
+		{"2.2.2-2", "flags of CONNACK", "\x21\x02\x00\x00", mqtt.ErrMalformed},
+		{"2.2.2-2", "flags of PUBACK", "\x42\x02\x00\x01", mqtt.ErrMalformed},
+		{"2.2.2-2", "flags of SUBACK", "\x91\x03\x00\x01\x00", mqtt.ErrMalformed},
+		{"2.2.2-2", "flags of PINGRESP", "\xd8\x00", mqtt.ErrMalformed},
+		{"1.5.3-1", "a topic that is not UTF-8", "\x30\x03\x00\x01\xff", mqtt.ErrMalformed},
+		{"1.5.3-2", "a topic with U+0000", "\x30\x03\x00\x01\x00", mqtt.ErrMalformed},
+		{"2.3.1-4", "a message with QoS 1 and identifier 0", "\x32\x05\x00\x01t\x00\x00", mqtt.ErrMalformed},
+		{"2.3.1-7", "SUBACK with identifier 0", "\x90\x03\x00\x00\x00", mqtt.ErrMalformed},
+		{"2.3.1-7", "UNSUBACK with identifier 0", "\xb0\x02\x00\x00", mqtt.ErrMalformed},
+		{"3.3.1-2", "DUP with QoS 0", "\x38\x03\x00\x01t", mqtt.ErrMalformed},
+		{"3.3.1-4", "QoS 3", "\x36\x05\x00\x01t\x00\x01", mqtt.ErrMalformed},
+		{"3.3.2-2", "a topic with a wildcard", "\x30\x03\x00\x01+", mqtt.ErrMalformed},
+		{"3.9.3-2", "SUBACK with code 3", "\x90\x03\x00\x01\x03", mqtt.ErrMalformed},
+		{"3.8.4-5", "SUBACK without codes", "\x90\x02\x00\x01", mqtt.ErrMalformed},
+		{"4.3.3-1", "PUBREC", "\x50\x02\x00\x01", mqtt.ErrProtocol},
+		{"4.8.0-1", "PINGRESP with a body", "\xd0\x01x", mqtt.ErrMalformed},
+		{"4.8.0-1", "a packet that is too large", "\x30\xff\xff\xff\x7f", mqtt.ErrTooLarge},
+	} {
+		t.Run(tc.statement+" "+tc.name, func(t *testing.T) {
+			t.Parallel()
+			client, server := net.Pipe()
+			t.Cleanup(func() { server.Close() })
+			go func() {
+				_, _ = mqtt.NewReader(server, 0).Read()
+				_, _ = io.WriteString(server, "\x20\x02\x00\x00"+tc.bytes)
+			}()
+			cl, _, err := mqtt.Open(context.Background(), client, &mqtt.Connect{Level: 4, ClientID: "c"}, mqtt.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer cl.Close()
+			if p, err := cl.Read(); !errors.Is(err, tc.want) {
+				t.Errorf("got %#v, error %v; want %v", p, err, tc.want)
+			}
+		})
+	}
+	for statement, answer := range map[string]string{
+		"3.2.0-1, another packet comes first": "\x30\x03\x00\x01t",
+		"3.2.2-4, bits of CONNACK that are 0": "\x20\x02\x02\x00",
+	} {
+		t.Run(statement, func(t *testing.T) {
+			t.Parallel()
+			client, server := net.Pipe()
+			t.Cleanup(func() { server.Close() })
+			go func() {
+				_, _ = mqtt.NewReader(server, 0).Read()
+				_, _ = io.WriteString(server, answer)
+			}()
+			if _, _, err := mqtt.Open(context.Background(), client, &mqtt.Connect{Level: 4, ClientID: "c"}, mqtt.Options{}); err == nil {
+				t.Error("it connects")
+			}
+		})
+	}
+}

@@ -40,7 +40,7 @@ type Connect struct {
 	// KeepAlive is the longest silence that the client promises, in whole
 	// seconds up to 65535; 0 promises nothing.
 	KeepAlive time.Duration
-	// HasUsername tells an absent user name from an empty one. A user name
+	// HasUsername distinguishes an absent user name from an empty one. A user name
 	// without a password is legal.
 	HasUsername bool
 	Username    string

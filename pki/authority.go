@@ -153,13 +153,28 @@ func (a *Authority) IssueServer(alg Algorithm, hosts []string, now time.Time, li
 // SignServer makes a listener's certificate over a public key, as IssueServer
 // does.
 func (a *Authority) SignServer(public crypto.PublicKey, hosts []string, now time.Time, lifetime time.Duration) (*x509.Certificate, error) {
+	return a.signServer(public, hosts, now.Add(-backdate), now.Add(lifetime))
+}
+
+// SignServerWithin is SignServer by an authority that ends before its leaves would: the
+// certificate begins with the authority, so that a clock which is set back does not
+// make it one of the future, and ends with it at the latest.
+func (a *Authority) SignServerWithin(public crypto.PublicKey, hosts []string, now time.Time, lifetime time.Duration) (*x509.Certificate, error) {
+	end := now.Add(lifetime)
+	if end.After(a.Certificate.NotAfter) {
+		end = a.Certificate.NotAfter
+	}
+	return a.signServer(public, hosts, a.Certificate.NotBefore, end)
+}
+
+func (a *Authority) signServer(public crypto.PublicKey, hosts []string, begin, end time.Time) (*x509.Certificate, error) {
 	if len(hosts) == 0 {
 		return nil, errors.New("a server certificate needs a host name or an IP address")
 	}
 	template := &x509.Certificate{
 		Subject:     pkix.Name{CommonName: hosts[0]},
-		NotBefore:   now.Add(-backdate),
-		NotAfter:    now.Add(lifetime),
+		NotBefore:   begin,
+		NotAfter:    end,
 		KeyUsage:    x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}
@@ -171,6 +186,31 @@ func (a *Authority) SignServer(public crypto.PublicKey, hosts []string, now time
 		}
 	}
 	der, err := a.issue(template, public)
+	if err != nil {
+		return nil, err
+	}
+	return x509.ParseCertificate(der)
+}
+
+// SignIntermediate makes an authority over a public key that signs leaves and no other
+// authority, for servers alone, valid for lifetime or as long as the authority above it. Beside
+// basicConstraints and keyUsage it has no critical extension: devices' TLS libraries
+// refuse chains with what they do not know, and name constraints are such to mbedTLS.
+func (a *Authority) SignIntermediate(public crypto.PublicKey, subject pkix.Name, now time.Time, lifetime time.Duration) (*x509.Certificate, error) {
+	end := now.Add(lifetime)
+	if end.After(a.Certificate.NotAfter) {
+		end = a.Certificate.NotAfter
+	}
+	der, err := a.issue(&x509.Certificate{
+		Subject:               subject,
+		NotBefore:             now.Add(-backdate),
+		NotAfter:              end,
+		IsCA:                  true,
+		MaxPathLenZero:        true,
+		BasicConstraintsValid: true,
+		KeyUsage:              x509.KeyUsageCertSign,
+		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}, public)
 	if err != nil {
 		return nil, err
 	}

@@ -118,7 +118,7 @@ func TestParseAuthorityMalformed(t *testing.T) {
 			if got, err := pki.ParseAuthority([]byte(text)); err == nil || got != nil {
 				t.Errorf("%v, %v", got, err)
 			} else if strings.Contains(err.Error(), "MIG") {
-				t.Errorf("the error tells the key: %v", err)
+				t.Errorf("the error contains the key: %v", err)
 			}
 		})
 	}

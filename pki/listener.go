@@ -10,6 +10,8 @@ import (
 	"os"
 	"sync/atomic"
 	"time"
+
+	"github.com/fescue-edge/fescue/periodic"
 )
 
 // leafLifetime and renewBefore rule the certificates that Fescue's listeners
@@ -96,23 +98,16 @@ func (c *ListenerCertificates) NotAfter() time.Time { return (*c.current.Load())
 
 // Run renews until ctx ends.
 func (c *ListenerCertificates) Run(ctx context.Context) {
-	tick := time.NewTicker(checkInterval)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
+	periodic.Every(ctx, checkInterval, func() {
+		if !c.stale(c.now()) {
 			return
-		case <-tick.C:
-			if !c.stale(c.now()) {
-				continue
-			}
-			if err := c.reload(); err != nil {
-				c.logger.Error("TLS certificate not renewed; the one before stays in use", "error", err)
-				continue
-			}
-			c.logger.Info("TLS certificate renewed", "notAfter", (*c.current.Load())[0].Leaf.NotAfter)
 		}
-	}
+		if err := c.reload(); err != nil {
+			c.logger.Error("TLS certificate not renewed; the one before stays in use", "error", err)
+			return
+		}
+		c.logger.Info("TLS certificate renewed", "notAfter", (*c.current.Load())[0].Leaf.NotAfter)
+	})
 }
 
 // Get picks the first certificate that the client can use; clients without SNI

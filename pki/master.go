@@ -99,12 +99,12 @@ func createMasterKey(path string) (*MasterKey, error) {
 	return NewMasterKey(key)
 }
 
-// ID names the key without telling anything about it, so that servers that
+// ID names the key without revealing anything about it, so that servers that
 // share a database can check that they share the key.
 func (k *MasterKey) ID() string { return k.id }
 
 // Derive makes a key of 32 bytes for one purpose, the same on every server that
-// has the master key. It tells nothing about the master key.
+// has the master key. It reveals nothing about the master key.
 func (k *MasterKey) Derive(purpose string) ([]byte, error) {
 	return hkdf.Expand(sha256.New, k.key, "fescue "+purpose, masterKeySize)
 }

@@ -92,7 +92,7 @@ func TestLoadMasterKey(t *testing.T) {
 				t.Errorf("error %v, want %q", err, c.err)
 			}
 			if err != nil && c.text != "" && strings.Contains(err.Error(), c.text) {
-				t.Errorf("the error tells the key: %v", err)
+				t.Errorf("the error contains the key: %v", err)
 			}
 			if now, err := os.ReadFile(path); err != nil || string(now) != c.text {
 				t.Errorf("the file changed: %v", err)

@@ -123,22 +123,9 @@ func parseStatements(raw json.RawMessage) (version string, statements []json.Raw
 
 // parse compiles one statement; without variables (the old language version)
 // "${" is ordinary text.
-func (st *statement) parse(raw json.RawMessage, variables bool) error {
-	members, err := parseObject(raw)
-	if err != nil {
-		return err
-	}
-	effect := ""
-	for _, m := range members {
-		var err error
+func (st *statement) parse(raw json.RawMessage, variables bool) (err error) {
+	st.deny, err = parseStatement(raw, func(m member) (err error) {
 		switch m.name {
-		case "Sid":
-			_, err = parseString(m.value)
-		case "Effect":
-			if effect, err = parseString(m.value); err == nil && effect != "Allow" && effect != "Deny" {
-				err = fmt.Errorf("%q is neither Allow nor Deny", effect)
-			}
-			st.deny = effect == "Deny"
 		case "Action", "NotAction":
 			err = st.action.parse(m, syntax{wildcards: true, fold: true}, checkAction)
 		case "Resource", "NotResource":
@@ -150,19 +137,46 @@ func (st *statement) parse(raw json.RawMessage, variables bool) error {
 		default:
 			err = errors.New("is not a member of a statement")
 		}
-		if err != nil {
-			return fmt.Errorf("%s: %w", m.name, err)
-		}
-	}
+		return err
+	})
 	switch {
-	case effect == "":
-		return errors.New("member Effect is missing")
+	case err != nil:
+		return err
 	case st.action.patterns == nil:
 		return errors.New("member Action is missing")
 	case st.resource.patterns == nil:
 		return errors.New("member Resource is missing")
 	}
 	return nil
+}
+
+// parseStatement reads the members that statements of every kind of policy have, and
+// gives the others to rest.
+func parseStatement(raw json.RawMessage, rest func(member) error) (deny bool, err error) {
+	members, err := parseObject(raw)
+	if err != nil {
+		return false, err
+	}
+	effect := ""
+	for _, m := range members {
+		switch m.name {
+		case "Sid":
+			_, err = parseString(m.value)
+		case "Effect":
+			if effect, err = parseString(m.value); err == nil && effect != "Allow" && effect != "Deny" {
+				err = fmt.Errorf("%q is neither Allow nor Deny", effect)
+			}
+		default:
+			err = rest(m)
+		}
+		if err != nil {
+			return false, fmt.Errorf("%s: %w", m.name, err)
+		}
+	}
+	if effect == "" {
+		return false, errors.New("member Effect is missing")
+	}
+	return effect == "Deny", nil
 }
 
 func (e *element) parse(m member, how syntax, check func(string) error) error {

@@ -51,7 +51,7 @@ func TestParseRefuses(t *testing.T) {
 		{"resource and its opposite", statement(`"Effect":"Allow","Action":"iot:*","NotResource":"*","Resource":"*"`), "only one of them"},
 		{"resource is no ARN", statement(`"Effect":"Allow","Action":"iot:*","Resource":"topic/x"`), `"topic/x" is not a resource`},
 		{"resource is empty", statement(`"Effect":"Allow","Action":"iot:*","Resource":""`), "is not a resource"},
-		{"variable without end", statement(`"Effect":"Allow","Action":"iot:*","Resource":"arn:x${iot:ClientId"`), "lacks the closing brace"},
+		{"variable without end", statement(`"Effect":"Allow","Action":"iot:*","Resource":"arn:x${iot:ClientId"`), "has no closing brace"},
 		{"variable without service", statement(`"Effect":"Allow","Action":"iot:*","Resource":"arn:x${ClientId}"`), "${ClientId}"},
 		{"variable with default", statement(`"Effect":"Allow","Action":"iot:*","Resource":"arn:x${aws:username, 'x'}"`), "not the name of a variable"},
 		{"variable in a variable", statement(`"Effect":"Allow","Action":"iot:*","Resource":"arn:x${a:${b:c}}"`), "not the name of a variable"},
@@ -74,7 +74,7 @@ func TestParseRefuses(t *testing.T) {
 		{"condition value is null", condition(`{"StringEquals":{"iot:ClientId":null}}`), "a string is expected"},
 		{"condition value is an object", condition(`{"StringEquals":{"iot:ClientId":[{}]}}`), "a string is expected"},
 		{"condition value list is empty", condition(`{"StringEquals":{"iot:ClientId":[]}}`), "the list is empty"},
-		{"condition variable without end", condition(`{"StringEquals":{"iot:ClientId":"${"}}`), "lacks the closing brace"},
+		{"condition variable without end", condition(`{"StringEquals":{"iot:ClientId":"${"}}`), "has no closing brace"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()

@@ -72,7 +72,7 @@ func compile(text string, how syntax) (pattern, error) {
 		case special == '$' && how.variables && strings.HasPrefix(text, "${"):
 			name, rest, ok := strings.Cut(text[len("${"):], "}")
 			if !ok {
-				return pattern{}, fmt.Errorf("%q lacks the closing brace of a variable", text)
+				return pattern{}, fmt.Errorf("%q has no closing brace of a variable", text)
 			}
 			if escaped, ok := escapes[name]; ok {
 				put(token{text: escaped})

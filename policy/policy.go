@@ -79,7 +79,7 @@ func (s Set) Evaluate(r Request) Decision {
 }
 
 // Possible reports whether a request with the action may be allowed, on some
-// resource and with some values of variables. Where that cannot be told it is true.
+// resource and with some values of variables. Where that is unknown it is true.
 func (s Set) Possible(action string) bool {
 	allowed := false
 	for _, d := range s {
@@ -142,7 +142,7 @@ func (st *statement) applies(r *Request) bool {
 
 // covers says whether the element applies to s. A pattern with an unresolved
 // variable matches nothing, and in a negated element keeps the whole statement
-// from applying, since nobody can tell what it would have excluded.
+// from applying, since it is unknown what it would have excluded.
 func (e *element) covers(s string, variables map[string][]string, guardFilter bool) bool {
 	for i := range e.patterns {
 		matched, resolved := e.patterns[i].match(s, variables, guardFilter)

@@ -355,7 +355,7 @@ func BenchmarkEvaluate(b *testing.B) {
 	}
 }
 
-// Possible tells whether it is worth to ask on: false is certain.
+// Possible says whether it is worth to ask on: false is certain.
 func TestPossible(t *testing.T) {
 	t.Parallel()
 	const allow = `{"Effect":"Allow","Action":"s3:Put*","Resource":"arn:aws:s3:::code/*"}`

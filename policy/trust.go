@@ -41,21 +41,9 @@ func ParseTrust(document string) (*Trust, error) {
 	return t, nil
 }
 
-func (st *trustStatement) parse(raw json.RawMessage) error {
-	members, err := parseObject(raw)
-	if err != nil {
-		return err
-	}
-	effect := ""
-	for _, m := range members {
+func (st *trustStatement) parse(raw json.RawMessage) (err error) {
+	st.deny, err = parseStatement(raw, func(m member) (err error) {
 		switch m.name {
-		case "Sid":
-			_, err = parseString(m.value)
-		case "Effect":
-			if effect, err = parseString(m.value); err == nil && effect != "Allow" && effect != "Deny" {
-				err = fmt.Errorf("%q is neither Allow nor Deny", effect)
-			}
-			st.deny = effect == "Deny"
 		case "Action":
 			err = st.action.parse(m, syntax{wildcards: true, fold: true}, checkAction)
 		case "Principal":
@@ -66,13 +54,11 @@ func (st *trustStatement) parse(raw json.RawMessage) error {
 		default:
 			err = errors.New("is not a member of a statement of a role trust policy")
 		}
-		if err != nil {
-			return fmt.Errorf("%s: %w", m.name, err)
-		}
-	}
+		return err
+	})
 	switch {
-	case effect == "":
-		return errors.New("member Effect is missing")
+	case err != nil:
+		return err
 	case st.action.patterns == nil:
 		return errors.New("member Action is missing")
 	case st.principals == nil:

@@ -69,7 +69,7 @@ func (r *reading) readConfig() error {
 // the folder has it.
 func (r *reading) coreCertificate(named string) (id string, err error) {
 	about := "core " + r.coreThing
-	thing := Thing{ThingName: r.coreThing}
+	thing := Thing{ThingName: r.coreThing, Epoch: r.readEpoch()}
 	defer func() { r.group.Things = append(r.group.Things, thing) }()
 	text, where, err := r.readCertificate()
 	if err != nil {

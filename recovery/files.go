@@ -1,8 +1,10 @@
 package recovery
 
 import (
+	"archive/tar"
 	"archive/zip"
 	"bytes"
+	"compress/gzip"
 	"errors"
 	"fmt"
 	"io"
@@ -47,19 +49,19 @@ func readFile(f fs.FS, name string, limit int64) ([]byte, error) {
 	return data, nil
 }
 
-// codeFile is a file or a folder of a function's code.
-type codeFile struct {
-	name   string // below the function's folder; a folder's ends in a slash
+// packedFile is a file or a folder of a function's code or of a model.
+type packedFile struct {
+	name   string // below the folder; a folder's ends in a slash
 	size   int64
 	script bool   // marked executable
 	target string // of a symbolic link
 }
 
-// scanCode lists a function's folder without reading the files. It refuses what a
-// zip cannot carry to another core: links are not followed, and nothing outside is
-// looked at.
-func scanCode(f fs.FS, dir string) ([]codeFile, error) {
-	var files []codeFile
+// scan lists a folder of at most so many bytes without reading the files. It refuses
+// what an archive cannot carry to another core: links are not followed, and nothing
+// outside is looked at.
+func scan(f fs.FS, dir string, most int64) ([]packedFile, error) {
+	var files []packedFile
 	var problems []error
 	var total int64
 	links := make(map[string]string)
@@ -85,22 +87,22 @@ func scanCode(f fs.FS, dir string) ([]codeFile, error) {
 			return nil
 		}
 		if entry.IsDir() {
-			files = append(files, codeFile{name: rel + "/"})
+			files = append(files, packedFile{name: rel + "/"})
 			return nil
 		}
 		if entry.Type() == fs.ModeSymlink {
 			links[rel], err = fs.ReadLink(f, name)
-			files = append(files, codeFile{name: rel, target: links[rel]})
+			files = append(files, packedFile{name: rel, target: links[rel]})
 			return err
 		}
 		info, err := entry.Info()
 		if err != nil {
 			return err
 		}
-		if total += info.Size(); total > bundle.MaxUnpacked {
-			return fmt.Errorf("%s holds more than the %d bytes that can be deployed", dir, bundle.MaxUnpacked)
+		if total += info.Size(); total > most {
+			return fmt.Errorf("%s holds more than the %d bytes that can be deployed", dir, most)
 		}
-		files = append(files, codeFile{name: rel, size: info.Size(), script: info.Mode()&0o111 != 0})
+		files = append(files, packedFile{name: rel, size: info.Size(), script: info.Mode()&0o111 != 0})
 		return nil
 	})
 	if err != nil {
@@ -112,7 +114,7 @@ func scanCode(f fs.FS, dir string) ([]codeFile, error) {
 	return files, errors.Join(problems...)
 }
 
-// unfit says why a file cannot go into a function's zip, or nothing.
+// unfit says why a file cannot go into an archive, or nothing.
 func unfit(rel string, mode fs.FileMode) string {
 	switch {
 	case !mode.IsRegular() && !mode.IsDir() && mode != fs.ModeSymlink:
@@ -126,48 +128,107 @@ func unfit(rel string, mode fs.FileMode) string {
 	return ""
 }
 
-// packCode zips what scanCode listed. The same files make the same bytes: there
-// are no times in it, and of the modes only what a core looks at. program, when
-// it is not empty, is made executable whatever its mode.
-func packCode(f fs.FS, dir string, files []codeFile, program string) ([]byte, error) {
+// packCode zips what scan listed of a function's folder. program, when it is not empty, is
+// made executable whatever its mode.
+func packCode(f fs.FS, dir string, files []packedFile, program string) ([]byte, error) {
 	var buf bytes.Buffer
-	w := zip.NewWriter(&buf)
-	for _, file := range files {
-		header := &zip.FileHeader{Name: file.name, Method: zip.Deflate}
-		switch {
-		case strings.HasSuffix(file.name, "/"):
-			header.Method = zip.Store
-			header.SetMode(fs.ModeDir | 0o755)
-		case file.target != "":
-			header.SetMode(fs.ModeSymlink | 0o777)
-		case file.script || file.name == program:
-			header.SetMode(0o755)
-		default:
-			header.SetMode(0o644)
-		}
-		out, err := w.CreateHeader(header)
-		switch {
-		case err != nil || header.Method == zip.Store:
-		case file.target != "":
-			_, err = io.WriteString(out, file.target)
-		default:
-			err = copyCode(out, f, dir+"/"+file.name, file.size)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("pack %s: %w", dir, err)
-		}
-		if buf.Len() > maxPacked {
-			return nil, fmt.Errorf("pack %s: the zip is larger than the %d bytes that can be uploaded; take out what the function does not need", dir, maxPacked)
-		}
-	}
-	if err := w.Close(); err != nil {
-		return nil, fmt.Errorf("pack %s: %w", dir, err)
+	if err := writeZip(&bounded{&buf, maxPacked}, f, dir, files, program); err != nil {
+		return nil, err
 	}
 	return buf.Bytes(), nil
 }
 
-// copyCode copies a file that must be as large as it was.
-func copyCode(out io.Writer, f fs.FS, name string, size int64) error {
+// bounded writes no more than a number of bytes.
+type bounded struct {
+	io.Writer
+	most int64
+}
+
+func (b *bounded) Write(p []byte) (int, error) {
+	if b.most -= int64(len(p)); b.most < 0 {
+		return 0, errors.New("the archive is larger than what can be uploaded; take out what is not needed")
+	}
+	return b.Writer.Write(p)
+}
+
+// writeZip zips what scan listed. The same files make the same bytes: there are no times
+// in it, and of the modes only what a core looks at.
+func writeZip(to io.Writer, f fs.FS, dir string, files []packedFile, program string) error {
+	w := zip.NewWriter(to)
+	for _, file := range files {
+		header := &zip.FileHeader{Name: file.name, Method: zip.Deflate}
+		header.SetMode(file.mode(program))
+		if header.Mode().IsDir() {
+			header.Method = zip.Store
+		}
+		out, err := w.CreateHeader(header)
+		if err == nil {
+			err = file.copy(out, f, dir)
+		}
+		if err != nil {
+			return fmt.Errorf("pack %s: %w", dir, err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		return fmt.Errorf("pack %s: %w", dir, err)
+	}
+	return nil
+}
+
+// writeTar is writeZip for a .tar.gz.
+func writeTar(to io.Writer, f fs.FS, dir string, files []packedFile, program string) error {
+	compressed := gzip.NewWriter(to)
+	w := tar.NewWriter(compressed)
+	for _, file := range files {
+		mode := file.mode(program)
+		header := &tar.Header{Typeflag: tar.TypeReg, Name: file.name, Size: file.size, Mode: int64(mode.Perm()), Format: tar.FormatPAX}
+		switch {
+		case mode.IsDir():
+			header.Typeflag = tar.TypeDir
+		case file.target != "":
+			header.Typeflag, header.Linkname = tar.TypeSymlink, file.target
+		}
+		err := w.WriteHeader(header)
+		if err == nil && header.Typeflag == tar.TypeReg {
+			err = file.copy(w, f, dir)
+		}
+		if err != nil {
+			return fmt.Errorf("pack %s: %w", dir, err)
+		}
+	}
+	if err := errors.Join(w.Close(), compressed.Close()); err != nil {
+		return fmt.Errorf("pack %s: %w", dir, err)
+	}
+	return nil
+}
+
+// mode is what an archive says of the file.
+func (p packedFile) mode(program string) fs.FileMode {
+	switch {
+	case strings.HasSuffix(p.name, "/"):
+		return fs.ModeDir | 0o755
+	case p.target != "":
+		return fs.ModeSymlink | 0o777
+	case p.script || p.name == program:
+		return 0o755
+	}
+	return 0o644
+}
+
+// copy writes what an archive holds of the file.
+func (p packedFile) copy(out io.Writer, f fs.FS, dir string) (err error) {
+	switch {
+	case strings.HasSuffix(p.name, "/"):
+	case p.target != "":
+		_, err = io.WriteString(out, p.target)
+	default:
+		err = copyFile(out, f, dir+"/"+p.name, p.size)
+	}
+	return err
+}
+
+// copyFile copies a file that must be as large as it was.
+func copyFile(out io.Writer, f fs.FS, name string, size int64) error {
 	in, err := f.Open(name)
 	if err != nil {
 		return err

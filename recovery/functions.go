@@ -61,8 +61,8 @@ func (r *reading) readFunctions() error {
 		ids[id] = true
 		version.Functions = append(version.Functions, r.configured(f, id))
 	}
-	r.tellLeftovers(folders, used)
-	r.tellFunctions(version)
+	r.reportLeftovers(folders, used)
+	r.reportFunctions(version)
 	if len(connectors.Connectors) > 0 {
 		problems = append(problems, r.define(fescue.ConnectorKind, &r.version.ConnectorDefinitionVersionArn, connectors))
 	}
@@ -72,9 +72,9 @@ func (r *reading) readFunctions() error {
 	return errors.Join(problems...)
 }
 
-// tellFunctions says what is assumed of the functions, and which of them name
+// reportFunctions says what is assumed of the functions, and which of them name
 // resources that the group does not have.
-func (r *reading) tellFunctions(version fescue.FunctionDefinitionVersion) {
+func (r *reading) reportFunctions(version fescue.FunctionDefinitionVersion) {
 	if len(version.Functions) == 0 {
 		return
 	}
@@ -102,7 +102,7 @@ func (r *reading) lambdaRole() string {
 	return "arn:" + r.partition.AWS + ":iam::" + r.partition.Account + ":role/recovered"
 }
 
-// codeFolders are the folders below lambda, by their names without what tells the
+// codeFolders are the folders below lambda, by their names without what distinguishes the
 // two spellings apart: the ARN as it is, or with dots for its colons.
 func (r *reading) codeFolders() (map[string]string, error) {
 	entries, err := fs.ReadDir(r.Deployment, "lambda")
@@ -134,10 +134,10 @@ func (r *reading) publish(f bundle.Lambda, name, number string, folders map[stri
 	c := f.DeploymentConfiguration
 	folder, ok := folders[folded(f.FunctionArn)]
 	used[folder] = true
-	var files []codeFile
+	var files []packedFile
 	if ok {
 		var err error
-		if files, err = scanCode(r.Deployment, "lambda/"+folder); err != nil {
+		if files, err = scan(r.Deployment, "lambda/"+folder, bundle.MaxUnpacked); err != nil {
 			return fmt.Errorf("%s: %w", about, err)
 		}
 	}
@@ -152,7 +152,7 @@ func (r *reading) publish(f bundle.Lambda, name, number string, folders map[stri
 	program := ""
 	if c.Runtime == fescue.ExecutableRuntime {
 		program = fescue.EntryPoint(c.Runtime, c.Handler, c.Executable)
-		if !slices.ContainsFunc(files, func(x codeFile) bool { return x.name == program }) {
+		if !slices.ContainsFunc(files, func(x packedFile) bool { return x.name == program }) {
 			r.report.warn(about, "its program %.128q is not in lambda/%s", program, folder)
 		}
 	}
@@ -193,9 +193,9 @@ func (r *reading) configured(f bundle.Lambda, id string) fescue.Function {
 	return out
 }
 
-// tellLeftovers names the folders of versions that the group does not have any
+// reportLeftovers names the folders of versions that the group does not have any
 // more.
-func (r *reading) tellLeftovers(folders map[string]string, used map[string]bool) {
+func (r *reading) reportLeftovers(folders map[string]string, used map[string]bool) {
 	var left []string
 	for _, name := range folders {
 		if !used[name] {

@@ -34,6 +34,8 @@ type Group struct {
 	// the group refer to, oldest first.
 	Definitions []Container
 	Group       Container
+	// Models are those that lie in a core's folder; the text of a group has none.
+	Models []Model `json:"-"`
 }
 
 // Partition is an account in a Region.
@@ -76,6 +78,9 @@ type Thing struct {
 	ThingTypeName string            `json:",omitempty"`
 	Attributes    map[string]string `json:",omitempty"`
 	Principals    []string
+	// Epoch is the highest epoch that a core has been through, by its folder; the text of a
+	// group has none.
+	Epoch int64 `json:"-"`
 }
 
 // Function is one published version of a Lambda function.
@@ -163,7 +168,7 @@ func (g *Group) Encode() ([]byte, error) {
 // ErrFile is wrapped by everything that Parse refuses.
 var ErrFile = errors.New("not an exported group that can be imported")
 
-// Parse reads what Encode wrote. Everything that can be told without a server is
+// Parse reads what Encode wrote. Everything that can be checked without a server is
 // checked here, so that a file that was cut or changed by hand changes nothing.
 func Parse(data []byte) (*Group, error) {
 	var g Group

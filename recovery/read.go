@@ -72,6 +72,8 @@ type reading struct {
 	groupID, versionID string
 	// renamed is what functions are called now, by the ARN in group.json.
 	renamed map[string]string
+	// manifest is what a core of Fescue's runs, and zero where that is not known.
+	manifest bundle.Manifest
 }
 
 func (r *reading) read() error {
@@ -80,6 +82,9 @@ func (r *reading) read() error {
 	}
 	if err := r.readConfig(); err != nil {
 		return err
+	}
+	if err := r.readManifest(); err != nil {
+		r.report.warn(manifestFile, "what the core runs is not known by it, nor which models lie in .store: %v", err)
 	}
 	r.nameGroup()
 	if r.NoContainer {
@@ -98,7 +103,7 @@ func (r *reading) read() error {
 		return err
 	}
 	r.group.Group.Versions = []Version{{Version: r.versionID, Definition: body}}
-	r.tellLosses()
+	r.reportLosses()
 	return nil
 }
 
@@ -333,8 +338,8 @@ func (r *reading) readLoggers() error {
 	return r.define(fescue.LoggerKind, &r.version.LoggerDefinitionVersionArn, loggers)
 }
 
-// tellLosses says what no folder has.
-func (r *reading) tellLosses() {
+// reportLosses says what no folder has.
+func (r *reading) reportLosses() {
 	r.report.assume("definitions", "the group's name, and new ids")
 	history := "older versions, deployments and dates are not in the folder"
 	if id := r.report.DeploymentID; id != "" {
@@ -358,24 +363,16 @@ func (r *reading) readResources() error {
 		if !ok {
 			return fmt.Errorf("group.json: the data of resource %.128q (%.64s) are of no known kind", res.Id, res.Type)
 		}
-		r.absent(res)
+		if modelSource(res) != "" {
+			if err := r.restoreModel(res, &definition); err != nil {
+				return err
+			}
+		}
+		if secret := res.Data.ARN; secret != "" {
+			r.report.supply("resource "+res.Id, "the value of the secret %s: it is encrypted on the core and has to be entered again", secret)
+		}
 		resources.Resources = append(resources.Resources, definition)
 	}
 	r.report.assume("resources", "their Names, from their Ids")
 	return r.define(fescue.ResourceKind, &r.version.ResourceDefinitionVersionArn, resources)
-}
-
-// absent says what a resource needs that is not in the folder.
-func (r *reading) absent(res bundle.Resource) {
-	d, about := res.Data, "resource "+res.Id
-	switch {
-	case d.S3Arn != "":
-		definition, _ := res.Definition()
-		r.report.supply(about, "the model at %s, if the bucket is gone: pack what lies under mlmodel in the deployment folder",
-			definition.ResourceDataContainer.S3MachineLearningModelResourceData.S3Uri)
-	case d.SageMakerJobArn != "":
-		r.report.supply(about, "the model of %s: pack what lies under mlmodel in the deployment folder", d.SageMakerJobArn)
-	case d.ARN != "":
-		r.report.supply(about, "the value of the secret %s: it is encrypted on the core and has to be entered again", d.ARN)
-	}
 }

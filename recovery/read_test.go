@@ -1,8 +1,10 @@
 package recovery_test
 
 import (
+	"archive/tar"
 	"archive/zip"
 	"bytes"
+	"compress/gzip"
 	"encoding/json"
 	"errors"
 	"io"
@@ -193,7 +195,7 @@ func TestRead(t *testing.T) {
 		same(t, "Werk 2", g.Group.Name)
 		for _, n := range r.Assumed {
 			if strings.Contains(n.Text, "--name") {
-				t.Errorf("a name that was given is told as assumed: %+v", n)
+				t.Errorf("a name that was given is reported as assumed: %+v", n)
 			}
 		}
 		tiny, _ := read(t, fixture(t, "minimal"), operator)
@@ -226,7 +228,7 @@ func TestRead(t *testing.T) {
 		}
 		says(t, report.Assumed, "definitions", "name", "ids")
 	})
-	t.Run("history is gone, the last deployment is told", func(t *testing.T) {
+	t.Run("history is gone, the last deployment is reported", func(t *testing.T) {
 		same(t, "c3d7a910-44e2-4f0e-b6a3-51b0c9d8e003", report.DeploymentID)
 		says(t, report.Assumed, "group", "first", "c3d7a910-44e2-4f0e-b6a3-51b0c9d8e003")
 	})
@@ -399,8 +401,56 @@ func TestRead(t *testing.T) {
 		}, definition[fescue.ResourceDefinitionVersion](t, mill, fescue.ResourceKind).Resources)
 		says(t, report.Assumed, "resources", "Names")
 	})
-	t.Run("models and secrets are asked for", func(t *testing.T) {
-		says(t, report.Supply, "resource c-model", "s3://mill-models/wear/wear-2023.tar.gz")
+	t.Run("a model that lies there is packed", func(t *testing.T) {
+		says(t, report.Assumed, "resource c-model", "s3://mill-models/wear/wear-2023.tar.gz", "mlmodel/c-model")
+		if len(mill.Models) != 1 || mill.Models[0].Bucket != "mill-models" || mill.Models[0].Key != "wear/wear-2023.tar.gz" || mill.Models[0].Resource != "c-model" {
+			t.Fatalf("%+v", mill.Models)
+		}
+		same(t, map[string]string{"wear.params": "-rw-r--r-- " + string(fixture(t, "mill")[models+"c-model/wear.params"].Data)}, unpackedModel(t, mill.Models[0]))
+	})
+	t.Run("a model under the id of its download, for the place of its job", func(t *testing.T) {
+		files := fixture(t, "mill", replaced(groupFile, `"SageMakerJobArn"`, `"unknown":0,"SageMakerJobArn"`),
+			replaced(groupFile, `"Type":"ML_MODEL_SAGEMAKER_JOB"`, `"ArtifactArn":"arn:x/artifacts/resource/77","Type":"ML_MODEL_SAGEMAKER_JOB"`))
+		files[strings.Replace(models, "mlmodel", "mlmodel_public", 1)+"77/model/deep"] = &fstest.MapFile{Data: []byte("learnt"), Mode: 0o755}
+		g, r := read(t, files, operator)
+		says(t, r.Assumed, "resource d-job", "in the place of the training job", "training-job/wear")
+		job := definition[fescue.ResourceDefinitionVersion](t, g, fescue.ResourceKind).Resources[3].ResourceDataContainer
+		uri := "s3://recovered-models/" + g.Group.Id + "/d-job.tar.gz"
+		same(t, fescue.ResourceDataContainer{S3MachineLearningModelResourceData: &fescue.S3ModelResourceData{
+			DestinationPath: "/models/job", S3Uri: uri, OwnerSetting: &fescue.OwnerSetting{GroupOwner: "1002", GroupPermission: "ro"},
+		}}, job)
+		same(t, map[string]string{"model/": "drwxr-xr-x ", "model/deep": "-rwxr-xr-x learnt"}, unpackedModel(t, g.Models[1]))
+	})
+	t.Run("a model under another name is taken where there is but one", func(t *testing.T) {
+		elsewhere := func(files fstest.MapFS) {
+			files[models+"0815/wear.params"] = files[models+"c-model/wear.params"]
+			delete(files, models+"c-model/wear.params")
+		}
+		g, r := read(t, fixture(t, "mill", elsewhere), operator)
+		if len(g.Models) != 0 {
+			t.Errorf("which of two it is, is guessed: %+v", g.Models)
+		}
+		says(t, r.Supply, "resource c-model", "s3://mill-models/wear/wear-2023.tar.gz", "no folder below mlmodel")
+		g, r = read(t, fixture(t, "mill", elsewhere, replaced(groupFile, `"SageMakerJobArn"`, `"SourcePath":"/srv/job","Unknown"`)), operator)
+		says(t, r.Assumed, "resource c-model", "mlmodel/0815", "the only one that there is")
+		if len(g.Models) != 1 {
+			t.Errorf("%+v", g.Models)
+		}
+	})
+	t.Run("a model whose object's name ends in .zip", func(t *testing.T) {
+		g, _ := read(t, fixture(t, "mill", replaced(groupFile, "wear-2023.tar.gz", "wear-2023.zip")), operator)
+		var packed bytes.Buffer
+		if err := g.Models[0].Pack(&packed); err != nil {
+			t.Fatal(err)
+		}
+		z, err := zip.NewReader(bytes.NewReader(packed.Bytes()), int64(packed.Len()))
+		if err != nil || len(z.File) != 1 || z.File[0].Name != "wear.params" {
+			t.Errorf("%v, %v", z, err)
+		}
+	})
+	t.Run("models that do not lie there, and secrets, are asked for", func(t *testing.T) {
+		_, r := read(t, fixture(t, "mill", removed(models)), operator)
+		says(t, r.Supply, "resource c-model", "s3://mill-models/wear/wear-2023.tar.gz", "until then a deployment fails")
 		says(t, report.Supply, "resource d-job", "training-job/wear")
 		says(t, report.Supply, "resource e-secret", "secret:greengrass-mill-AbCdEf")
 	})
@@ -430,7 +480,7 @@ func TestRead(t *testing.T) {
 		says(t, report.Assumed, "loggers", "Ids")
 	})
 	t.Run("the group's role is asked for", func(t *testing.T) { says(t, report.Supply, "group", "role", "connectivity") })
-	t.Run("edits after the deployment cannot be told", func(t *testing.T) { says(t, report.Assumed, "group.json", "edited") })
+	t.Run("edits after the deployment cannot be seen", func(t *testing.T) { says(t, report.Assumed, "group.json", "edited") })
 
 	t.Run("a minimal folder of an early core", func(t *testing.T) {
 		g, r := read(t, fixture(t, "minimal"), operator)
@@ -440,6 +490,37 @@ func TestRead(t *testing.T) {
 		}
 		same(t, []recovery.Note(nil), r.Warnings)
 	})
+}
+
+// models is the folder of models in a fixture.
+const models = "ggc/deployment/mlmodel/"
+
+// unpackedModel is a model's .tar.gz: mode and text by name.
+func unpackedModel(t *testing.T, m recovery.Model) map[string]string {
+	t.Helper()
+	var packed bytes.Buffer
+	if err := m.Pack(&packed); err != nil {
+		t.Fatal(err)
+	}
+	z, err := gzip.NewReader(&packed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := map[string]string{}
+	for archive := tar.NewReader(z); ; {
+		head, err := archive.Next()
+		if err == io.EOF {
+			return files
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(archive)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files[head.Name] = head.FileInfo().Mode().String() + " " + string(text)
+	}
 }
 
 // unpacked is a function's zip: mode and text by name.
@@ -468,7 +549,7 @@ func unpacked(t *testing.T, f recovery.Function) map[string]string {
 	return files
 }
 
-// TestWarnings: what does not fit together is told, and recovered all the same.
+// TestWarnings: what does not fit together is reported, and recovered all the same.
 func TestWarnings(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {

@@ -13,7 +13,7 @@ type Note struct {
 	Text  string `json:"text"`
 }
 
-// Report is what a folder could not tell.
+// Report is what a folder does not contain.
 type Report struct {
 	// DeploymentID is the deployment that wrote the folder; history before
 	// recovery is gone.

@@ -16,16 +16,16 @@ import (
 func (r *reading) leaveContainers() {
 	d := &r.doc.GroupDefinitions
 	group := d.Lambdas.DefaultConfig.DefaultExecution()
-	given := make(map[string]bool) // local resources
+	given, models := make(map[string]bool), make(map[string]bool) // local resources, and those of machine learning
 	for _, res := range d.Resources.Content {
-		given[res.Id] = res.Data.SourcePath != ""
+		given[res.Id], models[res.Id] = res.Data.SourcePath != "", modelSource(res) != ""
 	}
 	for i := range d.Lambdas.Content {
 		l := &d.Lambdas.Content[i]
 		if !ownCode(l.FunctionArn) || fescue.Isolation(l.DeploymentConfiguration.Environment.Execution, group) != fescue.GreengrassContainer {
 			continue
 		}
-		r.leaveContainer(l, given)
+		r.leaveContainer(l, given, models)
 	}
 	execution := fescue.FunctionExecution{IsolationMode: fescue.NoContainer}
 	if group != nil {
@@ -41,7 +41,7 @@ func (r *reading) leaveContainers() {
 }
 
 // leaveContainer is leaveContainers for one function.
-func (r *reading) leaveContainer(l *bundle.Lambda, localResources map[string]bool) {
+func (r *reading) leaveContainer(l *bundle.Lambda, localResources, models map[string]bool) {
 	c := &l.DeploymentConfiguration
 	var dropped []string
 	if c.MemorySize != nil {
@@ -56,9 +56,13 @@ func (r *reading) leaveContainer(l *bundle.Lambda, localResources map[string]boo
 	for _, p := range c.Environment.ResourceAccessPolicies {
 		if localResources[p.ResourceId] {
 			dropped = append(dropped, "resource "+p.ResourceId)
-		} else {
-			kept = append(kept, p)
+			continue
 		}
+		if models[p.ResourceId] && p.Permission != "" {
+			dropped = append(dropped, "Permission "+p.Permission+" of resource "+p.ResourceId)
+			p.Permission = ""
+		}
+		kept = append(kept, p)
 	}
 	c.Environment.ResourceAccessPolicies = kept
 	if own := c.Environment.Execution; own != nil && own.IsolationMode != "" {
@@ -100,6 +104,7 @@ func (r *reading) judge() {
 	for _, w := range warnings {
 		r.report.NoEffect = append(r.report.NoEffect, w.Detail)
 	}
+	r.judgeResources(g)
 	if r.config.allowsRoot() {
 		return
 	}
@@ -125,6 +130,25 @@ func (r *reading) judge() {
 	}
 	if len(asRoot) > 0 {
 		r.report.CannotRun = append(r.report.CannotRun, fescue.RunAsRoot.Detail(strings.Join(slices.Compact(asRoot), ", ")))
+	}
+}
+
+// judgeResources says which resources functions cannot be given.
+func (r *reading) judgeResources(g bundle.Group) {
+	var resources []fescue.Resource
+	for _, res := range g.GroupDefinitions.Resources.Content {
+		if definition, ok := res.Definition(); ok {
+			resources = append(resources, definition)
+		}
+	}
+	group := g.GroupDefinitions.Lambdas.DefaultConfig.DefaultExecution()
+	for _, l := range g.GroupDefinitions.Lambdas.Content {
+		if !ownCode(l.FunctionArn) {
+			continue
+		}
+		e := l.DeploymentConfiguration.Environment
+		r.report.CannotRun = append(r.report.CannotRun,
+			fescue.AttachmentProblems(l.FunctionArn, fescue.Isolation(e.Execution, group), e.ResourceAccessPolicies, resources)...)
 	}
 }
 

@@ -27,18 +27,18 @@ func TestVerdict(t *testing.T) {
 		cannotRun, noEffect string
 	}{
 		{name: "everything at once", folder: "mill",
-			cannotRun: "CONNECTOR_UNSUPPORTED_ERROR SUBSCRIPTION_SHADOW_UNSUPPORTED_ERROR",
-			noEffect:  "SHADOW_SYNC_UNSERVED"},
+			cannotRun: "CONNECTOR_UNSUPPORTED_ERROR"},
+		// Its model has no owner, which it takes without a container.
 		{name: "without containers", folder: "mill", noContainer: true,
-			cannotRun: "CONNECTOR_UNSUPPORTED_ERROR SUBSCRIPTION_SHADOW_UNSUPPORTED_ERROR",
-			noEffect:  "SHADOW_SYNC_UNSERVED"},
+			cannotRun: "CONNECTOR_UNSUPPORTED_ERROR RESOURCE_TYPE_UNEXPECTED_ERROR"},
+		{name: "without containers, with an owner of the model", folder: "mill", noContainer: true,
+			changes:   []func(fstest.MapFS){replaced(groupFile, `"DestinationPath":"/models/wear"`, `"DestinationPath":"/models/wear","OwnerSetting":{"GroupOwner":"1003","GroupPermission":"ro"}`)},
+			cannotRun: "CONNECTOR_UNSUPPORTED_ERROR"},
 		{name: "nothing", folder: "minimal"},
 		{name: "as root", folder: "mill", changes: []func(fstest.MapFS){replaced(groupFile, `"Gid":1002`, `"Gid":0`)},
-			cannotRun: "CONNECTOR_UNSUPPORTED_ERROR SUBSCRIPTION_SHADOW_UNSUPPORTED_ERROR RUN_AS_ROOT_ERROR",
-			noEffect:  "SHADOW_SYNC_UNSERVED"},
+			cannotRun: "CONNECTOR_UNSUPPORTED_ERROR RUN_AS_ROOT_ERROR"},
 		{name: "as root where that is allowed", folder: "mill", noContainer: true, changes: []func(fstest.MapFS){replaced(groupFile, `"Gid":1002`, `"Gid":0`), allowed},
-			cannotRun: "CONNECTOR_UNSUPPORTED_ERROR SUBSCRIPTION_SHADOW_UNSUPPORTED_ERROR",
-			noEffect:  "SHADOW_SYNC_UNSERVED"},
+			cannotRun: "CONNECTOR_UNSUPPORTED_ERROR RESOURCE_TYPE_UNEXPECTED_ERROR"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -75,12 +75,12 @@ func TestWithoutContainers(t *testing.T) {
 		EncodingType: "json", Executable: "reader.handler", Pinned: ptr(true), Timeout: ptr(20),
 		Environment: &fescue.FunctionEnvironment{
 			Execution:              &fescue.FunctionExecution{IsolationMode: fescue.NoContainer},
-			ResourceAccessPolicies: []fescue.ResourceAccessPolicy{{ResourceId: "c-model", Permission: "ro"}},
+			ResourceAccessPolicies: []fescue.ResourceAccessPolicy{{ResourceId: "c-model"}},
 			Variables:              map[string]string{"PERIOD": "5"},
 		},
 	}, v.Functions[2].FunctionConfiguration)
 	same(t, ptr(32768), v.Functions[0].FunctionConfiguration.MemorySize) // GGIPDetector has no container
-	says(t, report.Assumed, "function "+reader, "NoContainer in place of GreengrassContainer", "MemorySize 32768 KB", "AccessSysfs", "resource b-serial")
+	says(t, report.Assumed, "function "+reader, "NoContainer in place of GreengrassContainer", "MemorySize 32768 KB", "AccessSysfs", "resource b-serial", "Permission ro of resource c-model")
 	for _, n := range report.Assumed {
 		if n.About == "function "+grinder {
 			t.Errorf("a function that had no container is named: %+v", n)

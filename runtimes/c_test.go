@@ -80,6 +80,44 @@ func TestLibraries(t *testing.T) {
 	}
 }
 
+// TestArmv6: nothing in the library for armv6 is an instruction that came later, as a Raspberry
+// Pi 1 and Zero would find out only when they come to it. What a disassembler reads that
+// knows no later one is what one that knows all reads; that this tells, the library for armv7 shows.
+func TestArmv6(t *testing.T) {
+	t.Parallel()
+	const objdump = "arm-linux-gnueabihf-objdump"
+	if _, err := exec.LookPath(objdump); err != nil {
+		t.Skipf("%s (Debian's binutils-arm-linux-gnueabihf) is not installed", objdump)
+	}
+	read := func(folder, machine string) []string {
+		t.Helper()
+		out, err := exec.CommandContext(t.Context(), objdump, "-d", "-j", ".plt", "-j", ".text", "-m", machine,
+			filepath.Join("dist", "executable", folder, "libaws-greengrass-core-sdk-c.so")).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return slices.Collect(strings.Lines(string(out)))
+	}
+	later := func(folder string) (list []string) {
+		old, all := read(folder, "armv6"), read(folder, "arm")
+		if len(old) != len(all) || len(all) < 1000 {
+			t.Fatalf("%s: %d lines and %d", folder, len(old), len(all))
+		}
+		for i, line := range all {
+			if line != old[i] {
+				list = append(list, line)
+			}
+		}
+		return list
+	}
+	if list := later("armv6"); len(list) > 0 {
+		t.Errorf("%d instructions that armv6 has not:\n%s", len(list), strings.Join(list[:min(len(list), 20)], ""))
+	}
+	if len(later("armv7")) == 0 {
+		t.Error("armv7's library has no instruction that armv6 has not, so this shows nothing")
+	}
+}
+
 // cFunction is the folder of a function in C.
 func cFunction(t *testing.T, source string) string {
 	t.Helper()

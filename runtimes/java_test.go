@@ -236,16 +236,7 @@ func TestJava(t *testing.T) {
 			t.Parallel()
 			core := newFakeCore(t)
 			p := core.runJava(t, code, test.handler, test.environment...)
-			got := core.next(t)
-			if got.method != http.MethodPut || !strings.Contains(got.body, `"Success":false`) || !strings.Contains(got.body, strings.ReplaceAll(test.want, `"`, `\"`)) {
-				t.Errorf("told the core %q, want the failure %q", got, test.want)
-			}
-			if status := p.wait(t); status != 1 {
-				t.Errorf("status %d, want 1", status)
-			}
-			if !strings.Contains(p.err.String(), test.want) {
-				t.Errorf("log lacks %q:\n%s", test.want, p.err.String())
-			}
+			core.startFails(t, p, test.want)
 		})
 	}
 

@@ -1,7 +1,6 @@
 package runtimes_test
 
 import (
-	"encoding/json"
 	"net/http"
 	"os"
 	"os/exec"
@@ -319,24 +318,11 @@ exports.handler = (e, c, cb) => { fs.writeFileSync(e.began, ''); while (!fs.exis
 						files[name] = source
 					}
 					p := core.runNode(t, node, files, "GGC_MAX_INTERFACE_VERSION="+test.version)
-					got := core.next(t)
-					var said struct {
-						Success  bool
-						Response string
-					}
-					if err := json.Unmarshal([]byte(got.body), &said); err != nil || got.method != http.MethodPut || said.Success || !strings.Contains(said.Response, test.want) {
-						t.Errorf("told the core %q, want the failure %q", got, test.want)
-					}
-					if status := p.wait(t); status != 1 {
-						t.Errorf("status %d, want 1", status)
-					}
-					if !strings.Contains(p.err.String(), test.want) {
-						t.Errorf("log lacks %q:\n%s", test.want, p.err.String())
-					}
+					core.startFails(t, p, test.want)
 				})
 			}
 
-			t.Run("an ES module runs, or is told that it cannot", func(t *testing.T) {
+			t.Run("an ES module runs, or is refused with the reason", func(t *testing.T) {
 				t.Parallel()
 				core := newFakeCore(t)
 				core.runNode(t, node, map[string]string{"app.mjs": "import fs from 'fs';\nexport const handler = (e, c, cb) => cb(null, typeof fs.readFileSync);\n"})

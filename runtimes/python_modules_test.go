@@ -80,7 +80,7 @@ func TestPythonConnections(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { listener.Close() })
-	// Answers tell the connection's number and how many it answered before. Requests say
+	// Answers contain the connection's number and how many it answered before. Requests say
 	// in their bodies what else to do: close without a byte, or after some, or raise a
 	// signal in the process of that id and wait for it to make another connection.
 	var connections atomic.Int64

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
+	"encoding/json"
 	"io"
 	"net"
 	"net/http"
@@ -95,7 +96,7 @@ func (c *fakeCore) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.Method == http.MethodGet && r.URL.Path == "/2016-11-01/functions/"+ownARN+"/work":
 		select {
 		case status := <-c.fail:
-			http.Error(w, "told to fail", status)
+			http.Error(w, "made to fail", status)
 			return
 		default:
 		}
@@ -121,6 +122,26 @@ func (c *fakeCore) next(t *testing.T) answer {
 	case <-time.After(20 * time.Second):
 		t.Fatal("the runtime did not answer within 20 s")
 		return answer{}
+	}
+}
+
+// startFails expects a process to report why its function cannot run, to log it and to
+// end.
+func (c *fakeCore) startFails(t *testing.T, p *process, want string) {
+	t.Helper()
+	got := c.next(t)
+	var said struct {
+		Success  bool
+		Response string
+	}
+	if err := json.Unmarshal([]byte(got.body), &said); err != nil || got.method != http.MethodPut || said.Success || !strings.Contains(said.Response, want) {
+		t.Errorf("got %q, want the failure %q", got, want)
+	}
+	if status := p.wait(t); status != 1 {
+		t.Errorf("status %d, want 1", status)
+	}
+	if !strings.Contains(p.err.String(), want) {
+		t.Errorf("the log has no %q:\n%s", want, p.err.String())
 	}
 }
 
@@ -360,17 +381,7 @@ func TestPythonLife(t *testing.T) {
 					}
 					p := core.run(t, python, test.source, "GGC_MAX_INTERFACE_VERSION="+test.version,
 						"PYTHONPATH="+dir+":"+sdk)
-					got := core.next(t)
-					if got.method != http.MethodPut || !strings.Contains(got.body, `"Success": false`) ||
-						!strings.Contains(got.body, strings.ReplaceAll(test.want, `"`, `\"`)) {
-						t.Errorf("told the core %q, want the failure %q", got, test.want)
-					}
-					if status := p.wait(t); status != 1 {
-						t.Errorf("status %d, want 1", status)
-					}
-					if !strings.Contains(p.err.String(), test.want) {
-						t.Errorf("log lacks %q:\n%s", test.want, p.err.String())
-					}
+					core.startFails(t, p, test.want)
 				})
 			}
 

@@ -48,7 +48,7 @@ type Runtime struct {
 	// BinaryOnly functions get and give bytes, whatever their encoding says.
 	BinaryOnly bool
 	// WorksAlone means that a function need not ask for work: that it lives is all
-	// that tells that it came up.
+	// that shows that it came up.
 	WorksAlone bool
 }
 
@@ -59,7 +59,7 @@ type List struct {
 	Parts []string
 }
 
-// table is all that a core runs. What a group may ask for is told by the same names
+// table is all that a core runs. What a group may ask for has the same names
 // in fescue.RuntimeFeature.
 var table = []Runtime{
 	{

@@ -43,7 +43,9 @@ func (d Document) Expired(at time.Time) bool {
 	return !d.Deleted.IsZero() && at.Sub(d.Deleted) > VersionsKept
 }
 
-// Apply is the document after an update. Its error is an *Error.
+// Apply is the document after an update. Its error is an *Error. The depth is looked at
+// where updates are parsed: what is put together of two that are shallow enough cannot
+// be deeper, and a document that came from the cloud may be.
 func (d Document) Apply(u Update, at time.Time, limits Limits) (Document, error) {
 	switch {
 	case !d.Exists() && u.Version > 1:
@@ -61,12 +63,6 @@ func (d Document) Apply(u Update, at time.Time, limits Limits) (Document, error)
 	stamp := timestamp(at)
 	next.Desired, next.Metadata.Desired = u.Desired.merge(d.Desired, d.Metadata.Desired, stamp)
 	next.Reported, next.Metadata.Reported = u.Reported.merge(d.Reported, d.Metadata.Reported, stamp)
-	for _, section := range []map[string]any{next.Desired, next.Reported} {
-		// What is put together of two that are shallow enough can not be deeper.
-		if limits.MaxDepth > 0 && depth(section) > limits.MaxDepth {
-			return d, errTooDeep(limits.MaxDepth)
-		}
-	}
 	if limits.MaxSize > 0 && next.size() > limits.MaxSize {
 		return d, ErrTooLarge
 	}

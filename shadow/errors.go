@@ -42,6 +42,29 @@ func ErrNotFound(id ID) *Error {
 	return &Error{404, fmt.Sprintf("No shadow exists with name: '%s'", name)}
 }
 
+// DeletedError is the refusal of what needs a document where one was deleted, not longer
+// than VersionsKept ago. It wraps an *Error.
+type DeletedError struct {
+	Refusal *Error
+	// Version is that of the document when it was deleted.
+	Version int64
+}
+
+// Error is the refusal's.
+func (e *DeletedError) Error() string { return e.Refusal.Error() }
+
+// Unwrap is the refusal.
+func (e *DeletedError) Unwrap() error { return e.Refusal }
+
+// Missing is the refusal of what needs the document, for one that does not exist: a
+// *DeletedError as long as its deletion is known, an *Error otherwise.
+func (d Document) Missing(id ID, at time.Time) error {
+	if d.Deleted.IsZero() || d.Expired(at) {
+		return ErrNotFound(id)
+	}
+	return &DeletedError{ErrNotFound(id), d.Version}
+}
+
 func errTooDeep(maxDepth int) *Error {
 	return &Error{400, fmt.Sprintf("JSON contains too many levels of nesting; maximum is %d", maxDepth)}
 }

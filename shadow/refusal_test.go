@@ -1,7 +1,6 @@
 package shadow_test
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -138,52 +137,4 @@ func TestNames(t *testing.T) {
 			t.Errorf("%+v: %v", tc.id, err)
 		}
 	}
-}
-
-// FuzzUpdate applies what anybody may send: it is refused or leads to a document
-// that keeps its limits, survives being kept, and has no delta once a device
-// reports the delta.
-func FuzzUpdate(f *testing.F) {
-	for _, seed := range []string{
-		`{"state":{"desired":{"a":{"b":1.0,"c":null}},"reported":{"a":[1,{}]}},"version":1,"clientToken":"t"}`,
-		`{"state":null}`, `{"state":{"desired":null}}`, `{"state":{"reported":{"a":{"b":null}}}}`, `{"state":{"desired":{"a":1e99999999999}}}`, `{`, "\xff",
-	} {
-		f.Add([]byte(seed), []byte(`{"state":{"reported":{"a":1},"desired":{"a":{"b":{}}}}}`))
-	}
-	f.Fuzz(func(t *testing.T, one, two []byte) {
-		var d shadow.Document
-		for _, payload := range [][]byte{one, two} {
-			u, err := shadow.ParseUpdate(payload, shadow.CloudLimits)
-			if err != nil {
-				continue
-			}
-			next, err := d.Apply(u, first, shadow.CloudLimits)
-			if err != nil {
-				continue
-			}
-			if next.Version != d.Version+1 {
-				t.Fatalf("version %d after %d", next.Version, d.Version)
-			}
-			if answer := next.Accepted(u, first); !json.Valid(answer) {
-				t.Fatalf("answer %s", answer)
-			}
-			d = next
-		}
-		kept, err := shadow.Decode(d.Encode())
-		if err != nil || string(kept.Encode()) != string(d.Encode()) {
-			t.Fatalf("%s was kept as %s (%v)", d.Encode(), kept.Encode(), err)
-		}
-		state, _ := d.Delta()
-		if state == nil {
-			return
-		}
-		u := shadow.Update{Reported: shadow.Section{Present: true, Values: state}}
-		after, err := d.Apply(u, first, shadow.Limits{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if left, _ := after.Delta(); left != nil {
-			t.Errorf("%s: the delta %v was reported and %v is left", d.Encode(), state, left)
-		}
-	})
 }

@@ -173,7 +173,7 @@ func TestDelta(t *testing.T) {
 		{"more reported", `{"a":{"b":1}}`, `{"a":{"b":1,"c":2},"d":3}`, ``},
 		{"a part of an object", `{"a":{"b":1,"c":2}}`, `{"a":{"b":1,"c":3}}`, `{"a":{"c":2}}`},
 		{"numbers by value", `{"a":1,"b":100,"c":0,"d":-0.0,"e":1e2}`, `{"a":1.0,"b":1e2,"c":-0,"d":0,"e":0.1E+3}`, ``},
-		{"numbers that no float tells apart", `{"a":9007199254740993}`, `{"a":9007199254740992}`, `{"a":9007199254740993}`},
+		{"numbers that no float distinguishes", `{"a":9007199254740993}`, `{"a":9007199254740992}`, `{"a":9007199254740993}`},
 		{"exponents beyond reason", `{"a":1e99999999999999999999,"b":1e999999999}`, `{"a":2e99999999999999999999,"b":10e999999998}`, `{"a":1e99999999999999999999}`},
 		{"arrays as a whole", `{"a":[1,2]}`, `{"a":[1,2,3]}`, `{"a":[1,2]}`},
 		{"arrays in order", `{"a":[1,2]}`, `{"a":[2,1]}`, `{"a":[1,2]}`},
@@ -251,6 +251,33 @@ func TestDelete(t *testing.T) {
 			again, err := gone.Apply(u, first.Add(tc.after), shadow.CloudLimits)
 			if err != nil || again.Version != tc.want || !again.Exists() {
 				t.Errorf("%+v, %v; want version %d", again, err, tc.want)
+			}
+		})
+	}
+}
+
+// What is said of a document that is not there.
+func TestMissing(t *testing.T) {
+	t.Parallel()
+	for title, tc := range map[string]struct {
+		d    shadow.Document
+		want int64
+	}{
+		"one that never was":               {shadow.Document{}, 0},
+		"deleted now":                      {shadow.Document{Version: 7, Deleted: first}, 7},
+		"deleted 48 hours ago":             {shadow.Document{Version: 7, Deleted: first.Add(-shadow.VersionsKept)}, 7},
+		"deleted longer ago than is known": {shadow.Document{Version: 7, Deleted: first.Add(-shadow.VersionsKept - time.Second)}, 0},
+	} {
+		t.Run(title, func(t *testing.T) {
+			t.Parallel()
+			err := tc.d.Missing(lamp, first)
+			var refusal *shadow.Error
+			if !errors.As(err, &refusal) || refusal.Code != 404 || refusal.Message != "No shadow exists with name: 'lamp'" {
+				t.Errorf("%v", err)
+			}
+			var deleted *shadow.DeletedError
+			if said := errors.As(err, &deleted); said != (tc.want != 0) || said && deleted.Version != tc.want {
+				t.Errorf("%+v, want the version %d", deleted, tc.want)
 			}
 		})
 	}

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/testkit/programs"
 )
 
 // TestAWSCLI is the smallest script that provisions and deploys, by the unmodified
@@ -22,10 +23,10 @@ func TestAWSCLI(t *testing.T) {
 	if _, err := exec.LookPath("aws"); err != nil {
 		t.Skip("aws (the AWS CLI, Debian's package awscli) is not installed")
 	}
-	h := startServer(t).house(region)
+	h := startServer(t).site(region)
 	run := func(args ...string) ([]byte, error) {
 		cmd := exec.Command("aws", append([]string{"--endpoint-url", "http://" + h.api, "--output", "json"}, args...)...)
-		cmd.Env = append(cleanEnvironment(), "AWS_ACCESS_KEY_ID="+keyID, "AWS_SECRET_ACCESS_KEY="+secret, "AWS_DEFAULT_REGION="+region,
+		cmd.Env = append(programs.Environment(), "AWS_ACCESS_KEY_ID="+keyID, "AWS_SECRET_ACCESS_KEY="+secret, "AWS_DEFAULT_REGION="+region,
 			"AWS_CONFIG_FILE=/nonexistent", "AWS_EC2_METADATA_DISABLED=true", "AWS_PAGER=")
 		out, err := cmd.Output()
 		if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {

@@ -20,7 +20,7 @@ import (
 func TestBackup(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)
-	h := s.house(region)
+	h := s.site(region)
 	viewer := h.connect(t, "Viewer")
 	busy, ahead, same, absent := h.provision(t, "Busy_Core"), h.provision(t, "Ahead_Core"), h.provision(t, "Same_Core"), h.provision(t, "Absent_Core")
 	groups, versions := map[*gateway]string{}, map[*gateway]string{}
@@ -42,7 +42,7 @@ func TestBackup(t *testing.T) {
 	for g, id := range open {
 		h.await(t, groups[g], id, fescue.InProgress)
 	}
-	ahead.process.kill()
+	ahead.process.Kill()
 	outdated := deploy(ahead)
 	h.await(t, groups[ahead], outdated, fescue.InProgress)
 
@@ -71,7 +71,7 @@ func TestBackup(t *testing.T) {
 	same.run(t)
 	h.await(t, groups[same], open[same], fescue.Success)
 	viewer.next(t, "started "+same.thing)
-	// It has heard that the server knows the end, too, so that the server is lost after.
+	// It knows that the server knows the end, too, so that the server is lost after.
 	eventually(t, "the core's end", func() error {
 		if state := string(readFile(t, filepath.Join(same.root, "ggc", "deployment", "state.json"))); strings.Contains(state, `"ended"`) {
 			return errors.New(state)
@@ -80,7 +80,7 @@ func TestBackup(t *testing.T) {
 	})
 
 	// The server and its disk are lost.
-	s.kill()
+	s.Kill()
 	lost := s.data
 	s.data = filepath.Join(t.TempDir(), "restored")
 	text := runProgram(t, "restore", file, "--data", s.data, "--master-key", filepath.Join(lost, "master.key"))
@@ -111,16 +111,16 @@ func TestRestoreCutShort(t *testing.T) {
 	s := startServer(t)
 	file := filepath.Join(t.TempDir(), "whole.tar")
 	runProgram(t, "backup", file, "--data", s.data, "--include-master-key")
-	s.kill()
+	s.Kill()
 	data := t.TempDir()
 	runProgram(t, "restore", file, "--data", data)
 	if err := os.WriteFile(filepath.Join(data, "restore-unfinished"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	p := start(t, nil, "server", "--data", data, "--api", address(t), "--device", address(t), "--mqtt", address(t))
-	<-p.done
-	if p.err == nil || !strings.Contains(p.out.String(), "fescue restore") {
-		t.Errorf("%v: %s", p.err, p.out)
+	<-p.Done
+	if p.Err == nil || !strings.Contains(p.out.String(), "fescue restore") {
+		t.Errorf("%v: %s", p.Err, p.out)
 	}
 	if err := os.Remove(filepath.Join(data, "restore-unfinished")); err != nil {
 		t.Fatal(err)
@@ -129,5 +129,5 @@ func TestRestoreCutShort(t *testing.T) {
 	if got, want := fmt.Sprint(accessKeys(t, data)), keyID; !strings.Contains(got, want) {
 		t.Errorf("keys %s, want %s", got, want)
 	}
-	again.kill()
+	again.Kill()
 }

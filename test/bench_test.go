@@ -25,6 +25,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/greengrass/types"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/testkit"
 )
 
 // BenchmarkGetDeploymentStatus compares the call, signature verified, with a
@@ -32,7 +33,7 @@ import (
 // their rates is what counts.
 func BenchmarkGetDeploymentStatus(b *testing.B) {
 	s := startServer(b)
-	h := s.house(region)
+	h := s.site(region)
 	g := h.provision(b, "Bench_Core")
 	group, version := g.groupVersion(b, "", nil, nil)
 	deployment := h.deploy(b, group, version)
@@ -113,7 +114,7 @@ func startBare(b *testing.B, body string) (addr string) {
 	if out, err := exec.Command("go", "build", "-o", bin, "./testdata/bare").CombinedOutput(); err != nil {
 		b.Fatalf("build bare: %v\n%s", err, out)
 	}
-	out := new(output)
+	out := new(testkit.Buffer)
 	cmd := exec.Command(bin, body)
 	cmd.Stdout = out
 	if err := cmd.Start(); err != nil {
@@ -122,7 +123,7 @@ func startBare(b *testing.B, body string) (addr string) {
 	b.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
 	eventually(b, "baseline", func() error {
 		var ok bool
-		if addr, ok = out.find(`api=(.*)`); !ok {
+		if addr, ok = out.Find(`api=(.*)`); !ok {
 			return errors.New("not listening")
 		}
 		return nil
@@ -132,7 +133,7 @@ func startBare(b *testing.B, body string) (addr string) {
 
 // BenchmarkCreateToSuccess measures from CreateDeployment to the first status that
 // says Success, on a warm core: with nothing to run, with nothing that changed, with
-// one function that changed, and with one of which a megabyte changed. It also tells
+// one function that changed, and with one of which a megabyte changed. It also reports
 // the core's memory when idle.
 func BenchmarkCreateToSuccess(b *testing.B) {
 	for _, c := range []struct {
@@ -142,7 +143,7 @@ func BenchmarkCreateToSuccess(b *testing.B) {
 		changed int
 	}{{"nothing to run", false, 0}, {"no change", true, 0}, {"one function changed", true, 16}, {"1 MB changed", true, 1 << 20}} {
 		b.Run(c.name, func(b *testing.B) {
-			h := startServer(b).house(region)
+			h := startServer(b).site(region)
 			g := h.provision(b, "Bench_Core")
 			g.run(b)
 			var group, version string
@@ -173,7 +174,7 @@ func BenchmarkCreateToSuccess(b *testing.B) {
 }
 
 // benchFunction publishes a Python function of which some bytes are new.
-func (h *house) benchFunction(b *testing.B, changed int) string {
+func (h *site) benchFunction(b *testing.B, changed int) string {
 	b.Helper()
 	if _, err := exec.LookPath("python3"); err != nil {
 		b.Skip("python3 is not installed")
@@ -188,7 +189,7 @@ func (h *house) benchFunction(b *testing.B, changed int) string {
 // BenchmarkRollback measures from the death of a new version to the first message
 // of the version before, which runs again.
 func BenchmarkRollback(b *testing.B) {
-	h := startServer(b).house(region)
+	h := startServer(b).site(region)
 	g := h.provision(b, "Bench_Core")
 	viewer := h.connect(b, "Viewer")
 	viewer.subscribe(b, "Bench_Core/out")
@@ -249,4 +250,41 @@ func residentMB(b *testing.B, pid int) float64 {
 	}
 	b.Fatal("no VmRSS")
 	return 0
+}
+
+// BenchmarkCoreStart measures from the start of a core's program to the start of the first
+// function, which lies on its disk: to the first line of its code. It also reports what
+// the core takes of memory then.
+func BenchmarkCoreStart(b *testing.B) {
+	h := startServer(b).site(region)
+	g := h.provision(b, "Bench_Core")
+	g.run(b)
+	began := filepath.Join(openDir(b), "began")
+	if err := errors.Join(os.WriteFile(began, nil, 0o666), os.Chmod(began, 0o666)); err != nil {
+		b.Fatal(err)
+	}
+	code := "import os, time\nwith open(os.environ['BEGAN'], 'w') as f:\n    f.write('%d' % (time.time() * 1e9))\n" + greeter
+	arn := h.python(b, "Bench", code)
+	variables := out(g.thing, "x")
+	variables["BEGAN"] = began
+	group, version := g.groupVersion(b, "", []function{{arn: arn, pinned: true, variables: variables}}, nil)
+	h.await(b, group, h.deploy(b, group, version), fescue.Success)
+	var took []time.Duration
+	for b.Loop() {
+		g.process.Kill()
+		if err := os.Truncate(began, 0); err != nil {
+			b.Fatal(err)
+		}
+		start := time.Now()
+		g.run(b)
+		eventually(b, "its function runs", func() error {
+			at, err := strconv.ParseInt(string(readFile(b, began)), 10, 64)
+			if err == nil {
+				took = append(took, time.Unix(0, at).Sub(start))
+			}
+			return err
+		})
+	}
+	reportTimes(b, took)
+	b.ReportMetric(residentMB(b, g.process.Process.Pid), "core-MB")
 }

@@ -33,7 +33,7 @@ func BenchmarkBulk(b *testing.B) {
 }
 
 func benchmarkBulk(b *testing.B, groups int) {
-	h := startServer(b, "--bulk-rate", "10000").house(region)
+	h := startServer(b, "--bulk-rate", "10000").site(region)
 	content := h.fleet(b, groups)
 	for b.Loop() {
 		start := time.Now()
@@ -69,7 +69,7 @@ func benchmarkBulk(b *testing.B, groups int) {
 
 // fleet makes groups that can be deployed, each with a thing of its own, and the
 // input that deploys them.
-func (h *house) fleet(b *testing.B, n int) string {
+func (h *site) fleet(b *testing.B, n int) string {
 	b.Helper()
 	ctx := b.Context()
 	lines := make([]string, n)

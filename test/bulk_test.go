@@ -24,7 +24,7 @@ import (
 const bulkRole = "arn:aws:iam::" + account + ":role/bulk"
 
 // put writes an object, in a bucket that is made when it is missing.
-func (h *house) put(t testing.TB, bucket, key, content string) {
+func (h *site) put(t testing.TB, bucket, key, content string) {
 	t.Helper()
 	client := s3.New(s3.Options{
 		Region: h.region, BaseEndpoint: aws.String("http://" + h.api), UsePathStyle: true,
@@ -47,7 +47,7 @@ func bulkLine(group, version string) string {
 }
 
 // startBulk starts a bulk deployment of an input.
-func (h *house) startBulk(t testing.TB, content string) string {
+func (h *site) startBulk(t testing.TB, content string) string {
 	t.Helper()
 	h.put(t, "bulk-input", "records.json", content)
 	out, err := h.greengrass.StartBulkDeployment(t.Context(), &greengrass.StartBulkDeploymentInput{
@@ -59,12 +59,12 @@ func (h *house) startBulk(t testing.TB, content string) string {
 	return *out.BulkDeploymentId
 }
 
-func (h *house) bulkStatus(ctx context.Context, id string) (*greengrass.GetBulkDeploymentStatusOutput, error) {
+func (h *site) bulkStatus(ctx context.Context, id string) (*greengrass.GetBulkDeploymentStatusOutput, error) {
 	return h.greengrass.GetBulkDeploymentStatus(ctx, &greengrass.GetBulkDeploymentStatusInput{BulkDeploymentId: &id})
 }
 
 // bulkEnds waits for the end of a bulk deployment.
-func (h *house) bulkEnds(t testing.TB, id string, want types.BulkDeploymentStatus) *greengrass.GetBulkDeploymentStatusOutput {
+func (h *site) bulkEnds(t testing.TB, id string, want types.BulkDeploymentStatus) *greengrass.GetBulkDeploymentStatusOutput {
 	t.Helper()
 	var out *greengrass.GetBulkDeploymentStatusOutput
 	eventually(t, "bulk deployment "+string(want), func() (err error) {
@@ -80,7 +80,7 @@ func (h *house) bulkEnds(t testing.TB, id string, want types.BulkDeploymentStatu
 }
 
 // deployedOnce checks that each group has one deployment, and is reported once.
-func (h *house) deployedOnce(t *testing.T, bulk string, groups []string) {
+func (h *site) deployedOnce(t *testing.T, bulk string, groups []string) {
 	t.Helper()
 	reported := make(map[string]int)
 	for in := (&greengrass.ListBulkDeploymentDetailedReportsInput{BulkDeploymentId: &bulk, MaxResults: aws.String("50")}); ; {
@@ -114,7 +114,7 @@ func (h *house) deployedOnce(t *testing.T, bulk string, groups []string) {
 func TestBulkSurvivesKills(t *testing.T) {
 	t.Parallel()
 	s := startServer(t, "--bulk-rate", "40")
-	h := s.house(region)
+	h := s.site(region)
 	var groups []string
 	var content strings.Builder
 	for range 120 {
@@ -155,7 +155,7 @@ func TestBulkSurvivesKills(t *testing.T) {
 func TestBulkDeployment(t *testing.T) {
 	t.Parallel()
 	s := startServer(t, "--bulk-rate", "20")
-	h := s.house(region)
+	h := s.site(region)
 	g := h.provision(t, "Bulk_Core")
 	g.run(t)
 	group, version := g.groupVersion(t, "", nil, nil)

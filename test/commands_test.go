@@ -20,8 +20,8 @@ func program(t testing.TB, bin string, args ...string) (stdout, stderr string, c
 	return programIn(t, nil, bin, args...)
 }
 
-// program runs the operator's program with the house's key.
-func (h *house) program(t testing.TB, args ...string) (stdout, stderr string, code int) {
+// program runs the operator's program with the site's key.
+func (h *site) program(t testing.TB, args ...string) (stdout, stderr string, code int) {
 	t.Helper()
 	return programIn(t, h.environment(), fescueBin, args...)
 }
@@ -117,7 +117,7 @@ func TestHelp(t *testing.T) {
 	}
 }
 
-// TestVersion: the programs say what they were built from, or that nothing tells.
+// TestVersion: the programs say what they were built from, or that this is unknown.
 func TestVersion(t *testing.T) {
 	t.Parallel()
 	stamped, err := buildinfo.ReadFile(fescueBin)

@@ -36,7 +36,7 @@ func TestFilesOfACore(t *testing.T) {
 		t.Skip("only root can start functions as somebody else; run the tests as root to include this one")
 	}
 	needPython(t)
-	h := startServer(t).house(region)
+	h := startServer(t).site(region)
 	viewer := h.connect(t, "Viewer")
 	viewer.subscribe(t, "Closed_Core/out")
 	g := h.provision(t, "Closed_Core")

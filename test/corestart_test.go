@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -18,8 +19,9 @@ import (
 )
 
 // TestCoreStart: a core that cannot start says so in the original's words where it
-// had some, and what to do; keys of its file that have no effect are told of.
+// had some, and what to do; keys of its file that have no effect are reported.
 func TestCoreStart(t *testing.T) {
+	t.Parallel()
 	authority, err := pki.NewAuthority("a", pki.ECDSA, time.Now())
 	if err != nil {
 		t.Fatal(err)
@@ -76,13 +78,13 @@ func TestCoreStart(t *testing.T) {
 		root := startFolder(t, file(free, fmt.Sprintf(`"managedRespawn":true,"pidFileDirectory":%q,"system":{"useOverlayWithTmpfs":true},%s`, run, crypto)), core)
 		p := startProgram(t, edgeBin, nil, "--root", root)
 		eventually(t, "it has started", func() error {
-			if _, ok := p.out.find(`(The core starts)`); !ok {
+			if _, ok := p.out.Find(`(The core starts)`); !ok {
 				return fmt.Errorf("not yet")
 			}
 			return nil
 		})
-		for _, text := range []string{`level=WARN msg="managedRespawn of config.json has no effect: `, `level=WARN msg="system.useOverlayWithTmpfs of config.json has no effect: `} {
-			if n := strings.Count(p.out.String(), text); n != 1 {
+		for text, want := range map[string]int{`level=WARN msg="managedRespawn of config.json has no effect: `: 1, "useOverlayWithTmpfs": 0} {
+			if n := strings.Count(p.out.String(), text); n != want {
 				t.Errorf("it says %d times %q", n, text)
 			}
 		}
@@ -91,7 +93,7 @@ func TestCoreStart(t *testing.T) {
 			t.Errorf("the pid file has %q, not %d", text, p.Process.Pid)
 		}
 		second := startProgram(t, edgeBin, nil, "--root", root)
-		<-second.done
+		<-second.Done
 		if !strings.Contains(second.out.String(), fmt.Sprintf("is held by the process with [pid = %d]; stop it first", p.Process.Pid)) {
 			t.Errorf("a second core says:\n%s", second.out)
 		}
@@ -100,6 +102,32 @@ func TestCoreStart(t *testing.T) {
 		}
 		if _, err := os.Stat(pid); !os.IsNotExist(err) {
 			t.Errorf("the pid file stays: %v", err)
+		}
+	})
+	t.Run("a crash is written down, and the next one after it", func(t *testing.T) {
+		root := startFolder(t, file(free, crypto), core)
+		log := filepath.Join(root, "ggc", "var", "log", "crash.log")
+		for n := range 2 {
+			p := startProgram(t, edgeBin, nil, "--root", root)
+			eventually(t, "it has started", func() error {
+				if _, ok := p.out.Find(`(The core starts)`); !ok {
+					return fmt.Errorf("not yet")
+				}
+				return nil
+			})
+			if text := string(readFile(t, log)); strings.Count(text, "SIGABRT: abort") != n {
+				t.Errorf("start %d: crash.log has %.200q", n, text)
+			}
+			if err := p.Process.Signal(syscall.SIGABRT); err != nil {
+				t.Fatal(err)
+			}
+			<-p.Done
+			if text := string(readFile(t, log)); strings.Count(text, "SIGABRT: abort") != n+1 || !strings.Contains(text, "goroutine ") {
+				t.Errorf("crash %d: crash.log has %.200q", n, text)
+			}
+		}
+		if info, err := os.Stat(log); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("its mode is %v, %v", info.Mode(), err)
 		}
 	})
 }

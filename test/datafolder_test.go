@@ -22,10 +22,11 @@ import (
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/core"
+	"github.com/fescue-edge/fescue/testkit"
 )
 
 // keptFolder says what the data folders in testdata/data-* hold, as the version
-// that wrote them told it. See testdata/data-2026-11/README.md.
+// that wrote them returned it. See testdata/data-2026-11/README.md.
 type keptFolder struct {
 	// Groups are the names, by id.
 	Groups map[string]string
@@ -53,7 +54,7 @@ type keptKey struct {
 }
 
 // TestKeptDataFolder: the present version opens the folders that earlier ones
-// wrote, tells the same, and goes on from there.
+// wrote, returns the same, and goes on from there.
 func TestKeptDataFolder(t *testing.T) {
 	t.Parallel()
 	folders, err := filepath.Glob(filepath.Join("testdata", "data-*"))
@@ -75,7 +76,7 @@ func TestKeptDataFolder(t *testing.T) {
 			eventually(t, "the group runs without the server", said(output, "version one"))
 			stop()
 
-			h := startServerOn(t, data).house(region)
+			h := startServerOn(t, data).site(region)
 			kept.check(t, h)
 			kept.checkKeys(t, data)
 			stop = runKeptCore(t, root, local(h.mqtt), local(h.device))
@@ -86,12 +87,12 @@ func TestKeptDataFolder(t *testing.T) {
 	}
 }
 
-// check asks the API for everything that the earlier version told.
-func (k keptFolder) check(t *testing.T, h *house) {
+// check asks the API for everything that the earlier version returned.
+func (k keptFolder) check(t *testing.T, h *site) {
 	t.Helper()
 	ctx := t.Context()
 	for _, want := range append(k.Deployments, k.Waiting, k.Running) {
-		if got := h.told(t, want.Group, want.ID); got != want {
+		if got := h.described(t, want.Group, want.ID); got != want {
 			t.Errorf("deployment %+v: want %+v", got, want)
 		}
 	}
@@ -133,8 +134,8 @@ func (k keptFolder) checkKeys(t *testing.T, data string) {
 	}
 }
 
-// told is a deployment as the API tells it.
-func (h *house) told(t testing.TB, group, id string) keptDeployment {
+// described is a deployment as the API returns it.
+func (h *site) described(t testing.TB, group, id string) keptDeployment {
 	t.Helper()
 	out, err := h.status(t.Context(), group, id)
 	if err != nil {
@@ -147,7 +148,7 @@ func (h *house) told(t testing.TB, group, id string) keptDeployment {
 }
 
 // definitions are the latest version ARNs of all definitions, kind by kind.
-func (h *house) definitions(t testing.TB) []string {
+func (h *site) definitions(t testing.TB) []string {
 	t.Helper()
 	ctx := t.Context()
 	var arns []string
@@ -178,7 +179,7 @@ func (h *house) definitions(t testing.TB) []string {
 }
 
 // groupAuthority is the PEM of a group's only authority.
-func (h *house) groupAuthority(t testing.TB, group string) string {
+func (h *site) groupAuthority(t testing.TB, group string) string {
 	t.Helper()
 	list, err := h.greengrass.ListGroupCertificateAuthorities(t.Context(), &greengrass.ListGroupCertificateAuthoritiesInput{GroupId: &group})
 	if err != nil || len(list.GroupCertificateAuthorities) != 1 {
@@ -197,9 +198,9 @@ func (h *house) groupAuthority(t testing.TB, group string) string {
 func accessKeys(t testing.TB, data string) []keptKey {
 	t.Helper()
 	p := start(t, nil, "keys", "list", "--data", data, "--json")
-	<-p.done
+	<-p.Done
 	var rows []struct{ AccessKeyID, Name, RevokedAt string }
-	if err := errors.Join(p.err, json.Unmarshal([]byte(p.out.String()), &rows)); err != nil {
+	if err := errors.Join(p.Err, json.Unmarshal([]byte(p.out.String()), &rows)); err != nil {
 		t.Fatalf("keys list: %v\n%s", err, p.out)
 	}
 	var keys []keptKey
@@ -209,12 +210,12 @@ func accessKeys(t testing.TB, data string) []keptKey {
 	return keys
 }
 
-// runKeptCore runs a core in this process, where it can be told whom functions
+// runKeptCore runs a core in this process, where it can be set whom functions
 // are to run as; stop ends it.
 func runKeptCore(t testing.TB, root, mqtt, https string) (stop func()) {
 	t.Helper()
 	anyPort, nobody := 0, uint32(65534)
-	o := core.Options{Root: root, IoTHost: mqtt, GGHost: https, IPCPort: &anyPort, Output: new(output)}
+	o := core.Options{Root: root, IoTHost: mqtt, GGHost: https, IPCPort: &anyPort, Output: new(testkit.Buffer)}
 	if os.Geteuid() == 0 {
 		o.DefaultUID, o.DefaultGID = &nobody, &nobody
 	}

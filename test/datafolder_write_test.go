@@ -26,7 +26,7 @@ func TestKeepDataFolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := startServer(t)
-	h := s.house(region)
+	h := s.site(region)
 	ctx := t.Context()
 	kept := keptFolder{Groups: map[string]string{}}
 	must := func(err error) {
@@ -49,7 +49,7 @@ func TestKeepDataFolder(t *testing.T) {
 		kept.Groups[id] = g.thing
 		return id, v
 	}
-	keep := func(group, id string) { kept.Deployments = append(kept.Deployments, h.told(t, group, id)) }
+	keep := func(group, id string) { kept.Deployments = append(kept.Deployments, h.described(t, group, id)) }
 	one := script("#!/bin/sh\necho version one\nexec sleep 1000000\n")
 
 	// The group of the kept core: a success and a failure behind it.
@@ -58,7 +58,7 @@ func TestKeepDataFolder(t *testing.T) {
 	group, first := version(g, "", one)
 	running := h.deploy(t, group, first)
 	h.await(t, group, running, fescue.Success)
-	kept.Running = h.told(t, group, running)
+	kept.Running = h.described(t, group, running)
 	_, broken := version(g, group, script("#!/bin/sh\necho broken\nexit 3\n"))
 	failed := h.deploy(t, group, broken)
 	h.await(t, group, failed, fescue.Failure)
@@ -111,12 +111,12 @@ func TestKeepDataFolder(t *testing.T) {
 	kept.GroupAuthority = h.groupAuthority(t, group)
 	for _, name := range []string{"good", "revoked"} {
 		p := start(t, nil, "keys", "create", "--data", s.data, "--name", name, "--access", "admin")
-		<-p.done
-		must(p.err)
-		if id, _ := p.out.find(`AWS_ACCESS_KEY_ID=(\S+)`); name == "revoked" {
+		<-p.Done
+		must(p.Err)
+		if id, _ := p.out.Find(`AWS_ACCESS_KEY_ID=(\S+)`); name == "revoked" {
 			p := start(t, nil, "keys", "revoke", "--data", s.data, id)
-			<-p.done
-			must(p.err)
+			<-p.Done
+			must(p.Err)
 		}
 	}
 	kept.AccessKeys = accessKeys(t, s.data)
@@ -126,7 +126,7 @@ func TestKeepDataFolder(t *testing.T) {
 	_, v = version(g, group, script("#!/bin/sh\necho version two\nexec sleep 1000000\n"))
 	waiting := h.deploy(t, group, v)
 	h.await(t, group, waiting, fescue.InProgress)
-	kept.Waiting = h.told(t, group, waiting)
+	kept.Waiting = h.described(t, group, waiting)
 	kept.Definitions = h.definitions(t)
 	must(s.interrupt(t))
 

@@ -44,7 +44,7 @@ def handler(event, context):
 `
 
 // echo publishes the executable function.
-func (h *house) echo(t testing.TB, name string) string {
+func (h *site) echo(t testing.TB, name string) string {
 	t.Helper()
 	code := readFile(t, echoBin)
 	return h.publish(t, name, fescue.ExecutableRuntime, "echo", zipOf(t, map[string][]byte{"echo": code}))
@@ -61,7 +61,7 @@ func out(thing, tag string) map[string]string {
 
 func TestDeployment(t *testing.T) {
 	t.Parallel()
-	h := startServer(t).house(region)
+	h := startServer(t).site(region)
 	viewer := h.connect(t, "Viewer")
 
 	t.Run("a Python function runs, speaks and is spoken to", func(t *testing.T) {
@@ -170,7 +170,7 @@ func TestDeployment(t *testing.T) {
 		}, ends(arn, g.thing))
 		h.await(t, group, h.deploy(t, group, version), fescue.Success)
 		viewer.next(t, "started again")
-		g.process.kill()
+		g.process.Kill()
 		g.process = start(t, nil, "core", "--root", g.root) // the operator's program runs cores too
 		viewer.next(t, "started again")
 	})
@@ -195,10 +195,10 @@ func TestDeployment(t *testing.T) {
 
 func TestDeploymentFailures(t *testing.T) {
 	t.Parallel()
-	h := startServer(t).house(region)
+	h := startServer(t).site(region)
 	viewer := h.connect(t, "Viewer")
 
-	t.Run("every problem of the group is told at once", func(t *testing.T) {
+	t.Run("every problem of the group is reported at once", func(t *testing.T) {
 		g := h.provision(t, "Broken_Core")
 		other := h.provision(t, "Other_Core")
 		g.certARN = other.certARN // not attached to Broken_Core
@@ -257,7 +257,7 @@ func TestDeploymentFailures(t *testing.T) {
 func TestServerRestart(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)
-	h := s.house(region)
+	h := s.site(region)
 	viewer := h.connect(t, "Viewer")
 	viewer.subscribe(t, "Patient_Core/out")
 	g := h.provision(t, "Patient_Core")
@@ -292,7 +292,7 @@ func TestServerRestart(t *testing.T) {
 func TestFunctionLog(t *testing.T) {
 	t.Parallel()
 	needPython(t)
-	h := startServer(t).house(region)
+	h := startServer(t).site(region)
 	g := h.provision(t, "Log_Core")
 	g.run(t)
 	arn := h.python(t, "Talker", "import sys\nprint('to the log')\nprint('to the error log', file=sys.stderr)\ndef handler(e, c): pass\n")

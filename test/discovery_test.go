@@ -18,7 +18,7 @@ import (
 	"github.com/fescue-edge/fescue"
 )
 
-// discovered is what a device was told: the places of each core of each group.
+// discovered is what a device was answered: the places of each core of each group.
 type discovered struct {
 	Status int                            `json:"status"`
 	Groups map[string]map[string][]string `json:"groups"`
@@ -44,13 +44,13 @@ func (g *gateway) discover(t *testing.T, host string) discovered {
 }
 
 // TestDiscovery follows a device from a group's definition until the group lets it
-// go: it is told of what the core runs, not of what was defined.
+// go: it is answered what the core runs, not of what was defined.
 func TestDiscovery(t *testing.T) {
 	t.Parallel()
 	if _, err := exec.LookPath("python3"); err != nil {
 		t.Skip("python3 is not installed")
 	}
-	h := startServer(t).house(region)
+	h := startServer(t).site(region)
 	ctx := t.Context()
 	core, lamp := h.provision(t, "Discovered_Core"), h.provision(t, "Lamp")
 	check := func(err error) {
@@ -59,7 +59,7 @@ func TestDiscovery(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	told := func(when string, want discovered) {
+	answered := func(when string, want discovered) {
 		t.Helper()
 		for _, host := range []string{"greengrass-ats.iot.example.com:8443", ""} {
 			if diff := cmp.Diff(want, lamp.discover(t, host)); diff != "" {
@@ -68,7 +68,7 @@ func TestDiscovery(t *testing.T) {
 		}
 	}
 	// What provision made is a core's identity, and cores do not discover.
-	told("without the right", discovered{Status: 403})
+	answered("without the right", discovered{Status: 403})
 	_, err := h.iot.CreatePolicy(ctx, &iot.CreatePolicyInput{PolicyName: aws.String("lamps"), PolicyDocument: aws.String(
 		`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"greengrass:Discover","Resource":"` + lamp.thingARN + `"}]}`)})
 	check(err)
@@ -94,21 +94,21 @@ func TestDiscovery(t *testing.T) {
 	check(err)
 	member := discovered{200, map[string]map[string][]string{group: {core.thingARN: {"192.168.7.8:8884", "core.example.com:8883"}}}}
 
-	told("before the first deployment", nothing)
+	answered("before the first deployment", nothing)
 	deployment := h.deploy(t, group, *with.Version)
 	h.await(t, group, deployment, fescue.InProgress)
-	told("while the core has not said that it runs", nothing)
+	answered("while the core has not said that it runs", nothing)
 	core.run(t)
 	h.await(t, group, deployment, fescue.Success)
-	told("once the core runs it", member)
+	answered("once the core runs it", member)
 	deployment = h.deploy(t, group, without)
 	h.await(t, group, deployment, fescue.Success)
-	told("after a version without the device", nothing)
+	answered("after a version without the device", nothing)
 	deployment = h.deploy(t, group, *with.Version)
 	h.await(t, group, deployment, fescue.Success)
-	told("after a version with it", member)
+	answered("after a version with it", member)
 	reset, err := h.greengrass.ResetDeployments(ctx, &greengrass.ResetDeploymentsInput{GroupId: &group})
 	check(err)
 	h.await(t, group, *reset.DeploymentId, fescue.Success)
-	told("after a reset", nothing)
+	answered("after a reset", nothing)
 }

@@ -54,7 +54,7 @@ func TestServerDiskFull(t *testing.T) {
 		"--account", account, "--region", region,
 	}
 	s.run(t)
-	h := s.house(region)
+	h := s.site(region)
 	g, group, second := versions(t, h, "Roomy_Core")
 	ballast := filepath.Join(s.data, "ballast")
 	fill(t, ballast)
@@ -86,7 +86,7 @@ func TestServerDiskFull(t *testing.T) {
 
 func TestCoreDiskFull(t *testing.T) {
 	t.Parallel()
-	h := startServer(t).house(region)
+	h := startServer(t).site(region)
 	g := h.provision(t, "Cramped_Core")
 	if err := os.Mkdir(filepath.Join(g.root, "ggc"), 0o755); err != nil {
 		t.Fatal(err)

@@ -10,11 +10,13 @@ import (
 	"testing"
 
 	"github.com/fescue-edge/fescue/core"
+	"github.com/fescue-edge/fescue/doctor"
 )
 
-// TestDoctor: the doctor tells what a core has and lacks, also beside one that runs.
+// TestDoctor: the doctor says what a core has and what is missing, also beside one that runs.
 func TestDoctor(t *testing.T) {
-	h := startServer(t).house(region)
+	t.Parallel()
+	h := startServer(t).site(region)
 	g := h.provision(t, "Doctor_Core")
 	examine := func(t *testing.T, root string) (found core.Examination, code int) {
 		t.Helper()
@@ -24,7 +26,7 @@ func TestDoctor(t *testing.T) {
 		}
 		return found, code
 	}
-	health := func(t *testing.T, found core.Examination, subject string) core.Finding {
+	health := func(t *testing.T, found core.Examination, subject string) doctor.Finding {
 		t.Helper()
 		for _, f := range found.Findings {
 			if f.Subject == subject {
@@ -32,14 +34,14 @@ func TestDoctor(t *testing.T) {
 			}
 		}
 		t.Errorf("nothing is said of %s: %+v", subject, found.Findings)
-		return core.Finding{}
+		return doctor.Finding{}
 	}
 	_, key, _ := g.identity(t)
 
 	t.Run("a gateway that is well, beside its core", func(t *testing.T) {
 		g.run(t)
 		connected := func() bool {
-			_, ok := g.process.out.find(`(Deployment agent connected to cloud)`)
+			_, ok := g.process.out.Find(`(Deployment agent connected to cloud)`)
 			return ok
 		}
 		eventually(t, "the core is connected", func() error {
@@ -50,14 +52,14 @@ func TestDoctor(t *testing.T) {
 		})
 		found, code := examine(t, g.root)
 		for _, subject := range []string{"kernel", "config.json", "private key", "certificate", "authority", "control plane, HTTPS", "clock", "control plane, MQTT"} {
-			if f := health(t, found, subject); f.Health != core.Good {
+			if f := health(t, found, subject); f.Health != doctor.Good {
 				t.Errorf("%+v", f)
 			}
 		}
 		if code != 0 || found.Core.Kernel == "" || found.Core.Root != (os.Geteuid() == 0) || len(found.Core.Formats) == 0 {
 			t.Errorf("exit code %d, %+v", code, found.Core)
 		}
-		if f := health(t, found, "containers"); (f.Health == core.Good) != (len(found.Core.Missing) == 0) || f.Health != core.Good && f.Remedy == "" {
+		if f := health(t, found, "containers"); (f.Health == doctor.Good) != (len(found.Core.Missing) == 0) || f.Health != doctor.Good && f.Remedy == "" {
 			t.Errorf("%+v, missing %q", f, found.Core.Missing)
 		}
 		if text := g.process.out.String(); strings.Contains(text, "The connection to the cloud is down") {
@@ -79,7 +81,7 @@ func TestDoctor(t *testing.T) {
 			t.Fatal(err)
 		}
 		found, code := examine(t, g.root)
-		if f := health(t, found, "private key"); f.Health != core.Poor || f.Remedy != "chmod 600 "+key || code != 0 {
+		if f := health(t, found, "private key"); f.Health != doctor.Poor || f.Remedy != "chmod 600 "+key || code != 0 {
 			t.Errorf("%+v, exit code %d", f, code)
 		}
 	})
@@ -91,19 +93,19 @@ func TestDoctor(t *testing.T) {
 			t.Fatal(err)
 		}
 		found, code := examine(t, g.root)
-		if f := health(t, found, "certificate"); f.Health != core.Bad || !strings.Contains(f.Says, "private key") || code != 1 {
+		if f := health(t, found, "certificate"); f.Health != doctor.Bad || !strings.Contains(f.Says, "private key") || code != 1 {
 			t.Errorf("%+v, exit code %d", f, code)
 		}
 	})
 	t.Run("a server that is away", func(t *testing.T) {
-		h.kill()
+		h.Kill()
 		found, code := examine(t, g.root)
 		for _, subject := range []string{"control plane, HTTPS", "control plane, MQTT"} {
-			if f := health(t, found, subject); f.Health != core.Bad || !strings.Contains(f.Says, "connection refused") {
+			if f := health(t, found, subject); f.Health != doctor.Bad || !strings.Contains(f.Says, "connection refused") {
 				t.Errorf("%+v", f)
 			}
 		}
-		if f := health(t, found, "clock"); f.Health != core.Unknown || code != 1 {
+		if f := health(t, found, "clock"); f.Health != doctor.Unknown || code != 1 {
 			t.Errorf("%+v, exit code %d", f, code)
 		}
 	})

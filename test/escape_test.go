@@ -33,7 +33,7 @@ def handler(event, context):
 // succeed for a root function without one, which shows that they are real.
 func TestEscapes(t *testing.T) {
 	needPython(t)
-	h := startServer(t).house(region)
+	h := startServer(t).site(region)
 	viewer := h.connect(t, "Viewer")
 	viewer.subscribe(t, "Escape_Core/out")
 	g := h.provision(t, "Escape_Core")

@@ -26,12 +26,12 @@ import (
 )
 
 // TestEventsSurviveKills: a server that is killed again and again while it
-// deploys tells its webhook of every change of status, in order; what it tells
+// deploys informs its webhook of every change of status, in order; what it sends
 // twice has the same id.
 func TestEventsSurviveKills(t *testing.T) {
 	t.Parallel()
 	var mu sync.Mutex
-	heard := make(map[string][]fescue.DeploymentStatus)
+	received := make(map[string][]fescue.DeploymentStatus)
 	ids := make(map[string]string)
 	hook := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var change events.StatusChange
@@ -48,12 +48,12 @@ func TestEventsSurviveKills(t *testing.T) {
 			}
 			return
 		}
-		if rand.N(3) == 0 { // heard, but the answer says otherwise, as a lost one would
+		if rand.N(3) == 0 { // received, but the answer says otherwise, as a lost one would
 			w.WriteHeader(http.StatusServiceUnavailable)
 		}
 		ids[change.ID] = string(body)
 		id := change.Detail.DeploymentID
-		heard[id] = append(heard[id], change.Detail.Status)
+		received[id] = append(received[id], change.Detail.Status)
 	}))
 	defer hook.Close()
 	secretFile := filepath.Join(t.TempDir(), "secret")
@@ -61,7 +61,7 @@ func TestEventsSurviveKills(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := startServer(t, "--event-url", hook.URL, "--event-secret-file", secretFile)
-	h := s.house(region)
+	h := s.site(region)
 	want := make(map[string][]fescue.DeploymentStatus)
 	for range 5 {
 		for range 5 {
@@ -71,26 +71,26 @@ func TestEventsSurviveKills(t *testing.T) {
 		time.Sleep(rand.N(30 * time.Millisecond)) // anywhere in its work
 		s.restart(t)
 	}
-	eventually(t, "every change heard", func() error {
+	eventually(t, "every change received", func() error {
 		mu.Lock()
 		defer mu.Unlock()
 		for id, statuses := range want {
-			if !slices.Equal(heard[id], statuses) {
-				return fmt.Errorf("deployment %s: heard %v, want %v", id, heard[id], statuses)
+			if !slices.Equal(received[id], statuses) {
+				return fmt.Errorf("deployment %s: received %v, want %v", id, received[id], statuses)
 			}
 		}
-		if len(heard) != len(want) {
-			return fmt.Errorf("%d deployments heard, %d made", len(heard), len(want))
+		if len(received) != len(want) {
+			return fmt.Errorf("%d deployments received, %d made", len(received), len(want))
 		}
 		return nil
 	})
 }
 
-// TestEventsOverMQTT: a device whose policy allows it hears of changes, and the
-// server tells how its destinations do.
+// TestEventsOverMQTT: a device whose policy allows it receives changes, and the
+// server reports how its destinations do.
 func TestEventsOverMQTT(t *testing.T) {
 	t.Parallel()
-	h := startServer(t, "--ops", address(t)).house(region)
+	h := startServer(t, "--ops", address(t)).site(region)
 	viewer := h.connect(t, "Viewer")
 	viewer.subscribe(t, events.StatusChangeTopics+"+/+/Failure")
 	group, version := h.unbuildable(t)
@@ -121,7 +121,7 @@ func TestEventsOverMQTT(t *testing.T) {
 
 // unbuildable is a group whose core nobody has registered: its deployments fail in
 // Building.
-func (h *house) unbuildable(t *testing.T) (group, version string) {
+func (h *site) unbuildable(t *testing.T) (group, version string) {
 	t.Helper()
 	core, err := h.greengrass.CreateCoreDefinition(t.Context(), &greengrass.CreateCoreDefinitionInput{
 		InitialVersion: &types.CoreDefinitionVersion{Cores: []types.Core{{

@@ -22,9 +22,9 @@ import (
 func TestExportImportExport(t *testing.T) {
 	t.Parallel()
 	const seed = 20261125
-	from, to := startServer(t).house(region), startServer(t).house(region)
+	from, to := startServer(t).site(region), startServer(t).site(region)
 	for i := range uint64(5) {
-		r := &randomGroup{house: from, Rand: rand.New(rand.NewPCG(seed, i)), t: t, i: i}
+		r := &randomGroup{site: from, Rand: rand.New(rand.NewPCG(seed, i)), t: t, i: i}
 		group := r.make()
 		dir := t.TempDir()
 		one, two := filepath.Join(dir, "one.json"), filepath.Join(dir, "two.json")
@@ -43,7 +43,7 @@ func TestExportImportExport(t *testing.T) {
 
 // randomGroup makes a group of random parts.
 type randomGroup struct {
-	*house
+	*site
 	*rand.Rand
 	t *testing.T
 	i uint64

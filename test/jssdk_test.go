@@ -10,33 +10,43 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/fescue-edge/fescue/testkit/programs"
 )
 
-// TestJavaScriptSDK has the AWS SDK for JavaScript v3, as it comes from the npm
-// registry, deploy to a core.
-func TestJavaScriptSDK(t *testing.T) {
-	t.Parallel()
+// nodePackage installs what a folder of testdata needs from the npm registry, a package and
+// what that needs, and returns where.
+func nodePackage(t testing.TB, folder, name string) (dir string) {
+	t.Helper()
 	for _, program := range []string{"node", "npm"} {
 		if _, err := exec.LookPath(program); err != nil {
 			t.Skip(program + " (Debian's packages nodejs and npm) is not installed")
 		}
 	}
-	dir := t.TempDir()
-	if err := os.CopyFS(dir, os.DirFS(filepath.Join("testdata", "jssdk"))); err != nil {
+	dir = t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS(filepath.Join("testdata", folder))); err != nil {
 		t.Fatal(err)
 	}
 	install := exec.Command("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline")
 	install.Dir = dir
 	if out, err := install.CombinedOutput(); err != nil {
-		t.Skipf("the npm registry has not given @aws-sdk/client-greengrass: %v\n%s", err, out)
+		t.Skipf("the npm registry has not given %s: %v\n%s", name, err, out)
 	}
-	h := startServer(t).house(region)
+	return dir
+}
+
+// TestJavaScriptSDK has the AWS SDK for JavaScript v3, as it comes from the npm
+// registry, deploy to a core.
+func TestJavaScriptSDK(t *testing.T) {
+	t.Parallel()
+	dir := nodePackage(t, "jssdk", "@aws-sdk/client-greengrass")
+	h := startServer(t).site(region)
 	g := h.provision(t, "JavaScript_Core")
 	g.run(t)
 
 	script := exec.Command("node", "ten.mjs")
 	script.Dir = dir
-	script.Env = append(cleanEnvironment(), "AWS_ACCESS_KEY_ID="+keyID, "AWS_SECRET_ACCESS_KEY="+secret, "AWS_REGION="+region,
+	script.Env = append(programs.Environment(), "AWS_ACCESS_KEY_ID="+keyID, "AWS_SECRET_ACCESS_KEY="+secret, "AWS_REGION="+region,
 		"ENDPOINT=http://"+h.api, "CORE_THING_ARN="+g.thingARN, "CORE_CERTIFICATE_ARN="+g.certARN, "ROLE_ARN=arn:aws:iam::"+account+":role/r")
 	out, err := script.Output()
 	if err != nil {

@@ -25,7 +25,11 @@ import (
 // sent "call <ARN> <words>", calls that function with the words and publishes "<TAG> got
 // <function error>|<answer>". The words are: "double <number>", answered with the double
 // and with whom the client context says that the call comes from; "env", answered with
-// variables; "fail" and "exit".
+// variables; "secret", with the text of the secret greengrass-babel; "credentials", with
+// the id of the access key that the core gives; "shadow", which updates the shadow of the
+// thing that is called as its tag, gets it, deletes it and gets it again, with what it got
+// and the code of the last refusal; "resource", with what is in the model of machine
+// learning; "fail" and "exit".
 //
 // Raw answers with what it got, backwards, or spins for ever when that is "spin".
 type language struct {
@@ -40,7 +44,7 @@ type language struct {
 const pythonLanguage = `
 from __future__ import print_function
 import base64, json, os, sys
-from greengrass_common.env_vars import MY_FUNCTION_ARN, ROUTER_FUNCTION_ARN
+from greengrass_common.env_vars import MY_FUNCTION_ARN, ROUTER_FUNCTION_ARN, SECRETS_MANAGER_FUNCTION_ARN, SHADOW_FUNCTION_ARN
 from greengrass_ipc_python_sdk.ipc_client import IPCClient
 ipc = IPCClient()
 tag = os.environ.get("TAG")
@@ -50,6 +54,10 @@ def context(custom):
 
 def publish(text):
     ipc.post_work(ROUTER_FUNCTION_ARN, text, context({"source": MY_FUNCTION_ARN, "subject": os.environ["OUT"]}), "Event")
+
+def shadow(operation, payload="{}"):
+    id = ipc.post_work(SHADOW_FUNCTION_ARN, payload, context({"subject": "$aws/things/%s/shadow/%s" % (tag, operation)}))
+    return json.loads(ipc.get_work_result(SHADOW_FUNCTION_ARN, id).payload.decode())
 
 def handler(event, about):
     words = event.split(" ", 2)
@@ -61,6 +69,24 @@ def handler(event, about):
         return "%d for %s" % (int(words[1]) * 2, about.client_context.custom["from"])
     elif words[0] == "env":
         return " ".join(os.environ[name] for name in ("GREETING", "AWS_IOT_THING_NAME", "ENCODING_TYPE"))
+    elif words[0] == "secret":
+        id = ipc.post_work(SECRETS_MANAGER_FUNCTION_ARN, b'{"SecretId":"greengrass-babel"}', b"")
+        return json.loads(ipc.get_work_result(SECRETS_MANAGER_FUNCTION_ARN, id).payload.decode())["SecretString"]
+    elif words[0] == "credentials":
+        try:
+            from urllib.request import Request, urlopen
+        except ImportError:
+            from urllib2 import Request, urlopen
+        request = Request(os.environ["AWS_CONTAINER_CREDENTIALS_FULL_URI"], headers={"Authorization": os.environ["AWS_CONTAINER_AUTHORIZATION_TOKEN"]})
+        return json.loads(urlopen(request).read().decode())["AccessKeyId"]
+    elif words[0] == "shadow":
+        shadow("update", json.dumps({"state": {"reported": {"by": tag}}}))
+        by = shadow("get")["state"]["reported"]["by"]
+        shadow("delete")
+        return "%s %d" % (by, shadow("get")["code"])
+    elif words[0] == "resource":
+        with open(os.environ.get("AWS_GG_RESOURCE_PREFIX", "") + "/ml/babel/model/weights") as f:
+            return f.read()
     elif words[0] == "fail":
         raise ValueError("broken in " + tag)
     elif words[0] == "exit":
@@ -86,6 +112,15 @@ const context = (custom) => Buffer.from(JSON.stringify({custom})).toString('base
 const publish = (text, done) => ipc.postWork(envVars.ROUTER_FUNCTION_ARN, text,
     context({source: envVars.MY_FUNCTION_ARN, subject: process.env.OUT}), 'Event', done);
 
+const shadow = (operation, payload, done) => ipc.postWork(envVars.SHADOW_FUNCTION_ARN, payload,
+    context({subject: '$aws/things/' + tag + '/shadow/' + operation}), 'RequestResponse', (err, id) => {
+        if (err) throw err;
+        ipc.getWorkResult(envVars.SHADOW_FUNCTION_ARN, id, (err, body) => {
+            if (err) throw err;
+            done(JSON.parse(body));
+        });
+    });
+
 exports.handler = (event, about, callback) => {
     const words = event.split(' ');
     switch (words[0]) {
@@ -103,6 +138,31 @@ exports.handler = (event, about, callback) => {
         break;
     case 'env':
         callback(null, ['GREETING', 'AWS_IOT_THING_NAME', 'ENCODING_TYPE'].map((name) => process.env[name]).join(' '));
+        break;
+    case 'secret':
+        ipc.postWork(envVars.SECRETS_MANAGER_FUNCTION_ARN, '{"SecretId":"greengrass-babel"}', '', 'RequestResponse', (err, id) => {
+            if (err) throw err;
+            ipc.getWorkResult(envVars.SECRETS_MANAGER_FUNCTION_ARN, id, (err, body) => callback(err, err ? null : JSON.parse(body).SecretString));
+        });
+        break;
+    case 'credentials': {
+        const from = require('url').parse(process.env.AWS_CONTAINER_CREDENTIALS_FULL_URI);
+        from.headers = {Authorization: process.env.AWS_CONTAINER_AUTHORIZATION_TOKEN};
+        require('http').get(from, (answer) => {
+            let body = '';
+            answer.on('data', (part) => body += part);
+            answer.on('end', () => callback(null, JSON.parse(body).AccessKeyId));
+        });
+        break;
+    }
+    case 'shadow':
+        shadow('update', JSON.stringify({state: {reported: {by: tag}}}), () =>
+            shadow('get', '{}', (document) =>
+                shadow('delete', '{}', () =>
+                    shadow('get', '{}', (refusal) => callback(null, document.state.reported.by + ' ' + refusal.code)))));
+        break;
+    case 'resource':
+        require('fs').readFile((process.env.AWS_GG_RESOURCE_PREFIX || '') + '/ml/babel/model/weights', 'utf8', callback);
         break;
     case 'fail':
         callback(new Error('broken in ' + tag));
@@ -129,6 +189,13 @@ package app;
 
 import com.amazonaws.services.lambda.runtime.Context;
 import java.io.*;
+import java.net.HttpURLConnection;
+import java.net.URL;
+import java.nio.file.Files;
+import java.nio.file.Paths;
+import java.util.Scanner;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import standin.Greengrass;
 
 public class Main {
@@ -157,12 +224,33 @@ public class Main {
                 return Integer.parseInt(words[1]) * 2 + " for " + about.getClientContext().getCustom().get("from");
             case "env":
                 return System.getenv("GREETING") + " " + System.getenv("AWS_IOT_THING_NAME") + " " + System.getenv("ENCODING_TYPE");
+            case "secret":
+                return member("SecretString", Greengrass.secret("greengrass-babel"));
+            case "credentials":
+                HttpURLConnection asked = (HttpURLConnection) new URL(System.getenv("AWS_CONTAINER_CREDENTIALS_FULL_URI")).openConnection();
+                asked.setRequestProperty("Authorization", System.getenv("AWS_CONTAINER_AUTHORIZATION_TOKEN"));
+                try (Scanner body = new Scanner(asked.getInputStream(), "UTF-8").useDelimiter("\\A")) {
+                    return member("AccessKeyId", body.next());
+                }
+            case "shadow":
+                Greengrass.shadow(TAG, "update", "{\"state\":{\"reported\":{\"by\":\"" + TAG + "\"}}}");
+                String by = member("by", Greengrass.shadow(TAG, "get", "{}"));
+                Greengrass.shadow(TAG, "delete", "{}");
+                return by + " " + Greengrass.shadow(TAG, "get", "{}").replaceAll(".*\"code\":([0-9]+).*", "$1");
+            case "resource":
+                String prefix = System.getenv("AWS_GG_RESOURCE_PREFIX");
+                return new String(Files.readAllBytes(Paths.get((prefix == null ? "" : prefix) + "/ml/babel/model/weights")), "UTF-8");
             case "fail":
                 throw new IllegalStateException("broken in " + TAG);
             case "exit":
                 System.exit(3);
         }
         return null;
+    }
+
+    static String member(String name, String json) {
+        Matcher found = Pattern.compile('"' + name + "\":\"([^\"]*)").matcher(json);
+        return found.find() ? found.group(1) : json;
     }
 
     public void raw(InputStream in, OutputStream out) throws IOException {
@@ -176,8 +264,11 @@ public class Main {
 
 // cLanguage tells Main and Raw apart by what they are told in their environment.
 const cLanguage = `
+#include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 #include "greengrasssdk.h"
 
 static const char *tag;
@@ -230,6 +321,71 @@ static void call(char *arn) {
     publish(text);
 }
 
+/* answer_member answers with a member of a JSON text, or the whole text without it. */
+static void answer_member(const char *json, const char *name) {
+    char key[64], value[1024], text[2048];
+    const char *at;
+    snprintf(key, sizeof key, "\"%s\":\"", name);
+    if ((at = strstr(json, key)) == NULL || sscanf(at + strlen(key), "%1023[^\"]", value) != 1) snprintf(value, sizeof value, "%.900s", json);
+    snprintf(text, sizeof text, "\"%s\"", value);
+    gg_lambda_handler_write_response(text, strlen(text));
+}
+
+static void secret(void) {
+    char answer[2048] = "";
+    gg_request_result result;
+    if (gg_get_secret_value(request, "greengrass-babel", NULL, NULL, &result)) gg_log(GG_LOG_ERROR, "get secret value failed");
+    read_all(from_request, answer, sizeof answer);
+    answer_member(answer, "SecretString");
+}
+
+static void shadow(void) {
+    char update[256], document[2048] = "", refusal[2048] = "", by[64] = "", text[256];
+    const char *at;
+    int code = 0;
+    gg_request_result result;
+    snprintf(update, sizeof update, "{\"state\":{\"reported\":{\"by\":\"%s\"}}}", tag);
+    if (gg_update_thing_shadow(request, tag, update, &result) || result.request_status) gg_log(GG_LOG_ERROR, "update thing shadow failed");
+    if (gg_get_thing_shadow(request, tag, &result) || result.request_status) gg_log(GG_LOG_ERROR, "get thing shadow failed");
+    read_all(from_request, document, sizeof document);
+    if (gg_delete_thing_shadow(request, tag, &result) || result.request_status) gg_log(GG_LOG_ERROR, "delete thing shadow failed");
+    if (gg_get_thing_shadow(request, tag, &result) || result.request_status != GG_REQUEST_HANDLED) gg_log(GG_LOG_ERROR, "a shadow that was deleted is there");
+    read_all(from_request, refusal, sizeof refusal);
+    if ((at = strstr(document, "\"by\":\"")) != NULL) sscanf(at + 6, "%63[^\"]", by);
+    if ((at = strstr(refusal, "\"code\":")) != NULL) sscanf(at + 7, "%d", &code);
+    snprintf(text, sizeof text, "\"%s %d\"", by, code);
+    gg_lambda_handler_write_response(text, strlen(text));
+}
+
+static void credentials(void) {
+    char text[8192], path[256] = "";
+    int port = 0, fd = socket(AF_INET, SOCK_STREAM, 0);
+    size_t at = 0;
+    ssize_t n;
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    sscanf(getenv("AWS_CONTAINER_CREDENTIALS_FULL_URI"), "http://%*[^:]:%d%255s", &port, path);
+    to.sin_port = htons(port);
+    snprintf(text, sizeof text, "GET %s HTTP/1.0\r\nHost: localhost:%d\r\nAuthorization: %s\r\n\r\n", path, port, getenv("AWS_CONTAINER_AUTHORIZATION_TOKEN"));
+    if (connect(fd, (struct sockaddr *)&to, sizeof to) || write(fd, text, strlen(text)) < 0) gg_log(GG_LOG_ERROR, "no credentials");
+    while (at < sizeof text - 1 && (n = read(fd, text + at, sizeof text - 1 - at)) > 0) at += n;
+    text[at] = 0;
+    close(fd);
+    answer_member(text, "AccessKeyId");
+}
+
+static void resource(void) {
+    const char *prefix = getenv("AWS_GG_RESOURCE_PREFIX");
+    char path[1024], text[256] = "", answer[300];
+    FILE *f;
+    snprintf(path, sizeof path, "%s/ml/babel/model/weights", prefix ? prefix : "");
+    if ((f = fopen(path, "r")) != NULL) {
+        text[fread(text, 1, sizeof text - 1, f)] = 0;
+        fclose(f);
+    }
+    snprintf(answer, sizeof answer, "\"%s\"", text);
+    gg_lambda_handler_write_response(answer, strlen(answer));
+}
+
 static void handle(const gg_lambda_context *about) {
     char event[2048], text[256];
     size_t size = read_all(gg_lambda_handler_read, event, sizeof event), i;
@@ -251,6 +407,14 @@ static void handle(const gg_lambda_context *about) {
     } else if (strcmp(event + 1, "env") == 0) {
         snprintf(text, sizeof text, "\"%s %s %s\"", getenv("GREETING"), getenv("AWS_IOT_THING_NAME"), getenv("ENCODING_TYPE"));
         gg_lambda_handler_write_response(text, strlen(text));
+    } else if (strcmp(event + 1, "secret") == 0) {
+        secret();
+    } else if (strcmp(event + 1, "credentials") == 0) {
+        credentials();
+    } else if (strcmp(event + 1, "shadow") == 0) {
+        shadow();
+    } else if (strcmp(event + 1, "resource") == 0) {
+        resource();
     } else if (strcmp(event + 1, "fail") == 0) {
         snprintf(text, sizeof text, "broken in %s", tag);
         gg_lambda_handler_write_error(text);
@@ -310,14 +474,23 @@ type resident struct {
 }
 
 // TestLanguages has a group of functions in all languages, with and without containers,
-// publish, call each other, fail, end and take too long.
+// publish, call each other, use what their group gives them, fail, end and take too long.
 func TestLanguages(t *testing.T) {
+	t.Parallel()
 	needPython(t)
-	h := startServer(t).house(region)
+	h := startServer(t).site(region)
 	viewer := h.connect(t, "Viewer")
 	g := h.contained(t, "Babel_Core")
 	g.isolation = types.FunctionIsolationModeNoContainer
 	viewer.subscribe(t, g.thing+"/out")
+	h.put(t, "models", "babel.tar.gz", string(packed(t, "tower")))
+	g.resources = []types.Resource{
+		secretResource("secret", h.keep(t, "greengrass-babel", "shibboleth", "AWSCURRENT")),
+		resource("model", types.ResourceDataContainer{S3MachineLearningModelResourceData: &types.S3MachineLearningModelResourceData{
+			S3Uri: aws.String("s3://models/babel.tar.gz"), DestinationPath: aws.String("/ml/babel"),
+			OwnerSetting: &types.ResourceDownloadOwnerSetting{GroupOwner: aws.String(fmt.Sprint(millers)), GroupPermission: types.PermissionRo},
+		}}),
+	}
 	var all, raw []resident
 	var functions []function
 	var routes []route
@@ -334,6 +507,10 @@ func TestLanguages(t *testing.T) {
 			r.arn = h.publish(t, r.tag, l.runtime, l.main, code)
 			f.arn, f.variables = r.arn, out(g.thing, r.tag)
 			f.variables["GREETING"] = "hello " + r.tag
+			f.resources = []types.ResourceAccessPolicy{{ResourceId: aws.String("secret"), Permission: types.PermissionRo}, {ResourceId: aws.String("model")}}
+			if isolation == types.FunctionIsolationModeGreengrassContainer {
+				f.resources[1].Permission = types.PermissionRo
+			}
 			all, functions = append(all, r), append(functions, f)
 			routes = append(routes, route{r.arn, g.thing + "/out", "cloud"}, route{"cloud", g.thing + "/" + r.tag, r.arn})
 		}
@@ -349,6 +526,7 @@ func TestLanguages(t *testing.T) {
 	functions = append(functions, function{arn: asker, pinned: true, timeout: 120, variables: out(g.thing, "Asker")})
 	routes = append(routes, route{asker, g.thing + "/out", "cloud"}, route{"cloud", g.thing + "/ask", asker})
 	group, version := g.groupVersion(t, "", functions, routes)
+	h.associate(t, group, h.role(t, "Babel", "greengrass.amazonaws.com", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:GetObject","Resource":"*"}]}`))
 	g.awaitContained(t, group, version)
 	var up []string
 	for _, r := range all {
@@ -377,6 +555,18 @@ func TestLanguages(t *testing.T) {
 			encoding := map[bool]string{true: "binary", false: "json"}[callee.binary]
 			return caller.tag + ` got |"hello ` + callee.tag + ` Babel_Core ` + encoding + `"`
 		})
+	})
+	t.Run("a secret", func(t *testing.T) {
+		calls(t, "secret", func(caller, _ resident) string { return caller.tag + ` got |"shibboleth"` })
+	})
+	t.Run("credentials", func(t *testing.T) {
+		calls(t, "credentials", func(caller, _ resident) string { return caller.tag + ` got |"ASIA` })
+	})
+	t.Run("a shadow", func(t *testing.T) {
+		calls(t, "shadow", func(caller, callee resident) string { return caller.tag + ` got |"` + callee.tag + ` 404"` })
+	})
+	t.Run("a model", func(t *testing.T) {
+		calls(t, "resource", func(caller, _ resident) string { return caller.tag + ` got |"tower"` })
 	})
 	t.Run("a handled error", func(t *testing.T) {
 		calls(t, "fail", func(caller, callee resident) string {

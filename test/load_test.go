@@ -20,7 +20,7 @@ type tally struct {
 	pids   map[int]bool
 }
 
-func (c *tally) hear(payload string) {
+func (c *tally) receive(payload string) {
 	c.mu.Change(func() {
 		var n, pid int
 		if _, err := fmt.Sscanf(payload, "count %d pid=%d", &n, &pid); err == nil {
@@ -52,14 +52,14 @@ func (c *tally) last() int {
 // arrives, once and in order.
 func TestHundredDeployments(t *testing.T) {
 	t.Parallel()
-	h := startServer(t).house(region)
+	h := startServer(t).site(region)
 	g := h.provision(t, "Busy_Core")
 	viewer := h.connect(t, "Busy_Viewer")
 	viewer.subscribe(t, "Busy_Core/out")
-	heard := &tally{echoed: make(map[int]bool), pids: make(map[int]bool)}
+	received := &tally{echoed: make(map[int]bool), pids: make(map[int]bool)}
 	go func() {
 		for m := range viewer.messages {
-			heard.hear(string(m.Payload()))
+			received.receive(string(m.Payload()))
 		}
 	}()
 	g.run(t)
@@ -76,7 +76,7 @@ func TestHundredDeployments(t *testing.T) {
 		deployment := h.deploy(t, group, version)
 		for ended := i == 0; !ended; { // nobody listens before the first
 			// A core's queue for a function holds so many.
-			heard.await(t, "room for another message", 0, sent-100)
+			received.await(t, "room for another message", 0, sent-100)
 			sent++
 			await(t, "publish", viewer.Publish(g.thing+"/in/x", 1, false, fmt.Sprint(sent)))
 			status, err := h.status(t.Context(), group, deployment)
@@ -85,19 +85,19 @@ func TestHundredDeployments(t *testing.T) {
 		h.await(t, group, deployment, fescue.Success)
 	}
 	// Everything that was published until now is there a moment later.
-	heard.mu.Lock()
-	target := heard.last() + 100
-	heard.mu.Unlock()
-	heard.await(t, "the messages of the end", target, sent)
-	heard.mu.Lock()
-	defer heard.mu.Unlock()
-	for i, n := range heard.counts {
+	received.mu.Lock()
+	target := received.last() + 100
+	received.mu.Unlock()
+	received.await(t, "the messages of the end", target, sent)
+	received.mu.Lock()
+	defer received.mu.Unlock()
+	for i, n := range received.counts {
 		if n != i+1 {
 			t.Fatalf("message %d is number %d", i+1, n)
 		}
 	}
-	if len(heard.pids) != 1 {
-		t.Errorf("the function that did not change ran as processes %v", heard.pids)
+	if len(received.pids) != 1 {
+		t.Errorf("the function that did not change ran as processes %v", received.pids)
 	}
-	t.Logf("%d messages from the function, %d to it and back", len(heard.counts), sent)
+	t.Logf("%d messages from the function, %d to it and back", len(received.counts), sent)
 }

@@ -7,10 +7,12 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -21,6 +23,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/iot"
 	iottypes "github.com/aws/aws-sdk-go-v2/service/iot/types"
 	mqtt "github.com/eclipse/paho.mqtt.golang"
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/corelink"
@@ -32,25 +35,34 @@ import (
 type localCore struct {
 	*gateway
 	group string
-	port  int
+	// at is where devices reach it.
+	at   string
+	port int
 }
 
 // serveDevices makes a core that serves devices, and is found on 127.0.0.1.
-func (h *house) serveDevices(t testing.TB, thing string) *localCore {
+func (h *site) serveDevices(t testing.TB, thing string) *localCore {
 	t.Helper()
-	l := &localCore{gateway: h.provision(t, thing), port: ports.Take(t)}
+	l := &localCore{gateway: h.provision(t, thing), at: "127.0.0.1", port: ports.Take(t)}
 	l.configure(t, "ggMqttPort", l.port)
-	l.fix(t, "127.0.0.1")
+	l.fix(t, l.at)
 	return l
 }
 
-// fix says where devices reach the core.
+// fix says where devices reach the core: at its port, where a host comes without one.
 func (l *localCore) fix(t testing.TB, hosts ...string) {
 	t.Helper()
 	in := &greengrass.UpdateConnectivityInfoInput{ThingName: &l.thing}
 	for i, host := range hosts {
+		port := l.port
+		if name, other, err := net.SplitHostPort(host); err == nil {
+			if port, err = strconv.Atoi(other); err != nil {
+				t.Fatal(err)
+			}
+			host = name
+		}
 		in.ConnectivityInfo = append(in.ConnectivityInfo, types.ConnectivityInfo{
-			Id: aws.String(fmt.Sprint(i)), HostAddress: aws.String(host), PortNumber: aws.Int32(int32(l.port)),
+			Id: aws.String(fmt.Sprint(i)), HostAddress: aws.String(host), PortNumber: aws.Int32(int32(port)),
 		})
 	}
 	if _, err := l.greengrass.UpdateConnectivityInfo(t.Context(), in); err != nil {
@@ -61,6 +73,13 @@ func (l *localCore) fix(t testing.TB, hosts ...string) {
 // deployWith deploys a group with devices, and waits until that succeeded.
 func (l *localCore) deployWith(t testing.TB, functions []function, routes []route, devices ...*gateway) {
 	t.Helper()
+	group, version := l.groupWith(t, functions, routes, devices...)
+	l.await(t, group, l.deploy(t, group, version), fescue.Success)
+}
+
+// groupWith makes a group version with devices.
+func (l *localCore) groupWith(t testing.TB, functions []function, routes []route, devices ...*gateway) (groupID, versionID string) {
+	t.Helper()
 	ctx := t.Context()
 	group, version := l.groupVersion(t, l.group, functions, routes)
 	l.group = group
@@ -70,7 +89,7 @@ func (l *localCore) deployWith(t testing.TB, functions []function, routes []rout
 	}
 	definition := &types.DeviceDefinitionVersion{}
 	for _, d := range devices {
-		definition.Devices = append(definition.Devices, types.Device{Id: &d.thing, ThingArn: &d.thingARN, CertificateArn: &d.certARN})
+		definition.Devices = append(definition.Devices, types.Device{Id: &d.thing, ThingArn: &d.thingARN, CertificateArn: &d.certARN, SyncShadow: &d.syncShadow})
 	}
 	made, err := l.greengrass.CreateDeviceDefinition(ctx, &greengrass.CreateDeviceDefinitionInput{InitialVersion: definition})
 	if err != nil {
@@ -83,7 +102,7 @@ func (l *localCore) deployWith(t testing.TB, functions []function, routes []rout
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.await(t, group, l.deploy(t, group, *with.Version), fescue.Success)
+	return group, *with.Version
 }
 
 // authority is what devices trust: the group's.
@@ -120,8 +139,8 @@ func (l *localCore) join(t testing.TB, d *gateway, change ...func(*mqtt.ClientOp
 	t.Helper()
 	c := &client{messages: make(chan mqtt.Message, 4096)}
 	eventually(t, d.thing+" connects", func() error {
-		o := mqtt.NewClientOptions().AddBroker(fmt.Sprintf("ssl://127.0.0.1:%d", l.port)).SetClientID(d.thing).
-			SetTLSConfig(l.tlsFor(t, d)).SetAutoReconnect(false).SetDefaultPublishHandler(func(_ mqtt.Client, m mqtt.Message) { c.messages <- m })
+		o := mqtt.NewClientOptions().AddBroker(fmt.Sprintf("ssl://%s:%d", l.at, l.port)).SetClientID(d.thing).
+			SetTLSConfig(l.tlsFor(t, d)).SetPingTimeout(patience).SetAutoReconnect(false).SetDefaultPublishHandler(func(_ mqtt.Client, m mqtt.Message) { c.messages <- m })
 		for _, f := range change {
 			f(o)
 		}
@@ -148,12 +167,12 @@ func (c *client) listen(t testing.TB, filters ...string) {
 // sensor is a client device as the program's command makes it.
 type sensor struct{ name, folder string }
 
-func (h *house) provisionDevice(t testing.TB, name, group string) sensor {
+func (h *site) provisionDevice(t testing.TB, name, group string) sensor {
 	t.Helper()
 	s := sensor{name, t.TempDir()}
-	p := start(t, h.environment(), "provision", "--device", name, "--group", group, "--out", s.folder)
-	if <-p.done; p.err != nil {
-		t.Fatalf("provision: %v\n%s", p.err, p.out)
+	p := startOn(t, h.server.host, fescueBin, h.environment(), "provision", "--device", name, "--group", group, "--out", s.folder)
+	if <-p.Done; p.Err != nil {
+		t.Fatalf("provision: %v\n%s", p.Err, p.out)
 	}
 	return s
 }
@@ -170,7 +189,7 @@ func (s sensor) tls(t testing.TB) *tls.Config {
 }
 
 // discover asks for the device's cores.
-func (s sensor) discover(t testing.TB, h *house) (found corelink.Discovery) {
+func (s sensor) discover(t testing.TB, h *site) (found corelink.Discovery) {
 	t.Helper()
 	client := http.Client{Transport: &http.Transport{TLSClientConfig: s.tls(t)}, Timeout: patience}
 	defer client.CloseIdleConnections()
@@ -209,7 +228,7 @@ func (c *client) nextAny(t testing.TB) mqtt.Message {
 func TestClientDevices(t *testing.T) {
 	t.Parallel()
 	whole := t // what is started again outlives its subtest
-	h := startServer(t).house(region)
+	h := startServer(t).site(region)
 	l := h.serveDevices(t, "Local_Core")
 	l.run(t)
 	lamp, button, other := h.provision(t, "Lamp"), h.provision(t, "Button"), h.provision(t, "Other")
@@ -309,8 +328,8 @@ func TestClientDevices(t *testing.T) {
 	t.Run("a device that is provisioned and discovers the core", func(t *testing.T) {
 		sensor := h.provisionDevice(t, "Sensor", l.group)
 		p := start(t, h.environment(), "deploy", "--group", l.group, "--wait")
-		if <-p.done; p.err != nil {
-			t.Fatalf("deploy: %v\n%s", p.err, p.out)
+		if <-p.Done; p.Err != nil {
+			t.Fatalf("deploy: %v\n%s", p.Err, p.out)
 		}
 		found := sensor.discover(t, h)
 		if len(found.Groups) != 1 || found.Groups[0].ID != l.group || len(found.Groups[0].Cores) != 1 {
@@ -348,8 +367,8 @@ func TestClientDevices(t *testing.T) {
 		})
 	})
 	t.Run("without the control plane after a restart", func(t *testing.T) {
-		h.process.kill()
-		l.process.kill()
+		h.process.Kill()
+		l.process.Kill()
 		l.run(whole)
 		eventually(t, "the lamp is back", func() error {
 			conn, err := tls.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", l.port), &tls.Config{InsecureSkipVerify: true, Certificates: lamp.tls(t).Certificates})
@@ -395,24 +414,11 @@ func TestClientDevices(t *testing.T) {
 
 // TestDeviceSDK has two devices with the AWS IoT Device SDK for JavaScript, as it comes
 // from the npm registry, speak to each other through a core whose addresses GGIPDetector
-// tells.
+// says, and one of them have its shadow there.
 func TestDeviceSDK(t *testing.T) {
 	t.Parallel()
-	for _, program := range []string{"node", "npm"} {
-		if _, err := exec.LookPath(program); err != nil {
-			t.Skip(program + " (Debian's packages nodejs and npm) is not installed")
-		}
-	}
-	dir := t.TempDir()
-	if err := os.CopyFS(dir, os.DirFS(filepath.Join("testdata", "devicesdk"))); err != nil {
-		t.Fatal(err)
-	}
-	install := exec.Command("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline")
-	install.Dir = dir
-	if out, err := install.CombinedOutput(); err != nil {
-		t.Skipf("the npm registry has not given aws-iot-device-sdk: %v\n%s", err, out)
-	}
-	h := startServer(t).house(region)
+	dir := nodePackage(t, "devicesdk", "aws-iot-device-sdk")
+	h := startServer(t).site(region)
 	l := h.serveDevices(t, "Sdk_Core")
 	l.run(t)
 	l.deployWith(t, nil, nil)
@@ -423,7 +429,9 @@ func TestDeviceSDK(t *testing.T) {
 		}
 	}
 	arn := func(name string) string { return strings.TrimSuffix(l.thingARN, l.thing) + name }
-	l.subscribeAndDetect(t, route{arn("Button"), "button/+", arn("Lamp")})
+	const shadow = "$aws/things/Lamp/shadow/#"
+	l.subscribeAndDetect(t, route{arn("Button"), "button/+", arn("Lamp")},
+		route{arn("Lamp"), shadow, fescue.ShadowServiceEndpoint}, route{fescue.ShadowServiceEndpoint, shadow, arn("Lamp")})
 	testkit.Eventually(t, "GGIPDetector's addresses", func() error {
 		got, err := h.greengrass.GetConnectivityInfo(t.Context(), &greengrass.GetConnectivityInfoInput{ThingName: &l.thing})
 		if err != nil {
@@ -451,10 +459,30 @@ func TestDeviceSDK(t *testing.T) {
 	if got := strings.TrimSpace(string(out)); got != `{"button/0":"once","button/1":"acknowledged"}` {
 		t.Errorf("%s", got)
 	}
+	t.Run("a device's shadow", func(t *testing.T) {
+		script := exec.Command("node", "shadow.js", "127.0.0.1", fmt.Sprint(l.port), ca, lamp.folder)
+		script.Dir = dir
+		var stderr strings.Builder
+		script.Stderr = &stderr
+		out, err := script.Output()
+		if err != nil {
+			t.Fatalf("%v\n%s%s", err, out, &stderr)
+		}
+		if diff := cmp.Diff([]string{
+			`Lamp delta 1 {"on":true}`,
+			`Lamp accepted 1 {"desired":{"on":true},"reported":{"on":false}}`,
+			`Lamp accepted 2 {"reported":{"on":true}}`,
+			`Lamp accepted 2 {"desired":{"on":true},"reported":{"on":true}}`,
+			`Lamp accepted 2 undefined`, // the answer to a delete has no state
+			`Lamp rejected 404 undefined`,
+		}, strings.Split(strings.TrimSpace(string(out)), "\n")); diff != "" {
+			t.Error(diff)
+		}
+	})
 }
 
-// subscribeAndDetect deploys the group's latest version with a row and GGIPDetector.
-func (l *localCore) subscribeAndDetect(t testing.TB, row route) {
+// subscribeAndDetect deploys the group's latest version with rows and GGIPDetector.
+func (l *localCore) subscribeAndDetect(t testing.TB, routes ...route) {
 	t.Helper()
 	ctx := t.Context()
 	group, err := l.greengrass.GetGroup(ctx, &greengrass.GetGroupInput{GroupId: &l.group})
@@ -474,9 +502,11 @@ func (l *localCore) subscribeAndDetect(t testing.TB, row route) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rows, err := l.greengrass.CreateSubscriptionDefinition(ctx, &greengrass.CreateSubscriptionDefinitionInput{InitialVersion: &types.SubscriptionDefinitionVersion{
-		Subscriptions: []types.Subscription{{Id: aws.String("row"), Source: &row.source, Subject: &row.subject, Target: &row.target}},
-	}})
+	subscriptions := &types.SubscriptionDefinitionVersion{}
+	for i, r := range routes {
+		subscriptions.Subscriptions = append(subscriptions.Subscriptions, types.Subscription{Id: aws.String(fmt.Sprint("row", i)), Source: &r.source, Subject: &r.subject, Target: &r.target})
+	}
+	rows, err := l.greengrass.CreateSubscriptionDefinition(ctx, &greengrass.CreateSubscriptionDefinitionInput{InitialVersion: subscriptions})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -56,7 +56,7 @@ func logger(kind types.LoggerType, component types.LoggerComponent, level types.
 }
 
 // printed are the lines that fescue logs prints as JSON.
-func (h *house) printed(t *testing.T, environment []string, args ...string) []ownapi.LogEvent {
+func (h *site) printed(t *testing.T, environment []string, args ...string) []ownapi.LogEvent {
 	t.Helper()
 	out, errs, code := programIn(t, environment, fescueBin, append([]string{"logs", "--json"}, args...)...)
 	if code != 0 {
@@ -75,7 +75,7 @@ func (h *house) printed(t *testing.T, environment []string, args ...string) []ow
 }
 
 // awaitLine waits for a line of a group's logs that ends so.
-func (h *house) awaitLine(t *testing.T, group, function, end string) (line ownapi.LogEvent) {
+func (h *site) awaitLine(t *testing.T, group, function, end string) (line ownapi.LogEvent) {
 	t.Helper()
 	eventually(t, "a line "+end, func() error {
 		for _, e := range h.printed(t, h.environment(), "--group", group, "--function", function) {
@@ -92,9 +92,10 @@ func (h *house) awaitLine(t *testing.T, group, function, end string) (line ownap
 // TestLogs: what functions print is written by their group's loggers, sent to the
 // server, and read from there by those who may.
 func TestLogs(t *testing.T) {
+	t.Parallel()
 	needPython(t)
 	whole := t
-	h := startServer(t).house(region)
+	h := startServer(t).site(region)
 	viewer := h.connect(t, "Viewer")
 	groups, cores := make(map[string]string), make(map[string]*gateway)
 	var loud, calm string
@@ -188,7 +189,7 @@ func TestLogs(t *testing.T) {
 	t.Run("a hundred megabytes hurt nobody", func(t *testing.T) {
 		await(t, "publish", viewer.Publish(thing+"/loud", 1, false, `{"say":"flood"}`))
 		await(t, "publish", viewer.Publish(thing+"/calm", 1, false, `{"say":"meanwhile"}`))
-		viewer.next(t, "said meanwhile", "said flood is over")
+		viewer.nextWithin(t, 5*patience, "said meanwhile", "said flood is over")
 		h.awaitLine(t, group, calm, "out meanwhile")
 		h.awaitLine(t, group, loud, ",flood is over")
 		files, err := filepath.Glob(filepath.Join(cores[thing].root, "ggc", "var", "log", "user", region, account, thing+"_Loud.log*"))
@@ -218,7 +219,7 @@ func TestLogs(t *testing.T) {
 	t.Run("what is printed while the server is away comes later", func(t *testing.T) {
 		await(t, "publish", viewer.Publish(thing+"/calm", 1, false, `{"say":"tick"}`))
 		h.awaitLine(t, group, calm, "tick 3")
-		h.kill()
+		h.Kill()
 		file := filepath.Join(cores[thing].root, "ggc", "var", "log", "user", region, account, thing+"_Calm.log")
 		before := strings.Count(string(readFile(t, file)), "tick ")
 		eventually(t, "it prints meanwhile", func() error {
@@ -242,7 +243,7 @@ func TestLogs(t *testing.T) {
 	t.Run("lines as they come", func(t *testing.T) {
 		p := start(t, h.environment(), "logs", "--group", group, "--function", calm, "--follow", "--since", "1s")
 		eventually(t, "two lines come", func() error {
-			if _, ok := p.out.find(`(?s)(tick \d+\n.*tick \d+\n)`); !ok {
+			if _, ok := p.out.Find(`(?s)(tick \d+\n.*tick \d+\n)`); !ok {
 				return fmt.Errorf("not yet")
 			}
 			return nil

@@ -3,16 +3,21 @@
 package test
 
 import (
-	"bytes"
+	"cmp"
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"testing"
 
 	"github.com/fescue-edge/fescue/cloud/store/pgtest"
 	"github.com/fescue-edge/fescue/testkit"
+	"github.com/fescue-edge/fescue/testkit/hosts"
+	"github.com/fescue-edge/fescue/testkit/programs"
 )
 
 // Programs under test, built once.
@@ -27,6 +32,12 @@ var (
 func TestMain(m *testing.M) { os.Exit(runTests(m)) }
 
 func runTests(m *testing.M) int {
+	// They wait for programs more than they compute.
+	flag.Parse()
+	if err := flag.Set("test.parallel", cmp.Or(given("test.parallel"), strconv.Itoa(2*runtime.GOMAXPROCS(0)))); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	// Functions may run as another user: the folder must be open to all.
 	dir, err := os.MkdirTemp("", "fescue-test-")
 	if err == nil {
@@ -49,6 +60,16 @@ func runTests(m *testing.M) int {
 	return pgtest.Run(m)
 }
 
+// given is a flag of the command line, empty if it is not there.
+func given(name string) (value string) {
+	flag.Visit(func(f *flag.Flag) {
+		if f.Name == name {
+			value = f.Value.String()
+		}
+	})
+	return value
+}
+
 const patience = testkit.Patience
 
 // eventually waits until f returns nil; its last error fails the test.
@@ -59,10 +80,8 @@ func eventually(t testing.TB, what string, f func() error) {
 
 // process is a started program whose output is kept for a failed test.
 type process struct {
-	*exec.Cmd
-	out  *output
-	done chan struct{}
-	err  error
+	*programs.Program
+	out *testkit.Buffer
 }
 
 // start starts the operator's program; the test's end kills what still runs.
@@ -73,40 +92,28 @@ func start(t testing.TB, env []string, args ...string) *process {
 
 func startProgram(t testing.TB, bin string, env []string, args ...string) *process {
 	t.Helper()
-	p := &process{Cmd: exec.Command(bin, args...), out: new(output), done: make(chan struct{})}
-	p.Env = append(cleanEnvironment(), env...)
-	p.Stdout, p.Stderr = p.out, p.out
-	if err := p.Start(); err != nil {
+	return startOn(t, nil, bin, env, args...)
+}
+
+// startOn starts a program on a host of a network; on this machine if it is nil.
+func startOn(t testing.TB, host *hosts.Host, bin string, env []string, args ...string) *process {
+	t.Helper()
+	begin := (*exec.Cmd).Start
+	if host != nil {
+		begin = host.Start
+	}
+	p := &process{out: new(testkit.Buffer)}
+	var err error
+	if p.Program, err = programs.StartBy(begin, p.out, env, bin, args...); err != nil {
 		t.Fatal(err)
 	}
-	go func() {
-		p.err = p.Wait()
-		close(p.done)
-	}()
 	t.Cleanup(func() {
-		p.kill()
+		p.Kill()
 		if t.Failed() {
 			t.Logf("%s %v said:\n%s", filepath.Base(bin), args, p.out)
 		}
 	})
 	return p
-}
-
-// cleanEnvironment is the test's own without what would steer the AWS SDK.
-func cleanEnvironment() []string {
-	var env []string
-	for _, v := range os.Environ() {
-		if !bytes.HasPrefix([]byte(v), []byte("AWS_")) && !bytes.HasPrefix([]byte(v), []byte("FESCUE_")) {
-			env = append(env, v)
-		}
-	}
-	return env
-}
-
-// kill ends the process at once, as a power cut would, and waits for it.
-func (p *process) kill() {
-	p.Process.Kill()
-	<-p.done
 }
 
 // interrupt asks the process to end and returns how it did.
@@ -116,8 +123,8 @@ func (p *process) interrupt(t testing.TB) error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	select {
-	case <-p.done:
-		return p.err
+	case <-p.Done:
+		return p.Err
 	case <-ctx.Done():
 		t.Fatalf("%v did not end on interrupt", p.Args)
 		return nil

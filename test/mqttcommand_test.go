@@ -16,7 +16,7 @@ import (
 func TestMQTTCommands(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)
-	h := s.house(region)
+	h := s.site(region)
 	// sub starts a reader, and waits until it reads.
 	sub := func(t *testing.T, environment []string, filter string, flags ...string) *process {
 		t.Helper()
@@ -32,7 +32,7 @@ func TestMQTTCommands(t *testing.T) {
 	ends := func(t *testing.T, p *process, code int, want ...string) {
 		t.Helper()
 		select {
-		case <-p.done:
+		case <-p.Done:
 		case <-time.After(patience):
 			t.Fatalf("it goes on:\n%s", p.out)
 		}
@@ -93,12 +93,12 @@ func TestMQTTCommands(t *testing.T) {
 			t.Fatal(err)
 		}
 		foreign := append(h.environment(), "AWS_ACCESS_KEY_ID="+key.AccessKeyID, "AWS_SECRET_ACCESS_KEY="+key.SecretAccessKey)
-		stranger, owner := sub(t, foreign, "#", "--timeout", "2s"), sub(t, h.environment(), "#", "--count", "1")
+		outsider, owner := sub(t, foreign, "#", "--timeout", "2s"), sub(t, h.environment(), "#", "--count", "1")
 		pub(t, "secret/topic", "ours")
 		ends(t, owner, 0, "secret/topic ours")
-		ends(t, stranger, 0)
-		if strings.Contains(stranger.out.String(), "ours") {
-			t.Errorf("another account reads it:\n%s", stranger.out)
+		ends(t, outsider, 0)
+		if strings.Contains(outsider.out.String(), "ours") {
+			t.Errorf("another account reads it:\n%s", outsider.out)
 		}
 	})
 	t.Run("a key that is revoked ends its reader", func(t *testing.T) {
@@ -144,6 +144,6 @@ func TestMQTTCommands(t *testing.T) {
 		p := sub(t, h.environment(), "mill/#")
 		s.process.Process.Signal(os.Interrupt)
 		ends(t, p, 1, "the server ended the stream")
-		<-s.process.done
+		<-s.process.Done
 	})
 }

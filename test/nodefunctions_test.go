@@ -44,7 +44,7 @@ func coreSDKForNode(t *testing.T) map[string][]byte {
 }
 
 // node publishes a Node.js function with the SDK in its package.
-func (h *house) node(t *testing.T, name, code string, sdk map[string][]byte) string {
+func (h *site) node(t *testing.T, name, code string, sdk map[string][]byte) string {
 	t.Helper()
 	files := map[string][]byte{"index.js": []byte(code)}
 	for path, content := range sdk {
@@ -111,7 +111,7 @@ func TestNodeFunctions(t *testing.T) {
 	t.Parallel()
 	needPython(t)
 	sdk := coreSDKForNode(t)
-	h := startServer(t).house(region)
+	h := startServer(t).site(region)
 	viewer := h.connect(t, "Viewer")
 	g := h.provision(t, "Node_Core")
 	viewer.subscribe(t, "Node_Core/out")
@@ -153,7 +153,7 @@ func TestNodeExample(t *testing.T) {
 	if _, err := exec.LookPath("node"); err != nil {
 		t.Skip("node (Debian's package nodejs) is not installed")
 	}
-	h := startServer(t).house(region)
+	h := startServer(t).site(region)
 	viewer := h.connect(t, "Viewer")
 	g := h.provision(t, "Example_Core")
 	viewer.subscribe(t, "hello/world")

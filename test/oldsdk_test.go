@@ -17,6 +17,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/fescue-edge/fescue/testkit/programs"
 )
 
 // amazonNames are the names under which SDKs without a setting for the endpoint
@@ -29,7 +31,7 @@ func amazonNames() []string {
 	return append(names, "sts.amazonaws.com", "iam.amazonaws.com", "s3.amazonaws.com", "*.s3.amazonaws.com")
 }
 
-// TestAmazonNames has SDKs that are told nothing but the Region find the server
+// TestAmazonNames has SDKs that are given nothing but the Region find the server
 // under AWS's names, which lead to it, and trust its authority.
 func TestAmazonNames(t *testing.T) {
 	t.Parallel()
@@ -44,7 +46,7 @@ func TestAmazonNames(t *testing.T) {
 	}
 	ca := filepath.Join(s.data, "ca.pem")
 	sources := filepath.Join("testdata", "oldsdk")
-	environment := append(cleanEnvironment(), "AWS_ACCESS_KEY_ID="+keyID, "AWS_SECRET_ACCESS_KEY="+secret, "AWS_REGION="+region, "AWS_DEFAULT_REGION="+region,
+	environment := append(programs.Environment(), "AWS_ACCESS_KEY_ID="+keyID, "AWS_SECRET_ACCESS_KEY="+secret, "AWS_REGION="+region, "AWS_DEFAULT_REGION="+region,
 		"AWS_CONFIG_FILE=/nonexistent", "AWS_EC2_METADATA_DISABLED=true", "AWS_CA_BUNDLE="+ca, "NODE_EXTRA_CA_CERTS="+ca, "SERVER_PORT="+port, "AWS_SDK_JS_SUPPRESS_MAINTENANCE_MODE_MESSAGE=1")
 	steps := func(t *testing.T, want map[string]any, program *exec.Cmd) {
 		t.Helper()

@@ -12,7 +12,7 @@ import (
 func TestCoreOnOnePort(t *testing.T) {
 	t.Parallel()
 	at := address(t)
-	h := startServer(t, "--device", at, "--mqtt", at).house(region)
+	h := startServer(t, "--device", at, "--mqtt", at).site(region)
 	g := h.provision(t, "One_Core")
 	g.run(t)
 	viewer := h.connect(t, "Viewer")

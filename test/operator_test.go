@@ -22,7 +22,7 @@ import (
 func TestOperator(t *testing.T) {
 	t.Parallel()
 	s := startServer(t, "--ops", address(t))
-	h := s.house(region)
+	h := s.site(region)
 	g := h.provision(t, "Operated_Core")
 	missing := func(n int) string {
 		return fmt.Sprintf("arn:aws:lambda:%s:%s:function:Missing:%d", region, account, n)
@@ -72,20 +72,6 @@ func TestOperator(t *testing.T) {
 		}
 		return list
 	}
-	metrics := func(t *testing.T) string {
-		t.Helper()
-		resp, err := http.Get("http://" + s.ops + "/metrics")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer resp.Body.Close()
-		text, err := io.ReadAll(resp.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(text)
-	}
-
 	t.Run("no core has spoken", func(t *testing.T) {
 		out, errs, code := h.program(t, "cores")
 		if code != 0 || out != "" || !strings.Contains(errs, "No core has spoken") {
@@ -129,7 +115,7 @@ func TestOperator(t *testing.T) {
 			t.Errorf("offline %+v", list)
 		}
 		eventually(t, "the metrics count both", func() error {
-			if text := metrics(t); !strings.Contains(text, "\nfescue_cores 2\n") || !strings.Contains(text, "\nfescue_cores_connected 2\n") {
+			if text := s.metrics(t); !strings.Contains(text, "\nfescue_cores 2\n") || !strings.Contains(text, "\nfescue_cores_connected 2\n") {
 				return fmt.Errorf("%s", text)
 			}
 			return nil
@@ -156,7 +142,7 @@ func TestOperator(t *testing.T) {
 			`fescue_deployments_ended_total{code="FUNCTION_NOT_FOUND_ERROR",end="Failure",type="NewDeployment"} 2`,
 			`fescue_deployments_ended_total{code="DEPLOYMENT_CANCELLED",end="Failure",type="NewDeployment"} 1`,
 		} {
-			if text := metrics(t); !strings.Contains(text, want) {
+			if text := s.metrics(t); !strings.Contains(text, want) {
 				t.Errorf("no %s in\n%s", want, text)
 			}
 		}
@@ -180,7 +166,7 @@ func TestOperator(t *testing.T) {
 		}
 	})
 	t.Run("a core that went", func(t *testing.T) {
-		second.process.kill()
+		second.process.Kill()
 		eventually(t, "it is offline", func() error {
 			if list := cores(t, "--offline"); len(list) != 1 || list[0].ThingName != second.thing || list[0].OfflineSince == "" {
 				return fmt.Errorf("%+v", list)
@@ -190,11 +176,26 @@ func TestOperator(t *testing.T) {
 	})
 	t.Run("what was known survives the server", func(t *testing.T) {
 		before := cores(t, "--group", group)
-		s.kill()
+		s.Kill()
 		s.restart(t)
 		after := cores(t, "--group", group)
 		if len(after) != 1 || after[0].Version != before[0].Version || after[0].Runs == nil || after[0].Runs.DeploymentId != before[0].Runs.DeploymentId || after[0].Address == "" {
 			t.Errorf("before %+v, after %+v", before, after)
 		}
 	})
+}
+
+// metrics are those at the address of operators, as text.
+func (s *server) metrics(t testing.TB) string {
+	t.Helper()
+	resp, err := http.Get("http://" + s.ops + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }

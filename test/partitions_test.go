@@ -41,13 +41,13 @@ func matchAll(text string, patterns ...string) error {
 func TestPartitions(t *testing.T) {
 	t.Parallel()
 	s := startServer(t, "--regions", region+",us-west-2")
-	here, there := s.house(region), s.house("us-west-2")
+	here, there := s.site(region), s.site("us-west-2")
 	ctx := t.Context()
 
-	viewers := map[*house]*client{here: here.connect(t, "Viewer"), there: there.connect(t, "Viewer")}
-	groups := map[*house]string{}
-	deployments := map[*house]string{}
-	for _, h := range []*house{here, there} {
+	viewers := map[*site]*client{here: here.connect(t, "Viewer"), there: there.connect(t, "Viewer")}
+	groups := map[*site]string{}
+	deployments := map[*site]string{}
+	for _, h := range []*site{here, there} {
 		g := h.provision(t, "Twin_Core")
 		viewers[h].subscribe(t, "Twin_Core/#")
 		g.run(t)
@@ -57,7 +57,7 @@ func TestPartitions(t *testing.T) {
 		}, ends(arn, g.thing))
 		groups[h], deployments[h] = group, h.deploy(t, group, version)
 	}
-	for _, h := range []*house{here, there} {
+	for _, h := range []*site{here, there} {
 		h.await(t, groups[h], deployments[h], fescue.Success)
 		viewers[h].next(t, "started "+h.region)
 	}
@@ -103,7 +103,7 @@ func TestPartitions(t *testing.T) {
 	})
 
 	t.Run("a Region that is not served is refused by name", func(t *testing.T) {
-		_, err := s.house("ap-south-1").greengrass.ListGroups(ctx, &greengrass.ListGroupsInput{})
+		_, err := s.site("ap-south-1").greengrass.ListGroups(ctx, &greengrass.ListGroupsInput{})
 		var api smithy.APIError
 		if !errors.As(err, &api) {
 			t.Fatalf("error %v", err)

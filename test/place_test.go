@@ -12,14 +12,14 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/greengrass"
 )
 
-// TestPlaceIsKept: whose a data folder is, and where, is told once. A later start
+// TestPlaceIsKept: whose a data folder is, and where, is given once. A later start
 // without flags serves the same, and keys are made for the same account.
 func TestPlaceIsKept(t *testing.T) {
 	t.Parallel()
 	// groups are the names of the groups that a Region shows, or why it does not.
 	groups := func(t *testing.T, s *server, region string) string {
 		t.Helper()
-		list, err := s.house(region).greengrass.ListGroups(t.Context(), &greengrass.ListGroupsInput{})
+		list, err := s.site(region).greengrass.ListGroups(t.Context(), &greengrass.ListGroupsInput{})
 		if err != nil {
 			return err.Error()
 		}
@@ -39,7 +39,7 @@ func TestPlaceIsKept(t *testing.T) {
 		data := t.TempDir()
 		s := startServerOn(t, data, "--regions", "eu-west-1,us-west-2")
 		for _, region := range []string{region, "us-west-2"} {
-			if _, err := s.house(region).greengrass.CreateGroup(t.Context(), &greengrass.CreateGroupInput{Name: aws.String("in-" + region)}); err != nil {
+			if _, err := s.site(region).greengrass.CreateGroup(t.Context(), &greengrass.CreateGroupInput{Name: aws.String("in-" + region)}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -58,7 +58,7 @@ func TestPlaceIsKept(t *testing.T) {
 		if got := groups(t, s, "us-west-2"); got != "in-us-west-2" {
 			t.Errorf("%s", got)
 		}
-		if _, ok := s.out.find(`(Regions that were served before.*eu-west-1)`); !ok {
+		if _, ok := s.out.Find(`(Regions that were served before.*eu-west-1)`); !ok {
 			t.Errorf("nothing is said of the Region that went:\n%s", s.out)
 		}
 	})
@@ -74,23 +74,23 @@ func TestPlaceIsKept(t *testing.T) {
 		data := t.TempDir()
 		create := func(args ...string) *process {
 			p := start(t, nil, append([]string{"keys", "create", "--data", data, "--json"}, args...)...)
-			<-p.done
+			<-p.Done
 			return p
 		}
-		if p := create("--name", "early", "--role", "reader"); p.err == nil || !strings.Contains(p.out.String(), "--account") {
-			t.Errorf("a key before the first start: %v %s", p.err, p.out)
+		if p := create("--name", "early", "--role", "reader"); p.Err == nil || !strings.Contains(p.out.String(), "--account") {
+			t.Errorf("a key before the first start: %v %s", p.Err, p.out)
 		}
 		startServerOn(t, data)
-		if p := create("--name", "anything"); p.err == nil || !strings.Contains(p.out.String(), "--access") {
-			t.Errorf("a key without an access level: %v %s", p.err, p.out)
+		if p := create("--name", "anything"); p.Err == nil || !strings.Contains(p.out.String(), "--access") {
+			t.Errorf("a key without an access level: %v %s", p.Err, p.out)
 		}
 		p := create("--name", "dashboards", "--role", "reader") // as earlier versions called --access
 		var key struct{ AccessKeyID string }
-		if err := json.Unmarshal([]byte(p.out.String()), &key); err != nil || p.err != nil {
-			t.Fatalf("%v, %v: %s", p.err, err, p.out)
+		if err := json.Unmarshal([]byte(p.out.String()), &key); err != nil || p.Err != nil {
+			t.Fatalf("%v, %v: %s", p.Err, err, p.out)
 		}
 		list := start(t, nil, "keys", "list", "--data", data, "--json")
-		<-list.done
+		<-list.Done
 		var rows []struct{ AccessKeyID, Account, Access, Role string }
 		if err := json.Unmarshal([]byte(list.out.String()), &rows); err != nil {
 			t.Fatal(err)

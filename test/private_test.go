@@ -47,7 +47,7 @@ func TestServersFilesArePrivate(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			h := startServerOn(t, data, "--ops", address(t)).house(region)
+			h := startServerOn(t, data, "--ops", address(t)).site(region)
 			h.provision(t, "Private")
 			client := s3.New(s3.Options{
 				Region: region, BaseEndpoint: aws.String("http://" + h.api), UsePathStyle: true, Credentials: credentials.NewStaticCredentialsProvider(keyID, secret, ""),

@@ -5,7 +5,9 @@ package test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -24,10 +26,11 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/testkit/programs"
 )
 
-// fescue runs the operator's program against the house to its end.
-func (h *house) fescue(t testing.TB, args ...string) (stdout string, err error) {
+// fescue runs the operator's program against the site to its end.
+func (h *site) fescue(t testing.TB, args ...string) (stdout string, err error) {
 	t.Helper()
 	return runFescue(t, h.environment(), args...)
 }
@@ -36,7 +39,7 @@ func runFescue(t testing.TB, env []string, args ...string) (stdout string, err e
 	t.Helper()
 	var out, errs bytes.Buffer
 	cmd := exec.CommandContext(t.Context(), fescueBin, args...)
-	cmd.Env = append(cleanEnvironment(), env...)
+	cmd.Env = append(programs.Environment(), env...)
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	if err = cmd.Run(); err != nil {
 		err = fmt.Errorf("fescue %s: %w\n%s", strings.Join(args, " "), err, errs.String())
@@ -54,7 +57,7 @@ type restored struct {
 	CannotRun, NoEffect                    []fescue.ErrorDetail
 }
 
-func (h *house) restore(t testing.TB, args ...string) restored {
+func (h *site) restore(t testing.TB, args ...string) restored {
 	t.Helper()
 	out, err := h.fescue(t, append(args, "--json")...)
 	if err != nil {
@@ -124,7 +127,7 @@ func legacyFolder(t testing.TB, root string) string {
 // server that is gone.
 func deployedFolder(t testing.TB) (root, group, version string) {
 	t.Helper()
-	h := startServer(t).house(region)
+	h := startServer(t).site(region)
 	g := h.provision(t, "Mill_Core")
 	g.run(t)
 	var functions []function
@@ -144,7 +147,7 @@ func deployedFolder(t testing.TB) (root, group, version string) {
 		t.Fatal(err)
 	}
 	root = legacyFolder(t, g.root)
-	h.kill()
+	h.Kill()
 	return root, group, version
 }
 
@@ -154,7 +157,7 @@ func TestRecover(t *testing.T) {
 	t.Parallel()
 	needPython(t)
 	root, group, version := deployedFolder(t)
-	h := startServer(t).house(region)
+	h := startServer(t).site(region)
 	ctx := t.Context()
 
 	t.Run("a dry run changes nothing", func(t *testing.T) {
@@ -215,7 +218,7 @@ func TestRecover(t *testing.T) {
 		if _, err := h.fescue(t, "export", "--group", group, "--output", one); err != nil {
 			t.Fatal(err)
 		}
-		other := startServer(t).house(region)
+		other := startServer(t).site(region)
 		made := other.restore(t, "import", one)
 		if made.Changed != len(made.Parts) || made.RewrittenFrom != "" {
 			t.Errorf("%+v", made)
@@ -229,8 +232,8 @@ func TestRecover(t *testing.T) {
 		if again := other.restore(t, "import", one); again.Changed != 0 {
 			t.Errorf("%+v", again)
 		}
-		// The folder is the same group: nothing is missing.
-		if again := other.restore(t, "recover", root); again.Changed != 0 {
+		// The folder is the same group: nothing is missing but what its core has been through.
+		if again := other.restore(t, "recover", root); again.Changed != 1 || again.Parts[len(again.Parts)-1].What != "epoch 1 of core Mill_Core" {
 			t.Errorf("%+v", again)
 		}
 		cut := filepath.Join(dir, "cut.json")
@@ -247,7 +250,7 @@ func TestRecover(t *testing.T) {
 		if _, err := h.fescue(t, "export", "--group", group, "-o", file); err != nil {
 			t.Fatal(err)
 		}
-		other := startServer(t, "--account", "210987654321", "--region", "us-west-2").house("us-west-2")
+		other := startServer(t, "--account", "210987654321", "--region", "us-west-2").site("us-west-2")
 		for _, command := range [][]string{{"import", file}, {"recover", root}} {
 			if _, err := other.fescue(t, command...); err == nil || !strings.Contains(err.Error(), "--rewrite") || !strings.Contains(err.Error(), account) {
 				t.Errorf("fescue %v with a key of another account: %v", command, err)
@@ -262,8 +265,76 @@ func TestRecover(t *testing.T) {
 			t.Errorf("%v; the export still names the old account or Region:\n%.6000s", err, text)
 		}
 		moved := other.restore(t, "recover", root, "--rewrite")
-		if moved.Changed != 0 || len(moved.Warnings) != 1 || !strings.Contains(moved.Warnings[0].Text, "arn:aws:iot:us-west-2:210987654321:thing/Mill_Core") {
+		if moved.Changed != 1 || moved.Parts[len(moved.Parts)-1].State != "restored" || len(moved.Warnings) != 1 || !strings.Contains(moved.Warnings[0].Text, "arn:aws:iot:us-west-2:210987654321:thing/Mill_Core") {
 			t.Errorf("%+v", moved)
+		}
+	})
+}
+
+// forgetServer has a core of Fescue's trust the next server that it meets.
+func forgetServer(t *testing.T, root string) {
+	t.Helper()
+	for _, file := range []string{"certs/fescue-signing.pub", "certs/fescue-signing.pub.chain"} {
+		if err := os.Remove(filepath.Join(root, file)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestRecoverOntoAnotherServer: a core that has been through deployments of one server
+// takes the first of the server that its folder is recovered onto, also when that
+// waits for it already; and nothing that the server before has signed.
+func TestRecoverOntoAnotherServer(t *testing.T) {
+	t.Parallel()
+	first := startServer(t).site(region)
+	g := first.provision(t, "Mill_Core")
+	g.run(t)
+	arn := first.echo(t, "Echo")
+	group, version := g.groupVersion(t, "", []function{{arn: arn, pinned: true, variables: out(g.thing, "recovered"), encoding: types.EncodingTypeBinary}}, ends(arn, g.thing))
+	for range 3 {
+		first.await(t, group, first.deploy(t, group, version), fescue.Success)
+	}
+	if err := g.process.interrupt(t); err != nil {
+		t.Fatal(err)
+	}
+	old := readFile(t, filepath.Join(g.root, "ggc/deployment/manifest.dsse"))
+	first.Kill()
+
+	second := startServer(t).site(region)
+	plan := second.restore(t, "recover", g.root, "--dry-run")
+	r := second.restore(t, "recover", g.root)
+	if n := len(plan.Parts); plan.Parts[n-1].What != "epoch 3 of core Mill_Core" || plan.Changed != 0 || r.Changed != n || r.Parts[n-1].State != "restored" {
+		t.Fatalf("%+v\n%+v", plan, r)
+	}
+	waiting := second.deploy(t, r.GroupID, r.GroupVersionID)
+	viewer := second.connect(t, "Viewer")
+	viewer.subscribe(t, "Mill_Core/out")
+	forgetServer(t, g.root)
+	startProgram(t, edgeBin, nil, "--root", g.root, "--iot-host", local(second.mqtt), "--gg-host", local(second.device), "--ca", filepath.Join(second.data, "ca.pem"))
+	second.await(t, r.GroupID, waiting, fescue.Success)
+	viewer.next(t, "started recovered")
+	second.await(t, r.GroupID, second.deploy(t, r.GroupID, r.GroupVersionID), fescue.Success)
+	if again := second.restore(t, "recover", g.root, "--dry-run"); again.count("missing") != 0 {
+		t.Errorf("%+v", again)
+	}
+	if now := readFile(t, filepath.Join(g.root, "ggc/deployment/manifest.dsse")); bytes.Equal(now, old) {
+		t.Error("the core has the manifest of the server before")
+	}
+
+	t.Run("a folder that tells of more than is believed", func(t *testing.T) {
+		file := filepath.Join(g.root, "ggc/deployment/state.json")
+		if err := os.WriteFile(file, []byte(`{"epoch":70000,"accepted":70000}`), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		third := startServer(t).site(region)
+		if _, err := third.fescue(t, "recover", g.root); err == nil || !strings.Contains(err.Error(), "fescue reset-epoch --core Mill_Core --epoch 70000 settles it") {
+			t.Errorf("error %v", err)
+		}
+		if _, err := third.fescue(t, "reset-epoch", "--core", "Mill_Core", "--epoch", "70000"); err != nil {
+			t.Error(err)
+		}
+		if r := third.restore(t, "recover", g.root); r.Changed != 0 || r.count("missing") != 0 {
+			t.Errorf("%+v", r)
 		}
 	})
 }
@@ -277,7 +348,7 @@ type lossy struct {
 	gone atomic.Bool
 }
 
-func newLossy(t testing.TB, h *house) *lossy {
+func newLossy(t testing.TB, h *site) *lossy {
 	t.Helper()
 	target := &url.URL{Scheme: "http", Host: h.api}
 	l := new(lossy)
@@ -285,7 +356,7 @@ func newLossy(t testing.TB, h *house) *lossy {
 		Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target); r.Out.Host = r.In.Host }, // the host is signed
 		ModifyResponse: func(resp *http.Response) error {
 			r := resp.Request
-			reads := r.Method == http.MethodGet || strings.HasPrefix(r.URL.Path, "/attached-policies/") || r.URL.Path == "/"
+			reads := r.Method == http.MethodGet || r.Method == http.MethodHead || strings.HasPrefix(r.URL.Path, "/attached-policies/") || r.URL.Path == "/"
 			if !reads && resp.StatusCode/100 == 2 {
 				l.gone.Store(true)
 				return fmt.Errorf("the answer of %s %s is lost", r.Method, r.URL.Path)
@@ -315,9 +386,9 @@ func TestRecoverInterrupted(t *testing.T) {
 	args := []string{"recover", root, "--alias", "live", "--certificates", filepath.Join("..", "recovery", "testdata", "devices")}
 	flags := []string{"--account", "111122223333"}
 
-	whole := startServer(t, flags...).house(region)
+	whole := startServer(t, flags...).site(region)
 	want := whole.restore(t, args...)
-	h := startServer(t, flags...).house(region)
+	h := startServer(t, flags...).site(region)
 	cut := 0
 	for ; cut <= len(want.Parts); cut++ {
 		l := newLossy(t, h)
@@ -337,7 +408,7 @@ func TestRecoverInterrupted(t *testing.T) {
 		t.Errorf("done after %d cuts, there are %d changes", cut, want.Changed)
 	}
 	exports := make([]string, 0, 2)
-	for _, h := range []*house{whole, h} {
+	for _, h := range []*site{whole, h} {
 		text, err := h.fescue(t, "export", "--group", group)
 		if err != nil {
 			t.Fatal(err)
@@ -355,7 +426,7 @@ func TestRecoverOfAnotherRegion(t *testing.T) {
 	t.Parallel()
 	root := filepath.Join("..", "recovery", "testdata", "mill")
 	t.Run("that is served", func(t *testing.T) {
-		h := startServer(t, "--account", "111122223333", "--region", "us-east-1", "--regions", "eu-west-1").house("us-east-1")
+		h := startServer(t, "--account", "111122223333", "--region", "us-east-1", "--regions", "eu-west-1").site("us-east-1")
 		kept := h.restore(t, "recover", root, "--dry-run")
 		if kept.Region != "eu-west-1" || strings.Contains(fmt.Sprint(kept), "rewritten") {
 			t.Errorf("%+v", kept)
@@ -366,7 +437,7 @@ func TestRecoverOfAnotherRegion(t *testing.T) {
 		}
 	})
 	t.Run("that is not served", func(t *testing.T) {
-		h := startServer(t, "--account", "111122223333", "--region", "us-east-1").house("us-east-1")
+		h := startServer(t, "--account", "111122223333", "--region", "us-east-1").site("us-east-1")
 		_, err := h.fescue(t, "recover", root, "--dry-run")
 		if err == nil || !strings.Contains(err.Error(), "does not serve eu-west-1") || !strings.Contains(err.Error(), "--rewrite") {
 			t.Errorf("error %v", err)
@@ -379,19 +450,19 @@ func TestRecoverOfAnotherRegion(t *testing.T) {
 func TestRecoverVerdict(t *testing.T) {
 	t.Parallel()
 	root := filepath.Join("..", "recovery", "testdata", "mill")
-	h := startServer(t, "--account", "111122223333").house(region)
+	h := startServer(t, "--account", "111122223333").site(region)
 	h.says(t, 0, []string{
-		"its core must run as root", "with --isolation NoContainer", "Nothing was changed.", "Without effect on cores of this version:", "SHADOW_SYNC_UNSERVED",
-		"cannot run this group; a deployment would fail:", "SUBSCRIPTION_SHADOW_UNSUPPORTED_ERROR", "make a group version without what cannot run",
+		"its core must run as root", "with --isolation NoContainer", "Nothing was changed.",
+		"cannot run this group; a deployment would fail:", "CONNECTOR_UNSUPPORTED_ERROR", "make a group version without what cannot run",
 	}, "recover", root, "--dry-run")
-	told := h.says(t, 0, []string{
+	said := h.says(t, 0, []string{
 		"assumed    function arn:aws:lambda:eu-west-1:111122223333:function:MillReader:7: IsolationMode NoContainer in place of GreengrassContainer, without MemorySize 32768 KB",
 		"cannot run this group",
 	}, "recover", root, "--dry-run", "--isolation", "NoContainer")
-	if strings.Contains(told, "its core must run as root") {
-		t.Errorf("a container is left:\n%s", told)
+	if strings.Contains(said, "its core must run as root") {
+		t.Errorf("a container is left:\n%s", said)
 	}
-	china := startServer(t, "--partition", "aws-cn", "--account", "444455556666", "--region", "cn-north-1").house("cn-north-1")
+	china := startServer(t, "--partition", "aws-cn", "--account", "444455556666", "--region", "cn-north-1").site("cn-north-1")
 	china.says(t, 0, []string{"Nothing in the folder keeps cores of this version from running this group.", "aws greengrass create-deployment"},
 		"recover", filepath.Join("..", "recovery", "testdata", "minimal"), "--dry-run")
 	h.says(t, 2, []string{"--isolation"}, "recover", root, "--isolation", "Jail")

@@ -17,7 +17,7 @@ import (
 // TestReset: what clean-up scripts do, with the core there and without.
 func TestReset(t *testing.T) {
 	t.Parallel()
-	h := startServer(t).house(region)
+	h := startServer(t).site(region)
 	ctx := t.Context()
 	viewer := h.connect(t, "Viewer")
 
@@ -73,7 +73,7 @@ func TestReset(t *testing.T) {
 
 	t.Run("a forced reset does not wait for the core, which resets when it comes", func(t *testing.T) {
 		g, group := deployed(t, "Lost_Core")
-		g.process.kill()
+		g.process.Kill()
 		h.await(t, group, reset(t, group, true), fescue.Success)
 		if _, err := h.greengrass.DeleteGroup(ctx, &greengrass.DeleteGroupInput{GroupId: &group}); err != nil {
 			t.Errorf("delete after forced reset: %v", err)

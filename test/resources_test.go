@@ -15,9 +15,7 @@ import (
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/greengrass/types"
-	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"golang.org/x/sys/unix"
 
 	"github.com/fescue-edge/fescue"
@@ -27,7 +25,7 @@ import (
 // millers owns what the functions of these tests may use: a group without a name.
 const millers = 43210
 
-// user is a Python function that uses what it is told to, and says what came of it.
+// user is a Python function that uses what its event names, and says what came of it.
 const user = greeter + `
 def handler(event, context):
     tag, name = os.environ["TAG"], os.path.expandvars(event["use"])
@@ -74,8 +72,9 @@ func resource(id string, data types.ResourceDataContainer) types.Resource {
 }
 
 func TestLocalResources(t *testing.T) {
+	t.Parallel()
 	needPython(t)
-	h := startServer(t).house(region)
+	h := startServer(t).site(region)
 	viewer := h.connect(t, "Viewer")
 	g := h.contained(t, "Local_Core")
 	viewer.subscribe(t, "Local_Core/out")
@@ -96,7 +95,7 @@ func TestLocalResources(t *testing.T) {
 		resource("line", types.ResourceDataContainer{LocalDeviceResourceData: &types.LocalDeviceResourceData{SourcePath: &line, GroupOwnerSetting: owner}}),
 		resource("zero", types.ResourceDataContainer{LocalDeviceResourceData: &types.LocalDeviceResourceData{SourcePath: aws.String("/dev/zero")}}),
 	}
-	arns := []string{h.python(t, "Writer", user), h.python(t, "Reader", user), h.python(t, "Stranger", user)}
+	arns := []string{h.python(t, "Writer", user), h.python(t, "Reader", user), h.python(t, "Outsider", user)}
 	var functions []function
 	var routes []route
 	for i, given := range [][]types.ResourceAccessPolicy{
@@ -104,19 +103,19 @@ func TestLocalResources(t *testing.T) {
 		{{ResourceId: aws.String("folder"), Permission: types.PermissionRo}, {ResourceId: aws.String("zero"), Permission: types.PermissionRo}},
 		nil,
 	} {
-		tag := []string{"writer", "reader", "stranger"}[i]
+		tag := []string{"writer", "reader", "outsider"}[i]
 		functions = append(functions, function{arn: arns[i], pinned: true, memory: aws.Int32(65536), variables: out(g.thing, tag), resources: given})
 		routes = append(routes, route{arns[i], g.thing + "/out", "cloud"}, route{"cloud", g.thing + "/" + tag, arns[i]})
 	}
 	group, version := g.groupVersion(t, "", functions, routes)
 	g.awaitContained(t, group, version)
-	viewer.next(t, "started writer", "started reader", "started stranger")
+	viewer.next(t, "started writer", "started reader", "started outsider")
 	for _, step := range []struct{ who, use, write, want string }{
 		{"writer", "/data/in", "", "writer read /data/in: b'grain'"},
 		{"writer", "/data/out", "flour", "writer wrote /data/out"},
 		{"reader", "/data/out", "", "reader read /data/out: b'flour'"},
 		{"reader", "/data/out", "bran", "reader /data/out: Read-only file system"},
-		{"stranger", "/data/in", "", "stranger /data/in: No such file or directory"},
+		{"outsider", "/data/in", "", "outsider /data/in: No such file or directory"},
 		{"writer", line, "turn", "writer wrote " + line},
 		{"reader", line, "turn", "reader " + line + ": Permission denied"},
 		{"reader", "/dev/zero", "", `reader read /dev/zero: b'\x00\x00\x00\x00\x00'`},
@@ -187,20 +186,13 @@ func packed(t *testing.T, text string) []byte {
 }
 
 func TestModels(t *testing.T) {
+	t.Parallel()
 	needPython(t)
 	const job = "arn:aws:sagemaker:" + region + ":" + account + ":training-job/wear"
-	h := startServer(t, "--sagemaker-model", job+"=s3://models/wear.zip").house(region)
-	store := s3.New(s3.Options{
-		Region: region, BaseEndpoint: aws.String("http://" + h.api), UsePathStyle: true, Credentials: credentials.NewStaticCredentialsProvider(keyID, secret, ""),
-	})
-	if _, err := store.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String("models")}); err != nil {
-		t.Fatal(err)
-	}
+	h := startServer(t, "--sagemaker-model", job+"=s3://models/wear.zip").site(region)
 	put := func(key string, content []byte) {
 		t.Helper()
-		if _, err := store.PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String("models"), Key: &key, Body: bytes.NewReader(content)}); err != nil {
-			t.Fatal(err)
-		}
+		h.put(t, "models", key, string(content))
 	}
 	put("seed.tar.gz", packed(t, "seeds"))
 	put("wear.zip", zipOf(t, map[string][]byte{"model/weights": []byte("tears")}))

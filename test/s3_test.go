@@ -20,6 +20,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/testkit/programs"
 )
 
 // TestS3CLI is what scripts do with `aws s3`, by the unmodified AWS CLI.
@@ -37,7 +38,7 @@ func TestS3CLI(t *testing.T) {
 	try := func(args ...string) (string, error) {
 		cmd := exec.Command("aws", append([]string{"--endpoint-url", "http://" + s.api}, args...)...)
 		cmd.Dir = dir
-		cmd.Env = append(cleanEnvironment(), "AWS_ACCESS_KEY_ID="+keyID, "AWS_SECRET_ACCESS_KEY="+secret, "AWS_DEFAULT_REGION="+region,
+		cmd.Env = append(programs.Environment(), "AWS_ACCESS_KEY_ID="+keyID, "AWS_SECRET_ACCESS_KEY="+secret, "AWS_DEFAULT_REGION="+region,
 			"AWS_CONFIG_FILE="+config, "AWS_EC2_METADATA_DISABLED=true", "AWS_PAGER=")
 		out, err := cmd.CombinedOutput()
 		return string(out), err
@@ -141,7 +142,7 @@ func TestExternalArtifacts(t *testing.T) {
 		"FESCUE_ARTIFACTS=s3://artifacts/fleet", "AWS_ENDPOINT_URL_S3=http://" + store.api, "AWS_REGION=" + region,
 		"AWS_ACCESS_KEY_ID=" + keyID, "AWS_SECRET_ACCESS_KEY=" + secret,
 	}, t.TempDir())
-	h := s.house(region)
+	h := s.site(region)
 	g := h.provision(t, "Far_Core")
 	g.run(t)
 	arn := h.echo(t, "Far")

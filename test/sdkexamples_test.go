@@ -28,8 +28,7 @@ const sdkRegion = "us-west-2"
 // sdkExample is an example of a published SDK.
 type sdkExample struct {
 	sdk, name string
-	// needs says what the example needs that this version does not serve; it is not
-	// run.
+	// needs says what the example needs that is not there; it is not run.
 	needs string
 	run   func(x *exampleRun)
 }
@@ -47,9 +46,9 @@ type exampleRun struct {
 }
 
 const (
-	needsShadows     = "local shadows"
-	needsCredentials = "credentials of the group's role"
-	needsStreams     = "the stream manager"
+	needsStreams  = "the stream manager, which this version does not serve"
+	needsDynamoDB = "Amazon DynamoDB, which this version does not serve"
+	needsOtherSDK = "an AWS SDK that has to be built for it"
 )
 
 var sdkExamples = []sdkExample{
@@ -61,7 +60,7 @@ var sdkExamples = []sdkExample{
 	}},
 	{sdk: "python", name: "HelloWorldCounter", run: func(x *exampleRun) {
 		arn := x.python("HelloWorldCounter/greengrassHelloWorldCounter", "function_handler")
-		x.deploy([]function{{arn: arn, pinned: true, timeout: 60}}, route{arn, "hello/world/counter", "cloud"}, route{"cloud", "trigger", arn})
+		x.deploy([]function{{arn: arn, pinned: true}}, route{arn, "hello/world/counter", "cloud"}, route{"cloud", "trigger", arn})
 		x.publish("trigger", "{}")
 		x.publish("trigger", "{}")
 		x.sees("hello/world/counter", "Invocation Count: 1")
@@ -83,13 +82,34 @@ var sdkExamples = []sdkExample{
 		x.publish("trigger", `{"state":"off"}`)
 		x.sees("/topic/metering", "Robot arm turned OFF")
 	}},
-	{sdk: "python", name: "Storyline_MessageLambda", needs: needsShadows},
-	{sdk: "python", name: "TES", needs: needsCredentials},
-	{sdk: "python", name: "TrafficLight", needs: needsShadows},
+	{sdk: "python", name: "Storyline_MessageLambda", run: func(x *exampleRun) {
+		arn := x.python("Storyline_MessageLambda/messageLambda", "message_handler")
+		watcher := x.g.python(x.T, "PyWatcher", watchesShadows)
+		x.deploy([]function{{arn: arn}, {arn: watcher, pinned: true}}, route{"cloud", "trigger", arn},
+			route{fescue.ShadowServiceEndpoint, "$aws/things/RobotArm_Thing/shadow/update/documents", watcher})
+		x.publish("trigger", `{"state":"on"}`)
+		x.logs(arn, "to set state to ON")
+		x.logs(watcher, "document 1 has on")
+		x.publish("trigger", `{"state":"off"}`)
+		x.logs(watcher, "document 2 has off")
+	}},
+	{sdk: "python", name: "TES", run: func(x *exampleRun) {
+		if err := exec.Command("/usr/bin/python3", "-c", "import botocore").Run(); err != nil {
+			x.Skip("Debian's package python3-botocore is not installed")
+		}
+		arn := x.python("TES/lambda_function", "lambda_handler")
+		x.role("PyTES")
+		x.g.loggers = []types.Logger{logger(types.LoggerTypeFileSystem, types.LoggerComponentLambda, types.LoggerLevelDebug)}
+		defer func() { x.g.loggers = nil }()
+		x.deploy([]function{{arn: arn, pinned: true}}, route{"cloud", "trigger", arn})
+		x.publish("trigger", "{}")
+		x.logs(arn, "Inside handler") // it ends where it gets no credentials
+	}},
+	{sdk: "python", name: "TrafficLight", needs: needsDynamoDB},
 	{sdk: "python", name: "StreamManagerKinesis, IoTSiteWise, S3", needs: needsStreams},
 
 	{sdk: "js", name: "HelloWorld", run: func(x *exampleRun) {
-		arn := x.node("HelloWorld/index")
+		arn := x.node("HelloWorld/index", nil)
 		x.deploy([]function{{arn: arn, pinned: true}}, route{arn, "hello/world", "cloud"})
 		x.sees("hello/world", "using NodeJS")
 		x.sees("hello/world", "using NodeJS")
@@ -98,8 +118,18 @@ var sdkExamples = []sdkExample{
 	{sdk: "js", name: "LambdaInvoke, binary", run: func(x *exampleRun) {
 		x.nodeInvoke("invokerbinary", types.EncodingTypeBinary, "<Buffer 70 61 79")
 	}},
-	{sdk: "js", name: "ShadowOperations", needs: needsShadows},
-	{sdk: "js", name: "TES", needs: needsCredentials},
+	{sdk: "js", name: "ShadowOperations", run: func(x *exampleRun) {
+		arn := x.node("ShadowOperations/index", nil)
+		x.deploy([]function{{arn: arn, pinned: true}}, route{"cloud", "trigger", arn})
+		x.publish("trigger", "{}")
+		x.logs(arn, `Shadow Get Operation(?s:.*)FunctionError: ''(?s:.*)FunctionError: ''`)
+	}},
+	{sdk: "js", name: "TES", run: func(x *exampleRun) {
+		arn := x.node("TES/index", []string{"aws-sdk@2"})
+		x.role("JsTES")
+		x.deploy([]function{{arn: arn, pinned: true}})
+		x.logs(arn, "Access Key: ASIA")
+	}},
 	{sdk: "js", name: "StreamManagerKinesis, IoTSiteWise, S3", needs: needsStreams},
 
 	{sdk: "java", name: "HelloWorld", run: func(x *exampleRun) {
@@ -124,8 +154,13 @@ var sdkExamples = []sdkExample{
 		x.publish("trigger", "{}")
 		x.logs(invoker, "Result received: ABCDEFG")
 	}},
-	{sdk: "java", name: "ShadowOperation", needs: needsShadows},
-	{sdk: "java", name: "TES", needs: needsCredentials},
+	{sdk: "java", name: "ShadowOperation", run: func(x *exampleRun) {
+		arn := x.java("ShadowOperation", "ShadowOperations", "")
+		x.deploy([]function{{arn: arn, pinned: true}}, route{"cloud", "trigger", arn})
+		x.publish("trigger", "{}")
+		x.logs(arn, `"reported":\{"platform":"Linux-(?s:.*)"reported":\{"platform":"Linux-`)
+	}},
+	{sdk: "java", name: "TES", needs: needsOtherSDK},
 	{sdk: "java", name: "StreamManagerKinesis, IoTSiteWise, S3", needs: needsStreams},
 
 	{sdk: "c", name: "hello_world_example", run: func(x *exampleRun) {
@@ -155,7 +190,13 @@ var sdkExamples = []sdkExample{
 		x.logs(invoker, "Response: hello world read: 11")
 		x.logs(invokee, regexp.QuoteMeta(`Client context: { "custom":{ "value": "key" }}`))
 	}},
-	{sdk: "c", name: "shadow_example", needs: needsShadows},
+	{sdk: "c", name: "shadow_example", run: func(x *exampleRun) {
+		arn := x.c("shadow", "ShadowC")
+		x.deploy([]function{{arn: arn, pinned: true}}, route{"cloud", "trigger", arn})
+		x.publish("trigger", "x")
+		x.logs(arn, `update_thing_shadow succeed. response: \{.*"mode":"OFF"`)
+		x.logs(arn, `get_thing_shadow succeeded. response: \{.*"mode":"OFF"`)
+	}},
 	{sdk: "c", name: "secretsmanager_example", run: func(x *exampleRun) {
 		arn := x.c("secretsmanager", "SecretsC")
 		x.g.resources = []types.Resource{secretResource("foo", x.g.keep(x.T, "foo", "told to nobody", "AWSCURRENT"))}
@@ -165,12 +206,22 @@ var sdkExamples = []sdkExample{
 		x.publish("trigger", "x")
 		x.logs(arn, `get_secret_value succeeded. response: \{.*"SecretString":"told to nobody"`)
 	}},
-	{sdk: "c", name: "tes_example", needs: needsCredentials},
+	{sdk: "c", name: "tes_example", needs: needsOtherSDK},
 }
+
+// watchesShadows is a Python function that logs the documents of a shadow.
+const watchesShadows = `
+seen = 0
+
+def handler(event, context):
+    global seen
+    seen += 1
+    print("document %d has %s" % (seen, event["current"]["state"]["desired"]["myState"]))
+`
 
 func TestSDKExamples(t *testing.T) {
 	s := startBareServer(t, nil, t.TempDir(), "--account", account, "--region", sdkRegion)
-	h := s.house(sdkRegion)
+	h := s.site(sdkRegion)
 	g := h.provision(t, "Example_Core")
 	g.run(t)
 	isolation := types.FunctionIsolationModeNoContainer
@@ -186,7 +237,7 @@ func TestSDKExamples(t *testing.T) {
 	}
 	defer table.Close()
 	for _, e := range sdkExamples {
-		outcome := "not run: needs " + e.needs + ", which this version does not serve"
+		outcome := "not run: needs " + e.needs
 		if e.run != nil {
 			ran := t.Run(e.sdk+" "+e.name, func(t *testing.T) {
 				outcome = "not run: the machine lacks what it needs"
@@ -210,11 +261,21 @@ func (x *exampleRun) deploy(functions []function, routes ...route) {
 	x.Helper()
 	for i := range functions {
 		functions[i].isolation = x.isolation
+		functions[i].timeout = 60 // machines may be slow
 		functions[i].contain(262144)
 	}
 	group, version := x.g.groupVersion(x.T, *x.group, functions, routes)
 	*x.group = group
 	x.g.await(x.T, group, x.g.deploy(x.T, group, version), fescue.Success)
+}
+
+// role gives the group a role, of which functions get credentials.
+func (x *exampleRun) role(name string) {
+	x.Helper()
+	if *x.group == "" {
+		*x.group, _ = x.g.groupVersion(x.T, "", nil, nil)
+	}
+	x.g.associate(x.T, *x.group, x.g.site.role(x.T, name, "greengrass.amazonaws.com", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:GetObject","Resource":"*"}]}`))
 }
 
 func (x *exampleRun) publish(topic, payload string) {
@@ -295,8 +356,8 @@ func (x *exampleRun) pythonOf(runtime, example, handler string, placeholders ...
 	return x.g.publish(x.T, "Py"+module, runtime, module+"."+handler, zipOf(x.T, files))
 }
 
-// node publishes an example with the SDK and what npm gives for it.
-func (x *exampleRun) node(example string, placeholders ...string) string {
+// node publishes an example with the SDK and what npm gives for it, and further packages.
+func (x *exampleRun) node(example string, packages []string, placeholders ...string) string {
 	x.Helper()
 	const repository = "aws-greengrass-core-sdk-js"
 	for _, program := range []string{"node", "npm"} {
@@ -306,7 +367,7 @@ func (x *exampleRun) node(example string, placeholders ...string) string {
 	}
 	dir := x.TempDir()
 	sdk := filepath.Join(x.sdks, repository, "aws-greengrass-core-sdk")
-	install := exec.Command("npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline", "--install-links", sdk)
+	install := exec.Command("npm", append([]string{"install", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline", "--install-links", sdk}, packages...)...)
 	install.Dir = dir
 	if out, err := install.CombinedOutput(); err != nil {
 		x.Fatalf("npm install: %v\n%s", err, out)
@@ -318,8 +379,8 @@ func (x *exampleRun) node(example string, placeholders ...string) string {
 
 func (x *exampleRun) nodeInvoke(name string, encoding types.EncodingType, arrives string) {
 	x.Helper()
-	invokee := x.node("LambdaInvoke/invokee")
-	invoker := x.node("LambdaInvoke/"+name, "arn:<partition>:lambda:<region>:<accountId>:function:<targetFunctionName>:<targetFunctionQualifier>", invokee)
+	invokee := x.node("LambdaInvoke/invokee", nil)
+	invoker := x.node("LambdaInvoke/"+name, nil, "arn:<partition>:lambda:<region>:<accountId>:function:<targetFunctionName>:<targetFunctionQualifier>", invokee)
 	x.deploy([]function{{arn: invoker, pinned: true}, {arn: invokee, encoding: encoding}}, route{"cloud", "trigger", invoker})
 	x.publish("trigger", "{}")
 	x.logs(invokee, arrives)

@@ -15,7 +15,6 @@ import (
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/greengrass/types"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 
@@ -56,14 +55,12 @@ exports.handler = (event, context, callback) => secrets.getSecretValue(event, (e
 `
 
 // secretsOf is a partition's Secrets Manager.
-func (h *house) secretsManager() *secretsmanager.Client {
-	return secretsmanager.NewFromConfig(aws.Config{
-		Region: h.region, BaseEndpoint: aws.String("http://" + h.api), Credentials: credentials.NewStaticCredentialsProvider(keyID, secret, ""),
-	})
+func (h *site) secretsManager() *secretsmanager.Client {
+	return secretsmanager.NewFromConfig(h.config())
 }
 
 // keep makes a secret or gives it another value, with a label; it returns the ARN.
-func (h *house) keep(t *testing.T, name, value, label string) string {
+func (h *site) keep(t *testing.T, name, value, label string) string {
 	t.Helper()
 	api := h.secretsManager()
 	_, err := api.CreateSecret(t.Context(), &secretsmanager.CreateSecretInput{Name: &name})
@@ -103,26 +100,28 @@ func wantNowhere(t *testing.T, root string, texts ...string) {
 	}
 }
 
-// TestSecrets: two cores of two Regions with secrets of the same name, one with an EC
-// key for them.
+// TestSecrets: three cores, of two Regions and of another account, with secrets of the
+// same name, one with an EC key for them.
 func TestSecrets(t *testing.T) {
+	t.Parallel()
 	needPython(t)
 	whole := t // programs that a subtest starts go on after it
 	s := startServer(t, "--regions", region+",us-west-2")
-	here, there := s.house(region), s.house("us-west-2")
+	here, there, abroad := s.site(region), s.site("us-west-2"), s.abroad(t, region, "210987654321")
+	values := map[*site]string{here: "of " + region, there: "of us-west-2", abroad: "of another account"}
 	pump := []types.ResourceAccessPolicy{{ResourceId: aws.String("pump"), Permission: types.PermissionRo}}
-	viewers := map[*house]*client{here: here.connect(t, "Viewer"), there: there.connect(t, "Viewer")}
-	gateways := map[*house]*gateway{}
-	groups, arns := map[*house]string{}, map[*house]string{}
-	functions := map[*house][]function{}
-	routes := map[*house][]route{}
-	for _, h := range []*house{here, there} {
+	viewers := map[*site]*client{here: here.connect(t, "Viewer"), there: there.connect(t, "Viewer"), abroad: abroad.connect(t, "Viewer")}
+	gateways := map[*site]*gateway{}
+	groups, arns := map[*site]string{}, map[*site]string{}
+	functions := map[*site][]function{}
+	routes := map[*site][]route{}
+	for _, h := range []*site{here, there, abroad} {
 		g := h.provision(t, "Secret_Core")
 		gateways[h] = g
 		viewers[h].subscribe(t, "Secret_Core/out")
-		arns[h] = h.keep(t, "greengrass-pump", "first of "+h.region, "AWSCURRENT")
-		h.keep(t, "greengrass-pump", "blue of "+h.region, "blue")
-		h.keep(t, "greengrass-pump", "hidden of "+h.region, "hidden")
+		arns[h] = h.keep(t, "greengrass-pump", "first "+values[h], "AWSCURRENT")
+		h.keep(t, "greengrass-pump", "blue "+values[h], "blue")
+		h.keep(t, "greengrass-pump", "hidden "+values[h], "hidden")
 		g.resources = []types.Resource{secretResource("pump", arns[h], "blue")}
 		if h == there {
 			g.useSecretKey(t)
@@ -141,14 +140,14 @@ func TestSecrets(t *testing.T) {
 		h.await(t, groups[h], g.deploy(t, groups[h], version), fescue.Success)
 		viewers[h].next(t, "started reader", "started other")
 	}
-	ask := func(h *house, topic, request, answer string) {
+	ask := func(h *site, topic, request, answer string) {
 		t.Helper()
 		viewers[h].ask(t, "Secret_Core/"+topic, request, answer)
 	}
-	for _, h := range []*house{here, there} {
+	for _, h := range []*site{here, there, abroad} {
 		ask(h, "read", `{"SecretId":"greengrass-pump"}`, `reader: '' {"ARN":"`+arns[h]+`","Name":"greengrass-pump","VersionId":"`)
-		ask(h, "read", `{"SecretId":"`+arns[h]+`"}`, `"SecretString":"first of `+h.region+`","VersionStages":["AWSCURRENT"],"CreatedDate":1`)
-		ask(h, "read", `{"SecretId":"greengrass-pump","VersionStage":"blue"}`, `"SecretString":"blue of `+h.region+`"`)
+		ask(h, "read", `{"SecretId":"`+arns[h]+`"}`, `"SecretString":"first `+values[h]+`","VersionStages":["AWSCURRENT"],"CreatedDate":1`)
+		ask(h, "read", `{"SecretId":"greengrass-pump","VersionStage":"blue"}`, `"SecretString":"blue `+values[h]+`"`)
 		ask(h, "read", `{"SecretId":"greengrass-pump","VersionStage":"hidden"}`, `reader: '' {"Status":404,"Message":`)
 		ask(h, "read", `{"SecretId":"nothing"}`, `{"Status":404,`)
 		ask(h, "read", `{"SecretId":"greengrass-pump","VersionId":"a","VersionStage":"b"}`, `{"Status":400,`)
@@ -157,6 +156,36 @@ func TestSecrets(t *testing.T) {
 	}
 	wantNowhere(t, s.data, "first of", "blue of", "hidden of")
 
+	t.Run("another account's secret is unknown", func(t *testing.T) {
+		g := gateways[abroad]
+		own := g.resources
+		g.resources = []types.Resource{secretResource("pump", arns[here])}
+		_, version := g.groupVersion(t, groups[abroad], functions[abroad], routes[abroad])
+		status := abroad.await(t, groups[abroad], g.deploy(t, groups[abroad], version), fescue.Failure)
+		if text := details(status); !strings.Contains(text, string(fescue.SecretNotFound)) || !strings.Contains(text, arns[here]) {
+			t.Error(text)
+		}
+		g.resources = own
+		ask(abroad, "read", `{"SecretId":"`+arns[here]+`"}`, `{"Status":404,`)
+		ask(abroad, "read", `{"SecretId":"greengrass-pump"}`, `"SecretString":"first of another account"`)
+	})
+	t.Run("sealed secrets of another account's core do not open", func(t *testing.T) {
+		from, to := gateways[here], gateways[abroad]
+		to.process.Kill()
+		sealed := sealedFiles(t, to)[0]
+		own := readFile(t, sealed)
+		if err := os.WriteFile(sealed, readFile(t, sealedFiles(t, from)[0]), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		to.run(whole)
+		ask(abroad, "read", `{"SecretId":"greengrass-pump"}`, `{"Status":500,"Message":"the core cannot open the secrets of the group; its runtime.log says why"}`)
+		to.process.Kill()
+		if err := os.WriteFile(sealed, own, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		to.run(whole)
+		ask(abroad, "read", `{"SecretId":"greengrass-pump"}`, `"SecretString":"first of another account"`)
+	})
 	t.Run("rotation, by deploying again", func(t *testing.T) {
 		g := gateways[there]
 		there.keep(t, "greengrass-pump", "second of "+there.region, "AWSCURRENT")
@@ -167,7 +196,7 @@ func TestSecrets(t *testing.T) {
 	})
 	t.Run("sealed secrets of one core open on no other", func(t *testing.T) {
 		from, to := gateways[here], gateways[there]
-		to.process.kill()
+		to.process.Kill()
 		stolen := readFile(t, sealedFiles(t, from)[0])
 		for _, file := range sealedFiles(t, to) {
 			if err := os.WriteFile(file, stolen, 0o600); err != nil {
@@ -212,8 +241,8 @@ func TestSecrets(t *testing.T) {
 		list := append(functions[here], function{arn: early, pinned: true, variables: out(g.thing, "early"), resources: pump})
 		_, version := g.groupVersion(t, groups[here], list, routes[here])
 		here.await(t, groups[here], g.deploy(t, groups[here], version), fescue.Success)
-		s.kill()
-		g.process.kill()
+		s.Kill()
+		g.process.Kill()
 		g.run(t)
 		log := filepath.Join(g.root, "ggc", "var", "log", "user", region, account, "Early.log")
 		eventually(t, "it reads again", func() error {

@@ -33,14 +33,14 @@ func TestTwoServers(t *testing.T) {
 		return startServerWith(t, environment, t.TempDir(), "--artifacts", filepath.Join(shared, "artifacts"))
 	}
 	far, near := serve(), serve()
-	a, b := far.house(region), near.house(region)
+	a, b := far.site(region), near.site(region)
 
 	// The core and its viewer are connected to one server, the operator to the other.
 	viewer := b.connect(t, "Viewer")
 	g := b.provision(t, "Shared_Core")
 	viewer.subscribe(t, g.thing+"/out")
 	g.run(t)
-	operator := &gateway{house: a, thing: g.thing, root: g.root, thingARN: g.thingARN, certARN: g.certARN, isolation: g.isolation}
+	operator := &gateway{site: a, thing: g.thing, root: g.root, thingARN: g.thingARN, certARN: g.certARN, isolation: g.isolation}
 	var group string
 	version := func(t *testing.T, tag string) string {
 		t.Helper()
@@ -75,7 +75,7 @@ func TestTwoServers(t *testing.T) {
 		}
 		return list
 	}
-	once := func(t *testing.T, deployment string) (heard time.Duration) {
+	once := func(t *testing.T, deployment string) (took time.Duration) {
 		t.Helper()
 		built, claimed, ended := steps(t, deployment, fescue.EventBuilt), steps(t, deployment, fescue.EventClaimed), steps(t, deployment, fescue.EventSucceeded)
 		if len(built) != 1 || len(claimed) != 1 || len(ended) != 1 {
@@ -84,7 +84,7 @@ func TestTwoServers(t *testing.T) {
 		return claimed[0].Sub(built[0])
 	}
 
-	t.Run("a core hears at once of what is deployed through the other server", func(t *testing.T) {
+	t.Run("a core learns at once of what is deployed through the other server", func(t *testing.T) {
 		var took []time.Duration
 		for i := range 3 {
 			tag := fmt.Sprint("deployed ", i)
@@ -125,7 +125,7 @@ func TestTwoServers(t *testing.T) {
 		for i := range 2 {
 			tag := fmt.Sprint("survived ", i)
 			deployment := a.deploy(t, group, version(t, tag))
-			far.kill()
+			far.Kill()
 			b.await(t, group, deployment, fescue.Success)
 			viewer.next(t, "started "+tag)
 			once(t, deployment)
@@ -134,7 +134,7 @@ func TestTwoServers(t *testing.T) {
 	})
 	t.Run("the server that the core is connected to is killed", func(t *testing.T) {
 		deployment := a.deploy(t, group, version(t, "afterwards"))
-		near.kill()
+		near.Kill()
 		near.restart(whole)
 		a.await(t, group, deployment, fescue.Success)
 		once(t, deployment)

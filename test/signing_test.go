@@ -18,9 +18,9 @@ import (
 func runProgram(t testing.TB, args ...string) string {
 	t.Helper()
 	p := start(t, nil, args...)
-	<-p.done
-	if p.err != nil {
-		t.Fatalf("fescue %s: %v\n%s", strings.Join(args, " "), p.err, p.out)
+	<-p.Done
+	if p.Err != nil {
+		t.Fatalf("fescue %s: %v\n%s", strings.Join(args, " "), p.Err, p.out)
 	}
 	return p.out.String()
 }
@@ -30,7 +30,7 @@ func runProgram(t testing.TB, args ...string) string {
 func TestSigningKeyRotation(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)
-	h := s.house(region)
+	h := s.site(region)
 	rotate := func(flags ...string) string {
 		t.Helper()
 		var key struct{ KeyID string }
@@ -67,7 +67,7 @@ func TestSigningKeyRotation(t *testing.T) {
 		}
 	})
 	t.Run("while a deployment waits for a core that is away", func(t *testing.T) {
-		g.process.kill()
+		g.process.Kill()
 		waiting := h.deploy(t, group, version)
 		h.await(t, group, waiting, fescue.InProgress)
 		rotate()

@@ -69,13 +69,13 @@ func benchmarkStored(b *testing.B, engine string, n int) {
 		environment = []string{"FESCUE_DATABASE=" + database}
 	}
 	s := startServerWith(b, environment, data)
-	h := s.house(region)
+	h := s.site(region)
 	g := h.provision(b, "Stored_Core")
 	_, version := g.groupVersion(b, "", nil, nil)
-	s.kill()
+	s.Kill()
 	ids := storeMany(b, driver, database, version, n)
 	s.restart(b)
-	h = s.house(region)
+	h = s.site(region)
 
 	ctx := context.Background()
 	fresh := ids[n:]

@@ -22,22 +22,24 @@ import (
 // gatewayRoot is the core's folder on the gateway.
 const gatewayRoot = "/greengrass"
 
-// unit is a core's, as docs/core.md says what it needs for containers.
-const unit = `[Service]
-Delegate=yes
-ExecStart=/guest/fescue-core --root /greengrass
-Restart=always
-StandardOutput=tty
-StandardError=inherit
-TTYPath=/dev/console
-`
+// unit is that of the package fescue-core, for a program that lies elsewhere and has the
+// console to speak on.
+func unit(t *testing.T) string {
+	t.Helper()
+	text := string(readFile(t, "../packaging/core/fescue-core.service"))
+	here := strings.Replace(text, "ExecStart=/usr/bin/", "ExecStart=/guest/", 1)
+	if here == text {
+		t.Fatalf("the unit does not start what is in /usr/bin:\n%s", text)
+	}
+	return here + "\n[Service]\nStandardOutput=tty\nStandardError=inherit\nTTYPath=/dev/console\n"
+}
 
 // TestContainersUnderSystemd: a gateway whose kernel has control groups of version 2
 // alone, and whose core systemd starts, runs functions in containers.
 func TestContainersUnderSystemd(t *testing.T) {
 	m := guest.Need(t)
 	needPython(t)
-	h := startServer(t, "--public-host", guest.HostAddress+",localhost,127.0.0.1").house(region)
+	h := startServer(t, "--public-host", guest.HostAddress+",localhost,127.0.0.1").site(region)
 	viewer := h.connect(t, "Viewer")
 	g := h.provision(t, "Systemd_Core")
 	g.isolation = ""
@@ -45,18 +47,18 @@ func TestContainersUnderSystemd(t *testing.T) {
 	eater, other := h.python(t, "Hungry", hungry), h.python(t, "Neighbour", greeter)
 	g.edit(t, func(config map[string]any) { config["runtime"] = map[string]any{"allowFunctionsToRunAsRoot": "yes"} })
 	escapee := g.escapee(t, function{
-		variables: out(g.thing, "root"), memory: aws.Int32(65536), sysfs: true, runAs: &types.FunctionRunAsConfig{Uid: aws.Int32(0), Gid: aws.Int32(0)},
+		variables: out(g.thing, "root"), memory: aws.Int32(65536), timeout: 300, sysfs: true, runAs: &types.FunctionRunAsConfig{Uid: aws.Int32(0), Gid: aws.Int32(0)},
 	}, gatewayRoot, 1<<20, other)
 	escapee.pinned = false
 	group, version := g.groupVersion(t, "", []function{
 		escapee,
-		{arn: eater, memory: aws.Int32(32768), variables: out(g.thing, "eater")},
-		{arn: other, pinned: true, memory: aws.Int32(32768), variables: out(g.thing, "other")},
+		{arn: eater, memory: aws.Int32(32768), timeout: 300, variables: out(g.thing, "eater")},
+		{arn: other, pinned: true, memory: aws.Int32(32768), timeout: 300, variables: out(g.thing, "other")},
 	}, append(ends(other, g.thing), route{eater, g.thing + "/out", "cloud"}, route{"cloud", g.thing + "/eat", eater},
 		route{escapee.arn, g.thing + "/out", "cloud"}, route{"cloud", g.thing + "/try", escapee.arn}))
 	deployment := g.deploy(t, group, version)
 
-	machine := m.Start(t, guest.Prepare(t, guest.Disk{Unit: unit, Files: g.moved(t, gatewayRoot)}))
+	machine := m.Start(t, guest.Prepare(t, guest.Disk{Unit: unit(t), Files: g.moved(t, gatewayRoot)}))
 	// It emulates its processor.
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
@@ -73,7 +75,7 @@ func TestContainersUnderSystemd(t *testing.T) {
 	await(t, "publish", viewer.Publish("Systemd_Core/in/x", 1, false, `{"alive":1}`))
 	viewer.next(t, `echo {"alive": 1}`)
 	await(t, "publish", viewer.Publish("Systemd_Core/try", 1, false, `{}`))
-	if said := viewer.collect(t, 1, " refused=")[0]; !strings.HasSuffix(said, "escaped=[]") {
+	if said := string(viewer.nextWithin(t, 5*patience, " refused=").Payload()); !strings.HasSuffix(said, "escaped=[]") {
 		t.Error(said)
 	}
 }

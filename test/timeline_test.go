@@ -13,16 +13,16 @@ import (
 	"github.com/fescue-edge/fescue"
 )
 
-// exits runs the operator's program to its end and tells its exit code.
-func (h *house) exits(t testing.TB, args ...string) (out string, code int) {
+// exits runs the operator's program to its end and returns its exit code.
+func (h *site) exits(t testing.TB, args ...string) (out string, code int) {
 	t.Helper()
 	p := start(t, h.environment(), args...)
-	<-p.done
+	<-p.Done
 	return p.out.String(), p.ProcessState.ExitCode()
 }
 
 // says runs the program and checks its exit code and what it prints.
-func (h *house) says(t testing.TB, code int, texts []string, args ...string) string {
+func (h *site) says(t testing.TB, code int, texts []string, args ...string) string {
 	t.Helper()
 	out, got := h.exits(t, args...)
 	if got != code {
@@ -49,7 +49,7 @@ time.sleep(3600)
 func TestWatchCheckAndCancel(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)
-	h := s.house(region)
+	h := s.site(region)
 	g := h.provision(t, "Watched_Core")
 	viewer := h.connect(t, "Viewer")
 	viewer.subscribe(t, "Watched_Core/out")
@@ -96,17 +96,17 @@ func TestWatchCheckAndCancel(t *testing.T) {
 	})
 
 	t.Run("what has no effect is a warning", func(t *testing.T) {
-		spooler := function{arn: "arn:aws:lambda:::function:GGCloudSpooler:1", pinned: true, variables: map[string]string{"GG_CONFIG_STORAGE_TYPE": "FileSystem"}}
+		spooler := function{arn: "arn:aws:lambda:::function:GGCloudSpooler:1", pinned: true, variables: map[string]string{"GG_CONFIG_STORAGE_TYPE": "Disk"}}
 		_, other := g.groupVersion(t, group, append(functions, spooler), nil)
-		warned := []string{"warnings", "SPOOLER_SETTING_UNSERVED", "GG_CONFIG_STORAGE_TYPE of GGCloudSpooler is FileSystem"}
-		told := h.says(t, 0, append([]string{"control plane  ok\n", "core           ok\n"}, warned...), "check", "--group", group, "--version", other)
-		if n := strings.Count(told, "SPOOLER_SETTING_UNSERVED"); n != 1 {
-			t.Errorf("told %d times:\n%s", n, told)
+		warned := []string{"warnings", "SPOOLER_SETTING_UNSERVED", "GG_CONFIG_STORAGE_TYPE of GGCloudSpooler is Disk"}
+		said := h.says(t, 0, append([]string{"control plane  ok\n", "core           ok\n"}, warned...), "check", "--group", group, "--version", other)
+		if n := strings.Count(said, "SPOOLER_SETTING_UNSERVED"); n != 1 {
+			t.Errorf("said %d times:\n%s", n, said)
 		}
 		h.await(t, group, h.deploy(t, group, other), fescue.Success)
-		told = h.says(t, 0, append(append([]string{"Built"}, warned...), "Claimed", "Success\n"), "watch", "--group", group)
-		if n := strings.Count(told, "SPOOLER_SETTING_UNSERVED"); n != 1 {
-			t.Errorf("told %d times:\n%s", n, told)
+		said = h.says(t, 0, append(append([]string{"Built"}, warned...), "Claimed", "Success\n"), "watch", "--group", group)
+		if n := strings.Count(said, "SPOOLER_SETTING_UNSERVED"); n != 1 {
+			t.Errorf("said %d times:\n%s", n, said)
 		}
 		h.await(t, group, h.deploy(t, group, version), fescue.Success)
 	})
@@ -132,15 +132,15 @@ func TestWatchCheckAndCancel(t *testing.T) {
 	t.Run("the epoch of a core is reset", func(t *testing.T) {
 		h.says(t, 0, []string{"the epoch of core Watched_Core is 70000, it was "}, "reset-epoch", "--core", "Watched_Core", "--epoch", "70000")
 		h.says(t, 0, []string{`"Before": 70000`}, "reset-epoch", "--core", "Watched_Core", "--json")
-		h.says(t, 1, []string{"No core with the thing Nobody"}, "reset-epoch", "--core", "Nobody")
+		h.says(t, 1, []string{"There is neither a core nor a thing Nobody"}, "reset-epoch", "--core", "Nobody")
 		h.says(t, 1, []string{"-1 does not lie between 0 and"}, "reset-epoch", "--core", "Watched_Core", "--epoch=-1")
 	})
 
 	t.Run("a key that may only read cannot cancel", func(t *testing.T) {
 		p := start(t, nil, "keys", "create", "--data", s.data, "--account", account, "--name", "looker", "--role", "reader")
-		<-p.done
-		key, _ := p.out.find(`AWS_ACCESS_KEY_ID=(\S+)`)
-		secret, _ := p.out.find(`AWS_SECRET_ACCESS_KEY=(\S+)`)
+		<-p.Done
+		key, _ := p.out.Find(`AWS_ACCESS_KEY_ID=(\S+)`)
+		secret, _ := p.out.Find(`AWS_SECRET_ACCESS_KEY=(\S+)`)
 		environment := append(h.environment(), "AWS_ACCESS_KEY_ID="+key, "AWS_SECRET_ACCESS_KEY="+secret)
 		for _, row := range []struct {
 			code int
@@ -152,7 +152,7 @@ func TestWatchCheckAndCancel(t *testing.T) {
 				[]string{"cancel", "--group", group, id}},
 		} {
 			p := start(t, environment, row.args...)
-			<-p.done
+			<-p.Done
 			if got := p.ProcessState.ExitCode(); got != row.code || !strings.Contains(p.out.String(), row.text) {
 				t.Errorf("fescue %v: exit code %d\n%s", row.args, got, p.out)
 			}

@@ -18,7 +18,6 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/greengrass"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -28,7 +27,7 @@ import (
 	"github.com/fescue-edge/fescue/corelink"
 )
 
-// caller does with boto3 what it is told, with the credentials that the SDK finds by
+// caller does with boto3 what its event names, with the credentials that the SDK finds by
 // itself, and publishes what came of it.
 const caller = greeter + `
 import boto3, urllib.request, urllib.error
@@ -78,12 +77,8 @@ func needBoto3(t *testing.T) {
 	}
 }
 
-func (h *house) config() aws.Config {
-	return aws.Config{Region: h.region, BaseEndpoint: aws.String("http://" + h.api), Credentials: credentials.NewStaticCredentialsProvider(keyID, secret, "")}
-}
-
 // role makes a role and returns its ARN.
-func (h *house) role(t *testing.T, name, service, policy string) string {
+func (h *site) role(t *testing.T, name, service, policy string) string {
 	t.Helper()
 	api := iam.NewFromConfig(h.config())
 	made, err := api.CreateRole(t.Context(), &iam.CreateRoleInput{RoleName: &name, AssumeRolePolicyDocument: aws.String(
@@ -97,7 +92,7 @@ func (h *house) role(t *testing.T, name, service, policy string) string {
 	return *made.Role.Arn
 }
 
-func (h *house) associate(t *testing.T, group, role string) {
+func (h *site) associate(t *testing.T, group, role string) {
 	t.Helper()
 	if _, err := h.greengrass.AssociateRoleToGroup(t.Context(), &greengrass.AssociateRoleToGroupInput{GroupId: &group, RoleArn: &role}); err != nil {
 		t.Fatal(err)
@@ -105,7 +100,7 @@ func (h *house) associate(t *testing.T, group, role string) {
 }
 
 // calling is a gateway with one function that calls AWS.
-func (h *house) calling(t *testing.T, thing string, viewer *client, environment ...string) (g *gateway, group string) {
+func (h *site) calling(t *testing.T, thing string, viewer *client, environment ...string) (g *gateway, group string) {
 	t.Helper()
 	g = h.provision(t, thing)
 	viewer.subscribe(t, thing+"/out")
@@ -123,8 +118,9 @@ func (h *house) calling(t *testing.T, thing string, viewer *client, environment 
 // TestTokenExchange: functions of two groups use the roles of their groups, within
 // the roles' policies.
 func TestTokenExchange(t *testing.T) {
+	t.Parallel()
 	needBoto3(t)
-	h := startServer(t).house(region)
+	h := startServer(t).site(region)
 	viewer := h.connect(t, "Viewer")
 	objects := s3.NewFromConfig(h.config(), func(o *s3.Options) { o.UsePathStyle = true })
 	for _, bucket := range []string{"mill-data", "fan-data"} {
@@ -154,7 +150,7 @@ func TestTokenExchange(t *testing.T) {
 	})
 	h.associate(t, fanGroup, h.role(t, "fan", "greengrass.amazonaws.com", allow("fan")))
 	h.associate(t, millGroup, h.role(t, "mill", "greengrass.amazonaws.com", allow("mill")))
-	mill.renew(t, millGroup, viewer) // what was refused is told for two minutes
+	mill.renew(t, millGroup, viewer) // a refusal is repeated for two minutes
 
 	t.Run("what the policy allows", func(t *testing.T) {
 		for thing, name := range map[string]string{"Mill_Core": "mill", "Fan_Core": "fan"} {
@@ -216,8 +212,9 @@ func (g *gateway) renew(t *testing.T, group string, viewer *client) {
 // TestCredentialsEndpoint: a core gets credentials where --credentials-endpoint says,
 // with its certificate.
 func TestCredentialsEndpoint(t *testing.T) {
+	t.Parallel()
 	needBoto3(t)
-	h := startServer(t).house(region)
+	h := startServer(t).site(region)
 	viewer := h.connect(t, "Viewer")
 	endpoint := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/role-aliases/edge/credentials" || r.Header.Get("x-amzn-iot-thingname") != "Cloudy_Core" || r.TLS.PeerCertificates[0].Subject.CommonName != "AWS IoT Certificate" {
@@ -243,8 +240,8 @@ func TestCredentialsEndpoint(t *testing.T) {
 
 	other := h.provision(t, "Other_Core")
 	p := startProgram(t, edgeBin, nil, "--root", other.root, "--credentials-endpoint", "http://example.com/role-aliases/x/credentials")
-	<-p.done
-	if text := fmt.Sprint(p.out); p.err == nil || !strings.Contains(text, "is not of the form https://HOST/role-aliases/ALIAS/credentials") {
-		t.Errorf("%v: %s", p.err, text)
+	<-p.Done
+	if text := fmt.Sprint(p.out); p.Err == nil || !strings.Contains(text, "is not of the form https://HOST/role-aliases/ALIAS/credentials") {
+		t.Errorf("%v: %s", p.Err, text)
 	}
 }

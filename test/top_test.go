@@ -14,7 +14,7 @@ import (
 	"github.com/fescue-edge/fescue/corelink"
 )
 
-// worker does what it is told: fails, sleeps, ends.
+// worker does what its event names: fails, sleeps, ends.
 const worker = greeter + `
 import time
 def handler(event, context):
@@ -26,8 +26,9 @@ def handler(event, context):
 
 // TestTop: what a core does is shown in its own words.
 func TestTop(t *testing.T) {
+	t.Parallel()
 	needPython(t)
-	h := startServer(t).house(region)
+	h := startServer(t).site(region)
 	viewer := h.connect(t, "Viewer")
 	groups := make(map[string]string)
 	var g *gateway
@@ -61,7 +62,7 @@ func TestTop(t *testing.T) {
 				return f
 			}
 		}
-		t.Fatalf("%s is not told of: %+v", arn, a.Activity)
+		t.Fatalf("%s is not listed: %+v", arn, a.Activity)
 		return corelink.FunctionActivity{}
 	}
 	t.Run("processes and their memory", func(t *testing.T) {
@@ -106,10 +107,10 @@ func TestTop(t *testing.T) {
 		t.Log("\n" + out)
 	})
 	t.Run("a core that is away", func(t *testing.T) {
-		g.process.kill()
-		eventually(t, "it is told so", func() error {
+		g.process.Kill()
+		eventually(t, "it is reported", func() error {
 			out, errs, code := programIn(t, h.environment(), fescueBin, "top", "--group", group, "--once")
-			if code != 3 || !strings.Contains(out, "is offline") && !strings.Contains(out, "did not answer") || !strings.Contains(errs, "the core told nothing") {
+			if code != 3 || !strings.Contains(out, "is offline") && !strings.Contains(out, "did not answer") || !strings.Contains(errs, "the core reported nothing") {
 				return fmt.Errorf("%d %s%s", code, out, errs)
 			}
 			return nil

@@ -41,7 +41,7 @@ func (g *gateway) offered(t *testing.T, arn string) (group, deployment string) {
 
 func TestReportsTwiceAndOutOfOrder(t *testing.T) {
 	t.Parallel()
-	h := startServer(t).house(region)
+	h := startServer(t).site(region)
 	arn := h.echo(t, "Echo")
 	const refused = "refused"
 	for _, tc := range []struct {
@@ -81,7 +81,7 @@ func TestReportsTwiceAndOutOfOrder(t *testing.T) {
 
 func TestLyingCore(t *testing.T) {
 	t.Parallel()
-	h := startServer(t).house(region)
+	h := startServer(t).site(region)
 	arn := h.echo(t, "Echo")
 	honest, liar := h.provision(t, "Honest_Core"), h.provision(t, "Lying_Core")
 	group, deployment := honest.offered(t, arn)
@@ -174,7 +174,7 @@ func (g *gateway) runs(t *testing.T, tags ...string) {
 
 // versions runs a core with a first version of a function, and makes a second one
 // that takes three seconds until it counts as healthy.
-func versions(t *testing.T, h *house, thing string) (g *gateway, group, second string) {
+func versions(t *testing.T, h *site, thing string) (g *gateway, group, second string) {
 	t.Helper()
 	g = h.provision(t, thing)
 	g.configure(t, "mqttMaxConnectionRetryInterval", 1)
@@ -203,11 +203,11 @@ func (g *gateway) switched(t *testing.T, deployment string) {
 func TestReportLostAfterSwitch(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)
-	h := s.house(region)
+	h := s.site(region)
 	g, group, second := versions(t, h, "Lost_Core")
 	deployment := h.deploy(t, group, second)
 	g.switched(t, deployment)
-	s.kill()
+	s.Kill()
 	eventually(t, "end on the core", func() error {
 		state := readFile(t, filepath.Join(g.root, "ggc", "deployment", "state.json"))
 		if !bytes.Contains(state, []byte(deployment)) {
@@ -224,7 +224,7 @@ func TestReportLostAfterSwitch(t *testing.T) {
 func TestCoreBackAfterItsDeadline(t *testing.T) {
 	t.Parallel()
 	s := startServer(t, "--health-deadline", "1s")
-	h := s.house(region)
+	h := s.site(region)
 	for _, tc := range []struct {
 		name, thing string
 		freeze      bool
@@ -239,7 +239,7 @@ func TestCoreBackAfterItsDeadline(t *testing.T) {
 			// Functions have their time from the report of the switch, which the core
 			// sends after it has switched.
 			eventually(t, "report of the switch", func() error {
-				if _, ok := s.out.find(`deployment=(` + deployment + `) .*event=Switched`); !ok {
+				if _, ok := s.out.Find(`deployment=(` + deployment + `) .*event=Switched`); !ok {
 					return errors.New("not yet")
 				}
 				return nil
@@ -262,11 +262,11 @@ func TestCoreBackAfterItsDeadline(t *testing.T) {
 
 func TestCoreForcedAwayAfterTheClaim(t *testing.T) {
 	t.Parallel()
-	h := startServer(t).house(region)
+	h := startServer(t).site(region)
 	g, group, second := versions(t, h, "Dead_Core")
 	deployment := h.deploy(t, group, second)
 	g.switched(t, deployment)
-	g.process.kill()
+	g.process.Kill()
 	force := true
 	reset, err := h.greengrass.ResetDeployments(t.Context(), &greengrass.ResetDeploymentsInput{GroupId: &group, Force: &force})
 	if err != nil {

@@ -22,11 +22,11 @@ func TestUp(t *testing.T) {
 			p := start(t, nil, args...)
 			eventually(t, "serving", func() error {
 				select {
-				case <-p.done:
-					t.Fatalf("up ended: %v\n%s", p.err, p.out)
+				case <-p.Done:
+					t.Fatalf("up ended: %v\n%s", p.Err, p.out)
 				default:
 				}
-				if _, ok := p.out.find(`(?m)^(serving)`); !ok {
+				if _, ok := p.out.Find(`(?m)^(serving)`); !ok {
 					return errors.New("not yet")
 				}
 				return nil
@@ -75,7 +75,7 @@ func TestUpTakenPort(t *testing.T) {
 				args = append(args, f, value)
 			}
 			p := start(t, nil, args...)
-			<-p.done
+			<-p.Done
 			if p.ProcessState.ExitCode() != 1 {
 				t.Errorf("exit code %d: want 1", p.ProcessState.ExitCode())
 			}

@@ -64,7 +64,7 @@ func before(t testing.TB, name string) string {
 func TestVersionBefore(t *testing.T) {
 	t.Parallel()
 	t.Run("a core of the version before with this server", func(t *testing.T) {
-		h := startServer(t).house(region)
+		h := startServer(t).site(region)
 		g := h.provision(t, "Old_Core")
 		g.process = startProgram(t, before(t, "fescue-core"), nil, "--root", g.root)
 		g.passes(t)
@@ -74,12 +74,12 @@ func TestVersionBefore(t *testing.T) {
 		s.args = append(s.args, "--data", s.data, "--api", address(t), "--device", address(t), "--mqtt", address(t),
 			"--account", account, "--region", region)
 		s.run(t)
-		g := s.house(region).provision(t, "New_Core")
+		g := s.site(region).provision(t, "New_Core")
 		g.run(t)
 		g.passes(t)
 	})
 	t.Run("a core that is taken back, and forward again", func(t *testing.T) {
-		h := startServer(t).house(region)
+		h := startServer(t).site(region)
 		viewer := h.connect(t, "Viewer")
 		g := h.provision(t, "Back_Core")
 		viewer.subscribe(t, g.thing+"/out")
@@ -89,14 +89,14 @@ func TestVersionBefore(t *testing.T) {
 		h.await(t, group, h.deploy(t, group, version), fescue.Success)
 		viewer.next(t, "started deployed")
 
-		g.process.kill()
+		g.process.Kill()
 		g.process = startProgram(t, before(t, "fescue-core"), nil, "--root", g.root)
 		viewer.next(t, "started deployed")
 		_, version = g.echoes(t, group, arn, "by the version before")
 		h.await(t, group, h.deploy(t, group, version), fescue.Success)
 		viewer.next(t, "started by the version before")
 
-		g.process.kill()
+		g.process.Kill()
 		g.run(t)
 		viewer.next(t, "started by the version before")
 		_, version = g.echoes(t, group, arn, "forward again")
@@ -117,7 +117,7 @@ func (g *gateway) echoes(t testing.TB, group, arn, tag string) (groupID, version
 // back from, a restart, a reset.
 func (g *gateway) passes(t *testing.T) {
 	t.Helper()
-	h, viewer := g.house, g.connect(t, "Viewer")
+	h, viewer := g.site, g.connect(t, "Viewer")
 	viewer.subscribe(t, g.thing+"/out")
 	arn := h.echo(t, "Echo")
 	group, version := g.echoes(t, "", arn, "first")
@@ -135,7 +135,7 @@ func (g *gateway) passes(t *testing.T) {
 	await(t, "publish", viewer.Publish(g.thing+"/in/x", 1, false, "still there"))
 	viewer.next(t, "echo still there")
 
-	g.process.kill()
+	g.process.Kill()
 	g.process = startProgram(t, g.process.Path, nil, g.process.Args[1:]...)
 	viewer.next(t, "started first")
 

@@ -5,7 +5,9 @@
 package testkit
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"testing"
 	"time"
@@ -27,14 +29,22 @@ var errNotYet = errors.New("not yet")
 // Eventually waits until f returns nil; its last error fails the test.
 func Eventually(t testing.TB, what string, f func() error) {
 	t.Helper()
-	deadline := time.Now().Add(Patience)
+	if err := Within(context.Background(), Patience, f); err != nil {
+		t.Fatalf("%s: %v", what, err)
+	}
+}
+
+// Within waits until f returns nil. It returns f's last error when the time is up or ctx
+// has ended.
+func Within(ctx context.Context, limit time.Duration, f func() error) error {
+	deadline := time.Now().Add(limit)
 	for pause := firstPause; ; pause = min(pause*3/2, lastPause) {
 		err := f()
-		if err == nil {
-			return
+		if err == nil || ctx.Err() != nil {
+			return err
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("%s: not within %s: %v", what, Patience, err)
+			return fmt.Errorf("not within %s: %w", limit, err)
 		}
 		time.Sleep(pause)
 	}
@@ -93,7 +103,7 @@ func (m *Monitor) Changed() <-chan struct{} {
 
 // Await waits until a condition holds, which is looked at after each Change, and from
 // time to time as it may look at other things too. A test that waits in vain fails with
-// what state tells. Both are called with the lock held.
+// what state returns. Both are called with the lock held.
 func (m *Monitor) Await(t testing.TB, what string, condition func() bool, state func() string) {
 	t.Helper()
 	timeout := time.NewTimer(Patience)

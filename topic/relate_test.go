@@ -28,6 +28,23 @@ func TestRelations(t *testing.T) {
 			matches[f] = append(matches[f], topic.Match(f, n))
 		}
 	}
+	var tree topic.Tree[string]
+	for _, f := range filters {
+		tree.Set(f, f)
+	}
+	for _, b := range filters {
+		found := make(map[string]int)
+		tree.Match(b, func(a string) { found[a]++ })
+		for _, a := range filters {
+			want := 0
+			if topic.Covers(a, b) {
+				want = 1
+			}
+			if found[a] != want {
+				t.Errorf("of the filters that cover %q, %q is found %d times, want %d", b, a, found[a], want)
+			}
+		}
+	}
 	for _, a := range filters {
 		for _, b := range filters {
 			covers, overlap := true, false

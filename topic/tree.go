@@ -55,9 +55,10 @@ func (t *Tree[T]) Delete(filter string) bool {
 }
 
 // Match calls visit with the value of each filter that matches a name, in no
-// particular order.
+// particular order. For a filter in place of a name it is each that covers it, as Covers
+// says; so does the same filter.
 func (t *Tree[T]) Match(name string, visit func(T)) {
-	if strings.HasPrefix(name, "$") {
+	if dollar(name) {
 		// A wildcard at the first level does not match.
 		level, rest, more := strings.Cut(name, "/")
 		if next := t.root.levels[level]; next != nil {
@@ -80,6 +81,9 @@ func (n *node[T]) match(rest string, more bool, visit func(T)) {
 		visit(*n.hash)
 	}
 	level, rest, more := strings.Cut(rest, "/")
+	if level == "#" {
+		return // nothing but a # covers it
+	}
 	if next := n.levels[level]; next != nil {
 		next.match(rest, more, visit)
 	}

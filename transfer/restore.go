@@ -32,7 +32,7 @@ type restorer struct {
 // part is one thing that is made by itself.
 type part struct {
 	what string
-	// present tells whether the part is there. One that is there with other
+	// present returns whether the part is there. One that is there with other
 	// content is errDiffers.
 	present func(context.Context) (bool, error)
 	make    func(context.Context) error
@@ -117,12 +117,35 @@ func (r *restorer) parts() []part {
 			parts = append(parts, r.alias(f, a))
 		}
 	}
+	parts = append(parts, r.models()...)
 	for _, c := range append(r.group.Definitions[:len(r.group.Definitions):len(r.group.Definitions)], r.group.Group) {
 		for _, v := range c.Versions {
 			parts = append(parts, r.version(c, v))
 		}
 	}
+	for _, t := range r.group.Things {
+		if t.Epoch > 0 {
+			parts = append(parts, r.epoch(t))
+		}
+	}
 	return parts
+}
+
+// epoch has the first deployment of a core lie above those that it has been through on
+// another server, which it takes no more.
+func (r *restorer) epoch(t recovery.Thing) part {
+	path := "/fescue/v1/cores/" + url.PathEscape(t.ThingName) + "/epoch"
+	return part{
+		what: fmt.Sprintf("epoch %d of core %s", t.Epoch, t.ThingName),
+		present: func(ctx context.Context) (bool, error) {
+			var known struct{ Epoch int64 }
+			err := r.Call(ctx, "greengrass", "GetCoreEpoch", http.MethodGet, path, nil, &known)
+			return known.Epoch >= t.Epoch, err
+		},
+		make: func(ctx context.Context) error {
+			return r.Call(ctx, "greengrass", "RestoreCoreEpoch", http.MethodPut, path, struct{ Epoch int64 }{t.Epoch}, nil)
+		},
+	}
 }
 
 // get reads something; what is not there is false.

@@ -83,6 +83,15 @@ func (f *Folder) removeLeftovers() error {
 	return nil
 }
 
+// InFolder reports whether a folder has an artifact. It leaves the folder as it is: a server
+// may have it open.
+func InFolder(dir, hash string) (bool, error) {
+	if err := checkHash(hash); err != nil {
+		return false, err
+	}
+	return disk.Exists(disk.Local{}, (&Folder{dir: dir}).path(hash))
+}
+
 func (f *Folder) path(hash string) string { return filepath.Join(f.dir, hash[:2], hash) }
 
 // Put implements Store.

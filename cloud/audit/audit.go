@@ -18,13 +18,14 @@ import (
 	"time"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/periodic"
 )
 
 // Store keeps records.
 type Store interface {
 	// AddAuditRecords adds all or none.
 	AddAuditRecords(ctx context.Context, records ...Record) error
-	// AuditRecords are oldest first.
+	// AuditRecords are oldest first where the filter does not say otherwise.
 	AuditRecords(ctx context.Context, p fescue.Partition, f Filter) ([]Record, error)
 }
 
@@ -91,16 +92,7 @@ func (s *Service) write(ctx context.Context, records []Record) error {
 
 // Run writes once a minute what was counted, until ctx ends.
 func (s *Service) Run(ctx context.Context) {
-	tick := time.NewTicker(window)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			s.Flush() // what fails is logged, and waits
-		}
-	}
+	periodic.Every(ctx, window, func() { s.Flush() }) // what fails is logged, and waits
 }
 
 // Flush writes the records of the denials that were counted since the last time.
@@ -117,7 +109,7 @@ func (s *Service) add(ctx context.Context, records ...Record) error {
 	return s.store.AddAuditRecords(ctx, records...)
 }
 
-// Records are the records of a partition and of its account, oldest first.
+// Records are the records of a partition and of its account, oldest first where the filter does not say otherwise.
 func (s *Service) Records(ctx context.Context, p fescue.Partition, f Filter) ([]Record, error) {
 	return s.store.AuditRecords(ctx, p, f)
 }

@@ -43,6 +43,8 @@ type Filter struct {
 	From, To time.Time
 	// KeyID and Operation, when set, are those of the records.
 	KeyID, Operation string
+	// Newest has the newest first, in place of the oldest.
+	Newest bool
 	// AfterAt and AfterID continue behind a record.
 	AfterAt time.Time
 	AfterID string

@@ -75,7 +75,7 @@ func (a *admission) covers(ctx context.Context, arns []string) error {
 // record begins the record of a call that is about to change something, or was
 // denied it. A denial too many leaves none.
 func (a *admission) record(ctx context.Context, t Target, denial error) error {
-	if wire := (*Error)(nil); errors.As(denial, &wire) && !a.mayRefuse(a.call.KeyID) {
+	if wire := (*Error)(nil); errors.As(denial, &wire) && !a.mayRefuse(a.call.Caller.Holder) {
 		return throttled(a.name, "")
 	}
 	if !changes(a.name, t) {
@@ -130,10 +130,10 @@ func (a *admission) end(ctx context.Context) {
 	}
 }
 
-// mayRefuse takes a refusal from its holder's bucket: a key's, or an address's.
+// mayRefuse takes a refusal from its holder's bucket: a caller's, or an address's.
 func (h *Handler) mayRefuse(holder string) bool {
 	const burst = 10
-	return h.Refusals <= 0 || h.refusals.allow(bucketID{key: holder}, h.Refusals, burst*h.Refusals, h.Verifier.Clock())
+	return h.Refusals <= 0 || h.refusals.allow(bucketID{holder: holder}, h.Refusals, burst*h.Refusals, h.Verifier.Clock())
 }
 
 // unproven is what a request whose signature proves nobody is answered: err, unless too

@@ -35,8 +35,14 @@ func (a *answer) discard() {
 	a.Header().Set(RequestIDHeader, id)
 }
 
+// retryAfter is for clients of what cannot be done now, in seconds.
+const retryAfter = "2"
+
 // WriteHeader implements http.ResponseWriter.
 func (a *answer) WriteHeader(status int) {
+	if status == http.StatusServiceUnavailable {
+		a.Header().Set("Retry-After", retryAfter)
+	}
 	if a.held && status < http.StatusOK {
 		return // informational; what was held comes at once
 	}

@@ -85,7 +85,7 @@ type bodyReader struct {
 	limit   int64
 	length  int64  // what the head says, -1 for nothing
 	proven  bool   // the signature is
-	holder  string // a key, or an address
+	holder  string // that of a caller, or an address
 	pool    *bodyPool
 	src     io.Reader // nil for no body
 	digest  hash.Hash
@@ -95,7 +95,7 @@ type bodyReader struct {
 func (h *Handler) openBody(r *http.Request, name string, limit int64, pending *sigv4.Pending) (*bodyReader, error) {
 	b := &bodyReader{Handler: h, service: name, limit: limit, length: pending.DecodedLength(), digest: sha256.New()}
 	if b.proven = !pending.NeedsBody(); b.proven {
-		b.holder, b.pool = pending.Signer.ID, &h.bodies.ofKeys
+		b.holder, b.pool = pending.Signer.Holder, &h.bodies.ofKeys
 	} else {
 		b.holder, b.pool = inbound.Origin(r.RemoteAddr), &h.bodies.ofAddresses
 	}

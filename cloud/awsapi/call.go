@@ -30,6 +30,8 @@ type Call struct {
 	// Operation is set by Admit, for metrics and logs.
 	Operation string
 
+	// service is the signing name, for the words of refusals that all services share.
+	service string
 	// admit and covers are the handler's gate; a call that no handler made has
 	// none.
 	admit  func(context.Context, Target) error

@@ -19,7 +19,7 @@ type Failing struct {
 }
 
 // Refusal is how an error goes over the wire. An internal one is logged, and
-// answered 500.
+// answered 500; fescue.ErrBusy 503.
 func (f *Failing) Refusal(ctx context.Context, call *Call, err error) *Error {
 	if e := (*Error)(nil); errors.As(err, &e) {
 		return e
@@ -28,6 +28,10 @@ func (f *Failing) Refusal(ctx context.Context, call *Call, err error) *Error {
 		if e := f.Translate(err); e != nil {
 			return e
 		}
+	}
+	if e := busy(call.service, err); e != nil {
+		f.Logger.WarnContext(ctx, "operation refused", "operation", call.Operation, "request", call.RequestID, "error", err)
+		return e
 	}
 	if !errors.Is(err, context.Canceled) {
 		f.Logger.ErrorContext(ctx, "operation failed", "operation", call.Operation, "request", call.RequestID, "error", err)

@@ -16,6 +16,7 @@ import (
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/awsapi/wire"
 	"github.com/fescue-edge/fescue/cloud/awsapi/wire/sigv4"
+	"github.com/fescue-edge/fescue/cloud/awsapi/wire/websocket"
 	"github.com/fescue-edge/fescue/cloud/identity"
 	"github.com/fescue-edge/fescue/inbound"
 )
@@ -45,7 +46,8 @@ type Options struct {
 	// Space says why there is no room for so many bytes of large bodies; nil never
 	// does.
 	Space func(bytes int64) error
-	// Rates limit how often a key may call; nil does not.
+	// Rates limit how often a key may call; nil does not. For this and what follows
+	// temporary keys count as the one that they are from.
 	Rates Rates
 	// Refusals is how many refusals a second a key, or an address that proves none,
 	// is answered; further ones are throttled. Ten times as many may come at
@@ -56,6 +58,11 @@ type Options struct {
 	// Calls is how many calls of a key may be under way, slow downloads and waiting
 	// ones among them; zero is any number.
 	Calls int
+	// Messages speaks MQTT with callers who come over a WebSocket; nil refuses them.
+	// WebSockets is how many there may be, of which one key may have half; zero is any
+	// number.
+	Messages   Messages
+	WebSockets int
 	// SpoolDir holds large bodies while they are read.
 	SpoolDir string
 	Observer Observer
@@ -69,6 +76,8 @@ type Handler struct {
 	calls    inbound.Portions
 	throttle throttle
 	refusals throttle
+
+	webSockets inbound.Portions
 }
 
 // New makes a handler.
@@ -83,6 +92,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	call := &Call{RequestID: uuid.NewString()}
 	a := &answer{ResponseWriter: w, status: http.StatusOK}
 	w.Header().Set(RequestIDHeader, call.RequestID)
+	if h.Messages != nil && r.URL.Path == MessagesPath && websocket.Wanted(r) {
+		h.serveMessages(a, r, call, start)
+		return
+	}
 	name := h.serve(a, r, call)
 	h.Observer.ObserveRequest(name, call.Operation, a.status, time.Since(start))
 }
@@ -115,6 +128,7 @@ func (h *Handler) serve(w *answer, r *http.Request, call *Call) (name string) {
 		}
 	}
 	h.identify(call, pending)
+	call.service = name
 	a := &admission{Handler: h, service: service, name: name, w: w, r: r, call: call}
 	incoming, err := h.openBody(r, name, service.MaxBody(r), pending)
 	if err == nil && !incoming.small() {
@@ -144,19 +158,24 @@ func (h *Handler) serve(w *answer, r *http.Request, call *Call) (name string) {
 		a.refuse(r.Context())
 		return name
 	}
-	if h.Calls > 0 {
-		if !h.calls.Take(call.KeyID, 1, int64(h.Calls), math.MaxInt64) {
-			h.refuse(w, r, name, call, throttled(name, fmt.Sprintf("%d calls of this access key are under way. Try again when one has ended.", h.Calls)))
-			return name
-		}
-		defer h.calls.Give(call.KeyID, 1)
-	}
-	call.admit, call.covers, call.still = a.admit, a.covers, a.still
 	call.PathNormalized = pending.PathNormalized
 	r.Body, r.Trailer = body, pending.Trailer()
-	service.ServeCall(w, r, call)
-	a.end(r.Context())
+	a.carryOut()
 	return name
+}
+
+// carryOut has the service answer a request whose sender is proven, if it may.
+func (a *admission) carryOut() {
+	if a.Calls > 0 {
+		if !a.calls.Take(a.call.Caller.Holder, 1, int64(a.Calls), math.MaxInt64) {
+			a.Handler.refuse(a.w, a.r, a.name, a.call, throttled(a.name, fmt.Sprintf("%d calls of this access key and its temporary keys are under way. Try again when one has ended.", a.Calls)))
+			return
+		}
+		defer a.calls.Give(a.call.Caller.Holder, 1)
+	}
+	a.call.admit, a.call.covers, a.call.still = a.admit, a.covers, a.still
+	a.service.ServeCall(a.w, a.r, a.call)
+	a.end(a.r.Context())
 }
 
 // identify fills in who calls. It is proven when the signature is verified.
@@ -193,6 +212,9 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, name string, ca
 	var unsigned *sigv4.Error
 	switch {
 	case errors.As(err, &wire):
+	case busy(name, err) != nil:
+		wire = busy(name, err)
+		h.Logger.Warn("request not authenticated", "request", call.RequestID, "error", err)
 	case errors.As(err, &unsigned):
 		refused := unsigned.In(name)
 		wire = &Error{Status: refused.Status, Code: refused.Code, Message: refused.Message}

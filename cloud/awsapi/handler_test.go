@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -63,7 +64,7 @@ func wantRefusal(t *testing.T, service string, w *httptest.ResponseRecorder, sta
 		t.Errorf("%d %s %q, want %d %s %q", w.Code, gotCode, message, status, code, text)
 	}
 	if strings.Contains(w.Body.String(), secret) {
-		t.Errorf("the secret is told: %s", w.Body)
+		t.Errorf("the answer contains the secret: %s", w.Body)
 	}
 }
 
@@ -157,6 +158,20 @@ func TestUnauthenticated(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestBusyDatabase: what was not done for a database that is busy is to be asked again.
+func TestBusyDatabase(t *testing.T) {
+	t.Parallel()
+	for service, code := range map[string]string{"greengrass": "ServiceUnavailableException", "sts": "ServiceUnavailable", "iam": "ServiceUnavailable"} {
+		e := open(t)
+		e.signerFails = fmt.Errorf("read key: %w", fescue.ErrBusy)
+		w := e.serve(call{service: service}.sign(t))
+		wantRefusal(t, service, w, http.StatusServiceUnavailable, code, "Try again")
+		if after, err := strconv.Atoi(w.Header().Get("Retry-After")); err != nil || after < 1 {
+			t.Errorf("%s: Retry-After %q", service, w.Header().Get("Retry-After"))
+		}
+	}
 }
 
 // body replaces a body by one of the same length.

@@ -239,7 +239,7 @@ func TestMemoryShares(t *testing.T) {
 	}
 }
 
-// What the head tells is decided before a large body is read.
+// What the head shows is decided before a large body is read.
 func TestDecidedByTheHead(t *testing.T) {
 	t.Parallel()
 	const doc = `{"Statement":{"Effect":"Allow","Action":"lambda:Keep","Resource":"%s"}}`

@@ -8,21 +8,21 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// Rates are how many calls a second each access key may make of an operation, by
-// the operation's name; "*" is for those that are not named. Zero, as where
+// Rates are how many calls a second each access key, with its temporary
+// keys, may make of an operation, by the operation's name; "*" is for those that are not named. Zero, as where
 // nothing is named, is no limit.
 type Rates map[string]float64
 
 // rate is that of an operation.
 func (r Rates) rate(operation string) float64 { return cmp.Or(r[operation], r["*"]) }
 
-// throttle counts calls by key and operation.
+// throttle counts calls by holder and operation.
 type throttle struct {
 	mu      sync.Mutex
 	buckets map[bucketID]*rate.Limiter
 }
 
-type bucketID struct{ key, service, operation string }
+type bucketID struct{ holder, service, operation string }
 
 // maxBuckets bounds what is remembered; beyond it everyone begins anew.
 const maxBuckets = 100_000
@@ -45,7 +45,7 @@ func (t *throttle) allow(id bucketID, perSecond, burst float64, now time.Time) b
 // slowDown refuses a call too many.
 func (h *Handler) slowDown(service string, call *Call, t Target) error {
 	perSecond := h.Rates.rate(t.Operation)
-	if perSecond <= 0 || h.throttle.allow(bucketID{call.KeyID, service, t.Operation}, perSecond, perSecond, h.Verifier.Clock()) {
+	if perSecond <= 0 || h.throttle.allow(bucketID{call.Caller.Holder, service, t.Operation}, perSecond, perSecond, h.Verifier.Clock()) {
 		return nil
 	}
 	return throttled(service, "")

@@ -25,7 +25,13 @@ func TestThrottling(t *testing.T) {
 		}
 	}
 	wantRefusal(t, "greengrass", e.serve(call{}.sign(t)), 429, "ThrottlingException", "Rate exceeded")
-	// Others have buckets of their own, with their own rate.
+	if got := status(call{key: temporaryID}); got != 429 {
+		t.Errorf("a temporary key of the same: %d", got)
+	}
+	if got := status(call{key: otherID}); got != 200 {
+		t.Errorf("another key: %d", got)
+	}
+	// Other services have buckets of their own, other operations their own rate.
 	if got := status(call{service: "lambda"}); got != 200 {
 		t.Errorf("another service: %d", got)
 	}
@@ -57,7 +63,7 @@ func TestThrottling(t *testing.T) {
 	})
 }
 
-// Refusals are told so often, to a key and to an address each; then it is said to
+// Refusals are answered so often, to a key and to an address each; then it is said to
 // come slower, and nothing is recorded. What is served does not count.
 func TestRefusalsAreThrottled(t *testing.T) {
 	t.Parallel()
@@ -76,6 +82,7 @@ func TestRefusalsAreThrottled(t *testing.T) {
 		wantRefusal(t, "greengrass", unsigned("192.0.2.1"), 403, "InvalidSignatureException", "")
 	}
 	wantRefusal(t, "greengrass", denied(), 429, "ThrottlingException", "Rate exceeded")
+	wantRefusal(t, "greengrass", e.serve(call{key: temporaryID}.sign(t)), 429, "ThrottlingException", "Rate exceeded")
 	wantRefusal(t, "greengrass", unsigned("192.0.2.1"), 429, "ThrottlingException", "Rate exceeded")
 	wantRefusal(t, "greengrass", unsigned("192.0.2.2"), 403, "InvalidSignatureException", "")
 	wantRefusal(t, "greengrass", e.serve(httptest.NewRequest("GET", "/kept", nil)), 429, "ThrottlingException", "Rate exceeded")
@@ -107,8 +114,8 @@ func TestCallsUnderWay(t *testing.T) {
 		})
 		<-begun
 	}
-	for range 2 {
-		wantRefusal(t, "greengrass", e.serve(call{}.sign(t)), 429, "ThrottlingException", "3 calls of this access key are under way")
+	for _, key := range []string{keyID, temporaryID} {
+		wantRefusal(t, "greengrass", e.serve(call{key: key}.sign(t)), 429, "ThrottlingException", "3 calls of this access key and its temporary keys are under way")
 	}
 	wantRefusal(t, "greengrass", e.serve(call{secret: "wrong"}.sign(t)), 403, "InvalidSignatureException", "")
 	close(release)

@@ -92,15 +92,15 @@ func hashOf(b []byte) string {
 func create(t testing.TB, dir string, secrets map[string]string) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "backup.tar")
-	told := int64(0)
+	reported := int64(0)
 	table, err := backup.Create(t.Context(), backup.Source{
-		Dir: dir, MasterKey: masterKey(t, dir), Secrets: secrets, Now: time.Now, Progress: func(done, _ int64) { told = done },
+		Dir: dir, MasterKey: masterKey(t, dir), Secrets: secrets, Now: time.Now, Progress: func(done, _ int64) { reported = done },
 	}, file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if told != table.Bytes() {
-		t.Errorf("told of %d bytes of %d", told, table.Bytes())
+	if reported != table.Bytes() {
+		t.Errorf("progress of %d bytes, want %d", reported, table.Bytes())
 	}
 	return file
 }

@@ -126,7 +126,7 @@ func (s *site) read(t testing.TB, p fescue.Partition, bucket, key string) (strin
 	defer r.Close()
 	content, err := io.ReadAll(r)
 	if err == nil && int64(len(content)) != size {
-		t.Errorf("%d bytes, the size told is %d", len(content), size)
+		t.Errorf("%d bytes, the size returned is %d", len(content), size)
 	}
 	return string(content), err
 }

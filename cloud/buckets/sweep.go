@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/periodic"
 )
 
 const (
@@ -23,18 +24,11 @@ const (
 
 // Run collects garbage until ctx ends. Any number of servers may do so.
 func (s *Service) Run(ctx context.Context) {
-	tick := time.NewTicker(sweepEvery)
-	defer tick.Stop()
-	for {
+	periodic.AtOnce(ctx, sweepEvery, func() {
 		if err := s.Sweep(ctx); err != nil && ctx.Err() == nil {
 			s.o.Logger.Warn("unused content of buckets was not all removed; tried again later", "error", err)
 		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-	}
+	})
 }
 
 // Sweep ends uploads that are too old and removes blobs that no object names any

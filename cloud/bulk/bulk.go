@@ -1,8 +1,8 @@
 // Package bulk deploys to many groups at once: it reads a file of records from
 // the object store, checks it, and makes each record a deployment through the
-// same call as the API does, no faster than the builder keeps up. Each record is
-// a row and has a client token of its own, so that another server, or this one
-// after a crash, goes on where the last one was without doing anything twice.
+// same call as the API does, several at the same time and no faster than the builder
+// keeps up. Each record is a row and has a client token of its own, so that another server,
+// or this one after a crash, goes on where the last one was without doing anything twice.
 package bulk
 
 import (
@@ -36,7 +36,7 @@ type Store interface {
 	AddBulkRecords(ctx context.Context, b BulkDeployment, records []BulkRecord) error
 	ClearBulkRecords(ctx context.Context, b BulkDeployment, limit int) (n int64, err error)
 	DueBulkRecords(ctx context.Context, b BulkDeployment, limit int) (due []BulkRecord, pending bool, err error)
-	FinishBulkRecord(ctx context.Context, b BulkDeployment, r BulkRecord, o BulkOutcome) error
+	FinishBulkRecords(ctx context.Context, b BulkDeployment, tries []BulkTry) error
 	StartedBulkRecords(ctx context.Context, b BulkDeployment, operation string) (map[string]BulkRecord, error)
 	BulkReports(ctx context.Context, p fescue.Partition, id string, page fescue.Page) ([]BulkReport, error)
 	BuildingDeployments(ctx context.Context) (int64, error)
@@ -96,7 +96,7 @@ func New(o Options) *Service {
 	if o.FirstRetry == 0 {
 		o.FirstRetry = defaultRetry
 	}
-	return &Service{o: o, pace: rate.NewLimiter(rate.Limit(o.Rate), 1), kick: make(chan struct{}, 1), under: make(map[string]bool)}
+	return &Service{o: o, pace: rate.NewLimiter(rate.Limit(o.Rate), max(1, int(o.Rate*buildPoll.Seconds()))), kick: make(chan struct{}, 1), under: make(map[string]bool)}
 }
 
 // What the service refuses, beside fescue.ErrNotFound.

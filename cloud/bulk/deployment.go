@@ -72,6 +72,12 @@ type BulkOutcome struct {
 	At      time.Time
 }
 
+// BulkTry is one try of a record, and what came of it. Attempts does not count it yet.
+type BulkTry struct {
+	BulkRecord
+	BulkOutcome
+}
+
 // BulkReport is a record that has become a deployment or has failed for good.
 type BulkReport struct {
 	// Number orders the reports of one bulk deployment.

@@ -1,11 +1,15 @@
 package bulk
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/backoff"
@@ -18,13 +22,17 @@ const (
 	// idlePoll is how often bulk deployments are looked for that another server
 	// accepted or stopped, or a dead one left.
 	idlePoll = 250 * time.Millisecond
-	// page is how many records are taken at once.
-	page = 50
+	// page is how many records are read at once.
+	page = 500
 	// maxBuilding is how many deployments may wait to be built before a run waits
 	// for the builder: whoever deploys a single group must not wait behind it.
 	maxBuilding = 50
 	// buildPoll is how often it looks whether the builder has caught up.
 	buildPoll = 20 * time.Millisecond
+	// workers are how many deployments are made at the same time, of one bulk deployment.
+	workers = 8
+	// maxRound is how long a run starts deployments without a look whether it is to stop.
+	maxRound = 500 * time.Millisecond
 	// maxRetries is how often a record is tried again (developer guide).
 	maxRetries = 5
 	// maxReads is how often the input is tried to be read.
@@ -237,38 +245,78 @@ func (s *Service) process(ctx context.Context, b BulkDeployment) error {
 				return err
 			}
 		}
-		for _, r := range due {
-			if err := s.turn(ctx, b); err != nil {
+		for len(due) > 0 {
+			room, err := s.turn(ctx, b)
+			if err != nil {
 				return err
 			}
+			var round []BulkRecord
+			round, due = s.choose(due, room)
 			// What was made is written down even when this server is to stop.
 			step := context.WithoutCancel(ctx)
-			if err := s.o.Store.FinishBulkRecord(step, b, r, s.try(step, b, r)); err != nil {
+			if err := s.o.Store.FinishBulkRecords(step, b, s.tryAll(step, b, round)); err != nil {
 				return err
 			}
 		}
 	}
 }
 
-// turn waits until the next deployment may be started. It is fescue.ErrConflict
-// when none may any more.
-func (s *Service) turn(ctx context.Context, b BulkDeployment) error {
+// turn waits until the next deployment may be started, and returns how many may be before
+// the builder has enough to do. It is fescue.ErrConflict when none may any more.
+func (s *Service) turn(ctx context.Context, b BulkDeployment) (room int, err error) {
 	if err := s.pace.Wait(ctx); err != nil {
-		return err
+		return 0, err
 	}
 	for {
 		if err := s.stillIn(ctx, b); err != nil {
-			return err
+			return 0, err
 		}
 		building, err := s.o.Store.BuildingDeployments(ctx)
 		if err != nil || building < maxBuilding {
-			return err
+			return int(maxBuilding - building), err
 		}
 		pause(ctx, buildPoll)
 		if ctx.Err() != nil {
-			return ctx.Err()
+			return 0, ctx.Err()
 		}
 	}
+}
+
+// choose takes those of the due records that may be tried now: the first, for which turn
+// has waited, and as many more as there is room for and the rate allows. Of two records of
+// a group the second waits for the first.
+func (s *Service) choose(due []BulkRecord, room int) (chosen, rest []BulkRecord) {
+	groups := make(map[string]bool)
+	for i, r := range due {
+		if len(chosen) == room || len(chosen) > 0 && !groups[r.GroupID] && !s.pace.Allow() {
+			return chosen, append(rest, due[i:]...)
+		}
+		if groups[r.GroupID] {
+			rest = append(rest, r)
+			continue
+		}
+		groups[r.GroupID] = true
+		chosen = append(chosen, r)
+	}
+	return chosen, rest
+}
+
+// tryAll tries records at the same time, in whose order it returns what came of them. It
+// leaves out what it does not come to in maxRound.
+func (s *Service) tryAll(ctx context.Context, b BulkDeployment, records []BulkRecord) []BulkTry {
+	tries, began := make([]BulkTry, 0, len(records)), time.Now()
+	var trying errgroup.Group
+	trying.SetLimit(workers)
+	for i, r := range records {
+		if i > 0 && time.Since(began) > maxRound {
+			break
+		}
+		tries = append(tries, BulkTry{BulkRecord: r})
+		t := &tries[i]
+		trying.Go(func() error { t.BulkOutcome = s.try(ctx, b, r); return nil })
+	}
+	trying.Wait()
+	return tries
 }
 
 // tokenOperation is what the client tokens of records are for.
@@ -338,11 +386,13 @@ func (s *Service) finishStop(ctx context.Context, b BulkDeployment) error {
 	if err != nil {
 		return err
 	}
+	var tries []BulkTry
 	for deployment, r := range started {
-		err := s.o.Store.FinishBulkRecord(ctx, b, r, BulkOutcome{DeploymentID: deployment, At: s.o.Now().UTC()})
-		if err != nil {
-			return err
-		}
+		tries = append(tries, BulkTry{r, BulkOutcome{DeploymentID: deployment, At: s.o.Now().UTC()}})
+	}
+	slices.SortFunc(tries, func(x, y BulkTry) int { return cmp.Compare(x.Line, y.Line) })
+	if err := s.o.Store.FinishBulkRecords(ctx, b, tries); err != nil {
+		return err
 	}
 	if err := s.clear(ctx, b); err != nil {
 		return err

@@ -5,6 +5,7 @@
 package cores
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,26 +20,19 @@ type Store interface {
 	Connectivity(ctx context.Context, p fescue.Partition, thing string) (Connectivity, error)
 	PutConnectivity(ctx context.Context, p fescue.Partition, thing string, c Connectivity) error
 	// Telemetry is empty where nobody said anything.
-	Telemetry(ctx context.Context, p fescue.Partition, thing string) (desired, reported Telemetry, err error)
-	DesireTelemetry(ctx context.Context, p fescue.Partition, thing string, t Telemetry) error
-	ReportTelemetry(ctx context.Context, p fescue.Partition, thing string, t Telemetry) error
+	Telemetry(ctx context.Context, p fescue.Partition, thing string) (desired, reported fescue.Telemetry, err error)
+	DesireTelemetry(ctx context.Context, p fescue.Partition, thing string, t fescue.Telemetry) error
+	ReportTelemetry(ctx context.Context, p fescue.Partition, thing string, t fescue.Telemetry) error
 }
 
 // Service reads and changes it.
 type Service struct {
 	store Store
 	now   func() time.Time
-	moved func(ctx context.Context, p fescue.Partition, thing string)
 }
 
 // New makes the service.
-func New(store Store, now func() time.Time) *Service {
-	return &Service{store, now, func(context.Context, fescue.Partition, string) {}}
-}
-
-// OnMove has f called when it has changed where client devices reach a core. It is
-// called before the service is used.
-func (s *Service) OnMove(f func(ctx context.Context, p fescue.Partition, thing string)) { s.moved = f }
+func New(store Store, now func() time.Time) *Service { return &Service{store, now} }
 
 // InvalidError says what is wrong with a caller's argument.
 type InvalidError struct{ Text string }
@@ -82,14 +76,13 @@ func (s *Service) UpdateConnectivity(ctx context.Context, p fescue.Partition, th
 	if err := s.store.PutConnectivity(ctx, p, thing, c); err != nil {
 		return Connectivity{}, fmt.Errorf("update connectivity of core %s: %w", thing, err)
 	}
-	s.moved(ctx, p, thing)
 	return c, nil
 }
 
 // RuntimeConfiguration is what a core is to do at run time, without a
 // deployment.
 type RuntimeConfiguration struct {
-	Telemetry Telemetry
+	Telemetry fescue.Telemetry
 	// InSync is whether the core said that it does so.
 	InSync bool
 }
@@ -104,30 +97,40 @@ func (s *Service) RuntimeConfiguration(ctx context.Context, p fescue.Partition, 
 	if err != nil {
 		return RuntimeConfiguration{}, fmt.Errorf("telemetry of core %s: %w", thing, err)
 	}
-	if desired == "" {
-		desired = TelemetryOn
-	}
+	desired = cmp.Or(desired, fescue.TelemetryOn)
 	return RuntimeConfiguration{desired, desired == reported}, nil
 }
 
 // UpdateTelemetry sets whether a core is to send telemetry.
-func (s *Service) UpdateTelemetry(ctx context.Context, p fescue.Partition, thing string, t Telemetry) error {
+func (s *Service) UpdateTelemetry(ctx context.Context, p fescue.Partition, thing string, t fescue.Telemetry) error {
 	return s.telemetry(ctx, p, thing, t, s.store.DesireTelemetry)
 }
 
+// SyncTelemetry takes what a core reports that it does, and returns what it is to do.
+func (s *Service) SyncTelemetry(ctx context.Context, p fescue.Partition, thing string, says fescue.Telemetry) (fescue.Telemetry, error) {
+	desired, reported, err := s.store.Telemetry(ctx, p, thing)
+	if err == nil && says != reported {
+		err = s.ReportTelemetry(ctx, p, thing, says)
+	}
+	if err != nil {
+		return "", fmt.Errorf("telemetry of core %s: %w", thing, err)
+	}
+	return cmp.Or(desired, fescue.TelemetryOn), nil
+}
+
 // ReportTelemetry keeps what a core says it does.
-func (s *Service) ReportTelemetry(ctx context.Context, p fescue.Partition, thing string, t Telemetry) error {
+func (s *Service) ReportTelemetry(ctx context.Context, p fescue.Partition, thing string, t fescue.Telemetry) error {
 	return s.telemetry(ctx, p, thing, t, s.store.ReportTelemetry)
 }
 
-func (s *Service) telemetry(ctx context.Context, p fescue.Partition, thing string, t Telemetry,
-	put func(context.Context, fescue.Partition, string, Telemetry) error,
+func (s *Service) telemetry(ctx context.Context, p fescue.Partition, thing string, t fescue.Telemetry,
+	put func(context.Context, fescue.Partition, string, fescue.Telemetry) error,
 ) error {
 	if err := checkThing(thing); err != nil {
 		return err
 	}
-	if t != TelemetryOn && t != TelemetryOff {
-		return invalid("Telemetry %.64q is not one of %s and %s.", t, TelemetryOn, TelemetryOff)
+	if !t.Valid() {
+		return invalid("Telemetry %.64q is not one of %s and %s.", t, fescue.TelemetryOn, fescue.TelemetryOff)
 	}
 	if err := put(ctx, p, thing, t); err != nil {
 		return fmt.Errorf("set telemetry of core %s: %w", thing, err)

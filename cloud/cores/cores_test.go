@@ -151,30 +151,30 @@ func TestRuntimeConfiguration(t *testing.T) {
 		}
 	}
 	t.Run("before anything: on, and nobody said so", func(t *testing.T) {
-		is(t, here, cores.RuntimeConfiguration{Telemetry: cores.TelemetryOn})
+		is(t, here, cores.RuntimeConfiguration{Telemetry: fescue.TelemetryOn})
 	})
 	t.Run("the core says on", func(t *testing.T) {
-		must(t, s.ReportTelemetry(ctx, here, "core", cores.TelemetryOn))
-		is(t, here, cores.RuntimeConfiguration{Telemetry: cores.TelemetryOn, InSync: true})
+		must(t, s.ReportTelemetry(ctx, here, "core", fescue.TelemetryOn))
+		is(t, here, cores.RuntimeConfiguration{Telemetry: fescue.TelemetryOn, InSync: true})
 	})
 	t.Run("off, until the core says so", func(t *testing.T) {
-		must(t, s.UpdateTelemetry(ctx, here, "core", cores.TelemetryOff))
-		is(t, here, cores.RuntimeConfiguration{Telemetry: cores.TelemetryOff})
-		must(t, s.ReportTelemetry(ctx, here, "core", cores.TelemetryOff))
-		is(t, here, cores.RuntimeConfiguration{Telemetry: cores.TelemetryOff, InSync: true})
+		must(t, s.UpdateTelemetry(ctx, here, "core", fescue.TelemetryOff))
+		is(t, here, cores.RuntimeConfiguration{Telemetry: fescue.TelemetryOff})
+		must(t, s.ReportTelemetry(ctx, here, "core", fescue.TelemetryOff))
+		is(t, here, cores.RuntimeConfiguration{Telemetry: fescue.TelemetryOff, InSync: true})
 	})
 	t.Run("another partition", func(t *testing.T) {
-		is(t, there, cores.RuntimeConfiguration{Telemetry: cores.TelemetryOn})
+		is(t, there, cores.RuntimeConfiguration{Telemetry: fescue.TelemetryOn})
 	})
 	t.Run("malformed", func(t *testing.T) {
-		for _, value := range []cores.Telemetry{"", "on", "ON", "On ", "Auto"} {
+		for _, value := range []fescue.Telemetry{"", "on", "ON", "On ", "Auto"} {
 			isInvalid(t, s.UpdateTelemetry(ctx, here, "core", value), "Telemetry")
 			isInvalid(t, s.ReportTelemetry(ctx, here, "core", value), "Telemetry")
 		}
-		isInvalid(t, s.UpdateTelemetry(ctx, here, "a b", cores.TelemetryOn), "name of a thing")
+		isInvalid(t, s.UpdateTelemetry(ctx, here, "a b", fescue.TelemetryOn), "name of a thing")
 		_, err := s.RuntimeConfiguration(ctx, here, "")
 		isInvalid(t, err, "name of a thing")
-		is(t, here, cores.RuntimeConfiguration{Telemetry: cores.TelemetryOff, InSync: true})
+		is(t, here, cores.RuntimeConfiguration{Telemetry: fescue.TelemetryOff, InSync: true})
 	})
 }
 

@@ -26,8 +26,36 @@ type Core struct {
 
 // FleetStore is what Fleet needs of the database.
 type FleetStore interface {
-	// Cores lists cores by name; with a group, only the one that the group has.
-	Cores(ctx context.Context, p fescue.Partition, groupID string, page fescue.Page) ([]Core, error)
+	// Cores lists cores by name, those that the filter lets through.
+	Cores(ctx context.Context, p fescue.Partition, f Filter, page fescue.Page) ([]Core, error)
+	CountFleet(ctx context.Context, p fescue.Partition, now time.Time) (known, online int, err error)
+}
+
+// State is what a core is asked for by.
+type State string
+
+// The states.
+const (
+	Connected State = "connected"
+	Offline   State = "offline"
+	// Wrong is of cores that say that something is wrong, and of those on which the last
+	// deployment failed.
+	Wrong State = "wrong"
+)
+
+// States are all.
+var States = []State{Connected, Offline, Wrong}
+
+// Filter lets some cores through; the zero Filter all.
+type Filter struct {
+	// Group is the id of the group that has the core; it goes alone.
+	Group string
+	// Text stands in the name of the thing or of the group, or in the address that the
+	// core connected from, in upper or lower case.
+	Text  string
+	State State
+	// Now is when that is, which Fleet fills in.
+	Now time.Time
 }
 
 // Fleet lists all cores.
@@ -36,10 +64,13 @@ type Fleet struct {
 	Presence *Presence
 }
 
-// Cores lists a partition's cores by name, each as of now; with a group, only the one
-// that the group has. A page's key is the name of a thing.
-func (f Fleet) Cores(ctx context.Context, p fescue.Partition, groupID string, page fescue.Page) ([]Core, error) {
-	list, err := f.Store.Cores(ctx, p, groupID, page)
+// Cores lists a partition's cores by name, each as of now, those that the filter lets
+// through. A page's key is the name of a thing.
+func (f Fleet) Cores(ctx context.Context, p fescue.Partition, by Filter, page fescue.Page) ([]Core, error) {
+	if by.State != "" {
+		by.Now = f.Presence.now()
+	}
+	list, err := f.Store.Cores(ctx, p, by, page)
 	if err != nil {
 		return nil, err
 	}
@@ -47,4 +78,9 @@ func (f Fleet) Cores(ctx context.Context, p fescue.Partition, groupID string, pa
 		list[i].LastSeen = f.Presence.fresh(p, list[i].Thing, list[i].LastSeen)
 	}
 	return list, nil
+}
+
+// Count counts a partition's cores, and those of them that are online.
+func (f Fleet) Count(ctx context.Context, p fescue.Partition) (known, online int, err error) {
+	return f.Store.CountFleet(ctx, p, f.Presence.now())
 }

@@ -2,8 +2,8 @@ package cores
 
 import "time"
 
-// OnlineWindow is how long a core counts as online after its last sign of
-// life: a core that has MQTT asks for deployments every five minutes.
+// OnlineWindow is how long a core counts as online after its last sign of life: one that
+// is connected is noted every minute, and one that asks by long polls with each of them.
 const OnlineWindow = 7 * time.Minute
 
 // LastSeen is when the control plane saw a sign of life of a core. The zero LastSeen is of a

@@ -3,6 +3,8 @@ package cores
 import (
 	"context"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -84,6 +86,23 @@ func (p *Presence) Done(partition fescue.Partition, thing string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.end(seenKey{partition, thing})
+}
+
+// Here reports whether a thing has a connection to this server.
+func (p *Presence) Here(partition fescue.Partition, thing string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.open[seenKey{partition, thing}] > 0
+}
+
+// EachHere calls f for each thing that has one.
+func (p *Presence) EachHere(f func(partition fescue.Partition, thing string)) {
+	p.mu.Lock()
+	things := slices.Collect(maps.Keys(p.open))
+	p.mu.Unlock()
+	for _, key := range things {
+		f(key.partition, key.thing)
+	}
 }
 
 // end counts one connection less and returns how many are left. mu is held.

@@ -27,7 +27,7 @@ func TestPresence(t *testing.T) {
 		steps  []step
 		online bool
 	}{
-		"never heard of":                           {nil, false},
+		"never seen":                               {nil, false},
 		"a device that never spoke as a core":      {[]step{connects}, false},
 		"asked once":                               {[]step{speaks}, true},
 		"connected":                                {[]step{speaks, connects}, true},
@@ -91,7 +91,7 @@ func TestPresence(t *testing.T) {
 	})
 }
 
-// write has a Presence write down what it was told.
+// write has a Presence write down what was reported to it.
 func write(t *testing.T, p *cores.Presence) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())

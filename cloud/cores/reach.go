@@ -23,12 +23,3 @@ type Connectivity struct {
 	Info      []ConnectivityInfo
 	UpdatedAt time.Time
 }
-
-// Telemetry is whether a core sends telemetry.
-type Telemetry string
-
-// The values of Telemetry.
-const (
-	TelemetryOn  Telemetry = "On"
-	TelemetryOff Telemetry = "Off"
-)

@@ -25,7 +25,7 @@ type Store interface {
 	CreateDefinition(ctx context.Context, p fescue.Partition, d fescue.Definition, first *fescue.DefinitionVersion, token fescue.Token) (fescue.Definition, error)
 	CreateVersion(ctx context.Context, p fescue.Partition, v fescue.DefinitionVersion, token fescue.Token) (fescue.DefinitionVersion, error)
 	// RestoreVersion writes a version, and its container where that is missing. It
-	// tells whether it wrote one; one that is there with another body is
+	// returns whether it wrote one; one that is there with another body is
 	// fescue.ErrExists.
 	RestoreVersion(ctx context.Context, p fescue.Partition, d fescue.Definition, v fescue.DefinitionVersion) (made bool, err error)
 	RenameDefinition(ctx context.Context, p fescue.Partition, k fescue.Kind, id, name string) error
@@ -34,8 +34,18 @@ type Store interface {
 	ReplaceTags(ctx context.Context, p fescue.Partition, k fescue.Kind, id string, old, tags map[string]string) error
 	Definition(ctx context.Context, p fescue.Partition, k fescue.Kind, id string) (fescue.Definition, error)
 	Definitions(ctx context.Context, p fescue.Partition, k fescue.Kind, page fescue.Page) ([]fescue.Definition, error)
+	// Groups lists the groups that a filter lets through, by their ids.
+	Groups(ctx context.Context, p fescue.Partition, f GroupFilter, page fescue.Page) ([]fescue.Definition, error)
 	Version(ctx context.Context, p fescue.Partition, k fescue.Kind, definitionID, id string) (fescue.DefinitionVersion, error)
 	Versions(ctx context.Context, p fescue.Partition, k fescue.Kind, definitionID string, page fescue.Page) ([]fescue.DefinitionVersion, error)
+}
+
+// GroupFilter chooses groups. The zero GroupFilter chooses all.
+type GroupFilter struct {
+	// Text is in the group's name, in upper or lower case, or is its id.
+	Text string
+	// Tag and Value, when Tag is set, are a tag that the group has.
+	Tag, Value string
 }
 
 // Service creates, reads, renames and deletes containers and their versions.

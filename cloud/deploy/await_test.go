@@ -103,7 +103,7 @@ func TestAwait(t *testing.T) {
 			t.Errorf("an unknown core: %+v", offer)
 		}
 	})
-	t.Run("tells nothing of another Region's core of the same name", func(t *testing.T) {
+	t.Run("returns nothing of another Region's core of the same name", func(t *testing.T) {
 		s := s.with(t)
 		s.offered(s.create(s.mill("twin")))
 		offer, err := s.Await(t.Context(), elsewhere, "twin", corelink.Poll{}, anybody)

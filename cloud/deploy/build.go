@@ -9,12 +9,15 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"runtime/debug"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/bundle"
+	"github.com/fescue-edge/fescue/cloud/cores"
 )
 
 // builder takes deployments out of Building: it resolves and judges the group
@@ -41,14 +44,19 @@ type builder struct {
 	serves             func(fescue.Feature) bool
 
 	*waker
-	kick   chan struct{}
+	kick chan struct{}
+	// copies are the places of deployments whose models are copied.
+	copies places
+	// errors are the internal errors of deployments that are not built yet.
+	errors buildErrors
 	now    func() time.Time
 	logger *slog.Logger
 }
 
 // buildingDeployments are the deployments as the builder has them.
 type buildingDeployments interface {
-	LeaseBuilding(ctx context.Context, aws string, until time.Time) (fescue.Deployment, error)
+	LeaseBuilding(ctx context.Context, aws string, until time.Time, limit int) ([]fescue.Deployment, error)
+	KeepBuilding(ctx context.Context, d fescue.Deployment, held, until time.Time, progress fescue.Progress) error
 	ApplyStep(ctx context.Context, d fescue.Deployment, actor fescue.Actor, step fescue.DeploymentStep) (fescue.Deployment, error)
 	Running(ctx context.Context, aws string) ([]fescue.Deployment, error)
 }
@@ -62,16 +70,62 @@ type offerer interface {
 		sign func(epoch int64) (fescue.Offering, error)) (fescue.Deployment, []fescue.Deployment, error)
 }
 
-// judgedCores are what cores said of themselves, by which groups are judged, and
-// which one a group has.
+// judgedCores are what cores said of themselves and where devices reach them, by which
+// groups are judged, and which one a group has.
 type judgedCores interface {
+	Connectivity(ctx context.Context, p fescue.Partition, thing string) (cores.Connectivity, error)
 	CoreInfo(ctx context.Context, p fescue.Partition, thing string) (info fescue.CoreInfo, at time.Time, err error)
 	GroupCore(ctx context.Context, p fescue.Partition, groupID string) (thing string, err error)
 }
 
-// buildPatience is how long the engine tries to build a deployment in spite of
-// internal errors before it fails it: every deployment ends.
-const buildPatience = 5 * time.Minute
+// How long the engine tries to build a deployment in spite of internal errors before
+// it fails it: every deployment ends.
+const (
+	// buildPatience is counted from the first error. There have to be leastErrors, as
+	// models that are copied may lie between two.
+	buildPatience = 5 * time.Minute
+	leastErrors   = 3
+	// buildLongest is counted from the acceptance, also over starts of servers, which
+	// do not know of errors before them.
+	buildLongest = 24 * time.Hour
+)
+
+// buildErrors are the internal errors of deployments that are not built yet, by the
+// deployments' ids: those of this server since its start.
+type buildErrors struct {
+	mu sync.Mutex
+	of map[string]errorsOf
+}
+
+type errorsOf struct {
+	first time.Time
+	count int
+}
+
+// over notes an error of a deployment, and reports whether it was the last.
+func (e *buildErrors) over(d fescue.Deployment, now time.Time) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.of == nil {
+		e.of = make(map[string]errorsOf)
+	}
+	had, again := e.of[d.ID]
+	if !again {
+		had.first = now
+		// Those that were cancelled, or built elsewhere, end here.
+		maps.DeleteFunc(e.of, func(_ string, o errorsOf) bool { return now.Sub(o.first).Abs() > buildLongest })
+	}
+	had.count++
+	e.of[d.ID] = had
+	return now.Sub(d.CreatedAt) > buildLongest || now.Sub(had.first) > buildPatience && had.count >= leastErrors
+}
+
+// forget ends the count of a deployment.
+func (e *buildErrors) forget(d fescue.Deployment) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.of, d.ID)
+}
 
 // A builder's timing.
 const (
@@ -81,14 +135,20 @@ const (
 	// idlePoll is how often builders look for work that another server accepted
 	// or a dead one left.
 	idlePoll = time.Second
+	// mostBuilt is how many deployments one server builds at the same time: each waits for
+	// the disk several times.
+	mostBuilt = 8
 )
 
 // run builds what is accepted until ctx ends.
 func (b *builder) run(ctx context.Context) {
+	var working sync.WaitGroup
+	defer working.Wait()
+	places := make(chan struct{}, mostBuilt)
 	tick := time.NewTicker(idlePoll)
 	defer tick.Stop()
 	for {
-		for b.buildNext(ctx) {
+		for b.buildWaiting(ctx, places, &working) {
 		}
 		select {
 		case <-ctx.Done():
@@ -107,42 +167,73 @@ func (b *builder) wakeBuilder() {
 	}
 }
 
-// buildNext builds one deployment and reports whether there was one.
-func (b *builder) buildNext(ctx context.Context) bool {
-	d, err := b.deployments.LeaseBuilding(ctx, b.aws, b.now().Add(lease))
-	switch {
-	case errors.Is(err, fescue.ErrNotFound) || ctx.Err() != nil:
-		return false
-	case err != nil:
-		b.logger.Error("deployments to be built could not be read", "error", err)
-		return false
+// buildWaiting takes up as many deployments as there are places free, one at least, and
+// reports whether there may be more. They are built in goroutines of working, and so are
+// their models copied, where they must be first.
+func (b *builder) buildWaiting(ctx context.Context, places chan struct{}, working *sync.WaitGroup) (more bool) {
+	free := 0
+	for taking := true; taking; {
+		select {
+		case places <- struct{}{}:
+			free++
+		default:
+			taking = false
+			if free == 0 {
+				places <- struct{}{}
+				free++
+			}
+		}
 	}
-	if err := b.build(ctx, d); err != nil && ctx.Err() == nil {
+	held := b.now().Add(lease)
+	list, err := b.deployments.LeaseBuilding(ctx, b.aws, held, free)
+	if err != nil && ctx.Err() == nil {
+		b.logger.Error("deployments to be built could not be read", "error", err)
+	}
+	for range free - len(list) {
+		<-places
+	}
+	for _, d := range list {
+		working.Go(func() {
+			defer func() { <-places }()
+			first, err := b.build(ctx, d, nil)
+			b.logUnbuilt(ctx, d, err)
+			if len(first) > 0 {
+				b.copyBeside(ctx, d, held, first, working)
+			}
+		})
+	}
+	return len(list) == free
+}
+
+func (b *builder) logUnbuilt(ctx context.Context, d fescue.Deployment, err error) {
+	if err != nil && ctx.Err() == nil {
 		b.logger.Error("deployment not built; it is tried again", "deployment", d.ID, "group", d.GroupID, "error", err)
 	}
-	return true
 }
 
 // build takes a leased deployment out of Building: to InProgress, offered to its
-// core, or to Failure. An error means that it is still Building.
-func (b *builder) build(ctx context.Context, d fescue.Deployment) error {
+// core, or to Failure. It is still Building after an error, and when there are models
+// to be copied first; done are those that were, by their URIs.
+func (b *builder) build(ctx context.Context, d fescue.Deployment, done map[string]copied) (first []toCopy, err error) {
 	if d.Type.Reset() {
-		return b.settle(ctx, d, b.guarded(d, func() error { return b.buildReset(ctx, d) }), "")
+		return nil, b.settle(ctx, d, b.guarded(d, func() error { return b.buildReset(ctx, d) }), "")
 	}
 	var r *resolved
-	err := b.guarded(d, func() (err error) {
-		if r, err = b.resolve(ctx, d); err != nil || len(r.problems) > 0 {
+	err = b.guarded(d, func() (err error) {
+		if r, err = b.resolve(ctx, d, done); err != nil || len(r.problems)+len(r.toCopy) > 0 {
 			return err
 		}
 		return b.offer(ctx, d, r)
 	})
 	switch {
 	case r == nil:
-		return b.settle(ctx, d, err, "")
+		return nil, b.settle(ctx, d, err, "")
 	case err == nil && len(r.problems) > 0:
-		return b.fail(ctx, d, bundleMessage(d, r), r.problems, r.warnings...)
+		return nil, b.fail(ctx, d, bundleMessage(d, r), r.problems, r.warnings...)
+	case err == nil && len(r.toCopy) > 0:
+		return r.toCopy, nil
 	}
-	return b.settle(ctx, d, err, r.core.thing)
+	return nil, b.settle(ctx, d, err, r.core.thing)
 }
 
 // guarded makes a panic an error: what one group brings about must not stop the
@@ -162,13 +253,15 @@ func (b *builder) guarded(d fescue.Deployment, work func() error) (err error) {
 func (b *builder) settle(ctx context.Context, d fescue.Deployment, err error, coreThing string) error {
 	switch {
 	case err == nil:
+		b.errors.forget(d)
 		return nil
 	case errors.Is(err, fescue.ErrInUse):
 		detail := fescue.CoreInOtherGroup.Detail(coreThing)
 		return b.fail(ctx, d, fescue.InvalidGroupMessage([]fescue.ErrorDetail{detail}), []fescue.ErrorDetail{detail})
 	case errors.Is(err, fescue.ErrConflict), errors.Is(err, fescue.ErrTransition), errors.Is(err, fescue.ErrEnded):
+		b.errors.forget(d)
 		return nil // another server built it
-	case b.now().Sub(d.CreatedAt) > buildPatience:
+	case b.errors.over(d, b.now()):
 		detail := fescue.InternalFailure.Detail(err)
 		return errors.Join(err, b.fail(ctx, d, fescue.FailureMessage(d, detail.DetailedErrorMessage), []fescue.ErrorDetail{detail}))
 	}
@@ -190,9 +283,11 @@ func (b *builder) fail(ctx context.Context, d fescue.Deployment, message string,
 		Event: fescue.EventBuildFailed, At: b.now().UTC(), Message: message, Details: details, Warnings: warnings,
 	})
 	if errors.Is(err, fescue.ErrConflict) || errors.Is(err, fescue.ErrEnded) {
+		b.errors.forget(d)
 		return nil // another server was faster
 	}
 	if err == nil {
+		b.errors.forget(d)
 		b.logger.Info("deployment failed in Building", "deployment", d.ID, "group", d.GroupID, "problems", len(details))
 	}
 	return err
@@ -300,7 +395,7 @@ func (b *builder) buildReset(ctx context.Context, d fescue.Deployment) error {
 		Event: fescue.EventForcedAway, At: b.now().UTC(),
 		Message: detail.DetailedErrorMessage, Details: []fescue.ErrorDetail{detail},
 	}, b.sign(ctx, b.manifest(d, thing), fescue.Offering{}))
-	if err == nil && thing != "" {
+	if err == nil && next.CoreThing != "" {
 		b.announce(ctx, next, ended)
 	}
 	return err

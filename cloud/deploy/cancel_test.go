@@ -200,7 +200,7 @@ func TestDeadlines(t *testing.T) {
 	stop()
 	stop = s.run(after(7*24*time.Hour, deploy.Deadlines{Offline: 72 * time.Hour}))
 	testkit.Until(s.t, "the waiting one ends", func() bool { return s.read(waiting).Status.Final() })
-	s.wantFailure(s.read(waiting), problem{fescue.DeploymentExpired, "within 72h0m0s; it was last heard of: 20"})
+	s.wantFailure(s.read(waiting), problem{fescue.DeploymentExpired, "within 72h0m0s; it was last seen: 20"})
 	stop()
 
 	// What timed out has raised its core's epoch; what no core had claimed has not.

@@ -16,8 +16,8 @@ const maxCatchUp = 10_000
 // maxEpoch bounds epochs altogether: above it the next ones would not be numbers.
 const maxEpoch = 1 << 62
 
-// ErrEpochJump means that a core says that it has been through far more
-// deployments than this server knows of.
+// ErrEpochJump means that a core says, or its folder, that it has been through far
+// more deployments than this server knows of.
 var ErrEpochJump = errors.New("the core's epoch is too far ahead")
 
 // catchUp compares what a core says that it has been through with what is known
@@ -78,7 +78,7 @@ func (t *tracker) catchUp(ctx context.Context, p fescue.Partition, thing string,
 }
 
 func jump(thing string, known, after int64) error {
-	return fmt.Errorf("%w: core %s says that it has been through epoch %d, this server knows of %d and believes %d more at most. If it is so, run fescue reset-epoch --core %s --epoch %d",
+	return fmt.Errorf("%w: core %s says that it has been through epoch %d, this server knows of %d and believes %d more at most. If it is so, fescue reset-epoch --core %s --epoch %d settles it",
 		ErrEpochJump, thing, after, known, maxCatchUp, thing, after)
 }
 
@@ -90,18 +90,43 @@ type EpochReset struct{ Before, Now int64 }
 
 // ResetEpoch sets what is known of the epochs that a core has been through, to
 // epoch or, if that is higher, to that of the last of its deployments that this
-// server has. The next deployment lies above it. The errors are ErrEpoch and, for a
-// core that is not known, fescue.ErrNotFound.
+// server has. The next deployment lies above it. The errors are ErrEpoch and, for
+// what is neither a core nor a thing, fescue.ErrNotFound.
 func (t *tracker) ResetEpoch(ctx context.Context, p fescue.Partition, thing string, epoch int64) (EpochReset, error) {
+	return t.setEpoch(ctx, p, thing, epoch, func(int64) (int64, error) { return epoch, nil })
+}
+
+// RestoreEpoch raises what is known of the epochs that a core has been through to one that
+// its folder tells of: what the core would say itself, before it comes. So it is
+// believed as far as the core is, further is ErrEpochJump; and a lower one changes nothing.
+// The other errors are those of ResetEpoch.
+func (t *tracker) RestoreEpoch(ctx context.Context, p fescue.Partition, thing string, epoch int64) (EpochReset, error) {
+	return t.setEpoch(ctx, p, thing, epoch, func(known int64) (int64, error) {
+		if epoch-known > maxCatchUp {
+			return 0, jump(thing, known, epoch)
+		}
+		return max(known, epoch), nil
+	})
+}
+
+func (t *tracker) setEpoch(ctx context.Context, p fescue.Partition, thing string, epoch int64, choose func(known int64) (int64, error)) (EpochReset, error) {
 	if epoch < 0 || epoch > maxEpoch {
 		return EpochReset{}, fmt.Errorf("%w: %d does not lie between 0 and %d", ErrEpoch, epoch, int64(maxEpoch))
 	}
-	before, now, err := t.offers.SetEpoch(ctx, p, thing, epoch)
+	before, now, err := t.offers.SetEpoch(ctx, p, thing, choose)
 	if err != nil {
-		return EpochReset{}, fmt.Errorf("reset the epoch of core %s: %w", thing, err)
+		return EpochReset{}, fmt.Errorf("set the epoch of core %s: %w", thing, err)
 	}
-	t.logger.Warn("a core's epoch was reset", "core", thing, "epoch", now, "before", before)
+	if before != now {
+		t.logger.Warn("a core's epoch was set", "core", thing, "epoch", now, "before", before)
+	}
 	return EpochReset{before, now}, nil
+}
+
+// Epoch is the epoch that a core has been through as far as this server knows, 0 for
+// one that it does not know.
+func (t *tracker) Epoch(ctx context.Context, p fescue.Partition, thing string) (int64, error) {
+	return t.offers.Epoch(ctx, p, thing)
 }
 
 func (t *tracker) endOutdated(ctx context.Context, d fescue.Deployment, epoch int64) error {

@@ -23,7 +23,7 @@ func TestRestoredServer(t *testing.T) {
 		id, version := s.create(s.mill("beyond"))
 		s.reports(s.offered(id, version), fescue.EventClaimed, fescue.EventSucceeded)
 		if offer := s.poll("beyond", 9); offer.Epoch != 9 || offer.DeploymentID != "" {
-			t.Errorf("told %+v", offer)
+			t.Errorf("offered %+v", offer)
 		}
 		if d := s.offered(id, version); d.Epoch != 10 {
 			t.Errorf("epoch %d", d.Epoch)
@@ -35,7 +35,7 @@ func TestRestoredServer(t *testing.T) {
 	t.Run("a core that nobody knows counts on from its own epoch", func(t *testing.T) {
 		s := s.with(t)
 		if offer := s.poll("unknown", 3); offer.Epoch != 3 {
-			t.Errorf("told %+v", offer)
+			t.Errorf("offered %+v", offer)
 		}
 		if d := s.offered(s.create(s.mill("unknown"))); d.Epoch != 4 {
 			t.Errorf("epoch %d", d.Epoch)
@@ -97,7 +97,7 @@ func TestRestoredServer(t *testing.T) {
 		reset("reset", 1<<53, deploy.EpochReset{Before: 1, Now: 1 << 53})
 		// What an earlier version let happen heals by itself, too.
 		if offer := s.poll("reset", 1<<53+7); offer.Epoch != 1<<53+7 {
-			t.Errorf("told %+v", offer)
+			t.Errorf("offered %+v", offer)
 		}
 		reset("reset", 0, deploy.EpochReset{Before: 1<<53 + 7, Now: 1})
 		if d := s.offered(group, version); d.Epoch != 2 {
@@ -111,6 +111,32 @@ func TestRestoredServer(t *testing.T) {
 			if _, err := s.ResetEpoch(t.Context(), home, tc.thing, tc.epoch); !errors.Is(err, tc.want) {
 				t.Errorf("%s to %d: %v", tc.thing, tc.epoch, err)
 			}
+		}
+	})
+	t.Run("a folder's word raises the epoch of a core, as far as the core's own would", func(t *testing.T) {
+		s := s.with(t)
+		id, version := s.create(s.mill("restored"))
+		for _, tc := range []struct {
+			epoch int64
+			want  deploy.EpochReset
+			err   error
+		}{
+			{10_001, deploy.EpochReset{}, deploy.ErrEpochJump}, {1 << 53, deploy.EpochReset{}, deploy.ErrEpochJump}, {-1, deploy.EpochReset{}, deploy.ErrEpoch},
+			{1<<63 - 1, deploy.EpochReset{}, deploy.ErrEpoch}, {4, deploy.EpochReset{Now: 4}, nil}, {3, deploy.EpochReset{Before: 4, Now: 4}, nil},
+		} {
+			if got, err := s.RestoreEpoch(t.Context(), home, "restored", tc.epoch); !errors.Is(err, tc.err) || got != tc.want {
+				t.Errorf("%d: %+v, %v", tc.epoch, got, err)
+			}
+		}
+		d := s.offered(id, version)
+		if d.Epoch != 5 {
+			t.Errorf("epoch %d", d.Epoch)
+		}
+		if offer := s.poll("restored", 4); offer.DeploymentID != d.ID {
+			t.Errorf("offered %+v", offer)
+		}
+		if _, err := s.RestoreEpoch(t.Context(), home, "nobody", 1); !errors.Is(err, fescue.ErrNotFound) {
+			t.Errorf("of nobody: %v", err)
 		}
 	})
 	t.Run("a forced reset that the core has done is not offered again", func(t *testing.T) {

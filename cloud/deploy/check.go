@@ -1,12 +1,14 @@
 package deploy
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/fescue-edge/fescue"
@@ -39,7 +41,7 @@ type Check struct {
 	// what it would only warn of.
 	Building, Warnings []fescue.ErrorDetail
 	// CoreThing is the core's thing; empty when the group version has no core
-	// that can be told.
+	// that can be known.
 	CoreThing string
 	Core      cores.LastSeen
 	// Asked reports whether the core was asked; it is when it is online and
@@ -53,12 +55,16 @@ type Check struct {
 // in bytes.
 const maxCheckedGroup = 4 << 20
 
+// noContent stands for the hash of a model that a deployment would copy first: no core
+// has it, so that it counts as one that is to be fetched.
+var noContent = strings.Repeat("0", 64)
+
 // answerPoll is how often a core's answer is looked for.
 const answerPoll = 50 * time.Millisecond
 
 // Check finds what deploying a group version would find, without deploying it:
 // everything that Building checks, and from a connected core, for at most wait,
-// everything that it can tell without the packages. The errors are those of
+// everything that it can find without the packages. The errors are those of
 // Create.
 func (c *checker) Check(ctx context.Context, p fescue.Partition, groupID, groupVersionID string, wait time.Duration) (Check, error) {
 	var out Check
@@ -80,7 +86,7 @@ func (c *checker) Check(ctx context.Context, p fescue.Partition, groupID, groupV
 	}
 	r, err := c.builder.resolve(ctx, fescue.Deployment{
 		Partition: p, ID: fescue.NewID(), GroupID: groupID, GroupVersionID: groupVersionID, Type: fescue.NewDeployment,
-	})
+	}, nil)
 	if err != nil {
 		return out, err
 	}
@@ -121,7 +127,7 @@ func (r *resolved) check() (corelink.Check, error) {
 		check.Functions = append(check.Functions, corelink.CheckedFunction{ARN: a.Name, SHA256: a.SHA256, Size: a.Size})
 	}
 	for _, a := range r.archives() {
-		check.Models = append(check.Models, corelink.CheckedModel{Resource: a.Name, SHA256: a.SHA256, Size: a.Size, Unpack: string(a.Unpack)})
+		check.Models = append(check.Models, corelink.CheckedModel{Resource: a.Name, SHA256: cmp.Or(a.SHA256, noContent), Size: a.Size, Unpack: string(a.Unpack)})
 	}
 	return check, err
 }

@@ -42,7 +42,7 @@ func TestCheck(t *testing.T) {
 		return got
 	}
 
-	t.Run("tells all that Building finds, and asks no core then", func(t *testing.T) {
+	t.Run("reports all that Building finds, and asks no core then", func(t *testing.T) {
 		group, version := s.create(s.mill("broken").functions(reader+":7", stats))
 		s.presence.Saw(home, "broken")
 		c := check(group, version, time.Minute)

@@ -18,8 +18,8 @@ func TestWrongClock(t *testing.T) {
 		s := open(t)
 		group, version := s.create(s.mill("mill"))
 		d := s.accept(group, version)
-		if _, err := s.store.Deployments().LeaseBuilding(t.Context(), "aws", time.Now().AddDate(1, 0, 0)); err != nil {
-			t.Fatal(err)
+		if list, err := s.store.Deployments().LeaseBuilding(t.Context(), "aws", time.Now().AddDate(1, 0, 0), 1); err != nil || len(list) != 1 {
+			t.Fatal(list, err)
 		}
 		s.run(s.another(nil))
 		offer, err := s.Await(t.Context(), home, "mill", corelink.Poll{Wait: patience}, anybody)

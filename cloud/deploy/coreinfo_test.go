@@ -223,6 +223,29 @@ func TestCoreInfo(t *testing.T) {
 		wantDetails(t, "warnings", timeline.Steps[1].Warnings,
 			[]problem{{fescue.IPDetectorUnserved, "GGIPDetector"}, {fescue.ClientDevicesUnserved, "(pump)"}})
 	})
+	t.Run("a core of the version before, without shadows", func(t *testing.T) {
+		s := s.with(t)
+		said := info
+		said.Unserved = []fescue.Feature{fescue.FeatureShadows, fescue.FeatureShadowSync}
+		if err := s.ReportCore(t.Context(), home, "shadowless", said); err != nil {
+			t.Fatal(err)
+		}
+		s.wantFailure(s.deploy(s.create(s.mill("shadowless").subscriptions(
+			fescue.Subscription{Id: "s1", Source: "GGShadowService", Subject: "a", Target: "cloud"},
+			fescue.Subscription{Id: "s2", Source: "cloud", Subject: "b", Target: "GGShadowService"}))),
+			problem{fescue.ShadowSubscriptionUnsupported, "The source of subscription 's1'"},
+			problem{fescue.ShadowSubscriptionUnsupported, "The target of subscription 's2'"})
+		g := s.mill("shadowless")
+		core := g.bodies[fescue.CoreKind.Segment].(fescue.CoreDefinitionVersion).Cores[0]
+		core.SyncShadow = ptr(true)
+		d := s.offered(s.create(g.set(fescue.CoreKind, fescue.CoreDefinitionVersion{Cores: []fescue.Core{core}})))
+		timeline, err := s.Timeline(t.Context(), home, d.GroupID, d.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		failurecoverage.Note(timeline.Steps[1].Warnings)
+		wantDetails(t, "warnings", timeline.Steps[1].Warnings, []problem{{fescue.ShadowSyncUnserved, "for shadowless;"}})
+	})
 	t.Run("a core that became too new after the offer", func(t *testing.T) {
 		s := s.with(t)
 		for _, claimed := range []bool{false, true} {

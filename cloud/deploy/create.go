@@ -75,34 +75,12 @@ func (e *Engine) CreateWithin(ctx context.Context, p fescue.Partition, groupTag,
 	default:
 		return fescue.Deployment{}, &TypeError{"That deployment type is not valid.  Please specify one of the following types: {NewDeployment,Redeployment,ResetDeployment,ForceResetDeployment}."}
 	}
-	if !fescue.ValidID(groupID) {
-		return fescue.Deployment{}, ErrUnknownGroup
-	}
-	if d, found, err := e.replayed(ctx, p, groupID, token); found || err != nil {
-		return d, err
-	}
-	if _, err := e.definitions.Definition(ctx, p, fescue.GroupKind, groupID); err != nil {
-		return fescue.Deployment{}, replace(err, fescue.ErrNotFound, ErrUnknownGroup)
-	}
-	if t == fescue.Redeployment {
-		var err error
-		groupVersionID, err = e.Deployed(ctx, p, groupID, deploymentID)
-		if errors.Is(err, fescue.ErrNotFound) {
-			err = &TypeError{fmt.Sprintf("Deployment ID '%s' is invalid.", deploymentID)}
-		}
-		if err != nil {
-			return fescue.Deployment{}, err
-		}
-	}
-	if !fescue.ValidID(groupVersionID) {
-		return fescue.Deployment{}, ErrUnknownVersion
-	}
-	version, err := e.builder.groupVersion(ctx, p, groupID, groupVersionID)
+	groupVersionID, err := e.deployable(ctx, p, groupID, t, groupVersionID, deploymentID)
 	if err != nil {
-		return fescue.Deployment{}, replace(err, fescue.ErrNotFound, ErrUnknownVersion)
-	}
-	if version.CoreDefinitionVersionArn == "" {
-		return fescue.Deployment{}, ErrNoCore
+		if d, found, replayErr := e.replayed(ctx, p, groupID, token); found || replayErr != nil {
+			return d, replayErr
+		}
+		return fescue.Deployment{}, err
 	}
 	now := e.now().UTC()
 	d, err := e.deployments.CreateDeployment(ctx, fescue.Deployment{
@@ -114,6 +92,41 @@ func (e *Engine) CreateWithin(ctx context.Context, p fescue.Partition, groupTag,
 	}
 	e.builder.wakeBuilder()
 	return d, nil
+}
+
+// deployable is the group version that a deployment of a group is to deploy, or why there
+// can be none.
+func (e *Engine) deployable(ctx context.Context, p fescue.Partition, groupID string, t fescue.DeploymentType, groupVersionID, deploymentID string) (string, error) {
+	if !fescue.ValidID(groupID) {
+		return "", ErrUnknownGroup
+	}
+	// A version that is there is of a group that is there.
+	refusal := func(err, refusal error) error {
+		if !errors.Is(err, fescue.ErrNotFound) {
+			return err
+		}
+		if _, err := e.definitions.Definition(ctx, p, fescue.GroupKind, groupID); err != nil {
+			return replace(err, fescue.ErrNotFound, ErrUnknownGroup)
+		}
+		return refusal
+	}
+	if t == fescue.Redeployment {
+		var err error
+		if groupVersionID, err = e.Deployed(ctx, p, groupID, deploymentID); err != nil {
+			return "", refusal(err, &TypeError{fmt.Sprintf("Deployment ID '%s' is invalid.", deploymentID)})
+		}
+	}
+	if !fescue.ValidID(groupVersionID) {
+		return "", refusal(fescue.ErrNotFound, ErrUnknownVersion)
+	}
+	version, err := e.builder.groupVersion(ctx, p, groupID, groupVersionID)
+	if err != nil {
+		return "", refusal(err, ErrUnknownVersion)
+	}
+	if version.CoreDefinitionVersionArn == "" {
+		return "", ErrNoCore
+	}
+	return groupVersionID, nil
 }
 
 // replayed finds what an earlier call with the same token made. A repeated call

@@ -1,9 +1,9 @@
 // Package deploy is the deployment engine. Engine accepts deployments (create.go,
 // cancel.go); its builder takes them out of Building: it resolves and judges the group
 // version, renders group.json, signs the manifest and offers it (build.go, resolve.go,
-// render.go); its tracker gives what is offered to cores, takes their reports and ends
-// what is overdue (track.go, catchup.go, deadlines.go); its checker does a dry run
-// (check.go). Each part has the interfaces of the database that it needs.
+// render.go), with models copied beside what else is built (copy.go); its tracker gives
+// what is offered to cores, takes their reports and ends what is overdue (track.go,
+// catchup.go, deadlines.go); its checker does a dry run (check.go). Each part has the interfaces of the database that it needs.
 //
 // The rules of a deployment's life are in package fescue; this package drives them and
 // keeps no state of its own that another server, or this one after a crash, could not
@@ -21,6 +21,7 @@ import (
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/bundle"
 	"github.com/fescue-edge/fescue/cloud/cores"
+	"github.com/fescue-edge/fescue/periodic"
 )
 
 // Functions resolves what a group says of a function to a published version.
@@ -56,13 +57,24 @@ type Signer interface {
 	SignSecrets(ctx context.Context, of bundle.SecretsOf, list []bundle.Secret, to crypto.PublicKey) ([]byte, error)
 }
 
-// Presence reports when a core was last seen.
+// Presence reports when a core was last seen, and which are connected to this server.
 type Presence interface {
 	LastSeen(ctx context.Context, p fescue.Partition, thing string) (cores.LastSeen, error)
+	Here(p fescue.Partition, thing string) bool
+	EachHere(f func(p fescue.Partition, thing string))
 }
 
-// Options is what an engine is made of. All but RequireServiceRole, Quotas, Serves and
-// Deadlines are needed.
+// Changes reports whether changes are told, of a moment ago at the latest. While they are,
+// a core that waits costs no look at the database.
+type Changes interface{ Current() bool }
+
+// untold is the Changes of an engine that nobody tells of any.
+type untold struct{}
+
+func (untold) Current() bool { return false }
+
+// Options is what an engine is made of. All but RequireServiceRole, Quotas, Serves, Changes,
+// Remind and Deadlines are needed.
 type Options struct {
 	Stores     Stores
 	Functions  Functions
@@ -84,7 +96,13 @@ type Options struct {
 	// fescue.Served.
 	Serves func(fescue.Feature) bool
 	// Presence reports when a core was last seen.
-	Presence  Presence
+	Presence Presence
+	// Changes reports whether Changed, SiteChanged, AllChanged, Look and LookAll are called
+	// for everything that changes for cores which wait; nil for never.
+	Changes Changes
+	// Remind is after how long a core is woken again first that does not ask although
+	// something changed for it; default 5 s.
+	Remind    time.Duration
 	Deadlines Deadlines
 	Now       func() time.Time
 	Logger    *slog.Logger
@@ -103,6 +121,7 @@ type Engine struct {
 	presence    Presence
 	deadlines   Deadlines
 	waker       *waker
+	reminders   *reminders
 	ended       *ended
 	now         func() time.Time
 	logger      *slog.Logger
@@ -114,7 +133,13 @@ func New(o Options) *Engine {
 	if o.Serves == nil {
 		o.Serves = fescue.Served
 	}
-	s, w := o.Stores, newWaker(o.Publisher, o.Now, o.Logger)
+	if o.Remind <= 0 {
+		o.Remind = remindAfter
+	}
+	if o.Changes == nil {
+		o.Changes = untold{}
+	}
+	s, w := o.Stores, newWaker(o.Publisher, o.Remind, o.Now, o.Logger)
 	b := &builder{
 		definitions: s.Definitions, iam: s.IAM, groupRoles: s.GroupRoles, deployments: s.Deployments, offers: s.Offers, holdings: s.Holdings, cores: s.Cores,
 		functions: o.Functions, principals: o.Principals, secrets: o.Secrets, artifacts: o.Artifacts, models: o.Models, signer: o.Signer,
@@ -124,20 +149,21 @@ func New(o Options) *Engine {
 	c := &checker{builder: b, definitions: s.Definitions, cores: s.Cores, checks: s.Checks, presence: o.Presence, waker: w, now: o.Now, logger: o.Logger}
 	t := &tracker{
 		deployments: s.Deployments, offers: s.Offers, cores: s.Cores, checks: c, signer: o.Signer, presence: o.Presence,
-		aws: o.AWS, deadlines: o.Deadlines, waker: w, now: o.Now, logger: o.Logger,
+		aws: o.AWS, deadlines: o.Deadlines, waker: w, changes: o.Changes, now: o.Now, logger: o.Logger,
 	}
 	return &Engine{
 		builder: b, tracker: t, checker: c, sealer: &sealer{b, s.Deployments, o.Logger}, deployments: s.Deployments, definitions: s.Definitions, presence: o.Presence, deadlines: o.Deadlines,
-		waker: w, ended: newEnded(o.Now), now: o.Now, logger: o.Logger,
+		waker: w, reminders: w.reminders, ended: newEnded(o.Now), now: o.Now, logger: o.Logger,
 	}
 }
 
 // Run builds deployments, ends those that are past their deadline, and wakes cores
-// for what other servers offer, until ctx ends.
+// for what other servers offer and those that have not heeded it, until ctx ends.
 func (e *Engine) Run(ctx context.Context) {
 	var watches sync.WaitGroup
 	watches.Go(func() { e.watchDeadlines(ctx) })
 	watches.Go(func() { e.watchOffers(ctx) })
+	watches.Go(func() { periodic.Every(ctx, e.reminders.after/remindLooks, func() { e.remind(ctx) }) })
 	defer watches.Wait()
 	e.builder.run(ctx)
 }

@@ -13,7 +13,7 @@ func (b *builder) KeepHoldings(ctx context.Context) error {
 		return err
 	}
 	for _, d := range list {
-		r, err := b.resolve(ctx, d)
+		r, err := b.resolve(ctx, d, nil)
 		if err != nil {
 			return fmt.Errorf("what group %s holds: %w", d.GroupID, err)
 		}

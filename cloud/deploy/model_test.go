@@ -301,7 +301,7 @@ func (p *play) agrees() {
 func TestModel(t *testing.T) {
 	t.Parallel()
 	for name, database := range map[string]func(testing.TB) string{"SQLite": storetest.SQLite, "PostgreSQL": storetest.Postgres} {
-		for _, seed := range []uint64{1, 2, uint64(time.Now().UnixNano())} {
+		for _, seed := range []uint64{1, 2, 1795990618469863628, uint64(time.Now().UnixNano())} {
 			t.Run(fmt.Sprint(name, " seed ", seed), func(t *testing.T) {
 				t.Parallel()
 				p := &play{site: openOn(t, database(t)), random: rand.New(rand.NewPCG(seed, 0))}

@@ -13,36 +13,48 @@ import (
 
 // Models brings the models of machine learning resources to the artifacts.
 type Models interface {
-	// Model is the archive at an s3:// URI. A *fescue.Refusal is one of
-	// fescue.ErrNotFound for what is not there, and of ErrModel for what cannot be a
-	// model.
+	// Model looks at the archive at an s3:// URI, and does not copy it. A
+	// *fescue.Refusal is one of fescue.ErrNotFound for what is not there, and of
+	// ErrModel for what cannot be a model.
 	Model(ctx context.Context, p fescue.Partition, uri string) (Model, error)
+	// Copy is Model for one that is among the artifacts then. It calls copied, which
+	// may be from several goroutines, with the bytes that are there so far.
+	Copy(ctx context.Context, p fescue.Partition, uri string, copied func(bytes int64)) (Model, error)
 	// Job is where the model of a training job of SageMaker's lies.
 	Job(arn string) (uri string, ok bool)
 }
 
-// Model is an archive among the artifacts.
+// Model is the archive of a model.
 type Model struct {
+	// SHA256 is empty for one that is not known to be among the artifacts.
 	SHA256     string
 	Size       int64
 	Packing    bundle.Packing
 	ModifiedAt time.Time
 }
 
-// resolveModels brings the models that functions are given, when nothing else is wrong
-// with the group. Those of no function are left where they are.
-func (b *builder) resolveModels(ctx context.Context, r *resolved) error {
+// resolveModels looks for the models that functions are given, when nothing else is
+// wrong with the group; done are those that were copied for it, by their URIs. Models
+// of no function are left where they are.
+func (b *builder) resolveModels(ctx context.Context, r *resolved, done map[string]copied) error {
 	r.models = make(map[string]Model)
 	for _, res := range r.resources {
 		uri, ok := r.modelURI(b.models, res)
 		if !ok {
 			continue
 		}
-		m, err := b.models.Model(ctx, r.deployment.Partition, uri)
+		c, known := done[uri]
+		m, err := c.Model, c.refusal
+		if !known {
+			m, err = b.models.Model(ctx, r.deployment.Partition, uri)
+		}
 		var refusal *fescue.Refusal
 		switch {
 		case err == nil:
 			r.models[res.Id] = m
+			if m.SHA256 == "" && !slices.ContainsFunc(r.toCopy, func(c toCopy) bool { return c.uri == uri }) {
+				r.toCopy = append(r.toCopy, toCopy{res.Id, uri, m.Size})
+			}
 		case !errors.As(err, &refusal):
 			return fmt.Errorf("model of resource %s: %w", res.Id, err)
 		case errors.Is(err, fescue.ErrNotFound):

@@ -311,8 +311,8 @@ func TestLease(t *testing.T) {
 			<-w.entered
 
 			if tc.age == 0 {
-				if _, err := s.store.Deployments().LeaseBuilding(t.Context(), "aws", time.Now().Add(time.Minute)); !errors.Is(err, fescue.ErrNotFound) {
-					t.Errorf("a deployment under lease was handed out: %v", err)
+				if list, err := s.store.Deployments().LeaseBuilding(t.Context(), "aws", time.Now().Add(time.Minute), 9); err != nil || len(list) > 0 {
+					t.Errorf("a deployment under lease was handed out: %+v, %v", list, err)
 				}
 				released()
 				d = s.built(d)
@@ -354,6 +354,27 @@ func TestInternalError(t *testing.T) {
 			t.Parallel()
 			testInternalError(t, panics)
 		})
+	}
+}
+
+// TestPatience: what went wrong after a long time of building, or of waiting for a
+// server, is tried again as what went wrong at once.
+func TestPatience(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	var behind atomic.Int64
+	behind.Store(int64(time.Hour))
+	broken := new(brokenArtifacts)
+	s.Engine = s.another(func(o *deploy.Options) {
+		o.Artifacts = broken
+		o.Now = func() time.Time { return time.Now().Add(-time.Duration(behind.Load())) }
+	})
+	d := s.accept(s.create(s.mill("late")))
+	behind.Store(int64(50 * time.Minute))
+	s.run(s.Engine)
+	testkit.Until(s.t, "the engine tried more than once", func() bool { return broken.puts.Load() > 2 || s.read(d).Status != fescue.Building })
+	if got := s.read(d); got.Status != fescue.Building {
+		t.Fatalf("gave up at once: %s %s", got.Status, got.ErrorMessage)
 	}
 }
 

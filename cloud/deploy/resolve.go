@@ -10,6 +10,7 @@ import (
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/policy"
+	"github.com/fescue-edge/fescue/topic"
 )
 
 // resolved is a group version with everything that it refers to, and what is
@@ -31,6 +32,8 @@ type resolved struct {
 	loggers       []fescue.Logger
 	// models are those that functions are given, by the Ids of their resources.
 	models map[string]Model
+	// toCopy are those of them that are not among the artifacts yet.
+	toCopy []toCopy
 	// holds are the ARNs of the definitions and of what they give to the group.
 	holds []string
 	// ends are what subscriptions may name, by the text of the definition, with
@@ -59,8 +62,8 @@ func (r *resolved) problem(code fescue.FailureCode, values ...any) {
 
 // resolve reads the group version of a deployment and checks every reference in
 // it. Problems are collected, all of them; an error means that the check itself
-// could not be made.
-func (b *builder) resolve(ctx context.Context, d fescue.Deployment) (*resolved, error) {
+// could not be made. What done is, resolveModels says.
+func (b *builder) resolve(ctx context.Context, d fescue.Deployment, done map[string]copied) (*resolved, error) {
 	r := &resolved{deployment: d, ends: map[string]string{
 		fescue.CloudEndpoint:         fescue.CloudEndpoint,
 		fescue.ShadowServiceEndpoint: fescue.ShadowServiceEndpoint,
@@ -126,7 +129,30 @@ func (b *builder) resolve(ctx context.Context, d fescue.Deployment) (*resolved, 
 	if err := b.judge(ctx, r); err != nil || len(r.problems) > 0 {
 		return r, err
 	}
-	return r, b.resolveModels(ctx, r)
+	if err := b.checkAddress(ctx, r); err != nil {
+		return r, err
+	}
+	return r, b.resolveModels(ctx, r, done)
+}
+
+// checkAddress warns of client devices to which discovery has no address to give, and
+// none to come.
+func (b *builder) checkAddress(ctx context.Context, r *resolved) error {
+	detects := slices.ContainsFunc(r.functions, func(f function) bool {
+		name, _ := fescue.SystemFunctionOf(f.FunctionArn)
+		return name == fescue.IPDetectorFunction
+	})
+	if len(r.devices) == 0 || detects {
+		return nil
+	}
+	c, err := b.cores.Connectivity(ctx, r.deployment.Partition, r.core.thing)
+	if err != nil && !errors.Is(err, fescue.ErrNotFound) {
+		return err
+	}
+	if len(c.Info) == 0 {
+		r.warnings = append(r.warnings, fescue.CoreAddressMissing.Detail(len(r.devices), r.core.thing))
+	}
+	return nil
 }
 
 // judge holds the group against what its core serves, as far as the core has said,
@@ -387,5 +413,22 @@ func (r *resolved) resolveSubscriptions(list []fescue.Subscription) {
 		}
 		s.Source, s.Target = source, target
 		r.subscriptions = append(r.subscriptions, s)
+		if why := idle(s); why != "" {
+			r.warnings = append(r.warnings, fescue.SubscriptionIdle.Detail(s.Id, why))
+		}
 	}
+}
+
+// idle says why cores send nothing by a subscription; empty for one by which they may.
+func idle(s fescue.Subscription) string {
+	if s.Target != fescue.CloudEndpoint {
+		return ""
+	}
+	if s.Source == fescue.CloudEndpoint {
+		return "what it sent to the cloud would come back from there for ever"
+	}
+	if service := topic.AnsweredBy(s.Subject); service != "" {
+		return fmt.Sprintf("to '%s' in the cloud only the %s service there publishes", s.Subject, service)
+	}
+	return ""
 }

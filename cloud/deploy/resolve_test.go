@@ -502,7 +502,7 @@ func TestCoreOfAnotherGroup(t *testing.T) {
 	})
 }
 
-// A group with very many problems is told of the first ones and of their number.
+// Of very many problems of a group the first ones and their number are reported.
 func TestManyProblems(t *testing.T) {
 	t.Parallel()
 	s := open(t)

@@ -6,10 +6,12 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"errors"
+	"path"
 	"testing"
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/bundle"
+	"github.com/fescue-edge/fescue/cloud/deploy"
 	"github.com/fescue-edge/fescue/cloud/secrets"
 	"github.com/fescue-edge/fescue/pki"
 )
@@ -120,4 +122,54 @@ func TestSealSecrets(t *testing.T) {
 			t.Errorf("ended: %v", err)
 		}
 	})
+}
+
+// TestCarriedSecrets: a bundle has the secrets only while the certificate for which they
+// are sealed is the core's.
+func TestCarriedSecrets(t *testing.T) {
+	t.Parallel()
+	s, ctx := open(t), t.Context()
+	s.run(s.Engine)
+	g := s.mill("carrying").functions(reader+":1").set(fescue.ResourceKind, fescue.ResourceDefinitionVersion{Resources: []fescue.Resource{
+		{Id: "s", ResourceDataContainer: fescue.ResourceDataContainer{SecretsManagerSecretResourceData: &fescue.SecretsManagerSecretResourceData{
+			ARN: s.secret("carried", "AWSCURRENT"),
+		}}},
+	}})
+	d := s.offered(s.create(g))
+	bare := s.offered(s.create(s.mill("bare").functions(stats + ":1")))
+	carry := func(d fescue.Deployment) (deploy.Carriage, error) { return s.Carry(ctx, home, d.GroupID, d.ID, "test") }
+	sealed := func(t *testing.T) {
+		t.Helper()
+		if c, err := carry(d); err != nil || c.Secrets == nil {
+			t.Errorf("%v, %d bytes", err, len(c.Secrets))
+		}
+	}
+	id := path.Base(g.bodies[fescue.CoreKind.Segment].(fescue.CoreDefinitionVersion).Cores[0].CertificateArn)
+	sealed(t)
+	for name, change := range map[string]struct{ spoil, mend func() error }{
+		"deactivated": {
+			func() error { return s.registry.SetCertificateStatus(ctx, home, id, fescue.CertificateInactive) },
+			func() error { return s.registry.SetCertificateStatus(ctx, home, id, fescue.CertificateActive) },
+		},
+		"detached": {
+			func() error { return s.registry.DetachThing(ctx, home, "carrying", id) },
+			func() error { return s.registry.AttachThing(ctx, home, "carrying", id) },
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if err := change.spoil(); err != nil {
+				t.Fatal(err)
+			}
+			if c, err := carry(d); !errors.Is(err, deploy.ErrCoreCertificate) || c.Secrets != nil {
+				t.Errorf("%v, %d bytes", err, len(c.Secrets))
+			}
+			if err := change.mend(); err != nil {
+				t.Fatal(err)
+			}
+			sealed(t)
+		})
+	}
+	if c, err := carry(bare); err != nil || c.Secrets != nil {
+		t.Errorf("a group without secrets: %v", err)
+	}
 }

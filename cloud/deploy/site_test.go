@@ -129,6 +129,10 @@ func (shelf) Model(_ context.Context, _ fescue.Partition, uri string) (deploy.Mo
 	return deploy.Model{SHA256: strings.Repeat("e", 64), Size: 7, Packing: bundle.TarGz, ModifiedAt: time.UnixMilli(1690000000000)}, nil
 }
 
+func (s shelf) Copy(ctx context.Context, p fescue.Partition, uri string, _ func(int64)) (deploy.Model, error) {
+	return s.Model(ctx, p, uri)
+}
+
 func (shelf) Job(arn string) (string, bool) { return "s3://b/job", arn != "arn:lost" }
 
 // with is the same site for a subtest.

@@ -28,8 +28,9 @@ type tracker struct {
 	deadlines Deadlines
 
 	*waker
-	now    func() time.Time
-	logger *slog.Logger
+	changes Changes
+	now     func() time.Time
+	logger  *slog.Logger
 }
 
 // trackedDeployments are the deployments as the tracker has them.
@@ -49,7 +50,7 @@ type offered interface {
 	Epoch(ctx context.Context, p fescue.Partition, coreThing string) (int64, error)
 	Passed(ctx context.Context, p fescue.Partition, coreThing string, epoch int64) ([]fescue.Deployment, error)
 	CatchUp(ctx context.Context, p fescue.Partition, coreThing string, epoch int64) (raised bool, err error)
-	SetEpoch(ctx context.Context, p fescue.Partition, coreThing string, epoch int64) (before, now int64, err error)
+	SetEpoch(ctx context.Context, p fescue.Partition, coreThing string, choose func(before int64) (int64, error)) (before, now int64, err error)
 }
 
 // reportingCores are what cores say of themselves.
@@ -63,8 +64,8 @@ func (t *tracker) watchOffers(ctx context.Context) {
 	t.offers.WatchOffers(ctx, t.aws, func(d fescue.Deployment) { t.wake(ctx, d) })
 }
 
-// recheck is how often a long poll looks at the database and at its caller's
-// right to wait, whether or not something woke it.
+// recheck is how often a long poll looks at the database and at its caller's right to
+// wait although nothing woke it, while changes are not told.
 const recheck = time.Second
 
 // Await is GetDeployment: the unfinished deployment with the lowest epoch above
@@ -85,6 +86,9 @@ func (t *tracker) Await(ctx context.Context, p fescue.Partition, thing string, p
 	}
 	offer, err := t.await(ctx, p, thing, poll, allowed)
 	offer.WantInfo = wantInfo
+	if t.changes.Current() {
+		offer.Rest = int64(Rest / time.Second)
+	}
 	return offer, err
 }
 
@@ -136,19 +140,21 @@ func (t *tracker) await(ctx context.Context, p fescue.Partition, thing string, p
 				return corelink.Offer{Check: check}, allowed(ctx, &fescue.Deployment{GroupID: check.GroupID, ID: check.ID})
 			}
 		}
-		select {
-		case <-woken:
-			lookForCheck = true
-		case <-tick.C:
-			lookForCheck = false
-		case <-deadline.C:
-			epoch, err := t.offers.Epoch(ctx, p, thing)
-			if err != nil {
-				return corelink.Offer{}, err
+		for nothing := true; nothing; {
+			select {
+			case <-woken:
+				nothing, lookForCheck = false, true
+			case <-tick.C:
+				nothing, lookForCheck = t.changes.Current(), false
+			case <-deadline.C:
+				epoch, err := t.offers.Epoch(ctx, p, thing)
+				if err != nil {
+					return corelink.Offer{}, err
+				}
+				return t.offering(ctx, corelink.Offer{Epoch: epoch}, nil)
+			case <-ctx.Done():
+				return corelink.Offer{}, ctx.Err()
 			}
-			return t.offering(ctx, corelink.Offer{Epoch: epoch}, nil)
-		case <-ctx.Done():
-			return corelink.Offer{}, ctx.Err()
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/cores"
 	"github.com/fescue-edge/fescue/cloud/deploy"
 	"github.com/fescue-edge/fescue/corelink"
 	"github.com/fescue-edge/fescue/testkit/failurecoverage"
@@ -42,8 +43,20 @@ func TestUnserved(t *testing.T) {
 	functions := func(g group, list ...fescue.Function) group {
 		return g.set(fescue.FunctionKind, fescue.FunctionDefinitionVersion{Functions: list})
 	}
+	noAddress := problem{fescue.CoreAddressMissing, "client devices (1)"}
+	addressed := func(thing string) {
+		if err := s.store.Cores().PutConnectivity(t.Context(), home, thing, cores.Connectivity{Version: "1", Info: []cores.ConnectivityInfo{{ID: "lan", HostAddress: "192.0.2.1", PortNumber: 8883}}}); err != nil {
+			t.Fatal(err)
+		}
+	}
 	spooler := func(name, value string) func(group) {
 		return func(g group) { functions(g, system("GGCloudSpooler", map[string]string{name: value})) }
+	}
+	// lacking has a core of the version before say what it does not serve.
+	lacking := func(thing string, features ...fescue.Feature) {
+		if err := s.ReportCore(t.Context(), home, thing, fescue.CoreInfo{Formats: []int{1, 2}, Unserved: features}); err != nil {
+			t.Fatal(err)
+		}
 	}
 	for name, row := range map[string]struct {
 		change func(group)
@@ -71,35 +84,44 @@ func TestUnserved(t *testing.T) {
 		}, nil, nil},
 		"the stream manager":            {func(g group) { functions(g, system("GGStreamManager", nil)) }, []problem{{fescue.SystemComponentUnsupported, "GGStreamManager"}}, nil},
 		"a component that is not to be": {func(g group) { functions(g, system("GGTES", nil)) }, []problem{{fescue.SystemComponentUnsupported, "GGTES"}}, nil},
+		"subscriptions that carry nothing": {func(g group) {
+			g.subscriptions(fescue.Subscription{Id: "back", Source: "cloud", Subject: "a", Target: "cloud"},
+				fescue.Subscription{Id: "answer", Source: "GGShadowService", Subject: "$aws/things/+/shadow/update/accepted", Target: "cloud"},
+				fescue.Subscription{Id: "requests", Source: "GGShadowService", Subject: "$aws/things/pump/shadow/#", Target: "cloud"},
+				fescue.Subscription{Id: "down", Source: "cloud", Subject: "$aws/things/pump/shadow/update/accepted", Target: "GGShadowService"})
+		}, nil, []problem{{fescue.SubscriptionIdle, "'back' carries nothing: what it sent"}, {fescue.SubscriptionIdle, "'answer' carries nothing: to '$aws/things/+/shadow/update/accepted'"}}},
 		"subscriptions of a device": {func(g group) {
 			withDevice(g, false).subscriptions(fescue.Subscription{Id: "s1", Source: pump, Subject: "a", Target: "cloud"},
 				fescue.Subscription{Id: "s2", Source: "cloud", Subject: "b", Target: pump})
-		}, nil, nil},
+		}, nil, []problem{noAddress}},
 		"subscriptions of the shadow service": {func(g group) {
 			g.subscriptions(fescue.Subscription{Id: "s1", Source: "GGShadowService", Subject: "a", Target: "cloud"},
 				fescue.Subscription{Id: "s2", Source: "cloud", Subject: "b", Target: "GGShadowService"})
-		}, []problem{{fescue.ShadowSubscriptionUnsupported, "The source of subscription 's1'"}, {fescue.ShadowSubscriptionUnsupported, "The target of subscription 's2'"}}, nil},
-		"devices without a subscription": {func(g group) { withDevice(g, false) }, nil, nil},
-		"SyncShadow of a device": {func(g group) { withDevice(g, true) }, nil,
-			[]problem{{fescue.ShadowSyncUnserved, "for pump;"}}},
+		}, nil, nil},
+		"devices without a subscription": {func(g group) { withDevice(g, false) }, nil, []problem{noAddress}},
+		"devices with an address":        {func(g group) { withDevice(g, false); addressed("devices-with-an-address") }, nil, nil},
+		"devices and the IP detector":    {func(g group) { functions(withDevice(g, false), system("GGIPDetector", nil)) }, nil, nil},
+		"SyncShadow of a device":         {func(g group) { withDevice(g, true) }, nil, []problem{noAddress}},
 		"SyncShadow of the core": {func(g group) {
 			cores := g.bodies[fescue.CoreKind.Segment].(fescue.CoreDefinitionVersion)
 			core := cores.Cores[0]
 			core.SyncShadow = ptr(true)
 			g.set(fescue.CoreKind, fescue.CoreDefinitionVersion{Cores: []fescue.Core{core}})
-		}, nil, []problem{{fescue.ShadowSyncUnserved, "for mill;"}}},
+		}, nil, nil},
 		"a logger": {func(g group) {
 			g.set(fescue.LoggerKind, fescue.LoggerDefinitionVersion{Loggers: []fescue.Logger{
 				{Id: "a", Component: "Lambda", Level: "INFO", Type: "AWSCloudWatch"}, {Id: "b", Component: "GreengrassSystem", Level: "INFO", Type: "FileSystem"},
 			}})
 		}, nil, nil},
-		"a queue on the disk":        {spooler("GG_CONFIG_STORAGE_TYPE", "FileSystem"), nil, []problem{{fescue.SpoolerSettingUnserved, "GG_CONFIG_STORAGE_TYPE of GGCloudSpooler is FileSystem"}}},
-		"persistent subscriptions":   {spooler("GG_CONFIG_SUBSCRIPTION_QUALITY", "AtLeastOncePersistent"), nil, []problem{{fescue.SpoolerSettingUnserved, "AtLeastOncePersistent"}}},
+		"a queue on the disk":        {spooler("GG_CONFIG_STORAGE_TYPE", "FileSystem"), nil, nil},
+		"persistent subscriptions":   {spooler("GG_CONFIG_SUBSCRIPTION_QUALITY", "AtLeastOncePersistent"), nil, nil},
+		"another quality":            {spooler("GG_CONFIG_SUBSCRIPTION_QUALITY", "AtLeastOnce"), nil, []problem{{fescue.SpoolerSettingUnserved, "is AtLeastOnce"}}},
 		"a setting that is none":     {spooler("GG_CONFIG_STORAGE_TYPE", "Disk"), nil, []problem{{fescue.SpoolerSettingUnserved, "is Disk"}}},
 		"a queue in memory":          {spooler("GG_CONFIG_STORAGE_TYPE", "Memory"), nil, nil},
 		"subscriptions at most once": {spooler("GG_CONFIG_SUBSCRIPTION_QUALITY", "AtMostOnce"), nil, nil},
 		"the IP detector":            {func(g group) { functions(g, system("GGIPDetector", nil)) }, nil, nil},
 		"failures and warnings at once": {func(g group) {
+			lacking("failures-and-warnings-at-once", fescue.FeatureShadowSync, fescue.FeatureOtherRuntimes)
 			functions(withDevice(g, true), fescue.Function{Id: "g", FunctionArn: gems, FunctionConfiguration: bare()})
 		}, []problem{{fescue.RuntimeUnsupported, gems}},
 			[]problem{{fescue.ShadowSyncUnserved, "pump"}}},
@@ -167,6 +189,7 @@ func TestUnserved(t *testing.T) {
 	t.Run("a core's warnings stand at its step, without those that were there", func(t *testing.T) {
 		s := s.with(t)
 		g := s.mill("warns")
+		lacking("warns", fescue.FeatureShadowSync)
 		d := s.reports(s.offered(s.create(withDevice(g, true))), fescue.EventClaimed)
 		timeline, err := s.Timeline(t.Context(), home, d.GroupID, d.ID)
 		if err != nil {
@@ -182,7 +205,7 @@ func TestUnserved(t *testing.T) {
 		if timeline, err = s.Timeline(t.Context(), home, d.GroupID, d.ID); err != nil {
 			t.Fatal(err)
 		}
-		wantDetails(t, "warnings of Built", timeline.Steps[1].Warnings, []problem{{fescue.ShadowSyncUnserved, "pump"}})
+		wantDetails(t, "warnings of Built", timeline.Steps[1].Warnings, []problem{{fescue.ShadowSyncUnserved, "pump"}, noAddress})
 		wantDetails(t, "warnings of Staged", timeline.Steps[3].Warnings, []problem{{fescue.RunAsSystemID, "GID 44 (video\uFFFD)"}})
 	})
 	t.Run("too many warnings are refused", func(t *testing.T) {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -13,9 +15,11 @@ import (
 
 // waker has cores that are connected to this server ask for what waits: by MQTT, and
 // through the long polls that they have open. It loses nothing that matters: who waits
-// reads the database after every wake and once a second.
+// reads the database after every wake, after what is told to have changed, and once a
+// second while nothing is told, and who is woken by MQTT is woken until it asks.
 type waker struct {
 	publisher Publisher
+	reminders *reminders
 	now       func() time.Time
 	logger    *slog.Logger
 
@@ -28,8 +32,10 @@ type coreKey struct {
 	thing     string
 }
 
-func newWaker(p Publisher, now func() time.Time, logger *slog.Logger) *waker {
-	return &waker{publisher: p, now: now, logger: logger, waiting: make(map[coreKey]map[chan struct{}]struct{})}
+func newWaker(p Publisher, remind time.Duration, now func() time.Time, logger *slog.Logger) *waker {
+	return &waker{
+		publisher: p, reminders: &reminders{after: remind, due: make(map[coreKey]*reminder)}, now: now, logger: logger, waiting: make(map[coreKey]map[chan struct{}]struct{}),
+	}
 }
 
 // wake notifies a core that is connected to this server that something has become of
@@ -39,23 +45,19 @@ func (w *waker) wake(ctx context.Context, d fescue.Deployment) {
 		d.Epoch, w.now().Unix(), d.ID, d.GroupID))
 }
 
-// Wake has a core that is connected to this server ask soon for what is new.
-func (e *Engine) Wake(ctx context.Context, p fescue.Partition, thing string) {
-	e.waker.wakeWith(ctx, p, thing, []byte("{}"))
-}
-
 // wakeWith has a core that is connected to this server ask for what waits: through its
 // long poll and by MQTT.
 func (w *waker) wakeWith(ctx context.Context, p fescue.Partition, thing string, payload []byte) {
 	w.notify(p, thing)
 	if err := w.publisher.Publish(ctx, p, corelink.WakeTopic(thing), payload, 0, false); err != nil {
-		w.logger.Warn("core not woken by MQTT; its next poll finds what waits", "core", thing, "error", err)
+		w.logger.Warn("core not woken by MQTT; it is tried again", "core", thing, "error", err)
 	}
 }
 
-// wait registers for notifications; leave must be called.
+// wait registers a core that asks for notifications; leave must be called.
 func (w *waker) wait(p fescue.Partition, thing string) (woken <-chan struct{}, leave func()) {
 	key, ch := coreKey{p, thing}, make(chan struct{}, 1)
+	w.reminders.heeded(key)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.waiting[key] == nil {
@@ -69,6 +71,20 @@ func (w *waker) wait(p fescue.Partition, thing string) (woken <-chan struct{}, l
 		if len(w.waiting[key]) == 0 {
 			delete(w.waiting, key)
 		}
+	}
+}
+
+// Look has a core's long poll here, if it has one, look at the database and ask whether it
+// may go on.
+func (e *Engine) Look(p fescue.Partition, thing string) { e.waker.notify(p, thing) }
+
+// LookAll is Look for every core.
+func (e *Engine) LookAll() {
+	e.waker.mu.Lock()
+	waiting := slices.Collect(maps.Keys(e.waker.waiting))
+	e.waker.mu.Unlock()
+	for _, key := range waiting {
+		e.waker.notify(key.partition, key.thing)
 	}
 }
 

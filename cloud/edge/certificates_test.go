@@ -19,7 +19,7 @@ func (d *device) refusedHandshake(t *testing.T) {
 	t.Helper()
 	conn, err := tls.Dial("tcp", d.site.address, &tls.Config{RootCAs: d.site.trust, Certificates: []tls.Certificate{d.tls}})
 	if err == nil {
-		// In TLS 1.3 the client is through before it hears of the refusal.
+		// In TLS 1.3 the client is through before it learns of the refusal.
 		defer conn.Close()
 		if err = conn.SetDeadline(time.Now().Add(patience)); err == nil {
 			_, err = conn.Read(make([]byte, 1))

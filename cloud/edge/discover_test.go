@@ -17,6 +17,7 @@ import (
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/cores"
+	"github.com/fescue-edge/fescue/cloud/groupca"
 	"github.com/fescue-edge/fescue/corelink"
 )
 
@@ -161,7 +162,7 @@ func TestDiscover(t *testing.T) {
 	}
 
 	t.Run("the authority that signs stands first", func(t *testing.T) {
-		if err := s.store.GroupAuthorities().RecordLeaf(t.Context(), home, d.GroupID, old[0].ID, time.Now().Add(time.Hour)); err != nil {
+		if err := s.store.GroupAuthorities().RecordHolder(t.Context(), home, d.GroupID, old[0].ID, groupca.Holder{Thing: "mill", CertificateID: core.id, Until: time.Now().Add(time.Hour)}); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := s.authorities.Create(t.Context(), home, d.GroupID, fescue.Token{}); err != nil {
@@ -205,7 +206,7 @@ func TestDiscoverRefuses(t *testing.T) {
 	detached := s.core(t, home, "fan", mayDiscover)
 	mute := s.core(t, home, "mute", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["iot:*","greengrass:GetDeployment"],"Resource":"*"},
 		{"Effect":"Allow","Action":"greengrass:Discover","Resource":"`+home.ThingARN("other")+`"}]}`)
-	stranger := s.core(t, elsewhere, "lamp", mayDiscover)
+	outsider := s.core(t, elsewhere, "lamp", mayDiscover)
 	s.core(t, home, "idle", mayDiscover)
 	s.deployed(t, core, "mill", lamp.as("l", "lamp"), detached.as("f", "fan"), mute.as("m", "mute"))
 	if err := s.registry.DetachThing(t.Context(), home, "fan", detached.id); err != nil {
@@ -235,8 +236,8 @@ func TestDiscoverRefuses(t *testing.T) {
 		"the group's core":          {lamp, "mill", "403", "attach it with iot attach-thing-principal"},
 		"a thing in no group":       {lamp, "idle", "403", "attach it with iot attach-thing-principal"},
 		"no such thing":             {lamp, "nothing", "403", "attach it with iot attach-thing-principal"},
-		"another partition":         {stranger, "lamp", "404", "put it into the group's device definition"},
-		"another partition's thing": {stranger, "many", "403", "attach it with iot attach-thing-principal"},
+		"another partition":         {outsider, "lamp", "404", "put it into the group's device definition"},
+		"another partition's thing": {outsider, "many", "403", "attach it with iot attach-thing-principal"},
 		"no name":                   {lamp, "a%20b", "400", `"a b" is not the name of a thing`},
 		"a name too long":           {lamp, strings.Repeat("x", 129), "400", "is not the name of a thing"},
 		"too many groups":           {many, "many", "400", "Device is a member of too many groups, devices may not be in more than 10 groups"},

@@ -42,6 +42,8 @@ type Principals interface {
 type Deployments interface {
 	Await(ctx context.Context, p fescue.Partition, thing string, poll corelink.Poll,
 		allowed func(ctx context.Context, d *fescue.Deployment) error) (corelink.Offer, error)
+	// Look has the long polls of a core ask again.
+	Look(p fescue.Partition, thing string)
 	Report(ctx context.Context, p fescue.Partition, thing, groupID, id string, r corelink.StatusReport) (fescue.Deployment, error)
 	MayFetch(ctx context.Context, p fescue.Partition, thing, groupID, id, hash string) error
 	Progress(ctx context.Context, p fescue.Partition, thing, groupID, id string, r corelink.ProgressReport) (cancel bool, err error)
@@ -101,6 +103,7 @@ type Handler struct {
 	Options
 	mux      *http.ServeMux
 	underway inbound.Portions // by certificate
+	polls    polls
 }
 
 // Bounds of a request.
@@ -242,7 +245,7 @@ var wireErrors = []struct {
 	{fescue.ErrNotFound, http.StatusNotFound, "NotFound"},
 	{fescue.ErrWrongEpoch, http.StatusConflict, "WrongEpoch"},
 	{fescue.ErrEnded, http.StatusConflict, "Ended"},
-	{fescue.ErrTransition, http.StatusConflict, corelink.OutOfTurn},
+	{fescue.ErrTransition, http.StatusConflict, corelink.OutOfOrder},
 	{deploy.ErrReport, http.StatusBadRequest, "Invalid"},
 	{logs.ErrBatch, http.StatusBadRequest, "Invalid"},
 	{logs.ErrForeign, http.StatusForbidden, "Forbidden"},
@@ -252,6 +255,7 @@ var wireErrors = []struct {
 	{pki.ErrWrapping, http.StatusBadRequest, "Invalid"},
 	{bundle.ErrFormat, http.StatusUpgradeRequired, "UpgradeRequired"},
 	{fescue.ErrDiskFull, http.StatusInsufficientStorage, "DiskFull"},
+	{fescue.ErrBusy, http.StatusServiceUnavailable, "Unavailable"},
 	// The caller has gone, or the server stops: then it is to try again.
 	{context.Canceled, http.StatusServiceUnavailable, "Unavailable"},
 }
@@ -318,7 +322,12 @@ func (h *Handler) getDeployment(w http.ResponseWriter, c *caller) error {
 	h.Presence.Connected(c.Partition, thing, host)
 	ended := h.Presence.Done
 	defer func() { ended(c.Partition, thing) }()
+	telemetry := h.syncTelemetry(c, thing, poll)
+	if telemetry != "" && telemetry != poll.Telemetry {
+		poll.Wait = 0 // there is something new for it
+	}
 	cert := c.TLS.PeerCertificates[0]
+	defer h.polls.enter(c.Certificate.ID, waiter{c.Partition, thing})()
 	offer, err := h.Deployments.Await(c.Context(), c.Partition, thing, poll,
 		func(ctx context.Context, d *fescue.Deployment) error {
 			p, err := h.principal(ctx, cert)
@@ -333,7 +342,11 @@ func (h *Handler) getDeployment(w http.ResponseWriter, c *caller) error {
 		}
 		return err
 	}
-	h.tellSite(c, thing, &offer)
+	h.addSite(c, thing, &offer)
+	if poll.Wait > 0 {
+		telemetry = h.syncTelemetry(c, thing, poll)
+	}
+	offer.Telemetry = telemetry
 	writeJSON(w, http.StatusOK, offer)
 	return nil
 }

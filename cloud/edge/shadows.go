@@ -5,8 +5,10 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strconv"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/corelink"
 	"github.com/fescue-edge/fescue/shadow"
 )
 
@@ -15,11 +17,21 @@ type Shadows interface {
 	Get(ctx context.Context, p fescue.Partition, id shadow.ID, clientToken string) ([]byte, error)
 	Update(ctx context.Context, p fescue.Partition, id shadow.ID, u shadow.Update) ([]byte, error)
 	Delete(ctx context.Context, p fescue.Partition, id shadow.ID, r shadow.Request) ([]byte, error)
+	Names(ctx context.Context, p fescue.Partition, thing string, page fescue.Page) (names []string, next string, err error)
 }
 
 // shadowPath is that of the AWS IoT device data plane (AWS IoT Core developer
 // guide, "Device Shadow REST API").
-const shadowPath = "/things/{ThingName}/shadow"
+const (
+	shadowPath      = "/things/{ThingName}/shadow"
+	shadowNamesPath = "/api/things/shadow/ListNamedShadowsForThing/{ThingName}"
+)
+
+// Page sizes of ListNamedShadowsForThing.
+const (
+	maxShadowNames     = 100
+	defaultShadowNames = 25
+)
 
 // maxShadowRequest in bytes: more than any document's limit, for white space.
 const maxShadowRequest = 128 << 10
@@ -39,29 +51,78 @@ func (h *Handler) serveShadows() {
 			}
 			return h.Shadows.Update(ctx, p, id, u)
 		}},
-		{http.MethodDelete, "iot:DeleteThingShadow", func(ctx context.Context, p fescue.Partition, id shadow.ID, _ []byte) ([]byte, error) {
-			return h.Shadows.Delete(ctx, p, id, shadow.Request{})
+		// A body is no part of the original's; cores delete only the version that they
+		// know.
+		{http.MethodDelete, "iot:DeleteThingShadow", func(ctx context.Context, p fescue.Partition, id shadow.ID, body []byte) ([]byte, error) {
+			r, err := shadow.ParseRequest(body)
+			if err != nil {
+				return nil, err
+			}
+			return h.Shadows.Delete(ctx, p, id, r)
 		}},
 	} {
 		h.mux.HandleFunc(op.method+" "+shadowPath, h.serve(func(w http.ResponseWriter, c *caller) error {
 			id := shadow.ID{Thing: c.PathValue("ThingName"), Name: c.URL.Query().Get("name")}
 			answer, err := h.onShadow(w, c, id, op.action, op.answer)
-			var refusal *shadow.Error
-			switch {
-			case errors.As(err, &refusal):
-				writeJSON(w, refusal.Code, struct {
-					Code    int    `json:"code"`
-					Message string `json:"message"`
-				}{refusal.Code, refusal.Message})
-			case err != nil:
-				return err
-			default:
-				w.Header().Set("Content-Type", "application/json")
-				w.Write(answer)
+			if err != nil {
+				return refuseShadow(w, err)
 			}
+			w.Header().Set("Content-Type", "application/json")
+			w.Write(answer)
 			return nil
 		}))
 	}
+	h.mux.HandleFunc(http.MethodGet+" "+shadowNamesPath, h.serve(func(w http.ResponseWriter, c *caller) error {
+		names, err := h.shadowNames(c)
+		if err != nil {
+			return refuseShadow(w, err)
+		}
+		writeJSON(w, http.StatusOK, names)
+		return nil
+	}))
+}
+
+// refuseShadow writes what the shadow service refuses, in its words, and returns what
+// others do. Of a document that was deleted it says the version, which is no part of
+// the original's answer: cores delete theirs for no less.
+func refuseShadow(w http.ResponseWriter, err error) error {
+	var refusal *shadow.Error
+	if !errors.As(err, &refusal) {
+		return err
+	}
+	answer := struct {
+		Code    int    `json:"code"`
+		Message string `json:"message"`
+		Version int64  `json:"version,omitempty"`
+	}{Code: refusal.Code, Message: refusal.Message}
+	var deleted *shadow.DeletedError
+	if errors.As(err, &deleted) {
+		answer.Version = deleted.Version
+	}
+	writeJSON(w, refusal.Code, answer)
+	return nil
+}
+
+// shadowNames is a page of the named shadows of a thing. Its token is the last name.
+func (h *Handler) shadowNames(c *caller) (answer corelink.ShadowNames, err error) {
+	thing, query := c.PathValue("ThingName"), c.URL.Query()
+	if err := (shadow.ID{Thing: thing}).Validate(); err != nil {
+		return answer, err
+	}
+	if err := c.may(c.Principal, "iot:ListNamedShadowsForThing", c.Partition.ThingARN(thing)); err != nil {
+		return answer, err
+	}
+	page := fescue.Page{Limit: defaultShadowNames, After: query.Get("nextToken")}
+	if text := query.Get("pageSize"); text != "" {
+		if page.Limit, err = strconv.Atoi(text); err != nil || page.Limit < 1 || page.Limit > maxShadowNames {
+			return answer, &shadow.Error{Code: http.StatusBadRequest, Message: "Invalid pageSize"}
+		}
+	}
+	if page.After != "" && (shadow.ID{Thing: thing, Name: page.After}).Validate() != nil {
+		return answer, &shadow.Error{Code: http.StatusBadRequest, Message: "Invalid nextToken"}
+	}
+	names, next, err := h.Shadows.Names(c.Context(), c.Partition, thing, page)
+	return corelink.ShadowNames{Results: append([]string{}, names...), NextToken: next, Timestamp: h.Now().Unix()}, err
 }
 
 func (h *Handler) onShadow(w http.ResponseWriter, c *caller, id shadow.ID, action string,

@@ -39,6 +39,7 @@ import (
 	"github.com/fescue-edge/fescue/cloud/store/storetest"
 	"github.com/fescue-edge/fescue/corelink"
 	"github.com/fescue-edge/fescue/pki"
+	"github.com/fescue-edge/fescue/policy"
 )
 
 func TestMain(m *testing.M) { os.Exit(storetest.Run(m)) }
@@ -115,10 +116,10 @@ func open(t *testing.T) *site {
 			Keys:  identity.NewKeys(s.store.AccessKeys(), s.store.Certificates(), s.roles, master, time.Now),
 			Roles: s.roles, GroupRoles: s.store.GroupRoles(), Cores: s.store.Cores(),
 		},
-		Principals: identity.Principals{Registry: s.registry}, Deployments: watched{s.engine, s.polls}, Artifacts: s.blobs,
+		Principals: identity.Principals{Registry: s.registry, Documents: new(policy.Documents)}, Deployments: watched{s.engine, s.polls}, Artifacts: s.blobs,
 		Presence:    noticed{s.presence, s.broken},
 		Discovery:   discovery.New(s.store.Holdings(), s.cores, s.authorities),
-		Sites:       sites.New(sites.Options{Cores: s.store.Cores(), Devices: s.store.Holdings(), Connectivity: s.cores, Authorities: s.authorities}),
+		Sites:       sites.New(sites.Options{Cores: s.store.Cores(), Devices: s.store.Holdings(), Connectivity: s.cores, Authorities: s.authorities, Offline: sites.DefaultOffline}),
 		Cores:       s.cores,
 		SigningKeys: signer{s.key},
 		Now:         func() time.Time { return time.Now().Add(time.Duration(s.late.Load())) }, Logger: logger,
@@ -168,7 +169,7 @@ func (silence) Publish(context.Context, fescue.Partition, string, []byte, byte, 
 	return nil
 }
 
-// noticed is a Presence that tells when a long poll broke.
+// noticed is a Presence that reports when a long poll broke.
 type noticed struct {
 	*cores.Presence
 	broken chan<- struct{}
@@ -179,7 +180,7 @@ func (n noticed) Gone(p fescue.Partition, thing string) {
 	n.broken <- struct{}{}
 }
 
-// watched is an engine that tells when a long poll waits.
+// watched is an engine that reports when a long poll waits.
 type watched struct {
 	*deploy.Engine
 	polls chan<- struct{}
@@ -188,11 +189,11 @@ type watched struct {
 func (w watched) Await(ctx context.Context, p fescue.Partition, thing string, poll corelink.Poll,
 	allowed func(context.Context, *fescue.Deployment) error,
 ) (corelink.Offer, error) {
-	told := false
+	reported := false
 	return w.Engine.Await(ctx, p, thing, poll, func(ctx context.Context, d *fescue.Deployment) error {
 		err := allowed(ctx, d)
-		if err == nil && d == nil && !told {
-			told = true
+		if err == nil && d == nil && !reported {
+			reported = true
 			select {
 			case w.polls <- struct{}{}:
 			default:

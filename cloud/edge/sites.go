@@ -14,20 +14,21 @@ import (
 
 // Sites is for a core's MQTT server for client devices.
 type Sites interface {
-	// Site is nil for a core without client devices.
-	Site(ctx context.Context, p fescue.Partition, thing string) (*corelink.Site, error)
-	Certificate(ctx context.Context, p fescue.Partition, thing, csr string) (corelink.ServerCertificate, error)
+	// Site is nil for a core without client devices, and for one that has left its group.
+	Site(ctx context.Context, p fescue.Partition, thing, certificateID string) (*corelink.Site, error)
+	Certificate(ctx context.Context, p fescue.Partition, thing, certificateID string, request corelink.CertificateRequest) (corelink.ServerCertificate, error)
 }
 
-// Cores keeps where client devices reach a core.
+// Cores keeps where client devices reach a core, and whether it sends telemetry.
 type Cores interface {
+	SyncTelemetry(ctx context.Context, p fescue.Partition, thing string, says fescue.Telemetry) (fescue.Telemetry, error)
 	Connectivity(ctx context.Context, p fescue.Partition, thing string) (cores.Connectivity, error)
 	UpdateConnectivity(ctx context.Context, p fescue.Partition, thing string, info []cores.ConnectivityInfo) (cores.Connectivity, error)
 }
 
-// tellSite completes the answer to a poll. A deployment does not wait for it.
-func (h *Handler) tellSite(c *caller, thing string, offer *corelink.Offer) {
-	site, err := h.Sites.Site(c.Context(), c.Partition, thing)
+// addSite completes the answer to a poll. A deployment does not wait for it.
+func (h *Handler) addSite(c *caller, thing string, offer *corelink.Offer) {
+	site, err := h.Sites.Site(c.Context(), c.Partition, thing, c.Certificate.ID)
 	if err != nil {
 		if c.Context().Err() == nil {
 			h.Logger.Error("a core was not sent its client devices; its next poll is answered with them", "core", thing, "error", err)
@@ -35,6 +36,20 @@ func (h *Handler) tellSite(c *caller, thing string, offer *corelink.Offer) {
 		return
 	}
 	offer.Site = site
+}
+
+// syncTelemetry keeps what a core reports in its poll, and returns whether it is to send
+// telemetry; empty for a core that does not know of it, and where it is not known now. A
+// deployment does not wait for it.
+func (h *Handler) syncTelemetry(c *caller, thing string, poll corelink.Poll) fescue.Telemetry {
+	if poll.Telemetry == "" {
+		return ""
+	}
+	wanted, err := h.Cores.SyncTelemetry(c.Context(), c.Partition, thing, poll.Telemetry)
+	if err != nil && c.Context().Err() == nil {
+		h.Logger.Error("whether a core is to send telemetry could not be read; the answer to its next poll has it", "core", thing, "error", err)
+	}
+	return wanted
 }
 
 // createCertificate signs the certificate of a core's MQTT server.
@@ -50,13 +65,15 @@ func (h *Handler) createCertificate(w http.ResponseWriter, c *caller) error {
 	if err := readReport(c.Request, &request); err != nil {
 		return err
 	}
-	made, err := h.Sites.Certificate(c.Context(), c.Partition, thing, request.CSR)
+	made, err := h.Sites.Certificate(c.Context(), c.Partition, thing, c.Certificate.ID, request)
 	switch {
 	case errors.Is(err, sites.ErrRequest), errors.Is(err, groupca.ErrKey):
 		return refuse(http.StatusBadRequest, "Invalid", "%v", err)
 	case errors.Is(err, sites.ErrNoConnectivity):
 		// The original's text, seen in the field.
 		return refuse(http.StatusNotFound, "NotFound", "We do not have connectivity information for this GGC.")
+	case errors.Is(err, groupca.ErrStrayed):
+		return refuse(http.StatusNotFound, "NotFound", "%v", groupca.ErrStrayed)
 	case errors.Is(err, sites.ErrNoGroup):
 		return refuse(http.StatusNotFound, "NotFound", "%v", err)
 	case err != nil:

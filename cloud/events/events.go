@@ -2,7 +2,8 @@
 // webhooks and to MQTT. What has to be delivered stands in an outbox, written in
 // the transaction of the change itself; it leaves the outbox when its destination
 // has taken it. So every change is delivered at least once, those of one deployment in
-// order, whatever dies in between.
+// order, whatever dies in between. Telemetry of cores becomes events on MQTT alone, and
+// is not kept.
 package events
 
 import (
@@ -29,7 +30,7 @@ type Store interface {
 
 // Destination takes notifications.
 type Destination interface {
-	// Name tells it from others and stays the same across starts. It stands in
+	// Name distinguishes it from others and stays the same across starts. It stands in
 	// the database, in logs and in metrics, so it has no secrets.
 	Name() string
 	// Deliver returns nil once the destination has the notification.

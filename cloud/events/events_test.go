@@ -74,15 +74,15 @@ func receive(t *testing.T, answer func(r *http.Request, body []byte) int) *hook 
 	return h
 }
 
-// statuses is what a receiver heard of each deployment.
+// statuses is what a receiver got of each deployment.
 func (h *hook) statuses() map[string][]fescue.DeploymentStatus {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	heard := make(map[string][]fescue.DeploymentStatus)
+	received := make(map[string][]fescue.DeploymentStatus)
 	for _, c := range h.got {
-		heard[c.Detail.DeploymentID] = append(heard[c.Detail.DeploymentID], c.Detail.Status)
+		received[c.Detail.DeploymentID] = append(received[c.Detail.DeploymentID], c.Detail.Status)
 	}
-	return heard
+	return received
 }
 
 func (h *hook) destination(t *testing.T) events.Destination {
@@ -128,7 +128,7 @@ func run(t *testing.T, s *events.Service) (stop func()) {
 	return stop
 }
 
-// fail makes a deployment that fails, and returns what there is to tell of it.
+// fail makes a deployment that fails, and returns what there is to report of it.
 func fail(t *testing.T, s *store.DB) string {
 	t.Helper()
 	now := time.Now().UTC()
@@ -145,14 +145,14 @@ func fail(t *testing.T, s *store.DB) string {
 	return d.ID
 }
 
-// heard waits until a receiver heard the whole life of all, and nothing else.
-func (h *hook) heard(t *testing.T, ids ...string) {
+// received waits until a receiver got the whole life of all, and nothing else.
+func (h *hook) received(t *testing.T, ids ...string) {
 	t.Helper()
 	want := make(map[string][]fescue.DeploymentStatus)
 	for _, id := range ids {
 		want[id] = []fescue.DeploymentStatus{fescue.Building, fescue.Failure}
 	}
-	testkit.Eventually(t, "heard", func() error {
+	testkit.Eventually(t, "every change delivered", func() error {
 		if diff := gocmp.Diff(want, h.statuses()); diff != "" {
 			return errors.New(diff)
 		}
@@ -191,7 +191,7 @@ func TestDelivery(t *testing.T) {
 		})
 		service := serve(t, s, h.destination(t))
 		run(t, service)
-		h.heard(t, fail(t, s))
+		h.received(t, fail(t, s))
 		testkit.Eventually(t, "counted", func() error {
 			if st := status(t, service, h.destination(t).Name()); st.Delivered != 2 || !st.Configured || st.Failed != 0 {
 				return fmt.Errorf("%+v", st)
@@ -211,7 +211,7 @@ func TestDelivery(t *testing.T) {
 		for range 20 {
 			ids = append(ids, fail(t, s))
 		}
-		alive.heard(t, ids...)
+		alive.received(t, ids...)
 		testkit.Eventually(t, "failure seen", func() error {
 			st := status(t, service, gone.Name())
 			if st.Failed == 0 || st.Pending != 40 || st.Oldest.IsZero() || st.LastError == "" {
@@ -223,7 +223,7 @@ func TestDelivery(t *testing.T) {
 			t.Errorf("the URL is shown: %+v", st)
 		}
 	})
-	t.Run("one that comes back hears everything, in order", func(t *testing.T) {
+	t.Run("one that comes back gets everything, in order", func(t *testing.T) {
 		t.Parallel()
 		s := storetest.Open(t)
 		var mu sync.Mutex
@@ -242,7 +242,7 @@ func TestDelivery(t *testing.T) {
 			ids = append(ids, fail(t, s))
 		}
 		run(t, service)
-		h.heard(t, ids...)
+		h.received(t, ids...)
 	})
 	t.Run("one event that is always refused holds only its deployment", func(t *testing.T) {
 		t.Parallel()
@@ -258,7 +258,7 @@ func TestDelivery(t *testing.T) {
 		poison = fail(t, s)
 		ids := []string{fail(t, s), fail(t, s)}
 		run(t, service)
-		h.heard(t, ids...)
+		h.received(t, ids...)
 		testkit.Eventually(t, "only the refused one's wait", func() error {
 			if st := status(t, service, h.destination(t).Name()); st.Pending != 2 {
 				return fmt.Errorf("%+v", st)
@@ -276,11 +276,11 @@ func TestDelivery(t *testing.T) {
 		for i := range 20 {
 			ids = append(ids, fail(t, s))
 			if i == 0 {
-				h.heard(t, ids...)
+				h.received(t, ids...)
 				run(t, second)
 			}
 		}
-		h.heard(t, ids...)
+		h.received(t, ids...)
 		// What is under way when a server stops may go out again: here nothing is.
 		testkit.Eventually(t, "written down", func() error {
 			if st := status(t, first, h.destination(t).Name()); st.Pending != 0 {
@@ -290,7 +290,7 @@ func TestDelivery(t *testing.T) {
 		})
 		stop() // gives the lease back: the other goes on
 		ids = append(ids, fail(t, s))
-		h.heard(t, ids...)
+		h.received(t, ids...)
 	})
 	t.Run("what is too old is dropped and counted", func(t *testing.T) {
 		t.Parallel()
@@ -313,7 +313,7 @@ func TestDelivery(t *testing.T) {
 			return nil
 		})
 	})
-	t.Run("a destination of an earlier start is told of", func(t *testing.T) {
+	t.Run("a destination of an earlier start is reported", func(t *testing.T) {
 		t.Parallel()
 		s := storetest.Open(t)
 		h := receive(t, nil)
@@ -324,7 +324,7 @@ func TestDelivery(t *testing.T) {
 			t.Errorf("%+v", st)
 		}
 		run(t, serve(t, s, h.destination(t)))
-		h.heard(t, id)
+		h.received(t, id)
 	})
 }
 
@@ -333,6 +333,7 @@ type recorder struct {
 	mu       sync.Mutex
 	failures int
 	topics   []string
+	last     []byte
 }
 
 func (r *recorder) Publish(_ context.Context, p fescue.Partition, topic string, payload []byte, qos byte, retain bool) error {
@@ -344,7 +345,7 @@ func (r *recorder) Publish(_ context.Context, p fescue.Partition, topic string, 
 	if p != home || qos != 1 || retain || !json.Valid(payload) {
 		return fmt.Errorf("%s: %s, QoS %d, retained %v", p, payload, qos, retain)
 	}
-	r.topics = append(r.topics, topic)
+	r.topics, r.last = append(r.topics, topic), slices.Clone(payload)
 	return nil
 }
 

@@ -35,18 +35,31 @@ type NotificationBacklog struct {
 	Oldest time.Time
 }
 
-// StatusChange is the envelope of a notification, as EventBridge carried it
-// (AWS IoT Greengrass V1 developer guide, "Get deployment notifications").
+// Envelope is what every event has, as EventBridge carried it (AWS IoT Greengrass V1
+// developer guide, "Get deployment notifications").
+type Envelope struct {
+	Version    string   `json:"version"`
+	ID         string   `json:"id"`
+	DetailType string   `json:"detail-type"`
+	Source     string   `json:"source"`
+	Account    string   `json:"account"`
+	Time       string   `json:"time"`
+	Region     string   `json:"region"`
+	Resources  []string `json:"resources"`
+}
+
+// envelope is that of a new event of a partition.
+func envelope(p fescue.Partition, detailType string, at time.Time) Envelope {
+	return Envelope{
+		Version: "0", ID: fescue.NewID(), DetailType: detailType, Source: "aws.greengrass",
+		Account: p.Account, Time: fescue.TimestampSeconds(at), Region: p.Region, Resources: []string{},
+	}
+}
+
+// StatusChange is the event of a notification.
 type StatusChange struct {
-	Version    string             `json:"version"`
-	ID         string             `json:"id"`
-	DetailType string             `json:"detail-type"`
-	Source     string             `json:"source"`
-	Account    string             `json:"account"`
-	Time       string             `json:"time"`
-	Region     string             `json:"region"`
-	Resources  []string           `json:"resources"`
-	Detail     StatusChangeDetail `json:"detail"`
+	Envelope
+	Detail StatusChangeDetail `json:"detail"`
 }
 
 // StatusChangeDetail says which deployment changed, and to what.
@@ -60,10 +73,8 @@ type StatusChangeDetail struct {
 // Change is the event that carries a deployment's present status, under a new id.
 func Change(d fescue.Deployment) StatusChange {
 	return StatusChange{
-		Version: "0", ID: fescue.NewID(), DetailType: "Greengrass Deployment Status Change", Source: "aws.greengrass",
-		Account: d.Partition.Account, Time: fescue.TimestampSeconds(d.UpdatedAt), Region: d.Partition.Region,
-		Resources: []string{},
-		Detail:    StatusChangeDetail{d.GroupID, d.ID, d.Type, d.Status},
+		envelope(d.Partition, "Greengrass Deployment Status Change", d.UpdatedAt),
+		StatusChangeDetail{d.GroupID, d.ID, d.Type, d.Status},
 	}
 }
 

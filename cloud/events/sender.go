@@ -19,8 +19,8 @@ const (
 	parallel = 8
 	// idlePoll is how often an empty outbox is looked at.
 	idlePoll = 250 * time.Millisecond
-	// patience bounds one delivery.
-	patience = 10 * time.Second
+	// deliveryTimeout bounds one delivery.
+	deliveryTimeout = 10 * time.Second
 )
 
 // sender delivers to one destination.
@@ -119,7 +119,7 @@ func (s *sender) round(ctx context.Context, limit int) (delivered int, err error
 		}
 	})
 	// What was delivered is written down even when this server is to stop.
-	finish, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	finish, cancel := context.WithTimeout(context.WithoutCancel(ctx), deliveryTimeout)
 	defer cancel()
 	if err := s.o.Store.FinishNotifications(finish, s.to.Name(), done, failed); err != nil {
 		return 0, errors.Join(first, err)
@@ -128,7 +128,7 @@ func (s *sender) round(ctx context.Context, limit int) (delivered int, err error
 }
 
 func (s *sender) deliver(ctx context.Context, n Notification) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, deliveryTimeout)
 	defer cancel()
 	return s.to.Deliver(ctx, n)
 }

@@ -24,9 +24,15 @@ type Store interface {
 	GroupAuthorities(ctx context.Context, p fescue.Partition, groupID string, at time.Time) ([]Authority, error)
 	// AddFirstGroupAuthority changes nothing when the group has one.
 	AddFirstGroupAuthority(ctx context.Context, p fescue.Partition, a Authority) error
+	// RotateGroupAuthority drops at once what signed for a core that is not the group's
+	// any more.
 	RotateGroupAuthority(ctx context.Context, p fescue.Partition, a Authority, token fescue.Token) (id string, err error)
-	// RecordLeaf of an authority that is no longer kept is fescue.ErrNotFound.
-	RecordLeaf(ctx context.Context, p fescue.Partition, groupID, authorityID string, end time.Time) error
+	// CheckHolder is ErrStrayed for a core for which RecordHolder is.
+	CheckHolder(ctx context.Context, p fescue.Partition, groupID string, h Holder) error
+	// RecordHolder for an authority that is no longer kept is fescue.ErrNotFound, and
+	// ErrStrayed for a core that is not the group's any more. That look and the record are
+	// one step beside a rotation.
+	RecordHolder(ctx context.Context, p fescue.Partition, groupID, authorityID string, h Holder) error
 	// CertificateExpiry is 0 when it was never set.
 	CertificateExpiry(ctx context.Context, p fescue.Partition, groupID string) (time.Duration, error)
 	SetCertificateExpiry(ctx context.Context, p fescue.Partition, groupID string, lifetime time.Duration) error
@@ -43,19 +49,11 @@ type Service struct {
 	store Store
 	keys  Sealer
 	now   func() time.Time
-	// rotated is called with groups for which another authority signs.
-	rotated func(ctx context.Context, p fescue.Partition, groupID string)
 }
 
 // New makes the service.
 func New(store Store, keys Sealer, now func() time.Time) *Service {
-	return &Service{store, keys, now, func(context.Context, fescue.Partition, string) {}}
-}
-
-// OnRotate has f called when another authority signs for a group. It is called before
-// the service is used.
-func (s *Service) OnRotate(f func(ctx context.Context, p fescue.Partition, groupID string)) {
-	s.rotated = f
+	return &Service{store, keys, now}
 }
 
 // Lifetimes of the certificate of a core's MQTT server (AWS IoT Greengrass
@@ -71,7 +69,9 @@ var ErrExpiry = errors.New("the certificate expiry is out of range")
 
 // Create gives a group its authority, or another one in place of the one that it
 // has: that one signs no more, and stays in the list until the certificates that
-// it signed have ended. It returns the id of the one that signs from now on.
+// it signed, and the intermediates that cores have of it, have ended. One that signed
+// for a core that was removed, or whose certificate was deactivated, is listed no more.
+// It returns the id of the one that signs from now on.
 func (s *Service) Create(ctx context.Context, p fescue.Partition, groupID string, token fescue.Token) (id string, err error) {
 	// A key is not made for a group that is not there.
 	if _, err := s.store.GroupAuthorities(ctx, p, groupID, s.now()); err != nil {
@@ -81,10 +81,7 @@ func (s *Service) Create(ctx context.Context, p fescue.Partition, groupID string
 	if err != nil {
 		return "", err
 	}
-	if id, err = s.store.RotateGroupAuthority(ctx, p, a, token); err == nil {
-		s.rotated(ctx, p, groupID)
-	}
-	return id, err
+	return s.store.RotateGroupAuthority(ctx, p, a, token)
 }
 
 // Authorities lists the authorities that client devices are to trust, the one

@@ -38,6 +38,7 @@ type site struct {
 	t     *testing.T
 	store *store.DB
 	group string
+	core  groupca.Holder
 
 	mu  sync.Mutex
 	now time.Time
@@ -49,7 +50,13 @@ func open(t *testing.T) *site {
 	s := &site{t: t, store: st, now: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)}
 	s.Service = s.service(1)
 	s.group = s.newGroup(here)
+	s.core = storetest.Core(t, st, here, s.group, 1)
 	return s
+}
+
+// ask is a request of the site's core.
+func (s *site) ask(public crypto.PublicKey, hosts ...string) groupca.Request {
+	return groupca.Request{Public: public, Hosts: hosts, Thing: s.core.Thing, CertificateID: s.core.CertificateID}
 }
 
 // service is one with a master key of its own.
@@ -136,7 +143,7 @@ func TestAuthority(t *testing.T) {
 		if strings.Contains(string(a.Sealed), "PRIVATE") || len(a.Sealed) == 0 {
 			t.Errorf("%q", a.Sealed)
 		}
-		_, _, err := s.service(2).Issue(t.Context(), here, s.group, ecKey(t, elliptic.P256()), []string{"a"})
+		_, err := s.service(2).Issue(t.Context(), here, s.group, s.ask(ecKey(t, elliptic.P256()), "a"))
 		if !errors.Is(err, pki.ErrSealed) {
 			t.Errorf("another master key: %v", err)
 		}
@@ -148,7 +155,7 @@ func TestRotation(t *testing.T) {
 	s, ctx := open(t), t.Context()
 	public := ecKey(t, elliptic.P256())
 	first := s.ids(t)[0]
-	if _, _, err := s.Issue(ctx, here, s.group, public, []string{"10.0.0.1"}); err != nil {
+	if _, err := s.Issue(ctx, here, s.group, s.ask(public, "10.0.0.1")); err != nil {
 		t.Fatal(err)
 	}
 	s.wait(24 * time.Hour)
@@ -170,7 +177,8 @@ func TestRotation(t *testing.T) {
 		}
 	})
 	t.Run("the new one signs", func(t *testing.T) {
-		leaf, a, err := s.Issue(ctx, here, s.group, public, []string{"10.0.0.1"})
+		made, err := s.Issue(ctx, here, s.group, s.ask(public, "10.0.0.1"))
+		leaf, a := made.Leaf, made.Authority
 		if err != nil || a.ID != second {
 			t.Fatalf("%s, %v", a.ID, err)
 		}
@@ -195,6 +203,182 @@ func TestRotation(t *testing.T) {
 	})
 }
 
+// TestIntermediate: what a core signs with has no more than devices' libraries take, and
+// is trusted for as long as it is good, unless the core is gone.
+func TestIntermediate(t *testing.T) {
+	t.Parallel()
+	s, ctx := open(t), t.Context()
+	issue := func(t *testing.T, h groupca.Holder, life time.Duration) groupca.Issued {
+		t.Helper()
+		key, err := pki.GenerateKey(pki.RSA)
+		if err != nil {
+			t.Fatal(err)
+		}
+		made, err := s.Issue(ctx, here, s.group, groupca.Request{
+			Public: ecKey(t, elliptic.P256()), Hosts: []string{"a"}, Intermediate: key.Public(), IntermediateLifetime: life, Thing: h.Thing, CertificateID: h.CertificateID,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return made
+	}
+	rotate := func(t *testing.T) string {
+		t.Helper()
+		id, err := s.Create(ctx, here, s.group, fescue.Token{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return id
+	}
+	are := func(t *testing.T, want ...string) {
+		t.Helper()
+		if got := s.ids(t); !slices.Equal(got, want) {
+			t.Errorf("%v, want %v", got, want)
+		}
+	}
+	made := issue(t, s.core, 90*24*time.Hour)
+	t.Run("profile", func(t *testing.T) {
+		c := made.Intermediate
+		for _, e := range c.Extensions {
+			if id := e.Id.String(); e.Critical != (id == "2.5.29.15" || id == "2.5.29.19") || !slices.Contains([]string{"2.5.29.14", "2.5.29.15", "2.5.29.19", "2.5.29.35", "2.5.29.37"}, id) {
+				t.Errorf("extension %s, critical: %v", id, e.Critical)
+			}
+		}
+		if key, _ := c.PublicKey.(*rsa.PublicKey); key == nil || key.N.BitLen() != 2048 || !c.IsCA || c.MaxPathLen != 0 || !c.MaxPathLenZero || c.SignatureAlgorithm != x509.SHA256WithRSA {
+			t.Errorf("%T, path length %d, %v", c.PublicKey, c.MaxPathLen, c.SignatureAlgorithm)
+		}
+		if c.KeyUsage != x509.KeyUsageCertSign || !slices.Equal(c.ExtKeyUsage, []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}) {
+			t.Errorf("it is for %v, %v: want servers' certificates alone", c.KeyUsage, c.ExtKeyUsage)
+		}
+		above, err := pki.ParseCertificate([]byte(made.Authority.PEM))
+		if err != nil || !c.NotAfter.Equal(s.now.Add(90*24*time.Hour)) || c.Subject.String() == above.Subject.String() {
+			t.Errorf("%v, until %v, %s", err, c.NotAfter, c.Subject)
+		}
+	})
+	first := made.Authority.ID
+	second := rotate(t)
+	t.Run("an ordinary rotation keeps the old one until the intermediate ends", func(t *testing.T) {
+		s.wait(90*24*time.Hour - time.Millisecond)
+		are(t, second, first)
+		s.wait(time.Millisecond)
+		are(t, second)
+	})
+	t.Run("a rotation while another core has the place drops what signed for the one before", func(t *testing.T) {
+		issue(t, s.core, 90*24*time.Hour)
+		next := storetest.Core(t, s.store, here, s.group, 2)
+		third := rotate(t)
+		are(t, third)
+		issue(t, next, time.Hour)
+		fourth := rotate(t)
+		are(t, fourth, third)
+		t.Run("also in a later rotation", func(t *testing.T) {
+			if err := s.store.Certificates().SetCertificateStatus(ctx, here, next.CertificateID, fescue.CertificateInactive, s.now); err != nil {
+				t.Fatal(err)
+			}
+			are(t, fourth, third)
+			fifth := rotate(t)
+			are(t, fifth)
+		})
+	})
+	t.Run("a rotation after a theft", func(t *testing.T) {
+		for n, steal := range []func(h groupca.Holder) error{
+			func(h groupca.Holder) error {
+				return s.store.Certificates().SetCertificateStatus(ctx, here, h.CertificateID, fescue.CertificateRevoked, s.now)
+			},
+			func(h groupca.Holder) error { return s.store.Things().DetachThing(ctx, here, h.Thing, h.CertificateID) },
+		} {
+			h := storetest.Core(t, s.store, here, s.group, 10+n)
+			issue(t, h, time.Hour)
+			if err := steal(h); err != nil {
+				t.Fatal(err)
+			}
+			are(t, rotate(t))
+		}
+	})
+}
+
+// TestStrayed: nothing is signed for a core that is not the group's any more, neither by the
+// authority that it had nor by the one that a rotation puts in its place.
+func TestStrayed(t *testing.T) {
+	t.Parallel()
+	s, ctx := open(t), t.Context()
+	public := ecKey(t, elliptic.P256())
+	issue := func(h groupca.Holder) error {
+		_, err := s.Issue(ctx, here, s.group, groupca.Request{
+			Public: public, Hosts: []string{"a"}, Intermediate: public, IntermediateLifetime: 90 * 24 * time.Hour, Thing: h.Thing, CertificateID: h.CertificateID,
+		})
+		if check := s.Check(ctx, here, s.group, h.Thing, h.CertificateID); errors.Is(check, groupca.ErrStrayed) != errors.Is(err, groupca.ErrStrayed) {
+			t.Errorf("%v where it is asked before, %v where it is signed", check, err)
+		}
+		return err
+	}
+	strayed := func(t *testing.T, h groupca.Holder) {
+		t.Helper()
+		if err := issue(h); !errors.Is(err, groupca.ErrStrayed) {
+			t.Errorf("the present authority: %v", err)
+		}
+		id, err := s.Create(ctx, here, s.group, fescue.Token{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := issue(h); !errors.Is(err, groupca.ErrStrayed) {
+			t.Errorf("the next authority: %v", err)
+		}
+		if got := s.ids(t); !slices.Equal(got, []string{id}) {
+			t.Errorf("listed are %v, want %s alone", got, id)
+		}
+	}
+	status := func(t *testing.T, h groupca.Holder, status fescue.CertificateStatus) {
+		t.Helper()
+		if err := s.store.Certificates().SetCertificateStatus(ctx, here, h.CertificateID, status, s.now); err != nil {
+			t.Fatal(err)
+		}
+	}
+	last := s.core
+	good := func(t *testing.T) {
+		t.Helper()
+		if err := issue(last); err != nil {
+			t.Fatal(err)
+		}
+	}
+	good(t)
+	t.Run("another core is named", func(t *testing.T) {
+		next := storetest.Core(t, s.store, here, s.group, 2)
+		strayed(t, last)
+		last = next
+		good(t)
+	})
+	t.Run("deactivated, until it is activated", func(t *testing.T) {
+		status(t, last, fescue.CertificateInactive)
+		strayed(t, last)
+		status(t, last, fescue.CertificateActive)
+		good(t)
+	})
+	t.Run("with another core's certificate", func(t *testing.T) {
+		if err := issue(groupca.Holder{Thing: last.Thing, CertificateID: s.core.CertificateID}); !errors.Is(err, groupca.ErrStrayed) {
+			t.Error(err)
+		}
+	})
+	t.Run("detached", func(t *testing.T) {
+		good(t)
+		if err := s.store.Things().DetachThing(ctx, here, last.Thing, last.CertificateID); err != nil {
+			t.Fatal(err)
+		}
+		strayed(t, last)
+		if err := s.store.Things().AttachThing(ctx, here, last.Thing, last.CertificateID); err != nil {
+			t.Fatal(err)
+		}
+	})
+	t.Run("no core is named", func(t *testing.T) {
+		good(t)
+		v := fescue.DefinitionVersion{Kind: fescue.GroupKind, DefinitionID: s.group, ID: fescue.NewID(), CreatedAt: s.now, Body: []byte("{}")}
+		if _, err := s.store.Definitions().CreateVersion(ctx, here, v, fescue.Token{}); err != nil {
+			t.Fatal(err)
+		}
+		strayed(t, last)
+	})
+}
+
 // Certificates that are signed while the authority is rotated are of one that is
 // listed: client devices that look now can check them.
 func TestIssueWhileRotating(t *testing.T) {
@@ -210,11 +394,11 @@ func TestIssueWhileRotating(t *testing.T) {
 		}
 	})
 	for range 20 {
-		_, a, err := s.Issue(ctx, here, s.group, public, []string{"10.0.0.1"})
+		made, err := s.Issue(ctx, here, s.group, s.ask(public, "10.0.0.1"))
 		if err != nil {
 			t.Error(err)
-		} else if !slices.Contains(s.ids(t), a.ID) {
-			t.Errorf("authority %s signed and is not listed", a.ID)
+		} else if !slices.Contains(s.ids(t), made.Authority.ID) {
+			t.Errorf("authority %s signed and is not listed", made.Authority.ID)
 		}
 	}
 	rotations.Wait()
@@ -231,10 +415,11 @@ func TestIssue(t *testing.T) {
 		"RSA 2048": key.Public(), "P-256": ecKey(t, elliptic.P256()), "P-384": ecKey(t, elliptic.P384()),
 	} {
 		t.Run(name, func(t *testing.T) {
-			leaf, a, err := s.Issue(ctx, here, s.group, public, []string{"gate.example.org", "10.0.0.1", "::1"})
+			made, err := s.Issue(ctx, here, s.group, s.ask(public, "gate.example.org", "10.0.0.1", "::1"))
 			if err != nil {
 				t.Fatal(err)
 			}
+			leaf, a := made.Leaf, made.Authority
 			roots := x509.NewCertPool()
 			roots.AppendCertsFromPEM([]byte(a.PEM))
 			for _, host := range []string{"gate.example.org", "10.0.0.1", "::1"} {
@@ -251,9 +436,9 @@ func TestIssue(t *testing.T) {
 		if _, err := s.Configure(ctx, here, s.group, groupca.MaxExpiry); err != nil {
 			t.Fatal(err)
 		}
-		leaf, _, err := s.Issue(ctx, here, s.group, key.Public(), []string{"a"})
-		if err != nil || !leaf.NotAfter.Equal(s.now.Add(groupca.MaxExpiry)) {
-			t.Errorf("%v, %v", leaf, err)
+		made, err := s.Issue(ctx, here, s.group, s.ask(key.Public(), "a"))
+		if err != nil || !made.Leaf.NotAfter.Equal(s.now.Add(groupca.MaxExpiry)) {
+			t.Errorf("%v, %v", made.Leaf, err)
 		}
 	})
 	t.Run("refused keys", func(t *testing.T) {
@@ -265,13 +450,21 @@ func TestIssue(t *testing.T) {
 		for name, public := range map[string]crypto.PublicKey{
 			"none": nil, "Ed25519": ed, "P-224": ecKey(t, elliptic.P224()), "P-521": ecKey(t, elliptic.P521()), "RSA 1023": short,
 		} {
-			if _, _, err := s.Issue(ctx, here, s.group, public, []string{"a"}); !errors.Is(err, groupca.ErrKey) {
+			if _, err := s.Issue(ctx, here, s.group, s.ask(public, "a")); !errors.Is(err, groupca.ErrKey) {
 				t.Errorf("%s: %v", name, err)
+			}
+			if public == nil {
+				continue // asks for no intermediate
+			}
+			r := s.ask(key.Public(), "a")
+			r.Intermediate, r.IntermediateLifetime = public, time.Hour
+			if _, err := s.Issue(ctx, here, s.group, r); !errors.Is(err, groupca.ErrKey) {
+				t.Errorf("%s for the intermediate: %v", name, err)
 			}
 		}
 	})
 	t.Run("no host", func(t *testing.T) {
-		if _, _, err := s.Issue(ctx, here, s.group, ecKey(t, elliptic.P256()), nil); err == nil {
+		if _, err := s.Issue(ctx, here, s.group, s.ask(ecKey(t, elliptic.P256()))); err == nil {
 			t.Error("no error")
 		}
 	})
@@ -318,7 +511,7 @@ func TestUnknownGroup(t *testing.T) {
 			_, listed := s.Authorities(ctx, at.p, at.group)
 			_, read := s.Configuration(ctx, at.p, at.group)
 			_, written := s.Configure(ctx, at.p, at.group, groupca.MaxExpiry)
-			_, _, issued := s.Issue(ctx, at.p, at.group, ecKey(t, elliptic.P256()), []string{"a"})
+			_, issued := s.Issue(ctx, at.p, at.group, s.ask(ecKey(t, elliptic.P256()), "a"))
 			for _, err := range []error{created, listed, read, written, issued} {
 				if !errors.Is(err, fescue.ErrNotFound) {
 					t.Errorf("%v", err)

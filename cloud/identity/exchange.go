@@ -20,7 +20,7 @@ const greengrassService = "greengrass.amazonaws.com"
 type Exchange struct {
 	Keys  *Keys
 	Roles *Roles
-	// GroupRoles and Cores tell the role of a group, and which group deploys a core.
+	// GroupRoles and Cores return the role of a group, and which group deploys a core.
 	GroupRoles interface {
 		AssociatedRole(ctx context.Context, p fescue.Partition, groupID string) (roleARN string, at time.Time, err error)
 	}
@@ -95,7 +95,7 @@ var groupCeiling = sync.OnceValue(func() policy.Set {
 	return policy.Set{d}
 })
 
-// CertificateStore knows certificates. aws is the first part of the ARNs that it tells.
+// CertificateStore knows certificates. aws is the first part of the ARNs that it returns.
 type CertificateStore interface {
 	// Principal of a certificate that no partition has is fescue.ErrNotFound.
 	Principal(ctx context.Context, aws, certificateID string) (fescue.Principal, error)
@@ -116,7 +116,7 @@ func (k *Keys) readCore(ctx context.Context, row SessionKey) (Signer, error) {
 		return Signer{}, ErrUnknownKey
 	}
 	return Signer{
-		Key:    Key{Account: p.Partition.Account},
-		Caller: Caller{Name: "core", Access: "group's role", Policies: []policy.Set{groupCeiling()}},
+		Key:    Key{Account: p.Partition.Account, Ends: p.Certificate.NotAfter},
+		Caller: Caller{Name: "core", Holder: row.Parent, Access: "group's role", Policies: []policy.Set{groupCeiling()}},
 	}, nil
 }

@@ -77,7 +77,7 @@ func TestExchange(t *testing.T) {
 		made := get(t, narrow)
 		signer, err := k.Signer(t.Context(), made.ID)
 		if err != nil || signer.Account != account || signer.Secret != made.Secret || signer.SessionToken != made.Token || signer.Identity != "assumed-role/narrow/g" ||
-			!signer.Conditional || signer.Scope != nil || !made.ExpiresAt.Equal(s.now().Add(time.Hour)) {
+			!signer.Conditional || signer.Scope != nil || !signer.Ends.Equal(made.ExpiresAt) || !made.ExpiresAt.Equal(s.now().Add(time.Hour)) {
 			t.Errorf("%+v, %v", signer, err)
 		}
 		if !allows(t, k, made.ID, "s3:GetObject") || allows(t, k, made.ID, "s3:PutObject") {

@@ -29,10 +29,11 @@ var levels = []struct {
 		{"Effect":"Allow","Action":"*","Resource":"*"}]}`},
 	{"deployer", "everything but deletions, access keys, the audit record and the values of secrets", `{"Version":"2012-10-17","Statement":[
 		{"Effect":"Allow","Action":["greengrass:*","iot:*","lambda:*","s3:*","iam:*","secretsmanager:*","sts:*","fescue:*"],"Resource":"*"},
-		{"Effect":"Deny","Action":["*:Delete*","*:BatchDelete*","iam:*AccessKey*","fescue:*AccessKey*","fescue:*Audit*","secretsmanager:*GetSecretValue"],"Resource":"*"}]}`},
-	{"reader", "reading, but for the audit record and the values of secrets", `{"Version":"2012-10-17","Statement":[
+		{"Effect":"Deny","Action":["*:Delete*","*:BatchDelete*","iam:*AccessKey*","fescue:*AccessKey*","fescue:*Audit*","secretsmanager:*GetSecretValue"],"Resource":"*"},
+		{"Effect":"Deny","Action":"iot:Publish","Resource":["arn:*:iot:*:*:topic/$aws/things/*/shadow/delete","arn:*:iot:*:*:topic/$aws/things/*/shadow/name/*/delete"]}]}`},
+	{"reader", "reading, but for access keys, the audit record and the values of secrets", `{"Version":"2012-10-17","Statement":[
 		{"Effect":"Allow","Action":["*:Get*","*:List*","*:Describe*","s3:Head*","fescue:Check*"],"Resource":"*"},
-		{"Effect":"Deny","Action":["fescue:*Audit*","secretsmanager:*GetSecretValue"],"Resource":"*"}]}`},
+		{"Effect":"Deny","Action":["fescue:*AccessKey*","fescue:*Audit*","secretsmanager:*GetSecretValue"],"Resource":"*"}]}`},
 }
 
 // AccessLevels are the names of the access levels that a key may have.
@@ -42,6 +43,16 @@ func AccessLevels() []string {
 		names[i] = l.name
 	}
 	return names
+}
+
+// Meaning is what an access level may do, in words.
+func Meaning(level string) string {
+	for _, l := range levels {
+		if l.name == level {
+			return l.meaning
+		}
+	}
+	return ""
 }
 
 // compiledLevels are the documents of the access levels by name.

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/identity"
 	"github.com/fescue-edge/fescue/policy"
 )
@@ -65,6 +66,35 @@ func TestAccessLevels(t *testing.T) {
 			got := set.Evaluate(policy.Request{Action: action, Resource: "*"})
 			if (got == policy.Allowed) != slices.Contains(who, role) {
 				t.Errorf("%s as %s: %v", action, role, got)
+			}
+		}
+	}
+}
+
+// A deployer deletes no shadow by a message either.
+func TestDeployerDeletesNoShadow(t *testing.T) {
+	t.Parallel()
+	sets := map[string]policy.Set{}
+	for _, level := range identity.AccessLevels() {
+		sets[level] = policies(t, identity.Grant{Access: level})
+	}
+	for _, tc := range []struct {
+		partition fescue.Partition
+		topic     string
+		deployer  bool
+	}{
+		{home, "$aws/things/Lamp/shadow/delete", false},
+		{home, "$aws/things/Lamp/shadow/name/night/delete", false},
+		{fescue.Partition{AWS: "aws-cn", Account: account, Region: "cn-north-1"}, "$aws/things/Lamp/shadow/delete", false},
+		{home, "$aws/things/Lamp/shadow/update", true},
+		{home, "$aws/things/Lamp/shadow/get", true},
+		{home, "$aws/things/Lamp/shadow/name/delete/update", true},
+		{home, "mill/shadow/delete", true},
+	} {
+		for level, want := range map[string]bool{"deployer": tc.deployer, "admin": true, "reader": false} {
+			got := sets[level].Evaluate(policy.Request{Action: "iot:Publish", Resource: tc.partition.TopicARN(tc.topic)})
+			if (got == policy.Allowed) != want {
+				t.Errorf("%s to %s: %v", level, tc.topic, got)
 			}
 		}
 	}

@@ -33,6 +33,8 @@ type KeyStore interface {
 	AdoptAccessKeys(ctx context.Context, seal func(AccessKey) ([]byte, error), record func(AccessKey) audit.Record) ([]AccessKey, error)
 	AddSessionKey(ctx context.Context, k SessionKey) error
 	SessionKey(ctx context.Context, id string) (SessionKey, error)
+	// RemoveSessionKey ends a temporary key: of two who do only one gets no error.
+	RemoveSessionKey(ctx context.Context, id string) error
 }
 
 // Keys keeps the access keys that API callers sign with. Secrets are stored sealed
@@ -136,15 +138,30 @@ func (k *Keys) put(ctx context.Context, id, secret, account, name string, grant 
 	return k.store.PutAccessKey(ctx, row, records...)
 }
 
-// Create makes a key, and the audit record of it. The secret is returned only here.
+// Create makes a key for the operator, and the audit record of it. The secret is
+// returned only here.
 func (k *Keys) Create(ctx context.Context, account, name string, grant Grant) (id, secret string, err error) {
+	if id, secret, err = newKey(); err != nil {
+		return "", "", err
+	}
+	return id, secret, k.put(ctx, id, secret, account, name, grant, k.record("CreateAccessKey", account, id))
+}
+
+// Issue makes a key for a caller, whose call has a record. The secret is returned only
+// here.
+func (k *Keys) Issue(ctx context.Context, account, name string, grant Grant) (id, secret string, err error) {
+	if id, secret, err = newKey(); err != nil {
+		return "", "", err
+	}
+	return id, secret, k.put(ctx, id, secret, account, name, grant)
+}
+
+func newKey() (id, secret string, err error) {
 	var raw [40]byte
 	if _, err := rand.Read(raw[:]); err != nil {
 		return "", "", err
 	}
-	id = "AKIA" + base32.StdEncoding.EncodeToString(raw[:10])
-	secret = base64.RawStdEncoding.EncodeToString(raw[10:])
-	return id, secret, k.put(ctx, id, secret, account, name, grant, k.record("CreateAccessKey", account, id))
+	return "AKIA" + base32.StdEncoding.EncodeToString(raw[:10]), base64.RawStdEncoding.EncodeToString(raw[10:]), nil
 }
 
 // List is every key, revoked ones included, without secrets.
@@ -169,6 +186,19 @@ func (k *Keys) Revoke(ctx context.Context, id string) error {
 	return k.store.RevokeAccessKey(ctx, id, k.record("DeleteAccessKey", row.Account, id))
 }
 
+// Withdraw ends a key of an account as Revoke does, for a caller, whose call has a
+// record. One that is not there or is another account's is fescue.ErrNotFound.
+func (k *Keys) Withdraw(ctx context.Context, account, id string) error {
+	row, err := k.store.AccessKey(ctx, id)
+	if err == nil && row.Account != account {
+		err = fescue.ErrNotFound
+	}
+	if err != nil {
+		return err
+	}
+	return k.store.RevokeAccessKey(ctx, id)
+}
+
 // record is the audit record of what an operator does on the data folder.
 func (k *Keys) record(operation, account, id string) audit.Record {
 	return audit.Record{
@@ -186,7 +216,12 @@ func (k *Keys) Signer(ctx context.Context, id string) (Signer, error) {
 	if ok && now.Before(hit.until) && now.After(hit.until.Add(-2*freshness)) {
 		return hit.Signer, nil
 	}
-	read := k.read
+	return k.Current(ctx, id)
+}
+
+// Current is Signer of what is in the database now: it asks for whoever stays connected.
+func (k *Keys) Current(ctx context.Context, id string) (Signer, error) {
+	now, read := k.now(), k.read
 	if IsSession(id) {
 		read = k.readSession
 	}
@@ -222,7 +257,7 @@ func (k *Keys) read(ctx context.Context, id string) (Signer, error) {
 	return Signer{
 		Key: Key{ID: id, Secret: secret, Account: row.Account},
 		Caller: Caller{
-			Name: row.Name, Identity: "user/" + userName(row), Access: row.Access,
+			Name: row.Name, Identity: "user/" + userName(row), Holder: id, Access: row.Access,
 			Policies: []policy.Set{policies}, Scope: scope,
 		},
 	}, nil

@@ -177,7 +177,7 @@ func TestPutRefuses(t *testing.T) {
 				t.Errorf("%v", err)
 			}
 			if err != nil && c.secret != "" && strings.Contains(err.Error(), c.secret) {
-				t.Errorf("the secret is told: %v", err)
+				t.Errorf("the error contains the secret: %v", err)
 			}
 			wantUnknown(t, k, c.id)
 		})
@@ -195,6 +195,9 @@ func TestRevoke(t *testing.T) {
 	put(t, k, id, secret)
 	wantSecret(t, k, id, secret)
 	wantSecret(t, other, id, secret)
+	if err := k.Withdraw(t.Context(), "210987654321", id); !errors.Is(err, fescue.ErrNotFound) {
+		t.Errorf("revoked by another account: %v", err)
+	}
 	if err := k.Revoke(t.Context(), id); err != nil {
 		t.Fatal(err)
 	}

@@ -35,7 +35,11 @@ type Registry interface {
 
 // Principals finds the principal of a certificate, for everything that speaks to cores and
 // devices.
-type Principals struct{ Registry Registry }
+type Principals struct {
+	Registry Registry
+	// Documents are shared by all whose principals have the same policies.
+	Documents *policy.Documents
+}
 
 // Principal is who a certificate is, by its id, the lowercase hexadecimal SHA-256
 // of the certificate. One that no partition has is fescue.ErrNotFound.
@@ -44,7 +48,7 @@ func (ps Principals) Principal(ctx context.Context, certificateID string) (Princ
 	if err != nil {
 		return Principal{}, err
 	}
-	set, err := policy.ParseAll(p.Policies)
+	set, err := ps.Documents.ParseAll(p.Policies)
 	if err != nil {
 		return Principal{}, fmt.Errorf("policies of certificate %s: %w", certificateID, err)
 	}

@@ -32,7 +32,7 @@ func TestPrincipals(t *testing.T) {
 	}
 	broken := good
 	broken.Policies = []string{"{"}
-	principals := identity.Principals{Registry: certificates{"good": good, "broken": broken}}
+	principals := identity.Principals{Registry: certificates{"good": good, "broken": broken}, Documents: new(policy.Documents)}
 	p, err := principals.Principal(t.Context(), "good")
 	if err != nil || p.Partition != home || p.Certificate.ID != "good" || len(p.Things) != 1 ||
 		p.Policies.Evaluate(policy.Request{Action: "iot:Connect", Resource: "*"}) != policy.Allowed ||

@@ -113,7 +113,7 @@ func named(set policy.Set, name string) bool {
 // what lists names, what describes the endpoint, and what makes things that bear
 // the limit's tag. Whatever else names no resource acts on the whole fleet.
 var unbound = []string{
-	"greengrass:List*", "greengrass:GetServiceRoleForAccount", "greengrass:CreateGroup", "greengrass:Create*Definition",
+	"greengrass:List*", "fescue:ListGroupsByName", "greengrass:GetServiceRoleForAccount", "greengrass:CreateGroup", "greengrass:Create*Definition",
 	"iot:List*", "iot:DescribeEndpoint", "lambda:List*", "s3:List*", "iam:List*", "secretsmanager:List*",
 	// The function's name stands in the body: the service asks with Covers.
 	"lambda:CreateFunction",
@@ -206,11 +206,10 @@ func (s *Scope) covers(ctx context.Context, in Inventory, p fescue.Partition, te
 		}
 		return s.either(ctx, in, p, named(s.functions, name), changes, p.FunctionARN(name))
 	case "iot":
-		name, ok := arn.ThingName()
+		name, ok := thingOf(arn)
 		if !ok {
 			return false, nil
 		}
-		name, _, _ = strings.Cut(name, "/") // before the name of a shadow
 		return s.either(ctx, in, p, named(s.things, name), changes, p.ThingARN(name))
 	case "secretsmanager":
 		return s.secret(ctx, in, p, arn, changes)
@@ -218,6 +217,28 @@ func (s *Scope) covers(ctx context.Context, in Inventory, p fescue.Partition, te
 		return s.greengrass(ctx, in, p, arn.Resource, changes)
 	}
 	return false, nil
+}
+
+// thingTopics begins the topics that belong to a thing.
+const thingTopics = "$aws/things/"
+
+// thingOf is the thing that a resource of AWS IoT belongs to: a thing, its shadow, a
+// topic of its, a filter for such topics, and the client id that is its name.
+func thingOf(arn fescue.ARN) (string, bool) {
+	if name, ok := arn.ThingName(); ok {
+		name, _, _ = strings.Cut(name, "/") // before the name of a shadow
+		return name, true
+	}
+	kind, rest, _ := strings.Cut(arn.Resource, "/")
+	switch kind {
+	case "client":
+		return rest, rest != ""
+	case "topic", "topicfilter":
+		rest, below := strings.CutPrefix(rest, thingTopics)
+		name, _, more := strings.Cut(rest, "/")
+		return name, below && more && name != "" && !strings.ContainsAny(name, "+#")
+	}
+	return "", false
 }
 
 func (s *Scope) secret(ctx context.Context, in Inventory, p fescue.Partition, arn fescue.ARN, changes bool) (bool, error) {

@@ -48,13 +48,13 @@ func (i inventory) Secret(_ context.Context, p fescue.Partition, id string) (sec
 }
 
 var (
-	group, stranger = home.DefinitionARN(fescue.GroupKind, "g"), home.DefinitionARN(fescue.GroupKind, "s")
+	group, outsider = home.DefinitionARN(fescue.GroupKind, "g"), home.DefinitionARN(fescue.GroupKind, "s")
 	ownCores        = home.DefinitionARN(fescue.CoreKind, "c")
 	theirCores      = home.DefinitionARN(fescue.CoreKind, "t")
 	heldCores       = home.DefinitionARN(fescue.CoreKind, "h")
 
 	plant = inventory{
-		tags: map[string]map[string]string{group: north, stranger: south, ownCores: north, theirCores: south, heldCores: nil},
+		tags: map[string]map[string]string{group: north, outsider: south, ownCores: north, theirCores: south, heldCores: nil},
 		holders: map[string][]map[string]string{
 			home.ThingARN("Held"): {north}, home.ThingARN("Shared"): {north, south}, home.ThingARN("Theirs"): {south},
 			home.FunctionARN("Held"): {north}, home.FunctionARN("Shared"): {south, north}, home.FunctionARN("Theirs"): {south},
@@ -101,17 +101,17 @@ func TestScope(t *testing.T) {
 		{"greengrass:CreateDeployment", group, nil, true},
 		{"greengrass:GetDeploymentStatus", group + "/deployments/d", nil, true},
 		{"fescue:CancelDeployment", group + "/deployments/d", nil, true},
-		{"greengrass:CreateDeployment", stranger, nil, false},
-		{"greengrass:GetGroup", stranger, nil, false},
-		{"greengrass:TagResource", stranger, nil, false},
-		{"greengrass:TagResource", stranger, north, false},
+		{"greengrass:CreateDeployment", outsider, nil, false},
+		{"greengrass:GetGroup", outsider, nil, false},
+		{"greengrass:TagResource", outsider, nil, false},
+		{"greengrass:TagResource", outsider, north, false},
 		{"greengrass:TagResource", group, nil, true},
 		{"greengrass:TagResource", group, map[string]string{"line": "3"}, true},
 		{"greengrass:TagResource", group, north, true},
 		{"greengrass:TagResource", group, south, false}, // into another's limit
 		{"greengrass:CreateDeployment", home.DefinitionARN(fescue.GroupKind, "unknown"), nil, false},
 		{"greengrass:CreateDeployment", elsewhere.DefinitionARN(fescue.GroupKind, "g"), nil, false},
-		{"fescue:CancelDeployment", stranger + "/deployments/d", nil, false},
+		{"fescue:CancelDeployment", outsider + "/deployments/d", nil, false},
 		{"fescue:ListDeploymentsByStatus", "*", nil, false},
 		{"fescue:ListAuditRecords", "*", nil, false},
 		{"greengrass:AssociateRoleToGroup", group, nil, false}, // no limit covers a role
@@ -145,9 +145,13 @@ func TestScope(t *testing.T) {
 
 		{"fescue:ResetCoreEpoch", "arn:aws:greengrass:us-east-1:123456789012:/greengrass/cores/mill-1", nil, true},
 		{"fescue:ResetCoreEpoch", "arn:aws:greengrass:us-east-1:123456789012:/greengrass/cores/Theirs", nil, false},
+		{"fescue:RestoreCoreEpoch", "arn:aws:greengrass:us-east-1:123456789012:/greengrass/cores/mill-1", nil, true},
+		{"fescue:RestoreCoreEpoch", "arn:aws:greengrass:us-east-1:123456789012:/greengrass/cores/Theirs", nil, false},
+		{"fescue:GetCoreEpoch", "arn:aws:greengrass:us-east-1:123456789012:/greengrass/cores/Theirs", nil, false},
 		{"fescue:ListGroupCores", group, nil, true},
-		{"fescue:ListGroupCores", stranger, nil, false},
+		{"fescue:ListGroupCores", outsider, nil, false},
 		{"fescue:ListCores", "*", nil, false},
+		{"fescue:ListGroupsByName", "*", nil, true},
 		{"fescue:GetMetrics", "*", nil, false},
 		{"fescue:Subscribe", home.TopicFilterARN("mill-1/#"), nil, false},
 
@@ -168,6 +172,15 @@ func TestScope(t *testing.T) {
 		{"iotjobsdata:UpdateJobExecution", home.ThingARN("Theirs"), nil, false},
 		{"iotjobsdata:UpdateJobExecution", home.ThingARN("mill-1"), nil, true},
 		{"iot:Publish", home.TopicARN("mill-1/x"), nil, false},
+		{"iot:Publish", home.TopicARN("$aws/things/mill-1/shadow/update"), nil, true},
+		{"iot:Publish", home.TopicARN("$aws/things/saw-1/shadow/update"), nil, false},
+		{"iot:Publish", home.TopicARN("$aws/things/mill-1"), nil, false},
+		{"iot:Subscribe", home.TopicFilterARN("$aws/things/mill-1/#"), nil, true},
+		{"iot:Subscribe", home.TopicFilterARN("$aws/things/+/shadow/#"), nil, false},
+		{"iot:Subscribe", home.TopicFilterARN("$aws/things/mill-+/shadow"), nil, false},
+		{"iot:Subscribe", home.TopicFilterARN("#"), nil, false},
+		{"iot:Connect", home.ClientARN("mill-1"), nil, true},
+		{"iot:Connect", home.ClientARN("saw-1"), nil, false},
 		{"iot:UpdateRoleAlias", home.RoleAliasARN("r"), nil, false},
 
 		{"lambda:UpdateFunctionCode", home.FunctionARN("mill-a"), nil, true},

@@ -144,6 +144,9 @@ func (k *Keys) readSession(ctx context.Context, id string) (Signer, error) {
 		return Signer{}, err
 	}
 	signer.ID, signer.Secret, signer.SessionToken = s.ID, s.Secret, s.Token
+	if signer.Ends.IsZero() || row.ExpiresAt.Before(signer.Ends) {
+		signer.Ends = row.ExpiresAt
+	}
 	if row.Role == "" {
 		return signer, nil
 	}

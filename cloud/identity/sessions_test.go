@@ -54,7 +54,7 @@ func TestSessions(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if key, err := keyOf(t, k, made.ID); err != nil || key != (identity.Key{ID: made.ID, Secret: made.Secret, Account: account, SessionToken: made.Token}) {
+		if key, err := keyOf(t, k, made.ID); err != nil || key != (identity.Key{ID: made.ID, Secret: made.Secret, Account: account, SessionToken: made.Token, Ends: made.ExpiresAt}) {
 			t.Errorf("%+v, %v; made %+v", key, err, made)
 		}
 		if !identity.IsSession(made.ID) || len(made.Secret) != 40 || len(made.Token) < 90 || !made.ExpiresAt.Equal(s.now().Add(time.Hour)) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"time"
 
 	"github.com/fescue-edge/fescue/policy"
 )
@@ -27,7 +28,7 @@ type Signer struct {
 // that a revoked key fails at once.
 type Signers interface {
 	// Signer is who has the key; ErrUnknownKey, ErrExpiredKey, or another error when
-	// it cannot tell.
+	// it is not known.
 	Signer(ctx context.Context, keyID string) (Signer, error)
 }
 
@@ -39,6 +40,9 @@ type Key struct {
 	Account string
 	// SessionToken is set for temporary keys; a request must then carry it.
 	SessionToken string
+	// Ends is when a temporary key is good no more: at its own end, or at that of the
+	// certificate that asked for it. It is zero for a key that does not end by itself.
+	Ends time.Time
 }
 
 // Caller is whom a key is, and what decides about it.
@@ -48,6 +52,9 @@ type Caller struct {
 	// Identity is the resource part of the caller's ARN: "user/admin", or
 	// "assumed-role/name/session" for a key that AssumeRole gave out.
 	Identity string
+	// Holder is what the caller cannot make more of: the id of the access key, also for
+	// the temporary keys that it asked for, or of the certificate of a core that did.
+	Holder string
 	// Access is the key's access level, for texts.
 	Access string
 	// Policies each have to allow what the caller does.

@@ -232,12 +232,12 @@ func TestCreateRefused(t *testing.T) {
 		}
 	}
 	if m := s.take(); m != nil {
-		t.Errorf("told %v", m)
+		t.Errorf("sent %v", m)
 	}
 }
 
 // FuzzReceive: whatever a thing publishes, the service answers below the topic, or
-// tells the thing of its jobs, or does nothing.
+// sends the thing its jobs, or does nothing.
 func FuzzReceive(f *testing.F) {
 	for _, topic := range []string{"$aws/things/lamp/jobs/get", "$aws/things/lamp/jobs/start-next", "$aws/things/lamp/jobs/$next/get", "$aws/things/lamp/jobs/j/update", "$aws/things//jobs/get"} {
 		f.Add(topic, []byte(`{"clientToken":"t","status":"IN_PROGRESS","expectedVersion":"1","statusDetails":{"a":"b"}}`))

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/fescue-edge/fescue/periodic"
 )
 
 // Store keeps leases.
@@ -41,19 +43,12 @@ const (
 // do no harm beside another's.
 func (l Lease) Run(ctx context.Context, work func(ctx context.Context)) {
 	holder := uuid.NewString()
-	tick := time.NewTicker(renewal)
-	defer tick.Stop()
-	for {
+	periodic.AtOnce(ctx, renewal, func() {
 		if l.take(ctx, holder) {
 			l.hold(ctx, holder, work)
 			l.give(ctx, holder)
 		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-	}
+	})
 }
 
 func (l Lease) take(ctx context.Context, holder string) bool {

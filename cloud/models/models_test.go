@@ -1,11 +1,11 @@
 package models_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -33,10 +33,19 @@ func (c *counted) Object(_ context.Context, _ fescue.Partition, bucket, key stri
 	return buckets.Object{Key: key, ContentID: content, Size: int64(len(content)), ModifiedAt: time.Unix(7, 0)}, nil
 }
 
-func (c *counted) Open(_ context.Context, _ fescue.Partition, bucket, key string) (io.ReadCloser, int64, error) {
-	c.opened++
+func (c *counted) Read(ctx context.Context, p fescue.Partition, bucket, key string, choose func(buckets.Object) (buckets.Range, error)) (o buckets.Object, r io.ReadCloser, err error) {
+	if o, err = c.Object(ctx, p, bucket, key); err != nil {
+		return o, nil, err
+	}
+	want, err := choose(o)
+	if err != nil {
+		return o, nil, err
+	}
+	if want.Length > 4 {
+		c.opened++
+	}
 	content := c.objects[bucket+"/"+key]
-	return io.NopCloser(bytes.NewReader([]byte(content))), int64(len(content)), nil
+	return o, io.NopCloser(strings.NewReader(content[want.Offset : want.Offset+want.Length])), nil
 }
 
 func TestModel(t *testing.T) {
@@ -56,7 +65,14 @@ func TestModel(t *testing.T) {
 		{"s3://b/text", "", deploy.ErrModel}, {"s3://b/nothing", "", deploy.ErrModel}, {"s3://b/none", "", fescue.ErrNotFound},
 		{"s3://b", "", deploy.ErrModel}, {"s3:///k", "", deploy.ErrModel}, {"s3://b/", "", deploy.ErrModel}, {"https://b/k", "", deploy.ErrModel}, {"", "", deploy.ErrModel},
 	} {
-		m, err := s.Model(t.Context(), home, tc.uri)
+		looked, err := s.Model(t.Context(), home, tc.uri)
+		if err == nil && (looked.SHA256 != "" || looked.Packing != tc.packing) {
+			t.Errorf("%s: %+v before it is copied", tc.uri, looked)
+		}
+		m, copyErr := s.Copy(t.Context(), home, tc.uri, func(int64) {})
+		if (err == nil) != (copyErr == nil) {
+			t.Errorf("%s: %v when it is looked at, %v when it is copied", tc.uri, err, copyErr)
+		}
 		var refusal *fescue.Refusal
 		if tc.refused != nil {
 			if !errors.As(err, &refusal) || !errors.Is(err, tc.refused) {
@@ -73,14 +89,17 @@ func TestModel(t *testing.T) {
 		}
 	}
 	opened := from.opened
-	m, err := s.Model(t.Context(), home, "s3://b/zip")
+	m, err := s.Copy(t.Context(), home, "s3://b/zip", func(int64) {})
 	if err != nil || from.opened != opened {
 		t.Errorf("what has not changed was read again: %v", err)
+	}
+	if looked, err := s.Model(t.Context(), home, "s3://b/zip"); err != nil || looked != m {
+		t.Errorf("what was copied is %+v, %v, not %+v", looked, err, m)
 	}
 	if err := blobs.Delete(t.Context(), m.SHA256); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Model(t.Context(), home, "s3://b/zip"); err != nil || from.opened != opened+1 {
+	if _, err := s.Copy(t.Context(), home, "s3://b/zip", func(int64) {}); err != nil || from.opened != opened+1 {
 		t.Errorf("what was lost was not read again: %v", err)
 	}
 	if uri, ok := s.Job("arn:job"); !ok || uri != "s3://b/zip" {

@@ -29,6 +29,8 @@ type book struct {
 
 // entry is one session.
 type entry struct {
+	// certificate is the id of a certificate or an access key, for a temporary one of the
+	// key or the core's certificate that it is from.
 	certificate, partition string
 	// lasting is true for persistent sessions, seen is when the client of one was
 	// last here.

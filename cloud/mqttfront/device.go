@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -51,6 +52,12 @@ type device struct {
 	replaces  bool     // a persistent session by a clean one
 	things    []string // whose presence this connection is
 
+	undecided bool // a message was held back: so are those after it; of the pump
+
+	// missed are the messages with QoS 1 that were not acknowledged for want of room, by
+	// topic and in order; of the session loop.
+	missed map[string][]uint16
+
 	seen atomic.Pointer[view]
 
 	mu      sync.Mutex
@@ -77,7 +84,7 @@ func (d *device) Connect(ctx context.Context, s *mqtt.Session, c *mqtt.Connect) 
 	case c.ClientID == "" || len(c.ClientID) > maxClientID:
 		return mqtt.Connack{Code: mqtt.RefusedIdentifier}
 	}
-	d.partition = v.principal.Partition
+	d.partition = v.partition()
 	d.names = newNamer(d.partition)
 	d.key = d.names.client(c.ClientID)
 	d.session = s
@@ -93,7 +100,7 @@ func (d *device) Connect(ctx context.Context, s *mqtt.Session, c *mqtt.Connect) 
 		return mqtt.Connack{Code: mqtt.RefusedUnavailable}
 	}
 	var err error
-	if d.replaces, err = f.book.open(d.key, d.credential.id, d.lasting, f.o.Now()); err != nil {
+	if d.replaces, err = f.book.open(d.key, v.holder(), d.lasting, f.o.Now()); err != nil {
 		f.refused(d, "connection", err)
 		return mqtt.Connack{Code: mqtt.RefusedUnavailable}
 	}
@@ -109,7 +116,7 @@ func (d *device) Connect(ctx context.Context, s *mqtt.Session, c *mqtt.Connect) 
 	f.counters.accepted.Add(1)
 	f.counters.connections.Add(1)
 	d.pumped = make(chan struct{})
-	d.things = v.principal.Things
+	d.things = v.things()
 	for _, thing := range d.things {
 		f.o.Presence.Connected(d.partition, thing, d.host())
 	}
@@ -119,6 +126,9 @@ func (d *device) Connect(ctx context.Context, s *mqtt.Session, c *mqtt.Connect) 
 
 func (d *device) mayConnect(v *view, c *mqtt.Connect) error {
 	vars := maps.Clone(v.vars)
+	if vars == nil {
+		vars = map[string][]string{}
+	}
 	if !c.CleanSession {
 		vars[policy.KeyConnectAttributes] = append(vars[policy.KeyConnectAttributes], "PersistentConnect")
 	}
@@ -126,9 +136,7 @@ func (d *device) mayConnect(v *view, c *mqtt.Connect) error {
 		vars[policy.KeyConnectAttributes] = append(vars[policy.KeyConnectAttributes], "LastWill")
 	}
 	resource := d.partition.ClientARN(c.ClientID)
-	if v.principal.Policies.Evaluate(policy.Request{
-		Action: "iot:Connect", Resource: resource, Variables: vars,
-	}) != policy.Allowed {
+	if !d.may(v, policy.Request{Action: "iot:Connect", Resource: resource, Variables: vars}) {
 		return fmt.Errorf("%w: iot:Connect on %s", ErrForbidden, resource)
 	}
 	if c.Will == nil {
@@ -233,6 +241,9 @@ func (d *device) finish(cause error) {
 		if f.o.Room(w.Retain) != nil {
 			w.QoS, w.Retain = 0, false
 		}
+		if err := f.forward(context.WithoutCancel(f.ctx), d.partition, w.Topic, w.Payload); err != nil {
+			f.refused(d, "forwarding of its will", err)
+		}
 		w.Topic = d.names.topic(w.Topic)
 		if w.QoS > 0 {
 			w.ID = willID
@@ -263,6 +274,16 @@ func (d *device) Publish(ctx context.Context, p *mqtt.Publish) error {
 			return d.unkept(ctx, p, err)
 		}
 	}
+	before := d.missed[p.Topic]
+	if p.QoS > 0 && len(before) > 0 && before[0] != p.ID {
+		return fmt.Errorf("%w: a message of %s that came before this one is to come again first", ErrNoRoom, p.Topic)
+	}
+	if err := d.front.forward(ctx, d.partition, p.Topic, p.Payload); err != nil && p.QoS > 0 {
+		return d.unkept(ctx, p, err)
+	}
+	if p.QoS > 0 && len(before) > 0 {
+		d.missed[p.Topic] = before[1:]
+	}
 	return d.passOn(ctx, p)
 }
 
@@ -272,11 +293,36 @@ func (d *device) unkept(ctx context.Context, p *mqtt.Publish, cause error) error
 	d.front.counters.unkept.Add(1)
 	d.front.refused(d, "message", cause)
 	if p.QoS > 0 {
-		return nil
+		return d.miss(p)
 	}
 	now := *p
 	now.Retain = false
 	return d.passOn(ctx, &now)
+}
+
+// maxMissed is how many messages a connection may have that were not acknowledged (100 in
+// the AWS IoT Core quotas).
+const maxMissed = 100
+
+// miss notes a message that is not acknowledged. Nothing is acknowledged over it: the order
+// of a topic stays (MQTT 3.1.1, 4.6). A client begins again with it when it connects anew,
+// so the connection ends with the first message for which there is room.
+func (d *device) miss(p *mqtt.Publish) error {
+	if d.missed == nil {
+		d.missed = make(map[string][]uint16)
+	}
+	if slices.Contains(d.missed[p.Topic], p.ID) {
+		return nil
+	}
+	all := 0
+	for _, list := range d.missed {
+		all += len(list)
+	}
+	if all == maxMissed {
+		return fmt.Errorf("%w: %d messages wait for it", ErrNoRoom, all)
+	}
+	d.missed[p.Topic] = append(d.missed[p.Topic], p.ID)
+	return nil
 }
 
 func (d *device) passOn(ctx context.Context, p *mqtt.Publish) error {
@@ -339,9 +385,21 @@ func (d *device) deliver(p *mqtt.Publish) {
 		d.discard(p)
 		return
 	}
-	if !d.allowed("iot:Receive", d.partition.TopicARN(name)) {
+	if d.undecided {
+		return
+	}
+	switch ok, err := d.decide("iot:Receive", d.partition.TopicARN(name)); {
+	case err != nil:
+		// Without an acknowledgement the broker keeps it for a persistent session.
+		d.undecided = true
+		d.end(err)
+		return
+	case !ok:
 		f.counters.deniedReceive.Add(1)
 		d.discard(p)
+		if wakes(name) && d.subscribed(name) {
+			d.end(fmt.Errorf("%w: iot:Receive on %s, which the core was granted and waits for", ErrForbidden, d.partition.TopicARN(name)))
+		}
 		return
 	}
 	down := *p
@@ -357,12 +415,14 @@ func (d *device) deliver(p *mqtt.Publish) {
 // wants is false for a retained message that answers a subscription with
 // wildcards: AWS IoT Core sends it for the exact topic only.
 func (d *device) wants(name string, retained bool) bool {
-	if !retained {
-		return true
-	}
+	return !retained || d.subscribed(name)
+}
+
+// subscribed reports whether the client has exactly this filter.
+func (d *device) subscribed(filter string) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.filters[name]
+	return d.filters[filter]
 }
 
 // discard acknowledges a message that the client does not get.

@@ -17,6 +17,7 @@ import (
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/deploy"
+	"github.com/fescue-edge/fescue/cloud/identity"
 	"github.com/fescue-edge/fescue/cloud/policyvars"
 	"github.com/fescue-edge/fescue/inbound"
 	"github.com/fescue-edge/fescue/mqtt"
@@ -26,14 +27,23 @@ import (
 var (
 	// ErrClosed ends what is under way when the front is closed.
 	ErrClosed = errors.New("MQTT front is closed")
-	// ErrRevoked ends the sessions of a certificate that is unknown, not ACTIVE
-	// or outside its validity.
-	ErrRevoked = errors.New("certificate is not registered, not active or outside its validity")
+	// ErrRevoked ends the sessions of a certificate or an access key that is unknown,
+	// no longer active or outside its validity.
+	ErrRevoked = errors.New("certificate or access key is not known, not active or outside its validity")
+
+	// ErrUndecided ends the sessions of clients for whom there is a message of which it
+	// cannot be decided whether they may have it: it is neither given out nor lost.
+	ErrUndecided = errors.New("the rights cannot be decided now")
+	// ErrLifetime ends a session that was opened with an access key when it has
+	// lasted for as long as one may.
+	ErrLifetime = errors.New("a connection that was opened with an access key has lasted as long as one may")
 	// ErrTakenOver ends a session when its client id connects anew.
 	ErrTakenOver = errors.New("another connection uses the same client id")
 	// ErrForbidden ends a session whose client did what policies, or the rules
 	// for topics, do not allow.
 	ErrForbidden = errors.New("not allowed")
+	// ErrNoRoom ends a session when a message is due again that could not be kept.
+	ErrNoRoom = errors.New("there was no room for messages, which are to be sent again")
 	// ErrBrokerLost ends a session whose broker connection failed.
 	ErrBrokerLost = errors.New("connection to the message broker was lost")
 )
@@ -58,6 +68,16 @@ type Options struct {
 	Directory Directory    // required
 	Broker    Upstream     // required
 	Logger    *slog.Logger // required
+	// Changes reports whether the front is told of what changes in the Directory and for
+	// Keys; nil for never.
+	Changes Changes
+	// Keys and Inventory are for ServeKey: who has an access key, and what the limits
+	// of keys ask about.
+	Keys      Keys
+	Inventory identity.Inventory
+	// KeyLifetime is how long a connection of an access key may last; default 24 h, as
+	// on AWS IoT.
+	KeyLifetime time.Duration
 	// Presence is notified which things connect; nil for nobody.
 	Presence Presence
 	// Now is the clock for the validity of certificates and the age of
@@ -81,8 +101,10 @@ type Options struct {
 	// acknowledged, so that their senders send them again. nil means that there
 	// always is room.
 	Room func(retain bool) error
-	// Refresh is how often principals are read again; default 750 ms, so that a
-	// change takes effect within a second.
+	// Forwarder keeps what is to go elsewhere, too; nil for nothing.
+	Forwarder Forwarder
+	// Refresh is how often principals are looked at, and read again while Changes does not
+	// tell what changed; default 750 ms, so that a change takes effect within a second.
 	Refresh time.Duration
 	// MaxStale is how long a principal counts that cannot be read again because
 	// the directory fails; default 30 s.
@@ -102,6 +124,9 @@ func (o *Options) setDefaults() error {
 	if o.Presence == nil {
 		o.Presence = unwatched{}
 	}
+	if o.Changes == nil {
+		o.Changes = unfollowed{}
+	}
 	if o.Room == nil {
 		o.Room = func(bool) error { return nil }
 	}
@@ -113,6 +138,7 @@ func (o *Options) setDefaults() error {
 	setDefault(&o.MaxSubscriptions, 50)
 	setDefault(&o.Refresh, 750*time.Millisecond)
 	setDefault(&o.MaxStale, 30*time.Second)
+	setDefault(&o.KeyLifetime, 24*time.Hour)
 	setDefault(&o.SessionExpiry, time.Hour)
 	return nil
 }
@@ -158,11 +184,9 @@ func New(o Options) (*Front, error) {
 		return nil, err
 	}
 	f := &Front{
-		o: o,
-		credentials: &credentials{
-			directory: o.Directory, now: o.Now, maxStale: o.MaxStale, byID: map[string]*credential{},
-		},
-		sessions: map[string]*device{},
+		o:           o,
+		credentials: newCredentials(o),
+		sessions:    map[string]*device{},
 	}
 	f.ctx, f.cancel = context.WithCancelCause(context.Background())
 	f.speaker = newSpeaker(f)
@@ -170,7 +194,7 @@ func New(o Options) (*Front, error) {
 	f.book = newBook(o.Quotas, o.MaxSubscriptions)
 	f.words = rate.NewLimiter(refusalsASecond, refusalsAtOnce)
 	f.goRun(func() {
-		f.credentials.watch(f.ctx, f.o.Refresh, func(err error) {
+		f.credentials.watch(f.ctx, f.o.Refresh, f.o.Changes, func(err error) {
 			f.o.Logger.Warn("MQTT: cannot read the principals of connected devices again", "error", err)
 		})
 	})
@@ -190,7 +214,7 @@ func (f *Front) refused(d *device, what string, cause error) {
 		f.counters.overQuota.Add(1)
 	}
 	if f.words.Allow() {
-		f.o.Logger.Warn("MQTT: "+what+" refused", "partition", d.partition, "client", d.clientID, "certificate", d.credential.id, "cause", cause)
+		f.o.Logger.Warn("MQTT: "+what+" refused", "partition", d.partition, "client", d.clientID, d.credential.of.attribute(), d.credential.of.id, "cause", cause)
 	}
 }
 
@@ -218,15 +242,32 @@ func (f *Front) Close() {
 }
 
 // Invalidate makes a change of a certificate, its status or its policies take
-// effect at once. Its error says that the principal could not be read; the old
-// one then counts until the next refresh succeeds.
+// effect at once, also for temporary keys that it asked for. Its error says that what has
+// changed could not be read; the old counts until the next refresh succeeds.
 func (f *Front) Invalidate(certificateID string) error {
-	err := f.credentials.invalidate(f.ctx, certificateID)
-	if errors.Is(err, fescue.ErrNotFound) {
-		return nil // its sessions have been ended
-	}
-	return err
+	list := append(f.credentials.certificate(certificateID), f.credentials.ofKeys()...)
+	return f.credentials.invalidate(f.ctx, list, func(c *credential, r rights) bool { return c.of.id == certificateID || r.holder() == certificateID })
 }
+
+// InvalidatePolicies is Invalidate for all certificates of a partition in use: one of its
+// policies acts otherwise.
+func (f *Front) InvalidatePolicies(p fescue.Partition) error {
+	return f.credentials.invalidate(f.ctx, f.credentials.all(), func(c *credential, r rights) bool { return c.of.key == "" && r.partition() == p })
+}
+
+// InvalidateKey is Invalidate for an access key, and the temporary ones that are from it.
+func (f *Front) InvalidateKey(id string) error {
+	return f.credentials.invalidate(f.ctx, f.credentials.ofKeys(), func(c *credential, r rights) bool { return c.of.id == id || r.holder() == id })
+}
+
+// InvalidateKeys is InvalidateKey for all keys of an account in use: one of its roles gives
+// something else.
+func (f *Front) InvalidateKeys(account string) error {
+	return f.credentials.invalidate(f.ctx, f.credentials.ofKeys(), func(_ *credential, r rights) bool { return r.partition().Account == account })
+}
+
+// InvalidateAll is Invalidate for all certificates and access keys in use.
+func (f *Front) InvalidateAll() error { return f.credentials.readAgain(f.ctx, f.credentials.all()) }
 
 // Serve accepts connections until ctx ends or the front is closed, then closes
 // ln, ends the connections and returns nil after the last. ln yields *tls.Conn
@@ -270,12 +311,16 @@ func (f *Front) serveAccepted(ctx context.Context, conn net.Conn) {
 		f.o.Logger.Error("MQTT: the listener does not speak TLS, connection closed", "remote", conn.RemoteAddr())
 		return
 	}
-	err := f.ServeConn(ctx, t)
+	f.logEnd(ctx, conn, f.ServeConn(ctx, t))
+}
+
+// logEnd logs why a connection ended.
+func (f *Front) logEnd(ctx context.Context, conn net.Conn, err error) {
 	if err == nil {
 		return
 	}
 	level := slog.LevelDebug
-	for _, noteworthy := range []error{ErrForbidden, ErrRevoked, ErrTakenOver, mqtt.ErrStalled, mqtt.ErrOverflow} {
+	for _, noteworthy := range []error{ErrForbidden, ErrRevoked, ErrUndecided, ErrTakenOver, mqtt.ErrStalled, mqtt.ErrOverflow} {
 		if errors.Is(err, noteworthy) {
 			level = slog.LevelInfo
 		}
@@ -287,45 +332,81 @@ func (f *Front) serveAccepted(ctx context.Context, conn net.Conn) {
 // DISCONNECT and otherwise why the connection ended.
 func (f *Front) ServeConn(ctx context.Context, conn *tls.Conn) error {
 	defer conn.Close()
-	f.mu.Lock()
-	if f.closed {
-		f.mu.Unlock()
-		return ErrClosed
+	ctx, end, leave, err := f.enter(ctx)
+	if err != nil {
+		return err
 	}
-	f.running.Add(1)
-	f.mu.Unlock()
-	defer f.running.Done()
-
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	defer context.AfterFunc(f.ctx, func() { cancel(context.Cause(f.ctx)) })()
-
+	defer leave()
 	leaf, err := f.handshake(ctx, conn)
 	if err != nil {
 		return err
 	}
 	sum := sha256.Sum256(leaf.Raw)
 	id := hex.EncodeToString(sum[:])
-	d := &device{
-		front: f, end: cancel, done: make(chan struct{}), admitted: func() { inbound.Work(conn) },
+	return f.session(ctx, conn, proof{id: id, find: f.byCertificate}, &device{
+		front: f, end: end, done: make(chan struct{}), admitted: func() { inbound.Work(conn) },
 		connection: policyvars.Connection(conn.RemoteAddr().String(), conn.ConnectionState(), leaf, id),
+	})
+}
+
+// ServeKey serves a client who has proved to have an access key, and closes conn. The
+// partition is the key's account in the Region that the client chose, the variables what
+// the conditions of the key's policies may ask about. Its policies and its limit decide on
+// each packet as a certificate's policies do; a key that is revoked, or a temporary one that
+// expires, ends its connections. Why the connection ended is logged.
+func (f *Front) ServeKey(ctx context.Context, conn net.Conn, keyID string, p fescue.Partition, variables map[string][]string) {
+	defer conn.Close()
+	f.logEnd(ctx, conn, f.serveKey(ctx, conn, keyID, p, variables))
+}
+
+func (f *Front) serveKey(ctx context.Context, conn net.Conn, keyID string, p fescue.Partition, variables map[string][]string) error {
+	ctx, end, leave, err := f.enter(ctx)
+	if err != nil {
+		return err
 	}
-	c, err := f.credentials.acquire(ctx, id, d)
+	defer leave()
+	defer time.AfterFunc(f.o.KeyLifetime, func() { end(ErrLifetime) }).Stop()
+	return f.session(ctx, conn, proof{id: keyID, key: p.Key(), find: f.byKey(p)}, &device{
+		front: f, end: end, done: make(chan struct{}), admitted: func() {}, connection: variables,
+	})
+}
+
+// enter begins a connection, which goes on for as long as the context that it gives:
+// end ends that, and leave must be called when nothing of the connection is left.
+func (f *Front) enter(ctx context.Context) (_ context.Context, end context.CancelCauseFunc, leave func(), err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed {
+		return nil, nil, nil, ErrClosed
+	}
+	f.running.Add(1)
+	ctx, end = context.WithCancelCause(ctx)
+	stop := context.AfterFunc(f.ctx, func() { end(context.Cause(f.ctx)) })
+	return ctx, end, func() {
+		stop()
+		end(nil)
+		f.running.Done()
+	}, nil
+}
+
+// session serves a client who has proved who it is.
+func (f *Front) session(ctx context.Context, conn net.Conn, of proof, d *device) error {
+	c, err := f.credentials.acquire(ctx, of, d)
 	if err != nil {
 		f.counters.rejected.Add(1)
 		return err
 	}
 	defer f.credentials.release(c, d)
-	if !c.current.Load().Usable(f.o.Now()) {
+	if !c.current.Load().usable(f.o.Now()) {
 		f.counters.rejected.Add(1)
-		return fmt.Errorf("certificate %s: %w", id, ErrRevoked)
+		return fmt.Errorf("%s %s: %w", of.what(), of.id, ErrRevoked)
 	}
 	d.credential = c
 	err = mqtt.Serve(ctx, conn, d, f.o.Session)
 	d.finish(err)
 	f.countEnd(err)
 	if err != nil {
-		return fmt.Errorf("certificate %s, client %q: %w", id, d.clientID, err)
+		return fmt.Errorf("%s %s, client %q: %w", of.what(), of.id, d.clientID, err)
 	}
 	return nil
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -12,6 +14,7 @@ import (
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/identity"
+	"github.com/fescue-edge/fescue/periodic"
 )
 
 // Directory knows who a certificate is.
@@ -21,43 +24,94 @@ type Directory interface {
 	Principal(ctx context.Context, certificateID string) (identity.Principal, error)
 }
 
-// Revisioner is a Directory that can report cheaply whether anything changed. The
-// front then asks for one revision, in place of each connected certificate, at
-// every refresh.
-type Revisioner interface {
-	// Revision is a value that differs whenever any Principal may have changed.
-	Revision(ctx context.Context) (uint64, error)
-}
+// Changes reports whether the front is told by Invalidate, InvalidateKey and those beside
+// them of everything that changes in the Directory and for Keys, within a second. While it
+// is, nothing is read again without cause.
+type Changes interface{ Current() bool }
 
-// credential is a certificate in use: the last known principal and the devices
-// that are connected with it.
+// unfollowed is the Changes of a front that nobody tells of changes.
+type unfollowed struct{}
+
+func (unfollowed) Current() bool { return false }
+
+// credential is a certificate or an access key in use: its last known rights and the
+// clients that are connected with it.
 type credential struct {
-	id      string
+	of      proof
 	devices map[*device]struct{} // guarded by credentials.mu
 
 	reading sync.Mutex // one read at a time, so that an older one never wins
 	read    time.Time  // of the last successful read
-	current atomic.Pointer[identity.Principal]
+	current atomic.Pointer[known]
+	// doubted says that what was read last may be wrong.
+	doubted atomic.Bool
 }
 
-// credentials keeps the principals of connected devices at most one refresh old.
+// known are rights as they were read.
+type known struct{ rights }
+
+// usable is false for nobody's.
+func (k *known) usable(now time.Time) bool { return k != nil && k.rights.usable(now) }
+
+// proof is what a client proved to have, and how what it may do is read.
+type proof struct {
+	// id is the certificate's or the key's.
+	id string
+	// key is the partition of an access key; empty for a certificate, whose
+	// partition is known of it.
+	key  string
+	find func(ctx context.Context, id string) (rights, error)
+}
+
+// what is the kind of the id in errors, and attribute in logs.
+func (p proof) what() string {
+	if p.key != "" {
+		return "access key"
+	}
+	return "certificate"
+}
+
+func (p proof) attribute() string {
+	if p.key != "" {
+		return "key"
+	}
+	return "certificate"
+}
+
+// credentials keeps the rights of connected clients at most one refresh old.
 type credentials struct {
 	directory Directory
 	now       func() time.Time
 	maxStale  time.Duration
+	// confirmed is when what is not doubted was last known to be right, in nanoseconds.
+	confirmed atomic.Int64
 
 	mu   sync.Mutex
-	byID map[string]*credential
+	byID map[string]*credential // by proof.index
+	// keys are those of byID that are access keys: few, where certificates are many.
+	keys map[*credential]struct{}
 }
 
-// acquire registers a device under its certificate and reads the principal
-// afresh. The caller releases what it got.
-func (cs *credentials) acquire(ctx context.Context, id string, d *device) (*credential, error) {
+func newCredentials(o Options) *credentials {
+	return &credentials{
+		directory: o.Directory, now: o.Now, maxStale: o.MaxStale, byID: map[string]*credential{}, keys: map[*credential]struct{}{},
+	}
+}
+
+// index tells credentials apart.
+func (p proof) index() string { return p.key + "/" + p.id }
+
+// acquire registers a client under what it proved and reads its rights afresh. The
+// caller releases what it got.
+func (cs *credentials) acquire(ctx context.Context, of proof, d *device) (*credential, error) {
 	cs.mu.Lock()
-	c := cs.byID[id]
+	c := cs.byID[of.index()]
 	if c == nil {
-		c = &credential{id: id, devices: map[*device]struct{}{}}
-		cs.byID[id] = c
+		c = &credential{of: of, devices: map[*device]struct{}{}}
+		cs.byID[of.index()] = c
+		if of.key != "" {
+			cs.keys[c] = struct{}{}
+		}
 	}
 	c.devices[d] = struct{}{}
 	cs.mu.Unlock()
@@ -71,36 +125,41 @@ func (cs *credentials) acquire(ctx context.Context, id string, d *device) (*cred
 func (cs *credentials) release(c *credential, d *device) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	if delete(c.devices, d); len(c.devices) == 0 && cs.byID[c.id] == c {
-		delete(cs.byID, c.id)
+	if delete(c.devices, d); len(c.devices) == 0 && cs.byID[c.of.index()] == c {
+		delete(cs.byID, c.of.index())
+		delete(cs.keys, c)
 	}
 }
 
-// refresh reads the principal and ends the connections of one that may no longer
-// be used. While the directory fails, what it said last counts for maxStale.
+// refresh reads the rights and ends the connections of who may no longer be
+// connected. While they cannot be read, those read last count for maxStale.
 func (cs *credentials) refresh(ctx context.Context, c *credential) error {
 	ctx, cancel := context.WithTimeout(ctx, directoryTimeout)
 	defer cancel()
 	c.reading.Lock()
-	p, err := cs.directory.Principal(ctx, c.id)
+	if confirmed := time.Unix(0, cs.confirmed.Load()); !c.doubted.Swap(true) && confirmed.After(c.read) {
+		c.read = confirmed
+	}
+	r, err := c.of.find(ctx, c.of.id)
 	switch {
 	case err == nil:
-		c.current.Store(&p)
+		c.current.Store(&known{r})
 		c.read = time.Now()
+		c.doubted.Store(false)
 	case errors.Is(err, fescue.ErrNotFound), time.Since(c.read) > cs.maxStale:
 		c.current.Store(nil)
 	}
 	c.reading.Unlock()
 	cs.enforce(c)
 	if err != nil {
-		return fmt.Errorf("principal of certificate %s: %w", c.id, err)
+		return fmt.Errorf("rights of %s %s: %w", c.of.what(), c.of.id, err)
 	}
 	return nil
 }
 
-// enforce ends the connections of a certificate that may not be used now.
+// enforce ends the connections of a credential that may not be used now.
 func (cs *credentials) enforce(c *credential) {
-	if c.current.Load().Usable(cs.now()) {
+	if c.current.Load().usable(cs.now()) {
 		return
 	}
 	cs.mu.Lock()
@@ -114,15 +173,39 @@ func (cs *credentials) enforce(c *credential) {
 	}
 }
 
-// invalidate reads one certificate again, if it is in use.
-func (cs *credentials) invalidate(ctx context.Context, id string) error {
-	cs.mu.Lock()
-	c := cs.byID[id]
-	cs.mu.Unlock()
-	if c == nil {
-		return nil
+// invalidate reads those of a list again that are meant, and those of which nothing is known
+// yet: what is being read may be from before the change.
+func (cs *credentials) invalidate(ctx context.Context, list []*credential, meant func(*credential, rights) bool) error {
+	var again []*credential
+	for _, c := range list {
+		if k := c.current.Load(); k == nil || meant(c, k.rights) {
+			again = append(again, c)
+		}
 	}
-	return cs.refresh(ctx, c)
+	return cs.readAgain(ctx, again)
+}
+
+// certificate is a certificate in use, if it is.
+func (cs *credentials) certificate(id string) []*credential {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	if c := cs.byID[proof{id: id}.index()]; c != nil {
+		return []*credential{c}
+	}
+	return nil
+}
+
+// ofKeys are the access keys in use.
+func (cs *credentials) ofKeys() []*credential {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	return slices.Collect(maps.Keys(cs.keys))
+}
+
+func (cs *credentials) all() []*credential {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	return slices.Collect(maps.Values(cs.byID))
 }
 
 // directoryTimeout is how long one read of the directory may take.
@@ -131,22 +214,11 @@ const directoryTimeout = 5 * time.Second
 // sweepReads is how many principals are read at the same time.
 const sweepReads = 8
 
-// sweep refreshes every certificate in use; when nothing changed it only looks
-// at the clock.
-func (cs *credentials) sweep(ctx context.Context, changed bool) error {
-	cs.mu.Lock()
-	all := make([]*credential, 0, len(cs.byID))
-	for _, c := range cs.byID {
-		all = append(all, c)
-	}
-	cs.mu.Unlock()
+// readAgain refreshes credentials, of which some may be gone.
+func (cs *credentials) readAgain(ctx context.Context, list []*credential) error {
 	var g errgroup.Group
 	g.SetLimit(sweepReads)
-	for _, c := range all {
-		if !changed {
-			cs.enforce(c)
-			continue
-		}
+	for _, c := range list {
 		g.Go(func() error {
 			if err := cs.refresh(ctx, c); !errors.Is(err, fescue.ErrNotFound) {
 				return err
@@ -157,32 +229,29 @@ func (cs *credentials) sweep(ctx context.Context, changed bool) error {
 	return g.Wait()
 }
 
+// sweep refreshes everything in use. When all changes are told it only looks at the clock,
+// and reads again what could not be read.
+func (cs *credentials) sweep(ctx context.Context, told bool) error {
+	var list []*credential
+	for _, c := range cs.all() {
+		if told && !c.doubted.Load() {
+			cs.enforce(c)
+		} else {
+			list = append(list, c)
+		}
+	}
+	return cs.readAgain(ctx, list)
+}
+
 // watch sweeps until ctx ends. failed is called with what a sweep met.
-func (cs *credentials) watch(ctx context.Context, every time.Duration, failed func(error)) {
-	tick := time.NewTicker(every)
-	defer tick.Stop()
-	revisions, _ := cs.directory.(Revisioner)
-	var seen uint64
-	known := false
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
+func (cs *credentials) watch(ctx context.Context, every time.Duration, changes Changes, failed func(error)) {
+	periodic.Every(ctx, every, func() {
+		at, told := time.Now(), changes.Current()
+		if told {
+			cs.confirmed.Store(at.UnixNano())
 		}
-		changed := true
-		var revision uint64
-		if revisions != nil {
-			var err error
-			if revision, err = revisions.Revision(ctx); err == nil {
-				changed = !known || revision != seen
-			}
-		}
-		err := cs.sweep(ctx, changed)
-		if err != nil && ctx.Err() == nil {
+		if err := cs.sweep(ctx, told); err != nil && ctx.Err() == nil {
 			failed(err)
 		}
-		// A failed sweep is done again although the revision stays the same.
-		known, seen = err == nil, revision
-	}
+	})
 }

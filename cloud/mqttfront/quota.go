@@ -6,7 +6,8 @@ import (
 	"github.com/fescue-edge/fescue/cloud/deploy"
 )
 
-// What the front counts.
+// What the front counts. An access key counts as a certificate does, with
+// its temporary keys.
 const (
 	QuotaCertificateSessions deploy.Quota = "certificate-sessions"
 	QuotaCertificateFilters  deploy.Quota = "certificate-filters"
@@ -19,8 +20,8 @@ const (
 // connections of 50 subscriptions (AWS IoT Greengrass V1 developer guide, "Client
 // IDs for MQTT connections with AWS IoT").
 var QuotaFacts = []deploy.QuotaFact{
-	{Quota: QuotaCertificateSessions, Default: 300, Counts: "MQTT sessions of one certificate"},
-	{Quota: QuotaCertificateFilters, Default: 12_500, Counts: "subscriptions in the sessions of one certificate"},
+	{Quota: QuotaCertificateSessions, Default: 300, Counts: "MQTT sessions of one certificate or access key"},
+	{Quota: QuotaCertificateFilters, Default: 12_500, Counts: "subscriptions in the sessions of one certificate or access key"},
 	{Quota: QuotaPartitionSessions, Default: 20_000, Counts: "MQTT sessions in one account and Region"},
 	{Quota: QuotaPartitionFilters, Default: 50_000, Counts: "subscriptions in the sessions of one account and Region"},
 }

@@ -36,8 +36,8 @@ func TestManySubscriptions(t *testing.T) {
 	if code := cl.subscribe("other", 1); code != 1 {
 		t.Fatalf("subscription answered with %#x", code)
 	}
-	cl.publish("other", 1, "is heard")
-	cl.expect("other is heard")
+	cl.publish("other", 1, "is delivered")
+	cl.expect("other is delivered")
 }
 
 func TestQuotas(t *testing.T) {
@@ -288,11 +288,42 @@ func TestNoRoom(t *testing.T) {
 		t.Errorf("acknowledged %d", ack.ID)
 	}
 	cl.expect("a again")
+	t.Run("nothing is acknowledged over what was not", func(t *testing.T) {
+		raw, _, err := c.raw(c.device(home, quickStart, allowAll), mqtt.Connect{ClientID: "orderly", CleanSession: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		send := func(m mqtt.Publish) {
+			t.Helper()
+			m.QoS = 1
+			if err := raw.Send(&m); err != nil {
+				t.Fatal(err)
+			}
+		}
+		full.Store(true)
+		for id := range uint16(3) {
+			send(mqtt.Publish{Topic: "o", ID: id + 1, Payload: []byte("missed")})
+		}
+		testkit.Until(t, "they are missed", func() bool { return c.front.Stats().Unkept == 5 })
+		full.Store(false)
+		send(mqtt.Publish{Topic: "other", ID: 4, Payload: []byte("of another topic")})
+		send(mqtt.Publish{Topic: "o", ID: 1, Dup: true, Payload: []byte("the first")})
+		for _, want := range []uint16{4, 1} {
+			if ack := read[*mqtt.Puback](t, raw); ack.ID != want {
+				t.Errorf("acknowledged %d, want %d", ack.ID, want)
+			}
+		}
+		send(mqtt.Publish{Topic: "o", ID: 3, Dup: true, Payload: []byte("over the second")})
+		if p, err := raw.Read(); err == nil {
+			t.Errorf("the connection goes on with %T", p)
+		}
+		cl.expect("other of another topic", "o the first")
+	})
 	late := c.connect(c.device(home, quickStart), "late")
 	late.subscribe("c", 1)
 	late.publish("c", 1, "end")
 	late.expect("c end")
-	if got := c.front.Stats().Unkept; got != 2 {
+	if got := c.front.Stats().Unkept; got != 5 {
 		t.Errorf("%d messages counted", got)
 	}
 }

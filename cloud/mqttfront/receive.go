@@ -36,6 +36,23 @@ func (f *Front) receive(ctx context.Context, p fescue.Partition, topic string, p
 	}
 }
 
+// Forwarder keeps messages that are to go elsewhere, too.
+type Forwarder interface {
+	// Forward returns when a message that is to be forwarded is kept. On an error the
+	// message is not taken from its sender, if that can send it again.
+	Forward(ctx context.Context, p fescue.Partition, topic string, payload []byte) error
+}
+
+// forward gives a message to the Forwarder.
+func (f *Front) forward(ctx context.Context, p fescue.Partition, topic string, payload []byte) error {
+	if f.o.Forwarder == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, receiveTimeout)
+	defer cancel()
+	return f.o.Forwarder.Forward(ctx, p, topic, payload)
+}
+
 // Ask publishes a message for a caller of the cloud's API: like Publish, but what
 // the message asks of the cloud itself is done first, as for a device's.
 //
@@ -46,6 +63,12 @@ func (f *Front) Ask(ctx context.Context, p fescue.Partition, topic string, paylo
 			return fmt.Errorf("publish to %s: %w: %w", topic, fescue.ErrDiskFull, err)
 		}
 	}
+	if err := f.checkSpoken(topic, payload, qos); err != nil {
+		return err
+	}
+	if err := f.forward(ctx, p, topic, payload); err != nil {
+		return fmt.Errorf("publish to %s: %w", topic, err)
+	}
 	f.receive(ctx, p, topic, payload)
-	return f.Publish(ctx, p, topic, payload, qos, retain)
+	return f.speak(ctx, p, topic, payload, qos, retain)
 }

@@ -1,10 +1,11 @@
 package mqttfront
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
-	"github.com/fescue-edge/fescue/cloud/identity"
+	"github.com/fescue-edge/fescue/corelink"
 	"github.com/fescue-edge/fescue/policy"
 	"github.com/fescue-edge/fescue/topic"
 )
@@ -58,38 +59,68 @@ func checkFilter(filter string) error {
 	return reservedFor(filter)
 }
 
-// view is a principal as one client id has it.
-type view struct {
-	principal *identity.Principal
-	vars      map[string][]string
+// wakes reports whether a topic or filter is the one by which a core is woken.
+func wakes(s string) bool {
+	rest, ok := strings.CutPrefix(s, thingTopics)
+	thing, ends := strings.CutSuffix(rest, corelink.DeploymentDeltaTopicSuffix)
+	return ok && ends && !strings.ContainsAny(thing, "/+#")
 }
 
-// view is the client's present view, or nil when the certificate may not be used.
+// view is what is known as one client id has it.
+type view struct {
+	*known
+	vars map[string][]string
+}
+
+// view is the client's present view, or nil when it may not be connected.
 func (d *device) view() *view {
-	p := d.credential.current.Load()
-	if !p.Usable(d.front.o.Now()) {
+	k := d.credential.current.Load()
+	if !k.usable(d.front.o.Now()) {
 		return nil
 	}
 	v := d.seen.Load()
-	if v == nil || v.principal != p {
-		v = &view{p, clientVariables(d.connection, d.clientID, p)}
+	if v == nil || v.known != k {
+		v = &view{k, k.variables(d.connection, d.clientID)}
 		d.seen.Store(v)
 	}
 	return v
 }
 
-// allowed evaluates the policies for one action. It ends the connection of a
-// certificate that may not be used: a client that went without its messages in
-// silence would not know that it has to ask.
-func (d *device) allowed(action, resource string) bool {
+// may evaluates the policies. What cannot be decided is denied, and logged.
+func (d *device) may(v *view, r policy.Request) bool {
+	ok, err := v.allow(r)
+	if err != nil {
+		d.front.refused(d, r.Action, err)
+	}
+	return ok && err == nil
+}
+
+// decide evaluates the policies for one action. The error, ErrRevoked or ErrUndecided,
+// means that there is no decision: a client that went without its messages in silence
+// would not know that it has to ask.
+func (d *device) decide(action, resource string) (bool, error) {
 	v := d.view()
 	if v == nil {
-		d.end(ErrRevoked)
-		return false
+		return false, ErrRevoked
 	}
-	return v.principal.Policies.Evaluate(policy.Request{
-		Action: action, Resource: resource, Variables: v.vars,
-	}) == policy.Allowed
+	ok, err := v.allow(policy.Request{Action: action, Resource: resource, Variables: v.vars})
+	if err != nil {
+		return false, fmt.Errorf("%w: %s on %s: %w", ErrUndecided, action, resource, err)
+	}
+	return ok, nil
+}
+
+// allowed evaluates the policies for what the client asks. What cannot be decided is
+// denied; the connection of a certificate or key that may not be used is ended.
+func (d *device) allowed(action, resource string) bool {
+	ok, err := d.decide(action, resource)
+	switch {
+	case errors.Is(err, ErrRevoked):
+		d.end(err)
+	case err != nil:
+		d.front.refused(d, action, err)
+	}
+	return ok
 }
 
 // mayPublish decides on a message from the client, or its will.

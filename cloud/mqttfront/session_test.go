@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -226,56 +225,78 @@ func TestChangesTakeEffectWithinASecond(t *testing.T) {
 	})
 }
 
-// revised counts what a Directory with revisions is asked.
-type revised struct {
+// followed counts what a Directory is asked whose changes are told.
+type followed struct {
 	*directory
-	mu       sync.Mutex
-	revision uint64
-	asked    int
-	reads    int
+	broken       atomic.Bool
+	looks, reads atomic.Int64
 }
 
-func (r *revised) Revision(context.Context) (uint64, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.asked++
-	return r.revision, nil
+// Current implements mqttfront.Changes.
+func (f *followed) Current() bool {
+	f.looks.Add(1)
+	return !f.broken.Load()
 }
 
-func (r *revised) Principal(ctx context.Context, id string) (identity.Principal, error) {
-	r.mu.Lock()
-	r.reads++
-	r.mu.Unlock()
-	return r.directory.Principal(ctx, id)
+func (f *followed) Principal(ctx context.Context, id string) (identity.Principal, error) {
+	f.reads.Add(1)
+	return f.directory.Principal(ctx, id)
 }
 
-func (r *revised) counts() (asked, reads int) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.asked, r.reads
-}
-
-func TestRevisionsSpareReads(t *testing.T) {
+func TestToldChangesSpareReads(t *testing.T) {
 	t.Parallel()
-	var r *revised
+	var f *followed
 	c := start(t, func(o *mqttfront.Options) {
-		r = &revised{directory: o.Directory.(*directory)}
-		o.Directory, o.Refresh = r, 5*time.Millisecond
+		f = &followed{directory: o.Directory.(*directory)}
+		o.Directory, o.Changes, o.Refresh, o.MaxStale = f, f, 5*time.Millisecond, 50*time.Millisecond
 	})
-	who := c.device(home, quickStart)
-	cl := c.connect(who, "x")
-	asked, _ := r.counts()
-	testkit.Until(t, "a look after the connection", func() bool { a, _ := r.counts(); return a > asked+2 })
-	asked, reads := r.counts()
-	testkit.Until(t, "ten looks", func() bool { a, _ := r.counts(); return a > asked+10 })
-	if _, now := r.counts(); now != reads {
+	looks := func(n int64) {
+		t.Helper()
+		before := f.looks.Load()
+		testkit.Until(t, "some looks", func() bool { return f.looks.Load() > before+n })
+	}
+	abroad := fescue.Partition{AWS: "aws", Account: "999999999999", Region: "us-west-2"}
+	here, away, expiring := c.device(home, quickStart), c.device(abroad, quickStart), c.device(home, quickStart)
+	one, other, third := c.connect(here, "x"), c.connect(away, "x"), c.connect(expiring, "y")
+	looks(2)
+	reads := f.reads.Load()
+	looks(50) // longer than what was read once would count
+	if now := f.reads.Load(); now != reads {
 		t.Errorf("%d reads although nothing changed", now-reads)
 	}
-	c.directory.change(who.id, func(p *identity.Principal) { p.Certificate.Status = fescue.CertificateInactive })
-	r.mu.Lock()
-	r.revision++
-	r.mu.Unlock()
-	cl.ended()
+
+	none := policies(t, statement("Deny", "iot:*", "*"))
+	for _, who := range []keyPair{here, away} {
+		c.directory.change(who.id, func(p *identity.Principal) { p.Policies = none })
+	}
+	if err := c.front.InvalidatePolicies(home); err != nil {
+		t.Fatal(err)
+	}
+	other.publish("t", 1, "a change in another partition")
+	one.Publish("t", 1, false, "denied")
+	one.ended()
+	if err := c.front.InvalidateAll(); err != nil {
+		t.Fatal(err)
+	}
+	other.Publish("t", 1, false, "denied")
+	other.ended()
+
+	// What could not be read is read until it can, though nothing is told again.
+	c.directory.change(expiring.id, func(p *identity.Principal) { p.Certificate.Status = fescue.CertificateInactive })
+	c.directory.fail(errors.New("disk on fire"))
+	if err := c.front.Invalidate(expiring.id); err == nil {
+		t.Error("Invalidate could not read and did not say so")
+	}
+	c.directory.fail(nil)
+	third.ended()
+
+	// Nothing is told any more: everything is read.
+	late := c.connect(c.device(home, quickStart), "z")
+	reads = f.reads.Load()
+	f.broken.Store(true)
+	testkit.Until(t, "reads without being told", func() bool { return f.reads.Load() > reads+3 })
+	c.directory.fail(errors.New("disk on fire"))
+	late.ended()
 }
 
 func TestDirectoryFailing(t *testing.T) {

@@ -24,6 +24,18 @@ const maxSpoken = 1000
 // may lose it. The message reaches clients at the lower of qos and what each
 // subscribed with.
 func (f *Front) Publish(ctx context.Context, p fescue.Partition, name string, payload []byte, qos byte, retain bool) error {
+	if err := f.checkSpoken(name, payload, qos); err != nil {
+		return err
+	}
+	// What the cloud says goes to its subscribers whether or not it can be forwarded.
+	if err := f.forward(ctx, p, name, payload); err != nil && f.words.Allow() {
+		f.o.Logger.Warn("MQTT: a message of the cloud is not forwarded", "partition", p, "topic", name, "error", err)
+	}
+	return f.speak(ctx, p, name, payload, qos, retain)
+}
+
+// checkSpoken refuses what the cloud cannot publish.
+func (f *Front) checkSpoken(name string, payload []byte, qos byte) error {
 	switch err := topic.ValidName(name); {
 	case err != nil:
 		return fmt.Errorf("publish: %w", err)
@@ -32,6 +44,11 @@ func (f *Front) Publish(ctx context.Context, p fescue.Partition, name string, pa
 	case len(payload) > f.o.MaxPayload:
 		return fmt.Errorf("publish to %s: payload of %d bytes, at most %d are allowed", name, len(payload), f.o.MaxPayload)
 	}
+	return nil
+}
+
+// speak gives a message to the broker.
+func (f *Front) speak(ctx context.Context, p fescue.Partition, name string, payload []byte, qos byte, retain bool) error {
 	err := f.speaker.publish(ctx, mqtt.Publish{Topic: newNamer(p).topic(name), Payload: payload, QoS: qos, Retain: retain})
 	if err != nil {
 		return fmt.Errorf("publish to %s in %s: %w", name, p, err)

@@ -76,6 +76,10 @@ func (d *device) maySubscribe(filter string) (isNew bool, err error) {
 	if resource := d.partition.TopicFilterARN(filter); !d.allowed("iot:Subscribe", resource) {
 		return false, fmt.Errorf("%w: iot:Subscribe on %s", ErrForbidden, resource)
 	}
+	// A core that has the filter waits without asking: it is to know that nothing would come.
+	if resource := d.partition.TopicARN(filter); wakes(filter) && !d.allowed("iot:Receive", resource) {
+		return false, fmt.Errorf("%w: iot:Receive on %s", ErrForbidden, resource)
+	}
 	if isNew, err = d.front.book.add(d.key, filter); err != nil {
 		return false, fmt.Errorf("%s: %w", filter, err)
 	}

@@ -8,6 +8,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/fescue-edge/fescue/periodic"
 )
 
 // The streams of nats-server's MQTT: what waits for persistent sessions and for
@@ -29,6 +31,7 @@ const lookEvery = time.Second
 // stored bounds what the broker keeps, and knows how much that is.
 type stored struct {
 	conn *nats.Conn
+	api  jetstream.JetStream
 	// waiting and retained are how large those messages are together, in bytes.
 	waiting, retained atomic.Int64
 	maxRetained       int64
@@ -44,12 +47,12 @@ func boundStore(server nats.InProcessConnProvider, o BrokerOptions) (*stored, er
 	if err != nil {
 		return nil, fmt.Errorf("speak to the message broker: %w", err)
 	}
-	s := &stored{conn: conn, maxRetained: o.MaxRetained, done: make(chan struct{})}
 	api, err := jetstream.New(conn)
 	if err != nil {
 		conn.Close()
 		return nil, fmt.Errorf("speak to the message broker: %w", err)
 	}
+	s := &stored{conn: conn, api: api, maxRetained: o.MaxRetained, done: make(chan struct{})}
 	ctx, cancel := context.WithTimeout(context.Background(), streamCall)
 	defer cancel()
 	var streams []jetstream.Stream
@@ -80,14 +83,7 @@ func boundStore(server nats.InProcessConnProvider, o BrokerOptions) (*stored, er
 // look reads how much waits and how much is retained until ctx ends.
 func (s *stored) look(ctx context.Context, waiting, retained jetstream.Stream) {
 	defer close(s.done)
-	tick := time.NewTicker(lookEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
+	periodic.Every(ctx, lookEvery, func() {
 		call, cancel := context.WithTimeout(ctx, streamCall)
 		if info, err := retained.Info(call); err == nil {
 			s.retained.Store(int64(info.State.Bytes))
@@ -96,7 +92,7 @@ func (s *stored) look(ctx context.Context, waiting, retained jetstream.Stream) {
 			s.waiting.Store(int64(info.State.Bytes))
 		}
 		cancel()
-	}
+	})
 }
 
 func (s *stored) close() {

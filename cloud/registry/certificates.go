@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/pki"
@@ -156,6 +157,12 @@ func (s *Service) Certificate(ctx context.Context, p fescue.Partition, id string
 // empty.
 func (s *Service) Certificates(ctx context.Context, p fescue.Partition, after fescue.Certificate, ascending bool, limit int) ([]fescue.Certificate, error) {
 	return s.store.Certificates.Certificates(ctx, p, after, ascending, limit)
+}
+
+// Ending lists at most limit ACTIVE certificates that end before a time, those that
+// end first first, after the one whose NotAfter and ID are given.
+func (s *Service) Ending(ctx context.Context, p fescue.Partition, before time.Time, after fescue.Certificate, limit int) ([]Ending, error) {
+	return s.store.Certificates.Ending(ctx, p, before, after, limit)
 }
 
 // SetCertificateStatus changes the status. REVOKED is final:

@@ -44,6 +44,14 @@ type ThingStore interface {
 	CertificateThings(ctx context.Context, p fescue.Partition, certificateID string, page fescue.Page) ([]string, error)
 }
 
+// Ending is when a certificate ends.
+type Ending struct {
+	ID       string
+	NotAfter time.Time
+	// Thing is the first by name of those that have the certificate; empty for none.
+	Thing string
+}
+
 // CertificateStore keeps certificates.
 type CertificateStore interface {
 	// CreateCertificate writes a certificate. One that the partition has is
@@ -54,6 +62,10 @@ type CertificateStore interface {
 	// The list begins after the certificate whose CreatedAt and ID are given, or
 	// at its start when the ID is empty.
 	Certificates(ctx context.Context, p fescue.Partition, after fescue.Certificate, ascending bool, limit int) ([]fescue.Certificate, error)
+	// Ending lists at most limit ACTIVE certificates that end before a time, by their
+	// end, then id. The list begins after the certificate whose NotAfter and ID are
+	// given, or at its start when the ID is empty.
+	Ending(ctx context.Context, p fescue.Partition, before time.Time, after fescue.Certificate, limit int) ([]Ending, error)
 	// SetCertificateStatus changes the status; leaving REVOKED is
 	// fescue.ErrConflict.
 	SetCertificateStatus(ctx context.Context, p fescue.Partition, id string, status fescue.CertificateStatus, at time.Time) error
@@ -146,7 +158,7 @@ func New(o Options) *Service {
 // before the call that made it returns. f runs in the goroutine of that call,
 // possibly in several at once, and must not wait for long. It may be called when
 // a change left everything as it was. Changes that other servers make are not
-// seen: who must notice those reads Principal again.
+// seen here: package changes tells of them.
 //
 // The function returned ends it; calls that are under way go on.
 func (s *Service) OnChange(f func(certificateID string)) (cancel func()) {

@@ -102,17 +102,17 @@ func TestOnChange(t *testing.T) {
 	must(s.CreateThing(ctx, here, "lamp", "", nil))
 	must(s.CreatePolicy(ctx, here, "p", allowAll))
 
-	var heard []string
+	var notified []string
 	var statuses []fescue.CertificateStatus
 	cancel := s.OnChange(func(id string) {
-		heard = append(heard, id)
-		// What is told is committed: a read sees it.
+		notified = append(notified, id)
+		// What is notified is committed: a read sees it.
 		if p, err := s.Principal(context.WithoutCancel(ctx), id); err == nil {
 			statuses = append(statuses, p.Certificate.Status)
 		}
 	})
 	mustDo(t, s.AttachPolicy(ctx, here, "p", two.ID), s.AttachThing(ctx, here, "lamp", two.ID))
-	heard = nil
+	notified = nil
 	for _, tc := range []struct {
 		title string
 		do    func() error
@@ -139,12 +139,12 @@ func TestOnChange(t *testing.T) {
 		{"nobody listens any more", func() error { cancel(); return s.SetCertificateStatus(ctx, here, two.ID, fescue.CertificateRevoked) }, nil},
 	} {
 		t.Run(tc.title, func(t *testing.T) {
-			heard, statuses = nil, nil
+			notified, statuses = nil, nil
 			mustDo(t, tc.do())
-			slices.Sort(heard)
+			slices.Sort(notified)
 			slices.Sort(tc.want)
-			if !slices.Equal(heard, tc.want) {
-				t.Errorf("heard of %v, want %v", heard, tc.want)
+			if !slices.Equal(notified, tc.want) {
+				t.Errorf("notified of %v, want %v", notified, tc.want)
 			}
 			if tc.title == "a status is changed" && !slices.Equal(statuses, []fescue.CertificateStatus{fescue.CertificateRevoked}) {
 				t.Errorf("a listener saw %v", statuses)

@@ -63,6 +63,14 @@ func New(o Options) *Service {
 	return &Service{Options: o}
 }
 
+// MaxNamed is how many named shadows a thing may have, twice as many as on a core: the policies of
+// devices let them choose the names. A few more may come where several are made at the
+// same moment.
+const MaxNamed = 200
+
+// ErrTooManyNamed is the answer to an update that would make one more.
+var ErrTooManyNamed = &shadow.Error{Code: 429, Message: "The thing has too many named shadows; delete some"}
+
 // writeAttempts bounds how often a change is worked out anew because another
 // server made one first. On this server requests for one shadow come one after the other.
 const writeAttempts = 20
@@ -70,7 +78,8 @@ const writeAttempts = 20
 // publishTimeout bounds the sending of one message.
 const publishTimeout = 5 * time.Second
 
-// Get is the document as a get answers it.
+// Get is the document as a get answers it. For one that was deleted, as long as that is
+// known, the error is a *shadow.DeletedError.
 func (s *Service) Get(ctx context.Context, p fescue.Partition, id shadow.ID, clientToken string) ([]byte, error) {
 	if err := id.Validate(); err != nil {
 		return nil, err
@@ -80,7 +89,7 @@ func (s *Service) Get(ctx context.Context, p fescue.Partition, id shadow.ID, cli
 		return nil, fmt.Errorf("get shadow of thing %s: %w", id.Thing, err)
 	}
 	if !d.Exists() {
-		return nil, shadow.ErrNotFound(id)
+		return nil, d.Missing(id, s.Now())
 	}
 	return d.Got(s.Now(), clientToken), nil
 }
@@ -93,18 +102,32 @@ func (s *Service) Update(ctx context.Context, p fescue.Partition, id shadow.ID, 
 	}
 	defer s.locks.Lock(key{p, id})()
 	before, after, at, err := s.change(ctx, p, id, func(d shadow.Document, at time.Time) (shadow.Document, error) {
-		return d.Apply(u, at, shadow.CloudLimits)
+		after, err := d.Apply(u, at, shadow.CloudLimits)
+		if err == nil && after.Exists() && !d.Exists() {
+			err = s.room(ctx, p, id)
+		}
+		return after, err
 	})
 	if err != nil {
 		return nil, err
 	}
-	accepted := after.Accepted(u, at)
-	if delta := after.DeltaMessage(at, u.ClientToken); delta != nil {
-		s.publish(ctx, p, id, "update/delta", delta)
+	messages, accepted := id.Updated(before, after, u, at)
+	for _, m := range messages {
+		s.publish(ctx, p, m)
 	}
-	s.publish(ctx, p, id, "update/documents", shadow.DocumentsMessage(before, after, at, u.ClientToken))
-	s.publish(ctx, p, id, "update/accepted", accepted)
 	return accepted, nil
+}
+
+// room refuses a named shadow that would be one too many of its thing.
+func (s *Service) room(ctx context.Context, p fescue.Partition, id shadow.ID) error {
+	if id.Name == "" {
+		return nil
+	}
+	names, err := s.Store.ShadowNames(ctx, p, id.Thing, fescue.Page{Limit: MaxNamed})
+	if err == nil && len(names) >= MaxNamed {
+		err = ErrTooManyNamed
+	}
+	return err
 }
 
 // Delete removes the document, publishes that, and returns the accepted message.
@@ -120,7 +143,7 @@ func (s *Service) Delete(ctx context.Context, p fescue.Partition, id shadow.ID, 
 		return nil, err
 	}
 	accepted := after.DeletedMessage(at, r.ClientToken)
-	s.publish(ctx, p, id, "delete/accepted", accepted)
+	s.publish(ctx, p, shadow.Message{Topic: id.Topic("delete/accepted"), Payload: accepted})
 	if err := s.Store.ForgetShadows(ctx, at.Add(-shadow.VersionsKept)); err != nil {
 		s.Logger.Warn("what is left of long deleted shadows stays; the next deletion tries again", "error", err)
 	}

@@ -275,3 +275,40 @@ func FuzzReceive(f *testing.F) {
 		}
 	})
 }
+
+func TestTooManyNamedShadows(t *testing.T) {
+	t.Parallel()
+	s, _ := open(t)
+	u := mustParse(t, `{"state":{"reported":{"a":1}}}`)
+	update := func(p fescue.Partition, thing, name string) error {
+		_, err := s.Update(t.Context(), p, shadow.ID{Thing: thing, Name: name}, u)
+		return err
+	}
+	for i := range shadows.MaxNamed {
+		if err := update(home, "lamp", fmt.Sprint("n", i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := update(home, "lamp", "more"); !errors.Is(err, shadows.ErrTooManyNamed) {
+		t.Errorf("one more: %v", err)
+	}
+	for what, err := range map[string]error{
+		"one that is there":    update(home, "lamp", "n7"),
+		"the classic one":      update(home, "lamp", ""),
+		"of another thing":     update(home, "fan", "more"),
+		"in another partition": update(elsewhere, "lamp", "more"),
+	} {
+		if err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if _, err := s.Delete(t.Context(), home, shadow.ID{Thing: "lamp", Name: "n7"}, shadow.Request{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := update(home, "lamp", "more"); err != nil {
+		t.Errorf("after one was deleted: %v", err)
+	}
+	if err := update(home, "lamp", "n7"); !errors.Is(err, shadows.ErrTooManyNamed) {
+		t.Errorf("the deleted one again: %v", err)
+	}
+}

@@ -256,7 +256,7 @@ func (k *Keys) Public(ctx context.Context) (corelink.SigningKeys, error) {
 var ErrRotated = errors.New("another rotation came first; list the keys and look whether one more is wanted")
 
 // Rotate makes a new key, vouched for by the newest one, and has it sign from now
-// on. With revoke every earlier key is revoked: cores that hear of it refuse
+// on. With revoke every earlier key is revoked: cores that learn of it refuse
 // whatever such a key signs from then on.
 func (k *Keys) Rotate(ctx context.Context, revoke bool) (Key, error) {
 	keys, err := k.List(ctx)

@@ -150,7 +150,7 @@ func TestKeys(t *testing.T) {
 		}
 		public, err := first.Public(ctx)
 		if err != nil || len(public.Keys) != 1 || public.Keys[0].KeyID != key.ID || len(public.Chain) != 4 {
-			t.Errorf("told %+v, %v", public, err)
+			t.Errorf("published %+v, %v", public, err)
 		}
 		follow(t, ring, first)
 		if _, err := ring.Open(old); !errors.Is(err, bundle.ErrKeyRevoked) {

@@ -6,11 +6,10 @@ package sites
 
 import (
 	"context"
-	"crypto"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/cores"
@@ -40,7 +39,10 @@ type Connectivity interface {
 // Authorities sign.
 type Authorities interface {
 	Authorities(ctx context.Context, p fescue.Partition, groupID string) ([]groupca.Authority, error)
-	Issue(ctx context.Context, p fescue.Partition, groupID string, public crypto.PublicKey, hosts []string) (*x509.Certificate, groupca.Authority, error)
+	// Issue is groupca.ErrStrayed for a core that is not the group's any more, Check says
+	// so before.
+	Issue(ctx context.Context, p fescue.Partition, groupID string, r groupca.Request) (groupca.Issued, error)
+	Check(ctx context.Context, p fescue.Partition, groupID, thing, certificateID string) error
 }
 
 // Options are what the service stands on.
@@ -49,7 +51,13 @@ type Options struct {
 	Devices      Devices
 	Connectivity Connectivity
 	Authorities  Authorities
+	// Offline is for how long cores go on certifying themselves without a line, by an
+	// intermediate of their group's authority; zero hands none out.
+	Offline time.Duration
 }
+
+// DefaultOffline is how long an operator finds right who has not said otherwise.
+const DefaultOffline = 90 * 24 * time.Hour
 
 // Service answers cores.
 type Service struct{ o Options }
@@ -68,14 +76,20 @@ var (
 )
 
 // Site is what a core has to know now; nil for one whose group has no client
-// devices.
-func (s *Service) Site(ctx context.Context, p fescue.Partition, thing string) (*corelink.Site, error) {
+// devices, and for one that is not its group's any more. certificateID is the certificate
+// with which it asks.
+func (s *Service) Site(ctx context.Context, p fescue.Partition, thing, certificateID string) (*corelink.Site, error) {
 	groupID, err := s.o.Cores.CoreOwner(ctx, p, thing)
 	if err != nil || groupID == "" {
 		return nil, err
 	}
 	devices, revoked, err := s.o.Devices.RevokedDevices(ctx, p, groupID)
 	if err != nil || devices == 0 {
+		return nil, err
+	}
+	if err := s.o.Authorities.Check(ctx, p, groupID, thing, certificateID); errors.Is(err, groupca.ErrStrayed) {
+		return nil, nil
+	} else if err != nil {
 		return nil, err
 	}
 	c, err := s.o.Connectivity.Connectivity(ctx, p, thing)
@@ -86,13 +100,17 @@ func (s *Service) Site(ctx context.Context, p fescue.Partition, thing string) (*
 	if err != nil || len(authorities) == 0 {
 		return nil, err
 	}
-	site := &corelink.Site{Identity: corelink.Identity{Hosts: hosts(c.Info), Authority: authorities[0].ID}, Revoked: revoked}
+	site := &corelink.Site{Identity: s.identity(hosts(c.Info), authorities[0]), Revoked: revoked}
 	for _, place := range c.Info {
 		if !slices.Contains(site.Ports, place.PortNumber) {
 			site.Ports = append(site.Ports, place.PortNumber)
 		}
 	}
 	return site, nil
+}
+
+func (s *Service) identity(hosts []string, a groupca.Authority) corelink.Identity {
+	return corelink.Identity{Hosts: hosts, Authority: a.ID, Intermediate: int64(s.o.Offline / time.Second)}
 }
 
 // local are names that a certificate has whatever the connectivity information says,
@@ -117,10 +135,21 @@ func hosts(info []cores.ConnectivityInfo) (list []string) {
 	return list
 }
 
-// Certificate signs the certificate of a core's MQTT server over a certificate signing
-// request in PEM. What the request says beside its key counts for nothing.
-func (s *Service) Certificate(ctx context.Context, p fescue.Partition, thing, csr string) (corelink.ServerCertificate, error) {
-	request, err := pki.ParseRequest([]byte(csr))
+// Certificate signs the certificate of a core's MQTT server, and the intermediate that
+// the core asks for with it. What the requests say beside their keys counts for nothing.
+// certificateID is the certificate with which the core asks. It is groupca.ErrStrayed for a
+// core that is not its group's any more, though it may still run what was deployed.
+func (s *Service) Certificate(ctx context.Context, p fescue.Partition, thing, certificateID string, request corelink.CertificateRequest) (corelink.ServerCertificate, error) {
+	r := groupca.Request{IntermediateLifetime: s.o.Offline, Thing: thing, CertificateID: certificateID}
+	csr, err := pki.ParseRequest([]byte(request.CSR))
+	if err == nil {
+		r.Public = csr.PublicKey
+		if request.IntermediateCSR != "" && s.o.Offline > 0 {
+			if csr, err = pki.ParseRequest([]byte(request.IntermediateCSR)); err == nil {
+				r.Intermediate = csr.PublicKey
+			}
+		}
+	}
 	if err != nil {
 		return corelink.ServerCertificate{}, fmt.Errorf("%w: %w", ErrRequest, err)
 	}
@@ -135,16 +164,19 @@ func (s *Service) Certificate(ctx context.Context, p fescue.Partition, thing, cs
 	if err != nil {
 		return corelink.ServerCertificate{}, err
 	}
-	names := hosts(c.Info)
-	if len(names) == 0 {
+	if r.Hosts = hosts(c.Info); len(r.Hosts) == 0 {
 		return corelink.ServerCertificate{}, ErrNoConnectivity
 	}
-	leaf, authority, err := s.o.Authorities.Issue(ctx, p, groupID, request.PublicKey, names)
+	made, err := s.o.Authorities.Issue(ctx, p, groupID, r)
 	if err != nil {
 		return corelink.ServerCertificate{}, err
 	}
-	return corelink.ServerCertificate{
-		Identity: corelink.Identity{Hosts: names, Authority: authority.ID},
-		Chain:    string(pki.EncodeCertificate(leaf.Raw)) + authority.PEM,
-	}, nil
+	answer := corelink.ServerCertificate{
+		Identity: s.identity(r.Hosts, made.Authority),
+		Chain:    string(pki.EncodeCertificate(made.Leaf.Raw)) + made.Authority.PEM,
+	}
+	if made.Intermediate != nil {
+		answer.IntermediateCertificate = string(pki.EncodeCertificate(made.Intermediate.Raw))
+	}
+	return answer, nil
 }

@@ -18,10 +18,10 @@ func (db *DB) Audit() Audit { return Audit{db} }
 
 // AddAuditRecords appends records, all or none. Nothing changes one later.
 func (s Audit) AddAuditRecords(ctx context.Context, records ...audit.Record) error {
-	return s.db.update(ctx, func(tx *sql.Tx) error { return addAuditRecords(ctx, tx, records) })
+	return s.db.update(ctx, func(tx transaction) error { return addAuditRecords(ctx, tx, records) })
 }
 
-func addAuditRecords(ctx context.Context, tx *sql.Tx, records []audit.Record) error {
+func addAuditRecords(ctx context.Context, tx transaction, records []audit.Record) error {
 	for _, r := range records {
 		if _, err := tx.ExecContext(ctx, `
 			INSERT INTO audit_record (partition, at, id, key_id, key_name, source, service, operation, resource, status, code, repeats)
@@ -33,7 +33,8 @@ func addAuditRecords(ctx context.Context, tx *sql.Tx, records []audit.Record) er
 	return nil
 }
 
-// AuditRecords lists records of the partition and of its account, oldest first.
+// AuditRecords lists records of the partition and of its account, oldest first where the
+// filter does not say otherwise.
 func (s Audit) AuditRecords(ctx context.Context, p fescue.Partition, f audit.Filter) ([]audit.Record, error) {
 	account := fescue.Partition{AWS: p.AWS, Account: p.Account}
 	scan := func(rows *sql.Rows) (audit.Record, error) {
@@ -49,6 +50,18 @@ func (s Audit) AuditRecords(ctx context.Context, p fescue.Partition, f audit.Fil
 	to := int64(math.MaxInt64)
 	if !f.To.IsZero() {
 		to = millis(f.To)
+	}
+	if f.Newest {
+		before := int64(math.MaxInt64)
+		if f.AfterID != "" {
+			before = millis(f.AfterAt)
+		}
+		return all(ctx, s.db.read, scan, `
+			SELECT partition, at, id, key_id, key_name, source, service, operation, resource, status, code, repeats FROM audit_record
+			WHERE partition IN ($1, $2) AND at >= $3 AND at < $4 AND (at < $5 OR at = $5 AND id < $6)
+			AND ($7 = '' OR key_id = $7) AND ($8 = '' OR operation = $8)
+			ORDER BY at DESC, id DESC LIMIT $9`,
+			p.Key(), account.Key(), millis(f.From), to, before, f.AfterID, f.KeyID, f.Operation, f.Limit)
 	}
 	return all(ctx, s.db.read, scan, `
 		SELECT partition, at, id, key_id, key_name, source, service, operation, resource, status, code, repeats FROM audit_record

@@ -42,6 +42,8 @@ func testAudit(t *testing.T, open opener) {
 		"all":           {audit.Filter{Limit: 9}, []audit.Record{a, b, c, account}},
 		"a page":        {audit.Filter{Limit: 2}, []audit.Record{a, b}},
 		"the next page": {audit.Filter{Limit: 9, AfterAt: a.At, AfterID: "a"}, []audit.Record{b, c, account}},
+		"newest first":  {audit.Filter{Limit: 3, Newest: true}, []audit.Record{account, c, b}},
+		"and the rest":  {audit.Filter{Limit: 3, Newest: true, AfterAt: b.At, AfterID: "b"}, []audit.Record{a}},
 		"from":          {audit.Filter{Limit: 9, From: c.At}, []audit.Record{c, account}},
 		"to":            {audit.Filter{Limit: 9, To: c.At}, []audit.Record{a, b}},
 		"a key":         {audit.Filter{Limit: 9, KeyID: "AKIAb"}, []audit.Record{b}},

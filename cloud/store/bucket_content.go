@@ -23,7 +23,7 @@ import (
 // returns the announcement's id, by which it is named. While somebody removes that
 // very blob it is fescue.ErrConflict.
 func (s Buckets) HoldBlob(ctx context.Context, hash string, until time.Time) (hold string, err error) {
-	err = s.db.update(ctx, func(tx *sql.Tx) error {
+	err = s.db.update(ctx, func(tx transaction) error {
 		if err := lookAtBlob(ctx, tx, hash, until); err != nil {
 			return err
 		}
@@ -38,7 +38,7 @@ func (s Buckets) HoldBlob(ctx context.Context, hash string, until time.Time) (ho
 
 // lookAtBlob has a blob looked at from a time on, or later if it already was to
 // be looked at later. What was seen of the blob before counts no more.
-func lookAtBlob(ctx context.Context, tx *sql.Tx, hash string, at time.Time) error {
+func lookAtBlob(ctx context.Context, tx transaction, hash string, at time.Time) error {
 	_, err := tx.ExecContext(ctx, `
 		INSERT INTO bucket_garbage (hash, look_at, doomed_until, hold) VALUES ($1, $2, 0, $3)
 		ON CONFLICT (hash) DO UPDATE SET look_at =
@@ -51,7 +51,7 @@ func lookAtBlob(ctx context.Context, tx *sql.Tx, hash string, at time.Time) erro
 // millisecond: who looked at the blob before may not condemn it any more. If that
 // announcement is gone, and be there another of the same blob, or the blob is
 // being removed, it has to be put again: fescue.ErrConflict.
-func nameBlob(ctx context.Context, tx *sql.Tx, hash string, w buckets.ObjectWrite) error {
+func nameBlob(ctx context.Context, tx transaction, hash string, w buckets.ObjectWrite) error {
 	err := changed(ctx, tx, `
 		UPDATE bucket_garbage SET look_at = CASE WHEN look_at < $1 THEN $1 ELSE look_at + 1 END
 		WHERE hash = $2 AND hold = $3 AND doomed_until = 0`, millis(w.HoldUntil), hash, w.Hold)
@@ -62,7 +62,7 @@ func nameBlob(ctx context.Context, tx *sql.Tx, hash string, w buckets.ObjectWrit
 }
 
 // releaseContent forgets the pieces of a content. Their blobs may be garbage now.
-func releaseContent(ctx context.Context, tx *sql.Tx, partition, content string, lookAt time.Time) error {
+func releaseContent(ctx context.Context, tx transaction, partition, content string, lookAt time.Time) error {
 	// In the order of hashes, so that two of these never wait for each other.
 	hashes, err := all(ctx, tx, scanText, `
 		SELECT DISTINCT hash FROM bucket_part WHERE partition = $1 AND content = $2 ORDER BY hash`, partition, content)
@@ -79,7 +79,7 @@ func releaseContent(ctx context.Context, tx *sql.Tx, partition, content string, 
 }
 
 // insertPart writes a piece of a content.
-func insertPart(ctx context.Context, tx *sql.Tx, p fescue.Partition, content string, part buckets.ObjectPart) error {
+func insertPart(ctx context.Context, tx transaction, p fescue.Partition, content string, part buckets.ObjectPart) error {
 	_, err := tx.ExecContext(ctx, `
 		INSERT INTO bucket_part (partition, content, number, hash, size, etag, checksum_json, modified_at)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
@@ -123,7 +123,7 @@ func (s Buckets) BlobsToLookAt(ctx context.Context, now time.Time, limit int) ([
 // CondemnBlob says that the caller is going to remove a blob before until. If
 // anything happened to the blob since it was looked at it is fescue.ErrConflict.
 func (s Buckets) CondemnBlob(ctx context.Context, b buckets.BlobLook, until time.Time) error {
-	err := s.db.update(ctx, func(tx *sql.Tx) error {
+	err := s.db.update(ctx, func(tx transaction) error {
 		err := changed(ctx, tx, `
 			UPDATE bucket_garbage SET doomed_until = $1 WHERE hash = $2 AND look_at = $3 AND doomed_until = $4`,
 			millis(until), b.Hash, millis(b.LookAt), millis(b.DoomedUntil))
@@ -138,7 +138,7 @@ func (s Buckets) CondemnBlob(ctx context.Context, b buckets.BlobLook, until time
 // ForgetBlob says that a blob as it was looked at, or as it was condemned since,
 // needs no further look.
 func (s Buckets) ForgetBlob(ctx context.Context, b buckets.BlobLook) error {
-	return s.db.update(ctx, func(tx *sql.Tx) error {
+	return s.db.update(ctx, func(tx transaction) error {
 		_, err := tx.ExecContext(ctx, `
 			DELETE FROM bucket_garbage WHERE hash = $1 AND look_at = $2 AND doomed_until = $3`,
 			b.Hash, millis(b.LookAt), millis(b.DoomedUntil))

@@ -13,7 +13,7 @@ import (
 // CreateUpload writes a multipart upload without parts. A bucket that is not
 // there is fescue.ErrNotFound.
 func (s Buckets) CreateUpload(ctx context.Context, p fescue.Partition, bucket string, u buckets.ObjectUpload) error {
-	err := s.db.update(ctx, func(tx *sql.Tx) error {
+	err := s.db.update(ctx, func(tx transaction) error {
 		_, err := tx.ExecContext(ctx, `
 			INSERT INTO bucket_upload (partition, bucket, id, object_key, checksum_json, settings_json, changes, created_at)
 			VALUES ($1, $2, $3, $4, $5, $6, 0, $7)`,
@@ -62,7 +62,7 @@ func (s Buckets) Uploads(ctx context.Context, p fescue.Partition, bucket, from, 
 // PutPart writes a part whose blob was put under HoldBlob, in the place of the one
 // of its number. An upload that is not under way is fescue.ErrNotFound.
 func (s Buckets) PutPart(ctx context.Context, p fescue.Partition, bucket, id string, part buckets.ObjectPart, w buckets.ObjectWrite) error {
-	err := s.db.update(ctx, func(tx *sql.Tx) error {
+	err := s.db.update(ctx, func(tx transaction) error {
 		if err := changed(ctx, tx, `
 			UPDATE bucket_upload SET changes = changes + 1 WHERE partition = $1 AND bucket = $2 AND id = $3`,
 			p.Key(), bucket, id); err != nil {
@@ -80,7 +80,7 @@ func (s Buckets) PutPart(ctx context.Context, p fescue.Partition, bucket, id str
 }
 
 // releasePart forgets one piece of a content, if it is there.
-func releasePart(ctx context.Context, tx *sql.Tx, p fescue.Partition, content string, number int, lookAt time.Time) error {
+func releasePart(ctx context.Context, tx transaction, p fescue.Partition, content string, number int, lookAt time.Time) error {
 	hashes, err := all(ctx, tx, scanText, `
 		DELETE FROM bucket_part WHERE partition = $1 AND content = $2 AND number = $3 RETURNING hash`, p.Key(), content, number)
 	if err != nil {
@@ -99,7 +99,7 @@ func releasePart(ctx context.Context, tx *sql.Tx, p fescue.Partition, content st
 // more it is fescue.ErrConflict; if the upload is not under way,
 // fescue.ErrNotFound.
 func (s Buckets) CompleteUpload(ctx context.Context, p fescue.Partition, bucket string, o buckets.Object, chosen []buckets.ObjectPart, w buckets.ObjectWrite) error {
-	err := s.db.update(ctx, func(tx *sql.Tx) error {
+	err := s.db.update(ctx, func(tx transaction) error {
 		// First the upload's row, for which PutPart waits.
 		if err := changed(ctx, tx, `
 			DELETE FROM bucket_upload WHERE partition = $1 AND bucket = $2 AND id = $3`, p.Key(), bucket, o.ContentID); err != nil {
@@ -133,7 +133,7 @@ func (s Buckets) CompleteUpload(ctx context.Context, p fescue.Partition, bucket 
 // AbortUpload forgets an upload and its parts. One that is not under way is
 // fescue.ErrNotFound.
 func (s Buckets) AbortUpload(ctx context.Context, p fescue.Partition, bucket, id string, lookAt time.Time) error {
-	err := s.db.update(ctx, func(tx *sql.Tx) error {
+	err := s.db.update(ctx, func(tx transaction) error {
 		if err := changed(ctx, tx, `
 			DELETE FROM bucket_upload WHERE partition = $1 AND bucket = $2 AND id = $3`, p.Key(), bucket, id); err != nil {
 			return err
@@ -147,7 +147,7 @@ func (s Buckets) AbortUpload(ctx context.Context, p fescue.Partition, bucket, id
 // a time, and says how many.
 func (s Buckets) AbortOldUploads(ctx context.Context, before time.Time, limit int, lookAt time.Time) (n int, err error) {
 	type upload struct{ partition, id string }
-	err = s.db.update(ctx, func(tx *sql.Tx) error {
+	err = s.db.update(ctx, func(tx transaction) error {
 		old, err := all(ctx, tx, func(rows *sql.Rows) (u upload, err error) {
 			return u, rows.Scan(&u.partition, &u.id)
 		}, `

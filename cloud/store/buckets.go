@@ -20,7 +20,7 @@ func (db *DB) Buckets() Buckets { return Buckets{db} }
 // CreateBucket writes a bucket. A name that is taken is fescue.ErrExists, a
 // partition that has limit buckets already fescue.ErrQuota.
 func (s Buckets) CreateBucket(ctx context.Context, p fescue.Partition, b buckets.Bucket, limit int) error {
-	err := s.db.update(ctx, func(tx *sql.Tx) error {
+	err := s.db.update(ctx, func(tx transaction) error {
 		// Callers that come at the same moment may exceed the limit by as many as
 		// they are: it is there to bound, not to count.
 		err := changed(ctx, tx, `
@@ -61,7 +61,7 @@ func (s Buckets) Bucket(ctx context.Context, p fescue.Partition, name string) (b
 // DeleteBucket removes a bucket with the uploads under way in it. One that holds
 // objects is fescue.ErrInUse. What becomes garbage is looked at from lookAt on.
 func (s Buckets) DeleteBucket(ctx context.Context, p fescue.Partition, name string, lookAt time.Time) error {
-	err := s.db.update(ctx, func(tx *sql.Tx) error {
+	err := s.db.update(ctx, func(tx transaction) error {
 		uploads, err := all(ctx, tx, scanText, `
 			DELETE FROM bucket_upload WHERE partition = $1 AND bucket = $2 RETURNING id`, p.Key(), name)
 		if err != nil {
@@ -106,7 +106,7 @@ func (s Buckets) Objects(ctx context.Context, p fescue.Partition, bucket, from, 
 // bucket that is not there is fescue.ErrNotFound; a write that came in between,
 // or a blob that was collected, fescue.ErrConflict.
 func (s Buckets) PutObject(ctx context.Context, p fescue.Partition, bucket string, o buckets.Object, part buckets.ObjectPart, w buckets.ObjectWrite) error {
-	err := s.db.update(ctx, func(tx *sql.Tx) error {
+	err := s.db.update(ctx, func(tx transaction) error {
 		if err := nameBlob(ctx, tx, part.Hash, w); err != nil {
 			return err
 		}
@@ -121,7 +121,7 @@ func (s Buckets) PutObject(ctx context.Context, p fescue.Partition, bucket strin
 // CopyObject writes an object with the pieces of the content called from; if
 // they are gone it is fescue.ErrConflict.
 func (s Buckets) CopyObject(ctx context.Context, p fescue.Partition, bucket string, o buckets.Object, from string, w buckets.ObjectWrite) error {
-	err := s.db.update(ctx, func(tx *sql.Tx) error {
+	err := s.db.update(ctx, func(tx transaction) error {
 		err := changed(ctx, tx, `
 			INSERT INTO bucket_part (partition, content, number, hash, size, etag, checksum_json, modified_at)
 			SELECT partition, CAST($1 AS TEXT), number, hash, size, etag, checksum_json, CAST($2 AS BIGINT)
@@ -140,7 +140,7 @@ func (s Buckets) CopyObject(ctx context.Context, p fescue.Partition, bucket stri
 
 // replaceObject writes an object's row in the place of the one that is there and
 // gives that one's content up.
-func replaceObject(ctx context.Context, tx *sql.Tx, p fescue.Partition, bucket string, o buckets.Object, w buckets.ObjectWrite) error {
+func replaceObject(ctx context.Context, tx transaction, p fescue.Partition, bucket string, o buckets.Object, w buckets.ObjectWrite) error {
 	if !w.OnlyNew {
 		before, err := all(ctx, tx, scanText, `
 			DELETE FROM bucket_object WHERE partition = $1 AND bucket = $2 AND object_key = $3 AND (etag = $4 OR $4 = '')
@@ -174,7 +174,7 @@ func replaceObject(ctx context.Context, tx *sql.Tx, p fescue.Partition, bucket s
 
 // DeleteObject removes an object. One that is not there is fescue.ErrNotFound.
 func (s Buckets) DeleteObject(ctx context.Context, p fescue.Partition, bucket, key string, lookAt time.Time) error {
-	err := s.db.update(ctx, func(tx *sql.Tx) error {
+	err := s.db.update(ctx, func(tx transaction) error {
 		var content string
 		if err := one(tx.QueryRowContext(ctx, `
 			DELETE FROM bucket_object WHERE partition = $1 AND bucket = $2 AND object_key = $3 RETURNING content`,

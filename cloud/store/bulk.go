@@ -21,7 +21,7 @@ func (db *DB) Bulk() Bulk { return Bulk{db} }
 // of the partition has not ended it is fescue.ErrConflict. Tokens are as for
 // CreateDefinition.
 func (s Bulk) CreateBulkDeployment(ctx context.Context, b bulk.BulkDeployment, token fescue.Token) (bulk.BulkDeployment, error) {
-	err := s.db.update(ctx, func(tx *sql.Tx) error {
+	err := s.db.update(ctx, func(tx transaction) error {
 		id, replayed, err := claimToken(ctx, tx, b.Partition, token, b.ID, millis(b.CreatedAt))
 		if err != nil {
 			return err
@@ -108,7 +108,7 @@ func (s Bulk) ActiveBulkDeployments(ctx context.Context, aws string) ([]bulk.Bul
 // with what is said of a failure. If it is no longer there it is
 // fescue.ErrConflict.
 func (s Bulk) MoveBulkDeployment(ctx context.Context, b bulk.BulkDeployment, to bulk.BulkStatus, message string, details []fescue.ErrorDetail) error {
-	err := s.db.update(ctx, func(tx *sql.Tx) error {
+	err := s.db.update(ctx, func(tx transaction) error {
 		return changed(ctx, tx, `
 			UPDATE bulk_deployment SET status = $1, error_message = $2, details_json = $3
 			WHERE partition = $4 AND id = $5 AND status = $6`,
@@ -126,7 +126,7 @@ func (s Bulk) MoveBulkDeployment(ctx context.Context, b bulk.BulkDeployment, to 
 // ReplaceBulkTags writes the tags of a bulk deployment if they still are old,
 // else fescue.ErrConflict.
 func (s Bulk) ReplaceBulkTags(ctx context.Context, p fescue.Partition, id string, old, tags map[string]string) error {
-	return s.db.update(ctx, func(tx *sql.Tx) error {
+	return s.db.update(ctx, func(tx transaction) error {
 		err := changed(ctx, tx, `
 			UPDATE bulk_deployment SET tags_json = $1 WHERE partition = $2 AND id = $3 AND tags_json = $4`,
 			tagsJSON(tags), p.Key(), id, tagsJSON(old))
@@ -142,17 +142,14 @@ func (s Bulk) ReplaceBulkTags(ctx context.Context, p fescue.Partition, id string
 
 // AddBulkRecords writes lines of the input.
 func (s Bulk) AddBulkRecords(ctx context.Context, b bulk.BulkDeployment, records []bulk.BulkRecord) error {
-	return s.db.update(ctx, func(tx *sql.Tx) error {
-		stmt, err := tx.PrepareContext(ctx, `
-			INSERT INTO bulk_record (partition, bulk_id, line, group_id, group_version_id, attempts, due_at, report,
-				deployment_id, error_message, details_json, reported_at)
-			VALUES ($1, $2, $3, $4, $5, 0, 0, 0, '', '', '', 0)`)
-		if err != nil {
-			return err
-		}
-		defer stmt.Close()
+	return s.db.update(ctx, func(tx transaction) error {
 		for _, r := range records {
-			if _, err := stmt.ExecContext(ctx, b.Partition.Key(), b.ID, r.Line, r.GroupID, r.GroupVersionID); err != nil {
+			_, err := tx.ExecContext(ctx, `
+				INSERT INTO bulk_record (partition, bulk_id, line, group_id, group_version_id, attempts, due_at, report,
+					deployment_id, error_message, details_json, reported_at)
+				VALUES ($1, $2, $3, $4, $5, 0, 0, 0, '', '', '', 0)`,
+				b.Partition.Key(), b.ID, r.Line, r.GroupID, r.GroupVersionID)
+			if err != nil {
 				return err
 			}
 		}
@@ -163,7 +160,7 @@ func (s Bulk) AddBulkRecords(ctx context.Context, b bulk.BulkDeployment, records
 // ClearBulkRecords forgets the lines that were not reported, and returns how many
 // of at most limit there were.
 func (s Bulk) ClearBulkRecords(ctx context.Context, b bulk.BulkDeployment, limit int) (n int64, err error) {
-	err = s.db.update(ctx, func(tx *sql.Tx) error {
+	err = s.db.update(ctx, func(tx transaction) error {
 		res, err := tx.ExecContext(ctx, `
 			DELETE FROM bulk_record WHERE partition = $1 AND bulk_id = $2 AND report = 0 AND line IN (
 				SELECT line FROM bulk_record WHERE partition = $1 AND bulk_id = $2 AND report = 0 LIMIT $3)`,
@@ -199,44 +196,55 @@ func (s Bulk) DueBulkRecords(ctx context.Context, b bulk.BulkDeployment, limit i
 	return due, len(list) > 0, err
 }
 
-// FinishBulkRecord writes down what came of one try of a record, with the counts
-// of its bulk deployment. A record that meanwhile was tried or reported by
-// another is fescue.ErrConflict.
-func (s Bulk) FinishBulkRecord(ctx context.Context, b bulk.BulkDeployment, r bulk.BulkRecord, o bulk.BulkOutcome) error {
-	err := s.db.update(ctx, func(tx *sql.Tx) error {
-		var first, invalid, retried, reported int64
-		if r.Attempts == 0 {
-			first = 1
-		}
-		if o.Invalid {
-			invalid = 1
-		}
-		if o.RetryAt.IsZero() {
-			reported = 1
-		} else {
-			retried = 1
-		}
-		var report int64
+// FinishBulkRecords writes down what came of one try of each of some records, with the
+// counts of their bulk deployment, and numbers the reports in their order. What meanwhile
+// was tried or reported by another stays as that wrote it.
+func (s Bulk) FinishBulkRecords(ctx context.Context, b bulk.BulkDeployment, tries []bulk.BulkTry) error {
+	err := s.db.update(ctx, func(tx transaction) error {
+		// Read by a change, so that one after the other counts.
+		var reports int64
 		err := one(tx.QueryRowContext(ctx, `
-			UPDATE bulk_deployment SET records_processed = records_processed + $1, invalid_records = invalid_records + $2,
-				retry_attempts = retry_attempts + $3, reports = reports + $4
-			WHERE partition = $5 AND id = $6 RETURNING reports`,
-			first, invalid, retried, reported, b.Partition.Key(), b.ID), &report)
+			UPDATE bulk_deployment SET reports = reports WHERE partition = $1 AND id = $2 RETURNING reports`, b.Partition.Key(), b.ID), &reports)
 		if err != nil {
 			return err
 		}
+		var first, invalid, retried int64
+		for _, t := range tries {
+			report := int64(0)
+			if t.RetryAt.IsZero() {
+				report = reports + 1
+			}
+			err := changed(ctx, tx, `
+				UPDATE bulk_record SET attempts = attempts + 1, due_at = $1, report = $2, deployment_id = $3, error_message = $4,
+					details_json = $5, reported_at = $6
+				WHERE partition = $7 AND bulk_id = $8 AND line = $9 AND attempts = $10 AND report = 0`,
+				millis(t.RetryAt), report, t.DeploymentID, t.ErrorMessage, toJSON(t.ErrorDetails), millis(t.At),
+				b.Partition.Key(), b.ID, t.Line, t.Attempts)
+			if errors.Is(err, fescue.ErrNotFound) {
+				continue
+			}
+			if err != nil {
+				return fmt.Errorf("line %d: %w", t.Line, err)
+			}
+			if t.Attempts == 0 {
+				first++
+			}
+			if t.Invalid {
+				invalid++
+			}
+			if report == 0 {
+				retried++
+			} else {
+				reports = report
+			}
+		}
 		return changed(ctx, tx, `
-			UPDATE bulk_record SET attempts = attempts + 1, due_at = $1, report = $2, deployment_id = $3, error_message = $4,
-				details_json = $5, reported_at = $6
-			WHERE partition = $7 AND bulk_id = $8 AND line = $9 AND attempts = $10 AND report = 0`,
-			millis(o.RetryAt), report*reported, o.DeploymentID, o.ErrorMessage, toJSON(o.ErrorDetails), millis(o.At),
-			b.Partition.Key(), b.ID, r.Line, r.Attempts)
+			UPDATE bulk_deployment SET records_processed = records_processed + $1, invalid_records = invalid_records + $2,
+				retry_attempts = retry_attempts + $3, reports = $4
+			WHERE partition = $5 AND id = $6`, first, invalid, retried, reports, b.Partition.Key(), b.ID)
 	})
-	if errors.Is(err, fescue.ErrNotFound) {
-		err = fescue.ErrConflict
-	}
 	if err != nil {
-		return fmt.Errorf("line %d of bulk deployment %s: %w", r.Line, b.ID, err)
+		return fmt.Errorf("records of bulk deployment %s: %w", b.ID, err)
 	}
 	return nil
 }

@@ -135,6 +135,10 @@ func testBulkDeployments(t *testing.T, open opener) {
 	})
 }
 
+func tried(r bulk.BulkRecord, o bulk.BulkOutcome) bulk.BulkTry {
+	return bulk.BulkTry{BulkRecord: r, BulkOutcome: o}
+}
+
 func testBulkRecords(t *testing.T, open opener) {
 	t.Parallel()
 	begin := func(t *testing.T, s *store.DB, n int64) (bulk.BulkDeployment, []bulk.BulkRecord) {
@@ -168,16 +172,18 @@ func testBulkRecords(t *testing.T, open opener) {
 		d := must(s.Deployments().CreateDeployment(ctx, newDeployment(homePartition, "g1"), fescue.Token{}))(t)
 		details := []fescue.ErrorDetail{{DetailedErrorCode: "404", DetailedErrorMessage: "m"}}
 		made := bulk.BulkOutcome{DeploymentID: d.ID, At: madeAt}
-		mustDo(t, s.Bulk().FinishBulkRecord(ctx, b, records[0], made))
-		mustDo(t, s.Bulk().FinishBulkRecord(ctx, b, records[1], bulk.BulkOutcome{RetryAt: time.Now().Add(time.Hour), At: madeAt}))
-		mustDo(t, s.Bulk().FinishBulkRecord(ctx, b, records[2], bulk.BulkOutcome{ErrorMessage: "m", ErrorDetails: details, Invalid: true, At: madeAt}))
-		refused(t, "reported twice", s.Bulk().FinishBulkRecord(ctx, b, records[0], made), fescue.ErrConflict)
-		refused(t, "tried twice", s.Bulk().FinishBulkRecord(ctx, b, records[1], made), fescue.ErrConflict)
+		mustDo(t, s.Bulk().FinishBulkRecords(ctx, b, []bulk.BulkTry{tried(records[0], made)}))
+		mustDo(t, s.Bulk().FinishBulkRecords(ctx, b, []bulk.BulkTry{tried(records[1], bulk.BulkOutcome{RetryAt: time.Now().Add(time.Hour), At: madeAt})}))
+		mustDo(t, s.Bulk().FinishBulkRecords(ctx, b, []bulk.BulkTry{tried(records[2], bulk.BulkOutcome{ErrorMessage: "m", ErrorDetails: details, Invalid: true, At: madeAt})}))
+		// What was reported and what was tried stays as it is.
+		mustDo(t, s.Bulk().FinishBulkRecords(ctx, b, []bulk.BulkTry{
+			tried(records[0], bulk.BulkOutcome{DeploymentID: "other", At: madeAt}), tried(records[1], made), tried(records[2], made),
+		}))
 		if lines, pending := due(t, s, b); !gocmp.Equal(lines, []int64{4}) || !pending {
 			t.Errorf("due %v, pending %v", lines, pending)
 		}
 		records[1].Attempts = 1
-		mustDo(t, s.Bulk().FinishBulkRecord(ctx, b, records[1], bulk.BulkOutcome{RetryAt: time.Now().Add(-time.Second), At: madeAt}))
+		mustDo(t, s.Bulk().FinishBulkRecords(ctx, b, []bulk.BulkTry{tried(records[1], bulk.BulkOutcome{RetryAt: time.Now().Add(-time.Second), At: madeAt})}))
 		if lines, _ := due(t, s, b); !gocmp.Equal(lines, []int64{4, 2}) {
 			t.Errorf("due %v: what waits longest is first", lines)
 		}
@@ -210,11 +216,34 @@ func testBulkRecords(t *testing.T, open opener) {
 			t.Errorf("%d are being built", n)
 		}
 	})
+	t.Run("several in one order, beside one that another reported", func(t *testing.T) {
+		t.Parallel()
+		s, ctx := open(t), t.Context()
+		b, records := begin(t, s, 5)
+		mustDo(t, s.Bulk().FinishBulkRecords(ctx, b, []bulk.BulkTry{tried(records[1], bulk.BulkOutcome{DeploymentID: "another's", At: madeAt})}))
+		var tries []bulk.BulkTry
+		for _, r := range records {
+			tries = append(tries, bulk.BulkTry{BulkRecord: r, BulkOutcome: bulk.BulkOutcome{DeploymentID: fmt.Sprint("d", r.Line), At: madeAt}})
+		}
+		tries[3].BulkOutcome = bulk.BulkOutcome{RetryAt: madeAt, At: madeAt}
+		tries[4].Invalid = true
+		mustDo(t, s.Bulk().FinishBulkRecords(ctx, b, tries))
+		var got []string
+		for _, r := range must(s.Bulk().BulkReports(ctx, homePartition, b.ID, fescue.Page{Limit: 9}))(t) {
+			got = append(got, fmt.Sprint(r.Number, " ", r.Line, " ", r.DeploymentID))
+		}
+		if diff := gocmp.Diff([]string{"4 5 d5", "3 3 d3", "2 1 d1", "1 2 another's"}, got); diff != "" {
+			t.Error(diff)
+		}
+		if got := must(s.Bulk().BulkDeployment(ctx, homePartition, b.ID))(t); got.RecordsProcessed != 5 || got.InvalidRecords != 1 || got.RetryAttempts != 1 {
+			t.Errorf("%+v", got)
+		}
+	})
 	t.Run("cleared", func(t *testing.T) {
 		t.Parallel()
 		s, ctx := open(t), t.Context()
 		b, records := begin(t, s, 5)
-		mustDo(t, s.Bulk().FinishBulkRecord(ctx, b, records[2], bulk.BulkOutcome{DeploymentID: "d", At: madeAt}))
+		mustDo(t, s.Bulk().FinishBulkRecords(ctx, b, []bulk.BulkTry{tried(records[2], bulk.BulkOutcome{DeploymentID: "d", At: madeAt})}))
 		for _, want := range []int64{3, 1, 0} {
 			if n := must(s.Bulk().ClearBulkRecords(ctx, b, 3))(t); n != want {
 				t.Errorf("cleared %d, want %d", n, want)
@@ -236,7 +265,7 @@ func testBulkRecords(t *testing.T, open opener) {
 			d.ID = fmt.Sprintf("d%d", line)
 			must(s.Deployments().CreateDeployment(ctx, d, fescue.Token{Operation: "BulkDeployment", Value: fmt.Sprintf("%s/%d", b.ID, line), RequestHash: "h"}))(t)
 		}
-		mustDo(t, s.Bulk().FinishBulkRecord(ctx, b, records[0], bulk.BulkOutcome{DeploymentID: "d1", At: madeAt}))
+		mustDo(t, s.Bulk().FinishBulkRecords(ctx, b, []bulk.BulkTry{tried(records[0], bulk.BulkOutcome{DeploymentID: "d1", At: madeAt})}))
 		want := map[string]bulk.BulkRecord{"d2": records[1]}
 		if diff := gocmp.Diff(want, must(s.Bulk().StartedBulkRecords(ctx, b, "BulkDeployment"))(t)); diff != "" {
 			t.Error(diff)
@@ -246,20 +275,19 @@ func testBulkRecords(t *testing.T, open opener) {
 		t.Parallel()
 		s, ctx := open(t), t.Context()
 		b, records := begin(t, s, 1)
-		var reported atomic.Int64
 		var all sync.WaitGroup
-		for range 8 {
+		for i := range 8 {
 			all.Go(func() {
-				if err := s.Bulk().FinishBulkRecord(ctx, b, records[0], bulk.BulkOutcome{DeploymentID: "d", At: madeAt}); err == nil {
-					reported.Add(1)
-				} else if !errors.Is(err, fescue.ErrConflict) {
+				err := s.Bulk().FinishBulkRecords(ctx, b, []bulk.BulkTry{tried(records[0], bulk.BulkOutcome{DeploymentID: fmt.Sprint("d", i), At: madeAt})})
+				if err != nil {
 					t.Error(err)
 				}
 			})
 		}
 		all.Wait()
-		if got := must(s.Bulk().BulkDeployment(ctx, homePartition, b.ID))(t); reported.Load() != 1 || got.RecordsProcessed != 1 {
-			t.Errorf("%d reports, %+v", reported.Load(), got)
+		reports := must(s.Bulk().BulkReports(ctx, homePartition, b.ID, fescue.Page{Limit: 9}))(t)
+		if got := must(s.Bulk().BulkDeployment(ctx, homePartition, b.ID))(t); len(reports) != 1 || got.RecordsProcessed != 1 {
+			t.Errorf("%+v, %+v", reports, got)
 		}
 	})
 }

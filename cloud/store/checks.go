@@ -18,7 +18,7 @@ func (db *DB) Checks() Checks { return Checks{db} }
 // AskCheck leaves a check for a core, until it expires. What has expired is
 // removed.
 func (s Checks) AskCheck(ctx context.Context, p fescue.Partition, thing, id string, request []byte, expires time.Time) error {
-	return s.db.update(ctx, func(tx *sql.Tx) error {
+	return s.db.update(ctx, func(tx transaction) error {
 		if _, err := tx.ExecContext(ctx, `DELETE FROM core_check WHERE expires_at < $1`, millis(s.db.now())); err != nil {
 			return err
 		}
@@ -58,7 +58,7 @@ func (s Checks) waitingChecks(ctx context.Context, aws string, now time.Time) ([
 // AnswerCheck keeps a core's answer. The error is fescue.ErrNotFound when nobody
 // waits for it.
 func (s Checks) AnswerCheck(ctx context.Context, p fescue.Partition, thing, id string, answer []byte) error {
-	return s.db.update(ctx, func(tx *sql.Tx) error {
+	return s.db.update(ctx, func(tx transaction) error {
 		return changed(ctx, tx, `
 			UPDATE core_check SET answer_json = $1
 			WHERE partition = $2 AND thing = $3 AND id = $4 AND answer_json = ''`, string(answer), p.Key(), thing, id)
@@ -78,7 +78,7 @@ func (s Checks) CheckAnswer(ctx context.Context, p fescue.Partition, id string) 
 
 // ForgetCheck removes a check that nobody waits for any more.
 func (s Checks) ForgetCheck(ctx context.Context, p fescue.Partition, id string) error {
-	return s.db.update(ctx, func(tx *sql.Tx) error {
+	return s.db.update(ctx, func(tx transaction) error {
 		_, err := tx.ExecContext(ctx, `DELETE FROM core_check WHERE partition = $1 AND id = $2`, p.Key(), id)
 		return err
 	})

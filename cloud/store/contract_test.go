@@ -12,6 +12,7 @@ import (
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/buckets"
 	"github.com/fescue-edge/fescue/cloud/bulk"
+	"github.com/fescue-edge/fescue/cloud/changes"
 	"github.com/fescue-edge/fescue/cloud/definitions"
 	"github.com/fescue-edge/fescue/cloud/events"
 	"github.com/fescue-edge/fescue/cloud/store"
@@ -24,6 +25,7 @@ var (
 	_ buckets.Store     = store.Buckets{}
 	_ events.Store      = store.Events{}
 	_ bulk.Store        = store.Bulk{}
+	_ changes.Store     = store.Changes{}
 )
 
 func TestMain(m *testing.M) { os.Exit(pgtest.Run(m)) }
@@ -37,6 +39,7 @@ var engines = []struct {
 	open opener
 }{
 	{"SQLite", openSQLite},
+	{"SQLite, everything done twice", func(t *testing.T) *store.DB { return store.Twice(openSQLite(t)) }},
 	{"PostgreSQL", openPostgres},
 }
 
@@ -56,9 +59,10 @@ var contracts = map[string]map[string]func(*testing.T, opener){
 	"checks.go":  {"checks": testChecks},
 	"buckets.go": {"buckets": testBuckets}, "bucket_uploads.go": {"uploads": testUploads}, "bucket_content.go": {"blobs": testBlobs},
 	"audit.go":       {"audit": testAudit},
+	"changes.go":     {"changes": testChanges, "changes by others": testChangesAtOnce},
 	"coreinfo.go":    {"what cores are": testCoreInfo},
 	"cores.go":       {"connectivity": testConnectivity, "telemetry": testTelemetry},
-	"definitions.go": {"definitions": testDefinitions, "deletion": testDeletion},
+	"definitions.go": {"definitions": testDefinitions, "groups by name and tag": testGroups, "deletion": testDeletion},
 	"db.go":          {"eight callers": testEightfold},
 	"deployments.go": {
 		"deployments": testDeployments, "building": testBuilding, "offers": testOffers, "resets": testResets,
@@ -86,7 +90,7 @@ var contracts = map[string]map[string]func(*testing.T, opener){
 	"secrets.go":        {"secrets": testSecrets},
 	"sessions.go":       {"sessions": testSessions},
 	"registry_certificates.go": {
-		"certificates": testCertificates, "certificate pages": testCertificatePages,
+		"certificates": testCertificates, "certificate pages": testCertificatePages, "certificate ends": testCertificateEnds,
 		"principal": testPrincipal, "registry limits": testRegistryLimits,
 	},
 	"registry_policies.go": {"policies": testPolicies, "policy attachments": testPolicyAttachments},
@@ -106,10 +110,10 @@ var contracts = map[string]map[string]func(*testing.T, opener){
 
 // notContracts are the files that hold what the others stand on, and those whose
 // contracts are the tests of the one service that uses them. A snapshot is of a
-// SQLite file, not of a store.
+// SQLite file, not of a store; what fescue doctor examines has its tests.
 var notContracts = []string{
-	"services.go", "snapshot.go",
-	"sqlite.go", "postgres.go", "statements.go",
+	"services.go", "snapshot.go", "examine.go",
+	"sqlite.go", "groupcommit.go", "postgres.go", "statements.go",
 }
 
 func TestContracts(t *testing.T) {

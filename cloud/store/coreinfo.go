@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"time"
@@ -31,7 +30,7 @@ func (s Cores) CoreInfo(ctx context.Context, p fescue.Partition, thing string) (
 
 // SetCoreInfo keeps what a core says of itself.
 func (s Cores) SetCoreInfo(ctx context.Context, p fescue.Partition, thing string, info fescue.CoreInfo, at time.Time) error {
-	return s.db.update(ctx, func(tx *sql.Tx) error {
+	return s.db.update(ctx, func(tx transaction) error {
 		_, err := tx.ExecContext(ctx, `
 			INSERT INTO core (partition, thing, epoch, group_id, info_json, info_at) VALUES ($1, $2, 0, '', $3, $4)
 			ON CONFLICT (partition, thing) DO UPDATE SET info_json = excluded.info_json, info_at = excluded.info_at`,

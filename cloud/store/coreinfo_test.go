@@ -27,7 +27,7 @@ func testCoreInfo(t *testing.T, open opener) {
 		Runtimes: []fescue.CoreRuntime{{Name: "Python", Version: "3.11.2", Path: "/usr/bin/python3"}},
 	}
 	second := fescue.CoreInfo{Version: "1.2.4", Architecture: "arm", Formats: []int{2}}
-	t.Run("of a core that was never heard of", func(t *testing.T) { is(t, homePartition, "core", fescue.CoreInfo{}, time.Time{}) })
+	t.Run("of a core that was never seen", func(t *testing.T) { is(t, homePartition, "core", fescue.CoreInfo{}, time.Time{}) })
 	t.Run("of one that has not said", func(t *testing.T) {
 		must(s.Offers().CatchUp(ctx, homePartition, "silent", 7))(t)
 		is(t, homePartition, "silent", fescue.CoreInfo{}, time.Time{})

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 
@@ -37,7 +36,7 @@ func (s Cores) Connectivity(ctx context.Context, p fescue.Partition, thing strin
 
 // PutConnectivity replaces a core's connectivity.
 func (s Cores) PutConnectivity(ctx context.Context, p fescue.Partition, thing string, c cores.Connectivity) error {
-	return s.db.update(ctx, func(tx *sql.Tx) error {
+	return s.db.update(ctx, func(tx transaction) error {
 		_, err := tx.ExecContext(ctx, `
 			INSERT INTO core_connectivity (partition, thing, version, info_json, updated_at) VALUES ($1, $2, $3, $4, $5)
 			ON CONFLICT (partition, thing) DO UPDATE
@@ -49,7 +48,7 @@ func (s Cores) PutConnectivity(ctx context.Context, p fescue.Partition, thing st
 
 // Telemetry reads what a core is to do about telemetry and what it last said it
 // does, each empty when nobody said so.
-func (s Cores) Telemetry(ctx context.Context, p fescue.Partition, thing string) (desired, reported cores.Telemetry, err error) {
+func (s Cores) Telemetry(ctx context.Context, p fescue.Partition, thing string) (desired, reported fescue.Telemetry, err error) {
 	err = one(s.db.read.QueryRowContext(ctx, `
 		SELECT desired, reported FROM core_telemetry WHERE partition = $1 AND thing = $2`, p.Key(), thing), &desired, &reported)
 	if errors.Is(err, fescue.ErrNotFound) {
@@ -59,8 +58,8 @@ func (s Cores) Telemetry(ctx context.Context, p fescue.Partition, thing string) 
 }
 
 // DesireTelemetry keeps what a core is to do.
-func (s Cores) DesireTelemetry(ctx context.Context, p fescue.Partition, thing string, t cores.Telemetry) error {
-	return s.db.update(ctx, func(tx *sql.Tx) error {
+func (s Cores) DesireTelemetry(ctx context.Context, p fescue.Partition, thing string, t fescue.Telemetry) error {
+	return s.db.update(ctx, func(tx transaction) error {
 		_, err := tx.ExecContext(ctx, `
 			INSERT INTO core_telemetry (partition, thing, desired, reported) VALUES ($1, $2, $3, '')
 			ON CONFLICT (partition, thing) DO UPDATE SET desired = excluded.desired`, p.Key(), thing, t)
@@ -69,8 +68,8 @@ func (s Cores) DesireTelemetry(ctx context.Context, p fescue.Partition, thing st
 }
 
 // ReportTelemetry keeps what a core says it does.
-func (s Cores) ReportTelemetry(ctx context.Context, p fescue.Partition, thing string, t cores.Telemetry) error {
-	return s.db.update(ctx, func(tx *sql.Tx) error {
+func (s Cores) ReportTelemetry(ctx context.Context, p fescue.Partition, thing string, t fescue.Telemetry) error {
+	return s.db.update(ctx, func(tx transaction) error {
 		_, err := tx.ExecContext(ctx, `
 			INSERT INTO core_telemetry (partition, thing, desired, reported) VALUES ($1, $2, '', $3)
 			ON CONFLICT (partition, thing) DO UPDATE SET reported = excluded.reported`, p.Key(), thing, t)

@@ -50,7 +50,7 @@ func testConnectivity(t *testing.T, open opener) {
 func testTelemetry(t *testing.T, open opener) {
 	t.Parallel()
 	s, ctx := open(t), t.Context()
-	is := func(t *testing.T, p fescue.Partition, thing string, desired, reported cores.Telemetry) {
+	is := func(t *testing.T, p fescue.Partition, thing string, desired, reported fescue.Telemetry) {
 		t.Helper()
 		gotDesired, gotReported, err := s.Cores().Telemetry(ctx, p, thing)
 		if err != nil || gotDesired != desired || gotReported != reported {
@@ -58,13 +58,13 @@ func testTelemetry(t *testing.T, open opener) {
 		}
 	}
 	is(t, homePartition, "core", "", "")
-	mustDo(t, s.Cores().ReportTelemetry(ctx, homePartition, "core", cores.TelemetryOn))
-	is(t, homePartition, "core", "", cores.TelemetryOn)
-	mustDo(t, s.Cores().DesireTelemetry(ctx, homePartition, "core", cores.TelemetryOff), s.Cores().DesireTelemetry(ctx, homePartition, "other", cores.TelemetryOn))
-	is(t, homePartition, "core", cores.TelemetryOff, cores.TelemetryOn)
-	is(t, homePartition, "other", cores.TelemetryOn, "")
-	mustDo(t, s.Cores().ReportTelemetry(ctx, homePartition, "core", cores.TelemetryOff))
-	is(t, homePartition, "core", cores.TelemetryOff, cores.TelemetryOff)
+	mustDo(t, s.Cores().ReportTelemetry(ctx, homePartition, "core", fescue.TelemetryOn))
+	is(t, homePartition, "core", "", fescue.TelemetryOn)
+	mustDo(t, s.Cores().DesireTelemetry(ctx, homePartition, "core", fescue.TelemetryOff), s.Cores().DesireTelemetry(ctx, homePartition, "other", fescue.TelemetryOn))
+	is(t, homePartition, "core", fescue.TelemetryOff, fescue.TelemetryOn)
+	is(t, homePartition, "other", fescue.TelemetryOn, "")
+	mustDo(t, s.Cores().ReportTelemetry(ctx, homePartition, "core", fescue.TelemetryOff))
+	is(t, homePartition, "core", fescue.TelemetryOff, fescue.TelemetryOff)
 	for _, p := range elsewhere {
 		is(t, p, "core", "", "")
 	}

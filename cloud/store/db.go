@@ -1,5 +1,5 @@
 // Package store keeps the control plane's state in a SQL database. DB is the open
-// database: schema, transactions, what tells one database from another. What is kept
+// database: schema, transactions, how databases differ. What is kept
 // lies in aggregates over it, a type for each (Definitions, Jobs, Buckets), which
 // implement the small interfaces that the services declare.
 //
@@ -31,27 +31,44 @@ import (
 	"github.com/fescue-edge/fescue"
 )
 
-//go:embed migrations/*.sql
+//go:embed migrations/*.sql migrations/*/*.sql
 var migrations embed.FS
 
 // DB is an open database.
 type DB struct {
 	engine engine
-	write  *sql.DB
+	write  writer
 	read   reader
 	peers  *peers // nil where one server has the database to itself
 	now    func() time.Time
 }
 
-// engine is what tells one database from another.
+// engine is what differs between databases.
 type engine struct {
+	name    string
 	dialect goose.Dialect
 	// schema makes the migrations what this database takes.
 	schema func(fs.FS) fs.FS
+	// changes reads what changed, prune removes what changed before a time, see Changes.
+	changes string
+	prune   []string
 	// again reports whether a transaction that failed so did nothing, and may
 	// succeed when it is run again.
 	again func(error) bool
 }
+
+// writer carries out work in write transactions.
+type writer interface {
+	// do runs f, and returns nil when all that f did through tx is committed; with any
+	// other answer nothing of it is done. f may be run several times, each time after what
+	// it did before was undone.
+	do(ctx context.Context, f func(tx transaction) error) error
+	// Close refuses further work. What is under way is finished first.
+	Close() error
+}
+
+// transaction is the database as one piece of work changes it: all together, or not at all.
+type transaction struct{ querier }
 
 // reader is what reads outside transactions.
 type reader interface {
@@ -73,14 +90,14 @@ func Open(ctx context.Context, database string, logger *slog.Logger) (*DB, error
 }
 
 func (e engine) migrate(ctx context.Context, db *sql.DB, logger *slog.Logger, options ...goose.ProviderOption) error {
-	dir, err := fs.Sub(migrations, "migrations")
+	dir, err := e.migrations()
 	if err != nil {
 		return err
 	}
 	// Migrations are merged in any order: one that is missing is made up for,
 	// whatever its number.
 	options = append(options, goose.WithAllowOutofOrder(true))
-	provider, err := goose.NewProvider(e.dialect, db, e.schema(dir), options...)
+	provider, err := goose.NewProvider(e.dialect, db, dir, options...)
 	if err != nil {
 		return fmt.Errorf("schema: %w", err)
 	}
@@ -92,6 +109,42 @@ func (e engine) migrate(ctx context.Context, db *sql.DB, logger *slog.Logger, op
 		logger.Debug("schema brought up to date", "migration", r.Source.Version)
 	}
 	return nil
+}
+
+// migrations are those for every database, and those that this one has its own way for,
+// which lie in a folder of its name.
+func (e engine) migrations() (fs.FS, error) {
+	shared, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return nil, err
+	}
+	own, err := fs.Sub(shared, e.name)
+	if err != nil {
+		return nil, err
+	}
+	return e.schema(both{shared, own}), nil
+}
+
+// both is two folders as one.
+type both [2]fs.FS
+
+// Open implements fs.FS.
+func (b both) Open(name string) (fs.File, error) {
+	f, err := b[1].Open(name)
+	if name != "." && errors.Is(err, fs.ErrNotExist) {
+		return b[0].Open(name)
+	}
+	return f, err
+}
+
+// ReadDir implements fs.ReadDirFS.
+func (b both) ReadDir(name string) ([]fs.DirEntry, error) {
+	shared, err := fs.ReadDir(b[0], name)
+	if err != nil {
+		return nil, err
+	}
+	own, err := fs.ReadDir(b[1], name)
+	return append(shared, own...), err
 }
 
 // Close closes the database. Statements under way finish first.
@@ -115,12 +168,13 @@ const (
 )
 
 // update runs f in a write transaction. Where the database has several writers
-// it may find that two of them cannot both go on; one is then run again from the
-// start, so f sets what it hands out, and never adds to it.
-func (db *DB) update(ctx context.Context, f func(tx *sql.Tx) error) error {
+// it may find that two of them cannot both go on; where it has one, the commit that is
+// for many pieces of work may fail. f is then run again from the start, so f sets what it
+// hands out, and never adds to it.
+func (db *DB) update(ctx context.Context, f func(tx transaction) error) error {
 	pause := firstPause
 	for attempt := 1; ; attempt++ {
-		err := db.attempt(ctx, f)
+		err := db.write.do(ctx, f)
 		if err == nil || attempt == attempts || !errors.Is(err, errAgain) && !db.engine.again(err) {
 			return err
 		}
@@ -133,32 +187,20 @@ func (db *DB) update(ctx context.Context, f func(tx *sql.Tx) error) error {
 	}
 }
 
-func (db *DB) attempt(ctx context.Context, f func(tx *sql.Tx) error) error {
-	tx, err := db.write.BeginTx(ctx, nil)
-	if err != nil {
-		return fmt.Errorf("begin transaction: %w", full(err))
-	}
-	defer tx.Rollback()
-	if err := f(tx); err != nil {
-		return full(err)
-	}
-	if err := tx.Commit(); err != nil {
-		return fmt.Errorf("commit: %w", full(err))
-	}
-	return nil
-}
-
-// full names a full disk as what it is.
-func full(err error) error {
-	if sqliteCode(err, sqlite3.SQLITE_FULL) || postgresCode(err, diskFull) {
+// known names a full disk, and a database that others keep busy, as what they are.
+func known(err error) error {
+	switch {
+	case sqliteCode(err, sqlite3.SQLITE_FULL) || postgresCode(err, diskFull):
 		return fmt.Errorf("%w: %w", fescue.ErrDiskFull, err)
+	case sqliteCode(err, sqlite3.SQLITE_BUSY) || postgresCode(err, lockNotAvailable, tooManyConnections):
+		return fmt.Errorf("%w: %w", fescue.ErrBusy, err)
 	}
 	return err
 }
 
 // insertUnique inserts a row whose name may be taken.
 func (db *DB) insertUnique(ctx context.Context, what, query string, args ...any) error {
-	err := db.update(ctx, func(tx *sql.Tx) error { return changed(ctx, tx, query, args...) })
+	err := db.update(ctx, func(tx transaction) error { return changed(ctx, tx, query, args...) })
 	if errors.Is(err, fescue.ErrNotFound) {
 		return fmt.Errorf("%s: %w", what, fescue.ErrExists)
 	}
@@ -167,7 +209,7 @@ func (db *DB) insertUnique(ctx context.Context, what, query string, args ...any)
 
 // alter runs a statement that must find its row.
 func (db *DB) alter(ctx context.Context, query string, args ...any) error {
-	return db.update(ctx, func(tx *sql.Tx) error { return changed(ctx, tx, query, args...) })
+	return db.update(ctx, func(tx transaction) error { return changed(ctx, tx, query, args...) })
 }
 
 // querier is a database, a transaction or a connection.
@@ -183,13 +225,13 @@ func one(row *sql.Row, dest ...any) error {
 	if errors.Is(err, sql.ErrNoRows) {
 		return fescue.ErrNotFound
 	}
-	return err
+	return known(err)
 }
 
 // pageStart is the place in a list, newest first, behind which a page of it
 // begins: what query reads of the record that page.After names, beyond all
 // without one. If that record is not there any more, or never was, it is
-// fescue.ErrPage: what is behind it cannot be told.
+// fescue.ErrPage: what is behind it is unknown.
 func pageStart(ctx context.Context, q querier, page fescue.Page, query string, args ...any) (before int64, err error) {
 	if page.After == "" {
 		return math.MaxInt64, nil
@@ -204,7 +246,7 @@ func pageStart(ctx context.Context, q querier, page fescue.Page, query string, a
 func all[T any](ctx context.Context, q querier, scan func(*sql.Rows) (T, error), query string, args ...any) ([]T, error) {
 	rows, err := q.QueryContext(ctx, query, args...)
 	if err != nil {
-		return nil, err
+		return nil, known(err)
 	}
 	defer rows.Close()
 	var list []T
@@ -215,7 +257,7 @@ func all[T any](ctx context.Context, q querier, scan func(*sql.Rows) (T, error),
 		}
 		list = append(list, item)
 	}
-	return list, rows.Err()
+	return list, known(rows.Err())
 }
 
 // changed runs a statement that must change at least one row, else the error is
@@ -235,7 +277,7 @@ func changed(ctx context.Context, q querier, query string, args ...any) error {
 	return nil
 }
 
-// Constraint failures, told apart by what the database reports.
+// Constraint failures, distinguished by what the database reports.
 func isUnique(err error) bool {
 	return sqliteCode(err, sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY) ||
 		postgresCode(err, uniqueViolation)

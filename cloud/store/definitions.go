@@ -6,8 +6,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/definitions"
 )
 
 // Definitions keep groups and the six kinds of definitions with their versions.
@@ -22,7 +24,7 @@ func (db *DB) Definitions() Definitions { return Definitions{tokens{db}} }
 // fescue.ErrTokenReused.
 func (s Definitions) CreateDefinition(ctx context.Context, p fescue.Partition, d fescue.Definition, first *fescue.DefinitionVersion, token fescue.Token) (fescue.Definition, error) {
 	made := d
-	err := s.db.update(ctx, func(tx *sql.Tx) error {
+	err := s.db.update(ctx, func(tx transaction) error {
 		id, replayed, err := claimToken(ctx, tx, p, token, d.ID, millis(d.CreatedAt))
 		if err != nil {
 			return err
@@ -65,7 +67,7 @@ func (s Definitions) CreateDefinition(ctx context.Context, p fescue.Partition, d
 // are as for CreateDefinition.
 func (s Definitions) CreateVersion(ctx context.Context, p fescue.Partition, v fescue.DefinitionVersion, token fescue.Token) (fescue.DefinitionVersion, error) {
 	made := v
-	err := s.db.update(ctx, func(tx *sql.Tx) error {
+	err := s.db.update(ctx, func(tx transaction) error {
 		id, replayed, err := claimToken(ctx, tx, p, token, v.ID, millis(v.CreatedAt))
 		if err != nil {
 			return err
@@ -93,7 +95,7 @@ const insertVersionQuery = `
 	SELECT $1, $2, $3, $4, coalesce(max(number), 0) + 1, $5, $6 FROM definition_version
 	WHERE partition = $1 AND kind = $2 AND definition_id = $3`
 
-func insertVersion(ctx context.Context, tx *sql.Tx, p fescue.Partition, v fescue.DefinitionVersion) error {
+func insertVersion(ctx context.Context, tx transaction, p fescue.Partition, v fescue.DefinitionVersion) error {
 	_, err := tx.ExecContext(ctx, insertVersionQuery,
 		p.Key(), v.Kind.Segment, v.DefinitionID, v.ID, string(v.Body), millis(v.CreatedAt))
 	return err
@@ -101,7 +103,7 @@ func insertVersion(ctx context.Context, tx *sql.Tx, p fescue.Partition, v fescue
 
 // RenameDefinition changes a container's name.
 func (s Definitions) RenameDefinition(ctx context.Context, p fescue.Partition, k fescue.Kind, id, name string) error {
-	return s.db.update(ctx, func(tx *sql.Tx) error {
+	return s.db.update(ctx, func(tx transaction) error {
 		return changed(ctx, tx, `
 			UPDATE definition SET name = $1, updated_at = $2 WHERE partition = $3 AND kind = $4 AND id = $5`,
 			name, millis(s.db.now()), p.Key(), k.Segment, id)
@@ -111,7 +113,7 @@ func (s Definitions) RenameDefinition(ctx context.Context, p fescue.Partition, k
 // DeleteDefinition removes a container with all its versions. A group that is
 // deployed, or whose deployment has not ended, is fescue.ErrInUse.
 func (s Definitions) DeleteDefinition(ctx context.Context, p fescue.Partition, k fescue.Kind, id string) error {
-	return s.db.update(ctx, func(tx *sql.Tx) error {
+	return s.db.update(ctx, func(tx transaction) error {
 		if err := changed(ctx, tx, `
 			DELETE FROM definition WHERE partition = $1 AND kind = $2 AND id = $3`, p.Key(), k.Segment, id); err != nil {
 			return err
@@ -146,6 +148,20 @@ func (s Definitions) Definitions(ctx context.Context, p fescue.Partition, k fesc
 		p.Key(), k.Segment, page.After, page.Limit)
 }
 
+// Groups lists the groups that a filter lets through, by their ids.
+func (s Definitions) Groups(ctx context.Context, p fescue.Partition, f definitions.GroupFilter, page fescue.Page) ([]fescue.Definition, error) {
+	tag := ""
+	if f.Tag != "" {
+		tag = strings.Trim(toJSON(map[string]string{f.Tag: f.Value}), "{}") // as it stands among the others
+	}
+	return all(ctx, s.db.read, scanDefinition(fescue.GroupKind), selectDefinition+`
+		WHERE partition = $1 AND kind = 'groups' AND id > $2
+		AND (CAST($3 AS TEXT) = '' OR lower(name) LIKE $3 ESCAPE '!' OR id = $4)
+		AND (CAST($5 AS TEXT) = '' OR replace(tags_json, $5, '') <> tags_json)
+		ORDER BY id LIMIT $6`,
+		p.Key(), page.After, pattern(f.Text), f.Text, tag, page.Limit)
+}
+
 const selectDefinition = `
 	SELECT id, name, latest_version, tags_json, created_at, updated_at FROM definition`
 
@@ -176,7 +192,7 @@ func scanDefinition(k fescue.Kind) func(*sql.Rows) (fescue.Definition, error) {
 
 // Version reads a version of a container. When the container itself is unknown
 // the error wraps fescue.ErrNotFound of the container's kind: callers that need
-// to tell the two apart ask Definition.
+// to distinguish the two ask Definition.
 func (s Definitions) Version(ctx context.Context, p fescue.Partition, k fescue.Kind, definitionID, id string) (fescue.DefinitionVersion, error) {
 	return findVersion(ctx, s.db.read, p, k, definitionID, id)
 }

@@ -13,6 +13,7 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/definitions"
 	"github.com/fescue-edge/fescue/cloud/store"
 )
 
@@ -468,4 +469,56 @@ func testDeletion(t *testing.T, open opener) {
 			t.Error(err)
 		}
 	})
+}
+
+func testGroups(t *testing.T, open opener) {
+	t.Parallel()
+	s, ctx := open(t), t.Context()
+	made := func(p fescue.Partition, k fescue.Kind, name string, tags map[string]string) {
+		t.Helper()
+		d := newContainer(k, name)
+		d.Tags = tags
+		must(s.Definitions().CreateDefinition(ctx, p, d, nil, fescue.Token{}))(t)
+	}
+	north := map[string]string{"site": "north"}
+	made(homePartition, fescue.GroupKind, "Mill 1", map[string]string{"a": "b", "site": "north", "z": ""})
+	made(homePartition, fescue.GroupKind, "mill_2", north)
+	made(homePartition, fescue.GroupKind, "Saw 1", map[string]string{"site": "North"})
+	made(homePartition, fescue.GroupKind, "saw 2", map[string]string{"Site": "north", "xsite": "north", "s": `"site":"north"`})
+	made(homePartition, fescue.GroupKind, "none", nil)
+	made(homePartition, fescue.CoreKind, "Mill core", north)
+	made(elsewhere[0], fescue.GroupKind, "Mill there", north)
+	for _, tc := range []struct {
+		filter definitions.GroupFilter
+		want   []string
+	}{
+		{definitions.GroupFilter{}, []string{"Mill 1", "Saw 1", "mill_2", "none", "saw 2"}},
+		{definitions.GroupFilter{Text: "MILL"}, []string{"Mill 1", "mill_2"}},
+		{definitions.GroupFilter{Text: "l_"}, []string{"mill_2"}},
+		{definitions.GroupFilter{Text: "%"}, nil},
+		{definitions.GroupFilter{Tag: "site", Value: "north"}, []string{"Mill 1", "mill_2"}},
+		{definitions.GroupFilter{Tag: "z"}, []string{"Mill 1"}},
+		{definitions.GroupFilter{Text: "1", Tag: "site", Value: "north"}, []string{"Mill 1"}},
+		{definitions.GroupFilter{Tag: "site", Value: "nor"}, nil},
+	} {
+		for _, size := range []int{1, 9} {
+			var got []string
+			for page := (fescue.Page{Limit: size}); ; {
+				list := must(s.Definitions().Groups(ctx, homePartition, tc.filter, page))(t)
+				if len(list) == 0 {
+					break
+				}
+				for _, d := range list {
+					got, page.After = append(got, d.Name), d.ID
+				}
+			}
+			if slices.Sort(got); !slices.Equal(got, tc.want) {
+				t.Errorf("%+v in pages of %d: %q, want %q", tc.filter, size, got, tc.want)
+			}
+		}
+	}
+	all := must(s.Definitions().Groups(ctx, homePartition, definitions.GroupFilter{}, fescue.Page{Limit: 1}))(t)
+	if got := must(s.Definitions().Groups(ctx, homePartition, definitions.GroupFilter{Text: all[0].ID}, fescue.Page{Limit: 9}))(t); len(got) != 1 || got[0].ID != all[0].ID {
+		t.Errorf("by id: %+v", got)
+	}
 }

@@ -23,7 +23,7 @@ func (db *DB) Deployments() Deployments { return Deployments{tokens{db}} }
 // CreateDefinition.
 func (s Deployments) CreateDeployment(ctx context.Context, d fescue.Deployment, token fescue.Token) (fescue.Deployment, error) {
 	made := d
-	err := s.db.update(ctx, func(tx *sql.Tx) error {
+	err := s.db.update(ctx, func(tx transaction) error {
 		id, replayed, err := claimToken(ctx, tx, d.Partition, token, d.ID, millis(d.CreatedAt))
 		if err != nil {
 			return err
@@ -137,30 +137,58 @@ func scanDeploymentRow(p fescue.Partition, row interface{ Scan(...any) error }, 
 	return d, fromJSON(details, &d.ErrorDetails)
 }
 
-// LeaseBuilding hands out a deployment that is to be built and that nobody else
-// builds until then. The error is fescue.ErrNotFound when there is none.
-func (s Deployments) LeaseBuilding(ctx context.Context, aws string, until time.Time) (fescue.Deployment, error) {
-	var d fescue.Deployment
-	now := s.db.now()
-	err := s.db.update(ctx, func(tx *sql.Tx) error {
-		var partition, id string
-		err := one(tx.QueryRowContext(ctx, `
+// LeaseBuilding hands out deployments that are to be built and that nobody else builds
+// until then, at most limit.
+func (s Deployments) LeaseBuilding(ctx context.Context, aws string, until time.Time, limit int) ([]fescue.Deployment, error) {
+	type key struct{ partition, id string }
+	scan := func(rows *sql.Rows) (k key, err error) { return k, rows.Scan(&k.partition, &k.id) }
+	for {
+		now := s.db.now()
+		waiting, err := all(ctx, s.db.read, scan, `
 			SELECT partition, id FROM deployment
-			WHERE status = 'Building' AND (leased_until < $1 OR leased_until > $2) ORDER BY leased_until, created_at LIMIT 1`,
-			millis(now), absurd(now, until)), &partition, &id)
-		if err != nil {
-			return err
+			WHERE status = 'Building' AND (leased_until < $1 OR leased_until > $2) ORDER BY leased_until, created_at LIMIT $3`,
+			millis(now), absurd(now, until), limit)
+		if err != nil || len(waiting) == 0 {
+			return nil, err
 		}
-		d, err = scanDeploymentRow(partitionOf(aws, partition), tx.QueryRowContext(ctx, `
-			UPDATE deployment SET leased_until = $1
-			WHERE partition = $2 AND id = $3 AND status = 'Building' AND (leased_until < $4 OR leased_until > $5)
-			RETURNING `+deploymentColumns, millis(until), partition, id, millis(now), absurd(now, until)))
-		if errors.Is(err, sql.ErrNoRows) { // another builder was faster; look for the next
-			err = errAgain
+		var leased []fescue.Deployment
+		err = s.db.update(ctx, func(tx transaction) error {
+			leased = nil
+			for _, k := range waiting {
+				d, err := scanDeploymentRow(partitionOf(aws, k.partition), tx.QueryRowContext(ctx, `
+					UPDATE deployment SET leased_until = $1
+					WHERE partition = $2 AND id = $3 AND status = 'Building' AND (leased_until < $4 OR leased_until > $5)
+					RETURNING `+deploymentColumns, millis(until), k.partition, k.id, millis(now), absurd(now, until)))
+				if errors.Is(err, sql.ErrNoRows) {
+					continue // another builder was faster
+				}
+				if err != nil {
+					return err
+				}
+				leased = append(leased, d)
+			}
+			return nil
+		})
+		if err != nil || len(leased) > 0 {
+			return leased, err
 		}
-		return err
+	}
+}
+
+// KeepBuilding prolongs the lease of a deployment that is being built, which ends at
+// held, and writes down what its builder does. The error is fescue.ErrConflict when it
+// is not being built any more, or another builder has it.
+func (s Deployments) KeepBuilding(ctx context.Context, d fescue.Deployment, held, until time.Time, progress fescue.Progress) error {
+	err := s.db.update(ctx, func(tx transaction) error {
+		return changed(ctx, tx, `
+			UPDATE deployment SET leased_until = $1, progress_json = $2
+			WHERE partition = $3 AND id = $4 AND status = 'Building' AND leased_until = $5`,
+			millis(until), toJSON(progress), d.Partition.Key(), d.ID, millis(held))
 	})
-	return d, err
+	if errors.Is(err, fescue.ErrNotFound) {
+		return fmt.Errorf("deployment %s is not built here any more: %w", d.ID, fescue.ErrConflict)
+	}
+	return err
 }
 
 // ApplyStep moves a deployment by a step that actor caused, if it has not
@@ -168,7 +196,7 @@ func (s Deployments) LeaseBuilding(ctx context.Context, aws string, until time.T
 // again. The errors of fescue.Deployment.After come through.
 func (s Deployments) ApplyStep(ctx context.Context, d fescue.Deployment, actor fescue.Actor, step fescue.DeploymentStep) (fescue.Deployment, error) {
 	var next fescue.Deployment
-	err := s.db.update(ctx, func(tx *sql.Tx) (err error) {
+	err := s.db.update(ctx, func(tx transaction) (err error) {
 		// The core's row before its deployments', always: of two that want both,
 		// one waits.
 		if err := moveCore(ctx, tx, d, step.Event); err != nil {
@@ -184,7 +212,7 @@ func (s Deployments) ApplyStep(ctx context.Context, d fescue.Deployment, actor f
 
 // moveCore does to a deployment's core what an event of the deployment means for
 // it.
-func moveCore(ctx context.Context, tx *sql.Tx, d fescue.Deployment, event fescue.DeploymentEvent) error {
+func moveCore(ctx context.Context, tx transaction, d fescue.Deployment, event fescue.DeploymentEvent) error {
 	if event.RaisesEpoch() {
 		// Another group may have the core by now, and its epoch is higher.
 		if _, err := raiseEpoch(ctx, tx, d, d.CoreThing); err != nil && !errors.Is(err, fescue.ErrInUse) {
@@ -207,16 +235,28 @@ func moveCore(ctx context.Context, tx *sql.Tx, d fescue.Deployment, event fescue
 
 // takeCore gives a deployment's core to its group. A group owns one core at most:
 // one that it had before is free.
-func takeCore(ctx context.Context, tx *sql.Tx, d fescue.Deployment) error {
+func takeCore(ctx context.Context, tx transaction, d fescue.Deployment) error {
 	_, err := tx.ExecContext(ctx, `
 		UPDATE core SET group_id = CASE WHEN thing = $1 THEN $2 ELSE '' END
 		WHERE partition = $3 AND (thing = $1 OR group_id = $2)`, d.CoreThing, d.GroupID, d.Partition.Key())
 	return err
 }
 
+// busyForOthers reports whether a thing that is not the core of a deployment's group
+// has a deployment of another one in hand: of a group that moved on to its next core,
+// say.
+func busyForOthers(ctx context.Context, tx transaction, d fescue.Deployment, thing string) (busy bool, err error) {
+	err = one(tx.QueryRowContext(ctx, `
+		SELECT NOT EXISTS (SELECT 1 FROM core WHERE partition = $1 AND thing = $2 AND group_id = $3)
+			AND EXISTS (SELECT 1 FROM deployment
+				WHERE partition = $1 AND core_thing = $2 AND group_id <> $3 AND status = 'InProgress')`,
+		d.Partition.Key(), thing, d.GroupID), &busy)
+	return busy, err
+}
+
 // freeCore takes a core from the deployment's group, and reports whether that owned
 // it.
-func freeCore(ctx context.Context, tx *sql.Tx, d fescue.Deployment, thing string) (bool, error) {
+func freeCore(ctx context.Context, tx transaction, d fescue.Deployment, thing string) (bool, error) {
 	err := changed(ctx, tx, `
 		UPDATE core SET group_id = '' WHERE partition = $1 AND thing = $2 AND group_id = $3`, d.Partition.Key(), thing, d.GroupID)
 	if errors.Is(err, fescue.ErrNotFound) {
@@ -228,7 +268,7 @@ func freeCore(ctx context.Context, tx *sql.Tx, d fescue.Deployment, thing string
 // giveBackCore frees the core of a deployment that is about to fail, unless the core
 // runs what succeeded of the group before, or has more of the group in hand. The
 // group owns the core again that it had then, if nobody else has taken it.
-func giveBackCore(ctx context.Context, tx *sql.Tx, d fescue.Deployment) error {
+func giveBackCore(ctx context.Context, tx transaction, d fescue.Deployment) error {
 	var last fescue.Deployment
 	err := one(tx.QueryRowContext(ctx, `
 		SELECT type, core_thing, epoch FROM deployment
@@ -262,7 +302,7 @@ func giveBackCore(ctx context.Context, tx *sql.Tx, d fescue.Deployment) error {
 	return err
 }
 
-func applyStep(ctx context.Context, tx *sql.Tx, d fescue.Deployment, actor fescue.Actor, step fescue.DeploymentStep) (fescue.Deployment, error) {
+func applyStep(ctx context.Context, tx transaction, d fescue.Deployment, actor fescue.Actor, step fescue.DeploymentStep) (fescue.Deployment, error) {
 	step = d.Dated(step)
 	next, err := d.After(actor, step)
 	if err != nil {
@@ -270,7 +310,8 @@ func applyStep(ctx context.Context, tx *sql.Tx, d fescue.Deployment, actor fescu
 	}
 	err = changed(ctx, tx, `
 		UPDATE deployment SET status = $1, phase = $2, core_thing = $3, epoch = $4, error_message = $5,
-			details_json = $6, revision = $7, updated_at = $8, cancel_requested_at = $9
+			details_json = $6, revision = $7, updated_at = $8, cancel_requested_at = $9,
+			progress_json = CASE WHEN status = 'Building' THEN '' ELSE progress_json END
 		WHERE partition = $10 AND id = $11 AND revision = $12`,
 		next.Status, next.Phase, next.CoreThing, next.Epoch, next.ErrorMessage, toJSON(next.ErrorDetails),
 		next.Revision, millis(next.UpdatedAt), millis(next.CancelRequestedAt), d.Partition.Key(), d.ID, d.Revision)
@@ -293,7 +334,7 @@ func applyStep(ctx context.Context, tx *sql.Tx, d fescue.Deployment, actor fescu
 
 // forgetOffer forgets what was kept for the core of a deployment that has ended.
 // What a forced reset leaves for the core to find is written after its end.
-func forgetOffer(ctx context.Context, tx *sql.Tx, d fescue.Deployment) error {
+func forgetOffer(ctx context.Context, tx transaction, d fescue.Deployment) error {
 	_, err := tx.ExecContext(ctx, `DELETE FROM manifest WHERE partition = $1 AND deployment_id = $2`, d.Partition.Key(), d.ID)
 	if err != nil {
 		return err
@@ -302,7 +343,7 @@ func forgetOffer(ctx context.Context, tx *sql.Tx, d fescue.Deployment) error {
 }
 
 // insertStep writes the step down that led to d.
-func insertStep(ctx context.Context, tx *sql.Tx, d fescue.Deployment, actor fescue.Actor, step fescue.DeploymentStep) error {
+func insertStep(ctx context.Context, tx transaction, d fescue.Deployment, actor fescue.Actor, step fescue.DeploymentStep) error {
 	_, err := tx.ExecContext(ctx, `
 		INSERT INTO deployment_step (partition, deployment_id, number, event, actor, note, fetched, warnings_json, at)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
@@ -320,7 +361,7 @@ func (s Offers) Offer(ctx context.Context, d fescue.Deployment, coreThing string
 ) (fescue.Deployment, []fescue.Deployment, error) {
 	var next fescue.Deployment
 	var replaced []fescue.Deployment
-	err := s.db.update(ctx, func(tx *sql.Tx) error {
+	err := s.db.update(ctx, func(tx transaction) error {
 		replaced = nil
 		epoch, err := raiseEpoch(ctx, tx, d, coreThing)
 		if err != nil {
@@ -345,7 +386,7 @@ func (s Offers) Offer(ctx context.Context, d fescue.Deployment, coreThing string
 
 // endUnfinished ends what a core or, on whatever core, a group has not finished, by
 // EventSuperseded only what is not claimed.
-func endUnfinished(ctx context.Context, tx *sql.Tx, by fescue.Deployment, coreThing string, step fescue.DeploymentStep) ([]fescue.Deployment, error) {
+func endUnfinished(ctx context.Context, tx transaction, by fescue.Deployment, coreThing string, step fescue.DeploymentStep) ([]fescue.Deployment, error) {
 	list, err := all(ctx, tx, scanDeployment(by.Partition), selectDeployment+`
 		WHERE partition = $1 AND core_thing = $2 AND epoch > 0 AND status = 'InProgress'
 		UNION ALL `+selectDeployment+`
@@ -376,7 +417,7 @@ func endUnfinished(ctx context.Context, tx *sql.Tx, by fescue.Deployment, coreTh
 }
 
 // publish takes a deployment out of Building with the manifest that sign makes.
-func publish(ctx context.Context, tx *sql.Tx, d fescue.Deployment, step fescue.DeploymentStep, sign func(epoch int64) (fescue.Offering, error)) (fescue.Deployment, error) {
+func publish(ctx context.Context, tx transaction, d fescue.Deployment, step fescue.DeploymentStep, sign func(epoch int64) (fescue.Offering, error)) (fescue.Deployment, error) {
 	offering, err := sign(step.Epoch)
 	if err != nil {
 		return d, err
@@ -396,17 +437,26 @@ func publish(ctx context.Context, tx *sql.Tx, d fescue.Deployment, step fescue.D
 }
 
 // ForceReset ends a forced reset in Success without waiting for the core: it ends
-// what the core has not finished, takes the core from the group, and leaves the
-// signed manifest for the core to find. Without a core it only ends.
+// what the group's core has not finished, takes the core from the group, and leaves
+// the signed manifest for the core to find. Without a core, and where the group only
+// waits for one that has another's deployment in hand, it ends the group's own
+// deployments alone.
 func (s Offers) ForceReset(ctx context.Context, d fescue.Deployment, coreThing string, at time.Time, ended fescue.DeploymentStep,
 	sign func(epoch int64) (fescue.Offering, error),
 ) (fescue.Deployment, []fescue.Deployment, error) {
 	var next fescue.Deployment
 	var replaced []fescue.Deployment
-	err := s.db.update(ctx, func(tx *sql.Tx) (err error) {
+	err := s.db.update(ctx, func(tx transaction) (err error) {
 		step := fescue.DeploymentStep{Event: fescue.EventForceReset, At: at, CoreThing: coreThing}
-		if coreThing == "" {
-			step.Note = "the group has no core"
+		busy, err := busyForOthers(ctx, tx, d, coreThing)
+		if err != nil {
+			return err
+		}
+		if coreThing == "" || busy {
+			if replaced, err = endUnfinished(ctx, tx, d, "", ended); err != nil {
+				return err
+			}
+			step.CoreThing, step.Note = "", "the group has no core"
 			next, err = applyStep(ctx, tx, d, fescue.CloudActor, step)
 			return err
 		}
@@ -451,7 +501,7 @@ func (s Deployments) Unfinished(ctx context.Context, p fescue.Partition, groupID
 	return n > 0, err
 }
 
-func raiseEpoch(ctx context.Context, tx *sql.Tx, d fescue.Deployment, coreThing string) (int64, error) {
+func raiseEpoch(ctx context.Context, tx transaction, d fescue.Deployment, coreThing string) (int64, error) {
 	var epoch int64
 	var owner string
 	err := tx.QueryRowContext(ctx, `

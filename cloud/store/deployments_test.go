@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -45,7 +46,7 @@ var superseding = fescue.DeploymentStep{
 	Event: fescue.EventSuperseded, At: madeAt.Add(time.Minute), Message: "superseded", Details: []fescue.ErrorDetail{fescue.DeploymentSuperseded.Detail("x")},
 }
 
-// signing makes an envelope that tells the epoch.
+// signing makes an envelope that contains the epoch.
 func signed(epoch int64) (fescue.Offering, error) {
 	return fescue.Offering{Envelope: fmt.Appendf(nil, `{"epoch":%d}`, epoch), Artifacts: []string{fmt.Sprintf("%064x", epoch)}}, nil
 }
@@ -86,6 +87,16 @@ func (r *run) stored() {
 	if diff := gocmp.Diff(want, must(r.s.Deployments().DeploymentStatus(r.t.Context(), r.Partition, r.GroupID, r.ID))(r.t)); diff != "" {
 		r.t.Error(diff)
 	}
+}
+
+// leaseOne leases a deployment that is to be built. Where there is none the error is
+// fescue.ErrNotFound.
+func leaseOne(ctx context.Context, s *store.DB, until time.Time) (fescue.Deployment, error) {
+	list, err := s.Deployments().LeaseBuilding(ctx, "aws", until, 1)
+	if err == nil && len(list) == 0 {
+		err = fescue.ErrNotFound
+	}
+	return append(list, fescue.Deployment{})[0], err
 }
 
 func deploymentIDs(list []fescue.Deployment) []string {
@@ -314,7 +325,7 @@ func testBuilding(t *testing.T, open opener) {
 		deploying(t, s, "failed").step(fescue.EventBuildFailed)
 		var got sync.Map
 		wins := eightTimes(func(int) error {
-			d, err := s.Deployments().LeaseBuilding(ctx, aws, soon())
+			d, err := leaseOne(ctx, s, soon())
 			if err == nil {
 				if _, twice := got.LoadOrStore(d.ID, d); twice {
 					t.Errorf("%s is leased twice", d.ID)
@@ -338,28 +349,45 @@ func testBuilding(t *testing.T, open opener) {
 		t.Parallel()
 		s, ctx := open(t), t.Context()
 		r := deploying(t, s, "g")
-		dead := must(s.Deployments().LeaseBuilding(ctx, aws, time.Now().Add(-time.Millisecond)))(t)
-		again := must(s.Deployments().LeaseBuilding(ctx, aws, soon()))(t)
+		dead := must(leaseOne(ctx, s, time.Now().Add(-time.Millisecond)))(t)
+		again := must(leaseOne(ctx, s, soon()))(t)
 		if dead.ID != r.ID || again.ID != r.ID {
 			t.Errorf("leased %s and %s, want %s", dead.ID, again.ID, r.ID)
 		}
-		_, err := s.Deployments().LeaseBuilding(ctx, aws, soon())
+		_, err := leaseOne(ctx, s, soon())
 		refused(t, "a third", err, fescue.ErrNotFound)
 	})
 	t.Run("a lease of a clock that was wrong binds nobody", func(t *testing.T) {
 		t.Parallel()
 		s, ctx := open(t), t.Context()
 		r := deploying(t, s, "g")
-		must(s.Deployments().LeaseBuilding(ctx, aws, time.Now().Add(24*time.Hour)))(t)
-		if again := must(s.Deployments().LeaseBuilding(ctx, aws, soon()))(t); again.ID != r.ID {
+		must(leaseOne(ctx, s, time.Now().Add(24*time.Hour)))(t)
+		if again := must(leaseOne(ctx, s, soon()))(t); again.ID != r.ID {
 			t.Errorf("leased %s, want %s", again.ID, r.ID)
 		}
-		_, err := s.Deployments().LeaseBuilding(ctx, aws, soon())
+		_, err := leaseOne(ctx, s, soon())
 		refused(t, "a third", err, fescue.ErrNotFound)
+	})
+	t.Run("several at once, the oldest first", func(t *testing.T) {
+		t.Parallel()
+		s, ctx := open(t), t.Context()
+		var want []string
+		for i := range 5 {
+			d := newDeployment(homePartition, fmt.Sprint("g", i))
+			d.CreatedAt = madeAt.Add(time.Duration(i) * time.Second)
+			want = append(want, must(s.Deployments().CreateDeployment(ctx, d, fescue.Token{}))(t).ID)
+		}
+		var got []string
+		for _, limit := range []int{2, 9} {
+			got = append(got, deploymentIDs(must(s.Deployments().LeaseBuilding(ctx, aws, soon(), limit))(t))...)
+		}
+		if diff := gocmp.Diff(want, got); diff != "" {
+			t.Error(diff)
+		}
 	})
 	t.Run("nothing to build", func(t *testing.T) {
 		t.Parallel()
-		_, err := open(t).Deployments().LeaseBuilding(t.Context(), aws, soon())
+		_, err := leaseOne(t.Context(), open(t), soon())
 		refused(t, "lease", err, fescue.ErrNotFound)
 	})
 }

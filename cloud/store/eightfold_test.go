@@ -14,16 +14,18 @@ import (
 	"github.com/fescue-edge/fescue/cloud/audit"
 	"github.com/fescue-edge/fescue/cloud/buckets"
 	"github.com/fescue-edge/fescue/cloud/cores"
+	"github.com/fescue-edge/fescue/cloud/groupca"
 	"github.com/fescue-edge/fescue/cloud/identity"
 	"github.com/fescue-edge/fescue/cloud/registry"
 	"github.com/fescue-edge/fescue/cloud/retention"
 	"github.com/fescue-edge/fescue/cloud/signing"
 	"github.com/fescue-edge/fescue/cloud/store"
+	"github.com/fescue-edge/fescue/cloud/store/storetest"
 	"github.com/fescue-edge/fescue/shadow"
 )
 
 // race is a method that eight callers call at the same time: how many of them
-// succeed, what the others are told, and what must hold afterwards.
+// succeed, what the others are answered, and what must hold afterwards.
 type race struct {
 	method string
 	wins   int
@@ -146,9 +148,24 @@ var races = []race{
 			deployingIn(t, s, elsewhere[0], fmt.Sprint("leased", i))
 		}
 	}, func(ctx context.Context, s *store.DB, _ int) (string, error) {
-		d, err := s.Deployments().LeaseBuilding(ctx, "aws", time.Now().Add(time.Hour))
+		d, err := leaseOne(ctx, s, time.Now().Add(time.Hour))
 		return d.ID, err
 	})},
+	{"KeepBuilding", 1, fescue.ErrConflict, func(t *testing.T, s *store.DB) (func(int) error, func(*testing.T)) {
+		r := deploying(t, s, "kept")
+		return func(i int) error {
+				until := time.Now().Add(time.Duration(i+1) * time.Hour)
+				return s.Deployments().KeepBuilding(t.Context(), r.Deployment, time.UnixMilli(0), until, fescue.Progress{Activity: "copying"})
+			}, func(t *testing.T) {
+				if p := must(s.Deployments().Progress(t.Context(), homePartition, r.ID))(t); p.Activity != "copying" {
+					t.Errorf("progress %+v", p)
+				}
+				r.offer("kept")
+				if p := must(s.Deployments().Progress(t.Context(), homePartition, r.ID))(t); p != (fescue.Progress{}) {
+					t.Errorf("progress %+v of what is built", p)
+				}
+			}
+	}},
 	{"Offer", 1, fescue.ErrConflict, func(t *testing.T, s *store.DB) (func(int) error, func(*testing.T)) {
 		r := deploying(t, s, "offered")
 		return func(int) error {
@@ -291,10 +308,10 @@ var races = []race{
 		return s.Cores().PutConnectivity(ctx, homePartition, "core", cores.Connectivity{Version: fmt.Sprint(i)})
 	})},
 	{"DesireTelemetry", 8, nil, each(func(ctx context.Context, s *store.DB, _ int) error {
-		return s.Cores().DesireTelemetry(ctx, homePartition, "core", cores.TelemetryOn)
+		return s.Cores().DesireTelemetry(ctx, homePartition, "core", fescue.TelemetryOn)
 	})},
 	{"ReportTelemetry", 8, nil, each(func(ctx context.Context, s *store.DB, _ int) error {
-		return s.Cores().ReportTelemetry(ctx, homePartition, "core", cores.TelemetryOn)
+		return s.Cores().ReportTelemetry(ctx, homePartition, "core", fescue.TelemetryOn)
 	})},
 
 	{"CreateFunction", 1, fescue.ErrExists, each(func(ctx context.Context, s *store.DB, i int) error {
@@ -372,12 +389,12 @@ var races = []race{
 				}
 			}
 	}},
-	{"RecordLeaf", 8, nil, func(t *testing.T, s *store.DB) (func(int) error, func(*testing.T)) {
+	{"RecordHolder", 8, nil, func(t *testing.T, s *store.DB) (func(int) error, func(*testing.T)) {
 		group := newGroup(t, s)
-		a := groupAuthority(group, 1)
+		a, core := groupAuthority(group, 1), storetest.Core(t, s, homePartition, group, 1)
 		mustDo(t, s.GroupAuthorities().AddFirstGroupAuthority(t.Context(), homePartition, a))
 		return func(i int) error {
-				return s.GroupAuthorities().RecordLeaf(t.Context(), homePartition, group, a.ID, madeAt.Add(time.Duration(i)*time.Hour))
+				return s.GroupAuthorities().RecordHolder(t.Context(), homePartition, group, a.ID, groupca.Holder{Thing: core.Thing, CertificateID: core.CertificateID, Until: madeAt.Add(time.Duration(i) * time.Hour)})
 			}, func(t *testing.T) {
 				if list := must(s.GroupAuthorities().GroupAuthorities(t.Context(), homePartition, group, madeAt))(t); !list[0].LeavesUntil.Equal(madeAt.Add(7 * time.Hour)) {
 					t.Errorf("leaves until %s", list[0].LeavesUntil)
@@ -517,9 +534,9 @@ var races = []race{
 var readers = map[string][]string{
 	"AccessKeys":       {"AccessKey", "AccessKeys", "AccessKeysAdopted"},
 	"Buckets":          {"BlobsToLookAt", "Bucket", "Buckets", "Object", "ObjectParts", "Objects", "Upload", "Uploads"},
-	"Certificates":     {"Certificate", "Certificates", "Principal"},
-	"Cores":            {"Connectivity", "Cores", "CountCores", "GroupCore", "LastSeen", "Telemetry"},
-	"Definitions":      {"Definition", "Definitions", "TokenSubject", "Version", "Versions"},
+	"Certificates":     {"Certificate", "Certificates", "Ending", "Principal"},
+	"Cores":            {"Connectivity", "Cores", "CountCores", "CountFleet", "GroupCore", "LastSeen", "Telemetry"},
+	"Definitions":      {"Definition", "Definitions", "Groups", "TokenSubject", "Version", "Versions"},
 	"Deployments":      {"Deployment", "DeploymentStatus", "Deployments", "DeploymentsIn", "Overdue", "Progress", "Running", "Steps", "Unfinished"},
 	"Events":           {"DueNotifications", "NotificationBacklog"},
 	"Functions":        {"FunctionAlias", "FunctionAliases", "FunctionCodeNamed", "FunctionTags", "FunctionVersion", "FunctionVersions", "Functions"},
@@ -535,7 +552,7 @@ var readers = map[string][]string{
 }
 
 // testEightfold: whatever eight callers call at the same time, what may happen once
-// happens once, and nobody is told anything but that somebody was faster.
+// happens once, and everybody else is answered that somebody was faster.
 func testEightfold(t *testing.T, open opener) {
 	t.Parallel()
 	s := open(t)

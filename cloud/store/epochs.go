@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 
 	"github.com/fescue-edge/fescue"
@@ -19,7 +18,7 @@ func (s Offers) Passed(ctx context.Context, p fescue.Partition, coreThing string
 // CatchUp raises a core's epoch to one that the core has seen, so that the next
 // one given out lies above it. A lower epoch changes nothing.
 func (s Offers) CatchUp(ctx context.Context, p fescue.Partition, coreThing string, epoch int64) (raised bool, err error) {
-	err = s.db.update(ctx, func(tx *sql.Tx) error {
+	err = s.db.update(ctx, func(tx transaction) error {
 		err := changed(ctx, tx, `
 			INSERT INTO core (partition, thing, epoch, group_id) VALUES ($1, $2, $3, '')
 			ON CONFLICT (partition, thing) DO UPDATE SET epoch = excluded.epoch WHERE core.epoch < excluded.epoch`,
@@ -33,18 +32,29 @@ func (s Offers) CatchUp(ctx context.Context, p fescue.Partition, coreThing strin
 	return raised, err
 }
 
-// SetEpoch sets a core's epoch, but not below that of a deployment of it. The error
-// is fescue.ErrNotFound for a core that was never given an epoch nor seen.
-func (s Offers) SetEpoch(ctx context.Context, p fescue.Partition, coreThing string, epoch int64) (before, now int64, err error) {
-	err = s.db.update(ctx, func(tx *sql.Tx) error {
+// SetEpoch sets a core's epoch to what choose makes of the one before, which is 0 for a
+// thing that was no core so far, but not below that of a deployment of it. Its errors are
+// those of choose, and fescue.ErrNotFound for what is neither a core nor a thing.
+func (s Offers) SetEpoch(ctx context.Context, p fescue.Partition, coreThing string, choose func(before int64) (int64, error)) (before, now int64, err error) {
+	err = s.db.update(ctx, func(tx transaction) error {
+		_, err := tx.ExecContext(ctx, `
+			INSERT INTO core (partition, thing, epoch, group_id) SELECT partition, name, 0, '' FROM thing WHERE partition = $1 AND name = $2
+			ON CONFLICT (partition, thing) DO NOTHING`, p.Key(), coreThing)
+		if err != nil {
+			return err
+		}
 		// Read by a change, so that no other transaction comes between.
-		err := one(tx.QueryRowContext(ctx, `UPDATE core SET epoch = epoch WHERE partition = $1 AND thing = $2 RETURNING epoch`, p.Key(), coreThing), &before)
+		err = one(tx.QueryRowContext(ctx, `UPDATE core SET epoch = epoch WHERE partition = $1 AND thing = $2 RETURNING epoch`, p.Key(), coreThing), &before)
 		if err != nil {
 			return err
 		}
 		var last int64
 		err = one(tx.QueryRowContext(ctx, `
 			SELECT COALESCE(MAX(epoch), 0) FROM deployment WHERE partition = $1 AND core_thing = $2`, p.Key(), coreThing), &last)
+		if err != nil {
+			return err
+		}
+		epoch, err := choose(before)
 		if err != nil {
 			return err
 		}

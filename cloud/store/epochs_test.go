@@ -43,13 +43,16 @@ func testEpochs(t *testing.T, open opener) {
 	if r := deploying(t, s, "g3").offer("unknown"); r.Epoch != 4 {
 		t.Errorf("epoch %d", r.Epoch)
 	}
+	to := func(epoch int64) func(int64) (int64, error) {
+		return func(int64) (int64, error) { return epoch, nil }
+	}
 	for _, tc := range []struct{ epoch, before, now int64 }{
 		{1 << 53, 8, 1 << 53},
 		{9, 1 << 53, 9},
 		{0, 9, 8}, // not below the last deployment
 		{8, 8, 8},
 	} {
-		before, now, err := s.Offers().SetEpoch(ctx, homePartition, "core", tc.epoch)
+		before, now, err := s.Offers().SetEpoch(ctx, homePartition, "core", to(tc.epoch))
 		if err != nil || before != tc.before || now != tc.now {
 			t.Errorf("set to %d: from %d to %d, %v", tc.epoch, before, now, err)
 		}
@@ -58,11 +61,22 @@ func testEpochs(t *testing.T, open opener) {
 		}
 	}
 	for _, p := range elsewhere {
-		if _, _, err := s.Offers().SetEpoch(ctx, p, "core", 5); !errors.Is(err, fescue.ErrNotFound) {
+		if _, _, err := s.Offers().SetEpoch(ctx, p, "core", to(5)); !errors.Is(err, fescue.ErrNotFound) {
 			t.Errorf("set in %s: %v", p, err)
 		}
 		if epoch := must(s.Offers().Epoch(ctx, p, "core"))(t); epoch != 0 {
 			t.Errorf("epoch %d in %s", epoch, p)
 		}
+	}
+	must(s.Things().CreateThing(ctx, homePartition, fescue.Thing{Name: "thing", ID: "i", Version: 1}, epoch))(t)
+	refusal := errors.New("refused")
+	if _, _, err := s.Offers().SetEpoch(ctx, homePartition, "thing", func(int64) (int64, error) { return 9, refusal }); !errors.Is(err, refusal) {
+		t.Errorf("refused: %v", err)
+	}
+	if before, now, err := s.Offers().SetEpoch(ctx, homePartition, "thing", to(5)); err != nil || before != 0 || now != 5 {
+		t.Errorf("a thing that was no core: from %d to %d, %v", before, now, err)
+	}
+	if r := deploying(t, s, "g4").offer("thing"); r.Epoch != 6 {
+		t.Errorf("epoch %d", r.Epoch)
 	}
 }

@@ -11,7 +11,7 @@ import (
 )
 
 // Events are the outbox of notifications, written in the transactions of what they
-// tell of.
+// report.
 type Events struct{ db *DB }
 
 // Events is that part of the database.
@@ -20,7 +20,7 @@ func (db *DB) Events() Events { return Events{db} }
 // SetEventDestinations makes names the destinations of what changes from now on.
 // What waits for a destination that is no longer among them goes on waiting.
 func (s Events) SetEventDestinations(ctx context.Context, names []string) error {
-	err := s.db.update(ctx, func(tx *sql.Tx) error {
+	err := s.db.update(ctx, func(tx transaction) error {
 		if _, err := tx.ExecContext(ctx, `DELETE FROM event_destination`); err != nil {
 			return err
 		}
@@ -41,7 +41,7 @@ func (s Events) SetEventDestinations(ctx context.Context, names []string) error 
 
 // insertEvent writes down, for every destination, that a deployment entered its
 // present status.
-func insertEvent(ctx context.Context, tx *sql.Tx, d fescue.Deployment) error {
+func insertEvent(ctx context.Context, tx transaction, d fescue.Deployment) error {
 	event := events.Change(d)
 	_, err := tx.ExecContext(ctx, `
 		INSERT INTO event_outbox (destination, id, partition, deployment_id, revision, body_json, attempts, due_at, created_at)
@@ -76,7 +76,7 @@ func (s Events) DueNotifications(ctx context.Context, aws, destination string, l
 // FinishNotifications forgets what was delivered, and has what failed wait until
 // its time.
 func (s Events) FinishNotifications(ctx context.Context, destination string, delivered []string, failed map[string]time.Time) error {
-	return s.db.update(ctx, func(tx *sql.Tx) error {
+	return s.db.update(ctx, func(tx transaction) error {
 		for _, id := range delivered {
 			_, err := tx.ExecContext(ctx, `DELETE FROM event_outbox WHERE destination = $1 AND id = $2`, destination, id)
 			if err != nil {
@@ -99,7 +99,7 @@ func (s Events) FinishNotifications(ctx context.Context, destination string, del
 // returns how many of each destination.
 func (s Events) DropNotifications(ctx context.Context, before time.Time) (map[string]int64, error) {
 	dropped := make(map[string]int64)
-	err := s.db.update(ctx, func(tx *sql.Tx) error {
+	err := s.db.update(ctx, func(tx transaction) error {
 		clear(dropped)
 		names, err := all(ctx, tx, func(rows *sql.Rows) (name string, err error) { return name, rows.Scan(&name) }, `
 			DELETE FROM event_outbox WHERE created_at < $1 RETURNING destination`, millis(before))

@@ -17,9 +17,9 @@ import (
 	"github.com/fescue-edge/fescue/cloud/store"
 )
 
-// told drains a destination in the order in which it is due, and returns what
-// each deployment told.
-func told(t *testing.T, s *store.DB, destination string) map[string][]fescue.DeploymentStatus {
+// delivered drains a destination in the order in which it is due, and returns what
+// each deployment reported.
+func delivered(t *testing.T, s *store.DB, destination string) map[string][]fescue.DeploymentStatus {
 	t.Helper()
 	ctx, got := t.Context(), make(map[string][]fescue.DeploymentStatus)
 	for {
@@ -42,31 +42,31 @@ func told(t *testing.T, s *store.DB, destination string) map[string][]fescue.Dep
 
 func testEvents(t *testing.T, open opener) {
 	t.Parallel()
-	t.Run("every change of status is told to every destination, in order", func(t *testing.T) {
+	t.Run("every change of status goes to every destination, in order", func(t *testing.T) {
 		t.Parallel()
 		s := open(t)
 		if err := s.Events().SetEventDestinations(t.Context(), []string{"a", "b"}); err != nil {
 			t.Fatal(err)
 		}
 		want := make(map[string][]fescue.DeploymentStatus)
-		tell := func(d fescue.Deployment, statuses ...fescue.DeploymentStatus) { want[d.ID] = statuses }
+		expect := func(d fescue.Deployment, statuses ...fescue.DeploymentStatus) { want[d.ID] = statuses }
 
 		failed := deploying(t, s, "g").step(fescue.EventBuildFailed)
-		tell(failed.Deployment, fescue.Building, fescue.Failure)
+		expect(failed.Deployment, fescue.Building, fescue.Failure)
 		superseded := deploying(t, s, "g").offer("core")
-		tell(superseded.Deployment, fescue.Building, fescue.InProgress, fescue.Failure)
+		expect(superseded.Deployment, fescue.Building, fescue.InProgress, fescue.Failure)
 		done := deploying(t, s, "g").offer("core").
 			step(fescue.EventClaimed).step(fescue.EventStaged).step(fescue.EventSwitched).step(fescue.EventSucceeded)
-		tell(done.Deployment, fescue.Building, fescue.InProgress, fescue.Success)
+		expect(done.Deployment, fescue.Building, fescue.InProgress, fescue.Success)
 		reset := newDeployment(homePartition, "g")
 		reset.Type = fescue.ForceResetDeployment
 		reset = must(s.Deployments().CreateDeployment(t.Context(), reset, fescue.Token{}))(t)
 		if _, _, err := s.Offers().ForceReset(t.Context(), reset, "core", madeAt, superseding, signed); err != nil {
 			t.Fatal(err)
 		}
-		tell(reset, fescue.Building, fescue.Success)
+		expect(reset, fescue.Building, fescue.Success)
 		for _, destination := range []string{"a", "b"} {
-			if diff := gocmp.Diff(want, told(t, s, destination)); diff != "" {
+			if diff := gocmp.Diff(want, delivered(t, s, destination)); diff != "" {
 				t.Errorf("%s: %s", destination, diff)
 			}
 		}
@@ -121,7 +121,7 @@ func testEvents(t *testing.T, open opener) {
 			t.Fatal(err)
 		}
 		want := map[string][]fescue.DeploymentStatus{other.ID: {fescue.Building, fescue.InProgress}}
-		if diff := gocmp.Diff(want, told(t, s, "a")); diff != "" {
+		if diff := gocmp.Diff(want, delivered(t, s, "a")); diff != "" {
 			t.Error(diff)
 		}
 		// Once its time has come it is tried again, and counted.
@@ -136,7 +136,7 @@ func testEvents(t *testing.T, open opener) {
 			t.Errorf("%+v", due)
 		}
 	})
-	t.Run("what is not written does not tell", func(t *testing.T) {
+	t.Run("what is not written is not reported", func(t *testing.T) {
 		t.Parallel()
 		s := open(t)
 		if err := s.Events().SetEventDestinations(t.Context(), []string{"a"}); err != nil {
@@ -151,7 +151,7 @@ func testEvents(t *testing.T, open opener) {
 		again := must(s.Deployments().CreateDeployment(t.Context(), newDeployment(homePartition, "g"), token))(t)
 		must(s.Deployments().CreateDeployment(t.Context(), newDeployment(homePartition, "g"), token))(t)
 		want := map[string][]fescue.DeploymentStatus{r.ID: {fescue.Building, fescue.Failure}, again.ID: {fescue.Building}}
-		if diff := gocmp.Diff(want, told(t, s, "a")); diff != "" {
+		if diff := gocmp.Diff(want, delivered(t, s, "a")); diff != "" {
 			t.Error(diff)
 		}
 	})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"strings"
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/cores"
@@ -24,13 +25,25 @@ const selectCores = `
 	WHERE c.partition = $1`
 
 // Cores implements cores.FleetStore.
-func (s Cores) Cores(ctx context.Context, p fescue.Partition, groupID string, page fescue.Page) ([]cores.Core, error) {
+func (s Cores) Cores(ctx context.Context, p fescue.Partition, f cores.Filter, page fescue.Page) ([]cores.Core, error) {
 	var list []cores.Core
 	var err error
-	if groupID != "" {
-		list, err = all(ctx, s.db.read, scanCore, selectCores+` AND c.group_id = $2 AND c.thing > $3 ORDER BY c.thing LIMIT $4`, p.Key(), groupID, page.After, page.Limit)
-	} else {
+	switch {
+	case f.Group != "":
+		list, err = all(ctx, s.db.read, scanCore, selectCores+` AND c.group_id = $2 AND c.thing > $3 ORDER BY c.thing LIMIT $4`, p.Key(), f.Group, page.After, page.Limit)
+	case f == cores.Filter{}:
 		list, err = all(ctx, s.db.read, scanCore, selectCores+` AND c.thing > $2 ORDER BY c.thing LIMIT $3`, p.Key(), page.After, page.Limit)
+	default: // what is wrong is found from the failures, which are fewer than cores whose last deployment is to be looked up
+		list, err = all(ctx, s.db.read, scanCore, selectCores+` AND c.thing > $2
+			AND (CAST($3 AS TEXT) = '' OR lower(c.thing) LIKE $3 ESCAPE '!' OR lower(g.name) LIKE $3 ESCAPE '!' OR c.address LIKE $3 ESCAPE '!')
+			AND CASE CAST($4 AS TEXT)
+				WHEN 'connected' THEN c.gone_at <= c.seen_at AND c.seen_at > $5
+				WHEN 'offline' THEN c.gone_at > c.seen_at OR c.seen_at <= $5
+				WHEN 'wrong' THEN replace(c.info_json, '"findings":[', '') <> c.info_json OR c.thing IN (
+					SELECT core_thing FROM deployment d WHERE d.partition = $1 AND d.status = 'Failure' AND NOT EXISTS (
+						SELECT 1 FROM deployment WHERE partition = d.partition AND core_thing = d.core_thing AND epoch > d.epoch))
+				ELSE TRUE END
+			ORDER BY c.thing LIMIT $6`, p.Key(), page.After, pattern(f.Text), f.State, millis(f.Now.Add(-cores.OnlineWindow)), page.Limit)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("list cores: %w", err)
@@ -58,4 +71,12 @@ func scanCore(rows *sql.Rows) (cores.Core, error) {
 		c.Runs = fescue.Deployment{} // it runs nothing since then
 	}
 	return c, err
+}
+
+// pattern is for LIKE what holds a text, whatever its case; empty for none.
+func pattern(text string) string {
+	if text == "" {
+		return ""
+	}
+	return "%" + strings.NewReplacer("!", "!!", "%", "!%", "_", "!_").Replace(strings.ToLower(text)) + "%"
 }

@@ -16,7 +16,7 @@ func (s Functions) CreateFunctionAlias(ctx context.Context, p fescue.Partition, 
 	if err != nil {
 		return aboutAlias("create", function, a.Name, err)
 	}
-	err = s.db.update(ctx, func(tx *sql.Tx) error {
+	err = s.db.update(ctx, func(tx transaction) error {
 		_, err := tx.ExecContext(ctx, `
 			INSERT INTO lambda_alias (partition, function, name, number, description, revision_id)
 			VALUES ($1, $2, $3, $4, $5, $6)`,
@@ -46,7 +46,7 @@ func (s Functions) UpdateFunctionAlias(ctx context.Context, p fescue.Partition, 
 	if err != nil {
 		return aboutAlias("update", function, a.Name, err)
 	}
-	err = s.db.update(ctx, func(tx *sql.Tx) error {
+	err = s.db.update(ctx, func(tx transaction) error {
 		err := changed(ctx, tx, `
 			UPDATE lambda_alias SET number = $1, description = $2, revision_id = $3
 			WHERE partition = $4 AND function = $5 AND name = $6 AND revision_id = $7`,
@@ -64,7 +64,7 @@ func (s Functions) UpdateFunctionAlias(ctx context.Context, p fescue.Partition, 
 
 // DeleteFunctionAlias removes an alias.
 func (s Functions) DeleteFunctionAlias(ctx context.Context, p fescue.Partition, function, name string) error {
-	err := s.db.update(ctx, func(tx *sql.Tx) error {
+	err := s.db.update(ctx, func(tx transaction) error {
 		return changed(ctx, tx, `
 			DELETE FROM lambda_alias WHERE partition = $1 AND function = $2 AND name = $3`, p.Key(), function, name)
 	})

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"time"
@@ -14,7 +13,7 @@ import (
 // a version or alias. A taken id is fescue.ErrExists, an unknown function
 // fescue.ErrNotFound.
 func (s Functions) AddFunctionPermission(ctx context.Context, p fescue.Partition, function, qualifier, id, statement string, at time.Time) error {
-	return s.db.update(ctx, func(tx *sql.Tx) error {
+	return s.db.update(ctx, func(tx transaction) error {
 		err := changed(ctx, tx, `
 			INSERT INTO lambda_permission (partition, function, qualifier, id, statement_json, created_at)
 			VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (partition, function, qualifier, id) DO NOTHING`,
@@ -38,7 +37,7 @@ func (s Functions) FunctionPermissions(ctx context.Context, p fescue.Partition, 
 
 // RemoveFunctionPermission removes a statement.
 func (s Functions) RemoveFunctionPermission(ctx context.Context, p fescue.Partition, function, qualifier, id string) error {
-	return s.db.update(ctx, func(tx *sql.Tx) error {
+	return s.db.update(ctx, func(tx transaction) error {
 		err := changed(ctx, tx, `
 			DELETE FROM lambda_permission WHERE partition = $1 AND function = $2 AND qualifier = $3 AND id = $4`,
 			p.Key(), function, qualifier, id)

@@ -23,7 +23,7 @@ func (s Functions) CreateFunction(ctx context.Context, p fescue.Partition, lates
 	if first != nil {
 		last = 1
 	}
-	err := s.db.update(ctx, func(tx *sql.Tx) error {
+	err := s.db.update(ctx, func(tx transaction) error {
 		_, err := tx.ExecContext(ctx, `
 			INSERT INTO lambda_function (partition, name, last_version, unpublished, tags_json, created_at)
 			VALUES ($1, $2, $3, $4, $5, $6)`,
@@ -47,7 +47,7 @@ func (s Functions) CreateFunction(ctx context.Context, p fescue.Partition, lates
 // version. If publish is not nil it is published in the same transaction and
 // returned with its number, else $LATEST is returned.
 func (s Functions) UpdateFunction(ctx context.Context, p fescue.Partition, latest fescue.FunctionVersion, ifRevision string, changes bool, publish *fescue.FunctionVersion) (v fescue.FunctionVersion, err error) {
-	err = s.db.update(ctx, func(tx *sql.Tx) error {
+	err = s.db.update(ctx, func(tx transaction) error {
 		// The function's row first, always: it is what writers wait for.
 		if err := changed(ctx, tx, `
 			UPDATE lambda_function SET unpublished = (unpublished OR $1) WHERE partition = $2 AND name = $3`,
@@ -76,7 +76,7 @@ func (s Functions) UpdateFunction(ctx context.Context, p fescue.Partition, lates
 // the revision ifRevision, else fescue.ErrConflict. When nothing changed since
 // the last publication it returns that one's version.
 func (s Functions) PublishFunction(ctx context.Context, p fescue.Partition, version fescue.FunctionVersion, ifRevision string) (v fescue.FunctionVersion, err error) {
-	err = s.db.update(ctx, func(tx *sql.Tx) (err error) {
+	err = s.db.update(ctx, func(tx transaction) (err error) {
 		// The function's row first, as in UpdateFunction.
 		if err := changed(ctx, tx, `
 			UPDATE lambda_function SET last_version = last_version WHERE partition = $1 AND name = $2`, p.Key(), version.Name); err != nil {
@@ -88,7 +88,7 @@ func (s Functions) PublishFunction(ctx context.Context, p fescue.Partition, vers
 	return v, aboutFunction("publish", version.Name, err)
 }
 
-func publishFunction(ctx context.Context, tx *sql.Tx, p fescue.Partition, v fescue.FunctionVersion, ifRevision string) (fescue.FunctionVersion, error) {
+func publishFunction(ctx context.Context, tx transaction, p fescue.Partition, v fescue.FunctionVersion, ifRevision string) (fescue.FunctionVersion, error) {
 	var number int64
 	// Nothing to publish if $LATEST did not change and its last version is
 	// still there.
@@ -125,7 +125,7 @@ const insertFunctionVersionQuery = `
 	INSERT INTO lambda_version (partition, function, number, revision_id, code_hash, config_json, updated_at)
 	VALUES ($1, $2, $3, $4, $5, $6, $7)`
 
-func insertFunctionVersion(ctx context.Context, tx *sql.Tx, p fescue.Partition, v fescue.FunctionVersion, number int64) error {
+func insertFunctionVersion(ctx context.Context, tx transaction, p fescue.Partition, v fescue.FunctionVersion, number int64) error {
 	_, err := tx.ExecContext(ctx, insertFunctionVersionQuery,
 		p.Key(), v.Name, number, v.RevisionID, v.CodeHash, toJSON(v), millis(v.UpdatedAt))
 	return err
@@ -134,7 +134,7 @@ func insertFunctionVersion(ctx context.Context, tx *sql.Tx, p fescue.Partition, 
 // DeleteFunction removes a function with all versions and aliases. Its code
 // stays: deployments may still name it.
 func (s Functions) DeleteFunction(ctx context.Context, p fescue.Partition, name string) error {
-	err := s.db.update(ctx, func(tx *sql.Tx) error {
+	err := s.db.update(ctx, func(tx transaction) error {
 		if _, err := tx.ExecContext(ctx, `
 			DELETE FROM lambda_alias WHERE partition = $1 AND function = $2`, p.Key(), name); err != nil {
 			return err
@@ -158,7 +158,7 @@ func (s Functions) DeleteFunctionVersion(ctx context.Context, p fescue.Partition
 	if err != nil {
 		return aboutFunction("delete version "+version+" of", name, err)
 	}
-	err = s.db.update(ctx, func(tx *sql.Tx) error {
+	err = s.db.update(ctx, func(tx transaction) error {
 		err := changed(ctx, tx, `
 			DELETE FROM lambda_version WHERE partition = $1 AND function = $2 AND number = $3`, p.Key(), name, number)
 		if isForeignKey(err) {
@@ -220,7 +220,7 @@ func (s Functions) FunctionTags(ctx context.Context, p fescue.Partition, name st
 // ReplaceFunctionTags writes tags if they still are old, else
 // fescue.ErrConflict.
 func (s Functions) ReplaceFunctionTags(ctx context.Context, p fescue.Partition, name string, old, tags map[string]string) error {
-	err := s.db.update(ctx, func(tx *sql.Tx) error {
+	err := s.db.update(ctx, func(tx transaction) error {
 		err := changed(ctx, tx, `
 			UPDATE lambda_function SET tags_json = $1 WHERE partition = $2 AND name = $3 AND tags_json = $4`,
 			tagsJSON(tags), p.Key(), name, tagsJSON(old))

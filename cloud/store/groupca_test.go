@@ -11,6 +11,7 @@ import (
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/groupca"
 	"github.com/fescue-edge/fescue/cloud/store"
+	"github.com/fescue-edge/fescue/cloud/store/storetest"
 )
 
 var _ groupca.Store = store.GroupAuthorities{}
@@ -47,13 +48,19 @@ func testRotation(t *testing.T, open opener) {
 			t.Error(diff)
 		}
 	}
+	h := storetest.Core(t, s, homePartition, group, 1)
+	record := func(id string, until time.Time) error {
+		h := h
+		h.Until = until
+		return s.GroupAuthorities().RecordHolder(ctx, homePartition, group, id, h)
+	}
 	first, second, third := groupAuthority(group, 1), groupAuthority(group, 2), groupAuthority(group, 3)
 	soon, later := madeAt.Add(150*time.Minute), madeAt.Add(24*time.Hour)
 
 	are(t, madeAt)
 	mustDo(t, s.GroupAuthorities().AddFirstGroupAuthority(ctx, homePartition, first), s.GroupAuthorities().AddFirstGroupAuthority(ctx, homePartition, second))
 	are(t, later, first)
-	mustDo(t, s.GroupAuthorities().RecordLeaf(ctx, homePartition, group, first.ID, soon), s.GroupAuthorities().RecordLeaf(ctx, homePartition, group, first.ID, madeAt))
+	mustDo(t, record(first.ID, soon), record(first.ID, madeAt))
 	first.LeavesUntil = soon
 	are(t, later, first)
 
@@ -63,14 +70,14 @@ func testRotation(t *testing.T, open opener) {
 		are(t, soon, second)
 	})
 	t.Run("a leaf that is recorded late counts", func(t *testing.T) {
-		mustDo(t, s.GroupAuthorities().RecordLeaf(ctx, homePartition, group, first.ID, soon.Add(time.Minute)))
+		mustDo(t, record(first.ID, soon.Add(time.Minute)))
 		are(t, soon, second, retired(first, soon.Add(time.Minute)))
 	})
 	t.Run("what has ended is gone after the next rotation", func(t *testing.T) {
-		mustDo(t, s.GroupAuthorities().RecordLeaf(ctx, homePartition, group, second.ID, later))
+		mustDo(t, record(second.ID, later))
 		must(s.GroupAuthorities().RotateGroupAuthority(ctx, homePartition, third, fescue.Token{}))(t)
 		are(t, madeAt, third, retired(second, later))
-		refused(t, "leaf", s.GroupAuthorities().RecordLeaf(ctx, homePartition, group, first.ID, later), fescue.ErrNotFound)
+		refused(t, "leaf", record(first.ID, later), fescue.ErrNotFound)
 	})
 	t.Run("one that signed nothing goes at once", func(t *testing.T) {
 		fourth := groupAuthority(group, 4)
@@ -82,7 +89,7 @@ func testRotation(t *testing.T, open opener) {
 		mustDo(t, s.Definitions().DeleteDefinition(ctx, homePartition, fescue.GroupKind, group))
 		_, err := s.GroupAuthorities().GroupAuthorities(ctx, homePartition, group, madeAt)
 		refused(t, "list", err, fescue.ErrNotFound)
-		refused(t, "leaf", s.GroupAuthorities().RecordLeaf(ctx, homePartition, group, certID(4), later), fescue.ErrNotFound)
+		refused(t, "leaf", record(certID(4), later), fescue.ErrNotFound)
 	})
 }
 
@@ -167,7 +174,7 @@ func testAuthoritiesWithoutGroup(t *testing.T, open opener) {
 			refused(t, "add", s.GroupAuthorities().AddFirstGroupAuthority(ctx, at.p, a), fescue.ErrNotFound)
 			_, err = s.GroupAuthorities().RotateGroupAuthority(ctx, at.p, a, fescue.Token{Operation: "o", Value: "v", RequestHash: "h"})
 			refused(t, "rotate", err, fescue.ErrNotFound)
-			refused(t, "leaf", s.GroupAuthorities().RecordLeaf(ctx, at.p, at.group, certID(1), madeAt), fescue.ErrNotFound)
+			refused(t, "leaf", s.GroupAuthorities().RecordHolder(ctx, at.p, at.group, certID(1), groupca.Holder{Thing: "gate", CertificateID: certID(2), Until: madeAt}), fescue.ErrNotFound)
 			_, err = s.GroupAuthorities().CertificateExpiry(ctx, at.p, at.group)
 			refused(t, "expiry", err, fescue.ErrNotFound)
 			refused(t, "set expiry", s.GroupAuthorities().SetCertificateExpiry(ctx, at.p, at.group, time.Hour), fescue.ErrNotFound)

@@ -23,7 +23,7 @@ const (
 )
 
 // insertContents keeps what a group has by what is offered.
-func insertContents(ctx context.Context, tx *sql.Tx, d fescue.Deployment, o fescue.Offering) error {
+func insertContents(ctx context.Context, tx transaction, d fescue.Deployment, o fescue.Offering) error {
 	devices, holdings := make([][]any, 0, len(o.Devices)), make([][]any, 0, len(o.Holds))
 	for _, device := range o.Devices {
 		devices = append(devices, []any{device.Thing, device.CertificateARN})
@@ -35,17 +35,9 @@ func insertContents(ctx context.Context, tx *sql.Tx, d fescue.Deployment, o fesc
 }
 
 // insertEach inserts rows of a deployment, whose partition and id come first.
-func insertEach(ctx context.Context, tx *sql.Tx, query string, d fescue.Deployment, rows [][]any) error {
-	if len(rows) == 0 {
-		return nil
-	}
-	insert, err := tx.PrepareContext(ctx, query)
-	if err != nil {
-		return err
-	}
-	defer insert.Close()
+func insertEach(ctx context.Context, tx transaction, query string, d fescue.Deployment, rows [][]any) error {
 	for _, row := range rows {
-		if _, err := insert.ExecContext(ctx, append([]any{d.Partition.Key(), d.ID}, row...)...); err != nil {
+		if _, err := tx.ExecContext(ctx, query, append([]any{d.Partition.Key(), d.ID}, row...)...); err != nil {
 			return fmt.Errorf("what deployment %s gives to its group: %v: %w", d.ID, row, err)
 		}
 	}
@@ -55,7 +47,7 @@ func insertEach(ctx context.Context, tx *sql.Tx, query string, d fescue.Deployme
 // settleContents forgets what a deployment's end leaves in no group: its own when it
 // failed, that of the deployments before it when it succeeded. A reset has none of
 // its own.
-func settleContents(ctx context.Context, tx *sql.Tx, d fescue.Deployment) error {
+func settleContents(ctx context.Context, tx transaction, d fescue.Deployment) error {
 	forget := func(queries ...string) error {
 		for _, query := range queries {
 			if _, err := tx.ExecContext(ctx, query, d.Partition.Key(), d.GroupID, d.ID); err != nil {
@@ -91,7 +83,7 @@ func (db *DB) Holdings() Holdings { return Holdings{db} }
 // Hold keeps what a group has by a deployment that ended before holdings were
 // kept.
 func (s Holdings) Hold(ctx context.Context, d fescue.Deployment, arns []string) error {
-	return s.db.update(ctx, func(tx *sql.Tx) error { return insertContents(ctx, tx, d, fescue.Offering{Holds: arns}) })
+	return s.db.update(ctx, func(tx transaction) error { return insertContents(ctx, tx, d, fescue.Offering{Holds: arns}) })
 }
 
 // HolderTags are the tags of the groups whose last deployment that succeeded has a
@@ -130,7 +122,7 @@ func (s Deployments) Running(ctx context.Context, aws string) ([]fescue.Deployme
 
 // mayTouch is fescue.ErrInUse for a group that whoever created a deployment may not
 // touch.
-func mayTouch(ctx context.Context, tx *sql.Tx, by fescue.Deployment, groupID string) error {
+func mayTouch(ctx context.Context, tx transaction, by fescue.Deployment, groupID string) error {
 	if by.GroupTag == "" || groupID == by.GroupID {
 		return nil
 	}

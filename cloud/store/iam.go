@@ -100,7 +100,7 @@ func (s IAM) DeleteIAMRolePolicy(ctx context.Context, account, role, name string
 // AttachIAMPolicy attaches a managed policy to a role, also again; an unknown
 // role is fescue.ErrNotFound.
 func (s IAM) AttachIAMPolicy(ctx context.Context, account, role, policyARN string) error {
-	err := s.db.update(ctx, func(tx *sql.Tx) error {
+	err := s.db.update(ctx, func(tx transaction) error {
 		_, err := tx.ExecContext(ctx, `
 			INSERT INTO iam_role_attachment (account, role, policy_arn) VALUES ($1, $2, $3)
 			ON CONFLICT (account, role, policy_arn) DO NOTHING`, account, role, policyARN)

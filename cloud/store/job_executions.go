@@ -77,7 +77,7 @@ func (s Jobs) PendingExecutions(ctx context.Context, p fescue.Partition, thing s
 // end; when that is not the present one the error wraps fescue.ErrConflict. With
 // the last execution that ends, the job completes.
 func (s Jobs) ReplaceExecution(ctx context.Context, p fescue.Partition, e jobs.JobExecution) error {
-	return s.db.update(ctx, func(tx *sql.Tx) error {
+	return s.db.update(ctx, func(tx transaction) error {
 		err := changed(ctx, tx, `
 			UPDATE job_execution SET status = $1, details_json = $2, version = $3, forced = $4, started_at = $5, updated_at = $6, timeout_at = $7
 			WHERE partition = $8 AND job_id = $9 AND thing = $10 AND version = $11 AND (status = $12 OR status = $13)`,

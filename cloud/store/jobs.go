@@ -21,7 +21,7 @@ func (db *DB) Jobs() Jobs { return Jobs{tokens{db}} }
 // was used for the same request before it returns the id of the job made then. A
 // taken id is fescue.ErrExists.
 func (s Jobs) CreateJob(ctx context.Context, p fescue.Partition, job jobs.Job, things []string, token fescue.Token) (id string, replayed bool, err error) {
-	err = s.db.update(ctx, func(tx *sql.Tx) error {
+	err = s.db.update(ctx, func(tx transaction) error {
 		if id, replayed, err = claimToken(ctx, tx, p, token, job.ID, millis(job.CreatedAt)); err != nil || replayed {
 			return err
 		}
@@ -98,7 +98,7 @@ func (s Jobs) Jobs(ctx context.Context, p fescue.Partition, after jobs.Job, limi
 // fescue.ErrConflict: its queued executions, and with job.Forced those in progress
 // too. It returns the things whose executions were canceled.
 func (s Jobs) CancelJob(ctx context.Context, p fescue.Partition, job jobs.Job, at time.Time) (things []string, err error) {
-	err = s.db.update(ctx, func(tx *sql.Tx) error {
+	err = s.db.update(ctx, func(tx transaction) error {
 		err := changed(ctx, tx, `
 			UPDATE job SET status = $1, reason_code = $2, comment = $3, forced = $4, updated_at = $5, completed_at = $6
 			WHERE partition = $7 AND id = $8 AND status = $9`,
@@ -129,7 +129,7 @@ func (s Jobs) CancelJob(ctx context.Context, p fescue.Partition, job jobs.Job, a
 }
 
 // jobIsOther says why a statement that named a job in a state found none.
-func jobIsOther(ctx context.Context, tx *sql.Tx, p fescue.Partition, id string) error {
+func jobIsOther(ctx context.Context, tx transaction, p fescue.Partition, id string) error {
 	var status string
 	if err := one(tx.QueryRowContext(ctx, `SELECT status FROM job WHERE partition = $1 AND id = $2`, p.Key(), id), &status); err != nil {
 		return fmt.Errorf("job %s %w", id, err)
@@ -141,7 +141,7 @@ func jobIsOther(ctx context.Context, tx *sql.Tx, p fescue.Partition, id string) 
 // way is fescue.ErrConflict unless force is set. It returns the things whose
 // executions had not ended.
 func (s Jobs) DeleteJob(ctx context.Context, p fescue.Partition, id string, force bool) (things []string, err error) {
-	err = s.db.update(ctx, func(tx *sql.Tx) error {
+	err = s.db.update(ctx, func(tx transaction) error {
 		// The row is locked before its executions are looked at.
 		var open int64
 		err := one(tx.QueryRowContext(ctx, `

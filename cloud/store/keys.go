@@ -22,7 +22,7 @@ func (db *DB) AccessKeys() AccessKeys { return AccessKeys{db} }
 // is not revoked; a revoked id is fescue.ErrConflict. What is recorded of it is
 // written with it.
 func (s AccessKeys) PutAccessKey(ctx context.Context, k identity.AccessKey, records ...audit.Record) error {
-	return s.db.update(ctx, func(tx *sql.Tx) error {
+	return s.db.update(ctx, func(tx transaction) error {
 		err := changed(ctx, tx, `
 			INSERT INTO access_key (id, account, name, sealed, role, group_tag, limit_json, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 			ON CONFLICT (id) DO UPDATE SET account = excluded.account, sealed = excluded.sealed
@@ -58,7 +58,7 @@ func (s AccessKeys) AccessKeys(ctx context.Context) ([]identity.AccessKey, error
 // RevokeAccessKey ends a key for good: its secret is forgotten. What is recorded of
 // it is written with it.
 func (s AccessKeys) RevokeAccessKey(ctx context.Context, id string, records ...audit.Record) error {
-	err := s.db.update(ctx, func(tx *sql.Tx) error {
+	err := s.db.update(ctx, func(tx transaction) error {
 		err := changed(ctx, tx, `
 			UPDATE access_key SET revoked_at = $1, sealed = '' WHERE id = $2 AND revoked_at IS NULL`, millis(s.db.now()), id)
 		if err != nil {
@@ -86,7 +86,7 @@ func (s AccessKeys) AccessKeysAdopted(ctx context.Context) (bool, error) {
 // once; a database in which that was done stays as it is. The secrets of revoked
 // keys are forgotten. It returns the keys that are good, and writes a record of each.
 func (s AccessKeys) AdoptAccessKeys(ctx context.Context, seal func(identity.AccessKey) ([]byte, error), record func(identity.AccessKey) audit.Record) (adopted []identity.AccessKey, err error) {
-	err = s.db.update(ctx, func(tx *sql.Tx) error {
+	err = s.db.update(ctx, func(tx transaction) error {
 		adopted = nil
 		inserted, err := tx.ExecContext(ctx, `
 			INSERT INTO server_setting (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING`, adoption, "yes")

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"time"
 
@@ -20,7 +19,7 @@ func (db *DB) Leases() Leases { return Leases{db} }
 // does.
 func (s Leases) Take(ctx context.Context, name, holder string, until time.Time) (bool, error) {
 	now := s.db.now()
-	err := s.db.update(ctx, func(tx *sql.Tx) error {
+	err := s.db.update(ctx, func(tx transaction) error {
 		return changed(ctx, tx, `
 			INSERT INTO server_lease (name, holder, until) VALUES ($1, $2, $3)
 			ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until = excluded.until
@@ -35,7 +34,7 @@ func (s Leases) Take(ctx context.Context, name, holder string, until time.Time) 
 
 // Release gives a lease back, if holder still has it.
 func (s Leases) Release(ctx context.Context, name, holder string) error {
-	return s.db.update(ctx, func(tx *sql.Tx) error {
+	return s.db.update(ctx, func(tx transaction) error {
 		_, err := tx.ExecContext(ctx, `DELETE FROM server_lease WHERE name = $1 AND holder = $2`, name, holder)
 		return err
 	})

@@ -21,7 +21,7 @@ const oldestLogs = 100
 
 // AddLogs implements logs.Store.
 func (s Logs) AddLogs(ctx context.Context, p fescue.Partition, thing string, pieces []logs.Piece, space int64) error {
-	err := s.db.update(ctx, func(tx *sql.Tx) error {
+	err := s.db.update(ctx, func(tx transaction) error {
 		var added int64
 		for _, l := range pieces {
 			body := base64.StdEncoding.EncodeToString(l.Body)
@@ -53,7 +53,7 @@ func (s Logs) AddLogs(ctx context.Context, p fescue.Partition, thing string, pie
 
 // addLogSpace counts what was added to a core's logs, or removed, and gives what
 // there is.
-func addLogSpace(ctx context.Context, tx *sql.Tx, partition, thing string, bytes int64) (kept int64, err error) {
+func addLogSpace(ctx context.Context, tx transaction, partition, thing string, bytes int64) (kept int64, err error) {
 	err = one(tx.QueryRowContext(ctx, `
 		INSERT INTO core_log_space (partition, thing, bytes) VALUES ($1, $2, $3)
 		ON CONFLICT (partition, thing) DO UPDATE SET bytes = core_log_space.bytes + excluded.bytes RETURNING bytes`,
@@ -61,7 +61,7 @@ func addLogSpace(ctx context.Context, tx *sql.Tx, partition, thing string, bytes
 	return kept, err
 }
 
-func removeOldestLogs(ctx context.Context, tx *sql.Tx, p fescue.Partition, thing string, kept, space int64) (int64, error) {
+func removeOldestLogs(ctx context.Context, tx transaction, p fescue.Partition, thing string, kept, space int64) (int64, error) {
 	type piece struct {
 		id    string
 		bytes int64
@@ -114,7 +114,7 @@ func (s Logs) Logs(ctx context.Context, p fescue.Partition, groupID string, f lo
 }
 
 // forgetLogs counts what is about to be removed for its age.
-func forgetLogs(ctx context.Context, tx *sql.Tx, from, last int64) error {
+func forgetLogs(ctx context.Context, tx transaction, from, last int64) error {
 	_, err := tx.ExecContext(ctx, `
 		UPDATE core_log_space SET bytes = bytes - (SELECT sum(l.bytes) FROM core_log l
 			WHERE l.partition = core_log_space.partition AND l.thing = core_log_space.thing AND l.at > $1 AND l.at <= $2)

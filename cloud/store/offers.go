@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -57,9 +56,9 @@ type notice struct {
 
 const notify = `SELECT pg_notify($1, $2)`
 
-// announce has the other servers hear of a deployment's step that concerns its core,
+// announce notifies the other servers of a deployment's step that concerns its core,
 // once the transaction is committed.
-func (db *DB) announce(ctx context.Context, tx *sql.Tx, d fescue.Deployment) error {
+func (db *DB) announce(ctx context.Context, tx transaction, d fescue.Deployment) error {
 	if db.peers == nil || d.CoreThing == "" {
 		return nil
 	}

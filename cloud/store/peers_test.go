@@ -11,52 +11,52 @@ import (
 	"github.com/fescue-edge/fescue/cloud/store/storetest"
 )
 
-// hearing starts a watch that ends with the test.
-func hearing(t *testing.T, s *store.DB) <-chan fescue.Deployment {
+// watching starts a watch that ends with the test.
+func watching(t *testing.T, s *store.DB) <-chan fescue.Deployment {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	heard, ended := make(chan fescue.Deployment, 100), make(chan struct{})
+	noticed, ended := make(chan fescue.Deployment, 100), make(chan struct{})
 	go func() {
 		defer close(ended)
-		s.Offers().WatchOffers(ctx, "aws", func(d fescue.Deployment) { heard <- d })
+		s.Offers().WatchOffers(ctx, "aws", func(d fescue.Deployment) { noticed <- d })
 	}()
 	t.Cleanup(func() { cancel(); <-ended })
-	return heard
+	return noticed
 }
 
-// hears waits for a deployment; others that are heard again are passed over.
-func hears(t *testing.T, heard <-chan fescue.Deployment, want fescue.Deployment) time.Duration {
+// notices waits for a deployment; others that come again are passed over.
+func notices(t *testing.T, noticed <-chan fescue.Deployment, want fescue.Deployment) time.Duration {
 	t.Helper()
 	start := time.Now()
-	if !hearsWithin(t, heard, want, 30*time.Second) {
-		t.Fatalf("%s is not heard of", want.ID)
+	if !noticesWithin(t, noticed, want, 30*time.Second) {
+		t.Fatalf("%s is not noticed", want.ID)
 	}
 	return time.Since(start)
 }
 
-// hearsOf makes something anew until it is heard of: a watch that has just lost its
+// noticesAnew makes something anew until it is noticed: a watch that has just lost its
 // connection misses what it cannot look for.
-func hearsOf(t *testing.T, heard <-chan fescue.Deployment, do func() fescue.Deployment) {
+func noticesAnew(t *testing.T, noticed <-chan fescue.Deployment, do func() fescue.Deployment) {
 	t.Helper()
 	for range 12 {
-		if hearsWithin(t, heard, do(), 5*time.Second) {
+		if noticesWithin(t, noticed, do(), 5*time.Second) {
 			return
 		}
 	}
-	t.Fatal("nothing of it is heard of")
+	t.Fatal("nothing of it is noticed")
 }
 
-func hearsWithin(t *testing.T, heard <-chan fescue.Deployment, want fescue.Deployment, patience time.Duration) bool {
+func noticesWithin(t *testing.T, noticed <-chan fescue.Deployment, want fescue.Deployment, patience time.Duration) bool {
 	t.Helper()
 	deadline := time.After(patience)
 	for {
 		select {
-		case d := <-heard:
+		case d := <-noticed:
 			if d.ID != want.ID {
 				continue
 			}
 			if d.Partition != want.Partition || d.CoreThing != want.CoreThing || d.GroupID != want.GroupID || d.Epoch != want.Epoch {
-				t.Errorf("heard %+v, want %+v", d, want)
+				t.Errorf("got %+v, want %+v", d, want)
 			}
 			return true
 		case <-deadline:
@@ -65,41 +65,41 @@ func hearsWithin(t *testing.T, heard <-chan fescue.Deployment, want fescue.Deplo
 	}
 }
 
-// testOwnOffers: a server does not hear of what it did itself.
+// testOwnOffers: a server is not notified of what it did itself.
 func testOwnOffers(t *testing.T, open opener) {
 	t.Parallel()
 	s := open(t)
-	heard := hearing(t, s)
+	noticed := watching(t, s)
 	r := deploying(t, s, "g").offer("core")
 	must(s.Deployments().ApplyStep(t.Context(), r.Deployment, fescue.CloudActor, fescue.DeploymentStep{Event: fescue.EventExpired, At: madeAt}))(t)
 	select {
-	case d := <-heard:
-		t.Errorf("heard of %+v", d)
+	case d := <-noticed:
+		t.Errorf("notified of %+v", d)
 	case <-time.After(100 * time.Millisecond): // nothing can be waited for
 	}
 }
 
-func TestServersHearOfEachOther(t *testing.T) {
+func TestServersNotifyEachOther(t *testing.T) {
 	t.Parallel()
 	url := storetest.Postgres(t)
 	mine, theirs := storetest.OpenOn(t, url), storetest.OpenOn(t, url)
-	heard := hearing(t, theirs)
+	noticed := watching(t, theirs)
 	// The first may be made before they listen: then they look for it.
 	first := deployingIn(t, mine, elsewhere[1], "g")
 	first.CreatedAt = time.Now()
 	must(0, offerNow(t, mine, first))(t)
-	hears(t, heard, first.Deployment)
+	notices(t, noticed, first.Deployment)
 
 	second := deploying(t, mine, "g")
 	must(0, offerNow(t, mine, second))(t)
-	if took := hears(t, heard, second.Deployment); took > time.Second {
-		t.Logf("an offer was heard of after %s", took)
+	if took := notices(t, noticed, second.Deployment); took > time.Second {
+		t.Logf("an offer was noticed after %s", took)
 	}
 	t.Run("of what ends a deployment", func(t *testing.T) {
-		hearsOf(t, heard, func() fescue.Deployment {
+		noticesAnew(t, noticed, func() fescue.Deployment {
 			return deploying(t, mine, "g").offer("core").step(fescue.EventExpired).Deployment
 		})
-		hearsOf(t, heard, func() fescue.Deployment {
+		noticesAnew(t, noticed, func() fescue.Deployment {
 			return resetting(t, mine, "g", fescue.ForceResetDeployment).force("core").Deployment
 		})
 	})
@@ -108,14 +108,14 @@ func TestServersHearOfEachOther(t *testing.T) {
 		if err := mine.Checks().AskCheck(t.Context(), homePartition, "asked", id, []byte(`{}`), time.Now().Add(time.Minute)); err != nil {
 			t.Fatal(err)
 		}
-		hears(t, heard, fescue.Deployment{ID: id, Partition: homePartition, CoreThing: "asked"})
+		notices(t, noticed, fescue.Deployment{ID: id, Partition: homePartition, CoreThing: "asked"})
 	})
 	t.Run("of a check that was asked before they listen", func(t *testing.T) {
 		id := fescue.NewID()
 		if err := mine.Checks().AskCheck(t.Context(), homePartition, "early", id, []byte(`{}`), time.Now().Add(time.Minute)); err != nil {
 			t.Fatal(err)
 		}
-		hears(t, hearing(t, storetest.OpenOn(t, url)), fescue.Deployment{ID: id, Partition: homePartition, CoreThing: "early"})
+		notices(t, watching(t, storetest.OpenOn(t, url)), fescue.Deployment{ID: id, Partition: homePartition, CoreThing: "early"})
 	})
 	t.Run("after the connection was lost", func(t *testing.T) {
 		db := must(sql.Open("pgx", url))(t)
@@ -128,7 +128,7 @@ func TestServersHearOfEachOther(t *testing.T) {
 			}
 			r := deploying(t, mine, fescue.NewID())
 			must(0, offerNow(t, mine, r))(t)
-			hears(t, heard, r.Deployment)
+			notices(t, noticed, r.Deployment)
 		}
 	})
 	t.Run("and not of what is rolled back", func(t *testing.T) {
@@ -140,15 +140,15 @@ func TestServersHearOfEachOther(t *testing.T) {
 		must(0, offerNow(t, mine, last))(t)
 		for deadline := time.After(30 * time.Second); ; {
 			select {
-			case d := <-heard:
+			case d := <-noticed:
 				if d.ID == thief.ID {
-					t.Errorf("heard of %+v", d)
+					t.Errorf("notified of %+v", d)
 				}
 				if d.ID != last.ID {
 					continue
 				}
 			case <-deadline:
-				t.Fatal("what came after it is not heard of")
+				t.Fatal("what came after it is not noticed")
 			}
 			break
 		}

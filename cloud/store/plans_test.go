@@ -21,7 +21,7 @@ import (
 
 // small are the tables that may be read from end to end: they do not grow with
 // the fleet or with time. CONSTANT stands for a row that comes from no table.
-var small = []string{"CONSTANT", "access_key", "event_destination"}
+var small = []string{"CONSTANT", "access_key", "event_destination", "goose_db_version", "server_setting", "sqlite_master"}
 
 // scans are plans that read more than they answer with: a whole table, or all of
 // one state.
@@ -36,13 +36,15 @@ var whole = []string{
 	// Once, of a database that an early version wrote.
 	"WHERE status = 'Success' AND group_version_id <> ''",
 	"SELECT partition, min(created_at) AS oldest FROM (",
+	// For fescue doctor, of how many cores a machine has to hold.
+	"SELECT COUNT(*) FROM core",
 	// For /metrics.
 	"FROM core WHERE seen_at > 0",
 	// Over an index that has only the rows asked for.
 	"FROM bulk_deployment WHERE status IN ('Initializing', 'Running', 'Stopping')",
 	"WHERE status = 'Building' AND (leased_until < $1",
 	"SELECT count(*) FROM deployment WHERE status = 'Building'",
-	// What expires within minutes, and what waits to be told.
+	// What expires within minutes, and what waits to be delivered.
 	"DELETE FROM core_check WHERE expires_at < $1",
 	"FROM core_check WHERE answer_json = ''",
 	"FROM event_outbox GROUP BY destination",

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -13,28 +14,42 @@ import (
 	"regexp"
 	"runtime"
 	"slices"
+	"strings"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
+
+	"github.com/fescue-edge/fescue"
 )
 
 var postgresEngine = engine{
+	name:    "postgres",
 	dialect: goose.DialectPostgres,
-	schema:  func(dir fs.FS) fs.FS { return collated{dir} },
-	again:   func(err error) bool { return postgresCode(err, serializationFailure, deadlockDetected) },
+	// What transactions below the snapshot's xmin did is seen by it, or was rolled back.
+	changes: `
+		SELECT h.pruned, s.next::TEXT::BIGINT, c.seq, c.kind, c.partition, c.subject
+		FROM change_horizon h CROSS JOIN (SELECT pg_snapshot_xmin(pg_current_snapshot()) AS next) s
+		LEFT JOIN (SELECT * FROM change WHERE tx >= $1::BIGINT::TEXT::XID8 ORDER BY seq LIMIT $2) c ON TRUE ORDER BY c.seq`,
+	prune: []string{`
+		WITH gone AS (DELETE FROM change WHERE at < $1 RETURNING tx)
+		UPDATE change_horizon SET pruned = last FROM (SELECT MAX(tx::TEXT::BIGINT) AS last FROM gone) g WHERE pruned < last`},
+	schema: func(dir fs.FS) fs.FS { return collated{dir} },
+	again:  func(err error) bool { return postgresCode(err, serializationFailure, deadlockDetected) },
 }
 
-// What PostgreSQL calls the failures that are told apart here.
+// What PostgreSQL calls the failures that are distinguished here.
 const (
 	uniqueViolation      = "23505"
 	foreignKeyViolation  = "23503"
 	serializationFailure = "40001"
 	deadlockDetected     = "40P01"
 	diskFull             = "53100"
+	tooManyConnections   = "53300"
+	lockNotAvailable     = "55P03"
 )
 
 // Bounds of one connection's waits, where the URL sets no others: for a lock that
@@ -47,8 +62,25 @@ var postgresBounds = map[string]string{
 // connectTimeout bounds the making of a connection.
 const connectTimeout = 10 * time.Second
 
-// minConnections is the least number of connections a server may have open.
-const minConnections = 20
+const (
+	// minConnections is the least number of connections a server may have open, where the
+	// URL does not say how many (pool_max_conns).
+	minConnections = 20
+	// longestWait is how long whoever finds all of them at work waits for one.
+	longestWait = 5 * time.Second
+)
+
+// poolConfig reads a database's URL.
+func poolConfig(url string) (*pgxpool.Config, error) {
+	config, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		return nil, fmt.Errorf("database URL: %w", err) // leaves the password out
+	}
+	if !strings.Contains(url, "pool_max_conns") {
+		config.MaxConns = int32(max(minConnections, 4*runtime.NumCPU()))
+	}
+	return config, nil
+}
 
 // Servers that start together bring the schema up to date one after the other;
 // they look once a second, and that often at most.
@@ -61,10 +93,11 @@ const (
 // date, in the schema that comes first in the connection's search path. Any
 // number of servers may do so at the same time.
 func OpenPostgres(ctx context.Context, url string, logger *slog.Logger) (*DB, error) {
-	config, err := pgx.ParseConfig(url)
+	pooled, err := poolConfig(url)
 	if err != nil {
-		return nil, fmt.Errorf("database URL: %w", err) // leaves the password out
+		return nil, err
 	}
+	config := pooled.ConnConfig
 	for name, value := range postgresBounds {
 		if _, set := config.RuntimeParams[name]; !set {
 			config.RuntimeParams[name] = value
@@ -73,16 +106,63 @@ func OpenPostgres(ctx context.Context, url string, logger *slog.Logger) (*DB, er
 	if config.ConnectTimeout == 0 {
 		config.ConnectTimeout = connectTimeout
 	}
-	db := stdlib.OpenDB(*config)
-	connections := max(minConnections, 4*runtime.NumCPU())
-	db.SetMaxOpenConns(connections)
-	db.SetMaxIdleConns(connections)
+	connections, err := pgxpool.NewWithConfig(ctx, pooled)
+	if err != nil {
+		return nil, fmt.Errorf("database URL: %w", err)
+	}
+	db := sql.OpenDB(patientConnector{stdlib.GetPoolConnector(connections)})
+	db.SetMaxIdleConns(0) // the pool has them
+	pool := &pool{db, connections}
 	schema, err := preparePostgres(ctx, db, logger)
 	if err != nil {
-		db.Close()
+		pool.Close()
 		return nil, fmt.Errorf("open database %s on %s: %w", config.Database, config.Host, err)
 	}
-	return &DB{engine: postgresEngine, write: db, read: db, peers: newPeers(config, schema, logger), now: time.Now}, nil
+	return &DB{engine: postgresEngine, write: pool, read: pool, peers: newPeers(config, schema, logger), now: time.Now}, nil
+}
+
+// patientConnector waits for a connection of a pool, but not for ever.
+type patientConnector struct{ driver.Connector }
+
+// Connect implements driver.Connector.
+func (c patientConnector) Connect(ctx context.Context) (driver.Conn, error) {
+	waiting, done := context.WithTimeout(ctx, longestWait)
+	defer done()
+	conn, err := c.Connector.Connect(waiting)
+	if err != nil && waiting.Err() != nil && ctx.Err() == nil {
+		return nil, fmt.Errorf("%w: no connection to it was free for %v", fescue.ErrBusy, longestWait)
+	}
+	return conn, err
+}
+
+// pool is a database that takes several transactions at the same time: each piece of work
+// has one of its own, on a connection of its own.
+type pool struct {
+	*sql.DB
+	connections *pgxpool.Pool
+}
+
+// Close implements reader and writer.
+func (p *pool) Close() error {
+	err := p.DB.Close()
+	p.connections.Close()
+	return err
+}
+
+// do implements writer.
+func (p *pool) do(ctx context.Context, f func(tx transaction) error) error {
+	tx, err := p.BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("begin transaction: %w", known(err))
+	}
+	defer tx.Rollback()
+	if err := f(transaction{tx}); err != nil {
+		return known(err)
+	}
+	if err := tx.Commit(); err != nil {
+		return fmt.Errorf("commit: %w", known(err))
+	}
+	return nil
 }
 
 // preparePostgres brings the schema up to date and returns its name.
@@ -117,6 +197,9 @@ func postgresCode(err error, codes ...string) bool {
 type collated struct{ fs.FS }
 
 var textColumn = regexp.MustCompile(`\bTEXT\b`)
+
+// ReadDir implements fs.ReadDirFS.
+func (c collated) ReadDir(name string) ([]fs.DirEntry, error) { return fs.ReadDir(c.FS, name) }
 
 // Open implements fs.FS.
 func (c collated) Open(name string) (fs.File, error) {

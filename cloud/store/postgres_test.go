@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"context"
 	"database/sql"
 	"log/slog"
 	"path/filepath"
@@ -71,6 +72,44 @@ func TestPostgres(t *testing.T) {
 			t.Errorf("%v, want %v", names, want)
 		}
 	})
+}
+
+// TestBusyPostgres: whoever comes to no connection, or to no lock, learns that in time.
+func TestBusyPostgres(t *testing.T) {
+	t.Parallel()
+	s := storetest.OpenOn(t, pgtest.Database(t)+"&pool_max_conns=2&lock_timeout=100")
+	hold := func(statement string) (release func()) {
+		held, end := make(chan struct{}), make(chan struct{})
+		var holding sync.WaitGroup
+		holding.Go(func() {
+			err := s.Update(t.Context(), func(tx store.Transaction) error {
+				_, err := tx.ExecContext(t.Context(), statement)
+				close(held)
+				<-end
+				return err
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+		<-held
+		return func() { close(end); holding.Wait() }
+	}
+	lock := hold(`LOCK TABLE server_setting IN ACCESS EXCLUSIVE MODE`)
+	_, err := s.Settings().Kept(t.Context(), "name")
+	refused(t, "a locked table", err, fescue.ErrBusy)
+
+	second := hold(`SELECT 1`)
+	refused(t, "a write", s.Settings().Put(t.Context(), "name", "value"), fescue.ErrBusy)
+	_, err = s.Definitions().Definition(t.Context(), homePartition, fescue.GroupKind, "g")
+	refused(t, "a read", err, fescue.ErrBusy)
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err = s.Definitions().Definition(gone, homePartition, fescue.GroupKind, "g")
+	refused(t, "who has gone", err, context.Canceled)
+	second()
+	lock()
+	mustDo(t, s.Settings().Put(t.Context(), "name", "value"))
 }
 
 func TestOpen(t *testing.T) {

@@ -2,8 +2,8 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -19,7 +19,7 @@ func (s Cores) See(ctx context.Context, list []cores.Seen) error {
 	list = slices.SortedFunc(slices.Values(list), func(a, b cores.Seen) int {
 		return strings.Compare(a.Partition.Key()+"/"+a.Thing, b.Partition.Key()+"/"+b.Thing)
 	})
-	return s.db.update(ctx, func(tx *sql.Tx) error {
+	return s.db.update(ctx, func(tx transaction) error {
 		for _, seen := range list {
 			if err := see(ctx, tx, seen); err != nil {
 				return err
@@ -29,7 +29,7 @@ func (s Cores) See(ctx context.Context, list []cores.Seen) error {
 	})
 }
 
-func see(ctx context.Context, tx *sql.Tx, seen cores.Seen) error {
+func see(ctx context.Context, tx transaction, seen cores.Seen) error {
 	if seen.Core {
 		_, err := tx.ExecContext(ctx, `
 			INSERT INTO core (partition, thing, epoch, group_id) VALUES ($1, $2, 0, '')
@@ -76,4 +76,15 @@ func (s Cores) CountCores(ctx context.Context, now time.Time) (known, online int
 		SELECT count(*), coalesce(sum(CASE WHEN gone_at <= seen_at AND seen_at > $1 THEN 1 ELSE 0 END), 0)
 		FROM core WHERE seen_at > 0`, millis(now.Add(-cores.OnlineWindow))).Scan(&known, &online)
 	return known, online, err
+}
+
+// CountFleet counts a partition's cores, and those of them that are online now.
+func (s Cores) CountFleet(ctx context.Context, p fescue.Partition, now time.Time) (known, online int, err error) {
+	err = s.db.read.QueryRowContext(ctx, `
+		SELECT count(*), coalesce(sum(CASE WHEN gone_at <= seen_at AND seen_at > $2 THEN 1 ELSE 0 END), 0)
+		FROM core WHERE partition = $1`, p.Key(), millis(now.Add(-cores.OnlineWindow))).Scan(&known, &online)
+	if err != nil {
+		return 0, 0, fmt.Errorf("count cores: %w", err)
+	}
+	return known, online, nil
 }

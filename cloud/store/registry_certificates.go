@@ -5,9 +5,11 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/registry"
 )
 
 // Certificates keep the certificates of devices and cores.
@@ -19,7 +21,7 @@ func (db *DB) Certificates() Certificates { return Certificates{db} }
 // CreateCertificate writes a certificate. One that the partition has is
 // fescue.ErrExists, one that another partition has fescue.ErrConflict.
 func (s Certificates) CreateCertificate(ctx context.Context, p fescue.Partition, c fescue.Certificate) error {
-	return s.db.update(ctx, func(tx *sql.Tx) error {
+	return s.db.update(ctx, func(tx transaction) error {
 		err := changed(ctx, tx, `
 			INSERT INTO certificate (id, partition, pem, status, mode, not_before, not_after, created_at, updated_at)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (id) DO NOTHING`,
@@ -49,6 +51,26 @@ func (s Certificates) Certificate(ctx context.Context, p fescue.Partition, id st
 func (s Certificates) Certificates(ctx context.Context, p fescue.Partition, after fescue.Certificate, ascending bool, limit int) ([]fescue.Certificate, error) {
 	query, at := byCreation(ascending, "id", after.CreatedAt, after.ID)
 	return all(ctx, s.db.read, scanCertificate, selectCertificate+query, p.Key(), at, after.ID, limit)
+}
+
+// Ending lists at most limit ACTIVE certificates that end before a time, by their end,
+// then id. The list begins after the certificate whose NotAfter and ID are given, or at
+// its start when the ID is empty.
+func (s Certificates) Ending(ctx context.Context, p fescue.Partition, before time.Time, after fescue.Certificate, limit int) ([]registry.Ending, error) {
+	at := millis(after.NotAfter)
+	if after.ID == "" {
+		at = math.MinInt64
+	}
+	scan := func(rows *sql.Rows) (c registry.Ending, err error) {
+		var end int64
+		err = rows.Scan(&c.ID, &end, &c.Thing)
+		c.NotAfter = fromMillis(end)
+		return c, err
+	}
+	return all(ctx, s.db.read, scan, `
+		SELECT id, not_after, coalesce((SELECT min(thing) FROM thing_certificate WHERE certificate_id = certificate.id), '') FROM certificate
+		WHERE partition = $1 AND status = $2 AND not_after < $3 AND (not_after, id) > ($4, $5)
+		ORDER BY not_after, id LIMIT $6`, p.Key(), fescue.CertificateActive, millis(before), at, after.ID, limit)
 }
 
 // byCreation is the rest of a query for a page in the order of creation: its
@@ -91,7 +113,7 @@ func scanCertificate(rows *sql.Rows) (fescue.Certificate, error) {
 
 // lockCertificate keeps a certificate as it is until the transaction ends: by
 // writing it, since SELECT … FOR UPDATE is not SQL that every engine has.
-func lockCertificate(ctx context.Context, tx *sql.Tx, p fescue.Partition, id string) error {
+func lockCertificate(ctx context.Context, tx transaction, p fescue.Partition, id string) error {
 	err := changed(ctx, tx, `
 		UPDATE certificate SET status = status WHERE id = $1 AND partition = $2`, id, p.Key())
 	if errors.Is(err, fescue.ErrNotFound) {
@@ -103,7 +125,7 @@ func lockCertificate(ctx context.Context, tx *sql.Tx, p fescue.Partition, id str
 // SetCertificateStatus changes the status; leaving REVOKED is
 // fescue.ErrConflict.
 func (s Certificates) SetCertificateStatus(ctx context.Context, p fescue.Partition, id string, status fescue.CertificateStatus, at time.Time) error {
-	return s.db.update(ctx, func(tx *sql.Tx) error {
+	return s.db.update(ctx, func(tx transaction) error {
 		if err := lockCertificate(ctx, tx, p, id); err != nil {
 			return err
 		}
@@ -120,7 +142,7 @@ func (s Certificates) SetCertificateStatus(ctx context.Context, p fescue.Partiti
 // DeleteCertificate removes a certificate, with force from its policies too. An
 // ACTIVE one is fescue.ErrConflict, an attached one fescue.ErrInUse.
 func (s Certificates) DeleteCertificate(ctx context.Context, p fescue.Partition, id string, force bool) error {
-	return s.db.update(ctx, func(tx *sql.Tx) error {
+	return s.db.update(ctx, func(tx transaction) error {
 		if err := lockCertificate(ctx, tx, p, id); err != nil {
 			return err
 		}

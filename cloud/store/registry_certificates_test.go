@@ -121,3 +121,44 @@ func testCertificatePages(t *testing.T, open opener) {
 		})
 	}
 }
+
+func testCertificateEnds(t *testing.T, open opener) {
+	t.Parallel()
+	s, ctx := open(t), t.Context()
+	add := func(p fescue.Partition, n, days int, status fescue.CertificateStatus) {
+		t.Helper()
+		c := certificate(n, status)
+		c.NotAfter = epoch.AddDate(0, 0, days)
+		mustDo(t, s.Certificates().CreateCertificate(ctx, p, c))
+	}
+	add(here, 1, 30, fescue.CertificateActive)
+	add(here, 2, 10, fescue.CertificateActive)
+	add(here, 3, 10, fescue.CertificateActive) // the same instant as another
+	add(here, 4, -5, fescue.CertificateActive) // it is over
+	add(here, 5, 1, fescue.CertificateInactive)
+	add(here, 6, 1, fescue.CertificateRevoked)
+	add(there, 7, 1, fescue.CertificateActive)
+	for _, thing := range []string{"lamp", "door"} {
+		addThing(t, s, here, thing)
+		mustDo(t, s.Things().AttachThing(ctx, here, thing, certID(2)))
+	}
+	for _, tc := range []struct{ days, limit int }{{365, 1}, {365, 2}, {365, 9}, {30, 9}, {10, 9}, {-9, 9}} {
+		want := map[int][]string{365: {"4 ", "2 door", "3 ", "1 "}, 30: {"4 ", "2 door", "3 "}, 10: {"4 "}}[tc.days]
+		var got []string
+		var after fescue.Certificate
+		for {
+			list, err := s.Certificates().Ending(ctx, here, epoch.AddDate(0, 0, tc.days), after, tc.limit)
+			mustDo(t, err)
+			if len(list) == 0 {
+				break
+			}
+			for _, c := range list {
+				got = append(got, strings.TrimLeft(c.ID, "0")+" "+c.Thing)
+				after = fescue.Certificate{ID: c.ID, NotAfter: c.NotAfter}
+			}
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%+v: %s", tc, diff)
+		}
+	}
+}

@@ -21,7 +21,7 @@ func (db *DB) Policies() Policies { return Policies{db} }
 // CreatePolicy writes a policy whose version 1 is the document. A taken name is
 // fescue.ErrExists.
 func (s Policies) CreatePolicy(ctx context.Context, p fescue.Partition, policy registry.Policy) error {
-	return s.db.update(ctx, func(tx *sql.Tx) error {
+	return s.db.update(ctx, func(tx transaction) error {
 		err := changed(ctx, tx, `
 			INSERT INTO policy (partition, name, default_version, last_version, created_at, updated_at)
 			VALUES ($1, $2, 1, 1, $3, $4) ON CONFLICT (partition, name) DO NOTHING`,
@@ -36,7 +36,7 @@ func (s Policies) CreatePolicy(ctx context.Context, p fescue.Partition, policy r
 	})
 }
 
-func insertPolicyVersion(ctx context.Context, tx *sql.Tx, p fescue.Partition, name string, number int64, document string, at time.Time) error {
+func insertPolicyVersion(ctx context.Context, tx transaction, p fescue.Partition, name string, number int64, document string, at time.Time) error {
 	_, err := tx.ExecContext(ctx, `
 		INSERT INTO policy_version (partition, policy, number, document, created_at) VALUES ($1, $2, $3, $4, $5)`,
 		p.Key(), name, number, document, millis(at))
@@ -80,7 +80,7 @@ func (s Policies) Policies(ctx context.Context, p fescue.Partition, after regist
 // DeletePolicy removes a policy that has one version and is attached to nothing,
 // else the error wraps fescue.ErrInUse.
 func (s Policies) DeletePolicy(ctx context.Context, p fescue.Partition, name string) error {
-	return s.db.update(ctx, func(tx *sql.Tx) error {
+	return s.db.update(ctx, func(tx transaction) error {
 		if _, err := lockPolicy(ctx, tx, p, name); err != nil {
 			return err
 		}
@@ -96,7 +96,7 @@ func (s Policies) DeletePolicy(ctx context.Context, p fescue.Partition, name str
 
 // lockPolicy keeps a policy and the set of its versions as they are until the
 // transaction ends, and returns the version that acts.
-func lockPolicy(ctx context.Context, tx *sql.Tx, p fescue.Partition, name string) (defaultVersion int64, err error) {
+func lockPolicy(ctx context.Context, tx transaction, p fescue.Partition, name string) (defaultVersion int64, err error) {
 	err = one(tx.QueryRowContext(ctx, `
 		UPDATE policy SET updated_at = updated_at WHERE partition = $1 AND name = $2
 		RETURNING default_version`, p.Key(), name), &defaultVersion)
@@ -110,7 +110,7 @@ func lockPolicy(ctx context.Context, tx *sql.Tx, p fescue.Partition, name string
 // versions already: fescue.ErrConflict. It returns the ids of the attached
 // certificates.
 func (s Policies) AddPolicyVersion(ctx context.Context, p fescue.Partition, name, document string, makeDefault bool, limit int, at time.Time) (v registry.PolicyVersion, certificates []string, err error) {
-	err = s.db.update(ctx, func(tx *sql.Tx) error {
+	err = s.db.update(ctx, func(tx transaction) error {
 		var number int64
 		err := one(tx.QueryRowContext(ctx, `
 			UPDATE policy SET last_version = last_version + 1 WHERE partition = $1 AND name = $2
@@ -141,13 +141,13 @@ func (s Policies) AddPolicyVersion(ctx context.Context, p fescue.Partition, name
 	return v, certificates, err
 }
 
-func setDefaultVersion(ctx context.Context, tx *sql.Tx, p fescue.Partition, name string, number int64, at time.Time) error {
+func setDefaultVersion(ctx context.Context, tx transaction, p fescue.Partition, name string, number int64, at time.Time) error {
 	return changed(ctx, tx, `
 		UPDATE policy SET default_version = $1, updated_at = $2 WHERE partition = $3 AND name = $4`,
 		number, millis(at), p.Key(), name)
 }
 
-func attachedCertificates(ctx context.Context, tx *sql.Tx, p fescue.Partition, name string) ([]string, error) {
+func attachedCertificates(ctx context.Context, tx transaction, p fescue.Partition, name string) ([]string, error) {
 	return all(ctx, tx, scanText, `
 		SELECT certificate_id FROM policy_target WHERE partition = $1 AND policy = $2`, p.Key(), name)
 }
@@ -189,7 +189,7 @@ func scanPolicyVersion(rows *sql.Rows) (registry.PolicyVersion, error) {
 // SetDefaultPolicyVersion makes a version act. It returns the ids of the
 // attached certificates.
 func (s Policies) SetDefaultPolicyVersion(ctx context.Context, p fescue.Partition, name string, number int64, at time.Time) (certificates []string, err error) {
-	err = s.db.update(ctx, func(tx *sql.Tx) error {
+	err = s.db.update(ctx, func(tx transaction) error {
 		if _, err := lockPolicy(ctx, tx, p, name); err != nil {
 			return err
 		}
@@ -211,7 +211,7 @@ func (s Policies) SetDefaultPolicyVersion(ctx context.Context, p fescue.Partitio
 // DeletePolicyVersion removes a version of a policy; the default one is
 // fescue.ErrConflict.
 func (s Policies) DeletePolicyVersion(ctx context.Context, p fescue.Partition, name string, number int64) error {
-	return s.db.update(ctx, func(tx *sql.Tx) error {
+	return s.db.update(ctx, func(tx transaction) error {
 		acting, err := lockPolicy(ctx, tx, p, name)
 		if err != nil {
 			return err
@@ -232,7 +232,7 @@ func (s Policies) DeletePolicyVersion(ctx context.Context, p fescue.Partition, n
 // unknown policy or certificate is fescue.ErrNotFound; a certificate that has
 // limit policies already, fescue.ErrConflict.
 func (s Policies) AttachPolicy(ctx context.Context, p fescue.Partition, name, certificateID string, limit int) error {
-	return s.db.update(ctx, func(tx *sql.Tx) error {
+	return s.db.update(ctx, func(tx transaction) error {
 		// The lock on the certificate lets one attachment at a time count.
 		if err := lockPolicyAndCertificate(ctx, tx, p, name, certificateID); err != nil {
 			return err
@@ -256,7 +256,7 @@ func (s Policies) AttachPolicy(ctx context.Context, p fescue.Partition, name, ce
 
 // DetachPolicy undoes AttachPolicy, also when there is nothing to undo.
 func (s Policies) DetachPolicy(ctx context.Context, p fescue.Partition, name, certificateID string) error {
-	return s.db.update(ctx, func(tx *sql.Tx) error {
+	return s.db.update(ctx, func(tx transaction) error {
 		if err := lockPolicyAndCertificate(ctx, tx, p, name, certificateID); err != nil {
 			return err
 		}
@@ -267,7 +267,7 @@ func (s Policies) DetachPolicy(ctx context.Context, p fescue.Partition, name, ce
 	})
 }
 
-func lockPolicyAndCertificate(ctx context.Context, tx *sql.Tx, p fescue.Partition, name, certificateID string) error {
+func lockPolicyAndCertificate(ctx context.Context, tx transaction, p fescue.Partition, name, certificateID string) error {
 	if _, err := lockPolicy(ctx, tx, p, name); err != nil {
 		return err
 	}

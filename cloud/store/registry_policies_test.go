@@ -135,7 +135,7 @@ func testPolicyAttachments(t *testing.T, open opener) {
 			t.Errorf("policies %v, %v", names, err)
 		}
 	})
-	t.Run("changes of the acting version tell whom they concern", func(t *testing.T) {
+	t.Run("changes of the acting version return whom they concern", func(t *testing.T) {
 		_, ids, err := s.Policies().AddPolicyVersion(ctx, here, "p", "2", true, 5, epoch)
 		if err != nil || !slices.Equal(ids, []string{certID(1)}) {
 			t.Errorf("after a new default version: %v, %v", ids, err)

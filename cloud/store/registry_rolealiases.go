@@ -19,7 +19,7 @@ func (db *DB) RoleAliases() RoleAliases { return RoleAliases{db} }
 
 // CreateRoleAlias writes a role alias; a taken name is fescue.ErrExists.
 func (s RoleAliases) CreateRoleAlias(ctx context.Context, p fescue.Partition, r registry.RoleAlias) error {
-	return s.db.update(ctx, func(tx *sql.Tx) error {
+	return s.db.update(ctx, func(tx transaction) error {
 		err := changed(ctx, tx, `
 			INSERT INTO role_alias (partition, name, role_arn, owner, lifetime, created_at, updated_at)
 			VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (partition, name) DO NOTHING`,
@@ -70,7 +70,7 @@ func (s RoleAliases) DeleteRoleAlias(ctx context.Context, p fescue.Partition, na
 
 // roleAlias runs a statement that changes one role alias.
 func (s RoleAliases) roleAlias(ctx context.Context, name, query string, args ...any) error {
-	return s.db.update(ctx, func(tx *sql.Tx) error {
+	return s.db.update(ctx, func(tx transaction) error {
 		if err := changed(ctx, tx, query, args...); err != nil {
 			return fmt.Errorf("role alias %s %w", name, err)
 		}

@@ -21,7 +21,7 @@ func (db *DB) Things() Things { return Things{db} }
 // not there is fescue.ErrNotFound, a deprecated one fescue.ErrPrecondition.
 func (s Things) CreateThing(ctx context.Context, p fescue.Partition, t fescue.Thing, at time.Time) (fescue.Thing, error) {
 	made, taken := t, false
-	err := s.db.update(ctx, func(tx *sql.Tx) error {
+	err := s.db.update(ctx, func(tx transaction) error {
 		there, err := findThing(ctx, tx, p, t.Name)
 		if made, taken = there, err == nil; !errors.Is(err, fescue.ErrNotFound) {
 			return err
@@ -55,7 +55,7 @@ func (s Things) Thing(ctx context.Context, p fescue.Partition, name string) (fes
 // is as for CreateThing. It returns the ids of the certificates attached to the
 // thing.
 func (s Things) ReplaceThing(ctx context.Context, p fescue.Partition, t fescue.Thing) (certificates []string, err error) {
-	err = s.db.update(ctx, func(tx *sql.Tx) error {
+	err = s.db.update(ctx, func(tx transaction) error {
 		was, err := findThing(ctx, tx, p, t.Name)
 		if err == nil && was.Type != t.Type {
 			err = giveType(ctx, tx, p, t.Type)
@@ -83,7 +83,7 @@ func (s Things) ReplaceThing(ctx context.Context, p fescue.Partition, t fescue.T
 // DeleteThing removes a thing at a version, 0 standing for any; another one is
 // fescue.ErrConflict, an attached certificate fescue.ErrInUse.
 func (s Things) DeleteThing(ctx context.Context, p fescue.Partition, name string, version int64) error {
-	return s.db.update(ctx, func(tx *sql.Tx) error {
+	return s.db.update(ctx, func(tx transaction) error {
 		err := changed(ctx, tx, `
 			DELETE FROM thing WHERE partition = $1 AND name = $2 AND (version = $3 OR $3 = 0)`, p.Key(), name, version)
 		switch {
@@ -98,7 +98,7 @@ func (s Things) DeleteThing(ctx context.Context, p fescue.Partition, name string
 
 // thingVersionIsOther says why a statement that named a thing and its version
 // found none: the thing is not there, or at another version.
-func thingVersionIsOther(ctx context.Context, tx *sql.Tx, p fescue.Partition, name string) error {
+func thingVersionIsOther(ctx context.Context, tx transaction, p fescue.Partition, name string) error {
 	if _, err := findThing(ctx, tx, p, name); err != nil {
 		return err
 	}
@@ -143,7 +143,7 @@ func scanText(rows *sql.Rows) (string, error) {
 // AttachThing attaches a certificate to a thing, also when it is already. An
 // unknown thing or certificate is fescue.ErrNotFound.
 func (s Things) AttachThing(ctx context.Context, p fescue.Partition, thing, certificateID string) error {
-	return s.db.update(ctx, func(tx *sql.Tx) error {
+	return s.db.update(ctx, func(tx transaction) error {
 		if err := thingAndCertificate(ctx, tx, p, thing, certificateID); err != nil {
 			return err
 		}
@@ -159,7 +159,7 @@ func (s Things) AttachThing(ctx context.Context, p fescue.Partition, thing, cert
 
 // DetachThing undoes AttachThing, also when there is nothing to undo.
 func (s Things) DetachThing(ctx context.Context, p fescue.Partition, thing, certificateID string) error {
-	return s.db.update(ctx, func(tx *sql.Tx) error {
+	return s.db.update(ctx, func(tx transaction) error {
 		if err := thingAndCertificate(ctx, tx, p, thing, certificateID); err != nil {
 			return err
 		}
@@ -172,7 +172,7 @@ func (s Things) DetachThing(ctx context.Context, p fescue.Partition, thing, cert
 
 // thingAndCertificate says which of the two the partition does not have, and
 // keeps the certificate until the transaction ends.
-func thingAndCertificate(ctx context.Context, tx *sql.Tx, p fescue.Partition, thing, certificateID string) error {
+func thingAndCertificate(ctx context.Context, tx transaction, p fescue.Partition, thing, certificateID string) error {
 	if _, err := findThing(ctx, tx, p, thing); err != nil {
 		return err
 	}

@@ -21,7 +21,7 @@ func (db *DB) ThingTypes() ThingTypes { return ThingTypes{db} }
 // fescue.ErrExists and the type returned is the one that is there.
 func (s ThingTypes) CreateThingType(ctx context.Context, p fescue.Partition, t registry.ThingType) (made registry.ThingType, err error) {
 	taken := false
-	err = s.db.update(ctx, func(tx *sql.Tx) error {
+	err = s.db.update(ctx, func(tx transaction) error {
 		made, taken = t, false
 		err := changed(ctx, tx, `
 			INSERT INTO thing_type (partition, name, id, description, attributes_json, created_at, deprecated_at)
@@ -89,7 +89,7 @@ func (s ThingTypes) DeprecateThingType(ctx context.Context, p fescue.Partition, 
 
 // thingType runs a statement that changes one thing type.
 func (s ThingTypes) thingType(ctx context.Context, name, query string, args ...any) error {
-	return s.db.update(ctx, func(tx *sql.Tx) error {
+	return s.db.update(ctx, func(tx transaction) error {
 		if err := changed(ctx, tx, query, args...); err != nil {
 			return fmt.Errorf("thing type %s %w", name, err)
 		}
@@ -100,7 +100,7 @@ func (s ThingTypes) thingType(ctx context.Context, name, query string, args ...a
 // DeleteThingType removes a thing type. One that is not deprecated is
 // fescue.ErrPrecondition, one that things are of fescue.ErrInUse.
 func (s ThingTypes) DeleteThingType(ctx context.Context, p fescue.Partition, name string) error {
-	return s.db.update(ctx, func(tx *sql.Tx) error {
+	return s.db.update(ctx, func(tx transaction) error {
 		t, err := lockThingType(ctx, tx, p, name)
 		if err != nil {
 			return err
@@ -123,7 +123,7 @@ func (s ThingTypes) DeleteThingType(ctx context.Context, p fescue.Partition, nam
 
 // lockThingType reads a thing type and keeps it as it is until the transaction
 // ends, as lockCertificate does a certificate.
-func lockThingType(ctx context.Context, tx *sql.Tx, p fescue.Partition, name string) (registry.ThingType, error) {
+func lockThingType(ctx context.Context, tx transaction, p fescue.Partition, name string) (registry.ThingType, error) {
 	err := changed(ctx, tx, `UPDATE thing_type SET id = id WHERE partition = $1 AND name = $2`, p.Key(), name)
 	if err != nil {
 		return registry.ThingType{}, fmt.Errorf("thing type %s %w", name, err)
@@ -133,7 +133,7 @@ func lockThingType(ctx context.Context, tx *sql.Tx, p fescue.Partition, name str
 
 // giveType has a thing be of a type, which must be there, or of none. A deprecated
 // type is fescue.ErrPrecondition.
-func giveType(ctx context.Context, tx *sql.Tx, p fescue.Partition, name string) error {
+func giveType(ctx context.Context, tx transaction, p fescue.Partition, name string) error {
 	if name == "" {
 		return nil
 	}

@@ -193,10 +193,16 @@ func testResets(t *testing.T, open opener) {
 		t.Parallel()
 		s, ctx := open(t), t.Context()
 		owner := deploying(t, s, "g").offer("core").step(fescue.EventClaimed)
-		r := resetting(t, s, "g2", fescue.ForceResetDeployment)
-		_, _, err := s.Offers().ForceReset(ctx, r.Deployment, "core", madeAt, forcedAway, signed)
-		refused(t, "ForceReset", err, fescue.ErrInUse)
+		r := resetting(t, s, "g2", fescue.ForceResetDeployment).force("core")
+		r.stored()
+		if r.Status != fescue.Success || r.Epoch != 0 || r.CoreThing != "" || len(r.replaced) != 0 {
+			t.Errorf("%+v, replaced %+v", r.Deployment, r.replaced)
+		}
 		owner.stored()
+		owner.step(fescue.EventSucceeded)
+		r = resetting(t, s, "g2", fescue.ForceResetDeployment)
+		_, _, err := s.Offers().ForceReset(ctx, r.Deployment, "core", madeAt, forcedAway, signed)
+		refused(t, "ForceReset of a core that runs another group", err, fescue.ErrInUse)
 		r.stored()
 	})
 	t.Run("a forced reset that cannot be signed changes nothing", func(t *testing.T) {

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"maps"
 	"slices"
@@ -14,7 +13,7 @@ import (
 // under the ids that they have. It reports whether it wrote the version; one that
 // is there with another body is fescue.ErrExists.
 func (s Definitions) RestoreVersion(ctx context.Context, p fescue.Partition, d fescue.Definition, v fescue.DefinitionVersion) (made bool, err error) {
-	err = s.db.update(ctx, func(tx *sql.Tx) error {
+	err = s.db.update(ctx, func(tx transaction) error {
 		if d.Tags == nil {
 			d.Tags = map[string]string{}
 		}
@@ -54,7 +53,7 @@ func (s Definitions) RestoreVersion(ctx context.Context, p fescue.Partition, d f
 
 // RestoreFunctionVersion writes a published version under the number that it
 // has. Where the function is missing it is made, with latest as its $LATEST. It
-// tells whether it wrote the version; one that is there and differs is
+// returns whether it wrote the version; one that is there and differs is
 // fescue.ErrExists.
 func (s Functions) RestoreFunctionVersion(ctx context.Context, p fescue.Partition, latest, v fescue.FunctionVersion) (made bool, err error) {
 	number, err := versionNumber(v.Version)
@@ -64,7 +63,7 @@ func (s Functions) RestoreFunctionVersion(ctx context.Context, p fescue.Partitio
 	if err != nil {
 		return false, aboutFunction("restore version "+v.Version+" of", v.Name, err)
 	}
-	err = s.db.update(ctx, func(tx *sql.Tx) error {
+	err = s.db.update(ctx, func(tx transaction) error {
 		fresh, err := inserted(ctx, tx, `
 			INSERT INTO lambda_function (partition, name, last_version, unpublished, tags_json, created_at)
 			VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING`,
@@ -108,7 +107,7 @@ func sameFunction(a, b fescue.FunctionVersion) bool {
 }
 
 // inserted runs an insert that does nothing where the row is there already, and
-// tells which it was.
+// returns which it was.
 func inserted(ctx context.Context, q querier, query string, args ...any) (bool, error) {
 	res, err := q.ExecContext(ctx, query, args...)
 	if err != nil {

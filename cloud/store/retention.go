@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"time"
@@ -21,7 +20,7 @@ type retained struct {
 	among, gone string
 	// before, when there is one, is done first, in the same transaction, for what is
 	// after from and not after last.
-	before func(ctx context.Context, tx *sql.Tx, from, last int64) error
+	before func(ctx context.Context, tx transaction, from, last int64) error
 }
 
 // expiring are the tables of what retention.Ages bounds.
@@ -76,7 +75,7 @@ func (s Retention) Expire(ctx context.Context, what retention.Retained, from, be
 		return 0, time.Time{}, nil
 	}
 	if err == nil {
-		err = s.db.update(ctx, func(tx *sql.Tx) error {
+		err = s.db.update(ctx, func(tx transaction) error {
 			if r.before != nil {
 				if err := r.before(ctx, tx, millis(from), last); err != nil {
 					return err

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"time"
 
 	"github.com/fescue-edge/fescue"
@@ -19,7 +18,7 @@ func (db *DB) GroupRoles() GroupRoles { return GroupRoles{db} }
 // partition's service role, in place of the one before. It returns when.
 func (s GroupRoles) AssociateRole(ctx context.Context, p fescue.Partition, groupID, roleARN string) (time.Time, error) {
 	now := s.db.now().UTC()
-	err := s.db.update(ctx, func(tx *sql.Tx) error {
+	err := s.db.update(ctx, func(tx transaction) error {
 		_, err := tx.ExecContext(ctx, `
 			INSERT INTO greengrass_role (partition, group_id, role_arn, associated_at) VALUES ($1, $2, $3, $4)
 			ON CONFLICT (partition, group_id) DO UPDATE SET role_arn = excluded.role_arn, associated_at = excluded.associated_at`,
@@ -31,7 +30,7 @@ func (s GroupRoles) AssociateRole(ctx context.Context, p fescue.Partition, group
 
 // DisassociateRole forgets the role, also when there is none. It returns when.
 func (s GroupRoles) DisassociateRole(ctx context.Context, p fescue.Partition, groupID string) (time.Time, error) {
-	err := s.db.update(ctx, func(tx *sql.Tx) error {
+	err := s.db.update(ctx, func(tx transaction) error {
 		_, err := tx.ExecContext(ctx, `
 			DELETE FROM greengrass_role WHERE partition = $1 AND group_id = $2`, p.Key(), groupID)
 		return err

@@ -21,7 +21,7 @@ func (db *DB) Secrets() Secrets { return Secrets{db} }
 // CreateSecret writes a secret and, if there is one, its first version. A name
 // that is taken is fescue.ErrExists.
 func (s Secrets) CreateSecret(ctx context.Context, p fescue.Partition, secret secrets.Secret, first *secrets.SecretVersion) error {
-	return s.db.update(ctx, func(tx *sql.Tx) error {
+	return s.db.update(ctx, func(tx transaction) error {
 		err := changed(ctx, tx, `
 			INSERT INTO secret (partition, name, suffix, description, kms_key, tags_json, created_at, changed_at, deleted_at, purge_at)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, 0) ON CONFLICT (partition, name) DO NOTHING`,
@@ -96,7 +96,7 @@ func (s Secrets) stages(ctx context.Context, p fescue.Partition, list []secrets.
 // ReplaceSecret writes what can change of a secret, if it was not changed since
 // before, else fescue.ErrConflict.
 func (s Secrets) ReplaceSecret(ctx context.Context, p fescue.Partition, before time.Time, secret secrets.Secret) error {
-	err := s.db.update(ctx, func(tx *sql.Tx) error {
+	err := s.db.update(ctx, func(tx transaction) error {
 		return changed(ctx, tx, `
 			UPDATE secret SET description = $1, kms_key = $2, tags_json = $3, changed_at = $4, deleted_at = $5, purge_at = $6
 			WHERE partition = $7 AND name = $8 AND suffix = $9 AND changed_at = $10`,
@@ -111,14 +111,14 @@ func (s Secrets) ReplaceSecret(ctx context.Context, p fescue.Partition, before t
 
 // DropSecret removes a secret at once, with its versions.
 func (s Secrets) DropSecret(ctx context.Context, p fescue.Partition, name, suffix string) error {
-	return s.db.update(ctx, func(tx *sql.Tx) error {
+	return s.db.update(ctx, func(tx transaction) error {
 		return changed(ctx, tx, `DELETE FROM secret WHERE partition = $1 AND name = $2 AND suffix = $3`, p.Key(), name, suffix)
 	})
 }
 
 // PurgeSecrets removes the deleted secrets of the partition whose time has come.
 func (s Secrets) PurgeSecrets(ctx context.Context, p fescue.Partition, now time.Time) error {
-	return s.db.update(ctx, func(tx *sql.Tx) error {
+	return s.db.update(ctx, func(tx transaction) error {
 		_, err := tx.ExecContext(ctx, `DELETE FROM secret WHERE partition = $1 AND purge_at > 0 AND purge_at <= $2`, p.Key(), millis(now))
 		return err
 	})
@@ -128,7 +128,7 @@ func (s Secrets) PurgeSecrets(ctx context.Context, p fescue.Partition, now time.
 // secret has already is fescue.ErrExists, a secret that is not there or deleted
 // fescue.ErrNotFound. Versions without a label that are older than unlabelled go.
 func (s Secrets) AddSecretVersion(ctx context.Context, p fescue.Partition, name, suffix string, v secrets.SecretVersion, unlabelled time.Time) error {
-	return s.db.update(ctx, func(tx *sql.Tx) error {
+	return s.db.update(ctx, func(tx transaction) error {
 		// The secret's row is the lock of its labels.
 		if err := changed(ctx, tx, `
 			UPDATE secret SET changed_at = CASE WHEN changed_at < $1 THEN $1 ELSE changed_at + 1 END
@@ -146,7 +146,7 @@ func (s Secrets) AddSecretVersion(ctx context.Context, p fescue.Partition, name,
 	})
 }
 
-func addSecretVersion(ctx context.Context, tx *sql.Tx, p fescue.Partition, name string, v secrets.SecretVersion) error {
+func addSecretVersion(ctx context.Context, tx transaction, p fescue.Partition, name string, v secrets.SecretVersion) error {
 	err := changed(ctx, tx, `
 		INSERT INTO secret_version (partition, name, id, sealed, is_binary, created_at) VALUES ($1, $2, $3, $4, $5, $6)
 		ON CONFLICT (partition, name, id) DO NOTHING`,

@@ -18,7 +18,7 @@ func (db *DB) ServerKeys() ServerKeys { return ServerKeys{db} }
 // a key of the same purpose and number the first wins, and ServerKeys then shows
 // both the same.
 func (s ServerKeys) AddServerKey(ctx context.Context, k signing.ServerKey) (added bool, err error) {
-	err = s.db.update(ctx, func(tx *sql.Tx) error {
+	err = s.db.update(ctx, func(tx transaction) error {
 		res, err := tx.ExecContext(ctx, `
 			INSERT INTO server_key (id, purpose, number, public_pem, sealed, statement, created_at)
 			VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING`,

@@ -2,9 +2,10 @@ package store
 
 import (
 	"context"
-	"database/sql"
+	"errors"
 	"fmt"
 
+	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/identity"
 )
 
@@ -22,7 +23,7 @@ func (s AccessKeys) AddSessionKey(ctx context.Context, k identity.SessionKey) er
 	if k.OfCore() {
 		table = coreSessionTable
 	}
-	return s.db.update(ctx, func(tx *sql.Tx) error {
+	return s.db.update(ctx, func(tx transaction) error {
 		if _, err := tx.ExecContext(ctx, `DELETE FROM `+table+` WHERE expires_at < $1`, millis(k.CreatedAt.AddDate(0, 0, -1))); err != nil {
 			return err
 		}
@@ -45,4 +46,18 @@ func (s AccessKeys) SessionKey(ctx context.Context, id string) (identity.Session
 	}
 	k.CreatedAt, k.ExpiresAt = fromMillis(created), fromMillis(expires)
 	return k, nil
+}
+
+// RemoveSessionKey removes a temporary key of an access key.
+func (s AccessKeys) RemoveSessionKey(ctx context.Context, id string) error {
+	return s.db.update(ctx, func(tx transaction) error {
+		result, err := tx.ExecContext(ctx, `DELETE FROM `+sessionTable+` WHERE id = $1`, id)
+		if err != nil {
+			return err
+		}
+		if n, err := result.RowsAffected(); err != nil || n == 0 {
+			return errors.Join(err, fmt.Errorf("session key %s: %w", id, fescue.ErrNotFound))
+		}
+		return nil
+	})
 }

@@ -27,7 +27,7 @@ func (s Settings) Kept(ctx context.Context, name string) (kept string, err error
 
 // Keep keeps a server-wide value the first time and returns what is kept.
 func (s Settings) Keep(ctx context.Context, name, value string) (kept string, err error) {
-	err = s.db.update(ctx, func(tx *sql.Tx) error {
+	err = s.db.update(ctx, func(tx transaction) error {
 		if _, err := tx.ExecContext(ctx, `
 			INSERT INTO server_setting (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING`, name, value); err != nil {
 			return err
@@ -39,7 +39,7 @@ func (s Settings) Keep(ctx context.Context, name, value string) (kept string, er
 
 // Put keeps a server-wide value in place of the one before.
 func (s Settings) Put(ctx context.Context, name, value string) error {
-	return s.db.update(ctx, func(tx *sql.Tx) error {
+	return s.db.update(ctx, func(tx transaction) error {
 		_, err := tx.ExecContext(ctx, `
 			INSERT INTO server_setting (name, value) VALUES ($1, $2)
 			ON CONFLICT (name) DO UPDATE SET value = excluded.value`, name, value)

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"time"
@@ -40,7 +39,7 @@ func (s Shadows) Shadow(ctx context.Context, p fescue.Partition, id shadow.ID) (
 // PutShadow writes a document over a revision, 0 standing for none; when that is
 // not the present one the error wraps fescue.ErrConflict.
 func (s Shadows) PutShadow(ctx context.Context, p fescue.Partition, id shadow.ID, d shadow.Document, over int64) error {
-	return s.db.update(ctx, func(tx *sql.Tx) error {
+	return s.db.update(ctx, func(tx transaction) error {
 		query := `
 			UPDATE shadow SET document_json = $4, version = $5, deleted_at = $6, revision = revision + 1
 			WHERE partition = $1 AND thing = $2 AND name = $3 AND revision = $7`
@@ -70,7 +69,7 @@ func (s Shadows) ShadowNames(ctx context.Context, p fescue.Partition, thing stri
 // ForgetShadows removes what is left of documents that were deleted before a
 // time.
 func (s Shadows) ForgetShadows(ctx context.Context, before time.Time) error {
-	return s.db.update(ctx, func(tx *sql.Tx) error {
+	return s.db.update(ctx, func(tx transaction) error {
 		_, err := tx.ExecContext(ctx, `DELETE FROM shadow WHERE deleted_at > 0 AND deleted_at < $1`, millis(before))
 		return err
 	})

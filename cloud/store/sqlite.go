@@ -8,19 +8,32 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/url"
-	"os"
 	"runtime"
 	"slices"
 	"time"
 
 	"github.com/pressly/goose/v3"
 	"modernc.org/sqlite"
+
+	"github.com/fescue-edge/fescue/disk"
 )
 
 var sqliteEngine = engine{
+	name:    "sqlite",
 	dialect: goose.DialectSQLite3,
-	schema:  func(dir fs.FS) fs.FS { return dir },
-	again:   func(error) bool { return false }, // one writer: nobody comes in between
+	// Sequence numbers rise in the order of commits: there is one writer at a time.
+	changes: `
+		SELECT (SELECT pruned FROM change_horizon),
+			COALESCE((SELECT seq FROM sqlite_sequence WHERE name = 'change'), 0) + 1,
+			c.seq, c.kind, c.partition, c.subject
+		FROM (SELECT 1) LEFT JOIN (SELECT * FROM change WHERE seq >= $1 ORDER BY seq LIMIT $2) c ON TRUE ORDER BY c.seq`,
+	prune: []string{
+		`UPDATE change_horizon SET pruned = (SELECT MAX(seq) FROM change WHERE at < $1)
+			WHERE pruned < (SELECT MAX(seq) FROM change WHERE at < $1)`,
+		`DELETE FROM change WHERE at < $1`,
+	},
+	schema: func(dir fs.FS) fs.FS { return dir },
+	again:  func(error) bool { return false }, // one writer: nobody comes in between
 }
 
 // busyTimeout bounds how long a statement waits for another process's lock.
@@ -32,7 +45,7 @@ const minReaders = 16
 
 // OpenSQLite opens the SQLite file, makes it if it is absent, and brings its
 // schema up to date. It has one connection that writes, as SQLite has one writer,
-// and several that read.
+// and several that read; see groupCommit.
 func OpenSQLite(ctx context.Context, path string, logger *slog.Logger) (*DB, error) {
 	dsn := func(extra ...string) string {
 		q := url.Values{"_pragma": append([]string{
@@ -42,7 +55,9 @@ func OpenSQLite(ctx context.Context, path string, logger *slog.Logger) (*DB, err
 		q.Set("_txlock", "immediate")
 		return "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + q.Encode()
 	}
-	if err := keepPrivate(path); err != nil {
+	// Whoever may read a database may lock it. SQLite gives files that it makes beside
+	// it the same mode.
+	if err := disk.MakePrivate(path, "-wal", "-shm"); err != nil {
 		return nil, fmt.Errorf("open database %s: %w", path, err)
 	}
 	write, err := sql.Open("sqlite", dsn())
@@ -62,30 +77,7 @@ func OpenSQLite(ctx context.Context, path string, logger *slog.Logger) (*DB, err
 	readers := max(minReaders, 2*runtime.NumCPU())
 	read.SetMaxOpenConns(readers)
 	read.SetMaxIdleConns(readers)
-	return &DB{engine: sqliteEngine, write: write, read: newStatements(read), now: time.Now}, nil
-}
-
-// keepPrivate makes the file, if it is absent, and leaves it and those beside it to
-// their owner, whatever the umask is: whoever may read a database may lock it.
-// SQLite gives files that it makes beside it the same mode.
-func keepPrivate(path string) error {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return err
-	}
-	if err := f.Close(); err != nil {
-		return err
-	}
-	for _, name := range []string{path, path + "-wal", path + "-shm"} {
-		info, err := os.Stat(name)
-		if err == nil && info.Mode()&0o077 != 0 {
-			err = os.Chmod(name, 0o600)
-		}
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-	}
-	return nil
+	return &DB{engine: sqliteEngine, write: newGroupCommit(write), read: newStatements(read), now: time.Now}, nil
 }
 
 func sqliteCode(err error, codes ...int) bool {

@@ -6,18 +6,25 @@ import (
 	"sync"
 )
 
-// statements is a database whose statements are prepared once each: parsing a
-// query takes SQLite longer than answering it. The queries are constants of this
-// package, so there are few.
+// statements is a database, or one connection to it, whose statements are prepared once
+// each: parsing a query takes SQLite longer than answering it. The queries are constants
+// of this package, so there are few.
 type statements struct {
-	db *sql.DB
+	on preparer
 
 	mu      sync.RWMutex
 	byQuery map[string]*sql.Stmt
 }
 
-func newStatements(db *sql.DB) *statements {
-	return &statements{db: db, byQuery: make(map[string]*sql.Stmt)}
+// preparer is a *sql.DB or a *sql.Conn.
+type preparer interface {
+	PrepareContext(ctx context.Context, query string) (*sql.Stmt, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+	Close() error
+}
+
+func newStatements(on preparer) *statements {
+	return &statements{on: on, byQuery: make(map[string]*sql.Stmt)}
 }
 
 func (s *statements) prepare(ctx context.Context, query string) (*sql.Stmt, error) {
@@ -32,7 +39,7 @@ func (s *statements) prepare(ctx context.Context, query string) (*sql.Stmt, erro
 	if stmt, ok := s.byQuery[query]; ok {
 		return stmt, nil
 	}
-	stmt, err := s.db.PrepareContext(ctx, query)
+	stmt, err := s.on.PrepareContext(ctx, query)
 	if err == nil {
 		s.byQuery[query] = stmt
 	}
@@ -66,12 +73,12 @@ func (s *statements) QueryContext(ctx context.Context, query string, args ...any
 func (s *statements) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
 	stmt, err := s.prepare(ctx, query)
 	if err != nil {
-		return s.db.QueryRowContext(ctx, query, args...) // fails the same way, in the row
+		return s.on.QueryRowContext(ctx, query, args...) // fails the same way, in the row
 	}
 	return stmt.QueryRowContext(patient(ctx), args...)
 }
 
-// Close gives the statements and the database back.
+// Close gives the statements and what they were prepared on back.
 func (s *statements) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -79,5 +86,5 @@ func (s *statements) Close() error {
 		stmt.Close()
 	}
 	clear(s.byQuery)
-	return s.db.Close()
+	return s.on.Close()
 }

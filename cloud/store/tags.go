@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 
@@ -12,7 +11,7 @@ import (
 // ReplaceTags writes the tags of a container if they still are old, else
 // fescue.ErrConflict. The container's time of update stays as it is.
 func (s Definitions) ReplaceTags(ctx context.Context, p fescue.Partition, k fescue.Kind, id string, old, tags map[string]string) error {
-	err := s.db.update(ctx, func(tx *sql.Tx) error {
+	err := s.db.update(ctx, func(tx transaction) error {
 		err := changed(ctx, tx, `
 			UPDATE definition SET tags_json = $1 WHERE partition = $2 AND kind = $3 AND id = $4 AND tags_json = $5`,
 			tagsJSON(tags), p.Key(), k.Segment, id, tagsJSON(old))

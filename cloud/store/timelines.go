@@ -29,7 +29,7 @@ func (s Deployments) Steps(ctx context.Context, p fescue.Partition, deploymentID
 // SetProgress writes down what a core does for a deployment that is not over for
 // it, as Deployment.Over says, else the error is fescue.ErrEnded.
 func (s Deployments) SetProgress(ctx context.Context, d fescue.Deployment, progress fescue.Progress) error {
-	err := s.db.update(ctx, func(tx *sql.Tx) error {
+	err := s.db.update(ctx, func(tx transaction) error {
 		return changed(ctx, tx, `
 			UPDATE deployment SET progress_json = $1 WHERE partition = $2 AND id = $3
 				AND (status = 'InProgress' OR status = 'Success' AND type = 'ForceResetDeployment')`,
@@ -41,7 +41,7 @@ func (s Deployments) SetProgress(ctx context.Context, d fescue.Deployment, progr
 	return err
 }
 
-// Progress is what a deployment's core last said that it does.
+// Progress is what a deployment's core last said that it does, or its builder before.
 func (s Deployments) Progress(ctx context.Context, p fescue.Partition, deploymentID string) (fescue.Progress, error) {
 	var text string
 	var progress fescue.Progress
@@ -73,7 +73,7 @@ func (s Deployments) Redate(ctx context.Context, late, now time.Time, limit int)
 	if err != nil || len(ahead) == 0 {
 		return 0, err
 	}
-	err = s.db.update(ctx, func(tx *sql.Tx) error {
+	err = s.db.update(ctx, func(tx transaction) error {
 		n = 0
 		for _, k := range ahead {
 			err := changed(ctx, tx, `

@@ -78,7 +78,7 @@ func testTimelines(t *testing.T, open opener) {
 		refused(t, "after the end", s.Deployments().SetProgress(ctx, ended.Deployment, want), fescue.ErrEnded)
 		forced := resetting(t, s, "g", fescue.ForceResetDeployment).force("core")
 		if err := s.Deployments().SetProgress(ctx, forced.Deployment, want); err != nil {
-			t.Errorf("of a forced reset, which its core hears of after its end: %v", err)
+			t.Errorf("of a forced reset, which its core learns of after its end: %v", err)
 		}
 		refused(t, "of another partition", s.Deployments().SetProgress(ctx, moved(r.Deployment, elsewhere[0]), want), fescue.ErrEnded)
 		_, err := s.Deployments().Progress(ctx, elsewhere[0], r.ID)
@@ -130,14 +130,14 @@ func testTimelines(t *testing.T, open opener) {
 		}
 		for _, step := range must(s.Deployments().Steps(ctx, homePartition, ahead.ID))(t) {
 			if step.At.After(now) {
-				t.Errorf("%s is told to be at %s", step.Event, step.At)
+				t.Errorf("%s is said to be at %s", step.Event, step.At)
 			}
 		}
 		if diff := gocmp.Diff(before, must(s.Deployments().Steps(ctx, homePartition, right.ID))(t)); diff != "" {
 			t.Error(diff)
 		}
 		if got := must(s.Deployments().Deployment(ctx, homePartition, ended.GroupID, ended.ID))(t); !got.UpdatedAt.Equal(ended.UpdatedAt) {
-			t.Errorf("one that ended is told to have ended at %s", got.UpdatedAt)
+			t.Errorf("one that ended is said to have ended at %s", got.UpdatedAt)
 		}
 		// A clock that went back dates no step before the one before it.
 		last := must(s.Deployments().ApplyStep(ctx, got, fescue.CoreActor, fescue.DeploymentStep{Event: fescue.EventSucceeded, At: now.Add(-time.Hour), Epoch: got.Epoch}))(t)
@@ -234,7 +234,7 @@ func testFleet(t *testing.T, open opener) {
 	t.Parallel()
 	s, ctx := open(t), t.Context()
 	all := fescue.Page{Limit: 10}
-	none := must(s.Cores().Cores(ctx, homePartition, "", all))(t)
+	none := must(s.Cores().Cores(ctx, homePartition, cores.Filter{}, all))(t)
 	if len(none) > 0 {
 		t.Errorf("cores of an empty store: %v", none)
 	}
@@ -247,7 +247,7 @@ func testFleet(t *testing.T, open opener) {
 	mustDo(t, s.Cores().See(ctx, []cores.Seen{{Partition: homePartition, Thing: "c", LastSeen: cores.LastSeen{SeenAt: madeAt, ConnectedAt: madeAt, Address: "10.0.0.7"}}}))
 	mustDo(t, s.Cores().See(ctx, []cores.Seen{{Partition: elsewhere[0], Thing: "d", Core: true, LastSeen: cores.LastSeen{SeenAt: madeAt}}}))
 
-	list := must(s.Cores().Cores(ctx, homePartition, "", all))(t)
+	list := must(s.Cores().Cores(ctx, homePartition, cores.Filter{}, all))(t)
 	if len(list) != 3 || list[0].Thing != "a" || list[1].Thing != "b" || list[2].Thing != "c" {
 		t.Fatalf("cores %+v", list)
 	}
@@ -261,21 +261,52 @@ func testFleet(t *testing.T, open opener) {
 		t.Errorf("one that only spoke: %+v", c)
 	}
 	t.Run("pages", func(t *testing.T) {
-		got := must(s.Cores().Cores(ctx, homePartition, "", fescue.Page{After: "a", Limit: 1}))(t)
+		got := must(s.Cores().Cores(ctx, homePartition, cores.Filter{}, fescue.Page{After: "a", Limit: 1}))(t)
 		if len(got) != 1 || got[0].Thing != "b" {
 			t.Errorf("%+v", got)
 		}
 	})
 	t.Run("of one group", func(t *testing.T) {
-		if got := must(s.Cores().Cores(ctx, homePartition, group.ID, all))(t); len(got) != 1 || got[0].Thing != "b" {
+		if got := must(s.Cores().Cores(ctx, homePartition, cores.Filter{Group: group.ID}, all))(t); len(got) != 1 || got[0].Thing != "b" {
 			t.Errorf("%+v", got)
 		}
-		if got := must(s.Cores().Cores(ctx, homePartition, fescue.NewID(), all))(t); len(got) != 0 {
+		if got := must(s.Cores().Cores(ctx, homePartition, cores.Filter{Group: fescue.NewID()}, all))(t); len(got) != 0 {
 			t.Errorf("of an unknown one %+v", got)
 		}
 	})
+	for _, tc := range []struct {
+		cores.Filter
+		names string
+	}{
+		{cores.Filter{Text: "mILl"}, "b"},
+		{cores.Filter{Text: "10.0.0"}, "c"},
+		{cores.Filter{Text: "B"}, "b"},
+		{cores.Filter{Text: "_"}, ""},
+		{cores.Filter{Text: "%"}, ""},
+		{cores.Filter{Text: "!"}, ""},
+		{cores.Filter{State: cores.Connected, Now: madeAt.Add(time.Minute)}, "c"},
+		{cores.Filter{State: cores.Connected, Now: madeAt.Add(time.Hour)}, ""},
+		{cores.Filter{State: cores.Offline, Now: madeAt.Add(time.Minute)}, "ab"},
+		{cores.Filter{State: cores.Wrong}, "bc"},
+		{cores.Filter{State: cores.Wrong, Text: "mill"}, "b"},
+	} {
+		t.Run(fmt.Sprintf("filtered by %+v", tc.Filter), func(t *testing.T) {
+			names := ""
+			for _, c := range must(s.Cores().Cores(ctx, homePartition, tc.Filter, all))(t) {
+				names += c.Thing
+			}
+			if names != tc.names {
+				t.Errorf("cores %q, want %q", names, tc.names)
+			}
+		})
+	}
+	t.Run("counted", func(t *testing.T) {
+		if known, online, err := s.Cores().CountFleet(ctx, homePartition, madeAt.Add(time.Minute)); err != nil || known != 3 || online != 1 {
+			t.Errorf("%d of %d online, %v", online, known, err)
+		}
+	})
 	t.Run("in another partition", func(t *testing.T) {
-		if got := must(s.Cores().Cores(ctx, elsewhere[0], "", all))(t); len(got) != 1 || got[0].Thing != "d" {
+		if got := must(s.Cores().Cores(ctx, elsewhere[0], cores.Filter{}, all))(t); len(got) != 1 || got[0].Thing != "d" {
 			t.Errorf("%+v", got)
 		}
 	})
@@ -284,7 +315,7 @@ func testFleet(t *testing.T, open opener) {
 		d.Type, d.GroupVersionID = fescue.ResetDeployment, ""
 		r := &run{t: t, s: s, Deployment: must(s.Deployments().CreateDeployment(ctx, d, fescue.Token{}))(t)}
 		r.offer("b").step(fescue.EventClaimed).step(fescue.EventSwitched).step(fescue.EventSucceeded)
-		got := must(s.Cores().Cores(ctx, homePartition, "", fescue.Page{After: "a", Limit: 1}))(t)
+		got := must(s.Cores().Cores(ctx, homePartition, cores.Filter{}, fescue.Page{After: "a", Limit: 1}))(t)
 		if got[0].Runs.ID != "" || got[0].GroupID != "" || got[0].Last.Type != fescue.ResetDeployment {
 			t.Errorf("%+v", got[0])
 		}

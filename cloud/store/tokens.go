@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 
 	"github.com/fescue-edge/fescue"
@@ -32,7 +31,7 @@ func tokenSubject(ctx context.Context, q querier, p fescue.Partition, t fescue.T
 
 // claimToken records a client token for what is about to be made. When the same
 // request used it before it returns the id of what was made then.
-func claimToken(ctx context.Context, tx *sql.Tx, p fescue.Partition, t fescue.Token, subject string, now int64) (id string, replayed bool, err error) {
+func claimToken(ctx context.Context, tx transaction, p fescue.Partition, t fescue.Token, subject string, now int64) (id string, replayed bool, err error) {
 	if t.Value == "" {
 		return subject, false, nil
 	}
@@ -55,7 +54,7 @@ func claimToken(ctx context.Context, tx *sql.Tx, p fescue.Partition, t fescue.To
 
 // moveToken gives a claimed token to what is made in the place of what it stood
 // for, if it still stands for that.
-func moveToken(ctx context.Context, tx *sql.Tx, p fescue.Partition, t fescue.Token, from, to string) error {
+func moveToken(ctx context.Context, tx transaction, p fescue.Partition, t fescue.Token, from, to string) error {
 	err := changed(ctx, tx, `
 		UPDATE client_token SET subject = $1 WHERE partition = $2 AND operation = $3 AND value = $4 AND subject = $5`,
 		to, p.Key(), t.Operation, t.Value, from)

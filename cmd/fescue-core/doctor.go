@@ -6,10 +6,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"os"
-	"text/tabwriter"
 
 	"github.com/fescue-edge/fescue/core"
 )
@@ -36,7 +34,11 @@ Examples:
 // Run prints a table or JSON.
 func (c *doctorCommand) Run(ctx context.Context) error {
 	found := core.Examine(ctx, c.options())
-	if err := c.print(os.Stdout, found); err != nil {
+	show := found.Print
+	if c.JSON {
+		show = func(out io.Writer) error { return printJSON(out, found) }
+	}
+	if err := show(os.Stdout); err != nil {
 		return err
 	}
 	if !found.Well() {
@@ -45,20 +47,9 @@ func (c *doctorCommand) Run(ctx context.Context) error {
 	return nil
 }
 
-func (c *doctorCommand) print(out io.Writer, found *core.Examination) error {
-	if c.JSON {
-		enc := json.NewEncoder(out)
-		enc.SetEscapeHTML(false)
-		enc.SetIndent("", "  ")
-		return enc.Encode(found)
-	}
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "SUBJECT\tHEALTH\tFOUND")
-	for _, f := range found.Findings {
-		fmt.Fprintf(w, "%s\t%s\t%s\n", f.Subject, f.Health, f.Says)
-		if f.Remedy != "" {
-			fmt.Fprintf(w, "\t\t→ %s\n", f.Remedy)
-		}
-	}
-	return w.Flush()
+func printJSON(out io.Writer, v any) error {
+	enc := json.NewEncoder(out)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
 }

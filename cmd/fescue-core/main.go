@@ -7,15 +7,18 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/alecthomas/kong"
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/core"
 	"github.com/fescue-edge/fescue/core/sandbox"
+	"github.com/fescue-edge/fescue/systemd"
 )
 
 // place says whose folder it is and where its cloud lies.
@@ -32,28 +35,33 @@ func (p place) options() core.Options {
 
 // commands is the command line: without a command the core runs.
 type commands struct {
-	Run    runCommand    `cmd:"" default:"withargs" help:"Run the core (the default)."`
-	Doctor doctorCommand `cmd:"" help:"Look whether this machine has what a core needs."`
+	Run      runCommand      `cmd:"" default:"withargs" help:"Run the core (the default)."`
+	Doctor   doctorCommand   `cmd:"" help:"Look whether this machine has what a core needs."`
+	Takeover takeoverCommand `cmd:"" help:"Put this core in the place of AWS's on a gateway, or back."`
+	Apply    applyCommand    `cmd:"" help:"Bring a deployment onto this core from a file of fescue bundle."`
 
 	Version kong.VersionFlag `help:"Print version, commit and date of the build."`
 }
 
 type runCommand struct {
 	place
-	LogsEndpoint        string `env:"FESCUE_LOGS_ENDPOINT" placeholder:"URL" help:"CloudWatch Logs, or what speaks as it does, where loggers of type AWSCloudWatch send lines to, signed with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; the default is the control plane."`
-	CredentialsEndpoint string `env:"FESCUE_CREDENTIALS_ENDPOINT" placeholder:"URL" help:"AWS IoT credentials endpoint from which functions get credentials, with the core's certificate: https://HOST/role-aliases/ALIAS/credentials; the default is the role of the group, from the control plane."`
+	LogsEndpoint        string        `env:"FESCUE_LOGS_ENDPOINT" placeholder:"URL" help:"CloudWatch Logs, or what speaks as it does, where loggers of type AWSCloudWatch send lines to, signed with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY if they are set, else as the role of the group; the default is the control plane."`
+	CredentialsEndpoint string        `env:"FESCUE_CREDENTIALS_ENDPOINT" placeholder:"URL" help:"AWS IoT credentials endpoint from which functions get credentials, with the core's certificate: https://HOST/role-aliases/ALIAS/credentials; the default is the role of the group, from the control plane."`
+	TelemetryInterval   time.Duration `env:"FESCUE_TELEMETRY_INTERVAL" default:"24h" placeholder:"DURATION" help:"How often telemetry is published, while it is on; figures are taken 24 times as often. At least 1s."`
 }
 
 // Run runs the core until the context ends.
 func (c *runCommand) Run(ctx context.Context) error {
 	o := c.options()
+	o.Crashes = true
 	o.Output, o.LogsEndpoint, o.LogsCredentials = os.Stderr, c.LogsEndpoint, core.EnvironmentCredentials()
-	o.CredentialsEndpoint = c.CredentialsEndpoint
+	o.CredentialsEndpoint, o.TelemetryInterval = c.CredentialsEndpoint, c.TelemetryInterval
 	edge, err := core.New(o)
 	if err != nil {
 		return err
 	}
-	return edge.Run(ctx)
+	logger := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	return systemd.Service{Ready: edge.Ready(), Alive: edge.Alive, Logger: logger}.Run(ctx, edge.Run)
 }
 
 const description = `Runs a Greengrass core from a folder in the original's format.
@@ -61,7 +69,8 @@ const description = `Runs a Greengrass core from a folder in the original's form
 Examples:
   fescue-core --root /greengrass
   fescue-core --root /greengrass --iot-host gg.example.com --gg-host gg.example.com --ca /etc/fescue/ca.pem
-  fescue-core doctor --root /greengrass`
+  fescue-core doctor --root /greengrass
+  fescue-core apply mill.bundle --root /greengrass`
 
 func main() {
 	sandbox.Init()

@@ -3,16 +3,12 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
-	"net/http"
 	"net/url"
 	"text/tabwriter"
 	"time"
 
-	"github.com/fescue-edge/fescue/client"
-	"github.com/fescue-edge/fescue/cloud/awsapi"
 	ownapi "github.com/fescue-edge/fescue/cloud/awsapi/fescue"
 )
 
@@ -40,13 +36,6 @@ Examples:
   fescue audit --follow --json --key AKIAEXAMPLE`
 }
 
-// Records that come late: a call whose record is written a moment after that of
-// a call which ended later.
-const (
-	auditOverlap = 10 * time.Second
-	auditPoll    = time.Second
-)
-
 // Run prints the records.
 func (c auditCommand) Run(ctx context.Context, t *terminal) error {
 	api, err := c.connect(ctx)
@@ -59,55 +48,9 @@ func (c auditCommand) Run(ctx context.Context, t *terminal) error {
 	}
 	show := c.table(t.stdout)
 	if c.JSON {
-		show = lines(t.stdout)
+		show = jsonLines[ownapi.AuditRecord](t.stdout)
 	}
-	seen := make(map[string]time.Time)
-	for {
-		records, err := c.read(ctx, api, from)
-		if err != nil {
-			return err
-		}
-		var fresh []ownapi.AuditRecord
-		latest := from
-		for _, r := range records {
-			at, err := time.Parse(time.RFC3339, r.Time)
-			if err != nil {
-				return fmt.Errorf("the time of record %s: %w", r.RequestID, err)
-			}
-			if _, ok := seen[r.RequestID]; !ok {
-				fresh = append(fresh, r)
-			}
-			seen[r.RequestID] = at
-			latest = at
-		}
-		if err := show(fresh); err != nil {
-			return err
-		}
-		if !c.Follow {
-			if len(fresh) == 0 && !c.JSON {
-				fmt.Fprintln(t.stderr, "No such calls.")
-			}
-			return nil
-		}
-		if begin := latest.Add(-auditOverlap); begin.After(from) {
-			from = begin
-		}
-		for id, at := range seen {
-			if at.Before(from) {
-				delete(seen, id)
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(auditPoll):
-		}
-	}
-}
-
-// read reads all pages from a time on.
-func (c auditCommand) read(ctx context.Context, api *client.Client, from time.Time) ([]ownapi.AuditRecord, error) {
-	q := url.Values{"From": {from.UTC().Format(time.RFC3339Nano)}}
+	q := url.Values{}
 	for name, value := range map[string]string{"AccessKeyId": c.Key, "Operation": c.Operation} {
 		if value != "" {
 			q.Set(name, value)
@@ -116,31 +59,18 @@ func (c auditCommand) read(ctx context.Context, api *client.Client, from time.Ti
 	if !c.To.IsZero() {
 		q.Set("To", c.To.UTC().Format(time.RFC3339Nano))
 	}
-	var list []ownapi.AuditRecord
-	for {
-		var page ownapi.AuditRecords
-		err := api.Call(ctx, "greengrass", "ListAuditRecords", http.MethodGet, awsapi.OwnPath+"audit?"+q.Encode(), nil, &page)
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, page.Records...)
-		if page.NextToken == "" {
-			return list, nil
-		}
-		q.Set("NextToken", page.NextToken)
+	shown, err := following[ownapi.AuditRecord]{
+		api: api, operation: "ListAuditRecords", path: "audit", query: q, show: show, whole: true,
+		page: func() (any, func() ([]ownapi.AuditRecord, string)) {
+			var page ownapi.AuditRecords
+			return &page, func() ([]ownapi.AuditRecord, string) { return page.Records, page.NextToken }
+		},
+		key: func(r ownapi.AuditRecord) (id, at string) { return r.RequestID, r.Time },
+	}.read(ctx, from, c.Follow)
+	if err == nil && shown == 0 && !c.JSON {
+		fmt.Fprintln(t.stderr, "No such calls.")
 	}
-}
-
-func lines(w io.Writer) func([]ownapi.AuditRecord) error {
-	enc := json.NewEncoder(w)
-	return func(list []ownapi.AuditRecord) error {
-		for _, r := range list {
-			if err := enc.Encode(r); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
+	return err
 }
 
 // table prints a head once, and then rows under it.

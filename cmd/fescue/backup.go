@@ -97,7 +97,7 @@ func masterKeyFile(data string) string {
 // mayWrite refuses to replace what is there unless that is wanted.
 func mayWrite(file string, overwrite bool) error {
 	if _, err := os.Lstat(file); err != nil || overwrite {
-		return nil // what else is wrong with it, writing tells
+		return nil // writing reports what else is wrong with it
 	}
 	return fmt.Errorf("%s is there already: choose another name, or give --overwrite", file)
 }

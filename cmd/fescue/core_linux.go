@@ -5,6 +5,7 @@ import (
 
 	"github.com/fescue-edge/fescue/core"
 	"github.com/fescue-edge/fescue/core/sandbox"
+	"github.com/fescue-edge/fescue/systemd"
 )
 
 // beContainer makes this process the first one of a container, if it was started as
@@ -17,12 +18,12 @@ func (c *coreCommand) Run(ctx context.Context, t *terminal) error {
 	if err != nil {
 		return err
 	}
-	return edge.Run(ctx)
+	return systemd.Service{Ready: edge.Ready(), Alive: edge.Alive, Logger: t.logger}.Run(ctx, edge.Run)
 }
 
 func (c *coreCommand) options(t *terminal) core.Options {
 	return core.Options{
-		Root: c.Root, IoTHost: c.IoTHost, GGHost: c.GGHost, CAFile: c.CA, Output: t.stderr, ContainerInit: "/proc/self/exe",
-		CredentialsEndpoint: c.CredentialsEndpoint, LogsEndpoint: c.LogsEndpoint, LogsCredentials: core.EnvironmentCredentials(),
+		Root: c.Root, IoTHost: c.IoTHost, GGHost: c.GGHost, CAFile: c.CA, Output: t.stderr, Crashes: true, ContainerInit: "/proc/self/exe",
+		CredentialsEndpoint: c.CredentialsEndpoint, TelemetryInterval: c.TelemetryInterval, LogsEndpoint: c.LogsEndpoint, LogsCredentials: core.EnvironmentCredentials(),
 	}
 }

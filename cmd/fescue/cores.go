@@ -5,10 +5,13 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/client"
 	ownapi "github.com/fescue-edge/fescue/cloud/awsapi/fescue"
+	"github.com/fescue-edge/fescue/cloud/cores"
 )
 
 type coresCommand struct {
@@ -46,21 +49,16 @@ func (c *coresCommand) Run(ctx context.Context, t *terminal) error {
 		}
 		operation, path = "ListGroupCores", "/fescue/v1/groups/"+g.Id+"/cores"
 	}
-	list := []ownapi.CoreSummary{}
-	for token := ""; ; {
-		var page ownapi.CoreList
-		if err := api.Call(ctx, "greengrass", operation, http.MethodGet, path+"?NextToken="+url.QueryEscape(token), nil, &page); err != nil {
-			return err
-		}
-		for _, core := range page.Cores {
-			if !c.Offline || !core.Online {
-				list = append(list, core)
-			}
-		}
-		if token = page.NextToken; token == "" {
-			break
-		}
+	var state cores.State
+	if c.Offline {
+		state = cores.Offline
 	}
+	list, err := listCores(ctx, api, operation, path, state)
+	if err != nil {
+		return err
+	}
+	// The list of one group has no states.
+	list = slices.DeleteFunc(list, func(core ownapi.CoreSummary) bool { return c.Offline && core.Online })
 	if c.JSON {
 		return printJSON(t.stdout, list)
 	}
@@ -90,6 +88,21 @@ func (c *coresCommand) Run(ctx context.Context, t *terminal) error {
 	}
 	_, err = fmt.Fprintln(t.stdout, wrong)
 	return err
+}
+
+// listCores reads all pages of a list of cores, those in a state if one is given.
+func listCores(ctx context.Context, api *client.Client, operation, path string, state cores.State) ([]ownapi.CoreSummary, error) {
+	list := []ownapi.CoreSummary{}
+	for token := ""; ; {
+		var page ownapi.CoreList
+		if err := api.Call(ctx, "greengrass", operation, http.MethodGet, path+"?"+url.Values{"NextToken": {token}, "State": {string(state)}}.Encode(), nil, &page); err != nil {
+			return nil, err
+		}
+		list = append(list, page.Cores...)
+		if token = page.NextToken; token == "" {
+			return list, nil
+		}
+	}
 }
 
 // connection is whether a core is connected, and since when that is so.

@@ -155,7 +155,7 @@ func deploymentPath(groupID, id, action string) string {
 
 type cancelCommand struct {
 	deploymentFlag
-	Force bool `help:"Do not wait for the core: end the deployment in Failure now. The core goes back when it hears of that."`
+	Force bool `help:"Do not wait for the core: end the deployment in Failure now. The core goes back when it learns of that."`
 	JSON  bool `name:"json" help:"Print JSON."`
 }
 
@@ -205,7 +205,7 @@ type watchCommand struct {
 // Help implements kong.HelpProvider.
 func (watchCommand) Help() string {
 	return `Shows each step of a deployment as it happens, what the core does, and the bytes that it
-has. Ends with the deployment: exit code 0 for Success, 1 for Failure.
+has; of one that waits for models to be copied, how far the server is. Ends with the deployment: exit code 0 for Success, 1 for Failure.
 
 Examples:
   fescue watch --group Mill
@@ -336,15 +336,21 @@ func (w *watch) show(t ownapi.Timeline) error {
 // doing says what goes on in a deployment that has not ended.
 func doing(t ownapi.Timeline) string {
 	switch {
+	case t.DeploymentStatus == fescue.Building:
+		return activity(t)
 	case t.DeploymentStatus != fescue.InProgress || t.Core == nil:
 		return ""
 	case !t.Core.Online && t.Core.LastSeen == "":
 		return fmt.Sprintf("waits for core %s, which was never seen", t.Core.ThingName)
 	case !t.Core.Online:
 		return fmt.Sprintf("waits for core %s, offline since %s", t.Core.ThingName, t.Core.OfflineSince)
-	case t.Activity == "":
-		return ""
-	case t.BytesToFetch > 0:
+	}
+	return activity(t)
+}
+
+// activity is what core or server say that they do, and how far they are.
+func activity(t ownapi.Timeline) string {
+	if t.Activity != "" && t.BytesToFetch > 0 {
 		return fmt.Sprintf("%s (%s of %s)", t.Activity, size(t.BytesFetched), size(t.BytesToFetch))
 	}
 	return t.Activity

@@ -8,7 +8,8 @@ import (
 
 // serverFlags are on every command that calls a server.
 type serverFlags struct {
-	Endpoint string `help:"URL of the server's API. Default: AWS_ENDPOINT_URL, else ${local_endpoint}." placeholder:"URL"`
+	Profile  string `env:"FESCUE_PROFILE" help:"Profile of fescue login, which has server and key. Default: what AWS_PROFILE, AWS_ENDPOINT_URL and AWS_ACCESS_KEY_ID say, else the profile default." placeholder:"NAME"`
+	Endpoint string `help:"URL of the server's API. Default: the profile's, AWS_ENDPOINT_URL, else ${local_endpoint}." placeholder:"URL"`
 	Region   string `help:"Region to call, one that the server serves. Default: AWS_REGION, else the profile's." placeholder:"REGION"`
 }
 
@@ -19,7 +20,7 @@ func (f serverFlags) connect(ctx context.Context) (*client.Client, error) {
 
 // connectIn is connect, in a Region of the caller's where nothing else names one.
 func (f serverFlags) connectIn(ctx context.Context, region string) (*client.Client, error) {
-	return client.New(ctx, client.Options{Endpoint: f.Endpoint, Region: f.Region, FallbackRegion: region})
+	return client.New(ctx, client.Options{Profile: f.Profile, Endpoint: f.Endpoint, Region: f.Region, FallbackRegion: region})
 }
 
 // groupFlag names a group.

@@ -87,6 +87,6 @@ func (c *importCommand) Run(ctx context.Context, t *terminal) error {
 	if result.From != "" {
 		fmt.Fprintf(t.stdout, "%-10s from %s to %s\n", "rewritten", result.From, p)
 	}
-	tellOutcomes(t.stdout, outcomes)
+	printOutcomes(t.stdout, outcomes)
 	return err
 }

@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
-	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
@@ -13,8 +11,6 @@ import (
 	"unicode"
 
 	"github.com/fescue-edge/fescue"
-	"github.com/fescue-edge/fescue/client"
-	"github.com/fescue-edge/fescue/cloud/awsapi"
 	ownapi "github.com/fescue-edge/fescue/cloud/awsapi/fescue"
 	"github.com/fescue-edge/fescue/corelink"
 )
@@ -45,12 +41,6 @@ Examples:
   fescue logs --group Mill --system --json`
 }
 
-const (
-	// logOverlap is how far back is read again for what came beside the last lines.
-	logOverlap = 10 * time.Second
-	logPoll    = time.Second
-)
-
 // Run prints the lines.
 func (c logsCommand) Run(ctx context.Context, t *terminal) error {
 	api, err := c.connect(ctx)
@@ -74,70 +64,20 @@ func (c logsCommand) Run(ctx context.Context, t *terminal) error {
 	}
 	show := logText(t.stdout)
 	if c.JSON {
-		show = logJSON(t.stdout)
+		show = jsonLines[ownapi.LogEvent](t.stdout)
 	}
-	from, seen, any := time.Now().Add(-c.Since), make(map[string]time.Time), false
-	for {
-		latest := from
-		err := c.read(ctx, api, group.Id, q, from, func(e ownapi.LogEvent) error {
-			came, err := time.Parse(time.RFC3339, e.CameAt)
-			if err != nil {
-				return fmt.Errorf("when line %s came: %w", e.Id, err)
-			}
-			if _, known := seen[e.Id]; known {
-				return nil
-			}
-			if c.Follow {
-				seen[e.Id] = came
-			}
-			latest, any = came, true
-			return show(e)
-		})
-		if err != nil {
-			return err
-		}
-		if !c.Follow {
-			if !any {
-				fmt.Fprintln(t.stderr, "No such lines. Cores send lines when their group has a logger of type AWSCloudWatch for the component; fescue logs --help tells more.")
-			}
-			return nil
-		}
-		if begin := latest.Add(-logOverlap); begin.After(from) {
-			from = begin
-		}
-		for id, came := range seen {
-			if came.Before(from) {
-				delete(seen, id)
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(logPoll):
-		}
+	shown, err := following[ownapi.LogEvent]{
+		api: api, operation: "ListLogEvents", path: "groups/" + group.Id + "/logs", query: q, show: show,
+		page: func() (any, func() ([]ownapi.LogEvent, string)) {
+			var page ownapi.LogEvents
+			return &page, func() ([]ownapi.LogEvent, string) { return page.Events, page.NextToken }
+		},
+		key: func(e ownapi.LogEvent) (id, at string) { return e.Id, e.CameAt },
+	}.read(ctx, time.Now().Add(-c.Since), c.Follow)
+	if err == nil && shown == 0 {
+		fmt.Fprintln(t.stderr, "No such lines. Cores send lines when their group has a logger of type AWSCloudWatch for the component; fescue logs --help says more.")
 	}
-}
-
-// read reads all pages from a time on.
-func (c logsCommand) read(ctx context.Context, api *client.Client, group string, q url.Values, from time.Time, show func(ownapi.LogEvent) error) error {
-	q.Set("From", from.UTC().Format(time.RFC3339Nano))
-	q.Del("NextToken")
-	for {
-		var page ownapi.LogEvents
-		err := api.Call(ctx, "greengrass", "ListLogEvents", http.MethodGet, awsapi.OwnPath+"groups/"+group+"/logs?"+q.Encode(), nil, &page)
-		if err != nil {
-			return err
-		}
-		for _, e := range page.Events {
-			if err := show(e); err != nil {
-				return err
-			}
-		}
-		if page.NextToken == "" {
-			return nil
-		}
-		q.Set("NextToken", page.NextToken)
-	}
+	return err
 }
 
 // functionName is that of a function's ARN, or what was given.
@@ -150,22 +90,20 @@ func functionName(function string) string {
 	return function
 }
 
-func logJSON(w io.Writer) func(ownapi.LogEvent) error {
-	enc := json.NewEncoder(w)
-	enc.SetEscapeHTML(false)
-	return func(e ownapi.LogEvent) error { return enc.Encode(e) }
-}
-
 // logText prints lines for people. What a function prints is not to steer their
 // terminal.
-func logText(w io.Writer) func(ownapi.LogEvent) error {
-	return func(e ownapi.LogEvent) error {
-		message := e.Message
-		if e.Lost > 0 {
-			message = fmt.Sprintf("(%d lines were lost here: the core had no room for them until they could be sent)", e.Lost)
+func logText(w io.Writer) func([]ownapi.LogEvent) error {
+	return func(list []ownapi.LogEvent) error {
+		for _, e := range list {
+			message := e.Message
+			if e.Lost > 0 {
+				message = fmt.Sprintf("(%d lines were lost here: the core had no room for them until they could be sent)", e.Lost)
+			}
+			if _, err := fmt.Fprintf(w, "%s %-5s %s  %s\n", e.Time, e.Level, printable(e.Name), printable(message)); err != nil {
+				return err
+			}
 		}
-		_, err := fmt.Fprintf(w, "%s %-5s %s  %s\n", e.Time, e.Level, printable(e.Name), printable(message))
-		return err
+		return nil
 	}
 }
 

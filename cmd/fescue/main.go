@@ -36,25 +36,36 @@ type commands struct {
 	Provision provisionCommand `cmd:"" help:"Make a core's thing, certificate, policy and configuration."`
 	Check     checkCommand     `cmd:"" help:"Find what deploying a group would find, without deploying it."`
 	Deploy    deployCommand    `cmd:"" help:"Deploy a group to its core, again, or take it off."`
+	Bundle    bundleCommand    `cmd:"" help:"Write a deployment into a file, for a core without a line."`
 	Watch     watchCommand     `cmd:"" help:"Show the steps of a deployment as they happen."`
 	Cancel    cancelCommand    `cmd:"" help:"End a deployment, or ask its core to."`
 
+	Status      statusCommand      `cmd:"" help:"Show on one screen how it stands: server, cores, deployments, what is wrong, what ends soon."`
+	Doctor      doctorCommand      `cmd:"" help:"Look at what a server stands on: database, disk, addresses, certificates, clock, limits."`
+	Console     consoleCommand     `cmd:"" help:"Print a link that signs in to the web console."`
 	Cores       coresCommand       `cmd:"" help:"List cores: connected, since when, from where, what runs, what is wrong."`
 	Top         topCommand         `cmd:"" help:"Show what the core of a group does: processes, memory, queues."`
+	Devices     devicesCommand     `cmd:"" help:"List the client devices of a group: connected, since when, from where, certificate, messages."`
 	Logs        logsCommand        `cmd:"" help:"Print the logs of a group's core."`
 	Deployments deploymentsCommand `cmd:"" help:"List the deployments of all groups by status."`
 
 	ResetEpoch resetEpochCommand `cmd:"" help:"Set the epoch that a core is taken to have been through."`
 
-	MQTT mqttCommand `cmd:"" name:"mqtt" help:"Read and publish MQTT messages, as the account of the access key."`
+	MQTT   mqttCommand   `cmd:"" name:"mqtt" help:"Read and publish MQTT messages, as the account of the access key."`
+	Shadow shadowCommand `cmd:"" help:"Read and change device shadows in the cloud."`
 
 	Recover recoverCommand `cmd:"" help:"Restore a group from the folder of a V1 core."`
 	Export  exportCommand  `cmd:"" help:"Write a group with everything that it refers to."`
 	Import  importCommand  `cmd:"" help:"Restore a group that export wrote."`
+	Login   loginCommand   `cmd:"" help:"Keep a server and an access key, so that commands need no flags."`
+	Logout  logoutCommand  `cmd:"" help:"Remove what login kept."`
 	Keys    keysCommand    `cmd:"" help:"List, create and revoke access keys."`
 	Audit   auditCommand   `cmd:"" help:"Show the calls that changed something."`
 	Backup  backupCommand  `cmd:"" help:"Write a server's state into one file, while it runs."`
 	Restore restoreCommand `cmd:"" help:"Lay a backup out in an empty data folder."`
+
+	Completion completionCommand `cmd:"" help:"Print what makes a shell complete commands and flags."`
+
 	Version versionCommand `cmd:"" help:"Print the version."`
 
 	LogLevel slog.Level `default:"INFO" env:"FESCUE_LOG_LEVEL" help:"Log DEBUG, INFO, WARN or ERROR and above (${env})."`
@@ -81,6 +92,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err != nil {
 		fmt.Fprintln(stderr, "fescue:", err)
 		return 2
+	}
+	if len(args) > 0 && args[0] == completionWord {
+		complete(parser.Model, args[1:], stdout)
+		return 0
 	}
 	if len(args) == 0 {
 		parser.Stdout = stderr
@@ -111,7 +126,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 // exitNoAnswer is the exit code when what was waited for did not come in time.
 const exitNoAnswer = 3
 
-// usage says what is wrong with a command line, and which command's help tells
+// usage says what is wrong with a command line, and which command's help says
 // more.
 func usage(err error) string {
 	command, what := "fescue", "the commands"

@@ -7,9 +7,9 @@ import (
 	"github.com/fescue-edge/fescue/transfer"
 )
 
-// tellOutcomes prints what became of the parts, and in one line what that comes
+// printOutcomes prints what became of the parts, and in one line what that comes
 // to.
-func tellOutcomes(w io.Writer, outcomes []transfer.Outcome) {
+func printOutcomes(w io.Writer, outcomes []transfer.Outcome) {
 	counts := map[transfer.State]int{}
 	for _, o := range outcomes {
 		counts[o.State]++

@@ -120,7 +120,7 @@ func (c *recoverCommand) print(t *terminal, r recovered) error {
 			fmt.Fprintf(w, "%-10s %s: %s\n", list.label, n.About, n.Text)
 		}
 	}
-	tellOutcomes(w, r.Parts)
+	printOutcomes(w, r.Parts)
 	writeVerdict(w, r)
 	return nil
 }

@@ -14,9 +14,11 @@ import (
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud"
+	ownapi "github.com/fescue-edge/fescue/cloud/awsapi/fescue"
 	"github.com/fescue-edge/fescue/cloud/deploy"
 	"github.com/fescue-edge/fescue/cloud/models"
 	"github.com/fescue-edge/fescue/cloud/retention"
+	"github.com/fescue-edge/fescue/systemd"
 )
 
 // placeFlags say what ARNs carry. What is not given is as it was when a server last
@@ -102,6 +104,7 @@ type serverCommand struct {
 	Ops           string             `placeholder:"ADDRESS" help:"Address of operators, for example 127.0.0.1:9090: /metrics, /fescue/v1/events, /healthz and /readyz over plain HTTP, without a signature. Default: none; on the API address metrics and events need a signature."`
 	PublicHost    []string           `default:"localhost" help:"Names or addresses under which devices reach this server; DescribeEndpoint says the first."`
 	BasePath      string             `placeholder:"PATH" help:"Path in the URL that clients have of the API, for example /greengrass-v1 behind a proxy that passes on several services."`
+	Console       bool               `default:"true" negatable:"" help:"Serve the web console at /console/ of the API's address."`
 	TLSCert       string             `name:"tls-cert" type:"existingfile" help:"PEM certificate chain for the API."`
 	TLSKey        string             `name:"tls-key" type:"existingfile" help:"PEM key for the API."`
 	DeviceTLSCert string             `name:"device-tls-cert" type:"existingfile" help:"PEM certificate chain for the device listeners."`
@@ -109,15 +112,19 @@ type serverCommand struct {
 	InsecureHTTP  bool               `name:"insecure-http" help:"Serve plain HTTP on an API address beyond loopback."`
 	ServiceRole   bool               `name:"require-service-role" help:"Fail deployments of an account without a service role that Greengrass may assume, as AWS did."`
 	SyncMessages  bool               `help:"Write QoS 1 messages to disk before acknowledging them."`
-	Throttle      map[string]float64 `placeholder:"OPERATION=RATE;..." help:"Calls a second that each access key may make of an operation, for example '*=30;CreateDeployment=20', which were AWS's. Default: no limit."`
-	Refusals      float64            `default:"50" help:"Refusals a second that each access key, or address whose requests prove none, is told before it is told to come slower; ten times as many may come at once; 0 is any number."`
+	Throttle      map[string]float64 `placeholder:"OPERATION=RATE;..." help:"Calls a second that each access key, with its temporary ones, may make of an operation, for example '*=30;CreateDeployment=20', which were AWS's. Default: no limit."`
+	Refusals      float64            `default:"50" help:"Refusals a second that each access key, with its temporary ones, or address whose requests prove none, is answered before it is asked to come slower; ten times as many may come at once; 0 is any number."`
 
-	EventURL        []string      `name:"event-url" sep:"none" placeholder:"URL" help:"Webhook that is told of every change of a deployment's status; may be repeated. FESCUE_EVENT_SECRET signs what is sent."`
+	EventURL        []string      `name:"event-url" sep:"none" placeholder:"URL" help:"Webhook that receives every change of a deployment's status; may be repeated. FESCUE_EVENT_SECRET signs what is sent."`
 	EventSecretFile string        `type:"existingfile" help:"File of the secret that signs events, in place of FESCUE_EVENT_SECRET."`
 	EventRetention  time.Duration `default:"72h" help:"How long events are kept that cannot be delivered."`
 
+	Forward      []string `sep:"none" placeholder:"[ACCOUNT:REGION:]FILTER=URL" help:"Pass messages whose topics the filter finds on to a webhook (https://, or http:// on this machine) or another MQTT broker (mqtts://, mqtt://); may be repeated. Without account and Region: of the first access key's account in the first Region. #credentials=FILE and #ca=FILE at the URL's end name files of USER:PASSWORD and of authorities."`
+	ForwardSpace int      `default:"256" placeholder:"MB" help:"How much may wait for one target of --forward, in MB; the oldest messages give way."`
+
 	Quota          map[deploy.Quota]int `placeholder:"QUOTA=N;..." help:"How many there may be in a group that is deployed, where AWS's number does not suit, for example 'functions=300;devices=0'; 0 is any number. docs/server.md lists the quotas."`
 	MQTTQuota      map[deploy.Quota]int `name:"mqtt-quota" placeholder:"QUOTA=N;..." help:"How many MQTT sessions and subscriptions a certificate, or an account in a Region, may have, for example 'certificate-sessions=2000'; 0 is any number. docs/server.md lists the quotas."`
+	OfflineSites   time.Duration        `default:"2160h" placeholder:"DURATION" help:"How long client devices can connect to a core anew that has lost its line here: the life of the intermediate authority with which it then signs its MQTT server's certificate, renewed while the line is up; 24h or more, 0 hands none out. docs/devices.md says what trust it costs."`
 	LogSpace       int                  `default:"16" placeholder:"MB" help:"How much of the logs of each core is kept, compressed, in MB; the oldest lines go first."`
 	BulkRate       float64              `default:"100" help:"How many deployments a second bulk deployments start at most."`
 	SageMakerModel []string             `name:"sagemaker-model" sep:"none" placeholder:"JOB=URI" help:"Where the model of a SageMaker training job lies, for example 'arn:aws:sagemaker:us-east-1:123456789012:training-job/wear=s3://models/wear.tar.gz'; may be repeated."`
@@ -135,7 +142,9 @@ ready.
 Examples:
   fescue server --data /var/lib/fescue --account 123456789012 --region eu-west-1
   fescue server --data /var/lib/fescue --api 0.0.0.0:443 --device 0.0.0.0:8443 --mqtt 0.0.0.0:8883 \
-      --public-host greengrass.example.com`
+      --public-host greengrass.example.com
+  fescue server --data /var/lib/fescue --forward 'alarms/#=https://hooks.example.com/alarms' \
+      --forward 'mill/+/speed=mqtts://broker.example.com#credentials=/etc/fescue/broker'`
 }
 
 // options are the server's, from flags and environment.
@@ -155,13 +164,14 @@ func (c *serverCommand) options(logger *slog.Logger) (cloud.Options, error) {
 	return cloud.Options{
 		DataDir: c.Data, Database: c.Database, Artifacts: c.Artifacts, APIAddr: c.API, DeviceAddr: c.Device, MQTTAddr: c.MQTT, OpsAddr: c.Ops,
 		AWS: c.Partition, Account: c.Account, Regions: c.Regions, PublicHosts: c.PublicHost,
-		BasePath:    c.BasePath,
+		BasePath: c.BasePath, NoConsole: !c.Console,
 		APICertFile: c.TLSCert, APIKeyFile: c.TLSKey,
 		DeviceCertFile: c.DeviceTLSCert, DeviceKeyFile: c.DeviceTLSKey, InsecureHTTP: c.InsecureHTTP,
 		AccessKeyID: os.Getenv("FESCUE_ACCESS_KEY_ID"), SecretAccessKey: os.Getenv("FESCUE_SECRET_ACCESS_KEY"),
 		MasterKeyFile: os.Getenv("FESCUE_MASTER_KEY_FILE"), RequireServiceRole: c.ServiceRole,
-		Deadlines: c.deadlines(), Retention: c.retention(), SyncMessages: c.SyncMessages, Throttle: c.Throttle, Refusals: cmp.Or(c.Refusals, -1),
+		OfflineSites: c.OfflineSites, Deadlines: c.deadlines(), Retention: c.retention(), SyncMessages: c.SyncMessages, Throttle: c.Throttle, Refusals: cmp.Or(c.Refusals, -1),
 		EventURLs: c.EventURL, EventSecret: eventSecret, EventRetention: c.EventRetention,
+		Forwards: c.Forward, ForwardSpace: int64(c.ForwardSpace) << 20,
 		BulkRate: c.BulkRate, LogSpace: int64(c.LogSpace) << 20, Quotas: c.Quota, SageMakerModels: jobs, MQTTQuotas: c.MQTTQuota,
 		Logger: logger,
 	}, nil
@@ -216,7 +226,10 @@ func (c *serverCommand) Run(ctx context.Context, t *terminal) error {
 	if ops := server.OpsAddr(); ops != "" {
 		fmt.Fprintf(&out, "ops=%s\n", ops)
 	}
+	if c.Console {
+		fmt.Fprintf(t.stderr, "Console: %s://%s%s%s (fescue console prints a link that signs in)\n", server.APIScheme(), server.APIAddr(), c.BasePath, ownapi.ConsolePath)
+	}
 	out.WriteString("ready\n")
 	fmt.Fprint(t.stdout, out.String())
-	return server.Run(ctx)
+	return systemd.Service{Alive: server.Alive, Logger: t.logger}.Run(ctx, server.Run)
 }

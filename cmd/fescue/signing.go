@@ -81,7 +81,7 @@ func (c listSigning) Run(ctx context.Context, t *terminal) error {
 
 type rotateSigning struct {
 	dataFlag
-	Revoke bool `help:"Revoke all earlier keys: cores that hear of it accept nothing new that they sign. For a key that may be in other hands."`
+	Revoke bool `help:"Revoke all earlier keys: cores that learn of it accept nothing new that they sign. For a key that may be in other hands."`
 }
 
 // Run rotates and prints the new key.

@@ -30,7 +30,7 @@ func (topCommand) Help() string {
 	return `Asks the core of a group what it does and shows it as a table, again and again until
 interrupted: a row for each process of a function, with its state, memory (with that of its
 child processes) and age, and for each function how many calls wait, how many processes ended
-without being told to, how many calls took too long and how many failed, all since the
+without being asked to, how many calls took too long and how many failed, all since the
 function's version was started.
 
 The exit code with --once is 3 when the core did not answer: it is offline or busy.
@@ -72,7 +72,7 @@ func (c topCommand) Run(ctx context.Context, t *terminal) error {
 		}
 		if c.Once {
 			if a.Activity == nil {
-				return &exitError{code: exitNoAnswer, text: "the core told nothing"}
+				return &exitError{code: exitNoAnswer, text: "the core reported nothing"}
 			}
 			return nil
 		}
@@ -97,15 +97,8 @@ func isTerminal(w any) bool {
 // topText prints it for people.
 func topText(g client.Group, a ownapi.GroupActivity) string {
 	var b bytes.Buffer
-	switch {
-	case a.Core == nil:
-		return fmt.Sprintf("%s has no core: deploy the group to one.\n", g.Name)
-	case !a.Core.Online:
-		return fmt.Sprintf("%s: the core %s is offline; it was last heard of at %s.\n", g.Name, a.Core.ThingName, orDash(a.Core.LastSeen))
-	case !a.Answered:
-		return fmt.Sprintf("%s: the core %s did not answer; it may be busy with a deployment.\n", g.Name, a.Core.ThingName)
-	case a.Activity == nil:
-		return fmt.Sprintf("%s: the software of the core %s does not tell what it does; use a newer one.\n", g.Name, a.Core.ThingName)
+	if reason := unanswered(g, a); reason != "" {
+		return reason + "\n"
 	}
 	now := a.Activity
 	fmt.Fprintf(&b, "%s on %s at %s, up %s, core %s, for the cloud %d messages wait (%d bytes), %d dropped\n\n", g.Name, a.Core.ThingName,

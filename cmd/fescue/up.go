@@ -8,6 +8,7 @@ type upCommand struct {
 	Device      string `default:"127.0.0.1:8443" help:"Address of HTTPS for cores and devices."`
 	MQTT        string `name:"mqtt" default:"127.0.0.1:8883" help:"Address of MQTT for cores and devices."`
 	IPC         int    `name:"ipc" default:"8000" help:"Port on 127.0.0.1 that functions speak to the core on."`
+	DevicesMQTT int    `name:"devices-mqtt" default:"8884" help:"Port of the core's own MQTT server, for client devices of its group. Gateways have it at 8883, which is the server's here."`
 	PrintSecret bool   `help:"Print the access key in clear in place of the path of an AWS profile."`
 }
 

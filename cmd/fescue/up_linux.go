@@ -21,6 +21,8 @@ import (
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/client"
 	"github.com/fescue-edge/fescue/cloud"
+	ownapi "github.com/fescue-edge/fescue/cloud/awsapi/fescue"
+	"github.com/fescue-edge/fescue/cloud/sites"
 	"github.com/fescue-edge/fescue/core"
 	"github.com/fescue-edge/fescue/disk"
 	"github.com/fescue-edge/fescue/transfer"
@@ -79,7 +81,7 @@ func (c *upCommand) Run(ctx context.Context, t *terminal) error {
 		<-ctx.Done()
 		fmt.Fprintln(u.stdout, "\nstopping…")
 	}
-	// What made everything stop tells more than the errors that follow from it.
+	// What made everything stop says more than the errors that follow from it.
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause
 	}
@@ -136,7 +138,7 @@ func (u *upRun) start(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	u.tellNext(profile, d)
+	u.printNext(ctx, profile, d)
 	return nil
 }
 
@@ -148,7 +150,8 @@ func (u *upRun) startServer(ctx context.Context) (err error) {
 	u.server, err = cloud.New(ctx, cloud.Options{
 		DataDir: data, APIAddr: u.API, DeviceAddr: u.Device, MQTTAddr: u.MQTT,
 		AWS: u.Partition, Account: u.Account, Regions: u.Regions, PublicHosts: []string{"localhost"},
-		AccessKeyID: os.Getenv("FESCUE_ACCESS_KEY_ID"), SecretAccessKey: os.Getenv("FESCUE_SECRET_ACCESS_KEY"),
+		OfflineSites: sites.DefaultOffline,
+		AccessKeyID:  os.Getenv("FESCUE_ACCESS_KEY_ID"), SecretAccessKey: os.Getenv("FESCUE_SECRET_ACCESS_KEY"),
 		Logger: logger,
 	})
 	if err != nil {
@@ -195,7 +198,7 @@ func (u *upRun) coreRoot() string {
 func (u *upRun) startCore(ctx context.Context, root string) error {
 	o := core.Options{
 		Root: root, IoTHost: local(u.server.MQTTAddr()), GGHost: local(u.server.DeviceAddr()),
-		IPCPort: &u.IPC, Output: u.logFile, ContainerInit: "/proc/self/exe",
+		IPCPort: &u.IPC, DevicesPort: u.DevicesMQTT, Output: u.logFile, ContainerInit: "/proc/self/exe",
 	}
 	if os.Geteuid() == 0 {
 		fmt.Fprintf(u.stderr, "WARN: started as root: functions run as user %d (nobody).\n", nobody)
@@ -240,8 +243,8 @@ func (u *upRun) writeProfile() (path string, err error) {
 	return path, disk.WriteFile(path, []byte(text), 0o600)
 }
 
-// tellNext says how to go on with the AWS CLI.
-func (u *upRun) tellNext(profile string, d *exampleDeployment) {
+// printNext says how to go on with the AWS CLI.
+func (u *upRun) printNext(ctx context.Context, profile string, d *exampleDeployment) {
 	exports := []string{"AWS_CONFIG_FILE=" + profile, "AWS_PROFILE=fescue"}
 	if u.PrintSecret {
 		exports = []string{"AWS_ACCESS_KEY_ID=" + u.key.ID, "AWS_SECRET_ACCESS_KEY=" + u.key.Secret, "AWS_DEFAULT_REGION=" + u.Region}
@@ -250,6 +253,11 @@ func (u *upRun) tellNext(profile string, d *exampleDeployment) {
 	fmt.Fprintf(u.stdout, "  aws --endpoint-url %s greengrass get-deployment-status --group-id %s --deployment-id %s\n"+
 		"  fescue logs --endpoint %[1]s --group %[2]s\n\n",
 		u.endpoint(), d.groupID, d.id)
+	if link, err := consoleLink(ctx, u.api); err == nil {
+		u.say("console", "%s (once; fescue console --endpoint %s prints another)", link.URL, u.endpoint())
+	} else {
+		u.say("console", "%s%s", u.endpoint(), ownapi.ConsolePath)
+	}
 	u.say("logs", "functions %s, server and core %s",
 		filepath.Join(u.coreRoot(), "ggc", "var", "log", "user"), filepath.Join(u.Data, "up.log"))
 	u.say("serving", "until Ctrl-C (up after %.1f s)", time.Since(u.started).Seconds())

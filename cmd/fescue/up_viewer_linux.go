@@ -103,7 +103,7 @@ func (v *viewer) show(ctx context.Context) {
 		case m := <-v.messages:
 			v.say("message", "%s %s", m.Topic(), m.Payload())
 		case <-timeout:
-			v.say("message", "none on %s within %s; the function's log tells why", exampleTopic, showPatience)
+			v.say("message", "none on %s within %s; the function's log says why", exampleTopic, showPatience)
 			return
 		case <-ctx.Done():
 			return

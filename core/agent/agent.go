@@ -3,6 +3,8 @@ package agent
 import (
 	"context"
 	"log/slog"
+	"math/rand/v2"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -44,10 +46,26 @@ type Edge interface {
 	Reset(ctx context.Context) error
 }
 
+// Telemetry is what sends figures of the core's health.
+type Telemetry interface {
+	// Switch is what it does.
+	Switch() fescue.Telemetry
+	// Set takes what the control plane wants and reports whether it does something else
+	// from now on.
+	Set(wanted fescue.Telemetry) (changed bool)
+}
+
+// noTelemetry is none, and says so.
+type noTelemetry struct{}
+
+func (noTelemetry) Switch() fescue.Telemetry  { return "" }
+func (noTelemetry) Set(fescue.Telemetry) bool { return false }
+
 // Times are the agent's waits. A zero member takes the default given with it.
 type Times struct {
 	// Poll is the pause between polls while the cloud can wake the core over
-	// MQTT: 5 minutes.
+	// MQTT, where the cloud names no longer one: 5 minutes. That often the core looks at
+	// itself, too, and reports what has changed.
 	Poll time.Duration
 	// Retry and MaxRetry bound the back-off after an error: 1 s and 60 s.
 	Retry, MaxRetry time.Duration
@@ -57,6 +75,8 @@ type Times struct {
 	Note time.Duration
 	// Progress is the pause between reports on work that takes longer: 5 s.
 	Progress time.Duration
+	// Handover is how often is looked for a bundle: 1 s.
+	Handover time.Duration
 }
 
 func (t Times) withDefaults() Times {
@@ -70,6 +90,7 @@ func (t Times) withDefaults() Times {
 		{&t.Stall, time.Minute},
 		{&t.Note, 10 * time.Second},
 		{&t.Progress, 5 * time.Second},
+		{&t.Handover, time.Second},
 	} {
 		if *d.value <= 0 {
 			*d.value = d.standard
@@ -103,6 +124,9 @@ type Options struct {
 	// Site takes what the control plane says of the core's client devices, with each
 	// poll; nil takes nothing.
 	Site func(corelink.Site)
+	// Telemetry takes what the control plane wants of telemetry, with each poll; nil
+	// takes nothing.
+	Telemetry Telemetry
 	// Activity returns what the core does; nil means nothing.
 	Activity func() corelink.Activity
 	// Missing is what the machine lacks for containers; none where it lacks nothing.
@@ -129,8 +153,10 @@ type Agent struct {
 	depot   *depot.Depot
 	vault   *secrets.Vault
 	planner *plan.Planner
+	sources *sources
 
-	wake chan struct{}
+	interruption interruption
+	wake         chan struct{}
 	// woken is true after a wake, however it was heeded, until the next poll.
 	woken atomic.Bool
 	ready chan struct{}
@@ -140,6 +166,10 @@ type Agent struct {
 	// overslept says that the agent asks without having been woken, wakesLost that
 	// the cloud's wakes do not arrive.
 	overslept, wakesLost bool
+	// nap is how long the cloud lets the core be without asking while it can be woken, told
+	// what the last poll said of the core.
+	nap  time.Duration
+	told said
 
 	state state
 	// work is what is done for the deployment under way.
@@ -158,11 +188,13 @@ type Agent struct {
 	resumed bool
 	// emptied says that an operator put `{}` into group.json.
 	emptied bool
+	// parting is how a bundle has ended of which that could not be written down yet.
+	parting *Handover
 	// found are the findings that were logged, lookedAt when they were looked for.
 	found    []Finding
 	lookedAt time.Time
-	// silentUntil is when the cloud, which would not hear what the core is, is to be
-	// told again.
+	// silentUntil is when the core's facts are reported again to a cloud that refused
+	// them.
 	silentUntil time.Time
 }
 
@@ -170,18 +202,19 @@ type Agent struct {
 func New(o Options) *Agent {
 	o = o.withDefaults()
 	l := layout{o.Folder}
+	from := &sources{Cloud: o.Cloud, disk: o.Disk, folder: l.carried()}
 	a := &Agent{
-		Options: o, layout: l,
+		Options: o, layout: l, sources: from,
 		keys: trust.New(trust.Options{Disk: o.Disk, File: o.KeyFile, Source: o.Cloud, Logger: o.Logger}),
 		depot: depot.New(depot.Options{
-			Disk: o.Disk, Folder: l.store(), Mode: passable, Source: o.Cloud, Stall: o.Times.Stall, Logger: o.Logger,
+			Disk: o.Disk, Folder: l.store(), Mode: passable, Source: from, Stall: o.Times.Stall, Logger: o.Logger,
 		}),
 		wake:  make(chan struct{}, 1),
 		ready: make(chan struct{}),
 		work:  new(work),
 	}
 	a.vault = secrets.New(secrets.Options{
-		Disk: o.Disk, Folder: l.secrets(), KeyFile: o.SecretKey, Source: o.Cloud, Keys: a.keys, Logger: o.Logger,
+		Disk: o.Disk, Folder: l.secrets(), KeyFile: o.SecretKey, Source: from, Keys: a.keys, Logger: o.Logger,
 	})
 	a.planner = plan.New(plan.Options{
 		Disk: o.Disk, Code: a.depot.Path, Model: a.depot.ModelPath, Resources: sandbox.HostPath(l.resources()), Lambdas: l.lambdas(), Runner: o.Edge, Accounts: o.Accounts, Secrets: a.vault, AllowRoot: o.AllowRoot,
@@ -210,6 +243,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Site == nil {
 		o.Site = func(corelink.Site) {}
+	}
+	if o.Telemetry == nil {
+		o.Telemetry = noTelemetry{}
 	}
 	if o.Activity == nil {
 		o.Activity = func() corelink.Activity { return corelink.Activity{} }
@@ -253,6 +289,11 @@ func (a *Agent) Run(ctx context.Context) error {
 		return err
 	}
 	close(a.ready)
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	watched, unwatch := context.WithCancel(ctx)
+	defer unwatch()
+	watching.Go(func() { a.watchCarried(watched) })
 	retry, failures := backoff.Policy{First: a.Times.Retry, Most: a.Times.MaxRetry}, 0
 	for ctx.Err() == nil {
 		began := a.Now()
@@ -274,7 +315,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		case a.unsaved:
 			a.idle(ctx, min(a.Times.MaxRetry, a.Times.Poll))
 		case a.canBeWoken():
-			a.overslept = !a.idle(ctx, a.Times.Poll)
+			a.overslept = !a.rest(ctx)
 		default:
 			// A long poll that is answered at once must not become a storm.
 			if passed := a.Now().Sub(began); passed < a.Times.Retry {
@@ -310,6 +351,51 @@ func (a *Agent) idle(ctx context.Context, d time.Duration) bool {
 	return false
 }
 
+// said is what a poll says of a core beside what it has been through.
+type said struct {
+	info      string
+	telemetry fescue.Telemetry
+}
+
+// longestNap bounds what the cloud may say.
+const longestNap = 24 * time.Hour
+
+// rest waits until it is time to poll although the core can be woken, and reports whether
+// there was a wake. It is time, too, when the core is not what it was.
+func (a *Agent) rest(ctx context.Context) (woken bool) {
+	if a.nap <= a.Times.Poll {
+		return a.idle(ctx, a.Times.Poll)
+	}
+	// Cores that came together do not ask together.
+	for left := a.nap + rand.N(a.nap/2); left > 0 && a.canBeWoken(); left -= a.Times.Poll {
+		if a.idle(ctx, min(left, a.Times.Poll)) || ctx.Err() != nil {
+			return true
+		}
+		a.watchFindings()
+		if a.saying(a.describe(ctx)) != a.told {
+			break
+		}
+	}
+	return false
+}
+
+// describe is what the core is.
+func (a *Agent) describe(ctx context.Context) fescue.CoreInfo {
+	info := a.Info(ctx)
+	info.Formats, info.Findings = bundle.Formats(), a.attention()
+	info.Unserved, info.Missing = a.serving().Unserved, a.Missing
+	return info
+}
+
+// saying is what a poll has to say.
+func (a *Agent) saying(info fescue.CoreInfo) said {
+	s := said{telemetry: a.Telemetry.Switch()}
+	if !a.Now().Before(a.silentUntil) {
+		s.info = info.Hash()
+	}
+	return s
+}
+
 // canBeWoken reports whether it is enough to poll now and then.
 func (a *Agent) canBeWoken() bool { return a.Connected() && !a.wakesLost }
 
@@ -327,6 +413,9 @@ func (a *Agent) oversleep() {
 // step does the next thing that is to be done. With again there is more to do
 // at once.
 func (a *Agent) step(ctx context.Context) (again bool, err error) {
+	if taken, err := a.takeCarried(ctx); taken || err != nil {
+		return true, err
+	}
 	if err := a.keys.FirstContact(ctx); err != nil {
 		return false, err
 	}
@@ -339,6 +428,9 @@ func (a *Agent) step(ctx context.Context) (again bool, err error) {
 	if a.unsaved {
 		a.setState(a.state)
 	}
+	if err := a.sendUnsent(ctx); err != nil {
+		return false, err
+	}
 	if a.state.Ended != nil {
 		return true, a.reportEnd(ctx)
 	}
@@ -350,17 +442,20 @@ func (a *Agent) step(ctx context.Context) (again bool, err error) {
 	if a.canBeWoken() || a.unsaved {
 		wait = 0
 	}
-	info := a.Info(ctx)
-	info.Formats, info.Findings = bundle.Formats(), a.attention()
-	info.Unserved, info.Missing = a.serving().Unserved, a.Missing
-	poll := corelink.Poll{After: a.state.Epoch, Wait: wait, Formats: info.Formats}
-	if !a.Now().Before(a.silentUntil) {
-		poll.Info = info.Hash()
-	}
-	offer, err := a.Cloud.GetDeployment(ctx, a.ThingName, poll)
+	info := a.describe(ctx)
+	a.told = a.saying(info)
+	poll := corelink.Poll{After: a.state.Epoch, Wait: wait, Formats: info.Formats, Info: a.told.info, Telemetry: a.told.telemetry}
+	polling, polled := a.interruption.polling(ctx)
+	offer, err := a.Cloud.GetDeployment(polling, a.ThingName, poll)
+	interrupted := polling.Err() != nil
+	polled()
 	if err != nil {
+		if interrupted && ctx.Err() == nil {
+			return true, nil // something was handed over
+		}
 		return false, err
 	}
+	a.nap = time.Duration(min(max(offer.Rest, 0), int64(longestNap/time.Second))) * time.Second
 	if offer.WantInfo {
 		a.reportCore(ctx, info)
 	}
@@ -371,12 +466,13 @@ func (a *Agent) step(ctx context.Context) (again bool, err error) {
 	if offer.Site != nil {
 		a.Site(*offer.Site)
 	}
+	switched := a.Telemetry.Set(offer.Telemetry)
 	a.keys.Notice(ctx, offer.SigningKeyID)
 	if offer.Check != nil {
 		return true, a.answer(ctx, *offer.Check)
 	}
 	if offer.DeploymentID == "" {
-		return offer.WantInfo, nil
+		return offer.WantInfo || switched, nil
 	}
 	return true, a.deploy(ctx, offer)
 }
@@ -386,7 +482,7 @@ func (a *Agent) step(ctx context.Context) (again bool, err error) {
 func (a *Agent) reportCore(ctx context.Context, info fescue.CoreInfo) {
 	if err := a.Cloud.ReportCore(ctx, a.ThingName, info); err != nil {
 		a.silentUntil = a.Now().Add(a.Times.Poll)
-		a.Logger.Warn("The control plane was not told what this core is; it is told again later.",
+		a.Logger.Warn("The control plane refused the report on what this core is; it is sent again later.",
 			slog.String("errorString", err.Error()), slog.Duration("after", a.Times.Poll))
 	}
 }

@@ -3,11 +3,13 @@ package agent_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,8 +19,10 @@ import (
 	"github.com/fescue-edge/fescue/bundle"
 	"github.com/fescue-edge/fescue/core/agent"
 	"github.com/fescue-edge/fescue/core/plan"
+	"github.com/fescue-edge/fescue/core/plan/plantest"
 	"github.com/fescue-edge/fescue/core/sandbox"
 	"github.com/fescue-edge/fescue/corelink"
+	"github.com/fescue-edge/fescue/testkit"
 	"github.com/fescue-edge/fescue/testkit/archive"
 )
 
@@ -48,7 +52,7 @@ func TestDeployment(t *testing.T) {
 			t.Errorf("key file %v after %d calls", info.Mode(), p.keyCalls)
 		}
 		if !strings.Contains(g.log.String(), "level=WARN msg=\"First contact") {
-			t.Errorf("the log does not tell of the first contact:\n%s", g.log)
+			t.Errorf("the log does not name the first contact:\n%s", g.log)
 		}
 	})
 	arn := functionARN("hello", 1)
@@ -274,7 +278,7 @@ func TestRedeployment(t *testing.T) {
 			}
 		}
 		slices.Sort(want)
-		// The agent clears up after the cloud has heard the end.
+		// The agent clears up after the cloud has acknowledged the end.
 		p.await("the clean-up", func() bool { return slices.Equal(g.names(".store"), want) || touch(p) })
 	})
 }
@@ -393,7 +397,7 @@ func TestReset(t *testing.T) {
 	}
 }
 
-func TestReportsUntilHeard(t *testing.T) {
+func TestReportsUntilAcknowledged(t *testing.T) {
 	t.Parallel()
 	p := newPeer(t)
 	g := newGateway(t, p)
@@ -411,8 +415,11 @@ func TestReportsUntilHeard(t *testing.T) {
 	defer p.mu.Unlock()
 	for _, event := range []fescue.DeploymentEvent{fescue.EventClaimed, fescue.EventStaged, fescue.EventSucceeded} {
 		if !slices.Contains(d.events, event) {
-			t.Errorf("%s was not heard: %v", event, d.events)
+			t.Errorf("%s was not reported: %v", event, d.events)
 		}
+	}
+	if want := "failed to report deployment status back to cloud: "; !strings.Contains(g.log.String(), want) {
+		t.Errorf("the log does not say %q", want)
 	}
 }
 
@@ -519,6 +526,55 @@ func TestPolling(t *testing.T) {
 		p.expect(p.offer(simple(t, 2, 2).build(p)), fescue.Success)
 		p.await("short polls again", func() bool { return p.polls[len(p.polls)-1] == "0" })
 	})
+	t.Run("does not ask while the cloud lets it be, unless it is not what it was", func(t *testing.T) {
+		t.Parallel()
+		p := newPeer(t)
+		p.rest = 3600
+		g := newGateway(t, p)
+		var kernel, looks atomic.Int64
+		g.info = func(context.Context) fescue.CoreInfo {
+			looks.Add(1)
+			return fescue.CoreInfo{Kernel: fmt.Sprint(kernel.Load())}
+		}
+		s := new(turning)
+		s.now.Store(fescue.TelemetryOn)
+		g.telemetry = s
+		var reachable atomic.Bool
+		reachable.Store(true)
+		g.connected = reachable.Load
+		g.times.Poll = 2 * time.Millisecond
+		a, _ := g.run()
+		polls := func() (n int) {
+			p.mu.Change(func() { n = len(p.polls) })
+			return n
+		}
+		rests := func(what string) {
+			t.Helper()
+			testkit.Until(t, what, func() bool {
+				before, from := polls(), looks.Load()
+				testkit.Until(t, "looks at itself", func() bool { return looks.Load() > from+20 })
+				return polls() == before
+			})
+		}
+		p.await("it is reported", func() bool { return p.infos == 1 })
+		rests("rest")
+		kernel.Add(1)
+		p.await("the change is reported", func() bool { return p.infos == 2 && p.info.Kernel == "1" })
+		rests("rest after a report")
+		s.now.Store(fescue.TelemetryOff)
+		p.await("the other change is reported", func() bool { return p.says == fescue.TelemetryOff })
+		rests("rest after the other report")
+		d := p.offer(simple(t, 1, 1).build(p))
+		a.Wake()
+		p.expect(d, fescue.Success)
+		rests("rest after a deployment")
+		reachable.Store(false) // without a word
+		p.await("a long poll", func() bool { return slices.Contains(p.polls, "55") })
+		reachable.Store(true)
+		p.mu.Change(func() { p.rest, p.telemetry = 0, fescue.TelemetryOn })
+		before := polls()
+		testkit.Until(t, "polls where the cloud says nothing", func() bool { return polls() > before+5 })
+	})
 	t.Run("comes back after an outage", func(t *testing.T) {
 		t.Parallel()
 		p := newPeer(t)
@@ -613,7 +669,7 @@ func TestForeignFiles(t *testing.T) {
 	_, stop := g.run()
 	// A deployment that fails, and a start after it, leave the file alone.
 	refused := simple(t, 1, 1)
-	refused.edit = lambda(func(l *bundle.LambdaConfiguration) { l.MemorySize = ptr(1) })
+	refused.edit = plantest.Lambda(func(l *bundle.LambdaConfiguration) { l.MemorySize = new(1) })
 	p.expect(p.offer(refused.build(p)), fescue.Failure)
 	if !strings.Contains(g.log.String(), "nothing of it runs. Restore it on the server with fescue recover") {
 		t.Errorf("the log does not say what the folder is:\n%s", g.log)
@@ -631,7 +687,7 @@ func TestForeignFiles(t *testing.T) {
 	g.run()
 	p.expect(p.offer(simple(t, 4, 2).build(p)), fescue.Success)
 	if n := strings.Count(g.log.String(), "nothing of it runs"); n != warned || n != 2 {
-		t.Errorf("told %d times, and %d times with a deployment that runs", warned, n-warned)
+		t.Errorf("logged %d times, and %d times with a deployment that runs", warned, n-warned)
 	}
 	if got := g.onDisk("before-fescue", "group", "group.json"); !strings.Contains(got, `"Arn":"x"`) {
 		t.Errorf("the group.json of before is %q", got)

@@ -40,7 +40,7 @@ func (a *Agent) sendAnswer(ctx context.Context, c corelink.Check, report corelin
 	return nil
 }
 
-// check is what deploying the group here would find, as far as that can be told
+// check is what deploying the group here would find, as far as that can be known
 // without its packages, and how many bytes would have to be fetched.
 func (a *Agent) check(ctx context.Context, c corelink.Check) ([]failure.Problem, []fescue.ErrorDetail, int64) {
 	m := bundle.Manifest{GroupID: c.GroupID, DeploymentID: c.ID}

@@ -7,6 +7,7 @@ import (
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/bundle"
 	"github.com/fescue-edge/fescue/core/agent"
+	"github.com/fescue-edge/fescue/core/plan/plantest"
 	"github.com/fescue-edge/fescue/corelink"
 )
 
@@ -45,7 +46,7 @@ func TestCheckWithoutDeploying(t *testing.T) {
 	})
 	t.Run("what fails nothing is a warning", func(t *testing.T) {
 		r := simple(t, 2, 2)
-		r.edit = system("GGCloudSpooler:1", map[string]string{"GG_CONFIG_STORAGE_TYPE": "FileSystem"})
+		r.edit = plantest.System("GGCloudSpooler:1", map[string]string{"GG_CONFIG_STORAGE_TYPE": "Disk"})
 		report := ask(r, nil)
 		if len(report.Problems) != 0 || len(report.Warnings) != 1 || report.Warnings[0].DetailedErrorCode != string(fescue.SpoolerSettingUnserved) {
 			t.Errorf("%+v", report)

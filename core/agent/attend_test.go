@@ -68,7 +68,7 @@ func TestProgressAndCancel(t *testing.T) {
 			t.Errorf("%+v, want %d bytes to fetch", last, want)
 		}
 	})
-	t.Run("tells the bytes with the report on staging", func(t *testing.T) {
+	t.Run("reports the bytes with the report on staging", func(t *testing.T) {
 		t.Parallel()
 		p, _, _ := start(t)
 		m := simple(t, 2, 2).build(p)
@@ -106,7 +106,7 @@ func TestProgressAndCancel(t *testing.T) {
 		g.mu.Change(func() { g.waiting = nil })
 		cancelled(t, p, g, d)
 	})
-	t.Run("a cancel that is heard with the answer to a report", func(t *testing.T) {
+	t.Run("a cancel that comes with the answer to a report", func(t *testing.T) {
 		t.Parallel()
 		p, g, stop := start(t)
 		stop()

@@ -69,10 +69,10 @@ func TestRotatedKeys(t *testing.T) {
 			t.Errorf("the key file was changed: %s, %v", now, err)
 		}
 		if !strings.Contains(g.log.String(), "a trusted one vouches for it") {
-			t.Errorf("the log does not tell of the new keys:\n%s", g.log)
+			t.Errorf("the log does not name the new keys:\n%s", g.log)
 		}
 	})
-	t.Run("a core hears of a rotation without a deployment", func(t *testing.T) {
+	t.Run("a core learns of a rotation without a deployment", func(t *testing.T) {
 		t.Parallel()
 		p := newPeer(t)
 		g := newGateway(t, p)

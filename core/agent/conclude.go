@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"strings"
+	"time"
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/bundle"
@@ -111,6 +113,9 @@ func (a *Agent) conclude(m bundle.Manifest, problems []failure.Problem) {
 		report.Details = details(problems)
 		log.Error("Deployment failed.", slog.String("errorString", report.Message))
 	}
+	if a.carries(m.DeploymentID) {
+		report.Note = "it came as a bundle, at " + a.Now().UTC().Format(time.RFC3339) + " by the core's clock"
+	}
 	s := a.state
 	s.Epoch = max(s.Epoch, m.Epoch)
 	s.Ended = &ending{GroupID: m.GroupID, DeploymentID: m.DeploymentID, Report: report}
@@ -154,10 +159,11 @@ func (a *Agent) setState(s state) {
 	a.unsaved = err != nil
 }
 
-// reportEnd reports to the cloud how a deployment ended, until the report is acknowledged.
+// reportEnd reports to the cloud how a deployment ended, until the report is acknowledged
+// or refused.
 func (a *Agent) reportEnd(ctx context.Context) error {
 	e := a.state.Ended
-	_, err := a.send(ctx, e.GroupID, e.DeploymentID, e.Report)
+	err := a.sendEnd(ctx, *e)
 	if err != nil && !errors.Is(err, errAbandoned) {
 		return err
 	}
@@ -182,6 +188,57 @@ func (a *Agent) reportEnd(ctx context.Context) error {
 	if err := a.prune(); err != nil {
 		a.Logger.Warn("Old artifacts stay in the deployment folder.", slog.String("errorString", err.Error()))
 	}
+	return nil
+}
+
+// setAside keeps an end that could not be reported, so that another deployment can
+// come to its own.
+func (a *Agent) setAside() {
+	if a.state.Ended == nil {
+		return
+	}
+	s := a.state
+	if s.Ended.succeeded() {
+		s.Accepted = s.Ended.Report.Epoch
+	}
+	s.Unsent = append(s.Unsent, *s.Ended)
+	if len(s.Unsent) > maxUnsent {
+		s.Unsent = s.Unsent[len(s.Unsent)-maxUnsent:]
+	}
+	s.Ended = nil
+	a.setState(s)
+}
+
+// maxUnsent bounds the ends that wait for a line, beside the last.
+const maxUnsent = 32
+
+// sendUnsent reports the ends that were set aside. What the control plane has ended
+// otherwise meanwhile stays as it has it.
+func (a *Agent) sendUnsent(ctx context.Context) error {
+	for len(a.state.Unsent) > 0 {
+		if err := a.sendEnd(ctx, a.state.Unsent[0]); err != nil && !errors.Is(err, errAbandoned) {
+			return err
+		}
+		s := a.state
+		s.Unsent = s.Unsent[1:]
+		a.setState(s)
+	}
+	return nil
+}
+
+// sendEnd reports how a deployment ended. What the control plane refuses for good counts
+// as reported: one end must not keep the core from all that follows. A right that the core
+// has not may be given to it again: that is reported again.
+func (a *Agent) sendEnd(ctx context.Context, e ending) error {
+	_, err := a.send(ctx, e.GroupID, e.DeploymentID, e.Report)
+	refusal, refused := corelink.Refused(err)
+	if !refused || refusal.HTTPStatus == http.StatusForbidden || errors.Is(err, errAbandoned) {
+		return err
+	}
+	a.Logger.Error("The control plane refuses how a deployment ended; that is not reported again.",
+		slog.String("deploymentId", e.DeploymentID), slog.String("reported", string(e.Report.Event)), slog.String("errorString", err.Error()))
+	// It may offer the deployment again at once, whose end it refuses again.
+	a.sleep(ctx, a.Times.Retry)
 	return nil
 }
 

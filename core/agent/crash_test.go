@@ -194,7 +194,7 @@ func (g *gateway) untilCut(disk *crashfs.Disk, steps int, d *offered) bool {
 		}
 		select {
 		case <-changed:
-		case <-ended: // a power cut is no error that could be told
+		case <-ended: // a power cut is no error that could be returned
 			return disk.Failed()
 		}
 	}

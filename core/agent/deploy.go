@@ -174,7 +174,7 @@ func (a *Agent) report(ctx context.Context, m bundle.Manifest, event fescue.Depl
 // have ended. cancel says that the core is to stop.
 func (a *Agent) send(ctx context.Context, groupID, deploymentID string, r corelink.StatusReport) (cancel bool, err error) {
 	answer, err := a.Cloud.UpdateStatus(ctx, groupID, deploymentID, a.ThingARN, r)
-	if refused, ok := corelink.Refused(err); ok && refused.Code == corelink.OutOfTurn && r.Event != fescue.EventClaimed && r.Event != fescue.EventWentBack {
+	if refused, ok := corelink.Refused(err); ok && refused.Code == corelink.OutOfOrder && r.Event != fescue.EventClaimed && r.Event != fescue.EventWentBack {
 		// The deployment is open, and its claim is not known: that of a control plane
 		// which was restored from a backup.
 		claim := corelink.StatusReport{Event: fescue.EventClaimed, Epoch: r.Epoch}

@@ -30,7 +30,7 @@ const (
 	clockTolerance = 5 * time.Minute
 	// expiryNotice is how long before its end a certificate is warned of.
 	expiryNotice = 30 * 24 * time.Hour
-	// findingsEvery is how often findings are looked for, so that one is told
+	// findingsEvery is how often findings are looked for, so that one is reported
 	// soon and once.
 	findingsEvery = time.Minute
 )

@@ -132,7 +132,7 @@ func TestFindings(t *testing.T) {
 		}
 		check(tc.want...)
 	}
-	// What is found is told with the next claim.
+	// What is found is reported with the next claim.
 	ends.Store(&soon)
 	d := p.offer(simple(t, 5, 5).build(p))
 	p.expect(d, fescue.Success)
@@ -154,6 +154,6 @@ func TestFindingsAreLogged(t *testing.T) {
 	g.run()
 	p.expect(p.offer(simple(t, 1, 1).build(p)), fescue.Success)
 	if log := g.log.String(); strings.Count(log, agent.FindingCertificate) != 1 || !strings.Contains(log, "/certs/core.pem") {
-		t.Errorf("the log does not tell once of the certificate:\n%s", log)
+		t.Errorf("the log does not name the certificate once:\n%s", log)
 	}
 }

@@ -12,11 +12,11 @@ import (
 	"github.com/fescue-edge/fescue/bundle"
 )
 
-// TestInfo: the control plane hears what the core is before the core's first
+// TestInfo: the control plane gets what the core is before the core's first
 // deployment, and again when that changes; what waits does not wait for it.
 func TestInfo(t *testing.T) {
 	t.Parallel()
-	t.Run("is told once, and again when it changes", func(t *testing.T) {
+	t.Run("is reported once, and again when it changes", func(t *testing.T) {
 		t.Parallel()
 		p := newPeer(t)
 		g := newGateway(t, p)
@@ -26,20 +26,20 @@ func TestInfo(t *testing.T) {
 			return fescue.CoreInfo{Version: "1.9", Kernel: kernel.Load().(string)}
 		}
 		a, _ := g.run()
-		p.await("it is told", func() bool { return p.heard == 1 })
+		p.await("it is reported", func() bool { return p.infos == 1 })
 		want := fescue.CoreInfo{Version: "1.9", Kernel: "6.1", Formats: bundle.Formats(), Unserved: fescue.UnservedNames()}
 		if diff := cmp.Diff(want, p.info); diff != "" {
 			t.Error(diff)
 		}
 		p.expect(p.offer(simple(t, 1, 1).build(p)), fescue.Success)
 		p.await("the next poll", func() bool { return p.deployments[0].polls > 0 })
-		if p.heard != 1 {
-			t.Errorf("told %d times", p.heard)
+		if p.infos != 1 {
+			t.Errorf("reported %d times", p.infos)
 		}
 		kernel.Store("6.2")
 		p.mu.Change(func() {}) // ends the poll that waits
 		p.expect(p.offer(simple(t, 2, 2).build(p)), fescue.Success)
-		p.await("the change is told", func() bool { return p.heard == 2 && p.info.Kernel == "6.2" })
+		p.await("the change is reported", func() bool { return p.infos == 2 && p.info.Kernel == "6.2" })
 		a.Wake()
 	})
 	t.Run("what the machine lacks for containers", func(t *testing.T) {
@@ -49,12 +49,12 @@ func TestInfo(t *testing.T) {
 		lacking(g)
 		g.run()
 		p.expect(p.offer(simple(t, 1, 1).build(p)), fescue.Success)
-		p.await("it is told", func() bool { return p.heard == 1 })
+		p.await("it is reported", func() bool { return p.infos == 1 })
 		if diff := cmp.Diff(g.lacks, p.info.Missing); diff != "" || p.info.Serves(fescue.FeatureContainers) {
 			t.Errorf("%s %v", diff, p.info.Unserved)
 		}
 	})
-	t.Run("a control plane that will not hear it", func(t *testing.T) {
+	t.Run("a control plane that refuses it", func(t *testing.T) {
 		t.Parallel()
 		p := newPeer(t)
 		p.deaf = 1
@@ -62,7 +62,7 @@ func TestInfo(t *testing.T) {
 		g.times.Poll = 5 * time.Millisecond
 		g.run()
 		p.expect(p.offer(simple(t, 1, 1).build(p)), fescue.Success)
-		p.await("it is told in the end", func() bool { return p.heard == 1 })
+		p.await("it is reported in the end", func() bool { return p.infos == 1 })
 	})
 	t.Run("a control plane from before there was this", func(t *testing.T) {
 		t.Parallel()
@@ -71,8 +71,37 @@ func TestInfo(t *testing.T) {
 		g := newGateway(t, p)
 		g.run()
 		p.expect(p.offer(simple(t, 1, 1).build(p)), fescue.Success)
-		if p.heard != 0 {
-			t.Error("it was told what it did not ask for")
+		if p.infos != 0 {
+			t.Error("it got what it did not ask for")
 		}
 	})
+}
+
+// turning is telemetry that can be switched.
+type turning struct{ now atomic.Value }
+
+func (s *turning) Switch() fescue.Telemetry { return s.now.Load().(fescue.Telemetry) }
+
+func (s *turning) Set(wanted fescue.Telemetry) bool {
+	return wanted.Valid() && s.now.Swap(wanted).(fescue.Telemetry) != wanted
+}
+
+// TestTelemetrySwitch: a core takes at once what the control plane wants, and reports it.
+func TestTelemetrySwitch(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t)
+	g := newGateway(t, p)
+	s := new(turning)
+	s.now.Store(fescue.TelemetryOn)
+	g.telemetry = s
+	g.run()
+	p.await("what it does before it learns anything", func() bool { return p.says == fescue.TelemetryOn })
+	for _, wanted := range []fescue.Telemetry{fescue.TelemetryOff, fescue.TelemetryOn} {
+		p.mu.Change(func() { p.telemetry = wanted })
+		p.await("it does what it is to", func() bool { return p.says == wanted })
+		if s.Switch() != wanted {
+			t.Errorf("it says %s and does %s", wanted, s.Switch())
+		}
+	}
+	p.expect(p.offer(simple(t, 1, 1).build(p)), fescue.Success)
 }

@@ -18,6 +18,9 @@ func (l layout) previous() string    { return filepath.Join(l.root, "previous.ds
 func (l layout) state() string       { return filepath.Join(l.root, "state.json") }
 func (l layout) groupFolder() string { return filepath.Join(l.root, "group") }
 func (l layout) group() string       { return filepath.Join(l.groupFolder(), "group.json") }
+func (l layout) carried() string     { return filepath.Join(l.root, ".bundle") }
+func (l layout) doneCarried() string { return l.carried() + ".done" }
+func (l layout) handover() string    { return filepath.Join(l.root, "bundle-status.json") }
 func (l layout) lambdas() string     { return filepath.Join(l.root, "lambda") }
 
 // resources has a folder for each function without a container that is given models.

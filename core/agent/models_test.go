@@ -11,6 +11,7 @@ import (
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/bundle"
+	"github.com/fescue-edge/fescue/core/plan/plantest"
 	"github.com/fescue-edge/fescue/testkit"
 	"github.com/fescue-edge/fescue/testkit/archive"
 )
@@ -34,8 +35,8 @@ func TestModels(t *testing.T) {
 		owner   *fescue.OwnerSetting
 		content []byte
 		packing bundle.Packing
-		// unattached models are no function's, forgotten ones not in the manifest.
-		unattached, forgotten bool
+		// forgotten ones are not in the manifest.
+		forgotten bool
 	}
 	for _, tc := range []struct {
 		name    string
@@ -46,16 +47,6 @@ func TestModels(t *testing.T) {
 	}{
 		{name: "with an owner", models: []model{{id: "a", owner: owned("1234", "rw"), content: weights}}, gateway: people},
 		{name: "of two resources with one content", models: []model{{id: "a", owner: owned("1234", "ro"), content: weights}, {id: "b", owner: owned("1234", "ro"), content: weights}}, gateway: people},
-		{name: "of two resources with one content and two owners", models: []model{{id: "a", owner: owned("1234", "ro"), content: weights}, {id: "b", owner: owned("1234", "rw"), content: weights}}, gateway: rootly,
-			code: fescue.ResourceRefused, want: "'b' cannot be given to function " + arn + ": it has the content of the resource 'a', but another OwnerSetting"},
-		{name: "of a group that is not there", models: []model{{id: "a", owner: owned("millers", "ro"), content: weights}}, gateway: rootly,
-			code: fescue.ResourceGroup, want: "The group 'millers' of the resource 'a' cannot be used on this core: group: unknown group millers"},
-		{name: "of a group that amounts to root", models: []model{{id: "a", owner: owned("docker", "ro"), content: weights}}, gateway: func(g *gateway) { g.accounts = peopled },
-			code: fescue.ResourceGroup, want: "it amounts to root"},
-		{name: "of a group that the core cannot give", models: []model{{id: "a", owner: owned("1234", "ro"), content: weights}}, gateway: func(g *gateway) { g.accounts = ordinary{} },
-			code: fescue.ResourceGroup, want: "the core runs as the user with UID 1000 and GID 1000"},
-		{name: "that a function could use without being given it", models: []model{{id: "a", owner: owned("ggc_group", "ro"), content: weights, unattached: true}}, gateway: rootly,
-			code: fescue.ModelGroupShared, want: "Lambda " + arn + " gains access to resource a by sharing the same group owner id"},
 		{name: "without an archive", models: []model{{id: "a", owner: owned("1234", "ro"), content: weights, forgotten: true}}, gateway: rootly,
 			code: fescue.ManifestIncomplete, want: arn},
 		{name: "that is no archive", models: []model{{id: "a", owner: owned("1234", "ro"), content: broken.Bytes(), packing: bundle.TarGz}}, gateway: rootly,
@@ -71,17 +62,15 @@ func TestModels(t *testing.T) {
 			r.edit = func(group *bundle.Group) {
 				for _, m := range tc.models {
 					owner := m.owner
-					if g.accounts == (ordinary{}) && tc.code == "" {
+					if g.accounts == (plantest.Ordinary{}) && tc.code == "" {
 						owner = owned("1000", m.owner.GroupPermission)
 					}
 					group.GroupDefinitions.Resources.Content = append(group.GroupDefinitions.Resources.Content, bundle.Resource{
 						Id: m.id, Type: "ML_MODEL_S3_OBJECT", Data: bundle.ResourceData{S3Arn: "arn:aws:s3:::b:" + m.id, DestinationPath: "/ml/" + m.id, OwnerSetting: owner},
 					})
-					if !m.unattached {
-						lambda(func(l *bundle.LambdaConfiguration) {
-							l.Environment.ResourceAccessPolicies = append(l.Environment.ResourceAccessPolicies, fescue.ResourceAccessPolicy{ResourceId: m.id})
-						})(group)
-					}
+					plantest.Lambda(func(l *bundle.LambdaConfiguration) {
+						l.Environment.ResourceAccessPolicies = append(l.Environment.ResourceAccessPolicies, fescue.ResourceAccessPolicy{ResourceId: m.id})
+					})(group)
 				}
 			}
 			r.manifest = func(manifest *bundle.Manifest) {
@@ -133,4 +122,4 @@ func TestModels(t *testing.T) {
 }
 
 // rootly makes a gateway whose core is root.
-func rootly(g *gateway) { g.accounts = known }
+func rootly(g *gateway) { g.accounts = plantest.Known }

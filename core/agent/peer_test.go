@@ -37,7 +37,7 @@ const (
 
 // TestMain checks that the tests make deployments fail in every way.
 func TestMain(m *testing.M) {
-	os.Exit(failurecoverage.Check(m.Run(), []string{".", "../failure", "../trust", "../depot", "../plan", "../secrets"}, "execution.go"))
+	os.Exit(failurecoverage.Check(m.Run(), []string{".", "../failure", "../trust", "../depot", "../secrets"}))
 }
 
 // peer is the cloud's end of the wire: a TLS server with the deployments of one
@@ -72,15 +72,19 @@ type peer struct {
 	// ahead is by how much the peer's clock is ahead.
 	ahead time.Duration
 	polls []string // the wait parameters
+	// rest is for how many seconds it lets the core be.
+	rest int64
 	// first makes the peer one that knows nothing of reports on cores; otherwise info
-	// is what it was told, deaf how many reports are refused.
+	// is the last of infos reports, deaf how many are refused.
 	first bool
 	info  fescue.CoreInfo
-	heard int
+	infos int
 	deaf  int
 	// check waits for the core, report is its answer.
 	check  *corelink.Check
 	report *corelink.CheckReport
+	// telemetry is what the core is to do, says what it said last.
+	telemetry, says fescue.Telemetry
 }
 
 type offered struct {
@@ -194,7 +198,7 @@ func (p *peer) await(what string, cond func() bool) {
 	p.mu.Await(p.t, what, cond, func() string { return "deployments " + p.describe() })
 }
 
-// describe tells the deployments. mu is held.
+// describe lists the deployments. mu is held.
 func (p *peer) describe() string {
 	type row struct {
 		Epoch  int64
@@ -272,7 +276,7 @@ func (p *peer) reportCore(w http.ResponseWriter, r *http.Request) {
 		if err := json.NewDecoder(r.Body).Decode(&p.info); err != nil {
 			p.t.Error(err)
 		}
-		p.heard++
+		p.infos++
 		w.Write([]byte("{}"))
 	})
 }
@@ -301,6 +305,7 @@ func (p *peer) getDeployment(w http.ResponseWriter, r *http.Request) {
 	seconds, _ := strconv.Atoi(r.FormValue("wait"))
 	p.mu.Change(func() {
 		p.polls = append(p.polls, r.FormValue("wait"))
+		p.says = fescue.Telemetry(r.FormValue("telemetry"))
 		for _, d := range p.deployments {
 			if d.Status.Final() {
 				d.polls++
@@ -317,7 +322,8 @@ func (p *peer) getDeployment(w http.ResponseWriter, r *http.Request) {
 				offer = corelink.Offer{Epoch: d.Epoch, GroupID: d.GroupID, DeploymentID: d.ID, Phase: d.Phase, Envelope: d.envelope, Cancel: !d.CancelRequestedAt.IsZero()}
 			}
 		}
-		offer.SigningKeyID = p.keyID
+		offer.SigningKeyID, offer.Telemetry, offer.Rest = p.keyID, p.telemetry, p.rest
+		differs := p.telemetry != "" && r.FormValue("telemetry") != string(p.telemetry)
 		offer.WantInfo = r.FormValue("info") != "" && r.FormValue("info") != p.info.Hash() && !p.first
 		if offer.DeploymentID == "" && p.check != nil {
 			offer.Check = p.check
@@ -327,7 +333,7 @@ func (p *peer) getDeployment(w http.ResponseWriter, r *http.Request) {
 		if down {
 			panic(http.ErrAbortHandler)
 		}
-		if offer.DeploymentID != "" || offer.Check != nil || offer.WantInfo {
+		if offer.DeploymentID != "" || offer.Check != nil || offer.WantInfo || differs {
 			answer(w, http.StatusOK, offer)
 			return
 		}
@@ -385,7 +391,7 @@ func (p *peer) updateStatus(w http.ResponseWriter, r *http.Request) {
 		if err != nil && !errors.Is(err, fescue.ErrNoChange) {
 			refusal := corelink.ErrorBody{Code: "Ended", Message: err.Error()}
 			if errors.Is(err, fescue.ErrTransition) {
-				refusal.Code = corelink.OutOfTurn
+				refusal.Code = corelink.OutOfOrder
 			}
 			status, body = http.StatusConflict, refusal
 			return

@@ -76,10 +76,10 @@ func TestRefusedManifests(t *testing.T) {
 				t.Errorf("message %q, details %v; want %s, %q", end.ErrorMessage, end.ErrorDetails, tc.code, tc.want)
 			}
 			if log := g.log.String(); !strings.Contains(log, tc.code) || !strings.Contains(log, m.DeploymentID) {
-				t.Errorf("the core's log does not tell of the refusal:\n%s", log)
+				t.Errorf("the core's log does not name the refusal:\n%s", log)
 			}
 			if notes := p.notesOf(m.DeploymentID); !strings.Contains(notes, "refused: ") || !strings.Contains(notes, tc.code) {
-				t.Errorf("the timeline does not tell of the refusal: %q", notes)
+				t.Errorf("the timeline does not name the refusal: %q", notes)
 			}
 			if g.awaitPlan(functionARN("hello", 1)); len(g.applied()) != 2 {
 				t.Errorf("something was applied: %d plans", len(g.applied()))

@@ -306,7 +306,7 @@ func TestSecretsByANewSigningKey(t *testing.T) {
 	p.expect(offered, fescue.Success)
 }
 
-// TestCheckOfSecrets: a check tells of a key that is not fit, and asks for nothing.
+// TestCheckOfSecrets: a check reports a key that is not fit, and asks for nothing.
 func TestCheckOfSecrets(t *testing.T) {
 	t.Parallel()
 	p := newPeer(t)

@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -19,6 +18,7 @@ import (
 	"github.com/fescue-edge/fescue/bundle"
 	"github.com/fescue-edge/fescue/core/agent"
 	"github.com/fescue-edge/fescue/core/plan"
+	"github.com/fescue-edge/fescue/core/plan/plantest"
 	"github.com/fescue-edge/fescue/core/sandbox"
 	"github.com/fescue-edge/fescue/disk"
 	"github.com/fescue-edge/fescue/testkit"
@@ -27,11 +27,12 @@ import (
 
 // gateway is the core's end: a folder, and a record of what was made to run.
 type gateway struct {
-	info   func(context.Context) fescue.CoreInfo
-	t      testing.TB
-	root   string
-	client agent.Cloud
-	log    *logBuffer
+	info      func(context.Context) fescue.CoreInfo
+	telemetry agent.Telemetry
+	t         testing.TB
+	root      string
+	client    agent.Cloud
+	log       *testkit.Buffer
 
 	// The agent is made with these.
 	disk      disk.FS
@@ -68,8 +69,8 @@ type gateway struct {
 func newGateway(t testing.TB, p *peer) *gateway {
 	t.Helper()
 	g := &gateway{
-		t: t, root: t.TempDir(), client: p.client(), log: &logBuffer{},
-		accounts: ordinary{},
+		t: t, root: t.TempDir(), client: p.client(), log: new(testkit.Buffer),
+		accounts: plantest.Ordinary{},
 		sick:     map[string]string{}, missing: map[string]string{},
 		times: agent.Times{Retry: time.Millisecond, MaxRetry: 20 * time.Millisecond},
 	}
@@ -123,7 +124,7 @@ func (g *gateway) runUntil(ctx context.Context) (a *agent.Agent, stop func()) {
 func (g *gateway) agent() *agent.Agent {
 	return agent.New(agent.Options{
 		ThingARN: coreARN, ThingName: coreName, Folder: g.path(), KeyFile: g.keyFile(), SecretKey: g.secretKey,
-		Cloud: g.client, Edge: g, Logger: slog.New(slog.NewTextHandler(g.log, nil)), Connected: g.connected, Certificates: g.certificates, Info: g.info,
+		Cloud: g.client, Edge: g, Logger: slog.New(slog.NewTextHandler(g.log, nil)), Connected: g.connected, Certificates: g.certificates, Info: g.info, Telemetry: g.telemetry,
 		AllowRoot: g.allowRoot, Missing: g.lacks, Private: g.private, DefaultUID: g.uid, DefaultGID: g.gid, FunctionUIDs: g.functionUIDs, Disk: g.disk, Accounts: g.accounts, Times: g.times, Now: g.now,
 	})
 }
@@ -220,64 +221,6 @@ func (g *gateway) WaitReady(ctx context.Context) []plan.Trouble {
 func (g *gateway) Reset(context.Context) error {
 	g.mu.Change(func() { g.resets++ })
 	return nil
-}
-
-// ordinary is a machine on which the core is not root.
-type ordinary struct{}
-
-func (ordinary) Self() sandbox.Credential { return sandbox.Credential{UID: 1000, GID: 1000} }
-func (ordinary) UID(string) (int, error)  { return 0, errors.New("not to be asked") }
-func (ordinary) GID(string) (int, error)  { return 0, errors.New("not to be asked") }
-func (ordinary) UserName(int) string      { return "" }
-func (ordinary) GroupName(int) string     { return "" }
-
-// rooted is a machine on which the core is root, with these accounts.
-type rooted struct{ users, groups map[string]int }
-
-func (rooted) Self() sandbox.Credential { return sandbox.Credential{} }
-
-func (r rooted) UID(name string) (int, error) {
-	if id, ok := r.users[name]; ok {
-		return id, nil
-	}
-	return 0, errors.New("user: unknown user " + name)
-}
-
-func (r rooted) GID(name string) (int, error) {
-	if id, ok := r.groups[name]; ok {
-		return id, nil
-	}
-	return 0, errors.New("group: unknown group " + name)
-}
-
-func (r rooted) UserName(uid int) string  { return nameOf(r.users, uid) }
-func (r rooted) GroupName(gid int) string { return nameOf(r.groups, gid) }
-
-func nameOf(accounts map[string]int, id int) string {
-	for name, n := range accounts {
-		if n == id {
-			return name
-		}
-	}
-	return ""
-}
-
-// logBuffer collects log lines.
-type logBuffer struct {
-	mu sync.Mutex
-	b  strings.Builder
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 func functionARN(name string, version int) string {

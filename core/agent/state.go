@@ -22,6 +22,9 @@ type state struct {
 	Accepted int64 `json:"accepted"`
 	// Ended is the end of a deployment that the cloud has not acknowledged.
 	Ended *ending `json:"ended,omitempty"`
+	// Unsent are the ends of deployments before that, which came as files while there
+	// was no line, oldest first.
+	Unsent []ending `json:"unsent,omitempty"`
 }
 
 // ending is how a deployment ended.

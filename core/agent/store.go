@@ -68,7 +68,7 @@ func (a *Agent) prune() error {
 
 // clean removes what a start finds half done.
 func (a *Agent) clean(now time.Time) error {
-	err := errors.Join(a.depot.Clean(now), a.vault.Clean())
+	err := errors.Join(a.depot.Clean(now), a.vault.Clean(), a.Disk.RemoveAll(a.layout.doneCarried()))
 	files := append(a.keys.Files(), a.layout.manifest(), a.layout.previous(), a.layout.state(), a.layout.group())
 	for _, name := range files {
 		err = errors.Join(err, disk.RemoveIfThere(a.Disk, name+disk.NewSuffix))

@@ -58,7 +58,7 @@ func (a *Agent) switchTo(next *deployed) error {
 		return err
 	}
 	if !a.stateSaved {
-		// Without it the next start could not tell that this deployment has
+		// Without it the next start could not know that this deployment has
 		// not ended.
 		if err := a.saveState(a.state); err != nil {
 			return err
@@ -265,7 +265,7 @@ func (a *Agent) putAway(name, as string) error {
 	if there {
 		return a.Disk.RemoveAll(name)
 	}
-	if err := a.Disk.MkdirAll(filepath.Dir(to), 0o700); err != nil {
+	if err := disk.MakeFolderOn(a.Disk, filepath.Dir(to), private); err != nil {
 		return err
 	}
 	a.Logger.Info("Something from before this core software is kept.", slog.String("from", name), slog.String("to", to))

@@ -1,7 +1,6 @@
 package cloudlink_test
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -47,6 +46,13 @@ type broker struct {
 	// closed; denied filters get 0x80.
 	poison, poisonFilters, denied map[string]bool
 	unacked                       []uint16
+	// fate, if it is not nil, says whether a message is acknowledged, or why the connection
+	// ends at it.
+	fate func(m *mqtt.Publish) (ack bool, err error)
+	// stored are the filters of persistent sessions, by client id, taken the
+	// acknowledgements of what the core got.
+	stored map[string]map[string]byte
+	taken  []uint16
 }
 
 var errClosed = errors.New("closed by the test")
@@ -70,6 +76,7 @@ func newBroker(t *testing.T) *broker {
 	b := &broker{
 		t: t, roots: x509.NewCertPool(), listener: l, ctx: ctx,
 		clients: map[string]*client{}, poison: map[string]bool{}, poisonFilters: map[string]bool{}, denied: map[string]bool{},
+		stored: map[string]map[string]byte{},
 	}
 	b.roots.AddCert(authority.Certificate)
 	var running sync.WaitGroup
@@ -150,6 +157,14 @@ func (c *client) Connect(_ context.Context, s *mqtt.Session, m *mqtt.Connect) mq
 			c.b.session = s
 		}
 		c.b.clients[m.ClientID] = c
+		if m.CleanSession {
+			delete(c.b.stored, m.ClientID)
+			return
+		}
+		if c.filters, ack.SessionPresent = c.b.stored[m.ClientID]; !ack.SessionPresent {
+			c.filters = map[string]byte{}
+			c.b.stored[m.ClientID] = c.filters
+		}
 	})
 	return ack
 }
@@ -161,6 +176,11 @@ func (c *client) Publish(_ context.Context, m *mqtt.Publish) error {
 		switch {
 		case c.b.poison[m.Topic]:
 			err = errClosed
+		case c.b.fate != nil:
+			var ack bool
+			if ack, err = c.b.fate(m); ack {
+				err = c.s.Send(&mqtt.Puback{ID: m.ID})
+			}
 		case c.b.silent:
 			c.b.unacked = append(c.b.unacked, m.ID)
 		default:
@@ -204,7 +224,20 @@ func (c *client) Unsubscribe(_ context.Context, m *mqtt.Unsubscribe) error {
 	return c.s.Send(&mqtt.Unsuback{ID: m.ID})
 }
 
-func (c *client) Puback(context.Context, uint16) error { return nil }
+func (c *client) Puback(_ context.Context, id uint16) error {
+	c.b.mu.Change(func() { c.b.taken = append(c.b.taken, id) })
+	return nil
+}
+
+// sendKept brings a message with QoS 1 to one connection. mu is not held.
+func (b *broker) sendKept(clientID, name, payload string, id uint16) {
+	b.t.Helper()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err := b.clients[clientID].s.Send(&mqtt.Publish{Topic: name, Payload: []byte(payload), QoS: 1, ID: id}); err != nil {
+		b.t.Error(err)
+	}
+}
 
 // drop ends the present connection.
 func (b *broker) drop() {
@@ -221,7 +254,7 @@ func (b *broker) link(edit func(*cloudlink.Options)) (l *cloudlink.Link, stop fu
 	b.t.Helper()
 	o := cloudlink.Options{
 		Address: b.listener.Addr().String(), TLS: &tls.Config{RootCAs: b.roots, ServerName: "localhost"},
-		ClientID: "Mill_Core", FirstRetry: time.Millisecond, MaxRetry: 20 * time.Millisecond,
+		ClientID: "Mill_Core", FirstRetry: time.Millisecond, MaxRetry: 20 * time.Millisecond, Insist: time.Millisecond,
 		Logger:  slog.New(slog.DiscardHandler),
 		Changed: func(bool) { b.mu.Change(func() {}) },
 	}
@@ -249,20 +282,5 @@ func (b *broker) link(edit func(*cloudlink.Options)) (l *cloudlink.Link, stop fu
 	return l, stop
 }
 
-// lines is a log to look at.
-type lines struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
+// lines is a log that tests read while it is written.
+type lines = testkit.Buffer

@@ -15,12 +15,14 @@ import (
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 
 	"github.com/fescue-edge/fescue/backoff"
-	"github.com/fescue-edge/fescue/topic"
 )
 
 // errTimeout is in the original's words (AWS IoT Greengrass V1 developer guide,
 // "Troubleshooting").
 var errTimeout = errors.New("operation timed out")
+
+// errEnded is the end of a connection that is of no use any more.
+var errEnded = errors.New("the connection has ended")
 
 // connection is one MQTT client id of the core, with one session after the other.
 type connection struct {
@@ -29,51 +31,88 @@ type connection struct {
 	// publishes is true for the first connection, which sends what is queued and is
 	// up even without filters.
 	publishes bool
+	// lasting is of a persistent session in the cloud, of which number is that in the
+	// client id.
+	lasting bool
+	number  int
 	// refilter has an element when wanted may have changed.
 	refilter chan struct{}
+	// retry has an element when the line is known to be back.
+	retry chan struct{}
 
 	// Guarded by link.mu. wanted are the filters that it is to have, subscribed those
-	// that it has; up says that it has all that it gets.
+	// that it has, recorded those that its persistent session may have; up says that it
+	// has all that it gets, since a time.
 	wanted     []string
 	subscribed map[string]bool
+	recorded   map[string]bool
 	up         bool
+	since      time.Time
+	// order is its place among those of its kind, below 0 once it has none any more.
+	order int
+	// live is the session that is up.
+	live mqtt.Client
+}
 
-	// sending are the number of the message last in flight, and how many sessions
-	// have ended with it.
-	sending struct {
-		number uint64
-		closes int
+func newConnection(l *Link, clientID string) *connection {
+	return &connection{
+		link: l, clientID: clientID,
+		refilter: make(chan struct{}, 1), retry: make(chan struct{}, 1), subscribed: make(map[string]bool),
 	}
 }
 
-func newConnection(l *Link, number int) *connection {
-	c := &connection{
-		link: l, clientID: l.options.ClientID, publishes: number == 0,
-		refilter: make(chan struct{}, 1), subscribed: make(map[string]bool),
-	}
-	if !c.publishes {
-		c.clientID = fmt.Sprintf("%s-c%02d", l.options.ExtraClientID, number-1)
-	}
-	return c
+// extraID is the client id of a further connection.
+func (l *Link) extraID(number int) string {
+	return fmt.Sprintf("%s-c%02d", l.options.ExtraClientID, number)
 }
 
-// serves reports whether messages that match a filter come. link.mu is held.
-func (c *connection) serves(filter string) bool {
-	if !c.up || c.subscribed[filter] {
-		return c.up
+// among are what connections of the same kind have subscribed to.
+func (c *connection) among() *served {
+	if c.lasting {
+		return &c.link.servedLasting
 	}
+	return &c.link.served
+}
+
+// gain and lose note what the connection is subscribed to. link.mu is held.
+func (c *connection) gain(filter string) {
+	if c.subscribed[filter] {
+		return
+	}
+	c.subscribed[filter] = true
+	if c.order >= 0 {
+		c.among().add(filter, c)
+	}
+}
+
+func (c *connection) lose(filter string) {
+	delete(c.subscribed, filter)
+	c.among().remove(filter, c)
+}
+
+func (c *connection) loseAll() {
 	for f := range c.subscribed {
-		if topic.Covers(f, filter) {
-			return true
-		}
+		c.lose(f)
 	}
-	return false
+}
+
+// retire notes that the connection is about to end and not to come back: it brings
+// nothing any more. link.mu is held.
+func (c *connection) retire() {
+	c.order = -1
+	for f := range c.subscribed {
+		c.among().remove(f, c)
+	}
 }
 
 // run connects, again and again, until ctx ends.
 func (c *connection) run(ctx context.Context) {
 	o, failures := c.link.options, 0
 	for ctx.Err() == nil {
+		select {
+		case <-c.retry: // it is tried anyway
+		default:
+		}
 		began := time.Now()
 		err := c.session(ctx)
 		if ctx.Err() != nil {
@@ -98,6 +137,7 @@ func (c *connection) run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 		case <-timer.C:
+		case <-c.retry:
 		}
 		timer.Stop()
 	}
@@ -110,14 +150,15 @@ func (c *connection) waiting() []string {
 	return c.wanted
 }
 
-// setUp notes that the session is complete, or has ended. When the connection is
-// not to come back, others do not bring its messages in its place.
-func (c *connection) setUp(up, comesBack bool) {
+// setUp notes that a session is complete, or, with nil, has ended. When the connection
+// is not to come back, others do not bring its messages in its place.
+func (c *connection) setUp(session mqtt.Client, comesBack bool) {
+	up := session != nil
 	c.link.mu.Lock()
 	was := c.up
-	c.up = up
-	if !up && comesBack {
-		clear(c.subscribed)
+	c.up, c.live, c.since = up, session, time.Now()
+	if !up && comesBack && !c.lasting {
+		c.loseAll()
 	}
 	c.link.mu.Unlock()
 	if was != up && c.publishes {
@@ -129,6 +170,12 @@ func (c *connection) setUp(up, comesBack bool) {
 type session struct {
 	*connection
 	client mqtt.Client
+	// clean says that the cloud is to remember nothing.
+	clean bool
+	// flights are messages on their way, oldest first; stalled fires when none has been
+	// acknowledged for too long.
+	flights []flight
+	stalled *time.Timer
 	// lost has the reason when the connection has ended.
 	lost chan error
 }
@@ -136,52 +183,71 @@ type session struct {
 // session connects and serves one network connection until it ends or ctx does.
 func (c *connection) session(ctx context.Context) error {
 	l := c.link
-	s := &session{connection: c, lost: make(chan error, 1)}
+	unwanted := c.lasting && len(c.waiting()) == 0
+	s := &session{connection: c, clean: !c.lasting || unwanted, lost: make(chan error, 1)}
 	s.client = mqtt.NewClient(s.clientOptions(ctx))
+	if unwanted {
+		return s.discard(ctx)
+	}
 	if err := s.connect(ctx); err != nil {
 		return err
 	}
 	defer s.client.Disconnect(250)
-	defer func() { c.setUp(false, ctx.Err() == nil) }()
+	defer func() { c.setUp(nil, ctx.Err() == nil) }()
 	if err := s.subscribe(ctx); err != nil {
 		return err
 	}
-	c.setUp(true, true)
+	c.setUp(s.client, true)
 	l.options.Logger.Info("The core is connected to the cloud.", slog.String("address", l.options.Address), slog.String("clientId", c.clientID))
 
-	// Sending outlives ctx by the time that draining may take.
-	sending, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	defer cancel()
-	defer context.AfterFunc(ctx, func() { time.AfterFunc(l.options.Drain, cancel) })()
+	s.stalled = time.NewTimer(time.Hour)
+	s.stalled.Stop()
+	defer s.stalled.Stop()
+	blamed, err := s.serve(ctx)
+	s.ground(blamed && closedByCloud(err))
+	return err
+}
+
+// serve carries messages until the connection ends or ctx does. blamed says that it may
+// have ended because of those.
+func (s *session) serve(ctx context.Context) (blamed bool, err error) {
+	c, l := s.connection, s.link
 	again := time.NewTicker(suspicionLasts)
 	defer again.Stop()
 	var queued <-chan struct{}
 	if c.publishes {
-		queued = l.queued
-		signal(l.queued)
+		queued = l.queue.ready
+		signal(l.queue.ready)
 	}
 	for {
 		select {
 		case <-ctx.Done():
 			if c.publishes {
-				s.drain(sending)
+				s.drain(ctx)
 			}
-			return nil
+			return false, nil
 		case <-again.C:
 			// A filter that was left out gets another chance.
 			l.mu.Lock()
 			l.arrange()
 			l.mu.Unlock()
 		case err := <-s.lost:
-			return err
+			return true, err
 		case <-c.refilter:
+			if c.lasting && len(c.waiting()) == 0 {
+				return false, errEnded // to be thrown away
+			}
 			if err := s.subscribe(ctx); err != nil {
-				return err
+				return false, err
 			}
 		case <-queued:
-			if err := s.sendOne(sending); err != nil {
-				return err
+			s.send()
+		case <-s.landing():
+			if err := s.land(); err != nil {
+				return true, err
 			}
+		case <-s.stalled.C:
+			return false, s.stall()
 		}
 	}
 }
@@ -192,7 +258,7 @@ func (s *session) clientOptions(ctx context.Context) *mqtt.ClientOptions {
 		AddBroker("ssl://" + o.Address).
 		SetClientID(s.clientID).
 		SetProtocolVersion(4).
-		SetCleanSession(true).
+		SetCleanSession(s.clean).
 		// The queue keeps what is not acknowledged, so nothing is to be sent
 		// behind its back.
 		SetAutoReconnect(false).
@@ -213,7 +279,7 @@ func (s *session) clientOptions(ctx context.Context) *mqtt.ClientOptions {
 			}
 		}).
 		SetDefaultPublishHandler(func(_ mqtt.Client, m mqtt.Message) {
-			if s.link.deliver(s.connection, Message{m.Topic(), m.Payload()}) {
+			if s.link.deliver(s.connection, Message{Topic: m.Topic(), Payload: m.Payload()}) {
 				m.Ack()
 			}
 		})
@@ -241,6 +307,11 @@ func (s *session) connect(ctx context.Context) error {
 	if err != nil {
 		s.client.Disconnect(0)
 		return fmt.Errorf("connect: %w", err)
+	}
+	if t, ok := token.(*mqtt.ConnectToken); ok && s.lasting && !t.SessionPresent() {
+		s.link.mu.Lock()
+		s.loseAll()
+		s.link.mu.Unlock()
 	}
 	return nil
 }

@@ -18,22 +18,24 @@ import (
 // message queue"), and of one message (AWS General Reference: 128 KB).
 const (
 	DefaultMaxBytes   = 2621440
-	MinMaxBytes       = 262144
 	MaxMessage        = 128 << 10
 	DefaultDrain      = 2 * time.Second
 	DefaultMaxRetry   = 60 * time.Second
 	DefaultOperation  = 5 * time.Second
 	DefaultKeepAlive  = 600 * time.Second
+	DefaultInsist     = time.Minute
 	maxClosesInFlight = 3
 	firstRetry        = time.Second
 )
 
-// Errors of Publish.
+// Errors of KeepCloud and PublishNow.
 var (
 	// ErrTooLarge means more than MaxMessage bytes.
 	ErrTooLarge = errors.New("message too large for the cloud")
 	// ErrTopic means a topic that cannot be published to.
 	ErrTopic = errors.New("not a topic to publish to")
+	// ErrOffline means that there is no connection now.
+	ErrOffline = errors.New("the core is not connected to the cloud")
 )
 
 // Options are what a Link stands on. Address, TLS, ClientID and Logger are
@@ -55,11 +57,18 @@ type Options struct {
 	OperationTimeout time.Duration
 	// FirstRetry and MaxRetry bound the reconnect back-off; 1 s and 60 s if zero.
 	FirstRetry, MaxRetry time.Duration
+	// Insist is for how long at least a message is sent again and again at which the
+	// cloud closes the connection: a broker that fails for a moment closes it, too. A
+	// minute if zero.
+	Insist time.Duration
 	// Drain bounds how long the end of Run waits for the queue to empty; 2 s if
 	// zero.
 	Drain time.Duration
-	// Queue holds what is published; nil is one of DefaultMaxBytes in memory.
-	Queue Queue
+	// Spool is where the queue is kept when SetQueue has it on the disk; nil is
+	// nowhere.
+	Spool Spool
+	// Sessions keep what persistent sessions are subscribed to; nil is nowhere.
+	Sessions Sessions
 	// Changed is called when the connection comes (with its subscriptions) and
 	// goes; nil is not called.
 	Changed func(connected bool)
@@ -70,9 +79,7 @@ type Options struct {
 // owns it. Its methods may be called from any goroutine, before Run too.
 type Link struct {
 	options Options
-	queue   Queue
-	// queued has an element when there may be something to send.
-	queued chan struct{}
+	queue   *Queue
 	// arranged has an element when there may be more or fewer connections to run.
 	arranged chan struct{}
 	// first is the connection that publishes.
@@ -81,8 +88,13 @@ type Link struct {
 	mu            sync.Mutex
 	subscriptions []*Subscription
 	suspects      map[string]suspicion
-	// connections are at least one: the first is always first.
-	connections []*connection
+	// connections are those of clean sessions, at least one: the first is always first.
+	// lasting are those of persistent ones, by their numbers, which wait until it is
+	// decided what these are to have.
+	connections, lasting []*connection
+	decided              bool
+	// served are what clean connections are subscribed to, servedLasting the others.
+	served, servedLasting served
 	// lost counts the messages that were given up.
 	lost uint64
 }
@@ -97,14 +109,12 @@ func New(o Options) *Link {
 		{&o.OperationTimeout, DefaultOperation},
 		{&o.FirstRetry, firstRetry},
 		{&o.MaxRetry, DefaultMaxRetry},
+		{&o.Insist, DefaultInsist},
 		{&o.Drain, DefaultDrain},
 	} {
 		if *d.value <= 0 {
 			*d.value = d.standard
 		}
-	}
-	if o.Queue == nil {
-		o.Queue = NewMemory(DefaultMaxBytes)
 	}
 	if o.ExtraClientID == "" {
 		o.ExtraClientID = o.ClientID
@@ -118,43 +128,63 @@ func New(o Options) *Link {
 	}
 	l := &Link{
 		options:  o,
-		queue:    o.Queue,
-		queued:   make(chan struct{}, 1),
+		queue:    NewQueue(o.Spool, o.Logger),
 		arranged: make(chan struct{}, 1),
 		suspects: make(map[string]suspicion),
 	}
-	l.first = newConnection(l, 0)
+	l.first = newConnection(l, o.ClientID)
+	l.first.publishes = true
 	l.connections = []*connection{l.first}
 	return l
 }
 
-// PublishCloud queues a message and never waits. When the queue is full the
-// oldest messages give way. The error is ErrTooLarge, ErrTopic or the queue's.
-func (l *Link) PublishCloud(_ context.Context, name string, payload []byte) error {
+// KeepCloud queues a message and never waits. When the queue is full the oldest messages
+// give way. taken is called once, from any goroutine, maybe before KeepCloud returns:
+// with nil when the queue has the message, on the disk if that is where the queue is; with
+// ErrTooLarge or ErrTopic, or why it is not there, otherwise. If it cannot be put on the
+// disk, a strict message is dropped; another one stays in memory.
+func (l *Link) KeepCloud(name string, payload []byte, strict bool, taken func(error)) {
+	if err := valid(name, payload); err != nil {
+		taken(err)
+		return
+	}
+	l.queue.Push(Message{Topic: name, Payload: slices.Clone(payload)}, strict, taken)
+}
+
+// PublishNow sends a message with QoS 0, beside those that are queued. What cannot be
+// sent now is not sent. The error is ErrTooLarge, ErrTopic, ErrOffline, or the
+// connection's.
+func (l *Link) PublishNow(ctx context.Context, name string, payload []byte) error {
+	if err := valid(name, payload); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	client := l.first.live
+	l.mu.Unlock()
+	if client == nil {
+		return ErrOffline
+	}
+	return wait(ctx, client.Publish(name, 0, false, payload), l.options.OperationTimeout)
+}
+
+// valid refuses messages that the cloud would not take.
+func valid(name string, payload []byte) error {
 	if len(payload) > MaxMessage {
 		return fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, len(payload), MaxMessage)
 	}
 	if err := topic.ValidName(name); err != nil {
 		return fmt.Errorf("%w: %w", ErrTopic, err)
 	}
-	dropped, err := l.queue.Push(Message{name, slices.Clone(payload)})
-	if err != nil {
-		return fmt.Errorf("queue a message for the cloud: %w", err)
-	}
-	signal(l.queued)
-	if dropped > 0 {
-		l.options.Logger.Warn("The queue to the cloud is full; the oldest messages were dropped.",
-			slog.String("topic", name), slog.Int("messages", dropped), slog.Uint64("droppedMessageCount", l.Stats().Dropped))
-	}
 	return nil
 }
 
-// SetMaxBytes changes the bound of the queue; 0 is the default.
-func (l *Link) SetMaxBytes(n int64) {
-	if n <= 0 {
-		n = DefaultMaxBytes
+// SetQueue says whether the queue is on the disk, and how large it may be, in bytes; 0
+// is the default. Nothing is lost by a change of place.
+func (l *Link) SetQueue(onDisk bool, bytes int64) {
+	if bytes <= 0 {
+		bytes = DefaultMaxBytes
 	}
-	l.queue.SetLimit(n)
+	l.queue.Set(onDisk, bytes)
 }
 
 // Connected reports whether the link is up, with its subscriptions.
@@ -162,6 +192,16 @@ func (l *Link) Connected() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.first.up
+}
+
+// Retry has the link connect now where it waits to try again: who calls it has reached
+// the cloud by another way.
+func (l *Link) Retry() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, c := range slices.Concat(l.connections, l.lasting) {
+		signal(c.retry)
+	}
 }
 
 // Stats are the link's figures of the moment.
@@ -181,14 +221,22 @@ func (l *Link) Stats() Stats {
 }
 
 // Run connects, again and again, until ctx ends; then it tries to send what is
-// queued for a bounded time and disconnects. It always returns nil.
+// queued for a bounded time and disconnects; what is on the disk stays there. It always
+// returns nil.
 func (l *Link) Run(ctx context.Context) error {
-	var running sync.WaitGroup
+	// The queue lasts longer than the connections, which take from it.
+	keeping, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	var queue, running sync.WaitGroup
+	queue.Go(func() { l.queue.run(keeping) })
+	l.loadSessions(ctx)
 	running.Go(func() { l.runExtra(ctx) })
 	l.first.run(ctx)
 	running.Wait()
-	if s := l.Stats(); s.Messages > 0 {
-		l.options.Logger.Warn("Messages for the cloud are lost with the end of the core.", slog.Int("messages", s.Messages), slog.Int64("bytes", s.Bytes))
+	end()
+	queue.Wait()
+	if n := l.queue.inMemory(); n > 0 {
+		l.options.Logger.Warn("Messages for the cloud are lost with the end of the core.", slog.Int("messages", n))
 	}
 	return nil
 }
@@ -206,6 +254,9 @@ func (l *Link) runExtra(ctx context.Context) {
 	for {
 		l.mu.Lock()
 		extra := slices.Clone(l.connections[1:])
+		if l.decided {
+			extra = append(extra, l.lasting...)
+		}
 		l.mu.Unlock()
 		for c, r := range all {
 			if !slices.Contains(extra, c) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"slices"
 	"strings"
@@ -17,10 +18,20 @@ import (
 	"github.com/fescue-edge/fescue/mqtt"
 )
 
+// leastBytes is the least that a group may say.
+const leastBytes = 262144
+
+// queue puts a message into a queue in memory.
+func queue(l *cloudlink.Link, name string, payload []byte) error {
+	taken := make(chan error, 1)
+	l.KeepCloud(name, payload, false, func(err error) { taken <- err })
+	return <-taken
+}
+
 func publish(t *testing.T, l *cloudlink.Link, topics ...string) {
 	t.Helper()
 	for _, name := range topics {
-		if err := l.PublishCloud(context.Background(), name, []byte("payload")); err != nil {
+		if err := queue(l, name, []byte("payload")); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -50,13 +61,13 @@ func TestPublish(t *testing.T) {
 			t.Errorf("CONNECT %+v", c)
 		}
 	})
-	t.Run("has one message in flight", func(t *testing.T) {
+	t.Run("has so many in flight", func(t *testing.T) {
 		t.Parallel()
 		b := newBroker(t)
 		b.silent = true
 		l, _ := b.link(nil)
-		publish(t, l, numbered(3)...)
-		b.await("the first message", func() bool { return len(b.seen) == 1 })
+		publish(t, l, slices.Repeat([]string{"a", "a", "b", "a"}, 50)...)
+		b.await("the first", func() bool { return len(b.seen) == 64 })
 		b.mu.Change(func() {
 			b.silent = false
 			for _, id := range b.unacked {
@@ -65,8 +76,8 @@ func TestPublish(t *testing.T) {
 				}
 			}
 		})
-		b.await("the rest", func() bool { return len(b.seen) == 3 })
-		if diff := cmp.Diff(numbered(3), b.seen); diff != "" {
+		b.await("the rest", func() bool { return len(b.seen) == 200 })
+		if diff := cmp.Diff(slices.Repeat([]string{"a", "a", "b", "a"}, 50), b.seen); diff != "" {
 			t.Error(diff)
 		}
 	})
@@ -83,26 +94,73 @@ func TestPublish(t *testing.T) {
 		b.mu.Change(func() { b.refuse = false })
 		b.await("the messages", func() bool { return slices.Equal(b.received, []string{"a", "b"}) })
 	})
+	t.Run("connects at once when it is asked to", func(t *testing.T) {
+		t.Parallel()
+		b := newBroker(t)
+		b.refuse = true
+		l, _ := b.link(func(o *cloudlink.Options) { o.FirstRetry, o.MaxRetry = time.Hour, time.Hour })
+		publish(t, l, "a")
+		b.await("an attempt", func() bool { return len(b.connects) == 1 })
+		b.mu.Change(func() { b.refuse = false })
+		b.await("the message", func() bool {
+			l.Retry()
+			return len(b.received) == 1
+		})
+	})
 	t.Run("sends again what was not acknowledged", func(t *testing.T) {
 		t.Parallel()
 		b := newBroker(t)
 		b.silent = true
 		l, _ := b.link(nil)
 		publish(t, l, "a", "b")
-		b.await("the first message", func() bool { return len(b.seen) == 1 })
+		b.await("both messages", func() bool { return len(b.seen) == 2 })
 		b.mu.Change(func() { b.silent = false })
 		b.drop()
-		b.await("both messages", func() bool { return slices.Equal(b.received, []string{"a", "b"}) })
+		b.await("both messages again", func() bool { return slices.Equal(b.received, []string{"a", "b"}) })
+	})
+	t.Run("sends once what is not to be kept, and only while it is connected", func(t *testing.T) {
+		t.Parallel()
+		b := newBroker(t)
+		b.refuse = true
+		l, _ := b.link(nil)
+		now := func(topic string) error { return l.PublishNow(t.Context(), topic, []byte("payload")) }
+		b.await("attempts", func() bool { return len(b.connects) >= 2 })
+		if err := now("a"); !errors.Is(err, cloudlink.ErrOffline) {
+			t.Errorf("offline: %v", err)
+		}
+		b.mu.Change(func() { b.refuse, b.silent = false, true }) // silent: QoS 0 is not acknowledged
+		b.await("the connection", l.Connected)
+		if err := now("b"); err != nil {
+			t.Error(err)
+		}
+		if err := now("b/+"); !errors.Is(err, cloudlink.ErrTopic) {
+			t.Errorf("a filter: %v", err)
+		}
+		if err := l.PublishNow(t.Context(), "b", make([]byte, cloudlink.MaxMessage+1)); !errors.Is(err, cloudlink.ErrTooLarge) {
+			t.Errorf("too large: %v", err)
+		}
+		publish(t, l, "c")
+		b.await("both", func() bool { return slices.Equal(b.seen, []string{"b", "c"}) })
+		if b.unacked[0] != 0 || b.unacked[1] == 0 {
+			t.Errorf("packet ids %v", b.unacked)
+		}
 	})
 	t.Run("does not lose a message to a slow cloud", func(t *testing.T) {
 		t.Parallel()
 		b := newBroker(t)
 		b.silent = true
-		l, _ := b.link(func(o *cloudlink.Options) { o.OperationTimeout = 20 * time.Millisecond })
+		log := &lines{}
+		l, _ := b.link(func(o *cloudlink.Options) {
+			o.OperationTimeout = 20 * time.Millisecond
+			o.Logger = slog.New(slog.NewTextHandler(log, nil))
+		})
 		publish(t, l, "a")
 		b.await("many attempts", func() bool { return len(b.seen) > 5 })
 		b.mu.Change(func() { b.silent = false })
 		b.await("the message", func() bool { return slices.Equal(b.received, []string{"a"}) })
+		if want := `msg="Cloud messaging error: Error occurred while trying to publish a message." errorString="operation timed out"`; !strings.Contains(log.String(), want) {
+			t.Errorf("the log does not say %s:\n%s", want, log)
+		}
 	})
 	t.Run("drops a message at which the cloud closes the connection", func(t *testing.T) {
 		t.Parallel()
@@ -110,15 +168,102 @@ func TestPublish(t *testing.T) {
 		b.poison["bad"] = true
 		log := &lines{}
 		l, _ := b.link(func(o *cloudlink.Options) { o.Logger = slog.New(slog.NewTextHandler(log, nil)) })
-		publish(t, l, "a", "bad", "b")
-		b.await("the others", func() bool { return slices.Equal(b.received, []string{"a", "b"}) })
-		if got := l.Stats(); got.Dropped != 1 {
-			t.Errorf("%+v", got)
+		publish(t, l, "a", "bad", "b", "bad", "a", "b")
+		b.await("the others", func() bool { return l.Stats().Messages == 0 })
+		if got := l.Stats(); got.Dropped != 2 || count(b.received, "a") < 2 || count(b.received, "b") < 2 {
+			t.Errorf("%+v; received %v", got, b.received)
 		}
-		if n := count(b.seen, "bad"); n != 3 || !strings.Contains(log.String(), "level=ERROR msg=\"A message was dropped") {
+		if n := count(b.seen, "bad"); n < 6 || !strings.Contains(log.String(), "level=ERROR msg=\"A message was dropped") {
 			t.Errorf("tried %d times; log:\n%s", n, log)
 		}
 	})
+	t.Run("keeps a message at which the cloud closes the connection for a while", func(t *testing.T) {
+		t.Parallel()
+		b := newBroker(t)
+		b.poison["a"] = true
+		l, _ := b.link(func(o *cloudlink.Options) { o.Insist = time.Hour })
+		publish(t, l, "a", "b")
+		b.await("some attempts", func() bool { return count(b.seen, "a") > 10 })
+		b.mu.Change(func() { clear(b.poison) })
+		b.await("both", func() bool {
+			return l.Stats().Messages == 0 && slices.Contains(b.received, "a") && slices.Contains(b.received, "b")
+		})
+		if got := l.Stats(); got.Dropped != 0 {
+			t.Errorf("%+v", got)
+		}
+	})
+}
+
+// TestOrderOverCuts: what comes of a topic for the first time comes in its order, wherever
+// connections end: at a message, or behind some that were taken and not acknowledged.
+func TestOrderOverCuts(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(4) {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			t.Parallel()
+			const topics, most, window = 3, 2000, 64
+			random := rand.New(rand.NewPCG(seed, 3))
+			b := newBroker(t)
+			var came [topics]int
+			all, twice, behind := 0, 0, 0
+			// So many more are acknowledged on this connection, then so many taken without.
+			acked, late, alone := 0, 0, false
+			fresh := func() {
+				// Those in flight when a connection ended go alone at first.
+				acked, late = random.IntN(2*window), 1
+				if alone = acked <= window; !alone {
+					late += random.IntN(20)
+				}
+			}
+			fresh()
+			b.fate = func(m *mqtt.Publish) (bool, error) {
+				if most-all > 2*window && acked == 0 && late == 0 {
+					fresh()
+					return false, errClosed
+				}
+				var on, n int
+				if _, err := fmt.Sscan(m.Topic+" "+string(m.Payload), &on, &n); err != nil || n > came[on] {
+					t.Errorf("%d of topic %d came where %d was due; %v", n, on, came[on], err)
+				}
+				if n < came[on] {
+					twice++
+				} else {
+					came[on]++
+					all++
+				}
+				if most-all <= 2*window {
+					return true, nil // the rest goes through
+				}
+				if acked > 0 {
+					acked--
+					return true, nil
+				}
+				if late--; late > 0 {
+					behind++
+				} else if alone || random.IntN(2) == 0 {
+					fresh()
+					return false, errClosed
+				}
+				return false, nil
+			}
+			l, _ := b.link(func(o *cloudlink.Options) { o.Insist = time.Hour })
+			var pushed [topics]int
+			for range most {
+				on := random.IntN(topics)
+				if err := queue(l, fmt.Sprint(on), fmt.Append(nil, pushed[on])); err != nil {
+					t.Fatal(err)
+				}
+				pushed[on]++
+			}
+			b.await("all", func() bool { return all == most })
+			// What was in flight may come once more meanwhile.
+			b.mu.Change(func() {
+				if came != pushed || twice == 0 || behind == 0 || l.Stats().Dropped != 0 {
+					t.Errorf("%v came of %v, %d twice, %d behind one without acknowledgement; %+v", came, pushed, twice, behind, l.Stats())
+				}
+			})
+		})
+	}
 }
 
 func count(list []string, s string) (n int) {
@@ -144,7 +289,7 @@ func TestPublishRefuses(t *testing.T) {
 		{"a long topic", strings.Repeat("a", 257), 1, cloudlink.ErrTopic},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			if err := l.PublishCloud(context.Background(), tc.topic, make([]byte, tc.size)); !errors.Is(err, tc.want) {
+			if err := queue(l, tc.topic, make([]byte, tc.size)); !errors.Is(err, tc.want) {
 				t.Errorf("error %v, want %v", err, tc.want)
 			}
 		})
@@ -158,33 +303,35 @@ func TestQueueIsBounded(t *testing.T) {
 	t.Parallel()
 	b := newBroker(t)
 	b.refuse = true
-	l, _ := b.link(func(o *cloudlink.Options) { o.Queue = cloudlink.NewMemory(cloudlink.MinMaxBytes) })
+	l, _ := b.link(nil)
+	l.SetQueue(false, leastBytes)
 	for i := range 10 {
-		if err := l.PublishCloud(context.Background(), fmt.Sprintf("t/%d", i), make([]byte, 100_000)); err != nil {
+		if err := queue(l, fmt.Sprintf("t/%d", i), make([]byte, 100_000)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if got := l.Stats(); got.Messages != 2 || got.Dropped != 8 || got.Bytes > cloudlink.MinMaxBytes {
+	if got := l.Stats(); got.Messages != 2 || got.Dropped != 8 || got.Bytes > leastBytes {
 		t.Errorf("%+v", got)
 	}
-	l.SetMaxBytes(150_000)
+	l.SetQueue(false, 150_000)
 	if got := l.Stats(); got.Messages != 1 || got.Dropped != 9 {
 		t.Errorf("after the bound was lowered: %+v", got)
 	}
 	b.mu.Change(func() { b.refuse = false })
 	b.await("the youngest", func() bool { return slices.Equal(b.received, []string{"t/9"}) })
-	l.SetMaxBytes(0)
+	l.SetQueue(false, 0)
 }
 
 func TestQueueKeepsWhatIsInFlight(t *testing.T) {
 	t.Parallel()
 	b := newBroker(t)
 	b.silent = true
-	l, _ := b.link(func(o *cloudlink.Options) { o.Queue = cloudlink.NewMemory(cloudlink.MinMaxBytes) })
+	l, _ := b.link(nil)
+	l.SetQueue(false, leastBytes)
 	publish(t, l, "first")
 	b.await("the first", func() bool { return len(b.seen) == 1 })
 	for i := range 5 {
-		if err := l.PublishCloud(context.Background(), fmt.Sprintf("t/%d", i), make([]byte, 100_000)); err != nil {
+		if err := queue(l, fmt.Sprintf("t/%d", i), make([]byte, 100_000)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -410,19 +557,22 @@ func TestEnd(t *testing.T) {
 		b := newBroker(t)
 		b.silent = true
 		l, stop := b.link(nil)
-		publish(t, l, numbered(20)...)
-		b.await("the first message", func() bool { return len(b.seen) == 1 })
+		const queued, flying = 100, 64
+		publish(t, l, slices.Repeat([]string{"t"}, queued)...)
+		b.await("as many as may be in flight", func() bool { return len(b.seen) == flying })
 		ended := make(chan struct{})
 		go func() { defer close(ended); stop() }()
 		b.mu.Change(func() {
 			b.silent = false
-			if err := b.session.Send(&mqtt.Puback{ID: b.unacked[0]}); err != nil {
-				t.Error(err)
+			for _, id := range b.unacked {
+				if err := b.session.Send(&mqtt.Puback{ID: id}); err != nil {
+					t.Error(err)
+				}
 			}
 		})
 		<-ended
-		if len(b.received) != 19 || len(b.seen) != 20 {
-			t.Errorf("%d messages acknowledged after the first, %d seen", len(b.received), len(b.seen))
+		if len(b.received) != queued-flying || len(b.seen) != queued {
+			t.Errorf("%d messages acknowledged after the first ones, %d seen", len(b.received), len(b.seen))
 		}
 	})
 	t.Run("does not wait for ever", func(t *testing.T) {
@@ -430,8 +580,8 @@ func TestEnd(t *testing.T) {
 		b := newBroker(t)
 		b.silent = true
 		l, stop := b.link(func(o *cloudlink.Options) { o.Drain = 20 * time.Millisecond })
-		publish(t, l, "a", "b")
-		b.await("the first message", func() bool { return len(b.seen) == 1 })
+		publish(t, l, "a", "a")
+		b.await("a message", func() bool { return len(b.seen) > 0 })
 		stop()
 		if got := l.Stats(); got.Messages != 2 {
 			t.Errorf("%+v", got)

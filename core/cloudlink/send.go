@@ -2,58 +2,107 @@ package cloudlink
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
+
+	mqtt "github.com/eclipse/paho.mqtt.golang"
 )
 
-// sendOne sends the oldest message and waits for its acknowledgement. Its error
-// means that the connection is of no use any more.
-func (s *session) sendOne(ctx context.Context) error {
-	l := s.link
-	m, number, ok := l.queue.Take()
-	if !ok {
-		return nil
-	}
-	if s.sending.number != number {
-		s.sending.number, s.sending.closes = number, 0
-	}
-	err := wait(ctx, s.client.Publish(m.Topic, 1, false, m.Payload), l.options.OperationTimeout)
-	switch {
-	case err == nil:
-		signal(l.queued)
-		return l.queue.Settle(true)
-	case ctx.Err() != nil:
-		return errors.Join(err, l.queue.Settle(false))
-	case errors.Is(err, errTimeout):
-		// Slow is not refused: the message stays for as long as it takes.
-		l.options.Logger.Error("Cloud messaging error: Error occurred while trying to publish a message.",
-			slog.String("errorString", err.Error()), slog.String("topic", m.Topic))
-		return errors.Join(fmt.Errorf("publish: %w", err), l.queue.Settle(false))
-	}
-	cause := s.cause(err)
-	given := false
-	if closedByCloud(cause) {
-		s.sending.closes++
-		given = s.sending.closes >= maxClosesInFlight
-	}
-	if given {
-		l.mu.Lock()
-		l.lost++
-		l.mu.Unlock()
-		l.options.Logger.Error("A message was dropped: the cloud closed the connection each time it was sent. Check the core's IoT policy for iot:Publish.",
-			slog.String("topic", m.Topic), slog.Int("size", len(m.Payload)), slog.Int("attempts", s.sending.closes))
-	}
-	return errors.Join(fmt.Errorf("publish: %w", cause), l.queue.Settle(given))
+// flight is a message on its way.
+type flight struct {
+	mqtt.Token
+	number uint64
 }
 
-// drain sends what is queued, until ctx ends.
-func (s *session) drain(ctx context.Context) {
-	for ctx.Err() == nil {
-		if n, _, _ := s.link.queue.Waiting(); n == 0 {
+// send has as many messages on their way as there may be.
+func (s *session) send() {
+	for {
+		m, number, ok := s.link.queue.Take()
+		if !ok {
 			return
 		}
-		if err := s.sendOne(ctx); err != nil {
+		s.flights = append(s.flights, flight{s.client.Publish(m.Topic, 1, false, m.Payload), number})
+		if len(s.flights) == 1 {
+			s.stalled.Reset(s.link.options.OperationTimeout)
+		}
+	}
+}
+
+// landing is closed when the oldest message on its way has arrived, or has failed.
+func (s *session) landing() <-chan struct{} {
+	if len(s.flights) == 0 {
+		return nil
+	}
+	return s.flights[0].Done()
+}
+
+// land takes what has been acknowledged out of the queue. Its error means that the
+// connection is of no use any more.
+func (s *session) land() error {
+	for len(s.flights) > 0 {
+		f := s.flights[0]
+		select {
+		case <-f.Done():
+		default:
+			return nil
+		}
+		if err := f.Error(); err != nil {
+			return fmt.Errorf("publish: %w", s.cause(err))
+		}
+		s.flights = s.flights[1:]
+		s.link.queue.Settle(f.number)
+		s.stalled.Reset(s.link.options.OperationTimeout)
+	}
+	s.stalled.Stop()
+	return nil
+}
+
+// stall is the end of a connection over which nothing is acknowledged. Slow is not
+// refused: the messages stay for as long as it takes.
+func (s *session) stall() error {
+	s.link.options.Logger.Error("Cloud messaging error: Error occurred while trying to publish a message.",
+		slog.String("errorString", errTimeout.Error()), slog.Int("messages", len(s.flights)))
+	return fmt.Errorf("publish: %w", errTimeout)
+}
+
+// ground leaves in the queue what was on its way when the connection ended. blamed says
+// that it may have been the cloud's answer to that.
+func (s *session) ground(blamed bool) {
+	if len(s.flights) == 0 {
+		return
+	}
+	l := s.link
+	for _, f := range s.flights {
+		select {
+		case <-f.Done():
+			if f.Error() == nil {
+				l.queue.Settle(f.number)
+			}
+		default:
+		}
+	}
+	given, attempts := l.queue.Ground(blamed, l.options.Insist)
+	if given == nil {
+		return
+	}
+	l.mu.Lock()
+	l.lost++
+	l.mu.Unlock()
+	l.options.Logger.Error("A message was dropped: the cloud closed the connection each time it was sent. Check the core's IoT policy for iot:Publish.",
+		slog.String("topic", given.Topic), slog.Int("size", len(given.Payload)), slog.Int("attempts", attempts))
+}
+
+// drain sends what is queued, for a bounded time.
+func (s *session) drain(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.link.options.Drain)
+	defer cancel()
+	for s.send(); len(s.flights) > 0; s.send() {
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.landing():
+		}
+		if s.land() != nil {
 			return
 		}
 	}

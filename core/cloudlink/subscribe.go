@@ -42,9 +42,12 @@ func (s *session) subscribe(ctx context.Context) error {
 		}
 		s.link.mu.Lock()
 		for _, f := range chunk {
-			delete(s.subscribed, f)
+			s.lose(f)
 		}
 		s.link.mu.Unlock()
+		if s.lasting {
+			s.forget(ctx, chunk)
+		}
 	}
 	for _, batch := range batches {
 		if err := s.subscribeTo(ctx, batch); err != nil {
@@ -61,7 +64,11 @@ func (s *session) plan() (batches [][]string, gone []string) {
 	l := s.link
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for f := range s.subscribed {
+	known := s.subscribed
+	if s.lasting {
+		known = s.recorded
+	}
+	for f := range known {
 		if !slices.Contains(s.wanted, f) {
 			gone = append(gone, f)
 		}
@@ -82,10 +89,14 @@ func (s *session) plan() (batches [][]string, gone []string) {
 }
 
 func (s *session) subscribeTo(ctx context.Context, batch []string) error {
-	l := s.link
+	l, qos := s.link, byte(0)
+	if s.lasting {
+		qos = 1
+		s.record(ctx, batch)
+	}
 	want := make(map[string]byte, len(batch))
 	for _, f := range batch {
-		want[f] = 0
+		want[f] = qos
 	}
 	token := s.client.SubscribeMultiple(want, nil)
 	if err := s.wait(ctx, token); err != nil {
@@ -100,6 +111,9 @@ func (s *session) subscribeTo(ctx context.Context, batch []string) error {
 	if t, ok := token.(*mqtt.SubscribeToken); ok {
 		codes = t.Result()
 	}
+	if s.lasting {
+		defer s.forget(ctx, slices.DeleteFunc(slices.Clone(batch), func(f string) bool { return codes[f] != refused }))
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	rearrange := false
@@ -110,7 +124,7 @@ func (s *session) subscribeTo(ctx context.Context, batch []string) error {
 			rearrange = true // it covers nothing any more
 			continue
 		}
-		s.subscribed[f] = true
+		s.gain(f)
 		if l.suspects[f].closes > 0 {
 			delete(l.suspects, f)
 			rearrange = true // it may cover others

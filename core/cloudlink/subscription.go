@@ -20,18 +20,21 @@ type Handler func(m Message) error
 type Subscription struct {
 	link    *Link
 	handler Handler
+	// lasting has the cloud keep its messages while the core is away.
+	lasting bool
 
-	// Guarded by link.mu: all filters, and the same apart.
+	// Guarded by link.mu: the filters, twice.
 	filters []string
-	exact   map[string]bool
-	wild    []string
+	tree    topic.Tree[struct{}]
 }
 
 // Subscribe adds a Handler, for no filters yet.
-func (l *Link) Subscribe(h Handler) *Subscription {
+func (l *Link) Subscribe(h Handler) *Subscription { return l.add(h, false) }
+
+func (l *Link) add(h Handler, lasting bool) *Subscription {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	s := &Subscription{link: l, handler: h}
+	s := &Subscription{link: l, handler: h, lasting: lasting}
 	l.subscriptions = append(l.subscriptions, s)
 	return s
 }
@@ -43,14 +46,11 @@ func (s *Subscription) SetFilters(filters ...string) {
 	l := s.link
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	s.filters, s.exact, s.wild = slices.Clone(filters), make(map[string]bool), nil
+	s.filters, s.tree = slices.Clone(filters), topic.Tree[struct{}]{}
 	for _, f := range filters {
-		if isWild(f) {
-			s.wild = append(s.wild, f)
-		} else {
-			s.exact[f] = true
-		}
+		s.tree.Set(f, struct{}{})
 	}
+	l.decided = l.decided || s.lasting
 	clear(l.suspects)
 	l.arrange()
 }
@@ -60,8 +60,14 @@ func (s *Subscription) Active() bool {
 	l := s.link
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	among := &l.served
+	if s.lasting {
+		among = &l.servedLasting
+	}
 	for _, f := range s.filters {
-		if !slices.ContainsFunc(l.connections, func(c *connection) bool { return c.serves(f) }) {
+		active := false
+		among.Match(f, func(h *holders) { active = active || h.up() })
+		if !active {
 			return false
 		}
 	}
@@ -69,8 +75,9 @@ func (s *Subscription) Active() bool {
 }
 
 // wants reports whether a topic matches a filter. link.mu is held.
-func (s *Subscription) wants(name string) bool {
-	return s.exact[name] || slices.ContainsFunc(s.wild, func(f string) bool { return topic.Match(f, name) })
+func (s *Subscription) wants(name string) (wants bool) {
+	s.tree.Match(name, func(struct{}) { wants = true })
+	return wants
 }
 
 // deliver hands a message that came over c to who wants it. It is false when a
@@ -78,9 +85,9 @@ func (s *Subscription) wants(name string) bool {
 func (l *Link) deliver(c *connection, m Message) bool {
 	var handlers []Handler
 	l.mu.Lock()
-	if l.brings(c, m.Topic) {
+	if c.lasting || l.brings(c, m.Topic) {
 		for _, s := range l.subscriptions {
-			if s.wants(m.Topic) {
+			if s.lasting == c.lasting && s.wants(m.Topic) {
 				handlers = append(handlers, s.handler)
 			}
 		}
@@ -90,26 +97,26 @@ func (l *Link) deliver(c *connection, m Message) bool {
 	for _, h := range handlers {
 		if err := h(m); err != nil {
 			taken = false
-			l.options.Logger.Warn("A message from the cloud was dropped.", slog.String("topic", m.Topic), slog.String("errorString", err.Error()))
+			what := "A message from the cloud was dropped."
+			if c.lasting {
+				what = "A message from the cloud was not taken, and will come again."
+			}
+			l.options.Logger.Warn(what, slog.String("topic", m.Topic), slog.String("errorString", err.Error()))
 		}
 	}
 	return taken
 }
 
-// brings reports whether c is the first connection that brings messages of a topic.
-// mu is held.
+// brings reports whether c is the first connection that brings messages of a topic. One
+// that is about to end is not. mu is held.
 func (l *Link) brings(c *connection, name string) bool {
-	for _, each := range l.connections {
-		if each == c {
-			return true
+	first := c.order >= 0
+	l.served.Match(name, func(h *holders) {
+		for _, other := range h.by {
+			first = first && other.order >= c.order
 		}
-		for f := range each.subscribed {
-			if topic.Match(f, name) {
-				return false
-			}
-		}
-	}
-	return false // it is about to end
+	})
+	return first
 }
 
 const (
@@ -122,25 +129,50 @@ const (
 
 // arrange distributes the filters that are wanted over connections. mu is held.
 func (l *Link) arrange() {
-	var wanted []string
+	var wanted, lasting []string
 	for _, s := range l.subscriptions {
-		wanted = append(wanted, s.filters...)
+		if s.lasting {
+			lasting = append(lasting, s.filters...)
+		} else {
+			wanted = append(wanted, s.filters...)
+		}
 	}
 	slices.Sort(wanted)
-	sets, left := distribute(slices.Compact(wanted), l.suspects)
-	if len(left) > 0 {
+	slices.Sort(lasting)
+	left := l.arrangeLasting(slices.Compact(lasting))
+	taken := 0 // of the numbers in client ids
+	if n := len(l.lasting); n > 0 {
+		taken = l.lasting[n-1].number + 1
+	}
+	sets, more := distribute(slices.Compact(wanted), l.suspects, maxConnections-taken)
+	if left = append(left, more...); len(left) > 0 {
 		l.options.Logger.Error("The core has too many subscriptions in the cloud; some are left out.",
 			slog.Int("leftOut", len(left)), slog.String("first", left[0]), slog.Int("connections", maxConnections))
 	}
-	for len(l.connections) < len(sets) {
-		l.connections = append(l.connections, newConnection(l, len(l.connections)))
+	before := slices.Clone(l.connections)
+	l.connections = l.connections[:min(len(l.connections), max(len(sets), 1))]
+	for i := 1; i < len(sets); i++ {
+		id := l.extraID(taken + i - 1)
+		if i == len(l.connections) {
+			l.connections = append(l.connections, nil)
+		}
+		if c := l.connections[i]; c == nil || c.clientID != id {
+			l.connections[i] = newConnection(l, id)
+		}
 	}
-	l.connections = l.connections[:max(len(sets), 1)]
+	for _, c := range before {
+		if !slices.Contains(l.connections, c) {
+			c.retire()
+		}
+	}
 	for i, c := range l.connections {
-		c.wanted = nil
+		c.order, c.wanted = i, nil
 		if i < len(sets) {
 			c.wanted = sets[i]
 		}
+		signal(c.refilter)
+	}
+	for _, c := range l.lasting {
 		signal(c.refilter)
 	}
 	signal(l.arranged)
@@ -148,24 +180,22 @@ func (l *Link) arrange() {
 
 // distribute makes sets of filters that do not overlap within a set. A filter that
 // another one covers is in none, unless the other may have ended a connection;
-// filters that are left out for now are in none either.
-func distribute(wanted []string, suspects map[string]suspicion) (sets [][]string, left []string) {
+// filters that are left out for now are in none either. There are most sets at most.
+func distribute(wanted []string, suspects map[string]suspicion, most int) (sets [][]string, left []string) {
 	now := time.Now()
-	var wild []string // that cover and overlap others
+	var wild wildcards
 	var usable []string
 	for _, f := range wanted {
 		if now.Before(suspects[f].until) {
 			continue
 		}
 		usable = append(usable, f)
-		if isWild(f) {
-			wild = append(wild, f)
-		}
+		wild.add(f)
 	}
 	type set struct{ all, wild []string }
 	var made []*set
 	for _, f := range usable {
-		if slices.ContainsFunc(wild, func(w string) bool { return w != f && suspects[w].closes == 0 && topic.Covers(w, f) }) {
+		if wild.covered(f, suspects) {
 			continue
 		}
 		fits := func(s *set) bool {
@@ -178,7 +208,7 @@ func distribute(wanted []string, suspects map[string]suspicion) (sets [][]string
 		}
 		i := slices.IndexFunc(made, fits)
 		if i < 0 {
-			if len(made) == maxConnections {
+			if len(made) == most {
 				left = append(left, f)
 				continue
 			}

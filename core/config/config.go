@@ -55,10 +55,8 @@ type Config struct {
 	// FunctionUIDs are the users of which each function without RunAs gets one of
 	// its own; none where all have the same.
 	FunctionUIDs UIDRange
-	// UseSystemd and MountAllBlockDevices concern containers.
-	UseSystemd, MountAllBlockDevices bool
-	// ManagedRespawn and OverlayTmpfs are kept for the parts that use them.
-	ManagedRespawn, OverlayTmpfs bool
+	// UseSystemd, MountAllBlockDevices and OverlayTmpfs concern containers.
+	UseSystemd, MountAllBlockDevices, OverlayTmpfs bool
 	// ShadowSyncTimeout bounds one HTTP call to the cloud's shadows.
 	ShadowSyncTimeout time.Duration
 	// Unused lists which keys of the file have no effect, and why.
@@ -105,11 +103,16 @@ func Load(root string, o Overrides) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the configuration: %w", err)
 	}
-	return Parse(data, root, o)
+	c, err := Parse(data, root, o)
+	if err != nil {
+		return nil, err
+	}
+	c.onMachine()
+	return c, nil
 }
 
 // Parse is Load for a file that is already in memory. The certificates that it
-// names are not opened.
+// names are not opened, nor is the machine looked at.
 func Parse(data []byte, root string, o Overrides) (*Config, error) {
 	path := Path(root)
 	if len(data) > maxFile {
@@ -138,7 +141,6 @@ func (f *file) resolve(root string, o Overrides) (*Config, error) {
 		AllowRoot:            f.Runtime.AllowFunctionsToRunAsRoot.on,
 		UseSystemd:           f.Runtime.Cgroup.UseSystemd.on,
 		MountAllBlockDevices: f.Runtime.MountAllBlockDevices.on,
-		ManagedRespawn:       f.ManagedRespawn,
 		OverlayTmpfs:         f.System.UseOverlayWithTmpfs,
 		ClientID:             f.CoreThing.CoreClientID,
 		PIDFileDirectory:     f.PIDFileDirectory,

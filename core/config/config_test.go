@@ -1,6 +1,13 @@
 package config_test
 
 import (
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"os"
 	"path/filepath"
@@ -63,9 +70,6 @@ func TestParseFillsInDefaults(t *testing.T) {
 		LocalMQTTPort: 8883, DaemonPort: 8000, AuthTimeout: 5 * time.Second,
 		MaxWorkItems: 1024, MaxConcurrent: 25, HealthTimeout: 30 * time.Second,
 		UseSystemd: true, ShadowSyncTimeout: 5 * time.Second,
-		Unused: []string{
-			"runtime.cgroup.useSystemd of config.json has no effect: the core finds the control groups of its machine itself",
-		},
 	}
 	want.Partition.AWS, want.Partition.Account, want.Partition.Region = "aws", "123456789012", "us-east-1"
 	if diff := cmp.Diff(want, *c); diff != "" {
@@ -104,6 +108,12 @@ func TestParseAccepts(t *testing.T) {
 			got: func(c *config.Config) any { return []string{c.IoTMQTT.ALPN, c.IoTHTTP.ALPN, c.GGHTTP.ALPN} }, want: []string{"x-amzn-mqtt-ca", "x-amzn-http-ca", ""}},
 		{name: "protocols where both are on one port", file: minimal, overrides: config.Overrides{IoTHost: "mill:9443", GGHost: "mill:9443"},
 			got: func(c *config.Config) any { return []string{c.IoTMQTT.ALPN, c.GGHTTP.ALPN} }, want: []string{"x-amzn-mqtt-ca", "x-amzn-http-ca"}},
+		{name: "shadows where both are on one port", file: minimal, overrides: config.Overrides{IoTHost: "mill:9443", GGHost: "mill:9443"},
+			got: func(c *config.Config) any { return c.IoTHTTP }, want: config.Endpoint{Host: "mill", Port: 9443, ALPN: "x-amzn-http-ca"}},
+		{name: "shadows from outside", file: with(`"iotHttpPort":8444`), overrides: config.Overrides{IoTHost: "mill:1", GGHost: "mill:2"},
+			got: func(c *config.Config) any { return c.IoTHTTP.String() }, want: "mill:2"},
+		{name: "shadows on a port of their own", file: with(`"iotHttpPort":8444`), overrides: config.Overrides{IoTHost: "mill:1"},
+			got: func(c *config.Config) any { return c.IoTHTTP.String() }, want: "mill:8444"},
 		{name: "no protocol where hosts differ", file: minimal, overrides: config.Overrides{IoTHost: "mill:9443", GGHost: "mall:9443"},
 			got: func(c *config.Config) any { return []string{c.IoTMQTT.ALPN, c.GGHTTP.ALPN} }, want: []string{"", ""}},
 		{name: "IPv6 address", file: edit("abc-ats.iot.us-east-1.amazonaws.com", "[::1]:1883"),
@@ -212,13 +222,13 @@ func TestParseRefuses(t *testing.T) {
 				t.Errorf("error %v, want %v with %q", err, tc.kind, tc.text)
 			}
 			if err != nil && strings.Contains(err.Error(), "secret") {
-				t.Errorf("the error tells a password: %v", err)
+				t.Errorf("the error contains a password: %v", err)
 			}
 		})
 	}
 }
 
-// TestUnused: a key without effect is told of where it asks for something.
+// TestUnused: a key without effect is named where it asks for something.
 func TestUnused(t *testing.T) {
 	t.Parallel()
 	base := edit(`"runtime":{"cgroup":{"useSystemd":"yes"}},`, `"runtime":{},`)
@@ -227,12 +237,8 @@ func TestUnused(t *testing.T) {
 		{"what is off", `"runtime":{}`, `"runtime":{"mountAllBlockDevices":"no","cgroup":null},"system":{"useOverlayWithTmpfs":false}`, ""},
 		{"managedRespawn", `"managedRespawn":false`, `"managedRespawn":true`, "managedRespawn"},
 		{"authentication of components", `"keepAlive":600`, `"systemComponentAuthTimeout":600`, "coreThing.systemComponentAuthTimeout"},
-		{"block devices", `"runtime":{}`, `"runtime":{"mountAllBlockDevices":"yes"}`, "runtime.mountAllBlockDevices"},
-		{"systemd", `"runtime":{}`, `"runtime":{"cgroup":{"useSystemd":"yes"}}`, "runtime.cgroup.useSystemd"},
+		{"systemd, which is looked for on the machine", `"runtime":{}`, `"runtime":{"cgroup":{"useSystemd":"yes"}}`, ""},
 		{"a module that no key is in", `"crypto":{`, `"crypto":{"PKCS11":{"P11Provider":"/usr/lib/softhsm.so","slotLabel":"l","slotUserPin":"1"},`, "crypto.PKCS11"},
-		{"a key of the MQTT server", `"principals":{`, `"principals":{"MQTTServerCertificate":{"privateKeyPath":"file:///k"},`, "crypto.principals.MQTTServerCertificate"},
-		{"shadows", `"runtime":{}`, `"system":{"shadowSyncTimeout":7}`, "system.shadowSyncTimeout"},
-		{"overlay", `"runtime":{}`, `"system":{"useOverlayWithTmpfs":true}`, "system.useOverlayWithTmpfs"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -283,6 +289,150 @@ func TestLoad(t *testing.T) {
 			t.Errorf("certificate %s, want %s", c.Credentials.CertificatePath, want)
 		}
 	})
+}
+
+// TestMQTTServerKey: what the original took is taken, anything else is refused by name.
+func TestMQTTServerKey(t *testing.T) {
+	t.Parallel()
+	ec := func(curve elliptic.Curve) any {
+		key, err := ecdsa.GenerateKey(curve, rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return key
+	}
+	_, edwards, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	good, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, tc := range map[string]struct {
+		key  any
+		text string // of the file, where key is nil
+		says string
+	}{
+		"RSA of 2048 bits": {key: good}, "P-256": {key: ec(elliptic.P256())}, "P-384": {key: ec(elliptic.P384())},
+		"P-521":   {key: ec(elliptic.P521()), says: "is an EC key on P-521"},
+		"Ed25519": {key: edwards, says: "is a key of another kind"},
+		"no key":  {text: "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", says: "holds no private key"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			file, text := filepath.Join(t.TempDir(), "mqtt.key"), []byte(tc.text)
+			if tc.key != nil {
+				der, err := x509.MarshalPKCS8PrivateKey(tc.key)
+				if err != nil {
+					t.Fatal(err)
+				}
+				text = pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
+			}
+			if err := os.WriteFile(file, text, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			key, err := config.Credentials{MQTTServerKeyPath: file}.MQTTServerKey()
+			if tc.says == "" {
+				if err != nil || key == nil {
+					t.Errorf("%v, %v", key, err)
+				}
+				return
+			}
+			if err == nil || !strings.Contains(err.Error(), tc.says) || !strings.Contains(err.Error(), "crypto.principals.MQTTServerCertificate.privateKeyPath: ") {
+				t.Errorf("error %v", err)
+			}
+		})
+	}
+	if key, err := (config.Credentials{}).MQTTServerKey(); key != nil || err != nil {
+		t.Errorf("without one: %v, %v", key, err)
+	}
+}
+
+// TestSystemd: useSystemd is worth a line only on a machine without systemd.
+func TestSystemd(t *testing.T) {
+	t.Parallel()
+	_, without := os.Stat("/run/systemd/system")
+	for value, want := range map[string]bool{"yes": without != nil, "no": false} {
+		dir := t.TempDir()
+		err := os.MkdirAll(filepath.Join(dir, "config"), 0o700)
+		if err == nil {
+			err = os.WriteFile(config.Path(dir), []byte(edit(`"useSystemd":"yes"`, `"useSystemd":"`+value+`"`)), 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := config.Load(dir, config.Overrides{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := len(c.Unused) == 1 && strings.HasPrefix(c.Unused[0], "runtime.cgroup.useSystemd of config.json has no effect: "); got != want || !want && len(c.Unused) > 0 {
+			t.Errorf("%s: %q", value, c.Unused)
+		}
+	}
+}
+
+// TestEveryKey: each documented key has its effect, or exactly one line that says why it
+// has none.
+func TestEveryKey(t *testing.T) {
+	t.Parallel()
+	base, err := config.Parse([]byte(minimal), root, config.Overrides{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	inRuntime := func(member string) string { return edit(`"cgroup"`, member+`,"cgroup"`) }
+	onTop := func(member string) string { return edit(`"managedRespawn":false`, member) }
+	for key, tc := range map[string]struct {
+		file string
+		// effect shows it; nil for a key without any.
+		effect func(c *config.Config) any
+	}{
+		"coreThing.thingArn":                   {edit("thing/Mill_Core", "thing/Fan_Core"), func(c *config.Config) any { return c.ThingName }},
+		"coreThing.iotHost":                    {edit("abc-ats.iot.us-east-1.amazonaws.com", "mill"), func(c *config.Config) any { return c.IoTMQTT }},
+		"coreThing.iotMqttPort":                {with(`"iotMqttPort":443`), func(c *config.Config) any { return c.IoTMQTT }},
+		"coreThing.iotHttpPort":                {with(`"iotHttpPort":443`), func(c *config.Config) any { return c.IoTHTTP }},
+		"coreThing.ggHttpPort":                 {with(`"ggHttpPort":443`), func(c *config.Config) any { return c.GGHTTP }},
+		"coreThing.ggMqttPort":                 {with(`"ggMqttPort":8884`), func(c *config.Config) any { return c.LocalMQTTPort }},
+		"coreThing.keepAlive":                  {edit(`"keepAlive":600`, `"keepAlive":60`), func(c *config.Config) any { return c.KeepAlive }},
+		"coreThing.mqttOperationTimeout":       {with(`"mqttOperationTimeout":9`), func(c *config.Config) any { return c.OperationTimeout }},
+		"coreThing.networkProxy":               {with(`"networkProxy":{"proxy":{"url":"http://proxy:1"}}`), func(c *config.Config) any { return c.Proxy != nil }},
+		"coreThing.ggDaemonPort":               {with(`"ggDaemonPort":8001`), func(c *config.Config) any { return c.DaemonPort }},
+		"coreThing.systemComponentAuthTimeout": {file: with(`"systemComponentAuthTimeout":600`)},
+		"coreThing.coreClientId":               {with(`"coreClientId":"x"`), func(c *config.Config) any { return c.ClientID }},
+		"runtime.maxWorkItemCount":             {inRuntime(`"maxWorkItemCount":7`), func(c *config.Config) any { return c.MaxWorkItems }},
+		"runtime.maxConcurrentLimit":           {inRuntime(`"maxConcurrentLimit":7`), func(c *config.Config) any { return c.MaxConcurrent }},
+		"runtime.lruSize":                      {inRuntime(`"lruSize":40`), func(c *config.Config) any { return c.MaxConcurrent }},
+		"runtime.mountAllBlockDevices":         {inRuntime(`"mountAllBlockDevices":"yes"`), func(c *config.Config) any { return c.MountAllBlockDevices }},
+		"runtime.postStartHealthCheckTimeout":  {inRuntime(`"postStartHealthCheckTimeout":7`), func(c *config.Config) any { return c.HealthTimeout }},
+		"runtime.allowFunctionsToRunAsRoot":    {inRuntime(`"allowFunctionsToRunAsRoot":"yes"`), func(c *config.Config) any { return c.AllowRoot }},
+		"crypto.caPath":                        {edit("certs/AmazonRootCA1.pem", "certs/other.pem"), func(c *config.Config) any { return c.Credentials.CAPath }},
+		"crypto.PKCS11":                        {file: edit(`"crypto":{`, `"crypto":{"PKCS11":{"P11Provider":"/p.so"},`)},
+		"crypto.principals.MQTTServerCertificate": {edit(`"principals":{`, `"principals":{"MQTTServerCertificate":{"privateKeyPath":"file:///k"},`),
+			func(c *config.Config) any { return c.Credentials.MQTTServerKeyPath }},
+		"crypto.principals.SecretsManager": {edit(`"SecretsManager":{"privateKeyPath":"file:///greengrass/certs/x.pem.key"`, `"SecretsManager":{"privateKeyPath":"file:///k"`),
+			func(c *config.Config) any { return c.Credentials.SecretsKeyPath }},
+		"mqttMaxConnectionRetryInterval":           {onTop(`"mqttMaxConnectionRetryInterval":7`), func(c *config.Config) any { return c.MaxRetryInterval }},
+		"coreThing.mqttMaxConnectionRetryInterval": {with(`"mqttMaxConnectionRetryInterval":7`), func(c *config.Config) any { return c.MaxRetryInterval }},
+		"managedRespawn":                           {file: onTop(`"managedRespawn":true`)},
+		"writeDirectory":                           {onTop(`"writeDirectory":"/w"`), func(c *config.Config) any { return c.Variable() }},
+		"pidFileDirectory":                         {onTop(`"pidFileDirectory":"/p"`), func(c *config.Config) any { return c.PIDFileDirectory }},
+		"system.useOverlayWithTmpfs":               {onTop(`"system":{"useOverlayWithTmpfs":true}`), func(c *config.Config) any { return c.OverlayTmpfs }},
+	} {
+		t.Run(key, func(t *testing.T) {
+			t.Parallel()
+			c, err := config.Parse([]byte(tc.file), root, config.Overrides{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if tc.effect != nil {
+				if len(c.Unused) != 0 || cmp.Equal(tc.effect(c), tc.effect(base)) {
+					t.Errorf("its effect is %v, as without it; lines %q", tc.effect(c), c.Unused)
+				}
+			} else if len(c.Unused) != 1 || !strings.HasPrefix(c.Unused[0], key+" of config.json has no effect: ") {
+				t.Errorf("%q", c.Unused)
+			}
+		})
+	}
 }
 
 func FuzzParse(f *testing.F) {

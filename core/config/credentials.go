@@ -1,12 +1,18 @@
 package config
 
 import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/fescue-edge/fescue/pki"
 )
 
 // Credentials are the files that prove who the core is and whom it trusts, as
@@ -20,6 +26,9 @@ type Credentials struct {
 	// SecretsKeyPath is the private key that secrets are sealed for: by default that
 	// of the certificate.
 	SecretsKeyPath string
+	// MQTTServerKeyPath is the private key of the MQTT server's certificate; empty where
+	// the core makes one for each certificate.
+	MQTTServerKeyPath string
 }
 
 // credentials takes the crypto object when there is one, else the paths of
@@ -28,13 +37,14 @@ func (f *file) credentials(root, caFile string) (Credentials, error) {
 	var c Credentials
 	resolve := relativeToCerts(root)
 	if f.Crypto != nil {
+		id := f.Crypto.Principals.IoTCertificate
+		c = Credentials{CAPath: f.Crypto.CAPath, CertificatePath: id.CertificatePath, PrivateKeyPath: id.PrivateKeyPath, SecretsKeyPath: f.Crypto.Principals.SecretsManager.PrivateKeyPath}
 		if uri := f.Crypto.Principals.MQTTServerCertificate.PrivateKeyPath; uri != "" {
-			if _, err := fileURI(root)(uri); err != nil {
+			var err error
+			if c.MQTTServerKeyPath, err = fileURI(root)(uri); err != nil {
 				return Credentials{}, fmt.Errorf("%w (crypto.principals.MQTTServerCertificate.privateKeyPath)", err)
 			}
 		}
-		id := f.Crypto.Principals.IoTCertificate
-		c = Credentials{f.Crypto.CAPath, id.CertificatePath, id.PrivateKeyPath, f.Crypto.Principals.SecretsManager.PrivateKeyPath}
 		resolve = fileURI(root)
 	} else {
 		c = Credentials{CAPath: f.CoreThing.CAPath, CertificatePath: f.CoreThing.CertPath, PrivateKeyPath: f.CoreThing.KeyPath}
@@ -57,6 +67,33 @@ func (f *file) credentials(root, caFile string) (Credentials, error) {
 		*p = path
 	}
 	return c, nil
+}
+
+// MQTTServerKey reads the private key of the MQTT server's certificate; nil where the
+// core makes it. What the original took is taken: RSA from 2048 bits, EC on P-256 or P-384.
+func (c Credentials) MQTTServerKey() (crypto.Signer, error) {
+	if c.MQTTServerKeyPath == "" {
+		return nil, nil
+	}
+	key, err := pki.LoadPrivateKey(c.MQTTServerKeyPath)
+	if err == nil {
+		switch public := key.Public().(type) {
+		case *rsa.PublicKey:
+			if public.N.BitLen() < 2048 {
+				err = fmt.Errorf("%s is an RSA key of %d bits", c.MQTTServerKeyPath, public.N.BitLen())
+			}
+		case *ecdsa.PublicKey:
+			if public.Curve != elliptic.P256() && public.Curve != elliptic.P384() {
+				err = fmt.Errorf("%s is an EC key on %s", c.MQTTServerKeyPath, public.Curve.Params().Name)
+			}
+		default:
+			err = fmt.Errorf("%s is a key of another kind (%T)", c.MQTTServerKeyPath, public)
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("crypto.principals.MQTTServerCertificate.privateKeyPath: %w; it has to be an RSA key of 2048 bits or more or an EC key on P-256 or P-384, in PEM form, or left out", err)
+	}
+	return key, nil
 }
 
 func relativeToCerts(root string) func(string) (string, error) {

@@ -1,4 +1,4 @@
-// Package config reads config/config.json, the file that tells a core who it is
+// Package config reads config/config.json, the file that says who a core is
 // and where its cloud lies, in the format of Greengrass Core 1.x: with the crypto
 // object of 1.7 and later, or with the certificate paths of coreThing before it.
 //

@@ -68,9 +68,17 @@ func (c *Config) endpoints(f *file, o Overrides) error {
 			e.store.ALPN = e.alpn
 		}
 	}
-	// A cloud that serves both on one port tells them apart as AWS IoT does on 443.
+	// A self-hosted cloud serves shadows where it serves deployments. A port in the file
+	// says otherwise, unless the hosts come from someone who knows better.
+	if c.IoTHTTP.Host == c.GGHTTP.Host && (f.CoreThing.IoTHTTPPort == nil || o.IoTHost != "" && o.GGHost != "") {
+		c.IoTHTTP = c.GGHTTP
+	}
+	// A cloud that serves both on one port distinguishes them as AWS IoT does on 443.
 	if c.IoTMQTT.String() == c.GGHTTP.String() {
 		c.IoTMQTT.ALPN, c.GGHTTP.ALPN = alpnMQTT, alpnHTTP
+	}
+	if c.IoTHTTP.String() == c.GGHTTP.String() {
+		c.IoTHTTP.ALPN = c.GGHTTP.ALPN
 	}
 	return nil
 }

@@ -2,6 +2,9 @@ package config
 
 import (
 	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
 	"strings"
 )
 
@@ -9,13 +12,8 @@ import (
 // off, or not there, asks for nothing.
 var unused = []struct{ key, why string }{
 	{"coreThing.systemComponentAuthTimeout", "the core's components are one process and do not authenticate to each other"},
-	{"runtime.mountAllBlockDevices", "containers are shown /usr, /opt and the like on whatever file system they lie; give a function another folder as a volume resource"},
-	{"runtime.cgroup.useSystemd", "the core finds the control groups of its machine itself"},
 	{"crypto.PKCS11", "no key of crypto.principals lies in a hardware security module, and this program cannot load its library"},
-	{"crypto.principals.MQTTServerCertificate", "the core makes the key of its MQTT server itself"},
 	{"managedRespawn", "this core has no OTA agent: update it with your machine's packages, and run your scripts from there"},
-	{"system.shadowSyncTimeout", "this version of the core syncs no shadows"},
-	{"system.useOverlayWithTmpfs", "the layers of containers lie in ggc/var/state/sandbox: put a tmpfs there if its file system cannot have them"},
 }
 
 // unusedIn are the keys of a file that ask for something and have no effect.
@@ -35,4 +33,15 @@ func unusedIn(data []byte) (list []string) {
 		}
 	}
 	return list
+}
+
+// systemdFolder is there where systemd started the machine (sd_booted(3)).
+const systemdFolder = "/run/systemd/system"
+
+// onMachine adds what asks for something that this machine does not have. The core
+// finds its control groups itself, as those of systemd where that runs.
+func (c *Config) onMachine() {
+	if _, err := os.Stat(systemdFolder); c.UseSystemd && errors.Is(err, fs.ErrNotExist) {
+		c.Unused = append(c.Unused, "runtime.cgroup.useSystemd of config.json has no effect: systemd did not start this machine; the core finds its control groups itself")
+	}
 }

@@ -34,7 +34,7 @@ const (
 	fetchTimeout = 30 * time.Second
 )
 
-// Error is why there are no keys, with the HTTP status that tells it.
+// Error is why there are no keys, with the HTTP status for it.
 type Error struct {
 	Status int
 	Text   string
@@ -42,6 +42,9 @@ type Error struct {
 
 // Error is the text.
 func (e *Error) Error() string { return e.Text }
+
+// errMeanwhile is answered to who asked for a group that does not run any more.
+var errMeanwhile = &Error{http.StatusServiceUnavailable, "another group was deployed meanwhile; try again"}
 
 // Exchange keeps the keys of the group that runs. Make one with New.
 type Exchange struct {
@@ -52,7 +55,7 @@ type Exchange struct {
 	mu    sync.Mutex
 	group string
 	// held are the keys, without an id for none. failed is the last error, which is
-	// told until retry.
+	// answered until retry.
 	held   corelink.Credentials
 	failed *Error
 	retry  time.Time
@@ -69,16 +72,41 @@ func (x *Exchange) Use(groupID string) {
 	x.group, x.held, x.failed = groupID, corelink.Credentials{}, nil
 }
 
+// ErrOtherGroup means that another group runs than keys were asked for.
+var ErrOtherGroup = errors.New("another group is deployed")
+
+// GetFor is Get for a group, while it is the one that runs; else ErrOtherGroup.
+func (x *Exchange) GetFor(ctx context.Context, groupID string) (corelink.Credentials, error) {
+	x.mu.Lock()
+	group := x.group
+	x.mu.Unlock()
+	if group != groupID {
+		return corelink.Credentials{}, ErrOtherGroup
+	}
+	return x.get(ctx, groupID)
+}
+
 // Get is keys that are good for a while. While they cannot be renewed they are given
 // until they end. The error is an *Error, or that of ctx.
 func (x *Exchange) Get(ctx context.Context) (corelink.Credentials, error) {
 	x.mu.Lock()
-	group, held, failed := x.group, x.held, x.failed
+	group := x.group
+	x.mu.Unlock()
+	if group == "" {
+		return corelink.Credentials{}, &Error{http.StatusNotFound, "no group is deployed on this core"}
+	}
+	return x.get(ctx, group)
+}
+
+// get is keys for a group, never those of another that was deployed meanwhile.
+func (x *Exchange) get(ctx context.Context, group string) (corelink.Credentials, error) {
+	x.mu.Lock()
+	now, held, failed := x.group, x.held, x.failed
 	left, wait := held.Expiration.Sub(x.now()), x.retry.Sub(x.now())
 	x.mu.Unlock()
 	switch {
-	case group == "":
-		return held, &Error{http.StatusNotFound, "no group is deployed on this core"}
+	case now != group:
+		return corelink.Credentials{}, errMeanwhile
 	case held.AccessKeyID != "" && left > renewal:
 		return held, nil
 	case failed != nil && wait > 0 && wait <= refusedFor:
@@ -111,7 +139,7 @@ func (x *Exchange) fetch(ctx context.Context, group string) (corelink.Credential
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.group != group {
-		return corelink.Credentials{}, &Error{http.StatusServiceUnavailable, "another group was deployed meanwhile; try again"}
+		return corelink.Credentials{}, errMeanwhile
 	}
 	if err == nil {
 		x.held, x.failed = got, nil
@@ -122,7 +150,7 @@ func (x *Exchange) fetch(ctx context.Context, group string) (corelink.Credential
 	return corelink.Credentials{}, x.failed
 }
 
-// failure is an error in the terms of HTTP, and how long it is told.
+// failure is an error in the terms of HTTP, and how long it is answered.
 func failure(err error) (*Error, time.Duration) {
 	var refused *corelink.StatusError
 	switch {

@@ -119,7 +119,7 @@ func TestExchange(t *testing.T) {
 		c.pass(10 * time.Second)
 		want(t, x, "g4")
 	})
-	t.Run("a refusal is told for two minutes, other errors for ten seconds", func(t *testing.T) {
+	t.Run("a refusal is repeated for two minutes, other errors for ten seconds", func(t *testing.T) {
 		t.Parallel()
 		x, s, c := open()
 		s.fail(fmt.Errorf("x: %w", &corelink.StatusError{HTTPStatus: 404, Message: "no role"}))
@@ -138,6 +138,17 @@ func TestExchange(t *testing.T) {
 		c.pass(-time.Hour) // a clock that is set back does not keep anybody waiting
 		s.fail(nil)
 		want(t, x, "g4")
+	})
+	t.Run("keys for a group are its own", func(t *testing.T) {
+		t.Parallel()
+		x, _, _ := open()
+		if got, err := x.GetFor(t.Context(), "g"); err != nil || got.AccessKeyID != "g1" {
+			t.Errorf("%q, %v", got.AccessKeyID, err)
+		}
+		x.Use("h")
+		if got, err := x.GetFor(t.Context(), "g"); !errors.Is(err, credentials.ErrOtherGroup) || got != (corelink.Credentials{}) {
+			t.Errorf("%q, %v", got.AccessKeyID, err)
+		}
 	})
 	t.Run("another deployment forgets all", func(t *testing.T) {
 		t.Parallel()

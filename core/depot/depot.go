@@ -258,7 +258,7 @@ func (d *Depot) unpack(ctx context.Context, art bundle.Artifact) error {
 		err = d.Disk.MkdirAll(temp, 0o700)
 	}
 	if err == nil {
-		err = unpack(ctx, d.Disk, archive, art.Size, folder, art.Unpack, maxUnpacked(art))
+		err = Unpack(ctx, d.Disk, archive, art.Size, folder, art.Unpack, maxUnpacked(art))
 	}
 	if folder != temp && err == nil {
 		err = d.Disk.SyncDir(temp)

@@ -142,7 +142,7 @@ func (d *Depot) tooLong(art bundle.Artifact) error {
 	return failure.Fail(fescue.ArtifactHash, title(art), fmt.Sprintf("it is longer than the %d bytes that the manifest names", art.Size))
 }
 
-// downloadError tells what trying again cannot cure from the rest.
+// downloadError separates what trying again cannot cure from the rest.
 func (d *Depot) downloadError(ctx context.Context, art bundle.Artifact, err error) error {
 	name := title(art)
 	if cause := context.Cause(ctx); cause != nil {

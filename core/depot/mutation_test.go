@@ -40,7 +40,7 @@ func TestMutatedArchives(t *testing.T) {
 		if err := disk.MkdirAll("/store", 0o755); err != nil {
 			t.Fatal(err)
 		}
-		err := depot.Unpack(context.Background(), disk, bytes.NewReader(data), int64(len(data)), "/store/in")
+		err := depot.Unpack(context.Background(), disk, bytes.NewReader(data), int64(len(data)), "/store/in", bundle.Zip, bundle.MaxUnpacked)
 		if err != nil && !errors.Is(err, depot.ErrArchive) {
 			t.Fatalf("error %v of the file system for %x", err, data)
 		}

@@ -19,22 +19,13 @@ import (
 // ErrArchive is wrapped by every refusal of a zip archive.
 var ErrArchive = errors.New("the archive cannot be unpacked")
 
-// Unpack lays a zip archive of size bytes out in the folder dir, which must not
-// exist and is made. Files become 0644, or 0755 when the archive marks them
-// executable; folders 0755. Everything is on the disk when it returns without
-// error. Archives that bundle.Entries refuses, or that grow beyond its limits, are
-// refused with ErrArchive; dir then holds a part and is the caller's to remove.
-func Unpack(ctx context.Context, on disk.FS, archive io.ReaderAt, size int64, dir string) error {
-	return unpack(ctx, on, archive, size, dir, bundle.Zip, bundle.MaxUnpacked)
-}
-
-// UnpackModel is Unpack for the archive of a model, by the rules of bundle.WalkTar if
-// it is one of tar.
-func UnpackModel(ctx context.Context, on disk.FS, archive io.ReaderAt, size int64, packing bundle.Packing, dir string) error {
-	return unpack(ctx, on, archive, size, dir, packing, bundle.MaxModelUnpacked)
-}
-
-func unpack(ctx context.Context, on disk.FS, archive io.ReaderAt, size int64, dir string, packing bundle.Packing, most int64) error {
+// Unpack lays an archive of size bytes out in the folder dir, which must not exist and
+// is made: a zip archive, or by the rules of bundle.WalkTar one of tar. Files become 0644,
+// or 0755 when the archive marks them executable; folders 0755. Everything is on the disk
+// when it returns without error. Archives that bundle.Entries or bundle.WalkTar refuses, or
+// that grow beyond most bytes, are refused with ErrArchive; dir then holds a part and is the
+// caller's to remove.
+func Unpack(ctx context.Context, on disk.FS, archive io.ReaderAt, size int64, dir string, packing bundle.Packing, most int64) error {
 	if err := makeUnpacked(on, dir); err != nil {
 		return err
 	}
@@ -159,7 +150,7 @@ func (u *unpacking) file(e bundle.Entry, target string, in io.Reader) (err error
 	return out.Sync()
 }
 
-// archiveReader marks the errors of reading, so that they are told apart from
+// archiveReader marks the errors of reading, so that they are distinguished from
 // those of writing.
 type archiveReader struct {
 	io.Reader

@@ -25,7 +25,7 @@ import (
 func unpack(t testing.TB, data []byte) (dir string, err error) {
 	t.Helper()
 	dir = filepath.Join(t.TempDir(), "in")
-	return dir, depot.Unpack(context.Background(), disk.Local{}, bytes.NewReader(data), int64(len(data)), dir)
+	return dir, depot.Unpack(context.Background(), disk.Local{}, bytes.NewReader(data), int64(len(data)), dir, bundle.Zip, bundle.MaxUnpacked)
 }
 
 func TestUnpack(t *testing.T) {
@@ -112,7 +112,7 @@ func TestUnpackRefusesABomb(t *testing.T) {
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
-	err = depot.Unpack(context.Background(), sink{}, bytes.NewReader(bomb.Bytes()), int64(bomb.Len()), filepath.Join(t.TempDir(), "in"))
+	err = depot.Unpack(context.Background(), sink{}, bytes.NewReader(bomb.Bytes()), int64(bomb.Len()), filepath.Join(t.TempDir(), "in"), bundle.Zip, bundle.MaxUnpacked)
 	if !errors.Is(err, depot.ErrArchive) || !strings.Contains(err.Error(), "bytes unpacked") {
 		t.Errorf("error %v", err)
 	}
@@ -206,7 +206,7 @@ func TestUnpackStops(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	data := archive.Zip(t, archive.Member{Name: "a", Content: "x"})
-	err := depot.Unpack(ctx, disk.Local{}, bytes.NewReader(data), int64(len(data)), filepath.Join(t.TempDir(), "in"))
+	err := depot.Unpack(ctx, disk.Local{}, bytes.NewReader(data), int64(len(data)), filepath.Join(t.TempDir(), "in"), bundle.Zip, bundle.MaxUnpacked)
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v", err)
 	}

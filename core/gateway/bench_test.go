@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/binary"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
@@ -15,11 +16,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/core/gateway"
@@ -27,6 +31,7 @@ import (
 	"github.com/fescue-edge/fescue/mqtt"
 	"github.com/fescue-edge/fescue/pki"
 	"github.com/fescue-edge/fescue/testkit"
+	"github.com/fescue-edge/fescue/testkit/ports"
 )
 
 // benchFolder has a run of this program be the gateway of a benchmark, whose memory and
@@ -59,11 +64,8 @@ func serveBench(folder string) error {
 	if err != nil {
 		return err
 	}
-	endpoint := new(struct{ router.Endpoint })
 	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	r := router.New(map[fescue.EndpointKind]router.Endpoint{fescue.EndpointDevice: endpoint}, logger)
-	g := gateway.New(gateway.Options{Publisher: r, Logger: logger, Certificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &pair, nil }})
-	endpoint.Endpoint = g
+	g, r := routed(gateway.Options{Logger: logger, Certificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &pair, nil }}, nil)
 	g.SetDevices(devices)
 	var rows []fescue.Subscription
 	for n := range pairs {
@@ -149,54 +151,56 @@ func (m *measured) start(cmd *exec.Cmd) {
 	})
 }
 
+// startGateway is a gateway of so many devices.
+func startGateway(b *testing.B, devices int) *measured {
+	m := &measured{b: b}
+	folder, list := prepare(b, devices)
+	m.devices = list
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), benchFolder+"="+folder)
+	m.start(cmd)
+	testkit.Until(b, "the gateway serves", func() bool {
+		text, err := os.ReadFile(filepath.Join(folder, "address"))
+		m.address = string(text)
+		return err == nil
+	})
+	return m
+}
+
+// startMosquitto is a Mosquitto that so many devices may use. It skips the benchmark where
+// that is not installed.
+func startMosquitto(b *testing.B, devices int) *measured {
+	program, err := exec.LookPath("mosquitto")
+	if err != nil {
+		b.Skip("mosquitto (Debian's package of that name) is not installed")
+	}
+	m := &measured{b: b}
+	folder, list := prepare(b, devices)
+	m.devices = list
+	port := ports.Take(b)
+	m.address = fmt.Sprintf("127.0.0.1:%d", port)
+	config := fmt.Sprintf("user root\nlistener %d 127.0.0.1\ncafile %[2]s/ca.pem\ncertfile %[2]s/server.crt\nkeyfile %[2]s/server.key\n"+
+		"require_certificate true\nallow_anonymous true\nlog_type error\n", port, folder)
+	if err := os.WriteFile(filepath.Join(folder, "mosquitto.conf"), []byte(config), 0o600); err != nil {
+		b.Fatal(err)
+	}
+	// A program that Go starts has the limit of open files that Go found.
+	m.start(exec.Command("sh", "-c", `ulimit -n "$(ulimit -H -n)"; exec "$0" -c "$1"`, program, filepath.Join(folder, "mosquitto.conf")))
+	testkit.Until(b, "Mosquitto serves", func() bool {
+		conn, err := net.Dial("tcp", m.address)
+		if err == nil {
+			conn.Close()
+		}
+		return err == nil
+	})
+	return m
+}
+
 // servers runs a benchmark against the gateway, and against Mosquitto where it is
 // installed.
 func servers(b *testing.B, devices int, run func(*testing.B, *measured)) {
-	b.Run("gateway", func(b *testing.B) {
-		m := &measured{b: b}
-		folder, list := prepare(b, devices)
-		m.devices = list
-		cmd := exec.Command(os.Args[0])
-		cmd.Env = append(os.Environ(), benchFolder+"="+folder)
-		m.start(cmd)
-		testkit.Until(b, "the gateway serves", func() bool {
-			text, err := os.ReadFile(filepath.Join(folder, "address"))
-			m.address = string(text)
-			return err == nil
-		})
-		run(b, m)
-	})
-	b.Run("mosquitto", func(b *testing.B) {
-		program, err := exec.LookPath("mosquitto")
-		if err != nil {
-			b.Skip("mosquitto (Debian's package of that name) is not installed")
-		}
-		m := &measured{b: b}
-		folder, list := prepare(b, devices)
-		m.devices = list
-		free, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			b.Fatal(err)
-		}
-		m.address = free.Addr().String()
-		free.Close()
-		_, port, _ := net.SplitHostPort(m.address)
-		config := fmt.Sprintf("user root\nlistener %s 127.0.0.1\ncafile %[2]s/ca.pem\ncertfile %[2]s/server.crt\nkeyfile %[2]s/server.key\n"+
-			"require_certificate true\nallow_anonymous true\nlog_type error\n", port, folder)
-		if err := os.WriteFile(filepath.Join(folder, "mosquitto.conf"), []byte(config), 0o600); err != nil {
-			b.Fatal(err)
-		}
-		// A program that Go starts has the limit of open files that Go found.
-		m.start(exec.Command("sh", "-c", `ulimit -n "$(ulimit -H -n)"; exec "$0" -c "$1"`, program, filepath.Join(folder, "mosquitto.conf")))
-		testkit.Until(b, "Mosquitto serves", func() bool {
-			conn, err := net.Dial("tcp", m.address)
-			if err == nil {
-				conn.Close()
-			}
-			return err == nil
-		})
-		run(b, m)
-	})
+	b.Run("gateway", func(b *testing.B) { run(b, startGateway(b, devices)) })
+	b.Run("mosquitto", func(b *testing.B) { run(b, startMosquitto(b, devices)) })
 }
 
 func (m *measured) connect(id identity) *mqtt.Client {
@@ -266,74 +270,168 @@ func BenchmarkIdleDevice(b *testing.B) {
 	})
 }
 
+// stream is 50 publishers and as many subscribers, each with a topic of its own.
+type stream struct {
+	*measured
+	qos                     byte
+	publishers, subscribers []*mqtt.Client
+}
+
+func (m *measured) stream(qos byte) *stream {
+	m.b.Helper()
+	s := &stream{measured: m, qos: qos}
+	for n := range pairs {
+		publisher, subscriber := m.connect(m.devices[2*n]), m.connect(m.devices[2*n+1])
+		if err := subscriber.Send(&mqtt.Subscribe{ID: 1, Filters: []mqtt.Subscription{{Filter: fmt.Sprintf("t/%d", n), QoS: qos}}}); err != nil {
+			m.b.Fatal(err)
+		}
+		if _, err := subscriber.Read(); err != nil {
+			m.b.Fatal(err)
+		}
+		s.publishers, s.subscribers = append(s.publishers, publisher), append(s.subscribers, subscriber)
+	}
+	return s
+}
+
+// carry has each publisher send so many messages of 128 bytes: turn waits for the time of
+// each and writes what it likes into the payload, arrived learns of each that has come.
+func (s *stream) carry(each int, turn func(publisher, number int, payload []byte), arrived func(subscriber int, payload []byte)) {
+	b := s.b
+	var running sync.WaitGroup
+	for n := range pairs {
+		running.Go(func() {
+			for range each {
+				p, err := s.subscribers[n].Read()
+				if err != nil {
+					b.Error(err)
+					return
+				}
+				if id := p.(*mqtt.Publish).ID; id > 0 {
+					_ = s.subscribers[n].Send(&mqtt.Puback{ID: id})
+				}
+				arrived(n, p.(*mqtt.Publish).Payload)
+			}
+		})
+		if s.qos > 0 {
+			running.Go(func() {
+				for range each {
+					if _, err := s.publishers[n].Read(); err != nil {
+						b.Error(err)
+						return
+					}
+				}
+			})
+		}
+		running.Go(func() {
+			for i := range each {
+				p := &mqtt.Publish{Topic: fmt.Sprintf("t/%d", n), Payload: make([]byte, 128), QoS: s.qos}
+				turn(n, i, p.Payload)
+				if s.qos > 0 {
+					p.ID = uint16(i%60000 + 1)
+				}
+				if err := s.publishers[n].Send(p); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	running.Wait()
+}
+
+// saturate sends with so many messages of each publisher on the way, and returns the rate.
+func (s *stream) saturate(each, inFlight int) (rate float64) {
+	room := make([]chan struct{}, pairs)
+	for n := range room {
+		room[n] = make(chan struct{}, inFlight)
+	}
+	began := time.Now()
+	s.carry(each, func(n, _ int, _ []byte) { room[n] <- struct{}{} }, func(n int, _ []byte) { <-room[n] })
+	return float64(each*pairs) / time.Since(began).Seconds()
+}
+
+// pace sends at a rate, and returns how long the messages took, from when each was due.
+func (s *stream) pace(each int, rate float64) (took []time.Duration) {
+	interval := time.Duration(float64(pairs) / rate * float64(time.Second))
+	var mu sync.Mutex
+	began := time.Now()
+	ticks := make([]*time.Ticker, pairs)
+	for n := range ticks {
+		ticks[n] = time.NewTicker(max(interval, time.Millisecond))
+		defer ticks[n].Stop()
+	}
+	s.carry(each, func(n, i int, payload []byte) {
+		due := began.Add(time.Duration(i)*interval + interval*time.Duration(n)/pairs)
+		for time.Now().Before(due) {
+			<-ticks[n].C
+		}
+		binary.BigEndian.PutUint64(payload, uint64(due.UnixNano()))
+	}, func(_ int, payload []byte) {
+		passed := time.Since(time.Unix(0, int64(binary.BigEndian.Uint64(payload))))
+		mu.Lock()
+		took = append(took, passed)
+		mu.Unlock()
+	})
+	slices.Sort(took)
+	return took
+}
+
+// generator is the CPU that this process, which is all clients, has used, in seconds.
+func generator() float64 {
+	var u unix.Rusage
+	_ = unix.Getrusage(unix.RUSAGE_SELF, &u)
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano()).Seconds()
+}
+
 // BenchmarkForward is what goes from 50 publishers to 50 subscribers, with 20 messages of
-// each publisher on the way.
+// each publisher on the way, and with one.
 func BenchmarkForward(b *testing.B) {
-	const inFlight = 20
+	for _, inFlight := range []int{20, 1} {
+		for _, qos := range []byte{0, 1} {
+			b.Run(fmt.Sprintf("%d/QoS%d", inFlight, qos), func(b *testing.B) {
+				servers(b, 2*pairs, func(b *testing.B, m *measured) {
+					s := m.stream(qos)
+					each := b.N/pairs + 1
+					cpu, own := m.cpu(), generator()
+					b.ResetTimer()
+					rate := s.saturate(each, inFlight)
+					b.StopTimer()
+					sent := float64(each * pairs)
+					b.ReportMetric(rate, "messages/s")
+					b.ReportMetric((m.cpu()-cpu)/sent*1e6, "µs-CPU/message")
+					b.ReportMetric((generator()-own)/sent*1e6, "µs-clients/message")
+				})
+			})
+		}
+	}
+}
+
+// BenchmarkAtHalf is how long messages take at half of the rate that Mosquitto reaches in
+// the same run, from when each was due. The servers take turns. It is to be run once.
+func BenchmarkAtHalf(b *testing.B) {
+	const turns, seconds = 3, 4
 	for _, qos := range []byte{0, 1} {
 		b.Run(fmt.Sprintf("QoS%d", qos), func(b *testing.B) {
-			servers(b, 2*pairs, func(b *testing.B, m *measured) {
-				var running sync.WaitGroup
-				each := b.N/pairs + 1
-				publishers, subscribers := make([]*mqtt.Client, pairs), make([]*mqtt.Client, pairs)
-				for n := range pairs {
-					publishers[n], subscribers[n] = m.connect(m.devices[2*n]), m.connect(m.devices[2*n+1])
-					filter := fmt.Sprintf("t/%d", n)
-					if err := subscribers[n].Send(&mqtt.Subscribe{ID: 1, Filters: []mqtt.Subscription{{Filter: filter, QoS: qos}}}); err != nil {
-						b.Fatal(err)
-					}
-					if _, err := subscribers[n].Read(); err != nil {
-						b.Fatal(err)
-					}
+			for b.Loop() {
+				mosquitto := startMosquitto(b, 2*pairs).stream(qos)
+				gateway := startGateway(b, 2*pairs).stream(qos)
+				half := mosquitto.saturate(1000, 20) / 2
+				each := int(half*seconds)/pairs + 1
+				var theirs, ours []time.Duration
+				own := generator()
+				began := time.Now()
+				for range turns {
+					theirs = append(theirs, mosquitto.pace(each, half)...)
+					ours = append(ours, gateway.pace(each, half)...)
 				}
-				cpu, began := m.cpu(), time.Now()
-				b.ResetTimer()
-				for n := range pairs {
-					room := make(chan struct{}, inFlight)
-					running.Go(func() {
-						for range each {
-							p, err := subscribers[n].Read()
-							if err != nil {
-								b.Error(err)
-								return
-							}
-							if id := p.(*mqtt.Publish).ID; id > 0 {
-								_ = subscribers[n].Send(&mqtt.Puback{ID: id})
-							}
-							<-room
-						}
-					})
-					if qos > 0 {
-						running.Go(func() {
-							for range each {
-								if _, err := publishers[n].Read(); err != nil {
-									b.Error(err)
-									return
-								}
-							}
-						})
-					}
-					running.Go(func() {
-						payload := make([]byte, 128)
-						for i := range each {
-							room <- struct{}{}
-							p := &mqtt.Publish{Topic: fmt.Sprintf("t/%d", n), Payload: payload, QoS: qos}
-							if qos > 0 {
-								p.ID = uint16(i%60000 + 1)
-							}
-							if err := publishers[n].Send(p); err != nil {
-								b.Error(err)
-								return
-							}
-						}
-					})
-				}
-				running.Wait()
-				b.StopTimer()
-				sent := float64(each * pairs)
-				b.ReportMetric(sent/time.Since(began).Seconds(), "messages/s")
-				b.ReportMetric((m.cpu()-cpu)/sent*1e6, "µs-CPU/message")
-			})
+				slices.Sort(theirs)
+				slices.Sort(ours)
+				p99 := func(list []time.Duration) float64 { return list[len(list)*99/100].Seconds() * 1000 }
+				b.ReportMetric(half, "messages/s")
+				b.ReportMetric(p99(theirs), "ms-p99-mosquitto")
+				b.ReportMetric(p99(ours), "ms-p99-gateway")
+				b.ReportMetric((generator()-own)/time.Since(began).Seconds(), "CPUs-clients")
+			}
 		})
 	}
 }

@@ -26,6 +26,7 @@ type client struct {
 	session *mqtt.Session
 	device  *device
 	will    *mqtt.Publish
+	acks    acks
 }
 
 func (c *client) serve(ctx context.Context) {
@@ -34,7 +35,12 @@ func (c *client) serve(ctx context.Context) {
 	d := c.device
 	if err != nil && c.will != nil && g.devices.Load().byThing[d.thing] == d {
 		// What is due is sent even when the core stops.
-		_ = g.publish(context.WithoutCancel(ctx), d, c.will)
+		lost := func(err error) {
+			if err != nil {
+				g.refused.log("last will", d.thing, nil, fmt.Errorf("client device %q: %w", d.thing, err))
+			}
+		}
+		lost(g.publish(context.WithoutCancel(ctx), d, c.will, lost))
 	}
 	thing := ""
 	if d != nil {
@@ -61,6 +67,9 @@ func (c *client) Connect(_ context.Context, s *mqtt.Session, m *mqtt.Connect) mq
 	d, present, err := g.admit(c, m.ClientID, m.CleanSession)
 	if err != nil {
 		g.refused.log("CONNECT", c.certificate, c.conn.RemoteAddr(), err)
+		if m.ClientID == "" {
+			return mqtt.Connack{Code: mqtt.RefusedIdentifier} // MQTT 3.1.1, 3.1.3.1
+		}
 		return mqtt.Connack{Code: mqtt.RefusedNotAuthorized}
 	}
 	inbound.Work(c.conn)
@@ -70,20 +79,37 @@ func (c *client) Connect(_ context.Context, s *mqtt.Session, m *mqtt.Connect) mq
 }
 
 // Publish implements mqtt.Handler. A message with QoS 1 is acknowledged when every
-// target has taken it or missed it.
+// target has taken it or missed it, and the disk has it, if it is to go there.
 func (c *client) Publish(ctx context.Context, p *mqtt.Publish) error {
-	if p.QoS > 1 {
-		return fmt.Errorf("%w: a message with QoS 2", ErrForbidden)
+	switch p.QoS {
+	case 0:
+		return c.gateway.publish(ctx, c.device, p, func(error) {})
+	case 1:
+		due := c.acks.expect(p.ID)
+		return c.gateway.publish(ctx, c.device, p, func(err error) { c.acknowledge(due, err) })
 	}
-	if err := c.gateway.publish(ctx, c.device, p); err != nil || p.QoS == 0 {
-		return err
+	return fmt.Errorf("%w: a message with QoS 2", ErrForbidden)
+}
+
+// acknowledge sends the device the PUBACK of a message. One that could not be kept gets
+// none: there is no way to say so in MQTT 3.1.1 but to end the connection, after which
+// the device sends it again.
+func (c *client) acknowledge(due *ack, err error) {
+	if err != nil {
+		c.gateway.refused.log("message", c.certificate, c.conn.RemoteAddr(), fmt.Errorf("client device %s: a message could not be kept, and its connection is ended so that it is sent again: %w", c.device.thing, err))
+		c.session.Close(err)
+		return
 	}
-	return c.session.Send(&mqtt.Puback{ID: p.ID})
+	c.acks.done(due, func(id uint16) {
+		// A failure ends the connection.
+		_ = c.session.Send(&mqtt.Puback{ID: id})
+	})
 }
 
 // publish gives the router a message of a device. The error is that of a message
-// that no device may send.
-func (g *Gateway) publish(ctx context.Context, d *device, p *mqtt.Publish) error {
+// that no device may send; otherwise kept is called when the message is where it is to
+// be, or why it is not.
+func (g *Gateway) publish(ctx context.Context, d *device, p *mqtt.Publish, kept func(error)) error {
 	if len(p.Payload) > MaxPayload {
 		return fmt.Errorf("%w: a payload of %d bytes, at most %d are", ErrForbidden, len(p.Payload), MaxPayload)
 	}
@@ -92,10 +118,13 @@ func (g *Gateway) publish(ctx context.Context, d *device, p *mqtt.Publish) error
 	}
 	if service := topic.AnsweredBy(p.Topic); service != "" {
 		g.refused.log("message", d.thing, nil, fmt.Errorf("client device %s: %s is for the %s service to publish to", d.thing, p.Topic, service))
+		kept(nil)
 		return nil
 	}
+	d.in.Add(1)
 	// Retain is not heeded: nothing is kept for those who subscribe later.
-	return g.o.Publisher.Publish(ctx, router.Message{Source: d.arn, Topic: p.Topic, Payload: p.Payload, Once: p.QoS == 0}, false)
+	g.o.Publisher.Send(ctx, router.Message{Source: d.arn, Topic: p.Topic, Payload: p.Payload, Once: p.QoS == 0}, kept)
+	return nil
 }
 
 // Subscribe implements mqtt.Handler. Every filter that is one is taken.

@@ -2,10 +2,14 @@ package gateway
 
 import (
 	"errors"
+	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/fescue-edge/fescue/core/router"
+	"github.com/fescue-edge/fescue/corelink"
 	"github.com/fescue-edge/fescue/mqtt"
 	"github.com/fescue-edge/fescue/topic"
 )
@@ -43,9 +47,36 @@ type device struct {
 	waiting []*mqtt.Publish
 	flying  int
 	lastID  uint16
+	// last is the connection that it has or had last; since is when that began or ended.
+	last  connection
+	since time.Time
+	// in and out count messages from and to it.
+	in, out atomic.Uint64
 	// held and bytes are what counts for the bounds: what waits, and what places
 	// were taken for.
 	held, bytes int
+}
+
+// connection is what is known of one.
+type connection struct {
+	from     net.Addr
+	notAfter time.Time
+}
+
+// activity is what the device does.
+func (d *device) activity() corelink.DeviceActivity {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	a := corelink.DeviceActivity{Thing: d.thing, Connected: d.client != nil, In: d.in.Load(), Out: d.out.Load(), Waiting: len(d.waiting)}
+	if d.since.IsZero() {
+		return a
+	}
+	since, end := d.since.UTC(), d.last.notAfter.UTC()
+	a.Since, a.CertificateEnd = &since, &end
+	if host, _, err := net.SplitHostPort(d.last.from.String()); err == nil {
+		a.Address = host
+	}
+	return a
 }
 
 func newDevice(arn, thing string) *device { return &device{arn: arn, thing: thing} }
@@ -62,6 +93,7 @@ func (d *device) connected() *client {
 func (d *device) take(c *client, clean bool) (present bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.last, d.since = connection{c.conn.RemoteAddr(), c.notAfter}, c.gateway.o.Now()
 	if old := d.client; old != nil {
 		old.session.Close(ErrTakenOver)
 	}
@@ -88,7 +120,7 @@ func (d *device) leave(c *client) {
 	if d.client != c {
 		return
 	}
-	d.client = nil
+	d.client, d.since = nil, c.gateway.o.Now()
 	if !d.lasting {
 		d.reset()
 	}
@@ -171,7 +203,12 @@ func (d *device) reserveOnce(p *mqtt.Publish) (func(bool), error) {
 	case err != nil:
 		return nil, ErrFull
 	}
-	return place, nil
+	return func(deliver bool) {
+		if deliver {
+			d.out.Add(1)
+		}
+		place(deliver)
+	}, nil
 }
 
 // settle has a message with QoS 1 wait for the device, in the place that was taken
@@ -198,6 +235,7 @@ func (d *device) fly() {
 			return
 		}
 		d.flying++
+		d.out.Add(1)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"slices"
 	"sync"
@@ -14,8 +15,10 @@ import (
 	"time"
 
 	"github.com/fescue-edge/fescue/core/router"
+	"github.com/fescue-edge/fescue/corelink"
 	"github.com/fescue-edge/fescue/inbound"
 	"github.com/fescue-edge/fescue/mqtt"
+	"github.com/fescue-edge/fescue/periodic"
 	"github.com/fescue-edge/fescue/pki"
 )
 
@@ -30,7 +33,9 @@ type Device struct {
 
 // Publisher takes what devices publish; the core's router is one.
 type Publisher interface {
-	Publish(ctx context.Context, m router.Message, allOrError bool) error
+	// Send hands a message over without waiting. kept is called once: with nil when
+	// the message is where it is to be, with an error when it is to be sent again.
+	Send(ctx context.Context, m router.Message, kept func(error))
 }
 
 // Protocol is what clients negotiate by ALPN, if anything (AWS IoT Core developer
@@ -258,18 +263,11 @@ func (g *Gateway) Serve(ctx context.Context, l net.Listener) error {
 const acceptPause = 100 * time.Millisecond
 
 func (g *Gateway) expire(ctx context.Context) {
-	tick := time.NewTicker(expiryInterval)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			g.changing.Lock()
-			g.enforce(g.devices.Load())
-			g.changing.Unlock()
-		}
-	}
+	periodic.Every(ctx, expiryInterval, func() {
+		g.changing.Lock()
+		defer g.changing.Unlock()
+		g.enforce(g.devices.Load())
+	})
 }
 
 // serve has a connection shake hands, and its session run in a goroutine of its own:
@@ -289,7 +287,7 @@ func (g *Gateway) serve(ctx context.Context, conn *tls.Conn, running *sync.WaitG
 	running.Go(func() { c.serve(ctx) })
 }
 
-// handshakeFailure tells handshakes apart that fail, for the log: by their cause, since
+// handshakeFailure names why a handshake failed, for the log: by its cause, since
 // nothing is known of the client.
 func handshakeFailure(err error) string {
 	for _, cause := range []error{errUnknown, ErrExpired, context.DeadlineExceeded} {
@@ -308,6 +306,16 @@ func (g *Gateway) Reserve(_ context.Context, target string, m router.Message) (f
 		return nobody, nil
 	}
 	return d.reserve(m)
+}
+
+// Activity is what the client devices do, by thing.
+func (g *Gateway) Activity() []corelink.DeviceActivity {
+	devices := g.devices.Load().byThing
+	list := make([]corelink.DeviceActivity, 0, len(devices))
+	for _, thing := range slices.Sorted(maps.Keys(devices)) {
+		list = append(list, devices[thing].activity())
+	}
+	return list
 }
 
 // nobody is where messages go that nobody wants.

@@ -34,6 +34,7 @@ func arn(thing string) string { return "arn:aws:iot:us-east-1:123456789012:thing
 // site is a gateway with a router, on a port of its own.
 type site struct {
 	*gateway.Gateway
+	spool   spool
 	router  *router.Router
 	address string
 	log     *logBuffer
@@ -45,22 +46,7 @@ type site struct {
 }
 
 // logBuffer is a log that can be read while it is written.
-type logBuffer struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
-}
+type logBuffer struct{ testkit.Buffer }
 
 // lines counts the lines that have a text.
 func (b *logBuffer) lines(text string) int { return strings.Count(b.String(), text) }
@@ -77,17 +63,17 @@ func open(t testing.TB, o gateway.Options) *site {
 	}
 	s := &site{log: new(logBuffer), now: time.Now()}
 	o.Logger = slog.New(slog.NewTextHandler(s.log, nil))
-	o.Certificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return leaf, nil }
-	o.Now = func() time.Time {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		return s.now
+	if o.Certificate == nil {
+		o.Certificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return leaf, nil }
 	}
-	endpoint := new(struct{ router.Endpoint })
-	s.router = router.New(map[fescue.EndpointKind]router.Endpoint{fescue.EndpointDevice: endpoint}, o.Logger)
-	o.Publisher = s.router
-	s.Gateway = gateway.New(o)
-	endpoint.Endpoint = s.Gateway
+	if o.Now == nil {
+		o.Now = func() time.Time {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return s.now
+		}
+	}
+	s.Gateway, s.router = routed(o, &s.spool)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -103,6 +89,16 @@ func open(t testing.TB, o gateway.Options) *site {
 		}
 	})
 	return s
+}
+
+// routed makes a gateway and the router between its devices.
+func routed(o gateway.Options, cloud router.CloudLink) (*gateway.Gateway, *router.Router) {
+	endpoint := new(struct{ router.Endpoint })
+	r := router.New(map[fescue.EndpointKind]router.Endpoint{fescue.EndpointDevice: endpoint, fescue.EndpointCloud: router.ToCloud(cloud, func(router.Message, error) {})}, o.Logger)
+	o.Publisher = r
+	g := gateway.New(o)
+	endpoint.Endpoint = g
+	return g, r
 }
 
 func (s *site) wait(d time.Duration) {
@@ -550,6 +546,15 @@ func TestAttackers(t *testing.T) {
 			p.ended()
 		}
 	}
+	will := func(topic string) func(*testing.T, *site, identity) {
+		return func(t *testing.T, s *site, id identity) {
+			p := s.join(t, id, func(c *mqtt.Connect) {
+				c.Will = &mqtt.Publish{Topic: topic, Payload: []byte("astray"), QoS: 1, Retain: true}
+			})
+			p.write([]byte("\xf0\x00")) // no packet: it is due when the connection has ended
+			p.ended()
+		}
+	}
 	message := func(topic string, payload []byte) string {
 		var buf bytes.Buffer
 		if err := mqtt.Encode(&buf, &mqtt.Publish{Topic: topic, Payload: payload}); err != nil {
@@ -638,6 +643,26 @@ func TestAttackers(t *testing.T) {
 		{"another's shadow without a row", func(t *testing.T, s *site, id identity) {
 			s.join(t, id).publish("$aws/things/to/shadow/update", "forged")
 		}, ""},
+		{"reserved topics without a row", func(t *testing.T, s *site, id identity) {
+			p := s.join(t, id)
+			for _, topic := range []string{"$aws/events/presence/connected/to", "$aws/rules/r/t", "$SYS/broker", "$aws/things/to/jobs/get", "$share/g/t"} {
+				p.publish(topic, "forged")
+			}
+		}, ""},
+		{"a message of the jobs service", func(t *testing.T, s *site, id identity) {
+			s.join(t, id).publish("$aws/things/to/jobs/notify", "forged")
+		}, "is for the jobs service to publish to"},
+		{"a message to be retained, without a row", func(t *testing.T, s *site, id identity) {
+			p := s.join(t, id)
+			p.send(&mqtt.Publish{Topic: "t", Payload: []byte("astray"), QoS: 1, ID: 7, Retain: true})
+			if ack, ok := p.read().(*mqtt.Puback); !ok || ack.ID != 7 {
+				t.Errorf("PUBACK %+v", ack)
+			}
+		}, ""},
+		{"a last will without a row", will("t"), ""},
+		{"a last will to another's shadow without a row", will("$aws/things/to/shadow/update"), ""},
+		{"a last will as the shadow service", will("$aws/things/to/shadow/update/accepted"), "is for the shadow service to publish to"},
+		{"a last will on a topic that is too long", will(strings.Repeat("t", 257)), "is too long"},
 		{"CONNECT again and again", func(t *testing.T, s *site, id identity) {
 			for range 10 {
 				s.join(t, id)

@@ -2,10 +2,14 @@ package gateway_test
 
 import (
 	"context"
+	"crypto"
+	"crypto/ecdsa"
 	"crypto/tls"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"errors"
 	"log/slog"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -18,6 +22,7 @@ import (
 
 	"github.com/fescue-edge/fescue/core/gateway"
 	"github.com/fescue-edge/fescue/corelink"
+	"github.com/fescue-edge/fescue/disk"
 	"github.com/fescue-edge/fescue/pki"
 	"github.com/fescue-edge/fescue/testkit"
 )
@@ -30,8 +35,12 @@ type issuer struct {
 	now       time.Time
 	site      corelink.Identity
 	down      error
+	// withholds has no intermediate signed that was promised.
+	withholds bool
 	asked     int
-	places    [][]corelink.CorePlace
+	// key is the owner's for the server's certificate, if there is one.
+	key    crypto.Signer
+	places [][]corelink.CorePlace
 }
 
 func newIssuer(t testing.TB) *issuer {
@@ -50,14 +59,14 @@ func (i *issuer) change(f func()) {
 	f()
 }
 
-func (i *issuer) CreateCertificate(_ context.Context, thing string, csr []byte) (corelink.ServerCertificate, error) {
+func (i *issuer) CreateCertificate(_ context.Context, thing string, asked corelink.CertificateRequest) (corelink.ServerCertificate, error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.asked++
 	if i.down != nil {
 		return corelink.ServerCertificate{}, i.down
 	}
-	request, err := pki.ParseRequest(csr)
+	request, err := pki.ParseRequest([]byte(asked.CSR))
 	if err != nil || thing != "core" {
 		i.t.Errorf("%s: %v", thing, err)
 		return corelink.ServerCertificate{}, err
@@ -66,7 +75,18 @@ func (i *issuer) CreateCertificate(_ context.Context, thing string, csr []byte) 
 	if err != nil {
 		return corelink.ServerCertificate{}, err
 	}
-	return corelink.ServerCertificate{Identity: i.site, Chain: string(pki.EncodeCertificate(leaf.Raw)) + string(i.authority.PEM())}, nil
+	answer := corelink.ServerCertificate{Identity: i.site, Chain: string(pki.EncodeCertificate(leaf.Raw)) + string(i.authority.PEM())}
+	if i.site.Intermediate > 0 && !i.withholds {
+		if request, err = pki.ParseRequest([]byte(asked.IntermediateCSR)); err != nil {
+			return answer, err
+		}
+		made, err := i.authority.SignIntermediate(request.PublicKey, pkix.Name{CommonName: "between"}, i.now, time.Duration(i.site.Intermediate)*time.Second)
+		if err != nil {
+			return answer, err
+		}
+		answer.IntermediateCertificate = string(pki.EncodeCertificate(made.Raw))
+	}
+	return answer, nil
 }
 
 func (i *issuer) UpdateConnectivity(_ context.Context, _ string, places []corelink.CorePlace) error {
@@ -79,17 +99,26 @@ func (i *issuer) UpdateConnectivity(_ context.Context, _ string, places []coreli
 	return nil
 }
 
+// clock is the time of the control plane, and of all others.
+func (i *issuer) clock() time.Time {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.now
+}
+
 // open starts an identity in a folder.
 func (i *issuer) open(t testing.TB, folder string) (*gateway.Identity, *logBuffer) {
 	t.Helper()
+	id, log, _ := i.openOn(t, disk.Local{}, folder)
+	return id, log
+}
+
+// openOn is open on a file system, with what stops it before the test's end.
+func (i *issuer) openOn(t testing.TB, on disk.FS, folder string) (*gateway.Identity, *logBuffer, func()) {
+	t.Helper()
 	log := new(logBuffer)
 	id := gateway.OpenIdentity(gateway.IdentityOptions{
-		Folder: folder, Thing: "core", Issuer: i, Logger: slog.New(slog.NewTextHandler(log, nil)),
-		Now: func() time.Time {
-			i.mu.Lock()
-			defer i.mu.Unlock()
-			return i.now
-		},
+		Folder: folder, Thing: "core", Issuer: i, Logger: slog.New(slog.NewTextHandler(log, nil)), Now: i.clock, Disk: on, Key: i.key,
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
@@ -97,11 +126,12 @@ func (i *issuer) open(t testing.TB, folder string) (*gateway.Identity, *logBuffe
 		defer close(done)
 		id.Run(ctx)
 	}()
-	t.Cleanup(func() {
+	stop := func() {
 		cancel()
 		<-done
-	})
-	return id, log
+	}
+	t.Cleanup(stop)
+	return id, log, stop
 }
 
 func certificate(id *gateway.Identity) *tls.Certificate {
@@ -114,6 +144,30 @@ func another(t testing.TB, id *gateway.Identity, before *tls.Certificate) *tls.C
 	t.Helper()
 	testkit.Until(t, "there is no new certificate", func() bool { c := certificate(id); return c != nil && c != before })
 	return certificate(id)
+}
+
+// TestFirstCertificate: a client that comes before the server's first certificate is
+// served when that is there.
+func TestFirstCertificate(t *testing.T) {
+	t.Parallel()
+	i := newIssuer(t)
+	id, _ := i.open(t, filepath.Join(t.TempDir(), "server"))
+	here, there := net.Pipe()
+	server := tls.Server(here, &tls.Config{GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+		id.Need(true)
+		return id.Certificate(hello)
+	}})
+	roots := x509.NewCertPool()
+	roots.AddCert(i.authority.Certificate)
+	client := tls.Client(there, &tls.Config{RootCAs: roots, ServerName: "127.0.0.1"})
+	served := make(chan error, 1)
+	go func() { served <- server.HandshakeContext(t.Context()) }()
+	if err := client.HandshakeContext(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
 }
 
 func TestIdentity(t *testing.T) {
@@ -151,7 +205,8 @@ func TestIdentity(t *testing.T) {
 	t.Run("a restart without a line has it all", func(t *testing.T) {
 		i.change(func() { i.down = errors.New("no line") })
 		defer i.change(func() { i.down = nil })
-		again, _ := i.open(t, folder)
+		again, _, stop := i.openOn(t, disk.Local{}, folder)
+		defer stop()
 		again.Need(true)
 		if c := certificate(again); c == nil || !c.Leaf.Equal(second.Leaf) {
 			t.Errorf("%v", c)
@@ -180,10 +235,7 @@ func TestIdentity(t *testing.T) {
 		})
 		i.change(func() { i.down = nil })
 		id.Need(true)
-		testkit.Until(t, "it is not renewed when the line is back", func() (good bool) {
-			i.change(func() { good = certificate(id).Leaf.NotAfter.After(i.now) })
-			return good
-		})
+		testkit.Until(t, "it is not renewed when the line is back", func() bool { return certificate(id).Leaf.NotAfter.After(i.clock()) })
 	})
 	t.Run("a reset leaves nothing", func(t *testing.T) {
 		if err := id.Forget(); err != nil {
@@ -194,6 +246,61 @@ func TestIdentity(t *testing.T) {
 			t.Errorf("%v, %v, %v", files, err, certificate(id))
 		}
 	})
+}
+
+// TestOwnersKey: certificates are of the key that the owner gives, which is written down
+// nowhere else; another key has another certificate.
+func TestOwnersKey(t *testing.T) {
+	t.Parallel()
+	i, folder := newIssuer(t), filepath.Join(t.TempDir(), "server")
+	i.site.Intermediate = 1000 * 24 * 3600
+	var keys []crypto.Signer
+	for range 2 {
+		key, err := pki.GenerateKey(pki.ECDSA)
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys = append(keys, key)
+	}
+	isOf := func(c *tls.Certificate, key crypto.Signer) bool {
+		public, ok := key.Public().(*ecdsa.PublicKey)
+		return ok && public.Equal(c.Leaf.PublicKey)
+	}
+	i.key = keys[0]
+	id, _, stop := i.openOn(t, disk.Local{}, folder)
+	id.Need(true)
+	first := another(t, id, nil)
+	if !isOf(first, keys[0]) {
+		t.Error("the certificate is of another key")
+	}
+	text, err := os.ReadFile(filepath.Join(folder, "server.pem"))
+	if err != nil || strings.Contains(string(text), "PRIVATE KEY") || !strings.Contains(string(text), "CERTIFICATE") {
+		t.Errorf("server.pem: %v\n%s", err, text)
+	}
+	stop()
+
+	id, _, stop = i.openOn(t, disk.Local{}, folder)
+	id.Need(true)
+	if c := certificate(id); c == nil || !c.Leaf.Equal(first.Leaf) {
+		t.Error("the core that starts again has another certificate")
+	}
+	i.change(func() { i.down, i.now = errNoLine, i.now.Add(9*24*time.Hour-time.Minute) })
+	id.Notice(corelink.Site{Identity: i.site})
+	if own := another(t, id, certificate(id)); !isOf(own, keys[0]) {
+		t.Error("what the core signs itself is of another key")
+	}
+	stop()
+
+	i.key = keys[1]
+	i.change(func() { i.down = nil })
+	id, log, _ := i.openOn(t, disk.Local{}, folder)
+	if certificate(id) != nil || !strings.Contains(log.String(), "does not match") {
+		t.Errorf("the certificate of a former key: %v\n%s", certificate(id), log)
+	}
+	id.Need(true)
+	if !isOf(another(t, id, nil), keys[1]) {
+		t.Error("the certificate is of the former key")
+	}
 }
 
 // TestSpoiltIdentity: what cannot be read counts as nothing, and is asked for anew.

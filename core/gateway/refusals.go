@@ -36,7 +36,7 @@ func newRefusals(logger *slog.Logger, now func() time.Time) *refusals {
 	return &refusals{logger: logger, now: now, seen: make(map[refusal]*refused)}
 }
 
-// log tells of a refusal. from may be nil.
+// log logs a refusal. from may be nil.
 func (r *refusals) log(what, who string, from net.Addr, cause error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -102,7 +102,7 @@ func (all *connections) add(accepted net.Conn) *conn {
 	}
 	all.mu.Unlock()
 	if oldest != nil {
-		// Its error would tell that it is closed already.
+		// Its error would only say that it is closed already.
 		_ = oldest.Close()
 	}
 	return c

@@ -108,14 +108,14 @@ func TestBoundsBeforeAToken(t *testing.T) {
 		a := start(t)
 		poll := a.connect(t, "GET /2016-11-01/functions/"+own+"/work"+authorized+"\r\n")
 		<-a.polling
-		var strangers []net.Conn
+		var outsiders []net.Conn
 		for range 600 {
-			strangers = append(strangers, a.connect(t, "POST /2016-11-01/health/workers"+head+"Content-Length: 100\r\n\r\n"))
+			outsiders = append(outsiders, a.connect(t, "POST /2016-11-01/health/workers"+head+"Content-Length: 100\r\n\r\n"))
 		}
-		if _, ended := ends(t, strangers[0], 8*time.Second); !ended {
+		if _, ended := ends(t, outsiders[0], 8*time.Second); !ended {
 			t.Error("the oldest of 600 connections is still open")
 		}
-		if _, ended := ends(t, strangers[len(strangers)-1], time.Millisecond); ended {
+		if _, ended := ends(t, outsiders[len(outsiders)-1], time.Millisecond); ended {
 			t.Error("the newest connection was ended")
 		}
 		if got := a.send(t, "POST", "/2016-11-01/functions/"+other, "x"); got.status != http.StatusOK {

@@ -241,7 +241,7 @@ func TestListen(t *testing.T) {
 		defer taken.Close()
 		if l, err := ipc.Listen(taken.Addr().(*net.TCPAddr).Port); err == nil {
 			l.Close()
-			t.Error("a stranger on [::1] would be sent the tokens")
+			t.Error("an outsider on [::1] would be sent the tokens")
 		}
 	})
 	t.Run("only the loopback addresses are served", func(t *testing.T) {

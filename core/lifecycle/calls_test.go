@@ -23,14 +23,14 @@ func TestCalls(t *testing.T) {
 
 	t.Run("an executable answers in bytes", func(t *testing.T) {
 		t.Parallel()
-		r := newRig(t)
+		r := newSite(t)
 		r.apply(executable("Upper", t.TempDir(), "upper"))
 		r.wantResult("Upper", "not json {", "NOT JSON {")
 	})
 
 	t.Run("a function calls another and waits", func(t *testing.T) {
 		t.Parallel()
-		r := newRig(t)
+		r := newSite(t)
 		r.apply(
 			r.python("Caller", `
 from greengrass_ipc_python_sdk.ipc_client import IPCClient
@@ -53,7 +53,7 @@ def handler(event, context):
 
 	t.Run("a published message goes through the router into a function and on to the cloud", func(t *testing.T) {
 		t.Parallel()
-		r := newRig(t)
+		r := newSite(t)
 		const publish = `
 import base64, json, os
 from greengrass_ipc_python_sdk.ipc_client import IPCClient
@@ -100,7 +100,7 @@ def publish(topic, payload, policy=""):
 
 	t.Run("a call that takes too long is ended and its process killed", func(t *testing.T) {
 		t.Parallel()
-		r := newRig(t)
+		r := newSite(t)
 		slow := r.python("Slow", "import time\ndef handler(event, context):\n    while event: time.sleep(1)\n    return 'quick'\n")
 		slow.Timeout = 500 * time.Millisecond
 		r.apply(slow)
@@ -123,7 +123,7 @@ def publish(topic, payload, policy=""):
 
 	t.Run("a result or an error that is too large ends its call at once, and nothing else", func(t *testing.T) {
 		t.Parallel()
-		r := newRig(t)
+		r := newSite(t)
 		large := r.python("Large", `
 def handler(event, context):
     if event == 'raise':
@@ -151,7 +151,7 @@ def handler(event, context):
 
 	t.Run("an exception that cannot say what it is fails its call alone", func(t *testing.T) {
 		t.Parallel()
-		r := newRig(t)
+		r := newSite(t)
 		r.apply(r.python("Mute", `
 class Mute(Exception):
     def __str__(self):
@@ -174,7 +174,7 @@ def handler(event, context):
 
 	t.Run("a process that dies at work fails the call and comes back", func(t *testing.T) {
 		t.Parallel()
-		r := newRig(t)
+		r := newSite(t)
 		r.apply(executable("Crash", t.TempDir(), "crash"))
 		first := r.pid("Crash", invoke.Waiting)
 		got := r.invoke("Crash", "x")
@@ -188,7 +188,7 @@ def handler(event, context):
 
 	t.Run("a token dies with its process", func(t *testing.T) {
 		t.Parallel()
-		r := newRig(t)
+		r := newSite(t)
 		token := r.python("Token", "import os\ndef handler(event, context):\n    return os.environ['AWS_CONTAINER_AUTHORIZATION_TOKEN']\n")
 		r.apply(token)
 		var secret string
@@ -225,7 +225,7 @@ def handler(event, context):
 
 	t.Run("a full queue refuses, and all-or-error delivers to none", func(t *testing.T) {
 		t.Parallel()
-		r := newRig(t, func(o *lifecycle.Options) { o.MaxWorkItems = 2; o.MaxBytes = 1000 })
+		r := newSite(t, func(o *lifecycle.Options) { o.MaxWorkItems = 2; o.MaxBytes = 1000 })
 		r.apply(executable("Silent", t.TempDir(), "silent"), executable("Silent2", t.TempDir(), "silent"))
 		table, err := router.NewTable([]fescue.Subscription{
 			{Id: "1", Source: "s", Subject: "t", Target: arn("Silent")},
@@ -267,7 +267,7 @@ def handler(event, context):
 
 	t.Run("an item that did not reach its process is handed out again, but not for ever", func(t *testing.T) {
 		t.Parallel()
-		r := newRig(t)
+		r := newSite(t)
 		r.apply(executable("Silent", t.TempDir(), "silent"))
 		r.pid("Silent", invoke.Starting)
 		worker := invoke.Worker{ID: r.workers("Silent")[0].WorkerId, FunctionARN: arn("Silent")}
@@ -298,7 +298,7 @@ def handler(event, context):
 
 	t.Run("a log line sent by HTTP is as long as others at most", func(t *testing.T) {
 		t.Parallel()
-		r := newRig(t)
+		r := newSite(t)
 		r.apply(executable("Silent", t.TempDir(), "silent"))
 		r.pid("Silent", invoke.Starting)
 		worker := invoke.Worker{ID: r.workers("Silent")[0].WorkerId, FunctionARN: arn("Silent")}
@@ -313,7 +313,7 @@ def handler(event, context):
 
 	t.Run("the health API shows what workers do", func(t *testing.T) {
 		t.Parallel()
-		r := newRig(t)
+		r := newSite(t)
 		r.apply(executable("Upper", t.TempDir(), "upper"), executable("Silent", t.TempDir(), "silent"))
 		r.pid("Upper", invoke.Waiting)
 		r.pid("Silent", invoke.Starting)

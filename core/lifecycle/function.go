@@ -195,7 +195,10 @@ func (f *function) ended(w *worker, cause string) {
 	s.options.Logger.Log(context.Background(), level, "A function's process ended.",
 		"funcArn", f.spec.ARN, "workerId", w.id, "pid", w.pid, "cause", cause)
 	if !expected {
-		f.counts.restarts++
+		f.count(restarts)
+		if !w.outOfMemory && w.reason == "" {
+			f.count(ungraceful)
+		}
 		f.gate.fail(f.why(w, cause))
 	}
 	if s.closing {

@@ -57,30 +57,31 @@ func (e *InterpreterMissingError) Error() string {
 	return strings.NewReplacer("{runtime}", e.Runtime, "{paths}", fmt.Sprint(e.Paths)).Replace(e.text)
 }
 
-// find returns the interpreter of a runtime for a user, and a container or nil: that
-// very version when it is installed where the user may execute it, otherwise one that stands in for it, which
-// the log says once.
+// find returns the interpreter of a runtime for a user, and a container or nil: one of that
+// very version when it is installed where the user may execute it, by whatever name and in
+// whatever folder, otherwise one that stands in for it, which the log says once.
 func (p *interpreters) find(ctx context.Context, row *runtimes.Runtime, runtime string, who *sandbox.Credential, in *sandbox.Container) (sandbox.HostPath, error) {
 	wanted := row.Wanted(runtime)
 	// closed is why the first that would do cannot be used.
 	var closed error
-	for _, name := range row.Interpreters {
-		for _, path := range p.files(strings.ReplaceAll(name, "{runtime}", runtime)) {
-			found, text, ok := row.Said(p.ask(ctx, row, path))
-			exact := row.Exact(wanted, found)
-			if !ok || !row.Runs(wanted, found) || name == "{runtime}" && !exact {
-				continue
+	for _, exact := range []bool{true, false} {
+		for _, name := range row.Interpreters {
+			for _, path := range p.files(strings.ReplaceAll(name, "{runtime}", runtime)) {
+				found, text, ok := row.Said(p.ask(ctx, row, path))
+				if !ok || !row.Runs(wanted, found) || row.Exact(wanted, found) != exact || name == "{runtime}" && !exact {
+					continue
+				}
+				host := sandbox.HostPath(path)
+				if err := sandbox.Examine(sandbox.Spec{Program: host.Plain(), Dir: "/", Credential: who, Container: in}); err != nil {
+					closed = cmp.Or(closed, err)
+					continue
+				}
+				if !exact && p.first(runtime) {
+					p.warn("The function runtime is not installed; another "+row.Language+" runs its functions.",
+						"runtime", runtime, "installed", text, "executable", path)
+				}
+				return host, nil
 			}
-			host := sandbox.HostPath(path)
-			if err := sandbox.Examine(sandbox.Spec{Program: host.Plain(), Dir: "/", Credential: who, Container: in}); err != nil {
-				closed = cmp.Or(closed, err)
-				continue
-			}
-			if !exact && p.first(runtime) {
-				p.warn("The function runtime is not installed; another "+row.Language+" runs its functions.",
-					"runtime", runtime, "installed", text, "executable", path)
-			}
-			return host, nil
 		}
 	}
 	if closed != nil {

@@ -71,7 +71,7 @@ func (i *item) hand(w *worker) {
 		if i.ended || i.timer != timer {
 			return
 		}
-		i.function.counts.timeouts++
+		i.function.count(timeouts)
 		s.options.Logger.Error("Timing out work item.", "invoker", i.Source,
 			"invocationId", i.ID, "funcArn", i.function.spec.ARN, "workerId", w.id)
 		s.end(i, invoke.Failed(fmt.Sprintf("%s timed out after %v seconds", i.function.spec.ARN, limit.Seconds())))
@@ -97,7 +97,7 @@ func (s *Supervisor) end(i *item, outcome invoke.Outcome) {
 		delete(i.worker.held, i.ID)
 	}
 	if outcome.Error != "" {
-		i.function.counts.errors++
+		i.function.count(failures)
 	}
 	if outcome.Error == invoke.Unhandled {
 		s.options.Logger.Warn("An invocation failed.", "invoker", i.Source, "invocationId", i.ID,

@@ -15,7 +15,7 @@ import (
 )
 
 // java is a function of a class App whose handler is named handle.
-func (r *rig) java(name, source string) plan.Function {
+func (r *site) java(name, source string) plan.Function {
 	r.t.Helper()
 	if _, err := exec.LookPath("/usr/bin/java"); err != nil {
 		r.t.Skip("java is not installed in /usr/bin (Debian's package default-jre-headless); install it to run this test")
@@ -31,7 +31,7 @@ func TestJava(t *testing.T) {
 
 	t.Run("a newer one takes over, with one warning", func(t *testing.T) {
 		t.Parallel()
-		r := newRig(t)
+		r := newSite(t)
 		f := r.java("F", "public class App { public String handle() { return System.getProperty(\"java.class.path\"); } }")
 		r.apply(f)
 		code := string(f.Code)
@@ -44,7 +44,7 @@ func TestJava(t *testing.T) {
 
 	t.Run("where there is none, what to install", func(t *testing.T) {
 		t.Parallel()
-		r := newRig(t, func(o *lifecycle.Options) { o.SearchPath = []string{t.TempDir()} })
+		r := newSite(t, func(o *lifecycle.Options) { o.SearchPath = []string{t.TempDir()} })
 		f := function("F")
 		f.Code, f.Handler, f.Runtime = sandbox.HostPath(t.TempDir()), "App::handle", "java8"
 		problems := r.sup.Check(t.Context(), []plan.Function{f})
@@ -57,7 +57,7 @@ func TestJava(t *testing.T) {
 
 	t.Run("one that cannot load says why, and one that never leaves its static block is alive", func(t *testing.T) {
 		t.Parallel()
-		r := newRig(t)
+		r := newSite(t)
 		r.apply(r.java("Broken", "public class App { static { if (true) throw new RuntimeException(\"no sensor\"); } public void handle() { } }"),
 			r.java("Looping", "public class App { static { System.out.println(\"looping\"); boolean on = true; while (on) { } } public void handle() { } }"))
 		testkit.Until(t, "it loops", func() bool { return strings.Contains(r.logs.String(), "looping") })

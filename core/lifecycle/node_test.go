@@ -31,7 +31,7 @@ func nodeFolder(t *testing.T) string {
 }
 
 // node is a function with a module app whose handler is named handler.
-func (r *rig) node(name, source string) plan.Function {
+func (r *site) node(name, source string) plan.Function {
 	r.t.Helper()
 	f := function(name)
 	f.Code, f.Handler, f.Runtime = sandbox.HostPath(r.t.TempDir()), "app.handler", "nodejs12.x"
@@ -53,7 +53,7 @@ func TestNode(t *testing.T) {
 
 	t.Run("many calls at once, to Python and back, share few connections", func(t *testing.T) {
 		t.Parallel()
-		r := newRig(t)
+		r := newSite(t)
 		target := r.python("Doubler", "def handler(event, context):\n    return event * 2\n")
 		r.apply(target, r.node("Caller", `
 const IPCClient = require('aws-greengrass-ipc-sdk-js');
@@ -67,7 +67,7 @@ exports.handler = (event) => Promise.all(Array.from({length: event}, (_, i) => c
 
 	t.Run("one that takes too long is ended, and runs again", func(t *testing.T) {
 		t.Parallel()
-		r := newRig(t)
+		r := newSite(t)
 		f := r.node("F", "exports.handler = (e, c, cb) => { if (e) for (;;) {} cb(null, process.pid); };")
 		f.Timeout = time.Second
 		r.apply(f)
@@ -82,7 +82,7 @@ exports.handler = (event) => Promise.all(Array.from({length: event}, (_, i) => c
 
 	t.Run("an error that nobody catches is its caller's Unhandled", func(t *testing.T) {
 		t.Parallel()
-		r := newRig(t)
+		r := newSite(t)
 		r.apply(r.node("F", "exports.handler = (e, c, cb) => { setTimeout(() => { throw new Error('uncaught'); }, 1); };"))
 		if got := r.invoke("F", ""); got.Error != invoke.Unhandled {
 			t.Errorf("got %s %s", got.Error, got.Payload)
@@ -92,7 +92,7 @@ exports.handler = (event) => Promise.all(Array.from({length: event}, (_, i) => c
 
 	t.Run("what it prints has levels and origins", func(t *testing.T) {
 		t.Parallel()
-		r := newRig(t)
+		r := newSite(t)
 		f := r.node("F", "console.log('said');\nconsole.warn('careful');\nconsole.error('wrong');\nexports.handler = (e, c, cb) => cb();")
 		r.apply(f)
 		r.wantResult("F", "", "null")
@@ -107,7 +107,7 @@ exports.handler = (event) => Promise.all(Array.from({length: event}, (_, i) => c
 
 	t.Run("one that cannot load says why, and one that never leaves the module level is alive", func(t *testing.T) {
 		t.Parallel()
-		r := newRig(t)
+		r := newSite(t)
 		r.apply(r.node("Broken", "throw new Error('no sensor');"), r.node("Looping", "console.log('looping'); for (;;) {}"))
 		testkit.Until(r.t, "it loops", func() bool { return strings.Contains(r.logs.String(), "looping") })
 		got, err := r.sup.WaitReady(t.Context(), 10*time.Minute)
@@ -122,7 +122,7 @@ exports.handler = (event) => Promise.all(Array.from({length: event}, (_, i) => c
 
 	t.Run("the lists in its environment", func(t *testing.T) {
 		t.Parallel()
-		r := newRig(t)
+		r := newSite(t)
 		f := r.node("F", "exports.handler = (e, c, cb) => cb(null, process.env.NODE_PATH);")
 		f.Environment = map[string]string{"NODE_PATH": "/extra"}
 		r.apply(f)

@@ -23,7 +23,7 @@ func TestOnDemand(t *testing.T) {
 	t.Parallel()
 	t.Run("it starts when called, and is used again", func(t *testing.T) {
 		t.Parallel()
-		r := newRig(t)
+		r := newSite(t)
 		r.apply(onDemand(r.python("F", "import os\ncount = 0\ndef handler(e, c):\n    global count\n    count += 1\n    return count\n")))
 		if got := r.workers("F"); len(got) != 0 {
 			t.Errorf("running before anybody called: %v", got)
@@ -35,7 +35,7 @@ func TestOnDemand(t *testing.T) {
 
 	t.Run("several calls run side by side", func(t *testing.T) {
 		t.Parallel()
-		r := newRig(t)
+		r := newSite(t)
 		// Each call waits until the files of both are there.
 		r.apply(onDemand(r.python("F", `
 import os, time
@@ -65,7 +65,7 @@ def handler(event, context):
 
 	t.Run("an idle process ends", func(t *testing.T) {
 		t.Parallel()
-		r := newRig(t, func(o *lifecycle.Options) { o.Idle = 10 * time.Millisecond })
+		r := newSite(t, func(o *lifecycle.Options) { o.Idle = 10 * time.Millisecond })
 		r.apply(onDemand(executable("F", t.TempDir(), "upper")))
 		r.wantResult("F", "x", "X")
 		testkit.Until(r.t, "no process is left", func() bool { return len(r.workers("F")) == 0 })
@@ -74,7 +74,7 @@ def handler(event, context):
 
 	t.Run("at the limit, the process that idles longest gives way", func(t *testing.T) {
 		t.Parallel()
-		r := newRig(t, func(o *lifecycle.Options) { o.MaxConcurrent = 2 })
+		r := newSite(t, func(o *lifecycle.Options) { o.MaxConcurrent = 2 })
 		r.apply(
 			onDemand(executable("A", t.TempDir(), "upper")),
 			onDemand(executable("B", t.TempDir(), "upper")),
@@ -91,7 +91,7 @@ def handler(event, context):
 
 	t.Run("one that cannot start fails its calls after some attempts", func(t *testing.T) {
 		t.Parallel()
-		r := newRig(t)
+		r := newSite(t)
 		r.apply(onDemand(executable("F", t.TempDir(), "exit3")))
 		got := r.invoke("F", "x")
 		if got.Error != invoke.Unhandled || !strings.Contains(string(got.Payload), "failed to initialize with reason exited with status 3") {
@@ -104,7 +104,7 @@ def handler(event, context):
 
 	t.Run("one that never asks for work fails its calls", func(t *testing.T) {
 		t.Parallel()
-		r := newRig(t, func(o *lifecycle.Options) { o.InitTimeout = 50 * time.Millisecond })
+		r := newSite(t, func(o *lifecycle.Options) { o.InitTimeout = 50 * time.Millisecond })
 		r.apply(onDemand(executable("F", t.TempDir(), "silent")))
 		got := r.invoke("F", "x")
 		if got.Error != invoke.Unhandled || !strings.Contains(string(got.Payload), "did not ask for work within 50ms") {

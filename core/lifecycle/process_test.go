@@ -19,7 +19,7 @@ import (
 
 func TestEnvironment(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, func(o *lifecycle.Options) {
+	r := newSite(t, func(o *lifecycle.Options) {
 		o.Environment["http_proxy"] = "http://proxy:3128"
 		o.Environment["no_proxy"] = "example.com"
 	})
@@ -69,7 +69,7 @@ func TestEnvironment(t *testing.T) {
 
 func TestOutput(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
+	r := newSite(t)
 	r.apply(r.python("F", `
 import logging, os, sys
 def handler(event, context):
@@ -115,7 +115,7 @@ func TestCredential(t *testing.T) {
 	if err := errors.Join(os.Chmod(dir, 0o755), os.WriteFile(filepath.Join(dir, "run.sh"), []byte(script), 0o755)); err != nil {
 		t.Fatal(err)
 	}
-	r := newRig(t)
+	r := newSite(t)
 	f := function("F")
 	f.Code, f.Handler, f.Runtime = sandbox.HostPath(dir), "run.sh", fescue.ExecutableRuntime
 	f.RunAs = &sandbox.Credential{UID: 54321, GID: 54322, Groups: []uint32{54323}}

@@ -60,7 +60,7 @@ func (g *gate) ready()            { g.decide(Ready, "") }
 func (g *gate) fail(cause string) { g.decide(Failed, cause) }
 
 // aloneBound is how long a function that may work by itself has to stay alive: it need
-// never ask for work, and nothing else tells that it came up.
+// never ask for work, and nothing else shows that it came up.
 const aloneBound = 3 * time.Second
 
 // failureGrace is how long WaitReady goes on after the first failure, so that
@@ -92,12 +92,12 @@ func (s *Supervisor) WaitReady(ctx context.Context, bound time.Duration) ([]Star
 	defer stop()
 	var undecided sync.WaitGroup
 	for _, q := range questions {
-		patience := bound
+		timeout := bound
 		if row := runtimes.Of(q.f.spec.Runtime); row != nil && row.WorksAlone {
-			patience = min(bound, aloneBound)
+			timeout = min(bound, aloneBound)
 		}
 		undecided.Go(func() {
-			timer := time.NewTimer(patience)
+			timer := time.NewTimer(timeout)
 			defer timer.Stop()
 			select {
 			case <-q.g.decided:

@@ -16,7 +16,7 @@ import (
 )
 
 // flood sends messages until one is refused and says how many were taken.
-func (r *rig) flood(source, name string, size int) int {
+func (r *site) flood(source, name string, size int) int {
 	r.t.Helper()
 	for n := range 100000 {
 		settle, err := r.sup.ReserveEvent(arn(name), source, "", make([]byte, size))
@@ -34,8 +34,8 @@ func (r *rig) flood(source, name string, size int) int {
 
 func TestShares(t *testing.T) {
 	t.Parallel()
-	silent := func(t *testing.T, names ...string) *rig {
-		r := newRig(t, func(o *lifecycle.Options) { o.MaxWorkItems = 100; o.MaxBytes = 30000 })
+	silent := func(t *testing.T, names ...string) *site {
+		r := newSite(t, func(o *lifecycle.Options) { o.MaxWorkItems = 100; o.MaxBytes = 30000 })
 		var functions []plan.Function
 		for _, name := range names {
 			functions = append(functions, executable(name, t.TempDir(), "silent"))
@@ -94,7 +94,7 @@ func TestShares(t *testing.T) {
 
 	t.Run("work that is done gives its room back", func(t *testing.T) {
 		t.Parallel()
-		r := newRig(t, func(o *lifecycle.Options) { o.MaxWorkItems = 2; o.MaxBytes = 1000 })
+		r := newSite(t, func(o *lifecycle.Options) { o.MaxWorkItems = 2; o.MaxBytes = 1000 })
 		r.apply(executable("Upper", t.TempDir(), "upper"))
 		for n := range 50 {
 			r.wantResult("Upper", fmt.Sprintf("%0100d", n), fmt.Sprintf("%0100d", n))
@@ -103,7 +103,7 @@ func TestShares(t *testing.T) {
 
 	t.Run("a function with endless work gives a place to one without any", func(t *testing.T) {
 		t.Parallel()
-		r := newRig(t, func(o *lifecycle.Options) { o.MaxConcurrent = 2 })
+		r := newSite(t, func(o *lifecycle.Options) { o.MaxConcurrent = 2 })
 		r.apply(onDemand(executable("Busy", t.TempDir(), "upper")), onDemand(executable("Quiet", t.TempDir(), "upper")))
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()

@@ -22,7 +22,7 @@ func TestStopping(t *testing.T) {
 
 	t.Run("SIGTERM lets a function end by itself", func(t *testing.T) {
 		t.Parallel()
-		r := newRig(t)
+		r := newSite(t)
 		r.apply(r.python("Polite", "import atexit\natexit.register(lambda: print('bye'))\ndef handler(e, c):\n    pass\n"))
 		r.pid("Polite", invoke.Waiting)
 		r.apply()
@@ -36,7 +36,7 @@ func TestStopping(t *testing.T) {
 
 	t.Run("SIGKILL ends one that ignores it", func(t *testing.T) {
 		t.Parallel()
-		r := newRig(t, func(o *lifecycle.Options) { o.StopGrace = 50 * time.Millisecond })
+		r := newSite(t, func(o *lifecycle.Options) { o.StopGrace = 50 * time.Millisecond })
 		r.apply(executable("Stubborn", t.TempDir(), "stubborn"))
 		testkit.Until(r.t, "it ignores SIGTERM", func() bool { return strings.Contains(r.logs.String(), "speaking") })
 		pid := r.pid("Stubborn", invoke.Starting)
@@ -51,7 +51,7 @@ func TestStopping(t *testing.T) {
 
 	t.Run("children go with their function", func(t *testing.T) {
 		t.Parallel()
-		r := newRig(t)
+		r := newSite(t)
 		r.apply(executable("Parent", t.TempDir(), "parent"))
 		var child string
 		testkit.Until(r.t, "the child runs", func() bool {
@@ -66,7 +66,7 @@ func TestStopping(t *testing.T) {
 
 	t.Run("a shutdown that takes too long kills, and nothing starts after it", func(t *testing.T) {
 		t.Parallel()
-		r := newRig(t, func(o *lifecycle.Options) { o.StopGrace = time.Hour })
+		r := newSite(t, func(o *lifecycle.Options) { o.StopGrace = time.Hour })
 		r.apply(executable("Stubborn", t.TempDir(), "stubborn"))
 		testkit.Until(r.t, "it ignores SIGTERM", func() bool { return strings.Contains(r.logs.String(), "speaking") })
 		pid := r.pid("Stubborn", invoke.Starting)
@@ -110,7 +110,7 @@ func TestStopping(t *testing.T) {
 		if err != nil || killErr != nil || len(pids) != 3 {
 			t.Fatalf("the core said %q, %v, %v", line, err, killErr)
 		}
-		r := newRig(t)
+		r := newSite(t)
 		testkit.Until(r.t, "the functions are gone", func() bool { return !alive(pids[0]) && !alive(pids[1]) })
 		if !alive(pids[2]) {
 			t.Log("the grandchild is gone already")

@@ -30,8 +30,10 @@ type Supervisor struct {
 	mu        sync.Mutex
 	closing   bool
 	functions map[string]*function
-	workers   map[string]*worker
-	tokens    map[[sha256.Size]byte]*worker
+	// totals are by ARN without version.
+	totals  map[string]*counts
+	workers map[string]*worker
+	tokens  map[[sha256.Size]byte]*worker
 	// shares are what MaxWorkItems and MaxBytes bound.
 	shares *shares
 	// onDemand counts the processes that MaxConcurrent bounds.
@@ -130,6 +132,7 @@ func (s *Supervisor) Apply(ctx context.Context, specs []plan.Function) (Report, 
 			}
 		}
 	}
+	s.keepTotals()
 	s.mu.Unlock()
 
 	// The old process goes before the new one comes: they may need the same

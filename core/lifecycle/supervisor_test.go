@@ -25,7 +25,7 @@ func TestApply(t *testing.T) {
 
 	t.Run("only what changed is restarted", func(t *testing.T) {
 		t.Parallel()
-		r := newRig(t)
+		r := newSite(t)
 		same := executable("Same", t.TempDir(), "upper")
 		changed := executable("Changed", t.TempDir(), "upper")
 		gone := executable("Gone", t.TempDir(), "upper")
@@ -63,7 +63,7 @@ func TestApply(t *testing.T) {
 
 	t.Run("what waits for a changed function reaches its new version", func(t *testing.T) {
 		t.Parallel()
-		r := newRig(t)
+		r := newSite(t)
 		f := executable("F", t.TempDir(), "silent")
 		r.apply(f)
 		result := make(chan invoke.Outcome, 1)
@@ -84,7 +84,7 @@ func TestApply(t *testing.T) {
 
 	t.Run("what cannot run is reported, and the rest runs", func(t *testing.T) {
 		t.Parallel()
-		r := newRig(t, func(o *lifecycle.Options) { o.SearchPath = []string{t.TempDir()} })
+		r := newSite(t, func(o *lifecycle.Options) { o.SearchPath = []string{t.TempDir()} })
 		dir := t.TempDir()
 		if err := os.WriteFile(filepath.Join(dir, "plain"), nil, 0o644); err != nil {
 			t.Fatal(err)
@@ -139,7 +139,7 @@ func TestApply(t *testing.T) {
 
 	t.Run("a newer Node.js takes over, with one warning", func(t *testing.T) {
 		t.Parallel()
-		r := newRig(t, func(o *lifecycle.Options) { o.SearchPath = []string{nodeFolder(t)} })
+		r := newSite(t, func(o *lifecycle.Options) { o.SearchPath = []string{nodeFolder(t)} })
 		functions := []plan.Function{
 			r.node("One", "exports.handler = (e, c, cb) => cb(null, 1);"), r.node("Two", "exports.handler = (e, c, cb) => cb(null, 2);"),
 		}
@@ -163,6 +163,30 @@ func TestApply(t *testing.T) {
 		}
 	})
 
+	t.Run("the very version is taken, wherever it is", func(t *testing.T) {
+		t.Parallel()
+		folder := nodeFolder(t)
+		said, err := exec.Command(filepath.Join(folder, "node"), "--version").Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		major, _, _ := strings.Cut(strings.TrimPrefix(string(said), "v"), ".")
+		newer := t.TempDir()
+		if err := os.WriteFile(filepath.Join(newer, "node"), []byte("#!/bin/sh\necho v999.0.0\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		r := newSite(t, func(o *lifecycle.Options) { o.SearchPath = []string{newer, folder} })
+		f := r.node("F", "exports.handler = (e, c, cb) => cb(null, process.execPath);")
+		f.Runtime = "nodejs" + major + ".x"
+		r.apply(f)
+		if got := r.invoke("F", ""); got.Error != invoke.Succeeded {
+			t.Errorf("%s %s", got.Error, got.Payload)
+		}
+		if log := r.runtime.String(); strings.Contains(log, "runtime="+f.Runtime+" installed=") {
+			t.Errorf("it is said not to be installed:\n%s", log)
+		}
+	})
+
 	t.Run("another Python 3 takes over, with one warning", func(t *testing.T) {
 		t.Parallel()
 		real, err := exec.LookPath("/usr/bin/python3")
@@ -177,7 +201,7 @@ func TestApply(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(dir, "python3.1"), []byte("#!/bin/sh\nexit 127\n"), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		r := newRig(t, func(o *lifecycle.Options) { o.SearchPath = []string{dir} })
+		r := newSite(t, func(o *lifecycle.Options) { o.SearchPath = []string{dir} })
 		one := r.python("One", "def handler(e, c):\n    return 1\n")
 		two := r.python("Two", "def handler(e, c):\n    return 2\n")
 		one.Runtime, two.Runtime = "python3.1", "python3.1"
@@ -196,12 +220,15 @@ func TestWaitReady(t *testing.T) {
 
 	t.Run("it ends as soon as all are decided, and says how", func(t *testing.T) {
 		t.Parallel()
-		r := newRig(t)
+		r := newSite(t)
 		r.apply(
 			executable("Ready", t.TempDir(), "upper"),
 			executable("Exit", t.TempDir(), "exit3"),
 			r.python("Broken", "print('before')\nraise Exception('no sensor')\n"),
 		)
+		// The first that fails ends the wait for others.
+		testkit.Until(t, "Broken failed", func() bool { return strings.Contains(r.runtime.String(), "no sensor") })
+		r.pid("Ready", invoke.Waiting)
 		got, err := r.sup.WaitReady(t.Context(), 10*time.Minute)
 		if err != nil {
 			t.Fatal(err)
@@ -236,7 +263,7 @@ func TestWaitReady(t *testing.T) {
 
 	t.Run("it does not wait for the others once one has failed", func(t *testing.T) {
 		t.Parallel()
-		r := newRig(t)
+		r := newSite(t)
 		onDemand := executable("Missing", t.TempDir(), "upper")
 		onDemand.Handler, onDemand.Pinned = "nothing", false
 		for name, failing := range map[string]plan.Function{
@@ -268,7 +295,7 @@ func TestWaitReady(t *testing.T) {
 
 	t.Run("of a reason with a traceback one sentence counts, and its log has all", func(t *testing.T) {
 		t.Parallel()
-		r := newRig(t)
+		r := newSite(t)
 		r.apply(r.python("Wordy", `
 import os
 from greengrass_ipc_python_sdk.ipc_client import IPCClient
@@ -301,7 +328,7 @@ os._exit(4)
 
 	t.Run("at the bound, what runs is alive", func(t *testing.T) {
 		t.Parallel()
-		r := newRig(t)
+		r := newSite(t)
 		r.apply(
 			executable("Silent", t.TempDir(), "silent"),
 			r.python("Looping", "import time\nprint('looping')\nwhile True:\n    time.sleep(1)\n"),
@@ -320,7 +347,7 @@ os._exit(4)
 
 	t.Run("it asks only for what the last Apply started", func(t *testing.T) {
 		t.Parallel()
-		r := newRig(t)
+		r := newSite(t)
 		old := executable("Old", t.TempDir(), "silent")
 		r.apply(old)
 		r.apply(old, executable("New", t.TempDir(), "upper"))
@@ -335,7 +362,7 @@ os._exit(4)
 
 	t.Run("it heeds its context", func(t *testing.T) {
 		t.Parallel()
-		r := newRig(t)
+		r := newSite(t)
 		r.apply(executable("Silent", t.TempDir(), "silent"))
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()

@@ -39,6 +39,8 @@ type worker struct {
 	// that never asks.
 	idleTimer, initTimer *time.Timer
 
+	// outOfMemory says that the kernel killed it for its memory.
+	outOfMemory       bool
 	stopping, killing bool
 	stopped, killed   chan struct{}
 	// done is closed when the process is gone and settled.
@@ -106,7 +108,8 @@ func (w *worker) run() {
 		end := p.Wait()
 		if end.OutOfMemory {
 			s.mu.Lock()
-			f.counts.outOfMemory++
+			w.outOfMemory = true
+			f.count(outOfMemory)
 			s.mu.Unlock()
 		}
 		ended <- describe(&f.spec, end)
@@ -138,6 +141,9 @@ func (w *worker) see(p sandbox.Process, ended <-chan string) string {
 		return cause
 	case <-w.killed:
 	case <-grace.C:
+		s.mu.Lock()
+		w.function.count(ungraceful)
+		s.mu.Unlock()
 		s.options.Logger.Warn("A function did not end after SIGTERM and is killed.",
 			"funcArn", w.function.spec.ARN, "workerId", w.id, "after", s.options.StopGrace.String())
 	}

@@ -23,12 +23,12 @@ type file struct {
 // share of the space.
 func (f *file) write(text string, space int64) error {
 	if f.open == nil {
-		if err := f.begin(); err != nil {
+		if err := f.begin(space); err != nil {
 			return err
 		}
 	}
 	if share := space / (keep + 1); f.size > 0 && f.size+int64(len(text)) > share {
-		if err := f.rotate(); err != nil {
+		if err := f.rotate(space); err != nil {
 			return err
 		}
 	}
@@ -37,8 +37,11 @@ func (f *file) write(text string, space int64) error {
 	return err
 }
 
-func (f *file) begin() error {
+func (f *file) begin(space int64) error {
 	if err := os.MkdirAll(filepath.Dir(f.path), 0o700); err != nil {
+		return err
+	}
+	if err := f.trim(space - space/(keep+1)); err != nil {
 		return err
 	}
 	open, err := os.OpenFile(f.path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
@@ -53,20 +56,45 @@ func (f *file) begin() error {
 	return nil
 }
 
-func (f *file) rotate() error {
+// trim removes the oldest rotated files that do not go into room: they are of a time
+// when the log had more.
+func (f *file) trim(room int64) error {
+	for i := range keep {
+		info, err := os.Stat(f.rotated(i + 1))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if room -= info.Size(); room >= 0 {
+			continue
+		}
+		if err := os.Remove(f.rotated(i + 1)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// rotated is the path of the rotated file with a number, of the current one for 0.
+func (f *file) rotated(number int) string {
+	if number == 0 {
+		return f.path
+	}
+	return f.path + "." + strconv.Itoa(number)
+}
+
+func (f *file) rotate(space int64) error {
 	if err := f.close(); err != nil {
 		return err
 	}
 	for i := keep; i > 0; i-- {
-		from := f.path
-		if i > 1 {
-			from += "." + strconv.Itoa(i-1)
-		}
-		if err := os.Rename(from, f.path+"."+strconv.Itoa(i)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := os.Rename(f.rotated(i-1), f.rotated(i)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}
-	return f.begin()
+	return f.begin(space)
 }
 
 func (f *file) close() error {

@@ -187,13 +187,20 @@ func Open(o Options) (*Logs, error) {
 	return l, nil
 }
 
-// Configure changes levels and sizes, as a deployment does.
+// Configure changes levels and sizes, as a deployment does. A log that has less space than
+// before keeps to it from its next line on.
 func (l *Logs) Configure(system, user Component) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, c := range []*Component{&system, &user} {
 		if c.Space <= 0 {
 			c.Space = defaultSpace
+		}
+	}
+	if l.system.Space > system.Space || l.user.Space > user.Space {
+		// Files look at their space as they are opened.
+		if err := l.closeAll(); err != nil {
+			l.dropped++
 		}
 	}
 	l.system, l.user = system, user

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fescue-edge/fescue/bundle"
 	"github.com/fescue-edge/fescue/core/logs"
 )
 
@@ -122,6 +123,45 @@ func TestFunctionLine(t *testing.T) {
 		}
 	})
 
+	t.Run("a smaller space counts for what was written before", func(t *testing.T) {
+		t.Parallel()
+		l, dir := open(t, logs.Component{Space: 64}, logs.Component{})
+		fill := func(n int) {
+			for i := range n {
+				l.FunctionLine("r", "a", "F", at, "INFO", "", fmt.Sprintf("x:1,line %d", i))
+			}
+		}
+		total := func() (bytes int64, files int) {
+			found, err := filepath.Glob(filepath.Join(dir, "user/r/a/F.log*"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, name := range found {
+				info, err := os.Stat(name)
+				if err != nil {
+					t.Fatal(err)
+				}
+				bytes += info.Size()
+			}
+			return bytes, len(found)
+		}
+		fill(3000)
+		if bytes, files := total(); bytes < 32<<10 || files != 4 {
+			t.Fatalf("%d files with %d bytes", files, bytes)
+		}
+		for _, space := range []int{20, 8, 1, 64} {
+			l.Configure(logs.Component{Level: logs.Info}, logs.Component{Level: logs.Info, Space: space})
+			fill(1)
+			if bytes, _ := total(); bytes > int64(space)<<10 {
+				t.Errorf("%d bytes, of %d KB", bytes, space)
+			}
+		}
+		fill(3000)
+		if bytes, files := total(); bytes < 32<<10 || bytes > 64<<10 || files != 4 || l.Dropped() != 0 {
+			t.Errorf("%d files with %d bytes, %d lines dropped", files, bytes, l.Dropped())
+		}
+	})
+
 	t.Run("a file that exists is continued", func(t *testing.T) {
 		t.Parallel()
 		l, dir := open(t, logs.Component{}, logs.Component{})
@@ -199,6 +239,91 @@ func TestHandler(t *testing.T) {
 		if !regexp.MustCompile(pattern).MatchString(lines[i]) {
 			t.Errorf("got  %swant %s", lines[i], want[i])
 		}
+	}
+}
+
+// TestLevels: of each level, for each component and to both destinations, come the lines
+// that are at least as urgent, and no other component's.
+func TestLevels(t *testing.T) {
+	t.Parallel()
+	levels := []logs.Level{logs.Trace, logs.Debug, logs.Info, logs.Warn, logs.Error, logs.Fatal}
+	slogLevels := []slog.Level{logs.SlogTrace, slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError, logs.SlogFatal}
+	for i, level := range levels {
+		for j, shipped := range levels {
+			t.Run(fmt.Sprintf("files from %s, handed on from %s", level, shipped), func(t *testing.T) {
+				t.Parallel()
+				counts := make(map[string]int)
+				dir := filepath.Join(t.TempDir(), "log")
+				c := logs.Component{Level: level, Ship: true, ShipLevel: shipped}
+				other := logs.Component{Level: logs.Fatal}
+				for _, own := range []string{logs.FunctionComponent, logs.SystemComponent} {
+					o := logs.Options{Dir: dir, System: c, User: other, Ship: func(s logs.Source, _ logs.Line) { counts[s.Component]++ }}
+					if own == logs.FunctionComponent {
+						o.System, o.User = other, c
+					}
+					l, err := logs.Open(o)
+					if err != nil {
+						t.Fatal(err)
+					}
+					logger := slog.New(l.Handler("runtime"))
+					for k := range levels {
+						if own == logs.FunctionComponent {
+							l.FunctionLine("r", "a", "F", at, levels[k].String(), "x", "y")
+						} else {
+							logger.Log(t.Context(), slogLevels[k], "y")
+						}
+					}
+					if err := l.Close(); err != nil {
+						t.Fatal(err)
+					}
+				}
+				for component, file := range map[string]string{logs.FunctionComponent: "user/r/a/F.log", logs.SystemComponent: "system/runtime.log"} {
+					text := read(t, dir, file)
+					for k, one := range levels {
+						if got := strings.Contains(text, "]["+one.String()+"]-"); got != (k >= i) {
+							t.Errorf("%s: %s is written: %t", component, one, got)
+						}
+					}
+					if counts[component] != len(levels)-j {
+						t.Errorf("%s: %d lines are handed on", component, counts[component])
+					}
+				}
+			})
+		}
+	}
+}
+
+// TestOf: each member of a logger counts for its component and type alone.
+func TestOf(t *testing.T) {
+	t.Parallel()
+	space := func(n int) *int { return &n }
+	standard := logs.Component{Level: logs.Info}
+	for name, tc := range map[string]struct {
+		loggers      []bundle.Logger
+		system, user logs.Component
+	}{
+		"no logger": {nil, standard, standard},
+		"files of functions": {[]bundle.Logger{{Type: "FileSystem", Component: "Lambda", Level: "DEBUG", Space: space(512)}},
+			standard, logs.Component{Level: logs.Debug, Space: 512}},
+		"files of the core": {[]bundle.Logger{{Type: "FileSystem", Component: "GreengrassSystem", Level: "FATAL", Space: space(1)}},
+			logs.Component{Level: logs.Fatal, Space: 1}, standard},
+		"files without a space": {[]bundle.Logger{{Type: "FileSystem", Component: "Lambda", Level: "WARN"}}, standard, logs.Component{Level: logs.Warn}},
+		"what is sent of functions, whose files stay as they are": {[]bundle.Logger{{Type: "AWSCloudWatch", Component: "Lambda", Level: "ERROR", Space: space(9)}},
+			standard, logs.Component{Level: logs.Info, Ship: true, ShipLevel: logs.Error}},
+		"all four": {[]bundle.Logger{
+			{Type: "FileSystem", Component: "Lambda", Level: "ERROR", Space: space(3)}, {Type: "AWSCloudWatch", Component: "Lambda", Level: "WARN"},
+			{Type: "FileSystem", Component: "GreengrassSystem", Level: "DEBUG", Space: space(4)}, {Type: "AWSCloudWatch", Component: "GreengrassSystem", Level: "FATAL"}},
+			logs.Component{Level: logs.Debug, Space: 4, Ship: true, ShipLevel: logs.Fatal}, logs.Component{Level: logs.Error, Space: 3, Ship: true, ShipLevel: logs.Warn}},
+		"a level that is none":     {[]bundle.Logger{{Type: "FileSystem", Component: "Lambda", Level: "info"}}, standard, standard},
+		"a component that is none": {[]bundle.Logger{{Type: "FileSystem", Component: "OTA", Level: "DEBUG"}}, standard, standard},
+		"a type that is none":      {[]bundle.Logger{{Type: "Syslog", Component: "Lambda", Level: "DEBUG"}}, standard, standard},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if system, user := logs.Of(tc.loggers); system != tc.system || user != tc.user {
+				t.Errorf("%+v and %+v, want %+v and %+v", system, user, tc.system, tc.user)
+			}
+		})
 	}
 }
 

@@ -35,8 +35,8 @@ type CloudWatch struct {
 	// Partition is the core's, Thing its name.
 	Partition fescue.Partition
 	Thing     string
-	// Credentials sign.
-	Credentials aws.CredentialsProvider
+	// Credentials sign lines of a group. ErrRefused of it ends what is left of the group.
+	Credentials func(ctx context.Context, groupID string) (aws.Credentials, error)
 	HTTP        *http.Client
 	Now         func() time.Time
 }
@@ -52,26 +52,45 @@ const (
 // String implements Destination.
 func (c *CloudWatch) String() string { return c.Endpoint.Redacted() }
 
-// Send implements Destination.
+// Send implements Destination. A log that is refused, or that the key may not write yet,
+// does not keep others back.
 func (c *CloudWatch) Send(ctx context.Context, batch *Batch) error {
+	var refused []Log
+	var refusal error
 	for len(batch.Logs) > 0 {
 		l := &batch.Logs[0]
-		if l.Lost > 0 {
-			at := c.Now()
-			if len(l.Lines) > 0 {
-				at = l.Lines[0].At
-			}
-			l.Lines = slices.Insert(l.Lines, 0, logs.Line{At: at, Level: logs.Warn, Text: fmt.Sprintf("core:0,Lines of this log were lost before this one. {\"lines\": %d}", l.Lost)})
-			l.Lost = 0
-		}
-		for len(l.Lines) > 0 {
-			n, err := c.put(ctx, batch.GroupID, *l)
-			if err != nil {
-				return err
-			}
-			l.Lines = l.Lines[n:]
+		switch err := c.sendLog(ctx, batch.GroupID, l); {
+		case errors.Is(err, errDenied):
+			batch.Denied, batch.Denial = append(batch.Denied, *l), err
+		case errors.Is(err, ErrRefused):
+			refused = append(refused, *l)
+			refusal = err
+		case err != nil:
+			batch.Logs = append(batch.Logs, refused...)
+			return err
 		}
 		batch.Logs = batch.Logs[1:]
+	}
+	batch.Logs = refused
+	return refusal
+}
+
+// sendLog sends lines of one log, and takes from it those that are sent.
+func (c *CloudWatch) sendLog(ctx context.Context, groupID string, l *Log) error {
+	if l.Lost > 0 {
+		at := c.Now()
+		if len(l.Lines) > 0 {
+			at = l.Lines[0].At
+		}
+		l.Lines = slices.Insert(l.Lines, 0, logs.Line{At: at, Level: logs.Warn, Text: fmt.Sprintf("core:0,Lines of this log were lost before this one. {\"lines\": %d}", l.Lost)})
+		l.Lost = 0
+	}
+	for len(l.Lines) > 0 {
+		n, err := c.put(ctx, groupID, *l)
+		if err != nil {
+			return err
+		}
+		l.Lines = l.Lines[n:]
 	}
 	return nil
 }
@@ -131,7 +150,7 @@ func (c *CloudWatch) put(ctx context.Context, groupID string, l Log) (int, error
 		LogEvents:     list,
 	}
 	for range 3 {
-		err := c.call(ctx, "PutLogEvents", in)
+		err := c.call(ctx, groupID, "PutLogEvents", in)
 		var refusal *cloudWatchError
 		if !errors.As(err, &refusal) {
 			return n, err
@@ -142,7 +161,7 @@ func (c *CloudWatch) put(ctx context.Context, groupID string, l Log) (int, error
 		case "InvalidSequenceTokenException": // of endpoints that still want one
 			in.SequenceToken = refusal.ExpectedSequenceToken
 		case "ResourceNotFoundException":
-			if err := c.create(ctx, in.LogGroupName, in.LogStreamName); err != nil {
+			if err := c.create(ctx, groupID, in.LogGroupName, in.LogStreamName); err != nil {
 				return 0, err
 			}
 		default:
@@ -153,7 +172,7 @@ func (c *CloudWatch) put(ctx context.Context, groupID string, l Log) (int, error
 }
 
 // create makes group and stream, whichever is missing.
-func (c *CloudWatch) create(ctx context.Context, group, stream string) error {
+func (c *CloudWatch) create(ctx context.Context, groupID, group, stream string) error {
 	for _, call := range []struct {
 		operation string
 		in        any
@@ -161,7 +180,7 @@ func (c *CloudWatch) create(ctx context.Context, group, stream string) error {
 		{"CreateLogGroup", map[string]string{"logGroupName": group}},
 		{"CreateLogStream", map[string]string{"logGroupName": group, "logStreamName": stream}},
 	} {
-		err := c.call(ctx, call.operation, call.in)
+		err := c.call(ctx, groupID, call.operation, call.in)
 		var refusal *cloudWatchError
 		if err != nil && !(errors.As(err, &refusal) && refusal.code() == "ResourceAlreadyExistsException") {
 			return err
@@ -196,17 +215,21 @@ func (e *cloudWatchError) Error() string {
 func (e *cloudWatchError) code() string { return e.Type[strings.LastIndexByte(e.Type, '#')+1:] }
 
 // passing are the refusals after which a call may succeed: when put has done what is
-// missing, when the service has time again, when the credentials are renewed or the
-// role is mended. All others are for good.
+// missing, when the service has time again, when the credentials are renewed. All
+// others are for good.
 var passing = []string{
 	"ResourceNotFoundException", "ResourceAlreadyExistsException", "InvalidSequenceTokenException", "DataAlreadyAcceptedException",
 	"ThrottlingException", "LimitExceededException", "OperationAbortedException", "ServiceUnavailableException",
-	"ExpiredTokenException", "UnrecognizedClientException", "InvalidSignatureException", "RequestExpired", "AccessDeniedException",
+	"ExpiredTokenException", "UnrecognizedClientException", "InvalidSignatureException", "RequestExpired",
 }
+
+// errDenied means that the key may not write a log, as it is for a while after a policy
+// was attached to its role.
+var errDenied = errors.New("not allowed")
 
 const callTimeout = 30 * time.Second
 
-func (c *CloudWatch) call(ctx context.Context, operation string, in any) error {
+func (c *CloudWatch) call(ctx context.Context, groupID, operation string, in any) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	body, err := json.Marshal(in)
@@ -219,7 +242,7 @@ func (c *CloudWatch) call(ctx context.Context, operation string, in any) error {
 	}
 	req.Header.Set("Content-Type", "application/x-amz-json-1.1")
 	req.Header.Set("X-Amz-Target", "Logs_20140328."+operation)
-	credentials, err := c.Credentials.Retrieve(ctx)
+	credentials, err := c.Credentials(ctx, groupID)
 	if err != nil {
 		return fmt.Errorf("%s: credentials: %w", operation, err)
 	}
@@ -242,6 +265,9 @@ func (c *CloudWatch) call(ctx context.Context, operation string, in any) error {
 	refusal := &cloudWatchError{operation: operation, status: resp.StatusCode}
 	if json.Unmarshal(text, refusal) != nil || refusal.Type == "" {
 		refusal.Type, refusal.Message = "Unknown", fmt.Sprintf("%.200q", text)
+	}
+	if refusal.code() == "AccessDeniedException" {
+		return fmt.Errorf("%w: %w", errDenied, refusal)
 	}
 	if resp.StatusCode < http.StatusInternalServerError && !slices.Contains(passing, refusal.code()) {
 		return fmt.Errorf("%w: %w", ErrRefused, refusal)

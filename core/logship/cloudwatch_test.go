@@ -117,9 +117,12 @@ func cloudWatch(t *testing.T) (*watch, *logship.CloudWatch) {
 	}
 	return w, &logship.CloudWatch{
 		Endpoint: endpoint, Partition: fescue.Partition{AWS: "aws", Account: "123456789012", Region: "eu-west-1"}, Thing: "Mill_Core", HTTP: server.Client(),
-		Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
+		Credentials: func(_ context.Context, groupID string) (aws.Credentials, error) {
+			if groupID != "g" {
+				return aws.Credentials{}, fmt.Errorf("%w: another group is deployed", logship.ErrRefused)
+			}
 			return aws.Credentials{AccessKeyID: "AKIAEXAMPLE", SecretAccessKey: "s", SessionToken: "session"}, nil
-		}),
+		},
 		Now: func() time.Time { return wrote },
 	}
 }
@@ -168,13 +171,15 @@ func TestCloudWatch(t *testing.T) {
 		err     string // empty for none
 		refused bool
 		left    int // logs of the batch
+		denied  int
 	}{
 		{name: "an old endpoint's token", refuse: []string{"InvalidSequenceTokenException"}},
 		{name: "what was taken already", refuse: []string{"DataAlreadyAcceptedException"}},
 		{name: "a busy service", refuse: []string{"ServiceUnavailableException"}, err: "503 ServiceUnavailableException", left: 2},
 		{name: "a cut in the middle", refuse: []string{"", "ThrottlingException"}, err: "ThrottlingException", left: 1},
-		{name: "no right", refuse: []string{"AccessDeniedException"}, err: "AccessDeniedException", left: 2},
-		{name: "what it never takes", refuse: []string{"InvalidParameterException"}, err: "InvalidParameterException", refused: true, left: 2},
+		{name: "no right", refuse: []string{"AccessDeniedException"}, denied: 1},
+		{name: "what it never takes", refuse: []string{"InvalidParameterException"}, err: "InvalidParameterException", refused: true, left: 1},
+		{name: "one that it does not take, and one that has to wait", refuse: []string{"AccessDeniedException", "ThrottlingException"}, err: "ThrottlingException", left: 1, denied: 1},
 		{name: "tokens without end", refuse: slices.Repeat([]string{"InvalidSequenceTokenException"}, 3), err: "goes on to ask", left: 2},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -185,11 +190,20 @@ func TestCloudWatch(t *testing.T) {
 			w.refuse = tc.refuse
 			b := batchOf(first)
 			err := c.Send(t.Context(), b)
-			if (err == nil) != (tc.err == "") || err != nil && !strings.Contains(err.Error(), tc.err) || errors.Is(err, logship.ErrRefused) != tc.refused || len(b.Logs) != tc.left {
+			if (err == nil) != (tc.err == "") || err != nil && !strings.Contains(err.Error(), tc.err) || errors.Is(err, logship.ErrRefused) != tc.refused || len(b.Logs) != tc.left || len(b.Denied) != tc.denied {
 				t.Errorf("error %v, %d logs are left", err, len(b.Logs))
 			}
 		})
 	}
+	t.Run("lines of a group that does not run any more", func(t *testing.T) {
+		t.Parallel()
+		w, c := cloudWatch(t)
+		b := batchOf(first)
+		b.GroupID = "before"
+		if err := c.Send(t.Context(), b); !errors.Is(err, logship.ErrRefused) || len(w.calls) > 0 {
+			t.Errorf("%v, after %v", err, w.calls)
+		}
+	})
 	t.Run("many events", func(t *testing.T) {
 		t.Parallel()
 		w, c := cloudWatch(t)

@@ -40,8 +40,11 @@ const (
 	// most.
 	pause = 4 * time.Second
 	hurry = time.Second
-	// refusedPause is how long nothing is sent after a batch was refused.
-	refusedPause = time.Minute
+	// warnPause is between two lines about what is refused.
+	warnPause = time.Minute
+	// denialPatience is how long lines of a log that may not be written are kept for
+	// another try, as permissions take a while to hold.
+	denialPatience = 5 * time.Minute
 	// lastTime bounds the sending of what waits at the end.
 	lastTime = 3 * time.Second
 )
@@ -64,11 +67,17 @@ type Batch struct {
 	// ID is a UUID, GroupID the deployed group.
 	ID, GroupID string
 	Logs        []Log
+	// Denied are logs that a destination took out of Logs because they may not be
+	// written now, perhaps later; Denial is why.
+	Denied []Log
+	Denial error
 }
 
 // lines is how many the batch has, those included that were lost before them.
-func (b *Batch) lines() (n int) {
-	for _, l := range b.Logs {
+func (b *Batch) lines() int { return linesOf(b.Logs) }
+
+func linesOf(list []Log) (n int) {
+	for _, l := range list {
 		n += len(l.Lines) + l.Lost
 	}
 	return n
@@ -92,8 +101,17 @@ type Shipper struct {
 	group  string
 	queues map[logs.Source]*queue
 	size   int
+	// denials are of logs that may not be written.
+	denials map[logs.Source]*denial
 	// lost is how many lines had no room since it was last said.
 	lost int
+}
+
+// denial is what is known of a log that may not be written: since when, how often it was
+// tried, and when it is tried again.
+type denial struct {
+	since, until time.Time
+	tries        int
 }
 
 // queue are the lines of one log that wait.
@@ -105,7 +123,7 @@ type queue struct {
 
 // New makes a shipper.
 func New(to Destination) *Shipper {
-	return &Shipper{to: to, queues: make(map[logs.Source]*queue), ready: make(chan struct{}, 1), full: make(chan struct{}, 1)}
+	return &Shipper{to: to, queues: make(map[logs.Source]*queue), denials: make(map[logs.Source]*denial), ready: make(chan struct{}, 1), full: make(chan struct{}, 1)}
 }
 
 // SetGroup says which group's lines come from now on. What waits of another is let
@@ -116,6 +134,7 @@ func (s *Shipper) SetGroup(id string) {
 	if id != s.group {
 		s.group, s.size = id, 0
 		clear(s.queues)
+		clear(s.denials)
 	}
 }
 
@@ -131,23 +150,34 @@ func (s *Shipper) Add(source logs.Source, line logs.Line) {
 	if s.group == "" {
 		return
 	}
+	q := s.queue(source)
+	q.lines = append(q.lines, line)
+	q.size += cost
+	s.size += cost
+	s.bound(q)
+	signal(s.ready)
+	if s.size > corelink.MaxBatch {
+		signal(s.full)
+	}
+}
+
+// queue is that of a log, made if there is none.
+func (s *Shipper) queue(source logs.Source) *queue {
 	q := s.queues[source]
 	if q == nil {
 		q = new(queue)
 		s.queues[source] = q
 	}
-	q.lines = append(q.lines, line)
-	q.size += cost
-	s.size += cost
+	return q
+}
+
+// bound drops lines until what waits is in its bounds; q has grown.
+func (s *Shipper) bound(q *queue) {
 	for q.size > mostOfLog {
 		s.drop(q)
 	}
 	for s.size > mostOfAll {
 		s.drop(s.largest())
-	}
-	signal(s.ready)
-	if s.size > corelink.MaxBatch {
-		signal(s.full)
 	}
 }
 
@@ -196,22 +226,39 @@ func (s *Shipper) largest() *queue {
 func (s *Shipper) Run(ctx context.Context, logger *slog.Logger) {
 	retry := backoff.Policy{First: time.Second, Most: time.Minute}
 	var batch *Batch
+	refused := refusals{text: "Lines of logs were refused and are lost; others are sent."}
+	denied := refusals{text: "Lines of logs may not be written where they are sent; they are tried again for five minutes, and others are sent."}
 	for failures := 0; ; {
 		wait := pause
 		if batch == nil {
 			if !s.await(ctx) {
 				break
 			}
-			batch = s.take()
+			if batch = s.take(false); batch == nil {
+				continue
+			}
 			wait = 0
 		}
+		logs := len(batch.Logs)
+		sources := sourcesOf(batch.Logs)
 		err := s.to.Send(ctx, batch)
+		if lost := s.putBack(batch, sources); lost > 0 {
+			refused.warn(logger, s.to, lost, batch.Denial)
+		} else if len(batch.Denied) > 0 {
+			denied.warn(logger, s.to, linesOf(batch.Denied), batch.Denial)
+		}
+		batch.Denied = nil
 		switch {
 		case ctx.Err() != nil:
 		case errors.Is(err, ErrRefused):
-			logger.Warn("Lines of logs were refused and are lost; others are sent later.",
-				slog.String("to", s.to.String()), slog.Int("lines", batch.lines()), slog.String("errorString", err.Error()), slog.Duration("after", refusedPause))
-			batch, failures, wait = nil, 0, refusedPause
+			// What a destination takes of a batch shows that it is the rest that it does not
+			// want; one that takes nothing is left alone for longer and longer.
+			failures++
+			if wait = retry.Pause(failures); len(batch.Logs) < logs {
+				failures, wait = 0, pause
+			}
+			refused.warn(logger, s.to, batch.lines(), err)
+			batch = nil
 		case err != nil:
 			failures++
 			wait = retry.Pause(failures)
@@ -233,13 +280,31 @@ func (s *Shipper) Run(ctx context.Context, logger *slog.Logger) {
 	s.finish(context.WithoutCancel(ctx), batch)
 }
 
+// refusals are what is refused, which is logged once in warnPause: each line about it may
+// be the next that is refused.
+type refusals struct {
+	text  string
+	lines int
+	last  time.Time
+}
+
+func (r *refusals) warn(logger *slog.Logger, to Destination, lines int, err error) {
+	r.lines += lines
+	if !r.last.IsZero() && time.Since(r.last) < warnPause {
+		return
+	}
+	logger.Warn(r.text,
+		slog.String("to", to.String()), slog.Int("lines", r.lines), slog.String("errorString", err.Error()))
+	r.lines, r.last = 0, time.Now()
+}
+
 // finish sends what waits, and is done after lastTime.
 func (s *Shipper) finish(ctx context.Context, batch *Batch) {
 	ctx, cancel := context.WithTimeout(ctx, lastTime)
 	defer cancel()
 	for {
 		if batch == nil {
-			batch = s.take()
+			batch = s.take(true)
 		}
 		if batch == nil || s.to.Send(ctx, batch) != nil {
 			return
@@ -264,56 +329,120 @@ func (s *Shipper) sayLost(logger *slog.Logger) {
 // before.
 func (s *Shipper) await(ctx context.Context) bool {
 	for {
-		select {
-		case <-ctx.Done():
-			return false
-		case <-s.ready:
-		}
-		s.mu.Lock()
-		some := s.size > 0
-		s.mu.Unlock()
-		if some {
+		due := s.due()
+		if due == 0 {
 			return s.sleep(ctx, hurry, false)
 		}
+		timer := time.NewTimer(due)
+		select {
+		case <-ctx.Done():
+		case <-s.ready:
+		case <-timer.C:
+		}
+		timer.Stop()
+		if ctx.Err() != nil {
+			return false
+		}
 	}
+}
+
+// due is how long no line that waits is to be sent: at most denialPatience.
+func (s *Shipper) due() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	first := denialPatience
+	for source, q := range s.queues {
+		if len(q.lines) > 0 {
+			first = min(first, s.heldFor(source))
+		}
+	}
+	return first
+}
+
+// heldFor is how long a log is not tried, because it may not be written.
+func (s *Shipper) heldFor(source logs.Source) time.Duration {
+	if d := s.denials[source]; d != nil {
+		return max(0, time.Until(d.until))
+	}
+	return 0
+}
+
+func sourcesOf(list []Log) (sources []logs.Source) {
+	for _, l := range list {
+		sources = append(sources, l.Source)
+	}
+	return sources
+}
+
+// putBack has what was denied of a batch, which had logs of the sources, wait for another
+// try, before the lines that came since, and says how many lines are lost because it was
+// denied for too long. Logs that were taken are not denied any more.
+func (s *Shipper) putBack(batch *Batch, sources []logs.Source) (lost int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if batch.GroupID != s.group {
+		return 0 // they are let go
+	}
+	left := append(sourcesOf(batch.Denied), sourcesOf(batch.Logs)...)
+	for _, source := range sources {
+		if !slices.Contains(left, source) {
+			delete(s.denials, source)
+		}
+	}
+	retry := backoff.Policy{First: 5 * time.Second, Most: time.Minute}
+	for _, l := range batch.Denied {
+		d := s.denials[l.Source]
+		if d == nil {
+			d = &denial{since: time.Now()}
+			s.denials[l.Source] = d
+		}
+		d.tries++
+		d.until = time.Now().Add(retry.Pause(d.tries))
+		if time.Since(d.since) > denialPatience {
+			lost += linesOf([]Log{l})
+			continue
+		}
+		q := s.queue(l.Source)
+		q.lines = append(l.Lines, q.lines...)
+		q.lost += l.Lost
+		for _, line := range l.Lines {
+			q.size += costOf(line)
+			s.size += costOf(line)
+		}
+		s.bound(q)
+	}
+	return lost
 }
 
 // sleep waits, shorter when it is hurried by more lines than a batch takes, and is
 // false when ctx ended before.
 func (s *Shipper) sleep(ctx context.Context, d time.Duration, hurried bool) bool {
+	var full <-chan struct{}
+	if hurried {
+		first := min(d, hurry)
+		if !s.sleep(ctx, first, false) {
+			return false
+		}
+		full, d = s.full, d-first
+	}
 	timer := time.NewTimer(d)
 	defer timer.Stop()
-	if hurried {
-		first := time.NewTimer(min(d, hurry))
-		defer first.Stop()
-		select {
-		case <-ctx.Done():
-			return false
-		case <-first.C:
-		}
-		select {
-		case <-ctx.Done():
-			return false
-		case <-s.full:
-			return true
-		case <-timer.C:
-			return true
-		}
-	}
 	select {
 	case <-ctx.Done():
 		return false
+	case <-full:
 	case <-timer.C:
-		return true
 	}
+	return true
 }
 
-// take makes a batch of what waits, of each log its share; nil when nothing does.
-func (s *Shipper) take() *Batch {
+// take makes a batch of what waits, of each log its share, with those that are held only
+// if all is wanted; nil when nothing waits.
+func (s *Shipper) take(all bool) *Batch {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	// In no order: where there are too many, it is not always the same that wait.
-	sources := slices.Collect(maps.Keys(s.queues))
+	sources := slices.DeleteFunc(slices.Collect(maps.Keys(s.queues)), func(source logs.Source) bool { return !all && s.heldFor(source) > 0 })
 	if len(sources) == 0 {
 		return nil
 	}

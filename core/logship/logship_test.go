@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/fescue-edge/fescue/core/logs"
@@ -201,8 +202,76 @@ func TestRefused(t *testing.T) {
 	to.await(t, "it is tried", func() bool { return to.tried == 1 })
 	to.set(nil)
 	s.Add(source("F"), line("taken"))
+	to.await(t, "what comes later is sent soon", func() bool { f, _ := to.lines("F"); return len(f) == 1 })
 	stop()
 	if f, _ := to.lines("F"); fmt.Sprint(f) != "[taken]" {
 		t.Errorf("%q", f)
+	}
+}
+
+// gated denies lines of one log until it is opened.
+type gated struct {
+	sink
+	open bool
+}
+
+func (g *gated) Send(ctx context.Context, b *logship.Batch) error {
+	g.mu.Lock()
+	open := g.open
+	g.mu.Unlock()
+	taken := *b
+	taken.Logs = nil
+	for _, l := range b.Logs {
+		if l.Name == "closed" && !open {
+			b.Denied, b.Denial = append(b.Denied, l), errors.New("no right")
+			continue
+		}
+		taken.Logs = append(taken.Logs, l)
+	}
+	b.Logs = nil
+	return g.sink.Send(ctx, &taken)
+}
+
+// TestDenied: lines that may not be written are kept for five minutes and keep no others
+// back.
+func TestDenied(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		after time.Duration
+		want  string
+	}{
+		"the role is given the right in time": {3 * time.Minute, "[first second third]"},
+		"too late":                            {20 * time.Minute, "[third]"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				to := new(gated)
+				s, stop := start(t, to)
+				s.Add(source("closed"), line("first"))
+				s.Add(source("F"), line("one"))
+				time.Sleep(10 * time.Second)
+				s.Add(source("closed"), line("second"))
+				s.Add(source("F"), line("two"))
+				time.Sleep(10 * time.Second)
+				to.mu.Lock()
+				if f, _ := to.lines("F"); fmt.Sprint(f) != "[one two]" {
+					t.Errorf("others were kept back: %q", f)
+				}
+				to.mu.Unlock()
+				time.Sleep(tc.after)
+				to.mu.Lock()
+				to.open = true
+				to.mu.Unlock()
+				s.Add(source("closed"), line("third"))
+				time.Sleep(2 * time.Minute)
+				to.mu.Lock()
+				if got, _ := to.lines("closed"); fmt.Sprint(got) != tc.want {
+					t.Errorf("%q, want %s", got, tc.want)
+				}
+				to.mu.Unlock()
+				stop()
+			})
+		})
 	}
 }

@@ -88,8 +88,13 @@ func (c *checker) system(name fescue.SystemFunction, l bundle.Lambda, p *Plan) {
 	if name == fescue.IPDetectorFunction {
 		p.DetectAddresses = true
 	}
-	text, ok := environment.Variables["GG_CONFIG_MAX_SIZE_BYTES"]
-	if !ok || name != fescue.SpoolerFunction {
+	if name != fescue.SpoolerFunction {
+		return
+	}
+	p.SpoolOnDisk = environment.Variables[bundle.SpoolStorage] == bundle.SpoolFileSystem
+	p.CloudKeeps = environment.Variables[bundle.SubscriptionQuality] == bundle.AtLeastOncePersistent
+	text, ok := environment.Variables[bundle.SpoolSize]
+	if !ok {
 		return
 	}
 	size, err := strconv.ParseInt(strings.TrimSpace(text), 10, 64)
@@ -249,7 +254,7 @@ func (c *checker) subscriptions(rows []fescue.Subscription) []fescue.Subscriptio
 	var good []fescue.Subscription
 	for _, r := range rows {
 		if r.Source == "" || r.Target == "" {
-			c.problem("", fescue.SubscriptionInvalid, r.Id, "it lacks a source or a target")
+			c.problem("", fescue.SubscriptionInvalid, r.Id, "it has no source or no target")
 			continue
 		}
 		if err := topic.ValidFilter(r.Subject); err != nil {
@@ -274,6 +279,21 @@ func (c *checker) devices(list []bundle.Identity) []Device {
 			continue
 		}
 		good = append(good, Device{ThingARN: one.ThingArn, Thing: name, CertificateID: id})
+	}
+	return good
+}
+
+// synced checks the things whose shadows are to be kept in step.
+func (c *checker) synced(list []bundle.ShadowSync) []string {
+	var good []string
+	for _, one := range list {
+		thing, err := fescue.ParseARN(one.ThingArn)
+		name, isThing := thing.ThingName()
+		if err != nil || !isThing {
+			c.problem("", fescue.GroupFile, fmt.Sprintf("%q, whose shadow is to be kept in step, is no thing", one.ThingArn))
+			continue
+		}
+		good = append(good, name)
 	}
 	return good
 }

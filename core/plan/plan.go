@@ -32,6 +32,8 @@ type Plan struct {
 	Subscriptions         []fescue.Subscription
 	// Devices are the client devices that may connect.
 	Devices []Device
+	// SyncedThings are the things whose shadows are kept in step with the cloud's.
+	SyncedThings []string
 	// DetectAddresses has the control plane given this machine's addresses, for
 	// client devices.
 	DetectAddresses bool
@@ -45,6 +47,10 @@ type Plan struct {
 	Secrets *secrets.Set
 	// SpoolBytes bounds the queue of messages for the cloud; 0 is the default.
 	SpoolBytes int64
+	// SpoolOnDisk has that queue on the disk.
+	SpoolOnDisk bool
+	// CloudKeeps has the cloud keep what comes from there while the core is away.
+	CloudKeeps bool
 }
 
 // Function is one function of a Plan, ready to run.
@@ -219,7 +225,7 @@ func (p *Planner) Plan(ctx context.Context, m bundle.Manifest, document []byte) 
 	return p.resolve(ctx, m, document, false)
 }
 
-// Check finds what Plan would find, as far as that can be told without the
+// Check finds what Plan would find, as far as that can be known without the
 // packages. It changes nothing.
 func (p *Planner) Check(ctx context.Context, m bundle.Manifest, document []byte) (Plan, []failure.Problem) {
 	return p.resolve(ctx, m, document, true)
@@ -269,6 +275,7 @@ func (p *Planner) resolve(ctx context.Context, m bundle.Manifest, document []byt
 	}
 	plan.Subscriptions = check.subscriptions(d.Subscriptions.Content)
 	plan.Devices = check.devices(group.Devices)
+	plan.SyncedThings = check.synced(d.ShadowSync.Content)
 	plan.Models = check.models
 	check.roots()
 	plan.Functions = check.runnable(ctx, plan.Functions)

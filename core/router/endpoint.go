@@ -4,7 +4,10 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
+
+	"github.com/fescue-edge/fescue/topic"
 )
 
 // Message is what is being routed.
@@ -50,16 +53,28 @@ func (f functions) Reserve(_ context.Context, target string, m Message) (func(bo
 	return f.ReserveEvent(target, m.Source, base64.StdEncoding.EncodeToString(text), m.Payload)
 }
 
-// CloudLink is the part of the connection to the cloud that the router needs.
-type CloudLink interface {
-	// PublishCloud queues a message for the cloud. When its queue is full the
-	// oldest message gives way.
-	PublishCloud(ctx context.Context, topic string, payload []byte) error
+// Keeper is an Endpoint that puts messages onto a disk, which takes its time. It has
+// room for every message.
+type Keeper interface {
+	Endpoint
+	// Keep hands a message over without waiting. kept is called once, from any
+	// goroutine, maybe before Keep returns: with nil when the message will not be lost
+	// any more. A strict message of which that cannot be said is dropped.
+	Keep(target string, m Message, strict bool, kept func(error))
 }
 
-// ToCloud makes an endpoint of the link to the cloud. Its queue always has room
-// for a message, so a place is not taken before the message is handed over;
-// failed is called if that does not succeed.
+// ErrNotForCloud means a topic that the cloud does not take.
+var ErrNotForCloud = errors.New("not a topic for the cloud")
+
+// CloudLink is the part of the connection to the cloud that the router needs.
+type CloudLink interface {
+	// KeepCloud queues a message for the cloud, as Keeper says. When its queue is
+	// full the oldest message gives way.
+	KeepCloud(topic string, payload []byte, strict bool, kept func(error))
+}
+
+// ToCloud makes an endpoint of the link to the cloud. failed is called for a message
+// that is dropped, unless it is a strict one, whose source learns of it.
 func ToCloud(link CloudLink, failed func(m Message, err error)) Endpoint {
 	return cloud{link, failed}
 }
@@ -69,13 +84,36 @@ type cloud struct {
 	failed func(Message, error)
 }
 
-func (c cloud) Reserve(ctx context.Context, _ string, m Message) (func(bool), error) {
+func (c cloud) Reserve(_ context.Context, target string, m Message) (func(bool), error) {
+	if err := forCloud(m.Topic); err != nil {
+		return nil, err
+	}
 	return func(deliver bool) {
-		if !deliver {
-			return
-		}
-		if err := c.link.PublishCloud(ctx, m.Topic, m.Payload); err != nil {
-			c.failed(m, err)
+		if deliver {
+			c.Keep(target, m, false, func(error) {})
 		}
 	}, nil
+}
+
+func (c cloud) Keep(_ string, m Message, strict bool, kept func(error)) {
+	done := func(err error) {
+		if err != nil && !strict {
+			c.failed(m, err)
+			err = nil
+		}
+		kept(err)
+	}
+	if err := forCloud(m.Topic); err != nil {
+		done(err)
+		return
+	}
+	c.link.KeepCloud(m.Topic, m.Payload, strict, done)
+}
+
+// forCloud refuses topics at which the cloud would close the connection.
+func forCloud(name string) error {
+	if service := topic.AnsweredBy(name); service != "" {
+		return fmt.Errorf("%w: the cloud's own %s service alone publishes there", ErrNotForCloud, service)
+	}
+	return nil
 }

@@ -2,11 +2,11 @@ package router_test
 
 import (
 	"bytes"
-	"context"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/core/invoke"
 	"github.com/fescue-edge/fescue/core/router"
 )
 
@@ -109,6 +110,7 @@ type edge struct {
 	mu       sync.Mutex
 	log      []string
 	full     map[string]bool
+	refuses  map[string]error
 	reserved int
 	cloudErr error
 }
@@ -118,6 +120,9 @@ var errFull = errors.New("full")
 func (e *edge) ReserveEvent(arn, _, clientContext string, payload []byte) (func(bool), error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if err := e.refuses[arn]; err != nil {
+		return nil, err
+	}
 	if e.full[arn] {
 		return nil, errFull
 	}
@@ -133,11 +138,13 @@ func (e *edge) ReserveEvent(arn, _, clientContext string, payload []byte) (func(
 	}, nil
 }
 
-func (e *edge) PublishCloud(_ context.Context, topic string, payload []byte) error {
+func (e *edge) KeepCloud(topic string, payload []byte, strict bool, kept func(error)) {
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.log = append(e.log, fmt.Sprintf("cloud %s %s", topic, payload))
-	return e.cloudErr
+	if e.cloudErr == nil || !strict {
+		e.log = append(e.log, fmt.Sprintf("cloud %s %s", topic, payload))
+	}
+	e.mu.Unlock()
+	kept(e.cloudErr)
 }
 
 func TestPublish(t *testing.T) {
@@ -170,6 +177,7 @@ func TestPublish(t *testing.T) {
 		{name: "all, with such a target", source: functionA, topic: "device", all: true, wantErr: router.ErrNoEndpoint},
 		{name: "a message that the cloud link lost", source: functionA, topic: "t", cloudErr: errFull,
 			want: []string{"cloud t m", toB, toA}, wantLog: "lost"},
+		{name: "all, with one that the cloud link lost, reaches nobody", source: functionA, topic: "t", all: true, cloudErr: errFull, wantErr: errFull},
 		{name: "a topic that JSON must quote", source: fescue.CloudEndpoint, topic: `q"uote`,
 			want: []string{functionB + ` {"custom":{"subject":"q\"uote"}} m`}},
 	}
@@ -202,6 +210,104 @@ func TestPublish(t *testing.T) {
 				t.Errorf("log lacks %q: %s", test.wantLog, &log)
 			}
 		})
+	}
+}
+
+// What devices send waits for nothing, and its source learns when it is kept.
+func TestSend(t *testing.T) {
+	t.Parallel()
+	rows := []fescue.Subscription{
+		{Id: "1", Source: device, Subject: "t", Target: fescue.CloudEndpoint},
+		{Id: "2", Source: device, Subject: "t", Target: functionB},
+		{Id: "3", Source: device, Subject: "local", Target: functionB},
+	}
+	toB := functionB + ` {"custom":{"subject":"t"}} m`
+	for name, tc := range map[string]struct {
+		topic    string
+		once     bool
+		cloudErr error
+		want     []string
+		wantErr  error
+	}{
+		"kept":                                 {topic: "t", want: []string{"cloud t m", toB}},
+		"kept, and at most once":               {topic: "t", once: true, want: []string{"cloud t m", toB}},
+		"not kept, which others do not suffer": {topic: "t", cloudErr: errFull, want: []string{toB}, wantErr: errFull},
+		"not kept, and not to be":              {topic: "t", once: true, cloudErr: errFull, want: []string{"cloud t m", toB}},
+		"for nobody":                           {topic: "else"},
+		"for others alone":                     {topic: "local", want: []string{functionB + ` {"custom":{"subject":"local"}} m`}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e := &edge{cloudErr: tc.cloudErr}
+			r := router.New(map[fescue.EndpointKind]router.Endpoint{
+				fescue.EndpointFunction: router.ToFunctions(e),
+				fescue.EndpointCloud:    router.ToCloud(e, func(router.Message, error) {}),
+			}, slog.New(slog.DiscardHandler))
+			r.SetTable(table(t, rows...))
+			var kept []error
+			r.Send(t.Context(), router.Message{Source: device, Topic: tc.topic, Payload: []byte("m"), Once: tc.once}, func(err error) { kept = append(kept, err) })
+			if len(kept) != 1 || !errors.Is(kept[0], tc.wantErr) {
+				t.Errorf("kept was called with %v, want once with %v", kept, tc.wantErr)
+			}
+			if diff := cmp.Diff(tc.want, e.log); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// What the cloud keeps is not taken while a function has no room, and taken else.
+func TestKeptByCloud(t *testing.T) {
+	t.Parallel()
+	toB := functionB + ` {"custom":{"subject":"t"}} m`
+	for name, tc := range map[string]struct {
+		refuses error // of the first function
+		want    []string
+		wantErr error
+	}{
+		"room for all":              {want: []string{functionA + ` {"custom":{"subject":"t"}} m`, toB}},
+		"a function's queue full":   {refuses: fmt.Errorf("%w: 1,024 items", invoke.ErrQueueFull), wantErr: invoke.ErrQueueFull},
+		"a core that stops":         {refuses: invoke.ErrShuttingDown, wantErr: invoke.ErrShuttingDown},
+		"a function that is gone":   {refuses: invoke.ErrNotFound, want: []string{toB}},
+		"larger than what is taken": {refuses: invoke.ErrTooLarge, want: []string{toB}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e := &edge{refuses: map[string]error{functionA: tc.refuses}}
+			r := router.New(map[fescue.EndpointKind]router.Endpoint{fescue.EndpointFunction: router.ToFunctions(e)}, slog.New(slog.DiscardHandler))
+			r.SetTable(table(t,
+				fescue.Subscription{Id: "1", Source: fescue.CloudEndpoint, Subject: "t", Target: functionA},
+				fescue.Subscription{Id: "2", Source: fescue.CloudEndpoint, Subject: "t", Target: functionB},
+				fescue.Subscription{Id: "3", Source: fescue.CloudEndpoint, Subject: "t", Target: device}, // not served here
+			))
+			if err := r.KeptByCloud(t.Context(), "t", []byte("m")); !errors.Is(err, tc.wantErr) {
+				t.Errorf("error %v, want %v", err, tc.wantErr)
+			}
+			if diff := cmp.Diff(tc.want, e.log); diff != "" || e.reserved != 0 {
+				t.Errorf("%d places are taken; %s", e.reserved, diff)
+			}
+		})
+	}
+}
+
+// slowDisk is a link whose disk never has what it was given.
+type slowDisk struct{ strict []bool }
+
+func (s *slowDisk) KeepCloud(_ string, _ []byte, strict bool, _ func(error)) {
+	s.strict = append(s.strict, strict)
+}
+
+// TestPost: it waits for no disk, and drops nothing that the disk does not take.
+func TestPost(t *testing.T) {
+	t.Parallel()
+	var disk slowDisk
+	r := router.New(map[fescue.EndpointKind]router.Endpoint{fescue.EndpointCloud: router.ToCloud(&disk, func(router.Message, error) {})}, slog.New(slog.DiscardHandler))
+	r.SetTable(table(t, fescue.Subscription{Id: "1", Source: device, Subject: "t", Target: fescue.CloudEndpoint}))
+	for range 2 {
+		r.Post(t.Context(), router.Message{Source: device, Topic: "t"})
+	}
+	if diff := cmp.Diff([]bool{false, false}, disk.strict); diff != "" {
+		t.Error(diff)
 	}
 }
 
@@ -246,20 +352,38 @@ func TestSetTable(t *testing.T) {
 }
 
 // BenchmarkRoute is the way of a message among few rows and many.
+// BenchmarkRoute is what finding the targets of a message takes, with the rows of one source
+// and with those of 2,500 devices.
 func BenchmarkRoute(b *testing.B) {
-	for _, n := range []int{10, 10_000} {
-		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			rows := make([]fescue.Subscription, n)
-			for i := range rows {
-				rows[i] = fescue.Subscription{Id: fmt.Sprint(i), Source: functionA, Subject: fmt.Sprintf("a/%d/b", i), Target: functionB}
-				if i%2 == 0 {
-					rows[i].Subject = fmt.Sprintf("a/%d/+", i)
+	for _, sources := range []int{1, 2500} {
+		for _, n := range []int{10, 100, 10_000} {
+			b.Run(fmt.Sprintf("%drows/%dsources", n, min(sources, n)), func(b *testing.B) {
+				rows := make([]fescue.Subscription, n)
+				for i := range rows {
+					rows[i] = fescue.Subscription{Id: fmt.Sprint(i), Source: deviceARN(i % sources), Subject: fmt.Sprintf("a/%d/b", i), Target: deviceARN((i + 1) % 2500)}
+					if i%2 == 0 {
+						rows[i].Subject = fmt.Sprintf("a/%d/+", i)
+					}
 				}
-			}
-			made := table(b, rows...)
-			for b.Loop() {
-				made.Route(functionA, "a/6/b")
-			}
-		})
+				var before, after runtime.MemStats
+				runtime.GC()
+				runtime.ReadMemStats(&before)
+				made := table(b, rows...)
+				runtime.GC()
+				runtime.ReadMemStats(&after)
+				source := deviceARN(6 % sources)
+				for b.Loop() {
+					if len(made.Route(source, "a/6/b")) != 1 {
+						b.Fatal("the row is not found")
+					}
+				}
+				b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/float64(n), "B/row")
+				runtime.KeepAlive(rows)
+			})
+		}
 	}
+}
+
+func deviceARN(n int) string {
+	return fmt.Sprintf("arn:aws:iot:us-east-1:123456789012:thing/Device_%d", n)
 }

@@ -36,7 +36,7 @@ func NewTable(rows []fescue.Subscription) (*Table, error) {
 	subjects := make(map[string]bool)
 	for _, row := range rows {
 		if row.Source == "" || row.Target == "" {
-			return nil, fmt.Errorf("subscription %q lacks a source or a target", row.Id)
+			return nil, fmt.Errorf("subscription %q has no source or no target", row.Id)
 		}
 		if err := topic.ValidFilter(row.Subject); err != nil {
 			return nil, fmt.Errorf("subscription %q: %w", row.Id, err)

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"os/exec"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -54,4 +55,38 @@ func BenchmarkStart(b *testing.B) {
 			p.Wait()
 		}
 	})
+}
+
+// BenchmarkOutOfMemory is the time from the start of a function in a container that takes
+// 16 MB, and more, as fast as it can until all of it is gone: of one that does so itself,
+// and of one whose child does.
+func BenchmarkOutOfMemory(b *testing.B) {
+	s, err := sandbox.Open(sandbox.Options{Folder: b.TempDir(), Init: "/proc/self/exe", Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	if missing := s.Missing(); len(missing) > 0 {
+		b.Skip(missing)
+	}
+	for name, script := range map[string]string{"itself": "exec tail /dev/zero", "a child alone": "tail /dev/zero & sleep 1000"} {
+		b.Run(name, func(b *testing.B) {
+			var most time.Duration
+			for b.Loop() {
+				p, err := s.Start(b.Context(), sandbox.Spec{
+					ID: uuid.NewString(), Program: "/bin/sh", Args: []string{"-c", script}, Dir: "/", Env: []string{"PATH=/usr/bin:/bin"},
+					Credential: user, Container: &sandbox.Container{Memory: 16 << 20},
+				})
+				if err != nil {
+					b.Fatal(err)
+				}
+				start := time.Now()
+				if end := p.Wait(); !end.OutOfMemory {
+					b.Fatalf("it ended with %+v", end)
+				}
+				most = max(most, time.Since(start))
+			}
+			b.ReportMetric(float64(most.Microseconds())/1000, "longest-ms")
+		})
+	}
 }

@@ -28,6 +28,7 @@ type containers struct {
 	limits *limits
 	// shown are folders of the machine that are mounts of their own and needed.
 	shown []HostPath
+	tmpfs bool
 }
 
 // openContainers makes the sandbox one that starts containers, and removes what an
@@ -77,7 +78,15 @@ func (s *Sandbox) openContainers(o Options) (*containers, []string) {
 		}
 		return nil, missing
 	}
-	c := &containers{init: o.Init, folder: HostPath(folder), limits: limits, shown: shownFolders()}
+	c := &containers{init: o.Init, folder: HostPath(folder), limits: limits, shown: shownFolders(), tmpfs: o.OverlayTmpfs}
+	if o.BlockDevices {
+		more, err := blockDeviceFolders()
+		if err != nil {
+			lack("what is mounted on this machine cannot be read: %v", err)
+			return nil, append(missing, c.closeAll()...)
+		}
+		c.shown = withFolders(c.shown, more)
+	}
 	s.containers = c
 	if err := s.tryContainer(); err != nil {
 		lack("a container that was tried failed: %v", err)
@@ -120,6 +129,28 @@ func shownFolders() []HostPath {
 		list = append(list, HostPath(filepath.Dir(path)))
 	}
 	return list
+}
+
+// blockDeviceFolders are where the file systems of block devices are mounted, but for the
+// root, and for what containers have of their own.
+func blockDeviceFolders() (list []HostPath, err error) {
+	mounts, err := mountsBelow("/")
+	for _, m := range mounts {
+		info, err := os.Lstat(m.path)
+		if err != nil || !info.IsDir() || m.path == "/" || !strings.HasPrefix(m.source, "/dev/") ||
+			slices.ContainsFunc(emptied, func(own string) bool { _, ok := below(m.path, own); return ok }) {
+			continue
+		}
+		list = append(list, HostPath(m.path))
+	}
+	return list, err
+}
+
+// withFolders adds folders to a list, each once, one in another after it.
+func withFolders(list, more []HostPath) []HostPath {
+	list = slices.Concat(list, more)
+	slices.Sort(list)
+	return slices.Compact(list)
 }
 
 // contained is a process in a container.
@@ -181,7 +212,7 @@ func (s *Sandbox) contain(ctx context.Context, spec Spec, try bool) (_ *containe
 	o := order{
 		Root: rootPlan{
 			Folder: p.folder, Mounts: outsideIn(spec.Container.Mounts), Devices: spec.Container.Devices, Hidden: spec.Container.Hidden, Shown: c.shown,
-			Sysfs: spec.Container.Sysfs, Memory: spec.Container.Memory,
+			Sysfs: spec.Container.Sysfs, Memory: spec.Container.Memory, Tmpfs: c.tmpfs,
 		},
 		Back: c.limits.back(), Try: try,
 		Program: spec.Program, Dir: spec.Dir, Args: spec.Args, Env: spec.Env, Credential: spec.Credential, Outputs: len(spec.Output),
@@ -261,7 +292,7 @@ func (p *contained) command(orders io.Writer, o order) error {
 		return err
 	}
 	if err := json.NewEncoder(orders).Encode(o); err != nil {
-		return fmt.Errorf("tell the container what to start: %w", err)
+		return fmt.Errorf("send the container what to start: %w", err)
 	}
 	var r report
 	if err := p.reports.Decode(&r); err != nil {

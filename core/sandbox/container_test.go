@@ -3,11 +3,13 @@ package sandbox_test
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -25,8 +27,15 @@ import (
 // where that cannot be.
 func openContainers(t *testing.T, folder string) *sandbox.Sandbox {
 	t.Helper()
-	log := &lines{}
-	s, err := sandbox.Open(sandbox.Options{Folder: folder, Init: "/proc/self/exe", Logger: slog.New(slog.NewTextHandler(writer{log}, nil))})
+	return openContainersWith(t, sandbox.Options{Folder: folder})
+}
+
+// openContainersWith is openContainers with more options than a folder.
+func openContainersWith(t *testing.T, o sandbox.Options) *sandbox.Sandbox {
+	t.Helper()
+	log, folder := &lines{}, o.Folder
+	o.Init, o.Logger = "/proc/self/exe", slog.New(slog.NewTextHandler(writer{log}, nil))
+	s, err := sandbox.Open(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,11 +138,13 @@ func TestContainer(t *testing.T) {
 		want   string
 		status int
 	}{
-		"who it is":                    {"id -u; id -g; id -G; pwd; exit 7", nil, "54321\n54322\n54322 54323\n/lambda", 7},
-		"its own processes alone":      {"set -- /proc/[0-9]*; echo $# $1", nil, "2 /proc/1", 0},
-		"its code to be read":          {"cat run >/dev/null && echo read; touch /lambda/x 2>&1 | grep -o 'Read-only.*'", func(s *sandbox.Spec) { s.Credential = root }, "read\nRead-only file system", 0},
-		"a folder of its own":          {"touch /tmp/x /var/tmp/x && ls /tmp; df -T /tmp | tail -1 | grep -c tmpfs", nil, "x\n0", 1},
-		"root's secrets":               {"cat /etc/shadow | wc -c; ls -A /root /etc/ssh 2>/dev/null", func(s *sandbox.Spec) { s.Credential = root }, "0\n/etc/ssh:\n\n/root:", 0},
+		"who it is":               {"id -u; id -g; id -G; pwd; exit 7", nil, "54321\n54322\n54322 54323\n/lambda", 7},
+		"its own processes alone": {"set -- /proc/[0-9]*; echo $# $1", nil, "2 /proc/1", 0},
+		"its code to be read":     {"cat run >/dev/null && echo read; touch /lambda/x 2>&1 | grep -o 'Read-only.*'", func(s *sandbox.Spec) { s.Credential = root }, "read\nRead-only file system", 0},
+		"a folder of its own":     {"touch /tmp/x /var/tmp/x && ls /tmp; df -T /tmp | tail -1 | grep -c tmpfs", nil, "x\n0", 1},
+		"root's secrets":          {"cat /etc/shadow | wc -c; ls -A /root /etc/ssh 2>/dev/null", func(s *sandbox.Spec) { s.Credential = root }, "0\n/etc/ssh:\n\n/root:", 0},
+		// Guests have both (package guest).
+		"nothing of Fescue's own":      {"cat /etc/fescue/* /var/lib/fescue/* 2>/dev/null | wc -c", func(s *sandbox.Spec) { s.Credential = root }, "0", 0},
 		"nothing of other folders":     {"ls -A " + other, func(s *sandbox.Spec) { s.Container.Hidden = []sandbox.HostPath{sandbox.HostPath(other)} }, "", 0},
 		"devices":                      {"ls /dev | tr '\\n' ' '; echo x >/dev/null && head -c1 /dev/zero | wc -c; test -e /dev/fd/0 && test -w /dev/shm && echo ok", nil, "fd full mqueue null ptmx pts random shm stderr stdin stdout tty urandom zero 1\nok", 0},
 		"no /sys":                      {"ls -A /sys", nil, "", 0},
@@ -158,6 +169,88 @@ func TestContainer(t *testing.T) {
 	}
 	if _, err := os.Stat("/etc/fescue-test"); err == nil {
 		t.Error("what the function wrote is on the machine")
+	}
+}
+
+// TestLayersInMemory: with OverlayTmpfs nothing that a container writes into its root comes
+// to the disk, and it counts as its memory.
+func TestLayersInMemory(t *testing.T) {
+	folder := t.TempDir()
+	for _, inMemory := range []bool{false, true} {
+		t.Run(fmt.Sprint("in memory ", inMemory), func(t *testing.T) {
+			s := openContainersWith(t, sandbox.Options{Folder: folder, OverlayTmpfs: inMemory})
+			out := &lines{}
+			spec := inside(t, "cat /etc/hostname >/dev/null && echo x >/etc/fescue-layer && cat /etc/fescue-layer && exec sleep 1000")
+			spec.Credential, spec.Output = &sandbox.Credential{}, []func(string){out.add, out.add}
+			p, err := s.Start(t.Context(), spec)
+			if err != nil {
+				t.Fatal(err)
+			}
+			testkit.Until(t, "it has not written", func() bool { return strings.Contains(out.String(), "x") })
+			found, err := filepath.Glob(filepath.Join(folder, "containers", "*", "layers", "upper", "etc", "fescue-layer"))
+			if err != nil || (len(found) == 0) != inMemory {
+				t.Errorf("on the disk lies %q; the function says %q", found, out)
+			}
+			if err := p.Signal(syscall.SIGKILL); err != nil {
+				t.Error(err)
+			}
+			p.Wait()
+			if !inMemory {
+				return
+			}
+			spec = inside(t, "head -c 100000000 /dev/zero >/etc/fescue-layer; wc -c </etc/fescue-layer")
+			spec.Credential = &sandbox.Credential{}
+			if out, end := result(t, s, spec); !end.OutOfMemory && !strings.Contains(out, "No space left") {
+				t.Errorf("more than its memory: %q, %v", out, end)
+			}
+		})
+	}
+}
+
+// TestBlockDevices: what is mounted of a block device is seen with BlockDevices, to be
+// read, but for what is hidden.
+func TestBlockDevices(t *testing.T) {
+	source, err := os.MkdirTemp("/opt", "fescue-disk-")
+	if err != nil {
+		t.Skipf("%v; run the tests as root to include this one", err)
+	}
+	t.Cleanup(func() { os.RemoveAll(source) })
+	place, err := os.MkdirTemp("/srv", "fescue-mounted-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.Remove(place) })
+	for _, name := range []string{"seen", "core/key"} {
+		file := filepath.Join(source, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, []byte("text"), 0o644), os.Chmod(source, 0o755), os.Chmod(place, 0o755)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := syscall.Mount(source, place, "", syscall.MS_BIND, ""); err != nil {
+		t.Skipf("%v; run the tests as root to include this one", err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(place, 0); err != nil {
+			t.Error(err)
+		}
+	})
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil || !regexp.MustCompile(`(?m) `+regexp.QuoteMeta(place)+` .* - \S+ /dev/`).Match(mounts) {
+		t.Skipf("what lies in /opt is not of a block device here (%v); run the tests on a disk to include this one", err)
+	}
+	for _, shown := range []bool{false, true} {
+		t.Run(fmt.Sprint("shown ", shown), func(t *testing.T) {
+			s := openContainersWith(t, sandbox.Options{Folder: t.TempDir(), BlockDevices: shown})
+			spec := inside(t, "cat "+place+"/seen 2>/dev/null; cat "+place+"/core/key 2>/dev/null; touch "+place+"/new 2>/dev/null; ls -d /usr")
+			spec.Credential, spec.Container.Hidden = &sandbox.Credential{}, []sandbox.HostPath{sandbox.HostPath(filepath.Join(place, "core"))}
+			want := map[bool]string{false: "/usr", true: "text/usr"}[shown]
+			if out, end := result(t, s, spec); out != want || end.Status.ExitStatus() != 0 {
+				t.Errorf("it says %q, %v; want %q", out, end, want)
+			}
+			if _, err := os.Stat(filepath.Join(source, "new")); err == nil {
+				t.Error("a container has written to the disk")
+			}
+		})
 	}
 }
 
@@ -414,7 +507,7 @@ func TestKilledWhileStarting(t *testing.T) {
 			return first > 0 || len(started) > 0
 		})
 		if first > 0 {
-			for range round / 4 {
+			for range round {
 				firstProcess(spec.ID) // takes a moment
 			}
 			_ = syscall.Kill(first, syscall.SIGKILL)
@@ -431,18 +524,21 @@ func TestKilledWhileStarting(t *testing.T) {
 
 // firstProcess is the number of the first process of a container, 0 before it is there.
 func firstProcess(id string) int {
-	files, _ := filepath.Glob("/proc/[0-9]*/environ")
-	for _, file := range files {
-		// One that cannot be read has ended.
-		if text, _ := os.ReadFile(file); bytes.HasPrefix(text, []byte("GOMAXPROCS=")) && bytes.Contains(text, []byte("/"+id)) {
-			pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(file)))
-			return pid
+	threads, _ := filepath.Glob("/proc/self/task/*/children")
+	for _, thread := range threads {
+		children, _ := os.ReadFile(thread)
+		for child := range strings.FieldsSeq(string(children)) {
+			// One that cannot be read has ended.
+			if text, _ := os.ReadFile("/proc/" + child + "/environ"); bytes.HasPrefix(text, []byte("GOMAXPROCS=")) && bytes.Contains(text, []byte("/"+id)) {
+				pid, _ := strconv.Atoi(child)
+				return pid
+			}
 		}
 	}
 	return 0
 }
 
-// TestContainersThatDoNotStart: the cause is told, and nothing stays.
+// TestContainersThatDoNotStart: the cause is returned, and nothing stays.
 func TestContainersThatDoNotStart(t *testing.T) {
 	s := openContainers(t, t.TempDir())
 	for name, c := range map[string]struct {

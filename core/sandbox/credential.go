@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 
@@ -49,25 +48,22 @@ func (e *AccessError) Error() string {
 
 // as calls a function with the rights that a user has in the file system. They are
 // those of a thread, which ends with the call.
-func (c *Credential) as(f func()) error {
+func (c *Credential) as(f func()) (err error) {
 	if c == nil {
 		f()
 		return nil
 	}
-	result := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread()
-		groups := make([]int, len(c.Groups))
-		for i, group := range c.Groups {
-			groups[i] = int(group)
-		}
-		err := errors.Join(unix.Setgroups(groups), unix.Setfsgid(int(c.GID)), unix.Setfsuid(int(c.UID)))
+	groups := make([]int, len(c.Groups))
+	for i, group := range c.Groups {
+		groups[i] = int(group)
+	}
+	onOwnThread(func() {
+		err = errors.Join(unix.Setgroups(groups), unix.Setfsgid(int(c.GID)), unix.Setfsuid(int(c.UID)))
 		if err == nil {
 			f()
 		}
-		result <- err
-	}()
-	return <-result
+	})
+	return err
 }
 
 // MayEnter says whether a user may enter a folder and all above it. The error names
@@ -115,6 +111,14 @@ func (c *Credential) mayEnter(folder place) (err error) {
 			}
 		}
 	})
+	if closed, ok := err.(*AccessError); ok && folder.base == "/" {
+		// A link leads through folders that its own path does not name.
+		if real, linkErr := filepath.EvalSymlinks(closed.Path); linkErr == nil && real != closed.Path {
+			if behind := c.mayEnter(place{"/", HostPath(real)}); behind != nil {
+				err = behind
+			}
+		}
+	}
 	return errors.Join(failed, err)
 }
 

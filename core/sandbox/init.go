@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"runtime"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -139,15 +138,8 @@ func open(paths []string) ([]*os.File, error) {
 }
 
 // start starts the function from a thread that gives up for it what it may not have.
-// The thread ends with it: nothing else runs there.
 func (o order) start(doors []*os.File) (child int, err error) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread()
-		child, err = o.fork(doors)
-	}()
-	<-done
+	onOwnThread(func() { child, err = o.fork(doors) })
 	return child, err
 }
 

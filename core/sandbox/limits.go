@@ -307,7 +307,7 @@ func (l *limits) watch(id string, out func()) (stop func(), err error) {
 			if _, err := events.Read(count); err != nil {
 				return
 			}
-			// It is told before the victim is chosen. One that found memory after
+			// It is notified before the victim is chosen. One that found memory after
 			// all goes on, and so does this.
 			_ = poll(func() (bool, error) { return l.kills(id) > 0 || stopped.Load(), nil })
 			if l.kills(id) > 0 {

@@ -17,7 +17,7 @@ func outsideIn(list []Mount) []Mount {
 	return slices.SortedStableFunc(slices.Values(list), func(a, b Mount) int { return cmp.Compare(a.Destination, b.Destination) })
 }
 
-// kernelFileSystems tell of the machine or act for it. Below a folder of the
+// kernelFileSystems describe the machine or act on it. Below a folder of the
 // machine's they are left out; one that is asked for itself is shown.
 var kernelFileSystems = []string{
 	"proc", "sysfs", "devtmpfs", "devpts", "mqueue", "cgroup", "cgroup2", "securityfs", "debugfs", "tracefs", "bpf", "pstore", "configfs", "efivarfs", "fusectl",
@@ -94,7 +94,7 @@ func restrict(target string, readOnly bool) error {
 }
 
 // mounted is a row of the table of mounts.
-type mounted struct{ path, kind string }
+type mounted struct{ path, kind, source string }
 
 // mountsBelow lists what is mounted at a path and below it, in the order of the table,
 // which has one in another after it.
@@ -107,12 +107,12 @@ func mountsBelow(path string) ([]mounted, error) {
 	for line := range strings.Lines(string(text)) {
 		before, after, _ := strings.Cut(line, " - ")
 		where, what := strings.Fields(before), strings.Fields(after)
-		if len(where) < 5 || len(what) < 1 {
+		if len(where) < 5 || len(what) < 2 {
 			continue
 		}
 		at := unescape(where[4])
 		if _, ok := below(at, path); ok {
-			list = append(list, mounted{at, what[0]})
+			list = append(list, mounted{at, what[0], what[1]})
 		}
 	}
 	return list, nil

@@ -84,7 +84,7 @@ func TestMounts(t *testing.T) {
 		"a file": {"cat /etc/app/here; echo x >>/etc/app/here || echo no", func(folder string) []sandbox.Mount {
 			return []sandbox.Mount{shown(t, folder+"/below/there", "/etc/app/here", false)}
 		}, nil, "/lambda/run: 2: cannot create /etc/app/here: Read-only file system\nmounted\nno"},
-		"one within another, told first": {"ls /data; cat /data/more/there", func(folder string) []sandbox.Mount {
+		"one within another, given first": {"ls /data; cat /data/more/there", func(folder string) []sandbox.Mount {
 			return []sandbox.Mount{shown(t, folder+"/below", "/data/more", false), shown(t, folder+"/private", "/data", true)}
 		}, nil, "key\nmore\nmounted"},
 		"what is hidden stays so":          {"ls -A /data/private; ls /data | wc -l", func(folder string) []sandbox.Mount { return []sandbox.Mount{shown(t, folder, "/data", true)} }, private, "4"},

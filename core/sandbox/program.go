@@ -260,7 +260,7 @@ func examineBinary(path string, file io.ReaderAt) error {
 }
 
 // foreignFormats says whether the kernel was taught to run more than its own
-// programs (binfmt_misc), so that nothing can be told from their looks.
+// programs (binfmt_misc), so that their content does not show whether they can run.
 func foreignFormats() bool {
 	entries, err := os.ReadDir("/proc/sys/fs/binfmt_misc")
 	if err != nil {

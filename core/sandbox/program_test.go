@@ -133,6 +133,10 @@ func TestClosedToTheUser(t *testing.T) {
 		{"nothing is closed", func() error { return os.Chmod(top, 0o755) }, ""},
 		{"the folder of a user", func() error { return os.Chmod(home, 0o700) },
 			"the user with UID 54321 and GID 54322 may not enter the folder " + home},
+		{"a folder that a link leads through", func() error {
+			closed := filepath.Join(top, "closed")
+			return errors.Join(os.Mkdir(closed, 0o700), os.Rename(home, filepath.Join(closed, "home")), os.Symlink(filepath.Join(closed, "home"), home))
+		}, "may not enter the folder " + filepath.Join(top, "closed")},
 		{"the folder is its group's", func() error { return errors.Join(os.Chmod(home, 0o710), os.Chown(home, 0, 54323)) }, ""},
 		{"the code", func() error { return os.Chmod(code, 0o700) }, "may not enter the folder " + code},
 		{"the code may be entered, not read", func() error { return os.Chmod(code, 0o711) }, "may not read " + code},

@@ -19,6 +19,9 @@ var hidden = []string{
 	"/etc/sudoers", "/etc/sudoers.d", "/etc/ssh", "/etc/ssl/private", "/etc/pki/tls/private", "/etc/letsencrypt",
 	"/etc/NetworkManager/system-connections", "/etc/wpa_supplicant", "/etc/wireguard", "/etc/openvpn", "/etc/ipsec.secrets", "/etc/ipsec.d",
 	"/etc/krb5.keytab", "/etc/cryptsetup-keys.d", "/etc/crypttab", "/etc/docker", "/etc/kubernetes", "/etc/iwd", "/etc/netplan",
+	// Settings of Fescue's packages, which may have access keys, and what a control plane
+	// on the same machine keeps.
+	"/etc/fescue", "/var/lib/fescue",
 	"/var/lib/docker", "/var/lib/containerd", "/var/lib/containers", "/var/lib/kubelet", "/var/lib/iwd", "/var/lib/NetworkManager",
 	"/var/lib/private", "/var/lib/systemd/credential.secret", "/var/log", "/var/backups", "/var/spool",
 }
@@ -26,7 +29,7 @@ var hidden = []string{
 // emptied are folders of which a container has its own.
 var emptied = []string{"/tmp", "/var/tmp", "/run", "/proc", "/dev", "/sys"}
 
-// hiddenProc and readOnlyProc are of /proc: what tells of the machine or acts for it.
+// hiddenProc and readOnlyProc are of /proc: what describes the machine or acts on it.
 var (
 	hiddenProc   = []string{"kcore", "keys", "key-users", "kmsg", "kallsyms", "timer_list", "sched_debug", "latency_stats", "kpagecount", "kpageflags", "kpagecgroup", "vmallocinfo", "acpi", "scsi"}
 	readOnlyProc = []string{"sys", "sysrq-trigger", "irq", "bus", "fs", "asound", "mtrr", "driver", "tty"}
@@ -49,12 +52,15 @@ type rootPlan struct {
 	Shown  []HostPath
 	Sysfs  bool
 	Memory int64
+	// Tmpfs has the layers of the overlay be memory, of which Memory is the most.
+	Tmpfs bool
 }
 
 // Parts of a container's folder.
 const (
-	upperFolder  = "upper"
-	workFolder   = "work"
+	layersFolder = "layers"
+	upperFolder  = layersFolder + "/upper"
+	workFolder   = layersFolder + "/work"
 	mergedFolder = "merged"
 	tmpFolder    = "tmp"
 	varTmpFolder = "vartmp"
@@ -66,7 +72,7 @@ const (
 // layOut makes a container's folder.
 func (p rootPlan) layOut() error {
 	for name, mode := range map[string]fs.FileMode{
-		upperFolder: 0o755, workFolder: 0o755, mergedFolder: 0o755, runFolder: 0o755, emptyFolder: 0o555,
+		layersFolder: 0o755, mergedFolder: 0o755, runFolder: 0o755, emptyFolder: 0o555,
 		tmpFolder: 0o777 | fs.ModeSticky, varTmpFolder: 0o777 | fs.ModeSticky,
 	} {
 		path := string(p.Folder.Join(name))
@@ -81,7 +87,7 @@ func (p rootPlan) layOut() error {
 // host is where the machine's root is while the container's is being made.
 const host = "/.host"
 
-// step is one thing of which a container is made; failed tells which.
+// step is one thing of which a container is made; failed names it.
 type step struct {
 	what string
 	do   func() error
@@ -114,6 +120,16 @@ func (p rootPlan) enter() error {
 func (p rootPlan) overlay() error {
 	if err := os.Chdir(string(p.Folder)); err != nil {
 		return err
+	}
+	if p.Tmpfs {
+		if err := unix.Mount("tmpfs", layersFolder, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, fmt.Sprintf("mode=755,size=%d", p.Memory)); err != nil {
+			return err
+		}
+	}
+	for _, layer := range []string{upperFolder, workFolder} {
+		if err := errors.Join(os.Mkdir(layer, 0o755), os.Chmod(layer, 0o755)); err != nil {
+			return err
+		}
 	}
 	return unix.Mount("overlay", mergedFolder, "overlay", unix.MS_NOSUID|unix.MS_NODEV, "lowerdir=/,upperdir="+upperFolder+",workdir="+workFolder)
 }

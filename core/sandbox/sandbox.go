@@ -2,9 +2,9 @@
 // the process, its children, and those that left its group and its session. It
 // knows nothing of functions, calls or deployments.
 //
-// What a process started is told apart from everything else on the machine by a
+// What a process started is distinguished from everything else on the machine by a
 // control group of its own, where the core may make one, else by the process tree;
-// see tracker. The same mark tells the next core what a killed one left behind.
+// see tracker. By the same mark the next core finds what a killed one left behind.
 package sandbox
 
 import (
@@ -112,12 +112,18 @@ type Options struct {
 	// next core finds what this one left behind. Empty means nowhere.
 	Folder string
 	Logger *slog.Logger
-	// Tracking is how processes are told apart: the first that works here. Empty
+	// Tracking is how processes are distinguished: the first that works here. Empty
 	// means all, in the order of the constants.
 	Tracking []Tracking
 	// Init is a program whose main function calls Init first, which becomes the first
 	// process of each container. Empty means no containers.
 	Init string
+	// OverlayTmpfs keeps what containers write into their roots in memory, which counts as
+	// theirs, for machines whose file system cannot have the layers of an overlay.
+	OverlayTmpfs bool
+	// BlockDevices shows containers the file systems of all block devices, to be read,
+	// beside those of the system's folders.
+	BlockDevices bool
 }
 
 // Tracking is a way to know what came of a process.

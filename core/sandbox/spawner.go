@@ -58,7 +58,7 @@ func (s *spawner) stop() {
 
 // children are the processes that this program started through sandboxes and has
 // not waited for. It is one list for the program, as the kernel's is: an orphan
-// that comes to the program as its child must be told apart from all of them,
+// that comes to the program as its child must be distinguished from all of them,
 // whichever sandbox each belongs to.
 var children = childList{pids: make(map[int]bool)}
 

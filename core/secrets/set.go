@@ -50,7 +50,7 @@ func (s *Set) check(arn, label string) error {
 }
 
 // Versions names the versions of a secret, so that one who was given others can be
-// told apart; empty for a secret that is not in the set.
+// distinguished; empty for a secret that is not in the set.
 func (s *Set) Versions(arn string) string {
 	secret, _ := s.find(arn)
 	var list []string

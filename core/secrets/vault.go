@@ -33,7 +33,7 @@ type Source interface {
 	SealSecrets(ctx context.Context, groupID, deploymentID, coreARN string, request corelink.SecretsRequest) ([]byte, error)
 }
 
-// Keys tell whose seals are believed; trust.Keys are some.
+// Keys say whose seals are believed; trust.Keys are some.
 type Keys interface {
 	// OpenSecrets is for secrets that are offered, OpenAcceptedSecrets for those that
 	// were taken before.

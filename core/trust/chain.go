@@ -9,6 +9,7 @@ import (
 	"log/slog"
 
 	"github.com/fescue-edge/fescue/bundle"
+	"github.com/fescue-edge/fescue/corelink"
 	"github.com/fescue-edge/fescue/disk"
 )
 
@@ -38,11 +39,19 @@ const chainSuffix = ".chain"
 // and reports whether there were any. They are on the disk before anything that
 // they signed is.
 func (k *Keys) Learn(ctx context.Context) (learned bool, err error) {
-	ring, err := k.ring()
-	if err != nil {
+	if _, err := k.ring(); err != nil {
 		return false, err
 	}
 	answer, err := k.Source.SigningKeys(ctx)
+	if err != nil {
+		return false, err
+	}
+	return k.Follow(answer)
+}
+
+// Follow is Learn from an answer that came another way.
+func (k *Keys) Follow(answer corelink.SigningKeys) (learned bool, err error) {
+	ring, err := k.ring()
 	if err != nil {
 		return false, err
 	}
@@ -57,7 +66,7 @@ func (k *Keys) Learn(ctx context.Context) (learned bool, err error) {
 			continue // from before the keys that this core was given
 		}
 		if err != nil {
-			k.Logger.Error("The control plane told a signing key that is not trusted.", slog.String("errorString", err.Error()))
+			k.Logger.Error("The control plane sent a signing key that is not trusted.", slog.String("errorString", err.Error()))
 			continue
 		}
 		if added {

@@ -33,7 +33,7 @@ const (
 	deployed = "c3d7a910-44e2-4f0e-b6a3-51b0c9d8e003"
 )
 
-// signer is one of the keys that the tests tell apart.
+// signer is one of the keys that the tests distinguish.
 func signer(n byte) ed25519.PrivateKey {
 	seed := make([]byte, ed25519.SeedSize)
 	seed[0] = n
@@ -153,7 +153,7 @@ func (s *site) verify(envelope []byte, seen int64) (bundle.Manifest, error) {
 
 func TestVerify(t *testing.T) {
 	t.Parallel()
-	owner, next, stranger := signer(1), signer(2), signer(3)
+	owner, next, outsider := signer(1), signer(2), signer(3)
 	of := func(edit func(*bundle.Manifest)) []byte {
 		m := manifest()
 		edit(&m)
@@ -173,8 +173,8 @@ func TestVerify(t *testing.T) {
 		{name: "by the key before, which is not revoked", envelope: good, chain: [][]byte{follows(t, owner, next)}},
 
 		{name: "by a key that was revoked", envelope: good, chain: [][]byte{follows(t, owner, next, owner)}, code: fescue.ManifestKeyRevoked, want: keyFile},
-		{name: "by a stranger", envelope: sign(t, manifest(), stranger), code: fescue.ManifestKeyUnknown, want: chain},
-		{name: "by one who vouched for himself", envelope: sign(t, manifest(), stranger), chain: [][]byte{follows(t, stranger, stranger)}, code: fescue.ManifestKeyUnknown},
+		{name: "by an outsider", envelope: sign(t, manifest(), outsider), code: fescue.ManifestKeyUnknown, want: chain},
+		{name: "by one who vouched for himself", envelope: sign(t, manifest(), outsider), chain: [][]byte{follows(t, outsider, outsider)}, code: fescue.ManifestKeyUnknown},
 		{name: "with a changed payload", envelope: []byte(strings.Replace(string(good), `"payload":"`, `"payload":"AAAA`, 1)), code: fescue.ManifestSignature},
 		{name: "for another core", envelope: of(func(m *bundle.Manifest) { m.CoreThingArn += "2" }), code: fescue.ManifestOtherCore, want: core + "2"},
 		{name: "of another deployment", envelope: of(func(m *bundle.Manifest) { m.DeploymentID = group }), code: fescue.ManifestOtherDeployment, want: deployed},
@@ -247,16 +247,16 @@ func TestKeyFile(t *testing.T) {
 func TestFirstContact(t *testing.T) {
 	t.Parallel()
 	owner, other := signer(1), signer(2)
-	told := func(texts ...string) (keys corelink.SigningKeys) {
+	sent := func(texts ...string) (keys corelink.SigningKeys) {
 		for _, pem := range texts {
 			keys.Keys = append(keys.Keys, corelink.SigningKey{PEM: pem})
 		}
 		return keys
 	}
-	t.Run("takes what is told, and nothing after", func(t *testing.T) {
+	t.Run("takes what is sent, and nothing after", func(t *testing.T) {
 		t.Parallel()
 		s := open(t, "")
-		s.cloud.answer = told(strings.TrimSpace(text(t, public(owner))), text(t, public(other)))
+		s.cloud.answer = sent(strings.TrimSpace(text(t, public(owner))), text(t, public(other)))
 		if err := s.FirstContact(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -265,13 +265,13 @@ func TestFirstContact(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		s.cloud.answer = told(text(t, public(signer(3))))
+		s.cloud.answer = sent(text(t, public(signer(3))))
 		if err := s.FirstContact(t.Context()); err != nil || s.cloud.asked != 1 {
 			t.Errorf("asked %d times, %v", s.cloud.asked, err)
 		}
 	})
 	for name, keys := range map[string]corelink.SigningKeys{
-		"no key": told(), "an empty one": told(""), "a good one and none": told(text(t, public(owner)), "x"), "of another kind": told(text(t, curve(t))),
+		"no key": sent(), "an empty one": sent(""), "a good one and none": sent(text(t, public(owner)), "x"), "of another kind": sent(text(t, curve(t))),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -294,28 +294,28 @@ func TestFirstContact(t *testing.T) {
 
 func TestLearn(t *testing.T) {
 	t.Parallel()
-	owner, second, third, stranger := signer(1), signer(2), signer(3), signer(4)
+	owner, second, third, outsider := signer(1), signer(2), signer(3), signer(4)
 	for _, tc := range []struct {
 		name    string
-		told    [][]byte
+		chain   [][]byte
 		trusted []ed25519.PrivateKey // beside the owner
 		refused []ed25519.PrivateKey
 	}{
 		{name: "nothing"},
-		{name: "one step", told: [][]byte{follows(t, owner, second)}, trusted: []ed25519.PrivateKey{second}},
-		{name: "two steps, spread over lines", told: [][]byte{
+		{name: "one step", chain: [][]byte{follows(t, owner, second)}, trusted: []ed25519.PrivateKey{second}},
+		{name: "two steps, spread over lines", chain: [][]byte{
 			[]byte(strings.ReplaceAll(string(follows(t, owner, second)), ",", ",\r\n")), follows(t, second, third),
 		}, trusted: []ed25519.PrivateKey{second, third}},
-		{name: "a stranger's", told: [][]byte{follows(t, stranger, second)}, refused: []ed25519.PrivateKey{second, stranger}},
-		{name: "damaged, and a good one after", told: [][]byte{[]byte(`{}`), nil, follows(t, owner, second)}, trusted: []ed25519.PrivateKey{second}},
-		{name: "signed by another than it says", told: [][]byte{
-			[]byte(strings.ReplaceAll(string(follows(t, stranger, second)), bundle.KeyID(public(stranger)), bundle.KeyID(public(owner)))),
+		{name: "an outsider's", chain: [][]byte{follows(t, outsider, second)}, refused: []ed25519.PrivateKey{second, outsider}},
+		{name: "damaged, and a good one after", chain: [][]byte{[]byte(`{}`), nil, follows(t, owner, second)}, trusted: []ed25519.PrivateKey{second}},
+		{name: "signed by another than it says", chain: [][]byte{
+			[]byte(strings.ReplaceAll(string(follows(t, outsider, second)), bundle.KeyID(public(outsider)), bundle.KeyID(public(owner)))),
 		}, refused: []ed25519.PrivateKey{second}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			s := open(t, text(t, public(owner)))
-			s.cloud.answer.Chain = tc.told
+			s.cloud.answer.Chain = tc.chain
 			learned, err := s.Learn(t.Context())
 			if err != nil || learned != (len(tc.trusted) > 0) {
 				t.Fatalf("learned %v, %v", learned, err)
@@ -334,7 +334,7 @@ func TestLearn(t *testing.T) {
 				t.Errorf("learned again: %v, %v", learned, err)
 			}
 			// What follows from a key that the operator took away counts no more.
-			s.write(keyFile, text(t, public(stranger)))
+			s.write(keyFile, text(t, public(outsider)))
 			for _, key := range tc.trusted {
 				if _, err := s.verify(sign(t, manifest(), key), 0); !errors.Is(err, bundle.ErrUnknownKey) {
 					t.Errorf("without the first key: %v", err)

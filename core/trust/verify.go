@@ -37,7 +37,7 @@ var refusals = []struct {
 
 // Verify opens the manifest that is offered to a core and holds it against the
 // offer and the core, which has used up the epochs to seen. The errors are ErrNoKey,
-// and others that Refusal tells; a manifest that is signed well comes with them.
+// and others that Refusal names; a manifest that is signed well comes with them.
 func (k *Keys) Verify(offer corelink.Offer, coreARN string, seen int64) (bundle.Manifest, error) {
 	ring, err := k.ring()
 	if err != nil {

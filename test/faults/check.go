@@ -22,7 +22,7 @@ import (
 	"github.com/fescue-edge/fescue/bundle"
 )
 
-// model is what must be, told from outside: which deployment is the last that
+// model is what must be, seen from outside: which deployment is the last that
 // succeeded, and so what runs.
 type model struct {
 	site *site
@@ -198,7 +198,7 @@ func (m *model) disk() error {
 	if manifest.Epoch != m.promised {
 		return fmt.Errorf("the manifest has epoch %d, the deployment %d", manifest.Epoch, m.promised)
 	}
-	if err := m.state(folder, manifest); err != nil {
+	if err := errors.Join(m.state(folder, manifest), m.models(folder, manifest), m.sealed()); err != nil {
 		return err
 	}
 	return m.links(folder, manifest)

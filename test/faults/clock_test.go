@@ -52,7 +52,7 @@ func TestClock(t *testing.T) {
 		switch after := time.Now(); {
 		case !tc.stands.IsZero():
 			if !got.Equal(tc.stands) {
-				t.Errorf("it stands at %s, and is told to be %s", tc.stands, got)
+				t.Errorf("it stands at %s, and is said to be %s", tc.stands, got)
 			}
 		case got.Before(before.Add(tc.wrong)) || got.After(after.Add(tc.wrong)):
 			t.Errorf("wrong by %s it is %s between %s and %s", tc.wrong, got, before, after)

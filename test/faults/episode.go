@@ -128,13 +128,14 @@ func episode(ctx context.Context, s *site, programs Programs, seed uint64, runs 
 	// What was added later has a sequence of its own, so that seeds keep their
 	// meaning.
 	r, wishes, clocks := rand.New(rand.NewPCG(seed, 0)), rand.New(rand.NewPCG(seed, 1)), rand.New(rand.NewPCG(seed, 2))
-	walls := rand.New(rand.NewPCG(seed, 3))
+	walls, gifts := rand.New(rand.NewPCG(seed, 3)), rand.New(rand.NewPCG(seed, 4))
 	for number := range runs {
 		u := drawRun(r, number, s.mounted)
 		u.cancel = drawCancel(wishes)
 		u.strikes = append(u.strikes, drawClock(clocks)...)
 		for _, v := range u.versions {
 			v.contained = walls.IntN(2) == 0 && s.containers
+			v.drawResources(gifts, s)
 		}
 		began := time.Now()
 		attempts, err := g.play(ctx, u, m)

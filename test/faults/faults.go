@@ -69,6 +69,8 @@ type Report struct {
 	// Ends, Kinds and Faults count deployments by status and version, and
 	// faults by kind.
 	Ends, Kinds, Faults map[string]int
+	// Resources counts what functions were given.
+	Resources map[string]int
 	// Slowest is the longest time that a run took.
 	Slowest time.Duration
 	// Skipped says what could not be done on this machine.
@@ -83,7 +85,7 @@ func (r *Report) String() string {
 	for _, c := range []struct {
 		title  string
 		counts map[string]int
-	}{{"ends", r.Ends}, {"versions", r.Kinds}, {"faults", r.Faults}} {
+	}{{"ends", r.Ends}, {"versions", r.Kinds}, {"resources", r.Resources}, {"faults", r.Faults}} {
 		fmt.Fprintf(&b, "%s:", c.title)
 		for i, name := range slices.Sorted(maps.Keys(c.counts)) {
 			if i > 0 {
@@ -105,15 +107,15 @@ func (r *Report) String() string {
 // Run plays episodes until all runs are done. The error is of the harness itself;
 // broken promises are in the report.
 func Run(ctx context.Context, o Options) (*Report, error) {
-	report := &Report{Ends: map[string]int{}, Kinds: map[string]int{}, Faults: map[string]int{}}
+	report := &Report{Ends: map[string]int{}, Kinds: map[string]int{}, Resources: map[string]int{}, Faults: map[string]int{}}
 	if err := canMount(o.Dir); err != nil {
 		report.Skipped = append(report.Skipped, fmt.Sprintf("a full disk: no file system can be mounted here: %v", err))
 	}
 	if !havePython() {
 		report.Skipped = append(report.Skipped, "Python functions: python3 is not installed")
 	}
-	if missing := lacking(o.Programs, o.Dir); len(missing) > 0 {
-		report.Skipped = append(report.Skipped, "containers: "+strings.Join(missing, "; "))
+	if lacks := missing(o.Programs, o.Dir); len(lacks) > 0 {
+		report.Skipped = append(report.Skipped, "containers: "+strings.Join(lacks, "; "))
 	}
 	var mu sync.Mutex
 	count := func(u run, attempts []attempt, took time.Duration) {
@@ -127,6 +129,9 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 			report.Kinds[a.name]++
 			if a.contained && a.runs != nil {
 				report.Kinds["in a container"]++
+			}
+			for _, res := range a.given {
+				report.Resources[res.name]++
 			}
 		}
 		for _, k := range u.strikes {

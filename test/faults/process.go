@@ -4,15 +4,14 @@ package faults
 
 import (
 	"bytes"
-	"errors"
-	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
 	"syscall"
+
+	"github.com/fescue-edge/fescue/testkit/programs"
 )
 
 // program is one of the built programs, which can be killed and started again.
@@ -22,10 +21,8 @@ type program struct {
 	env  []string
 	log  string
 
-	mu   sync.Mutex
-	cmd  *exec.Cmd
-	done chan struct{}
-	err  error
+	mu      sync.Mutex
+	process *programs.Program
 }
 
 // start starts the program. Its output is appended to its log.
@@ -37,63 +34,32 @@ func (p *program) start() error {
 		return err
 	}
 	defer log.Close()
-	cmd := exec.Command(p.path, p.args...)
-	cmd.Env = append(plainEnvironment(), p.env...)
-	cmd.Stdout, cmd.Stderr = log, log
-	if err := cmd.Start(); err != nil {
-		return err
+	started, err := programs.Start(log, p.env, p.path, p.args...)
+	if err == nil {
+		p.process = started
 	}
-	done := make(chan struct{})
-	p.cmd, p.done = cmd, done
-	go func() {
-		err := cmd.Wait()
-		p.mu.Lock()
-		p.err = err
-		p.mu.Unlock()
-		close(done)
-	}()
-	return nil
-}
-
-// plainEnvironment is the process's own without what would steer the AWS SDK or
-// the programs.
-func plainEnvironment() []string {
-	var env []string
-	for _, v := range os.Environ() {
-		if !strings.HasPrefix(v, "AWS_") && !strings.HasPrefix(v, "FESCUE_") {
-			env = append(env, v)
-		}
-	}
-	return env
+	return err
 }
 
 // signal sends a signal, and with wait waits until the program has ended.
 func (p *program) signal(s syscall.Signal, wait bool) {
 	p.mu.Lock()
-	cmd, done := p.cmd, p.done
+	current := p.process
 	p.mu.Unlock()
-	if cmd == nil {
+	if current == nil {
 		return
 	}
-	cmd.Process.Signal(s)
+	current.Process.Signal(s)
 	if wait {
-		<-done
+		<-current.Done
 	}
 }
 
 // ended says how the program ended, and nil while it runs.
 func (p *program) ended() error {
 	p.mu.Lock()
-	done := p.done
-	p.mu.Unlock()
-	select {
-	case <-done:
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		return errors.Join(fmt.Errorf("%s has ended", filepath.Base(p.path)), p.err)
-	default:
-		return nil
-	}
+	defer p.mu.Unlock()
+	return p.process.Ended()
 }
 
 // running is one process of a function.

@@ -3,9 +3,7 @@
 package faults
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -13,7 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -23,17 +21,13 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/greengrass"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 
 	"github.com/fescue-edge/fescue/core/sandbox"
+	"github.com/fescue-edge/fescue/testkit"
 	"github.com/fescue-edge/fescue/testkit/ports"
-)
-
-// Credentials and place of every site.
-const (
-	keyID   = "AKIAFESCUETESTKEY000"
-	secret  = "a-secret-that-only-tests-know"
-	account = "123456789012"
-	region  = "eu-west-1"
+	"github.com/fescue-edge/fescue/testkit/programs"
 )
 
 // diskSize is the size of the core's own disk, in bytes, where one can be mounted.
@@ -63,6 +57,8 @@ type site struct {
 	serverClock, coreClock *clock
 	greengrass             *greengrass.Client
 	lambda                 *lambda.Client
+	s3                     *s3.Client
+	secrets                *secretsmanager.Client
 
 	// Each of these is held while the thing is away.
 	serverGone, coreGone, lineBad, diskFull sync.Mutex
@@ -70,14 +66,14 @@ type site struct {
 
 // newSite starts a control plane and a core below a new folder. It is closed by
 // the caller, also after an error.
-func newSite(ctx context.Context, programs Programs, dir string) (*site, error) {
+func newSite(ctx context.Context, built Programs, dir string) (*site, error) {
 	s := &site{dir: dir, root: filepath.Join(dir, "greengrass")}
 	for _, folder := range []string{s.root, filepath.Join(dir, "data")} {
 		if err := os.MkdirAll(folder, 0o755); err != nil {
 			return s, err
 		}
 	}
-	s.mounted, s.containers = mount(s.root) == nil, len(lacking(programs, dir)) == 0
+	s.mounted, s.containers = mount(s.root) == nil, len(missing(built, dir)) == 0
 	var err error
 	if s.serverClock, err = newClock(filepath.Join(dir, "server.clock")); err == nil {
 		s.coreClock, err = newClock(filepath.Join(dir, "core.clock"))
@@ -86,9 +82,9 @@ func newSite(ctx context.Context, programs Programs, dir string) (*site, error) 
 		return s, err
 	}
 	s.server = program{
-		path: programs.Fescue, log: filepath.Join(dir, "server.log"),
-		env:  []string{"FESCUE_ACCESS_KEY_ID=" + keyID, "FESCUE_SECRET_ACCESS_KEY=" + secret, clockVariable + "=" + s.serverClock.file},
-		args: []string{"server", "--data", filepath.Join(dir, "data"), "--account", account, "--region", region},
+		path: built.Fescue, log: filepath.Join(dir, "server.log"),
+		env:  append(slices.Clone(programs.ServerKey), clockVariable+"="+s.serverClock.file),
+		args: []string{"server", "--data", filepath.Join(dir, "data"), "--account", programs.Account, "--region", programs.Region},
 	}
 	for _, listener := range []string{"--api", "--device", "--mqtt"} {
 		port, err := s.port()
@@ -104,28 +100,29 @@ func newSite(ctx context.Context, programs Programs, dir string) (*site, error) 
 		return s, err
 	}
 	cfg := aws.Config{
-		Region: region, BaseEndpoint: aws.String("http://" + s.api),
-		Credentials: credentials.NewStaticCredentialsProvider(keyID, secret, ""),
+		Region: programs.Region, BaseEndpoint: aws.String("http://" + s.api),
+		Credentials: credentials.NewStaticCredentialsProvider(programs.KeyID, programs.Secret, ""),
 	}
-	s.greengrass, s.lambda = greengrass.NewFromConfig(cfg), lambda.NewFromConfig(cfg)
-	if err := s.provision(ctx, programs); err != nil {
+	s.greengrass, s.lambda, s.secrets = greengrass.NewFromConfig(cfg), lambda.NewFromConfig(cfg), secretsmanager.NewFromConfig(cfg)
+	s.s3 = s3.NewFromConfig(cfg, func(o *s3.Options) { o.UsePathStyle = true })
+	if err := s.provision(ctx, built); err != nil {
 		return s, err
 	}
-	s.core = program{path: programs.Core, log: filepath.Join(dir, "core.log"), args: []string{"--root", s.root}, env: []string{clockVariable + "=" + s.coreClock.file}}
+	s.core = program{path: built.Core, log: filepath.Join(dir, "core.log"), args: []string{"--root", s.root}, env: []string{clockVariable + "=" + s.coreClock.file}}
 	return s, s.core.start()
 }
 
-// lacking is what this machine lacks for containers.
-func lacking(programs Programs, dir string) []string {
-	box, err := sandbox.Open(sandbox.Options{Folder: filepath.Join(dir, "try"), Init: programs.Core, Logger: slog.New(slog.DiscardHandler)})
+// missing is what this machine does not have that containers need.
+func missing(built Programs, dir string) []string {
+	box, err := sandbox.Open(sandbox.Options{Folder: filepath.Join(dir, "try"), Init: built.Core, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return []string{err.Error()}
 	}
-	missing := box.Missing()
+	list := box.Missing()
 	if err := box.Close(); err != nil {
-		return append(missing, err.Error())
+		return append(list, err.Error())
 	}
-	return missing
+	return list
 }
 
 // mount gives the core a small disk of its own, so that it can be full.
@@ -137,18 +134,17 @@ func unmount(dir string) error { return syscall.Unmount(dir, syscall.MNT_DETACH)
 
 // addresses waits for the server and puts proxies in front of its device ports.
 func (s *site) addresses(ctx context.Context) error {
-	found := make(map[string]string)
+	var found map[string]string
 	err := eventually(ctx, func() error {
 		if err := s.server.ended(); err != nil {
 			return err
 		}
 		text, _ := os.ReadFile(s.server.log)
-		if !bytes.Contains(text, []byte("\nready\n")) {
+		at, ready := programs.Addresses(string(text))
+		if !ready {
 			return errors.New("the server is not ready")
 		}
-		for _, m := range regexp.MustCompile(`(?m)^(api|device|mqtt)=(.*)$`).FindAllSubmatch(text, -1) {
-			found[string(m[1])] = string(m[2])
-		}
+		found = at
 		return nil
 	})
 	if err != nil {
@@ -162,43 +158,28 @@ func (s *site) addresses(ctx context.Context) error {
 }
 
 // provision makes the core's identity and has it speak through the proxies.
-func (s *site) provision(ctx context.Context, programs Programs) error {
-	cmd := exec.CommandContext(ctx, programs.Fescue, "provision", "Faults_Core", "--root", s.root)
-	cmd.Env = append(plainEnvironment(), "AWS_ACCESS_KEY_ID="+keyID, "AWS_SECRET_ACCESS_KEY="+secret, "AWS_REGION="+region, "AWS_ENDPOINT_URL=http://"+s.api)
+func (s *site) provision(ctx context.Context, built Programs) error {
+	cmd := exec.CommandContext(ctx, built.Fescue, "provision", "Faults_Core", "--root", s.root)
+	cmd.Env = programs.Environment(programs.Caller(s.api, programs.Region)...)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("provision: %w\n%s", err, out)
 	}
-	for name, into := range map[string]*string{"thing": &s.thingARN, "certificate": &s.certARN} {
-		m := regexp.MustCompile(name + ` +(\S+)`).FindSubmatch(out)
-		if m == nil {
-			return fmt.Errorf("provision named no %s:\n%s", name, out)
-		}
-		*into = string(m[1])
-	}
-	file := filepath.Join(s.root, "config", "config.json")
-	data, err := os.ReadFile(file)
-	if err != nil {
-		return err
-	}
-	var config map[string]any
-	if err := json.Unmarshal(data, &config); err != nil {
+	if s.thingARN, s.certARN, err = programs.Provisioned(string(out)); err != nil {
 		return err
 	}
 	daemon, err := s.port()
 	if err != nil {
 		return err
 	}
-	for member, value := range map[string]int{
-		"iotMqttPort": s.mqtt.port(), "iotHttpPort": s.https.port(), "ggHttpPort": s.https.port(),
-		"ggDaemonPort": daemon, "mqttMaxConnectionRetryInterval": 1,
-	} {
-		config["coreThing"].(map[string]any)[member] = value
-	}
-	if data, err = json.Marshal(config); err != nil {
-		return err
-	}
-	return os.WriteFile(file, data, 0o600)
+	return programs.EditConfig(s.root, func(config map[string]any) {
+		for member, value := range map[string]int{
+			"iotMqttPort": s.mqtt.port(), "iotHttpPort": s.https.port(), "ggHttpPort": s.https.port(),
+			"ggDaemonPort": daemon, "mqttMaxConnectionRetryInterval": 1,
+		} {
+			config["coreThing"].(map[string]any)[member] = value
+		}
+	})
 }
 
 // port is one that stays the site's while nobody listens on it.
@@ -287,17 +268,5 @@ func (n noLinks) ReadDir(name string) ([]fs.DirEntry, error) {
 
 // eventually waits until f gives nil; past patience its last error is given.
 func eventually(ctx context.Context, f func() error) error {
-	deadline := time.Now().Add(patience)
-	pause := 10 * time.Millisecond
-	for {
-		err := f()
-		if err == nil || ctx.Err() != nil {
-			return err
-		}
-		if time.Now().After(deadline) {
-			return fmt.Errorf("not within %s: %w", patience, err)
-		}
-		time.Sleep(pause)
-		pause = min(pause*3/2, 200*time.Millisecond)
-	}
+	return testkit.Within(ctx, patience, f)
 }

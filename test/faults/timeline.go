@@ -18,6 +18,7 @@ import (
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/testkit/programs"
 )
 
 // own calls one of Fescue's own operations on a deployment.
@@ -37,8 +38,8 @@ func (g *group) own(ctx context.Context, method, id, operation string, in, out a
 		return err
 	}
 	sum := sha256.Sum256(body)
-	credentials := aws.Credentials{AccessKeyID: keyID, SecretAccessKey: secret}
-	if err := v4.NewSigner().SignHTTP(ctx, credentials, req, hex.EncodeToString(sum[:]), "greengrass", region, time.Now()); err != nil {
+	credentials := aws.Credentials{AccessKeyID: programs.KeyID, SecretAccessKey: programs.Secret}
+	if err := v4.NewSigner().SignHTTP(ctx, credentials, req, hex.EncodeToString(sum[:]), "greengrass", programs.Region, time.Now()); err != nil {
 		return err
 	}
 	resp, err := http.DefaultClient.Do(req)
@@ -74,7 +75,7 @@ type timeline struct {
 	}
 }
 
-// checkedTimeline checks that a deployment's timeline tells a story that the state machine
+// checkedTimeline checks that a deployment's timeline is a story that the state machine
 // allows, in the order of time, to the end that the status says.
 func (g *group) checkedTimeline(ctx context.Context, a attempt) (timeline, error) {
 	var line timeline
@@ -85,7 +86,7 @@ func (g *group) checkedTimeline(ctx context.Context, a attempt) (timeline, error
 	var at time.Time
 	for i, step := range line.Steps {
 		if step.At.Before(at) {
-			return line, fmt.Errorf("step %d, %s, is told to be before the one before it", i, step.Event)
+			return line, fmt.Errorf("step %d, %s, is said to be before the one before it", i, step.Event)
 		}
 		at = step.At
 		if i == 0 {

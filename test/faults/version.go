@@ -17,8 +17,10 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/greengrass/types"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	lambdatypes "github.com/aws/aws-sdk-go-v2/service/lambda/types"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/testkit/programs"
 )
 
 // kind is one sort of version that is deployed.
@@ -77,6 +79,8 @@ type version struct {
 	// contained runs its function in a container; the steady one is in one wherever
 	// that can be.
 	contained bool
+	// given are the resources of its function.
+	given []*resource
 
 	groupVersion string
 	// runs are its functions, ARN to tag; restless is the one of them that ends
@@ -138,6 +142,9 @@ func newGroup(ctx context.Context, s *site, programs Programs) (*group, error) {
 		return nil, err
 	}
 	g.id = *made.Id
+	if _, err := s.s3.CreateBucket(ctx, &s3.CreateBucketInput{Bucket: aws.String(modelBucket)}); err != nil {
+		return nil, err
+	}
 	g.steady, err = g.publish(ctx, "Steady", fescue.ExecutableRuntime, "subject", map[string][]byte{"subject": g.program})
 	return g, err
 }
@@ -162,7 +169,7 @@ func (g *group) publish(ctx context.Context, name, runtime, handler string, file
 	}
 	_, err = g.lambda.CreateFunction(ctx, &lambda.CreateFunctionInput{
 		FunctionName: &name, Runtime: lambdatypes.Runtime(runtime), Handler: &handler,
-		Role: aws.String("arn:aws:iam::" + account + ":role/lambda"), Code: &lambdatypes.FunctionCode{ZipFile: buf.Bytes()},
+		Role: aws.String("arn:aws:iam::" + programs.Account + ":role/lambda"), Code: &lambdatypes.FunctionCode{ZipFile: buf.Bytes()},
 	})
 	var conflict *lambdatypes.ResourceConflictException
 	if errors.As(err, &conflict) {
@@ -192,6 +199,10 @@ func (g *group) prepare(ctx context.Context, v *version) error {
 		v.restless = subject
 	}
 	list := []types.Function{g.function(subject, v.tag, v)}
+	resources, err := g.define(ctx, v, &list[0])
+	if err != nil {
+		return err
+	}
 	if v.steady {
 		v.runs[g.steady] = "steady"
 		list = append(list, g.function(g.steady, "steady", &version{kind: &kinds[0], contained: g.containers}))
@@ -205,9 +216,11 @@ func (g *group) prepare(ctx context.Context, v *version) error {
 	if err != nil {
 		return err
 	}
-	made, err := g.greengrass.CreateGroupVersion(ctx, &greengrass.CreateGroupVersionInput{
-		GroupId: &g.id, CoreDefinitionVersionArn: &g.core, FunctionDefinitionVersionArn: funcs.LatestVersionArn,
-	})
+	in := &greengrass.CreateGroupVersionInput{GroupId: &g.id, CoreDefinitionVersionArn: &g.core, FunctionDefinitionVersionArn: funcs.LatestVersionArn}
+	if resources != "" {
+		in.ResourceDefinitionVersionArn = &resources
+	}
+	made, err := g.greengrass.CreateGroupVersion(ctx, in)
 	if err == nil {
 		v.groupVersion = *made.Version
 	}

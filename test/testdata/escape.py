@@ -87,6 +87,8 @@ FILES = {
     "the core's logs": lambda: os.listdir(ROOT + "/ggc/var/log"),
     "other containers' folders": lambda: os.listdir(ROOT + "/ggc/var/state/sandbox/containers"),
     "host's passwords": lambda: read("/etc/shadow"),
+    "settings of Fescue's packages": lambda: read("/etc/fescue/server.env"),
+    "a control plane's master key": lambda: read("/var/lib/fescue/master.key"),
     "host's /root": lambda: os.listdir("/root"),
     "host's processes": strangers,
     "tokens of others": others_environment,

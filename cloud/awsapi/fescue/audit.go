@@ -15,7 +15,7 @@ import (
 
 // Audit reads the record of calls that changed something.
 type Audit interface {
-	// Records are oldest first.
+	// Records are oldest first where the filter does not say otherwise.
 	Records(ctx context.Context, p fescue.Partition, f audit.Filter) ([]audit.Record, error)
 }
 
@@ -48,17 +48,17 @@ const maxAuditPage = 1000
 
 func (a *API) listAuditRecords(ctx context.Context, r *restjson.Request, _ nothing) (answer AuditRecords, err error) {
 	filter := audit.Filter{KeyID: r.Query.Get("AccessKeyId"), Operation: r.Query.Get("Operation"), Limit: maxAuditPage}
-	for _, bound := range []struct {
-		name string
-		into *time.Time
-	}{{"From", &filter.From}, {"To", &filter.To}} {
-		text := r.Query.Get(bound.name)
-		if text == "" {
-			continue
+	for name, into := range map[string]*time.Time{"From": &filter.From, "To": &filter.To} {
+		if *into, err = parseTime(r, name); err != nil {
+			return answer, err
 		}
-		if *bound.into, err = time.Parse(time.RFC3339, text); err != nil {
-			return answer, refuse(http.StatusBadRequest, badRequest, "%s '%.64s' is not a time such as 2026-11-25T12:00:00Z.", bound.name, text)
-		}
+	}
+	switch text := r.Query.Get("Order"); text {
+	case "", "OldestFirst":
+	case "NewestFirst":
+		filter.Newest = true
+	default:
+		return answer, refuse(http.StatusBadRequest, badRequest, "Order '%.32s' is neither OldestFirst nor NewestFirst.", text)
 	}
 	if text := r.Query.Get("MaxResults"); text != "" {
 		n, err := strconv.Atoi(text)
@@ -92,6 +92,18 @@ func (a *API) listAuditRecords(ctx context.Context, r *restjson.Request, _ nothi
 		})
 	}
 	return answer, nil
+}
+
+// parseTime reads a time of the query; zero for none.
+func parseTime(r *restjson.Request, name string) (at time.Time, err error) {
+	text := r.Query.Get(name)
+	if text == "" {
+		return at, nil
+	}
+	if at, err = time.Parse(time.RFC3339, text); err != nil {
+		return at, refuse(http.StatusBadRequest, badRequest, "%s '%.64s' is not a time such as 2026-11-25T12:00:00Z.", name, text)
+	}
+	return at, nil
 }
 
 // place is the token of the place behind something that came at a time.

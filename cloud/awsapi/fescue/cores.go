@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
+	"unicode/utf8"
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/awsapi/wire/restjson"
@@ -13,9 +15,9 @@ import (
 
 // Fleet lists cores.
 type Fleet interface {
-	// Cores lists cores by the names of their things; with a group, only the one that
-	// the group has.
-	Cores(ctx context.Context, p fescue.Partition, groupID string, page fescue.Page) ([]cores.Core, error)
+	// Cores lists cores by the names of their things, those that the filter lets through.
+	Cores(ctx context.Context, p fescue.Partition, f cores.Filter, page fescue.Page) ([]cores.Core, error)
+	Count(ctx context.Context, p fescue.Partition) (known, online int, err error)
 }
 
 // CoreSummary is what is known of a core.
@@ -62,6 +64,9 @@ type CoreList struct {
 	NextToken string `json:",omitempty"`
 }
 
+// maxContains is how long a text may be that cores are looked for by: that of a name.
+const maxContains = 128
+
 func (a *API) listCores(ctx context.Context, r *restjson.Request, _ nothing) (out CoreList, err error) {
 	group := r.Label("GroupId")
 	if group != "" {
@@ -76,7 +81,17 @@ func (a *API) listCores(ctx context.Context, r *restjson.Request, _ nothing) (ou
 	if err != nil {
 		return out, err
 	}
-	list, err := a.o.Fleet.Cores(ctx, r.Partition, group, pg)
+	by := cores.Filter{Group: group}
+	if group == "" {
+		by.Text, by.State = r.Query.Get("Contains"), cores.State(r.Query.Get("State"))
+	}
+	if utf8.RuneCountInString(by.Text) > maxContains {
+		return out, refuse(http.StatusBadRequest, badRequest, "Contains has more than %d characters.", maxContains)
+	}
+	if by.State != "" && !slices.Contains(cores.States, by.State) {
+		return out, refuse(http.StatusBadRequest, badRequest, "State '%.64s' is none of connected, offline and wrong.", by.State)
+	}
+	list, err := a.o.Fleet.Cores(ctx, r.Partition, by, pg)
 	if err != nil {
 		return out, err
 	}
@@ -95,6 +110,17 @@ func (a *API) listCores(ctx context.Context, r *restjson.Request, _ nothing) (ou
 		out.Cores = append(out.Cores, s)
 	}
 	return out, nil
+}
+
+// FleetSummary answers GetFleetSummary.
+type FleetSummary struct {
+	// Cores is how many are known, and Connected how many of them are connected.
+	Cores, Connected int
+}
+
+func (a *API) getFleetSummary(ctx context.Context, r *restjson.Request, _ nothing) (out FleetSummary, err error) {
+	out.Cores, out.Connected, err = a.o.Fleet.Count(ctx, r.Partition)
+	return out, err
 }
 
 func coreDeployment(d fescue.Deployment) *CoreDeployment {
@@ -127,10 +153,10 @@ func (a *API) coreState(thing string, s cores.LastSeen) *CoreState {
 	return state
 }
 
-// EpochRequest is the body of ResetCoreEpoch.
+// EpochRequest is the body of ResetCoreEpoch and RestoreCoreEpoch.
 type EpochRequest struct{ Epoch int64 }
 
-// CoreEpoch answers ResetCoreEpoch.
+// CoreEpoch answers ResetCoreEpoch and RestoreCoreEpoch.
 type CoreEpoch struct {
 	ThingName string
 	// Epoch is what the control plane takes the core to have been through, Before
@@ -140,16 +166,37 @@ type CoreEpoch struct {
 
 // resetEpoch is for a core whose word on its epochs is not believed, or was and
 // was not true.
-func (a *API) resetEpoch(ctx context.Context, r *restjson.Request, in EpochRequest) (out CoreEpoch, err error) {
+func (a *API) resetEpoch(ctx context.Context, r *restjson.Request, in EpochRequest) (CoreEpoch, error) {
+	return a.setEpoch(ctx, r, in, a.o.Deployments.ResetEpoch)
+}
+
+// restoreEpoch is for a core that another server deployed to.
+func (a *API) restoreEpoch(ctx context.Context, r *restjson.Request, in EpochRequest) (CoreEpoch, error) {
+	return a.setEpoch(ctx, r, in, a.o.Deployments.RestoreEpoch)
+}
+
+func (a *API) setEpoch(ctx context.Context, r *restjson.Request, in EpochRequest,
+	set func(context.Context, fescue.Partition, string, int64) (deploy.EpochReset, error),
+) (out CoreEpoch, err error) {
 	thing := r.Label("ThingName")
-	reset, err := a.o.Deployments.ResetEpoch(ctx, r.Partition, thing, in.Epoch)
-	switch {
-	case errors.Is(err, fescue.ErrNotFound):
-		return out, refuse(http.StatusNotFound, resourceNotFound, "No core with the thing %s was deployed to or heard of.", thing)
-	case errors.Is(err, deploy.ErrEpoch):
-		return out, refuse(http.StatusBadRequest, badRequest, "%s.", err)
-	case err != nil:
+	reset, err := set(ctx, r.Partition, thing, in.Epoch)
+	if errors.Is(err, fescue.ErrNotFound) {
+		return out, refuse(http.StatusNotFound, resourceNotFound, "There is neither a core nor a thing %s.", thing)
+	}
+	if err != nil {
 		return out, err
 	}
 	return CoreEpoch{thing, reset.Now, reset.Before}, nil
+}
+
+// KnownEpoch answers GetCoreEpoch.
+type KnownEpoch struct {
+	ThingName string
+	Epoch     int64
+}
+
+func (a *API) getEpoch(ctx context.Context, r *restjson.Request, _ nothing) (out KnownEpoch, err error) {
+	out.ThingName = r.Label("ThingName")
+	out.Epoch, err = a.o.Deployments.Epoch(ctx, r.Partition, out.ThingName)
+	return out, err
 }

@@ -1,6 +1,8 @@
 package fescue_test
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/fescue-edge/fescue"
@@ -45,6 +47,18 @@ func TestListCores(t *testing.T) {
 			t.Error(text)
 		}
 	})
+	t.Run("filtered, and counted", func(t *testing.T) {
+		var page api.CoreList
+		a.get("GET", "/fescue/v1/cores?Contains=b&State=wrong", "", &page)
+		if len(page.Cores) != 1 || page.Cores[0].ThingName != "B" {
+			t.Errorf("%+v", page)
+		}
+		var counts api.FleetSummary
+		a.get("GET", "/fescue/v1/fleet", "", &counts)
+		if counts != (api.FleetSummary{Cores: 3, Connected: 3}) {
+			t.Errorf("%+v", counts)
+		}
+	})
 	for _, tc := range []struct {
 		path, code, text string
 		status           int
@@ -52,6 +66,8 @@ func TestListCores(t *testing.T) {
 		{"/fescue/v1/groups/" + knownID + "/cores", "ResourceNotFoundException", "That group definition does not exist.", 404},
 		{"/fescue/v1/groups/g/cores", "ResourceNotFoundException", "That group definition does not exist.", 404},
 		{"/fescue/v1/cores?MaxResults=0", "BadRequestException", "MaxResults '0' is not a number of at least 1.", 400},
+		{"/fescue/v1/cores?State=gone", "BadRequestException", "State 'gone' is none of connected, offline and wrong.", 400},
+		{"/fescue/v1/cores?Contains=" + strings.Repeat("x", 129), "BadRequestException", "Contains has more than 128 characters.", 400},
 		{"/fescue/v1/cores?NextToken=x", "BadRequestException", "NextToken is not one that this API gave out for this list, or the record it stood for is gone. List again from the beginning.", 400},
 	} {
 		t.Run(tc.path, func(t *testing.T) {
@@ -63,7 +79,7 @@ func TestListCores(t *testing.T) {
 func TestResetCoreEpoch(t *testing.T) {
 	t.Parallel()
 	a := open(t)
-	a.refused("POST", "/fescue/v1/cores/none/epoch", `{"Epoch":7}`, 404, "ResourceNotFoundException", "No core with the thing none")
+	a.refused("POST", "/fescue/v1/cores/none/epoch", `{"Epoch":7}`, 404, "ResourceNotFoundException", "There is neither a core nor a thing none.")
 	a.refused("POST", "/fescue/v1/cores/none/epoch", `{"Epoch":"7"}`, 400, "BadRequestException", "Epoch")
 	if err := a.store.Cores().See(t.Context(), []cores.Seen{{Partition: here, Thing: "A", Core: true, LastSeen: cores.LastSeen{SeenAt: now}}}); err != nil {
 		t.Fatal(err)
@@ -73,4 +89,21 @@ func TestResetCoreEpoch(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	a.refused("POST", "/fescue/v1/cores/A/epoch", `{"Epoch":-1}`, 400, "BadRequestException", "")
+	known := func(want int64) {
+		t.Helper()
+		var got api.KnownEpoch
+		if a.get("GET", "/fescue/v1/cores/A/epoch", "", &got); got != (api.KnownEpoch{ThingName: "A", Epoch: want}) {
+			t.Errorf("%+v, want %d", got, want)
+		}
+	}
+	known(7)
+	for _, step := range []struct{ epoch, now, before int64 }{{9, 9, 7}, {8, 9, 9}, {10_009, 10_009, 9}} {
+		if a.get("PUT", "/fescue/v1/cores/A/epoch", fmt.Sprintf(`{"Epoch":%d}`, step.epoch), &got); got != (api.CoreEpoch{ThingName: "A", Epoch: step.now, Before: step.before}) {
+			t.Errorf("%+v", got)
+		}
+	}
+	a.refused("PUT", "/fescue/v1/cores/A/epoch", `{"Epoch":20010}`, 409, "ConflictException", "fescue reset-epoch --core A --epoch 20010 settles it")
+	a.refused("PUT", "/fescue/v1/cores/A/epoch", `{"Epoch":-1}`, 400, "BadRequestException", "does not lie between")
+	a.refused("PUT", "/fescue/v1/cores/none/epoch", `{"Epoch":7}`, 404, "ResourceNotFoundException", "There is neither a core nor a thing none.")
+	known(10_009)
 }

@@ -64,7 +64,8 @@ type Timeline struct {
 	// phase.
 	Deadline string     `json:",omitempty"`
 	Core     *CoreState `json:",omitempty"`
-	// Activity is what the core last said that it does, at ActivityAt.
+	// Activity is what the core last said that it does, at ActivityAt; while the
+	// deployment is Building, what the server does.
 	Activity     string `json:",omitempty"`
 	ActivityAt   string `json:",omitempty"`
 	BytesFetched int64  `json:",omitempty"`
@@ -101,7 +102,7 @@ func (a *API) cancelDeployment(ctx context.Context, r *restjson.Request, in Canc
 	case errors.Is(err, fescue.ErrNotFound):
 		return out, unknownDeployment(r)
 	case errors.Is(err, fescue.ErrEnded):
-		return out, refuse(http.StatusConflict, "ConflictException", "Deployment '%s' ended in %s at %s and never changes again.", id, d.Status, fescue.Timestamp(d.UpdatedAt))
+		return out, refuse(http.StatusConflict, conflict, "Deployment '%s' ended in %s at %s and never changes again.", id, d.Status, fescue.Timestamp(d.UpdatedAt))
 	case err != nil:
 		return out, err
 	}
@@ -227,6 +228,8 @@ func (a *API) checkGroupVersion(ctx context.Context, r *restjson.Request, in Che
 		return out, unknownGroup
 	case errors.Is(err, deploy.ErrUnknownVersion):
 		return out, refuse(http.StatusNotFound, resourceNotFound, "Version %s of Group Definition %s does not exist.", version, group)
+	case errors.Is(err, deploy.ErrNoCore):
+		return out, refuse(http.StatusBadRequest, badRequest, "Version %s of group %s has no core definition, so that there is nothing to deploy it to. Create a group version that refers to one.", version, group)
 	case errors.Is(err, deploy.ErrTooLarge):
 		return out, refuse(http.StatusRequestEntityTooLarge, badRequest, "%s", strings.TrimSuffix(err.Error(), ": "+deploy.ErrTooLarge.Error()))
 	case err != nil:

@@ -1,6 +1,7 @@
 package fescue_test
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 
@@ -43,6 +44,10 @@ func TestTimelines(t *testing.T) {
 			t.Errorf("%+v", got)
 		}
 	})
+	coreless, err := a.definitions.Create(t.Context(), here, fescue.GroupKind, "n", json.RawMessage(`{}`), nil, fescue.Token{})
+	if err != nil {
+		t.Fatal(err)
+	}
 	other, unknown := "/fescue/v1/groups/"+knownID+"/deployments/"+made.ID, "/fescue/v1/groups/"+group+"/deployments/"+knownID
 	for _, row := range []struct {
 		method, path, body string
@@ -59,6 +64,7 @@ func TestTimelines(t *testing.T) {
 		{"GET", "/fescue/v1/deployments?Status=Building&MaxResults=0", "", 400, "BadRequestException", "MaxResults"},
 		{"POST", "/fescue/v1/groups/" + knownID + "/versions/" + version + "/check", "", 404, "ResourceNotFoundException", "group definition does not exist"},
 		{"POST", "/fescue/v1/groups/" + group + "/versions/" + knownID + "/check", "", 404, "ResourceNotFoundException", "Version " + knownID},
+		{"POST", "/fescue/v1/groups/" + coreless.ID + "/versions/" + coreless.LatestVersion + "/check", "", 400, "BadRequestException", "has no core definition"},
 		{"POST", "/fescue/v1/groups/" + group + "/versions/" + version + "/check", `{"WaitSeconds":51}`, 400, "BadRequestException", "between 0 and 50"},
 		{"POST", "/fescue/v1/groups/" + group + "/versions/" + version + "/check", `{"WaitSeconds":-1}`, 400, "BadRequestException", "between 0 and 50"},
 	} {

@@ -17,6 +17,7 @@ import (
 const (
 	badRequest       = "BadRequestException"
 	resourceNotFound = "ResourceNotFoundException"
+	conflict         = "ConflictException"
 )
 
 // refusals is how errors of the services go over the wire, with the text that they
@@ -27,6 +28,7 @@ var refusals = []struct {
 	code   string
 }{
 	{deploy.ErrEpoch, http.StatusBadRequest, badRequest},
+	{deploy.ErrEpochJump, http.StatusConflict, conflict},
 	{topic.ErrEmpty, http.StatusBadRequest, badRequest},
 	{topic.ErrEncoding, http.StatusBadRequest, badRequest},
 	{topic.ErrTooLong, http.StatusBadRequest, badRequest},

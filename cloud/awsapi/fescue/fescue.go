@@ -18,6 +18,7 @@ import (
 	"github.com/fescue-edge/fescue/cloud/awsapi/wire/restjson"
 	"github.com/fescue-edge/fescue/cloud/definitions"
 	"github.com/fescue-edge/fescue/cloud/deploy"
+	"github.com/fescue-edge/fescue/inbound"
 )
 
 // Deployments is what the API needs of the deployment engine.
@@ -27,18 +28,29 @@ type Deployments interface {
 	Cancel(ctx context.Context, p fescue.Partition, groupID, id string, force bool, by string) (fescue.Deployment, error)
 	Check(ctx context.Context, p fescue.Partition, groupID, groupVersionID string, wait time.Duration) (deploy.Check, error)
 	Activity(ctx context.Context, p fescue.Partition, groupID string, wait time.Duration) (deploy.Activity, error)
+	Epoch(ctx context.Context, p fescue.Partition, thing string) (int64, error)
 	ResetEpoch(ctx context.Context, p fescue.Partition, thing string, epoch int64) (deploy.EpochReset, error)
+	RestoreEpoch(ctx context.Context, p fescue.Partition, thing string, epoch int64) (deploy.EpochReset, error)
+	Carry(ctx context.Context, p fescue.Partition, groupID, id, by string) (deploy.Carriage, error)
 }
 
-// Options are what an API is made of. All members are required.
+// Options are what an API is made of. All members are required where nothing else is said.
 type Options struct {
-	Definitions *definitions.Service
-	Deployments Deployments
-	Fleet       Fleet
-	Audit       Audit
-	Operator    Operator
-	Listener    Listener
-	Logs        Logs
+	Definitions  *definitions.Service
+	Deployments  Deployments
+	Fleet        Fleet
+	Audit        Audit
+	Operator     Operator
+	Listener     Listener
+	Logs         Logs
+	Certificates Certificates
+	Functions    Functions
+	AccessKeys   AccessKeys
+	// Artifacts and SigningKeys are for bundles.
+	Artifacts   Artifacts
+	SigningKeys SigningKeys
+	// Passes are for the console; nil on a server without one.
+	Passes Passes
 	// Lent are operations of AWS's services in everything but that the original has
 	// none such: those services give them.
 	Lent   []restjson.Operation
@@ -50,7 +62,7 @@ type Options struct {
 type API struct {
 	restjson.API
 	o       Options
-	streams streams
+	streams inbound.Portions // by holder
 }
 
 var _ awsapi.Service = (*API)(nil)
@@ -63,7 +75,7 @@ func New(o Options) *API {
 			ErrorBody: errorBody,
 			Malformed: malformed,
 		},
-		o: o, streams: streams{open: make(map[string]int)},
+		o: o,
 	}
 	var ops []restjson.Operation
 	for _, op := range a.Described() {
@@ -128,17 +140,30 @@ func (a *API) Described() []Operation {
 		row("CancelDeployment", http.MethodPost, deployment+"/cancel",
 			"Ends a deployment that its core has not claimed, asks the core to stop one that it has, or with Force ends it on the control plane's side alone.",
 			onDeployment, a.cancelDeployment),
+		row("BundleDeployment", http.MethodPost, deployment+"/bundle",
+			"Answers with a file that has everything of a deployment which waits for its core, for a core that no line leads to; the timeline says that it was handed out.",
+			onDeployment, a.bundleDeployment),
 		row("GetDeploymentTimeline", http.MethodGet, deployment+"/timeline",
-			"Tells what happened to a deployment, step by step, and what its core does.", onDeployment, a.getTimeline),
+			"Returns what happened to a deployment, step by step, and what its core does.", onDeployment, a.getTimeline),
 		row("ListDeploymentsByStatus", http.MethodGet, "deployments",
 			"Lists the deployments of all groups that have a status, newest first.", onAll, a.listByStatus, append([]Parameter{status}, paged...)...),
 		row("CheckGroupVersion", http.MethodPost, "groups/{GroupId}/versions/{GroupVersionId}/check",
 			"Finds what would fail a deployment of a version of a group, here and on its core, without deploying it.", onVersion, a.checkGroupVersion),
 
-		row("ListCores", http.MethodGet, "cores", "Lists cores with what they run and what they say of themselves.", onAll, a.listCores, paged...),
+		row("ListCores", http.MethodGet, "cores", "Lists cores with what they run and what they say of themselves.", onAll, a.listCores, append([]Parameter{
+			{"Contains", "Only cores whose thing's or group's name, or address, has this text, in upper or lower case."},
+			{"State", "Only cores that are connected, offline or wrong: that say that something is, or on which the last deployment failed."},
+		}, paged...)...),
+		row("GetFleetSummary", http.MethodGet, "fleet", "Counts the cores, and those that are connected.", onAll, a.getFleetSummary),
+		row("ListGroupsByName", http.MethodGet, "groups", "Lists groups, to a limited key those that it covers.", onAll, a.listGroups,
+			append([]Parameter{{"Contains", "Only groups whose name has this text, in upper or lower case, or whose id it is."}}, paged...)...),
 		row("ListGroupCores", http.MethodGet, "groups/{GroupId}/cores", "Lists the core of one group, as ListCores does.", onGroup, a.listCores, paged...),
 		row("ResetCoreEpoch", http.MethodPost, "cores/{ThingName}/epoch",
 			"Settles which epoch a core has been through, where its word is not believed.", onCore, a.resetEpoch),
+		row("GetCoreEpoch", http.MethodGet, "cores/{ThingName}/epoch",
+			"Returns which epoch a core has been through, as far as is known here: 0 for one that is not known.", onCore, a.getEpoch),
+		row("RestoreCoreEpoch", http.MethodPut, "cores/{ThingName}/epoch",
+			"Raises the epoch that a core has been through to what its folder tells of, at most as far as the core itself is believed.", onCore, a.restoreEpoch),
 
 		row("GetGroupActivity", http.MethodGet, "groups/{GroupId}/activity",
 			"Asks a group's core what it does: the processes of its functions, their memory, restarts and queues.", onGroup, a.getActivity),
@@ -148,16 +173,31 @@ func (a *API) Described() []Operation {
 			Parameter{"Component", "Only lines of GreengrassSystem or of Lambda."}, Parameter{"Name", "Only lines of this component's file or function."},
 			Parameter{"NextToken", "Where the page begins: what the page before answered."}),
 
-		row("ListAuditRecords", http.MethodGet, "audit", "Lists the record of calls that changed something, or were denied it, oldest first.", onAll, a.listAuditRecords,
+		row("ListFunctionFiles", http.MethodGet, "functions/{FunctionName}/files", "Lists the files of a function's code.", onFunction, a.listFunctionFiles,
+			Parameter{"Qualifier", "The version or alias; $LATEST without it."}),
+		row("GetFunctionFile", http.MethodGet, "functions/{FunctionName}/file", "Returns the text of a file of a function's code.", onFunction, a.getFunctionFile,
+			Parameter{"Qualifier", "The version or alias; $LATEST without it."}, Parameter{"Name", "The file's path in the zip."}),
+		row("ListCertificatesByEnd", http.MethodGet, "certificates", "Lists the certificates of things that are ACTIVE by when they end, and those that the server uses.", onAll, a.listCertificatesByEnd,
+			append([]Parameter{{"Before", "Only certificates that end before this time, as 2026-11-25T12:00:00Z."}}, paged...)...),
+		row("ListAuditRecords", http.MethodGet, "audit", "Lists the record of calls that changed something, or were denied it, oldest first unless Order says otherwise.", onAll, a.listAuditRecords,
 			append([]Parameter{
 				{"From", "The time of the oldest, as 2026-11-25T12:00:00Z."}, {"To", "The time after the newest."},
 				{"AccessKeyId", "Only calls with this access key."}, {"Operation", "Only calls of this operation."},
+				{"Order", "OldestFirst or NewestFirst."},
 			}, paged...)...),
-		row("GetMetrics", http.MethodGet, "metrics", "Tells the server's metrics in Prometheus's text format, to its own account.", onAll, a.getMetrics),
-		row("GetEventDestinations", http.MethodGet, "events", "Tells how the delivery of events stands, to the server's own account.", onAll, a.getEventDestinations),
+		row("GetMetrics", http.MethodGet, "metrics", "Returns the server's metrics in Prometheus's text format, to its own account.", onAll, a.getMetrics),
+		row("GetEventDestinations", http.MethodGet, "events", "Returns how the delivery of events stands, to the server's own account.", onAll, a.getEventDestinations),
 		row("Subscribe", http.MethodGet, "messages",
 			"Answers with the messages that come on the topics of a filter, a line of JSON for each, until the caller goes or may no longer read them.",
 			onFilter, a.subscribe, Parameter{"filter", "An MQTT topic filter."}),
+
+		row("ListAccessKeys", http.MethodGet, "access-keys", "Lists the account's access keys, revoked ones too, without their secrets.", onAll, a.listAccessKeys),
+		row("CreateAccessKey", http.MethodPost, "access-keys", "Makes an access key with an access level and a limit, and returns its secret, once.", onAll, a.createAccessKey),
+		row("DeleteAccessKey", http.MethodDelete, "access-keys/{AccessKeyId}", "Revokes an access key of the account for good.", onAccessKey, a.deleteAccessKey),
+
+		row("CreateConsoleLink", http.MethodPost, "console/links", "Makes a link that signs in to the console once, as the access key that asks for it.", onAll, a.createConsoleLink),
+		row("CreateConsoleSession", http.MethodPost, "console/sessions", "Begins a session of the console, as the access key that asks for it; signing in calls it.", onAll, a.createConsoleSession),
+		row("EndConsoleSession", http.MethodPost, "console/sessions/end", "Ends a session of the console; signing out calls it.", onAll, a.endConsoleSession),
 	}
 }
 

@@ -54,10 +54,8 @@ func (a *API) listLogEvents(ctx context.Context, r *restjson.Request, _ nothing)
 	if c := filter.Component; c != "" && c != corelink.SystemLogs && c != corelink.FunctionLogs {
 		return answer, refuse(http.StatusBadRequest, badRequest, "Component '%.64s' is neither %s nor %s.", c, corelink.SystemLogs, corelink.FunctionLogs)
 	}
-	if text := r.Query.Get("From"); text != "" {
-		if filter.From, err = time.Parse(time.RFC3339, text); err != nil {
-			return answer, refuse(http.StatusBadRequest, badRequest, "From '%.64s' is not a time such as 2026-11-25T12:00:00Z.", text)
-		}
+	if filter.From, err = parseTime(r, "From"); err != nil {
+		return answer, err
 	}
 	if token := r.Query.Get("NextToken"); token != "" {
 		var ok bool

@@ -36,8 +36,8 @@ type StreamedMessage struct {
 }
 
 const (
-	// maxStreams bounds the streams of one server, maxKeyStreams those of one key:
-	// each holds a connection to the broker.
+	// maxStreams bounds the streams of one server, maxKeyStreams those of one key
+	// and its temporary keys: each holds a connection to the broker.
 	maxStreams    = 64
 	maxKeyStreams = 8
 	// alive is how often a stream without messages says that it goes on.
@@ -45,34 +45,6 @@ const (
 	// stillEvery is how often a stream asks whether its caller still may.
 	stillEvery = time.Second
 )
-
-// streams counts the streams that are open, by key.
-type streams struct {
-	mu   sync.Mutex
-	open map[string]int
-	all  int
-}
-
-// enter takes a place, which leave gives back.
-func (s *streams) enter(key string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.all >= maxStreams || s.open[key] >= maxKeyStreams {
-		return false
-	}
-	s.all++
-	s.open[key]++
-	return true
-}
-
-func (s *streams) leave(key string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.all--
-	if s.open[key]--; s.open[key] == 0 {
-		delete(s.open, key)
-	}
-}
 
 // subscribe answers with the messages that come, a line of JSON for each, until the
 // caller goes or may no longer read them.
@@ -84,12 +56,13 @@ func (a *API) subscribe(ctx context.Context, r *restjson.Request, _ nothing) (re
 	if strings.HasPrefix(filter, "$") && !strings.HasPrefix(filter, "$aws/things/") && !strings.HasPrefix(filter, "$aws/events/") {
 		return restjson.Stream{}, refuse(http.StatusBadRequest, badRequest, "Filter %q is reserved. Of the topics that begin with $ only those below $aws/things/<thing>/ and $aws/events/ can be subscribed to.", filter)
 	}
-	if !a.streams.enter(r.KeyID) {
+	holder := r.Caller.Holder
+	if !a.streams.Take(holder, 1, maxKeyStreams, maxStreams) {
 		return restjson.Stream{}, refuse(http.StatusTooManyRequests, "ThrottlingException",
-			"There are %d streams of this key, or %d of this server, already; end one.", maxKeyStreams, maxStreams)
+			"There are %d streams of this key and its temporary keys, or %d of this server, already; end one.", maxKeyStreams, maxStreams)
 	}
 	return restjson.Stream{ContentType: "application/x-ndjson", Send: func(w io.Writer) {
-		defer a.streams.leave(r.KeyID)
+		defer a.streams.Give(holder, 1)
 		a.stream(ctx, r, filter, w)
 	}}, nil
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/awsapi"
 	api "github.com/fescue-edge/fescue/cloud/awsapi/fescue"
+	"github.com/fescue-edge/fescue/cloud/identity"
 	"github.com/fescue-edge/fescue/testkit"
 )
 
@@ -38,7 +39,7 @@ func TestSubscribe(t *testing.T) {
 	open := func(t *testing.T, listener api.Listener) func(t *testing.T, key, filter string) *http.Response {
 		service := api.New(api.Options{Listener: listener, Now: time.Now, Logger: slog.New(slog.DiscardHandler)})
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			service.ServeCall(w, r, &awsapi.Call{Partition: here, RequestID: "request-1", KeyID: r.Header.Get("Key")})
+			service.ServeCall(w, r, &awsapi.Call{Partition: here, RequestID: "request-1", KeyID: fescue.NewID(), Caller: identity.Caller{Holder: r.Header.Get("Key")}})
 		}))
 		t.Cleanup(server.Close)
 		return func(t *testing.T, key, filter string) *http.Response {

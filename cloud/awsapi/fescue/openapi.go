@@ -60,6 +60,8 @@ func content(t reflect.Type) object {
 	switch t {
 	case reflect.TypeFor[restjson.Raw]():
 		return object{"text/plain": object{"schema": object{"type": "string"}}}
+	case reflect.TypeFor[restjson.File]():
+		return object{bundleType: object{"schema": object{"type": "string", "format": "binary"}}}
 	case reflect.TypeFor[restjson.Stream]():
 		return object{"application/x-ndjson": object{"schema": schema(reflect.TypeFor[StreamedMessage]())}}
 	}

@@ -3,6 +3,7 @@ package fescue
 import (
 	"context"
 	"net/http"
+	"time"
 
 	"github.com/fescue-edge/fescue/cloud/awsapi/wire/restjson"
 	"github.com/fescue-edge/fescue/cloud/events"
@@ -12,6 +13,8 @@ import (
 type Operator interface {
 	// Account is whose server it is: other accounts see nothing of it.
 	Account() string
+	// CertificateEnds are when the certificates end that the server uses, by what for.
+	CertificateEnds() map[string]time.Time
 	// Metrics are in Prometheus's text format.
 	Metrics() (contentType string, text []byte, err error)
 	// Events are the destinations of events.
@@ -22,7 +25,7 @@ type Operator interface {
 func (a *API) concerns(r *restjson.Request) error {
 	if own := a.o.Operator.Account(); r.Partition.Account != own {
 		return refuse(http.StatusForbidden, "AccessDeniedException",
-			"User: %s is not authorized to perform: fescue:%s: what concerns the whole server is told to its own account alone, %s.",
+			"User: %s is not authorized to perform: fescue:%s: what concerns the whole server is for its own account alone, %s.",
 			r.Caller.ARN(r.Partition.AWS, r.Partition.Account), r.Operation, own)
 	}
 	return nil

@@ -111,6 +111,13 @@ func (s *site) call(p fescue.Partition, method, path, body string) answer {
 	if err != nil || !json.Valid(text) {
 		s.t.Errorf("%s %s: %s, %v", method, path, text, err)
 	}
+	d, err := described()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if wrong := d.differs(method, path, w.Code, w.Header().Get("Content-Type"), string(text)); len(wrong) > 0 {
+		s.t.Errorf("%s %s is not answered as docs/fescue-api.json has it: %s\n%s", method, path, strings.Join(wrong, "; "), text)
+	}
 	return answer{w.Code, w.Header().Get("x-amzn-ErrorType"), string(text)}
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/store/storetest"
 	"github.com/fescue-edge/fescue/pki"
 )
 
@@ -65,7 +66,9 @@ func TestGroupCertificateAuthorities(t *testing.T) {
 	})
 	t.Run("create rotates; the old one stays while its leaf lives", func(t *testing.T) {
 		a := a.with(t)
-		if err := a.store.GroupAuthorities().RecordLeaf(t.Context(), here, group, first, now.Add(time.Hour)); err != nil {
+		core := storetest.Core(t, a.store, here, group, 1)
+		core.Until = now.Add(time.Hour)
+		if err := a.store.GroupAuthorities().RecordHolder(t.Context(), here, group, first, core); err != nil {
 			t.Fatal(err)
 		}
 		second := a.rotated(group, "")

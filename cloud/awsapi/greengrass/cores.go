@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 
+	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/awsapi/wire/restjson"
 	"github.com/fescue-edge/fescue/cloud/cores"
 )
@@ -36,7 +37,7 @@ func (a *API) getConnectivityInfo(ctx context.Context, r *restjson.Request) (any
 	}{c.Info, message}, nil
 }
 
-// connectivityEntry tells a port that is left out from 0.
+// connectivityEntry distinguishes a port that is left out from 0.
 type connectivityEntry struct {
 	HostAddress, Id, Metadata string
 	PortNumber                *int
@@ -79,7 +80,7 @@ func (a *API) getRuntimeConfiguration(ctx context.Context, r *restjson.Request) 
 	}
 	type telemetry struct {
 		ConfigurationSyncStatus string
-		Telemetry               cores.Telemetry
+		Telemetry               fescue.Telemetry
 	}
 	type runtime struct{ TelemetryConfiguration telemetry }
 	sync := "OutOfSync"
@@ -92,7 +93,7 @@ func (a *API) getRuntimeConfiguration(ctx context.Context, r *restjson.Request) 
 func (a *API) updateRuntimeConfiguration(ctx context.Context, r *restjson.Request) (any, error) {
 	// ConfigurationSyncStatus is read-only and may come back from a Get.
 	var in struct {
-		TelemetryConfiguration struct{ Telemetry cores.Telemetry }
+		TelemetryConfiguration struct{ Telemetry fescue.Telemetry }
 	}
 	if err := restjson.Decode(r.Body, &in); err != nil {
 		return nil, malformed(err.Error())

@@ -169,19 +169,12 @@ func (a *API) deleteCertificate(ctx context.Context, r *restjson.Request) (any, 
 }
 
 func (a *API) listCertificates(ctx context.Context, r *restjson.Request) (any, error) {
-	limit, after, err := byMarker.read(r)
+	list, next, err := byAge(r, func(after position, ascending bool, limit int) ([]fescue.Certificate, error) {
+		return a.registry.Certificates(ctx, r.Partition, fescue.Certificate{ID: after.Key, CreatedAt: after.time()}, ascending, limit)
+	}, func(c fescue.Certificate) position { return position{c.ID, c.CreatedAt.UnixMilli()} })
 	if err != nil {
 		return nil, err
 	}
-	ascending, err := flag(r, "isAscendingOrder")
-	if err != nil {
-		return nil, err
-	}
-	list, err := a.registry.Certificates(ctx, r.Partition, fescue.Certificate{ID: after.Key, CreatedAt: after.time()}, ascending, limit+1)
-	if err != nil {
-		return nil, err
-	}
-	list, next := cut(list, limit, func(c fescue.Certificate) position { return position{c.ID, c.CreatedAt.UnixMilli()} })
 	type item struct {
 		named
 		Status          fescue.CertificateStatus `json:"status"`

@@ -112,6 +112,25 @@ func cut[T any](list []T, limit int, at func(T) position) ([]T, string) {
 	return list, at(list[limit-1]).token()
 }
 
+// byAge reads the page that a request asks for of a list in the order of creation, and
+// returns the token of the next one.
+func byAge[T any](r *restjson.Request, list func(after position, ascending bool, limit int) ([]T, error), at func(T) position) ([]T, string, error) {
+	limit, after, err := byMarker.read(r)
+	if err != nil {
+		return nil, "", err
+	}
+	ascending, err := flag(r, "isAscendingOrder")
+	if err != nil {
+		return nil, "", err
+	}
+	found, err := list(after, ascending, limit+1)
+	if err != nil {
+		return nil, "", err
+	}
+	found, next := cut(found, limit, at)
+	return found, next, nil
+}
+
 // listed is a list as the API shows it, which is never null.
 func listed[T, U any](list []T, show func(T) U) []U {
 	out := make([]U, 0, len(list))

@@ -97,19 +97,12 @@ func listOfPolicies(p fescue.Partition, names []string, next string) policyList 
 }
 
 func (a *API) listPolicies(ctx context.Context, r *restjson.Request) (any, error) {
-	limit, after, err := byMarker.read(r)
+	list, next, err := byAge(r, func(after position, ascending bool, limit int) ([]registry.Policy, error) {
+		return a.registry.Policies(ctx, r.Partition, registry.Policy{Name: after.Key, CreatedAt: after.time()}, ascending, limit)
+	}, func(p registry.Policy) position { return position{p.Name, p.CreatedAt.UnixMilli()} })
 	if err != nil {
 		return nil, err
 	}
-	ascending, err := flag(r, "isAscendingOrder")
-	if err != nil {
-		return nil, err
-	}
-	list, err := a.registry.Policies(ctx, r.Partition, registry.Policy{Name: after.Key, CreatedAt: after.time()}, ascending, limit+1)
-	if err != nil {
-		return nil, err
-	}
-	list, next := cut(list, limit, func(p registry.Policy) position { return position{p.Name, p.CreatedAt.UnixMilli()} })
 	return listOfPolicies(r.Partition, listed(list, func(p registry.Policy) string { return p.Name }), next), nil
 }
 

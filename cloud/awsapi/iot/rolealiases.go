@@ -87,21 +87,12 @@ func (a *API) deleteRoleAlias(ctx context.Context, r *restjson.Request) (any, er
 }
 
 func (a *API) listRoleAliases(ctx context.Context, r *restjson.Request) (any, error) {
-	limit, after, err := byMarker.read(r)
+	list, next, err := byAge(r, func(after position, ascending bool, limit int) ([]registry.RoleAlias, error) {
+		return a.registry.RoleAliases(ctx, r.Partition, registry.RoleAlias{Name: after.Key, CreatedAt: after.time()}, ascending, limit)
+	}, func(found registry.RoleAlias) position { return position{found.Name, found.CreatedAt.UnixMilli()} })
 	if err != nil {
 		return nil, err
 	}
-	ascending, err := flag(r, "isAscendingOrder")
-	if err != nil {
-		return nil, err
-	}
-	list, err := a.registry.RoleAliases(ctx, r.Partition, registry.RoleAlias{Name: after.Key, CreatedAt: after.time()}, ascending, limit+1)
-	if err != nil {
-		return nil, err
-	}
-	list, next := cut(list, limit, func(found registry.RoleAlias) position {
-		return position{Key: found.Name, At: found.CreatedAt.UnixMilli()}
-	})
 	return struct {
 		RoleAliases []string `json:"roleAliases"`
 		NextMarker  string   `json:"nextMarker,omitempty"`

@@ -38,9 +38,9 @@ func (a *API) receive(r *restjson.Request, path []string, v any) (_ *upload, err
 		if broken != nil {
 			return broken
 		}
-		source := &failingReader{r: base64.NewDecoder(base64.StdEncoding, text)}
+		source := &awsapi.Source{Reader: base64.NewDecoder(base64.StdEncoding, text)}
 		up.size, err = io.Copy(up.file, io.LimitReader(source, functions.MaxArchive+1))
-		if err != nil && source.err == nil {
+		if err != nil && source.Err == nil {
 			broken = err
 		}
 		if err == nil && up.size > functions.MaxArchive {
@@ -66,21 +66,6 @@ func (a *API) receive(r *restjson.Request, path []string, v any) (_ *upload, err
 }
 
 var errTooLarge = errors.New("zip too large")
-
-// failingReader remembers that it was the source that failed, and not the
-// destination of a copy.
-type failingReader struct {
-	r   io.Reader
-	err error
-}
-
-func (f *failingReader) Read(p []byte) (int, error) {
-	n, err := f.r.Read(p)
-	if err != nil && err != io.EOF {
-		f.err = err
-	}
-	return n, err
-}
 
 // archive is nil when the request had no zip.
 func (u *upload) archive() *functions.Archive {

@@ -93,20 +93,21 @@ type listing struct {
 	CommonPrefixes []commonPrefix
 }
 
-// list reads what both versions have and asks for the page.
-func (a *API) list(r *request, after string, at buckets.Position, withOwner bool) (listing, buckets.Listing, error) {
+// list reads what both versions have and asks for the page; encode is how the request
+// wants keys.
+func (a *API) list(r *request, after string, at buckets.Position, withOwner bool) (_ listing, _ buckets.Listing, encode func(string) string, _ error) {
 	limit, err := r.limit("max-keys", buckets.MaxListed)
 	if err != nil {
-		return listing{}, buckets.Listing{}, err
+		return listing{}, buckets.Listing{}, nil, err
 	}
-	encode, err := r.encoding()
+	encode, err = r.encoding()
 	if err != nil {
-		return listing{}, buckets.Listing{}, err
+		return listing{}, buckets.Listing{}, nil, err
 	}
 	q := buckets.List{Prefix: r.query.Get("prefix"), Delimiter: r.query.Get("delimiter"), After: after, Position: at, Limit: limit}
 	page, err := a.buckets.List(r.http.Context(), r.Partition, r.bucket, q)
 	if err != nil {
-		return listing{}, page, err
+		return listing{}, page, nil, err
 	}
 	answer := listing{
 		Name: r.bucket, Prefix: encode(q.Prefix), Delimiter: encode(q.Delimiter), MaxKeys: limit,
@@ -122,7 +123,7 @@ func (a *API) list(r *request, after string, at buckets.Position, withOwner bool
 	for _, prefix := range page.Prefixes {
 		answer.CommonPrefixes = append(answer.CommonPrefixes, commonPrefix{encode(prefix)})
 	}
-	return answer, page, nil
+	return answer, page, encode, nil
 }
 
 func (a *API) listObjectsV2(w http.ResponseWriter, r *request) error {
@@ -137,11 +138,7 @@ func (a *API) listObjectsV2(w http.ResponseWriter, r *request) error {
 			return err
 		}
 	}
-	body, page, err := a.list(r, r.query.Get("start-after"), at, r.query.Get("fetch-owner") == "true")
-	if err != nil {
-		return err
-	}
-	encode, err := r.encoding()
+	body, page, encode, err := a.list(r, r.query.Get("start-after"), at, r.query.Get("fetch-owner") == "true")
 	if err != nil {
 		return err
 	}
@@ -164,11 +161,7 @@ func (a *API) listObjectsV2(w http.ResponseWriter, r *request) error {
 }
 
 func (a *API) listObjects(w http.ResponseWriter, r *request) error {
-	body, page, err := a.list(r, r.query.Get("marker"), buckets.Position{}, true)
-	if err != nil {
-		return err
-	}
-	encode, err := r.encoding()
+	body, page, encode, err := a.list(r, r.query.Get("marker"), buckets.Position{}, true)
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strconv"
 
+	"github.com/fescue-edge/fescue/cloud/awsapi"
 	"github.com/fescue-edge/fescue/cloud/buckets"
 )
 
@@ -117,28 +118,13 @@ func (a *API) getObject(w http.ResponseWriter, r *request) error {
 		return nil
 	}
 	defer body.Close()
-	source := &failingReader{r: body}
+	source := &awsapi.Source{Reader: body}
 	io.Copy(w, source)
-	if source.err != nil && !errors.Is(source.err, context.Canceled) {
+	if source.Err != nil && !errors.Is(source.Err, context.Canceled) {
 		// The answer is cut short, which the client sees by its length.
-		a.Logger.ErrorContext(r.http.Context(), "object not sent whole", "request", r.RequestID, "bucket", r.bucket, "error", source.err)
+		a.Logger.ErrorContext(r.http.Context(), "object not sent whole", "request", r.RequestID, "bucket", r.bucket, "error", source.Err)
 	}
 	return nil
-}
-
-// failingReader remembers that it was the source that failed, and not the
-// destination of a copy.
-type failingReader struct {
-	r   io.Reader
-	err error
-}
-
-func (f *failingReader) Read(p []byte) (int, error) {
-	n, err := f.r.Read(p)
-	if err != nil && err != io.EOF {
-		f.err = err
-	}
-	return n, err
 }
 
 // partRange is the range of one part of an object.

@@ -28,7 +28,7 @@ type operation struct {
 	action string
 	method string
 	level  level
-	// query is the parameter that tells it from others, empty for none.
+	// query is the parameter that distinguishes it from others, empty for none.
 	query string
 	// header is one that it needs too.
 	header  string

@@ -40,7 +40,7 @@ const secret = "a-secret-that-only-tests-know"
 // accounts are the accounts of two access keys.
 var accounts = map[string]string{"AKIDONE": "123456789012", "AKIDTWO": "210987654321"}
 
-// silence hears of requests and says nothing.
+// silence observes requests and does nothing.
 type silence struct{}
 
 func (silence) ObserveRequest(string, string, int, time.Duration) {}

@@ -82,7 +82,10 @@ var Services = []Service{
 		Open: []string{"GetCallerIdentity", "GetSessionToken"}, Recorded: []string{"GetSessionToken"},
 	},
 	{Name: "s3", Protocol: S3, Hosts: []string{"s3"}},
-	{Name: "fescue"}, // what is Fescue's own, by its path
+	{
+		Name: "fescue", // what is Fescue's own, by its path
+		Open: []string{"CreateConsoleLink", "CreateConsoleSession", "EndConsoleSession"},
+	},
 
 	{Name: "logs", Protocol: JSON},
 }

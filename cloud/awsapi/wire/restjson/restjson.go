@@ -77,6 +77,9 @@ type Stream struct {
 	Send        func(w io.Writer)
 }
 
+// File is a Stream that ends by itself: a file to be kept.
+type File struct{ Stream }
+
 // flushing sends each write at once.
 type flushing struct {
 	io.Writer
@@ -366,6 +369,9 @@ func writeAnswer(w http.ResponseWriter, op *Operation, answer any) {
 		return
 	}
 	contentType, body := "application/json", []byte("{}")
+	if file, ok := answer.(File); ok {
+		answer = file.Stream
+	}
 	switch v := answer.(type) {
 	case nil:
 	case Stream:

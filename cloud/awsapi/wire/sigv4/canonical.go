@@ -1,6 +1,7 @@
 package sigv4
 
 import (
+	"net"
 	"net/http"
 	"slices"
 	"strconv"
@@ -93,23 +94,74 @@ func (t *target) count(name string) int {
 	return n
 }
 
-// canonicalRequests are the canonical requests that a client may have signed, up
-// to the line of the payload hash, which is the last: one with the path as it
+// candidate is a canonical request that a client may have signed, up to the line of
+// the payload hash, which is the last.
+type candidate struct {
+	text []byte
+	// normalized is true where the path is the normalised one, and that is not the
+	// path as it was sent.
+	normalized bool
+}
+
+// canonicalRequests are those that a client may have signed: one with the path as it
 // was sent, and one with the normalised path where that is another one. Not
 // every SDK normalises; S3's paths never are.
-func canonicalRequests(r *http.Request, t *target, a *authorization) ([][]byte, error) {
+func canonicalRequests(r *http.Request, t *target, a *authorization) ([]candidate, error) {
 	if a.s3() {
 		path, ok := appendRecoded(nil, t.path, false)
 		if !ok {
 			return nil, refuse(a.service, malformed, "The path %.100q is not percent-encoded properly.", t.path)
 		}
-		return [][]byte{canonicalRequest(r, t, a, path)}, nil
+		return []candidate{{text: canonicalRequest(r, t, a, path)}}, nil
 	}
-	requests := [][]byte{canonicalRequest(r, t, a, encodedAgain(t.path))}
-	if normal := normalized(t.path); normal != t.path {
-		requests = append(requests, canonicalRequest(r, t, a, encodedAgain(normal)))
+	var requests []candidate
+	for _, as := range asSigned(r, t, a) {
+		requests = append(requests, candidate{text: canonicalRequest(as.request, as.target, a, encodedAgain(t.path))})
+		if normal := normalized(t.path); normal != t.path {
+			requests = append(requests, candidate{canonicalRequest(as.request, as.target, a, encodedAgain(normal)), true})
+		}
 	}
 	return requests, nil
+}
+
+// signedForm is a request as a client may have had it when it signed it.
+type signedForm struct {
+	request *http.Request
+	target  *target
+}
+
+// asSigned are the forms of a request. There is one, but for presigned URLs of the
+// data plane of AWS IoT, which are opened as WebSockets: for those clients append the
+// session token after signing, and sign the host with the port that it has on the wire
+// or without (client libraries of AWS IoT; generic presigners sign the whole). What is
+// then not covered is not trusted: the token is compared with the key's.
+func asSigned(r *http.Request, t *target, a *authorization) []signedForm {
+	forms := []signedForm{{r, t}}
+	if !a.presigned || a.row().Name != "iotdata" {
+		return forms
+	}
+	if a.token != "" {
+		without := &target{path: t.path}
+		for _, p := range t.params {
+			if p.name != paramToken {
+				without.params = append(without.params, p)
+			}
+		}
+		forms = append(forms, signedForm{r, without})
+	}
+	host := *r
+	if name, _, err := net.SplitHostPort(r.Host); err == nil {
+		host.Host = name
+		if strings.Contains(name, ":") {
+			host.Host = "[" + name + "]"
+		}
+	} else {
+		host.Host += ":443"
+	}
+	for _, f := range forms {
+		forms = append(forms, signedForm{&host, f.target})
+	}
+	return forms
 }
 
 // encodedAgain is a path as the client sent it, encoded once more.

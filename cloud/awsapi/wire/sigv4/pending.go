@@ -6,11 +6,12 @@ import (
 	"crypto/subtle"
 	"encoding/hex"
 	"errors"
-	"github.com/fescue-edge/fescue/cloud/identity"
 	"io"
 	"net/http"
 	"slices"
 	"time"
+
+	"github.com/fescue-edge/fescue/cloud/identity"
 )
 
 // Payload says what the signature covers of the body.
@@ -72,8 +73,8 @@ type Pending struct {
 	PathNormalized bool
 
 	declared      [sha256.Size]byte
-	payloadLine   string   // "" for PayloadInBody
-	canonical     [][]byte // the last is that of the normalised path, if there are two
+	payloadLine   string // "" for PayloadInBody
+	canonical     []candidate
 	authorization *authorization
 	host          string
 	signingKeys   *keyCache
@@ -125,8 +126,8 @@ func (p *Pending) verify(payloadLine string) error {
 	if !cached {
 		signing = deriveKey(p.Signer.Secret, a.date, a.region, a.service)
 	}
-	matched := slices.IndexFunc(p.canonical, func(canonical []byte) bool {
-		return hmac.Equal(a.signatureOf(append(canonical, payloadLine...), signing), a.signature[:])
+	matched := slices.IndexFunc(p.canonical, func(c candidate) bool {
+		return hmac.Equal(a.signatureOf(append(c.text, payloadLine...), signing), a.signature[:])
 	})
 	if matched < 0 {
 		return refuse(p.Service, badSignature,
@@ -136,7 +137,7 @@ func (p *Pending) verify(payloadLine string) error {
 		// Only proven keys enter the cache: whoever has no key chooses the scope's service.
 		p.signingKeys.put(id, p.Signer.Secret, signing)
 	}
-	p.verified, p.signing, p.PathNormalized = true, signing, matched > 0
+	p.verified, p.signing, p.PathNormalized = true, signing, p.canonical[matched].normalized
 	return nil
 }
 

@@ -134,7 +134,7 @@ func TestEveryDigitOfTheSignatureCounts(t *testing.T) {
 	}
 }
 
-// TestCodes checks that each service hears its own words.
+// TestCodes checks that each service answers with its own codes.
 func TestCodes(t *testing.T) {
 	t.Parallel()
 	type codes struct{ rest, json, query, s3 string }

@@ -3,6 +3,7 @@ package sigv4_test
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -88,20 +89,10 @@ type call struct {
 }
 
 func (c call) withDefaults() call {
-	def := func(s *string, value string) {
-		if *s == "" {
-			*s = value
-		}
-	}
-	def(&c.method, "GET")
-	def(&c.url, "http://127.0.0.1:8080/greengrass/groups")
-	def(&c.service, "greengrass")
-	def(&c.region, "us-east-1")
-	def(&c.key, keyID)
-	def(&c.secret, secret)
-	if c.at.IsZero() {
-		c.at = signingTime
-	}
+	c.method, c.url = cmp.Or(c.method, "GET"), cmp.Or(c.url, "http://127.0.0.1:8080/greengrass/groups")
+	c.service, c.region = cmp.Or(c.service, "greengrass"), cmp.Or(c.region, "us-east-1")
+	c.key, c.secret = cmp.Or(c.key, keyID), cmp.Or(c.secret, secret)
+	c.at = cmp.Or(c.at, signingTime)
 	if c.payload == "" {
 		sum := sha256.Sum256([]byte(c.body))
 		c.payload = hex.EncodeToString(sum[:])
@@ -192,7 +183,7 @@ func wantCode(t *testing.T, err error, code string, status int, parts ...string)
 		}
 	}
 	if strings.Contains(e.Message, secret) {
-		t.Errorf("message tells the secret: %q", e.Message)
+		t.Errorf("message contains the secret: %q", e.Message)
 	}
 }
 

@@ -29,8 +29,12 @@ public final class Greengrass {
     }
 
     public static void publish(String topic, String payload) throws IPCException {
+        publish(topic, payload, "AllOrError");
+    }
+
+    public static void publish(String topic, String payload, String queueFullPolicy) throws IPCException {
         String context = "{\"custom\": {\"source\": \"" + EnvVars.MY_FUNCTION_ARN + "\", \"subject\": \"" + topic
-                + "\", \"queueFullPolicy\": \"AllOrError\"}}";
+                + "\", \"queueFullPolicy\": \"" + queueFullPolicy + "\"}}";
         IPC.postWork(EnvVars.ROUTER_FUNCTION_ARN, "Event", bytes(payload), base64(context));
     }
 
@@ -42,6 +46,19 @@ public final class Greengrass {
         String id = IPC.postWork(arn, "RequestResponse", payload, base64("{\"custom\": " + customContext + "}"));
         WorkResult result = IPC.getWorkResult(arn, id);
         return result.getFunctionErr() + "|" + result.getStatusCode() + "|" + new String(result.getPayload(), StandardCharsets.UTF_8);
+    }
+
+    /** What GGSecretManager answers to a request for a secret by its name. */
+    public static String secret(String name) throws IPCException {
+        String id = IPC.postWork(EnvVars.SECRETS_MANAGER_FUNCTION_ARN, "RequestResponse", bytes("{\"SecretId\":\"" + name + "\"}"), "");
+        return new String(IPC.getWorkResult(EnvVars.SECRETS_MANAGER_FUNCTION_ARN, id).getPayload(), StandardCharsets.UTF_8);
+    }
+
+    /** What GGShadowService answers to a request for the shadow of a thing. */
+    public static String shadow(String thing, String operation, String payload) throws IPCException {
+        String context = "{\"custom\": {\"subject\": \"$aws/things/" + thing + "/shadow/" + operation + "\"}}";
+        String id = IPC.postWork(EnvVars.SHADOW_FUNCTION_ARN, "RequestResponse", bytes(payload), base64(context));
+        return new String(IPC.getWorkResult(EnvVars.SHADOW_FUNCTION_ARN, id).getPayload(), StandardCharsets.UTF_8);
     }
 
     private static byte[] bytes(String text) {

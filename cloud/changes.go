@@ -1,0 +1,71 @@
+package cloud
+
+import (
+	"context"
+
+	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/changes"
+)
+
+// follow has everything that waits, or keeps rights of who is connected, be told of what
+// others changed in the database.
+func (s *Server) follow() {
+	warn := func(err error) {
+		if err != nil {
+			s.o.Logger.Warn("rights of who is connected not read again; the next refresh does", "error", err)
+		}
+	}
+	s.changes.Follow(changes.Certificate, func(ctx context.Context, list []changes.Change) {
+		for _, c := range list {
+			warn(s.front.Invalidate(c.Subject))
+			s.edge.CertificateChanged(c.Subject)
+			s.wakeCoresOf(ctx, c)
+		}
+	}, func(context.Context) { warn(s.front.InvalidateAll()) })
+	s.changes.Follow(changes.Key, func(_ context.Context, list []changes.Change) {
+		for _, c := range list {
+			warn(s.front.InvalidateKey(c.Subject))
+		}
+	}, func(context.Context) {})
+	s.changes.Follow(changes.Role, func(_ context.Context, list []changes.Change) {
+		in := make(map[string]bool)
+		for _, c := range list {
+			in[c.Partition.Account] = true
+		}
+		for account := range in {
+			warn(s.front.InvalidateKeys(account))
+		}
+	}, func(context.Context) {})
+	s.changes.Follow(changes.Policy, func(_ context.Context, list []changes.Change) {
+		in := make(map[fescue.Partition]bool)
+		for _, c := range list {
+			in[c.Partition] = true
+		}
+		for p := range in {
+			warn(s.front.InvalidatePolicies(p))
+		}
+		s.engine.LookAll() // whether the cores that wait may go on
+	}, func(context.Context) {})
+	s.changes.Follow(changes.Core, func(_ context.Context, list []changes.Change) {
+		for _, c := range list {
+			s.engine.Changed(c.Partition, c.Subject)
+		}
+	}, func(context.Context) { s.engine.AllChanged() })
+	s.changes.Follow(changes.Site, func(ctx context.Context, list []changes.Change) {
+		for _, c := range list {
+			s.engine.SiteChanged(ctx, c.Partition, c.Subject)
+		}
+	}, func(context.Context) {})
+}
+
+// wakeCoresOf has the cores that have a client device with a certificate ask whether it is
+// to be taken.
+func (s *Server) wakeCoresOf(ctx context.Context, c changes.Change) {
+	list, err := s.db.Holdings().CoresOfDevice(ctx, c.Partition, c.Partition.CertificateARN(c.Subject))
+	if err != nil && ctx.Err() == nil {
+		s.o.Logger.Warn("cores were not woken for a changed certificate; they learn of it when they ask next", "certificate", c.Subject, "error", err)
+	}
+	for _, thing := range list {
+		s.engine.SiteChanged(ctx, c.Partition, thing)
+	}
+}

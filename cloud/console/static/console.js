@@ -1,0 +1,133 @@
+// Times in the reader's zone, ids that copy with a click, and parts that stay up to
+// date. Without it every page works all the same.
+"use strict";
+
+const local = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+
+function localize(root) {
+  for (const time of root.querySelectorAll("time:not(.ago)")) {
+    const at = new Date(time.dateTime);
+    if (!isNaN(at)) time.textContent = local.format(at);
+  }
+}
+
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest("[data-copy]");
+  if (!button || !navigator.clipboard) return;
+  await navigator.clipboard.writeText(button.dataset.copy);
+  button.classList.add("copied");
+  setTimeout(() => button.classList.remove("copied"), 1200);
+});
+
+document.addEventListener("keydown", (event) => {
+  const search = document.querySelector("[data-search]");
+  if (event.key !== "/" || !search || event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, select, textarea")) return;
+  event.preventDefault();
+  search.focus();
+});
+
+// A part with data-live is fetched anew so many milliseconds after it came, until the
+// page that comes has it without. One that somebody has opened something in, or is in,
+// stays as it is.
+function busy(part) {
+  return part.querySelector("details[open]") || part.contains(document.activeElement) || part.contains(getSelection().isCollapsed ? null : getSelection().anchorNode);
+}
+
+async function refresh() {
+  const parts = [...document.querySelectorAll("[data-live]")];
+  if (parts.length === 0) return;
+  const pause = Math.min(...parts.map((part) => Number(part.dataset.live)));
+  await new Promise((resume) => setTimeout(resume, pause));
+  if (!document.hidden) {
+    let answered = false;
+    try {
+      const response = await fetch(location.href, { headers: { Accept: "text/html" }, signal: AbortSignal.timeout(10000) });
+      if (response.redirected && new URL(response.url).pathname.endsWith("/sign-in")) {
+        location.assign(response.url);
+        return;
+      }
+      answered = response.ok;
+      if (answered) {
+        const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
+        localize(fresh);
+        for (const part of parts) {
+          const next = fresh.getElementById(part.id);
+          if (next && next.outerHTML !== part.outerHTML && !busy(part)) part.replaceWith(document.adoptNode(next));
+        }
+      }
+    } catch {
+      answered = false;
+    }
+    document.getElementById("silent").hidden = answered;
+  }
+  refresh();
+}
+
+localize(document);
+refresh();
+
+// What a form with data-send answers is shown at its place, and the page stays.
+document.addEventListener("submit", async (event) => {
+  const form = event.target.closest("[data-send]");
+  if (!form) return;
+  event.preventDefault();
+  const place = document.querySelector(form.dataset.send);
+  try {
+    const response = await fetch(form.action, { method: "POST", body: new URLSearchParams(new FormData(form)), headers: { Accept: "text/html" } });
+    const answer = new DOMParser().parseFromString(await response.text(), "text/html").querySelector(form.dataset.send + ", main .note.bad[role=alert]");
+    if (response.redirected || !answer) location.reload();
+    else place.replaceChildren(...(answer.id === place.id ? answer.childNodes : [answer]));
+  } catch {
+    document.getElementById("silent").hidden = false;
+  }
+});
+
+// A form with data-stream subscribes: what comes is listed, the newest first, and no
+// more of it is kept than a page can bear.
+const keepMessages = 200;
+
+function subscribing(form) {
+  const state = document.getElementById("stream-state"), list = document.getElementById("messages");
+  const stop = form.querySelector("[data-stop]"), clear = form.querySelector("[data-clear]");
+  let source = null, count = 0, skipped = 0;
+  const say = (text) => { state.textContent = text; };
+  const end = (text) => {
+    source?.close();
+    source = null;
+    stop.hidden = true;
+    say(text);
+  };
+  const counted = () => count + (count === 1 ? " message" : " messages") + (skipped ? ", and " + skipped + " that came too fast to be shown" : "");
+  const add = (m) => {
+    count++;
+    skipped += m.skipped ?? 0;
+    const item = document.createElement("li"), head = document.createElement("div"), topic = document.createElement("bdi"), about = document.createElement("span"), payload = document.createElement("pre");
+    topic.textContent = m.topic;
+    about.className = "quiet";
+    about.textContent = " " + local.format(new Date(m.at)) + ", " + m.bytes + " bytes" + (m.hex ? ", not text" : "") + (m.retained ? ", retained" : "");
+    payload.textContent = m.text;
+    head.append(topic, about);
+    item.append(head, payload);
+    list.prepend(item);
+    while (list.children.length > keepMessages) list.lastChild.remove();
+    clear.hidden = false;
+    say("Subscribed to " + form.elements.filter.value + ": " + counted() + ".");
+  };
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    source?.close();
+    count = skipped = 0;
+    list.replaceChildren();
+    say("Subscribing…");
+    stop.hidden = false;
+    source = new EventSource(form.dataset.stream + "?" + new URLSearchParams({ filter: form.elements.filter.value }));
+    source.addEventListener("subscribed", (e) => say("Subscribed to " + JSON.parse(e.data) + ". Nothing has come yet."));
+    source.addEventListener("message", (e) => add(JSON.parse(e.data)));
+    source.addEventListener("ended", (e) => end("The subscription has ended: " + JSON.parse(e.data)));
+    source.addEventListener("error", () => { if (source) end("The connection was lost after " + counted() + ". Subscribe again."); });
+  });
+  stop.addEventListener("click", () => end("Stopped after " + counted() + "."));
+  clear.addEventListener("click", () => { list.replaceChildren(); clear.hidden = true; });
+}
+
+for (const form of document.querySelectorAll("[data-stream]")) subscribing(form);

@@ -1,0 +1,143 @@
+package corelink
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/fescue-edge/fescue/shadow"
+)
+
+// Shadows asks for shadows of things as a device does: by the AWS IoT device data
+// plane (AWS IoT Core developer guide, "Device Shadow REST API"), for which the core's
+// certificate needs the right.
+type Shadows struct {
+	// Client speaks to the endpoint for HTTPS.
+	Client *Client
+	// Timeout bounds one call.
+	Timeout time.Duration
+}
+
+// Shadow reads a document. One that does not exist is the zero one, or has the version
+// that it was deleted with, as long as the control plane knows that: 48 hours at least.
+// Deleted says no more than that it is. Control planes from before never know.
+func (s Shadows) Shadow(ctx context.Context, id shadow.ID) (shadow.Document, error) {
+	text, err := s.call(ctx, http.MethodGet, shadowPath(id), nil)
+	var deleted *deletedError
+	if errors.As(err, &deleted) {
+		return shadow.Document{Version: deleted.version, Deleted: time.Unix(0, 0).UTC()}, nil
+	}
+	if absent(err) {
+		return shadow.Document{}, nil
+	}
+	if err != nil {
+		return shadow.Document{}, fmt.Errorf("GetThingShadow of %s: %w", id.Thing, err)
+	}
+	return shadow.ParseGot(text)
+}
+
+// UpdateShadow applies an update and returns the version of the document.
+func (s Shadows) UpdateShadow(ctx context.Context, id shadow.ID, u shadow.Update) (int64, error) {
+	text, err := s.call(ctx, http.MethodPost, shadowPath(id), u.Encode())
+	if err != nil {
+		return 0, fmt.Errorf("UpdateThingShadow of %s: %w", id.Thing, err)
+	}
+	d, err := shadow.ParseGot(text)
+	return d.Version, err
+}
+
+// DeleteShadow removes a document that has the version; one that is gone is fine.
+// Control planes from before remove it whatever its version is.
+func (s Shadows) DeleteShadow(ctx context.Context, id shadow.ID, version int64) error {
+	body, err := json.Marshal(map[string]int64{"version": version})
+	if err == nil {
+		_, err = s.call(ctx, http.MethodDelete, shadowPath(id), body)
+	}
+	if err != nil && !absent(err) {
+		return fmt.Errorf("DeleteThingShadow of %s: %w", id.Thing, err)
+	}
+	return nil
+}
+
+// ShadowNames lists the named shadows of a thing.
+func (s Shadows) ShadowNames(ctx context.Context, thing string) (names []string, err error) {
+	query := url.Values{"pageSize": {"100"}}
+	for {
+		text, err := s.call(ctx, http.MethodGet, "/api/things/shadow/ListNamedShadowsForThing/"+url.PathEscape(thing)+"?"+query.Encode(), nil)
+		if err != nil {
+			return nil, fmt.Errorf("ListNamedShadowsForThing of %s: %w", thing, err)
+		}
+		var page ShadowNames
+		if err := json.Unmarshal(text, &page); err != nil {
+			return nil, fmt.Errorf("ListNamedShadowsForThing of %s: the answer does not parse: %w", thing, err)
+		}
+		names = append(names, page.Results...)
+		if page.NextToken == "" {
+			return names, nil
+		}
+		query.Set("nextToken", page.NextToken)
+	}
+}
+
+// ShadowNames is a page of the named shadows of a thing.
+type ShadowNames struct {
+	Results   []string `json:"results"`
+	NextToken string   `json:"nextToken,omitempty"`
+	Timestamp int64    `json:"timestamp"`
+}
+
+func (s Shadows) call(ctx context.Context, method, path string, body []byte) (answer json.RawMessage, err error) {
+	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
+	defer cancel()
+	var in any
+	if body != nil {
+		in = json.RawMessage(body)
+	}
+	err = s.Client.call(ctx, method, path, in, &answer)
+	var refused *StatusError
+	if errors.As(err, &refused) {
+		// What the shadow service itself refuses has a number for its code.
+		var said struct {
+			Code    int    `json:"code"`
+			Message string `json:"message"`
+			Version int64  `json:"version"`
+		}
+		if json.Unmarshal([]byte(refused.Message), &said) == nil && said.Code != 0 {
+			refused.Code, refused.Message = shadowRefusal, said.Message
+			if absent(err) && said.Version > 0 {
+				err = &deletedError{refused, said.Version}
+			}
+		}
+	}
+	return answer, err
+}
+
+// shadowRefusal is the Code of a StatusError of the shadow service.
+const shadowRefusal = "Shadow"
+
+// absent reports whether the shadow service has said that there is no such document:
+// not every 404 on the way to it means that.
+func absent(err error) bool {
+	var refused *StatusError
+	return errors.As(err, &refused) && refused.HTTPStatus == http.StatusNotFound && refused.Code == shadowRefusal
+}
+
+// deletedError is the refusal of a document that was deleted with a version.
+type deletedError struct {
+	*StatusError
+	version int64
+}
+
+func (e *deletedError) Unwrap() error { return e.StatusError }
+
+func shadowPath(id shadow.ID) string {
+	path := "/things/" + url.PathEscape(id.Thing) + "/shadow"
+	if id.Name != "" {
+		path += "?" + url.Values{"name": {id.Name}}.Encode()
+	}
+	return path
+}

@@ -1,0 +1,159 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"sync"
+	"time"
+)
+
+// The cores run in processes of this program's own, crews, so that they have memory and
+// descriptors apart from each other's and from whoever measures. A crew reads orders from
+// its input and prints events, both as lines of JSON; it ends with its input.
+
+// order is what a crew is to do; one member is set.
+type order struct {
+	// Start has cores begin.
+	Start *start `json:",omitempty"`
+	// Cut has the lines of these cores end.
+	Cut []int `json:",omitempty"`
+	// Rest has all close what no request uses.
+	Rest bool `json:",omitempty"`
+}
+
+// start is a crew's cores, and how they are.
+type start struct {
+	Line    line
+	Pace    pace
+	Entries int
+	Cores   []identity
+}
+
+// What is told of cores.
+const (
+	connected = "connected" // its MQTT session is up, with its filter
+	ready     = "ready"     // it has said what it is, and waits
+	refused   = "refused"   // it could not connect
+	lost      = "lost"      // its MQTT session ended
+	offered   = "offered"   // it was given a deployment
+	ended     = "ended"     // the server has its report of the end
+	failed    = "failed"    // a request failed
+)
+
+// event is what happened to a core.
+type event struct {
+	Core int
+	What string
+	At   time.Time
+	// Took is how long it took to connect.
+	Took       time.Duration `json:",omitempty"`
+	Deployment string        `json:",omitempty"`
+	Error      string        `json:",omitempty"`
+}
+
+// crewArgument has this program be a crew.
+const crewArgument = "crew"
+
+// playCrew plays cores until the input ends.
+func playCrew(ctx context.Context, in io.Reader, out io.Writer) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var (
+		mu      sync.Mutex
+		events  = json.NewEncoder(out)
+		cores   = make(map[int]*core)
+		running sync.WaitGroup
+	)
+	defer running.Wait()
+	defer cancel()
+	tell := func(e event) {
+		mu.Lock()
+		defer mu.Unlock()
+		_ = events.Encode(e) // who has gone needs no news
+	}
+	for orders := json.NewDecoder(in); ; {
+		var o order
+		if err := orders.Decode(&o); errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return fmt.Errorf("read an order: %w", err)
+		}
+		for _, n := range o.Cut {
+			if c := cores[n]; c != nil {
+				c.cut()
+			}
+		}
+		if o.Rest {
+			for _, c := range cores {
+				c.rest()
+			}
+		}
+		if o.Start == nil {
+			continue
+		}
+		entries := make(chan struct{}, o.Start.Entries)
+		for _, id := range o.Start.Cores {
+			c, err := newCore(id, o.Start.Line, o.Start.Pace, entries, tell)
+			if err != nil {
+				return err
+			}
+			cores[id.Number] = c
+			running.Go(func() { c.run(ctx) })
+		}
+	}
+}
+
+// crew is such a process as its owner has it.
+type crew struct {
+	cmd    *exec.Cmd
+	in     io.WriteCloser
+	orders *json.Encoder
+	done   chan error
+}
+
+// startCrew starts this program again as a crew; heard gets its events, from one goroutine.
+func startCrew(ctx context.Context, heard func(event)) (*crew, error) {
+	own, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	c := &crew{cmd: exec.CommandContext(ctx, own, crewArgument), done: make(chan error, 1)}
+	c.cmd.Stderr = os.Stderr
+	if c.in, err = c.cmd.StdinPipe(); err != nil {
+		return nil, err
+	}
+	out, err := c.cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := c.cmd.Start(); err != nil {
+		return nil, err
+	}
+	c.orders = json.NewEncoder(c.in)
+	go func() {
+		var err error
+		for events := json.NewDecoder(out); err == nil; {
+			var e event
+			if err = events.Decode(&e); err == nil {
+				heard(e)
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			err = nil
+		}
+		c.done <- errors.Join(err, c.cmd.Wait())
+	}()
+	return c, nil
+}
+
+// end has the crew end in peace.
+func (c *crew) end() error {
+	c.in.Close()
+	return <-c.done
+}
