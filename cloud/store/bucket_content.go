@@ -64,7 +64,7 @@ func nameBlob(ctx context.Context, tx transaction, hash string, w buckets.Object
 // releaseContent forgets the pieces of a content. Their blobs may be garbage now.
 func releaseContent(ctx context.Context, tx transaction, partition, content string, lookAt time.Time) error {
 	// In the order of hashes, so that two of these never wait for each other.
-	hashes, err := all(ctx, tx, scanText, `
+	hashes, err := all(ctx, tx, column[string], `
 		SELECT DISTINCT hash FROM bucket_part WHERE partition = $1 AND content = $2 ORDER BY hash`, partition, content)
 	if err != nil {
 		return err
@@ -101,7 +101,8 @@ func objectParts(ctx context.Context, q querier, p fescue.Partition, content str
 			return part, err
 		}
 		part.ModifiedAt = fromMillis(modified)
-		return part, fromJSON(checksum, &part.Checksum)
+		err = fromJSON(checksum, &part.Checksum)
+		return part, err
 	}, `
 		SELECT number, hash, size, etag, checksum_json, modified_at FROM bucket_part
 		WHERE partition = $1 AND content = $2 AND number > $3 ORDER BY number LIMIT $4`, p.Key(), content, after, limit)

@@ -35,7 +35,8 @@ func scanUpload(rows *sql.Rows) (u buckets.ObjectUpload, err error) {
 		return u, err
 	}
 	u.CreatedAt = fromMillis(created)
-	return u, errors.Join(fromJSON(checksum, &u.Checksum), fromJSON(settings, &u.ObjectSettings))
+	err = errors.Join(fromJSON(checksum, &u.Checksum), fromJSON(settings, &u.ObjectSettings))
+	return u, err
 }
 
 // Upload reads a multipart upload that is under way.
@@ -81,7 +82,7 @@ func (s Buckets) PutPart(ctx context.Context, p fescue.Partition, bucket, id str
 
 // releasePart forgets one piece of a content, if it is there.
 func releasePart(ctx context.Context, tx transaction, p fescue.Partition, content string, number int, lookAt time.Time) error {
-	hashes, err := all(ctx, tx, scanText, `
+	hashes, err := all(ctx, tx, column[string], `
 		DELETE FROM bucket_part WHERE partition = $1 AND content = $2 AND number = $3 RETURNING hash`, p.Key(), content, number)
 	if err != nil {
 		return err
@@ -148,9 +149,7 @@ func (s Buckets) AbortUpload(ctx context.Context, p fescue.Partition, bucket, id
 func (s Buckets) AbortOldUploads(ctx context.Context, before time.Time, limit int, lookAt time.Time) (n int, err error) {
 	type upload struct{ partition, id string }
 	err = s.db.update(ctx, func(tx transaction) error {
-		old, err := all(ctx, tx, func(rows *sql.Rows) (u upload, err error) {
-			return u, rows.Scan(&u.partition, &u.id)
-		}, `
+		old, err := all(ctx, tx, columns(func(u *upload) []any { return []any{&u.partition, &u.id} }), `
 			DELETE FROM bucket_upload WHERE (partition, bucket, id) IN (
 				SELECT partition, bucket, id FROM bucket_upload WHERE created_at < $1 ORDER BY created_at LIMIT $2)
 			RETURNING partition, id`, millis(before), limit)

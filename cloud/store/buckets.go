@@ -62,7 +62,7 @@ func (s Buckets) Bucket(ctx context.Context, p fescue.Partition, name string) (b
 // objects is fescue.ErrInUse. What becomes garbage is looked at from lookAt on.
 func (s Buckets) DeleteBucket(ctx context.Context, p fescue.Partition, name string, lookAt time.Time) error {
 	err := s.db.update(ctx, func(tx transaction) error {
-		uploads, err := all(ctx, tx, scanText, `
+		uploads, err := all(ctx, tx, column[string], `
 			DELETE FROM bucket_upload WHERE partition = $1 AND bucket = $2 RETURNING id`, p.Key(), name)
 		if err != nil {
 			return err
@@ -142,7 +142,7 @@ func (s Buckets) CopyObject(ctx context.Context, p fescue.Partition, bucket stri
 // gives that one's content up.
 func replaceObject(ctx context.Context, tx transaction, p fescue.Partition, bucket string, o buckets.Object, w buckets.ObjectWrite) error {
 	if !w.OnlyNew {
-		before, err := all(ctx, tx, scanText, `
+		before, err := all(ctx, tx, column[string], `
 			DELETE FROM bucket_object WHERE partition = $1 AND bucket = $2 AND object_key = $3 AND (etag = $4 OR $4 = '')
 			RETURNING content`, p.Key(), bucket, o.Key, w.OnlyETag)
 		if err != nil {
@@ -196,7 +196,8 @@ func scanObject(rows *sql.Rows) (o buckets.Object, err error) {
 		return o, err
 	}
 	o.ModifiedAt = fromMillis(modified)
-	return o, errors.Join(fromJSON(checksum, &o.Checksum), fromJSON(settings, &o.ObjectSettings))
+	err = errors.Join(fromJSON(checksum, &o.Checksum), fromJSON(settings, &o.ObjectSettings))
+	return o, err
 }
 
 func aboutBucket(doing, name string, err error) error {

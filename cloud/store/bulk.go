@@ -60,7 +60,8 @@ func scanBulkDeployment(p fescue.Partition, row interface{ Scan(...any) error },
 		return b, err
 	}
 	b.CreatedAt = fromMillis(created)
-	return b, errors.Join(fromJSON(tags, &b.Tags), fromJSON(details, &b.ErrorDetails))
+	err = errors.Join(fromJSON(tags, &b.Tags), fromJSON(details, &b.ErrorDetails))
+	return b, err
 }
 
 func findBulkDeployment(ctx context.Context, q querier, p fescue.Partition, id string) (bulk.BulkDeployment, error) {
@@ -181,9 +182,7 @@ func (s Bulk) DueBulkRecords(ctx context.Context, b bulk.BulkDeployment, limit i
 		bulk.BulkRecord
 		due int64
 	}
-	scan := func(rows *sql.Rows) (r dated, err error) {
-		return r, rows.Scan(&r.Line, &r.GroupID, &r.GroupVersionID, &r.Attempts, &r.due)
-	}
+	scan := columns(func(r *dated) []any { return []any{&r.Line, &r.GroupID, &r.GroupVersionID, &r.Attempts, &r.due} })
 	list, err := all(ctx, s.db.read, scan, `
 		SELECT line, group_id, group_version_id, attempts, due_at FROM bulk_record
 		WHERE partition = $1 AND bulk_id = $2 AND report = 0 ORDER BY due_at, line LIMIT $3`, b.Partition.Key(), b.ID, limit)
@@ -289,7 +288,8 @@ func (s Bulk) BulkReports(ctx context.Context, p fescue.Partition, id string, pa
 			return r, err
 		}
 		r.At = fromMillis(at)
-		return r, errors.Join(fromJSON(details, &r.ErrorDetails), fromJSON(statusDetails, &r.StatusDetails))
+		err = errors.Join(fromJSON(details, &r.ErrorDetails), fromJSON(statusDetails, &r.StatusDetails))
+		return r, err
 	}
 	return all(ctx, s.db.read, scan, `
 		SELECT r.report, r.line, r.group_id, r.group_version_id, r.attempts, r.deployment_id, r.error_message, r.details_json,
@@ -302,5 +302,6 @@ func (s Bulk) BulkReports(ctx context.Context, p fescue.Partition, id string, pa
 // BuildingDeployments counts the deployments that wait to be built, of all
 // partitions.
 func (s Bulk) BuildingDeployments(ctx context.Context) (n int64, err error) {
-	return n, one(s.db.read.QueryRowContext(ctx, `SELECT count(*) FROM deployment WHERE status = 'Building'`), &n)
+	err = one(s.db.read.QueryRowContext(ctx, `SELECT count(*) FROM deployment WHERE status = 'Building'`), &n)
+	return n, err
 }

@@ -260,6 +260,20 @@ func all[T any](ctx context.Context, q querier, scan func(*sql.Rows) (T, error),
 	return list, known(rows.Err())
 }
 
+// column scans rows of one column.
+func column[T any](rows *sql.Rows) (item T, err error) {
+	err = rows.Scan(&item)
+	return item, err
+}
+
+// columns scans rows that are as they are read: into says where of an item the columns go.
+func columns[T any](into func(*T) []any) func(*sql.Rows) (T, error) {
+	return func(rows *sql.Rows) (item T, err error) {
+		err = rows.Scan(into(&item)...)
+		return item, err
+	}
+}
+
 // changed runs a statement that must change at least one row, else the error is
 // fescue.ErrNotFound.
 func changed(ctx context.Context, q querier, query string, args ...any) error {

@@ -186,7 +186,8 @@ func scanDefinition(k fescue.Kind) func(*sql.Rows) (fescue.Definition, error) {
 			return d, err
 		}
 		d.CreatedAt, d.UpdatedAt = fromMillis(created), fromMillis(updated)
-		return d, fromJSON(tags, &d.Tags)
+		err := fromJSON(tags, &d.Tags)
+		return d, err
 	}
 }
 

@@ -77,7 +77,8 @@ func (s Deployments) DeploymentStatus(ctx context.Context, p fescue.Partition, g
 		return c, fmt.Errorf("status of deployment %s of group %s: %w", id, groupID, err)
 	}
 	c.UpdatedAt = fromMillis(updated)
-	return c, fromJSON(details, &c.ErrorDetails)
+	err = fromJSON(details, &c.ErrorDetails)
+	return c, err
 }
 
 // Deployments lists the deployments of a group, newest first. The page's key is
@@ -134,14 +135,15 @@ func scanDeploymentRow(p fescue.Partition, row interface{ Scan(...any) error }, 
 		return d, err
 	}
 	d.CancelRequestedAt, d.CreatedAt, d.UpdatedAt = fromMillis(cancel), fromMillis(created), fromMillis(updated)
-	return d, fromJSON(details, &d.ErrorDetails)
+	err = fromJSON(details, &d.ErrorDetails)
+	return d, err
 }
 
 // LeaseBuilding hands out deployments that are to be built and that nobody else builds
 // until then, at most limit.
 func (s Deployments) LeaseBuilding(ctx context.Context, aws string, until time.Time, limit int) ([]fescue.Deployment, error) {
 	type key struct{ partition, id string }
-	scan := func(rows *sql.Rows) (k key, err error) { return k, rows.Scan(&k.partition, &k.id) }
+	scan := columns(func(k *key) []any { return []any{&k.partition, &k.id} })
 	for {
 		now := s.db.now()
 		waiting, err := all(ctx, s.db.read, scan, `

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 
 	"github.com/fescue-edge/fescue"
@@ -12,9 +11,7 @@ import (
 // device, in ascending order of their ids, at most limit. A group that has the
 // thing with several certificates is listed with each.
 func (s Holdings) Memberships(ctx context.Context, p fescue.Partition, thing string, limit int) ([]fescue.Membership, error) {
-	scan := func(rows *sql.Rows) (m fescue.Membership, err error) {
-		return m, rows.Scan(&m.GroupID, &m.CoreThing, &m.CertificateARN)
-	}
+	scan := columns(func(m *fescue.Membership) []any { return []any{&m.GroupID, &m.CoreThing, &m.CertificateARN} })
 	list, err := all(ctx, s.db.read, scan, `
 		SELECT c.group_id, d.core_thing, c.certificate_arn FROM client_device c
 		JOIN deployment d ON d.partition = c.partition AND d.group_id = c.group_id AND d.number = c.number
@@ -31,7 +28,7 @@ func (s Holdings) Memberships(ctx context.Context, p fescue.Partition, thing str
 // registered any more. devices is how many there are in all.
 func (s Holdings) RevokedDevices(ctx context.Context, p fescue.Partition, groupID string) (devices int, revoked []string, err error) {
 	type row struct{ arn, status string }
-	list, err := all(ctx, s.db.read, func(rows *sql.Rows) (r row, err error) { return r, rows.Scan(&r.arn, &r.status) }, `
+	list, err := all(ctx, s.db.read, columns(func(r *row) []any { return []any{&r.arn, &r.status} }), `
 		SELECT DISTINCT c.certificate_arn, coalesce(t.status, '') FROM client_device c
 		LEFT JOIN certificate t ON t.id = substr(c.certificate_arn, length(c.certificate_arn) - 63) AND t.partition = c.partition
 		WHERE c.partition = $1 AND c.group_id = $2
@@ -50,7 +47,7 @@ func (s Holdings) RevokedDevices(ctx context.Context, p fescue.Partition, groupI
 // CoresOfDevice lists the cores to which a client device with a certificate was
 // offered.
 func (s Holdings) CoresOfDevice(ctx context.Context, p fescue.Partition, certificateARN string) ([]string, error) {
-	list, err := all(ctx, s.db.read, func(rows *sql.Rows) (thing string, err error) { return thing, rows.Scan(&thing) }, `
+	list, err := all(ctx, s.db.read, column[string], `
 		SELECT DISTINCT d.core_thing FROM client_device c
 		JOIN deployment d ON d.partition = c.partition AND d.group_id = c.group_id AND d.number = c.number
 		WHERE c.partition = $1 AND c.certificate_arn = $2 ORDER BY d.core_thing`, p.Key(), certificateARN)

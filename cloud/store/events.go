@@ -101,7 +101,7 @@ func (s Events) DropNotifications(ctx context.Context, before time.Time) (map[st
 	dropped := make(map[string]int64)
 	err := s.db.update(ctx, func(tx transaction) error {
 		clear(dropped)
-		names, err := all(ctx, tx, func(rows *sql.Rows) (name string, err error) { return name, rows.Scan(&name) }, `
+		names, err := all(ctx, tx, column[string], `
 			DELETE FROM event_outbox WHERE created_at < $1 RETURNING destination`, millis(before))
 		for _, name := range names {
 			dropped[name]++

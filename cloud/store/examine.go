@@ -70,7 +70,7 @@ func examineSQLite(ctx context.Context, path string) (_ *Examination, err error)
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 	e := new(Examination)
-	e.Damage, err = all(ctx, db, scanText, `PRAGMA quick_check(10)`)
+	e.Damage, err = all(ctx, db, column[string], `PRAGMA quick_check(10)`)
 	if err != nil {
 		return nil, err
 	}
@@ -135,7 +135,7 @@ func (e *Examination) read(ctx context.Context, db querier, engine engine, begun
 	}
 	var made []int64
 	if tables > 0 {
-		made, err = all(ctx, db, func(rows *sql.Rows) (n int64, err error) { return n, rows.Scan(&n) },
+		made, err = all(ctx, db, column[int64],
 			`SELECT DISTINCT version_id FROM goose_db_version WHERE is_applied AND version_id > 0 ORDER BY version_id`)
 		if err != nil {
 			return err
@@ -148,7 +148,7 @@ func (e *Examination) read(ctx context.Context, db querier, engine engine, begun
 	}
 	e.Last = made[len(made)-1]
 	e.settings = make(map[string]string)
-	rows, err := all(ctx, db, func(rows *sql.Rows) (row [2]string, err error) { return row, rows.Scan(&row[0], &row[1]) }, `SELECT name, value FROM server_setting`)
+	rows, err := all(ctx, db, columns(func(row *[2]string) []any { return []any{&row[0], &row[1]} }), `SELECT name, value FROM server_setting`)
 	if err != nil {
 		return err
 	}

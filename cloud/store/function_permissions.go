@@ -30,7 +30,7 @@ func (s Functions) AddFunctionPermission(ctx context.Context, p fescue.Partition
 
 // FunctionPermissions lists the statements by id.
 func (s Functions) FunctionPermissions(ctx context.Context, p fescue.Partition, function, qualifier string) ([]string, error) {
-	return all(ctx, s.db.read, scanText, `
+	return all(ctx, s.db.read, column[string], `
 		SELECT statement_json FROM lambda_permission
 		WHERE partition = $1 AND function = $2 AND qualifier = $3 ORDER BY id`, p.Key(), function, qualifier)
 }

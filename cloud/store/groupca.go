@@ -118,9 +118,7 @@ func dropStrayed(ctx context.Context, tx transaction, p fescue.Partition, next g
 		groupca.Holder
 		authority string
 	}
-	scan := func(rows *sql.Rows) (h holder, err error) {
-		return h, rows.Scan(&h.authority, &h.Thing, &h.CertificateID)
-	}
+	scan := columns(func(h *holder) []any { return []any{&h.authority, &h.Thing, &h.CertificateID} })
 	list, err := all(ctx, tx, scan, `
 		SELECT authority_id, thing, certificate_id FROM group_authority_holder
 		WHERE partition = $1 AND group_id = $2 AND ends_at > $3`, p.Key(), next.GroupID, millis(next.CreatedAt))

@@ -94,7 +94,8 @@ func (s Holdings) HolderTags(ctx context.Context, p fescue.Partition, arn string
 		if err := rows.Scan(&text); err != nil {
 			return nil, err
 		}
-		return tags, fromJSON(text, &tags)
+		err = fromJSON(text, &tags)
+		return tags, err
 	}
 	list, err := all(ctx, s.db.read, scan, `
 		SELECT DISTINCT coalesce(g.tags_json, '') FROM holding h

@@ -35,7 +35,8 @@ func scanIAMRole(rows *sql.Rows) (identity.IAMRole, error) {
 		return r, err
 	}
 	r.MaxSession, r.CreatedAt = time.Duration(seconds)*time.Second, fromMillis(created)
-	return r, fromJSON(tags, &r.Tags)
+	err := fromJSON(tags, &r.Tags)
+	return r, err
 }
 
 // IAMRole reads a role.
@@ -83,7 +84,7 @@ func (s IAM) PutIAMRolePolicy(ctx context.Context, account, role, name, document
 
 // IAMRolePolicies reads the policies inside a role, by name.
 func (s IAM) IAMRolePolicies(ctx context.Context, account, role string) (map[string]string, error) {
-	list, err := all(ctx, s.db.read, func(rows *sql.Rows) (p [2]string, err error) { return p, rows.Scan(&p[0], &p[1]) }, `
+	list, err := all(ctx, s.db.read, columns(func(p *[2]string) []any { return []any{&p[0], &p[1]} }), `
 		SELECT name, document FROM iam_role_policy WHERE account = $1 AND role = $2`, account, role)
 	policies := make(map[string]string, len(list))
 	for _, p := range list {
@@ -119,7 +120,7 @@ func (s IAM) DetachIAMPolicy(ctx context.Context, account, role, policyARN strin
 
 // AttachedIAMPolicies lists the ARNs of a role's managed policies.
 func (s IAM) AttachedIAMPolicies(ctx context.Context, account, role string) ([]string, error) {
-	return all(ctx, s.db.read, func(rows *sql.Rows) (arn string, err error) { return arn, rows.Scan(&arn) }, `
+	return all(ctx, s.db.read, column[string], `
 		SELECT policy_arn FROM iam_role_attachment WHERE account = $1 AND role = $2 ORDER BY policy_arn`, account, role)
 }
 

@@ -30,7 +30,8 @@ func scanExecution(rows *sql.Rows) (execution, error) {
 	}
 	e.Status = jobs.ExecutionStatus(status)
 	e.QueuedAt, e.StartedAt, e.UpdatedAt, e.TimeoutAt = fromMillis(queued), fromMillis(started), fromMillis(updated), fromMillis(timeout)
-	return e, fromJSON(details, &e.Details)
+	err := fromJSON(details, &e.Details)
+	return e, err
 }
 
 func scanPlainExecution(rows *sql.Rows) (jobs.JobExecution, error) {

@@ -114,7 +114,7 @@ func (s Jobs) CancelJob(ctx context.Context, p fescue.Partition, job jobs.Job, a
 		if job.Forced {
 			reach = jobs.ExecutionInProgress
 		}
-		things, err = all(ctx, tx, scanText, `
+		things, err = all(ctx, tx, column[string], `
 			UPDATE job_execution SET forced = (status = $1), status = $2, version = version + 1, updated_at = $3, timeout_at = 0
 			WHERE partition = $4 AND job_id = $5 AND (status = $6 OR status = $7) RETURNING thing`,
 			string(jobs.ExecutionInProgress), string(jobs.ExecutionCanceled), millis(at),
@@ -152,7 +152,7 @@ func (s Jobs) DeleteJob(ctx context.Context, p fescue.Partition, id string, forc
 		case open > 0 && !force:
 			return fmt.Errorf("job %s has executions under way, which %w", id, fescue.ErrConflict)
 		}
-		things, err = all(ctx, tx, scanText, `
+		things, err = all(ctx, tx, column[string], `
 			SELECT thing FROM job_execution WHERE partition = $1 AND job_id = $2 AND (status = $3 OR status = $4)`,
 			p.Key(), id, string(jobs.ExecutionQueued), string(jobs.ExecutionInProgress))
 		if err != nil {

@@ -185,7 +185,8 @@ func receive(ctx context.Context, conn *pgx.Conn) (n notice, err error) {
 		}
 		return n, err
 	}
-	return n, json.Unmarshal([]byte(arrived.Payload), &n)
+	err = json.Unmarshal([]byte(arrived.Payload), &n)
+	return n, err
 }
 
 // look finds the offers since the last look or notification, and the checks that

@@ -148,7 +148,7 @@ func setDefaultVersion(ctx context.Context, tx transaction, p fescue.Partition, 
 }
 
 func attachedCertificates(ctx context.Context, tx transaction, p fescue.Partition, name string) ([]string, error) {
-	return all(ctx, tx, scanText, `
+	return all(ctx, tx, column[string], `
 		SELECT certificate_id FROM policy_target WHERE partition = $1 AND policy = $2`, p.Key(), name)
 }
 
@@ -276,7 +276,7 @@ func lockPolicyAndCertificate(ctx context.Context, tx transaction, p fescue.Part
 
 // CertificatePolicies lists the names of the policies attached to a certificate.
 func (s Policies) CertificatePolicies(ctx context.Context, p fescue.Partition, certificateID string, page fescue.Page) ([]string, error) {
-	return all(ctx, s.db.read, scanText, `
+	return all(ctx, s.db.read, column[string], `
 		SELECT policy FROM policy_target
 		WHERE partition = $1 AND certificate_id = $2 AND policy > $3 ORDER BY policy LIMIT $4`,
 		p.Key(), certificateID, page.After, page.Limit)
@@ -284,7 +284,7 @@ func (s Policies) CertificatePolicies(ctx context.Context, p fescue.Partition, c
 
 // PolicyCertificates lists the ids of the certificates a policy is attached to.
 func (s Policies) PolicyCertificates(ctx context.Context, p fescue.Partition, name string, page fescue.Page) ([]string, error) {
-	return all(ctx, s.db.read, scanText, `
+	return all(ctx, s.db.read, column[string], `
 		SELECT certificate_id FROM policy_target
 		WHERE partition = $1 AND policy = $2 AND certificate_id > $3 ORDER BY certificate_id LIMIT $4`,
 		p.Key(), name, page.After, page.Limit)

@@ -73,7 +73,7 @@ func (s Things) ReplaceThing(ctx context.Context, p fescue.Partition, t fescue.T
 		if err != nil {
 			return err
 		}
-		certificates, err = all(ctx, tx, scanText, `
+		certificates, err = all(ctx, tx, column[string], `
 			SELECT certificate_id FROM thing_certificate WHERE partition = $1 AND thing = $2`, p.Key(), t.Name)
 		return err
 	})
@@ -132,12 +132,8 @@ func scanThing(rows *sql.Rows) (fescue.Thing, error) {
 	if err := rows.Scan(&t.Name, &t.ID, &t.Type, &attributes, &t.Version); err != nil {
 		return t, err
 	}
-	return t, fromJSON(attributes, &t.Attributes)
-}
-
-func scanText(rows *sql.Rows) (string, error) {
-	var text string
-	return text, rows.Scan(&text)
+	err := fromJSON(attributes, &t.Attributes)
+	return t, err
 }
 
 // AttachThing attaches a certificate to a thing, also when it is already. An
@@ -181,7 +177,7 @@ func thingAndCertificate(ctx context.Context, tx transaction, p fescue.Partition
 
 // ThingCertificates lists the ids of the certificates attached to a thing.
 func (s Things) ThingCertificates(ctx context.Context, p fescue.Partition, thing string, page fescue.Page) ([]string, error) {
-	return all(ctx, s.db.read, scanText, `
+	return all(ctx, s.db.read, column[string], `
 		SELECT certificate_id FROM thing_certificate
 		WHERE partition = $1 AND thing = $2 AND certificate_id > $3 ORDER BY certificate_id LIMIT $4`,
 		p.Key(), thing, page.After, page.Limit)
@@ -189,7 +185,7 @@ func (s Things) ThingCertificates(ctx context.Context, p fescue.Partition, thing
 
 // CertificateThings lists the names of the things a certificate is attached to.
 func (s Things) CertificateThings(ctx context.Context, p fescue.Partition, certificateID string, page fescue.Page) ([]string, error) {
-	return all(ctx, s.db.read, scanText, `
+	return all(ctx, s.db.read, column[string], `
 		SELECT thing FROM thing_certificate
 		WHERE partition = $1 AND certificate_id = $2 AND thing > $3 ORDER BY thing LIMIT $4`,
 		p.Key(), certificateID, page.After, page.Limit)

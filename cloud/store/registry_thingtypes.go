@@ -48,7 +48,8 @@ func scanThingType(rows *sql.Rows) (t registry.ThingType, err error) {
 		return t, err
 	}
 	t.CreatedAt, t.DeprecatedAt = fromMillis(created), fromMillis(deprecated)
-	return t, fromJSON(attributes, &t.SearchableAttributes)
+	err = fromJSON(attributes, &t.SearchableAttributes)
+	return t, err
 }
 
 func findThingType(ctx context.Context, q querier, p fescue.Partition, name string) (registry.ThingType, error) {

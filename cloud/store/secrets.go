@@ -48,7 +48,8 @@ func scanSecret(rows *sql.Rows) (secrets.Secret, error) {
 	}
 	s.CreatedAt, s.ChangedAt, s.DeletedAt, s.PurgeAt = fromMillis(created), fromMillis(changed), fromMillis(deleted), fromMillis(purge)
 	s.Stages = make(map[string]string)
-	return s, fromJSON(tags, &s.Tags)
+	err := fromJSON(tags, &s.Tags)
+	return s, err
 }
 
 // Secret reads a secret with its staging labels, deleted or not.
@@ -79,9 +80,7 @@ func (s Secrets) stages(ctx context.Context, p fescue.Partition, list []secrets.
 		byName[list[i].Name] = i
 	}
 	type label struct{ name, stage, version string }
-	scan := func(rows *sql.Rows) (l label, err error) {
-		return l, rows.Scan(&l.name, &l.stage, &l.version)
-	}
+	scan := columns(func(l *label) []any { return []any{&l.name, &l.stage, &l.version} })
 	labels, err := all(ctx, s.db.read, scan, `
 		SELECT name, stage, version FROM secret_stage WHERE partition = $1 AND name >= $2 AND name <= $3`,
 		p.Key(), list[0].Name, list[len(list)-1].Name)
@@ -196,7 +195,7 @@ func (s Secrets) SecretVersions(ctx context.Context, p fescue.Partition, name st
 	if err != nil {
 		return nil, err
 	}
-	labels, err := all(ctx, s.db.read, func(rows *sql.Rows) (l [2]string, err error) { return l, rows.Scan(&l[0], &l[1]) }, `
+	labels, err := all(ctx, s.db.read, columns(func(l *[2]string) []any { return []any{&l[0], &l[1]} }), `
 		SELECT version, stage FROM secret_stage WHERE partition = $1 AND name = $2 ORDER BY stage`, p.Key(), name)
 	for _, l := range labels {
 		for i := range list {

@@ -60,7 +60,7 @@ func (s Shadows) PutShadow(ctx context.Context, p fescue.Partition, id shadow.ID
 
 // ShadowNames lists the names of a thing's named shadows that exist.
 func (s Shadows) ShadowNames(ctx context.Context, p fescue.Partition, thing string, page fescue.Page) ([]string, error) {
-	return all(ctx, s.db.read, scanText, `
+	return all(ctx, s.db.read, column[string], `
 		SELECT name FROM shadow
 		WHERE partition = $1 AND thing = $2 AND name > $3 AND deleted_at = 0 ORDER BY name LIMIT $4`,
 		p.Key(), thing, page.After, page.Limit)

@@ -66,7 +66,7 @@ func (s Deployments) Overdue(ctx context.Context, aws string, phase fescue.Deplo
 // deadlines would be that far away.
 func (s Deployments) Redate(ctx context.Context, late, now time.Time, limit int) (n int, err error) {
 	type key struct{ partition, id string }
-	scan := func(rows *sql.Rows) (k key, err error) { return k, rows.Scan(&k.partition, &k.id) }
+	scan := columns(func(k *key) []any { return []any{&k.partition, &k.id} })
 	ahead, err := all(ctx, s.db.read, scan, `
 		SELECT partition, id FROM deployment
 		WHERE status = 'InProgress' AND phase IN ('Offered', 'Claimed', 'Staged', 'Switched') AND updated_at > $1 LIMIT $2`, millis(late), limit)
