@@ -80,12 +80,18 @@ func (e *examiner) folder() {
 		e.Add(subject, doctor.Bad, err.Error(), "run this, and the server, as the user that the folder belongs to")
 		return
 	}
-	if !ofServer(entries) && info.Mode()&othersMay != 0 {
-		e.Add(subject, doctor.Bad, fmt.Sprintf("%s holds other things than a server's data, and other users may enter it (mode %04o)", dir, info.Mode().Perm()),
-			"name a folder with --data that is empty, or that nobody else may enter")
-		return
+	if !ofServer(entries) {
+		if inner := serverWithin(dir, entries); inner != "" {
+			e.Add(subject, doctor.Bad, dir+" is no server's data folder, and has one in it", "name it: --data "+inner)
+			return
+		}
+		if info.Mode()&othersMay != 0 {
+			e.Add(subject, doctor.Bad, fmt.Sprintf("%s holds other things than a server's data, and other users may enter it (mode %04o)", dir, info.Mode().Perm()),
+				"name a folder with --data that is empty, or that nobody else may enter")
+			return
+		}
 	}
-	if owner, uid := ownerOf(info), os.Geteuid(); owner >= 0 && owner != uid && uid != 0 {
+	if owner, uid := disk.Owner(info), os.Geteuid(); owner >= 0 && owner != uid && uid != 0 {
 		e.Add("user", doctor.Poor, fmt.Sprintf("UID %d, and %s is of UID %d", uid, dir, owner), "run this as the server's user, to see what that one sees")
 	}
 	open := []string{}

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -77,13 +76,6 @@ func descriptorsOf(pid int) (int, error) {
 func clockKept() (kept, known bool) {
 	state, err := unix.Adjtimex(new(unix.Timex))
 	return state != unix.TIME_ERROR, err == nil
-}
-
-func ownerOf(info os.FileInfo) int {
-	if s, ok := info.Sys().(*syscall.Stat_t); ok {
-		return int(s.Uid)
-	}
-	return -1
 }
 
 // mayWrite is nil where this process may write a file, or in a folder.

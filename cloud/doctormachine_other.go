@@ -18,8 +18,6 @@ func descriptorsOf(int) (int, error) { return 0, errors.ErrUnsupported }
 
 func clockKept() (kept, known bool) { return false, false }
 
-func ownerOf(os.FileInfo) int { return -1 }
-
 // mayWrite is nil where the mode does not say otherwise.
 func mayWrite(path string) error {
 	info, err := os.Stat(path)

@@ -36,6 +36,9 @@ func keepPrivate(dir string, logger *slog.Logger) error {
 	}
 	if info.Mode()&othersMay != 0 {
 		if !ofServer(entries) {
+			if inner := serverWithin(dir, entries); inner != "" {
+				return fmt.Errorf("%s is no server's data folder, and has one in it: name that with --data %s", dir, inner)
+			}
 			return fmt.Errorf("%s holds other things than a server's data, and other users may enter it (mode %04o): name a folder with --data that is empty, or that nobody else may enter", dir, info.Mode().Perm())
 		}
 		if err := tighten(dir, info, logger); err != nil {
@@ -65,16 +68,30 @@ func keepPrivate(dir string, logger *slog.Logger) error {
 
 // ofServer reports whether a folder is a server's, or empty.
 func ofServer(entries []os.DirEntry) bool {
-	others := 0
+	others := slices.ContainsFunc(entries, func(entry os.DirEntry) bool {
+		return entry.Name() != "lost+found" // a file system's own
+	})
+	return !others || hasBegun(entries)
+}
+
+// hasBegun reports whether a server has made something in a folder.
+func hasBegun(entries []os.DirEntry) bool {
+	return slices.ContainsFunc(entries, func(entry os.DirEntry) bool { return slices.Contains(begun, entry.Name()) })
+}
+
+// serverWithin is the server's folder among the entries of one that is none, as fescue up
+// makes them; empty where there is none, or more than one.
+func serverWithin(dir string, entries []os.DirEntry) (found string) {
 	for _, entry := range entries {
-		if slices.Contains(begun, entry.Name()) {
-			return true
-		}
-		if entry.Name() != "lost+found" { // a file system's own
-			others++
+		inner := filepath.Join(dir, entry.Name())
+		if within, err := os.ReadDir(inner); err == nil && hasBegun(within) {
+			if found != "" {
+				return ""
+			}
+			found = inner
 		}
 	}
-	return others == 0
+	return found
 }
 
 // tighten leaves a file or folder to its owner. A folder of somebody else's whose

@@ -1,6 +1,7 @@
 package cloud_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -79,6 +80,17 @@ func TestDataFolderIsPrivate(t *testing.T) {
 		defer done()
 		if info, err := os.Stat(filepath.Join(dir, "fescue.db")); err != nil || info.Mode().Perm() != 0o600 {
 			t.Errorf("%v, %v", info, err)
+		}
+	})
+	t.Run("one that a server's is in", func(t *testing.T) {
+		t.Parallel()
+		dir := folder(t, "up.log")
+		inner := filepath.Join(dir, "server")
+		if err := errors.Join(os.Mkdir(inner, 0o700), os.WriteFile(filepath.Join(inner, "master.key"), nil, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		if why := refused(t, options(dir)); !strings.HasSuffix(why, "name that with --data "+inner) {
+			t.Error(why)
 		}
 	})
 	t.Run("one with other things", func(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -63,14 +64,21 @@ func LoadMasterKey(path string, create bool) (*MasterKey, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read master key: %w", err)
 	}
-	if info.Mode().Perm()&0o077 != 0 {
-		return nil, fmt.Errorf("master key %s can be read by others (mode %04o): run chmod 600 on it", path, info.Mode().Perm())
+	if mode := info.Mode().Perm(); mode&0o077 != 0 && !lent(info) {
+		return nil, fmt.Errorf("master key %s can be read by others (mode %04o): run chmod 600 on it", path, mode)
 	}
 	key, err := base64.StdEncoding.DecodeString(strings.TrimSpace(string(text)))
 	if err != nil {
 		return nil, fmt.Errorf("master key %s is not base64: %w", path, err)
 	}
 	return NewMasterKey(key)
+}
+
+// lent reports whether a file belongs to another user who lets this process's group read
+// it and nobody else: so secrets come into the containers of Kubernetes.
+func lent(info fs.FileInfo) bool {
+	owner := disk.Owner(info)
+	return info.Mode().Perm()&0o037 == 0 && owner >= 0 && owner != os.Geteuid()
 }
 
 func createMasterKey(path string) (*MasterKey, error) {

@@ -99,6 +99,21 @@ func TestLoadMasterKey(t *testing.T) {
 			}
 		})
 	}
+	t.Run("another user's, lent to the group, as in containers", func(t *testing.T) {
+		t.Parallel()
+		if os.Geteuid() != 0 {
+			t.Skip("only root can give files to other users")
+		}
+		for mode, taken := range map[os.FileMode]bool{0o440: true, 0o640: true, 0o460: false, 0o444: false} {
+			path := write(t, filepath.Join(t.TempDir(), "k"), good, mode)
+			if err := os.Chown(path, 12345, -1); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := pki.LoadMasterKey(path, false); (err == nil) != taken {
+				t.Errorf("mode %04o: %v", mode, err)
+			}
+		}
+	})
 	t.Run("absent", func(t *testing.T) {
 		t.Parallel()
 		path := filepath.Join(t.TempDir(), "k")

@@ -266,6 +266,18 @@ func TestServerDoctor(t *testing.T) {
 		e := examineServer(t, nil, "--data", dir, "--api", api, "--device", device, "--mqtt", mqtt)
 		e.want(t, doctor.Bad, map[string]string{"data folder": "holds other things"})
 	})
+	t.Run("a folder that the server's is in, as fescue up has it", func(t *testing.T) {
+		outer := t.TempDir()
+		inner := filepath.Join(outer, "server")
+		if err := errors.Join(os.Mkdir(inner, 0o700), os.WriteFile(filepath.Join(inner, "fescue.db"), nil, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		e := examineServer(t, nil, "--data", outer, "--api", api, "--device", device, "--mqtt", mqtt)
+		e.want(t, doctor.Bad, map[string]string{"data folder": "is no server's data folder, and has one in it"})
+		if found := e.Findings[slices.IndexFunc(e.Findings, func(f doctor.Finding) bool { return f.Subject == "data folder" })]; found.Remedy != "name it: --data "+inner {
+			t.Errorf("%+v", found)
+		}
+	})
 }
 
 // TestServerDoctorOnPostgres: the doctor looks at a shared database as at a file.
