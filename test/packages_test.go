@@ -3,6 +3,7 @@
 package test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -40,7 +41,7 @@ func boot(t *testing.T) *booted {
 		t.Skip("only root can start a machine with systemd-nspawn")
 	}
 	for program, of := range map[string]string{
-		"systemd-nspawn": "systemd-container", "/usr/lib/systemd/systemd": "systemd", "nsenter": "util-linux", "dpkg": "dpkg", "rpm": "rpm",
+		"systemd-nspawn": "systemd-container", "/usr/lib/systemd/systemd": "systemd", "nsenter": "util-linux", "dpkg": "dpkg", "rpm": "rpm", "ssh-keygen": "openssh-client",
 	} {
 		if _, err := exec.LookPath(program); err != nil {
 			t.Skipf("%s (Debian's package %s) is not installed", program, of)
@@ -145,14 +146,43 @@ func (m *booted) put(t *testing.T, path string, content []byte, mode fs.FileMode
 }
 
 // makePackages makes the packages of the tests' programs as a version, and returns the checksums.
-func makePackages(t *testing.T, version, dist string) string {
+func makePackages(t *testing.T, version, dist string, flags ...string) string {
 	t.Helper()
-	cmd := exec.Command("go", "run", "-C", "../packaging", "./build", "-version", version, "-arch", runtime.GOARCH, "-programs", filepath.Dir(fescueBin), "-dist", dist, "-compression", "gzip:1")
+	cmd := exec.Command("go", append([]string{"run", "-C", "../packaging", "./build", "-version", version, "-arch", runtime.GOARCH,
+		"-programs", filepath.Dir(fescueBin), "-dist", dist, "-compression", "gzip:1"}, flags...)...)
 	cmd.Env = append(os.Environ(), "SOURCE_DATE_EPOCH=1780000000")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %v\n%s", cmd.Args, err, out)
 	}
 	return string(readFile(t, filepath.Join(dist, "SHA256SUMS")))
+}
+
+// releaseKey makes a key that signs checksums.
+func releaseKey(t *testing.T) string {
+	t.Helper()
+	key := filepath.Join(t.TempDir(), "release")
+	if out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", key).CombinedOutput(); err != nil {
+		t.Fatalf("ssh-keygen: %v\n%s", err, out)
+	}
+	return key
+}
+
+// verifySums has OpenSSH say whose the checksums are, as docs/operations.md does, and refuse others.
+func verifySums(t *testing.T, dist string) {
+	sums := readFile(t, filepath.Join(dist, "SHA256SUMS"))
+	verify := func(sums []byte) (string, error) {
+		cmd := exec.Command("ssh-keygen", "-Y", "verify", "-f", "allowed_signers", "-I", "release@fescue", "-n", "file", "-s", "SHA256SUMS.sig")
+		cmd.Dir, cmd.Stdin = dist, bytes.NewReader(sums)
+		out, err := cmd.CombinedOutput()
+		return string(out), err
+	}
+	if out, err := verify(sums); err != nil || !strings.HasPrefix(out, `Good "file" signature for release@fescue`) {
+		t.Errorf("%v: %s", err, out)
+	}
+	sums[0] ^= 1
+	if out, err := verify(sums); err == nil {
+		t.Errorf("checksums that were changed: %s", out)
+	}
 }
 
 // packager is a program that installs packages.
@@ -180,7 +210,7 @@ func TestPackages(t *testing.T) {
 	}
 	dist := t.TempDir()
 	makePackages(t, "0.1.0", dist)
-	if first, second := makePackages(t, "0.2.0", dist), makePackages(t, "0.2.0", t.TempDir()); first != second {
+	if first, second := makePackages(t, "0.2.0", dist, "-sign", releaseKey(t)), makePackages(t, "0.2.0", t.TempDir()); first != second {
 		t.Errorf("the same programs make\n%s\nand\n%s", first, second)
 	}
 	for name, module := range map[string]string{"fescue": "nats-io/nats-server", "fescue-core": "elastic/go-seccomp-bpf"} {
@@ -189,6 +219,8 @@ func TestPackages(t *testing.T) {
 			t.Errorf("what %s is made of: %s", name, bill)
 		}
 	}
+	t.Run("signature", func(t *testing.T) { verifySums(t, dist) })
+	t.Run("image", func(t *testing.T) { runImage(t, filepath.Join(dist, "fescue_0.2.0_"+runtime.GOARCH+".image.tar")) })
 	files, err := filepath.Glob(filepath.Join(dist, "fescue*.[dr][ep][bm]"))
 	if err != nil || len(files) != 2*2*len(packagers) {
 		t.Fatalf("%v, %v", files, err)

@@ -1,5 +1,5 @@
-// Command build makes Fescue's packages: programs, deb and rpm for each architecture, bills
-// of materials, and checksums of all. The same commit makes the same bytes.
+// Command build makes Fescue's packages: programs, deb and rpm for each architecture, the
+// server's OCI image, bills of materials, and checksums of all. The same commit makes the same bytes.
 package main
 
 import (
@@ -24,7 +24,7 @@ import (
 const usage = `Makes packages of Fescue. Run it in a checkout of the repository:
 
   go run -C packaging ./build                                  all of them, in dist/
-  go run -C packaging ./build -version 1.2.0                   as a release
+  go run -C packaging ./build -version 1.2.0 -sign KEY         as a release
   go run -C packaging ./build -arch arm64,armv7 -dist /tmp/a   some of them, elsewhere
 
 Flags:
@@ -61,6 +61,8 @@ type release struct {
 type command struct {
 	version, dist, programs string
 	architectures           []architecture
+	// key is the file of an OpenSSH key, empty where the checksums are not signed.
+	key string
 	// compression is that of the packages, as the library names it.
 	compression string
 }
@@ -93,6 +95,7 @@ func parse(args []string) (c command, err error) {
 	flags.StringVar(&c.dist, "dist", "../dist", "folder that they are written into")
 	flags.StringVar(&c.programs, "programs", "", "folder of programs that are built already, for one architecture")
 	flags.StringVar(&c.compression, "compression", "gzip", "compression of the packages: gzip, gzip:1 (quick) to gzip:9, or xz, which old machines take long to unpack")
+	flags.StringVar(&c.key, "sign", "", "file of the OpenSSH key, or of the public one of a key in the agent, that signs the checksums")
 	list := flags.String("arch", strings.Join(names, ","), "architectures")
 	if err := flags.Parse(args); err != nil {
 		return c, err
@@ -151,8 +154,17 @@ func (c command) run(out io.Writer) error {
 				made = append(made, name)
 			}
 		}
+		name, err := c.writeImage(r, a, programs, work)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintln(out, filepath.Join(c.dist, name))
+		made = append(made, name)
 	}
-	return writeSums(c.dist, made)
+	if err := writeSums(c.dist, made); err != nil || c.key == "" {
+		return err
+	}
+	return sign(c.dist, c.key, out)
 }
 
 // compile builds the programs for an architecture into a folder.
@@ -236,7 +248,10 @@ func (c command) write(p product, r release, a architecture, format, programs, s
 	return name, nil
 }
 
-// writeSums writes SHA256SUMS of files in a folder, as sha256sum -c reads it.
+// sumsName is the file of all checksums.
+const sumsName = "SHA256SUMS"
+
+// writeSums writes the checksums of files in a folder, as sha256sum -c reads it.
 func writeSums(dist string, names []string) error {
 	var sums strings.Builder
 	for _, name := range slices.Sorted(slices.Values(names)) {
@@ -246,5 +261,5 @@ func writeSums(dist string, names []string) error {
 		}
 		fmt.Fprintf(&sums, "%x  %s\n", sha256.Sum256(content), name)
 	}
-	return os.WriteFile(filepath.Join(dist, "SHA256SUMS"), []byte(sums.String()), 0o644)
+	return os.WriteFile(filepath.Join(dist, sumsName), []byte(sums.String()), 0o644)
 }

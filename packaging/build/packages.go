@@ -22,6 +22,8 @@ type product struct {
 	settings map[string]string
 }
 
+const homepage = "https://github.com/fescue-edge/fescue"
+
 // products are what there is to install.
 var products = []product{
 	{
@@ -62,7 +64,7 @@ func (p product) info(r release, a architecture, programs, scripts string) (*nfp
 	}
 	info := &nfpm.Info{
 		Name: p.name, Arch: a.nfpm, Platform: "linux", Version: r.version, MTime: r.time,
-		Section: "net", Priority: "optional", License: "Apache-2.0", Homepage: "https://github.com/fescue-edge/fescue",
+		Section: "net", Priority: "optional", License: "Apache-2.0", Homepage: homepage,
 		Maintainer: "The Fescue authors <fescue@localhost>", Description: p.summary,
 		Overridables: nfpm.Overridables{
 			Contents: contents,
