@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 )
 
 const (
@@ -20,14 +21,19 @@ const (
 // sign signs the checksums in a folder with an OpenSSH key, and writes beside them which
 // key that was. OpenSSH does it: the key may be in an agent or on a token.
 func sign(dist, key string, out io.Writer) error {
-	public, err := os.ReadFile(key + ".pub")
+	public, err := os.ReadFile(strings.TrimSuffix(key, ".pub") + ".pub")
 	if errors.Is(err, fs.ErrNotExist) {
 		public, err = exec.Command("ssh-keygen", "-y", "-f", key).Output()
 	}
 	if err != nil {
 		return fmt.Errorf("-sign: the public key of %s: %w", key, told(err))
 	}
-	line := fmt.Appendf(nil, "%s namespaces=%q %s\n", signer, signedFor, bytes.TrimSpace(public))
+	// Its comment, which may name a machine, is nobody's business.
+	fields := bytes.Fields(public)
+	if len(fields) < 2 {
+		return fmt.Errorf("-sign: %s has no public key of OpenSSH's beside it: make one with ssh-keygen -t ed25519", key)
+	}
+	line := fmt.Appendf(nil, "%s namespaces=%q %s %s\n", signer, signedFor, fields[0], fields[1])
 	if err := os.WriteFile(filepath.Join(dist, signersName), line, 0o644); err != nil {
 		return err
 	}
