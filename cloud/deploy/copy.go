@@ -47,6 +47,11 @@ type places struct {
 func (p *places) take() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	return p.takeFree()
+}
+
+// takeFree is take for one who holds mu.
+func (p *places) takeFree() bool {
 	if p.taken == maxCopying {
 		return false
 	}
@@ -55,13 +60,14 @@ func (p *places) take() bool {
 }
 
 // takeOrWait takes a place, or has a deployment wait for one: in its old place in the
-// line if it has one, and with the lease that it has now.
+// line if it has one, and with the lease that it has now. Both in one step: a place that
+// is given back between them would be nobody's while somebody waits.
 func (p *places) takeOrWait(t toBuild) bool {
-	if p.take() {
-		return true
-	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.takeFree() {
+		return true
+	}
 	if i := slices.IndexFunc(p.waiting, func(w toBuild) bool { return w.deployment.ID == t.deployment.ID }); i >= 0 {
 		p.waiting[i] = t
 		return false

@@ -3,6 +3,7 @@ package deploy_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -70,6 +71,20 @@ func (l *lostAnswer) KeepBuilding(ctx context.Context, d fescue.Deployment, held
 		l.renewed.Add(1)
 	}
 	return err
+}
+
+// sayWaits calls before, once, before a deployment says that it waits for a place.
+type sayWaits struct {
+	deploy.DeploymentStore
+	once   sync.Once
+	before func()
+}
+
+func (w *sayWaits) KeepBuilding(ctx context.Context, d fescue.Deployment, held, until time.Time, progress fescue.Progress) error {
+	if strings.HasPrefix(progress.Activity, "waiting for the models of other deployments") {
+		w.once.Do(w.before)
+	}
+	return w.DeploymentStore.KeepBuilding(ctx, d, held, until, progress)
 }
 
 func (s *slowShelf) count() (copies, ended int) {
@@ -232,6 +247,46 @@ func TestCopying(t *testing.T) {
 		}
 		// The leases are far from their end.
 		close(models.released)
+		for _, d := range list {
+			if d = s.built(d); d.Phase != fescue.Offered {
+				t.Errorf("%s %s", d.Status, d.ErrorMessage)
+			}
+		}
+		if copies, _ := models.count(); copies != 17 {
+			t.Errorf("%d copies", copies)
+		}
+	})
+	t.Run("all copies end before one has said that it waits", func(t *testing.T) {
+		t.Parallel()
+		s, models := slow(t)
+		s.options.Now = func() time.Time { return time.Now().Add(10 * time.Minute) }
+		var list []fescue.Deployment
+		// It is called by the engine, so that it may not end the test.
+		endFirst := func() {
+			if err := testkit.Within(t.Context(), testkit.Patience, func() error {
+				if copies, ended := models.count(); copies != 16 {
+					return fmt.Errorf("%d copies, of which %d have ended", copies, ended)
+				}
+				return nil
+			}); err != nil {
+				t.Error(err)
+			}
+			close(models.released)
+			if err := testkit.Within(t.Context(), testkit.Patience, func() error {
+				waiting, err := s.store.Bulk().BuildingDeployments(t.Context())
+				if err == nil && waiting != 1 {
+					err = fmt.Errorf("%d deployments are not built yet", waiting)
+				}
+				return err
+			}); err != nil {
+				t.Error(err)
+			}
+		}
+		waits := &sayWaits{DeploymentStore: s.options.Stores.Deployments, before: endFirst}
+		for i := range 17 {
+			list = append(list, s.accept(s.modelled("gone"+string(rune('a'+i)), "s3://b/slow")))
+		}
+		s.run(s.another(func(o *deploy.Options) { o.Stores.Deployments = waits }))
 		for _, d := range list {
 			if d = s.built(d); d.Phase != fescue.Offered {
 				t.Errorf("%s %s", d.Status, d.ErrorMessage)
