@@ -44,10 +44,8 @@ type AuditRecords struct {
 	NextToken string `json:",omitempty"`
 }
 
-const maxAuditPage = 1000
-
 func (a *API) listAuditRecords(ctx context.Context, r *restjson.Request, _ nothing) (answer AuditRecords, err error) {
-	filter := audit.Filter{KeyID: r.Query.Get("AccessKeyId"), Operation: r.Query.Get("Operation"), Limit: maxAuditPage}
+	filter := audit.Filter{KeyID: r.Query.Get("AccessKeyId"), Operation: r.Query.Get("Operation"), Limit: maxPage}
 	for name, into := range map[string]*time.Time{"From": &filter.From, "To": &filter.To} {
 		if *into, err = parseTime(r, name); err != nil {
 			return answer, err
@@ -62,8 +60,8 @@ func (a *API) listAuditRecords(ctx context.Context, r *restjson.Request, _ nothi
 	}
 	if text := r.Query.Get("MaxResults"); text != "" {
 		n, err := strconv.Atoi(text)
-		if err != nil || n < 1 || n > maxAuditPage {
-			return answer, refuse(http.StatusBadRequest, badRequest, "MaxResults '%.32s' is not a number from 1 to %d.", text, maxAuditPage)
+		if err != nil || n < 1 || n > maxPage {
+			return answer, refuse(http.StatusBadRequest, badRequest, "MaxResults '%.32s' is not a number from 1 to %d.", text, maxPage)
 		}
 		filter.Limit = n
 	}

@@ -97,12 +97,30 @@ type Operation struct {
 }
 
 // Parameter is one of the query.
-type Parameter struct{ Name, Says string }
+type Parameter struct {
+	Name, Says string
+	// Schema is what its value looks like.
+	Schema object
+}
+
+// text is a parameter of any text, moment one of a time, as 2026-11-25T12:00:00Z, and
+// number a whole one of a range.
+func text(name, says string) Parameter {
+	return Parameter{name, says, object{"type": "string"}}
+}
+
+func moment(name, says string) Parameter {
+	return Parameter{name, says, schema(reflect.TypeFor[time.Time]())}
+}
+
+func number(name, says string, least, most int) Parameter {
+	return Parameter{name, says, object{"type": "integer", "minimum": least, "maximum": most}}
+}
 
 // paged are the parameters of lists.
 var paged = []Parameter{
-	{"MaxResults", "How many a page has at most, from 1 to 1000."},
-	{"NextToken", "Where the page begins: what the page before answered."},
+	number("MaxResults", "How many a page has at most.", 1, maxPage),
+	text("NextToken", "Where the page begins: what the page before answered."),
 }
 
 // nothing is the body of an operation without one.
@@ -135,7 +153,7 @@ func row[In, Out any](name, method, path, summary string, target func(*restjson.
 // Described are the rows, without those that are lent.
 func (a *API) Described() []Operation {
 	const deployment = "groups/{GroupId}/deployments/{DeploymentId}"
-	status := Parameter{"Status", "Building, InProgress, Success or Failure."}
+	status := text("Status", "Building, InProgress, Success or Failure.")
 	return []Operation{
 		row("CancelDeployment", http.MethodPost, deployment+"/cancel",
 			"Ends a deployment that its core has not claimed, asks the core to stop one that it has, or with Force ends it on the control plane's side alone.",
@@ -151,12 +169,12 @@ func (a *API) Described() []Operation {
 			"Finds what would fail a deployment of a version of a group, here and on its core, without deploying it.", onVersion, a.checkGroupVersion),
 
 		row("ListCores", http.MethodGet, "cores", "Lists cores with what they run and what they say of themselves.", onAll, a.listCores, append([]Parameter{
-			{"Contains", "Only cores whose thing's or group's name, or address, has this text, in upper or lower case."},
-			{"State", "Only cores that are connected, offline or wrong: that say that something is, or on which the last deployment failed."},
+			text("Contains", "Only cores whose thing's or group's name, or address, has this text, in upper or lower case."),
+			text("State", "Only cores that are connected, offline or wrong: that say that something is, or on which the last deployment failed."),
 		}, paged...)...),
 		row("GetFleetSummary", http.MethodGet, "fleet", "Counts the cores, and those that are connected.", onAll, a.getFleetSummary),
 		row("ListGroupsByName", http.MethodGet, "groups", "Lists groups, to a limited key those that it covers.", onAll, a.listGroups,
-			append([]Parameter{{"Contains", "Only groups whose name has this text, in upper or lower case, or whose id it is."}}, paged...)...),
+			append([]Parameter{text("Contains", "Only groups whose name has this text, in upper or lower case, or whose id it is.")}, paged...)...),
 		row("ListGroupCores", http.MethodGet, "groups/{GroupId}/cores", "Lists the core of one group, as ListCores does.", onGroup, a.listCores, paged...),
 		row("ResetCoreEpoch", http.MethodPost, "cores/{ThingName}/epoch",
 			"Settles which epoch a core has been through, where its word is not believed.", onCore, a.resetEpoch),
@@ -169,27 +187,27 @@ func (a *API) Described() []Operation {
 			"Asks a group's core what it does: the processes of its functions, their memory, restarts and queues.", onGroup, a.getActivity),
 		row("ListLogEvents", http.MethodGet, "groups/{GroupId}/logs",
 			"Lists lines of the logs of a group's core, as a logger of type AWSCloudWatch has the core send them, in the order in which they came.", onGroup, a.listLogEvents,
-			Parameter{"From", "When the oldest came, as 2026-11-25T12:00:00Z."}, Parameter{"CoreThingName", "Only lines of this core."},
-			Parameter{"Component", "Only lines of GreengrassSystem or of Lambda."}, Parameter{"Name", "Only lines of this component's file or function."},
-			Parameter{"NextToken", "Where the page begins: what the page before answered."}),
+			moment("From", "When the oldest came, as 2026-11-25T12:00:00Z."), text("CoreThingName", "Only lines of this core."),
+			text("Component", "Only lines of GreengrassSystem or of Lambda."), text("Name", "Only lines of this component's file or function."),
+			text("NextToken", "Where the page begins: what the page before answered.")),
 
 		row("ListFunctionFiles", http.MethodGet, "functions/{FunctionName}/files", "Lists the files of a function's code.", onFunction, a.listFunctionFiles,
-			Parameter{"Qualifier", "The version or alias; $LATEST without it."}),
+			text("Qualifier", "The version or alias; $LATEST without it.")),
 		row("GetFunctionFile", http.MethodGet, "functions/{FunctionName}/file", "Returns the text of a file of a function's code.", onFunction, a.getFunctionFile,
-			Parameter{"Qualifier", "The version or alias; $LATEST without it."}, Parameter{"Name", "The file's path in the zip."}),
+			text("Qualifier", "The version or alias; $LATEST without it."), text("Name", "The file's path in the zip.")),
 		row("ListCertificatesByEnd", http.MethodGet, "certificates", "Lists the certificates of things that are ACTIVE by when they end, and those that the server uses.", onAll, a.listCertificatesByEnd,
-			append([]Parameter{{"Before", "Only certificates that end before this time, as 2026-11-25T12:00:00Z."}}, paged...)...),
+			append([]Parameter{moment("Before", "Only certificates that end before this time, as 2026-11-25T12:00:00Z.")}, paged...)...),
 		row("ListAuditRecords", http.MethodGet, "audit", "Lists the record of calls that changed something, or were denied it, oldest first unless Order says otherwise.", onAll, a.listAuditRecords,
 			append([]Parameter{
-				{"From", "The time of the oldest, as 2026-11-25T12:00:00Z."}, {"To", "The time after the newest."},
-				{"AccessKeyId", "Only calls with this access key."}, {"Operation", "Only calls of this operation."},
-				{"Order", "OldestFirst or NewestFirst."},
+				moment("From", "The time of the oldest, as 2026-11-25T12:00:00Z."), moment("To", "The time after the newest."),
+				text("AccessKeyId", "Only calls with this access key."), text("Operation", "Only calls of this operation."),
+				text("Order", "OldestFirst or NewestFirst."),
 			}, paged...)...),
 		row("GetMetrics", http.MethodGet, "metrics", "Returns the server's metrics in Prometheus's text format, to its own account.", onAll, a.getMetrics),
 		row("GetEventDestinations", http.MethodGet, "events", "Returns how the delivery of events stands, to the server's own account.", onAll, a.getEventDestinations),
 		row("Subscribe", http.MethodGet, "messages",
 			"Answers with the messages that come on the topics of a filter, a line of JSON for each, until the caller goes or may no longer read them.",
-			onFilter, a.subscribe, Parameter{"filter", "An MQTT topic filter."}),
+			onFilter, a.subscribe, text("filter", "An MQTT topic filter.")),
 
 		row("ListAccessKeys", http.MethodGet, "access-keys", "Lists the account's access keys, revoked ones too, without their secrets.", onAll, a.listAccessKeys),
 		row("CreateAccessKey", http.MethodPost, "access-keys", "Makes an access key with an access level and a limit, and returns its secret, once.", onAll, a.createAccessKey),

@@ -51,7 +51,7 @@ func parameters(op Operation) []object {
 		}
 	}
 	for _, p := range op.Query {
-		list = append(list, object{"name": p.Name, "in": "query", "description": p.Says, "schema": object{"type": "string"}})
+		list = append(list, object{"name": p.Name, "in": "query", "description": p.Says, "schema": p.Schema})
 	}
 	return list
 }

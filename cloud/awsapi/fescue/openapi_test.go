@@ -4,12 +4,17 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"maps"
 	"math"
+	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -58,10 +63,14 @@ func TestDescribed(t *testing.T) {
 	}
 }
 
-// description is docs/fescue-api.json, as far as answers go: by path and method, what is
-// answered by status.
+// description is docs/fescue-api.json, as far as queries and answers go: by path and
+// method what may be asked, and what is answered by status.
 type description struct {
 	Paths map[string]map[string]struct {
+		Parameters []struct {
+			Name, In string
+			Schema   map[string]any
+		}
 		Responses map[string]struct {
 			Content map[string]struct{ Schema map[string]any }
 		}
@@ -76,10 +85,11 @@ var described = sync.OnceValues(func() (d description, err error) {
 	return d, err
 })
 
-// differs says what an answer has that its description has not, and the other way; nothing
+// differs says what an answer has that its description has not, and the other way, and
+// what was asked by a query that is not described so, where that was served; nothing
 // for answers of operations that are not described, which nothing but refusals are.
 func (d description) differs(method, path string, status int, contentType, text string) []string {
-	path, _, _ = strings.Cut(path, "?")
+	path, asked, _ := strings.Cut(path, "?")
 	for template, methods := range d.Paths {
 		if !matches(template, path) {
 			continue
@@ -101,12 +111,49 @@ func (d description) differs(method, path string, status int, contentType, text 
 		if err := json.Unmarshal([]byte(text), &value); err != nil {
 			return []string{err.Error()}
 		}
-		return compare("answer", content.Schema, value)
+		wrong := compare("answer", content.Schema, value)
+		if status != 200 {
+			return wrong
+		}
+		query, err := url.ParseQuery(asked)
+		if err != nil {
+			return append(wrong, err.Error())
+		}
+		schemas := make(map[string]map[string]any)
+		for _, p := range operation.Parameters {
+			if p.In == "query" {
+				schemas[p.Name] = p.Schema
+			}
+		}
+		for _, name := range slices.Sorted(maps.Keys(query)) {
+			if is := schemas[name]; is == nil {
+				wrong = append(wrong, "the parameter "+name+" is not described")
+			} else if !parameter(is, query.Get(name)) {
+				wrong = append(wrong, fmt.Sprintf("%s is %q, described as %v", name, query.Get(name), is))
+			}
+		}
+		return wrong
 	}
 	if status == 200 {
 		return []string{"the operation is not described"}
 	}
 	return nil
+}
+
+// parameter reports whether a text of a query, which is empty for none, is as a schema
+// has it.
+func parameter(schema map[string]any, value string) bool {
+	switch {
+	case value == "":
+		return true
+	case schema["type"] == "integer":
+		n, err := strconv.Atoi(value)
+		return err == nil && float64(n) >= schema["minimum"].(float64) && float64(n) <= schema["maximum"].(float64)
+	case schema["format"] == "date-time":
+		_, err := time.Parse(time.RFC3339, value)
+		return err == nil
+	}
+	return schema["type"] == "string"
 }
 
 // matches reports whether a path is one of a template with parameters.
@@ -182,6 +229,11 @@ func TestCompare(t *testing.T) {
 		{"GET", "/fescue/v1/fleet/x", "application/json", `{}`, "the operation is not described"},
 		{"PUT", "/fescue/v1/fleet", "application/json", `{}`, "the operation is not described"},
 		{"POST", "/fescue/v1/cores/A/epoch", "application/json", `{"ThingName":"A","Before":1,"Epoch":true}`, `answer.Epoch is true, described as "integer"`},
+		{"GET", "/fescue/v1/cores?MaxResults=10&Contains=10", "application/json", `{"Cores":[]}`, ""},
+		{"GET", "/fescue/v1/cores?MaxResults=ten", "application/json", `{"Cores":[]}`, `MaxResults is "ten", described as map[maximum:1000 minimum:1 type:integer]`},
+		{"GET", "/fescue/v1/cores?MaxResults=0", "application/json", `{"Cores":[]}`, `MaxResults is "0", described as map[maximum:1000 minimum:1 type:integer]`},
+		{"GET", "/fescue/v1/cores?Sort=x", "application/json", `{"Cores":[]}`, `the parameter Sort is not described`},
+		{"GET", "/fescue/v1/audit?From=yesterday", "application/json", `{"Records":[]}`, `From is "yesterday", described as map[format:date-time type:string]`},
 		{"GET", "/fescue/v1/cores", "application/json", `{"Cores":{}}`, `answer.Cores is map[], described as "array"`},
 	} {
 		if got := strings.Join(d.differs(row.method, row.path, 200, row.contentType, row.text), "; "); got != row.want {
