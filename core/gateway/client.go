@@ -37,7 +37,7 @@ func (c *client) serve(ctx context.Context) {
 		// What is due is sent even when the core stops.
 		lost := func(err error) {
 			if err != nil {
-				g.refused.log("last will", d.thing, nil, fmt.Errorf("client device %q: %w", d.thing, err))
+				g.refuse("last will", d.thing, nil, fmt.Errorf("client device %q: %w", d.thing, err))
 			}
 		}
 		lost(g.publish(context.WithoutCancel(ctx), d, c.will, lost))
@@ -48,7 +48,7 @@ func (c *client) serve(ctx context.Context) {
 		thing = d.thing
 	}
 	if slices.ContainsFunc(misbehaviour, func(kind error) bool { return errors.Is(err, kind) }) {
-		g.refused.log("connection", c.certificate, c.conn.RemoteAddr(), fmt.Errorf("client device %q: %w", thing, err))
+		g.refuse("connection", c.certificate, c.conn.RemoteAddr(), fmt.Errorf("client device %q: %w", thing, err))
 	}
 	g.o.Logger.Debug("A client device's connection has ended.", slog.String("thing", thing), slog.Any("cause", err))
 }
@@ -66,7 +66,7 @@ func (c *client) Connect(_ context.Context, s *mqtt.Session, m *mqtt.Connect) mq
 	c.session = s
 	d, present, err := g.admit(c, m.ClientID, m.CleanSession)
 	if err != nil {
-		g.refused.log("CONNECT", c.certificate, c.conn.RemoteAddr(), err)
+		g.refuse("CONNECT", c.certificate, c.conn.RemoteAddr(), err)
 		if m.ClientID == "" {
 			return mqtt.Connack{Code: mqtt.RefusedIdentifier} // MQTT 3.1.1, 3.1.3.1
 		}
@@ -96,7 +96,7 @@ func (c *client) Publish(ctx context.Context, p *mqtt.Publish) error {
 // the device sends it again.
 func (c *client) acknowledge(due *ack, err error) {
 	if err != nil {
-		c.gateway.refused.log("message", c.certificate, c.conn.RemoteAddr(), fmt.Errorf("client device %s: a message could not be kept, and its connection is ended so that it is sent again: %w", c.device.thing, err))
+		c.gateway.refuse("message", c.certificate, c.conn.RemoteAddr(), fmt.Errorf("client device %s: a message could not be kept, and its connection is ended so that it is sent again: %w", c.device.thing, err))
 		c.session.Close(err)
 		return
 	}
@@ -117,7 +117,7 @@ func (g *Gateway) publish(ctx context.Context, d *device, p *mqtt.Publish, kept 
 		return fmt.Errorf("%w: %w", ErrForbidden, err)
 	}
 	if service := topic.AnsweredBy(p.Topic); service != "" {
-		g.refused.log("message", d.thing, nil, fmt.Errorf("client device %s: %s is for the %s service to publish to", d.thing, p.Topic, service))
+		g.refuse("message", d.thing, nil, fmt.Errorf("client device %s: %s is for the %s service to publish to", d.thing, p.Topic, service))
 		kept(nil)
 		return nil
 	}

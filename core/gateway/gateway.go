@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/fescue-edge/fescue/core/logs"
 	"github.com/fescue-edge/fescue/core/router"
 	"github.com/fescue-edge/fescue/corelink"
 	"github.com/fescue-edge/fescue/inbound"
@@ -90,7 +91,7 @@ type Options struct {
 type Gateway struct {
 	o       Options
 	tls     *tls.Config
-	refused *refusals
+	refused *logs.Seldom
 	devices atomic.Pointer[directory]
 
 	// changing orders SetDevices and Revoke.
@@ -115,7 +116,7 @@ func New(o Options) *Gateway {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	g := &Gateway{o: o, refused: newRefusals(o.Logger, o.Now)}
+	g := &Gateway{o: o, refused: logs.NewSeldom(o.Logger, o.Now)}
 	g.devices.Store(&directory{})
 	g.tls = pki.DeviceTLS(o.Certificate, g.verify)
 	return g
@@ -278,7 +279,7 @@ func (g *Gateway) serve(ctx context.Context, conn *tls.Conn, running *sync.WaitG
 	if err := conn.HandshakeContext(handshake); err != nil {
 		_ = conn.Close()
 		if ctx.Err() == nil {
-			g.refused.log("handshake", handshakeFailure(err), conn.RemoteAddr(), err)
+			g.refuse("handshake", handshakeFailure(err), conn.RemoteAddr(), err)
 		}
 		return
 	}

@@ -432,8 +432,8 @@ func TestQueueOfOneAway(t *testing.T) {
 	}
 	sender.publish("t", "room again")
 	p.message("room again")
-	if n := s.log.lines("A message was dropped."); n != more {
-		t.Errorf("%d of %d drops are in the log", n, more)
+	if n := s.log.lines("A message was dropped."); n != 1 {
+		t.Errorf("%d lines in the log of %d drops within a minute", n, more)
 	}
 }
 

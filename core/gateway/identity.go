@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/fescue-edge/fescue/backoff"
+	"github.com/fescue-edge/fescue/core/logs"
 	"github.com/fescue-edge/fescue/corelink"
 	"github.com/fescue-edge/fescue/disk"
 	"github.com/fescue-edge/fescue/pki"
@@ -328,7 +329,7 @@ func (i *Identity) logInterval() time.Duration {
 	if c := i.current.Load(); c != nil && validAt(c.Leaf, i.o.Now()) {
 		return time.Hour
 	}
-	return refusalInterval
+	return logs.SeldomInterval
 }
 
 // logFailure says what it means that there is no new certificate.

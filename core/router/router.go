@@ -12,9 +12,11 @@ import (
 	"fmt"
 	"log/slog"
 	"sync/atomic"
+	"time"
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/core/invoke"
+	"github.com/fescue-edge/fescue/core/logs"
 )
 
 // ErrNoEndpoint means that this core cannot reach targets of that kind.
@@ -24,13 +26,14 @@ var ErrNoEndpoint = errors.New("this core serves no such endpoint")
 type Router struct {
 	endpoints map[fescue.EndpointKind]Endpoint
 	logger    *slog.Logger
+	dropped   *logs.Seldom
 	table     atomic.Pointer[Table]
 }
 
 // New makes a router with an empty table. The endpoints are those that this
 // core serves; the map is not changed afterwards.
 func New(endpoints map[fescue.EndpointKind]Endpoint, logger *slog.Logger) *Router {
-	r := &Router{endpoints: endpoints, logger: logger}
+	r := &Router{endpoints: endpoints, logger: logger, dropped: logs.NewSeldom(logger, time.Now)}
 	r.table.Store(&Table{})
 	return r
 }
@@ -52,7 +55,8 @@ func (r *Router) Table() *Table { return r.table.Load() }
 
 // Publish sends a message to every target whose subscription matches; none is
 // a success, as with the original. With best effort (allOrError false) a target
-// that has no room misses the message and the publisher does not learn of it.
+// that has no room misses the message and the publisher does not learn of it; the log
+// does, of each target once a minute.
 // With allOrError either every target gets it or none does; the error then
 // wraps what the first refusing endpoint said. It waits for the disk, where that is to
 // have the message.
@@ -138,7 +142,7 @@ func (r *Router) send(ctx context.Context, m Message, rule rule, strict bool, ke
 			settleAll(settle, false)
 			return fmt.Errorf("deliver to %s: %w", target.name, err)
 		}
-		r.logger.Warn("A message was dropped.", "source", m.Source, "topic", m.Topic, "target", target.name, "errorString", err.Error())
+		r.dropped.Warn("A message was dropped.", target.name, "source", m.Source, "topic", m.Topic, "target", target.name, "errorString", err.Error())
 	}
 	switch {
 	case keeper == nil:

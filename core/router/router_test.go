@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -211,6 +213,32 @@ func TestPublish(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestDropsInTheLog: who misses messages again and again is in the log once a minute, with
+// how many, whoever sent them and on whatever topic.
+func TestDropsInTheLog(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		e := &edge{full: map[string]bool{functionA: true, functionB: true}}
+		r := router.New(map[fescue.EndpointKind]router.Endpoint{fescue.EndpointFunction: router.ToFunctions(e)}, slog.New(slog.NewTextHandler(&log, nil)))
+		r.SetTable(table(t,
+			fescue.Subscription{Id: "1", Source: fescue.CloudEndpoint, Subject: "#", Target: functionA},
+			fescue.Subscription{Id: "2", Source: functionA, Subject: "#", Target: functionB}))
+		for i := range 90 { // one a second
+			r.FromCloud(t.Context(), fmt.Sprint("topic/", i), nil)
+			if i == 10 {
+				r.Publish(t.Context(), router.Message{Source: functionA, Topic: "t"}, false)
+			}
+			time.Sleep(time.Second)
+		}
+		lines := strings.Split(strings.TrimSpace(log.String()), "\n")
+		if len(lines) != 3 || !strings.Contains(lines[0], "topic=topic/0 target="+functionA) ||
+			!strings.Contains(lines[1], "target="+functionB) || !strings.Contains(lines[2], "topic=topic/60") || !strings.Contains(lines[2], "othersSince=59") {
+			t.Errorf("the log has %d lines:\n%s", len(lines), &log)
+		}
+	})
 }
 
 // What devices send waits for nothing, and its source learns when it is kept.
