@@ -11,6 +11,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/fescue-edge/fescue/inbound"
 	"github.com/fescue-edge/fescue/pki"
 )
@@ -131,15 +133,24 @@ func (s *Server) services(ctx context.Context) []service {
 		overHTTP("plain "+name, plain, wanted)
 		return secure
 	}
+	behind := func(name string, l net.Listener) net.Listener {
+		seldom := rate.Sometimes{First: 10, Interval: time.Minute}
+		return inbound.Proxied(l, s.o.balancers, readHeaderTimeout, func(from net.Addr, err error) {
+			seldom.Do(func() {
+				s.o.Logger.Warn("a connection is closed; --proxy-protocol says whose connections begin with a header", "listener", name, "remote", from, "cause", err)
+			})
+		})
+	}
+	api := behind("API", s.api)
 	if s.apiTLS == nil {
-		overHTTP("API", s.api, s.apiHandler)
+		overHTTP("API", api, s.apiHandler)
 	} else {
-		overHTTP("API", tls.NewListener(secure("API", s.api, s.httpsWanted), pki.ServerTLS(s.apiTLS)), s.apiHandler)
+		overHTTP("API", tls.NewListener(secure("API", api, s.httpsWanted), pki.ServerTLS(s.apiTLS)), s.apiHandler)
 	}
 	if s.ops != nil {
 		overHTTP("operator", s.ops, s.opsHandler)
 	}
-	device, server := secure("device", s.device, tlsWanted("HTTPS with a client certificate: the URL begins with https://")), s.httpServer(nil)
+	device, server := secure("device", behind("device", s.device), tlsWanted("HTTPS with a client certificate: the URL begins with https://")), s.httpServer(nil)
 	overMQTT := func(name string, l net.Listener) {
 		list = append(list, service{name, nil, func() error { return s.front.Serve(ctx, l) }})
 	}
@@ -149,7 +160,7 @@ func (s *Server) services(ctx context.Context) []service {
 	list = append(list, service{"device", server, func() error { return s.edge.Serve(server, requests) }})
 	overMQTT("device MQTT", messages)
 	if s.mqtt != s.device {
-		mqtt := secure("MQTT", s.mqtt, tlsWanted("MQTT over TLS with a client certificate"))
+		mqtt := secure("MQTT", behind("MQTT", s.mqtt), tlsWanted("MQTT over TLS with a client certificate"))
 		overMQTT("MQTT", inbound.Negotiate(mqtt, pki.DeviceTLS(s.deviceTLS.Get, s.edge.Verify), mqttProtocol))
 	}
 	return list

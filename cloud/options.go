@@ -40,6 +40,11 @@ type Options struct {
 	// OpsAddr is where metrics and the state of events are served to operators without
 	// a signature, over plain HTTP; empty is nowhere.
 	OpsAddr string
+	// ProxyProtocol are the addresses and networks of load balancers, whose connections to
+	// the API, devices and MQTT begin with a header of the PROXY protocol that says whom
+	// they are from.
+	ProxyProtocol []string
+	balancers     inbound.Balancers
 	// Descriptors is how many files and connections the process may have open, which
 	// are divided among the listeners; zero asks the operating system.
 	Descriptors int
@@ -200,6 +205,10 @@ func (o *Options) complete() error {
 	}
 	if err := o.parseForwards(); err != nil {
 		return err
+	}
+	var err error
+	if o.balancers, err = inbound.ParseBalancers(o.ProxyProtocol); err != nil {
+		return fmt.Errorf("--proxy-protocol: %w", err)
 	}
 	if o.LogSpace < 0 {
 		return fmt.Errorf("--log-space %d is less than nothing", o.LogSpace)

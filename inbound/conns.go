@@ -68,9 +68,14 @@ func (l *Listener) add(c *Conn) (loser *Conn) {
 		}
 		l.remove(loser)
 	}
+	l.keep(c)
+	return loser
+}
+
+// keep counts a connection.
+func (l *Listener) keep(c *Conn) {
 	l.conns[c] = struct{}{}
 	l.of[c.address]++
-	return loser
 }
 
 // oldest is the connection that waits longest of the address that has most.
@@ -104,6 +109,18 @@ func (l *Listener) remove(c *Conn) {
 	if l.of[c.address]--; l.of[c.address] == 0 {
 		delete(l.of, c.address)
 	}
+}
+
+// move counts a connection as one of another address.
+func (l *Listener) move(c *Conn, address string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, ok := l.conns[c]; !ok {
+		return
+	}
+	l.remove(c)
+	c.address = address
+	l.keep(c)
 }
 
 // Stats are how many connections there are, and how many were closed for want of
@@ -146,15 +163,29 @@ func (c *Conn) wait(waits bool) {
 func Work(c net.Conn) { setWaiting(c, false) }
 
 func setWaiting(c net.Conn, waits bool) {
+	if limited := limited(c); limited != nil {
+		limited.wait(waits)
+	}
+}
+
+// countAs has a connection count as one of an origin.
+func countAs(c net.Conn, origin string) {
+	if limited := limited(c); limited != nil {
+		limited.of.move(limited, origin)
+	}
+}
+
+// limited is the connection of a Listener's below one that may be wrapped by others; nil
+// for none.
+func limited(c net.Conn) *Conn {
 	for {
 		switch inner := c.(type) {
 		case *Conn:
-			inner.wait(waits)
-			return
+			return inner
 		case interface{ NetConn() net.Conn }:
 			c = inner.NetConn()
 		default:
-			return
+			return nil
 		}
 	}
 }
