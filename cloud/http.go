@@ -168,9 +168,12 @@ func (o operator) Metrics() (contentType string, text []byte, err error) {
 // below takes the base path off the requests that have it. What was signed stays in
 // RequestURI.
 func below(base string, serve http.HandlerFunc) http.Handler {
+	if base == "" {
+		return serve
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		rest, ok := strings.CutPrefix(r.URL.EscapedPath(), base)
-		if base == "" || !ok || rest != "" && rest[0] != '/' {
+		if !ok || rest != "" && rest[0] != '/' {
 			serve(w, r)
 			return
 		}

@@ -46,10 +46,11 @@ func (p Pace) Handler(next http.Handler, maxBody int64) http.Handler {
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		a := &answer{ResponseWriter: w, connection: http.NewResponseController(w), pace: p}
-		a.connection.SetWriteDeadline(time.Now().Add(p.Grace)) // 100 Continue
-		// A copy: net/http looks at the body of its own.
-		inner := r.WithContext(r.Context())
+		inner := r
 		if r.Body != nil && r.Body != http.NoBody {
+			a.extend(0) // 100 Continue
+			// A copy: net/http looks at the body of its own.
+			inner = r.WithContext(r.Context())
 			a.body = &body{ReadCloser: r.Body, connection: a.connection, pace: p, credit: p.Grace}
 			inner.Body = a.body
 			if maxBody > 0 {
@@ -96,6 +97,17 @@ type answer struct {
 	pace       Pace
 	body       *body // nil for none
 	begun      bool
+	// until is when what is written has to be read.
+	until time.Time
+}
+
+// extend gives the client its time to read n bytes more. Deadlines that lie close to each
+// other are one: to set one costs as much as to write a small answer.
+func (a *answer) extend(n int) {
+	if until := time.Now().Add(a.pace.Grace + a.pace.time(n)); until.Sub(a.until) > a.pace.Grace/30 {
+		a.until = until
+		a.connection.SetWriteDeadline(until)
+	}
 }
 
 // unread reports whether there is more of the body.
@@ -108,7 +120,7 @@ func (a *answer) begin(n int) {
 		a.Header().Set("Connection", "close")
 	}
 	a.begun = true
-	a.connection.SetWriteDeadline(time.Now().Add(a.pace.Grace + a.pace.time(n)))
+	a.extend(n)
 }
 
 // WriteHeader implements http.ResponseWriter.

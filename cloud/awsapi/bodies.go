@@ -92,18 +92,19 @@ type bodyReader struct {
 }
 
 // openBody looks at what the head says of the body; nothing is read yet.
-func (h *Handler) openBody(r *http.Request, name string, limit int64, pending *sigv4.Pending) (*bodyReader, error) {
-	b := &bodyReader{Handler: h, service: name, limit: limit, length: pending.DecodedLength(), digest: sha256.New()}
+func (h *Handler) openBody(r *http.Request, name string, service Service, pending *sigv4.Pending) (*bodyReader, error) {
+	b := &bodyReader{Handler: h, service: name, length: pending.DecodedLength()}
 	if b.proven = !pending.NeedsBody(); b.proven {
 		b.holder, b.pool = pending.Signer.Holder, &h.bodies.ofKeys
 	} else {
 		b.holder, b.pool = inbound.Origin(r.RemoteAddr), &h.bodies.ofAddresses
 	}
-	if b.length > limit {
-		return nil, b.tooLarge()
-	}
 	if r.ContentLength == 0 && !pending.Streaming() {
 		return b, nil
+	}
+	b.limit, b.digest = service.MaxBody(r), sha256.New()
+	if b.length > b.limit {
+		return nil, b.tooLarge()
 	}
 	if b.length > memoryBody {
 		if err := b.bodies.room.check(b.onDisk(), b.Space); err != nil {
@@ -114,7 +115,7 @@ func (h *Handler) openBody(r *http.Request, name string, limit int64, pending *s
 	if pending.Payload == sigv4.PayloadInBody || pending.Payload == sigv4.PayloadDeclared {
 		plain = io.TeeReader(plain, b.digest)
 	}
-	b.src = io.LimitReader(plain, limit+1)
+	b.src = io.LimitReader(plain, b.limit+1)
 	return b, nil
 }
 

@@ -130,7 +130,7 @@ func (h *Handler) serve(w *answer, r *http.Request, call *Call) (name string) {
 	h.identify(call, pending)
 	call.service = name
 	a := &admission{Handler: h, service: service, name: name, w: w, r: r, call: call}
-	incoming, err := h.openBody(r, name, service.MaxBody(r), pending)
+	incoming, err := h.openBody(r, name, service, pending)
 	if err == nil && !incoming.small() {
 		err = a.foresee(r.Context())
 	}
