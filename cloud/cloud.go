@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 
 	"github.com/fescue-edge/fescue/cloud/audit"
 	"github.com/fescue-edge/fescue/cloud/backup"
@@ -69,7 +70,9 @@ type Server struct {
 	// httpsWanted answers clients of the API that speak plain HTTP to a TLS port.
 	httpsWanted http.Handler
 	edge        *edge.Handler
-	authority   *pki.Authority
+	// stopping says that the server is about to end.
+	stopping  atomic.Bool
+	authority *pki.Authority
 
 	// MadeKey is the access key that this start made, empty on later ones.
 	MadeKey AccessKey

@@ -93,6 +93,10 @@ func plainPath(r *http.Request) bool { return path.Clean(r.URL.Path) == r.URL.Pa
 func (s *Server) serveHealth(mux *http.ServeMux) {
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+		if s.stopping.Load() {
+			http.Error(w, "the server is about to stop", http.StatusServiceUnavailable)
+			return
+		}
 		if err := s.db.Ping(r.Context()); err != nil {
 			http.Error(w, "the database does not answer", http.StatusServiceUnavailable)
 			return

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"runtime"
 	"sync"
 	"time"
 
@@ -25,6 +26,15 @@ const (
 	shutdownTimeout   = 10 * time.Second
 	// maxHeader bounds the head of a request in bytes.
 	maxHeader = 64 << 10
+	// setUpsEach is how many connections of devices each processor sets up at the same time.
+	// One takes about 10 ms of it, so all of them have ended before a client gives up, on a
+	// slow machine too; and there is one to work on while others wait for their clients.
+	setUpsEach = 32
+	// longestLine is how long a device's connection may wait to be set up: half of the time
+	// after which cores, and SDKs as they come, give up.
+	longestLine = 5 * time.Second
+	// clientSilence is how long a client that is silent while it is set up counts.
+	clientSilence = time.Second
 )
 
 // listen opens the listeners and their certificates.
@@ -34,13 +44,18 @@ func (s *Server) listen() (err error) {
 	if s.o.onePort() {
 		mqttAddr, shares.Device = "", shares.Device+shares.MQTT
 	}
+	// Cores and devices come all at once when a server or a network is back; callers of the
+	// API do not, and are not to wait for them.
+	gate := inbound.NewGate(inbound.GateOptions{Most: setUpsEach * runtime.GOMAXPROCS(0), Wait: longestLine, Silence: clientSilence}, s.o.Logger)
+	s.metrics.watchGate(gate.Stats)
 	for _, l := range []struct {
 		into       **inbound.Listener
 		name, addr string
 		max        int
+		gate       *inbound.Gate
 	}{
-		{&s.api, "api", s.o.APIAddr, shares.API}, {&s.device, "device", s.o.DeviceAddr, shares.Device},
-		{&s.mqtt, "mqtt", mqttAddr, shares.MQTT}, {&s.ops, "ops", s.o.OpsAddr, shares.Ops},
+		{&s.api, "api", s.o.APIAddr, shares.API, nil}, {&s.device, "device", s.o.DeviceAddr, shares.Device, gate},
+		{&s.mqtt, "mqtt", mqttAddr, shares.MQTT, gate}, {&s.ops, "ops", s.o.OpsAddr, shares.Ops, nil},
 	} {
 		if l.addr == "" {
 			continue
@@ -49,7 +64,7 @@ func (s *Server) listen() (err error) {
 		if err != nil {
 			return fmt.Errorf("cannot listen on %s: %w; choose another address with --%s", l.addr, errors.Unwrap(err), l.name)
 		}
-		*l.into = inbound.Limit(open, l.max, l.name, s.o.Logger)
+		*l.into = inbound.Limit(open, l.max, l.name, l.gate, s.o.Logger)
 		s.metrics.watchListener(l.name, *l.into, l.max)
 		s.onClose(open.Close)
 	}
@@ -74,10 +89,12 @@ func (s *Server) certificates(certFile, keyFile string) (*pki.ListenerCertificat
 	return pki.OwnCertificates(s.authority, s.o.certificateHosts(), s.o.Now, s.o.Logger)
 }
 
-// Run serves until ctx ends, then finishes what is under way and closes
-// everything. A listener that fails ends it with that error.
-func (s *Server) Run(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
+// Run serves until stopping ends, then sends the devices away, finishes what is under way
+// and closes everything. A listener that fails ends it with that error.
+func (s *Server) Run(stopping context.Context) error {
+	stopping, stop := context.WithCancel(stopping)
+	defer stop()
+	ctx, cancel := context.WithCancel(context.WithoutCancel(stopping))
 	defer cancel()
 	var running sync.WaitGroup
 	for _, run := range []func(context.Context){
@@ -94,16 +111,20 @@ func (s *Server) Run(ctx context.Context) error {
 		running.Go(func() {
 			if err := l.serve(); err != nil && !errors.Is(err, http.ErrServerClosed) && ctx.Err() == nil {
 				failures <- fmt.Errorf("%s listener: %w", l.name, err)
-				cancel()
+				stop()
 			}
 		})
 	}
 
-	<-ctx.Done()
-	stop, done := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
+	<-stopping.Done()
+	s.stopping.Store(true)
+	s.o.Logger.Info("the server stops: it is not ready any more, and ends the MQTT sessions of devices", "sessions", s.front.Stats().Connections, "within", s.o.Drain)
+	s.front.Drain(s.o.Drain)
+	cancel()
+	last, done := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
 	defer done()
 	for _, l := range services {
-		if l.server != nil && l.server.Shutdown(stop) != nil {
+		if l.server != nil && l.server.Shutdown(last) != nil {
 			l.server.Close()
 		}
 	}

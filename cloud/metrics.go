@@ -98,6 +98,24 @@ func (m *metrics) watchListener(name string, l *inbound.Listener, most int) {
 			func() float64 { _, closed := l.Stats(); return float64(closed) }))
 }
 
+// watchGate adds how devices' connections come to be set up.
+func (m *metrics) watchGate(stats func() inbound.GateStats) {
+	gauge := func(name, help string, value func(inbound.GateStats) int) {
+		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return float64(value(stats())) }))
+	}
+	gauge("fescue_setups", "Connections of devices that are being set up.", func(s inbound.GateStats) int { return s.Inside })
+	gauge("fescue_setups_waiting", "Connections of devices that wait to be set up.", func(s inbound.GateStats) int { return s.Waiting })
+	for cause, value := range map[string]func(inbound.GateStats) uint64{
+		"late": func(s inbound.GateStats) uint64 { return s.Late },
+		"gone": func(s inbound.GateStats) uint64 { return s.Gone },
+	} {
+		m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "fescue_setups_closed_total", Help: "Connections of devices closed before they were set up: late, because they had waited for too long; gone, because their clients had given up.",
+			ConstLabels: prometheus.Labels{"cause": cause},
+		}, func() float64 { return float64(value(stats())) }))
+	}
+}
+
 // eventCounts are a destination's counts and its backlog.
 var eventCounts = []struct {
 	desc  *prometheus.Desc

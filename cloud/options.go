@@ -132,6 +132,10 @@ type Options struct {
 	// logs.DefaultSpace.
 	LogSpace int64
 
+	// Drain is how long the end of Run may take to send the devices away, one after the
+	// other; zero ends their sessions all at once.
+	Drain time.Duration
+
 	// Free is how many bytes a file in a folder may still take; nil asks the
 	// operating system.
 	Free   func(folder string) (int64, error)
@@ -215,6 +219,9 @@ func (o *Options) complete() error {
 	}
 	if o.EventRetention < 0 {
 		return fmt.Errorf("--event-retention %s is less than nothing", o.EventRetention)
+	}
+	if o.Drain < 0 {
+		return fmt.Errorf("--drain %s is less than nothing", o.Drain)
 	}
 	for operation, rate := range o.Throttle {
 		if !(rate > 0) {

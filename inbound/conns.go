@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -23,6 +24,7 @@ type Listener struct {
 	max    int
 	name   string
 	logger *slog.Logger
+	gate   *Gate // nil for none
 
 	mu     sync.Mutex
 	conns  map[*Conn]struct{}
@@ -31,9 +33,10 @@ type Listener struct {
 	warned time.Time
 }
 
-// Limit bounds the connections of a listener; name is its name in the log.
-func Limit(l net.Listener, max int, name string, logger *slog.Logger) *Listener {
-	return &Listener{Listener: l, max: max, name: name, logger: logger, conns: make(map[*Conn]struct{}), of: make(map[string]int)}
+// Limit bounds the connections of a listener; name is its name in the log. Those that begin
+// with a TLS handshake go through gate, if there is one, when they are Split.
+func Limit(l net.Listener, max int, name string, gate *Gate, logger *slog.Logger) *Listener {
+	return &Listener{Listener: l, max: max, name: name, gate: gate, logger: logger, conns: make(map[*Conn]struct{}), of: make(map[string]int)}
 }
 
 // warnEvery is how often the log says that connections were closed.
@@ -136,14 +139,44 @@ type Conn struct {
 	net.Conn
 	of      *Listener
 	address string
+	// place is what it has of the gate; nil before it came to that.
+	place atomic.Pointer[visit]
 
 	// Under the listener's lock.
 	waiting bool
 	since   time.Time // it waits, or does not
 }
 
+// enter waits for a place in the gate.
+func (c *Conn) enter() error {
+	if c.of.gate == nil {
+		return nil
+	}
+	place, err := c.of.gate.enter(c.Conn, c.address)
+	if err == nil {
+		c.place.Store(place)
+	}
+	return err
+}
+
+// leave gives the place in the gate back.
+func (c *Conn) leave() {
+	if place := c.place.Swap(nil); place != nil {
+		place.leave()
+	}
+}
+
+// Read implements net.Conn.
+func (c *Conn) Read(p []byte) (int, error) {
+	if place := c.place.Load(); place != nil {
+		defer time.AfterFunc(c.of.gate.o.Silence, c.leave).Stop()
+	}
+	return c.Conn.Read(p)
+}
+
 // Close implements net.Conn.
 func (c *Conn) Close() error {
+	c.leave()
 	c.of.mu.Lock()
 	c.of.remove(c)
 	c.of.mu.Unlock()
@@ -153,6 +186,9 @@ func (c *Conn) Close() error {
 // wait says whether the connection waits for its client, so that it may be closed
 // for another one.
 func (c *Conn) wait(waits bool) {
+	if !waits {
+		c.leave()
+	}
 	c.of.mu.Lock()
 	defer c.of.mu.Unlock()
 	c.waiting, c.since = waits, time.Now()

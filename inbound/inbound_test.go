@@ -45,7 +45,7 @@ func serve(t *testing.T, most int, pace inbound.Pace, maxBody int64) *site {
 func serveOn(t *testing.T, listener net.Listener, most int, pace inbound.Pace, maxBody int64) *site {
 	t.Helper()
 	s := &site{
-		Listener: inbound.Limit(listener, most, "test", slog.New(slog.DiscardHandler)),
+		Listener: inbound.Limit(listener, most, "test", nil, slog.New(slog.DiscardHandler)),
 		address:  listener.Addr().String(), release: make(chan struct{}), cut: make(chan error, 100),
 	}
 	mux := http.NewServeMux()

@@ -138,7 +138,7 @@ func behind(t *testing.T, timeout time.Duration) *proxiedSite {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &proxiedSite{limit: inbound.Limit(tcp, 5, "test", slog.New(slog.DiscardHandler)), accepted: make(chan net.Conn, 10), refused: make(chan error, 10)}
+	s := &proxiedSite{limit: inbound.Limit(tcp, 5, "test", nil, slog.New(slog.DiscardHandler)), accepted: make(chan net.Conn, 10), refused: make(chan error, 10)}
 	l := inbound.Proxied(s.limit, balancers, timeout, func(_ net.Addr, err error) { s.refused <- err })
 	t.Cleanup(func() { l.Close() })
 	go func() {

@@ -8,7 +8,8 @@ import (
 
 // Split separates the connections of a listener that begin with a TLS handshake from
 // others, whose clients can then be answered in plain text what is wrong. Whoever opens
-// a connection has so long to send its first byte.
+// a connection has so long to send its first byte. A handshake then waits until the Gate of
+// the listener, if it has one, lets it in.
 //
 // Both listeners have to be served. Closing one of them closes l, and ends both.
 func Split(l net.Listener, timeout time.Duration) (secure, plain net.Listener) {
@@ -19,7 +20,11 @@ func Split(l net.Listener, timeout time.Duration) (secure, plain net.Listener) {
 			return nil, false
 		}
 		c.SetReadDeadline(time.Time{})
-		return &begun{Conn: c, first: first}, first[0] == handshakeRecord
+		secure := first[0] == handshakeRecord
+		if inner := limited(c); secure && inner != nil && inner.enter() != nil {
+			return nil, false
+		}
+		return &begun{Conn: c, first: first}, secure
 	})
 }
 

@@ -97,6 +97,7 @@ func (d *device) Connect(ctx context.Context, s *mqtt.Session, c *mqtt.Connect) 
 	}
 	d.will = c.Will
 	if err := d.takeOver(ctx); err != nil {
+		f.refused(d, "connection", err)
 		return mqtt.Connack{Code: mqtt.RefusedUnavailable}
 	}
 	var err error
@@ -256,6 +257,9 @@ func (d *device) finish(cause error) {
 	d.link.Disconnect(partingTime)
 	<-d.pumped
 	d.link.Close()
+	for _, p := range d.pending {
+		p.answered()
+	}
 	if d.lasting {
 		f.expiry.parted(d.key)
 	}

@@ -2,6 +2,9 @@ package mqttfront
 
 import "github.com/fescue-edge/fescue"
 
+// MaxGranting is how many SUBSCRIBEs with QoS 1 the broker has to answer at the same time.
+const MaxGranting = maxGranting
+
 // BrokerTopic, BrokerFilter, BrokerClient and OriginalTopic let tests see the names that the
 // front uses towards its broker.
 func BrokerTopic(p fescue.Partition, name string) string    { return newNamer(p).topic(name) }

@@ -9,10 +9,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
+	"golang.org/x/sync/semaphore"
 	"golang.org/x/time/rate"
 
 	"github.com/fescue-edge/fescue"
@@ -172,7 +175,11 @@ type Front struct {
 	ctx    context.Context // ends with Close
 	cancel context.CancelCauseFunc
 
+	// granting bounds the SUBSCRIBEs with QoS 1 that the broker has not answered.
+	granting *semaphore.Weighted
+
 	mu       sync.Mutex
+	draining bool // no client is let in any more
 	closed   bool
 	running  sync.WaitGroup     // everything that Close waits for
 	sessions map[string]*device // by the broker's client id
@@ -186,6 +193,7 @@ func New(o Options) (*Front, error) {
 	f := &Front{
 		o:           o,
 		credentials: newCredentials(o),
+		granting:    semaphore.NewWeighted(maxGranting),
 		sessions:    map[string]*device{},
 	}
 	f.ctx, f.cancel = context.WithCancelCause(context.Background())
@@ -227,6 +235,33 @@ func (f *Front) goRun(fn func()) bool {
 	}
 	f.running.Go(fn)
 	return true
+}
+
+// drainPause is the least between two sessions that Drain ends: as fast as two processors
+// can take them in elsewhere.
+const drainPause = 5 * time.Millisecond
+
+// Drain lets no client in any more, and ends the sessions of those that are here one after
+// the other, in no order, for no longer than most: so they come to other servers, or back,
+// spread over that time. The rest is Close's.
+func (f *Front) Drain(most time.Duration) {
+	f.mu.Lock()
+	f.draining = true
+	sessions := slices.Collect(maps.Values(f.sessions))
+	f.mu.Unlock()
+	if most <= 0 || len(sessions) == 0 {
+		return
+	}
+	tick := time.NewTicker(max(min(most/time.Duration(len(sessions)), drainPause), 1))
+	defer tick.Stop()
+	for _, d := range sessions {
+		select {
+		case <-tick.C:
+			d.end(ErrClosed)
+		case <-f.ctx.Done():
+			return
+		}
+	}
 }
 
 // Close ends all sessions, Serve and the subscriptions of Subscribe, and waits for
@@ -376,7 +411,7 @@ func (f *Front) serveKey(ctx context.Context, conn net.Conn, keyID string, p fes
 func (f *Front) enter(ctx context.Context) (_ context.Context, end context.CancelCauseFunc, leave func(), err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.closed {
+	if f.closed || f.draining {
 		return nil, nil, nil, ErrClosed
 	}
 	f.running.Add(1)

@@ -10,8 +10,13 @@ import (
 const (
 	maxFiltersInPacket = 8 // AWS IoT Core quotas
 
-	// maxPendingSubscribes bounds the SUBSCRIBEs that the broker has not answered.
+	// maxPendingSubscribes bounds the SUBSCRIBEs of a connection that the broker has not answered.
 	maxPendingSubscribes = 64
+
+	// maxGranting bounds those of all connections with a filter of QoS 1. The broker makes a
+	// consumer for each, and refuses what it has not made after five seconds: all at once,
+	// as devices come when a server is back, it would refuse them all.
+	maxGranting = 64
 )
 
 // grantLater stands in a pending SUBACK for a code that the broker decides.
@@ -21,6 +26,8 @@ const grantLater byte = 0xff
 type pending struct {
 	codes   []byte // grantLater for the broker's
 	filters []string
+	// answered is called when the broker has answered, or never will.
+	answered func()
 }
 
 // Subscribe asks the broker for the filters that are allowed, and answers for the
@@ -31,6 +38,7 @@ func (d *device) Subscribe(ctx context.Context, p *mqtt.Subscribe) error {
 	}
 	codes, more := make([]byte, len(p.Filters)), false
 	var filters []string
+	var qos byte
 	up := &mqtt.Subscribe{ID: p.ID}
 	for i, s := range p.Filters {
 		if s.QoS > 1 {
@@ -46,16 +54,29 @@ func (d *device) Subscribe(ctx context.Context, p *mqtt.Subscribe) error {
 		more = more || isNew
 		codes[i] = grantLater
 		filters = append(filters, s.Filter)
+		qos = max(qos, s.QoS)
 		up.Filters = append(up.Filters, mqtt.Subscription{Filter: d.names.filter(s.Filter), QoS: s.QoS})
 	}
 	if len(up.Filters) == 0 {
 		return d.session.Send(&mqtt.Suback{ID: p.ID, Codes: codes})
 	}
+	answered := func() {}
+	if qos > 0 {
+		if err := d.front.granting.Acquire(ctx, 1); err != nil {
+			return context.Cause(ctx)
+		}
+		answered = func() { d.front.granting.Release(1) }
+	}
 	d.mu.Lock()
 	_, twice := d.pending[p.ID]
 	full := len(d.pending) >= maxPendingSubscribes
-	d.pending[p.ID] = pending{codes, filters}
+	if !twice {
+		d.pending[p.ID] = pending{codes, filters, answered}
+	}
 	d.mu.Unlock()
+	if twice {
+		answered()
+	}
 	if twice || full {
 		return fmt.Errorf("%w: SUBSCRIBE %d while %d wait for their answer", mqtt.ErrProtocol, p.ID, maxPendingSubscribes)
 	}
@@ -123,6 +144,7 @@ func (d *device) suback(p *mqtt.Suback) error {
 	if !ok {
 		return fmt.Errorf("%w: it sent a SUBACK that nobody waits for", ErrBrokerLost)
 	}
+	awaited.answered()
 	codes, asked := awaited.codes, 0
 	for i, c := range codes {
 		if c != grantLater {

@@ -128,6 +128,7 @@ type serverCommand struct {
 	OfflineSites   time.Duration        `default:"2160h" placeholder:"DURATION" help:"How long client devices can connect to a core anew that has lost its line here: the life of the intermediate authority with which it then signs its MQTT server's certificate, renewed while the line is up; 24h or more, 0 hands none out. docs/devices.md says what trust it costs."`
 	LogSpace       int                  `default:"16" placeholder:"MB" help:"How much of the logs of each core is kept, compressed, in MB; the oldest lines go first."`
 	BulkRate       float64              `default:"100" help:"How many deployments a second bulk deployments start at most."`
+	Drain          time.Duration        `default:"20s" placeholder:"DURATION" help:"How long a server that is told to stop may take to end the MQTT sessions of devices, up to 200 a second, so that they do not come back, or to another server, all at once; 0 ends all at once."`
 	SageMakerModel []string             `name:"sagemaker-model" sep:"none" placeholder:"JOB=URI" help:"Where the model of a SageMaker training job lies, for example 'arn:aws:sagemaker:us-east-1:123456789012:training-job/wear=s3://models/wear.tar.gz'; may be repeated."`
 }
 
@@ -174,7 +175,7 @@ func (c *serverCommand) options(logger *slog.Logger) (cloud.Options, error) {
 		OfflineSites: c.OfflineSites, Deadlines: c.deadlines(), Retention: c.retention(), SyncMessages: c.SyncMessages, Throttle: c.Throttle, Refusals: cmp.Or(c.Refusals, -1),
 		EventURLs: c.EventURL, EventSecret: eventSecret, EventRetention: c.EventRetention,
 		Forwards: c.Forward, ForwardSpace: int64(c.ForwardSpace) << 20,
-		BulkRate: c.BulkRate, LogSpace: int64(c.LogSpace) << 20, Quotas: c.Quota, SageMakerModels: jobs, MQTTQuotas: c.MQTTQuota,
+		Drain: c.Drain, BulkRate: c.BulkRate, LogSpace: int64(c.LogSpace) << 20, Quotas: c.Quota, SageMakerModels: jobs, MQTTQuotas: c.MQTTQuota,
 		Logger: logger,
 	}, nil
 }

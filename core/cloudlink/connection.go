@@ -48,6 +48,8 @@ type connection struct {
 	recorded   map[string]bool
 	up         bool
 	since      time.Time
+	// reached says that the last session had a line to the cloud, wasUp that it was up.
+	reached, wasUp bool
 	// order is its place among those of its kind, below 0 once it has none any more.
 	order int
 	// live is the session that is up.
@@ -124,6 +126,10 @@ func (c *connection) run(ctx context.Context) {
 			failures = 0
 		}
 		failures++
+		retry := c.retry
+		if c.turnedAway() {
+			retry = nil // it is the cloud that wants to be let be, not the line that is down
+		}
 		pause := backoff.Policy{First: o.FirstRetry, Most: o.MaxRetry}.Pause(failures)
 		log := o.Logger.With(slog.String("address", o.Address), slog.String("clientId", c.clientID),
 			slog.String("errorString", err.Error()), slog.Duration("retryAfter", pause))
@@ -137,10 +143,17 @@ func (c *connection) run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 		case <-timer.C:
-		case <-c.retry:
+		case <-retry:
 		}
 		timer.Stop()
 	}
+}
+
+// turnedAway reports whether the last session reached the cloud and was never up.
+func (c *connection) turnedAway() bool {
+	c.link.mu.Lock()
+	defer c.link.mu.Unlock()
+	return c.reached && !c.wasUp
 }
 
 // waiting are the filters that the connection is to have.
@@ -157,6 +170,7 @@ func (c *connection) setUp(session mqtt.Client, comesBack bool) {
 	c.link.mu.Lock()
 	was := c.up
 	c.up, c.live, c.since = up, session, time.Now()
+	c.wasUp = c.wasUp || up
 	if !up && comesBack && !c.lasting {
 		c.loseAll()
 	}
@@ -183,6 +197,9 @@ type session struct {
 // session connects and serves one network connection until it ends or ctx does.
 func (c *connection) session(ctx context.Context) error {
 	l := c.link
+	l.mu.Lock()
+	c.reached, c.wasUp = false, false
+	l.mu.Unlock()
 	unwanted := c.lasting && len(c.waiting()) == 0
 	s := &session{connection: c, clean: !c.lasting || unwanted, lost: make(chan error, 1)}
 	s.client = mqtt.NewClient(s.clientOptions(ctx))
@@ -290,6 +307,9 @@ func (s *session) clientOptions(ctx context.Context) *mqtt.ClientOptions {
 		if err != nil {
 			return nil, err
 		}
+		s.link.mu.Lock()
+		s.reached = true
+		s.link.mu.Unlock()
 		secure := tls.Client(conn, o.TLS)
 		if err := secure.HandshakeContext(ctx); err != nil {
 			conn.Close()

@@ -195,7 +195,7 @@ func (l *Link) Connected() bool {
 }
 
 // Retry has the link connect now where it waits to try again: who calls it has reached
-// the cloud by another way.
+// the cloud by another way. A connection that the cloud turned away waits all the same.
 func (l *Link) Retry() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -9,6 +9,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 
 	"github.com/fescue-edge/fescue/core/cloudlink"
 	"github.com/fescue-edge/fescue/mqtt"
+	"github.com/fescue-edge/fescue/testkit"
 )
 
 // leastBytes is the least that a group may say.
@@ -94,17 +96,39 @@ func TestPublish(t *testing.T) {
 		b.mu.Change(func() { b.refuse = false })
 		b.await("the messages", func() bool { return slices.Equal(b.received, []string{"a", "b"}) })
 	})
-	t.Run("connects at once when it is asked to", func(t *testing.T) {
+	t.Run("connects at once when it is asked to and the line was down", func(t *testing.T) {
 		t.Parallel()
-		b := newBroker(t)
-		b.refuse = true
-		l, _ := b.link(func(o *cloudlink.Options) { o.FirstRetry, o.MaxRetry = time.Hour, time.Hour })
+		b, busy := newBroker(t), newBroker(t)
+		busy.refuse = true
+		var down, tried atomic.Bool
+		down.Store(true)
+		seldom := func(o *cloudlink.Options) { o.FirstRetry, o.MaxRetry = time.Hour, time.Hour }
+		away, _ := busy.link(seldom)
+		l, _ := b.link(func(o *cloudlink.Options) {
+			seldom(o)
+			o.Dial = func(ctx context.Context) (net.Conn, error) {
+				if tried.Store(true); down.Load() {
+					return nil, errors.New("the line is down")
+				}
+				var d net.Dialer
+				return d.DialContext(ctx, "tcp", o.Address)
+			}
+		})
 		publish(t, l, "a")
-		b.await("an attempt", func() bool { return len(b.connects) == 1 })
-		b.mu.Change(func() { b.refuse = false })
+		busy.await("an attempt", func() bool { return len(busy.connects) == 1 })
+		testkit.Until(t, "an attempt", tried.Load)
+		down.Store(false)
+		busy.mu.Change(func() { busy.refuse = false })
 		b.await("the message", func() bool {
+			away.Retry()
 			l.Retry()
 			return len(b.received) == 1
+		})
+		// Who was turned away does not come back for that.
+		busy.mu.Change(func() {
+			if len(busy.connects) != 1 {
+				t.Errorf("the link that was turned away has tried %d times", len(busy.connects))
+			}
 		})
 	})
 	t.Run("sends again what was not acknowledged", func(t *testing.T) {

@@ -236,7 +236,7 @@ const expiryInterval = time.Minute
 // wills are published, and returns nil. Any other end is an error.
 func (g *Gateway) Serve(ctx context.Context, l net.Listener) error {
 	ctx, cancel := context.WithCancelCause(ctx)
-	secure := inbound.Negotiate(inbound.Limit(l, g.o.MaxConnections, "client devices", g.o.Logger), g.tls, Protocol)
+	secure := inbound.Negotiate(inbound.Limit(l, g.o.MaxConnections, "client devices", nil, g.o.Logger), g.tls, Protocol)
 	var running sync.WaitGroup
 	defer running.Wait()
 	defer cancel(ErrClosed)

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/rand/v2"
 	"net"
 	"slices"
@@ -22,9 +23,8 @@ import (
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/backoff"
 	"github.com/fescue-edge/fescue/bundle"
+	"github.com/fescue-edge/fescue/core/cloudlink"
 	"github.com/fescue-edge/fescue/corelink"
-	"github.com/fescue-edge/fescue/mqtt"
-	"github.com/fescue-edge/fescue/topic"
 )
 
 // identity is a core as the process that plays it gets it.
@@ -170,32 +170,70 @@ func (c *core) run(ctx context.Context) {
 	c.keepPolling(ctx, sync.OnceFunc(func() { <-c.entries }))
 }
 
-// keepLink connects to the server's MQTT, again and again. tried is called after the first
+// keepLink is connected to the server's MQTT until ctx ends. tried is called after the first
 // attempt, however it ended.
 func (c *core) keepLink(ctx context.Context, tried func()) {
-	failures := 0
-	for began := time.Now(); ctx.Err() == nil; began = time.Now() {
-		up := false
-		err := c.session(ctx, func() {
-			c.setConnected(true)
-			c.tell(event{Core: c.Number, What: connected, Took: time.Since(began), At: time.Now()})
-			up = true
-			tried()
-		})
-		tried()
-		if ctx.Err() != nil {
-			return
+	var (
+		mu    sync.Mutex
+		began time.Time
+	)
+	link := cloudlink.New(cloudlink.Options{
+		Address: c.MQTT, TLS: c.tls, ClientID: c.Thing, KeepAlive: c.KeepAlive, FirstRetry: c.FirstRetry, MaxRetry: c.MostRetry,
+		Dial: func(ctx context.Context) (net.Conn, error) {
+			mu.Lock()
+			began = time.Now()
+			mu.Unlock()
+			return c.dial(ctx, "tcp", c.MQTT)
+		},
+		Changed: func(up bool) {
+			if up {
+				mu.Lock()
+				took := time.Since(began)
+				mu.Unlock()
+				c.tell(event{Core: c.Number, What: connected, Took: took, At: time.Now()})
+				tried()
+			}
+			c.setConnected(up)
+		},
+		Logger: slog.New(&troubles{core: c, tried: tried}),
+	})
+	link.Subscribe(func(cloudlink.Message) error {
+		c.awake()
+		return nil
+	}).SetFilters(corelink.WakeTopic(c.Thing))
+	_ = link.Run(ctx) // it has no error
+}
+
+// troubles is the log of a core's link, of which it tells why there is no connection, and
+// what was refused on one.
+type troubles struct {
+	*core
+	tried func()
+	attrs []slog.Attr
+}
+
+// Enabled implements slog.Handler.
+func (t *troubles) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelWarn }
+
+// WithAttrs implements slog.Handler.
+func (t *troubles) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return &troubles{t.core, t.tried, slices.Concat(t.attrs, attrs)}
+}
+
+// WithGroup implements slog.Handler.
+func (t *troubles) WithGroup(string) slog.Handler { return t }
+
+// Handle implements slog.Handler.
+func (t *troubles) Handle(_ context.Context, r slog.Record) error {
+	t.tried()
+	text := r.Message
+	for _, a := range t.attrs {
+		if a.Key == "errorString" {
+			text = a.Value.String()
 		}
-		if up {
-			c.setConnected(false)
-			failures = 0
-			c.tell(event{Core: c.Number, What: lost, At: time.Now(), Error: err.Error()})
-		} else {
-			c.tell(event{Core: c.Number, What: refused, At: time.Now(), Error: err.Error()})
-		}
-		failures++
-		c.pause(ctx, backoff.Policy{First: c.FirstRetry, Most: c.MostRetry}.Pause(failures))
 	}
+	t.tell(event{Core: t.Number, What: refused, At: time.Now(), Error: text})
+	return nil
 }
 
 // setConnected notes it and has the agent look, as a core does.
@@ -217,83 +255,6 @@ func (c *core) awake() {
 	case c.wake <- struct{}{}:
 	default:
 	}
-}
-
-// How long a step of connecting may take.
-const stepTimeout = 30 * time.Second
-
-// session is one MQTT connection, from its start to its end. up is called when the filter
-// was granted.
-func (c *core) session(ctx context.Context, up func()) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	client, err := c.open311(ctx)
-	if err != nil {
-		return err
-	}
-	defer client.Close()
-	defer context.AfterFunc(ctx, func() { client.Disconnect(time.Second) })()
-	wakes := corelink.WakeTopic(c.Thing)
-	if err := client.Send(&mqtt.Subscribe{ID: 1, Filters: []mqtt.Subscription{{Filter: wakes, QoS: 1}}}); err != nil {
-		return err
-	}
-	ping := time.NewTicker(c.KeepAlive)
-	defer ping.Stop()
-	var pinging sync.WaitGroup
-	defer pinging.Wait()
-	defer cancel()
-	pinging.Go(func() {
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-ping.C:
-				if client.Send(&mqtt.Pingreq{}) != nil {
-					return
-				}
-			}
-		}
-	})
-	for {
-		p, err := client.Read()
-		if err != nil {
-			return err
-		}
-		switch p := p.(type) {
-		case *mqtt.Suback:
-			if p.Codes[0] == mqtt.SubackFailure {
-				return fmt.Errorf("the filter %s was refused", wakes)
-			}
-			up()
-		case *mqtt.Publish:
-			if p.QoS > 0 {
-				if err := client.Send(&mqtt.Puback{ID: p.ID}); err != nil {
-					return err
-				}
-			}
-			if topic.Match(wakes, p.Topic) {
-				c.awake()
-			}
-		}
-	}
-}
-
-func (c *core) open311(ctx context.Context) (*mqtt.Client, error) {
-	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
-	defer cancel()
-	conn, err := c.dial(ctx, "tcp", c.MQTT)
-	if err != nil {
-		return nil, err
-	}
-	secure := tls.Client(conn, c.tls)
-	if err := secure.HandshakeContext(ctx); err != nil {
-		conn.Close()
-		return nil, err
-	}
-	client, _, err := mqtt.Open(ctx, secure, &mqtt.Connect{
-		ClientID: c.Thing, Level: mqtt.Level311, CleanSession: true, KeepAlive: c.KeepAlive,
-	}, mqtt.Options{})
-	return client, err
 }
 
 // keepPolling asks for deployments and carries them out until ctx ends. entered is called

@@ -40,8 +40,7 @@ type start struct {
 const (
 	connected = "connected" // its MQTT session is up, with its filter
 	ready     = "ready"     // it has said what it is, and waits
-	refused   = "refused"   // it could not connect
-	lost      = "lost"      // its MQTT session ended
+	refused   = "refused"   // its MQTT session ended, or could not be
 	offered   = "offered"   // it was given a deployment
 	ended     = "ended"     // the server has its report of the end
 	failed    = "failed"    // a request failed

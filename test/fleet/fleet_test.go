@@ -27,6 +27,7 @@ func TestFlags(t *testing.T) {
 		"a server without its figures": {[]string{"--endpoint=http://localhost:1"}, false},
 		"figures without a server":     {[]string{"--ops=localhost:2"}, false},
 		"another's server killed":      {[]string{"--endpoint=http://localhost:1", "--ops=localhost:2", "--storm"}, false},
+		"another's server restarted":   {[]string{"--endpoint=http://localhost:1", "--ops=localhost:2", "--restart"}, false},
 		"flags for another's server":   {[]string{"--endpoint=http://localhost:1", "--ops=localhost:2", "--server-flag=--bulk-rate=1"}, false},
 	} {
 		var cli command

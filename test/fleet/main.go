@@ -42,6 +42,7 @@ type options struct {
 	Deployments bool          `help:"Deploy each group by a call of its own."`
 	Bulk        bool          `help:"Deploy all groups by one bulk deployment."`
 	Storm       bool          `help:"Kill the server, start it again and wait until all cores are back; not with --endpoint."`
+	Restart     bool          `help:"The same with a server that is told to stop by SIGTERM; not with --endpoint."`
 
 	Fail    float64       `default:"0" placeholder:"PART" help:"The part of the cores whose deployments fail."`
 	Slow    float64       `default:"0" placeholder:"PART" help:"The part of the cores whose deployments take --slow-for."`
@@ -87,8 +88,8 @@ func (o *options) Validate() error {
 	switch {
 	case (o.Endpoint == "") != (o.Ops == ""):
 		return errors.New("--endpoint and --ops go together")
-	case o.Endpoint != "" && (o.Storm || o.Program != "" || len(o.Flags) > 0):
-		return errors.New("--storm, --program and --server-flag are for a server that is started here, not for one at --endpoint")
+	case o.Endpoint != "" && (o.Storm || o.Restart || o.Program != "" || len(o.Flags) > 0):
+		return errors.New("--storm, --restart, --program and --server-flag are for a server that is started here, not for one at --endpoint")
 	}
 	o.pace = pace{KeepAlive: o.KeepAlive, Poll: o.Poll, FirstRetry: o.Retry, MostRetry: o.MaxRetry}
 	return nil

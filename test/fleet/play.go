@@ -53,6 +53,7 @@ func run(ctx context.Context, o options, log io.Writer) (_ *report, err error) {
 		{o.Deployments, p.deploy},
 		{o.Bulk, p.bulk},
 		{o.Storm, p.storm},
+		{o.Restart, p.restart},
 	} {
 		if !act.wanted {
 			continue
@@ -284,9 +285,21 @@ func (p *play) bulk(ctx context.Context) error {
 // storm kills the server, starts it again, and has all cores come back by themselves.
 func (p *play) storm(ctx context.Context) error {
 	p.say("killing the server and starting it again")
+	return p.comeBack(ctx, "storm", p.server.process.Kill)
+}
+
+// restart is storm with a server that may end in peace.
+func (p *play) restart(ctx context.Context) error {
+	p.say("stopping the server and starting it again")
+	return p.comeBack(ctx, "restart", p.server.stop)
+}
+
+// comeBack ends the server, starts it again, and waits for all cores.
+func (p *play) comeBack(ctx context.Context, name string, end func()) error {
+	end()
+	// Who was sent away early may have come back already: nobody could, once it has ended.
 	p.clearConnected()
-	p.server.process.Kill()
-	began := time.Now()
+	ended := time.Now()
 	if err := p.server.run(ctx); err != nil {
 		return err
 	}
@@ -301,7 +314,7 @@ func (p *play) storm(ctx context.Context) error {
 		}
 		return list
 	})
-	return p.did(ctx, "storm", p.Cores, began, usage{}, measure("back", took))
+	return p.did(ctx, name, p.Cores, ended, usage{}, measure("back", took))
 }
 
 // did notes a step.
@@ -313,7 +326,7 @@ func (p *play) did(ctx context.Context, name string, n int, began time.Time, bef
 	}
 	p.report.Steps = append(p.report.Steps, step{
 		Name: name, Count: n, Seconds: took.Seconds(), CPU: (after.CPU - before.CPU) * 1e3 / float64(n),
-		MemoryMB: after.Memory / (1 << 20), Latencies: l,
+		MemoryMB: after.Memory / (1 << 20), Descriptors: after.Descriptors, Latencies: l,
 	})
 	p.say("%s: %d in %.1f s", name, n, took.Seconds())
 	return nil

@@ -50,7 +50,7 @@ func startServer(ctx context.Context, program, folder string, flags []string) (*
 	return s, s.run(ctx)
 }
 
-// startTimeout is how long a server may take until it is ready.
+// startTimeout is how long a server may take until it is ready, or has ended.
 const startTimeout = time.Minute
 
 // run starts the program, where it listened before if it ran before, and waits until it
@@ -82,7 +82,7 @@ func (s *server) stop() {
 	s.process.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-s.process.Done:
-	case <-time.After(30 * time.Second):
+	case <-time.After(startTimeout):
 		s.process.Kill()
 	}
 }
