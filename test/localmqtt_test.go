@@ -137,10 +137,16 @@ func (l *localCore) tlsFor(t testing.TB, d *gateway) *tls.Config {
 // join connects a device to the core.
 func (l *localCore) join(t testing.TB, d *gateway, change ...func(*mqtt.ClientOptions)) *client {
 	t.Helper()
+	return l.joinBy(t, d.thing, func() *tls.Config { return l.tlsFor(t, d) }, change...)
+}
+
+// joinBy connects a device to the core, trying again with what cfg returns then.
+func (l *localCore) joinBy(t testing.TB, thing string, cfg func() *tls.Config, change ...func(*mqtt.ClientOptions)) *client {
+	t.Helper()
 	c := &client{messages: make(chan mqtt.Message, 4096)}
-	eventually(t, d.thing+" connects", func() error {
-		o := mqtt.NewClientOptions().AddBroker(fmt.Sprintf("ssl://%s:%d", l.at, l.port)).SetClientID(d.thing).
-			SetTLSConfig(l.tlsFor(t, d)).SetPingTimeout(patience).SetAutoReconnect(false).SetDefaultPublishHandler(func(_ mqtt.Client, m mqtt.Message) { c.messages <- m })
+	eventually(t, thing+" connects", func() error {
+		o := mqtt.NewClientOptions().AddBroker(fmt.Sprintf("ssl://%s:%d", l.at, l.port)).SetClientID(thing).
+			SetTLSConfig(cfg()).SetPingTimeout(patience).SetAutoReconnect(false).SetDefaultPublishHandler(func(_ mqtt.Client, m mqtt.Message) { c.messages <- m })
 		for _, f := range change {
 			f(o)
 		}

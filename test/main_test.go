@@ -38,26 +38,38 @@ func runTests(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
+	dir := os.Getenv("FESCUE_TEST_PROGRAMS")
+	if dir == "" {
+		var err error
+		if dir, err = build(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		defer os.RemoveAll(dir)
+	}
+	fescueBin, edgeBin, echoBin = filepath.Join(dir, "fescue"), filepath.Join(dir, "fescue-core"), filepath.Join(dir, "echo")
+	return pgtest.Run(m)
+}
+
+// build makes the programs in a folder of their own. FESCUE_TEST_PROGRAMS names one where
+// they are already, for a guest, which has no compiler.
+func build() (dir string, err error) {
 	// Functions may run as another user: the folder must be open to all.
-	dir, err := os.MkdirTemp("", "fescue-test-")
+	dir, err = os.MkdirTemp("", "fescue-test-")
 	if err == nil {
 		err = os.Chmod(dir, 0o755)
 	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer os.RemoveAll(dir)
-	fescueBin, edgeBin, echoBin = filepath.Join(dir, "fescue"), filepath.Join(dir, "fescue-core"), filepath.Join(dir, "echo")
-	for bin, pkg := range map[string]string{fescueBin: "../cmd/fescue", edgeBin: "../cmd/fescue-core", echoBin: "./testdata/echo"} {
-		cmd := exec.Command("go", "build", "-o", bin, pkg)
+	for name, pkg := range map[string]string{"fescue": "../cmd/fescue", "fescue-core": "../cmd/fescue-core", "echo": "./testdata/echo"} {
+		if err != nil {
+			break
+		}
+		cmd := exec.Command("go", "build", "-o", filepath.Join(dir, name), pkg)
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			fmt.Fprintf(os.Stderr, "build %s: %v\n%s", pkg, err, out)
-			return 1
+		if out, failed := cmd.CombinedOutput(); failed != nil {
+			err = fmt.Errorf("build %s: %w\n%s", pkg, failed, out)
 		}
 	}
-	return pgtest.Run(m)
+	return dir, err
 }
 
 // given is a flag of the command line, empty if it is not there.

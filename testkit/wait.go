@@ -15,7 +15,7 @@ import (
 
 // Patience is how long a test waits for something that should happen at once, on a
 // machine that may be busy. Only a test that fails waits that long.
-const Patience = 60 * time.Second
+const Patience = slowness * 60 * time.Second
 
 // Pauses between two looks: short at first, as most of what tests wait for comes at
 // once, then such that looking costs little.

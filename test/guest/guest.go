@@ -208,7 +208,7 @@ func (m *Machine) Start(t *testing.T, disk string) *Guest {
 	line := "console=ttyS0 quiet panic=-1 no_timer_check cgroup_no_v1=all mitigations=off random.trust_cpu=on systemd.show_status=0 systemd.unit=guest.service"
 	g := &Guest{done: make(chan struct{}), waited: make(chan struct{})}
 	g.cmd = exec.Command(m.qemu, "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-serial", "stdio",
-		"-machine", "q35", "-accel", "tcg,thread=multi,tb-size=512", "-cpu", "max", "-smp", "2", "-m", "1024",
+		"-machine", "q35", "-accel", "tcg,thread=multi,tb-size=512", "-cpu", "max", "-smp", "2", "-m", "2048",
 		"-kernel", m.kernel, "-initrd", m.initramfs, "-append", line,
 		"-drive", "file="+disk+",if=virtio,format=raw,cache=writeback",
 		"-virtfs", "local,path=/usr,mount_tag=usr,security_model=none,readonly=on",
@@ -276,7 +276,7 @@ func (g *Guest) Result(ctx context.Context) (string, error) {
 }
 
 // patience is how long a guest may take on a busy machine.
-const patience = 5 * time.Minute
+const patience = 20 * time.Minute
 
 // Run runs a script in a guest until its end, and gives what it said.
 func (m *Machine) Run(t *testing.T, disk string) string {

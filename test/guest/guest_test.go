@@ -22,7 +22,7 @@ func build(t *testing.T, packages map[string]string) map[string]string {
 	for name, pkg := range packages {
 		words := []string{"build"}
 		if strings.HasSuffix(name, ".test") {
-			words = []string{"test", "-c"}
+			words = []string{"test", "-c", "-tags=guest"}
 		}
 		files["guest/"+name] = filepath.Join(dir, name)
 		guest.Build(t, files["guest/"+name], append(words, "-ldflags=-s -w", module+pkg)...)
