@@ -19,6 +19,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/greengrass"
 	"github.com/aws/aws-sdk-go-v2/service/greengrass/types"
 	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/input"
 	cdplog "github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/runtime"
@@ -231,6 +232,42 @@ func TestConsole(t *testing.T) {
 			chromedp.WaitVisible("#q:focus"), chromedp.SendKeys("#q", "shown_\r"))
 		b.sees(t, "tbody tr", "Shown_Core", "connected")
 		b.fits(t, "cores")
+	})
+	t.Run("click what is fetched anew meanwhile", func(t *testing.T) {
+		b.visit(t, "/cores")
+		b.sees(t, "tbody tr", "Shown_Core")
+		// A part that is not what the server sends is replaced; so often that a click is hit.
+		b.run(t, chromedp.Evaluate(`document.getElementById("cores").dataset.live = "50"`, nil))
+		replaced := func(want bool) {
+			t.Helper()
+			var fetched int
+			const count = `performance.getEntriesByType("resource").filter((e) => e.initiatorType === "fetch").length`
+			b.run(t, chromedp.Evaluate(`document.getElementById("cores").dataset.live = "50", document.getElementById("cores").dataset.old = "", `+count, &fetched))
+			eventually(t, "the part is fetched anew", func() error {
+				var now int
+				var old bool
+				if err := chromedp.Run(b.ctx, chromedp.Evaluate(count, &now), chromedp.Evaluate(`"old" in document.getElementById("cores").dataset`, &old)); err != nil {
+					return err
+				}
+				if now < fetched+3 || old == want {
+					return fmt.Errorf("it was fetched %d times; it is the old one: %v", now-fetched, old)
+				}
+				return nil
+			})
+		}
+		replaced(true)
+		var at struct{ X, Y float64 }
+		b.run(t, chromedp.Evaluate(`document.querySelector("#cores tbody a").scrollIntoView({block: "center"}), (({x, y, width, height}) => ({X: x + width / 2, Y: y + height / 2}))(document.querySelector("#cores tbody a").getClientRects()[0])`, &at))
+		b.run(t, chromedp.MouseEvent(input.MousePressed, at.X, at.Y, chromedp.ButtonLeft, chromedp.ClickCount(1)))
+		replaced(false)
+		b.run(t, chromedp.MouseEvent(input.MouseReleased, at.X, at.Y, chromedp.ButtonLeft, chromedp.ClickCount(1)))
+		eventually(t, "the click leads on", func() error {
+			var path string
+			if err := chromedp.Run(b.ctx, chromedp.Evaluate(`location.pathname`, &path)); err != nil || strings.HasSuffix(path, "/cores") {
+				return fmt.Errorf("at %s: %v", path, err)
+			}
+			return nil
+		})
 	})
 	t.Run("deploy, and watch it end", func(t *testing.T) {
 		b.visit(t, "/groups/"+group)

@@ -26,11 +26,20 @@ document.addEventListener("keydown", (event) => {
   search.focus();
 });
 
+// What a button or finger is down on. Its click comes with the release, and only if what
+// was pressed is still there then.
+let pressed = null;
+const release = () => setTimeout(() => { pressed = null; });
+
+document.addEventListener("pointerdown", (event) => { pressed = event.target; }, true);
+for (const end of ["pointerup", "pointercancel"]) document.addEventListener(end, release, true);
+addEventListener("blur", release);
+
 // A part with data-live is fetched anew so many milliseconds after it came, until the
-// page that comes has it without. One that somebody has opened something in, or is in,
-// stays as it is.
+// page that comes has it without. One that somebody has opened something in, is in, or
+// is about to click in stays as it is.
 function busy(part) {
-  return part.querySelector("details[open]") || part.contains(document.activeElement) || part.contains(getSelection().isCollapsed ? null : getSelection().anchorNode);
+  return part.contains(pressed) || part.querySelector("details[open]") || part.contains(document.activeElement) || part.contains(getSelection().isCollapsed ? null : getSelection().anchorNode);
 }
 
 async function refresh() {
