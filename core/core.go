@@ -26,6 +26,7 @@ import (
 	"github.com/fescue-edge/fescue/core/cloudlink"
 	"github.com/fescue-edge/fescue/core/config"
 	"github.com/fescue-edge/fescue/core/credentials"
+	"github.com/fescue-edge/fescue/core/footprint"
 	"github.com/fescue-edge/fescue/core/invoke"
 	"github.com/fescue-edge/fescue/core/ipc"
 	"github.com/fescue-edge/fescue/core/lifecycle"
@@ -470,6 +471,10 @@ func (c *Core) serve(ctx context.Context, p *parts) error {
 	})
 	inner.Go(func() error {
 		p.lookForRuntimes(failed)
+		return nil
+	})
+	inner.Go(func() error {
+		footprint.Run(failed, p.logger)
 		return nil
 	})
 	inner.Go(func() error {

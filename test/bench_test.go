@@ -303,3 +303,34 @@ func BenchmarkCoreStart(b *testing.B) {
 	reportTimes(b, took)
 	b.ReportMetric(residentMB(b, g.process.Process.Pid), "core-MB")
 }
+
+// BenchmarkIdleCore measures what a core takes of memory ten seconds after its start,
+// when it has connected and its functions, devices and shadows have nothing to do.
+func BenchmarkIdleCore(b *testing.B) {
+	h := startServer(b).site(region)
+	bare := h.provision(b, "Bare_Core")
+	whole := h.serveDevices(b, "Whole_Core")
+	whole.run(b)
+	lamp := h.provision(b, "Lamp")
+	lamp.syncShadow = true
+	spooler := function{arn: "arn:aws:lambda:::function:GGCloudSpooler:1", pinned: true,
+		variables: map[string]string{"GG_CONFIG_STORAGE_TYPE": "FileSystem", "GG_CONFIG_MAX_SIZE_BYTES": "16777216"}}
+	whole.deployWith(b, []function{spooler}, []route{{lamp.thingARN, "lamp/#", "cloud"}, {"cloud", "lamp/#", lamp.thingARN}}, lamp)
+	device := whole.join(b, lamp)
+	device.listen(b, "lamp/#")
+	await(b, "publish", device.Publish("lamp/state", 1, false, "on"))
+	whole.process.Kill()
+	for _, g := range []*gateway{bare, whole.gateway} {
+		b.Run(g.thing, func(b *testing.B) {
+			var sum float64
+			for b.Loop() {
+				g.run(b)
+				settled := time.Now().Add(10 * time.Second)
+				testkit.Until(b, "ten seconds", func() bool { return time.Now().After(settled) })
+				sum += residentMB(b, g.process.Process.Pid)
+				g.process.Kill()
+			}
+			b.ReportMetric(sum/float64(b.N), "MB")
+		})
+	}
+}
