@@ -305,7 +305,8 @@ func BenchmarkCoreStart(b *testing.B) {
 }
 
 // BenchmarkIdleCore measures what a core takes of memory ten seconds after its start,
-// when it has connected and its functions, devices and shadows have nothing to do.
+// when it has connected and its function, devices and shadows have nothing to do. What the
+// function takes is its own.
 func BenchmarkIdleCore(b *testing.B) {
 	h := startServer(b).site(region)
 	bare := h.provision(b, "Bare_Core")
@@ -315,7 +316,8 @@ func BenchmarkIdleCore(b *testing.B) {
 	lamp.syncShadow = true
 	spooler := function{arn: "arn:aws:lambda:::function:GGCloudSpooler:1", pinned: true,
 		variables: map[string]string{"GG_CONFIG_STORAGE_TYPE": "FileSystem", "GG_CONFIG_MAX_SIZE_BYTES": "16777216"}}
-	whole.deployWith(b, []function{spooler}, []route{{lamp.thingARN, "lamp/#", "cloud"}, {"cloud", "lamp/#", lamp.thingARN}}, lamp)
+	greets := function{arn: h.python(b, "Greets", greeter), pinned: true, variables: out(whole.thing, "greets")}
+	whole.deployWith(b, []function{spooler, greets}, []route{{lamp.thingARN, "lamp/#", "cloud"}, {"cloud", "lamp/#", lamp.thingARN}}, lamp)
 	device := whole.join(b, lamp)
 	device.listen(b, "lamp/#")
 	await(b, "publish", device.Publish("lamp/state", 1, false, "on"))

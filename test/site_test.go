@@ -30,6 +30,7 @@ import (
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/testkit"
 	"github.com/fescue-edge/fescue/testkit/hosts"
 	"github.com/fescue-edge/fescue/testkit/ports"
 	"github.com/fescue-edge/fescue/testkit/programs"
@@ -413,8 +414,14 @@ func (h *site) status(ctx context.Context, group, deployment string) (*greengras
 // await polls until the deployment has a status, and fails when it ends otherwise.
 func (h *site) await(t testing.TB, group, deployment string, want fescue.DeploymentStatus) *greengrass.GetDeploymentStatusOutput {
 	t.Helper()
+	return h.awaitWithin(t, patience, group, deployment, want)
+}
+
+// awaitWithin is await for a core that is slow.
+func (h *site) awaitWithin(t testing.TB, limit time.Duration, group, deployment string, want fescue.DeploymentStatus) *greengrass.GetDeploymentStatusOutput {
+	t.Helper()
 	var last *greengrass.GetDeploymentStatusOutput
-	eventually(t, "deployment "+string(want), func() error {
+	err := testkit.Within(t.Context(), limit, func() error {
 		out, err := h.status(t.Context(), group, deployment)
 		if err != nil {
 			return err
@@ -428,6 +435,9 @@ func (h *site) await(t testing.TB, group, deployment string, want fescue.Deploym
 		}
 		return nil
 	})
+	if err != nil {
+		t.Fatalf("deployment %s: %v", want, err)
+	}
 	return last
 }
 

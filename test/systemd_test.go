@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/greengrass/types"
@@ -59,23 +58,23 @@ func TestContainersUnderSystemd(t *testing.T) {
 	deployment := g.deploy(t, group, version)
 
 	machine := m.Start(t, guest.Prepare(t, guest.Disk{Unit: unit(t), Files: g.moved(t, gatewayRoot)}))
-	// It emulates its processor.
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	const slow = 5 * patience // it emulates its processor
+	ctx, cancel := context.WithTimeout(t.Context(), 2*slow)
 	defer cancel()
 	if err := machine.Until(ctx, 1, "Deployment agent connected to cloud"); err != nil {
 		t.Fatal(err)
 	}
-	h.await(t, group, deployment, fescue.Success)
-	viewer.next(t, "started other")
+	h.awaitWithin(t, slow, group, deployment, fescue.Success)
+	viewer.nextWithin(t, slow, "started other")
 	await(t, "publish", viewer.Publish("Systemd_Core/eat", 1, false, `{}`))
-	viewer.next(t, "eating")
+	viewer.nextWithin(t, slow, "eating")
 	if err := machine.Until(ctx, 1, "killed for using more memory than its MemorySize of 32768 KB"); err != nil {
 		t.Error(err)
 	}
 	await(t, "publish", viewer.Publish("Systemd_Core/in/x", 1, false, `{"alive":1}`))
-	viewer.next(t, `echo {"alive": 1}`)
+	viewer.nextWithin(t, slow, `echo {"alive": 1}`)
 	await(t, "publish", viewer.Publish("Systemd_Core/try", 1, false, `{}`))
-	if said := string(viewer.nextWithin(t, 5*patience, " refused=").Payload()); !strings.HasSuffix(said, "escaped=[]") {
+	if said := string(viewer.nextWithin(t, slow, " refused=").Payload()); !strings.HasSuffix(said, "escaped=[]") {
 		t.Error(said)
 	}
 }

@@ -27,7 +27,7 @@ func TestPowerCutOfTheStore(t *testing.T) {
 	var first, last uint64 // as was said before the cut
 	for run := range 3 {
 		g := m.Start(t, disk)
-		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
 		defer cancel()
 		if err := g.Until(ctx, 40+30*run, "kept "); err != nil {
 			t.Fatal(err)
