@@ -48,12 +48,12 @@ func Run(ctx context.Context, logger *slog.Logger) {
 // from the page cache, where the machine keeps it as long as it has room.
 func giveBack() error {
 	debug.FreeOSMemory()
-	maps, err := os.Open("/proc/self/maps")
+	smaps, err := os.Open("/proc/self/smaps")
 	if err != nil {
 		return err
 	}
-	defer maps.Close()
-	list, err := ofFiles(maps)
+	defer smaps.Close()
+	list, err := ofFiles(smaps)
 	for _, m := range list {
 		if _, _, failed := unix.Syscall(unix.SYS_MADVISE, m.begin, m.size, unix.MADV_DONTNEED); failed != 0 {
 			err = errors.Join(err, fmt.Errorf("madvise %+v: %w", m, failed))
@@ -65,19 +65,34 @@ func giveBack() error {
 // mapping is a part of the address space, from an address on, in bytes.
 type mapping struct{ begin, size uintptr }
 
-// ofFiles are the mappings of files that are only read, in the form of /proc/self/maps: what
-// is in them is in the files too.
-func ofFiles(maps io.Reader) (list []mapping, err error) {
-	lines := bufio.NewScanner(maps)
+// ofFiles are the mappings of files that are only read and never were written to, in the
+// form of /proc/self/smaps: all that is in them is in the files too. A program that is
+// linked when it starts has others, whose addresses were filled in before.
+func ofFiles(smaps io.Reader) (list []mapping, err error) {
+	lines := bufio.NewScanner(smaps)
+	var last mapping
+	var read bool // last is a file's, and only read
 	for lines.Scan() {
-		var begin, end, offset uintptr
-		var access, device string
-		var inode uint64
-		if _, err := fmt.Sscanf(lines.Text(), "%x-%x %s %x %s %d", &begin, &end, &access, &offset, &device, &inode); err != nil || end <= begin {
-			return list, fmt.Errorf("not a mapping: %q", lines.Text())
-		}
-		if inode != 0 && !strings.Contains(access, "w") && strings.HasSuffix(access, "p") {
-			list = append(list, mapping{begin, end - begin})
+		name, value, _ := strings.Cut(lines.Text(), " ")
+		switch {
+		case name == "Anonymous:" && read:
+			var written int
+			if _, err := fmt.Sscanf(value, "%d kB", &written); err != nil {
+				return list, fmt.Errorf("not a size: %q", lines.Text())
+			}
+			if written == 0 {
+				list = append(list, last)
+			}
+		case strings.HasSuffix(name, ":"):
+		default:
+			var begin, end, offset uintptr
+			var access, device string
+			var inode uint64
+			if _, err := fmt.Sscanf(lines.Text(), "%x-%x %s %x %s %d", &begin, &end, &access, &offset, &device, &inode); err != nil || end <= begin {
+				return list, fmt.Errorf("not a mapping: %q", lines.Text())
+			}
+			last = mapping{begin, end - begin}
+			read = inode != 0 && !strings.Contains(access, "w") && strings.HasSuffix(access, "p")
 		}
 	}
 	return list, lines.Err()

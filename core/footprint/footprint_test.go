@@ -36,29 +36,33 @@ func TestGiveBack(t *testing.T) {
 
 func TestOfFiles(t *testing.T) {
 	t.Parallel()
+	const clean, written = "Size: 4 kB\nAnonymous:             0 kB\nVmFlags: rd ex mr\n", "Anonymous:             8 kB\n"
 	for name, tc := range map[string]struct {
-		maps string
-		want []mapping
-		bad  bool
+		smaps string
+		want  []mapping
+		bad   bool
 	}{
-		"a program": {maps: `00400000-00cf2000 r-xp 00000000 fe:00 9994276                            /usr/bin/fescue-core
-00cf2000-015f9000 r--p 008f2000 fe:00 9994276                            /usr/bin/fescue-core (deleted)
-015f9000-01655000 rw-p 011f9000 fe:00 9994276                            /usr/bin/fescue-core
-01655000-0370e000 rw-p 00000000 00:00 0
-c000000000-c000800000 rw-p 00000000 00:00 0
-7f0000000000-7f0000001000 r--s 00000000 fe:00 12                         /run/shared
-7ffd1b1e6000-7ffd1b1ea000 r--p 00000000 00:00 0                          [vvar]
-7ffd1b1ea000-7ffd1b1ec000 r-xp 00000000 00:00 0                          [vdso]
-`, want: []mapping{{0x400000, 0x8f2000}, {0xcf2000, 0x907000}}},
+		"a program": {smaps: "00400000-00cf2000 r-xp 00000000 fe:00 9994276                            /usr/bin/fescue-core\n" + clean +
+			"00cf2000-015f9000 r--p 008f2000 fe:00 9994276                            /usr/bin/fescue-core (deleted)\n" + clean +
+			"015f9000-01655000 rw-p 011f9000 fe:00 9994276                            /usr/bin/fescue-core\n" + clean +
+			"01655000-0370e000 rw-p 00000000 00:00 0\n" + clean +
+			"c000000000-c000800000 rw-p 00000000 00:00 0\n" + written +
+			"7f0000000000-7f0000001000 r--s 00000000 fe:00 12                         /run/shared\n" + clean +
+			"7f0000001000-7f0000003000 r--p 00000000 fe:00 13                         /lib/relocated\n" + written +
+			"7ffd1b1e6000-7ffd1b1ea000 r--p 00000000 00:00 0                          [vvar]\n" + clean +
+			"7ffd1b1ea000-7ffd1b1ec000 r-xp 00000000 00:00 0                          [vdso]\n" + clean,
+			want: []mapping{{0x400000, 0x8f2000}, {0xcf2000, 0x907000}}},
 		"nothing":               {},
-		"an empty line":         {maps: "\n", bad: true},
-		"a mapping without end": {maps: "00400000 r-xp 00000000 fe:00 1 /x\n", bad: true},
-		"an end before":         {maps: "00400000-00300000 r-xp 00000000 fe:00 1 /x\n", bad: true},
-		"no inode":              {maps: "00400000-00500000 r-xp 00000000 fe:00\n", bad: true},
+		"an empty line":         {smaps: "\n", bad: true},
+		"a mapping without end": {smaps: "00400000 r-xp 00000000 fe:00 1 /x\n" + clean, bad: true},
+		"an end before":         {smaps: "00400000-00300000 r-xp 00000000 fe:00 1 /x\n" + clean, bad: true},
+		"no inode":              {smaps: "00400000-00500000 r-xp 00000000 fe:00\n" + clean, bad: true},
+		"no size":               {smaps: "00400000-00500000 r-xp 00000000 fe:00 1 /x\nAnonymous: none\n", bad: true},
+		"nothing of its pages":  {smaps: "00400000-00500000 r-xp 00000000 fe:00 1 /x\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			list, err := ofFiles(strings.NewReader(tc.maps))
+			list, err := ofFiles(strings.NewReader(tc.smaps))
 			if (err != nil) != tc.bad {
 				t.Errorf("%v", err)
 			}
