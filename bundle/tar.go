@@ -51,12 +51,6 @@ func WalkTar(archive io.Reader, most int64, make func(Entry, io.Reader) error) e
 		if err := l.add(e); err != nil {
 			return fail(err)
 		}
-		if e.Target != "" {
-			targets[e.Name] = e.Target
-			continue
-		}
-		// A file in the place of a link.
-		delete(targets, e.Name)
 		for _, folder := range l.entries[before:] {
 			if folder.Name != e.Name {
 				if err := make(folder, nil); err != nil {
@@ -64,6 +58,12 @@ func WalkTar(archive io.Reader, most int64, make func(Entry, io.Reader) error) e
 				}
 			}
 		}
+		if e.Target != "" {
+			targets[e.Name] = e.Target
+			continue
+		}
+		// A file in the place of a link.
+		delete(targets, e.Name)
 		if err := make(e, r); err != nil {
 			return err
 		}
