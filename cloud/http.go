@@ -26,7 +26,9 @@ import (
 
 // endpoints answers GET /fescue/v1/endpoints.
 func (s *Server) endpoints() corelink.Endpoints {
-	e := corelink.Endpoints{Host: s.o.PublicHosts[0], DevicePort: port(s.device), MQTTPort: port(s.mqtt)}
+	e := corelink.Endpoints{
+		Host: s.o.PublicHosts[0], DevicePort: cmp.Or(s.o.PublicDevicePort, port(s.device)), MQTTPort: cmp.Or(s.o.PublicMQTTPort, port(s.mqtt)),
+	}
 	if s.o.DeviceCertFile == "" {
 		e.CA = string(s.authority.PEM())
 	}

@@ -68,6 +68,10 @@ type Options struct {
 	// server: the first is what DescribeEndpoint says, all stand in the
 	// listeners' certificates.
 	PublicHosts []string
+	// PublicDevicePort and PublicMQTTPort are the ports under which cores and devices reach
+	// DeviceAddr and MQTTAddr, 1 to 65535: what cores are told. 0 is the port itself, for
+	// where nothing leads from another one to it.
+	PublicDevicePort, PublicMQTTPort int
 	// APICertFile and APIKeyFile, DeviceCertFile and DeviceKeyFile are PEM files
 	// to be used in place of leaves of Fescue's own authority.
 	APICertFile, APIKeyFile       string

@@ -32,6 +32,7 @@ func TestOwnPaths(t *testing.T) {
 	t.Parallel()
 	o := options(t.TempDir())
 	o.PublicHosts = []string{"greengrass.example.com", "192.0.2.7"}
+	o.PublicMQTTPort = 443 // something leads from there to another one
 	s := start(t, o)
 
 	for _, path := range []string{"/healthz", "/readyz"} {
@@ -60,7 +61,7 @@ func TestOwnPaths(t *testing.T) {
 			t.Fatal(err)
 		}
 		want := map[string]any{
-			"host": "greengrass.example.com", "devicePort": portOf(t, s.DeviceAddr()), "mqttPort": portOf(t, s.MQTTAddr()),
+			"host": "greengrass.example.com", "devicePort": portOf(t, s.DeviceAddr()), "mqttPort": 443.0,
 			"ca": string(s.AuthorityPEM()),
 		}
 		if diff := cmp.Diff(want, got); diff != "" || status != http.StatusOK || header.Get("Content-Type") != "application/json" {

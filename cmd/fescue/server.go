@@ -91,6 +91,23 @@ func (f retentionFlags) retention() retention.Ages {
 	}
 }
 
+// publicPorts are what cores and devices find the server at, where that is not what it
+// listens at.
+type publicPorts struct {
+	DevicePort int `placeholder:"PORT" help:"Port under which cores and devices reach --device, where something leads from it to another one, as a container's published port or a load balancer. Default: that of --device."`
+	MQTTPort   int `name:"mqtt-port" placeholder:"PORT" help:"Port under which cores and devices reach --mqtt. Default: that of --mqtt."`
+}
+
+// Validate is kong's.
+func (p publicPorts) Validate() error {
+	for name, port := range map[string]int{"device": p.DevicePort, "mqtt": p.MQTTPort} {
+		if port < 0 || port > 65535 {
+			return fmt.Errorf("--public-%s-port %d: a port is 1 to 65535", name, port)
+		}
+	}
+	return nil
+}
+
 type serverCommand struct {
 	placeFlags
 	deadlineFlags
@@ -103,7 +120,8 @@ type serverCommand struct {
 	MQTT          string             `name:"mqtt" default:"127.0.0.1:8883" help:"Address of MQTT for cores and devices; the same as --device for one port, where MQTT is negotiated by ALPN."`
 	Ops           string             `placeholder:"ADDRESS" help:"Address of operators, for example 127.0.0.1:9090: /metrics, /fescue/v1/events, /healthz and /readyz over plain HTTP, without a signature. Default: none; on the API address metrics and events need a signature."`
 	PublicHost    []string           `default:"localhost" help:"Names or addresses under which devices reach this server; DescribeEndpoint says the first."`
-	ProxyProtocol []string           `placeholder:"ADDRESS,..." help:"Addresses of load balancers, or networks such as 192.0.2.0/24, whose connections to --api, --device and --mqtt begin with a header of the PROXY protocol: what it names counts as the client's address. Everybody else's headers are refused."`
+	PublicPorts   publicPorts        `embed:"" prefix:"public-"`
+	ProxyProtocol []string           `placeholder:"ADDRESS" help:"Addresses of load balancers, or networks such as 192.0.2.0/24, whose connections to --api, --device and --mqtt begin with a header of the PROXY protocol: what it names counts as the client's address. Everybody else's headers are refused."`
 	BasePath      string             `placeholder:"PATH" help:"Path in the URL that clients have of the API, for example /greengrass-v1 behind a proxy that passes on several services."`
 	Console       bool               `default:"true" negatable:"" help:"Serve the web console at /console/ of the API's address."`
 	TLSCert       string             `name:"tls-cert" type:"existingfile" help:"PEM certificate chain for the API."`
@@ -166,8 +184,8 @@ func (c *serverCommand) options(logger *slog.Logger) (cloud.Options, error) {
 	return cloud.Options{
 		DataDir: c.Data, Database: c.Database, Artifacts: c.Artifacts, APIAddr: c.API, DeviceAddr: c.Device, MQTTAddr: c.MQTT, OpsAddr: c.Ops,
 		AWS: c.Partition, Account: c.Account, Regions: c.Regions, PublicHosts: c.PublicHost,
-		ProxyProtocol: c.ProxyProtocol,
-		BasePath:      c.BasePath, NoConsole: !c.Console,
+		PublicDevicePort: c.PublicPorts.DevicePort, PublicMQTTPort: c.PublicPorts.MQTTPort, ProxyProtocol: c.ProxyProtocol,
+		BasePath: c.BasePath, NoConsole: !c.Console,
 		APICertFile: c.TLSCert, APIKeyFile: c.TLSKey,
 		DeviceCertFile: c.DeviceTLSCert, DeviceKeyFile: c.DeviceTLSKey, InsecureHTTP: c.InsecureHTTP,
 		AccessKeyID: os.Getenv("FESCUE_ACCESS_KEY_ID"), SecretAccessKey: os.Getenv("FESCUE_SECRET_ACCESS_KEY"),

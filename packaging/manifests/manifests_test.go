@@ -202,7 +202,7 @@ func probes(t *testing.T, c core.Container) {
 			t.Errorf("the probe of %s is %+v", path, probe)
 		}
 	}
-	for _, flag := range []string{"--api=0.0.0.0:9080", "--public-host=greengrass.example.com"} {
+	for _, flag := range []string{"--api=0.0.0.0:9080", "--public-host=greengrass.example.com", "--public-device-port=8443", "--public-mqtt-port=8883"} {
 		if !slices.Contains(c.Args, flag) {
 			t.Errorf("no %s in %q", flag, c.Args)
 		}
