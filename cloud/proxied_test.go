@@ -115,3 +115,30 @@ func TestBehindALoadBalancer(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// TestRefusalsBehindALoadBalancer: who is refused too often is asked to come slower, and
+// nobody else whom the load balancer brings.
+func TestRefusalsBehindALoadBalancer(t *testing.T) {
+	t.Parallel()
+	o := options(t.TempDir())
+	o.ProxyProtocol, o.Refusals = []string{"127.0.0.2"}, 0.01 // a tenth at once, and at least one
+	s := start(t, o)
+	refusal := func(begin string) int {
+		t.Helper()
+		client := &http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
+			return byBalancer(ctx, address, begin)
+		}}}
+		resp, err := client.Get("http://" + s.APIAddr() + "/greengrass/groups")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		_, _ = io.Copy(io.Discard, resp.Body)
+		return resp.StatusCode
+	}
+	testkit.Until(t, "the client's address is throttled", func() bool { return refusal(forClient) == http.StatusTooManyRequests })
+	other := strings.Replace(forClient, "\xc6", "\xc5", 1)
+	if first, again := refusal(other), refusal(forClient); first != http.StatusForbidden || again != http.StatusTooManyRequests {
+		t.Errorf("another address is answered %d, the first one %d then", first, again)
+	}
+}
