@@ -16,6 +16,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -134,11 +135,23 @@ func prepare(b *testing.B, n int) (folder string, devices []identity) {
 	return folder, devices
 }
 
+// start starts a server on the first processor, and leaves the others to the clients.
 func (m *measured) start(cmd *exec.Cmd) {
 	m.b.Helper()
 	var said bytes.Buffer
 	cmd.Stderr = &said
-	if err := cmd.Start(); err != nil {
+	var err error
+	if n := runtime.NumCPU(); n > 1 {
+		apart.Do(func() { pinClients(m.b, n) })
+		runtime.LockOSThread() // whose processors are the program's
+		pin(m.b, unix.Gettid(), 0, 1)
+		err = cmd.Start()
+		pin(m.b, unix.Gettid(), 1, n)
+		runtime.UnlockOSThread()
+	} else {
+		err = cmd.Start()
+	}
+	if err != nil {
 		m.b.Fatal(err)
 	}
 	m.pid = cmd.Process.Pid
@@ -149,6 +162,37 @@ func (m *measured) start(cmd *exec.Cmd) {
 			m.b.Log(said.String())
 		}
 	})
+}
+
+var apart sync.Once
+
+// pinClients keeps this program off the first of n processors.
+func pinClients(b *testing.B, n int) {
+	b.Helper()
+	threads, err := os.ReadDir("/proc/self/task")
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, thread := range threads {
+		id, err := strconv.Atoi(thread.Name())
+		if err != nil {
+			b.Fatal(err)
+		}
+		pin(b, id, 1, n)
+	}
+	runtime.GOMAXPROCS(n - 1)
+}
+
+// pin has a thread run on the processors from first to before end.
+func pin(b *testing.B, thread, first, end int) {
+	b.Helper()
+	var set unix.CPUSet
+	for cpu := first; cpu < end; cpu++ {
+		set.Set(cpu)
+	}
+	if err := unix.SchedSetaffinity(thread, &set); err != nil {
+		b.Fatal(err)
+	}
 }
 
 // startGateway is a gateway of so many devices.
@@ -240,7 +284,7 @@ func (m *measured) cpu() float64      { return (m.stat(14) + m.stat(15)) / 100 }
 // BenchmarkIdleDevice is what a device costs that is connected, has subscribed and has
 // published once.
 func BenchmarkIdleDevice(b *testing.B) {
-	const devices = 2000
+	const devices = 2500
 	servers(b, devices, func(b *testing.B, m *measured) {
 		for b.Loop() {
 			m.connect(m.devices[0]).Close() // what the first handshake costs is no device's
