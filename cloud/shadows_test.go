@@ -287,6 +287,18 @@ func TestShadows(t *testing.T) {
 		if err != nil || len(names) != 102 || names[0] != "blade" || names[101] != "n100" {
 			t.Errorf("%v, %v", names, err)
 		}
+		of.Core = "lamp"
+		marks, err := of.ShadowMarks(ctx, []string{"saw", "none"})
+		if err != nil || len(marks) != 2 || len(marks["saw"]) != 102 || len(marks["none"]) != 0 {
+			t.Errorf("%v, %v", marks, err)
+		}
+		if d, err := of.Shadow(ctx, id); err != nil || marks["saw"]["blade"] != d.Mark() {
+			t.Errorf("the mark of %+v is %v, %v", d, marks["saw"]["blade"], err)
+		}
+		_, err = of.ShadowMarks(ctx, make([]string, corelink.MaxShadowThings+1))
+		refused(err, 400, "Invalid")
+		_, err = of.ShadowMarks(ctx, []string{"a b"})
+		refused(err, 400, "Shadow")
 		for range 2 { // one that is gone is gone
 			if err := of.DeleteShadow(ctx, id, 1); err != nil {
 				t.Error(err)
@@ -315,6 +327,27 @@ func TestShadows(t *testing.T) {
 				t.Errorf("%s: %d %s", method, status, body)
 			}
 		}
+		core := corelink.NewClient(s.DeviceAddr(), cfg)
+		defer core.Close()
+		for _, tc := range []struct {
+			title, as, policy string
+			want              int
+		}{
+			{"that does not let it list them", "weak", "", 0},
+			{"that lets it read all but one", "weak", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"},` +
+				`{"Effect":"Deny","Action":"iot:GetThingShadow","Resource":"*/night"}]}`, 0},
+			{"that lets it", "weak", `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"*","Resource":"*"}}`, 1},
+			{"of the thing of another certificate", "lamp", "", -1},
+		} {
+			if tc.policy != "" {
+				s.replacePolicy("us-east-1", "weak", tc.policy)
+			}
+			marks, err := corelink.Shadows{Client: core, Core: tc.as, Timeout: patience}.ShadowMarks(t.Context(), []string{"lamp"})
+			if _, refused := corelink.Refused(err); len(marks) != max(tc.want, 0) || refused != (tc.want < 0) {
+				t.Errorf("marks, with a policy %s: %v, %v", tc.title, marks, err)
+			}
+		}
+		s.replacePolicy("us-east-1", "weak", doc)
 		m := s.mqttClient(weak)
 		m.Publish(p+"update", 1, false, `{"state":{"desired":{"on":"stolen"}}}`)
 		select {

@@ -48,7 +48,7 @@ func (c *Core) newShadows(p *parts, files *logs.Logs, messages *router.Router) (
 	})
 	s.syncer = shadows.NewSyncer(shadows.SyncOptions{
 		Service: s.service,
-		Cloud:   corelink.Shadows{Client: client, Timeout: c.config.ShadowSyncTimeout},
+		Cloud:   corelink.Shadows{Client: client, Core: c.config.ThingName, Timeout: c.config.ShadowSyncTimeout},
 		Reach: func(ctx context.Context) error {
 			client.Close() // connections from before the line was cut lead nowhere
 			ctx, cancel := context.WithTimeout(ctx, probeTimeout)

@@ -60,7 +60,7 @@ func NewClient(hostPort string, cfg *tls.Config, options ...Option) *Client {
 		TLSHandshakeTimeout:   dialTimeout,
 		ResponseHeaderTimeout: MaxPoll + dialTimeout,
 		IdleConnTimeout:       2 * time.Minute,
-		MaxIdleConnsPerHost:   4,
+		MaxIdleConnsPerHost:   ShadowsAtATime,
 		Proxy:                 http.ProxyFromEnvironment,
 	}
 	for _, option := range options {

@@ -16,8 +16,9 @@ import (
 // plane (AWS IoT Core developer guide, "Device Shadow REST API"), for which the core's
 // certificate needs the right.
 type Shadows struct {
-	// Client speaks to the endpoint for HTTPS.
+	// Client speaks to the endpoint for HTTPS, with the certificate of the thing Core.
 	Client *Client
+	Core   string
 	// Timeout bounds one call.
 	Timeout time.Duration
 }
@@ -88,6 +89,48 @@ type ShadowNames struct {
 	Results   []string `json:"results"`
 	NextToken string   `json:"nextToken,omitempty"`
 	Timestamp int64    `json:"timestamp"`
+}
+
+// ShadowMarksPattern is where a core asks which documents things have, so that it need
+// not read those that it knows. It is no part of the original's.
+const ShadowMarksPattern = "POST /greengrass/cores/{ThingName}/shadows"
+
+// ShadowsAtATime is how many requests for shadows a core has under way at a time. A
+// Client keeps as many connections for a while.
+const ShadowsAtATime = 16
+
+// MaxShadowThings is how many things a ShadowMarksRequest may name.
+const MaxShadowThings = 50
+
+// ShadowMarksRequest is the body of ShadowMarks.
+type ShadowMarksRequest struct {
+	Things []string `json:"things"`
+}
+
+// ShadowMarks answers it: for each thing the marks of the documents that exist, by the
+// shadow's name, that of the classic one being empty. A thing of which the core may not
+// read each document, or not list them, is left out.
+type ShadowMarks struct {
+	Things map[string]map[string]shadow.Mark `json:"things"`
+}
+
+// ShadowMarks asks for the marks of the documents of at most MaxShadowThings things. What
+// is not in the answer is to be asked for one by one. Control planes from before refuse
+// it with 404.
+func (s Shadows) ShadowMarks(ctx context.Context, things []string) (map[string]map[string]shadow.Mark, error) {
+	body, err := json.Marshal(ShadowMarksRequest{things})
+	if err != nil {
+		return nil, err
+	}
+	text, err := s.call(ctx, http.MethodPost, corePath(s.Core)+"/shadows", body)
+	if err != nil {
+		return nil, fmt.Errorf("ShadowMarks: %w", err)
+	}
+	var answer ShadowMarks
+	if err := json.Unmarshal(text, &answer); err != nil {
+		return nil, fmt.Errorf("ShadowMarks: the answer does not parse: %w", err)
+	}
+	return answer.Things, nil
 }
 
 func (s Shadows) call(ctx context.Context, method, path string, body []byte) (answer json.RawMessage, err error) {

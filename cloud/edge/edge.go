@@ -135,6 +135,7 @@ func New(o Options) *Handler {
 	h.mux.HandleFunc(corelink.GetCredentialsPattern, h.serve(h.getCredentials))
 	h.mux.HandleFunc(corelink.GetSigningKeysPattern, h.serve(h.getSigningKeys))
 	h.mux.Handle(corelink.DiscoverPattern, framed(h.serve(h.discover)))
+	h.mux.HandleFunc(corelink.ShadowMarksPattern, h.serve(h.shadowMarks))
 	h.serveShadows()
 	h.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		writeError(w, refuse(http.StatusNotFound, "NotFound", "no operation answers %s %s on this port", r.Method, r.URL.EscapedPath()))

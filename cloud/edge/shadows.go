@@ -17,6 +17,7 @@ type Shadows interface {
 	Get(ctx context.Context, p fescue.Partition, id shadow.ID, clientToken string) ([]byte, error)
 	Update(ctx context.Context, p fescue.Partition, id shadow.ID, u shadow.Update) ([]byte, error)
 	Delete(ctx context.Context, p fescue.Partition, id shadow.ID, r shadow.Request) ([]byte, error)
+	Marks(ctx context.Context, p fescue.Partition, thing string) (map[string]shadow.Mark, error)
 	Names(ctx context.Context, p fescue.Partition, thing string, page fescue.Page) (names []string, next string, err error)
 }
 
@@ -80,6 +81,44 @@ func (h *Handler) serveShadows() {
 		writeJSON(w, http.StatusOK, names)
 		return nil
 	}))
+}
+
+// shadowMarks tells a core which documents things have, as far as it may read them.
+func (h *Handler) shadowMarks(w http.ResponseWriter, c *caller) error {
+	if err := c.thing(c.PathValue("ThingName")); err != nil {
+		return err
+	}
+	var request corelink.ShadowMarksRequest
+	if err := readReport(c.Request, &request); err != nil {
+		return err
+	}
+	if len(request.Things) > corelink.MaxShadowThings {
+		return refuse(http.StatusBadRequest, "Invalid", "%d things are named, at most %d may be", len(request.Things), corelink.MaxShadowThings)
+	}
+	answer := corelink.ShadowMarks{Things: make(map[string]map[string]shadow.Mark)}
+	for _, thing := range request.Things {
+		if c.may(c.Principal, "iot:ListNamedShadowsForThing", c.Partition.ThingARN(thing)) != nil || !c.mayRead(thing, "") {
+			continue
+		}
+		marks, err := h.Shadows.Marks(c.Context(), c.Partition, thing)
+		if err != nil {
+			return refuseShadow(w, err)
+		}
+		all := true
+		for name := range marks {
+			all = all && c.mayRead(thing, name)
+		}
+		if all {
+			answer.Things[thing] = marks
+		}
+	}
+	writeJSON(w, http.StatusOK, answer)
+	return nil
+}
+
+// mayRead reports whether the caller may read a shadow.
+func (c *caller) mayRead(thing, name string) bool {
+	return c.may(c.Principal, "iot:GetThingShadow", c.Partition.ShadowARN(thing, name)) == nil
 }
 
 // refuseShadow writes what the shadow service refuses, in its words, and returns what

@@ -26,6 +26,8 @@ type Store interface {
 	PutShadow(ctx context.Context, p fescue.Partition, id shadow.ID, d shadow.Document, over int64) error
 	// ShadowNames lists the names of a thing's named shadows that exist.
 	ShadowNames(ctx context.Context, p fescue.Partition, thing string, page fescue.Page) ([]string, error)
+	// ShadowsOf reads the documents of a thing that exist, by name.
+	ShadowsOf(ctx context.Context, p fescue.Partition, thing string) (map[string]shadow.Document, error)
 	// ForgetShadows removes what is left of documents that were deleted before a
 	// time.
 	ForgetShadows(ctx context.Context, before time.Time) error
@@ -169,6 +171,22 @@ func (s *Service) change(ctx context.Context, p fescue.Partition, id shadow.ID, 
 			return before, after, at, fmt.Errorf("write shadow of thing %s: %w", id.Thing, err)
 		}
 	}
+}
+
+// Marks are those of the documents that a thing has, by name.
+func (s *Service) Marks(ctx context.Context, p fescue.Partition, thing string) (map[string]shadow.Mark, error) {
+	if err := (shadow.ID{Thing: thing}).Validate(); err != nil {
+		return nil, err
+	}
+	documents, err := s.Store.ShadowsOf(ctx, p, thing)
+	if err != nil {
+		return nil, fmt.Errorf("read shadows of thing %s: %w", thing, err)
+	}
+	marks := make(map[string]shadow.Mark, len(documents))
+	for name, d := range documents {
+		marks[name] = d.Mark()
+	}
+	return marks, nil
 }
 
 // Names lists the named shadows of a thing, and the name after which to go on

@@ -547,7 +547,7 @@ var readers = map[string][]string{
 	"Policies":         {"CertificatePolicies", "Policies", "Policy", "PolicyCertificates", "PolicyVersion", "PolicyVersions"},
 	"ServerKeys":       {"ServerKeys"},
 	"Settings":         {"Kept", "Partitions"},
-	"Shadows":          {"Shadow", "ShadowNames"},
+	"Shadows":          {"Shadow", "ShadowNames", "ShadowsOf"},
 	"Things":           {"CertificateThings", "Thing", "ThingCertificates", "Things"},
 }
 

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"time"
@@ -64,6 +65,31 @@ func (s Shadows) ShadowNames(ctx context.Context, p fescue.Partition, thing stri
 		SELECT name FROM shadow
 		WHERE partition = $1 AND thing = $2 AND name > $3 AND deleted_at = 0 ORDER BY name LIMIT $4`,
 		p.Key(), thing, page.After, page.Limit)
+}
+
+// ShadowsOf reads the documents of a thing that exist, by name.
+func (s Shadows) ShadowsOf(ctx context.Context, p fescue.Partition, thing string) (map[string]shadow.Document, error) {
+	type named struct {
+		name     string
+		document shadow.Document
+	}
+	list, err := all(ctx, s.db.read, func(rows *sql.Rows) (n named, err error) {
+		var text string
+		var version int64
+		if err = rows.Scan(&n.name, &text, &version); err != nil {
+			return n, err
+		}
+		n.document, err = shadow.Decode([]byte(text))
+		n.document.Version = version
+		return n, err
+	}, `
+		SELECT name, document_json, version FROM shadow
+		WHERE partition = $1 AND thing = $2 AND deleted_at = 0`, p.Key(), thing)
+	found := make(map[string]shadow.Document, len(list))
+	for _, n := range list {
+		found[n.name] = n.document
+	}
+	return found, err
 }
 
 // ForgetShadows removes what is left of documents that were deleted before a

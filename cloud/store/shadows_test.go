@@ -63,11 +63,24 @@ func testShadows(t *testing.T, open opener) {
 			}
 		}
 	})
+	t.Run("all of a thing", func(t *testing.T) {
+		said := make(map[string]string)
+		for name, d := range must(s.Shadows().ShadowsOf(ctx, homePartition, "lamp"))(t) {
+			said[name] = fmt.Sprintf("%d %s", d.Version, d.Encode())
+		}
+		want := map[string]string{"": "2 " + string(document(2).Encode()), "day": "1 " + string(document(1).Encode()), "night": "1 " + string(document(1).Encode())}
+		if diff := cmp.Diff(want, said); diff != "" {
+			t.Error(diff)
+		}
+	})
 	t.Run("in another partition", func(t *testing.T) {
 		for _, p := range elsewhere {
 			is(t, p, lamp, shadow.Document{}, 0)
 			if names := must(s.Shadows().ShadowNames(ctx, p, "lamp", fescue.Page{Limit: 10}))(t); names != nil {
 				t.Errorf("%s: %v", p, names)
+			}
+			if found := must(s.Shadows().ShadowsOf(ctx, p, "lamp"))(t); len(found) > 0 {
+				t.Errorf("%s: %v", p, found)
 			}
 			refused(t, p.String(), s.Shadows().PutShadow(ctx, p, lamp, document(3), 2), fescue.ErrConflict)
 		}
@@ -78,6 +91,9 @@ func testShadows(t *testing.T, open opener) {
 		is(t, homePartition, night, gone, 2)
 		if names := must(s.Shadows().ShadowNames(ctx, homePartition, "lamp", fescue.Page{Limit: 10}))(t); len(names) != 1 {
 			t.Errorf("listed %v", names)
+		}
+		if found := must(s.Shadows().ShadowsOf(ctx, homePartition, "lamp"))(t); len(found) != 2 {
+			t.Errorf("found %v", found)
 		}
 		mustDo(t, s.Shadows().ForgetShadows(ctx, madeAt.Add(time.Millisecond)))
 		is(t, homePartition, night, shadow.Document{}, 0)

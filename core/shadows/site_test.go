@@ -117,6 +117,10 @@ type sky struct {
 	fault func() error
 	// between is called around each request.
 	between func()
+	// old is a control plane that knows nothing of marks. reads counts the documents that
+	// were read.
+	old   bool
+	reads int
 	// refusal is the status of all answers; 0 for none.
 	refusal int
 	// unwanted is what updates are refused with; nil if they are not. There were so
@@ -155,6 +159,7 @@ func (s *sky) ask(f func() error) error {
 
 func (s *sky) Shadow(_ context.Context, id shadow.ID) (d shadow.Document, err error) {
 	err = s.ask(func() error {
+		s.reads++
 		if s.documents[id].Exists() {
 			d, err = shadow.ParseGot(s.documents[id].Got(s.now(), ""))
 			return err
@@ -219,6 +224,25 @@ func (s *sky) ShadowNames(_ context.Context, thing string) (names []string, err 
 		return nil
 	})
 	return names, err
+}
+
+func (s *sky) ShadowMarks(_ context.Context, things []string) (marks map[string]map[string]shadow.Mark, err error) {
+	err = s.ask(func() error {
+		if s.old {
+			return &shadow.Error{Code: http.StatusNotFound, Message: "no operation"}
+		}
+		marks = make(map[string]map[string]shadow.Mark)
+		for _, thing := range things {
+			marks[thing] = make(map[string]shadow.Mark)
+		}
+		for id, d := range s.documents {
+			if of := marks[id.Thing]; of != nil && d.Exists() {
+				of[id.Name] = d.Mark()
+			}
+		}
+		return nil
+	})
+	return marks, err
 }
 
 // change is another one's update in the cloud.

@@ -31,6 +31,9 @@ type Cloud interface {
 	DeleteShadow(ctx context.Context, id shadow.ID, version int64) error
 	// ShadowNames lists a thing's named shadows.
 	ShadowNames(ctx context.Context, thing string) ([]string, error)
+	// ShadowMarks has the marks of all documents of at most corelink.MaxShadowThings
+	// things, by thing and name. Things may be missing; they are to be looked at.
+	ShadowMarks(ctx context.Context, things []string) (map[string]map[string]shadow.Mark, error)
 }
 
 // SyncOptions are what a Syncer stands on. All members but Reached are required.
@@ -86,12 +89,8 @@ type trouble struct {
 	again    time.Time
 }
 
-const (
-	// atATime is how many shadows are seen to at a time.
-	atATime = 4
-	// maxMeetings bounds how often a shadow is looked at anew because it changed.
-	maxMeetings = 20
-)
+// maxMeetings bounds how often a shadow is looked at anew because it changed.
+const maxMeetings = 20
 
 // NewSyncer makes a Syncer of no things.
 func NewSyncer(o SyncOptions) *Syncer {
@@ -261,7 +260,7 @@ func (s *Syncer) round(ctx context.Context) error {
 // called with a context that has ended.
 func each[T any](ctx context.Context, list []T, f func(context.Context, T) error) error {
 	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(atATime)
+	g.SetLimit(corelink.ShadowsAtATime)
 	for _, one := range list {
 		g.Go(func() error { return f(ctx, one) })
 	}
@@ -290,13 +289,23 @@ func (s *Syncer) list(ctx context.Context) ([]shadow.ID, error) {
 		return ids, nil
 	}
 	var mu sync.Mutex
-	err := each(ctx, things, func(ctx context.Context, thing string) error {
-		found, err := s.find(ctx, thing)
+	var unknown []string
+	err := each(ctx, slices.Collect(slices.Chunk(things, corelink.MaxShadowThings)), func(ctx context.Context, things []string) error {
+		found, rest, err := s.compare(ctx, things)
 		mu.Lock()
 		defer mu.Unlock()
-		ids = append(ids, found...)
+		ids, unknown = append(ids, found...), append(unknown, rest...)
 		return err
 	})
+	if err == nil {
+		err = each(ctx, unknown, func(ctx context.Context, thing string) error {
+			found, err := s.find(ctx, thing)
+			mu.Lock()
+			defer mu.Unlock()
+			ids = append(ids, found...)
+			return err
+		})
+	}
 	if err != nil {
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -310,13 +319,45 @@ func (s *Syncer) list(ctx context.Context) ([]shadow.ID, error) {
 	return slices.Compact(ids), nil
 }
 
-// find lists the shadows that a thing has on either side.
-func (s *Syncer) find(ctx context.Context, thing string) ([]shadow.ID, error) {
+// compare lists the shadows of things that may not be in step, and the things of which the
+// cloud does not say that.
+func (s *Syncer) compare(ctx context.Context, things []string) (found []shadow.ID, unknown []string, err error) {
+	marks, err := s.Cloud.ShadowMarks(ctx, things)
+	if _, refused := corelink.Refused(err); err != nil && !refused { // one from before refuses
+		return nil, nil, err
+	}
+	for _, thing := range things {
+		of, known := marks[thing]
+		if !known {
+			unknown = append(unknown, thing)
+			continue
+		}
+		ids := s.own(ctx, thing)
+		for name := range of {
+			ids = append(ids, shadow.ID{Thing: thing, Name: name})
+		}
+		for _, id := range ids {
+			r, err := s.Service.Store.Shadow(ctx, id)
+			if err != nil || !r.Synced.InStep(r.Document, of[id.Name]) {
+				found = append(found, id)
+			}
+		}
+	}
+	return found, unknown, nil
+}
+
+// own lists the shadows of a thing that the core has, or had in step.
+func (s *Syncer) own(ctx context.Context, thing string) []shadow.ID {
 	own, err := s.Service.Store.SyncedShadows(ctx, thing)
 	if err != nil {
 		s.Logger.Error("The core's shadows cannot be read to keep them in step.", slog.String("errorString", err.Error()))
 	}
-	found := append(own, shadow.ID{Thing: thing})
+	return own
+}
+
+// find lists the shadows that a thing has on either side.
+func (s *Syncer) find(ctx context.Context, thing string) ([]shadow.ID, error) {
+	found := append(s.own(ctx, thing), shadow.ID{Thing: thing})
 	names, err := s.Cloud.ShadowNames(ctx, thing)
 	var refused *corelink.StatusError
 	if errors.As(err, &refused) {

@@ -16,10 +16,27 @@ import (
 	"github.com/fescue-edge/fescue/shadow"
 )
 
+// meet brings a shadow in step. Where a mark says that it is, nothing may change.
+func (r *site) meet(t testing.TB, id shadow.ID) error {
+	t.Helper()
+	before, err := r.store.Shadow(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.cloud.mu.Lock()
+	there := r.cloud.documents[id]
+	r.cloud.mu.Unlock()
+	said := before.Synced.InStep(before.Document, there.Mark())
+	if m := before.Synced.Meet(before.Document, there); said && !(m.Local.None() && m.Cloud.None()) {
+		t.Errorf("%+v and %+v are in step by their marks, and yet there is %+v to do", before, there, m)
+	}
+	return r.syncer.Meet(t.Context(), id)
+}
+
 // settle meets until both sides say the same, and asserts that nothing is left to do.
 func (r *site) settle(t testing.TB, id shadow.ID) {
 	t.Helper()
-	if err := r.syncer.Meet(t.Context(), id); err != nil {
+	if err := r.meet(t, id); err != nil {
 		t.Fatal(err)
 	}
 	here, exists := r.state(t, id)
@@ -250,7 +267,7 @@ func converge(t *testing.T, seed uint64, wild bool) {
 	r.cloud.between = change
 	for range 12 {
 		change()
-		switch err := r.syncer.Meet(t.Context(), lamp); {
+		switch err := r.meet(t, lamp); {
 		case errors.Is(err, errCut):
 			r.restart(t)
 		case err != nil && !strings.Contains(err.Error(), "changes all the time"):
@@ -447,6 +464,43 @@ func TestRun(t *testing.T) {
 			equal(t, r, shadow.ID{Thing: "core", Name: "x"}, `{"reported":{"a":1}}`)
 		})
 	})
+	for _, old := range []bool{false, true} {
+		t.Run(fmt.Sprintf("only what may have changed is read when the line is back, from an old control plane: %t", old), func(t *testing.T) {
+			run(t, func(t *testing.T, r *site) {
+				r.cloud.mu.Lock()
+				r.cloud.old = old
+				r.cloud.mu.Unlock()
+				r.change(t, lamp, one)
+				equal(t, r, lamp, `{"reported":{"a":1}}`)
+				r.change(t, named, one)
+				equal(t, r, named, `{"reported":{"a":1}}`)
+				reads := func() int {
+					r.cloud.mu.Lock()
+					defer r.cloud.mu.Unlock()
+					return r.cloud.reads
+				}
+				before := reads()
+				r.syncer.Line()
+				synctest.Wait()
+				// An old one has each of them read, and the core's own.
+				if got := reads() - before; !old && got != 0 || old && got != 3 {
+					t.Errorf("%d documents of an unchanged site were read", got)
+				}
+				r.cloud.change(t, named, two)
+				r.cloud.change(t, shadow.ID{Thing: "core"}, one)
+				before = reads()
+				r.syncer.Line()
+				equal(t, r, named, `{"reported":{"a":2}}`)
+				equal(t, r, shadow.ID{Thing: "core"}, `{"reported":{"a":1}}`)
+				if got := reads() - before; !old && got != 2 {
+					t.Errorf("%d documents were read for two that had changed", got)
+				}
+				r.cloud.remove(named)
+				r.syncer.Line()
+				equal(t, r, named, `{}`)
+			})
+		})
+	}
 	t.Run("a refused one is tried again, and others are not held up", func(t *testing.T) {
 		run(t, func(t *testing.T, r *site) {
 			r.cloud.mu.Lock()

@@ -1,0 +1,139 @@
+//go:build linux
+
+package test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/fescue-edge/fescue/core/shadows"
+	"github.com/fescue-edge/fescue/core/store"
+	"github.com/fescue-edge/fescue/corelink"
+	"github.com/fescue-edge/fescue/shadow"
+)
+
+// distantCloud is a cloud at the end of a line on which a request takes 20 ms at least.
+type distantCloud struct {
+	shadows.Cloud
+	// single has each document be asked for by itself, out is a cut line.
+	single, out atomic.Bool
+}
+
+var errCut = errors.New("the line is cut")
+
+func (c *distantCloud) reach(context.Context) error {
+	if c.out.Load() {
+		return errCut
+	}
+	<-time.After(20 * time.Millisecond)
+	return nil
+}
+
+func (c *distantCloud) Shadow(ctx context.Context, id shadow.ID) (shadow.Document, error) {
+	if err := c.reach(ctx); err != nil {
+		return shadow.Document{}, err
+	}
+	return c.Cloud.Shadow(ctx, id)
+}
+
+func (c *distantCloud) UpdateShadow(ctx context.Context, id shadow.ID, u shadow.Update) (int64, error) {
+	if err := c.reach(ctx); err != nil {
+		return 0, err
+	}
+	return c.Cloud.UpdateShadow(ctx, id, u)
+}
+
+func (c *distantCloud) ShadowNames(ctx context.Context, thing string) ([]string, error) {
+	if err := c.reach(ctx); err != nil {
+		return nil, err
+	}
+	return c.Cloud.ShadowNames(ctx, thing)
+}
+
+func (c *distantCloud) ShadowMarks(ctx context.Context, things []string) (map[string]map[string]shadow.Mark, error) {
+	if err := c.reach(ctx); err != nil {
+		return nil, err
+	}
+	if c.single.Load() {
+		return nil, &corelink.StatusError{HTTPStatus: http.StatusNotFound}
+	}
+	return c.Cloud.ShadowMarks(ctx, things)
+}
+
+// BenchmarkShadowsAfterACut is how long the shadows of 2,500 client devices take to be in
+// step when the line is back, where none, a tenth or all of them were changed meanwhile.
+// "single" asks the cloud for each by itself, as where the cloud has no marks.
+func BenchmarkShadowsAfterACut(b *testing.B) {
+	const things = 2500
+	h := startServer(b).site(region)
+	core := h.provision(b, "Shadow_Core")
+	client := corelink.NewClient(h.device, core.tls(b))
+	b.Cleanup(client.Close)
+	quiet := slog.New(slog.DiscardHandler)
+	db := store.New(filepath.Join(b.TempDir(), "core.db"), quiet)
+	b.Cleanup(func() { db.Close() })
+	service := shadows.New(shadows.Options{Store: db.Shadows(), Now: time.Now, Publish: func(shadow.Message) {}, Logger: quiet})
+	cloud := &distantCloud{Cloud: corelink.Shadows{Client: client, Core: core.thing, Timeout: patience}}
+	cloud.out.Store(true)
+	back := make(chan struct{})
+	syncer := shadows.NewSyncer(shadows.SyncOptions{
+		Service: service, Cloud: cloud, Logger: quiet, Reach: cloud.reach, Notified: func() bool { return true },
+		Reached: func() { back <- struct{}{} }, Times: shadows.Times{Probe: 10 * time.Millisecond},
+	})
+	var names []string
+	for n := range things {
+		names = append(names, fmt.Sprintf("Device%04d", n))
+	}
+	if err := syncer.Set(b.Context(), names); err != nil {
+		b.Fatal(err)
+	}
+	ctx, end := context.WithCancel(b.Context())
+	var running sync.WaitGroup
+	running.Go(func() { syncer.Run(ctx) })
+	b.Cleanup(func() {
+		end()
+		running.Wait()
+	})
+	// cut has so many shadows be changed without a line, and returns how long all take.
+	round := 0
+	cut := func(changed int) time.Duration {
+		round++
+		cloud.out.Store(true)
+		syncer.Line()
+		for _, thing := range names[:changed] {
+			u, err := shadow.ParseUpdate(fmt.Appendf(nil, `{"state":{"reported":{"round":%d,"text":"what a device says of itself"}}}`, round), shadow.CoreLimits)
+			if err == nil {
+				_, err = service.Update(b.Context(), shadow.ID{Thing: thing}, u)
+			}
+			if err != nil {
+				b.Fatal(err)
+			}
+		}
+		began := time.Now()
+		cloud.out.Store(false)
+		<-back
+		return time.Since(began)
+	}
+	cut(things) // for the first time
+	for _, changed := range []int{0, things / 10, things} {
+		for _, single := range []bool{false, true} {
+			b.Run(fmt.Sprintf("changed=%d/single=%t", changed, single), func(b *testing.B) {
+				cloud.single.Store(single)
+				var took time.Duration
+				for b.Loop() {
+					took += cut(changed)
+				}
+				b.ReportMetric(0, "ns/op")
+				b.ReportMetric(took.Seconds()/float64(b.N), "s/cut")
+			})
+		}
+	}
+}
