@@ -113,6 +113,9 @@ type client struct {
 	b       *broker
 	s       *mqtt.Session
 	filters map[string]byte
+	// over says that the client has connected anew: what is still read of this
+	// connection does not count any more.
+	over bool
 }
 
 // filters are those of all connections. mu is held.
@@ -156,6 +159,10 @@ func (c *client) Connect(_ context.Context, s *mqtt.Session, m *mqtt.Connect) mq
 		if m.ClientID == "Mill_Core" {
 			c.b.session = s
 		}
+		if old := c.b.clients[m.ClientID]; old != nil {
+			old.over = true
+			old.s.Close(errClosed)
+		}
 		c.b.clients[m.ClientID] = c
 		if m.CleanSession {
 			delete(c.b.stored, m.ClientID)
@@ -194,6 +201,10 @@ func (c *client) Publish(_ context.Context, m *mqtt.Publish) error {
 func (c *client) Subscribe(_ context.Context, m *mqtt.Subscribe) error {
 	var err error
 	c.b.mu.Change(func() {
+		if c.over {
+			err = errClosed
+			return
+		}
 		ack := &mqtt.Suback{ID: m.ID}
 		c.b.packets = append(c.b.packets, len(m.Filters))
 		for _, f := range m.Filters {
@@ -216,12 +227,17 @@ func (c *client) Subscribe(_ context.Context, m *mqtt.Subscribe) error {
 }
 
 func (c *client) Unsubscribe(_ context.Context, m *mqtt.Unsubscribe) error {
+	err := errClosed
 	c.b.mu.Change(func() {
+		if c.over {
+			return
+		}
 		for _, f := range m.Filters {
 			delete(c.filters, f)
 		}
+		err = c.s.Send(&mqtt.Unsuback{ID: m.ID})
 	})
-	return c.s.Send(&mqtt.Unsuback{ID: m.ID})
+	return err
 }
 
 func (c *client) Puback(_ context.Context, id uint16) error {
