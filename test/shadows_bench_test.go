@@ -29,12 +29,14 @@ type distantCloud struct {
 
 var errCut = errors.New("the line is cut")
 
-func (c *distantCloud) reach(context.Context) error {
+func (c *distantCloud) reach(ctx context.Context) error {
 	if c.out.Load() {
 		return errCut
 	}
-	<-time.After(20 * time.Millisecond)
-	return nil
+	distance, end := context.WithTimeout(ctx, 20*time.Millisecond)
+	defer end()
+	<-distance.Done()
+	return ctx.Err()
 }
 
 func (c *distantCloud) Shadow(ctx context.Context, id shadow.ID) (shadow.Document, error) {
