@@ -8,6 +8,8 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -117,6 +119,20 @@ func Of(endpoint string, cfg aws.Config) *Client {
 	return c
 }
 
+// Unsigned makes a client of a server for calls without a signature. Without authorities
+// in PEM the machine's are trusted.
+func Unsigned(endpoint string, authorities []byte) (*Client, error) {
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	if len(authorities) > 0 {
+		pool := x509.NewCertPool()
+		if !pool.AppendCertsFromPEM(authorities) {
+			return nil, errors.New("the authorities to trust: there is no certificate in PEM")
+		}
+		transport.TLSClientConfig = &tls.Config{RootCAs: pool}
+	}
+	return Of(endpoint, aws.Config{HTTPClient: &http.Client{Transport: transport}}), nil
+}
+
 // In is the client in another Region.
 func (c *Client) In(region string) *Client {
 	other := *c
@@ -218,6 +234,9 @@ func (c *Client) Send(ctx context.Context, service, operation, method, path stri
 	}
 	if service != "" {
 		credentials, err := c.cfg.Credentials.Retrieve(ctx)
+		if ended := c.ended(err); ended != nil {
+			return nil, ended
+		}
 		if err != nil {
 			return nil, fmt.Errorf("%s: no credentials; use fescue login, or set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY: %w", operation, err)
 		}
@@ -242,6 +261,9 @@ func (c *Client) Send(ctx context.Context, service, operation, method, path stri
 	var text struct{ Message string } // matches "message" too
 	json.Unmarshal(answer, &text)
 	e.Message = text.Message
+	if ended := c.ended(e); ended != nil {
+		return nil, ended
+	}
 	return nil, e
 }
 
@@ -250,6 +272,9 @@ func (c *Client) Send(ctx context.Context, service, operation, method, path stri
 func (c *Client) Partition(ctx context.Context) (fescue.Partition, error) {
 	identity, err := sts.NewFromConfig(c.cfg, func(o *sts.Options) { o.BaseEndpoint = &c.endpoint }).
 		GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
+	if ended := c.ended(err); ended != nil {
+		return fescue.Partition{}, ended
+	}
 	var refused smithy.APIError
 	if errors.As(err, &refused) {
 		return fescue.Partition{}, fmt.Errorf("GetCallerIdentity: %s (%s)", refused.ErrorMessage(), refused.ErrorCode())

@@ -26,6 +26,8 @@ const DefaultProfile = "default"
 type Profile struct {
 	Endpoint, Region string
 	KeyID, Secret    string
+	// Session is set where the key is a temporary one, for whoever signed in.
+	Session Session
 	// CA is the PEM of the authorities to trust; empty for the machine's.
 	CA []byte
 }
@@ -61,9 +63,13 @@ func (p Profiles) Keep(name string, profile Profile) error {
 		section = name
 	}
 	fmt.Fprintf(&text, "[%s]\n", section)
-	for _, line := range [][2]string{
+	lines := [][2]string{
 		{"endpoint_url", profile.Endpoint}, {"region", profile.Region}, {"aws_access_key_id", profile.KeyID}, {"aws_secret_access_key", profile.Secret},
-	} {
+	}
+	if profile.Session.Token != "" {
+		lines = append(lines, profile.Session.lines()...)
+	}
+	for _, line := range lines {
 		if line[1] == "" || strings.ContainsFunc(line[1], func(r rune) bool { return r <= ' ' }) {
 			return fmt.Errorf("%s of the profile %s is empty or has white space in it", line[0], name)
 		}
@@ -77,11 +83,47 @@ func (p Profiles) Keep(name string, profile Profile) error {
 		if err := disk.WriteFile(p.authority(name), profile.CA, 0o600); err != nil {
 			return fmt.Errorf("keep the authority of the profile %s: %w", name, err)
 		}
+	} else if err := os.Remove(p.authority(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove the authority of the profile %s that was there: %w", name, err)
 	}
 	if err := disk.WriteFile(p.File(name), []byte(text.String()), 0o600); err != nil {
 		return fmt.Errorf("keep the profile %s: %w", name, err)
 	}
 	return nil
+}
+
+// Kept is a profile as it was kept. One that is not there is fs.ErrNotExist.
+func (p Profiles) Kept(ctx context.Context, name string) (Profile, error) {
+	if !profileName.MatchString(name) {
+		return Profile{}, fmt.Errorf("there is no profile %q: %w", name, fs.ErrNotExist)
+	}
+	text, err := os.ReadFile(p.File(name))
+	if err != nil {
+		return Profile{}, fmt.Errorf("read the profile %s: %w", name, err)
+	}
+	shared, err := p.shared(ctx, name)
+	if err != nil {
+		return Profile{}, err
+	}
+	kept := Profile{
+		Endpoint: shared.BaseEndpoint, Region: shared.Region,
+		KeyID: shared.Credentials.AccessKeyID, Secret: shared.Credentials.SecretAccessKey, Session: readSession(string(text)),
+	}
+	kept.Session.Token = shared.Credentials.SessionToken
+	if kept.CA, err = os.ReadFile(p.authority(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return Profile{}, fmt.Errorf("read the authority of the profile %s: %w", name, err)
+	}
+	return kept, nil
+}
+
+// shared reads what the SDK knows of a profile.
+func (p Profiles) shared(ctx context.Context, name string) (config.SharedConfig, error) {
+	files := []string{p.File(name)}
+	shared, err := config.LoadSharedConfigProfile(ctx, name, func(o *config.LoadSharedConfigOptions) { o.ConfigFiles, o.CredentialsFiles = files, []string{} })
+	if err != nil {
+		err = fmt.Errorf("read the profile %s: %w", name, err)
+	}
+	return shared, err
 }
 
 // Forget removes a profile, and reports whether there was one.
@@ -126,9 +168,9 @@ func (p Profiles) chosen(name string) (string, error) {
 // load reads the SDK's configuration from a profile.
 func (p Profiles) load(ctx context.Context, name string, more ...func(*config.LoadOptions) error) (aws.Config, error) {
 	files := []string{p.File(name)}
-	shared, err := config.LoadSharedConfigProfile(ctx, name, func(o *config.LoadSharedConfigOptions) { o.ConfigFiles, o.CredentialsFiles = files, []string{} })
+	shared, err := p.shared(ctx, name)
 	if err != nil {
-		return aws.Config{}, fmt.Errorf("read the profile %s: %w", name, err)
+		return aws.Config{}, err
 	}
 	more = append(more, config.WithSharedConfigFiles(files), config.WithSharedCredentialsFiles([]string{}), config.WithSharedConfigProfile(name), config.WithRegion(shared.Region))
 	// The environment's authorities would count more.
@@ -144,6 +186,14 @@ func (p Profiles) load(ctx context.Context, name string, more ...func(*config.Lo
 		return cfg, fmt.Errorf("read the profile %s: %w", name, err)
 	}
 	cfg.BaseEndpoint = &shared.BaseEndpoint
+	if shared.Credentials.SessionToken == "" {
+		return cfg, nil
+	}
+	text, err := os.ReadFile(p.File(name))
+	if err != nil {
+		return cfg, fmt.Errorf("read the profile %s: %w", name, err)
+	}
+	cfg.Credentials = sessionCredentials{cfg.Credentials, readSession(string(text)).ended(name)}
 	return cfg, nil
 }
 

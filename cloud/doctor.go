@@ -57,6 +57,7 @@ func Examine(ctx context.Context, o Options) *doctor.Report {
 	e.descriptors()
 	e.clock()
 	e.listeners(ctx)
+	e.signIns(ctx)
 	return &e.Report
 }
 

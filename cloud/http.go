@@ -42,7 +42,7 @@ func port(l net.Listener) int {
 }
 
 // mux is the API listener: the AWS endpoint at every path but these.
-func (s *Server) mux(aws http.Handler, code http.Handler) http.Handler {
+func (s *Server) mux(aws, code, signIn http.Handler) http.Handler {
 	own := http.NewServeMux()
 	s.serveHealth(own)
 	own.HandleFunc("GET /fescue/v1/endpoints", func(w http.ResponseWriter, _ *http.Request) {
@@ -55,7 +55,10 @@ func (s *Server) mux(aws http.Handler, code http.Handler) http.Handler {
 				awsapi.OwnPath, signed, s.o.Account), http.StatusForbidden)
 		})
 	}
-	own.Handle("GET /fescue/v1/code/", inbound.PerAddress(inbound.Share(s.o.Descriptors).OneOfAPI, code))
+	most := inbound.Share(s.o.Descriptors).OneOfAPI
+	own.Handle("GET /fescue/v1/code/", inbound.PerAddress(most, code))
+	own.Handle("GET "+ownapi.SignInPath, inbound.PerAddress(most, signIn))
+	own.Handle("POST "+ownapi.SignInPath, inbound.PerAddress(most, signIn))
 	return below(s.o.BasePath, func(w http.ResponseWriter, r *http.Request) {
 		// ServeMux cleans paths and redirects, which AWS paths do not survive: it
 		// is asked only for the paths that are its own, and never for what is
@@ -65,7 +68,7 @@ func (s *Server) mux(aws http.Handler, code http.Handler) http.Handler {
 			s.console.ServeHTTP(w, r)
 			return
 		}
-		if r.Method == http.MethodGet && unsigned && plainPath(r) {
+		if unsigned && plainPath(r) && (r.Method == http.MethodGet || r.Method == http.MethodPost && r.URL.Path == ownapi.SignInPath) {
 			if _, pattern := own.Handler(r); pattern != "" {
 				w.Header().Set(awsapi.RequestIDHeader, uuid.NewString())
 				own.ServeHTTP(w, r)

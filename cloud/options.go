@@ -79,6 +79,9 @@ type Options struct {
 	// InsecureHTTP allows plain HTTP on an API address beyond loopback.
 	InsecureHTTP bool
 
+	// SingleSignOn is where people sign in who have no access key.
+	SingleSignOn SingleSignOn
+
 	// AccessKeyID and SecretAccessKey are a key to be kept at start; empty makes
 	// one on the first start.
 	AccessKeyID, SecretAccessKey string
@@ -212,6 +215,9 @@ func (o *Options) complete() error {
 		return fmt.Errorf("--bulk-rate %v is less than nothing", o.BulkRate)
 	}
 	if err := o.parseForwards(); err != nil {
+		return err
+	}
+	if _, _, err := o.SingleSignOn.options(); err != nil {
 		return err
 	}
 	var err error

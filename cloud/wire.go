@@ -138,16 +138,26 @@ func (s *Server) wire(ctx context.Context) error {
 	if !o.NoConsole {
 		passes = s.keys
 	}
+	signIns, err := s.signIns(ctx)
+	if err != nil {
+		return err
+	}
+	var terminals ownapi.Provider
+	var browsers console.Provider
+	if signIns != nil {
+		terminals, browsers = signIns, signIns
+	}
+	ownAPI := ownapi.New(ownapi.Options{
+		Definitions: groups, Deployments: s.engine, Fleet: cores.Fleet{Store: s.db.Cores(), Presence: s.presence},
+		Audit: s.audit, Operator: operator{s}, Listener: s.front, Logs: coreLogs, Certificates: things, Functions: code, AccessKeys: s.keys, Artifacts: blobs, SigningKeys: keys, Passes: passes,
+		Terminals: s.keys, Provider: terminals, Lent: []restjson.Operation{greengrassAPI.Restore(), lambdaAPI.Restore()}, Now: o.Now, Logger: o.Logger,
+	})
 	api := awsapi.New(awsapi.Options{
 		Verifier: &sigv4.Verifier{Signers: s.keys, Now: o.Now, Regions: o.Regions},
 		AWS:      o.AWS, SpoolDir: s.path(spoolName), Observer: s.metrics, Logger: o.Logger,
 		DefaultRegion: o.Regions[0], Room: s.room, Space: s.space, Refusals: max(o.Refusals, 0), Calls: inbound.Share(o.Descriptors).OneOfAPI,
 		Services: map[string]awsapi.Service{
-			"fescue": ownapi.New(ownapi.Options{
-				Definitions: groups, Deployments: s.engine, Fleet: cores.Fleet{Store: s.db.Cores(), Presence: s.presence},
-				Audit: s.audit, Operator: operator{s}, Listener: s.front, Logs: coreLogs, Certificates: things, Functions: code, AccessKeys: s.keys, Artifacts: blobs, SigningKeys: keys, Passes: passes,
-				Lent: []restjson.Operation{greengrassAPI.Restore(), lambdaAPI.Restore()}, Now: o.Now, Logger: o.Logger,
-			}),
+			"fescue":        ownAPI,
 			"greengrass":    greengrassAPI,
 			"lambda":        lambdaAPI,
 			"iot":           iot.New(iot.Options{Registry: things, Jobs: s.jobs, Now: o.Now, Host: o.PublicHosts[0], Logger: o.Logger}),
@@ -164,12 +174,12 @@ func (s *Server) wire(ctx context.Context) error {
 	})
 	if !o.NoConsole {
 		if s.console, err = console.New(console.Options{
-			API: api, Keys: s.keys, Regions: o.Regions, BasePath: o.BasePath, Now: o.Now, Logger: o.Logger,
+			API: api, Keys: s.keys, Provider: browsers, Regions: o.Regions, BasePath: o.BasePath, Now: o.Now, Logger: o.Logger,
 		}); err != nil {
 			return err
 		}
 	}
-	s.apiHandler, s.opsHandler, s.httpsWanted = s.mux(api, links), s.opsMux(), http.HandlerFunc(api.WantHTTPS)
+	s.apiHandler, s.opsHandler, s.httpsWanted = s.mux(api, links, ownAPI.SignIn(api, o.Regions[0])), s.opsMux(), http.HandlerFunc(api.WantHTTPS)
 	return nil
 }
 

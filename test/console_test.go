@@ -35,9 +35,9 @@ type tab struct {
 	wrong []string
 }
 
-// open opens a browser. What it asks of other hosts, and what its console says of errors, fails
-// the test at its end.
-func (s *server) open(t *testing.T) *tab {
+// open opens a browser. What it asks of other hosts than the server and those that are named,
+// and what its console says of errors, fails the test at its end.
+func (s *server) open(t *testing.T, hosts ...string) *tab {
 	t.Helper()
 	path, err := exec.LookPath("chromium")
 	if err != nil {
@@ -57,7 +57,7 @@ func (s *server) open(t *testing.T) *tab {
 	chromedp.ListenTarget(ctx, func(event any) {
 		switch e := event.(type) {
 		case *network.EventRequestWillBeSent:
-			if u, err := url.Parse(e.Request.URL); err != nil || u.Host != s.api {
+			if u, err := url.Parse(e.Request.URL); err != nil || u.Host != s.api && !slices.Contains(hosts, u.Host) {
 				wrong("a request to %s", e.Request.URL)
 			}
 		case *runtime.EventExceptionThrown:

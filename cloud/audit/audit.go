@@ -81,7 +81,7 @@ func (s *Service) write(ctx context.Context, records []Record) error {
 	}
 	for _, r := range records {
 		s.logger.Error("audit record not written; calls that change something are refused until it is",
-			"error", err, "request", r.ID, "partition", r.Partition, "at", r.At, "key", r.KeyID, "source", r.Source,
+			"error", err, "request", r.ID, "partition", r.Partition, "at", r.At, "key", r.KeyID, "person", r.Person, "source", r.Source,
 			"service", r.Service, "operation", r.Operation, "resource", r.Resource, "status", r.Status, "code", r.Code)
 	}
 	s.mu.Lock()

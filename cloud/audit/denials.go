@@ -21,8 +21,8 @@ const (
 
 // alike is what denials have in common.
 type alike struct {
-	partition, key, source, service, operation, resource, code string
-	status                                                     int
+	partition, key, person, source, service, operation, resource, code string
+	status                                                             int
 }
 
 // denials are those of the present window. The zero value is ready.
@@ -45,7 +45,7 @@ func (d *denials) count(r Record) bool {
 	if d.since == nil {
 		d.since, d.of = make(map[alike]*Record), make(map[string]int)
 	}
-	k := alike{r.Partition.Key(), r.KeyID, r.Source, r.Service, r.Operation, r.Resource, r.Code, r.Status}
+	k := alike{r.Partition.Key(), r.KeyID, r.Person, r.Source, r.Service, r.Operation, r.Resource, r.Code, r.Status}
 	last, known := d.since[k]
 	if !known && d.of[r.KeyID] >= maxDifferent {
 		k.source, k.resource, r.Source, r.Resource = "", "", "", "*"

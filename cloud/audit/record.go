@@ -20,6 +20,9 @@ type Record struct {
 	// KeyID and KeyName are the access key that signed; KeyName alone is set, to
 	// "operator", for what was done on the data folder.
 	KeyID, KeyName string
+	// Person is who had signed in and acted with the key's rights; empty for whoever has
+	// the key itself.
+	Person string
 	// Source is the address that the call came from.
 	Source string
 	// Service is the signing name.

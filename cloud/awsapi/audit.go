@@ -54,7 +54,7 @@ func (h *Handler) beginAudit(ctx context.Context, service string, r *http.Reques
 		}
 	}
 	record := &audit.Record{
-		Partition: call.Partition, ID: call.RequestID, KeyID: call.KeyID, KeyName: call.Caller.Name, Source: source(r),
+		Partition: call.Partition, ID: call.RequestID, KeyID: call.KeyID, KeyName: call.Caller.Name, Person: call.Caller.Person, Source: source(r),
 		Service: service, Operation: t.Operation, Resource: t.Resource,
 	}
 	if wire.Find(service).Global {

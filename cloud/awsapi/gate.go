@@ -137,6 +137,12 @@ func (h *Handler) variables(ctx context.Context, r *http.Request, call *Call, t 
 	return v, nil
 }
 
+// Private reports whether nobody on the way can read a request and its answer: it came over
+// TLS, or from this machine.
+func Private(r *http.Request) bool {
+	return r.TLS != nil || net.ParseIP(source(r)).IsLoopback()
+}
+
 // source is the address that a request comes from, without its port.
 func source(r *http.Request) string {
 	host, _, err := net.SplitHostPort(r.RemoteAddr)

@@ -14,7 +14,6 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/url"
 	"path"
@@ -29,15 +28,19 @@ import (
 
 // Keys know who signs in, and who has.
 type Keys interface {
+	identity.Signers
 	Proves(ctx context.Context, keyID, secret string) (identity.Signer, error)
 	Bearer(ctx context.Context, use identity.Use, pass string) (identity.Signer, time.Time, error)
 	EndPass(ctx context.Context, use identity.Use, pass string) error
 }
 
-// Options are what a console is made of. All members but BasePath are required.
+// Options are what a console is made of. All members but BasePath and Provider are
+// required.
 type Options struct {
 	API  *awsapi.Handler
 	Keys Keys
+	// Provider is where people sign in who have no access key; nil is nowhere.
+	Provider Provider
 	// Regions are those that are served.
 	Regions []string
 	// BasePath begins the paths of what the browser asks for, as on the API.
@@ -84,6 +87,8 @@ func New(o Options) (*Console, error) {
 	c.outer.HandleFunc("GET "+at+"/static/{hash}/{name}", c.serveFile)
 	c.outer.HandleFunc("GET "+at+"/sign-in", c.showSignIn)
 	c.outer.HandleFunc("POST "+at+"/sign-in", c.signIn)
+	c.outer.HandleFunc("GET "+at+"/sso", c.leadToProvider)
+	c.outer.HandleFunc("GET "+at+ssoBack, c.comeFromProvider)
 	c.outer.HandleFunc("GET "+at+"/link/{pass}", c.showLink)
 	c.outer.HandleFunc("POST "+at+"/link", c.followLink)
 	c.outer.HandleFunc("POST "+at+"/sign-out", c.signOut)
@@ -163,18 +168,11 @@ func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.TLS != nil {
 		h.Set("Strict-Transport-Security", "max-age=31536000")
 	}
-	if !private(r) {
+	if !awsapi.Private(r) {
 		c.fail(w, r, &refusal{http.StatusForbidden, "", "The console is served over HTTPS, or to this machine alone: over plain HTTP everyone on the way reads what you type. Start the server with --tls-cert and --tls-key, or without --insecure-http, and open https://."})
 		return
 	}
 	c.handler.ServeHTTP(w, r)
-}
-
-// private reports whether nobody on the way can read a request: it came over TLS, or
-// from this machine.
-func private(r *http.Request) bool {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	return r.TLS != nil || err == nil && net.ParseIP(host).IsLoopback()
 }
 
 // overTLS reports whether the browser speaks HTTPS, to this server or to a proxy on its

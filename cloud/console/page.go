@@ -38,9 +38,10 @@ type frame struct {
 	// Region is empty where nobody has signed in.
 	Region  string
 	Regions []string
-	// Name, KeyID, Access and Limit are of the key, Account whose it is.
-	Name, KeyID, Access, Limit, Account string
-	Links                               []navigation
+	// Name, KeyID, Access and Limit are of the key, Account whose it is, and Person who has
+	// signed in, where that is not whoever has the key.
+	Name, KeyID, Access, Limit, Account, Person string
+	Links                                       []navigation
 	// Commands do the same from a terminal.
 	Commands []string
 	// Now is when the page was made.
@@ -268,7 +269,7 @@ func (v *visit) frame() frame {
 	signer := v.inside.Signer
 	f := frame{
 		Base: v.c.in(v.region), Region: v.region, Regions: v.c.o.Regions,
-		Name: signer.Name, KeyID: signer.ID, Access: signer.Access, Account: signer.Account,
+		Name: signer.Name, KeyID: signer.ID, Access: signer.Access, Account: signer.Account, Person: signer.Person,
 	}
 	if signer.Scope != nil {
 		f.Limit = signer.Scope.String()
@@ -320,12 +321,14 @@ func (v *visit) to(path string) error {
 }
 
 // endpoint is the URL of the API as the browser has it.
-func (v *visit) endpoint() string {
-	scheme := "http"
-	if overTLS(v.r) {
-		scheme = "https"
+func (v *visit) endpoint() string { return origin(v.r) + v.c.o.BasePath }
+
+// origin is this server as the browser has it: its scheme, host and port.
+func origin(r *http.Request) string {
+	if overTLS(r) {
+		return "https://" + r.Host
 	}
-	return scheme + "://" + v.r.Host + v.c.o.BasePath
+	return "http://" + r.Host
 }
 
 // aws is a call of the AWS CLI.

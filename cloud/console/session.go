@@ -15,8 +15,12 @@ import (
 const cookieName = "fescue-console"
 
 func (c *Console) cookie(r *http.Request, value string, seconds int) *http.Cookie {
+	return c.cookieOf(r, cookieName, c.root+"/", value, seconds)
+}
+
+func (c *Console) cookieOf(r *http.Request, name, path, value string, seconds int) *http.Cookie {
 	return &http.Cookie{
-		Name: cookieName, Value: value, Path: c.root + "/", MaxAge: seconds,
+		Name: name, Value: value, Path: path, MaxAge: seconds,
 		HttpOnly: true, Secure: overTLS(r), SameSite: http.SameSiteLaxMode,
 	}
 }
@@ -37,7 +41,21 @@ type signInPage struct {
 	// Wrong is what was wrong with what was sent, Ended that there was a session.
 	Wrong string
 	Ended bool
+	// Provider is the host of the provider where one can sign in without a key, empty for
+	// none.
+	Provider string
 }
+
+// askToSignIn shows the form.
+func (c *Console) askToSignIn(w http.ResponseWriter, r *http.Request, status int, p signInPage) {
+	if c.o.Provider != nil {
+		p.Provider = c.o.Provider.Host()
+	}
+	c.show(w, r, status, "sign-in", "Sign in", p)
+}
+
+// tooMany is what an address is told that has tried too often.
+const tooMany = "Too many attempts from your address. Try again in a minute."
 
 // leadToSignIn asks who that is, and comes back here: to a page, not to an act.
 func (c *Console) leadToSignIn(w http.ResponseWriter, r *http.Request) {
@@ -62,7 +80,7 @@ func (c *Console) next(asked string) string {
 
 func (c *Console) showSignIn(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
-	c.show(w, r, http.StatusOK, "sign-in", "Sign in", signInPage{Next: query.Get("next"), Ended: query.Has("ended")})
+	c.askToSignIn(w, r, http.StatusOK, signInPage{Next: query.Get("next"), Ended: query.Has("ended")})
 }
 
 // signIn takes an access key: whoever knows its secret is its holder.
@@ -77,9 +95,9 @@ func (c *Console) signIn(w http.ResponseWriter, r *http.Request) {
 	if errors.Is(err, identity.ErrUnknownKey) {
 		status := http.StatusForbidden
 		if p.Wrong = "No access key has this id and secret, or it was revoked."; !c.o.API.MayRefuse(r) {
-			status, p.Wrong = http.StatusTooManyRequests, "Too many attempts from your address. Try again in a minute."
+			status, p.Wrong = http.StatusTooManyRequests, tooMany
 		}
-		c.show(w, r, status, "sign-in", "Sign in", p)
+		c.askToSignIn(w, r, status, p)
 		return
 	}
 	if err != nil {
@@ -122,7 +140,7 @@ func (c *Console) link(w http.ResponseWriter, r *http.Request, pass string) (ide
 	case !errors.Is(err, identity.ErrUnknownKey) && !errors.Is(err, identity.ErrExpiredKey):
 		c.fail(w, r, err)
 	case !c.o.API.MayRefuse(r):
-		c.fail(w, r, &refusal{http.StatusTooManyRequests, "", "Too many attempts from your address. Try again in a minute."})
+		c.fail(w, r, &refusal{http.StatusTooManyRequests, "", tooMany})
 	default:
 		c.fail(w, r, badLink)
 	}

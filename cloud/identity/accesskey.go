@@ -34,6 +34,8 @@ type SessionKey struct {
 	CreatedAt, ExpiresAt time.Time
 	// MAC authenticates all of that.
 	MAC string
+	// Person is who signed in, as Caller has it; empty where that was nobody.
+	Person string `json:",omitempty"` // as those rows are authenticated that have none
 }
 
 // OfCore reports whether a core asked for the key, so that its parent is a

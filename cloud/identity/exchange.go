@@ -58,7 +58,7 @@ func (x Exchange) Credentials(ctx context.Context, p Principal, thing, groupID s
 	if err != nil {
 		return Session{}, err
 	}
-	return x.Keys.startSession(ctx, p.Certificate.ID, "assumed-role/"+role.Name+"/"+groupID, role.Name, min(role.MaxSession, defaultMaxSession))
+	return x.Keys.startSession(ctx, SessionKey{Parent: p.Certificate.ID, Identity: "assumed-role/" + role.Name + "/" + groupID, Role: role.Name}, min(role.MaxSession, defaultMaxSession))
 }
 
 // ForService is the role of an ARN, if a service may assume it; else the error is

@@ -31,6 +31,7 @@ type KeyStore interface {
 	AccessKeys(ctx context.Context) ([]AccessKey, error)
 	RevokeAccessKey(ctx context.Context, id string, records ...audit.Record) error
 	AdoptAccessKeys(ctx context.Context, seal func(AccessKey) ([]byte, error), record func(AccessKey) audit.Record) ([]AccessKey, error)
+	// AddSessionKey of an id that is there is fescue.ErrConflict.
 	AddSessionKey(ctx context.Context, k SessionKey) error
 	SessionKey(ctx context.Context, id string) (SessionKey, error)
 	// RemoveSessionKey ends a temporary key: of two who do only one gets no error.

@@ -23,24 +23,26 @@ const (
 	ConsoleSession Use = "console session"
 )
 
-// How long passes are good.
+// How long passes are good, and the temporary keys of those who sign in from a terminal.
 const (
-	ConsoleLinkLife    = 10 * time.Minute
-	ConsoleSessionLife = 12 * time.Hour
+	ConsoleLinkLife     = 10 * time.Minute
+	ConsoleSessionLife  = 12 * time.Hour
+	TerminalSessionLife = 12 * time.Hour
 )
 
 // ErrTemporaryKey is for what a temporary key may not ask for: a pass would outdo its
 // role.
 var ErrTemporaryKey = errors.New("a temporary key gets no pass: use the access key that it is from")
 
-// IssuePass makes a pass for whoever has it to act as an access key. It is a row as that
-// of a temporary key and ends as one, but it signs nothing: its text is derived from
-// its id for the one use.
-func (k *Keys) IssuePass(ctx context.Context, keyID string, use Use, life time.Duration) (pass string, ends time.Time, err error) {
+// IssuePass makes a pass for whoever has it to act as an access key: for a person who
+// signed in, or for whoever has the key where there is none. It is a row as that of a
+// temporary key and ends as one, but it signs nothing: its text is derived from its id
+// for the one use.
+func (k *Keys) IssuePass(ctx context.Context, keyID, person string, use Use, life time.Duration) (pass string, ends time.Time, err error) {
 	if IsSession(keyID) {
 		return "", ends, ErrTemporaryKey
 	}
-	s, err := k.startSession(ctx, keyID, "", "", life)
+	s, err := k.startSession(ctx, SessionKey{Parent: keyID, Person: person}, life)
 	if err != nil {
 		return "", ends, err
 	}
@@ -72,6 +74,7 @@ func (k *Keys) Bearer(ctx context.Context, use Use, pass string) (Signer, time.T
 		return Signer{}, time.Time{}, err
 	}
 	signer, err := k.Signer(ctx, row.Parent)
+	signer.Person = row.Person
 	return signer, row.ExpiresAt, err
 }
 

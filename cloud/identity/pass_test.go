@@ -20,7 +20,7 @@ func TestPasses(t *testing.T) {
 	put(t, k, id, secret)
 	issue := func(t *testing.T, key string, use identity.Use) string {
 		t.Helper()
-		pass, ends, err := k.IssuePass(ctx, key, use, time.Hour)
+		pass, ends, err := k.IssuePass(ctx, key, "", use, time.Hour)
 		if err != nil || !ends.Equal(s.now().Add(time.Hour)) || strings.Contains(pass, secret) {
 			t.Fatalf("%q until %v: %v", pass, ends, err)
 		}
@@ -62,7 +62,7 @@ func TestPasses(t *testing.T) {
 			t.Fatal(err)
 		}
 		refused(t, identity.ConsoleSession, temporary.ID+"."+temporary.Token, identity.ErrUnknownKey)
-		if _, _, err := k.IssuePass(ctx, temporary.ID, identity.ConsoleSession, time.Hour); !errors.Is(err, identity.ErrTemporaryKey) {
+		if _, _, err := k.IssuePass(ctx, temporary.ID, "", identity.ConsoleSession, time.Hour); !errors.Is(err, identity.ErrTemporaryKey) {
 			t.Error(err)
 		}
 		if _, err := k.Proves(ctx, temporary.ID, temporary.Secret); !errors.Is(err, identity.ErrUnknownKey) {

@@ -34,9 +34,10 @@ func IsSession(id string) bool { return strings.HasPrefix(id, sessionPrefix) }
 
 // StartSession makes a temporary key of the key that signed. With a role it may
 // do what both the parent and the role's policies allow; without one it may do
-// what its parent may. It ends with its parent.
+// what its parent may. It ends with its parent. One that a person asks for who signed in
+// is that person's, too, and does not outlast what it was asked for with.
 func (k *Keys) StartSession(ctx context.Context, signer, identity, role string, life time.Duration) (Session, error) {
-	parent := signer
+	made := SessionKey{Parent: signer, Identity: identity, Role: role}
 	if IsSession(signer) {
 		row, err := k.sessionRow(ctx, signer)
 		if err != nil {
@@ -45,22 +46,54 @@ func (k *Keys) StartSession(ctx context.Context, signer, identity, role string, 
 		if row.OfCore() {
 			return Session{}, ErrUnknownKey // a role gives no right to make keys
 		}
-		parent = row.Parent
+		if made.Parent, made.Person = row.Parent, row.Person; made.Person != "" {
+			life = min(life, row.ExpiresAt.Sub(k.now()))
+		}
 	}
-	return k.startSession(ctx, parent, identity, role, life)
+	return k.startSession(ctx, made, life)
 }
 
-// startSession makes a temporary key of an access key, or of a core's certificate.
-func (k *Keys) startSession(ctx context.Context, parent, identity, role string, life time.Duration) (Session, error) {
-	var raw [10]byte
-	if _, err := rand.Read(raw[:]); err != nil {
+// ErrTaken means that a session was begun already for what is good for one.
+var ErrTaken = errors.New("it was used already")
+
+// SignIn makes a temporary key of an access key for a person who proved who it is by
+// something that is good once, such as a token: of two who come with the same one, here or
+// at another server, the second gets ErrTaken, for as long as the key is good and a day more.
+func (k *Keys) SignIn(ctx context.Context, keyID, person, once string, life time.Duration) (Session, error) {
+	if IsSession(keyID) {
+		return Session{}, ErrTemporaryKey
+	}
+	key, err := k.master.Derive("ids of sign-ins")
+	if err != nil {
 		return Session{}, err
 	}
-	now := k.now().UTC().Truncate(time.Millisecond) // as the database keeps it
-	row := SessionKey{
-		ID: sessionPrefix + base32.StdEncoding.EncodeToString(raw[:]), Parent: parent, Identity: identity, Role: role,
-		CreatedAt: now, ExpiresAt: now.Add(life),
+	mac := hmac.New(sha256.New, key)
+	mac.Write([]byte(keyID + "/" + once))
+	s, err := k.startSession(ctx, SessionKey{ID: sessionID(mac.Sum(nil)), Parent: keyID, Person: person}, life)
+	if errors.Is(err, fescue.ErrConflict) {
+		err = ErrTaken
 	}
+	return s, err
+}
+
+// sessionID makes the id of a temporary key of ten bytes that nobody guesses, or that
+// nothing else has.
+func sessionID(of []byte) string {
+	return sessionPrefix + base32.StdEncoding.EncodeToString(of[:10])
+}
+
+// startSession makes a temporary key of an access key, or of a core's certificate. The row
+// has whose it is; without an id it gets one.
+func (k *Keys) startSession(ctx context.Context, row SessionKey, life time.Duration) (Session, error) {
+	if row.ID == "" {
+		var raw [10]byte
+		if _, err := rand.Read(raw[:]); err != nil {
+			return Session{}, err
+		}
+		row.ID = sessionID(raw[:])
+	}
+	row.CreatedAt = k.now().UTC().Truncate(time.Millisecond) // as the database keeps it
+	row.ExpiresAt = row.CreatedAt.Add(life).Truncate(time.Millisecond)
 	s, err := k.session(row)
 	if err != nil {
 		return Session{}, err
@@ -143,7 +176,7 @@ func (k *Keys) readSession(ctx context.Context, id string) (Signer, error) {
 	if err != nil {
 		return Signer{}, err
 	}
-	signer.ID, signer.Secret, signer.SessionToken = s.ID, s.Secret, s.Token
+	signer.ID, signer.Secret, signer.SessionToken, signer.Person = s.ID, s.Secret, s.Token, row.Person
 	if signer.Ends.IsZero() || row.ExpiresAt.Before(signer.Ends) {
 		signer.Ends = row.ExpiresAt
 	}

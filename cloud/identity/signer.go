@@ -49,6 +49,10 @@ type Key struct {
 type Caller struct {
 	// Name is what the operator called the access key.
 	Name string
+	// Person is who signed in and was given the access key's rights for a while, as the
+	// provider of identities calls them; empty for whoever has the key itself. It is for
+	// people and records, and decides nothing.
+	Person string
 	// Identity is the resource part of the caller's ARN: "user/admin", or
 	// "assumed-role/name/session" for a key that AssumeRole gave out.
 	Identity string

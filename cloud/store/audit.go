@@ -24,9 +24,9 @@ func (s Audit) AddAuditRecords(ctx context.Context, records ...audit.Record) err
 func addAuditRecords(ctx context.Context, tx transaction, records []audit.Record) error {
 	for _, r := range records {
 		if _, err := tx.ExecContext(ctx, `
-			INSERT INTO audit_record (partition, at, id, key_id, key_name, source, service, operation, resource, status, code, repeats)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
-			r.Partition.Key(), millis(r.At), r.ID, r.KeyID, r.KeyName, r.Source, r.Service, r.Operation, r.Resource, r.Status, r.Code, r.Repeats); err != nil {
+			INSERT INTO audit_record (partition, at, id, key_id, key_name, person, source, service, operation, resource, status, code, repeats)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
+			r.Partition.Key(), millis(r.At), r.ID, r.KeyID, r.KeyName, r.Person, r.Source, r.Service, r.Operation, r.Resource, r.Status, r.Code, r.Repeats); err != nil {
 			return fmt.Errorf("audit record %s: %w", r.ID, err)
 		}
 	}
@@ -41,7 +41,7 @@ func (s Audit) AuditRecords(ctx context.Context, p fescue.Partition, f audit.Fil
 		r := audit.Record{Partition: p}
 		var partition string
 		var at int64
-		err := rows.Scan(&partition, &at, &r.ID, &r.KeyID, &r.KeyName, &r.Source, &r.Service, &r.Operation, &r.Resource, &r.Status, &r.Code, &r.Repeats)
+		err := rows.Scan(&partition, &at, &r.ID, &r.KeyID, &r.KeyName, &r.Person, &r.Source, &r.Service, &r.Operation, &r.Resource, &r.Status, &r.Code, &r.Repeats)
 		if r.At = fromMillis(at); partition == account.Key() {
 			r.Partition = account
 		}
@@ -57,14 +57,14 @@ func (s Audit) AuditRecords(ctx context.Context, p fescue.Partition, f audit.Fil
 			before = millis(f.AfterAt)
 		}
 		return all(ctx, s.db.read, scan, `
-			SELECT partition, at, id, key_id, key_name, source, service, operation, resource, status, code, repeats FROM audit_record
+			SELECT partition, at, id, key_id, key_name, person, source, service, operation, resource, status, code, repeats FROM audit_record
 			WHERE partition IN ($1, $2) AND at >= $3 AND at < $4 AND (at < $5 OR at = $5 AND id < $6)
 			AND ($7 = '' OR key_id = $7) AND ($8 = '' OR operation = $8)
 			ORDER BY at DESC, id DESC LIMIT $9`,
 			p.Key(), account.Key(), millis(f.From), to, before, f.AfterID, f.KeyID, f.Operation, f.Limit)
 	}
 	return all(ctx, s.db.read, scan, `
-		SELECT partition, at, id, key_id, key_name, source, service, operation, resource, status, code, repeats FROM audit_record
+		SELECT partition, at, id, key_id, key_name, person, source, service, operation, resource, status, code, repeats FROM audit_record
 		WHERE partition IN ($1, $2) AND at >= $3 AND at < $4 AND (at > $5 OR at = $5 AND id > $6)
 		AND ($7 = '' OR key_id = $7) AND ($8 = '' OR operation = $8)
 		ORDER BY at, id LIMIT $9`,

@@ -23,7 +23,7 @@ func testAudit(t *testing.T, open opener) {
 		}
 	}
 	b, a, c, account := record(homePartition, "b", 0), record(homePartition, "a", 0), record(homePartition, "c", time.Second), record(wide, "d", 2*time.Second)
-	c.Repeats = 70
+	c.Repeats, b.Person = 70, "anna@example.com"
 	for _, r := range []audit.Record{c, b, a, account, record(elsewhere[0], "x", 0), record(elsewhere[1], "y", 0)} {
 		if err := s.Audit().AddAuditRecords(ctx, r); err != nil {
 			t.Fatal(err)

@@ -17,7 +17,7 @@ const (
 )
 
 // AddSessionKey writes a temporary key, and removes those that ended a day before
-// it began.
+// it began. One whose id is there already is fescue.ErrConflict.
 func (s AccessKeys) AddSessionKey(ctx context.Context, k identity.SessionKey) error {
 	table := sessionTable
 	if k.OfCore() {
@@ -27,20 +27,24 @@ func (s AccessKeys) AddSessionKey(ctx context.Context, k identity.SessionKey) er
 		if _, err := tx.ExecContext(ctx, `DELETE FROM `+table+` WHERE expires_at < $1`, millis(k.CreatedAt.AddDate(0, 0, -1))); err != nil {
 			return err
 		}
-		_, err := tx.ExecContext(ctx, `
-			INSERT INTO `+table+` (id, parent, identity, role, created_at, expires_at, mac) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
-			k.ID, k.Parent, k.Identity, k.Role, millis(k.CreatedAt), millis(k.ExpiresAt), k.MAC)
+		err := changed(ctx, tx, `
+			INSERT INTO `+table+` (id, parent, identity, role, person, created_at, expires_at, mac) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+			ON CONFLICT (id) DO NOTHING`,
+			k.ID, k.Parent, k.Identity, k.Role, k.Person, millis(k.CreatedAt), millis(k.ExpiresAt), k.MAC)
+		if errors.Is(err, fescue.ErrNotFound) {
+			err = fmt.Errorf("session key %s: %w", k.ID, fescue.ErrConflict)
+		}
 		return err
 	})
 }
 
 // SessionKey reads a temporary key, also one that has ended a moment ago.
 func (s AccessKeys) SessionKey(ctx context.Context, id string) (identity.SessionKey, error) {
-	const columns = `SELECT parent, identity, role, created_at, expires_at, mac FROM `
+	const columns = `SELECT parent, identity, role, person, created_at, expires_at, mac FROM `
 	k := identity.SessionKey{ID: id}
 	var created, expires int64
 	err := one(s.db.read.QueryRowContext(ctx, columns+sessionTable+` WHERE id = $1 UNION ALL `+columns+coreSessionTable+` WHERE id = $1`, id),
-		&k.Parent, &k.Identity, &k.Role, &created, &expires, &k.MAC)
+		&k.Parent, &k.Identity, &k.Role, &k.Person, &created, &expires, &k.MAC)
 	if err != nil {
 		return identity.SessionKey{}, fmt.Errorf("session key %s: %w", id, err)
 	}

@@ -20,6 +20,7 @@ func testSessions(t *testing.T, open opener) {
 		return identity.SessionKey{ID: id, Parent: "A", Identity: "assumed-role/r/s", Role: "r", CreatedAt: madeAt.Add(begins), ExpiresAt: madeAt.Add(begins + time.Hour)}
 	}
 	first := session("1", 0)
+	first.Person = "anna@example.com"
 	for _, k := range []identity.SessionKey{first, session("2", 12*time.Hour)} {
 		if err := s.AccessKeys().AddSessionKey(ctx, k); err != nil {
 			t.Fatal(err)
@@ -27,6 +28,10 @@ func testSessions(t *testing.T, open opener) {
 	}
 	if got := must(s.AccessKeys().SessionKey(ctx, "1"))(t); !gocmp.Equal(got, first) {
 		t.Error(gocmp.Diff(first, got))
+	}
+	refused(t, "one whose id is there", s.AccessKeys().AddSessionKey(ctx, session("1", time.Hour)), fescue.ErrConflict)
+	if got := must(s.AccessKeys().SessionKey(ctx, "1"))(t); !gocmp.Equal(got, first) {
+		t.Error("it was changed: ", gocmp.Diff(first, got))
 	}
 	_, err := s.AccessKeys().SessionKey(ctx, "3")
 	refused(t, "an unknown one", err, fescue.ErrNotFound)

@@ -87,6 +87,9 @@ func (c auditCommand) table(out io.Writer) func([]ownapi.AuditRecord) error {
 		}
 		for _, r := range list {
 			who := r.KeyName
+			if r.Person != "" {
+				who = r.Person + " as " + who
+			}
 			if r.AccessKeyID != "" {
 				who += " (" + r.AccessKeyID + ")"
 			}

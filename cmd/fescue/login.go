@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strings"
 
@@ -21,9 +22,10 @@ type profileFlag struct {
 
 type loginCommand struct {
 	profileFlag
-	URL    string `arg:"" help:"URL of the server's API."`
-	Region string `env:"AWS_REGION" default:"us-east-1" help:"Region to call, one that the server serves."`
-	Key    string `placeholder:"FILE" help:"File with the access key, as the server's access-key.json and fescue keys create --json have it; - reads it from standard input. Default: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."`
+	URL    string `arg:"" optional:"" help:"URL of the server's API. Default: the profile's."`
+	Region string `env:"AWS_REGION" help:"Region to call, one that the server serves. Default: the profile's where no URL is given, else us-east-1."`
+	Key    string `placeholder:"FILE" xor:"who" help:"File with the access key, as the server's access-key.json and fescue keys create --json have it; - reads it from standard input. Default: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."`
+	SSO    bool   `name:"sso" xor:"who" help:"Sign in as yourself, at the server's provider of OpenID Connect. Default where there is no key and the server has a provider."`
 	CA     string `name:"ca" type:"existingfile" placeholder:"FILE" help:"PEM file of the authorities to trust, such as the server's ca.pem. Default: AWS_CA_BUNDLE, else the machine's."`
 }
 
@@ -34,26 +36,29 @@ this user's, so that later commands need neither flags nor environment. The serv
 whether it takes the key first. What AWS_PROFILE, AWS_ENDPOINT_URL or AWS_ACCESS_KEY_ID say
 in the environment counts more than the profile "default", and less than --profile.
 
+With --sso no key is needed: it prints an address and a code, with which you sign in at your
+provider in any browser, and keeps a temporary key, which ends after twelve hours. Then
+fescue login without a URL signs in again.
+
 Examples:
   fescue login https://greengrass.example.com --key access-key.json --ca ca.pem --region eu-west-1
+  fescue login https://greengrass.example.com --sso
   fescue login https://test.example.com --profile test --key - < key.json
   fescue status --profile test`
 }
 
 // Run asks the server and keeps the profile.
 func (c *loginCommand) Run(ctx context.Context, t *terminal) error {
-	if err := client.CheckEndpoint(c.URL); err != nil {
+	kept, err := client.OwnProfiles()
+	if err != nil {
 		return err
 	}
-	profile := client.Profile{Endpoint: strings.TrimSuffix(c.URL, "/"), Region: c.Region}
-	var err error
-	if profile.KeyID, profile.Secret, err = c.key(); err != nil {
+	profile, err := c.profile(ctx, kept)
+	if err != nil {
 		return err
 	}
-	if ca := cmp.Or(c.CA, os.Getenv("AWS_CA_BUNDLE")); ca != "" {
-		if profile.CA, err = os.ReadFile(ca); err != nil {
-			return fmt.Errorf("read the authorities to trust: %w", err)
-		}
+	if err := c.identify(ctx, t, &profile); err != nil {
+		return err
 	}
 	// It is tried as it will be used, before it takes the place of another one.
 	trial, err := os.MkdirTemp("", "fescue-login-")
@@ -73,23 +78,85 @@ func (c *loginCommand) Run(ctx context.Context, t *terminal) error {
 	if err != nil {
 		return err
 	}
-	kept, err := client.OwnProfiles()
-	if err != nil {
-		return err
-	}
 	if err := kept.Keep(c.Profile, profile); err != nil {
 		return err
 	}
-	fmt.Fprintf(t.stdout, "Logged in to %s as %s, account %s, Region %s: profile %s.\n", profile.Endpoint, profile.KeyID, at.Account, at.Region, c.Profile)
+	who := profile.KeyID
+	if profile.Session.Token != "" {
+		who = printable(profile.Session.Person)
+	}
+	fmt.Fprintf(t.stdout, "Logged in to %s as %s, account %s, Region %s: profile %s.\n", profile.Endpoint, who, at.Account, at.Region, c.Profile)
+	if ends := profile.Session.Ends; !ends.IsZero() {
+		fmt.Fprintf(t.stdout, "The session ends at %s.\n", ends.Local().Format("2006-01-02 15:04 MST"))
+	}
 	fmt.Fprintf(t.stderr, "For the AWS CLI: export AWS_CONFIG_FILE=%s AWS_PROFILE=%s\n", kept.File(c.Profile), c.Profile)
 	return nil
 }
+
+// profile is what is to be kept, as far as the flags say it, and the profile that is there
+// already where no URL is given.
+func (c *loginCommand) profile(ctx context.Context, kept client.Profiles) (p client.Profile, err error) {
+	if c.URL == "" {
+		p, err = kept.Kept(ctx, c.Profile)
+		if errors.Is(err, fs.ErrNotExist) {
+			return p, fmt.Errorf("there is no profile %s: give the URL of a server's API", c.Profile)
+		}
+		if err != nil {
+			return p, err
+		}
+	} else {
+		p.Endpoint = strings.TrimSuffix(c.URL, "/")
+	}
+	if err := client.CheckEndpoint(p.Endpoint); err != nil {
+		return p, err
+	}
+	p.Region = cmp.Or(c.Region, p.Region, "us-east-1")
+	if ca := c.authority(p); ca != "" {
+		if p.CA, err = os.ReadFile(ca); err != nil {
+			return p, fmt.Errorf("read the authorities to trust: %w", err)
+		}
+	}
+	return p, nil
+}
+
+// authority is the file of those to trust, empty where the profile has them or none are
+// named.
+func (c *loginCommand) authority(p client.Profile) string {
+	if len(p.CA) > 0 {
+		return c.CA
+	}
+	return cmp.Or(c.CA, os.Getenv("AWS_CA_BUNDLE"))
+}
+
+// identify finds who logs in: by the access key that is given, or by signing in, which is
+// also what whoever has no key does.
+func (c *loginCommand) identify(ctx context.Context, t *terminal, p *client.Profile) error {
+	again := c.Key == "" && p.Session.Token != ""
+	p.Session = client.Session{}
+	if c.SSO || again {
+		return signIn(ctx, t, p)
+	}
+	var err error
+	if p.KeyID, p.Secret, err = c.key(); !errors.Is(err, errNoKey) {
+		return err
+	}
+	offered, none := offer(ctx, *p)
+	if noOffer(none) {
+		return err
+	}
+	if none != nil {
+		return none
+	}
+	return offered.signIn(ctx, t, p)
+}
+
+var errNoKey = errors.New("no access key: give --key FILE, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
 
 // key is the access key that is given.
 func (c *loginCommand) key() (id, secret string, err error) {
 	if c.Key == "" {
 		if id, secret = os.Getenv("AWS_ACCESS_KEY_ID"), os.Getenv("AWS_SECRET_ACCESS_KEY"); id == "" || secret == "" {
-			return "", "", errors.New("no access key: give --key FILE, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
+			return "", "", errNoKey
 		}
 		return id, secret, nil
 	}
@@ -115,6 +182,7 @@ type logoutCommand struct{ profileFlag }
 // Help implements kong.HelpProvider.
 func (logoutCommand) Help() string {
 	return `Removes a profile from this machine. The access key goes on: fescue keys revoke ends it.
+A session that login --sso began is good until its end, for whoever kept a copy.
 
 Examples:
   fescue logout

@@ -134,6 +134,15 @@ type serverCommand struct {
 	Throttle      map[string]float64 `placeholder:"OPERATION=RATE;..." help:"Calls a second that each access key, with its temporary ones, may make of an operation, for example '*=30;CreateDeployment=20', which were AWS's. Default: no limit."`
 	Refusals      float64            `default:"50" help:"Refusals a second that each access key, with its temporary ones, or address whose requests prove none, is answered before it is asked to come slower; ten times as many may come at once; 0 is any number."`
 
+	OIDCIssuer           string   `name:"oidc-issuer" placeholder:"URL" help:"Provider of OpenID Connect at which people sign in to the console and to terminals, for example https://id.example.com/realms/plant. It need not be up at the start."`
+	OIDCClientID         string   `name:"oidc-client-id" placeholder:"ID" help:"What the provider knows this server by."`
+	OIDCClientSecretFile string   `name:"oidc-client-secret-file" type:"existingfile" help:"File of the secret that proves it, in place of FESCUE_OIDC_CLIENT_SECRET. Default: none, for a public client."`
+	OIDCDeviceClientID   string   `name:"oidc-device-client-id" placeholder:"ID" help:"Public client that fescue login signs in by, with device codes. Default: --oidc-client-id."`
+	OIDCClaim            string   `name:"oidc-claim" default:"groups" help:"Claim of the ID token that decides what somebody may do; one within another as realm_access.roles."`
+	OIDCKey              []string `name:"oidc-key" sep:"none" placeholder:"VALUE=ACCESSKEYID" help:"Give those whose claim has the value the rights of an access key, for example operators=AKIAEXAMPLE; may be repeated, the first that fits counts."`
+	OIDCScope            []string `name:"oidc-scope" placeholder:"SCOPE" help:"Scope to ask for beside openid and, as far as the provider lists them, profile, email and one named like the claim; may be repeated."`
+	OIDCCA               string   `name:"oidc-ca" type:"existingfile" help:"PEM file of the authorities that certify the provider. Default: the machine's."`
+
 	EventURL        []string      `name:"event-url" sep:"none" placeholder:"URL" help:"Webhook that receives every change of a deployment's status; may be repeated. FESCUE_EVENT_SECRET signs what is sent."`
 	EventSecretFile string        `type:"existingfile" help:"File of the secret that signs events, in place of FESCUE_EVENT_SECRET."`
 	EventRetention  time.Duration `default:"72h" help:"How long events are kept that cannot be delivered."`
@@ -177,6 +186,10 @@ func (c *serverCommand) options(logger *slog.Logger) (cloud.Options, error) {
 		}
 		eventSecret = bytes.TrimRight(data, "\r\n")
 	}
+	signIn, err := c.singleSignOn()
+	if err != nil {
+		return cloud.Options{}, err
+	}
 	jobs, err := sageMakerModels(c.SageMakerModel)
 	if err != nil {
 		return cloud.Options{}, err
@@ -187,6 +200,7 @@ func (c *serverCommand) options(logger *slog.Logger) (cloud.Options, error) {
 		PublicDevicePort: c.PublicPorts.DevicePort, PublicMQTTPort: c.PublicPorts.MQTTPort, ProxyProtocol: c.ProxyProtocol,
 		BasePath: c.BasePath, NoConsole: !c.Console,
 		APICertFile: c.TLSCert, APIKeyFile: c.TLSKey,
+		SingleSignOn:   signIn,
 		DeviceCertFile: c.DeviceTLSCert, DeviceKeyFile: c.DeviceTLSKey, InsecureHTTP: c.InsecureHTTP,
 		AccessKeyID: os.Getenv("FESCUE_ACCESS_KEY_ID"), SecretAccessKey: os.Getenv("FESCUE_SECRET_ACCESS_KEY"),
 		MasterKeyFile: os.Getenv("FESCUE_MASTER_KEY_FILE"), RequireServiceRole: c.ServiceRole,
@@ -195,6 +209,22 @@ func (c *serverCommand) options(logger *slog.Logger) (cloud.Options, error) {
 		Forwards: c.Forward, ForwardSpace: int64(c.ForwardSpace) << 20,
 		Drain: c.Drain, BulkRate: c.BulkRate, LogSpace: int64(c.LogSpace) << 20, Quotas: c.Quota, SageMakerModels: jobs, MQTTQuotas: c.MQTTQuota,
 		Logger: logger,
+	}, nil
+}
+
+// singleSignOn is the provider at which people sign in.
+func (c *serverCommand) singleSignOn() (cloud.SingleSignOn, error) {
+	secret := os.Getenv("FESCUE_OIDC_CLIENT_SECRET")
+	if c.OIDCClientSecretFile != "" {
+		data, err := os.ReadFile(c.OIDCClientSecretFile)
+		if err != nil {
+			return cloud.SingleSignOn{}, fmt.Errorf("read --oidc-client-secret-file: %w", err)
+		}
+		secret = strings.TrimRight(string(data), "\r\n")
+	}
+	return cloud.SingleSignOn{
+		Issuer: c.OIDCIssuer, ClientID: c.OIDCClientID, ClientSecret: secret, DeviceClientID: c.OIDCDeviceClientID,
+		Claim: c.OIDCClaim, Keys: c.OIDCKey, Scopes: c.OIDCScope, CAFile: c.OIDCCA,
 	}, nil
 }
 

@@ -99,6 +99,10 @@ func (a *API) createAccessKey(ctx context.Context, r *restjson.Request, in Acces
 	if err := lasting(r); err != nil {
 		return out, err
 	}
+	if r.Caller.Person != "" {
+		return out, refuse(http.StatusForbidden, "AccessDeniedException",
+			"Cannot call %s as %s, who signed in for a while: what is made would last. Use an access key that lasts, or fescue keys create on the server's data folder.", r.Operation, r.Caller.Person)
+	}
 	if in.Name != strings.TrimSpace(in.Name) || in.Name == "" || utf8.RuneCountInString(in.Name) > maxKeyName || strings.ContainsFunc(in.Name, unicode.IsControl) {
 		return out, refuse(http.StatusBadRequest, badRequest, "Name must have 1 to %d letters, and say what the key is for.", maxKeyName)
 	}

@@ -25,14 +25,16 @@ type AuditRecord struct {
 	RequestID   string `json:"RequestId"`
 	AccessKeyID string `json:"AccessKeyId,omitempty"`
 	KeyName     string
-	Account     string
-	Region      string `json:",omitempty"`
-	SourceIP    string `json:"SourceIp,omitempty"`
-	Service     string
-	Operation   string
-	Resource    string
-	Status      int
-	ErrorCode   string `json:",omitempty"`
+	// Person is who had signed in, where it was not whoever has the key.
+	Person    string `json:",omitempty"`
+	Account   string
+	Region    string `json:",omitempty"`
+	SourceIP  string `json:"SourceIp,omitempty"`
+	Service   string
+	Operation string
+	Resource  string
+	Status    int
+	ErrorCode string `json:",omitempty"`
 	// Repeats is how many calls a record stands for that were denied alike, after
 	// one that has its own.
 	Repeats int `json:",omitempty"`
@@ -84,7 +86,7 @@ func (a *API) listAuditRecords(ctx context.Context, r *restjson.Request, _ nothi
 	answer.Records = make([]AuditRecord, 0, len(list))
 	for _, rec := range list {
 		answer.Records = append(answer.Records, AuditRecord{
-			Time: fescue.Timestamp(rec.At), RequestID: rec.ID, AccessKeyID: rec.KeyID, KeyName: rec.KeyName,
+			Time: fescue.Timestamp(rec.At), RequestID: rec.ID, AccessKeyID: rec.KeyID, KeyName: rec.KeyName, Person: rec.Person,
 			Account: rec.Partition.Account, Region: rec.Partition.Region, SourceIP: rec.Source,
 			Service: rec.Service, Operation: rec.Operation, Resource: rec.Resource, Status: rec.Status, ErrorCode: rec.Code, Repeats: rec.Repeats,
 		})

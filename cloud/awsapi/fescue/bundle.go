@@ -42,7 +42,7 @@ func (a *API) bundleDeployment(ctx context.Context, r *restjson.Request, _ nothi
 	if err != nil {
 		return out, err
 	}
-	c, err := a.o.Deployments.Carry(ctx, r.Partition, group, id, "access key "+r.KeyID)
+	c, err := a.o.Deployments.Carry(ctx, r.Partition, group, id, by(r))
 	switch {
 	case errors.Is(err, fescue.ErrTransition):
 		return out, refuse(http.StatusConflict, conflict, "Deployment '%s' is being built; try again when it is InProgress.", id)

@@ -12,7 +12,7 @@ import (
 
 // Passes make and end what the console knows callers by.
 type Passes interface {
-	IssuePass(ctx context.Context, keyID string, use identity.Use, life time.Duration) (pass string, ends time.Time, err error)
+	IssuePass(ctx context.Context, keyID, person string, use identity.Use, life time.Duration) (pass string, ends time.Time, err error)
 	EndPass(ctx context.Context, use identity.Use, pass string) error
 }
 
@@ -51,9 +51,13 @@ func (a *API) pass(ctx context.Context, r *restjson.Request, use identity.Use, l
 	if a.o.Passes == nil {
 		return "", time.Time{}, noConsole
 	}
-	pass, ends, err := a.o.Passes.IssuePass(ctx, r.KeyID, use, life)
+	pass, ends, err := a.o.Passes.IssuePass(ctx, r.KeyID, r.Caller.Person, use, life)
 	if errors.Is(err, identity.ErrTemporaryKey) {
-		err = refuse(http.StatusForbidden, "AccessDeniedException", "Cannot call %s with temporary credentials: sign in with the access key that they are from.", r.Operation)
+		remedy := "sign in with the access key that they are from"
+		if r.Caller.Person != "" {
+			remedy = "open the console, and sign in there"
+		}
+		err = refuse(http.StatusForbidden, "AccessDeniedException", "Cannot call %s with temporary credentials: %s.", r.Operation, remedy)
 	}
 	return pass, ends, err
 }

@@ -97,7 +97,7 @@ func (a *API) cancelDeployment(ctx context.Context, r *restjson.Request, in Canc
 	if err != nil {
 		return out, err
 	}
-	d, err := a.o.Deployments.Cancel(ctx, r.Partition, group, id, in.Force, "access key "+r.KeyID)
+	d, err := a.o.Deployments.Cancel(ctx, r.Partition, group, id, in.Force, by(r))
 	switch {
 	case errors.Is(err, fescue.ErrNotFound):
 		return out, unknownDeployment(r)

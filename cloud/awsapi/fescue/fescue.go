@@ -51,6 +51,10 @@ type Options struct {
 	SigningKeys SigningKeys
 	// Passes are for the console; nil on a server without one.
 	Passes Passes
+	// Terminals gives sessions to those who sign in from a terminal, and Provider knows
+	// them; it is nil on a server without a provider of identities.
+	Terminals Terminals
+	Provider  Provider
 	// Lent are operations of AWS's services in everything but that the original has
 	// none such: those services give them.
 	Lent   []restjson.Operation
@@ -216,7 +220,16 @@ func (a *API) Described() []Operation {
 		row("CreateConsoleLink", http.MethodPost, "console/links", "Makes a link that signs in to the console once, as the access key that asks for it.", onAll, a.createConsoleLink),
 		row("CreateConsoleSession", http.MethodPost, "console/sessions", "Begins a session of the console, as the access key that asks for it; signing in calls it.", onAll, a.createConsoleSession),
 		row("EndConsoleSession", http.MethodPost, "console/sessions/end", "Ends a session of the console; signing out calls it.", onAll, a.endConsoleSession),
+		row("CreateTerminalSession", http.MethodPost, "terminal/sessions", "Makes a temporary key for a terminal, as the access key that asks for it; SignIn calls it.", onAll, a.createTerminalSession),
 	}
+}
+
+// by is who calls, for what a timeline says of it.
+func by(r *restjson.Request) string {
+	if r.Caller.Person != "" {
+		return r.Caller.Person + " with access key " + r.KeyID
+	}
+	return "access key " + r.KeyID
 }
 
 // What operations act on.

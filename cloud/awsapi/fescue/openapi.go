@@ -13,7 +13,7 @@ import (
 // languages. Those that are lent are described by the services that they belong to.
 func (a *API) OpenAPI() ([]byte, error) {
 	paths := make(object)
-	for _, op := range a.Described() {
+	for _, op := range append(a.Described(), unsigned...) {
 		described := object{
 			"operationId": op.Name, "summary": op.Summary, "parameters": parameters(op),
 			"responses": object{
@@ -35,7 +35,7 @@ func (a *API) OpenAPI() ([]byte, error) {
 		"openapi": "3.1.0",
 		"info": object{
 			"title": "Fescue's own operations", "version": "1",
-			"description": "Requests are signed with AWS Signature Version 4 for greengrass.",
+			"description": "Requests are signed with AWS Signature Version 4 for greengrass, but for DescribeSignIn and SignIn.",
 		},
 		"paths": paths,
 	}, "", "  ")
