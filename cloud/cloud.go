@@ -23,6 +23,7 @@ import (
 	"github.com/fescue-edge/fescue/cloud/edge"
 	"github.com/fescue-edge/fescue/cloud/events"
 	"github.com/fescue-edge/fescue/cloud/forward"
+	"github.com/fescue-edge/fescue/cloud/history"
 	"github.com/fescue-edge/fescue/cloud/identity"
 	"github.com/fescue-edge/fescue/cloud/jobs"
 	"github.com/fescue-edge/fescue/cloud/mqttfront"
@@ -52,13 +53,15 @@ type Server struct {
 	documents policy.Documents
 	// retention removes what is old.
 	retention *retention.Sweeper
-	buckets   *buckets.Service
-	bulk      *bulk.Service
-	keys      *identity.Keys
-	audit     *audit.Service
-	metrics   *metrics
-	master    *pki.MasterKey
-	ring      keyring
+	// history takes samples for the console's plots.
+	history *history.Service
+	buckets *buckets.Service
+	bulk    *bulk.Service
+	keys    *identity.Keys
+	audit   *audit.Service
+	metrics *metrics
+	master  *pki.MasterKey
+	ring    keyring
 
 	api, device, mqtt *inbound.Listener
 	ops               *inbound.Listener         // nil without an address for operators

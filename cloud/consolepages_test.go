@@ -8,11 +8,14 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"math/big"
 	"net/http"
 	"net/url"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"sync/atomic"
@@ -30,7 +33,10 @@ import (
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud"
+	"github.com/fescue-edge/fescue/cloud/cores"
+	"github.com/fescue-edge/fescue/cloud/history"
 	"github.com/fescue-edge/fescue/cloud/identity"
+	"github.com/fescue-edge/fescue/cloud/store"
 	"github.com/fescue-edge/fescue/corelink"
 	"github.com/fescue-edge/fescue/testkit"
 	"github.com/fescue-edge/fescue/testkit/archive"
@@ -557,4 +563,57 @@ func TestConsoleMessages(t *testing.T) {
 			t.Fatal(e)
 		}
 	}
+}
+
+func TestConsoleOverview(t *testing.T) {
+	t.Parallel()
+	s, ctx := start(t, options(t.TempDir())), t.Context()
+	db, err := store.Open(ctx, filepath.Join(s.dir, "fescue.db"), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	reader := s.signedIn(t, identity.Grant{Access: "reader"})
+	reader.get(firstPage).lacks(t, "How it went")
+	now, p := time.Now(), fescue.Partition{AWS: "aws", Account: account, Region: "us-east-1"}
+	for _, seen := range []cores.Seen{
+		{Partition: p, Thing: "Here", Core: true, LastSeen: cores.LastSeen{SeenAt: now}},
+		{Partition: p, Thing: "Gone", Core: true, LastSeen: cores.LastSeen{SeenAt: now, GoneAt: now.Add(time.Millisecond)}},
+		{Partition: fescue.Partition{AWS: "aws", Account: "210987654321", Region: "us-east-1"}, Thing: "Other", Core: true, LastSeen: cores.LastSeen{SeenAt: now}},
+	} {
+		if err := db.Cores().See(ctx, []cores.Seen{seen}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	page := reader.get(firstPage)
+	page.is(t, http.StatusOK, firstPage, "How it went", "Connected cores", "None were counted yet", "Deployments that ended", "Requests a second", "How long they took")
+	page.lacks(t, "<svg")
+	at := now.Add(-time.Hour).Truncate(history.Bucket)
+	if err := errors.Join(db.History().Sample(ctx, at, now), db.History().AddRequests(ctx, at, history.Latencies{1: 3000})); err != nil {
+		t.Fatal(err)
+	}
+	for _, query := range []string{"", "?period=Week", "?period=" + url.QueryEscape(hostile)} {
+		page := reader.get(firstPage + query)
+		page.is(t, http.StatusOK, firstPage+query, "At the least 1 of 2, from", "At the most", "Half within 0.5 ms", `class="area connected"`)
+		if got := strings.Count(page.raw, `role="img"`); got != 3 || strings.Contains(page.raw, "<img src=x") {
+			t.Errorf("%d pictures\n%s", got, page.raw)
+		}
+	}
+	s.unbuildable(t, "Mill", "north")
+	s.signedIn(t, identity.Grant{Access: "deployer", Limit: identity.Limit{GroupTag: "site=north"}}).get(firstPage).lacks(t, "How it went", "<svg")
+	other := s.browser(t)
+	other.signIn(s.keyOf("210987654321", admin)).is(t, http.StatusOK, firstPage)
+	page = other.get(firstPage)
+	page.is(t, http.StatusOK, firstPage, "How it went", "At the least 1 of 1, from")
+	page.lacks(t, "Requests a second")
+	// What ended is there at once.
+	b := s.signedIn(t, admin)
+	g := s.unbuildable(t, "Saw", "south")
+	b.post(firstPage+"groups/"+*g.Id+"/deploy", "type", "NewDeployment", "version", *g.LatestVersion, "token", fescue.NewID())
+	testkit.Eventually(t, "the plot has the deployment", func() error {
+		if page := b.get(firstPage); !strings.Contains(page.text, "1 in Failure.") || !strings.Contains(page.raw, `<rect class="bad"`) {
+			return errors.New(page.text)
+		}
+		return nil
+	})
 }

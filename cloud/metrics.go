@@ -21,6 +21,8 @@ type metrics struct {
 	seconds  *prometheus.HistogramVec
 	// ended counts deployments by type, end and code.
 	ended *prometheus.CounterVec
+	// observe is told how long each request took.
+	observe func(took time.Duration)
 }
 
 func newMetrics() *metrics {
@@ -45,6 +47,7 @@ func newMetrics() *metrics {
 func (m *metrics) ObserveRequest(service, operation string, status int, took time.Duration) {
 	m.requests.WithLabelValues(service, operation, strconv.Itoa(status)).Inc()
 	m.seconds.WithLabelValues(service).Observe(took.Seconds())
+	m.observe(took)
 }
 
 // frontCounts are the MQTT front's counts; those without _total go up and down.

@@ -36,6 +36,7 @@ import (
 	"github.com/fescue-edge/fescue/cloud/forward"
 	"github.com/fescue-edge/fescue/cloud/functions"
 	"github.com/fescue-edge/fescue/cloud/groupca"
+	"github.com/fescue-edge/fescue/cloud/history"
 	"github.com/fescue-edge/fescue/cloud/identity"
 	"github.com/fescue-edge/fescue/cloud/logs"
 	"github.com/fescue-edge/fescue/cloud/models"
@@ -80,6 +81,8 @@ func (s *Server) wire(ctx context.Context) error {
 	}
 	shadowService := s.serveShadows()
 	s.retention = retention.New(retention.Options{Store: s.db.Retention(), Leases: s.db.Leases(), Ages: o.Retention, Now: o.Now, Logger: o.Logger})
+	s.history = history.New(history.Options{Store: s.db.History(), Leases: s.db.Leases(), Now: o.Now, Logger: o.Logger})
+	s.metrics.observe = s.history.Observe
 	s.jobs = s.serveJobs(things)
 	code := functions.New(functions.Options{Store: s.db.Functions(), Code: blobs, Now: o.Now})
 	s.buckets = buckets.New(buckets.Options{
@@ -149,7 +152,7 @@ func (s *Server) wire(ctx context.Context) error {
 	}
 	ownAPI := ownapi.New(ownapi.Options{
 		Definitions: groups, Deployments: s.engine, Fleet: cores.Fleet{Store: s.db.Cores(), Presence: s.presence},
-		Audit: s.audit, Operator: operator{s}, Listener: s.front, Logs: coreLogs, Certificates: things, Functions: code, AccessKeys: s.keys, Artifacts: blobs, SigningKeys: keys, Passes: passes,
+		Audit: s.audit, Operator: operator{s}, Listener: s.front, Logs: coreLogs, Certificates: things, Functions: code, AccessKeys: s.keys, History: s.history, Artifacts: blobs, SigningKeys: keys, Passes: passes,
 		Terminals: s.keys, Provider: terminals, Lent: []restjson.Operation{greengrassAPI.Restore(), lambdaAPI.Restore()}, Now: o.Now, Logger: o.Logger,
 	})
 	api := awsapi.New(awsapi.Options{

@@ -4,6 +4,7 @@ package test
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"fmt"
 	"net/url"
@@ -14,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/greengrass"
@@ -371,6 +373,16 @@ func TestConsole(t *testing.T) {
 		b.sees(t, "#failed", "FUNCTION_NOT_FOUND_ERROR")
 		b.fits(t, "overview")
 	})
+	t.Run("how it went", func(t *testing.T) {
+		s.sample(t)
+		b.visit(t, "/")
+		b.sees(t, "#history", "Connected cores", "At the least 700 of 1,000, from", "in Success", "Requests a second", "How long they took")
+		b.fits(t, "overview-day")
+		b.clicks(t, "Last week")
+		b.sees(t, "#history [aria-current]", "Last week")
+		b.sees(t, "#history", "7 days ago", "At the least 700 of 1,000, from")
+		b.fits(t, "overview-week")
+	})
 	t.Run("cancel one that waits", func(t *testing.T) {
 		g.process.Kill()
 		b.visit(t, "/groups/"+group+"/deploy?version="+version)
@@ -418,4 +430,37 @@ func TestConsole(t *testing.T) {
 		runProgram(t, "keys", "revoke", "--data", s.data, key.AccessKeyID)
 		b.sees(t, ".gate .note", "Your session has ended.") // by itself
 	})
+}
+
+// sample writes a day of samples, with a gap, beside the running server.
+func (s *server) sample(t *testing.T) {
+	t.Helper()
+	db, err := sql.Open("sqlite", filepath.Join(s.data, "fescue.db")+"?_pragma=busy_timeout(10000)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	const bucket = 5 * time.Minute
+	now := time.Now().Truncate(bucket)
+	for i := 287; i > 0; i-- {
+		at := now.Add(-time.Duration(i) * bucket).UnixMilli()
+		if i > 100 && i < 130 {
+			continue // the server was off
+		}
+		connected, succeeded, failed, cancelled := 1000-i%7, 40+i%30, i%11/10*9, i%13/12*5
+		if i > 40 && i < 50 {
+			connected, failed = 700, 60
+		}
+		if _, err := db.Exec(`
+			INSERT INTO fleet_sample (partition, at, cores, connected, succeeded, failed, cancelled) VALUES ($1, $2, 1000, $3, $4, $5, $6)
+			ON CONFLICT (partition, at) DO UPDATE SET cores = 1000, connected = excluded.connected`,
+			account+"/"+region, at, connected, succeeded, failed, cancelled); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := db.Exec(`
+			INSERT INTO request_sample (at, took_0, took_1, took_2, took_3, took_4, took_5, took_6, took_7, took_8) VALUES ($1, $2, $3, 400, $4, 9, 5, 3, 2, 1)
+			ON CONFLICT (at) DO NOTHING`, at, 1000+5*i, 9000-20*i, 80+i%9*20); err != nil {
+			t.Fatal(err)
+		}
+	}
 }

@@ -24,6 +24,8 @@ type overviewPage struct {
 	// ended and Failed those that failed last.
 	Wrong           []coreRow
 	Running, Failed []ownapi.DeploymentSummary
+	// History is what the plots show.
+	History history
 	// Groups are shown to a key that is limited to some.
 	Groups []ownapi.GroupSummary
 	// Empty reports that there is nothing yet; Endpoint is where to begin.
@@ -70,6 +72,11 @@ func (v *visit) overview() (err error) {
 			return err
 		}
 		p.Empty = len(list.Groups) == 0
+	}
+	if !p.Empty {
+		if p.History, err = v.history(); err != nil {
+			return err
+		}
 	}
 	return v.show("overview", "Overview", p, v.fescueCLI("cores"), v.fescueCLI("deployments"))
 }

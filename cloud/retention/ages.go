@@ -3,6 +3,8 @@ package retention
 import (
 	"fmt"
 	"time"
+
+	"github.com/fescue-edge/fescue/cloud/history"
 )
 
 // Retained names what is kept for a time only.
@@ -20,10 +22,16 @@ const (
 	RetainedAudit Retained = "audit"
 	// RetainedLogs are lines of cores' logs.
 	RetainedLogs Retained = "logs"
+	// FleetHistory and RequestHistory are the samples of package history.
+	FleetHistory   Retained = "fleet history"
+	RequestHistory Retained = "request history"
 )
 
 // Ages are how long things are kept; 0 means for ever.
 type Ages map[Retained]time.Duration
+
+// fixed is what nobody chooses: it goes with the longest period that is shown.
+var fixed = Ages{FleetHistory: history.Kept, RequestHistory: history.Kept}
 
 // Validate refuses ages that contradict each other: a token must not outlive the
 // deployment that it stands for, or a repeated call would find neither.

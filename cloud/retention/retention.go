@@ -25,6 +25,7 @@ type Options struct {
 	Store Store
 	// Leases have one server sweep at a time.
 	Leases lease.Store
+	// Ages are those that can be chosen.
 	Ages   Ages
 	Now    func() time.Time
 	Logger *slog.Logger
@@ -34,7 +35,12 @@ type Options struct {
 type Sweeper struct{ Options }
 
 // New makes a Sweeper.
-func New(o Options) *Sweeper { return &Sweeper{o} }
+func New(o Options) *Sweeper {
+	ages := maps.Clone(fixed)
+	maps.Copy(ages, o.Ages)
+	o.Ages = ages
+	return &Sweeper{o}
+}
 
 // Pace: what an hour brings is removed in pieces that no caller notices.
 const (
@@ -64,7 +70,7 @@ func (s *Sweeper) Sweep(ctx context.Context) {
 			continue
 		}
 		removed, err := s.sweep(ctx, what, s.Now().Add(-age))
-		if removed > 0 {
+		if _, always := fixed[what]; removed > 0 && !always {
 			s.Logger.Info("removed what was older than it is to be kept", "what", what, "rows", removed, "age", age)
 		}
 		if err != nil && ctx.Err() == nil {

@@ -83,6 +83,7 @@ var contracts = map[string]map[string]func(*testing.T, opener){
 	"serverkeys.go":     {"server keys": testServerKeys},
 	"presence.go":       {"presence": testPresence},
 	"fleet.go":          {"fleet": testFleet},
+	"history.go":        {"fleet history": testFleetHistory, "request history": testRequestHistory},
 	"offers.go":         {"own offers": testOwnOffers},
 	"job_executions.go": {"job executions": testJobExecutions, "job executions at once": testJobRace},
 	"jobs.go":           {"jobs": testJobs},

@@ -28,6 +28,8 @@ var expiring = map[retention.Retained]retained{
 	retention.RetainedTokens: {table: "client_token", at: "created_at"},
 	retention.RetainedAudit:  {table: "audit_record", at: "at"},
 	retention.RetainedLogs:   {table: "core_log", at: "at", before: forgetLogs},
+	retention.FleetHistory:   {table: "fleet_sample", at: "at"},
+	retention.RequestHistory: {table: "request_sample", at: "at"},
 	retention.RetainedDeployments: {
 		table: "deployment", at: "updated_at",
 		among: `status IN ('Success', 'Failure')`, gone: deploymentGone,

@@ -46,6 +46,7 @@ type Options struct {
 	Certificates Certificates
 	Functions    Functions
 	AccessKeys   AccessKeys
+	History      History
 	// Artifacts and SigningKeys are for bundles.
 	Artifacts   Artifacts
 	SigningKeys SigningKeys
@@ -158,6 +159,7 @@ func row[In, Out any](name, method, path, summary string, target func(*restjson.
 func (a *API) Described() []Operation {
 	const deployment = "groups/{GroupId}/deployments/{DeploymentId}"
 	status := text("Status", "Building, InProgress, Success or Failure.")
+	over := text("Period", "Day, or Week; Day without it.")
 	return []Operation{
 		row("CancelDeployment", http.MethodPost, deployment+"/cancel",
 			"Ends a deployment that its core has not claimed, asks the core to stop one that it has, or with Force ends it on the control plane's side alone.",
@@ -177,6 +179,8 @@ func (a *API) Described() []Operation {
 			text("State", "Only cores that are connected, offline or wrong: that say that something is, or on which the last deployment failed."),
 		}, paged...)...),
 		row("GetFleetSummary", http.MethodGet, "fleet", "Counts the cores, and those that are connected.", onAll, a.getFleetSummary),
+		row("GetFleetHistory", http.MethodGet, "fleet/history", "Returns how many cores were connected and how deployments ended over the last day or week, as far as servers took samples.",
+			onAll, a.getFleetHistory, over),
 		row("ListGroupsByName", http.MethodGet, "groups", "Lists groups, to a limited key those that it covers.", onAll, a.listGroups,
 			append([]Parameter{text("Contains", "Only groups whose name has this text, in upper or lower case, or whose id it is.")}, paged...)...),
 		row("ListGroupCores", http.MethodGet, "groups/{GroupId}/cores", "Lists the core of one group, as ListCores does.", onGroup, a.listCores, paged...),
@@ -208,6 +212,8 @@ func (a *API) Described() []Operation {
 				text("Order", "OldestFirst or NewestFirst."),
 			}, paged...)...),
 		row("GetMetrics", http.MethodGet, "metrics", "Returns the server's metrics in Prometheus's text format, to its own account.", onAll, a.getMetrics),
+		row("GetRequestHistory", http.MethodGet, "metrics/requests", "Returns how many requests the servers answered and how long they took over the last day or week, to the server's own account.",
+			onAll, a.getRequestHistory, over),
 		row("GetEventDestinations", http.MethodGet, "events", "Returns how the delivery of events stands, to the server's own account.", onAll, a.getEventDestinations),
 		row("Subscribe", http.MethodGet, "messages",
 			"Answers with the messages that come on the topics of a filter, a line of JSON for each, until the caller goes or may no longer read them.",

@@ -19,6 +19,7 @@ import (
 	"github.com/fescue-edge/fescue/cloud/cores"
 	"github.com/fescue-edge/fescue/cloud/definitions"
 	"github.com/fescue-edge/fescue/cloud/deploy"
+	"github.com/fescue-edge/fescue/cloud/history"
 	"github.com/fescue-edge/fescue/cloud/logs"
 	"github.com/fescue-edge/fescue/cloud/store"
 	"github.com/fescue-edge/fescue/cloud/store/storetest"
@@ -58,8 +59,9 @@ func open(t testing.TB) *site {
 	s.logs = logs.New(logs.Options{Store: s.store.Logs(), Cores: s.cores, Now: clock})
 	service := api.New(api.Options{
 		Logs:        s.logs,
-		Definitions: s.definitions, Deployments: s.engine, Now: clock, Logger: logger,
-		Fleet: cores.Fleet{Store: s.store.Cores(), Presence: cores.NewPresence(s.store.Cores(), clock, logger)},
+		Definitions: s.definitions, Deployments: s.engine, Now: clock, Logger: logger, Operator: operator{},
+		History: history.New(history.Options{Store: s.store.History(), Leases: s.store.Leases(), Now: clock, Logger: logger}),
+		Fleet:   cores.Fleet{Store: s.store.Cores(), Presence: cores.NewPresence(s.store.Cores(), clock, logger)},
 	})
 	s.handler = func(p fescue.Partition) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -68,6 +70,12 @@ func open(t testing.TB) *site {
 	}
 	return s
 }
+
+// operator is that of a server that belongs to the account of here.
+type operator struct{ api.Operator }
+
+// Account implements api.Operator.
+func (operator) Account() string { return here.Account }
 
 // owners are the things of groups' cores.
 type owners map[string]string
