@@ -151,7 +151,7 @@ func (s *Server) wire(ctx context.Context) error {
 		terminals, browsers = signIns, signIns
 	}
 	ownAPI := ownapi.New(ownapi.Options{
-		Definitions: groups, Deployments: s.engine, Fleet: cores.Fleet{Store: s.db.Cores(), Presence: s.presence},
+		Definitions: groups, Deployments: s.engine, Fleet: cores.NewFleet(s.db.Cores(), s.presence),
 		Audit: s.audit, Operator: operator{s}, Listener: s.front, Logs: coreLogs, Certificates: things, Functions: code, AccessKeys: s.keys, History: s.history, Artifacts: blobs, SigningKeys: keys, Passes: passes,
 		Terminals: s.keys, Provider: terminals, Lent: []restjson.Operation{greengrassAPI.Restore(), lambdaAPI.Restore()}, Now: o.Now, Logger: o.Logger,
 	})

@@ -2,9 +2,11 @@ package cores
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/keyed"
 )
 
 // Core is what is known of a core that spoke, or for which something was deployed.
@@ -60,27 +62,66 @@ type Filter struct {
 
 // Fleet lists all cores.
 type Fleet struct {
-	Store    FleetStore
-	Presence *Presence
+	store    FleetStore
+	presence *Presence
+
+	counting keyed.Mutex[fescue.Partition]
+	mu       sync.Mutex
+	counted  map[fescue.Partition]count
+}
+
+// count is how many cores there are, which is good until a time.
+type count struct {
+	until         time.Time
+	known, online int
+}
+
+// NewFleet makes a Fleet.
+func NewFleet(store FleetStore, presence *Presence) *Fleet {
+	return &Fleet{store: store, presence: presence, counted: make(map[fescue.Partition]count)}
 }
 
 // Cores lists a partition's cores by name, each as of now, those that the filter lets
 // through. A page's key is the name of a thing.
-func (f Fleet) Cores(ctx context.Context, p fescue.Partition, by Filter, page fescue.Page) ([]Core, error) {
+func (f *Fleet) Cores(ctx context.Context, p fescue.Partition, by Filter, page fescue.Page) ([]Core, error) {
 	if by.State != "" {
-		by.Now = f.Presence.now()
+		by.Now = f.presence.now()
 	}
-	list, err := f.Store.Cores(ctx, p, by, page)
+	list, err := f.store.Cores(ctx, p, by, page)
 	if err != nil {
 		return nil, err
 	}
 	for i := range list {
-		list[i].LastSeen = f.Presence.fresh(p, list[i].Thing, list[i].LastSeen)
+		list[i].LastSeen = f.presence.fresh(p, list[i].Thing, list[i].LastSeen)
 	}
 	return list, nil
 }
 
-// Count counts a partition's cores, and those of them that are online.
-func (f Fleet) Count(ctx context.Context, p fescue.Partition) (known, online int, err error) {
-	return f.Store.CountFleet(ctx, p, f.Presence.now())
+// A count reads every core, and whoever has a page open that shows it asks again and again:
+// it is good for countFor times as long as it took, and no longer than countMost.
+const (
+	countFor  = 20
+	countMost = time.Second
+)
+
+// Count counts a partition's cores, and those of them that are online, as of a second ago
+// or later.
+func (f *Fleet) Count(ctx context.Context, p fescue.Partition) (known, online int, err error) {
+	defer f.counting.Lock(p)()
+	f.mu.Lock()
+	c := f.counted[p]
+	f.mu.Unlock()
+	begin := time.Now()
+	if begin.Before(c.until) {
+		return c.known, c.online, nil
+	}
+	if c.known, c.online, err = f.store.CountFleet(ctx, p, f.presence.now()); err != nil {
+		return 0, 0, err
+	}
+	end := time.Now()
+	c.until = end.Add(min(countFor*end.Sub(begin), countMost))
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.counted[p] = c
+	return c.known, c.online, nil
 }

@@ -24,6 +24,10 @@ const selectCores = `
 		SELECT id FROM deployment WHERE partition = c.partition AND core_thing = c.thing ORDER BY epoch DESC LIMIT 1)
 	WHERE c.partition = $1`
 
+// hasText lets through the cores that a pattern, $3, finds; an empty one all.
+const hasText = `
+	AND (CAST($3 AS TEXT) = '' OR lower(c.thing) LIKE $3 ESCAPE '!' OR lower(g.name) LIKE $3 ESCAPE '!' OR c.address LIKE $3 ESCAPE '!')`
+
 // Cores implements cores.FleetStore.
 func (s Cores) Cores(ctx context.Context, p fescue.Partition, f cores.Filter, page fescue.Page) ([]cores.Core, error) {
 	var list []cores.Core
@@ -33,15 +37,17 @@ func (s Cores) Cores(ctx context.Context, p fescue.Partition, f cores.Filter, pa
 		list, err = all(ctx, s.db.read, scanCore, selectCores+` AND c.group_id = $2 AND c.thing > $3 ORDER BY c.thing LIMIT $4`, p.Key(), f.Group, page.After, page.Limit)
 	case f == cores.Filter{}:
 		list, err = all(ctx, s.db.read, scanCore, selectCores+` AND c.thing > $2 ORDER BY c.thing LIMIT $3`, p.Key(), page.After, page.Limit)
-	default: // what is wrong is found from the failures, which are fewer than cores whose last deployment is to be looked up
-		list, err = all(ctx, s.db.read, scanCore, selectCores+` AND c.thing > $2
-			AND (CAST($3 AS TEXT) = '' OR lower(c.thing) LIKE $3 ESCAPE '!' OR lower(g.name) LIKE $3 ESCAPE '!' OR c.address LIKE $3 ESCAPE '!')
+	case f.State == cores.Wrong: // they are few: found over the indexes of findings and of failures, which || keeps to
+		list, err = all(ctx, s.db.read, scanCore, selectCores+hasText+` AND c.thing IN (
+				SELECT thing FROM core WHERE partition = $1 AND thing > $2 AND replace(info_json, '"findings":[', '') <> info_json
+				UNION SELECT core_thing FROM deployment d WHERE d.partition = $1 AND d.status = 'Failure' AND d.core_thing || '' > $2 AND NOT EXISTS (
+					SELECT 1 FROM deployment WHERE partition = d.partition AND core_thing = d.core_thing AND epoch > d.epoch))
+			ORDER BY c.thing LIMIT $4`, p.Key(), page.After, pattern(f.Text), page.Limit)
+	default:
+		list, err = all(ctx, s.db.read, scanCore, selectCores+` AND c.thing > $2`+hasText+`
 			AND CASE CAST($4 AS TEXT)
 				WHEN 'connected' THEN c.gone_at <= c.seen_at AND c.seen_at > $5
 				WHEN 'offline' THEN c.gone_at > c.seen_at OR c.seen_at <= $5
-				WHEN 'wrong' THEN replace(c.info_json, '"findings":[', '') <> c.info_json OR c.thing IN (
-					SELECT core_thing FROM deployment d WHERE d.partition = $1 AND d.status = 'Failure' AND NOT EXISTS (
-						SELECT 1 FROM deployment WHERE partition = d.partition AND core_thing = d.core_thing AND epoch > d.epoch))
 				ELSE TRUE END
 			ORDER BY c.thing LIMIT $6`, p.Key(), page.After, pattern(f.Text), f.State, millis(f.Now.Add(-cores.OnlineWindow)), page.Limit)
 	}

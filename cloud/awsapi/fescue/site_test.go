@@ -61,7 +61,7 @@ func open(t testing.TB) *site {
 		Logs:        s.logs,
 		Definitions: s.definitions, Deployments: s.engine, Now: clock, Logger: logger, Operator: operator{},
 		History: history.New(history.Options{Store: s.store.History(), Leases: s.store.Leases(), Now: clock, Logger: logger}),
-		Fleet:   cores.Fleet{Store: s.store.Cores(), Presence: cores.NewPresence(s.store.Cores(), clock, logger)},
+		Fleet:   cores.NewFleet(s.store.Cores(), cores.NewPresence(s.store.Cores(), clock, logger)),
 	})
 	s.handler = func(p fescue.Partition) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
