@@ -85,9 +85,19 @@ func BenchmarkShadowsAfterACut(b *testing.B) {
 	service := shadows.New(shadows.Options{Store: db.Shadows(), Now: time.Now, Publish: func(shadow.Message) {}, Logger: quiet})
 	cloud := &distantCloud{Cloud: corelink.Shadows{Client: client, Core: core.thing, Timeout: patience}}
 	cloud.out.Store(true)
-	back := make(chan struct{})
+	down, back := make(chan struct{}, 1), make(chan struct{})
 	syncer := shadows.NewSyncer(shadows.SyncOptions{
-		Service: service, Cloud: cloud, Logger: quiet, Reach: cloud.reach, Notified: func() bool { return true },
+		Service: service, Cloud: cloud, Logger: quiet, Notified: func() bool { return true },
+		Reach: func(ctx context.Context) error {
+			err := cloud.reach(ctx)
+			if err != nil {
+				select {
+				case down <- struct{}{}:
+				default:
+				}
+			}
+			return err
+		},
 		Reached: func() { back <- struct{}{} }, Times: shadows.Times{Probe: 10 * time.Millisecond},
 	})
 	var names []string
@@ -110,6 +120,7 @@ func BenchmarkShadowsAfterACut(b *testing.B) {
 		round++
 		cloud.out.Store(true)
 		syncer.Line()
+		<-down
 		for _, thing := range names[:changed] {
 			u, err := shadow.ParseUpdate(fmt.Appendf(nil, `{"state":{"reported":{"round":%d,"text":"what a device says of itself"}}}`, round), shadow.CoreLimits)
 			if err == nil {
@@ -122,6 +133,10 @@ func BenchmarkShadowsAfterACut(b *testing.B) {
 		began := time.Now()
 		cloud.out.Store(false)
 		<-back
+		select {
+		case <-down: // it was said again and again
+		default:
+		}
 		return time.Since(began)
 	}
 	cut(things) // for the first time
