@@ -162,12 +162,13 @@ func TestLargeBodyOnASmallDisk(t *testing.T) {
 	// What is on its way counts: this one has a place for 120 MB twice.
 	c := s.begin(upload{"s3", "PUT", "/code/k", s.key, 120 * mb, true})
 	c.Write(make([]byte, 2*mb))
+	// One that would have a place before that is taken would be waited for: this has none.
 	testkit.Until(t, "a place is taken", func() bool {
-		status, text := s.answer(s.begin(upload{"s3", "PUT", "/code/l", s.key, 30 * mb, true}))
+		status, text := s.answer(s.begin(upload{"s3", "PUT", "/code/l", s.key, 140 * mb, true}))
 		if status != 503 {
 			t.Errorf("%d %s", status, text)
 		}
-		return strings.Contains(text, fmt.Sprintf("takes up to %d MB", 2*30+2*120-2))
+		return strings.Contains(text, fmt.Sprintf("takes up to %d MB", 2*140+2*120-2))
 	})
 	if _, err := s.greengrass("us-east-1", s.key).CreateGroup(t.Context(), &greengrass.CreateGroupInput{Name: aws.String("g")}); err != nil {
 		t.Errorf("what is small: %v", err)

@@ -27,3 +27,15 @@ func AtOnce(ctx context.Context, interval time.Duration, do func()) {
 	do()
 	Every(ctx, interval, do)
 }
+
+// Sleep waits for a time and reports whether it has passed: false when ctx ended before.
+func Sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}

@@ -109,25 +109,13 @@ func (s *Service) Run(ctx context.Context) {
 
 // count takes a sample soon, and then in the middle of each bucket.
 func (s *Service) count(ctx context.Context) {
-	for pause := settle; sleep(ctx, pause); {
+	for pause := settle; periodic.Sleep(ctx, pause); {
 		now := s.Now()
 		at := now.Truncate(Bucket)
 		if err := s.Store.Sample(ctx, at, now); err != nil && ctx.Err() == nil {
 			s.Logger.Warn("cores and deployments not counted; the console's plots have a gap", "error", err)
 		}
 		pause = at.Add(Bucket + Bucket/2).Sub(now)
-	}
-}
-
-// sleep reports whether it slept to its end.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
 	}
 }
 

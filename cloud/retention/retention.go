@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/fescue-edge/fescue/cloud/lease"
+	"github.com/fescue-edge/fescue/periodic"
 )
 
 // Store keeps what ages.
@@ -55,7 +56,7 @@ func (s *Sweeper) Run(ctx context.Context) {
 	l.Run(ctx, func(ctx context.Context) {
 		for {
 			s.Sweep(ctx)
-			if !sleep(ctx, every) {
+			if !periodic.Sleep(ctx, every) {
 				return
 			}
 		}
@@ -87,20 +88,8 @@ func (s *Sweeper) sweep(ctx context.Context, what Retained, before time.Time) (t
 		if err != nil || upTo.IsZero() {
 			return total, err
 		}
-		if from = upTo; !sleep(ctx, pause) {
+		if from = upTo; !periodic.Sleep(ctx, pause) {
 			return total, nil
 		}
-	}
-}
-
-// sleep reports whether it slept to its end.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
 	}
 }
