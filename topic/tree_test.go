@@ -77,12 +77,23 @@ func TestTree(t *testing.T) {
 	}
 }
 
-// FuzzTree: what the tree finds is what Match finds.
+// FuzzTree: what the tree finds for a name is what Match finds, and for a filter what
+// Covers finds.
 func FuzzTree(f *testing.F) {
 	f.Add("a/+/#", "a/b", "a/b/c")
 	f.Add("$aws/#", "#", "$aws/x")
 	f.Add("+", "/", "")
+	f.Add("+", "#", "#")
+	f.Add("a/+", "+/#", "a/#")
+	f.Add("+/+", "#", "$aws/+")
 	f.Fuzz(func(t *testing.T, first, second, name string) {
+		found := topic.Match
+		if topic.ValidName(name) != nil {
+			if topic.ValidFilter(name) != nil {
+				return
+			}
+			found = topic.Covers
+		}
 		var tree topic.Tree[string]
 		var want []string
 		for _, filter := range []string{first, second} {
@@ -90,7 +101,7 @@ func FuzzTree(f *testing.F) {
 				return
 			}
 			tree.Set(filter, filter)
-			if topic.Match(filter, name) && !slices.Contains(want, filter) {
+			if found(filter, name) && !slices.Contains(want, filter) {
 				want = append(want, filter)
 			}
 		}
