@@ -17,6 +17,7 @@ import (
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/greengrass"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 
 	"github.com/fescue-edge/fescue/cloud"
@@ -447,6 +448,45 @@ func TestSignInFromTerminal(t *testing.T) {
 		}
 		if _, err := sts.NewFromConfig(config(made)).GetSessionToken(t.Context(), &sts.GetSessionTokenInput{}); err == nil || !strings.Contains(err.Error(), "AccessDenied") {
 			t.Error(err)
+		}
+	})
+	t.Run("is ended, and its token begins no other", func(t *testing.T) {
+		token := s.token(of("admins"))
+		_, made, _ := s.exchange(t, idToken(token))
+		const end, anything = "/fescue/v1/terminal/sessions/end", "/fescue/v1/console/links"
+		api := iam.NewFromConfig(config(made))
+		_, err := api.CreateRole(t.Context(), &iam.CreateRoleInput{RoleName: aws.String("any"), AssumeRolePolicyDocument: aws.String(`{"Statement":{"Effect":"Allow","Principal":"*","Action":"sts:AssumeRole"}}`)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		assumed, err := sts.NewFromConfig(config(made)).AssumeRole(t.Context(), &sts.AssumeRoleInput{RoleArn: aws.String("arn:aws:iam::" + account + ":role/any"), RoleSessionName: aws.String("nightly")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		role := ownapi.TerminalSession{AccessKeyId: *assumed.Credentials.AccessKeyId, SecretAccessKey: *assumed.Credentials.SecretAccessKey, SessionToken: *assumed.Credentials.SessionToken}
+		if status, text := s.postAs(t, role, anything); status != http.StatusForbidden || !strings.Contains(text, "temporary credentials") {
+			t.Errorf("the role: %d %s", status, text)
+		}
+		if status, text := s.postAs(t, made, end); status != http.StatusOK {
+			t.Fatalf("%d %s", status, text)
+		}
+		for name, key := range map[string]ownapi.TerminalSession{"the session": made, "its role": role} {
+			if status, text := s.postAs(t, key, anything); status != http.StatusForbidden || !strings.Contains(text, "has ended") {
+				t.Errorf("%s: %d %s", name, status, text)
+			}
+		}
+		if status, _, text := s.exchange(t, idToken(token)); status != http.StatusConflict {
+			t.Errorf("the token again: %d %s", status, text)
+		}
+		lasting := ownapi.TerminalSession{AccessKeyId: s.operators.ID, SecretAccessKey: s.operators.Secret}
+		if status, text := s.postAs(t, lasting, end); status != http.StatusBadRequest || !strings.Contains(text, "fescue keys revoke") {
+			t.Errorf("an access key: %d %s", status, text)
+		}
+		if status, text := s.postAs(t, lasting, anything); status != http.StatusOK {
+			t.Errorf("the access key is gone: %d %s", status, text)
+		}
+		if ended := s.records(t, "EndTerminalSession"); len(ended) == 0 || ended[0].Person != "anna@example.com" || ended[0].Status != 200 {
+			t.Errorf("%+v", ended)
 		}
 	})
 	t.Run("a token is good once", func(t *testing.T) {

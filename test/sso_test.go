@@ -107,6 +107,42 @@ func TestLoginSSO(t *testing.T) {
 	run(t, 1, "the session of anna@example.com ended: fescue login signs in again", "cores")
 	signIn(t, anna, 0, "Logged in to "+at+" as anna@example.com") // what is kept says where
 	run(t, 0, "server       "+at, "status")
+
+	// kept copies the profile, for whoever has a copy of it.
+	keep := func(t *testing.T, name string) {
+		t.Helper()
+		text, err := os.ReadFile(profile)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(filepath.Dir(profile), name), []byte(strings.Replace(string(text), "[default]", "[profile "+name+"]", 1)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	over := func(t *testing.T, name string) {
+		t.Helper()
+		eventually(t, "the session of the copy "+name+" is over", func() error {
+			if out, errs, code := programIn(t, environment, fescueBin, "cores", "--profile", name); code != 1 || !strings.Contains(errs, "the session of anna@example.com ended") {
+				return fmt.Errorf("%d %s%s", code, out, errs)
+			}
+			return nil
+		})
+	}
+	keep(t, "copied")
+	run(t, 0, "", "cores", "--profile", "copied")
+	signIn(t, anna, 0, "Logged in to "+at+" as anna@example.com") // again: the session before is over
+	over(t, "copied")
+	keep(t, "copied")
+	run(t, 0, "", "cores", "--profile", "copied")
+	run(t, 0, "Removed the profile default", "logout")
+	over(t, "copied")
+	run(t, 0, "Removed the profile copied", "logout", "--profile", "copied")
+	run(t, 1, "there is no profile default", "logout")
+	signIn(t, anna, 0, "Logged in to "+at+" as anna@example.com", at, "--sso", "--region", region)
+	edit(t, `endpoint_url = .*`, "endpoint_url = http://127.0.0.1:1")
+	run(t, 1, "is not ended, and its profile stays: fescue logout --local", "logout")
+	run(t, 0, "Removed the profile default", "logout", "--local")
+	signIn(t, anna, 0, "Logged in to "+at+" as anna@example.com", at, "--sso", "--region", region)
 	signIn(t, anna, 0, "profile other.", at+"/", "--region", region, "--profile", "other") // whoever has no key signs in
 
 	run(t, 0, "revoked", "keys", "revoke", "--data", s.data, keyID)

@@ -36,6 +36,9 @@ type SessionKey struct {
 	MAC string
 	// Person is who signed in, as Caller has it; empty where that was nobody.
 	Person string `json:",omitempty"` // as those rows are authenticated that have none
+	// SignIn is the temporary key of that person that it was made with, and ends with;
+	// empty where it was made with none.
+	SignIn string `json:",omitempty"`
 }
 
 // OfCore reports whether a core asked for the key, so that its parent is a

@@ -31,11 +31,15 @@ type KeyStore interface {
 	AccessKeys(ctx context.Context) ([]AccessKey, error)
 	RevokeAccessKey(ctx context.Context, id string, records ...audit.Record) error
 	AdoptAccessKeys(ctx context.Context, seal func(AccessKey) ([]byte, error), record func(AccessKey) audit.Record) ([]AccessKey, error)
-	// AddSessionKey of an id that is there is fescue.ErrConflict.
+	// AddSessionKey of an id that is there is fescue.ErrConflict, and one whose SignIn has
+	// ended fescue.ErrNotFound.
 	AddSessionKey(ctx context.Context, k SessionKey) error
 	SessionKey(ctx context.Context, id string) (SessionKey, error)
 	// RemoveSessionKey ends a temporary key: of two who do only one gets no error.
 	RemoveSessionKey(ctx context.Context, id string) error
+	// EndSessionKey ends a temporary key of an access key, and those that were made with
+	// it, but keeps its row, so that its id is not given out again.
+	EndSessionKey(ctx context.Context, id string) error
 }
 
 // Keys keeps the access keys that API callers sign with. Secrets are stored sealed

@@ -60,6 +60,74 @@ func TestPersons(t *testing.T) {
 			t.Errorf("%+v", signer.Caller)
 		}
 	})
+	t.Run("is ended, with what came of it, and does not begin again", func(t *testing.T) {
+		for name, ending := range map[string]*identity.Keys{"here": k, "by another server": s.keys(t, 1)} {
+			of := func(id string) error { _, err := k.Signer(ctx, id); return err }
+			mine, err := k.SignIn(ctx, parent, anna, "ended "+name, time.Hour)
+			if err != nil {
+				t.Fatal(err)
+			}
+			role, err := k.StartSession(ctx, mine.ID, "assumed-role/r/x", "r", time.Hour)
+			if err != nil {
+				t.Fatal(err)
+			}
+			chained, err := k.StartSession(ctx, role.ID, "assumed-role/r/y", "r", time.Hour)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, id := range []string{mine.ID, role.ID, chained.ID} {
+				if err := of(id); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := ending.EndSession(ctx, mine.ID); err != nil {
+				t.Fatal(err)
+			}
+			if ending != k {
+				s.pass(time.Second)
+			}
+			for _, id := range []string{mine.ID, role.ID, chained.ID} {
+				if err := of(id); !errors.Is(err, identity.ErrExpiredKey) {
+					t.Errorf("%s, %s: %v", name, id, err)
+				}
+			}
+			if err := of(begun.ID); err != nil {
+				t.Errorf("%s: another session of the person: %v", name, err)
+			}
+			if _, err := k.StartSession(ctx, role.ID, "assumed-role/r/z", "r", time.Hour); !errors.Is(err, identity.ErrExpiredKey) {
+				t.Errorf("%s: a key of an ended one: %v", name, err)
+			}
+			if _, err := k.SignIn(ctx, parent, anna, "ended "+name, time.Hour); !errors.Is(err, identity.ErrTaken) {
+				t.Errorf("%s: the same token again: %v", name, err)
+			}
+			if err := k.EndSession(ctx, mine.ID); !errors.Is(err, identity.ErrExpiredKey) {
+				t.Errorf("%s: twice: %v", name, err)
+			}
+		}
+		if err := k.EndSession(ctx, parent); !errors.Is(err, identity.ErrLastingKey) {
+			t.Errorf("an access key: %v", err)
+		}
+		if err := k.EndSession(ctx, "ASIAUNKNOWNUNKNOWN00"); !errors.Is(err, identity.ErrUnknownKey) {
+			t.Errorf("an unknown key: %v", err)
+		}
+	})
+	t.Run("a role of whoever has the key goes on by itself", func(t *testing.T) {
+		first, err := k.StartSession(ctx, parent, "assumed-role/r/x", "r", time.Hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		second, err := k.StartSession(ctx, first.ID, "assumed-role/r/y", "r", time.Hour)
+		if err == nil {
+			err = k.EndSession(ctx, first.ID)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := k.Signer(ctx, first.ID); !errors.Is(err, identity.ErrExpiredKey) {
+			t.Error(err)
+		}
+		wants(t, second.ID, "")
+	})
 	t.Run("in the console", func(t *testing.T) {
 		pass, _, err := k.IssuePass(ctx, parent, anna, identity.ConsoleSession, time.Hour)
 		if err != nil {
@@ -94,9 +162,11 @@ func TestChangedPerson(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		w.exec(t, `UPDATE session_key SET person = 'bert@example.com' WHERE id = $1`, made.ID)
-		if _, err := w.Signer(t.Context(), made.ID); !errors.Is(err, pki.ErrSealed) {
-			t.Errorf("%q: %v", person, err)
+		for _, change := range []string{"sign_in = 'ASIAX'", "person = 'bert@example.com', sign_in = ''"} {
+			w.exec(t, `UPDATE session_key SET `+change+` WHERE id = $1`, made.ID)
+			if _, err := w.Signer(t.Context(), made.ID); !errors.Is(err, pki.ErrSealed) {
+				t.Errorf("%q, %s: %v", person, change, err)
+			}
 		}
 	}
 }

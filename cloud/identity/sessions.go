@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"cmp"
 	"context"
 	"crypto/hmac"
 	"crypto/rand"
@@ -48,9 +49,36 @@ func (k *Keys) StartSession(ctx context.Context, signer, identity, role string, 
 		}
 		if made.Parent, made.Person = row.Parent, row.Person; made.Person != "" {
 			life = min(life, row.ExpiresAt.Sub(k.now()))
+			made.SignIn = cmp.Or(row.SignIn, signer)
 		}
 	}
 	return k.startSession(ctx, made, life)
+}
+
+// ErrLastingKey is for an access key that is asked to end as a temporary one does.
+var ErrLastingKey = errors.New("an access key does not end so: it is revoked")
+
+// EndSession ends a temporary key, and those that were made with it by whoever had signed
+// in: here at once, at other servers within a second. One that ended before is
+// ErrExpiredKey, one that is a core's ErrUnknownKey.
+func (k *Keys) EndSession(ctx context.Context, id string) error {
+	if !IsSession(id) {
+		return ErrLastingKey
+	}
+	if _, err := k.sessionRow(ctx, id); err != nil {
+		return err
+	}
+	err := k.store.EndSessionKey(ctx, id)
+	k.mu.Lock()
+	clear(k.recent) // which were made with it is not known here
+	k.mu.Unlock()
+	if errors.Is(err, fescue.ErrNotFound) {
+		return ErrUnknownKey
+	}
+	if err != nil {
+		return fmt.Errorf("end a session: %w", err)
+	}
+	return nil
 }
 
 // ErrTaken means that a session was begun already for what is good for one.
@@ -101,7 +129,12 @@ func (k *Keys) startSession(ctx context.Context, row SessionKey, life time.Durat
 	if row.MAC, err = k.sessionMAC(row); err != nil {
 		return Session{}, err
 	}
-	return s, k.store.AddSessionKey(ctx, row)
+	if err := k.store.AddSessionKey(ctx, row); errors.Is(err, fescue.ErrNotFound) {
+		return Session{}, ErrExpiredKey // what it was to be made with ended meanwhile
+	} else if err != nil {
+		return Session{}, err
+	}
+	return s, nil
 }
 
 // sessionMAC authenticates a row: whose the key is, and what limits it.
@@ -120,8 +153,8 @@ func (k *Keys) sessionMAC(row SessionKey) (string, error) {
 	return base64.StdEncoding.EncodeToString(mac.Sum(nil)), nil
 }
 
-// sessionRow reads the row of a temporary key that nobody changed. Those that an
-// early version gave out, whose rows nothing authenticates, have ended.
+// sessionRow reads the row of a temporary key that nobody changed. Those that nothing
+// authenticates have ended: they were ended, or an early version gave them out.
 func (k *Keys) sessionRow(ctx context.Context, id string) (SessionKey, error) {
 	row, err := k.store.SessionKey(ctx, id)
 	if errors.Is(err, fescue.ErrNotFound) {

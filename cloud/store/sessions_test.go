@@ -41,6 +41,32 @@ func testSessions(t *testing.T, open opener) {
 	_, err = s.AccessKeys().SessionKey(ctx, "1")
 	refused(t, "one that ended long ago", err, fescue.ErrNotFound)
 	must(s.AccessKeys().SessionKey(ctx, "2"))(t)
+	late := func(id, of string) identity.SessionKey {
+		k := session(id, 26*time.Hour)
+		k.SignIn, k.MAC = of, "mac of "+id
+		return k
+	}
+	keys := s.AccessKeys()
+	for _, k := range []identity.SessionKey{late("a", ""), late("b", "a"), late("c", "a"), late("d", "")} {
+		if err := keys.AddSessionKey(ctx, k); err != nil {
+			t.Fatal(err)
+		}
+		if got := must(keys.SessionKey(ctx, k.ID))(t); !gocmp.Equal(got, k) {
+			t.Error(gocmp.Diff(k, got))
+		}
+	}
+	if err := keys.EndSessionKey(ctx, "a"); err != nil {
+		t.Fatal(err)
+	}
+	for id, mac := range map[string]string{"a": "", "b": "", "c": "", "d": "mac of d"} {
+		if got := must(keys.SessionKey(ctx, id))(t); got.MAC != mac {
+			t.Errorf("%s after a has ended: %+v", id, got)
+		}
+	}
+	refused(t, "the end of one that has ended", keys.EndSessionKey(ctx, "a"), fescue.ErrNotFound)
+	refused(t, "the end of an unknown one", keys.EndSessionKey(ctx, "x"), fescue.ErrNotFound)
+	refused(t, "one made with what has ended", keys.AddSessionKey(ctx, late("e", "a")), fescue.ErrNotFound)
+	refused(t, "an ended one's id", keys.AddSessionKey(ctx, late("a", "")), fescue.ErrConflict)
 	orphan := session("4", 0)
 	if orphan.Parent = "B"; s.AccessKeys().AddSessionKey(ctx, orphan) == nil {
 		t.Error("a session without a parent")

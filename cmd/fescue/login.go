@@ -61,16 +61,7 @@ func (c *loginCommand) Run(ctx context.Context, t *terminal) error {
 		return err
 	}
 	// It is tried as it will be used, before it takes the place of another one.
-	trial, err := os.MkdirTemp("", "fescue-login-")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(trial)
-	tried := client.Profiles{Folder: trial}
-	if err := tried.Keep(c.Profile, profile); err != nil {
-		return err
-	}
-	api, err := client.New(ctx, client.Options{Profile: c.Profile, Profiles: &tried})
+	api, err := clientOf(ctx, c.Profile, profile)
 	if err != nil {
 		return err
 	}
@@ -78,8 +69,14 @@ func (c *loginCommand) Run(ctx context.Context, t *terminal) error {
 	if err != nil {
 		return err
 	}
+	before, none := kept.Kept(ctx, c.Profile)
 	if err := kept.Keep(c.Profile, profile); err != nil {
 		return err
+	}
+	if none == nil {
+		if err := endSession(ctx, c.Profile, before); err != nil {
+			fmt.Fprintf(t.stderr, "The session that the profile had is not ended, and goes on until %s: %v\n", localTime(before.Session.Ends), err)
+		}
 	}
 	who := profile.KeyID
 	if profile.Session.Token != "" {
@@ -87,10 +84,24 @@ func (c *loginCommand) Run(ctx context.Context, t *terminal) error {
 	}
 	fmt.Fprintf(t.stdout, "Logged in to %s as %s, account %s, Region %s: profile %s.\n", profile.Endpoint, who, at.Account, at.Region, c.Profile)
 	if ends := profile.Session.Ends; !ends.IsZero() {
-		fmt.Fprintf(t.stdout, "The session ends at %s.\n", ends.Local().Format("2006-01-02 15:04 MST"))
+		fmt.Fprintf(t.stdout, "The session ends at %s.\n", localTime(ends))
 	}
 	fmt.Fprintf(t.stderr, "For the AWS CLI: export AWS_CONFIG_FILE=%s AWS_PROFILE=%s\n", kept.File(c.Profile), c.Profile)
 	return nil
+}
+
+// clientOf is a client of a profile, whether it is kept or not.
+func clientOf(ctx context.Context, name string, p client.Profile) (*client.Client, error) {
+	folder, err := os.MkdirTemp("", "fescue-profile-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(folder) // the client has read it
+	of := client.Profiles{Folder: folder}
+	if err := of.Keep(name, p); err != nil {
+		return nil, err
+	}
+	return client.New(ctx, client.Options{Profile: name, Profiles: &of})
 }
 
 // profile is what is to be kept, as far as the flags say it, and the profile that is there
@@ -177,23 +188,33 @@ func (c *loginCommand) key() (id, secret string, err error) {
 	return key.ID, key.Secret, nil
 }
 
-type logoutCommand struct{ profileFlag }
+type logoutCommand struct {
+	profileFlag
+	Local bool `help:"Only remove the profile, and leave a session to its end: for a server that is not there any more."`
+}
 
 // Help implements kong.HelpProvider.
 func (logoutCommand) Help() string {
-	return `Removes a profile from this machine. The access key goes on: fescue keys revoke ends it.
-A session that login --sso began is good until its end, for whoever kept a copy.
+	return `Removes a profile from this machine. A session that login --sso began is ended at the
+server first, within a second for whoever kept a copy, too, and so are roles that were assumed
+with it. An access key goes on: fescue keys revoke ends it.
 
 Examples:
   fescue logout
   fescue logout --profile test`
 }
 
-// Run removes the profile.
-func (c *logoutCommand) Run(t *terminal) error {
+// Run ends the profile's session and removes the profile.
+func (c *logoutCommand) Run(ctx context.Context, t *terminal) error {
 	kept, err := client.OwnProfiles()
 	if err != nil {
 		return err
+	}
+	if profile, err := kept.Kept(ctx, c.Profile); err == nil && !c.Local {
+		if err := endSession(ctx, c.Profile, profile); err != nil {
+			return fmt.Errorf("the session of %s is not ended, and its profile stays: fescue logout --local removes that alone, and the session ends at %s: %w",
+				printable(profile.Session.Person), localTime(profile.Session.Ends), err)
+		}
 	}
 	there, err := kept.Forget(c.Profile)
 	if err != nil {

@@ -93,3 +93,22 @@ func authoritiesWith(pem []byte) (*x509.CertPool, error) {
 	}
 	return pool, nil
 }
+
+// endSession ends the session of a profile at its server, if it has one that goes on.
+func endSession(ctx context.Context, name string, p client.Profile) error {
+	if p.Session.Token == "" || !time.Now().Before(p.Session.Ends) {
+		return nil
+	}
+	api, err := clientOf(ctx, name, p)
+	if err != nil {
+		return err
+	}
+	err = api.Call(ctx, "greengrass", "EndTerminalSession", http.MethodPost, "/fescue/v1/terminal/sessions/end", nil, nil)
+	if ended := (*client.EndedError)(nil); errors.As(err, &ended) || client.IsCode(err, "UnrecognizedClientException") {
+		err = nil // it, or its key, has ended
+	}
+	return err
+}
+
+// localTime is a time for people, in this machine's zone.
+func localTime(t time.Time) string { return t.Local().Format("2006-01-02 15:04 MST") }

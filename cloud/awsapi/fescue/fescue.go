@@ -227,6 +227,7 @@ func (a *API) Described() []Operation {
 		row("CreateConsoleSession", http.MethodPost, "console/sessions", "Begins a session of the console, as the access key that asks for it; signing in calls it.", onAll, a.createConsoleSession),
 		row("EndConsoleSession", http.MethodPost, "console/sessions/end", "Ends a session of the console; signing out calls it.", onAll, a.endConsoleSession),
 		row("CreateTerminalSession", http.MethodPost, "terminal/sessions", "Makes a temporary key for a terminal, as the access key that asks for it; SignIn calls it.", onAll, a.createTerminalSession),
+		row("EndTerminalSession", http.MethodPost, "terminal/sessions/end", "Ends the temporary key that signs the call, and those that somebody who signed in made with it; fescue logout calls it.", onAll, a.endTerminalSession),
 	}
 }
 

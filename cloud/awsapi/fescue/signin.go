@@ -22,6 +22,7 @@ import (
 type Terminals interface {
 	identity.Signers
 	SignIn(ctx context.Context, keyID, person, once string, life time.Duration) (identity.Session, error)
+	EndSession(ctx context.Context, id string) error
 }
 
 // Provider is the provider of identities that people sign in at.
@@ -81,6 +82,19 @@ func (a *API) createTerminalSession(ctx context.Context, r *restjson.Request, in
 		return out, refuse(http.StatusConflict, conflict, "This sign-in was used already: sign in again.")
 	}
 	return TerminalSession{s.ID, s.Secret, s.Token, timestamp(s.ExpiresAt), r.Caller.Person, r.Caller.Name}, err
+}
+
+// endTerminalSession is for whoever has the session, as that is what signs.
+func (a *API) endTerminalSession(ctx context.Context, r *restjson.Request, _ nothing) (out nothing, err error) {
+	switch err = a.o.Terminals.EndSession(ctx, r.KeyID); {
+	case errors.Is(err, identity.ErrExpiredKey):
+		err = nil // it has ended
+	case errors.Is(err, identity.ErrLastingKey):
+		err = refuse(http.StatusBadRequest, badRequest, "EndTerminalSession ends the temporary key that signs the call, and this is an access key: fescue keys revoke, or DeleteAccessKey, ends it.")
+	case errors.Is(err, identity.ErrUnknownKey):
+		err = refuse(http.StatusBadRequest, badRequest, "EndTerminalSession ends temporary keys of access keys, and this is one of a core: it ends with the core's certificate.")
+	}
+	return out, err
 }
 
 // unsigned are the operations that need no signature, and no key: they are how one comes

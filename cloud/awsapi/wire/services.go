@@ -84,7 +84,7 @@ var Services = []Service{
 	{Name: "s3", Protocol: S3, Hosts: []string{"s3"}},
 	{
 		Name: "fescue", // what is Fescue's own, by its path
-		Open: []string{"CreateConsoleLink", "CreateConsoleSession", "EndConsoleSession", "CreateTerminalSession"},
+		Open: []string{"CreateConsoleLink", "CreateConsoleSession", "EndConsoleSession", "CreateTerminalSession", "EndTerminalSession"},
 	},
 
 	{Name: "logs", Protocol: JSON},
