@@ -3,15 +3,9 @@
 package test
 
 import (
-	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
-
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/greengrass/types"
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/runtimes"
@@ -29,9 +23,9 @@ import (
 // the id of the access key that the core gives; "shadow", which updates the shadow of the
 // thing that is called as its tag, gets it, deletes it and gets it again, with what it got
 // and the code of the last refusal; "resource", with what is in the model of machine
-// learning; "fail" and "exit".
+// learning; "fail" and "exit"; and "eat", which takes memory without end.
 //
-// Raw answers with what it got, backwards, or spins for ever when that is "spin".
+// Raw answers with what it got, backwards. When that is "spin" it spins for ever.
 type language struct {
 	name, runtime, main, raw string
 	// binary is for one whose functions take bytes only.
@@ -91,6 +85,9 @@ def handler(event, about):
         raise ValueError("broken in " + tag)
     elif words[0] == "exit":
         sys.exit(3)
+    eaten = []
+    while words[0] == "eat":
+        eaten.append(b"x" * (1 << 20))
 
 def raw(event, about):
     while event == b"spin":
@@ -169,6 +166,8 @@ exports.handler = (event, about, callback) => {
         break;
     case 'exit':
         process.exit(3);
+    case 'eat':
+        for (const eaten = []; ;) eaten.push(Buffer.alloc(1 << 20, 1));
     }
 };
 
@@ -193,6 +192,8 @@ import java.net.HttpURLConnection;
 import java.net.URL;
 import java.nio.file.Files;
 import java.nio.file.Paths;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.Scanner;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
@@ -245,6 +246,8 @@ public class Main {
             case "exit":
                 System.exit(3);
         }
+        List<byte[]> eaten = new ArrayList<>();
+        while (words[0].equals("eat")) eaten.add(new byte[1 << 16]);
         return null;
     }
 
@@ -256,7 +259,8 @@ public class Main {
     public void raw(InputStream in, OutputStream out) throws IOException {
         ByteArrayOutputStream all = new ByteArrayOutputStream();
         for (int b = in.read(); b >= 0; b = in.read()) all.write(b);
-        while (all.toString().equals("spin")) { }
+        String said = all.toString(); // a new one each time would be garbage, and memory
+        while (said.equals("spin")) { }
         for (int i = all.size() - 1; i >= 0; i--) out.write(all.toByteArray()[i]);
     }
 }
@@ -421,6 +425,7 @@ static void handle(const gg_lambda_context *about) {
     } else if (strcmp(event + 1, "exit") == 0) {
         exit(3);
     }
+    while (strcmp(event + 1, "eat") == 0) memset(malloc(1 << 20), 1, 1 << 20);
 }
 
 int main(void) {
@@ -466,180 +471,3 @@ func functionRuntimes(t *testing.T) string {
 	}
 	return dir
 }
-
-// resident is a function of a language in the matrix.
-type resident struct {
-	language
-	tag, arn string
-}
-
-// TestLanguages has a group of functions in all languages, with and without containers,
-// publish, call each other, use what their group gives them, fail, end and take too long.
-func TestLanguages(t *testing.T) {
-	t.Parallel()
-	needPython(t)
-	h := startServer(t).site(region)
-	viewer := h.connect(t, "Viewer")
-	g := h.contained(t, "Babel_Core")
-	g.isolation = types.FunctionIsolationModeNoContainer
-	viewer.subscribe(t, g.thing+"/out")
-	h.put(t, "models", "babel.tar.gz", string(packed(t, "tower")))
-	g.resources = []types.Resource{
-		secretResource("secret", h.keep(t, "greengrass-babel", "shibboleth", "AWSCURRENT")),
-		resource("model", types.ResourceDataContainer{S3MachineLearningModelResourceData: &types.S3MachineLearningModelResourceData{
-			S3Uri: aws.String("s3://models/babel.tar.gz"), DestinationPath: aws.String("/ml/babel"),
-			OwnerSetting: &types.ResourceDownloadOwnerSetting{GroupOwner: aws.String(fmt.Sprint(millers)), GroupPermission: types.PermissionRo},
-		}}),
-	}
-	var all, raw []resident
-	var functions []function
-	var routes []route
-	for i, l := range languages {
-		code := zipOf(t, l.files(t))
-		encoding := types.EncodingTypeJson
-		if l.binary {
-			encoding = types.EncodingTypeBinary
-		}
-		for _, isolation := range []types.FunctionIsolationMode{types.FunctionIsolationModeNoContainer, types.FunctionIsolationModeGreengrassContainer} {
-			f := function{pinned: true, encoding: encoding, isolation: isolation, timeout: 120}
-			f.contain(l.memory)
-			r := resident{language: l, tag: l.name + string(isolation)}
-			r.arn = h.publish(t, r.tag, l.runtime, l.main, code)
-			f.arn, f.variables = r.arn, out(g.thing, r.tag)
-			f.variables["GREETING"] = "hello " + r.tag
-			f.resources = []types.ResourceAccessPolicy{{ResourceId: aws.String("secret"), Permission: types.PermissionRo}, {ResourceId: aws.String("model")}}
-			if isolation == types.FunctionIsolationModeGreengrassContainer {
-				f.resources[1].Permission = types.PermissionRo
-			}
-			all, functions = append(all, r), append(functions, f)
-			routes = append(routes, route{r.arn, g.thing + "/out", "cloud"}, route{"cloud", g.thing + "/" + r.tag, r.arn})
-		}
-		f := function{encoding: types.EncodingTypeBinary, timeout: 3, isolation: []types.FunctionIsolationMode{types.FunctionIsolationModeGreengrassContainer, types.FunctionIsolationModeNoContainer}[i%2]}
-		f.contain(l.memory)
-		r := resident{language: l, tag: l.name + "Raw"}
-		r.arn = h.publish(t, r.tag, l.runtime, l.raw, code)
-		f.arn = r.arn
-		raw, functions = append(raw, r), append(functions, f)
-	}
-	// What calls Raw does so in bytes.
-	asker := h.python(t, "Asker", asksRaw)
-	functions = append(functions, function{arn: asker, pinned: true, timeout: 120, variables: out(g.thing, "Asker")})
-	routes = append(routes, route{asker, g.thing + "/out", "cloud"}, route{"cloud", g.thing + "/ask", asker})
-	group, version := g.groupVersion(t, "", functions, routes)
-	h.associate(t, group, h.role(t, "Babel", "greengrass.amazonaws.com", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:GetObject","Resource":"*"}]}`))
-	g.awaitContained(t, group, version)
-	var up []string
-	for _, r := range all {
-		up = append(up, r.tag+" up")
-	}
-	viewer.next(t, up...)
-
-	// calls has each function call the next: first the even ones the odd ones, which
-	// are free then, and the other way round.
-	calls := func(t *testing.T, words string, want func(caller, callee resident) string) {
-		for _, odd := range []int{0, 1} {
-			var wanted []string
-			for i := odd; i < len(all); i += 2 {
-				caller, callee := all[i], all[(i+1)%len(all)]
-				await(t, "publish", viewer.Publish(g.thing+"/"+caller.tag, 1, false, `"call `+callee.arn+` `+words+`"`))
-				wanted = append(wanted, want(caller, callee))
-			}
-			viewer.next(t, wanted...)
-		}
-	}
-	t.Run("client context and result", func(t *testing.T) {
-		calls(t, "double 21", func(caller, _ resident) string { return caller.tag + ` got |"42 for ` + caller.tag + `"` })
-	})
-	t.Run("environment", func(t *testing.T) {
-		calls(t, "env", func(caller, callee resident) string {
-			encoding := map[bool]string{true: "binary", false: "json"}[callee.binary]
-			return caller.tag + ` got |"hello ` + callee.tag + ` Babel_Core ` + encoding + `"`
-		})
-	})
-	t.Run("a secret", func(t *testing.T) {
-		calls(t, "secret", func(caller, _ resident) string { return caller.tag + ` got |"shibboleth"` })
-	})
-	t.Run("credentials", func(t *testing.T) {
-		calls(t, "credentials", func(caller, _ resident) string { return caller.tag + ` got |"ASIA` })
-	})
-	t.Run("a shadow", func(t *testing.T) {
-		calls(t, "shadow", func(caller, callee resident) string { return caller.tag + ` got |"` + callee.tag + ` 404"` })
-	})
-	t.Run("a model", func(t *testing.T) {
-		calls(t, "resource", func(caller, _ resident) string { return caller.tag + ` got |"tower"` })
-	})
-	t.Run("a handled error", func(t *testing.T) {
-		calls(t, "fail", func(caller, callee resident) string {
-			space := map[bool]string{true: " ", false: ""}[callee.name == "Python"]
-			return caller.tag + ` got Handled|{"errorMessage":` + space + `"broken in ` + callee.tag + `"`
-		})
-	})
-	t.Run("the end of the process", func(t *testing.T) {
-		calls(t, "exit", func(caller, _ resident) string { return caller.tag + ` got Unhandled|{"errorMessage":` })
-	})
-	t.Run("each runs again", func(t *testing.T) {
-		calls(t, "double 4", func(caller, _ resident) string { return caller.tag + ` got |"8 for ` + caller.tag + `"` })
-	})
-	// asks has Asker call functions that take bytes, all at once.
-	asks := func(t *testing.T, payload func(resident) []string, want func(resident) []string) {
-		var asked, wanted []string
-		for _, r := range raw {
-			for _, p := range payload(r) {
-				asked = append(asked, `["`+r.tag+`","`+r.arn+`","`+p+`"]`)
-			}
-			wanted = append(wanted, want(r)...)
-		}
-		await(t, "publish", viewer.Publish(g.thing+"/ask", 1, false, "["+strings.Join(asked, ",")+"]"))
-		viewer.next(t, wanted...)
-	}
-	t.Run("bytes", func(t *testing.T) {
-		asks(t, func(resident) []string { return []string{"ff00e4"} }, func(r resident) []string { return []string{r.tag + " got |e400ff"} })
-	})
-	t.Run("a handler that takes too long, beside one that does not", func(t *testing.T) {
-		asks(t, func(resident) []string { return []string{fmt.Sprintf("%x", "spin"), "0102"} }, func(r resident) []string {
-			return []string{r.tag + ` got Unhandled|{"errorMessage":"` + r.arn + ` timed out after 3 s`, r.tag + " got |0201"}
-		})
-	})
-	t.Run("logs of both streams", func(t *testing.T) {
-		for _, r := range all {
-			file := filepath.Join(g.root, "ggc", "var", "log", "user", region, account, r.tag+".log")
-			eventually(t, "log lines of "+r.tag, func() error {
-				text, err := os.ReadFile(file)
-				if err != nil {
-					return err
-				}
-				return matchAll(string(text), `(?m)\[INFO\]-.*said by `+r.tag+`$`, `(?m)\[ERROR\]-.*complained by `+r.tag+`$`)
-			})
-			if r.name == "Java" || r.name == "C" {
-				if err := matchAll(string(readFile(t, file)), `(?m)\[WARN\]-.*warned by `+r.tag+`$`); err != nil {
-					t.Error(err)
-				}
-			}
-		}
-	})
-}
-
-// contain gives a function in a container its memory.
-func (f *function) contain(memory int32) {
-	if f.isolation == types.FunctionIsolationModeGreengrassContainer {
-		f.memory = aws.Int32(memory)
-	}
-}
-
-// asksRaw calls functions with bytes, all at once.
-const asksRaw = greeter + `
-import binascii, threading
-
-def ask(tag, arn, payload):
-    id = ipc.post_work(arn, binascii.unhexlify(payload), b"")
-    result = ipc.get_work_result(arn, id)
-    text = result.payload.decode() if result.func_err else binascii.hexlify(result.payload).decode()
-    publish("%s got %s|%s" % (tag, result.func_err, text))
-
-def handler(event, context):
-    threads = [threading.Thread(target=ask, args=asked) for asked in event]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-`

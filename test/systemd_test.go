@@ -21,6 +21,9 @@ import (
 // gatewayRoot is the core's folder on the gateway.
 const gatewayRoot = "/greengrass"
 
+// emulated is how many times longer things may take on a gateway that is a guest.
+const emulated = 5
+
 // unit is that of the package fescue-core, for a program that lies elsewhere and has the
 // console to speak on.
 func unit(t *testing.T) string {
@@ -58,7 +61,7 @@ func TestContainersUnderSystemd(t *testing.T) {
 	deployment := g.deploy(t, group, version)
 
 	machine := m.Start(t, guest.Prepare(t, guest.Disk{Unit: unit(t), Files: g.moved(t, gatewayRoot)}))
-	const slow = 5 * patience // it emulates its processor
+	const slow = emulated * patience
 	ctx, cancel := context.WithTimeout(t.Context(), 2*slow)
 	defer cancel()
 	if err := machine.Until(ctx, 1, "Deployment agent connected to cloud"); err != nil {

@@ -20,9 +20,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -46,6 +48,40 @@ type Disk struct {
 	Unit string
 	// Files are of the host, by their paths in the guest.
 	Files map[string]string
+}
+
+// Delegated begins a script. What the script calls with in_unit runs in the folder /guest
+// and in a control group of its own, as the processes of a unit with Delegate=yes do.
+const Delegated = `
+cd /sys/fs/cgroup
+mkdir -p system.slice/fescue-core.service
+echo +memory +pids >cgroup.subtree_control
+echo +memory +pids >system.slice/cgroup.subtree_control
+in_unit() { /bin/sh -c 'echo $$ >/sys/fs/cgroup/system.slice/fescue-core.service/cgroup.procs; cd /guest; exec "$@"' unit "$@"; }
+`
+
+// Linked gives the files outside of /usr that symbolic links below one of its folders lead
+// to, for Disk.Files: guests have of the host nothing else. Links that lead nowhere are left out.
+func Linked(folder string) (map[string]string, error) {
+	files := make(map[string]string)
+	err := filepath.WalkDir(folder, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.Type() != fs.ModeSymlink {
+			return err
+		}
+		target, err := os.Readlink(path)
+		if err != nil {
+			return err
+		}
+		if !filepath.IsAbs(target) {
+			target = filepath.Join(filepath.Dir(path), target)
+		}
+		info, err := os.Stat(target)
+		if err == nil && info.Mode().IsRegular() && !strings.HasPrefix(target, "/usr/") {
+			files[target] = target
+		}
+		return nil
+	})
+	return files, err
 }
 
 // Machine is what guests are started by.
@@ -214,15 +250,27 @@ func (m *Machine) Start(t *testing.T, disk string) *Guest {
 		"-virtfs", "local,path=/usr,mount_tag=usr,security_model=none,readonly=on",
 		"-netdev", "user,id=net", "-device", "virtio-net-pci,netdev=net,romfile=")
 	g.cmd.Stdout, g.cmd.Stderr = g, g
-	if err := g.cmd.Start(); err != nil {
+	// A guest does not outlive a test program that was killed. To the kernel its parent is
+	// the thread that started it, which is kept for as long.
+	g.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	started := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		err := g.cmd.Start()
+		started <- err
+		if err == nil {
+			_ = g.cmd.Wait()
+			close(g.done)
+		}
+	}()
+	if err := <-started; err != nil {
 		t.Fatal(err)
 	}
-	go func() {
-		_ = g.cmd.Wait()
-		close(g.done)
-	}()
+	begin := time.Now()
 	t.Cleanup(func() {
 		g.Cut()
+		used := g.cmd.ProcessState
+		t.Logf("the guest took %.1f s, and %.1f s of processors", time.Since(begin).Seconds(), (used.UserTime() + used.SystemTime()).Seconds())
 		if t.Failed() {
 			said, _ := g.Said()
 			t.Logf("the guest said:\n%s", said)
@@ -283,13 +331,9 @@ func (m *Machine) Run(t *testing.T, disk string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	begin := time.Now()
-	g := m.Start(t, disk)
-	said, err := g.Result(ctx)
+	said, err := m.Start(t, disk).Result(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
-	used := g.cmd.ProcessState
-	t.Logf("the guest took %.1f s, and %.1f s of processors", time.Since(begin).Seconds(), (used.UserTime() + used.SystemTime()).Seconds())
 	return said
 }

@@ -30,16 +30,6 @@ func build(t *testing.T, packages map[string]string) map[string]string {
 	return files
 }
 
-// delegated runs what follows in a control group of its own, as the processes of a
-// unit with Delegate=yes are.
-const delegated = `
-cd /sys/fs/cgroup
-mkdir -p system.slice/fescue-core.service
-echo +memory +pids >cgroup.subtree_control
-echo +memory +pids >system.slice/cgroup.subtree_control
-in_unit() { /bin/sh -c 'echo $$ >/sys/fs/cgroup/system.slice/fescue-core.service/cgroup.procs; cd /guest; exec "$@"' unit "$@"; }
-`
-
 // passed says of a guest's tests that they ran and that none was skipped.
 func passed(t *testing.T, said string) {
 	t.Helper()
@@ -58,7 +48,7 @@ func passed(t *testing.T, said string) {
 // 2 alone, in a group whose processes must leave it before those below it have limits.
 func TestContainersOfVersion2(t *testing.T) {
 	m := guest.Need(t)
-	disk := guest.Prepare(t, guest.Disk{Script: delegated + "in_unit ./sandbox.test -test.v -test.skip 'RootOfAContainer|TestMemoryOfContainers/(together|in_shared)' -test.run 'Containers?|Groups|TestDevices|TestNothingOutlivesItsProcess/cgroup_v2|TestWhatAKilledCoreLeftIsEnded/cgroup_v2'",
+	disk := guest.Prepare(t, guest.Disk{Script: guest.Delegated + "in_unit ./sandbox.test -test.v -test.skip 'RootOfAContainer|TestMemoryOfContainers/(together|in_shared)' -test.run 'Containers?|Groups|TestDevices|TestNothingOutlivesItsProcess/cgroup_v2|TestWhatAKilledCoreLeftIsEnded/cgroup_v2'",
 		Files: build(t, map[string]string{"sandbox.test": "core/sandbox"})})
 	passed(t, m.Run(t, disk))
 }
@@ -68,7 +58,7 @@ func TestContainersOfVersion2(t *testing.T) {
 func TestPowerCut(t *testing.T) {
 	m := guest.Need(t)
 	disk := guest.Prepare(t, guest.Disk{
-		Script: delegated + "(while sync; do sleep 0.1; done) & in_unit ./sandbox.test play containers /var/sandbox",
+		Script: guest.Delegated + "(while sync; do sleep 0.1; done) & in_unit ./sandbox.test play containers /var/sandbox",
 		Files:  build(t, map[string]string{"sandbox.test": "core/sandbox"}),
 	})
 	left := 0
