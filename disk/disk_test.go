@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/fescue-edge/fescue/disk"
@@ -67,20 +68,40 @@ func TestWriteFile(t *testing.T) {
 				t.Errorf("%v", err)
 			}
 		})
+		t.Run(name+" leaves nothing behind when it fails", func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			path := filepath.Join(dir, "taken")
+			if err := os.MkdirAll(filepath.Join(path, "x"), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if err := write(path, []byte("text"), 0o600); err == nil {
+				t.Error("it took the place of a folder")
+			}
+			holds(t, dir, "taken")
+		})
 	}
-	t.Run("WriteFile leaves nothing behind when it fails", func(t *testing.T) {
+	t.Run("ReplaceFile leaves nothing behind on a full disk", func(t *testing.T) {
 		t.Parallel()
 		dir := t.TempDir()
-		path := filepath.Join(dir, "taken")
-		if err := os.MkdirAll(filepath.Join(path, "x"), 0o700); err != nil {
-			t.Fatal(err)
+		if err := disk.ReplaceFile(fullDisk{}, filepath.Join(dir, "f"), []byte("text"), 0o600); !errors.Is(err, syscall.ENOSPC) {
+			t.Errorf("%v", err)
 		}
-		if err := disk.WriteFile(path, []byte("text"), 0o600); err == nil {
-			t.Error("it took the place of a folder")
-		}
-		holds(t, dir, "taken")
+		holds(t, dir)
 	})
 }
+
+// fullDisk makes files that nothing can be written to.
+type fullDisk struct{ disk.Local }
+
+func (d fullDisk) OpenFile(name string, flag int, perm fs.FileMode) (disk.File, error) {
+	f, err := d.Local.OpenFile(name, flag, perm)
+	return fullFile{f}, err
+}
+
+type fullFile struct{ disk.File }
+
+func (fullFile) Write([]byte) (int, error) { return 0, syscall.ENOSPC }
 
 func TestMakeFolder(t *testing.T) {
 	t.Parallel()

@@ -57,10 +57,12 @@ const NewSuffix = ".new"
 // what a power cut leaves has NewSuffix, and the next attempt overwrites it.
 func ReplaceFile(on FS, name string, data []byte, perm fs.FileMode) error {
 	temp := name + NewSuffix
-	if err := WriteSynced(on, temp, data, perm); err != nil {
-		return err
+	err := WriteSynced(on, temp, data, perm)
+	if err == nil {
+		err = on.Rename(temp, name)
 	}
-	if err := on.Rename(temp, name); err != nil {
+	if err != nil {
+		_ = on.Remove(temp) // a disk that is full needs the room
 		return err
 	}
 	return on.SyncDir(filepath.Dir(name))

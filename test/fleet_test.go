@@ -12,8 +12,8 @@ import (
 	"testing"
 )
 
-// TestFleet: two hundred cores wait, are deployed at once, some of them failing, slow or
-// over lines that are cut, and come back after the server was killed. What that costs the
+// TestFleet: five hundred cores wait, are deployed at once, some of them failing or slow,
+// and come back after the server was killed, and after it was stopped. What that costs the
 // server is held against what it took to connect them, in the same run.
 func TestFleet(t *testing.T) {
 	t.Parallel()
@@ -23,9 +23,9 @@ func TestFleet(t *testing.T) {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	const cores = 200
+	const cores = 500
 	cmd := exec.CommandContext(t.Context(), program, "--program", fescueBin, "--dir", t.TempDir(), "--cores", strconv.Itoa(cores), "--processes", "2",
-		"--idle", "6s", "--bulk", "--storm", "--fail", "0.1", "--slow", "0.1", "--slow-for", "300ms", "--max-retry", "5s", "--limit", "10m", "--json")
+		"--idle", "6s", "--bulk", "--storm", "--restart", "--fail", "0.1", "--slow", "0.1", "--slow-for", "300ms", "--max-retry", "5s", "--limit", "10m", "--json")
 	var out, said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &said
 	if err := cmd.Run(); err != nil {
@@ -55,7 +55,8 @@ func TestFleet(t *testing.T) {
 		{"descriptors for each that waits", report.Idle.Descriptors, 3.5},
 		{"ten seconds of waiting", report.Idle.CPU * 10 * 1e3 / cores / cpu["connect"], 0.1},
 		{"a deployment", cpu["bulk: ended"] / cpu["connect"], 5},
-		{"coming back", cpu["storm"] / cpu["connect"], 3},
+		{"coming back after it was killed", cpu["storm"] / cpu["connect"], 3},
+		{"coming back after it was stopped", cpu["restart"] / cpu["connect"], 3},
 	} {
 		if t.Logf("%s: %.2f", c.what, c.cost); c.cost > c.most || c.cost != c.cost {
 			t.Errorf("%s: %.2f, at most %.2f", c.what, c.cost, c.most)

@@ -94,7 +94,8 @@ func (m *model) check(ctx context.Context, g *group, u run, attempts []attempt) 
 	if err := eventually(ctx, func() error { return m.disk() }); err != nil {
 		return fmt.Errorf("what lies on the core's disk: %w", err)
 	}
-	if err := m.same(); err != nil {
+	// What the core is about to write at the first contact has another name for a moment.
+	if err := eventually(ctx, m.same); err != nil {
 		return err
 	}
 	return m.kept(before, u)
