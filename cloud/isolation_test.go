@@ -339,12 +339,13 @@ func (s *tenant) knock(r *rand.Rand, other *tenant) (what, sent, got string) {
 	request := []struct{ method, path, body string }{
 		{"GET", "/things/Twin/shadow", ""},
 		{"POST", "/things/Twin/shadow", `{"state":{"reported":{"core":"` + s.mark + `"}}}`},
+		{"POST", "/greengrass/cores/Twin/shadows/batch", `{"entries":[{"operation":"get","thing":"Twin"},{"operation":"update","thing":"Twin","name":"n","payload":{"state":{"reported":{"core":"` + s.mark + `"}}}}]}`},
 		{"GET", "/greengrass/cores/Twin/deployment", ""},
 		{"GET", "/greengrass/discover/thing/Twin", ""},
 		{"PUT", theirs, `{"Status":"Success","Epoch":1}`},
 		{"PUT", theirs + "/progress", `{"Step":"` + s.mark + `"}`},
 		{"PUT", theirs + "/check", `{"Id":"` + fescue.NewID() + `"}`},
-	}[r.IntN(7)]
+	}[r.IntN(8)]
 	if request.method == "PUT" && other == s {
 		request.method = "GET" // it would end its own deployment
 	}

@@ -64,6 +64,7 @@ func (c *Core) newShadows(p *parts, files *logs.Logs, messages *router.Router) (
 			return p.link.Connected() && s.heard.Active()
 		},
 		Logger: component(fescue.ShadowSyncFunction),
+		Times:  shadows.Times{Call: c.config.ShadowSyncTimeout},
 	})
 	s.heard = p.link.Subscribe(func(m cloudlink.Message) error {
 		s.syncer.Heard(context.Background(), m.Topic, m.Payload)

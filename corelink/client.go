@@ -255,9 +255,12 @@ func (c *Client) GetArtifact(ctx context.Context, groupID, deploymentID, hash st
 func (c *Client) call(ctx context.Context, method, path string, in, out any) error {
 	var body io.Reader
 	if in != nil {
-		data, err := json.Marshal(in)
-		if err != nil {
-			return err
+		data, encoded := in.(json.RawMessage)
+		if !encoded {
+			var err error
+			if data, err = json.Marshal(in); err != nil {
+				return err
+			}
 		}
 		body = bytes.NewReader(data)
 	}

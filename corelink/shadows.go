@@ -28,6 +28,11 @@ type Shadows struct {
 // Deleted says no more than that it is. Control planes from before never know.
 func (s Shadows) Shadow(ctx context.Context, id shadow.ID) (shadow.Document, error) {
 	text, err := s.call(ctx, http.MethodGet, shadowPath(id), nil)
+	return got(id, text, err)
+}
+
+// got is the document of an answer to a get, or its error.
+func got(id shadow.ID, text []byte, err error) (shadow.Document, error) {
 	var deleted *deletedError
 	if errors.As(err, &deleted) {
 		return shadow.Document{Version: deleted.version, Deleted: time.Unix(0, 0).UTC()}, nil
@@ -44,6 +49,11 @@ func (s Shadows) Shadow(ctx context.Context, id shadow.ID) (shadow.Document, err
 // UpdateShadow applies an update and returns the version of the document.
 func (s Shadows) UpdateShadow(ctx context.Context, id shadow.ID, u shadow.Update) (int64, error) {
 	text, err := s.call(ctx, http.MethodPost, shadowPath(id), u.Encode())
+	return updated(id, text, err)
+}
+
+// updated is the version of an answer to an update, or its error.
+func updated(id shadow.ID, text []byte, err error) (int64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("UpdateThingShadow of %s: %w", id.Thing, err)
 	}
@@ -54,10 +64,15 @@ func (s Shadows) UpdateShadow(ctx context.Context, id shadow.ID, u shadow.Update
 // DeleteShadow removes a document that has the version; one that is gone is fine.
 // Control planes from before remove it whatever its version is.
 func (s Shadows) DeleteShadow(ctx context.Context, id shadow.ID, version int64) error {
-	body, err := json.Marshal(map[string]int64{"version": version})
-	if err == nil {
-		_, err = s.call(ctx, http.MethodDelete, shadowPath(id), body)
-	}
+	_, err := s.call(ctx, http.MethodDelete, shadowPath(id), deletion(version))
+	return deleted(id, err)
+}
+
+// deletion is the payload of a delete.
+func deletion(version int64) []byte { return fmt.Appendf(nil, `{"version":%d}`, version) }
+
+// deleted is the error of a delete.
+func deleted(id shadow.ID, err error) error {
 	if err != nil && !absent(err) {
 		return fmt.Errorf("DeleteThingShadow of %s: %w", id.Thing, err)
 	}
@@ -98,6 +113,10 @@ const ShadowMarksPattern = "POST /greengrass/cores/{ThingName}/shadows"
 // ShadowsAtATime is how many requests for shadows a core has under way at a time. A
 // Client keeps as many connections for a while.
 const ShadowsAtATime = 16
+
+// ShadowBatchesAtATime is how many of them are batches: their documents are in memory
+// meanwhile.
+const ShadowBatchesAtATime = 4
 
 // MaxShadowThings is how many things a ShadowMarksRequest may name.
 const MaxShadowThings = 50
@@ -143,20 +162,26 @@ func (s Shadows) call(ctx context.Context, method, path string, body []byte) (an
 	err = s.Client.call(ctx, method, path, in, &answer)
 	var refused *StatusError
 	if errors.As(err, &refused) {
-		// What the shadow service itself refuses has a number for its code.
-		var said struct {
-			Code    int    `json:"code"`
-			Message string `json:"message"`
-			Version int64  `json:"version"`
-		}
-		if json.Unmarshal([]byte(refused.Message), &said) == nil && said.Code != 0 {
-			refused.Code, refused.Message = shadowRefusal, said.Message
-			if absent(err) && said.Version > 0 {
-				err = &deletedError{refused, said.Version}
-			}
-		}
+		err = shadowError(err, refused, []byte(refused.Message))
 	}
 	return answer, err
+}
+
+// shadowError reads what the shadow service itself refuses, which has a number for its
+// code. An answer of others leaves err as it is.
+func shadowError(err error, refused *StatusError, answer []byte) error {
+	var said struct {
+		Code    int    `json:"code"`
+		Message string `json:"message"`
+		Version int64  `json:"version"`
+	}
+	if json.Unmarshal(answer, &said) == nil && said.Code != 0 {
+		refused.Code, refused.Message = shadowRefusal, said.Message
+		if absent(err) && said.Version > 0 {
+			err = &deletedError{refused, said.Version}
+		}
+	}
+	return err
 }
 
 // shadowRefusal is the Code of a StatusError of the shadow service.

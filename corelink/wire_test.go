@@ -2,7 +2,9 @@ package corelink_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -13,6 +15,7 @@ import (
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/corelink"
+	"github.com/fescue-edge/fescue/shadow"
 )
 
 // What the client sends has to match the patterns that the server answers, odd
@@ -139,4 +142,92 @@ func TestAnswers(t *testing.T) {
 			t.Errorf("error %v", err)
 		}
 	})
+}
+
+// TestShadowBatch looks at what goes into one request, and what is made of answers that do
+// not fit it.
+func TestShadowBatch(t *testing.T) {
+	t.Parallel()
+	calls := func(n, size int) (list []corelink.ShadowCall) {
+		for i := range n {
+			list = append(list, corelink.ShadowCall{ID: shadow.ID{Thing: fmt.Sprint("t", i)}, Operation: shadow.OpUpdate, Update: shadow.Update{
+				Reported: shadow.Section{Present: true, Values: map[string]any{"text": strings.Repeat("<", size)}},
+			}})
+		}
+		return list
+	}
+	for _, tc := range []struct {
+		title    string
+		calls    []corelink.ShadowCall
+		at, most int
+	}{
+		{"one", calls(1, 10), 1, 1},
+		{"as many as may be", calls(50, 8000), 50, 50},
+		{"more", calls(120, 10), 50, 50},
+		{"large ones", calls(50, 30000), 15, 17},
+		{"one that is larger than may be", calls(3, 1<<20), 1, 1},
+	} {
+		t.Run(tc.title, func(t *testing.T) {
+			t.Parallel()
+			var size int
+			address, cfg := serve(t, corelink.ShadowBatchPattern, func(w http.ResponseWriter, r *http.Request) {
+				text, err := io.ReadAll(r.Body)
+				var batch corelink.ShadowBatch
+				if err == nil {
+					err = json.Unmarshal(text, &batch)
+				}
+				if err != nil {
+					t.Error(err)
+				}
+				size = len(text)
+				answer := corelink.ShadowResults{}
+				for i, e := range batch.Entries {
+					if e.Thing != fmt.Sprint("t", i) || e.Operation != shadow.OpUpdate || !strings.Contains(string(e.Payload), "<") {
+						t.Errorf("entry %d is %.300v", i, e)
+					}
+					answer.Results = append(answer.Results, corelink.ShadowResult{Status: 200, Body: json.RawMessage(fmt.Sprintf(`{"version":%d}`, i+1))})
+				}
+				json.NewEncoder(w).Encode(answer)
+			})
+			client := corelink.NewClient(address, cfg)
+			defer client.Close()
+			answers, err := corelink.Shadows{Client: client, Core: "mill", Timeout: time.Minute}.ShadowBatch(t.Context(), tc.calls)
+			if err != nil || len(answers) < tc.at || len(answers) > tc.most || len(answers) > 1 && size > corelink.MaxShadowBatchBytes {
+				t.Fatalf("%d answers to %d bytes, %v", len(answers), size, err)
+			}
+			for i, a := range answers {
+				if a.Err != nil || a.Document.Version != int64(i+1) {
+					t.Errorf("%d: %+v", i, a)
+				}
+			}
+		})
+	}
+	for _, tc := range []struct{ title, body, want string }{
+		{"no JSON", `{"results":[`, "does not parse"},
+		{"too few", `{"results":[{"status":200,"body":{"version":1}}]}`, "2 requests have 1 answers"},
+		{"too many", `{"results":[{},{},{}]}`, "2 requests have 3 answers"},
+		{"nothing", `{}`, "2 requests have 0 answers"},
+		{"no body", `{"results":[{"status":200},{"status":409}]}`, "shadow document; 409 Conflict"},
+		{"no version", `{"results":[{"status":200,"body":{}},{"status":500,"body":{"code":"Internal","message":"see its log"}}]}`, "version 0; 500 Internal Server Error: see its log (Internal)"},
+		{"no status", `{"results":[{"body":{"version":1}},{"status":409,"body":{"code":409,"message":"Version conflict"}}]}`, "UpdateThingShadow of t0: 0 ; 409 Conflict: Version conflict (Shadow)"},
+	} {
+		t.Run(tc.title, func(t *testing.T) {
+			t.Parallel()
+			address, cfg := serve(t, corelink.ShadowBatchPattern, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, tc.body) })
+			client := corelink.NewClient(address, cfg)
+			defer client.Close()
+			answers, err := corelink.Shadows{Client: client, Core: "mill", Timeout: time.Minute}.ShadowBatch(t.Context(), calls(2, 1))
+			for i, want := range strings.Split(tc.want, "; ") {
+				if err == nil && len(answers) > i {
+					err = answers[i].Err
+				}
+				if err == nil || !strings.Contains(err.Error(), want) {
+					t.Errorf("%v, want %s", err, want)
+				}
+				if len(answers) > 0 {
+					err = nil
+				}
+			}
+		})
+	}
 }

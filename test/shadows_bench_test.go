@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -70,9 +71,20 @@ func (c *distantCloud) ShadowMarks(ctx context.Context, things []string) (map[st
 	return c.Cloud.ShadowMarks(ctx, things)
 }
 
+func (c *distantCloud) ShadowBatch(ctx context.Context, calls []corelink.ShadowCall) ([]corelink.ShadowAnswer, error) {
+	if err := c.reach(ctx); err != nil {
+		return nil, err
+	}
+	if c.single.Load() {
+		return nil, &corelink.StatusError{HTTPStatus: http.StatusNotFound}
+	}
+	return c.Cloud.ShadowBatch(ctx, calls)
+}
+
 // BenchmarkShadowsAfterACut is how long the shadows of 2,500 client devices take to be in
-// step when the line is back, where none, a tenth or all of them were changed meanwhile.
-// "single" asks the cloud for each by itself, as where the cloud has no marks.
+// step when the line is back, where none, a tenth or all of them were changed meanwhile, by
+// the devices, in the cloud, or on both sides. "single" asks the cloud for each by itself,
+// as where it has no marks and no batches.
 func BenchmarkShadowsAfterACut(b *testing.B) {
 	const things = 2500
 	h := startServer(b).site(region)
@@ -116,37 +128,78 @@ func BenchmarkShadowsAfterACut(b *testing.B) {
 	})
 	// cut has so many shadows be changed without a line, and returns how long all take.
 	round := 0
-	cut := func(changed int) time.Duration {
+	cut := func(changed int, here, there bool) time.Duration {
 		round++
 		cloud.out.Store(true)
 		syncer.Line()
 		<-down
-		for _, thing := range names[:changed] {
-			u, err := shadow.ParseUpdate(fmt.Appendf(nil, `{"state":{"reported":{"round":%d,"text":"what a device says of itself"}}}`, round), shadow.CoreLimits)
-			if err == nil {
-				_, err = service.Update(b.Context(), shadow.ID{Thing: thing}, u)
+		for some := range slices.Chunk(names[:changed], corelink.MaxShadowBatch) {
+			var calls []corelink.ShadowCall
+			for _, thing := range some {
+				id := shadow.ID{Thing: thing}
+				u, err := shadow.ParseUpdate(fmt.Appendf(nil, `{"state":{"reported":{"round":%d,"text":"what a device says of itself"}}}`, round), shadow.CoreLimits)
+				if err == nil && here {
+					_, err = service.Update(b.Context(), id, u)
+				}
+				if err != nil {
+					b.Fatal(err)
+				}
+				wanted, err := shadow.ParseUpdate(fmt.Appendf(nil, `{"state":{"desired":{"round":%d,"text":"what it is to be"}}}`, round), shadow.CloudLimits)
+				if err != nil {
+					b.Fatal(err)
+				}
+				calls = append(calls, corelink.ShadowCall{ID: id, Operation: shadow.OpUpdate, Update: wanted})
 			}
-			if err != nil {
-				b.Fatal(err)
+			if !there {
+				continue
+			}
+			answers, err := cloud.Cloud.ShadowBatch(b.Context(), calls)
+			for _, a := range answers {
+				err = errors.Join(err, a.Err)
+			}
+			if err != nil || len(answers) < len(calls) {
+				b.Fatal(len(answers), err)
 			}
 		}
 		began := time.Now()
 		cloud.out.Store(false)
 		<-back
+		took := time.Since(began)
 		select {
 		case <-down: // it was said again and again
 		default:
 		}
-		return time.Since(began)
+		for _, i := range []int{0, changed - 1} {
+			if changed == 0 {
+				break
+			}
+			id := shadow.ID{Thing: names[i]}
+			r, err := db.Shadows().Shadow(b.Context(), id)
+			d, readErr := cloud.Cloud.Shadow(b.Context(), id)
+			if err = errors.Join(err, readErr); err != nil || !d.State().Equal(r.Document.State()) {
+				b.Fatalf("%s: the core has %v, the cloud %v, %v", id.Thing, r.Document, d, err)
+			}
+		}
+		return took
 	}
-	cut(things) // for the first time
-	for _, changed := range []int{0, things / 10, things} {
+	cut(things, true, false) // for the first time
+	for _, bc := range []struct {
+		changed     int
+		here, there bool
+		by          string
+	}{
+		{0, false, false, "nobody"},
+		{things / 10, true, false, "devices"},
+		{things, true, false, "devices"},
+		{things, false, true, "cloud"},
+		{things, true, true, "both"},
+	} {
 		for _, single := range []bool{false, true} {
-			b.Run(fmt.Sprintf("changed=%d/single=%t", changed, single), func(b *testing.B) {
+			b.Run(fmt.Sprintf("changed=%d/by=%s/single=%t", bc.changed, bc.by, single), func(b *testing.B) {
 				cloud.single.Store(single)
 				var took time.Duration
 				for b.Loop() {
-					took += cut(changed)
+					took += cut(bc.changed, bc.here, bc.there)
 				}
 				b.ReportMetric(0, "ns/op")
 				b.ReportMetric(took.Seconds()/float64(b.N), "s/cut")

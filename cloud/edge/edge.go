@@ -136,6 +136,7 @@ func New(o Options) *Handler {
 	h.mux.HandleFunc(corelink.GetSigningKeysPattern, h.serve(h.getSigningKeys))
 	h.mux.Handle(corelink.DiscoverPattern, framed(h.serve(h.discover)))
 	h.mux.HandleFunc(corelink.ShadowMarksPattern, h.serve(h.shadowMarks))
+	h.mux.HandleFunc(corelink.ShadowBatchPattern, h.serve(h.shadowBatch))
 	h.serveShadows()
 	h.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		writeError(w, refuse(http.StatusNotFound, "NotFound", "no operation answers %s %s on this port", r.Method, r.URL.EscapedPath()))
@@ -553,17 +554,22 @@ func (h *Handler) sealSecrets(w http.ResponseWriter, c *caller) error {
 }
 
 func readReport(r *http.Request, report any) error {
+	if err := decode(r, report); err != nil {
+		return refuse(http.StatusBadRequest, "Invalid", "the report does not parse: %v", err)
+	}
+	return nil
+}
+
+// decode reads a body that is one JSON value.
+func decode(r *http.Request, value any) error {
 	dec := json.NewDecoder(r.Body)
-	err := dec.Decode(report)
+	err := dec.Decode(value)
 	if err == nil {
 		if _, end := dec.Token(); !errors.Is(end, io.EOF) {
 			err = errors.New("something stands after it")
 		}
 	}
-	if err != nil {
-		return refuse(http.StatusBadRequest, "Invalid", "the report does not parse: %v", err)
-	}
-	return nil
+	return err
 }
 
 // getSigningKeys gives any registered device the keys of manifests: they are

@@ -8,6 +8,7 @@ import (
 	"strconv"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/shadows"
 	"github.com/fescue-edge/fescue/corelink"
 	"github.com/fescue-edge/fescue/shadow"
 )
@@ -17,6 +18,8 @@ type Shadows interface {
 	Get(ctx context.Context, p fescue.Partition, id shadow.ID, clientToken string) ([]byte, error)
 	Update(ctx context.Context, p fescue.Partition, id shadow.ID, u shadow.Update) ([]byte, error)
 	Delete(ctx context.Context, p fescue.Partition, id shadow.ID, r shadow.Request) ([]byte, error)
+	// Together carries out requests for different shadows.
+	Together(ctx context.Context, p fescue.Partition, entries []*shadows.Entry)
 	Marks(ctx context.Context, p fescue.Partition, thing string) (map[string]shadow.Mark, error)
 	Names(ctx context.Context, p fescue.Partition, thing string, page fescue.Page) (names []string, next string, err error)
 }
@@ -34,18 +37,26 @@ const (
 	defaultShadowNames = 25
 )
 
+// shadowActions are what the operations need a right for.
+var shadowActions = map[shadow.Operation]string{
+	shadow.OpGet:    "iot:GetThingShadow",
+	shadow.OpUpdate: "iot:UpdateThingShadow",
+	shadow.OpDelete: "iot:DeleteThingShadow",
+}
+
 // maxShadowRequest in bytes: more than any document's limit, for white space.
 const maxShadowRequest = 128 << 10
 
 func (h *Handler) serveShadows() {
 	for _, op := range []struct {
-		method, action string
-		answer         func(ctx context.Context, p fescue.Partition, id shadow.ID, body []byte) ([]byte, error)
+		method string
+		of     shadow.Operation
+		answer func(ctx context.Context, p fescue.Partition, id shadow.ID, body []byte) ([]byte, error)
 	}{
-		{http.MethodGet, "iot:GetThingShadow", func(ctx context.Context, p fescue.Partition, id shadow.ID, _ []byte) ([]byte, error) {
+		{http.MethodGet, shadow.OpGet, func(ctx context.Context, p fescue.Partition, id shadow.ID, _ []byte) ([]byte, error) {
 			return h.Shadows.Get(ctx, p, id, "")
 		}},
-		{http.MethodPost, "iot:UpdateThingShadow", func(ctx context.Context, p fescue.Partition, id shadow.ID, body []byte) ([]byte, error) {
+		{http.MethodPost, shadow.OpUpdate, func(ctx context.Context, p fescue.Partition, id shadow.ID, body []byte) ([]byte, error) {
 			u, err := shadow.ParseUpdate(body, shadow.CloudLimits)
 			if err != nil {
 				return nil, err
@@ -54,7 +65,7 @@ func (h *Handler) serveShadows() {
 		}},
 		// A body is no part of the original's; cores delete only the version that they
 		// know.
-		{http.MethodDelete, "iot:DeleteThingShadow", func(ctx context.Context, p fescue.Partition, id shadow.ID, body []byte) ([]byte, error) {
+		{http.MethodDelete, shadow.OpDelete, func(ctx context.Context, p fescue.Partition, id shadow.ID, body []byte) ([]byte, error) {
 			r, err := shadow.ParseRequest(body)
 			if err != nil {
 				return nil, err
@@ -64,7 +75,7 @@ func (h *Handler) serveShadows() {
 	} {
 		h.mux.HandleFunc(op.method+" "+shadowPath, h.serve(func(w http.ResponseWriter, c *caller) error {
 			id := shadow.ID{Thing: c.PathValue("ThingName"), Name: c.URL.Query().Get("name")}
-			answer, err := h.onShadow(w, c, id, op.action, op.answer)
+			answer, err := h.onShadow(w, c, id, shadowActions[op.of], op.answer)
 			if err != nil {
 				return refuseShadow(w, err)
 			}
@@ -118,28 +129,40 @@ func (h *Handler) shadowMarks(w http.ResponseWriter, c *caller) error {
 
 // mayRead reports whether the caller may read a shadow.
 func (c *caller) mayRead(thing, name string) bool {
-	return c.may(c.Principal, "iot:GetThingShadow", c.Partition.ShadowARN(thing, name)) == nil
+	return c.may(c.Principal, shadowActions[shadow.OpGet], c.Partition.ShadowARN(thing, name)) == nil
 }
 
 // refuseShadow writes what the shadow service refuses, in its words, and returns what
 // others do. Of a document that was deleted it says the version, which is no part of
 // the original's answer: cores delete theirs for no less.
 func refuseShadow(w http.ResponseWriter, err error) error {
-	var refusal *shadow.Error
-	if !errors.As(err, &refusal) {
+	answer := shadowRefused(err)
+	if answer == nil {
 		return err
 	}
-	answer := struct {
-		Code    int    `json:"code"`
-		Message string `json:"message"`
-		Version int64  `json:"version,omitempty"`
-	}{Code: refusal.Code, Message: refusal.Message}
+	writeJSON(w, answer.Code, answer)
+	return nil
+}
+
+// shadowRefusal is what the shadow service's refusals are answered with.
+type shadowRefusal struct {
+	Code    int    `json:"code"`
+	Message string `json:"message"`
+	Version int64  `json:"version,omitempty"`
+}
+
+// shadowRefused is the answer to what the shadow service refuses, nil for other errors.
+func shadowRefused(err error) *shadowRefusal {
+	var refusal *shadow.Error
+	if !errors.As(err, &refusal) {
+		return nil
+	}
+	answer := &shadowRefusal{Code: refusal.Code, Message: refusal.Message}
 	var deleted *shadow.DeletedError
 	if errors.As(err, &deleted) {
 		answer.Version = deleted.Version
 	}
-	writeJSON(w, refusal.Code, answer)
-	return nil
+	return answer
 }
 
 // shadowNames is a page of the named shadows of a thing. Its token is the last name.

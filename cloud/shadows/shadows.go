@@ -6,7 +6,6 @@ package shadows
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -18,12 +17,13 @@ import (
 
 // Store keeps documents.
 type Store interface {
-	// Shadow reads a document with its revision. One that never was is the zero
-	// document with revision 0.
-	Shadow(ctx context.Context, p fescue.Partition, id shadow.ID) (d shadow.Document, revision int64, err error)
-	// PutShadow writes a document over a revision, 0 standing for none; when
-	// that is not the present one the error wraps fescue.ErrConflict.
-	PutShadow(ctx context.Context, p fescue.Partition, id shadow.ID, d shadow.Document, over int64) error
+	// Shadows reads documents with their revisions, in the order of their ids. One that
+	// never was is the zero document with revision 0.
+	Shadows(ctx context.Context, p fescue.Partition, ids []shadow.ID) ([]Kept, error)
+	// PutShadows writes documents together, each over the revision that it was read with.
+	// Of one for which that is not the present one nothing is written; its error, in the
+	// order of the documents, wraps fescue.ErrConflict.
+	PutShadows(ctx context.Context, p fescue.Partition, list []Kept) (moved []error, err error)
 	// ShadowNames lists the names of a thing's named shadows that exist.
 	ShadowNames(ctx context.Context, p fescue.Partition, thing string, page fescue.Page) ([]string, error)
 	// ShadowsOf reads the documents of a thing that exist, by name.
@@ -31,6 +31,14 @@ type Store interface {
 	// ForgetShadows removes what is left of documents that were deleted before a
 	// time.
 	ForgetShadows(ctx context.Context, before time.Time) error
+}
+
+// Kept is a document as it is kept.
+type Kept struct {
+	ID       shadow.ID
+	Document shadow.Document
+	// Revision rises with every write, deletions included; 0 is of one that never was.
+	Revision int64
 }
 
 // Publisher sends an MQTT message to all subscribers of a topic in a partition.
@@ -86,91 +94,38 @@ func (s *Service) Get(ctx context.Context, p fescue.Partition, id shadow.ID, cli
 	if err := id.Validate(); err != nil {
 		return nil, err
 	}
-	d, _, err := s.Store.Shadow(ctx, p, id)
+	d, err := s.find(ctx, p, id)
 	if err != nil {
-		return nil, fmt.Errorf("get shadow of thing %s: %w", id.Thing, err)
-	}
-	if !d.Exists() {
-		return nil, d.Missing(id, s.Now())
+		return nil, err
 	}
 	return d.Got(s.Now(), clientToken), nil
+}
+
+func (s *Service) find(ctx context.Context, p fescue.Partition, id shadow.ID) (shadow.Document, error) {
+	kept, err := s.Store.Shadows(ctx, p, []shadow.ID{id})
+	if err != nil {
+		return shadow.Document{}, fmt.Errorf("get shadow of thing %s: %w", id.Thing, err)
+	}
+	d := kept[0].Document
+	if !d.Exists() {
+		return d, d.Missing(id, s.Now())
+	}
+	return d, nil
 }
 
 // Update changes the document, publishes what came of it (delta, documents,
 // accepted) and returns the accepted message.
 func (s *Service) Update(ctx context.Context, p fescue.Partition, id shadow.ID, u shadow.Update) ([]byte, error) {
-	if err := id.Validate(); err != nil {
-		return nil, err
-	}
-	defer s.locks.Lock(key{p, id})()
-	before, after, at, err := s.change(ctx, p, id, func(d shadow.Document, at time.Time) (shadow.Document, error) {
-		after, err := d.Apply(u, at, shadow.CloudLimits)
-		if err == nil && after.Exists() && !d.Exists() {
-			err = s.room(ctx, p, id)
-		}
-		return after, err
-	})
-	if err != nil {
-		return nil, err
-	}
-	messages, accepted := id.Updated(before, after, u, at)
-	for _, m := range messages {
-		s.publish(ctx, p, m)
-	}
-	return accepted, nil
-}
-
-// room refuses a named shadow that would be one too many of its thing.
-func (s *Service) room(ctx context.Context, p fescue.Partition, id shadow.ID) error {
-	if id.Name == "" {
-		return nil
-	}
-	names, err := s.Store.ShadowNames(ctx, p, id.Thing, fescue.Page{Limit: MaxNamed})
-	if err == nil && len(names) >= MaxNamed {
-		err = ErrTooManyNamed
-	}
-	return err
+	c := update(id, u)
+	s.change(ctx, p, c)
+	return c.accepted, c.err
 }
 
 // Delete removes the document, publishes that, and returns the accepted message.
 func (s *Service) Delete(ctx context.Context, p fescue.Partition, id shadow.ID, r shadow.Request) ([]byte, error) {
-	if err := id.Validate(); err != nil {
-		return nil, err
-	}
-	defer s.locks.Lock(key{p, id})()
-	_, after, at, err := s.change(ctx, p, id, func(d shadow.Document, at time.Time) (shadow.Document, error) {
-		return d.Delete(id, r, at)
-	})
-	if err != nil {
-		return nil, err
-	}
-	accepted := after.DeletedMessage(at, r.ClientToken)
-	s.publish(ctx, p, shadow.Message{Topic: id.Topic("delete/accepted"), Payload: accepted})
-	if err := s.Store.ForgetShadows(ctx, at.Add(-shadow.VersionsKept)); err != nil {
-		s.Logger.Warn("what is left of long deleted shadows stays; the next deletion tries again", "error", err)
-	}
-	return accepted, nil
-}
-
-// change replaces the document by what f makes of it.
-func (s *Service) change(ctx context.Context, p fescue.Partition, id shadow.ID, f func(shadow.Document, time.Time) (shadow.Document, error)) (before, after shadow.Document, at time.Time, err error) {
-	for attempt := 1; ; attempt++ {
-		var revision int64
-		if before, revision, err = s.Store.Shadow(ctx, p, id); err != nil {
-			return before, after, at, fmt.Errorf("read shadow of thing %s: %w", id.Thing, err)
-		}
-		at = s.Now().UTC()
-		if after, err = f(before, at); err != nil {
-			return before, after, at, err
-		}
-		err = s.Store.PutShadow(ctx, p, id, after, revision)
-		if err == nil {
-			return before, after, at, nil
-		}
-		if !errors.Is(err, fescue.ErrConflict) || attempt == writeAttempts {
-			return before, after, at, fmt.Errorf("write shadow of thing %s: %w", id.Thing, err)
-		}
-	}
+	c := deletion(id, r)
+	s.change(ctx, p, c)
+	return c.accepted, c.err
 }
 
 // Marks are those of the documents that a thing has, by name.

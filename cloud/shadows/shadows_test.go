@@ -244,8 +244,8 @@ func TestNames(t *testing.T) {
 // broken is a store that fails.
 type broken struct{ shadows.Store }
 
-func (broken) Shadow(context.Context, fescue.Partition, shadow.ID) (shadow.Document, int64, error) {
-	return shadow.Document{}, 0, errors.New("the disk is secret")
+func (broken) Shadows(context.Context, fescue.Partition, []shadow.ID) ([]shadows.Kept, error) {
+	return nil, errors.New("the disk is secret")
 }
 
 func TestStoreFails(t *testing.T) {
@@ -310,5 +310,82 @@ func TestTooManyNamedShadows(t *testing.T) {
 	}
 	if err := update(home, "lamp", "n7"); !errors.Is(err, shadows.ErrTooManyNamed) {
 		t.Errorf("the deleted one again: %v", err)
+	}
+}
+
+// TestTogether has two servers change the same documents many at a time and one by one:
+// nobody waits for ever, each change is one version, and the messages of a document leave a
+// server in the order of versions.
+func TestTogether(t *testing.T) {
+	t.Parallel()
+	db := storetest.Open(t)
+	var servers []*shadows.Service
+	var published []*recorder
+	for range 2 {
+		r := &recorder{}
+		published = append(published, r)
+		servers = append(servers, shadows.New(shadows.Options{
+			Store: db.Shadows(), Publisher: r, Now: func() time.Time { return time.Unix(1000, 0) }, Logger: slog.New(slog.DiscardHandler),
+		}))
+	}
+	const documents, workers, each = 12, 4, 5
+	id := func(i int) shadow.ID { return shadow.ID{Thing: fmt.Sprint("t", i%documents)} }
+	var wg sync.WaitGroup
+	for w := range workers {
+		s := servers[w%2]
+		wg.Go(func() {
+			for n := range each {
+				var entries []*shadows.Entry
+				for i := range documents { // each worker in its own order
+					at := i + w
+					if w > 1 {
+						at = documents + w - i
+					}
+					entries = append(entries, &shadows.Entry{ID: id(at), Operation: shadow.OpUpdate, Update: mustParse(t, fmt.Sprintf(`{"state":{"reported":{"w%d":%d}}}`, w, n))})
+				}
+				s.Together(t.Context(), home, entries)
+				for i, e := range entries {
+					if e.Err != nil || e.Document.Reported[fmt.Sprint("w", w)] != json.Number(fmt.Sprint(n)) {
+						t.Errorf("%d: %+v", i, e)
+					}
+				}
+			}
+		})
+		wg.Go(func() {
+			for n := range each {
+				if _, err := s.Update(t.Context(), home, id(n), mustParse(t, fmt.Sprintf(`{"state":{"reported":{"alone%d":%d}}}`, w, n))); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	versions := make(map[string][]int64)
+	for _, r := range published {
+		last := make(map[string]int64)
+		for _, m := range r.take() {
+			var body struct{ Version int64 }
+			if !strings.HasSuffix(m.Topic, "/accepted") {
+				continue
+			}
+			if err := json.Unmarshal([]byte(m.Payload), &body); err != nil || body.Version <= last[m.Topic] {
+				t.Errorf("%s after version %d: %s, %v", m.Topic, last[m.Topic], m.Payload, err)
+			}
+			last[m.Topic] = body.Version
+			versions[m.Topic] = append(versions[m.Topic], body.Version)
+		}
+	}
+	for i := range documents {
+		e := &shadows.Entry{ID: id(i), Operation: shadow.OpGet}
+		servers[0].Together(t.Context(), home, []*shadows.Entry{e})
+		want := int64(workers * each)
+		if i < each {
+			want += workers
+		}
+		of := versions[id(i).Topic("update/accepted")]
+		slices.Sort(of)
+		if e.Err != nil || e.Document.Version != want || int64(len(of)) != want || of[0] != 1 || of[want-1] != want {
+			t.Errorf("%d: version %d, want %d, published %v, %v", i, e.Document.Version, want, of, e.Err)
+		}
 	}
 }

@@ -459,8 +459,8 @@ var races = []race{
 		return s.Policies().DeletePolicy(ctx, here, "versions")
 	})},
 
-	{"PutShadow", 1, fescue.ErrConflict, each(func(ctx context.Context, s *store.DB, i int) error {
-		return s.Shadows().PutShadow(ctx, here, shadow.ID{Thing: "eight"}, shadow.Document{Version: int64(i + 1)}, 0)
+	{"PutShadows", 1, fescue.ErrConflict, each(func(ctx context.Context, s *store.DB, i int) error {
+		return putShadow(ctx, s, here, shadow.ID{Thing: "eight"}, shadow.Document{Version: int64(i + 1)}, 0)
 	})},
 	{"ForgetShadows", 8, nil, each(func(ctx context.Context, s *store.DB, _ int) error { return s.Shadows().ForgetShadows(ctx, epoch) })},
 	{"Expire", 8, nil, each(func(ctx context.Context, s *store.DB, _ int) error {
@@ -547,7 +547,7 @@ var readers = map[string][]string{
 	"Policies":         {"CertificatePolicies", "Policies", "Policy", "PolicyCertificates", "PolicyVersion", "PolicyVersions"},
 	"ServerKeys":       {"ServerKeys"},
 	"Settings":         {"Kept", "Partitions"},
-	"Shadows":          {"Shadow", "ShadowNames", "ShadowsOf"},
+	"Shadows":          {"ShadowNames", "Shadows", "ShadowsOf"},
 	"Things":           {"CertificateThings", "Thing", "ThingCertificates", "Things"},
 }
 
@@ -589,6 +589,8 @@ func read(ctx context.Context, f reflect.Value) error {
 			in[i] = reflect.ValueOf(fescue.GroupKind)
 		case reflect.TypeFor[fescue.Page]():
 			in[i] = reflect.ValueOf(fescue.Page{Limit: 9})
+		case reflect.TypeFor[[]shadow.ID]():
+			in[i] = reflect.ValueOf([]shadow.ID{{Thing: "eight"}, {Thing: "nine"}})
 		default:
 			if in[i] = reflect.New(t).Elem(); t.Kind() == reflect.Int {
 				in[i].SetInt(9)

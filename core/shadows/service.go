@@ -28,16 +28,24 @@ type Record struct {
 // Zero reports whether there is nothing to keep.
 func (r Record) Zero() bool { return r.Document.Version == 0 && r.Synced.Zero() }
 
+// Kept is a record with whose it is.
+type Kept struct {
+	ID     shadow.ID
+	Record Record
+}
+
 // Store keeps records. What has been written survives a power cut.
 type Store interface {
 	// Shadow reads a record, the zero one of a shadow that never was.
 	Shadow(ctx context.Context, id shadow.ID) (Record, error)
-	// PutShadow writes one, as a whole. One more than there may be is ErrTooMany or
-	// ErrTooManyNamed. Deleted ones that are not in step do not count; as many of them
+	// PutShadows writes records together, each as a whole. One more than there may be is
+	// refused with ErrTooMany or ErrTooManyNamed, in the order of the records, and the
+	// others are written. Deleted ones that are not in step do not count; as many of them
 	// are kept, the last.
-	PutShadow(ctx context.Context, id shadow.ID, r Record, most Bounds) error
-	// SyncedShadows lists those of a thing that exist or have been in step.
-	SyncedShadows(ctx context.Context, thing string) ([]shadow.ID, error)
+	PutShadows(ctx context.Context, list []Kept, most Bounds) (refused []error, err error)
+	// SyncedShadows lists those of things that exist or have been in step. A record that
+	// cannot be read has an error. each does not use the Store.
+	SyncedShadows(ctx context.Context, things []string, each func(id shadow.ID, r Record, err error)) error
 	// UnsyncShadows forgets what was in step, but for some things.
 	UnsyncShadows(ctx context.Context, but []string) error
 	// ForgetShadows removes what is left of documents that were deleted before a
@@ -153,36 +161,65 @@ func (s *Service) request(ctx context.Context, id shadow.ID, f func(r *Record, a
 	if err := id.Validate(); err != nil {
 		return nil, err
 	}
-	a, err := s.change(ctx, id, f)
-	if err == nil && s.changed != nil {
+	c := &change{id: id, f: f}
+	s.change(ctx, c)
+	if c.err == nil && s.changed != nil {
 		s.changed(id)
 	}
-	return a.accepted, err
+	return c.answer.accepted, c.err
 }
 
-// change has f change a record, writes it, and publishes what f says.
-func (s *Service) change(ctx context.Context, id shadow.ID, f func(r *Record, at time.Time) (answer, error)) (answer, error) {
+// change is what is to become of one record, and what came of it.
+type change struct {
+	id shadow.ID
+	// f changes the record. errNothing leaves it as it is, and is no failure.
+	f      func(r *Record, at time.Time) (answer, error)
+	answer answer
+	err    error
+}
+
+var errNothing = errors.New("nothing is to be changed")
+
+// change makes changes of different records, writes them together, and publishes what they
+// say.
+func (s *Service) change(ctx context.Context, list ...*change) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	r, err := s.Store.Shadow(ctx, id)
-	if err != nil {
-		return answer{}, fmt.Errorf("read shadow of thing %s: %w", id.Thing, err)
+	var made []*change
+	var puts []Kept
+	at := s.Now().UTC()
+	for _, c := range list {
+		r, err := s.Store.Shadow(ctx, c.id)
+		if err != nil {
+			c.err = fmt.Errorf("read shadow of thing %s: %w", c.id.Thing, err)
+			continue
+		}
+		switch c.answer, c.err = c.f(&r, at); {
+		case errors.Is(c.err, errNothing):
+			c.err = nil
+		case c.err == nil:
+			made, puts = append(made, c), append(puts, Kept{c.id, r})
+		}
 	}
-	a, err := f(&r, s.Now().UTC())
-	if err != nil {
-		return answer{}, err
+	if len(puts) == 0 {
+		return
 	}
-	err = s.Store.PutShadow(ctx, id, r, MaxShadows)
-	if errors.Is(err, ErrTooMany) || errors.Is(err, ErrTooManyNamed) {
-		return answer{}, err
+	refused, err := s.Store.PutShadows(ctx, puts, MaxShadows)
+	for i, c := range made {
+		switch {
+		case err != nil:
+			c.err = fmt.Errorf("write shadow of thing %s: %w", c.id.Thing, err)
+		case refused[i] != nil:
+			c.err = refused[i]
+		}
+		if c.err != nil {
+			c.answer = answer{}
+			continue
+		}
+		for _, m := range c.answer.messages {
+			s.Publish(m)
+		}
 	}
-	if err != nil {
-		return answer{}, fmt.Errorf("write shadow of thing %s: %w", id.Thing, err)
-	}
-	for _, m := range a.messages {
-		s.Publish(m)
-	}
-	return a, nil
 }
 
 // Clear removes all shadows.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -49,31 +50,38 @@ func (m *memory) Shadow(_ context.Context, id shadow.ID) (r shadows.Record, err 
 	return r, err
 }
 
-func (m *memory) PutShadow(_ context.Context, id shadow.ID, r shadows.Record, most shadows.Bounds) error {
+func (m *memory) PutShadows(_ context.Context, list []shadows.Kept, most shadows.Bounds) (refused []error, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if err := m.fault(); err != nil {
-		return err
+		return nil, err
 	}
-	if _, ok := m.records[id]; !ok && len(m.records) >= most.All {
-		return shadows.ErrTooMany
-	}
-	m.records[id] = kept{string(r.Document.Encode()), string(r.Synced.Encode()), r.Document.Version, r.Document.Deleted}
-	if r.Zero() {
-		delete(m.records, id)
-	}
-	return m.fault()
-}
-
-func (m *memory) SyncedShadows(_ context.Context, thing string) (list []shadow.ID, err error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for id := range m.records {
-		if id.Thing == thing {
-			list = append(list, id)
+	refused = make([]error, len(list))
+	for i, one := range list {
+		id, r := one.ID, one.Record
+		if _, ok := m.records[id]; !ok && len(m.records) >= most.All {
+			refused[i] = shadows.ErrTooMany
+			continue
+		}
+		m.records[id] = kept{string(r.Document.Encode()), string(r.Synced.Encode()), r.Document.Version, r.Document.Deleted}
+		if r.Zero() {
+			delete(m.records, id)
 		}
 	}
-	return list, nil
+	return refused, m.fault()
+}
+
+func (m *memory) SyncedShadows(ctx context.Context, things []string, each func(shadow.ID, shadows.Record, error)) error {
+	m.mu.Lock()
+	ids := slices.Collect(maps.Keys(m.records))
+	m.mu.Unlock()
+	for _, id := range ids {
+		if slices.Contains(things, id.Thing) {
+			r, err := m.Shadow(ctx, id)
+			each(id, r, err)
+		}
+	}
+	return nil
 }
 
 func (m *memory) UnsyncShadows(_ context.Context, but []string) error {
@@ -117,10 +125,13 @@ type sky struct {
 	fault func() error
 	// between is called around each request.
 	between func()
-	// old is a control plane that knows nothing of marks. reads counts the documents that
-	// were read.
-	old   bool
-	reads int
+	// old is a control plane that knows nothing of marks and batches. reads counts the
+	// documents that were read, batches the requests for several.
+	old     bool
+	reads   int
+	batches int
+	// slow is how long the line takes for what is asked of one shadow.
+	slow time.Duration
 	// refusal is the status of all answers; 0 for none.
 	refusal int
 	// unwanted is what updates are refused with; nil if they are not. There were so
@@ -150,6 +161,11 @@ func (s *sky) ask(f func() error) error {
 	if cut := s.fault(); cut != nil {
 		return cut
 	}
+	return said(err)
+}
+
+// said is an error as it comes over the wire.
+func said(err error) error {
 	var refusal *shadow.Error
 	if errors.As(err, &refusal) {
 		return &corelink.StatusError{HTTPStatus: refusal.Code, Message: refusal.Message}
@@ -157,34 +173,94 @@ func (s *sky) ask(f func() error) error {
 	return err
 }
 
-func (s *sky) Shadow(_ context.Context, id shadow.ID) (d shadow.Document, err error) {
-	err = s.ask(func() error {
-		s.reads++
-		if s.documents[id].Exists() {
-			d, err = shadow.ParseGot(s.documents[id].Got(s.now(), ""))
-			return err
-		}
-		var deleted *shadow.DeletedError
-		if errors.As(s.documents[id].Missing(id, s.now()), &deleted) {
-			d = shadow.Document{Version: deleted.Version, Deleted: time.Unix(0, 0)}
-		}
+// carry takes as long as the line does for so many shadows, five seconds at most.
+func (s *sky) carry(ctx context.Context, shadows int) error {
+	s.mu.Lock()
+	takes := time.Duration(shadows) * s.slow
+	s.mu.Unlock()
+	if takes <= 0 {
 		return nil
+	}
+	line, end := context.WithTimeout(ctx, min(takes, 5*time.Second))
+	defer end()
+	<-line.Done()
+	if takes > 5*time.Second {
+		return fmt.Errorf("no answer: %w", line.Err())
+	}
+	return ctx.Err()
+}
+
+func (s *sky) Shadow(ctx context.Context, id shadow.ID) (d shadow.Document, err error) {
+	if err := s.carry(ctx, 1); err != nil {
+		return shadow.Document{}, err
+	}
+	err = s.ask(func() error {
+		d, err = s.get(id)
+		return err
 	})
 	return d, err
 }
 
-func (s *sky) UpdateShadow(_ context.Context, id shadow.ID, u shadow.Update) (version int64, err error) {
+func (s *sky) get(id shadow.ID) (shadow.Document, error) {
+	s.reads++
+	if s.documents[id].Exists() {
+		return shadow.ParseGot(s.documents[id].Got(s.now(), ""))
+	}
+	var deleted *shadow.DeletedError
+	if errors.As(s.documents[id].Missing(id, s.now()), &deleted) {
+		return shadow.Document{Version: deleted.Version, Deleted: time.Unix(0, 0)}, nil
+	}
+	return shadow.Document{}, nil
+}
+
+func (s *sky) UpdateShadow(ctx context.Context, id shadow.ID, u shadow.Update) (version int64, err error) {
+	if err := s.carry(ctx, 1); err != nil {
+		return 0, err
+	}
 	err = s.ask(func() error {
-		if s.updates++; s.unwanted != nil {
-			return s.unwanted
-		}
-		u, err := shadow.ParseUpdate(u.Encode(), shadow.CloudLimits)
-		if err == nil {
-			version, err = s.update(id, u)
-		}
+		version, err = s.put(id, u)
 		return err
 	})
 	return version, err
+}
+
+func (s *sky) put(id shadow.ID, u shadow.Update) (version int64, err error) {
+	if s.updates++; s.unwanted != nil {
+		return 0, s.unwanted
+	}
+	u, err = shadow.ParseUpdate(u.Encode(), shadow.CloudLimits)
+	if err == nil {
+		version, err = s.update(id, u)
+	}
+	return version, err
+}
+
+func (s *sky) ShadowBatch(ctx context.Context, calls []corelink.ShadowCall) (answers []corelink.ShadowAnswer, err error) {
+	if err := s.carry(ctx, len(calls)); err != nil {
+		return nil, err
+	}
+	err = s.ask(func() error {
+		if s.old {
+			return &shadow.Error{Code: http.StatusNotFound, Message: "no operation"}
+		}
+		s.batches++
+		// Not all may go with one request.
+		answers = make([]corelink.ShadowAnswer, min(len(calls), 3))
+		for i := range answers {
+			c, a := calls[i], &answers[i]
+			switch c.Operation {
+			case shadow.OpUpdate:
+				a.Document.Version, a.Err = s.put(c.ID, c.Update)
+			case shadow.OpDelete:
+				a.Err = s.drop(c.ID, c.Update.Version)
+			default:
+				a.Document, a.Err = s.get(c.ID)
+			}
+			a.Err = said(a.Err)
+		}
+		return nil
+	})
+	return answers, err
 }
 
 func (s *sky) update(id shadow.ID, u shadow.Update) (int64, error) {
@@ -197,12 +273,15 @@ func (s *sky) update(id shadow.ID, u shadow.Update) (int64, error) {
 }
 
 func (s *sky) DeleteShadow(_ context.Context, id shadow.ID, version int64) error {
-	return s.ask(func() error {
-		if !s.documents[id].Exists() {
-			return nil
-		}
-		return s.delete(id, shadow.Request{Version: version})
-	})
+	return s.ask(func() error { return s.drop(id, version) })
+}
+
+// drop deletes a version, if there is a document.
+func (s *sky) drop(id shadow.ID, version int64) error {
+	if !s.documents[id].Exists() {
+		return nil
+	}
+	return s.delete(id, shadow.Request{Version: version})
 }
 
 func (s *sky) delete(id shadow.ID, r shadow.Request) error {

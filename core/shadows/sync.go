@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -34,6 +33,10 @@ type Cloud interface {
 	// ShadowMarks has the marks of all documents of at most corelink.MaxShadowThings
 	// things, by thing and name. Things may be missing; they are to be looked at.
 	ShadowMarks(ctx context.Context, things []string) (map[string]map[string]shadow.Mark, error)
+	// ShadowBatch makes as many calls as go with one request, from the first on: one at
+	// least. Where it is refused as a whole nothing was done; they are to be made one by
+	// one. No shadow is in two of them.
+	ShadowBatch(ctx context.Context, calls []corelink.ShadowCall) ([]corelink.ShadowAnswer, error)
 }
 
 // SyncOptions are what a Syncer stands on. All members but Reached are required.
@@ -58,6 +61,8 @@ type Times struct {
 	// Probe is the pause between attempts to reach the cloud: 1 s. What comes back
 	// with the line is to be in step within 5 s.
 	Probe time.Duration
+	// Call is how long a request to the cloud may take: 5 s.
+	Call time.Duration
 	// Retry are the pauses before a shadow that was refused is tried again: 1 s to
 	// 5 min.
 	Retry backoff.Policy
@@ -75,9 +80,14 @@ type Syncer struct {
 	// all were.
 	all    bool
 	looked time.Time
-	due    map[shadow.ID]bool
+	// due is with the highest version that the cloud was heard to have; 0 is one that is to
+	// be looked at whatever the cloud says.
+	due map[shadow.ID]int64
 	// failing are those that the cloud or the core refused.
 	failing map[shadow.ID]*trouble
+	// together is how many shadows are asked for with one request: less where the line is so
+	// slow that the answer does not come in time.
+	together int
 	// wake has an element when there is something to do.
 	wake chan struct{}
 }
@@ -99,6 +109,7 @@ func NewSyncer(o SyncOptions) *Syncer {
 		standard time.Duration
 	}{
 		{&o.Times.Probe, time.Second},
+		{&o.Times.Call, 5 * time.Second},
 		{&o.Times.Retry.First, time.Second},
 		{&o.Times.Retry.Most, 5 * time.Minute},
 		{&o.Times.Look, time.Minute},
@@ -107,7 +118,10 @@ func NewSyncer(o SyncOptions) *Syncer {
 			*d.value = d.standard
 		}
 	}
-	s := &Syncer{SyncOptions: o, due: make(map[shadow.ID]bool), failing: make(map[shadow.ID]*trouble), wake: make(chan struct{}, 1)}
+	s := &Syncer{
+		SyncOptions: o, due: make(map[shadow.ID]int64), failing: make(map[shadow.ID]*trouble), wake: make(chan struct{}, 1),
+		together: corelink.MaxShadowBatch,
+	}
 	o.Service.changed = s.Changed
 	return s
 }
@@ -128,13 +142,25 @@ func (s *Syncer) Set(ctx context.Context, things []string) error {
 }
 
 // Changed has a shadow looked at that the core changed.
-func (s *Syncer) Changed(id shadow.ID) {
+func (s *Syncer) Changed(id shadow.ID) { s.look(id, 0) }
+
+// look has a shadow looked at, which the cloud was heard to have with a version; 0 for
+// none.
+func (s *Syncer) look(id shadow.ID, version int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.keeps(id) {
-		s.due[id] = true
-		signal(s.wake)
+	if !s.keeps(id) {
+		return
 	}
+	was, due := s.due[id]
+	switch {
+	case due && was == 0:
+		version = 0
+	case due && version > 0:
+		version = max(was, version)
+	}
+	s.due[id] = version
+	signal(s.wake)
 }
 
 // keeps reports whether a shadow is to be kept in step; the caller holds mu.
@@ -150,14 +176,21 @@ func (s *Syncer) Heard(ctx context.Context, topic string, payload []byte) {
 	if !ok || op == shadow.OpGet {
 		return
 	}
+	var version int64
 	if op == shadow.OpUpdate {
-		said, err := shadow.ParseGot(payload)
-		r, readErr := s.Service.Store.Shadow(ctx, id)
-		if err == nil && readErr == nil && said.Version == r.Synced.CloudVersion {
-			return
+		if said, err := shadow.ParseGot(payload); err == nil {
+			if version = said.Version; s.knows(ctx, id, version) {
+				return
+			}
 		}
 	}
-	s.Changed(id)
+	s.look(id, version)
+}
+
+// knows reports whether the cloud's document of the version is the one that is in step.
+func (s *Syncer) knows(ctx context.Context, id shadow.ID, version int64) bool {
+	r, err := s.Service.Store.Shadow(ctx, id)
+	return err == nil && version > 0 && version == r.Synced.CloudVersion
 }
 
 // Line takes that the connection over which the cloud tells of changes came or went.
@@ -247,20 +280,25 @@ func (s *Syncer) round(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return each(ctx, ids, func(ctx context.Context, id shadow.ID) error {
-		err := s.sync(ctx, id)
-		if err != nil {
-			s.Changed(id)
+	some := slices.Collect(slices.Chunk(ids, corelink.MaxShadowBatch))
+	return each(ctx, some, corelink.ShadowBatchesAtATime, func(ctx context.Context, ids []shadow.ID) (unreached error) {
+		for i, err := range s.Meet(ctx, ids...) {
+			if err := s.settled(ids[i], err); err != nil {
+				s.Changed(ids[i])
+				if unreached == nil || errors.Is(unreached, context.Canceled) {
+					unreached = err
+				}
+			}
 		}
-		return err
+		return unreached
 	})
 }
 
-// each calls f for some of a list at a time, until one fails; those that follow are
+// each calls f for so many of a list at a time, until one fails; those that follow are
 // called with a context that has ended.
-func each[T any](ctx context.Context, list []T, f func(context.Context, T) error) error {
+func each[T any](ctx context.Context, list []T, atATime int, f func(context.Context, T) error) error {
 	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(corelink.ShadowsAtATime)
+	g.SetLimit(atATime)
 	for _, one := range list {
 		g.Go(func() error { return f(ctx, one) })
 	}
@@ -273,24 +311,26 @@ func (s *Syncer) list(ctx context.Context) ([]shadow.ID, error) {
 	s.mu.Lock()
 	now, due := time.Now(), s.due
 	all, things := s.all || !notified && now.Sub(s.looked) >= s.Times.Look, s.things
-	if s.all, s.due = false, make(map[shadow.ID]bool); all {
+	if s.all, s.due = false, make(map[shadow.ID]int64); all {
 		s.looked = now
 	}
 	for id, t := range s.failing {
 		if now.Before(t.again) {
 			delete(due, id) // its time comes
 		} else {
-			due[id] = true
+			due[id] = 0
 		}
 	}
 	s.mu.Unlock()
+	// What was heard while it was brought in step may have been of just that.
+	maps.DeleteFunc(due, func(id shadow.ID, version int64) bool { return s.knows(ctx, id, version) })
 	ids := slices.Collect(maps.Keys(due))
 	if !all {
 		return ids, nil
 	}
 	var mu sync.Mutex
 	var unknown []string
-	err := each(ctx, slices.Collect(slices.Chunk(things, corelink.MaxShadowThings)), func(ctx context.Context, things []string) error {
+	err := each(ctx, slices.Collect(slices.Chunk(things, corelink.MaxShadowThings)), corelink.ShadowsAtATime, func(ctx context.Context, things []string) error {
 		found, rest, err := s.compare(ctx, things)
 		mu.Lock()
 		defer mu.Unlock()
@@ -298,7 +338,7 @@ func (s *Syncer) list(ctx context.Context) ([]shadow.ID, error) {
 		return err
 	})
 	if err == nil {
-		err = each(ctx, unknown, func(ctx context.Context, thing string) error {
+		err = each(ctx, unknown, corelink.ShadowsAtATime, func(ctx context.Context, thing string) error {
 			found, err := s.find(ctx, thing)
 			mu.Lock()
 			defer mu.Unlock()
@@ -311,7 +351,7 @@ func (s *Syncer) list(ctx context.Context) ([]shadow.ID, error) {
 		defer s.mu.Unlock()
 		s.all = true
 		for _, id := range ids {
-			s.due[id] = true
+			s.due[id] = 0
 		}
 		return nil, err
 	}
@@ -326,38 +366,37 @@ func (s *Syncer) compare(ctx context.Context, things []string) (found []shadow.I
 	if _, refused := corelink.Refused(err); err != nil && !refused { // one from before refuses
 		return nil, nil, err
 	}
+	var known []string
 	for _, thing := range things {
-		of, known := marks[thing]
-		if !known {
+		if marks[thing] == nil {
 			unknown = append(unknown, thing)
 			continue
 		}
-		ids := s.own(ctx, thing)
-		for name := range of {
-			ids = append(ids, shadow.ID{Thing: thing, Name: name})
-		}
-		for _, id := range ids {
-			r, err := s.Service.Store.Shadow(ctx, id)
-			if err != nil || !r.Synced.InStep(r.Document, of[id.Name]) {
-				found = append(found, id)
-			}
+		known = append(known, thing)
+		for name := range marks[thing] {
+			found = append(found, shadow.ID{Thing: thing, Name: name})
 		}
 	}
-	return found, unknown, nil
+	inStep := make(map[shadow.ID]bool)
+	s.own(ctx, known, func(id shadow.ID, r Record, err error) {
+		if inStep[id] = err == nil && r.Synced.InStep(r.Document, marks[id.Thing][id.Name]); !inStep[id] {
+			found = append(found, id)
+		}
+	})
+	return slices.DeleteFunc(found, func(id shadow.ID) bool { return inStep[id] }), unknown, nil
 }
 
-// own lists the shadows of a thing that the core has, or had in step.
-func (s *Syncer) own(ctx context.Context, thing string) []shadow.ID {
-	own, err := s.Service.Store.SyncedShadows(ctx, thing)
-	if err != nil {
+// own has each of the shadows of things that the core has, or had in step.
+func (s *Syncer) own(ctx context.Context, things []string, each func(shadow.ID, Record, error)) {
+	if err := s.Service.Store.SyncedShadows(ctx, things, each); err != nil {
 		s.Logger.Error("The core's shadows cannot be read to keep them in step.", slog.String("errorString", err.Error()))
 	}
-	return own
 }
 
 // find lists the shadows that a thing has on either side.
 func (s *Syncer) find(ctx context.Context, thing string) ([]shadow.ID, error) {
-	found := append(s.own(ctx, thing), shadow.ID{Thing: thing})
+	found := []shadow.ID{{Thing: thing}}
+	s.own(ctx, []string{thing}, func(id shadow.ID, _ Record, _ error) { found = append(found, id) })
 	names, err := s.Cloud.ShadowNames(ctx, thing)
 	var refused *corelink.StatusError
 	if errors.As(err, &refused) {
@@ -372,10 +411,9 @@ func (s *Syncer) find(ctx context.Context, thing string) ([]shadow.ID, error) {
 	return found, err
 }
 
-// sync brings one shadow in step. Its error means that the cloud was not reached; what
-// is refused is noted and tried again later.
-func (s *Syncer) sync(ctx context.Context, id shadow.ID) error {
-	err := s.Meet(ctx, id)
+// settled takes what came of bringing a shadow in step. Its error means that the cloud was
+// not reached; what is refused is noted and tried again later.
+func (s *Syncer) settled(id shadow.ID, err error) error {
 	if err == nil || errors.Is(err, errNotKept) {
 		s.mu.Lock()
 		delete(s.failing, id)
@@ -431,108 +469,3 @@ var (
 	// errNotKept means that the shadow is not to be kept in step any more.
 	errNotKept = errors.New("the shadow is not kept in step")
 )
-
-// Meet brings one shadow in step, now. Its error is what the store or the cloud said.
-func (s *Syncer) Meet(ctx context.Context, id shadow.ID) error {
-	for range maxMeetings {
-		again, err := s.once(ctx, id)
-		if err != nil || !again {
-			return err
-		}
-	}
-	return &localError{errMoved}
-}
-
-// once looks at both sides and does what makes them say the same. again is true when
-// one of them changed meanwhile.
-func (s *Syncer) once(ctx context.Context, id shadow.ID) (again bool, err error) {
-	cloud, err := s.Cloud.Shadow(ctx, id)
-	if err != nil {
-		return false, err
-	}
-	r, err := s.Service.Store.Shadow(ctx, id)
-	if err != nil {
-		return false, &localError{err}
-	}
-	m := r.Synced.Meet(r.Document, cloud)
-	local, err := s.step(ctx, id, r, m)
-	switch {
-	case errors.Is(err, errMoved):
-		return true, nil
-	case err != nil || m.Cloud.None():
-		return false, err
-	}
-	var done shadow.Synced
-	if m.Cloud.Remove {
-		err = s.Cloud.DeleteShadow(ctx, id, m.Cloud.Update.Version)
-	} else {
-		done = m.Done
-		done.LocalVersion = local
-		done.CloudVersion, err = s.Cloud.UpdateShadow(ctx, id, m.Cloud.Update)
-	}
-	var refused *corelink.StatusError
-	if errors.As(err, &refused) && (refused.HTTPStatus == http.StatusConflict ||
-		refused.HTTPStatus == http.StatusBadRequest && refused.Message == shadow.ErrVersion.Message && m.Cloud.Update.Version > 1) {
-		return true, nil // it changed, or went
-	}
-	if err != nil {
-		return false, err
-	}
-	err = s.change(ctx, id, func(r *Record, _ time.Time) (answer, error) {
-		r.Synced = done
-		return answer{}, nil
-	})
-	// What was to be made may have been there already, with the same version.
-	return m.Cloud.Put && !cloud.Exists(), err
-}
-
-// step does the core's part of a meeting, for the record that was looked at, and gives
-// the version of the core's document that is in step.
-func (s *Syncer) step(ctx context.Context, id shadow.ID, was Record, m shadow.Meeting) (version int64, err error) {
-	synced := m.Synced
-	if m.Cloud.None() {
-		synced = m.Done
-	}
-	if m.Local.None() && sameSynced(was.Synced, synced) {
-		return synced.LocalVersion, nil
-	}
-	err = s.change(ctx, id, func(r *Record, at time.Time) (a answer, err error) {
-		if r.Document.Version != was.Document.Version || r.Document.Exists() != was.Document.Exists() {
-			return a, errMoved
-		}
-		switch u := m.Local.Update; {
-		case m.Local.Remove:
-			a, err = s.Service.delete(id, r, u.Request, at)
-		case m.Local.Put:
-			// A deeper one than devices may make is the cloud's business.
-			a, err = s.Service.update(id, r, u, at, shadow.CloudLimits)
-			synced.LocalVersion = r.Document.Version
-		}
-		r.Synced, version = synced, synced.LocalVersion
-		return a, err
-	})
-	return version, err
-}
-
-func sameSynced(a, b shadow.Synced) bool {
-	return a.LocalVersion == b.LocalVersion && a.CloudVersion == b.CloudVersion && a.Local.Equal(b.Local) && a.Cloud.Equal(b.Cloud)
-}
-
-// change is Service.change for what is kept in step, and still is. What fails by no
-// fault of the documents is a localError.
-func (s *Syncer) change(ctx context.Context, id shadow.ID, f func(r *Record, at time.Time) (answer, error)) error {
-	_, err := s.Service.change(ctx, id, func(r *Record, at time.Time) (answer, error) {
-		s.mu.Lock()
-		kept := s.keeps(id)
-		s.mu.Unlock()
-		if !kept {
-			return answer{}, errNotKept
-		}
-		return f(r, at)
-	})
-	var refusal *shadow.Error
-	if err != nil && !errors.Is(err, errMoved) && !errors.Is(err, errNotKept) && !errors.As(err, &refusal) {
-		err = &localError{fmt.Errorf("keep shadow in step: %w", err)}
-	}
-	return err
-}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,27 +17,29 @@ import (
 	"github.com/fescue-edge/fescue/shadow"
 )
 
-// meet brings a shadow in step. Where a mark says that it is, nothing may change.
-func (r *site) meet(t testing.TB, id shadow.ID) error {
+// meet brings shadows in step. Where a mark says that one is, nothing may change.
+func (r *site) meet(t testing.TB, ids ...shadow.ID) []error {
 	t.Helper()
-	before, err := r.store.Shadow(t.Context(), id)
-	if err != nil {
-		t.Fatal(err)
+	for _, id := range ids {
+		before, err := r.store.Shadow(t.Context(), id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.cloud.mu.Lock()
+		there := r.cloud.documents[id]
+		r.cloud.mu.Unlock()
+		said := before.Synced.InStep(before.Document, there.Mark())
+		if m := before.Synced.Meet(before.Document, there); said && !(m.Local.None() && m.Cloud.None()) {
+			t.Errorf("%+v and %+v are in step by their marks, and yet there is %+v to do", before, there, m)
+		}
 	}
-	r.cloud.mu.Lock()
-	there := r.cloud.documents[id]
-	r.cloud.mu.Unlock()
-	said := before.Synced.InStep(before.Document, there.Mark())
-	if m := before.Synced.Meet(before.Document, there); said && !(m.Local.None() && m.Cloud.None()) {
-		t.Errorf("%+v and %+v are in step by their marks, and yet there is %+v to do", before, there, m)
-	}
-	return r.syncer.Meet(t.Context(), id)
+	return r.syncer.Meet(t.Context(), ids...)
 }
 
 // settle meets until both sides say the same, and asserts that nothing is left to do.
 func (r *site) settle(t testing.TB, id shadow.ID) {
 	t.Helper()
-	if err := r.meet(t, id); err != nil {
+	if err := r.meet(t, id)[0]; err != nil {
 		t.Fatal(err)
 	}
 	here, exists := r.state(t, id)
@@ -49,7 +52,7 @@ func (r *site) settle(t testing.TB, id shadow.ID) {
 		t.Fatal(err)
 	}
 	writes := r.cloud.writes
-	if err := r.syncer.Meet(t.Context(), id); err != nil {
+	if err := r.syncer.Meet(t.Context(), id)[0]; err != nil {
 		t.Fatal(err)
 	}
 	after, err := r.store.Shadow(t.Context(), id)
@@ -171,94 +174,124 @@ func TestWhoWins(t *testing.T) {
 	}
 }
 
-// TestAnyInterleavingConverges has devices and the cloud's users change a shadow while
-// it is being brought in step, requests and answers get lost, and the core lose power
-// before and after each write. At the end both sides say the same; what only one of
-// them wrote is what that one wrote last.
+// TestAnyInterleavingConverges has devices and the cloud's users change shadows while
+// they are being brought in step, one or many together, requests and answers get lost, and
+// the core lose power before and after each write. At the end both sides say the same; what
+// only one of them wrote is what that one wrote last.
 func TestAnyInterleavingConverges(t *testing.T) {
 	t.Parallel()
 	runs := 150
 	if testing.Short() {
 		runs = 50
 	}
+	batches := 0
 	for seed := range runs {
-		converge(t, uint64(seed), seed%2 == 1)
+		batches += converge(t, uint64(seed))
+	}
+	if batches < runs {
+		t.Errorf("%d requests for several shadows in %d runs", batches, runs)
 	}
 }
 
-// converge is one run; a wild one has deletions, restored clouds and long absences.
-func converge(t *testing.T, seed uint64, wild bool) {
+// converge is one run. Each second is a wild one: it has deletions, restored clouds and long
+// absences. It returns how many requests were for several shadows.
+func converge(t *testing.T, seed uint64) int {
 	t.Helper()
 	defer func() {
 		if t.Failed() {
 			t.Fatalf("with the seed %d", seed)
 		}
 	}()
+	wild, old := seed%2 == 1, seed%10 > 7
+	ids := []shadow.ID{lamp, {Thing: "core", Name: "x"}, {Thing: "lamp", Name: "config"}, {Thing: "core"}}[:1+seed/2%4]
+	var mu sync.Mutex // of random: an old cloud is asked for several at the same time
 	random := rand.New(rand.NewPCG(seed, 1))
+	some := func(n int) int {
+		mu.Lock()
+		defer mu.Unlock()
+		return random.IntN(n)
+	}
+	chance := func(of int) bool { return some(of) == 0 }
 	r := newSite(t)
-	chance := func(of int) bool { return random.IntN(of) == 0 }
-	calm := false
+	r.cloud.old = old
+	// calm is a line that is not cut any more, safe a device that gets its answer.
+	var calm, safe atomic.Bool
 	cut := func() error {
-		if !calm && chance(6) {
+		if !calm.Load() && !safe.Load() && chance(6) {
 			return errCut
 		}
 		return nil
 	}
 	r.cloud.fault, r.store.fault = cut, cut
-	last := map[string]map[string]int{"core": {}, "cloud": {}} // member to value, -1 for none
+	type side struct {
+		id   shadow.ID
+		name string
+	}
+	last := make(map[side]map[string]int) // member to value, -1 for none
 	n := 0
-	update := func(side string) string {
+	update := func(of side) string {
 		n++
-		section, key := [2]string{"desired", "reported"}[random.IntN(2)], fmt.Sprint("own-", side, random.IntN(2))
+		section, key := [2]string{"desired", "reported"}[some(2)], fmt.Sprint("own-", of.name, some(2))
 		if chance(3) {
-			key = fmt.Sprint("shared", random.IntN(2))
+			key = fmt.Sprint("shared", some(2))
+		}
+		if last[of] == nil {
+			last[of] = make(map[string]int)
 		}
 		value := fmt.Sprint(n)
 		member := section + " " + key
-		if last[side][member] = n; chance(4) {
-			value, last[side][member] = "null", -1
+		if last[of][member] = n; chance(4) {
+			value, last[of][member] = "null", -1
 		}
 		if chance(3) { // below an object that both write to
-			last[side][section+" both "+key] = last[side][member]
+			last[of][section+" both "+key] = last[of][member]
 			return fmt.Sprintf(`{"state":{%q:{%q:%s,"both":{%q:%s}}}}`, section, key, value, key, value)
 		}
 		return fmt.Sprintf(`{"state":{%q:{%q:%s}}}`, section, key, value)
 	}
-	var backup *shadow.Document
-	busy := false
+	backup := make(map[shadow.ID]shadow.Document)
+	restore := func(id shadow.ID, save bool) {
+		r.cloud.mu.Lock()
+		defer r.cloud.mu.Unlock()
+		if d, ok := backup[id]; save {
+			backup[id] = r.cloud.documents[id]
+		} else if ok {
+			r.cloud.documents[id] = d
+		}
+	}
+	var changing sync.Mutex
 	change := func() {
-		if calm || busy {
+		if calm.Load() || !changing.TryLock() {
 			return
 		}
-		busy = true
-		defer func() { busy = false }()
+		defer changing.Unlock()
 		for chance(3) {
-			u, err := shadow.ParseUpdate([]byte(update("core")), shadow.CoreLimits)
+			id := ids[some(len(ids))]
+			u, err := shadow.ParseUpdate([]byte(update(side{id, "core"})), shadow.CoreLimits)
 			if err != nil {
 				t.Fatal(err)
 			}
-			fault := r.store.fault
-			r.store.fault = func() error { return nil } // the device has its answer
-			if _, err = r.Update(t.Context(), lamp, u); err != nil {
+			safe.Store(true)
+			if _, err = r.Update(t.Context(), id, u); err != nil {
 				t.Fatal(err)
 			}
 			if wild && chance(6) {
-				_, _ = r.Delete(t.Context(), lamp, shadow.Request{})
+				_, _ = r.Delete(t.Context(), id, shadow.Request{})
 			}
-			r.store.fault = fault
+			safe.Store(false)
 		}
 		for chance(3) {
-			r.cloud.change(t, lamp, update("cloud"))
+			id := ids[some(len(ids))]
+			r.cloud.change(t, id, update(side{id, "cloud"}))
 			switch {
 			case wild && chance(6):
-				r.cloud.remove(lamp)
+				r.cloud.remove(id)
 			case wild && chance(8):
-				d := r.cloud.documents[lamp]
-				backup = &d
-			case wild && chance(8) && backup != nil:
-				r.cloud.documents[lamp] = *backup
+				restore(id, true)
+			case wild && chance(8):
+				restore(id, false)
 			case wild && chance(12):
-				r.cloud.lose(lamp)
+				r.cloud.lose(id)
 			case wild && chance(20):
 				r.pass(72 * time.Hour)
 			}
@@ -267,20 +300,33 @@ func converge(t *testing.T, seed uint64, wild bool) {
 	r.cloud.between = change
 	for range 12 {
 		change()
-		switch err := r.meet(t, lamp); {
-		case errors.Is(err, errCut):
+		lost := false
+		for _, err := range r.meet(t, ids...) {
+			switch {
+			case errors.Is(err, errCut) || errors.Is(err, context.Canceled):
+				lost = true
+			case err != nil && !strings.Contains(err.Error(), "changes all the time"):
+				t.Fatal(err)
+			}
+		}
+		if lost {
 			r.restart(t)
-		case err != nil && !strings.Contains(err.Error(), "changes all the time"):
+		}
+	}
+	calm.Store(true)
+	for _, err := range r.meet(t, ids...) {
+		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	calm = true
-	r.settle(t, lamp)
-	if wild {
-		return
+	for _, id := range ids {
+		r.settle(t, id)
 	}
-	got, _ := r.state(t, lamp)
-	for side, members := range last {
+	if wild {
+		return r.cloud.batches
+	}
+	for of, members := range last {
+		got, _ := r.state(t, of.id)
 		for member, want := range members {
 			levels := strings.Fields(member)
 			if !strings.HasPrefix(levels[len(levels)-1], "own-") {
@@ -292,10 +338,11 @@ func converge(t *testing.T, seed uint64, wild bool) {
 				value = object[level]
 			}
 			if said := fmt.Sprint(value); said != fmt.Sprint(want) && !(want == -1 && value == nil) {
-				t.Errorf("%s, which only the %s writes, is %s, want %d", member, side, said, want)
+				t.Errorf("%s of %v, which only the %s writes, is %s, want %d", member, of.id, of.name, said, want)
 			}
 		}
 	}
+	return r.cloud.batches
 }
 
 // TestALostAnswerLosesNoWrite: the cloud has taken what the core sent, the answer was
@@ -313,7 +360,7 @@ func TestALostAnswerLosesNoWrite(t *testing.T) {
 		}
 		return nil
 	}
-	if err := r.syncer.Meet(t.Context(), lamp); !errors.Is(err, errCut) {
+	if err := r.syncer.Meet(t.Context(), lamp)[0]; !errors.Is(err, errCut) {
 		t.Fatal(err)
 	}
 	if state, _ := r.cloud.state(lamp); text(state) != `{"desired":{"a":2}}` {
@@ -340,7 +387,7 @@ func TestRefusedUpdates(t *testing.T) {
 		r.change(t, lamp, `{"state":{"desired":{"a":3}}}`)
 		r.cloud.updates, r.cloud.unwanted = 0, refusal
 		var refused *corelink.StatusError
-		if err := r.syncer.Meet(t.Context(), lamp); !errors.As(err, &refused) || refused.HTTPStatus != refusal.Code || r.cloud.updates != 1 {
+		if err := r.syncer.Meet(t.Context(), lamp)[0]; !errors.As(err, &refused) || refused.HTTPStatus != refusal.Code || r.cloud.updates != 1 {
 			t.Errorf("%v: %v after %d requests", refusal, err, r.cloud.updates)
 		}
 		r.cloud.unwanted = nil
@@ -501,6 +548,76 @@ func TestRun(t *testing.T) {
 			})
 		})
 	}
+	t.Run("many go together, fewer where the line is slow", func(t *testing.T) {
+		run(t, func(t *testing.T, r *site) {
+			var ids []shadow.ID
+			for i := range 40 {
+				ids = append(ids, shadow.ID{Thing: []string{"lamp", "core"}[i%2], Name: fmt.Sprint("n", i)})
+			}
+			// all has both sides change each, and waits until they are in step.
+			all := func(n int, slow, wait time.Duration) (batches int) {
+				r.cloud.mu.Lock()
+				r.cloud.slow = slow
+				r.cloud.fault = func() error { return errCut }
+				before := r.cloud.batches
+				r.cloud.mu.Unlock()
+				r.syncer.Line()
+				synctest.Wait()
+				for _, id := range ids {
+					r.change(t, id, fmt.Sprintf(`{"state":{"reported":{"n":%d}}}`, n))
+					r.cloud.change(t, id, fmt.Sprintf(`{"state":{"desired":{"n":%d}}}`, n))
+				}
+				r.cloud.mu.Lock()
+				r.cloud.fault = func() error { return nil }
+				r.cloud.mu.Unlock()
+				time.Sleep(wait)
+				for _, id := range ids {
+					equal(t, r, id, fmt.Sprintf(`{"desired":{"n":%d},"reported":{"n":%d}}`, n, n))
+				}
+				r.cloud.mu.Lock()
+				defer r.cloud.mu.Unlock()
+				return r.cloud.batches - before
+			}
+			// Three with each request: forty are read, and forty are written.
+			if got := all(1, 0, 5*time.Second); got < 26 || got > 27 {
+				t.Errorf("%d requests", got)
+			}
+			all(2, time.Second, 4*time.Minute)
+			all(3, 3*time.Second, 10*time.Minute)
+			// It does not start at once with as many as before.
+			if got := all(4, 0, 5*time.Second); got < 26 || got > 36 {
+				t.Errorf("%d requests when the line is fast again", got)
+			}
+		})
+	})
+	t.Run("what the cloud says of a change while it is made is no news", func(t *testing.T) {
+		run(t, func(t *testing.T, r *site) {
+			r.change(t, lamp, one)
+			r.change(t, named, one)
+			equal(t, r, named, `{"reported":{"a":1}}`)
+			// The cloud tells of each change before the core has its answer.
+			r.cloud.mu.Lock()
+			r.cloud.between = func() {
+				for _, id := range []shadow.ID{lamp, named} {
+					r.cloud.mu.Lock()
+					version := r.cloud.documents[id].Version
+					r.cloud.mu.Unlock()
+					r.syncer.Heard(context.Background(), id.Topic("update/accepted"), fmt.Appendf(nil, `{"version":%d}`, version))
+				}
+			}
+			before := r.cloud.reads
+			r.cloud.mu.Unlock()
+			r.change(t, lamp, two)
+			r.change(t, named, two)
+			equal(t, r, lamp, `{"reported":{"a":2}}`)
+			equal(t, r, named, `{"reported":{"a":2}}`)
+			r.cloud.mu.Lock()
+			defer r.cloud.mu.Unlock()
+			if got := r.cloud.reads - before; got != 2 {
+				t.Errorf("two changes had %d documents read", got)
+			}
+		})
+	})
 	t.Run("a refused one is tried again, and others are not held up", func(t *testing.T) {
 		run(t, func(t *testing.T, r *site) {
 			r.cloud.mu.Lock()

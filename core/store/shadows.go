@@ -26,50 +26,72 @@ func (s Shadows) Shadow(ctx context.Context, id shadow.ID) (r shadows.Record, er
 	return r, err
 }
 
-func findShadow(ctx context.Context, tx *sql.Tx, id shadow.ID) (r shadows.Record, err error) {
+func findShadow(ctx context.Context, tx *sql.Tx, id shadow.ID) (shadows.Record, error) {
+	k, err := scanShadow(tx.QueryRowContext(ctx, selectShadow+`thing = $1 AND name = $2`, id.Thing, id.Name))
+	if errors.Is(err, sql.ErrNoRows) {
+		return shadows.Record{}, nil
+	}
+	return k.Record, err
+}
+
+const selectShadow = `SELECT thing, name, document, version, deleted, synced FROM shadow WHERE `
+
+// scanShadow reads a row. With an error that is of what stands in it, it has its id.
+func scanShadow(row interface{ Scan(...any) error }) (k shadows.Kept, err error) {
 	var document string
 	var synced sql.NullString
 	var version, deleted int64
-	err = tx.QueryRowContext(ctx, `SELECT document, version, deleted, synced FROM shadow WHERE thing = $1 AND name = $2`, id.Thing, id.Name).
-		Scan(&document, &version, &deleted, &synced)
-	if errors.Is(err, sql.ErrNoRows) {
-		return r, nil
+	if err = row.Scan(&k.ID.Thing, &k.ID.Name, &document, &version, &deleted, &synced); err != nil {
+		return k, err
 	}
-	if err != nil {
-		return r, err
+	if k.Record.Document, err = shadow.Decode([]byte(document)); err != nil {
+		return k, err
 	}
-	if r.Document, err = shadow.Decode([]byte(document)); err != nil {
-		return r, err
-	}
-	r.Document.Version, r.Document.Deleted = version, fromMillis(deleted)
+	k.Record.Document.Version, k.Record.Document.Deleted = version, fromMillis(deleted)
 	if synced.Valid {
-		r.Synced, err = shadow.DecodeSynced([]byte(synced.String))
+		k.Record.Synced, err = shadow.DecodeSynced([]byte(synced.String))
 	}
-	return r, err
+	return k, err
 }
 
-// PutShadow implements shadows.Store.
-func (s Shadows) PutShadow(ctx context.Context, id shadow.ID, r shadows.Record, most shadows.Bounds) error {
-	return s.db.update(ctx, func(tx *sql.Tx, _ uint64) error {
-		if r.Zero() {
-			_, err := tx.ExecContext(ctx, `DELETE FROM shadow WHERE thing = $1 AND name = $2`, id.Thing, id.Name)
-			return err
-		}
-		synced := sql.NullString{String: string(r.Synced.Encode()), Valid: !r.Synced.Zero()}
-		values := []any{id.Thing, id.Name, string(r.Document.Encode()), r.Document.Version, millis(r.Document.Deleted), synced}
-		counts := r.Document.Exists() || synced.Valid
-		if counts {
-			if err := roomForShadow(ctx, tx, id, most); err != nil {
+// PutShadows implements shadows.Store.
+func (s Shadows) PutShadows(ctx context.Context, list []shadows.Kept, most shadows.Bounds) (refused []error, err error) {
+	err = s.db.update(ctx, func(tx *sql.Tx, _ uint64) error {
+		refused = make([]error, len(list))
+		for i, k := range list {
+			err := putShadow(ctx, tx, k.ID, k.Record, most)
+			if errors.Is(err, shadows.ErrTooMany) || errors.Is(err, shadows.ErrTooManyNamed) {
+				refused[i], err = err, nil
+			}
+			if err != nil {
 				return err
 			}
 		}
-		_, err := tx.ExecContext(ctx, `
-			INSERT OR REPLACE INTO shadow (thing, name, document, version, deleted, synced) VALUES ($1, $2, $3, $4, $5, $6)`, values...)
-		if err != nil || counts {
+		return nil
+	})
+	return refused, err
+}
+
+// putShadow writes a record. When it is refused nothing is written.
+func putShadow(ctx context.Context, tx *sql.Tx, id shadow.ID, r shadows.Record, most shadows.Bounds) error {
+	if r.Zero() {
+		_, err := tx.ExecContext(ctx, `DELETE FROM shadow WHERE thing = $1 AND name = $2`, id.Thing, id.Name)
+		return err
+	}
+	synced := sql.NullString{String: string(r.Synced.Encode()), Valid: !r.Synced.Zero()}
+	counts := r.Document.Exists() || synced.Valid
+	if counts {
+		if err := roomForShadow(ctx, tx, id, most); err != nil {
 			return err
 		}
-		return forgetMostDeleted(ctx, tx, id.Thing, most)
-	})
+	}
+	_, err := tx.ExecContext(ctx, `
+		INSERT OR REPLACE INTO shadow (thing, name, document, version, deleted, synced) VALUES ($1, $2, $3, $4, $5, $6)`,
+		id.Thing, id.Name, string(r.Document.Encode()), r.Document.Version, millis(r.Document.Deleted), synced)
+	if err != nil || counts {
+		return err
+	}
+	return forgetMostDeleted(ctx, tx, id.Thing, most)
 }
 
 // counted are the shadows that are there, or that the cloud has yet to be asked to delete.
@@ -109,27 +131,29 @@ func forgetMostDeleted(ctx context.Context, tx *sql.Tx, thing string, most shado
 }
 
 // SyncedShadows implements shadows.Store.
-func (s Shadows) SyncedShadows(ctx context.Context, thing string) (list []shadow.ID, err error) {
+func (s Shadows) SyncedShadows(ctx context.Context, things []string, each func(shadow.ID, shadows.Record, error)) error {
 	if there, err := s.db.Exists(); err != nil || !there {
-		return nil, err
+		return err
 	}
-	err = s.db.view(ctx, func(tx *sql.Tx) error {
-		list = nil
-		rows, err := tx.QueryContext(ctx, `SELECT name FROM shadow WHERE thing = $1 AND `+counted, thing)
+	of, err := json.Marshal(append([]string{}, things...))
+	if err != nil {
+		return err
+	}
+	return s.db.view(ctx, func(tx *sql.Tx) error {
+		rows, err := tx.QueryContext(ctx, selectShadow+`thing IN (SELECT value FROM json_each($1)) AND `+counted, string(of))
 		if err != nil {
 			return err
 		}
 		defer rows.Close()
 		for rows.Next() {
-			id := shadow.ID{Thing: thing}
-			if err := rows.Scan(&id.Name); err != nil {
+			k, err := scanShadow(rows)
+			if k.ID.Thing == "" {
 				return err
 			}
-			list = append(list, id)
+			each(k.ID, k.Record, err)
 		}
 		return rows.Err()
 	})
-	return list, err
 }
 
 // UnsyncShadows implements shadows.Store.

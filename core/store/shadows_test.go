@@ -30,9 +30,28 @@ func TestShadows(t *testing.T) {
 		}
 		return d
 	}
+	write := func(id shadow.ID, r shadows.Record, most shadows.Bounds) error {
+		refused, err := s.PutShadows(ctx, []shadows.Kept{{ID: id, Record: r}}, most)
+		return errors.Join(append(refused, err)...)
+	}
+	synceds := func(things ...string) (list []shadow.ID, err error) {
+		records := make(map[shadow.ID]shadows.Record)
+		err = s.SyncedShadows(ctx, things, func(id shadow.ID, r shadows.Record, err error) {
+			if err != nil {
+				t.Error(err)
+			}
+			list, records[id] = append(list, id), r
+		})
+		for id, r := range records {
+			if is, err := s.Shadow(ctx, id); err != nil || fmt.Sprint(is) != fmt.Sprint(r) {
+				t.Errorf("%v: %+v; read alone %+v, %v", id, r, is, err)
+			}
+		}
+		return list, err
+	}
 	put := func(t *testing.T, id shadow.ID, r shadows.Record) {
 		t.Helper()
-		if err := s.PutShadow(ctx, id, r, shadows.Bounds{All: 100, Named: 100}); err != nil {
+		if err := write(id, r, shadows.Bounds{All: 100, Named: 100}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -49,7 +68,7 @@ func TestShadows(t *testing.T) {
 		func() error { return s.ClearShadows(ctx) },
 		func() error { return s.UnsyncShadows(ctx, nil) },
 		func() error { return s.ForgetShadows(ctx, time.Now()) },
-		func() error { _, err := s.SyncedShadows(ctx, "lamp"); return err },
+		func() error { _, err := synceds("lamp"); return err },
 	} {
 		if err := f(); err != nil {
 			t.Fatal(err)
@@ -82,7 +101,7 @@ func TestShadows(t *testing.T) {
 			t.Errorf("%+v", got)
 		}
 		put(t, named, shadows.Record{Document: shadow.Document{Version: 2, Deleted: at}})
-		if list, err := s.SyncedShadows(ctx, "lamp"); err != nil || fmt.Sprint(list) != "[{lamp }]" {
+		if list, err := synceds("lamp"); err != nil || fmt.Sprint(list) != "[{lamp }]" {
 			t.Errorf("%v, %v", list, err)
 		}
 		if err := s.ForgetShadows(ctx, at); err != nil || get(t, named).Zero() {
@@ -126,7 +145,7 @@ func TestShadows(t *testing.T) {
 			{"one in its place", named, shadows.Record{Document: two}, shadows.ErrTooManyNamed},
 			{"that has been heard of", day, gone(2001), nil},
 		} {
-			if err := s.PutShadow(ctx, tc.id, tc.r, most); !errors.Is(err, tc.want) {
+			if err := write(tc.id, tc.r, most); !errors.Is(err, tc.want) {
 				t.Errorf("%s: %v, want %v", tc.title, err, tc.want)
 			}
 		}
@@ -136,6 +155,35 @@ func TestShadows(t *testing.T) {
 		}
 		put(t, shadow.ID{Thing: "fan", Name: "day"}, shadows.Record{})
 		put(t, lamp, shadows.Record{Document: two})
+	})
+	t.Run("many together", func(t *testing.T) {
+		before, err := synceds("lamp", "fan", "third", "many")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var list []shadows.Kept
+		for i := range 60 {
+			list = append(list, shadows.Kept{ID: shadow.ID{Thing: "many", Name: fmt.Sprint("n", i)}, Record: shadows.Record{Document: two}})
+		}
+		most := shadows.Bounds{All: len(before) + 50, Named: 52}
+		refused, err := s.PutShadows(ctx, list, most)
+		if err != nil || len(refused) != len(list) {
+			t.Fatal(len(refused), err)
+		}
+		for i, err := range refused {
+			if want := i >= 50; errors.Is(err, shadows.ErrTooMany) != want || get(t, list[i].ID).Zero() != want {
+				t.Errorf("%d: %v", i, err)
+			}
+		}
+		if after, err := synceds("lamp", "fan", "third", "many"); err != nil || len(after) != len(before)+50 {
+			t.Errorf("%d, then %d, %v", len(before), len(after), err)
+		}
+		for i := range list {
+			list[i].Record = shadows.Record{}
+		}
+		if _, err := s.PutShadows(ctx, list, most); err != nil {
+			t.Fatal(err)
+		}
 	})
 	t.Run("another process goes on", func(t *testing.T) {
 		other, _ := open(t, path)
