@@ -1,6 +1,7 @@
 package runtimes
 
 import (
+	"fmt"
 	"regexp"
 	"slices"
 	"strconv"
@@ -37,6 +38,15 @@ type Runtime struct {
 	Missing string
 	// MemoryKB is about what an interpreter needs to start; 0 for programs.
 	MemoryKB int
+
+	// heap, with a number of KB, bounds what an interpreter takes for objects before it
+	// looks which of them are needed; it is empty for those that see to it themselves.
+	// A function that has one of the variables heapVariables bounds it itself.
+	heap          string
+	heapVariables []string
+	// OutOfMemory is the status with which an interpreter ends that has no more memory
+	// for objects; 0 for those that do not tell.
+	OutOfMemory int
 
 	// Main is the file that the interpreter runs, below the folder of Extract.
 	Main string
@@ -98,7 +108,9 @@ var table = []Runtime{
 		Probe: []string{"-version"}, said: regexp.MustCompile(`(?m)^\S+ version "((?:1\.)?([0-9]+)(?:\.([0-9]+))?[^"]*)"`),
 		Missing:  "cannot find executable {runtime}, or a java of that version or a newer one, under any of the provided paths {paths}; install a Java runtime (Debian: apt-get install default-jre-headless) to run {runtime} functions",
 		MemoryKB: 32768,
-		Main:     JavaMain,
+		heap:     "-Xmx%dk", heapVariables: []string{"JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS"},
+		OutOfMemory: 137, // what shells say of processes that the kernel killed for it
+		Main:        JavaMain,
 		// A package has its classes at its root and jars in lib.
 		Arguments: []string{"-cp", "{main}:{code}:{code}/lib/*", "com.amazonaws.greengrass.runtime.LambdaRuntime", "--handler={handler}"},
 	},
@@ -170,6 +182,24 @@ func (r *Runtime) Said(output string) (v Version, text string, ok bool) {
 		return Version{}, "", false
 	}
 	return versionOf(parts[2], parts[3]), parts[1], true
+}
+
+// quarter of a machine's memory is what Java takes for objects by itself.
+const quarter = 4
+
+// besidesHeapKB is about what an interpreter takes besides objects, and a quarter of the rest.
+const besidesHeapKB = 8192
+
+// Bounds are the arguments that keep an interpreter within the memory of a container,
+// which it does not see: it would go by that of the machine, and be killed for what it
+// does not need any more. They come before all others.
+func (r *Runtime) Bounds(containerKB, machineKB int64, variables map[string]string) []string {
+	kb := max(containerKB/2, containerKB*3/4-besidesHeapKB)
+	its := slices.ContainsFunc(r.heapVariables, func(name string) bool { return variables[name] != "" })
+	if r.heap == "" || its || kb >= machineKB/quarter {
+		return nil
+	}
+	return []string{fmt.Sprintf(r.heap, kb)}
 }
 
 // Exact says whether an interpreter is of the very version that is wanted.

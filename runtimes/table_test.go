@@ -3,11 +3,39 @@ package runtimes_test
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/runtimes"
 )
+
+func TestBounds(t *testing.T) {
+	t.Parallel()
+	const machine = 24 << 20
+	for _, tc := range []struct {
+		runtime            string
+		container, machine int64
+		variables          map[string]string
+		want               []string
+	}{
+		{"java8", 32768, machine, nil, []string{"-Xmx16384k"}},
+		{"java8", 65536, machine, nil, []string{"-Xmx40960k"}},
+		{"java11", 262144, machine, map[string]string{"JAVA_HOME": "/opt/java"}, []string{"-Xmx188416k"}},
+		// What Java takes by itself is less.
+		{"java8", 524288, 1 << 20, nil, nil},
+		{"java8", 1<<31 - 1, machine, nil, nil},
+		{"java8", 262144, machine, map[string]string{"JAVA_TOOL_OPTIONS": "-Xmx200m"}, nil},
+		{"java8", 262144, machine, map[string]string{"_JAVA_OPTIONS": "-XX:MaxRAMPercentage=80"}, nil},
+		{"java8", 262144, machine, map[string]string{"JDK_JAVA_OPTIONS": "-Xmx200m"}, nil},
+		{"python3.7", 65536, machine, nil, nil},
+		{"nodejs12.x", 65536, machine, nil, nil},
+	} {
+		if got := runtimes.Of(tc.runtime).Bounds(tc.container, tc.machine, tc.variables); !slices.Equal(got, tc.want) {
+			t.Errorf("%s in %d of %d KB with %v: %q, want %q", tc.runtime, tc.container, tc.machine, tc.variables, got, tc.want)
+		}
+	}
+}
 
 func TestTable(t *testing.T) {
 	t.Parallel()

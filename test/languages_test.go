@@ -23,7 +23,8 @@ import (
 // the id of the access key that the core gives; "shadow", which updates the shadow of the
 // thing that is called as its tag, gets it, deletes it and gets it again, with what it got
 // and the code of the last refusal; "resource", with what is in the model of machine
-// learning; "fail" and "exit"; and "eat", which takes memory without end.
+// learning; "litter", which uses a gigabyte of memory, never much of it at once; "fail" and
+// "exit"; and "eat", which takes memory without end.
 //
 // Raw answers with what it got, backwards. When that is "spin" it spins for ever.
 type language struct {
@@ -32,7 +33,9 @@ type language struct {
 	binary bool
 	// memory is its containers', in KB.
 	memory int32
-	files  func(t *testing.T) map[string][]byte
+	// starved is how one ends that takes too much of it.
+	starved string
+	files   func(t *testing.T) map[string][]byte
 }
 
 const pythonLanguage = `
@@ -81,6 +84,10 @@ def handler(event, about):
     elif words[0] == "resource":
         with open(os.environ.get("AWS_GG_RESOURCE_PREFIX", "") + "/ml/babel/model/weights") as f:
             return f.read()
+    elif words[0] == "litter":
+        for i in range(1 << 18):
+            litter = [i] * 512
+        return "tidy"
     elif words[0] == "fail":
         raise ValueError("broken in " + tag)
     elif words[0] == "exit":
@@ -161,6 +168,12 @@ exports.handler = (event, about, callback) => {
     case 'resource':
         require('fs').readFile((process.env.AWS_GG_RESOURCE_PREFIX || '') + '/ml/babel/model/weights', 'utf8', callback);
         break;
+    case 'litter': {
+        let litter;
+        for (let i = 0; i < 1 << 18; i++) litter = new Array(512).fill(i);
+        callback(null, litter && 'tidy');
+        break;
+    }
     case 'fail':
         callback(new Error('broken in ' + tag));
         break;
@@ -201,6 +214,7 @@ import standin.Greengrass;
 
 public class Main {
     static final String TAG = System.getenv("TAG");
+    static volatile byte[] litter;
     static {
         if (System.getenv("OUT") != null) {
             System.out.println("said by " + TAG);
@@ -241,6 +255,9 @@ public class Main {
             case "resource":
                 String prefix = System.getenv("AWS_GG_RESOURCE_PREFIX");
                 return new String(Files.readAllBytes(Paths.get((prefix == null ? "" : prefix) + "/ml/babel/model/weights")), "UTF-8");
+            case "litter":
+                for (int i = 0; i < 1 << 18; i++) litter = new byte[1 << 12];
+                return "tidy";
             case "fail":
                 throw new IllegalStateException("broken in " + TAG);
             case "exit":
@@ -419,6 +436,9 @@ static void handle(const gg_lambda_context *about) {
         shadow();
     } else if (strcmp(event + 1, "resource") == 0) {
         resource();
+    } else if (strcmp(event + 1, "litter") == 0) {
+        for (i = 0; i < 1 << 18; i++) free(memset(malloc(1 << 12), 1, 1 << 12));
+        gg_lambda_handler_write_response("\"tidy\"", strlen("\"tidy\""));
     } else if (strcmp(event + 1, "fail") == 0) {
         snprintf(text, sizeof text, "broken in %s", tag);
         gg_lambda_handler_write_error(text);
@@ -443,21 +463,24 @@ int main(void) {
 }
 `
 
+// killed is what is said of a function that the kernel killed for its memory.
+const killed = "killed for using more memory than its MemorySize of %d KB"
+
 // languages are those that a core runs.
 var languages = []language{
-	{name: "Python", runtime: "python3.7", main: "main.handler", raw: "main.raw", memory: 65536, files: func(*testing.T) map[string][]byte {
+	{name: "Python", runtime: "python3.7", main: "main.handler", raw: "main.raw", memory: 65536, starved: killed, files: func(*testing.T) map[string][]byte {
 		return map[string][]byte{"main.py": []byte(pythonLanguage)}
 	}},
-	{name: "Node", runtime: "nodejs12.x", main: "index.handler", raw: "index.raw", memory: 131072, files: func(t *testing.T) map[string][]byte {
+	{name: "Node", runtime: "nodejs12.x", main: "index.handler", raw: "index.raw", memory: 131072, starved: killed, files: func(t *testing.T) map[string][]byte {
 		if _, err := exec.LookPath("node"); err != nil {
 			t.Skip("node (Debian's package nodejs) is not installed")
 		}
 		return map[string][]byte{"index.js": []byte(nodeLanguage)}
 	}},
-	{name: "Java", runtime: "java8", main: "app.Main::handle", raw: "app.Main::raw", memory: 262144, files: func(t *testing.T) map[string][]byte {
+	{name: "Java", runtime: "java8", main: "app.Main::handle", raw: "app.Main::raw", memory: 262144, starved: "its objects need more memory than its MemorySize of %d KB has for them", files: func(t *testing.T) map[string][]byte {
 		return standin.Java(t, functionRuntimes(t), map[string]string{"Main.java": javaLanguage})
 	}},
-	{name: "C", runtime: fescue.ExecutableRuntime, main: "program", raw: "program", binary: true, memory: 16384, files: func(t *testing.T) map[string][]byte {
+	{name: "C", runtime: fescue.ExecutableRuntime, main: "program", raw: "program", binary: true, memory: 16384, starved: killed, files: func(t *testing.T) map[string][]byte {
 		return standin.C(t, cLanguage)
 	}},
 }

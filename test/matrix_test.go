@@ -153,6 +153,9 @@ func (m *matrix) play(t *testing.T) {
 	t.Run("a model", func(t *testing.T) {
 		calls(t, "resource", func(caller, _ resident) string { return caller.tag + ` got |"tower"` })
 	})
+	t.Run("memory that is used again", func(t *testing.T) {
+		calls(t, "litter", func(caller, _ resident) string { return caller.tag + ` got |"tidy"` })
+	})
 	t.Run("a handled error", func(t *testing.T) {
 		calls(t, "fail", func(caller, callee resident) string {
 			space := map[bool]string{true: " ", false: ""}[callee.name == "Python"]
@@ -190,7 +193,7 @@ func (m *matrix) play(t *testing.T) {
 			if callee.isolation != inContainer {
 				return ""
 			}
-			return fmt.Sprintf(`%s got Unhandled|{"errorMessage":"the function's process ended before it answered: killed for using more memory than its MemorySize of %d KB`, caller.tag, callee.memory)
+			return fmt.Sprintf(`%s got Unhandled|{"errorMessage":"the function's process ended before it answered: `+callee.starved, caller.tag, callee.memory)
 		})
 		asks(t, []string{"\x03\x04"}, func(r resident) []string { return []string{r.tag + " got |0403"} })
 	})

@@ -17,8 +17,8 @@ import (
 )
 
 // TestLanguagesOfVersion2 has functions run in containers on a gateway whose kernel has
-// control groups of version 2 alone. It takes two minutes of a processor that has nothing
-// else to do, most of them to start interpreters in an emulated one.
+// control groups of version 2 alone. It takes a minute of an idle machine and four
+// of a busy one, most of them to start interpreters on an emulated processor.
 func TestLanguagesOfVersion2(t *testing.T) {
 	host := guest.Need(t)
 	inGuests(t, "python3", "python3")

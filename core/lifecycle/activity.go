@@ -13,7 +13,7 @@ type counted int
 
 const (
 	// restarts are processes that ended without being asked to, outOfMemory those of
-	// them that the kernel killed for it, ungraceful those that ended so for no reason
+	// them that the kernel killed for it or that had no more for objects, ungraceful those that ended so for no reason
 	// that the core knows of, or had to be killed because they did not stop.
 	restarts counted = iota
 	outOfMemory
@@ -53,7 +53,8 @@ type Totals struct {
 	// ARN has no version.
 	ARN string
 	// Timeouts are calls that took too long, Errors all that ended with an error.
-	// OutOfMemory are processes that the kernel killed for it, Ungraceful those that
+	// OutOfMemory are processes that the kernel killed for it, or that had no more for
+	// objects, Ungraceful those that
 	// ended without being asked to for no known reason, or had to be killed.
 	Timeouts, OutOfMemory, Ungraceful, Errors int64
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fescue-edge/fescue/core/invoke"
 	"github.com/fescue-edge/fescue/core/lifecycle"
 	"github.com/fescue-edge/fescue/core/plan"
 	"github.com/fescue-edge/fescue/core/sandbox"
@@ -52,6 +53,27 @@ func TestJava(t *testing.T) {
 		if len(problems) != 1 || !errors.As(problems[0], &missing) || !strings.Contains(missing.Error(), "cannot find executable java8") ||
 			!strings.Contains(missing.Error(), "apt-get install default-jre-headless") {
 			t.Errorf("got %v", problems)
+		}
+	})
+
+	t.Run("one that has no more memory for objects says so", func(t *testing.T) {
+		t.Parallel()
+		r := newSite(t)
+		f := r.java("F", `public class App {
+			public void handle() {
+				java.util.List<byte[]> kept = new java.util.ArrayList<>();
+				while (true) kept.add(new byte[1 << 20]);
+			}
+		}`)
+		f.Environment = map[string]string{"JAVA_TOOL_OPTIONS": "-Xmx24m"}
+		r.apply(f)
+		if got := r.invoke("F", ""); got.Error != invoke.Unhandled || !strings.Contains(string(got.Payload), "its objects need more memory than its interpreter takes for them") {
+			t.Errorf("%s %s", got.Error, got.Payload)
+		}
+		for _, totals := range r.sup.Totals() {
+			if totals.OutOfMemory != 1 || totals.Ungraceful != 0 {
+				t.Errorf("counted %+v", totals)
+			}
 		}
 	})
 

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/fescue-edge/fescue/core/plan"
 	"github.com/fescue-edge/fescue/core/sandbox"
 	"github.com/fescue-edge/fescue/runtimes"
@@ -31,6 +33,15 @@ type launcher struct {
 	runtimeDir sandbox.HostPath
 	// hidden are folders that functions in containers do not see.
 	hidden []sandbox.HostPath
+	// memoryKB is the machine's memory.
+	memoryKB int64
+}
+
+// machineKB is the memory of the machine, which the kernel always tells.
+func machineKB() int64 {
+	var info unix.Sysinfo_t
+	_ = unix.Sysinfo(&info)
+	return int64(info.Totalram) * int64(info.Unit) >> 10
 }
 
 // command resolves a function's command line, or says why it cannot run here.
@@ -52,6 +63,9 @@ func (l *launcher) command(ctx context.Context, f *plan.Function) (command, erro
 	}
 	main := c.places.runtimes.Join(c.runtime.Main)
 	fill := strings.NewReplacer("{main}", string(main), "{handler}", f.Handler, "{code}", string(c.places.code))
+	if f.Container != nil {
+		c.args = c.runtime.Bounds(int64(f.Container.MemoryKB), l.memoryKB, f.Environment)
+	}
 	for _, argument := range c.runtime.Arguments {
 		c.args = append(c.args, fill.Replace(argument))
 	}

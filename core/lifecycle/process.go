@@ -6,6 +6,7 @@ import (
 
 	"github.com/fescue-edge/fescue/core/plan"
 	"github.com/fescue-edge/fescue/core/sandbox"
+	"github.com/fescue-edge/fescue/runtimes"
 )
 
 // Sandbox is what starts the processes of functions.
@@ -33,11 +34,22 @@ func (w *worker) start() (sandbox.Process, error) {
 	return s.options.Sandbox.Start(context.Background(), spec)
 }
 
+// starved reports whether a process ended by itself because it had no more memory for
+// objects.
+func starved(f *plan.Function, end sandbox.End) bool {
+	row := runtimes.Of(f.Runtime)
+	return row != nil && row.OutOfMemory != 0 && end.Status.Exited() && end.Status.ExitStatus() == row.OutOfMemory
+}
+
 // describe says how a process ended, for logs and errors.
 func describe(f *plan.Function, end sandbox.End) string {
 	switch {
 	case end.OutOfMemory:
 		return fmt.Sprintf("killed for using more memory than its MemorySize of %d KB", f.Container.MemoryKB)
+	case starved(f, end) && f.Container != nil:
+		return fmt.Sprintf("its objects need more memory than its MemorySize of %d KB has for them", f.Container.MemoryKB)
+	case starved(f, end):
+		return "its objects need more memory than its interpreter takes for them"
 	case end.Status.Signaled():
 		return fmt.Sprintf("killed by signal %d (%v)", int(end.Status.Signal()), end.Status.Signal())
 	}

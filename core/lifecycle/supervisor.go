@@ -51,7 +51,7 @@ func New(o Options) *Supervisor {
 		tokens:    make(map[[sha256.Size]byte]*worker),
 		shares:    newShares(o.MaxWorkItems, o.MaxBytes),
 		launcher: &launcher{
-			runtimeDir: o.RuntimeDir, hidden: o.Hidden,
+			runtimeDir: o.RuntimeDir, hidden: o.Hidden, memoryKB: machineKB(),
 			interpreters: newInterpreters(o.SearchPath, o.Logger.Warn),
 		},
 	}

@@ -39,7 +39,8 @@ type worker struct {
 	// that never asks.
 	idleTimer, initTimer *time.Timer
 
-	// outOfMemory says that the kernel killed it for its memory.
+	// outOfMemory says that the kernel killed it for its memory, or that it had no more
+	// for objects.
 	outOfMemory       bool
 	stopping, killing bool
 	stopped, killed   chan struct{}
@@ -106,7 +107,7 @@ func (w *worker) run() {
 	ended := make(chan string, 1)
 	go func() {
 		end := p.Wait()
-		if end.OutOfMemory {
+		if end.OutOfMemory || starved(&f.spec, end) {
 			s.mu.Lock()
 			w.outOfMemory = true
 			f.count(outOfMemory)

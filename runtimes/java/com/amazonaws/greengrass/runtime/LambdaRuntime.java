@@ -27,6 +27,9 @@ public final class LambdaRuntime {
     private static final int ATTEMPTS = 10;
     private static final long TOTAL = 3000;
 
+    // The exit status by which the core knows what a function ended for.
+    private static final int OUT_OF_MEMORY = 137;
+
     private static final GreengrassLogger LOGGER = new GreengrassLogger();
     private static final DefaultIPCClient IPC = new DefaultIPCClient();
 
@@ -44,7 +47,10 @@ public final class LambdaRuntime {
             work(handler);
         } catch (IPCException failure) {
             LOGGER.fatal("Stopping because the core cannot be reached: " + failure.getMessage());
-        } catch (Throwable failure) { // The machine itself, such as too little memory.
+        } catch (OutOfMemoryError failure) {
+            failure.printStackTrace();
+            System.exit(OUT_OF_MEMORY);
+        } catch (Throwable failure) { // The machine itself.
             failure.printStackTrace();
         }
         // Threads and timers that the function left behind would hold the process.
