@@ -39,13 +39,11 @@ type Runtime struct {
 	// MemoryKB is about what an interpreter needs to start; 0 for programs.
 	MemoryKB int
 
-	// heap, with a number of KB, bounds what an interpreter takes for objects before it
-	// looks which of them are needed; it is empty for those that see to it themselves.
-	// A function that has one of the variables heapVariables bounds it itself.
-	heap          string
-	heapVariables []string
+	// heap bounds what an interpreter takes for objects before it looks which of them
+	// are needed; it is nil for those that see to it themselves.
+	heap *heap
 	// OutOfMemory is the status with which an interpreter ends that has no more memory
-	// for objects; 0 for those that do not tell.
+	// for objects, or the negative number of the signal; 0 for those that do not tell.
 	OutOfMemory int
 
 	// Main is the file that the interpreter runs, below the folder of Extract.
@@ -93,11 +91,13 @@ var table = []Runtime{
 		Interpreters: []string{"{runtime}", "node", "nodejs", "node*", "nodejs*.x", "nodejs*.10"},
 		exact:        Version.sameMajor, runs: runsNode,
 		Probe: []string{"--version"}, said: regexp.MustCompile(`^v(([0-9]+)\.([0-9]+)\S*)$`),
-		Missing:   "cannot find executable {runtime}, or a node of that version or a newer one, under any of the provided paths {paths}; install Node.js (Debian: apt-get install nodejs) to run {runtime} functions",
-		MemoryKB:  16384,
-		Main:      NodeMain,
-		Arguments: []string{"{main}", "--handler={handler}"},
-		Lists:     []List{{"NODE_PATH", []string{"{code}/", "{runtimes}/nodejs/node_modules", "{code}/node_modules"}}},
+		Missing:     "cannot find executable {runtime}, or a node of that version or a newer one, under any of the provided paths {paths}; install Node.js (Debian: apt-get install nodejs) to run {runtime} functions",
+		MemoryKB:    16384,
+		heap:        &heap{"--max-old-space-size=%d", 1024, 16384, []string{"NODE_OPTIONS"}},
+		OutOfMemory: -6, // it aborts
+		Main:        NodeMain,
+		Arguments:   []string{"{main}", "--handler={handler}"},
+		Lists:       []List{{"NODE_PATH", []string{"{code}/", "{runtimes}/nodejs/node_modules", "{code}/node_modules"}}},
 	},
 	{
 		Label: "java", Language: "Java", pattern: regexp.MustCompile(`^java([0-9]+)(\.al2)?$`),
@@ -106,9 +106,9 @@ var table = []Runtime{
 		exact:        Version.sameMajor, runs: runsJava,
 		// Java 8 calls itself 1.8. The options that JAVA_TOOL_OPTIONS has come first.
 		Probe: []string{"-version"}, said: regexp.MustCompile(`(?m)^\S+ version "((?:1\.)?([0-9]+)(?:\.([0-9]+))?[^"]*)"`),
-		Missing:  "cannot find executable {runtime}, or a java of that version or a newer one, under any of the provided paths {paths}; install a Java runtime (Debian: apt-get install default-jre-headless) to run {runtime} functions",
-		MemoryKB: 32768,
-		heap:     "-Xmx%dk", heapVariables: []string{"JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS"},
+		Missing:     "cannot find executable {runtime}, or a java of that version or a newer one, under any of the provided paths {paths}; install a Java runtime (Debian: apt-get install default-jre-headless) to run {runtime} functions",
+		MemoryKB:    32768,
+		heap:        &heap{"-Xmx%dk", 1, 8192, []string{"JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS"}},
 		OutOfMemory: 137, // what shells say of processes that the kernel killed for it
 		Main:        JavaMain,
 		// A package has its classes at its root and jars in lib.
@@ -184,22 +184,34 @@ func (r *Runtime) Said(output string) (v Version, text string, ok bool) {
 	return versionOf(parts[2], parts[3]), parts[1], true
 }
 
-// quarter of a machine's memory is what Java takes for objects by itself.
-const quarter = 4
+// heap is how an interpreter is told how much memory objects may take.
+type heap struct {
+	// argument has a number, of so many KB each.
+	argument string
+	unitKB   int64
+	// besidesKB is about what it takes for all else, a quarter of the rest aside.
+	besidesKB int64
+	// variables are those by which a function sees to it itself.
+	variables []string
+}
 
-// besidesHeapKB is about what an interpreter takes besides objects, and a quarter of the rest.
-const besidesHeapKB = 8192
+// quarter of a machine's memory is about what interpreters take for objects by
+// themselves.
+const quarter = 4
 
 // Bounds are the arguments that keep an interpreter within the memory of a container,
 // which it does not see: it would go by that of the machine, and be killed for what it
 // does not need any more. They come before all others.
 func (r *Runtime) Bounds(containerKB, machineKB int64, variables map[string]string) []string {
-	kb := max(containerKB/2, containerKB*3/4-besidesHeapKB)
-	its := slices.ContainsFunc(r.heapVariables, func(name string) bool { return variables[name] != "" })
-	if r.heap == "" || its || kb >= machineKB/quarter {
+	h := r.heap
+	if h == nil || slices.ContainsFunc(h.variables, func(name string) bool { return variables[name] != "" }) {
 		return nil
 	}
-	return []string{fmt.Sprintf(r.heap, kb)}
+	kb := max(containerKB/2, containerKB*3/4-h.besidesKB)
+	if kb >= machineKB/quarter {
+		return nil
+	}
+	return []string{fmt.Sprintf(h.argument, kb/h.unitKB)}
 }
 
 // Exact says whether an interpreter is of the very version that is wanted.

@@ -29,7 +29,10 @@ func TestBounds(t *testing.T) {
 		{"java8", 262144, machine, map[string]string{"_JAVA_OPTIONS": "-XX:MaxRAMPercentage=80"}, nil},
 		{"java8", 262144, machine, map[string]string{"JDK_JAVA_OPTIONS": "-Xmx200m"}, nil},
 		{"python3.7", 65536, machine, nil, nil},
-		{"nodejs12.x", 65536, machine, nil, nil},
+		{"nodejs12.x", 16384, machine, nil, []string{"--max-old-space-size=8"}},
+		{"nodejs12.x", 65536, machine, nil, []string{"--max-old-space-size=32"}},
+		{"nodejs6.10", 262144, machine, nil, []string{"--max-old-space-size=176"}},
+		{"nodejs12.x", 262144, machine, map[string]string{"NODE_OPTIONS": "--max-old-space-size=100"}, nil},
 	} {
 		if got := runtimes.Of(tc.runtime).Bounds(tc.container, tc.machine, tc.variables); !slices.Equal(got, tc.want) {
 			t.Errorf("%s in %d of %d KB with %v: %q, want %q", tc.runtime, tc.container, tc.machine, tc.variables, got, tc.want)

@@ -23,7 +23,7 @@ import (
 // the id of the access key that the core gives; "shadow", which updates the shadow of the
 // thing that is called as its tag, gets it, deletes it and gets it again, with what it got
 // and the code of the last refusal; "resource", with what is in the model of machine
-// learning; "litter", which uses a gigabyte of memory, never much of it at once; "fail" and
+// learning; "litter", which uses half a gigabyte of memory, at most 20 MB of it at once; "fail" and
 // "exit"; and "eat", which takes memory without end.
 //
 // Raw answers with what it got, backwards. When that is "spin" it spins for ever.
@@ -85,7 +85,7 @@ def handler(event, about):
         with open(os.environ.get("AWS_GG_RESOURCE_PREFIX", "") + "/ml/babel/model/weights") as f:
             return f.read()
     elif words[0] == "litter":
-        for i in range(1 << 18):
+        for i in range(1 << 17):
             litter = [i] * 512
         return "tidy"
     elif words[0] == "fail":
@@ -169,9 +169,9 @@ exports.handler = (event, about, callback) => {
         require('fs').readFile((process.env.AWS_GG_RESOURCE_PREFIX || '') + '/ml/babel/model/weights', 'utf8', callback);
         break;
     case 'litter': {
-        let litter;
-        for (let i = 0; i < 1 << 18; i++) litter = new Array(512).fill(i);
-        callback(null, litter && 'tidy');
+        const litter = [];
+        for (let i = 0; i < 1 << 17; i++) litter[i % 5000] = new Array(512).fill(i);
+        callback(null, 'tidy');
         break;
     }
     case 'fail':
@@ -256,7 +256,7 @@ public class Main {
                 String prefix = System.getenv("AWS_GG_RESOURCE_PREFIX");
                 return new String(Files.readAllBytes(Paths.get((prefix == null ? "" : prefix) + "/ml/babel/model/weights")), "UTF-8");
             case "litter":
-                for (int i = 0; i < 1 << 18; i++) litter = new byte[1 << 12];
+                for (int i = 0; i < 1 << 17; i++) litter = new byte[1 << 12];
                 return "tidy";
             case "fail":
                 throw new IllegalStateException("broken in " + TAG);
@@ -437,7 +437,7 @@ static void handle(const gg_lambda_context *about) {
     } else if (strcmp(event + 1, "resource") == 0) {
         resource();
     } else if (strcmp(event + 1, "litter") == 0) {
-        for (i = 0; i < 1 << 18; i++) free(memset(malloc(1 << 12), 1, 1 << 12));
+        for (i = 0; i < 1 << 17; i++) free(memset(malloc(1 << 12), 1, 1 << 12));
         gg_lambda_handler_write_response("\"tidy\"", strlen("\"tidy\""));
     } else if (strcmp(event + 1, "fail") == 0) {
         snprintf(text, sizeof text, "broken in %s", tag);

@@ -17,7 +17,7 @@ import (
 )
 
 // TestLanguagesOfVersion2 has functions run in containers on a gateway whose kernel has
-// control groups of version 2 alone. It takes a minute of an idle machine and four
+// control groups of version 2 alone. It takes a minute of an idle machine and five
 // of a busy one, most of them to start interpreters on an emulated processor.
 func TestLanguagesOfVersion2(t *testing.T) {
 	host := guest.Need(t)

@@ -65,6 +65,23 @@ exports.handler = (event) => Promise.all(Array.from({length: event}, (_, i) => c
 		r.wantResult("Caller", "300", "89700")
 	})
 
+	t.Run("one that has no more memory for objects says so", func(t *testing.T) {
+		t.Parallel()
+		r := newSite(t)
+		f := r.node("F", "exports.handler = () => { for (const kept = []; ;) kept.push(new Array(512).fill(1)); };")
+		f.Environment = map[string]string{"NODE_OPTIONS": "--max-old-space-size=32"}
+		r.apply(f)
+		if got := r.invoke("F", "1"); got.Error != invoke.Unhandled ||
+			!strings.Contains(string(got.Payload), "aborted, as Node.js does when its objects need more memory than its interpreter takes for them") {
+			t.Errorf("%s %s", got.Error, got.Payload)
+		}
+		for _, totals := range r.sup.Totals() {
+			if totals.OutOfMemory != 1 || totals.Ungraceful != 0 {
+				t.Errorf("counted %+v", totals)
+			}
+		}
+	})
+
 	t.Run("one that takes too long is ended, and runs again", func(t *testing.T) {
 		t.Parallel()
 		r := newSite(t)

@@ -37,8 +37,11 @@ func (w *worker) start() (sandbox.Process, error) {
 // starved reports whether a process ended by itself because it had no more memory for
 // objects.
 func starved(f *plan.Function, end sandbox.End) bool {
-	row := runtimes.Of(f.Runtime)
-	return row != nil && row.OutOfMemory != 0 && end.Status.Exited() && end.Status.ExitStatus() == row.OutOfMemory
+	row, status := runtimes.Of(f.Runtime), end.Status.ExitStatus()
+	if end.Status.Signaled() {
+		status = -int(end.Status.Signal())
+	}
+	return row != nil && row.OutOfMemory != 0 && row.OutOfMemory == status
 }
 
 // describe says how a process ended, for logs and errors.
@@ -46,10 +49,15 @@ func describe(f *plan.Function, end sandbox.End) string {
 	switch {
 	case end.OutOfMemory:
 		return fmt.Sprintf("killed for using more memory than its MemorySize of %d KB", f.Container.MemoryKB)
-	case starved(f, end) && f.Container != nil:
-		return fmt.Sprintf("its objects need more memory than its MemorySize of %d KB has for them", f.Container.MemoryKB)
 	case starved(f, end):
-		return "its objects need more memory than its interpreter takes for them"
+		text := "its objects need more memory than its interpreter takes for them"
+		if f.Container != nil {
+			text = fmt.Sprintf("its objects need more memory than its MemorySize of %d KB has for them", f.Container.MemoryKB)
+		}
+		if end.Status.Signaled() {
+			return "aborted, as " + runtimes.Of(f.Runtime).Language + " does when " + text
+		}
+		return text
 	case end.Status.Signaled():
 		return fmt.Sprintf("killed by signal %d (%v)", int(end.Status.Signal()), end.Status.Signal())
 	}
