@@ -15,6 +15,7 @@ import (
 
 	"github.com/fescue-edge/fescue/cloud/audit"
 	"github.com/fescue-edge/fescue/cloud/backup"
+	"github.com/fescue-edge/fescue/cloud/broker"
 	"github.com/fescue-edge/fescue/cloud/buckets"
 	"github.com/fescue-edge/fescue/cloud/bulk"
 	"github.com/fescue-edge/fescue/cloud/changes"
@@ -39,7 +40,7 @@ import (
 type Server struct {
 	o        Options
 	db       *store.DB
-	broker   *mqttfront.Broker
+	broker   *broker.Broker
 	front    *mqttfront.Front
 	engine   *deploy.Engine
 	changes  *changes.Feed

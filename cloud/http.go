@@ -110,6 +110,10 @@ func (s *Server) serveHealth(mux *http.ServeMux) {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
 			return
 		}
+		if !s.broker.Connected() {
+			http.Error(w, "the message broker does not answer", http.StatusServiceUnavailable)
+			return
+		}
 		fmt.Fprintln(w, "ok")
 	})
 }

@@ -98,7 +98,7 @@ func (s *Server) Run(stopping context.Context) error {
 	defer cancel()
 	var running sync.WaitGroup
 	for _, run := range []func(context.Context){
-		s.deviceTLS.Run, s.changes.Run, s.engine.Run, s.watchHealth, s.buckets.Run, s.bulk.Run, s.jobs.Run, s.presence.Run, s.events.Run, s.forward.Run, s.retention.Run, s.history.Run, s.audit.Run,
+		s.deviceTLS.Run, s.changes.Run, s.engine.Run, s.watchHealth, s.buckets.Run, s.bulk.Run, s.jobs.Run, s.presence.Run, s.events.Run, s.forwarding, s.retention.Run, s.history.Run, s.audit.Run,
 	} {
 		running.Go(func() { run(ctx) })
 	}

@@ -72,7 +72,7 @@ var frontCounts = []struct {
 // watchBroker adds how much the broker keeps.
 func (m *metrics) watchBroker(stored func() (waiting, retained int64)) {
 	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "fescue_mqtt_waiting_bytes", Help: "Messages that wait for MQTT sessions.",
+		Name: "fescue_mqtt_waiting_bytes", Help: "Messages with QoS 1 that are kept for MQTT sessions.",
 	}, func() float64 { waiting, _ := stored(); return float64(waiting) }), prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "fescue_mqtt_retained_bytes", Help: "Retained messages.",
 	}, func() float64 { _, retained := stored(); return float64(retained) }))

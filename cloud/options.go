@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/broker"
 	"github.com/fescue-edge/fescue/cloud/deploy"
 	"github.com/fescue-edge/fescue/cloud/forward"
 	"github.com/fescue-edge/fescue/cloud/mqttfront"
@@ -29,6 +30,10 @@ type Options struct {
 	// number of servers may use one PostgreSQL database, each with a DataDir of its
 	// own, and all with one master key and the same Artifacts.
 	Database string
+	// Broker is a nats-server, or a cluster, in place of the one that keeps messages in
+	// DataDir; servers that share a database are to share it, or a message reaches only
+	// those who are connected to the server that it came to. Nil means DataDir.
+	Broker *broker.Remote
 	// Artifacts is where artifacts lie: a folder, or s3://bucket/prefix in a store
 	// that the AWS SDK's environment variables lead to; empty means
 	// DataDir/artifacts.
@@ -216,6 +221,14 @@ func (o *Options) complete() error {
 	}
 	if err := o.parseForwards(); err != nil {
 		return err
+	}
+	if o.Broker != nil {
+		if err := o.Broker.Check(); err != nil {
+			return fmt.Errorf("--broker: %w", err)
+		}
+		if o.SyncMessages {
+			return errors.New("--sync-messages is for the nats-server inside this process; with --broker set sync_interval: always in the jetstream block of nats-server's own configuration")
+		}
 	}
 	if _, _, err := o.SingleSignOn.options(); err != nil {
 		return err

@@ -23,6 +23,7 @@ import (
 	"github.com/fescue-edge/fescue/cloud/awsapi/sts"
 	"github.com/fescue-edge/fescue/cloud/awsapi/wire/restjson"
 	"github.com/fescue-edge/fescue/cloud/awsapi/wire/sigv4"
+	"github.com/fescue-edge/fescue/cloud/broker"
 	"github.com/fescue-edge/fescue/cloud/buckets"
 	"github.com/fescue-edge/fescue/cloud/bulk"
 	"github.com/fescue-edge/fescue/cloud/changes"
@@ -38,6 +39,7 @@ import (
 	"github.com/fescue-edge/fescue/cloud/groupca"
 	"github.com/fescue-edge/fescue/cloud/history"
 	"github.com/fescue-edge/fescue/cloud/identity"
+	"github.com/fescue-edge/fescue/cloud/lease"
 	"github.com/fescue-edge/fescue/cloud/logs"
 	"github.com/fescue-edge/fescue/cloud/models"
 	"github.com/fescue-edge/fescue/cloud/mqttfront"
@@ -238,14 +240,16 @@ func (i inventory) Secret(ctx context.Context, p fescue.Partition, id string) (s
 // startMessages starts the broker and the front that devices speak to, and has
 // the front look again at a certificate when the registry changes it.
 func (s *Server) startMessages(ctx context.Context, things *registry.Service) (err error) {
-	s.broker, err = mqttfront.StartBroker(mqttfront.BrokerOptions{
-		Dir: s.path(messagesName), SyncAlways: s.o.SyncMessages, MaxWaiting: s.maxWaiting(), Logger: s.o.Logger,
-	})
+	o := broker.Options{Remote: s.o.Broker, SyncAlways: s.o.SyncMessages, MaxWaiting: s.maxWaiting(), Now: s.o.Now, Logger: s.o.Logger}
+	if o.Remote == nil {
+		o.Dir = s.path(messagesName)
+	}
+	s.broker, err = broker.Start(o)
 	if err != nil {
 		return err
 	}
 	s.onClose(func() error { s.broker.Shutdown(); return nil })
-	s.forward, err = forward.New(ctx, forward.Options{Queues: s.broker, Rules: s.o.forwards, Space: s.o.ForwardSpace, Logger: s.o.Logger})
+	s.forward, err = forward.New(ctx, forward.Options{Queues: s.broker, Rules: s.o.forwards, Space: s.o.ForwardSpace, Shared: s.o.Broker != nil, Logger: s.o.Logger})
 	if err != nil {
 		return err
 	}
@@ -268,10 +272,22 @@ func (s *Server) startMessages(ctx context.Context, things *registry.Service) (e
 	return nil
 }
 
+// forwarding forwards messages: where servers share the queues one of them does, at a time.
+func (s *Server) forwarding(ctx context.Context) {
+	if s.o.Broker == nil {
+		s.forward.Run(ctx)
+		return
+	}
+	lease.Lease{Store: s.db.Leases(), Name: "forward", Now: s.o.Now, Logger: s.o.Logger}.Run(ctx, s.forward.Run)
+}
+
 // maxWaiting is how much of the disk messages that wait may take: a quarter of what
-// is free at the start, within bounds.
+// is free at the start, within bounds. Elsewhere it is as much as here at most.
 func (s *Server) maxWaiting() int64 {
 	const least, most = 64 << 20, 4 << 30
+	if s.o.Broker != nil {
+		return most
+	}
 	room, err := s.o.Free(s.o.DataDir)
 	if err != nil {
 		return least
@@ -289,8 +305,13 @@ func (s *Server) maxWaiting() int64 {
 
 // roomForMessage is the error of a server that cannot keep a message.
 func (s *Server) roomForMessage(retain bool) error {
-	if err := s.recentRoom.room(s.room); err != nil || !retain {
-		return err
+	if s.o.Broker == nil { // else the disk is another's
+		if err := s.recentRoom.room(s.room); err != nil {
+			return err
+		}
+	}
+	if !retain {
+		return nil
 	}
 	return s.broker.RoomToRetain()
 }

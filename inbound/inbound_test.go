@@ -401,7 +401,7 @@ func TestShare(t *testing.T) {
 		if s.API < 4 || s.Device < 4 || s.MQTT < 4 {
 			t.Errorf("%d descriptors: %+v", descriptors, s)
 		}
-		if needs := 2*s.API + 3*s.Device + 3*s.MQTT + 2*s.Ops; descriptors >= 1024 && needs > descriptors*9/10 {
+		if needs := 2*s.API + 2*s.Device + s.MQTT + 2*s.Ops; descriptors >= 1024 && needs > descriptors*9/10 {
 			t.Errorf("%d descriptors: %+v need %d", descriptors, s, needs)
 		}
 	}

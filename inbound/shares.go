@@ -16,13 +16,11 @@ type Shares struct {
 }
 
 // Share divides descriptors among the listeners. A tenth, and 128 at least, is for
-// the database, artifacts and spools. A request over HTTP may have a file open
-// beside its connection, and an MQTT session, which the port for devices may have
-// too, both ends of a connection to the broker. A WebSocket has these too, in place of
-// the file, and one descriptor from the tenth.
+// the database, artifacts and spools. A request over HTTP, which the port for devices takes,
+// too, may have a file open beside its connection; an MQTT session has its connection alone.
 func Share(descriptors int) Shares {
-	const forFile, forSession, ops = 2, 3, 16
+	const forFile, ops = 2, 16
 	left := max(descriptors-max(descriptors/10, 128)-ops*forFile, 128)
 	api := left * 3 / 20 / forFile
-	return Shares{API: api, Device: left * 5 / 20 / forSession, MQTT: left * 12 / 20 / forSession, Ops: ops, OneOfAPI: max(api/4, 4), WebSockets: max(api/2, 4)}
+	return Shares{API: api, Device: left * 5 / 20 / forFile, MQTT: left * 12 / 20, Ops: ops, OneOfAPI: max(api/4, 4), WebSockets: max(api/2, 4)}
 }

@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"testing"
 
+	"github.com/fescue-edge/fescue/cloud/broker/natstest"
 	"github.com/fescue-edge/fescue/cloud/store/pgtest"
 	"github.com/fescue-edge/fescue/testkit"
 	"github.com/fescue-edge/fescue/testkit/hosts"
@@ -29,7 +30,10 @@ var (
 	echoBin string
 )
 
-func TestMain(m *testing.M) { os.Exit(runTests(m)) }
+func TestMain(m *testing.M) {
+	natstest.Main()
+	os.Exit(runTests(m))
+}
 
 func runTests(m *testing.M) int {
 	// They wait for programs more than they compute.

@@ -14,9 +14,11 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/greengrass/types"
 	"github.com/aws/aws-sdk-go-v2/service/iot"
 	iottypes "github.com/aws/aws-sdk-go-v2/service/iot/types"
+	mqtt "github.com/eclipse/paho.mqtt.golang"
 	_ "github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/broker/natstest"
 	"github.com/fescue-edge/fescue/cloud/store/pgtest"
 )
 
@@ -138,5 +140,102 @@ func TestTwoServers(t *testing.T) {
 		near.restart(whole)
 		a.await(t, group, deployment, fescue.Success)
 		once(t, deployment)
+	})
+}
+
+// TestServersOnNATS: with a cluster of NATS between them, it does not matter which server a
+// device, a core or a program is connected to, also while a node and a server are killed.
+func TestServersOnNATS(t *testing.T) {
+	t.Parallel()
+	database, shared, nodes := pgtest.Database(t), t.TempDir(), natstest.Start(t, 3)
+	environment := []string{
+		"FESCUE_DATABASE=" + database, "FESCUE_MASTER_KEY_FILE=" + filepath.Join(shared, "master.key"), "FESCUE_BROKER=" + natstest.URL(nodes...),
+	}
+	serve := func() *server {
+		return startServerWith(t, environment, t.TempDir(), "--artifacts", filepath.Join(shared, "artifacts"))
+	}
+	far, near := serve(), serve()
+	a, b := far.site(region), near.site(region)
+	whole := t
+
+	// lasting is a client with a persistent session, at one of the servers.
+	lasting := func(t *testing.T, h *site, g *gateway) *client {
+		t.Helper()
+		c := &client{messages: make(chan mqtt.Message, 4096)}
+		c.Client = mqtt.NewClient(mqtt.NewClientOptions().AddBroker("ssl://" + h.mqtt).SetClientID(g.thing).SetCleanSession(false).
+			SetTLSConfig(g.tls(t)).SetPingTimeout(patience).SetAutoReconnect(true).SetMaxReconnectInterval(time.Second).
+			SetDefaultPublishHandler(func(_ mqtt.Client, m mqtt.Message) { c.messages <- m }))
+		await(t, "connect", c.Connect())
+		t.Cleanup(func() { c.Disconnect(0) })
+		return c
+	}
+
+	t.Run("a function's message reaches a device of the other server", func(t *testing.T) {
+		viewer := a.connect(t, "Viewer")
+		g := b.provision(t, "Apart_Core")
+		viewer.subscribe(t, g.thing+"/out")
+		g.run(t)
+		operator := &gateway{site: a, thing: g.thing, root: g.root, thingARN: g.thingARN, certARN: g.certARN, isolation: g.isolation}
+		arn := a.echo(t, "Echo")
+		group, version := operator.groupVersion(t, "", []function{
+			{arn: arn, pinned: true, encoding: types.EncodingTypeBinary, variables: out(g.thing, "apart")},
+		}, ends(arn, g.thing))
+		a.await(t, group, a.deploy(t, group, version), fescue.Success)
+		viewer.next(t, "started apart")
+	})
+	t.Run("a shadow's delta reaches a device of the other server", func(t *testing.T) {
+		lamp := b.connect(t, "Lamp")
+		lamp.subscribe(t, "$aws/things/Lamp/shadow/update/delta")
+		p := startOn(t, a.server.host, fescueBin, a.environment(), "shadow", "update", "--thing", "Lamp", `{"state":{"desired":{"light":"green"}}}`)
+		if <-p.Done; p.Err != nil {
+			t.Fatalf("shadow update: %v\n%s", p.Err, p.out)
+		}
+		lamp.next(t, "green")
+	})
+	t.Run("a session goes on at the other server", func(t *testing.T) {
+		g := b.provision(t, "Mover")
+		sender := a.connect(t, "Sender")
+		c := lasting(t, b, g)
+		c.subscribe(t, "mover/in")
+		c.Disconnect(100)
+		for i := range 5 {
+			await(t, "publish", sender.Publish("mover/in", 1, false, fmt.Sprint("away ", i)))
+		}
+		c = lasting(t, a, g)
+		for i := range 5 {
+			c.next(t, fmt.Sprint("away ", i))
+		}
+		// The connection at the one server ends that at the other.
+		again := lasting(t, b, g)
+		await(t, "publish", sender.Publish("mover/in", 1, false, "back"))
+		again.next(t, "back")
+	})
+	t.Run("a node and a server are killed, and no message is lost", func(t *testing.T) {
+		reader := lasting(t, b, b.provision(t, "Reader"))
+		reader.subscribe(t, "steady/+")
+		writer := a.connect(t, "Writer")
+		const messages = 300
+		for i := range messages {
+			switch i {
+			case messages / 3:
+				nodes[0].Kill()
+			case messages * 2 / 3:
+				near.Kill()
+				near.restart(whole)
+			}
+			await(t, "publish", writer.Publish(fmt.Sprint("steady/", i%3), 1, false, fmt.Sprint(i)))
+		}
+		missing := map[string]bool{}
+		for i := range messages {
+			missing[fmt.Sprint(i)] = true
+		}
+		for deadline := time.After(patience); len(missing) > 0; {
+			select {
+			case m := <-reader.messages:
+				delete(missing, string(m.Payload()))
+			case <-deadline:
+				t.Fatalf("%d of %d messages did not come: %v", len(missing), messages, missing)
+			}
+		}
 	})
 }

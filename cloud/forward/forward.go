@@ -66,6 +66,10 @@ type Options struct {
 	Rules  []Rule
 	// Space is how many bytes wait for one target at most; default 256 MiB.
 	Space int64
+	// Shared says that other servers put into the queues, too: they are looked at again and
+	// again, and nobody can say how many messages gave way in them. One server at a time
+	// may Run, and all have the same Rules.
+	Shared bool
 	// Retries are the pauses after failures; default from 500 ms to 1 min.
 	Retries backoff.Policy
 	// Timeout is how long a target may take for one message; default 15 s.
@@ -282,9 +286,23 @@ type target struct {
 	mostGone                               atomic.Uint64
 }
 
+// sharedPause is how often a queue is looked at that others put into.
+const sharedPause = time.Second
+
+// others says when to look again at what other servers may have put into the queue.
+func (t *target) others() <-chan time.Time {
+	if !t.o.Shared {
+		return nil
+	}
+	return time.After(sharedPause)
+}
+
 // gaveWay is how many items gave way to newer ones: what was there and came, less what was
 // removed and is there.
 func (t *target) gaveWay(now QueueState) uint64 {
+	if t.o.Shared {
+		return 0
+	}
 	gone := int64(t.start.Items+now.Last-t.start.Last) - int64(t.removed.Load()+now.Items)
 	for {
 		most := t.mostGone.Load()
@@ -311,6 +329,7 @@ func (t *target) run(ctx context.Context) {
 			case <-ctx.Done():
 				return
 			case <-t.wake:
+			case <-t.others():
 			}
 			continue
 		}

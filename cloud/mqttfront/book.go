@@ -3,14 +3,11 @@ package mqttfront
 import (
 	"crypto/sha256"
 	"encoding/binary"
-	"encoding/json"
 	"fmt"
-	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
+	"github.com/fescue-edge/fescue/cloud/broker"
 	"github.com/fescue-edge/fescue/cloud/deploy"
 )
 
@@ -23,7 +20,7 @@ type book struct {
 	perSession int
 
 	mu       sync.Mutex
-	sessions map[string]*entry // by the broker's client id
+	sessions map[string]*entry // by key
 	used     map[owner]usage
 }
 
@@ -85,16 +82,15 @@ func (b *book) room(e *entry, sessions, filters int) error {
 }
 
 // open notes that a client is here with a certificate. A clean session begins without
-// subscriptions; replaces says that it takes the place of a persistent one. The error
-// is ErrQuota.
-func (b *book) open(key, certificate string, lasting bool, now time.Time) (replaces bool, err error) {
+// subscriptions. The error is ErrQuota.
+func (b *book) open(key, certificate string, lasting bool, now time.Time) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	e := b.sessions[key]
 	if e == nil {
-		e = &entry{certificate: certificate, partition: partitionOf(key), filters: map[uint64]struct{}{}}
+		e = &entry{certificate: certificate, partition: broker.Space(key), filters: map[uint64]struct{}{}}
 		if err := b.room(e, 1, 0); err != nil {
-			return false, err
+			return err
 		}
 		b.sessions[key] = e
 		b.count(e, 1, 0)
@@ -104,12 +100,11 @@ func (b *book) open(key, certificate string, lasting bool, now time.Time) (repla
 		e.certificate = certificate
 		b.count(e, 1, len(e.filters))
 	}
-	replaces = e.lasting && !lasting
 	if !lasting {
 		b.empty(e)
 	}
 	e.lasting, e.seen = lasting, now
-	return replaces, nil
+	return nil
 }
 
 // fresh notes that a session has no subscriptions.
@@ -137,27 +132,26 @@ func (b *book) close(key string) {
 	}
 }
 
-// add notes a subscription. It is new if the session did not have it. The error is
-// ErrQuota.
-func (b *book) add(key, filter string) (isNew bool, err error) {
+// add notes a subscription. The error is ErrQuota.
+func (b *book) add(key, filter string) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	e, id := b.sessions[key], hashOf(filter)
 	if e == nil {
-		return false, fmt.Errorf("%w: the session has ended", ErrQuota)
+		return fmt.Errorf("%w: the session has ended", ErrQuota)
 	}
 	if _, ok := e.filters[id]; ok {
-		return false, nil
+		return nil
 	}
 	if b.perSession > 0 && len(e.filters) >= b.perSession {
-		return false, fmt.Errorf("%w: a session has %d subscriptions at most", ErrQuota, b.perSession)
+		return fmt.Errorf("%w: a session has %d subscriptions at most", ErrQuota, b.perSession)
 	}
 	if err := b.room(e, 0, 1); err != nil {
-		return false, err
+		return err
 	}
 	e.filters[id] = struct{}{}
 	b.count(e, 0, 1)
-	return true, nil
+	return nil
 }
 
 // remove notes that a subscription has ended.
@@ -207,69 +201,24 @@ func (b *book) older(than time.Time) (keys []string) {
 	return keys
 }
 
-// record is what lies on the broker of a persistent session.
-type record struct {
-	// Seen is in milliseconds since 1970. Earlier versions wrote nothing else, as a
-	// bare number.
-	Seen        int64    `json:"seen"`
-	Certificate string   `json:"certificate,omitempty"`
-	Filters     []uint64 `json:"filters,omitempty"`
-}
-
-// write makes the record of a session.
-func (b *book) write(key string) []byte {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	e := b.sessions[key]
-	if e == nil {
-		return nil
-	}
-	r := record{Seen: e.seen.UnixMilli(), Certificate: e.certificate}
-	for id := range e.filters {
-		r.Filters = append(r.Filters, id)
-	}
-	slices.Sort(r.Filters)
-	text, err := json.Marshal(r)
-	if err != nil {
-		return nil // it has only numbers and a text
-	}
-	return text
-}
-
-// read takes a record in. What is known of a session of this server is newer.
-func (b *book) read(key string, text []byte) {
-	var r record
-	if ms, err := strconv.ParseInt(string(text), 10, 64); err == nil {
-		r.Seen = ms
-	} else if json.Unmarshal(text, &r) != nil {
-		return
-	}
+// learn takes in what is kept of a session. What is known of a session of this server is
+// newer.
+func (b *book) learn(key string, k *broker.Kept) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	e := b.sessions[key]
 	if e != nil {
-		if seen := time.UnixMilli(r.Seen); seen.After(e.seen) {
-			e.seen = seen
+		if k.Seen.After(e.seen) {
+			e.seen = k.Seen
 		}
 		return
 	}
-	e = &entry{
-		certificate: r.Certificate, partition: partitionOf(key), lasting: true,
-		seen: time.UnixMilli(r.Seen), filters: map[uint64]struct{}{},
-	}
-	for _, id := range r.Filters {
-		e.filters[id] = struct{}{}
+	e = &entry{certificate: k.Holder, partition: broker.Space(key), lasting: true, seen: k.Seen, filters: map[uint64]struct{}{}}
+	for _, filter := range k.Filters {
+		e.filters[hashOf(filter)] = struct{}{}
 	}
 	b.sessions[key] = e
 	b.count(e, 1, len(e.filters))
-}
-
-// partitionOf is the partition in the broker's name of a client, see namer.
-func partitionOf(key string) string {
-	if parts := strings.SplitN(key, ":", 3); len(parts) == 3 {
-		return parts[0] + ":" + parts[1]
-	}
-	return key
 }
 
 func hashOf(filter string) uint64 {

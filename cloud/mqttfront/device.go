@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/broker"
 	"github.com/fescue-edge/fescue/mqtt"
 	"github.com/fescue-edge/fescue/policy"
 )
@@ -18,18 +19,12 @@ import (
 const (
 	maxClientID = 128 // bytes; AWS IoT Core quotas
 
-	// partingTime is how long the broker may take to end a session in peace. A
-	// session is clear for its successor when the broker has closed it.
+	// partingTime is how long it may take to record that a client has left.
 	partingTime = 5 * time.Second
-
-	// willID is the packet identifier of a will, published when nothing else of
-	// this connection matters any more.
-	willID = 65535
 )
 
-// device is one connection of one client, and its Handler. Packet identifiers
-// pass through unchanged, so that the broker and the client acknowledge each
-// other's messages and the front remembers none.
+// device is one connection of one client: the Handler of its packets, and the broker's
+// Client.
 type device struct {
 	front      *Front
 	end        context.CancelCauseFunc // ends the connection
@@ -41,18 +36,16 @@ type device struct {
 	// Set by Connect, before anything else runs.
 	clientID  string
 	partition fescue.Partition
-	names     namer
-	key       string // the broker's client id
-	session   *mqtt.Session
+	key       string        // the session's
+	line      *mqtt.Session // to the client
 	will      *mqtt.Publish
-	link      *mqtt.Client
-	pumped    chan struct{}
+	session   *broker.Session
+	mail      *mailbox // where a decision may wait; nil where none does
 	lasting   bool
-	opened    bool     // in the front's book
-	replaces  bool     // a persistent session by a clean one
+	booked    bool     // in the front's book
 	things    []string // whose presence this connection is
 
-	undecided bool // a message was held back: so are those after it; of the pump
+	undecided bool // a message was held back: so are those after it; of Deliver
 
 	// missed are the messages with QoS 1 that were not acknowledged for want of room, by
 	// topic and in order; of the session loop.
@@ -61,8 +54,7 @@ type device struct {
 	seen atomic.Pointer[view]
 
 	mu      sync.Mutex
-	filters map[string]bool    // subscribed on this connection
-	pending map[uint16]pending // SUBACKs to come
+	filters map[string]bool // subscribed on this connection
 }
 
 // host is where the connection comes from.
@@ -85,11 +77,9 @@ func (d *device) Connect(ctx context.Context, s *mqtt.Session, c *mqtt.Connect) 
 		return mqtt.Connack{Code: mqtt.RefusedIdentifier}
 	}
 	d.partition = v.partition()
-	d.names = newNamer(d.partition)
-	d.key = d.names.client(c.ClientID)
-	d.session = s
+	d.key = broker.Key(d.partition, c.ClientID)
+	d.line = s
 	d.filters = map[string]bool{}
-	d.pending = map[uint16]pending{}
 	d.lasting = !c.CleanSession
 	if err := d.mayConnect(v, c); err != nil {
 		f.refused(d, "connection", err)
@@ -100,29 +90,36 @@ func (d *device) Connect(ctx context.Context, s *mqtt.Session, c *mqtt.Connect) 
 		f.refused(d, "connection", err)
 		return mqtt.Connack{Code: mqtt.RefusedUnavailable}
 	}
-	var err error
-	if d.replaces, err = f.book.open(d.key, v.holder(), d.lasting, f.o.Now()); err != nil {
+	if err := f.book.open(d.key, v.holder(), d.lasting, f.o.Now()); err != nil {
 		f.refused(d, "connection", err)
 		return mqtt.Connack{Code: mqtt.RefusedUnavailable}
 	}
-	d.opened = true
-	ack, err := d.connectUpstream(ctx, c.CleanSession)
+	d.booked = true
+	if d.credential.of.key != "" {
+		d.mail = newMailbox(func() { f.counters.dropped.Add(1) })
+	}
+	session, present, err := f.o.Broker.Open(ctx, broker.Opening{Partition: d.partition, ClientID: c.ClientID, Holder: v.holder(), Lasting: d.lasting}, d)
 	if err != nil {
 		if ctx.Err() == nil {
 			f.o.Logger.Error("MQTT connection refused, the message broker does not take it", "client", c.ClientID, "error", err)
 		}
 		return mqtt.Connack{Code: mqtt.RefusedUnavailable}
 	}
+	d.session = session
+	if !present {
+		f.book.fresh(d.key)
+	}
 	d.admitted()
 	f.counters.accepted.Add(1)
 	f.counters.connections.Add(1)
-	d.pumped = make(chan struct{})
 	d.things = v.things()
 	for _, thing := range d.things {
 		f.o.Presence.Connected(d.partition, thing, d.host())
 	}
-	go d.pump()
-	return mqtt.Connack{SessionPresent: ack.SessionPresent}
+	if d.mail != nil {
+		go d.mail.run(d.handLater)
+	}
+	return mqtt.Connack{SessionPresent: present}
 }
 
 func (d *device) mayConnect(v *view, c *mqtt.Connect) error {
@@ -152,9 +149,8 @@ func (d *device) mayConnect(v *view, c *mqtt.Connect) error {
 	return nil
 }
 
-// takeOver makes this the client id's connection: the older one is ended first,
-// and completely, since a broker that met both would take the newcomer for a
-// nuisance.
+// takeOver makes this the client id's connection: the older one is ended first, and
+// completely, so that its session is recorded.
 func (d *device) takeOver(ctx context.Context) error {
 	f := d.front
 	f.mu.Lock()
@@ -171,51 +167,6 @@ func (d *device) takeOver(ctx context.Context) error {
 	return context.Cause(ctx)
 }
 
-func (d *device) connectUpstream(ctx context.Context, clean bool) (mqtt.Connack, error) {
-	if d.lasting {
-		// Before the session exists, so that none is ever left unrecorded.
-		if err := d.front.expiry.note(ctx, d.key); err != nil {
-			return mqtt.Connack{}, err
-		}
-	}
-	c := &mqtt.Connect{ClientID: d.key, CleanSession: clean}
-	if d.will != nil {
-		// The broker gets it for the case that the front itself dies.
-		w := *d.will
-		w.Topic = d.names.topic(w.Topic)
-		c.Will = &w
-	}
-	link, ack, err := d.front.openUpstream(ctx, c)
-	if err != nil {
-		return ack, err
-	}
-	d.link = link
-	if d.replaces {
-		d.front.expiry.forget(d.key)
-	}
-	if !ack.SessionPresent {
-		d.front.book.fresh(d.key)
-	}
-	return ack, nil
-}
-
-// openUpstream connects to the broker as a client.
-func (f *Front) openUpstream(ctx context.Context, c *mqtt.Connect) (*mqtt.Client, mqtt.Connack, error) {
-	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
-	defer cancel()
-	conn, err := f.o.Broker.Dial(ctx)
-	if err != nil {
-		return nil, mqtt.Connack{}, err
-	}
-	c.Level = mqtt.Level311
-	if user, password := f.o.Broker.Credentials(); user != "" {
-		c.HasUsername, c.Username = true, user
-		c.HasPassword, c.Password = password != "", []byte(password)
-	}
-	// Names grow by the prefix and by escapes, so more is allowed from there.
-	return mqtt.Open(ctx, conn, c, mqtt.Options{MaxPacket: f.o.MaxPayload + (64 << 10)})
-}
-
 // finish ends the session behind after Serve has returned why the client's ended.
 func (d *device) finish(cause error) {
 	f := d.front
@@ -227,41 +178,42 @@ func (d *device) finish(cause error) {
 			delete(f.sessions, d.key)
 		}
 	}()
-	if d.opened && !d.lasting {
+	if d.booked && !d.lasting {
 		f.book.close(d.key)
 	}
-	if d.link == nil {
+	if d.session == nil {
 		return
 	}
 	f.counters.connections.Add(-1)
 	for _, thing := range d.things {
 		f.o.Presence.Gone(d.partition, thing)
 	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(f.ctx), partingTime)
+	defer cancel()
 	if cause != nil && d.will != nil && d.mayPublish(d.will.Topic, d.will.Retain) == nil {
-		w := *d.will
-		if f.o.Room(w.Retain) != nil {
-			w.QoS, w.Retain = 0, false
-		}
-		if err := f.forward(context.WithoutCancel(f.ctx), d.partition, w.Topic, w.Payload); err != nil {
-			f.refused(d, "forwarding of its will", err)
-		}
-		w.Topic = d.names.topic(w.Topic)
-		if w.QoS > 0 {
-			w.ID = willID
-		}
-		if d.link.Send(&w) == nil {
-			f.counters.wills.Add(1)
-		}
-	}
-	// The will was published or is not to be: DISCONNECT makes the broker drop it.
-	d.link.Disconnect(partingTime)
-	<-d.pumped
-	d.link.Close()
-	for _, p := range d.pending {
-		p.answered()
+		d.publishWill(ctx)
 	}
 	if d.lasting {
-		f.expiry.parted(d.key)
+		f.book.touch(d.key, f.o.Now())
+	}
+	if err := d.session.Close(ctx); err != nil {
+		f.o.Logger.Debug("MQTT: cannot record when a client left", "client", d.key, "error", err)
+	}
+	if d.mail != nil {
+		d.mail.close()
+	}
+}
+
+func (d *device) publishWill(ctx context.Context) {
+	f, w := d.front, *d.will
+	if f.o.Room(w.Retain) != nil {
+		w.QoS, w.Retain = 0, false
+	}
+	if err := f.forward(ctx, d.partition, w.Topic, w.Payload); err != nil {
+		f.refused(d, "forwarding of its will", err)
+	}
+	if f.o.Broker.Publish(ctx, d.partition, &w, nil) == nil {
+		f.counters.wills.Add(1)
 	}
 }
 
@@ -332,9 +284,21 @@ func (d *device) miss(p *mqtt.Publish) error {
 func (d *device) passOn(ctx context.Context, p *mqtt.Publish) error {
 	d.front.counters.published.Add(1)
 	d.front.receive(ctx, d.partition, p.Topic, p.Payload)
-	up := *p
-	up.Topic = d.names.topic(p.Topic)
-	return d.toBroker(&up)
+	var stored func(error)
+	if id := p.ID; p.QoS > 0 {
+		stored = func(err error) {
+			if err != nil {
+				d.end(fmt.Errorf("%w: %w", ErrBrokerLost, err))
+				return
+			}
+			_ = d.line.Send(&mqtt.Puback{ID: id}) // a failure ends the connection
+		}
+	}
+	m := &mqtt.Publish{Topic: p.Topic, Payload: p.Payload, QoS: p.QoS, Retain: p.Retain}
+	if err := d.front.o.Broker.Publish(ctx, d.partition, m, stored); err != nil {
+		return fmt.Errorf("%w: %w", ErrBrokerLost, err)
+	}
+	return nil
 }
 
 func (d *device) checkMessage(p *mqtt.Publish) error {
@@ -347,79 +311,66 @@ func (d *device) checkMessage(p *mqtt.Publish) error {
 	return d.mayPublish(p.Topic, p.Retain)
 }
 
-func (d *device) toBroker(p mqtt.Packet) error {
-	if err := d.link.Send(p); err != nil {
-		return fmt.Errorf("%w: %w", ErrBrokerLost, err)
-	}
+// Puback passes the client's acknowledgement on.
+func (d *device) Puback(_ context.Context, id uint16) error {
+	d.session.Ack(id)
 	return nil
 }
 
-// Puback passes the client's acknowledgement on.
-func (d *device) Puback(_ context.Context, id uint16) error { return d.toBroker(&mqtt.Puback{ID: id}) }
-
-// pump takes what comes from the broker until that connection ends. It never
-// waits for the client, so that the broker never waits for the front.
-func (d *device) pump() {
-	defer close(d.pumped)
-	for {
-		p, err := d.link.Read()
-		if err != nil {
-			d.end(fmt.Errorf("%w: %w", ErrBrokerLost, err))
-			return
-		}
-		switch p := p.(type) {
-		case *mqtt.Publish:
-			d.deliver(p)
-		case *mqtt.Suback:
-			err = d.suback(p)
-		case *mqtt.Puback, *mqtt.Unsuback:
-			err = d.session.Send(p)
-		}
-		if err != nil && !errors.Is(err, mqtt.ErrClosed) {
-			d.end(err)
-		}
+// End implements broker.Client.
+func (d *device) End(cause error) {
+	switch {
+	case errors.Is(cause, broker.ErrTaken):
+		d.end(fmt.Errorf("%w: %w", ErrTakenOver, cause))
+	default:
+		d.end(fmt.Errorf("%w: %w", ErrBrokerLost, cause))
 	}
 }
 
-// deliver passes a message on to the client, if the client may receive it.
-func (d *device) deliver(p *mqtt.Publish) {
-	f := d.front
-	name, ok := d.names.original(p.Topic)
-	if !ok || !d.wants(name, p.Retain) {
-		d.discard(p)
-		return
+// Deliver implements broker.Client. Where it would have to wait for a decision, the
+// mailbox takes the message.
+func (d *device) Deliver(m *mqtt.Publish) (awaited bool) {
+	if d.mail != nil {
+		d.mail.put(m)
+		return m.QoS > 0
 	}
+	return d.hand(m)
+}
+
+// handLater hands out a message of the mailbox.
+func (d *device) handLater(m *mqtt.Publish) {
+	if !d.hand(m) && m.QoS > 0 {
+		d.session.Ack(m.ID)
+	}
+}
+
+// hand passes a message on to the client, if the client may receive it. It reports
+// whether an acknowledgement is still to come.
+func (d *device) hand(m *mqtt.Publish) (awaited bool) {
+	f, name := d.front, m.Topic
 	if d.undecided {
-		return
+		return true
 	}
 	switch ok, err := d.decide("iot:Receive", d.partition.TopicARN(name)); {
 	case err != nil:
-		// Without an acknowledgement the broker keeps it for a persistent session.
+		// Without an acknowledgement it is kept for a persistent session.
 		d.undecided = true
 		d.end(err)
-		return
+		return true
 	case !ok:
 		f.counters.deniedReceive.Add(1)
-		d.discard(p)
 		if wakes(name) && d.subscribed(name) {
 			d.end(fmt.Errorf("%w: iot:Receive on %s, which the core was granted and waits for", ErrForbidden, d.partition.TopicARN(name)))
 		}
-		return
+		return false
 	}
-	down := *p
-	down.Topic = name
-	switch err := d.session.Send(&down); {
+	switch err := d.line.Send(m); {
 	case err == nil:
 		f.counters.delivered.Add(1)
 	case errors.Is(err, mqtt.ErrDropped):
 		f.counters.dropped.Add(1)
 	}
-}
-
-// wants is false for a retained message that answers a subscription with
-// wildcards: AWS IoT Core sends it for the exact topic only.
-func (d *device) wants(name string, retained bool) bool {
-	return !retained || d.subscribed(name)
+	return true
 }
 
 // subscribed reports whether the client has exactly this filter.
@@ -429,9 +380,9 @@ func (d *device) subscribed(filter string) bool {
 	return d.filters[filter]
 }
 
-// discard acknowledges a message that the client does not get.
-func (d *device) discard(p *mqtt.Publish) {
-	if p.QoS > 0 {
-		_ = d.link.Offer(&mqtt.Puback{ID: p.ID}) // a failure ends the pump
+// renew records that the client is still here.
+func (d *device) renew() {
+	if s := d.session; s != nil {
+		s.Renew()
 	}
 }

@@ -1,12 +1,10 @@
 // Package mqttfront is the part that AWS IoT Core's message broker played: it
 // terminates the MQTT of cores and devices over mutual TLS, and of callers with an
-// access key on connections that it is handed, decides on every
-// packet by the policies of the certificate or key, and keeps partitions apart by a
-// prefix on every name. Behind it lies a broker that speaks plain MQTT 3.1.1; for
-// each device there is one connection to it, so that sessions, QoS 1 and retained
-// messages live there and nothing is lost with the front. What a device publishes
-// below $aws/things/ also goes to the receivers that Handle added: requests to
-// the cloud itself.
+// access key on connections that it is handed, and decides on every
+// packet by the policies of the certificate or key. Sessions, what waits for them and
+// retained messages are the business of package broker, so that nothing is lost with the
+// front. What a device publishes below $aws/things/ also goes to the receivers that
+// Handle added: requests to the cloud itself.
 //
 // The package must not know where principals are stored (Directory), what
 // shadows, jobs or deployments mean, or how TLS is configured.

@@ -24,6 +24,7 @@ import (
 	paho "github.com/eclipse/paho.mqtt.golang"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/broker"
 	"github.com/fescue-edge/fescue/cloud/identity"
 	"github.com/fescue-edge/fescue/cloud/mqttfront"
 	"github.com/fescue-edge/fescue/mqtt"
@@ -124,9 +125,9 @@ func policies(t testing.TB, docs ...string) policy.Set {
 // cloud is a front with its broker, listening.
 type cloud struct {
 	t         testing.TB
-	storage   mqttfront.BrokerOptions
+	storage   broker.Options
 	directory *directory
-	broker    *mqttfront.Broker
+	broker    *broker.Broker
 	front     *mqttfront.Front
 	address   string
 	options   func(*mqttfront.Options)
@@ -135,10 +136,10 @@ type cloud struct {
 
 func start(t testing.TB, options func(*mqttfront.Options)) *cloud {
 	t.Helper()
-	return startWith(t, mqttfront.BrokerOptions{}, options)
+	return startWith(t, broker.Options{}, options)
 }
 
-func startWith(t testing.TB, storage mqttfront.BrokerOptions, options func(*mqttfront.Options)) *cloud {
+func startWith(t testing.TB, storage broker.Options, options func(*mqttfront.Options)) *cloud {
 	t.Helper()
 	storage.Dir, storage.Logger = t.TempDir(), slog.New(slog.DiscardHandler)
 	c := &cloud{t: t, storage: storage, options: options,
@@ -152,7 +153,7 @@ func startWith(t testing.TB, storage mqttfront.BrokerOptions, options func(*mqtt
 func (c *cloud) up() {
 	t := c.t
 	t.Helper()
-	broker, err := mqttfront.StartBroker(c.storage)
+	broker, err := broker.Start(c.storage)
 	if err != nil {
 		t.Fatal(err)
 	}

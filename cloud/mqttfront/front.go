@@ -15,10 +15,10 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/semaphore"
 	"golang.org/x/time/rate"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/broker"
 	"github.com/fescue-edge/fescue/cloud/deploy"
 	"github.com/fescue-edge/fescue/cloud/identity"
 	"github.com/fescue-edge/fescue/cloud/policyvars"
@@ -47,18 +47,9 @@ var (
 	ErrForbidden = errors.New("not allowed")
 	// ErrNoRoom ends a session when a message is due again that could not be kept.
 	ErrNoRoom = errors.New("there was no room for messages, which are to be sent again")
-	// ErrBrokerLost ends a session whose broker connection failed.
+	// ErrBrokerLost ends a session that the broker cannot keep any more.
 	ErrBrokerLost = errors.New("connection to the message broker was lost")
 )
-
-// Upstream is the broker behind the front: nats-server as Broker has it, or any
-// other broker of MQTT 3.1.1 that nobody but fronts can reach.
-type Upstream interface {
-	// Dial opens a connection that is ready for CONNECT.
-	Dial(ctx context.Context) (net.Conn, error)
-	// Credentials are for that CONNECT; an empty user name sends none.
-	Credentials() (username, password string)
-}
 
 // Presence is notified when a thing opens a connection and when that ends.
 type Presence interface {
@@ -68,9 +59,9 @@ type Presence interface {
 
 // Options configure a Front. Zero numbers take the defaults.
 type Options struct {
-	Directory Directory    // required
-	Broker    Upstream     // required
-	Logger    *slog.Logger // required
+	Directory Directory      // required
+	Broker    *broker.Broker // required
+	Logger    *slog.Logger   // required
 	// Changes reports whether the front is told of what changes in the Directory and for
 	// Keys; nil for never.
 	Changes Changes
@@ -164,7 +155,6 @@ type Front struct {
 	o           Options
 	credentials *credentials
 	counters    counters
-	speaker     *speaker
 	expiry      *expiry
 	book        *book
 	// words bounds how much the log says of what clients are refused.
@@ -175,14 +165,11 @@ type Front struct {
 	ctx    context.Context // ends with Close
 	cancel context.CancelCauseFunc
 
-	// granting bounds the SUBSCRIBEs with QoS 1 that the broker has not answered.
-	granting *semaphore.Weighted
-
 	mu       sync.Mutex
 	draining bool // no client is let in any more
 	closed   bool
 	running  sync.WaitGroup     // everything that Close waits for
-	sessions map[string]*device // by the broker's client id
+	sessions map[string]*device // by key
 }
 
 // New makes a front and starts what runs behind it; end it with Close.
@@ -193,11 +180,9 @@ func New(o Options) (*Front, error) {
 	f := &Front{
 		o:           o,
 		credentials: newCredentials(o),
-		granting:    semaphore.NewWeighted(maxGranting),
 		sessions:    map[string]*device{},
 	}
 	f.ctx, f.cancel = context.WithCancelCause(context.Background())
-	f.speaker = newSpeaker(f)
 	f.expiry = &expiry{f}
 	f.book = newBook(o.Quotas, o.MaxSubscriptions)
 	f.words = rate.NewLimiter(refusalsASecond, refusalsAtOnce)
@@ -206,6 +191,10 @@ func New(o Options) (*Front, error) {
 			f.o.Logger.Warn("MQTT: cannot read the principals of connected devices again", "error", err)
 		})
 	})
+	if err := o.Broker.Watch(f.ctx, f.expiry.learn); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("MQTT front: %w", err)
+	}
 	f.goRun(func() { f.expiry.run(f.ctx) })
 	return f, nil
 }
@@ -273,7 +262,6 @@ func (f *Front) Close() {
 	f.mu.Unlock()
 	f.cancel(ErrClosed)
 	f.running.Wait()
-	f.speaker.close()
 }
 
 // Invalidate makes a change of a certificate, its status or its policies take

@@ -5,10 +5,16 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/google/uuid"
+
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/broker"
 	"github.com/fescue-edge/fescue/mqtt"
 	"github.com/fescue-edge/fescue/topic"
 )
+
+// ErrSlow ends a Listen whose messages come faster than they are taken.
+var ErrSlow = errors.New("messages come faster than they are taken")
 
 // Listen subscribes to a filter of a partition, for the cloud itself or a caller of
 // its API, and gives each message to deliver until ctx ends, deliver fails or the
@@ -16,7 +22,7 @@ import (
 // the subscription. No policy is asked, but what is reserved from devices is reserved
 // here too: the error is ErrForbidden. A message that is retained was kept by the
 // broker from before the subscription. Messages come at QoS 0: one that deliver is
-// too slow for ends it.
+// too slow for ends it with ErrSlow.
 func (f *Front) Listen(ctx context.Context, p fescue.Partition, filter string, ready func(), deliver func(topic string, payload []byte, retained bool) error) error {
 	if err := topic.ValidFilter(filter); err != nil {
 		return err
@@ -27,38 +33,42 @@ func (f *Front) Listen(ctx context.Context, p fescue.Partition, filter string, r
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(f.ctx, func() { cancel(ErrClosed) })()
-	link, _, err := f.openUpstream(ctx, &mqtt.Connect{ClientID: ownClientID("listener"), CleanSession: true})
+	l := &listener{mail: newMailbox(func() { cancel(ErrSlow) }), end: cancel}
+	defer context.AfterFunc(ctx, l.mail.close)()
+	// Nobody knows the name of this session, and so none takes it over.
+	s, _, err := f.o.Broker.Open(ctx, broker.Opening{Partition: p, ClientID: "listener-" + uuid.NewString()}, l)
 	if err != nil {
-		return err
-	}
-	defer link.Close()
-	defer context.AfterFunc(ctx, link.Close)()
-	names := newNamer(p)
-	if err := link.Send(&mqtt.Subscribe{ID: 1, Filters: []mqtt.Subscription{{Filter: names.filter(filter)}}}); err != nil {
 		return fmt.Errorf("%w: %w", ErrBrokerLost, err)
 	}
-	for {
-		packet, err := link.Read()
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		if err != nil {
-			return fmt.Errorf("%w: %w", ErrBrokerLost, err)
-		}
-		switch p := packet.(type) {
-		case *mqtt.Suback:
-			if len(p.Codes) != 1 || p.Codes[0] == mqtt.SubackFailure {
-				return errors.New("the broker does not take the subscription")
-			}
-			ready()
-		case *mqtt.Publish:
-			name, ok := names.original(p.Topic)
-			if !ok {
-				return fmt.Errorf("the broker sent a message of another partition: %.200q", p.Topic)
-			}
-			if err := deliver(name, p.Payload, p.Retain); err != nil {
-				return err
-			}
-		}
+	defer s.Close(ctx) // it has no record that could fail
+	granted := broker.Filter{Filter: filter}
+	if err := s.Subscribe(ctx, []broker.Filter{granted}); err != nil {
+		return fmt.Errorf("%w: %w", ErrBrokerLost, err)
 	}
+	if err := s.Retained(ctx, granted, s.Hand); err != nil {
+		return fmt.Errorf("%w: %w", ErrBrokerLost, err)
+	}
+	ready()
+	l.mail.run(func(m *mqtt.Publish) {
+		if err := deliver(m.Topic, m.Payload, m.Retain); err != nil {
+			cancel(err)
+			l.mail.close()
+		}
+	})
+	return context.Cause(ctx)
 }
+
+// listener is the broker's Client of a Listen.
+type listener struct {
+	mail *mailbox
+	end  context.CancelCauseFunc
+}
+
+// Deliver implements broker.Client.
+func (l *listener) Deliver(m *mqtt.Publish) bool {
+	l.mail.put(m)
+	return false
+}
+
+// End implements broker.Client.
+func (l *listener) End(cause error) { l.end(fmt.Errorf("%w: %w", ErrBrokerLost, cause)) }

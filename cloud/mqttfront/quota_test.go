@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/fescue-edge/fescue/cloud/broker"
 	"github.com/fescue-edge/fescue/cloud/deploy"
 	"github.com/fescue-edge/fescue/cloud/mqttfront"
 	"github.com/fescue-edge/fescue/mqtt"
@@ -192,7 +193,7 @@ func TestQuotas(t *testing.T) {
 func TestWaitingIsBounded(t *testing.T) {
 	t.Parallel()
 	const bound = 4 << 20
-	c := startWith(t, mqttfront.BrokerOptions{MaxWaiting: bound}, nil)
+	c := startWith(t, broker.Options{MaxWaiting: bound}, nil)
 	cl := c.connect(c.device(home, quickStart), "away", persistent)
 	cl.subscribe("q", 1)
 	cl.Disconnect(100)
@@ -225,7 +226,7 @@ func TestWaitingIsBounded(t *testing.T) {
 // A client that is there goes on receiving while what waits for others gives way.
 func TestReadingWhileOldestGivesWay(t *testing.T) {
 	t.Parallel()
-	c := startWith(t, mqttfront.BrokerOptions{MaxWaiting: 4 << 20}, nil)
+	c := startWith(t, broker.Options{MaxWaiting: 4 << 20}, nil)
 	away := c.connect(c.device(home, quickStart), "away", persistent)
 	away.subscribe("q/#", 1)
 	away.Disconnect(100)
@@ -330,7 +331,7 @@ func TestNoRoom(t *testing.T) {
 
 func TestRetainedIsBounded(t *testing.T) {
 	t.Parallel()
-	c := startWith(t, mqttfront.BrokerOptions{MaxRetained: 1 << 20}, nil)
+	c := startWith(t, broker.Options{MaxRetained: 1 << 20}, nil)
 	if err := c.broker.RoomToRetain(); err != nil {
 		t.Fatal(err)
 	}

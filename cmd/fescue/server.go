@@ -15,6 +15,7 @@ import (
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud"
 	ownapi "github.com/fescue-edge/fescue/cloud/awsapi/fescue"
+	"github.com/fescue-edge/fescue/cloud/broker"
 	"github.com/fescue-edge/fescue/cloud/deploy"
 	"github.com/fescue-edge/fescue/cloud/models"
 	"github.com/fescue-edge/fescue/cloud/retention"
@@ -62,6 +63,25 @@ func (f *placeFlags) settle(ctx context.Context, state cloud.State, logger *slog
 // environment: arguments can be read by everyone on the machine.
 type databaseFlag struct {
 	Database string `env:"FESCUE_DATABASE" placeholder:"URL" help:"PostgreSQL database, for example postgres://fescue@db.example.com/fescue; the default is a file in the data folder. Give a password in FESCUE_DATABASE or PGPASSFILE, not here."`
+}
+
+// brokerFlags say where messages are kept.
+type brokerFlags struct {
+	URL         string `name:"broker" env:"FESCUE_BROKER" placeholder:"URL" help:"nats-server with JetStream, 2.11 or later, or a cluster, that keeps MQTT sessions and messages for all servers that name it, for example tls://nats-1.example.com:4222,tls://nats-2.example.com:4222; the default is one inside this process, with its store in the data folder. Give a password in FESCUE_BROKER or --broker-credentials, not here."`
+	Credentials string `name:"broker-credentials" type:"existingfile" help:"File of credentials for --broker, as nsc makes it."`
+	CA          string `name:"broker-ca" type:"existingfile" help:"PEM file of the authorities that certify --broker. Default: the machine's."`
+	Replicas    int    `name:"broker-replicas" placeholder:"N" help:"How many nodes of --broker keep each message. Default: what is there; at first 3, or as many as there are."`
+}
+
+// remote is nil for the nats-server inside this process.
+func (f brokerFlags) remote() (*broker.Remote, error) {
+	if f.URL == "" {
+		if f.Credentials != "" || f.CA != "" || f.Replicas != 0 {
+			return nil, errors.New("--broker-credentials, --broker-ca and --broker-replicas go with --broker")
+		}
+		return nil, nil
+	}
+	return &broker.Remote{URL: f.URL, Credentials: f.Credentials, CA: f.CA, Replicas: f.Replicas}, nil
 }
 
 // deadlineFlags bound the phases of deployments.
@@ -113,6 +133,7 @@ type serverCommand struct {
 	deadlineFlags
 	retentionFlags
 	databaseFlag
+	brokerFlags
 	Data          string             `required:"" type:"path" env:"FESCUE_DATA" help:"Folder of everything that must survive."`
 	Artifacts     string             `env:"FESCUE_ARTIFACTS" placeholder:"PLACE" help:"Folder of artifacts, or s3://bucket/prefix in a store that AWS_ENDPOINT_URL_S3, AWS_REGION and the credentials lead to; the default is in the data folder."`
 	API           string             `default:"127.0.0.1:9080" help:"Address of the AWS API. Port 0 chooses a free one."`
@@ -194,8 +215,12 @@ func (c *serverCommand) options(logger *slog.Logger) (cloud.Options, error) {
 	if err != nil {
 		return cloud.Options{}, err
 	}
+	remote, err := c.remote()
+	if err != nil {
+		return cloud.Options{}, err
+	}
 	return cloud.Options{
-		DataDir: c.Data, Database: c.Database, Artifacts: c.Artifacts, APIAddr: c.API, DeviceAddr: c.Device, MQTTAddr: c.MQTT, OpsAddr: c.Ops,
+		DataDir: c.Data, Database: c.Database, Broker: remote, Artifacts: c.Artifacts, APIAddr: c.API, DeviceAddr: c.Device, MQTTAddr: c.MQTT, OpsAddr: c.Ops,
 		AWS: c.Partition, Account: c.Account, Regions: c.Regions, PublicHosts: c.PublicHost,
 		PublicDevicePort: c.PublicPorts.DevicePort, PublicMQTTPort: c.PublicPorts.MQTTPort, ProxyProtocol: c.ProxyProtocol,
 		BasePath: c.BasePath, NoConsole: !c.Console,

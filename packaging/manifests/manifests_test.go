@@ -98,7 +98,7 @@ func decode(document string, into any) error {
 func TestChart(t *testing.T) {
 	everything := values{
 		"publicHost": "greengrass.example.com", "replicas": 2, "flags": []any{"--offline-deadline", "72h"}, "tlsSecret": "fescue-tls",
-		"artifacts": values{"place": "s3://kept/production"}, "metrics": values{"enabled": true}, "database": values{"enabled": true}, "objects": values{"enabled": true},
+		"artifacts": values{"place": "s3://kept/production"}, "metrics": values{"enabled": true}, "broker": values{"enabled": true}, "database": values{"enabled": true}, "objects": values{"enabled": true},
 		"imagePullSecrets": []any{values{"name": "registry"}}, "nodeSelector": values{"disk": "ssd"}, "service": values{"annotations": values{"a": "b"}},
 		"storage": values{"class": "fast"}, "tolerations": []any{values{"key": "edge", "operator": "Exists"}},
 		"affinity": values{"nodeAffinity": values{"requiredDuringSchedulingIgnoredDuringExecution": values{"nodeSelectorTerms": []any{}}}},
@@ -184,7 +184,7 @@ func bounded(t *testing.T, set *apps.StatefulSet, made map[string]any) {
 			}
 		}
 		for _, e := range c.Env {
-			if secret := regexp.MustCompile(`SECRET|PASSWORD|ACCESS_KEY`).MatchString(e.Name); secret && (e.ValueFrom == nil || e.ValueFrom.SecretKeyRef == nil) {
+			if secret := regexp.MustCompile(`SECRET|PASSWORD|ACCESS_KEY|BROKER`).MatchString(e.Name); secret && (e.ValueFrom == nil || e.ValueFrom.SecretKeyRef == nil) {
 				t.Errorf("%s of %s has %s in clear", c.Name, set.Name, e.Name)
 			}
 		}

@@ -1,4 +1,4 @@
-package mqttfront
+package broker
 
 import (
 	"context"
@@ -30,7 +30,7 @@ func queueID(name string) string {
 // Queue implements forward.Queues by a stream of the broker's store, which survives as its
 // messages do.
 func (b *Broker) Queue(ctx context.Context, name string, most int64) (forward.Queue, error) {
-	api := b.stored.api
+	api := b.api
 	stream, err := api.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
 		Name: queueStream + queueID(name), Description: name, Subjects: []string{queueSubject + queueID(name)}, Retention: jetstream.LimitsPolicy,
 		Storage: jetstream.FileStorage, MaxBytes: most, Discard: jetstream.DiscardOld, AllowDirect: true,
@@ -43,7 +43,7 @@ func (b *Broker) Queue(ctx context.Context, name string, most int64) (forward.Qu
 
 // RemoveOthers implements forward.Queues.
 func (b *Broker) RemoveOthers(ctx context.Context, names []string) (map[string]uint64, error) {
-	api, removed := b.stored.api, map[string]uint64{}
+	api, removed := b.api, map[string]uint64{}
 	list := api.ListStreams(ctx)
 	for info := range list.Info() {
 		if name := info.Config.Description; strings.HasPrefix(info.Config.Name, queueStream) && !slices.Contains(names, name) {
@@ -65,7 +65,7 @@ type queue struct {
 
 // Add implements forward.Queue.
 func (q *queue) Add(ctx context.Context, record []byte) error {
-	ctx, cancel := context.WithTimeout(ctx, streamCall)
+	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
 	_, err := q.api.Publish(ctx, q.subject, record)
 	return err
@@ -73,7 +73,7 @@ func (q *queue) Add(ctx context.Context, record []byte) error {
 
 // Next implements forward.Queue.
 func (q *queue) Next(ctx context.Context, after uint64) (forward.Item, error) {
-	ctx, cancel := context.WithTimeout(ctx, streamCall)
+	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
 	m, err := q.stream.GetMsg(ctx, after+1, jetstream.WithGetMsgSubject(q.subject))
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
@@ -87,7 +87,7 @@ func (q *queue) Next(ctx context.Context, after uint64) (forward.Item, error) {
 
 // Remove implements forward.Queue.
 func (q *queue) Remove(ctx context.Context, sequence uint64) error {
-	ctx, cancel := context.WithTimeout(ctx, streamCall)
+	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
 	err := q.stream.DeleteMsg(ctx, sequence)
 	var api *jetstream.APIError
@@ -102,7 +102,7 @@ func (q *queue) Remove(ctx context.Context, sequence uint64) error {
 
 // State implements forward.Queue.
 func (q *queue) State(ctx context.Context) (forward.QueueState, error) {
-	ctx, cancel := context.WithTimeout(ctx, streamCall)
+	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
 	info, err := q.stream.Info(ctx)
 	if err != nil {

@@ -1,0 +1,170 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/fescue-edge/fescue/backoff"
+	"github.com/fescue-edge/fescue/mqtt"
+	"github.com/fescue-edge/fescue/periodic"
+)
+
+// maxReading is how many sessions read the stream for themselves at the same time.
+const maxReading = 64
+
+// rereads are the pauses after a read that failed.
+var rereads = backoff.Policy{First: 100 * time.Millisecond, Most: 5 * time.Second}
+
+// catchUp has a session that is behind read the stream until it is not any more, or the
+// client has to acknowledge first. mu is held.
+func (s *Session) catchUp() {
+	if s.catching || s.closed {
+		return
+	}
+	s.catching = true
+	if !s.b.goRun(func() {
+		if s.b.reading.Acquire(s.b.ctx, 1) != nil {
+			return
+		}
+		defer s.b.reading.Release(1)
+		(&reader{s: s, heads: map[string]head{}}).run()
+	}) {
+		s.catching = false
+	}
+}
+
+// reader reads the stream for one session, by its filters.
+type reader struct {
+	s *Session
+	// heads has for each filter the next message that it finds.
+	heads map[string]head
+}
+
+// head is the next message for a filter; nil where there was none up to a place of the
+// stream.
+type head struct {
+	next *jetstream.RawStreamMsg
+	upTo uint64
+}
+
+func (r *reader) run() {
+	for failures := 0; ; {
+		more, err := r.step()
+		switch {
+		case err != nil && !periodic.Sleep(r.s.b.ctx, rereads.Pause(failures+1)):
+			return
+		case err != nil:
+			failures++
+			r.s.b.o.Logger.Warn("message broker: cannot read what waits for a session", "client", r.s.key, "error", err)
+		case !more:
+			return
+		default:
+			failures = 0
+		}
+	}
+}
+
+// step hands out one message, or finds that there is none. It reports whether there is
+// more to do.
+func (r *reader) step() (more bool, err error) {
+	s := r.s
+	s.mu.Lock()
+	if s.closed || s.full(1) {
+		s.catching = false
+		s.mu.Unlock()
+		return false, nil
+	}
+	if len(s.again) > 0 {
+		seq := s.again[0]
+		s.mu.Unlock()
+		return true, r.again(seq)
+	}
+	// The reader of all announces a message before it offers it: with none beyond at, the
+	// next one is offered to a session that is not behind.
+	upTo := s.b.announced.Load()
+	if s.at >= upTo {
+		s.behind, s.catching = false, false
+		s.changed()
+		s.mu.Unlock()
+		return false, nil
+	}
+	at := s.at
+	from := map[string]uint64{}
+	for filter, g := range s.filters {
+		if g.QoS > 0 {
+			from[filter] = max(at, g.Since)
+		}
+	}
+	s.mu.Unlock()
+	m, err := r.next(from, upTo)
+	if err != nil {
+		return true, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.closed || s.at != at:
+	case m == nil:
+		s.at = upTo
+	case s.full(len(m.Data)):
+		s.catching = false
+		return false, nil
+	default:
+		s.at = m.Sequence
+		s.handOutRead(m, false)
+	}
+	return true, nil
+}
+
+// next is the first message for any filter; nil for none up to a place of the stream.
+func (r *reader) next(from map[string]uint64, upTo uint64) (first *jetstream.RawStreamMsg, err error) {
+	ctx, cancel := context.WithTimeout(r.s.b.ctx, callTime)
+	defer cancel()
+	for filter, after := range from {
+		h := r.heads[filter]
+		if h.next == nil && h.upTo < upTo || h.next != nil && h.next.Sequence <= after {
+			m, err := r.s.b.messages.GetMsg(ctx, after+1, jetstream.WithGetMsgSubject(messagePrefix+r.s.in.subject(filter)))
+			if err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
+				return nil, err
+			}
+			h = head{next: m, upTo: upTo}
+			r.heads[filter] = h
+		}
+		if h.next != nil && (first == nil || h.next.Sequence < first.Sequence) {
+			first = h.next
+		}
+	}
+	return first, nil
+}
+
+// again hands out a message that was handed out before, if it is still there.
+func (r *reader) again(seq uint64) error {
+	s := r.s
+	ctx, cancel := context.WithTimeout(s.b.ctx, callTime)
+	defer cancel()
+	m, err := s.b.messages.GetMsg(ctx, seq)
+	if err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || len(s.again) == 0 || s.again[0] != seq {
+		return nil
+	}
+	s.again = s.again[1:]
+	if err == nil {
+		s.handOutRead(m, true)
+	}
+	return nil
+}
+
+// handOutRead gives a message of the stream to the client. mu is held.
+func (s *Session) handOutRead(m *jetstream.RawStreamMsg, dup bool) {
+	if in, name, ok := original(strings.TrimPrefix(m.Subject, messagePrefix)); ok && in == s.in {
+		s.handOut(&mqtt.Publish{Topic: name, Payload: m.Data, QoS: 1}, m.Sequence, dup)
+	}
+}

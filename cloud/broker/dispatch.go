@@ -1,0 +1,175 @@
+package broker
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/fescue-edge/fescue/mqtt"
+	"github.com/fescue-edge/fescue/topic"
+)
+
+const (
+	// readAhead is how many messages of the stream are fetched at a time, pullTime for how
+	// long they are waited for: a node that is silent for two fifths of it is asked no more.
+	readAhead = 2000
+	pullTime  = 10 * time.Second
+)
+
+// holders are the sessions of this server that have a filter.
+type holders struct{ list []holder }
+
+type holder struct {
+	session *Session
+	qos     byte
+}
+
+// add gives a session a filter, or changes its QoS. The broker's mu is held.
+func (b *Broker) add(s *Session, filter string, qos byte) {
+	tree := b.spaces[s.in]
+	if tree == nil {
+		tree = &topic.Tree[*holders]{}
+		b.spaces[s.in] = tree
+	}
+	h, ok := tree.Get(filter)
+	if !ok {
+		h = &holders{}
+		tree.Set(filter, h)
+	}
+	if i := h.index(s); i >= 0 {
+		h.list[i].qos = qos
+		return
+	}
+	h.list = append(h.list, holder{s, qos})
+}
+
+// remove takes a filter from a session. The broker's mu is held.
+func (b *Broker) remove(s *Session, filter string) {
+	tree := b.spaces[s.in]
+	if tree == nil {
+		return
+	}
+	h, ok := tree.Get(filter)
+	if !ok {
+		return
+	}
+	if i := h.index(s); i >= 0 {
+		h.list[i] = h.list[len(h.list)-1]
+		h.list[len(h.list)-1] = holder{}
+		h.list = h.list[:len(h.list)-1]
+	}
+	if len(h.list) == 0 {
+		if tree.Delete(filter); tree.Len() == 0 {
+			delete(b.spaces, s.in)
+		}
+	}
+}
+
+func (h *holders) index(s *Session) int {
+	return slices.IndexFunc(h.list, func(each holder) bool { return each.session == s })
+}
+
+// match calls fn for each session that has a filter for a topic, once, with the
+// highest QoS of those filters. The broker's mu is held.
+func (b *Broker) match(in space, name string, fn func(s *Session, qos byte)) {
+	tree := b.spaces[in]
+	if tree == nil {
+		return
+	}
+	var first *holders
+	var all map[*Session]byte // when several filters match
+	tree.Match(name, func(h *holders) {
+		if first == nil {
+			first = h
+			return
+		}
+		if all == nil {
+			all = make(map[*Session]byte, len(first.list)+len(h.list))
+			for _, each := range first.list {
+				all[each.session] = each.qos
+			}
+		}
+		for _, each := range h.list {
+			all[each.session] = max(all[each.session], each.qos)
+		}
+	})
+	switch {
+	case all != nil:
+		for s, qos := range all {
+			fn(s, qos)
+		}
+	case first != nil:
+		for _, each := range first.list {
+			fn(each.session, each.qos)
+		}
+	}
+}
+
+// hand gives a message with QoS 0 to the sessions of this server.
+func (b *Broker) hand(in space, m *mqtt.Publish) {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	b.match(in, m.Topic, func(s *Session, _ byte) { s.offer(m, 0, 0) })
+}
+
+// follow reads the stream of messages from its end on.
+func (b *Broker) follow(ctx context.Context) error {
+	end, err := b.lastMessage(ctx)
+	if err != nil {
+		return fmt.Errorf("look at the message broker's stream %s: %w", messagesStream, err)
+	}
+	b.announced.Store(end)
+	b.done.Store(end)
+	c, err := b.messages.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: end + 1})
+	if err != nil {
+		return fmt.Errorf("read the message broker's stream %s: %w", messagesStream, err)
+	}
+	reading, err := c.Consume(b.handStored, jetstream.PullMaxMessages(readAhead), jetstream.PullExpiry(pullTime), jetstream.PullHeartbeat(pullTime/5),
+		jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
+			b.o.Logger.Debug("message broker: reading the messages anew", "error", err)
+		}))
+	if err != nil {
+		return fmt.Errorf("read the message broker's stream %s: %w", messagesStream, err)
+	}
+	b.running.Go(func() {
+		<-b.ctx.Done()
+		reading.Stop()
+		<-reading.Closed()
+	})
+	return nil
+}
+
+// handStored gives a message of the stream to the sessions of this server.
+func (b *Broker) handStored(m jetstream.Msg) {
+	meta, err := m.Metadata()
+	if err != nil {
+		return // the library has looked at it already
+	}
+	in, name, ok := original(strings.TrimPrefix(m.Subject(), messagePrefix))
+	seq := meta.Sequence.Stream
+	var zero, one *mqtt.Publish
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	b.announced.Store(seq)
+	defer b.done.Store(seq)
+	if !ok {
+		return
+	}
+	b.match(in, name, func(s *Session, qos byte) {
+		if qos > 0 {
+			if one == nil {
+				one = &mqtt.Publish{Topic: name, Payload: m.Data(), QoS: 1}
+			}
+			s.offer(one, seq, 1)
+			return
+		}
+		if zero == nil {
+			zero = &mqtt.Publish{Topic: name, Payload: m.Data()}
+		}
+		s.offer(zero, seq, 0)
+	})
+}

@@ -1,0 +1,472 @@
+package broker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/fescue-edge/fescue/periodic"
+)
+
+const (
+	// writeEvery is how often the records of sessions are written that have changed. After
+	// a crash a client gets again what it acknowledged since.
+	writeEvery = time.Second
+
+	// checkpointAgain is how long a checkpoint stands before it is written again, and
+	// checkpointLasts for how long it is kept.
+	checkpointAgain = time.Hour
+	checkpointLasts = 30 * 24 * time.Hour
+
+	// maxOpenings bounds how often a record is read and written again that somebody else
+	// writes, too.
+	maxOpenings = 5
+)
+
+// record is what is kept of a persistent session.
+type record struct {
+	Holder string `json:"holder,omitempty"`
+	// Seen is when the client was last here, in milliseconds since 1970.
+	Seen int64 `json:"seen"`
+	// Owner is the opening that the session has at a server, run/opening; empty while the
+	// client is away.
+	Owner string `json:"owner,omitempty"`
+	// Handed is the last message of the stream that was handed out, or is not for the
+	// session; those in Unacked were and are to be again. While Live, the
+	// checkpoint of the owner's run says it, if that is further.
+	Handed  uint64           `json:"handed"`
+	Live    bool             `json:"live,omitempty"`
+	Unacked []uint64         `json:"unacked,omitempty"`
+	Filters map[string]grant `json:"filters,omitempty"`
+}
+
+// Kept is what others may know of a persistent session.
+type Kept struct {
+	Holder  string
+	Seen    time.Time
+	Filters []string
+}
+
+// record is the session's, where all messages up to done have been offered to it. mu is
+// held.
+func (s *Session) record(done uint64) record {
+	r := record{Holder: s.holder, Seen: s.b.o.Now().UnixMilli(), Handed: s.at, Filters: maps.Clone(s.filters)}
+	for _, h := range s.unacked {
+		if h.seq > 0 {
+			r.Unacked = append(r.Unacked, h.seq)
+		}
+	}
+	r.Unacked = append(r.Unacked, s.again...)
+	slices.Sort(r.Unacked)
+	if !s.closed {
+		r.Owner, r.Live = s.owner, !s.behind
+	}
+	if r.Live {
+		r.Handed = max(r.Handed, done)
+	}
+	return r
+}
+
+// message is a record as it is published in the place of the one with a revision.
+func (s *Session) message(done uint64) (*nats.Msg, error) {
+	s.mu.Lock()
+	r := s.record(done)
+	s.mu.Unlock()
+	text, err := json.Marshal(r)
+	return &nats.Msg{Subject: sessionPrefix + s.key, Data: text}, err
+}
+
+// write writes the record of a persistent session. ErrTaken says that it is another's
+// now.
+func (s *Session) write(ctx context.Context) error {
+	if !s.lasting {
+		return nil
+	}
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
+	m, err := s.message(s.b.done.Load())
+	if err != nil {
+		return err
+	}
+	for range 2 {
+		var ack *jetstream.PubAck
+		if ack, err = s.b.api.PublishMsg(ctx, m, jetstream.WithExpectLastSequencePerSubject(s.revision)); err == nil {
+			s.revision = ack.Sequence
+			return nil
+		}
+		if err = s.settle(ctx, err); err != nil {
+			break
+		}
+	}
+	return fmt.Errorf("record the session: %w", err)
+}
+
+// settle deals with a record that was not written: where it was, and only the answer was
+// lost, or an earlier one's was, nil says to write it again. writing is held.
+func (s *Session) settle(ctx context.Context, failure error) error {
+	if !wrongSequence(failure) {
+		return failure
+	}
+	r, revision, err := s.b.read(ctx, s.key)
+	if err != nil {
+		return err
+	}
+	if r == nil || r.Owner != s.owner {
+		s.client.End(ErrTaken)
+		return ErrTaken
+	}
+	s.revision = revision
+	return nil
+}
+
+func wrongSequence(err error) bool {
+	var api *jetstream.APIError
+	return errors.As(err, &api) && api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence
+}
+
+// read is the record of a session with its revision; nil when there is none, whose
+// revision is that of its removal.
+func (b *Broker) read(ctx context.Context, key string) (*record, uint64, error) {
+	m, ok, err := last(ctx, b.filing, sessionPrefix+key)
+	if err != nil {
+		return nil, 0, fmt.Errorf("read the record of a session: %w", err)
+	}
+	if !ok {
+		return nil, 0, nil
+	}
+	return parseRecord(m.Data), m.Sequence, nil
+}
+
+// parseRecord is nil for the removal of a record, and for what is none.
+func parseRecord(text []byte) *record {
+	r := &record{}
+	if len(text) == 0 || json.Unmarshal(text, r) != nil {
+		return nil
+	}
+	return r
+}
+
+// resume takes a persistent session over from its record, or makes the record.
+func (s *Session) resume(ctx context.Context) (present bool, err error) {
+	s.owner = s.b.run + "/" + uuid.NewString()
+	asked := false
+	for range maxOpenings {
+		r, revision, err := s.b.read(ctx, s.key)
+		if err != nil {
+			return false, err
+		}
+		if r != nil && !asked {
+			asked = true
+			if s.b.askToPart(ctx, r.Owner, s.key) {
+				continue
+			}
+		}
+		s.revision = revision
+		if present = r != nil; present {
+			if err := s.continueFrom(ctx, r); err != nil {
+				return false, err
+			}
+		}
+		if err = s.claim(ctx); !wrongSequence(err) {
+			return present, err
+		}
+	}
+	return false, fmt.Errorf("%w: others write its record, too", ErrTaken)
+}
+
+// claim writes the record for the first time.
+func (s *Session) claim(ctx context.Context) error {
+	m, err := s.message(0)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
+	ack, err := s.b.api.PublishMsg(ctx, m, jetstream.WithExpectLastSequencePerSubject(s.revision))
+	if err != nil {
+		return fmt.Errorf("record the session: %w", err)
+	}
+	s.revision = ack.Sequence
+	return nil
+}
+
+// continueFrom takes in what a record says.
+func (s *Session) continueFrom(ctx context.Context, r *record) error {
+	s.behind, s.at, s.again = true, r.Handed, r.Unacked
+	if s.filters = r.Filters; s.filters == nil {
+		s.filters = map[string]grant{}
+	}
+	if run, _, _ := strings.Cut(r.Owner, "/"); r.Live {
+		m, ok, err := last(ctx, s.b.filing, checkpointPrefix+run)
+		if err != nil {
+			return fmt.Errorf("read a checkpoint of a server: %w", err)
+		}
+		if ok {
+			if n, err := strconv.ParseUint(string(m.Data), 10, 64); err == nil {
+				s.at = max(s.at, n)
+			}
+		}
+	}
+	return nil
+}
+
+// discard removes the record of a session, if there is one.
+func (b *Broker) discard(ctx context.Context, key string) (present bool, err error) {
+	asked := false
+	for range maxOpenings {
+		r, revision, err := b.read(ctx, key)
+		if err != nil || r == nil {
+			return false, err
+		}
+		if !asked {
+			asked = true
+			if b.askToPart(ctx, r.Owner, key) {
+				continue
+			}
+		}
+		if err := b.removeRecord(ctx, key, revision); !wrongSequence(err) {
+			return true, err
+		}
+	}
+	return false, fmt.Errorf("%w: others write its record, too", ErrTaken)
+}
+
+// removeRecord puts the removal of a record in its place.
+func (b *Broker) removeRecord(ctx context.Context, key string, revision uint64) error {
+	ctx, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
+	m := &nats.Msg{Subject: sessionPrefix + key, Header: nats.Header{jetstream.MsgTTLHeader: {removedLasts.String()}}}
+	if _, err := b.api.PublishMsg(ctx, m, jetstream.WithExpectLastSequencePerSubject(revision)); err != nil {
+		return fmt.Errorf("remove the record of a session: %w", err)
+	}
+	return nil
+}
+
+// Expire removes a persistent session whose client was not seen since a time, and reports
+// whether it did.
+func (b *Broker) Expire(ctx context.Context, key string, since time.Time) (bool, error) {
+	r, revision, err := b.read(ctx, key)
+	if err != nil || r == nil || !time.UnixMilli(r.Seen).Before(since) {
+		return false, err
+	}
+	if err := b.removeRecord(ctx, key, revision); err != nil {
+		if wrongSequence(err) {
+			return false, nil // the client is back
+		}
+		return false, err
+	}
+	return true, nil
+}
+
+// Watch calls fn with what is kept of each persistent session, and again when that changes,
+// with nil when the session is no more. It returns when that has begun.
+func (b *Broker) Watch(ctx context.Context, fn func(key string, k *Kept)) error {
+	c, err := b.api.OrderedConsumer(ctx, sessionsStream, jetstream.OrderedConsumerConfig{
+		FilterSubjects: []string{sessionPrefix + ">"}, DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy,
+	})
+	if err != nil {
+		return fmt.Errorf("read the records of sessions: %w", err)
+	}
+	reading, err := c.Consume(func(m jetstream.Msg) {
+		var k *Kept
+		if r := parseRecord(m.Data()); r != nil {
+			k = &Kept{Holder: r.Holder, Seen: time.UnixMilli(r.Seen), Filters: slices.Collect(maps.Keys(r.Filters))}
+		}
+		fn(strings.TrimPrefix(m.Subject(), sessionPrefix), k)
+	})
+	if err != nil {
+		return fmt.Errorf("read the records of sessions: %w", err)
+	}
+	if !b.goRun(func() {
+		select {
+		case <-ctx.Done():
+		case <-b.ctx.Done():
+		}
+		reading.Stop()
+		<-reading.Closed()
+	}) {
+		reading.Stop()
+		return ErrLost
+	}
+	return nil
+}
+
+// holdBack sets records and checkpoints back that are ahead of the messages: a power cut
+// took messages away that were not on the disk, and numbers come a second time.
+func (b *Broker) holdBack(ctx context.Context) error {
+	end, err := b.lastMessage(ctx)
+	if err != nil {
+		return err
+	}
+	type written struct {
+		subject  string
+		text     []byte
+		revision uint64
+	}
+	var ahead []written
+	if err := b.eachLast(ctx, sessionsStream, "fescue.>", func(m jetstream.Msg) error {
+		if _, is := heldBack(m.Subject(), m.Data(), end); is {
+			meta, err := m.Metadata()
+			if err != nil {
+				return err
+			}
+			ahead = append(ahead, written{m.Subject(), m.Data(), meta.Sequence.Stream})
+		}
+		return nil
+	}); err != nil || len(ahead) == 0 {
+		return err
+	}
+	// Others that use the stream may have gone on meanwhile.
+	if end, err = b.lastMessage(ctx); err != nil {
+		return err
+	}
+	for _, w := range ahead {
+		text, is := heldBack(w.subject, w.text, end)
+		if !is {
+			continue
+		}
+		if _, err := b.api.PublishMsg(ctx, &nats.Msg{Subject: w.subject, Data: text}, jetstream.WithExpectLastSequencePerSubject(w.revision)); err != nil && !wrongSequence(err) {
+			return err
+		}
+	}
+	return nil
+}
+
+// lastMessage is the end of the stream of messages.
+func (b *Broker) lastMessage(ctx context.Context) (uint64, error) {
+	s, err := b.api.Stream(ctx, messagesStream)
+	if err != nil {
+		return 0, err
+	}
+	return s.CachedInfo().State.LastSeq, nil
+}
+
+// heldBack is a record or a checkpoint as it is for a stream that ends at a place, and
+// whether that differs.
+func heldBack(subject string, text []byte, end uint64) ([]byte, bool) {
+	if strings.HasPrefix(subject, checkpointPrefix) {
+		n, err := strconv.ParseUint(string(text), 10, 64)
+		return strconv.AppendUint(nil, end, 10), err == nil && n > end
+	}
+	r := parseRecord(text)
+	if r == nil || !r.holdBack(end) {
+		return nil, false
+	}
+	text, err := json.Marshal(r)
+	return text, err == nil
+}
+
+// holdBack makes the record one of a stream that ends at a place, and reports whether it
+// was not.
+func (r *record) holdBack(end uint64) (changed bool) {
+	if r.Handed > end {
+		r.Handed, changed = end, true
+	}
+	if kept := slices.DeleteFunc(slices.Clone(r.Unacked), func(seq uint64) bool { return seq > end }); len(kept) < len(r.Unacked) {
+		r.Unacked, changed = kept, true
+	}
+	for filter, g := range r.Filters {
+		if g.Since > end {
+			r.Filters[filter], changed = grant{QoS: g.QoS, Since: end}, true
+		}
+	}
+	return changed
+}
+
+// keepRecords writes the records that have changed, and how far this server is.
+func (b *Broker) keepRecords() {
+	var marked uint64
+	var at time.Time
+	periodic.Every(b.ctx, writeEvery, func() {
+		done := b.done.Load()
+		if err := b.writeChanged(); err != nil {
+			if b.ctx.Err() == nil {
+				b.o.Logger.Warn("message broker: cannot record sessions, trying again", "error", err)
+			}
+			return
+		}
+		// Records first: the checkpoint says of all live sessions that they have had, and
+		// have acknowledged but what their records say, what came up to it.
+		if done == marked && time.Since(at) < checkpointAgain {
+			return
+		}
+		ctx, cancel := context.WithTimeout(b.ctx, callTime)
+		defer cancel()
+		m := &nats.Msg{Subject: checkpointPrefix + b.run, Data: strconv.AppendUint(nil, done, 10), Header: nats.Header{jetstream.MsgTTLHeader: {checkpointLasts.String()}}}
+		if _, err := b.api.PublishMsg(ctx, m); err == nil {
+			marked, at = done, time.Now()
+		}
+	})
+}
+
+// writeChanged writes the records that have changed, all at the same time.
+func (b *Broker) writeChanged() error {
+	b.unwritten.Lock()
+	list := slices.Collect(maps.Keys(b.unwritten.sessions))
+	clear(b.unwritten.sessions)
+	b.unwritten.Unlock()
+	ctx, cancel := context.WithTimeout(b.ctx, callTime)
+	defer cancel()
+	var failed error
+	for some := range slices.Chunk(list, maxUnstored) {
+		futures := make([]jetstream.PubAckFuture, len(some))
+		for i, s := range some {
+			s.writing.Lock()
+			if s.isClosed() {
+				continue // Close writes it
+			}
+			m, err := s.message(b.done.Load())
+			if err == nil {
+				futures[i], err = b.note.PublishMsgAsync(m, jetstream.WithExpectLastSequencePerSubject(s.revision))
+			}
+			if err != nil {
+				failed = b.unwrittenStill(s, err)
+			}
+		}
+		for i, s := range some {
+			if futures[i] != nil {
+				select {
+				case ack := <-futures[i].Ok():
+					s.revision = ack.Sequence
+				case err := <-futures[i].Err():
+					if err = s.settle(ctx, err); !errors.Is(err, ErrTaken) {
+						failed = b.unwrittenStill(s, err)
+					}
+				case <-ctx.Done():
+					failed = b.unwrittenStill(s, ctx.Err())
+				}
+			}
+			s.writing.Unlock()
+		}
+	}
+	return failed
+}
+
+func (s *Session) isClosed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closed
+}
+
+// unwrittenStill has a record written once more, which was not for a cause.
+func (b *Broker) unwrittenStill(s *Session, cause error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.changed()
+	if cause == nil {
+		cause = errors.New("its record was not as expected")
+	}
+	return cause
+}

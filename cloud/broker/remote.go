@@ -1,0 +1,289 @@
+package broker
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/fescue-edge/fescue/mqtt"
+	"github.com/fescue-edge/fescue/periodic"
+)
+
+const (
+	// oldestRemote is the first nats-server whose messages may have a life of their own
+	// (Nats-TTL), as removed records do.
+	oldestRemote = "2.11.0"
+
+	// mostReplicas is how many nodes of a cluster keep each stream, if it has so many.
+	mostReplicas = 3
+
+	// nowPrefix is before the subjects of messages with QoS 0 between servers.
+	nowPrefix = "fescue.now."
+	// partPrefix and the run of a server take the keys of sessions that are to end there.
+	partPrefix = "fescue.part."
+	// openedSubject takes the keys of sessions that were opened somewhere.
+	openedSubject = "fescue.opened"
+
+	// partTime is how long another server may take to end a session.
+	partTime = 5 * time.Second
+	// pingEvery finds a node that is silent: the second ping without an answer ends the
+	// connection, and another node is looked for.
+	pingEvery = 5 * time.Second
+)
+
+// The errors of nats-server for more replicas than there can be (errors.json of nats-server
+// 2.15).
+const (
+	errNoPeers      jetstream.ErrorCode = 10005
+	errNotClustered jetstream.ErrorCode = 10074
+)
+
+// Remote is a nats-server, or a cluster, that several servers use in place of one of
+// their own each.
+type Remote struct {
+	// URL has the addresses of one or several nodes, divided by commas: nats:// or
+	// tls://, with USER:PASSWORD@ or TOKEN@ where that is how the account is proven.
+	// Beyond this machine it is TLS in either case.
+	URL string
+	// Credentials is a file as nsc makes it, with a user's JWT and seed; empty for none.
+	Credentials string
+	// CA is a PEM file of the authorities that certify the nodes; empty for the machine's.
+	CA string
+	// Replicas is how many nodes keep each message; 0 is what is there, and for new streams
+	// three, or as many as the cluster can have.
+	Replicas int
+}
+
+// Check reports what is wrong with the settings themselves.
+func (r *Remote) Check() error {
+	for _, address := range strings.Split(r.URL, ",") {
+		u, err := url.Parse(strings.TrimSpace(address))
+		if err != nil || u.Host == "" || u.Scheme != "nats" && u.Scheme != "tls" {
+			return errors.New("the address of the message broker is nats://HOST:PORT or tls://HOST:PORT, several of these divided by commas")
+		}
+	}
+	if r.Replicas < 0 || r.Replicas > 5 {
+		return fmt.Errorf("%d replicas: nats-server has 1 to 5", r.Replicas)
+	}
+	return nil
+}
+
+// options are how the nodes are connected to.
+func (r *Remote) options() ([]nats.Option, error) {
+	list := []nats.Option{
+		nats.Name("fescue"), nats.MaxReconnects(-1), nats.ReconnectWait(500 * time.Millisecond), nats.Timeout(5 * time.Second),
+		nats.PingInterval(pingEvery), nats.MaxPingsOutstanding(2),
+	}
+	if r.Credentials != "" {
+		list = append(list, nats.UserCredentials(r.Credentials))
+	}
+	config := &tls.Config{MinVersion: tls.VersionTLS12}
+	if r.CA != "" {
+		text, err := os.ReadFile(r.CA)
+		if err != nil {
+			return nil, err
+		}
+		config.RootCAs = x509.NewCertPool()
+		if !config.RootCAs.AppendCertsFromPEM(text) {
+			return nil, fmt.Errorf("%s has no PEM certificate", r.CA)
+		}
+	}
+	if r.CA != "" || !r.near() {
+		list = append(list, nats.Secure(config))
+	}
+	return list, nil
+}
+
+// near reports whether all nodes are on this machine.
+func (r *Remote) near() bool {
+	return !slices.ContainsFunc(strings.Split(r.URL, ","), func(address string) bool {
+		u, err := url.Parse(strings.TrimSpace(address))
+		if err != nil {
+			return true
+		}
+		ip := net.ParseIP(u.Hostname())
+		return u.Hostname() != "localhost" && (ip == nil || !ip.IsLoopback())
+	})
+}
+
+// join connects to the nodes.
+func (b *Broker) join() (err error) {
+	r := b.o.Remote
+	if err := r.Check(); err != nil {
+		return err
+	}
+	options, err := r.options()
+	if err != nil {
+		return fmt.Errorf("message broker: %w", err)
+	}
+	options = append(options, b.handlers()...)
+	if b.conn, err = nats.Connect(r.URL, options...); err != nil {
+		return fmt.Errorf("connect to the message broker's nats-server (--broker): %w", err)
+	}
+	if v := b.conn.ConnectedServerVersion(); !since(v, oldestRemote) {
+		return fmt.Errorf("the message broker's nats-server is of version %s: it has to be %s or later", v, oldestRemote)
+	}
+	// What was said while there was no connection is not said later.
+	if b.others, err = nats.Connect(r.URL, append(options, nats.NoEcho(), nats.ReconnectBufSize(-1))...); err != nil {
+		return fmt.Errorf("connect to the message broker's nats-server (--broker): %w", err)
+	}
+	return nil
+}
+
+// since reports whether a version is another one or later.
+func since(version, oldest string) bool {
+	numbers := func(s string) (list []int) {
+		s, _, _ = strings.Cut(s, "-")
+		for each := range strings.SplitSeq(s, ".") {
+			n, _ := strconv.Atoi(each)
+			list = append(list, n)
+		}
+		return list
+	}
+	return slices.Compare(numbers(version), numbers(oldest)) >= 0
+}
+
+// handlers log what befalls the connections.
+func (b *Broker) handlers() []nats.Option {
+	log := b.o.Logger
+	return []nats.Option{
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			if b.ctx.Err() == nil {
+				log.Warn("message broker: the connection to nats-server was lost, connecting anew", "error", err)
+			}
+		}),
+		nats.ReconnectHandler(func(c *nats.Conn) {
+			log.Info("message broker: connected to nats-server again", "node", c.ConnectedServerName())
+		}),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			log.Warn("message broker: the connection to nats-server reports an error", "error", err)
+		}),
+	}
+}
+
+// makeStream makes a stream, or changes the one that is there. A cluster that has just
+// started, or lost its leader, does not answer: it is asked again.
+func (b *Broker) makeStream(ctx context.Context, c jetstream.StreamConfig) (jetstream.Stream, error) {
+	if b.o.Remote == nil {
+		return b.api.CreateOrUpdateStream(ctx, c)
+	}
+	ctx, cancel := context.WithTimeout(ctx, startTime)
+	defer cancel()
+	for failures := 1; ; failures++ {
+		once, end := context.WithTimeout(ctx, storedWithin)
+		stream, err := b.makeRemoteStream(once, c)
+		end()
+		unanswered := errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrNoResponders) || errors.Is(err, nats.ErrTimeout)
+		if !unanswered || !periodic.Sleep(ctx, resend.Pause(failures)) {
+			return stream, err
+		}
+	}
+}
+
+func (b *Broker) makeRemoteStream(ctx context.Context, c jetstream.StreamConfig) (jetstream.Stream, error) {
+	c.Replicas = b.o.Remote.Replicas
+	there, err := b.api.Stream(ctx, c.Name)
+	switch {
+	case err == nil:
+		if c.Replicas == 0 {
+			c.Replicas = there.CachedInfo().Config.Replicas
+		}
+		return b.api.UpdateStream(ctx, c)
+	case !errors.Is(err, jetstream.ErrStreamNotFound):
+		return nil, err
+	case c.Replicas > 0:
+		return b.api.CreateOrUpdateStream(ctx, c)
+	}
+	for c.Replicas = mostReplicas; ; c.Replicas-- {
+		stream, err := b.api.CreateOrUpdateStream(ctx, c)
+		var api *jetstream.APIError
+		if c.Replicas > 1 && errors.As(err, &api) && (api.ErrorCode == errNoPeers || api.ErrorCode == errNotClustered) {
+			continue
+		}
+		return stream, err
+	}
+}
+
+// meet has this server hear the others.
+func (b *Broker) meet() error {
+	for subject, fn := range map[string]nats.MsgHandler{
+		nowPrefix + ">": func(m *nats.Msg) {
+			if in, name, ok := original(strings.TrimPrefix(m.Subject, nowPrefix)); ok {
+				b.hand(in, &mqtt.Publish{Topic: name, Payload: m.Data})
+			}
+		},
+		openedSubject: func(m *nats.Msg) {
+			// Keys and times from other servers: the later connection is the client's.
+			at, key, _ := strings.Cut(string(m.Data), " ")
+			if opened, err := strconv.ParseInt(at, 10, 64); err == nil {
+				b.mu.RLock()
+				s := b.sessions[key]
+				b.mu.RUnlock()
+				if s != nil && s.opened < opened {
+					s.client.End(ErrTaken)
+				}
+			}
+		},
+		partPrefix + b.run: func(m *nats.Msg) {
+			if !b.goRun(func() { b.part(m) }) {
+				_ = m.Respond(nil) // who asks goes on in any case
+			}
+		},
+	} {
+		if _, err := b.others.Subscribe(subject, fn); err != nil {
+			return fmt.Errorf("subscribe at the message broker's nats-server: %w", err)
+		}
+	}
+	return b.others.FlushTimeout(callTime)
+}
+
+// part ends a session that a client has opened at another server, and answers when its
+// record is written.
+func (b *Broker) part(m *nats.Msg) {
+	ctx, cancel := context.WithTimeout(b.ctx, partTime)
+	defer cancel()
+	b.mu.RLock()
+	s := b.sessions[string(m.Data)]
+	b.mu.RUnlock()
+	if s != nil {
+		s.client.End(ErrTaken)
+		select {
+		case <-s.ended:
+		case <-ctx.Done():
+		}
+	}
+	_ = m.Respond(nil)
+}
+
+// askToPart has the owner of a session end it, if that is another server which is there.
+func (b *Broker) askToPart(ctx context.Context, owner, key string) (asked bool) {
+	run, _, _ := strings.Cut(owner, "/")
+	if b.others == nil || run == "" || run == b.run {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, partTime)
+	defer cancel()
+	// Without an answer the record is taken over all the same: the owner can write it no
+	// more, and ends the session then.
+	_, err := b.others.RequestWithContext(ctx, partPrefix+run, []byte(key))
+	return err == nil
+}
+
+// sayOpened ends sessions of the same client that are not persistent at other servers.
+func (b *Broker) sayOpened(s *Session) {
+	if b.others != nil {
+		_ = b.others.Publish(openedSubject, []byte(strconv.FormatInt(s.opened, 10)+" "+s.key))
+	}
+}

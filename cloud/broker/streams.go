@@ -1,0 +1,138 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/fescue-edge/fescue/periodic"
+)
+
+// The streams, and the prefixes of their subjects: messages with QoS 1, retained
+// messages, and the records of sessions with the checkpoints of servers.
+const (
+	messagesStream = "FESCUE_messages"
+	retainedStream = "FESCUE_retained"
+	sessionsStream = "FESCUE_sessions"
+
+	messagePrefix    = "fescue.message."
+	retainedPrefix   = "fescue.retained."
+	sessionPrefix    = "fescue.session."
+	checkpointPrefix = "fescue.checkpoint."
+)
+
+// lookEvery is how often the broker's store is looked at.
+const lookEvery = time.Second
+
+// sizes are how large the messages are together, in bytes.
+type sizes struct{ waiting, retained atomic.Int64 }
+
+// makeStreams makes the streams, or bounds those that are there. No stream lets its
+// replicas answer: one that lags would not know of a message that is there.
+func (b *Broker) makeStreams(ctx context.Context) error {
+	for _, s := range []struct {
+		stream *jetstream.Stream
+		config jetstream.StreamConfig
+	}{
+		{&b.messages, jetstream.StreamConfig{
+			Name: messagesStream, Subjects: []string{messagePrefix + ">"}, Retention: jetstream.LimitsPolicy, Storage: jetstream.FileStorage,
+			MaxBytes: b.o.MaxWaiting, Discard: jetstream.DiscardOld, MaxAge: b.o.SessionExpiry + time.Minute,
+			Duplicates: storedAtLast + storedWithin,
+		}},
+		{&b.retained, jetstream.StreamConfig{
+			Name: retainedStream, Subjects: []string{retainedPrefix + ">"}, Retention: jetstream.LimitsPolicy, Storage: jetstream.FileStorage,
+			MaxMsgsPerSubject: 1, AllowMsgTTL: true,
+		}},
+		{&b.filing, jetstream.StreamConfig{
+			Name: sessionsStream, Subjects: []string{sessionPrefix + ">", checkpointPrefix + ">"}, Retention: jetstream.LimitsPolicy, Storage: jetstream.FileStorage,
+			MaxMsgsPerSubject: 1, AllowMsgTTL: true,
+		}},
+	} {
+		var err error
+		if *s.stream, err = b.makeStream(ctx, s.config); err != nil {
+			return fmt.Errorf("make the message broker's stream %s: %w", s.config.Name, err)
+		}
+	}
+	b.sizes.waiting.Store(int64(b.messages.CachedInfo().State.Bytes))
+	b.sizes.retained.Store(int64(b.retained.CachedInfo().State.Bytes))
+	return nil
+}
+
+// look reads how much is kept. It asks for the streams anew: the library's Info writes into
+// what its GetMsg reads.
+func (b *Broker) look() {
+	periodic.Every(b.ctx, lookEvery, func() {
+		ctx, cancel := context.WithTimeout(b.ctx, callTime)
+		defer cancel()
+		for name, size := range map[string]*atomic.Int64{messagesStream: &b.sizes.waiting, retainedStream: &b.sizes.retained} {
+			if s, err := b.api.Stream(ctx, name); err == nil {
+				size.Store(int64(s.CachedInfo().State.Bytes))
+			}
+		}
+	})
+}
+
+// Stored is how many bytes the messages that are kept for sessions take, and the retained
+// ones, as of a moment ago.
+func (b *Broker) Stored() (waiting, retained int64) {
+	return b.sizes.waiting.Load(), b.sizes.retained.Load()
+}
+
+// RoomToRetain is nil while the broker may keep more retained messages.
+func (b *Broker) RoomToRetain() error {
+	if n := b.sizes.retained.Load(); n >= b.o.MaxRetained {
+		return fmt.Errorf("retained messages take %d MB, and %d MB are allowed: remove some by retaining empty ones", n>>20, b.o.MaxRetained>>20)
+	}
+	return nil
+}
+
+// last reads the last message of a subject; ok is false when there is none.
+func last(ctx context.Context, stream jetstream.Stream, subject string) (m *jetstream.RawStreamMsg, ok bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
+	m, err = stream.GetLastMsgForSubject(ctx, subject)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil, false, nil
+	}
+	return m, err == nil, err
+}
+
+// eachLast calls fn with the last message of each subject that a filter finds, until it
+// fails or all that are there have been seen.
+func (b *Broker) eachLast(ctx context.Context, stream, filter string, fn func(m jetstream.Msg) error) error {
+	return b.each(ctx, stream, jetstream.OrderedConsumerConfig{FilterSubjects: []string{filter}, DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy}, fn)
+}
+
+// each calls fn with each message that a consumer finds, until it fails or all that are
+// there have been seen.
+func (b *Broker) each(ctx context.Context, stream string, which jetstream.OrderedConsumerConfig, fn func(m jetstream.Msg) error) error {
+	c, err := b.api.OrderedConsumer(ctx, stream, which)
+	if err != nil {
+		return err
+	}
+	info, err := c.Info(ctx)
+	if err != nil || info.NumPending == 0 {
+		return err
+	}
+	found, err := c.Messages()
+	if err != nil {
+		return err
+	}
+	defer found.Stop()
+	for {
+		m, err := found.Next(jetstream.NextContext(ctx))
+		if err != nil {
+			return err
+		}
+		if err := fn(m); err != nil {
+			return err
+		}
+		if meta, err := m.Metadata(); err != nil || meta.NumPending == 0 {
+			return err
+		}
+	}
+}
