@@ -154,7 +154,15 @@ func TestSecrets(t *testing.T) {
 		ask(h, "other", `{"SecretId":"greengrass-pump"}`, `other: '' {"Status":401,"Message":"the function `)
 		wantNowhere(t, gateways[h].root, "first of", "blue of", "hidden of")
 	}
-	wantNowhere(t, s.data, "first of", "blue of", "hidden of")
+	entries, err := os.ReadDir(s.data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if e.Name() != "messages" { // messages are kept as they came, and these functions publish their secrets
+			wantNowhere(t, filepath.Join(s.data, e.Name()), "first of", "blue of", "hidden of")
+		}
+	}
 
 	t.Run("another account's secret is unknown", func(t *testing.T) {
 		g := gateways[abroad]

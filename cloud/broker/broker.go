@@ -37,6 +37,8 @@ const (
 var (
 	// ErrLost means that nats-server, or the connection to it, has ended.
 	ErrLost = errors.New("the message broker was lost")
+	// ErrUnacknowledged ends a session whose client asks for more than it acknowledges.
+	ErrUnacknowledged = errors.New("too many messages with QoS 1 are not acknowledged")
 	// ErrTaken ends a session that another connection has taken over.
 	ErrTaken = errors.New("the session was taken over by another connection")
 )

@@ -152,17 +152,17 @@ func TestWindow(t *testing.T) {
 		quick.subscribe(t, filter, 1)
 	}
 	var want []string
-	for i := range 3*Window + 7 {
+	for i := range 3*window + 7 {
 		want = append(want, strconv.Itoa(i))
 		publish(t, b, "q/1", want[i], 1, false)
 		publish(t, b, "elsewhere", "x", 1, false)
 		testkit.Until(t, "the quick one has it", func() bool { return len(quick.payloads()) == i+1 })
 		quick.ack(i)
 	}
-	slow.expect(t, want[:Window]...)
+	slow.expect(t, want[:window]...)
 	publish(t, b, "q/1", "live", 0, false) // does not wait for acknowledgements
-	slow.expect(t, append(slices.Clone(want[:Window]), "live")...)
-	for i := range Window / 2 {
+	slow.expect(t, append(slices.Clone(want[:window]), "live")...)
+	for i := range window / 2 {
 		slow.ack(i)
 	}
 	// The rest comes as the first are acknowledged.
@@ -373,11 +373,11 @@ func TestExpireAndWatch(t *testing.T) {
 	expect(key + " holder-of-c [q]")
 	c.close(t)
 	for _, step := range []struct {
-		since time.Time
-		want  bool
-	}{{now.Add(-time.Hour), false}, {now.Add(time.Second), true}, {now.Add(time.Second), false}} {
-		if got, err := b.Expire(t.Context(), key, step.since); got != step.want || err != nil {
-			t.Errorf("expired: %v, %v", got, err)
+		since         time.Time
+		removed, none bool
+	}{{now.Add(-time.Hour), false, false}, {now.Add(time.Second), true, true}, {now.Add(time.Second), false, true}} {
+		if removed, none, err := b.Expire(t.Context(), key, step.since); removed != step.removed || none != step.none || err != nil {
+			t.Errorf("removed: %v, none: %v, %v", removed, none, err)
 		}
 	}
 	expect(key + " gone")
@@ -405,6 +405,51 @@ func TestRetained(t *testing.T) {
 		if slices.Sort(got); !slices.Equal(got, want) {
 			t.Errorf("%s: %q, want %q", filter, got, want)
 		}
+	}
+}
+
+// What is retained waits for room like everything with QoS 1, once for each topic, and not
+// for ever.
+func TestRetainedWaits(t *testing.T) {
+	t.Parallel()
+	b, _ := start(t, Options{})
+	for i := range maxRetained + 1 {
+		publish(t, b, fmt.Sprint("r/", i), fmt.Sprint("retained ", i), 1, true)
+	}
+	c := open(t, b, "c", false, false)
+	c.subscribe(t, "q", 1)
+	for i := range window {
+		publish(t, b, "q", fmt.Sprint(i), 1, false)
+	}
+	testkit.Until(t, "a full window", func() bool { return len(c.payloads()) == window })
+	ask := func(topic string) {
+		t.Helper()
+		if err := c.session.Retained(t.Context(), Filter{topic, 1}, c.session.Hand); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ask("r/0")
+	ask("r/1")
+	ask("r/0")
+	publish(t, b, "q", "last", 1, false)
+	c.acknowledge(window)
+	testkit.Until(t, "all that waits", func() bool { return len(c.payloads()) == window+3 })
+	if got := c.payloads()[window:]; !slices.Equal(got, []string{"retained 1", "retained 0", "last"}) {
+		t.Errorf("%q came", got)
+	}
+	for i := range window {
+		publish(t, b, "q", fmt.Sprint("more ", i), 1, false)
+	}
+	testkit.Until(t, "a full window", func() bool { return len(c.payloads()) == 2*window })
+	for i := range maxRetained {
+		ask(fmt.Sprint("r/", i))
+	}
+	if len(c.fault) > 0 {
+		t.Fatalf("it ends with %v", <-c.fault)
+	}
+	ask(fmt.Sprint("r/", maxRetained))
+	if err := <-c.fault; !errors.Is(err, ErrUnacknowledged) {
+		t.Errorf("it ends with %v", err)
 	}
 }
 

@@ -254,20 +254,20 @@ func (b *Broker) removeRecord(ctx context.Context, key string, revision uint64) 
 	return nil
 }
 
-// Expire removes a persistent session whose client was not seen since a time, and reports
-// whether it did.
-func (b *Broker) Expire(ctx context.Context, key string, since time.Time) (bool, error) {
+// Expire removes a persistent session whose client was not seen since a time. It reports
+// whether it did, and whether there is none now.
+func (b *Broker) Expire(ctx context.Context, key string, since time.Time) (removed, none bool, err error) {
 	r, revision, err := b.read(ctx, key)
 	if err != nil || r == nil || !time.UnixMilli(r.Seen).Before(since) {
-		return false, err
+		return false, err == nil && r == nil, err
 	}
 	if err := b.removeRecord(ctx, key, revision); err != nil {
 		if wrongSequence(err) {
-			return false, nil // the client is back
+			return false, false, nil // the client is back
 		}
-		return false, err
+		return false, false, err
 	}
-	return true, nil
+	return true, true, nil
 }
 
 // Watch calls fn with what is kept of each persistent session, and again when that changes,

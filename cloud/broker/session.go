@@ -12,11 +12,13 @@ import (
 )
 
 const (
-	// Window is how many messages with QoS 1 a client may have without an
-	// acknowledgement (100 for a connection in the AWS IoT Core quotas).
-	Window = 100
-	// windowBytes is how many bytes they may have together; one message may be larger.
+	// window is how many messages with QoS 1 a client may have without an
+	// acknowledgement (100 for a connection in the AWS IoT Core quotas), windowBytes
+	// how many bytes they may have together: one message may be larger.
+	window      = 100
 	windowBytes = 4 << 20
+	// maxRetained is how many retained messages may wait for room in the window.
+	maxRetained = 64
 )
 
 // Client is whoever a session is for. Its methods must not wait, nor call those of
@@ -58,6 +60,9 @@ type Session struct {
 	bytes   int
 	again   []uint64
 	nextID  uint16
+	// retained are retained messages with QoS 1 for which there was no room yet, one for a
+	// topic.
+	retained []*mqtt.Publish
 	// at is the last message of the stream that was looked at for this session, as far
 	// as it is known here. A session that is behind gets no message of the stream from
 	// the reader of all, but reads for itself from there; catching is set while it does.
@@ -160,7 +165,7 @@ func (s *Session) Retained(ctx context.Context, f Filter, fn func(m *mqtt.Publis
 	})
 }
 
-// Hand gives the client a retained message.
+// Hand gives the client a retained message, at once or when it has acknowledged others.
 func (s *Session) Hand(m *mqtt.Publish) { s.offer(m, 0, m.QoS) }
 
 // Unsubscribe takes filters from the session.
@@ -192,8 +197,10 @@ func (s *Session) offer(m *mqtt.Publish, seq uint64, qos byte) {
 	case s.closed:
 	case qos == 0:
 		s.client.Deliver(m)
+	case seq == 0 && (len(s.retained) > 0 || s.full(len(m.Payload))):
+		s.keep(m)
 	case seq > 0 && (s.behind || seq <= s.at):
-	case seq > 0 && s.full(len(m.Payload)):
+	case s.full(len(m.Payload)):
 		s.behind, s.at = true, max(s.at, seq-1) // the rest is read when there is room
 		s.changed()
 	default:
@@ -201,9 +208,19 @@ func (s *Session) offer(m *mqtt.Publish, seq uint64, qos byte) {
 	}
 }
 
+// keep keeps a retained message until there is room. mu is held.
+func (s *Session) keep(m *mqtt.Publish) {
+	s.retained = slices.DeleteFunc(s.retained, func(other *mqtt.Publish) bool { return other.Topic == m.Topic })
+	if len(s.retained) >= maxRetained {
+		s.client.End(ErrUnacknowledged)
+		return
+	}
+	s.retained = append(s.retained, m)
+}
+
 // full reports whether a message of a size has to wait for acknowledgements. mu is held.
 func (s *Session) full(size int) bool {
-	return len(s.unacked) >= Window || len(s.unacked) > 0 && s.bytes+size > windowBytes
+	return len(s.unacked) >= window || len(s.unacked) > 0 && s.bytes+size > windowBytes
 }
 
 // handOut gives a message with QoS 1 to the client. mu is held.
@@ -241,7 +258,13 @@ func (s *Session) Ack(id uint16) {
 		s.unacked = nil // an idle session keeps no memory
 	}
 	s.changed()
-	if s.behind && len(s.unacked) <= Window/2 && s.bytes <= windowBytes/2 {
+	for len(s.retained) > 0 && !s.closed && !s.full(len(s.retained[0].Payload)) {
+		s.handOut(s.retained[0], 0, false)
+		if s.retained = s.retained[1:]; len(s.retained) == 0 {
+			s.retained = nil
+		}
+	}
+	if s.behind && len(s.unacked) <= window/2 && s.bytes <= windowBytes/2 {
 		s.catchUp()
 	}
 }

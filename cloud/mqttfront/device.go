@@ -321,10 +321,13 @@ func (d *device) Puback(_ context.Context, id uint16) error {
 func (d *device) End(cause error) {
 	switch {
 	case errors.Is(cause, broker.ErrTaken):
-		d.end(fmt.Errorf("%w: %w", ErrTakenOver, cause))
+		cause = fmt.Errorf("%w: %w", ErrTakenOver, cause)
+	case errors.Is(cause, broker.ErrUnacknowledged):
+		cause = fmt.Errorf("%w: %w", mqtt.ErrOverflow, cause)
 	default:
-		d.end(fmt.Errorf("%w: %w", ErrBrokerLost, cause))
+		cause = fmt.Errorf("%w: %w", ErrBrokerLost, cause)
 	}
+	d.end(cause)
 }
 
 // Deliver implements broker.Client. Where it would have to wait for a decision, the

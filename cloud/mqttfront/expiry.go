@@ -62,12 +62,14 @@ func (e *expiry) lookAt(ctx context.Context, key string, now time.Time) error {
 	case !lasts || now.Sub(seen) <= f.o.SessionExpiry:
 		return nil
 	}
-	expired, err := f.o.Broker.Expire(ctx, key, now.Add(-f.o.SessionExpiry))
+	removed, none, err := f.o.Broker.Expire(ctx, key, now.Add(-f.o.SessionExpiry))
 	if err != nil {
 		return fmt.Errorf("remove a session: %w", err)
 	}
-	if expired {
+	if removed {
 		f.counters.expired.Add(1)
+	}
+	if none {
 		e.learn(key, nil)
 	}
 	return nil

@@ -3,26 +3,29 @@ package mqttfront
 import (
 	"sync"
 
-	"github.com/fescue-edge/fescue/cloud/broker"
 	"github.com/fescue-edge/fescue/mqtt"
 )
 
-// mailboxSize is how many messages may wait in a mailbox.
+// mailboxSize is how many messages may wait in a mailbox before those with QoS 0 are
+// dropped.
 const mailboxSize = 4096
 
 // mailbox takes messages from the broker, which does not wait, for somebody who may.
-// Messages with QoS 0 are dropped when they come faster than they are taken; for those with
-// QoS 1 there is always room, since a session has so many at most.
+// Messages with QoS 0 are dropped when they come faster than they are taken. Those with
+// QoS 1 are not: a session has so many at most.
 type mailbox struct {
 	dropped func() // called for each that is
 
 	mu     sync.Mutex
-	queue  chan *mqtt.Publish
+	filled sync.Cond
+	queue  []*mqtt.Publish
 	closed bool
 }
 
 func newMailbox(dropped func()) *mailbox {
-	return &mailbox{dropped: dropped, queue: make(chan *mqtt.Publish, mailboxSize)}
+	b := &mailbox{dropped: dropped}
+	b.filled.L = &b.mu
+	return b
 }
 
 func (b *mailbox) put(m *mqtt.Publish) {
@@ -30,34 +33,46 @@ func (b *mailbox) put(m *mqtt.Publish) {
 	defer b.mu.Unlock()
 	switch {
 	case b.closed:
-	case m.QoS == 0 && len(b.queue) >= mailboxSize-broker.Window:
+	case m.QoS == 0 && len(b.queue) >= mailboxSize:
 		b.dropped()
 	default:
-		b.queue <- m
+		b.queue = append(b.queue, m)
+		b.filled.Signal()
 	}
 }
 
 // run gives each message to fn until the mailbox is closed; what is in it then is not.
 func (b *mailbox) run(fn func(*mqtt.Publish)) {
-	for m := range b.queue {
-		if b.isClosed() {
+	for {
+		m := b.take()
+		if m == nil {
 			return
 		}
 		fn(m)
 	}
 }
 
-func (b *mailbox) isClosed() bool {
+// take waits for a message; nil when the mailbox is closed.
+func (b *mailbox) take() *mqtt.Publish {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.closed
+	for len(b.queue) == 0 && !b.closed {
+		b.filled.Wait()
+	}
+	if b.closed {
+		return nil
+	}
+	m := b.queue[0]
+	b.queue[0] = nil
+	if b.queue = b.queue[1:]; len(b.queue) == 0 {
+		b.queue = nil // an idle connection keeps no memory
+	}
+	return m
 }
 
 func (b *mailbox) close() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if !b.closed {
-		b.closed = true
-		close(b.queue)
-	}
+	b.closed, b.queue = true, nil
+	b.filled.Broadcast()
 }
