@@ -282,6 +282,11 @@ func TestResume(t *testing.T) {
 	publish(t, b, "q/1", "lost", 0, false)
 	publish(t, b, "zero", "not for QoS 0", 1, false)
 	publish(t, b, "late", "before its filter", 1, false)
+	end, err := b.lastMessage(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	testkit.Until(t, "the reader comes to the end", func() bool { return b.done.Load() == end })
 	for _, how := range []string{"at once", "after a restart"} {
 		if how != "at once" {
 			stop()
