@@ -148,7 +148,7 @@ func (m *model) expected() (runs map[string]string, restless string) {
 // runs looks at the processes: exactly one of each function of the current
 // version, and no other.
 func (m *model) runs() error {
-	if err := errors.Join(m.site.core.ended(), m.site.server.ended()); err != nil {
+	if err := errors.Join(m.site.core.ended(), m.site.running()); err != nil {
 		return err
 	}
 	want, restless := m.expected()

@@ -73,17 +73,19 @@ func wrong(pick uint64) time.Duration {
 
 // clockFaults are what happens to clocks.
 var clockFaults = []fault{
-	{name: "stop the server's clock", clock: true, do: func(s *site, lasts time.Duration, _ uint64) { s.serverClock.spoil(true, 0, lasts) }},
-	{name: "set the server's clock ahead", clock: true, do: func(s *site, lasts time.Duration, pick uint64) { s.serverClock.spoil(false, wrong(pick), lasts) }},
-	{name: "set the server's clock back", clock: true, do: func(s *site, lasts time.Duration, pick uint64) { s.serverClock.spoil(false, -wrong(pick), lasts) }},
+	{name: "stop the server's clock", clock: true, do: func(s *site, lasts time.Duration, pick uint64) { s.struck(pick).clock.spoil(true, 0, lasts) }},
+	{name: "set the server's clock ahead", clock: true, do: func(s *site, lasts time.Duration, pick uint64) { s.struck(pick).clock.spoil(false, wrong(pick), lasts) }},
+	{name: "set the server's clock back", clock: true, do: func(s *site, lasts time.Duration, pick uint64) {
+		s.struck(pick).clock.spoil(false, -wrong(pick), lasts)
+	}},
 	{name: "stop the core's clock", do: func(s *site, lasts time.Duration, _ uint64) { s.coreClock.spoil(true, 0, lasts) }},
 	{name: "set the core's clock ahead", do: func(s *site, lasts time.Duration, pick uint64) { s.coreClock.spoil(false, wrong(pick), lasts) }},
 	{name: "set the core's clock back", do: func(s *site, lasts time.Duration, pick uint64) { s.coreClock.spoil(false, -wrong(pick), lasts) }},
 }
 
-// drawClock draws a clock fault for one run in three.
-func drawClock(r *rand.Rand) []strike {
-	k := drawStrike(r, clockFaults)
+// drawRare draws one of some faults for one run in three.
+func drawRare(r *rand.Rand, of []fault) []strike {
+	k := drawStrike(r, of)
 	if r.IntN(3) > 0 {
 		return nil
 	}

@@ -128,11 +128,14 @@ func episode(ctx context.Context, s *site, programs Programs, seed uint64, runs 
 	// What was added later has a sequence of its own, so that seeds keep their
 	// meaning.
 	r, wishes, clocks := rand.New(rand.NewPCG(seed, 0)), rand.New(rand.NewPCG(seed, 1)), rand.New(rand.NewPCG(seed, 2))
-	walls, gifts := rand.New(rand.NewPCG(seed, 3)), rand.New(rand.NewPCG(seed, 4))
+	walls, gifts, nodes := rand.New(rand.NewPCG(seed, 3)), rand.New(rand.NewPCG(seed, 4)), rand.New(rand.NewPCG(seed, 5))
 	for number := range runs {
 		u := drawRun(r, number, s.mounted)
 		u.cancel = drawCancel(wishes)
-		u.strikes = append(u.strikes, drawClock(clocks)...)
+		u.strikes = append(u.strikes, drawRare(clocks, clockFaults)...)
+		if s.nodes != nil {
+			u.strikes = append(u.strikes, drawRare(nodes, nodeFaults)...)
+		}
 		for _, v := range u.versions {
 			v.contained = walls.IntN(2) == 0 && s.containers
 			v.drawResources(gifts, s)

@@ -32,12 +32,13 @@ const (
 
 // faults are all kinds of trouble.
 var faults = []fault{
-	{name: "kill the server", do: func(s *site, lasts time.Duration, _ uint64) {
-		s.serverGone.Lock()
-		defer s.serverGone.Unlock()
-		s.server.signal(syscall.SIGKILL, true)
+	{name: "kill the server", do: func(s *site, lasts time.Duration, pick uint64) {
+		v := s.struck(pick)
+		v.gone.Lock()
+		defer v.gone.Unlock()
+		v.signal(syscall.SIGKILL, true)
 		time.Sleep(lasts / 2)
-		s.server.start()
+		v.start()
 	}},
 	{name: "kill the core", restarts: true, do: func(s *site, lasts time.Duration, _ uint64) {
 		s.coreGone.Lock()
@@ -53,12 +54,13 @@ var faults = []fault{
 		time.Sleep(lasts / 4)
 		s.core.start()
 	}},
-	{name: "freeze the server", do: func(s *site, lasts time.Duration, _ uint64) {
-		s.serverGone.Lock()
-		defer s.serverGone.Unlock()
-		s.server.signal(syscall.SIGSTOP, false)
+	{name: "freeze the server", do: func(s *site, lasts time.Duration, pick uint64) {
+		v := s.struck(pick)
+		v.gone.Lock()
+		defer v.gone.Unlock()
+		v.signal(syscall.SIGSTOP, false)
 		time.Sleep(lasts)
-		s.server.signal(syscall.SIGCONT, false)
+		v.signal(syscall.SIGCONT, false)
 	}},
 	{name: "freeze the core", do: func(s *site, lasts time.Duration, _ uint64) {
 		s.coreGone.Lock()

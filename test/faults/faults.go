@@ -14,6 +14,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/fescue-edge/fescue/cloud/store/pgtest"
 )
 
 // Programs are the built programs.
@@ -47,12 +49,17 @@ type Options struct {
 	Seed uint64
 	// Runs is the number of runs; RunsPerEpisode of them make an episode.
 	Runs int
+	// Servers is how many servers a site has. Several share a database of PostgreSQL
+	// and a cluster of NATS, whose nodes are this program: its main calls natstest.Main.
+	Servers int
 	// Parallel episodes go on at once.
 	Parallel int
 	// Dir is where the sites are made. What failed is kept there.
 	Dir string
 	// Log gets each episode.
 	Log io.Writer
+
+	postgres *pgtest.Server
 }
 
 // Broken is a promise that was broken.
@@ -65,7 +72,7 @@ type Broken struct {
 
 // Report is what came of it.
 type Report struct {
-	Runs, Deployments int
+	Servers, Runs, Deployments int
 	// Ends, Kinds and Faults count deployments by status and version, and
 	// faults by kind.
 	Ends, Kinds, Faults map[string]int
@@ -81,7 +88,7 @@ type Report struct {
 // String is the report in words.
 func (r *Report) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d runs, %d deployments, slowest run %s\n", r.Runs, r.Deployments, r.Slowest.Round(time.Millisecond))
+	fmt.Fprintf(&b, "servers: %d; %d runs, %d deployments, slowest run %s\n", r.Servers, r.Runs, r.Deployments, r.Slowest.Round(time.Millisecond))
 	for _, c := range []struct {
 		title  string
 		counts map[string]int
@@ -99,15 +106,24 @@ func (r *Report) String() string {
 		fmt.Fprintf(&b, "not done: %s\n", s)
 	}
 	for _, f := range r.Broken {
-		fmt.Fprintf(&b, "BROKEN: seed %d: %v\n  logs in %s\n  repeat: go run ./test/faults/cmd -seed %d -runs %d\n", f.Seed, f.Err, f.Kept, f.Seed, RunsPerEpisode)
+		fmt.Fprintf(&b, "BROKEN: seed %d: %v\n  logs in %s\n  repeat: go run ./test/faults/cmd -servers %d -seed %d -runs %d\n", f.Seed, f.Err, f.Kept, r.Servers, f.Seed, RunsPerEpisode)
 	}
 	return b.String()
 }
 
 // Run plays episodes until all runs are done. The error is of the harness itself;
-// broken promises are in the report.
+// broken promises are in the report. Where several servers lack PostgreSQL, pgtest.Missing
+// says so of the error.
 func Run(ctx context.Context, o Options) (*Report, error) {
-	report := &Report{Ends: map[string]int{}, Kinds: map[string]int{}, Resources: map[string]int{}, Faults: map[string]int{}}
+	o.Servers = max(1, o.Servers)
+	if o.Servers > 1 {
+		var err error
+		if o.postgres, err = pgtest.Open(); err != nil {
+			return nil, fmt.Errorf("several servers need PostgreSQL: %w", err)
+		}
+		defer o.postgres.Close()
+	}
+	report := &Report{Servers: o.Servers, Ends: map[string]int{}, Kinds: map[string]int{}, Resources: map[string]int{}, Faults: map[string]int{}}
 	if err := canMount(o.Dir); err != nil {
 		report.Skipped = append(report.Skipped, fmt.Sprintf("a full disk: no file system can be mounted here: %v", err))
 	}
@@ -185,7 +201,7 @@ func (o Options) play(ctx context.Context, seed uint64, runs int, count func(run
 	if err != nil {
 		return "", err
 	}
-	s, err := newSite(ctx, o.Programs, dir)
+	s, err := newSite(ctx, o, dir)
 	if err == nil {
 		err = episode(ctx, s, o.Programs, seed, runs, count)
 	}

@@ -7,11 +7,18 @@ import (
 	"strconv"
 	"testing"
 
+	"github.com/fescue-edge/fescue/cloud/broker/natstest"
+	"github.com/fescue-edge/fescue/cloud/store/pgtest"
 	"github.com/fescue-edge/fescue/test/faults"
 )
 
+func TestMain(m *testing.M) {
+	natstest.Main()
+	m.Run()
+}
+
 // TestFaults deploys through faults. FESCUE_FAULT_RUNS and FESCUE_FAULT_SEED say
-// how often and from which seed.
+// how often with one server and from which seed.
 func TestFaults(t *testing.T) {
 	dir, err := os.MkdirTemp("", "fescue-faults-")
 	if err == nil {
@@ -21,11 +28,35 @@ func TestFaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := faults.Options{Seed: number(t, "FESCUE_FAULT_SEED", 1), Runs: int(number(t, "FESCUE_FAULT_RUNS", 20)), Parallel: 4, Dir: dir, Log: t.Output()}
-	if o.Programs, err = faults.Build(t.Context(), dir); err != nil {
+	built, err := faults.Build(t.Context(), dir)
+	if err != nil {
 		t.Fatal(err)
 	}
+	seed := number(t, "FESCUE_FAULT_SEED", 1)
+	for _, tc := range []struct {
+		name          string
+		runs, servers int
+	}{
+		{"one server", int(number(t, "FESCUE_FAULT_RUNS", 20)), 1},
+		{"two servers", 10, 2},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			play(t, faults.Options{Programs: built, Seed: seed, Runs: tc.runs, Servers: tc.servers, Parallel: 4, Dir: dir, Log: t.Output()})
+		})
+	}
+	if t.Failed() {
+		return // the logs stay
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		t.Error(err)
+	}
+}
+
+func play(t *testing.T, o faults.Options) {
 	report, err := faults.Run(t.Context(), o)
+	if pgtest.Missing(err) {
+		t.Skip(err)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,14 +64,8 @@ func TestFaults(t *testing.T) {
 	for _, b := range report.Broken {
 		t.Errorf("seed %d: %v", b.Seed, b.Err)
 	}
-	if len(report.Broken) > 0 {
-		return // the logs stay
-	}
-	if report.Runs != o.Runs {
+	if len(report.Broken) == 0 && report.Runs != o.Runs {
 		t.Errorf("%d runs, %d were to be made", report.Runs, o.Runs)
-	}
-	if err := os.RemoveAll(dir); err != nil {
-		t.Error(err)
 	}
 	for _, missing := range report.Skipped {
 		t.Run("everything was done", func(t *testing.T) { t.Skip(missing) })

@@ -8,10 +8,10 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -24,6 +24,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 
+	"github.com/fescue-edge/fescue/cloud/broker/natstest"
 	"github.com/fescue-edge/fescue/core/sandbox"
 	"github.com/fescue-edge/fescue/testkit"
 	"github.com/fescue-edge/fescue/testkit/ports"
@@ -37,78 +38,69 @@ const diskSize = 32 << 20
 // machine: a build whose server died is taken up after 30 s.
 const patience = 150 * time.Second
 
-// site is a server and a core with a line between them.
+// site is servers and a core with a line between them: the operator calls the first
+// server, the line leads to the last.
 type site struct {
 	dir     string
-	server  program
-	core    program
-	https   *proxy
-	mqtt    *proxy
-	api     string
-	root    string
-	mounted bool
+	servers []*server
+	// nodes and dropDatabase are of what several servers share.
+	nodes        []*natstest.Node
+	dropDatabase func(context.Context) error
+	core         program
+	https        *proxy
+	mqtt         *proxy
+	root         string
+	mounted      bool
 	// containers says that functions may be in containers.
 	containers bool
 	// held gives the ports back.
-	held     []func()
-	thingARN string
-	certARN  string
-	// The clocks of server and core.
-	serverClock, coreClock *clock
-	greengrass             *greengrass.Client
-	lambda                 *lambda.Client
-	s3                     *s3.Client
-	secrets                *secretsmanager.Client
+	held       []func()
+	thingARN   string
+	certARN    string
+	coreClock  *clock
+	caller     *http.Client
+	greengrass *greengrass.Client
+	lambda     *lambda.Client
+	s3         *s3.Client
+	secrets    *secretsmanager.Client
 
 	// Each of these is held while the thing is away.
-	serverGone, coreGone, lineBad, diskFull sync.Mutex
+	nodeGone, coreGone, lineBad, diskFull sync.Mutex
 }
 
 // newSite starts a control plane and a core below a new folder. It is closed by
 // the caller, also after an error.
-func newSite(ctx context.Context, built Programs, dir string) (*site, error) {
+func newSite(ctx context.Context, o Options, dir string) (*site, error) {
 	s := &site{dir: dir, root: filepath.Join(dir, "greengrass")}
-	for _, folder := range []string{s.root, filepath.Join(dir, "data")} {
-		if err := os.MkdirAll(folder, 0o755); err != nil {
-			return s, err
-		}
+	if err := os.MkdirAll(s.root, 0o755); err != nil {
+		return s, err
 	}
-	s.mounted, s.containers = mount(s.root) == nil, len(missing(built, dir)) == 0
+	s.mounted, s.containers = mount(s.root) == nil, len(missing(o.Programs, dir)) == 0
 	var err error
-	if s.serverClock, err = newClock(filepath.Join(dir, "server.clock")); err == nil {
-		s.coreClock, err = newClock(filepath.Join(dir, "core.clock"))
+	if s.coreClock, err = newClock(filepath.Join(dir, "core.clock")); err != nil {
+		return s, err
+	}
+	if err := s.serve(ctx, o); err != nil {
+		return s, err
+	}
+	last := s.servers[len(s.servers)-1]
+	if s.https, err = newProxy(last.device); err == nil {
+		s.mqtt, err = newProxy(last.mqtt)
 	}
 	if err != nil {
 		return s, err
 	}
-	s.server = program{
-		path: built.Fescue, log: filepath.Join(dir, "server.log"),
-		env:  append(slices.Clone(programs.ServerKey), clockVariable+"="+s.serverClock.file),
-		args: []string{"server", "--data", filepath.Join(dir, "data"), "--account", programs.Account, "--region", programs.Region},
-	}
-	for _, listener := range []string{"--api", "--device", "--mqtt"} {
-		port, err := s.port()
-		if err != nil {
-			return s, err
-		}
-		s.server.args = append(s.server.args, listener, fmt.Sprintf("127.0.0.1:%d", port))
-	}
-	if err := s.server.start(); err != nil {
-		return s, err
-	}
-	if err := s.addresses(ctx); err != nil {
-		return s, err
-	}
+	s.caller = s.operator()
 	cfg := aws.Config{
-		Region: programs.Region, BaseEndpoint: aws.String("http://" + s.api),
+		Region: programs.Region, BaseEndpoint: aws.String("http://" + s.api()), HTTPClient: s.caller,
 		Credentials: credentials.NewStaticCredentialsProvider(programs.KeyID, programs.Secret, ""),
 	}
 	s.greengrass, s.lambda, s.secrets = greengrass.NewFromConfig(cfg), lambda.NewFromConfig(cfg), secretsmanager.NewFromConfig(cfg)
 	s.s3 = s3.NewFromConfig(cfg, func(o *s3.Options) { o.UsePathStyle = true })
-	if err := s.provision(ctx, built); err != nil {
+	if err := s.provision(ctx, o.Programs); err != nil {
 		return s, err
 	}
-	s.core = program{path: built.Core, log: filepath.Join(dir, "core.log"), args: []string{"--root", s.root}, env: []string{clockVariable + "=" + s.coreClock.file}}
+	s.core = program{path: o.Core, log: filepath.Join(dir, "core.log"), args: []string{"--root", s.root}, env: []string{clockVariable + "=" + s.coreClock.file}}
 	return s, s.core.start()
 }
 
@@ -132,35 +124,10 @@ func mount(dir string) error {
 
 func unmount(dir string) error { return syscall.Unmount(dir, syscall.MNT_DETACH) }
 
-// addresses waits for the server and puts proxies in front of its device ports.
-func (s *site) addresses(ctx context.Context) error {
-	var found map[string]string
-	err := eventually(ctx, func() error {
-		if err := s.server.ended(); err != nil {
-			return err
-		}
-		text, _ := os.ReadFile(s.server.log)
-		at, ready := programs.Addresses(string(text))
-		if !ready {
-			return errors.New("the server is not ready")
-		}
-		found = at
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	s.api = found["api"]
-	if s.https, err = newProxy(found["device"]); err == nil {
-		s.mqtt, err = newProxy(found["mqtt"])
-	}
-	return err
-}
-
 // provision makes the core's identity and has it speak through the proxies.
 func (s *site) provision(ctx context.Context, built Programs) error {
 	cmd := exec.CommandContext(ctx, built.Fescue, "provision", "Faults_Core", "--root", s.root)
-	cmd.Env = programs.Environment(programs.Caller(s.api, programs.Region)...)
+	cmd.Env = programs.Environment(programs.Caller(s.api(), programs.Region)...)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("provision: %w\n%s", err, out)
@@ -182,6 +149,9 @@ func (s *site) provision(ctx context.Context, built Programs) error {
 	})
 }
 
+// api is where the first server answers operators.
+func (s *site) api() string { return s.servers[0].api }
+
 // port is one that stays the site's while nobody listens on it.
 func (s *site) port() (int, error) {
 	port, release, err := ports.Hold()
@@ -200,7 +170,7 @@ func (s *site) close(keep bool) error {
 		}
 	}()
 	// The core tidies up after its containers; a server that is gone does not keep it.
-	s.server.signal(syscall.SIGKILL, true)
+	err := s.endServers()
 	stopped := time.AfterFunc(patience, func() { s.core.signal(syscall.SIGKILL, false) })
 	s.core.signal(syscall.SIGCONT, false)
 	s.core.signal(syscall.SIGTERM, true)
@@ -210,13 +180,12 @@ func (s *site) close(keep bool) error {
 			p.close()
 		}
 	}
-	err := eventually(context.Background(), func() error {
+	err = errors.Join(err, eventually(context.Background(), func() error {
 		for _, f := range functions(s.root) {
 			return fmt.Errorf("process %d of function %s outlives the core", f.pid, f.arn)
 		}
 		return nil
-	})
-	err = errors.Join(err, s.containersGone())
+	}), s.containersGone())
 	if keep {
 		err = errors.Join(err, os.CopyFS(filepath.Join(s.dir, "kept"), noLinks{os.DirFS(s.root)}))
 	}

@@ -32,7 +32,7 @@ func (g *group) own(ctx context.Context, method, id, operation string, in, out a
 			return err
 		}
 	}
-	url := fmt.Sprintf("http://%s/fescue/v1/groups/%s/deployments/%s/%s", g.api, g.id, id, operation)
+	url := fmt.Sprintf("http://%s/fescue/v1/groups/%s/deployments/%s/%s", g.api(), g.id, id, operation)
 	req, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
 	if err != nil {
 		return err
@@ -42,7 +42,7 @@ func (g *group) own(ctx context.Context, method, id, operation string, in, out a
 	if err := v4.NewSigner().SignHTTP(ctx, credentials, req, hex.EncodeToString(sum[:]), "greengrass", programs.Region, time.Now()); err != nil {
 		return err
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := g.caller.Do(req)
 	if err != nil {
 		return err
 	}

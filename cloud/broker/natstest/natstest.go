@@ -1,16 +1,19 @@
 // Package natstest gives tests a nats-server, or a cluster, in processes of its own that
-// they may kill. A node is the test program itself: its TestMain calls Main first.
+// they may kill. A node is the test program itself: its TestMain, or its main, calls Main
+// first.
 package natstest
 
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
 	"net/url"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -84,55 +87,78 @@ func Start(t testing.TB, count int) []*Node {
 	if runtime.GOOS != "linux" {
 		t.Skip("nodes need addresses of their own on the loopback network, which Linux has")
 	}
-	var hosts []string
-	for range count {
-		hosts = append(hosts, fmt.Sprintf("127.%d.%d.%d", 1+rand.IntN(254), rand.IntN(256), 1+rand.IntN(254)))
-	}
-	var list []*Node
-	var starting sync.WaitGroup
-	for i, host := range hosts {
-		n := &Node{Name: fmt.Sprint("node-", i), Dir: t.TempDir(), Host: host, Hosts: hosts}
-		list = append(list, n)
-		starting.Go(func() { n.start(t) })
-	}
-	starting.Wait()
-	if t.Failed() {
-		t.FailNow()
+	list := New(t.TempDir(), count)
+	t.Cleanup(func() {
+		for _, n := range list {
+			n.Kill()
+		}
+	})
+	if err := StartAll(list); err != nil {
+		t.Fatal(err)
 	}
 	return list
 }
 
-// start starts the process and waits until it is ready; an error is the test's.
-func (n *Node) start(t testing.TB) {
-	text, err := json.Marshal(n)
-	if err != nil {
-		t.Error(err)
-		return
+// New makes so many nodes with their stores below a folder. None is started.
+func New(dir string, count int) []*Node {
+	var list []*Node
+	var hosts []string
+	for i := range count {
+		hosts = append(hosts, fmt.Sprintf("127.%d.%d.%d", 1+rand.IntN(254), rand.IntN(256), 1+rand.IntN(254)))
+		name := fmt.Sprint("node-", i)
+		list = append(list, &Node{Name: name, Dir: filepath.Join(dir, name), Host: hosts[i]})
 	}
-	n.process = exec.Command(os.Args[0])
-	n.process.Env = append(os.Environ(), settings+"="+string(text))
-	n.process.Stderr = os.Stderr
-	_, err = n.process.StdinPipe()
-	if err != nil {
-		t.Error(err)
-		return
+	for _, n := range list {
+		n.Hosts = hosts
 	}
-	out, err := n.process.StdoutPipe()
-	if err == nil {
-		err = n.process.Start()
-	}
-	if err != nil {
-		t.Error(err)
-		return
-	}
-	t.Cleanup(n.Kill)
-	if !bufio.NewScanner(out).Scan() {
-		t.Errorf("%s does not start", n.Name)
-	}
+	return list
 }
 
-// Kill ends the node as SIGKILL does.
+// StartAll starts nodes at once, as those of a cluster wait for each other.
+func StartAll(list []*Node) error {
+	errs := make([]error, len(list))
+	var starting sync.WaitGroup
+	for i, n := range list {
+		starting.Go(func() { errs[i] = n.Start() })
+	}
+	starting.Wait()
+	return errors.Join(errs...)
+}
+
+// Start starts the process, also again, and waits until it is ready.
+func (n *Node) Start() error {
+	text, err := json.Marshal(n)
+	if err != nil {
+		return err
+	}
+	process := exec.Command(os.Args[0])
+	process.Env = append(os.Environ(), settings+"="+string(text))
+	process.Stderr = os.Stderr
+	if _, err := process.StdinPipe(); err != nil {
+		return err
+	}
+	out, err := process.StdoutPipe()
+	if err == nil {
+		err = process.Start()
+	}
+	if err != nil {
+		return err
+	}
+	n.process = process
+	if !bufio.NewScanner(out).Scan() {
+		return fmt.Errorf("%s does not start", n.Name)
+	}
+	return nil
+}
+
+// Signal sends the node's process a signal.
+func (n *Node) Signal(s os.Signal) error { return n.process.Process.Signal(s) }
+
+// Kill ends the node, if it runs, as SIGKILL does.
 func (n *Node) Kill() {
+	if n.process == nil {
+		return
+	}
 	_ = n.process.Process.Kill()
 	_ = n.process.Wait()
 }

@@ -32,15 +32,20 @@ const serverVariable = "FESCUE_TEST_POSTGRES"
 // startTime bounds how long a private server may take to start.
 const startTime = time.Minute
 
+// Server is a server that empty databases are made on.
+type Server struct {
+	url    *url.URL
+	admin  *sql.DB
+	stop   func() // nil where it is not a private one
+	number atomic.Int64
+}
+
 // cluster is the server of this test program.
 var cluster struct {
+	*Server
 	running bool // Run was called
 	once    sync.Once
-	url     *url.URL
-	admin   *sql.DB
-	stop    func()
 	err     error
-	number  atomic.Int64
 
 	// template is the name of a database that copies are made of.
 	templateOnce sync.Once
@@ -53,13 +58,18 @@ var cluster struct {
 func Run(m *testing.M) int {
 	cluster.running = true
 	code := m.Run()
-	if cluster.admin != nil {
-		cluster.admin.Close()
-	}
-	if cluster.stop != nil {
-		cluster.stop()
+	if cluster.Server != nil {
+		cluster.Close()
 	}
 	return code
+}
+
+// Close gives the server up, and ends a private one.
+func (s *Server) Close() {
+	s.admin.Close()
+	if s.stop != nil {
+		s.stop()
+	}
 }
 
 // Database makes an empty schema of its own that goes with the test, which is
@@ -68,21 +78,37 @@ func Run(m *testing.M) int {
 func Database(t testing.TB) string {
 	t.Helper()
 	connect(t)
-	name := fmt.Sprintf("fescue_test_%d_%d", os.Getpid(), cluster.number.Add(1))
-	// The names are made of letters and digits here.
-	execute(t, `CREATE SCHEMA `+name)
+	text, drop, err := cluster.Database(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
 	if cluster.stop == nil { // else all goes together
 		t.Cleanup(func() {
-			if _, err := cluster.admin.ExecContext(context.WithoutCancel(t.Context()), `DROP SCHEMA `+name+` CASCADE`); err != nil {
-				t.Errorf("drop %s: %v", name, err)
+			if err := drop(context.WithoutCancel(t.Context())); err != nil {
+				t.Error(err)
 			}
 		})
 	}
-	u := *cluster.url
+	return text
+}
+
+// Database is the package's without a test: drop removes the schema.
+func (s *Server) Database(ctx context.Context) (text string, drop func(context.Context) error, err error) {
+	name := fmt.Sprintf("fescue_test_%d_%d", os.Getpid(), s.number.Add(1))
+	// The names are made of letters and digits here.
+	if _, err := s.admin.ExecContext(ctx, `CREATE SCHEMA `+name); err != nil {
+		return "", nil, fmt.Errorf("make %s: %w", name, err)
+	}
+	u := *s.url
 	q := u.Query()
 	q.Set("search_path", name)
 	u.RawQuery = q.Encode()
-	return u.String()
+	return u.String(), func(ctx context.Context) error {
+		if _, err := s.admin.ExecContext(ctx, `DROP SCHEMA `+name+` CASCADE`); err != nil {
+			return fmt.Errorf("drop %s: %w", name, err)
+		}
+		return nil
+	}, nil
 }
 
 // Prepared is Database with what prepare, given the URL of an empty one, puts into
@@ -138,8 +164,8 @@ func connect(t testing.TB) {
 	if !cluster.running {
 		t.Fatal("TestMain of this package has to call pgtest.Run")
 	}
-	cluster.once.Do(func() { cluster.err = open() })
-	if missing := (errMissing{}); errors.As(cluster.err, &missing) {
+	cluster.once.Do(func() { cluster.Server, cluster.err = Open() })
+	if Missing(cluster.err) {
 		t.Skipf("no PostgreSQL: %v; install postgresql or set %s to a server's URL", cluster.err, serverVariable)
 	}
 	if cluster.err != nil {
@@ -152,23 +178,33 @@ type errMissing struct{ what string }
 
 func (e errMissing) Error() string { return e.what }
 
-func open() (err error) {
+// Missing reports whether an error of Open is that the machine has no PostgreSQL.
+func Missing(err error) bool {
+	_, missing := errors.AsType[errMissing](err)
+	return missing
+}
+
+// Open gives a program that is no test what Run gives tests: the server, until Close.
+func Open() (*Server, error) {
+	s := &Server{}
 	text := os.Getenv(serverVariable)
 	if text == "" {
-		if text, cluster.stop, err = start(); err != nil {
-			return err
+		var err error
+		if text, s.stop, err = start(); err != nil {
+			return nil, err
 		}
 	}
-	if cluster.url, err = url.Parse(text); err != nil {
-		return fmt.Errorf("%s: %w", serverVariable, err)
+	var err error
+	if s.url, err = url.Parse(text); err != nil {
+		return nil, fmt.Errorf("%s: %w", serverVariable, err)
 	}
 	config, err := pgx.ParseConfig(text)
 	if err != nil {
-		return fmt.Errorf("%s: %w", serverVariable, err)
+		return nil, fmt.Errorf("%s: %w", serverVariable, err)
 	}
-	cluster.admin = stdlib.OpenDB(*config)
-	cluster.admin.SetMaxOpenConns(4)
-	return nil
+	s.admin = stdlib.OpenDB(*config)
+	s.admin.SetMaxOpenConns(4)
+	return s, nil
 }
 
 // start makes and starts a private server that listens on a socket in its own
