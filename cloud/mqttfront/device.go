@@ -105,7 +105,9 @@ func (d *device) Connect(ctx context.Context, s *mqtt.Session, c *mqtt.Connect) 
 		}
 		return mqtt.Connack{Code: mqtt.RefusedUnavailable}
 	}
-	d.session = session
+	d.mu.Lock()
+	d.session = session // which renew looks at
+	d.mu.Unlock()
 	if !present {
 		f.book.fresh(d.key)
 	}
@@ -385,7 +387,10 @@ func (d *device) subscribed(filter string) bool {
 
 // renew records that the client is still here.
 func (d *device) renew() {
-	if s := d.session; s != nil {
+	d.mu.Lock()
+	s := d.session
+	d.mu.Unlock()
+	if s != nil {
 		s.Renew()
 	}
 }
