@@ -1,6 +1,7 @@
 package agent_test
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -130,6 +131,42 @@ func TestProgressAndCancel(t *testing.T) {
 		g.mu.Change(func() { g.waiting = nil })
 		cancelled(t, p, g, d)
 	})
+}
+
+// A reset that the cloud had ended before it learned that the core was done with it leaves
+// what ran before.
+func TestResetThatTheCloudHadEnded(t *testing.T) {
+	t.Parallel()
+	for _, off := range []bool{false, true} {
+		t.Run(fmt.Sprintf("started again %t", off), func(t *testing.T) {
+			t.Parallel()
+			p := newPeer(t)
+			g := newGateway(t, p)
+			_, stop := g.run()
+			first := p.offer(simple(t, 1, 1).build(p))
+			p.expect(first, fescue.Success)
+			gate := make(chan struct{})
+			g.mu.Change(func() { g.waiting = gate })
+			d := p.offer(release{epoch: 2, kind: fescue.ResetDeployment}.build(p))
+			g.awaitPlan()
+			p.mu.Change(func() { p.down = true })
+			close(gate)
+			g.await("the reset", func() bool { return g.resets == 1 })
+			if off {
+				stop()
+				g.run()
+			}
+			p.end(d)
+			p.mu.Change(func() { p.down = false })
+			p.await("the report", func() bool { n := len(d.reports); return n > 0 && d.reports[n-1].Event == fescue.EventWentBack })
+			g.awaitPlan(functionARN("hello", 1))
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			if note := d.reports[len(d.reports)-1].Note; note != "the core runs deployment "+first.ID || d.Status != fescue.Failure {
+				t.Errorf("note %q, status %s", note, d.Status)
+			}
+		})
+	}
 }
 
 // A core whose deployment the cloud ended goes back and says so.

@@ -50,7 +50,7 @@ func (a *Agent) finish(ctx context.Context, m bundle.Manifest) error {
 		return nil
 	}
 	if len(problems) == 0 && m.DeploymentType.Reset() {
-		if err := a.reset(ctx); err != nil {
+		if err := a.Edge.Reset(ctx); err != nil {
 			problems = failure.Of(failure.Disk("reset the core", err))
 		}
 	}
@@ -86,18 +86,6 @@ func (a *Agent) run(ctx context.Context, m bundle.Manifest) []failure.Problem {
 		problems = append(problems, p)
 	}
 	return problems
-}
-
-// reset forgets what there was before: there is no way back from a reset.
-func (a *Agent) reset(ctx context.Context) error {
-	a.previous = nil
-	if err := a.writePrevious(); err != nil {
-		return err
-	}
-	if err := a.prune(); err != nil {
-		return err
-	}
-	return a.Edge.Reset(ctx)
 }
 
 // conclude writes down how a deployment ended. If that cannot be written, the
@@ -182,6 +170,14 @@ func (a *Agent) reportEnd(ctx context.Context) error {
 	s := a.state
 	s.Ended = nil
 	if err == nil && e.succeeded() {
+		if a.current != nil && a.current.manifest.Epoch == e.Report.Epoch && a.current.manifest.DeploymentType.Reset() {
+			// There is no way back from a reset from here on. Until the control plane has
+			// taken it, there is: it may have ended the reset otherwise.
+			a.previous = nil
+			if err := a.writePrevious(); err != nil {
+				return fmt.Errorf("forget the deployment before the reset: %w", err)
+			}
+		}
 		s.Accepted = e.Report.Epoch
 	}
 	a.setState(s)
