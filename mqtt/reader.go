@@ -21,6 +21,10 @@ const (
 
 	// readStep is what is allocated for a packet before any of it has come.
 	readStep = 4 << 10
+
+	// readAhead is how much is read at once of what has come: an idle connection keeps
+	// that much.
+	readAhead = 1 << 10
 )
 
 // Reader reads packets from a stream. It is used by one goroutine.
@@ -35,7 +39,7 @@ func NewReader(r io.Reader, max int) *Reader {
 	if max <= 0 {
 		max = DefaultMaxPacket
 	}
-	return &Reader{r: bufio.NewReaderSize(r, readStep), max: max}
+	return &Reader{r: bufio.NewReaderSize(r, readAhead), max: max}
 }
 
 // Read returns the next packet. The packet owns its memory. The error is io.EOF

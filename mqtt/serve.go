@@ -115,17 +115,18 @@ func (s *Session) serve(ctx context.Context, h Handler, o Options) error {
 	if err != nil {
 		return s.ended(err)
 	}
-	writer := make(chan struct{})
+	// This goroutine's stack has grown in accept, and it needs least of it to write. The one
+	// that reads begins with a small one, which it keeps while it waits.
+	read := make(chan error, 1)
 	go func() {
-		defer close(writer)
-		if err := s.outbox.run(); err != nil {
-			s.Close(err)
-		}
+		err := s.ended(s.loop(ctx, r, h, silence(c.KeepAlive, o.MaxKeepAlive)))
+		s.Close(err)
+		read <- err
 	}()
-	err = s.ended(s.loop(ctx, r, h, silence(c.KeepAlive, o.MaxKeepAlive)))
-	s.Close(err)
-	<-writer
-	return err
+	if err := s.outbox.run(); err != nil {
+		s.Close(err)
+	}
+	return <-read
 }
 
 // silence is how long a client may say nothing: one and a half times its

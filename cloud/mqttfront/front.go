@@ -323,18 +323,30 @@ func (f *Front) Serve(ctx context.Context, ln net.Listener) error {
 			continue
 		}
 		pause = 0
-		conns.Go(func() { f.serveAccepted(ctx, conn) })
+		conns.Go(func() {
+			if t := f.greet(ctx, conn); t != nil {
+				// The stack that the handshake has taken does not stay for the session.
+				conns.Go(func() { f.logEnd(ctx, conn, f.ServeConn(ctx, t)) })
+			}
+		})
 	}
 }
 
-func (f *Front) serveAccepted(ctx context.Context, conn net.Conn) {
+// greet does the handshake of a connection. It returns nil for one that it has closed.
+func (f *Front) greet(ctx context.Context, conn net.Conn) *tls.Conn {
 	t, ok := conn.(*tls.Conn)
 	if !ok {
 		_ = conn.Close()
 		f.o.Logger.Error("MQTT: the listener does not speak TLS, connection closed", "remote", conn.RemoteAddr())
-		return
+		return nil
 	}
-	f.logEnd(ctx, conn, f.ServeConn(ctx, t))
+	_, err := f.handshake(ctx, t)
+	if err != nil {
+		_ = conn.Close()
+		f.logEnd(ctx, conn, err)
+		return nil
+	}
+	return t
 }
 
 // logEnd logs why a connection ended.
@@ -394,6 +406,13 @@ func (f *Front) serveKey(ctx context.Context, conn net.Conn, keyID string, p fes
 	})
 }
 
+// shut reports whether no client is let in any more.
+func (f *Front) shut() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.closed || f.draining
+}
+
 // enter begins a connection, which goes on for as long as the context that it gives:
 // end ends that, and leave must be called when nothing of the connection is left.
 func (f *Front) enter(ctx context.Context) (_ context.Context, end context.CancelCauseFunc, leave func(), err error) {
@@ -434,7 +453,11 @@ func (f *Front) session(ctx context.Context, conn net.Conn, of proof, d *device)
 	return nil
 }
 
+// handshake returns the client's certificate. It may be called again.
 func (f *Front) handshake(ctx context.Context, conn *tls.Conn) (*x509.Certificate, error) {
+	if f.shut() {
+		return nil, ErrClosed
+	}
 	ctx, cancel := context.WithTimeout(ctx, f.o.HandshakeTimeout)
 	defer cancel()
 	if err := conn.HandshakeContext(ctx); err != nil {
