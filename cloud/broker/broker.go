@@ -23,8 +23,10 @@ const (
 	// startTime is how long nats-server may take to recover its store.
 	startTime = 60 * time.Second
 
-	// callTime bounds one call to nats-server.
-	callTime = 30 * time.Second
+	// answerTime is how long nats-server may take to answer, after which it is asked again:
+	// a cluster without a leader says nothing. callTime bounds all of that.
+	answerTime = 5 * time.Second
+	callTime   = 30 * time.Second
 
 	// defaultMaxStore is the default bound of the folder, defaultMaxWaiting that of the
 	// messages with QoS 1 in it, defaultMaxRetained that of the retained ones.

@@ -120,14 +120,19 @@ func (r *reader) step() (more bool, err error) {
 	return true, nil
 }
 
+// message reads a message of the stream.
+func (b *Broker) message(seq uint64, options ...jetstream.GetMsgOpt) (*jetstream.RawStreamMsg, error) {
+	return ask(b.ctx, func(ctx context.Context) (*jetstream.RawStreamMsg, error) {
+		return b.messages.GetMsg(ctx, seq, options...)
+	})
+}
+
 // next is the first message for any filter; nil for none up to a place of the stream.
 func (r *reader) next(from map[string]uint64, upTo uint64) (first *jetstream.RawStreamMsg, err error) {
-	ctx, cancel := context.WithTimeout(r.s.b.ctx, callTime)
-	defer cancel()
 	for filter, after := range from {
 		h := r.heads[filter]
 		if h.next == nil && h.upTo < upTo || h.next != nil && h.next.Sequence <= after {
-			m, err := r.s.b.messages.GetMsg(ctx, after+1, jetstream.WithGetMsgSubject(messagePrefix+r.s.in.subject(filter)))
+			m, err := r.s.b.message(after+1, jetstream.WithGetMsgSubject(messagePrefix+r.s.in.subject(filter)))
 			if err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
 				return nil, err
 			}
@@ -144,9 +149,7 @@ func (r *reader) next(from map[string]uint64, upTo uint64) (first *jetstream.Raw
 // again hands out a message that was handed out before, if it is still there.
 func (r *reader) again(seq uint64) error {
 	s := r.s
-	ctx, cancel := context.WithTimeout(s.b.ctx, callTime)
-	defer cancel()
-	m, err := s.b.messages.GetMsg(ctx, seq)
+	m, err := s.b.message(seq)
 	if err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
 		return err
 	}

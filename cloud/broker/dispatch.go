@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/fescue-edge/fescue/mqtt"
+	"github.com/fescue-edge/fescue/periodic"
 	"github.com/fescue-edge/fescue/topic"
 )
 
@@ -124,33 +126,63 @@ func (b *Broker) follow(ctx context.Context) error {
 	}
 	b.announced.Store(end)
 	b.done.Store(end)
-	c, err := b.messages.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: end + 1})
-	if err != nil {
-		return fmt.Errorf("read the message broker's stream %s: %w", messagesStream, err)
-	}
-	reading, err := c.Consume(b.handStored, jetstream.PullMaxMessages(readAhead), jetstream.PullExpiry(pullTime), jetstream.PullHeartbeat(pullTime/5),
-		jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
-			b.o.Logger.Debug("message broker: reading the messages anew", "error", err)
-		}))
-	if err != nil {
-		return fmt.Errorf("read the message broker's stream %s: %w", messagesStream, err)
-	}
 	b.running.Go(func() {
-		<-b.ctx.Done()
-		reading.Stop()
-		<-reading.Closed()
+		for failures := 1; b.ctx.Err() == nil; failures++ {
+			before := b.done.Load()
+			err := b.readStream()
+			if b.ctx.Err() != nil {
+				return
+			}
+			if b.done.Load() > before {
+				failures = 1
+			}
+			b.o.Logger.Info("message broker: reading the messages anew", "after", b.done.Load(), "error", err)
+			periodic.Sleep(b.ctx, rereads.Pause(failures))
+		}
 	})
 	return nil
 }
 
-// handStored gives a message of the stream to the sessions of this server.
-func (b *Broker) handStored(m jetstream.Msg) {
-	meta, err := m.Metadata()
+// errGap means that a consumer has passed messages over.
+var errGap = errors.New("messages are missing between two")
+
+// readStream reads on from where it was done, by a consumer of its own, until something
+// fails. The library's ordered consumer does the same, but was seen to stay silent for good
+// after the node had died that kept it.
+func (b *Broker) readStream() error {
+	ctx, cancel := context.WithTimeout(b.ctx, answerTime)
+	defer cancel()
+	c, err := b.api.CreateConsumer(ctx, messagesStream, jetstream.ConsumerConfig{
+		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: b.done.Load() + 1, AckPolicy: jetstream.AckNonePolicy,
+		MemoryStorage: true, Replicas: 1, InactiveThreshold: time.Minute,
+	})
 	if err != nil {
-		return // the library has looked at it already
+		return err
 	}
+	found, err := c.Messages(jetstream.PullMaxMessages(readAhead), jetstream.PullExpiry(pullTime), jetstream.PullHeartbeat(pullTime/5), jetstream.WithMessagesErrOnMissingHeartbeat(true))
+	if err != nil {
+		return err
+	}
+	defer found.Stop()
+	for next := uint64(1); ; next++ {
+		m, err := found.Next(jetstream.NextContext(b.ctx))
+		if err != nil {
+			return err
+		}
+		meta, err := m.Metadata()
+		if err != nil {
+			return err
+		}
+		if meta.Sequence.Consumer != next {
+			return errGap
+		}
+		b.handStored(m, meta.Sequence.Stream)
+	}
+}
+
+// handStored gives a message of the stream to the sessions of this server.
+func (b *Broker) handStored(m jetstream.Msg, seq uint64) {
 	in, name, ok := original(strings.TrimPrefix(m.Subject(), messagePrefix))
-	seq := meta.Sequence.Stream
 	var zero, one *mqtt.Publish
 	b.mu.RLock()
 	defer b.mu.RUnlock()

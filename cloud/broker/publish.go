@@ -93,8 +93,11 @@ func (b *Broker) Publish(ctx context.Context, p fescue.Partition, m *mqtt.Publis
 		// With its id a message that is sent again is stored once.
 		id := b.run + "-" + strconv.FormatUint(b.sentIDs.Add(1), 36)
 		if s.futures[i], err = b.send.PublishMsgAsync(message, jetstream.WithMsgID(id)); err != nil {
-			<-b.permits
-			return fmt.Errorf("%w: %w", ErrLost, err)
+			if b.conn.IsClosed() {
+				<-b.permits
+				return fmt.Errorf("%w: %w", ErrLost, err)
+			}
+			s.futures[i] = nil // the connection broke: it is sent on the next one
 		}
 	}
 	b.acks <- s // as many as there are permits have room
@@ -120,7 +123,11 @@ func (b *Broker) awaitStored() {
 // await waits until a message is stored, which is sent again where nobody says so.
 func (b *Broker) await(s sent) (err error) {
 	for i, future := range s.futures {
-		if future == nil || err != nil {
+		if s.messages[i] == nil || err != nil {
+			continue
+		}
+		if future == nil {
+			err = b.sendAgain(s.messages[i])
 			continue
 		}
 		select {

@@ -94,15 +94,13 @@ func (s *Session) write(ctx context.Context) error {
 	}
 	s.writing.Lock()
 	defer s.writing.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, callTime)
-	defer cancel()
 	m, err := s.message(s.b.done.Load())
 	if err != nil {
 		return err
 	}
 	for range 2 {
 		var ack *jetstream.PubAck
-		if ack, err = s.b.api.PublishMsg(ctx, m, jetstream.WithExpectLastSequencePerSubject(s.revision)); err == nil {
+		if ack, err = s.b.put(ctx, m, s.revision); err == nil {
 			s.revision = ack.Sequence
 			return nil
 		}
@@ -192,9 +190,7 @@ func (s *Session) claim(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, callTime)
-	defer cancel()
-	ack, err := s.b.api.PublishMsg(ctx, m, jetstream.WithExpectLastSequencePerSubject(s.revision))
+	ack, err := s.b.put(ctx, m, s.revision)
 	if err != nil {
 		return fmt.Errorf("record the session: %w", err)
 	}
@@ -245,10 +241,8 @@ func (b *Broker) discard(ctx context.Context, key string) (present bool, err err
 
 // removeRecord puts the removal of a record in its place.
 func (b *Broker) removeRecord(ctx context.Context, key string, revision uint64) error {
-	ctx, cancel := context.WithTimeout(ctx, callTime)
-	defer cancel()
 	m := &nats.Msg{Subject: sessionPrefix + key, Header: nats.Header{jetstream.MsgTTLHeader: {removedLasts.String()}}}
-	if _, err := b.api.PublishMsg(ctx, m, jetstream.WithExpectLastSequencePerSubject(revision)); err != nil {
+	if _, err := b.put(ctx, m, revision); err != nil {
 		return fmt.Errorf("remove the record of a session: %w", err)
 	}
 	return nil

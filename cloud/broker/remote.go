@@ -18,7 +18,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/fescue-edge/fescue/mqtt"
-	"github.com/fescue-edge/fescue/periodic"
 )
 
 const (
@@ -179,17 +178,7 @@ func (b *Broker) makeStream(ctx context.Context, c jetstream.StreamConfig) (jets
 	if b.o.Remote == nil {
 		return b.api.CreateOrUpdateStream(ctx, c)
 	}
-	ctx, cancel := context.WithTimeout(ctx, startTime)
-	defer cancel()
-	for failures := 1; ; failures++ {
-		once, end := context.WithTimeout(ctx, storedWithin)
-		stream, err := b.makeRemoteStream(once, c)
-		end()
-		unanswered := errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrNoResponders) || errors.Is(err, nats.ErrTimeout)
-		if !unanswered || !periodic.Sleep(ctx, resend.Pause(failures)) {
-			return stream, err
-		}
-	}
+	return ask(ctx, func(ctx context.Context) (jetstream.Stream, error) { return b.makeRemoteStream(ctx, c) })
 }
 
 func (b *Broker) makeRemoteStream(ctx context.Context, c jetstream.StreamConfig) (jetstream.Stream, error) {

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync/atomic"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/fescue-edge/fescue/periodic"
@@ -90,15 +92,38 @@ func (b *Broker) RoomToRetain() error {
 	return nil
 }
 
-// last reads the last message of a subject; ok is false when there is none.
-func last(ctx context.Context, stream jetstream.Stream, subject string) (m *jetstream.RawStreamMsg, ok bool, err error) {
+// ask calls nats-server until it answers, for callTime at most.
+func ask[T any](ctx context.Context, call func(ctx context.Context) (T, error)) (answer T, err error) {
 	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
-	m, err = stream.GetLastMsgForSubject(ctx, subject)
+	for failures := 1; ; failures++ {
+		once, end := context.WithTimeout(ctx, answerTime)
+		answer, err = call(once)
+		end()
+		silent := errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, nats.ErrNoResponders) || errors.Is(err, jetstream.ErrNoStreamResponse)
+		if !silent || !periodic.Sleep(ctx, resend.Pause(failures)) {
+			return answer, err
+		}
+	}
+}
+
+// last reads the last message of a subject; ok is false when there is none.
+func last(ctx context.Context, stream jetstream.Stream, subject string) (m *jetstream.RawStreamMsg, ok bool, err error) {
+	m, err = ask(ctx, func(ctx context.Context) (*jetstream.RawStreamMsg, error) {
+		return stream.GetLastMsgForSubject(ctx, subject)
+	})
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return nil, false, nil
 	}
 	return m, err == nil, err
+}
+
+// put stores a message in the place of its subject's last one, which has the revision. A
+// wrong sequence may mean that it was stored and the answer was lost.
+func (b *Broker) put(ctx context.Context, m *nats.Msg, revision uint64) (*jetstream.PubAck, error) {
+	return ask(ctx, func(ctx context.Context) (*jetstream.PubAck, error) {
+		return b.api.PublishMsg(ctx, &nats.Msg{Subject: m.Subject, Header: maps.Clone(m.Header), Data: m.Data}, jetstream.WithExpectLastSequencePerSubject(revision))
+	})
 }
 
 // eachLast calls fn with the last message of each subject that a filter finds, until it
