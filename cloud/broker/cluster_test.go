@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/fescue-edge/fescue/cloud/broker/natstest"
 	"github.com/fescue-edge/fescue/mqtt"
 	"github.com/fescue-edge/fescue/testkit"
@@ -218,6 +220,24 @@ func TestRemoteSettings(t *testing.T) {
 	for version, want := range map[string]bool{"2.11.0": true, "2.9.25": false, "2.10.29": false, "2.15.2": true, "3.0.0": true, "2.11.0-RC.1": true, "": false} {
 		if since(version, oldestRemote) != want {
 			t.Errorf("%s is late enough: %v", version, !want)
+		}
+	}
+}
+
+// TestAsksUntilThereIsALeader: a node that knows of no leader is asked again, any other
+// refusal is an answer.
+func TestAsksUntilThereIsALeader(t *testing.T) {
+	t.Parallel()
+	for code, want := range map[jetstream.ErrorCode]int{errNoLeader: 2, errNoPeers: 1} {
+		asked := 0
+		_, err := ask(t.Context(), func(context.Context) (bool, error) {
+			if asked++; asked > 1 {
+				return true, nil
+			}
+			return false, &jetstream.APIError{Code: 503, ErrorCode: code}
+		})
+		if asked != want || (err == nil) != (want > 1) {
+			t.Errorf("error %d: asked %d times, %v", code, asked, err)
 		}
 	}
 }

@@ -42,11 +42,12 @@ const (
 	pingEvery = 5 * time.Second
 )
 
-// The errors of nats-server for more replicas than there can be (errors.json of nats-server
-// 2.15).
+// The errors of nats-server for more replicas than there can be, and of a node that knows of
+// no leader (errors.json of nats-server 2.15).
 const (
 	errNoPeers      jetstream.ErrorCode = 10005
 	errNotClustered jetstream.ErrorCode = 10074
+	errNoLeader     jetstream.ErrorCode = 10008
 )
 
 // Remote is a nats-server, or a cluster, that several servers use in place of one of

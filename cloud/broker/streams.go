@@ -101,6 +101,9 @@ func ask[T any](ctx context.Context, call func(ctx context.Context) (T, error)) 
 		answer, err = call(once)
 		end()
 		silent := errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, nats.ErrNoResponders) || errors.Is(err, jetstream.ErrNoStreamResponse)
+		if api, ok := errors.AsType[*jetstream.APIError](err); ok && api.ErrorCode == errNoLeader {
+			silent = true
+		}
 		if !silent || !periodic.Sleep(ctx, resend.Pause(failures)) {
 			return answer, err
 		}
