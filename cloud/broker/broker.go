@@ -96,16 +96,18 @@ type Broker struct {
 	acks    chan sent
 	sentIDs atomic.Uint64
 
-	// announced is the last message of the stream that was read, done the last that was
-	// handed to whom it is for.
-	announced, done atomic.Uint64
+	// done is the last message of the stream that was handed to whom it is for.
+	done atomic.Uint64
 	// reading bounds the sessions that read the stream for themselves.
 	reading *semaphore.Weighted
 
 	mu       sync.RWMutex
 	spaces   map[space]*topic.Tree[*holders]
 	sessions map[string]*Session
-	lost     bool
+	// closing are persistent sessions that were closed and whose last record is not written
+	// yet.
+	closing map[string]*Session
+	lost    bool
 
 	// unwritten are the sessions whose records have changed.
 	unwritten struct {
@@ -136,7 +138,7 @@ func Start(o Options) (*Broker, error) {
 		o: o, run: uuid.NewString(),
 		permits: make(chan struct{}, maxUnstored), acks: make(chan sent, maxUnstored),
 		reading: semaphore.NewWeighted(maxReading),
-		spaces:  map[space]*topic.Tree[*holders]{}, sessions: map[string]*Session{},
+		spaces:  map[space]*topic.Tree[*holders]{}, sessions: map[string]*Session{}, closing: map[string]*Session{},
 	}
 	b.unwritten.sessions = map[*Session]struct{}{}
 	b.ctx, b.cancel = context.WithCancel(context.Background())
@@ -210,6 +212,9 @@ func (b *Broker) embed() (err error) {
 		JetStreamMaxStore:  b.o.MaxStore,
 		JetStreamMaxMemory: 64 << 20,
 		MaxPayload:         1 << 20,
+		// All clients share one connection, which is not to be ended for what it has not
+		// read yet: the broker asks for so much at a time.
+		MaxPending: 1 << 30,
 		// No reader may slow a writer down.
 		NoFastProducerStall: true,
 	}); err != nil {
@@ -265,6 +270,13 @@ func (b *Broker) Connected() bool { return b.conn.IsConnected() }
 func (b *Broker) end() {
 	b.mu.Lock()
 	b.lost = true
+	b.mu.Unlock()
+	b.endSessions()
+}
+
+// endSessions ends the connections of all clients.
+func (b *Broker) endSessions() {
+	b.mu.Lock()
 	sessions := make([]*Session, 0, len(b.sessions))
 	for _, s := range b.sessions {
 		sessions = append(sessions, s)

@@ -319,6 +319,117 @@ func TestResume(t *testing.T) {
 	open(t, b, "c", true, false)
 }
 
+// A record that cannot be written when a client leaves is written later: nothing that is
+// not acknowledged, or comes meanwhile, counts as served.
+func TestCloseIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	for _, at := range []string{"at once", "later"} {
+		t.Run(at, func(t *testing.T) {
+			t.Parallel()
+			b, _ := start(t, Options{})
+			c := open(t, b, "c", true, false)
+			c.subscribe(t, "q", 1)
+			publish(t, b, "q", "not acknowledged", 1, false)
+			c.expect(t, "not acknowledged")
+			// The record says that the session keeps up.
+			testkit.Until(t, "its record", func() bool {
+				r, _, err := b.read(t.Context(), c.session.key)
+				return err == nil && r.Live && len(r.Unacked) == 1
+			})
+			gone, cancel := context.WithCancel(t.Context())
+			cancel()
+			if err := c.session.Close(gone); err == nil {
+				t.Fatal("a record was written without time for it")
+			}
+			publish(t, b, "q", "while away", 1, false)
+			if at == "later" {
+				testkit.Until(t, "the last record", func() bool {
+					select {
+					case <-c.session.ended:
+						return true
+					default:
+						return false
+					}
+				})
+			}
+			c = open(t, b, "c", true, true)
+			publish(t, b, "q", "later", 1, false)
+			c.expect(t, "not acknowledged", "while away", "later")
+		})
+	}
+}
+
+// nats-server ends a connection that does not take 64 MB which it has for it. Messages are
+// read no faster than they are handed on.
+func TestLargeMessages(t *testing.T) {
+	t.Parallel()
+	b, _ := start(t, Options{})
+	c := open(t, b, "c", false, false)
+	c.subscribe(t, "end", 1)
+	payload := make([]byte, 128<<10)
+	const messages = 1000
+	stored := make(chan error, messages)
+	b.mu.RLock() // nobody hands them on
+	for range messages {
+		if err := b.Publish(t.Context(), home, &mqtt.Publish{Topic: "q", Payload: payload, QoS: 1}, func(err error) { stored <- err }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range messages {
+		if err := <-stored; err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.mu.RUnlock()
+	publish(t, b, "end", "end", 1, false)
+	c.expect(t, "end")
+	if !b.Connected() {
+		t.Error("the connection is gone")
+	}
+}
+
+// Sessions catch up while others publish what is not for them, and wait for their turns.
+func TestCatchUpBesideOthers(t *testing.T) {
+	t.Parallel()
+	b, _ := start(t, Options{})
+	const clients = 2 * maxReading
+	subscribe := func(c *client) {
+		var list []Filter
+		for i := range 20 {
+			list = append(list, Filter{fmt.Sprint("q/", i), 1})
+		}
+		if err := c.session.Subscribe(t.Context(), list); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range clients {
+		c := open(t, b, fmt.Sprint("c", i), true, false)
+		subscribe(c)
+		c.close(t)
+	}
+	publish(t, b, "q/7", "waits", 1, false)
+	ctx, cancel := context.WithCancel(t.Context())
+	var others sync.WaitGroup
+	others.Go(func() {
+		for ctx.Err() == nil {
+			_ = b.Publish(ctx, home, &mqtt.Publish{Topic: "unrelated", QoS: 1}, nil)
+		}
+	})
+	for i := range clients {
+		c := open(t, b, fmt.Sprint("c", i), true, true)
+		defer c.close(t)
+		c.expect(t, "waits")
+		testkit.Until(t, "it keeps up", func() bool {
+			c.session.mu.Lock()
+			defer c.session.mu.Unlock()
+			return !c.session.behind
+		})
+	}
+	publish(t, b, "q/8", "live", 1, false)
+	cancel()
+	others.Wait()
+}
+
 // A session that another server has taken is ended, and does not write over its record.
 func TestTaken(t *testing.T) {
 	t.Parallel()

@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"errors"
+	"maps"
 	"strings"
 	"time"
 
@@ -13,8 +14,12 @@ import (
 	"github.com/fescue-edge/fescue/periodic"
 )
 
-// maxReading is how many sessions read the stream for themselves at the same time.
-const maxReading = 64
+const (
+	// maxReading is how many sessions read the stream for themselves at the same time.
+	maxReading = 64
+	// turn is how many steps a session may do until it lets others read.
+	turn = 100
+)
 
 // rereads are the pauses after a read that failed.
 var rereads = backoff.Policy{First: 100 * time.Millisecond, Most: 5 * time.Second}
@@ -27,11 +32,14 @@ func (s *Session) catchUp() {
 	}
 	s.catching = true
 	if !s.b.goRun(func() {
-		if s.b.reading.Acquire(s.b.ctx, 1) != nil {
-			return
+		r := &reader{s: s, heads: map[string]*jetstream.RawStreamMsg{}}
+		for more := true; more; {
+			if s.b.reading.Acquire(s.b.ctx, 1) != nil {
+				return
+			}
+			more = r.run()
+			s.b.reading.Release(1)
 		}
-		defer s.b.reading.Release(1)
-		(&reader{s: s, heads: map[string]head{}}).run()
 	}) {
 		s.catching = false
 	}
@@ -40,32 +48,27 @@ func (s *Session) catchUp() {
 // reader reads the stream for one session, by its filters.
 type reader struct {
 	s *Session
-	// heads has for each filter the next message that it finds.
-	heads map[string]head
+	// heads has for each filter the next message that it finds; nil for none that the
+	// reader of all has not passed by since.
+	heads    map[string]*jetstream.RawStreamMsg
+	failures int
 }
 
-// head is the next message for a filter; nil where there was none up to a place of the
-// stream.
-type head struct {
-	next *jetstream.RawStreamMsg
-	upTo uint64
-}
-
-func (r *reader) run() {
-	for failures := 0; ; {
+// run does a turn, and reports whether there is more to do.
+func (r *reader) run() (more bool) {
+	for range turn {
 		more, err := r.step()
-		switch {
-		case err != nil && !periodic.Sleep(r.s.b.ctx, rereads.Pause(failures+1)):
-			return
-		case err != nil:
-			failures++
+		if err != nil {
+			r.failures++
 			r.s.b.o.Logger.Warn("message broker: cannot read what waits for a session", "client", r.s.key, "error", err)
-		case !more:
-			return
-		default:
-			failures = 0
+			return periodic.Sleep(r.s.b.ctx, rereads.Pause(r.failures))
 		}
+		if !more {
+			return false
+		}
+		r.failures = 0
 	}
+	return true
 }
 
 // step hands out one message, or finds that there is none. It reports whether there is
@@ -83,16 +86,14 @@ func (r *reader) step() (more bool, err error) {
 		s.mu.Unlock()
 		return true, r.again(seq)
 	}
-	// The reader of all announces a message before it offers it: with none beyond at, the
-	// next one is offered to a session that is not behind.
-	upTo := s.b.announced.Load()
-	if s.at >= upTo {
-		s.behind, s.catching = false, false
-		s.changed()
-		s.mu.Unlock()
-		return false, nil
+	// All messages up to done have been offered: of those the stream has, and the heads do
+	// not know, passed tells. What is offered from here on is passed by until the session
+	// is level.
+	at, upTo := s.at, s.b.done.Load()
+	if s.passed {
+		maps.DeleteFunc(r.heads, func(_ string, m *jetstream.RawStreamMsg) bool { return m == nil })
+		s.passed = false
 	}
-	at := s.at
 	from := map[string]uint64{}
 	for filter, g := range s.filters {
 		if g.QoS > 0 {
@@ -100,7 +101,7 @@ func (r *reader) step() (more bool, err error) {
 		}
 	}
 	s.mu.Unlock()
-	m, err := r.next(from, upTo)
+	m, err := r.next(from)
 	if err != nil {
 		return true, err
 	}
@@ -108,8 +109,12 @@ func (r *reader) step() (more bool, err error) {
 	defer s.mu.Unlock()
 	switch {
 	case s.closed || s.at != at:
+	case m == nil && s.passed:
 	case m == nil:
-		s.at = upTo
+		s.at = max(at, upTo)
+		s.behind, s.catching = false, false
+		s.changed()
+		return false, nil
 	case s.full(len(m.Data)):
 		s.catching = false
 		return false, nil
@@ -127,20 +132,19 @@ func (b *Broker) message(seq uint64, options ...jetstream.GetMsgOpt) (*jetstream
 	})
 }
 
-// next is the first message for any filter; nil for none up to a place of the stream.
-func (r *reader) next(from map[string]uint64, upTo uint64) (first *jetstream.RawStreamMsg, err error) {
+// next is the first message for any filter; nil for none.
+func (r *reader) next(from map[string]uint64) (first *jetstream.RawStreamMsg, err error) {
 	for filter, after := range from {
-		h := r.heads[filter]
-		if h.next == nil && h.upTo < upTo || h.next != nil && h.next.Sequence <= after {
-			m, err := r.s.b.message(after+1, jetstream.WithGetMsgSubject(messagePrefix+r.s.in.subject(filter)))
+		head, known := r.heads[filter]
+		if !known || head != nil && head.Sequence <= after {
+			head, err = r.s.b.message(after+1, jetstream.WithGetMsgSubject(messagePrefix+r.s.in.subject(filter)))
 			if err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
 				return nil, err
 			}
-			h = head{next: m, upTo: upTo}
-			r.heads[filter] = h
+			r.heads[filter] = head
 		}
-		if h.next != nil && (first == nil || h.next.Sequence < first.Sequence) {
-			first = h.next
+		if head != nil && (first == nil || head.Sequence < first.Sequence) {
+			first = head
 		}
 	}
 	return first, nil

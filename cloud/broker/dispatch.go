@@ -20,6 +20,9 @@ const (
 	// long they are waited for: a node that is silent for two fifths of it is asked no more.
 	readAhead = 2000
 	pullTime  = 10 * time.Second
+	// readAheadBytes is how many bytes that may be: nats-server ends a connection to which
+	// it has 64 MB to send.
+	readAheadBytes = 8 << 20
 )
 
 // holders are the sessions of this server that have a filter.
@@ -124,7 +127,6 @@ func (b *Broker) follow(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("look at the message broker's stream %s: %w", messagesStream, err)
 	}
-	b.announced.Store(end)
 	b.done.Store(end)
 	b.running.Go(func() {
 		for failures := 1; b.ctx.Err() == nil; failures++ {
@@ -146,26 +148,39 @@ func (b *Broker) follow(ctx context.Context) error {
 // errGap means that a consumer has passed messages over.
 var errGap = errors.New("messages are missing between two")
 
-// readStream reads on from where it was done, by a consumer of its own, until something
-// fails. The library's ordered consumer does the same, but was seen to stay silent for good
-// after the node had died that kept it.
+// readStream reads on from where it was done until something fails.
 func (b *Broker) readStream() error {
-	ctx, cancel := context.WithTimeout(b.ctx, answerTime)
+	if err := b.rewind(); err != nil {
+		return err
+	}
+	return b.consume(b.ctx, messagesStream, jetstream.ConsumerConfig{
+		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: b.done.Load() + 1,
+	}, b.handStored)
+}
+
+// consume gives fn each message that a consumer finds, with its place in the stream, until
+// something fails. The library's ordered consumer does the same, but was seen to stay silent
+// for good after the node had died that kept it.
+func (b *Broker) consume(ctx context.Context, stream string, which jetstream.ConsumerConfig, fn func(m jetstream.Msg, seq uint64)) error {
+	which.AckPolicy, which.MemoryStorage, which.Replicas, which.InactiveThreshold = jetstream.AckNonePolicy, true, 1, time.Minute
+	making, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
-	c, err := b.api.CreateConsumer(ctx, messagesStream, jetstream.ConsumerConfig{
-		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: b.done.Load() + 1, AckPolicy: jetstream.AckNonePolicy,
-		MemoryStorage: true, Replicas: 1, InactiveThreshold: time.Minute,
-	})
+	c, err := b.api.CreateConsumer(making, stream, which)
 	if err != nil {
 		return err
 	}
-	found, err := c.Messages(jetstream.PullMaxMessages(readAhead), jetstream.PullExpiry(pullTime), jetstream.PullHeartbeat(pullTime/5), jetstream.WithMessagesErrOnMissingHeartbeat(true))
+	found, err := c.Messages(jetstream.PullMaxMessagesWithBytesLimit(readAhead, readAheadBytes), jetstream.PullExpiry(pullTime), jetstream.PullHeartbeat(pullTime/5),
+		jetstream.WithMessagesErrOnMissingHeartbeat(true))
 	if err != nil {
 		return err
 	}
 	defer found.Stop()
+	// It has to end with the broker as well.
+	ctx, end := context.WithCancel(ctx)
+	defer end()
+	defer context.AfterFunc(b.ctx, end)()
 	for next := uint64(1); ; next++ {
-		m, err := found.Next(jetstream.NextContext(b.ctx))
+		m, err := found.Next(jetstream.NextContext(ctx))
 		if err != nil {
 			return err
 		}
@@ -176,8 +191,24 @@ func (b *Broker) readStream() error {
 		if meta.Sequence.Consumer != next {
 			return errGap
 		}
-		b.handStored(m, meta.Sequence.Stream)
+		fn(m, meta.Sequence.Stream)
 	}
+}
+
+// rewind ends all sessions when the stream has gone back, as after the loss of power of all
+// nodes: what comes next has numbers that they had.
+func (b *Broker) rewind() error {
+	end, err := b.lastMessage(b.ctx)
+	if err != nil || end >= b.done.Load() {
+		return err
+	}
+	b.o.Logger.Error("message broker: messages that were acknowledged are gone, sessions begin where the rest ends", "had", b.done.Load(), "has", end)
+	b.mu.Lock()
+	b.done.Store(end)
+	b.mu.Unlock()
+	b.endSessions()
+	periodic.Sleep(b.ctx, answerTime) // their records come first
+	return b.holdBack(b.ctx)
 }
 
 // handStored gives a message of the stream to the sessions of this server.
@@ -186,7 +217,6 @@ func (b *Broker) handStored(m jetstream.Msg, seq uint64) {
 	var zero, one *mqtt.Publish
 	b.mu.RLock()
 	defer b.mu.RUnlock()
-	b.announced.Store(seq)
 	defer b.done.Store(seq)
 	if !ok {
 		return

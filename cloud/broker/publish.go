@@ -2,7 +2,9 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net"
 	"strconv"
 	"strings"
 	"time"
@@ -41,13 +43,14 @@ type sent struct {
 	messages [2]*nats.Msg // nil for none
 	futures  [2]jetstream.PubAckFuture
 	stored   func(error)
+	at       time.Time
 }
 
 // Publish gives a message of a partition to everybody who has a filter for it, and
 // retains it if it says so; an empty one removes what is retained. With QoS 0 it has
 // been handed to the sessions of this server when Publish returns. With QoS 1, or to be
 // retained, stored is called when the streams have it, or cannot have it; messages of
-// one caller are stored in their order. stored must not wait, and may be nil. The message
+// one caller are stored in their order, but where a cluster lost its leader meanwhile. stored must not wait, and may be nil. The message
 // must not be changed afterwards.
 //
 // Publish waits while too many messages are on their way.
@@ -70,7 +73,7 @@ func (b *Broker) Publish(ctx context.Context, p fescue.Partition, m *mqtt.Publis
 		return ErrLost
 	}
 	var s sent
-	s.stored = stored
+	s.stored, s.at = stored, time.Now()
 	subject := in.subject(m.Topic)
 	if m.Retain {
 		r := &nats.Msg{Subject: retainedPrefix + subject, Data: m.Payload, Header: nats.Header{}}
@@ -127,13 +130,13 @@ func (b *Broker) await(s sent) (err error) {
 			continue
 		}
 		if future == nil {
-			err = b.sendAgain(s.messages[i])
+			err = b.sendAgain(s.messages[i], s.at)
 			continue
 		}
 		select {
 		case <-future.Ok():
 		case <-future.Err(): // after storedWithin at the latest
-			err = b.sendAgain(s.messages[i])
+			err = b.sendAgain(s.messages[i], s.at)
 		case <-b.ctx.Done():
 			err = ErrLost
 		}
@@ -141,20 +144,22 @@ func (b *Broker) await(s sent) (err error) {
 	return err
 }
 
-// sendAgain sends a message, which has its id, until it is stored or that has taken too
-// long.
-func (b *Broker) sendAgain(m *nats.Msg) error {
-	ctx, cancel := context.WithTimeout(b.ctx, storedAtLast)
+// sendAgain sends a message, which has its id and was sent first at a time, until it is
+// stored, that has taken too long, or it never will be.
+func (b *Broker) sendAgain(m *nats.Msg, first time.Time) error {
+	left := max(time.Until(first.Add(storedWithin+storedAtLast)), time.Second)
+	ctx, cancel := context.WithTimeout(b.ctx, left)
 	defer cancel()
-	m = &nats.Msg{Subject: m.Subject, Header: m.Header, Data: m.Data} // without where the answer was to go
 	for failures := 1; ; failures++ {
-		once, end := context.WithTimeout(ctx, storedWithin)
-		_, err := b.api.PublishMsg(once, m)
+		once, end := context.WithTimeout(ctx, answerTime)
+		// Without where the answer was to go.
+		_, err := b.api.PublishMsg(once, &nats.Msg{Subject: m.Subject, Header: m.Header, Data: m.Data})
 		end()
 		if err == nil {
 			return nil
 		}
-		if b.conn.IsClosed() || !periodic.Sleep(ctx, resend.Pause(failures)) {
+		again := silent(err) || errors.Is(err, nats.ErrDisconnected) || errors.Is(err, nats.ErrConnectionReconnecting) || errors.Is(err, nats.ErrReconnectBufExceeded) || errors.As(err, new(net.Error))
+		if !again || b.conn.IsClosed() || !periodic.Sleep(ctx, resend.Pause(failures)) {
 			return fmt.Errorf("%w: %w", ErrLost, err)
 		}
 	}

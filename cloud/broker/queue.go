@@ -31,7 +31,7 @@ func queueID(name string) string {
 // messages do.
 func (b *Broker) Queue(ctx context.Context, name string, most int64) (forward.Queue, error) {
 	api := b.api
-	stream, err := api.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
+	stream, err := b.makeStream(ctx, jetstream.StreamConfig{
 		Name: queueStream + queueID(name), Description: name, Subjects: []string{queueSubject + queueID(name)}, Retention: jetstream.LimitsPolicy,
 		Storage: jetstream.FileStorage, MaxBytes: most, Discard: jetstream.DiscardOld, AllowDirect: true,
 	})

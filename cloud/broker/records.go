@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -77,13 +78,14 @@ func (s *Session) record(done uint64) record {
 	return r
 }
 
-// message is a record as it is published in the place of the one with a revision.
-func (s *Session) message(done uint64) (*nats.Msg, error) {
+// message is the session's record as it is published, and whether it is the last one here.
+func (s *Session) message(done uint64) (m *nats.Msg, last bool, err error) {
 	s.mu.Lock()
 	r := s.record(done)
+	last = s.closed
 	s.mu.Unlock()
 	text, err := json.Marshal(r)
-	return &nats.Msg{Subject: sessionPrefix + s.key, Data: text}, err
+	return &nats.Msg{Subject: sessionPrefix + s.key, Data: text}, last, err
 }
 
 // write writes the record of a persistent session. ErrTaken says that it is another's
@@ -94,21 +96,49 @@ func (s *Session) write(ctx context.Context) error {
 	}
 	s.writing.Lock()
 	defer s.writing.Unlock()
-	m, err := s.message(s.b.done.Load())
+	m, last, err := s.message(s.b.done.Load())
 	if err != nil {
 		return err
 	}
-	for range 2 {
-		var ack *jetstream.PubAck
-		if ack, err = s.b.put(ctx, m, s.revision); err == nil {
-			s.revision = ack.Sequence
+	for failures := 1; ; failures++ {
+		ack, err := s.b.put(ctx, m, s.revision)
+		if err == nil {
+			s.written(ack.Sequence, last)
 			return nil
 		}
-		if err = s.settle(ctx, err); err != nil {
-			break
+		if err = s.settle(ctx, err); err != nil || failures == maxOpenings {
+			return fmt.Errorf("record the session: %w", cmp.Or(err, errContended))
 		}
+		periodic.Sleep(ctx, resend.Pause(failures))
 	}
-	return fmt.Errorf("record the session: %w", err)
+}
+
+// errContended means that somebody else writes a record, too.
+var errContended = errors.New("others write its record, too")
+
+// written notes that the record is written, for the last time here if it says so. writing
+// is held.
+func (s *Session) written(revision uint64, last bool) {
+	s.revision = revision
+	if last {
+		s.finish()
+	}
+}
+
+// finish notes that nothing is left to do for a session that was closed.
+func (s *Session) finish() {
+	b := s.b
+	s.finished.Do(func() {
+		b.unwritten.Lock()
+		delete(b.unwritten.sessions, s)
+		b.unwritten.Unlock()
+		b.mu.Lock()
+		if b.closing[s.key] == s {
+			delete(b.closing, s.key)
+		}
+		b.mu.Unlock()
+		close(s.ended)
+	})
 }
 
 // settle deals with a record that was not written: where it was, and only the answer was
@@ -123,6 +153,9 @@ func (s *Session) settle(ctx context.Context, failure error) error {
 	}
 	if r == nil || r.Owner != s.owner {
 		s.client.End(ErrTaken)
+		if s.isClosed() {
+			s.finish()
+		}
 		return ErrTaken
 	}
 	s.revision = revision
@@ -131,7 +164,7 @@ func (s *Session) settle(ctx context.Context, failure error) error {
 
 func wrongSequence(err error) bool {
 	var api *jetstream.APIError
-	return errors.As(err, &api) && api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence
+	return errors.As(err, &api) && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
 }
 
 // read is the record of a session with its revision; nil when there is none, whose
@@ -160,10 +193,14 @@ func parseRecord(text []byte) *record {
 func (s *Session) resume(ctx context.Context) (present bool, err error) {
 	s.owner = s.b.run + "/" + uuid.NewString()
 	asked := false
-	for range maxOpenings {
+	for failures := 1; failures <= maxOpenings; failures++ {
 		r, revision, err := s.b.read(ctx, s.key)
 		if err != nil {
 			return false, err
+		}
+		s.revision = revision
+		if r != nil && r.Owner == s.owner {
+			return present, nil // it was written, and the answer was lost
 		}
 		if r != nil && !asked {
 			asked = true
@@ -171,7 +208,6 @@ func (s *Session) resume(ctx context.Context) (present bool, err error) {
 				continue
 			}
 		}
-		s.revision = revision
 		if present = r != nil; present {
 			if err := s.continueFrom(ctx, r); err != nil {
 				return false, err
@@ -180,13 +216,14 @@ func (s *Session) resume(ctx context.Context) (present bool, err error) {
 		if err = s.claim(ctx); !wrongSequence(err) {
 			return present, err
 		}
+		periodic.Sleep(ctx, resend.Pause(failures))
 	}
-	return false, fmt.Errorf("%w: others write its record, too", ErrTaken)
+	return false, fmt.Errorf("%w: %w", ErrTaken, errContended)
 }
 
 // claim writes the record for the first time.
 func (s *Session) claim(ctx context.Context) error {
-	m, err := s.message(0)
+	m, _, err := s.message(0)
 	if err != nil {
 		return err
 	}
@@ -236,7 +273,7 @@ func (b *Broker) discard(ctx context.Context, key string) (present bool, err err
 			return true, err
 		}
 	}
-	return false, fmt.Errorf("%w: others write its record, too", ErrTaken)
+	return false, fmt.Errorf("%w: %w", ErrTaken, errContended)
 }
 
 // removeRecord puts the removal of a record in its place.
@@ -252,7 +289,7 @@ func (b *Broker) removeRecord(ctx context.Context, key string, revision uint64) 
 // whether it did, and whether there is none now.
 func (b *Broker) Expire(ctx context.Context, key string, since time.Time) (removed, none bool, err error) {
 	r, revision, err := b.read(ctx, key)
-	if err != nil || r == nil || !time.UnixMilli(r.Seen).Before(since) {
+	if err != nil || r == nil || !time.UnixMilli(r.Seen).Before(since) || b.lives(ctx, r.Owner) {
 		return false, err == nil && r == nil, err
 	}
 	if err := b.removeRecord(ctx, key, revision); err != nil {
@@ -267,31 +304,26 @@ func (b *Broker) Expire(ctx context.Context, key string, since time.Time) (remov
 // Watch calls fn with what is kept of each persistent session, and again when that changes,
 // with nil when the session is no more. It returns when that has begun.
 func (b *Broker) Watch(ctx context.Context, fn func(key string, k *Kept)) error {
-	c, err := b.api.OrderedConsumer(ctx, sessionsStream, jetstream.OrderedConsumerConfig{
-		FilterSubjects: []string{sessionPrefix + ">"}, DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy,
-	})
-	if err != nil {
+	if _, err := b.api.Stream(ctx, sessionsStream); err != nil {
 		return fmt.Errorf("read the records of sessions: %w", err)
 	}
-	reading, err := c.Consume(func(m jetstream.Msg) {
-		var k *Kept
-		if r := parseRecord(m.Data()); r != nil {
-			k = &Kept{Holder: r.Holder, Seen: time.UnixMilli(r.Seen), Filters: slices.Collect(maps.Keys(r.Filters))}
+	watching := func() {
+		for failures := 1; ctx.Err() == nil && b.ctx.Err() == nil; failures++ {
+			err := b.consume(ctx, sessionsStream, jetstream.ConsumerConfig{
+				FilterSubject: sessionPrefix + ">", DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy,
+			}, func(m jetstream.Msg, _ uint64) {
+				failures = 1
+				var k *Kept
+				if r := parseRecord(m.Data()); r != nil {
+					k = &Kept{Holder: r.Holder, Seen: time.UnixMilli(r.Seen), Filters: slices.Collect(maps.Keys(r.Filters))}
+				}
+				fn(strings.TrimPrefix(m.Subject(), sessionPrefix), k)
+			})
+			b.o.Logger.Debug("message broker: reading the records anew", "error", err)
+			periodic.Sleep(b.ctx, rereads.Pause(failures))
 		}
-		fn(strings.TrimPrefix(m.Subject(), sessionPrefix), k)
-	})
-	if err != nil {
-		return fmt.Errorf("read the records of sessions: %w", err)
 	}
-	if !b.goRun(func() {
-		select {
-		case <-ctx.Done():
-		case <-b.ctx.Done():
-		}
-		reading.Stop()
-		<-reading.Closed()
-	}) {
-		reading.Stop()
+	if !b.goRun(watching) {
 		return ErrLost
 	}
 	return nil
@@ -415,14 +447,12 @@ func (b *Broker) writeChanged() error {
 	defer cancel()
 	var failed error
 	for some := range slices.Chunk(list, maxUnstored) {
-		futures := make([]jetstream.PubAckFuture, len(some))
+		futures, lasts := make([]jetstream.PubAckFuture, len(some)), make([]bool, len(some))
 		for i, s := range some {
 			s.writing.Lock()
-			if s.isClosed() {
-				continue // Close writes it
-			}
-			m, err := s.message(b.done.Load())
-			if err == nil {
+			var m *nats.Msg
+			var err error
+			if m, lasts[i], err = s.message(b.done.Load()); err == nil {
 				futures[i], err = b.note.PublishMsgAsync(m, jetstream.WithExpectLastSequencePerSubject(s.revision))
 			}
 			if err != nil {
@@ -433,7 +463,7 @@ func (b *Broker) writeChanged() error {
 			if futures[i] != nil {
 				select {
 				case ack := <-futures[i].Ok():
-					s.revision = ack.Sequence
+					s.written(ack.Sequence, lasts[i])
 				case err := <-futures[i].Err():
 					if err = s.settle(ctx, err); !errors.Is(err, ErrTaken) {
 						failed = b.unwrittenStill(s, err)

@@ -48,6 +48,7 @@ const (
 	errNoPeers      jetstream.ErrorCode = 10005
 	errNotClustered jetstream.ErrorCode = 10074
 	errNoLeader     jetstream.ErrorCode = 10008
+	errNotLeader    jetstream.ErrorCode = 10009
 )
 
 // Remote is a nats-server, or a cluster, that several servers use in place of one of
@@ -129,6 +130,11 @@ func (b *Broker) join() (err error) {
 		return fmt.Errorf("message broker: %w", err)
 	}
 	options = append(options, b.handlers()...)
+	options = append(options, nats.IgnoreAuthErrorAbort(), nats.ClosedHandler(func(*nats.Conn) {
+		if b.ctx.Err() == nil {
+			b.end()
+		}
+	}))
 	if b.conn, err = nats.Connect(r.URL, options...); err != nil {
 		return fmt.Errorf("connect to the message broker's nats-server (--broker): %w", err)
 	}
@@ -246,6 +252,9 @@ func (b *Broker) part(m *nats.Msg) {
 	defer cancel()
 	b.mu.RLock()
 	s := b.sessions[string(m.Data)]
+	if s == nil {
+		s = b.closing[string(m.Data)]
+	}
 	b.mu.RUnlock()
 	if s != nil {
 		s.client.End(ErrTaken)
@@ -255,6 +264,18 @@ func (b *Broker) part(m *nats.Msg) {
 		}
 	}
 	_ = m.Respond(nil)
+}
+
+// lives reports whether the owner of a session is another server that is there.
+func (b *Broker) lives(ctx context.Context, owner string) bool {
+	run, _, _ := strings.Cut(owner, "/")
+	if b.others == nil || run == "" || run == b.run {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, partTime)
+	defer cancel()
+	_, err := b.others.RequestWithContext(ctx, partPrefix+run, nil) // no session has this key
+	return !errors.Is(err, nats.ErrNoResponders)
 }
 
 // askToPart has the owner of a session end it, if that is another server which is there.

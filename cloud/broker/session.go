@@ -2,7 +2,8 @@ package broker
 
 import (
 	"context"
-	"maps"
+	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -40,15 +41,17 @@ type Filter struct {
 // Session is a client's session while the client is here. Its methods may be called
 // from any goroutine.
 type Session struct {
-	b       *Broker
-	in      space
-	key     string
-	holder  string
-	owner   string // names this opening; empty for a session that is not persistent
-	client  Client
-	opened  int64         // in nanoseconds since 1970
-	ended   chan struct{} // closed when there is nothing more to do for it
-	lasting bool
+	b      *Broker
+	in     space
+	key    string
+	holder string
+	owner  string // names this opening; empty for a session that is not persistent
+	client Client
+	opened int64         // in nanoseconds since 1970
+	ended  chan struct{} // closed when there is nothing more to do for it
+	// finished closes ended.
+	finished sync.Once
+	lasting  bool
 
 	mu      sync.Mutex
 	closed  bool
@@ -68,6 +71,9 @@ type Session struct {
 	// the reader of all, but reads for itself from there; catching is set while it does.
 	at               uint64
 	behind, catching bool
+	// passed says that the reader of all has passed by a message for a session that is
+	// behind.
+	passed bool
 
 	writing  sync.Mutex // held while the record is written
 	revision uint64     // of the record
@@ -104,6 +110,14 @@ func (b *Broker) Open(ctx context.Context, o Opening, c Client) (s *Session, pre
 	s = &Session{
 		b: b, in: spaceOf(o.Partition), key: Key(o.Partition, o.ClientID), holder: o.Holder, client: c, lasting: o.Lasting,
 		opened: time.Now().UnixNano(), ended: make(chan struct{}), filters: map[string]grant{},
+	}
+	b.mu.Lock()
+	former := b.closing[s.key]
+	b.mu.Unlock()
+	if former != nil {
+		if err := former.write(ctx); err != nil && !errors.Is(err, ErrTaken) {
+			return nil, false, fmt.Errorf("the session's last connection is not recorded yet: %w", err)
+		}
 	}
 	if s.lasting {
 		if present, err = s.resume(ctx); err != nil {
@@ -199,7 +213,9 @@ func (s *Session) offer(m *mqtt.Publish, seq uint64, qos byte) {
 		s.client.Deliver(m)
 	case seq == 0 && (len(s.retained) > 0 || s.full(len(m.Payload))):
 		s.keep(m)
-	case seq > 0 && (s.behind || seq <= s.at):
+	case seq > 0 && s.behind:
+		s.passed = true
+	case seq > 0 && seq <= s.at:
 	case s.full(len(m.Payload)):
 		s.behind, s.at = true, max(s.at, seq-1) // the rest is read when there is room
 		s.changed()
@@ -249,6 +265,9 @@ func (s *Session) freeID() uint16 {
 func (s *Session) Ack(id uint16) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.closed {
+		return
+	}
 	i := slices.IndexFunc(s.unacked, func(h handed) bool { return h.id == id })
 	if i < 0 {
 		return
@@ -273,7 +292,9 @@ func (s *Session) Ack(id uint16) {
 func (s *Session) Renew() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.changed()
+	if !s.closed {
+		s.changed()
+	}
 }
 
 // changed has the record written soon. mu is held.
@@ -288,7 +309,7 @@ func (s *Session) changed() {
 }
 
 // Close ends the session's time here: a persistent one waits for its client from now
-// on, any other is no more.
+// on, any other is no more. What could not be recorded, as the error says, is tried again.
 func (s *Session) Close(ctx context.Context) error {
 	b := s.b
 	b.mu.Lock()
@@ -296,25 +317,26 @@ func (s *Session) Close(ctx context.Context) error {
 		delete(b.sessions, s.key)
 	}
 	s.mu.Lock()
-	for _, filter := range slices.Collect(maps.Keys(s.filters)) {
+	for filter := range s.filters {
 		b.remove(s, filter)
 	}
 	already := s.closed
 	s.closed = true
+	if !already && s.lasting {
+		b.closing[s.key] = s
+		s.changed() // until it is written, no checkpoint is
+	}
 	if !s.behind {
 		s.at = max(s.at, b.done.Load())
 	}
 	s.mu.Unlock()
 	b.mu.Unlock()
-	if already {
+	switch {
+	case already:
+		return nil
+	case !s.lasting:
+		s.finish()
 		return nil
 	}
-	defer close(s.ended)
-	if !s.lasting {
-		return nil
-	}
-	b.unwritten.Lock()
-	delete(b.unwritten.sessions, s)
-	b.unwritten.Unlock()
 	return s.write(ctx)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -43,7 +44,7 @@ func (b *Broker) makeStreams(ctx context.Context) error {
 		{&b.messages, jetstream.StreamConfig{
 			Name: messagesStream, Subjects: []string{messagePrefix + ">"}, Retention: jetstream.LimitsPolicy, Storage: jetstream.FileStorage,
 			MaxBytes: b.o.MaxWaiting, Discard: jetstream.DiscardOld, MaxAge: b.o.SessionExpiry + time.Minute,
-			Duplicates: storedAtLast + storedWithin,
+			Duplicates: 2 * (storedAtLast + storedWithin),
 		}},
 		{&b.retained, jetstream.StreamConfig{
 			Name: retainedStream, Subjects: []string{retainedPrefix + ">"}, Retention: jetstream.LimitsPolicy, Storage: jetstream.FileStorage,
@@ -100,14 +101,22 @@ func ask[T any](ctx context.Context, call func(ctx context.Context) (T, error)) 
 		once, end := context.WithTimeout(ctx, answerTime)
 		answer, err = call(once)
 		end()
-		silent := errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, nats.ErrNoResponders) || errors.Is(err, jetstream.ErrNoStreamResponse)
-		if api, ok := errors.AsType[*jetstream.APIError](err); ok && api.ErrorCode == errNoLeader {
-			silent = true
-		}
-		if !silent || !periodic.Sleep(ctx, resend.Pause(failures)) {
+		if !silent(err) || !periodic.Sleep(ctx, resend.Pause(failures)) {
 			return answer, err
 		}
 	}
+}
+
+// silent reports whether an error says that nobody could answer now: there was no time, no
+// leader, or a write to the same subject is under way.
+func silent(err error) bool {
+	for _, each := range []error{context.DeadlineExceeded, nats.ErrTimeout, nats.ErrNoResponders, jetstream.ErrNoStreamResponse} {
+		if errors.Is(err, each) {
+			return true
+		}
+	}
+	api, ok := errors.AsType[*jetstream.APIError](err)
+	return ok && slices.Contains([]jetstream.ErrorCode{errNoLeader, errNotLeader, jetstream.JSErrCodeStreamWrongLastSequenceConstant}, api.ErrorCode)
 }
 
 // last reads the last message of a subject; ok is false when there is none.
@@ -146,7 +155,7 @@ func (b *Broker) each(ctx context.Context, stream string, which jetstream.Ordere
 	if err != nil || info.NumPending == 0 {
 		return err
 	}
-	found, err := c.Messages()
+	found, err := c.Messages(jetstream.PullMaxMessagesWithBytesLimit(readAhead, readAheadBytes))
 	if err != nil {
 		return err
 	}

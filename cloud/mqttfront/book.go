@@ -201,17 +201,20 @@ func (b *book) older(than time.Time) (keys []string) {
 	return keys
 }
 
-// learn takes in what is kept of a session. What is known of a session of this server is
+// learn takes in what is kept of a session. What is known of one whose client is here is
 // newer.
-func (b *book) learn(key string, k *broker.Kept) {
+func (b *book) learn(key string, k *broker.Kept, here bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	e := b.sessions[key]
-	if e != nil {
+	if e != nil && here {
 		if k.Seen.After(e.seen) {
 			e.seen = k.Seen
 		}
 		return
+	}
+	if e != nil {
+		b.count(e, -1, -len(e.filters))
 	}
 	e = &entry{certificate: k.Holder, partition: broker.Space(key), lasting: true, seen: k.Seen, filters: map[uint64]struct{}{}}
 	for _, filter := range k.Filters {

@@ -96,7 +96,7 @@ func (d *device) Connect(ctx context.Context, s *mqtt.Session, c *mqtt.Connect) 
 	}
 	d.booked = true
 	if d.credential.of.key != "" {
-		d.mail = newMailbox(func() { f.counters.dropped.Add(1) })
+		d.mail = newMailbox(d.dropped)
 	}
 	session, present, err := f.o.Broker.Open(ctx, broker.Opening{Partition: d.partition, ClientID: c.ClientID, Holder: v.holder(), Lasting: d.lasting}, d)
 	if err != nil {
@@ -190,14 +190,14 @@ func (d *device) finish(cause error) {
 	for _, thing := range d.things {
 		f.o.Presence.Gone(d.partition, thing)
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(f.ctx), partingTime)
-	defer cancel()
 	if cause != nil && d.will != nil && d.mayPublish(d.will.Topic, d.will.Retain) == nil {
-		d.publishWill(ctx)
+		d.publishWill()
 	}
 	if d.lasting {
 		f.book.touch(d.key, f.o.Now())
 	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(f.ctx), partingTime)
+	defer cancel()
 	if err := d.session.Close(ctx); err != nil {
 		f.o.Logger.Debug("MQTT: cannot record when a client left", "client", d.key, "error", err)
 	}
@@ -206,7 +206,9 @@ func (d *device) finish(cause error) {
 	}
 }
 
-func (d *device) publishWill(ctx context.Context) {
+func (d *device) publishWill() {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(d.front.ctx), partingTime)
+	defer cancel()
 	f, w := d.front, *d.will
 	if f.o.Room(w.Retain) != nil {
 		w.QoS, w.Retain = 0, false
@@ -340,6 +342,14 @@ func (d *device) Deliver(m *mqtt.Publish) (awaited bool) {
 		return m.QoS > 0
 	}
 	return d.hand(m)
+}
+
+// dropped deals with a message for which the mailbox has no room.
+func (d *device) dropped(m *mqtt.Publish) {
+	d.front.counters.dropped.Add(1)
+	if m.QoS > 0 {
+		d.end(mqtt.ErrOverflow)
+	}
 }
 
 // handLater hands out a message of the mailbox.

@@ -19,12 +19,12 @@ type expiry struct{ front *Front }
 // learn takes in what is kept of a session: nil for one that is no more.
 func (e *expiry) learn(key string, k *broker.Kept) {
 	f := e.front
-	if k != nil {
-		f.book.learn(key, k)
-		return
-	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if k != nil {
+		f.book.learn(key, k, f.sessions[key] != nil)
+		return
+	}
 	if _, lasts := f.book.lasts(key); lasts && f.sessions[key] == nil {
 		f.book.close(key)
 	}

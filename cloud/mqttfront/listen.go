@@ -33,7 +33,7 @@ func (f *Front) Listen(ctx context.Context, p fescue.Partition, filter string, r
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(f.ctx, func() { cancel(ErrClosed) })()
-	l := &listener{mail: newMailbox(func() { cancel(ErrSlow) }), end: cancel}
+	l := &listener{mail: newMailbox(func(*mqtt.Publish) { cancel(ErrSlow) }), end: cancel}
 	defer context.AfterFunc(ctx, l.mail.close)()
 	// Nobody knows the name of this session, and so none takes it over.
 	s, _, err := f.o.Broker.Open(ctx, broker.Opening{Partition: p, ClientID: "listener-" + uuid.NewString()}, l)

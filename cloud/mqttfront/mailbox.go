@@ -6,15 +6,14 @@ import (
 	"github.com/fescue-edge/fescue/mqtt"
 )
 
-// mailboxSize is how many messages may wait in a mailbox before those with QoS 0 are
-// dropped.
+// mailboxSize is how many messages may wait in a mailbox.
 const mailboxSize = 4096
 
 // mailbox takes messages from the broker, which does not wait, for somebody who may.
-// Messages with QoS 0 are dropped when they come faster than they are taken. Those with
-// QoS 1 are not: a session has so many at most.
+// Those that come when it is full are dropped: a session has fewer with QoS 1, but for a
+// client that acknowledges what it was not sent yet.
 type mailbox struct {
-	dropped func() // called for each that is
+	dropped func(m *mqtt.Publish) // called for each that is
 
 	mu     sync.Mutex
 	filled sync.Cond
@@ -22,7 +21,7 @@ type mailbox struct {
 	closed bool
 }
 
-func newMailbox(dropped func()) *mailbox {
+func newMailbox(dropped func(m *mqtt.Publish)) *mailbox {
 	b := &mailbox{dropped: dropped}
 	b.filled.L = &b.mu
 	return b
@@ -33,8 +32,8 @@ func (b *mailbox) put(m *mqtt.Publish) {
 	defer b.mu.Unlock()
 	switch {
 	case b.closed:
-	case m.QoS == 0 && len(b.queue) >= mailboxSize:
-		b.dropped()
+	case len(b.queue) >= mailboxSize:
+		b.dropped(m)
 	default:
 		b.queue = append(b.queue, m)
 		b.filled.Signal()
