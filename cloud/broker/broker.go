@@ -81,10 +81,8 @@ type Broker struct {
 	server *server.Server
 	conn   *nats.Conn
 	// others is what servers that share a nats-server say to each other; nil without them.
-	others *nats.Conn
-	// api is for all calls but those that are acknowledged later: messages go out over
-	// send, records of sessions over note.
-	api, send, note            jetstream.JetStream
+	others                     *nats.Conn
+	api                        jetstream.JetStream
 	messages, retained, filing jetstream.Stream
 	sizes                      sizes
 	// run names this start of this server to the others.
@@ -98,6 +96,8 @@ type Broker struct {
 
 	// done is the last message of the stream that was handed to whom it is for.
 	done atomic.Uint64
+	// shortSince is since when the stream ends before that; of follow.
+	shortSince time.Time
 	// reading bounds the sessions that read the stream for themselves.
 	reading *semaphore.Weighted
 
@@ -163,11 +163,10 @@ func (b *Broker) start() error {
 	if err := connect(); err != nil {
 		return err
 	}
-	for _, api := range []*jetstream.JetStream{&b.api, &b.send, &b.note} {
-		var err error
-		if *api, err = jetstream.New(b.conn, jetstream.WithPublishAsyncMaxPending(2*maxUnstored), jetstream.WithPublishAsyncTimeout(storedWithin)); err != nil {
-			return fmt.Errorf("speak to the message broker: %w", err)
-		}
+	// A message that is retained, too, is two, and as many records are written at a time.
+	var err error
+	if b.api, err = jetstream.New(b.conn, jetstream.WithPublishAsyncMaxPending(4*maxUnstored), jetstream.WithPublishAsyncTimeout(storedWithin)); err != nil {
+		return fmt.Errorf("speak to the message broker: %w", err)
 	}
 	ctx, cancel := context.WithTimeout(b.ctx, formerTime)
 	defer cancel()

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -196,6 +197,25 @@ func TestRemoteAlone(t *testing.T) {
 	c.subscribe(t, "q", 1)
 	publish(t, b, "q", "x", 1, false)
 	c.expect(t, "x")
+	c.ack(0)
+
+	// Without it QoS 0 goes on at this server, and everything when it is back.
+	list[0].Kill()
+	testkit.Until(t, "the connection is seen to be lost", func() bool { return !b.Connected() })
+	publish(t, b, "q", "now", 0, false)
+	c.expect(t, "x", "now")
+	if err := list[0].Start(); err != nil {
+		t.Fatal(err)
+	}
+	testkit.Until(t, "the connection is back", b.Connected)
+	publish(t, b, "q", "and on", 1, false)
+	c.expect(t, "x", "now", "and on")
+	if len(c.fault) > 0 {
+		t.Errorf("the session ended: %v", <-c.fault)
+	}
+	if _, err := Start(Options{Remote: &Remote{URL: "nats://user:secret@127.0.0.1:1"}, Logger: slog.New(slog.DiscardHandler)}); err == nil || strings.Contains(err.Error(), "secret") || !strings.Contains(err.Error(), "127.0.0.1:1") {
+		t.Errorf("where nobody listens: %v", err)
+	}
 }
 
 func TestRemoteSettings(t *testing.T) {

@@ -15,16 +15,6 @@ import (
 	"github.com/fescue-edge/fescue/topic"
 )
 
-const (
-	// readAhead is how many messages of the stream are fetched at a time, pullTime for how
-	// long they are waited for: a node that is silent for two fifths of it is asked no more.
-	readAhead = 2000
-	pullTime  = 10 * time.Second
-	// readAheadBytes is how many bytes that may be: nats-server ends a connection to which
-	// it has 64 MB to send.
-	readAheadBytes = 8 << 20
-)
-
 // holders are the sessions of this server that have a filter.
 type holders struct{ list []holder }
 
@@ -145,9 +135,6 @@ func (b *Broker) follow(ctx context.Context) error {
 	return nil
 }
 
-// errGap means that a consumer has passed messages over.
-var errGap = errors.New("messages are missing between two")
-
 // readStream reads on from where it was done until something fails.
 func (b *Broker) readStream() error {
 	if err := b.rewind(); err != nil {
@@ -155,52 +142,32 @@ func (b *Broker) readStream() error {
 	}
 	return b.consume(b.ctx, messagesStream, jetstream.ConsumerConfig{
 		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: b.done.Load() + 1,
-	}, b.handStored)
+	}, false, b.handStored)
 }
 
-// consume gives fn each message that a consumer finds, with its place in the stream, until
-// something fails. The library's ordered consumer does the same, but was seen to stay silent
-// for good after the node had died that kept it.
-func (b *Broker) consume(ctx context.Context, stream string, which jetstream.ConsumerConfig, fn func(m jetstream.Msg, seq uint64)) error {
-	which.AckPolicy, which.MemoryStorage, which.Replicas, which.InactiveThreshold = jetstream.AckNonePolicy, true, 1, time.Minute
-	making, cancel := context.WithTimeout(ctx, answerTime)
-	defer cancel()
-	c, err := b.api.CreateConsumer(making, stream, which)
-	if err != nil {
-		return err
-	}
-	found, err := c.Messages(jetstream.PullMaxMessagesWithBytesLimit(readAhead, readAheadBytes), jetstream.PullExpiry(pullTime), jetstream.PullHeartbeat(pullTime/5),
-		jetstream.WithMessagesErrOnMissingHeartbeat(true))
-	if err != nil {
-		return err
-	}
-	defer found.Stop()
-	// It has to end with the broker as well.
-	ctx, end := context.WithCancel(ctx)
-	defer end()
-	defer context.AfterFunc(b.ctx, end)()
-	for next := uint64(1); ; next++ {
-		m, err := found.Next(jetstream.NextContext(ctx))
-		if err != nil {
-			return err
-		}
-		meta, err := m.Metadata()
-		if err != nil {
-			return err
-		}
-		if meta.Sequence.Consumer != next {
-			return errGap
-		}
-		fn(m, meta.Sequence.Stream)
-	}
-}
+// rewindAfter is for how long the stream has to be shorter than what was read of it until
+// that is believed: a node that has just come to lead may not know yet all that it has.
+const rewindAfter = 30 * time.Second
+
+// errShort means that the stream ends before what was read of it.
+var errShort = errors.New("the stream ends before what was read of it")
 
 // rewind ends all sessions when the stream has gone back, as after the loss of power of all
 // nodes: what comes next has numbers that they had.
 func (b *Broker) rewind() error {
 	end, err := b.lastMessage(b.ctx)
-	if err != nil || end >= b.done.Load() {
+	if err != nil {
 		return err
+	}
+	if end >= b.done.Load() {
+		b.shortSince = time.Time{}
+		return nil
+	}
+	if b.shortSince.IsZero() {
+		b.shortSince = time.Now()
+	}
+	if time.Since(b.shortSince) < rewindAfter {
+		return errShort
 	}
 	b.o.Logger.Error("message broker: messages that were acknowledged are gone, sessions begin where the rest ends", "had", b.done.Load(), "has", end)
 	b.mu.Lock()
@@ -212,14 +179,15 @@ func (b *Broker) rewind() error {
 }
 
 // handStored gives a message of the stream to the sessions of this server.
-func (b *Broker) handStored(m jetstream.Msg, seq uint64) {
+func (b *Broker) handStored(m jetstream.Msg, meta *jetstream.MsgMetadata) error {
+	seq := meta.Sequence.Stream
 	in, name, ok := original(strings.TrimPrefix(m.Subject(), messagePrefix))
 	var zero, one *mqtt.Publish
 	b.mu.RLock()
 	defer b.mu.RUnlock()
 	defer b.done.Store(seq)
 	if !ok {
-		return
+		return nil
 	}
 	b.match(in, name, func(s *Session, qos byte) {
 		if qos > 0 {
@@ -234,4 +202,5 @@ func (b *Broker) handStored(m jetstream.Msg, seq uint64) {
 		}
 		s.offer(zero, seq, 0)
 	})
+	return nil
 }

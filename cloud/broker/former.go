@@ -69,7 +69,7 @@ func (b *Broker) copyFormer(ctx context.Context) error {
 		}
 	}
 	seen := map[string]formerSeen{}
-	if err := b.eachFormer(ctx, formerRetained, func(m jetstream.Msg) error {
+	if err := b.eachFormer(ctx, formerRetained, func(m jetstream.Msg, _ *jetstream.MsgMetadata) error {
 		if key, ok := strings.CutPrefix(m.Subject(), formerSeenPrefix); ok {
 			var s formerSeen
 			if json.Unmarshal(m.Data(), &s) == nil {
@@ -91,7 +91,7 @@ func (b *Broker) copyFormer(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	if err := b.eachFormer(ctx, formerMessages, func(m jetstream.Msg) error {
+	if err := b.eachFormer(ctx, formerMessages, func(m jetstream.Msg, _ *jetstream.MsgMetadata) error {
 		subject, ok := fromFormer(strings.TrimPrefix(m.Subject(), formerMessagePrefix))
 		if !ok {
 			return nil
@@ -101,7 +101,7 @@ func (b *Broker) copyFormer(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	return b.eachFormer(ctx, formerSessions, func(m jetstream.Msg) error {
+	return b.eachFormer(ctx, formerSessions, func(m jetstream.Msg, _ *jetstream.MsgMetadata) error {
 		var s formerSession
 		if json.Unmarshal(m.Data(), &s) != nil || s.Clean || strings.HasPrefix(s.ID, "~") {
 			return nil
@@ -126,8 +126,8 @@ func (b *Broker) copyFormer(ctx context.Context) error {
 }
 
 // eachFormer calls fn with each message of a stream, if that is there.
-func (b *Broker) eachFormer(ctx context.Context, stream string, fn func(m jetstream.Msg) error) error {
-	err := b.each(ctx, stream, jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverAllPolicy}, fn)
+func (b *Broker) eachFormer(ctx context.Context, stream string, fn func(m jetstream.Msg, meta *jetstream.MsgMetadata) error) error {
+	err := b.consume(ctx, stream, jetstream.ConsumerConfig{DeliverPolicy: jetstream.DeliverAllPolicy}, true, fn)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return nil
 	}

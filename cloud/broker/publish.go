@@ -95,7 +95,7 @@ func (b *Broker) Publish(ctx context.Context, p fescue.Partition, m *mqtt.Publis
 		var err error
 		// With its id a message that is sent again is stored once.
 		id := b.run + "-" + strconv.FormatUint(b.sentIDs.Add(1), 36)
-		if s.futures[i], err = b.send.PublishMsgAsync(message, jetstream.WithMsgID(id)); err != nil {
+		if s.futures[i], err = b.api.PublishMsgAsync(message, jetstream.WithMsgID(id)); err != nil {
 			if b.conn.IsClosed() {
 				<-b.permits
 				return fmt.Errorf("%w: %w", ErrLost, err)
@@ -178,7 +178,7 @@ func (b *Broker) eachRetained(ctx context.Context, in space, filter string, fn f
 	}
 	subject := retainedPrefix + in.subject(filter)
 	if topic.ValidName(filter) != nil {
-		return b.eachLast(ctx, retainedStream, subject, func(m jetstream.Msg) error {
+		return b.eachLast(ctx, retainedStream, subject, func(m jetstream.Msg, _ *jetstream.MsgMetadata) error {
 			found(m.Subject(), m.Headers(), m.Data())
 			return nil
 		})

@@ -311,13 +311,14 @@ func (b *Broker) Watch(ctx context.Context, fn func(key string, k *Kept)) error 
 		for failures := 1; ctx.Err() == nil && b.ctx.Err() == nil; failures++ {
 			err := b.consume(ctx, sessionsStream, jetstream.ConsumerConfig{
 				FilterSubject: sessionPrefix + ">", DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy,
-			}, func(m jetstream.Msg, _ uint64) {
+			}, false, func(m jetstream.Msg, _ *jetstream.MsgMetadata) error {
 				failures = 1
 				var k *Kept
 				if r := parseRecord(m.Data()); r != nil {
 					k = &Kept{Holder: r.Holder, Seen: time.UnixMilli(r.Seen), Filters: slices.Collect(maps.Keys(r.Filters))}
 				}
 				fn(strings.TrimPrefix(m.Subject(), sessionPrefix), k)
+				return nil
 			})
 			b.o.Logger.Debug("message broker: reading the records anew", "error", err)
 			periodic.Sleep(b.ctx, rereads.Pause(failures))
@@ -342,12 +343,8 @@ func (b *Broker) holdBack(ctx context.Context) error {
 		revision uint64
 	}
 	var ahead []written
-	if err := b.eachLast(ctx, sessionsStream, "fescue.>", func(m jetstream.Msg) error {
+	if err := b.eachLast(ctx, sessionsStream, "fescue.>", func(m jetstream.Msg, meta *jetstream.MsgMetadata) error {
 		if _, is := heldBack(m.Subject(), m.Data(), end); is {
-			meta, err := m.Metadata()
-			if err != nil {
-				return err
-			}
 			ahead = append(ahead, written{m.Subject(), m.Data(), meta.Sequence.Stream})
 		}
 		return nil
@@ -453,7 +450,7 @@ func (b *Broker) writeChanged() error {
 			var m *nats.Msg
 			var err error
 			if m, lasts[i], err = s.message(b.done.Load()); err == nil {
-				futures[i], err = b.note.PublishMsgAsync(m, jetstream.WithExpectLastSequencePerSubject(s.revision))
+				futures[i], err = b.api.PublishMsgAsync(m, jetstream.WithExpectLastSequencePerSubject(s.revision))
 			}
 			if err != nil {
 				failed = b.unwrittenStill(s, err)

@@ -107,6 +107,17 @@ func (r *Remote) options() ([]nats.Option, error) {
 	return list, nil
 }
 
+// redacted is where the nodes are, without passwords.
+func (r *Remote) redacted() string {
+	var list []string
+	for _, address := range strings.Split(r.URL, ",") {
+		if u, err := url.Parse(strings.TrimSpace(address)); err == nil {
+			list = append(list, u.Host)
+		}
+	}
+	return strings.Join(list, ", ")
+}
+
 // near reports whether all nodes are on this machine.
 func (r *Remote) near() bool {
 	return !slices.ContainsFunc(strings.Split(r.URL, ","), func(address string) bool {
@@ -136,14 +147,14 @@ func (b *Broker) join() (err error) {
 		}
 	}))
 	if b.conn, err = nats.Connect(r.URL, options...); err != nil {
-		return fmt.Errorf("connect to the message broker's nats-server (--broker): %w", err)
+		return fmt.Errorf("connect to the message broker's nats-server (--broker) at %s: %w; see that it runs, that this machine reaches it, and that it has the account", r.redacted(), err)
 	}
 	if v := b.conn.ConnectedServerVersion(); !since(v, oldestRemote) {
 		return fmt.Errorf("the message broker's nats-server is of version %s: it has to be %s or later", v, oldestRemote)
 	}
 	// What was said while there was no connection is not said later.
 	if b.others, err = nats.Connect(r.URL, append(options, nats.NoEcho(), nats.ReconnectBufSize(-1))...); err != nil {
-		return fmt.Errorf("connect to the message broker's nats-server (--broker): %w", err)
+		return fmt.Errorf("connect to the message broker's nats-server (--broker) at %s: %w; see that it runs, that this machine reaches it, and that it has the account", r.redacted(), err)
 	}
 	return nil
 }

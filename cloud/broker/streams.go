@@ -140,35 +140,57 @@ func (b *Broker) put(ctx context.Context, m *nats.Msg, revision uint64) (*jetstr
 
 // eachLast calls fn with the last message of each subject that a filter finds, until it
 // fails or all that are there have been seen.
-func (b *Broker) eachLast(ctx context.Context, stream, filter string, fn func(m jetstream.Msg) error) error {
-	return b.each(ctx, stream, jetstream.OrderedConsumerConfig{FilterSubjects: []string{filter}, DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy}, fn)
+func (b *Broker) eachLast(ctx context.Context, stream, filter string, fn func(m jetstream.Msg, meta *jetstream.MsgMetadata) error) error {
+	return b.consume(ctx, stream, jetstream.ConsumerConfig{FilterSubject: filter, DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy}, true, fn)
 }
 
-// each calls fn with each message that a consumer finds, until it fails or all that are
-// there have been seen.
-func (b *Broker) each(ctx context.Context, stream string, which jetstream.OrderedConsumerConfig, fn func(m jetstream.Msg) error) error {
-	c, err := b.api.OrderedConsumer(ctx, stream, which)
-	if err != nil {
+const (
+	// readAhead is how many messages are fetched at a time, readAheadBytes how many bytes
+	// that may be: nats-server ends a connection to which it has 64 MB to send.
+	readAhead      = 2000
+	readAheadBytes = 8 << 20
+	// pullTime is for how long messages are waited for: a node that is silent for two
+	// fifths of it is asked no more.
+	pullTime = 10 * time.Second
+)
+
+// errGap means that a consumer has passed messages over.
+var errGap = errors.New("messages are missing between two")
+
+// consume calls fn with each message that a consumer finds, until it or something else fails
+// or, with untilEnd, all that are there have been seen. The library's ordered consumer does
+// the same, but was seen to stay silent for good after the node had died that kept it.
+func (b *Broker) consume(ctx context.Context, stream string, which jetstream.ConsumerConfig, untilEnd bool, fn func(m jetstream.Msg, meta *jetstream.MsgMetadata) error) error {
+	which.AckPolicy, which.MemoryStorage, which.Replicas, which.InactiveThreshold = jetstream.AckNonePolicy, true, 1, time.Minute
+	making, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
+	c, err := b.api.CreateConsumer(making, stream, which)
+	if err != nil || untilEnd && c.CachedInfo().NumPending == 0 {
 		return err
 	}
-	info, err := c.Info(ctx)
-	if err != nil || info.NumPending == 0 {
-		return err
-	}
-	found, err := c.Messages(jetstream.PullMaxMessagesWithBytesLimit(readAhead, readAheadBytes))
+	found, err := c.Messages(jetstream.PullMaxMessagesWithBytesLimit(readAhead, readAheadBytes), jetstream.PullExpiry(pullTime), jetstream.PullHeartbeat(pullTime/5),
+		jetstream.WithMessagesErrOnMissingHeartbeat(true))
 	if err != nil {
 		return err
 	}
 	defer found.Stop()
-	for {
+	// It has to end with the broker as well.
+	ctx, end := context.WithCancel(ctx)
+	defer end()
+	defer context.AfterFunc(b.ctx, end)()
+	for next := uint64(1); ; next++ {
 		m, err := found.Next(jetstream.NextContext(ctx))
 		if err != nil {
 			return err
 		}
-		if err := fn(m); err != nil {
+		meta, err := m.Metadata()
+		if err != nil {
 			return err
 		}
-		if meta, err := m.Metadata(); err != nil || meta.NumPending == 0 {
+		if meta.Sequence.Consumer != next {
+			return errGap
+		}
+		if err := fn(m, meta); err != nil || untilEnd && meta.NumPending == 0 {
 			return err
 		}
 	}
