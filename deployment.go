@@ -319,6 +319,9 @@ type Offering struct {
 	Envelope []byte
 	// Artifacts are the hashes that the core may fetch for it.
 	Artifacts []string
+	// Document is the group document that the manifest names, where it is kept with the
+	// manifest; empty where it is an artifact like the others.
+	Document []byte
 	// Devices are the client devices of the group; a reset has none.
 	Devices []ClientDevice
 	// Warnings are what was found in Building that fails nothing.

@@ -1,6 +1,7 @@
 package fescue
 
 import (
+	"context"
 	"errors"
 	"fmt"
 )
@@ -27,11 +28,33 @@ var (
 	// ErrBusy means that the server came to no connection to its database in time, or to
 	// no lock in it. Nothing was done; the same may be asked again.
 	ErrBusy = errors.New("the server's database is busy")
+	// ErrLocked is an ErrBusy that is of one record alone: another transaction has it.
+	ErrLocked = fmt.Errorf("%w: another transaction has what was to be changed", ErrBusy)
+	// ErrAway means that the server's database could not be reached, or the connection to
+	// it broke before anything was done for good. The same may be asked again.
+	ErrAway = errors.New("the server's database cannot be reached")
+	// ErrUncertain means that the server's database was told to keep what was done, and has not
+	// answered: it may have been done.
+	ErrUncertain = errors.New("the server's database has not answered whether it was done")
 	// ErrQuota means that the partition holds as many as it may.
 	ErrQuota = errors.New("quota is used up")
+	// ErrCrowded means that of the partition's MQTT messages as many are kept as may be, and that
+	// the oldest do not give way as fast as new ones are published. The same may be asked again.
+	ErrCrowded = errors.New("the account publishes more than can give way")
 	// ErrPage: the record behind which a page begins is not in the list.
 	ErrPage = errors.New("the page begins behind a record that is not there")
 )
+
+// Passing reports whether an error may be over by itself, and says nothing of what was asked:
+// the database is away, busy or full, or time ran out.
+func Passing(err error) bool {
+	for _, target := range []error{ErrBusy, ErrAway, ErrUncertain, ErrDiskFull, context.Canceled, context.DeadlineExceeded} {
+		if errors.Is(err, target) {
+			return true
+		}
+	}
+	return false
+}
 
 // Refusal is an error whose text is fit for the caller, most often in the words
 // of the original.
@@ -64,4 +87,14 @@ type Token struct {
 	Value string
 	// RequestHash is the SHA-256 of everything else in the request.
 	RequestHash string
+}
+
+// AttemptPrefix begins the Value of an AttemptToken.
+const AttemptPrefix = "attempt "
+
+// AttemptToken is the token of a call that brings none: hash is the SHA-256, in hexadecimal
+// digits, of what all attempts of the call have in common, and other calls do not. It is
+// longer than what a caller may send, and kept for a short time.
+func AttemptToken(operation, hash string) Token {
+	return Token{Operation: operation, Value: AttemptPrefix + hash}
 }

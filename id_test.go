@@ -20,6 +20,18 @@ func TestNewID(t *testing.T) {
 	}
 }
 
+func TestNewTimedID(t *testing.T) {
+	t.Parallel()
+	before := ""
+	for range 1000 {
+		id := fescue.NewTimedID()
+		if !fescue.ValidID(id) || id[14] != '7' || id <= before {
+			t.Fatalf("id %q after %q", id, before)
+		}
+		before = id
+	}
+}
+
 func TestValid(t *testing.T) {
 	t.Parallel()
 	const id = "5f0c2a7e-1d34-4c55-9a0b-7e21c0a1b001"

@@ -85,6 +85,28 @@ func Sign(m Manifest, key ed25519.PrivateKey, read ...int) ([]byte, error) {
 	return json.Marshal(envelope)
 }
 
+// Current reports whether signing an envelope of Sign's again, with the key of an id and for a
+// reader of the formats read, would change nothing: it has all formats that this version writes,
+// the reader reads them all, and that key signed each. It verifies nothing.
+func Current(envelope []byte, keyID string, read ...int) bool {
+	for _, f := range formats {
+		if !slices.Contains(read, f.number) {
+			return false
+		}
+	}
+	env, err := parseEnvelope(envelope)
+	if err != nil {
+		return false
+	}
+	by := func(e Envelope) bool { return len(e.Signatures) == 1 && e.Signatures[0].KeyID == keyID }
+	newest := env
+	if env.Newer != nil {
+		newest = *env.Newer
+	}
+	f, err := formatOf(newest.Payload)
+	return err == nil && f.number == formats[len(formats)-1].number && by(env) && by(newest)
+}
+
 // Open verifies an envelope against the trusted keys, by key id, and returns
 // the manifest. Nothing of the payload is read before a signature has verified.
 func Open(envelope []byte, trusted map[string]ed25519.PublicKey) (Manifest, error) {

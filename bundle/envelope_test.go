@@ -210,6 +210,59 @@ func sealed(key ed25519.PrivateKey, payload []byte) []bundle.Signature {
 	return []bundle.Signature{{KeyID: bundle.KeyID(key.Public().(ed25519.PublicKey)), Sig: ed25519.Sign(key, []byte(pae))}}
 }
 
+func TestCurrent(t *testing.T) {
+	t.Parallel()
+	key, other := signer(1), signer(2)
+	model := manifest()
+	model.Artifacts = append(model.Artifacts, bundle.ModelArtifact("model", strings.Repeat("e", 64), 99, bundle.TarGz))
+	sign := func(m bundle.Manifest, key ed25519.PrivateKey, formats ...int) []byte {
+		t.Helper()
+		envelope, err := bundle.Sign(m, key, formats...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return envelope
+	}
+	mixed := unwrap(t, sign(manifest(), key, 1, 2))
+	mixed.Newer = unwrap(t, sign(manifest(), other, 1, 2)).Newer
+	id := bundle.KeyID(key.Public().(ed25519.PublicKey))
+	for _, test := range []struct {
+		name     string
+		envelope []byte
+		read     []int
+		want     bool
+	}{
+		{"read in all formats", sign(manifest(), key, 1, 2), []int{1, 2}, true},
+		{"and in later ones", sign(manifest(), key, 1, 2), []int{1, 2, 3}, true},
+		{"what the oldest format cannot say", sign(model, key, 1, 2), []int{1, 2}, true},
+		{"read in the oldest format", sign(manifest(), key, 1, 2), nil, false},
+		{"read in one", sign(manifest(), key, 1, 2), []int{2}, false},
+		{"written in the oldest format", sign(manifest(), key, 1), []int{1, 2}, false},
+		{"signed with another key", sign(manifest(), other, 1, 2), []int{1, 2}, false},
+		{"its newer format signed with another key", wrap(t, mixed), []int{1, 2}, false},
+		{"nothing", nil, []int{1, 2}, false},
+		{"no JSON", []byte("{"), []int{1, 2}, false},
+		{"no payload", []byte("{}"), []int{1, 2}, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			if got := bundle.Current(test.envelope, id, test.read...); got != test.want {
+				t.Errorf("%t, want %t", got, test.want)
+			}
+			if !test.want {
+				return
+			}
+			m, err := bundle.Open(test.envelope, trust(key))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if again := sign(m, key, test.read...); string(again) != string(test.envelope) {
+				t.Errorf("signed again it is %s, was %s", again, test.envelope)
+			}
+		})
+	}
+}
+
 func TestOpenRefuses(t *testing.T) {
 	t.Parallel()
 	key := signer(1)

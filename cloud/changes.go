@@ -10,21 +10,39 @@ import (
 // follow has everything that waits, or keeps rights of who is connected, be told of what
 // others changed in the database.
 func (s *Server) follow() {
-	warn := func(err error) {
-		if err != nil {
-			s.o.Logger.Warn("rights of who is connected not read again; the next refresh does", "error", err)
-		}
-	}
 	s.changes.Follow(changes.Certificate, func(ctx context.Context, list []changes.Change) {
+		ids := make([]string, len(list))
+		for i, c := range list {
+			ids[i] = c.Subject
+		}
+		s.certificatesChanged(ids...)
 		for _, c := range list {
-			warn(s.front.Invalidate(c.Subject))
-			s.edge.CertificateChanged(c.Subject)
 			s.wakeCoresOf(ctx, c)
 		}
-	}, func(context.Context) { warn(s.front.InvalidateAll()) })
+	}, func(context.Context) { s.unread(s.front.InvalidateAll()) })
 	s.changes.Follow(changes.Key, func(_ context.Context, list []changes.Change) {
 		for _, c := range list {
-			warn(s.front.InvalidateKey(c.Subject))
+			s.unread(s.front.InvalidateKey(c.Subject))
+			s.live.KeyChanged(c.Subject)
+		}
+	}, func(context.Context) { s.live.AllKeysChanged() })
+	s.changes.Follow(changes.Deployment, func(_ context.Context, list []changes.Change) {
+		type group struct {
+			in fescue.Partition
+			id string
+		}
+		of := make(map[group]bool)
+		for _, c := range list {
+			of[group{c.Partition, c.Subject}] = true
+		}
+		for g := range of {
+			s.live.Changed(g.in, g.id)
+		}
+	}, func(context.Context) { s.live.AllChanged() })
+	s.changes.Follow(changes.Presence, func(_ context.Context, list []changes.Change) {
+		for _, c := range list {
+			s.fleet.Changed(c.Partition)
+			s.live.Changed(c.Partition, "")
 		}
 	}, func(context.Context) {})
 	s.changes.Follow(changes.Role, func(_ context.Context, list []changes.Change) {
@@ -33,7 +51,7 @@ func (s *Server) follow() {
 			in[c.Partition.Account] = true
 		}
 		for account := range in {
-			warn(s.front.InvalidateKeys(account))
+			s.unread(s.front.InvalidateKeys(account))
 		}
 	}, func(context.Context) {})
 	s.changes.Follow(changes.Policy, func(_ context.Context, list []changes.Change) {
@@ -42,7 +60,7 @@ func (s *Server) follow() {
 			in[c.Partition] = true
 		}
 		for p := range in {
-			warn(s.front.InvalidatePolicies(p))
+			s.unread(s.front.InvalidatePolicies(p))
 		}
 		s.engine.LookAll() // whether the cores that wait may go on
 	}, func(context.Context) {})
@@ -56,6 +74,21 @@ func (s *Server) follow() {
 			s.engine.SiteChanged(ctx, c.Partition, c.Subject)
 		}
 	}, func(context.Context) {})
+}
+
+// certificatesChanged has what certificates may do be read again, and then looked at.
+func (s *Server) certificatesChanged(ids ...string) {
+	s.unread(s.front.Invalidate(ids...))
+	for _, id := range ids {
+		s.edge.CertificateChanged(id)
+	}
+}
+
+// unread says that what was told to have changed could not be read.
+func (s *Server) unread(err error) {
+	if err != nil {
+		s.o.Logger.Warn("rights of who is connected not read again; the next refresh does", "error", err)
+	}
 }
 
 // wakeCoresOf has the cores that have a client device with a certificate ask whether it is

@@ -19,6 +19,7 @@ import (
 	"github.com/fescue-edge/fescue/cloud/buckets"
 	"github.com/fescue-edge/fescue/cloud/bulk"
 	"github.com/fescue-edge/fescue/cloud/changes"
+	"github.com/fescue-edge/fescue/cloud/console"
 	"github.com/fescue-edge/fescue/cloud/cores"
 	"github.com/fescue-edge/fescue/cloud/deploy"
 	"github.com/fescue-edge/fescue/cloud/edge"
@@ -48,6 +49,8 @@ type Server struct {
 	events   *events.Service
 	forward  *forward.Service
 	presence *cores.Presence
+	fleet    *cores.Fleet
+	live     *console.Live // open pages of the console
 	// recentRoom is whether there was room on the disk a moment ago.
 	recentRoom roomCache
 	// documents are the policies of certificates, as far as they are in memory.
@@ -151,6 +154,9 @@ func (s *Server) openData(ctx context.Context) error {
 	}
 	s.onClose(s.db.Close)
 	if err := s.keepPlace(ctx); err != nil {
+		return err
+	}
+	if err := s.keepBrokerForm(ctx); err != nil {
 		return err
 	}
 	s.keys = accessKeys(s.db, s.master, s.o.Now)

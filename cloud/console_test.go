@@ -177,7 +177,7 @@ func TestConsoleSessions(t *testing.T) {
 	t.Run("in, and out", func(t *testing.T) {
 		b := s.browser(t)
 		b.get(firstPage+"cores?q=x").is(t, http.StatusOK, signInPath, `name="next" value="/console/us-east-1/cores?q=x"`)
-		b.post(signInPath, "key", s.key.ID, "secret", s.key.Secret, "next", firstPage+"cores?q=x").is(t, http.StatusOK, firstPage+"cores?q=x", "No core is so.")
+		b.post(signInPath, "key", s.key.ID, "secret", s.key.Secret, "next", firstPage+"cores?q=x").is(t, http.StatusOK, firstPage+"cores?q=x", "No core matches.")
 		b.get("/console/eu-west-1/").is(t, http.StatusOK, "/console/eu-west-1/", "There is nothing here yet.")
 		u, err := url.Parse(b.base + firstPage)
 		if err != nil {

@@ -7,9 +7,11 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"database/sql"
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"math/big"
@@ -48,6 +50,26 @@ func (s *server) signedIn(t *testing.T, grant identity.Grant) *browser {
 	b := s.browser(t)
 	b.signIn(s.keyWith(grant)).is(t, http.StatusOK, firstPage)
 	return b
+}
+
+// stream is what comes as server-sent events until the test ends.
+func (b *browser) stream(t *testing.T, path string) io.Reader {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, b.base+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := *b.client
+	client.Timeout = 0
+	answer, err := client.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { answer.Body.Close() })
+	if got := answer.Header.Get("Content-Type"); answer.StatusCode != http.StatusOK || !strings.HasPrefix(got, "text/event-stream") {
+		t.Fatalf("%s: %d %s", path, answer.StatusCode, got)
+	}
+	return answer.Body
 }
 
 // lacks checks that a page does not say something.
@@ -442,7 +464,7 @@ func TestConsoleKeys(t *testing.T) {
 		t.Errorf("%d records of the key", got)
 	}
 	b.get(audit+"?operation=DeleteAccessKey&hours=168").is(t, http.StatusOK, audit, "fescue:DeleteAccessKey")
-	b.get(audit+"?operation=Nothing").is(t, http.StatusOK, audit, "No call is so.")
+	b.get(audit+"?operation=Nothing").is(t, http.StatusOK, audit, "No such call was recorded in that time.")
 	b.get(audit+"?after=x").is(t, http.StatusBadRequest, audit)
 	var seen int
 	for next, pages := audit, 0; next != "" && pages < 20; pages++ {
@@ -468,25 +490,12 @@ func TestConsoleMessages(t *testing.T) {
 	type event struct{ name, data string }
 	follow := func(b *browser, filter string) <-chan event {
 		t.Helper()
-		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, b.base+at+"/stream?filter="+url.QueryEscape(filter), nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		client := *b.client
-		client.Timeout = 0
-		answer, err := client.Do(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { answer.Body.Close() })
-		if got := answer.Header.Get("Content-Type"); answer.StatusCode != http.StatusOK || !strings.HasPrefix(got, "text/event-stream") {
-			t.Fatalf("%d %s", answer.StatusCode, got)
-		}
+		from := b.stream(t, at+"/stream?filter="+url.QueryEscape(filter))
 		events := make(chan event, 1000)
 		go func() {
 			defer close(events)
 			var e event
-			for lines := bufio.NewScanner(answer.Body); lines.Scan(); {
+			for lines := bufio.NewScanner(from); lines.Scan(); {
 				if text, ok := strings.CutPrefix(lines.Text(), "event: "); ok {
 					e.name = text
 				}
@@ -565,6 +574,78 @@ func TestConsoleMessages(t *testing.T) {
 	}
 }
 
+// TestConsoleCores: cores by a tag of their group, page by page.
+func TestConsoleCores(t *testing.T) {
+	t.Parallel()
+	s, ctx := start(t, options(t.TempDir())), t.Context()
+	db, err := sql.Open("sqlite", filepath.Join(s.dir, "fescue.db")+"?_pragma=busy_timeout(10000)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	north, south := s.unbuildable(t, "North mill", "north"), s.unbuildable(t, "South mill", hostile+"'$(x)")
+	for i := range 60 {
+		group := north.Id
+		if i%20 == 0 {
+			group = south.Id
+		}
+		if _, err := db.ExecContext(ctx, `INSERT INTO core (partition, thing, epoch, group_id) VALUES ($1, $2, 0, $3)`, account+"/us-east-1", fmt.Sprintf("core-%02d", i), *group); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b := s.signedIn(t, identity.Grant{Access: "reader"})
+	at := firstPage + "cores?tag=site%3Dnorth"
+	page := b.get(at)
+	page.is(t, http.StatusOK, at, "core-01", "core-52", `value="site=north"`, "fescue cores --endpoint ", " --tag 'site=north'")
+	page.lacks(t, "core-20", "core-53")
+	next := regexp.MustCompile(`href="([^"]*)" rel="next"`).FindStringSubmatch(page.text)
+	if next == nil {
+		t.Fatalf("there is no next page:\n%s", page.text)
+	}
+	page = b.get(firstPage + "cores" + next[1])
+	page.is(t, http.StatusOK, firstPage+"cores?", "core-53", "core-59", `value="site=north"`, "First page", `tag=site%3Dnorth">`)
+	page.lacks(t, "core-52", "core-40")
+
+	of := func(values ...string) string { // the page with a query
+		query := url.Values{}
+		for i := 0; i < len(values); i += 2 {
+			query.Set(values[i], values[i+1])
+		}
+		return firstPage + "cores?" + query.Encode()
+	}
+	b.get(of("tag", "site=north", "q", "core-4", "state", "offline")).is(t, http.StatusOK, firstPage, "core-41", " --offline --tag 'site=north'")
+	b.get(of("tag", "site=north", "q", "core-40")).is(t, http.StatusOK, firstPage, "No core matches.")
+	b.get(of("tag", "site=west")).is(t, http.StatusOK, firstPage, "No core matches.")
+	b.get(of("tag", "site")).is(t, http.StatusBadRequest, firstPage, "Tag 'site' is not the name and the value of a tag, as site=north")
+	page = b.get(of("tag", "site="+hostile+"'$(x)"))
+	page.is(t, http.StatusOK, firstPage, "core-20", `--tag 'site=`+hostile+`'\''$(x)'`)
+	page.lacks(t, "core-21")
+	if strings.Contains(page.raw, "<img src=x") {
+		t.Errorf("markup of a tag:\n%s", page.raw)
+	}
+	// A group's tags lead to the cores that share them, where the key may see those.
+	if _, err := s.greengrass("us-east-1", s.key).TagResource(ctx, &greengrass.TagResourceInput{ResourceArn: south.Arn, Tags: map[string]string{"a=b": "c"}}); err != nil {
+		t.Fatal(err)
+	}
+	link := regexp.MustCompile(`href="([^"]*/cores\?tag=[^"]*)"`)
+	group := firstPage + "groups/" + *south.Id
+	page = b.get(group)
+	links := link.FindAllStringSubmatch(page.text, -1)
+	if len(links) != 2 {
+		t.Errorf("its tags lead to %q:\n%s", links, page.text)
+	}
+	for _, m := range links {
+		b.get(m[1]).is(t, http.StatusOK, firstPage+"cores", "core-20")
+	}
+	limited := s.signedIn(t, identity.Grant{Access: "deployer", Limit: identity.Limit{GroupTag: "site=north"}})
+	page = limited.get(firstPage + "groups/" + *north.Id)
+	page.is(t, http.StatusOK, firstPage, "site=north")
+	if link.MatchString(page.text) {
+		t.Errorf("a key that may not list cores is led there:\n%s", page.text)
+	}
+	limited.get(at).is(t, http.StatusForbidden, at)
+}
+
 func TestConsoleOverview(t *testing.T) {
 	t.Parallel()
 	s, ctx := start(t, options(t.TempDir())), t.Context()
@@ -585,7 +666,13 @@ func TestConsoleOverview(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	page := reader.get(firstPage)
+	var page shown
+	testkit.Eventually(t, "the cores are counted", func() error { // as of three seconds ago
+		if page = reader.get(firstPage); !strings.Contains(page.text, "How it went") {
+			return errors.New(page.text)
+		}
+		return nil
+	})
 	page.is(t, http.StatusOK, firstPage, "How it went", "Connected cores", "None were counted yet", "Deployments that ended", "Requests a second", "How long they took")
 	page.lacks(t, "<svg")
 	at := now.Add(-time.Hour).Truncate(history.Bucket)
@@ -616,4 +703,111 @@ func TestConsoleOverview(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+func TestConsoleLive(t *testing.T) {
+	t.Parallel()
+	s, ctx := start(t, options(t.TempDir())), t.Context()
+	north, south := s.unbuildable(t, "North", "north"), s.unbuildable(t, "South", "south")
+	at := firstPage + "live"
+	// follow returns what comes: the names of events, until the stream breaks off.
+	follow := func(b *browser, path string) <-chan string {
+		t.Helper()
+		from := b.stream(t, path)
+		events := make(chan string, 100)
+		go func() {
+			defer close(events)
+			for lines := bufio.NewScanner(from); lines.Scan(); {
+				if text, ok := strings.CutPrefix(lines.Text(), "event: "); ok {
+					events <- text
+				}
+			}
+		}()
+		return events
+	}
+	next := func(events <-chan string) string {
+		t.Helper()
+		select {
+		case name := <-events:
+			return name
+		case <-time.After(patience):
+			t.Fatal("nothing came")
+		}
+		return ""
+	}
+	want := func(events <-chan string, name string) {
+		t.Helper()
+		if got := next(events); got != name {
+			t.Fatalf("%q, want %q", got, name)
+		}
+	}
+	// ends reads until the stream says that it has ended.
+	ends := func(events <-chan string, why string) {
+		t.Helper()
+		began := time.Now()
+		for name := next(events); name != "ended"; name = next(events) {
+			if name != "changed" {
+				t.Fatalf("%q", name)
+			}
+		}
+		t.Logf("it ended %v after %s", time.Since(began), why)
+	}
+	deploy := func(g *greengrass.CreateGroupOutput) {
+		t.Helper()
+		if _, err := s.greengrass("us-east-1", s.key).CreateDeployment(ctx, &greengrass.CreateDeploymentInput{GroupId: g.Id, GroupVersionId: g.LatestVersion, DeploymentType: types.DeploymentTypeNewDeployment}); err != nil && !strings.Contains(err.Error(), "ConcurrentDeployment") {
+			t.Fatal(err)
+		}
+	}
+	reader := s.signedIn(t, identity.Grant{Access: "reader"})
+	ofNorth, ofFleet, ofSouth := follow(reader, at+"?group="+*north.Id), follow(reader, at), follow(reader, at+"?group="+*south.Id)
+	elsewhere := follow(reader, "/console/eu-west-1/live")
+	deploy(north)
+	want(ofNorth, "changed")
+	want(ofFleet, "changed")
+	began := time.Now()
+	for range 20 { // a storm
+		deploy(north)
+	}
+	want(ofNorth, "changed")
+	if took := time.Since(began); took < 500*time.Millisecond {
+		t.Errorf("a page was told twice in %v", took)
+	}
+	if len(ofSouth) > 0 || len(elsewhere) > 0 {
+		t.Errorf("of another group %d events, of another Region %d", len(ofSouth), len(elsewhere))
+	}
+	deploy(south)
+	want(ofSouth, "changed")
+
+	limited := s.signedIn(t, identity.Grant{Access: "reader", Limit: identity.Limit{GroupTag: "site=north"}})
+	for path, status := range map[string]int{at: http.StatusForbidden, at + "?group=" + *south.Id: http.StatusForbidden, at + "?group=x": http.StatusNotFound, at + "?group=" + fescue.NewID(): http.StatusForbidden} {
+		got := limited.get(path)
+		if got.status != status {
+			t.Errorf("%s for a limited key: %d %s", path, got.status, got.text)
+		}
+	}
+	retagged := follow(limited, at+"?group="+*north.Id)
+	if nobody := s.browser(t).get(at); !strings.HasPrefix(nobody.at, signInPath) {
+		t.Errorf("a stream for nobody: %s", nobody.at)
+	}
+
+	key := s.keyWith(identity.Grant{Access: "reader"})
+	gone := s.browser(t)
+	gone.signIn(key).is(t, http.StatusOK, firstPage)
+	ofGone := follow(gone, at+"?group="+*north.Id)
+	began = time.Now()
+	s.revoke(key)
+	ends(ofGone, "its key")
+	if took := time.Since(began); took > 10*time.Second { // well before it is asked anyway
+		t.Errorf("it ended %v after its key", took)
+	}
+	if _, err := s.greengrass("us-east-1", s.key).TagResource(ctx, &greengrass.TagResourceInput{ResourceArn: north.Arn, Tags: map[string]string{"site": "south"}}); err != nil {
+		t.Fatal(err)
+	}
+	ends(retagged, "its group was another site's")
+
+	began = time.Now()
+	s.stop()
+	for range ofSouth {
+	}
+	t.Logf("the server ended within %v", time.Since(began))
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/fescue-edge/fescue/cloud"
 	"github.com/fescue-edge/fescue/cloud/store/pgtest"
@@ -126,7 +127,12 @@ func TestBusyDatabase(t *testing.T) {
 	var calls sync.WaitGroup
 	for range 12 {
 		calls.Go(func() {
+			began := time.Now()
 			status, text, header := s.sendAs("us-east-1", s.key, http.MethodGet, groups)
+			// 5 s for a connection or 10 s for the lock, once for the key and once for the groups.
+			if took := time.Since(began); took > testkit.Patience/2 {
+				t.Errorf("answered after %v", took)
+			}
 			if status != http.StatusServiceUnavailable || !strings.Contains(text, "database is busy") ||
 				header.Get("x-amzn-ErrorType") != "ServiceUnavailableException" || header.Get("Retry-After") == "" {
 				t.Errorf("%d %s %v", status, text, header)

@@ -55,6 +55,7 @@ func Examine(ctx context.Context, o Options) *doctor.Report {
 	e.artifacts(ctx)
 	e.room()
 	e.descriptors()
+	e.memory()
 	e.clock()
 	e.listeners(ctx)
 	e.signIns(ctx)
@@ -167,11 +168,11 @@ func (e *examiner) schema() {
 	const subject = "schema"
 	switch d := e.database; {
 	case len(d.Unknown) > 0:
-		e.Add(subject, doctor.Bad, fmt.Sprintf("a newer version changed the database (change %d, unknown here)", slices.Max(d.Unknown)), "run that version, or restore a backup of before its first start")
+		e.Add(subject, doctor.Poor, fmt.Sprintf("a newer version changed the database (change %d, unknown here)", slices.Max(d.Unknown)), "run that version; the one just before it may go on until all servers are upgraded, an earlier one needs a backup of before its first start")
 	case d.Last == 0:
 		e.Add(subject, doctor.Good, "the database is empty: the first start makes its tables", "")
 	case len(d.Missing) > 0:
-		e.Add(subject, doctor.Poor, fmt.Sprintf("the next start changes the database (%d changes, up to %d), and earlier versions do not open it then", len(d.Missing), slices.Max(d.Missing)), "back it up before: fescue backup")
+		e.Add(subject, doctor.Poor, fmt.Sprintf("the next start changes the database (%d changes, up to %d), and of earlier versions only the one just before this may run on it then", len(d.Missing), slices.Max(d.Missing)), "back it up before: fescue backup")
 	default:
 		e.Add(subject, doctor.Good, fmt.Sprintf("of this version (change %d)", d.Last), "")
 	}
@@ -344,7 +345,7 @@ func (e *examiner) descriptors() {
 		cores = e.database.Cores()
 	}
 	switch {
-	case cores > shares.MQTT || cores > shares.Device:
+	case cores > shares.MQTT: // over HTTPS they come by turns, since those that are on MQTT wait there
 		e.Add(subject, doctor.Bad, fmt.Sprintf("%s; there are %d cores", says, cores), remedy)
 	case 2*cores > shares.MQTT || limit < 4096:
 		e.Add(subject, doctor.Poor, fmt.Sprintf("%s; there are %d cores", says, cores), remedy)

@@ -119,6 +119,7 @@ func (s *Server) Run(stopping context.Context) error {
 	<-stopping.Done()
 	s.stopping.Store(true)
 	s.o.Logger.Info("the server stops: it is not ready any more, and ends the MQTT sessions of devices", "sessions", s.front.Stats().Connections, "within", s.o.Drain)
+	s.live.End()
 	s.front.Drain(s.o.Drain)
 	cancel()
 	last, done := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
@@ -128,6 +129,7 @@ func (s *Server) Run(stopping context.Context) error {
 			l.server.Close()
 		}
 	}
+	s.live.Wait(last)
 	running.Wait()
 	close(failures)
 	return errors.Join(<-failures, s.Close())

@@ -3,11 +3,13 @@ package cloud
 import (
 	"context"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"github.com/fescue-edge/fescue/cloud/broker"
 	"github.com/fescue-edge/fescue/cloud/events"
 	"github.com/fescue-edge/fescue/cloud/forward"
 	"github.com/fescue-edge/fescue/cloud/mqttfront"
@@ -21,12 +23,29 @@ type metrics struct {
 	seconds  *prometheus.HistogramVec
 	// ended counts deployments by type, end and code.
 	ended *prometheus.CounterVec
+
+	// kinds are the metrics of each kind of request that there was: to find them by their
+	// labels takes longer than to count.
+	kindsMu sync.RWMutex
+	kinds   map[requestKind]kindMetrics
 	// observe is told how long each request took.
 	observe func(took time.Duration)
 }
 
+// requestKind is what requests are counted by.
+type requestKind struct {
+	service, operation string
+	status             int
+}
+
+type kindMetrics struct {
+	requests prometheus.Counter
+	seconds  prometheus.Observer
+}
+
 func newMetrics() *metrics {
 	m := &metrics{
+		kinds:    make(map[requestKind]kindMetrics),
 		registry: prometheus.NewRegistry(),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "fescue_api_requests_total", Help: "Answered API requests by service, operation and HTTP status.",
@@ -45,9 +64,25 @@ func newMetrics() *metrics {
 
 // ObserveRequest implements awsapi.Observer.
 func (m *metrics) ObserveRequest(service, operation string, status int, took time.Duration) {
-	m.requests.WithLabelValues(service, operation, strconv.Itoa(status)).Inc()
-	m.seconds.WithLabelValues(service).Observe(took.Seconds())
+	of := m.of(requestKind{service, operation, status})
+	of.requests.Inc()
+	of.seconds.Observe(took.Seconds())
 	m.observe(took)
+}
+
+// of finds the metrics of a kind of requests.
+func (m *metrics) of(k requestKind) kindMetrics {
+	m.kindsMu.RLock()
+	found, ok := m.kinds[k]
+	m.kindsMu.RUnlock()
+	if ok {
+		return found
+	}
+	found = kindMetrics{m.requests.WithLabelValues(k.service, k.operation, strconv.Itoa(k.status)), m.seconds.WithLabelValues(k.service)}
+	m.kindsMu.Lock()
+	defer m.kindsMu.Unlock()
+	m.kinds[k] = found
+	return found
 }
 
 // frontCounts are the MQTT front's counts; those without _total go up and down.
@@ -69,13 +104,17 @@ var frontCounts = []struct {
 	{"fescue_mqtt_revoked_total", "Sessions ended because their certificate was.", func(s mqttfront.Stats) uint64 { return s.Revoked }},
 }
 
-// watchBroker adds how much the broker keeps.
-func (m *metrics) watchBroker(stored func() (waiting, retained int64)) {
+// watchBroker adds how much the broker keeps, and what it did not.
+func (m *metrics) watchBroker(b *broker.Broker) {
 	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "fescue_mqtt_waiting_bytes", Help: "Messages with QoS 1 that are kept for MQTT sessions.",
-	}, func() float64 { waiting, _ := stored(); return float64(waiting) }), prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+	}, func() float64 { waiting, _ := b.Stored(); return float64(waiting) }), prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "fescue_mqtt_retained_bytes", Help: "Retained messages.",
-	}, func() float64 { _, retained := stored(); return float64(retained) }))
+	}, func() float64 { _, retained := b.Stored(); return float64(retained) }), prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "fescue_mqtt_gave_way_total", Help: "Messages with QoS 1 removed because their account kept more than it may.",
+	}, func() float64 { gaveWay, _ := b.Dropped(); return float64(gaveWay) }), prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "fescue_mqtt_skipped_total", Help: "Messages not handed to a session because more waited for it than it may have.",
+	}, func() float64 { _, skipped := b.Dropped(); return float64(skipped) }))
 }
 
 // watchFront adds the MQTT front's counts.

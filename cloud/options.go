@@ -1,6 +1,7 @@
 package cloud
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -121,6 +122,10 @@ type Options struct {
 	Refusals float64
 	// SyncMessages writes every QoS 1 message to disk before it is acknowledged.
 	SyncMessages bool
+	// SessionExpiry is how long persistent MQTT sessions are kept, and messages for them,
+	// while their clients are away: from a minute to seven days, as AWS IoT Core's can be
+	// set; zero means an hour.
+	SessionExpiry time.Duration
 
 	// EventURLs are webhooks that get every change of a deployment's
 	// status; EventSecret signs what they are sent. EventRetention is how long
@@ -229,6 +234,10 @@ func (o *Options) complete() error {
 		if o.SyncMessages {
 			return errors.New("--sync-messages is for the nats-server inside this process; with --broker set sync_interval: always in the jetstream block of nats-server's own configuration")
 		}
+	}
+	o.SessionExpiry = cmp.Or(o.SessionExpiry, time.Hour)
+	if o.SessionExpiry < time.Minute || o.SessionExpiry > 7*24*time.Hour {
+		return fmt.Errorf("--mqtt-session-expiry %s is not from 1m to 168h", o.SessionExpiry)
 	}
 	if _, _, err := o.SingleSignOn.options(); err != nil {
 		return err

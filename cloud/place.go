@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/fescue-edge/fescue/cloud/broker"
 	"github.com/fescue-edge/fescue/cloud/store"
 )
 
@@ -83,4 +84,19 @@ func (s *Server) keepPlace(ctx context.Context) error {
 		return err
 	}
 	return s.db.Settings().Put(ctx, placeSetting, string(now))
+}
+
+const brokerSetting = "broker form"
+
+// keepBrokerForm refuses a message broker that other servers of the database use in a form
+// of which this version knows nothing.
+func (s *Server) keepBrokerForm(ctx context.Context) error {
+	if s.o.Broker == nil {
+		return nil
+	}
+	kept, err := s.db.Settings().Keep(ctx, brokerSetting, broker.Form)
+	if err == nil && kept != broker.Form {
+		err = fmt.Errorf("the servers of this database share --broker in the form %s, and this version has the form %s: it cannot run beside them; what to do is in the changes of the version that brought the later one", kept, broker.Form)
+	}
+	return err
 }

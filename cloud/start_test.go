@@ -42,6 +42,8 @@ func TestOptions(t *testing.T) {
 		{"a certificate that is not there", func(o *cloud.Options) { o.DeviceCertFile, o.DeviceKeyFile = "no.pem", "no.key" }, "no.pem"},
 		{"sites without a line that renew all the time", func(o *cloud.Options) { o.OfflineSites = 24*time.Hour - 1 }, "--offline-sites"},
 		{"sites without a line for less than nothing", func(o *cloud.Options) { o.OfflineSites = -1 }, "--offline-sites"},
+		{"sessions that end at once", func(o *cloud.Options) { o.SessionExpiry = time.Minute - 1 }, "--mqtt-session-expiry"},
+		{"sessions that are kept for longer than a week", func(o *cloud.Options) { o.SessionExpiry = 7*24*time.Hour + 1 }, "--mqtt-session-expiry"},
 		{"an address without a port", func(o *cloud.Options) { o.MQTTAddr = "localhost" }, "choose another address with --mqtt"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/artifacts"
 	"github.com/fescue-edge/fescue/cloud/audit"
 	"github.com/fescue-edge/fescue/cloud/awsapi"
 	ownapi "github.com/fescue-edge/fescue/cloud/awsapi/fescue"
@@ -50,8 +51,13 @@ import (
 	"github.com/fescue-edge/fescue/cloud/sites"
 	"github.com/fescue-edge/fescue/cloud/store"
 	"github.com/fescue-edge/fescue/inbound"
+	"github.com/fescue-edge/fescue/mqtt"
 	"github.com/fescue-edge/fescue/pki"
 )
+
+// mostDocument is how large a group document may be that the database keeps, where no other server
+// has it; those of most groups have a few thousand bytes.
+const mostDocument = 64 << 10
 
 // wire makes the services and puts them together: store at the bottom, services,
 // then what speaks to callers, devices and cores.
@@ -67,6 +73,7 @@ func (s *Server) wire(ctx context.Context) error {
 	}
 	things := registry.New(registry.Options{Stores: s.db.Registry(), Authority: devices, AWS: o.AWS, Now: o.Now, Logger: o.Logger})
 	s.presence = cores.NewPresence(s.db.Cores(), o.Now, o.Logger)
+	s.fleet, s.live = cores.NewFleet(s.db.Cores(), s.presence), console.NewLive()
 	s.metrics.watchCores(func(ctx context.Context) (known, online int, err error) {
 		return s.db.Cores().CountCores(ctx, o.Now())
 	})
@@ -96,8 +103,14 @@ func (s *Server) wire(ctx context.Context) error {
 		return err
 	}
 	secretService := secrets.New(s.db.Secrets(), s.master, o.Now)
+	alone, inDatabase := !o.state().shared(), mostDocument
+	if !alone { // servers of the version before look for it among the artifacts
+		inDatabase = 0
+	}
+	// A server reads documents of the database in any case: the next version may write them beside it.
+	offered := artifacts.WithDocuments(blobs, s.db.Offers())
 	s.engine = deploy.New(deploy.Options{
-		Stores: s.engineStores(), Functions: publishedFunctions{code}, Principals: things, Secrets: secretService, Artifacts: blobs, Publisher: s.front,
+		Stores: s.engineStores(), Functions: publishedFunctions{code}, Principals: things, Secrets: secretService, Artifacts: blobs, Alone: alone, MostDocument: inDatabase, Publisher: s.front,
 		Models: models.New(models.Options{Buckets: s.buckets, Blobs: blobs, SpoolDir: s.path(spoolName), Jobs: o.SageMakerModels}),
 		Signer: keys, AWS: o.AWS, RequireServiceRole: o.RequireServiceRole, Quotas: o.Quotas,
 		Presence: s.presence, Changes: s.changes, Deadlines: o.Deadlines, Now: o.Now, Logger: o.Logger,
@@ -113,12 +126,12 @@ func (s *Server) wire(ctx context.Context) error {
 	iamRoles := identity.NewRoles(s.db.IAM(), o.Now)
 	s.edge = edge.New(edge.Options{
 		Exchange:   identity.Exchange{Keys: s.keys, Roles: iamRoles, GroupRoles: s.db.GroupRoles(), Cores: s.db.Cores()},
-		Principals: s.principals(things), Deployments: s.engine, Artifacts: blobs, Presence: corePresence{s.presence, s.jobs}, Shadows: shadowService, SigningKeys: keys,
+		Principals: s.front, Deployments: s.engine, Artifacts: offered, Presence: corePresence{s.presence, s.jobs}, Shadows: shadowService, SigningKeys: keys,
 		Discovery: discovery.New(s.db.Holdings(), coreService, authorities), Cores: coreService, Logs: coreLogs,
 		Sites: sites.New(sites.Options{Cores: s.db.Cores(), Devices: s.db.Holdings(), Connectivity: coreService, Authorities: authorities, Offline: o.OfflineSites}),
 		Pace:  o.Pace, Now: o.Now, Logger: o.Logger,
 	})
-	things.OnChange(s.edge.CertificateChanged)
+	things.OnChange(func(certificateID string) { s.certificatesChanged(certificateID) })
 	s.follow()
 
 	linkKey, err := s.master.Derive("links to function code")
@@ -153,8 +166,8 @@ func (s *Server) wire(ctx context.Context) error {
 		terminals, browsers = signIns, signIns
 	}
 	ownAPI := ownapi.New(ownapi.Options{
-		Definitions: groups, Deployments: s.engine, Fleet: cores.NewFleet(s.db.Cores(), s.presence),
-		Audit: s.audit, Operator: operator{s}, Listener: s.front, Logs: coreLogs, Certificates: things, Functions: code, AccessKeys: s.keys, History: s.history, Artifacts: blobs, SigningKeys: keys, Passes: passes,
+		Definitions: groups, Deployments: s.engine, Bulk: s.bulk, Fleet: s.fleet,
+		Audit: s.audit, Operator: operator{s}, Listener: s.front, Logs: coreLogs, Certificates: things, Functions: code, AccessKeys: s.keys, History: s.history, Artifacts: offered, SigningKeys: keys, Passes: passes,
 		Terminals: s.keys, Provider: terminals, Lent: []restjson.Operation{greengrassAPI.Restore(), lambdaAPI.Restore()}, Now: o.Now, Logger: o.Logger,
 	})
 	api := awsapi.New(awsapi.Options{
@@ -179,7 +192,7 @@ func (s *Server) wire(ctx context.Context) error {
 	})
 	if !o.NoConsole {
 		if s.console, err = console.New(console.Options{
-			API: api, Keys: s.keys, Provider: browsers, Regions: o.Regions, BasePath: o.BasePath, Now: o.Now, Logger: o.Logger,
+			API: api, Keys: s.keys, Provider: browsers, Live: s.live, Regions: o.Regions, BasePath: o.BasePath, Now: o.Now, Logger: o.Logger,
 		}); err != nil {
 			return err
 		}
@@ -237,10 +250,10 @@ func (i inventory) Secret(ctx context.Context, p fescue.Partition, id string) (s
 	return i.secrets.Find(ctx, p, id)
 }
 
-// startMessages starts the broker and the front that devices speak to, and has
-// the front look again at a certificate when the registry changes it.
+// startMessages starts the broker and the front that devices speak to.
 func (s *Server) startMessages(ctx context.Context, things *registry.Service) (err error) {
-	o := broker.Options{Remote: s.o.Broker, SyncAlways: s.o.SyncMessages, MaxWaiting: s.maxWaiting(), Now: s.o.Now, Logger: s.o.Logger}
+	o := broker.Options{Remote: s.o.Broker, SyncAlways: s.o.SyncMessages, MaxWaiting: s.maxWaiting(), SessionExpiry: s.o.SessionExpiry, Now: s.o.Now, Logger: s.o.Logger}
+	mqttfront.Bound(s.o.MQTTQuotas, &o)
 	if o.Remote == nil {
 		o.Dir = s.path(messagesName)
 	}
@@ -257,18 +270,14 @@ func (s *Server) startMessages(ctx context.Context, things *registry.Service) (e
 	s.front, err = mqttfront.New(mqttfront.Options{
 		Directory: s.principals(things), Broker: s.broker, Changes: s.changes, Presence: s.presence, Logger: s.o.Logger, Now: s.o.Now,
 		Forwarder: s.forward, Keys: s.keys, Inventory: s.inventory(), Quotas: s.o.MQTTQuotas, Room: s.roomForMessage,
+		SessionExpiry: s.o.SessionExpiry,
 	})
 	if err != nil {
 		return err
 	}
 	s.onClose(func() error { s.front.Close(); return nil })
 	s.metrics.watchFront(s.front.Stats)
-	s.metrics.watchBroker(s.broker.Stored)
-	things.OnChange(func(certificateID string) {
-		if err := s.front.Invalidate(certificateID); err != nil {
-			s.o.Logger.Warn("live connections of a changed certificate not looked at; the next refresh does", "certificate", certificateID, "error", err)
-		}
-	})
+	s.metrics.watchBroker(s.broker)
 	return nil
 }
 
@@ -304,16 +313,16 @@ func (s *Server) maxWaiting() int64 {
 }
 
 // roomForMessage is the error of a server that cannot keep a message.
-func (s *Server) roomForMessage(retain bool) error {
+func (s *Server) roomForMessage(p fescue.Partition, m *mqtt.Publish) error {
 	if s.o.Broker == nil { // else the disk is another's
 		if err := s.recentRoom.room(s.room); err != nil {
 			return err
 		}
 	}
-	if !retain {
+	if !mqttfront.Retains(m) {
 		return nil
 	}
-	return s.broker.RoomToRetain()
+	return s.broker.RoomToRetain(p, m)
 }
 
 // startEvents has changes of deployments delivered to MQTT and to the webhooks.

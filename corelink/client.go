@@ -52,8 +52,11 @@ func WithDial(dial func(ctx context.Context, network, address string) (net.Conn,
 	}
 }
 
-// NewClient makes a client for "host:port" with the core's certificate in cfg.
+// NewClient makes a client for "host:port" with the core's certificate in cfg. Its later
+// connections resume the TLS session of one before where the control plane allows it.
 func NewClient(hostPort string, cfg *tls.Config, options ...Option) *Client {
+	cfg = cfg.Clone()
+	cfg.ClientSessionCache = tls.NewLRUClientSessionCache(1) // one name, one session
 	transport := &http.Transport{
 		DialContext:           (&net.Dialer{Timeout: dialTimeout}).DialContext,
 		TLSClientConfig:       cfg,

@@ -24,7 +24,8 @@ type Listener struct {
 	max    int
 	name   string
 	logger *slog.Logger
-	gate   *Gate // nil for none
+	gate   *Gate        // nil for none
+	turns  atomic.Int64 // how often one began to wait
 
 	mu     sync.Mutex
 	conns  map[*Conn]struct{}
@@ -49,7 +50,8 @@ func (l *Listener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		c := &Conn{Conn: raw, of: l, address: Origin(raw.RemoteAddr().String()), waiting: true, since: time.Now()}
+		c := &Conn{Conn: raw, of: l, address: Origin(raw.RemoteAddr().String())}
+		c.waits.Store(l.turns.Add(1))
 		loser := l.add(c)
 		if loser != nil {
 			loser.Conn.Close()
@@ -81,18 +83,26 @@ func (l *Listener) keep(c *Conn) {
 	l.of[c.address]++
 }
 
-// oldest is the connection that waits longest of the address that has most.
-func (l *Listener) oldest() (found *Conn) {
-	for c := range l.conns {
-		if !c.waiting {
-			continue
+// oldest is the connection that waits longest of the address that has most. It no longer
+// counts as one that waits: who begins to work meanwhile keeps its connection.
+func (l *Listener) oldest() *Conn {
+	for {
+		var found *Conn
+		var since int64 // that found waits
+		for c := range l.conns {
+			waits := c.waits.Load()
+			if waits == 0 {
+				continue
+			}
+			if found == nil || l.of[c.address] > l.of[found.address] ||
+				l.of[c.address] == l.of[found.address] && waits < since {
+				found, since = c, waits
+			}
 		}
-		if found == nil || l.of[c.address] > l.of[found.address] ||
-			l.of[c.address] == l.of[found.address] && c.since.Before(found.since) {
-			found = c
+		if found == nil || found.waits.CompareAndSwap(since, 0) {
+			return found
 		}
 	}
-	return found
 }
 
 func (l *Listener) warn(c *Conn) {
@@ -141,10 +151,8 @@ type Conn struct {
 	address string
 	// place is what it has of the gate; nil before it came to that.
 	place atomic.Pointer[visit]
-
-	// Under the listener's lock.
-	waiting bool
-	since   time.Time // it waits, or does not
+	// waits is zero while it does not wait for its client, and the smaller the longer it has.
+	waits atomic.Int64
 }
 
 // enter waits for a place in the gate.
@@ -186,12 +194,12 @@ func (c *Conn) Close() error {
 // wait says whether the connection waits for its client, so that it may be closed
 // for another one.
 func (c *Conn) wait(waits bool) {
-	if !waits {
-		c.leave()
+	if waits {
+		c.waits.Store(c.of.turns.Add(1))
+		return
 	}
-	c.of.mu.Lock()
-	defer c.of.mu.Unlock()
-	c.waiting, c.since = waits, time.Now()
+	c.leave()
+	c.waits.Store(0)
 }
 
 // Work keeps a connection, which may be wrapped by others, from being closed for

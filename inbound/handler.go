@@ -45,13 +45,13 @@ func (p Pace) Handler(next http.Handler, maxBody int64) http.Handler {
 		p = DefaultPace
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		a := &answer{ResponseWriter: w, connection: http.NewResponseController(w), pace: p}
+		a := &answer{ResponseWriter: w, pace: p}
 		inner := r
 		if r.Body != nil && r.Body != http.NoBody {
 			a.extend(0) // 100 Continue
 			// A copy: net/http looks at the body of its own.
 			inner = r.WithContext(r.Context())
-			a.body = &body{ReadCloser: r.Body, connection: a.connection, pace: p, credit: p.Grace}
+			a.body = &body{ReadCloser: r.Body, connection: http.NewResponseController(w), pace: p, credit: p.Grace}
 			inner.Body = a.body
 			if maxBody > 0 {
 				inner.Body = http.MaxBytesReader(a, a.body, maxBody)
@@ -93,11 +93,11 @@ func (b *body) Read(p []byte) (int, error) {
 // answer is one that must be read in time.
 type answer struct {
 	http.ResponseWriter
-	connection *http.ResponseController
-	pace       Pace
-	body       *body // nil for none
-	begun      bool
-	// until is when what is written has to be read.
+	pace  Pace
+	body  *body // nil for none
+	begun bool
+	// until is when what is written has to be read. net/http takes the deadline from the
+	// connection after each answer, so that the next one has to set its own.
 	until time.Time
 }
 
@@ -106,7 +106,7 @@ type answer struct {
 func (a *answer) extend(n int) {
 	if until := time.Now().Add(a.pace.Grace + a.pace.time(n)); until.Sub(a.until) > a.pace.Grace/30 {
 		a.until = until
-		a.connection.SetWriteDeadline(until)
+		http.NewResponseController(a.ResponseWriter).SetWriteDeadline(until)
 	}
 }
 
@@ -146,7 +146,7 @@ func (a *answer) end(r *http.Request) {
 	if !a.unread() {
 		return
 	}
-	if a.connection.Flush() != nil {
+	if a.body.connection.Flush() != nil {
 		return // the connection is gone, or another's
 	}
 	if c, ok := r.Context().Value(connKey{}).(net.Conn); ok {
@@ -158,7 +158,7 @@ func (a *answer) end(r *http.Request) {
 		if gap.After(last) {
 			gap = last
 		}
-		a.connection.SetReadDeadline(gap)
+		a.body.connection.SetReadDeadline(gap)
 		if _, err := a.body.ReadCloser.Read(buffer); err != nil {
 			return
 		}

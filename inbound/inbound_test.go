@@ -248,6 +248,32 @@ func TestPace(t *testing.T) {
 			t.Error("the answer is still being written")
 		}
 	})
+	t.Run("an answer that is not read, soon after another one", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			line := newPipes()
+			serveOn(t, line, 10, hasty, 0)
+			c := line.dial(t, "")
+			in := bufio.NewReader(c)
+			for range 2 {
+				if _, err := io.WriteString(c, "GET / HTTP/1.1\r\nHost: h\r\n\r\n"); err != nil {
+					t.Fatal(err)
+				}
+				if resp, err := http.ReadResponse(in, nil); err != nil {
+					t.Fatal(err)
+				} else if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if _, err := io.WriteString(c, "GET / HTTP/1.1\r\nHost: h\r\n\r\n"); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(2 * hasty.Grace)
+			if text, err := io.ReadAll(in); err != nil || len(text) > 0 {
+				t.Errorf("%q was still to be had, %v", text, err)
+			}
+		})
+	})
 	t.Run("a body larger than the bound", func(t *testing.T) {
 		t.Parallel()
 		s := serve(t, 10, hasty, 10)

@@ -31,6 +31,8 @@ const (
 type Reader struct {
 	r   *bufio.Reader
 	max int
+	// watched has the end of a watch that still goes on, nil for none.
+	watched <-chan error
 }
 
 // NewReader makes a reader that refuses packets with more than max bytes after
@@ -47,6 +49,12 @@ func NewReader(r io.Reader, max int) *Reader {
 // ErrVersion, ErrProtocol or the stream's own error otherwise; the reader is of
 // no use after any of them.
 func (r *Reader) Read() (Packet, error) {
+	if r.watched != nil {
+		err := <-r.watched
+		if r.watched = nil; err != nil {
+			return nil, err
+		}
+	}
 	first, err := r.r.ReadByte()
 	if err != nil {
 		return nil, err
@@ -81,6 +89,12 @@ func (r *Reader) startsWithConnect() (bool, error) {
 		return false, err
 	}
 	return first[0] == packets.Connect<<4, nil
+}
+
+// watch waits until more of the stream is there, or it has ended.
+func (r *Reader) watch() error {
+	_, err := r.r.Peek(1)
+	return err
 }
 
 // length reads the remaining length: at most four bytes (MQTT 3.1.1, 2.2.3).

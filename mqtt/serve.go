@@ -15,7 +15,8 @@ import (
 // its own client only. An error ends the session and is what Serve returns.
 type Handler interface {
 	// Connect decides on the session. What is sent to s from here on reaches
-	// the client after the CONNACK that Connect returns.
+	// the client after the CONNACK that Connect returns. Where that takes long ctx ends
+	// when the client goes, unless it has sent more behind its CONNECT, which is not read before.
 	Connect(ctx context.Context, s *Session, c *Connect) Connack
 	// Publish takes a message in. For QoS 1 the handler sends the Puback when
 	// it has taken responsibility.
@@ -33,6 +34,8 @@ type Handler interface {
 type Session struct {
 	conn   net.Conn
 	outbox *outbox
+
+	watching sync.WaitGroup // what looks whether the client is still there
 
 	mu    sync.Mutex
 	cause error // why the session ends; the first one counts
@@ -106,6 +109,7 @@ func Serve(ctx context.Context, conn net.Conn, h Handler, o Options) error {
 		abort(conn)
 	}
 	_ = conn.Close() // a refused client sees TLS end, and so reads its CONNACK
+	s.watching.Wait()
 	return err
 }
 
@@ -156,7 +160,10 @@ func (s *Session) accept(ctx context.Context, r *Reader, h Handler, o Options) (
 		return nil, fmt.Errorf("wait for CONNECT: %w", readError(err))
 	}
 	c := p.(*Connect) // the first byte said so
-	ack := h.Connect(ctx, s, c)
+	if err := s.conn.SetReadDeadline(time.Time{}); err != nil {
+		return nil, fmt.Errorf("end the deadline for CONNECT: %w", err)
+	}
+	ack := s.decide(ctx, r, h, c)
 	if ack.Code != Accepted {
 		return nil, s.refuse(Connack{Code: ack.Code}, fmt.Errorf("return code %d", ack.Code), o)
 	}
@@ -167,6 +174,34 @@ func (s *Session) accept(ctx context.Context, r *Reader, h Handler, o Options) (
 		return nil, fmt.Errorf("answer CONNECT: %w", err)
 	}
 	return c, nil
+}
+
+// watchAfter is for how long a handler may decide on a CONNECT until it is looked whether the client is
+// still there, who may have given up.
+const watchAfter = time.Second
+
+// decide has the handler decide on a CONNECT, with a context that ends if the client goes meanwhile. One that
+// has sent more already is not seen to go: to see it, all of that would have to be read.
+func (s *Session) decide(ctx context.Context, r *Reader, h Handler, c *Connect) Connack {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	watched := make(chan error, 1)
+	s.watching.Add(1)
+	watch := time.AfterFunc(watchAfter, func() {
+		defer s.watching.Done()
+		err := r.watch()
+		if err != nil {
+			cancel(fmt.Errorf("the client has gone: %w", readError(err)))
+		}
+		watched <- err
+	})
+	ack := h.Connect(ctx, s, c)
+	if watch.Stop() {
+		s.watching.Done()
+	} else {
+		r.watched = watched // it reads until the next packet comes
+	}
+	return ack
 }
 
 func (s *Session) refuse(ack Connack, why error, o Options) error {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"net"
 	"runtime"
 	"strings"
@@ -30,6 +31,7 @@ func allocatedBytes(fn func()) uint64 {
 type recorder struct {
 	ack     mqtt.Connack
 	onStart func(*mqtt.Session)
+	decide  func(ctx context.Context) // waits
 	err     error
 
 	session *mqtt.Session
@@ -38,10 +40,13 @@ type recorder struct {
 
 func newRecorder() *recorder { return &recorder{got: make(chan any, 1000)} }
 
-func (r *recorder) Connect(_ context.Context, s *mqtt.Session, c *mqtt.Connect) mqtt.Connack {
+func (r *recorder) Connect(ctx context.Context, s *mqtt.Session, c *mqtt.Connect) mqtt.Connack {
 	r.session = s
 	if r.onStart != nil {
 		r.onStart(s)
+	}
+	if r.decide != nil {
+		r.decide(ctx)
 	}
 	r.got <- c
 	return r.ack
@@ -252,6 +257,65 @@ func TestSessionPresent(t *testing.T) {
 		s.send(&mqtt.Connect{ClientID: "c", Level: level})
 		s.expect(&mqtt.Connack{SessionPresent: level == mqtt.Level311}) // MQTT 3.1 has no such flag
 	}
+}
+
+// A client that goes while it is decided on its CONNECT ends that; what one that stays sends meanwhile
+// comes after it.
+func TestConnectTakesLong(t *testing.T) {
+	t.Parallel()
+	t.Run("the client goes", func(t *testing.T) {
+		t.Parallel()
+		h := newRecorder()
+		asked, decided := make(chan struct{}), make(chan error, 1)
+		h.ack.Code = mqtt.RefusedUnavailable
+		h.decide = func(ctx context.Context) {
+			close(asked)
+			<-ctx.Done()
+			decided <- context.Cause(ctx)
+		}
+		s := serve(t, h, mqtt.Options{})
+		s.send(&mqtt.Connect{ClientID: "c", Level: mqtt.Level311})
+		<-asked
+		s.conn.Close()
+		select {
+		case err := <-decided:
+			if !errors.Is(err, io.EOF) {
+				t.Errorf("it ends with %v", err)
+			}
+		case <-time.After(patience):
+			t.Fatal("it is decided for nobody")
+		}
+		if err := <-s.done; err == nil {
+			t.Error("Serve returned nil")
+		}
+	})
+	t.Run("the client stays", func(t *testing.T) {
+		t.Parallel()
+		h := newRecorder()
+		proceed := make(chan struct{})
+		h.decide = func(ctx context.Context) {
+			<-proceed
+			if ctx.Err() != nil {
+				t.Errorf("it ends with %v", context.Cause(ctx))
+			}
+		}
+		s := serve(t, h, mqtt.Options{})
+		// The pipe has no buffer: that this is taken says that it is read meanwhile.
+		s.send(&mqtt.Connect{ClientID: "c", Level: mqtt.Level311}, &mqtt.Publish{Topic: "early"})
+		close(proceed)
+		s.expect(&mqtt.Connack{})
+		s.send(&mqtt.Publish{Topic: "late"})
+		<-h.got // CONNECT
+		for _, topic := range []string{"early", "late"} {
+			if p, ok := (<-h.got).(*mqtt.Publish); !ok || p.Topic != topic {
+				t.Errorf("%+v came, want %s", p, topic)
+			}
+		}
+		s.send(&mqtt.Disconnect{})
+		if err := <-s.done; err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 func TestConnackComesFirst(t *testing.T) {

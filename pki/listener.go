@@ -142,7 +142,7 @@ var ErrNoClientCertificate = errors.New("no client certificate")
 // DeviceTLS is the TLS configuration of a device listener. certificate is asked for
 // the listener's own at every handshake. A client certificate is required and its key proven; no authority is asked of it. verify is given
 // the certificate at every handshake, resumed ones included, and refuses by an
-// error. Session tickets are off, so that a revoked certificate cannot resume.
+// error. Session tickets are off: most devices come once and stay, and need none.
 func DeviceTLS(certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error), verify func(*x509.Certificate) error) *tls.Config {
 	return &tls.Config{
 		MinVersion:             tls.VersionTLS12,

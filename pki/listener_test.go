@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -201,16 +202,40 @@ func TestDeviceTLS(t *testing.T) {
 					t.Errorf("verify was asked %d times, for %v", asked.Load(), last.Load())
 				}
 			})
-			t.Run("every handshake is verified, none resumed", func(t *testing.T) {
-				t.Parallel()
-				config, asked, _ := listener(nil)
-				client := s.client(version(tlsVersion), with(device(t)), func(c *tls.Config) { c.ClientSessionCache = tls.NewLRUClientSessionCache(8) })
-				for i := range 3 {
-					r := handshake(t, config, client)
-					r.ok(t)
-					if r.resumed || asked.Load() != int32(i+1) {
-						t.Errorf("handshake %d: resumed %v, verified %d", i, r.resumed, asked.Load())
+			for _, resumes := range []bool{false, true} {
+				t.Run(fmt.Sprintf("every handshake is verified, resumed %v", resumes), func(t *testing.T) {
+					t.Parallel()
+					config, asked, last := listener(nil)
+					config.SessionTicketsDisabled = !resumes
+					me := device(t)
+					client := s.client(version(tlsVersion), with(me), func(c *tls.Config) { c.ClientSessionCache = tls.NewLRUClientSessionCache(8) })
+					for i := range 3 {
+						r := handshake(t, config, client)
+						r.ok(t)
+						if r.resumed != (resumes && i > 0) || asked.Load() != int32(i+1) || pki.CertificateID(last.Load().Raw) != pki.CertificateID(me.Certificate[0]) {
+							t.Errorf("handshake %d: resumed %v, verified %d", i, r.resumed, asked.Load())
+						}
 					}
+				})
+			}
+			t.Run("a certificate that verify refuses when it resumes", func(t *testing.T) {
+				t.Parallel()
+				config, _, _ := listener(nil)
+				config.SessionTicketsDisabled = false
+				var resumed, refuse atomic.Bool
+				verify := config.VerifyConnection
+				config.VerifyConnection = func(state tls.ConnectionState) error {
+					resumed.Store(state.DidResume)
+					if refuse.Load() {
+						return revoked
+					}
+					return verify(state)
+				}
+				client := s.client(version(tlsVersion), with(device(t)), func(c *tls.Config) { c.ClientSessionCache = tls.NewLRUClientSessionCache(8) })
+				handshake(t, config, client).ok(t)
+				refuse.Store(true)
+				if r := handshake(t, config, client); !errors.Is(r.server, revoked) || r.client == nil || !resumed.Load() {
+					t.Errorf("client: %v, server: %v, resumed %v", r.client, r.server, resumed.Load())
 				}
 			})
 			t.Run("no certificate", func(t *testing.T) {

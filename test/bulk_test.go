@@ -4,6 +4,7 @@ package test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -18,6 +19,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/fescue-edge/fescue"
+	ownapi "github.com/fescue-edge/fescue/cloud/awsapi/fescue"
+	"github.com/fescue-edge/fescue/cloud/bulk"
 )
 
 // bulkRole is an execution role; nobody looks behind its form.
@@ -80,10 +83,10 @@ func (h *site) bulkEnds(t testing.TB, id string, want types.BulkDeploymentStatus
 }
 
 // deployedOnce checks that each group has one deployment, and is reported once.
-func (h *site) deployedOnce(t *testing.T, bulk string, groups []string) {
+func (h *site) deployedOnce(t *testing.T, id string, groups []string) {
 	t.Helper()
 	reported := make(map[string]int)
-	for in := (&greengrass.ListBulkDeploymentDetailedReportsInput{BulkDeploymentId: &bulk, MaxResults: aws.String("50")}); ; {
+	for in := (&greengrass.ListBulkDeploymentDetailedReportsInput{BulkDeploymentId: &id, MaxResults: aws.String("50")}); ; {
 		page, err := h.greengrass.ListBulkDeploymentDetailedReports(t.Context(), in)
 		if err != nil {
 			t.Fatal(err)
@@ -174,6 +177,12 @@ func TestBulkDeployment(t *testing.T) {
 		}
 		return nil
 	})
+	stdout, stderr, code := h.program(t, "bulk", id)
+	for _, want := range []string{id + "  Completed", "2 of 2 done, 1 not valid", "1 Success, 1 Failure", "does not exist"} {
+		if !strings.Contains(stdout, want) || code != 1 {
+			t.Errorf("fescue bulk, exit code %d, lacks %q:\n%s%s", code, want, stdout, stderr)
+		}
+	}
 
 	var content strings.Builder
 	for range 100 {
@@ -196,4 +205,17 @@ func TestBulkDeployment(t *testing.T) {
 	}
 	_, err := h.greengrass.StopBulkDeployment(t.Context(), &greengrass.StopBulkDeploymentInput{BulkDeploymentId: &id})
 	wantCode(t, err, "InvalidInputException")
+
+	stdout, stderr, code = h.program(t, "bulk", "--follow", "--timeout", "1m", "--json")
+	lines := strings.Split(strings.TrimSpace(stdout), "\n")
+	var last ownapi.BulkProgress
+	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &last); err != nil || code != 1 {
+		t.Fatalf("fescue bulk --follow --json, exit code %d: %v\n%s%s", code, err, stdout, stderr)
+	}
+	if last.BulkDeploymentId != id || last.BulkDeploymentStatus != bulk.BulkStopped || last.Live || last.Records >= 100 || last.Records != last.Reported || last.Reported != last.Failures[0].Count || last.Failed[0].DeploymentId == "" {
+		t.Errorf("%+v", last)
+	}
+	if _, stderr, code := h.program(t, "bulk", fescue.NewID()); code != 1 || !strings.Contains(stderr, "does not exist") {
+		t.Errorf("of one that is not there: %d, %s", code, stderr)
+	}
 }

@@ -56,6 +56,7 @@ func TestCommandLines(t *testing.T) {
 		{"deploy --group Mill --timeout 1s", "--timeout is for --wait", "fescue deploy --help"},
 		{"deploy --group Mill --deployment x", "--deployment is for --redeploy", "fescue deploy --help"},
 		{"export", "--group", "fescue export --help"},
+		{"bulk --timeout 1s", "--timeout is for --follow", "fescue bulk --help"},
 		{"deployments --status Foo", "--status must be one of", "fescue deployments --help"},
 		{"keys", `"list"`, "fescue keys --help"},
 		{"keys bogus", "unexpected argument bogus", "fescue keys --help"},

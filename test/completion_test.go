@@ -42,6 +42,7 @@ complete -C (string join ' ' -- $argv) | string replace -r '\t.*' ''`,
 				"fescue keys re":               "revoke",
 				"fescue deployments --status ": "Building Failure InProgress Success",
 				"fescue cores --off":           "--offline",
+				"fescue cores --ta":            "--tag",
 				"fescue keys ":                 "create list revoke signing",
 			} {
 				cmd := exec.Command(program, append([]string{script}, strings.Split(line, " ")...)...)

@@ -124,6 +124,9 @@ func (b *tab) sees(t *testing.T, selector string, texts ...string) {
 	})
 }
 
+// awaited has a script's promise kept before the script has ended.
+func awaited(p *runtime.EvaluateParams) *runtime.EvaluateParams { return p.WithAwaitPromise(true) }
+
 // clicks clicks the first button or link with a text.
 func (b *tab) clicks(t *testing.T, text string) {
 	t.Helper()
@@ -193,8 +196,7 @@ func (b *tab) accessible(t *testing.T, what string) {
 	var found []string
 	b.run(t, chromedp.Evaluate(script+`; true`, nil), chromedp.Evaluate(`axe.run({resultTypes: ["violations"]}).then((result) => result.violations
 		.filter((v) => v.impact === "serious" || v.impact === "critical")
-		.flatMap((v) => v.nodes.map((n) => v.id + ": " + n.html.slice(0, 200) + " " + n.failureSummary)))`, &found,
-		func(p *runtime.EvaluateParams) *runtime.EvaluateParams { return p.WithAwaitPromise(true) }))
+		.flatMap((v) => v.nodes.map((n) => v.id + ": " + n.html.slice(0, 200) + " " + n.failureSummary)))`, &found, awaited))
 	for _, f := range found {
 		t.Errorf("%s: %s", what, f)
 	}
@@ -238,6 +240,7 @@ func TestConsole(t *testing.T) {
 	t.Run("click what is fetched anew meanwhile", func(t *testing.T) {
 		b.visit(t, "/cores")
 		b.sees(t, "tbody tr", "Shown_Core")
+		b.run(t, chromedp.Evaluate(`follow = () => {}; events?.close()`, nil)) // by the clock alone
 		// A part that is not what the server sends is replaced; so often that a click is hit.
 		b.run(t, chromedp.Evaluate(`document.getElementById("cores").dataset.live = "50"`, nil))
 		replaced := func(want bool) {
@@ -290,8 +293,27 @@ func TestConsole(t *testing.T) {
 	t.Run("what the core does now", func(t *testing.T) {
 		b.visit(t, "/groups/"+group)
 		b.clicks(t, "Devices and processes")
-		b.sees(t, "#activity", "Shown_Core", "connected", "Shown:1", "KB", "What the core runs has no client device.")
+		b.sees(t, "#activity", "Shown_Core", "connected", "Shown:1", "MB", "What the core runs has no client device.")
 		b.fits(t, "activity")
+	})
+	t.Run("find cores by a tag of their group", func(t *testing.T) {
+		of := "arn:aws:greengrass:" + region + ":" + account + ":/greengrass/groups/" + group
+		if _, err := h.greengrass.TagResource(t.Context(), &greengrass.TagResourceInput{ResourceArn: &of, Tags: map[string]string{"site": "north"}}); err != nil {
+			t.Fatal(err)
+		}
+		b.visit(t, "/cores")
+		b.run(t, chromedp.SendKeys("#tag", "site=south\r"))
+		b.sees(t, "#cores", "No core matches.")
+		b.visit(t, "/groups/"+group)
+		b.clicks(t, "site=north")
+		b.sees(t, "h1", "Cores")
+		b.sees(t, "tbody tr", "Shown_Core", "connected")
+		var asked string
+		b.run(t, chromedp.Value("#tag", &asked))
+		if asked != "site=north" {
+			t.Errorf("the page asks for the tag %q", asked)
+		}
+		b.fits(t, "tagged")
 	})
 	t.Run("ask a thing for something", func(t *testing.T) {
 		b.visit(t, "/things/Shown_Core")
@@ -317,7 +339,7 @@ func TestConsole(t *testing.T) {
 		b.visit(t, "/bulk")
 		b.sees(t, "tbody tr", "Completed")
 		b.visit(t, "/bulk/"+id)
-		b.sees(t, "#state", "Success", "Failures by code", "none was made")
+		b.sees(t, "main", "Success", "Failures by code", "none was made")
 		b.fits(t, "bulk")
 	})
 	t.Run("its function, and what it looks like", func(t *testing.T) {
@@ -389,6 +411,13 @@ func TestConsole(t *testing.T) {
 		b.sees(t, "main", "Nothing: what the core runs has the same content.")
 		b.run(t, chromedp.Click("button.chief"))
 		b.sees(t, "#state", "InProgress", "Offered")
+		eventually(t, "the server tells the page of changes", func() error {
+			var open bool
+			if err := chromedp.Run(b.ctx, chromedp.Evaluate(`events?.readyState === EventSource.OPEN`, &open)); err != nil || !open {
+				return fmt.Errorf("open: %v, %v", open, err)
+			}
+			return nil
+		})
 		b.clicks(t, "Cancel…")
 		b.clicks(t, "Cancel the deployment")
 		b.sees(t, "#state", "Failure", "DEPLOYMENT_CANCELLED")

@@ -3,15 +3,18 @@
 package test
 
 import (
+	"bufio"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 
 	awsgreengrass "github.com/aws/aws-sdk-go-v2/service/greengrass"
 	"github.com/aws/aws-sdk-go-v2/service/greengrass/types"
+	"golang.org/x/sys/unix"
 
 	"github.com/fescue-edge/fescue"
 	ownapi "github.com/fescue-edge/fescue/cloud/awsapi/fescue"
@@ -158,6 +161,15 @@ func TestOperator(t *testing.T) {
 			t.Fatal(err)
 		}
 		limited := append(h.environment(), "AWS_ACCESS_KEY_ID="+key.AccessKeyID, "AWS_SECRET_ACCESS_KEY="+key.SecretAccessKey)
+		if list := cores(t, "--tag", "site=north"); len(list) != 1 || list[0].ThingName != g.thing {
+			t.Errorf("with the tag %+v", list)
+		}
+		if list := cores(t, "--tag", "site=north", "--offline"); len(list) != 0 {
+			t.Errorf("with the tag, offline %+v", list)
+		}
+		h.says(t, 0, []string{"No such core."}, "cores", "--tag", "site=south")
+		h.says(t, 1, []string{"Tag 'site' is not the name and the value of a tag"}, "cores", "--tag", "site")
+		h.says(t, 2, []string{"--group", "--tag"}, "cores", "--tag", "site=north", "--group", group)
 		if _, errs, code := programIn(t, limited, fescueBin, "cores"); code != 1 || !strings.Contains(errs, "fescue:ListCores") {
 			t.Errorf("all cores: exit code %d\n%s", code, errs)
 		}
@@ -198,4 +210,43 @@ func (s *server) metrics(t testing.TB) string {
 		t.Fatal(err)
 	}
 	return string(text)
+}
+
+// TestMemoryLimit: a server's garbage is collected before it has all memory, and not before there
+// is some; where GOMEMLIMIT and GOGC are set as they say.
+func TestMemoryLimit(t *testing.T) {
+	t.Parallel()
+	figures := func(environment ...string) (limit, percent float64) {
+		s := startServerWith(t, environment, t.TempDir(), "--ops", address(t))
+		resp, err := http.Get("http://" + s.ops + "/metrics")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
+			name, value, _ := strings.Cut(lines.Text(), " ")
+			into, wanted := map[string]*float64{"go_gc_gomemlimit_bytes": &limit, "go_gc_gogc_percent": &percent}[name]
+			if !wanted {
+				continue
+			}
+			if *into, err = strconv.ParseFloat(value, 64); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return limit, percent
+	}
+	var machine unix.Sysinfo_t
+	if err := unix.Sysinfo(&machine); err != nil {
+		t.Fatal(err)
+	}
+	limit, percent := figures()
+	if all := float64(machine.Totalram) * float64(machine.Unit); limit <= 0 || limit > 0.81*all {
+		t.Errorf("%.0f of %.0f bytes", limit, all)
+	}
+	if percent <= 100 {
+		t.Errorf("garbage is collected when there is %.0f %% of what is in use", percent)
+	}
+	if limit, percent := figures("GOMEMLIMIT=300MiB", "GOGC=120"); limit != 300<<20 || percent != 120 {
+		t.Errorf("%.0f bytes, %.0f %%", limit, percent)
+	}
 }

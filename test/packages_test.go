@@ -250,6 +250,12 @@ type installation struct {
 // live goes through the life of packages of a format.
 func (i *installation) live(t *testing.T, p packager) {
 	m := i.booted
+	t.Cleanup(func() {
+		if t.Failed() {
+			journal, err := m.try("journalctl --no-pager --lines 60 --unit fescue-server --unit fescue-core")
+			t.Logf("%s\n%v", journal, err)
+		}
+	})
 	both := func(version string) string {
 		name := "/packages/%s_" + version + "_" + runtime.GOARCH + "." + p.format
 		return fmt.Sprintf(name+" "+name, "fescue", "fescue-core")

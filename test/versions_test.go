@@ -20,10 +20,18 @@ import (
 // with those of this version, in each direction.
 const versionBefore = "80d9378f35fe34bdec7afaa18e18f0d39e81266e"
 
-// programsBefore builds the programs of the version before, once, beside those
-// under test.
-var programsBefore = sync.OnceValues(func() (bin string, err error) {
-	dir := filepath.Join(filepath.Dir(fescueBin), "before")
+// serversBefore is the commit of the version before whose servers run beside those of this
+// version on one database: the last one before what store.TestAdditive looks at.
+const serversBefore = "73b7d18eac3cac10fe0f43dcafbf017a61d613fa"
+
+// programsOf are the programs of commits, each built once, beside those under test.
+var programsOf = struct {
+	mu    sync.Mutex
+	built map[string]func() (bin string, err error)
+}{built: make(map[string]func() (string, error))}
+
+func buildOf(commit string) (bin string, err error) {
+	dir := filepath.Join(filepath.Dir(fescueBin), commit[:12])
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return "", err
 	}
@@ -31,17 +39,23 @@ var programsBefore = sync.OnceValues(func() (bin string, err error) {
 git -C .. archive "$1" | tar -x -C "$2"
 cd "$2"
 go build -o "$2/bin/" ./cmd/fescue ./cmd/fescue-core`
-	cmd := exec.Command("sh", "-c", script, "sh", versionBefore, dir)
+	cmd := exec.Command("sh", "-c", script, "sh", commit, dir)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return string(out), err
 	}
 	return filepath.Join(dir, "bin"), nil
-})
+}
 
 // before gives the program of the version before.
 func before(t testing.TB, name string) string {
+	t.Helper()
+	return programOf(t, versionBefore, name)
+}
+
+// programOf gives the program of a commit.
+func programOf(t testing.TB, commit, name string) string {
 	t.Helper()
 	if _, err := exec.LookPath("git"); err != nil {
 		t.Skip("git is missing: it gives the source of the version before")
@@ -49,10 +63,17 @@ func before(t testing.TB, name string) string {
 	if out, err := exec.Command("git", "-C", "..", "rev-parse", "--git-dir").CombinedOutput(); err != nil {
 		t.Skipf("the source has no history, from which the version before is built: %s", out)
 	}
-	if err := exec.Command("git", "-C", "..", "cat-file", "-e", versionBefore+"^{commit}").Run(); err != nil {
-		t.Fatalf("the history does not reach back to %s, from which the version before is built: run git fetch --unshallow", versionBefore)
+	if err := exec.Command("git", "-C", "..", "cat-file", "-e", commit+"^{commit}").Run(); err != nil {
+		t.Fatalf("the history does not reach back to %s, from which the version before is built: run git fetch --unshallow", commit)
 	}
-	bin, err := programsBefore()
+	programsOf.mu.Lock()
+	build := programsOf.built[commit]
+	if build == nil {
+		build = sync.OnceValues(func() (string, error) { return buildOf(commit) })
+		programsOf.built[commit] = build
+	}
+	programsOf.mu.Unlock()
+	bin, err := build()
 	if err != nil {
 		t.Fatalf("build the version before: %v\n%s", err, bin)
 	}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/fescue-edge/fescue"
@@ -25,6 +26,8 @@ type Folder struct {
 	files disk.FS
 	// now dates temporary files.
 	now func() time.Time
+	// shelves are those of the 256 folders whose own names were flushed. They are never removed.
+	shelves sync.Map
 }
 
 var _ Store = (*Folder)(nil)
@@ -130,15 +133,25 @@ func (f *Folder) Put(ctx context.Context, hash string, r io.Reader) (err error) 
 func (f *Folder) adopt(temp, hash string) error {
 	path := f.path(hash)
 	shelf := filepath.Dir(path)
-	if err := f.files.MkdirAll(shelf, folderMode); err != nil {
-		return err
+	_, lasts := f.shelves.Load(shelf)
+	if !lasts {
+		if err := f.files.MkdirAll(shelf, folderMode); err != nil {
+			return err
+		}
 	}
 	if err := f.files.Rename(temp, path); err != nil {
 		return err
 	}
-	// The shelf's own name is flushed each time: whoever made it may have lost
+	if err := f.files.SyncDir(shelf); err != nil || lasts {
+		return err
+	}
+	// The shelf's own name is flushed once here: whoever made it may have lost
 	// power before flushing it.
-	return errors.Join(f.files.SyncDir(shelf), f.files.SyncDir(f.dir))
+	if err := f.files.SyncDir(f.dir); err != nil {
+		return err
+	}
+	f.shelves.Store(shelf, true)
+	return nil
 }
 
 // Open implements Store.

@@ -34,15 +34,18 @@ type Service struct {
 	store  Store
 	logger *slog.Logger
 
+	// turn is whose it is to write what waits.
+	turn chan struct{}
+
 	mu sync.Mutex
-	// waiting are records that could not be written.
+	// waiting are records that could not be written, oldest first.
 	waiting []Record
 	denied  denials
 }
 
 // New makes the service.
 func New(store Store, logger *slog.Logger) *Service {
-	return &Service{store: store, logger: logger}
+	return &Service{store: store, logger: logger, turn: make(chan struct{}, 1)}
 }
 
 // writeTimeout bounds how long a call waits for its record.
@@ -50,15 +53,41 @@ const writeTimeout = 10 * time.Second
 
 // Ready writes what waits. While it fails, nothing is to be changed.
 func (s *Service) Ready(ctx context.Context) error {
+	if _, some := s.first(); !some {
+		return nil
+	}
+	timeout := time.NewTimer(writeTimeout)
+	defer timeout.Stop()
+	select {
+	case s.turn <- struct{}{}:
+		defer func() { <-s.turn }()
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timeout.C:
+		return fmt.Errorf("audit records wait to be written: %w", fescue.ErrBusy)
+	}
+	for {
+		record, some := s.first()
+		if !some {
+			return nil
+		}
+		if err := s.add(ctx, record); err != nil {
+			return fmt.Errorf("audit records wait to be written: %w", err)
+		}
+		s.mu.Lock()
+		s.waiting = s.waiting[1:]
+		s.mu.Unlock()
+	}
+}
+
+// first is the record that has waited for longest.
+func (s *Service) first() (record Record, some bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for len(s.waiting) > 0 {
-		if err := s.add(ctx, s.waiting[0]); err != nil {
-			return fmt.Errorf("%d audit records wait to be written: %w", len(s.waiting), err)
-		}
-		s.waiting = s.waiting[1:]
+	if len(s.waiting) == 0 {
+		return Record{}, false
 	}
-	return nil
+	return s.waiting[0], true
 }
 
 // Add writes the records of a call that was carried out or refused, but for those of

@@ -75,8 +75,10 @@ func (a *admission) covers(ctx context.Context, arns []string) error {
 // record begins the record of a call that is about to change something, or was
 // denied it. A denial too many leaves none.
 func (a *admission) record(ctx context.Context, t Target, denial error) error {
-	if wire := (*Error)(nil); errors.As(denial, &wire) && !a.mayRefuse(a.call.Caller.Holder) {
-		return throttled(a.name, "")
+	if denial != nil {
+		if wire := (*Error)(nil); errors.As(denial, &wire) && !a.mayRefuse(a.call.Caller.Holder) {
+			return throttled(a.name, "")
+		}
 	}
 	if !changes(a.name, t) {
 		return nil
@@ -126,7 +128,7 @@ func (a *admission) refuse(ctx context.Context) {
 // end writes the records of what was done.
 func (a *admission) end(ctx context.Context) {
 	if len(a.records) > 0 {
-		a.endAudit(ctx, a.service, a.w, a.records)
+		a.endAudit(ctx, a.name, a.service, a.w, a.records)
 	}
 }
 

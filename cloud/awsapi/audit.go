@@ -65,8 +65,8 @@ func (h *Handler) beginAudit(ctx context.Context, service string, r *http.Reques
 
 // endAudit writes a call's records, one for each thing that it asked for, and sends
 // the answer. A call whose records cannot be written is answered as an error, though
-// it was carried out.
-func (h *Handler) endAudit(ctx context.Context, service Service, w *answer, records []audit.Record) {
+// it was carried out. One that was refused is answered as that.
+func (h *Handler) endAudit(ctx context.Context, name string, service Service, w *answer, records []audit.Record) {
 	at := h.Verifier.Clock().UTC()
 	for i := range records {
 		r := &records[i]
@@ -82,16 +82,20 @@ func (h *Handler) endAudit(ctx context.Context, service Service, w *answer, reco
 		r.Resource = strings.ToValidUTF8(r.Resource[:min(len(r.Resource), maxResource)], "")
 	}
 	err := h.Audit.Add(ctx, records...)
-	if err == nil {
+	if err == nil || w.status >= http.StatusBadRequest {
 		w.release()
 		return
 	}
 	w.discard()
-	service.WriteError(w, &Error{
-		Status: http.StatusInternalServerError, Code: "InternalFailure",
-		Message: internalText(err, "The server's log has the cause.") +
-			" The request was carried out as far as it could be, but its audit record could not be written: look at what there is before you repeat it.",
-	})
+	refusal := &Error{Status: http.StatusInternalServerError, Code: "InternalFailure", Message: internalText(err, "The server's log has the cause.")}
+	if away := busy(name, "", err); away != nil {
+		refusal.Status, refusal.Code, refusal.Message = away.Status, away.Code, "The server's database is busy or away."
+	}
+	if once := uncertain(name, records[0].Operation); once != nil {
+		refusal.Status, refusal.Code = once.Status, once.Code
+	}
+	refusal.Message += " The request was carried out as far as it could be, but its audit record could not be written: look at what there is before you repeat it."
+	service.WriteError(w, refusal)
 }
 
 // making are the beginnings of operations that make what their answer names.

@@ -3,12 +3,14 @@ package awsapi_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/audit"
 	"github.com/fescue-edge/fescue/policy"
 )
@@ -133,6 +135,8 @@ func TestAudit(t *testing.T) {
 				t.Errorf("%s", w.Body)
 			}
 		}
+		l.addFail = fmt.Errorf("write: %w", fescue.ErrUncertain)
+		wantRefusal(t, "greengrass", e.serve(call{}.sign(t)), 503, "ServiceUnavailableException", "audit record could not be written")
 		if o := e.observed[0]; o.status != 500 || o.operation != "Keep" {
 			t.Errorf("observed %+v", o)
 		}

@@ -75,40 +75,50 @@ func (c *content) Close() error {
 	return nil
 }
 
-// emptySum is the SHA-256 of no body, as most reads have it.
-var emptySum = sha256.Sum256(nil)
+// noContent is no body, as most reads have it.
+var noContent = &content{ReadSeeker: nothing{}, sum: sha256.Sum256(nil)}
+
+// nothing has nothing to read.
+type nothing struct{}
+
+// Read implements io.Reader.
+func (nothing) Read([]byte) (int, error) { return 0, io.EOF }
+
+// Seek implements io.Seeker.
+func (nothing) Seek(int64, int) (int64, error) { return 0, nil }
 
 // bodyReader reads the body of one request.
 type bodyReader struct {
 	*Handler
 	service string // for refusals
 	limit   int64
-	length  int64  // what the head says, -1 for nothing
-	proven  bool   // the signature is
-	holder  string // that of a caller, or an address
-	pool    *bodyPool
-	src     io.Reader // nil for no body
-	digest  hash.Hash
+	length  int64 // what the head says, -1 for nothing
+	proven  bool  // the signature is
+	// What follows is not set of no body.
+	holder string // that of a caller, or an address
+	pool   *bodyPool
+	src    io.Reader
+	digest hash.Hash
 }
 
-// openBody looks at what the head says of the body; nothing is read yet.
-func (h *Handler) openBody(r *http.Request, name string, service Service, pending *sigv4.Pending) (*bodyReader, error) {
-	b := &bodyReader{Handler: h, service: name, length: pending.DecodedLength()}
-	if b.proven = !pending.NeedsBody(); b.proven {
+// openBody looks at what the head says of the body, and fills in b; nothing is read yet.
+func (h *Handler) openBody(b *bodyReader, r *http.Request, name string, service Service, pending *sigv4.Pending) error {
+	*b = bodyReader{Handler: h, service: name, length: pending.DecodedLength(), proven: !pending.NeedsBody()}
+	if r.ContentLength == 0 && !pending.Streaming() {
+		return nil
+	}
+	if b.proven {
 		b.holder, b.pool = pending.Signer.Holder, &h.bodies.ofKeys
 	} else {
 		b.holder, b.pool = inbound.Origin(r.RemoteAddr), &h.bodies.ofAddresses
 	}
-	if r.ContentLength == 0 && !pending.Streaming() {
-		return b, nil
-	}
 	b.limit, b.digest = service.MaxBody(r), sha256.New()
 	if b.length > b.limit {
-		return nil, b.tooLarge()
+		return b.tooLarge()
 	}
 	if b.length > memoryBody {
 		if err := b.bodies.room.check(b.onDisk(), b.Space); err != nil {
-			return nil, refuseIn(wire.Full, name, err.Error())
+			return refuseIn(wire.Full, name, err.Error())
 		}
 	}
 	plain := pending.Body(r)
@@ -116,7 +126,7 @@ func (h *Handler) openBody(r *http.Request, name string, service Service, pendin
 		plain = io.TeeReader(plain, b.digest)
 	}
 	b.src = io.LimitReader(plain, b.limit+1)
-	return b, nil
+	return nil
 }
 
 func (b *bodyReader) tooLarge() error {
@@ -142,14 +152,14 @@ func (b *bodyReader) discard() (*content, error) {
 	if n > b.limit {
 		return nil, b.tooLarge()
 	}
-	return &content{ReadSeeker: bytes.NewReader(nil), sum: [sha256.Size]byte(b.digest.Sum(nil))}, nil
+	return &content{ReadSeeker: nothing{}, sum: [sha256.Size]byte(b.digest.Sum(nil))}, nil
 }
 
 // read reads the body: into memory, or into a file when it is large. One that is
 // not to be kept is only read for its hash.
 func (b *bodyReader) read(ctx context.Context, keep bool) (_ *content, err error) {
 	if b.src == nil {
-		return &content{ReadSeeker: bytes.NewReader(nil), sum: emptySum}, nil
+		return noContent, nil
 	}
 	if !keep {
 		return b.discard()

@@ -32,21 +32,18 @@ type Call struct {
 
 	// service is the signing name, for the words of refusals that all services share.
 	service string
-	// admit and covers are the handler's gate; a call that no handler made has
-	// none.
-	admit  func(context.Context, Target) error
-	still  func(context.Context) error
-	covers func(ctx context.Context, arns []string) error
+	// admission is how the handler lets it in; a call that no handler made has none.
+	admission *admission
 }
 
 // Covers says whether the caller may use what the request names beside its
 // target: a thing in a definition, the bucket that code is read from. The error is
 // the answer. Only limited callers are refused.
 func (c *Call) Covers(ctx context.Context, arns ...string) error {
-	if c.covers == nil || c.Caller.Scope == nil {
+	if c.admission == nil || c.Caller.Scope == nil {
 		return nil
 	}
-	return c.covers(ctx, arns)
+	return c.admission.covers(ctx, arns)
 }
 
 // Admit says whether the caller may do what the call is about to do. A service
@@ -54,19 +51,19 @@ func (c *Call) Covers(ctx context.Context, arns ...string) error {
 // happens; the error is the answer.
 func (c *Call) Admit(ctx context.Context, t Target) error {
 	c.Operation = t.Operation
-	if c.admit == nil {
+	if c.admission == nil {
 		return nil
 	}
-	return c.admit(ctx, t)
+	return c.admission.admit(ctx, t)
 }
 
 // Still says whether the caller may still do what Admit let in, by the key, role and
 // policies of now. An answer that goes on for long asks again and again.
 func (c *Call) Still(ctx context.Context) error {
-	if c.still == nil {
+	if c.admission == nil {
 		return nil
 	}
-	return c.still(ctx)
+	return c.admission.still(ctx)
 }
 
 // Service answers the requests that are signed for one AWS service.

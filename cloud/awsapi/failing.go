@@ -19,7 +19,7 @@ type Failing struct {
 }
 
 // Refusal is how an error goes over the wire. An internal one is logged, and
-// answered 500; fescue.ErrBusy 503.
+// answered 500; a database that is busy or away 503.
 func (f *Failing) Refusal(ctx context.Context, call *Call, err error) *Error {
 	if e := (*Error)(nil); errors.As(err, &e) {
 		return e
@@ -29,7 +29,7 @@ func (f *Failing) Refusal(ctx context.Context, call *Call, err error) *Error {
 			return e
 		}
 	}
-	if e := busy(call.service, err); e != nil {
+	if e := busy(call.service, call.Operation, err); e != nil {
 		f.Logger.WarnContext(ctx, "operation refused", "operation", call.Operation, "request", call.RequestID, "error", err)
 		return e
 	}

@@ -2,11 +2,13 @@ package awsapi
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"math"
+	"math/rand/v2"
 	"net/http"
 	"slices"
 	"time"
@@ -89,25 +91,51 @@ func New(o Options) *Handler { return &Handler{Options: o, bodies: newBodies()} 
 // to it, and room. Nothing acts on the request before the signature is checked.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
-	call := &Call{RequestID: uuid.NewString()}
-	a := &answer{ResponseWriter: w, status: http.StatusOK}
-	w.Header().Set(RequestIDHeader, call.RequestID)
+	x := begin(w)
 	if h.Messages != nil && r.URL.Path == MessagesPath && websocket.Wanted(r) {
-		h.serveMessages(a, r, call, start)
+		h.serveMessages(&x.answer, r, &x.call, start)
 		return
 	}
-	name := h.serve(a, r, call)
-	h.Observer.ObserveRequest(name, call.Operation, a.status, time.Since(start))
+	name := h.serve(x, r)
+	h.Observer.ObserveRequest(name, x.call.Operation, x.answer.status, time.Since(start))
+}
+
+// exchange is all that there is for one request, in one piece of memory.
+type exchange struct {
+	call      Call
+	answer    answer
+	admission admission
+	body      bodyReader
+	id        [1]string // the header's
+}
+
+// begin names a request, in its answer too.
+func begin(w http.ResponseWriter) *exchange {
+	x := &exchange{answer: answer{ResponseWriter: w, status: http.StatusOK}}
+	x.call.RequestID = newRequestID()
+	x.id[0] = x.call.RequestID
+	w.Header()[RequestIDHeader] = x.id[:]
+	return x
+}
+
+// newRequestID makes one that no other request has. It is no secret.
+func newRequestID() string {
+	var id uuid.UUID
+	binary.NativeEndian.PutUint64(id[:8], rand.Uint64())
+	binary.NativeEndian.PutUint64(id[8:], rand.Uint64())
+	id[6], id[8] = id[6]&0x0f|0x40, id[8]&0x3f|0x80 // version 4, RFC 9562
+	return id.String()
 }
 
 // unknown stands in metrics for what is not known to be for a service: callers without a key
 // choose the names.
 const unknown = "unknown"
 
-// RequestIDHeader is on every answer.
-const RequestIDHeader = "x-amzn-RequestId"
+// RequestIDHeader is on every answer: x-amzn-RequestId, as net/http writes it.
+const RequestIDHeader = "X-Amzn-Requestid"
 
-func (h *Handler) serve(w *answer, r *http.Request, call *Call) (name string) {
+func (h *Handler) serve(x *exchange, r *http.Request) (name string) {
+	w, call := &x.answer, &x.call
 	pending, err := h.Verifier.Begin(r)
 	if err != nil {
 		name := h.addressed(r, sigv4.ScopeService(r))
@@ -129,8 +157,9 @@ func (h *Handler) serve(w *answer, r *http.Request, call *Call) (name string) {
 	}
 	h.identify(call, pending)
 	call.service = name
-	a := &admission{Handler: h, service: service, name: name, w: w, r: r, call: call}
-	incoming, err := h.openBody(r, name, service, pending)
+	a, incoming := &x.admission, &x.body
+	*a = admission{Handler: h, service: service, name: name, w: w, r: r, call: call}
+	err = h.openBody(incoming, r, name, service, pending)
 	if err == nil && !incoming.small() {
 		err = a.foresee(r.Context())
 	}
@@ -173,7 +202,7 @@ func (a *admission) carryOut() {
 		}
 		defer a.calls.Give(a.call.Caller.Holder, 1)
 	}
-	a.call.admit, a.call.covers, a.call.still = a.admit, a.covers, a.still
+	a.call.admission = a
 	a.service.ServeCall(a.w, a.r, a.call)
 	a.end(a.r.Context())
 }
@@ -192,9 +221,8 @@ func (h *Handler) identify(call *Call, pending *sigv4.Pending) {
 // WantHTTPS refuses a request that came in plain text to a port of TLS, in the form
 // that its client reads. Nothing of it is looked at but that.
 func (h *Handler) WantHTTPS(w http.ResponseWriter, r *http.Request) {
-	call := &Call{RequestID: uuid.NewString()}
-	w.Header().Set(RequestIDHeader, call.RequestID)
-	h.refuse(&answer{ResponseWriter: w}, r, h.addressed(r, sigv4.ScopeService(r)), call, &Error{
+	x := begin(w)
+	h.refuse(&x.answer, r, h.addressed(r, sigv4.ScopeService(r)), &x.call, &Error{
 		Status: http.StatusBadRequest, Code: "InvalidRequest",
 		Message: fmt.Sprintf("This port speaks HTTPS, and the request came as HTTP: have the endpoint URL begin with https://, for example AWS_ENDPOINT_URL=https://%.255s", r.Host),
 	})
@@ -212,8 +240,8 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, name string, ca
 	var unsigned *sigv4.Error
 	switch {
 	case errors.As(err, &wire):
-	case busy(name, err) != nil:
-		wire = busy(name, err)
+	case busy(name, call.Operation, err) != nil:
+		wire = busy(name, call.Operation, err)
 		h.Logger.Warn("request not authenticated", "request", call.RequestID, "error", err)
 	case errors.As(err, &unsigned):
 		refused := unsigned.In(name)

@@ -160,16 +160,18 @@ func TestUnauthenticated(t *testing.T) {
 	})
 }
 
-// TestBusyDatabase: what was not done for a database that is busy is to be asked again.
+// TestBusyDatabase: what was not done for a database that is busy or away is to be asked again.
 func TestBusyDatabase(t *testing.T) {
 	t.Parallel()
 	for service, code := range map[string]string{"greengrass": "ServiceUnavailableException", "sts": "ServiceUnavailable", "iam": "ServiceUnavailable"} {
-		e := open(t)
-		e.signerFails = fmt.Errorf("read key: %w", fescue.ErrBusy)
-		w := e.serve(call{service: service}.sign(t))
-		wantRefusal(t, service, w, http.StatusServiceUnavailable, code, "Try again")
-		if after, err := strconv.Atoi(w.Header().Get("Retry-After")); err != nil || after < 1 {
-			t.Errorf("%s: Retry-After %q", service, w.Header().Get("Retry-After"))
+		for cause, says := range map[error]string{fescue.ErrBusy: "is busy", fescue.ErrAway: "cannot be reached", fescue.ErrUncertain: "may have been"} {
+			e := open(t)
+			e.signerFails = fmt.Errorf("read key: %w", cause)
+			w := e.serve(call{service: service}.sign(t))
+			wantRefusal(t, service, w, http.StatusServiceUnavailable, code, says)
+			if after, err := strconv.Atoi(w.Header().Get("Retry-After")); err != nil || after < 1 {
+				t.Errorf("%s: Retry-After %q", service, w.Header().Get("Retry-After"))
+			}
 		}
 	}
 }

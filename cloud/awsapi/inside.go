@@ -6,8 +6,6 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/identity"
 	"github.com/fescue-edge/fescue/inbound"
@@ -29,7 +27,7 @@ type Inside struct {
 // call begins a call.
 func (i Inside) call() *Call {
 	return &Call{
-		RequestID: uuid.NewString(), KeyID: i.Signer.ID, Caller: i.Signer.Caller,
+		RequestID: newRequestID(), KeyID: i.Signer.ID, Caller: i.Signer.Caller,
 		Partition: fescue.Partition{AWS: i.Handler.AWS, Account: i.Signer.Account, Region: i.Region},
 	}
 }

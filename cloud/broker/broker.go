@@ -63,13 +63,22 @@ type Options struct {
 	// MaxWaiting bounds the messages with QoS 1 that are kept for sessions, in bytes;
 	// default 1 GiB. At the bound the oldest give way. It is part of MaxStore.
 	MaxWaiting int64
-	// MaxRetained bounds the retained messages, in bytes; default 256 MiB. At the bound
-	// RoomToRetain says so.
-	MaxRetained int64
+	// MaxPartitionWaiting bounds those of one partition; its own oldest give way. Without it
+	// a partition may have all that others do not need: at the bound of all the one with
+	// the most gives way first.
+	MaxPartitionWaiting int64
+	// MaxSessionWaiting bounds what waits for one session, in bytes; 0 for no bound. The oldest
+	// are not handed out then.
+	MaxSessionWaiting int64
+	// MaxRetained bounds the retained messages, in bytes; default 256 MiB.
+	// MaxPartitionRetained and MaxPartitionTopics bound those of one partition, in bytes and
+	// by their number; 0 for no bound. At each bound RoomToRetain says so.
+	MaxRetained, MaxPartitionRetained int64
+	MaxPartitionTopics                int
 	// SessionExpiry is for how long messages with QoS 1 are kept for clients that are
 	// away; default 1 h.
 	SessionExpiry time.Duration
-	// Now is the clock by which sessions were last seen; default time.Now.
+	// Now is the clock by which sessions were opened and last seen; default time.Now.
 	Now func() time.Time
 	// Logger gets nats-server's log at debug level, and the broker's own; required.
 	Logger *slog.Logger
@@ -84,9 +93,21 @@ type Broker struct {
 	others                     *nats.Conn
 	api                        jetstream.JetStream
 	messages, retained, filing jetstream.Stream
+	testaments                 jetstream.Stream
+	wills                      wills
 	sizes                      sizes
-	// run names this start of this server to the others.
-	run string
+	// run names this start of this server to the others, stamps is the last opening's.
+	run    string
+	stamps atomic.Int64
+
+	// tally is how much of the messages each partition has, ledger what it retains. tooMuch
+	// has giveWay look at the former; gaveWay counts what it removed, skipped what sessions
+	// were not given.
+	tally            *tally
+	ledger           ledger
+	tooMuch          chan struct{}
+	gaveWay, skipped atomic.Uint64
+	said             said
 
 	// permits bounds the messages with QoS 1 that are not acknowledged, acks has them
 	// in their order.
@@ -96,14 +117,25 @@ type Broker struct {
 
 	// done is the last message of the stream that was handed to whom it is for.
 	done atomic.Uint64
-	// shortSince is since when the stream ends before that; of follow.
+	// marks is what was read of it; shortSince is since when the stream ends before done,
+	// and shortEnd where it did first; of follow.
+	marks      marks
 	shortSince time.Time
-	// reading bounds the sessions that read the stream for themselves.
+	shortEnd   uint64
+	// reading bounds the sessions that read the stream for themselves, ahead is what they have
+	// read and not handed out.
 	reading *semaphore.Weighted
+	ahead   ahead
+	// measuring has a *measuring for each space.
+	measuring sync.Map
+	reached   reached
 
 	mu       sync.RWMutex
+	rewound  rewound
 	spaces   map[space]*topic.Tree[*holders]
 	sessions map[string]*Session
+	// opening are those that are being opened.
+	opening map[string]*Session
 	// closing are persistent sessions that were closed and whose last record is not written
 	// yet.
 	closing map[string]*Session
@@ -137,9 +169,12 @@ func Start(o Options) (*Broker, error) {
 	b := &Broker{
 		o: o, run: uuid.NewString(),
 		permits: make(chan struct{}, maxUnstored), acks: make(chan sent, maxUnstored),
+		tooMuch: make(chan struct{}, 1), tally: newTally(o.MaxWaiting, o.MaxPartitionWaiting),
 		reading: semaphore.NewWeighted(maxReading),
-		spaces:  map[space]*topic.Tree[*holders]{}, sessions: map[string]*Session{}, closing: map[string]*Session{},
+		spaces:  map[space]*topic.Tree[*holders]{}, sessions: map[string]*Session{}, opening: map[string]*Session{}, closing: map[string]*Session{},
 	}
+	b.ahead.of = map[space]int64{}
+	b.wills = wills{kept: map[string]keptWill{}, open: map[string]struct{}{}, settled: map[string]string{}}
 	b.unwritten.sessions = map[*Session]struct{}{}
 	b.ctx, b.cancel = context.WithCancel(context.Background())
 	if err := b.start(); err != nil {
@@ -178,10 +213,10 @@ func (b *Broker) start() error {
 			return err
 		}
 	}
-	if err := b.holdBack(ctx); err != nil {
+	if err := insist(ctx, b.holdBackAll); err != nil {
 		return fmt.Errorf("look through the sessions: %w", err)
 	}
-	if err := b.follow(ctx); err != nil {
+	if err := insist(ctx, b.follow); err != nil {
 		return err
 	}
 	if b.others != nil {
@@ -189,9 +224,16 @@ func (b *Broker) start() error {
 			return err
 		}
 	}
+	counted := b.done.Load()
+	b.tally.stock = b.sizes.waiting.Load()
+	b.running.Go(func() { b.keepTally(counted) })
+	b.running.Go(b.followRetained)
 	b.running.Go(b.awaitStored)
 	b.running.Go(b.keepRecords)
 	b.running.Go(b.look)
+	if b.o.Remote != nil && b.o.Remote.Replicas == 0 {
+		b.running.Go(b.widen)
+	}
 	return nil
 }
 

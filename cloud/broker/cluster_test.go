@@ -143,10 +143,11 @@ func TestCluster(t *testing.T) {
 				begin = time.Now()
 			}
 			m := &mqtt.Publish{Topic: "n", Payload: []byte(strconv.Itoa(i)), QoS: 1}
-			if err := here.Publish(context.Background(), home, m, func(err error) {
-				longest = max(longest, time.Since(begin))
+			published := time.Now()
+			if err := here.Publish(context.Background(), Publication{Partition: home, Message: m, Stored: func(err error) {
+				longest = max(longest, time.Since(published))
 				stored <- err
-			}); err != nil {
+			}}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -183,6 +184,55 @@ func TestCluster(t *testing.T) {
 			t.Errorf("the session ends: %v", <-reader.fault)
 		}
 	})
+}
+
+// TestReplicas: streams that were made while the cluster had two nodes are kept by three
+// once there are three, and then one may be lost.
+func TestReplicas(t *testing.T) {
+	t.Parallel()
+	list := natstest.New(t.TempDir(), 3)
+	t.Cleanup(func() {
+		for _, n := range list {
+			n.Kill()
+		}
+	})
+	if err := natstest.StartAll(list[:2]); err != nil {
+		t.Fatal(err)
+	}
+	few := joined(t, list...)
+	if n := few.messages.CachedInfo().Config.Replicas; n != 2 {
+		t.Fatalf("with two nodes, messages are kept by %d", n)
+	}
+	few.Shutdown()
+	b, err := Start(Options{Remote: &Remote{URL: natstest.URL(list...), widenEvery: 100 * time.Millisecond}, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.Shutdown)
+	if err := list[2].Start(); err != nil {
+		t.Fatal(err)
+	}
+	testkit.Eventually(t, "three nodes have all messages", func() error {
+		list := b.api.ListStreams(t.Context())
+		for info := range list.Info() {
+			current := 1 // the leader is
+			for _, r := range info.Cluster.Replicas {
+				if r.Current {
+					current++
+				}
+			}
+			if info.Config.Replicas != 3 || current != 3 {
+				return fmt.Errorf("%s is kept by %d nodes, %d of them have all", info.Config.Name, info.Config.Replicas, current)
+			}
+		}
+		return list.Err()
+	})
+	list[0].Kill()
+	c := open(t, b, "c", true, false)
+	c.subscribe(t, "q", 1)
+	publish(t, b, "q", "x", 1, false)
+	c.expect(t, "x")
+	c.close(t)
 }
 
 // TestRemoteAlone: a single nats-server will do.

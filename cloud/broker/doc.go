@@ -14,3 +14,7 @@
 // The package must not know what topics mean, who may use them, or how MQTT is put into
 // packets.
 package broker
+
+// Form names what streams, subjects and records look like. Servers of another one cannot
+// share them: it changes with whatever a server of the version before would misread.
+const Form = "1"

@@ -148,7 +148,7 @@ func TestFormer(t *testing.T) {
 			b, _ = start(t, Options{Dir: dir})
 			c = open(t, b, "away", true, true)
 			var kept []string
-			if err := c.session.Retained(t.Context(), Filter{"r/#", 1}, func(m *mqtt.Publish) { kept = append(kept, string(m.Payload)) }); err != nil {
+			if err := c.session.Retained(t.Context(), Filter{"r/#", 1}, func(m Retained) { kept = append(kept, string(m.Payload)) }); err != nil {
 				t.Fatal(err)
 			}
 			if len(kept) != 1 || kept[0] != "retained" {

@@ -31,9 +31,11 @@ func queueID(name string) string {
 // messages do.
 func (b *Broker) Queue(ctx context.Context, name string, most int64) (forward.Queue, error) {
 	api := b.api
+	// A node that lags would have an item come again that was removed.
+	direct := b.o.Remote == nil
 	stream, err := b.makeStream(ctx, jetstream.StreamConfig{
 		Name: queueStream + queueID(name), Description: name, Subjects: []string{queueSubject + queueID(name)}, Retention: jetstream.LimitsPolicy,
-		Storage: jetstream.FileStorage, MaxBytes: most, Discard: jetstream.DiscardOld, AllowDirect: true,
+		Storage: jetstream.FileStorage, MaxBytes: most, Discard: jetstream.DiscardOld, AllowDirect: direct,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("make the message broker's stream: %w", err)

@@ -42,13 +42,19 @@ type record struct {
 	// Owner is the opening that the session has at a server, run/opening; empty while the
 	// client is away.
 	Owner string `json:"owner,omitempty"`
+	// Opened is the stamp of that opening.
+	Opened int64 `json:"opened,omitempty"`
 	// Handed is the last message of the stream that was handed out, or is not for the
 	// session; those in Unacked were and are to be again. While Live, the
 	// checkpoint of the owner's run says it, if that is further.
-	Handed  uint64           `json:"handed"`
-	Live    bool             `json:"live,omitempty"`
-	Unacked []uint64         `json:"unacked,omitempty"`
-	Filters map[string]grant `json:"filters,omitempty"`
+	Handed  uint64   `json:"handed"`
+	Live    bool     `json:"live,omitempty"`
+	Unacked []uint64 `json:"unacked,omitempty"`
+	// Retained are the topics of retained messages that were handed out, or are to be; Given has the
+	// places in their stream of those that were.
+	Retained []string          `json:"retained,omitempty"`
+	Given    map[string]uint64 `json:"given,omitempty"`
+	Filters  map[string]grant  `json:"filters,omitempty"`
 }
 
 // Kept is what others may know of a persistent session.
@@ -62,15 +68,35 @@ type Kept struct {
 // held.
 func (s *Session) record(done uint64) record {
 	r := record{Holder: s.holder, Seen: s.b.o.Now().UnixMilli(), Handed: s.at, Filters: maps.Clone(s.filters)}
+	retained := func(topic string, handed uint64) {
+		r.Retained = append(r.Retained, topic)
+		if handed == 0 {
+			return
+		}
+		if r.Given == nil {
+			r.Given = map[string]uint64{}
+		}
+		r.Given[topic] = max(r.Given[topic], handed)
+	}
 	for _, h := range s.unacked {
-		if h.seq > 0 {
+		if h.retained == "" {
 			r.Unacked = append(r.Unacked, h.seq)
+		} else {
+			retained(h.retained, h.seq)
 		}
 	}
+	for _, m := range s.retained {
+		retained(m.Topic, 0)
+	}
+	for _, o := range s.anew {
+		retained(o.topic, o.handed)
+	}
+	slices.Sort(r.Retained)
+	r.Retained = slices.Compact(r.Retained)
 	r.Unacked = append(r.Unacked, s.again...)
 	slices.Sort(r.Unacked)
 	if !s.closed {
-		r.Owner, r.Live = s.owner, !s.behind
+		r.Owner, r.Opened, r.Live = s.owner, s.opened, !s.behind
 	}
 	if r.Live {
 		r.Handed = max(r.Handed, done)
@@ -199,8 +225,11 @@ func (s *Session) resume(ctx context.Context) (present bool, err error) {
 			return false, err
 		}
 		s.revision = revision
-		if r != nil && r.Owner == s.owner {
+		if s.claimed = r != nil && r.Owner == s.owner; s.claimed {
 			return present, nil // it was written, and the answer was lost
+		}
+		if err := s.precedes(r); err != nil {
+			return false, err
 		}
 		if r != nil && !asked {
 			asked = true
@@ -213,12 +242,28 @@ func (s *Session) resume(ctx context.Context) (present bool, err error) {
 				return false, err
 			}
 		}
+		if ctx.Err() != nil {
+			return false, context.Cause(ctx)
+		}
+		s.claimed = true // even if nobody answers
 		if err = s.claim(ctx); !wrongSequence(err) {
 			return present, err
 		}
 		periodic.Sleep(ctx, resend.Pause(failures))
 	}
 	return false, fmt.Errorf("%w: %w", ErrTaken, errContended)
+}
+
+// precedes fails with ErrTaken when the client has connected elsewhere since, as far as clocks tell. Where
+// those differ the next attempt is the later one.
+func (s *Session) precedes(r *record) error {
+	if r == nil || r.Owner == "" || s.b.others == nil {
+		return nil
+	}
+	if s.b.heard(r.Opened); r.Opened > s.opened {
+		return fmt.Errorf("%w: that was opened later", ErrTaken)
+	}
+	return nil
 }
 
 // claim writes the record for the first time.
@@ -237,7 +282,10 @@ func (s *Session) claim(ctx context.Context) error {
 
 // continueFrom takes in what a record says.
 func (s *Session) continueFrom(ctx context.Context, r *record) error {
-	s.behind, s.at, s.again = true, r.Handed, r.Unacked
+	s.behind, s.at, s.again, s.anew = true, r.Handed, r.Unacked, nil
+	for _, topic := range r.Retained {
+		s.anew = append(s.anew, owed{topic, r.Given[topic]})
+	}
 	if s.filters = r.Filters; s.filters == nil {
 		s.filters = map[string]grant{}
 	}
@@ -255,21 +303,27 @@ func (s *Session) continueFrom(ctx context.Context, r *record) error {
 	return nil
 }
 
-// discard removes the record of a session, if there is one.
-func (b *Broker) discard(ctx context.Context, key string) (present bool, err error) {
+// discard removes the record in the place of which a session that is not persistent comes, if there is one.
+func (b *Broker) discard(ctx context.Context, s *Session) (present bool, err error) {
 	asked := false
 	for range maxOpenings {
-		r, revision, err := b.read(ctx, key)
+		r, revision, err := b.read(ctx, s.key)
 		if err != nil || r == nil {
+			return false, err
+		}
+		if err := s.precedes(r); err != nil {
 			return false, err
 		}
 		if !asked {
 			asked = true
-			if b.askToPart(ctx, r.Owner, key) {
+			if b.askToPart(ctx, r.Owner, s.key) {
 				continue
 			}
 		}
-		if err := b.removeRecord(ctx, key, revision); !wrongSequence(err) {
+		if ctx.Err() != nil {
+			return false, context.Cause(ctx)
+		}
+		if err := b.removeRecord(ctx, s.key, revision); !wrongSequence(err) {
 			return true, err
 		}
 	}
@@ -330,37 +384,67 @@ func (b *Broker) Watch(ctx context.Context, fn func(key string, k *Kept)) error 
 	return nil
 }
 
-// holdBack sets records and checkpoints back that are ahead of the messages: a power cut
+// holdBackAll sets records and checkpoints back that are ahead of the messages: a power cut
 // took messages away that were not on the disk, and numbers come a second time.
-func (b *Broker) holdBack(ctx context.Context) error {
+func (b *Broker) holdBackAll(ctx context.Context) error {
 	end, err := b.lastMessage(ctx)
 	if err != nil {
 		return err
 	}
-	type written struct {
-		subject  string
-		text     []byte
-		revision uint64
-	}
-	var ahead []written
-	if err := b.eachLast(ctx, sessionsStream, "fescue.>", func(m jetstream.Msg, meta *jetstream.MsgMetadata) error {
-		if _, is := heldBack(m.Subject(), m.Data(), end); is {
-			ahead = append(ahead, written{m.Subject(), m.Data(), meta.Sequence.Stream})
-		}
-		return nil
-	}); err != nil || len(ahead) == 0 {
+	ahead, err := b.recordsAhead(ctx, end)
+	if err != nil || len(ahead) == 0 {
 		return err
 	}
 	// Others that use the stream may have gone on meanwhile.
 	if end, err = b.lastMessage(ctx); err != nil {
 		return err
 	}
+	return b.setBack(ctx, ahead, end)
+}
+
+// holdBackTo sets records and checkpoints back that are ahead of a place.
+func (b *Broker) holdBackTo(ctx context.Context, end uint64) error {
+	ahead, err := b.recordsAhead(ctx, end)
+	if err != nil {
+		return err
+	}
+	return b.setBack(ctx, ahead, end)
+}
+
+// writtenRecord is a record of a session, or a checkpoint, as it is in the stream.
+type writtenRecord struct {
+	subject  string
+	text     []byte
+	revision uint64
+}
+
+// recordsAhead are records and checkpoints that are ahead of a place.
+func (b *Broker) recordsAhead(ctx context.Context, end uint64) (ahead []writtenRecord, err error) {
+	err = b.eachLast(ctx, sessionsStream, "fescue.>", func(m jetstream.Msg, meta *jetstream.MsgMetadata) error {
+		if r := parseRecord(m.Data()); r != nil && strings.HasPrefix(m.Subject(), sessionPrefix) {
+			b.heard(r.Opened)
+		}
+		if _, is := heldBack(m.Subject(), m.Data(), end); is {
+			ahead = append(ahead, writtenRecord{m.Subject(), m.Data(), meta.Sequence.Stream})
+		}
+		return nil
+	})
+	return ahead, err
+}
+
+// setBack writes records and checkpoints as they are for a stream that ends at a place, but
+// those that others have written meanwhile.
+func (b *Broker) setBack(ctx context.Context, ahead []writtenRecord, end uint64) error {
 	for _, w := range ahead {
 		text, is := heldBack(w.subject, w.text, end)
 		if !is {
 			continue
 		}
-		if _, err := b.api.PublishMsg(ctx, &nats.Msg{Subject: w.subject, Data: text}, jetstream.WithExpectLastSequencePerSubject(w.revision)); err != nil && !wrongSequence(err) {
+		m := &nats.Msg{Subject: w.subject, Data: text}
+		if strings.HasPrefix(w.subject, checkpointPrefix) {
+			m.Header = nats.Header{jetstream.MsgTTLHeader: {checkpointLasts.String()}}
+		}
+		if _, err := b.put(ctx, m, w.revision); err != nil && !wrongSequence(err) {
 			return err
 		}
 	}

@@ -25,15 +25,15 @@ const (
 	// (Nats-TTL), as removed records do.
 	oldestRemote = "2.11.0"
 
-	// mostReplicas is how many nodes of a cluster keep each stream, if it has so many.
-	mostReplicas = 3
-
 	// nowPrefix is before the subjects of messages with QoS 0 between servers.
 	nowPrefix = "fescue.now."
 	// partPrefix and the run of a server take the keys of sessions that are to end there.
 	partPrefix = "fescue.part."
 	// openedSubject takes the keys of sessions that were opened somewhere.
 	openedSubject = "fescue.opened"
+
+	// tookHeader has how long that took.
+	tookHeader = "Fescue-Took"
 
 	// partTime is how long another server may take to end a session.
 	partTime = 5 * time.Second
@@ -42,13 +42,16 @@ const (
 	pingEvery = 5 * time.Second
 )
 
-// The errors of nats-server for more replicas than there can be, and of a node that knows of
-// no leader (errors.json of nats-server 2.15).
+// The errors of nats-server for more replicas than there can be, of a node that knows of
+// no leader, and for a message that could not be removed, since it is not there or for what the
+// description says (errors.json of nats-server 2.15).
 const (
 	errNoPeers      jetstream.ErrorCode = 10005
 	errNotClustered jetstream.ErrorCode = 10074
 	errNoLeader     jetstream.ErrorCode = 10008
 	errNotLeader    jetstream.ErrorCode = 10009
+	errNoSequence   jetstream.ErrorCode = 10043
+	errNotDeleted   jetstream.ErrorCode = 10057
 )
 
 // Remote is a nats-server, or a cluster, that several servers use in place of one of
@@ -62,9 +65,13 @@ type Remote struct {
 	Credentials string
 	// CA is a PEM file of the authorities that certify the nodes; empty for the machine's.
 	CA string
-	// Replicas is how many nodes keep each message; 0 is what is there, and for new streams
-	// three, or as many as the cluster can have.
+	// Replicas is how many nodes keep each message; 0 is three, or as many as the cluster
+	// has, and three as soon as it has so many.
 	Replicas int
+
+	// widenEvery is how often is looked whether it has, rewindAfter the other constant; those
+	// if zero.
+	widenEvery, rewindAfter time.Duration
 }
 
 // Check reports what is wrong with the settings themselves.
@@ -190,39 +197,6 @@ func (b *Broker) handlers() []nats.Option {
 	}
 }
 
-// makeStream makes a stream, or changes the one that is there. A cluster that has just
-// started, or lost its leader, does not answer: it is asked again.
-func (b *Broker) makeStream(ctx context.Context, c jetstream.StreamConfig) (jetstream.Stream, error) {
-	if b.o.Remote == nil {
-		return b.api.CreateOrUpdateStream(ctx, c)
-	}
-	return ask(ctx, func(ctx context.Context) (jetstream.Stream, error) { return b.makeRemoteStream(ctx, c) })
-}
-
-func (b *Broker) makeRemoteStream(ctx context.Context, c jetstream.StreamConfig) (jetstream.Stream, error) {
-	c.Replicas = b.o.Remote.Replicas
-	there, err := b.api.Stream(ctx, c.Name)
-	switch {
-	case err == nil:
-		if c.Replicas == 0 {
-			c.Replicas = there.CachedInfo().Config.Replicas
-		}
-		return b.api.UpdateStream(ctx, c)
-	case !errors.Is(err, jetstream.ErrStreamNotFound):
-		return nil, err
-	case c.Replicas > 0:
-		return b.api.CreateOrUpdateStream(ctx, c)
-	}
-	for c.Replicas = mostReplicas; ; c.Replicas-- {
-		stream, err := b.api.CreateOrUpdateStream(ctx, c)
-		var api *jetstream.APIError
-		if c.Replicas > 1 && errors.As(err, &api) && (api.ErrorCode == errNoPeers || api.ErrorCode == errNotClustered) {
-			continue
-		}
-		return stream, err
-	}
-}
-
 // meet has this server hear the others.
 func (b *Broker) meet() error {
 	for subject, fn := range map[string]nats.MsgHandler{
@@ -232,13 +206,19 @@ func (b *Broker) meet() error {
 			}
 		},
 		openedSubject: func(m *nats.Msg) {
-			// Keys and times from other servers: the later connection is the client's.
+			// The later connection is the client's.
 			at, key, _ := strings.Cut(string(m.Data), " ")
 			if opened, err := strconv.ParseInt(at, 10, 64); err == nil {
+				b.heard(opened)
+				took, _ := time.ParseDuration(m.Header.Get(tookHeader))
 				b.mu.RLock()
 				s := b.sessions[key]
+				// Before it is one of those that are here.
+				if opening := b.opening[key]; opening != nil && opening.before(opened, took) {
+					opening.overtaken(ErrTaken)
+				}
 				b.mu.RUnlock()
-				if s != nil && s.opened < opened {
+				if s != nil && s.before(opened, took) {
 					s.client.End(ErrTaken)
 				}
 			}
@@ -265,6 +245,9 @@ func (b *Broker) part(m *nats.Msg) {
 	s := b.sessions[string(m.Data)]
 	if s == nil {
 		s = b.closing[string(m.Data)]
+	}
+	if opening := b.opening[string(m.Data)]; opening != nil {
+		opening.overtaken(ErrTaken) // before it is one of those that are here
 	}
 	b.mu.RUnlock()
 	if s != nil {
@@ -303,9 +286,34 @@ func (b *Broker) askToPart(ctx context.Context, owner, key string) (asked bool) 
 	return err == nil
 }
 
+// stamp is a number for a session's opening. It is greater than those of the openings that
+// were heard of, however clocks differ.
+func (b *Broker) stamp() int64 {
+	for {
+		last := b.stamps.Load()
+		if next := max(b.o.Now().UnixNano(), last+1); b.stamps.CompareAndSwap(last, next) {
+			return next
+		}
+	}
+}
+
+// heard notes the stamp of an opening at another server.
+func (b *Broker) heard(stamp int64) {
+	for last := b.stamps.Load(); last < stamp && !b.stamps.CompareAndSwap(last, stamp); last = b.stamps.Load() {
+	}
+}
+
+// before reports whether a session's opening began before another one's, which has a stamp and took so
+// long: by the stamps, but one that lasts for seconds longer did in any case.
+func (s *Session) before(opened int64, took time.Duration) bool {
+	return s.opened < opened || time.Since(s.here)-took > partTime
+}
+
 // sayOpened ends sessions of the same client that are not persistent at other servers.
 func (b *Broker) sayOpened(s *Session) {
 	if b.others != nil {
-		_ = b.others.Publish(openedSubject, []byte(strconv.FormatInt(s.opened, 10)+" "+s.key))
+		m := &nats.Msg{Subject: openedSubject, Data: []byte(strconv.FormatInt(s.opened, 10) + " " + s.key), Header: nats.Header{}}
+		m.Header.Set(tookHeader, time.Since(s.here).String())
+		_ = b.others.PublishMsg(m)
 	}
 }

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,26 +17,33 @@ import (
 )
 
 // The streams, and the prefixes of their subjects: messages with QoS 1, retained
-// messages, and the records of sessions with the checkpoints of servers.
+// messages, the records of sessions with the checkpoints of servers, and wills.
 const (
 	messagesStream = "FESCUE_messages"
 	retainedStream = "FESCUE_retained"
 	sessionsStream = "FESCUE_sessions"
+	willsStream    = "FESCUE_wills"
 
 	messagePrefix    = "fescue.message."
 	retainedPrefix   = "fescue.retained."
 	sessionPrefix    = "fescue.session."
 	checkpointPrefix = "fescue.checkpoint."
+	willPrefix       = "fescue.will."
 )
 
 // lookEvery is how often the broker's store is looked at.
 const lookEvery = time.Second
 
+// leastSlack is the least by which the bound of a stream that servers share lies above
+// that by which they have partitions give way.
+const leastSlack = 64 << 20
+
 // sizes are how large the messages are together, in bytes.
 type sizes struct{ waiting, retained atomic.Int64 }
 
 // makeStreams makes the streams, or bounds those that are there. No stream lets its
-// replicas answer: one that lags would not know of a message that is there.
+// replicas answer, one that lags would not know of a message that is there, but that of the messages,
+// for messagesOf.
 func (b *Broker) makeStreams(ctx context.Context) error {
 	for _, s := range []struct {
 		stream *jetstream.Stream
@@ -43,8 +51,8 @@ func (b *Broker) makeStreams(ctx context.Context) error {
 	}{
 		{&b.messages, jetstream.StreamConfig{
 			Name: messagesStream, Subjects: []string{messagePrefix + ">"}, Retention: jetstream.LimitsPolicy, Storage: jetstream.FileStorage,
-			MaxBytes: b.o.MaxWaiting, Discard: jetstream.DiscardOld, MaxAge: b.o.SessionExpiry + time.Minute,
-			Duplicates: 2 * (storedAtLast + storedWithin),
+			MaxBytes: b.streamBound(), Discard: jetstream.DiscardOld, MaxAge: b.o.SessionExpiry + time.Minute,
+			Duplicates: 2 * (storedAtLast + storedWithin), AllowDirect: true,
 		}},
 		{&b.retained, jetstream.StreamConfig{
 			Name: retainedStream, Subjects: []string{retainedPrefix + ">"}, Retention: jetstream.LimitsPolicy, Storage: jetstream.FileStorage,
@@ -52,6 +60,10 @@ func (b *Broker) makeStreams(ctx context.Context) error {
 		}},
 		{&b.filing, jetstream.StreamConfig{
 			Name: sessionsStream, Subjects: []string{sessionPrefix + ">", checkpointPrefix + ">"}, Retention: jetstream.LimitsPolicy, Storage: jetstream.FileStorage,
+			MaxMsgsPerSubject: 1, AllowMsgTTL: true,
+		}},
+		{&b.testaments, jetstream.StreamConfig{
+			Name: willsStream, Subjects: []string{willPrefix + ">"}, Retention: jetstream.LimitsPolicy, Storage: jetstream.FileStorage,
 			MaxMsgsPerSubject: 1, AllowMsgTTL: true,
 		}},
 	} {
@@ -65,16 +77,28 @@ func (b *Broker) makeStreams(ctx context.Context) error {
 	return nil
 }
 
+// streamBound is where the stream drops the oldest messages of anybody. Servers that share
+// it do not know at once what comes through others.
+func (b *Broker) streamBound() int64 {
+	if b.o.Remote == nil {
+		return b.o.MaxWaiting
+	}
+	return b.o.MaxWaiting + max(b.o.MaxWaiting/4, leastSlack)
+}
+
 // look reads how much is kept. It asks for the streams anew: the library's Info writes into
 // what its GetMsg reads.
 func (b *Broker) look() {
 	periodic.Every(b.ctx, lookEvery, func() {
 		ctx, cancel := context.WithTimeout(b.ctx, callTime)
 		defer cancel()
-		for name, size := range map[string]*atomic.Int64{messagesStream: &b.sizes.waiting, retainedStream: &b.sizes.retained} {
-			if s, err := b.api.Stream(ctx, name); err == nil {
-				size.Store(int64(s.CachedInfo().State.Bytes))
-			}
+		if s, err := b.api.Stream(ctx, messagesStream); err == nil {
+			state := s.CachedInfo().State
+			b.sizes.waiting.Store(int64(state.Bytes))
+			b.tally.from(state.FirstSeq)
+		}
+		if s, err := b.api.Stream(ctx, retainedStream); err == nil {
+			b.sizes.retained.Store(int64(s.CachedInfo().State.Bytes))
 		}
 	})
 }
@@ -85,13 +109,10 @@ func (b *Broker) Stored() (waiting, retained int64) {
 	return b.sizes.waiting.Load(), b.sizes.retained.Load()
 }
 
-// RoomToRetain is nil while the broker may keep more retained messages.
-func (b *Broker) RoomToRetain() error {
-	if n := b.sizes.retained.Load(); n >= b.o.MaxRetained {
-		return fmt.Errorf("retained messages take %d MB, and %d MB are allowed: remove some by retaining empty ones", n>>20, b.o.MaxRetained>>20)
-	}
-	return nil
-}
+// Dropped is how many messages gave way to newer ones of their partition, and how many were
+// not handed to sessions for which too many waited. What the bound of all dropped is not
+// among them.
+func (b *Broker) Dropped() (gaveWay, skipped uint64) { return b.gaveWay.Load(), b.skipped.Load() }
 
 // ask calls nats-server until it answers, for callTime at most.
 func ask[T any](ctx context.Context, call func(ctx context.Context) (T, error)) (answer T, err error) {
@@ -110,13 +131,28 @@ func ask[T any](ctx context.Context, call func(ctx context.Context) (T, error)) 
 // silent reports whether an error says that nobody could answer now: there was no time, no
 // leader, or a write to the same subject is under way.
 func silent(err error) bool {
-	for _, each := range []error{context.DeadlineExceeded, nats.ErrTimeout, nats.ErrNoResponders, jetstream.ErrNoStreamResponse} {
+	for _, each := range []error{context.DeadlineExceeded, errForming, nats.ErrTimeout, nats.ErrNoResponders, jetstream.ErrNoStreamResponse} {
 		if errors.Is(err, each) {
 			return true
 		}
 	}
 	api, ok := errors.AsType[*jetstream.APIError](err)
 	return ok && slices.Contains([]jetstream.ErrorCode{errNoLeader, errNotLeader, jetstream.JSErrCodeStreamWrongLastSequenceConstant}, api.ErrorCode)
+}
+
+// insist does what reads a stream until it is not for a node's or leader's loss that it
+// fails, or ctx ends. do begins anew each time.
+func insist(ctx context.Context, do func(ctx context.Context) error) error {
+	for failures := 1; ; failures++ {
+		err := do(ctx)
+		lost := silent(err)
+		for _, each := range []error{errGap, errSilent, jetstream.ErrNoHeartbeat, jetstream.ErrConsumerDeleted, jetstream.ErrConsumerLeadershipChanged, jetstream.ErrServerShutdown} {
+			lost = lost || errors.Is(err, each)
+		}
+		if !lost || !periodic.Sleep(ctx, resend.Pause(failures)) {
+			return err
+		}
+	}
 }
 
 // last reads the last message of a subject; ok is false when there is none.
@@ -165,11 +201,18 @@ func (b *Broker) consume(ctx context.Context, stream string, which jetstream.Con
 	making, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
 	c, err := b.api.CreateConsumer(making, stream, which)
-	if err != nil || untilEnd && c.CachedInfo().NumPending == 0 {
+	if err != nil {
 		return err
 	}
+	// nats-server removes it after a minute, if it does not hear this.
+	defer func() { _ = b.conn.Publish("$JS.API.CONSUMER.DELETE."+stream+"."+c.CachedInfo().Name, nil) }()
+	if untilEnd && c.CachedInfo().NumPending == 0 {
+		return nil
+	}
 	found, err := c.Messages(jetstream.PullMaxMessagesWithBytesLimit(readAhead, readAheadBytes), jetstream.PullExpiry(pullTime), jetstream.PullHeartbeat(pullTime/5),
-		jetstream.WithMessagesErrOnMissingHeartbeat(true))
+		// The library drops what comes while it has as many as it may ask for: no more are asked
+		// for before all have been taken.
+		jetstream.PullThresholdMessages(1), jetstream.WithMessagesErrOnMissingHeartbeat(true))
 	if err != nil {
 		return err
 	}
@@ -179,8 +222,8 @@ func (b *Broker) consume(ctx context.Context, stream string, which jetstream.Con
 	defer end()
 	defer context.AfterFunc(b.ctx, end)()
 	for next := uint64(1); ; next++ {
-		m, err := found.Next(jetstream.NextContext(ctx))
-		if err != nil {
+		m, err := b.nextOf(ctx, c, found, untilEnd, next)
+		if err != nil || m == nil {
 			return err
 		}
 		meta, err := m.Metadata()
@@ -192,6 +235,40 @@ func (b *Broker) consume(ctx context.Context, stream string, which jetstream.Con
 		}
 		if err := fn(m, meta); err != nil || untilEnd && meta.NumPending == 0 {
 			return err
+		}
+	}
+}
+
+// endAfter is how long nothing has to come until it is asked whether this was the end, and
+// silences how often it may be none: once where nothing has come at all, since a node may
+// not have heard yet that it is asked by this one.
+const (
+	endAfter = time.Second
+	silences = 10
+)
+
+// errSilent means that a consumer has messages and does not hand them out.
+var errSilent = errors.New("messages do not come")
+
+// nextOf is the next message that a consumer finds, its so many-th; with untilEnd nil when there is none:
+// messages that were still to come may have been removed.
+func (b *Broker) nextOf(ctx context.Context, c jetstream.Consumer, found jetstream.MessagesContext, untilEnd bool, number uint64) (jetstream.Msg, error) {
+	for silent := 1; ; silent++ {
+		once, end := ctx, context.CancelFunc(func() {})
+		if untilEnd {
+			once, end = context.WithTimeout(ctx, endAfter)
+		}
+		m, err := found.Next(jetstream.NextContext(once))
+		end()
+		if err == nil || !untilEnd || ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
+			return m, err
+		}
+		info, err := c.Info(ctx)
+		switch {
+		case err == nil && info.NumPending == 0 && info.Delivered.Consumer < number:
+			return nil, nil
+		case silences <= silent || number == 1 && silent > 1:
+			return nil, cmp.Or(err, errSilent)
 		}
 	}
 }

@@ -1,16 +1,19 @@
 // Package bulk deploys to many groups at once: it reads a file of records from
-// the object store, checks it, and makes each record a deployment through the
-// same call as the API does, several at the same time and no faster than the builder
+// the object store, checks it, and makes each record a deployment by the rules of the
+// API's call, many in one transaction and no faster than the builder
 // keeps up. Each record is a row and has a client token of its own, so that another server,
 // or this one after a crash, goes on where the last one was without doing anything twice.
 package bulk
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -18,6 +21,8 @@ import (
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/definitions"
+	"github.com/fescue-edge/fescue/cloud/deploy"
+	"github.com/fescue-edge/fescue/cloud/keyed"
 	"github.com/fescue-edge/fescue/cloud/lease"
 )
 
@@ -39,6 +44,7 @@ type Store interface {
 	FinishBulkRecords(ctx context.Context, b BulkDeployment, tries []BulkTry) error
 	StartedBulkRecords(ctx context.Context, b BulkDeployment, operation string) (map[string]BulkRecord, error)
 	BulkReports(ctx context.Context, p fescue.Partition, id string, page fescue.Page) ([]BulkReport, error)
+	BulkProgress(ctx context.Context, p fescue.Partition, id string) (Progress, error)
 	BuildingDeployments(ctx context.Context) (int64, error)
 }
 
@@ -51,7 +57,8 @@ type Objects interface {
 
 // Deployments is the deployment engine.
 type Deployments interface {
-	Create(ctx context.Context, p fescue.Partition, groupID string, t fescue.DeploymentType, groupVersionID, deploymentID string, token fescue.Token) (fescue.Deployment, error)
+	// CreateAll accepts what is requested; each is made or refused for itself.
+	CreateAll(ctx context.Context, p fescue.Partition, requests []deploy.Request) []deploy.Answer
 }
 
 // Options is what a Service is made of. All but Rate and FirstRetry are needed.
@@ -64,7 +71,7 @@ type Options struct {
 	// AWS is the first part of every ARN.
 	AWS string
 	// Rate is how many deployments a second are started at most, in all
-	// partitions together; zero means 100.
+	// partitions together; zero means 100. After a pause it may be a quarter more at once.
 	Rate float64
 	// FirstRetry is the wait before a second try; it doubles with each further one.
 	// Zero means a second.
@@ -80,12 +87,17 @@ type Service struct {
 	kick  chan struct{}
 	mu    sync.Mutex
 	under map[string]bool // the ids of those that are being carried out
+
+	progress keyed.Recent[bulkKey, Progress]
 }
 
 // Defaults of the options.
 const (
 	defaultRate  = 100
 	defaultRetry = time.Second
+	// madeUp is for how long what was started too slowly is made up for: a run goes as fast
+	// as its rate while no round takes longer.
+	madeUp = 250 * time.Millisecond
 )
 
 // New makes the service. Run carries out; everything else works without it.
@@ -96,7 +108,7 @@ func New(o Options) *Service {
 	if o.FirstRetry == 0 {
 		o.FirstRetry = defaultRetry
 	}
-	return &Service{o: o, pace: rate.NewLimiter(rate.Limit(o.Rate), max(1, int(o.Rate*buildPoll.Seconds()))), kick: make(chan struct{}, 1), under: make(map[string]bool)}
+	return &Service{o: o, pace: rate.NewLimiter(rate.Limit(o.Rate), max(1, int(o.Rate*madeUp.Seconds()))), kick: make(chan struct{}, 1), under: make(map[string]bool)}
 }
 
 // What the service refuses, beside fescue.ErrNotFound.
@@ -184,6 +196,22 @@ func (s *Service) Reports(ctx context.Context, p fescue.Partition, id string, pa
 		return nil, err
 	}
 	return s.o.Store.BulkReports(ctx, p, id, page)
+}
+
+// Progress is how far a bulk deployment has come, as of three seconds ago or later: it reads
+// every record.
+func (s *Service) Progress(ctx context.Context, p fescue.Partition, id string) (Progress, error) {
+	return s.progress.Get(bulkKey{p, id}, func() (Progress, error) {
+		progress, err := s.o.Store.BulkProgress(ctx, p, id)
+		slices.SortStableFunc(progress.Failures, func(a, b FailureCount) int { return cmp.Or(b.Count-a.Count, strings.Compare(a.Code, b.Code)) })
+		return progress, err
+	})
+}
+
+// bulkKey is which bulk deployment.
+type bulkKey struct {
+	p  fescue.Partition
+	id string
 }
 
 // Tagged is a bulk deployment as a resource that has tags.

@@ -2,6 +2,7 @@ package bulk_test
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"slices"
@@ -16,6 +17,7 @@ import (
 	"github.com/fescue-edge/fescue/cloud/bulk"
 	"github.com/fescue-edge/fescue/cloud/definitions"
 	"github.com/fescue-edge/fescue/cloud/deploy"
+	"github.com/fescue-edge/fescue/cloud/store/storetest"
 	"github.com/fescue-edge/fescue/testkit"
 )
 
@@ -131,11 +133,11 @@ func TestRun(t *testing.T) {
 		s.options.Rate = 20
 		s.Service = bulk.New(s.options)
 		running(t, s.Run)
-		_, content := s.fleet(11)
+		_, content := s.fleet(16) // of which 5 may be made up for
 		start := time.Now()
 		s.until(s.begin(content).ID, bulk.BulkCompleted)
 		if took := time.Since(start); took < 500*time.Millisecond {
-			t.Errorf("11 records at 20 a second in %v", took)
+			t.Errorf("16 records at 20 a second in %v", took)
 		}
 	})
 	t.Run("several partitions at once", func(t *testing.T) {
@@ -174,8 +176,15 @@ type engine struct {
 	hook func(group string, create func() (fescue.Deployment, error)) (fescue.Deployment, error)
 }
 
-func (e engine) Create(ctx context.Context, p fescue.Partition, group string, t fescue.DeploymentType, version, id string, token fescue.Token) (fescue.Deployment, error) {
-	return e.hook(group, func() (fescue.Deployment, error) { return e.Deployments.Create(ctx, p, group, t, version, id, token) })
+func (e engine) CreateAll(ctx context.Context, p fescue.Partition, requests []deploy.Request) []deploy.Answer {
+	answers := make([]deploy.Answer, len(requests))
+	for i, r := range requests {
+		answers[i].Deployment, answers[i].Err = e.hook(r.Deployment.GroupID, func() (fescue.Deployment, error) {
+			a := e.Deployments.CreateAll(ctx, p, requests[i:i+1])[0]
+			return a.Deployment, a.Err
+		})
+	}
+	return answers
 }
 
 func TestRetries(t *testing.T) {
@@ -353,6 +362,146 @@ func TestDeath(t *testing.T) {
 	}
 	if got.RecordsProcessed != 30 || got.InvalidRecords != 0 || len(s.reports(b.ID)) != 30 || len(deaths) != 6 {
 		t.Errorf("%+v, %d reports, deaths at %q", got, len(s.reports(b.ID)), deaths)
+	}
+}
+
+// TestHeldUp: while the database is away, nothing is held against a record, however often it
+// is tried; one that was made all the same is found by its token.
+func TestHeldUp(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	groups, content := s.fleet(3)
+	var mu sync.Mutex
+	tries := make(map[string]int)
+	s.options.Deployments = engine{s.engine, func(group string, create func() (fescue.Deployment, error)) (fescue.Deployment, error) {
+		mu.Lock()
+		tries[group]++
+		n := tries[group]
+		mu.Unlock()
+		switch {
+		case group == groups[1] || n > 9:
+			return create()
+		case n%3 == 0:
+			create()
+			return fescue.Deployment{}, fmt.Errorf("commit: %w", fescue.ErrUncertain)
+		default:
+			return fescue.Deployment{}, fmt.Errorf("begin: %w", fescue.ErrAway)
+		}
+	}}
+	s.Service = bulk.New(s.options)
+	running(t, s.Run)
+	b := s.until(s.begin(content).ID, bulk.BulkCompleted)
+	if b.RecordsProcessed != 3 || b.RetryAttempts != 0 || b.InvalidRecords != 0 || tries[groups[1]] != 1 {
+		t.Errorf("%+v after %v tries", b, tries)
+	}
+	want := map[string]int{groups[0]: 1, groups[1]: 1, groups[2]: 1}
+	if diff := gocmp.Diff(want, s.deployments(groups)); diff != "" {
+		t.Error(diff)
+	}
+	for _, r := range s.reports(b.ID) {
+		if r.ErrorMessage != "" || r.DeploymentID == "" {
+			t.Errorf("%+v", r)
+		}
+	}
+}
+
+// TestLockedGroup: a group that another transaction of the database has holds up no other one,
+// and is deployed when it is free, whenever that is.
+func TestLockedGroup(t *testing.T) {
+	t.Parallel()
+	database := storetest.Postgres(t)
+	s := openOn(t, database)
+	db, err := sql.Open("pgx", database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	groups, content := s.fleet(5)
+	hung, err := db.BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer hung.Rollback()
+	if _, err := hung.ExecContext(t.Context(), `
+		INSERT INTO deployment (partition, id, group_id, group_version_id, type, status, phase, core_thing, epoch,
+			group_tag, error_message, details_json, number, revision, leased_until, created_at, updated_at)
+		VALUES ($1, 'hung', $2, 'v', 'NewDeployment', 'Building', '', '', 0, '', '', '', 1, 1, 0, 0, 0)`, home.Key(), groups[2]); err != nil {
+		t.Fatal(err)
+	}
+	running(t, s.Run)
+	b := s.begin(content)
+	testkit.Eventually(t, "the others are deployed", func() error {
+		if n := len(s.reports(b.ID)); n != 4 {
+			return fmt.Errorf("%d records have their reports", n)
+		}
+		return nil
+	})
+	if counts := s.deployments(groups); len(counts) != 4 || counts[groups[2]] != 0 {
+		t.Errorf("%v", counts)
+	}
+	if err := hung.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	if b := s.until(b.ID, bulk.BulkCompleted); b.RecordsProcessed != 5 || b.RetryAttempts != 0 || b.InvalidRecords != 0 {
+		t.Errorf("%+v", b)
+	}
+	if counts := s.deployments(groups); counts[groups[2]] != 1 {
+		t.Errorf("%v", counts)
+	}
+}
+
+// batches is the real engine but for what happens before and after it is called.
+type batches struct {
+	bulk.Deployments
+	before, after func(requests []deploy.Request) []deploy.Request
+}
+
+func (e batches) CreateAll(ctx context.Context, p fescue.Partition, requests []deploy.Request) []deploy.Answer {
+	answers := e.Deployments.CreateAll(ctx, p, e.before(requests))
+	e.after(requests)
+	return answers
+}
+
+// TestDeathOfBatch: servers die before a batch of deployments is written, while a batch is
+// that another server has written in part, and between writing one and writing down what came of
+// it; every group is deployed once in the end.
+func TestDeathOfBatch(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	groups, content := s.fleet(120)
+	b := s.begin(content)
+	whole := func(requests []deploy.Request) []deploy.Request { return requests }
+	var sizes []int
+	for _, before := range []func([]deploy.Request) []deploy.Request{
+		func([]deploy.Request) []deploy.Request { return nil },
+		func(requests []deploy.Request) []deploy.Request { return requests[:len(requests)/2] },
+		whole, whole,
+	} {
+		ctx, cancel := context.WithCancel(t.Context())
+		o := s.options
+		o.Store = mortal{s.store.Bulk(), ctx}
+		o.FirstRetry = time.Hour
+		o.Deployments = batches{s.engine, before, func(requests []deploy.Request) []deploy.Request {
+			if ctx.Err() == nil {
+				sizes = append(sizes, len(requests))
+			}
+			cancel()
+			return nil
+		}}
+		stop := running(t, bulk.New(o).Run)
+		<-ctx.Done()
+		stop()
+	}
+	running(t, s.Run)
+	got := s.until(b.ID, bulk.BulkCompleted)
+	made := s.deployments(groups)
+	for _, g := range groups {
+		if made[g] != 1 {
+			t.Errorf("group %s: %d deployments", g, made[g])
+		}
+	}
+	if got.RecordsProcessed != 120 || got.InvalidRecords != 0 || len(s.reports(b.ID)) != 120 || slices.Max(sizes) < 2 {
+		t.Errorf("%+v, %d reports, batches of %v", got, len(s.reports(b.ID)), sizes)
 	}
 }
 

@@ -1,6 +1,7 @@
 package bulk
 
 import (
+	"slices"
 	"time"
 
 	"github.com/fescue-edge/fescue"
@@ -69,7 +70,9 @@ type BulkOutcome struct {
 	Invalid      bool
 	// RetryAt is when it is tried again; zero when this is the end of it.
 	RetryAt time.Time
-	At      time.Time
+	// Held says that this was no try: something else had what belongs to the group.
+	Held bool
+	At   time.Time
 }
 
 // BulkTry is one try of a record, and what came of it. Attempts does not count it yet.
@@ -88,4 +91,57 @@ type BulkReport struct {
 	Status        fescue.DeploymentStatus
 	StatusMessage string
 	StatusDetails []fescue.ErrorDetail
+}
+
+// Progress is how far a bulk deployment has come.
+type Progress struct {
+	BulkDeployment
+	// Records are those that the input has, as far as it was read; Reported are those of them
+	// that have become deployments or have failed for good.
+	Records, Reported int
+	// States counts what was reported by the deployments' present status; what never became
+	// a deployment is a Failure. The status is empty where the deployment is no longer kept.
+	States map[fescue.DeploymentStatus]int
+	// Failures are the causes of the newest MaxCounted of those that failed, the most frequent
+	// first.
+	Failures []FailureCount
+	// Failed are the newest MaxFailed of them, the newest first.
+	Failed []FailedRecord
+}
+
+// Of how many of the records that failed a Progress has the causes, and how many it names.
+const (
+	MaxCounted = 10_000
+	MaxFailed  = 50
+)
+
+// FailureCount is how many records failed with one code, and the newest of them.
+type FailureCount struct {
+	// Code is empty where the failure has none.
+	Code   string
+	Count  int
+	Detail fescue.ErrorDetail
+}
+
+// FailedRecord is a record that failed.
+type FailedRecord struct {
+	Line int64
+	// GroupName is empty where there is no such group.
+	GroupID, GroupName string
+	// DeploymentID is empty where none was made.
+	DeploymentID string
+	Detail       fescue.ErrorDetail
+}
+
+// Add counts a record that failed, after all newer ones, with its first cause.
+func (p *Progress) Add(r FailedRecord) {
+	if len(p.Failed) < MaxFailed {
+		p.Failed = append(p.Failed, r)
+	}
+	i := slices.IndexFunc(p.Failures, func(f FailureCount) bool { return f.Code == r.Detail.DetailedErrorCode })
+	if i < 0 {
+		i = len(p.Failures)
+		p.Failures = append(p.Failures, FailureCount{Code: r.Detail.DetailedErrorCode, Detail: r.Detail})
+	}
+	p.Failures[i].Count++
 }

@@ -9,8 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/backoff"
 	"github.com/fescue-edge/fescue/cloud/deploy"
@@ -26,15 +24,20 @@ const (
 	page = 500
 	// maxBuilding is how many deployments may wait to be built before a run waits
 	// for the builder: whoever deploys a single group must not wait behind it.
-	maxBuilding = 50
+	maxBuilding = 100
 	// buildPoll is how often it looks whether the builder has caught up.
 	buildPoll = 20 * time.Millisecond
-	// workers are how many deployments are made at the same time, of one bulk deployment.
-	workers = 8
-	// maxRound is how long a run starts deployments without a look whether it is to stop.
-	maxRound = 500 * time.Millisecond
+	// maxRound is how many deployments a run starts in one transaction, without a look
+	// whether it is to stop.
+	maxRound = 50
+	// longestRound bounds that transaction, but for its commit, with what is read for it, and
+	// then the one that writes down what came of it.
+	longestRound = 6 * time.Second
 	// maxRetries is how often a record is tried again (developer guide).
 	maxRetries = 5
+	// heldPauses is after how many pauses before a first retry a record is tried again whose
+	// group another transaction has: whether it still has, takes a while to see.
+	heldPauses = 10
 	// maxReads is how often the input is tried to be read.
 	maxReads = 5
 )
@@ -252,13 +255,26 @@ func (s *Service) process(ctx context.Context, b BulkDeployment) error {
 			}
 			var round []BulkRecord
 			round, due = s.choose(due, room)
-			// What was made is written down even when this server is to stop.
-			step := context.WithoutCancel(ctx)
-			if err := s.o.Store.FinishBulkRecords(step, b, s.tryAll(step, b, round)); err != nil {
+			if err := s.finish(ctx, b, round); err != nil {
 				return err
 			}
 		}
 	}
+}
+
+// finish makes records deployments, and writes down what was made even when this server is
+// to stop. It leaves out those of which nothing can be said now, with the error that says why.
+func (s *Service) finish(ctx context.Context, b BulkDeployment, round []BulkRecord) error {
+	lasting := context.WithoutCancel(ctx)
+	making, cancel := context.WithTimeout(lasting, longestRound)
+	defer cancel()
+	tries, held := s.try(making, b, round)
+	writing, cancel := context.WithTimeout(lasting, longestRound)
+	defer cancel()
+	if err := s.o.Store.FinishBulkRecords(writing, b, tries); err != nil {
+		return err
+	}
+	return held
 }
 
 // turn waits until the next deployment may be started, and returns how many may be before
@@ -273,7 +289,7 @@ func (s *Service) turn(ctx context.Context, b BulkDeployment) (room int, err err
 		}
 		building, err := s.o.Store.BuildingDeployments(ctx)
 		if err != nil || building < maxBuilding {
-			return int(maxBuilding - building), err
+			return min(int(maxBuilding-building), maxRound), err
 		}
 		pause(ctx, buildPoll)
 		if ctx.Err() != nil {
@@ -301,24 +317,6 @@ func (s *Service) choose(due []BulkRecord, room int) (chosen, rest []BulkRecord)
 	return chosen, rest
 }
 
-// tryAll tries records at the same time, in whose order it returns what came of them. It
-// leaves out what it does not come to in maxRound.
-func (s *Service) tryAll(ctx context.Context, b BulkDeployment, records []BulkRecord) []BulkTry {
-	tries, began := make([]BulkTry, 0, len(records)), time.Now()
-	var trying errgroup.Group
-	trying.SetLimit(workers)
-	for i, r := range records {
-		if i > 0 && time.Since(began) > maxRound {
-			break
-		}
-		tries = append(tries, BulkTry{BulkRecord: r})
-		t := &tries[i]
-		trying.Go(func() error { t.BulkOutcome = s.try(ctx, b, r); return nil })
-	}
-	trying.Wait()
-	return tries
-}
-
 // tokenOperation is what the client tokens of records are for.
 const tokenOperation = "BulkDeployment"
 
@@ -337,15 +335,38 @@ var refusals = []struct {
 	}},
 }
 
-// try makes a record a deployment. A record that was tried before by a server
-// that died has its deployment already, which its token finds.
-func (s *Service) try(ctx context.Context, b BulkDeployment, r BulkRecord) BulkOutcome {
-	d, err := s.o.Deployments.Create(ctx, b.Partition, r.GroupID, fescue.NewDeployment, r.GroupVersionID, "", fescue.Token{
-		Operation: tokenOperation, Value: fmt.Sprintf("%s/%d", b.ID, r.Line), RequestHash: r.GroupID + "/" + r.GroupVersionID,
-	})
-	now := s.o.Now().UTC()
+// try makes records deployments, and returns what came of them. A record that was tried
+// before by a server that died has its deployment already, which its token finds. An error
+// is why nothing can be said of those that are left out.
+func (s *Service) try(ctx context.Context, b BulkDeployment, records []BulkRecord) (tries []BulkTry, err error) {
+	requests := make([]deploy.Request, len(records))
+	for i, r := range records {
+		requests[i] = deploy.Request{
+			Deployment: fescue.Deployment{GroupID: r.GroupID, GroupVersionID: r.GroupVersionID},
+			Token: fescue.Token{
+				Operation: tokenOperation, Value: fmt.Sprintf("%s/%d", b.ID, r.Line), RequestHash: r.GroupID + "/" + r.GroupVersionID,
+			},
+		}
+	}
+	for i, answer := range s.o.Deployments.CreateAll(ctx, b.Partition, requests) {
+		if fescue.Passing(answer.Err) && !errors.Is(answer.Err, fescue.ErrLocked) {
+			err = answer.Err
+			continue
+		}
+		tries = append(tries, BulkTry{records[i], s.outcome(b, records[i], answer)})
+	}
+	return tries, err
+}
+
+// outcome is what an answer means for a record.
+func (s *Service) outcome(b BulkDeployment, r BulkRecord, answer deploy.Answer) BulkOutcome {
+	now, err := s.o.Now().UTC(), answer.Err
 	if err == nil {
-		return BulkOutcome{DeploymentID: d.ID, At: now}
+		return BulkOutcome{DeploymentID: answer.Deployment.ID, At: now}
+	}
+	if errors.Is(err, fescue.ErrLocked) {
+		s.o.Logger.Warn("record not deployed, as another transaction of the database has what belongs to its group; it is tried again", "bulk", b.ID, "line", r.Line, "error", err)
+		return BulkOutcome{RetryAt: now.Add(heldPauses * s.o.FirstRetry), Held: true, At: now}
 	}
 	for _, refusal := range refusals {
 		if errors.Is(err, refusal.err) {

@@ -48,10 +48,12 @@ type site struct {
 	*bulk.Service
 }
 
-func open(t *testing.T) *site {
+func open(t *testing.T) *site { return openOn(t, storetest.Database(t)) }
+
+func openOn(t *testing.T, database string) *site {
 	t.Helper()
 	logger := slog.New(slog.DiscardHandler)
-	s := storetest.Open(t)
+	s := storetest.OpenOn(t, database)
 	authority, err := pki.NewAuthority("devices", pki.ECDSA, time.Now())
 	if err != nil {
 		t.Fatal(err)

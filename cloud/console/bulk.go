@@ -1,16 +1,14 @@
 package console
 
 import (
-	"cmp"
 	"fmt"
-	"maps"
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/awsapi"
+	ownapi "github.com/fescue-edge/fescue/cloud/awsapi/fescue"
 	"github.com/fescue-edge/fescue/cloud/bulk"
 )
 
@@ -28,11 +26,6 @@ type bulkStatus struct {
 	ErrorDetails          []fescue.ErrorDetail
 	ErrorMessage          string
 	Tags                  map[string]string `json:"tags"`
-}
-
-// Ended reports that no more records become deployments.
-func (s bulkStatus) Ended() bool {
-	return s.BulkDeploymentStatus != "" && !slices.Contains([]bulk.BulkStatus{bulk.BulkInitializing, bulk.BulkRunning, bulk.BulkStopping}, s.BulkDeploymentStatus)
 }
 
 // bulksPage lists bulk deployments.
@@ -67,121 +60,37 @@ func (v *visit) bulks() error {
 		v.aws("greengrass start-bulk-deployment --execution-role-arn ROLE_ARN --input-file-uri s3://BUCKET/KEY"))
 }
 
-// bulkReport is a record of a bulk deployment, as ListBulkDeploymentDetailedReports has it.
-type bulkReport struct {
-	CreatedAt, DeploymentId, GroupArn, ErrorMessage string
-	DeploymentStatus                                fescue.DeploymentStatus
-	ErrorDetails                                    []fescue.ErrorDetail
-}
-
-// Group and Deployment are the ids, Deployment empty where none was made.
-func (r bulkReport) Group() string {
-	_, rest, _ := strings.Cut(r.GroupArn, "/greengrass/groups/")
-	id, _, _ := strings.Cut(rest, "/")
-	return id
-}
-
-// Deployment implements what Group says.
-func (r bulkReport) Deployment() string {
-	_, id, _ := strings.Cut(r.DeploymentId, ":")
-	return id
-}
-
-// failureCount is how many records failed for one cause.
-type failureCount struct {
-	Code   string
-	Count  int
-	Detail fescue.ErrorDetail // of one of them
-}
-
-// ending is how many records came to a state.
-type ending struct {
-	State string
-	Count int
-}
-
 // bulkPage is one bulk deployment.
 type bulkPage struct {
-	Id string
-	bulkStatus
-	// States count the records by how it stands with their deployments, Failures those that
-	// failed by their first code, the most frequent first; Counted is how many were
-	// looked at, and More reports that there are more.
-	States   []ending
-	Failures []failureCount
-	Counted  int
-	More     bool
-	// Failed are some of the records that failed.
-	Failed  []bulkReport
+	ownapi.BulkProgress
 	MayStop bool
-	// Live reports that something may yet change.
-	Live bool
 }
 
-// Records are read by pages of so many, at most so many pages.
-const (
-	reportBatch   = 1000
-	reportBatches = 10
-)
+// Uncounted reports that records failed whose causes are not among Failures.
+func (p bulkPage) Uncounted() bool {
+	counted := 0
+	for _, f := range p.Failures {
+		counted += f.Count
+	}
+	return slices.ContainsFunc(p.States, func(s ownapi.BulkState) bool { return s.DeploymentStatus == fescue.Failure && s.Count > counted })
+}
 
 func (v *visit) bulk() error {
 	id, err := v.id("bulk")
 	if err != nil {
 		return err
 	}
-	p := bulkPage{Id: id}
-	path := "/greengrass/bulk/deployments/" + id
-	if p.bulkStatus, err = get[bulkStatus](v, greengrass, path+"/status"); err != nil {
+	var p bulkPage
+	if p.BulkProgress, err = get[ownapi.BulkProgress](v, own, "/fescue/v1/bulk/deployments/"+id); err != nil {
 		return err
 	}
-	token, states, failures := "", make(map[string]int), make(map[string]*failureCount)
-	for range reportBatches {
-		list, err := get[struct {
-			Deployments []bulkReport
-			NextToken   string
-		}](v, greengrass, path+"/detailed-reports?"+url.Values{"MaxResults": {fmt.Sprint(reportBatch)}, "NextToken": {token}}.Encode())
-		if err != nil {
-			return err
-		}
-		for _, r := range list.Deployments {
-			p.Counted++
-			states[string(r.DeploymentStatus)]++
-			p.Live = p.Live || !r.DeploymentStatus.Final()
-			if r.DeploymentStatus != fescue.Failure {
-				continue
-			}
-			if len(p.Failed) < pageSize {
-				p.Failed = append(p.Failed, r)
-			}
-			detail := fescue.ErrorDetail{DetailedErrorMessage: r.ErrorMessage}
-			if len(r.ErrorDetails) > 0 {
-				detail = r.ErrorDetails[0]
-			}
-			count, ok := failures[detail.DetailedErrorCode]
-			if !ok {
-				count = &failureCount{Code: cmp.Or(detail.DetailedErrorCode, "no code"), Detail: detail}
-				failures[detail.DetailedErrorCode] = count
-			}
-			count.Count++
-		}
-		if token = list.NextToken; token == "" {
-			break
-		}
-	}
-	p.More, p.Live = token != "", p.Live || !p.Ended()
-	for _, state := range slices.Sorted(maps.Keys(states)) {
-		p.States = append(p.States, ending{state, states[state]})
-	}
-	for _, count := range failures {
-		p.Failures = append(p.Failures, *count)
-	}
-	slices.SortFunc(p.Failures, func(a, b failureCount) int { return cmp.Or(b.Count-a.Count, strings.Compare(a.Code, b.Code)) })
-	p.MayStop = !p.Ended() && p.BulkDeploymentStatus != bulk.BulkStopping &&
+	p.MayStop = !p.BulkDeploymentStatus.Final() && p.BulkDeploymentStatus != bulk.BulkStopping &&
 		v.may(greengrass, awsapi.Target{Operation: "StopBulkDeployment", Resource: v.partition().BulkDeploymentARN(id)})
 	return v.show("bulk", "Bulk deployment "+short(id), p,
 		v.aws("greengrass get-bulk-deployment-status --bulk-deployment-id "+id),
 		v.aws("greengrass list-bulk-deployment-detailed-reports --bulk-deployment-id "+id),
-		v.aws("greengrass stop-bulk-deployment --bulk-deployment-id "+id))
+		v.aws("greengrass stop-bulk-deployment --bulk-deployment-id "+id),
+		v.fescueCLI("bulk "+id+" --follow"))
 }
 
 func (v *visit) stopBulk() error {

@@ -19,6 +19,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/fescue-edge/fescue/cloud/awsapi"
@@ -29,6 +30,8 @@ import (
 // Keys know who signs in, and who has.
 type Keys interface {
 	identity.Signers
+	// Current is a key as it is now, not as it was a moment ago.
+	Current(ctx context.Context, keyID string) (identity.Signer, error)
 	Proves(ctx context.Context, keyID, secret string) (identity.Signer, error)
 	Bearer(ctx context.Context, use identity.Use, pass string) (identity.Signer, time.Time, error)
 	EndPass(ctx context.Context, use identity.Use, pass string) error
@@ -43,6 +46,8 @@ type Options struct {
 	Provider Provider
 	// Regions are those that are served.
 	Regions []string
+	// Live tells open pages of changes.
+	Live *Live
 	// BasePath begins the paths of what the browser asks for, as on the API.
 	BasePath string
 	Now      func() time.Time
@@ -59,6 +64,7 @@ type Console struct {
 	outer        *http.ServeMux // all of the console
 	inner        *http.ServeMux // what is of one Region, without it
 	handler      http.Handler
+	buffers      sync.Pool // of pages
 }
 
 // What a form may bring, in bytes.
@@ -98,6 +104,7 @@ func New(o Options) (*Console, error) {
 	c.outer.HandleFunc(at+"/{region}/", c.inRegion)
 	for pattern, serve := range map[string]func(*visit) error{
 		"GET /{$}":                    (*visit).overview,
+		"GET /live":                   (*visit).live,
 		"GET /cores":                  (*visit).fleet,
 		"GET /groups":                 (*visit).groups,
 		"GET /groups/{group}":         (*visit).group,
@@ -167,6 +174,8 @@ func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if r.TLS != nil {
 		h.Set("Strict-Transport-Security", "max-age=31536000")
+	} else {
+		h.Set("Connection", "close") // from this machine: to make one anew costs less than to keep it
 	}
 	if !awsapi.Private(r) {
 		c.fail(w, r, &refusal{http.StatusForbidden, "", "The console is served over HTTPS, or to this machine alone: over plain HTTP everyone on the way reads what you type. Start the server with --tls-cert and --tls-key, or without --insecure-http, and open https://."})

@@ -15,7 +15,10 @@ import (
 // deployPage says what a deployment would change, before it is made.
 type deployPage struct {
 	Group groupInformation
+	// Core is the group's, nil where it has none that spoke or was deployed to; Names is
+	// the thing that the version says.
 	Core  *coreRow
+	Names string
 	// Type is what is to be made: NewDeployment, Redeployment or ResetDeployment.
 	Type fescue.DeploymentType
 	// Version is what would be deployed, Deployment what is deployed again, Runs what the
@@ -30,6 +33,11 @@ type deployPage struct {
 	// Token makes the form good for one deployment, however often it is sent.
 	Token string
 	May   bool
+}
+
+// Fails reports that the deployment would end in Failure, as far as is known.
+func (p deployPage) Fails() bool {
+	return p.Check != nil && len(p.Check.Building)+len(p.Check.OnCore) > 0
 }
 
 // checkSeconds is how long a page waits for what the core says of a version.
@@ -100,6 +108,7 @@ func (v *visit) showDeploy() error {
 	if err != nil {
 		return err
 	}
+	p.Names = after.core()
 	p.Changes, p.Hidden = changes(before, after), append(before.Hidden, after.Hidden...)
 	if p.Version != "" {
 		seconds := checkSeconds

@@ -28,16 +28,16 @@ type overviewPage struct {
 	History history
 	// Groups are shown to a key that is limited to some.
 	Groups []ownapi.GroupSummary
-	// Empty reports that there is nothing yet; Endpoint is where to begin.
-	Empty    bool
-	Endpoint string
+	// Empty reports that there is nothing yet; Steps are the commands to begin with.
+	Empty bool
+	Steps []string
 }
 
 // few is how many rows the lists of the overview have.
 const few = 8
 
 func (v *visit) overview() (err error) {
-	p := overviewPage{Endpoint: v.endpoint()}
+	p := overviewPage{}
 	if !v.may(own, awsapi.Target{Operation: "GetFleetSummary"}) {
 		list, err := v.findGroups("", "")
 		if err != nil {
@@ -71,7 +71,12 @@ func (v *visit) overview() (err error) {
 		if err != nil {
 			return err
 		}
-		p.Empty = len(list.Groups) == 0
+		if p.Empty = len(list.Groups) == 0; p.Empty {
+			p.Steps = []string{
+				v.fescueCLI("provision My_Core --root /greengrass"), "fescue-core --root /greengrass",
+				v.aws("greengrass create-group --name Mill"), v.fescueCLI("recover /greengrass"),
+			}
+		}
 	}
 	if !p.Empty {
 		if p.History, err = v.history(); err != nil {
@@ -112,8 +117,10 @@ func rows(list []ownapi.CoreSummary) []coreRow {
 
 // fleetPage lists cores.
 type fleetPage struct {
-	Cores  []coreRow
-	Text   string
+	Cores []coreRow
+	Text  string
+	// Tag is one of the group's, as site=north.
+	Tag    string
 	State  cores.State
 	States []cores.State
 	// Next is the query of the next page, empty on the last; Later reports that this one
@@ -124,15 +131,25 @@ type fleetPage struct {
 
 func (v *visit) fleet() error {
 	query := v.form
-	p := fleetPage{Text: strings.TrimSpace(query.Get("q")), State: cores.State(query.Get("state")), States: cores.States, Later: query.Get("after") != ""}
-	ask := url.Values{"MaxResults": {fmt.Sprint(pageSize)}, "Contains": {p.Text}, "State": {string(p.State)}, "NextToken": {query.Get("after")}}
+	p := fleetPage{
+		Text: strings.TrimSpace(query.Get("q")), Tag: query.Get("tag"),
+		State: cores.State(query.Get("state")), States: cores.States, Later: query.Get("after") != "",
+	}
+	ask := url.Values{"MaxResults": {fmt.Sprint(pageSize)}, "Contains": {p.Text}, "Tag": {p.Tag}, "State": {string(p.State)}, "NextToken": {query.Get("after")}}
 	list, err := get[ownapi.CoreList](v, own, "/fescue/v1/cores?"+ask.Encode())
 	if err != nil {
 		return err
 	}
 	p.Cores = rows(list.Cores)
-	p.Next = nextPage(list.NextToken, url.Values{"q": {p.Text}, "state": {string(p.State)}})
-	return v.show("cores", "Cores", p, v.fescueCLI("cores"))
+	p.Next = nextPage(list.NextToken, url.Values{"q": {p.Text}, "tag": {p.Tag}, "state": {string(p.State)}})
+	command := "cores"
+	if p.State == cores.Offline {
+		command += " --offline"
+	}
+	if p.Tag != "" {
+		command += " --tag " + quoted(p.Tag)
+	}
+	return v.show("cores", "Cores", p, v.fescueCLI(command))
 }
 
 // groupInformation is a group as the API shows it.

@@ -37,6 +37,20 @@ func (c *content) part(k fescue.Kind) any {
 	}[k.Segment]
 }
 
+// core is the thing that the version names as its core, empty where it names none.
+func (c *content) core() string {
+	for _, named := range c.Core.Cores {
+		arn, err := fescue.ParseARN(named.ThingArn)
+		if err != nil {
+			continue
+		}
+		if name, ok := arn.ThingName(); ok {
+			return name
+		}
+	}
+	return ""
+}
+
 // version is a version as the API shows it, with its definition where one is read.
 type version struct {
 	Id, Version, CreationTimestamp string
@@ -241,8 +255,10 @@ type deploymentItems struct {
 // groupPage is one group.
 type groupPage struct {
 	Group groupInformation
-	// Core is the group's, nil where it has none that spoke or was deployed to.
-	Core *coreRow
+	// Core is the group's, nil where it has none that spoke or was deployed to; Names is
+	// the thing that the version says.
+	Core  *coreRow
+	Names string
 	// Runs is the version that the core runs of this group.
 	Runs string
 	// Version is the one that is shown, with its content.
@@ -254,6 +270,8 @@ type groupPage struct {
 	Deployments []deploymentItem
 	MayDeploy   bool
 	MayReset    bool
+	// MayList is whether the key may list the cores of all groups.
+	MayList bool
 }
 
 // recent is how many versions and deployments a group's page lists.
@@ -287,9 +305,11 @@ func (v *visit) group() error {
 	if p.Content, err = v.content(id, p.Version); err != nil {
 		return err
 	}
+	p.Names = p.Content.core()
 	p.Graph = drawn(p.Content.Subscriptions.Subscriptions)
 	p.MayDeploy = v.mayDeploy(id, "CreateDeployment")
 	p.MayReset = v.mayDeploy(id, "ResetDeployments")
+	p.MayList = v.may(own, awsapi.Target{Operation: "ListCores"})
 	return v.show("group", p.Group.Name, p,
 		v.aws("greengrass get-group --group-id "+id), v.aws("greengrass list-group-versions --group-id "+id), v.aws("greengrass list-deployments --group-id "+id))
 }

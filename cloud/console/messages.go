@@ -25,8 +25,9 @@ type messagesPage struct {
 	Filter, Topic, Payload string
 	QoS1                   bool
 	May                    bool // publish
-	// Sent and Wrong are what became of what was published.
-	Sent, Wrong string
+	// Sent is how many bytes were published, nil for nothing; Wrong why nothing was.
+	Sent  *int
+	Wrong string
 }
 
 func (v *visit) messages() error {
@@ -54,7 +55,8 @@ func (v *visit) publish() error {
 	case err != nil:
 		return err
 	default:
-		p.Sent = fmt.Sprintf("%d bytes were published at %s.", len(p.Payload), v.c.o.Now().UTC().Format("15:04:05 UTC"))
+		size := len(p.Payload)
+		p.Sent = &size
 	}
 	return v.showMessages(p)
 }

@@ -42,6 +42,8 @@ type frame struct {
 	// signed in, where that is not whoever has the key.
 	Name, KeyID, Access, Limit, Account, Person string
 	Links                                       []navigation
+	// First is the query of a list's first page: this one's, from the beginning.
+	First string
 	// Commands do the same from a terminal.
 	Commands []string
 	// Now is when the page was made.
@@ -98,6 +100,7 @@ func parsePages() (pages, error) {
 // functions are what templates say the same everywhere with.
 var functions = template.FuncMap{
 	"short": short,
+	"tag":   fescue.FormatTag,
 	"utc":   func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") },
 	"when": func(text string) time.Time {
 		t, _ := time.Parse(time.RFC3339, text) // what the API answers
@@ -115,6 +118,8 @@ var functions = template.FuncMap{
 		return "calm"
 	},
 	"bytes":      size,
+	"kib":        func(n int64) string { return size(n << 10) },
+	"count":      count,
 	"tone":       tone,
 	"cause":      func(d fescue.ErrorDetail) string { cause, _ := parts(d); return cause },
 	"remedy":     func(d fescue.ErrorDetail) string { _, remedy := parts(d); return remedy },
@@ -149,12 +154,16 @@ func functionOf(text string) *functionRef {
 	return &functionRef{text, name, qualifier}
 }
 
-// short is the beginning of an id, which tells those of one page apart.
+// short is the part of an id that tells those of one page apart: the beginning, or the end
+// where it begins with the time (UUID, version 7).
 func short(id string) string {
-	if fescue.ValidID(id) {
-		return id[:8]
+	switch {
+	case !fescue.ValidID(id):
+		return id
+	case id[14] == '7':
+		return "…" + id[28:]
 	}
-	return id
+	return id[:8]
 }
 
 // ago is how long something is past, in its largest unit.
@@ -171,11 +180,13 @@ func ago(now, t time.Time) string {
 	return "now"
 }
 
-// until is how long it is until then, in whole days, or that it is past.
+// until is how long it is until then, in whole days, in hours on the last, or that it is past.
 func until(now, t time.Time) string {
 	switch days := int(t.Sub(now) / (24 * time.Hour)); {
 	case t.Before(now):
 		return "over"
+	case days == 0:
+		return fmt.Sprintf("in %d h", t.Sub(now)/time.Hour)
 	case days == 1:
 		return "in 1 day"
 	default:
@@ -229,8 +240,13 @@ func (c *Console) show(w http.ResponseWriter, r *http.Request, status int, name,
 // write makes a page. It is made whole before any of it is sent.
 func (c *Console) write(w http.ResponseWriter, r *http.Request, status int, name string, f frame) {
 	f.Root, f.Static, f.Now = c.root, c.static, c.o.Now().UTC()
-	var b bytes.Buffer
-	if err := c.pages[name].ExecuteTemplate(&b, "frame", f); err != nil {
+	b, ok := c.buffers.Get().(*bytes.Buffer)
+	if !ok {
+		b = new(bytes.Buffer)
+	}
+	defer c.buffers.Put(b)
+	b.Reset()
+	if err := c.pages[name].ExecuteTemplate(b, "frame", f); err != nil {
 		c.o.Logger.Error("page of the console not made", "page", name, "error", err)
 		http.Error(w, "The page could not be made. The server's log has the cause.", http.StatusInternalServerError)
 		return
@@ -274,6 +290,9 @@ func (v *visit) frame() frame {
 	if signer.Scope != nil {
 		f.Limit = signer.Scope.String()
 	}
+	first := maps.Clone(v.form)
+	first.Del("after")
+	f.First = "?" + first.Encode()
 	for _, link := range chief {
 		if link.operation == "" || v.may(link.service, awsapi.Target{Operation: link.operation}) {
 			here := v.r.URL.Path == link.path || link.path != "/" && strings.HasPrefix(v.r.URL.Path, link.path+"/")
@@ -341,6 +360,9 @@ func (v *visit) fescueCLI(call string) string {
 	command, rest, _ := strings.Cut(call, " ")
 	return strings.TrimRight("fescue "+command+" --endpoint "+v.endpoint()+" --region "+v.region+" "+rest, " ")
 }
+
+// quoted is a text as one word of a shell's command.
+func quoted(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }
 
 func cloneURL(u *url.URL) *url.URL {
 	clone := *u

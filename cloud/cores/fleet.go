@@ -2,7 +2,6 @@ package cores
 
 import (
 	"context"
-	"sync"
 	"time"
 
 	"github.com/fescue-edge/fescue"
@@ -54,8 +53,10 @@ type Filter struct {
 	Group string
 	// Text stands in the name of the thing or of the group, or in the address that the
 	// core connected from, in upper or lower case.
-	Text  string
-	State State
+	Text string
+	// Tag and Value are of a tag that the group has which has the core; an empty Tag is any.
+	Tag, Value string
+	State      State
 	// Now is when that is, which Fleet fills in.
 	Now time.Time
 }
@@ -65,21 +66,21 @@ type Fleet struct {
 	store    FleetStore
 	presence *Presence
 
-	counting keyed.Mutex[fescue.Partition]
-	mu       sync.Mutex
-	counted  map[fescue.Partition]count
+	// counts are kept for a moment: each reads every core, and whoever has a page open that
+	// shows it asks again and again.
+	counts keyed.Recent[fescue.Partition, count]
 }
 
-// count is how many cores there are, which is good until a time.
-type count struct {
-	until         time.Time
-	known, online int
-}
+// count is how many cores there are.
+type count struct{ known, online int }
 
 // NewFleet makes a Fleet.
 func NewFleet(store FleetStore, presence *Presence) *Fleet {
-	return &Fleet{store: store, presence: presence, counted: make(map[fescue.Partition]count)}
+	return &Fleet{store: store, presence: presence}
 }
+
+// Changed has a partition's cores counted anew for whoever asks next.
+func (f *Fleet) Changed(p fescue.Partition) { f.counts.Forget(p) }
 
 // Cores lists a partition's cores by name, each as of now, those that the filter lets
 // through. A page's key is the name of a thing.
@@ -97,31 +98,12 @@ func (f *Fleet) Cores(ctx context.Context, p fescue.Partition, by Filter, page f
 	return list, nil
 }
 
-// A count reads every core, and whoever has a page open that shows it asks again and again:
-// it is good for countFor times as long as it took, and no longer than countMost.
-const (
-	countFor  = 20
-	countMost = time.Second
-)
-
-// Count counts a partition's cores, and those of them that are online, as of a second ago
-// or later.
+// Count counts a partition's cores, and those of them that are online, as of three seconds
+// ago or later.
 func (f *Fleet) Count(ctx context.Context, p fescue.Partition) (known, online int, err error) {
-	defer f.counting.Lock(p)()
-	f.mu.Lock()
-	c := f.counted[p]
-	f.mu.Unlock()
-	begin := time.Now()
-	if begin.Before(c.until) {
-		return c.known, c.online, nil
-	}
-	if c.known, c.online, err = f.store.CountFleet(ctx, p, f.presence.now()); err != nil {
-		return 0, 0, err
-	}
-	end := time.Now()
-	c.until = end.Add(min(countFor*end.Sub(begin), countMost))
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.counted[p] = c
-	return c.known, c.online, nil
+	c, err := f.counts.Get(p, func() (c count, err error) {
+		c.known, c.online, err = f.store.CountFleet(ctx, p, f.presence.now())
+		return c, err
+	})
+	return c.known, c.online, err
 }

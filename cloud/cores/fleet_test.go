@@ -29,8 +29,8 @@ func (c *counter) CountFleet(_ context.Context, p fescue.Partition, _ time.Time)
 	return c.asked, len(p.Region), nil
 }
 
-// TestCount: however often it is asked, a partition's cores are counted no more than a twentieth of
-// the time, and once in a second at the least.
+// TestCount: however often it is asked, a partition's cores are counted no more than a fortieth of
+// the time, and once in three seconds at the least.
 func TestCount(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -48,12 +48,12 @@ func TestCount(t *testing.T) {
 		counts(here, 3)
 		counts(here, 3)
 		counts(there, 4)
-		time.Sleep(189 * time.Millisecond) // of the bubble: the third is good for 200 ms
+		time.Sleep(389 * time.Millisecond) // of the bubble: the third is good for 400 ms
 		counts(here, 3)
 		store.takes = time.Minute
 		time.Sleep(time.Millisecond)
 		counts(here, 5)
-		time.Sleep(time.Second)
+		time.Sleep(3 * time.Second)
 		store.err = errors.New("the database is away")
 		if _, _, err := fleet.Count(t.Context(), here); !errors.Is(err, store.err) {
 			t.Error(err)

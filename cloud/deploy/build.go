@@ -37,14 +37,21 @@ type builder struct {
 	artifacts  Artifacts
 	models     Models
 	signer     Signer
+	// mostDocument is Options.MostDocument.
+	mostDocument int
 
 	aws                string
 	requireServiceRole bool
 	quotas             Quotas
 	serves             func(fescue.Feature) bool
 
+	// alone is Options.Alone.
+	alone bool
+
 	*waker
 	kick chan struct{}
+	// accepted are the deployments that this server accepted for its own builder.
+	accepted accepted
 	// copies are the places of deployments whose models are copied.
 	copies places
 	// errors are the internal errors of deployments that are not built yet.
@@ -55,6 +62,8 @@ type builder struct {
 
 // buildingDeployments are the deployments as the builder has them.
 type buildingDeployments interface {
+	// FreeBuilding ends all leases of LeaseBuilding.
+	FreeBuilding(ctx context.Context) error
 	LeaseBuilding(ctx context.Context, aws string, until time.Time, limit int) ([]fescue.Deployment, error)
 	KeepBuilding(ctx context.Context, d fescue.Deployment, held, until time.Time, progress fescue.Progress) error
 	ApplyStep(ctx context.Context, d fescue.Deployment, actor fescue.Actor, step fescue.DeploymentStep) (fescue.Deployment, error)
@@ -64,6 +73,8 @@ type buildingDeployments interface {
 // offerer leaves a manifest for a core, in one transaction with what becomes of the
 // deployments before it.
 type offerer interface {
+	// Epoch is the highest epoch that a core was given.
+	Epoch(ctx context.Context, p fescue.Partition, coreThing string) (int64, error)
 	Offer(ctx context.Context, d fescue.Deployment, coreThing string, at time.Time, superseded fescue.DeploymentStep,
 		sign func(epoch int64) (fescue.Offering, error)) (fescue.Deployment, []fescue.Deployment, error)
 	ForceReset(ctx context.Context, d fescue.Deployment, coreThing string, at time.Time, ended fescue.DeploymentStep,
@@ -135,26 +146,53 @@ const (
 	// idlePoll is how often builders look for work that another server accepted
 	// or a dead one left.
 	idlePoll = time.Second
-	// mostBuilt is how many deployments one server builds at the same time: each waits for
-	// the disk several times.
-	mostBuilt = 8
+	// mostBuilt is how many deployments one server builds at the same time: while some wait for
+	// the commit that offers them, there are enough others to fill the next one.
+	mostBuilt = 32
 )
 
 // run builds what is accepted until ctx ends.
 func (b *builder) run(ctx context.Context) {
 	var working sync.WaitGroup
 	defer working.Wait()
-	places := make(chan struct{}, mostBuilt)
+	places, work := make(chan struct{}, mostBuilt), make(chan leased)
+	defer close(work)
+	for range mostBuilt {
+		// They stay: a new goroutine's stack would have to grow for each deployment.
+		working.Go(func() {
+			for l := range work {
+				b.take(ctx, l, &working)
+				<-places
+			}
+		})
+	}
+	if b.alone {
+		if err := b.deployments.FreeBuilding(ctx); err != nil && ctx.Err() == nil {
+			b.logger.Warn("leases of deployments that were being built when the server ended could not be ended; they end by themselves", "within", lease, "error", err)
+		}
+	}
+	ready := b.accepted.open()
+	defer func() {
+		for _, l := range b.accepted.close() {
+			places <- struct{}{}
+			work <- l // to be given back
+		}
+	}()
 	tick := time.NewTicker(idlePoll)
 	defer tick.Stop()
+	b.wakeBuilder()
 	for {
-		for b.buildWaiting(ctx, places, &working) {
-		}
 		select {
 		case <-ctx.Done():
 			return
+		case l := <-ready:
+			b.accepted.release()
+			places <- struct{}{}
+			work <- l
 		case <-b.kick:
+			b.buildWaiting(ctx, places, work)
 		case <-tick.C:
+			b.buildWaiting(ctx, places, work)
 		}
 	}
 }
@@ -167,10 +205,15 @@ func (b *builder) wakeBuilder() {
 	}
 }
 
-// buildWaiting takes up as many deployments as there are places free, one at least, and
-// reports whether there may be more. They are built in goroutines of working, and so are
-// their models copied, where they must be first.
-func (b *builder) buildWaiting(ctx context.Context, places chan struct{}, working *sync.WaitGroup) (more bool) {
+// leased is a deployment that is to be built, which its builder has to itself until then.
+type leased struct {
+	deployment fescue.Deployment
+	until      time.Time
+}
+
+// buildWaiting takes up as many deployments as there are places free, one at least, and has itself
+// called again if there may be more. They are built by whoever takes work.
+func (b *builder) buildWaiting(ctx context.Context, places chan struct{}, work chan<- leased) {
 	free := 0
 	for taking := true; taking; {
 		select {
@@ -184,8 +227,8 @@ func (b *builder) buildWaiting(ctx context.Context, places chan struct{}, workin
 			}
 		}
 	}
-	held := b.now().Add(lease)
-	list, err := b.deployments.LeaseBuilding(ctx, b.aws, held, free)
+	until := b.now().Add(lease)
+	list, err := b.deployments.LeaseBuilding(ctx, b.aws, until, free)
 	if err != nil && ctx.Err() == nil {
 		b.logger.Error("deployments to be built could not be read", "error", err)
 	}
@@ -193,16 +236,33 @@ func (b *builder) buildWaiting(ctx context.Context, places chan struct{}, workin
 		<-places
 	}
 	for _, d := range list {
-		working.Go(func() {
-			defer func() { <-places }()
-			first, err := b.build(ctx, d, nil)
-			b.logUnbuilt(ctx, d, err)
-			if len(first) > 0 {
-				b.copyBeside(ctx, d, held, first, working)
-			}
-		})
+		work <- leased{d, until}
 	}
-	return len(list) == free
+	if len(list) == free {
+		b.wakeBuilder()
+	}
+}
+
+// take builds a deployment, or has its models copied first, by goroutines of copying. It gives
+// the lease back when ctx ends before, so that the next builder need not wait.
+func (b *builder) take(ctx context.Context, l leased, copying *sync.WaitGroup) {
+	if b.now().After(l.until) {
+		return // it has waited for too long: whoever finds it builds it
+	}
+	if ctx.Err() == nil {
+		first, err := b.build(ctx, l.deployment, nil)
+		b.logUnbuilt(ctx, l.deployment, err)
+		if len(first) > 0 {
+			b.copyBeside(ctx, l.deployment, l.until, first, copying)
+			return
+		}
+		if err == nil || ctx.Err() == nil {
+			return
+		}
+	}
+	giving, cancel := goodbye(ctx)
+	defer cancel()
+	b.giveBack(giving, l.deployment, held{until: l.until})
 }
 
 func (b *builder) logUnbuilt(ctx context.Context, d fescue.Deployment, err error) {
@@ -301,12 +361,15 @@ func (b *builder) offer(ctx context.Context, d fescue.Deployment, r *resolved) e
 	}
 	sum := sha256.Sum256(group)
 	groupHash := hex.EncodeToString(sum[:])
-	if err := b.artifacts.Put(ctx, groupHash, bytes.NewReader(group)); err != nil {
+	offering := fescue.Offering{Devices: r.clientDevices(), Holds: r.holds, Note: r.note, Warnings: r.warnings}
+	if len(group) <= b.mostDocument {
+		offering.Document = group
+	} else if err := b.artifacts.Put(ctx, groupHash, bytes.NewReader(group)); err != nil {
 		return fmt.Errorf("store group.json: %w", err)
 	}
 	manifest := b.manifest(d, r.core.thing)
 	manifest.Artifacts = append([]bundle.Artifact{bundle.GroupArtifact(groupHash, int64(len(group)))}, slices.Concat(r.packages(), r.archives())...)
-	next, superseded, err := b.offers.Offer(ctx, d, r.core.thing, b.now().UTC(), b.supersededBy(d), b.sign(ctx, manifest, fescue.Offering{Devices: r.clientDevices(), Holds: r.holds, Note: r.note, Warnings: r.warnings}))
+	next, superseded, err := b.offers.Offer(ctx, d, r.core.thing, b.now().UTC(), b.supersededBy(d), b.sign(ctx, r.core.thing, manifest, offering))
 	if err != nil {
 		return err
 	}
@@ -324,21 +387,33 @@ func (b *builder) manifest(d fescue.Deployment, coreThing string) bundle.Manifes
 	}
 }
 
-// sign completes a manifest, and with it an offering, once its epoch is known.
-func (b *builder) sign(ctx context.Context, m bundle.Manifest, offering fescue.Offering) func(epoch int64) (fescue.Offering, error) {
-	return func(epoch int64) (fescue.Offering, error) {
+// sign completes a manifest, and with it an offering, once its epoch is known. The next epoch
+// is most often the one, so it is signed for that before: whoever writes would wait meanwhile.
+func (b *builder) sign(ctx context.Context, coreThing string, m bundle.Manifest, offering fescue.Offering) func(epoch int64) (fescue.Offering, error) {
+	for _, a := range m.Downloads() {
+		offering.Artifacts = append(offering.Artifacts, a.SHA256)
+	}
+	signed := func(epoch int64) (fescue.Offering, error) {
+		m, offering := m, offering
 		m.Epoch = epoch
 		// It is signed again for the formats that the core reads when it asks.
 		envelope, err := b.signer.Sign(ctx, m, bundle.Formats()...)
-		if err != nil {
-			return fescue.Offering{}, err
-		}
-		offering := offering
 		offering.Envelope = envelope
-		for _, a := range m.Downloads() {
-			offering.Artifacts = append(offering.Artifacts, a.SHA256)
+		return offering, err
+	}
+	last, err := b.offers.Epoch(ctx, m.Partition(), coreThing)
+	if err != nil {
+		return signed
+	}
+	next, err := signed(last + 1)
+	if err != nil {
+		return signed
+	}
+	return func(epoch int64) (fescue.Offering, error) {
+		if epoch == last+1 {
+			return next, nil
 		}
-		return offering, nil
+		return signed(epoch)
 	}
 }
 
@@ -384,7 +459,7 @@ func (b *builder) buildReset(ctx context.Context, d fescue.Deployment) error {
 			detail := fescue.NothingToReset.Detail(d.GroupID)
 			return b.fail(ctx, d, fescue.FailureMessage(d, detail.DetailedErrorMessage), []fescue.ErrorDetail{detail})
 		}
-		next, ended, err := b.offers.Offer(ctx, d, thing, b.now().UTC(), b.supersededBy(d), b.sign(ctx, b.manifest(d, thing), fescue.Offering{}))
+		next, ended, err := b.offers.Offer(ctx, d, thing, b.now().UTC(), b.supersededBy(d), b.sign(ctx, thing, b.manifest(d, thing), fescue.Offering{}))
 		if err == nil {
 			b.announce(ctx, next, ended)
 		}
@@ -394,7 +469,7 @@ func (b *builder) buildReset(ctx context.Context, d fescue.Deployment) error {
 	next, ended, err := b.offers.ForceReset(ctx, d, thing, b.now().UTC(), fescue.DeploymentStep{
 		Event: fescue.EventForcedAway, At: b.now().UTC(),
 		Message: detail.DetailedErrorMessage, Details: []fescue.ErrorDetail{detail},
-	}, b.sign(ctx, b.manifest(d, thing), fescue.Offering{}))
+	}, b.sign(ctx, thing, b.manifest(d, thing), fescue.Offering{}))
 	if err == nil && next.CoreThing != "" {
 		b.announce(ctx, next, ended)
 	}

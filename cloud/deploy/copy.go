@@ -175,7 +175,9 @@ func (b *builder) copyAndBuild(ctx context.Context, d fescue.Deployment, h held,
 		err = b.settle(ctx, d, err, "")
 	}
 	if ctx.Err() != nil {
-		b.giveBack(ctx, d, h)
+		giving, cancel := goodbye(ctx)
+		defer cancel()
+		b.giveBack(giving, d, h)
 	}
 	return err
 }
@@ -244,10 +246,13 @@ func (b *builder) holding(ctx context.Context, d fescue.Deployment, h *held, wor
 	return err
 }
 
+// goodbye is in what time leases are given back, also when ctx has ended.
+func goodbye(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+}
+
 // giveBack ends the lease of a deployment that this server cannot go on with.
 func (b *builder) giveBack(ctx context.Context, d fescue.Deployment, h held) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
-	defer cancel()
 	if err := b.keep(ctx, d, &h, b.now().Add(-time.Second), fescue.Progress{}); err != nil && !errors.Is(err, fescue.ErrConflict) {
 		b.logger.Warn("lease of a deployment not given back; it ends by itself", "deployment", d.ID, "within", lease, "error", err)
 	}

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/fescue-edge/fescue"
 )
@@ -12,8 +15,10 @@ import (
 type acceptedDeployments interface {
 	TokenSubject(ctx context.Context, p fescue.Partition, t fescue.Token) (id string, err error)
 	CreateDeployment(ctx context.Context, d fescue.Deployment, token fescue.Token) (fescue.Deployment, error)
+	CreateDeployments(ctx context.Context, list []Request) ([]Answer, error)
 	Deployment(ctx context.Context, p fescue.Partition, groupID, id string) (fescue.Deployment, error)
 	DeploymentStatus(ctx context.Context, p fescue.Partition, groupID, id string) (fescue.CurrentStatus, error)
+	State() (number uint64, known bool)
 	Deployments(ctx context.Context, p fescue.Partition, groupID string, page fescue.Page) ([]fescue.Deployment, error)
 	DeploymentsIn(ctx context.Context, p fescue.Partition, status fescue.DeploymentStatus, page fescue.Page) ([]fescue.Deployment, error)
 	Unfinished(ctx context.Context, p fescue.Partition, groupID string) (bool, error)
@@ -75,23 +80,138 @@ func (e *Engine) CreateWithin(ctx context.Context, p fescue.Partition, groupTag,
 	default:
 		return fescue.Deployment{}, &TypeError{"That deployment type is not valid.  Please specify one of the following types: {NewDeployment,Redeployment,ResetDeployment,ForceResetDeployment}."}
 	}
-	groupVersionID, err := e.deployable(ctx, p, groupID, t, groupVersionID, deploymentID)
-	if err != nil {
-		if d, found, replayErr := e.replayed(ctx, p, groupID, token); found || replayErr != nil {
-			return d, replayErr
-		}
-		return fescue.Deployment{}, err
+	d, earlier, err := e.requested(ctx, p, groupID, t, groupVersionID, deploymentID, token)
+	if earlier || err != nil {
+		return d, err
 	}
-	now := e.now().UTC()
-	d, err := e.deployments.CreateDeployment(ctx, fescue.Deployment{
-		Partition: p, ID: fescue.NewID(), GroupID: groupID, GroupVersionID: groupVersionID,
-		Type: t, Status: fescue.Building, GroupTag: groupTag, CreatedAt: now, UpdatedAt: now,
-	}, token)
+	d.GroupTag = groupTag
+	d, err = e.deployments.CreateDeployment(ctx, d, token)
 	if err != nil {
 		return fescue.Deployment{}, replace(err, fescue.ErrConflict, ErrConcurrent)
 	}
 	e.builder.wakeBuilder()
 	return d, nil
+}
+
+// Request is a deployment that is to be accepted, with the token that it is asked for by.
+// For CreateAll, group and group version of the deployment say what is to be deployed.
+type Request struct {
+	Deployment fescue.Deployment
+	Token      fescue.Token
+	// LeasedUntil is until when the builder of whoever accepts it has it to itself; zero for
+	// whichever builder finds it first. CreateAll sets it.
+	LeasedUntil time.Time
+}
+
+// Answer is what came of a request: a deployment, or why there is none.
+type Answer struct {
+	Deployment fescue.Deployment
+	Err        error
+}
+
+// reading is how many group versions CreateAll reads at the same time.
+const reading = 4
+
+// CreateAll is Create with fescue.NewDeployment for many groups of a partition: it writes all
+// deployments in one transaction, and each of them alone when one may be why that failed.
+// With an error that is fescue.Passing, and of all of them, no more is tried: those that it
+// holds up all have it. Answers are in the order of the requests. What was written together the
+// builder of this server has at once, as far as it has room; the rest a builder finds in the
+// database.
+func (e *Engine) CreateAll(ctx context.Context, p fescue.Partition, requests []Request) []Answer {
+	answers, earlier := make([]Answer, len(requests)), make([]bool, len(requests))
+	var checking errgroup.Group
+	checking.SetLimit(reading)
+	for i, r := range requests {
+		a := &answers[i]
+		checking.Go(func() error {
+			a.Deployment, earlier[i], a.Err = e.requested(ctx, p, r.Deployment.GroupID, fescue.NewDeployment, r.Deployment.GroupVersionID, "", r.Token)
+			return nil
+		})
+	}
+	checking.Wait()
+	var list []Request
+	var places []int
+	for i, a := range answers {
+		if a.Err == nil && !earlier[i] {
+			list, places = append(list, Request{Deployment: a.Deployment, Token: requests[i].Token}), append(places, i)
+		}
+	}
+	if len(list) == 0 {
+		return answers
+	}
+	made, err := e.createTogether(ctx, list)
+	if err != nil {
+		if !general(err) { // one of them may be to blame
+			e.logger.Warn("deployments not written together; each is written alone", "deployments", len(list), "error", err)
+			err = nil
+		}
+		made = make([]Answer, len(list))
+		for i, r := range list {
+			if made[i].Err = err; err != nil {
+				continue
+			}
+			alone, failed := e.deployments.CreateDeployments(ctx, []Request{{Deployment: r.Deployment, Token: r.Token}})
+			if failed != nil {
+				alone = []Answer{{Err: failed}}
+			}
+			if made[i] = alone[0]; general(made[i].Err) {
+				err = made[i].Err
+			}
+		}
+		e.builder.wakeBuilder()
+	}
+	for i, a := range made {
+		a.Err = replace(a.Err, fescue.ErrConflict, ErrConcurrent)
+		answers[places[i]] = a
+	}
+	return answers
+}
+
+// createTogether writes deployments in one transaction, and hands them to this server's builder.
+// Those for which it has no room it finds in the database, if no other builder does before.
+func (e *Engine) createTogether(ctx context.Context, list []Request) ([]Answer, error) {
+	ours, until := e.builder.accepted.reserve(len(list)), e.now().Add(lease)
+	for i := range ours {
+		list[i].LeasedUntil = until
+	}
+	made, err := e.deployments.CreateDeployments(ctx, list)
+	giving, cancel := goodbye(ctx)
+	defer cancel()
+	for i := range ours {
+		if err == nil && made[i].Err == nil && made[i].Deployment.ID == list[i].Deployment.ID {
+			d := made[i].Deployment
+			if e.builder.accepted.hand(leased{d, until}) {
+				continue
+			}
+			e.builder.giveBack(giving, d, held{until: until})
+		}
+		e.builder.accepted.release()
+	}
+	if ours < len(list) {
+		e.builder.wakeBuilder()
+	}
+	return made, err
+}
+
+// general reports whether an error holds up all that is written, and not one record alone.
+func general(err error) bool { return fescue.Passing(err) && !errors.Is(err, fescue.ErrLocked) }
+
+// requested is the deployment that is to be accepted, or the one that an earlier call with the
+// token made, or why there can be none.
+func (e *Engine) requested(ctx context.Context, p fescue.Partition, groupID string, t fescue.DeploymentType, groupVersionID, deploymentID string, token fescue.Token) (d fescue.Deployment, earlier bool, err error) {
+	groupVersionID, err = e.deployable(ctx, p, groupID, t, groupVersionID, deploymentID)
+	if err != nil {
+		if d, found, replayErr := e.replayed(ctx, p, groupID, token); found || replayErr != nil {
+			return d, found, replayErr
+		}
+		return fescue.Deployment{}, false, err
+	}
+	now := e.now().UTC()
+	return fescue.Deployment{
+		Partition: p, ID: fescue.NewTimedID(), GroupID: groupID, GroupVersionID: groupVersionID,
+		Type: t, Status: fescue.Building, CreatedAt: now, UpdatedAt: now,
+	}, false, nil
 }
 
 // deployable is the group version that a deployment of a group is to deploy, or why there
@@ -195,7 +315,7 @@ func (e *Engine) Reset(ctx context.Context, p fescue.Partition, groupID string, 
 	}
 	now := e.now().UTC()
 	d, err := e.deployments.CreateDeployment(ctx, fescue.Deployment{
-		Partition: p, ID: fescue.NewID(), GroupID: groupID,
+		Partition: p, ID: fescue.NewTimedID(), GroupID: groupID,
 		Type: t, Status: fescue.Building, CreatedAt: now, UpdatedAt: now,
 	}, token)
 	if err != nil {

@@ -1,12 +1,18 @@
 package deploy_test
 
 import (
+	"context"
+	"database/sql"
 	"errors"
+	"fmt"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/deploy"
+	"github.com/fescue-edge/fescue/cloud/store/storetest"
 )
 
 func TestCreate(t *testing.T) {
@@ -115,4 +121,99 @@ func TestCreate(t *testing.T) {
 			t.Errorf("manifest %+v", m)
 		}
 	})
+}
+
+// passes is a store whose transactions end as the test wants: together, and one after the
+// other alone.
+type passes struct {
+	deploy.DeploymentStore
+	together error
+	alone    []error
+	written  int
+}
+
+func (f *passes) CreateDeployments(ctx context.Context, list []deploy.Request) ([]deploy.Answer, error) {
+	if len(list) > 1 {
+		return nil, f.together
+	}
+	err := f.alone[f.written]
+	f.written++
+	if err != nil {
+		return nil, err
+	}
+	return f.DeploymentStore.CreateDeployments(ctx, list)
+}
+
+// TestCreateAllLocked: groups that other transactions have do not keep the others of a round of a
+// bulk deployment from being deployed.
+func TestCreateAllLocked(t *testing.T) {
+	t.Parallel()
+	const locked, round = 8, 6 * time.Second
+	database := storetest.Postgres(t)
+	s := openOn(t, database)
+	db, err := sql.Open("pgx", database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	requests := s.requests(20)
+	hung, err := db.BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer hung.Rollback()
+	for _, r := range requests[:locked] {
+		if _, err := hung.ExecContext(t.Context(), `
+			INSERT INTO deployment (partition, id, group_id, group_version_id, type, status, phase, core_thing, epoch,
+				group_tag, error_message, details_json, number, revision, leased_until, created_at, updated_at)
+			VALUES ($1, $2, $2, 'v', 'NewDeployment', 'Building', '', '', 0, '', '', '', 1, 1, 0, 0, 0)`, home.Key(), r.Deployment.GroupID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), round)
+	defer cancel()
+	for i, a := range s.CreateAll(ctx, home, requests) {
+		if i < locked && !errors.Is(a.Err, fescue.ErrLocked) || i >= locked && a.Err != nil {
+			t.Errorf("%d: %v", i, a.Err)
+		}
+	}
+}
+
+func TestCreateAllThatFails(t *testing.T) {
+	t.Parallel()
+	bad := errors.New("bad record")
+	for _, test := range []struct {
+		name     string
+		together error
+		alone    []error
+		want     []error // of three
+		written  int
+	}{
+		{"away", fescue.ErrAway, nil, []error{fescue.ErrAway, fescue.ErrAway, fescue.ErrAway}, 0},
+		{"uncertain", fmt.Errorf("commit: %w", fescue.ErrUncertain), nil, []error{fescue.ErrUncertain, fescue.ErrUncertain, fescue.ErrUncertain}, 0},
+		{"out of time", context.DeadlineExceeded, nil, []error{context.DeadlineExceeded, context.DeadlineExceeded, context.DeadlineExceeded}, 0},
+		{"one is bad", bad, []error{nil, bad, nil}, []error{nil, bad, nil}, 3},
+		{"one is locked", fescue.ErrLocked, []error{nil, fescue.ErrLocked, nil}, []error{nil, fescue.ErrLocked, nil}, 3},
+		{"away meanwhile", bad, []error{nil, fescue.ErrAway}, []error{nil, fescue.ErrAway, fescue.ErrAway}, 2},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			s := open(t)
+			f := &passes{DeploymentStore: s.store.Deployments(), together: test.together, alone: test.alone}
+			e := s.another(func(o *deploy.Options) { o.Stores.Deployments = f })
+			var requests []deploy.Request
+			for i := range test.want {
+				group, version := s.create(s.mill("Mill" + strconv.Itoa(i)))
+				requests = append(requests, deploy.Request{Deployment: fescue.Deployment{GroupID: group, GroupVersionID: version}})
+			}
+			for i, a := range e.CreateAll(t.Context(), home, requests) {
+				if !errors.Is(a.Err, test.want[i]) || a.Err == nil && a.Deployment.GroupID != requests[i].Deployment.GroupID {
+					t.Errorf("%d: %+v", i, a)
+				}
+			}
+			if f.written != test.written {
+				t.Errorf("%d written alone, want %d", f.written, test.written)
+			}
+		})
+	}
 }

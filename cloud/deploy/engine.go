@@ -73,7 +73,7 @@ type untold struct{}
 
 func (untold) Current() bool { return false }
 
-// Options is what an engine is made of. All but RequireServiceRole, Quotas, Serves, Changes,
+// Options is what an engine is made of. All but Alone, MostDocument, RequireServiceRole, Quotas, Serves, Changes,
 // Remind and Deadlines are needed.
 type Options struct {
 	Stores     Stores
@@ -81,8 +81,15 @@ type Options struct {
 	Principals Principals
 	Secrets    Secrets
 	Artifacts  Artifacts
-	Models     Models
-	Publisher  Publisher
+	// Alone says that no other server has the database. What was being built when this one ended,
+	// or was killed, is built at once when Run begins.
+	Alone bool
+	// MostDocument is how large a group document may be, in bytes, that is kept in the database
+	// with its manifest; larger ones are artifacts, as all are with 0. Cores fetch it from
+	// whatever server they are connected to: each must know of it.
+	MostDocument int
+	Models       Models
+	Publisher    Publisher
 	// Signer signs manifests.
 	Signer Signer
 	// AWS is the first part of every ARN.
@@ -122,7 +129,7 @@ type Engine struct {
 	deadlines   Deadlines
 	waker       *waker
 	reminders   *reminders
-	ended       *ended
+	statuses    *statuses
 	now         func() time.Time
 	logger      *slog.Logger
 }
@@ -142,8 +149,8 @@ func New(o Options) *Engine {
 	s, w := o.Stores, newWaker(o.Publisher, o.Remind, o.Now, o.Logger)
 	b := &builder{
 		definitions: s.Definitions, iam: s.IAM, groupRoles: s.GroupRoles, deployments: s.Deployments, offers: s.Offers, holdings: s.Holdings, cores: s.Cores,
-		functions: o.Functions, principals: o.Principals, secrets: o.Secrets, artifacts: o.Artifacts, models: o.Models, signer: o.Signer,
-		aws: o.AWS, requireServiceRole: o.RequireServiceRole, quotas: o.Quotas, serves: o.Serves,
+		functions: o.Functions, principals: o.Principals, secrets: o.Secrets, artifacts: o.Artifacts, mostDocument: o.MostDocument, models: o.Models, signer: o.Signer,
+		alone: o.Alone, aws: o.AWS, requireServiceRole: o.RequireServiceRole, quotas: o.Quotas, serves: o.Serves,
 		waker: w, kick: make(chan struct{}, 1), now: o.Now, logger: o.Logger,
 	}
 	c := &checker{builder: b, definitions: s.Definitions, cores: s.Cores, checks: s.Checks, presence: o.Presence, waker: w, now: o.Now, logger: o.Logger}
@@ -153,7 +160,7 @@ func New(o Options) *Engine {
 	}
 	return &Engine{
 		builder: b, tracker: t, checker: c, sealer: &sealer{b, s.Deployments, o.Logger}, deployments: s.Deployments, definitions: s.Definitions, presence: o.Presence, deadlines: o.Deadlines,
-		waker: w, reminders: w.reminders, ended: newEnded(o.Now), now: o.Now, logger: o.Logger,
+		waker: w, reminders: w.reminders, statuses: newStatuses(o.Now), now: o.Now, logger: o.Logger,
 	}
 }
 
@@ -168,16 +175,18 @@ func (e *Engine) Run(ctx context.Context) {
 	e.builder.run(ctx)
 }
 
-// Status reads how it stands with a deployment of a group. Of one that has ended it
-// may have been read a moment ago.
+// Status returns how it stands with a deployment of a group. It may have been read a
+// moment ago if the deployment has ended, or nothing was written since.
 func (e *Engine) Status(ctx context.Context, p fescue.Partition, groupID, id string) (fescue.CurrentStatus, error) {
-	key := endedKey{p, groupID, id}
-	if s, ok := e.ended.find(key); ok {
+	key := statusKey{p, groupID, id}
+	before, known := e.deployments.State()
+	if s, ok := e.statuses.find(key, before, known); ok {
 		return s, nil
 	}
 	s, err := e.deployments.DeploymentStatus(ctx, p, groupID, id)
 	if err == nil {
-		e.ended.keep(key, s)
+		after, still := e.deployments.State()
+		e.statuses.keep(key, s, before, known && still && after == before)
 	}
 	return s, err
 }

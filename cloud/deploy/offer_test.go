@@ -14,7 +14,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/artifacts"
 	"github.com/fescue-edge/fescue/cloud/deploy"
+	"github.com/fescue-edge/fescue/cloud/store/storetest"
 	"github.com/fescue-edge/fescue/corelink"
 	"github.com/fescue-edge/fescue/testkit"
 )
@@ -400,5 +402,41 @@ func testInternalError(t *testing.T, panics bool) {
 	s.wantFailure(d, problem{fescue.InternalFailure, "no space left on device"})
 	if !strings.HasPrefix(d.ErrorMessage, "Deployment "+d.ID+" of type NewDeployment for group "+d.GroupID+" failed error: ") {
 		t.Errorf("ErrorMessage %q", d.ErrorMessage)
+	}
+}
+
+func TestGroupDocument(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	group, version := s.create(s.mill("document-core"))
+	s.run(s.Engine)
+	size := int(s.manifest(s.poll(s.offered(group, version).CoreThing, 0)).Artifacts[0].Size)
+	for _, test := range []struct {
+		name string
+		most int
+		kept bool // with the manifest
+	}{
+		{"as large as may be", size, true},
+		{"larger", size - 1, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := openOn(t, storetest.Database(t))
+			s.options.MostDocument = test.most
+			s.Engine = deploy.New(s.options)
+			s.run(s.Engine)
+			thing := s.offered(s.create(s.mill("document-core"))).CoreThing
+			hash := s.manifest(s.poll(thing, 0)).Artifacts[0].SHA256
+			_, err := s.store.Offers().Document(t.Context(), hash)
+			if kept := err == nil; kept != test.kept || !kept && !errors.Is(err, fescue.ErrNotFound) {
+				t.Errorf("kept with the manifest: %v, want %v", err, test.kept)
+			}
+			both := artifacts.WithDocuments(s.blobs, s.store.Offers())
+			if info, err := both.Stat(t.Context(), hash); err != nil || info.Size != int64(size) {
+				t.Errorf("%+v, %v; want %d bytes", info, err, size)
+			}
+			if _, err := s.blobs.Stat(t.Context(), hash); errors.Is(err, fescue.ErrNotFound) != test.kept {
+				t.Errorf("among the artifacts: %v", err)
+			}
+		})
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"testing"
 	"time"
 
@@ -84,6 +85,54 @@ func TestHandshake(t *testing.T) {
 			t.Errorf("within it: %v", err)
 		}
 	})
+}
+
+// TestResumedHandshake: a core's second connection resumes the session of the first, and the
+// certificate is asked for all the same.
+func TestResumedHandshake(t *testing.T) {
+	t.Parallel()
+	ask := func(t *testing.T, d *device) (connected bool, resumed bool, err error) {
+		t.Helper()
+		ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{
+			TLSHandshakeDone: func(state tls.ConnectionState, err error) { connected, resumed = err == nil, state.DidResume },
+		})
+		_, err = d.SigningKeys(ctx)
+		d.Client.Close()
+		return connected, resumed, err
+	}
+	for what, change := range map[string]struct {
+		make func(t *testing.T, d *device)
+		good bool
+	}{
+		"nothing":     {func(*testing.T, *device) {}, true},
+		"deactivated": {func(_ *testing.T, d *device) { d.setStatus(fescue.CertificateInactive) }, false},
+		"revoked":     {func(_ *testing.T, d *device) { d.setStatus(fescue.CertificateRevoked) }, false},
+		"expired":     {func(_ *testing.T, d *device) { d.site.late.Store(int64(50 * 365 * 24 * time.Hour)) }, false},
+		"deleted": {func(t *testing.T, d *device) {
+			d.setStatus(fescue.CertificateInactive)
+			if err := d.site.registry.DeleteCertificate(t.Context(), home, d.id, true); err != nil {
+				t.Fatal(err)
+			}
+		}, false},
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			d := open(t).core(t, home, "")
+			if connected, resumed, err := ask(t, d); !connected || resumed || err != nil {
+				t.Fatalf("first: connected %v, resumed %v, %v", connected, resumed, err)
+			}
+			if connected, resumed, err := ask(t, d); !connected || !resumed || err != nil {
+				t.Fatalf("second: connected %v, resumed %v, %v", connected, resumed, err)
+			}
+			change.make(t, d)
+			// In TLS 1.3 the client learns only afterwards that the server refused.
+			if _, resumed, err := ask(t, d); (err == nil) != change.good || !resumed {
+				t.Errorf("third: resumed %v, %v", resumed, err)
+			} else if _, refused := errors.AsType[*corelink.StatusError](err); refused {
+				t.Errorf("the connection was taken: %v", err)
+			}
+		})
+	}
 }
 
 // What changes after the handshake counts for the next request on the same

@@ -1,6 +1,6 @@
 // Package edge answers what cores and client devices ask over mutual TLS. Who asks is known by the
 // certificate alone; whether they may is decided by the IoT policies attached to
-// it, for each request again. What a deployment is and does is package deploy's.
+// it, for each request again, as they are known within a second. What a deployment is and does is package deploy's.
 package edge
 
 import (
@@ -258,6 +258,8 @@ var wireErrors = []struct {
 	{bundle.ErrFormat, http.StatusUpgradeRequired, "UpgradeRequired"},
 	{fescue.ErrDiskFull, http.StatusInsufficientStorage, "DiskFull"},
 	{fescue.ErrBusy, http.StatusServiceUnavailable, "Unavailable"},
+	{fescue.ErrAway, http.StatusServiceUnavailable, "Unavailable"},
+	{fescue.ErrUncertain, http.StatusServiceUnavailable, "Unavailable"},
 	// The caller has gone, or the server stops: then it is to try again.
 	{context.Canceled, http.StatusServiceUnavailable, "Unavailable"},
 }

@@ -16,9 +16,13 @@ import (
 // name for HTTPS with a client certificate, and the usual one.
 var protocols = []string{"x-amzn-http-ca", "http/1.1"}
 
-// TLS is the configuration of a listener for Serve.
+// TLS is the configuration of a listener for Serve. A core comes over a connection of its own
+// for each deployment, and may resume its session, as whoever speaks MQTT on this port may:
+// nobody signs then, while Verify is asked all the same. The keys of tickets are in memory alone,
+// so that other servers shake hands in full. Each resumption gives a new ticket, good for a week.
 func (h *Handler) TLS(certificates *pki.ListenerCertificates) *tls.Config {
 	cfg := pki.DeviceTLS(certificates.Get, h.Verify)
+	cfg.SessionTicketsDisabled = false
 	cfg.NextProtos = protocols
 	return cfg
 }

@@ -131,9 +131,14 @@ func run(t *testing.T, s *events.Service) (stop func()) {
 // fail makes a deployment that fails, and returns what there is to report of it.
 func fail(t *testing.T, s *store.DB) string {
 	t.Helper()
+	return failIn(t, s, home)
+}
+
+func failIn(t *testing.T, s *store.DB, p fescue.Partition) string {
+	t.Helper()
 	now := time.Now().UTC()
 	d, err := s.Deployments().CreateDeployment(t.Context(), fescue.Deployment{
-		Partition: home, ID: fescue.NewID(), GroupID: fescue.NewID(), GroupVersionID: fescue.NewID(),
+		Partition: p, ID: fescue.NewID(), GroupID: fescue.NewID(), GroupVersionID: fescue.NewID(),
 		Type: fescue.NewDeployment, Status: fescue.Building, CreatedAt: now, UpdatedAt: now,
 	}, fescue.Token{})
 	if err == nil {
@@ -143,6 +148,20 @@ func fail(t *testing.T, s *store.DB) string {
 		t.Fatal(err)
 	}
 	return d.ID
+}
+
+// broker is a publisher that has no room for one account.
+type broker struct {
+	refused string
+	got     chan string
+}
+
+func (b *broker) Publish(_ context.Context, p fescue.Partition, _ string, _ []byte, _ byte, _ bool) error {
+	if p.Account == b.refused {
+		return fmt.Errorf("publish: %w", fescue.ErrCrowded)
+	}
+	b.got <- p.Account
+	return nil
 }
 
 // received waits until a receiver got the whole life of all, and nothing else.
@@ -265,6 +284,35 @@ func TestDelivery(t *testing.T) {
 			}
 			return nil
 		})
+	})
+	t.Run("an account without room on the broker holds only its own", func(t *testing.T) {
+		t.Parallel()
+		s := storetest.Open(t)
+		crowded := fescue.Partition{AWS: "aws", Account: "999999999999", Region: "us-east-1"}
+		b := &broker{refused: crowded.Account, got: make(chan string, 10)}
+		service, err := events.New(t.Context(), events.Options{
+			Store: s.Events(), Leases: s.Leases(), Destinations: []events.Destination{events.Topic{Publisher: b}}, AWS: "aws", Retention: time.Hour,
+			FirstRetry: time.Hour, LastRetry: time.Hour, Now: time.Now, Logger: slog.New(slog.DiscardHandler),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 70 { // more than are taken at once
+			failIn(t, s, crowded)
+		}
+		run(t, service)
+		testkit.Until(t, "all of its are refused", func() bool { return status(t, service, "mqtt").Failed == 70 })
+		fail(t, s)
+		for range 2 {
+			select {
+			case account := <-b.got:
+				if account != home.Account {
+					t.Errorf("%s got one", account)
+				}
+			case <-time.After(patience):
+				t.Fatal("the others' do not go out")
+			}
+		}
 	})
 	t.Run("what two servers share goes out once", func(t *testing.T) {
 		t.Parallel()

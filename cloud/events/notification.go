@@ -51,7 +51,7 @@ type Envelope struct {
 // envelope is that of a new event of a partition.
 func envelope(p fescue.Partition, detailType string, at time.Time) Envelope {
 	return Envelope{
-		Version: "0", ID: fescue.NewID(), DetailType: detailType, Source: "aws.greengrass",
+		Version: "0", ID: fescue.NewTimedID(), DetailType: detailType, Source: "aws.greengrass",
 		Account: p.Account, Time: fescue.TimestampSeconds(at), Region: p.Region, Resources: []string{},
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/backoff"
 )
 
@@ -28,9 +29,15 @@ type sender struct {
 	o  *Options
 	to Destination
 
+	// crowded is when the log last said of accounts that they have no room; of run.
+	crowded time.Time
+
 	mu     sync.Mutex
 	counts Status
 }
+
+// sayCrowdedEvery is how often it does.
+const sayCrowdedEvery = time.Minute
 
 func (s *sender) count(f func(*Status)) {
 	s.mu.Lock()
@@ -57,14 +64,20 @@ func (s *sender) run(ctx context.Context) {
 		}
 		delivered, err := s.round(ctx, limit)
 		wait := idlePoll
+		crowded := errors.Is(err, fescue.ErrCrowded)
 		switch {
 		case delivered > 0:
 			failures, wait = 0, 0
+		case crowded: // others' may go
+			wait = 0
 		case err != nil:
 			failures++
 			wait = s.retries().Pause(failures)
 		}
-		if err != nil && ctx.Err() == nil {
+		if now := s.o.Now(); crowded && now.Sub(s.crowded).Abs() >= sayCrowdedEvery {
+			s.crowded, crowded = now, false
+		}
+		if err != nil && !crowded && ctx.Err() == nil {
 			s.o.Logger.Warn("events not delivered; they are tried again", "destination", s.to.Name(), "error", err)
 		}
 		select {
@@ -80,7 +93,8 @@ func (s *sender) retries() backoff.Policy {
 }
 
 // round delivers what is due, at most limit. The error is that of one that
-// failed; each of those waits for its own time, and what follows it with it.
+// failed, and fescue.ErrCrowded only if no other did: that is of its account alone. Each of those
+// waits for its own time, and what follows it with it.
 func (s *sender) round(ctx context.Context, limit int) (delivered int, err error) {
 	due, err := s.o.Store.DueNotifications(ctx, s.o.AWS, s.to.Name(), limit)
 	if err != nil || len(due) == 0 {
@@ -106,7 +120,7 @@ func (s *sender) round(ctx context.Context, limit int) (delivered int, err error
 		case ctx.Err() != nil: // ended by this server, not by the destination
 		default:
 			failed[n.ID] = s.o.Now().Add(s.retries().Pause(n.Attempts + 1))
-			if first == nil {
+			if first == nil || errors.Is(first, fescue.ErrCrowded) {
 				first = results[i]
 			}
 		}
@@ -122,7 +136,7 @@ func (s *sender) round(ctx context.Context, limit int) (delivered int, err error
 	finish, cancel := context.WithTimeout(context.WithoutCancel(ctx), deliveryTimeout)
 	defer cancel()
 	if err := s.o.Store.FinishNotifications(finish, s.to.Name(), done, failed); err != nil {
-		return 0, errors.Join(first, err)
+		return 0, err
 	}
 	return len(done), first
 }

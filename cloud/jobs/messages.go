@@ -3,6 +3,8 @@ package jobs
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"log/slog"
 	"time"
 
 	"github.com/fescue-edge/fescue"
@@ -113,7 +115,11 @@ func (s *Service) publish(ctx context.Context, p fescue.Partition, thing, rest s
 	defer cancel()
 	topic := thingTopics + thing + "/jobs/" + rest
 	if err := s.Publisher.Publish(ctx, p, topic, payload, 1, false); err != nil {
-		s.Logger.Warn("message of the jobs service lost", "partition", p, "topic", topic, "error", err)
+		level := slog.LevelWarn
+		if errors.Is(err, fescue.ErrCrowded) { // as often as the account likes: the publisher says so now and then
+			level = slog.LevelDebug
+		}
+		s.Logger.Log(ctx, level, "message of the jobs service lost", "partition", p, "topic", topic, "error", err)
 	}
 }
 

@@ -1,4 +1,5 @@
-// Package keyed has a mutex for each of many keys, on one server.
+// Package keyed has a mutex for each of many keys, and what was read of each a moment ago, on
+// one server.
 package keyed
 
 import "sync"

@@ -33,6 +33,9 @@ type entry struct {
 	// last here.
 	lasting bool
 	seen    time.Time
+	// gone is set while the client is here and its session has no record: another server has
+	// removed it.
+	gone bool
 	// filters are the subscriptions, by hash: most filters are longer, and there are
 	// many.
 	filters map[uint64]struct{}
@@ -103,7 +106,7 @@ func (b *book) open(key, certificate string, lasting bool, now time.Time) error 
 	if !lasting {
 		b.empty(e)
 	}
-	e.lasting, e.seen = lasting, now
+	e.lasting, e.seen, e.gone = lasting, now, false
 	return nil
 }
 
@@ -127,8 +130,7 @@ func (b *book) close(key string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if e := b.sessions[key]; e != nil {
-		b.count(e, -1, -len(e.filters))
-		delete(b.sessions, key)
+		b.drop(key, e)
 	}
 }
 
@@ -166,6 +168,41 @@ func (b *book) remove(key, filter string) {
 		delete(e.filters, id)
 		b.count(e, 0, -1)
 	}
+}
+
+// lose notes that the record of a persistent session is no more: the session is forgotten, or
+// will be when its client has left.
+func (b *book) lose(key string, here bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	e := b.sessions[key]
+	switch {
+	case e == nil || !e.lasting:
+	case here:
+		e.gone = true
+	default:
+		b.drop(key, e)
+	}
+}
+
+// leave notes that the client of a persistent session has left at a time.
+func (b *book) leave(key string, now time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	e := b.sessions[key]
+	switch {
+	case e == nil:
+	case e.gone:
+		b.drop(key, e)
+	default:
+		e.seen = now
+	}
+}
+
+// drop takes a session out. mu is held.
+func (b *book) drop(key string, e *entry) {
+	b.count(e, -1, -len(e.filters))
+	delete(b.sessions, key)
 }
 
 // touch notes that the client of a persistent session is or was here at a time.
@@ -208,6 +245,7 @@ func (b *book) learn(key string, k *broker.Kept, here bool) {
 	defer b.mu.Unlock()
 	e := b.sessions[key]
 	if e != nil && here {
+		e.gone = false
 		if k.Seen.After(e.seen) {
 			e.seen = k.Seen
 		}

@@ -50,6 +50,8 @@ type device struct {
 	// missed are the messages with QoS 1 that were not acknowledged for want of room, by
 	// topic and in order; of the session loop.
 	missed map[string][]uint16
+	// patience is for room; of the session loop.
+	patience patience
 
 	seen atomic.Pointer[view]
 
@@ -98,9 +100,12 @@ func (d *device) Connect(ctx context.Context, s *mqtt.Session, c *mqtt.Connect) 
 	if d.credential.of.key != "" {
 		d.mail = newMailbox(d.dropped)
 	}
-	session, present, err := f.o.Broker.Open(ctx, broker.Opening{Partition: d.partition, ClientID: c.ClientID, Holder: v.holder(), Lasting: d.lasting}, d)
+	session, present, err := f.o.Broker.Open(ctx, broker.Opening{Partition: d.partition, ClientID: c.ClientID, Holder: v.holder(), Lasting: d.lasting, Will: d.testament()}, d)
 	if err != nil {
-		if ctx.Err() == nil {
+		switch {
+		case errors.Is(err, broker.ErrTaken):
+			f.refused(d, "connection", err)
+		case ctx.Err() == nil:
 			f.o.Logger.Error("MQTT connection refused, the message broker does not take it", "client", c.ClientID, "error", err)
 		}
 		return mqtt.Connack{Code: mqtt.RefusedUnavailable}
@@ -179,6 +184,9 @@ func (d *device) finish(cause error) {
 		if f.sessions[d.key] == d {
 			delete(f.sessions, d.key)
 		}
+		if d.booked && d.lasting {
+			f.book.leave(d.key, f.o.Now())
+		}
 	}()
 	if d.booked && !d.lasting {
 		f.book.close(d.key)
@@ -190,34 +198,26 @@ func (d *device) finish(cause error) {
 	for _, thing := range d.things {
 		f.o.Presence.Gone(d.partition, thing)
 	}
-	if cause != nil && d.will != nil && d.mayPublish(d.will.Topic, d.will.Retain) == nil {
-		d.publishWill()
-	}
-	if d.lasting {
-		f.book.touch(d.key, f.o.Now())
-	}
+	// For all of it: the client's next connection waits. What is not recorded then is soon after.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(f.ctx), partingTime)
 	defer cancel()
-	if err := d.session.Close(ctx); err != nil {
+	apart := errors.Is(cause, broker.ErrApart)
+	if cause != nil && !apart && d.will != nil && d.mayPublish(d.will.Topic, d.will.Retain) == nil {
+		if err := d.session.SendWill(ctx, func(ctx context.Context, id string) error {
+			return f.speakWill(ctx, d.partition, id, *d.will, f.keep)
+		}); err != nil && f.words.Allow() {
+			f.o.Logger.Warn("MQTT: cannot publish a client's will yet", "partition", d.partition, "client", d.clientID, "error", err)
+		}
+	}
+	leave := d.session.Close
+	if apart {
+		leave = d.session.Leave
+	}
+	if err := leave(ctx); err != nil {
 		f.o.Logger.Debug("MQTT: cannot record when a client left", "client", d.key, "error", err)
 	}
 	if d.mail != nil {
 		d.mail.close()
-	}
-}
-
-func (d *device) publishWill() {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(d.front.ctx), partingTime)
-	defer cancel()
-	f, w := d.front, *d.will
-	if f.o.Room(w.Retain) != nil {
-		w.QoS, w.Retain = 0, false
-	}
-	if err := f.forward(ctx, d.partition, w.Topic, w.Payload); err != nil {
-		f.refused(d, "forwarding of its will", err)
-	}
-	if f.o.Broker.Publish(ctx, d.partition, &w, nil) == nil {
-		f.counters.wills.Add(1)
 	}
 }
 
@@ -228,9 +228,8 @@ func (d *device) Publish(ctx context.Context, p *mqtt.Publish) error {
 		d.front.counters.deniedPublish.Add(1)
 		return fmt.Errorf("publish: %w", err)
 	}
-	// An empty message is not retained: it removes the one that is.
-	if retain := p.Retain && len(p.Payload) > 0; retain || p.QoS > 0 {
-		if err := d.front.o.Room(retain); err != nil {
+	if Retains(p) || p.QoS > 0 {
+		if err := d.front.o.Room(d.partition, p); err != nil {
 			return d.unkept(ctx, p, err)
 		}
 	}
@@ -238,13 +237,23 @@ func (d *device) Publish(ctx context.Context, p *mqtt.Publish) error {
 	if p.QoS > 0 && len(before) > 0 && before[0] != p.ID {
 		return fmt.Errorf("%w: a message of %s that came before this one is to come again first", ErrNoRoom, p.Topic)
 	}
+	begun := time.Now()
+	room, err := d.front.o.Broker.Reserve(ctx, d.partition, p, d.patience.left(begun))
+	d.patience.spend(time.Since(begun))
+	switch {
+	case errors.Is(err, fescue.ErrCrowded):
+		return d.unkept(ctx, p, err)
+	case err != nil:
+		return fmt.Errorf("%w: %w", ErrBrokerLost, err)
+	}
 	if err := d.front.forward(ctx, d.partition, p.Topic, p.Payload); err != nil && p.QoS > 0 {
+		d.front.o.Broker.Release(d.partition, room)
 		return d.unkept(ctx, p, err)
 	}
 	if p.QoS > 0 && len(before) > 0 {
 		d.missed[p.Topic] = before[1:]
 	}
-	return d.passOn(ctx, p)
+	return d.passOn(ctx, p, room)
 }
 
 // unkept deals with a message that there is no room for: with QoS 1 it is not
@@ -257,7 +266,7 @@ func (d *device) unkept(ctx context.Context, p *mqtt.Publish, cause error) error
 	}
 	now := *p
 	now.Retain = false
-	return d.passOn(ctx, &now)
+	return d.passOn(ctx, &now, broker.Room{})
 }
 
 // maxMissed is how many messages a connection may have that were not acknowledged (100 in
@@ -285,7 +294,8 @@ func (d *device) miss(p *mqtt.Publish) error {
 	return nil
 }
 
-func (d *device) passOn(ctx context.Context, p *mqtt.Publish) error {
+// passOn passes a message on for which there is room.
+func (d *device) passOn(ctx context.Context, p *mqtt.Publish, room broker.Room) error {
 	d.front.counters.published.Add(1)
 	d.front.receive(ctx, d.partition, p.Topic, p.Payload)
 	var stored func(error)
@@ -298,8 +308,10 @@ func (d *device) passOn(ctx context.Context, p *mqtt.Publish) error {
 			_ = d.line.Send(&mqtt.Puback{ID: id}) // a failure ends the connection
 		}
 	}
-	m := &mqtt.Publish{Topic: p.Topic, Payload: p.Payload, QoS: p.QoS, Retain: p.Retain}
-	if err := d.front.o.Broker.Publish(ctx, d.partition, m, stored); err != nil {
+	if err := d.front.o.Broker.Publish(ctx, broker.Publication{
+		Partition: d.partition, Message: &mqtt.Publish{Topic: p.Topic, Payload: p.Payload, QoS: p.QoS, Retain: p.Retain},
+		Room: room, Stored: stored,
+	}); err != nil {
 		return fmt.Errorf("%w: %w", ErrBrokerLost, err)
 	}
 	return nil

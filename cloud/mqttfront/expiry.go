@@ -25,9 +25,7 @@ func (e *expiry) learn(key string, k *broker.Kept) {
 		f.book.learn(key, k, f.sessions[key] != nil)
 		return
 	}
-	if _, lasts := f.book.lasts(key); lasts && f.sessions[key] == nil {
-		f.book.close(key)
-	}
+	f.book.lose(key, f.sessions[key] != nil)
 }
 
 // run looks through the sessions until ctx ends.

@@ -141,7 +141,10 @@ func start(t testing.TB, options func(*mqttfront.Options)) *cloud {
 
 func startWith(t testing.TB, storage broker.Options, options func(*mqttfront.Options)) *cloud {
 	t.Helper()
-	storage.Dir, storage.Logger = t.TempDir(), slog.New(slog.DiscardHandler)
+	storage.Logger = slog.New(slog.DiscardHandler)
+	if storage.Remote == nil {
+		storage.Dir = t.TempDir()
+	}
 	c := &cloud{t: t, storage: storage, options: options,
 		directory: &directory{principals: map[string]identity.Principal{}}}
 	c.up()

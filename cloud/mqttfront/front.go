@@ -90,11 +90,11 @@ type Options struct {
 	MaxSubscriptions int
 	// Quotas are those that differ from QuotaFacts.
 	Quotas deploy.Quotas
-	// Room says by its error that a message cannot be kept, because the disk is full
-	// or, for one to be retained, too many are. Messages with QoS 1 are then not
+	// Room says by its error that a message of a partition cannot be kept, because the disk is
+	// full or, for one that Retains, too many are. Messages with QoS 1 are then not
 	// acknowledged, so that their senders send them again. nil means that there
 	// always is room.
-	Room func(retain bool) error
+	Room func(p fescue.Partition, m *mqtt.Publish) error
 	// Forwarder keeps what is to go elsewhere, too; nil for nothing.
 	Forwarder Forwarder
 	// Refresh is how often principals are looked at, and read again while Changes does not
@@ -122,7 +122,7 @@ func (o *Options) setDefaults() error {
 		o.Changes = unfollowed{}
 	}
 	if o.Room == nil {
-		o.Room = func(bool) error { return nil }
+		o.Room = func(fescue.Partition, *mqtt.Publish) error { return nil }
 	}
 	if err := o.Quotas.Validate(QuotaFacts); err != nil {
 		return fmt.Errorf("MQTT front: %w", err)
@@ -136,6 +136,9 @@ func (o *Options) setDefaults() error {
 	setDefault(&o.SessionExpiry, time.Hour)
 	return nil
 }
+
+// Retains reports whether a message is to be retained: an empty one removes the one that is.
+func Retains(m *mqtt.Publish) bool { return m.Retain && len(m.Payload) > 0 }
 
 // unwatched is the Presence of nobody.
 type unwatched struct{}
@@ -192,6 +195,10 @@ func New(o Options) (*Front, error) {
 		})
 	})
 	if err := o.Broker.Watch(f.ctx, f.expiry.learn); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("MQTT front: %w", err)
+	}
+	if err := o.Broker.Wills(f.lateWill); err != nil {
 		f.Close()
 		return nil, fmt.Errorf("MQTT front: %w", err)
 	}
@@ -264,12 +271,32 @@ func (f *Front) Close() {
 	f.running.Wait()
 }
 
-// Invalidate makes a change of a certificate, its status or its policies take
-// effect at once, also for temporary keys that it asked for. Its error says that what has
-// changed could not be read; the old counts until the next refresh succeeds.
-func (f *Front) Invalidate(certificateID string) error {
-	list := append(f.credentials.certificate(certificateID), f.credentials.ofKeys()...)
-	return f.credentials.invalidate(f.ctx, list, func(c *credential, r rights) bool { return c.of.id == certificateID || r.holder() == certificateID })
+// unknownFor is for how long what changes elsewhere may be unknown to Principal.
+const unknownFor = time.Second
+
+// Principal is who a certificate is. Of one that is connected here it is known, for as long as
+// the front is told of what changes within a second; of others it is read from the Directory.
+func (f *Front) Principal(ctx context.Context, certificateID string) (identity.Principal, error) {
+	if f.o.Changes.Within(unknownFor) {
+		if r, ok := f.credentials.sure(proof{id: certificateID}).(*certificateRights); ok {
+			return r.Principal, nil
+		}
+	}
+	return f.o.Directory.Principal(ctx, certificateID)
+}
+
+// Invalidate makes changes of certificates, their status or their policies take
+// effect at once, also for temporary keys that they asked for. Its error says that what has
+// changed could not be read; the old counts until the next refresh succeeds, but not for
+// Principal.
+func (f *Front) Invalidate(certificateIDs ...string) error {
+	changed := make(map[string]bool, len(certificateIDs))
+	list := f.credentials.ofKeys()
+	for _, id := range certificateIDs {
+		changed[id] = true
+		list = append(list, f.credentials.certificate(id)...)
+	}
+	return f.credentials.invalidate(f.ctx, list, func(c *credential, r rights) bool { return changed[c.of.id] || changed[r.holder()] })
 }
 
 // InvalidatePolicies is Invalidate for all certificates of a partition in use: one of its
@@ -290,7 +317,9 @@ func (f *Front) InvalidateKeys(account string) error {
 }
 
 // InvalidateAll is Invalidate for all certificates and access keys in use.
-func (f *Front) InvalidateAll() error { return f.credentials.readAgain(f.ctx, f.credentials.all()) }
+func (f *Front) InvalidateAll() error {
+	return f.credentials.invalidate(f.ctx, f.credentials.all(), func(*credential, rights) bool { return true })
+}
 
 // Serve accepts connections until ctx ends or the front is closed, then closes
 // ln, ends the connections and returns nil after the last. ln yields *tls.Conn

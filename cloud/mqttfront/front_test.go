@@ -1,10 +1,13 @@
 package mqttfront_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -12,7 +15,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/broker"
+	"github.com/fescue-edge/fescue/cloud/broker/natstest"
 	"github.com/fescue-edge/fescue/cloud/identity"
+	"github.com/fescue-edge/fescue/cloud/mqttfront"
 	"github.com/fescue-edge/fescue/mqtt"
 	"github.com/fescue-edge/fescue/testkit"
 )
@@ -477,3 +483,125 @@ func TestRetained(t *testing.T) {
 	early.expect("r/1 ")
 	testkit.Until(t, "the message is removed", func() bool { return retained("r/1") == "" })
 }
+
+// The wills of clients whose server died are published when it starts again, if their
+// certificates still may.
+func TestWillsOfADeadServer(t *testing.T) {
+	t.Parallel()
+	c := start(t, nil)
+	watching := c.device(home, quickStart)
+	watcher := c.connect(watching, "watcher", persistent)
+	watcher.subscribe("will/#", 1)
+	watcher.Disconnect(100)
+	may, mayNot, revoked := c.device(home, quickStart), c.device(home, statement("Allow", "iot:Connect", "*")), c.device(home, quickStart)
+	// Sessions that the front does not know of end with the broker, as by SIGKILL.
+	for id, who := range map[string]keyPair{"may": may, "may-not": mayNot, "revoked": revoked, "unknown": {id: "0000"}, "back": may} {
+		note, err := json.Marshal(map[string]any{"id": who.id, "variables": map[string][]string{"aws:SourceIp": {"127.0.0.1"}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		will := &broker.Will{Partition: home, ClientID: id, Message: &mqtt.Publish{Topic: "will/" + id, Payload: []byte("gone"), QoS: 1}, Note: note}
+		if _, _, err := c.broker.Open(t.Context(), broker.Opening{Partition: home, ClientID: id, Will: will}, deaf{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.connect(may, "back").Disconnect(100)
+	c.directory.change(revoked.id, func(p *identity.Principal) { p.Certificate.Status = fescue.CertificateInactive })
+	for round := range 2 {
+		c.stop()
+		c.up()
+		t.Cleanup(c.stop)
+		if round == 0 {
+			testkit.Until(t, "a will", func() bool { return c.front.Stats().Wills == 1 })
+		}
+	}
+	if n := c.front.Stats().Wills; n != 0 {
+		t.Errorf("%d wills are published once more", n)
+	}
+	watcher = c.connect(watching, "watcher", persistent)
+	watcher.publish("will/end", 1, "end")
+	watcher.expect("will/may gone", "will/end end")
+}
+
+// A will that cannot be published at first is forwarded once, as it is published, when it can be.
+func TestWillIsForwardedOnce(t *testing.T) {
+	t.Parallel()
+	for name, start := range map[string]func(t *testing.T) (storage broker.Options, fail func(c *cloud) (mend func() error)){
+		"no room": func(t *testing.T) (broker.Options, func(c *cloud) func() error) {
+			return broker.Options{MaxWaiting: 1 << 20, MaxPartitionWaiting: 1000}, func(c *cloud) func() error {
+				room, err := c.broker.Reserve(t.Context(), home, &mqtt.Publish{Topic: "large", Payload: make([]byte, 100<<10), QoS: 1}, 0)
+				return func() error { c.broker.Release(home, room); return err }
+			}
+		},
+		"no answer": func(t *testing.T) (broker.Options, func(c *cloud) func() error) {
+			node := natstest.Start(t, 1)[0]
+			return broker.Options{Remote: &broker.Remote{URL: natstest.URL(node)}}, func(*cloud) func() error {
+				node.Kill()
+				return node.Start
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			storage, fail := start(t)
+			var c *cloud
+			var sent forwarder
+			var mend func() error
+			var attempts atomic.Int32
+			failed := heard{text: "cannot publish a client's will yet", once: make(chan struct{}, 1)}
+			c = startWith(t, storage, func(o *mqttfront.Options) {
+				o.Forwarder, o.Logger = &sent, slog.New(slog.NewTextHandler(failed, nil))
+				o.Room = func(fescue.Partition, *mqtt.Publish) error {
+					if attempts.Add(1) == 1 {
+						mend = fail(c)
+					}
+					return nil
+				}
+			})
+			who := c.device(home, quickStart)
+			watcher := c.connect(who, "watcher", persistent)
+			watcher.subscribe("will/#", 1)
+			watcher.Disconnect(100)
+			cl, _, err := c.raw(c.device(home, quickStart), mqtt.Connect{ClientID: "broken", CleanSession: true,
+				Will: &mqtt.Publish{Topic: "will/broken", Payload: []byte("gone"), QoS: 1}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			cl.Close()
+			testkit.Receive(t, "the first attempt fails", failed.once)
+			if err := mend(); err != nil {
+				t.Fatal(err)
+			}
+			testkit.Until(t, "the will is forwarded", func() bool { return c.front.Stats().Wills == 1 && sent.Load() > 0 })
+			if n, tries := sent.Load(), attempts.Load(); n != 1 || tries < 2 {
+				t.Errorf("%d wills are forwarded in %d attempts", n, tries)
+			}
+			watcher = c.connect(who, "watcher", persistent)
+			watcher.publish("will/end", 1, "end")
+			watcher.expect("will/broken gone", "will/end end")
+		})
+	}
+}
+
+// heard is a log in which a text is waited for.
+type heard struct {
+	text string
+	once chan struct{}
+}
+
+// Write implements io.Writer.
+func (h heard) Write(line []byte) (int, error) {
+	if strings.Contains(string(line), h.text) {
+		select {
+		case h.once <- struct{}{}:
+		default:
+		}
+	}
+	return len(line), nil
+}
+
+// deaf is a broker.Client that takes nothing.
+type deaf struct{}
+
+func (deaf) Deliver(*mqtt.Publish) bool { return false }
+func (deaf) End(error)                  {}

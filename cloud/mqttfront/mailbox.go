@@ -6,8 +6,12 @@ import (
 	"github.com/fescue-edge/fescue/mqtt"
 )
 
-// mailboxSize is how many messages may wait in a mailbox.
-const mailboxSize = 4096
+// mailboxSize is how many messages may wait in a mailbox, and mailboxBytes how large they may
+// be together. Those with QoS 0 have half of each, so that they keep no others out.
+const (
+	mailboxSize  = 4096
+	mailboxBytes = 16 << 20
+)
 
 // mailbox takes messages from the broker, which does not wait, for somebody who may.
 // Those that come when it is full are dropped: a session has fewer with QoS 1, but for a
@@ -18,6 +22,7 @@ type mailbox struct {
 	mu     sync.Mutex
 	filled sync.Cond
 	queue  []*mqtt.Publish
+	bytes  int
 	closed bool
 }
 
@@ -30,15 +35,23 @@ func newMailbox(dropped func(m *mqtt.Publish)) *mailbox {
 func (b *mailbox) put(m *mqtt.Publish) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	size, most, bytes := sizeOf(m), mailboxSize, mailboxBytes
+	if m.QoS == 0 {
+		most, bytes = most/2, bytes/2
+	}
 	switch {
 	case b.closed:
-	case len(b.queue) >= mailboxSize:
+	case len(b.queue) >= most, b.bytes+size > bytes:
 		b.dropped(m)
 	default:
+		b.bytes += size
 		b.queue = append(b.queue, m)
 		b.filled.Signal()
 	}
 }
+
+// sizeOf is what a message takes in a mailbox.
+func sizeOf(m *mqtt.Publish) int { return len(m.Topic) + len(m.Payload) }
 
 // run gives each message to fn until the mailbox is closed; what is in it then is not.
 func (b *mailbox) run(fn func(*mqtt.Publish)) {
@@ -63,6 +76,7 @@ func (b *mailbox) take() *mqtt.Publish {
 	}
 	m := b.queue[0]
 	b.queue[0] = nil
+	b.bytes -= sizeOf(m)
 	if b.queue = b.queue[1:]; len(b.queue) == 0 {
 		b.queue = nil // an idle connection keeps no memory
 	}
@@ -72,6 +86,6 @@ func (b *mailbox) take() *mqtt.Publish {
 func (b *mailbox) close() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.closed, b.queue = true, nil
+	b.closed, b.queue, b.bytes = true, nil, 0
 	b.filled.Broadcast()
 }

@@ -25,14 +25,20 @@ type Directory interface {
 }
 
 // Changes reports whether the front is told by Invalidate, InvalidateKey and those beside
-// them of everything that changes in the Directory and for Keys, within a second. While it
-// is, nothing is read again without cause.
-type Changes interface{ Current() bool }
+// them of everything that changes in the Directory and for Keys. While it is, nothing is read
+// again without cause.
+type Changes interface {
+	Current() bool
+	// Within reports whether it has been told of all that changed until so long ago.
+	Within(time.Duration) bool
+}
 
 // unfollowed is the Changes of a front that nobody tells of changes.
 type unfollowed struct{}
 
 func (unfollowed) Current() bool { return false }
+
+func (unfollowed) Within(time.Duration) bool { return false }
 
 // credential is a certificate or an access key in use: its last known rights and the
 // clients that are connected with it.
@@ -43,12 +49,18 @@ type credential struct {
 	reading sync.Mutex // one read at a time, so that an older one never wins
 	read    time.Time  // of the last successful read
 	current atomic.Pointer[known]
-	// doubted says that what was read last may be wrong.
+	// doubted says that nothing was read yet, or that what was read last may be wrong.
 	doubted atomic.Bool
+	// told counts how often it was said that the rights have changed.
+	told atomic.Int64
 }
 
 // known are rights as they were read.
-type known struct{ rights }
+type known struct {
+	rights
+	// told is the credential's of when the read began.
+	told int64
+}
 
 // usable is false for nobody's.
 func (k *known) usable(now time.Time) bool { return k != nil && k.rights.usable(now) }
@@ -108,6 +120,7 @@ func (cs *credentials) acquire(ctx context.Context, of proof, d *device) (*crede
 	c := cs.byID[of.index()]
 	if c == nil {
 		c = &credential{of: of, devices: map[*device]struct{}{}}
+		c.doubted.Store(true) // until it is read: a sweep that comes first is not to end it
 		cs.byID[of.index()] = c
 		if of.key != "" {
 			cs.keys[c] = struct{}{}
@@ -140,10 +153,11 @@ func (cs *credentials) refresh(ctx context.Context, c *credential) error {
 	if confirmed := time.Unix(0, cs.confirmed.Load()); !c.doubted.Swap(true) && confirmed.After(c.read) {
 		c.read = confirmed
 	}
+	told := c.told.Load()
 	r, err := c.of.find(ctx, c.of.id)
 	switch {
 	case err == nil:
-		c.current.Store(&known{r})
+		c.current.Store(&known{r, told})
 		c.read = time.Now()
 		c.doubted.Store(false)
 	case errors.Is(err, fescue.ErrNotFound), time.Since(c.read) > cs.maxStale:
@@ -173,12 +187,30 @@ func (cs *credentials) enforce(c *credential) {
 	}
 }
 
+// sure returns the rights of a credential in use; nil if it is none, or if there may be others
+// by now.
+func (cs *credentials) sure(of proof) rights {
+	cs.mu.Lock()
+	c := cs.byID[of.index()]
+	cs.mu.Unlock()
+	if c == nil || c.doubted.Load() {
+		return nil
+	}
+	k := c.current.Load()
+	if k == nil || k.told != c.told.Load() {
+		return nil
+	}
+	return k.rights
+}
+
 // invalidate reads those of a list again that are meant, and those of which nothing is known
-// yet: what is being read may be from before the change.
+// yet: what is being read may be from before the change. From now on it is sure of none of them
+// until they have been.
 func (cs *credentials) invalidate(ctx context.Context, list []*credential, meant func(*credential, rights) bool) error {
 	var again []*credential
 	for _, c := range list {
 		if k := c.current.Load(); k == nil || meant(c, k.rights) {
+			c.told.Add(1)
 			again = append(again, c)
 		}
 	}

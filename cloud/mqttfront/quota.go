@@ -2,7 +2,9 @@ package mqttfront
 
 import (
 	"errors"
+	"slices"
 
+	"github.com/fescue-edge/fescue/cloud/broker"
 	"github.com/fescue-edge/fescue/cloud/deploy"
 )
 
@@ -13,6 +15,12 @@ const (
 	QuotaCertificateFilters  deploy.Quota = "certificate-filters"
 	QuotaPartitionSessions   deploy.Quota = "partition-sessions"
 	QuotaPartitionFilters    deploy.Quota = "partition-filters"
+
+	// What the broker keeps to, in MB but for the number of topics.
+	QuotaPartitionWaiting  deploy.Quota = "partition-waiting-mb"
+	QuotaSessionWaiting    deploy.Quota = "session-waiting-mb"
+	QuotaPartitionRetained deploy.Quota = "partition-retained-mb"
+	QuotaPartitionTopics   deploy.Quota = "partition-retained-topics"
 )
 
 // QuotaFacts are the quotas of the front. The original had none for a certificate,
@@ -24,6 +32,22 @@ var QuotaFacts = []deploy.QuotaFact{
 	{Quota: QuotaCertificateFilters, Default: 12_500, Counts: "subscriptions in the sessions of one certificate or access key"},
 	{Quota: QuotaPartitionSessions, Default: 20_000, Counts: "MQTT sessions in one account and Region"},
 	{Quota: QuotaPartitionFilters, Default: 50_000, Counts: "subscriptions in the sessions of one account and Region"},
+	{Quota: QuotaPartitionWaiting, Default: 0, Counts: "MB of messages with QoS 1 that are kept for one account and Region"},
+	{Quota: QuotaSessionWaiting, Default: 256, Counts: "MB of messages that wait for one session"},
+	{Quota: QuotaPartitionRetained, Default: 64, Counts: "MB of retained messages of one account and Region"},
+	{Quota: QuotaPartitionTopics, Default: 100_000, Counts: "topics of one account and Region with a retained message"},
+}
+
+// Bound has the broker keep to those quotas that are its.
+func Bound(q deploy.Quotas, o *broker.Options) {
+	of := func(name deploy.Quota) int {
+		i := slices.IndexFunc(QuotaFacts, func(f deploy.QuotaFact) bool { return f.Quota == name })
+		return q.Most(QuotaFacts[i])
+	}
+	o.MaxPartitionWaiting = int64(of(QuotaPartitionWaiting)) << 20
+	o.MaxSessionWaiting = int64(of(QuotaSessionWaiting)) << 20
+	o.MaxPartitionRetained = int64(of(QuotaPartitionRetained)) << 20
+	o.MaxPartitionTopics = of(QuotaPartitionTopics)
 }
 
 // ErrQuota means that a client asks for more than its certificate or its partition

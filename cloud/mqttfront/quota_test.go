@@ -10,9 +10,13 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
+	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/broker"
+	"github.com/fescue-edge/fescue/cloud/broker/natstest"
 	"github.com/fescue-edge/fescue/cloud/deploy"
+	"github.com/fescue-edge/fescue/cloud/identity"
 	"github.com/fescue-edge/fescue/cloud/mqttfront"
 	"github.com/fescue-edge/fescue/mqtt"
 	"github.com/fescue-edge/fescue/testkit"
@@ -254,7 +258,7 @@ func TestNoRoom(t *testing.T) {
 	t.Parallel()
 	var full atomic.Bool
 	c := start(t, func(o *mqttfront.Options) {
-		o.Room = func(bool) error {
+		o.Room = func(fescue.Partition, *mqtt.Publish) error {
 			if full.Load() {
 				return errors.New("the disk is full")
 			}
@@ -329,22 +333,127 @@ func TestNoRoom(t *testing.T) {
 	}
 }
 
-func TestRetainedIsBounded(t *testing.T) {
+// A client whose account has too much, and which publishes on and on, is answered all the same, as are
+// the account's other clients and all other accounts.
+func TestCrowdedAccount(t *testing.T) {
 	t.Parallel()
-	c := startWith(t, broker.Options{MaxRetained: 1 << 20}, nil)
-	if err := c.broker.RoomToRetain(); err != nil {
+	abroad := fescue.Partition{AWS: "aws", Account: "999999999999", Region: "us-west-2"}
+	var sent forwarder
+	c := startWith(t, broker.Options{MaxWaiting: 1 << 20, MaxPartitionWaiting: 1000}, func(o *mqttfront.Options) { o.Forwarder = &sent })
+	// The newest message does not give way, however large it is.
+	if err := c.front.Publish(t.Context(), home, "large", make([]byte, 100<<10), 1, false); err != nil {
 		t.Fatal(err)
 	}
-	for i := range 20 {
-		if err := c.front.Publish(t.Context(), home, fmt.Sprint("r/", i), make([]byte, 100_000), 1, true); err != nil {
+	testkit.Until(t, "the account is crowded", func() bool { return c.broker.Crowded(home) })
+	raw, _, err := c.raw(c.device(home, quickStart), mqtt.Connect{ClientID: "writer", CleanSession: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	begun := time.Now()
+	for i := range uint16(60) {
+		if err := raw.Send(&mqtt.Publish{Topic: fmt.Sprint("q/", i), QoS: 1, ID: i + 1}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	testkit.Until(t, "no room", func() bool { return c.broker.RoomToRetain() != nil })
-	for i := range 20 {
-		if err := c.front.Publish(t.Context(), home, fmt.Sprint("r/", i), nil, 1, true); err != nil {
+	if err := raw.Send(&mqtt.Pingreq{}); err != nil {
+		t.Fatal(err)
+	}
+	read[*mqtt.Pingresp](t, raw)
+	t.Logf("answered after %v", time.Since(begun))
+	if n := c.front.Stats().Unkept; n != 60 {
+		t.Errorf("%d messages counted", n)
+	}
+	if err := c.front.Publish(t.Context(), home, "q", nil, 1, false); !errors.Is(err, fescue.ErrCrowded) || errors.Is(err, mqttfront.ErrBrokerLost) {
+		t.Errorf("the cloud's own message: %v", err)
+	}
+	if err := c.front.Publish(t.Context(), home, "q", nil, 0, false); err != nil {
+		t.Errorf("with QoS 0: %v", err)
+	}
+	if err := c.front.Ask(t.Context(), home, "q", nil, 1, false); !errors.Is(err, fescue.ErrCrowded) {
+		t.Errorf("the API's: %v", err)
+	}
+	if err := c.front.Publish(t.Context(), abroad, "q", nil, 1, false); err != nil {
+		t.Errorf("in another account: %v", err)
+	}
+	// What is to come again is forwarded then.
+	if n := sent.Load(); n != 3 {
+		t.Errorf("%d messages are forwarded", n)
+	}
+}
+
+// forwarder counts messages.
+type forwarder struct{ atomic.Int64 }
+
+func (f *forwarder) Forward(context.Context, fescue.Partition, string, []byte) error {
+	f.Add(1)
+	return nil
+}
+
+// Sessions that other servers have taken over and removed do not count any more.
+func TestMovedSessionsAreForgotten(t *testing.T) {
+	t.Parallel()
+	storage := broker.Options{Remote: &broker.Remote{URL: natstest.URL(natstest.Start(t, 1)...)}}
+	const most = 5
+	quotas := func(o *mqttfront.Options) { o.Quotas = deploy.Quotas{mqttfront.QuotaCertificateSessions: most} }
+	here, there := startWith(t, storage, quotas), startWith(t, storage, quotas)
+	one := here.device(home, quickStart)
+	there.directory.change(one.id, func(p *identity.Principal) { *p = here.directory.principals[one.id] })
+	for i := range 2 * most {
+		id := fmt.Sprint("moving", i)
+		for _, c := range []*cloud{here, there} {
+			// Until those before are forgotten, there is no room.
+			testkit.Until(t, id, func() bool {
+				cl, ack, err := c.raw(one, mqtt.Connect{ClientID: id, CleanSession: c == there})
+				if err == nil && c == there {
+					cl.Close()
+				}
+				return err == nil && ack.Code == mqtt.Accepted
+			})
+		}
+	}
+}
+
+func TestRetainedIsBounded(t *testing.T) {
+	t.Parallel()
+	abroad := fescue.Partition{AWS: "aws", Account: "999999999999", Region: "us-west-2"}
+	c := startWith(t, broker.Options{MaxRetained: 1 << 20, MaxPartitionRetained: 400_000, MaxPartitionTopics: 10}, nil)
+	room := func(p fescue.Partition, topic string, size int) error {
+		return c.broker.RoomToRetain(p, &mqtt.Publish{Topic: topic, Payload: make([]byte, size), Retain: true})
+	}
+	retain := func(p fescue.Partition, topic string, size int) {
+		t.Helper()
+		if err := c.front.Publish(t.Context(), p, topic, make([]byte, size), 1, true); err != nil {
 			t.Fatal(err)
 		}
 	}
-	testkit.Until(t, "room again", func() bool { return c.broker.RoomToRetain() == nil })
+	for i := range 4 {
+		if err := room(home, fmt.Sprint("r/", i), 90_000); err != nil {
+			t.Fatal(err)
+		}
+		retain(home, fmt.Sprint("r/", i), 90_000)
+	}
+	if room(home, "r/more", 90_000) == nil {
+		t.Error("a partition has more than it may")
+	}
+	if err := room(home, "r/2", 90_000); err != nil {
+		t.Errorf("in the place of another one: %v", err)
+	}
+	for i := range 10 {
+		retain(abroad, fmt.Sprint("r/", i), 1)
+	}
+	if room(abroad, "r/more", 1) == nil || room(abroad, "r/1", 1) != nil || room(home, "r/more", 1) != nil {
+		t.Error("the number of topics is not bounded for each partition")
+	}
+	c.stop()
+	c.up()
+	t.Cleanup(func() { c.stop() })
+	testkit.Until(t, "the same after a restart", func() bool { return room(abroad, "r/more", 1) != nil && room(home, "r/more", 90_000) != nil })
+	for i := range 9 {
+		retain(abroad, fmt.Sprint("r/", i), 100_000)
+	}
+	testkit.Until(t, "no room for anybody", func() bool { return room(home, "r/1", 1) != nil })
+	for i := range 10 {
+		retain(abroad, fmt.Sprint("r/", i), 0)
+	}
+	testkit.Until(t, "room again", func() bool { return room(home, "r/1", 1) == nil && room(abroad, "r/more", 100_000) == nil })
 }

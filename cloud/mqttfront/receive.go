@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/mqtt"
 )
 
 // Receiver serves requests that devices make by publishing, such as those to
@@ -58,17 +59,22 @@ func (f *Front) forward(ctx context.Context, p fescue.Partition, topic string, p
 //
 // A message to be retained for which there is no room is fescue.ErrDiskFull.
 func (f *Front) Ask(ctx context.Context, p fescue.Partition, topic string, payload []byte, qos byte, retain bool) error {
-	if retain && len(payload) > 0 {
-		if err := f.o.Room(true); err != nil {
+	if m := (&mqtt.Publish{Topic: topic, Payload: payload, QoS: qos, Retain: retain}); Retains(m) {
+		if err := f.o.Room(p, m); err != nil {
 			return fmt.Errorf("publish to %s: %w: %w", topic, fescue.ErrDiskFull, err)
 		}
 	}
 	if err := f.checkSpoken(topic, payload, qos); err != nil {
 		return err
 	}
+	m, room, err := f.reserve(ctx, p, topic, payload, qos, retain)
+	if err != nil {
+		return err
+	}
 	if err := f.forward(ctx, p, topic, payload); err != nil {
+		f.o.Broker.Release(p, room)
 		return fmt.Errorf("publish to %s: %w", topic, err)
 	}
 	f.receive(ctx, p, topic, payload)
-	return f.speak(ctx, p, topic, payload, qos, retain)
+	return f.speak(ctx, p, m, room)
 }

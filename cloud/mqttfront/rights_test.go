@@ -26,6 +26,8 @@ type keys struct {
 	holders map[string][]map[string]string // by thing
 	failure error
 	reads   int
+	// hold is what HolderTags waits for; nil for nothing.
+	hold chan struct{}
 }
 
 func (k *keys) Current(_ context.Context, id string) (identity.Signer, error) {
@@ -40,6 +42,12 @@ func (k *keys) Current(_ context.Context, id string) (identity.Signer, error) {
 }
 
 func (k *keys) HolderTags(_ context.Context, _ fescue.Partition, arn string) ([]map[string]string, error) {
+	k.mu.Lock()
+	hold := k.hold
+	k.mu.Unlock()
+	if hold != nil {
+		<-hold
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.holders[arn], k.failure
@@ -198,6 +206,52 @@ func TestUndecidedDelivery(t *testing.T) {
 		t.Fatalf("session present: %v, %v", ack.SessionPresent, err)
 	}
 	take(cl, "2", "3")
+}
+
+// TestMailboxIsBounded: what comes while the database does not say whether a client may have it takes
+// no more memory than it may, and messages with QoS 0 do not push out those with QoS 1.
+func TestMailboxIsBounded(t *testing.T) {
+	t.Parallel()
+	c, k := startKeys(t, nil)
+	k.put(t, "limited", "limited", true)
+	device := c.connect(c.device(home, quickStart), "device")
+	cl, _, err := c.withKey("limited", mqtt.Connect{ClientID: "Lamp", CleanSession: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cl.Send(&mqtt.Subscribe{ID: 1, Filters: []mqtt.Subscription{{Filter: "$aws/things/Lamp/#", QoS: 1}}}); err != nil {
+		t.Fatal(err)
+	}
+	if ack := read[*mqtt.Suback](t, cl); ack.Codes[0] != 1 {
+		t.Fatalf("granted %#x", ack.Codes[0])
+	}
+	hold := make(chan struct{})
+	k.mu.Lock()
+	k.hold = hold
+	k.mu.Unlock()
+	// 32 MB, of which half of 16 MiB may wait.
+	payload := string(make([]byte, 128<<10))
+	const messages = 256
+	for range messages {
+		device.wait(device.Publish("$aws/things/Lamp/flood", 0, false, payload), "PUBLISH")
+	}
+	device.publish("$aws/things/Lamp/end", 1, "end")
+	testkit.Until(t, "messages are dropped", func() bool { return c.front.Stats().Dropped >= messages/2 })
+	k.mu.Lock()
+	k.hold = nil
+	k.mu.Unlock()
+	close(hold)
+	came := 0
+	for {
+		got := read[*mqtt.Publish](t, cl)
+		if string(got.Payload) == "end" {
+			break
+		}
+		came++
+	}
+	if came == 0 || came > 66 {
+		t.Errorf("%d messages waited", came)
+	}
 }
 
 // change changes what is known of a key.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -238,6 +240,9 @@ func (f *followed) Current() bool {
 	return !f.broken.Load()
 }
 
+// Within implements mqttfront.Changes.
+func (f *followed) Within(time.Duration) bool { return !f.broken.Load() }
+
 func (f *followed) Principal(ctx context.Context, id string) (identity.Principal, error) {
 	f.reads.Add(1)
 	return f.directory.Principal(ctx, id)
@@ -347,4 +352,126 @@ func TestCloudPublishesAndListens(t *testing.T) {
 		t.Errorf("after Close: %v", err)
 	}
 	cl.ended()
+}
+
+// TestRetainedWithoutAcknowledgement: a retained message that the client was sent and has not
+// acknowledged when its connection ends comes again, until it does.
+func TestRetainedWithoutAcknowledgement(t *testing.T) {
+	t.Parallel()
+	c := start(t, nil)
+	p := c.connect(c.device(home, allowAll), "p")
+	p.subscribe("r/1", 1)
+	p.wait(p.Publish("r/1", 1, true, "kept"), "PUBLISH")
+	p.expect("r/1 kept") // or it might come to the other as a message, too
+	who := c.device(home, allowAll)
+	for round, payload := range []string{"kept", "kept", "end"} {
+		cl, ack, err := c.raw(who, mqtt.Connect{ClientID: "c"})
+		if err != nil || ack.SessionPresent != (round > 0) {
+			t.Fatalf("session present: %v, %v", ack.SessionPresent, err)
+		}
+		if round == 0 {
+			if err := cl.Send(&mqtt.Subscribe{ID: 1, Filters: []mqtt.Subscription{{Filter: "r/1", QoS: 1}}}); err != nil {
+				t.Fatal(err)
+			}
+			read[*mqtt.Suback](t, cl)
+		}
+		if round == 2 {
+			p.publish("r/1", 1, "end")
+		}
+		got := read[*mqtt.Publish](t, cl)
+		if string(got.Payload) != payload || got.QoS != 1 || got.Retain != (round < 2) || got.Dup != (round == 1) {
+			t.Fatalf("round %d: %q came, QoS %d, RETAIN %v, DUP %v", round, got.Payload, got.QoS, got.Retain, got.Dup)
+		}
+		if round == 1 {
+			if err := cl.Send(&mqtt.Puback{ID: got.ID}); err != nil {
+				t.Fatal(err)
+			}
+			cl.Disconnect(patience)
+			continue
+		}
+		cl.Close()
+	}
+}
+
+// TestPrincipalOfConnected: who is connected is known without a read, but for what was told to
+// have changed and is not read yet.
+func TestPrincipalOfConnected(t *testing.T) {
+	t.Parallel()
+	var f *followed
+	c := start(t, func(o *mqttfront.Options) {
+		f = &followed{directory: o.Directory.(*directory)}
+		o.Directory, o.Changes, o.Refresh = f, f, 5*time.Millisecond
+	})
+	who := c.device(home, quickStart)
+	// asks wants so many things of the certificate, and says whether it was read for that.
+	asks := func(what string, things int, read bool) {
+		t.Helper()
+		before := f.reads.Load()
+		p, err := c.front.Principal(t.Context(), who.id)
+		if err != nil || len(p.Things) != things || p.Certificate.ID != who.id {
+			t.Errorf("%s: %d things of %s, %v", what, len(p.Things), p.Certificate.ID, err)
+		}
+		if f.reads.Load() > before != read {
+			t.Errorf("%s: read %v", what, !read)
+		}
+	}
+	grow := func() {
+		c.directory.change(who.id, func(p *identity.Principal) { p.Things = append(slices.Clone(p.Things), "x") })
+	}
+	asks("not connected", 0, true)
+	cl := c.connect(who, "x")
+	asks("connected", 0, false)
+	grow()
+	if err := c.front.Invalidate("another", who.id); err != nil {
+		t.Fatal(err)
+	}
+	asks("changed", 1, false)
+	grow()
+	if err := c.front.InvalidatePolicies(home); err != nil {
+		t.Fatal(err)
+	}
+	asks("with another policy", 2, false)
+	c.directory.fail(errors.New("disk on fire"))
+	if err := c.front.InvalidateAll(); err == nil {
+		t.Error("InvalidateAll could not read and did not say so")
+	}
+	if p, err := c.front.Principal(t.Context(), who.id); err == nil {
+		t.Errorf("what may have changed is known: %v", p)
+	}
+	c.directory.fail(nil)
+	testkit.Until(t, "a read that succeeds", func() bool {
+		before := f.reads.Load()
+		_, err := c.front.Principal(t.Context(), who.id)
+		return err == nil && f.reads.Load() == before
+	})
+
+	// What is told while it is read is read again: nobody gets what was before his own change.
+	var writing sync.WaitGroup
+	for range 4 {
+		writing.Go(func() {
+			for range 50 {
+				var least int
+				c.directory.change(who.id, func(p *identity.Principal) {
+					p.Things = append(slices.Clone(p.Things), "x")
+					least = len(p.Things)
+				})
+				err := c.front.Invalidate(who.id)
+				p, asked := c.front.Principal(context.Background(), who.id)
+				if err != nil || asked != nil || len(p.Things) < least {
+					t.Errorf("%d things after there were %d: %v, %v", len(p.Things), least, err, asked)
+				}
+			}
+		})
+	}
+	writing.Wait()
+
+	f.broken.Store(true)
+	asks("nothing is told", 202, true)
+	f.broken.Store(false)
+	cl.Disconnect(0)
+	testkit.Until(t, "a read of who is not connected", func() bool {
+		before := f.reads.Load()
+		_, err := c.front.Principal(t.Context(), who.id)
+		return err == nil && f.reads.Load() > before
+	})
 }

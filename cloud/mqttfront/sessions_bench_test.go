@@ -24,6 +24,7 @@ import (
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/broker"
+	"github.com/fescue-edge/fescue/cloud/broker/natstest"
 	"github.com/fescue-edge/fescue/cloud/deploy"
 	"github.com/fescue-edge/fescue/cloud/identity"
 	"github.com/fescue-edge/fescue/cloud/mqttfront"
@@ -39,6 +40,7 @@ func TestMain(m *testing.M) {
 		serveMeasured(what)
 		return
 	}
+	natstest.Main()
 	os.Exit(m.Run())
 }
 
@@ -54,6 +56,9 @@ func (a anybody) Principal(_ context.Context, id string) (identity.Principal, er
 
 // Current implements mqttfront.Changes.
 func (anybody) Current() bool { return true }
+
+// Within implements mqttfront.Changes.
+func (anybody) Within(time.Duration) bool { return true }
 
 // serveMeasured serves on a port that it prints, then answers each line that it reads with
 // how many goroutines there are, after it has collected garbage.

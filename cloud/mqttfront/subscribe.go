@@ -36,13 +36,13 @@ func (d *device) Subscribe(ctx context.Context, p *mqtt.Subscribe) error {
 	}
 	// What is retained by now follows the answer; what comes from here on is the
 	// subscription's.
-	var retained []*mqtt.Publish
+	var retained []broker.Retained
 	for _, f := range granted {
 		// AWS IoT Core sends what is retained for the exact topic only.
 		if topic.ValidName(f.Filter) != nil {
 			continue
 		}
-		if err := d.session.Retained(ctx, f, func(m *mqtt.Publish) { retained = append(retained, m) }); err != nil {
+		if err := d.session.Retained(ctx, f, func(m broker.Retained) { retained = append(retained, m) }); err != nil {
 			return fmt.Errorf("%w: %w", ErrBrokerLost, err)
 		}
 	}

@@ -15,6 +15,8 @@ const (
 	// RetainedTokens are the client tokens of calls: a call that is repeated after
 	// that does its work again.
 	RetainedTokens Retained = "tokens"
+	// RetainedAttempts are the tokens of calls that brought none, see fescue.AttemptToken.
+	RetainedAttempts Retained = "attempts"
 	// RetainedDeployments are deployments that have ended, with their steps. What
 	// runs on a core stays, and so do the last deployments of each group.
 	RetainedDeployments Retained = "deployments"
@@ -30,8 +32,11 @@ const (
 // Ages are how long things are kept; 0 means for ever.
 type Ages map[Retained]time.Duration
 
-// fixed is what nobody chooses: it goes with the longest period that is shown.
-var fixed = Ages{FleetHistory: history.Kept, RequestHistory: history.Kept}
+// attempts is how long an SDK's attempts of one call may go on at least.
+const attempts = time.Hour
+
+// fixed is what nobody chooses: history goes with the longest period that is shown.
+var fixed = Ages{FleetHistory: history.Kept, RequestHistory: history.Kept, RetainedAttempts: attempts}
 
 // Validate refuses ages that contradict each other: a token must not outlive the
 // deployment that it stands for, or a repeated call would find neither.
@@ -46,6 +51,24 @@ func (r Ages) Validate() error {
 		return fmt.Errorf("retention of tokens must not be longer than that of deployments, %s", deployments)
 	}
 	return nil
+}
+
+// How often is looked for what is too old.
+const (
+	most  = time.Hour
+	least = time.Minute
+)
+
+// interval is how long a sweep may wait for the next one: half of the shortest age, so that
+// nothing is kept for much longer than it is to be, between a minute and an hour.
+func (r Ages) interval() time.Duration {
+	d := most
+	for _, age := range r {
+		if age > 0 {
+			d = min(d, age/2)
+		}
+	}
+	return max(d, least)
 }
 
 // DefaultAges is what an operator gets who chooses nothing.

@@ -33,19 +33,22 @@ type Options struct {
 }
 
 // Sweeper removes what is too old.
-type Sweeper struct{ Options }
+type Sweeper struct {
+	Options
+	// swept is up to when no attempts are left. They lie among tokens that stay for long.
+	swept time.Time
+}
 
 // New makes a Sweeper.
 func New(o Options) *Sweeper {
 	ages := maps.Clone(fixed)
 	maps.Copy(ages, o.Ages)
 	o.Ages = ages
-	return &Sweeper{o}
+	return &Sweeper{Options: o}
 }
 
 // Pace: what an hour brings is removed in pieces that no caller notices.
 const (
-	every = time.Hour
 	piece = 200
 	pause = 20 * time.Millisecond
 )
@@ -56,7 +59,7 @@ func (s *Sweeper) Run(ctx context.Context) {
 	l.Run(ctx, func(ctx context.Context) {
 		for {
 			s.Sweep(ctx)
-			if !periodic.Sleep(ctx, every) {
+			if !periodic.Sleep(ctx, s.Ages.interval()) {
 				return
 			}
 		}
@@ -82,11 +85,20 @@ func (s *Sweeper) Sweep(ctx context.Context) {
 
 func (s *Sweeper) sweep(ctx context.Context, what Retained, before time.Time) (total int64, err error) {
 	var from time.Time
+	if what == RetainedAttempts {
+		from = s.swept
+	}
 	for {
 		removed, upTo, err := s.Store.Expire(ctx, what, from, before, piece)
 		total += removed
-		if err != nil || upTo.IsZero() {
+		if err != nil {
 			return total, err
+		}
+		if upTo.IsZero() {
+			if what == RetainedAttempts {
+				s.swept = before.Add(-time.Millisecond)
+			}
+			return total, nil
 		}
 		if from = upTo; !periodic.Sleep(ctx, pause) {
 			return total, nil

@@ -3,6 +3,7 @@ package retention_test
 import (
 	"log/slog"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -59,5 +60,40 @@ func TestSweep(t *testing.T) {
 				t.Errorf("%d tokens are kept, want %d", got, tc.want)
 			}
 		})
+	}
+}
+
+// TestAttempts: tokens of calls that brought none go after an hour, and those of callers stay.
+func TestAttempts(t *testing.T) {
+	t.Parallel()
+	s, logger := storetest.Open(t), slog.New(slog.DiscardHandler)
+	p := fescue.Partition{AWS: "aws", Account: "123456789012", Region: "us-east-1"}
+	now := time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)
+	hash := strings.Repeat("0", 64)
+	sent := fescue.Token{Operation: "CreateGroup", Value: fescue.AttemptPrefix + "of a caller's own", RequestHash: hash}
+	attempt := fescue.AttemptToken("CreateGroup", hash)
+	made := now
+	for _, token := range []fescue.Token{sent, attempt} {
+		_, err := s.Definitions().CreateDefinition(t.Context(), p, fescue.Definition{Kind: fescue.GroupKind, ID: fescue.NewID(), CreatedAt: made}, nil, token)
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	sweeper := retention.New(retention.Options{
+		Store: s.Retention(), Leases: s.Leases(), Ages: retention.DefaultAges(), Now: func() time.Time { return now }, Logger: logger,
+	})
+	kept := func(token fescue.Token) bool {
+		_, err := s.Definitions().TokenSubject(t.Context(), p, token)
+		return err == nil
+	}
+	for _, c := range []struct {
+		age     time.Duration
+		attempt bool
+	}{{0, true}, {time.Hour, true}, {time.Hour + time.Millisecond, false}, {24 * time.Hour, false}} {
+		now = made.Add(c.age)
+		sweeper.Sweep(t.Context())
+		if kept(attempt) != c.attempt || !kept(sent) {
+			t.Errorf("after %s: that of an attempt is kept: %t, the caller's: %t", c.age, kept(attempt), kept(sent))
+		}
 	}
 }

@@ -3,6 +3,7 @@ package shadows
 import (
 	"context"
 	"errors"
+	"log/slog"
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/shadow"
@@ -53,6 +54,10 @@ func (s *Service) publish(ctx context.Context, p fescue.Partition, m shadow.Mess
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), publishTimeout)
 	defer cancel()
 	if err := s.Publisher.Publish(ctx, p, m.Topic, m.Payload, 1, false); err != nil {
-		s.Logger.Warn("message of the shadow service lost", "partition", p, "topic", m.Topic, "error", err)
+		level := slog.LevelWarn
+		if errors.Is(err, fescue.ErrCrowded) { // as often as the account likes: the publisher says so now and then
+			level = slog.LevelDebug
+		}
+		s.Logger.Log(ctx, level, "message of the shadow service lost", "partition", p, "topic", m.Topic, "error", err)
 	}
 }

@@ -210,10 +210,12 @@ func (k *Keys) SignSecrets(ctx context.Context, of bundle.SecretsOf, list []bund
 }
 
 // Renew signs a manifest of this control plane again, with the newest key and for
-// readers of the formats, and returns the id of that key. A nil envelope stays nil.
+// readers of the formats, and returns the id of that key. A nil envelope stays nil, and one that is
+// signed so already as it is, whoever signed it: whether it is this key's signature the
+// reader finds out.
 func (k *Keys) Renew(ctx context.Context, envelope []byte, formats ...int) (renewed []byte, keyID string, err error) {
 	key, err := k.current(ctx)
-	if err != nil || len(envelope) == 0 {
+	if err != nil || len(envelope) == 0 || bundle.Current(envelope, key.ID, formats...) {
 		return envelope, key.ID, err
 	}
 	keys, err := k.List(ctx)

@@ -125,6 +125,13 @@ func TestKeys(t *testing.T) {
 		if none, same, err := first.Renew(ctx, nil); err != nil || none != nil || same != id {
 			t.Errorf("nothing renewed: %q, %s, %v", none, same, err)
 		}
+		all, err := second.Sign(ctx, manifest(), bundle.Formats()...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if same, by, err := first.Renew(ctx, all, bundle.Formats()...); err != nil || string(same) != string(all) || by != id {
+			t.Errorf("what the newest key signed has become %s by %s, %v", same, by, err)
+		}
 		_, unknown, err := ed25519.GenerateKey(nil)
 		if err != nil {
 			t.Fatal(err)
@@ -133,7 +140,7 @@ func TestKeys(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, _, err := first.Renew(ctx, foreign); !errors.Is(err, bundle.ErrUnknownKey) {
+		if _, _, err := first.Renew(ctx, foreign, bundle.Formats()...); !errors.Is(err, bundle.ErrUnknownKey) {
 			t.Errorf("an unknown key's manifest was signed again: %v", err)
 		}
 	})

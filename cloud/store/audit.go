@@ -16,7 +16,8 @@ type Audit struct{ db *DB }
 // Audit is that part of the database.
 func (db *DB) Audit() Audit { return Audit{db} }
 
-// AddAuditRecords appends records, all or none. Nothing changes one later.
+// AddAuditRecords appends records, all or none. Nothing changes one later. One that is there
+// may be added again, by who does not know whether it is.
 func (s Audit) AddAuditRecords(ctx context.Context, records ...audit.Record) error {
 	return s.db.update(ctx, func(tx transaction) error { return addAuditRecords(ctx, tx, records) })
 }
@@ -25,7 +26,8 @@ func addAuditRecords(ctx context.Context, tx transaction, records []audit.Record
 	for _, r := range records {
 		if _, err := tx.ExecContext(ctx, `
 			INSERT INTO audit_record (partition, at, id, key_id, key_name, person, source, service, operation, resource, status, code, repeats)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+			ON CONFLICT (partition, at, id) DO NOTHING`,
 			r.Partition.Key(), millis(r.At), r.ID, r.KeyID, r.KeyName, r.Person, r.Source, r.Service, r.Operation, r.Resource, r.Status, r.Code, r.Repeats); err != nil {
 			return fmt.Errorf("audit record %s: %w", r.ID, err)
 		}

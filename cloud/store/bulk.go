@@ -209,21 +209,24 @@ func (s Bulk) FinishBulkRecords(ctx context.Context, b bulk.BulkDeployment, trie
 		}
 		var first, invalid, retried int64
 		for _, t := range tries {
-			report := int64(0)
+			report, tried := int64(0), 1
 			if t.RetryAt.IsZero() {
 				report = reports + 1
 			}
+			if t.Held {
+				tried = 0
+			}
 			err := changed(ctx, tx, `
-				UPDATE bulk_record SET attempts = attempts + 1, due_at = $1, report = $2, deployment_id = $3, error_message = $4,
+				UPDATE bulk_record SET attempts = attempts + $11, due_at = $1, report = $2, deployment_id = $3, error_message = $4,
 					details_json = $5, reported_at = $6
 				WHERE partition = $7 AND bulk_id = $8 AND line = $9 AND attempts = $10 AND report = 0`,
 				millis(t.RetryAt), report, t.DeploymentID, t.ErrorMessage, toJSON(t.ErrorDetails), millis(t.At),
-				b.Partition.Key(), b.ID, t.Line, t.Attempts)
-			if errors.Is(err, fescue.ErrNotFound) {
-				continue
-			}
-			if err != nil {
+				b.Partition.Key(), b.ID, t.Line, t.Attempts, tried)
+			if err != nil && !errors.Is(err, fescue.ErrNotFound) {
 				return fmt.Errorf("line %d: %w", t.Line, err)
+			}
+			if err != nil || t.Held {
+				continue
 			}
 			if t.Attempts == 0 {
 				first++
@@ -304,4 +307,59 @@ func (s Bulk) BulkReports(ctx context.Context, p fescue.Partition, id string, pa
 func (s Bulk) BuildingDeployments(ctx context.Context) (n int64, err error) {
 	err = one(s.db.read.QueryRowContext(ctx, `SELECT count(*) FROM deployment WHERE status = 'Building'`), &n)
 	return n, err
+}
+
+// BulkProgress is how far a bulk deployment has come, and why records failed, in no order of
+// causes.
+func (s Bulk) BulkProgress(ctx context.Context, p fescue.Partition, id string) (progress bulk.Progress, err error) {
+	if progress.BulkDeployment, err = s.BulkDeployment(ctx, p, id); err != nil {
+		return progress, err
+	}
+	progress.States = make(map[fescue.DeploymentStatus]int)
+	const records = ` FROM bulk_record AS r LEFT JOIN deployment AS d ON d.partition = r.partition AND d.id = r.deployment_id`
+	const of = ` WHERE r.partition = $1 AND r.bulk_id = $2`
+	counted := func(rows *sql.Rows) (_ struct{}, err error) {
+		var reported bool
+		var status fescue.DeploymentStatus
+		var n int
+		if err = rows.Scan(&reported, &status, &n); err != nil {
+			return
+		}
+		if progress.Records += n; reported {
+			progress.Reported += n
+			progress.States[status] += n
+		}
+		return
+	}
+	if _, err = all(ctx, s.db.read, counted, `
+		SELECT r.report > 0, CASE WHEN r.report > 0 AND r.deployment_id = '' THEN $3 ELSE coalesce(d.status, '') END AS status, count(*)`+
+		records+of+` GROUP BY 1, 2`, p.Key(), id, fescue.Failure); err != nil {
+		return progress, fmt.Errorf("progress of bulk deployment %s: %w", id, err)
+	}
+	failed := func(rows *sql.Rows) (_ struct{}, err error) {
+		var f bulk.FailedRecord
+		var message, text string
+		if err = rows.Scan(&f.Line, &f.GroupID, &f.GroupName, &f.DeploymentID, &message, &text); err != nil {
+			return
+		}
+		var details []fescue.ErrorDetail
+		if err = fromJSON(text, &details); err != nil {
+			return
+		}
+		f.Detail.DetailedErrorMessage = message
+		if len(details) > 0 {
+			f.Detail = details[0]
+		}
+		progress.Add(f)
+		return
+	}
+	_, err = all(ctx, s.db.read, failed, `
+		SELECT r.line, r.group_id, coalesce(g.name, ''), r.deployment_id, coalesce(d.error_message, r.error_message), coalesce(d.details_json, r.details_json)`+
+		records+` LEFT JOIN definition AS g ON g.partition = r.partition AND g.kind = $3 AND g.id = r.group_id`+
+		of+` AND r.report > 0 AND (r.deployment_id = '' OR d.status = $4) ORDER BY r.report DESC LIMIT $5`,
+		p.Key(), id, fescue.GroupKind.Segment, fescue.Failure, bulk.MaxCounted)
+	if err != nil {
+		return progress, fmt.Errorf("failures of bulk deployment %s: %w", id, err)
+	}
+	return progress, nil
 }

@@ -175,6 +175,12 @@ func testBulkRecords(t *testing.T, open opener) {
 		mustDo(t, s.Bulk().FinishBulkRecords(ctx, b, []bulk.BulkTry{tried(records[0], made)}))
 		mustDo(t, s.Bulk().FinishBulkRecords(ctx, b, []bulk.BulkTry{tried(records[1], bulk.BulkOutcome{RetryAt: time.Now().Add(time.Hour), At: madeAt})}))
 		mustDo(t, s.Bulk().FinishBulkRecords(ctx, b, []bulk.BulkTry{tried(records[2], bulk.BulkOutcome{ErrorMessage: "m", ErrorDetails: details, Invalid: true, At: madeAt})}))
+		// What could not be tried is due later, and counts for nothing.
+		mustDo(t, s.Bulk().FinishBulkRecords(ctx, b, []bulk.BulkTry{tried(records[3], bulk.BulkOutcome{RetryAt: time.Now().Add(time.Hour), Held: true, At: madeAt})}))
+		if lines, pending := due(t, s, b); len(lines) > 0 || !pending {
+			t.Errorf("due %v, pending %v", lines, pending)
+		}
+		mustDo(t, s.Bulk().FinishBulkRecords(ctx, b, []bulk.BulkTry{tried(records[3], bulk.BulkOutcome{RetryAt: time.Now().Add(-time.Hour), Held: true, At: madeAt})}))
 		// What was reported and what was tried stays as it is.
 		mustDo(t, s.Bulk().FinishBulkRecords(ctx, b, []bulk.BulkTry{
 			tried(records[0], bulk.BulkOutcome{DeploymentID: "other", At: madeAt}), tried(records[1], made), tried(records[2], made),
@@ -211,6 +217,17 @@ func testBulkRecords(t *testing.T, open opener) {
 			if list := must(s.Bulk().BulkReports(ctx, p, b.ID, fescue.Page{Limit: 9}))(t); len(list) != 0 {
 				t.Errorf("%s: %+v", p, list)
 			}
+		}
+		progress := bulk.Progress{
+			BulkDeployment: got, Records: 4, Reported: 2, States: map[fescue.DeploymentStatus]int{fescue.Building: 1, fescue.Failure: 1},
+			Failures: []bulk.FailureCount{{Code: "404", Count: 1, Detail: details[0]}},
+			Failed:   []bulk.FailedRecord{{Line: 3, GroupID: "g3", Detail: details[0]}},
+		}
+		if diff := gocmp.Diff(progress, must(s.Bulk().BulkProgress(ctx, homePartition, b.ID))(t)); diff != "" {
+			t.Error(diff)
+		}
+		if _, err := s.Bulk().BulkProgress(ctx, elsewhere[0], b.ID); !errors.Is(err, fescue.ErrNotFound) {
+			t.Errorf("of another account: %v", err)
 		}
 		if n := must(s.Bulk().BuildingDeployments(ctx))(t); n != 1 {
 			t.Errorf("%d are being built", n)

@@ -2,10 +2,13 @@ package store_test
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -19,6 +22,7 @@ import (
 	"github.com/fescue-edge/fescue/cloud/identity"
 	"github.com/fescue-edge/fescue/cloud/jobs"
 	"github.com/fescue-edge/fescue/cloud/store"
+	"github.com/fescue-edge/fescue/cloud/store/storetest"
 	"github.com/fescue-edge/fescue/testkit"
 )
 
@@ -26,7 +30,7 @@ import (
 type following struct {
 	*testing.T
 	store changes.Store
-	next  int64
+	next  changes.Cursor
 	seen  map[int64]bool
 }
 
@@ -88,6 +92,10 @@ func testChanges(t *testing.T, open opener) {
 		return identity.SessionKey{ID: id, Parent: key.ID, CreatedAt: time.Now(), ExpiresAt: time.Now().Add(ends)}
 	}
 	r := deploying(t, s, "g")
+	ofGroup := of(changes.Deployment, r.Partition, "g")
+	seen := func(thing string, at cores.LastSeen) cores.Seen {
+		return cores.Seen{Partition: here, Thing: thing, LastSeen: at, Core: true}
+	}
 	f := follow(t, s)
 	start := f.next
 	for _, c := range []struct {
@@ -126,9 +134,34 @@ func testChanges(t *testing.T, open opener) {
 		{"another partition's", func() error {
 			return s.Certificates().SetCertificateStatus(ctx, there, certID(2), fescue.CertificateRevoked, epoch)
 		}, of(changes.Certificate, there, certID(2))},
-		{"a deployment offered", func() error { r = r.offer("core"); return nil }, of(changes.Core, r.Partition, "core")},
-		{"claimed by its core", func() error { r = r.step(fescue.EventClaimed); return nil }, nil},
-		{"ended", func() error { r = r.step(fescue.EventFailed); return nil }, of(changes.Core, r.Partition, "core")},
+		{"a deployment offered", func() error { r = r.offer("core"); return nil }, append(of(changes.Core, r.Partition, "core"), ofGroup...)},
+		{"claimed by its core", func() error { r = r.step(fescue.EventClaimed); return nil }, ofGroup},
+		{"how far it is", func() error { return s.Deployments().SetProgress(ctx, r.Deployment, fescue.Progress{Fetched: 7}) }, ofGroup},
+		{"the same", func() error { return s.Deployments().SetProgress(ctx, r.Deployment, fescue.Progress{Fetched: 7}) }, nil},
+		{"ended", func() error { r = r.step(fescue.EventFailed); return nil }, append(of(changes.Core, r.Partition, "core"), ofGroup...)},
+		{"a deployment made", func() error { deploying(t, s, "h"); return nil }, of(changes.Deployment, homePartition, "h")},
+		{"cores that came and went", func() error {
+			return s.Cores().See(ctx, []cores.Seen{seen("a", cores.LastSeen{ConnectedAt: epoch, SeenAt: epoch}), seen("b", cores.LastSeen{GoneAt: epoch})})
+		}, of(changes.Presence, here, "")},
+		{"one that is still there, and waits again", func() error {
+			at := epoch.Add(cores.OnlineWindow - time.Second)
+			return s.Cores().See(ctx, []cores.Seen{seen("a", cores.LastSeen{ConnectedAt: at, SeenAt: at})})
+		}, nil},
+		{"one that is still there", func() error {
+			return s.Cores().See(ctx, []cores.Seen{seen("a", cores.LastSeen{SeenAt: epoch.Add(cores.OnlineWindow)})})
+		}, nil},
+		{"a core that went", func() error {
+			return s.Cores().See(ctx, []cores.Seen{seen("a", cores.LastSeen{GoneAt: epoch.Add(time.Hour)})})
+		}, of(changes.Presence, here, "")},
+		{"one that is back", func() error {
+			at := epoch.Add(2 * time.Hour)
+			return s.Cores().See(ctx, []cores.Seen{seen("a", cores.LastSeen{ConnectedAt: at, SeenAt: at})})
+		}, of(changes.Presence, here, "")},
+		{"a device that came", func() error {
+			device := seen("lamp", cores.LastSeen{ConnectedAt: epoch, SeenAt: epoch})
+			device.Core = false
+			return s.Cores().See(ctx, []cores.Seen{device})
+		}, nil},
 		{"where a core is reached", func() error { return s.Cores().PutConnectivity(ctx, here, "mill", places("10.0.0.1")) }, of(changes.Site, here, "mill")},
 		{"the same", func() error { return s.Cores().PutConnectivity(ctx, here, "mill", places("10.0.0.1")) }, nil},
 		{"another place", func() error { return s.Cores().PutConnectivity(ctx, here, "mill", places("10.0.0.2")) }, of(changes.Site, here, "mill")},
@@ -163,7 +196,9 @@ func testChanges(t *testing.T, open opener) {
 		}, of(changes.Core, here, "asked")},
 	} {
 		mustDo(t, c.do())
-		if diff := cmp.Diff(c.want, f.look()); diff != "" {
+		got := f.look()
+		slices.SortStableFunc(got, func(a, b changes.Change) int { return strings.Compare(string(a.Kind), string(b.Kind)) })
+		if diff := cmp.Diff(c.want, got); diff != "" {
 			t.Errorf("%s: %s", c.what, diff)
 		}
 	}
@@ -173,14 +208,12 @@ func testChanges(t *testing.T, open opener) {
 		if page := must(f.store.Since(ctx, start))(t); page.Lost || len(page.Changes) == 0 {
 			t.Errorf("they are removed before they are old: %+v", page)
 		}
-		testkit.Until(t, "nothing is found again", func() bool {
+		testkit.Until(t, "they are removed", func() bool {
 			f.look()
-			return len(must(f.store.Since(ctx, f.next))(t).Changes) == 0
+			mustDo(t, f.store.Prune(ctx, time.Now().Add(time.Hour)))
+			page := must(f.store.Since(ctx, start))(t)
+			return page.Lost && len(page.Changes) == 0
 		})
-		mustDo(t, f.store.Prune(ctx, time.Now().Add(time.Hour)))
-		if page := must(f.store.Since(ctx, start))(t); !page.Lost || len(page.Changes) > 0 {
-			t.Errorf("%+v", page)
-		}
 		if list := f.look(); len(list) > 0 {
 			t.Errorf("%+v", list)
 		}
@@ -321,4 +354,197 @@ func testChangesAtOnce(t *testing.T, open opener) {
 		}
 		return nil
 	})
+}
+
+// soon is within what time one server learns of another's change at its best.
+const soon = 50 * time.Millisecond
+
+// TestLongTransaction: one that is under way for long, in whichever database, makes no look find
+// again what one before found, or lose anything.
+func TestLongTransaction(t *testing.T) {
+	t.Parallel()
+	database := storetest.Postgres(t)
+	s := storetest.OpenOn(t, database)
+	db := must(sql.Open("pgx", database))(t)
+	defer db.Close()
+	long := must(db.BeginTx(t.Context(), nil))(t)
+	defer long.Rollback()
+	// Its own number is taken before all others, and its change comes after them.
+	must(long.ExecContext(t.Context(), `INSERT INTO change (kind, partition, subject) VALUES ('core', $1, 'late')`, here.Key()))(t)
+	feed := s.Changes("aws")
+	next := must(feed.Since(t.Context(), changes.Start))(t).Next
+	look := func() int {
+		t.Helper()
+		page := must(feed.Since(t.Context(), next))(t)
+		if page.Lost {
+			t.Error("changes are lost")
+		}
+		next = page.Next
+		return len(page.Changes)
+	}
+	for range 3 {
+		must(db.ExecContext(t.Context(), `INSERT INTO change (kind, partition, subject) SELECT 'core', $1, 'x' FROM generate_series(1, 6000)`, here.Key()))(t)
+		if n := look(); n != 6000 {
+			t.Errorf("%d changes are found", n)
+		}
+	}
+	if n := look(); n != 0 {
+		t.Errorf("%d changes are found again", n)
+	}
+	must(db.ExecContext(t.Context(), `INSERT INTO change (kind, partition, subject) SELECT 'core', $1, 'x' FROM generate_series(1, 100000)`, here.Key()))(t)
+	next = must(feed.Since(t.Context(), next))(t).Next
+	must(db.ExecContext(t.Context(), `ANALYZE change`))(t)
+	for _, step := range explainPostgres(t, db, store.PostgresLook, next.At, 10_000, next.Seen) {
+		if strings.Contains(step, "Removed by") || strings.Contains(step, "Seq Scan on change ") {
+			t.Errorf("changes of before are read again: %s", step)
+		}
+	}
+	// All but its own are removed when they are old, as are those that its number came before.
+	count := func() (n int) {
+		t.Helper()
+		mustDo(t, db.QueryRowContext(t.Context(), `SELECT COUNT(*) FROM change`).Scan(&n))
+		return n
+	}
+	behind := next
+	prune := func(before time.Duration) {
+		t.Helper()
+		mustDo(t, feed.Prune(t.Context(), time.Now().Add(before)))
+	}
+	if prune(-time.Hour); count() != 118_000 {
+		t.Errorf("%d changes are left that nobody may have seen", count())
+	}
+	if n := look(); n != 0 {
+		t.Errorf("%d changes are found again", n)
+	}
+	if prune(-time.Hour); count() != 118_000 {
+		t.Errorf("%d changes are left of those that were there a moment ago", count())
+	}
+	if prune(time.Minute); count() != 0 {
+		t.Errorf("%d changes are left", count())
+	}
+	if n := look(); n != 0 {
+		t.Errorf("%d changes are found again", n)
+	}
+	if page := must(feed.Since(t.Context(), behind))(t); !page.Lost {
+		t.Error("who has not looked since then is not told that changes were removed")
+	}
+	must(db.ExecContext(t.Context(), `INSERT INTO change (kind, partition, subject) VALUES ('core', $1, 'x')`, here.Key()))(t)
+	if n := look(); n != 1 {
+		t.Errorf("%d changes are found", n)
+	}
+	mustDo(t, long.Commit())
+	// What it did is there for as long as if it had done it now.
+	if prune(time.Minute); count() != 2 {
+		t.Errorf("%d changes are left, with that of the transaction that ended", count())
+	}
+	if n := look(); n != 1 {
+		t.Errorf("%d changes of the transaction that ended", n)
+	}
+	if prune(time.Minute); count() != 0 {
+		t.Errorf("%d changes are left in the end", count())
+	}
+}
+
+// explainPostgres carries a statement out and returns how PostgreSQL went about it.
+func explainPostgres(t *testing.T, db *sql.DB, query string, args ...any) (steps []string) {
+	t.Helper()
+	rows := must(db.QueryContext(t.Context(), `EXPLAIN ANALYZE `+query, args...))(t)
+	defer rows.Close()
+	for rows.Next() {
+		var step string
+		mustDo(t, rows.Scan(&step))
+		steps = append(steps, step)
+	}
+	mustDo(t, rows.Err())
+	return steps
+}
+
+// TestHints: a change is told at once, on this server and on others, and not by the look that
+// comes at the latest.
+func TestHints(t *testing.T) {
+	t.Parallel()
+	for name, open := range map[string]func(t *testing.T) (mine, theirs *store.DB){
+		"SQLite": func(t *testing.T) (*store.DB, *store.DB) {
+			s := storetest.OpenOn(t, storetest.SQLite(t))
+			return s, s
+		},
+		"PostgreSQL": func(t *testing.T) (*store.DB, *store.DB) {
+			url := storetest.Postgres(t)
+			return storetest.OpenOn(t, url), storetest.OpenOn(t, url)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			mine, theirs := open(t)
+			ctx, stop := context.WithCancel(t.Context())
+			var running sync.WaitGroup
+			defer running.Wait()
+			defer stop()
+			told := make(chan string, 100)
+			run := func(s *store.DB, followed bool) {
+				feed := must(changes.New(ctx, changes.Options{Store: s.Changes("aws"), Interval: time.Hour, Now: time.Now, Logger: slog.New(slog.DiscardHandler)}))(t)
+				if followed {
+					feed.Follow(changes.Core, func(_ context.Context, list []changes.Change) {
+						for _, c := range list {
+							told <- c.Subject
+						}
+					}, func(context.Context) { t.Error("changes were lost") })
+				}
+				running.Go(func() { feed.Run(ctx) })
+				testkit.Until(t, "it looks", feed.Current)
+			}
+			run(theirs, true)
+			if mine != theirs {
+				run(mine, false)
+			}
+			var took []time.Duration
+			for i := range 20 {
+				core := fmt.Sprint("core ", i)
+				mustDo(t, mine.Checks().AskCheck(ctx, here, core, fescue.NewID(), []byte(`{}`), time.Now().Add(time.Minute)))
+				began, late := time.Now(), time.After(testkit.Patience)
+				for told := told; told != nil; {
+					select {
+					case subject := <-told:
+						if subject == core {
+							told = nil
+						}
+					case <-late:
+						t.Fatalf("%s is not told of", core)
+					}
+				}
+				took = append(took, time.Since(began))
+			}
+			slices.Sort(took)
+			t.Logf("from the commit until a follower is told: %v at best, half within %v, all within %v", took[0], took[len(took)/2], took[len(took)-1])
+			if took[0] > soon {
+				t.Errorf("never within %v", soon)
+			}
+		})
+	}
+}
+
+// TestManyHints: one look is for all hints that have come until then.
+func TestManyHints(t *testing.T) {
+	t.Parallel()
+	const hints, looks = 1000, 20
+	database := storetest.Postgres(t)
+	mine, theirs := storetest.OpenOn(t, database).Changes("aws"), storetest.OpenOn(t, database).Changes("aws")
+	next := must(mine.Since(t.Context(), changes.Start))(t).Next
+	must(theirs.Since(t.Context(), changes.Start))(t)
+	for range hints {
+		mustDo(t, theirs.Tell(t.Context()))
+	}
+	told := 0
+	for range looks {
+		next = must(mine.Since(t.Context(), next))(t).Next
+		waiting, done := context.WithTimeout(t.Context(), soon)
+		if _, hinted := mine.Await(waiting); hinted {
+			told++
+		}
+		done()
+	}
+	// They may come by and by.
+	if told == 0 || told > looks/2 {
+		t.Errorf("%d of %d looks are for hints", told, looks)
+	}
 }

@@ -104,7 +104,8 @@ var contracts = map[string]map[string]func(*testing.T, opener){
 	"registry_thingtypes.go":  {"thing types": testThingTypes},
 	"registry_rolealiases.go": {"role aliases": testRoleAliases},
 	"shadows.go":              {"shadows": testShadows, "shadows at once": testShadowRace},
-	"tags.go":                 {"tags": testTags},
+	"tags.go":                 {"tags": testTags, "cores by a tag": testTaggedCores},
+	"texts.go":                {"texts": testTexts},
 	"timelines.go":            {"timelines": testTimelines},
 	"tokens.go":               {"client tokens": testTokens},
 }
@@ -114,7 +115,7 @@ var contracts = map[string]map[string]func(*testing.T, opener){
 // SQLite file, not of a store; what fescue doctor examines has its tests.
 var notContracts = []string{
 	"services.go", "snapshot.go", "examine.go",
-	"sqlite.go", "groupcommit.go", "postgres.go", "statements.go",
+	"sqlite.go", "groupcommit.go", "postgres.go", "work.go", "moved.go", "connection.go", "connection_linux.go", "connection_other.go", "session.go", "statements.go", "tracer.go",
 }
 
 func TestContracts(t *testing.T) {

@@ -40,7 +40,11 @@ type DB struct {
 	write  writer
 	read   reader
 	peers  *peers // nil where one server has the database to itself
-	now    func() time.Time
+	// sessions are what looks for changes go through; nil on SQLite.
+	sessions *sessions
+	// commits rings for each piece of work that is done.
+	commits bell
+	now     func() time.Time
 }
 
 // engine is what differs between databases.
@@ -49,9 +53,17 @@ type engine struct {
 	dialect goose.Dialect
 	// schema makes the migrations what this database takes.
 	schema func(fs.FS) fs.FS
-	// changes reads what changed, prune removes what changed before a time, see Changes.
-	changes string
-	prune   []string
+	// changes reads what changed, see Changes. horizon notes up to where changes are older than a
+	// time, and prune removes some of those. mark notes where changes are now, which horizon finds
+	// when that is old; it is empty where changes say themselves when they were made.
+	changes, mark, prune string
+	horizon              []string
+	// hurry bounds how long a transaction waits for a record that another one has, in
+	// milliseconds; free ends a query that is to leave those out. Both are empty where there is
+	// one writer.
+	hurry, free string
+	// gin says that texts and tags are indexed, by text_grams and tag_pairs.
+	gin bool
 	// again reports whether a transaction that failed so did nothing, and may
 	// succeed when it is run again.
 	again func(error) bool
@@ -59,10 +71,12 @@ type engine struct {
 
 // writer carries out work in write transactions.
 type writer interface {
-	// do runs f, and returns nil when all that f did through tx is committed; with any
-	// other answer nothing of it is done. f may be run several times, each time after what
+	// do runs f, and returns nil when all that f did through tx is committed, and what it
+	// found done already; with any other answer but fescue.ErrUncertain nothing of it is done. f may be run several times, each time after what
 	// it did before was undone.
 	do(ctx context.Context, f func(tx transaction) error) error
+	// state is Deployments.State.
+	state() (number uint64, known bool)
 	// Close refuses further work. What is under way is finished first.
 	Close() error
 }
@@ -148,7 +162,9 @@ func (b both) ReadDir(name string) ([]fs.DirEntry, error) {
 }
 
 // Close closes the database. Statements under way finish first.
-func (db *DB) Close() error { return errors.Join(db.read.Close(), db.write.Close()) }
+func (db *DB) Close() error {
+	return errors.Join(db.sessions.Close(), db.read.Close(), db.write.Close())
+}
 
 // Ping reports whether the database answers.
 func (db *DB) Ping(ctx context.Context) error {
@@ -175,7 +191,11 @@ func (db *DB) update(ctx context.Context, f func(tx transaction) error) error {
 	pause := firstPause
 	for attempt := 1; ; attempt++ {
 		err := db.write.do(ctx, f)
-		if err == nil || attempt == attempts || !errors.Is(err, errAgain) && !db.engine.again(err) {
+		if err == nil {
+			db.commits.ring()
+			return nil
+		}
+		if attempt == attempts || !errors.Is(err, errAgain) && !db.engine.again(err) {
 			return err
 		}
 		select {
@@ -187,24 +207,37 @@ func (db *DB) update(ctx context.Context, f func(tx transaction) error) error {
 	}
 }
 
-// known names a full disk, and a database that others keep busy, as what they are.
+// known names a full disk, a database that others keep busy, and one that is away, as what they are.
 func known(err error) error {
 	switch {
 	case sqliteCode(err, sqlite3.SQLITE_FULL) || postgresCode(err, diskFull):
 		return fmt.Errorf("%w: %w", fescue.ErrDiskFull, err)
-	case sqliteCode(err, sqlite3.SQLITE_BUSY) || postgresCode(err, lockNotAvailable, tooManyConnections):
+	case postgresCode(err, lockNotAvailable):
+		return fmt.Errorf("%w: %w", fescue.ErrLocked, err)
+	case sqliteCode(err, sqlite3.SQLITE_BUSY) || postgresCode(err, tooManyConnections):
 		return fmt.Errorf("%w: %w", fescue.ErrBusy, err)
+	case unanswered(err):
+		return fmt.Errorf("%w: a statement was not answered in time: %w", fescue.ErrAway, err)
+	case away(err):
+		return fmt.Errorf("%w: %w", fescue.ErrAway, err)
 	}
 	return err
 }
 
 // insertUnique inserts a row whose name may be taken.
 func (db *DB) insertUnique(ctx context.Context, what, query string, args ...any) error {
-	err := db.update(ctx, func(tx transaction) error { return changed(ctx, tx, query, args...) })
-	if errors.Is(err, fescue.ErrNotFound) {
-		return fmt.Errorf("%s: %w", what, fescue.ErrExists)
-	}
-	return err
+	return db.update(ctx, func(tx transaction) error {
+		err := changed(ctx, tx, query, args...)
+		if errors.Is(err, fescue.ErrNotFound) {
+			return fmt.Errorf("%s: %w", what, fescue.ErrExists)
+		}
+		return err
+	})
+}
+
+// settled returns when whatever can be read now is as safe as what is written now.
+func (db *DB) settled(ctx context.Context) error {
+	return db.update(ctx, func(transaction) error { return nil })
 }
 
 // alter runs a statement that must find its row.

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/definitions"
@@ -150,17 +149,54 @@ func (s Definitions) Definitions(ctx context.Context, p fescue.Partition, k fesc
 
 // Groups lists the groups that a filter lets through, by their ids.
 func (s Definitions) Groups(ctx context.Context, p fescue.Partition, f definitions.GroupFilter, page fescue.Page) ([]fescue.Definition, error) {
-	tag := ""
-	if f.Tag != "" {
-		tag = strings.Trim(toJSON(map[string]string{f.Tag: f.Value}), "{}") // as it stands among the others
+	tag := tagPair(f.Tag, f.Value)
+	find := func(query string, args ...any) ([]fescue.Definition, error) {
+		return all(ctx, s.db.read, scanDefinition(fescue.GroupKind), query, append([]any{p.Key(), page.After, tag, page.Limit}, args...)...)
 	}
-	return all(ctx, s.db.read, scanDefinition(fescue.GroupKind), selectDefinition+`
-		WHERE partition = $1 AND kind = 'groups' AND id > $2
-		AND (CAST($3 AS TEXT) = '' OR lower(name) LIKE $3 ESCAPE '!' OR id = $4)
-		AND (CAST($5 AS TEXT) = '' OR replace(tags_json, $5, '') <> tags_json)
-		ORDER BY id LIMIT $6`,
-		p.Key(), page.After, pattern(f.Text), f.Text, tag, page.Limit)
+	if f.Text == "" {
+		query := groupsWithTag
+		if tag != "" && s.db.engine.gin {
+			var tagged int
+			if err := one(s.db.read.QueryRowContext(ctx, groupsTagged, p.Key(), oneByOne, tag), &tagged); err != nil {
+				return nil, err
+			}
+			if tagged < oneByOne { // else enough of them lie on the way
+				query = groupsWithIndexedTag
+			}
+		}
+		return find(query)
+	}
+	edge, err := nearby(ctx, s.db.read, `SELECT id FROM definition WHERE partition = $1 AND kind = 'groups' AND id > $2 ORDER BY id LIMIT 1 OFFSET $3`, p, page)
+	if err != nil {
+		return nil, err
+	}
+	list, err := find(selectDefinition+` WHERE partition = $1 AND kind = 'groups' AND id > $2 AND id < $7
+		AND (lower(substr(name, 1, 256)) LIKE $5 ESCAPE '!' OR id = $6)`+hasTag, pattern(f.Text), f.Text, edge)
+	if err != nil || len(list) == page.Limit || edge == end {
+		return list, err
+	}
+	query := groupsWithText
+	if s.db.engine.gin && long(f.Text) {
+		query = groupsWithIndexedText
+	}
+	return find(query, pattern(f.Text), f.Text, lower(f.Text))
 }
+
+const (
+	// hasTag lets through what has a tag, $3; an empty one all.
+	hasTag = ` AND (CAST($3 AS TEXT) = '' OR replace(tags_json, $3, '') <> tags_json) ORDER BY id LIMIT $4`
+
+	groupsWithTag        = selectDefinition + ` WHERE partition = $1 AND kind = 'groups' AND id > $2` + hasTag
+	groupsWithIndexedTag = selectDefinition + ` WHERE partition = $1 AND kind = 'groups' AND id > $2 AND tag_pairs(tags_json) @> ARRAY[CAST($3 AS TEXT)]` + hasTag
+
+	// groupsNamed are the group with an id, $6, and those that have a text, $7, in their names.
+	groupsNamed = selectDefinition + ` WHERE partition = $1 AND kind = 'groups' AND id IN (
+		SELECT id FROM (SELECT id FROM definition WHERE partition = $1 AND kind = 'groups' AND id > $2 AND id = $6` + hasTag + `) found
+		UNION SELECT id FROM (SELECT id FROM definition WHERE partition = $1 AND kind = 'groups' AND id > $2 AND $7 <> '' AND lower(substr(name, 1, 256)) LIKE $5 ESCAPE '!'`
+	groupsInOrder         = hasTag + `) found) ORDER BY id LIMIT $4`
+	groupsWithText        = groupsNamed + groupsInOrder
+	groupsWithIndexedText = groupsNamed + ` AND text_grams(lower(substr(name, 1, 256))) @> text_grams($7)` + groupsInOrder
+)
 
 const selectDefinition = `
 	SELECT id, name, latest_version, tags_json, created_at, updated_at FROM definition`

@@ -3,12 +3,14 @@ package store
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 	"time"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/deploy"
 )
 
 // Deployments keep deployments, their timelines, and what their cores say of their
@@ -22,39 +24,88 @@ func (db *DB) Deployments() Deployments { return Deployments{tokens{db}} }
 // another deployment is being built is fescue.ErrConflict. Tokens are as for
 // CreateDefinition.
 func (s Deployments) CreateDeployment(ctx context.Context, d fescue.Deployment, token fescue.Token) (fescue.Deployment, error) {
-	made := d
-	err := s.db.update(ctx, func(tx transaction) error {
-		id, replayed, err := claimToken(ctx, tx, d.Partition, token, d.ID, millis(d.CreatedAt))
-		if err != nil {
-			return err
-		}
-		if replayed {
-			made, err = findDeployment(ctx, tx, d.Partition, d.GroupID, id)
-			return err
-		}
-		_, err = tx.ExecContext(ctx, `
-			INSERT INTO deployment (partition, id, group_id, group_version_id, type, status, phase, core_thing, epoch,
-				group_tag, error_message, details_json, number, revision, leased_until, created_at, updated_at)
-			SELECT $1, $2, $3, $4, $5, $6, $7, '', 0, $8, '', '', coalesce(max(number), 0) + 1, 1, 0, $9, $9
-			FROM deployment WHERE partition = $1 AND group_id = $3`,
-			d.Partition.Key(), d.ID, d.GroupID, d.GroupVersionID, d.Type, d.Status, d.Phase, d.GroupTag, millis(d.CreatedAt))
-		if isUnique(err) {
-			return fmt.Errorf("another deployment of the group is being built: %w", fescue.ErrConflict)
-		}
-		if err != nil {
-			return err
-		}
-		made = d
-		made.Revision = 1
-		if err := insertStep(ctx, tx, made, fescue.CloudActor, fescue.DeploymentStep{Event: "Created", At: d.CreatedAt}); err != nil {
-			return err
-		}
-		return insertEvent(ctx, tx, made)
+	var made fescue.Deployment
+	err := s.db.update(ctx, func(tx transaction) (err error) {
+		made, err = createDeployment(ctx, tx, deploy.Request{Deployment: d, Token: token})
+		return err
 	})
 	if err != nil {
 		return fescue.Deployment{}, fmt.Errorf("create deployment of group %s: %w", d.GroupID, err)
 	}
 	return made, nil
+}
+
+// How long CreateDeployments waits for what another transaction has. Whoever writes a list one by
+// one, as one of it is locked, has others behind each of them.
+const (
+	longestHold = time.Second
+	singleHold  = 50 * time.Millisecond
+)
+
+// CreateDeployments is CreateDeployment for each of a list, all in one transaction. What is
+// refused is said in its place; with an error none is written. It is fescue.ErrLocked soon when
+// another transaction has what one of them changes, sooner for a list of one.
+func (s Deployments) CreateDeployments(ctx context.Context, list []deploy.Request) ([]deploy.Answer, error) {
+	answers := make([]deploy.Answer, len(list))
+	err := s.db.update(ctx, func(tx transaction) error {
+		if hurry := s.db.engine.hurry; hurry != "" {
+			hold := longestHold
+			if len(list) == 1 {
+				hold = singleHold
+			}
+			if _, err := tx.ExecContext(ctx, hurry, strconv.FormatInt(hold.Milliseconds(), 10)); err != nil {
+				return err
+			}
+		}
+		for i, r := range list {
+			made, err := createDeployment(ctx, tx, r)
+			switch {
+			case errors.Is(err, fescue.ErrConflict): // and its token stands for nothing
+				if err := forgetToken(ctx, tx, r.Deployment.Partition, r.Token, r.Deployment.ID); err != nil {
+					return err
+				}
+			case errors.Is(err, fescue.ErrTokenReused), errors.Is(err, fescue.ErrNotFound): // nothing was written
+			case err != nil:
+				return fmt.Errorf("of group %s: %w", r.Deployment.GroupID, err)
+			}
+			answers[i] = deploy.Answer{Deployment: made, Err: err}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("create deployments: %w", err)
+	}
+	return answers, nil
+}
+
+// createDeployment is the step of CreateDeployment. After fescue.ErrConflict the token is claimed.
+func createDeployment(ctx context.Context, tx transaction, r deploy.Request) (fescue.Deployment, error) {
+	d := r.Deployment
+	id, replayed, err := claimToken(ctx, tx, d.Partition, r.Token, d.ID, millis(d.CreatedAt))
+	if err != nil {
+		return d, err
+	}
+	if replayed {
+		return findDeployment(ctx, tx, d.Partition, d.GroupID, id)
+	}
+	err = changed(ctx, tx, `
+		INSERT INTO deployment (partition, id, group_id, group_version_id, type, status, phase, core_thing, epoch,
+			group_tag, error_message, details_json, number, revision, leased_until, created_at, updated_at)
+		SELECT $1, $2, $3, $4, $5, $6, $7, '', 0, $8, '', '', coalesce(max(number), 0) + 1, 1, $9, $10, $10
+		FROM deployment WHERE partition = $1 AND group_id = $3
+		ON CONFLICT DO NOTHING`,
+		d.Partition.Key(), d.ID, d.GroupID, d.GroupVersionID, d.Type, d.Status, d.Phase, d.GroupTag, millis(r.LeasedUntil), millis(d.CreatedAt))
+	if errors.Is(err, fescue.ErrNotFound) {
+		return d, fmt.Errorf("another deployment of the group is being built: %w", fescue.ErrConflict)
+	}
+	if err != nil {
+		return d, err
+	}
+	d.Revision = 1
+	if err := insertStep(ctx, tx, d, fescue.CloudActor, fescue.DeploymentStep{Event: "Created", At: d.CreatedAt}); err != nil {
+		return d, err
+	}
+	return d, insertEvent(ctx, tx, d)
 }
 
 // Deployment reads a deployment of a group. Under another group it is not found.
@@ -80,6 +131,12 @@ func (s Deployments) DeploymentStatus(ctx context.Context, p fescue.Partition, g
 	err = fromJSON(details, &c.ErrorDetails)
 	return c, err
 }
+
+// State numbers the states of the database: what is read between two calls that return the
+// same number is what there was throughout. It is not known while a transaction is
+// committed, nor on a database that several servers write; of what another program writes
+// into a SQLite file it does not know.
+func (s Deployments) State() (number uint64, known bool) { return s.db.write.state() }
 
 // Deployments lists the deployments of a group, newest first. The page's key is
 // a deployment id.
@@ -139,42 +196,38 @@ func scanDeploymentRow(p fescue.Partition, row interface{ Scan(...any) error }, 
 	return d, err
 }
 
+// FreeBuilding ends all leases of deployments that are being built.
+func (s Deployments) FreeBuilding(ctx context.Context) error {
+	return s.db.update(ctx, func(tx transaction) error {
+		_, err := tx.ExecContext(ctx, `UPDATE deployment SET leased_until = 0 WHERE status = 'Building' AND leased_until > 0`)
+		return err
+	})
+}
+
 // LeaseBuilding hands out deployments that are to be built and that nobody else builds
-// until then, at most limit.
-func (s Deployments) LeaseBuilding(ctx context.Context, aws string, until time.Time, limit int) ([]fescue.Deployment, error) {
-	type key struct{ partition, id string }
-	scan := columns(func(k *key) []any { return []any{&k.partition, &k.id} })
-	for {
-		now := s.db.now()
-		waiting, err := all(ctx, s.db.read, scan, `
-			SELECT partition, id FROM deployment
-			WHERE status = 'Building' AND (leased_until < $1 OR leased_until > $2) ORDER BY leased_until, created_at LIMIT $3`,
-			millis(now), absurd(now, until), limit)
-		if err != nil || len(waiting) == 0 {
-			return nil, err
-		}
-		var leased []fescue.Deployment
-		err = s.db.update(ctx, func(tx transaction) error {
-			leased = nil
-			for _, k := range waiting {
-				d, err := scanDeploymentRow(partitionOf(aws, k.partition), tx.QueryRowContext(ctx, `
-					UPDATE deployment SET leased_until = $1
-					WHERE partition = $2 AND id = $3 AND status = 'Building' AND (leased_until < $4 OR leased_until > $5)
-					RETURNING `+deploymentColumns, millis(until), k.partition, k.id, millis(now), absurd(now, until)))
-				if errors.Is(err, sql.ErrNoRows) {
-					continue // another builder was faster
-				}
-				if err != nil {
-					return err
-				}
-				leased = append(leased, d)
-			}
-			return nil
-		})
-		if err != nil || len(leased) > 0 {
-			return leased, err
-		}
+// until then, at most limit, those before all others that no builder has had yet. It leaves out
+// those that another transaction has just now.
+func (s Deployments) LeaseBuilding(ctx context.Context, aws string, until time.Time, limit int) (leased []fescue.Deployment, err error) {
+	const waiting = ` FROM deployment WHERE status = 'Building' AND (leased_until < $1 OR leased_until > $2)`
+	now := s.db.now()
+	latest := absurd(now, until)
+	var some bool
+	if err := one(s.db.read.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1`+waiting+`)`, millis(now), latest), &some); err != nil || !some {
+		return nil, err
 	}
+	err = s.db.update(ctx, func(tx transaction) (err error) {
+		leased, err = all(ctx, tx, scanAnywhere(aws), `
+			WITH free AS MATERIALIZED (
+				SELECT partition AS place, id AS name`+waiting+` ORDER BY leased_until, created_at LIMIT $3`+s.db.engine.free+`)
+			UPDATE deployment SET leased_until = $4 FROM free WHERE partition = place AND id = name RETURNING `+deploymentColumns+`, partition`,
+			millis(now), latest, limit, millis(until))
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	slices.SortStableFunc(leased, func(x, y fescue.Deployment) int { return x.CreatedAt.Compare(y.CreatedAt) })
+	return leased, nil
 }
 
 // KeepBuilding prolongs the lease of a deployment that is being built, which ends at
@@ -238,9 +291,14 @@ func moveCore(ctx context.Context, tx transaction, d fescue.Deployment, event fe
 // takeCore gives a deployment's core to its group. A group owns one core at most:
 // one that it had before is free.
 func takeCore(ctx context.Context, tx transaction, d fescue.Deployment) error {
+	// Two statements, as SQLite reads all cores of the partition for one with OR.
 	_, err := tx.ExecContext(ctx, `
-		UPDATE core SET group_id = CASE WHEN thing = $1 THEN $2 ELSE '' END
-		WHERE partition = $3 AND (thing = $1 OR group_id = $2)`, d.CoreThing, d.GroupID, d.Partition.Key())
+		UPDATE core SET group_id = '' WHERE partition = $1 AND group_id = $2 AND thing <> $3`, d.Partition.Key(), d.GroupID, d.CoreThing)
+	if err != nil {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, `
+		UPDATE core SET group_id = $1 WHERE partition = $2 AND thing = $3`, d.GroupID, d.Partition.Key(), d.CoreThing)
 	return err
 }
 
@@ -353,135 +411,6 @@ func insertStep(ctx context.Context, tx transaction, d fescue.Deployment, actor 
 	return err
 }
 
-// Offer moves a built deployment to InProgress: it raises the core's epoch, has
-// the manifest signed for it, and supersedes what the core has not claimed yet,
-// all in one transaction. A core that another group holds, or has a deployment
-// waiting for that whoever created d may not touch, is fescue.ErrInUse.
-// It returns the deployment and those that it superseded.
-func (s Offers) Offer(ctx context.Context, d fescue.Deployment, coreThing string, at time.Time, superseded fescue.DeploymentStep,
-	sign func(epoch int64) (fescue.Offering, error),
-) (fescue.Deployment, []fescue.Deployment, error) {
-	var next fescue.Deployment
-	var replaced []fescue.Deployment
-	err := s.db.update(ctx, func(tx transaction) error {
-		replaced = nil
-		epoch, err := raiseEpoch(ctx, tx, d, coreThing)
-		if err != nil {
-			return err
-		}
-		if replaced, err = endUnfinished(ctx, tx, d, coreThing, superseded); err != nil {
-			return err
-		}
-		next, err = publish(ctx, tx, d, fescue.DeploymentStep{
-			Event: fescue.EventBuilt, At: at, Epoch: epoch, CoreThing: coreThing,
-		}, sign)
-		if err != nil {
-			return err
-		}
-		return s.db.announce(ctx, tx, next)
-	})
-	if err != nil {
-		return d, nil, fmt.Errorf("offer deployment %s to core %s: %w", d.ID, coreThing, err)
-	}
-	return next, replaced, nil
-}
-
-// endUnfinished ends what a core or, on whatever core, a group has not finished, by
-// EventSuperseded only what is not claimed.
-func endUnfinished(ctx context.Context, tx transaction, by fescue.Deployment, coreThing string, step fescue.DeploymentStep) ([]fescue.Deployment, error) {
-	list, err := all(ctx, tx, scanDeployment(by.Partition), selectDeployment+`
-		WHERE partition = $1 AND core_thing = $2 AND epoch > 0 AND status = 'InProgress'
-		UNION ALL `+selectDeployment+`
-		WHERE partition = $1 AND group_id = $3 AND status = 'InProgress' AND core_thing <> $2`,
-		by.Partition.Key(), coreThing, by.GroupID)
-	if err != nil {
-		return nil, err
-	}
-	var ended []fescue.Deployment
-	for _, d := range list {
-		if d.Phase != fescue.Offered && step.Event == fescue.EventSuperseded {
-			continue
-		}
-		if err := mayTouch(ctx, tx, by, d.GroupID); err != nil {
-			return nil, err
-		}
-		step.Note = "by deployment " + by.ID
-		d, err := applyStep(ctx, tx, d, fescue.CloudActor, step)
-		if errors.Is(err, fescue.ErrConflict) { // its core was faster
-			err = errAgain
-		}
-		if err != nil {
-			return nil, err
-		}
-		ended = append(ended, d)
-	}
-	return ended, nil
-}
-
-// publish takes a deployment out of Building with the manifest that sign makes.
-func publish(ctx context.Context, tx transaction, d fescue.Deployment, step fescue.DeploymentStep, sign func(epoch int64) (fescue.Offering, error)) (fescue.Deployment, error) {
-	offering, err := sign(step.Epoch)
-	if err != nil {
-		return d, err
-	}
-	step.Note, step.Warnings = offering.Note, offering.Warnings
-	next, err := applyStep(ctx, tx, d, fescue.CloudActor, step)
-	if err != nil {
-		return d, err
-	}
-	_, err = tx.ExecContext(ctx, `
-		INSERT INTO manifest (partition, deployment_id, envelope, artifacts_json) VALUES ($1, $2, $3, $4)`,
-		d.Partition.Key(), d.ID, string(offering.Envelope), toJSON(offering.Artifacts))
-	if err != nil {
-		return next, err
-	}
-	return next, insertContents(ctx, tx, next, offering)
-}
-
-// ForceReset ends a forced reset in Success without waiting for the core: it ends
-// what the group's core has not finished, takes the core from the group, and leaves
-// the signed manifest for the core to find. Without a core, and where the group only
-// waits for one that has another's deployment in hand, it ends the group's own
-// deployments alone.
-func (s Offers) ForceReset(ctx context.Context, d fescue.Deployment, coreThing string, at time.Time, ended fescue.DeploymentStep,
-	sign func(epoch int64) (fescue.Offering, error),
-) (fescue.Deployment, []fescue.Deployment, error) {
-	var next fescue.Deployment
-	var replaced []fescue.Deployment
-	err := s.db.update(ctx, func(tx transaction) (err error) {
-		step := fescue.DeploymentStep{Event: fescue.EventForceReset, At: at, CoreThing: coreThing}
-		busy, err := busyForOthers(ctx, tx, d, coreThing)
-		if err != nil {
-			return err
-		}
-		if coreThing == "" || busy {
-			if replaced, err = endUnfinished(ctx, tx, d, "", ended); err != nil {
-				return err
-			}
-			step.CoreThing, step.Note = "", "the group has no core"
-			next, err = applyStep(ctx, tx, d, fescue.CloudActor, step)
-			return err
-		}
-		if step.Epoch, err = raiseEpoch(ctx, tx, d, coreThing); err != nil {
-			return err
-		}
-		if replaced, err = endUnfinished(ctx, tx, d, coreThing, ended); err != nil {
-			return err
-		}
-		if next, err = publish(ctx, tx, d, step, sign); err != nil {
-			return err
-		}
-		if _, err := freeCore(ctx, tx, next, coreThing); err != nil {
-			return err
-		}
-		return s.db.announce(ctx, tx, next)
-	})
-	if err != nil {
-		return d, nil, fmt.Errorf("force reset %s of group %s: %w", d.ID, d.GroupID, err)
-	}
-	return next, replaced, nil
-}
-
 // GroupCore is the thing of the core that a group owns, or has a deployment
 // waiting for. The error is fescue.ErrNotFound when there is none.
 func (s Cores) GroupCore(ctx context.Context, p fescue.Partition, groupID string) (thing string, err error) {
@@ -501,66 +430,6 @@ func (s Deployments) Unfinished(ctx context.Context, p fescue.Partition, groupID
 		SELECT (SELECT count(*) FROM deployment WHERE partition = $1 AND group_id = $2 AND status = 'Building')
 		     + (SELECT count(*) FROM deployment WHERE partition = $1 AND group_id = $2 AND status = 'InProgress')`, p.Key(), groupID).Scan(&n)
 	return n > 0, err
-}
-
-func raiseEpoch(ctx context.Context, tx transaction, d fescue.Deployment, coreThing string) (int64, error) {
-	var epoch int64
-	var owner string
-	err := tx.QueryRowContext(ctx, `
-		INSERT INTO core (partition, thing, epoch, group_id) VALUES ($1, $2, 1, '')
-		ON CONFLICT (partition, thing) DO UPDATE SET epoch = core.epoch + 1
-		RETURNING epoch, group_id`, d.Partition.Key(), coreThing).Scan(&epoch, &owner)
-	if err != nil {
-		return 0, err
-	}
-	if owner != "" && owner != d.GroupID {
-		return 0, fmt.Errorf("core %s belongs to group %s: %w", coreThing, owner, fescue.ErrInUse)
-	}
-	return epoch, nil
-}
-
-// Waiting is what a core has to do next: the unfinished deployment, or forced
-// reset, with the lowest epoch above after, with its signed manifest. The error is
-// fescue.ErrNotFound when there is none.
-func (s Offers) Waiting(ctx context.Context, p fescue.Partition, coreThing string, after int64) (fescue.Deployment, []byte, error) {
-	var envelope string
-	row := s.db.read.QueryRowContext(ctx, `SELECT `+deploymentColumns+`, envelope FROM deployment
-		JOIN manifest ON manifest.partition = deployment.partition AND manifest.deployment_id = deployment.id
-		WHERE deployment.partition = $1 AND core_thing = $2 AND epoch > $3
-			AND (status = 'InProgress' OR type = 'ForceResetDeployment') AND status IN ('InProgress', 'Success')
-		ORDER BY epoch LIMIT 1`, p.Key(), coreThing, after)
-	d, err := scanDeploymentRow(p, row, &envelope)
-	if errors.Is(err, sql.ErrNoRows) {
-		err = fescue.ErrNotFound
-	}
-	return d, []byte(envelope), err
-}
-
-// Epoch is the highest epoch that a core was given, 0 for none.
-func (s Offers) Epoch(ctx context.Context, p fescue.Partition, coreThing string) (int64, error) {
-	var epoch int64
-	err := one(s.db.read.QueryRowContext(ctx, `
-		SELECT epoch FROM core WHERE partition = $1 AND thing = $2`, p.Key(), coreThing), &epoch)
-	if errors.Is(err, fescue.ErrNotFound) {
-		return 0, nil
-	}
-	return epoch, err
-}
-
-// OfferedArtifacts lists the hashes that a deployment's core may fetch, while
-// the deployment has not ended.
-func (s Offers) OfferedArtifacts(ctx context.Context, d fescue.Deployment) ([]string, error) {
-	var text string
-	err := one(s.db.read.QueryRowContext(ctx, `
-		SELECT artifacts_json FROM manifest JOIN deployment ON deployment.partition = manifest.partition AND deployment.id = manifest.deployment_id
-		WHERE manifest.partition = $1 AND manifest.deployment_id = $2 AND status = 'InProgress'`,
-		d.Partition.Key(), d.ID), &text)
-	if err != nil {
-		return nil, err
-	}
-	var hashes []string
-	err = json.Unmarshal([]byte(text), &hashes)
-	return hashes, err
 }
 
 func partitionOf(aws, key string) fescue.Partition {

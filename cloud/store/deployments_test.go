@@ -12,6 +12,7 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/deploy"
 	"github.com/fescue-edge/fescue/cloud/store"
 )
 
@@ -309,6 +310,72 @@ func testBuilding(t *testing.T, open opener) {
 		must(s.Deployments().CreateDeployment(ctx, newDeployment(homePartition, "g"), token))(t)
 		if list := must(s.Deployments().Deployments(ctx, homePartition, "g", fescue.Page{Limit: 9}))(t); len(list) != 2 {
 			t.Errorf("%d deployments", len(list))
+		}
+	})
+	t.Run("many at once, each for itself", func(t *testing.T) {
+		t.Parallel()
+		s, ctx := open(t), t.Context()
+		building := deploying(t, s, "building")
+		token := func(value, hash string) fescue.Token {
+			return fescue.Token{Operation: "CreateDeployment", Value: value, RequestHash: hash}
+		}
+		request := func(group string, token fescue.Token) deploy.Request {
+			return deploy.Request{Deployment: newDeployment(homePartition, group), Token: token}
+		}
+		again := must(s.Deployments().CreateDeployment(ctx, newDeployment(homePartition, "again"), token("again", "h")))(t)
+		list := []deploy.Request{
+			request("g1", token("1", "h")), request("building", token("2", "h")), request("again", token("again", "h")),
+			request("g2", token("again", "other")), request("g3", token("again", "h")), request("g1", token("3", "h")), request("g4", fescue.Token{}),
+		}
+		want := []error{nil, fescue.ErrConflict, nil, fescue.ErrTokenReused, fescue.ErrNotFound, fescue.ErrConflict, nil}
+		answers := must(s.Deployments().CreateDeployments(ctx, list))(t)
+		for i, err := range want {
+			if !errors.Is(answers[i].Err, err) {
+				t.Errorf("%d: %v, want %v", i, answers[i].Err, err)
+			}
+		}
+		for i, id := range map[int]string{0: list[0].Deployment.ID, 2: again.ID, 6: list[6].Deployment.ID} {
+			if got := answers[i].Deployment; got.ID != id || got.Revision != 1 {
+				t.Errorf("%d: %+v", i, got)
+			}
+		}
+		if steps := must(s.Deployments().Steps(ctx, homePartition, list[0].Deployment.ID))(t); len(steps) != 1 {
+			t.Errorf("%d steps", len(steps))
+		}
+		// What was refused has left no token, and what was made is made once.
+		building.step(fescue.EventBuildFailed)
+		answers = must(s.Deployments().CreateDeployments(ctx, list[:2]))(t)
+		if answers[0].Err != nil || answers[0].Deployment.ID != list[0].Deployment.ID || answers[1].Err != nil || answers[1].Deployment.ID != list[1].Deployment.ID {
+			t.Errorf("again: %+v", answers)
+		}
+		for group, n := range map[string]int{"g1": 1, "building": 2, "again": 1, "g2": 0, "g3": 0, "g4": 1} {
+			if list := must(s.Deployments().Deployments(ctx, homePartition, group, fescue.Page{Limit: 9}))(t); len(list) != n {
+				t.Errorf("group %s: %d deployments", group, len(list))
+			}
+		}
+		ended, end := context.WithCancel(ctx)
+		end()
+		if _, err := s.Deployments().CreateDeployments(ended, []deploy.Request{request("g6", fescue.Token{})}); err == nil {
+			t.Error("written although the context had ended")
+		}
+		if list := must(s.Deployments().Deployments(ctx, homePartition, "g6", fescue.Page{Limit: 9}))(t); len(list) != 0 {
+			t.Errorf("%d deployments", len(list))
+		}
+	})
+	t.Run("made with a lease", func(t *testing.T) {
+		t.Parallel()
+		s, ctx := open(t), t.Context()
+		until := time.Now().Add(time.Minute)
+		ours := deploy.Request{Deployment: newDeployment(homePartition, "ours"), LeasedUntil: until}
+		all := deploy.Request{Deployment: newDeployment(homePartition, "all")}
+		must(s.Deployments().CreateDeployments(ctx, []deploy.Request{ours, all}))(t)
+		if got := deploymentIDs(must(s.Deployments().LeaseBuilding(ctx, "aws", until, 9))(t)); !slices.Equal(got, []string{all.Deployment.ID}) {
+			t.Errorf("leased to others: %v", got)
+		}
+		// It is given back, and ends by itself.
+		mustDo(t, s.Deployments().KeepBuilding(ctx, ours.Deployment, until, time.Now().Add(-time.Second), fescue.Progress{}))
+		if got := deploymentIDs(must(s.Deployments().LeaseBuilding(ctx, "aws", until, 9))(t)); !slices.Equal(got, []string{ours.Deployment.ID}) {
+			t.Errorf("given back: %v", got)
 		}
 	})
 	t.Run("a lease is given once", func(t *testing.T) {

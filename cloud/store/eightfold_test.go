@@ -14,6 +14,7 @@ import (
 	"github.com/fescue-edge/fescue/cloud/audit"
 	"github.com/fescue-edge/fescue/cloud/buckets"
 	"github.com/fescue-edge/fescue/cloud/cores"
+	"github.com/fescue-edge/fescue/cloud/deploy"
 	"github.com/fescue-edge/fescue/cloud/groupca"
 	"github.com/fescue-edge/fescue/cloud/identity"
 	"github.com/fescue-edge/fescue/cloud/registry"
@@ -142,6 +143,10 @@ var races = []race{
 	}},
 	{"CreateDeployment", 1, fescue.ErrConflict, each(func(ctx context.Context, s *store.DB, _ int) error {
 		return second(s.Deployments().CreateDeployment(ctx, newDeployment(homePartition, "created"), fescue.Token{}))
+	})},
+	{"CreateDeployments", 1, fescue.ErrConflict, each(func(ctx context.Context, s *store.DB, _ int) error {
+		answers, err := s.Deployments().CreateDeployments(ctx, []deploy.Request{{Deployment: newDeployment(homePartition, "together")}})
+		return errors.Join(err, answers[0].Err)
 	})},
 	{"LeaseBuilding", 8, nil, numbers(func(t *testing.T, s *store.DB) {
 		for i := range 8 {
@@ -543,7 +548,7 @@ var readers = map[string][]string{
 	"GroupAuthorities": {"CertificateExpiry", "GroupAuthorities"},
 	"GroupRoles":       {"AssociatedRole"},
 	"Holdings":         {"CoresOfDevice", "HolderTags", "Memberships", "RevokedDevices"},
-	"Offers":           {"Epoch", "OfferedArtifacts", "Passed", "Waiting"},
+	"Offers":           {"Document", "Epoch", "OfferedArtifacts", "Passed", "Waiting"},
 	"Policies":         {"CertificatePolicies", "Policies", "Policy", "PolicyCertificates", "PolicyVersion", "PolicyVersions"},
 	"ServerKeys":       {"ServerKeys"},
 	"Settings":         {"Kept", "Partitions"},

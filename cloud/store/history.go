@@ -88,10 +88,12 @@ func (s History) Sample(ctx context.Context, at, now time.Time) error {
 
 // Samples implements history.Store.
 func (s History) Samples(ctx context.Context, p fescue.Partition, from time.Time) ([]history.Sample, error) {
-	list, err := all(ctx, s.db.read, func(rows *sql.Rows) (h history.Sample, err error) {
-		var at int64
-		var known, connected sql.NullInt64
-		err = rows.Scan(&at, &known, &connected, &h.Succeeded, &h.Failed, &h.Cancelled)
+	var h history.Sample
+	var at int64
+	var known, connected sql.NullInt64
+	into := []any{&at, &known, &connected, &h.Succeeded, &h.Failed, &h.Cancelled}
+	list, err := all(ctx, s.db.read, func(rows *sql.Rows) (history.Sample, error) {
+		err := rows.Scan(into...)
 		h.At, h.Counted, h.Cores, h.Connected = fromMillis(at), known.Valid, int(known.Int64), int(connected.Int64)
 		return h, err
 	}, `
@@ -137,13 +139,14 @@ func (s History) AddRequests(ctx context.Context, at time.Time, took history.Lat
 
 // Requests implements history.Store.
 func (s History) Requests(ctx context.Context, from time.Time) ([]history.RequestSample, error) {
-	list, err := all(ctx, s.db.read, func(rows *sql.Rows) (r history.RequestSample, err error) {
-		var at int64
-		into := []any{&at}
-		for i := range r.Took {
-			into = append(into, &r.Took[i])
-		}
-		err = rows.Scan(into...)
+	var r history.RequestSample
+	var at int64
+	into := []any{&at}
+	for i := range r.Took {
+		into = append(into, &r.Took[i])
+	}
+	list, err := all(ctx, s.db.read, func(rows *sql.Rows) (history.RequestSample, error) {
+		err := rows.Scan(into...)
 		r.At = fromMillis(at)
 		return r, err
 	}, `

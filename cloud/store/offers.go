@@ -2,6 +2,9 @@ package store
 
 import (
 	"context"
+	"crypto/sha256"
+	"database/sql"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -213,4 +216,211 @@ func (w *watch) look(ctx context.Context) error {
 	}
 	w.seen, w.since = seen, now
 	return nil
+}
+
+// Offer moves a built deployment to InProgress: it raises the core's epoch, has
+// the manifest signed for it, and supersedes what the core has not claimed yet,
+// all in one transaction. A core that another group holds, or has a deployment
+// waiting for that whoever created d may not touch, is fescue.ErrInUse.
+// It returns the deployment and those that it superseded.
+func (s Offers) Offer(ctx context.Context, d fescue.Deployment, coreThing string, at time.Time, superseded fescue.DeploymentStep,
+	sign func(epoch int64) (fescue.Offering, error),
+) (fescue.Deployment, []fescue.Deployment, error) {
+	var next fescue.Deployment
+	var replaced []fescue.Deployment
+	err := s.db.update(ctx, func(tx transaction) error {
+		replaced = nil
+		epoch, err := raiseEpoch(ctx, tx, d, coreThing)
+		if err != nil {
+			return err
+		}
+		if replaced, err = endUnfinished(ctx, tx, d, coreThing, superseded); err != nil {
+			return err
+		}
+		next, err = publish(ctx, tx, d, fescue.DeploymentStep{
+			Event: fescue.EventBuilt, At: at, Epoch: epoch, CoreThing: coreThing,
+		}, sign)
+		if err != nil {
+			return err
+		}
+		return s.db.announce(ctx, tx, next)
+	})
+	if err != nil {
+		return d, nil, fmt.Errorf("offer deployment %s to core %s: %w", d.ID, coreThing, err)
+	}
+	return next, replaced, nil
+}
+
+// endUnfinished ends what a core or, on whatever core, a group has not finished, by
+// EventSuperseded only what is not claimed.
+func endUnfinished(ctx context.Context, tx transaction, by fescue.Deployment, coreThing string, step fescue.DeploymentStep) ([]fescue.Deployment, error) {
+	list, err := all(ctx, tx, scanDeployment(by.Partition), selectDeployment+`
+		WHERE partition = $1 AND core_thing = $2 AND epoch > 0 AND status = 'InProgress'
+		UNION ALL `+selectDeployment+`
+		WHERE partition = $1 AND group_id = $3 AND status = 'InProgress' AND core_thing <> $2`,
+		by.Partition.Key(), coreThing, by.GroupID)
+	if err != nil {
+		return nil, err
+	}
+	var ended []fescue.Deployment
+	for _, d := range list {
+		if d.Phase != fescue.Offered && step.Event == fescue.EventSuperseded {
+			continue
+		}
+		if err := mayTouch(ctx, tx, by, d.GroupID); err != nil {
+			return nil, err
+		}
+		step.Note = "by deployment " + by.ID
+		d, err := applyStep(ctx, tx, d, fescue.CloudActor, step)
+		if errors.Is(err, fescue.ErrConflict) { // its core was faster
+			err = errAgain
+		}
+		if err != nil {
+			return nil, err
+		}
+		ended = append(ended, d)
+	}
+	return ended, nil
+}
+
+// publish takes a deployment out of Building with the manifest that sign makes.
+func publish(ctx context.Context, tx transaction, d fescue.Deployment, step fescue.DeploymentStep, sign func(epoch int64) (fescue.Offering, error)) (fescue.Deployment, error) {
+	offering, err := sign(step.Epoch)
+	if err != nil {
+		return d, err
+	}
+	step.Note, step.Warnings = offering.Note, offering.Warnings
+	next, err := applyStep(ctx, tx, d, fescue.CloudActor, step)
+	if err != nil {
+		return d, err
+	}
+	_, err = tx.ExecContext(ctx, `
+		INSERT INTO manifest (partition, deployment_id, envelope, artifacts_json, document, document_hash) VALUES ($1, $2, $3, $4, $5, $6)`,
+		d.Partition.Key(), d.ID, string(offering.Envelope), toJSON(offering.Artifacts), string(offering.Document), hashOf(offering.Document))
+	if err != nil {
+		return next, err
+	}
+	return next, insertContents(ctx, tx, next, offering)
+}
+
+// ForceReset ends a forced reset in Success without waiting for the core: it ends
+// what the group's core has not finished, takes the core from the group, and leaves
+// the signed manifest for the core to find. Without a core, and where the group only
+// waits for one that has another's deployment in hand, it ends the group's own
+// deployments alone.
+func (s Offers) ForceReset(ctx context.Context, d fescue.Deployment, coreThing string, at time.Time, ended fescue.DeploymentStep,
+	sign func(epoch int64) (fescue.Offering, error),
+) (fescue.Deployment, []fescue.Deployment, error) {
+	var next fescue.Deployment
+	var replaced []fescue.Deployment
+	err := s.db.update(ctx, func(tx transaction) (err error) {
+		step := fescue.DeploymentStep{Event: fescue.EventForceReset, At: at, CoreThing: coreThing}
+		busy, err := busyForOthers(ctx, tx, d, coreThing)
+		if err != nil {
+			return err
+		}
+		if coreThing == "" || busy {
+			if replaced, err = endUnfinished(ctx, tx, d, "", ended); err != nil {
+				return err
+			}
+			step.CoreThing, step.Note = "", "the group has no core"
+			next, err = applyStep(ctx, tx, d, fescue.CloudActor, step)
+			return err
+		}
+		if step.Epoch, err = raiseEpoch(ctx, tx, d, coreThing); err != nil {
+			return err
+		}
+		if replaced, err = endUnfinished(ctx, tx, d, coreThing, ended); err != nil {
+			return err
+		}
+		if next, err = publish(ctx, tx, d, step, sign); err != nil {
+			return err
+		}
+		if _, err := freeCore(ctx, tx, next, coreThing); err != nil {
+			return err
+		}
+		return s.db.announce(ctx, tx, next)
+	})
+	if err != nil {
+		return d, nil, fmt.Errorf("force reset %s of group %s: %w", d.ID, d.GroupID, err)
+	}
+	return next, replaced, nil
+}
+
+func raiseEpoch(ctx context.Context, tx transaction, d fescue.Deployment, coreThing string) (int64, error) {
+	var epoch int64
+	var owner string
+	err := tx.QueryRowContext(ctx, `
+		INSERT INTO core (partition, thing, epoch, group_id) VALUES ($1, $2, 1, '')
+		ON CONFLICT (partition, thing) DO UPDATE SET epoch = core.epoch + 1
+		RETURNING epoch, group_id`, d.Partition.Key(), coreThing).Scan(&epoch, &owner)
+	if err != nil {
+		return 0, err
+	}
+	if owner != "" && owner != d.GroupID {
+		return 0, fmt.Errorf("core %s belongs to group %s: %w", coreThing, owner, fescue.ErrInUse)
+	}
+	return epoch, nil
+}
+
+// Waiting is what a core has to do next: the unfinished deployment, or forced
+// reset, with the lowest epoch above after, with its signed manifest. The error is
+// fescue.ErrNotFound when there is none.
+func (s Offers) Waiting(ctx context.Context, p fescue.Partition, coreThing string, after int64) (fescue.Deployment, []byte, error) {
+	var envelope string
+	row := s.db.read.QueryRowContext(ctx, `SELECT `+deploymentColumns+`, envelope FROM deployment
+		JOIN manifest ON manifest.partition = deployment.partition AND manifest.deployment_id = deployment.id
+		WHERE deployment.partition = $1 AND core_thing = $2 AND epoch > $3
+			AND (status = 'InProgress' OR type = 'ForceResetDeployment') AND status IN ('InProgress', 'Success')
+		ORDER BY epoch LIMIT 1`, p.Key(), coreThing, after)
+	d, err := scanDeploymentRow(p, row, &envelope)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = fescue.ErrNotFound
+	}
+	return d, []byte(envelope), err
+}
+
+// Epoch is the highest epoch that a core was given, 0 for none.
+func (s Offers) Epoch(ctx context.Context, p fescue.Partition, coreThing string) (int64, error) {
+	var epoch int64
+	err := one(s.db.read.QueryRowContext(ctx, `
+		SELECT epoch FROM core WHERE partition = $1 AND thing = $2`, p.Key(), coreThing), &epoch)
+	if errors.Is(err, fescue.ErrNotFound) {
+		return 0, nil
+	}
+	return epoch, err
+}
+
+// OfferedArtifacts lists the hashes that a deployment's core may fetch, while
+// the deployment has not ended.
+func (s Offers) OfferedArtifacts(ctx context.Context, d fescue.Deployment) ([]string, error) {
+	var text string
+	err := one(s.db.read.QueryRowContext(ctx, `
+		SELECT artifacts_json FROM manifest JOIN deployment ON deployment.partition = manifest.partition AND deployment.id = manifest.deployment_id
+		WHERE manifest.partition = $1 AND manifest.deployment_id = $2 AND status = 'InProgress'`,
+		d.Partition.Key(), d.ID), &text)
+	if err != nil {
+		return nil, err
+	}
+	var hashes []string
+	err = json.Unmarshal([]byte(text), &hashes)
+	return hashes, err
+}
+
+// Document is what is kept with a manifest under its hash, while its deployment has not ended.
+// The error is fescue.ErrNotFound when there is none.
+func (s Offers) Document(ctx context.Context, hash string) ([]byte, error) {
+	var text string
+	err := one(s.db.read.QueryRowContext(ctx, `
+		SELECT document FROM manifest WHERE document_hash = $1 AND document_hash <> '' LIMIT 1`, hash), &text)
+	return []byte(text), err
+}
+
+// hashOf is by what a document is found; empty for none.
+func hashOf(document []byte) string {
+	if len(document) == 0 {
+		return ""
+	}
+	sum := sha256.Sum256(document)
+	return hex.EncodeToString(sum[:])
 }

@@ -1,14 +1,20 @@
 package store_test
 
 import (
+	"crypto/sha256"
+	"database/sql"
+	"encoding/hex"
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
 	gocmp "github.com/google/go-cmp/cmp"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/store"
+	"github.com/fescue-edge/fescue/cloud/store/storetest"
 )
 
 func testOffers(t *testing.T, open opener) {
@@ -279,6 +285,42 @@ func testOffers(t *testing.T, open opener) {
 		deploying(t, s, "g2").offer("core2")
 		waits(0, nil)
 	})
+	t.Run("keep the group document until they end", func(t *testing.T) {
+		t.Parallel()
+		s, ctx := open(t), t.Context()
+		document := []byte(`{"Name": "mäß"}`)
+		sum := sha256.Sum256(document)
+		hash := hex.EncodeToString(sum[:])
+		kept := func(want bool) {
+			t.Helper()
+			got, err := s.Offers().Document(ctx, hash)
+			if !want {
+				refused(t, "Document", err, fescue.ErrNotFound)
+			} else if err != nil || string(got) != string(document) {
+				t.Errorf("document %q, %v", got, err)
+			}
+		}
+		offer := func(group, core string) *run {
+			r := deploying(t, s, group)
+			next, _, err := s.Offers().Offer(ctx, r.Deployment, core, r.CreatedAt, superseding, func(int64) (fescue.Offering, error) {
+				return fescue.Offering{Envelope: []byte("{}"), Artifacts: []string{hash}, Document: document}, nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return &run{t: t, s: s, Deployment: next}
+		}
+		kept(false)
+		first, second := offer("g1", "core1"), offer("g2", "core2") // of the same content
+		kept(true)
+		first.step(fescue.EventClaimed).step(fescue.EventStaged).step(fescue.EventSwitched).step(fescue.EventSucceeded)
+		kept(true)
+		second.step(fescue.EventClaimed).step(fescue.EventFailed)
+		kept(false)
+		deploying(t, s, "g3").offer("core3")
+		_, err := s.Offers().Document(ctx, "")
+		refused(t, "without a hash", err, fescue.ErrNotFound)
+	})
 	t.Run("name the artifacts that may be fetched", func(t *testing.T) {
 		t.Parallel()
 		s, ctx := open(t), t.Context()
@@ -301,4 +343,31 @@ func testOffers(t *testing.T, open opener) {
 		_, err = s.Offers().OfferedArtifacts(ctx, r.Deployment)
 		refused(t, "when it has ended", err, fescue.ErrNotFound)
 	})
+}
+
+// TestNamedArtifacts: a backup looks for no document among the artifacts that it has with the
+// database, also in a file that an earlier version wrote last.
+func TestNamedArtifacts(t *testing.T) {
+	t.Parallel()
+	path := storetest.SQLite(t)
+	s := storetest.OpenOn(t, path)
+	document, artifact := []byte("{}"), strings.Repeat("a", 64)
+	sum := sha256.Sum256(document)
+	hash := hex.EncodeToString(sum[:])
+	d := deploying(t, s, "g").Deployment
+	_, _, err := s.Offers().Offer(t.Context(), d, "core", d.CreatedAt, superseding, func(int64) (fescue.Offering, error) {
+		return fescue.Offering{Envelope: []byte("{}"), Artifacts: []string{hash, artifact}, Document: document}, nil
+	})
+	mustDo(t, err, s.Close())
+	named := func(want ...string) {
+		t.Helper()
+		if got := must(store.NamedArtifacts(t.Context(), path))(t); !slices.Equal(got, want) {
+			t.Errorf("%v, want %v", got, want)
+		}
+	}
+	named(artifact)
+	db := must(sql.Open("sqlite", path))(t)
+	_, err = db.Exec(`DROP INDEX manifest_document; ALTER TABLE manifest DROP COLUMN document_hash; ALTER TABLE manifest DROP COLUMN document`)
+	mustDo(t, err, db.Close())
+	named(hash, artifact)
 }

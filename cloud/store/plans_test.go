@@ -20,12 +20,13 @@ import (
 )
 
 // small are the tables that may be read from end to end: they do not grow with
-// the fleet or with time. CONSTANT stands for a row that comes from no table.
-var small = []string{"CONSTANT", "access_key", "event_destination", "goose_db_version", "server_setting", "sqlite_master"}
+// the fleet or with time. CONSTANT stands for a row that comes from no table, near and
+// found for what a part of the statement has found, which is bounded.
+var small = []string{"CONSTANT", "near", "found", "access_key", "event_destination", "goose_db_version", "server_setting", "sqlite_master"}
 
-// scans are plans that read more than they answer with: a whole table, or all of
-// one state.
-var scans = regexp.MustCompile(`^SCAN (\w+)|^SEARCH (deployment) USING .*\((?:partition=\? AND )?(?:status|phase)=\?\)$`)
+// scans are plans that read more than they answer with: a whole table, all of one
+// state, or all cores, deployments or client devices (c) of a partition.
+var scans = regexp.MustCompile(`^SCAN (\w+)|^SEARCH (deployment) USING .*\((?:partition=\? AND )?(?:status|phase)=\?\)$|^SEARCH (core|deployment|c) USING .*\(partition=\?\)$`)
 
 // whole are statements that are meant to read a table from end to end, each by a
 // part of it.
@@ -33,6 +34,7 @@ var whole = []string{
 	// For a backup, of a copy of the database.
 	"SELECT DISTINCT code_hash FROM lambda_version",
 	"SELECT artifacts_json FROM manifest",
+	"SELECT document_hash FROM manifest",
 	// Once, of a database that an early version wrote.
 	"WHERE status = 'Success' AND group_version_id <> ''",
 	"SELECT partition, min(created_at) AS oldest FROM (",
@@ -40,6 +42,8 @@ var whole = []string{
 	"SELECT COUNT(*) FROM core",
 	// For /metrics.
 	"FROM core WHERE seen_at > 0",
+	// For the console's overview, of the account's cores.
+	"WHEN gone_at <= seen_at AND seen_at > $2 THEN 1",
 	// Each five minutes, by one server.
 	"FROM core GROUP BY partition",
 	// Over an index that has only the rows asked for.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/changes"
 	"github.com/fescue-edge/fescue/cloud/cores"
 )
 
@@ -20,8 +21,19 @@ func (s Cores) See(ctx context.Context, list []cores.Seen) error {
 		return strings.Compare(a.Partition.Key()+"/"+a.Thing, b.Partition.Key()+"/"+b.Thing)
 	})
 	return s.db.update(ctx, func(tx transaction) error {
+		moved := make(map[string]bool) // partitions in which cores came or went
 		for _, seen := range list {
-			if err := see(ctx, tx, seen); err != nil {
+			came, err := see(ctx, tx, seen)
+			if err != nil {
+				return err
+			}
+			if came {
+				moved[seen.Partition.Key()] = true
+			}
+		}
+		for partition := range moved {
+			if _, err := tx.ExecContext(ctx, `INSERT INTO change (kind, partition, subject, at) VALUES ($1, $2, '', $3)`,
+				changes.Presence, partition, millis(s.db.now())); err != nil {
 				return err
 			}
 		}
@@ -29,26 +41,31 @@ func (s Cores) See(ctx context.Context, list []cores.Seen) error {
 	})
 }
 
-func see(ctx context.Context, tx transaction, seen cores.Seen) error {
+// see reports whether the thing is a core that came or went by this.
+func see(ctx context.Context, tx transaction, seen cores.Seen) (moved bool, err error) {
 	if seen.Core {
 		_, err := tx.ExecContext(ctx, `
 			INSERT INTO core (partition, thing, epoch, group_id) VALUES ($1, $2, 0, '')
 			ON CONFLICT (partition, thing) DO NOTHING`, seen.Partition.Key(), seen.Thing)
 		if err != nil {
-			return err
+			return false, err
 		}
 	}
 	// As cores.LastSeen.Then says, in one statement.
-	_, err := tx.ExecContext(ctx, `
+	err = one(tx.QueryRowContext(ctx, `
 		UPDATE core SET
 			connected_at = CASE WHEN CAST($1 AS BIGINT) > 0 AND (connected_at = 0 OR gone_at > seen_at OR seen_at <= $2) THEN $1 ELSE connected_at END,
 			address = CASE WHEN $3 <> '' THEN $3 ELSE address END,
 			seen_at = CASE WHEN seen_at < $4 THEN $4 ELSE seen_at END,
 			gone_at = CASE WHEN gone_at < $5 THEN $5 ELSE gone_at END
-		WHERE partition = $6 AND thing = $7`,
+		WHERE partition = $6 AND thing = $7
+		RETURNING CAST($1 AS BIGINT) > 0 AND connected_at = $1 OR gone_at = $5 AND gone_at > seen_at`,
 		millis(seen.ConnectedAt), millis(seen.ConnectedAt.Add(-cores.OnlineWindow)), seen.Address,
-		millis(seen.SeenAt), millis(seen.GoneAt), seen.Partition.Key(), seen.Thing)
-	return err
+		millis(seen.SeenAt), millis(seen.GoneAt), seen.Partition.Key(), seen.Thing), &moved)
+	if errors.Is(err, fescue.ErrNotFound) {
+		return false, nil
+	}
+	return moved, err
 }
 
 // LastSeen is when a core was last seen; the zero LastSeen of one that never

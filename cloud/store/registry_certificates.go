@@ -202,7 +202,7 @@ func (s Certificates) Principal(ctx context.Context, aws, certificateID string) 
 func (s Certificates) findPrincipal(ctx context.Context, aws, certificateID string) (p fescue.Principal, err error) {
 	rows, err := s.db.read.QueryContext(ctx, selectPrincipal, certificateID)
 	if err != nil {
-		return p, err
+		return p, known(err)
 	}
 	defer rows.Close()
 	for rows.Next() {
@@ -225,5 +225,5 @@ func (s Certificates) findPrincipal(ctx context.Context, aws, certificateID stri
 			p.Policies = append(p.Policies, text)
 		}
 	}
-	return p, rows.Err()
+	return p, known(rows.Err())
 }

@@ -16,7 +16,7 @@ type retained struct {
 	// at is the column of the time, which has an index.
 	at string
 	// among and gone are conditions: among which rows age counts, the one of the
-	// index on at, and which of them may go. Empty means all.
+	// index on at where most rows are others, and which of them may go. Empty means all.
 	among, gone string
 	// before, when there is one, is done first, in the same transaction, for what is
 	// after from and not after last.
@@ -26,10 +26,12 @@ type retained struct {
 // expiring are the tables of what retention.Ages bounds.
 var expiring = map[retention.Retained]retained{
 	retention.RetainedTokens: {table: "client_token", at: "created_at"},
-	retention.RetainedAudit:  {table: "audit_record", at: "at"},
-	retention.RetainedLogs:   {table: "core_log", at: "at", before: forgetLogs},
-	retention.FleetHistory:   {table: "fleet_sample", at: "at"},
-	retention.RequestHistory: {table: "request_sample", at: "at"},
+	// What callers send is shorter.
+	retention.RetainedAttempts: {table: "client_token", at: "created_at", among: `value LIKE '` + fescue.AttemptPrefix + `%' AND length(value) > 64`},
+	retention.RetainedAudit:    {table: "audit_record", at: "at"},
+	retention.RetainedLogs:     {table: "core_log", at: "at", before: forgetLogs},
+	retention.FleetHistory:     {table: "fleet_sample", at: "at"},
+	retention.RequestHistory:   {table: "request_sample", at: "at"},
 	retention.RetainedDeployments: {
 		table: "deployment", at: "updated_at",
 		among: `status IN ('Success', 'Failure')`, gone: deploymentGone,
@@ -91,6 +93,9 @@ func (s Retention) Expire(ctx context.Context, what retention.Retained, from, be
 			removed, err = result.RowsAffected()
 			return err
 		})
+	}
+	if unanswered(err) && limit > leastRemoved {
+		return s.Expire(ctx, what, from, before, limit/2)
 	}
 	if err != nil {
 		return 0, time.Time{}, fmt.Errorf("remove old rows of %s: %w", r.table, err)

@@ -81,7 +81,19 @@ func NamedArtifacts(ctx context.Context, path string) (hashes []string, err erro
 		}
 		hashes = append(hashes, more...)
 	}
-	return slices.DeleteFunc(hashes, func(h string) bool { return !fescue.ValidHash(h) }), nil
+	kept := make(map[string]bool) // with the manifests, in the file itself
+	known, err := all(ctx, db, text, `SELECT name FROM sqlite_master WHERE name = 'manifest_document'`)
+	if err == nil && len(known) > 0 { // it has been brought up to date
+		var documents []string
+		documents, err = all(ctx, db, text, `SELECT document_hash FROM manifest WHERE document_hash <> ''`)
+		for _, hash := range documents {
+			kept[hash] = true
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(hashes, func(h string) bool { return !fescue.ValidHash(h) || kept[h] }), nil
 }
 
 // openPlain opens a SQLite file that exists, without touching its schema.

@@ -23,15 +23,14 @@ var sqliteEngine = engine{
 	dialect: goose.DialectSQLite3,
 	// Sequence numbers rise in the order of commits: there is one writer at a time.
 	changes: `
-		SELECT (SELECT pruned FROM change_horizon),
-			COALESCE((SELECT seq FROM sqlite_sequence WHERE name = 'change'), 0) + 1,
+		SELECT (SELECT pruned FROM change_horizon) >= $1,
+			COALESCE((SELECT seq FROM sqlite_sequence WHERE name = 'change'), 0) + 1, '', '',
 			c.seq, c.kind, c.partition, c.subject
 		FROM (SELECT 1) LEFT JOIN (SELECT * FROM change WHERE seq >= $1 ORDER BY seq LIMIT $2) c ON TRUE ORDER BY c.seq`,
-	prune: []string{
-		`UPDATE change_horizon SET pruned = (SELECT MAX(seq) FROM change WHERE at < $1)
-			WHERE pruned < (SELECT MAX(seq) FROM change WHERE at < $1)`,
-		`DELETE FROM change WHERE at < $1`,
-	},
+	horizon: []string{`
+		UPDATE change_horizon SET pruned = (SELECT MAX(seq) FROM change WHERE at < $1)
+		WHERE pruned < (SELECT MAX(seq) FROM change WHERE at < $1)`},
+	prune:  `DELETE FROM change WHERE seq IN (SELECT seq FROM change WHERE seq <= (SELECT pruned FROM change_horizon) ORDER BY seq LIMIT $1)`,
 	schema: func(dir fs.FS) fs.FS { return dir },
 	again:  func(error) bool { return false }, // one writer: nobody comes in between
 }
@@ -39,9 +38,23 @@ var sqliteEngine = engine{
 // busyTimeout bounds how long a statement waits for another process's lock.
 const busyTimeout = 10 * time.Second
 
+const (
+	// logPages is how many pages the log has before a commit writes them to their places, for
+	// which all others wait: 16 MB, four times SQLite's own, as many pages are written again
+	// and again. While a read is under way that began before, a backup say, that leaves some in
+	// the log, which grows meanwhile.
+	logPages = 4000
+	// mostLog is to what size, in bytes, the file of the log is cut when all is in its place.
+	mostLog = 16 << 20
+)
+
 // minReaders is the least number of read connections: with fewer, requests wait
 // for a connection longer than for an answer.
 const minReaders = 16
+
+// readerIdle is how long a read connection stays that nobody needs: each keeps up to 2 MB of
+// pages, and a moment in which many were needed would be paid for ever.
+const readerIdle = 10 * time.Second
 
 // OpenSQLite opens the SQLite file, makes it if it is absent, and brings its
 // schema up to date. It has one connection that writes, as SQLite has one writer,
@@ -49,8 +62,9 @@ const minReaders = 16
 func OpenSQLite(ctx context.Context, path string, logger *slog.Logger) (*DB, error) {
 	dsn := func(extra ...string) string {
 		q := url.Values{"_pragma": append([]string{
-			"journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(ON)",
-			fmt.Sprintf("busy_timeout(%d)", busyTimeout.Milliseconds()),
+			"journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(ON)", "temp_store(MEMORY)",
+			fmt.Sprintf("busy_timeout(%d)", busyTimeout.Milliseconds()), fmt.Sprintf("wal_autocheckpoint(%d)", logPages),
+			fmt.Sprintf("journal_size_limit(%d)", mostLog),
 		}, extra...)}
 		q.Set("_txlock", "immediate")
 		return "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + q.Encode()
@@ -77,6 +91,7 @@ func OpenSQLite(ctx context.Context, path string, logger *slog.Logger) (*DB, err
 	readers := max(minReaders, 2*runtime.NumCPU())
 	read.SetMaxOpenConns(readers)
 	read.SetMaxIdleConns(readers)
+	read.SetConnMaxIdleTime(readerIdle)
 	return &DB{engine: sqliteEngine, write: newGroupCommit(write), read: newStatements(read), now: time.Now}, nil
 }
 

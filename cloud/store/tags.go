@@ -28,3 +28,12 @@ func (s Definitions) ReplaceTags(ctx context.Context, p fescue.Partition, k fesc
 	}
 	return nil
 }
+
+// tagPair is a tag as it stands among others in tags_json; empty for none.
+func tagPair(key, value string) string {
+	if key == "" {
+		return ""
+	}
+	text := toJSON(map[string]string{key: value})
+	return text[1 : len(text)-1]
+}

@@ -238,7 +238,7 @@ func testFleet(t *testing.T, open opener) {
 	if len(none) > 0 {
 		t.Errorf("cores of an empty store: %v", none)
 	}
-	group := must(s.Definitions().CreateDefinition(ctx, homePartition, fescue.Definition{Kind: fescue.GroupKind, ID: fescue.NewID(), Name: "Mill", CreatedAt: madeAt, UpdatedAt: madeAt}, nil, fescue.Token{}))(t)
+	group := must(s.Definitions().CreateDefinition(ctx, homePartition, fescue.Definition{Kind: fescue.GroupKind, ID: fescue.NewID(), Name: "Mill", Tags: map[string]string{"site": "north", "kind": "mill=7", "owner": ""}, CreatedAt: madeAt, UpdatedAt: madeAt}, nil, fescue.Token{}))(t)
 	good := deploying(t, s, group.ID).offer("b").step(fescue.EventClaimed).step(fescue.EventStaged).step(fescue.EventSwitched).step(fescue.EventSucceeded)
 	bad := deploying(t, s, group.ID).offer("b").step(fescue.EventClaimed).step(fescue.EventFailed)
 	waiting := deploying(t, s, fescue.NewID()).offer("a")
@@ -289,6 +289,19 @@ func testFleet(t *testing.T, open opener) {
 		{cores.Filter{State: cores.Offline, Now: madeAt.Add(time.Minute)}, "ab"},
 		{cores.Filter{State: cores.Wrong}, "bc"},
 		{cores.Filter{State: cores.Wrong, Text: "mill"}, "b"},
+		{cores.Filter{Tag: "site", Value: "north"}, "b"},
+		{cores.Filter{Tag: "kind", Value: "mill=7"}, "b"},
+		{cores.Filter{Tag: "owner"}, "b"},
+		{cores.Filter{Tag: "site"}, ""},
+		{cores.Filter{Tag: "site", Value: "nort"}, ""},
+		{cores.Filter{Tag: "ite", Value: "north"}, ""},
+		{cores.Filter{Tag: "Site", Value: "north"}, ""},
+		{cores.Filter{Tag: "site", Value: "north", Text: "MILL"}, "b"},
+		{cores.Filter{Tag: "site", Value: "north", Text: "c"}, ""},
+		{cores.Filter{Tag: "site", Value: "north", State: cores.Wrong}, "b"},
+		{cores.Filter{Tag: "site", Value: "south", State: cores.Wrong}, ""},
+		{cores.Filter{Tag: "site", Value: "north", State: cores.Offline, Now: madeAt.Add(time.Minute)}, "b"},
+		{cores.Filter{Tag: "site", Value: "north", State: cores.Connected, Now: madeAt.Add(time.Minute)}, ""},
 	} {
 		t.Run(fmt.Sprintf("filtered by %+v", tc.Filter), func(t *testing.T) {
 			names := ""

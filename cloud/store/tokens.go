@@ -15,7 +15,10 @@ type tokens struct{ db *DB }
 // that was not used is fescue.ErrNotFound, one that was used for another request
 // fescue.ErrTokenReused.
 func (s tokens) TokenSubject(ctx context.Context, p fescue.Partition, t fescue.Token) (id string, err error) {
-	return tokenSubject(ctx, s.db.read, p, t)
+	if id, err = tokenSubject(ctx, s.db.read, p, t); err == nil {
+		err = s.db.settled(ctx) // that call may have been answered that it is uncertain
+	}
+	return id, err
 }
 
 func tokenSubject(ctx context.Context, q querier, p fescue.Partition, t fescue.Token) (id string, err error) {
@@ -61,5 +64,13 @@ func moveToken(ctx context.Context, tx transaction, p fescue.Partition, t fescue
 	if errors.Is(err, fescue.ErrNotFound) {
 		return errAgain
 	}
+	return err
+}
+
+// forgetToken takes a claimed token back from what was not made after all.
+func forgetToken(ctx context.Context, tx transaction, p fescue.Partition, t fescue.Token, subject string) error {
+	_, err := tx.ExecContext(ctx, `
+		DELETE FROM client_token WHERE partition = $1 AND operation = $2 AND value = $3 AND subject = $4`,
+		p.Key(), t.Operation, t.Value, subject)
 	return err
 }

@@ -16,7 +16,8 @@ import (
 
 type coresCommand struct {
 	serverFlags
-	Group   string `placeholder:"ID|NAME" help:"Only the core that this group has: its id, or its name when only one group has it. A key that is limited to groups needs it."`
+	Group   string `placeholder:"ID|NAME" xor:"which" help:"Only the core that this group has: its id, or its name when only one group has it. A key that is limited to groups needs it."`
+	Tag     string `placeholder:"NAME=VALUE" xor:"which" help:"Only cores whose group has this tag. A name with an = in it stands in quotation marks."`
 	Offline bool   `help:"Only cores that are not connected."`
 	JSON    bool   `name:"json" help:"Print JSON."`
 }
@@ -32,6 +33,7 @@ seven minutes after its last sign of life; what it says of itself is empty until
 Examples:
   fescue cores
   fescue cores --offline
+  fescue cores --tag site=north
   fescue cores --group Mill --json`
 }
 
@@ -49,11 +51,11 @@ func (c *coresCommand) Run(ctx context.Context, t *terminal) error {
 		}
 		operation, path = "ListGroupCores", "/fescue/v1/groups/"+g.Id+"/cores"
 	}
-	var state cores.State
+	by := url.Values{"Tag": {c.Tag}}
 	if c.Offline {
-		state = cores.Offline
+		by.Set("State", string(cores.Offline))
 	}
-	list, err := listCores(ctx, api, operation, path, state)
+	list, err := listCores(ctx, api, operation, path, by)
 	if err != nil {
 		return err
 	}
@@ -80,7 +82,7 @@ func (c *coresCommand) Run(ctx context.Context, t *terminal) error {
 		}
 	}
 	none := "No core has spoken, and nothing was deployed to one."
-	if c.Offline || c.Group != "" {
+	if c.Offline || c.Group != "" || c.Tag != "" {
 		none = "No such core."
 	}
 	if err := t.table(none, []string{"CORE", "STATE", "SINCE", "ADDRESS", "VERSION", "GROUP", "RUNS VERSION", "PROBLEMS"}, rows); err != nil || wrong == "" {
@@ -90,18 +92,19 @@ func (c *coresCommand) Run(ctx context.Context, t *terminal) error {
 	return err
 }
 
-// listCores reads all pages of a list of cores, those in a state if one is given.
-func listCores(ctx context.Context, api *client.Client, operation, path string, state cores.State) ([]ownapi.CoreSummary, error) {
+// listCores reads all pages of a list of cores, those that the query lets through.
+func listCores(ctx context.Context, api *client.Client, operation, path string, query url.Values) ([]ownapi.CoreSummary, error) {
 	list := []ownapi.CoreSummary{}
-	for token := ""; ; {
+	for {
 		var page ownapi.CoreList
-		if err := api.Call(ctx, "greengrass", operation, http.MethodGet, path+"?"+url.Values{"NextToken": {token}, "State": {string(state)}}.Encode(), nil, &page); err != nil {
+		if err := api.Call(ctx, "greengrass", operation, http.MethodGet, path+"?"+query.Encode(), nil, &page); err != nil {
 			return nil, err
 		}
 		list = append(list, page.Cores...)
-		if token = page.NextToken; token == "" {
+		if page.NextToken == "" {
 			return list, nil
 		}
+		query.Set("NextToken", page.NextToken)
 	}
 }
 

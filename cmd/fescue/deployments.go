@@ -241,31 +241,41 @@ func watchDeployment(ctx context.Context, t *terminal, api *client.Client, group
 		defer cancel()
 	}
 	w := watch{out: t.stdout, json: json}
-	for {
+	return repeat(ctx, t, watchPoll, func() (ended bool, err error) {
 		var timeline ownapi.Timeline
-		err := api.Call(ctx, "greengrass", "GetDeploymentTimeline", http.MethodGet, deploymentPath(groupID, id, "timeline"), nil, &timeline)
+		if err := api.Call(ctx, "greengrass", "GetDeploymentTimeline", http.MethodGet, deploymentPath(groupID, id, "timeline"), nil, &timeline); err != nil {
+			return false, err
+		}
+		if err := w.show(timeline); err != nil {
+			return true, err
+		}
+		if timeline.DeploymentStatus == fescue.Failure {
+			return true, &exitError{code: 1, text: "the deployment ended in Failure"}
+		}
+		return timeline.DeploymentStatus == fescue.Success, nil
+	})
+}
+
+// repeat does something again and again until it has ended, with an error or without. The
+// error of what has not ended is the server's, and final where asking again cannot help. When
+// ctx ends it returns ctx's cause.
+func repeat(ctx context.Context, t *terminal, every time.Duration, do func() (ended bool, err error)) error {
+	for {
+		ended, err := do()
 		switch {
-		case ctx.Err() != nil:
+		case ctx.Err() != nil && err != nil:
 			return context.Cause(ctx)
+		case ended:
+			return err
 		case err != nil && !transient(err):
 			return err
 		case err != nil:
 			t.logger.Warn("the server does not answer; watching goes on", "error", err)
-		default:
-			if err := w.show(timeline); err != nil {
-				return err
-			}
-			switch timeline.DeploymentStatus {
-			case fescue.Success:
-				return nil
-			case fescue.Failure:
-				return &exitError{code: 1, text: "the deployment ended in Failure"}
-			}
 		}
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
-		case <-time.After(watchPoll):
+		case <-time.After(every):
 		}
 	}
 }

@@ -48,6 +48,7 @@ type commands struct {
 	Devices     devicesCommand     `cmd:"" help:"List the client devices of a group: connected, since when, from where, certificate, messages."`
 	Logs        logsCommand        `cmd:"" help:"Print the logs of a group's core."`
 	Deployments deploymentsCommand `cmd:"" help:"List the deployments of all groups by status."`
+	Bulk        bulkCommand        `cmd:"" help:"Show how far a bulk deployment has come, and why records failed."`
 
 	ResetEpoch resetEpochCommand `cmd:"" help:"Set the epoch that a core is taken to have been through."`
 

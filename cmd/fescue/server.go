@@ -102,6 +102,7 @@ type retentionFlags struct {
 	DeploymentRetention time.Duration `default:"8760h" help:"How long deployments are kept after their end, beside the last ten of each group and what runs; 0 for ever."`
 	AuditRetention      time.Duration `default:"8760h" help:"How long audit records are kept; 0 for ever."`
 	LogRetention        time.Duration `default:"720h" help:"How long lines of cores' logs are kept; 0 for ever, up to --log-space."`
+	SessionExpiry       time.Duration `name:"mqtt-session-expiry" default:"1h" help:"How long persistent MQTT sessions, and messages for them, are kept while their clients are away, from 1m to 168h."`
 }
 
 func (f retentionFlags) retention() retention.Ages {
@@ -172,7 +173,7 @@ type serverCommand struct {
 	ForwardSpace int      `default:"256" placeholder:"MB" help:"How much may wait for one target of --forward, in MB; the oldest messages give way."`
 
 	Quota          map[deploy.Quota]int `placeholder:"QUOTA=N;..." help:"How many there may be in a group that is deployed, where AWS's number does not suit, for example 'functions=300;devices=0'; 0 is any number. docs/server.md lists the quotas."`
-	MQTTQuota      map[deploy.Quota]int `name:"mqtt-quota" placeholder:"QUOTA=N;..." help:"How many MQTT sessions and subscriptions a certificate, or an account in a Region, may have, for example 'certificate-sessions=2000'; 0 is any number. docs/server.md lists the quotas."`
+	MQTTQuota      map[deploy.Quota]int `name:"mqtt-quota" placeholder:"QUOTA=N;..." help:"How many MQTT sessions and subscriptions a certificate, or an account in a Region, may have, and how much may wait and be retained, for example 'certificate-sessions=2000'; 0 is any number. docs/server.md lists the quotas."`
 	OfflineSites   time.Duration        `default:"2160h" placeholder:"DURATION" help:"How long client devices can connect to a core anew that has lost its line here: the life of the intermediate authority with which it then signs its MQTT server's certificate, renewed while the line is up; 24h or more, 0 hands none out. docs/devices.md says what trust it costs."`
 	LogSpace       int                  `default:"16" placeholder:"MB" help:"How much of the logs of each core is kept, compressed, in MB; the oldest lines go first."`
 	BulkRate       float64              `default:"100" help:"How many deployments a second bulk deployments start at most."`
@@ -229,7 +230,7 @@ func (c *serverCommand) options(logger *slog.Logger) (cloud.Options, error) {
 		DeviceCertFile: c.DeviceTLSCert, DeviceKeyFile: c.DeviceTLSKey, InsecureHTTP: c.InsecureHTTP,
 		AccessKeyID: os.Getenv("FESCUE_ACCESS_KEY_ID"), SecretAccessKey: os.Getenv("FESCUE_SECRET_ACCESS_KEY"),
 		MasterKeyFile: os.Getenv("FESCUE_MASTER_KEY_FILE"), RequireServiceRole: c.ServiceRole,
-		OfflineSites: c.OfflineSites, Deadlines: c.deadlines(), Retention: c.retention(), SyncMessages: c.SyncMessages, Throttle: c.Throttle, Refusals: cmp.Or(c.Refusals, -1),
+		OfflineSites: c.OfflineSites, Deadlines: c.deadlines(), Retention: c.retention(), SessionExpiry: c.SessionExpiry, SyncMessages: c.SyncMessages, Throttle: c.Throttle, Refusals: cmp.Or(c.Refusals, -1),
 		EventURLs: c.EventURL, EventSecret: eventSecret, EventRetention: c.EventRetention,
 		Forwards: c.Forward, ForwardSpace: int64(c.ForwardSpace) << 20,
 		Drain: c.Drain, BulkRate: c.BulkRate, LogSpace: int64(c.LogSpace) << 20, Quotas: c.Quota, SageMakerModels: jobs, MQTTQuotas: c.MQTTQuota,
@@ -276,6 +277,8 @@ func sageMakerModels(list []string) (map[string]string, error) {
 // Run serves until the context ends.
 func (c *serverCommand) Run(ctx context.Context, t *terminal) error {
 	filesOfOwnUser()
+	cloud.LimitMemory(t.logger)
+	cloud.CollectSeldom()
 	state := cloud.State{DataDir: c.Data, Database: c.Database, MasterKeyFile: os.Getenv("FESCUE_MASTER_KEY_FILE")}
 	if err := c.settle(ctx, state, t.logger); err != nil {
 		return err

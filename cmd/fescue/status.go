@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -113,7 +114,7 @@ func (c *statusCommand) ask(ctx context.Context, api *client.Client) (*status, e
 		return nil, err
 	}
 	s.Cores.Known, s.Cores.Connected = fleet.Cores, fleet.Connected
-	offline, err := listCores(ctx, api, "ListCores", "/fescue/v1/cores", cores.Offline)
+	offline, err := listCores(ctx, api, "ListCores", "/fescue/v1/cores", url.Values{"State": {string(cores.Offline)}})
 	if err != nil {
 		return nil, err
 	}
@@ -122,7 +123,7 @@ func (c *statusCommand) ask(ctx context.Context, api *client.Client) (*status, e
 			s.Wrong = append(s.Wrong, trouble{core.ThingName, "offline since " + core.OfflineSince})
 		}
 	}
-	wrong, err := listCores(ctx, api, "ListCores", "/fescue/v1/cores", cores.Wrong)
+	wrong, err := listCores(ctx, api, "ListCores", "/fescue/v1/cores", url.Values{"State": {string(cores.Wrong)}})
 	if err != nil {
 		return nil, err
 	}

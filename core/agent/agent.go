@@ -182,6 +182,8 @@ type Agent struct {
 	restored bool
 	// current is what the core starts from, previous what it goes back to.
 	current, previous *deployed
+	// derived is the deployment that the links and group.json were made from by this process.
+	derived *deployed
 	// unapplied says that current has still to be started.
 	unapplied bool
 	// resumed says that what is under way was taken up from the disk.

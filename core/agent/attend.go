@@ -12,6 +12,7 @@ import (
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/bundle"
 	"github.com/fescue-edge/fescue/core/failure"
+	"github.com/fescue-edge/fescue/core/plan"
 	"github.com/fescue-edge/fescue/corelink"
 )
 
@@ -25,6 +26,14 @@ type work struct {
 	fetched, toFetch atomic.Int64
 	// warnings are for the report that the deployment is staged.
 	warnings []fescue.ErrorDetail
+	// planned is what was found to be able to run, until it is started.
+	planned *planned
+}
+
+// planned is a plan without problems of one epoch's manifest.
+type planned struct {
+	epoch int64
+	plan  plan.Plan
 }
 
 // Doing implements depot.Progress.

@@ -25,6 +25,9 @@ func (a *Agent) reconcile(ctx context.Context) error {
 	case a.emptied:
 		return nil
 	case a.accepted() && a.unapplied:
+		if err := a.deriveOnce(); err != nil {
+			return err
+		}
 		return a.start(ctx, a.current)
 	case a.accepted():
 		return nil
@@ -59,10 +62,10 @@ func (a *Agent) finish(ctx context.Context, m bundle.Manifest) error {
 }
 
 func (a *Agent) run(ctx context.Context, m bundle.Manifest) []failure.Problem {
-	if err := a.derive(); err != nil {
+	if err := a.deriveOnce(); err != nil {
 		return failure.Of(failure.Disk("bring the deployment folder in line with the manifest", err))
 	}
-	next, problems := a.plan(ctx, m)
+	next, problems := a.planOnce(ctx, m)
 	if len(problems) > 0 {
 		return problems
 	}

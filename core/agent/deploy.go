@@ -105,9 +105,12 @@ func (a *Agent) prepare(ctx context.Context, m bundle.Manifest) error {
 	var problems []failure.Problem
 	if err == nil {
 		a.work.Doing("checking whether this core can run the group")
-		var plan plan.Plan
-		plan, problems = a.plan(work, m)
-		a.work.warnings = plan.Warnings
+		var next plan.Plan
+		next, problems = a.plan(work, m)
+		a.work.warnings = next.Warnings
+		if len(problems) == 0 {
+			a.work.planned = &planned{m.Epoch, next}
+		}
 	}
 	switch stopped := leave(); {
 	case ctx.Err() != nil:

@@ -338,15 +338,20 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
-// crampedDisk has no room for the state while it is full.
+// crampedDisk has no room for a file while it is full.
 type crampedDisk struct {
 	disk.Local
-	full *atomic.Bool
+	file    string
+	full    *atomic.Bool
+	refused *atomic.Int64 // counts, if it is there, how often it had none
 }
 
 func (d crampedDisk) OpenFile(name string, flag int, perm os.FileMode) (disk.File, error) {
 	f, err := d.Local.OpenFile(name, flag, perm)
-	if err == nil && d.full.Load() && strings.HasSuffix(name, "state.json.new") {
+	if err == nil && d.full.Load() && strings.HasSuffix(name, d.file+".new") {
+		if d.refused != nil {
+			d.refused.Add(1)
+		}
 		return fullFile{f, syscall.ENOSPC}, nil
 	}
 	return f, err
@@ -363,7 +368,7 @@ func TestStateAfterFullDisk(t *testing.T) {
 		stop()
 		full := new(atomic.Bool)
 		full.Store(true)
-		g.disk = crampedDisk{full: full}
+		g.disk = crampedDisk{file: "state.json", full: full}
 		a, _ := g.run()
 		d := p.offer(simple(t, 2, 2).build(p))
 		a.Wake()
@@ -379,4 +384,28 @@ func TestStateAfterFullDisk(t *testing.T) {
 			return nil
 		})
 	}
+}
+
+// TestGoingBackOnFullDisk: what failed does not run on because there was no room for group.json
+// when the core went back.
+func TestGoingBackOnFullDisk(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t)
+	g := newGateway(t, p)
+	full, refused := new(atomic.Bool), new(atomic.Int64)
+	g.disk = crampedDisk{file: "group.json", full: full, refused: refused}
+	g.run()
+	p.expect(p.offer(simple(t, 1, 1).build(p)), fescue.Success)
+	before := g.onDisk("group", "group.json")
+	decided := make(chan struct{})
+	g.mu.Change(func() { g.sick[functionARN("hello", 2)], g.waiting = "exit status 1", decided })
+	d := p.offer(simple(t, 2, 2).build(p))
+	g.awaitPlan(functionARN("hello", 2))
+	full.Store(true)
+	close(decided)
+	p.expect(d, fescue.Failure)
+	testkit.Until(t, "no room for group.json", func() bool { return refused.Load() > 0 })
+	full.Store(false)
+	g.awaitPlan(functionARN("hello", 1))
+	testkit.Until(t, "group.json of before", func() bool { return g.onDisk("group", "group.json") == before })
 }

@@ -25,6 +25,17 @@ func (a *Agent) plan(ctx context.Context, m bundle.Manifest) (plan.Plan, []failu
 	return a.planner.Plan(ctx, m, document)
 }
 
+// planOnce is plan for a deployment that is started: what was planned before the switch to it,
+// or anew after a restart and for a second attempt, for which the machine may have changed.
+func (a *Agent) planOnce(ctx context.Context, m bundle.Manifest) (plan.Plan, []failure.Problem) {
+	before := a.work.planned
+	a.work.planned = nil
+	if before != nil && before.epoch == m.Epoch {
+		return before.plan, nil
+	}
+	return a.plan(ctx, m)
+}
+
 // groupDocument reads what the signature covers, not the file group.json that people
 // edit.
 func (a *Agent) groupDocument(m bundle.Manifest) ([]byte, error) {

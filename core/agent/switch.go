@@ -114,12 +114,29 @@ func (a *Agent) switchBack() error {
 	} else if err := disk.ReplaceFile(a.Disk, a.layout.manifest(), a.previous.envelope, 0o600); err != nil {
 		return fmt.Errorf("go back to deployment %s: %w", a.previous.manifest.DeploymentID, err)
 	}
-	a.current = a.previous
+	a.current, a.unapplied = a.previous, true
+	return a.derive()
+}
+
+// deriveOnce is derive where this process has not done it for the current manifest.
+func (a *Agent) deriveOnce() error {
+	if a.current != nil && a.derived == a.current {
+		return nil
+	}
 	return a.derive()
 }
 
 // derive makes the links in lambda and group.json from the current manifest.
 func (a *Agent) derive() error {
+	if err := a.bringInLine(); err != nil {
+		a.derived = nil
+		return err
+	}
+	a.derived = a.current
+	return nil
+}
+
+func (a *Agent) bringInLine() error {
 	want := make(map[string]string)
 	if a.current != nil {
 		for _, art := range a.current.manifest.Artifacts {
@@ -184,6 +201,7 @@ func (a *Agent) linkFunctions(want map[string]string) error {
 	if err != nil {
 		return err
 	}
+	removed := false
 	for _, e := range entries {
 		if e.Type()&fs.ModeSymlink == 0 {
 			continue
@@ -203,7 +221,11 @@ func (a *Agent) linkFunctions(want map[string]string) error {
 			if err := a.Disk.Remove(name); err != nil {
 				return err
 			}
+			removed = true
 		}
+	}
+	if len(want) == 0 && !removed {
+		return nil // what a power cut takes of them, the next start makes again
 	}
 	for arn, target := range want {
 		if err := a.linkFunction(filepath.Join(a.layout.lambdas(), arn), target); err != nil {

@@ -27,6 +27,8 @@ type interpreters struct {
 
 	// mu guards the maps.
 	mu sync.Mutex
+	// listed are the files of a name with a star in a folder.
+	listed map[listing]listed
 	// said is what each file printed when it was asked for its version.
 	said map[executableFile]string
 	// warned are the runtimes of which the log says that another version stands in.
@@ -34,7 +36,7 @@ type interpreters struct {
 }
 
 func newInterpreters(searchPath []string, warn func(string, ...any)) *interpreters {
-	return &interpreters{searchPath: searchPath, warn: warn, said: make(map[executableFile]string), warned: make(map[string]bool)}
+	return &interpreters{searchPath: searchPath, warn: warn, listed: make(map[listing]listed), said: make(map[executableFile]string), warned: make(map[string]bool)}
 }
 
 // executableFile is a file as it was when it was asked.
@@ -90,36 +92,76 @@ func (p *interpreters) find(ctx context.Context, row *runtimes.Runtime, runtime 
 	return "", &InterpreterMissingError{Runtime: runtime, Paths: p.searchPath, text: row.Missing}
 }
 
-// files are the files of a name, in which a star stands for a number, in the order in
-// which they are to be tried.
-func (p *interpreters) files(name string) []string {
-	type candidate struct {
-		path   string
-		number int
+// listing is a name with a star that was looked for in a folder, listed what was found there
+// when the folder was as it was modified last.
+type listing struct{ folder, name string }
+
+type listed struct {
+	folder os.FileInfo
+	files  []candidate
+}
+
+// candidate is a file with the number that stands in its name for a star.
+type candidate struct {
+	path   string
+	number int
+}
+
+// files are where a name, in which a star stands for a number, may be found, in the order
+// in which they are to be tried.
+func (p *interpreters) files(name string) (paths []string) {
+	if !strings.Contains(name, "*") {
+		for _, folder := range p.searchPath {
+			paths = append(paths, filepath.Join(folder, name))
+		}
+		return paths
 	}
-	pattern := regexp.MustCompile("^" + strings.ReplaceAll(regexp.QuoteMeta(name), `\*`, "([0-9]+)") + "$")
 	var list []candidate
 	for _, folder := range p.searchPath {
-		entries, err := os.ReadDir(folder)
-		if err != nil {
-			continue
-		}
-		for _, entry := range entries {
-			if parts := pattern.FindStringSubmatch(entry.Name()); parts != nil {
-				c := candidate{path: filepath.Join(folder, entry.Name())}
-				if len(parts) > 1 {
-					c.number, _ = strconv.Atoi(parts[1])
-				}
-				list = append(list, c)
-			}
-		}
+		list = append(list, p.list(listing{folder, name})...)
 	}
 	slices.SortStableFunc(list, func(a, b candidate) int { return cmp.Compare(b.number, a.number) })
-	paths := make([]string, len(list))
-	for i, c := range list {
-		paths[i] = c.path
+	for _, c := range list {
+		paths = append(paths, c.path)
 	}
 	return paths
+}
+
+// settled is how long ago a folder must have been modified for its time to show the next
+// change: file systems count time in steps.
+const settled = 2 * time.Second
+
+// list are the files of a name with a star in one folder. Each deployment looks for them, and
+// folders of programs are long and seldom change.
+func (p *interpreters) list(l listing) []candidate {
+	info, err := os.Stat(l.folder)
+	if err != nil {
+		return nil
+	}
+	p.mu.Lock()
+	before, ok := p.listed[l]
+	p.mu.Unlock()
+	if ok && os.SameFile(before.folder, info) && before.folder.ModTime().Equal(info.ModTime()) {
+		return before.files
+	}
+	entries, err := os.ReadDir(l.folder)
+	if err != nil {
+		return nil
+	}
+	now := listed{folder: info}
+	pattern := regexp.MustCompile("^" + strings.ReplaceAll(regexp.QuoteMeta(l.name), `\*`, "([0-9]+)") + "$")
+	for _, entry := range entries {
+		if parts := pattern.FindStringSubmatch(entry.Name()); parts != nil {
+			number, _ := strconv.Atoi(parts[1])
+			now.files = append(now.files, candidate{filepath.Join(l.folder, entry.Name()), number})
+		}
+	}
+	if time.Since(info.ModTime()) > settled {
+		p.mu.Lock()
+		p.listed[l] = now
+		p.mu.Unlock()
+	}
+	return now.files
 }
 
 // ask makes an interpreter print its version. A file that is there but does not run,

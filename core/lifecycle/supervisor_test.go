@@ -215,6 +215,50 @@ func TestApply(t *testing.T) {
 	})
 }
 
+// TestInterpretersThatComeAndGo: a folder in which nothing changed for long is remembered.
+func TestInterpretersThatComeAndGo(t *testing.T) {
+	t.Parallel()
+	const real = "/usr/bin/python3"
+	if _, err := exec.LookPath(real); err != nil {
+		t.Skip("python3 is not installed in /usr/bin; install it to run this test")
+	}
+	dir := t.TempDir()
+	r := newSite(t, func(o *lifecycle.Options) { o.SearchPath = []string{filepath.Join(dir, "none"), dir} })
+	changed := time.Now().Add(-time.Hour)
+	for _, step := range []struct {
+		name   string
+		change func() error
+		want   string
+	}{
+		{"none", func() error { return nil }, ""},
+		{"one comes", func() error { return os.Symlink(real, filepath.Join(dir, "python3.1")) }, "python3.1"},
+		{"a better one comes", func() error { return os.Symlink(real, filepath.Join(dir, "python3.12")) }, "python3.12"},
+		{"one comes whose name holds no number", func() error { return os.Symlink(real, filepath.Join(dir, "python3")) }, "python3"},
+		{"that one goes", func() error { return os.Remove(filepath.Join(dir, "python3")) }, "python3.12"},
+		{"the better one goes", func() error { return os.Remove(filepath.Join(dir, "python3.12")) }, "python3.1"},
+		{"the last goes", func() error { return os.Remove(filepath.Join(dir, "python3.1")) }, ""},
+		{"another folder of the same time takes its place", func() error {
+			changed = changed.Add(-time.Minute)
+			return errors.Join(os.Rename(dir, dir+".old"), os.Mkdir(dir, 0o755), os.Symlink(real, filepath.Join(dir, "python3.2")))
+		}, "python3.2"},
+	} {
+		err := step.change()
+		changed = changed.Add(time.Minute)
+		if err := errors.Join(err, os.Chtimes(dir, changed, changed)); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			got := ""
+			for _, found := range r.sup.Interpreters(t.Context()) {
+				got += filepath.Base(found.Path)
+			}
+			if got != step.want {
+				t.Errorf("%s: found %q, want %q", step.name, got, step.want)
+			}
+		}
+	}
+}
+
 func TestWaitReady(t *testing.T) {
 	t.Parallel()
 

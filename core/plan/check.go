@@ -34,6 +34,9 @@ type checker struct {
 	models []Model
 	// dry takes a package that is not here for one that would be fetched.
 	dry bool
+	// privileged are the names of privileged groups on this machine, nil before they are
+	// looked up.
+	privileged map[uint32]string
 	// asRoot are the functions with UID or GID 0.
 	asRoot   []string
 	problems []failure.Problem

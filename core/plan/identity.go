@@ -112,11 +112,9 @@ func (c *checker) permitted(arn string, id sandbox.Credential, uid, gid *int) bo
 		c.asRoot = append(c.asRoot, arn)
 		return false
 	}
-	for _, name := range fescue.PrivilegedGroups {
-		if n, err := c.Accounts.GID(name); err == nil && uint32(n) == id.GID {
-			c.problem(arn, fescue.RunAsPrivileged, arn, "GID", id.GID, name)
-			return false
-		}
+	if name, ok := c.privilegedGroups()[id.GID]; ok {
+		c.problem(arn, fescue.RunAsPrivileged, arn, "GID", id.GID, name)
+		return false
 	}
 	for _, half := range []struct {
 		given  *int
@@ -137,6 +135,25 @@ func (c *checker) permitted(arn string, id sandbox.Credential, uid, gid *int) bo
 		c.warn(fescue.RunAsSystemID.Detail(arn, half.kind, *half.given, cmp.Or(half.name(*half.given), "without a name")))
 	}
 	return true
+}
+
+// privilegedGroups looks them up once for all functions: each look reads the machine's file of
+// groups.
+func (c *checker) privilegedGroups() map[uint32]string {
+	if c.privileged != nil {
+		return c.privileged
+	}
+	c.privileged = make(map[uint32]string)
+	for _, name := range fescue.PrivilegedGroups {
+		n, err := c.Accounts.GID(name)
+		if err != nil {
+			continue
+		}
+		if _, ok := c.privileged[uint32(n)]; !ok {
+			c.privileged[uint32(n)] = name
+		}
+	}
+	return c.privileged
 }
 
 // complete fills in the halves that nobody gave.

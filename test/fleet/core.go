@@ -38,6 +38,8 @@ type identity struct {
 	Takes time.Duration
 	// NoMQTT has it wait by long polls, as a core does whose network lets no MQTT through.
 	NoMQTT bool
+	// Neighbour is the thing of the core that it sends messages to; empty if it does not.
+	Neighbour string
 }
 
 // line is where a core finds the server, and whom it believes there.
@@ -58,8 +60,9 @@ type pace struct {
 // it: its connections, its signed deployments, what it reports. It runs nothing.
 type core struct {
 	identity
-	line
 	pace
+	// lines are the servers, in the order in which the core tries them.
+	lines  []line
 	tls    *tls.Config
 	client *corelink.Client
 	tell   func(event)
@@ -73,6 +76,7 @@ type core struct {
 
 	mu        sync.Mutex
 	connected bool
+	link      *cloudlink.Link
 
 	// Of the agent's goroutine.
 	keys  map[string]ed25519.PublicKey
@@ -85,34 +89,41 @@ type core struct {
 	nap time.Duration
 }
 
-func newCore(id identity, l line, p pace, entries chan struct{}, tell func(event)) (*core, error) {
+func newCore(id identity, lines []line, p pace, entries chan struct{}, tell func(event)) (*core, error) {
 	key, err := x509.ParseECPrivateKey(id.Key)
 	if err != nil {
 		return nil, fmt.Errorf("key of core %s: %w", id.Thing, err)
 	}
 	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM(l.Authority) {
+	if !roots.AppendCertsFromPEM(lines[0].Authority) {
 		return nil, errors.New("the server's authority is no certificate in PEM")
 	}
-	host, _, err := net.SplitHostPort(l.HTTPS)
+	host, _, err := net.SplitHostPort(lines[0].HTTPS)
 	if err != nil {
 		return nil, err
 	}
 	c := &core{
-		identity: id, line: l, pace: p, tell: tell, entries: entries, wake: make(chan struct{}, 1), telemetry: fescue.TelemetryOff, open: make(map[net.Conn]struct{}),
+		identity: id, lines: slices.Concat(lines[id.Number%len(lines):], lines[:id.Number%len(lines)]), pace: p, tell: tell, entries: entries, wake: make(chan struct{}, 1), telemetry: fescue.TelemetryOff, open: make(map[net.Conn]struct{}),
 		tls: &tls.Config{
 			RootCAs: roots, ServerName: host,
 			Certificates: []tls.Certificate{{Certificate: [][]byte{id.Certificate}, PrivateKey: key}},
 		},
 	}
-	c.client = corelink.NewClient(l.HTTPS, c.tls, corelink.WithDial(c.dial))
+	// All servers have the same host here; dial finds theirs by the listener.
+	c.client = corelink.NewClient(lines[0].HTTPS, c.tls, corelink.WithDial(func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return c.dial(ctx, func(l line) string { return l.HTTPS })
+	}))
 	return c, nil
 }
 
-// dial opens a connection that cut ends.
-func (c *core) dial(ctx context.Context, network, address string) (net.Conn, error) {
+// dial opens a connection that cut ends, to the first server that takes one.
+func (c *core) dial(ctx context.Context, address func(line) string) (conn net.Conn, err error) {
 	var d net.Dialer
-	conn, err := d.DialContext(ctx, network, address)
+	for _, l := range c.lines {
+		if conn, err = d.DialContext(ctx, "tcp", address(l)); err == nil {
+			break
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -140,7 +151,10 @@ func (c *core) cut() {
 	c.cutting.Lock()
 	defer c.cutting.Unlock()
 	for conn := range c.open {
-		conn.Close()
+		// Not Close: what ended itself is no loss to an MQTT client, which would wait.
+		if tcp, ok := conn.(*net.TCPConn); ok {
+			_, _ = tcp.CloseRead(), tcp.CloseWrite()
+		}
 	}
 }
 
@@ -178,12 +192,12 @@ func (c *core) keepLink(ctx context.Context, tried func()) {
 		began time.Time
 	)
 	link := cloudlink.New(cloudlink.Options{
-		Address: c.MQTT, TLS: c.tls, ClientID: c.Thing, KeepAlive: c.KeepAlive, FirstRetry: c.FirstRetry, MaxRetry: c.MostRetry,
+		Address: c.lines[0].MQTT, TLS: c.tls, ClientID: c.Thing, KeepAlive: c.KeepAlive, FirstRetry: c.FirstRetry, MaxRetry: c.MostRetry,
 		Dial: func(ctx context.Context) (net.Conn, error) {
 			mu.Lock()
 			began = time.Now()
 			mu.Unlock()
-			return c.dial(ctx, "tcp", c.MQTT)
+			return c.dial(ctx, func(l line) string { return l.MQTT })
 		},
 		Changed: func(up bool) {
 			if up {
@@ -201,6 +215,14 @@ func (c *core) keepLink(ctx context.Context, tried func()) {
 		c.awake()
 		return nil
 	}).SetFilters(corelink.WakeTopic(c.Thing))
+	if c.Neighbour != "" {
+		c.mu.Lock()
+		c.link = link
+		c.mu.Unlock()
+		var others sync.WaitGroup
+		defer others.Wait()
+		others.Go(func() { c.receive(ctx, link) })
+	}
 	_ = link.Run(ctx) // it has no error
 }
 

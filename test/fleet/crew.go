@@ -10,8 +10,11 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"runtime/debug"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // The cores run in processes of this program's own, crews, so that they have memory and
@@ -26,11 +29,13 @@ type order struct {
 	Cut []int `json:",omitempty"`
 	// Rest has all close what no request uses.
 	Rest bool `json:",omitempty"`
+	// Send has all send the message of this number to their neighbours.
+	Send int `json:",omitempty"`
 }
 
 // start is a crew's cores, and how they are.
 type start struct {
-	Line    line
+	Lines   []line
 	Pace    pace
 	Entries int
 	Cores   []identity
@@ -44,6 +49,8 @@ const (
 	offered   = "offered"   // it was given a deployment
 	ended     = "ended"     // the server has its report of the end
 	failed    = "failed"    // a request failed
+	receiving = "receiving" // the cloud keeps messages for it
+	arrived   = "arrived"   // a message of its neighbour has come
 )
 
 // event is what happened to a core.
@@ -51,17 +58,23 @@ type event struct {
 	Core int
 	What string
 	At   time.Time
-	// Took is how long it took to connect.
+	// Took is how long it took to connect, or the message.
 	Took       time.Duration `json:",omitempty"`
 	Deployment string        `json:",omitempty"`
+	Message    int           `json:",omitempty"`
 	Error      string        `json:",omitempty"`
 }
 
 // crewArgument has this program be a crew.
 const crewArgument = "crew"
 
+// garbage is how much a crew lets lie for each 100 bytes in use. It shares the processors with
+// the server, unlike the cores that it plays, and has memory to spare.
+const garbage = 400
+
 // playCrew plays cores until the input ends.
 func playCrew(ctx context.Context, in io.Reader, out io.Writer) error {
+	debug.SetGCPercent(garbage)
 	ctx, cancel := context.WithCancel(ctx)
 	var (
 		mu      sync.Mutex
@@ -93,12 +106,17 @@ func playCrew(ctx context.Context, in io.Reader, out io.Writer) error {
 				c.rest()
 			}
 		}
+		if o.Send > 0 {
+			for _, c := range cores {
+				c.send(o.Send)
+			}
+		}
 		if o.Start == nil {
 			continue
 		}
 		entries := make(chan struct{}, o.Start.Entries)
 		for _, id := range o.Start.Cores {
-			c, err := newCore(id, o.Start.Line, o.Start.Pace, entries, tell)
+			c, err := newCore(id, o.Start.Lines, o.Start.Pace, entries, tell)
 			if err != nil {
 				return err
 			}
@@ -149,6 +167,17 @@ func startCrew(ctx context.Context, heard func(event)) (*crew, error) {
 		c.done <- errors.Join(err, c.cmd.Wait())
 	}()
 	return c, nil
+}
+
+// processorTime is what the crew has used of the processors.
+func (c *crew) processorTime() (time.Duration, error) {
+	var used unix.Timespec
+	pid := c.cmd.Process.Pid
+	// The clock of a process, as clock_getcpuclockid(3) numbers it.
+	if err := unix.ClockGettime(int32(^pid<<3|2), &used); err != nil {
+		return 0, fmt.Errorf("processor time of the process %d: %w", pid, err)
+	}
+	return time.Duration(used.Nano()), nil
 }
 
 // end has the crew end in peace.

@@ -16,6 +16,7 @@ type report struct {
 	Cores, WithoutMQTT int
 	Idle               *idle `json:",omitempty"`
 	Steps              []step
+	Soak               []sample `json:",omitempty"`
 	// Broken is what did not end as it should; empty if all is well.
 	Broken []string `json:",omitempty"`
 }
@@ -37,10 +38,10 @@ type step struct {
 	Name    string
 	Count   int
 	Seconds float64
-	// CPU is the server's for each of Count, in milliseconds; MemoryMB and Descriptors are
-	// what it holds at the end.
-	CPU, MemoryMB, Descriptors float64
-	Latencies                  []latency
+	// CPU is the server's for each of Count, CoresCPU theirs, in milliseconds; MemoryMB and
+	// Descriptors are what the server holds at the end.
+	CPU, CoresCPU, MemoryMB, Descriptors float64
+	Latencies                            []latency
 }
 
 // latency is how long something took, in milliseconds.
@@ -83,12 +84,12 @@ func (r *report) print(out io.Writer) error {
 		fmt.Fprintf(w, "for each that waits\t%.1f KB, %.1f KB of sockets, %.1f goroutines, %.2f descriptors\n", i.MemoryKB, i.SocketsKB, i.Goroutines, i.Descriptors)
 		fmt.Fprintf(w, "for all that wait\t%.3f processors over %.0f s\n", i.CPU, i.Seconds)
 	}
-	fmt.Fprintln(w, "\nSTEP\tCOUNT\tSECONDS\tCPU EACH\tMEMORY\tDESCRIPTORS\tOF IT\tCOUNT\tP50\tP99\tMAX")
+	fmt.Fprintln(w, "\nSTEP\tCOUNT\tSECONDS\tCPU EACH\tTHE CORES\tMEMORY\tDESCRIPTORS\tOF IT\tCOUNT\tP50\tP99\tMAX")
 	for _, s := range r.Steps {
-		fmt.Fprintf(w, "%s\t%d\t%.1f\t%.2f ms\t%.0f MB\t%.0f", s.Name, s.Count, s.Seconds, s.CPU, s.MemoryMB, s.Descriptors)
+		fmt.Fprintf(w, "%s\t%d\t%.1f\t%.2f ms\t%.2f ms\t%.0f MB\t%.0f", s.Name, s.Count, s.Seconds, s.CPU, s.CoresCPU, s.MemoryMB, s.Descriptors)
 		for i, l := range s.Latencies {
 			if i > 0 {
-				fmt.Fprint(w, "\n\t\t\t\t\t")
+				fmt.Fprint(w, "\n\t\t\t\t\t\t")
 			}
 			fmt.Fprintf(w, "\t%s\t%d\t%.0f ms\t%.0f ms\t%.0f ms", l.What, l.Count, l.P50, l.P99, l.Max)
 		}
@@ -97,6 +98,7 @@ func (r *report) print(out io.Writer) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
+	printSoak(out, r.Soak)
 	for _, b := range r.Broken {
 		fmt.Fprintln(out, "BROKEN", b)
 	}

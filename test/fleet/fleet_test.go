@@ -28,6 +28,11 @@ func TestFlags(t *testing.T) {
 		"figures without a server":     {[]string{"--ops=localhost:2"}, false},
 		"another's server killed":      {[]string{"--endpoint=http://localhost:1", "--ops=localhost:2", "--storm"}, false},
 		"another's server restarted":   {[]string{"--endpoint=http://localhost:1", "--ops=localhost:2", "--restart"}, false},
+		"one server of two":            {[]string{"--servers=2", "--breakdown", "--messages"}, true},
+		"the only server":              {[]string{"--breakdown"}, false},
+		"no servers":                   {[]string{"--servers=0"}, false},
+		"a core without a neighbour":   {[]string{"--cores=1", "--messages"}, false},
+		"messages without MQTT":        {[]string{"--soak=1m", "--without-mqtt=0.5"}, false},
 		"flags for another's server":   {[]string{"--endpoint=http://localhost:1", "--ops=localhost:2", "--server-flag=--bulk-rate=1"}, false},
 	} {
 		var cli command

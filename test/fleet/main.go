@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/fescue-edge/fescue/cloud/broker/natstest"
 )
 
 const description = `Plays gateways and measures what they cost a server.
@@ -30,19 +32,25 @@ Examples:
   go run ./test/fleet --cores 500 --deployments --fail 0.1 --slow 0.1 --cut 0.1
   go run ./test/fleet --cores 1000 --without-mqtt 1       cores that wait by long polls
   go run ./test/fleet --cores 2000 --storm --json         kill the server; all come back
+  go run ./test/fleet --cores 200 --soak 30m              work again and again; does anything grow?
+  go run ./test/fleet --cores 2000 --servers 2 --breakdown --messages   lose a server and a node
   go run ./test/fleet --endpoint http://10.0.0.7:9080 --ops 10.0.0.7:9090 --cores 100`
 
 // options are the flags.
 type options struct {
 	Cores       int     `default:"500" help:"How many cores there are."`
+	Servers     int     `default:"1" placeholder:"N" help:"How many servers are started; several are on one PostgreSQL, which must be installed, and on three nodes of NATS."`
 	Processes   int     `default:"1" help:"In how many processes they are played, at least; one has up to 4000."`
 	WithoutMQTT float64 `name:"without-mqtt" default:"0" placeholder:"PART" help:"The part of the cores that wait by long polls, from 0 to 1."`
 
 	Idle        time.Duration `default:"30s" help:"Measure for half of this time what waiting costs, after a rest of the other half; 0 leaves it out."`
+	Messages    bool          `help:"Each core sends a message with QoS 1 to its neighbour."`
 	Deployments bool          `help:"Deploy each group by a call of its own."`
 	Bulk        bool          `help:"Deploy all groups by one bulk deployment."`
 	Storm       bool          `help:"Kill the server, start it again and wait until all cores are back; not with --endpoint."`
 	Restart     bool          `help:"The same with a server that is told to stop by SIGTERM; not with --endpoint."`
+	Breakdown   bool          `help:"Deploy all groups and send messages while one of several servers and one node of NATS are killed; nothing may be lost."`
+	Soak        time.Duration `default:"0s" help:"Deploy all groups and send messages again and again for so long, and note what the server holds."`
 
 	Fail    float64       `default:"0" placeholder:"PART" help:"The part of the cores whose deployments fail."`
 	Slow    float64       `default:"0" placeholder:"PART" help:"The part of the cores whose deployments take --slow-for."`
@@ -70,8 +78,8 @@ type options struct {
 
 // Validate is called by kong.
 func (o *options) Validate() error {
-	if o.Cores < 1 || o.Processes < 1 || o.Entries < 1 {
-		return errors.New("--cores, --processes and --entries are at least 1")
+	if o.Cores < 1 || o.Processes < 1 || o.Entries < 1 || o.Servers < 1 {
+		return errors.New("--cores, --servers, --processes and --entries are at least 1")
 	}
 	for name, part := range map[string]float64{"without-mqtt": o.WithoutMQTT, "fail": o.Fail, "slow": o.Slow, "cut": o.Cut} {
 		if part < 0 || part > 1 {
@@ -88,12 +96,21 @@ func (o *options) Validate() error {
 	switch {
 	case (o.Endpoint == "") != (o.Ops == ""):
 		return errors.New("--endpoint and --ops go together")
-	case o.Endpoint != "" && (o.Storm || o.Restart || o.Program != "" || len(o.Flags) > 0):
-		return errors.New("--storm, --restart, --program and --server-flag are for a server that is started here, not for one at --endpoint")
+	case o.Endpoint != "" && (o.Servers > 1 || o.Storm || o.Restart || o.Breakdown || o.Program != "" || len(o.Flags) > 0):
+		return errors.New("--servers, --storm, --restart, --breakdown, --program and --server-flag are for servers that are started here, not for one at --endpoint")
+	case o.Breakdown && o.Servers < 2:
+		return errors.New("--breakdown kills a server, so that --servers has to be 2 at least")
+	case o.sends() && o.Cores < 2:
+		return errors.New("a core that sends messages needs a neighbour: --cores has to be 2 at least")
+	case o.sends() && o.WithoutMQTT > 0:
+		return errors.New("cores --without-mqtt send no messages")
 	}
 	o.pace = pace{KeepAlive: o.KeepAlive, Poll: o.Poll, FirstRetry: o.Retry, MostRetry: o.MaxRetry}
 	return nil
 }
+
+// sends reports whether the cores send messages to each other.
+func (o *options) sends() bool { return o.Messages || o.Breakdown || o.Soak > 0 }
 
 // command is the command line.
 type command struct{ options }
@@ -129,6 +146,7 @@ func main() {
 		}
 		return
 	}
+	natstest.Main() // with several servers, this program is their nodes of NATS
 	var cli command
 	k := kong.Parse(&cli, kong.Name("fleet"), kong.Description(description), kong.UsageOnError(), kong.BindTo(ctx, (*context.Context)(nil)))
 	k.FatalIfErrorf(k.Run())

@@ -20,12 +20,12 @@ import (
 // play is one run: the server, its operator, the cores.
 type play struct {
 	options
-	log    io.Writer
-	server *server
-	site   *site
-	cores  []registered
-	crews  []*crew
-	report *report
+	log     io.Writer
+	servers *servers
+	site    *site
+	cores   []registered
+	crews   []*crew
+	report  *report
 	*roll
 }
 
@@ -41,7 +41,7 @@ func run(ctx context.Context, o options, log io.Writer) (_ *report, err error) {
 		return nil, err
 	}
 	if o.Endpoint == "" {
-		defer p.server.stop()
+		defer p.servers.end()
 	}
 	defer func() { err = errors.Join(err, p.endCrews()) }()
 	for _, act := range []struct {
@@ -50,10 +50,13 @@ func run(ctx context.Context, o options, log io.Writer) (_ *report, err error) {
 	}{
 		{true, p.connect},
 		{o.Idle > 0, p.idle},
+		{o.Messages, p.messages},
 		{o.Deployments, p.deploy},
 		{o.Bulk, p.bulk},
 		{o.Storm, p.storm},
 		{o.Restart, p.restart},
+		{o.Breakdown, p.breakdown},
+		{o.Soak > 0, p.soak},
 	} {
 		if !act.wanted {
 			continue
@@ -78,10 +81,10 @@ func (p *play) begin(ctx context.Context, folder string) error {
 			}
 		}
 		var err error
-		if p.server, err = startServer(ctx, p.Program, folder, append([]string{"--bulk-rate", "10000"}, p.Flags...)); err != nil {
+		if p.servers, err = startServers(ctx, p.Program, folder, p.Servers, append([]string{"--bulk-rate", "10000"}, p.Flags...)); err != nil {
 			return err
 		}
-		p.site, err = newSite(ctx, ownKey(p.server.API))
+		p.site, err = newSite(ctx, ownKey(p.servers.operated().API))
 		if err != nil {
 			return err
 		}
@@ -90,7 +93,7 @@ func (p *play) begin(ctx context.Context, folder string) error {
 		if err != nil {
 			return err
 		}
-		p.server = &server{Ops: p.Ops}
+		p.servers = &servers{list: []*server{{API: p.Endpoint, Ops: p.Ops}}}
 		if p.site, err = newSite(ctx, cfg); err != nil {
 			return err
 		}
@@ -106,11 +109,14 @@ func (p *play) begin(ctx context.Context, folder string) error {
 		if chosen(i+1, p.Slow) {
 			c.Takes = p.SlowFor
 		}
+		if p.sends() {
+			c.Neighbour = p.cores[(i+1)%len(p.cores)].Thing
+		}
 	}
 	if p.Endpoint == "" {
 		// What registering left in memory is not the waiting cores'.
-		p.server.stop()
-		return p.server.run(ctx)
+		p.servers.stop()
+		return p.servers.run(ctx)
 	}
 	return nil
 }
@@ -125,14 +131,18 @@ const crewSize = 4000
 
 // connect has all cores come, a few of each process at a time.
 func (p *play) connect(ctx context.Context) error {
-	before, err := p.server.use(ctx)
+	before, err := p.use(ctx)
 	if err != nil {
 		return err
 	}
 	p.before = before
-	at, err := p.site.line(ctx)
-	if err != nil {
-		return err
+	var lines []line
+	for _, s := range p.servers.list {
+		at, err := p.site.line(ctx, s)
+		if err != nil {
+			return err
+		}
+		lines = append(lines, at)
 	}
 	p.say("connecting")
 	began := time.Now()
@@ -143,7 +153,7 @@ func (p *play) connect(ctx context.Context) error {
 			return err
 		}
 		p.crews = append(p.crews, c)
-		s := &start{Line: at, Pace: p.pace, Entries: p.Entries}
+		s := &start{Lines: lines, Pace: p.pace, Entries: p.Entries}
 		for _, r := range part {
 			s.Cores = append(s.Cores, r.identity)
 		}
@@ -153,6 +163,11 @@ func (p *play) connect(ctx context.Context) error {
 	}
 	if err := p.await(ctx, "all cores wait", func() int { return p.Cores - len(p.ready) }); err != nil {
 		return err
+	}
+	if p.sends() {
+		if err := p.await(ctx, "messages are kept for all cores", func() int { return p.Cores - len(p.receiving) }); err != nil {
+			return err
+		}
 	}
 	took := p.take(func() []time.Duration { return slices.Clone(p.connects) })
 	return p.did(ctx, "connect", p.Cores, began, before, measure("connect", took))
@@ -168,15 +183,11 @@ func (p *play) idle(ctx context.Context) error {
 	// connect all, in the first half.
 	var from, to usage
 	for _, u := range []*usage{&from, &to} {
-		timer := time.NewTimer(p.Idle / 2)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return context.Cause(ctx)
-		case <-timer.C:
+		if err := rest(ctx, p.Idle/2); err != nil {
+			return err
 		}
 		var err error
-		if *u, err = p.server.use(ctx); err != nil {
+		if *u, err = p.use(ctx); err != nil {
 			return err
 		}
 	}
@@ -189,30 +200,13 @@ func (p *play) idle(ctx context.Context) error {
 // deploy deploys each group by a call of its own, and cuts some cores' lines meanwhile.
 func (p *play) deploy(ctx context.Context) error {
 	p.say("deploying to %d cores", p.Cores)
-	before, err := p.server.use(ctx)
+	before, err := p.use(ctx)
 	if err != nil {
 		return err
 	}
-	p.clearDeployments()
 	began := time.Now()
-	var mu sync.Mutex
-	created, ids := make(map[string]time.Time), make([]string, p.Cores)
-	undisturbed := make(map[string]bool)
-	if err := each(ctx, p.Cores, func(ctx context.Context, i int) error {
-		called := time.Now()
-		id, err := p.site.deploy(ctx, p.cores[i].group)
-		if err != nil {
-			return err
-		}
-		mu.Lock()
-		created[id], ids[i] = called, id
-		undisturbed[id] = !chosen(i, p.Cut) && p.cores[i].Takes == 0
-		mu.Unlock()
-		if chosen(i, p.Cut) {
-			return p.order(order{Cut: []int{i}})
-		}
-		return nil
-	}); err != nil {
+	ids, created, err := p.createDeployments(ctx, nil)
+	if err != nil {
 		return err
 	}
 	if err := p.awaitEnds(ctx, ids); err != nil {
@@ -220,9 +214,9 @@ func (p *play) deploy(ctx context.Context) error {
 	}
 	var wakes, ends []time.Duration
 	p.take(func() []time.Duration {
-		for id, at := range created {
-			if undisturbed[id] {
-				wakes, ends = append(wakes, p.offered[id].Sub(at)), append(ends, p.ended[id].Sub(at))
+		for i, id := range ids {
+			if !chosen(i, p.Cut) && p.cores[i].Takes == 0 {
+				wakes, ends = append(wakes, p.offered[id].Sub(created[i])), append(ends, p.ended[id].Sub(created[i]))
 			}
 		}
 		return nil
@@ -233,10 +227,33 @@ func (p *play) deploy(ctx context.Context) error {
 	return p.check(ctx, ids)
 }
 
+// createDeployments deploys each group by a call of its own, and cuts some cores' lines
+// meanwhile. It returns the deployments by core, and when each was called for. before, if
+// not nil, is called before each call.
+func (p *play) createDeployments(ctx context.Context, before func(i int) error) (ids []string, called []time.Time, err error) {
+	p.clearDeployments()
+	ids, called = make([]string, p.Cores), make([]time.Time, p.Cores)
+	return ids, called, each(ctx, p.Cores, func(ctx context.Context, i int) (err error) {
+		if before != nil {
+			if err := before(i); err != nil {
+				return err
+			}
+		}
+		called[i] = time.Now()
+		if ids[i], err = p.site.deploy(ctx, p.cores[i].group); err != nil {
+			return err
+		}
+		if chosen(i, p.Cut) {
+			return p.order(order{Cut: []int{i}})
+		}
+		return nil
+	})
+}
+
 // bulk deploys all groups by one bulk deployment.
 func (p *play) bulk(ctx context.Context) error {
 	p.say("deploying to %d cores by a bulk deployment", p.Cores)
-	before, err := p.server.use(ctx)
+	before, err := p.use(ctx)
 	if err != nil {
 		return err
 	}
@@ -285,22 +302,27 @@ func (p *play) bulk(ctx context.Context) error {
 // storm kills the server, starts it again, and has all cores come back by themselves.
 func (p *play) storm(ctx context.Context) error {
 	p.say("killing the server and starting it again")
-	return p.comeBack(ctx, "storm", p.server.process.Kill)
+	return p.comeBack(ctx, "storm", p.servers.kill)
 }
 
 // restart is storm with a server that may end in peace.
 func (p *play) restart(ctx context.Context) error {
 	p.say("stopping the server and starting it again")
-	return p.comeBack(ctx, "restart", p.server.stop)
+	return p.comeBack(ctx, "restart", p.servers.stop)
 }
 
 // comeBack ends the server, starts it again, and waits for all cores.
 func (p *play) comeBack(ctx context.Context, name string, end func()) error {
+	before, err := p.use(ctx)
+	if err != nil {
+		return err
+	}
+	before = usage{CoresCPU: before.CoresCPU} // the server will be another
 	end()
 	// Who was sent away early may have come back already: nobody could, once it has ended.
 	p.clearConnected()
 	ended := time.Now()
-	if err := p.server.run(ctx); err != nil {
+	if err := p.servers.run(ctx); err != nil {
 		return err
 	}
 	listening := time.Now()
@@ -314,18 +336,34 @@ func (p *play) comeBack(ctx context.Context, name string, end func()) error {
 		}
 		return list
 	})
-	return p.did(ctx, name, p.Cores, ended, usage{}, measure("back", took))
+	return p.did(ctx, name, p.Cores, ended, before, measure("back", took))
+}
+
+// use is what the servers use, and those who play the cores.
+func (p *play) use(ctx context.Context) (usage, error) {
+	u, err := p.servers.use(ctx)
+	if err != nil {
+		return u, err
+	}
+	for _, c := range p.crews {
+		used, err := c.processorTime()
+		if err != nil {
+			return u, err
+		}
+		u.CoresCPU += used.Seconds()
+	}
+	return u, nil
 }
 
 // did notes a step.
 func (p *play) did(ctx context.Context, name string, n int, began time.Time, before usage, l ...latency) error {
 	took := time.Since(began)
-	after, err := p.server.use(ctx)
+	after, err := p.use(ctx)
 	if err != nil {
 		return err
 	}
 	p.report.Steps = append(p.report.Steps, step{
-		Name: name, Count: n, Seconds: took.Seconds(), CPU: (after.CPU - before.CPU) * 1e3 / float64(n),
+		Name: name, Count: n, Seconds: took.Seconds(), CPU: (after.CPU - before.CPU) * 1e3 / float64(n), CoresCPU: (after.CoresCPU - before.CoresCPU) * 1e3 / float64(n),
 		MemoryMB: after.Memory / (1 << 20), Descriptors: after.Descriptors, Latencies: l,
 	})
 	p.say("%s: %d in %.1f s", name, n, took.Seconds())
@@ -427,10 +465,16 @@ type roll struct {
 	back           map[int]time.Time
 	offered, ended map[string]time.Time
 	troubles       map[string]int
+	// receiving are the cores that the cloud keeps messages for; arrived counts how often
+	// each core got the message of the round.
+	receiving map[int]bool
+	round     int
+	arrived   map[int]int
+	arrivals  []time.Duration
 }
 
 func newRoll() *roll {
-	r := &roll{ready: make(map[int]bool), troubles: make(map[string]int)}
+	r := &roll{ready: make(map[int]bool), troubles: make(map[string]int), receiving: make(map[int]bool)}
 	r.clearConnected()
 	r.clearDeployments()
 	return r
@@ -473,6 +517,14 @@ func (r *roll) heard(e event) {
 		}
 	case ended:
 		r.ended[e.Deployment] = e.At
+	case receiving:
+		r.receiving[e.Core] = true
+	case arrived:
+		if e.Message == r.round {
+			if r.arrived[e.Core]++; r.arrived[e.Core] == 1 {
+				r.arrivals = append(r.arrivals, e.Took)
+			}
+		}
 	}
 }
 

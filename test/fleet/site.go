@@ -163,9 +163,13 @@ func (s *site) registerOne(ctx context.Context, authority *pki.Authority, thing,
 	return r, nil
 }
 
-// line reads where cores reach the server.
-func (s *site) line(ctx context.Context) (line, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, *s.cfg.BaseEndpoint+"/fescue/v1/endpoints", nil)
+// line reads where cores reach a server.
+func (s *site) line(ctx context.Context, of *server) (line, error) {
+	base := of.API
+	if !strings.Contains(base, "://") {
+		base = "http://" + base
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/fescue/v1/endpoints", nil)
 	if err != nil {
 		return line{}, err
 	}
@@ -176,10 +180,10 @@ func (s *site) line(ctx context.Context) (line, error) {
 	defer resp.Body.Close()
 	var e corelink.Endpoints
 	if err := json.NewDecoder(resp.Body).Decode(&e); err != nil {
-		return line{}, fmt.Errorf("read the endpoints of %s: %w", *s.cfg.BaseEndpoint, err)
+		return line{}, fmt.Errorf("read the endpoints of %s: %w", base, err)
 	}
 	if e.CA == "" {
-		return line{}, fmt.Errorf("the server at %s has a certificate of its operator's: only those of its own authority are known here", *s.cfg.BaseEndpoint)
+		return line{}, fmt.Errorf("the server at %s has a certificate of its operator's: only those of its own authority are known here", base)
 	}
 	port := func(n int) string { return net.JoinHostPort(e.Host, strconv.Itoa(n)) }
 	return line{HTTPS: port(e.DevicePort), MQTT: port(e.MQTTPort), Authority: []byte(e.CA)}, nil

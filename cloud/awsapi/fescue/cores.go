@@ -67,6 +67,9 @@ type CoreList struct {
 // maxContains is how long a text may be that cores are looked for by: that of a name.
 const maxContains = 128
 
+// maxTag is how long a tag may be, with its name and = before its value.
+const maxTag = 128 + 1 + 256
+
 func (a *API) listCores(ctx context.Context, r *restjson.Request, _ nothing) (out CoreList, err error) {
 	group := r.Label("GroupId")
 	if group != "" {
@@ -84,6 +87,12 @@ func (a *API) listCores(ctx context.Context, r *restjson.Request, _ nothing) (ou
 	by := cores.Filter{Group: group}
 	if group == "" {
 		by.Text, by.State = r.Query.Get("Contains"), cores.State(r.Query.Get("State"))
+		if tag := r.Query.Get("Tag"); tag != "" {
+			var ok bool
+			if by.Tag, by.Value, ok = fescue.ParseTag(tag); !ok || utf8.RuneCountInString(by.Tag+"="+by.Value) > maxTag {
+				return out, refuse(http.StatusBadRequest, badRequest, "Tag '%.64s' is not the name and the value of a tag, as site=north, in at most %d characters.", tag, maxTag)
+			}
+		}
 	}
 	if utf8.RuneCountInString(by.Text) > maxContains {
 		return out, refuse(http.StatusBadRequest, badRequest, "Contains has more than %d characters.", maxContains)

@@ -53,6 +53,12 @@ func TestListCores(t *testing.T) {
 		if len(page.Cores) != 1 || page.Cores[0].ThingName != "B" {
 			t.Errorf("%+v", page)
 		}
+		a.holds(group, "B", map[string]string{"site": "a=b", "empty": "", "x=y": "z"})
+		for tag, want := range map[string]int{"site=a%3Db": 1, "empty=": 1, "site=a": 0, "site=": 0, "none=": 0, "x=y=z": 0, "%22x=y%22=z": 1, "%22site%22=a%3Db": 1, "%22x=y%22=": 0, "empty=&State=offline": 0, "empty=&Contains=b": 1, "empty=&Contains=a": 0} {
+			if a.get("GET", "/fescue/v1/cores?Tag="+tag, "", &page); len(page.Cores) != want || want == 1 && page.Cores[0].ThingName != "B" {
+				t.Errorf("Tag=%s: %+v", tag, page)
+			}
+		}
 		var counts api.FleetSummary
 		a.get("GET", "/fescue/v1/fleet", "", &counts)
 		if counts != (api.FleetSummary{Cores: 3, Connected: 3}) {
@@ -68,11 +74,42 @@ func TestListCores(t *testing.T) {
 		{"/fescue/v1/cores?MaxResults=0", "BadRequestException", "MaxResults '0' is not a number of at least 1.", 400},
 		{"/fescue/v1/cores?State=gone", "BadRequestException", "State 'gone' is none of connected, offline and wrong.", 400},
 		{"/fescue/v1/cores?Contains=" + strings.Repeat("x", 129), "BadRequestException", "Contains has more than 128 characters.", 400},
+		{"/fescue/v1/cores?Tag=site", "BadRequestException", "Tag 'site' is not the name and the value of a tag, as site=north, in at most 385 characters.", 400},
+		{"/fescue/v1/cores?Tag=%22site=north", "BadRequestException", "is not the name and the value of a tag", 400},
+		{"/fescue/v1/cores?Tag==north", "BadRequestException", "Tag '=north' is not the name and the value of a tag", 400},
+		{"/fescue/v1/cores?Tag=a=" + strings.Repeat("x", 384), "BadRequestException", "in at most 385 characters.", 400},
 		{"/fescue/v1/cores?NextToken=x", "BadRequestException", "NextToken is not one that this API gave out for this list, or the record it stood for is gone. List again from the beginning.", 400},
 	} {
 		t.Run(tc.path, func(t *testing.T) {
 			a.refused("GET", tc.path, "", tc.status, tc.code, tc.text)
 		})
+	}
+}
+
+// holds has a core of a thing run a group with tags.
+func (s *site) holds(group, thing string, tags map[string]string) {
+	s.t.Helper()
+	ctx := s.t.Context()
+	old, err := s.definitions.Definition(ctx, here, fescue.GroupKind, group)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	d, err := s.engine.Create(ctx, here, group, fescue.NewDeployment, old.LatestVersion, "", fescue.Token{})
+	if err == nil {
+		err = s.store.Definitions().ReplaceTags(ctx, here, fescue.GroupKind, group, old.Tags, tags)
+	}
+	if err == nil {
+		d, _, err = s.store.Offers().Offer(ctx, d, thing, now, fescue.DeploymentStep{}, func(int64) (fescue.Offering, error) {
+			return fescue.Offering{Envelope: []byte("{}")}, nil
+		})
+	}
+	for _, event := range []fescue.DeploymentEvent{fescue.EventClaimed, fescue.EventStaged, fescue.EventSwitched, fescue.EventSucceeded} {
+		if err == nil {
+			d, err = s.store.Deployments().ApplyStep(ctx, d, fescue.CoreActor, fescue.DeploymentStep{Event: event, At: now})
+		}
+	}
+	if err != nil {
+		s.t.Fatal(err)
 	}
 }
 

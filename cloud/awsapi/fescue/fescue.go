@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"net/http"
 	"reflect"
-
 	"time"
 
 	"github.com/fescue-edge/fescue"
@@ -38,6 +37,7 @@ type Deployments interface {
 type Options struct {
 	Definitions  *definitions.Service
 	Deployments  Deployments
+	Bulk         Bulk
 	Fleet        Fleet
 	Audit        Audit
 	Operator     Operator
@@ -171,11 +171,14 @@ func (a *API) Described() []Operation {
 			"Returns what happened to a deployment, step by step, and what its core does.", onDeployment, a.getTimeline),
 		row("ListDeploymentsByStatus", http.MethodGet, "deployments",
 			"Lists the deployments of all groups that have a status, newest first.", onAll, a.listByStatus, append([]Parameter{status}, paged...)...),
+		row("GetBulkDeploymentProgress", http.MethodGet, "bulk/deployments/{BulkDeploymentId}",
+			"Counts the records of a bulk deployment by what became of them, and tells why some failed.", onBulk, a.getBulkProgress),
 		row("CheckGroupVersion", http.MethodPost, "groups/{GroupId}/versions/{GroupVersionId}/check",
 			"Finds what would fail a deployment of a version of a group, here and on its core, without deploying it.", onVersion, a.checkGroupVersion),
 
 		row("ListCores", http.MethodGet, "cores", "Lists cores with what they run and what they say of themselves.", onAll, a.listCores, append([]Parameter{
 			text("Contains", "Only cores whose thing's or group's name, or address, has this text, in upper or lower case."),
+			text("Tag", "Only cores whose group has this tag, as site=north. A name with an = in it stands in quotation marks."),
 			text("State", "Only cores that are connected, offline or wrong: that say that something is, or on which the last deployment failed."),
 		}, paged...)...),
 		row("GetFleetSummary", http.MethodGet, "fleet", "Counts the cores, and those that are connected.", onAll, a.getFleetSummary),

@@ -16,6 +16,7 @@ import (
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/awsapi"
 	api "github.com/fescue-edge/fescue/cloud/awsapi/fescue"
+	"github.com/fescue-edge/fescue/cloud/bulk"
 	"github.com/fescue-edge/fescue/cloud/cores"
 	"github.com/fescue-edge/fescue/cloud/definitions"
 	"github.com/fescue-edge/fescue/cloud/deploy"
@@ -59,6 +60,7 @@ func open(t testing.TB) *site {
 	s.logs = logs.New(logs.Options{Store: s.store.Logs(), Cores: s.cores, Now: clock})
 	service := api.New(api.Options{
 		Logs:        s.logs,
+		Bulk:        bulk.New(bulk.Options{Store: s.store.Bulk(), AWS: "aws", Now: clock, Logger: logger}),
 		Definitions: s.definitions, Deployments: s.engine, Now: clock, Logger: logger, Operator: operator{},
 		History: history.New(history.Options{Store: s.store.History(), Leases: s.store.Leases(), Now: clock, Logger: logger}),
 		Fleet:   cores.NewFleet(s.store.Cores(), cores.NewPresence(s.store.Cores(), clock, logger)),

@@ -279,6 +279,32 @@ func TestClientTokens(t *testing.T) {
 			a.call(here, "POST", item+"/versions", header+"t1", c.body).mentions(404, "IdNotFoundException", "does not exist")
 		})
 	}
+	t.Run("an SDK's attempts of one call", func(t *testing.T) {
+		t.Parallel()
+		a := a.with(t)
+		id := func(attempt, name string) any {
+			made := a.call(here, "POST", "/greengrass/groups", "Amz-Sdk-Invocation-Id: "+attempt, `{"Name":"`+name+`"}`)
+			if made.status != 201 {
+				t.Fatalf("%d %s", made.status, made.text)
+			}
+			return decoded(t, made.text)["Id"]
+		}
+		const one, two = "4d5c7c0a-1f0e-4d0c-9a44-0d7c1c8fbb01", "4d5c7c0a-1f0e-4d0c-9a44-0d7c1c8fbb02"
+		first := id(one, "n")
+		if again := id(one, "n"); again != first {
+			t.Errorf("%v, again %v", first, again)
+		}
+		for _, other := range []any{id(two, "n"), id(one, "m"), id("", "n"), id("x", "n"), id(one+"\n"+keyHeader+": another", "n")} {
+			if other == first {
+				t.Error("another call is answered what the first one made")
+			}
+		}
+		for _, none := range []string{"x", "00000000-0000-0000-0000-000000000000"} {
+			if id(none, "n") == id(none, "n") {
+				t.Errorf("%s is no id, and makes two calls one", none)
+			}
+		}
+	})
 	t.Run("whatever has become of what the request names", func(t *testing.T) {
 		t.Parallel()
 		a := a.with(t)

@@ -109,13 +109,13 @@ func (a *API) resetDeployments(ctx context.Context, r *restjson.Request) (any, e
 
 func (a *API) getDeploymentStatus(ctx context.Context, r *restjson.Request) (any, error) {
 	group, id := r.Label("GroupId"), plainID(r, r.Label("DeploymentId"))
-	missing := refuse(http.StatusBadRequest, invalidInput, "Deployment '%s' does not exist.", id)
-	if !fescue.ValidID(group) || !fescue.ValidID(id) {
-		return nil, missing
+	err := fescue.ErrNotFound
+	var s fescue.CurrentStatus
+	if fescue.ValidID(group) && fescue.ValidID(id) {
+		s, err = a.deployments.Status(ctx, r.Partition, group, id)
 	}
-	s, err := a.deployments.Status(ctx, r.Partition, group, id)
 	if err != nil {
-		return nil, notFoundAs(err, missing)
+		return nil, notFoundAs(err, refuse(http.StatusBadRequest, invalidInput, "Deployment '%s' does not exist.", id))
 	}
 	return struct {
 		DeploymentStatus fescue.DeploymentStatus

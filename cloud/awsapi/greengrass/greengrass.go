@@ -13,8 +13,11 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 	"unicode"
+
+	"github.com/google/uuid"
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/awsapi"
@@ -100,11 +103,13 @@ const maxPage = 1000
 // page reads MaxResults and NextToken of a list of ids.
 func page(r *restjson.Request) (fescue.Page, error) { return r.Page(maxPage, fescue.ValidID) }
 
-// token reads X-Amzn-Client-Token, which makes a create call idempotent.
+// token reads X-Amzn-Client-Token, which makes a create call idempotent. A call without one
+// is so among its attempts: SDKs give all of them one id, and try again what may have been
+// carried out.
 func token(r *restjson.Request) (fescue.Token, error) {
 	value := r.Header.Get("X-Amzn-Client-Token")
 	if value == "" {
-		return fescue.Token{}, nil
+		return attempt(r), nil
 	}
 	for _, c := range value {
 		if c > unicode.MaxASCII || !unicode.IsPrint(c) {
@@ -114,18 +119,27 @@ func token(r *restjson.Request) (fescue.Token, error) {
 	if len(value) > 64 {
 		return fescue.Token{}, refuse(http.StatusBadRequest, badRequest, "X-Amzn-Client-Token has %d characters; at most 64 are allowed.", len(value))
 	}
+	return fescue.Token{Operation: r.Operation, Value: value, RequestHash: requestHash(r)}, nil
+}
+
+// attempt is the token of a call that brings none. Whoever gives several requests the same
+// id means nothing by it: the token is of the request and of who signed it, too.
+func attempt(r *restjson.Request) fescue.Token {
+	id, err := uuid.Parse(r.Header.Get("Amz-Sdk-Invocation-Id"))
+	if err != nil || id == uuid.Nil {
+		return fescue.Token{}
+	}
+	hash := sha256.Sum256([]byte(strings.Join([]string{id.String(), r.KeyID, requestHash(r)}, "\x00")))
+	return fescue.AttemptToken(r.Operation, hex.EncodeToString(hash[:]))
+}
+
+func requestHash(r *restjson.Request) string {
 	h := sha256.New()
-	for _, name := range slices.Sorted(func(yield func(string) bool) {
-		for k := range r.Labels {
-			if !yield(k) {
-				return
-			}
-		}
-	}) {
-		h.Write([]byte(name + "=" + r.Labels[name] + "\x00"))
+	for _, l := range slices.SortedFunc(slices.Values(r.Labels), func(a, b restjson.Label) int { return strings.Compare(a.Name, b.Name) }) {
+		h.Write([]byte(l.Name + "=" + l.Value + "\x00"))
 	}
 	h.Write(canonicalJSON(r.Body))
-	return fescue.Token{Operation: r.Operation, Value: value, RequestHash: hex.EncodeToString(h.Sum(nil))}, nil
+	return hex.EncodeToString(h.Sum(nil))
 }
 
 // canonicalJSON makes equal requests equal bytes, whatever the order of their

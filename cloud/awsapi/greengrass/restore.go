@@ -88,7 +88,10 @@ func (a *API) restoreVersion(ctx context.Context, r *restjson.Request) (any, err
 
 // kindOf finds a kind by its segment.
 func kindOf(segment string) (fescue.Kind, bool) {
-	for _, k := range append([]fescue.Kind{fescue.GroupKind}, fescue.DefinitionKinds...) {
+	if segment == fescue.GroupKind.Segment {
+		return fescue.GroupKind, true
+	}
+	for _, k := range fescue.DefinitionKinds {
 		if k.Segment == segment {
 			return k, true
 		}

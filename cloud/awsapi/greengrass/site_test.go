@@ -78,7 +78,7 @@ func open(t testing.TB) *api {
 				addressed = own
 			}
 			r.Body = http.MaxBytesReader(w, r.Body, addressed.MaxBody(r))
-			addressed.ServeCall(w, r, &awsapi.Call{Partition: p, RequestID: "r"})
+			addressed.ServeCall(w, r, &awsapi.Call{Partition: p, RequestID: "r", KeyID: r.Header.Get(keyHeader)})
 		}))
 	}
 	t.Cleanup(func() {
@@ -104,15 +104,20 @@ type answer struct {
 	text   string
 }
 
-// call sends a request: header is "Name: value" or empty.
+// keyHeader names the access key that a request counts as signed with.
+const keyHeader = "Key"
+
+// call sends a request: header is lines of "Name: value" or empty.
 func (a *api) call(p fescue.Partition, method, path, header, body string) *answer {
 	a.t.Helper()
 	req, err := http.NewRequestWithContext(a.t.Context(), method, a.servers[p].URL+path, strings.NewReader(body))
 	if err != nil {
 		a.t.Fatal(err)
 	}
-	if name, value, ok := strings.Cut(header, ": "); ok {
-		req.Header.Set(name, value)
+	for line := range strings.Lines(header) {
+		if name, value, ok := strings.Cut(strings.TrimSuffix(line, "\n"), ": "); ok {
+			req.Header.Set(name, value)
+		}
 	}
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {

@@ -13,28 +13,25 @@ import (
 // group of CreateDeployment, the deployment of GetDeploymentStatus.
 func target(op *restjson.Operation, r *restjson.Request) awsapi.Target {
 	tags := func() map[string]string { return requestTags(r.Body) }
-	if arn, ok := r.Labels["resource-arn"]; ok {
+	if arn, ok := r.Labels.Find("resource-arn"); ok {
 		return awsapi.Target{Resource: arn, RequestTags: tags, RemovedTags: r.Query["tagKeys"]}
 	}
 	if kind, ok := kindOf(r.Label("Kind")); ok { // RestoreVersion, whose path is Fescue's own
 		return awsapi.Target{Resource: r.Partition.VersionARN(kind, r.Label("Id"), r.Label("VersionId")), RequestTags: tags}
 	}
-	segments := strings.Split(op.Path, "/")
-	end := 0
-	for i, s := range segments {
-		if label, ok := strings.CutPrefix(s, "{"); ok {
-			segments[i] = r.Label(strings.TrimSuffix(label, "}"))
-			end = i + 1
-		}
+	end := strings.LastIndex(op.Path, "}")
+	if end < 0 {
+		return awsapi.Target{RequestTags: tags}
 	}
-	t := awsapi.Target{RequestTags: tags}
-	if end > 0 {
-		t.Resource = fescue.ARN{
-			AWS: r.Partition.AWS, Service: "greengrass", Region: r.Partition.Region, Account: r.Partition.Account,
-			Resource: strings.Join(segments[:end], "/"),
-		}.String()
+	resource := make([]byte, 0, 128)
+	for rest := op.Path[:end+1]; rest != ""; {
+		var before, label string
+		before, rest, _ = strings.Cut(rest, "{")
+		label, rest, _ = strings.Cut(rest, "}")
+		resource = append(append(resource, before...), r.Label(label)...)
 	}
-	return t
+	arn := fescue.ARN{AWS: r.Partition.AWS, Service: "greengrass", Region: r.Partition.Region, Account: r.Partition.Account, Resource: string(resource)}
+	return awsapi.Target{Resource: arn.String(), RequestTags: tags}
 }
 
 // requestTags are the tags in a body. What does not decode has none: the

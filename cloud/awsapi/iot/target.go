@@ -23,7 +23,7 @@ var resources = []struct {
 // target is what an operation acts on.
 func target(_ *restjson.Operation, r *restjson.Request) awsapi.Target {
 	for _, row := range resources {
-		if value, ok := r.Labels[row.label]; ok {
+		if value, ok := r.Labels.Find(row.label); ok {
 			return awsapi.Target{Resource: row.arn(r.Partition, value)}
 		}
 	}

@@ -55,7 +55,7 @@ func New(o Options) *API {
 			ErrorBody: errorBody,
 			Malformed: malformed,
 			Target: func(_ *restjson.Operation, r *restjson.Request) awsapi.Target {
-				if thing, ok := r.Labels["thingName"]; ok {
+				if thing, ok := r.Labels.Find("thingName"); ok {
 					return awsapi.Target{Resource: r.Partition.ShadowARN(thing, r.Query.Get("name"))}
 				}
 				return awsapi.Target{Resource: r.Partition.TopicARN(r.Label("topic"))}
@@ -89,6 +89,7 @@ var refusals = []struct {
 	{topic.ErrTooLong, http.StatusBadRequest, invalidRequest},
 	{topic.ErrTooDeep, http.StatusBadRequest, invalidRequest},
 	{topic.ErrWildcard, http.StatusBadRequest, invalidRequest},
+	{fescue.ErrCrowded, http.StatusTooManyRequests, "ThrottlingException"},
 	{context.DeadlineExceeded, http.StatusServiceUnavailable, "ServiceUnavailableException"},
 }
 

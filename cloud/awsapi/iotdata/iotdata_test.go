@@ -160,6 +160,7 @@ func TestPublisherFails(t *testing.T) {
 	}{
 		{errors.New("the password is secret"), 500, "InternalFailureException"},
 		{fmt.Errorf("broker: %w", context.DeadlineExceeded), 503, "ServiceUnavailableException"},
+		{fmt.Errorf("broker: %w", fescue.ErrCrowded), 429, "ThrottlingException"},
 	} {
 		t.Run(tc.code, func(t *testing.T) {
 			t.Parallel()

@@ -51,6 +51,10 @@ type Service struct {
 	// Recorded are operations that leave a record although they change nothing: what
 	// they read is worth one.
 	Recorded []string
+	// Once are operations that make something of their own each time, and can be told by
+	// nothing that a call of them is the same one again. S3's CreateMultipartUpload is none:
+	// an upload that nobody fills ends by itself, and one that fails does so for everybody.
+	Once []string
 	// Throttled is how it words a call too many, where that is not its protocol's way.
 	Throttled Refusal
 }
@@ -61,6 +65,7 @@ var Services = []Service{
 	{Name: "greengrass", ByPath: true, Hosts: []string{"greengrass"}},
 	{
 		Name: "iot", ByPath: true, Hosts: []string{"iot"},
+		Once:      []string{"CreateKeysAndCertificate", "CreateCertificateFromCsr", "CreatePolicyVersion"},
 		Throttled: Refusal{http.StatusBadRequest, "ThrottlingException", "Rate exceeded"},
 	},
 	{
@@ -85,6 +90,7 @@ var Services = []Service{
 	{
 		Name: "fescue", // what is Fescue's own, by its path
 		Open: []string{"CreateConsoleLink", "CreateConsoleSession", "EndConsoleSession", "CreateTerminalSession", "EndTerminalSession"},
+		Once: []string{"CreateAccessKey"},
 	},
 
 	{Name: "logs", Protocol: JSON},
@@ -92,17 +98,17 @@ var Services = []Service{
 
 // Find is the row of the service that a name signed for stands for. One that is not
 // known has a row that says nothing but its name.
-func Find(signed string) Service {
-	for _, s := range Services {
-		if s.Name == signed || slices.Contains(s.Signed, signed) {
+func Find(signed string) *Service {
+	for i := range Services {
+		if s := &Services[i]; s.Name == signed || slices.Contains(s.Signed, signed) {
 			return s
 		}
 	}
-	return Service{Name: signed}
+	return &Service{Name: signed}
 }
 
 // Action is an operation of the service as policies name it.
-func (s Service) Action(operation string) string {
+func (s *Service) Action(operation string) string {
 	if s.Prefix != "" {
 		return s.Prefix + ":" + operation
 	}
@@ -142,6 +148,14 @@ var (
 		JSON:     {http.StatusBadRequest, "ThrottlingException", "Rate exceeded"},
 		Query:    {http.StatusBadRequest, "Throttling", "Rate exceeded"},
 		S3:       {http.StatusServiceUnavailable, "SlowDown", "Please reduce your request rate."},
+	}
+	// Uncertain is for what may have been carried out and is not to be repeated; SDKs do
+	// not try again.
+	Uncertain = Words{
+		RESTJSON: {Status: http.StatusConflict, Code: "ConflictException"},
+		JSON:     {Status: http.StatusBadRequest, Code: "ConflictException"},
+		Query:    {Status: http.StatusConflict, Code: "Conflict"},
+		S3:       {Status: http.StatusConflict, Code: "OperationAborted"},
 	}
 	// Full is for what there is no room for.
 	Full = Words{

@@ -1,6 +1,7 @@
 package wire_test
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/fescue-edge/fescue/cloud/awsapi/wire"
@@ -36,6 +37,11 @@ func TestServices(t *testing.T) {
 			t.Errorf("%s: %s, want %s", service, got, action)
 		}
 	}
+	for service, operation := range map[string]string{"iot": "CreateKeysAndCertificate", "fescue": "CreateAccessKey"} {
+		if !slices.Contains(wire.Find(service).Once, operation) {
+			t.Errorf("%s may be repeated, and makes another one", operation)
+		}
+	}
 	if s := wire.Find("sns"); s.Protocol != wire.RESTJSON || s.Global || s.Throttled.Code != "" {
 		t.Errorf("%+v", s)
 	}
@@ -44,7 +50,7 @@ func TestServices(t *testing.T) {
 // TestWords: everything is refused in every protocol.
 func TestWords(t *testing.T) {
 	t.Parallel()
-	for what, words := range map[string]wire.Words{"not served": wire.NotServed, "denied": wire.Denied, "throttled": wire.Throttled, "full": wire.Full} {
+	for what, words := range map[string]wire.Words{"not served": wire.NotServed, "denied": wire.Denied, "throttled": wire.Throttled, "full": wire.Full, "uncertain": wire.Uncertain} {
 		for protocol, r := range words {
 			if r.Status < 400 || r.Code == "" {
 				t.Errorf("%s in protocol %d: %+v", what, protocol, r)

@@ -45,6 +45,8 @@ type Node struct {
 	// ports are free there. Hosts are those of all nodes.
 	Host  string
 	Hosts []string
+	// Password is that of its only user, fescue; without one there is none.
+	Password string
 
 	process *exec.Cmd
 }
@@ -60,6 +62,9 @@ func Main() {
 		panic(err)
 	}
 	o := &server.Options{ServerName: n.Name, Host: n.Host, Port: clientPort, JetStream: true, StoreDir: n.Dir, NoSigs: true}
+	if n.Password != "" {
+		o.Username, o.Password = "fescue", n.Password
+	}
 	for _, host := range n.Hosts {
 		if host != n.Host {
 			o.Cluster = server.ClusterOpts{Name: "test", Host: n.Host, Port: clusterPort}

@@ -9,6 +9,10 @@ function localize(root) {
     const at = new Date(time.dateTime);
     if (!isNaN(at)) time.textContent = local.format(at);
   }
+  for (const option of root.querySelectorAll("option[data-at]")) {
+    const at = new Date(option.dataset.at);
+    if (!isNaN(at)) option.textContent = option.value.slice(0, 8) + " of " + local.format(at);
+  }
 }
 
 document.addEventListener("click", async (event) => {
@@ -42,11 +46,49 @@ function busy(part) {
   return part.contains(pressed) || part.querySelector("details[open]") || part.contains(document.activeElement) || part.contains(getSelection().isCollapsed ? null : getSelection().anchorNode);
 }
 
+// A part with data-told is also fetched when the server says, as events from there, that what
+// the page shows has changed. While it says so, the page asks seldom by itself: for what nobody
+// says, such as a core that was not heard of for long. A page that nobody sees is not told:
+// browsers have few connections for all pages of a server.
+const seldom = 15000;
+let events = null, stale = false, resume = () => {};
+
+function wake() {
+  stale = true;
+  resume();
+}
+
+function follow(from) {
+  if (events && (!from || document.hidden || events.readyState === EventSource.CLOSED)) {
+    events.close();
+    events = null;
+  }
+  if (events || !from || document.hidden) return;
+  events = new EventSource(from);
+  events.addEventListener("changed", wake);
+  events.addEventListener("ended", () => { events.close(); wake(); });
+  let open = false;
+  events.addEventListener("open", () => { open = true; });
+  events.addEventListener("error", () => {
+    if (open) wake();
+    open = false;
+  });
+}
+
+document.addEventListener("visibilitychange", wake);
+
 async function refresh() {
   const parts = [...document.querySelectorAll("[data-live]")];
+  follow(parts.find((part) => part.dataset.told)?.dataset.told);
   if (parts.length === 0) return;
   const pause = Math.min(...parts.map((part) => Number(part.dataset.live)));
-  await new Promise((resume) => setTimeout(resume, pause));
+  if (!stale) {
+    await new Promise((done) => {
+      resume = done;
+      setTimeout(done, events?.readyState === EventSource.OPEN ? Math.max(pause, seldom) : pause);
+    });
+  }
+  stale = false;
   if (!document.hidden) {
     let answered = false;
     try {
@@ -84,6 +126,7 @@ document.addEventListener("submit", async (event) => {
   try {
     const response = await fetch(form.action, { method: "POST", body: new URLSearchParams(new FormData(form)), headers: { Accept: "text/html" } });
     const answer = new DOMParser().parseFromString(await response.text(), "text/html").querySelector(form.dataset.send + ", main .note.bad[role=alert]");
+    if (answer) localize(answer);
     if (response.redirected || !answer) location.reload();
     else place.replaceChildren(...(answer.id === place.id ? answer.childNodes : [answer]));
   } catch {

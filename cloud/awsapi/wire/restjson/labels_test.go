@@ -42,17 +42,17 @@ func TestLabels(t *testing.T) {
 		status     int
 		want       string
 	}{
-		{path: "/groups", want: "ListGroups map[]"},
-		{path: "/groups/a", want: "GetGroup map[Group:a]"},
-		{path: "/groups/a/", want: "GetGroup map[Group:a]"},
-		{path: "/groups/.", want: "GetGroup map[Group:.]"},
-		{path: "/groups/a/versions", want: "ListVersions map[Group:a]"},
-		{path: "/groups/versions/versions/versions", want: "GetVersion map[Group:versions Version:versions]"},
-		{path: "/functions", want: "ListFunctions map[]"},
-		{path: "/functions/", want: "ListFunctions map[]"},
-		{path: "/functions/a", want: "GetFunction map[Function:a]"},
-		{path: "/topics/a//b/", want: "Publish map[topic:a//b/]"},
-		{path: "/topics/..%2Fa", want: "Publish map[topic:../a]"},
+		{path: "/groups", want: "ListGroups []"},
+		{path: "/groups/a", want: "GetGroup [{Group a}]"},
+		{path: "/groups/a/", want: "GetGroup [{Group a}]"},
+		{path: "/groups/.", want: "GetGroup [{Group .}]"},
+		{path: "/groups/a/versions", want: "ListVersions [{Group a}]"},
+		{path: "/groups/versions/versions/versions", want: "GetVersion [{Group versions} {Version versions}]"},
+		{path: "/functions", want: "ListFunctions []"},
+		{path: "/functions/", want: "ListFunctions []"},
+		{path: "/functions/a", want: "GetFunction [{Function a}]"},
+		{path: "/topics/a//b/", want: "Publish [{topic a//b/}]"},
+		{path: "/topics/..%2Fa", want: "Publish [{topic ../a}]"},
 
 		{path: "/groups/", status: 400, want: "Group of GetGroup is empty"},
 		{path: "/groups//", status: 400, want: "Group of GetGroup is empty"},

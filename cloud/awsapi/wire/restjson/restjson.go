@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
 	"github.com/fescue-edge/fescue/cloud/awsapi"
@@ -23,8 +24,7 @@ import (
 // Request is what an operation's handler gets.
 type Request struct {
 	*awsapi.Call
-	// Labels are the path's labels, unescaped, valid UTF-8 without NUL.
-	Labels map[string]string
+	Labels Labels
 	Query  url.Values
 	Header http.Header
 	// Host is the host and port that the client addressed.
@@ -36,7 +36,26 @@ type Request struct {
 }
 
 // Label is the value of a path label.
-func (r *Request) Label(name string) string { return r.Labels[name] }
+func (r *Request) Label(name string) string {
+	value, _ := r.Labels.Find(name)
+	return value
+}
+
+// Labels are a path's, in its order: unescaped, valid UTF-8 without NUL.
+type Labels []Label
+
+// Label is one label of a path.
+type Label struct{ Name, Value string }
+
+// Find is the value of the label with a name.
+func (l Labels) Find(name string) (value string, ok bool) {
+	for i := range l {
+		if l[i].Name == name {
+			return l[i].Value, true
+		}
+	}
+	return "", false
+}
 
 // Handler answers one operation. The answer is encoded as JSON; nil is {}.
 // An *awsapi.Error goes out as it is, any other error through API.Refusal.
@@ -118,8 +137,15 @@ type route struct {
 
 type pattern struct {
 	op       *Operation
-	segments []string // a label as "{Name}"
-	rest     bool     // the last label takes the remaining segments
+	segments []segment
+	labels   int
+	rest     bool // the last label takes the remaining segments
+}
+
+// segment is one of a pattern: a text, or a label's name.
+type segment struct {
+	text  string
+	label bool
 }
 
 // Register adds the operations. It is called once, before the first request.
@@ -138,10 +164,18 @@ func (a *API) Register(ops []Operation) {
 
 // route leads requests for the path to the operation.
 func (a *API) route(op *Operation, path string) {
-	p := &pattern{op: op, segments: strings.Split(strings.TrimPrefix(path, "/"), "/")}
+	p := &pattern{op: op}
+	for text := range strings.SplitSeq(strings.TrimPrefix(path, "/"), "/") {
+		name, label := strings.CutPrefix(text, "{")
+		if label {
+			p.labels++
+			text, p.rest = strings.CutSuffix(strings.TrimSuffix(name, "}"), "+")
+		}
+		p.segments = append(p.segments, segment{text, label})
+	}
 	key := route{op.Method, len(p.segments)}
-	if last := p.segments[len(p.segments)-1]; strings.HasSuffix(last, "+}") {
-		p.rest, key.segments = true, -1
+	if p.rest {
+		key.segments = -1
 	}
 	a.routes[key] = append(a.routes[key], p)
 }
@@ -167,14 +201,21 @@ func (a *API) Operations() []Operation {
 // match finds the operation of a request and its labels. Literal segments win
 // over labels. A label that was left empty is there with "": the request is for
 // that operation and for no other.
-func (a *API) match(r *http.Request) (*Operation, map[string]string, error) {
-	segments := strings.Split(strings.TrimPrefix(r.URL.EscapedPath(), "/"), "/")
-	for i, s := range segments {
-		plain, err := url.PathUnescape(s)
-		if err != nil || !utf8.ValidString(plain) || strings.ContainsRune(plain, 0) {
-			return nil, nil, fmt.Errorf("path segment %q is not valid", s)
+func (a *API) match(r *http.Request) (*pattern, Labels, error) {
+	path := strings.TrimPrefix(r.URL.EscapedPath(), "/")
+	var few [10]string
+	segments := few[:0]
+	for s := range strings.SplitSeq(path, "/") {
+		segments = append(segments, s)
+	}
+	if strings.Contains(path, "%") { // everything else stands for itself
+		for i, s := range segments {
+			plain, err := url.PathUnescape(s)
+			if err != nil || !utf8.ValidString(plain) || strings.ContainsRune(plain, 0) {
+				return nil, nil, fmt.Errorf("path segment %q is not valid", s)
+			}
+			segments[i] = plain
 		}
-		segments[i] = plain
 	}
 	best := a.find(r.Method, segments)
 	if n := len(segments); best == nil && n > 1 && segments[n-1] == "" {
@@ -184,18 +225,18 @@ func (a *API) match(r *http.Request) (*Operation, map[string]string, error) {
 	if best == nil {
 		return nil, nil, nil
 	}
-	labels := make(map[string]string, 2)
+	labels := make(Labels, 0, best.labels)
 	for i, s := range best.segments {
-		if name, ok := strings.CutPrefix(s, "{"); ok {
-			value := segments[i]
-			if best.rest && i == len(best.segments)-1 {
-				value = strings.Join(segments[i:], "/")
-				name = strings.TrimSuffix(name, "+}")
-			}
-			labels[strings.TrimSuffix(name, "}")] = value
+		if !s.label {
+			continue
 		}
+		value := segments[i]
+		if best.rest && i == len(best.segments)-1 {
+			value = strings.Join(segments[i:], "/")
+		}
+		labels = append(labels, Label{s.text, value})
 	}
-	return best.op, labels, nil
+	return best, labels, nil
 }
 
 // Lend is an operation for another API to register, that acts on what it does here
@@ -218,7 +259,7 @@ func (a *API) find(method string, segments []string) *pattern {
 	var best *pattern
 	for _, list := range [][]*pattern{a.routes[route{method, len(segments)}], a.routes[route{method, -1}]} {
 		for _, p := range list {
-			if p.fits(segments) && (best == nil || p.labels() < best.labels()) {
+			if p.fits(segments) && (best == nil || p.labels < best.labels) {
 				best = p
 			}
 		}
@@ -234,45 +275,35 @@ func (p *pattern) fits(segments []string) bool {
 		return false
 	}
 	for i, s := range p.segments {
-		if !strings.HasPrefix(s, "{") && s != segments[i] {
+		if !s.label && s.text != segments[i] {
 			return false
 		}
 	}
 	return true
 }
 
-func (p *pattern) labels() int {
-	n := 0
-	for _, s := range p.segments {
-		if strings.HasPrefix(s, "{") {
-			n++
-		}
-	}
-	return n
-}
-
 // Routes implements awsapi.Router.
 func (a *API) Routes(r *http.Request) bool {
-	op, _, err := a.match(r)
-	return err == nil && op != nil
+	found, _, err := a.match(r)
+	return err == nil && found != nil
 }
 
 // MaxBody implements awsapi.Service.
 func (a *API) MaxBody(r *http.Request) int64 {
-	op, _, err := a.match(r)
-	if err != nil || op == nil || op.MaxBody == 0 {
+	found, _, err := a.match(r)
+	if err != nil || found == nil || found.op.MaxBody == 0 {
 		return awsapi.DefaultMaxBody
 	}
-	return op.MaxBody
+	return found.op.MaxBody
 }
 
 // Foresee implements awsapi.Service.
 func (a *API) Foresee(r *http.Request, call *awsapi.Call) awsapi.Target {
-	op, labels, err := a.match(r)
-	if err != nil || op == nil || op.Handle == nil {
+	found, labels, err := a.match(r)
+	if err != nil || found == nil || found.op.Handle == nil {
 		return awsapi.Target{}
 	}
-	return a.target(op, &Request{Call: call, Labels: labels, Header: r.Header, Host: r.Host})
+	return a.target(found.op, &Request{Call: call, Labels: labels, Header: r.Header, Host: r.Host})
 }
 
 // target is what an operation acts on.
@@ -289,15 +320,15 @@ func (a *API) target(op *Operation, r *Request) (t awsapi.Target) {
 
 // ServeCall implements awsapi.Service.
 func (a *API) ServeCall(w http.ResponseWriter, r *http.Request, call *awsapi.Call) {
-	op, labels, err := a.match(r)
+	found, labels, err := a.match(r)
 	if err != nil {
 		a.WriteError(w, a.Malformed(err.Error()))
 		return
 	}
-	if op == nil || op.Handle == nil {
+	if found == nil || found.op.Handle == nil {
 		what := "No operation of this service answers"
-		if op != nil {
-			what = "Fescue does not serve " + op.Name + ","
+		if found != nil {
+			what = "Fescue does not serve " + found.op.Name + ","
 		}
 		a.WriteError(w, &awsapi.Error{
 			Status: http.StatusNotFound, Code: "UnknownOperationException",
@@ -305,20 +336,25 @@ func (a *API) ServeCall(w http.ResponseWriter, r *http.Request, call *awsapi.Cal
 		})
 		return
 	}
-	if err := checkLabels(op, labels, call.PathNormalized); err != nil {
+	op := found.op
+	if err := found.check(labels, call.PathNormalized); err != nil {
 		a.WriteError(w, a.Malformed(err.Error()))
 		return
 	}
 	request := &Request{Call: call, Labels: labels, Header: r.Header, Host: r.Host}
 	if op.Stream {
 		request.Stream = r.Body
-	} else if request.Body, err = io.ReadAll(r.Body); err != nil {
-		a.WriteError(w, a.Malformed("the body could not be read"))
-		return
+	} else if r.ContentLength != 0 { // most reads have none
+		if request.Body, err = io.ReadAll(r.Body); err != nil {
+			a.WriteError(w, a.Malformed("the body could not be read"))
+			return
+		}
 	}
-	if request.Query, err = url.ParseQuery(r.URL.RawQuery); err != nil {
-		a.WriteError(w, a.Malformed("the query string is not valid"))
-		return
+	if r.URL.RawQuery != "" {
+		if request.Query, err = url.ParseQuery(r.URL.RawQuery); err != nil {
+			a.WriteError(w, a.Malformed("the query string is not valid"))
+			return
+		}
 	}
 	answer, err := a.answer(r.Context(), op, request)
 	if err != nil {
@@ -328,21 +364,15 @@ func (a *API) ServeCall(w http.ResponseWriter, r *http.Request, call *awsapi.Cal
 	writeAnswer(w, op, answer)
 }
 
-// checkLabels refuses a label that is empty, and one with segments that the
+// check refuses a label that is empty, and one with segments that the
 // signature of a normalised path leaves out: nobody signed that they stand there.
-func checkLabels(op *Operation, labels map[string]string, normalized bool) error {
-	for segment := range strings.SplitSeq(op.Path, "/") {
-		name, ok := strings.CutPrefix(strings.TrimSuffix(segment, "}"), "{")
-		if !ok {
-			continue
+func (p *pattern) check(labels Labels, normalized bool) error {
+	for i, l := range labels {
+		if rest := p.rest && i == len(labels)-1; l.Value == "" && !rest {
+			return fmt.Errorf("%s of %s is empty", l.Name, p.op.Name)
 		}
-		name, rest := strings.CutSuffix(name, "+")
-		value := labels[name]
-		if value == "" && !rest {
-			return fmt.Errorf("%s of %s is empty", name, op.Name)
-		}
-		if normalized && slices.ContainsFunc(strings.Split(value, "/"), leftOut) {
-			return fmt.Errorf("%s %.200q of %s is not covered by the signature, which leaves segments that are empty, \".\" or \"..\" out of the path; a slash in a value is written as %%2F", name, value, op.Name)
+		if normalized && slices.ContainsFunc(strings.Split(l.Value, "/"), leftOut) {
+			return fmt.Errorf("%s %.200q of %s is not covered by the signature, which leaves segments that are empty, \".\" or \"..\" out of the path; a slash in a value is written as %%2F", l.Name, l.Value, p.op.Name)
 		}
 	}
 	return nil
@@ -382,7 +412,8 @@ func writeAnswer(w http.ResponseWriter, op *Operation, answer any) {
 	case Raw:
 		contentType, body = v.ContentType, v.Body
 	default:
-		body = encode(v)
+		writeJSON(w, status, v)
+		return
 	}
 	w.Header().Set("Content-Type", contentType)
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
@@ -390,27 +421,59 @@ func writeAnswer(w http.ResponseWriter, op *Operation, answer any) {
 	w.Write(body)
 }
 
-func encode(v any) []byte {
-	var buf bytes.Buffer
-	enc := json.NewEncoder(&buf)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(v); err != nil {
+// encoder is memory that JSON is written into.
+type encoder struct {
+	text bytes.Buffer
+	json *json.Encoder
+}
+
+// encoders are those that are not in use.
+var encoders = sync.Pool{New: func() any {
+	e := new(encoder)
+	e.json = json.NewEncoder(&e.text)
+	e.json.SetEscapeHTML(false)
+	return e
+}}
+
+// mostKept is how large an encoder may be that is used again, in bytes.
+const mostKept = 64 << 10
+
+// counted is how long an answer may be, in bytes, that net/http has whole when it writes its
+// head, and counts itself, for less than a header of ours takes.
+const counted = 2 << 10
+
+var (
+	// contentJSON is a header's value that all answers share.
+	contentJSON = []string{"application/json"}
+	newline     = []byte("\n")
+)
+
+// writeJSON sends v as JSON.
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	e := encoders.Get().(*encoder)
+	e.text.Reset()
+	if err := e.json.Encode(v); err != nil {
 		panic(fmt.Sprintf("restjson: answer %T does not encode: %v", v, err))
 	}
-	return bytes.TrimRight(buf.Bytes(), "\n")
+	body := bytes.TrimSuffix(e.text.Bytes(), newline)
+	w.Header()["Content-Type"] = contentJSON
+	if len(body) > counted {
+		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	}
+	w.WriteHeader(status)
+	w.Write(body)
+	if e.text.Cap() <= mostKept {
+		encoders.Put(e)
+	}
 }
 
 // WriteError implements awsapi.Service.
 func (a *API) WriteError(w http.ResponseWriter, err *awsapi.Error) {
 	awsapi.NoteCode(w, err.Code)
-	body := encode(a.ErrorBody(err))
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	if err.Code != "" {
 		w.Header().Set("x-amzn-ErrorType", err.Code)
 	}
-	w.WriteHeader(err.Status)
-	w.Write(body)
+	writeJSON(w, err.Status, a.ErrorBody(err))
 }
 
 // Decode reads a JSON body into v; an empty body is {}. What does not fit is an

@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -40,28 +41,24 @@ const (
 type authorization struct {
 	presigned     bool
 	keyID         string
+	scope         string // date, Region, service and terminator, as they were sent
 	date          string // yyyymmdd, of the scope
 	region        string
 	service       string
-	signedHeaders []string // lower case, ascending
+	row           *wire.Service // what is known of the service
+	signedHeaders []string      // lower case, ascending
 	signature     [32]byte
 	time          time.Time
+	timeText      string        // in timeLayout
 	expires       time.Duration // of a presigned URL; 0 is not given
 	token         string
 }
 
-func (a *authorization) scope() string {
-	return a.date + "/" + a.region + "/" + a.service + "/" + terminator
-}
-
-// row is what is known of the service that the signature is for.
-func (a *authorization) row() wire.Service { return wire.Find(a.service) }
-
 // s3 reports whether the signature follows S3's rules, which differ.
-func (a *authorization) s3() bool { return a.row().Protocol == wire.S3 }
+func (a *authorization) s3() bool { return a.row.Protocol == wire.S3 }
 
-// parseAuthorization reads the signature from the header or the query.
-func parseAuthorization(r *http.Request, t *target) (*authorization, error) {
+// read reads the signature from the header or the query.
+func (a *authorization) read(r *http.Request, t *target) error {
 	headers := r.Header["Authorization"]
 	_, inQuery := t.param(paramSignature)
 	if !inQuery {
@@ -69,16 +66,16 @@ func parseAuthorization(r *http.Request, t *target) (*authorization, error) {
 	}
 	switch {
 	case len(headers) > 1, len(headers) == 1 && inQuery:
-		return nil, refuse("", malformed, "Only one signature is allowed: send one Authorization header, or the X-Amz- query parameters of a presigned URL.")
+		return refuse("", malformed, "Only one signature is allowed: send one Authorization header, or the X-Amz- query parameters of a presigned URL.")
 	case len(headers) == 1:
-		return parseHeader(r, headers[0])
+		return a.readHeader(r, headers[0])
 	case inQuery:
-		a, err := parseQuery(t)
-		return a, asQuery(err)
+		a.presigned = true
+		return asQuery(a.readQuery(t))
 	case hasV2(t):
-		return nil, refuse("s3", malformed, "The URL is presigned with Signature Version 2, which is not supported. Presign with Signature Version 4 (%s): AWS CLI version 1 does after `aws configure set default.s3.signature_version s3v4`.", algorithm)
+		return refuse("s3", malformed, "The URL is presigned with Signature Version 2, which is not supported. Presign with Signature Version 4 (%s): AWS CLI version 1 does after `aws configure set default.s3.signature_version s3v4`.", algorithm)
 	}
-	return nil, refuse("", missing, "Missing Authentication Token: the request is not signed. Sign it with AWS Signature Version 4 (configure an access key for the client).")
+	return refuse("", missing, "Missing Authentication Token: the request is not signed. Sign it with AWS Signature Version 4 (configure an access key for the client).")
 }
 
 // hasV2 reports whether a URL is presigned as it was before Signature Version 4.
@@ -89,37 +86,41 @@ func hasV2(t *target) bool {
 	return key && signature
 }
 
-func parseHeader(r *http.Request, header string) (*authorization, error) {
+// headerParts are the names of what an Authorization header consists of.
+var headerParts = []string{"Credential", "SignedHeaders", "Signature"}
+
+func (a *authorization) readHeader(r *http.Request, header string) error {
 	if len(header) > maxAuthorization {
-		return nil, refuse("", malformed, "The Authorization header has %d bytes, at most %d are read.", len(header), maxAuthorization)
+		return refuse("", malformed, "The Authorization header has %d bytes, at most %d are read.", len(header), maxAuthorization)
 	}
 	scheme, rest, _ := strings.Cut(header, " ")
 	if err := checkAlgorithm(scheme); err != nil {
-		return nil, err
+		return err
 	}
-	parts := make(map[string]string, 3)
+	var parts [3]string
+	var found [len(parts)]bool
 	for part := range strings.SplitSeq(rest, ",") {
 		name, value, ok := strings.Cut(strings.Trim(part, " \t"), "=")
-		if _, twice := parts[name]; !ok || twice || name != "Credential" && name != "SignedHeaders" && name != "Signature" {
-			return nil, refuse("", malformed, "Authorization header does not consist of Credential=…, SignedHeaders=…, Signature=…, each once; found %.100q.", part)
+		i := slices.Index(headerParts, name)
+		if !ok || i < 0 || found[i] {
+			return refuse("", malformed, "Authorization header does not consist of Credential=…, SignedHeaders=…, Signature=…, each once; found %.100q.", part)
 		}
-		parts[name] = value
+		parts[i], found[i] = value, true
 	}
-	a := &authorization{}
-	if err := a.parse(parts["Credential"], parts["SignedHeaders"], parts["Signature"]); err != nil {
-		return nil, err
+	if err := a.parse(parts[0], parts[1], parts[2]); err != nil {
+		return err
 	}
 	if err := a.parseHeaderDate(r); err != nil {
-		return nil, err
+		return err
 	}
 	switch tokens := r.Header["X-Amz-Security-Token"]; len(tokens) {
 	case 0:
 	case 1:
 		a.token = tokens[0]
 	default:
-		return nil, refuse(a.service, badToken, "The header X-Amz-Security-Token stands there %d times, send it once.", len(tokens))
+		return refuse(a.service, badToken, "The header X-Amz-Security-Token stands there %d times, send it once.", len(tokens))
 	}
-	return a, nil
+	return nil
 }
 
 // parseHeaderDate takes X-Amz-Date, else Date, which old clients sign instead.
@@ -128,7 +129,7 @@ func (a *authorization) parseHeaderDate(r *http.Request) error {
 		if len(values) > 1 {
 			return refuse(a.service, malformed, "The header X-Amz-Date stands there %d times, send it once.", len(values))
 		}
-		return a.parseTime(values[0])
+		return a.setTime(values[0])
 	}
 	values := r.Header["Date"]
 	if len(values) != 1 {
@@ -136,28 +137,49 @@ func (a *authorization) parseHeaderDate(r *http.Request) error {
 	}
 	at, err := http.ParseTime(values[0])
 	if err != nil {
-		return a.parseTime(values[0])
+		return a.setTime(values[0])
 	}
 	for _, name := range a.signedHeaders {
 		if name == "date" {
-			a.time = at.UTC()
+			a.time, a.timeText = at.UTC(), at.UTC().Format(timeLayout)
 			return nil
 		}
 	}
 	return refuse(a.service, unsigned, "The Date header is not signed. Sign it, or send and sign X-Amz-Date.")
 }
 
-func (a *authorization) parseTime(s string) error {
-	at, err := time.Parse(timeLayout, s)
-	// Parse alone accepts fractions of a second.
-	if err != nil || at.Format(timeLayout) != s {
+func (a *authorization) setTime(s string) error {
+	at, ok := parseTime(s)
+	if !ok {
 		return refuse(a.service, malformed, "Date %.100q is not in ISO-8601 basic format; write yyyymmddThhmmssZ, in UTC.", s)
 	}
-	a.time = at
+	a.time, a.timeText = at, s
 	return nil
 }
 
-func parseQuery(t *target) (*authorization, error) {
+// parseTime reads a time in timeLayout, in a fifth of the time that time.Parse takes.
+func parseTime(s string) (at time.Time, ok bool) {
+	if len(s) != len(timeLayout) || s[8] != 'T' || s[15] != 'Z' {
+		return at, false
+	}
+	ok = true
+	number := func(digits string) (n int) {
+		for i := range len(digits) {
+			ok = ok && '0' <= digits[i] && digits[i] <= '9'
+			n = 10*n + int(digits[i]-'0')
+		}
+		return n
+	}
+	year, month, day := number(s[:4]), number(s[4:6]), number(s[6:8])
+	hour, minute, second := number(s[9:11]), number(s[11:13]), number(s[13:15])
+	at = time.Date(year, time.Month(month), day, hour, minute, second, 0, time.UTC)
+	// Date takes what does not exist for something else.
+	gotYear, gotMonth, gotDay := at.Date()
+	gotHour, gotMinute, gotSecond := at.Clock()
+	return at, ok && gotYear == year && int(gotMonth) == month && gotDay == day && gotHour == hour && gotMinute == minute && gotSecond == second
+}
+
+func (a *authorization) readQuery(t *target) error {
 	values := make(map[string]string, 8)
 	for _, name := range []string{paramAlgorithm, paramCredential, paramDate, paramExpires, paramSignedHeaders, paramSignature, paramToken} {
 		value, ok := t.param(name)
@@ -165,30 +187,30 @@ func parseQuery(t *target) (*authorization, error) {
 			continue
 		}
 		if t.count(name) > 1 {
-			return nil, refuse("", malformed, "Query parameter %s stands there more than once.", name)
+			return refuse("", malformed, "Query parameter %s stands there more than once.", name)
 		}
 		values[name] = value
 	}
 	if err := checkAlgorithm(values[paramAlgorithm]); err != nil {
-		return nil, err
+		return err
 	}
-	a := &authorization{presigned: true, token: values[paramToken]}
+	a.token = values[paramToken]
 	if err := a.parse(values[paramCredential], values[paramSignedHeaders], values[paramSignature]); err != nil {
-		return nil, err
+		return err
 	}
-	if err := a.parseTime(values[paramDate]); err != nil {
-		return nil, err
+	if err := a.setTime(values[paramDate]); err != nil {
+		return err
 	}
 	s, given := values[paramExpires]
 	if !given && !a.s3() {
-		return a, nil
+		return nil
 	}
 	seconds, err := strconv.ParseUint(s, 10, 32)
 	if err != nil || seconds == 0 || time.Duration(seconds)*time.Second > MaxExpiry {
-		return nil, refuse(a.service, malformed, "X-Amz-Expires is %.100q; write a number of seconds from 1 to %d.", s, int(MaxExpiry.Seconds()))
+		return refuse(a.service, malformed, "X-Amz-Expires is %.100q; write a number of seconds from 1 to %d.", s, int(MaxExpiry.Seconds()))
 	}
 	a.expires = time.Duration(seconds) * time.Second
-	return a, nil
+	return nil
 }
 
 func checkAlgorithm(s string) error {
@@ -207,21 +229,23 @@ func (a *authorization) parse(credential, signedHeaders, signature string) error
 	if credential == "" || signedHeaders == "" || signature == "" {
 		return refuse("", malformed, "The signature lacks Credential, SignedHeaders or Signature.")
 	}
-	scope := strings.Split(credential, "/")
-	if len(scope) != 5 {
+	var scope [5]string
+	if strings.Count(credential, "/") != len(scope)-1 {
 		return refuse("", malformed, "Credential %.200q is not in the form key/date/region/service/%s.", credential, terminator)
 	}
+	rest := credential
+	for i := range scope {
+		scope[i], rest, _ = strings.Cut(rest, "/")
+	}
 	for _, part := range scope {
-		if part == "" || len(part) > maxScopePart || strings.ContainsFunc(part, isNotScope) {
+		if part == "" || len(part) > maxScopePart || !ofScope.makeUp(part) {
 			return refuse("", malformed, "Credential %.200q has a part that is empty, too long or not plain letters, digits, '-', '_' and '.'.", credential)
 		}
 	}
-	a.keyID, a.date, a.region, a.service = scope[0], scope[1], scope[2], scope[3]
+	a.scope = credential[len(scope[0])+len("/"):]
+	a.keyID, a.date, a.region, a.service, a.row = scope[0], scope[1], scope[2], scope[3], wire.Find(scope[3])
 	if scope[4] != terminator {
 		return refuse(a.service, malformed, "Credential should be scoped with a valid terminator: %q, not %q.", terminator, scope[4])
-	}
-	if _, err := time.Parse(dateLayout, a.date); err != nil {
-		return refuse(a.service, malformed, "Date in Credential scope %q is not a date; write yyyymmdd.", a.date)
 	}
 	a.signedHeaders = strings.Split(signedHeaders, ";")
 	if len(a.signedHeaders) > maxSignedHeaders {
@@ -229,7 +253,7 @@ func (a *authorization) parse(credential, signedHeaders, signature string) error
 	}
 	last := ""
 	for _, name := range a.signedHeaders {
-		if name <= last || strings.ContainsFunc(name, isNotHeader) {
+		if name <= last || !ofHeader.makeUp(name) {
 			return refuse(a.service, malformed, "SignedHeaders must be lower-case header names in ascending order, separated by ';'; found %.100q after %.100q.", name, last)
 		}
 		last = name
@@ -241,16 +265,6 @@ func (a *authorization) parse(credential, signedHeaders, signature string) error
 		return refuse(a.service, malformed, "Signature is not hexadecimal.")
 	}
 	return nil
-}
-
-func isNotScope(r rune) bool {
-	return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '-' || r == '_' || r == '.')
-}
-
-// isNotHeader refuses what cannot stand in a lower-case header name (RFC 9110,
-// token).
-func isNotHeader(r rune) bool {
-	return !('a' <= r && r <= 'z' || '0' <= r && r <= '9' || strings.ContainsRune("!#$%&'*+-.^_`|~", r))
 }
 
 // unescape decodes a canonical query value, which cannot be malformed any more.

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // maxTarget bounds path and query together, in bytes. AWS's own limit lies
@@ -22,13 +23,13 @@ type target struct {
 // param is a query parameter in canonical encoding.
 type param struct{ name, value string }
 
-func parseTarget(r *http.Request) (*target, error) {
+func parseTarget(r *http.Request) (t target, err error) {
 	raw := r.RequestURI
 	if raw == "" {
 		raw = r.URL.RequestURI()
 	}
 	if len(raw) > maxTarget {
-		return nil, refuse("", malformed, "The request target has %d bytes, at most %d are read.", len(raw), maxTarget)
+		return t, refuse("", malformed, "The request target has %d bytes, at most %d are read.", len(raw), maxTarget)
 	}
 	if i := strings.Index(raw, "://"); i > 0 && raw[0] != '/' {
 		// The absolute form, which clients send to proxies.
@@ -44,9 +45,9 @@ func parseTarget(r *http.Request) (*target, error) {
 		path = "/"
 	}
 	if path[0] != '/' {
-		return nil, refuse("", malformed, "The request target %.100q has no path.", raw)
+		return t, refuse("", malformed, "The request target %.100q has no path.", raw)
 	}
-	t := &target{path: path}
+	t.path = path
 	if query == "" {
 		return t, nil
 	}
@@ -60,7 +61,7 @@ func parseTarget(r *http.Request) (*target, error) {
 		p.name, ok = recode(name)
 		p.value, ok2 = recode(value)
 		if !ok || !ok2 {
-			return nil, refuse("", malformed, "Query parameter %.100q is not percent-encoded properly.", pair)
+			return t, refuse("", malformed, "Query parameter %.100q is not percent-encoded properly.", pair)
 		}
 		t.params = append(t.params, p)
 	}
@@ -103,22 +104,25 @@ type candidate struct {
 	normalized bool
 }
 
-// canonicalRequests are those that a client may have signed: one with the path as it
+// appendCanonical appends those that a client may have signed: one with the path as it
 // was sent, and one with the normalised path where that is another one. Not
 // every SDK normalises; S3's paths never are.
-func canonicalRequests(r *http.Request, t *target, a *authorization) ([]candidate, error) {
+func appendCanonical(requests []candidate, r *http.Request, t *target, a *authorization) ([]candidate, error) {
 	if a.s3() {
 		path, ok := appendRecoded(nil, t.path, false)
 		if !ok {
 			return nil, refuse(a.service, malformed, "The path %.100q is not percent-encoded properly.", t.path)
 		}
-		return []candidate{{text: canonicalRequest(r, t, a, path)}}, nil
+		return append(requests, candidate{text: canonicalRequest(r, t, a, string(path))}), nil
 	}
-	var requests []candidate
-	for _, as := range asSigned(r, t, a) {
-		requests = append(requests, candidate{text: canonicalRequest(as.request, as.target, a, encodedAgain(t.path))})
+	forms := []signedForm{{r, *t}}
+	if a.presigned && a.row.Name == "iotdata" {
+		forms = webSocketForms(r, t, a)
+	}
+	for _, as := range forms {
+		requests = append(requests, candidate{text: canonicalRequest(as.request, &as.target, a, encodedAgain(t.path))})
 		if normal := normalized(t.path); normal != t.path {
-			requests = append(requests, candidate{canonicalRequest(as.request, as.target, a, encodedAgain(normal)), true})
+			requests = append(requests, candidate{canonicalRequest(as.request, &as.target, a, encodedAgain(normal)), true})
 		}
 	}
 	return requests, nil
@@ -127,21 +131,18 @@ func canonicalRequests(r *http.Request, t *target, a *authorization) ([]candidat
 // signedForm is a request as a client may have had it when it signed it.
 type signedForm struct {
 	request *http.Request
-	target  *target
+	target  target
 }
 
-// asSigned are the forms of a request. There is one, but for presigned URLs of the
-// data plane of AWS IoT, which are opened as WebSockets: for those clients append the
+// webSocketForms are the forms of a request with a presigned URL of the data plane of AWS
+// IoT, which is opened as a WebSocket; any other has one. Clients append the
 // session token after signing, and sign the host with the port that it has on the wire
 // or without (client libraries of AWS IoT; generic presigners sign the whole). What is
 // then not covered is not trusted: the token is compared with the key's.
-func asSigned(r *http.Request, t *target, a *authorization) []signedForm {
-	forms := []signedForm{{r, t}}
-	if !a.presigned || a.row().Name != "iotdata" {
-		return forms
-	}
+func webSocketForms(r *http.Request, t *target, a *authorization) []signedForm {
+	forms := []signedForm{{r, *t}}
 	if a.token != "" {
-		without := &target{path: t.path}
+		without := target{path: t.path}
 		for _, p := range t.params {
 			if p.name != paramToken {
 				without.params = append(without.params, p)
@@ -165,17 +166,23 @@ func asSigned(r *http.Request, t *target, a *authorization) []signedForm {
 }
 
 // encodedAgain is a path as the client sent it, encoded once more.
-func encodedAgain(path string) []byte {
+func encodedAgain(path string) string {
+	if ofPath.makeUp(path) {
+		return path
+	}
 	b := make([]byte, 0, len(path)+32)
 	for i := range len(path) {
 		b = appendEncoded(b, path[i], true)
 	}
-	return b
+	return string(b)
 }
 
 // normalized is a path without empty segments, "." and "..", as SDKs sign it:
 // "/a/./b//../c/" is "/a/c/".
 func normalized(path string) string {
+	if !strings.Contains(path, "//") && !strings.Contains(path, "/.") {
+		return path
+	}
 	var kept []string
 	for segment := range strings.SplitSeq(path, "/") {
 		switch segment {
@@ -192,8 +199,22 @@ func normalized(path string) string {
 	return "/" + strings.Join(kept, "/")
 }
 
-func canonicalRequest(r *http.Request, t *target, a *authorization, path []byte) []byte {
-	b := make([]byte, 0, 1024)
+// text is memory for what most canonical requests are.
+type text [512]byte
+
+// texts are those that nobody uses.
+var texts = sync.Pool{New: func() any { return new(text) }}
+
+// forget gives back the memory of a canonical request that it did not outgrow.
+func (c *candidate) forget() {
+	if cap(c.text) == len(text{}) {
+		texts.Put((*text)(c.text[:len(text{})]))
+	}
+	c.text = nil
+}
+
+func canonicalRequest(r *http.Request, t *target, a *authorization, path string) []byte {
+	b := texts.Get().(*text)[:0]
 	b = append(b, r.Method...)
 	b = append(b, '\n')
 	b = append(b, path...)
@@ -215,7 +236,8 @@ func canonicalRequest(r *http.Request, t *target, a *authorization, path []byte)
 	for _, name := range a.signedHeaders {
 		b = append(b, name...)
 		b = append(b, ':')
-		for i, value := range headerValues(r, name) {
+		var few [1]string
+		for i, value := range headerValues(r, name, &few) {
 			if i > 0 {
 				b = append(b, ',')
 			}
@@ -234,19 +256,30 @@ func canonicalRequest(r *http.Request, t *target, a *authorization, path []byte)
 }
 
 // headerValues are the lines of a header, by its lower-case name. Some headers
-// net/http keeps in fields of the request.
-func headerValues(r *http.Request, name string) []string {
+// net/http keeps in fields of the request: they are put into one.
+func headerValues(r *http.Request, name string, one *[1]string) []string {
 	switch name {
 	case "host":
-		return []string{r.Host}
+		one[0] = r.Host
+		return one[:]
 	case "transfer-encoding":
 		return r.TransferEncoding
 	case "content-length":
 		if _, ok := r.Header["Content-Length"]; !ok && r.ContentLength >= 0 {
-			return []string{strconv.FormatInt(r.ContentLength, 10)}
+			one[0] = strconv.FormatInt(r.ContentLength, 10)
+			return one[:]
 		}
 	}
-	return r.Header[http.CanonicalHeaderKey(name)]
+	// http.CanonicalHeaderKey takes memory for each name that it does not know.
+	var memory [64]byte
+	key := append(memory[:0], name...)
+	for i, first := 0, true; i < len(key); i++ {
+		if c := key[i]; first && 'a' <= c && c <= 'z' {
+			key[i] = c - 'a' + 'A'
+		}
+		first = key[i] == '-'
+	}
+	return r.Header[string(key)]
 }
 
 // appendCollapsed appends a header value without outer white space and with
@@ -263,7 +296,7 @@ func appendCollapsed(b []byte, value string) []byte {
 
 // recode brings one name or value of a query into canonical encoding.
 func recode(s string) (string, bool) {
-	if strings.IndexFunc(s, func(r rune) bool { return r >= 0x80 || !unreserved(byte(r)) }) < 0 {
+	if unreserved.makeUp(s) {
 		return s, true
 	}
 	b, ok := appendRecoded(nil, s, true)
@@ -297,16 +330,11 @@ func appendRecoded(b []byte, s string, query bool) ([]byte, bool) {
 }
 
 func appendEncoded(b []byte, c byte, keepSlash bool) []byte {
-	if unreserved(c) || c == '/' && keepSlash {
+	if unreserved.has(c) || c == '/' && keepSlash {
 		return append(b, c)
 	}
 	const digits = "0123456789ABCDEF"
 	return append(b, '%', digits[c>>4], digits[c&15])
-}
-
-// unreserved characters are never encoded (RFC 3986, section 2.3).
-func unreserved(c byte) bool {
-	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '_' || c == '.' || c == '~'
 }
 
 func unhex(c byte) (byte, bool) {

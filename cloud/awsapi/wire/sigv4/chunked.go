@@ -101,7 +101,7 @@ func newChunks(r *http.Request, a *authorization, payloadLine string) (*chunkRea
 type chunkReader struct {
 	authorization *authorization
 	src           *bufio.Reader
-	signing       [sha256.Size]byte
+	signing       *signingKey
 	signed        bool // chunks and trailer carry signatures
 	trailed       bool
 	announced     []string // names of the trailer, in lower case
@@ -207,9 +207,8 @@ func (c *chunkReader) check() error {
 
 // verify compares a signature in the chain that began with the request's.
 func (c *chunkReader) verify(kind, content, signature string) error {
-	mac := hmac.New(sha256.New, c.signing[:])
-	fmt.Fprintf(mac, "%s\n%s\n%s\n%s\n%s", kind, c.authorization.time.Format(timeLayout), c.authorization.scope(), c.previous, content)
-	want := hex.EncodeToString(mac.Sum(nil))
+	computed := c.signing.sign(fmt.Appendf(nil, "%s\n%s\n%s\n%s\n%s", kind, c.authorization.time.Format(timeLayout), c.authorization.scope, c.previous, content))
+	want := hex.EncodeToString(computed[:])
 	if !hmac.Equal([]byte(want), []byte(signature)) {
 		return c.refuse(badSignature, "The signature of a chunk of the body does not match what was computed. Check your AWS Secret Access Key, and that no proxy changes the body.")
 	}

@@ -75,10 +75,11 @@ type Pending struct {
 	declared      [sha256.Size]byte
 	payloadLine   string // "" for PayloadInBody
 	canonical     []candidate
-	authorization *authorization
+	few           [1]candidate // memory of canonical, as most requests have one
+	authorization authorization
 	host          string
 	signingKeys   *keyCache
-	signing       [sha256.Size]byte // once verified
+	signing       *signingKey // once verified
 	verified      bool
 	contentLength int64
 	chunks        *chunkReader // of the streaming payloads
@@ -95,14 +96,16 @@ func (p *Pending) VerifyHeader() error {
 	if p.NeedsBody() {
 		return ErrNeedsBody
 	}
-	return p.verify(p.payloadLine)
+	return p.verify([]byte(p.payloadLine))
 }
 
 // Verify checks the signature and the SHA-256 of the body, as far as the
 // signature covers the body. A refusal is an *Error.
 func (p *Pending) Verify(payload [sha256.Size]byte) error {
 	if p.Payload == PayloadInBody {
-		return p.verify(hex.EncodeToString(payload[:]))
+		var line [2 * sha256.Size]byte
+		hex.Encode(line[:], payload[:])
+		return p.verify(line[:])
 	}
 	if err := p.VerifyHeader(); err != nil {
 		return err
@@ -116,19 +119,26 @@ func (p *Pending) Verify(payload [sha256.Size]byte) error {
 	return nil
 }
 
-func (p *Pending) verify(payloadLine string) error {
+func (p *Pending) verify(payloadLine []byte) error {
 	if p.verified {
 		return nil
 	}
-	a := p.authorization
+	a := &p.authorization
 	id := scopedKey{keyID: a.keyID, date: a.date, region: a.region, service: a.service}
-	signing, cached := p.signingKeys.get(id, p.Signer.Secret)
+	signing := p.signingKeys.get(id, p.Signer.Secret)
+	cached := signing != nil
 	if !cached {
-		signing = deriveKey(p.Signer.Secret, a.date, a.region, a.service)
+		signing = newSigningKey(deriveKey(p.Signer.Secret, a.date, a.region, a.service))
 	}
 	matched := slices.IndexFunc(p.canonical, func(c candidate) bool {
-		return hmac.Equal(a.signatureOf(append(c.text, payloadLine...), signing), a.signature[:])
+		signature := signing.sign(a.stringToSign(append(c.text, payloadLine...)))
+		return hmac.Equal(signature[:], a.signature[:])
 	})
+	canonical := p.canonical
+	p.canonical = nil // its memory is used for signing: it is checked once
+	for i := range canonical {
+		canonical[i].forget()
+	}
 	if matched < 0 {
 		return refuse(p.Service, badSignature,
 			"The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key and signing method, and that no proxy changes the method, path, query, signed headers or body; the Host that arrived is %.300q.", p.host)
@@ -137,23 +147,19 @@ func (p *Pending) verify(payloadLine string) error {
 		// Only proven keys enter the cache: whoever has no key chooses the scope's service.
 		p.signingKeys.put(id, p.Signer.Secret, signing)
 	}
-	p.verified, p.signing, p.PathNormalized = true, signing, p.canonical[matched].normalized
+	p.verified, p.signing, p.PathNormalized = true, signing, canonical[matched].normalized
 	return nil
 }
 
-// signatureOf is the signature of a canonical request.
-func (a *authorization) signatureOf(canonical []byte, signing [sha256.Size]byte) []byte {
+// stringToSign is what is signed of a canonical request, whose memory it takes.
+func (a *authorization) stringToSign(canonical []byte) []byte {
 	request := sha256.Sum256(canonical)
-	toSign := make([]byte, 0, 256)
-	toSign = append(toSign, algorithm+"\n"...)
-	toSign = a.time.AppendFormat(toSign, timeLayout)
+	toSign := append(canonical[:0], algorithm+"\n"...)
+	toSign = append(toSign, a.timeText...)
 	toSign = append(toSign, '\n')
-	toSign = append(toSign, a.scope()...)
+	toSign = append(toSign, a.scope...)
 	toSign = append(toSign, '\n')
-	toSign = hex.AppendEncode(toSign, request[:])
-	mac := hmac.New(sha256.New, signing[:])
-	mac.Write(toSign)
-	return mac.Sum(nil)
+	return hex.AppendEncode(toSign, request[:])
 }
 
 // parsePayload reads what the request says about its body: the kind, the hash

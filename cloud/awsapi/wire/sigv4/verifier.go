@@ -60,64 +60,50 @@ func (v *Verifier) Begin(r *http.Request) (*Pending, error) {
 	if err != nil {
 		return nil, err
 	}
-	a, err := parseAuthorization(r, t)
-	if err != nil {
+	p := new(Pending)
+	if err := p.authorization.read(r, &t); err != nil {
 		return nil, err
 	}
-	p, err := v.begin(r, t, a)
-	if err != nil && a.presigned {
-		return nil, asQuery(err)
+	if err := v.begin(p, r, &t); err != nil {
+		if p.authorization.presigned {
+			err = asQuery(err)
+		}
+		return nil, err
 	}
-	return p, err
+	return p, nil
 }
 
-func (v *Verifier) begin(r *http.Request, t *target, a *authorization) (*Pending, error) {
+// begin fills in p, whose authorization was read.
+func (v *Verifier) begin(p *Pending, r *http.Request, t *target) (err error) {
+	a := &p.authorization
 	if err := v.checkTime(a); err != nil {
-		return nil, err
+		return err
 	}
-	if !a.row().Global && !slices.Contains(v.Regions, a.region) {
-		return nil, refuse(a.service, wrongScope,
+	if !a.row.Global && !slices.Contains(v.Regions, a.region) {
+		return refuse(a.service, wrongScope,
 			"Credential should be scoped to a Region served here: %s. The request is signed for %q; set AWS_REGION (or --region) to a Region that is served.",
 			strings.Join(v.Regions, ", "), a.region)
 	}
 	if err := checkSigned(r, a); err != nil {
-		return nil, err
+		return err
 	}
-	payload, declared, line, err := parsePayload(r, t, a)
-	if err != nil {
-		return nil, err
+	if p.Payload, p.declared, p.payloadLine, err = parsePayload(r, t, a); err != nil {
+		return err
 	}
-	signer, err := v.signer(r.Context(), a)
-	if err != nil {
-		return nil, err
+	if p.Signer, err = v.signer(r.Context(), a); err != nil {
+		return err
 	}
-	canonical, err := canonicalRequests(r, t, a)
-	if err != nil {
-		return nil, err
+	if p.canonical, err = appendCanonical(p.few[:0], r, t, a); err != nil {
+		return err
 	}
-	var chunks *chunkReader
-	if payload == PayloadStreamingSigned || payload == PayloadStreamingUnsigned {
-		if chunks, err = newChunks(r, a, line); err != nil {
-			return nil, err
+	if p.Payload == PayloadStreamingSigned || p.Payload == PayloadStreamingUnsigned {
+		if p.chunks, err = newChunks(r, a, p.payloadLine); err != nil {
+			return err
 		}
 	}
-	return &Pending{
-		Signer:        signer,
-		Region:        a.region,
-		Service:       a.service,
-		Time:          a.time,
-		Presigned:     a.presigned,
-		Payload:       payload,
-		SignedHeaders: a.signedHeaders,
-		declared:      declared,
-		payloadLine:   line,
-		canonical:     canonical,
-		authorization: a,
-		host:          r.Host,
-		signingKeys:   &v.signingKeys,
-		contentLength: r.ContentLength,
-		chunks:        chunks,
-	}, nil
+	p.Region, p.Service, p.Time, p.Presigned, p.SignedHeaders = a.region, a.service, a.time, a.presigned, a.signedHeaders
+	p.host, p.contentLength, p.signingKeys = r.Host, r.ContentLength, &v.signingKeys
+	return nil
 }
 
 // signer asks who has the key and checks the session token that belongs to it.
@@ -160,8 +146,11 @@ func (v *Verifier) Clock() time.Time {
 // checkTime checks the request's date against the clock and the scope.
 func (v *Verifier) checkTime(a *authorization) error {
 	at := v.Clock().UTC()
-	text := a.time.Format(timeLayout)
-	if !strings.HasPrefix(text, a.date) {
+	text := a.timeText
+	if text[:len(dateLayout)] != a.date {
+		if _, err := time.Parse(dateLayout, a.date); err != nil {
+			return refuse(a.service, malformed, "Date in Credential scope %q is not a date; write yyyymmdd.", a.date)
+		}
 		return refuse(a.service, wrongScope,
 			"Date in Credential scope does not match the date of the request: %q != %q. Sign both with the same UTC date.", a.date, text)
 	}
@@ -210,7 +199,7 @@ func checkSigned(r *http.Request, a *authorization) error {
 		}
 	}
 	for _, name := range a.signedHeaders {
-		if len(headerValues(r, name)) == 0 {
+		if len(headerValues(r, name, new([1]string))) == 0 {
 			return refuse(a.service, badSignature,
 				"The signature covers the header %.100q, which did not arrive. Check that no proxy removes it.", name)
 		}
