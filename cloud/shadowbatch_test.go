@@ -108,6 +108,7 @@ func TestShadowBatch(t *testing.T) {
 			}
 		}
 	}
+	device.catchUp()
 	const p = "$aws/things/batch-changes/shadow/"
 	device.wait("SUBSCRIBE", device.SubscribeMultiple(map[string]byte{
 		p + "#": 1, "$aws/things/batch-there/shadow/#": 1, "$aws/things/batch-large/shadow/#": 1, "$aws/things/batch-delete/shadow/#": 1,

@@ -103,6 +103,19 @@ func (m *mqttClient) publish(topic, payload string) {
 	m.wait("PUBLISH "+topic, m.Publish(topic, 1, false, payload))
 }
 
+// catchUp waits until everything that was published before has been handed to who subscribed
+// to it: a message may find filters that come after its acknowledgement.
+func (m *mqttClient) catchUp() {
+	m.t.Helper()
+	const name = "caught/up"
+	m.wait("SUBSCRIBE", m.Subscribe(name, 1, nil))
+	m.publish(name, "{}")
+	if topic, _ := m.next(); topic != name {
+		m.t.Fatalf("a message on %s came", topic)
+	}
+	m.wait("UNSUBSCRIBE", m.Unsubscribe(name))
+}
+
 // next is the next message, as JSON.
 func (m *mqttClient) next() (topic string, body map[string]any) {
 	m.t.Helper()

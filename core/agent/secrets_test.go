@@ -10,6 +10,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io/fs"
 	"net/http"
@@ -131,9 +132,13 @@ func TestSecrets(t *testing.T) {
 		err := filepath.WalkDir(g.root, func(path string, d fs.DirEntry, err error) error {
 			if err == nil && d.Type().IsRegular() {
 				var data []byte
-				if data, err = os.ReadFile(path); bytes.Contains(data, []byte("open-sesame")) || bytes.Contains(data, []byte("b3Blbi1zZXNhbWU")) {
+				data, err = os.ReadFile(path)
+				if bytes.Contains(data, []byte("open-sesame")) || bytes.Contains(data, []byte("b3Blbi1zZXNhbWU")) {
 					t.Errorf("%s has the value", path)
 				}
+			}
+			if errors.Is(err, fs.ErrNotExist) { // the core renamed or removed it meanwhile
+				return nil
 			}
 			return err
 		})
