@@ -7,9 +7,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"time"
-
-	"github.com/fescue-edge/fescue"
 )
 
 // format is one way to write a manifest. A core says which ones it reads, and the
@@ -112,41 +109,11 @@ func decode(document []byte, strict bool, into any) error {
 	return nil
 }
 
-// header is what each format has in common.
-type header struct {
-	Format         int                   `json:"format"`
-	AWS            string                `json:"aws"`
-	Account        string                `json:"account"`
-	Region         string                `json:"region"`
-	GroupID        string                `json:"groupId"`
-	GroupVersionID string                `json:"groupVersionId,omitempty"`
-	DeploymentID   string                `json:"deploymentId"`
-	DeploymentType fescue.DeploymentType `json:"deploymentType"`
-	CoreThingArn   string                `json:"coreThingArn"`
-	Epoch          int64                 `json:"epoch"`
-	CreatedAt      time.Time             `json:"createdAt"`
-}
-
-func headerOf(number int, m Manifest) header {
-	return header{
-		Format: number, AWS: m.AWS, Account: m.Account, Region: m.Region,
-		GroupID: m.GroupID, GroupVersionID: m.GroupVersionID, DeploymentID: m.DeploymentID, DeploymentType: m.DeploymentType,
-		CoreThingArn: m.CoreThingArn, Epoch: m.Epoch, CreatedAt: m.CreatedAt,
-	}
-}
-
-func (h header) manifest() Manifest {
-	return Manifest{
-		AWS: h.AWS, Account: h.Account, Region: h.Region,
-		GroupID: h.GroupID, GroupVersionID: h.GroupVersionID, DeploymentID: h.DeploymentID, DeploymentType: h.DeploymentType,
-		CoreThingArn: h.CoreThingArn, Epoch: h.Epoch, CreatedAt: h.CreatedAt,
-	}
-}
-
 // format1 names the group document and the functions' packages, and nothing else
 // can be in it: unknown members are refused.
 type format1 struct {
-	header
+	Format int `json:"format"`
+	Manifest
 	Group     *content          `json:"group,omitempty"`
 	Functions []functionPackage `json:"functions,omitempty"`
 }
@@ -162,7 +129,8 @@ type functionPackage struct {
 }
 
 func writeFormat1(m Manifest) (any, error) {
-	document := format1{header: headerOf(1, m)}
+	document := format1{Format: 1, Manifest: m}
+	document.Artifacts = nil
 	for _, a := range m.Artifacts {
 		switch c := (content{a.SHA256, a.Size}); a.Kind {
 		case GroupDocument:
@@ -181,7 +149,10 @@ func readFormat1(data []byte) (Manifest, error) {
 	if err := decode(data, true, &document); err != nil {
 		return Manifest{}, err
 	}
-	m := document.manifest()
+	m := document.Manifest
+	if m.Artifacts != nil {
+		return Manifest{}, refuse("format 1 has no list of artifacts")
+	}
 	if g := document.Group; g != nil {
 		m.Artifacts = append(m.Artifacts, GroupArtifact(g.SHA256, g.Size))
 	}
@@ -195,12 +166,12 @@ func readFormat1(data []byte) (Manifest, error) {
 // that later versions may add what need not be understood; what must be
 // understood is a new kind, a new packing, or a new format, which are refused.
 type format2 struct {
-	header
-	Artifacts []Artifact `json:"artifacts,omitempty"`
+	Format int `json:"format"`
+	Manifest
 }
 
 func writeFormat2(m Manifest) (any, error) {
-	return format2{headerOf(2, m), m.Artifacts}, nil
+	return format2{2, m}, nil
 }
 
 func readFormat2(data []byte) (Manifest, error) {
@@ -208,7 +179,5 @@ func readFormat2(data []byte) (Manifest, error) {
 	if err := decode(data, false, &document); err != nil {
 		return Manifest{}, err
 	}
-	m := document.manifest()
-	m.Artifacts = document.Artifacts
-	return m, nil
+	return document.Manifest, nil
 }

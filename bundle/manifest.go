@@ -11,23 +11,27 @@ import (
 
 // Manifest says what one deployment to one core consists of. Everything in it
 // is named by its hash, so that two deployments share what they have in common.
-// It is the same whatever format it is written in, see Formats.
+// It is the same whatever format it is written in, see Formats; the formats share the names
+// of its members.
 type Manifest struct {
 	// AWS, Account and Region are the partition.
-	AWS, Account, Region string
+	AWS     string `json:"aws"`
+	Account string `json:"account"`
+	Region  string `json:"region"`
 
-	GroupID, DeploymentID string
+	GroupID string `json:"groupId"`
 	// GroupVersionID is empty in a reset.
-	GroupVersionID string
-	DeploymentType fescue.DeploymentType
+	GroupVersionID string                `json:"groupVersionId,omitempty"`
+	DeploymentID   string                `json:"deploymentId"`
+	DeploymentType fescue.DeploymentType `json:"deploymentType"`
 	// CoreThingArn is the only core that may apply the manifest.
-	CoreThingArn string
+	CoreThingArn string `json:"coreThingArn"`
 	// Epoch rises strictly for a core. A lower one than was applied is a replay.
-	Epoch     int64
-	CreatedAt time.Time
+	Epoch     int64     `json:"epoch"`
+	CreatedAt time.Time `json:"createdAt"`
 	// Artifacts is what the core needs: the group document first, then the
 	// functions' packages in the order of their ARNs. A reset has none.
-	Artifacts []Artifact
+	Artifacts []Artifact `json:"artifacts,omitempty"`
 }
 
 // Artifact is a piece of content that a core downloads.
