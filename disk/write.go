@@ -10,37 +10,58 @@ import (
 )
 
 // WriteFile writes a file of the machine so that after a power cut it is there whole
-// or not at all: a temporary file in the same folder, flushed, renamed, the folder
-// flushed. perm holds whatever the umask is. Several may write the same name at once:
-// one of them wins.
-func WriteFile(name string, data []byte, perm fs.FileMode) (err error) {
-	dir := filepath.Dir(name)
-	temp, err := os.CreateTemp(dir, "."+filepath.Base(name)+"-*")
+// or not at all, as a Pending file is. perm holds whatever the umask is. Several may write
+// the same name at once: one of them wins.
+func WriteFile(name string, data []byte, perm fs.FileMode) error {
+	p, err := CreatePending(name)
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if err != nil {
-			temp.Close()
-			os.Remove(temp.Name())
-		}
-	}()
-	if err = temp.Chmod(perm); err != nil {
+	defer p.Discard()
+	if err := p.Chmod(perm); err != nil {
 		return err
 	}
-	if _, err = temp.Write(data); err != nil {
+	if _, err := p.Write(data); err != nil {
 		return err
 	}
-	if err = temp.Sync(); err != nil {
+	return p.Keep()
+}
+
+// Pending is a file of the machine that has not got its name yet. Its own one, in the same
+// folder, cannot be foreseen: where others may write, nobody has a link there.
+type Pending struct {
+	*os.File
+	target string
+	kept   bool
+}
+
+// CreatePending makes a file that only its owner may read, for Keep to give it the name.
+func CreatePending(name string) (*Pending, error) {
+	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+"-*")
+	if err != nil {
+		return nil, err
+	}
+	return &Pending{File: f, target: name}, nil
+}
+
+// Keep flushes the file, closes it, gives it its name and flushes the folder.
+func (p *Pending) Keep() error {
+	if err := errors.Join(p.Sync(), p.Close()); err != nil {
 		return err
 	}
-	if err = temp.Close(); err != nil {
+	if err := os.Rename(p.Name(), p.target); err != nil {
 		return err
 	}
-	if err = os.Rename(temp.Name(), name); err != nil {
-		return err
+	p.kept = true
+	return SyncFolder(filepath.Dir(p.target))
+}
+
+// Discard removes the file, unless it has got its name.
+func (p *Pending) Discard() {
+	if !p.kept {
+		p.Close()
+		os.Remove(p.Name())
 	}
-	return SyncFolder(dir)
 }
 
 // MakeFolder is os.MkdirAll for folders of the machine whose names must survive a
@@ -138,6 +159,18 @@ func ReadFile(on FS, name string, limit int64) ([]byte, error) {
 		return nil, fmt.Errorf("%s is larger than %d bytes", name, limit)
 	}
 	return data, nil
+}
+
+// ReplaceLink makes name a symbolic link to target, in one step. It does not flush the name.
+func ReplaceLink(on FS, target, name string) error {
+	temp := name + NewSuffix
+	if err := RemoveIfThere(on, temp); err != nil {
+		return err
+	}
+	if err := on.Symlink(target, temp); err != nil {
+		return err
+	}
+	return on.Rename(temp, name)
 }
 
 // RemoveIfThere removes a file that need not exist.

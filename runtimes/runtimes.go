@@ -11,13 +11,14 @@ import (
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/fescue-edge/fescue/disk"
 )
 
 // The patterns name files, not folders: a folder would leave out __init__.py
@@ -147,27 +148,12 @@ func makeDir(path string) error {
 	return os.Chmod(path, info.Mode().Perm()|0o755)
 }
 
-// writeFile puts content in place by a rename, unless it is there already.
+// writeFile puts content in place, unless it is there already.
 func writeFile(path string, content []byte) error {
 	if same(path, content) {
 		return nil
 	}
-	temp, err := os.CreateTemp(filepath.Dir(path), ".new-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(temp.Name())
-	_, err = temp.Write(content)
-	if err == nil {
-		err = temp.Chmod(0o644)
-	}
-	if err == nil {
-		err = temp.Sync()
-	}
-	if err = errors.Join(err, temp.Close()); err != nil {
-		return err
-	}
-	return os.Rename(temp.Name(), path)
+	return disk.WriteFile(path, content, 0o644)
 }
 
 func same(path string, content []byte) bool {
@@ -193,14 +179,7 @@ func link(target, name string) error {
 	if info, err := os.Lstat(name); err == nil && info.Mode()&os.ModeSymlink == 0 {
 		return fmt.Errorf("%s is in the way; move it elsewhere", name)
 	}
-	temp := name + ".new"
-	if err := os.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	if err := os.Symlink(target, temp); err != nil {
-		return err
-	}
-	return os.Rename(temp, name)
+	return disk.ReplaceLink(disk.Local{}, target, name)
 }
 
 func removeOthers(dir, store string) error {

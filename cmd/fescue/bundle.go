@@ -65,14 +65,11 @@ func (c *bundleCommand) Run(ctx context.Context, t *terminal) error {
 		return err
 	}
 	// Before anything is deployed: it may be that no file can be written there.
-	temp, err := newBundle(c.File)
+	file, err := disk.CreatePending(c.File)
 	if err != nil {
 		return err
 	}
-	defer func() {
-		temp.Close()
-		os.Remove(temp.Name()) // unless it has got its name
-	}()
+	defer file.Discard()
 	made := madeBundle{DeploymentId: c.Deployment, GroupId: g.Id, File: c.File}
 	if made.DeploymentId == "" {
 		d, err := (&deployCommand{Version: c.Version}).create(ctx, api, g)
@@ -93,7 +90,7 @@ func (c *bundleCommand) Run(ctx context.Context, t *terminal) error {
 		return err
 	}
 	defer body.Close()
-	if made.Size, err = keepBundle(temp, c.File, body); err != nil {
+	if made.Size, err = keepBundle(file, body); err != nil {
 		return err
 	}
 	if c.JSON {
@@ -129,34 +126,21 @@ func (c *bundleCommand) built(ctx context.Context, api *client.Client, made made
 	}
 }
 
-// newBundle opens a file beside the one that is to be. Its name cannot be foreseen: where
-// others may write, nobody has a link there.
-func newBundle(name string) (*os.File, error) {
-	return os.CreateTemp(filepath.Dir(name), filepath.Base(name)+".*"+disk.NewSuffix)
-}
-
-// keepBundle fills a file that only its owner may read, and gives it its name when it is
-// whole.
-func keepBundle(f *os.File, name string, body io.Reader) (size int64, err error) {
-	_, err = bundle.ReadCarried(io.TeeReader(body, f), func(bundle.Carried) error { return nil },
+// keepBundle fills the file, and gives it its name when it is whole.
+func keepBundle(file *disk.Pending, body io.Reader) (size int64, err error) {
+	_, err = bundle.ReadCarried(io.TeeReader(body, file), func(bundle.Carried) error { return nil },
 		func(_ string, _ int64, content io.Reader) error {
 			_, err := io.Copy(io.Discard, content)
 			return err
 		})
 	if err == nil {
-		_, err = io.Copy(f, body) // what the archive's reader leaves
+		_, err = io.Copy(file, body) // what the archive's reader leaves
 	}
 	if err == nil {
-		err = f.Sync()
-	}
-	if err == nil {
-		size, err = f.Seek(0, io.SeekCurrent)
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), name)
+		size, err = file.Seek(0, io.SeekCurrent)
 	}
 	if err != nil {
 		return 0, err
 	}
-	return size, disk.SyncFolder(filepath.Dir(name))
+	return size, file.Keep()
 }

@@ -241,14 +241,7 @@ func (a *Agent) linkFunction(name, target string) error {
 			return err
 		}
 	}
-	temp := name + disk.NewSuffix
-	if err := disk.RemoveIfThere(a.Disk, temp); err != nil {
-		return err
-	}
-	if err := a.Disk.Symlink(target, temp); err != nil {
-		return err
-	}
-	return a.Disk.Rename(temp, name)
+	return disk.ReplaceLink(a.Disk, target, name)
 }
 
 // keepForeign puts a group.json away that another core software wrote, before a
