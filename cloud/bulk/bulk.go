@@ -45,7 +45,8 @@ type Store interface {
 	StartedBulkRecords(ctx context.Context, b BulkDeployment, operation string) (map[string]BulkRecord, error)
 	BulkReports(ctx context.Context, p fescue.Partition, id string, page fescue.Page) ([]BulkReport, error)
 	BulkProgress(ctx context.Context, p fescue.Partition, id string) (Progress, error)
-	BuildingDeployments(ctx context.Context) (int64, error)
+	// BuildingDeployments counts the partition's, and those of others that no builder has had.
+	BuildingDeployments(ctx context.Context, p fescue.Partition) (int64, error)
 }
 
 // Objects is the object store that input is read from.
@@ -61,7 +62,7 @@ type Deployments interface {
 	CreateAll(ctx context.Context, p fescue.Partition, requests []deploy.Request) []deploy.Answer
 }
 
-// Options is what a Service is made of. All but Rate and FirstRetry are needed.
+// Options is what a Service is made of. All but Rate, FirstRetry and SayWait are needed.
 type Options struct {
 	Store Store
 	// Leases have one server carry out at a time.
@@ -76,8 +77,11 @@ type Options struct {
 	// FirstRetry is the wait before a second try; it doubles with each further one.
 	// Zero means a second.
 	FirstRetry time.Duration
-	Now        func() time.Time
-	Logger     *slog.Logger
+	// SayWait is after how long a wait for the builder is logged, again and again; zero
+	// means 30 seconds.
+	SayWait time.Duration
+	Now     func() time.Time
+	Logger  *slog.Logger
 }
 
 // Service starts, stops and runs bulk deployments.
@@ -95,6 +99,7 @@ type Service struct {
 const (
 	defaultRate  = 100
 	defaultRetry = time.Second
+	defaultSay   = 30 * time.Second
 	// madeUp is for how long what was started too slowly is made up for: a run goes as fast
 	// as its rate while no round takes longer.
 	madeUp = 250 * time.Millisecond
@@ -107,6 +112,9 @@ func New(o Options) *Service {
 	}
 	if o.FirstRetry == 0 {
 		o.FirstRetry = defaultRetry
+	}
+	if o.SayWait == 0 {
+		o.SayWait = defaultSay
 	}
 	return &Service{o: o, pace: rate.NewLimiter(rate.Limit(o.Rate), max(1, int(o.Rate*madeUp.Seconds()))), kick: make(chan struct{}, 1), under: make(map[string]bool)}
 }

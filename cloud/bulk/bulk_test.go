@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -448,6 +449,73 @@ func TestLockedGroup(t *testing.T) {
 	if counts := s.deployments(groups); counts[groups[2]] != 1 {
 		t.Errorf("%v", counts)
 	}
+}
+
+// TestModelsBeingCopied: those of one account hold up its own bulk deployments, which says so, and
+// nobody else's.
+func TestModelsBeingCopied(t *testing.T) {
+	t.Parallel()
+	copying := func(s *site, p fescue.Partition) (list []fescue.Deployment) {
+		s.t.Helper()
+		now := time.Now().UTC().Truncate(time.Millisecond)
+		until := now.Add(time.Minute)
+		for range 100 {
+			d := fescue.Deployment{
+				Partition: p, ID: fescue.NewID(), GroupID: fescue.NewID(), GroupVersionID: fescue.NewID(),
+				Type: fescue.NewDeployment, Status: fescue.Building, CreatedAt: now, UpdatedAt: now,
+			}
+			answers, err := s.store.Deployments().CreateDeployments(s.t.Context(), []deploy.Request{{Deployment: d, LeasedUntil: until}})
+			if err == nil {
+				err = answers[0].Err
+			}
+			if err == nil {
+				err = s.store.Deployments().KeepBuilding(s.t.Context(), d, until, until, fescue.Progress{Activity: "copying the model of resource r", At: now})
+			}
+			if err != nil {
+				s.t.Fatal(err)
+			}
+			list = append(list, answers[0].Deployment)
+		}
+		return list
+	}
+	t.Run("another account's", func(t *testing.T) {
+		t.Parallel()
+		s := open(t)
+		copying(s, elsewhere)
+		_, content := s.fleet(3)
+		began := time.Now()
+		running(t, s.Run)
+		s.until(s.begin(content).ID, bulk.BulkCompleted)
+		if took := time.Since(began); took > 50*time.Second {
+			t.Errorf("it took %v, in which the leases of the other's deployments may have ended", took)
+		}
+	})
+	t.Run("its own", func(t *testing.T) {
+		t.Parallel()
+		s := open(t)
+		list := copying(s, home)
+		var log testkit.Buffer
+		s.options.Logger, s.options.SayWait = slog.New(slog.NewTextHandler(&log, nil)), 10*time.Millisecond
+		s.Service = bulk.New(s.options)
+		_, content := s.fleet(3)
+		running(t, s.Run)
+		b := s.begin(content)
+		testkit.Eventually(t, "the log says that it waits", func() error {
+			if text := log.String(); !strings.Contains(text, "bulk deployment waits") || !strings.Contains(text, b.ID) || !strings.Contains(text, "building=100") {
+				return errors.New(text)
+			}
+			return nil
+		})
+		if n := len(s.reports(b.ID)); n > 0 {
+			t.Errorf("%d records were made deployments while 100 were being built", n)
+		}
+		for _, d := range list {
+			if _, err := s.engine.Cancel(t.Context(), home, d.GroupID, d.ID, false, "a test"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s.until(b.ID, bulk.BulkCompleted)
+	})
 }
 
 // batches is the real engine but for what happens before and after it is called.

@@ -23,7 +23,8 @@ const (
 	// page is how many records are read at once.
 	page = 500
 	// maxBuilding is how many deployments may wait to be built before a run waits
-	// for the builder: whoever deploys a single group must not wait behind it.
+	// for the builder: whoever deploys a single group must not wait behind it. Those whose
+	// models are copied count for their own partition alone.
 	maxBuilding = 100
 	// buildPoll is how often it looks whether the builder has caught up.
 	buildPoll = 20 * time.Millisecond
@@ -283,13 +284,18 @@ func (s *Service) turn(ctx context.Context, b BulkDeployment) (room int, err err
 	if err := s.pace.Wait(ctx); err != nil {
 		return 0, err
 	}
-	for {
+	for began, say := time.Now(), s.o.SayWait; ; {
 		if err := s.stillIn(ctx, b); err != nil {
 			return 0, err
 		}
-		building, err := s.o.Store.BuildingDeployments(ctx)
+		building, err := s.o.Store.BuildingDeployments(ctx, b.Partition)
 		if err != nil || building < maxBuilding {
 			return min(int(maxBuilding-building), maxRound), err
+		}
+		if waited := time.Since(began); waited >= say {
+			say = waited + s.o.SayWait
+			s.o.Logger.Warn("bulk deployment waits, as so many deployments are being built: its account's, whose timelines say what they wait for, and others' that no server has come to; it goes on by itself",
+				"bulk", b.ID, "partition", b.Partition, "building", building, "waited", waited.Round(time.Millisecond))
 		}
 		pause(ctx, buildPoll)
 		if ctx.Err() != nil {

@@ -273,11 +273,20 @@ func TestCopying(t *testing.T) {
 			}
 			close(models.released)
 			if err := testkit.Within(t.Context(), testkit.Patience, func() error {
-				waiting, err := s.store.Bulk().BuildingDeployments(t.Context())
-				if err == nil && waiting != 1 {
-					err = fmt.Errorf("%d deployments are not built yet", waiting)
+				waiting := 0
+				for _, d := range list {
+					d, err := s.store.Deployments().Deployment(t.Context(), home, d.GroupID, d.ID)
+					if err != nil {
+						return err
+					}
+					if d.Status == fescue.Building {
+						waiting++
+					}
 				}
-				return err
+				if waiting != 1 {
+					return fmt.Errorf("%d deployments are not built yet", waiting)
+				}
+				return nil
 			}); err != nil {
 				t.Error(err)
 			}

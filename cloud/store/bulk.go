@@ -302,10 +302,13 @@ func (s Bulk) BulkReports(ctx context.Context, p fescue.Partition, id string, pa
 		p.Key(), id, before, page.Limit)
 }
 
-// BuildingDeployments counts the deployments that wait to be built, of all
-// partitions.
-func (s Bulk) BuildingDeployments(ctx context.Context) (n int64, err error) {
-	err = one(s.db.read.QueryRowContext(ctx, `SELECT count(*) FROM deployment WHERE status = 'Building'`), &n)
+// BuildingDeployments counts the deployments that a bulk deployment of a partition waits for:
+// all of the partition that are being built, and those of others that no builder has said
+// anything of yet. What it says something of, such as that models are copied, holds up nobody
+// else's.
+func (s Bulk) BuildingDeployments(ctx context.Context, p fescue.Partition) (n int64, err error) {
+	err = one(s.db.read.QueryRowContext(ctx, `
+		SELECT count(*) FROM deployment WHERE status = 'Building' AND (partition = $1 OR progress_json = '')`, p.Key()), &n)
 	return n, err
 }
 

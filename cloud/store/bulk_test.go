@@ -229,8 +229,19 @@ func testBulkRecords(t *testing.T, open opener) {
 		if _, err := s.Bulk().BulkProgress(ctx, elsewhere[0], b.ID); !errors.Is(err, fescue.ErrNotFound) {
 			t.Errorf("of another account: %v", err)
 		}
-		if n := must(s.Bulk().BuildingDeployments(ctx))(t); n != 1 {
-			t.Errorf("%d are being built", n)
+		for _, p := range append(elsewhere[:1:1], homePartition) {
+			if n := must(s.Bulk().BuildingDeployments(ctx, p))(t); n != 1 {
+				t.Errorf("%s: waits for %d", p, n)
+			}
+		}
+		until := time.Now().Add(time.Minute)
+		must(s.Deployments().LeaseBuilding(ctx, "aws", until, 9))(t)
+		mustDo(t, s.Deployments().KeepBuilding(ctx, d, until, until, fescue.Progress{Activity: "copying a model"}))
+		if n := must(s.Bulk().BuildingDeployments(ctx, homePartition))(t); n != 1 {
+			t.Errorf("waits for %d while a model of its own is copied", n)
+		}
+		if n := must(s.Bulk().BuildingDeployments(ctx, elsewhere[0]))(t); n != 0 {
+			t.Errorf("waits for %d while another's model is copied", n)
 		}
 	})
 	t.Run("several in one order, beside one that another reported", func(t *testing.T) {

@@ -49,7 +49,7 @@ var whole = []string{
 	// Over an index that has only the rows asked for.
 	"FROM bulk_deployment WHERE status IN ('Initializing', 'Running', 'Stopping')",
 	"WHERE status = 'Building' AND (leased_until < $1",
-	"SELECT count(*) FROM deployment WHERE status = 'Building'",
+	"SELECT count(*) FROM deployment WHERE status = 'Building' AND (partition",
 	// What expires within minutes, and what waits to be delivered.
 	"DELETE FROM core_check WHERE expires_at < $1",
 	"FROM core_check WHERE answer_json = ''",
