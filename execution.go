@@ -30,8 +30,16 @@ const (
 	NoContainer         IsolationMode = "NoContainer"
 )
 
+// The accounts that functions run as where nothing else is said (AWS IoT Greengrass V1
+// developer guide, "Device authentication and authorization"), and how they are made.
+const (
+	DefaultUser  = "ggc_user"
+	DefaultGroup = "ggc_group"
+	MakeAccounts = "groupadd --system " + DefaultGroup + " && useradd --system --gid " + DefaultGroup + " --shell /usr/sbin/nologin " + DefaultUser
+)
+
 // RunAs is a numeric identity; a missing half falls back to the group's
-// default, and that to ggc_user or ggc_group.
+// default, and that to DefaultUser or DefaultGroup.
 type RunAs struct {
 	Gid *int `json:",omitempty"`
 	Uid *int `json:",omitempty"`
@@ -53,7 +61,7 @@ func Isolation(own, group *FunctionExecution) IsolationMode {
 }
 
 // Identity is whom a function runs as. Each half is its own, else the group's,
-// else nil: the core then takes ggc_user and ggc_group.
+// else nil: the core then takes DefaultUser and DefaultGroup.
 func Identity(own, group *FunctionExecution) (uid, gid *int) {
 	for _, e := range []*FunctionExecution{own, group} {
 		if e != nil && e.RunAs != nil {

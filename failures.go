@@ -395,7 +395,7 @@ var DeploymentFailures = []DeploymentFailure{
 	{
 		Code: AccountMissing, Phase: FailsClaimed, Concerns: "core", Original: true,
 		Text:   "unable to load the group file downloaded: could not find %s based on %s name, %sName: %s: %v",
-		Remedy: "Make the accounts on the gateway: groupadd --system ggc_group; useradd --system --no-create-home --gid ggc_group ggc_user.",
+		Remedy: "Make the accounts on the gateway: " + MakeAccounts + ".",
 	},
 	{
 		Code: FunctionUIDMissing, Phase: FailsClaimed, Concerns: "function",

@@ -179,7 +179,7 @@ var packages = map[string]string{"Python": "python3", "Node.js": "nodejs", "Java
 
 // accounts looks for whom functions run as where their group says nothing.
 func (e *Examination) accounts(o Options, uids config.UIDRange) {
-	const remedy = "groupadd --system ggc_group && useradd --system --gid ggc_group --shell /usr/sbin/nologin ggc_user; without it a group whose functions have no RunAs fails its deployment"
+	const remedy = fescue.MakeAccounts + "; without it a group whose functions have no RunAs fails its deployment"
 	if !e.Core.Root {
 		return
 	}
@@ -188,8 +188,8 @@ func (e *Examination) accounts(o Options, uids config.UIDRange) {
 		lookup func(string) (int, error)
 		given  bool
 	}{
-		{"ggc_user", plan.System{}.UID, o.DefaultUID != nil || uids != config.UIDRange{}},
-		{"ggc_group", plan.System{}.GID, o.DefaultGID != nil},
+		{fescue.DefaultUser, plan.System{}.UID, o.DefaultUID != nil || uids != config.UIDRange{}},
+		{fescue.DefaultGroup, plan.System{}.GID, o.DefaultGID != nil},
 	} {
 		id, err := account.lookup(account.name)
 		switch {

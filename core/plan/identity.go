@@ -74,13 +74,6 @@ func (System) GroupName(gid int) string {
 	return g.Name
 }
 
-// The accounts that functions run as when the group says nothing (AWS IoT
-// Greengrass V1 developer guide, "Device authentication and authorization").
-const (
-	defaultUser  = "ggc_user"
-	defaultGroup = "ggc_group"
-)
-
 // identity resolves whom a function runs as: its own RunAs, then the group's,
 // then the core's default, each half for itself. It is nil and true for the user
 // that the core itself runs as, and false when there is a problem.
@@ -123,8 +116,8 @@ func (c *checker) permitted(arn string, id sandbox.Credential, uid, gid *int) bo
 		lookup func(string) (int, error)
 		name   func(int) string
 	}{
-		{uid, "UID", defaultUser, c.Accounts.UID, c.Accounts.UserName},
-		{gid, "GID", defaultGroup, c.Accounts.GID, c.Accounts.GroupName},
+		{uid, "UID", fescue.DefaultUser, c.Accounts.UID, c.Accounts.UserName},
+		{gid, "GID", fescue.DefaultGroup, c.Accounts.GID, c.Accounts.GroupName},
 	} {
 		if half.given == nil || *half.given >= fescue.FirstOrdinaryID {
 			continue
@@ -181,8 +174,8 @@ func (c *checker) complete(arn string, uid, gid *int) (sandbox.Credential, bool)
 		word   string
 		store  *uint32
 	}{
-		{uid, c.Accounts.UID, defaultUser, "UID", "user", &id.UID},
-		{gid, c.Accounts.GID, defaultGroup, "GID", "group", &id.GID},
+		{uid, c.Accounts.UID, fescue.DefaultUser, "UID", "user", &id.UID},
+		{gid, c.Accounts.GID, fescue.DefaultGroup, "GID", "group", &id.GID},
 	} {
 		if half.given != nil {
 			if n := int64(*half.given); n < 0 || n >= 1<<32-1 {
