@@ -35,11 +35,11 @@ func (s *sources) GetArtifact(ctx context.Context, groupID, deploymentID, hash s
 		return s.Cloud.GetArtifact(ctx, groupID, deploymentID, hash, offset)
 	}
 	if !fescue.ValidHash(hash) {
-		return nil, lacks("an artifact %.70q", hash)
+		return nil, missing("an artifact %.70q", hash)
 	}
 	f, err := s.disk.OpenFile(filepath.Join(s.folder, hash), os.O_RDONLY, 0)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, lacks("the artifact %s", hash)
+		return nil, missing("the artifact %s", hash)
 	}
 	if err != nil {
 		return nil, err
@@ -50,8 +50,8 @@ func (s *sources) GetArtifact(ctx context.Context, groupID, deploymentID, hash s
 	return f, nil
 }
 
-// lacks is a refusal: trying again does not help.
-func lacks(format string, args ...any) error {
+// missing is a refusal: trying again does not help.
+func missing(format string, args ...any) error {
 	return &corelink.StatusError{HTTPStatus: http.StatusNotFound, Code: "NotFound", Message: "the bundle does not have " + fmt.Sprintf(format, args...)}
 }
 
@@ -62,7 +62,7 @@ func (s *sources) SealSecrets(ctx context.Context, groupID, deploymentID, coreAR
 	}
 	data, err := disk.ReadFile(s.disk, filepath.Join(s.folder, bundle.CarriedSecrets), bundle.MaxSealedSecrets)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, lacks("the group's secrets")
+		return nil, missing("the group's secrets")
 	}
 	return data, err
 }

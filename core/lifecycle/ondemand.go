@@ -86,9 +86,9 @@ func (s *Supervisor) evict() {
 	}
 }
 
-// turn is how long a function's only process keeps its place while others have
+// minTenure is how long a function's only process keeps its place while others have
 // none.
-const turn = 10 * time.Second
+const minTenure = 10 * time.Second
 
 // owes says whether a process that could take more work has to end instead, so
 // that a function without any gets its place.
@@ -96,7 +96,7 @@ func (s *Supervisor) owes(w *worker) bool {
 	if w.function.spec.Pinned || s.onDemand < s.options.MaxConcurrent {
 		return false
 	}
-	if w.function.live() < 2 && s.options.Now().Sub(w.started) < turn {
+	if w.function.live() < 2 && s.options.Now().Sub(w.started) < minTenure {
 		return false
 	}
 	without := 0

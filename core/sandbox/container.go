@@ -42,19 +42,19 @@ func (s *Sandbox) openContainers(o Options) (*containers, []string) {
 		}
 	}
 	var missing []string
-	lack := func(what string, values ...any) {
+	addMissing := func(what string, values ...any) {
 		missing = append(missing, strings.ReplaceAll(fmt.Sprintf(what, values...), "\n", "; "))
 	}
 	if o.Init == "" || o.Folder == "" {
-		lack("this program starts processes without containers only")
+		addMissing("this program starts processes without containers only")
 		return nil, missing
 	}
 	if os.Geteuid() != 0 {
-		lack("the core does not run as root; run it as root")
+		addMissing("the core does not run as root; run it as root")
 		return nil, missing
 	}
 	if abis[runtime.GOARCH] == nil {
-		lack("containers are not made on %s; use amd64, arm64 or arm", runtime.GOARCH)
+		addMissing("containers are not made on %s; use amd64, arm64 or arm", runtime.GOARCH)
 	}
 	for _, system := range []struct{ name, option string }{{"overlay", "CONFIG_OVERLAY_FS"}, {"mqueue", "CONFIG_POSIX_MQUEUE"}} {
 		// Asking for it has the kernel load its module, from Linux 5.2 on.
@@ -62,15 +62,15 @@ func (s *Sandbox) openContainers(o Options) (*containers, []string) {
 			unix.Close(fd)
 		}
 		if !knowsFileSystem(system.name) {
-			lack("the kernel has no file system %s; load the module with modprobe %s, or use a kernel with %s", system.name, system.name, system.option)
+			addMissing("the kernel has no file system %s; load the module with modprobe %s, or use a kernel with %s", system.name, system.name, system.option)
 		}
 	}
 	if unix.Prctl(unix.PR_GET_SECCOMP, 0, 0, 0, 0) != nil {
-		lack("the kernel filters no system calls; use one with CONFIG_SECCOMP_FILTER")
+		addMissing("the kernel filters no system calls; use one with CONFIG_SECCOMP_FILTER")
 	}
 	limits, err := newLimits(s.id)
 	if err != nil {
-		lack("%v", err)
+		addMissing("%v", err)
 	}
 	if len(missing) > 0 {
 		if limits != nil {
@@ -82,14 +82,14 @@ func (s *Sandbox) openContainers(o Options) (*containers, []string) {
 	if o.BlockDevices {
 		more, err := blockDeviceFolders()
 		if err != nil {
-			lack("what is mounted on this machine cannot be read: %v", err)
+			addMissing("what is mounted on this machine cannot be read: %v", err)
 			return nil, append(missing, c.closeAll()...)
 		}
 		c.shown = withFolders(c.shown, more)
 	}
 	s.containers = c
 	if err := s.tryContainer(); err != nil {
-		lack("a container that was tried failed: %v", err)
+		addMissing("a container that was tried failed: %v", err)
 		return nil, append(missing, c.closeAll()...)
 	}
 	return c, nil
