@@ -118,7 +118,7 @@ func (c *takeoverCommand) Run(ctx context.Context) error {
 			failure = now.Failure
 		}
 		switch {
-		case err != nil || now.Untold:
+		case err != nil || now.Unreported:
 			return false, err
 		case now.Accepted == 0 && now.Epoch > standing.Epoch:
 			return false, errors.New("the first deployment failed: " + failure)

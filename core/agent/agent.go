@@ -166,10 +166,10 @@ type Agent struct {
 	// overslept says that the agent asks without having been woken, wakesLost that
 	// the cloud's wakes do not arrive.
 	overslept, wakesLost bool
-	// nap is how long the cloud lets the core be without asking while it can be woken, told
-	// what the last poll said of the core.
-	nap  time.Duration
-	told said
+	// pollPause is how long the cloud has the core not poll while it can be woken, reported
+	// what the last poll reported of the core.
+	pollPause time.Duration
+	reported  pollFacts
 
 	state state
 	// work is what is done for the deployment under way.
@@ -353,28 +353,28 @@ func (a *Agent) idle(ctx context.Context, d time.Duration) bool {
 	return false
 }
 
-// said is what a poll says of a core beside what it has been through.
-type said struct {
+// pollFacts is what a poll reports of a core beside its deployments.
+type pollFacts struct {
 	info      string
 	telemetry fescue.Telemetry
 }
 
-// longestNap bounds what the cloud may say.
-const longestNap = 24 * time.Hour
+// maxPollPause bounds pollPause.
+const maxPollPause = 24 * time.Hour
 
 // rest waits until it is time to poll although the core can be woken, and reports whether
 // there was a wake. It is time, too, when the core is not what it was.
 func (a *Agent) rest(ctx context.Context) (woken bool) {
-	if a.nap <= a.Times.Poll {
+	if a.pollPause <= a.Times.Poll {
 		return a.idle(ctx, a.Times.Poll)
 	}
 	// Cores that came together do not ask together.
-	for left := a.nap + rand.N(a.nap/2); left > 0 && a.canBeWoken(); left -= a.Times.Poll {
+	for left := a.pollPause + rand.N(a.pollPause/2); left > 0 && a.canBeWoken(); left -= a.Times.Poll {
 		if a.idle(ctx, min(left, a.Times.Poll)) || ctx.Err() != nil {
 			return true
 		}
 		a.watchFindings()
-		if a.saying(a.describe(ctx)) != a.told {
+		if a.facts(a.describe(ctx)) != a.reported {
 			break
 		}
 	}
@@ -389,13 +389,13 @@ func (a *Agent) describe(ctx context.Context) fescue.CoreInfo {
 	return info
 }
 
-// saying is what a poll has to say.
-func (a *Agent) saying(info fescue.CoreInfo) said {
-	s := said{telemetry: a.Telemetry.Switch()}
+// facts is what a poll has to report.
+func (a *Agent) facts(info fescue.CoreInfo) pollFacts {
+	f := pollFacts{telemetry: a.Telemetry.Switch()}
 	if !a.Now().Before(a.silentUntil) {
-		s.info = info.Hash()
+		f.info = info.Hash()
 	}
-	return s
+	return f
 }
 
 // canBeWoken reports whether it is enough to poll now and then.
@@ -445,8 +445,8 @@ func (a *Agent) step(ctx context.Context) (again bool, err error) {
 		wait = 0
 	}
 	info := a.describe(ctx)
-	a.told = a.saying(info)
-	poll := corelink.Poll{After: a.state.Epoch, Wait: wait, Formats: info.Formats, Info: a.told.info, Telemetry: a.told.telemetry}
+	a.reported = a.facts(info)
+	poll := corelink.Poll{After: a.state.Epoch, Wait: wait, Formats: info.Formats, Info: a.reported.info, Telemetry: a.reported.telemetry}
 	polling, polled := a.interruption.polling(ctx)
 	offer, err := a.Cloud.GetDeployment(polling, a.ThingName, poll)
 	interrupted := polling.Err() != nil
@@ -457,7 +457,7 @@ func (a *Agent) step(ctx context.Context) (again bool, err error) {
 		}
 		return false, err
 	}
-	a.nap = time.Duration(min(max(offer.Rest, 0), int64(longestNap/time.Second))) * time.Second
+	a.pollPause = time.Duration(min(max(offer.Rest, 0), int64(maxPollPause/time.Second))) * time.Second
 	if offer.WantInfo {
 		a.reportCore(ctx, info)
 	}

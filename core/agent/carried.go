@@ -168,7 +168,7 @@ func (a *Agent) verifyCarried(list bundle.Carried, envelope []byte, keys corelin
 // has to answer: one that does is heeded.
 func (a *Agent) carryOut(ctx context.Context, list bundle.Carried, d *deployed) error {
 	m := d.manifest
-	if err := a.tell(ctx, m, fescue.EventClaimed); err != nil {
+	if err := a.reportIfReachable(ctx, m, fescue.EventClaimed); err != nil {
 		a.stopped(m, err)
 		return nil
 	}
@@ -179,7 +179,7 @@ func (a *Agent) carryOut(ctx context.Context, list bundle.Carried, d *deployed) 
 		}
 		return nil
 	}
-	if err := a.tell(ctx, m, fescue.EventStaged); err != nil {
+	if err := a.reportIfReachable(ctx, m, fescue.EventStaged); err != nil {
 		a.stopped(m, err)
 		return nil
 	}
@@ -188,7 +188,7 @@ func (a *Agent) carryOut(ctx context.Context, list bundle.Carried, d *deployed) 
 		return a.failed(ctx, m, failure.Disk("switch to the new deployment", err))
 	}
 	a.Logger.Info("The deployment is switched to.", slog.String("deploymentId", m.DeploymentID))
-	if err := a.tell(ctx, m, fescue.EventSwitched); err != nil {
+	if err := a.reportIfReachable(ctx, m, fescue.EventSwitched); err != nil {
 		a.stopped(m, err)
 		return nil
 	}
@@ -196,9 +196,9 @@ func (a *Agent) carryOut(ctx context.Context, list bundle.Carried, d *deployed) 
 	return a.reconcile(ctx)
 }
 
-// tell reports a step, if there is a line. The error is errCancelled or errAbandoned,
+// reportIfReachable reports a step, if there is a line. The error is errCancelled or errAbandoned,
 // when the control plane says that the deployment is not to be.
-func (a *Agent) tell(ctx context.Context, m bundle.Manifest, event fescue.DeploymentEvent) error {
+func (a *Agent) reportIfReachable(ctx context.Context, m bundle.Manifest, event fescue.DeploymentEvent) error {
 	note, cancel := context.WithTimeout(ctx, a.Times.Note)
 	defer cancel()
 	err := a.report(note, m, event)

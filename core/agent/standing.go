@@ -11,10 +11,10 @@ type Standing struct {
 	// Epoch is that of the last deployment that ended here, Accepted that of the last one
 	// that succeeded; 0 where none did.
 	Epoch, Accepted int64
-	// Untold is whether the control plane has not taken note of an end yet. Failure is what
+	// Unreported is whether the control plane has not taken note of an end yet. Failure is what
 	// failed then, empty where nothing did.
-	Untold  bool
-	Failure string
+	Unreported bool
+	Failure    string
 }
 
 // Stands reads how it stands with a deployment folder, whose core may run.
@@ -26,7 +26,7 @@ func Stands(folder string) (Standing, error) {
 	if err != nil {
 		return Standing{}, err
 	}
-	found := Standing{Epoch: s.Epoch, Accepted: s.Accepted, Untold: s.Ended != nil}
+	found := Standing{Epoch: s.Epoch, Accepted: s.Accepted, Unreported: s.Ended != nil}
 	if s.Ended != nil && !s.Ended.succeeded() {
 		found.Failure = s.Ended.Report.Message
 	}
