@@ -190,8 +190,8 @@ type Agent struct {
 	resumed bool
 	// emptied says that an operator put `{}` into group.json.
 	emptied bool
-	// parting is how a bundle has ended of which that could not be written down yet.
-	parting *Handover
+	// unwritten is the end of a bundle that could not be written down yet.
+	unwritten *Handover
 	// found are the findings that were logged, lookedAt when they were looked for.
 	found    []Finding
 	lookedAt time.Time

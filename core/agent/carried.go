@@ -63,7 +63,7 @@ func (a *Agent) bringCarried(ctx context.Context) error {
 	if h, unread := ReadHandover(a.Disk, a.layout.root); unread == nil && h.Done && (err != nil || h.DeploymentID == list.DeploymentID) {
 		return a.removeCarried() // it has ended; the power failed before it was removed
 	}
-	if h := a.parting; h != nil && h.DeploymentID == list.DeploymentID {
+	if h := a.unwritten; h != nil && h.DeploymentID == list.DeploymentID {
 		return a.forgetCarried(*h)
 	}
 	if err != nil {
@@ -240,11 +240,11 @@ func (a *Agent) endCarried(list bundle.Carried, problems []failure.Problem) erro
 
 // forgetCarried writes down how it ended, and removes it.
 func (a *Agent) forgetCarried(h Handover) error {
-	a.parting = &h
+	a.unwritten = &h
 	if err := a.writeHandover(h); err != nil {
 		return &stuck{fmt.Errorf("write down how it ended: %w", err)}
 	}
-	a.parting = nil
+	a.unwritten = nil
 	return a.removeCarried()
 }
 
