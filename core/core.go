@@ -329,12 +329,11 @@ func (c *Core) assemble(files *logs.Logs, logger *slog.Logger) (_ *parts, err er
 		Activity:     p.activity,
 		Site:         p.local.notice,
 		Telemetry:    p.telemetry,
-		Missing:      p.sandbox.Missing(),
-		Private:      c.hidden(),
-		AllowRoot:    c.config.AllowRoot,
 		Times:        agent.Times{MaxRetry: c.config.MaxRetryInterval},
-		DefaultUID:   number(c.options.DefaultUID), DefaultGID: number(c.options.DefaultGID),
-		FunctionUIDs: uids,
+		Plan: plan.Options{
+			Missing: p.sandbox.Missing(), Private: c.hidden(), AllowRoot: c.config.AllowRoot,
+			DefaultUID: number(c.options.DefaultUID), DefaultGID: number(c.options.DefaultGID), FunctionUIDs: uids,
+		},
 	})
 	return p, nil
 }

@@ -114,8 +114,6 @@ type Options struct {
 	// Connected reports whether the cloud can wake the core over MQTT; nil
 	// means never.
 	Connected func() bool
-	// AllowRoot permits functions with UID or GID 0.
-	AllowRoot bool
 	// Certificates returns those that the core depends on; nil means none.
 	Certificates func() []Certificate
 	// Info returns what the core is, but for what its software reads and serves, which
@@ -129,18 +127,12 @@ type Options struct {
 	Telemetry Telemetry
 	// Activity returns what the core does; nil means nothing.
 	Activity func() corelink.Activity
-	// Missing is what the machine lacks for containers; none where it lacks nothing.
-	Missing []string
-	// Private are the core's own folders, which no group may give to a function.
-	Private []sandbox.HostPath
-	// DefaultUID and DefaultGID take the place of ggc_user and ggc_group.
-	DefaultUID, DefaultGID *int
-	// FunctionUIDs takes the place of DefaultUID; nil where functions share it.
-	FunctionUIDs plan.FunctionUIDs
-	// Disk is the machine's file system if nil, Accounts its accounts.
-	Disk     disk.FS
-	Accounts plan.Accounts
-	Times    Times
+	// Plan is what the machine and its operator say of what may run; what else a planner
+	// needs the agent adds.
+	Plan plan.Options
+	// Disk is the machine's file system if nil.
+	Disk  disk.FS
+	Times Times
 	// Now is the clock; time.Now if nil.
 	Now func() time.Time
 }
@@ -218,21 +210,11 @@ func New(o Options) *Agent {
 	a.vault = secrets.New(secrets.Options{
 		Disk: o.Disk, Folder: l.secrets(), KeyFile: o.SecretKey, Source: from, Keys: a.keys, Logger: o.Logger,
 	})
-	a.planner = plan.New(plan.Options{
-		Disk: o.Disk, Code: a.depot.Path, Model: a.depot.ModelPath, Resources: sandbox.HostPath(l.resources()), Lambdas: l.lambdas(), Runner: o.Edge, Accounts: o.Accounts, Secrets: a.vault, AllowRoot: o.AllowRoot,
-		DefaultUID: o.DefaultUID, DefaultGID: o.DefaultGID, FunctionUIDs: o.FunctionUIDs, Logger: o.Logger,
-		Core: o.serving(), Private: o.Private,
-	})
+	p := o.Plan
+	p.Disk, p.Runner, p.Secrets, p.Logger = o.Disk, o.Edge, a.vault, o.Logger
+	p.Code, p.Model, p.Resources, p.Lambdas = a.depot.Path, a.depot.ModelPath, sandbox.HostPath(l.resources()), l.lambdas()
+	a.planner = plan.New(p)
 	return a
-}
-
-// serving is what the core says of what it serves.
-func (o Options) serving() fescue.CoreInfo {
-	unserved := fescue.UnservedNames()
-	if len(o.Missing) > 0 {
-		unserved = append(unserved, fescue.FeatureContainers)
-	}
-	return fescue.CoreInfo{Unserved: unserved, Missing: o.Missing}
 }
 
 func (o Options) withDefaults() Options {
@@ -257,9 +239,6 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Disk == nil {
 		o.Disk = disk.Local{}
-	}
-	if o.Accounts == nil {
-		o.Accounts = plan.System{}
 	}
 	if o.Now == nil {
 		o.Now = time.Now
@@ -385,7 +364,8 @@ func (a *Agent) rest(ctx context.Context) (woken bool) {
 func (a *Agent) describe(ctx context.Context) fescue.CoreInfo {
 	info := a.Info(ctx)
 	info.Formats, info.Findings = bundle.Formats(), a.attention()
-	info.Unserved, info.Missing = a.serving().Unserved, a.Missing
+	serving := a.planner.Serving()
+	info.Unserved, info.Missing = serving.Unserved, serving.Missing
 	return info
 }
 

@@ -125,7 +125,8 @@ func (g *gateway) agent() *agent.Agent {
 	return agent.New(agent.Options{
 		ThingARN: coreARN, ThingName: coreName, Folder: g.path(), KeyFile: g.keyFile(), SecretKey: g.secretKey,
 		Cloud: g.client, Edge: g, Logger: slog.New(slog.NewTextHandler(g.log, nil)), Connected: g.connected, Certificates: g.certificates, Info: g.info, Telemetry: g.telemetry,
-		AllowRoot: g.allowRoot, Missing: g.lacks, Private: g.private, DefaultUID: g.uid, DefaultGID: g.gid, FunctionUIDs: g.functionUIDs, Disk: g.disk, Accounts: g.accounts, Times: g.times, Now: g.now,
+		Plan: plan.Options{Missing: g.lacks, Private: g.private, AllowRoot: g.allowRoot, DefaultUID: g.uid, DefaultGID: g.gid, FunctionUIDs: g.functionUIDs, Accounts: g.accounts},
+		Disk: g.disk, Times: g.times, Now: g.now,
 	})
 }
 

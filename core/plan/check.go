@@ -65,7 +65,8 @@ func (c *checker) warn(detail fescue.ErrorDetail) {
 
 // group checks what concerns no single function.
 func (c *checker) group(g bundle.Group) {
-	failures, warnings := fescue.Judge(g.Needs(), c.Core, c.Core.Serves)
+	core := c.Serving()
+	failures, warnings := fescue.Judge(g.Needs(), core, core.Serves)
 	c.unserved = make(map[string]bool)
 	for _, f := range failures {
 		c.found(f.Function, []fescue.ErrorDetail{f.Detail})

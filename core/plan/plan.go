@@ -134,8 +134,23 @@ type Model struct {
 // "Monitoring with AWS IoT Greengrass logs").
 const defaultLogLevel = "INFO"
 
-// Options is what a Planner is made of. All but the defaults are needed.
+// Options is what a Planner is made of: first what the machine and its operator say, each
+// with a default, then what is needed.
 type Options struct {
+	// Missing is what the machine lacks for containers; none where it lacks nothing.
+	Missing []string
+	// Private are the core's own folders, which no group may give to a function.
+	Private []sandbox.HostPath
+	// AllowRoot permits functions with UID or GID 0, or one that amounts to it.
+	AllowRoot bool
+	// DefaultUID and DefaultGID take the place of fescue.DefaultUser and
+	// fescue.DefaultGroup.
+	DefaultUID, DefaultGID *int
+	// FunctionUIDs takes the place of DefaultUID; nil where functions share it.
+	FunctionUIDs FunctionUIDs
+	// Accounts are the machine's if nil.
+	Accounts Accounts
+
 	Disk disk.FS
 	// Code is where the package with a hash lies, unpacked.
 	Code func(hash string) string
@@ -145,21 +160,19 @@ type Options struct {
 	Resources sandbox.HostPath
 	// Lambdas is the folder in which functions' packages have their original names,
 	// for messages.
-	Lambdas  string
-	Runner   Runner
-	Accounts Accounts
-	Secrets  Secrets
-	// AllowRoot permits functions with UID or GID 0, or one that amounts to it.
-	AllowRoot bool
-	// DefaultUID and DefaultGID take the place of ggc_user and ggc_group.
-	DefaultUID, DefaultGID *int
-	// FunctionUIDs takes the place of DefaultUID; nil where functions share it.
-	FunctionUIDs FunctionUIDs
-	// Core is what the core serves.
-	Core fescue.CoreInfo
-	// Private are the core's own folders, of which functions in containers see nothing.
-	Private []sandbox.HostPath
+	Lambdas string
+	Runner  Runner
+	Secrets Secrets
 	Logger  *slog.Logger
+}
+
+// Serving is what the core says of what it serves.
+func (o Options) Serving() fescue.CoreInfo {
+	unserved := fescue.UnservedNames()
+	if len(o.Missing) > 0 {
+		unserved = append(unserved, fescue.FeatureContainers)
+	}
+	return fescue.CoreInfo{Unserved: unserved, Missing: o.Missing}
 }
 
 // Secrets are what was staged of a deployment's secrets; secrets.Vault is some.
@@ -216,7 +229,12 @@ func (k TroubleKind) code() fescue.FailureCode {
 type Planner struct{ Options }
 
 // New makes a planner.
-func New(o Options) *Planner { return &Planner{o} }
+func New(o Options) *Planner {
+	if o.Accounts == nil {
+		o.Accounts = System{}
+	}
+	return &Planner{o}
+}
 
 // Plan resolves a group whose packages are staged, document being group.json. The
 // problems are everything that keeps it from running here; the Plan then holds what

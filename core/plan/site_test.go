@@ -107,13 +107,9 @@ func (s *site) modelFolder(hash string) string { return filepath.Join(s.folder, 
 
 // planner is that of the site's core.
 func (s *site) planner() *plan.Planner {
-	core := fescue.CoreInfo{Unserved: fescue.UnservedNames(), Missing: s.lacks}
-	if len(s.lacks) > 0 {
-		core.Unserved = append(core.Unserved, fescue.FeatureContainers)
-	}
 	return plan.New(plan.Options{
 		Disk: disk.Local{}, Code: s.code, Model: s.modelFolder, Resources: "/resources", Lambdas: "/lambda", Runner: s, Accounts: s.accounts, Secrets: vault{s.sealed},
-		AllowRoot: s.allowRoot, DefaultUID: s.uid, DefaultGID: s.gid, FunctionUIDs: s.functionUIDs, Core: core, Private: s.private,
+		AllowRoot: s.allowRoot, DefaultUID: s.uid, DefaultGID: s.gid, FunctionUIDs: s.functionUIDs, Missing: s.lacks, Private: s.private,
 		Logger: slog.New(slog.NewTextHandler(&s.log, nil)),
 	})
 }
