@@ -268,6 +268,70 @@ func TestCatchUpBeforeTheReader(t *testing.T) {
 	}
 }
 
+// waiting is a client that takes no message with a number before it may.
+type waiting struct {
+	client
+	number  string
+	offered chan struct{} // closed when that comes
+	goOn    chan struct{}
+}
+
+// Deliver implements Client.
+func (w *waiting) Deliver(m *mqtt.Publish) bool {
+	if strings.HasPrefix(string(m.Payload), w.number+" ") {
+		close(w.offered)
+		<-w.goOn
+	}
+	return false
+}
+
+// A session for which there was no room for a message, and then is before others have been offered it,
+// gets it.
+func TestCatchUpWhileAMessageIsOffered(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct{ messages, size int }{
+		"a window full of messages": {window, 0},
+		"a window full of bytes":    {4, windowBytes / 9 * 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b, _ := start(t, Options{})
+			c := openIn(t, b, home, "c")
+			c.subscribe(t, "q", 1)
+			other := &waiting{number: strconv.Itoa(tc.messages), offered: make(chan struct{}), goOn: make(chan struct{})}
+			goOn := sync.OnceFunc(func() { close(other.goOn) })
+			t.Cleanup(goOn)
+			s, _, err := b.Open(t.Context(), Opening{Partition: home, ClientID: "other"}, other)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Subscribe(t.Context(), []Filter{{"q", 1}}); err != nil { // it is offered messages after c
+				t.Fatal(err)
+			}
+			if err := b.reading.Acquire(t.Context(), maxReading); err != nil { // it reads when it is told to
+				t.Fatal(err)
+			}
+			publishMany(t, b, home, "q", 0, tc.messages+1, tc.size)
+			<-other.offered
+			c.acknowledge(tc.messages)
+			more, err := c.session.reader.step()
+			goOn()
+			allRead(t, b)
+			for more && err == nil {
+				more, err = c.session.reader.step()
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			publishMany(t, b, home, "q", tc.messages+1, 1, 0)
+			got := c.numbers(t, tc.messages+1)
+			if len(got) != tc.messages+2 || !rising(got) {
+				t.Errorf("%d came", got)
+			}
+		})
+	}
+}
+
 // A node that leads and does not have what was read already, as one that was cut off, is not
 // believed that nothing waits.
 func TestCatchUpFromANodeThatLags(t *testing.T) {

@@ -333,7 +333,8 @@ func (s *Session) offer(m *mqtt.Publish, seq uint64, qos byte) {
 		s.passed = seq
 	case seq <= s.at:
 	case s.full(len(m.Payload)):
-		s.behind, s.at = true, max(s.at, seq-1) // the rest is read when there is room
+		// The rest is read when there is room, this one too, though done may not have come to it by then.
+		s.behind, s.at, s.passed = true, seq-1, seq
 		s.changed()
 	default:
 		s.handOut(m, seq, false)
