@@ -761,10 +761,10 @@ func TestConsoleLive(t *testing.T) {
 	reader := s.signedIn(t, identity.Grant{Access: "reader"})
 	ofNorth, ofFleet, ofSouth := follow(reader, at+"?group="+*north.Id), follow(reader, at), follow(reader, at+"?group="+*south.Id)
 	elsewhere := follow(reader, "/console/eu-west-1/live")
+	began := time.Now()
 	deploy(north)
 	want(ofNorth, "changed")
 	want(ofFleet, "changed")
-	began := time.Now()
 	for range 20 { // a storm
 		deploy(north)
 	}

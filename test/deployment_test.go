@@ -300,7 +300,7 @@ func TestFunctionLog(t *testing.T) {
 	h.await(t, group, h.deploy(t, group, version), fescue.Success)
 	file := filepath.Join(g.root, "ggc", "var", "log", "user", region, account, "Talker.log")
 	eventually(t, "log lines", func() error {
-		return matchAll(string(readFile(t, file)),
+		return matchFile(file,
 			`(?m)^\[20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z\]\[INFO\]-.*,to the log`,
 			`(?m)^\[20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z\]\[ERROR\]-.*,to the error log`)
 	})

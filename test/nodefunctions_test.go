@@ -142,7 +142,7 @@ func TestNodeFunctions(t *testing.T) {
 	t.Run("logs have levels and origins", func(t *testing.T) {
 		file := filepath.Join(g.root, "ggc", "var", "log", "user", region, account, "NodeCaller.log")
 		eventually(t, "log lines", func() error {
-			return matchAll(string(readFile(t, file)), `(?m)\[WARN\]-index\.js:\d+,loading$`, `(?m)\[INFO\]-iotdata\.js:\d+,Publishing message on topic "Node_Core/out"`)
+			return matchFile(file, `(?m)\[WARN\]-index\.js:\d+,loading$`, `(?m)\[INFO\]-iotdata\.js:\d+,Publishing message on topic "Node_Core/out"`)
 		})
 	})
 }

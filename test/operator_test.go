@@ -84,7 +84,7 @@ func TestOperator(t *testing.T) {
 	arn := h.echo(t, "Operated")
 	_, version := g.groupVersion(t, group, []function{{arn: arn, pinned: true, encoding: types.EncodingTypeBinary, variables: out(g.thing, "operated")}}, ends(arn, g.thing))
 	t.Run("deploy waits for a core that never came", func(t *testing.T) {
-		h.says(t, 3, []string{"NewDeployment of group " + group, "never seen", "--timeout"}, "deploy", "--group", g.thing, "--wait", "--timeout", "1s")
+		h.says(t, 3, []string{"NewDeployment of group " + group, "never seen", "--timeout"}, "deploy", "--group", g.thing, "--wait", "--timeout", "5s")
 		if list := cores(t, "--offline"); len(list) != 1 || list[0].Online || list[0].LastDeployment == nil || list[0].LastDeployment.Phase != fescue.Offered {
 			t.Errorf("cores %+v", list)
 		}

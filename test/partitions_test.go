@@ -27,6 +27,15 @@ func readFile(t testing.TB, name string) []byte {
 	return data
 }
 
+// matchFile is matchAll of a file that may not be there yet.
+func matchFile(name string, patterns ...string) error {
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return err
+	}
+	return matchAll(string(text), patterns...)
+}
+
 func matchAll(text string, patterns ...string) error {
 	for _, p := range patterns {
 		if !regexp.MustCompile(p).MatchString(text) {

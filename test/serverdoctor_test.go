@@ -18,6 +18,7 @@ import (
 
 	"github.com/fescue-edge/fescue/cloud/store/pgtest"
 	"github.com/fescue-edge/fescue/doctor"
+	"github.com/fescue-edge/fescue/testkit"
 	"github.com/fescue-edge/fescue/testkit/programs"
 )
 
@@ -71,18 +72,12 @@ func (e examined) want(t *testing.T, health doctor.Health, said map[string]strin
 func tree(t *testing.T, dir string) string {
 	t.Helper()
 	var list strings.Builder
-	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		if d.Name() == "messages" {
+	err := testkit.Walk(dir, func(path string, info os.FileInfo) error {
+		if info.Name() == "messages" {
 			return filepath.SkipDir
 		}
-		info, err := d.Info()
-		if err == nil {
-			fmt.Fprintln(&list, path, info.Mode())
-		}
-		return err
+		fmt.Fprintln(&list, path, info.Mode())
+		return nil
 	})
 	if err != nil {
 		t.Fatal(err)

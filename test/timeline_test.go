@@ -65,7 +65,7 @@ func TestWatchCheckAndCancel(t *testing.T) {
 			}
 			return nil
 		})
-		h.says(t, 3, []string{"Created", "Built", "waits for core Watched_Core, which was never seen", "has not ended within"}, "watch", "--group", group, "--timeout", "1s")
+		h.says(t, 3, []string{"Created", "Built", "waits for core Watched_Core, which was never seen", "has not ended within"}, "watch", "--group", group, "--timeout", "5s")
 		h.says(t, 3, []string{"control plane  ok", "core           not checked: The core is offline."}, "check", "--group", group)
 		h.says(t, 0, []string{"control plane  ok", "core           not checked"}, "check", "--group", group, "--wait", "0")
 		h.says(t, 0, []string{"cancelled deployment " + id}, "cancel", "--group", group)

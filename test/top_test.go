@@ -79,11 +79,11 @@ func TestTop(t *testing.T) {
 		}
 	})
 	t.Run("queues, failures and restarts", func(t *testing.T) {
-		for _, payload := range []string{`{"fail":1}`, `{"sleep":3}`, `{}`, `{}`} {
+		for _, payload := range []string{`{"fail":1}`, `{"sleep":50}`, `{}`, `{}`} {
 			await(t, "publish", viewer.Publish(thing+"/do", 1, false, payload))
 		}
 		eventually(t, "calls wait", func() error {
-			if f := of(t, pinned); f.Queued != 2 || f.Errors != 1 || f.Workers[0].State != "Working" {
+			if f := of(t, pinned); f.Queued != 2 || f.Errors != 1 || len(f.Workers) != 1 || f.Workers[0].State != "Working" {
 				return fmt.Errorf("%+v", f)
 			}
 			return nil

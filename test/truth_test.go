@@ -193,10 +193,7 @@ func versions(t *testing.T, h *site, thing string) (g *gateway, group, second st
 func (g *gateway) switched(t *testing.T, deployment string) {
 	t.Helper()
 	eventually(t, "switch", func() error {
-		if log := string(readFile(t, filepath.Join(g.root, "ggc", "var", "log", "system", "runtime.log"))); !strings.Contains(log, `The deployment is switched to. {"deploymentId": "`+deployment) {
-			return fmt.Errorf("not yet")
-		}
-		return nil
+		return matchFile(filepath.Join(g.root, "ggc", "var", "log", "system", "runtime.log"), `The deployment is switched to\. \{"deploymentId": "`+deployment)
 	})
 }
 

@@ -138,7 +138,15 @@ func TestWillsOfAnotherServer(t *testing.T) {
 	dying.Shutdown()
 	openWithWill(t, others[0], "back", "")
 	last := openWithWill(t, others[1], "back with another", "w")
-	testkit.Until(t, "the wills", func() bool { return len(e.published()) >= len(want) })
+	// Nobody is thought to be dead before deadAfter.
+	if err := testkit.Within(t.Context(), deadAfter+testkit.Patience, func() error {
+		if n := len(e.published()); n < len(want) {
+			return fmt.Errorf("%d of %d wills were published", n, len(want))
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
 	t.Logf("published after %v", time.Since(died))
 	if time.Since(died) < deadAfter {
 		t.Error("nobody was waited for")

@@ -2,6 +2,7 @@ package deploy_test
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -44,19 +45,24 @@ func TestReminders(t *testing.T) {
 		before := wakes(thing)
 		testkit.Until(t, what, func() bool { return wakes(thing) >= before+3 })
 	}
-	// none has some time pass, in which another core is woken three times.
+	// pass has some time pass, in which another core is woken three times.
 	clocks := 0
+	pass := func(what string) {
+		t.Helper()
+		clocks++
+		clock := fmt.Sprint("clock ", clocks)
+		here(clock)
+		s.SiteChanged(t.Context(), home, clock)
+		more(what, clock)
+	}
 	none := func(what string, things ...string) {
 		t.Helper()
+		pass("what was under way") // reminders whose cores were read before
 		before := make(map[string]int)
 		for _, thing := range things {
 			before[thing] = wakes(thing)
 		}
-		clocks++
-		clock := "clock" + string(rune('a'+clocks))
-		here(clock)
-		s.SiteChanged(t.Context(), home, clock)
-		more(what, clock)
+		pass(what)
 		for _, thing := range things {
 			if n := wakes(thing) - before[thing]; n > 0 {
 				t.Errorf("%s: %s was woken %d times", what, thing, n)
@@ -108,6 +114,7 @@ func TestReminders(t *testing.T) {
 	ask("asked")
 
 	t.Run("when nobody knows for whom something changed", func(t *testing.T) {
+		pass("what was under way")
 		before := map[string]int{"mill": wakes("mill"), "saw": wakes("saw"), "gone": wakes("gone")}
 		s.AllChanged()
 		testkit.Until(t, "all that are connected are woken", func() bool { return wakes("mill") > before["mill"] && wakes("saw") > before["saw"] })
@@ -118,8 +125,8 @@ func TestReminders(t *testing.T) {
 	t.Run("what leaves no trace", func(t *testing.T) {
 		here("site")
 		s.SiteChanged(t.Context(), home, "site")
-		if n := wakes("site"); n != 1 {
-			t.Errorf("woken %d times at once", n)
+		if n := wakes("site"); n < 1 { // a reminder may be due already
+			t.Error("not woken at once")
 		}
 		testkit.Until(t, "all reminders", func() bool { return wakes("site") == 6 })
 		none("it has been reminded often enough", "site")

@@ -424,7 +424,7 @@ func TestWill(t *testing.T) {
 	}
 	t.Run("not after DISCONNECT", func(t *testing.T) {
 		cl := c.connect(c.device(home, quickStart), "polite", will("polite", 1))
-		cl.Disconnect(100)
+		cl.Disconnect(10_000) // until it is written
 		testkit.Until(t, "session ends", func() bool { return c.front.Stats().Connections == 1 })
 	})
 	t.Run("not of a certificate that was revoked", func(t *testing.T) {

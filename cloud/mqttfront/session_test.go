@@ -254,7 +254,7 @@ func TestToldChangesSpareReads(t *testing.T) {
 	c := start(t, func(o *mqttfront.Options) {
 		f = &followed{directory: o.Directory.(*directory)}
 		// Who looks less often than MaxStale, as on a busy machine, serves nobody new.
-		o.Directory, o.Changes, o.Refresh, o.MaxStale = f, f, 5*time.Millisecond, 2*time.Second
+		o.Directory, o.Changes, o.Refresh, o.MaxStale = f, f, 5*time.Millisecond, 10*time.Second
 	})
 	looks := func(n int64) {
 		t.Helper()

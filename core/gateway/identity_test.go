@@ -284,9 +284,10 @@ func TestOwnersKey(t *testing.T) {
 	if c := certificate(id); c == nil || !c.Leaf.Equal(first.Leaf) {
 		t.Error("the core that starts again has another certificate")
 	}
+	before := certificate(id)
 	i.change(func() { i.down, i.now = errNoLine, i.now.Add(9*24*time.Hour-time.Minute) })
 	id.Notice(corelink.Site{Identity: i.site})
-	if own := another(t, id, certificate(id)); !isOf(own, keys[0]) {
+	if own := another(t, id, before); !isOf(own, keys[0]) {
 		t.Error("what the core signs itself is of another key")
 	}
 	stop()

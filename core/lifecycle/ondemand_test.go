@@ -81,8 +81,9 @@ def handler(event, context):
 			onDemand(executable("C", t.TempDir(), "upper")),
 		)
 		r.wantResult("A", "a", "A")
-		r.wantResult("B", "b", "B")
 		r.pid("A", invoke.Waiting)
+		r.wantResult("B", "b", "B")
+		r.pid("B", invoke.Waiting)
 		r.wantResult("C", "c", "C")
 		if len(r.workers("A")) != 0 || len(r.workers("B")) != 1 || len(r.workers("C")) != 1 {
 			t.Errorf("got %v", r.sup.Workers())

@@ -249,7 +249,7 @@ func (l tongue) test(t *testing.T) {
 		return f
 	}
 	hasty := named("Hasty")
-	hasty.Timeout = time.Second
+	hasty.Timeout = 5 * time.Second
 	r.apply(named("Lasting"), onDemand(named("OnDemand")), onDemand(named("Another")), hasty,
 		named("Crashing", "CRASH"), named("Looping", "LOOP"), executable("Silent", t.TempDir(), "silent"))
 	table, err := router.NewTable([]fescue.Subscription{{Id: "1", Source: arn("Lasting"), Subject: "t", Target: arn("Silent")}})
@@ -356,7 +356,7 @@ func (l tongue) test(t *testing.T) {
 
 	// A call that takes too long ends with its process, and others do not notice.
 	slow := r.pid("Hasty", invoke.Waiting)
-	failed("Hasty", "spin", invoke.Unhandled, `{"errorMessage":"`+arn("Hasty")+` timed out after 1 second`)
+	failed("Hasty", "spin", invoke.Unhandled, `{"errorMessage":"`+arn("Hasty")+` timed out after 5 seconds`)
 	testkit.Until(t, "the process is gone", func() bool { return !alive(slow) })
 	answer("Hasty", "count")
 

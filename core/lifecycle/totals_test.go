@@ -17,7 +17,7 @@ import (
 // as long as they are in the group.
 func TestTotals(t *testing.T) {
 	t.Parallel()
-	r := newSite(t, func(o *lifecycle.Options) { o.StopGrace = 50 * time.Millisecond })
+	r := newSite(t, func(o *lifecycle.Options) { o.StopGrace = 2 * time.Second })
 	first, second := executable("First", t.TempDir(), "crash"), executable("Second", t.TempDir(), "upper")
 	slow := executable("Slow", t.TempDir(), "stubborn")
 	const prefix = "arn:aws:lambda:eu-west-1:123456789012:function:"
