@@ -140,15 +140,15 @@ type Options struct {
 // Agent brings deployments onto one core. Make one with New; Run owns it.
 type Agent struct {
 	Options
-	layout  layout
+	folder  *folder
+	inbox   *inbox
 	keys    *trust.Keys
-	depot   *depot.Depot
-	vault   *secrets.Vault
 	planner *plan.Planner
 	sources *sources
+	// retry is the pauses after errors.
+	retry backoff.Policy
 
-	interruption interruption
-	wake         chan struct{}
+	wake chan struct{}
 	// woken is true after a wake, however it was heeded, until the next poll.
 	woken atomic.Bool
 	ready chan struct{}
@@ -166,24 +166,20 @@ type Agent struct {
 	state state
 	// work is what is done for the deployment under way.
 	work *work
-	// stateSaved says that a state file is on the disk, unsaved that it is older
-	// than state because the last could not be written.
-	stateSaved, unsaved bool
+	// unsaved says that the state file is older than state because the last could not be
+	// written.
+	unsaved bool
 	// restored is false while the deployment on disk cannot be verified for
 	// want of a key.
 	restored bool
 	// current is what the core starts from, previous what it goes back to.
 	current, previous *deployed
-	// derived is the deployment that the links and group.json were made from by this process.
-	derived *deployed
 	// unapplied says that current has still to be started.
 	unapplied bool
 	// resumed says that what is under way was taken up from the disk.
 	resumed bool
 	// emptied says that an operator put `{}` into group.json.
 	emptied bool
-	// unwritten is the end of a bundle that could not be written down yet.
-	unwritten *Handover
 	// found are the findings that were logged, lookedAt when they were looked for.
 	found    []Finding
 	lookedAt time.Time
@@ -197,24 +193,27 @@ func New(o Options) *Agent {
 	o = o.withDefaults()
 	l := layout{o.Folder}
 	from := &sources{Cloud: o.Cloud, disk: o.Disk, folder: l.carried()}
-	a := &Agent{
-		Options: o, layout: l, sources: from,
-		keys: trust.New(trust.Options{Disk: o.Disk, File: o.KeyFile, Source: o.Cloud, Logger: o.Logger}),
+	keys := trust.New(trust.Options{Disk: o.Disk, File: o.KeyFile, Source: o.Cloud, Logger: o.Logger})
+	f := &folder{
+		layout: l, disk: o.Disk, keys: keys, thingARN: o.ThingARN, logger: o.Logger,
 		depot: depot.New(depot.Options{
 			Disk: o.Disk, Folder: l.store(), Mode: passable, Source: from, Stall: o.Times.Stall, Logger: o.Logger,
 		}),
+		vault: secrets.New(secrets.Options{
+			Disk: o.Disk, Folder: l.secrets(), KeyFile: o.SecretKey, Source: from, Keys: keys, Logger: o.Logger,
+		}),
+	}
+	p := o.Plan
+	p.Disk, p.Runner, p.Secrets, p.Logger = o.Disk, o.Edge, f.vault, o.Logger
+	p.Code, p.Model, p.Resources, p.Lambdas = f.depot.Path, f.depot.ModelPath, sandbox.HostPath(l.resources()), l.lambdas()
+	retry := backoff.Policy{First: o.Times.Retry, Most: o.Times.MaxRetry}
+	return &Agent{
+		Options: o, folder: f, keys: keys, planner: plan.New(p), sources: from, retry: retry,
+		inbox: &inbox{layout: l, disk: o.Disk, keys: keys, logger: o.Logger, retry: retry, now: o.Now},
 		wake:  make(chan struct{}, 1),
 		ready: make(chan struct{}),
 		work:  new(work),
 	}
-	a.vault = secrets.New(secrets.Options{
-		Disk: o.Disk, Folder: l.secrets(), KeyFile: o.SecretKey, Source: from, Keys: a.keys, Logger: o.Logger,
-	})
-	p := o.Plan
-	p.Disk, p.Runner, p.Secrets, p.Logger = o.Disk, o.Edge, a.vault, o.Logger
-	p.Code, p.Model, p.Resources, p.Lambdas = a.depot.Path, a.depot.ModelPath, sandbox.HostPath(l.resources()), l.lambdas()
-	a.planner = plan.New(p)
-	return a
 }
 
 func (o Options) withDefaults() Options {
@@ -274,8 +273,8 @@ func (a *Agent) Run(ctx context.Context) error {
 	defer watching.Wait()
 	watched, unwatch := context.WithCancel(ctx)
 	defer unwatch()
-	watching.Go(func() { a.watchCarried(watched) })
-	retry, failures := backoff.Policy{First: a.Times.Retry, Most: a.Times.MaxRetry}, 0
+	watching.Go(func() { a.inbox.watch(watched, a.Times.Handover, a.wake) })
+	failures := 0
 	for ctx.Err() == nil {
 		began := a.Now()
 		again, err := a.step(ctx)
@@ -286,7 +285,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		case ctx.Err() != nil:
 		case err != nil:
 			failures++
-			pause := retry.Pause(failures)
+			pause := a.retry.Pause(failures)
 			a.Logger.Warn("The deployment agent tries again.", slog.String("errorString", err.Error()), slog.Duration("after", pause))
 			// A wake shortens a long pause, but never below the first one.
 			if a.sleep(ctx, min(pause, a.Times.Retry)) && pause > a.Times.Retry {
@@ -427,7 +426,7 @@ func (a *Agent) step(ctx context.Context) (again bool, err error) {
 	info := a.describe(ctx)
 	a.reported = a.facts(info)
 	poll := corelink.Poll{After: a.state.Epoch, Wait: wait, Formats: info.Formats, Info: a.reported.info, Telemetry: a.reported.telemetry}
-	polling, polled := a.interruption.polling(ctx)
+	polling, polled := a.inbox.polling(ctx)
 	offer, err := a.Cloud.GetDeployment(polling, a.ThingName, poll)
 	interrupted := polling.Err() != nil
 	polled()

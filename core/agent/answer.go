@@ -50,12 +50,12 @@ func (a *Agent) check(ctx context.Context, c corelink.Check) ([]failure.Problem,
 	for _, r := range c.Models {
 		m.Artifacts = append(m.Artifacts, bundle.ModelArtifact(r.Resource, r.SHA256, r.Size, bundle.Packing(r.Unpack)))
 	}
-	list, err := a.depot.Missing(m)
+	list, err := a.folder.depot.Missing(m)
 	if err != nil {
 		return failure.Of(failure.Disk("look into the deployment folder", err)), nil, 0
 	}
 	var problems []failure.Problem
-	if err := a.depot.Room(list); err != nil {
+	if err := a.folder.depot.Room(list); err != nil {
 		problems = failure.Of(err)
 	}
 	plan, found := a.planner.Check(ctx, m, c.Group)

@@ -25,7 +25,7 @@ func (a *Agent) reconcile(ctx context.Context) error {
 	case a.emptied:
 		return nil
 	case a.accepted() && a.unapplied:
-		if err := a.deriveOnce(); err != nil {
+		if err := a.folder.deriveOnce(a.current); err != nil {
 			return err
 		}
 		return a.start(ctx, a.current)
@@ -62,7 +62,7 @@ func (a *Agent) finish(ctx context.Context, m bundle.Manifest) error {
 }
 
 func (a *Agent) run(ctx context.Context, m bundle.Manifest) []failure.Problem {
-	if err := a.deriveOnce(); err != nil {
+	if err := a.folder.deriveOnce(a.current); err != nil {
 		return failure.Of(failure.Disk("bring the deployment folder in line with the manifest", err))
 	}
 	next, problems := a.planOnce(ctx, m)
@@ -104,7 +104,7 @@ func (a *Agent) conclude(m bundle.Manifest, problems []failure.Problem) {
 		report.Details = details(problems)
 		log.Error("Deployment failed.", slog.String("errorString", report.Message))
 	}
-	if a.carries(m.DeploymentID) {
+	if a.inbox.has(m.DeploymentID) {
 		report.Note = "it came as a bundle, at " + a.Now().UTC().Format(time.RFC3339) + " by the core's clock"
 	}
 	s := a.state
@@ -142,10 +142,10 @@ func (a *Agent) wentBack(groupID, deploymentID string, epoch int64) *ending {
 // again: the core goes on by it, and a start from the old file repeats a step and
 // nothing worse.
 func (a *Agent) setState(s state) {
-	err := a.saveState(s)
+	a.state = s
+	err := a.folder.saveState(s)
 	if err != nil {
 		a.Logger.Error("The deployment state could not be written.", slog.String("errorString", err.Error()))
-		a.state = s
 	}
 	a.unsaved = err != nil
 }
@@ -177,14 +177,14 @@ func (a *Agent) reportEnd(ctx context.Context) error {
 			// There is no way back from a reset from here on. Until the control plane has
 			// taken it, there is: it may have ended the reset otherwise.
 			a.previous = nil
-			if err := a.writePrevious(); err != nil {
+			if err := a.folder.keep(a.folder.previous(), nil); err != nil {
 				return fmt.Errorf("forget the deployment before the reset: %w", err)
 			}
 		}
 		s.Accepted = e.Report.Epoch
 	}
 	a.setState(s)
-	if err := a.prune(); err != nil {
+	if err := a.folder.prune(a.current, a.previous); err != nil {
 		a.Logger.Warn("Old artifacts stay in the deployment folder.", slog.String("errorString", err.Error()))
 	}
 	return nil

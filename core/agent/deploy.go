@@ -81,15 +81,8 @@ func (a *Agent) deploy(ctx context.Context, offer corelink.Offer) error {
 	}
 	log.Info("The deployment is switched to.")
 	// The end will be reported until it is acknowledged; this step need not be.
-	note, cancel := context.WithTimeout(ctx, a.Times.Note)
-	defer cancel()
-	err = a.report(note, m, fescue.EventSwitched)
-	if errors.Is(err, errAbandoned) && !errors.Is(err, errForgotten) || errors.Is(err, errCancelled) {
+	if err := a.reportIfReachable(ctx, m, slog.LevelWarn, fescue.EventSwitched); err != nil {
 		a.stopped(m, err)
-		return nil
-	}
-	if err != nil {
-		log.Warn("A report did not reach the control plane.", slog.String("errorString", err.Error()))
 	}
 	return nil
 }
@@ -98,7 +91,7 @@ func (a *Agent) deploy(ctx context.Context, offer corelink.Offer) error {
 func (a *Agent) prepare(ctx context.Context, m bundle.Manifest) error {
 	a.work = new(work)
 	work, leave := a.attend(ctx, m, false)
-	err := a.depot.Stage(work, m, a.work)
+	err := a.folder.depot.Stage(work, m, a.work)
 	if err == nil {
 		err = a.stageSecrets(work, m)
 	}
@@ -171,6 +164,23 @@ func (a *Agent) report(ctx context.Context, m bundle.Manifest, event fescue.Depl
 		err = errCancelled
 	}
 	return err
+}
+
+// reportIfReachable is report for a step that need not arrive: one that does not is logged at
+// the level. The error is errCancelled or errAbandoned, when the control plane says that the
+// deployment is not to be.
+func (a *Agent) reportIfReachable(ctx context.Context, m bundle.Manifest, level slog.Level, event fescue.DeploymentEvent) error {
+	note, cancel := context.WithTimeout(ctx, a.Times.Note)
+	defer cancel()
+	err := a.report(note, m, event)
+	if errors.Is(err, errAbandoned) && !errors.Is(err, errForgotten) || errors.Is(err, errCancelled) {
+		return err
+	}
+	if err != nil {
+		a.Logger.Log(ctx, level, "A report did not reach the control plane.",
+			slog.String("deploymentId", m.DeploymentID), slog.String("step", string(event)), slog.String("errorString", err.Error()))
+	}
+	return nil
 }
 
 // send sends a report and is errAbandoned when the cloud knows the deployment to

@@ -45,9 +45,9 @@ type Certificate struct {
 // Findings looks at this machine now. It may be called at any time, by several.
 func (a *Agent) Findings() []Finding {
 	var list []Finding
-	if free, known := a.depot.Free(); known && free < depot.Margin {
+	if free, known := a.folder.depot.Free(); known && free < depot.Margin {
 		list = append(list, Finding{FindingDiskFull, fmt.Sprintf(
-			"The disk of %s is full: %d kB are free, less than %d kB. Free space; no deployment can be staged until then", a.layout.root, free>>10, int64(depot.Margin)>>10)})
+			"The disk of %s is full: %d kB are free, less than %d kB. Free space; no deployment can be staged until then", a.folder.root, free>>10, int64(depot.Margin)>>10)})
 	}
 	// A clock is compared with the control plane's, by its last answer.
 	if c, ok := a.Cloud.(interface {

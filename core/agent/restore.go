@@ -15,16 +15,16 @@ import (
 
 // restore reads what lies on the disk and starts it, without the cloud.
 func (a *Agent) restore(ctx context.Context) error {
-	if err := disk.EnsureFolder(a.Disk, a.layout.root, passable); err != nil {
+	if err := disk.EnsureFolder(a.Disk, a.folder.root, passable); err != nil {
 		return fmt.Errorf("prepare the deployment folder: %w", err)
 	}
-	if err := a.clean(a.Now()); err != nil {
+	if err := a.folder.clean(a.Now()); err != nil {
 		a.Logger.Warn("Leftovers in the deployment folder stay.", slog.String("errorString", err.Error()))
 	}
-	s, err := loadState(a.Disk, a.layout.state())
+	s, err := loadState(a.Disk, a.folder.state())
 	switch {
 	case err == nil:
-		a.state, a.stateSaved = s, true
+		a.state, a.folder.stateSaved = s, true
 	case errors.Is(err, errNoState):
 		a.Logger.Debug("The core has no deployment state.", slog.String("errorString", err.Error()))
 	default:
@@ -36,7 +36,7 @@ func (a *Agent) restore(ctx context.Context) error {
 // restoreDeployment starts the deployment on the disk. Without a trusted key it
 // starts nothing and leaves restored false.
 func (a *Agent) restoreDeployment(ctx context.Context) error {
-	current, err := a.loadDeployed(a.layout.manifest())
+	current, err := a.folder.load(a.folder.manifest())
 	cleared := current == nil && err == nil
 	if errors.Is(err, trust.ErrNoKey) {
 		a.Logger.Warn("The deployment on disk cannot be verified before the first contact with the control plane; nothing is started from it.")
@@ -45,31 +45,31 @@ func (a *Agent) restoreDeployment(ctx context.Context) error {
 	if err != nil {
 		a.Logger.Error("The deployment on disk is not started. Deploy the group again.", slog.String("errorString", err.Error()))
 	}
-	previous, err := a.loadDeployed(a.layout.previous())
+	previous, err := a.folder.load(a.folder.previous())
 	if err != nil {
 		a.Logger.Warn("There is no deployment to go back to.", slog.String("errorString", err.Error()))
 	}
 	a.current, a.previous, a.restored = current, previous, true
-	if current != nil && !a.stateSaved {
+	if current != nil && !a.folder.stateSaved {
 		// The state file is lost. It is written before the first switch, so
 		// this is no deployment of which the end is still open.
 		epoch := current.manifest.Epoch
 		a.setState(state{Epoch: epoch, Accepted: epoch})
 	}
-	if a.emptied = a.groupEmptied(); a.emptied {
-		a.Logger.Warn("group.json is empty: no function is started until the next deployment.", slog.String("file", a.layout.group()))
+	if a.emptied = a.folder.groupEmptied(); a.emptied {
+		a.Logger.Warn("group.json is empty: no function is started until the next deployment.", slog.String("file", a.folder.group()))
 		if !a.accepted() && a.current.manifest.Epoch > a.state.Epoch {
 			a.conclude(a.current.manifest, []failure.Problem{failure.New("", fescue.DeploymentInterrupted)})
 		}
 		return a.start(ctx, nil)
 	}
 	if a.current == nil {
-		if a.foreign() {
+		if a.folder.foreign() {
 			a.Logger.Warn("This folder holds a group of another core software that was never deployed by this one: nothing of it runs. "+
-				"Restore it on the server with fescue recover, which takes the core's root folder, and deploy it.", slog.String("file", a.layout.group()))
-		} else if cleared && a.stateSaved {
+				"Restore it on the server with fescue recover, which takes the core's root folder, and deploy it.", slog.String("file", a.folder.group()))
+		} else if cleared && a.folder.stateSaved {
 			// The way back to nothing may have been cut short.
-			if err := a.derive(); err != nil {
+			if err := a.folder.derive(a.current); err != nil {
 				a.Logger.Error("The deployment folder could not be cleared.", slog.String("errorString", err.Error()))
 			}
 		}
@@ -91,7 +91,7 @@ func (a *Agent) restoreDeployment(ctx context.Context) error {
 		}
 		return nil
 	}
-	if err := a.derive(); err != nil {
+	if err := a.folder.derive(a.current); err != nil {
 		a.Logger.Error("The deployment folder could not be brought in line with the manifest.", slog.String("errorString", err.Error()))
 	}
 	return a.start(ctx, a.current)

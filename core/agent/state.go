@@ -57,14 +57,14 @@ func loadState(on disk.FS, path string) (state, error) {
 	return s, nil
 }
 
-func (a *Agent) saveState(s state) error {
+func (f *folder) saveState(s state) error {
 	data, err := json.Marshal(s)
 	if err != nil {
 		return fmt.Errorf("encode the deployment state: %w", err)
 	}
-	if err := disk.ReplaceFile(a.Disk, a.layout.state(), append(data, '\n'), 0o600); err != nil {
+	if err := disk.ReplaceFile(f.disk, f.state(), append(data, '\n'), 0o600); err != nil {
 		return fmt.Errorf("write the deployment state: %w", err)
 	}
-	a.state, a.stateSaved = s, true
+	f.stateSaved = true
 	return nil
 }
