@@ -8,6 +8,10 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -433,6 +437,36 @@ func TestShare(t *testing.T) {
 	}
 	if n := inbound.Descriptors(); n < 256 {
 		t.Errorf("this process may have %d", n)
+	}
+}
+
+// TestSharePages holds the figures in the pages for operators against Share.
+func TestSharePages(t *testing.T) {
+	t.Parallel()
+	for name, says := range map[string]string{
+		"server.md":  "with {Descriptors} the API has {API}, `--device` {Device} and `--mqtt` {MQTT}; `--ops` always {Ops} |",
+		"scaling.md": "With `RLIMIT_NOFILE` at {Descriptors} that is {MQTT} and {Device} |",
+	} {
+		page, err := os.ReadFile(filepath.Join("..", "docs", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		figures := regexp.MustCompile(regexp.MustCompile(`\\\{(\w+)\\\}`).ReplaceAllString(regexp.QuoteMeta(says), "(?P<$1>[0-9,]+)"))
+		found := figures.FindSubmatch(page)
+		if found == nil {
+			t.Errorf("docs/%s does not say %q", name, says)
+			continue
+		}
+		said := make(map[string]int)
+		for i, what := range figures.SubexpNames() {
+			said[what], _ = strconv.Atoi(strings.ReplaceAll(string(found[i]), ",", ""))
+		}
+		s := inbound.Share(said["Descriptors"])
+		for what, is := range map[string]int{"API": s.API, "Device": s.Device, "MQTT": s.MQTT, "Ops": s.Ops} {
+			if says, ok := said[what]; ok && says != is {
+				t.Errorf("docs/%s: %s is said to have %d of %d descriptors, and has %d", name, what, says, said["Descriptors"], is)
+			}
+		}
 	}
 }
 
