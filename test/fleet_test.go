@@ -31,9 +31,11 @@ func TestFleet(t *testing.T) {
 		what       string
 		cost, most float64
 	}{
-		// The first two are counts, the others parts of what it takes to connect a core.
-		{"goroutines for each that waits", report.Idle.Goroutines, 10},
-		{"descriptors for each that waits", report.Idle.Descriptors, 3.5},
+		// The first two are counts, near 2.0 and 1.0 on any machine; the others are parts of what
+		// it takes to connect a core. Memory is bounded in cloud/mqttfront, after a collection:
+		// here it is mostly the garbage of having connected them.
+		{"goroutines for each that waits", report.Idle.Goroutines, 2.5},
+		{"descriptors for each that waits", report.Idle.Descriptors, 1.3},
 		{"ten seconds of waiting", report.Idle.CPU * 10 * 1e3 / cores / cpu["connect"], 0.1},
 		{"a deployment", cpu["bulk: ended"] / cpu["connect"], 5},
 		{"coming back after it was killed", cpu["storm"] / cpu["connect"], 3},

@@ -116,38 +116,38 @@ func serveMeasured(what string) {
 
 // measured is such a server, seen from outside.
 type measured struct {
-	b       *testing.B
+	tb      testing.TB
 	address string
 	pid     int
 	in      io.Writer
 	out     *bufio.Scanner
 }
 
-func startMeasured(b *testing.B, what string) *measured {
-	b.Helper()
+func startMeasured(tb testing.TB, what string) *measured {
+	tb.Helper()
 	c := exec.Command(os.Args[0])
 	c.Env, c.Stderr = append(os.Environ(), measuredServer+"="+what), os.Stderr
 	in, err := c.StdinPipe()
 	if err != nil {
-		b.Fatal(err)
+		tb.Fatal(err)
 	}
 	out, err := c.StdoutPipe()
 	if err != nil {
-		b.Fatal(err)
+		tb.Fatal(err)
 	}
 	if err := c.Start(); err != nil {
-		b.Fatal(err)
+		tb.Fatal(err)
 	}
-	b.Cleanup(func() {
+	tb.Cleanup(func() {
 		_ = in.Close()
 		_ = c.Wait()
 	})
 	if err := gob.NewEncoder(in).Encode([][]byte{}); err != nil {
-		b.Fatal(err)
+		tb.Fatal(err)
 	}
-	m := &measured{b: b, pid: c.Process.Pid, in: in, out: bufio.NewScanner(out)}
+	m := &measured{tb: tb, pid: c.Process.Pid, in: in, out: bufio.NewScanner(out)}
 	if !m.out.Scan() {
-		b.Fatal("the server does not start")
+		tb.Fatal("the server does not start")
 	}
 	m.address = m.out.Text()
 	return m
@@ -156,16 +156,16 @@ func startMeasured(b *testing.B, what string) *measured {
 // look is its resident memory in KB, its goroutines, and the processor time that it has
 // used.
 func (m *measured) look() (resident, goroutines int, used time.Duration) {
-	m.b.Helper()
+	m.tb.Helper()
 	used = m.used()
 	fmt.Fprintln(m.in)
 	if !m.out.Scan() {
-		m.b.Fatal("the server is gone")
+		m.tb.Fatal("the server is gone")
 	}
 	goroutines, _ = strconv.Atoi(m.out.Text())
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", m.pid))
 	if err != nil {
-		m.b.Fatal(err)
+		m.tb.Fatal(err)
 	}
 	for line := range strings.Lines(string(text)) {
 		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
@@ -177,10 +177,10 @@ func (m *measured) look() (resident, goroutines int, used time.Duration) {
 
 // used is the processor time, of which the kernel counts hundredths of a second.
 func (m *measured) used() time.Duration {
-	m.b.Helper()
+	m.tb.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", m.pid))
 	if err != nil {
-		m.b.Fatal(err)
+		m.tb.Fatal(err)
 	}
 	fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
 	user, _ := strconv.Atoi(fields[11])
@@ -188,65 +188,91 @@ func (m *measured) used() time.Duration {
 	return time.Duration(user+system) * 10 * time.Millisecond
 }
 
-// BenchmarkSessions measures what a client costs that connects, subscribes to one topic
-// and waits, against a connection of mutual TLS to a server that does nothing else.
-func BenchmarkSessions(b *testing.B) {
-	const clients, atOnce = 2000, 16
-	for b.Loop() {
-		var each [2]struct{ resident, goroutines, used float64 }
-		for i, what := range []string{"TLS", "front"} {
-			m := startMeasured(b, what)
-			who := makeCertificate(b, pkix.Name{CommonName: "device"})
-			open := func(n int) net.Conn {
-				conn, err := tls.Dial("tcp", m.address, who.tlsConfig())
-				if err != nil {
-					b.Error(err)
-					return nil
-				}
-				if what == "TLS" {
-					return conn
-				}
-				c, _, err := mqtt.Open(context.Background(), conn, &mqtt.Connect{ClientID: fmt.Sprint("client-", n), Level: mqtt.Level311, CleanSession: true, KeepAlive: 20 * time.Minute}, mqtt.Options{ConnectTimeout: patience})
-				if err == nil {
-					if err = c.Send(&mqtt.Subscribe{ID: 1, Filters: []mqtt.Subscription{{Filter: fmt.Sprint("to/", n)}}}); err == nil {
-						_, err = c.Read()
-					}
-				}
-				if err != nil {
-					b.Error(err)
-				}
-				return conn
-			}
-			warm := open(clients)
-			before, goroutines, used := m.look()
-			conns := make(chan net.Conn, clients)
-			var opening sync.WaitGroup
-			for w := range atOnce {
-				opening.Go(func() {
-					for n := w; n < clients; n += atOnce {
-						conns <- open(n)
-					}
-				})
-			}
-			opening.Wait()
-			if b.Failed() {
-				b.FailNow()
-			}
-			after, now, total := m.look()
-			each[i].resident = float64(after-before) / clients
-			each[i].goroutines = float64(now-goroutines) / clients
-			each[i].used = float64(total-used) / float64(time.Millisecond) / clients
-			_ = warm.Close()
-			close(conns)
-			for conn := range conns {
-				_ = conn.Close()
+// sessionCosts are for each of the clients that wait.
+type sessionCosts struct {
+	resident, goroutines, used float64 // KB, their number, milliseconds of processor time
+}
+
+// waiting measures what clients cost a server that connect, subscribe to one topic each where
+// it is a front, and wait.
+func waiting(tb testing.TB, what string, clients int) sessionCosts {
+	tb.Helper()
+	const atOnce = 16
+	m := startMeasured(tb, what)
+	who := makeCertificate(tb, pkix.Name{CommonName: "device"})
+	open := func(n int) net.Conn {
+		conn, err := tls.Dial("tcp", m.address, who.tlsConfig())
+		if err != nil {
+			tb.Error(err)
+			return nil
+		}
+		if what == "TLS" {
+			return conn
+		}
+		c, _, err := mqtt.Open(context.Background(), conn, &mqtt.Connect{ClientID: fmt.Sprint("client-", n), Level: mqtt.Level311, CleanSession: true, KeepAlive: 20 * time.Minute}, mqtt.Options{ConnectTimeout: patience})
+		if err == nil {
+			if err = c.Send(&mqtt.Subscribe{ID: 1, Filters: []mqtt.Subscription{{Filter: fmt.Sprint("to/", n)}}}); err == nil {
+				_, err = c.Read()
 			}
 		}
-		b.ReportMetric(each[1].resident, "KB/session")
-		b.ReportMetric(each[0].resident, "KB/TLS")
-		b.ReportMetric(each[1].resident/each[0].resident, "×TLS")
-		b.ReportMetric(each[1].goroutines, "goroutines/session")
-		b.ReportMetric(each[1].used, "ms-CPU/session")
-		b.ReportMetric(each[0].used, "ms-CPU/TLS")
+		if err != nil {
+			tb.Error(err)
+		}
+		return conn
+	}
+	warm := open(clients)
+	before, goroutines, used := m.look()
+	conns := make(chan net.Conn, clients)
+	var opening sync.WaitGroup
+	for w := range atOnce {
+		opening.Go(func() {
+			for n := w; n < clients; n += atOnce {
+				conns <- open(n)
+			}
+		})
+	}
+	opening.Wait()
+	if tb.Failed() {
+		tb.FailNow()
+	}
+	after, now, total := m.look()
+	_ = warm.Close()
+	close(conns)
+	for conn := range conns {
+		_ = conn.Close()
+	}
+	each := func(n float64) float64 { return n / float64(clients) }
+	return sessionCosts{each(float64(after - before)), each(float64(now - goroutines)), each(float64(total-used) / float64(time.Millisecond))}
+}
+
+// BenchmarkSessions measures what a client costs that waits, against a connection of mutual
+// TLS to a server that does nothing else.
+func BenchmarkSessions(b *testing.B) {
+	for b.Loop() {
+		bare, front := waiting(b, "TLS", 2000), waiting(b, "front", 2000)
+		b.ReportMetric(front.resident, "KB/session")
+		b.ReportMetric(bare.resident, "KB/TLS")
+		b.ReportMetric(front.resident/bare.resident, "×TLS")
+		b.ReportMetric(front.goroutines, "goroutines/session")
+		b.ReportMetric(front.used, "ms-CPU/session")
+		b.ReportMetric(bare.used, "ms-CPU/TLS")
+	}
+}
+
+// TestSessionCosts bounds what a client that waits takes in memory and goroutines, with garbage
+// collected, by what mutual TLS alone takes in the same run.
+func TestSessionCosts(t *testing.T) {
+	if testing.Short() {
+		t.Skip("the race detector has memory of its own")
+	}
+	const clients = 1000
+	bare, front := waiting(t, "TLS", clients), waiting(t, "front", clients)
+	ratio := front.resident / bare.resident
+	t.Logf("a session takes %.1f KB, TLS alone %.1f KB: %.2f times as much; %.2f goroutines", front.resident, bare.resident, ratio, front.goroutines)
+	if ratio > 2 || ratio != ratio {
+		t.Errorf("a session takes %.2f times the memory of TLS alone, at most 2", ratio)
+	}
+	if front.goroutines > 2.1 {
+		t.Errorf("a session takes %.2f goroutines, at most 2.1", front.goroutines)
 	}
 }
