@@ -68,6 +68,7 @@ func (s *Server) listen() (err error) {
 		s.metrics.watchListener(l.name, *l.into, l.max)
 		s.onClose(open.Close)
 	}
+	s.device.BoundIdle(shares.IdleDevice)
 	if s.mqtt == nil {
 		s.mqtt = s.device
 	}

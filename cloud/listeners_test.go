@@ -19,6 +19,7 @@ import (
 
 	"github.com/fescue-edge/fescue/cloud/identity"
 	"github.com/fescue-edge/fescue/inbound"
+	"github.com/fescue-edge/fescue/testkit"
 )
 
 // Connections whose requests never become whole do not keep others out, whichever
@@ -57,6 +58,33 @@ func TestSilentConnections(t *testing.T) {
 	if err != nil || !strings.Contains(string(metrics), fmt.Sprintf("fescue_connections_max{listener=\"api\"} %d", shares.API)) ||
 		!strings.Contains(string(metrics), "fescue_connections_closed_total{listener=\"mqtt\"}") {
 		t.Errorf("metrics %s, %v", metrics, err)
+	}
+}
+
+// A core's connection is idle between its requests, and counts among those that may be.
+func TestIdleConnections(t *testing.T) {
+	t.Parallel()
+	o := options(t.TempDir())
+	o.Descriptors, o.OpsAddr = 1<<20, loopback
+	s := start(t, o)
+	link := s.link(s.provision("us-east-1", "mill"))
+	if _, err := link.SigningKeys(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	want := fmt.Sprintf("fescue_connections_idle_max{listener=\"device\"} %d\n", inbound.Share(o.Descriptors).IdleDevice)
+	for _, line := range []string{"fescue_connections_idle{listener=\"device\"} 1\n", want, "fescue_connections_idle_closed_total{listener=\"device\"} 0\n"} {
+		testkit.Until(t, line, func() bool {
+			resp, err := http.Get("http://" + s.OpsAddr() + "/metrics")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer resp.Body.Close()
+			metrics, err := io.ReadAll(resp.Body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return strings.Contains(string(metrics), line)
+		})
 	}
 }
 

@@ -137,7 +137,13 @@ func (m *metrics) watchListener(name string, l *inbound.Listener, most int) {
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "fescue_connections_max", Help: "How many connections a listener may have.", ConstLabels: labels},
 			func() float64 { return float64(most) }),
 		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "fescue_connections_closed_total", Help: "Connections closed because a listener had all that it may have.", ConstLabels: labels},
-			func() float64 { _, closed := l.Stats(); return float64(closed) }))
+			func() float64 { _, closed := l.Stats(); return float64(closed) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "fescue_connections_idle", Help: "Connections of a listener that wait for another request over HTTP.", ConstLabels: labels},
+			func() float64 { now, _, _ := l.Idle(); return float64(now) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "fescue_connections_idle_max", Help: "How many connections of a listener may wait for another request over HTTP; 0 for any number.", ConstLabels: labels},
+			func() float64 { _, most, _ := l.Idle(); return float64(most) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "fescue_connections_idle_closed_total", Help: "Connections closed because more waited for another request over HTTP than may.", ConstLabels: labels},
+			func() float64 { _, _, closed := l.Idle(); return float64(closed) }))
 }
 
 // watchGate adds how devices' connections come to be set up.

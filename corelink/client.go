@@ -274,6 +274,11 @@ func (c *Client) call(ctx context.Context, method, path string, in, out any) err
 	if in != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
+	// The control plane may close an idle connection while a request is on its way there: then
+	// net/http sends it again over another one, if it may be sent twice. All of these may: what
+	// they report is reported again after any failure, and a shadow's update names its version.
+	// The key without a value says so, and is not sent.
+	req.Header["Idempotency-Key"] = nil
 	resp, err := c.http.Do(req)
 	if err != nil {
 		return withCertificate(withClock(err))

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -125,5 +126,51 @@ func TestGetArtifact(t *testing.T) {
 				t.Errorf("got %q, %v", got, err)
 			}
 		})
+	}
+}
+
+// TestIdleConnectionClosed: a control plane closes a connection just as a core's next request
+// is on its way there. The core sends it again.
+func TestIdleConnectionClosed(t *testing.T) {
+	t.Parallel()
+	var asked atomic.Int64
+	address, cfg := serve(t, "/", func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil || r.Header["Idempotency-Key"] != nil {
+			t.Errorf("the request has the body %q (%v) and the header %v", body, err, r.Header)
+		}
+		if asked.Add(1)%3 == 2 { // the next one over a connection, before it is sent again
+			conn, _, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			conn.Close()
+			return
+		}
+		io.WriteString(w, "{}")
+	})
+	for name, call := range map[string]func(*corelink.Client) error{
+		"GET": func(c *corelink.Client) error { _, err := c.SigningKeys(t.Context()); return err },
+		"PUT": func(c *corelink.Client) error {
+			_, err := c.UpdateStatus(t.Context(), "g", "d", "core", corelink.StatusReport{})
+			return err
+		},
+		"POST": func(c *corelink.Client) error {
+			_, err := c.SealSecrets(t.Context(), "g", "d", "core", corelink.SecretsRequest{})
+			return err
+		},
+	} {
+		asked.Store(0)
+		client := corelink.NewClient(address, cfg)
+		for i := range 2 {
+			if err := call(client); err != nil {
+				t.Errorf("%s %d: %v", name, i, err)
+			}
+		}
+		client.Close()
+		if n := asked.Load(); n != 3 {
+			t.Errorf("%s: two calls made %d requests, want one more", name, n)
+		}
 	}
 }

@@ -4,6 +4,7 @@
 package inbound
 
 import (
+	"container/list"
 	"context"
 	"log/slog"
 	"net"
@@ -32,12 +33,54 @@ type Listener struct {
 	of     map[string]int // how many an address has
 	closed uint64
 	warned time.Time
+
+	idle       list.List // of *Conn, those that wait for another request, the longest first
+	mostIdle   int       // 0 for any number
+	idleClosed uint64
 }
 
 // Limit bounds the connections of a listener; name is its name in the log. Those that begin
 // with a TLS handshake go through gate, if there is one, when they are Split.
 func Limit(l net.Listener, max int, name string, gate *Gate, logger *slog.Logger) *Listener {
 	return &Listener{Listener: l, max: max, name: name, gate: gate, logger: logger, conns: make(map[*Conn]struct{}), of: make(map[string]int)}
+}
+
+// BoundIdle has at most so many connections wait for another request over HTTP, of those that
+// a server reports (Watch): when one more begins to, the one that has waited longest is
+// closed. One that brings something is no longer idle, from its first byte on. What is sent
+// to a connection just as it is closed is lost, as whenever a server closes idle ones: HTTP's
+// clients send it again over another one. It is called before Accept.
+func (l *Listener) BoundIdle(most int) { l.mostIdle = most }
+
+// rest has a connection wait for another request, and returns the one that is to be closed for
+// that.
+func (l *Listener) rest(c *Conn) (loser *Conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, ok := l.conns[c]; !ok || c.idle != nil {
+		return nil
+	}
+	c.idle = l.idle.PushBack(c)
+	c.resting.Store(true)
+	for l.mostIdle > 0 && l.idle.Len() > l.mostIdle {
+		oldest := l.idle.Front().Value.(*Conn)
+		l.rouse(oldest)
+		if since := oldest.waits.Load(); since != 0 && !readable(oldest.Conn) && oldest.waits.CompareAndSwap(since, 0) {
+			l.idleClosed++
+			l.remove(oldest)
+			return oldest
+		}
+	}
+	return nil
+}
+
+// rouse has a connection wait no longer for another request. mu is held.
+func (l *Listener) rouse(c *Conn) {
+	if c.idle != nil {
+		l.idle.Remove(c.idle)
+		c.idle = nil
+		c.resting.Store(false)
+	}
 }
 
 // warnEvery is how often the log says that connections were closed.
@@ -118,6 +161,7 @@ func (l *Listener) remove(c *Conn) {
 	if _, ok := l.conns[c]; !ok {
 		return
 	}
+	l.rouse(c)
 	delete(l.conns, c)
 	if l.of[c.address]--; l.of[c.address] == 0 {
 		delete(l.of, c.address)
@@ -144,6 +188,14 @@ func (l *Listener) Stats() (open int, closed uint64) {
 	return len(l.conns), l.closed
 }
 
+// Idle are how many connections wait for another request, how many may, 0 for any number, and
+// how many were closed for want of that since the start.
+func (l *Listener) Idle() (now, most int, closed uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.idle.Len(), l.mostIdle, l.idleClosed
+}
+
 // Conn is a connection of a Listener.
 type Conn struct {
 	net.Conn
@@ -153,6 +205,10 @@ type Conn struct {
 	place atomic.Pointer[visit]
 	// waits is zero while it does not wait for its client, and the smaller the longer it has.
 	waits atomic.Int64
+	// idle is its place among those that wait for another request, under the Listener's lock;
+	// resting is whether it has one.
+	idle    *list.Element
+	resting atomic.Bool
 }
 
 // enter waits for a place in the gate.
@@ -179,7 +235,20 @@ func (c *Conn) Read(p []byte) (int, error) {
 	if place := c.place.Load(); place != nil {
 		defer time.AfterFunc(c.of.gate.o.Silence, c.leave).Stop()
 	}
-	return c.Conn.Read(p)
+	n, err := c.Conn.Read(p)
+	if n > 0 {
+		c.rouse()
+	}
+	return n, err
+}
+
+// rouse has the connection count as idle no longer.
+func (c *Conn) rouse() {
+	if c.resting.Load() {
+		c.of.mu.Lock()
+		c.of.rouse(c)
+		c.of.mu.Unlock()
+	}
 }
 
 // Close implements net.Conn.
@@ -200,6 +269,7 @@ func (c *Conn) wait(waits bool) {
 	}
 	c.leave()
 	c.waits.Store(0)
+	c.rouse()
 }
 
 // Work keeps a connection, which may be wrapped by others, from being closed for
@@ -253,6 +323,11 @@ func Watch(server *http.Server) {
 			setWaiting(c, false)
 		case http.StateIdle:
 			setWaiting(c, true)
+			if limited := limited(c); limited != nil {
+				if loser := limited.of.rest(limited); loser != nil {
+					loser.Conn.Close()
+				}
+			}
 		}
 	}
 }

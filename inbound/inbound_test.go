@@ -444,7 +444,7 @@ func TestShare(t *testing.T) {
 func TestSharePages(t *testing.T) {
 	t.Parallel()
 	for name, says := range map[string]string{
-		"server.md":  "with {Descriptors} the API has {API}, `--device` {Device} and `--mqtt` {MQTT}; `--ops` always {Ops} |",
+		"server.md":  "with {Descriptors} the API has {API}, `--device` {Device} and `--mqtt` {MQTT}; `--ops` always {Ops}. Of those of `--device` {IdleDevice} may wait for another request |",
 		"scaling.md": "With `RLIMIT_NOFILE` at {Descriptors} that is {MQTT} and {Device} |",
 	} {
 		page, err := os.ReadFile(filepath.Join("..", "docs", name))
@@ -462,7 +462,7 @@ func TestSharePages(t *testing.T) {
 			said[what], _ = strconv.Atoi(strings.ReplaceAll(string(found[i]), ",", ""))
 		}
 		s := inbound.Share(said["Descriptors"])
-		for what, is := range map[string]int{"API": s.API, "Device": s.Device, "MQTT": s.MQTT, "Ops": s.Ops} {
+		for what, is := range map[string]int{"API": s.API, "Device": s.Device, "MQTT": s.MQTT, "Ops": s.Ops, "IdleDevice": s.IdleDevice} {
 			if says, ok := said[what]; ok && says != is {
 				t.Errorf("docs/%s: %s is said to have %d of %d descriptors, and has %d", name, what, says, said["Descriptors"], is)
 			}
