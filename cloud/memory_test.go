@@ -1,9 +1,32 @@
 package cloud
 
 import (
+	"fmt"
+	"os"
+	"strings"
 	"testing"
 	"testing/fstest"
 )
+
+// TestMemoryPage holds what docs/scaling.md says of 10,000 cores against what doctor reckons with.
+func TestMemoryPage(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../docs/scaling.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const need = memoryBase + 10_000*memoryCore
+	says := fmt.Sprintf("%d MB and %d KB for each core, %d,%03d MB for 10,000", memoryBase>>20, memoryCore>>10, need>>20/1000, need>>20%1000)
+	if !strings.Contains(string(page), says) {
+		t.Errorf("docs/scaling.md does not say %q", says)
+	}
+	if advised := (memory{bytes: 3 << 29}); advised.limit() < need || !strings.Contains(string(page), "| memory of each | 1.5 GB ") {
+		t.Errorf("docs/scaling.md does not advise 1.5 GB, or that is too little: %d MB of %d count", advised.limit()>>20, need>>20)
+	}
+	if aim := (memory{bytes: 1 << 30}); aim.limit() >= need {
+		t.Error("1 GB is enough for 10,000 cores: docs/scaling.md says that it is not")
+	}
+}
 
 func TestMemoryOf(t *testing.T) {
 	t.Parallel()
