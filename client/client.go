@@ -233,12 +233,9 @@ func (c *Client) Send(ctx context.Context, service, operation, method, path stri
 		req.Header.Set(header[i], header[i+1])
 	}
 	if service != "" {
-		credentials, err := c.cfg.Credentials.Retrieve(ctx)
-		if ended := c.ended(err); ended != nil {
-			return nil, ended
-		}
+		credentials, err := c.credentials(ctx, operation)
 		if err != nil {
-			return nil, fmt.Errorf("%s: no credentials; use fescue login, or set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY: %w", operation, err)
+			return nil, err
 		}
 		sum := sha256.Sum256(body)
 		if err := c.signer.SignHTTP(ctx, credentials, req, hex.EncodeToString(sum[:]), service, c.cfg.Region, time.Now()); err != nil {
@@ -267,9 +264,30 @@ func (c *Client) Send(ctx context.Context, service, operation, method, path stri
 	return nil, e
 }
 
+// credentials are what an operation's request is signed with.
+func (c *Client) credentials(ctx context.Context, operation string) (aws.Credentials, error) {
+	credentials, err := c.cfg.Credentials.Retrieve(ctx)
+	if err == nil {
+		return credentials, nil
+	}
+	if ended := c.ended(err); ended != nil {
+		return credentials, ended
+	}
+	const none = "no credentials; use fescue login, or set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+	// The metadata of EC2 is what the SDK comes to where nothing names credentials, and here
+	// it is not asked: that it has none is no cause.
+	if last := (*smithy.OperationError)(nil); errors.As(err, &last) && last.Service() == imds.ServiceID {
+		return credentials, fmt.Errorf("%s: %s", operation, none)
+	}
+	return credentials, fmt.Errorf("%s: %s: %w", operation, none, err)
+}
+
 // Partition is where the client's calls lie: the account of its key, in its
 // Region.
 func (c *Client) Partition(ctx context.Context) (fescue.Partition, error) {
+	if _, err := c.credentials(ctx, "GetCallerIdentity"); err != nil {
+		return fescue.Partition{}, err
+	}
 	identity, err := sts.NewFromConfig(c.cfg, func(o *sts.Options) { o.BaseEndpoint = &c.endpoint }).
 		GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
 	if ended := c.ended(err); ended != nil {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -212,12 +213,29 @@ func TestEndpoints(t *testing.T) {
 	}
 }
 
-// TestCredentials: without any the error says what to set.
+// TestCredentials: without any the error says what to set, and nothing of where nobody
+// looked for some. Not parallel: it sets the environment.
 func TestCredentials(t *testing.T) {
 	t.Setenv("AWS_ACCESS_KEY_ID", "")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "")
-	err := connect(t, client.Options{Endpoint: "http://127.0.0.1:1"}).Call(t.Context(), "greengrass", "ListGroups", http.MethodGet, "/greengrass/groups", nil, nil)
-	if err == nil || !strings.Contains(err.Error(), "set AWS_PROFILE or AWS_ACCESS_KEY_ID") {
-		t.Errorf("%v", err)
+	ask := func(t *testing.T, want string) {
+		t.Helper()
+		c := connect(t, client.Options{Endpoint: "http://127.0.0.1:1"})
+		for name, err := range map[string]error{
+			"ListGroups":        c.Call(t.Context(), "greengrass", "ListGroups", http.MethodGet, "/greengrass/groups", nil, nil),
+			"GetCallerIdentity": second(c.Partition(t.Context())),
+		} {
+			if err == nil || !strings.HasPrefix(err.Error(), name+": no credentials; use fescue login, or set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"+want) ||
+				want == "" && !strings.HasSuffix(err.Error(), "AWS_SECRET_ACCESS_KEY") || strings.Contains(err.Error(), "IMDS") {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
 	}
+	ask(t, "")
+	failing := filepath.Join(t.TempDir(), "config")
+	if err := os.WriteFile(failing, []byte("[default]\ncredential_process = false\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("AWS_CONFIG_FILE", failing)
+	ask(t, ": ")
 }
