@@ -103,12 +103,12 @@ func TestHelp(t *testing.T) {
 	t.Parallel()
 	for _, line := range []string{
 		"", "up", "server", "core", "provision", "check", "watch", "cancel", "deploy", "deployments", "cores", "mqtt", "mqtt sub", "mqtt pub", "recover", "export", "import",
-		"keys", "keys create", "keys signing", "audit", "backup", "restore",
+		"keys", "keys create", "keys signing", "keys signing rotate", "version", "audit", "backup", "restore",
 	} {
 		t.Run("fescue "+line, func(t *testing.T) {
 			t.Parallel()
 			out, errs, code := program(t, fescueBin, append(strings.Fields(line), "--help")...)
-			if code != 0 || errs != "" || !strings.HasPrefix(line, "keys ") && !strings.Contains(out, "Examples:") {
+			if code != 0 || errs != "" || !strings.Contains(out, "Examples:") {
 				t.Errorf("exit code %d\n%s%s", code, out, errs)
 			}
 		})
@@ -132,15 +132,19 @@ func TestVersion(t *testing.T) {
 			revision, want = s.Value, stamped.Main.Version+"\ncommit  "+s.Value
 		}
 	}
-	for _, tc := range []struct{ bin, name, argument string }{{fescueBin, "fescue ", "version"}, {edgeBin, "fescue-core ", "--version"}} {
+	for _, tc := range []struct{ bin, name, argument string }{
+		{fescueBin, "fescue ", "version"}, {fescueBin, "fescue ", "--version"}, {edgeBin, "fescue-core ", "version"}, {edgeBin, "fescue-core ", "--version"},
+	} {
 		if out, _, code := program(t, tc.bin, tc.argument); code != 0 || !strings.HasPrefix(out, tc.name+want) {
 			t.Errorf("exit code %d, want %q\n%s", code, want, out)
 		}
 	}
-	out, _, _ := program(t, fescueBin, "version", "--json")
-	var build fescue.Build
-	if err := json.Unmarshal([]byte(out), &build); err != nil || build.Commit != revision || build.Go != stamped.GoVersion {
-		t.Errorf("%v\n%s", err, out)
+	for _, command := range [][]string{{fescueBin, "version"}, {fescueBin, "--version"}, {edgeBin, "version"}} {
+		out, _, _ := program(t, command[0], command[1], "--json")
+		var build fescue.Build
+		if err := json.Unmarshal([]byte(out), &build); err != nil || build.Commit != revision || build.Go != stamped.GoVersion {
+			t.Errorf("%s: %v\n%s", command, err, out)
+		}
 	}
 }
 

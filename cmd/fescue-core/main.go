@@ -40,7 +40,8 @@ type commands struct {
 	Takeover takeoverCommand `cmd:"" help:"Put this core in the place of AWS's on a gateway, or back."`
 	Apply    applyCommand    `cmd:"" help:"Bring a deployment onto this core from a file of fescue bundle."`
 
-	Version kong.VersionFlag `help:"Print version, commit and date of the build."`
+	Version versionCommand   `cmd:"" help:"Print the version."`
+	Built   kong.VersionFlag `name:"version" help:"Print version, commit and date of the build."`
 }
 
 type runCommand struct {
@@ -48,6 +49,15 @@ type runCommand struct {
 	LogsEndpoint        string        `env:"FESCUE_LOGS_ENDPOINT" placeholder:"URL" help:"CloudWatch Logs, or what speaks as it does, where loggers of type AWSCloudWatch send lines to, signed with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY if they are set, else as the role of the group; the default is the control plane."`
 	CredentialsEndpoint string        `env:"FESCUE_CREDENTIALS_ENDPOINT" placeholder:"URL" help:"AWS IoT credentials endpoint from which functions get credentials, with the core's certificate: https://HOST/role-aliases/ALIAS/credentials; the default is the role of the group, from the control plane."`
 	TelemetryInterval   time.Duration `env:"FESCUE_TELEMETRY_INTERVAL" default:"24h" placeholder:"DURATION" help:"How often telemetry is published, while it is on; figures are taken 24 times as often. At least 1s."`
+}
+
+// Help implements kong.HelpProvider.
+func (runCommand) Help() string {
+	return `Runs the core of a folder until it is told to end, as fescue-core without a command does.
+
+Examples:
+  fescue-core run --root /greengrass
+  fescue-core run --root /greengrass --iot-host gg.example.com --gg-host gg.example.com --ca /etc/fescue/ca.pem`
 }
 
 // Run runs the core until the context ends.
@@ -62,6 +72,28 @@ func (c *runCommand) Run(ctx context.Context) error {
 	}
 	logger := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	return systemd.Service{Ready: edge.Ready(), Alive: edge.Alive, Logger: logger}.Run(ctx, edge.Run)
+}
+
+type versionCommand struct {
+	JSON bool `name:"json" help:"Print JSON."`
+}
+
+// Help implements kong.HelpProvider.
+func (versionCommand) Help() string {
+	return `Prints version, commit and date of what the program was built from, as --version does.
+
+Examples:
+  fescue-core version
+  fescue-core version --json`
+}
+
+// Run prints version, commit and date of the build.
+func (c versionCommand) Run() error {
+	if c.JSON {
+		return printJSON(os.Stdout, fescue.ReadBuild())
+	}
+	_, err := fmt.Println("fescue-core", fescue.ReadBuild())
+	return err
 }
 
 const description = `Runs a Greengrass core from a folder in the original's format.

@@ -88,6 +88,15 @@ func (r keyRow) state() string {
 
 type listKeys struct{ dataFlag }
 
+// Help implements kong.HelpProvider.
+func (listKeys) Help() string {
+	return `Lists the keys of all accounts, revoked ones too, without their secrets.
+
+Examples:
+  fescue keys list --data /var/lib/fescue
+  fescue keys list --data /var/lib/fescue --json`
+}
+
 // Run prints the keys as a table or as JSON.
 func (c listKeys) Run(ctx context.Context, t *terminal) error {
 	return c.open(ctx, t, func(keys *identity.Keys) error {
@@ -128,6 +137,17 @@ type createKey struct {
 	Buckets   []string `placeholder:"PATTERN" help:"Limit the key to buckets with such names, besides those of its groups."`
 }
 
+// Help implements kong.HelpProvider.
+func (createKey) Help() string {
+	return `A limited key does what its access level allows on what its limit covers, and on nothing
+else: what has the tag of --groups or a name of the other patterns, and what its groups run.
+
+Examples:
+  fescue keys create --data /var/lib/fescue --name build-server --access deployer
+  fescue keys create --data /var/lib/fescue --name dashboard --access reader --account 210987654321
+  fescue keys create --data /var/lib/fescue --name north --access deployer --groups site=north --things 'north-*' --functions 'north-*'`
+}
+
 // Run prints the new key; the secret is not shown again.
 func (c createKey) Run(ctx context.Context, t *terminal) error {
 	if c.Account == "" {
@@ -157,6 +177,16 @@ func (c createKey) Run(ctx context.Context, t *terminal) error {
 type revokeKey struct {
 	dataFlag
 	ID string `arg:"" name:"access-key-id" help:"The key."`
+}
+
+// Help implements kong.HelpProvider.
+func (revokeKey) Help() string {
+	return `The key is unknown within a second, also to a server that runs. It stays in the list, and
+cannot be made good again.
+
+Examples:
+  fescue keys list --data /var/lib/fescue
+  fescue keys revoke --data /var/lib/fescue AKIAEXAMPLE`
 }
 
 // Run revokes the key.

@@ -98,6 +98,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		complete(parser.Model, args[1:], stdout)
 		return 0
 	}
+	if len(args) > 0 && args[0] == "--version" { // no flag of kong's: commands have one of this name for group versions
+		args = append([]string{"version"}, args[1:]...)
+	}
 	if len(args) == 0 {
 		parser.Stdout = stderr
 		parser.Parse([]string{"--help"})
@@ -142,7 +145,7 @@ func usage(err error) string {
 	if command != "fescue" {
 		what = "its flags and examples"
 	}
-	return fmt.Sprintf("fescue: %v\nRun %s --help for %s.\n", err, command, what)
+	return fmt.Sprintf("fescue: %s\nRun %s --help for %s.\n", nearby(err.Error()), command, what)
 }
 
 // exitError is a failure with an exit code of its own.

@@ -56,6 +56,16 @@ func signingState(k signing.Key) string {
 
 type listSigning struct{ dataFlag }
 
+// Help implements kong.HelpProvider.
+func (listSigning) Help() string {
+	return `Says of each whether it signs, is trusted by cores that met it or a key before it, or was
+revoked.
+
+Examples:
+  fescue keys signing list --data /var/lib/fescue
+  fescue keys signing list --data /var/lib/fescue --json`
+}
+
 // Run prints the keys as a table or as JSON.
 func (c listSigning) Run(ctx context.Context, t *terminal) error {
 	return c.openSigning(ctx, t, func(keys *signing.Keys) error {
@@ -82,6 +92,16 @@ func (c listSigning) Run(ctx context.Context, t *terminal) error {
 type rotateSigning struct {
 	dataFlag
 	Revoke bool `help:"Revoke all earlier keys: cores that learn of it accept nothing new that they sign. For a key that may be in other hands."`
+}
+
+// Help implements kong.HelpProvider.
+func (rotateSigning) Help() string {
+	return `The key that signs now vouches for the new one, which signs from now on, also on a server
+that runs. Make a backup afterwards: one from before does not have the new key.
+
+Examples:
+  fescue keys signing rotate --data /var/lib/fescue
+  fescue keys signing rotate --data /var/lib/fescue --revoke`
 }
 
 // Run rotates and prints the new key.
