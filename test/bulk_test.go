@@ -159,6 +159,15 @@ func TestBulkDeployment(t *testing.T) {
 	t.Parallel()
 	s := startServer(t, "--bulk-rate", "20")
 	h := s.site(region)
+	for _, args := range [][]string{{"bulk"}, {"bulk", "--follow"}, {"bulk", "--json"}} {
+		want := ""
+		if args[len(args)-1] == "--json" {
+			want = "null\n"
+		}
+		if out, errs, code := h.program(t, args...); code != 0 || out != want || want == "" && !strings.HasPrefix(errs, "There is no bulk deployment yet;") {
+			t.Errorf("%s without any: exit code %d\n%s%s", args, code, out, errs)
+		}
+	}
 	g := h.provision(t, "Bulk_Core")
 	g.run(t)
 	group, version := g.groupVersion(t, "", nil, nil)

@@ -54,6 +54,8 @@ func TestDevicesCommand(t *testing.T) {
 	h := startServer(t).site(region)
 	l := h.serveDevices(t, "Listed_Core")
 	l.run(t)
+	l.deployWith(t, nil, nil)
+	h.says(t, 0, []string{"What the core runs has no client device."}, "devices", "--group", l.group)
 	lamp, button := h.provision(t, "Lamp"), h.provision(t, "Button")
 	l.deployWith(t, nil, []route{{button.thingARN, "#", lamp.thingARN}}, lamp, button)
 	pushed := l.join(t, button)

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/service/greengrass"
+
 	"github.com/fescue-edge/fescue"
 )
 
@@ -72,14 +74,16 @@ func TestStatus(t *testing.T) {
 	t.Parallel()
 	h := startServer(t).site(region)
 	type status struct {
+		Groups      *int
 		Cores       struct{ Known, Connected int }
 		Deployments []struct{ DeploymentId string }
 		Wrong       []struct{ What, Says string }
 		EndsSoon    []struct{ What string }
 	}
+	as := h.environment()
 	ask := func(t *testing.T, want int, args ...string) (s status) {
 		t.Helper()
-		out, errs, code := h.program(t, append([]string{"status", "--json"}, args...)...)
+		out, errs, code := programIn(t, as, fescueBin, append([]string{"status", "--json"}, args...)...)
 		if err := json.Unmarshal([]byte(out), &s); err != nil || code != want {
 			t.Fatalf("%v, exit code %d, want %d\n%s%s", err, code, want, out, errs)
 		}
@@ -95,19 +99,60 @@ func TestStatus(t *testing.T) {
 	group, version := waiting.groupVersion(t, "", nil, nil)
 	deployment := h.deploy(t, group, version)
 	h.await(t, group, deployment, fescue.InProgress)
-	group, version = failing.groupVersion(t, "", []function{{arn: "arn:aws:lambda:" + region + ":" + account + ":function:Missing:1"}}, nil)
-	h.await(t, group, h.deploy(t, group, version), fescue.Failure)
+	missing := "arn:aws:lambda:" + region + ":" + account + ":function:Missing"
+	broken, version := failing.groupVersion(t, "", []function{{arn: missing + ":1"}, {arn: missing + "2:1"}}, nil)
+	failed := h.deploy(t, broken, version)
+	h.await(t, broken, failed, fescue.Failure)
 	s := ask(t, 1)
-	if s.Cores.Known != 1 || s.Cores.Connected != 0 || len(s.Deployments) != 1 || s.Deployments[0].DeploymentId != deployment {
+	if s.Groups != nil || s.Cores.Known != 1 || s.Cores.Connected != 0 || len(s.Deployments) != 1 || s.Deployments[0].DeploymentId != deployment {
 		t.Errorf("%+v", s)
 	}
-	if len(s.Wrong) != 1 || s.Wrong[0].What != "group Failing_Core" || !strings.Contains(s.Wrong[0].Says, "ended in Failure") || !strings.Contains(s.Wrong[0].Says, "Missing") {
+	if len(s.Wrong) != 1 || s.Wrong[0].What != "group Failing_Core" || !strings.Contains(s.Wrong[0].Says, "ended in Failure") || !strings.Contains(s.Wrong[0].Says, "{ErrorSet(errorSet=[") {
 		t.Errorf("%+v", s.Wrong)
 	}
 	out, _, code := h.program(t, "status")
-	if code != 1 || !strings.Contains(out, "\ncores        1, of which 0 are connected\n") || !strings.Contains(out, "\nends soon    none\n") {
+	if code != 1 || !strings.Contains(out, "\ncores        1, of which 0 are connected\n") || !strings.Contains(out, "\nends soon    none\n") || strings.Contains(out, "\ngroups ") {
 		t.Errorf("exit code %d\n%s", code, out)
 	}
+	for _, want := range []string{": FUNCTION_NOT_FOUND_ERROR: ", "Missing:1", " (and 1 more)\n", " fescue watch --group " + broken + " " + failed + " shows all of it\n"} {
+		if !strings.Contains(out, want) || strings.Contains(out, "ErrorSet") {
+			t.Errorf("of the failure it does not say %q alone:\n%s", want, out)
+		}
+	}
+	t.Run("of the groups that a key is limited to", func(t *testing.T) {
+		limit := func(tag string) {
+			var key struct{ AccessKeyID, SecretAccessKey string }
+			text := runProgram(t, "keys", "create", "--data", h.data, "--name", "north", "--access", "reader", "--groups", tag, "--json")
+			if err := json.Unmarshal([]byte(text), &key); err != nil {
+				t.Fatal(err)
+			}
+			as = append(h.environment(), "AWS_ACCESS_KEY_ID="+key.AccessKeyID, "AWS_SECRET_ACCESS_KEY="+key.SecretAccessKey)
+		}
+		for id, site := range map[string]string{group: "north", broken: "south"} {
+			arn := "arn:aws:greengrass:" + region + ":" + account + ":/greengrass/groups/" + id
+			if _, err := h.greengrass.TagResource(t.Context(), &greengrass.TagResourceInput{ResourceArn: &arn, Tags: map[string]string{"site": site}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		limit("site=north")
+		if s := ask(t, 0, "--soon", "1000000h"); s.Groups == nil || *s.Groups != 1 || len(s.Deployments) != 1 || s.Deployments[0].DeploymentId != deployment || len(s.EndsSoon) != 0 {
+			t.Errorf("%+v", s)
+		}
+		limit("site=south")
+		if s := ask(t, 1); *s.Groups != 1 || s.Cores.Known != 0 || len(s.Deployments) != 0 || len(s.Wrong) != 1 || s.Wrong[0].What != "group Failing_Core" {
+			t.Errorf("%+v", s)
+		}
+		if s := ask(t, 0, "--since", "1ms"); len(s.Wrong) != 0 {
+			t.Errorf("%+v", s)
+		}
+		if out, _, code := programIn(t, as, fescueBin, "status"); code != 1 || !strings.Contains(out, "\ngroups       1, to which this key is limited\ncores        0,") {
+			t.Errorf("exit code %d\n%s", code, out)
+		}
+		limit("site=east")
+		if s := ask(t, 0); *s.Groups != 0 || s.Cores.Known != 0 || len(s.Wrong) != 0 {
+			t.Errorf("%+v", s)
+		}
+	})
 	if _, errs, code := h.program(t, "status", "--limit", "0"); code != 2 || !strings.Contains(errs, "--limit") {
 		t.Errorf("%d %s", code, errs)
 	}

@@ -176,6 +176,9 @@ func TestOperator(t *testing.T) {
 		if out, errs, code := programIn(t, limited, fescueBin, "cores", "--group", group); code != 0 || !strings.Contains(out, g.thing) {
 			t.Errorf("its own: exit code %d\n%s%s", code, out, errs)
 		}
+		if out, errs, code := programIn(t, limited, fescueBin, "status"); code != 0 || !strings.Contains(out, "\ngroups       1, to which this key is limited\ncores        1, of which 1 are connected\n") {
+			t.Errorf("how it stands: exit code %d\n%s%s", code, out, errs)
+		}
 	})
 	t.Run("a core that went", func(t *testing.T) {
 		second.process.Kill()

@@ -27,7 +27,8 @@ type bulkCommand struct {
 // Help implements kong.HelpProvider.
 func (bulkCommand) Help() string {
 	return `How many of its records are done, how the deployments that they became stand, and of failures
-the causes with what to do. The exit code is 1 when all is over and something failed.
+the causes with what to do. The exit code is 1 when all is over and something failed. Where
+there is no bulk deployment yet, that is said, with --json by null.
 
 Examples:
   fescue bulk
@@ -53,6 +54,9 @@ func (c *bulkCommand) Run(ctx context.Context, t *terminal) error {
 	if id == "" {
 		if id, err = newestBulk(ctx, api); err != nil {
 			return err
+		}
+		if id == "" {
+			return c.none(t)
 		}
 	}
 	if c.Timeout > 0 {
@@ -104,7 +108,15 @@ func (c *bulkCommand) Run(ctx context.Context, t *terminal) error {
 // bulkPoll is how often --follow looks.
 const bulkPoll = 2 * time.Second
 
-// newestBulk is the id of the newest bulk deployment.
+// none says that there is no bulk deployment, in JSON by null.
+func (c *bulkCommand) none(t *terminal) error {
+	if c.JSON {
+		return printJSON(t.stdout, nil)
+	}
+	return t.table("There is no bulk deployment yet; aws greengrass start-bulk-deployment makes one.", nil, nil)
+}
+
+// newestBulk is the id of the newest bulk deployment, empty where there is none.
 func newestBulk(ctx context.Context, api *client.Client) (string, error) {
 	var list struct {
 		BulkDeployments []struct{ BulkDeploymentId string }
@@ -113,7 +125,7 @@ func newestBulk(ctx context.Context, api *client.Client) (string, error) {
 		return "", err
 	}
 	if len(list.BulkDeployments) == 0 {
-		return "", fmt.Errorf("there is no bulk deployment yet; aws greengrass start-bulk-deployment makes one")
+		return "", nil
 	}
 	return list.BulkDeployments[0].BulkDeploymentId, nil
 }

@@ -78,7 +78,11 @@ func (c devicesCommand) Run(ctx context.Context, t *terminal) error {
 			strconv.FormatUint(d.In, 10), strconv.FormatUint(d.Out, 10), strconv.Itoa(d.Waiting),
 		})
 	}
-	return t.table("No such client device in what the core runs.", []string{"DEVICE", "STATE", "SINCE", "ADDRESS", "CERTIFICATE ENDS", "IN", "OUT", "WAITING"}, rows)
+	none := "What the core runs has no client device."
+	if c.Offline && len(a.Activity.Devices) > 0 {
+		none = "Each client device in what the core runs is connected."
+	}
+	return t.table(none, []string{"DEVICE", "STATE", "SINCE", "ADDRESS", "CERTIFICATE ENDS", "IN", "OUT", "WAITING"}, rows)
 }
 
 // unanswered is why a group's core said nothing of what it does; empty if it did.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,7 +34,8 @@ type statusCommand struct {
 func (statusCommand) Help() string {
 	return `Shows on one screen how it stands: the server, how many cores are connected, what is being
 deployed, what is wrong, and which certificates of the server end soon (for keys of the
-server's own account). The exit code is 1 when something is wrong or ends soon, 0 otherwise.
+server's own account). A key that is limited to groups is shown the cores and deployments of
+those. The exit code is 1 when something is wrong or ends soon, 0 otherwise.
 
 Examples:
   fescue status
@@ -45,7 +47,10 @@ type status struct {
 	Endpoint string `json:"endpoint"`
 	Account  string `json:"account"`
 	Region   string `json:"region"`
-	Cores    struct {
+	// Groups is how many there are for a key that is limited to groups; all of the rest is of
+	// their cores and deployments then.
+	Groups *int `json:"groups,omitempty"`
+	Cores  struct {
 		Known     int `json:"known"`
 		Connected int `json:"connected"`
 	} `json:"cores"`
@@ -58,6 +63,8 @@ type status struct {
 type trouble struct {
 	What string `json:"what"`
 	Says string `json:"says"`
+	// line is what people are shown in place of Says, if anything.
+	line string
 }
 
 // ending is something that ends.
@@ -103,45 +110,119 @@ func (c *statusCommand) ask(ctx context.Context, api *client.Client) (*status, e
 	var refused *client.Error
 	switch {
 	case errors.As(err, &refused):
-		s.Wrong = append(s.Wrong, trouble{"server", "it is not ready to keep anything new: see its log, and GET /readyz"})
+		s.Wrong = append(s.Wrong, trouble{What: "server", Says: "it is not ready to keep anything new: see its log, and GET /readyz"})
 	case err != nil:
 		return nil, err
 	default:
 		body.Close()
 	}
-	var fleet ownapi.FleetSummary
-	if err := api.Call(ctx, "greengrass", "GetFleetSummary", http.MethodGet, "/fescue/v1/fleet", nil, &fleet); err != nil {
-		return nil, err
+	f, err := allOf(ctx, api)
+	if client.IsStatus(err, http.StatusForbidden) {
+		f, err = ofGroups(ctx, api)
+		s.Groups = &f.groups
 	}
-	s.Cores.Known, s.Cores.Connected = fleet.Cores, fleet.Connected
-	offline, err := listCores(ctx, api, "ListCores", "/fescue/v1/cores", url.Values{"State": {string(cores.Offline)}})
 	if err != nil {
 		return nil, err
 	}
-	for _, core := range offline {
+	s.Cores.Known, s.Cores.Connected = f.known, f.connected
+	for _, core := range f.offline {
 		if core.Runs != nil {
-			s.Wrong = append(s.Wrong, trouble{core.ThingName, "offline since " + core.OfflineSince})
+			s.Wrong = append(s.Wrong, trouble{What: core.ThingName, Says: "offline since " + core.OfflineSince})
 		}
 	}
-	wrong, err := listCores(ctx, api, "ListCores", "/fescue/v1/cores", url.Values{"State": {string(cores.Wrong)}})
-	if err != nil {
-		return nil, err
-	}
-	for _, core := range wrong {
-		for _, f := range core.Findings {
-			s.Wrong = append(s.Wrong, trouble{core.ThingName, f.DetailedErrorCode + ": " + f.DetailedErrorMessage})
+	for _, core := range f.wrong {
+		for _, found := range core.Findings {
+			s.Wrong = append(s.Wrong, trouble{What: core.ThingName, Says: found.DetailedErrorCode + ": " + found.DetailedErrorMessage})
 		}
 	}
-	by := make(map[fescue.DeploymentStatus][]ownapi.DeploymentSummary)
-	for _, st := range []fescue.DeploymentStatus{fescue.Building, fescue.InProgress, fescue.Success, fescue.Failure} {
-		if by[st], err = listDeployments(ctx, api, st, deploymentsAsked); err != nil {
-			return nil, err
-		}
-	}
-	s.Deployments = append(append(s.Deployments, by[fescue.Building]...), by[fescue.InProgress]...)
-	s.Wrong = append(s.Wrong, failed(by[fescue.Failure], by[fescue.Success], time.Now().Add(-c.Since))...)
+	s.Deployments = append(append(s.Deployments, f.deployments[fescue.Building]...), f.deployments[fescue.InProgress]...)
+	s.Wrong = append(s.Wrong, failed(f.deployments[fescue.Failure], f.deployments[fescue.Success], time.Now().Add(-c.Since))...)
 	s.EndsSoon, err = certificateEnds(ctx, api, time.Now().Add(c.Soon))
 	return s, err
+}
+
+// fleet is what a key may see of cores and deployments.
+type fleet struct {
+	groups, known, connected int
+	offline, wrong           []ownapi.CoreSummary
+	// deployments are the newest of each status.
+	deployments map[fescue.DeploymentStatus][]ownapi.DeploymentSummary
+}
+
+// allOf asks for all groups together, which a limited key is refused.
+func allOf(ctx context.Context, api *client.Client) (f fleet, err error) {
+	var counts ownapi.FleetSummary
+	if err := api.Call(ctx, "greengrass", "GetFleetSummary", http.MethodGet, "/fescue/v1/fleet", nil, &counts); err != nil {
+		return f, err
+	}
+	f.known, f.connected = counts.Cores, counts.Connected
+	for state, list := range map[cores.State]*[]ownapi.CoreSummary{cores.Offline: &f.offline, cores.Wrong: &f.wrong} {
+		if *list, err = listCores(ctx, api, "ListCores", "/fescue/v1/cores", url.Values{"State": {string(state)}}); err != nil {
+			return f, err
+		}
+	}
+	f.deployments = make(map[fescue.DeploymentStatus][]ownapi.DeploymentSummary)
+	for _, st := range []fescue.DeploymentStatus{fescue.Building, fescue.InProgress, fescue.Success, fescue.Failure} {
+		if f.deployments[st], err = listDeployments(ctx, api, st, deploymentsAsked); err != nil {
+			return f, err
+		}
+	}
+	return f, nil
+}
+
+// ofGroups asks for one group after the other that a limited key covers.
+func ofGroups(ctx context.Context, api *client.Client) (f fleet, err error) {
+	f.deployments = make(map[fescue.DeploymentStatus][]ownapi.DeploymentSummary)
+	for token := ""; ; {
+		var page ownapi.GroupList
+		if err := api.Call(ctx, "greengrass", "ListGroupsByName", http.MethodGet, "/fescue/v1/groups?NextToken="+url.QueryEscape(token), nil, &page); err != nil {
+			return f, err
+		}
+		for _, g := range page.Groups {
+			if err := f.add(ctx, api, g); err != nil {
+				return f, err
+			}
+		}
+		if token = page.NextToken; token == "" {
+			return f, nil
+		}
+	}
+}
+
+// add adds a group's core, and its deployments back to the last that has ended.
+func (f *fleet) add(ctx context.Context, api *client.Client, g ownapi.GroupSummary) error {
+	f.groups++
+	list, err := listCores(ctx, api, "ListGroupCores", "/fescue/v1/groups/"+g.Id+"/cores", url.Values{})
+	if err != nil {
+		return err
+	}
+	f.known += len(list)
+	for _, core := range list {
+		if core.Online {
+			f.connected++
+		} else {
+			f.offline = append(f.offline, core)
+		}
+	}
+	f.wrong = append(f.wrong, list...)
+	var page struct {
+		Deployments []struct{ DeploymentId string }
+	}
+	if err := api.Call(ctx, "greengrass", "ListDeployments", http.MethodGet, "/greengrass/groups/"+g.Id+"/deployments", nil, &page); err != nil {
+		return err
+	}
+	for _, newest := range page.Deployments {
+		var d ownapi.Timeline
+		if err := api.Call(ctx, "greengrass", "GetDeploymentTimeline", http.MethodGet, deploymentPath(g.Id, newest.DeploymentId, "timeline"), nil, &d); err != nil {
+			return err
+		}
+		d.GroupName = g.Name
+		f.deployments[d.DeploymentStatus] = append(f.deployments[d.DeploymentStatus], d.DeploymentSummary)
+		if d.DeploymentStatus.Final() {
+			break
+		}
+	}
+	return nil
 }
 
 // failed are the groups whose last deployment to end failed, after a time. Each list has the
@@ -161,9 +242,24 @@ func failed(failures, successes []ownapi.DeploymentSummary, after time.Time) (li
 		if name == "" {
 			name = d.GroupId
 		}
-		list = append(list, trouble{"group " + name, fmt.Sprintf("deployment %s ended in Failure at %s: %s", d.DeploymentId, d.UpdatedAt, d.ErrorMessage)})
+		ended := fmt.Sprintf("deployment %s ended in Failure at %s: ", d.DeploymentId, d.UpdatedAt)
+		line := fmt.Sprintf("%s%s\nfescue watch --group %s %s shows all of it", ended, firstCause(d), d.GroupId, d.DeploymentId)
+		list = append(list, trouble{"group " + name, ended + d.ErrorMessage, line})
 	}
 	return list
+}
+
+// firstCause is the first reason for which a deployment failed, with its code and what to
+// do, and how many there are besides. The message has all of them, in the original's form.
+func firstCause(d ownapi.DeploymentSummary) string {
+	if len(d.ErrorDetails) == 0 {
+		return d.ErrorMessage
+	}
+	first := d.ErrorDetails[0].DetailedErrorCode + ": " + d.ErrorDetails[0].DetailedErrorMessage
+	if more := len(d.ErrorDetails) - 1; more > 0 {
+		first += fmt.Sprintf(" (and %d more)", more)
+	}
+	return first
 }
 
 // certificateEnds are the certificates of the server that end before a time; none where
@@ -203,6 +299,9 @@ func certificateEnds(ctx context.Context, api *client.Client, before time.Time) 
 func (c *statusCommand) print(out io.Writer, s *status) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "server       %s, account %s, Region %s\n", s.Endpoint, s.Account, s.Region)
+	if s.Groups != nil {
+		fmt.Fprintf(&b, "groups       %d, to which this key is limited\n", *s.Groups)
+	}
 	fmt.Fprintf(&b, "cores        %d, of which %d are connected\n", s.Cores.Known, s.Cores.Connected)
 	part := func(name string, lines []string) {
 		for i, line := range lines {
@@ -224,7 +323,7 @@ func (c *statusCommand) print(out io.Writer, s *status) error {
 		deployments = append(deployments, fmt.Sprintf("%s of group %s: %s, since %s", d.DeploymentId, d.GroupName, where(d), d.CreatedAt))
 	}
 	for _, w := range s.Wrong {
-		wrong = append(wrong, w.What+": "+w.Says)
+		wrong = append(wrong, w.What+": "+cmp.Or(w.line, w.Says))
 	}
 	for _, e := range s.EndsSoon {
 		ends = append(ends, fmt.Sprintf("%s: ends at %s", e.What, e.At.Format(time.RFC3339)))
