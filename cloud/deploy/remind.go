@@ -155,13 +155,29 @@ func (e *Engine) remind(ctx context.Context) {
 
 // waits reports whether there is something for a core to take.
 func (e *Engine) waits(ctx context.Context, key coreKey) (bool, error) {
-	d, _, err := e.tracker.offers.Waiting(ctx, key.partition, key.thing, 0)
-	if err == nil && d.Phase == fescue.Offered {
-		return true, nil
-	}
-	if err != nil && !errors.Is(err, fescue.ErrNotFound) {
-		return false, err
+	offered, err := e.offered(ctx, key)
+	if offered || err != nil {
+		return offered, err
 	}
 	check, err := e.waitingCheck(ctx, key.partition, key.thing)
 	return check != nil, err
+}
+
+// offered reports whether a deployment waits for a core, or a forced reset that may: what a core
+// makes of one is not known, and those before the core's newest deployment are done.
+func (e *Engine) offered(ctx context.Context, key coreKey) (bool, error) {
+	for after := int64(0); ; {
+		d, _, err := e.tracker.offers.Waiting(ctx, key.partition, key.thing, after)
+		switch {
+		case errors.Is(err, fescue.ErrNotFound):
+			return false, nil
+		case err != nil || !d.Status.Final():
+			return err == nil && d.Phase == fescue.Offered, err
+		}
+		newest, err := e.tracker.offers.Epoch(ctx, key.partition, key.thing)
+		if err != nil || newest == d.Epoch {
+			return err == nil, err
+		}
+		after = d.Epoch
+	}
 }

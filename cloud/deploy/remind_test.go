@@ -113,6 +113,27 @@ func TestReminders(t *testing.T) {
 	more("wakes for a check", "asked")
 	ask("asked")
 
+	t.Run("a forced reset, and what is deployed after it", func(t *testing.T) {
+		here("reset")
+		group, version := s.create(s.mill("reset"))
+		s.reports(s.offered(group, version), fescue.EventClaimed, fescue.EventSucceeded)
+		d, err := s.reset(group, true, fescue.Token{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.built(d)
+		s.Changed(home, "reset")
+		more("wakes for a forced reset", "reset")
+		ask("reset")
+		none("it has asked", "reset")
+		next := s.offered(group, version)
+		s.Changed(home, "reset")
+		more("wakes for a deployment after it", "reset")
+		ask("reset")
+		s.reports(next, fescue.EventClaimed, fescue.EventSucceeded)
+		s.Changed(home, "reset")
+		none("it has ended that", "reset")
+	})
 	t.Run("when nobody knows for whom something changed", func(t *testing.T) {
 		pass("what was under way")
 		before := map[string]int{"mill": wakes("mill"), "saw": wakes("saw"), "gone": wakes("gone")}

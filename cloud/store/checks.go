@@ -18,18 +18,19 @@ func (db *DB) Checks() Checks { return Checks{db} }
 // AskCheck leaves a check for a core, until it expires. What has expired is
 // removed.
 func (s Checks) AskCheck(ctx context.Context, p fescue.Partition, thing, id string, request []byte, expires time.Time) error {
-	return s.db.update(ctx, func(tx transaction) error {
+	err := s.db.update(ctx, func(tx transaction) error {
 		if _, err := tx.ExecContext(ctx, `DELETE FROM core_check WHERE expires_at < $1`, millis(s.db.now())); err != nil {
 			return err
 		}
 		_, err := tx.ExecContext(ctx, `
 			INSERT INTO core_check (partition, id, thing, request_json, answer_json, expires_at)
 			VALUES ($1, $2, $3, $4, '', $5)`, p.Key(), id, thing, string(request), millis(expires))
-		if err != nil {
-			return err
-		}
-		return s.db.announce(ctx, tx, fescue.Deployment{Partition: p, CoreThing: thing, ID: id})
+		return err
 	})
+	if err == nil {
+		s.db.announce(fescue.Deployment{Partition: p, CoreThing: thing, ID: id})
+	}
+	return err
 }
 
 // WaitingCheck is a check that a core has not answered. The error is

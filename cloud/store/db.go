@@ -163,7 +163,7 @@ func (b both) ReadDir(name string) ([]fs.DirEntry, error) {
 
 // Close closes the database. Statements under way finish first.
 func (db *DB) Close() error {
-	return errors.Join(db.sessions.Close(), db.read.Close(), db.write.Close())
+	return errors.Join(db.sessions.Close(), db.peers.Close(), db.read.Close(), db.write.Close())
 }
 
 // Ping reports whether the database answers.

@@ -257,11 +257,12 @@ func (s Deployments) ApplyStep(ctx context.Context, d fescue.Deployment, actor f
 		if err := moveCore(ctx, tx, d, step.Event); err != nil {
 			return err
 		}
-		if next, err = applyStep(ctx, tx, d, actor, step); err != nil || actor != fescue.CloudActor {
-			return err
-		}
-		return s.db.announce(ctx, tx, next)
+		next, err = applyStep(ctx, tx, d, actor, step)
+		return err
 	})
+	if err == nil && actor == fescue.CloudActor {
+		s.db.announce(next)
+	}
 	return next, err
 }
 

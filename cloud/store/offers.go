@@ -8,8 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash/crc32"
-	"log/slog"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -17,13 +15,9 @@ import (
 	"github.com/fescue-edge/fescue"
 )
 
-// Servers on one PostgreSQL database notify each other in the transaction itself
-// what waits for a core, so that the one to which the core is connected wakes it.
-// A notification arrives within milliseconds or not at all: each server sends
-// itself one now and then, and while it does not receive that, it looks for offers
-// once a second.
-
-// Timing of notifications.
+// Timing of notifications. They arrive within milliseconds or not at all: each server sends
+// itself one now and then, and while it does not receive that, it looks for offers once a
+// second.
 const (
 	heartbeat = 5 * time.Second
 	lookAgain = time.Second
@@ -33,43 +27,6 @@ const (
 	// mostOffers bounds one look. Cores find what it leaves out by themselves.
 	mostOffers = 1000
 )
-
-// peers is how a server is notified by others.
-type peers struct {
-	config  *pgx.ConnConfig
-	channel string
-	self    string
-	logger  *slog.Logger
-}
-
-func newPeers(config *pgx.ConnConfig, schema string, logger *slog.Logger) *peers {
-	// Notifications are of a database; the servers of one schema are meant.
-	return &peers{config, fmt.Sprintf("fescue_%08x", crc32.ChecksumIEEE([]byte(schema))), fescue.NewID(), logger}
-}
-
-// notice is what one server sends the others. Without a core it is a heartbeat.
-type notice struct {
-	From       string `json:"from"`
-	Partition  string `json:"partition,omitempty"`
-	Core       string `json:"core,omitempty"`
-	Group      string `json:"group,omitempty"`
-	Deployment string `json:"deployment,omitempty"`
-	Epoch      int64  `json:"epoch,omitempty"`
-}
-
-const notify = `SELECT pg_notify($1, $2)`
-
-// announce notifies the other servers of a deployment's step that concerns its core,
-// once the transaction is committed.
-func (db *DB) announce(ctx context.Context, tx transaction, d fescue.Deployment) error {
-	if db.peers == nil || d.CoreThing == "" {
-		return nil
-	}
-	_, err := tx.ExecContext(ctx, notify, db.peers.channel, toJSON(notice{
-		db.peers.self, d.Partition.Key(), d.CoreThing, d.GroupID, d.ID, d.Epoch,
-	}))
-	return err
-}
 
 // Offers keep what is there for each core to take: a signed manifest, and the
 // epoch by which a core knows what is new.
@@ -240,14 +197,12 @@ func (s Offers) Offer(ctx context.Context, d fescue.Deployment, coreThing string
 		next, err = publish(ctx, tx, d, fescue.DeploymentStep{
 			Event: fescue.EventBuilt, At: at, Epoch: epoch, CoreThing: coreThing,
 		}, sign)
-		if err != nil {
-			return err
-		}
-		return s.db.announce(ctx, tx, next)
+		return err
 	})
 	if err != nil {
 		return d, nil, fmt.Errorf("offer deployment %s to core %s: %w", d.ID, coreThing, err)
 	}
+	s.db.announce(next)
 	return next, replaced, nil
 }
 
@@ -336,14 +291,13 @@ func (s Offers) ForceReset(ctx context.Context, d fescue.Deployment, coreThing s
 		if next, err = publish(ctx, tx, d, step, sign); err != nil {
 			return err
 		}
-		if _, err := freeCore(ctx, tx, next, coreThing); err != nil {
-			return err
-		}
-		return s.db.announce(ctx, tx, next)
+		_, err = freeCore(ctx, tx, next, coreThing)
+		return err
 	})
 	if err != nil {
 		return d, nil, fmt.Errorf("force reset %s of group %s: %w", d.ID, d.GroupID, err)
 	}
+	s.db.announce(next)
 	return next, replaced, nil
 }
 
