@@ -19,7 +19,7 @@ func (s *Server) follow() {
 		for _, c := range list {
 			s.wakeCoresOf(ctx, c)
 		}
-	}, func(context.Context) { s.unread(s.front.InvalidateAll()) })
+	}, func(context.Context) { s.front.InvalidateAll() })
 	s.changes.Follow(changes.Key, func(_ context.Context, list []changes.Change) {
 		for _, c := range list {
 			s.unread(s.front.InvalidateKey(c.Subject))
@@ -60,7 +60,7 @@ func (s *Server) follow() {
 			in[c.Partition] = true
 		}
 		for p := range in {
-			s.unread(s.front.InvalidatePolicies(p))
+			s.front.InvalidatePolicies(p)
 		}
 		s.engine.LookAll() // whether the cores that wait may go on
 	}, func(context.Context) {})

@@ -31,6 +31,9 @@ func (p *Principal) Usable(now time.Time) bool {
 type Registry interface {
 	// Principal of a certificate that no partition has is fescue.ErrNotFound.
 	Principal(ctx context.Context, certificateID string) (fescue.Principal, error)
+	// Principals is Principal for several certificates, by their ids. Those that no partition
+	// has are left out.
+	Principals(ctx context.Context, certificateIDs []string) (map[string]fescue.Principal, error)
 }
 
 // Principals finds the principal of a certificate, for everything that speaks to cores and
@@ -48,6 +51,35 @@ func (ps Principals) Principal(ctx context.Context, certificateID string) (Princ
 	if err != nil {
 		return Principal{}, err
 	}
+	return ps.parsed(certificateID, p)
+}
+
+// Answer is a principal, or why there is none.
+type Answer struct {
+	Principal Principal
+	Err       error
+}
+
+// Principals is Principal for several certificates at once, in their order.
+func (ps Principals) Principals(ctx context.Context, certificateIDs []string) ([]Answer, error) {
+	found, err := ps.Registry.Principals(ctx, certificateIDs)
+	if err != nil {
+		return nil, err
+	}
+	answers := make([]Answer, len(certificateIDs))
+	for i, id := range certificateIDs {
+		p, ok := found[id]
+		if !ok {
+			answers[i].Err = fmt.Errorf("certificate %.64q %w", id, fescue.ErrNotFound)
+			continue
+		}
+		answers[i].Principal, answers[i].Err = ps.parsed(id, p)
+	}
+	return answers, nil
+}
+
+// parsed is a principal with its documents parsed.
+func (ps Principals) parsed(certificateID string, p fescue.Principal) (Principal, error) {
 	set, err := ps.Documents.ParseAll(p.Policies)
 	if err != nil {
 		return Principal{}, fmt.Errorf("policies of certificate %s: %w", certificateID, err)

@@ -22,6 +22,10 @@ func (c certificates) Principal(_ context.Context, id string) (fescue.Principal,
 	return p, nil
 }
 
+func (c certificates) Principals(_ context.Context, ids []string) (map[string]fescue.Principal, error) {
+	return c, nil
+}
+
 func TestPrincipals(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
@@ -44,6 +48,11 @@ func TestPrincipals(t *testing.T) {
 	}
 	if p, err := principals.Principal(t.Context(), "broken"); !errors.Is(err, policy.ErrMalformed) || p.Policies != nil {
 		t.Errorf("%+v, %v", p, err)
+	}
+	list, err := principals.Principals(t.Context(), []string{"broken", "none", "good"})
+	if err != nil || len(list) != 3 || !errors.Is(list[0].Err, policy.ErrMalformed) || !errors.Is(list[1].Err, fescue.ErrNotFound) ||
+		list[2].Err != nil || list[2].Principal.Certificate.ID != "good" || len(list[2].Principal.Policies) != 1 {
+		t.Errorf("%+v, %v", list, err)
 	}
 	for _, c := range []struct {
 		name   string

@@ -66,6 +66,18 @@ func (d *directory) Principal(_ context.Context, id string) (identity.Principal,
 	return p, nil
 }
 
+func (d *directory) Principals(ctx context.Context, ids []string) ([]identity.Answer, error) {
+	answers := make([]identity.Answer, len(ids))
+	for i, id := range ids {
+		p, err := d.Principal(ctx, id)
+		if err != nil && !errors.Is(err, fescue.ErrNotFound) {
+			return nil, err
+		}
+		answers[i] = identity.Answer{Principal: p, Err: err}
+	}
+	return answers, nil
+}
+
 func (d *directory) change(id string, fn func(*identity.Principal)) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

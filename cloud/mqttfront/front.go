@@ -189,11 +189,11 @@ func New(o Options) (*Front, error) {
 	f.expiry = &expiry{f}
 	f.book = newBook(o.Quotas, o.MaxSubscriptions)
 	f.words = rate.NewLimiter(refusalsASecond, refusalsAtOnce)
-	f.goRun(func() {
-		f.credentials.watch(f.ctx, f.o.Refresh, f.o.Changes, func(err error) {
-			f.o.Logger.Warn("MQTT: cannot read the principals of connected devices again", "error", err)
-		})
-	})
+	unread := func(err error) {
+		f.o.Logger.Warn("MQTT: cannot read the principals of connected devices again", "error", err)
+	}
+	f.goRun(func() { f.credentials.watch(f.ctx, f.o.Refresh, f.o.Changes, unread) })
+	f.goRun(func() { f.credentials.readTold(f.ctx, unread) })
 	if err := o.Broker.Watch(f.ctx, f.expiry.learn); err != nil {
 		f.Close()
 		return nil, fmt.Errorf("MQTT front: %w", err)
@@ -299,10 +299,11 @@ func (f *Front) Invalidate(certificateIDs ...string) error {
 	return f.credentials.invalidate(f.ctx, list, func(c *credential, r rights) bool { return changed[c.of.id] || changed[r.holder()] })
 }
 
-// InvalidatePolicies is Invalidate for all certificates of a partition in use: one of its
-// policies acts otherwise.
-func (f *Front) InvalidatePolicies(p fescue.Partition) error {
-	return f.credentials.invalidate(f.ctx, f.credentials.all(), func(c *credential, r rights) bool { return c.of.key == "" && r.partition() == p })
+// InvalidatePolicies makes it take effect soon that one of a partition's policies acts
+// otherwise: Principal knows none of its certificates in use until it was read again. It waits
+// for nothing.
+func (f *Front) InvalidatePolicies(p fescue.Partition) {
+	f.credentials.invalidateSoon(f.credentials.all(), func(c *credential, r rights) bool { return c.of.key == "" && r.partition() == p })
 }
 
 // InvalidateKey is Invalidate for an access key, and the temporary ones that are from it.
@@ -316,9 +317,10 @@ func (f *Front) InvalidateKeys(account string) error {
 	return f.credentials.invalidate(f.ctx, f.credentials.ofKeys(), func(_ *credential, r rights) bool { return r.partition().Account == account })
 }
 
-// InvalidateAll is Invalidate for all certificates and access keys in use.
-func (f *Front) InvalidateAll() error {
-	return f.credentials.invalidate(f.ctx, f.credentials.all(), func(*credential, rights) bool { return true })
+// InvalidateAll is InvalidatePolicies for all certificates and access keys in use: anything of
+// them may have changed.
+func (f *Front) InvalidateAll() {
+	f.credentials.invalidateSoon(f.credentials.all(), func(*credential, rights) bool { return true })
 }
 
 // Serve accepts connections until ctx ends or the front is closed, then closes

@@ -22,6 +22,8 @@ type Directory interface {
 	// Principal returns what is known of a certificate; of one that nobody has the
 	// error is fescue.ErrNotFound.
 	Principal(ctx context.Context, certificateID string) (identity.Principal, error)
+	// Principals is Principal for several certificates at once, in their order.
+	Principals(ctx context.Context, certificateIDs []string) ([]identity.Answer, error)
 }
 
 // Changes reports whether the front is told by Invalidate, InvalidateKey and those beside
@@ -46,9 +48,13 @@ type credential struct {
 	of      proof
 	devices map[*device]struct{} // guarded by credentials.mu
 
-	reading sync.Mutex // one read at a time, so that an older one never wins
-	read    time.Time  // of the last successful read
-	current atomic.Pointer[known]
+	mu sync.Mutex // of what follows, and of what is written to current and doubted
+	// reads counts those that were begun. Of two at the same time the one that began later
+	// wins, whichever is answered first: settled is the number of the last one whose answer
+	// counts, failed that of the last one that had none.
+	reads, settled, failed int64
+	read                   time.Time // of the last successful read
+	current                atomic.Pointer[known]
 	// doubted says that nothing was read yet, or that what was read last may be wrong.
 	doubted atomic.Bool
 	// told counts how often it was said that the rights have changed.
@@ -102,11 +108,15 @@ type credentials struct {
 	byID map[string]*credential // by proof.index
 	// keys are those of byID that are access keys: few, where certificates are many.
 	keys map[*credential]struct{}
+
+	// kick has readTold look.
+	kick chan struct{}
 }
 
 func newCredentials(o Options) *credentials {
 	return &credentials{
 		directory: o.Directory, now: o.Now, maxStale: o.MaxStale, byID: map[string]*credential{}, keys: map[*credential]struct{}{},
+		kick: make(chan struct{}, 1),
 	}
 }
 
@@ -144,31 +154,80 @@ func (cs *credentials) release(c *credential, d *device) {
 	}
 }
 
-// refresh reads the rights and ends the connections of who may no longer be
-// connected. While they cannot be read, those read last count for maxStale.
-func (cs *credentials) refresh(ctx context.Context, c *credential) error {
-	ctx, cancel := context.WithTimeout(ctx, directoryTimeout)
-	defer cancel()
-	c.reading.Lock()
+// begun is a read of a credential's rights: its number, and how often the credential was told of
+// changes before.
+type begun struct{ number, told int64 }
+
+// begin is called before the rights are read.
+func (cs *credentials) begin(c *credential) begun {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if confirmed := time.Unix(0, cs.confirmed.Load()); !c.doubted.Swap(true) && confirmed.After(c.read) {
 		c.read = confirmed
 	}
-	told := c.told.Load()
-	r, err := c.of.find(ctx, c.of.id)
-	switch {
-	case err == nil:
-		c.current.Store(&known{r, told})
-		c.read = time.Now()
-		c.doubted.Store(false)
-	case errors.Is(err, fescue.ErrNotFound), time.Since(c.read) > cs.maxStale:
-		c.current.Store(nil)
+	c.reads++
+	return begun{c.reads, c.told.Load()}
+}
+
+// settle takes the answer of a read, and ends the connections of who may no longer be
+// connected. While the rights cannot be read, those read last count for maxStale.
+func (cs *credentials) settle(c *credential, of begun, r rights, err error) error {
+	c.mu.Lock()
+	if of.number > c.settled {
+		switch {
+		case err == nil:
+			c.settled = of.number
+			c.current.Store(&known{r, of.told})
+			c.read = time.Now()
+		case errors.Is(err, fescue.ErrNotFound):
+			c.settled = of.number
+			c.current.Store(nil)
+		case time.Since(c.read) > cs.maxStale:
+			c.current.Store(nil)
+		}
+		if err != nil {
+			c.failed = max(c.failed, of.number)
+		}
+		c.doubted.Store(of.number <= c.failed)
 	}
-	c.reading.Unlock()
+	c.mu.Unlock()
 	cs.enforce(c)
 	if err != nil {
 		return fmt.Errorf("rights of %s %s: %w", c.of.what(), c.of.id, err)
 	}
 	return nil
+}
+
+// refresh reads the rights of one.
+func (cs *credentials) refresh(ctx context.Context, c *credential) error {
+	ctx, cancel := context.WithTimeout(ctx, directoryTimeout)
+	defer cancel()
+	read := cs.begin(c)
+	r, err := c.of.find(ctx, c.of.id)
+	return cs.settle(c, read, r, err)
+}
+
+// refreshAll reads the rights of certificates together. The error is of the first that could not
+// be read, but for fescue.ErrNotFound.
+func (cs *credentials) refreshAll(ctx context.Context, list []*credential) (failed error) {
+	ctx, cancel := context.WithTimeout(ctx, directoryTimeout)
+	defer cancel()
+	ids, reads := make([]string, len(list)), make([]begun, len(list))
+	for i, c := range list {
+		ids[i], reads[i] = c.of.id, cs.begin(c)
+	}
+	answers, err := cs.directory.Principals(ctx, ids)
+	for i, c := range list {
+		var r rights
+		why := err
+		if err == nil {
+			r, why = &certificateRights{answers[i].Principal}, answers[i].Err
+		}
+		if err := cs.settle(c, reads[i], r, why); failed == nil && !errors.Is(err, fescue.ErrNotFound) {
+			failed = err
+		}
+	}
+	return failed
 }
 
 // enforce ends the connections of a credential that may not be used now.
@@ -203,18 +262,51 @@ func (cs *credentials) sure(of proof) rights {
 	return k.rights
 }
 
-// invalidate reads those of a list again that are meant, and those of which nothing is known
-// yet: what is being read may be from before the change. From now on it is sure of none of them
-// until they have been.
-func (cs *credentials) invalidate(ctx context.Context, list []*credential, meant func(*credential, rights) bool) error {
-	var again []*credential
+// tell says of those of a list that are meant, and of those of which nothing is known yet,
+// that they have changed: what is being read may be from before the change. From now on it is
+// sure of none of them until they have been read again.
+func (cs *credentials) tell(list []*credential, meant func(*credential, rights) bool) (told []*credential) {
 	for _, c := range list {
 		if k := c.current.Load(); k == nil || meant(c, k.rights) {
 			c.told.Add(1)
-			again = append(again, c)
+			told = append(told, c)
 		}
 	}
-	return cs.readAgain(ctx, again)
+	return told
+}
+
+// invalidate tells, and reads again.
+func (cs *credentials) invalidate(ctx context.Context, list []*credential, meant func(*credential, rights) bool) error {
+	return cs.readAgain(ctx, cs.tell(list, meant))
+}
+
+// invalidateSoon tells, and leaves it to readTold to read again: who waits for changes of
+// single ones is not to wait until thousands have been read.
+func (cs *credentials) invalidateSoon(list []*credential, meant func(*credential, rights) bool) {
+	cs.tell(list, meant)
+	select {
+	case cs.kick <- struct{}{}:
+	default:
+	}
+}
+
+// readTold reads again what invalidateSoon left, until ctx ends. failed is called with what it
+// met: what could not be read is doubted, and the next sweep reads it.
+func (cs *credentials) readTold(ctx context.Context, failed func(error)) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-cs.kick:
+		}
+		list := slices.DeleteFunc(cs.all(), func(c *credential) bool {
+			k := c.current.Load()
+			return k != nil && k.told == c.told.Load()
+		})
+		if err := cs.readAgain(ctx, list); err != nil && ctx.Err() == nil {
+			failed(err)
+		}
+	}
 }
 
 // certificate is a certificate in use, if it is.
@@ -243,20 +335,33 @@ func (cs *credentials) all() []*credential {
 // directoryTimeout is how long one read of the directory may take.
 const directoryTimeout = 5 * time.Second
 
-// sweepReads is how many principals are read at the same time.
-const sweepReads = 8
+const (
+	// sweepReads is how many reads go on at the same time.
+	sweepReads = 8
+	// readTogether is how many certificates are read at once: few enough that what reads
+	// beside it gets its turn.
+	readTogether = 256
+)
 
 // readAgain refreshes credentials, of which some may be gone.
 func (cs *credentials) readAgain(ctx context.Context, list []*credential) error {
 	var g errgroup.Group
 	g.SetLimit(sweepReads)
+	var certificates []*credential
 	for _, c := range list {
+		if c.of.key == "" {
+			certificates = append(certificates, c)
+			continue
+		}
 		g.Go(func() error {
 			if err := cs.refresh(ctx, c); !errors.Is(err, fescue.ErrNotFound) {
 				return err
 			}
 			return nil
 		})
+	}
+	for some := range slices.Chunk(certificates, readTogether) {
+		g.Go(func() error { return cs.refreshAll(ctx, some) })
 	}
 	return g.Wait()
 }

@@ -313,7 +313,7 @@ func TestToldChangesOfKeys(t *testing.T) {
 	}{
 		{func() error { return c.front.InvalidateKey("another") }, nil},
 		{func() error { return c.front.InvalidateKeys("999999999999") }, nil},
-		{func() error { return c.front.InvalidatePolicies(home) }, nil},
+		{func() error { c.front.InvalidatePolicies(home); return nil }, nil},
 		{func() error { return c.front.InvalidateKey("key") }, []string{"key", "temporary"}},
 		{func() error { return c.front.Invalidate("certificate") }, []string{"core's"}},
 		{func() error { k.change("stays", func(s *identity.Signer) { s.Account = home.Account }); return nil }, nil},

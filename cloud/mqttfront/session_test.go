@@ -248,6 +248,80 @@ func (f *followed) Principal(ctx context.Context, id string) (identity.Principal
 	return f.directory.Principal(ctx, id)
 }
 
+func (f *followed) Principals(ctx context.Context, ids []string) ([]identity.Answer, error) {
+	f.reads.Add(1)
+	return f.directory.Principals(ctx, ids)
+}
+
+// knows waits until the front knows of a certificate what is read of it.
+func (f *followed) knows(t *testing.T, front *mqttfront.Front, id string) {
+	t.Helper()
+	testkit.Until(t, "the certificate is known", func() bool {
+		before := f.reads.Load()
+		_, err := front.Principal(t.Context(), id)
+		return err == nil && f.reads.Load() == before
+	})
+}
+
+// held answers what is asked of several certificates only when it is released, with what there
+// was when it was asked.
+type held struct {
+	*followed
+	asked, release chan struct{}
+}
+
+func (h held) Principals(ctx context.Context, ids []string) ([]identity.Answer, error) {
+	answers, err := h.followed.Principals(ctx, ids)
+	if len(ids) > 1 {
+		h.asked <- struct{}{}
+		<-h.release
+	}
+	return answers, err
+}
+
+// TestPolicyHoldsNothingUp: while the many certificates of a policy are read, a single one that
+// changes is read at once, and what was read of it later stays.
+func TestPolicyHoldsNothingUp(t *testing.T) {
+	t.Parallel()
+	h := held{asked: make(chan struct{}, 9), release: make(chan struct{})}
+	c := start(t, func(o *mqttfront.Options) {
+		h.followed = &followed{directory: o.Directory.(*directory)}
+		o.Directory, o.Changes, o.Refresh = h, h, time.Hour
+	})
+	revoked, grown, other := c.device(home, quickStart), c.device(home, quickStart), c.device(home, quickStart)
+	one, two, three := c.connect(revoked, "x"), c.connect(grown, "y"), c.connect(other, "z")
+	none := policies(t, statement("Allow", "iot:Connect", "*"))
+	c.directory.change(other.id, func(p *identity.Principal) { p.Policies = none })
+	c.front.InvalidatePolicies(home)
+	testkit.Receive(t, "the read of all", h.asked)
+	c.front.InvalidatePolicies(home) // while it is read: once more then
+
+	c.directory.change(revoked.id, func(p *identity.Principal) { p.Certificate.Status = fescue.CertificateRevoked })
+	c.directory.change(grown.id, func(p *identity.Principal) { p.Things = []string{"x"} })
+	for _, who := range []keyPair{revoked, grown} {
+		if err := c.front.Invalidate(who.id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	one.ended()
+	grew := func() {
+		t.Helper()
+		before := h.reads.Load()
+		if p, err := c.front.Principal(t.Context(), grown.id); err != nil || len(p.Things) != 1 || h.reads.Load() != before {
+			t.Errorf("%d things, %v, after %d reads", len(p.Things), err, h.reads.Load()-before)
+		}
+	}
+	grew()
+	three.publish("t", 1, "what is not read yet")
+
+	close(h.release)
+	h.knows(t, c.front, other.id)
+	grew()
+	three.Publish("t", 1, false, "denied")
+	three.ended()
+	two.publish("t", 1, "still allowed")
+}
+
 func TestToldChangesSpareReads(t *testing.T) {
 	t.Parallel()
 	var f *followed
@@ -275,15 +349,13 @@ func TestToldChangesSpareReads(t *testing.T) {
 	for _, who := range []keyPair{here, away} {
 		c.directory.change(who.id, func(p *identity.Principal) { p.Policies = none })
 	}
-	if err := c.front.InvalidatePolicies(home); err != nil {
-		t.Fatal(err)
-	}
+	c.front.InvalidatePolicies(home)
+	f.knows(t, c.front, here.id)
 	other.publish("t", 1, "a change in another partition")
 	one.Publish("t", 1, false, "denied")
 	one.ended()
-	if err := c.front.InvalidateAll(); err != nil {
-		t.Fatal(err)
-	}
+	c.front.InvalidateAll()
+	f.knows(t, c.front, away.id)
 	other.Publish("t", 1, false, "denied")
 	other.ended()
 
@@ -427,23 +499,16 @@ func TestPrincipalOfConnected(t *testing.T) {
 	}
 	asks("changed", 1, false)
 	grow()
-	if err := c.front.InvalidatePolicies(home); err != nil {
-		t.Fatal(err)
-	}
+	c.front.InvalidatePolicies(home)
+	f.knows(t, c.front, who.id)
 	asks("with another policy", 2, false)
 	c.directory.fail(errors.New("disk on fire"))
-	if err := c.front.InvalidateAll(); err == nil {
-		t.Error("InvalidateAll could not read and did not say so")
-	}
+	c.front.InvalidateAll()
 	if p, err := c.front.Principal(t.Context(), who.id); err == nil {
 		t.Errorf("what may have changed is known: %v", p)
 	}
 	c.directory.fail(nil)
-	testkit.Until(t, "a read that succeeds", func() bool {
-		before := f.reads.Load()
-		_, err := c.front.Principal(t.Context(), who.id)
-		return err == nil && f.reads.Load() == before
-	})
+	f.knows(t, c.front, who.id)
 
 	// What is told while it is read is read again: nobody gets what was before his own change.
 	var writing sync.WaitGroup

@@ -54,6 +54,15 @@ func (a anybody) Principal(_ context.Context, id string) (identity.Principal, er
 	return p, nil
 }
 
+// Principals implements mqttfront.Directory.
+func (a anybody) Principals(ctx context.Context, ids []string) ([]identity.Answer, error) {
+	answers := make([]identity.Answer, len(ids))
+	for i, id := range ids {
+		answers[i].Principal, answers[i].Err = a.Principal(ctx, id)
+	}
+	return answers, nil
+}
+
 // Current implements mqttfront.Changes.
 func (anybody) Current() bool { return true }
 

@@ -75,6 +75,9 @@ type CertificateStore interface {
 	// Principal reads, as of one moment, a certificate of any partition with its
 	// things and acting documents. aws is the first part of ARNs.
 	Principal(ctx context.Context, aws, certificateID string) (fescue.Principal, error)
+	// Principals is Principal for several certificates, by their ids. Those that no partition
+	// has are left out.
+	Principals(ctx context.Context, aws string, certificateIDs []string) (map[string]fescue.Principal, error)
 }
 
 // PolicyStore keeps policies, their versions and whom they are attached to.
@@ -197,6 +200,12 @@ func (s *Service) Principal(ctx context.Context, certificateID string) (fescue.P
 		return fescue.Principal{}, fmt.Errorf("certificate %.64q %w", certificateID, fescue.ErrNotFound)
 	}
 	return s.store.Certificates.Principal(ctx, s.aws, certificateID)
+}
+
+// Principals is Principal for several certificates at once, by their ids. Those that are unknown
+// are left out.
+func (s *Service) Principals(ctx context.Context, certificateIDs []string) (map[string]fescue.Principal, error) {
+	return s.store.Certificates.Principals(ctx, s.aws, certificateIDs)
 }
 
 // refuseAs puts a reason in the place of what the store said, when it said what.

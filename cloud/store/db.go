@@ -62,6 +62,8 @@ type engine struct {
 	// milliseconds; free ends a query that is to leave those out. Both are empty where there is
 	// one writer.
 	hurry, free string
+	// listed is a query for the texts of a JSON list, which is $1.
+	listed string
 	// gin says that texts and tags are indexed, by text_grams and tag_pairs.
 	gin bool
 	// again reports whether a transaction that failed so did nothing, and may

@@ -547,7 +547,7 @@ var races = []race{
 var readers = map[string][]string{
 	"AccessKeys":       {"AccessKey", "AccessKeys", "AccessKeysAdopted"},
 	"Buckets":          {"BlobsToLookAt", "Bucket", "Buckets", "Object", "ObjectParts", "Objects", "Upload", "Uploads"},
-	"Certificates":     {"Certificate", "Certificates", "Ending", "Principal"},
+	"Certificates":     {"Certificate", "Certificates", "Ending", "Principal", "Principals"},
 	"Cores":            {"Connectivity", "Cores", "CountCores", "CountFleet", "GroupCore", "LastSeen", "Telemetry"},
 	"Definitions":      {"Definition", "Definitions", "Groups", "TokenSubject", "Version", "Versions"},
 	"Deployments":      {"Deployment", "DeploymentStatus", "Deployments", "DeploymentsIn", "Overdue", "Progress", "Running", "Steps", "Unfinished"},

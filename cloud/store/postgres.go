@@ -73,6 +73,7 @@ var postgresEngine = engine{
 			LIMIT $1)`,
 	hurry:  `SELECT set_config('lock_timeout', $1, TRUE)`,
 	free:   ` FOR UPDATE SKIP LOCKED`,
+	listed: `SELECT jsonb_array_elements_text($1::JSONB) COLLATE "C"`,
 	gin:    true,
 	schema: func(dir fs.FS) fs.FS { return collated{dir} },
 	again: func(err error) bool {

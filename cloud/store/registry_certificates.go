@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/fescue-edge/fescue"
@@ -226,4 +227,71 @@ func (s Certificates) findPrincipal(ctx context.Context, aws, certificateID stri
 		}
 	}
 	return p, known(rows.Err())
+}
+
+// The kinds of row of selectPrincipals, beside those of selectPrincipal.
+const rowPolicy = 3
+
+// selectPrincipals is selectPrincipal for those that are wanted. A document comes once, however
+// many have it.
+const selectPrincipals = `
+	SELECT 0, c.id, c.partition, c.pem, c.status, c.mode, c.not_before, c.not_after, c.created_at, c.updated_at
+	FROM wanted CROSS JOIN certificate c WHERE c.id = wanted.id
+	UNION ALL
+	SELECT 1, a.certificate_id, a.partition, a.thing, '', '', 0, 0, 0, 0
+	FROM wanted CROSS JOIN thing_certificate a WHERE a.certificate_id = wanted.id
+	UNION ALL
+	SELECT 2, p.name, p.partition, v.document, '', '', 0, 0, 0, 0
+	FROM (SELECT DISTINCT t.partition, t.policy FROM wanted CROSS JOIN policy_target t WHERE t.certificate_id = wanted.id) acting
+	JOIN policy p ON p.partition = acting.partition AND p.name = acting.policy
+	JOIN policy_version v ON v.partition = p.partition AND v.policy = p.name AND v.number = p.default_version
+	UNION ALL
+	SELECT 3, t.certificate_id, t.partition, t.policy, '', '', 0, 0, 0, 0
+	FROM wanted CROSS JOIN policy_target t WHERE t.certificate_id = wanted.id
+	ORDER BY 1, 4`
+
+// Principals is Principal for several certificates, all as of one moment, by their ids. Those
+// that no partition has are left out.
+func (s Certificates) Principals(ctx context.Context, aws string, ids []string) (map[string]fescue.Principal, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	type policy struct{ partition, name string }
+	found, documents := make(map[string]fescue.Principal, len(ids)), make(map[policy]string)
+	_, err := all(ctx, s.db.read, func(rows *sql.Rows) (_ struct{}, err error) {
+		var kind int
+		var id, partition, text string
+		var c fescue.Certificate
+		var notBefore, notAfter, created, updated int64
+		if err = rows.Scan(&kind, &id, &partition, &text, &c.Status, &c.Mode, &notBefore, &notAfter, &created, &updated); err != nil {
+			return
+		}
+		if kind == rowDocument {
+			documents[policy{partition, id}] = text
+			return
+		}
+		p := found[id]
+		switch kind {
+		case rowCertificate:
+			c.ID, c.PEM = id, text
+			c.NotBefore, c.NotAfter = fromMillis(notBefore), fromMillis(notAfter)
+			c.CreatedAt, c.UpdatedAt = fromMillis(created), fromMillis(updated)
+			p.Partition, p.Certificate = partitionOf(aws, partition), c
+		case rowThing:
+			p.Things = append(p.Things, text)
+		case rowPolicy:
+			if document, ok := documents[policy{partition, text}]; ok {
+				p.Policies = append(p.Policies, document)
+			}
+		}
+		found[id] = p
+		return
+	}, `WITH wanted (id) AS (`+s.db.engine.listed+`)`+selectPrincipals, toJSON(ids))
+	if err != nil {
+		return nil, fmt.Errorf("%d certificates: %w", len(ids), err)
+	}
+	for _, p := range found {
+		slices.Sort(p.Policies)
+	}
+	return found, nil
 }

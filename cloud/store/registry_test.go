@@ -75,6 +75,25 @@ func testPrincipal(t *testing.T, open opener) {
 			t.Error(diff)
 		}
 	})
+	t.Run("several at once, each as alone", func(t *testing.T) {
+		// Another account has policies of the same names.
+		mustDo(t, s.Certificates().CreateCertificate(ctx, here, certificate(3, fescue.CertificateInactive)))
+		addPolicy(t, s, here, "a", "document of another's a", epoch)
+		mustDo(t, s.Policies().AttachPolicy(ctx, here, "a", certID(3), 10))
+		want := make(map[string]fescue.Principal)
+		for i := 1; i <= 3; i++ {
+			want[certID(i)] = must(s.Certificates().Principal(ctx, "aws", certID(i)))(t)
+		}
+		got, err := s.Certificates().Principals(ctx, "aws", []string{certID(3), certID(9), certID(1), certID(2)})
+		mustDo(t, err)
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Error(diff)
+		}
+		got, err = s.Certificates().Principals(ctx, "aws", nil)
+		if mustDo(t, err); len(got) > 0 {
+			t.Errorf("of none: %v", got)
+		}
+	})
 	t.Run("unknown", func(t *testing.T) {
 		_, err := s.Certificates().Principal(ctx, "aws", certID(9))
 		wantError(t, err, fescue.ErrNotFound, certID(9))

@@ -31,6 +31,7 @@ var sqliteEngine = engine{
 		UPDATE change_horizon SET pruned = (SELECT MAX(seq) FROM change WHERE at < $1)
 		WHERE pruned < (SELECT MAX(seq) FROM change WHERE at < $1)`},
 	prune:  `DELETE FROM change WHERE seq IN (SELECT seq FROM change WHERE seq <= (SELECT pruned FROM change_horizon) ORDER BY seq LIMIT $1)`,
+	listed: `SELECT value FROM json_each($1)`,
 	schema: func(dir fs.FS) fs.FS { return dir },
 	again:  func(error) bool { return false }, // one writer: nobody comes in between
 }
