@@ -2,6 +2,8 @@ package cloud
 
 import (
 	"context"
+	"maps"
+	"slices"
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/changes"
@@ -11,13 +13,18 @@ import (
 // others changed in the database.
 func (s *Server) follow() {
 	s.changes.Follow(changes.Certificate, func(ctx context.Context, list []changes.Change) {
-		ids := make([]string, len(list))
-		for i, c := range list {
-			ids[i] = c.Subject
-		}
-		s.certificatesChanged(ids...)
+		of := make(map[fescue.Partition]map[string]bool)
 		for _, c := range list {
-			s.wakeCoresOf(ctx, c)
+			if of[c.Partition] == nil {
+				of[c.Partition] = make(map[string]bool)
+			}
+			of[c.Partition][c.Subject] = true
+		}
+		for _, ids := range of {
+			s.certificatesChanged(slices.Collect(maps.Keys(ids))...)
+		}
+		for p, ids := range of {
+			s.wakeCoresOf(ctx, p, slices.Collect(maps.Keys(ids)))
 		}
 	}, func(context.Context) { s.front.InvalidateAll() })
 	s.changes.Follow(changes.Key, func(_ context.Context, list []changes.Change) {
@@ -91,14 +98,23 @@ func (s *Server) unread(err error) {
 	}
 }
 
-// wakeCoresOf has the cores that have a client device with a certificate ask whether it is
+// askedTogether is of how many certificates the cores are looked for at once.
+const askedTogether = 500
+
+// wakeCoresOf has the cores that have client devices with certificates ask whether those are
 // to be taken.
-func (s *Server) wakeCoresOf(ctx context.Context, c changes.Change) {
-	list, err := s.db.Holdings().CoresOfDevice(ctx, c.Partition, c.Partition.CertificateARN(c.Subject))
-	if err != nil && ctx.Err() == nil {
-		s.o.Logger.Warn("cores were not woken for a changed certificate; they learn of it when they ask next", "certificate", c.Subject, "error", err)
-	}
-	for _, thing := range list {
-		s.engine.SiteChanged(ctx, c.Partition, thing)
+func (s *Server) wakeCoresOf(ctx context.Context, p fescue.Partition, certificateIDs []string) {
+	for ids := range slices.Chunk(certificateIDs, askedTogether) {
+		arns := make([]string, len(ids))
+		for i, id := range ids {
+			arns[i] = p.CertificateARN(id)
+		}
+		list, err := s.db.Holdings().CoresOfDevices(ctx, p, arns)
+		if err != nil && ctx.Err() == nil {
+			s.o.Logger.Warn("cores were not woken for changed certificates; they learn of it when they ask next", "partition", p, "certificates", len(ids), "error", err)
+		}
+		for _, thing := range list {
+			s.engine.SiteChanged(ctx, p, thing)
+		}
 	}
 }

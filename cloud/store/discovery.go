@@ -49,16 +49,19 @@ func (s Holdings) RevokedDevices(ctx context.Context, p fescue.Partition, groupI
 	return len(list), revoked, nil
 }
 
-// CoresOfDevice lists the cores to which a client device with a certificate was
-// offered.
-func (s Holdings) CoresOfDevice(ctx context.Context, p fescue.Partition, certificateARN string) ([]string, error) {
+// CoresOfDevices lists the cores to which client devices with certificates were offered, each
+// once.
+func (s Holdings) CoresOfDevices(ctx context.Context, p fescue.Partition, certificateARNs []string) ([]string, error) {
+	if len(certificateARNs) == 0 {
+		return nil, nil
+	}
 	// BETWEEN leads SQLite to the index of certificates.
-	list, err := all(ctx, s.db.read, column[string], `
-		SELECT DISTINCT d.core_thing FROM client_device c
+	list, err := all(ctx, s.db.read, column[string], `WITH wanted (arn) AS (`+s.db.engine.listed+`)
+		SELECT DISTINCT d.core_thing FROM wanted CROSS JOIN client_device c
 		JOIN deployment d ON d.partition = c.partition AND d.group_id = c.group_id AND d.number = c.number
-		WHERE c.partition = $1 AND c.certificate_arn BETWEEN $2 AND $2 ORDER BY d.core_thing`, p.Key(), certificateARN)
+		WHERE c.partition = $2 AND c.certificate_arn BETWEEN wanted.arn AND wanted.arn ORDER BY d.core_thing`, toJSON(certificateARNs), p.Key())
 	if err != nil {
-		return nil, fmt.Errorf("cores of the client device with %s: %w", certificateARN, err)
+		return nil, fmt.Errorf("cores of the client devices with %d certificates: %w", len(certificateARNs), err)
 	}
 	return list, nil
 }

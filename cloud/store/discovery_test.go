@@ -70,8 +70,20 @@ func testDiscovery(t *testing.T, open opener) {
 		group := fmt.Sprint("h", i)
 		succeed(offered(homePartition, group, "core-"+group, device("fan", "c6")))
 	}
-	if got, want := must(s.Holdings().CoresOfDevice(ctx, homePartition, "c6"))(t), []string{"core-h0", "core-h1", "core-h2"}; !slices.Equal(got, want) {
-		t.Errorf("cores of c6: %v, want %v", got, want)
+	for _, c := range []struct {
+		certificates, cores []string
+	}{
+		{[]string{"c6"}, []string{"core-h0", "core-h1", "core-h2"}},
+		{[]string{"c5", "c6", "unknown", "c6"}, []string{"core-g", "core-h0", "core-h1", "core-h2"}},
+		{[]string{"unknown"}, nil},
+		{nil, nil},
+	} {
+		if got := must(s.Holdings().CoresOfDevices(ctx, homePartition, c.certificates))(t); !slices.Equal(got, c.cores) {
+			t.Errorf("cores of %v: %v, want %v", c.certificates, got, c.cores)
+		}
+	}
+	if got := must(s.Holdings().CoresOfDevices(ctx, elsewhere[0], []string{"c6"}))(t); len(got) > 0 {
+		t.Errorf("cores elsewhere: %v", got)
 	}
 	finds("in several groups", homePartition, "fan", in("g", "c5"), in("h0", "c6"), in("h1", "c6"), in("h2", "c6"))
 	if got := must(s.Holdings().Memberships(ctx, homePartition, "fan", 2))(t); len(got) != 2 {

@@ -555,7 +555,7 @@ var readers = map[string][]string{
 	"Functions":        {"FunctionAlias", "FunctionAliases", "FunctionCodeNamed", "FunctionTags", "FunctionVersion", "FunctionVersions", "Functions"},
 	"GroupAuthorities": {"CertificateExpiry", "GroupAuthorities"},
 	"GroupRoles":       {"AssociatedRole"},
-	"Holdings":         {"CoresOfDevice", "HolderTags", "Memberships", "RevokedDevices"},
+	"Holdings":         {"CoresOfDevices", "HolderTags", "Memberships", "RevokedDevices"},
 	"Offers":           {"Document", "Epoch", "OfferedArtifacts", "Passed", "Waiting"},
 	"Policies":         {"CertificatePolicies", "Policies", "Policy", "PolicyCertificates", "PolicyVersion", "PolicyVersions"},
 	"ServerKeys":       {"ServerKeys"},
