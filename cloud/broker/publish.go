@@ -27,6 +27,9 @@ const (
 	// storedAtLast how long it may then take.
 	storedWithin = 5 * time.Second
 	storedAtLast = 15 * time.Second
+	// idsLast is for how long the streams know a message by its id: what was sent longer ago could be
+	// stored a second time.
+	idsLast = 2 * (storedWithin + storedAtLast)
 
 	// qosHeader has the QoS of a retained message, if it is not 0.
 	qosHeader = "Fescue-QoS"
@@ -181,11 +184,19 @@ func (b *Broker) await(s sent) (seq uint64, err error) {
 	return seq, err
 }
 
+// errForgotten means that the streams may not know any more that they have a message.
+var errForgotten = errors.New("nobody has said whether the message is stored, and it was sent too long ago to be sent again without being stored twice: publish it again")
+
 // sendAgain sends a message, which has its id and was sent first at a time, until it is
-// stored, that has taken too long, or it never will be.
+// stored, that has taken too long, or it never will be. One may wait for its turn for longer than the
+// streams know it: they may get it for as long as they may take to answer.
 func (b *Broker) sendAgain(m *nats.Msg, first time.Time) (*jetstream.PubAck, error) {
+	known := time.Until(first.Add(idsLast - answerTime))
+	if known <= 0 {
+		return nil, fmt.Errorf("%w: %w", ErrLost, errForgotten)
+	}
 	left := max(time.Until(first.Add(storedWithin+storedAtLast)), time.Second)
-	ctx, cancel := context.WithTimeout(b.ctx, left)
+	ctx, cancel := context.WithTimeout(b.ctx, min(left, known))
 	defer cancel()
 	for failures := 1; ; failures++ {
 		once, end := context.WithTimeout(ctx, answerTime)

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/fescue-edge/fescue/cloud/broker/natstest"
 	"github.com/fescue-edge/fescue/mqtt"
@@ -523,5 +524,27 @@ func TestOrderWithoutTheLeader(t *testing.T) {
 	}
 	if got := c.numbers(t, messages-1); len(got) != messages || !rising(got) {
 		t.Errorf("%d came", got)
+	}
+}
+
+// What is sent again is stored once: it is not sent any more when the streams may have forgotten its id.
+func TestSentAgain(t *testing.T) {
+	t.Parallel()
+	b, _ := start(t, Options{})
+	m := &nats.Msg{Subject: messagePrefix + spaceOf(home).subject("q"), Data: []byte("x"), Header: nats.Header{jetstream.MsgIDHeader: {"id"}}}
+	ack, err := b.sendAgain(m, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := b.sendAgain(m, time.Now().Add(-storedWithin-storedAtLast))
+	if err != nil || !again.Duplicate || again.Sequence != ack.Sequence {
+		t.Errorf("within the time: %+v, %v", again, err)
+	}
+	m.Header.Set(jetstream.MsgIDHeader, "forgotten")
+	if again, err := b.sendAgain(m, time.Now().Add(answerTime-idsLast)); !errors.Is(err, ErrLost) || !errors.Is(err, errForgotten) {
+		t.Errorf("after it: %+v, %v", again, err)
+	}
+	if end, err := b.lastMessage(t.Context()); err != nil || end != ack.Sequence {
+		t.Errorf("the stream ends with %d, %v", end, err)
 	}
 }

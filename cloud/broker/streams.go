@@ -52,7 +52,7 @@ func (b *Broker) makeStreams(ctx context.Context) error {
 		{&b.messages, jetstream.StreamConfig{
 			Name: messagesStream, Subjects: []string{messagePrefix + ">"}, Retention: jetstream.LimitsPolicy, Storage: jetstream.FileStorage,
 			MaxBytes: b.streamBound(), Discard: jetstream.DiscardOld, MaxAge: b.o.SessionExpiry + time.Minute,
-			Duplicates: 2 * (storedAtLast + storedWithin), AllowDirect: true,
+			Duplicates: idsLast, AllowDirect: true,
 		}},
 		{&b.retained, jetstream.StreamConfig{
 			Name: retainedStream, Subjects: []string{retainedPrefix + ">"}, Retention: jetstream.LimitsPolicy, Storage: jetstream.FileStorage,
