@@ -212,6 +212,36 @@ func TestHeldForGood(t *testing.T) {
 	}
 }
 
+// A retained message that waits for one of an earlier connection comes when the client does not want that
+// any more.
+func TestUnsubscribeFromWhatIsOwed(t *testing.T) {
+	t.Parallel()
+	b, _ := start(t, Options{})
+	c := openIn(t, b, home, "c")
+	c.subscribe(t, "owed", 1)
+	publish(t, b, "owed", "owed", 1, true)
+	publish(t, b, "new", "new", 1, true)
+	allRead(t, b)
+	hand := func(name string) {
+		if err := c.session.Retained(t.Context(), Filter{name, 1}, c.session.Hand); err != nil {
+			t.Fatal(err)
+		}
+	}
+	hand("owed")
+	c.expect(t, "owed", "owed")
+	c.close(t)
+	if err := b.reading.Acquire(t.Context(), maxReading); err != nil { // what is owed does not come
+		t.Fatal(err)
+	}
+	c = openIn(t, b, home, "c")
+	c.subscribe(t, "new", 1)
+	hand("new")
+	if err := c.session.Unsubscribe(t.Context(), []string{"owed"}); err != nil {
+		t.Fatal(err)
+	}
+	c.expect(t, "new")
+}
+
 // Several publish, some clients read slowly, come and go: each gets what was stored, in
 // the order of each publisher, and nothing twice but with DUP.
 func TestNothingIsLost(t *testing.T) {

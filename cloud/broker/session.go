@@ -311,6 +311,9 @@ func (s *Session) Unsubscribe(ctx context.Context, filters []string) error {
 	if changed {
 		s.retained = slices.DeleteFunc(s.retained, func(m Retained) bool { _, ok := s.granted(m.Topic); return !ok })
 		s.anew = slices.DeleteFunc(slices.Clone(s.anew), func(o owed) bool { _, ok := s.granted(o.topic); return !ok })
+		if len(s.anew) == 0 {
+			s.handRetained() // they may have waited for those
+		}
 	}
 	s.mu.Unlock()
 	b.mu.Unlock()
