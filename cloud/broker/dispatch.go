@@ -234,7 +234,7 @@ func (b *Broker) rewind() error {
 	if b.marks.last = (mark{}); len(b.marks.list) > 0 {
 		b.marks.last = b.marks.list[len(b.marks.list)-1]
 	}
-	b.rewound = rewound{times: b.rewound.times + 1, to: to, due: true}
+	b.rewound = b.rewound.again(to, len(b.opening) > 0)
 	var recorded []*Session
 	for _, sessions := range []map[string]*Session{b.sessions, b.closing} {
 		for _, s := range sessions {
@@ -270,6 +270,15 @@ type rewound struct {
 	times int
 	to    uint64
 	due   bool
+}
+
+// again is what there is to do when the stream goes back once more: as far as the time before, where
+// records, or sessions that are being opened, may be ahead of that.
+func (r rewound) again(to uint64, opening bool) rewound {
+	if r.due || opening && r.times > 0 {
+		to = min(to, r.to)
+	}
+	return rewound{times: r.times + 1, to: to, due: true}
 }
 
 // finishRewind sets the records back that are ahead.

@@ -548,3 +548,24 @@ func TestSentAgain(t *testing.T) {
 		t.Errorf("the stream ends with %d, %v", end, err)
 	}
 }
+
+// A stream that goes back twice has what was ahead of the first place go back to that, as long as it has
+// not or nobody knows.
+func TestGoesBackTwice(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		before  rewound
+		opening bool
+		want    uint64
+	}{
+		"for the first time":                      {rewound{}, true, 500},
+		"while records are ahead of the first":    {rewound{times: 1, to: 300, due: true}, false, 300},
+		"farther, while records are ahead":        {rewound{times: 1, to: 700, due: true}, false, 500},
+		"when all is done":                        {rewound{times: 1, to: 300}, false, 500},
+		"while a session of before may be opened": {rewound{times: 1, to: 300}, true, 300},
+	} {
+		if got := tc.before.again(500, tc.opening); got != (rewound{times: tc.before.times + 1, to: tc.want, due: true}) {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+}
