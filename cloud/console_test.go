@@ -261,6 +261,9 @@ func TestConsoleActs(t *testing.T) {
 	script := `<script>alert("x")</script> ` + "\u202e" + strings.Repeat("w", 60)
 	strange := s.unbuildable(t, script, "south")
 	path := func(g *greengrass.CreateGroupOutput, rest string) string { return firstPage + "groups/" + *g.Id + rest }
+	toGroup := func(g *greengrass.CreateGroupOutput) string {
+		return `<a href="` + path(g, "") + `">To the group <bdi>` + *g.Name + `</bdi></a>`
+	}
 
 	t.Run("a deployer deploys, once for each form", func(t *testing.T) {
 		b := s.signedIn(t, identity.Grant{Access: "deployer"})
@@ -289,8 +292,13 @@ func TestConsoleActs(t *testing.T) {
 			t.Errorf("a reader is offered to deploy:\n%s", page.text)
 		}
 		b.get(path(north, "/deploy?version="+*north.LatestVersion)).is(t, http.StatusOK, path(north, "/deploy"), "Your key may not deploy this group")
+		for _, query := range []string{"", "?type=Nonsense", "?type=Redeployment"} { // whatever else is wrong
+			page := b.get(path(north, "/deploy"+query))
+			page.is(t, http.StatusForbidden, path(north, "/deploy"), "Your key may not deploy this group: its access level is reader.", toGroup(north))
+			page.lacks(t, "cannot be deployed")
+		}
 		for _, act := range [][]string{{"type", "NewDeployment", "version", *north.LatestVersion}, {"type", "ResetDeployment"}} {
-			b.post(path(north, "/deploy"), act...).is(t, http.StatusForbidden, path(north, "/deploy"), "is not authorized to perform: greengrass:")
+			b.post(path(north, "/deploy"), act...).is(t, http.StatusForbidden, path(north, "/deploy"), "is not authorized to perform: greengrass:", toGroup(north))
 		}
 	})
 	t.Run("a limited key sees its groups alone", func(t *testing.T) {
@@ -303,8 +311,11 @@ func TestConsoleActs(t *testing.T) {
 			}
 		}
 		for _, at := range []string{path(south, ""), path(south, "/deploy?version="+*south.LatestVersion), firstPage + "cores"} {
-			b.get(at).is(t, http.StatusForbidden, at, "because the limit of the access key does not cover it")
+			page := b.get(at)
+			page.is(t, http.StatusForbidden, at, "because the limit of the access key does not cover it")
+			page.lacks(t, "To the group")
 		}
+		b.get(path(south, "/deploy")).is(t, http.StatusForbidden, path(south, "/deploy"), "because the limit of the access key does not cover it")
 		b.post(path(south, "/deploy"), "type", "NewDeployment", "version", *south.LatestVersion).is(t, http.StatusForbidden, path(south, "/deploy"))
 	})
 	t.Run("a post from elsewhere is refused", func(t *testing.T) {
@@ -336,7 +347,11 @@ func TestConsoleActs(t *testing.T) {
 			path(north, "/deploy"): 400, path(north, "/deploy?type=Nonsense"): 400, path(north, "/deploy?type=Redeployment&deployment=x"): 400,
 			firstPage + "cores?state=gone": 400, firstPage + "cores?after=x": 400, "/console/static/0/console.css": 404,
 		} {
-			b.get(at).is(t, status, at)
+			page := b.get(at)
+			page.is(t, status, at)
+			if strings.HasPrefix(at, path(north, "")) != strings.Contains(page.text, toGroup(north)) || !strings.HasPrefix(at, "/console/static/") && !strings.Contains(page.text, "To the overview") {
+				t.Errorf("%s does not lead where it should:\n%s", at, page.text)
+			}
 		}
 		if got := b.post(path(north, "/deploy"), "type", strings.Repeat("x", 100<<10)); got.status != http.StatusBadRequest {
 			t.Errorf("a large form: %d", got.status)

@@ -19,6 +19,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -215,6 +216,29 @@ func TestConsoleThings(t *testing.T) {
 	}
 	b.post(door, "shadow", "new", "desired", `{"open":true}`).is(t, http.StatusOK, door+"?shadow=new", `"open": true`)
 
+	// Shadows whose thing is not there any more, or never was, are kept.
+	kept := firstPage + "things/Kept"
+	for _, at := range []string{kept, kept + "?shadow=config", firstPage + "things?q=Kept"} {
+		b.get(at).is(t, map[bool]int{true: http.StatusOK, false: http.StatusNotFound}[strings.Contains(at, "q=")], at)
+	}
+	b.post(kept, "desired", `{"open":true}`).is(t, http.StatusNotFound, kept)
+	if status, _, text := s.signed("us-east-1", "iotdata", http.MethodPost, "/things/Kept/shadow", `{"state":{"reported":{"text":"`+hostile+`"}}}`); status != http.StatusOK {
+		t.Fatalf("%d %s", status, text)
+	}
+	page = b.get(firstPage + "things?q=Kept")
+	page.is(t, http.StatusOK, kept, "There is no thing of this name; its shadow is kept.", hostile, "get-thing-shadow --thing-name Kept")
+	page.lacks(t, "Certificates</h2>", "list-thing-principals")
+	if strings.Contains(page.raw, "<img src=x") {
+		t.Errorf("markup of a device:\n%s", page.raw)
+	}
+	b.get(kept+"?shadow=config").is(t, http.StatusOK, kept, "its shadow is kept", "There is no such shadow yet.")
+	b.post(kept, "version", b.get(kept).field(t, "version"), "desired", `{"open":true}`).is(t, http.StatusOK, kept, `"open": true`)
+	b.post(kept, "shadow", "config", "desired", `{"open":true}`).is(t, http.StatusOK, kept+"?shadow=config", "its shadow is kept")
+	if status, _, text := s.signed("us-east-1", "iotdata", http.MethodDelete, "/things/Kept/shadow", ""); status != http.StatusOK {
+		t.Fatalf("%d %s", status, text)
+	}
+	b.get(kept).is(t, http.StatusOK, kept, "its shadow is kept", "There is no such shadow yet.", "?shadow=config")
+
 	reader := s.signedIn(t, identity.Grant{Access: "reader"})
 	page = reader.get(lamp)
 	page.is(t, http.StatusOK, lamp, hostile)
@@ -225,6 +249,7 @@ func TestConsoleThings(t *testing.T) {
 	page.is(t, http.StatusOK, lamp, "the limit of the access key does not cover it")
 	page.lacks(t, hostile)
 	limited.get(door+"?shadow=new").is(t, http.StatusOK, door, `"open": true`, "Edit what is desired")
+	limited.get(kept).is(t, http.StatusNotFound, kept)
 	for at, status := range map[string]int{firstPage + "things/No": 404, firstPage + "things/a%20b": 404, lamp + "?shadow=%3C": 404} {
 		b.get(at).is(t, status, at)
 	}
@@ -342,7 +367,7 @@ func TestConsoleGroupPages(t *testing.T) {
 	s, ctx := start(t, options(t.TempDir())), t.Context()
 	b := s.signedIn(t, admin)
 	c := s.provision("us-east-1", "Mill_Core")
-	group, _ := s.deployMill(c)
+	group, deployment := s.deployMill(c)
 	at := firstPage + "groups/" + group
 	api := s.greengrass("us-east-1", s.key)
 	before, err := api.GetGroup(ctx, &greengrass.GetGroupInput{GroupId: &group})
@@ -386,11 +411,46 @@ func TestConsoleGroupPages(t *testing.T) {
 	page = b.get(at + "/logs?name=Mill")
 	page.is(t, http.StatusOK, at+"/logs", "line 599.", "The last 500 lines", "logs --endpoint", "--function Mill", "--follow")
 	page.lacks(t, "line 99.")
+	if got := regexp.MustCompile(`<time>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z</time> INFO Mill: `).FindAllString(page.raw, -1); len(got) != 500 {
+		t.Errorf("%d lines with their times:\n%s", len(got), page.raw)
+	}
 	if strings.Contains(page.raw, "<img src=x") {
 		t.Errorf("markup of a log:\n%s", page.raw)
 	}
 	b.get(at+"/logs?component=GreengrassSystem").is(t, http.StatusOK, at+"/logs", "No such lines came.")
 	b.get(at+"/activity").is(t, http.StatusOK, at+"/activity", "Mill_Core", "A core that is offline cannot be asked.")
+
+	// How each deployment stands, and at the head that the last one failed.
+	const failed, live = "The last deployment failed: ", `data-live="5000"`
+	states := regexp.MustCompile(`data-label="State"><span class="tag \w+">(\w+)</span>(?: <code>(\w+)</code>)?`)
+	stands := func(want ...string) shown {
+		t.Helper()
+		var page shown
+		testkit.Eventually(t, fmt.Sprint("the group's page shows ", want), func() error {
+			page = b.get(at)
+			var got []string
+			for _, m := range states.FindAllStringSubmatch(page.text, -1) {
+				got = append(got, strings.TrimSpace(m[1]+" "+m[2]))
+			}
+			if !slices.Equal(got, want) {
+				return fmt.Errorf("%q", got)
+			}
+			return nil
+		})
+		return page
+	}
+	page = b.get(at)
+	page.is(t, http.StatusOK, at, `<span class="tag busy">InProgress</span>`, live, firstPage+"live?group="+group)
+	page.lacks(t, failed)
+	b.post(at + "/deployments/" + deployment + "/cancel")
+	page = stands("Failure DEPLOYMENT_CANCELLED")
+	page.is(t, http.StatusOK, at, failed+`<a href="`+at+"/deployments/"+deployment+`">`, "<code>DEPLOYMENT_CANCELLED</code>, <time")
+	page.lacks(t, live)
+	b.post(at+"/deploy", "type", "NewDeployment", "version", *before.LatestVersion, "token", fescue.NewID()).is(t, http.StatusOK, at+"/deployments/")
+	stands("InProgress", "Failure DEPLOYMENT_CANCELLED").is(t, http.StatusOK, at, failed, live) // it has not ended
+	b.post(at+"/deploy", "type", "ResetDeployment", "force", "1", "token", fescue.NewID()).is(t, http.StatusOK, at+"/deployments/")
+	page = stands("Success", "Failure DEPLOYMENT_FORCED_AWAY", "Failure DEPLOYMENT_CANCELLED")
+	page.lacks(t, failed, live)
 }
 
 func TestConsoleKeys(t *testing.T) {
@@ -460,7 +520,7 @@ func TestConsoleKeys(t *testing.T) {
 	if strings.Index(page.text, "fescue:DeleteAccessKey") > strings.Index(page.text, "fescue:CreateAccessKey") {
 		t.Error("the newest is not first")
 	}
-	if got := strings.Count(page.text, "access-key/"+key.ID+"</bdi></td>\n<td data-label=\"Answer\"><span class=\"tag good\">"); got != 2 {
+	if got := strings.Count(page.text, "<span>access-key/</span><span>"+key.ID+"</span></bdi></button></td>\n<td data-label=\"Answer\"><span class=\"tag good\">"); got != 2 {
 		t.Errorf("%d records of the key", got)
 	}
 	b.get(audit+"?operation=DeleteAccessKey&hours=168").is(t, http.StatusOK, audit, "fescue:DeleteAccessKey")
@@ -695,14 +755,35 @@ func TestConsoleOverview(t *testing.T) {
 	page.lacks(t, "Requests a second")
 	// What ended is there at once.
 	b := s.signedIn(t, admin)
+	const good, bad = "No core says that anything is wrong, and the last deployment to each ended well.", "The last deployment of this group failed: "
+	page = b.get(firstPage)
+	page.is(t, http.StatusOK, firstPage, good)
+	page.lacks(t, bad)
 	g := s.unbuildable(t, "Saw", "south")
 	b.post(firstPage+"groups/"+*g.Id+"/deploy", "type", "NewDeployment", "version", *g.LatestVersion, "token", fescue.NewID())
 	testkit.Eventually(t, "the plot has the deployment", func() error {
-		if page := b.get(firstPage); !strings.Contains(page.text, "1 in Failure.") || !strings.Contains(page.raw, `<rect class="bad"`) {
+		if page = b.get(firstPage); !strings.Contains(page.text, "1 in Failure.") || !strings.Contains(page.raw, `<rect class="bad"`) {
 			return errors.New(page.text)
 		}
 		return nil
 	})
+	// No core can say so: none was asked.
+	page.is(t, http.StatusOK, firstPage, bad+`<a href="`+firstPage+"groups/"+*g.Id+`"><bdi>Saw</bdi></a>. No core says that anything is wrong.`)
+	page.lacks(t, good)
+	b.post(firstPage+"groups/"+*g.Id+"/deploy", "type", "NewDeployment", "version", *g.LatestVersion, "token", fescue.NewID())
+	h := s.unbuildable(t, hostile, "south")
+	b.post(firstPage+"groups/"+*h.Id+"/deploy", "type", "NewDeployment", "version", *h.LatestVersion, "token", fescue.NewID())
+	testkit.Eventually(t, "each group is named once", func() error {
+		page = b.get(firstPage)
+		_, said, _ := strings.Cut(page.text, "The last deployment of these groups failed: ")
+		if said, _, _ = strings.Cut(said, "</p>"); strings.Count(said, *g.Id) != 1 || strings.Count(said, *h.Id) != 1 {
+			return errors.New(page.text)
+		}
+		return nil
+	})
+	if strings.Contains(page.raw, "<img src=x") {
+		t.Errorf("markup of a group's name:\n%s", page.raw)
+	}
 }
 
 func TestConsoleLive(t *testing.T) {

@@ -20,6 +20,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/greengrass"
 	"github.com/aws/aws-sdk-go-v2/service/greengrass/types"
+	"github.com/aws/aws-sdk-go-v2/service/iot"
+	iottypes "github.com/aws/aws-sdk-go-v2/service/iot/types"
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/input"
 	cdplog "github.com/chromedp/cdproto/log"
@@ -215,6 +217,7 @@ func TestConsole(t *testing.T) {
 	g.run(t)
 	arn := h.echo(t, "Shown")
 	functions := []function{{arn: arn, pinned: true, encoding: types.EncodingTypeBinary, variables: out(g.thing, "shown")}}
+	g.loggers = []types.Logger{logger(types.LoggerTypeAWSCloudWatch, types.LoggerComponentGreengrassSystem, types.LoggerLevelInfo)}
 	group, version := g.groupVersion(t, "", functions, ends(arn, g.thing))
 
 	t.Run("a wrong secret, then a link", func(t *testing.T) {
@@ -354,9 +357,22 @@ func TestConsole(t *testing.T) {
 		b.run(t, chromedp.Click("#code tbody a"))
 		b.sees(t, "#code", "It is not text.")
 		b.fits(t, "function")
-		b.visit(t, "/groups/"+group+"/logs")
+		b.visit(t, "/groups/"+group+"/logs?component=Lambda")
 		b.sees(t, "#logs", "No such lines came.")
+		b.fits(t, "logs-none")
+	})
+	t.Run("logs in the reader's zone", func(t *testing.T) {
+		b.run(t, emulation.SetTimezoneOverride("Asia/Kolkata")) // five and a half hours ahead of UTC
+		b.visit(t, "/groups/"+group+"/logs")
+		b.sees(t, "#logs", "INFO")
+		var line struct{ Text, Title, At, Want string }
+		b.run(t, chromedp.Evaluate(`(({textContent, title, dateTime}) => ({Text: textContent, Title: title, At: dateTime,
+			Want: new Date(Date.parse(dateTime) + 5.5 * 3600e3).toISOString().slice(14, 23)}))(document.querySelector("#logs time"))`, &line))
+		if utc := strings.NewReplacer(" UTC", "Z", " ", "T").Replace(line.Title); !strings.Contains(line.Text, line.Want) || utc != line.At {
+			t.Errorf("a line of %s is shown at %q, on hovering at %q", line.At, line.Text, line.Title)
+		}
 		b.fits(t, "logs")
+		b.run(t, emulation.SetTimezoneOverride(""))
 	})
 	t.Run("messages as they come", func(t *testing.T) {
 		b.visit(t, "/messages")
@@ -378,6 +394,21 @@ func TestConsole(t *testing.T) {
 		b.fits(t, "keys")
 		b.visit(t, "/audit?operation=CreateAccessKey")
 		b.sees(t, "#audit", "fescue:CreateAccessKey", "admin")
+		id := strings.Repeat("ab", 32) // of no certificate
+		if _, err := h.iot.UpdateCertificate(t.Context(), &iot.UpdateCertificateInput{CertificateId: &id, NewStatus: iottypes.CertificateStatusInactive}); err == nil {
+			t.Error("a certificate that is not there is changed")
+		}
+		b.visit(t, "/audit")
+		b.sees(t, "#audit", "ResourceNotFoundException", "cert/abababab")
+		for _, width := range []int64{720, 1280} { // a tablet has no room for all of it
+			var broken []string
+			var over int
+			b.run(t, chromedp.EmulateViewport(width, 800), chromedp.Evaluate(`document.documentElement.scrollWidth - innerWidth`, &over),
+				chromedp.Evaluate(`[...document.querySelectorAll("#audit td :is(code, .id span, [data-label=What] bdi)")].filter((e) => e.getClientRects().length > 1 || e.offsetHeight > 30).map((e) => e.textContent)`, &broken))
+			if over > 0 || width == 1280 && len(broken) > 0 {
+				t.Errorf("of %d pixels the page takes %d more, with these broken: %q", width, over, broken)
+			}
+		}
 		b.fits(t, "audit")
 	})
 	t.Run("one that fails says why, and what to do", func(t *testing.T) {
@@ -391,8 +422,14 @@ func TestConsole(t *testing.T) {
 		b.visit(t, "/groups/"+group+"/compare?from="+version+"&to="+broken)
 		b.sees(t, ".diff", "added", "Shown:17", "FunctionArn")
 		b.fits(t, "compare")
+		b.visit(t, "/groups/"+group)
+		b.sees(t, "#state", "The last deployment failed: ", "FUNCTION_NOT_FOUND_ERROR")
+		b.sees(t, "#deployments tbody tr", "Failure", "FUNCTION_NOT_FOUND_ERROR")
+		b.sees(t, "#deployments", "Success")
+		b.fits(t, "group-failed")
 		b.visit(t, "/")
 		b.sees(t, "#failed", "FUNCTION_NOT_FOUND_ERROR")
+		b.sees(t, "#wrong", "The last deployment of this group failed: "+g.thing)
 		b.fits(t, "overview")
 	})
 	t.Run("how it went", func(t *testing.T) {
@@ -421,6 +458,38 @@ func TestConsole(t *testing.T) {
 		b.clicks(t, "Cancel…")
 		b.clicks(t, "Cancel the deployment")
 		b.sees(t, "#state", "Failure", "DEPLOYMENT_CANCELLED")
+	})
+	t.Run("how a group's deployments stand, as it changes", func(t *testing.T) {
+		b.visit(t, "/groups/"+group+"/deploy?version="+version)
+		b.run(t, chromedp.Click("button.chief"))
+		b.sees(t, "#state", "InProgress", "Offered")
+		var at string
+		b.run(t, chromedp.Location(&at))
+		b.visit(t, "/groups/"+group)
+		b.sees(t, "#deployments tbody tr", "InProgress", "Offered")
+		b.run(t, chromedp.Evaluate(`window.stayed = true`, nil))
+		h.says(t, 0, []string{"cancelled deployment"}, "cancel", "--group", group, at[strings.LastIndex(at, "/")+1:])
+		b.sees(t, "#deployments tbody tr", "Failure", "DEPLOYMENT_CANCELLED")
+		b.sees(t, "#state", "The last deployment failed: ", "DEPLOYMENT_CANCELLED")
+		var stayed bool
+		b.run(t, chromedp.Evaluate(`window.stayed === true`, &stayed))
+		if !stayed {
+			t.Error("the page was loaded again")
+		}
+	})
+	t.Run("a shadow without its thing", func(t *testing.T) {
+		h.says(t, 0, []string{"reported"}, "shadow", "update", "--thing", "Gone_Lamp", `{"state":{"reported":{"on":true}}}`)
+		b.visit(t, "/things")
+		b.run(t, chromedp.SendKeys("#q", "Gone_Lamp\r"))
+		b.sees(t, "main", "There is no thing of this name; its shadow is kept.", `"on": true`)
+		b.fits(t, "thing-gone")
+	})
+	t.Run("a refusal leads back to the group", func(t *testing.T) {
+		b.visit(t, "/groups/"+group+"/deploy")
+		b.sees(t, ".note[role=alert]", "Go back to the group")
+		b.fits(t, "refused")
+		b.clicks(t, "To the group")
+		b.sees(t, "h1", g.thing)
 	})
 	t.Run("hostile names are text", func(t *testing.T) {
 		name := `<img src=x onerror=alert(1)><script>alert(2)</script> ` + "\u202eabc" + strings.Repeat("W", 60)

@@ -28,6 +28,12 @@ func refused(err error) bool {
 	return errors.As(err, &refusal)
 }
 
+// missing reports whether the API says that it is not there.
+func missing(err error) bool {
+	refusal := (*refusal)(nil)
+	return errors.As(err, &refusal) && refusal.Status == http.StatusNotFound
+}
+
 // recorder takes an answer of the API.
 type recorder struct {
 	header http.Header

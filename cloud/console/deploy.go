@@ -51,26 +51,24 @@ func (v *visit) asked() (p deployPage, err error) {
 	}
 	p.Type = fescue.DeploymentType(cmp.Or(v.form.Get("type"), string(fescue.NewDeployment)))
 	p.Version, p.Deployment = v.form.Get("version"), v.form.Get("deployment")
-	wrong := func() error {
-		return &refusal{http.StatusBadRequest, "", "The page was asked for something that cannot be deployed. Go back to the group and choose again."}
+	if p.Group, err = get[groupInformation](v, greengrass, "/greengrass/groups/"+id); err != nil {
+		return p, err
 	}
-	switch p.Type {
-	case fescue.NewDeployment:
-		if !fescue.ValidID(p.Version) {
-			err = wrong()
-		}
-	case fescue.Redeployment:
-		if !fescue.ValidID(p.Deployment) {
-			err = wrong()
-		}
-	case fescue.ResetDeployment:
-	default:
-		err = wrong()
+	operation := "CreateDeployment"
+	if p.Type == fescue.ResetDeployment {
+		operation = "ResetDeployments"
 	}
-	if err == nil {
-		p.Group, err = get[groupInformation](v, greengrass, "/greengrass/groups/"+id)
+	p.May = v.mayDeploy(id, operation)
+	complete := map[fescue.DeploymentType]bool{
+		fescue.NewDeployment: fescue.ValidID(p.Version), fescue.Redeployment: fescue.ValidID(p.Deployment), fescue.ResetDeployment: true,
 	}
-	return p, err
+	switch {
+	case complete[p.Type]:
+		return p, nil
+	case !p.May:
+		return p, &refusal{http.StatusForbidden, "", fmt.Sprintf("Your key may not deploy this group: its access level is %s.", v.inside.Signer.Access)}
+	}
+	return p, &refusal{http.StatusBadRequest, "", "The page was asked for something that cannot be deployed. Go back to the group and choose again."}
 }
 
 func (v *visit) showDeploy() error {
@@ -79,7 +77,7 @@ func (v *visit) showDeploy() error {
 		return err
 	}
 	id := p.Group.Id
-	operation, command := "CreateDeployment", ""
+	command := ""
 	switch p.Type {
 	case fescue.NewDeployment:
 		command = fmt.Sprintf("greengrass create-deployment --group-id %s --deployment-type NewDeployment --group-version-id %s", id, p.Version)
@@ -91,10 +89,10 @@ func (v *visit) showDeploy() error {
 		p.Version = t.GroupVersionId
 		command = fmt.Sprintf("greengrass create-deployment --group-id %s --deployment-type Redeployment --deployment-id %s", id, p.Deployment)
 	case fescue.ResetDeployment:
-		operation, p.Version = "ResetDeployments", ""
+		p.Version = ""
 		command = "greengrass reset-deployments --group-id " + id
 	}
-	p.Token, p.May = fescue.NewID(), v.mayDeploy(id, operation)
+	p.Token = fescue.NewID()
 	if p.Core, p.Runs, err = v.coreOf(id); err != nil {
 		return err
 	}

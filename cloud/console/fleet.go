@@ -24,6 +24,9 @@ type overviewPage struct {
 	// ended and Failed those that failed last.
 	Wrong           []coreRow
 	Running, Failed []ownapi.DeploymentSummary
+	// Unmended are those of Failed after which none of their group has ended, and which no
+	// core of Wrong tells of.
+	Unmended []ownapi.DeploymentSummary
 	// History is what the plots show.
 	History history
 	// Groups are shown to a key that is limited to some.
@@ -66,6 +69,7 @@ func (v *visit) overview() (err error) {
 		}
 		*part.into = append(*part.into, list.Deployments...)
 	}
+	p.Unmended = unmended(p.Failed, p.Wrong)
 	if fleet.Cores == 0 && len(p.Running)+len(p.Failed) == 0 {
 		list, err := v.findGroups("", "")
 		if err != nil {
@@ -84,6 +88,23 @@ func (v *visit) overview() (err error) {
 		}
 	}
 	return v.show("overview", "Overview", p, v.fescueCLI("cores"), v.fescueCLI("deployments"))
+}
+
+// unmended are the deployments of a list that are the last of their groups to have ended, but
+// those that a core which is listed tells of.
+func unmended(list []ownapi.DeploymentSummary, listed []coreRow) (left []ownapi.DeploymentSummary) {
+	told := make(map[string]bool)
+	for _, core := range listed {
+		if core.LastDeployment != nil {
+			told[core.LastDeployment.DeploymentId] = true
+		}
+	}
+	for _, d := range list {
+		if d.Last && !told[d.DeploymentId] {
+			left = append(left, d)
+		}
+	}
+	return left
 }
 
 // coreRow is a core in a list.

@@ -235,23 +235,6 @@ func flatten(prefix string, v any, into map[string]string) {
 	}
 }
 
-// deploymentItem is a deployment as ListDeployments has it.
-type deploymentItem struct {
-	CreatedAt, DeploymentId, GroupArn string
-	DeploymentType                    fescue.DeploymentType
-}
-
-// Version is the group version that was deployed; empty for a reset.
-func (d deploymentItem) Version() string {
-	_, version, _ := strings.Cut(d.GroupArn, "/versions/")
-	return version
-}
-
-type deploymentItems struct {
-	Deployments []deploymentItem
-	NextToken   string
-}
-
 // groupPage is one group.
 type groupPage struct {
 	Group groupInformation
@@ -267,9 +250,13 @@ type groupPage struct {
 	// Graph is its subscription table as a picture; nil without one.
 	Graph       *graph
 	Versions    []version
-	Deployments []deploymentItem
-	MayDeploy   bool
-	MayReset    bool
+	Deployments []ownapi.DeploymentSummary
+	// Failed is the last deployment that has ended, where that was in Failure.
+	Failed *ownapi.DeploymentSummary
+	// Ongoing reports that one has not ended, so that the page changes.
+	Ongoing   bool
+	MayDeploy bool
+	MayReset  bool
 	// MayList is whether the key may list the cores of all groups.
 	MayList bool
 }
@@ -293,11 +280,16 @@ func (v *visit) group() error {
 	if err != nil {
 		return err
 	}
-	deployments, err := get[deploymentItems](v, greengrass, fmt.Sprintf("/greengrass/groups/%s/deployments?MaxResults=%d", id, recent))
+	deployments, err := get[ownapi.DeploymentList](v, own, fmt.Sprintf("/fescue/v1/groups/%s/deployments?MaxResults=%d", id, recent))
 	if err != nil {
 		return err
 	}
 	p.Versions, p.Deployments = versions.Versions, deployments.Deployments
+	ended := func(d ownapi.DeploymentSummary) bool { return d.DeploymentStatus.Final() }
+	if last := slices.IndexFunc(p.Deployments, ended); last >= 0 && p.Deployments[last].DeploymentStatus == fescue.Failure {
+		p.Failed = &p.Deployments[last]
+	}
+	p.Ongoing = slices.ContainsFunc(p.Deployments, func(d ownapi.DeploymentSummary) bool { return !ended(d) })
 	p.Version = cmp.Or(v.form.Get("version"), p.Group.LatestVersion)
 	if p.Version != "" && !fescue.ValidID(p.Version) {
 		return &refusal{http.StatusNotFound, "", fmt.Sprintf("There is no version '%.64s'.", p.Version)}

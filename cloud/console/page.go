@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"path"
+	"regexp"
 	"strings"
 	"time"
 
@@ -42,6 +43,8 @@ type frame struct {
 	// signed in, where that is not whoever has the key.
 	Name, KeyID, Access, Limit, Account, Person string
 	Links                                       []navigation
+	// Group is that of a page that is refused, where the key may see it.
+	Group *groupInformation
 	// First is the query of a list's first page: this one's, from the beginning.
 	First string
 	// Commands do the same from a terminal.
@@ -124,6 +127,7 @@ var functions = template.FuncMap{
 	"cause":      func(d fescue.ErrorDetail) string { cause, _ := parts(d); return cause },
 	"remedy":     func(d fescue.ErrorDetail) string { _, remedy := parts(d); return remedy },
 	"tail":       tail,
+	"brief":      brief,
 	"functionOf": functionOf,
 	"yes":        func(b *bool) bool { return b != nil && *b },
 	"names":      func(pairs ...any) map[string]any { return named(pairs) },
@@ -164,6 +168,25 @@ func short(id string) string {
 		return "…" + id[28:]
 	}
 	return id[:8]
+}
+
+// hash is what names a certificate, and what else has a SHA-256 for its name.
+var hash = regexp.MustCompile(`^[0-9a-f]{64}$`)
+
+// brief is the part of an ARN that people know it by, with the ids in it shortened: what stays
+// on a line, one for each slash.
+func brief(arn string) []string {
+	parts := strings.SplitAfter(tail(arn), "/")
+	for i, part := range parts {
+		id, slash := strings.CutSuffix(part, "/")
+		if parts[i] = short(id); hash.MatchString(id) {
+			parts[i] = id[:8]
+		}
+		if slash {
+			parts[i] += "/"
+		}
+	}
+	return parts
 }
 
 // ago is how long something is past, in its largest unit.
@@ -310,7 +333,24 @@ func (v *visit) show(name, title string, page any, commands ...string) error {
 	return nil
 }
 
-func (v *visit) fail(err error) { v.c.failIn(v.w, v.r, v.frame(), err) }
+func (v *visit) fail(err error) {
+	f := v.frame()
+	f.Group = v.backTo()
+	v.c.failIn(v.w, v.r, f, err)
+}
+
+// backTo is the group that the path names, nil where there is none that the key may see.
+func (v *visit) backTo() *groupInformation {
+	id := v.r.PathValue("group")
+	if !fescue.ValidID(id) || !v.may(greengrass, awsapi.Target{Operation: "GetGroup", Resource: v.partition().DefinitionARN(fescue.GroupKind, id)}) {
+		return nil
+	}
+	group, err := get[groupInformation](v, greengrass, "/greengrass/groups/"+id)
+	if err != nil {
+		return nil
+	}
+	return &group
+}
 
 func (v *visit) notFound() error {
 	return &refusal{http.StatusNotFound, "", "There is no such page."}

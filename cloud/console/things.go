@@ -38,6 +38,9 @@ func (v *visit) things() error {
 	p := thingsPage{Name: strings.TrimSpace(v.form.Get("q")), Later: v.form.Get("after") != ""}
 	if fescue.ValidThingName(p.Name) {
 		_, err := get[thing](v, iot, "/things/"+p.Name)
+		if missing(err) {
+			_, err = v.readThing(shadow.ID{Thing: p.Name}) // its shadow may be kept
+		}
 		if err == nil {
 			return v.to("/things/" + p.Name)
 		}
@@ -61,6 +64,9 @@ func (v *visit) things() error {
 // thingPage is one thing: its shadows and its certificates.
 type thingPage struct {
 	Thing thing
+	// Gone reports that there is no such thing, and shadows of its name all the same: they
+	// outlive things, and are made without.
+	Gone bool
 	// Certificates are those attached to it.
 	Certificates []certificate
 	// Names are those of its named shadows, Shadow the one that is shown, empty for the
@@ -99,7 +105,7 @@ func (v *visit) thingName() (string, error) {
 }
 
 func (v *visit) thing() error {
-	p, err := v.readThing()
+	p, err := v.readAsked()
 	if err != nil {
 		return err
 	}
@@ -114,48 +120,75 @@ func (v *visit) showThing(p thingPage) error {
 	if p.Shadow != "" {
 		which += " --shadow-name " + p.Shadow
 	}
-	return v.show("thing", p.Thing.ThingName, p,
-		v.aws("iot-data get-thing-shadow "+which+" /dev/stdout"),
-		v.aws("iot-data update-thing-shadow "+which+` --cli-binary-format raw-in-base64-out --payload '{"state":{"desired":{}}}' /dev/stdout`),
-		v.aws("iot-data list-named-shadows-for-thing --thing-name "+p.Thing.ThingName),
-		v.aws("iot list-thing-principals --thing-name "+p.Thing.ThingName))
+	commands := []string{
+		v.aws("iot-data get-thing-shadow " + which + " /dev/stdout"),
+		v.aws("iot-data update-thing-shadow " + which + ` --cli-binary-format raw-in-base64-out --payload '{"state":{"desired":{}}}' /dev/stdout`),
+		v.aws("iot-data list-named-shadows-for-thing --thing-name " + p.Thing.ThingName),
+	}
+	if !p.Gone {
+		commands = append(commands, v.aws("iot list-thing-principals --thing-name "+p.Thing.ThingName))
+	}
+	return v.show("thing", p.Thing.ThingName, p, commands...)
 }
 
 // maxShadowNames is how many named shadows a thing's page lists: as many as a page of
 // the API has.
 const maxShadowNames = 100
 
-// readThing reads what a thing's page shows.
-func (v *visit) readThing() (p thingPage, err error) {
+// readAsked reads what the page shows that was asked for.
+func (v *visit) readAsked() (p thingPage, err error) {
 	name, err := v.thingName()
 	if err != nil {
 		return p, err
 	}
-	if p.Thing, err = get[thing](v, iot, "/things/"+name); err != nil {
-		return p, err
-	}
-	p.Thing.ThingArn = v.partition().ThingARN(name)
-	if p.Certificates, err = v.certificatesOf(name); err != nil {
-		return p, err
-	}
-	p.Shadow = v.form.Get("shadow")
-	id := shadow.ID{Thing: name, Name: p.Shadow}
+	id := shadow.ID{Thing: name, Name: v.form.Get("shadow")}
 	if err := id.Validate(); err != nil {
-		return p, &refusal{http.StatusNotFound, "", fmt.Sprintf("There is no shadow '%.64s'.", p.Shadow)}
+		return p, &refusal{http.StatusNotFound, "", fmt.Sprintf("There is no shadow '%.64s'.", id.Name)}
 	}
+	return v.readThing(id)
+}
+
+// readThing reads what a thing's page shows with one of its shadows. It is refused where there
+// is neither the thing nor a shadow of its name.
+func (v *visit) readThing(id shadow.ID) (p thingPage, err error) {
+	thing, unknown := get[thing](v, iot, "/things/"+id.Thing)
+	if unknown != nil && !missing(unknown) {
+		return p, unknown
+	}
+	p.Thing, p.Gone, p.Shadow = thing, unknown != nil, id.Name
+	p.Thing.ThingName, p.Thing.ThingArn = id.Thing, v.partition().ThingARN(id.Thing)
+	if !p.Gone {
+		if p.Certificates, err = v.certificatesOf(id.Thing); err != nil {
+			return p, err
+		}
+	}
+	if err = v.readShadows(&p, id); err != nil {
+		return p, err
+	}
+	if p.Gone && p.Document == nil && len(p.Names) == 0 {
+		// The classic shadow may be there where a named one was asked for.
+		if other, err := v.readShadow(shadow.ID{Thing: id.Thing}); err != nil || other == nil {
+			return p, unknown
+		}
+	}
+	return p, nil
+}
+
+// readShadows reads which shadows there are, and one of them.
+func (v *visit) readShadows(p *thingPage, id shadow.ID) error {
 	names, err := get[struct {
 		Results []string `json:"results"`
-	}](v, iotdata, fmt.Sprintf("/api/things/shadow/ListNamedShadowsForThing/%s?pageSize=%d", name, maxShadowNames))
+	}](v, iotdata, fmt.Sprintf("/api/things/shadow/ListNamedShadowsForThing/%s?pageSize=%d", id.Thing, maxShadowNames))
 	if err == nil {
 		p.Names = names.Results
 		p.Document, err = v.readShadow(id)
 	}
 	if denied := (*refusal)(nil); errors.As(err, &denied) && denied.Status == http.StatusForbidden {
 		p.Hidden = denied.Message
-		return p, nil
+		return nil
 	}
-	p.MayEdit = v.may(iotdata, awsapi.Target{Operation: "UpdateThingShadow", Resource: v.partition().ShadowARN(name, p.Shadow)})
-	return p, err
+	p.MayEdit = v.may(iotdata, awsapi.Target{Operation: "UpdateThingShadow", Resource: v.partition().ShadowARN(id.Thing, id.Name)})
+	return err
 }
 
 // shadowPath is a shadow's path in the API.
@@ -174,7 +207,7 @@ func (v *visit) readShadow(id shadow.ID) (*shadowDocument, error) {
 		Version   int64
 		Timestamp int64
 	}](v, iotdata, shadowPath(id))
-	if denied := (*refusal)(nil); errors.As(err, &denied) && denied.Status == http.StatusNotFound {
+	if missing(err) {
 		return nil, nil
 	}
 	if err != nil {
@@ -194,7 +227,7 @@ func indented(raw json.RawMessage) string {
 
 // editShadow makes a shadow's desired state what was typed.
 func (v *visit) editShadow() error {
-	p, err := v.readThing()
+	p, err := v.readAsked()
 	if err != nil {
 		return err
 	}

@@ -60,8 +60,15 @@ func onlyNewWarnings(steps []fescue.RecordedStep) {
 	}
 }
 
+// Listed is a deployment in a list of those of all groups.
+type Listed struct {
+	fescue.Deployment
+	// Last reports that no later deployment of its group has ended.
+	Last bool
+}
+
 // DeploymentsIn lists the deployments of all groups that are in a status, newest
 // first.
-func (e *Engine) DeploymentsIn(ctx context.Context, p fescue.Partition, status fescue.DeploymentStatus, page fescue.Page) ([]fescue.Deployment, error) {
+func (e *Engine) DeploymentsIn(ctx context.Context, p fescue.Partition, status fescue.DeploymentStatus, page fescue.Page) ([]Listed, error) {
 	return e.deployments.DeploymentsIn(ctx, p, status, page)
 }

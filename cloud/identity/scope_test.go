@@ -150,6 +150,8 @@ func TestScope(t *testing.T) {
 		{"fescue:GetCoreEpoch", "arn:aws:greengrass:us-east-1:123456789012:/greengrass/cores/Theirs", nil, false},
 		{"fescue:ListGroupCores", group, nil, true},
 		{"fescue:ListGroupCores", outsider, nil, false},
+		{"fescue:ListGroupDeployments", group, nil, true},
+		{"fescue:ListGroupDeployments", outsider, nil, false},
 		{"fescue:ListCores", "*", nil, false},
 		{"fescue:ListGroupsByName", "*", nil, true},
 		{"fescue:GetMetrics", "*", nil, false},

@@ -100,6 +100,14 @@ func leaseOne(ctx context.Context, s *store.DB, until time.Time) (fescue.Deploym
 	return append(list, fescue.Deployment{})[0], err
 }
 
+func listedIDs(list []deploy.Listed) []string {
+	var ids []string
+	for _, l := range list {
+		ids = append(ids, l.ID)
+	}
+	return ids
+}
+
 func deploymentIDs(list []fescue.Deployment) []string {
 	var ids []string
 	for _, d := range list {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/fescue-edge/fescue"
+	"github.com/fescue-edge/fescue/cloud/deploy"
 )
 
 // Steps is the timeline of a deployment, oldest step first.
@@ -99,12 +100,19 @@ func (s Deployments) Redate(ctx context.Context, late, now time.Time, limit int)
 
 // DeploymentsIn lists the deployments of all groups that are in a status, newest
 // first. The page's key is a deployment id.
-func (s Deployments) DeploymentsIn(ctx context.Context, p fescue.Partition, status fescue.DeploymentStatus, page fescue.Page) ([]fescue.Deployment, error) {
+func (s Deployments) DeploymentsIn(ctx context.Context, p fescue.Partition, status fescue.DeploymentStatus, page fescue.Page) ([]deploy.Listed, error) {
 	before, err := pageStart(ctx, s.db.read, page, `SELECT created_at FROM deployment WHERE partition = $1 AND id = $2`, p.Key(), page.After)
 	if err != nil {
 		return nil, err
 	}
-	return all(ctx, s.db.read, scanDeployment(p), selectDeployment+`
+	scan := func(rows *sql.Rows) (l deploy.Listed, err error) {
+		l.Deployment, err = scanDeploymentRow(p, rows, &l.Last)
+		return l, err
+	}
+	return all(ctx, s.db.read, scan, `SELECT `+deploymentColumns+`, NOT EXISTS (
+			SELECT 1 FROM deployment later WHERE later.partition = d.partition AND later.group_id = d.group_id AND later.number > d.number
+				AND later.status IN ('Success', 'Failure'))
+		FROM deployment d
 		WHERE partition = $1 AND status = $2 AND (created_at, id) < ($3, $4)
 		ORDER BY created_at DESC, id DESC LIMIT $5`, p.Key(), status, before, page.After, page.Limit)
 }

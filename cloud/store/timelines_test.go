@@ -11,6 +11,7 @@ import (
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/cores"
+	"github.com/fescue-edge/fescue/cloud/deploy"
 )
 
 func testTimelines(t *testing.T, open opener) {
@@ -158,7 +159,7 @@ func testTimelines(t *testing.T, open opener) {
 		slices.Reverse(want)
 		var got []string
 		for page := (fescue.Page{Limit: 2}); ; {
-			ids := deploymentIDs(must(s.Deployments().DeploymentsIn(ctx, homePartition, fescue.Building, page))(t))
+			ids := listedIDs(must(s.Deployments().DeploymentsIn(ctx, homePartition, fescue.Building, page))(t))
 			if len(ids) == 0 {
 				break
 			}
@@ -170,6 +171,40 @@ func testTimelines(t *testing.T, open opener) {
 		if list, err := s.Deployments().DeploymentsIn(ctx, homePartition, fescue.Building, fescue.Page{After: fescue.NewID(), Limit: 9}); !errors.Is(err, fescue.ErrPage) {
 			t.Errorf("after an unknown id: %v, %v", list, err)
 		}
+	})
+	t.Run("the last of its group to have ended", func(t *testing.T) {
+		t.Parallel()
+		s, ctx := open(t), t.Context()
+		last := func(status fescue.DeploymentStatus, want ...*run) {
+			t.Helper()
+			got := slices.DeleteFunc(must(s.Deployments().DeploymentsIn(ctx, homePartition, status, fescue.Page{Limit: 9}))(t), func(l deploy.Listed) bool { return !l.Last })
+			for i, r := range want {
+				if len(got) != len(want) || !slices.Contains(listedIDs(got), r.ID) {
+					t.Fatalf("in %s: %+v, want number %d, %s, among %d", status, got, i, r.ID, len(want))
+				}
+			}
+			if len(got) != len(want) {
+				t.Fatalf("in %s: %+v", status, got)
+			}
+		}
+		first := deploying(t, s, "g").step(fescue.EventBuildFailed)
+		other := deploying(t, s, "other").step(fescue.EventBuildFailed)
+		deployingIn(t, s, elsewhere[0], "g").step(fescue.EventBuildFailed)
+		last(fescue.Failure, first, other)
+		second := deploying(t, s, "g").step(fescue.EventBuildFailed)
+		last(fescue.Failure, second, other)
+		third := deploying(t, s, "g")
+		last(fescue.Failure, second, other) // the third has not ended
+		third = third.offer("c")
+		for _, event := range []fescue.DeploymentEvent{fescue.EventClaimed, fescue.EventStaged, fescue.EventSwitched, fescue.EventSucceeded} {
+			last(fescue.Failure, second, other)
+			third = third.step(event)
+		}
+		last(fescue.Failure, other)
+		last(fescue.Success, third)
+		fourth := deploying(t, s, "g").step(fescue.EventBuildFailed)
+		last(fescue.Failure, fourth, other)
+		last(fescue.Success)
 	})
 }
 

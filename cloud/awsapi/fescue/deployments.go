@@ -19,7 +19,7 @@ import (
 type DeploymentSummary struct {
 	DeploymentId string
 	GroupId      string
-	// GroupName is in lists, of groups that are still there.
+	// GroupName is in lists of all groups' deployments, of groups that are still there.
 	GroupName         string `json:",omitempty"`
 	GroupVersionId    string `json:",omitempty"`
 	DeploymentType    fescue.DeploymentType
@@ -32,6 +32,8 @@ type DeploymentSummary struct {
 	CancelRequestedAt string               `json:",omitempty"`
 	ErrorMessage      string               `json:",omitempty"`
 	ErrorDetails      []fescue.ErrorDetail `json:",omitempty"`
+	// Last is in lists of all groups' deployments: no later one of its group has ended.
+	Last bool `json:",omitempty"`
 }
 
 func summary(d fescue.Deployment) DeploymentSummary {
@@ -132,7 +134,7 @@ func (a *API) getTimeline(ctx context.Context, r *restjson.Request, _ nothing) (
 // statuses are what ListDeploymentsByStatus can be asked for.
 var statuses = []fescue.DeploymentStatus{fescue.Building, fescue.InProgress, fescue.Success, fescue.Failure}
 
-// DeploymentList answers ListDeploymentsByStatus.
+// DeploymentList answers ListDeploymentsByStatus and ListGroupDeployments.
 type DeploymentList struct {
 	Deployments []DeploymentSummary
 	NextToken   string `json:",omitempty"`
@@ -151,7 +153,7 @@ func (a *API) listByStatus(ctx context.Context, r *restjson.Request, _ nothing) 
 	if err != nil {
 		return out, err
 	}
-	list, next := restjson.Cut(list, pg, func(d fescue.Deployment) string { return d.ID })
+	list, next := restjson.Cut(list, pg, func(d deploy.Listed) string { return d.ID })
 	out = DeploymentList{Deployments: make([]DeploymentSummary, 0, len(list)), NextToken: next}
 	names := make(map[string]string) // of groups
 	for _, d := range list {
@@ -162,9 +164,31 @@ func (a *API) listByStatus(ctx context.Context, r *restjson.Request, _ nothing) 
 			}
 			names[d.GroupID] = group.Name
 		}
-		s := summary(d)
-		s.GroupName = names[d.GroupID]
+		s := summary(d.Deployment)
+		s.GroupName, s.Last = names[d.GroupID], d.Last
 		out.Deployments = append(out.Deployments, s)
+	}
+	return out, nil
+}
+
+// listOfGroup answers of a group that is deleted, too: its deployments are kept for a while.
+func (a *API) listOfGroup(ctx context.Context, r *restjson.Request, _ nothing) (out DeploymentList, err error) {
+	group := r.Label("GroupId")
+	if !fescue.ValidID(group) {
+		return out, unknownGroup
+	}
+	pg, err := page(r)
+	if err != nil {
+		return out, err
+	}
+	list, err := a.o.Deployments.Deployments(ctx, r.Partition, group, pg)
+	if err != nil {
+		return out, err
+	}
+	list, next := restjson.Cut(list, pg, func(d fescue.Deployment) string { return d.ID })
+	out = DeploymentList{Deployments: make([]DeploymentSummary, 0, len(list)), NextToken: next}
+	for _, d := range list {
+		out.Deployments = append(out.Deployments, summary(d))
 	}
 	return out, nil
 }

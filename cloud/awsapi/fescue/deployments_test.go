@@ -37,6 +37,19 @@ func TestTimelines(t *testing.T) {
 			t.Error(text)
 		}
 	})
+	t.Run("those of a group", func(t *testing.T) {
+		var got api.DeploymentList
+		list := "/fescue/v1/groups/" + group + "/deployments"
+		a.get("GET", list+"?MaxResults=1", "", &got)
+		if len(got.Deployments) != 1 || got.Deployments[0].DeploymentId != made.ID || got.Deployments[0].DeploymentStatus != fescue.Building || got.Deployments[0].GroupVersionId != version || got.NextToken != "" {
+			t.Errorf("%+v", got)
+		}
+		for _, text := range []string{a.call(there, "GET", list, "").text, a.call(here, "GET", "/fescue/v1/groups/"+knownID+"/deployments", "").text} {
+			if text != `{"Deployments":[]}` {
+				t.Error(text)
+			}
+		}
+	})
 	t.Run("a check tells what Building would find", func(t *testing.T) {
 		var got api.CheckResult
 		a.get("POST", "/fescue/v1/groups/"+group+"/versions/"+version+"/check", `{"WaitSeconds":0}`, &got)
@@ -57,6 +70,9 @@ func TestTimelines(t *testing.T) {
 		{"GET", other + "/timeline", "", 404, "ResourceNotFoundException", "does not exist"},
 		{"GET", unknown + "/timeline", "", 404, "ResourceNotFoundException", "does not exist"},
 		{"GET", "/fescue/v1/groups/g/deployments/d/timeline", "", 404, "ResourceNotFoundException", "Deployment 'd' of group 'g' does not exist."},
+		{"GET", "/fescue/v1/groups/g/deployments", "", 404, "ResourceNotFoundException", "group definition does not exist"},
+		{"GET", "/fescue/v1/groups/" + group + "/deployments?MaxResults=0", "", 400, "BadRequestException", "MaxResults"},
+		{"GET", "/fescue/v1/groups/" + group + "/deployments?NextToken=x", "", 400, "BadRequestException", "NextToken"},
 		{"POST", other + "/cancel", "", 404, "ResourceNotFoundException", "does not exist"},
 		{"POST", base + "/cancel", `{"Force":"yes"}`, 400, "BadRequestException", "Force"},
 		{"GET", "/fescue/v1/deployments", "", 400, "BadRequestException", "is none of Building"},

@@ -22,7 +22,8 @@ import (
 
 // Deployments is what the API needs of the deployment engine.
 type Deployments interface {
-	DeploymentsIn(ctx context.Context, p fescue.Partition, status fescue.DeploymentStatus, page fescue.Page) ([]fescue.Deployment, error)
+	Deployments(ctx context.Context, p fescue.Partition, groupID string, page fescue.Page) ([]fescue.Deployment, error)
+	DeploymentsIn(ctx context.Context, p fescue.Partition, status fescue.DeploymentStatus, page fescue.Page) ([]deploy.Listed, error)
 	Timeline(ctx context.Context, p fescue.Partition, groupID, id string) (deploy.Timeline, error)
 	Cancel(ctx context.Context, p fescue.Partition, groupID, id string, force bool, by string) (fescue.Deployment, error)
 	Check(ctx context.Context, p fescue.Partition, groupID, groupVersionID string, wait time.Duration) (deploy.Check, error)
@@ -171,6 +172,8 @@ func (a *API) Described() []Operation {
 			"Returns what happened to a deployment, step by step, and what its core does.", onDeployment, a.getTimeline),
 		row("ListDeploymentsByStatus", http.MethodGet, "deployments",
 			"Lists the deployments of all groups that have a status, newest first.", onAll, a.listByStatus, append([]Parameter{status}, paged...)...),
+		row("ListGroupDeployments", http.MethodGet, "groups/{GroupId}/deployments",
+			"Lists the deployments of one group, newest first, with how they stand and why they failed.", onGroup, a.listOfGroup, paged...),
 		row("GetBulkDeploymentProgress", http.MethodGet, "bulk/deployments/{BulkDeploymentId}",
 			"Counts the records of a bulk deployment by what became of them, and tells why some failed.", onBulk, a.getBulkProgress),
 		row("CheckGroupVersion", http.MethodPost, "groups/{GroupId}/versions/{GroupVersionId}/check",

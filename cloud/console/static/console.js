@@ -3,11 +3,16 @@
 "use strict";
 
 const local = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+const precise = new Intl.DateTimeFormat(undefined, { year: "numeric", month: "short", day: "numeric", hour: "numeric", minute: "2-digit", second: "2-digit", fractionalSecondDigits: 3 });
 
 function localize(root) {
   for (const time of root.querySelectorAll("time:not(.ago)")) {
+    if (!time.dateTime) { // a line of a log: it says no more than its time, as lines are many
+      time.dateTime = time.textContent;
+      time.title = time.textContent.replace("T", " ").replace("Z", " UTC");
+    }
     const at = new Date(time.dateTime);
-    if (!isNaN(at)) time.textContent = local.format(at);
+    if (!isNaN(at)) time.textContent = (time.closest(".log") ? precise : local).format(at);
   }
   for (const option of root.querySelectorAll("option[data-at]")) {
     const at = new Date(option.dataset.at);
