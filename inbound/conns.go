@@ -52,19 +52,19 @@ func Limit(l net.Listener, max int, name string, gate *Gate, logger *slog.Logger
 // clients send it again over another one. It is called before Accept.
 func (l *Listener) BoundIdle(most int) { l.mostIdle = most }
 
-// rest has a connection wait for another request, and returns the one that is to be closed for
+// beginIdle has a connection wait for another request, and returns the one that is to be closed for
 // that.
-func (l *Listener) rest(c *Conn) (loser *Conn) {
+func (l *Listener) beginIdle(c *Conn) (loser *Conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if _, ok := l.conns[c]; !ok || c.idle != nil {
 		return nil
 	}
 	c.idle = l.idle.PushBack(c)
-	c.resting.Store(true)
+	c.isIdle.Store(true)
 	for l.mostIdle > 0 && l.idle.Len() > l.mostIdle {
 		oldest := l.idle.Front().Value.(*Conn)
-		l.rouse(oldest)
+		l.endIdle(oldest)
 		if since := oldest.waits.Load(); since != 0 && !readable(oldest.Conn) && oldest.waits.CompareAndSwap(since, 0) {
 			l.idleClosed++
 			l.remove(oldest)
@@ -74,12 +74,12 @@ func (l *Listener) rest(c *Conn) (loser *Conn) {
 	return nil
 }
 
-// rouse has a connection wait no longer for another request. mu is held.
-func (l *Listener) rouse(c *Conn) {
+// endIdle has a connection wait no longer for another request. mu is held.
+func (l *Listener) endIdle(c *Conn) {
 	if c.idle != nil {
 		l.idle.Remove(c.idle)
 		c.idle = nil
-		c.resting.Store(false)
+		c.isIdle.Store(false)
 	}
 }
 
@@ -161,7 +161,7 @@ func (l *Listener) remove(c *Conn) {
 	if _, ok := l.conns[c]; !ok {
 		return
 	}
-	l.rouse(c)
+	l.endIdle(c)
 	delete(l.conns, c)
 	if l.of[c.address]--; l.of[c.address] == 0 {
 		delete(l.of, c.address)
@@ -206,9 +206,9 @@ type Conn struct {
 	// waits is zero while it does not wait for its client, and the smaller the longer it has.
 	waits atomic.Int64
 	// idle is its place among those that wait for another request, under the Listener's lock;
-	// resting is whether it has one.
-	idle    *list.Element
-	resting atomic.Bool
+	// isIdle is whether it has one.
+	idle   *list.Element
+	isIdle atomic.Bool
 }
 
 // enter waits for a place in the gate.
@@ -237,16 +237,16 @@ func (c *Conn) Read(p []byte) (int, error) {
 	}
 	n, err := c.Conn.Read(p)
 	if n > 0 {
-		c.rouse()
+		c.endIdle()
 	}
 	return n, err
 }
 
-// rouse has the connection count as idle no longer.
-func (c *Conn) rouse() {
-	if c.resting.Load() {
+// endIdle has the connection count as idle no longer.
+func (c *Conn) endIdle() {
+	if c.isIdle.Load() {
 		c.of.mu.Lock()
-		c.of.rouse(c)
+		c.of.endIdle(c)
 		c.of.mu.Unlock()
 	}
 }
@@ -269,7 +269,7 @@ func (c *Conn) wait(waits bool) {
 	}
 	c.leave()
 	c.waits.Store(0)
-	c.rouse()
+	c.endIdle()
 }
 
 // Work keeps a connection, which may be wrapped by others, from being closed for
@@ -324,7 +324,7 @@ func Watch(server *http.Server) {
 		case http.StateIdle:
 			setWaiting(c, true)
 			if limited := limited(c); limited != nil {
-				if loser := limited.of.rest(limited); loser != nil {
+				if loser := limited.of.beginIdle(limited); loser != nil {
 					loser.Conn.Close()
 				}
 			}
