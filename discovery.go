@@ -20,3 +20,16 @@ type Membership struct {
 	// CertificateARN is what the group has the device present itself with.
 	CertificateARN string
 }
+
+// ConnectivityInfo is one place where client devices reach a core, with the members that the
+// API and discovery share.
+type ConnectivityInfo struct {
+	// ID is unique within a core's list. The original's detector wrote AUTOIP_{address}_{index}.
+	ID string `json:"Id"`
+	// HostAddress is an IP address or a DNS name.
+	HostAddress string
+	// PortNumber is of the core's MQTT server, 1 to 65535.
+	PortNumber int
+	// Metadata is free text.
+	Metadata string
+}

@@ -197,7 +197,7 @@ func (c *Client) CreateCertificate(ctx context.Context, thing string, request Ce
 
 // UpdateConnectivity reports where client devices reach the core, in place of what was
 // reported before.
-func (c *Client) UpdateConnectivity(ctx context.Context, thing string, places []CorePlace) error {
+func (c *Client) UpdateConnectivity(ctx context.Context, thing string, places []fescue.ConnectivityInfo) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	var answer struct{}

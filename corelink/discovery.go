@@ -1,5 +1,7 @@
 package corelink
 
+import "github.com/fescue-edge/fescue"
+
 // DiscoverPattern is where client devices ask which cores they may connect to
 // (AWS IoT Greengrass V1 developer guide, "Greengrass Discovery RESTful API").
 const DiscoverPattern = "GET /greengrass/discover/thing/{ThingName}"
@@ -21,14 +23,6 @@ type DiscoveredGroup struct {
 
 // DiscoveredCore is the group's core. A group has one.
 type DiscoveredCore struct {
-	ThingARN     string      `json:"thingArn"`
-	Connectivity []CorePlace `json:"Connectivity"`
-}
-
-// CorePlace is one place where the core is to be reached.
-type CorePlace struct {
-	ID          string `json:"Id"`
-	HostAddress string `json:"HostAddress"`
-	PortNumber  int    `json:"PortNumber"`
-	Metadata    string `json:"Metadata"`
+	ThingARN     string                    `json:"thingArn"`
+	Connectivity []fescue.ConnectivityInfo `json:"Connectivity"`
 }

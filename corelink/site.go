@@ -1,5 +1,7 @@
 package corelink
 
+import "github.com/fescue-edge/fescue"
+
 // Site is what a core's MQTT server for client devices has to know beside the
 // deployment. Each answer to a poll has it, since it changes on its own.
 type Site struct {
@@ -47,5 +49,5 @@ type ServerCertificate struct {
 // Connectivity is where client devices reach a core: the body of UpdateConnectivityInfo
 // and its answer to GetConnectivityInfo, as the API has them.
 type Connectivity struct {
-	ConnectivityInfo []CorePlace `json:"ConnectivityInfo"`
+	ConnectivityInfo []fescue.ConnectivityInfo `json:"ConnectivityInfo"`
 }

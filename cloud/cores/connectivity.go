@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/fescue-edge/fescue"
 )
 
 // Limits of connectivity information.
@@ -22,11 +24,11 @@ const (
 )
 
 // checkInfo checks a list and returns it with its ports.
-func checkInfo(info []ConnectivityInfo) ([]ConnectivityInfo, error) {
+func checkInfo(info []fescue.ConnectivityInfo) ([]fescue.ConnectivityInfo, error) {
 	if len(info) > maxInfo {
 		return nil, invalid("Too many items in the Connectivity Information list. You can store a maximum of %d endpoints.", maxInfo)
 	}
-	checked := append(make([]ConnectivityInfo, 0, len(info)), info...)
+	checked := append(make([]fescue.ConnectivityInfo, 0, len(info)), info...)
 	seen := make(map[string]bool, len(info))
 	for i := range checked {
 		e := &checked[i]

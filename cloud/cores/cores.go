@@ -64,7 +64,7 @@ func (s *Service) Connectivity(ctx context.Context, p fescue.Partition, thing st
 
 // UpdateConnectivity replaces the whole list of a core, which may become empty.
 // A port of 0 stands for DefaultPort.
-func (s *Service) UpdateConnectivity(ctx context.Context, p fescue.Partition, thing string, info []ConnectivityInfo) (Connectivity, error) {
+func (s *Service) UpdateConnectivity(ctx context.Context, p fescue.Partition, thing string, info []fescue.ConnectivityInfo) (Connectivity, error) {
 	if err := checkThing(thing); err != nil {
 		return Connectivity{}, err
 	}

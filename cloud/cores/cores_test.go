@@ -37,8 +37,8 @@ func isInvalid(t *testing.T, err error, text string) {
 	}
 }
 
-func entry(id, host string, port int) cores.ConnectivityInfo {
-	return cores.ConnectivityInfo{ID: id, HostAddress: host, PortNumber: port}
+func entry(id, host string, port int) fescue.ConnectivityInfo {
+	return fescue.ConnectivityInfo{ID: id, HostAddress: host, PortNumber: port}
 }
 
 func TestConnectivity(t *testing.T) {
@@ -52,7 +52,7 @@ func TestConnectivity(t *testing.T) {
 	})
 	var version string
 	t.Run("updated", func(t *testing.T) {
-		info := []cores.ConnectivityInfo{
+		info := []fescue.ConnectivityInfo{
 			entry("AUTOIP_127.0.0.1_0", "127.0.0.1", 8883), entry("AUTOIP_::1_1", "::1", 65535), entry("AUTOIP_fe80::1_2", "fe80::1", 1),
 			entry("n", "gate-1.factory_2.example.org", 0), {ID: "meta", HostAddress: "GATE", Metadata: strings.Repeat("ü", 1024), PortNumber: 443},
 		}
@@ -89,7 +89,7 @@ func TestConnectivity(t *testing.T) {
 func TestConnectivityMalformed(t *testing.T) {
 	t.Parallel()
 	s, ctx := open(t), t.Context()
-	many := make([]cores.ConnectivityInfo, 11)
+	many := make([]fescue.ConnectivityInfo, 11)
 	for i := range many {
 		many[i] = entry(fmt.Sprint(i), "10.0.0.1", 8883)
 	}
@@ -98,16 +98,16 @@ func TestConnectivityMalformed(t *testing.T) {
 	}
 	for _, tc := range []struct {
 		name, thing string
-		info        []cores.ConnectivityInfo
+		info        []fescue.ConnectivityInfo
 		text        string
 	}{
 		{"eleven", "core", many, "Too many items in the Connectivity Information list. You can store a maximum of 10 endpoints."},
-		{"no Id", "core", []cores.ConnectivityInfo{entry("", "::1", 1)}, "Id"},
-		{"a long Id", "core", []cores.ConnectivityInfo{entry(strings.Repeat("x", 129), "::1", 1)}, "Id"},
-		{"an Id twice", "core", []cores.ConnectivityInfo{entry("a", "::1", 1), entry("b", "::1", 1), entry("a", "::2", 1)}, `"a" stands twice`},
-		{"a negative port", "core", []cores.ConnectivityInfo{entry("a", "::1", -1)}, "PortNumber -1"},
-		{"a large port", "core", []cores.ConnectivityInfo{entry("a", "::1", 65536)}, "PortNumber 65536"},
-		{"long metadata", "core", []cores.ConnectivityInfo{{ID: "a", HostAddress: "::1", Metadata: strings.Repeat("m", 1025)}}, "Metadata"},
+		{"no Id", "core", []fescue.ConnectivityInfo{entry("", "::1", 1)}, "Id"},
+		{"a long Id", "core", []fescue.ConnectivityInfo{entry(strings.Repeat("x", 129), "::1", 1)}, "Id"},
+		{"an Id twice", "core", []fescue.ConnectivityInfo{entry("a", "::1", 1), entry("b", "::1", 1), entry("a", "::2", 1)}, `"a" stands twice`},
+		{"a negative port", "core", []fescue.ConnectivityInfo{entry("a", "::1", -1)}, "PortNumber -1"},
+		{"a large port", "core", []fescue.ConnectivityInfo{entry("a", "::1", 65536)}, "PortNumber 65536"},
+		{"long metadata", "core", []fescue.ConnectivityInfo{{ID: "a", HostAddress: "::1", Metadata: strings.Repeat("m", 1025)}}, "Metadata"},
 		{"no thing", "", nil, "name of a thing"},
 		{"a path as thing", "../core", nil, "name of a thing"},
 		{"a thing with NUL", "core\x00", nil, "name of a thing"},
@@ -122,7 +122,7 @@ func TestConnectivityMalformed(t *testing.T) {
 		"10.0.0.1/8", "http://a", "*.example.org", "ü.example.org", "a\x00b", "a\nb", "\xff", strings.Repeat("a", 64), strings.Repeat("a.", 127),
 	} {
 		t.Run(fmt.Sprintf("host %.20q", host), func(t *testing.T) {
-			_, err := s.UpdateConnectivity(ctx, here, "core", []cores.ConnectivityInfo{entry("a", host, 8883)})
+			_, err := s.UpdateConnectivity(ctx, here, "core", []fescue.ConnectivityInfo{entry("a", host, 8883)})
 			isInvalid(t, err, "HostAddress")
 		})
 	}
@@ -185,7 +185,7 @@ func FuzzHostAddress(f *testing.F) {
 		f.Add(host)
 	}
 	f.Fuzz(func(t *testing.T, host string) {
-		c, err := s.UpdateConnectivity(t.Context(), here, "core", []cores.ConnectivityInfo{entry("a", host, 0)})
+		c, err := s.UpdateConnectivity(t.Context(), here, "core", []fescue.ConnectivityInfo{entry("a", host, 0)})
 		if err != nil {
 			isInvalid(t, err, "HostAddress")
 			return

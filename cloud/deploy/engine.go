@@ -68,10 +68,10 @@ type Presence interface {
 // a core that waits costs no look at the database.
 type Changes interface{ Current() bool }
 
-// untold is the Changes of an engine that nobody tells of any.
-type untold struct{}
+// unreported are the Changes of an engine to which none are reported: it looks by itself.
+type unreported struct{}
 
-func (untold) Current() bool { return false }
+func (unreported) Current() bool { return false }
 
 // Options is what an engine is made of. All but Alone, MostDocument, RequireServiceRole, Quotas, Serves, Changes,
 // Remind and Deadlines are needed.
@@ -144,7 +144,7 @@ func New(o Options) *Engine {
 		o.Remind = remindAfter
 	}
 	if o.Changes == nil {
-		o.Changes = untold{}
+		o.Changes = unreported{}
 	}
 	s, w := o.Stores, newWaker(o.Publisher, o.Remind, o.Now, o.Logger)
 	b := &builder{

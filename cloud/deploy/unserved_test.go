@@ -45,7 +45,7 @@ func TestUnserved(t *testing.T) {
 	}
 	noAddress := problem{fescue.CoreAddressMissing, "client devices (1)"}
 	addressed := func(thing string) {
-		if err := s.store.Cores().PutConnectivity(t.Context(), home, thing, cores.Connectivity{Version: "1", Info: []cores.ConnectivityInfo{{ID: "lan", HostAddress: "192.0.2.1", PortNumber: 8883}}}); err != nil {
+		if err := s.store.Cores().PutConnectivity(t.Context(), home, thing, cores.Connectivity{Version: "1", Info: []fescue.ConnectivityInfo{{ID: "lan", HostAddress: "192.0.2.1", PortNumber: 8883}}}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -106,12 +106,7 @@ func (s *Service) group(ctx context.Context, p fescue.Partition, m fescue.Member
 	if err != nil {
 		return corelink.DiscoveredGroup{}, err
 	}
-	core := corelink.DiscoveredCore{ThingARN: p.ThingARN(m.CoreThing), Connectivity: []corelink.CorePlace{}}
-	for _, place := range reachableFirst(connectivity.Info) {
-		core.Connectivity = append(core.Connectivity, corelink.CorePlace{
-			ID: place.ID, HostAddress: place.HostAddress, PortNumber: place.PortNumber, Metadata: place.Metadata,
-		})
-	}
+	core := corelink.DiscoveredCore{ThingARN: p.ThingARN(m.CoreThing), Connectivity: reachableFirst(connectivity.Info)}
 	group := corelink.DiscoveredGroup{ID: m.GroupID, Cores: []corelink.DiscoveredCore{core}}
 	for _, a := range authorities {
 		group.CAs = append(group.CAs, a.PEM)
@@ -121,14 +116,14 @@ func (s *Service) group(ctx context.Context, p fescue.Partition, m fescue.Member
 
 // reachableFirst puts IPv4 addresses of other machines before everything else:
 // FreeRTOS devices take no other, and clients try the places in their order.
-func reachableFirst(info []cores.ConnectivityInfo) []cores.ConnectivityInfo {
-	rank := func(c cores.ConnectivityInfo) int {
+func reachableFirst(info []fescue.ConnectivityInfo) []fescue.ConnectivityInfo {
+	rank := func(c fescue.ConnectivityInfo) int {
 		if ip, err := netip.ParseAddr(c.HostAddress); err == nil && ip.Is4() && !ip.IsLoopback() {
 			return 0
 		}
 		return 1
 	}
-	info = slices.Clone(info)
-	slices.SortStableFunc(info, func(a, b cores.ConnectivityInfo) int { return rank(a) - rank(b) })
+	info = append([]fescue.ConnectivityInfo{}, info...) // a list, also where there is none
+	slices.SortStableFunc(info, func(a, b fescue.ConnectivityInfo) int { return rank(a) - rank(b) })
 	return info
 }

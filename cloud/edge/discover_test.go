@@ -16,7 +16,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/fescue-edge/fescue"
-	"github.com/fescue-edge/fescue/cloud/cores"
 	"github.com/fescue-edge/fescue/cloud/groupca"
 	"github.com/fescue-edge/fescue/corelink"
 )
@@ -45,7 +44,7 @@ func (s *site) deployed(t *testing.T, core *device, thing string, devices ...fes
 	return d
 }
 
-func (s *site) reachable(t *testing.T, thing string, info ...cores.ConnectivityInfo) {
+func (s *site) reachable(t *testing.T, thing string, info ...fescue.ConnectivityInfo) {
 	t.Helper()
 	if _, err := s.cores.UpdateConnectivity(t.Context(), home, thing, info); err != nil {
 		t.Fatal(err)
@@ -113,11 +112,11 @@ func TestDiscover(t *testing.T) {
 	core := s.core(t, home, "mill", allowAll)
 	d := s.deployed(t, core, "mill", lamp.as("l", "hall:lamp-1"))
 	s.reachable(t, "mill",
-		cores.ConnectivityInfo{ID: "dns", HostAddress: "mill.example", PortNumber: 8883},
-		cores.ConnectivityInfo{ID: "AUTOIP_127.0.0.1_0", HostAddress: "127.0.0.1", PortNumber: 8883},
-		cores.ConnectivityInfo{ID: "AUTOIP_192.168.1.4_1", HostAddress: "192.168.1.4", PortNumber: 8884, Metadata: `"hall"`},
-		cores.ConnectivityInfo{ID: "six", HostAddress: "2001:db8::4", PortNumber: 8883},
-		cores.ConnectivityInfo{ID: "AUTOIP_10.0.0.4_2", HostAddress: "10.0.0.4", PortNumber: 8883},
+		fescue.ConnectivityInfo{ID: "dns", HostAddress: "mill.example", PortNumber: 8883},
+		fescue.ConnectivityInfo{ID: "AUTOIP_127.0.0.1_0", HostAddress: "127.0.0.1", PortNumber: 8883},
+		fescue.ConnectivityInfo{ID: "AUTOIP_192.168.1.4_1", HostAddress: "192.168.1.4", PortNumber: 8884, Metadata: `"hall"`},
+		fescue.ConnectivityInfo{ID: "six", HostAddress: "2001:db8::4", PortNumber: 8883},
+		fescue.ConnectivityInfo{ID: "AUTOIP_10.0.0.4_2", HostAddress: "10.0.0.4", PortNumber: 8883},
 	)
 	old, err := s.authorities.Authorities(t.Context(), home, d.GroupID)
 	if err != nil {

@@ -23,7 +23,7 @@ type Sites interface {
 type Cores interface {
 	SyncTelemetry(ctx context.Context, p fescue.Partition, thing string, says fescue.Telemetry) (fescue.Telemetry, error)
 	Connectivity(ctx context.Context, p fescue.Partition, thing string) (cores.Connectivity, error)
-	UpdateConnectivity(ctx context.Context, p fescue.Partition, thing string, info []cores.ConnectivityInfo) (cores.Connectivity, error)
+	UpdateConnectivity(ctx context.Context, p fescue.Partition, thing string, info []fescue.ConnectivityInfo) (cores.Connectivity, error)
 }
 
 // addSite completes the answer to a poll. A deployment does not wait for it.
@@ -108,13 +108,8 @@ func (h *Handler) getConnectivity(w http.ResponseWriter, c *caller) error {
 	if err != nil {
 		return err
 	}
-	answer := corelink.Connectivity{ConnectivityInfo: []corelink.CorePlace{}}
-	for _, place := range found.Info {
-		answer.ConnectivityInfo = append(answer.ConnectivityInfo, corelink.CorePlace{
-			ID: place.ID, HostAddress: place.HostAddress, PortNumber: place.PortNumber, Metadata: place.Metadata,
-		})
-	}
-	writeJSON(w, http.StatusOK, answer)
+	// A list, also where there is none.
+	writeJSON(w, http.StatusOK, corelink.Connectivity{ConnectivityInfo: append([]fescue.ConnectivityInfo{}, found.Info...)})
 	return nil
 }
 
@@ -128,11 +123,7 @@ func (h *Handler) updateConnectivity(w http.ResponseWriter, c *caller) error {
 	if err := readReport(c.Request, &body); err != nil {
 		return err
 	}
-	info := make([]cores.ConnectivityInfo, 0, len(body.ConnectivityInfo))
-	for _, place := range body.ConnectivityInfo {
-		info = append(info, cores.ConnectivityInfo{ID: place.ID, HostAddress: place.HostAddress, PortNumber: place.PortNumber, Metadata: place.Metadata})
-	}
-	updated, err := h.Cores.UpdateConnectivity(c.Context(), c.Partition, thing, info)
+	updated, err := h.Cores.UpdateConnectivity(c.Context(), c.Partition, thing, body.ConnectivityInfo)
 	var invalid *cores.InvalidError
 	if errors.As(err, &invalid) {
 		return refuse(http.StatusBadRequest, "Invalid", "%v", invalid)

@@ -68,14 +68,14 @@ func TestSites(t *testing.T) {
 	_, err = core.CreateCertificate(ctx, "gate", request(t))
 	wantRefusal(t, "without connectivity information", err, http.StatusNotFound, "We do not have connectivity information for this GGC.")
 
-	places := []corelink.CorePlace{{ID: "a", HostAddress: "10.0.0.1", PortNumber: 8883}, {ID: "b", HostAddress: "gate.example.com", PortNumber: 443, Metadata: "m"}}
+	places := []fescue.ConnectivityInfo{{ID: "a", HostAddress: "10.0.0.1", PortNumber: 8883}, {ID: "b", HostAddress: "gate.example.com", PortNumber: 443, Metadata: "m"}}
 	if err := core.UpdateConnectivity(ctx, "gate", places); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := s.cores.Connectivity(ctx, home, "gate"); err != nil || len(got.Info) != 2 || got.Info[1] != (cores.ConnectivityInfo{ID: "b", HostAddress: "gate.example.com", PortNumber: 443, Metadata: "m"}) {
+	if got, err := s.cores.Connectivity(ctx, home, "gate"); err != nil || len(got.Info) != 2 || got.Info[1] != (fescue.ConnectivityInfo{ID: "b", HostAddress: "gate.example.com", PortNumber: 443, Metadata: "m"}) {
 		t.Errorf("%+v, %v", got, err)
 	}
-	err = core.UpdateConnectivity(ctx, "gate", make([]corelink.CorePlace, 11))
+	err = core.UpdateConnectivity(ctx, "gate", make([]fescue.ConnectivityInfo, 11))
 	wantRefusal(t, "eleven places", err, http.StatusBadRequest, "Too many items in the Connectivity Information list.")
 
 	made, err := core.CreateCertificate(ctx, "gate", request(t))

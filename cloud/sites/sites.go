@@ -118,7 +118,7 @@ func (s *Service) identity(hosts []string, a groupca.Authority) corelink.Identit
 var local = []string{"localhost", "127.0.0.1", "::1"}
 
 // hosts are the names of a certificate; none without connectivity information.
-func hosts(info []cores.ConnectivityInfo) (list []string) {
+func hosts(info []fescue.ConnectivityInfo) (list []string) {
 	add := func(host string) {
 		if !slices.Contains(list, host) {
 			list = append(list, host)

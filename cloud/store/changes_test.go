@@ -79,7 +79,7 @@ func testChanges(t *testing.T, open opener) {
 	account := fescue.Partition{AWS: "aws", Account: here.Account}
 	key, role := identity.AccessKey{ID: "KEY", Account: here.Account, Sealed: []byte("x"), CreatedAt: epoch}, identity.IAMRole{Name: "role", Trust: `{}`, CreatedAt: epoch}
 	places := func(host string) cores.Connectivity {
-		return cores.Connectivity{Version: fescue.NewID(), Info: []cores.ConnectivityInfo{{ID: "a", HostAddress: host, PortNumber: 8883}}, UpdatedAt: epoch}
+		return cores.Connectivity{Version: fescue.NewID(), Info: []fescue.ConnectivityInfo{{ID: "a", HostAddress: host, PortNumber: 8883}}, UpdatedAt: epoch}
 	}
 	group, cored := newGroup(t, s), newGroup(t, s)
 	mustDo(t, s.GroupAuthorities().AddFirstGroupAuthority(ctx, homePartition, groupAuthority(cored, 1)))

@@ -18,7 +18,7 @@ func testConnectivity(t *testing.T, open opener) {
 	s, ctx := open(t), t.Context()
 	want := cores.Connectivity{
 		Version: fescue.NewID(), UpdatedAt: madeAt,
-		Info: []cores.ConnectivityInfo{
+		Info: []fescue.ConnectivityInfo{
 			{HostAddress: "fe80::1", ID: "b", PortNumber: 8883}, {HostAddress: "gate.example.org", ID: "a", Metadata: "”'", PortNumber: 1},
 		},
 	}
@@ -33,7 +33,7 @@ func testConnectivity(t *testing.T, open opener) {
 		}
 	})
 	t.Run("is replaced as a whole", func(t *testing.T) {
-		empty := cores.Connectivity{Version: fescue.NewID(), UpdatedAt: madeAt.Add(time.Hour), Info: []cores.ConnectivityInfo{}}
+		empty := cores.Connectivity{Version: fescue.NewID(), UpdatedAt: madeAt.Add(time.Hour), Info: []fescue.ConnectivityInfo{}}
 		mustDo(t, s.Cores().PutConnectivity(ctx, homePartition, "core", empty))
 		if diff := cmp.Diff(empty, must(s.Cores().Connectivity(ctx, homePartition, "core"))(t)); diff != "" {
 			t.Error(diff)

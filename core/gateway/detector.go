@@ -12,8 +12,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/backoff"
-	"github.com/fescue-edge/fescue/corelink"
 )
 
 // DetectorOptions are what a Detector is made of. All but Addresses are needed.
@@ -29,7 +29,7 @@ type DetectorOptions struct {
 
 // Connectivity takes where client devices reach the core; corelink.Client does.
 type Connectivity interface {
-	UpdateConnectivity(ctx context.Context, thing string, places []corelink.CorePlace) error
+	UpdateConnectivity(ctx context.Context, thing string, places []fescue.ConnectivityInfo) error
 }
 
 // Detector is GGIPDetector: while it is on, the control plane gets the machine's
@@ -66,7 +66,7 @@ var detectRetries = backoff.Policy{First: time.Second, Most: time.Minute}
 
 // Run reports them until ctx ends.
 func (d *Detector) Run(ctx context.Context) {
-	var reported []corelink.CorePlace
+	var reported []fescue.ConnectivityInfo
 	failures := 0
 	for {
 		pause := detectInterval
@@ -93,7 +93,7 @@ func (d *Detector) Run(ctx context.Context) {
 }
 
 // report sends the addresses, if they are others than those reported before.
-func (d *Detector) report(ctx context.Context, before []corelink.CorePlace) ([]corelink.CorePlace, error) {
+func (d *Detector) report(ctx context.Context, before []fescue.ConnectivityInfo) ([]fescue.ConnectivityInfo, error) {
 	addresses, err := d.o.Addresses()
 	if err != nil {
 		return nil, fmt.Errorf("list this machine's addresses: %w", err)
@@ -114,7 +114,7 @@ const maxPlaces = 10
 
 // places names addresses as the original did: by address and place in the order of
 // their texts. Of too many those go that no other machine reaches.
-func places(addresses []netip.Addr, port int) []corelink.CorePlace {
+func places(addresses []netip.Addr, port int) []fescue.ConnectivityInfo {
 	rank := func(a netip.Addr) int {
 		switch {
 		case a.IsLoopback():
@@ -136,9 +136,9 @@ func places(addresses []netip.Addr, port int) []corelink.CorePlace {
 	list = slices.Compact(list)
 	list = list[:min(len(list), maxPlaces)]
 	slices.SortFunc(list, func(a, b netip.Addr) int { return strings.Compare(a.String(), b.String()) })
-	found := make([]corelink.CorePlace, 0, len(list))
+	found := make([]fescue.ConnectivityInfo, 0, len(list))
 	for n, a := range list {
-		found = append(found, corelink.CorePlace{ID: fmt.Sprintf("AUTOIP_%s_%d", a, n), HostAddress: a.String(), PortNumber: port})
+		found = append(found, fescue.ConnectivityInfo{ID: fmt.Sprintf("AUTOIP_%s_%d", a, n), HostAddress: a.String(), PortNumber: port})
 	}
 	return found
 }

@@ -20,6 +20,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/core/gateway"
 	"github.com/fescue-edge/fescue/corelink"
 	"github.com/fescue-edge/fescue/disk"
@@ -40,7 +41,7 @@ type issuer struct {
 	asked     int
 	// key is the owner's for the server's certificate, if there is one.
 	key    crypto.Signer
-	places [][]corelink.CorePlace
+	places [][]fescue.ConnectivityInfo
 }
 
 func newIssuer(t testing.TB) *issuer {
@@ -89,7 +90,7 @@ func (i *issuer) CreateCertificate(_ context.Context, thing string, asked coreli
 	return answer, nil
 }
 
-func (i *issuer) UpdateConnectivity(_ context.Context, _ string, places []corelink.CorePlace) error {
+func (i *issuer) UpdateConnectivity(_ context.Context, _ string, places []fescue.ConnectivityInfo) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.down != nil {
@@ -352,15 +353,15 @@ func TestDetector(t *testing.T) {
 		cancel()
 		<-done
 	}()
-	told := func() (all [][]corelink.CorePlace) { i.change(func() { all = i.places }); return all }
+	told := func() (all [][]fescue.ConnectivityInfo) { i.change(func() { all = i.places }); return all }
 	i.change(func() { i.down = errors.New("no line") })
 	d.Set(true)
 	i.change(func() { i.down = nil })
 	testkit.Until(t, "nothing is told", func() bool { return len(told()) == 1 })
-	place := func(id, host string) corelink.CorePlace {
-		return corelink.CorePlace{ID: id, HostAddress: host, PortNumber: 8884}
+	place := func(id, host string) fescue.ConnectivityInfo {
+		return fescue.ConnectivityInfo{ID: id, HostAddress: host, PortNumber: 8884}
 	}
-	if diff := cmp.Diff([]corelink.CorePlace{
+	if diff := cmp.Diff([]fescue.ConnectivityInfo{
 		place("AUTOIP_10.0.0.9_0", "10.0.0.9"), place("AUTOIP_127.0.0.1_1", "127.0.0.1"), place("AUTOIP_192.168.1.4_2", "192.168.1.4"),
 		place("AUTOIP_::1_3", "::1"), place("AUTOIP_fe80::1_4", "fe80::1"),
 	}, told()[0]); diff != "" {

@@ -7,7 +7,6 @@ import (
 
 	"github.com/fescue-edge/fescue"
 	"github.com/fescue-edge/fescue/cloud/awsapi/wire/restjson"
-	"github.com/fescue-edge/fescue/cloud/cores"
 )
 
 func (a *API) coreOperations() []restjson.Operation {
@@ -28,11 +27,11 @@ func (a *API) getConnectivityInfo(ctx context.Context, r *restjson.Request) (any
 	}
 	message := ""
 	if len(c.Info) == 0 {
-		c.Info = []cores.ConnectivityInfo{}
+		c.Info = []fescue.ConnectivityInfo{}
 		message = "Client devices cannot find core " + thing + ": it has no connectivity information."
 	}
 	return struct {
-		ConnectivityInfo []cores.ConnectivityInfo
+		ConnectivityInfo []fescue.ConnectivityInfo
 		Message          string `json:"message,omitempty"`
 	}{c.Info, message}, nil
 }
@@ -51,9 +50,9 @@ func (a *API) updateConnectivityInfo(ctx context.Context, r *restjson.Request) (
 	if in.ConnectivityInfo == nil {
 		return nil, malformed("ConnectivityInfo is required; [] removes every entry")
 	}
-	info := make([]cores.ConnectivityInfo, 0, len(in.ConnectivityInfo))
+	info := make([]fescue.ConnectivityInfo, 0, len(in.ConnectivityInfo))
 	for _, e := range in.ConnectivityInfo {
-		entry := cores.ConnectivityInfo{HostAddress: e.HostAddress, ID: e.Id, Metadata: e.Metadata}
+		entry := fescue.ConnectivityInfo{HostAddress: e.HostAddress, ID: e.Id, Metadata: e.Metadata}
 		if e.PortNumber != nil {
 			if *e.PortNumber == 0 {
 				return nil, malformed("PortNumber must not be 0")

@@ -18,7 +18,7 @@ func TestConnectivityInfo(t *testing.T) {
 	a := open(t)
 	const path = "/greengrass/things/GG_Core-1:x/connectivityInfo"
 	const none = `{"ConnectivityInfo":[],"message":"Client devices cannot find core GG_Core-1:x: it has no connectivity information."}`
-	const list = `[{"HostAddress":"127.0.0.1","Id":"AUTOIP_127.0.0.1_0","Metadata":"","PortNumber":8883},{"HostAddress":"gate.example.org","Id":"b","Metadata":"hall & <-","PortNumber":443}]`
+	const list = `[{"Id":"AUTOIP_127.0.0.1_0","HostAddress":"127.0.0.1","PortNumber":8883,"Metadata":""},{"Id":"b","HostAddress":"gate.example.org","PortNumber":443,"Metadata":"hall & <-"}]`
 	a.do("GET", path, "").is(200, none)
 	first := a.do("PUT", path, `{"ConnectivityInfo":`+list+`}`).is(200, `{"Version":"<version>","message":"Connectivity information of core GG_Core-1:x updated, entries: 2."}`)
 	a.do("GET", path, "").is(200, `{"ConnectivityInfo":`+list+`}`)
@@ -30,7 +30,7 @@ func TestConnectivityInfo(t *testing.T) {
 		if second["version"] == first["version"] {
 			t.Error("the version is the same")
 		}
-		a.do("GET", path, "").is(200, `{"ConnectivityInfo":[{"HostAddress":"::1","Id":"c","Metadata":"","PortNumber":8883}]}`)
+		a.do("GET", path, "").is(200, `{"ConnectivityInfo":[{"Id":"c","HostAddress":"::1","PortNumber":8883,"Metadata":""}]}`)
 	})
 	t.Run("another partition's is not seen", func(t *testing.T) {
 		a.with(t).call(there, "GET", path, "", "").is(200, none)
