@@ -234,7 +234,7 @@ func (b *Broker) rewind() error {
 	if b.marks.last = (mark{}); len(b.marks.list) > 0 {
 		b.marks.last = b.marks.list[len(b.marks.list)-1]
 	}
-	b.rewound = b.rewound.again(to, len(b.opening) > 0)
+	b.rewound.to, b.rewound.due = append(b.rewound.to, to), true
 	var recorded []*Session
 	for _, sessions := range []map[string]*Session{b.sessions, b.closing} {
 		for _, s := range sessions {
@@ -263,22 +263,19 @@ func awaitEnded(ctx context.Context, sessions []*Session) {
 	}
 }
 
-// rewound is how often the stream has gone back while this server reads it, and to where
-// it was the last time. While due is set records may be ahead of that, as may what sessions were
-// opened with before the last time.
+// rewound is to where the stream has gone back, each time that it did while this server reads it.
+// While due is set records may be ahead of the last place.
 type rewound struct {
-	times int
-	to    uint64
-	due   bool
+	to  []uint64
+	due bool
 }
 
-// again is what there is to do when the stream goes back once more: as far as the time before, where
-// records, or sessions that are being opened, may be ahead of that.
-func (r rewound) again(to uint64, opening bool) rewound {
-	if r.due || opening && r.times > 0 {
-		to = min(to, r.to)
+// known is of how many times a record that is read now cannot be ahead any more.
+func (r rewound) known() int {
+	if r.due {
+		return len(r.to) - 1
 	}
-	return rewound{times: r.times + 1, to: to, due: true}
+	return len(r.to)
 }
 
 // finishRewind sets the records back that are ahead.
@@ -289,7 +286,7 @@ func (b *Broker) finishRewind() error {
 	if !r.due {
 		return nil
 	}
-	if err := insist(b.ctx, func(ctx context.Context) error { return b.holdBackTo(ctx, r.to) }); err != nil {
+	if err := insist(b.ctx, func(ctx context.Context) error { return b.holdBackTo(ctx, r.to[len(r.to)-1]) }); err != nil {
 		return err
 	}
 	b.mu.Lock()

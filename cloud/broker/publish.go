@@ -189,22 +189,27 @@ var errForgotten = errors.New("nobody has said whether the message is stored, an
 
 // sendAgain sends a message, which has its id and was sent first at a time, until it is
 // stored, that has taken too long, or it never will be. One may wait for its turn for longer than the
-// streams know it: they may get it for as long as they may take to answer.
+// streams know it: it is sent as long as they know it when they answer.
 func (b *Broker) sendAgain(m *nats.Msg, first time.Time) (*jetstream.PubAck, error) {
 	known := time.Until(first.Add(idsLast - answerTime))
-	if known <= 0 {
+	if known < time.Second {
 		return nil, fmt.Errorf("%w: %w", ErrLost, errForgotten)
 	}
 	left := max(time.Until(first.Add(storedWithin+storedAtLast)), time.Second)
 	ctx, cancel := context.WithTimeout(b.ctx, min(left, known))
 	defer cancel()
 	for failures := 1; ; failures++ {
-		once, end := context.WithTimeout(ctx, answerTime)
-		// Without where the answer was to go.
-		ack, err := b.api.PublishMsg(once, &nats.Msg{Subject: m.Subject, Header: m.Header, Data: m.Data})
-		end()
-		if err == nil {
-			return ack, nil
+		// What is given to a connection that has broken is sent when it is back, however late.
+		err := nats.ErrDisconnected
+		if b.conn.IsConnected() {
+			once, end := context.WithTimeout(ctx, answerTime)
+			// Without where the answer was to go.
+			var ack *jetstream.PubAck
+			ack, err = b.api.PublishMsg(once, &nats.Msg{Subject: m.Subject, Header: m.Header, Data: m.Data})
+			end()
+			if err == nil {
+				return ack, nil
+			}
 		}
 		again := silent(err) || errors.Is(err, nats.ErrDisconnected) || errors.Is(err, nats.ErrConnectionReconnecting) || errors.Is(err, nats.ErrReconnectBufExceeded) || errors.As(err, new(net.Error))
 		if !again || b.conn.IsClosed() || !periodic.Sleep(ctx, resend.Pause(failures)) {

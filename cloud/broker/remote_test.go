@@ -350,7 +350,7 @@ func TestOpenThatFailsLeavesTheRecord(t *testing.T) {
 				t.Fatal(err)
 			}
 			b.mu.Lock()
-			b.rewound = rewound{times: 1, to: 10, due: true}
+			b.rewound = rewound{to: []uint64{10}, due: true}
 			b.mu.Unlock()
 			c := &client{fault: make(chan error, 10), arrived: make(chan struct{}, 1)}
 			if _, _, err := b.Open(ctx, Opening{Partition: home, ClientID: "c", Lasting: true}, c); !errors.Is(err, ErrTaken) && !errors.Is(err, context.Canceled) {
@@ -549,23 +549,34 @@ func TestSentAgain(t *testing.T) {
 	}
 }
 
-// A stream that goes back twice has what was ahead of the first place go back to that, as long as it has
-// not or nobody knows.
-func TestGoesBackTwice(t *testing.T) {
+// A session that is being opened while the stream goes back, once or twice, is held back to the least
+// place whose records may not have been set back when it was read, and to no earlier one.
+func TestGoesBackWhileOpening(t *testing.T) {
 	t.Parallel()
+	b, _ := start(t, Options{})
 	for name, tc := range map[string]struct {
-		before  rewound
-		opening bool
-		want    uint64
+		before rewound
+		then   []uint64
+		want   uint64
 	}{
-		"for the first time":                      {rewound{}, true, 500},
-		"while records are ahead of the first":    {rewound{times: 1, to: 300, due: true}, false, 300},
-		"farther, while records are ahead":        {rewound{times: 1, to: 700, due: true}, false, 500},
-		"when all is done":                        {rewound{times: 1, to: 300}, false, 500},
-		"while a session of before may be opened": {rewound{times: 1, to: 300}, true, 300},
+		"not since":                            {rewound{to: []uint64{300}}, nil, 900},
+		"once since":                           {rewound{to: []uint64{300}}, []uint64{500}, 500},
+		"twice since":                          {rewound{to: []uint64{100}}, []uint64{300, 500}, 300},
+		"before, while records are ahead":      {rewound{to: []uint64{100, 300}, due: true}, nil, 300},
+		"before and since, while they are":     {rewound{to: []uint64{100, 300}, due: true}, []uint64{500}, 300},
+		"for the first time, when it has come": {rewound{}, []uint64{500}, 500},
 	} {
-		if got := tc.before.again(500, tc.opening); got != (rewound{times: tc.before.times + 1, to: tc.want, due: true}) {
-			t.Errorf("%s: %+v", name, got)
+		s := &Session{b: b, at: 900}
+		b.mu.Lock()
+		was := b.rewound
+		b.rewound = tc.before
+		rewinds := b.rewound.known()
+		b.rewound = rewound{to: slices.Concat(tc.before.to, tc.then)} // and all records are set back
+		b.catchRewind(s, rewinds)
+		b.rewound = was
+		b.mu.Unlock()
+		if s.at != tc.want {
+			t.Errorf("%s: held back to %d, want %d", name, s.at, tc.want)
 		}
 	}
 }

@@ -160,7 +160,7 @@ func (b *Broker) Open(ctx context.Context, o Opening, c Client) (_ *Session, pre
 	ctx, s.overtaken = context.WithCancelCause(ctx)
 	defer s.overtaken(nil)
 	b.mu.Lock()
-	former, rewinds := b.closing[s.key], b.rewound.times
+	former, rewinds := b.closing[s.key], b.rewound.known()
 	b.opening[s.key] = s
 	b.mu.Unlock()
 	defer func() {
@@ -215,10 +215,11 @@ func (b *Broker) giveBack(ctx context.Context, s *Session, rewinds int) {
 	}
 }
 
-// catchRewind holds a session back that was read before the stream went back. mu is held.
+// catchRewind holds a session back whose record may have been read before it was set back, for all but
+// the first times that the stream went back. mu is held.
 func (b *Broker) catchRewind(s *Session, rewinds int) {
-	if r := b.rewound; r.due || r.times != rewinds {
-		s.holdBack(r.to)
+	if to := b.rewound.to[rewinds:]; len(to) > 0 {
+		s.holdBack(slices.Min(to))
 	}
 }
 
