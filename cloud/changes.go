@@ -13,18 +13,16 @@ import (
 // others changed in the database.
 func (s *Server) follow() {
 	s.changes.Follow(changes.Certificate, func(ctx context.Context, list []changes.Change) {
-		of := make(map[fescue.Partition]map[string]bool)
+		all, of := make(map[string]bool), make(map[fescue.Partition][]string)
 		for _, c := range list {
-			if of[c.Partition] == nil {
-				of[c.Partition] = make(map[string]bool)
+			if !all[c.Subject] {
+				all[c.Subject] = true
+				of[c.Partition] = append(of[c.Partition], c.Subject)
 			}
-			of[c.Partition][c.Subject] = true
 		}
-		for _, ids := range of {
-			s.certificatesChanged(slices.Collect(maps.Keys(ids))...)
-		}
+		s.certificatesChanged(slices.Collect(maps.Keys(all))...)
 		for p, ids := range of {
-			s.wakeCoresOf(ctx, p, slices.Collect(maps.Keys(ids)))
+			s.wakeCoresOf(ctx, p, ids)
 		}
 	}, func(context.Context) { s.front.InvalidateAll() })
 	s.changes.Follow(changes.Key, func(_ context.Context, list []changes.Change) {
@@ -111,7 +109,8 @@ func (s *Server) wakeCoresOf(ctx context.Context, p fescue.Partition, certificat
 		}
 		list, err := s.db.Holdings().CoresOfDevices(ctx, p, arns)
 		if err != nil && ctx.Err() == nil {
-			s.o.Logger.Warn("cores were not woken for changed certificates; they learn of it when they ask next", "partition", p, "certificates", len(ids), "error", err)
+			s.o.Logger.Warn("whose changed certificates these are could not be read; all cores that are connected are woken", "partition", p, "certificates", len(ids), "error", err)
+			s.engine.AllChanged()
 		}
 		for _, thing := range list {
 			s.engine.SiteChanged(ctx, p, thing)

@@ -34,20 +34,21 @@ type Listener struct {
 	closed uint64
 	warned time.Time
 
-	idle       list.List // of *Conn, those that wait for another request, the longest first
-	mostIdle   int       // 0 for any number
+	idle       list.List      // of *Conn, those that wait for another request, the longest first
+	idleOf     map[string]int // how many of them an address has
+	mostIdle   int            // 0 for any number
 	idleClosed uint64
 }
 
 // Limit bounds the connections of a listener; name is its name in the log. Those that begin
 // with a TLS handshake go through gate, if there is one, when they are Split.
 func Limit(l net.Listener, max int, name string, gate *Gate, logger *slog.Logger) *Listener {
-	return &Listener{Listener: l, max: max, name: name, gate: gate, logger: logger, conns: make(map[*Conn]struct{}), of: make(map[string]int)}
+	return &Listener{Listener: l, max: max, name: name, gate: gate, logger: logger, conns: make(map[*Conn]struct{}), of: make(map[string]int), idleOf: make(map[string]int)}
 }
 
 // BoundIdle has at most so many connections wait for another request over HTTP, of those that
 // a server reports (Watch): when one more begins to, the one that has waited longest is
-// closed. One that brings something is no longer idle, from its first byte on. What is sent
+// closed, of its own address where that has more than an eighth of them. One that brings something is no longer idle, from its first byte on. What is sent
 // to a connection just as it is closed is lost, as whenever a server closes idle ones: HTTP's
 // clients send it again over another one. It is called before Accept.
 func (l *Listener) BoundIdle(most int) { l.mostIdle = most }
@@ -61,23 +62,39 @@ func (l *Listener) beginIdle(c *Conn) (loser *Conn) {
 		return nil
 	}
 	c.idle = l.idle.PushBack(c)
+	l.idleOf[c.address]++
 	c.isIdle.Store(true)
 	for l.mostIdle > 0 && l.idle.Len() > l.mostIdle {
-		oldest := l.idle.Front().Value.(*Conn)
-		l.endIdle(oldest)
-		if since := oldest.waits.Load(); since != 0 && !readable(oldest.Conn) && oldest.waits.CompareAndSwap(since, 0) {
+		longest := l.longestIdle(c.address)
+		l.endIdle(longest)
+		if since := longest.waits.Load(); since != 0 && !readable(longest.Conn) && longest.waits.CompareAndSwap(since, 0) {
 			l.idleClosed++
-			l.remove(oldest)
-			return oldest
+			l.remove(longest)
+			return longest
 		}
 	}
 	return nil
+}
+
+// longestIdle is the connection that has waited longest for another request, when one of an address
+// begins to. There is one. mu is held.
+func (l *Listener) longestIdle(address string) *Conn {
+	first := l.idle.Front()
+	if l.idleOf[address] > l.mostIdle/8 {
+		for first.Value.(*Conn).address != address {
+			first = first.Next()
+		}
+	}
+	return first.Value.(*Conn)
 }
 
 // endIdle has a connection wait no longer for another request. mu is held.
 func (l *Listener) endIdle(c *Conn) {
 	if c.idle != nil {
 		l.idle.Remove(c.idle)
+		if l.idleOf[c.address]--; l.idleOf[c.address] == 0 {
+			delete(l.idleOf, c.address)
+		}
 		c.idle = nil
 		c.isIdle.Store(false)
 	}

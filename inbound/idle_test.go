@@ -4,11 +4,14 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httptrace"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -53,9 +56,13 @@ type caller struct {
 	url string
 }
 
-func (s *idleSite) caller(t *testing.T) *caller {
+func (s *idleSite) caller(t *testing.T) *caller { return s.callerFrom(t, "127.0.0.1") }
+
+// callerFrom is a client with an address.
+func (s *idleSite) callerFrom(t *testing.T, address string) *caller {
 	t.Helper()
-	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: s.roots, ServerName: "example.com"}}
+	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(address)}}
+	transport := &http.Transport{DialContext: dialer.DialContext, TLSClientConfig: &tls.Config{RootCAs: s.roots, ServerName: "example.com"}}
 	t.Cleanup(transport.CloseIdleConnections)
 	return &caller{&http.Client{Transport: transport, Timeout: patience}, t, s.url}
 }
@@ -131,6 +138,29 @@ func TestBoundIdle(t *testing.T) {
 		close(s.release)
 		waiting.Wait()
 		await(t, s, 3, 3, 5)
+	})
+	t.Run("who has many takes the places of none but its own", func(t *testing.T) {
+		if runtime.GOOS != "linux" {
+			t.Skip("other systems have no more addresses of this machine than 127.0.0.1")
+		}
+		t.Parallel()
+		s := serveIdle(t, 16)
+		others := make([]*caller, 14)
+		for i := range others {
+			others[i] = s.callerFrom(t, fmt.Sprintf("127.0.1.%d", i+1))
+			others[i].call("/")
+		}
+		await(t, s, 14, 14, 0)
+		for i := range 10 {
+			s.caller(t).call("/")
+			await(t, s, min(15+i, 16), min(15+i, 16), uint64(max(i-1, 0)))
+		}
+		for _, c := range others {
+			if !c.call("/") {
+				t.Error("another lost its connection")
+			}
+		}
+		await(t, s, 16, 16, 8)
 	})
 	t.Run("one whose request is coming is not closed", func(t *testing.T) {
 		t.Parallel()

@@ -30,8 +30,8 @@ const (
 	// remindSpread is for how many first pauses all are woken when it is not known for whom
 	// something changed.
 	remindSpread = 24
-	// siteReminders is how often a core is reminded of what its asking leaves no trace of:
-	// it may have asked another server.
+	// siteReminders is how often a core is reminded of what its asking leaves no trace of, a
+	// forced reset among it: it may have asked another server.
 	siteReminders = 5
 )
 
@@ -42,8 +42,8 @@ type reminder struct {
 	// sites is how often the core is still to be woken although no deployment and no check
 	// waits.
 	sites int
-	// news is how often something changed.
-	news int
+	// news is how often something changed, and woken how often the core was since.
+	news, woken int
 }
 
 // reminders are kept by core. after is the first pause.
@@ -67,7 +67,7 @@ func (r *reminders) add(key coreKey, after time.Duration, sites int) {
 	if at.Before(have.at) {
 		have.at = at
 	}
-	have.pause, have.sites = r.after, max(have.sites, sites)
+	have.pause, have.sites, have.woken = r.after, max(have.sites, sites), 0
 	have.news++
 }
 
@@ -99,6 +99,7 @@ func (r *reminders) take() map[coreKey]reminder {
 		}
 		list[key] = *each
 		each.sites = max(each.sites-1, 0)
+		each.woken++
 		each.pause = min(2*each.pause, remindMost)
 		each.at = now.Add(each.pause)
 	}
@@ -138,7 +139,7 @@ func (e *Engine) remind(ctx context.Context) {
 			e.reminders.settled(key, due) // it asks when it comes back
 			continue
 		}
-		waits, err := e.waits(ctx, key)
+		waits, err := e.waits(ctx, key, due.woken)
 		switch {
 		case ctx.Err() != nil:
 			return
@@ -153,11 +154,11 @@ func (e *Engine) remind(ctx context.Context) {
 	}
 }
 
-// waits reports whether there is something for a core to take.
-func (e *Engine) waits(ctx context.Context, key coreKey) (bool, error) {
-	offered, err := e.offered(ctx, key)
-	if offered || err != nil {
-		return offered, err
+// waits reports whether there is something for a core to take, that was woken so often for it.
+func (e *Engine) waits(ctx context.Context, key coreKey, woken int) (bool, error) {
+	offered, reset, err := e.offered(ctx, key)
+	if offered || reset && woken < siteReminders || err != nil {
+		return err == nil, err
 	}
 	check, err := e.waitingCheck(ctx, key.partition, key.thing)
 	return check != nil, err
@@ -165,18 +166,18 @@ func (e *Engine) waits(ctx context.Context, key coreKey) (bool, error) {
 
 // offered reports whether a deployment waits for a core, or a forced reset that may: what a core
 // makes of one is not known, and those before the core's newest deployment are done.
-func (e *Engine) offered(ctx context.Context, key coreKey) (bool, error) {
+func (e *Engine) offered(ctx context.Context, key coreKey) (deployment, reset bool, err error) {
 	for after := int64(0); ; {
 		d, _, err := e.tracker.offers.Waiting(ctx, key.partition, key.thing, after)
 		switch {
 		case errors.Is(err, fescue.ErrNotFound):
-			return false, nil
+			return false, false, nil
 		case err != nil || !d.Status.Final():
-			return err == nil && d.Phase == fescue.Offered, err
+			return err == nil && d.Phase == fescue.Offered, false, err
 		}
 		newest, err := e.tracker.offers.Epoch(ctx, key.partition, key.thing)
 		if err != nil || newest == d.Epoch {
-			return err == nil, err
+			return false, err == nil, err
 		}
 		after = d.Epoch
 	}

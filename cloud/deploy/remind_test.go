@@ -131,6 +131,23 @@ func TestReminders(t *testing.T) {
 		more("wakes for a deployment after it", "reset")
 		ask("reset")
 		s.reports(next, fescue.EventClaimed, fescue.EventSucceeded)
+		if d, err = s.reset(group, true, fescue.Token{}); err != nil {
+			t.Fatal(err)
+		}
+		s.built(d)
+		before := wakes("reset")
+		s.Changed(home, "reset")
+		testkit.Until(t, "wakes of a core that asks another server", func() bool { return wakes("reset") >= before+5 })
+		before = wakes("reset")
+		for range 8 { // beyond the next pause
+			pass("a while")
+		}
+		if n := wakes("reset") - before; n > 0 {
+			t.Errorf("it was woken %d times more", n)
+		}
+		next = s.offered(group, version)
+		ask("reset")
+		s.reports(next, fescue.EventClaimed, fescue.EventSucceeded)
 		s.Changed(home, "reset")
 		none("it has ended that", "reset")
 	})

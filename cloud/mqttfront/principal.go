@@ -158,13 +158,21 @@ func (cs *credentials) release(c *credential, d *device) {
 // changes before.
 type begun struct{ number, told int64 }
 
+// confirm notes until when what is known was known to be right, unless it has changed since. mu is
+// held.
+func (cs *credentials) confirm(c *credential) {
+	confirmed, k := time.Unix(0, cs.confirmed.Load()), c.current.Load()
+	if !c.doubted.Load() && k != nil && k.told == c.told.Load() && confirmed.After(c.read) {
+		c.read = confirmed
+	}
+}
+
 // begin is called before the rights are read.
 func (cs *credentials) begin(c *credential) begun {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if confirmed := time.Unix(0, cs.confirmed.Load()); !c.doubted.Swap(true) && confirmed.After(c.read) {
-		c.read = confirmed
-	}
+	cs.confirm(c)
+	c.doubted.Store(true)
 	c.reads++
 	return begun{c.reads, c.told.Load()}
 }
@@ -268,7 +276,10 @@ func (cs *credentials) sure(of proof) rights {
 func (cs *credentials) tell(list []*credential, meant func(*credential, rights) bool) (told []*credential) {
 	for _, c := range list {
 		if k := c.current.Load(); k == nil || meant(c, k.rights) {
+			c.mu.Lock()
+			cs.confirm(c)
 			c.told.Add(1)
+			c.mu.Unlock()
 			told = append(told, c)
 		}
 	}
