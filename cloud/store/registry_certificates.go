@@ -165,32 +165,19 @@ func (s Certificates) DeleteCertificate(ctx context.Context, p fescue.Partition,
 	})
 }
 
-// The kinds of row of selectPrincipal.
+// The kinds of row of selectPrincipals.
 const (
 	rowCertificate = 0
 	rowThing       = 1
 	rowDocument    = 2
+	rowPolicy      = 3
 )
 
-// selectPrincipal is one statement so that it sees all as of one moment.
-const selectPrincipal = `
-	SELECT 0, partition, pem, status, mode, not_before, not_after, created_at, updated_at
-	FROM certificate WHERE id = $1
-	UNION ALL
-	SELECT 1, partition, thing, '', '', 0, 0, 0, 0
-	FROM thing_certificate WHERE certificate_id = $1
-	UNION ALL
-	SELECT 2, t.partition, v.document, '', '', 0, 0, 0, 0
-	FROM policy_target t
-	JOIN policy p ON p.partition = t.partition AND p.name = t.policy
-	JOIN policy_version v ON v.partition = p.partition AND v.policy = p.name AND v.number = p.default_version
-	WHERE t.certificate_id = $1
-	ORDER BY 1, 3`
-
-// Principal reads, as of one moment, a certificate of any partition with its
-// things and acting documents. aws is the first part of ARNs.
+// Principal is Principals for one certificate. Of one that no partition has the error is
+// fescue.ErrNotFound.
 func (s Certificates) Principal(ctx context.Context, aws, certificateID string) (fescue.Principal, error) {
-	p, err := s.findPrincipal(ctx, aws, certificateID)
+	found, err := s.Principals(ctx, aws, []string{certificateID})
+	p := found[certificateID]
 	if err == nil && p.Certificate.ID == "" {
 		err = fescue.ErrNotFound
 	}
@@ -200,40 +187,8 @@ func (s Certificates) Principal(ctx context.Context, aws, certificateID string) 
 	return p, nil
 }
 
-func (s Certificates) findPrincipal(ctx context.Context, aws, certificateID string) (p fescue.Principal, err error) {
-	rows, err := s.db.read.QueryContext(ctx, selectPrincipal, certificateID)
-	if err != nil {
-		return p, known(err)
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var kind int
-		var partition, text string
-		var c fescue.Certificate
-		var notBefore, notAfter, created, updated int64
-		if err := rows.Scan(&kind, &partition, &text, &c.Status, &c.Mode, &notBefore, &notAfter, &created, &updated); err != nil {
-			return p, err
-		}
-		switch kind {
-		case rowCertificate:
-			c.ID, c.PEM = certificateID, text
-			c.NotBefore, c.NotAfter = fromMillis(notBefore), fromMillis(notAfter)
-			c.CreatedAt, c.UpdatedAt = fromMillis(created), fromMillis(updated)
-			p.Partition, p.Certificate = partitionOf(aws, partition), c
-		case rowThing:
-			p.Things = append(p.Things, text)
-		case rowDocument:
-			p.Policies = append(p.Policies, text)
-		}
-	}
-	return p, known(rows.Err())
-}
-
-// The kinds of row of selectPrincipals, beside those of selectPrincipal.
-const rowPolicy = 3
-
-// selectPrincipals is selectPrincipal for those that are wanted. A document comes once, however
-// many have it.
+// selectPrincipals is one statement so that it sees all as of one moment. A document comes once,
+// however many have it.
 const selectPrincipals = `
 	SELECT 0, c.id, c.partition, c.pem, c.status, c.mode, c.not_before, c.not_after, c.created_at, c.updated_at
 	FROM wanted CROSS JOIN certificate c WHERE c.id = wanted.id
@@ -250,8 +205,8 @@ const selectPrincipals = `
 	FROM wanted CROSS JOIN policy_target t WHERE t.certificate_id = wanted.id
 	ORDER BY 1, 4`
 
-// Principals is Principal for several certificates, all as of one moment, by their ids. Those
-// that no partition has are left out.
+// Principals reads, as of one moment, certificates of any partition with their things and acting
+// documents, by their ids. Those that no partition has are left out. aws is the first part of ARNs.
 func (s Certificates) Principals(ctx context.Context, aws string, ids []string) (map[string]fescue.Principal, error) {
 	if len(ids) == 0 {
 		return nil, nil
