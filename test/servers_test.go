@@ -158,12 +158,13 @@ func TestServersOnNATS(t *testing.T) {
 	a, b := far.site(region), near.site(region)
 	whole := t
 
-	// lasting is a client with a persistent session, at one of the servers.
-	lasting := func(t *testing.T, h *site, g *gateway) *client {
+	// lasting is a client with a persistent session, at one of the servers, which may connect again when
+	// its connection ends: where another one has taken the session it would take it back.
+	lasting := func(t *testing.T, h *site, g *gateway, again bool) *client {
 		t.Helper()
 		c := &client{messages: make(chan mqtt.Message, 4096)}
 		c.Client = mqtt.NewClient(mqtt.NewClientOptions().AddBroker("ssl://" + h.mqtt).SetClientID(g.thing).SetCleanSession(false).
-			SetTLSConfig(g.tls(t)).SetPingTimeout(patience).SetAutoReconnect(true).SetMaxReconnectInterval(time.Second).
+			SetTLSConfig(g.tls(t)).SetPingTimeout(patience).SetAutoReconnect(again).SetMaxReconnectInterval(time.Second).
 			SetDefaultPublishHandler(func(_ mqtt.Client, m mqtt.Message) { c.messages <- m }))
 		await(t, "connect", c.Connect())
 		t.Cleanup(func() { c.Disconnect(0) })
@@ -195,23 +196,23 @@ func TestServersOnNATS(t *testing.T) {
 	t.Run("a session goes on at the other server", func(t *testing.T) {
 		g := b.provision(t, "Mover")
 		sender := a.connect(t, "Sender")
-		c := lasting(t, b, g)
+		c := lasting(t, b, g, false)
 		c.subscribe(t, "mover/in")
 		c.Disconnect(100)
 		for i := range 5 {
 			await(t, "publish", sender.Publish("mover/in", 1, false, fmt.Sprint("away ", i)))
 		}
-		c = lasting(t, a, g)
+		c = lasting(t, a, g, false)
 		for i := range 5 {
 			c.next(t, fmt.Sprint("away ", i))
 		}
 		// The connection at the one server ends that at the other.
-		again := lasting(t, b, g)
+		again := lasting(t, b, g, false)
 		await(t, "publish", sender.Publish("mover/in", 1, false, "back"))
 		again.next(t, "back")
 	})
 	t.Run("a node and a server are killed, and no message is lost", func(t *testing.T) {
-		reader := lasting(t, b, b.provision(t, "Reader"))
+		reader := lasting(t, b, b.provision(t, "Reader"), true)
 		reader.subscribe(t, "steady/+")
 		writer := a.connect(t, "Writer")
 		const messages = 300
