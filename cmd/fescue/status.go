@@ -205,19 +205,13 @@ func (f *fleet) add(ctx context.Context, api *client.Client, g ownapi.GroupSumma
 		}
 	}
 	f.wrong = append(f.wrong, list...)
-	var page struct {
-		Deployments []struct{ DeploymentId string }
-	}
-	if err := api.Call(ctx, "greengrass", "ListDeployments", http.MethodGet, "/greengrass/groups/"+g.Id+"/deployments", nil, &page); err != nil {
+	var page ownapi.DeploymentList
+	if err := api.Call(ctx, "greengrass", "ListGroupDeployments", http.MethodGet, "/fescue/v1/groups/"+g.Id+"/deployments", nil, &page); err != nil {
 		return err
 	}
-	for _, newest := range page.Deployments {
-		var d ownapi.Timeline
-		if err := api.Call(ctx, "greengrass", "GetDeploymentTimeline", http.MethodGet, deploymentPath(g.Id, newest.DeploymentId, "timeline"), nil, &d); err != nil {
-			return err
-		}
+	for _, d := range page.Deployments {
 		d.GroupName = g.Name
-		f.deployments[d.DeploymentStatus] = append(f.deployments[d.DeploymentStatus], d.DeploymentSummary)
+		f.deployments[d.DeploymentStatus] = append(f.deployments[d.DeploymentStatus], d)
 		if d.DeploymentStatus.Final() {
 			break
 		}

@@ -40,7 +40,7 @@ type inbox struct {
 	setback
 }
 
-// setback is a bundle that cannot be read or removed for now.
+// setback is a bundle that could not be read or removed when it was tried last.
 type setback struct {
 	// changed is when its folder was, until when it is let be.
 	changed, until time.Time
