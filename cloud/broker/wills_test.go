@@ -15,6 +15,16 @@ import (
 	"github.com/fescue-edge/fescue/testkit"
 )
 
+// awaitNoWill waits until the broker knows of no will.
+func (b *Broker) awaitNoWill(t *testing.T) {
+	t.Helper()
+	testkit.Until(t, "no will is left", func() bool {
+		b.wills.mu.Lock()
+		defer b.wills.mu.Unlock()
+		return b.wills.whole && len(b.wills.kept)+len(b.wills.open)+len(b.wills.settled) == 0
+	})
+}
+
 // executor notes the wills that it is to publish.
 type executor struct {
 	mu   sync.Mutex
@@ -325,11 +335,7 @@ func TestWillOfAnOpeningThatIsGivenBack(t *testing.T) {
 			if err := b.Wills(e.publish); err != nil {
 				t.Fatal(err)
 			}
-			testkit.Until(t, "no will is left", func() bool {
-				b.wills.mu.Lock()
-				defer b.wills.mu.Unlock()
-				return b.wills.whole && len(b.wills.kept)+len(b.wills.open)+len(b.wills.settled) == 0
-			})
+			b.awaitNoWill(t)
 			if got := e.published(); !slices.Equal(got, tc.want) {
 				t.Errorf("%q were published, want %q", got, tc.want)
 			}
@@ -587,11 +593,7 @@ func noWillIsLeft(t *testing.T, b *Broker) {
 	if err := b.Wills(e.publish); err != nil {
 		t.Fatal(err)
 	}
-	testkit.Until(t, "no will is left", func() bool {
-		b.wills.mu.Lock()
-		defer b.wills.mu.Unlock()
-		return b.wills.whole && len(b.wills.kept)+len(b.wills.open)+len(b.wills.settled) == 0
-	})
+	b.awaitNoWill(t)
 	if got := e.published(); len(got) > 0 {
 		t.Errorf("%q were published", got)
 	}
